@@ -1,0 +1,48 @@
+//! Two kinds of time that must not be mixed, and the port through which wall-clock time enters.
+//!
+//! *Event time* is when a robot says something happened; *log time* is when its record was appended to the log.
+//! Both are microseconds since 1970-01-01T00:00:00Z.
+
+use serde::{Deserialize, Serialize};
+
+/// Microseconds in a second.
+pub const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// When something happened, by the robot's own clock. Microseconds UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventTime(pub i64);
+
+/// When a record was appended to the log, or the wall clock where that is meant. Microseconds UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogTime(pub i64);
+
+/// Wall-clock time as a port: the system's clock in production, a number in a simulation.
+pub trait Clock: Send + Sync {
+    /// The current time.
+    fn now(&self) -> LogTime;
+}
+
+/// How a robot's clock and its windows treat time. Durations in microseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimePolicy {
+    /// Rows up to this much behind the robot's clock still join open panes. Default 30 s.
+    pub reorder_bound_us: i64,
+    /// Rows up to this much behind the robot's clock still correct closed windows. Default 1 h.
+    pub allowed_lateness_us: i64,
+    /// Rows dated further than this after their append time are quarantined. Default 5 min.
+    pub future_tolerance_us: i64,
+    /// A robot unheard for this long on a caught-up partition is silent: a condition is raised and its windows
+    /// are closed. Default 60 s.
+    pub silence_after_us: i64,
+}
+
+impl Default for TimePolicy {
+    fn default() -> Self {
+        Self {
+            reorder_bound_us: 30 * MICROS_PER_SECOND,
+            allowed_lateness_us: 3_600 * MICROS_PER_SECOND,
+            future_tolerance_us: 300 * MICROS_PER_SECOND,
+            silence_after_us: 60 * MICROS_PER_SECOND,
+        }
+    }
+}

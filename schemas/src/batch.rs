@@ -1,0 +1,124 @@
+//! Decoded records as columns: one Arrow array per column, plus where each row stood in the log.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+
+use crate::dataset::{Dataset, DatasetIndex};
+
+/// Rows of one dataset from one topic and partition, in the log's order.
+///
+/// Immutable and shared: families, the lake writer and the exporter hold the same batch and name rows by index.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The dataset all rows belong to.
+    pub dataset: Arc<Dataset>,
+    /// Its index in the process's [`crate::dataset::Datasets`].
+    pub dataset_index: DatasetIndex,
+    /// One array per [`Dataset::columns`] entry, each `len()` long.
+    pub columns: Vec<ArrayRef>,
+    /// One array per [`Dataset::signals`] entry, as 64-bit floats (booleans as 0 and 1); null = missing.
+    pub signals: Vec<Float64Array>,
+    /// Offset of each row in the log, ascending.
+    pub offsets: Vec<u64>,
+    /// Append time of each row in the log, microseconds UTC, never descending.
+    pub append_times: Vec<i64>,
+}
+
+impl Batch {
+    /// Builds a batch from decoded columns, deriving the signal view.
+    pub fn new(
+        dataset: Arc<Dataset>,
+        dataset_index: DatasetIndex,
+        columns: Vec<ArrayRef>,
+        offsets: Vec<u64>,
+        append_times: Vec<i64>,
+    ) -> Self {
+        debug_assert_eq!(columns.len(), dataset.columns.len());
+        debug_assert_eq!(offsets.len(), append_times.len());
+        let signals = dataset.signals.iter().map(|signal| as_float64(&columns[signal.column])).collect();
+        Self { dataset, dataset_index, columns, signals, offsets, append_times }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// True when there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// The robot of a row; never null, checked at decoding.
+    pub fn robot_id(&self, row: usize) -> &str {
+        self.columns[self.dataset.roles.robot_id].as_string::<i32>().value(row)
+    }
+
+    /// Event times of all rows, microseconds UTC; never null, checked at decoding.
+    pub fn event_times(&self) -> &[i64] {
+        self.columns[self.dataset.roles.event_time].as_primitive::<TimestampMicrosecondType>().values()
+    }
+
+    /// The procedure a row belongs to, if it names one.
+    pub fn procedure_id(&self, row: usize) -> Option<&str> {
+        self.text(self.dataset.roles.procedure_id?, row)
+    }
+
+    /// The row's sequence number, if it has one.
+    pub fn sequence(&self, row: usize) -> Option<i64> {
+        self.int(self.dataset.roles.sequence?, row)
+    }
+
+    /// The row's boot number, if it has one.
+    pub fn boot_id(&self, row: usize) -> Option<i64> {
+        self.int(self.dataset.roles.boot_id?, row)
+    }
+
+    /// A text cell by column index.
+    pub fn text(&self, column: usize, row: usize) -> Option<&str> {
+        let array = self.columns[column].as_string_opt::<i32>()?;
+        array.is_valid(row).then(|| array.value(row))
+    }
+
+    /// A 64-bit integer or timestamp cell by column index.
+    pub fn int(&self, column: usize, row: usize) -> Option<i64> {
+        let array = &self.columns[column];
+        if !array.is_valid(row) {
+            return None;
+        }
+        if let Some(values) = array.as_primitive_opt::<Int64Type>() {
+            return Some(values.value(row));
+        }
+        if let Some(values) = array.as_primitive_opt::<TimestampMicrosecondType>() {
+            return Some(values.value(row));
+        }
+        array.as_primitive_opt::<arrow::datatypes::Int32Type>().map(|values| i64::from(values.value(row)))
+    }
+
+    /// A numeric or boolean cell by column index, as a float.
+    pub fn number(&self, column: usize, row: usize) -> Option<f64> {
+        let array = as_float64(&self.columns[column].slice(row, 1));
+        array.is_valid(0).then(|| array.value(0))
+    }
+}
+
+/// A numeric or boolean column as floats; shares the buffers when it already is one.
+fn as_float64(array: &ArrayRef) -> Float64Array {
+    if let Some(values) = array.as_primitive_opt::<Float64Type>() {
+        return values.clone();
+    }
+    if let Some(values) = array.as_boolean_opt() {
+        return values.iter().map(|value| value.map(f64::from)).collect();
+    }
+    macro_rules! widen {
+        ($($arrow:ty),*) => {$(
+            if let Some(values) = array.as_primitive_opt::<$arrow>() {
+                return values.unary::<_, Float64Type>(|value| value as f64);
+            }
+        )*};
+    }
+    widen!(Int64Type, arrow::datatypes::Int32Type, arrow::datatypes::Float32Type);
+    Float64Array::new_null(array.len())
+}

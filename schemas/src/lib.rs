@@ -1,0 +1,16 @@
+//! Theatre's schemas: what a record is, how its bytes become Arrow columns, and how persons stay unnamed.
+//!
+//! Reading order: [`dataset`] (columns and roles found from an Avro schema), [`framing`] (how a message names its
+//! schema), [`registry`] (schema id to writer schema), [`decode`] (bytes to columns, by the writer's schema),
+//! [`batch`] (the decoded columns), [`records`] (what Theatre publishes: alerts, outcomes, dead letters),
+//! [`pseudonym`] (keyed pseudonyms and sealed bytes). The `.avsc` files live under `avro/<subject>/vN.avsc`.
+//!
+//! Invariant: no I/O, no clock, no randomness; nothing here knows of Kafka, files or actors.
+
+pub mod batch;
+pub mod dataset;
+pub mod decode;
+pub mod framing;
+pub mod pseudonym;
+pub mod records;
+pub mod registry;
