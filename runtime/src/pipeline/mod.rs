@@ -1,1 +1,163 @@
-//! pipeline
+//! The pipeline: the way of the data, one direction, no way back.
+//!
+//! ```text
+//! log -> intake -> partition -> families -> save queue -> saver -> store -> relay    -> log (alerts, outcomes, dead letters)
+//!                    |                                               |
+//!                    +-> lake queue -> lake writer -> store (cuts)   +-> exporter, completer, loader -> lake, warehouse
+//! ```
+//!
+//! Every component is a struct with a `step` that does a bounded piece of work through the ports and says whether there was
+//! any. [`run`] gives each a thread; the simulation in `tests` steps them on one thread, under virtual time, in any order.
+//! Every queue between them is bounded; a full one makes the partition stop polling.
+
+pub mod completer;
+pub mod exporter;
+pub mod intake;
+pub mod lake_writer;
+pub mod loader;
+pub mod partition;
+pub mod progress;
+pub mod queue;
+pub mod recovery;
+pub mod relay;
+pub mod run;
+pub mod saving;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::family::FamilyConfig;
+use theatre_actors::ports::{CheckpointStore, EventLog, Lake, Warehouse};
+use theatre_actors::time::Clock;
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::registry::Registry;
+
+pub use progress::Progress;
+pub use run::{Pipeline, start};
+
+/// The world, as ports.
+#[derive(Clone)]
+pub struct Ports {
+    /// Event log.
+    pub log: Arc<dyn EventLog>,
+    /// Checkpoint store.
+    pub store: Arc<dyn CheckpointStore>,
+    /// Lake.
+    pub lake: Arc<dyn Lake>,
+    /// Warehouse.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Every bound of the pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Most records one poll of a topic brings.
+    pub poll_records: usize,
+    /// Most bytes one poll of a topic brings.
+    pub poll_bytes: usize,
+    /// Longest record that is decoded, bytes.
+    pub record_bytes: usize,
+    /// A family with news is saved after this long.
+    pub save_interval: Duration,
+    /// One commit of a partition holds about this many bytes.
+    pub commit_bytes: usize,
+    /// Unsaved facts and dead letters of a partition, bytes: beyond it families are saved early; at four times it, polling stops.
+    pub unsaved_bytes: usize,
+    /// Chunks waiting for the lake writer of a partition.
+    pub lake_queue: usize,
+    /// A lake cut is made when a partition's open files hold this many bytes.
+    pub lake_roll_bytes: usize,
+    /// A lake cut is made when the oldest row in an open file has waited this long.
+    pub lake_roll_age: Duration,
+    /// Open lake files of a partition.
+    pub lake_open_files: usize,
+    /// Memory of a partition's open lake files, bytes; beyond it a cut is made.
+    pub lake_memory_bytes: usize,
+    /// Facts in one export.
+    pub export_facts: usize,
+    /// Facts wait at most this long to be exported.
+    pub export_age: Duration,
+    /// Files in one warehouse load.
+    pub load_files: usize,
+    /// Records in one relay transaction.
+    pub relay_records: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            poll_records: 8192,
+            poll_bytes: 2 << 20,
+            record_bytes: 1 << 20,
+            save_interval: Duration::from_secs(10),
+            commit_bytes: 128 << 10,
+            unsaved_bytes: 1 << 20,
+            lake_queue: 2,
+            lake_roll_bytes: 64 << 20,
+            lake_roll_age: Duration::from_secs(60),
+            lake_open_files: 32,
+            lake_memory_bytes: 16 << 20,
+            export_facts: 20_000,
+            export_age: Duration::from_secs(30),
+            load_files: 64,
+            relay_records: 1000,
+        }
+    }
+}
+
+/// What a pipeline does, apart from where.
+#[derive(Clone)]
+pub struct PipelineParams {
+    /// Partitions of every topic.
+    pub partitions: u32,
+    /// Input topics, in the order that their positions are stored in.
+    pub topics: Arc<Vec<String>>,
+    /// Topic for transitions of conditions.
+    pub alert_topic: String,
+    /// Topic for outcomes.
+    pub outcome_topic: String,
+    /// What families do.
+    pub family: Arc<FamilyConfig>,
+    /// Schemas.
+    pub registry: Arc<Registry>,
+    /// Pseudonyms.
+    pub pseudonyms: Arc<Pseudonyms>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Threads on which family actors run.
+    pub arbiters: usize,
+}
+
+impl PipelineParams {
+    /// The dead-letter topic of an input topic.
+    pub fn dead_letter_topic(topic: &str) -> String {
+        format!("{topic}.dlq")
+    }
+
+    /// Every topic the pipeline reads or writes.
+    pub fn all_topics(&self) -> Vec<String> {
+        let dead = self.topics.iter().map(|topic| Self::dead_letter_topic(topic));
+        let outputs = [self.alert_topic.clone(), self.outcome_topic.clone()];
+        self.topics.iter().cloned().chain(outputs).chain(dead).collect()
+    }
+
+    fn intake(&self) -> intake::IntakeParams {
+        intake::IntakeParams {
+            topics: self.topics.clone(),
+            registry: self.registry.clone(),
+            pseudonyms: self.pseudonyms.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+}
+
+/// What a step found to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something; ask again at once.
+    Worked,
+    /// Nothing; ask again after news or a pause.
+    Idle,
+}

@@ -1,0 +1,330 @@
+//! Intake: reads a partition's input topics, decodes messages straight from the fetch buffer into columns, and
+//! hands them on as chunks in one order.
+//!
+//! Called by the partition (and, with a reader of its own, by the lake writer and by recovery). The order of rows is
+//! (append time, topic, offset): a topic with unread data holds the others back, so that on a log that is not growing the
+//! order is a function of the log alone. A record that cannot be decoded becomes a dead letter in its place and stops nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use theatre_actors::effect::{DeadReason, DeadRow};
+use theatre_actors::ports::{EventLog, LogReader, PollLimit, RecordView, Result};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
+use theatre_actors::time::LogTime;
+use theatre_schemas::batch::Batch;
+use theatre_schemas::decode::{BatchBuilder, DecodeError};
+use theatre_schemas::framing;
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::registry::Registry;
+
+use super::Limits;
+
+/// Bytes of a bad record that a dead letter keeps at most; beyond that its hash and place have to do.
+const DEAD_LETTER_BYTES_MAX: usize = 256 * 1024;
+
+/// What intake needs to read any partition.
+#[derive(Clone)]
+pub struct IntakeParams {
+    /// Input topics, in [`TopicIndex`] order.
+    pub topics: Arc<Vec<String>>,
+    /// Writer schemas by id.
+    pub registry: Arc<Registry>,
+    /// Pseudonyms for marked fields, and the seal for bytes that could not be decoded.
+    pub pseudonyms: Arc<Pseudonyms>,
+    /// Poll and record limits.
+    pub limits: Limits,
+}
+
+/// A row of a chunk, or the record that failed to become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Row `row` of batch `batch` of the chunk.
+    Row {
+        /// Index into [`Chunk::batches`].
+        batch: u32,
+        /// Row of that batch.
+        row: u32,
+    },
+    /// Index into [`Chunk::dead`].
+    Dead(u32),
+}
+
+/// A stretch of a partition's input, all topics merged.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// Decoded columns, each of one topic and dataset. A batch may go on in the next chunk.
+    pub batches: Vec<(TopicIndex, Arc<Batch>)>,
+    /// Records that could not be decoded.
+    pub dead: Vec<DeadRow>,
+    /// Rows and failures, in order.
+    pub entries: Vec<Entry>,
+    /// Where the chunk begins.
+    pub from: Positions,
+    /// Where the next one begins.
+    pub to: Positions,
+    /// Append time of the last entry.
+    pub last_append: Option<LogTime>,
+    /// True when nothing was left to read.
+    pub caught_up: bool,
+    /// Records not yet read, by the logs' ends.
+    pub lag_records: u64,
+}
+
+struct Pending {
+    append_time: i64,
+    offset: u64,
+    entry: Entry,
+}
+
+struct Source {
+    reader: Box<dyn LogReader>,
+    batches: Vec<Arc<Batch>>,
+    dead: Vec<DeadRow>,
+    pending: VecDeque<Pending>,
+    next_offset: u64,
+    end_offset: u64,
+    at_end: bool,
+}
+
+/// Reads one partition forward.
+pub struct Intake {
+    params: IntakeParams,
+    sources: Vec<Source>,
+    builders: Vec<Option<BatchBuilder>>,
+    positions: Positions,
+}
+
+impl Intake {
+    /// Opens readers of all input topics of a partition at `start`.
+    pub fn open(log: &dyn EventLog, partition: Partition, params: IntakeParams, start: &Positions) -> Result<Self> {
+        let mut sources = Vec::with_capacity(params.topics.len());
+        for (topic, name) in params.topics.iter().enumerate() {
+            let from = start.get(topic);
+            sources.push(Source {
+                reader: log.reader(name, partition, from)?,
+                batches: Vec::new(),
+                dead: Vec::new(),
+                pending: VecDeque::new(),
+                next_offset: from,
+                end_offset: from,
+                at_end: false,
+            });
+        }
+        Ok(Self { params, sources, builders: Vec::new(), positions: start.clone() })
+    }
+
+    /// The next chunk; empty when there is nothing to read. After an error the intake is to be opened anew.
+    pub fn poll(&mut self) -> Result<Chunk> {
+        for topic in 0..self.sources.len() {
+            if self.sources[topic].pending.is_empty() {
+                self.fetch(topic)?;
+            }
+        }
+        Ok(self.merge())
+    }
+
+    fn fetch(&mut self, topic: TopicIndex) -> Result<()> {
+        let source = &mut self.sources[topic];
+        source.batches.clear();
+        source.dead.clear();
+        let limits = &self.params.limits;
+        let limit = PollLimit { records: limits.poll_records, bytes: limits.poll_bytes };
+        let mut decoder = Decoder {
+            params: &self.params,
+            topic,
+            builders: &mut self.builders,
+            open: Vec::new(),
+            pending: &mut source.pending,
+            dead: &mut source.dead,
+        };
+        let end = source.reader.poll(limit, &mut |record| decoder.take(record))?;
+        source.batches = decoder.finish();
+        source.next_offset = end.next_offset;
+        source.end_offset = end.end_offset;
+        source.at_end = end.at_end;
+        Ok(())
+    }
+
+    /// Takes what may go on from all sources, in order of (append time, topic, offset).
+    fn merge(&mut self) -> Chunk {
+        let mut chunk = Chunk { from: self.positions.clone(), ..Chunk::default() };
+        let bases: Vec<(u32, u32)> = self.sources.iter().enumerate().map(|(topic, source)| chunk.adopt(topic, source)).collect();
+        let horizon = self
+            .sources
+            .iter()
+            .enumerate()
+            .filter(|(_, source)| !source.at_end)
+            // Unread data of which nothing is known yet holds everything back.
+            .map(|(topic, source)| source.pending.back().map_or((i64::MIN, 0), |last| (last.append_time, topic)))
+            .min();
+        loop {
+            let heads = self.sources.iter().enumerate().filter_map(|(topic, source)| {
+                let head = source.pending.front()?;
+                Some((head.append_time, topic))
+            });
+            let mut heads: Vec<(i64, TopicIndex)> = heads.collect();
+            heads.sort_unstable();
+            let Some(&(_, topic)) = heads.first() else { break };
+            // The run of this topic that comes before every other topic's head and the horizon.
+            let next_head = heads.get(1).copied();
+            let taken = self.take_run(topic, next_head, horizon, bases[topic], &mut chunk);
+            if taken == 0 {
+                break;
+            }
+        }
+        for (topic, source) in self.sources.iter().enumerate() {
+            if source.pending.is_empty() {
+                self.positions.advance(topic, source.next_offset);
+            }
+        }
+        chunk.to = self.positions.clone();
+        chunk.caught_up = self.sources.iter().all(|source| source.at_end && source.pending.is_empty());
+        chunk.lag_records = self
+            .sources
+            .iter()
+            .enumerate()
+            .map(|(topic, source)| source.end_offset.saturating_sub(self.positions.get(topic)))
+            .sum();
+        chunk
+    }
+
+    fn take_run(
+        &mut self,
+        topic: TopicIndex,
+        next_head: Option<(i64, TopicIndex)>,
+        horizon: Option<(i64, TopicIndex)>,
+        base: (u32, u32),
+        chunk: &mut Chunk,
+    ) -> usize {
+        let source = &mut self.sources[topic];
+        let mut taken = 0;
+        while let Some(head) = source.pending.front() {
+            let key = (head.append_time, topic);
+            if next_head.is_some_and(|other| key > other) || horizon.is_some_and(|limit| key > limit) {
+                break;
+            }
+            chunk.last_append = Some(LogTime(head.append_time));
+            chunk.entries.push(match head.entry {
+                Entry::Row { batch, row } => Entry::Row { batch: batch + base.0, row },
+                Entry::Dead(index) => Entry::Dead(index + base.1),
+            });
+            self.positions.advance(topic, head.offset + 1);
+            source.pending.pop_front();
+            taken += 1;
+        }
+        taken
+    }
+}
+
+impl Chunk {
+    /// True when it holds nothing and moves no position.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.from == self.to
+    }
+
+    /// Adds a source's batches and failures; returns where they begin.
+    fn adopt(&mut self, topic: TopicIndex, source: &Source) -> (u32, u32) {
+        let base = (self.batches.len() as u32, self.dead.len() as u32);
+        if !source.pending.is_empty() {
+            self.batches.extend(source.batches.iter().map(|batch| (topic, batch.clone())));
+            self.dead.extend(source.dead.iter().cloned());
+        }
+        base
+    }
+}
+
+/// Decodes the records of one poll of one topic, one builder per dataset met.
+struct Decoder<'a> {
+    params: &'a IntakeParams,
+    topic: TopicIndex,
+    builders: &'a mut Vec<Option<BatchBuilder>>,
+    /// Datasets met in this poll, in order of their first record: the index is the entry's batch.
+    open: Vec<usize>,
+    pending: &'a mut VecDeque<Pending>,
+    dead: &'a mut Vec<DeadRow>,
+}
+
+impl Decoder<'_> {
+    fn take(&mut self, record: RecordView<'_>) {
+        let entry = match self.decode(&record) {
+            Ok(entry) => entry,
+            Err((reason, detail, schema_id)) => self.bury(&record, reason, detail, schema_id),
+        };
+        self.pending.push_back(Pending { append_time: record.append_time.0, offset: record.offset, entry });
+    }
+
+    fn decode(&mut self, record: &RecordView<'_>) -> std::result::Result<Entry, (DeadReason, String, Option<u32>)> {
+        let limit = self.params.limits.record_bytes;
+        if record.value.len() > limit {
+            let detail = format!("{} bytes, the limit is {limit} (limits.record_bytes)", record.value.len());
+            return Err((DeadReason::TooLarge, detail, None));
+        }
+        let (schema_id, datum) = framing::parse(record.value).map_err(|error| (DeadReason::BadFrame, error.to_string(), None))?;
+        let Some(writer) = self.params.registry.lookup(schema_id) else {
+            return Err((DeadReason::UnknownSchema, format!("schema id {schema_id} is not known"), Some(schema_id)));
+        };
+        let batch = self.batch_of(writer.dataset_index);
+        let builder = self.builders[writer.dataset_index].as_mut().expect("batch_of made the builder");
+        let row = builder.len() as u32;
+        builder.push(&writer.plan, datum, record.offset, record.append_time.0).map_err(|error| {
+            let reason = match error {
+                DecodeError::Unroutable { .. } => DeadReason::Unroutable,
+                _ => DeadReason::Undecodable,
+            };
+            (reason, error.to_string(), Some(schema_id))
+        })?;
+        Ok(Entry::Row { batch, row })
+    }
+
+    fn batch_of(&mut self, dataset_index: usize) -> u32 {
+        if let Some(at) = self.open.iter().position(|open| *open == dataset_index) {
+            return at as u32;
+        }
+        if self.builders.len() <= dataset_index {
+            self.builders.resize_with(dataset_index + 1, || None);
+        }
+        let dataset = self.params.registry.datasets().get(dataset_index);
+        self.builders[dataset_index]
+            .get_or_insert_with(|| BatchBuilder::new(dataset.clone(), dataset_index, self.params.pseudonyms.clone()));
+        self.open.push(dataset_index);
+        (self.open.len() - 1) as u32
+    }
+
+    fn bury(&mut self, record: &RecordView<'_>, reason: DeadReason, detail: String, schema_id: Option<u32>) -> Entry {
+        let kept = record.value.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(record.value);
+        self.dead.push(DeadRow {
+            topic: self.topic,
+            offset: record.offset,
+            append_time: record.append_time.0,
+            reason,
+            detail,
+            robot_id: None,
+            schema_id,
+            payload: self.params.pseudonyms.seal(kept),
+            sealed: true,
+            size: record.value.len() as u64,
+            sha256: format!("{:x}", Sha256::digest(record.value)),
+        });
+        Entry::Dead((self.dead.len() - 1) as u32)
+    }
+
+    /// Closes the builders; a dataset of which every record failed gives an empty batch to keep the numbering.
+    fn finish(self) -> Vec<Arc<Batch>> {
+        let Self { params, builders, open, .. } = self;
+        open.into_iter()
+            .map(|index| {
+                let finished = builders[index].as_mut().and_then(BatchBuilder::finish);
+                Arc::new(finished.unwrap_or_else(|| empty_batch(params, index)))
+            })
+            .collect()
+    }
+}
+
+fn empty_batch(params: &IntakeParams, index: usize) -> Batch {
+    let dataset = params.registry.datasets().get(index).clone();
+    let columns = dataset.columns.iter().map(|column| arrow::array::new_empty_array(&crate::parquet::arrow_type(column.column_type)));
+    let columns = columns.collect();
+    Batch::new(dataset, index, columns, Vec::new(), Vec::new())
+}

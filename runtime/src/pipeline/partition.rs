@@ -1,0 +1,389 @@
+//! The partition: the unit of ownership, ordering and recovery.
+//!
+//! Owns the routing table (robot to family slot), hands each family its rows of a chunk, keeps what families concluded until
+//! it is saved, and decides who is saved when. One commit of a partition is under way at a time. Stepped by its own thread
+//! (or the simulation); families live in a [`FamilyHost`].
+//!
+//! What must hold: a family's facts leave with the very snapshot that concluded them; the floor of a commit is the lowest
+//! position of any family whose news is in no commit yet; nothing is told to anybody from here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::family::{Family, IntakeFamily};
+use theatre_actors::ports::{CommitOutcome, Epoch, Error, FamilySave, PartitionCommit, Result};
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::shell::{FamilyHost, Reply, Segment};
+use theatre_actors::time::LogTime;
+
+use super::intake::{Chunk, Entry, Intake};
+use super::progress::Progress;
+use super::queue::{LakeQueue, SaveQueue};
+use super::{PipelineParams, Ports, Step};
+
+mod ledger;
+mod routing;
+
+use ledger::{Ledger, SlotState};
+
+/// Slot of the intake family, which holds the records that name no robot.
+pub(super) const INTAKE_SLOT: usize = usize::MAX;
+
+/// Wall-clock ticks come at most this often, microseconds.
+const TICK_EVERY_US: i64 = 1_000_000;
+
+/// A partition that is owned under an epoch.
+pub struct PartitionActor {
+    partition: Partition,
+    epoch: Epoch,
+    params: Arc<PipelineParams>,
+    ports: Ports,
+    host: Box<dyn FamilyHost>,
+    intake: Option<Intake>,
+    intake_family: IntakeFamily,
+    routes: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
+    ledger: Ledger,
+    positions: Positions,
+    saves: Arc<SaveQueue>,
+    lake: Arc<LakeQueue>,
+    progress: Arc<Progress>,
+    /// A chunk that was applied but not yet taken by the lake queue.
+    to_lake: Option<Arc<Chunk>>,
+    caught_up_since: Option<LogTime>,
+    last_tick: LogTime,
+}
+
+/// The queues and counters a partition shares with other components.
+pub struct Shared {
+    /// Commits to the saver.
+    pub saves: Arc<SaveQueue>,
+    /// Chunks to the lake writer.
+    pub lake: Arc<LakeQueue>,
+    /// Progress.
+    pub progress: Arc<Progress>,
+}
+
+impl PartitionActor {
+    /// Restores a partition that was acquired under `epoch`: its families from the store, its reader at the floor.
+    pub fn open(
+        partition: Partition,
+        epoch: Epoch,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+        mut host: Box<dyn FamilyHost>,
+        shared: Shared,
+    ) -> Result<Self> {
+        shared.saves.forget(partition);
+        let status = ports.store.status(partition)?;
+        let mut intake_family = IntakeFamily::default();
+        let mut routes = HashMap::default();
+        let mut ledger = Ledger::new(params.limits.clone());
+        for stored in ports.store.families(partition)? {
+            if stored.family.is_empty() {
+                intake_family = IntakeFamily::restore(&stored.state).map_err(|error| unreadable(partition, "", error))?;
+                ledger.restore(INTAKE_SLOT, "", stored.save_number);
+                continue;
+            }
+            let family = Family::restore(&stored.family, &stored.state, params.family.clone())
+                .map_err(|error| unreadable(partition, &stored.family, error))?;
+            let slot = routes.len();
+            host.insert(slot, family);
+            ledger.restore(slot, &stored.family, stored.save_number);
+            routes.insert(stored.family.into_boxed_str(), slot);
+        }
+        let progress = shared.progress;
+        progress.update(partition, |share| share.families = routes.len() as u64);
+        Ok(Self {
+            partition,
+            epoch,
+            params,
+            ports,
+            host,
+            intake: None,
+            intake_family,
+            routes,
+            ledger,
+            positions: status.floor,
+            saves: shared.saves,
+            lake: shared.lake,
+            progress,
+            to_lake: None,
+            caught_up_since: None,
+            last_tick: LogTime(0),
+        })
+    }
+
+    /// Settles a commit, reads and applies a chunk, submits a commit: whatever can be done without waiting.
+    ///
+    /// # Errors
+    /// `StaleEpoch`: the partition is lost, drop this value. `Unavailable`: nothing was lost, step again.
+    pub fn step(&mut self) -> Result<Step> {
+        let settled = self.settle()?;
+        let recovered = self.recover()?;
+        let read = self.read()?;
+        let submitted = self.submit(false);
+        self.tick();
+        self.report();
+        let worked = settled || recovered || read || submitted;
+        Ok(if worked { Step::Worked } else { Step::Idle })
+    }
+
+    /// Submits everything unsaved without reading on; true when nothing is left to save.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn drain(&mut self) -> Result<bool> {
+        self.settle()?;
+        self.recover()?;
+        if let Some(chunk) = self.to_lake.take()
+            && !self.lake.offer(&chunk)
+        {
+            self.to_lake = Some(chunk);
+        }
+        self.submit(true);
+        self.report();
+        Ok(self.ledger.is_clean() && self.to_lake.is_none())
+    }
+
+    /// How long nothing will be due, when a step found nothing to do.
+    pub fn pause(&self) -> Duration {
+        Duration::from_millis(20)
+    }
+
+    fn settle(&mut self) -> Result<bool> {
+        match self.saves.outcome(self.partition) {
+            None => Ok(false),
+            Some(CommitOutcome::Committed { .. }) => {
+                self.ledger.committed(self.ports.clock.now());
+                Ok(true)
+            }
+            Some(CommitOutcome::Stale { current }) => {
+                Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current })
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<bool> {
+        if let Some(chunk) = self.to_lake.take()
+            && !self.lake.offer(&chunk)
+        {
+            self.to_lake = Some(chunk);
+            return Ok(false);
+        }
+        if self.ledger.is_full() {
+            return Ok(false);
+        }
+        if self.intake.is_none() {
+            let intake = Intake::open(&*self.ports.log, self.partition, self.params.intake(), &self.positions)?;
+            self.intake = Some(intake);
+        }
+        let polled = self.intake.as_mut().map(Intake::poll).unwrap_or_else(|| Ok(Chunk::default()));
+        let chunk = polled.inspect_err(|_| {
+            // What the reader had prefetched is of unknown completeness: read it again from our position.
+            self.intake = None;
+            self.caught_up_since = None;
+        })?;
+        self.note_read(&chunk);
+        if chunk.is_empty() {
+            return Ok(false);
+        }
+        self.apply(&chunk);
+        self.positions = chunk.to.clone();
+        let chunk = Arc::new(chunk);
+        if !self.lake.offer(&chunk) {
+            self.to_lake = Some(chunk);
+        }
+        Ok(true)
+    }
+
+    fn note_read(&mut self, chunk: &Chunk) {
+        self.caught_up_since = match (chunk.caught_up, self.caught_up_since) {
+            (false, _) => None,
+            (true, None) => Some(self.ports.clock.now()),
+            (true, since) => since,
+        };
+        self.progress.update(self.partition, |share| {
+            share.lag_records = chunk.lag_records;
+            share.caught_up = chunk.caught_up && chunk.is_empty();
+            if let Some(last) = chunk.last_append {
+                share.last_append = last.0;
+            }
+            if !chunk.is_empty() {
+                share.saved = false;
+                share.lake_done = false;
+                share.outward_done = false;
+            }
+        });
+        self.progress.records_read(&self.params.topics, &chunk.from, &chunk.to, chunk.entries.len());
+    }
+
+    /// Hands every family its rows, and the intake family the failures.
+    fn apply(&mut self, chunk: &Chunk) {
+        let work = self.route(chunk);
+        for (slot, _) in &work {
+            self.ledger.touched(*slot, &chunk.from);
+        }
+        let replies = self.host.deliver(work);
+        self.collect(replies);
+        for entry in &chunk.entries {
+            let Entry::Dead(index) = entry else { continue };
+            let dead = &chunk.dead[*index as usize];
+            if self.intake_family.bury(dead) {
+                self.ledger.touched(INTAKE_SLOT, &chunk.from);
+                self.progress.count_dead(&self.params.topics, std::slice::from_ref(dead));
+                self.ledger.slot(INTAKE_SLOT).add_dead(dead.clone());
+            }
+        }
+    }
+
+    fn collect(&mut self, replies: Vec<(usize, Reply)>) {
+        for (slot, reply) in replies {
+            match reply {
+                Reply::Applied { effects } => {
+                    self.progress.count_facts(effects.facts.iter().map(|fact| &fact.kind));
+                    self.progress.count_dead(&self.params.topics, &effects.dead);
+                    self.ledger.slot(slot).add(effects);
+                }
+                Reply::Panicked { message } => {
+                    let robot = self.ledger.slot(slot).name.clone();
+                    tracing::error!(robot, partition = self.partition, message, "a family panicked and goes back to its last save");
+                    self.ledger.slot(slot).state = SlotState::Broken;
+                }
+            }
+        }
+    }
+
+    /// Wall-clock ticks: only on a partition that has seen its log's end for as long as makes a robot silent, so that an
+    /// outage of the log, in which nobody could be heard, makes nobody silent.
+    fn tick(&mut self) {
+        let now = self.ports.clock.now();
+        let silence = self.params.family.time.silence_after_us;
+        let heard_long_enough = self.caught_up_since.is_some_and(|since| now.0 - since.0 >= silence);
+        if !heard_long_enough || now.0 - self.last_tick.0 < TICK_EVERY_US {
+            return;
+        }
+        self.last_tick = now;
+        let slots: Vec<usize> = self.routes.values().copied().filter(|slot| self.ledger.slot(*slot).is_healthy()).collect();
+        for (slot, reply) in self.host.tick(&slots, now) {
+            let changed = match &reply {
+                Reply::Applied { effects } => !effects.facts.is_empty() || !effects.dead.is_empty(),
+                Reply::Panicked { .. } => true,
+            };
+            // What a tick decided is saved state, never decided again.
+            if changed {
+                let here = self.positions.clone();
+                self.ledger.touched(slot, &here);
+                self.collect(vec![(slot, reply)]);
+            }
+        }
+    }
+
+    /// Submits the families that are due, when no commit is under way.
+    fn submit(&mut self, everything: bool) -> bool {
+        if self.ledger.in_flight() {
+            return false;
+        }
+        let now = self.ports.clock.now();
+        let due = self.ledger.due(now, everything);
+        if due.is_empty() {
+            return false;
+        }
+        let mut families = Vec::new();
+        let mut weight = 0;
+        let mut due = due.into_iter().peekable();
+        while weight < self.params.limits.commit_bytes && due.peek().is_some() {
+            let batch: Vec<usize> = due.by_ref().take(8).collect();
+            for save in self.snapshot(&batch) {
+                weight += save.weight();
+                families.push(save);
+            }
+        }
+        let floor = self.ledger.floor(&self.positions);
+        self.saves.submit(PartitionCommit { partition: self.partition, epoch: self.epoch, families, floor });
+        true
+    }
+
+    fn snapshot(&mut self, slots: &[usize]) -> Vec<FamilySave> {
+        let mut saves = Vec::with_capacity(slots.len());
+        if slots.contains(&INTAKE_SLOT) {
+            let (state, positions) = (self.intake_family.snapshot(), self.intake_family.positions().clone());
+            saves.push(self.ledger.slot(INTAKE_SLOT).take_save(state, positions));
+        }
+        let families: Vec<usize> = slots.iter().copied().filter(|slot| *slot != INTAKE_SLOT).collect();
+        for (slot, snapshot) in self.host.save(&families) {
+            saves.push(self.ledger.slot(slot).take_save(snapshot.state, snapshot.positions));
+        }
+        saves
+    }
+
+    fn report(&self) {
+        let saved = self.ledger.is_clean();
+        self.progress.update(self.partition, |share| {
+            share.families = self.routes.len() as u64;
+            share.saved = saved;
+        });
+    }
+
+    /// Rebuilds families that panicked, once no commit is under way.
+    fn recover(&mut self) -> Result<bool> {
+        if self.ledger.in_flight() {
+            return Ok(false);
+        }
+        let broken = self.ledger.broken();
+        for slot in &broken {
+            self.recover_slot(*slot)?;
+        }
+        Ok(!broken.is_empty())
+    }
+
+    fn recover_slot(&mut self, slot: usize) -> Result<()> {
+        let robot = self.ledger.slot(slot).name.clone();
+        let from = self.ledger.slot(slot).unsaved_from().unwrap_or_else(|| self.positions.clone());
+        let until = self.positions.clone();
+        let rebuilt = super::recovery::rebuild(&super::recovery::Case {
+            partition: self.partition,
+            robot: &robot,
+            from: &from,
+            until: &until,
+            params: &self.params,
+            ports: &self.ports,
+        })?;
+        self.progress.count_facts(rebuilt.effects.facts.iter().map(|fact| &fact.kind));
+        self.progress.recovered();
+        self.host.remove(slot);
+        self.host.insert(slot, rebuilt.family);
+        self.ledger.slot(slot).replace(rebuilt.effects);
+        Ok(())
+    }
+
+    fn slot_of(&mut self, robot_id: &str) -> usize {
+        if let Some(slot) = self.routes.get(robot_id) {
+            return *slot;
+        }
+        let slot = self.routes.len();
+        self.host.insert(slot, Family::new(robot_id, self.params.family.clone()));
+        self.ledger.restore(slot, robot_id, 0);
+        self.routes.insert(robot_id.into(), slot);
+        slot
+    }
+
+    /// Every family's share of a chunk, in slot order; families that are being recovered get nothing, their rows are read again.
+    fn route(&mut self, chunk: &Chunk) -> Vec<(usize, Vec<Segment>)> {
+        let mut table = routing::Table::default();
+        for entry in &chunk.entries {
+            let Entry::Row { batch, row } = *entry else { continue };
+            let batch_ref = &chunk.batches[batch as usize].1;
+            let slot = self.slot_of(batch_ref.robot_id(row as usize));
+            table.push(slot, batch, row);
+        }
+        table.finish(chunk, |slot| self.ledger.slot(slot).is_healthy())
+    }
+}
+
+fn unreadable(partition: Partition, family: &str, error: impl std::fmt::Display) -> Error {
+    Error::Refused(format!(
+        "the stored state of family '{family}' in partition {partition} cannot be read: {error}; \
+         run the version of theatre that wrote it, or a later one"
+    ))
+}

@@ -1,0 +1,137 @@
+//! How far everything is, for people and for metrics: atomics that components move and anybody may read.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use theatre_actors::effect::{DeadReason, DeadRow, FactKind};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use crate::telemetry::names;
+
+/// One partition's share.
+#[derive(Debug, Clone, Default)]
+pub struct PartitionProgress {
+    /// Records not yet read.
+    pub lag_records: u64,
+    /// Live families.
+    pub families: u64,
+    /// True when the end of the log was seen.
+    pub caught_up: bool,
+    /// Everything read is saved.
+    pub saved: bool,
+    /// The lake writer has registered everything that was read.
+    pub lake_done: bool,
+    /// Relay, exporter, completer and loader have nothing left to do.
+    pub outward_done: bool,
+    /// Append time of the last record read, microseconds UTC.
+    pub last_append: i64,
+}
+
+/// Counts since the process started, and where things stand.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Records read.
+    pub records_in: AtomicU64,
+    /// Records dead-lettered, late ones included.
+    pub dead: AtomicU64,
+    /// Alert transitions committed to be told.
+    pub alerts: AtomicU64,
+    /// Outcome revisions.
+    pub outcomes: AtomicU64,
+    /// Window revisions.
+    pub windows: AtomicU64,
+    /// End of the last commit, microseconds UTC.
+    pub last_save_at: AtomicI64,
+    /// Commits.
+    pub saves: AtomicU64,
+    /// Bytes of the last commit.
+    pub save_bytes: AtomicU64,
+    /// Lake files completed.
+    pub lake_files: AtomicU64,
+    /// Warehouse rows loaded.
+    pub warehouse_rows: AtomicU64,
+    /// Families rebuilt after a panic.
+    pub recoveries: AtomicU64,
+    partitions: DashMap<Partition, PartitionProgress>,
+    /// What each component last failed with; empty when all is well.
+    trouble: Mutex<BTreeMap<String, String>>,
+}
+
+impl Progress {
+    /// Changes a partition's share.
+    pub fn update(&self, partition: Partition, change: impl FnOnce(&mut PartitionProgress)) {
+        change(&mut self.partitions.entry(partition).or_default());
+    }
+
+    /// All partitions' shares.
+    pub fn partitions(&self) -> BTreeMap<Partition, PartitionProgress> {
+        self.partitions.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()
+    }
+
+    /// Live robots' families.
+    pub fn robots(&self) -> u64 {
+        self.partitions.iter().map(|entry| entry.families).sum()
+    }
+
+    /// Records not yet read, over all partitions.
+    pub fn lag_records(&self) -> u64 {
+        self.partitions.iter().map(|entry| entry.lag_records).sum()
+    }
+
+    /// True when `count` partitions are read to the end, saved, in the lake and told to the world.
+    pub fn drained(&self, count: u32) -> bool {
+        let done = self.partitions.iter().filter(|p| p.caught_up && p.saved && p.lake_done && p.outward_done).count();
+        done == count as usize
+    }
+
+    /// Notes or clears a component's trouble.
+    pub fn set_trouble(&self, component: &str, trouble: Option<String>) {
+        let mut all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(why) => all.insert(component.to_owned(), why),
+            None => all.remove(component),
+        };
+    }
+
+    /// What is wrong, component by component.
+    pub fn troubles(&self) -> Vec<String> {
+        let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(component, why)| format!("{component}: {why}")).collect()
+    }
+
+    pub(super) fn save_failed(&self) {
+        names::checkpoint_failed();
+    }
+
+    pub(super) fn saved(&self, started: LogTime, ended: LogTime, bytes: usize) {
+        self.last_save_at.store(ended.0, Ordering::Relaxed);
+        self.saves.fetch_add(1, Ordering::Relaxed);
+        self.save_bytes.store(bytes as u64, Ordering::Relaxed);
+        names::checkpoint_done((ended.0 - started.0).max(0) as f64 / 1e6, bytes, ended.0 as f64 / 1e6);
+    }
+
+    pub(super) fn count_facts<'a>(&self, kinds: impl Iterator<Item = &'a FactKind>) {
+        for kind in kinds {
+            let counter = match kind {
+                FactKind::Window => &self.windows,
+                FactKind::Alert => &self.alerts,
+                FactKind::Outcome => &self.outcomes,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_dead(&self, topics: &[String], dead: &[DeadRow]) {
+        for row in dead {
+            self.dead.fetch_add(1, Ordering::Relaxed);
+            if row.reason == DeadReason::Late {
+                names::record_late(&topics[row.topic]);
+            }
+            names::dead_letter(row.reason.as_str());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The relay: publishes a lane's committed facts (or dead letters) to the log, in order, exactly once.
+//!
+//! One per lane of a partition. The log moves the lane's position together with the records; the store's note of it is only
+//! for trimming and may lag. After a publish of unknown fate the lane is opened anew and the log is asked where it stands.
+
+use std::sync::Arc;
+
+use theatre_actors::effect::FactKind;
+use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, Result, StoredDead, StoredFact};
+use theatre_actors::position::Partition;
+use theatre_schemas::records::DeadLetter;
+
+use super::{PipelineParams, Ports, Step};
+use crate::partitioner::partition_of;
+
+/// Publishes one lane of one partition.
+pub struct Relay {
+    partition: Partition,
+    epoch: Epoch,
+    lane: Lane,
+    params: Arc<PipelineParams>,
+    ports: Ports,
+    publisher: Option<Box<dyn LanePublisher>>,
+    /// Everything up to here is published.
+    position: u64,
+    noted: u64,
+}
+
+impl Relay {
+    /// A relay for a partition owned under `epoch`.
+    pub fn new(partition: Partition, epoch: Epoch, lane: Lane, params: Arc<PipelineParams>, ports: Ports) -> Self {
+        Self { partition, epoch, lane, params, ports, publisher: None, position: 0, noted: 0 }
+    }
+
+    /// Publishes what is committed and not published yet, a bounded number of records.
+    ///
+    /// # Errors
+    /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
+    pub fn step(&mut self) -> Result<Step> {
+        self.open()?;
+        let (records, upto) = self.next_records()?;
+        if upto == self.position {
+            return self.note();
+        }
+        if !records.is_empty() {
+            let published = self.publisher.as_mut().map(|publisher| publisher.publish(&records, upto));
+            if let Some(Err(error)) = published {
+                // Published or not? Only the log knows: ask it at the next step.
+                self.publisher = None;
+                return Err(error);
+            }
+            crate::telemetry::names::records_out(self.lane.as_str(), records.len() as u64);
+        }
+        self.position = upto;
+        self.note()?;
+        Ok(Step::Worked)
+    }
+
+    /// Opens the lane: checks the epoch first, fences any predecessor, and learns where the log stands.
+    fn open(&mut self) -> Result<()> {
+        if self.publisher.is_some() {
+            return Ok(());
+        }
+        let status = self.ports.store.status(self.partition)?;
+        if status.epoch != self.epoch {
+            return Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: status.epoch });
+        }
+        let mut publisher = self.ports.log.open_lane(self.partition, self.lane, self.epoch)?;
+        let noted = match self.lane {
+            Lane::Results => status.relayed_fact,
+            Lane::DeadLetters => status.relayed_dead,
+        };
+        // The log's position may be forgotten after long rest, the store's may lag behind it: the higher one is true.
+        self.position = publisher.position()?.max(noted);
+        self.noted = noted;
+        self.publisher = Some(publisher);
+        Ok(())
+    }
+
+    fn next_records(&self) -> Result<(Vec<Outgoing>, u64)> {
+        let limit = self.params.limits.relay_records;
+        match self.lane {
+            Lane::Results => {
+                let facts = self.ports.store.facts_after(self.partition, self.position, limit)?;
+                let upto = facts.last().map_or(self.position, |last| last.sequence);
+                Ok((facts.iter().filter_map(|stored| self.fact_record(stored)).collect(), upto))
+            }
+            Lane::DeadLetters => {
+                let dead = self.ports.store.dead_after(self.partition, self.position, limit)?;
+                let upto = dead.last().map_or(self.position, |last| last.sequence);
+                let records: Result<Vec<Outgoing>> = dead.iter().map(|stored| self.dead_record(stored)).collect();
+                Ok((records?, upto))
+            }
+        }
+    }
+
+    fn fact_record(&self, stored: &StoredFact) -> Option<Outgoing> {
+        let fact = &stored.fact;
+        let (topic, key, kind) = match fact.kind {
+            FactKind::Window => return None,
+            FactKind::Alert => (&self.params.alert_topic, &fact.robot_id, "theatre.alert.transition"),
+            FactKind::Outcome => (&self.params.outcome_topic, &fact.subject, "theatre.procedure.outcome"),
+        };
+        let headers = cloud_event(kind, &format!("{}#{}", fact.id, fact.revision), key, self.partition, fact.event_time);
+        let record = NewRecord { key: key.clone().into_bytes(), value: fact.payload.clone(), headers };
+        Some(Outgoing { topic: topic.clone(), partition: partition_of(key.as_bytes(), self.params.partitions), record })
+    }
+
+    fn dead_record(&self, stored: &StoredDead) -> Result<Outgoing> {
+        let dead = &stored.dead;
+        let topic = self.params.topics.get(dead.topic).cloned().unwrap_or_else(|| format!("input-{}", dead.topic));
+        let letter = DeadLetter {
+            topic: topic.clone(),
+            partition: self.partition as i32,
+            offset: dead.offset as i64,
+            append_time: dead.append_time,
+            reason: dead.reason.as_str().to_owned(),
+            detail: dead.detail.clone(),
+            robot_id: dead.robot_id.clone(),
+            schema_id: dead.schema_id.map(i64::from),
+            size: dead.size as i64,
+            sha256: dead.sha256.clone(),
+            sealed: dead.sealed,
+            payload: dead.payload.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let id = format!("{topic}/{}/{}", self.partition, dead.offset);
+        let headers = cloud_event("theatre.dead_letter", &id, &id, self.partition, dead.append_time);
+        let value = letter.encode();
+        let key = dead.robot_id.clone().unwrap_or_default().into_bytes();
+        let record = NewRecord { key, value, headers };
+        Ok(Outgoing { topic: PipelineParams::dead_letter_topic(&topic), partition: self.partition, record })
+    }
+
+    fn note(&mut self) -> Result<Step> {
+        if self.noted < self.position {
+            self.ports.store.note_relayed(self.partition, self.epoch, self.lane, self.position)?;
+            self.noted = self.position;
+        }
+        Ok(Step::Idle)
+    }
+}
+
+/// Headers of the CloudEvents 1.0 Kafka binding, binary mode. `time_us` is event time.
+fn cloud_event(kind: &str, id: &str, subject: &str, partition: Partition, time_us: i64) -> Vec<(String, String)> {
+    let time = jiff::Timestamp::from_microsecond(time_us).map(|time| time.to_string()).unwrap_or_default();
+    [
+        ("ce_specversion", "1.0".to_owned()),
+        ("ce_id", id.to_owned()),
+        ("ce_source", format!("/theatre/partition/{partition}")),
+        ("ce_type", kind.to_owned()),
+        ("ce_time", time),
+        ("ce_subject", subject.to_owned()),
+        ("ce_partitionkey", subject.to_owned()),
+        ("content-type", "application/avro".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
