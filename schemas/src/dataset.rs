@@ -1,7 +1,32 @@
 //! A dataset: the flat columns of one kind of record, found from its Avro schema.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use crate::avro_type::{self, AvroField, AvroType, Logical};
+
+/// Arrays are flattened to at most this many elements.
+const ARRAY_LENGTH_MAX: usize = 1024;
+
+/// Why a schema cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// Not a valid Avro record schema.
+    #[error("not a usable avro schema: {0}")]
+    Invalid(String),
+    /// A field that has no flat form.
+    #[error("field '{field}' {why}")]
+    Field {
+        /// Path of the field.
+        field: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+}
+
+fn field_error(field: &str, why: impl Into<String>) -> SchemaError {
+    SchemaError::Field { field: field.to_owned(), why: why.into() }
+}
 
 /// What the records of a dataset are, which decides who in a family hears them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -101,6 +126,40 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Finds a dataset in a record schema that carries the property
+    /// `"theatre": {"id": 2001, "dataset": "ur3", "kind": "telemetry", "version": 1}`.
+    ///
+    /// Nested records and arrays of declared `length` are flattened; `robot_id` and `event_time` must be there.
+    ///
+    /// # Errors
+    /// When the schema is invalid, a required field is missing or a field has no flat form; says which and what to do.
+    pub fn from_schema(json: &str) -> Result<Self, SchemaError> {
+        let (fields, root) = avro_type::parse(json)?;
+        let about = &root["theatre"];
+        let name = about["dataset"].as_str().unwrap_or_default().to_owned();
+        let simple = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(simple) {
+            return Err(SchemaError::Invalid(format!(
+                "the root needs a property \"theatre\": {{\"id\": N, \"dataset\": \"name_in_lower_case\", \"kind\": \"telemetry\"}}, not dataset '{name}'"
+            )));
+        }
+        let kind = serde_json::from_value(about["kind"].clone()).map_err(|_| {
+            SchemaError::Invalid(format!("theatre.kind {} is none of telemetry, robot_events, procedure_events, procedure_results", about["kind"]))
+        })?;
+        let mut columns = Vec::new();
+        flatten(&fields, "", &mut columns)?;
+        let mut seen = HashSet::new();
+        if let Some(twice) = columns.iter().find(|column| !seen.insert(column.name.as_str())) {
+            return Err(field_error(&twice.name, "is there twice after flattening: rename one"));
+        }
+        let roles = roles(&columns)?;
+        let parts = [Some(roles.robot_id), Some(roles.event_time), roles.procedure_id, roles.sequence, roles.boot_id];
+        let signals = columns.iter().enumerate().filter(|(index, column)| is_numeric(column.column_type) && !parts.contains(&Some(*index)));
+        let signals = signals.map(|(column, spec)| SignalSpec { name: spec.name.clone(), column, unit: spec.unit.clone() }).collect();
+        let version = about["version"].as_u64().unwrap_or(1) as u32;
+        Ok(Self { name, kind, version, columns, roles, signals })
+    }
+
     /// Index of a signal by name.
     pub fn signal(&self, name: &str) -> Option<usize> {
         self.signals.iter().position(|signal| signal.name == name)
@@ -150,4 +209,86 @@ impl Datasets {
     pub fn iter(&self) -> impl Iterator<Item = (DatasetIndex, &Arc<Dataset>)> {
         self.list.iter().enumerate()
     }
+}
+
+fn is_numeric(column_type: ColumnType) -> bool {
+    matches!(
+        column_type,
+        ColumnType::Boolean | ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64
+    )
+}
+
+fn roles(columns: &[ColumnSpec]) -> Result<Roles, SchemaError> {
+    let find = |name: &str, wanted: &[ColumnType]| -> Result<Option<usize>, SchemaError> {
+        let Some(index) = columns.iter().position(|column| column.name == name) else { return Ok(None) };
+        if wanted.contains(&columns[index].column_type) {
+            return Ok(Some(index));
+        }
+        Err(field_error(name, format!("is {:?}; it must be one of {wanted:?}", columns[index].column_type)))
+    };
+    let missing = |name: &str, what: &str| field_error(name, format!("is missing: every record needs {what}"));
+    let counts = [ColumnType::Int64, ColumnType::Int32];
+    Ok(Roles {
+        robot_id: find("robot_id", &[ColumnType::Utf8])?.ok_or_else(|| missing("robot_id", "a robot id of type string"))?,
+        event_time: find("event_time", &[ColumnType::TimestampMicros])?
+            .ok_or_else(|| missing("event_time", "an event time of type long, logicalType timestamp-micros or timestamp-millis"))?,
+        procedure_id: find("procedure_id", &[ColumnType::Utf8])?,
+        sequence: find("sequence", &counts)?,
+        boot_id: find("boot_id", &counts)?,
+    })
+}
+
+fn flatten(fields: &[AvroField], prefix: &str, columns: &mut Vec<ColumnSpec>) -> Result<(), SchemaError> {
+    for field in fields {
+        let name = if prefix.is_empty() { field.name.clone() } else { format!("{prefix}.{}", field.name) };
+        flatten_type(field, &field.avro_type, name, columns)?;
+    }
+    Ok(())
+}
+
+fn flatten_type(field: &AvroField, avro_type: &AvroType, name: String, columns: &mut Vec<ColumnSpec>) -> Result<(), SchemaError> {
+    match avro_type {
+        AvroType::Record(fields) => return flatten(fields, &name, columns),
+        AvroType::Union(branches) => {
+            let mut present = branches.iter().filter(|branch| !matches!(branch, AvroType::Null));
+            return match (present.next(), present.next()) {
+                (Some(only), None) => flatten_type(field, only, name, columns),
+                (None, _) => Ok(()),
+                _ => Err(field_error(&name, "is a union of several types: only [\"null\", T] has a flat form; split it into one field each")),
+            };
+        }
+        AvroType::Array { items, length } => {
+            let length = length.filter(|length| (1..=ARRAY_LENGTH_MAX).contains(length)).ok_or_else(|| {
+                field_error(&name, format!("is an array: give it a property \"length\" of 1 to {ARRAY_LENGTH_MAX}, the most elements it can have"))
+            })?;
+            for index in 0..length {
+                flatten_type(field, items, format!("{name}[{index}]"), columns)?;
+            }
+            return Ok(());
+        }
+        AvroType::Null => return Ok(()),
+        _ => {}
+    }
+    let column_type = column_type(avro_type).ok_or_else(|| field_error(&name, "is a map: maps have no fixed columns; use a record or an array of declared length"))?;
+    if field.person.is_some() && column_type != ColumnType::Utf8 {
+        return Err(field_error(&name, "is marked as a person but is not a string: pseudonyms are text"));
+    }
+    columns.push(ColumnSpec { name, column_type, unit: field.unit.clone(), doc: field.doc.clone(), person: field.person.clone() });
+    Ok(())
+}
+
+/// The column a leaf becomes; `None` for what is no leaf.
+pub(crate) fn column_type(avro_type: &AvroType) -> Option<ColumnType> {
+    Some(match avro_type {
+        AvroType::Boolean => ColumnType::Boolean,
+        AvroType::Int(Logical::Date) => ColumnType::Date,
+        AvroType::Int(_) => ColumnType::Int32,
+        AvroType::Long(Logical::TimestampMillis | Logical::TimestampMicros) => ColumnType::TimestampMicros,
+        AvroType::Long(_) => ColumnType::Int64,
+        AvroType::Float => ColumnType::Float32,
+        AvroType::Double | AvroType::Bytes(Logical::Decimal { .. }) | AvroType::Fixed(_, Logical::Decimal { .. }) => ColumnType::Float64,
+        AvroType::String | AvroType::Enum { .. } => ColumnType::Utf8,
+        AvroType::Bytes(_) | AvroType::Fixed(..) => ColumnType::Binary,
+        _ => return None,
+    })
 }

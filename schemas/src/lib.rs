@@ -7,6 +7,7 @@
 //!
 //! Invariant: no I/O, no clock, no randomness; nothing here knows of Kafka, files or actors.
 
+mod avro_type;
 pub mod batch;
 pub mod dataset;
 pub mod decode;

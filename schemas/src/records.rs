@@ -1,1 +1,274 @@
-//! records
+//! What Theatre publishes: alerts, outcomes and dead letters, as structs that mirror their schemas, and a writer for anything else.
+
+use std::sync::OnceLock;
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::framing;
+
+/// Why published bytes cannot be read, or a value cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RecordError(String);
+
+struct Published {
+    id: u32,
+    schema: Schema,
+}
+
+impl Published {
+    fn new(id: u32, json: &str) -> Self {
+        Self { id, schema: Schema::parse_str(json).unwrap_or_else(|error| unreachable!("shipped schema {id}: {error}")) }
+    }
+
+    fn encode<T: Serialize>(&self, record: &T) -> Vec<u8> {
+        let value = apache_avro::to_value(record).and_then(|value| value.resolve(&self.schema));
+        let datum = value.and_then(|value| write(&self.schema, value));
+        framing::frame(self.id, &datum.unwrap_or_else(|error| unreachable!("the struct mirrors schema {}: {error}", self.id)))
+    }
+
+    fn decode<T: DeserializeOwned>(&self, message: &[u8]) -> Result<T, RecordError> {
+        let (id, mut datum) = framing::parse(message).map_err(|error| RecordError(error.to_string()))?;
+        if id != self.id {
+            return Err(RecordError(format!("schema id {id} where {} was expected", self.id)));
+        }
+        let reader = GenericDatumReader::builder(&self.schema).build().map_err(|error| RecordError(error.to_string()))?;
+        let value = reader.read_value(&mut datum).map_err(|error| RecordError(error.to_string()))?;
+        apache_avro::from_value(&value).map_err(|error| RecordError(error.to_string()))
+    }
+}
+
+fn write(schema: &Schema, value: Value) -> apache_avro::AvroResult<Vec<u8>> {
+    GenericDatumWriter::builder(schema).build()?.write_value_to_vec(value)
+}
+
+macro_rules! published {
+    ($record:ty, $id:literal, $file:literal) => {
+        impl $record {
+            /// Schema id of the record.
+            pub const SCHEMA_ID: u32 = $id;
+
+            fn schema() -> &'static Published {
+                static SCHEMA: OnceLock<Published> = OnceLock::new();
+                SCHEMA.get_or_init(|| Published::new($id, include_str!($file)))
+            }
+
+            /// The framed bytes of the record.
+            pub fn encode(&self) -> Vec<u8> {
+                Self::schema().encode(self)
+            }
+
+            /// Reads framed bytes.
+            ///
+            /// # Errors
+            /// When they are not a frame of this schema.
+            pub fn decode(message: &[u8]) -> Result<Self, RecordError> {
+                Self::schema().decode(message)
+            }
+        }
+    };
+}
+
+/// How a condition moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transition {
+    /// It began.
+    Raised,
+    /// Its priority changed.
+    Updated,
+    /// It ended.
+    Cleared,
+}
+
+/// Priority as in IEC 60601-1-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Act at once.
+    High,
+    /// Act soon.
+    Medium,
+    /// Be aware.
+    Low,
+}
+
+/// A transition of a condition. Fields as in `avro/maintenance_alerts/v1.avsc`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Alert {
+    pub alert_id: String,
+    pub condition_id: String,
+    pub robot_id: String,
+    pub procedure_id: Option<String>,
+    pub rule_id: String,
+    pub rule_version: i32,
+    pub transition: Transition,
+    pub revision: i32,
+    pub priority: Priority,
+    pub event_time: i64,
+    pub raised_at: i64,
+    pub value: Option<f64>,
+    pub limit: Option<f64>,
+    pub signal: Option<String>,
+    pub unit: Option<String>,
+    pub message: String,
+}
+published!(Alert, 1101, "../avro/maintenance_alerts/v1.avsc");
+
+/// How a procedure ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum OutcomeStatus {
+    Unknown,
+    Completed,
+    Converted,
+    Aborted,
+    Cancelled,
+}
+
+/// Time spent in a phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct PhaseDuration {
+    pub name: String,
+    pub duration_s: f64,
+}
+
+/// An objective performance indicator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Indicator {
+    pub name: String,
+    pub value: f64,
+    pub unit: String,
+}
+
+/// One complication of a procedure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Complication {
+    pub kind: String,
+    pub severity: Severity,
+}
+
+/// How severe a complication was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Severity {
+    Unknown,
+    Minor,
+    Moderate,
+    Severe,
+}
+
+/// How a procedure went, by the hospital's report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum SuccessStatus {
+    Unknown,
+    Successful,
+    Complicated,
+    Failed,
+}
+
+/// The hospital's report on a procedure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ClinicalResult {
+    pub success_status: SuccessStatus,
+    pub blood_loss_ml: Option<i32>,
+    pub complications: Vec<Complication>,
+    pub hospital_stay_days: Option<i32>,
+    pub readmission_30day: Option<bool>,
+    pub patient_satisfaction_score: Option<i32>,
+    pub recovery_score: Option<i32>,
+    pub follow_up_required: Option<bool>,
+}
+
+/// What became of a procedure. Fields as in `avro/procedure_outcomes/v1.avsc`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Outcome {
+    pub procedure_id: String,
+    pub robot_id: String,
+    pub revision: i32,
+    pub status: OutcomeStatus,
+    pub category: Option<String>,
+    pub procedure_type: Option<String>,
+    pub surgeon_id: Option<String>,
+    pub started_at: Option<i64>,
+    pub ended_at: i64,
+    pub duration_s: Option<f64>,
+    pub paused_s: f64,
+    pub phases: Vec<PhaseDuration>,
+    pub indicators: Vec<Indicator>,
+    pub alerts_high: i32,
+    pub alerts_medium: i32,
+    pub alerts_low: i32,
+    pub alert_conditions: Vec<String>,
+    pub telemetry_rows: i64,
+    pub telemetry_missing: i64,
+    pub completeness: Option<f64>,
+    pub result: Option<ClinicalResult>,
+}
+published!(Outcome, 1102, "../avro/procedure_outcomes/v1.avsc");
+
+/// A record that could not be applied. Fields as in `avro/dead_letters/v1.avsc`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DeadLetter {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub append_time: i64,
+    pub reason: String,
+    pub detail: String,
+    pub robot_id: Option<String>,
+    pub schema_id: Option<i64>,
+    pub size: i64,
+    pub sha256: String,
+    pub sealed: bool,
+    #[serde(with = "apache_avro::serde::bytes")]
+    pub payload: Vec<u8>,
+    pub version: String,
+}
+published!(DeadLetter, 1103, "../avro/dead_letters/v1.avsc");
+
+/// Writes records of any schema; for sources that build values field by field.
+#[derive(Debug)]
+pub struct RecordWriter {
+    id: u32,
+    schema: Schema,
+}
+
+impl RecordWriter {
+    /// A writer of a schema under an id.
+    ///
+    /// # Errors
+    /// When the schema is invalid.
+    pub fn new(id: u32, json: &str) -> Result<Self, RecordError> {
+        let schema = Schema::parse_str(json).map_err(|error| RecordError(error.to_string()))?;
+        Ok(Self { id, schema })
+    }
+
+    /// The framed bytes of a record; absent fields take their defaults.
+    ///
+    /// # Errors
+    /// When the value does not fit the schema.
+    pub fn encode(&self, value: Value) -> Result<Vec<u8>, RecordError> {
+        let datum = value.resolve(&self.schema).and_then(|value| write(&self.schema, value));
+        datum.map(|datum| framing::frame(self.id, &datum)).map_err(|error| RecordError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

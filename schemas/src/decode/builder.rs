@@ -1,0 +1,396 @@
+//! Columns under construction: every record adds one value to each, or none to any.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+
+use super::cursor::Cursor;
+use super::plan::{Op, Skip};
+use super::{DecodeError, DecodePlan};
+use crate::batch::Batch;
+use crate::dataset::{ColumnType, Dataset, DatasetIndex};
+use crate::pseudonym::Pseudonyms;
+
+#[derive(Debug)]
+enum Values {
+    Boolean(Vec<bool>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Utf8 { ends: Vec<i32>, bytes: Vec<u8> },
+    Binary { ends: Vec<i32>, bytes: Vec<u8> },
+    Timestamp(Vec<i64>),
+    Date(Vec<i32>),
+}
+
+#[derive(Debug)]
+struct Column {
+    values: Values,
+    /// Rows without a value, ascending: most columns have none.
+    nulls: Vec<u32>,
+    /// Domain of its pseudonym, for columns that identify a person.
+    person: Option<String>,
+}
+
+/// Takes datums and gives a [`Batch`].
+#[derive(Debug)]
+pub struct BatchBuilder {
+    dataset: Arc<Dataset>,
+    dataset_index: DatasetIndex,
+    pseudonyms: Arc<Pseudonyms>,
+    columns: Vec<Column>,
+    offsets: Vec<u64>,
+    append_times: Vec<i64>,
+}
+
+impl BatchBuilder {
+    /// An empty builder.
+    pub fn new(dataset: Arc<Dataset>, dataset_index: DatasetIndex, pseudonyms: Arc<Pseudonyms>) -> Self {
+        let columns = dataset.columns.iter().map(|spec| Column::new(spec.column_type, spec.person.clone())).collect();
+        Self { dataset, dataset_index, pseudonyms, columns, offsets: Vec::new(), append_times: Vec::new() }
+    }
+
+    /// Rows so far.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Decodes one datum that stood at `offset`, appended at `append_time` (microseconds UTC).
+    ///
+    /// # Errors
+    /// When the datum is not exactly one record of the plan's schema, or names no robot or time; the builder is as before.
+    pub fn push(&mut self, plan: &DecodePlan, datum: &[u8], offset: u64, append_time: i64) -> Result<(), DecodeError> {
+        let rows = self.offsets.len();
+        let decoded = self.decode(plan, datum);
+        if decoded.is_err() {
+            for column in &mut self.columns {
+                column.truncate(rows);
+            }
+            return decoded;
+        }
+        self.offsets.push(offset);
+        self.append_times.push(append_time);
+        Ok(())
+    }
+
+    fn decode(&mut self, plan: &DecodePlan, datum: &[u8]) -> Result<(), DecodeError> {
+        let row = self.offsets.len();
+        let mut cursor = Cursor::new(datum);
+        let mut sink = Sink { columns: &mut self.columns, pseudonyms: &self.pseudonyms };
+        sink.run(&plan.ops, &mut cursor)?;
+        if cursor.left() > 0 {
+            return Err(DecodeError::Trailing { left: cursor.left() });
+        }
+        sink.nulls(&plan.absent);
+        let roles = self.dataset.roles;
+        let robot = &self.columns[roles.robot_id];
+        let named = robot.nulls.last() != Some(&(row as u32))
+            && matches!(&robot.values, Values::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
+        if !named {
+            return Err(DecodeError::Unroutable { what: "robot_id" });
+        }
+        if self.columns[roles.event_time].nulls.last() == Some(&(row as u32)) {
+            return Err(DecodeError::Unroutable { what: "event_time" });
+        }
+        Ok(())
+    }
+
+    /// The rows so far as a batch, leaving the builder empty; `None` when there are none.
+    pub fn finish(&mut self) -> Option<Batch> {
+        if self.offsets.is_empty() {
+            return None;
+        }
+        let rows = self.offsets.len();
+        let fresh = self.dataset.columns.iter().map(|spec| Column::with_capacity(spec.column_type, spec.person.clone(), rows));
+        let columns = std::mem::replace(&mut self.columns, fresh.collect());
+        let arrays = columns.into_iter().map(|column| column.finish(rows)).collect();
+        let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(rows));
+        let append_times = std::mem::replace(&mut self.append_times, Vec::with_capacity(rows));
+        Some(Batch::new(self.dataset.clone(), self.dataset_index, arrays, offsets, append_times))
+    }
+}
+
+struct Sink<'a> {
+    columns: &'a mut [Column],
+    pseudonyms: &'a Pseudonyms,
+}
+
+impl Sink<'_> {
+    fn run(&mut self, ops: &[Op], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        for op in ops {
+            match op {
+                Op::Double(column) => self.float(*column, f64::from_le_bytes(cursor.array()?)),
+                Op::Long(column) => self.integer(*column, cursor.long()?),
+                Op::String(column) => self.string(*column, cursor.string()?),
+                Op::Union(branches) => {
+                    let branch = cursor.long()?;
+                    let branch = usize::try_from(branch).ok().and_then(|index| branches.get(index));
+                    let (ops, others) = branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?;
+                    self.run(ops, cursor)?;
+                    self.nulls(others);
+                }
+                other => self.run_rare(other, cursor)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn run_rare(&mut self, op: &Op, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        match op {
+            Op::Boolean(column) => {
+                if let Values::Boolean(values) = &mut self.columns[*column].values {
+                    values.push(cursor.boolean()?);
+                }
+            }
+            Op::Int(column) => self.integer(*column, i64::from(cursor.int()?)),
+            Op::TimestampMillis(column) => {
+                let micros = cursor.long()?.checked_mul(1000);
+                self.integer(*column, micros.ok_or_else(|| cursor.malformed("a timestamp is out of range"))?);
+            }
+            Op::Float(column) => self.float(*column, f64::from(f32::from_le_bytes(cursor.array()?))),
+            Op::Bytes(column) => self.bytes(*column, cursor.length_prefixed()?),
+            Op::Fixed(column, size) => self.bytes(*column, cursor.take(*size)?),
+            Op::Decimal(column, scale) => self.float(*column, decimal(cursor.length_prefixed()?, *scale)),
+            Op::FixedDecimal(column, size, scale) => self.float(*column, decimal(cursor.take(*size)?, *scale)),
+            Op::Enum(column, symbols) => {
+                let index = usize::try_from(cursor.int()?).ok();
+                let symbol = index.and_then(|index| symbols.get(index)).and_then(Option::as_deref);
+                self.string(*column, symbol.ok_or_else(|| cursor.malformed("an enum has no such symbol"))?);
+            }
+            Op::Array(elements) => self.array(elements, cursor)?,
+            Op::Skip(skip) => skip_value(skip, cursor)?,
+            Op::Double(_) | Op::Long(_) | Op::String(_) | Op::Union(_) => unreachable!("handled by run"),
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, elements: &[(Vec<Op>, Vec<usize>)], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+        let mut filled = 0;
+        loop {
+            let count = cursor.block()?;
+            if count == 0 {
+                break;
+            }
+            for _ in 0..count {
+                let (ops, _) = elements.get(filled).ok_or_else(|| cursor.malformed("an array is longer than its declared length"))?;
+                self.run(ops, cursor)?;
+                filled += 1;
+            }
+        }
+        for (_, columns) in &elements[filled..] {
+            self.nulls(columns);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn float(&mut self, column: usize, value: f64) {
+        match &mut self.columns[column].values {
+            Values::Float64(values) => values.push(value),
+            Values::Float32(values) => values.push(value as f32),
+            _ => unreachable!("the plan resolves floats to float columns only"),
+        }
+    }
+
+    #[inline]
+    fn integer(&mut self, column: usize, value: i64) {
+        match &mut self.columns[column].values {
+            Values::Int64(values) | Values::Timestamp(values) => values.push(value),
+            Values::Int32(values) | Values::Date(values) => values.push(value as i32),
+            Values::Float64(values) => values.push(value as f64),
+            Values::Float32(values) => values.push(value as f32),
+            _ => unreachable!("the plan resolves integers to numeric columns only"),
+        }
+    }
+
+    #[inline]
+    fn string(&mut self, column: usize, value: &str) {
+        let column = &mut self.columns[column];
+        match &column.person {
+            None => column.append(value.as_bytes()),
+            Some(domain) => {
+                let pseudonym = self.pseudonyms.pseudonym(domain, value);
+                column.append(pseudonym.as_bytes());
+            }
+        }
+    }
+
+    fn bytes(&mut self, column: usize, value: &[u8]) {
+        self.columns[column].append(value);
+    }
+
+    fn nulls(&mut self, columns: &[usize]) {
+        for column in columns {
+            self.columns[*column].append_null();
+        }
+    }
+}
+
+fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+    match skip {
+        Skip::Nothing => {}
+        Skip::Boolean => drop(cursor.boolean()?),
+        Skip::Varint => drop(cursor.long()?),
+        Skip::Bytes(count) => drop(cursor.take(*count)?),
+        Skip::Prefixed => drop(cursor.length_prefixed()?),
+        Skip::Sequence(parts) => parts.iter().try_for_each(|part| skip_value(part, cursor))?,
+        Skip::Union(branches) => {
+            let branch = usize::try_from(cursor.long()?).ok().and_then(|index| branches.get(index));
+            skip_value(branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?, cursor)?;
+        }
+        Skip::Array(_) | Skip::Map(_) => loop {
+            let count = cursor.block()?;
+            if count == 0 {
+                break;
+            }
+            if count > cursor.left() as u64 {
+                return Err(cursor.malformed("a block has more items than the record has bytes"));
+            }
+            for _ in 0..count {
+                match skip {
+                    Skip::Array(items) => skip_value(items, cursor)?,
+                    Skip::Map(values) => {
+                        cursor.length_prefixed()?;
+                        skip_value(values, cursor)?;
+                    }
+                    _ => unreachable!("only arrays and maps have blocks"),
+                }
+            }
+        },
+    }
+    Ok(())
+}
+
+/// Big-endian two's complement, as the specification stores decimals, to the nearest float.
+fn decimal(bytes: &[u8], scale: u32) -> f64 {
+    let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
+    let magnitude = bytes.iter().fold(0.0, |value, byte| value * 256.0 + f64::from(if negative { !*byte } else { *byte }));
+    let value = if negative { -(magnitude + 1.0) } else { magnitude };
+    value / 10_f64.powi(scale.min(300) as i32)
+}
+
+impl Column {
+    fn new(column_type: ColumnType, person: Option<String>) -> Self {
+        Self::with_capacity(column_type, person, 0)
+    }
+
+    fn with_capacity(column_type: ColumnType, person: Option<String>, rows: usize) -> Self {
+        let text = || {
+            let mut ends = Vec::with_capacity(rows + 1);
+            ends.push(0);
+            (ends, Vec::with_capacity(rows * 12))
+        };
+        let values = match column_type {
+            ColumnType::Boolean => Values::Boolean(Vec::with_capacity(rows)),
+            ColumnType::Int32 => Values::Int32(Vec::with_capacity(rows)),
+            ColumnType::Int64 => Values::Int64(Vec::with_capacity(rows)),
+            ColumnType::Float32 => Values::Float32(Vec::with_capacity(rows)),
+            ColumnType::Float64 => Values::Float64(Vec::with_capacity(rows)),
+            ColumnType::Utf8 => {
+                let (ends, bytes) = text();
+                Values::Utf8 { ends, bytes }
+            }
+            ColumnType::Binary => {
+                let (ends, bytes) = text();
+                Values::Binary { ends, bytes }
+            }
+            ColumnType::TimestampMicros => Values::Timestamp(Vec::with_capacity(rows)),
+            ColumnType::Date => Values::Date(Vec::with_capacity(rows)),
+        };
+        Self { values, nulls: Vec::new(), person }
+    }
+
+    #[inline]
+    fn append(&mut self, value: &[u8]) {
+        match &mut self.values {
+            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => {
+                bytes.extend_from_slice(value);
+                ends.push(bytes.len() as i32);
+            }
+            _ => unreachable!("the plan resolves text and bytes to such columns only"),
+        }
+    }
+
+    fn append_null(&mut self) {
+        self.nulls.push(self.len() as u32);
+        match &mut self.values {
+            Values::Boolean(values) => values.push(false),
+            Values::Int32(values) | Values::Date(values) => values.push(0),
+            Values::Int64(values) | Values::Timestamp(values) => values.push(0),
+            Values::Float32(values) => values.push(0.0),
+            Values::Float64(values) => values.push(0.0),
+            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => ends.push(bytes.len() as i32),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            Values::Boolean(values) => values.len(),
+            Values::Int32(values) | Values::Date(values) => values.len(),
+            Values::Int64(values) | Values::Timestamp(values) => values.len(),
+            Values::Float32(values) => values.len(),
+            Values::Float64(values) => values.len(),
+            Values::Utf8 { ends, .. } | Values::Binary { ends, .. } => ends.len() - 1,
+        }
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        while self.nulls.last().is_some_and(|row| *row as usize >= rows) {
+            self.nulls.pop();
+        }
+        match &mut self.values {
+            Values::Boolean(values) => values.truncate(rows),
+            Values::Int32(values) | Values::Date(values) => values.truncate(rows),
+            Values::Int64(values) | Values::Timestamp(values) => values.truncate(rows),
+            Values::Float32(values) => values.truncate(rows),
+            Values::Float64(values) => values.truncate(rows),
+            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => {
+                ends.truncate(rows + 1);
+                bytes.truncate(ends.last().copied().unwrap_or(0) as usize);
+            }
+        }
+    }
+
+    fn finish(self, rows: usize) -> ArrayRef {
+        debug_assert_eq!(self.len(), rows);
+        let nulls = (!self.nulls.is_empty()).then(|| {
+            let mut valid = vec![true; rows];
+            for row in &self.nulls {
+                valid[*row as usize] = false;
+            }
+            NullBuffer::from(valid)
+        });
+        match self.values {
+            Values::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls)),
+            Values::Int32(values) => primitive::<Int32Type>(values, nulls),
+            Values::Int64(values) => primitive::<Int64Type>(values, nulls),
+            Values::Float32(values) => primitive::<Float32Type>(values, nulls),
+            Values::Float64(values) => primitive::<Float64Type>(values, nulls),
+            Values::Timestamp(values) => {
+                let array = PrimitiveArray::<TimestampMicrosecondType>::new(ScalarBuffer::from(values), nulls);
+                Arc::new(array.with_timezone("UTC"))
+            }
+            Values::Date(values) => primitive::<Date32Type>(values, nulls),
+            Values::Utf8 { ends, bytes } => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+                Arc::new(StringArray::new(offsets, bytes.into(), nulls))
+            }
+            Values::Binary { ends, bytes } => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+                Arc::new(BinaryArray::new(offsets, bytes.into(), nulls))
+            }
+        }
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
+    Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(values), nulls))
+}

@@ -1,0 +1,200 @@
+//! The plan: a writer's schema resolved once to a dataset's columns.
+
+use std::collections::HashMap;
+
+use crate::avro_type::{self, AvroField, AvroType, Logical};
+use crate::dataset::{ColumnType, Dataset, SchemaError, column_type};
+
+/// What to do with the next bytes of a datum.
+#[derive(Debug)]
+pub(super) enum Op {
+    Boolean(usize),
+    Int(usize),
+    Long(usize),
+    TimestampMillis(usize),
+    Float(usize),
+    Double(usize),
+    String(usize),
+    Bytes(usize),
+    Fixed(usize, usize),
+    /// Bytes of a decimal of this scale.
+    Decimal(usize, u32),
+    FixedDecimal(usize, usize, u32),
+    /// Symbols as the reader wants them; `None`: unknown to the reader and no default.
+    Enum(usize, Vec<Option<String>>),
+    /// By branch: the ops, and the columns that this branch leaves empty.
+    Union(Vec<(Vec<Op>, Vec<usize>)>),
+    /// By element: the ops; columns of elements that do not come are left empty.
+    Array(Vec<(Vec<Op>, Vec<usize>)>),
+    Skip(Skip),
+}
+
+/// Bytes that no column wants.
+#[derive(Debug)]
+pub(super) enum Skip {
+    Nothing,
+    Boolean,
+    Varint,
+    Bytes(usize),
+    Prefixed,
+    Sequence(Vec<Skip>),
+    Union(Vec<Skip>),
+    Array(Box<Skip>),
+    Map(Box<Skip>),
+}
+
+/// How the bytes of one writer schema become the columns of one dataset.
+#[derive(Debug)]
+pub struct DecodePlan {
+    pub(super) ops: Vec<Op>,
+    /// Columns the writer knows nothing of.
+    pub(super) absent: Vec<usize>,
+}
+
+impl DecodePlan {
+    /// Resolves a writer's schema to a dataset: fields are matched by path; numbers are widened; a column the writer does not have
+    /// is null; what the reader does not have is skipped.
+    ///
+    /// # Errors
+    /// When a field's types do not resolve, or the writer lacks robot id or event time.
+    pub fn compile(writer_json: &str, dataset: &Dataset) -> Result<Self, SchemaError> {
+        let (fields, _) = avro_type::parse(writer_json)?;
+        let by_name = dataset.columns.iter().enumerate().map(|(index, column)| (column.name.as_str(), index)).collect();
+        let mut compiler = Compiler { dataset, by_name, written: vec![false; dataset.columns.len()] };
+        let mut ops = Vec::new();
+        compiler.record(&fields, "", &mut ops)?;
+        let absent: Vec<usize> = (0..dataset.columns.len()).filter(|column| !compiler.written[*column]).collect();
+        for (role, name) in [(dataset.roles.robot_id, "robot_id"), (dataset.roles.event_time, "event_time")] {
+            if absent.contains(&role) {
+                return Err(SchemaError::Field { field: name.to_owned(), why: "is missing in the writer's schema".to_owned() });
+            }
+        }
+        Ok(Self { ops, absent })
+    }
+}
+
+struct Compiler<'a> {
+    dataset: &'a Dataset,
+    by_name: HashMap<&'a str, usize>,
+    written: Vec<bool>,
+}
+
+impl Compiler<'_> {
+    fn record(&mut self, fields: &[AvroField], prefix: &str, ops: &mut Vec<Op>) -> Result<(), SchemaError> {
+        for field in fields {
+            let path = if prefix.is_empty() { field.name.clone() } else { format!("{prefix}.{}", field.name) };
+            self.value(&field.avro_type, &path, ops)?;
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, writer: &AvroType, path: &str, ops: &mut Vec<Op>) -> Result<(), SchemaError> {
+        if !self.wanted(path) {
+            ops.push(Op::Skip(skip(writer)));
+            return Ok(());
+        }
+        match writer {
+            AvroType::Record(fields) => self.record(fields, path, ops),
+            AvroType::Union(branches) => {
+                let compiled: Result<Vec<_>, _> = branches.iter().map(|branch| self.part(branch, path)).collect();
+                ops.push(Op::Union(complete(compiled?)));
+                Ok(())
+            }
+            AvroType::Array { items, .. } => {
+                let mut elements = Vec::new();
+                while self.wanted(&format!("{path}[{}]", elements.len())) {
+                    elements.push(self.part(items, &format!("{path}[{}]", elements.len()))?);
+                }
+                ops.push(Op::Array(elements));
+                Ok(())
+            }
+            AvroType::Null => Ok(()),
+            leaf => {
+                ops.push(self.leaf(leaf, path)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ops of a part that may or may not come, and the columns it writes.
+    fn part(&mut self, writer: &AvroType, path: &str) -> Result<(Vec<Op>, Vec<usize>), SchemaError> {
+        let before = std::mem::replace(&mut self.written, vec![false; self.dataset.columns.len()]);
+        let mut ops = Vec::new();
+        let compiled = self.value(writer, path, &mut ops);
+        let part = std::mem::replace(&mut self.written, before);
+        compiled?;
+        let columns: Vec<usize> = (0..part.len()).filter(|column| part[*column]).collect();
+        for column in &columns {
+            self.written[*column] = true;
+        }
+        Ok((ops, columns))
+    }
+
+    /// True when a column stands at this path or below it.
+    fn wanted(&self, path: &str) -> bool {
+        self.by_name.keys().any(|name| {
+            name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('['))
+        })
+    }
+
+    fn leaf(&mut self, writer: &AvroType, path: &str) -> Result<Op, SchemaError> {
+        let mismatch = |reader: &str| SchemaError::Field { field: path.to_owned(), why: format!("is {writer:?} in the writer's schema, which does not resolve to {reader}") };
+        let Some(&column) = self.by_name.get(path) else { return Err(mismatch("the reader's nested type")) };
+        let reader = self.dataset.columns[column].column_type;
+        let from = column_type(writer).ok_or_else(|| mismatch("a column"))?;
+        if !resolves(from, reader) {
+            return Err(mismatch(&format!("{reader:?}")));
+        }
+        self.written[column] = true;
+        Ok(match writer {
+            AvroType::Boolean => Op::Boolean(column),
+            AvroType::Int(_) => Op::Int(column),
+            AvroType::Long(Logical::TimestampMillis) => Op::TimestampMillis(column),
+            AvroType::Long(_) => Op::Long(column),
+            AvroType::Float => Op::Float(column),
+            AvroType::Double => Op::Double(column),
+            AvroType::String => Op::String(column),
+            AvroType::Bytes(Logical::Decimal { scale }) => Op::Decimal(column, *scale),
+            AvroType::Fixed(size, Logical::Decimal { scale }) => Op::FixedDecimal(column, *size, *scale),
+            AvroType::Bytes(_) => Op::Bytes(column),
+            AvroType::Fixed(size, _) => Op::Fixed(column, *size),
+            AvroType::Enum { symbols, default } => {
+                // A symbol unknown to the reader's enum cannot be told here from one it knows: columns are text, so all are kept.
+                Op::Enum(column, symbols.iter().map(|symbol| Some(symbol.clone()).or_else(|| default.clone())).collect())
+            }
+            other => return Err(mismatch(&format!("a column ({other:?})"))),
+        })
+    }
+}
+
+/// Adds to each branch the columns that only its siblings write.
+fn complete(parts: Vec<(Vec<Op>, Vec<usize>)>) -> Vec<(Vec<Op>, Vec<usize>)> {
+    let mut all: Vec<usize> = parts.iter().flat_map(|(_, columns)| columns).copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    parts.into_iter().map(|(ops, columns)| (ops, all.iter().copied().filter(|column| !columns.contains(column)).collect())).collect()
+}
+
+/// Avro's promotions, on columns.
+fn resolves(writer: ColumnType, reader: ColumnType) -> bool {
+    use ColumnType::{Binary, Float32, Float64, Int32, Int64, Utf8};
+    writer == reader
+        || matches!((writer, reader), (Int32, Int64 | Float32 | Float64) | (Int64, Float32 | Float64) | (Float32, Float64) | (Utf8, Binary))
+        || matches!((writer, reader), (Int64, ColumnType::TimestampMicros))
+}
+
+fn skip(writer: &AvroType) -> Skip {
+    match writer {
+        AvroType::Null => Skip::Nothing,
+        AvroType::Boolean => Skip::Boolean,
+        AvroType::Int(_) | AvroType::Long(_) | AvroType::Enum { .. } => Skip::Varint,
+        AvroType::Float => Skip::Bytes(4),
+        AvroType::Double => Skip::Bytes(8),
+        AvroType::Fixed(size, _) => Skip::Bytes(*size),
+        AvroType::Bytes(_) | AvroType::String => Skip::Prefixed,
+        AvroType::Record(fields) => Skip::Sequence(fields.iter().map(|field| skip(&field.avro_type)).collect()),
+        AvroType::Union(branches) => Skip::Union(branches.iter().map(skip).collect()),
+        AvroType::Array { items, .. } => Skip::Array(Box::new(skip(items))),
+        AvroType::Map(values) => Skip::Map(Box::new(skip(values))),
+    }
+}
