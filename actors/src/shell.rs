@@ -1,1 +1,339 @@
-//! shell
+//! The shell around families: delivers messages, catches panics, measures. The only file that names actix.
+//!
+//! Delivery: one message per family and batch, answered when it is applied; replies come back by slot, so that what follows does not
+//! depend on threads. A family's mailbox never holds more than the one message its partition waits for. Panics: caught around each
+//! message; the family is then refused until its partition replaces it. Stop: with its host.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
+
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context, Handler, Message, System};
+use theatre_schemas::batch::Batch;
+
+use crate::effect::Effects;
+use crate::family::Family;
+use crate::position::{Positions, TopicIndex};
+use crate::time::LogTime;
+
+/// Rows of one shared batch.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// Input topic.
+    pub topic: TopicIndex,
+    /// The batch.
+    pub batch: Arc<Batch>,
+    /// Rows of it, ascending.
+    pub rows: Vec<u32>,
+}
+
+/// What came of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// Applied; this is to be told.
+    Applied {
+        /// In order.
+        effects: Effects,
+    },
+    /// The family panicked and is of no use until it is replaced.
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
+}
+
+/// A family's state at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Encoded.
+    pub state: Vec<u8>,
+    /// What it has seen.
+    pub positions: Positions,
+}
+
+/// A family and whether it is whole.
+pub struct FamilyShell {
+    family: Family,
+    broken: bool,
+}
+
+impl FamilyShell {
+    /// Around a family.
+    pub fn new(family: Family) -> Self {
+        Self { family, broken: false }
+    }
+
+    /// The family; of use only if no reply was `Panicked`.
+    pub fn into_family(self) -> Family {
+        self.family
+    }
+
+    /// Applies segments in order.
+    pub fn deliver(&mut self, segments: &[Segment]) -> Reply {
+        self.guarded(|family, effects| {
+            for segment in segments {
+                family.apply(segment.topic, &segment.batch, &segment.rows, effects);
+            }
+        })
+    }
+
+    /// Tells the wall clock's time.
+    pub fn tick(&mut self, now: LogTime) -> Reply {
+        self.guarded(|family, effects| family.tick(now, effects))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { state: self.family.snapshot(), positions: self.family.positions().clone() }
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Family, &mut Effects)) -> Reply {
+        if self.broken {
+            return Reply::Panicked { message: "the family panicked before and was not replaced".to_owned() };
+        }
+        let mut effects = Effects::default();
+        let family = &mut self.family;
+        match catch_unwind(AssertUnwindSafe(|| work(family, &mut effects))) {
+            Ok(()) => Reply::Applied { effects },
+            Err(panic) => {
+                self.broken = true;
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
+                Reply::Panicked { message }
+            }
+        }
+    }
+}
+
+/// Where families live. Slots are the partition's names for them; replies come in slot order.
+pub trait FamilyHost: Send {
+    /// Puts a family into a slot, replacing what is there.
+    fn insert(&mut self, slot: usize, family: Family);
+    /// Empties a slot.
+    fn remove(&mut self, slot: usize);
+    /// Applies segments, one message per slot.
+    fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)>;
+    /// Tells the wall clock's time.
+    fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)>;
+    /// Snapshots.
+    fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)>;
+}
+
+/// Families on the caller's own thread: for simulations, recomputations and benchmarks of the core.
+#[derive(Default)]
+pub struct InlineHost {
+    families: BTreeMap<usize, FamilyShell>,
+}
+
+impl InlineHost {
+    fn each<T>(&mut self, slots: impl Iterator<Item = usize>, mut work: impl FnMut(&mut FamilyShell) -> T) -> Vec<(usize, T)> {
+        let mut done: Vec<(usize, T)> = slots.filter_map(|slot| Some((slot, work(self.families.get_mut(&slot)?)))).collect();
+        done.sort_by_key(|(slot, _)| *slot);
+        done
+    }
+}
+
+impl FamilyHost for InlineHost {
+    fn insert(&mut self, slot: usize, family: Family) {
+        self.families.insert(slot, FamilyShell::new(family));
+    }
+
+    fn remove(&mut self, slot: usize) {
+        self.families.remove(&slot);
+    }
+
+    fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
+        let mut replies: Vec<(usize, Reply)> = work
+            .into_iter()
+            .filter_map(|(slot, segments)| Some((slot, self.families.get_mut(&slot)?.deliver(&segments))))
+            .collect();
+        replies.sort_by_key(|(slot, _)| *slot);
+        replies
+    }
+
+    fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
+        self.each(slots.iter().copied(), |shell| shell.tick(now))
+    }
+
+    fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)> {
+        self.each(slots.iter().copied(), |shell| shell.snapshot())
+    }
+}
+
+struct FamilyActor {
+    slot: usize,
+    shell: FamilyShell,
+}
+
+impl Actor for FamilyActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Its partition waits for each answer, so one message is all that can be under way; a second leaves room for stop and tick.
+        ctx.set_mailbox_capacity(2);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+enum Order {
+    Deliver(Vec<Segment>, Sender<(usize, Reply)>),
+    Tick(LogTime, Sender<(usize, Reply)>),
+    Save(Sender<(usize, Snapshot)>),
+    Stop,
+}
+
+impl Handler<Order> for FamilyActor {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
+        use actix::ActorContext;
+        // A partition that went away does not want its answer any more: nothing is lost, it was not saved.
+        match order {
+            Order::Deliver(segments, answer) => {
+                let started = Instant::now();
+                let reply = self.shell.deliver(&segments);
+                metrics::histogram!("theatre_step_duration_seconds", "actor_type" => "family").record(started.elapsed().as_secs_f64());
+                drop(answer.send((self.slot, reply)));
+            }
+            Order::Tick(now, answer) => drop(answer.send((self.slot, self.shell.tick(now)))),
+            Order::Save(answer) => drop(answer.send((self.slot, self.shell.snapshot()))),
+            Order::Stop => ctx.stop(),
+        }
+    }
+}
+
+/// The threads on which family actors live.
+pub struct Stage {
+    arbiters: Vec<ArbiterHandle>,
+    system: System,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Stage {
+    /// Starts `count` arbiter threads.
+    ///
+    /// # Errors
+    /// When threads cannot be had.
+    pub fn start(count: usize) -> std::io::Result<Self> {
+        let (tell, hear) = channel();
+        let thread = std::thread::Builder::new().name("theatre-stage".to_owned()).spawn(move || {
+            let system = System::new();
+            let arbiters = system.block_on(async move {
+                let arbiters: Vec<Arbiter> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
+                let handles = arbiters.iter().map(Arbiter::handle).collect::<Vec<_>>();
+                drop(tell.send((handles, System::current())));
+                arbiters
+            });
+            let ended = system.run();
+            for arbiter in arbiters {
+                arbiter.stop();
+                drop(arbiter.join());
+            }
+            drop(ended);
+        })?;
+        let (arbiters, system) = hear.recv().map_err(|_| std::io::Error::other("the actor system did not start"))?;
+        Ok(Self { arbiters, system, thread: Some(thread) })
+    }
+
+    /// A host whose families live on one of the threads.
+    pub fn host(&self, index: usize) -> ActixHost {
+        ActixHost { arbiter: self.arbiters[index % self.arbiters.len()].clone(), families: BTreeMap::new() }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.system.stop();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Families as actix actors, all on one arbiter thread.
+pub struct ActixHost {
+    arbiter: ArbiterHandle,
+    families: BTreeMap<usize, Addr<FamilyActor>>,
+}
+
+impl ActixHost {
+    /// Sends an order to each slot and gathers the answers; a slot that cannot answer is not in them.
+    fn ask<T>(&self, orders: impl Iterator<Item = (usize, Box<dyn FnOnce(Sender<(usize, T)>) -> Order>)>) -> Vec<(usize, T)> {
+        let (tell, hear) = channel();
+        for (slot, order) in orders {
+            let Some(family) = self.families.get(&slot) else { continue };
+            if let Err(refused) = family.try_send(order(tell.clone())) {
+                tracing::error!(slot, %refused, "a family's mailbox refused a message");
+            }
+        }
+        drop(tell);
+        let mut answers: Vec<(usize, T)> = hear.into_iter().collect();
+        answers.sort_by_key(|(slot, _)| *slot);
+        answers
+    }
+
+    /// Every slot asked gets a reply: one that did not answer counts as panicked and will be rebuilt.
+    fn complete(asked: &[usize], mut replies: Vec<(usize, Reply)>) -> Vec<(usize, Reply)> {
+        for slot in asked {
+            if replies.binary_search_by_key(slot, |(slot, _)| *slot).is_err() {
+                replies.push((*slot, Reply::Panicked { message: "the family did not answer".to_owned() }));
+                replies.sort_by_key(|(slot, _)| *slot);
+            }
+        }
+        replies
+    }
+}
+
+impl FamilyHost for ActixHost {
+    fn insert(&mut self, slot: usize, family: Family) {
+        self.remove(slot);
+        let (tell, hear) = channel();
+        let actor = FamilyActor { slot, shell: FamilyShell::new(family) };
+        self.arbiter.spawn_fn(move || drop(tell.send(actor.start())));
+        match hear.recv() {
+            Ok(address) => drop(self.families.insert(slot, address)),
+            Err(_) => tracing::error!(slot, "a family could not be started: its thread is gone"),
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        if let Some(address) = self.families.remove(&slot) {
+            drop(address.try_send(Order::Stop));
+        }
+    }
+
+    fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
+        let slots: Vec<usize> = work.iter().map(|(slot, _)| *slot).collect();
+        let orders = work.into_iter().map(|(slot, segments)| {
+            let order: Box<dyn FnOnce(Sender<(usize, Reply)>) -> Order> = Box::new(move |answer| Order::Deliver(segments, answer));
+            (slot, order)
+        });
+        Self::complete(&slots, self.ask(orders))
+    }
+
+    fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
+        let orders = slots.iter().map(|slot| {
+            let order: Box<dyn FnOnce(Sender<(usize, Reply)>) -> Order> = Box::new(move |answer| Order::Tick(now, answer));
+            (*slot, order)
+        });
+        Self::complete(slots, self.ask(orders))
+    }
+
+    fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)> {
+        let orders = slots.iter().map(|slot| {
+            let order: Box<dyn FnOnce(Sender<(usize, Snapshot)>) -> Order> = Box::new(Order::Save);
+            (*slot, order)
+        });
+        self.ask(orders)
+    }
+}
+
+impl Drop for ActixHost {
+    fn drop(&mut self) {
+        for address in self.families.values() {
+            drop(address.try_send(Order::Stop));
+        }
+    }
+}

@@ -1,0 +1,220 @@
+use std::sync::Arc;
+
+use apache_avro::types::Value;
+use proptest::prelude::*;
+use theatre_schemas::decode::BatchBuilder;
+use theatre_schemas::framing;
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::records::{Alert, Priority, RecordWriter, Transition};
+use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
+
+use super::*;
+use crate::rules::{Micros, RuleKind, RuleSpec};
+use crate::shell::{FamilyHost, InlineHost, Reply, Segment, Stage};
+use crate::time::MICROS_PER_SECOND as S;
+use crate::window::{AggregateSet, WindowSpec};
+
+const NOW: i64 = 10_000_000 * S;
+
+fn registry() -> Registry {
+    Registry::builtin()
+}
+
+fn config(panic_on: Option<PanicHook>) -> Arc<FamilyConfig> {
+    let registry = registry();
+    let kind = RuleKind::Threshold {
+        signal: "motor_temperature".into(),
+        raise_above: Some(85.0),
+        clear_below: Some(80.0),
+        raise_below: None,
+        clear_above: None,
+        hold: Micros(0),
+        escalate: vec![],
+    };
+    let rule = RuleSpec { id: "hot".into(), version: 1, priority: Priority::High, dataset: None, description: String::new(), kind };
+    let rules = RuleSet::compile(&[rule], registry.datasets()).unwrap();
+    let window = WindowSpec { name: "10s".into(), size_us: 10 * S, hop_us: 10 * S };
+    let windows = WindowPlan::new(vec![window], AggregateSet::Full).unwrap();
+    let time = TimePolicy { reorder_bound_us: 5 * S, ..TimePolicy::default() };
+    let mut config = FamilyConfig::new(time, windows, rules, &[], registry.datasets()).unwrap();
+    config.panic_on = panic_on;
+    Arc::new(config)
+}
+
+/// (event time in seconds, sequence, motor temperature, procedure)
+type Sample = (i64, i64, f64, Option<u8>);
+
+fn telemetry(samples: &[Sample]) -> Arc<Batch> {
+    let registry = registry();
+    let writer = registry.lookup(1).unwrap();
+    let encoder = RecordWriter::new(1, &writer.json).unwrap();
+    let dataset = registry.datasets().get(writer.dataset_index).clone();
+    let mut builder = BatchBuilder::new(dataset.clone(), writer.dataset_index, Arc::new(Pseudonyms::new([0; 32])));
+    for (offset, (time, sequence, temperature, procedure)) in samples.iter().enumerate() {
+        let procedure = procedure.map_or(Value::Null, |id| Value::String(format!("p{id}")));
+        let mut fields = vec![
+            ("robot_id".to_owned(), Value::String("r".into())),
+            ("procedure_id".to_owned(), procedure),
+            ("event_time".to_owned(), Value::TimestampMicros(NOW + time * S)),
+            ("sequence".to_owned(), Value::Long(*sequence)),
+        ];
+        for signal in dataset.signals.iter() {
+            fields.push((signal.name.clone(), Value::Double(if signal.name == "motor_temperature" { *temperature } else { 1.0 })));
+        }
+        let message = encoder.encode(Value::Record(fields)).unwrap();
+        let (_, datum) = framing::parse(&message).unwrap();
+        builder.push(&writer.plan, datum, offset as u64, NOW + 1_000 * S).unwrap();
+    }
+    Arc::new(builder.finish().unwrap())
+}
+
+fn ended(procedure: u8, time: i64) -> Arc<Batch> {
+    let registry = registry();
+    let (_, json) = INPUT_SCHEMAS.iter().find(|(subject, _)| *subject == "procedure_events").unwrap();
+    let encoder = RecordWriter::new(1003, json).unwrap();
+    let writer = registry.lookup(1003).unwrap();
+    let dataset = registry.datasets().get(writer.dataset_index).clone();
+    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, Arc::new(Pseudonyms::new([0; 32])));
+    let fields = [
+        ("robot_id", Value::String("r".into())),
+        ("event_time", Value::TimestampMicros(NOW + time * S)),
+        ("event_id", Value::String(format!("end{procedure}"))),
+        ("procedure_id", Value::String(format!("p{procedure}"))),
+        ("step", Value::Enum(9, "completed".into())),
+    ];
+    let message = encoder.encode(Value::Record(fields.map(|(name, value)| (name.to_owned(), value)).to_vec())).unwrap();
+    builder.push(&writer.plan, framing::parse(&message).unwrap().1, 0, NOW + 1_000 * S).unwrap();
+    Arc::new(builder.finish().unwrap())
+}
+
+/// Applies the samples cut at `cuts`, saved and restored at each, with the procedures' ends heard first.
+fn run(samples: &[Sample], cuts: &[usize]) -> (Vec<u8>, Effects) {
+    let config = config(None);
+    let mut family = Family::new("r", config.clone());
+    let mut effects = Effects::default();
+    for procedure in 0..3 {
+        let batch = ended(procedure, 20 * (i64::from(procedure) + 1));
+        family.apply(2, &batch, &[0], &mut effects);
+        family.state.positions = Positions::zero();
+    }
+    let batch = telemetry(samples);
+    let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut % (samples.len() + 1)).chain([0, samples.len()]).collect();
+    bounds.sort_unstable();
+    for pair in bounds.windows(2) {
+        let rows: Vec<u32> = (pair[0] as u32..pair[1] as u32).collect();
+        family.apply(0, &batch, &rows, &mut effects);
+        family = Family::restore("r", &family.snapshot(), config.clone()).unwrap();
+    }
+    (family.snapshot(), effects)
+}
+
+fn by_kind(effects: &Effects, kind: FactKind) -> Vec<Fact> {
+    effects.facts.iter().filter(|fact| fact.kind == kind).cloned().collect()
+}
+
+fn samples() -> impl Strategy<Value = Vec<Sample>> {
+    let time = prop_oneof![6 => 0..120_i64, 1 => -4000..0_i64, 1 => 900..3000_i64];
+    let temperature = prop_oneof![4 => 70.0..95.0, 1 => Just(f64::NAN)];
+    proptest::collection::vec((time, 0..80_i64, temperature, proptest::option::of(0..3_u8)), 1..90)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn cuts_and_saves_change_no_byte(samples in samples(), cuts in proptest::collection::vec(any::<usize>(), 0..10)) {
+        let (state, effects) = run(&samples, &[]);
+        let (cut_state, cut_effects) = run(&samples, &cuts);
+        prop_assert_eq!(state, cut_state);
+        prop_assert_eq!(&effects.dead, &cut_effects.dead);
+        for kind in [FactKind::Window, FactKind::Alert, FactKind::Outcome] {
+            prop_assert_eq!(by_kind(&effects, kind), by_kind(&cut_effects, kind));
+        }
+    }
+
+    #[test]
+    fn every_record_is_accounted_for_once(samples in samples()) {
+        let config = config(None);
+        let mut family = Family::new("r", config);
+        let mut effects = Effects::default();
+        let rows: Vec<u32> = (0..samples.len() as u32).collect();
+        let batch = telemetry(&samples);
+        family.apply(0, &batch, &rows, &mut effects);
+        // Below its position nothing is applied again.
+        family.apply(0, &batch, &rows, &mut effects);
+        prop_assert_eq!(family.counters()[0].total(), samples.len() as u64);
+        prop_assert_eq!(effects.dead.len() as u64, family.counters()[0].dead_total() + family.counters()[0].late);
+    }
+
+    #[test]
+    fn actors_on_threads_and_inline_conclude_the_same(samples in samples()) {
+        let stage = Stage::start(1).unwrap();
+        let batch = telemetry(&samples);
+        let rows: Vec<u32> = (0..samples.len() as u32).collect();
+        let mut results = Vec::new();
+        for host in [&mut InlineHost::default() as &mut dyn FamilyHost, &mut stage.host(0)] {
+            for slot in 0..3 {
+                host.insert(slot, Family::new("r", config(None)));
+            }
+            let segments = vec![Segment { topic: 0, batch: batch.clone(), rows: rows.clone() }];
+            let replies = host.deliver((0..3).map(|slot| (slot, segments.clone())).collect());
+            results.push((replies, host.save(&[0, 1, 2])));
+        }
+        prop_assert_eq!(&results[0], &results[1]);
+    }
+}
+
+#[test]
+fn an_alert_is_raised_and_cleared_once_each() {
+    let (_, effects) = run(&[(1, 1, 90.0, None), (2, 2, 91.0, None), (3, 3, 82.0, None), (4, 4, 70.0, None)], &[]);
+    let alerts: Vec<Alert> = by_kind(&effects, FactKind::Alert).iter().map(|fact| Alert::decode(&fact.payload).unwrap()).collect();
+    let moves: Vec<_> = alerts.iter().map(|alert| (alert.transition, alert.value)).collect();
+    assert_eq!(moves, [(Transition::Raised, Some(90.0)), (Transition::Cleared, Some(70.0))]);
+    assert_eq!(alerts[0].condition_id, alerts[1].condition_id);
+    assert!(effects.urgent);
+}
+
+#[test]
+fn a_record_from_the_future_moves_no_clock_and_raises_clock_skew() {
+    let (_, effects) = run(&[(1, 1, 70.0, None), (3_000_000, 2, 99.0, None), (2, 3, 70.0, None)], &[]);
+    assert_eq!(effects.dead.len(), 1);
+    assert_eq!(effects.dead[0].reason, DeadReason::Future);
+    let alerts = by_kind(&effects, FactKind::Alert);
+    assert_eq!(alerts.iter().map(|fact| fact.subject.as_str()).collect::<Vec<_>>(), [crate::rules::CLOCK_SKEW]);
+}
+
+#[test]
+fn a_panic_breaks_one_family_only_until_it_is_replaced() {
+    let hook = PanicHook { robot_id: "bad".into(), signal: "motor_temperature".into(), above: 94.0 };
+    let stage = Stage::start(1).unwrap();
+    let mut host = stage.host(0);
+    host.insert(0, Family::new("bad", config(Some(hook.clone()))));
+    host.insert(1, Family::new("r", config(Some(hook))));
+    let segments = vec![Segment { topic: 0, batch: telemetry(&[(1, 1, 95.0, None)]), rows: vec![0] }];
+    let replies = host.deliver(vec![(0, segments.clone()), (1, segments.clone())]);
+    assert!(matches!(&replies[0], (0, Reply::Panicked { message }) if message.contains("motor_temperature")));
+    assert!(matches!(&replies[1], (1, Reply::Applied { .. })));
+    host.insert(0, Family::new("bad", config(None)));
+    assert!(matches!(&host.deliver(vec![(0, segments)])[0], (0, Reply::Applied { .. })));
+}
+
+#[test]
+fn silence_is_told_once_and_ends_with_the_next_record() {
+    let mut family = Family::new("r", config(None));
+    let mut effects = Effects::default();
+    let batch = telemetry(&[(1, 1, 70.0, None), (2, 2, 70.0, None)]);
+    family.apply(0, &batch, &[0], &mut effects);
+    for seconds in [30, 61, 62, 500] {
+        family.tick(LogTime(NOW + (1_000 + seconds) * S), &mut effects);
+    }
+    family.apply(0, &batch, &[1], &mut effects);
+    let alerts: Vec<Alert> = by_kind(&effects, FactKind::Alert).iter().map(|fact| Alert::decode(&fact.payload).unwrap()).collect();
+    assert_eq!(alerts.iter().map(|alert| alert.transition).collect::<Vec<_>>(), [Transition::Raised, Transition::Cleared]);
+    assert_eq!(by_kind(&effects, FactKind::Window).len(), 1, "silence closes what was open");
+}
+
+#[test]
+fn a_state_of_a_later_version_is_refused_with_what_to_do() {
+    let error = Family::restore("r", &[99, 0], config(None)).unwrap_err().to_string();
+    assert!(error.contains("99") && error.contains("later"), "{error}");
+}

@@ -1,0 +1,247 @@
+//! The procedure actor: one case on one robot, from the first thing heard of it to its outcome and later corrections.
+//!
+//! Born by a sample, an event or a result, in whatever order they come. It ends when its end event is there and its robot's clock has
+//! passed it by the reorder bound (or its recording ended); then its outcome is told. What comes later and changes the outcome is
+//! told as the next revision. Events are a set, ordered by their time, so the order of their coming does not show.
+
+mod indicators;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use theatre_schemas::records::{ClinicalResult, Outcome, OutcomeStatus, PhaseDuration, Priority};
+
+pub use indicators::{IndicatorSpec, Indicators, Sources};
+
+/// A step in a procedure's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Step {
+    Scheduled,
+    Started,
+    PhaseStarted,
+    Paused,
+    Resumed,
+    Converted,
+    Aborted,
+    Cancelled,
+    Completed,
+}
+
+impl Step {
+    /// By the name in the schema; `None` for unknown ones.
+    pub fn parse(name: &str) -> Option<Self> {
+        serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+    }
+}
+
+/// An event of a procedure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcedureEvent {
+    /// When, microseconds UTC.
+    pub time: i64,
+    /// What.
+    pub step: Step,
+    /// The phase that starts.
+    pub phase: Option<String>,
+    /// Descriptive fields, as far as the event carries them.
+    pub about: About,
+}
+
+/// What is known of a procedure apart from its course.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct About {
+    pub category: Option<String>,
+    pub procedure_type: Option<String>,
+    /// Already a pseudonym.
+    pub surgeon_id: Option<String>,
+}
+
+/// Events remembered of a procedure; more are refused as invalid.
+pub const EVENTS_MAX: usize = 256;
+
+/// One case on one robot.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcedureActor {
+    /// By event id.
+    events: BTreeMap<String, ProcedureEvent>,
+    indicators: Indicators,
+    rows: i64,
+    missing: i64,
+    /// Conditions raised during the case, in order, with the priority they were raised with.
+    conditions: Vec<(String, Priority)>,
+    result: Option<(i64, ClinicalResult)>,
+    /// Revision and content of what was told last.
+    told: Option<(i32, Box<Outcome>)>,
+    /// News since then are told when the robot's clock reaches this.
+    pub(crate) due: Option<i64>,
+    /// Latest event time heard of it.
+    pub(crate) heard: i64,
+}
+
+impl ProcedureActor {
+    /// Hears an event; false when it was known, or there are too many.
+    pub fn event(&mut self, id: &str, event: ProcedureEvent) -> bool {
+        if self.events.len() >= EVENTS_MAX || self.events.contains_key(id) {
+            return false;
+        }
+        self.heard = self.heard.max(event.time);
+        self.events.insert(id.to_owned(), event);
+        true
+    }
+
+    /// Hears a clinical result; an older one does not replace a newer one.
+    pub fn result(&mut self, time: i64, result: ClinicalResult) {
+        self.heard = self.heard.max(time);
+        if self.result.as_ref().is_none_or(|(known, _)| *known <= time) {
+            self.result = Some((time, result));
+        }
+    }
+
+    /// Hears a sample; `missing` is how many samples before it are newly missing (negative: came after all).
+    pub fn sample(&mut self, sources: Option<&Sources>, batch: &theatre_schemas::batch::Batch, row: usize, missing: i64) {
+        self.rows += 1;
+        self.missing += missing;
+        let time = batch.event_times()[row];
+        self.heard = self.heard.max(time);
+        if let Some(sources) = sources {
+            self.indicators.sample(sources, batch, row, time);
+        }
+    }
+
+    /// Hears that a condition was raised during the case.
+    pub fn condition(&mut self, id: &str, priority: Priority) {
+        self.conditions.push((id.to_owned(), priority));
+    }
+
+    /// When it ended, by its latest end event.
+    pub fn ended_at(&self) -> Option<i64> {
+        self.ordered().iter().rev().find(|event| ends(event.step)).map(|event| event.time)
+    }
+
+    /// True once an outcome was told.
+    pub fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// The outcome told last.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.told.as_ref().map(|(_, outcome)| &**outcome)
+    }
+
+    /// Its state in a word.
+    pub fn status(&self) -> &'static str {
+        match self.ordered().last().map(|event| event.step) {
+            None => "heard of",
+            Some(Step::Scheduled) => "scheduled",
+            Some(Step::Started | Step::PhaseStarted | Step::Resumed | Step::Converted) => "under way",
+            Some(Step::Paused) => "paused",
+            Some(Step::Aborted) => "aborted",
+            Some(Step::Cancelled) => "cancelled",
+            Some(Step::Completed) => "completed",
+        }
+    }
+
+    /// The outcome, if it has ended and something in it is news; remembers it as told.
+    pub fn settle(&mut self, procedure_id: &str, robot_id: &str) -> Option<Outcome> {
+        self.due = None;
+        let ended_at = self.ended_at()?;
+        let mut outcome = self.compute(procedure_id, robot_id, ended_at);
+        if let Some((revision, told)) = &self.told {
+            outcome.revision = *revision;
+            if outcome == **told {
+                return None;
+            }
+            outcome.revision = revision + 1;
+        }
+        self.told = Some((outcome.revision, Box::new(outcome.clone())));
+        Some(outcome)
+    }
+
+    fn ordered(&self) -> Vec<&ProcedureEvent> {
+        let mut events: Vec<(&String, &ProcedureEvent)> = self.events.iter().collect();
+        events.sort_by_key(|(id, event)| (event.time, event.step, *id));
+        events.into_iter().map(|(_, event)| event).collect()
+    }
+
+    fn compute(&self, procedure_id: &str, robot_id: &str, ended_at: i64) -> Outcome {
+        let events = self.ordered();
+        let started_at = events.iter().find(|event| event.step == Step::Started).map(|event| event.time);
+        let seconds = |from: i64, to: i64| (to - from).max(0) as f64 / 1e6;
+        let count = |priority| self.conditions.iter().filter(|(_, other)| *other == priority).count() as i32;
+        let about = |pick: fn(&About) -> &Option<String>| events.iter().rev().find_map(|event| pick(&event.about).clone());
+        let expected = self.rows + self.missing;
+        Outcome {
+            procedure_id: procedure_id.to_owned(),
+            robot_id: robot_id.to_owned(),
+            revision: 0,
+            status: status(&events),
+            category: about(|about| &about.category),
+            procedure_type: about(|about| &about.procedure_type),
+            surgeon_id: about(|about| &about.surgeon_id),
+            started_at,
+            ended_at,
+            duration_s: started_at.map(|started| seconds(started, ended_at)),
+            paused_s: paused(&events, ended_at),
+            phases: phases(&events, ended_at),
+            indicators: self.indicators.told(started_at.map(|started| seconds(started, ended_at))),
+            alerts_high: count(Priority::High),
+            alerts_medium: count(Priority::Medium),
+            alerts_low: count(Priority::Low),
+            alert_conditions: self.conditions.iter().map(|(id, _)| id.clone()).collect(),
+            telemetry_rows: self.rows,
+            telemetry_missing: self.missing.max(0),
+            completeness: (expected > 0).then(|| (self.rows as f64 / expected as f64).min(1.0)),
+            result: self.result.as_ref().map(|(_, result)| result.clone()),
+        }
+    }
+}
+
+fn ends(step: Step) -> bool {
+    matches!(step, Step::Aborted | Step::Cancelled | Step::Completed)
+}
+
+fn status(events: &[&ProcedureEvent]) -> OutcomeStatus {
+    let converted = events.iter().any(|event| event.step == Step::Converted);
+    match events.iter().rev().find(|event| ends(event.step)).map(|event| event.step) {
+        Some(Step::Completed) if converted => OutcomeStatus::Converted,
+        Some(Step::Completed) => OutcomeStatus::Completed,
+        Some(Step::Aborted) => OutcomeStatus::Aborted,
+        Some(Step::Cancelled) => OutcomeStatus::Cancelled,
+        _ => OutcomeStatus::Unknown,
+    }
+}
+
+fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
+    let mut since = None;
+    let mut total = 0;
+    for event in events {
+        match event.step {
+            Step::Paused => since = since.or(Some(event.time)),
+            Step::Resumed => total += since.take().map_or(0, |since| event.time - since),
+            _ => {}
+        }
+    }
+    total += since.map_or(0, |since| (ended_at - since).max(0));
+    total as f64 / 1e6
+}
+
+/// Durations by phase, a phase lasting until the next begins; in order of first entry.
+fn phases(events: &[&ProcedureEvent], ended_at: i64) -> Vec<PhaseDuration> {
+    let starts: Vec<(&str, i64)> =
+        events.iter().filter(|event| event.step == Step::PhaseStarted).filter_map(|event| Some((event.phase.as_deref()?, event.time))).collect();
+    let mut durations: Vec<PhaseDuration> = Vec::new();
+    for (at, (name, start)) in starts.iter().enumerate() {
+        let end = starts.get(at + 1).map_or(ended_at, |(_, next)| *next);
+        let duration_s = (end - start).max(0) as f64 / 1e6;
+        match durations.iter_mut().find(|phase| phase.name == *name) {
+            Some(phase) => phase.duration_s += duration_s,
+            None => durations.push(PhaseDuration { name: (*name).to_owned(), duration_s }),
+        }
+    }
+    durations
+}

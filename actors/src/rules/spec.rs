@@ -1,0 +1,171 @@
+//! Rules as people write them.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use theatre_schemas::records::Priority;
+
+use super::Test;
+
+/// A span of time, written as `"500ms"`, `"30s"`, `"5m"`, `"1h"` or `"2d"`; kept in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Micros(pub i64);
+
+impl Micros {
+    /// Reads a span.
+    ///
+    /// # Errors
+    /// When it is not a number with a unit.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor = match unit.trim() {
+            "us" => 1.0,
+            "ms" => 1e3,
+            "s" => 1e6,
+            "m" | "min" => 60e6,
+            "h" => 3600e6,
+            "d" => 86_400e6,
+            _ => return Err(format!("'{text}' is not a duration: write a number and a unit, such as 500ms, 30s, 5m, 1h or 2d")),
+        };
+        let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a duration: '{number}' is no number"))?;
+        Ok(Self((number * factor) as i64))
+    }
+}
+
+impl std::fmt::Display for Micros {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
+        let whole = units.iter().find(|(unit, _)| self.0 != 0 && self.0 % unit == 0);
+        let (unit, name) = whole.copied().unwrap_or((1, "us"));
+        write!(f, "{}{name}", self.0 / unit)
+    }
+}
+
+impl Serialize for Micros {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Micros {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A limit at which an open condition takes another priority.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Escalation {
+    /// The limit, in the signal's unit.
+    pub at: f64,
+    /// The priority from there on.
+    pub priority: Priority,
+}
+
+/// When a condition begins and ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RuleKind {
+    /// A signal beyond a limit for `hold`; cleared at another limit, so that noise does not make it flap.
+    Threshold {
+        /// Signal.
+        signal: String,
+        /// Raise above this.
+        raise_above: Option<f64>,
+        /// Clear below this; default: the raising limit.
+        clear_below: Option<f64>,
+        /// Raise below this.
+        raise_below: Option<f64>,
+        /// Clear above this; default: the raising limit.
+        clear_above: Option<f64>,
+        /// The limit must be exceeded without a break for this long, in event time.
+        #[serde(default)]
+        hold: Micros,
+        /// Higher limits with other priorities.
+        #[serde(default)]
+        escalate: Vec<Escalation>,
+    },
+    /// A true-or-false signal.
+    Boolean {
+        /// Signal.
+        signal: String,
+        /// Raise while it is this.
+        #[serde(default = "yes")]
+        when: bool,
+        /// It must be so without a break for this long, in event time.
+        #[serde(default)]
+        hold: Micros,
+    },
+    /// A signal without a value for this long, while records come.
+    MissingData {
+        /// Signal.
+        signal: String,
+        /// How long, in event time.
+        after: Micros,
+    },
+    /// Raised by Theatre itself; not for rule files.
+    #[serde(skip)]
+    BuiltIn {},
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// A rule as written in a rule file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// Unique id.
+    pub id: String,
+    /// Version, to be raised with every change.
+    #[serde(default = "one")]
+    pub version: i32,
+    /// Priority of its conditions.
+    pub priority: Priority,
+    /// The telemetry dataset it is for; absent: every one that has the signal.
+    pub dataset: Option<String>,
+    /// What it means, for people.
+    #[serde(default)]
+    pub description: String,
+    /// When.
+    pub kind: RuleKind,
+}
+
+impl RuleSpec {
+    /// The signal and the comparison.
+    pub(super) fn test(&self) -> Result<(String, Test), String> {
+        match &self.kind {
+            RuleKind::Threshold { signal, raise_above, clear_below, raise_below, clear_above, hold, escalate } => {
+                let (sign, raise, clear) = match (raise_above, raise_below) {
+                    (Some(raise), None) => (1.0, *raise, clear_below.unwrap_or(*raise)),
+                    (None, Some(raise)) => (-1.0, *raise, clear_above.unwrap_or(*raise)),
+                    _ => return Err("give exactly one of raise_above and raise_below".to_owned()),
+                };
+                if (sign > 0.0 && clear_above.is_some()) || (sign < 0.0 && clear_below.is_some()) {
+                    return Err("raise_above goes with clear_below, raise_below with clear_above".to_owned());
+                }
+                if sign * clear > sign * raise {
+                    return Err(format!("it would clear at {clear} while still raised at {raise}"));
+                }
+                let mut steps: Vec<(f64, Priority)> = escalate.iter().map(|step| (sign * step.at, step.priority)).collect();
+                steps.sort_by(|left, right| left.0.total_cmp(&right.0));
+                if steps.first().is_some_and(|first| first.0 <= sign * raise) {
+                    return Err(format!("an escalation must lie beyond the raising limit {raise}"));
+                }
+                Ok((signal.clone(), Test::Limit { sign, raise: sign * raise, clear: sign * clear, hold_us: hold.0, escalate: steps }))
+            }
+            RuleKind::Boolean { signal, when, hold } => {
+                let sign = if *when { 1.0 } else { -1.0 };
+                Ok((signal.clone(), Test::Limit { sign, raise: sign * 0.5, clear: sign * 0.5, hold_us: hold.0, escalate: Vec::new() }))
+            }
+            RuleKind::MissingData { signal, after } if after.0 > 0 => Ok((signal.clone(), Test::Missing { after_us: after.0 })),
+            RuleKind::MissingData { .. } => Err("after must be longer than nothing".to_owned()),
+            RuleKind::BuiltIn {} => Err("built-in conditions cannot be written in a rule file".to_owned()),
+        }
+    }
+}
