@@ -184,8 +184,10 @@ impl RobotActor {
         if self.conditions.is_empty() {
             return Vec::new();
         }
-        self.good_rows = self.good_rows.saturating_add(1);
         let silence = self.built_in(robot_id, rules, ROBOT_SILENT, None, append_time);
+        if self.conditions.get(CLOCK_SKEW).is_some_and(Condition::is_raised) {
+            self.good_rows += 1;
+        }
         let skew = if self.good_rows >= GOOD_ROWS_TO_CLEAR { self.built_in(robot_id, rules, CLOCK_SKEW, None, append_time) } else { None };
         silence.into_iter().chain(skew).collect()
     }

@@ -1,1 +1,233 @@
-//! parquet
+//! Columns to Parquet files and back; and the tables that these files make in the warehouse.
+//!
+//! Layout for columnar loaders: flat columns, meta columns first (so that a dataset's new columns come at the end), TIMESTAMP in
+//! microseconds UTC, ZSTD, v1 pages, dictionaries for text only. Files hold rows in the log's order.
+
+pub mod facts;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+use theatre_actors::ports::{ColumnType, Error, LakeFile, LakeUpload, LoadMode, Result, TableSpec};
+use theatre_actors::position::{Partition, Positions};
+use theatre_schemas::batch::Batch;
+use theatre_schemas::dataset::Dataset;
+
+/// A row group is closed at this many bytes of memory.
+const ROW_GROUP_BYTES: usize = 8 << 20;
+
+/// The columns in front of every telemetry and event dataset: where the record stood in the log.
+pub const META_COLUMNS: [(&str, ColumnType); 4] = [
+    ("_topic", ColumnType::Utf8),
+    ("_partition", ColumnType::Int32),
+    ("_offset", ColumnType::Int64),
+    ("_append_time", ColumnType::TimestampMicros),
+];
+
+/// The Arrow type of a column.
+pub fn arrow_type(column_type: ColumnType) -> DataType {
+    match column_type {
+        ColumnType::Boolean => DataType::Boolean,
+        ColumnType::Int32 => DataType::Int32,
+        ColumnType::Int64 => DataType::Int64,
+        ColumnType::Float32 => DataType::Float32,
+        ColumnType::Float64 => DataType::Float64,
+        ColumnType::Utf8 => DataType::Utf8,
+        ColumnType::Binary => DataType::Binary,
+        ColumnType::TimestampMicros => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ColumnType::Date => DataType::Date32,
+    }
+}
+
+/// A column's name in files and tables: `joints[0].current` becomes `joints_0_current`.
+pub fn sql_name(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '_' }).collect();
+    plain.replace("__", "_").trim_end_matches('_').to_owned()
+}
+
+/// The warehouse table of a dataset.
+///
+/// # Errors
+/// When two columns get the same name.
+pub fn table_spec(dataset: &Dataset) -> Result<TableSpec> {
+    let meta = META_COLUMNS.iter().map(|(name, column_type)| ((*name).to_owned(), *column_type));
+    let own = dataset.columns.iter().map(|column| (sql_name(&column.name), column.column_type));
+    let columns: Vec<(String, ColumnType)> = meta.chain(own).collect();
+    let mut names: Vec<&String> = columns.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::Refused(format!("dataset '{}': two fields become column '{}': rename one", dataset.name, twice[0])));
+    }
+    Ok(TableSpec { name: dataset.name.clone(), columns, mode: LoadMode::Append })
+}
+
+/// The Arrow schema of a table's files.
+pub fn file_schema(table: &TableSpec) -> SchemaRef {
+    let fields: Vec<Field> = table.columns.iter().map(|(name, column_type)| Field::new(name, arrow_type(*column_type), true)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Rows of a batch as a record batch of the dataset's files.
+///
+/// # Errors
+/// When Arrow refuses, which would be a bug.
+pub fn file_rows(schema: &SchemaRef, topic: &str, partition: Partition, batch: &Batch, rows: &[u32]) -> Result<RecordBatch> {
+    let at = |row: &u32| *row as usize;
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(topic, rows.len()))),
+        Arc::new(Int32Array::from_value(partition as i32, rows.len())),
+        Arc::new(rows.iter().map(|row| batch.offsets[at(row)] as i64).collect::<Int64Array>()),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| batch.append_times[at(row)])).with_timezone("UTC")),
+    ];
+    if rows.len() == batch.len() {
+        columns.extend(batch.columns.iter().cloned());
+    } else {
+        let indices = UInt32Array::from(rows.to_vec());
+        for column in &batch.columns {
+            columns.push(take(column, &indices, None).map_err(|error| encode_error(&error))?);
+        }
+    }
+    RecordBatch::try_new(schema.clone(), columns).map_err(|error| encode_error(&error))
+}
+
+fn encode_error(error: &dyn std::fmt::Display) -> Error {
+    Error::Unavailable { what: "lake writer", why: error.to_string() }
+}
+
+struct Sink {
+    upload: Box<dyn LakeUpload>,
+    written: u64,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.upload.write(bytes).map_err(std::io::Error::other)?;
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A Parquet file on its way into the lake.
+pub struct FileWriter {
+    writer: ArrowWriter<Sink>,
+    path: String,
+    dataset: String,
+    rows: u64,
+    event_time: (i64, i64),
+}
+
+impl FileWriter {
+    /// Starts a file of a dataset.
+    ///
+    /// # Errors
+    /// When the writer cannot be set up.
+    pub fn new(upload: Box<dyn LakeUpload>, schema: &SchemaRef, path: String, dataset: &str) -> Result<Self> {
+        let mut properties = WriterProperties::builder()
+            .set_writer_version(WriterVersion::PARQUET_1_0)
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(|error| encode_error(&error))?))
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        for field in schema.fields() {
+            if *field.data_type() == DataType::Utf8 {
+                properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), true);
+            }
+        }
+        let sink = Sink { upload, written: 0 };
+        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties.build())).map_err(|error| encode_error(&error))?;
+        Ok(Self { writer, path, dataset: dataset.to_owned(), rows: 0, event_time: (i64::MAX, i64::MIN) })
+    }
+
+    /// Adds rows; `event_times` are theirs, microseconds UTC.
+    ///
+    /// # Errors
+    /// When bytes cannot be written; the file is to be abandoned.
+    pub fn write(&mut self, rows: &RecordBatch, event_times: impl Iterator<Item = i64>) -> Result<()> {
+        self.writer.write(rows).map_err(|error| encode_error(&error))?;
+        self.rows += rows.num_rows() as u64;
+        for time in event_times {
+            self.event_time = (self.event_time.0.min(time), self.event_time.1.max(time));
+        }
+        if self.writer.memory_size() > ROW_GROUP_BYTES {
+            self.writer.flush().map_err(|error| encode_error(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Memory it holds, bytes.
+    pub fn memory(&self) -> usize {
+        self.writer.memory_size()
+    }
+
+    /// Bytes written and about to be.
+    pub fn bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Finishes the file, seals its upload and tells what to register.
+    ///
+    /// # Errors
+    /// When bytes cannot be written; the file is to be abandoned.
+    pub fn finish(self) -> Result<LakeFile> {
+        let sink = self.writer.into_inner().map_err(|error| encode_error(&error))?;
+        let bytes = sink.written;
+        let upload = sink.upload.seal()?;
+        Ok(LakeFile {
+            path: self.path,
+            upload,
+            dataset: self.dataset,
+            rows: self.rows,
+            bytes,
+            event_time_min: self.event_time.0,
+            event_time_max: self.event_time.1,
+        })
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// When the bytes are not a Parquet file.
+pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.with_batch_size(8192).build());
+    reader.map_err(|error| Error::Refused(format!("lake file '{path}' is no readable Parquet file: {error}")))
+}
+
+/// Path of a file of records: dataset, version, event date, partition, the positions it was cut between, epoch and cut.
+pub fn record_path(dataset: &Dataset, day: i64, partition: Partition, between: (&Positions, &Positions), epoch: u64, cut: u64) -> String {
+    let join = |positions: &Positions| positions.as_slice().iter().map(u64::to_string).collect::<Vec<_>>().join("_");
+    format!(
+        "data/{}/v={}/date={}/p{partition}-{}-{}-e{epoch}-c{cut}.parquet",
+        dataset.name,
+        dataset.version,
+        date(day),
+        join(between.0),
+        join(between.1)
+    )
+}
+
+/// A day since 1970-01-01 as a date.
+pub fn date(day: i64) -> String {
+    let seconds = day.saturating_mul(86_400);
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d").to_string(),
+        // Beyond the calendar: still a folder of its own.
+        Err(_) => format!("day{day}"),
+    }
+}
+
+/// The day of an event time.
+pub fn day_of(event_time_us: i64) -> i64 {
+    event_time_us.div_euclid(86_400_000_000)
+}

@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use theatre_actors::family::{Family, IntakeFamily};
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, FamilySave, PartitionCommit, Result};
@@ -146,11 +145,6 @@ impl PartitionActor {
         Ok(self.ledger.is_clean() && self.to_lake.is_none())
     }
 
-    /// How long nothing will be due, when a step found nothing to do.
-    pub fn pause(&self) -> Duration {
-        Duration::from_millis(20)
-    }
-
     fn settle(&mut self) -> Result<bool> {
         match self.saves.outcome(self.partition) {
             None => Ok(false),
@@ -215,7 +209,9 @@ impl PartitionActor {
                 share.outward_done = false;
             }
         });
-        self.progress.records_read(&self.params.topics, &chunk.from, &chunk.to, chunk.entries.len());
+        if !chunk.is_empty() {
+            self.progress.records_read(self.partition, chunk.entries.len(), chunk.lag_records);
+        }
     }
 
     /// Hands every family its rows, and the intake family the failures.

@@ -135,3 +135,17 @@ impl Progress {
         }
     }
 }
+
+impl Progress {
+    pub(super) fn records_read(&self, partition: Partition, records: usize, lag_records: u64) {
+        self.records_in.fetch_add(records as u64, Ordering::Relaxed);
+        names::records_in(partition, records as u64);
+        names::partition(partition, lag_records);
+        names::actors_live(self.robots());
+    }
+
+    pub(super) fn recovered(&self) {
+        self.recoveries.fetch_add(1, Ordering::Relaxed);
+        names::actor_restarted();
+    }
+}

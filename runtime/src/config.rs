@@ -1,0 +1,229 @@
+//! Configuration: what `theatre.toml` may say, and the pipeline it makes.
+//!
+//! Layers: defaults, then the file, then flags. Every key is documented where it is defined; an unknown key is an error.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use theatre_actors::family::{FamilyConfig, PanicHook};
+use theatre_actors::procedure::IndicatorSpec;
+use theatre_actors::rules::{Micros, RuleSet, RuleSpec};
+use theatre_actors::time::TimePolicy;
+use theatre_actors::window::{AggregateSet, WindowPlan, WindowSpec};
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::registry::Registry;
+
+use crate::pipeline::{Limits, PipelineParams};
+
+/// Input topics, in the order of their positions: telemetry, robot events, procedure events, procedure results.
+pub const INPUT_TOPICS: [&str; 4] =
+    ["surgical.robot.telemetry.v1", "surgical.robot.events.v1", "surgical.procedure.events.v1", "surgical.procedure.results.v1"];
+/// Topic of alerts.
+pub const ALERT_TOPIC: &str = "surgical.maintenance.alerts.v1";
+/// Topic of outcomes.
+pub const OUTCOME_TOPIC: &str = "surgical.procedure.outcomes.v1";
+
+const DEFAULT_RULES: &str = include_str!("simulator/rules.toml");
+
+/// Why a configuration cannot be used; says file, key and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// A window as configured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowConfig {
+    /// Name in tables and commands.
+    pub name: String,
+    /// Length, such as `"10s"`.
+    pub size: Micros,
+    /// Distance between starts; absent: as long as the window.
+    pub hop: Option<Micros>,
+}
+
+/// What `theatre.toml` may say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Partitions of every topic; chosen once, at the first start. Default 4.
+    pub partitions: u32,
+    /// Telemetry schemas beside the shipped ones: a robot with other columns is one file here. Relative to this file.
+    pub schemas: Vec<PathBuf>,
+    /// Rule file; absent: the shipped rules for the reference telemetry. Relative to this file.
+    pub rules: Option<PathBuf>,
+    /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.
+    pub windows: Vec<WindowConfig>,
+    /// What is aggregated per signal: `basic` (count, sum, min, max) or `full` (and mean, variance, first, last). Default full.
+    pub aggregates: AggregateSet,
+    /// Rows this far behind the robot's clock still join open windows. Default 30s.
+    pub reorder_bound: Micros,
+    /// Rows this far behind the robot's clock still correct closed windows; later ones are dead-lettered. Default 1h.
+    pub allowed_lateness: Micros,
+    /// Rows dated this far after they were appended are quarantined. Default 5m.
+    pub future_tolerance: Micros,
+    /// A robot unheard for this long is silent. Default 60s.
+    pub silence_after: Micros,
+    /// A robot's state is saved this long after it changed; urgent alerts at once. Default 10s.
+    pub save_interval: Micros,
+    /// Lake files are closed at this age. Default 60s.
+    pub lake_roll_age: Micros,
+    /// Alerts, outcomes and windows wait this long to be exported to the lake. Default 30s.
+    pub export_age: Micros,
+    /// Longest record, bytes; longer ones are dead-lettered. Default 1 MiB.
+    pub record_bytes: usize,
+    /// Where the admin server listens; port 0 picks a free one. Default 127.0.0.1:9464.
+    pub admin: String,
+    /// Where a procedure's indicators come from, by dataset. Default: the reference telemetry.
+    pub indicators: Vec<IndicatorSpec>,
+    /// For tests of panics: panics in the rules of one robot. Not for production.
+    pub panic_on: Option<PanicHook>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let seconds = |seconds: i64| Micros(seconds * 1_000_000);
+        let window = |name: &str, size: i64, hop: i64| WindowConfig { name: name.to_owned(), size: seconds(size), hop: Some(seconds(hop)) };
+        let axes = |signal: &str| ["x", "y", "z"].map(|axis| format!("{signal}.{axis}")).to_vec();
+        Self {
+            partitions: 4,
+            schemas: Vec::new(),
+            rules: None,
+            windows: vec![window("10s", 10, 10), window("60s", 60, 60), window("5m/1m", 300, 60)],
+            aggregates: AggregateSet::Full,
+            reorder_bound: seconds(30),
+            allowed_lateness: seconds(3600),
+            future_tolerance: seconds(300),
+            silence_after: seconds(60),
+            save_interval: seconds(10),
+            lake_roll_age: seconds(60),
+            export_age: seconds(30),
+            record_bytes: 1 << 20,
+            admin: "127.0.0.1:9464".to_owned(),
+            indicators: vec![IndicatorSpec {
+                dataset: "robot_telemetry".to_owned(),
+                position: axes("arm_position"),
+                force: axes("force_feedback"),
+                tool: Some("tool_type".to_owned()),
+            }],
+            panic_on: None,
+        }
+    }
+}
+
+/// A rule file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleFile {
+    #[serde(default, rename = "rule")]
+    rules: Vec<RuleSpec>,
+}
+
+impl Config {
+    /// Reads a file; without one, the defaults.
+    ///
+    /// # Errors
+    /// When it cannot be read or says something that is not known.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let mut config: Self = parse(path, &read(path)?)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        for file in config.schemas.iter_mut().chain(&mut config.rules) {
+            *file = base.join(&file);
+        }
+        Ok(config)
+    }
+
+    /// The schemas: shipped and configured.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn registry(&self) -> Result<Registry, ConfigError> {
+        let mut registry = Registry::builtin();
+        for path in &self.schemas {
+            registry.add(&read(path)?).map_err(|error| ConfigError(format!("schema {}: {error}", path.display())))?;
+        }
+        Ok(registry)
+    }
+
+    /// The rules, as written.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn rule_specs(&self) -> Result<Vec<RuleSpec>, ConfigError> {
+        match &self.rules {
+            Some(path) => Ok(parse::<RuleFile>(path, &read(path)?)?.rules),
+            None => Ok(parse::<RuleFile>(Path::new("the shipped rules"), DEFAULT_RULES)?.rules),
+        }
+    }
+
+    /// The pipeline this makes, with pseudonyms under `key`.
+    ///
+    /// # Errors
+    /// When schemas, rules, windows or indicators do not fit together; says which.
+    pub fn pipeline(&self, key: [u8; 32]) -> Result<PipelineParams, ConfigError> {
+        let registry = self.registry()?;
+        let named = |what: &str, error: &dyn std::fmt::Display| ConfigError(format!("{what}: {error}"));
+        let rules = RuleSet::compile(&self.rule_specs()?, registry.datasets()).map_err(|error| named("rules", &error))?;
+        let spec = |window: &WindowConfig| WindowSpec { name: window.name.clone(), size_us: window.size.0, hop_us: window.hop.unwrap_or(window.size).0 };
+        let windows = WindowPlan::new(self.windows.iter().map(spec).collect(), self.aggregates).map_err(|error| named("windows", &error))?;
+        let time = TimePolicy {
+            reorder_bound_us: self.reorder_bound.0,
+            allowed_lateness_us: self.allowed_lateness.0,
+            future_tolerance_us: self.future_tolerance.0,
+            silence_after_us: self.silence_after.0,
+        };
+        if self.partitions == 0 {
+            return Err(ConfigError("partitions: at least 1 is needed".to_owned()));
+        }
+        let mut family = FamilyConfig::new(time, windows, rules, &self.indicators, registry.datasets()).map_err(ConfigError)?;
+        family.panic_on = self.panic_on.clone();
+        let duration = |micros: Micros| Duration::from_micros(micros.0.unsigned_abs());
+        let limits = Limits {
+            save_interval: duration(self.save_interval),
+            lake_roll_age: duration(self.lake_roll_age),
+            export_age: duration(self.export_age),
+            record_bytes: self.record_bytes,
+            ..Limits::default()
+        };
+        Ok(PipelineParams {
+            partitions: self.partitions,
+            topics: Arc::new(INPUT_TOPICS.map(str::to_owned).to_vec()),
+            alert_topic: ALERT_TOPIC.to_owned(),
+            outcome_topic: OUTCOME_TOPIC.to_owned(),
+            family: Arc::new(family),
+            registry: Arc::new(registry),
+            pseudonyms: Arc::new(Pseudonyms::new(key)),
+            limits,
+            arbiters: std::thread::available_parallelism().map_or(2, usize::from),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError(format!("{} cannot be read: {error}", path.display())))
+}
+
+/// Reads TOML; an error names the file and shows the line.
+pub fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    #[test]
+    fn the_defaults_make_a_pipeline() {
+        let params = Config::default().pipeline([0; 32]).unwrap();
+        assert!(params.family.rules.rules().len() > 2, "rules are shipped");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = super::parse::<Config>(std::path::Path::new("x.toml"), "partitoins = 3").unwrap_err().to_string();
+        assert!(error.contains("x.toml") && error.contains("partitoins") && error.contains("`partitions`"), "{error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! The data directory: where everything embedded lives, and the lock that lets one process run on it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use theatre_actors::ports::Error;
+
+/// Paths below a data directory.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// Held by the process that runs on a data directory; released when it ends, however it ends.
+#[derive(Debug)]
+pub struct DataLock {
+    _file: File,
+}
+
+impl DataDir {
+    /// A data directory that is there, or will be once it is created.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Creates the directory and its folders.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub fn create(&self) -> Result<(), Error> {
+        for path in [self.root.clone(), self.lake(), self.root.join("keys")] {
+            std::fs::create_dir_all(&path).map_err(|error| at(&path, "cannot be created", &error))?;
+        }
+        Ok(())
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The event log's file.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log.sqlite")
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store.sqlite")
+    }
+
+    /// The warehouse's file.
+    pub fn warehouse(&self) -> PathBuf {
+        self.root.join("warehouse.sqlite")
+    }
+
+    /// The lake's folder.
+    pub fn lake(&self) -> PathBuf {
+        self.root.join("lake")
+    }
+
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// When another process holds it: names that process.
+    pub fn lock(&self) -> Result<DataLock, Error> {
+        let path = self.root.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| at(&path, "cannot be opened", &error))?;
+        if file.try_lock().is_err() {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).map_err(|error| at(&path, "cannot be read", &error))?;
+            return Err(Error::Refused(format!(
+                "the data directory {} is in use by process {}: stop it, or give this one another directory with --data",
+                self.root.display(),
+                holder.trim()
+            )));
+        }
+        let mut note = || -> std::io::Result<()> {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())
+        };
+        note().map_err(|error| at(&path, "cannot be written", &error))?;
+        Ok(DataLock { _file: file })
+    }
+
+    /// The key of pseudonyms and seals: 32 bytes, made from the system's randomness at first use, readable by the owner only.
+    ///
+    /// # Errors
+    /// When it cannot be read or made, or is damaged.
+    pub fn pseudonym_key(&self) -> Result<[u8; 32], Error> {
+        let path = self.root.join("keys").join("pseudonym.key");
+        if !path.exists() {
+            let mut key = [0_u8; 32];
+            let mut source = File::open("/dev/urandom").map_err(|error| at(Path::new("/dev/urandom"), "cannot be opened", &error))?;
+            source.read_exact(&mut key).map_err(|error| at(Path::new("/dev/urandom"), "cannot be read", &error))?;
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            match made {
+                Ok(mut file) => {
+                    file.write_all(&key).and_then(|()| file.sync_all()).map_err(|error| at(&path, "cannot be written", &error))?;
+                }
+                // Another command was faster: its key counts.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at(&path, "cannot be made", &error)),
+            }
+        }
+        let bytes = std::fs::read(&path).map_err(|error| at(&path, "cannot be read", &error))?;
+        <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
+            Error::Refused(format!("{} has {} bytes instead of 32: restore it from a backup; without it pseudonyms change", path.display(), bytes.len()))
+        })
+    }
+}
+
+fn at(path: &Path, what: &str, error: &std::io::Error) -> Error {
+    Error::Refused(format!("{} {what}: {error}", path.display()))
+}

@@ -1,0 +1,135 @@
+//! The lake as a directory of Parquet files.
+//!
+//! Uploads are files in a hidden folder; completing one is a rename, made durable by syncing both folders. A lister never sees a
+//! file that is not complete, and a name, once taken, keeps its bytes.
+
+use std::fs::{File, create_dir_all};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use theatre_actors::ports::{Error, Lake, LakeEntry, LakeUpload, Result};
+
+const UPLOADS: &str = ".uploads";
+const WHAT: &str = "lake";
+
+/// A directory.
+pub struct DirectoryLake {
+    root: PathBuf,
+}
+
+impl DirectoryLake {
+    /// A lake below `root`, which is created.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn open(root: &Path) -> Result<Self> {
+        create_dir_all(root.join(UPLOADS)).map_err(|error| Error::Refused(format!("{} cannot be created: {error}", root.display())))?;
+        Ok(Self { root: root.to_owned() })
+    }
+}
+
+fn unavailable(error: std::io::Error) -> Error {
+    Error::Unavailable { what: WHAT, why: error.to_string() }
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+struct Upload {
+    file: BufWriter<File>,
+    handle: String,
+    folder: PathBuf,
+}
+
+impl LakeUpload for Upload {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(unavailable)
+    }
+
+    fn seal(self: Box<Self>) -> Result<String> {
+        let Self { file, handle, folder } = *self;
+        let file = file.into_inner().map_err(|error| unavailable(error.into_error()))?;
+        file.sync_all().and_then(|()| sync_folder(&folder)).map_err(unavailable)?;
+        Ok(handle)
+    }
+}
+
+impl Lake for DirectoryLake {
+    fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
+        // The attempt comes first, so that all uploads of an owner can be found by its prefix.
+        let handle = format!("{attempt}.{}", path.replace('/', "~"));
+        let folder = self.root.join(UPLOADS);
+        let file = File::create(folder.join(&handle)).map_err(unavailable)?;
+        Ok(Box::new(Upload { file: BufWriter::with_capacity(1 << 18, file), handle, folder }))
+    }
+
+    fn complete(&self, path: &str, upload: &str) -> Result<()> {
+        let from = self.root.join(UPLOADS).join(upload);
+        let to = self.root.join(path);
+        let folder = to.parent().unwrap_or(&self.root).to_owned();
+        create_dir_all(&folder).map_err(unavailable)?;
+        if to.exists() {
+            // Completed before; a second attempt's parts, if any, are orphans.
+            return sync_folder(&folder).map_err(unavailable);
+        }
+        match std::fs::rename(&from, &to) {
+            Ok(()) => {
+                // New folders on the way must be durable too.
+                for ancestor in folder.ancestors().take_while(|ancestor| ancestor.starts_with(&self.root)) {
+                    sync_folder(ancestor).map_err(unavailable)?;
+                }
+                sync_folder(&self.root.join(UPLOADS)).map_err(unavailable)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::Refused(format!("lake file '{path}': neither the file nor its upload '{upload}' is there")))
+            }
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
+        let mut entries = Vec::new();
+        walk(&self.root, &self.root, &mut entries).map_err(unavailable)?;
+        entries.retain(|entry| entry.path.starts_with(prefix));
+        entries.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(entries)
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes> {
+        match std::fs::read(self.root.join(path)) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Refused(format!("lake file '{path}' is not there"))),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
+        let mut swept = 0;
+        for entry in std::fs::read_dir(self.root.join(UPLOADS)).map_err(unavailable)? {
+            let entry = entry.map_err(unavailable)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(prefix) && !keep.contains(&name) {
+                std::fs::remove_file(entry.path()).map_err(unavailable)?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+fn walk(root: &Path, folder: &Path, entries: &mut Vec<LakeEntry>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            walk(root, &entry.path(), entries)?;
+        } else if let Ok(path) = entry.path().strip_prefix(root) {
+            entries.push(LakeEntry { path: path.to_string_lossy().into_owned(), bytes: entry.metadata()?.len() });
+        }
+    }
+    Ok(())
+}

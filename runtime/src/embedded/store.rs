@@ -1,0 +1,383 @@
+//! The checkpoint store as one SQLite file.
+//!
+//! Every write is one transaction that checks the partition's epoch first. Facts, dead letters and files are numbered densely per
+//! partition inside that transaction.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use theatre_actors::effect::{DeadRow, Fact, FactKind};
+use theatre_actors::ports::{
+    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
+    PartitionStatus, RegisteredFile, Result, StoredDead, StoredFact, StoredFamily,
+};
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::time::LogTime;
+
+use super::{lock, open, open_read_only, unavailable};
+
+mod files;
+
+const WHAT: &str = "checkpoint store";
+
+const SCHEMA: &str = include_str!("store/schema.sql");
+
+/// The embedded checkpoint store.
+pub struct EmbeddedStore {
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+}
+
+impl EmbeddedStore {
+    /// Opens or creates the store at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let writer = open(path, WHAT, SCHEMA)?;
+        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(open_read_only(path, WHAT)?) })
+    }
+
+    /// Opens a store that another process may be writing; writes are refused.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        Ok(Self { writer: Mutex::new(open_read_only(path, WHAT)?), reader: Mutex::new(open_read_only(path, WHAT)?) })
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = lock(&self.writer);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable(WHAT))?;
+        let done = work(&transaction)?;
+        transaction.commit().map_err(unavailable(WHAT))?;
+        Ok(done)
+    }
+
+    /// One fenced transaction.
+    fn fenced<T>(&self, partition: Partition, epoch: Epoch, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.write(|transaction| {
+            let current = current_epoch(transaction, partition)?;
+            if current != epoch {
+                return Err(Error::StaleEpoch { partition, ours: epoch, current });
+            }
+            work(transaction)
+        })
+    }
+
+    fn query<T>(&self, sql: &str, values: impl rusqlite::Params, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+        let connection = lock(&self.reader);
+        let mut statement = connection.prepare_cached(sql).map_err(unavailable(WHAT))?;
+        let rows = statement.query_map(values, read).and_then(Iterator::collect);
+        rows.map_err(unavailable(WHAT))
+    }
+}
+
+fn current_epoch(connection: &Connection, partition: Partition) -> Result<Epoch> {
+    let epoch: Option<i64> = connection
+        .prepare_cached("SELECT epoch FROM partition WHERE partition = ?1")
+        .and_then(|mut statement| statement.query_row([partition], |row| row.get(0)).optional())
+        .map_err(unavailable(WHAT))?;
+    Ok(epoch.unwrap_or(0) as u64)
+}
+
+/// Encoded columns of this store that cannot be read are damage, not a passing fault.
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
+    theatre_actors::state::decode(bytes).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error)))
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    theatre_actors::state::encode(value)
+}
+
+const FACT_COLUMNS: &str = "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
+
+fn stored_fact(row: &Row<'_>) -> rusqlite::Result<StoredFact> {
+    let kind = match row.get::<_, i64>(3)? {
+        1 => FactKind::Window,
+        2 => FactKind::Alert,
+        _ => FactKind::Outcome,
+    };
+    Ok(StoredFact {
+        partition: row.get(0)?,
+        sequence: row.get::<_, i64>(1)? as u64,
+        committed_at: LogTime(row.get(2)?),
+        fact: Fact {
+            kind,
+            robot_id: row.get(4)?,
+            id: row.get(5)?,
+            subject: row.get(6)?,
+            revision: row.get(7)?,
+            event_time: row.get(8)?,
+            payload: row.get(9)?,
+        },
+    })
+}
+
+fn stored_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
+    let dead: DeadRow = decode(row.get_ref(2)?.as_blob()?)?;
+    Ok(StoredDead { partition: row.get(0)?, sequence: row.get::<_, i64>(1)? as u64, dead })
+}
+
+fn stored_family(row: &Row<'_>) -> rusqlite::Result<StoredFamily> {
+    Ok(StoredFamily {
+        family: row.get(0)?,
+        save_number: row.get::<_, i64>(1)? as u64,
+        positions: decode(row.get_ref(2)?.as_blob()?)?,
+        state: row.get(3)?,
+    })
+}
+
+/// Saves a family unless this or a later save is there; returns the last numbers given out.
+fn save_family(transaction: &Transaction<'_>, partition: Partition, save: &FamilySave, at: LogTime, mut numbers: (i64, i64)) -> Result<(i64, i64)> {
+    let changed = transaction
+        .prepare_cached(
+            "INSERT INTO family VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
+             SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state
+             WHERE family.save_number < excluded.save_number",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![partition, save.family, save.save_number as i64, encode(&save.positions), save.state])
+        })
+        .map_err(unavailable(WHAT))?;
+    if changed == 0 {
+        return Ok(numbers);
+    }
+    for fact in &save.facts {
+        numbers.0 += 1;
+        let inserted = transaction
+            .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    partition, numbers.0, at.0, fact.kind as i64, fact.robot_id, fact.id, fact.subject, fact.revision, fact.event_time, fact.payload
+                ])
+            });
+        inserted.map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation) => Error::Refused(format!(
+                "fact {:?} '{}' revision {} of robot '{}' is there already: two owners, or a conclusion that differs on replay; report this",
+                fact.kind, fact.id, fact.revision, fact.robot_id
+            )),
+            _ => unavailable(WHAT)(error),
+        })?;
+    }
+    for dead in &save.dead {
+        numbers.1 += 1;
+        transaction
+            .prepare_cached("INSERT INTO dead VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| statement.execute(params![partition, numbers.1, encode(dead)]))
+            .map_err(unavailable(WHAT))?;
+    }
+    Ok(numbers)
+}
+
+fn commit_partition(transaction: &Transaction<'_>, commit: &PartitionCommit, at: LogTime) -> Result<CommitOutcome> {
+    let current = current_epoch(transaction, commit.partition)?;
+    if current != commit.epoch {
+        return Ok(CommitOutcome::Stale { current });
+    }
+    let (floor, last_fact, last_dead): (Vec<u8>, i64, i64) = transaction
+        .query_row("SELECT floor, last_fact, last_dead FROM partition WHERE partition = ?1", [commit.partition], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .map_err(unavailable(WHAT))?;
+    let floor: Positions = decode(&floor).map_err(unavailable(WHAT))?;
+    let mut numbers = (last_fact, last_dead);
+    for save in &commit.families {
+        numbers = save_family(transaction, commit.partition, save, at, numbers)?;
+    }
+    transaction
+        .prepare_cached("UPDATE partition SET floor = ?2, last_fact = ?3, last_dead = ?4 WHERE partition = ?1")
+        .and_then(|mut statement| {
+            statement.execute(params![commit.partition, encode(&floor.highest(&commit.floor)), numbers.0, numbers.1])
+        })
+        .map_err(unavailable(WHAT))?;
+    Ok(CommitOutcome::Committed { last_fact: numbers.0 as u64, last_dead: numbers.1 as u64 })
+}
+
+impl CheckpointStore for EmbeddedStore {
+    fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.write(|transaction| {
+            if let Some((known, count)) = layout(transaction)? {
+                let fits = topics.starts_with(&known) && count == partitions;
+                if !fits {
+                    return Err(Error::Refused(format!(
+                        "this store was made for {count} partitions of {}; the configuration says {partitions} of {}: \
+                         keys would move between owners. Set partitions and inputs back (new inputs may be added at the end)",
+                        known.join(", "),
+                        topics.join(", ")
+                    )));
+                }
+            }
+            transaction
+                .execute("INSERT INTO layout VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET topics = excluded.topics", params![encode(&topics.to_vec()), partitions])
+                .map_err(unavailable(WHAT))?;
+            Ok(())
+        })
+    }
+
+    fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
+        layout(&lock(&self.reader))
+    }
+
+    fn acquire(&self, partition: Partition) -> Result<Epoch> {
+        self.write(|transaction| {
+            let nothing = encode(&Positions::zero());
+            let epoch: i64 = transaction
+                .query_row(
+                    "INSERT INTO partition (partition, epoch, floor, lake_positions) VALUES (?1, 1, ?2, ?2)
+                     ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch",
+                    params![partition, nothing],
+                    |row| row.get(0),
+                )
+                .map_err(unavailable(WHAT))?;
+            Ok(epoch as u64)
+        })
+    }
+
+    fn status(&self, partition: Partition) -> Result<PartitionStatus> {
+        let found = self.query(
+            "SELECT epoch, floor, last_fact, last_dead, relayed_fact, relayed_dead, exported_fact, lake_positions, lake_cuts
+             FROM partition WHERE partition = ?1",
+            [partition],
+            |row| {
+                let number = |index: usize| row.get::<_, i64>(index).map(|number| number as u64);
+                Ok(PartitionStatus {
+                    epoch: number(0)?,
+                    floor: decode(row.get_ref(1)?.as_blob()?)?,
+                    last_fact: number(2)?,
+                    last_dead: number(3)?,
+                    relayed_fact: number(4)?,
+                    relayed_dead: number(5)?,
+                    exported_fact: number(6)?,
+                    lake_positions: decode(row.get_ref(7)?.as_blob()?)?,
+                    lake_cuts: number(8)?,
+                })
+            },
+        )?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
+        self.query("SELECT family, save_number, positions, state FROM family WHERE partition = ?1 ORDER BY family", [partition], stored_family)
+    }
+
+    fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
+        let sql = "SELECT family, save_number, positions, state FROM family WHERE partition = ?1 AND family = ?2";
+        Ok(self.query(sql, params![partition, family], stored_family)?.into_iter().next())
+    }
+
+    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
+        self.write(|transaction| commits.iter().map(|commit| commit_partition(transaction, commit, committed_at)).collect())
+    }
+
+    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
+        let sql = format!("SELECT {FACT_COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3");
+        self.query(&sql, params![partition, after as i64, limit as i64], stored_fact)
+    }
+
+    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
+        let sql = "SELECT partition, sequence, dead FROM dead WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
+        self.query(sql, params![partition, after as i64, limit as i64], stored_dead)
+    }
+
+    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
+        let column = match lane {
+            Lane::Results => "relayed_fact",
+            Lane::DeadLetters => "relayed_dead",
+        };
+        self.fenced(partition, epoch, |transaction| {
+            let sql = format!("UPDATE partition SET {column} = max({column}, ?2) WHERE partition = ?1");
+            transaction.execute(&sql, params![partition, sequence as i64]).map_err(unavailable(WHAT))?;
+            Ok(())
+        })
+    }
+
+    fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
+        let found = self.query("SELECT lake_state FROM partition WHERE partition = ?1", [partition], |row| row.get(0))?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            let changed = transaction
+                .execute(
+                    "UPDATE partition SET lake_cuts = ?2, lake_positions = ?3, lake_state = ?4 WHERE partition = ?1 AND lake_cuts < ?2",
+                    params![partition, cut.cut_number as i64, encode(&cut.positions), cut.state],
+                )
+                .map_err(unavailable(WHAT))?;
+            if changed == 0 { Ok(()) } else { files::register(transaction, partition, &cut.files) }
+        })
+    }
+
+    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            let changed = transaction
+                .execute("UPDATE partition SET exported_fact = ?2 WHERE partition = ?1 AND exported_fact < ?2", params![partition, exported_fact as i64])
+                .map_err(unavailable(WHAT))?;
+            if changed == 0 { Ok(()) } else { files::register(transaction, partition, files) }
+        })
+    }
+
+    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
+        let sql = format!("SELECT {} FROM lake_file WHERE partition = ?1 AND stage = ?2 ORDER BY number LIMIT ?3", files::COLUMNS);
+        self.query(&sql, params![partition, stage as i64, limit as i64], files::read)
+    }
+
+    fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            for number in numbers {
+                transaction
+                    .prepare_cached("UPDATE lake_file SET stage = 2 WHERE partition = ?1 AND number = ?2 AND stage = 1")
+                    .and_then(|mut statement| statement.execute(params![partition, *number as i64]))
+                    .map_err(unavailable(WHAT))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, |transaction| files::plan(transaction, partition, max_files))
+    }
+
+    fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            transaction
+                .execute("UPDATE lake_file SET stage = 3 WHERE partition = ?1 AND batch = ?2 AND stage = 2", params![partition, batch])
+                .map_err(unavailable(WHAT))?;
+            Ok(())
+        })
+    }
+
+    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| files::split(transaction, partition, batch, bad))
+    }
+
+    fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
+        let limit = if filter.limit == 0 { -1 } else { filter.limit as i64 };
+        let sql = format!(
+            "SELECT * FROM (SELECT {FACT_COLUMNS} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
+             AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
+             ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision"
+        );
+        let kind = filter.kind.map(|kind| kind as i64);
+        self.query(&sql, params![kind, filter.robot_id, filter.subject, filter.from, filter.until, limit], stored_fact)
+    }
+
+    fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
+        let limit = if limit == 0 { -1 } else { limit as i64 };
+        self.query("SELECT partition, sequence, dead FROM dead ORDER BY sequence DESC, partition LIMIT ?1", [limit], stored_dead)
+    }
+
+    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
+        let sql = format!("SELECT {} FROM lake_file ORDER BY partition, number", files::COLUMNS);
+        self.query(&sql, [], files::read)
+    }
+}
+
+fn layout(connection: &Connection) -> Result<Option<(Vec<String>, u32)>> {
+    connection
+        .query_row("SELECT topics, partitions FROM layout", [], |row| Ok((decode(row.get_ref(0)?.as_blob()?)?, row.get(1)?)))
+        .optional()
+        .map_err(unavailable(WHAT))
+}

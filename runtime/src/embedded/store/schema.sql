@@ -1,0 +1,60 @@
+CREATE TABLE IF NOT EXISTS layout (one INTEGER PRIMARY KEY CHECK (one = 1), topics BLOB NOT NULL, partitions INTEGER NOT NULL) STRICT;
+
+CREATE TABLE IF NOT EXISTS partition (
+    partition      INTEGER PRIMARY KEY,
+    epoch          INTEGER NOT NULL,
+    floor          BLOB NOT NULL,
+    last_fact      INTEGER NOT NULL DEFAULT 0,
+    last_dead      INTEGER NOT NULL DEFAULT 0,
+    relayed_fact   INTEGER NOT NULL DEFAULT 0,
+    relayed_dead   INTEGER NOT NULL DEFAULT 0,
+    exported_fact  INTEGER NOT NULL DEFAULT 0,
+    lake_positions BLOB NOT NULL,
+    lake_state     BLOB NOT NULL DEFAULT x'',
+    lake_cuts      INTEGER NOT NULL DEFAULT 0,
+    last_file      INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS family (
+    partition   INTEGER NOT NULL,
+    family      TEXT NOT NULL,
+    save_number INTEGER NOT NULL,
+    positions   BLOB NOT NULL,
+    state       BLOB NOT NULL,
+    PRIMARY KEY (partition, family)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS fact (
+    partition    INTEGER NOT NULL,
+    sequence     INTEGER NOT NULL,
+    committed_at INTEGER NOT NULL,
+    kind         INTEGER NOT NULL,
+    robot_id     TEXT NOT NULL,
+    id           TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    revision     INTEGER NOT NULL,
+    event_time   INTEGER NOT NULL,
+    payload      BLOB NOT NULL,
+    PRIMARY KEY (partition, sequence)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS fact_id ON fact (kind, id, revision);
+CREATE INDEX IF NOT EXISTS fact_robot ON fact (robot_id, kind, event_time);
+
+CREATE TABLE IF NOT EXISTS dead (
+    partition INTEGER NOT NULL,
+    sequence  INTEGER NOT NULL,
+    dead      BLOB NOT NULL,
+    PRIMARY KEY (partition, sequence)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS lake_file (
+    partition INTEGER NOT NULL,
+    number    INTEGER NOT NULL,
+    stage     INTEGER NOT NULL,
+    dataset   TEXT NOT NULL,
+    batch     TEXT,
+    note      TEXT,
+    file      BLOB NOT NULL,
+    PRIMARY KEY (partition, number)
+) STRICT;
+CREATE INDEX IF NOT EXISTS lake_file_stage ON lake_file (partition, stage, number);

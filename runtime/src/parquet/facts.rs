@@ -1,0 +1,113 @@
+//! Facts as tables: alerts, outcomes and windows (one row per revision and signal).
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
+use serde_json::{Value, json};
+use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableSpec};
+use theatre_actors::window::WindowRow;
+use theatre_schemas::dataset::Datasets;
+use theatre_schemas::records::{Alert, Outcome};
+
+use ColumnType::{Float64, Int32, Int64, TimestampMicros, Utf8};
+
+fn spec(name: &str, columns: &[(&str, ColumnType)], mode: LoadMode) -> TableSpec {
+    TableSpec { name: name.to_owned(), columns: columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect(), mode }
+}
+
+/// The table a kind of fact is exported to.
+pub fn table(kind: FactKind) -> TableSpec {
+    let by_revision = |key: &str| LoadMode::MergeByRevision { key: vec![key.to_owned()], revision: "revision".to_owned() };
+    match kind {
+        // Every transition is a row of its own.
+        FactKind::Alert => spec(
+            "maintenance_alerts",
+            &[
+                ("alert_id", Utf8), ("condition_id", Utf8), ("robot_id", Utf8), ("procedure_id", Utf8), ("rule_id", Utf8), ("rule_version", Int32),
+                ("transition", Utf8), ("revision", Int32), ("priority", Utf8), ("event_time", TimestampMicros), ("raised_at", TimestampMicros),
+                ("value", Float64), ("limit", Float64), ("signal", Utf8), ("unit", Utf8), ("message", Utf8),
+            ],
+            by_revision("alert_id"),
+        ),
+        FactKind::Outcome => spec(
+            "procedure_outcomes",
+            &[
+                ("procedure_id", Utf8), ("robot_id", Utf8), ("revision", Int32), ("status", Utf8), ("category", Utf8), ("procedure_type", Utf8),
+                ("surgeon_id", Utf8), ("started_at", TimestampMicros), ("ended_at", TimestampMicros), ("duration_s", Float64), ("paused_s", Float64),
+                ("phases", Utf8), ("indicators", Utf8), ("alerts_high", Int32), ("alerts_medium", Int32), ("alerts_low", Int32),
+                ("alert_conditions", Utf8), ("telemetry_rows", Int64), ("telemetry_missing", Int64), ("completeness", Float64), ("result", Utf8),
+            ],
+            by_revision("procedure_id"),
+        ),
+        // A later revision holds its own rows only, so all are kept.
+        FactKind::Window => spec(
+            "robot_windows",
+            &[
+                ("robot_id", Utf8), ("dataset", Utf8), ("window_name", Utf8), ("window_start", TimestampMicros), ("window_size_us", Int64),
+                ("revision", Int32), ("window_rows", Int64), ("signal", Utf8), ("value_count", Int64), ("value_sum", Float64), ("mean", Float64),
+                ("m2", Float64), ("min", Float64), ("max", Float64), ("first", Float64), ("first_time", TimestampMicros), ("last", Float64),
+                ("last_time", TimestampMicros),
+            ],
+            LoadMode::Append,
+        ),
+    }
+}
+
+/// The rows a fact makes in its table.
+///
+/// # Errors
+/// When the payload cannot be read.
+pub fn rows(fact: &Fact, datasets: &Datasets) -> Result<Vec<Vec<Value>>> {
+    let unreadable = |error: &dyn std::fmt::Display| Error::Refused(format!("fact '{}' revision {} cannot be read: {error}", fact.id, fact.revision));
+    let columns = table(fact.kind).columns;
+    let by_name = |record: Value| {
+        let cell = |name: &str| match record.get(name) {
+            Some(nested @ (Value::Array(_) | Value::Object(_))) => Value::String(nested.to_string()),
+            other => other.cloned().unwrap_or(Value::Null),
+        };
+        columns.iter().map(|(name, _)| cell(name)).collect()
+    };
+    match fact.kind {
+        FactKind::Alert => Ok(vec![by_name(json!(Alert::decode(&fact.payload).map_err(|error| unreadable(&error))?))]),
+        FactKind::Outcome => Ok(vec![by_name(json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(&error))?))]),
+        FactKind::Window => Ok(window_rows(fact, &WindowRow::decode(&fact.payload).map_err(|error| unreadable(&error))?, datasets)),
+    }
+}
+
+fn window_rows(fact: &Fact, window: &WindowRow, datasets: &Datasets) -> Vec<Vec<Value>> {
+    let dataset = fact.subject.split('/').next().unwrap_or_default();
+    let names = datasets.find(dataset).map(|(_, dataset)| dataset.signals.as_slice()).unwrap_or_default();
+    let signals = window.signals.iter().zip(names).filter(|(signal, _)| signal.count > 0);
+    signals
+        .map(|(signal, name)| {
+            let kept = |time: i64| if time == i64::MAX || time == i64::MIN { Value::Null } else { json!(time) };
+            vec![
+                json!(fact.robot_id), json!(dataset), json!(window.window), json!(window.start_us), json!(window.size_us), json!(window.revision),
+                json!(window.rows), json!(name.name), json!(signal.count), json!(signal.sum), json!(signal.mean), json!(signal.m2), json!(signal.min),
+                json!(signal.max), json!(signal.first), kept(signal.first_time), json!(signal.last), kept(signal.last_time),
+            ]
+        })
+        .collect()
+}
+
+/// Rows as a record batch of the table's files.
+///
+/// # Errors
+/// When Arrow refuses, which would be a bug.
+pub fn record_batch(table: &TableSpec, schema: &SchemaRef, rows: &[Vec<Value>]) -> Result<RecordBatch> {
+    let column = |index: usize, kind: ColumnType| -> ArrayRef {
+        let cells = || rows.iter().map(|row| &row[index]);
+        match kind {
+            ColumnType::Boolean => Arc::new(cells().map(Value::as_bool).collect::<BooleanArray>()),
+            ColumnType::Int32 | ColumnType::Date => Arc::new(cells().map(|cell| cell.as_i64().map(|value| value as i32)).collect::<Int32Array>()),
+            ColumnType::Int64 => Arc::new(cells().map(Value::as_i64).collect::<Int64Array>()),
+            ColumnType::Float32 | ColumnType::Float64 => Arc::new(cells().map(Value::as_f64).collect::<Float64Array>()),
+            ColumnType::TimestampMicros => Arc::new(cells().map(Value::as_i64).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+            ColumnType::Utf8 | ColumnType::Binary => Arc::new(cells().map(Value::as_str).collect::<StringArray>()),
+        }
+    };
+    let columns = table.columns.iter().enumerate().map(|(index, (_, kind))| column(index, *kind)).collect();
+    RecordBatch::try_new(schema.clone(), columns).map_err(|error| Error::Refused(format!("table '{}': {error}", table.name)))
+}

@@ -1,0 +1,77 @@
+//! The exporter: committed alerts, outcomes and windows into lake datasets of their own.
+//!
+//! Facts above the exported position go into one file per kind, named by the numbers they span; registering the files and moving the
+//! position is one fenced commit. A crash before it leaves an orphan upload, nothing else.
+
+use std::sync::Arc;
+
+use theatre_actors::effect::FactKind;
+use theatre_actors::ports::{Epoch, LakeFile, Result, StoredFact};
+use theatre_actors::position::Partition;
+use theatre_schemas::registry::Registry;
+
+use super::{Limits, Ports, Step};
+use crate::parquet::{FileWriter, day_of, facts, file_schema};
+
+/// Exports the facts of one partition.
+pub struct Exporter {
+    partition: Partition,
+    epoch: Epoch,
+    ports: Ports,
+    registry: Arc<Registry>,
+    limits: Limits,
+    attempt: u64,
+}
+
+impl Exporter {
+    /// An exporter for a partition owned under `epoch`.
+    pub fn new(partition: Partition, epoch: Epoch, ports: Ports, registry: Arc<Registry>, limits: Limits) -> Self {
+        Self { partition, epoch, ports, registry, limits, attempt: 0 }
+    }
+
+    /// Exports what waits if there is enough of it, if it has waited long enough, or if `now` says so.
+    ///
+    /// # Errors
+    /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
+    pub fn step(&mut self, everything: bool) -> Result<Step> {
+        let status = self.ports.store.status(self.partition)?;
+        if status.exported_fact >= status.last_fact {
+            return Ok(Step::Idle);
+        }
+        let waiting = (status.last_fact - status.exported_fact) as usize;
+        let first = self.ports.store.facts_after(self.partition, status.exported_fact, 1)?;
+        let age = first.first().map_or(0, |fact| self.ports.clock.now().0 - fact.committed_at.0);
+        let old = age >= i64::try_from(self.limits.export_age.as_micros()).unwrap_or(i64::MAX);
+        if !everything && !old && waiting < self.limits.export_facts {
+            return Ok(Step::Idle);
+        }
+        let facts = self.ports.store.facts_after(self.partition, status.exported_fact, self.limits.export_facts)?;
+        let Some(last) = facts.last().map(|fact| fact.sequence) else { return Ok(Step::Idle) };
+        self.attempt += 1;
+        let mut files = Vec::new();
+        for kind in [FactKind::Window, FactKind::Alert, FactKind::Outcome] {
+            let of_kind: Vec<&StoredFact> = facts.iter().filter(|stored| stored.fact.kind == kind).collect();
+            files.extend(self.write(kind, &of_kind, (status.exported_fact + 1, last))?);
+        }
+        self.ports.store.commit_export(self.partition, self.epoch, last, &files)?;
+        Ok(Step::Worked)
+    }
+
+    fn write(&self, kind: FactKind, stored: &[&StoredFact], span: (u64, u64)) -> Result<Option<LakeFile>> {
+        let (Some(first), table) = (stored.first(), facts::table(kind)) else { return Ok(None) };
+        let schema = file_schema(&table);
+        let mut rows = Vec::new();
+        for stored in stored {
+            rows.extend(facts::rows(&stored.fact, self.registry.datasets())?);
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let date = crate::parquet::date(day_of(first.committed_at.0));
+        let path = format!("facts/{}/v=1/date={date}/p{}-{}-{}.parquet", table.name, self.partition, span.0, span.1);
+        let upload = self.ports.lake.begin(&path, &format!("p{}-e{}-x{}", self.partition, self.epoch, self.attempt))?;
+        let mut writer = FileWriter::new(upload, &schema, path, &table.name)?;
+        writer.write(&facts::record_batch(&table, &schema, &rows)?, stored.iter().map(|stored| stored.fact.event_time))?;
+        writer.finish().map(Some)
+    }
+}

@@ -1,0 +1,216 @@
+//! The lake writer: every decoded record that is no duplicate, into Parquet files by dataset and event date.
+//!
+//! It has its own position and its own copy of the duplicate check. A *cut* closes all open files of the partition at one position and
+//! registers them, position and check together, in one fenced commit. What is not registered is as if never written: after any error
+//! the writer goes back to its last cut and reads the log again. Chunks come from the partition; what it missed it reads itself, in
+//! bounded steps, so that families never wait for the lake to catch up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use theatre_actors::ports::{Epoch, LakeCut, Result};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
+use theatre_actors::sequence::{SequenceTracker, Verdict};
+use theatre_actors::state;
+use theatre_actors::time::LogTime;
+use theatre_schemas::batch::Batch;
+
+use super::intake::{Chunk, Entry, Intake};
+use super::queue::LakeQueue;
+use super::{PipelineParams, Ports, Step};
+use crate::parquet::{FileWriter, day_of, file_rows, file_schema, record_path, table_spec};
+
+type Trackers = BTreeMap<(String, TopicIndex), SequenceTracker>;
+
+/// Rows of one batch for one file.
+type Share = BTreeMap<(usize, i64), Vec<u32>>;
+
+/// Writes the records of one partition to the lake.
+pub struct LakeWriter {
+    partition: Partition,
+    epoch: Epoch,
+    params: Arc<PipelineParams>,
+    ports: Ports,
+    queue: Arc<LakeQueue>,
+    positions: Positions,
+    cut_from: Positions,
+    cuts: u64,
+    trackers: Trackers,
+    open: BTreeMap<(usize, i64), FileWriter>,
+    oldest: Option<LogTime>,
+    /// Reads what lies between the position and the chunks that come.
+    gap: Option<Intake>,
+    waiting: Option<Arc<Chunk>>,
+    started: bool,
+    attempt: u64,
+}
+
+impl LakeWriter {
+    /// A lake writer for a partition owned under `epoch`.
+    pub fn new(partition: Partition, epoch: Epoch, params: Arc<PipelineParams>, ports: Ports, queue: Arc<LakeQueue>) -> Self {
+        Self {
+            partition,
+            epoch,
+            params,
+            ports,
+            queue,
+            positions: Positions::zero(),
+            cut_from: Positions::zero(),
+            cuts: 0,
+            trackers: Trackers::new(),
+            open: BTreeMap::new(),
+            oldest: None,
+            gap: None,
+            waiting: None,
+            started: false,
+            attempt: 0,
+        }
+    }
+
+    /// Where it stands, cut or not.
+    pub fn positions(&self) -> &Positions {
+        &self.positions
+    }
+
+    /// True when everything written is registered.
+    pub fn is_cut(&self) -> bool {
+        self.open.is_empty() && self.positions == self.cut_from
+    }
+
+    /// Writes a chunk, or makes a cut that is due; with `everything` a cut is due as soon as no chunk waits.
+    ///
+    /// # Errors
+    /// `StaleEpoch`: the partition is lost. Others: step again; it goes back to its last cut.
+    pub fn step(&mut self, everything: bool) -> Result<Step> {
+        let done = self.work(everything);
+        if done.is_err() {
+            self.started = false;
+        }
+        done
+    }
+
+    fn work(&mut self, everything: bool) -> Result<Step> {
+        if !self.started {
+            self.start()?;
+        }
+        if self.is_due() {
+            self.cut()?;
+            return Ok(Step::Worked);
+        }
+        if self.waiting.is_none() {
+            self.waiting = self.queue.take();
+        }
+        match self.waiting.clone() {
+            Some(chunk) => self.take(&chunk),
+            None if everything && !self.is_cut() => self.cut().map(|()| Step::Worked),
+            None => Ok(Step::Idle),
+        }
+    }
+
+    /// Goes to the last cut.
+    fn start(&mut self) -> Result<()> {
+        self.open.clear();
+        self.oldest = None;
+        self.gap = None;
+        let status = self.ports.store.status(self.partition)?;
+        let saved = self.ports.store.lake_state(self.partition)?;
+        self.trackers = if saved.is_empty() {
+            Trackers::new()
+        } else {
+            let unreadable = |error| theatre_actors::ports::Error::Refused(format!("the lake writer's state of partition {} cannot be read: {error}", self.partition));
+            state::decode::<Vec<((String, TopicIndex), SequenceTracker)>>(&saved).map_err(unreadable)?.into_iter().collect()
+        };
+        self.positions = status.lake_positions.clone();
+        self.cut_from = status.lake_positions;
+        self.cuts = status.lake_cuts;
+        self.started = true;
+        Ok(())
+    }
+
+    fn take(&mut self, chunk: &Arc<Chunk>) -> Result<Step> {
+        if self.positions.covers(&chunk.from) {
+            self.write(chunk)?;
+            self.waiting = None;
+            self.gap = None;
+            return Ok(Step::Worked);
+        }
+        let mut gap = match self.gap.take() {
+            Some(gap) => gap,
+            None => Intake::open(&*self.ports.log, self.partition, self.params.intake(), &self.positions)?,
+        };
+        let missed = gap.poll()?;
+        self.write(&missed)?;
+        self.gap = Some(gap);
+        Ok(Step::Worked)
+    }
+
+    /// Writes the rows of a chunk that are not below the position and no duplicates.
+    fn write(&mut self, chunk: &Chunk) -> Result<()> {
+        let mut shares: Vec<Share> = vec![Share::new(); chunk.batches.len()];
+        for entry in &chunk.entries {
+            let Entry::Row { batch: index, row } = *entry else { continue };
+            let (topic, batch) = &chunk.batches[index as usize];
+            let at = row as usize;
+            if batch.offsets[at] < self.positions.get(*topic) || self.is_duplicate(*topic, batch, at) {
+                continue;
+            }
+            let day = day_of(batch.event_times()[at]);
+            shares[index as usize].entry((batch.dataset_index, day)).or_default().push(row);
+        }
+        for (share, (topic, batch)) in shares.into_iter().zip(&chunk.batches) {
+            for (key, rows) in share {
+                self.write_rows(key, *topic, batch, &rows)?;
+            }
+        }
+        self.positions = self.positions.highest(&chunk.to);
+        Ok(())
+    }
+
+    /// The same check as the families', on the same order.
+    fn is_duplicate(&mut self, topic: TopicIndex, batch: &Batch, row: usize) -> bool {
+        let Some(sequence) = batch.sequence(row) else { return false };
+        let boot = batch.boot_id(row).unwrap_or(0);
+        let robot = batch.robot_id(row);
+        let key = (robot.to_owned(), topic);
+        self.trackers.entry(key).or_default().judge(boot, sequence) == Verdict::Duplicate
+    }
+
+    fn write_rows(&mut self, key: (usize, i64), topic: TopicIndex, batch: &Batch, rows: &[u32]) -> Result<()> {
+        let schema = file_schema(&table_spec(&batch.dataset)?);
+        if !self.open.contains_key(&key) {
+            self.attempt += 1;
+            // Unique within the partition: the cut it will belong to, and the epoch.
+            let path = record_path(&batch.dataset, key.1, self.partition, (&self.cut_from, &self.positions), self.epoch, self.cuts + 1);
+            let attempt = format!("p{}-e{}-{}", self.partition, self.epoch, self.attempt);
+            let upload = self.ports.lake.begin(&path, &attempt)?;
+            self.open.insert(key, FileWriter::new(upload, &schema, path, &batch.dataset.name)?);
+            self.oldest.get_or_insert(self.ports.clock.now());
+        }
+        if let Some(file) = self.open.get_mut(&key) {
+            let times = batch.event_times();
+            file.write(&file_rows(&schema, &self.params.topics[topic], self.partition, batch, rows)?, rows.iter().map(|row| times[*row as usize]))?;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        let limits = &self.params.limits;
+        let age = self.oldest.map_or(0, |oldest| self.ports.clock.now().0 - oldest.0);
+        self.open.values().map(FileWriter::bytes).sum::<usize>() >= limits.lake_roll_bytes
+            || self.open.values().map(FileWriter::memory).sum::<usize>() >= limits.lake_memory_bytes
+            || self.open.len() > limits.lake_open_files
+            || age >= i64::try_from(limits.lake_roll_age.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        let open = std::mem::take(&mut self.open);
+        let files: Result<Vec<_>> = open.into_values().map(FileWriter::finish).collect();
+        let trackers: Vec<_> = self.trackers.iter().collect();
+        let cut = LakeCut { cut_number: self.cuts + 1, positions: self.positions.clone(), state: state::encode(&trackers), files: files? };
+        self.ports.store.commit_cut(self.partition, self.epoch, &cut)?;
+        self.cuts += 1;
+        self.cut_from = self.positions.clone();
+        self.oldest = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! A simulated fleet: the same seed gives the same bytes, tick by tick, so a run that was killed goes on where it stopped.
+//!
+//! Pure: asked for a tick (100 ms of event time), it gives that tick's records. What a robot does is a function of seed, robot and
+//! tick alone; there is no state to lose. Some robots wear out: the actuator of joint 2 draws more current and runs hotter, until it fails.
+
+use apache_avro::types::Value;
+use fake::Fake;
+use fake::faker::name::en::LastName;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use theatre_actors::ports::NewRecord;
+use theatre_actors::position::TopicIndex;
+use theatre_schemas::records::RecordWriter;
+use theatre_schemas::registry::INPUT_SCHEMAS;
+
+use crate::config::ConfigError;
+
+/// Event time of a tick, microseconds.
+pub const TICK_US: i64 = 100_000;
+/// A procedure slot: so many ticks from one case's start to the next one's.
+const SLOT_TICKS: u64 = 450;
+/// A worn actuator's life, from sound to failed, ticks.
+const WEAR_TICKS: u64 = 900;
+const PHASES: [&str; 4] = ["docking", "dissection", "reconstruction", "closing"];
+const TOOLS: [&str; 4] = ["grasper", "scissors", "needle_driver", "forceps"];
+const CATEGORIES: [(&str, &str); 3] = [("urological", "radical prostatectomy"), ("general", "hernia repair"), ("gynecological", "myomectomy")];
+
+/// A record and where it goes: topic index, key, record.
+pub type Produced = (TopicIndex, NewRecord);
+
+/// A simulated fleet.
+pub struct Simulator {
+    seed: u64,
+    robots: u64,
+    start_us: i64,
+    writers: Vec<RecordWriter>,
+}
+
+/// A case on a robot: when it runs and how it ends.
+struct Case {
+    id: String,
+    starts: u64,
+    ends: u64,
+    aborted: bool,
+    kind: (&'static str, &'static str),
+}
+
+impl Simulator {
+    /// A fleet of `robots` that begins at `start_us` (event time, microseconds UTC).
+    ///
+    /// # Errors
+    /// Never for the shipped schemas.
+    pub fn new(seed: u64, robots: u64, start_us: i64) -> Result<Self, ConfigError> {
+        let writer = |index: usize| RecordWriter::new(1001 + index as u32, INPUT_SCHEMAS[index].1).map_err(|error| ConfigError(error.to_string()));
+        let writers: Result<Vec<_>, _> = (0..4).map(writer).collect();
+        Ok(Self { seed, robots, start_us, writers: writers? })
+    }
+
+    /// The tick of an event time.
+    pub fn tick_at(&self, time_us: i64) -> u64 {
+        u64::try_from((time_us - self.start_us) / TICK_US).unwrap_or(0)
+    }
+
+    /// All records of a tick.
+    ///
+    /// # Errors
+    /// Never for the shipped schemas.
+    pub fn tick(&self, tick: u64) -> Result<Vec<Produced>, ConfigError> {
+        let mut produced = Vec::new();
+        for robot in 0..self.robots {
+            let case = self.case(robot, tick);
+            self.procedure_events(robot, tick, &case, &mut produced)?;
+            self.telemetry(robot, tick, &case, &mut produced)?;
+        }
+        Ok(produced)
+    }
+
+    fn rng(&self, robot: u64, what: u64, number: u64) -> ChaCha8Rng {
+        let mixed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (robot << 40) ^ (what << 32) ^ number.wrapping_mul(0xd1b5_4a32_d192_ed03);
+        ChaCha8Rng::seed_from_u64(mixed)
+    }
+
+    /// Every seventh robot wears; each with its own offset, again and again.
+    fn wear(&self, robot: u64, tick: u64) -> f64 {
+        if robot % 7 != 3 {
+            return 0.0;
+        }
+        let age = (tick + robot * 37) % WEAR_TICKS;
+        (age as f64 / WEAR_TICKS as f64).powi(2)
+    }
+
+    fn case(&self, robot: u64, tick: u64) -> Case {
+        // Robots begin their cases at different moments.
+        let shifted = tick + robot * 29;
+        let slot = shifted / SLOT_TICKS;
+        let mut rng = self.rng(robot, 1, slot);
+        let start = slot * SLOT_TICKS + rng.random_range(10..60);
+        let length = rng.random_range(200..360);
+        Case {
+            id: format!("case-{robot:04}-{slot:06}"),
+            starts: start.saturating_sub(robot * 29),
+            ends: (start + length).saturating_sub(robot * 29),
+            aborted: rng.random_range(0..100) < 5,
+            kind: CATEGORIES[rng.random_range(0..CATEGORIES.len())],
+        }
+    }
+
+    fn time(&self, tick: u64) -> i64 {
+        self.start_us + tick as i64 * TICK_US
+    }
+
+    fn head(&self, robot: u64, tick: u64, time_offset: i64) -> Vec<(String, Value)> {
+        vec![
+            ("robot_id".to_owned(), Value::String(name(robot))),
+            ("event_time".to_owned(), Value::TimestampMicros(self.time(tick) + time_offset)),
+        ]
+    }
+
+    fn push(&self, topic: TopicIndex, robot: u64, fields: Vec<(String, Value)>, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+        let value = self.writers[topic].encode(Value::Record(fields)).map_err(|error| ConfigError(error.to_string()))?;
+        produced.push((topic, NewRecord { key: name(robot).into_bytes(), value, headers: Vec::new() }));
+        Ok(())
+    }
+
+    fn procedure_events(&self, robot: u64, tick: u64, case: &Case, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+        let length = case.ends.saturating_sub(case.starts).max(4);
+        let mut steps: Vec<(&str, Option<&str>)> = Vec::new();
+        if tick == case.starts {
+            steps.extend([("scheduled", None), ("started", None)]);
+        }
+        for (index, phase) in PHASES.iter().enumerate() {
+            if tick == case.starts + length * index as u64 / PHASES.len() as u64 {
+                steps.push(("phase_started", Some(phase)));
+            }
+        }
+        if tick == case.ends {
+            steps.push((if case.aborted { "aborted" } else { "completed" }, None));
+        }
+        let surgeon: String = LastName().fake_with_rng(&mut self.rng(robot % 10, 2, 0));
+        for (step, phase) in steps {
+            let text = |text: &str| Value::String(text.to_owned());
+            let mut fields = self.head(robot, tick, 0);
+            fields.extend([
+                ("event_id".to_owned(), text(&format!("{}/{step}/{}", case.id, phase.unwrap_or("")))),
+                ("procedure_id".to_owned(), text(&case.id)),
+                ("step".to_owned(), text(step)),
+                ("phase".to_owned(), phase.map_or(Value::Null, text)),
+                ("category".to_owned(), text(case.kind.0)),
+                ("procedure_type".to_owned(), text(case.kind.1)),
+                ("surgeon_id".to_owned(), text(&format!("SURG-{surgeon}"))),
+                ("patient_id".to_owned(), text(&format!("PAT-{}", self.rng(robot, 3, case.starts).random_range(100_000..1_000_000)))),
+            ]);
+            self.push(2, robot, fields, produced)?;
+        }
+        Ok(())
+    }
+
+    fn telemetry(&self, robot: u64, tick: u64, case: &Case, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+        let mut rng = self.rng(robot, 4, tick);
+        let mut noise = |scale: f64| (rng.random::<f64>() - 0.5) * 2.0 * scale;
+        let operating = (case.starts..case.ends).contains(&tick);
+        let wear = self.wear(robot, tick);
+        let phase = tick as f64 / 50.0 + robot as f64;
+        let active = if operating { 1.0 } else { 0.1 };
+        let tool = TOOLS[(tick / 90 + robot) as usize % TOOLS.len()];
+        let force = active * (1.5 + phase.sin()) + noise(0.2);
+        let failed = wear > 0.97;
+        let double = |value: f64| Value::Double(value);
+        let axes = |values: [f64; 3]| Value::Record(["x", "y", "z"].iter().zip(values).map(|(axis, value)| ((*axis).to_owned(), Value::Double(value))).collect());
+        let joints = (0..6).map(|joint| {
+            let worn = if joint == 2 { wear } else { 0.0 };
+            let fields = [
+                ("position", (phase / 3.0 + f64::from(joint)).sin()),
+                ("velocity", active * (phase / 3.0).cos() / 3.0),
+                ("effort", force * (1.0 + f64::from(joint) / 4.0)),
+                ("current", active * (1.0 + force.abs() / 2.0) + worn * 5.0 + noise(0.1)),
+                ("temperature", 35.0 + 5.0 * active + worn * 35.0 + noise(0.3)),
+                ("tracking_error", worn * 0.02 + noise(0.001)),
+            ];
+            Value::Record(fields.map(|(name, value)| (name.to_owned(), Value::Double(value))).to_vec())
+        });
+        let joints = Value::Array(joints.collect());
+        let text = |text: &str| Value::String(text.to_owned());
+        let mut fields = self.head(robot, tick, (robot as i64 * 37) % 1000);
+        let procedure = if operating { text(&case.id) } else { Value::Null };
+        for (name, value) in [
+            ("procedure_id", procedure),
+            ("boot_id", Value::Long(1)),
+            ("sequence", Value::Long(tick as i64)),
+            ("facility_id", Value::String(format!("FAC-{:03}", robot % 10))),
+            ("robot_model", text(["Model A", "Model B", "Model C"][robot as usize % 3])),
+            ("firmware_version", text("3.2.1")),
+            ("operating_state", text(if failed { "fault" } else { "enabled" })),
+            ("arm_id", Value::Int(0)),
+            ("arm_position", axes([250.0 + 80.0 * active * phase.sin(), 250.0 + 80.0 * active * phase.cos(), 150.0 + 20.0 * (phase / 2.0).sin()])),
+            ("arm_rotation", axes([phase % 360.0, 0.0, 0.0])),
+            ("tool_type", text(tool)),
+            ("tool_serial", Value::String(format!("T-{robot:03}"))),
+            ("tool_active", Value::Boolean(operating)),
+            ("tool_use_count", Value::Int((tick / SLOT_TICKS) as i32)),
+            ("grip_pressure", double(if tool == "scissors" { 0.0 } else { force.abs() })),
+            ("tremor_compensation", double(8.0 + noise(3.0))),
+            ("camera_zoom", double(4.0 + (phase / 5.0).sin())),
+            ("camera_angle", double(10.0 * (phase / 7.0).sin())),
+            ("force_feedback", axes([force / 2.0, force / 3.0, force])),
+            ("system_temperature", double(26.0 + 3.0 * active + noise(0.2))),
+            ("power_consumption", double(180.0 + 60.0 * active + 20.0 * force.abs() + noise(5.0))),
+            ("lighting_level", double(80.0)),
+            ("network_latency_ms", double(20.0 + noise(8.0))),
+            ("packet_loss", double(0.0)),
+            ("video_fps", double(60.0)),
+            ("error_code", Value::Int(if failed { 17 } else { 0 })),
+            ("warning_code", Value::Int(0)),
+            ("uptime_s", double(tick as f64 / 10.0)),
+            ("joints", joints),
+        ] {
+            fields.push((name.to_owned(), value));
+        }
+        self.push(0, robot, fields, produced)
+    }
+}
+
+/// A robot's id.
+fn name(robot: u64) -> String {
+    format!("robot-{robot:04}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Simulator;
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
+        let run = |seed: u64| (0..30).map(|tick| Simulator::new(seed, 5, 0).unwrap().tick(tick).unwrap()).collect::<Vec<_>>();
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+    }
+
+    #[test]
+    fn a_tick_brings_one_sample_of_each_robot() {
+        let produced = Simulator::new(1, 12, 0).unwrap().tick(5).unwrap();
+        assert_eq!(produced.iter().filter(|(topic, _)| *topic == 0).count(), 12);
+    }
+}
