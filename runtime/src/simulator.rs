@@ -56,11 +56,6 @@ impl Simulator {
         Ok(Self { seed, robots, start_us, writers: writers? })
     }
 
-    /// The tick of an event time.
-    pub fn tick_at(&self, time_us: i64) -> u64 {
-        u64::try_from((time_us - self.start_us) / TICK_US).unwrap_or(0)
-    }
-
     /// All records of a tick.
     ///
     /// # Errors

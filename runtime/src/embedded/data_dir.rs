@@ -61,6 +61,39 @@ impl DataDir {
         self.root.join("lake")
     }
 
+    /// Schemas that runs on this directory used, for commands that look at it later without their configuration.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn schemas(&self) -> Result<Vec<PathBuf>, Error> {
+        let folder = self.root.join("schemas");
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let entries = std::fs::read_dir(&folder).map_err(|error| at(&folder, "cannot be read", &error))?;
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "avsc")).collect();
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Keeps copies of schemas, under their ids.
+    ///
+    /// # Errors
+    /// When one cannot be read or written.
+    pub fn keep_schemas(&self, schemas: &[PathBuf]) -> Result<(), Error> {
+        let folder = self.root.join("schemas");
+        std::fs::create_dir_all(&folder).map_err(|error| at(&folder, "cannot be created", &error))?;
+        for path in schemas {
+            let json = std::fs::read_to_string(path).map_err(|error| at(path, "cannot be read", &error))?;
+            let id = theatre_schemas::registry::schema_id(&json).map_err(|error| Error::Refused(format!("{}: {error}", path.display())))?;
+            let copy = folder.join(format!("{id}.avsc"));
+            if !copy.exists() {
+                std::fs::write(&copy, json).map_err(|error| at(&copy, "cannot be written", &error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the lock.
     ///
     /// # Errors

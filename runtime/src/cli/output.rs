@@ -1,0 +1,59 @@
+//! Printing: tables for people, JSON for programs.
+
+use serde_json::Value;
+
+use super::{Failure, Output};
+
+/// Prints rows of equal length under headings.
+pub(super) fn rows(output: Output, headings: &[&str], rows: &[Vec<Value>]) -> Result<(), Failure> {
+    let mut text = String::new();
+    match output {
+        Output::Json => {
+            let objects = rows.iter().map(|row| Value::Object(headings.iter().map(|heading| (*heading).to_owned()).zip(row.iter().cloned()).collect()));
+            text = format!("{}\n", Value::Array(objects.collect()));
+        }
+        Output::Table => {
+            let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(plain).collect()).collect();
+            let width = |index: usize| cells.iter().map(|row| row[index].chars().count()).chain([headings[index].len()]).max().unwrap_or(0);
+            let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+            let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+                let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+                text.push_str(padded.join("  ").trim_end());
+                text.push('\n');
+            };
+            line(&mut headings.iter().copied());
+            for row in &cells {
+                line(&mut row.iter().map(String::as_str));
+            }
+        }
+    }
+    write(&text)
+}
+
+/// Prints one value.
+pub(super) fn value(value: &Value) -> Result<(), Failure> {
+    write(&format!("{value:#}\n"))
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no failure.
+pub(super) fn write(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(Failure::from),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()).map_or_else(|| number.to_string(), |float| format!("{float:.6}")),
+        other => other.to_string(),
+    }
+}
+
+/// A time as RFC 3339, to milliseconds.
+pub(super) fn time(us: i64) -> Value {
+    jiff::Timestamp::from_microsecond(us).map_or(Value::Null, |time| Value::String(time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()))
+}
