@@ -1,1 +1,6 @@
-#[test] fn t(){}
+//! The system tests: one binary.
+
+mod crash;
+mod hostile;
+mod real_input;
+mod simulation;

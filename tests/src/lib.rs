@@ -1,1 +1,133 @@
-//! tests
+//! What the system tests share: the real binary, data directories, and the facts they end with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result, ensure};
+use theatre_actors::effect::{Counters, FactKind};
+use theatre_actors::family::{FamilyView, IntakeFamily};
+use theatre_actors::ports::{CheckpointStore, EventLog, FactFilter, PollLimit, Warehouse};
+use theatre_runtime::clock::SystemClock;
+use theatre_runtime::config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_runtime::embedded::data_dir::DataDir;
+use theatre_runtime::embedded::log::EmbeddedLog;
+use theatre_runtime::embedded::store::EmbeddedStore;
+use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
+
+pub mod simulation;
+
+/// The repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// The real binary, built once per test process in the profile of the tests.
+pub fn binary() -> Result<PathBuf> {
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let build = || {
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--workspace", "--bin", "theatre"]).current_dir(repository()).status();
+        // tests run from target/<profile>/deps.
+        let path = std::env::current_exe().ok()?.parent()?.parent()?.join("theatre");
+        (built.ok()?.success() && path.exists()).then_some(path)
+    };
+    BINARY.get_or_init(build).clone().context("the theatre binary could not be built")
+}
+
+/// A command on a data directory.
+pub fn theatre(data: &Path, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command.current_dir(repository()).args(["--data"]).arg(data).args(["--admin", "127.0.0.1:0"]).args(arguments);
+    Ok(command)
+}
+
+/// Runs a command and wants it to succeed.
+pub fn run(data: &Path, arguments: &[&str]) -> Result<Output> {
+    let output = theatre(data, arguments)?.output()?;
+    ensure!(output.status.success(), "theatre {arguments:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(output)
+}
+
+/// Starts a command in the background.
+pub fn spawn(data: &Path, arguments: &[&str]) -> Result<Child> {
+    Ok(theatre(data, arguments)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+}
+
+/// Everything a data directory ended with, as far as it must not depend on crashes.
+#[derive(Debug, PartialEq)]
+pub struct Ending {
+    /// Facts by kind and robot, in order: (id, revision, payload).
+    pub facts: BTreeMap<(u8, String), Vec<(String, u32, Vec<u8>)>>,
+    /// States by robot; save numbers and cuts left out.
+    pub states: BTreeMap<String, Vec<u8>>,
+    /// Counters by topic.
+    pub counters: Vec<Counters>,
+    /// Published records by topic and key, in order.
+    pub published: BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>>,
+    /// Rows per warehouse table, with a checksum of their offsets.
+    pub warehouse: BTreeMap<String, (u64, u64)>,
+    /// Dead letters: (topic, partition, offset, reason).
+    pub dead: Vec<(usize, u32, u64, String)>,
+}
+
+/// Reads an ending.
+pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
+    let dir = DataDir::new(data);
+    let store = EmbeddedStore::open_read_only(&dir.store())?;
+    let partitions = store.layout()?.context("no layout")?.1;
+    let mut facts: BTreeMap<(u8, String), Vec<(String, u32, Vec<u8>)>> = BTreeMap::new();
+    for partition in 0..partitions {
+        for stored in store.facts_after(partition, 0, usize::MAX >> 1)? {
+            let fact = stored.fact;
+            facts.entry((fact.kind as u8, fact.robot_id)).or_default().push((fact.id, fact.revision, fact.payload));
+        }
+    }
+    let mut states = BTreeMap::new();
+    let mut counters: Vec<Counters> = INPUT_TOPICS.iter().map(|_| Counters::default()).collect();
+    for partition in 0..partitions {
+        for stored in store.families(partition)? {
+            let counted = if stored.family.is_empty() {
+                IntakeFamily::restore(&stored.state)?.counters().to_vec()
+            } else {
+                FamilyView::from_state(&stored.family, &stored.state)?.counters
+            };
+            for (sum, one) in counters.iter_mut().zip(&counted) {
+                sum.add(one);
+            }
+            states.insert(format!("{partition}/{}", stored.family), stored.state);
+        }
+    }
+    let mut dead: Vec<_> = store.find_dead(0)?.into_iter().map(|stored| (stored.dead.topic, stored.partition, stored.dead.offset, stored.dead.reason.as_str().to_owned())).collect();
+    dead.sort();
+    let warehouse = EmbeddedWarehouse::open_read_only(&dir.warehouse())?;
+    let mut rows = BTreeMap::new();
+    for table in tables {
+        let column = if *table == "maintenance_alerts" { "rowid * 0" } else { "_offset" };
+        let result = warehouse.query(&format!("SELECT count(*), coalesce(sum({column}), 0) FROM {table}"))?;
+        let number = |index: usize| result.rows[0][index].as_u64().unwrap_or(0);
+        rows.insert((*table).to_owned(), (number(0), number(1)));
+    }
+    Ok(Ending { facts, states, counters, published: published(&dir)?, warehouse: rows, dead })
+}
+
+/// What a reader of the output topics sees, by topic and key.
+pub fn published(dir: &DataDir) -> Result<BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>>> {
+    let log = EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?;
+    let mut published: BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>> = BTreeMap::new();
+    for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
+        for partition in 0..log.partitions(topic)?.unwrap_or(0) {
+            let mut reader = log.reader(topic, partition, 0)?;
+            reader.poll(PollLimit { records: usize::MAX, bytes: usize::MAX }, &mut |record| {
+                published.entry((topic.to_owned(), record.key.to_vec())).or_default().push(record.value.to_vec());
+            })?;
+        }
+    }
+    Ok(published)
+}
+
+/// Facts of a kind.
+pub fn facts(data: &Path, kind: FactKind) -> Result<Vec<theatre_actors::ports::StoredFact>> {
+    let store = EmbeddedStore::open_read_only(&DataDir::new(data).store())?;
+    Ok(store.find_facts(&FactFilter { kind: Some(kind), ..FactFilter::default() })?)
+}

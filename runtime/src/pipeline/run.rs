@@ -103,7 +103,11 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     Ok(Pipeline { progress, partitions: params.partitions, signals, threads, saver: Some(saver), _stage: stage })
 }
 
-fn prepare(params: &PipelineParams, ports: &Ports) -> Result<()> {
+/// Makes topics, layout and tables; refuses a layout that differs from the stored one.
+///
+/// # Errors
+/// Says what differs.
+pub fn prepare(params: &PipelineParams, ports: &Ports) -> Result<()> {
     ports.store.ensure_layout(&params.topics, params.partitions)?;
     ports.log.ensure_topics(&params.all_topics(), params.partitions)?;
     let mut tables = Vec::new();
@@ -243,7 +247,7 @@ impl Unit {
             let lake_writer = scope.spawn(|| lose(self.run_lake(epoch, lake, &stages, &lost)));
             let relays = scope.spawn(|| lose(self.run_relays(epoch, &stages, &lost)));
             let outward = scope.spawn(|| lose(self.run_outward(epoch, &stages, &lost)));
-            let mut ended = lose(self.run_partition(actor, lake, &lost));
+            let mut ended = lose(self.run_partition(actor, &lost));
             stages[0].store(true, Ordering::Release);
             let joined = |thread: std::thread::ScopedJoinHandle<'_, Option<Error>>| {
                 thread.join().unwrap_or_else(|_| Some(Error::Refused("a component panicked; this is a bug".to_owned())))
@@ -258,7 +262,7 @@ impl Unit {
         lost.load(Ordering::Acquire) || self.signals.is(&self.signals.abandon)
     }
 
-    fn run_partition(&self, mut actor: PartitionActor, lake: &LakeQueue, lost: &AtomicBool) -> Option<Error> {
+    fn run_partition(&self, mut actor: PartitionActor, lost: &AtomicBool) -> Option<Error> {
         let name = format!("partition {}", self.partition);
         let mut clean = false;
         let clean_now = std::cell::Cell::new(false);
@@ -269,7 +273,6 @@ impl Unit {
                 clean_now.set(clean);
                 if !clean {
                     seen = self.saves.settled.wait(seen, Duration::from_millis(5));
-                    drop(lake.is_full());
                 }
                 return Ok(Step::Worked);
             }

@@ -1,0 +1,36 @@
+//! A partition on virtual time under a seeded scheduler with faults and crashes at every port call, against a batch recomputation.
+
+use anyhow::{Result, ensure};
+use theatre_tests::simulation::{Bug, simulate};
+
+/// Seeds of a test run; more by `THEATRE_SEEDS=A..B tests/run simulation`.
+const SEEDS: std::ops::Range<u64> = 0..300;
+
+fn seeds() -> Result<std::ops::Range<u64>> {
+    let Ok(asked) = std::env::var("THEATRE_SEEDS") else { return Ok(SEEDS) };
+    let (from, to) = asked.split_once("..").ok_or_else(|| anyhow::anyhow!("THEATRE_SEEDS is A..B, not '{asked}'"))?;
+    Ok(from.parse()?..to.parse()?)
+}
+
+#[test]
+fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
+    let mut crashes = 0;
+    for seed in seeds()? {
+        let told = simulate(seed, None).map_err(|error| anyhow::anyhow!("seed {seed}: {error:#}; again: THEATRE_SEEDS={seed}..{} tests/run simulation", seed + 1))?;
+        crashes += told.crashes;
+    }
+    ensure!(crashes > 0, "no crash was tried");
+    Ok(())
+}
+
+#[test]
+fn a_dropped_fence_is_caught() -> Result<()> {
+    ensure!((0..150).any(|seed| simulate(seed, Some(Bug::NoFence)).is_err()), "150 seeds did not notice that old owners may write");
+    Ok(())
+}
+
+#[test]
+fn publishing_before_the_commit_is_caught() -> Result<()> {
+    ensure!((0..50).any(|seed| simulate(seed, Some(Bug::PublishBeforeCommit)).is_err()), "50 seeds did not notice that facts are told before they are committed");
+    Ok(())
+}

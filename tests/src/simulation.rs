@@ -1,0 +1,248 @@
+//! The simulation: one partition's real components over the embedded adapters, every port call behind a gate that may fail it, do it
+//! and not answer, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
+//!
+//! The oracle is a batch recomputation: all families over the whole log in one piece, without saves. Everything that was concluded,
+//! published, written to the lake and loaded must equal it, once.
+
+mod gate;
+mod oracle;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use theatre_actors::ports::{Error, FileStage, Lane, NewRecord};
+use theatre_actors::shell::InlineHost;
+use theatre_actors::time::{Clock, LogTime};
+use theatre_runtime::config::{Config, INPUT_TOPICS};
+use theatre_runtime::embedded::data_dir::DataDir;
+use theatre_runtime::embedded::lake::DirectoryLake;
+use theatre_runtime::embedded::log::EmbeddedLog;
+use theatre_runtime::embedded::store::EmbeddedStore;
+use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
+use theatre_runtime::pipeline::completer::Completer;
+use theatre_runtime::pipeline::exporter::Exporter;
+use theatre_runtime::pipeline::lake_writer::LakeWriter;
+use theatre_runtime::pipeline::loader::Loader;
+use theatre_runtime::pipeline::partition::{PartitionActor, Shared};
+use theatre_runtime::pipeline::queue::{LakeQueue, SaveQueue};
+use theatre_runtime::pipeline::relay::Relay;
+use theatre_runtime::pipeline::saving::Saver;
+use theatre_runtime::pipeline::{PipelineParams, Ports, Progress, run};
+use theatre_runtime::simulator::Simulator;
+
+use gate::Gate;
+
+/// A bug to put in, to see that the simulation notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The store forgets to check epochs.
+    NoFence,
+    /// Facts are published before they are committed.
+    PublishBeforeCommit,
+}
+
+/// What a simulation went through.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Crashes of the current owner.
+    pub crashes: usize,
+}
+
+const START: i64 = 1_767_225_600_000_000;
+const TICKS: u64 = 260;
+
+struct VirtualClock(AtomicI64);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> LogTime {
+        LogTime(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// One process's components on the partition.
+struct Process {
+    gate: Arc<Gate>,
+    actor: PartitionActor,
+    saver: Saver,
+    lake: LakeWriter,
+    relays: [Relay; 2],
+    exporter: Exporter,
+    completer: Completer,
+    loader: Loader,
+}
+
+impl Process {
+    fn start(world: &World, gate: Arc<Gate>) -> Result<Self, Error> {
+        let ports = gate.around(&world.ports, world.bug);
+        let params = world.params.clone();
+        let epoch = ports.store.acquire(0)?;
+        let keep: Vec<String> = ports.store.files(0, FileStage::Registered, 1 << 30)?.into_iter().map(|file| file.file.upload).collect();
+        ports.lake.sweep("p0-", &keep)?;
+        let (saves, lake, progress) = (Arc::new(SaveQueue::default()), Arc::new(LakeQueue::new(2)), Arc::new(Progress::default()));
+        let shared = Shared { saves: saves.clone(), lake: lake.clone(), progress: progress.clone() };
+        Ok(Self {
+            actor: PartitionActor::open(0, epoch, params.clone(), ports.clone(), Box::new(InlineHost::default()), shared)?,
+            saver: Saver::new(ports.clone(), saves, progress, params.limits.commit_bytes),
+            lake: LakeWriter::new(0, epoch, params.clone(), ports.clone(), lake),
+            relays: Lane::ALL.map(|lane| Relay::new(0, epoch, lane, params.clone(), ports.clone())),
+            exporter: Exporter::new(0, epoch, ports.clone(), params.registry.clone(), params.limits.clone()),
+            completer: Completer::new(0, epoch, ports.clone()),
+            loader: Loader::new(0, epoch, ports, params.limits.load_files),
+            gate,
+        })
+    }
+
+    /// Steps one component.
+    fn step(&mut self, which: u32, everything: bool) -> Result<(), Error> {
+        match which {
+            0 | 1 if everything => self.actor.drain().map(drop),
+            0 | 1 => self.actor.step().map(drop),
+            2 => self.saver.step().map(drop),
+            3 => self.lake.step(everything).map(drop),
+            4 => self.relays[0].step().map(drop),
+            5 => self.relays[1].step().map(drop),
+            6 => self.exporter.step(everything).map(drop),
+            7 => self.completer.step().map(drop),
+            _ => self.loader.step().map(drop),
+        }
+    }
+}
+
+struct World {
+    ports: Ports,
+    params: Arc<PipelineParams>,
+    clock: Arc<VirtualClock>,
+    bug: Option<Bug>,
+}
+
+impl World {
+    fn open(root: &Path, bug: Option<Bug>) -> Result<Self> {
+        let dir = DataDir::new(root);
+        dir.create()?;
+        let clock = Arc::new(VirtualClock(AtomicI64::new(START)));
+        let ports = Ports {
+            log: Arc::new(EmbeddedLog::open(&dir.log(), clock.clone())?),
+            store: Arc::new(EmbeddedStore::open(&dir.store())?),
+            lake: Arc::new(DirectoryLake::open(&dir.lake())?),
+            warehouse: Arc::new(EmbeddedWarehouse::open(&dir.warehouse())?),
+            clock: clock.clone(),
+        };
+        let day = theatre_actors::rules::Micros(86_400_000_000);
+        let second = |seconds: i64| theatre_actors::rules::Micros(seconds * 1_000_000);
+        let config = Config { partitions: 1, silence_after: day, save_interval: second(2), reorder_bound: second(2), allowed_lateness: second(8), lake_roll_age: second(4), export_age: second(3), ..Config::default() };
+        let mut params = config.pipeline([3; 32])?;
+        params.limits.poll_records = 40;
+        params.limits.commit_bytes = 6000;
+        params.limits.relay_records = 3;
+        params.limits.export_facts = 40;
+        params.limits.load_files = 4;
+        run::prepare(&params, &ports)?;
+        Ok(Self { ports, params: Arc::new(params), clock, bug })
+    }
+}
+
+/// Runs one seed; an error says what differs.
+///
+/// # Errors
+/// When anything was lost, doubled or changed.
+pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
+    let memory = Path::new("/dev/shm");
+    let root = if memory.exists() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
+    let world = World::open(root.path(), bug)?;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let simulator = Simulator::new(seed, 3, START)?;
+    let mut told = Told::default();
+    let mut next_tick = 0;
+    let mut held: Vec<(usize, NewRecord)> = Vec::new();
+    let mut process: Option<Process> = None;
+    let mut old: Option<Process> = None;
+    let mut steps = 0;
+    while next_tick < TICKS || steps < 600 {
+        steps += 1;
+        world.clock.0.fetch_add(random.random_range(1_000..120_000), Ordering::Relaxed);
+        if next_tick < TICKS && random.random_range(0..4) == 0 {
+            next_tick = produce(&world, &simulator, &mut random, next_tick, &mut held)?;
+        }
+        // An old owner that was thought dead wakes up for a step.
+        if random.random_range(0..6) == 0
+            && let Some(zombie) = &mut old
+        {
+            zombie.gate.revive();
+            let stepped = zombie.step(random.random_range(0..9), random.random_range(0..3) == 0);
+            zombie.gate.kill();
+            if matches!(stepped, Err(Error::StaleEpoch { .. })) && random.random_range(0..3) == 0 {
+                old = None;
+            }
+        }
+        match &mut process {
+            None => process = Process::start(&world, Gate::new(random.random(), 0.03)).ok(),
+            Some(running) => match running.step(random.random_range(0..9), false) {
+                Ok(()) | Err(Error::Unavailable { .. }) => {}
+                Err(Error::StaleEpoch { .. }) => process = None,
+                Err(error) => bail!("{error}"),
+            },
+        }
+        if process.as_ref().is_some_and(|running| running.gate.is_dead()) {
+            told.crashes += 1;
+            old = process.take();
+        }
+    }
+    finish(&world, process.map(|running| drop(running)))?;
+    oracle::check(&world.params, &world.ports, root.path()).with_context(|| format!("after {} crashes", told.crashes))?;
+    Ok(told)
+}
+
+/// Appends the next ticks, with duplicates, gaps, late records and rubbish among them.
+fn produce(world: &World, simulator: &Simulator, random: &mut ChaCha8Rng, from: u64, held: &mut Vec<(usize, NewRecord)>) -> Result<u64> {
+    let to = from + random.random_range(1..6);
+    for tick in from..to {
+        let mut records = Vec::new();
+        for (topic, record) in simulator.tick(tick)? {
+            match random.random_range(0..200) {
+                0..4 => records.extend([(topic, record.clone()), (topic, record)]),
+                4..7 => {}
+                7..14 if topic == 0 => held.push((topic, record)),
+                14..16 => records.push((topic, NewRecord { value: record.value[..9].to_vec(), ..record })),
+                _ => records.push((topic, record)),
+            }
+        }
+        if random.random_range(0..60) == 0 || to >= TICKS {
+            records.append(held);
+        }
+        for (topic, name) in INPUT_TOPICS.iter().enumerate() {
+            let batch: Vec<NewRecord> = records.iter().filter(|(of, _)| *of == topic).map(|(_, record)| record.clone()).collect();
+            if !batch.is_empty() {
+                world.ports.log.append(name, 0, &batch)?;
+            }
+        }
+    }
+    Ok(to)
+}
+
+/// A last owner, without faults, reads, saves and publishes everything.
+fn finish(world: &World, _: Option<()>) -> Result<()> {
+    let mut last = Process::start(world, Gate::new(0, 0.0))?;
+    for round in 0..4000 {
+        world.clock.0.fetch_add(10_000, Ordering::Relaxed);
+        let mut idle = true;
+        for which in 0..9 {
+            // Everything is read before the partition is drained.
+            let everything = round > 400;
+            last.step(which, everything).map_err(|error| anyhow::anyhow!("the last owner failed: {error}"))?;
+            idle &= everything;
+        }
+        let status = world.ports.store.status(0)?;
+        let told = status.exported_fact == status.last_fact && status.relayed_fact == status.last_fact && status.relayed_dead == status.last_dead;
+        let files = world.ports.store.all_files()?;
+        if idle && told && last.actor.drain()? && last.lake.is_cut() && files.iter().all(|file| file.stage == FileStage::Loaded) {
+            return Ok(());
+        }
+    }
+    let _ = Duration::ZERO;
+    bail!("it does not come to rest")
+}

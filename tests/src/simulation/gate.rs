@@ -1,0 +1,290 @@
+//! The gate around every port call of one process: passes it, fails it, does it and does not answer, or crashes the process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use theatre_actors::effect::FactKind;
+use theatre_actors::ports::*;
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+use theatre_runtime::config::ALERT_TOPIC;
+use theatre_runtime::pipeline::Ports;
+
+use super::Bug;
+
+/// The fate of one process's calls.
+pub(super) struct Gate {
+    random: Mutex<ChaCha8Rng>,
+    dead: AtomicBool,
+    rate: f64,
+}
+
+impl Gate {
+    pub(super) fn new(seed: u64, rate: f64) -> Arc<Self> {
+        Arc::new(Self { random: Mutex::new(ChaCha8Rng::seed_from_u64(seed)), dead: AtomicBool::new(false), rate })
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn kill(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn revive(&self) {
+        self.dead.store(false, Ordering::Relaxed);
+    }
+
+    fn roll(&self) -> f64 {
+        self.random.lock().map(|mut random| random.random::<f64>()).unwrap_or(1.0)
+    }
+
+    fn call<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let lost = |why: &str| Err(Error::Unavailable { what: "simulation", why: why.to_owned() });
+        if self.is_dead() {
+            return lost("the process is dead");
+        }
+        let (before, crash_before) = (self.roll(), self.roll());
+        if crash_before < self.rate / 4.0 {
+            self.kill();
+            return lost("crashed before the call");
+        }
+        if before < self.rate {
+            return lost("not done");
+        }
+        let done = work();
+        let (after, crash_after) = (self.roll(), self.roll());
+        if crash_after < self.rate / 4.0 {
+            self.kill();
+            return lost("crashed after the call");
+        }
+        if after < self.rate { lost("done, but not answered") } else { done }
+    }
+
+    pub(super) fn around(self: &Arc<Self>, ports: &Ports, bug: Option<Bug>) -> Ports {
+        Ports {
+            log: Arc::new(GatedLog { inner: ports.log.clone(), gate: self.clone() }),
+            store: Arc::new(GatedStore { inner: ports.store.clone(), log: ports.log.clone(), gate: self.clone(), bug }),
+            lake: Arc::new(GatedLake { inner: ports.lake.clone(), gate: self.clone() }),
+            warehouse: Arc::new(GatedWarehouse { inner: ports.warehouse.clone(), plain_lake: ports.lake.clone(), gate: self.clone() }),
+            clock: ports.clock.clone(),
+        }
+    }
+}
+
+struct GatedLog {
+    inner: Arc<dyn EventLog>,
+    gate: Arc<Gate>,
+}
+
+impl EventLog for GatedLog {
+    fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.gate.call(|| self.inner.ensure_topics(topics, partitions))
+    }
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.gate.call(|| self.inner.partitions(topic))
+    }
+    fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
+        self.gate.call(|| self.inner.append(topic, partition, records))
+    }
+    fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
+        let inner = self.gate.call(|| self.inner.reader(topic, partition, from))?;
+        Ok(Box::new(GatedReader { inner, gate: self.gate.clone() }))
+    }
+    fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
+        self.gate.call(|| self.inner.range(topic, partition))
+    }
+    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
+        let inner = self.gate.call(|| self.inner.open_lane(partition, lane, epoch))?;
+        Ok(Box::new(GatedLane { inner, gate: self.gate.clone() }))
+    }
+    fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()> {
+        self.gate.call(|| self.inner.trim(topic, partition, before))
+    }
+}
+
+struct GatedReader {
+    inner: Box<dyn LogReader>,
+    gate: Arc<Gate>,
+}
+
+impl LogReader for GatedReader {
+    fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
+        let (gate, inner) = (self.gate.clone(), &mut self.inner);
+        gate.call(|| inner.poll(limit, visit))
+    }
+}
+
+struct GatedLane {
+    inner: Box<dyn LanePublisher>,
+    gate: Arc<Gate>,
+}
+
+impl LanePublisher for GatedLane {
+    fn position(&mut self) -> Result<u64> {
+        let (gate, inner) = (self.gate.clone(), &mut self.inner);
+        gate.call(|| inner.position())
+    }
+    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<()> {
+        let (gate, inner) = (self.gate.clone(), &mut self.inner);
+        gate.call(|| inner.publish(records, position))
+    }
+}
+
+struct GatedStore {
+    inner: Arc<dyn CheckpointStore>,
+    log: Arc<dyn EventLog>,
+    gate: Arc<Gate>,
+    bug: Option<Bug>,
+}
+
+impl GatedStore {
+    /// The epoch a call is made under: with the bug, whatever the store wants to hear.
+    fn epoch(&self, partition: Partition, epoch: Epoch) -> Result<Epoch> {
+        if self.bug == Some(Bug::NoFence) { Ok(self.inner.status(partition)?.epoch) } else { Ok(epoch) }
+    }
+}
+
+impl CheckpointStore for GatedStore {
+    fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.gate.call(|| self.inner.ensure_layout(topics, partitions))
+    }
+    fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
+        self.gate.call(|| self.inner.layout())
+    }
+    fn acquire(&self, partition: Partition) -> Result<Epoch> {
+        self.gate.call(|| self.inner.acquire(partition))
+    }
+    fn status(&self, partition: Partition) -> Result<PartitionStatus> {
+        self.gate.call(|| self.inner.status(partition))
+    }
+    fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
+        self.gate.call(|| self.inner.families(partition))
+    }
+    fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
+        self.gate.call(|| self.inner.family(partition, family))
+    }
+    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
+        self.gate.call(|| {
+            let mut commits = commits.to_vec();
+            for commit in &mut commits {
+                commit.epoch = self.epoch(commit.partition, commit.epoch)?;
+                if self.bug == Some(Bug::PublishBeforeCommit) {
+                    let alerts = commit.families.iter().flat_map(|save| &save.facts).filter(|fact| fact.kind == FactKind::Alert);
+                    for fact in alerts {
+                        let record = NewRecord { key: fact.robot_id.clone().into_bytes(), value: fact.payload.clone(), headers: Vec::new() };
+                        self.log.append(ALERT_TOPIC, commit.partition, &[record])?;
+                    }
+                }
+            }
+            self.inner.commit(&commits, committed_at)
+        })
+    }
+    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
+        self.gate.call(|| self.inner.facts_after(partition, after, limit))
+    }
+    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
+        self.gate.call(|| self.inner.dead_after(partition, after, limit))
+    }
+    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
+        self.gate.call(|| self.inner.note_relayed(partition, self.epoch(partition, epoch)?, lane, sequence))
+    }
+    fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
+        self.gate.call(|| self.inner.lake_state(partition))
+    }
+    fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
+        self.gate.call(|| self.inner.commit_cut(partition, self.epoch(partition, epoch)?, cut))
+    }
+    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
+        self.gate.call(|| self.inner.commit_export(partition, self.epoch(partition, epoch)?, exported_fact, files))
+    }
+    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
+        self.gate.call(|| self.inner.files(partition, stage, limit))
+    }
+    fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
+        self.gate.call(|| self.inner.mark_completed(partition, self.epoch(partition, epoch)?, numbers))
+    }
+    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
+        self.gate.call(|| self.inner.plan_load(partition, self.epoch(partition, epoch)?, max_files))
+    }
+    fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
+        self.gate.call(|| self.inner.mark_loaded(partition, self.epoch(partition, epoch)?, batch))
+    }
+    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
+        self.gate.call(|| self.inner.split_load(partition, self.epoch(partition, epoch)?, batch, bad))
+    }
+    fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
+        self.gate.call(|| self.inner.find_facts(filter))
+    }
+    fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
+        self.gate.call(|| self.inner.find_dead(limit))
+    }
+    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
+        self.gate.call(|| self.inner.all_files())
+    }
+}
+
+struct GatedLake {
+    inner: Arc<dyn Lake>,
+    gate: Arc<Gate>,
+}
+
+struct GatedUpload {
+    inner: Box<dyn LakeUpload>,
+    gate: Arc<Gate>,
+}
+
+impl LakeUpload for GatedUpload {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let (gate, inner) = (self.gate.clone(), &mut self.inner);
+        gate.call(|| inner.write(bytes))
+    }
+    fn seal(self: Box<Self>) -> Result<String> {
+        let Self { inner, gate } = *self;
+        gate.call(|| inner.seal())
+    }
+}
+
+impl Lake for GatedLake {
+    fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
+        let inner = self.gate.call(|| self.inner.begin(path, attempt))?;
+        Ok(Box::new(GatedUpload { inner, gate: self.gate.clone() }))
+    }
+    fn complete(&self, path: &str, upload: &str) -> Result<()> {
+        self.gate.call(|| self.inner.complete(path, upload))
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
+        self.gate.call(|| self.inner.list(prefix))
+    }
+    fn read(&self, path: &str) -> Result<bytes::Bytes> {
+        self.gate.call(|| self.inner.read(path))
+    }
+    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
+        self.gate.call(|| self.inner.sweep(prefix, keep))
+    }
+}
+
+struct GatedWarehouse {
+    inner: Arc<dyn Warehouse>,
+    plain_lake: Arc<dyn Lake>,
+    gate: Arc<Gate>,
+}
+
+impl Warehouse for GatedWarehouse {
+    fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()> {
+        self.gate.call(|| self.inner.ensure_tables(tables))
+    }
+    fn load(&self, batch: &LoadBatch, _: &dyn Lake) -> Result<LoadReceipt> {
+        // A warehouse reads the lake by itself, not through the process.
+        self.gate.call(|| self.inner.load(batch, &*self.plain_lake))
+    }
+    fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>> {
+        self.gate.call(|| self.inner.receipt(batch))
+    }
+    fn query(&self, sql: &str) -> Result<QueryResult> {
+        self.gate.call(|| self.inner.query(sql))
+    }
+}
