@@ -67,8 +67,7 @@ impl FamilyConfig {
     pub fn new(time: TimePolicy, windows: WindowPlan, rules: RuleSet, indicators: &[IndicatorSpec], datasets: &Datasets) -> Result<Self, String> {
         let mut sources = BTreeMap::new();
         for spec in indicators {
-            let (index, dataset) =
-                datasets.find(&spec.dataset).ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
+            let (index, dataset) = datasets.find(&spec.dataset).ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
             sources.insert(index, Sources::resolve(spec, dataset)?);
         }
         Ok(Self { time, windows, rules, indicators: sources, procedures_max: 64, panic_on: None })

@@ -36,7 +36,7 @@ pub enum Judgement {
 }
 
 /// State of one robot, apart from its procedures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RobotActor {
     clock: Option<EventTime>,
     /// Append time of the last record heard.
@@ -52,21 +52,6 @@ pub struct RobotActor {
     not_finite: u64,
     /// The last event of the robot's own life, and when.
     last_event: Option<(String, i64)>,
-}
-
-impl Default for RobotActor {
-    fn default() -> Self {
-        Self {
-            clock: None,
-            heard: None,
-            trackers: Vec::new(),
-            windows: BTreeMap::new(),
-            conditions: BTreeMap::new(),
-            good_rows: 0,
-            not_finite: 0,
-            last_event: None,
-        }
-    }
 }
 
 impl RobotActor {

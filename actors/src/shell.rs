@@ -144,10 +144,8 @@ impl FamilyHost for InlineHost {
     }
 
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
-        let mut replies: Vec<(usize, Reply)> = work
-            .into_iter()
-            .filter_map(|(slot, segments)| Some((slot, self.families.get_mut(&slot)?.deliver(&segments))))
-            .collect();
+        let mut replies: Vec<(usize, Reply)> =
+            work.into_iter().filter_map(|(slot, segments)| Some((slot, self.families.get_mut(&slot)?.deliver(&segments)))).collect();
         replies.sort_by_key(|(slot, _)| *slot);
         replies
     }
@@ -183,6 +181,9 @@ enum Order {
     Save(Sender<(usize, Snapshot)>),
     Stop,
 }
+
+/// Makes an order that is answered to a sender.
+type MakeOrder<T> = Box<dyn FnOnce(Sender<(usize, T)>) -> Order>;
 
 impl Handler<Order> for FamilyActor {
     type Result = ();
@@ -260,7 +261,7 @@ pub struct ActixHost {
 
 impl ActixHost {
     /// Sends an order to each slot and gathers the answers; a slot that cannot answer is not in them.
-    fn ask<T>(&self, orders: impl Iterator<Item = (usize, Box<dyn FnOnce(Sender<(usize, T)>) -> Order>)>) -> Vec<(usize, T)> {
+    fn ask<T>(&self, orders: impl Iterator<Item = (usize, MakeOrder<T>)>) -> Vec<(usize, T)> {
         let (tell, hear) = channel();
         for (slot, order) in orders {
             let Some(family) = self.families.get(&slot) else { continue };
@@ -307,7 +308,7 @@ impl FamilyHost for ActixHost {
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
         let slots: Vec<usize> = work.iter().map(|(slot, _)| *slot).collect();
         let orders = work.into_iter().map(|(slot, segments)| {
-            let order: Box<dyn FnOnce(Sender<(usize, Reply)>) -> Order> = Box::new(move |answer| Order::Deliver(segments, answer));
+            let order: MakeOrder<Reply> = Box::new(move |answer| Order::Deliver(segments, answer));
             (slot, order)
         });
         Self::complete(&slots, self.ask(orders))
@@ -315,7 +316,7 @@ impl FamilyHost for ActixHost {
 
     fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
         let orders = slots.iter().map(|slot| {
-            let order: Box<dyn FnOnce(Sender<(usize, Reply)>) -> Order> = Box::new(move |answer| Order::Tick(now, answer));
+            let order: MakeOrder<Reply> = Box::new(move |answer| Order::Tick(now, answer));
             (*slot, order)
         });
         Self::complete(slots, self.ask(orders))
@@ -323,7 +324,7 @@ impl FamilyHost for ActixHost {
 
     fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)> {
         let orders = slots.iter().map(|slot| {
-            let order: Box<dyn FnOnce(Sender<(usize, Snapshot)>) -> Order> = Box::new(Order::Save);
+            let order: MakeOrder<Snapshot> = Box::new(Order::Save);
             (*slot, order)
         });
         self.ask(orders)

@@ -38,7 +38,13 @@ pub fn start(listen: &str, metrics: PrometheusHandle, progress: Arc<Progress>) -
         .name("admin".to_owned())
         .spawn(move || {
             let served = actix_web::rt::System::new().block_on(async move {
-                let app = move || App::new().app_data(state.clone()).route("/metrics", web::get().to(render)).route("/livez", web::get().to(live)).route("/readyz", web::get().to(ready));
+                let app = move || {
+                    App::new()
+                        .app_data(state.clone())
+                        .route("/metrics", web::get().to(render))
+                        .route("/livez", web::get().to(live))
+                        .route("/readyz", web::get().to(ready))
+                };
                 let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
                 drop(tell.send(server.handle()));
                 server.await

@@ -19,7 +19,11 @@ use crate::config::ConfigError;
 
 /// A live actor for every robot and every procedure: alerts, outcomes, windows, a lake and a warehouse, each exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "theatre", version, after_help = "Try it:  theatre demo\nReal input:  theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml")]
+#[command(
+    name = "theatre",
+    version,
+    after_help = "Try it:  theatre demo\nReal input:  theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml"
+)]
 struct Cli {
     #[command(flatten)]
     common: Common,

@@ -25,12 +25,8 @@ use theatre_schemas::dataset::Dataset;
 const ROW_GROUP_BYTES: usize = 8 << 20;
 
 /// The columns in front of every telemetry and event dataset: where the record stood in the log.
-pub const META_COLUMNS: [(&str, ColumnType); 4] = [
-    ("_topic", ColumnType::Utf8),
-    ("_partition", ColumnType::Int32),
-    ("_offset", ColumnType::Int64),
-    ("_append_time", ColumnType::TimestampMicros),
-];
+pub const META_COLUMNS: [(&str, ColumnType); 4] =
+    [("_topic", ColumnType::Utf8), ("_partition", ColumnType::Int32), ("_offset", ColumnType::Int64), ("_append_time", ColumnType::TimestampMicros)];
 
 /// The Arrow type of a column.
 pub fn arrow_type(column_type: ColumnType) -> DataType {
@@ -207,14 +203,7 @@ pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader>
 /// Path of a file of records: dataset, version, event date, partition, the positions it was cut between, epoch and cut.
 pub fn record_path(dataset: &Dataset, day: i64, partition: Partition, between: (&Positions, &Positions), epoch: u64, cut: u64) -> String {
     let join = |positions: &Positions| positions.as_slice().iter().map(u64::to_string).collect::<Vec<_>>().join("_");
-    format!(
-        "data/{}/v={}/date={}/p{partition}-{}-{}-e{epoch}-c{cut}.parquet",
-        dataset.name,
-        dataset.version,
-        date(day),
-        join(between.0),
-        join(between.1)
-    )
+    format!("data/{}/v={}/date={}/p{partition}-{}-{}-e{epoch}-c{cut}.parquet", dataset.name, dataset.version, date(day), join(between.0), join(between.1))
 }
 
 /// A day since 1970-01-01 as a date.

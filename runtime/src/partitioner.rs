@@ -34,8 +34,13 @@ mod tests {
     #[test]
     fn agrees_with_the_vectors_of_the_java_client() {
         // Vectors of Kafka's own UtilsTest.testMurmur2.
-        let cases: [(&[u8], i32); 5] =
-            [(b"21", -973_932_308), (b"foobar", -790_332_482), (b"a-little-bit-long-string", -985_981_536), (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971), (b"abc", 479_470_107)];
+        let cases: [(&[u8], i32); 5] = [
+            (b"21", -973_932_308),
+            (b"foobar", -790_332_482),
+            (b"a-little-bit-long-string", -985_981_536),
+            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (b"abc", 479_470_107),
+        ];
         for (key, expected) in cases {
             assert_eq!(murmur2(key) as i32, expected, "{key:?}");
         }

@@ -69,12 +69,8 @@ struct Cell {
 pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     let mut lines = Vec::new();
     let mut gaps = Vec::new();
-    let intake = IntakeParams {
-        topics: params.topics.clone(),
-        registry: params.registry.clone(),
-        pseudonyms: params.pseudonyms.clone(),
-        limits: params.limits.clone(),
-    };
+    let intake =
+        IntakeParams { topics: params.topics.clone(), registry: params.registry.clone(), pseudonyms: params.pseudonyms.clone(), limits: params.limits.clone() };
     let mut lake = lake_rows(ports)?;
     let mut warehouse = warehouse_rows(params, ports)?;
     for partition in 0..params.partitions {
@@ -90,10 +86,16 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
                 gaps.push(format!("{name} partition {partition}: {} read, but applied + late + duplicate + dead = {}", line.read, line.read as i64 - line.gap));
             }
             if line.lake_rows != line.lake_expected || line.lake_duplicates > 0 {
-                gaps.push(format!("{name} partition {partition}: the lake should hold {} rows and holds {} ({} twice)", line.lake_expected, line.lake_rows, line.lake_duplicates));
+                gaps.push(format!(
+                    "{name} partition {partition}: the lake should hold {} rows and holds {} ({} twice)",
+                    line.lake_expected, line.lake_rows, line.lake_duplicates
+                ));
             }
             if line.warehouse_rows + line.warehouse_pending != line.lake_rows {
-                gaps.push(format!("{name} partition {partition}: {} rows in the lake, {} in the warehouse and {} on the way", line.lake_rows, line.warehouse_rows, line.warehouse_pending));
+                gaps.push(format!(
+                    "{name} partition {partition}: {} rows in the lake, {} in the warehouse and {} on the way",
+                    line.lake_rows, line.warehouse_rows, line.warehouse_pending
+                ));
             }
             lines.push(line);
         }
@@ -186,7 +188,8 @@ fn lake_rows(ports: &Ports) -> Result<HashMap<(String, Partition), LakeCount>> {
         for rows in crate::parquet::read(&file.file.path, ports.lake.read(&file.file.path)?)? {
             let rows = rows.map_err(|error| Error::Refused(format!("lake file '{}': {error}", file.file.path)))?;
             let topics = arrow::compute::cast(rows.column(0), &arrow::datatypes::DataType::Utf8).map_err(|error| Error::Refused(error.to_string()))?;
-            let (topics, partitions, offsets) = (topics.as_string::<i32>(), rows.column(1).as_primitive::<Int32Type>(), rows.column(2).as_primitive::<Int64Type>());
+            let (topics, partitions, offsets) =
+                (topics.as_string::<i32>(), rows.column(1).as_primitive::<Int32Type>(), rows.column(2).as_primitive::<Int64Type>());
             for row in 0..rows.num_rows() {
                 let count = counts.entry((topics.value(row).to_owned(), partitions.value(row) as Partition)).or_default();
                 count.0 += 1;

@@ -96,8 +96,8 @@ impl Replay {
     /// # Errors
     /// When the file, its header and the mapping do not fit together; says what is missing where.
     pub fn open(path: &str, mapping: Mapping) -> Result<Self, ConfigError> {
-        let json = std::fs::read_to_string(&mapping.schema)
-            .map_err(|error| ConfigError(format!("schema {} cannot be read: {error}", mapping.schema.display())))?;
+        let json =
+            std::fs::read_to_string(&mapping.schema).map_err(|error| ConfigError(format!("schema {} cannot be read: {error}", mapping.schema.display())))?;
         let in_schema = |error: &dyn std::fmt::Display| ConfigError(format!("schema {}: {error}", mapping.schema.display()));
         let dataset = Dataset::from_schema(&json).map_err(|error| in_schema(&error))?;
         let id = schema_id(&json).map_err(|error| in_schema(&error))?;
@@ -152,18 +152,16 @@ impl Replay {
 
     fn convert(&self, record: &csv::StringRecord) -> Result<Row, String> {
         let cell = |index: usize| record.get(index).unwrap_or_default().trim();
-        let time: jiff::Timestamp = cell(self.time).parse().map_err(|_| {
-            format!("'{}' in column '{}' is no time such as 2026-01-31T08:00:00.000Z", cell(self.time), self.mapping.time_column)
-        })?;
+        let time: jiff::Timestamp = cell(self.time)
+            .parse()
+            .map_err(|_| format!("'{}' in column '{}' is no time such as 2026-01-31T08:00:00.000Z", cell(self.time), self.mapping.time_column))?;
         let robot_id = self.robot.map_or_else(|| self.mapping.robot_id.clone().unwrap_or_default(), |index| cell(index).to_owned());
         let sequence = match self.sequence {
             Some(index) => cell(index).parse().map_err(|_| format!("'{}' is no sequence number", cell(index)))?,
             None => self.row,
         };
-        let mut fields = vec![
-            ("robot_id".to_owned(), Value::String(robot_id.clone())),
-            ("event_time".to_owned(), Value::TimestampMicros(time.as_microsecond())),
-        ];
+        let mut fields =
+            vec![("robot_id".to_owned(), Value::String(robot_id.clone())), ("event_time".to_owned(), Value::TimestampMicros(time.as_microsecond()))];
         if self.dataset.roles.sequence.is_some() {
             fields.push(("sequence".to_owned(), Value::Long(sequence)));
         }

@@ -105,10 +105,7 @@ impl Simulator {
     }
 
     fn head(&self, robot: u64, tick: u64, time_offset: i64) -> Vec<(String, Value)> {
-        vec![
-            ("robot_id".to_owned(), Value::String(name(robot))),
-            ("event_time".to_owned(), Value::TimestampMicros(self.time(tick) + time_offset)),
-        ]
+        vec![("robot_id".to_owned(), Value::String(name(robot))), ("event_time".to_owned(), Value::TimestampMicros(self.time(tick) + time_offset))]
     }
 
     fn push(&self, topic: TopicIndex, robot: u64, fields: Vec<(String, Value)>, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
@@ -161,7 +158,8 @@ impl Simulator {
         let force = active * (1.5 + phase.sin()) + noise(0.2);
         let failed = wear > 0.97;
         let double = |value: f64| Value::Double(value);
-        let axes = |values: [f64; 3]| Value::Record(["x", "y", "z"].iter().zip(values).map(|(axis, value)| ((*axis).to_owned(), Value::Double(value))).collect());
+        let axes =
+            |values: [f64; 3]| Value::Record(["x", "y", "z"].iter().zip(values).map(|(axis, value)| ((*axis).to_owned(), Value::Double(value))).collect());
         let joints = (0..6).map(|joint| {
             let worn = if joint == 2 { wear } else { 0.0 };
             let fields = [

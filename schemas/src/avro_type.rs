@@ -91,7 +91,11 @@ impl<'a> Names<'a> {
             "string" => AvroType::String,
             _ => {
                 let full = full_name(name, namespace);
-                let (schema, inside) = self.known.get(&full).or_else(|| self.known.get(name)).cloned()
+                let (schema, inside) = self
+                    .known
+                    .get(&full)
+                    .or_else(|| self.known.get(name))
+                    .cloned()
                     .ok_or_else(|| SchemaError::Invalid(format!("type '{name}' is not defined before it is used")))?;
                 return self.object(schema, &inside, depth + 1);
             }
@@ -106,10 +110,7 @@ impl<'a> Names<'a> {
         let logical = logical(schema);
         Ok(match kind {
             "record" | "error" => AvroType::Record(Arc::new(self.fields(schema, &inside, depth)?)),
-            "enum" => AvroType::Enum {
-                symbols: strings(&schema["symbols"]),
-                default: schema["default"].as_str().map(str::to_owned),
-            },
+            "enum" => AvroType::Enum { symbols: strings(&schema["symbols"]), default: schema["default"].as_str().map(str::to_owned) },
             "array" => AvroType::Array {
                 items: Box::new(self.walk(&schema["items"], namespace, depth + 1)?),
                 length: schema["length"].as_u64().and_then(|length| usize::try_from(length).ok()),

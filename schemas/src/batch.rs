@@ -28,13 +28,7 @@ pub struct Batch {
 
 impl Batch {
     /// Builds a batch from decoded columns, deriving the signal view.
-    pub fn new(
-        dataset: Arc<Dataset>,
-        dataset_index: DatasetIndex,
-        columns: Vec<ArrayRef>,
-        offsets: Vec<u64>,
-        append_times: Vec<i64>,
-    ) -> Self {
+    pub fn new(dataset: Arc<Dataset>, dataset_index: DatasetIndex, columns: Vec<ArrayRef>, offsets: Vec<u64>, append_times: Vec<i64>) -> Self {
         debug_assert_eq!(columns.len(), dataset.columns.len());
         debug_assert_eq!(offsets.len(), append_times.len());
         let signals = dataset.signals.iter().map(|signal| as_float64(&columns[signal.column])).collect();

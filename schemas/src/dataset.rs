@@ -212,10 +212,7 @@ impl Datasets {
 }
 
 fn is_numeric(column_type: ColumnType) -> bool {
-    matches!(
-        column_type,
-        ColumnType::Boolean | ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64
-    )
+    matches!(column_type, ColumnType::Boolean | ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64)
 }
 
 fn roles(columns: &[ColumnSpec]) -> Result<Roles, SchemaError> {
@@ -269,7 +266,8 @@ fn flatten_type(field: &AvroField, avro_type: &AvroType, name: String, columns: 
         AvroType::Null => return Ok(()),
         _ => {}
     }
-    let column_type = column_type(avro_type).ok_or_else(|| field_error(&name, "is a map: maps have no fixed columns; use a record or an array of declared length"))?;
+    let column_type =
+        column_type(avro_type).ok_or_else(|| field_error(&name, "is a map: maps have no fixed columns; use a record or an array of declared length"))?;
     if field.person.is_some() && column_type != ColumnType::Utf8 {
         return Err(field_error(&name, "is marked as a person but is not a string: pseudonyms are text"));
     }

@@ -64,7 +64,10 @@ fn twenty_kills_change_nothing() -> Result<()> {
     let (filled, calm, killed) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
     let config = filled.path().join("theatre.toml");
     // Everything saved and cut often, so that a kill hits every kind of moment; no wall-clock decision within the test.
-    std::fs::write(&config, "save_interval = \"50ms\"\nlake_roll_age = \"100ms\"\nexport_age = \"100ms\"\nsilence_after = \"1d\"\nallowed_lateness = \"20s\"\nreorder_bound = \"3s\"\n")?;
+    std::fs::write(
+        &config,
+        "save_interval = \"50ms\"\nlake_roll_age = \"100ms\"\nexport_age = \"100ms\"\nsilence_after = \"1d\"\nallowed_lateness = \"20s\"\nreorder_bound = \"3s\"\n",
+    )?;
     let config = config.to_string_lossy().into_owned();
     fill(filled.path(), 12, 1200)?;
     copy_log(filled.path(), calm.path())?;

@@ -47,7 +47,13 @@ fn hostile_records_stop_nothing_else_and_are_accounted_for() -> Result<()> {
         for robot in ["good", "bad"] {
             let time = NOW + sequence * 1_000_000;
             let poison = robot == "bad" && [10, 11, 30].contains(&sequence);
-            let temperature = if poison { 501.0 } else if sequence == 20 { f64::NAN } else { 40.0 };
+            let temperature = if poison {
+                501.0
+            } else if sequence == 20 {
+                f64::NAN
+            } else {
+                40.0
+            };
             send(sample(&writer, robot, sequence, time, temperature)?)?;
         }
         if sequence == 25 {

@@ -61,13 +61,20 @@ fn windows_equal_a_recomputation_from_the_file_and_the_lake_holds_every_row_once
                 }
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
                 let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(min, max), value| (min.min(*value), max.max(*value)));
-                ensure!(near(got.mean, mean) && near(got.min, min) && near(got.max, max), "{window} {name} {start}: {got:?} is not mean {mean} min {min} max {max}");
+                ensure!(
+                    near(got.mean, mean) && near(got.min, min) && near(got.max, max),
+                    "{window} {name} {start}: {got:?} is not mean {mean} min {min} max {max}"
+                );
             }
         }
     }
     let lake = run(data.path(), &["--output", "json", "lake", "list"])?;
     let files: Vec<serde_json::Value> = serde_json::from_slice(&lake.stdout)?;
-    let rows: u64 = files.iter().filter(|file| file["path"].as_str().is_some_and(|path| path.starts_with("data/ur3_cobotops/"))).filter_map(|file| file["rows"].as_u64()).sum();
+    let rows: u64 = files
+        .iter()
+        .filter(|file| file["path"].as_str().is_some_and(|path| path.starts_with("data/ur3_cobotops/")))
+        .filter_map(|file| file["rows"].as_u64())
+        .sum();
     ensure!(rows == ROWS as u64, "{rows} lake rows");
     independent_reader(data.path())?;
     run(data.path(), &["reconcile"])?;
@@ -79,7 +86,7 @@ fn independent_reader(data: &Path) -> Result<()> {
     let python = std::env::var("THEATRE_PYTHON").context("THEATRE_PYTHON names no interpreter with duckdb: run the tests with tests/run")?;
     let glob = DataDir::new(data).lake().join("data/ur3_cobotops/**/*.parquet");
     let query = "SELECT count(*), count(DISTINCT _offset), count(current_j0), sum(current_j0) FROM read_parquet('{}')";
-    let script = format!("import duckdb; print(*duckdb.sql(\"{}\").fetchone())", query.replace("{}", &glob.to_string_lossy()));
+    let script = format!("import duckdb; print(*duckdb.sql(\"{}\").fetchall()[0])", query.replace("{}", &glob.to_string_lossy()));
     let output = std::process::Command::new(python).args(["-c", &script]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;

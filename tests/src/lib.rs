@@ -54,17 +54,23 @@ pub fn spawn(data: &Path, arguments: &[&str]) -> Result<Child> {
     Ok(theatre(data, arguments)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
+/// By kind and robot, in order: (id, revision, payload).
+pub type FactsByRobot = BTreeMap<(u8, String), Vec<(String, u32, Vec<u8>)>>;
+
+/// By topic and key, in order.
+pub type Published = BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>>;
+
 /// Everything a data directory ended with, as far as it must not depend on crashes.
 #[derive(Debug, PartialEq)]
 pub struct Ending {
     /// Facts by kind and robot, in order: (id, revision, payload).
-    pub facts: BTreeMap<(u8, String), Vec<(String, u32, Vec<u8>)>>,
+    pub facts: FactsByRobot,
     /// States by robot; save numbers and cuts left out.
     pub states: BTreeMap<String, Vec<u8>>,
     /// Counters by topic.
     pub counters: Vec<Counters>,
     /// Published records by topic and key, in order.
-    pub published: BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>>,
+    pub published: Published,
     /// Rows per warehouse table, with a checksum of their offsets.
     pub warehouse: BTreeMap<String, (u64, u64)>,
     /// Dead letters: (topic, partition, offset, reason).
@@ -76,7 +82,7 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
     let dir = DataDir::new(data);
     let store = EmbeddedStore::open_read_only(&dir.store())?;
     let partitions = store.layout()?.context("no layout")?.1;
-    let mut facts: BTreeMap<(u8, String), Vec<(String, u32, Vec<u8>)>> = BTreeMap::new();
+    let mut facts: FactsByRobot = FactsByRobot::new();
     for partition in 0..partitions {
         for stored in store.facts_after(partition, 0, usize::MAX >> 1)? {
             let fact = stored.fact;
@@ -98,7 +104,11 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
             states.insert(format!("{partition}/{}", stored.family), stored.state);
         }
     }
-    let mut dead: Vec<_> = store.find_dead(0)?.into_iter().map(|stored| (stored.dead.topic, stored.partition, stored.dead.offset, stored.dead.reason.as_str().to_owned())).collect();
+    let mut dead: Vec<_> = store
+        .find_dead(0)?
+        .into_iter()
+        .map(|stored| (stored.dead.topic, stored.partition, stored.dead.offset, stored.dead.reason.as_str().to_owned()))
+        .collect();
     dead.sort();
     let warehouse = EmbeddedWarehouse::open_read_only(&dir.warehouse())?;
     let mut rows = BTreeMap::new();
@@ -112,9 +122,9 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
 }
 
 /// What a reader of the output topics sees, by topic and key.
-pub fn published(dir: &DataDir) -> Result<BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>>> {
+pub fn published(dir: &DataDir) -> Result<Published> {
     let log = EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?;
-    let mut published: BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>> = BTreeMap::new();
+    let mut published: Published = Published::new();
     for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let mut reader = log.reader(topic, partition, 0)?;

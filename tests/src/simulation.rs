@@ -10,11 +10,11 @@ mod oracle;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{Error, FileStage, Lane, NewRecord};
 use theatre_actors::shell::InlineHost;
 use theatre_actors::time::{Clock, LogTime};
@@ -51,7 +51,27 @@ pub enum Bug {
 pub struct Told {
     /// Crashes of the current owner.
     pub crashes: usize,
+    /// Alert transitions.
+    pub alerts: usize,
+    /// Outcome revisions.
+    pub outcomes: usize,
+    /// Window revisions after the first.
+    pub corrections: usize,
 }
+
+/// Rules that move often, so that there is much to lose.
+const RULES: &str = r#"
+[[rule]]
+id = "far_right"
+priority = "high"
+dataset = "robot_telemetry"
+kind = { threshold = { signal = "arm_position.x", raise_above = 300.0, clear_below = 220.0 } }
+[[rule]]
+id = "active"
+priority = "low"
+dataset = "robot_telemetry"
+kind = { boolean = { signal = "tool_active" } }
+"#;
 
 const START: i64 = 1_767_225_600_000_000;
 const TICKS: u64 = 260;
@@ -134,7 +154,19 @@ impl World {
         };
         let day = theatre_actors::rules::Micros(86_400_000_000);
         let second = |seconds: i64| theatre_actors::rules::Micros(seconds * 1_000_000);
-        let config = Config { partitions: 1, silence_after: day, save_interval: second(2), reorder_bound: second(2), allowed_lateness: second(8), lake_roll_age: second(4), export_age: second(3), ..Config::default() };
+        let rules = root.join("rules.toml");
+        std::fs::write(&rules, RULES)?;
+        let config = Config {
+            partitions: 1,
+            rules: Some(rules),
+            silence_after: day,
+            save_interval: second(2),
+            reorder_bound: second(2),
+            allowed_lateness: second(8),
+            lake_roll_age: second(4),
+            export_age: second(3),
+            ..Config::default()
+        };
         let mut params = config.pipeline([3; 32])?;
         params.limits.poll_records = 40;
         params.limits.commit_bytes = 6000;
@@ -192,8 +224,16 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
             old = process.take();
         }
     }
-    finish(&world, process.map(|running| drop(running)))?;
+    drop(process);
+    finish(&world)?;
     oracle::check(&world.params, &world.ports, root.path()).with_context(|| format!("after {} crashes", told.crashes))?;
+    for stored in world.ports.store.facts_after(0, 0, 1 << 30)? {
+        match stored.fact.kind {
+            FactKind::Alert => told.alerts += 1,
+            FactKind::Outcome => told.outcomes += 1,
+            FactKind::Window => told.corrections += usize::from(stored.fact.revision > 0),
+        }
+    }
     Ok(told)
 }
 
@@ -225,7 +265,7 @@ fn produce(world: &World, simulator: &Simulator, random: &mut ChaCha8Rng, from: 
 }
 
 /// A last owner, without faults, reads, saves and publishes everything.
-fn finish(world: &World, _: Option<()>) -> Result<()> {
+fn finish(world: &World) -> Result<()> {
     let mut last = Process::start(world, Gate::new(0, 0.0))?;
     for round in 0..4000 {
         world.clock.0.fetch_add(10_000, Ordering::Relaxed);
@@ -243,6 +283,5 @@ fn finish(world: &World, _: Option<()>) -> Result<()> {
             return Ok(());
         }
     }
-    let _ = Duration::ZERO;
     bail!("it does not come to rest")
 }

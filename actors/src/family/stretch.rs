@@ -29,7 +29,9 @@ impl Family {
                 Judgement::Apply { missing } => {
                     let clock = self.state.robot.clock();
                     let procedure = batch.procedure_id(at);
-                    if procedure != last_procedure && let Some(id) = procedure {
+                    if procedure != last_procedure
+                        && let Some(id) = procedure
+                    {
                         self.note_correction(id, clock);
                     }
                     last_procedure = procedure;

@@ -44,9 +44,7 @@ impl Sources {
     /// Names a signal or column that the dataset does not have.
     pub fn resolve(spec: &IndicatorSpec, dataset: &Dataset) -> Result<Self, String> {
         let missing = |name: &String| format!("indicators of dataset '{}': there is no '{name}'", dataset.name);
-        let signals = |names: &[String]| -> Result<Vec<usize>, String> {
-            names.iter().map(|name| dataset.signal(name).ok_or_else(|| missing(name))).collect()
-        };
+        let signals = |names: &[String]| -> Result<Vec<usize>, String> { names.iter().map(|name| dataset.signal(name).ok_or_else(|| missing(name))).collect() };
         let tool = spec.tool.as_ref().map(|name| dataset.column(name).ok_or_else(|| missing(name))).transpose()?;
         Ok(Self { position: signals(&spec.position)?, force: signals(&spec.force)?, tool })
     }

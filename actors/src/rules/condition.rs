@@ -10,8 +10,15 @@ use super::{Rule, Test};
 enum Phase {
     Idle,
     /// Beyond the limit since then, not yet for long enough.
-    Pending { since: i64 },
-    Raised { at: i64, revision: i32, priority: Priority, limit: Option<f64> },
+    Pending {
+        since: i64,
+    },
+    Raised {
+        at: i64,
+        revision: i32,
+        priority: Priority,
+        limit: Option<f64>,
+    },
 }
 
 /// How a condition just moved.

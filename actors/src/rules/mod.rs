@@ -72,14 +72,7 @@ impl RuleSet {
             (ROBOT_SILENT, Priority::Medium, "nothing is heard of the robot"),
             (CLOCK_SKEW, Priority::Low, "the robot's clock runs ahead: its records are dated in the future"),
         ] {
-            let spec = RuleSpec {
-                id: id.to_owned(),
-                version: 1,
-                priority,
-                dataset: None,
-                description: description.to_owned(),
-                kind: RuleKind::BuiltIn {},
-            };
+            let spec = RuleSpec { id: id.to_owned(), version: 1, priority, dataset: None, description: description.to_owned(), kind: RuleKind::BuiltIn {} };
             set.rules.push(Rule { spec, unit: None, test: Test::BuiltIn });
         }
         Ok(set)

@@ -7,8 +7,8 @@ use arrow::array::Array;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 
-use super::row::{SignalAggregate, WindowRow};
 use super::WindowSpec;
+use super::row::{SignalAggregate, WindowRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Cell {

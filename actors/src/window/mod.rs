@@ -236,8 +236,7 @@ impl Windows {
     fn close(&mut self, plan: &WindowPlan, upto: i64, out: &mut Vec<WindowRow>) {
         if upto >= self.next_close {
             let ended = |end: i64| end <= upto && end > self.closed_to;
-            let windows: BTreeSet<(i64, usize, i64)> =
-                self.panes.keys().flat_map(|pane| plan.windows_of(*pane)).filter(|(end, ..)| ended(*end)).collect();
+            let windows: BTreeSet<(i64, usize, i64)> = self.panes.keys().flat_map(|pane| plan.windows_of(*pane)).filter(|(end, ..)| ended(*end)).collect();
             for (end, spec, start) in windows {
                 let mut merged = Pane::new(self.signals);
                 for pane in self.panes.range(start..end).map(|(_, pane)| pane) {

@@ -126,7 +126,13 @@ fn rows() -> impl Strategy<Value = Vec<(i64, Option<f64>)>> {
     let value = prop_oneof![8 => (-1e3..1e3).prop_map(Some), 1 => Just(None), 1 => Just(Some(f64::NAN))];
     proptest::collection::vec((step, value), 1..120).prop_map(|steps| {
         let mut time = 1_000 * S;
-        steps.into_iter().map(|(step, value)| { time += step; (time, value) }).collect()
+        steps
+            .into_iter()
+            .map(|(step, value)| {
+                time += step;
+                (time, value)
+            })
+            .collect()
     })
 }
 

@@ -177,7 +177,14 @@ impl Robots {
                 let line = |view: &FamilyView| {
                     let applied: u64 = view.counters.iter().map(|counters| counters.applied).sum();
                     let rules: Vec<&str> = view.conditions.iter().map(|condition| condition.rule_id.as_str()).collect();
-                    vec![json!(view.robot_id), optional_time(view.clock), json!(applied), json!(view.missing), json!(view.procedures.len()), json!(rules.join(", "))]
+                    vec![
+                        json!(view.robot_id),
+                        optional_time(view.clock),
+                        json!(applied),
+                        json!(view.missing),
+                        json!(view.procedures.len()),
+                        json!(rules.join(", ")),
+                    ]
                 };
                 let lines: Vec<_> = views.iter().map(line).collect();
                 rows(common.output, &["robot_id", "clock", "applied", "missing", "procedures", "open_conditions"], &lines)
@@ -225,7 +232,11 @@ impl Alerts {
             Self::List => {
                 let lines: Vec<_> = views(common)?
                     .iter()
-                    .flat_map(|view| view.conditions.iter().map(|condition| vec![json!(view.robot_id), json!(condition.rule_id), json!(condition.priority), time(condition.raised_at)]))
+                    .flat_map(|view| {
+                        view.conditions
+                            .iter()
+                            .map(|condition| vec![json!(view.robot_id), json!(condition.rule_id), json!(condition.priority), time(condition.raised_at)])
+                    })
                     .collect();
                 rows(common.output, &["robot_id", "rule_id", "priority", "raised_at"], &lines)
             }
@@ -234,7 +245,15 @@ impl Alerts {
                 let mut lines = Vec::new();
                 for stored in store(common)?.find_facts(&filter)? {
                     let alert = Alert::decode(&stored.fact.payload).map_err(|error| Failure::Failed(error.to_string()))?;
-                    lines.push(vec![time(alert.event_time), json!(alert.robot_id), json!(alert.rule_id), json!(alert.transition), json!(alert.priority), json!(alert.value), json!(alert.message)]);
+                    lines.push(vec![
+                        time(alert.event_time),
+                        json!(alert.robot_id),
+                        json!(alert.rule_id),
+                        json!(alert.transition),
+                        json!(alert.priority),
+                        json!(alert.value),
+                        json!(alert.message),
+                    ]);
                 }
                 rows(common.output, &["event_time", "robot_id", "rule_id", "transition", "priority", "value", "message"], &lines)
             }
@@ -265,7 +284,16 @@ impl Windows {
                 if aggregate.count == 0 || signal.as_ref().is_some_and(|wanted| *wanted != name) {
                     continue;
                 }
-                lines.push(vec![json!(merged.window), time(start), json!(merged.revision), json!(name), json!(aggregate.count), json!(aggregate.mean), json!(aggregate.min), json!(aggregate.max)]);
+                lines.push(vec![
+                    json!(merged.window),
+                    time(start),
+                    json!(merged.revision),
+                    json!(name),
+                    json!(aggregate.count),
+                    json!(aggregate.mean),
+                    json!(aggregate.min),
+                    json!(aggregate.max),
+                ]);
             }
         }
         rows(common.output, &["window", "start", "revision", "signal", "count", "mean", "min", "max"], &lines)
@@ -277,7 +305,9 @@ impl Lake {
         let lines: Vec<_> = store(common)?
             .all_files()?
             .into_iter()
-            .map(|file| vec![json!(file.file.path), json!(file.file.rows), json!(file.file.bytes), json!(format!("{:?}", file.stage).to_lowercase()), json!(file.note)])
+            .map(|file| {
+                vec![json!(file.file.path), json!(file.file.rows), json!(file.file.bytes), json!(format!("{:?}", file.stage).to_lowercase()), json!(file.note)]
+            })
             .collect();
         rows(common.output, &["path", "rows", "bytes", "stage", "note"], &lines)
     }
@@ -303,14 +333,24 @@ impl Dlq {
                     .into_iter()
                     .map(|stored| {
                         let dead = stored.dead;
-                        vec![json!(stored.partition), json!(stored.sequence), json!(topics.get(dead.topic)), json!(dead.offset), json!(dead.reason.as_str()), json!(dead.robot_id), json!(dead.detail)]
+                        vec![
+                            json!(stored.partition),
+                            json!(stored.sequence),
+                            json!(topics.get(dead.topic)),
+                            json!(dead.offset),
+                            json!(dead.reason.as_str()),
+                            json!(dead.robot_id),
+                            json!(dead.detail),
+                        ]
                     })
                     .collect();
                 rows(common.output, &["partition", "number", "topic", "offset", "reason", "robot_id", "detail"], &lines)
             }
             Self::Show { partition, number, unseal } => {
                 let found = store.dead_after(partition, number.saturating_sub(1), 1)?.into_iter().find(|stored| stored.sequence == number);
-                let dead = found.ok_or_else(|| Failure::Failed(format!("there is no dead letter {number} in partition {partition}; `theatre dlq list` names them")))?.dead;
+                let dead = found
+                    .ok_or_else(|| Failure::Failed(format!("there is no dead letter {number} in partition {partition}; `theatre dlq list` names them")))?
+                    .dead;
                 let payload = match (dead.sealed, unseal) {
                     (false, _) => serde_json::from_slice(&dead.payload).unwrap_or(Value::Null),
                     (true, false) => json!(format!("{} bytes, sealed (--unseal opens them)", dead.payload.len())),
@@ -320,8 +360,10 @@ impl Dlq {
                         json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
                     }
                 };
-                value(&json!({"topic": dead.topic, "offset": dead.offset, "append_time": time(dead.append_time), "reason": dead.reason.as_str(), "detail": dead.detail,
-                    "robot_id": dead.robot_id, "schema_id": dead.schema_id, "size": dead.size, "sha256": dead.sha256, "payload": payload}))
+                value(
+                    &json!({"topic": dead.topic, "offset": dead.offset, "append_time": time(dead.append_time), "reason": dead.reason.as_str(), "detail": dead.detail,
+                    "robot_id": dead.robot_id, "schema_id": dead.schema_id, "size": dead.size, "sha256": dead.sha256, "payload": payload}),
+                )
             }
         }
     }
@@ -380,7 +422,17 @@ impl State {
             let status = store.status(partition)?;
             let floor: Vec<u64> = (0..topics.len()).map(|topic| status.floor.get(topic)).collect();
             let lake: Vec<u64> = (0..topics.len()).map(|topic| status.lake_positions.get(topic)).collect();
-            lines.push(vec![json!(partition), json!(status.epoch), json!(floor), json!(lake), json!(status.last_fact), json!(status.relayed_fact), json!(status.exported_fact), json!(status.last_dead), json!(status.relayed_dead)]);
+            lines.push(vec![
+                json!(partition),
+                json!(status.epoch),
+                json!(floor),
+                json!(lake),
+                json!(status.last_fact),
+                json!(status.relayed_fact),
+                json!(status.exported_fact),
+                json!(status.last_dead),
+                json!(status.relayed_dead),
+            ]);
         }
         rows(common.output, &["partition", "epoch", "saved_to", "lake_to", "facts", "relayed", "exported", "dead", "dead_relayed"], &lines)
     }
@@ -408,7 +460,19 @@ pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
             .iter()
             .filter(|line| line.read + line.pending + line.lake_rows > 0)
             .map(|line| {
-                vec![json!(line.topic), json!(line.partition), json!(line.read), json!(line.applied), json!(line.late), json!(line.duplicate), json!(line.dead), json!(line.pending), json!(line.lake_rows), json!(line.warehouse_rows), json!(line.trimmed_below)]
+                vec![
+                    json!(line.topic),
+                    json!(line.partition),
+                    json!(line.read),
+                    json!(line.applied),
+                    json!(line.late),
+                    json!(line.duplicate),
+                    json!(line.dead),
+                    json!(line.pending),
+                    json!(line.lake_rows),
+                    json!(line.warehouse_rows),
+                    json!(line.trimmed_below),
+                ]
             })
             .collect();
         rows(common.output, &["topic", "partition", "in", "applied", "late", "duplicate", "dead", "pending", "lake", "warehouse", "trimmed_below"], &lines)?;
@@ -430,7 +494,12 @@ impl ConfigCommand {
             Self::Check => {
                 let params = config.pipeline([0; 32])?;
                 let datasets: Vec<String> = params.registry.datasets().iter().map(|(_, dataset)| dataset.name.clone()).collect();
-                write(&format!("good: {} rules, {} windows, datasets {}\n", params.family.rules.rules().len(), params.family.windows.specs().len(), datasets.join(", ")))
+                write(&format!(
+                    "good: {} rules, {} windows, datasets {}\n",
+                    params.family.rules.rules().len(),
+                    params.family.windows.specs().len(),
+                    datasets.join(", ")
+                ))
             }
             Self::Show => write(&toml::to_string_pretty(&config).map_err(|error| Failure::Failed(error.to_string()))?),
         }

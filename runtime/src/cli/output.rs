@@ -48,7 +48,9 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()).map_or_else(|| number.to_string(), |float| format!("{float:.6}")),
+        Value::Number(number) => {
+            number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()).map_or_else(|| number.to_string(), |float| format!("{float:.6}"))
+        }
         other => other.to_string(),
     }
 }

@@ -112,7 +112,11 @@ impl Service {
         if !troubles.is_empty() {
             return Err(Failure::Failed(troubles.join("; ")));
         }
-        if whole { Ok(()) } else { Err(Failure::Failed(format!("not everything could be closed within {STOP_DEADLINE:?}; the next start goes on from the last save"))) }
+        if whole {
+            Ok(())
+        } else {
+            Err(Failure::Failed(format!("not everything could be closed within {STOP_DEADLINE:?}; the next start goes on from the last save")))
+        }
     }
 }
 

@@ -146,7 +146,13 @@ fn append(log: &dyn EventLog, partitions: u32, produced: Vec<Produced>) -> Resul
 
 impl Demo {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let config = Config { save_interval: Micros(2_000_000), lake_roll_age: Micros(10_000_000), export_age: Micros(5_000_000), reorder_bound: Micros(2_000_000), ..super::service::config(common)? };
+        let config = Config {
+            save_interval: Micros(2_000_000),
+            lake_roll_age: Micros(10_000_000),
+            export_age: Micros(5_000_000),
+            reorder_bound: Micros(2_000_000),
+            ..super::service::config(common)?
+        };
         let service = Service::start(common, &config)?;
         let mut story = Story::begin(&service, false)?;
         let now = SystemClock.now().0;
@@ -283,9 +289,10 @@ impl Recording {
     /// nothing and do not count.
     fn tell_events(&self, names: &[String], story: &Story) {
         for (name, edges) in names.iter().zip(&self.edges) {
-            let others = story.heard.iter().filter(|alert| {
-                alert.transition == Transition::Raised && !alert.signal.as_ref().is_some_and(|signal| names.contains(signal))
-            });
+            let others = story
+                .heard
+                .iter()
+                .filter(|alert| alert.transition == Transition::Raised && !alert.signal.as_ref().is_some_and(|signal| names.contains(signal)));
             let raised: Vec<i64> = others.map(|alert| alert.event_time).collect();
             let told = announced(edges, &raised, 60_000_000);
             eprintln!(
@@ -335,7 +342,9 @@ fn summary(service: &Service, story: &Story) {
 fn look_further(common: &Common) {
     let data = common.data.display();
     eprintln!("look further:");
-    for command in ["robots list", "alerts list", "procedures list", "warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"", "reconcile"] {
+    for command in
+        ["robots list", "alerts list", "procedures list", "warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"", "reconcile"]
+    {
         eprintln!("  theatre --data {data} {command}");
     }
 }

@@ -28,9 +28,7 @@ impl Story {
     /// Begins at the end of the topics as they are now.
     pub(super) fn begin(service: &Service, quiet: bool) -> Result<Self> {
         let readers = |topic: &str| -> Result<Vec<Box<dyn LogReader>>> {
-            (0..service.params.partitions)
-                .map(|partition| service.ports.log.reader(topic, partition, service.ports.log.range(topic, partition)?.end))
-                .collect()
+            (0..service.params.partitions).map(|partition| service.ports.log.reader(topic, partition, service.ports.log.range(topic, partition)?.end)).collect()
         };
         Ok(Self {
             alerts: readers(&service.params.alert_topic)?,

@@ -71,7 +71,8 @@ impl DataDir {
             return Ok(Vec::new());
         }
         let entries = std::fs::read_dir(&folder).map_err(|error| at(&folder, "cannot be read", &error))?;
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "avsc")).collect();
+        let mut paths: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "avsc")).collect();
         paths.sort();
         Ok(paths)
     }
@@ -100,13 +101,8 @@ impl DataDir {
     /// When another process holds it: names that process.
     pub fn lock(&self) -> Result<DataLock, Error> {
         let path = self.root.join("lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| at(&path, "cannot be opened", &error))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|error| at(&path, "cannot be opened", &error))?;
         if file.try_lock().is_err() {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(|error| at(&path, "cannot be read", &error))?;

@@ -112,10 +112,7 @@ impl EventLog for EmbeddedLog {
         self.write(|transaction| {
             for topic in topics {
                 transaction
-                    .execute(
-                        "INSERT OR IGNORE INTO topic SELECT ?1, (SELECT coalesce(max(id), 0) + 1 FROM topic), ?2",
-                        params![topic, partitions],
-                    )
+                    .execute("INSERT OR IGNORE INTO topic SELECT ?1, (SELECT coalesce(max(id), 0) + 1 FROM topic), ?2", params![topic, partitions])
                     .map_err(unavailable(WHAT))?;
                 let (_, there) = topic_id(transaction, topic)?;
                 if there != partitions {
@@ -189,11 +186,9 @@ impl EventLog for EmbeddedLog {
 }
 
 fn range(connection: &Connection, id: i64, partition: Partition) -> Result<LogRange> {
-    let mut statement = connection
-        .prepare_cached("SELECT start_offset, end_offset FROM log_range WHERE topic = ?1 AND partition = ?2")
-        .map_err(unavailable(WHAT))?;
-    let found: Option<(i64, i64)> =
-        statement.query_row(params![id, partition], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(unavailable(WHAT))?;
+    let mut statement =
+        connection.prepare_cached("SELECT start_offset, end_offset FROM log_range WHERE topic = ?1 AND partition = ?2").map_err(unavailable(WHAT))?;
+    let found: Option<(i64, i64)> = statement.query_row(params![id, partition], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(unavailable(WHAT))?;
     let (start, end) = found.unwrap_or((0, 0));
     Ok(LogRange { start: start as u64, end: end as u64 })
 }
@@ -226,9 +221,7 @@ impl LogReader for Reader {
         let (mut records, mut bytes, mut full) = (0, 0, false);
         let mut statement = self
             .connection
-            .prepare_cached(
-                "SELECT base_offset, append_time, records FROM block WHERE topic = ?1 AND partition = ?2 AND end_offset > ?3 ORDER BY end_offset",
-            )
+            .prepare_cached("SELECT base_offset, append_time, records FROM block WHERE topic = ?1 AND partition = ?2 AND end_offset > ?3 ORDER BY end_offset")
             .map_err(unavailable(WHAT))?;
         let mut rows = statement.query(params![self.id, self.partition, self.next as i64]).map_err(unavailable(WHAT))?;
         'blocks: while let Some(row) = rows.next().map_err(unavailable(WHAT))? {
@@ -296,10 +289,7 @@ impl LanePublisher for Publisher {
                 append(transaction, topic, partition, &list, at)?;
             }
             transaction
-                .execute(
-                    "UPDATE lane SET position = ?3 WHERE partition = ?1 AND lane = ?2",
-                    params![self.partition, self.lane.as_str(), position as i64],
-                )
+                .execute("UPDATE lane SET position = ?3 WHERE partition = ?1 AND lane = ?2", params![self.partition, self.lane.as_str(), position as i64])
                 .map_err(unavailable(WHAT))?;
             Ok(())
         })

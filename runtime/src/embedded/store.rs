@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use theatre_actors::effect::{DeadRow, Fact, FactKind};
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
-    PartitionStatus, RegisteredFile, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
+    RegisteredFile, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
@@ -103,15 +103,7 @@ fn stored_fact(row: &Row<'_>) -> rusqlite::Result<StoredFact> {
         partition: row.get(0)?,
         sequence: row.get::<_, i64>(1)? as u64,
         committed_at: LogTime(row.get(2)?),
-        fact: Fact {
-            kind,
-            robot_id: row.get(4)?,
-            id: row.get(5)?,
-            subject: row.get(6)?,
-            revision: row.get(7)?,
-            event_time: row.get(8)?,
-            payload: row.get(9)?,
-        },
+        fact: Fact { kind, robot_id: row.get(4)?, id: row.get(5)?, subject: row.get(6)?, revision: row.get(7)?, event_time: row.get(8)?, payload: row.get(9)? },
     })
 }
 
@@ -121,12 +113,7 @@ fn stored_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
 }
 
 fn stored_family(row: &Row<'_>) -> rusqlite::Result<StoredFamily> {
-    Ok(StoredFamily {
-        family: row.get(0)?,
-        save_number: row.get::<_, i64>(1)? as u64,
-        positions: decode(row.get_ref(2)?.as_blob()?)?,
-        state: row.get(3)?,
-    })
+    Ok(StoredFamily { family: row.get(0)?, save_number: row.get::<_, i64>(1)? as u64, positions: decode(row.get_ref(2)?.as_blob()?)?, state: row.get(3)? })
 }
 
 /// Saves a family unless this or a later save is there; returns the last numbers given out.
@@ -137,22 +124,27 @@ fn save_family(transaction: &Transaction<'_>, partition: Partition, save: &Famil
              SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state
              WHERE family.save_number < excluded.save_number",
         )
-        .and_then(|mut statement| {
-            statement.execute(params![partition, save.family, save.save_number as i64, encode(&save.positions), save.state])
-        })
+        .and_then(|mut statement| statement.execute(params![partition, save.family, save.save_number as i64, encode(&save.positions), save.state]))
         .map_err(unavailable(WHAT))?;
     if changed == 0 {
         return Ok(numbers);
     }
     for fact in &save.facts {
         numbers.0 += 1;
-        let inserted = transaction
-            .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
-            .and_then(|mut statement| {
-                statement.execute(params![
-                    partition, numbers.0, at.0, fact.kind as i64, fact.robot_id, fact.id, fact.subject, fact.revision, fact.event_time, fact.payload
-                ])
-            });
+        let inserted = transaction.prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)").and_then(|mut statement| {
+            statement.execute(params![
+                partition,
+                numbers.0,
+                at.0,
+                fact.kind as i64,
+                fact.robot_id,
+                fact.id,
+                fact.subject,
+                fact.revision,
+                fact.event_time,
+                fact.payload
+            ])
+        });
         inserted.map_err(|error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::ConstraintViolation) => Error::Refused(format!(
                 "fact {:?} '{}' revision {} of robot '{}' is there already: two owners, or a conclusion that differs on replay; report this",
@@ -188,9 +180,7 @@ fn commit_partition(transaction: &Transaction<'_>, commit: &PartitionCommit, at:
     }
     transaction
         .prepare_cached("UPDATE partition SET floor = ?2, last_fact = ?3, last_dead = ?4 WHERE partition = ?1")
-        .and_then(|mut statement| {
-            statement.execute(params![commit.partition, encode(&floor.highest(&commit.floor)), numbers.0, numbers.1])
-        })
+        .and_then(|mut statement| statement.execute(params![commit.partition, encode(&floor.highest(&commit.floor)), numbers.0, numbers.1]))
         .map_err(unavailable(WHAT))?;
     Ok(CommitOutcome::Committed { last_fact: numbers.0 as u64, last_dead: numbers.1 as u64 })
 }
@@ -210,7 +200,10 @@ impl CheckpointStore for EmbeddedStore {
                 }
             }
             transaction
-                .execute("INSERT INTO layout VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET topics = excluded.topics", params![encode(&topics.to_vec()), partitions])
+                .execute(
+                    "INSERT INTO layout VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET topics = excluded.topics",
+                    params![encode(&topics.to_vec()), partitions],
+                )
                 .map_err(unavailable(WHAT))?;
             Ok(())
         })

@@ -199,7 +199,8 @@ impl Warehouse for EmbeddedWarehouse {
     }
 
     fn query(&self, sql: &str) -> Result<QueryResult> {
-        let refused = |error: rusqlite::Error| Error::Refused(format!("the warehouse refuses the query: {error} (\"SELECT name FROM sqlite_schema\" lists the tables)"));
+        let refused =
+            |error: rusqlite::Error| Error::Refused(format!("the warehouse refuses the query: {error} (\"SELECT name FROM sqlite_schema\" lists the tables)"));
         let connection = lock(&self.reader);
         let mut statement = connection.prepare(sql).map_err(refused)?;
         let columns: Vec<String> = statement.column_names().iter().map(|name| (*name).to_owned()).collect();

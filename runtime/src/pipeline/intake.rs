@@ -131,14 +131,8 @@ impl Intake {
         source.dead.clear();
         let limits = &self.params.limits;
         let limit = PollLimit { records: limits.poll_records, bytes: limits.poll_bytes };
-        let mut decoder = Decoder {
-            params: &self.params,
-            topic,
-            builders: &mut self.builders,
-            open: Vec::new(),
-            pending: &mut source.pending,
-            dead: &mut source.dead,
-        };
+        let mut decoder =
+            Decoder { params: &self.params, topic, builders: &mut self.builders, open: Vec::new(), pending: &mut source.pending, dead: &mut source.dead };
         let end = source.reader.poll(limit, &mut |record| decoder.take(record))?;
         source.batches = decoder.finish();
         source.next_offset = end.next_offset;
@@ -181,12 +175,7 @@ impl Intake {
         }
         chunk.to = self.positions.clone();
         chunk.caught_up = self.sources.iter().all(|source| source.at_end && source.pending.is_empty());
-        chunk.lag_records = self
-            .sources
-            .iter()
-            .enumerate()
-            .map(|(topic, source)| source.end_offset.saturating_sub(self.positions.get(topic)))
-            .sum();
+        chunk.lag_records = self.sources.iter().enumerate().map(|(topic, source)| source.end_offset.saturating_sub(self.positions.get(topic))).sum();
         chunk
     }
 
@@ -286,8 +275,7 @@ impl Decoder<'_> {
             self.builders.resize_with(dataset_index + 1, || None);
         }
         let dataset = self.params.registry.datasets().get(dataset_index);
-        self.builders[dataset_index]
-            .get_or_insert_with(|| BatchBuilder::new(dataset.clone(), dataset_index, self.params.pseudonyms.clone()));
+        self.builders[dataset_index].get_or_insert_with(|| BatchBuilder::new(dataset.clone(), dataset_index, self.params.pseudonyms.clone()));
         self.open.push(dataset_index);
         (self.open.len() - 1) as u32
     }

@@ -117,7 +117,8 @@ impl LakeWriter {
         self.trackers = if saved.is_empty() {
             Trackers::new()
         } else {
-            let unreadable = |error| theatre_actors::ports::Error::Refused(format!("the lake writer's state of partition {} cannot be read: {error}", self.partition));
+            let unreadable =
+                |error| theatre_actors::ports::Error::Refused(format!("the lake writer's state of partition {} cannot be read: {error}", self.partition));
             state::decode::<Vec<((String, TopicIndex), SequenceTracker)>>(&saved).map_err(unreadable)?.into_iter().collect()
         };
         self.positions = status.lake_positions.clone();

@@ -144,12 +144,7 @@ impl PipelineParams {
     }
 
     fn intake(&self) -> intake::IntakeParams {
-        intake::IntakeParams {
-            topics: self.topics.clone(),
-            registry: self.registry.clone(),
-            pseudonyms: self.pseudonyms.clone(),
-            limits: self.limits.clone(),
-        }
+        intake::IntakeParams { topics: self.topics.clone(), registry: self.registry.clone(), pseudonyms: self.pseudonyms.clone(), limits: self.limits.clone() }
     }
 }
 

@@ -65,14 +65,7 @@ pub struct Shared {
 
 impl PartitionActor {
     /// Restores a partition that was acquired under `epoch`: its families from the store, its reader at the floor.
-    pub fn open(
-        partition: Partition,
-        epoch: Epoch,
-        params: Arc<PipelineParams>,
-        ports: Ports,
-        mut host: Box<dyn FamilyHost>,
-        shared: Shared,
-    ) -> Result<Self> {
+    pub fn open(partition: Partition, epoch: Epoch, params: Arc<PipelineParams>, ports: Ports, mut host: Box<dyn FamilyHost>, shared: Shared) -> Result<Self> {
         shared.saves.forget(partition);
         let status = ports.store.status(partition)?;
         let mut intake_family = IntakeFamily::default();
@@ -84,8 +77,7 @@ impl PartitionActor {
                 ledger.restore(INTAKE_SLOT, "", stored.save_number);
                 continue;
             }
-            let family = Family::restore(&stored.family, &stored.state, params.family.clone())
-                .map_err(|error| unreadable(partition, &stored.family, error))?;
+            let family = Family::restore(&stored.family, &stored.state, params.family.clone()).map_err(|error| unreadable(partition, &stored.family, error))?;
             let slot = routes.len();
             host.insert(slot, family);
             ledger.restore(slot, &stored.family, stored.save_number);
@@ -152,9 +144,7 @@ impl PartitionActor {
                 self.ledger.committed(self.ports.clock.now());
                 Ok(true)
             }
-            Some(CommitOutcome::Stale { current }) => {
-                Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current })
-            }
+            Some(CommitOutcome::Stale { current }) => Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current }),
         }
     }
 

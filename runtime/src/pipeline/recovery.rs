@@ -49,10 +49,7 @@ pub(super) fn rebuild(case: &Case<'_>) -> Result<Rebuilt> {
     while !reached.covers(case.until) {
         let chunk = intake.poll()?;
         if chunk.is_empty() {
-            return Err(Error::Unavailable {
-                what: "event log",
-                why: format!("rows below {:?} that were read before are not there", case.until.as_slice()),
-            });
+            return Err(Error::Unavailable { what: "event log", why: format!("rows below {:?} that were read before are not there", case.until.as_slice()) });
         }
         for entry in &chunk.entries {
             careful.take(&chunk, *entry, case.until)?;
@@ -107,6 +104,5 @@ impl Careful<'_> {
 }
 
 fn restore(robot: &str, state: &[u8], config: &Arc<FamilyConfig>) -> Result<Family> {
-    Family::restore(robot, state, config.clone())
-        .map_err(|error| Error::Refused(format!("the state of family '{robot}' cannot be read back: {error}")))
+    Family::restore(robot, state, config.clone()).map_err(|error| Error::Refused(format!("the state of family '{robot}' cannot be read back: {error}")))
 }

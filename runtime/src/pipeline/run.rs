@@ -89,14 +89,19 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
         let mut saver = Saver::new(ports, saves.clone(), progress.clone(), params.limits.commit_bytes * 2);
         spawn("saver".to_owned(), move || {
             let mut seen = 0;
-            keep_stepping("saver", &progress, || signals.is(&signals.abandon) || signals.is(&signals.ended), || {
-                let step = saver.step()?;
-                match step {
-                    Step::Worked => committed.ring(),
-                    Step::Idle => seen = saves.submitted.wait(seen, IDLE),
-                }
-                Ok(step)
-            });
+            keep_stepping(
+                "saver",
+                &progress,
+                || signals.is(&signals.abandon) || signals.is(&signals.ended),
+                || {
+                    let step = saver.step()?;
+                    match step {
+                        Step::Worked => committed.ring(),
+                        Step::Idle => seen = saves.submitted.wait(seen, IDLE),
+                    }
+                    Ok(step)
+                },
+            );
         })
         .map_err(thread_error)?
     };
@@ -202,10 +207,15 @@ impl Unit {
         let name = format!("partition {}", self.partition);
         while !self.signals.is(&self.signals.drain) {
             let taken = std::cell::RefCell::new(None);
-            let failed = keep_stepping(&name, &self.progress, || taken.borrow().is_some() || self.signals.is(&self.signals.drain), || {
-                taken.replace(Some(self.open()?));
-                Ok(Step::Worked)
-            });
+            let failed = keep_stepping(
+                &name,
+                &self.progress,
+                || taken.borrow().is_some() || self.signals.is(&self.signals.drain),
+                || {
+                    taken.replace(Some(self.open()?));
+                    Ok(Step::Worked)
+                },
+            );
             let Some((epoch, actor, lake)) = taken.into_inner() else {
                 if failed.is_some() {
                     return;
@@ -267,21 +277,26 @@ impl Unit {
         let mut clean = false;
         let clean_now = std::cell::Cell::new(false);
         let mut seen = 0;
-        keep_stepping(&name, &self.progress, || clean_now.get() || self.given_up(lost), || {
-            if self.signals.is(&self.signals.drain) {
-                clean = actor.drain()?;
-                clean_now.set(clean);
-                if !clean {
-                    seen = self.saves.settled.wait(seen, Duration::from_millis(5));
+        keep_stepping(
+            &name,
+            &self.progress,
+            || clean_now.get() || self.given_up(lost),
+            || {
+                if self.signals.is(&self.signals.drain) {
+                    clean = actor.drain()?;
+                    clean_now.set(clean);
+                    if !clean {
+                        seen = self.saves.settled.wait(seen, Duration::from_millis(5));
+                    }
+                    return Ok(Step::Worked);
                 }
-                return Ok(Step::Worked);
-            }
-            let step = actor.step()?;
-            if step == Step::Idle {
-                seen = self.saves.settled.wait(seen, Duration::from_millis(10));
-            }
-            Ok(step)
-        })
+                let step = actor.step()?;
+                if step == Step::Idle {
+                    seen = self.saves.settled.wait(seen, Duration::from_millis(10));
+                }
+                Ok(step)
+            },
+        )
     }
 
     fn run_lake(&self, epoch: Epoch, queue: &Arc<LakeQueue>, stages: &[AtomicBool; 2], lost: &AtomicBool) -> Option<Error> {
@@ -289,17 +304,22 @@ impl Unit {
         let mut writer = LakeWriter::new(self.partition, epoch, self.params.clone(), self.ports.clone(), queue.clone());
         let done = std::cell::Cell::new(false);
         let mut seen = 0;
-        keep_stepping(&name, &self.progress, || done.get() || self.given_up(lost), || {
-            let last = stages[0].load(Ordering::Acquire);
-            let step = writer.step(last || self.signals.is(&self.signals.flush))?;
-            if step == Step::Idle {
-                let cut = writer.is_cut() && queue.is_empty();
-                self.progress.update(self.partition, |share| share.lake_done = cut);
-                done.set(last && cut);
-                seen = queue.offered.wait(seen, IDLE);
-            }
-            Ok(step)
-        })
+        keep_stepping(
+            &name,
+            &self.progress,
+            || done.get() || self.given_up(lost),
+            || {
+                let last = stages[0].load(Ordering::Acquire);
+                let step = writer.step(last || self.signals.is(&self.signals.flush))?;
+                if step == Step::Idle {
+                    let cut = writer.is_cut() && queue.is_empty();
+                    self.progress.update(self.partition, |share| share.lake_done = cut);
+                    done.set(last && cut);
+                    seen = queue.offered.wait(seen, IDLE);
+                }
+                Ok(step)
+            },
+        )
     }
 
     fn run_relays(&self, epoch: Epoch, stages: &[AtomicBool; 2], lost: &AtomicBool) -> Option<Error> {
@@ -307,20 +327,25 @@ impl Unit {
         let mut relays = Lane::ALL.map(|lane| Relay::new(self.partition, epoch, lane, self.params.clone(), self.ports.clone()));
         let done = std::cell::Cell::new(false);
         let mut seen = 0;
-        keep_stepping(&name, &self.progress, || done.get() || self.given_up(lost), || {
-            let last = stages[0].load(Ordering::Acquire);
-            let mut step = Step::Idle;
-            for relay in &mut relays {
-                if relay.step()? == Step::Worked {
-                    step = Step::Worked;
+        keep_stepping(
+            &name,
+            &self.progress,
+            || done.get() || self.given_up(lost),
+            || {
+                let last = stages[0].load(Ordering::Acquire);
+                let mut step = Step::Idle;
+                for relay in &mut relays {
+                    if relay.step()? == Step::Worked {
+                        step = Step::Worked;
+                    }
                 }
-            }
-            if step == Step::Idle {
-                done.set(last);
-                seen = self.committed.wait(seen, IDLE);
-            }
-            Ok(step)
-        })
+                if step == Step::Idle {
+                    done.set(last);
+                    seen = self.committed.wait(seen, IDLE);
+                }
+                Ok(step)
+            },
+        )
     }
 
     fn run_outward(&self, epoch: Epoch, stages: &[AtomicBool; 2], lost: &AtomicBool) -> Option<Error> {
@@ -330,25 +355,30 @@ impl Unit {
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
         let mut loader = Loader::new(self.partition, epoch, ports.clone(), params.limits.load_files);
         let done = std::cell::Cell::new(false);
-        keep_stepping(&name, &self.progress, || done.get() || self.given_up(lost), || {
-            let last = stages.iter().all(|stage| stage.load(Ordering::Acquire));
-            let exported = exporter.step(last || self.signals.is(&self.signals.flush))?;
-            let (completed, files) = completer.step()?;
-            let (loaded, rows) = loader.step()?;
-            self.progress.lake_files.fetch_add(files as u64, Ordering::Relaxed);
-            self.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
-            if [exported, completed, loaded].contains(&Step::Worked) {
-                return Ok(Step::Worked);
-            }
-            let status = ports.store.status(self.partition)?;
-            let told = status.exported_fact >= status.last_fact && status.relayed_fact >= status.last_fact && status.relayed_dead >= status.last_dead;
-            let saved = self.progress.partitions().get(&self.partition).is_some_and(|share| share.saved && share.lake_done);
-            self.progress.update(self.partition, |share| share.outward_done = told && saved);
-            done.set(last);
-            if !last {
-                std::thread::sleep(IDLE);
-            }
-            Ok(Step::Idle)
-        })
+        keep_stepping(
+            &name,
+            &self.progress,
+            || done.get() || self.given_up(lost),
+            || {
+                let last = stages.iter().all(|stage| stage.load(Ordering::Acquire));
+                let exported = exporter.step(last || self.signals.is(&self.signals.flush))?;
+                let (completed, files) = completer.step()?;
+                let (loaded, rows) = loader.step()?;
+                self.progress.lake_files.fetch_add(files as u64, Ordering::Relaxed);
+                self.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
+                if [exported, completed, loaded].contains(&Step::Worked) {
+                    return Ok(Step::Worked);
+                }
+                let status = ports.store.status(self.partition)?;
+                let told = status.exported_fact >= status.last_fact && status.relayed_fact >= status.last_fact && status.relayed_dead >= status.last_dead;
+                let saved = self.progress.partitions().get(&self.partition).is_some_and(|share| share.saved && share.lake_done);
+                self.progress.update(self.partition, |share| share.outward_done = told && saved);
+                done.set(last);
+                if !last {
+                    std::thread::sleep(IDLE);
+                }
+                Ok(Step::Idle)
+            },
+        )
     }
 }

@@ -92,8 +92,7 @@ impl BatchBuilder {
         sink.nulls(&plan.absent);
         let roles = self.dataset.roles;
         let robot = &self.columns[roles.robot_id];
-        let named = robot.nulls.last() != Some(&(row as u32))
-            && matches!(&robot.values, Values::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
+        let named = robot.nulls.last() != Some(&(row as u32)) && matches!(&robot.values, Values::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
         if !named {
             return Err(DecodeError::Unroutable { what: "robot_id" });
         }

@@ -132,13 +132,14 @@ impl Compiler<'_> {
 
     /// True when a column stands at this path or below it.
     fn wanted(&self, path: &str) -> bool {
-        self.by_name.keys().any(|name| {
-            name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('['))
-        })
+        self.by_name.keys().any(|name| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('[')))
     }
 
     fn leaf(&mut self, writer: &AvroType, path: &str) -> Result<Op, SchemaError> {
-        let mismatch = |reader: &str| SchemaError::Field { field: path.to_owned(), why: format!("is {writer:?} in the writer's schema, which does not resolve to {reader}") };
+        let mismatch = |reader: &str| SchemaError::Field {
+            field: path.to_owned(),
+            why: format!("is {writer:?} in the writer's schema, which does not resolve to {reader}"),
+        };
         let Some(&column) = self.by_name.get(path) else { return Err(mismatch("the reader's nested type")) };
         let reader = self.dataset.columns[column].column_type;
         let from = column_type(writer).ok_or_else(|| mismatch("a column"))?;

@@ -57,9 +57,8 @@ struct Row {
 fn row() -> impl Strategy<Value = Row> {
     let text = proptest::option::of("\\PC{0,20}");
     let joints = proptest::collection::vec(any::<f32>(), 0..=3);
-    ("\\PC{1,12}", any::<i64>(), text, proptest::option::of(any::<f64>()), any::<i32>(), any::<bool>(), 0..2_usize, joints, "\\PC{0,9}").prop_map(
-        |(robot, time, patient, speed, count, on, mode, joints, tail)| Row { robot, time, patient, speed, count, on, mode, joints, tail },
-    )
+    ("\\PC{1,12}", any::<i64>(), text, proptest::option::of(any::<f64>()), any::<i32>(), any::<bool>(), 0..2_usize, joints, "\\PC{0,9}")
+        .prop_map(|(robot, time, patient, speed, count, on, mode, joints, tail)| Row { robot, time, patient, speed, count, on, mode, joints, tail })
 }
 
 fn encode(row: &Row) -> Vec<u8> {
@@ -175,10 +174,10 @@ fn an_array_longer_than_declared_is_refused() {
 #[test]
 fn an_older_writer_is_read_by_the_newer_reader_with_nulls_for_what_it_lacks() {
     let mut registry = registry();
-    let newer = TRY.replace("9000", "9001").replace(r#""kind":"telemetry""#, r#""kind":"telemetry","version":2"#).replace(
-        r#"{"name":"tail","type":"string"}]"#,
-        r#"{"name":"tail","type":"string"},{"name":"extra","type":["null","double"],"default":null}]"#,
-    );
+    let newer = TRY
+        .replace("9000", "9001")
+        .replace(r#""kind":"telemetry""#, r#""kind":"telemetry","version":2"#)
+        .replace(r#"{"name":"tail","type":"string"}]"#, r#"{"name":"tail","type":"string"},{"name":"extra","type":["null","double"],"default":null}]"#);
     registry.add(&newer).unwrap();
     let row = Row { robot: "r".into(), time: 1, patient: None, speed: Some(2.0), count: 3, on: true, mode: 1, joints: vec![1.0], tail: "t".into() };
     let (results, batch) = decode(&registry, 9000, &[encode(&row)]);

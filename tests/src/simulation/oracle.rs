@@ -31,9 +31,7 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports, root: &Path) -> Resu
                 Entry::Row { batch, row } => {
                     let (topic, batch) = &chunk.batches[batch as usize];
                     let robot = batch.robot_id(row as usize);
-                    let (family, effects) = families
-                        .entry(robot.to_owned())
-                        .or_insert_with(|| (Family::new(robot, params.family.clone()), Effects::default()));
+                    let (family, effects) = families.entry(robot.to_owned()).or_insert_with(|| (Family::new(robot, params.family.clone()), Effects::default()));
                     family.apply(*topic, batch, &[row], effects);
                 }
                 Entry::Dead(index) => {
@@ -92,7 +90,7 @@ fn check_dead(ports: &Ports, families: &Families, buried: &[theatre_actors::effe
 
 fn check_published(params: &PipelineParams, root: &Path, families: &Families) -> Result<()> {
     let published = crate::published(&DataDir::new(root))?;
-    let mut expected: BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>> = BTreeMap::new();
+    let mut expected: crate::Published = crate::Published::new();
     for fact in families.values().flat_map(|(_, effects)| &effects.facts) {
         let (topic, key) = match fact.kind {
             FactKind::Window => continue,
@@ -112,7 +110,8 @@ fn check_warehouse(ports: &Ports, families: &Families) -> Result<()> {
     ensure!(rows("SELECT count(*) FROM maintenance_alerts")? == count(FactKind::Alert), "alerts in the warehouse");
     let windows = "SELECT count(*) FROM (SELECT DISTINCT robot_id, dataset, window_name, window_start, revision FROM robot_windows)";
     ensure!(rows(windows)? == count(FactKind::Window), "windows in the warehouse");
-    let twice = "SELECT count(*) FROM (SELECT 1 FROM robot_windows GROUP BY robot_id, dataset, window_name, window_start, revision, signal HAVING count(*) > 1)";
+    let twice =
+        "SELECT count(*) FROM (SELECT 1 FROM robot_windows GROUP BY robot_id, dataset, window_name, window_start, revision, signal HAVING count(*) > 1)";
     ensure!(rows(twice)? == 0, "a window is in the warehouse twice");
     Ok(())
 }
