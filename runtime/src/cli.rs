@@ -3,6 +3,7 @@
 //! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration,
 //! 4 a check found a difference, 130 interrupted.
 
+mod bench;
 mod looks;
 mod output;
 mod service;
@@ -96,6 +97,9 @@ enum Command {
     /// Where partitions stand.
     #[command(subcommand)]
     State(looks::State),
+    /// How fast the core is on this machine.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Proves that nothing is lost and nothing is there twice; exits with 4 where something is.
     Reconcile,
     /// The configuration.
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Dlq(dlq) => dlq.run(common),
         Command::Tail(tail) => tail.run(common),
         Command::State(state) => state.run(common),
+        Command::Bench(bench) => bench.run(common),
         Command::Reconcile => looks::reconcile(common),
         Command::Config(config) => config.run(common),
     };

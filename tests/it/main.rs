@@ -1,5 +1,6 @@
 //! The system tests: one binary.
 
+mod contracts;
 mod crash;
 mod hostile;
 mod real_input;

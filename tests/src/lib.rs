@@ -16,6 +16,7 @@ use theatre_runtime::embedded::log::EmbeddedLog;
 use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
 
+pub mod contract;
 pub mod simulation;
 
 /// The repository.

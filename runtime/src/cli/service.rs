@@ -91,14 +91,14 @@ impl Service {
     }
 
     /// Waits until everything is read, saved, published and loaded, or somebody asks to stop; calls `meanwhile` now and then.
-    pub(super) fn drain(&self, mut meanwhile: impl FnMut()) -> Result<(), Failure> {
+    pub(super) fn drain(&self, mut meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
         self.pipeline.flush(true);
         while !self.pipeline.drained() && !self.is_stopping() {
-            let troubles = self.pipeline.progress().troubles();
-            if !troubles.is_empty() && self.pipeline.progress().partitions().is_empty() {
-                return Err(Failure::Failed(troubles.join("; ")));
+            let failures = self.pipeline.progress().failures();
+            if !failures.is_empty() {
+                return Err(Failure::Failed(failures.join("; ")));
             }
-            meanwhile();
+            meanwhile()?;
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -124,7 +124,7 @@ impl Run {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let service = Service::start(common, &config(common)?)?;
         if self.until_drained {
-            service.drain(|| {})?;
+            service.drain(|| Ok(()))?;
         }
         while !self.until_drained && !service.is_stopping() {
             std::thread::sleep(Duration::from_millis(50));

@@ -207,7 +207,7 @@ impl ReplayArgs {
         let service = Service::start(common, &config)?;
         let mut story = Story::begin(&service, self.quiet)?;
         let source = self.feed(&service, &mut replay, &mut story, events.len())?;
-        service.drain(|| drop(story.tell(&service)))?;
+        service.drain(|| Ok(story.tell(&service)?))?;
         story.tell(&service)?;
         eprintln!("{} rows replayed, {} refused", source.rows, source.refused);
         summary(&service, &story);

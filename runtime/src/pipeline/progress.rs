@@ -59,6 +59,8 @@ pub struct Progress {
     partitions: DashMap<Partition, PartitionProgress>,
     /// What each component last failed with; empty when all is well.
     trouble: Mutex<BTreeMap<String, String>>,
+    /// Components that stopped for good, and why.
+    failed: Mutex<Vec<String>>,
 }
 
 impl Progress {
@@ -95,6 +97,16 @@ impl Progress {
             Some(why) => all.insert(component.to_owned(), why),
             None => all.remove(component),
         };
+    }
+
+    /// Notes that a component stopped for good.
+    pub fn set_failed(&self, component: &str, why: &str) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{component} stopped: {why}"));
+    }
+
+    /// Components that stopped for good: waiting for them would never end.
+    pub fn failures(&self) -> Vec<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is wrong, component by component.

@@ -149,6 +149,10 @@ fn keep_stepping(name: &str, progress: &Progress, done: impl Fn() -> bool, mut s
             Err(error) => {
                 tracing::error!(component = name, %error, "a component stopped");
                 progress.set_trouble(name, Some(error.to_string()));
+                // A lost partition is taken again; anything else is not tried again.
+                if !matches!(error, Error::StaleEpoch { .. }) {
+                    progress.set_failed(name, &error.to_string());
+                }
                 return Some(error);
             }
         }

@@ -1,0 +1,174 @@
+//! `theatre bench core`: decode, route, duplicate check, windows and one rule, from memory, on one thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Subcommand;
+use serde_json::json;
+use theatre_actors::effect::FactKind;
+use theatre_actors::family::{Family, FamilyConfig};
+use theatre_actors::rules::{Micros, RuleKind, RuleSet, RuleSpec};
+use theatre_actors::shell::{FamilyHost, InlineHost, Reply, Segment};
+use theatre_actors::time::TimePolicy;
+use theatre_actors::window::{AggregateSet, WindowPlan, WindowSpec};
+use theatre_schemas::decode::BatchBuilder;
+use theatre_schemas::framing;
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::records::Priority;
+use theatre_schemas::registry::Registry;
+
+use super::output::rows;
+use super::{Common, Failure};
+
+/// Records decoded into one batch.
+const BATCH: usize = 65_536;
+const START: i64 = 1_767_225_600_000_000;
+
+/// Measures.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// The work on a record, without log, store or lake: 13 signals, 10 s windows (count, sum, min, max), one hysteresis rule.
+    Core {
+        /// Records.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: usize,
+        /// Robots, interleaved tick by tick.
+        #[arg(long, default_value_t = 1000)]
+        robots: usize,
+    },
+}
+
+impl Bench {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self::Core { records, robots } = self;
+        let robots = robots.max(1);
+        let messages = Messages::make(records, robots);
+        let mut lines = Vec::new();
+        for (name, aggregates) in [("count, sum, min, max", AggregateSet::Basic), ("all aggregates", AggregateSet::Full)] {
+            lines.push(measure(name, &messages, aggregates)?);
+        }
+        rows(common.output, &["aggregates", "records", "records_per_s", "cpu_s_per_million", "windows", "alerts"], &lines)
+    }
+}
+
+/// Framed records one after another.
+struct Messages {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Messages {
+    /// Records of schema 1 in the benchmark's layout: tick by tick, one of each robot.
+    fn make(records: usize, robots: usize) -> Self {
+        let mut messages = Self { bytes: Vec::with_capacity(records * 140), ends: Vec::with_capacity(records) };
+        for index in 0..records {
+            let (tick, robot) = ((index / robots) as i64, index % robots);
+            let out = &mut messages.bytes;
+            out.extend_from_slice(&framing::frame(1, &[]));
+            let name = format!("robot-{robot:04}");
+            varint(name.len() as i64, out);
+            out.extend_from_slice(name.as_bytes());
+            varint(0, out);
+            varint(START + tick * 100_000, out);
+            varint(tick, out);
+            for signal in 0..13_u32 {
+                let wave = (tick as f64 / 40.0 + robot as f64 + f64::from(signal)).sin();
+                let value = if signal == 6 && robot % 10 == 0 { 82.0 + 4.0 * wave } else { 20.0 + wave };
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+            messages.ends.push(messages.bytes.len());
+        }
+        messages
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(from, to)| &self.bytes[from..*to])
+    }
+}
+
+/// Avro's zigzag variable-length number.
+fn varint(value: i64, out: &mut Vec<u8>) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<FamilyConfig>, Failure> {
+    let kind = RuleKind::Threshold {
+        signal: "motor_temperature".to_owned(),
+        raise_above: Some(85.0),
+        clear_below: Some(80.0),
+        raise_below: None,
+        clear_above: None,
+        hold: Micros(0),
+        escalate: Vec::new(),
+    };
+    let rule = RuleSpec { id: "hot".to_owned(), version: 1, priority: Priority::Medium, dataset: None, description: String::new(), kind };
+    let refused = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let rules = RuleSet::compile(&[rule], registry.datasets()).map_err(|error| refused(&error))?;
+    let window = WindowSpec { name: "10s".to_owned(), size_us: 10_000_000, hop_us: 10_000_000 };
+    let windows = WindowPlan::new(vec![window], aggregates).map_err(|error| refused(&error))?;
+    let time = TimePolicy { reorder_bound_us: 5_000_000, ..TimePolicy::default() };
+    Ok(Arc::new(FamilyConfig::new(time, windows, rules, &[], registry.datasets()).map_err(|error| refused(&error))?))
+}
+
+fn measure(name: &str, messages: &Messages, aggregates: AggregateSet) -> Result<Vec<serde_json::Value>, Failure> {
+    let registry = Registry::builtin();
+    let config = config(&registry, aggregates)?;
+    let writer = registry.lookup(1).ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
+    let dataset = registry.datasets().get(writer.dataset_index).clone();
+    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, Arc::new(Pseudonyms::new([0; 32])));
+    let mut host = InlineHost::default();
+    let mut slots: HashMap<String, usize, foldhash::fast::RandomState> = HashMap::default();
+    let (mut windows, mut alerts, mut offset) = (0_u64, 0_u64, 0_u64);
+    let (begun, cpu) = (Instant::now(), cpu_seconds()?);
+    let mut iter = messages.iter().peekable();
+    while iter.peek().is_some() {
+        for message in iter.by_ref().take(BATCH) {
+            let (id, datum) = framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
+            let writer = registry.lookup(id).ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
+            builder.push(&writer.plan, datum, offset, START + (1 << 50)).map_err(|error| Failure::Failed(error.to_string()))?;
+            offset += 1;
+        }
+        let Some(batch) = builder.finish() else { break };
+        let batch = Arc::new(batch);
+        let mut work: Vec<Vec<u32>> = vec![Vec::new(); slots.len()];
+        for row in 0..batch.len() {
+            let robot = batch.robot_id(row);
+            let slot = match slots.get(robot) {
+                Some(slot) => *slot,
+                None => {
+                    let slot = slots.len();
+                    slots.insert(robot.to_owned(), slot);
+                    host.insert(slot, Family::new(robot, config.clone()));
+                    work.push(Vec::new());
+                    slot
+                }
+            };
+            work[slot].push(row as u32);
+        }
+        let work = work.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty());
+        let work = work.map(|(slot, rows)| (slot, vec![Segment { topic: 0, batch: batch.clone(), rows }])).collect();
+        for (_, reply) in host.deliver(work) {
+            let Reply::Applied { effects } = reply else { return Err(Failure::Failed("a family panicked".to_owned())) };
+            windows += effects.facts.iter().filter(|fact| fact.kind == FactKind::Window).count() as u64;
+            alerts += effects.facts.iter().filter(|fact| fact.kind == FactKind::Alert).count() as u64;
+        }
+    }
+    let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+    let million = offset as f64 / 1e6;
+    Ok(vec![json!(name), json!(offset), json!((offset as f64 / elapsed) as u64), json!(cpu / million), json!(windows), json!(alerts)])
+}
+
+/// CPU time of this process so far, user and system, from `/proc/self/stat` (100 ticks a second on Linux).
+fn cpu_seconds() -> Result<f64, Failure> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    Ok(ticks / 100.0)
+}

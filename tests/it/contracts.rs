@@ -1,0 +1,31 @@
+//! The contract suite of each port, on the embedded adapters.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use theatre_runtime::clock::SystemClock;
+use theatre_runtime::embedded::lake::DirectoryLake;
+use theatre_runtime::embedded::log::EmbeddedLog;
+use theatre_runtime::embedded::store::EmbeddedStore;
+use theatre_tests::contract;
+
+#[test]
+fn the_embedded_log_keeps_its_contract() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let log = EmbeddedLog::open(&folder.path().join("log"), Arc::new(SystemClock))?;
+    contract::log_keeps_records(&log)?;
+    contract::log_fences_lanes(&log)
+}
+
+#[test]
+fn the_embedded_store_keeps_its_contract() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    contract::store_commits_once_and_fences(&EmbeddedStore::open(&folder.path().join("store"))?)?;
+    contract::store_plans_loads(&EmbeddedStore::open(&folder.path().join("other"))?)
+}
+
+#[test]
+fn the_directory_lake_keeps_its_contract() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    contract::lake_completes_once(&DirectoryLake::open(folder.path())?)
+}

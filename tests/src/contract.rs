@@ -1,0 +1,246 @@
+//! The contract of each port, as functions over the trait: what every adapter must do, without a branch for any of them.
+
+use anyhow::{Result, ensure};
+use theatre_actors::effect::{DeadReason, DeadRow, Fact, FactKind};
+use theatre_actors::ports::*;
+use theatre_actors::position::Positions;
+use theatre_actors::time::LogTime;
+
+const ALL: PollLimit = PollLimit { records: usize::MAX, bytes: usize::MAX };
+
+fn record(text: &str) -> NewRecord {
+    NewRecord { key: text.as_bytes().to_vec(), value: text.as_bytes().to_vec(), headers: vec![("name".to_owned(), text.to_owned())] }
+}
+
+fn values(log: &dyn EventLog, topic: &str, from: u64) -> Result<Vec<(u64, i64, String)>> {
+    let mut seen = Vec::new();
+    let mut reader = log.reader(topic, 0, from)?;
+    loop {
+        let end = reader.poll(ALL, &mut |record| seen.push((record.offset, record.append_time.0, String::from_utf8_lossy(record.value).into_owned())))?;
+        if end.at_end {
+            return Ok(seen);
+        }
+    }
+}
+
+/// Topics, appends, readers, limits, trimming.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn log_keeps_records(log: &dyn EventLog) -> Result<()> {
+    let topics = ["a".to_owned(), "b".to_owned()];
+    log.ensure_topics(&topics, 2)?;
+    log.ensure_topics(&topics, 2)?;
+    ensure!(matches!(log.ensure_topics(&topics, 3), Err(Error::Refused(_))), "another partition count is refused");
+    ensure!(log.partitions("a")? == Some(2) && log.partitions("zzz")?.is_none());
+    ensure!(matches!(log.append("a", 2, &[record("x")]), Err(Error::Refused(_))), "there is no such partition");
+    ensure!(log.append("a", 0, &[record("1"), record("2")])? == 0);
+    ensure!(log.append("b", 0, &[record("other")])? == 0);
+    ensure!(log.append("a", 0, &[record("3")])? == 2, "offsets go on");
+    let seen = values(log, "a", 0)?;
+    ensure!(seen.iter().map(|(offset, _, value)| (*offset, value.as_str())).eq([(0, "1"), (1, "2"), (2, "3")]), "{seen:?}");
+    ensure!(seen.windows(2).all(|pair| pair[0].1 <= pair[1].1), "append times never descend");
+    ensure!(values(log, "a", 2)?.len() == 1, "a reader begins where it is told");
+
+    let mut reader = log.reader("a", 0, 0)?;
+    let one = PollLimit { records: 1, bytes: usize::MAX };
+    let end = reader.poll(one, &mut |_| {})?;
+    ensure!(end.next_offset == 1 && !end.at_end && end.end_offset == 3, "{end:?}");
+    let tiny = PollLimit { records: 10, bytes: 1 };
+    ensure!(reader.poll(tiny, &mut |_| {})?.next_offset == 2, "at least one record, however large");
+    reader.poll(ALL, &mut |_| {})?;
+    ensure!(reader.poll(ALL, &mut |_| {})?.at_end, "an empty poll is at the end");
+    log.append("a", 0, &[NewRecord { value: vec![7; 10 << 20], ..NewRecord::default() }, record("after")])?;
+    let mut sizes = Vec::new();
+    while sizes.len() < 2 {
+        reader.poll(ALL, &mut |record| sizes.push(record.value.len()))?;
+    }
+    ensure!(sizes == [10 << 20, 5], "a record of 10 MiB goes through: {sizes:?}");
+
+    log.trim("a", 0, 3)?;
+    let range = log.range("a", 0)?;
+    ensure!(range.start <= 3 && range.end == 5, "{range:?}");
+    if range.start > 0 {
+        let trimmed = log.reader("a", 0, 0)?.poll(ALL, &mut |_| {});
+        ensure!(matches!(trimmed, Err(Error::Trimmed { .. })), "what was trimmed is not passed over in silence");
+    }
+    Ok(())
+}
+
+/// Lanes: position and records together, one publisher at a time.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn log_fences_lanes(log: &dyn EventLog) -> Result<()> {
+    log.ensure_topics(&["out".to_owned()], 1)?;
+    let outgoing = |text: &str| Outgoing { topic: "out".to_owned(), partition: 0, record: record(text) };
+    let mut first = log.open_lane(0, Lane::Results, 1)?;
+    ensure!(first.position()? == 0);
+    first.publish(&[outgoing("1"), outgoing("2")], 7)?;
+    ensure!(first.position()? == 7);
+    let missing = Outgoing { topic: "nowhere".to_owned(), ..outgoing("3") };
+    ensure!(first.publish(&[outgoing("3"), missing], 9).is_err() && first.position()? == 7, "both or neither");
+    ensure!(values(log, "out", 0)?.len() == 2, "both or neither");
+    let mut second = log.open_lane(0, Lane::Results, 2)?;
+    ensure!(second.position()? == 7, "the position stays");
+    ensure!(matches!(first.publish(&[outgoing("x")], 8), Err(Error::StaleEpoch { .. })), "the predecessor is fenced");
+    ensure!(matches!(log.open_lane(0, Lane::Results, 1), Err(Error::StaleEpoch { .. })), "and cannot come back");
+    ensure!(log.open_lane(0, Lane::DeadLetters, 1)?.position()? == 0, "lanes are apart");
+    second.publish(&[outgoing("3")], 8)?;
+    ensure!(values(log, "out", 0)?.len() == 3);
+    Ok(())
+}
+
+fn save(family: &str, number: u64, facts: &[(&str, u32)]) -> FamilySave {
+    let fact = |(id, revision): &(&str, u32)| Fact {
+        kind: FactKind::Alert,
+        robot_id: family.to_owned(),
+        id: (*id).to_owned(),
+        subject: "rule".to_owned(),
+        revision: *revision,
+        event_time: 5,
+        payload: vec![1],
+    };
+    FamilySave {
+        family: family.to_owned(),
+        save_number: number,
+        positions: Positions::from(vec![number]),
+        state: vec![number as u8],
+        facts: facts.iter().map(fact).collect(),
+        dead: Vec::new(),
+    }
+}
+
+fn commit(epoch: Epoch, families: Vec<FamilySave>, floor: u64) -> PartitionCommit {
+    PartitionCommit { partition: 0, epoch, families, floor: Positions::from(vec![floor]) }
+}
+
+/// Epochs, saves and facts.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_commits_once_and_fences(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 2)?;
+    ensure!(store.ensure_layout(&["a".to_owned()], 3).is_err() && store.ensure_layout(&["b".to_owned()], 2).is_err(), "another layout is refused");
+    store.ensure_layout(&["a".to_owned(), "b".to_owned()], 2)?;
+    let (first, other) = (store.acquire(0)?, store.acquire(1)?);
+    let mut with_dead = save("r", 1, &[("c", 0), ("c", 1)]);
+    with_dead.dead.push(DeadRow {
+        topic: 0,
+        offset: 4,
+        append_time: 0,
+        reason: DeadReason::Late,
+        detail: String::new(),
+        robot_id: None,
+        schema_id: None,
+        payload: vec![],
+        sealed: false,
+        size: 0,
+        sha256: String::new(),
+    });
+    let once = commit(first, vec![with_dead], 3);
+    let done = store.commit(std::slice::from_ref(&once), LogTime(9))?;
+    ensure!(done == [CommitOutcome::Committed { last_fact: 2, last_dead: 1 }], "{done:?}");
+    ensure!(store.commit(&[once], LogTime(9))? == done, "a commit of unknown fate can be repeated");
+    let facts = store.facts_after(0, 0, 10)?;
+    ensure!(facts.iter().map(|fact| fact.sequence).eq([1, 2]) && store.facts_after(0, 1, 10)?.len() == 1, "numbers are dense");
+    ensure!(store.dead_after(0, 0, 10)?.len() == 1);
+    store.commit(&[commit(first, vec![], 1)], LogTime(9))?;
+    ensure!(store.status(0)?.floor.get(0) == 3, "the floor never moves back");
+    ensure!(store.commit(&[commit(first, vec![save("r", 2, &[("c", 1)])], 3)], LogTime(9)).is_err(), "the same fact twice is a bug that is told");
+    ensure!(store.family(0, "r")?.is_some_and(|family| family.save_number == 1), "and nothing of such a commit stays");
+
+    let second = store.acquire(0)?;
+    ensure!(second > first);
+    let mut elsewhere = commit(other, vec![save("s", 1, &[])], 1);
+    elsewhere.partition = 1;
+    let mixed = store.commit(&[commit(first, vec![save("r", 2, &[])], 9), elsewhere], LogTime(9))?;
+    ensure!(matches!(mixed[0], CommitOutcome::Stale { current } if current == second) && matches!(mixed[1], CommitOutcome::Committed { .. }), "{mixed:?}");
+    ensure!(
+        store.family(0, "r")?.is_some_and(|family| family.save_number == 1) && store.family(1, "s")?.is_some(),
+        "the stale part is left out, the rest is committed"
+    );
+    for stale in [
+        store.note_relayed(0, first, Lane::Results, 2),
+        store.mark_completed(0, first, &[1]),
+        store.mark_loaded(0, first, "x"),
+        store.plan_load(0, first, 1).map(drop),
+    ] {
+        ensure!(matches!(stale, Err(Error::StaleEpoch { .. })), "every write is fenced");
+    }
+    store.note_relayed(0, second, Lane::Results, 2)?;
+    store.note_relayed(0, second, Lane::Results, 1)?;
+    ensure!(store.status(0)?.relayed_fact == 2, "a relayed position never moves back");
+    Ok(())
+}
+
+fn file(name: &str, dataset: &str) -> LakeFile {
+    LakeFile { path: name.to_owned(), upload: format!("up-{name}"), dataset: dataset.to_owned(), rows: 1, bytes: 1, event_time_min: 0, event_time_max: 0 }
+}
+
+/// Cuts, exports, stages, loads and bisection.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    let cut = LakeCut {
+        cut_number: 1,
+        positions: Positions::from(vec![5]),
+        state: vec![1, 2],
+        files: vec![file("1", "t"), file("2", "t"), file("3", "t"), file("4", "u")],
+    };
+    store.commit_cut(0, epoch, &cut)?;
+    store.commit_cut(0, epoch, &cut)?;
+    ensure!(store.all_files()?.len() == 4 && store.lake_state(0)? == [1, 2], "a cut is registered once");
+    ensure!(matches!(store.commit_cut(0, epoch + 1, &cut), Err(Error::StaleEpoch { .. })));
+    ensure!(store.plan_load(0, epoch, 10)?.is_none(), "what is not completed is not loaded");
+    store.mark_completed(0, epoch, &[1, 2, 3, 4])?;
+    let numbers = |batch: &LoadBatch| batch.files.iter().map(|file| file.number).collect::<Vec<_>>();
+    let batch = store.plan_load(0, epoch, 10)?.ok_or_else(|| anyhow::anyhow!("nothing to load"))?;
+    ensure!(batch.dataset == "t" && numbers(&batch) == [1, 2, 3], "one table at a time: {batch:?}");
+    ensure!(store.plan_load(0, epoch, 10)?.as_ref() == Some(&batch), "a batch stays planned until it is settled");
+    store.split_load(0, epoch, &batch.id, &[])?;
+    let half = store.plan_load(0, epoch, 10)?.ok_or_else(|| anyhow::anyhow!("no half"))?;
+    ensure!(numbers(&half) == [1] && half.id != batch.id, "{half:?}");
+    store.split_load(0, epoch, &half.id, &[(1, "bad".to_owned())])?;
+    let rest = store.plan_load(0, epoch, 10)?.ok_or_else(|| anyhow::anyhow!("no rest"))?;
+    ensure!(numbers(&rest) == [2, 3], "{rest:?}");
+    store.mark_loaded(0, epoch, &rest.id)?;
+    let last = store.plan_load(0, epoch, 10)?.ok_or_else(|| anyhow::anyhow!("no last"))?;
+    ensure!(last.dataset == "u");
+    store.mark_loaded(0, epoch, &last.id)?;
+    ensure!(store.plan_load(0, epoch, 10)?.is_none());
+    let stages: Vec<FileStage> = store.all_files()?.iter().map(|file| file.stage).collect();
+    ensure!(stages == [FileStage::Quarantined, FileStage::Loaded, FileStage::Loaded, FileStage::Loaded], "{stages:?}");
+    Ok(())
+}
+
+/// Uploads, completion, listing, sweeping.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn lake_completes_once(lake: &dyn Lake) -> Result<()> {
+    let put = |path: &str, attempt: &str, bytes: &[u8]| -> Result<String> {
+        let mut upload = lake.begin(path, attempt)?;
+        upload.write(bytes)?;
+        Ok(upload.seal()?)
+    };
+    let upload = put("d/x/1.parquet", "p0-e1-1", b"one")?;
+    ensure!(lake.list("")?.is_empty() && lake.read("d/x/1.parquet").is_err(), "a sealed file is not visible");
+    lake.complete("d/x/1.parquet", &upload)?;
+    lake.complete("d/x/1.parquet", &upload)?;
+    ensure!(&lake.read("d/x/1.parquet")?[..] == b"one");
+    let again = put("d/x/1.parquet", "p0-e2-1", b"two")?;
+    lake.complete("d/x/1.parquet", &again)?;
+    ensure!(&lake.read("d/x/1.parquet")?[..] == b"one", "a name, once taken, keeps its bytes");
+    let kept = put("d/y/2.parquet", "p0-e2-2", b"three")?;
+    put("d/y/3.parquet", "p1-e1-1", b"four")?;
+    lake.sweep("p0-", std::slice::from_ref(&kept))?;
+    lake.complete("d/y/2.parquet", &kept)?;
+    ensure!(lake.list("d/y")? == [LakeEntry { path: "d/y/2.parquet".to_owned(), bytes: 5 }]);
+    ensure!(lake.sweep("p1-", &[])? == 1, "another owner's upload was left alone, and is swept by its own prefix");
+    ensure!(matches!(lake.complete("d/z/9.parquet", "never"), Err(Error::Refused(_))), "neither parts nor file");
+    Ok(())
+}
