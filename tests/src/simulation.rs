@@ -279,7 +279,8 @@ fn finish(world: &World) -> Result<()> {
         let status = world.ports.store.status(0)?;
         let told = status.exported_fact == status.last_fact && status.relayed_fact == status.last_fact && status.relayed_dead == status.last_dead;
         let files = world.ports.store.all_files()?;
-        if idle && told && last.actor.drain()? && last.lake.is_cut() && files.iter().all(|file| file.stage == FileStage::Loaded) {
+        let lake_is_there = status.lake_positions.covers(&status.floor);
+        if idle && told && lake_is_there && last.actor.drain()? && last.lake.is_cut() && files.iter().all(|file| file.stage == FileStage::Loaded) {
             return Ok(());
         }
     }

@@ -84,7 +84,14 @@ impl PartitionActor {
             routes.insert(stored.family.into_boxed_str(), slot);
         }
         let progress = shared.progress;
-        progress.update(partition, |share| share.families = routes.len() as u64);
+        progress.update(partition, |share| {
+            share.begin();
+            share.caught_up = false;
+            share.families = routes.len() as u64;
+        });
+        // The lake may stand behind the families: an empty chunk where they stand makes it read what lies between.
+        let here = Chunk { from: status.floor.clone(), to: status.floor.clone(), ..Chunk::default() };
+        let to_lake = Some(Arc::new(here)).filter(|here| !shared.lake.offer(here));
         Ok(Self {
             partition,
             epoch,
@@ -99,7 +106,7 @@ impl PartitionActor {
             saves: shared.saves,
             lake: shared.lake,
             progress,
-            to_lake: None,
+            to_lake,
             caught_up_since: None,
             last_tick: LogTime(0),
         })
@@ -127,10 +134,8 @@ impl PartitionActor {
     pub fn drain(&mut self) -> Result<bool> {
         self.settle()?;
         self.recover()?;
-        if let Some(chunk) = self.to_lake.take()
-            && !self.lake.offer(&chunk)
-        {
-            self.to_lake = Some(chunk);
+        if let Some(chunk) = self.to_lake.take() {
+            self.offer(chunk);
         }
         self.submit(true);
         self.report();
@@ -149,10 +154,10 @@ impl PartitionActor {
     }
 
     fn read(&mut self) -> Result<bool> {
-        if let Some(chunk) = self.to_lake.take()
-            && !self.lake.offer(&chunk)
-        {
-            self.to_lake = Some(chunk);
+        if let Some(chunk) = self.to_lake.take() {
+            self.offer(chunk);
+        }
+        if self.to_lake.is_some() {
             return Ok(false);
         }
         if self.ledger.is_full() {
@@ -174,11 +179,18 @@ impl PartitionActor {
         }
         self.apply(&chunk);
         self.positions = chunk.to.clone();
-        let chunk = Arc::new(chunk);
-        if !self.lake.offer(&chunk) {
+        self.offer(Arc::new(chunk));
+        Ok(true)
+    }
+
+    /// Hands a chunk to the lake writer, or keeps it until there is room.
+    fn offer(&mut self, chunk: Arc<Chunk>) {
+        if self.lake.offer(&chunk) {
+            // Only now: a lake writer that looked before saw an empty queue.
+            self.progress.update(self.partition, |share| share.begin());
+        } else {
             self.to_lake = Some(chunk);
         }
-        Ok(true)
     }
 
     fn note_read(&mut self, chunk: &Chunk) {
@@ -194,9 +206,7 @@ impl PartitionActor {
                 share.last_append = last.0;
             }
             if !chunk.is_empty() {
-                share.saved = false;
-                share.lake_done = false;
-                share.outward_done = false;
+                share.begin();
             }
         });
         if !chunk.is_empty() {
@@ -304,9 +314,12 @@ impl PartitionActor {
     }
 
     fn report(&self) {
-        let saved = self.ledger.is_clean();
+        let saved = self.ledger.is_clean() && self.to_lake.is_none();
         self.progress.update(self.partition, |share| {
             share.families = self.routes.len() as u64;
+            if share.saved && !saved {
+                share.begin();
+            }
             share.saved = saved;
         });
     }

@@ -29,6 +29,16 @@ pub struct PartitionProgress {
     pub outward_done: bool,
     /// Append time of the last record read, microseconds UTC.
     pub last_append: i64,
+    /// Grows whenever there is something new to do: what was found done under an older one is not done any more.
+    pub generation: u64,
+}
+
+impl PartitionProgress {
+    /// There is something new to do.
+    pub(super) fn begin(&mut self) {
+        self.generation += 1;
+        (self.saved, self.lake_done, self.outward_done) = (false, false, false);
+    }
 }
 
 /// Counts since the process started, and where things stand.

@@ -272,6 +272,10 @@ impl Unit {
         })
     }
 
+    fn share(&self) -> super::progress::PartitionProgress {
+        self.progress.partitions().remove(&self.partition).unwrap_or_default()
+    }
+
     fn given_up(&self, lost: &AtomicBool) -> bool {
         lost.load(Ordering::Acquire) || self.signals.is(&self.signals.abandon)
     }
@@ -314,10 +318,11 @@ impl Unit {
             || done.get() || self.given_up(lost),
             || {
                 let last = stages[0].load(Ordering::Acquire);
+                let before = self.share().generation;
                 let step = writer.step(last || self.signals.is(&self.signals.flush))?;
                 if step == Step::Idle {
                     let cut = writer.is_cut() && queue.is_empty();
-                    self.progress.update(self.partition, |share| share.lake_done = cut);
+                    self.progress.update(self.partition, |share| share.lake_done = cut && share.generation == before);
                     done.set(last && cut);
                     seen = queue.offered.wait(seen, IDLE);
                 }
@@ -365,6 +370,8 @@ impl Unit {
             || done.get() || self.given_up(lost),
             || {
                 let last = stages.iter().all(|stage| stage.load(Ordering::Acquire));
+                // Looked at first: what is saved and cut from here on is for the next round.
+                let before = self.share();
                 let exported = exporter.step(last || self.signals.is(&self.signals.flush))?;
                 let (completed, files) = completer.step()?;
                 let (loaded, rows) = loader.step()?;
@@ -375,8 +382,8 @@ impl Unit {
                 }
                 let status = ports.store.status(self.partition)?;
                 let told = status.exported_fact >= status.last_fact && status.relayed_fact >= status.last_fact && status.relayed_dead >= status.last_dead;
-                let saved = self.progress.partitions().get(&self.partition).is_some_and(|share| share.saved && share.lake_done);
-                self.progress.update(self.partition, |share| share.outward_done = told && saved);
+                let settled = told && before.saved && before.lake_done;
+                self.progress.update(self.partition, |share| share.outward_done = settled && share.generation == before.generation);
                 done.set(last);
                 if !last {
                     std::thread::sleep(IDLE);
