@@ -169,11 +169,27 @@ fn unknown_signal(spec: &RuleSpec, signal: &str, datasets: &Datasets) -> String 
 
 /// The nearest names, the nearest first; all of them when none is near.
 fn did_you_mean(wanted: &str, known: &[&str]) -> String {
-    let mut near: Vec<(f64, &str)> = known.iter().map(|name| (strsim::jaro_winkler(wanted, name), *name)).filter(|(near, _)| *near > 0.8).collect();
-    near.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(right.1)));
-    near.dedup_by(|left, right| left.1 == right.1);
+    let mut near: Vec<(usize, &str)> = known.iter().map(|name| (edits(wanted, name), *name)).collect();
+    // More than a third of the name changed is another name.
+    near.retain(|(edits, name)| *edits <= name.chars().count().div_ceil(3));
+    near.sort_unstable();
+    near.dedup();
     if near.is_empty() {
         return format!("there are {}", known.join(", "));
     }
     format!("did you mean {}?", near.iter().take(3).map(|(_, name)| *name).collect::<Vec<_>>().join(", "))
+}
+
+/// Fewest insertions, deletions and replacements of characters that make one text the other (Levenshtein 1966).
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (above, left) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
+        for (at, right) in to.chars().enumerate() {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
 }

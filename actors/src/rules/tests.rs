@@ -147,3 +147,10 @@ fn spans_are_read_and_written_alike() {
     }
     assert!(Micros::parse("5").is_err() && Micros::parse("x s").is_err());
 }
+
+#[test]
+fn nearness_of_names_is_counted_in_edits() {
+    for (from, to, wanted) in [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("grip_froce", "grip_force", 2)] {
+        assert_eq!(edits(from, to), wanted, "{from} {to}");
+    }
+}
