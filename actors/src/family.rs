@@ -5,6 +5,7 @@
 //! be seen in the result. A row below the family's own position was applied before and is skipped.
 
 mod intake;
+mod roster;
 mod stretch;
 #[cfg(test)]
 mod tests;
@@ -20,12 +21,14 @@ use theatre_schemas::records::{Alert, Outcome, Priority};
 
 use crate::effect::{Counters, DeadReason, DeadRow, Effects, Fact, FactKind};
 use crate::position::{Positions, TopicIndex};
-use crate::procedure::{IndicatorSpec, ProcedureActor, Sources};
-use crate::robot::{Judgement, RobotActor, begins};
+use crate::procedure::{IndicatorSpec, Sources};
+use crate::robot::{Columns, Judgement, RobotActor, begins};
 use crate::rules::RuleSet;
 use crate::state::{self, StateError};
-use crate::time::{LogTime, TimePolicy};
+use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
+
+use roster::Roster;
 
 pub use intake::IntakeFamily;
 pub use view::{ConditionView, FamilyView, ProcedureView};
@@ -53,8 +56,10 @@ pub struct FamilyConfig {
     pub rules: RuleSet,
     /// Where indicators come from, by dataset.
     pub indicators: BTreeMap<DatasetIndex, Sources>,
-    /// Finished procedures a robot remembers for corrections; the oldest go first.
+    /// Procedures a robot remembers, for corrections; the oldest finished ones go first.
     pub procedures_max: usize,
+    /// A procedure not heard of for this long by the robot's clock is forgotten, microseconds.
+    pub procedure_retention_us: i64,
     /// For tests of panics.
     pub panic_on: Option<PanicHook>,
 }
@@ -70,7 +75,7 @@ impl FamilyConfig {
             let (index, dataset) = datasets.find(&spec.dataset).ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
             sources.insert(index, Sources::resolve(spec, dataset)?);
         }
-        Ok(Self { time, windows, rules, indicators: sources, procedures_max: 64, panic_on: None })
+        Ok(Self { time, windows, rules, indicators: sources, procedures_max: 64, procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND, panic_on: None })
     }
 }
 
@@ -79,7 +84,7 @@ struct FamilyState {
     positions: Positions,
     counters: Vec<Counters>,
     robot: RobotActor,
-    procedures: BTreeMap<String, ProcedureActor>,
+    roster: Roster,
 }
 
 /// A robot and its procedures.
@@ -88,14 +93,12 @@ pub struct Family {
     robot_id: String,
     config: Arc<FamilyConfig>,
     state: FamilyState,
-    /// The earliest moment of the robot's clock at which a procedure has something to tell. Derived.
-    next_due: i64,
 }
 
 impl Family {
     /// A family nothing is known of yet.
     pub fn new(robot_id: &str, config: Arc<FamilyConfig>) -> Self {
-        Self { robot_id: robot_id.to_owned(), config, state: FamilyState::default(), next_due: i64::MAX }
+        Self { robot_id: robot_id.to_owned(), config, state: FamilyState::default() }
     }
 
     /// A family as it was saved.
@@ -105,7 +108,7 @@ impl Family {
     pub fn restore(robot_id: &str, bytes: &[u8], config: Arc<FamilyConfig>) -> Result<Self, StateError> {
         let mut family = Self::new(robot_id, config);
         family.state = state::decode(bytes)?;
-        family.next_due = family.earliest_due();
+        family.state.roster.restored();
         Ok(family)
     }
 
@@ -143,8 +146,12 @@ impl Family {
     /// The wall clock says `now`, on a partition that has seen its log's end.
     pub fn tick(&mut self, now: LogTime, effects: &mut Effects) {
         let config = self.config.clone();
-        if let Some(alert) = self.state.robot.tick(&self.robot_id, &config.rules, &config.time, now) {
+        for alert in self.state.robot.tick(&self.robot_id, &config.rules, &config.time, now) {
             self.tell_alert(alert, effects);
+        }
+        // Not only when silence is raised: a procedure may end, by its event, while its robot is silent.
+        let open = self.state.robot.open_panes() > 0 || self.state.roster.next_due() != i64::MAX;
+        if open && self.state.robot.is_silent(&config.time, now) {
             self.close_all(effects);
         }
     }
@@ -157,13 +164,13 @@ impl Family {
         if self.state.counters.len() <= topic {
             self.state.counters.resize_with(topic + 1, Counters::default);
         }
-        let clock_before = self.state.robot.clone();
-        match self.state.robot.judge(topic, batch, row, &self.config.time) {
+        let clock_before = self.state.robot.clock();
+        match self.state.robot.judge(topic, &Columns::of(batch), row, &self.config.time) {
             Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
-            Judgement::Dead(reason) => self.dead(topic, batch, row, reason, String::new(), effects),
+            Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, effects),
             Judgement::Apply { .. } => {
                 // The clock must not show that the record was there; that its number was seen must.
-                self.state.robot.forget_time(&clock_before);
+                self.state.robot.forget_time(clock_before);
                 self.dead(topic, batch, row, DeadReason::Poison, format!("an actor panicked on it: {detail}"), effects);
             }
         }
@@ -208,7 +215,7 @@ impl Family {
 
     fn tell_alert(&mut self, alert: Alert, effects: &mut Effects) {
         effects.urgent |= alert.priority == Priority::High;
-        if let Some(procedure) = alert.procedure_id.as_ref().filter(|_| begins(&alert)).and_then(|id| self.state.procedures.get_mut(id)) {
+        if let Some(procedure) = alert.procedure_id.as_ref().filter(|_| begins(&alert)).and_then(|id| self.state.roster.get_mut(id)) {
             procedure.condition(&alert.condition_id, alert.priority);
         }
         effects.facts.push(Fact {
@@ -243,30 +250,12 @@ impl Family {
         self.settle(i64::MAX, effects);
     }
 
-    /// Tells the outcomes that are due at `clock`, in order of procedure id.
+    /// Tells the outcomes that are due at `clock`, in order of procedure id, and forgets what is too old to be corrected.
     fn settle(&mut self, clock: i64, effects: &mut Effects) {
-        let due: Vec<String> =
-            self.state.procedures.iter().filter(|(_, procedure)| procedure.due.is_some_and(|due| due <= clock)).map(|(id, _)| id.clone()).collect();
-        for id in due {
-            let settled = self.state.procedures.get_mut(&id).and_then(|procedure| procedure.settle(&id, &self.robot_id));
-            if let Some(outcome) = settled {
-                self.tell_outcome(&outcome, effects);
-            }
+        for outcome in self.state.roster.settle(&self.robot_id, clock) {
+            self.tell_outcome(&outcome, effects);
         }
-        self.evict();
-        self.next_due = self.earliest_due();
-    }
-
-    fn earliest_due(&self) -> i64 {
-        self.state.procedures.values().filter_map(|procedure| procedure.due).min().unwrap_or(i64::MAX)
-    }
-
-    /// Keeps the number of procedures bounded: told ones go first, the one heard of longest ago first.
-    fn evict(&mut self) {
-        while self.state.procedures.len() > self.config.procedures_max {
-            let oldest = self.state.procedures.iter().min_by_key(|(id, procedure)| (!procedure.is_told(), procedure.heard, *id));
-            let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
-            self.state.procedures.remove(&id);
-        }
+        let oldest = self.state.robot.clock().0.saturating_sub(self.config.procedure_retention_us);
+        self.state.roster.expire(oldest);
     }
 }

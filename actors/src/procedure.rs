@@ -11,6 +11,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{ClinicalResult, Outcome, OutcomeStatus, PhaseDuration, Priority};
 
 pub use indicators::{IndicatorSpec, Indicators, Sources};
@@ -51,6 +52,17 @@ pub struct ProcedureEvent {
     pub about: About,
 }
 
+/// What hearing an event came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It is remembered.
+    New,
+    /// It was known, by its id.
+    Known,
+    /// There is no room for it.
+    TooMany,
+}
+
 /// What is known of a procedure apart from its course.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
@@ -61,8 +73,12 @@ pub struct About {
     pub surgeon_id: Option<String>,
 }
 
-/// Events remembered of a procedure; more are refused as invalid.
+/// Events remembered of a procedure; more are refused, but for a few that end it.
 pub const EVENTS_MAX: usize = 256;
+/// End events remembered beyond [`EVENTS_MAX`]: a flood of steps must not keep a case from ending.
+const ENDS_MAX: usize = 8;
+/// Conditions named in an outcome; all are counted.
+const CONDITIONS_MAX: usize = 64;
 
 /// One case on one robot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,8 +88,10 @@ pub struct ProcedureActor {
     indicators: Indicators,
     rows: i64,
     missing: i64,
-    /// Conditions raised during the case, in order, with the priority they were raised with.
-    conditions: Vec<(String, Priority)>,
+    /// The first conditions raised during the case, in order.
+    conditions: Vec<String>,
+    /// How many were raised with high, medium and low priority.
+    raised: [i32; 3],
     result: Option<(i64, ClinicalResult)>,
     /// Revision and content of what was told last.
     told: Option<(i32, Box<Outcome>)>,
@@ -84,14 +102,18 @@ pub struct ProcedureActor {
 }
 
 impl ProcedureActor {
-    /// Hears an event; false when it was known, or there are too many.
-    pub fn event(&mut self, id: &str, event: ProcedureEvent) -> bool {
-        if self.events.len() >= EVENTS_MAX || self.events.contains_key(id) {
-            return false;
+    /// Hears an event.
+    pub fn event(&mut self, id: &str, event: ProcedureEvent) -> Heard {
+        if self.events.contains_key(id) {
+            return Heard::Known;
+        }
+        let room = EVENTS_MAX + if ends(event.step) { ENDS_MAX } else { 0 };
+        if self.events.len() >= room {
+            return Heard::TooMany;
         }
         self.heard = self.heard.max(event.time);
         self.events.insert(id.to_owned(), event);
-        true
+        Heard::New
     }
 
     /// Hears a clinical result; an older one does not replace a newer one.
@@ -102,20 +124,27 @@ impl ProcedureActor {
         }
     }
 
-    /// Hears a sample; `missing` is how many samples before it are newly missing (negative: came after all).
-    pub fn sample(&mut self, sources: Option<&Sources>, batch: &theatre_schemas::batch::Batch, row: usize, missing: i64) {
-        self.rows += 1;
-        self.missing += missing;
-        let time = batch.event_times()[row];
-        self.heard = self.heard.max(time);
-        if let Some(sources) = sources {
-            self.indicators.sample(sources, batch, row, time);
+    /// Hears samples, in order; `missing` says of each how many before it are newly missing (negative: came after all).
+    pub fn samples(&mut self, sources: Option<&Sources>, batch: &Batch, rows: &[u32], missing: &[i64]) {
+        self.rows = self.rows.saturating_add(rows.len() as i64);
+        let times = batch.event_times();
+        for (row, missing) in rows.iter().zip(missing) {
+            let row = *row as usize;
+            self.missing = self.missing.saturating_add(*missing);
+            self.heard = self.heard.max(times[row]);
+            if let Some(sources) = sources {
+                self.indicators.sample(sources, batch, row, times[row]);
+            }
         }
     }
 
     /// Hears that a condition was raised during the case.
     pub fn condition(&mut self, id: &str, priority: Priority) {
-        self.conditions.push((id.to_owned(), priority));
+        let counter = &mut self.raised[rank(priority)];
+        *counter = counter.saturating_add(1);
+        if self.conditions.len() < CONDITIONS_MAX {
+            self.conditions.push(id.to_owned());
+        }
     }
 
     /// When it ended, by its latest end event.
@@ -171,10 +200,10 @@ impl ProcedureActor {
     fn compute(&self, procedure_id: &str, robot_id: &str, ended_at: i64) -> Outcome {
         let events = self.ordered();
         let started_at = events.iter().find(|event| event.step == Step::Started).map(|event| event.time);
-        let seconds = |from: i64, to: i64| (to - from).max(0) as f64 / 1e6;
-        let count = |priority| self.conditions.iter().filter(|(_, other)| *other == priority).count() as i32;
+        let seconds = |from: i64, to: i64| to.saturating_sub(from).max(0) as f64 / 1e6;
+        let count = |priority| self.raised[rank(priority)];
         let about = |pick: fn(&About) -> &Option<String>| events.iter().rev().find_map(|event| pick(&event.about).clone());
-        let expected = self.rows + self.missing;
+        let expected = self.rows.saturating_add(self.missing.max(0));
         Outcome {
             procedure_id: procedure_id.to_owned(),
             robot_id: robot_id.to_owned(),
@@ -192,12 +221,20 @@ impl ProcedureActor {
             alerts_high: count(Priority::High),
             alerts_medium: count(Priority::Medium),
             alerts_low: count(Priority::Low),
-            alert_conditions: self.conditions.iter().map(|(id, _)| id.clone()).collect(),
+            alert_conditions: self.conditions.clone(),
             telemetry_rows: self.rows,
             telemetry_missing: self.missing.max(0),
             completeness: (expected > 0).then(|| (self.rows as f64 / expected as f64).min(1.0)),
             result: self.result.as_ref().map(|(_, result)| result.clone()),
         }
+    }
+}
+
+fn rank(priority: Priority) -> usize {
+    match priority {
+        Priority::High => 0,
+        Priority::Medium => 1,
+        Priority::Low => 2,
     }
 }
 
@@ -222,11 +259,11 @@ fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
     for event in events {
         match event.step {
             Step::Paused => since = since.or(Some(event.time)),
-            Step::Resumed => total += since.take().map_or(0, |since| event.time - since),
+            Step::Resumed => total = since.take().map_or(0, |since| event.time.saturating_sub(since)).saturating_add(total),
             _ => {}
         }
     }
-    total += since.map_or(0, |since| (ended_at - since).max(0));
+    total = since.map_or(0, |since| ended_at.saturating_sub(since).max(0)).saturating_add(total);
     total as f64 / 1e6
 }
 
@@ -237,7 +274,7 @@ fn phases(events: &[&ProcedureEvent], ended_at: i64) -> Vec<PhaseDuration> {
     let mut durations: Vec<PhaseDuration> = Vec::new();
     for (at, (name, start)) in starts.iter().enumerate() {
         let end = starts.get(at + 1).map_or(ended_at, |(_, next)| *next);
-        let duration_s = (end - start).max(0) as f64 / 1e6;
+        let duration_s = end.saturating_sub(*start).max(0) as f64 / 1e6;
         match durations.iter_mut().find(|phase| phase.name == *name) {
             Some(phase) => phase.duration_s += duration_s,
             None => durations.push(PhaseDuration { name: (*name).to_owned(), duration_s }),

@@ -1,191 +1,209 @@
-//! Duplicates, gaps and restarts, from the numbers that robots put on their records.
+//! Duplicates, gaps and restarts of one robot's records on one topic, judged by (boot, sequence).
 //!
-//! Per robot and topic: for each of the last few boots a high-water mark and a bounded list of missing ranges. A function of the
-//! log's order alone, judged before anything else. A number that was never seen is never called a duplicate: when a range is given up
-//! for lack of room, everything below its end becomes [`Verdict::GivenUp`], which is dead-lettered, not dropped.
+//! The robot actor and the lake writer each keep a tracker and ask it of every record that carries a sequence, in the log's
+//! order and before anything else. A verdict depends on the order of the numbers alone.
+//!
+//! Per boot the tracker knows a high-water mark and the ranges below it that are missing. Memory is bounded: at most
+//! [`BOOTS_MAX`] boots of [`RANGES_MAX`] ranges. What does not fit is *given up*, lowest numbers and oldest boots first, and never
+//! judged again: a number that was given up may have been seen or not, so its verdict is [`Verdict::GivenUp`].
+//!
+//! | number | verdict |
+//! |---|---|
+//! | above the mark | [`Verdict::New`]; those skipped are missing from now on |
+//! | below the mark, in a missing range | [`Verdict::Filled`], once |
+//! | below the mark, not missing, above what was given up | [`Verdict::Duplicate`] |
+//! | at or below what was given up, not missing | [`Verdict::GivenUp`] |
+//!
+//! The first number heard of a boot need not be its first number: the [`UNKNOWN_BELOW_FIRST`] numbers below it may still
+//! come, once each, as `Filled`; they are not counted as missing. What lies lower counts as given up.
+//!
+//! **Invariant:** a number that was never judged before is never judged a duplicate.
 
 use serde::{Deserialize, Serialize};
 
-const BOOTS_MAX: usize = 4;
-const RANGES_MAX: usize = 64;
-/// Numbers this far below the first one seen of a boot may still come.
-const BEFORE_FIRST: i64 = 1024;
+/// Boots remembered.
+pub const BOOTS_MAX: usize = 4;
+/// Missing ranges remembered per boot.
+pub const RANGES_MAX: usize = 64;
+/// Numbers below the first heard of a boot that may still come.
+pub const UNKNOWN_BELOW_FIRST: u64 = 1_024;
 
-/// What a number says about its record.
+/// What a record's number says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The next, or beyond it.
+    /// Above all seen in this boot.
     New {
-        /// Numbers that are newly missing.
+        /// Numbers newly missing before it.
         gap: u64,
     },
-    /// A missing number came after all.
+    /// A missing number, come late.
     Filled,
     /// Seen before.
     Duplicate,
-    /// From a range that was given up: may or may not have been seen.
+    /// From what was given up: may or may not have been seen.
     GivenUp,
+}
+
+/// Numbers seen of one robot on one topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceTracker {
+    /// Ascending by boot.
+    boots: Vec<Boot>,
+    /// Boots up to this that are not remembered were given up.
+    forgotten_to: Option<i64>,
+    restarts: u64,
+    given_up: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Boot {
     boot: i64,
+    /// The first number heard.
     first: i64,
+    /// The highest number heard.
     high: i64,
-    /// Below this nothing is known.
-    floor: i64,
-    /// Inclusive, ascending, all in `floor..=high`.
-    missing: Vec<(i64, i64)>,
+    /// Numbers up to this that are not missing may or may not have been seen.
+    given_up_to: Option<i64>,
+    /// Below `high`, ascending, apart, at most [`RANGES_MAX`].
+    missing: Vec<Range>,
 }
 
-/// The numbers of one robot on one topic.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SequenceTracker {
-    /// Newest last.
-    boots: Vec<Boot>,
-    restarts: u64,
-    given_up: u64,
+/// Numbers from `low` to `high`, both in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Range {
+    low: i64,
+    high: i64,
+}
+
+impl Range {
+    fn len(self) -> u64 {
+        self.high.abs_diff(self.low).saturating_add(1)
+    }
+
+    /// How many of its numbers are at or above `first`.
+    fn len_from(self, first: i64) -> u64 {
+        if self.high < first { 0 } else { Self { low: self.low.max(first), ..self }.len() }
+    }
 }
 
 impl SequenceTracker {
-    /// Judges a number and remembers it.
+    /// Judges a record's number and remembers it. Records without a boot number pass one constant.
     pub fn judge(&mut self, boot: i64, sequence: i64) -> Verdict {
-        if let Some(current) = self.boots.last_mut()
-            && current.boot == boot
-            && current.high.checked_add(1) == Some(sequence)
+        if let Some(newest) = self.boots.last_mut()
+            && newest.boot == boot
+            && newest.follows(sequence)
         {
-            current.high = sequence;
+            newest.high = sequence;
             return Verdict::New { gap: 0 };
         }
         match self.boots.binary_search_by_key(&boot, |known| known.boot) {
             Ok(at) => {
-                let (verdict, lost) = self.boots[at].judge(sequence);
-                self.given_up += lost;
+                let (verdict, given_up) = self.boots[at].judge(sequence);
+                self.given_up = self.given_up.saturating_add(given_up);
                 verdict
             }
-            // Older than all that are remembered, and the memory is full: it may have been there before.
-            Err(0) if self.boots.len() == BOOTS_MAX => Verdict::GivenUp,
-            Err(at) => {
-                self.restarts += u64::from(!self.boots.is_empty());
-                self.boots.insert(at, Boot::new(boot, sequence));
-                if self.boots.len() > BOOTS_MAX {
-                    let oldest = self.boots.remove(0);
-                    self.given_up += oldest.missing_after_first();
-                }
-                Verdict::New { gap: 0 }
-            }
+            Err(at) => self.meet(at, boot, sequence),
         }
     }
 
-    /// Numbers that are missing now, between the first and the highest seen of each boot.
+    /// Numbers known to be missing and not given up.
     pub fn missing(&self) -> u64 {
-        self.boots.iter().map(Boot::missing_after_first).sum()
+        self.boots.iter().fold(0, |sum, boot| sum.saturating_add(boot.missing_count()))
     }
 
-    /// Boots after the first.
+    /// How often a boot newer than all before it was heard.
     pub fn restarts(&self) -> u64 {
         self.restarts
     }
 
-    /// Missing numbers that are no longer waited for.
+    /// Missing numbers that were given up.
     pub fn given_up(&self) -> u64 {
         self.given_up
+    }
+
+    /// A boot that is not remembered, with its place among those that are.
+    fn meet(&mut self, at: usize, boot: i64, sequence: i64) -> Verdict {
+        if self.forgotten_to.is_some_and(|forgotten_to| boot <= forgotten_to) {
+            return Verdict::GivenUp;
+        }
+        if at == 0 && self.boots.len() == BOOTS_MAX {
+            self.forgotten_to = Some(boot);
+            return Verdict::GivenUp;
+        }
+        if at == self.boots.len() && at > 0 {
+            self.restarts += 1;
+        }
+        self.boots.insert(at, Boot::new(boot, sequence));
+        if self.boots.len() > BOOTS_MAX {
+            let oldest = self.boots.remove(0);
+            self.forgotten_to = Some(oldest.boot);
+            self.given_up = self.given_up.saturating_add(oldest.missing_count());
+        }
+        Verdict::New { gap: 0 }
     }
 }
 
 impl Boot {
     fn new(boot: i64, first: i64) -> Self {
-        let floor = first.saturating_sub(BEFORE_FIRST).max(first.min(0));
-        let missing = if floor < first { vec![(floor, first - 1)] } else { Vec::new() };
-        Self { boot, first, high: first, floor, missing }
+        let low = first.saturating_sub_unsigned(UNKNOWN_BELOW_FIRST);
+        let unknown = (low < first).then(|| Range { low, high: first - 1 });
+        Self { boot, first, high: first, given_up_to: low.checked_sub(1), missing: Vec::from_iter(unknown) }
+    }
+
+    /// True for the number right above the mark.
+    fn follows(&self, sequence: i64) -> bool {
+        sequence > self.high && sequence - 1 == self.high
+    }
+
+    fn missing_count(&self) -> u64 {
+        self.missing.iter().fold(0, |sum, range| sum.saturating_add(range.len_from(self.first)))
     }
 
     /// The verdict, and how many missing numbers were given up for it.
     fn judge(&mut self, sequence: i64) -> (Verdict, u64) {
         if sequence > self.high {
-            let gap = (sequence - self.high - 1) as u64;
-            if gap > 0 {
-                self.missing.push((self.high + 1, sequence - 1));
-            }
+            let skipped = (!self.follows(sequence)).then(|| Range { low: self.high + 1, high: sequence - 1 });
             self.high = sequence;
-            return (Verdict::New { gap }, self.bound());
+            self.missing.extend(skipped);
+            return (Verdict::New { gap: skipped.map_or(0, Range::len) }, self.give_up_excess());
         }
-        if sequence < self.floor {
-            return (Verdict::GivenUp, 0);
-        }
-        let at = self.missing.partition_point(|(_, end)| *end < sequence);
-        match self.missing.get(at).copied() {
-            Some((start, end)) if start <= sequence => {
-                let halves = [(start, sequence - 1), (sequence + 1, end)];
-                self.missing.splice(at..=at, halves.into_iter().filter(|(start, end)| start <= end));
-                (Verdict::Filled, self.bound())
+        let at = self.missing.partition_point(|range| range.high < sequence);
+        match self.missing.get(at) {
+            Some(range) if range.low <= sequence => {
+                self.fill(at, sequence);
+                (Verdict::Filled, self.give_up_excess())
             }
+            _ if self.given_up_to.is_some_and(|given_up_to| sequence <= given_up_to) => (Verdict::GivenUp, 0),
             _ => (Verdict::Duplicate, 0),
         }
     }
 
-    fn bound(&mut self) -> u64 {
+    /// Takes a number out of the range at `at`.
+    fn fill(&mut self, at: usize, sequence: i64) {
+        let Range { low, high } = self.missing[at];
+        match (low == sequence, high == sequence) {
+            (true, true) => {
+                self.missing.remove(at);
+            }
+            (true, false) => self.missing[at].low = sequence + 1,
+            (false, true) => self.missing[at].high = sequence - 1,
+            (false, false) => {
+                self.missing[at].low = sequence + 1;
+                self.missing.insert(at, Range { low, high: sequence - 1 });
+            }
+        }
+    }
+
+    /// Gives up the lowest range when there is one too many.
+    fn give_up_excess(&mut self) -> u64 {
         if self.missing.len() <= RANGES_MAX {
             return 0;
         }
-        let (start, end) = self.missing.remove(0);
-        self.floor = end + 1;
-        count(start.max(self.first), end)
+        let lowest = self.missing.remove(0);
+        self.given_up_to = Some(lowest.high);
+        lowest.len_from(self.first)
     }
-
-    fn missing_after_first(&self) -> u64 {
-        self.missing.iter().map(|(start, end)| count((*start).max(self.first), *end)).sum()
-    }
-}
-
-fn count(start: i64, end: i64) -> u64 {
-    u64::try_from(end.saturating_sub(start).saturating_add(1)).unwrap_or(0)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use proptest::prelude::*;
-
-    use super::{SequenceTracker, Verdict};
-
-    proptest! {
-        #[test]
-        fn a_number_is_new_once_and_a_duplicate_ever_after(numbers in proptest::collection::vec((0..3_i64, 0..40_i64), 0..300)) {
-            let mut tracker = SequenceTracker::default();
-            let mut seen = HashSet::new();
-            for (boot, number) in numbers {
-                let verdict = tracker.judge(boot, number);
-                let first_time = seen.insert((boot, number));
-                prop_assert_eq!(first_time, matches!(verdict, Verdict::New { .. } | Verdict::Filled), "{:?} {:?}", (boot, number), verdict);
-            }
-        }
-
-        #[test]
-        fn what_was_never_seen_is_never_called_a_duplicate(numbers in proptest::collection::vec((0..9_i64, 0..100_000_i64), 0..600)) {
-            let mut tracker = SequenceTracker::default();
-            let mut seen = HashSet::new();
-            for (boot, number) in numbers {
-                let verdict = tracker.judge(boot, number);
-                if seen.insert((boot, number)) {
-                    prop_assert_ne!(verdict, Verdict::Duplicate);
-                } else {
-                    prop_assert!(matches!(verdict, Verdict::Duplicate | Verdict::GivenUp));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn gaps_and_restarts_are_counted() {
-        let mut tracker = SequenceTracker::default();
-        tracker.judge(1, 10);
-        assert_eq!(tracker.judge(1, 14), Verdict::New { gap: 3 });
-        assert_eq!(tracker.missing(), 3);
-        assert_eq!(tracker.judge(1, 12), Verdict::Filled);
-        assert_eq!(tracker.missing(), 2);
-        tracker.judge(2, 0);
-        assert_eq!(tracker.restarts(), 1);
-    }
-}
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Delivery: one message per family and batch, answered when it is applied; replies come back by slot, so that what follows does not
 //! depend on threads. A family's mailbox never holds more than the one message its partition waits for. Panics: caught around each
-//! message; the family is then refused until its partition replaces it. Stop: with its host.
+//! message; the family is then refused until its partition replaces it, and has no snapshot. A family whose thread is gone answers
+//! as one that panicked: nobody waits for ever. Stop: with its host.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +18,9 @@ use crate::effect::Effects;
 use crate::family::Family;
 use crate::position::{Positions, TopicIndex};
 use crate::time::LogTime;
+
+/// What is said of a slot that is empty or whose thread is gone.
+const NO_ANSWER: &str = "the family did not answer";
 
 /// Rows of one shared batch.
 #[derive(Debug, Clone)]
@@ -84,8 +88,9 @@ impl FamilyShell {
         self.guarded(|family, effects| family.tick(now, effects))
     }
 
-    fn snapshot(&self) -> Snapshot {
-        Snapshot { state: self.family.snapshot(), positions: self.family.positions().clone() }
+    /// Its state; `None` after a panic, which may have left it half changed.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        (!self.broken).then(|| Snapshot { state: self.family.snapshot(), positions: self.family.positions().clone() })
     }
 
     fn guarded(&mut self, work: impl FnOnce(&mut Family, &mut Effects)) -> Reply {
@@ -116,7 +121,7 @@ pub trait FamilyHost: Send {
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)>;
     /// Tells the wall clock's time.
     fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)>;
-    /// Snapshots.
+    /// Snapshots; broken families and empty slots have none.
     fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)>;
 }
 
@@ -127,10 +132,9 @@ pub struct InlineHost {
 }
 
 impl InlineHost {
-    fn each<T>(&mut self, slots: impl Iterator<Item = usize>, mut work: impl FnMut(&mut FamilyShell) -> T) -> Vec<(usize, T)> {
-        let mut done: Vec<(usize, T)> = slots.filter_map(|slot| Some((slot, work(self.families.get_mut(&slot)?)))).collect();
-        done.sort_by_key(|(slot, _)| *slot);
-        done
+    fn ask(&mut self, slot: usize, work: impl FnOnce(&mut FamilyShell) -> Reply) -> (usize, Reply) {
+        let absent = || Reply::Panicked { message: NO_ANSWER.to_owned() };
+        (slot, self.families.get_mut(&slot).map_or_else(absent, work))
     }
 }
 
@@ -144,19 +148,22 @@ impl FamilyHost for InlineHost {
     }
 
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
-        let mut replies: Vec<(usize, Reply)> =
-            work.into_iter().filter_map(|(slot, segments)| Some((slot, self.families.get_mut(&slot)?.deliver(&segments)))).collect();
-        replies.sort_by_key(|(slot, _)| *slot);
-        replies
+        by_slot(work.into_iter().map(|(slot, segments)| self.ask(slot, |shell| shell.deliver(&segments))))
     }
 
     fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
-        self.each(slots.iter().copied(), |shell| shell.tick(now))
+        by_slot(slots.iter().map(|slot| self.ask(*slot, |shell| shell.tick(now))))
     }
 
     fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)> {
-        self.each(slots.iter().copied(), |shell| shell.snapshot())
+        by_slot(slots.iter().filter_map(|slot| Some((*slot, self.families.get(slot)?.snapshot()?))))
     }
+}
+
+fn by_slot<T>(answers: impl Iterator<Item = (usize, T)>) -> Vec<(usize, T)> {
+    let mut answers: Vec<(usize, T)> = answers.collect();
+    answers.sort_by_key(|(slot, _)| *slot);
+    answers
 }
 
 struct FamilyActor {
@@ -199,7 +206,11 @@ impl Handler<Order> for FamilyActor {
                 drop(answer.send((self.slot, reply)));
             }
             Order::Tick(now, answer) => drop(answer.send((self.slot, self.shell.tick(now)))),
-            Order::Save(answer) => drop(answer.send((self.slot, self.shell.snapshot()))),
+            Order::Save(answer) => {
+                if let Some(snapshot) = self.shell.snapshot() {
+                    drop(answer.send((self.slot, snapshot)));
+                }
+            }
             Order::Stop => ctx.stop(),
         }
     }
@@ -263,27 +274,29 @@ impl ActixHost {
     /// Sends an order to each slot and gathers the answers; a slot that cannot answer is not in them.
     fn ask<T>(&self, orders: impl Iterator<Item = (usize, MakeOrder<T>)>) -> Vec<(usize, T)> {
         let (tell, hear) = channel();
+        let mut sent = 0.0;
         for (slot, order) in orders {
             let Some(family) = self.families.get(&slot) else { continue };
-            if let Err(refused) = family.try_send(order(tell.clone())) {
-                tracing::error!(slot, %refused, "a family's mailbox refused a message");
+            match family.try_send(order(tell.clone())) {
+                Ok(()) => sent += 1.0,
+                Err(refused) => tracing::error!(slot, %refused, "a family's mailbox refused a message"),
             }
         }
+        // Every order holds a way to answer; a mailbox that dies drops its own, so this ends when all have answered or can not.
         drop(tell);
-        let mut answers: Vec<(usize, T)> = hear.into_iter().collect();
-        answers.sort_by_key(|(slot, _)| *slot);
+        let depth = metrics::gauge!("theatre_mailbox_depth_messages", "actor_type" => "family", "lane" => "data");
+        depth.increment(sent);
+        let answers = by_slot(hear.into_iter());
+        depth.decrement(sent);
         answers
     }
 
     /// Every slot asked gets a reply: one that did not answer counts as panicked and will be rebuilt.
-    fn complete(asked: &[usize], mut replies: Vec<(usize, Reply)>) -> Vec<(usize, Reply)> {
-        for slot in asked {
-            if replies.binary_search_by_key(slot, |(slot, _)| *slot).is_err() {
-                replies.push((*slot, Reply::Panicked { message: "the family did not answer".to_owned() }));
-                replies.sort_by_key(|(slot, _)| *slot);
-            }
-        }
-        replies
+    fn complete(asked: &[usize], replies: Vec<(usize, Reply)>) -> Vec<(usize, Reply)> {
+        let silent = |slot: &usize| replies.binary_search_by_key(slot, |(slot, _)| *slot).is_err();
+        let lost: Vec<usize> = asked.iter().copied().filter(silent).collect();
+        let lost = lost.into_iter().map(|slot| (slot, Reply::Panicked { message: NO_ANSWER.to_owned() }));
+        by_slot(replies.into_iter().chain(lost))
     }
 }
 

@@ -91,7 +91,7 @@ impl Default for Config {
             partitions: 4,
             schemas: Vec::new(),
             rules: None,
-            windows: vec![window("10s", 10, 10), window("60s", 60, 60), window("5m/1m", 300, 60)],
+            windows: vec![window("10s", 10, 10), window("60s", 60, 60), window("5m-every-1m", 300, 60)],
             aggregates: AggregateSet::Full,
             reorder_bound: seconds(30),
             allowed_lateness: seconds(3600),

@@ -7,7 +7,8 @@ use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessSt
 use super::{Family, Judgement};
 use crate::effect::{DeadReason, Effects};
 use crate::position::TopicIndex;
-use crate::procedure::{About, ProcedureEvent, Step};
+use crate::procedure::{About, EVENTS_MAX, Heard, ProcedureEvent, Step};
+use crate::robot::Columns;
 use crate::time::EventTime;
 
 /// Accepted rows that are not handed on yet.
@@ -22,23 +23,24 @@ impl Family {
     pub(super) fn apply_telemetry(&mut self, topic: TopicIndex, batch: &Batch, rows: &[u32], effects: &mut Effects) {
         let mut stretch = Stretch::default();
         let config = self.config.clone();
+        let columns = Columns::of(batch);
         let mut last_procedure = None;
         for row in rows {
             let at = *row as usize;
-            match self.state.robot.judge(topic, batch, at, &config.time) {
+            match self.state.robot.judge(topic, &columns, at, &config.time) {
                 Judgement::Apply { missing } => {
                     let clock = self.state.robot.clock();
-                    let procedure = batch.procedure_id(at);
+                    let procedure = columns.procedure(at);
                     if procedure != last_procedure
                         && let Some(id) = procedure
                     {
-                        self.note_correction(id, clock);
+                        self.meet(id, clock, topic, batch, &mut stretch, effects);
                     }
                     last_procedure = procedure;
                     stretch.rows.push(*row);
                     stretch.clocks.push(clock);
                     stretch.missing.push(missing);
-                    if clock.0 >= self.next_due {
+                    if clock.0 >= self.state.roster.next_due() {
                         self.hand_on(topic, batch, &mut stretch, effects);
                         self.settle(clock.0, effects);
                         last_procedure = None;
@@ -47,18 +49,15 @@ impl Family {
                 Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
                 Judgement::Dead(reason) => {
                     self.hand_on(topic, batch, &mut stretch, effects);
-                    self.dead(topic, batch, at, reason, explain(reason, batch, at), effects);
-                    let skew = (reason == DeadReason::Future).then(|| self.state.robot.skewed(&self.robot_id, &config.rules, batch, at));
-                    if let Some(alert) = skew.flatten() {
-                        self.tell_alert(alert, effects);
-                    }
+                    self.refuse(topic, batch, at, reason, effects);
                 }
             }
         }
         self.hand_on(topic, batch, &mut stretch, effects);
     }
 
-    /// Gives accepted rows to procedures, rules and windows.
+    /// Gives accepted rows to procedures, rules and windows. What comes of them is told in row order, of one row the windows
+    /// it closed before the conditions it moved, so that the order does not show where the stretch was cut.
     fn hand_on(&mut self, topic: TopicIndex, batch: &Batch, stretch: &mut Stretch, effects: &mut Effects) {
         if stretch.rows.is_empty() {
             return;
@@ -70,43 +69,71 @@ impl Family {
         self.tell_procedures(batch, &rows, &missing);
         let mut alerts = Vec::new();
         for (at, row) in rows.iter().enumerate() {
+            if !self.state.robot.is_unwell() {
+                break;
+            }
             let ended = self.state.robot.well(&self.robot_id, &config.rules, batch.append_times[*row as usize]);
             alerts.extend(ended.into_iter().map(|alert| (at, alert)));
         }
         alerts.extend(self.state.robot.evaluate(&self.robot_id, &config.rules, &config.time, batch, &rows, &clocks));
         alerts.sort_by_key(|(at, _)| *at);
-        for (_, alert) in alerts {
+        self.state.robot.count_not_finite(batch, &rows);
+        let mut from = 0;
+        for (at, alert) in alerts {
+            // Of several alerts of one row only the first has rows before it.
+            if from <= at {
+                self.aggregate(batch, &rows[from..=at], &clocks[from..=at], effects);
+                from = at + 1;
+            }
             self.tell_alert(alert, effects);
         }
-        self.state.robot.count_not_finite(batch, &rows);
-        let mut closed = Vec::new();
-        self.state.robot.aggregate(&config.windows, &config.time, batch, &rows, &clocks, &mut closed);
-        self.tell_windows(&batch.dataset.name, closed, effects);
+        self.aggregate(batch, &rows[from..], &clocks[from..], effects);
     }
 
-    fn tell_procedures(&mut self, batch: &Batch, rows: &[u32], missing: &[i64]) {
-        if batch.dataset.roles.procedure_id.is_none() {
+    fn aggregate(&mut self, batch: &Batch, rows: &[u32], clocks: &[EventTime], effects: &mut Effects) {
+        if rows.is_empty() {
             return;
         }
         let config = self.config.clone();
+        let mut closed = Vec::new();
+        self.state.robot.aggregate(&config.windows, &config.time, batch, rows, clocks, &mut closed);
+        self.tell_windows(&batch.dataset.name, closed, effects);
+    }
+
+    /// Runs of rows of one procedure.
+    fn tell_procedures(&mut self, batch: &Batch, rows: &[u32], missing: &[i64]) {
+        let config = self.config.clone();
         let sources = config.indicators.get(&batch.dataset_index);
-        for (row, missing) in rows.iter().zip(missing) {
-            let Some(id) = batch.procedure_id(*row as usize) else { continue };
-            if !self.state.procedures.contains_key(id) {
-                self.state.procedures.insert(id.to_owned(), Default::default());
+        let columns = Columns::of(batch);
+        let mut from = 0;
+        while from < rows.len() {
+            let id = columns.procedure(rows[from] as usize);
+            let run = rows[from..].iter().take_while(|row| columns.procedure(**row as usize) == id).count();
+            let to = from + run;
+            // A procedure that was finished and forgotten is not there: its samples are the robot's only.
+            if let Some(procedure) = id.and_then(|id| self.state.roster.get_mut(id)) {
+                procedure.samples(sources, batch, &rows[from..to], &missing[from..to]);
             }
-            let Some(procedure) = self.state.procedures.get_mut(id) else { continue };
-            procedure.sample(sources, batch, *row as usize, *missing);
+            from = to;
         }
     }
 
-    /// A sample after the outcome corrects it, together with others that come about now: decided row by row, since it sets the end
-    /// of the stretch.
-    fn note_correction(&mut self, procedure_id: &str, clock: EventTime) {
-        let Some(procedure) = self.state.procedures.get_mut(procedure_id) else { return };
-        if procedure.is_told() && procedure.due.is_none() {
-            procedure.due = Some(clock.0.saturating_add(self.config.time.reorder_bound_us));
-            self.next_due = self.earliest_due();
+    /// The next row is of another procedure than the one before. Somebody new may need room; somebody whose outcome was told will
+    /// correct it, together with others that come about now. Decided row by row, since either sets the end of the stretch.
+    fn meet(&mut self, id: &str, clock: EventTime, topic: TopicIndex, batch: &Batch, stretch: &mut Stretch, effects: &mut Effects) {
+        let max = self.config.procedures_max;
+        match self.state.roster.get_mut(id) {
+            Some(procedure) => {
+                if procedure.is_told() && procedure.due.is_none() {
+                    self.state.roster.due(id, clock.0.saturating_add(self.config.time.reorder_bound_us));
+                }
+            }
+            None => {
+                if self.state.roster.is_full(max) {
+                    self.hand_on(topic, batch, stretch, effects);
+                }
+                self.state.roster.admit(id, max);
+            }
         }
     }
 
@@ -121,9 +148,9 @@ impl Family {
 
     pub(super) fn apply_event(&mut self, topic: TopicIndex, batch: &Batch, row: usize, effects: &mut Effects) {
         let config = self.config.clone();
-        match self.state.robot.judge(topic, batch, row, &config.time) {
+        match self.state.robot.judge(topic, &Columns::of(batch), row, &config.time) {
             Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
-            Judgement::Dead(reason) => self.dead(topic, batch, row, reason, explain(reason, batch, row), effects),
+            Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, effects),
             Judgement::Apply { .. } => match self.take_event(batch, row, effects) {
                 Ok(()) => self.state.counters[topic].applied += 1,
                 Err(why) => self.dead(topic, batch, row, DeadReason::Invalid, why, effects),
@@ -131,6 +158,18 @@ impl Family {
         }
     }
 
+    /// Dead-letters a row by its judgement; one from the future raises clock skew.
+    pub(super) fn refuse(&mut self, topic: TopicIndex, batch: &Batch, row: usize, reason: DeadReason, effects: &mut Effects) {
+        self.dead(topic, batch, row, reason, explain(reason, batch, row), effects);
+        if reason == DeadReason::Future {
+            let config = self.config.clone();
+            if let Some(alert) = self.state.robot.skewed(&self.robot_id, &config.rules, batch, row) {
+                self.tell_alert(alert, effects);
+            }
+        }
+    }
+
+    /// Hears an event; nothing has changed when it is refused.
     fn take_event(&mut self, batch: &Batch, row: usize, effects: &mut Effects) -> Result<(), String> {
         let text = |name: &str| batch.dataset.column(name).and_then(|column| batch.text(column, row));
         let time = batch.event_times()[row];
@@ -142,20 +181,28 @@ impl Family {
             }
             return Ok(());
         }
-        let id = text("procedure_id").ok_or("the event names no procedure")?.to_owned();
-        let event_id = text("event_id").unwrap_or_default().to_owned();
-        let procedure = self.state.procedures.entry(id.clone()).or_default();
-        if batch.dataset.kind == DatasetKind::ProcedureResults {
+        let id = text("procedure_id").ok_or("the event names no procedure")?;
+        let max = self.config.procedures_max;
+        let forgotten = || "the procedure was finished and is not remembered any more: its outcome cannot be corrected".to_owned();
+        let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
+            let procedure = self.state.roster.admit(id, max).ok_or_else(forgotten)?;
             procedure.result(time, result(batch, row));
+            procedure.ended_at()
         } else {
             let step = text("step").and_then(Step::parse).ok_or("the step of the event is not known")?;
             let owned = |name: &str| text(name).map(str::to_owned);
             let about = About { category: owned("category"), procedure_type: owned("procedure_type"), surgeon_id: owned("surgeon_id") };
-            procedure.event(&event_id, ProcedureEvent { time, step, phase: owned("phase"), about });
-        }
+            // Without an id it is known by what it says.
+            let event_id = owned("event_id").unwrap_or_else(|| format!("{step:?}/{time}/{}", text("phase").unwrap_or_default()));
+            let procedure = self.state.roster.admit(id, max).ok_or_else(forgotten)?;
+            if procedure.event(&event_id, ProcedureEvent { time, step, phase: owned("phase"), about }) == Heard::TooMany {
+                return Err(format!("the procedure has {EVENTS_MAX} events already: more are not remembered"));
+            }
+            procedure.ended_at()
+        };
         // Told when the robot's clock has passed the end by the reorder bound; at once if it has already.
-        if let Some(ended_at) = procedure.ended_at() {
-            procedure.due = Some(ended_at.saturating_add(self.config.time.reorder_bound_us));
+        if let Some(ended_at) = ended_at {
+            self.state.roster.due(id, ended_at.saturating_add(self.config.time.reorder_bound_us));
         }
         let clock = self.state.robot.clock().0;
         self.settle(clock, effects);
@@ -187,7 +234,7 @@ fn result(batch: &Batch, row: usize) -> ClinicalResult {
 }
 
 fn explain(reason: DeadReason, batch: &Batch, row: usize) -> String {
-    let seconds = |from: i64, to: i64| (to - from) as f64 / 1e6;
+    let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1e6;
     match reason {
         DeadReason::Future => format!("dated {:.1} s after it was appended", seconds(batch.append_times[row], batch.event_times()[row])),
         DeadReason::Late => "older than the robot's clock by more than the allowed lateness".to_owned(),

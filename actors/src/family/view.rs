@@ -16,6 +16,8 @@ use crate::state::{self, StateError};
 #[allow(missing_docs)]
 pub struct ConditionView {
     pub rule_id: String,
+    /// The dataset it was raised on; `None` for conditions of the robot as a whole.
+    pub dataset: Option<String>,
     pub priority: Priority,
     /// Event time, microseconds UTC.
     pub raised_at: i64,
@@ -67,11 +69,12 @@ impl FamilyView {
 pub(super) fn of(robot_id: &str, state: &FamilyState) -> FamilyView {
     let robot = &state.robot;
     let (missing, given_up, restarts, not_finite) = robot.quality();
-    let conditions = robot.open_conditions().filter_map(|(rule_id, condition)| {
+    let conditions = robot.open_conditions().filter_map(|(dataset, rule_id, condition)| {
         let (raised_at, priority) = condition.raised()?;
-        Some(ConditionView { rule_id: rule_id.to_owned(), priority, raised_at })
+        let dataset = (!dataset.is_empty()).then(|| dataset.to_owned());
+        Some(ConditionView { rule_id: rule_id.to_owned(), dataset, priority, raised_at })
     });
-    let procedures = state.procedures.iter().map(|(id, procedure)| ProcedureView {
+    let procedures = state.roster.iter().map(|(id, procedure)| ProcedureView {
         procedure_id: id.clone(),
         robot_id: robot_id.to_owned(),
         status: procedure.status().to_owned(),

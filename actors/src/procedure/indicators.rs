@@ -1,8 +1,10 @@
 //! Objective performance indicators, computed sample by sample.
 //!
-//! Path length and economy of motion as in surgical skill assessment (sum of distances; distance between the ends over the path).
-//! Differences are taken between samples in order of event time; a sample older than the last one used is left out of them.
+//! Path length and economy of motion as in surgical skill assessment (sum of distances; distance between the ends over the path);
+//! smoothness as the mean square of the jerk, the third difference of the position over time. Differences are taken in order of
+//! coming; a sample older than the last one used is left out of them.
 
+use arrow::array::Array;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
@@ -35,6 +37,8 @@ pub struct Sources {
     position: Vec<usize>,
     force: Vec<usize>,
     tool: Option<usize>,
+    position_unit: String,
+    force_unit: String,
 }
 
 impl Sources {
@@ -45,83 +49,109 @@ impl Sources {
     pub fn resolve(spec: &IndicatorSpec, dataset: &Dataset) -> Result<Self, String> {
         let missing = |name: &String| format!("indicators of dataset '{}': there is no '{name}'", dataset.name);
         let signals = |names: &[String]| -> Result<Vec<usize>, String> { names.iter().map(|name| dataset.signal(name).ok_or_else(|| missing(name))).collect() };
+        let unit = |signals: &[usize], default: &str| {
+            let unit = signals.first().and_then(|signal| dataset.signals[*signal].unit.clone());
+            unit.unwrap_or_else(|| default.to_owned())
+        };
         let tool = spec.tool.as_ref().map(|name| dataset.column(name).ok_or_else(|| missing(name))).transpose()?;
-        Ok(Self { position: signals(&spec.position)?, force: signals(&spec.force)?, tool })
+        let (position, force) = (signals(&spec.position)?, signals(&spec.force)?);
+        let (position_unit, force_unit) = (unit(&position, "mm"), unit(&force, "N"));
+        Ok(Self { position, force, tool, position_unit, force_unit })
     }
+}
+
+/// Where the instrument is and how it got there. One entry per axis in each vector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Motion {
+    time: i64,
+    start: Vec<f64>,
+    position: Vec<f64>,
+    velocity: Vec<f64>,
+    acceleration: Vec<f64>,
+    /// How many derivatives are known since the start or the last gap, at most 2.
+    derivatives: u8,
+    path: f64,
+    idle_us: i64,
+    jerks: u64,
+    jerk_squares: f64,
 }
 
 /// Running indicators of one procedure.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Indicators {
-    last_time: Option<i64>,
-    start: Vec<f64>,
-    last: Vec<f64>,
-    path: f64,
-    idle_us: i64,
+    motion: Option<Motion>,
+    position_unit: String,
+    force_unit: String,
     forces: u64,
     force_sum: f64,
     force_peak: f64,
     tool: Option<String>,
+    tool_time: Option<i64>,
     tool_changes: u32,
 }
 
 impl Indicators {
     /// Hears a sample.
     pub fn sample(&mut self, sources: &Sources, batch: &Batch, row: usize, time: i64) {
-        if let Some(force) = vector(batch, &sources.force, row) {
-            let force = force.iter().map(|axis| axis * axis).sum::<f64>().sqrt();
+        if is_there(batch, &sources.force, row) {
+            let force = values(batch, &sources.force, row).map(|axis| axis * axis).sum::<f64>().sqrt();
+            if self.forces == 0 {
+                self.force_unit.clone_from(&sources.force_unit);
+            }
             self.forces += 1;
             self.force_sum += force;
             self.force_peak = self.force_peak.max(force);
         }
-        if self.last_time.is_some_and(|last| time < last) {
-            return;
-        }
         if let Some(tool) = sources.tool.and_then(|column| batch.text(column, row))
-            && self.tool.as_deref() != Some(tool)
+            && self.tool_time.is_none_or(|last| time >= last)
         {
-            self.tool_changes += u32::from(self.tool.is_some());
-            self.tool = Some(tool.to_owned());
+            self.tool_time = Some(time);
+            if self.tool.as_deref() != Some(tool) {
+                self.tool_changes = self.tool_changes.saturating_add(u32::from(self.tool.is_some()));
+                self.tool = Some(tool.to_owned());
+            }
         }
-        if let Some(position) = vector(batch, &sources.position, row) {
-            self.advance(position, time);
-        }
-    }
-
-    fn advance(&mut self, position: Vec<f64>, time: i64) {
-        match self.last_time {
-            None => self.start.clone_from(&position),
-            Some(last) => {
-                let distance = self.last.iter().zip(&position).map(|(from, to)| (to - from) * (to - from)).sum::<f64>().sqrt();
-                self.path += distance;
-                let elapsed = time - last;
-                if elapsed <= GAP_US && distance < IDLE_SPEED * elapsed as f64 / 1e6 {
-                    self.idle_us += elapsed;
+        if is_there(batch, &sources.position, row) {
+            let axes = values(batch, &sources.position, row);
+            match &mut self.motion {
+                // Of another dataset, with other axes: nothing to take a difference with.
+                Some(motion) if motion.position.len() != sources.position.len() => {}
+                Some(motion) if time < motion.time => {}
+                Some(motion) => motion.advance(axes, time),
+                None => {
+                    self.position_unit.clone_from(&sources.position_unit);
+                    self.motion = Some(Motion::new(axes.collect(), time));
                 }
             }
         }
-        self.last = position;
-        self.last_time = Some(time);
     }
 
     /// The indicators there is data for.
     pub fn told(&self, duration_s: Option<f64>) -> Vec<Indicator> {
         let mut told = Vec::new();
-        let mut tell = |name: &str, value: f64, unit: &str| told.push(Indicator { name: name.to_owned(), value, unit: unit.to_owned() });
-        if self.last_time.is_some() {
-            tell("path_length", self.path, "mm");
-            let straight = self.start.iter().zip(&self.last).map(|(from, to)| (to - from) * (to - from)).sum::<f64>().sqrt();
-            if self.path > 0.0 {
-                tell("economy_of_motion", straight / self.path, "1");
+        // Beyond what a float holds there is nothing to tell; and NaN, equal to nothing, would make every correction one.
+        let mut tell = |name: &str, value: f64, unit: &str| {
+            if value.is_finite() {
+                told.push(Indicator { name: name.to_owned(), value, unit: unit.to_owned() });
             }
-            tell("idle_time", self.idle_us as f64 / 1e6, "s");
+        };
+        if let Some(motion) = &self.motion {
+            let unit = &self.position_unit;
+            tell("path_length", motion.path, unit);
+            if motion.path > 0.0 {
+                tell("economy_of_motion", distance(&motion.start, &motion.position) / motion.path, "1");
+            }
+            tell("idle_time", motion.idle_us as f64 / 1e6, "s");
             if let Some(duration) = duration_s.filter(|duration| *duration > 0.0) {
-                tell("mean_speed", self.path / duration, "mm/s");
+                tell("mean_speed", motion.path / duration, &format!("{unit}/s"));
+            }
+            if motion.jerks > 0 {
+                tell("mean_squared_jerk", motion.jerk_squares / motion.jerks as f64, &format!("{unit}^2/s^6"));
             }
         }
         if self.forces > 0 {
-            tell("peak_force", self.force_peak, "N");
-            tell("mean_force", self.force_sum / self.forces as f64, "N");
+            tell("peak_force", self.force_peak, &self.force_unit);
+            tell("mean_force", self.force_sum / self.forces as f64, &self.force_unit);
         }
         if self.tool.is_some() {
             tell("tool_changes", f64::from(self.tool_changes), "1");
@@ -130,17 +160,70 @@ impl Indicators {
     }
 }
 
-/// The values of some signals in a row; `None` unless all are there and finite.
-fn vector(batch: &Batch, signals: &[usize], row: usize) -> Option<Vec<f64>> {
-    use arrow::array::Array;
-    if signals.is_empty() {
-        return None;
+impl Motion {
+    fn new(position: Vec<f64>, time: i64) -> Self {
+        let axes = position.len();
+        Self {
+            time,
+            start: position.clone(),
+            position,
+            velocity: vec![0.0; axes],
+            acceleration: vec![0.0; axes],
+            derivatives: 0,
+            path: 0.0,
+            idle_us: 0,
+            jerks: 0,
+            jerk_squares: 0.0,
+        }
     }
-    signals
-        .iter()
-        .map(|signal| {
-            let column = &batch.signals[*signal];
-            (column.is_valid(row) && column.value(row).is_finite()).then(|| column.value(row))
-        })
-        .collect()
+
+    /// Moves on, without allocating: this runs for every sample of a case.
+    fn advance(&mut self, axes: impl Iterator<Item = f64>, time: i64) {
+        let elapsed_us = time.saturating_sub(self.time);
+        let gap = elapsed_us > GAP_US;
+        let elapsed = elapsed_us as f64 / 1e6;
+        let (mut distance_squared, mut jerk_squared) = (0.0, 0.0);
+        for (axis, to) in axes.enumerate() {
+            let step = to - self.position[axis];
+            distance_squared += step * step;
+            self.position[axis] = to;
+            if elapsed_us > 0 && !gap {
+                let velocity = step / elapsed;
+                let acceleration = (velocity - self.velocity[axis]) / elapsed;
+                let jerk = (acceleration - self.acceleration[axis]) / elapsed;
+                jerk_squared += jerk * jerk;
+                (self.velocity[axis], self.acceleration[axis]) = (velocity, acceleration);
+            }
+        }
+        let moved = distance_squared.sqrt();
+        self.path += moved;
+        self.time = time;
+        if gap {
+            self.derivatives = 0;
+        } else if elapsed_us > 0 {
+            if moved < IDLE_SPEED * elapsed {
+                self.idle_us = self.idle_us.saturating_add(elapsed_us);
+            }
+            // Of the first differences after a start or gap only the velocity means something, of the second the acceleration.
+            if self.derivatives == 2 {
+                self.jerks += 1;
+                self.jerk_squares += jerk_squared;
+            }
+            self.derivatives = (self.derivatives + 1).min(2);
+        }
+    }
+}
+
+fn distance(from: &[f64], to: &[f64]) -> f64 {
+    from.iter().zip(to).map(|(from, to)| (to - from) * (to - from)).sum::<f64>().sqrt()
+}
+
+/// True when there are signals and all have a finite value in the row.
+fn is_there(batch: &Batch, signals: &[usize], row: usize) -> bool {
+    let there = |signal: &usize| batch.signals[*signal].is_valid(row) && batch.signals[*signal].value(row).is_finite();
+    !signals.is_empty() && signals.iter().all(there)
+}
+
+fn values<'a>(batch: &'a Batch, signals: &'a [usize], row: usize) -> impl Iterator<Item = f64> + 'a {
+    signals.iter().map(move |signal| batch.signals[*signal].value(row))
 }

@@ -54,7 +54,7 @@ fn a_later_fact_corrects_and_a_repeated_one_does_not() {
     actor.event("a", event(1, Step::Started, None));
     actor.event("b", event(9, Step::Aborted, None));
     assert_eq!(actor.settle("p", "r").unwrap().revision, 0);
-    assert!(!actor.event("b", event(9, Step::Aborted, None)));
+    assert_eq!(actor.event("b", event(9, Step::Aborted, None)), Heard::Known);
     assert_eq!(actor.settle("p", "r"), None);
     let result = ClinicalResult {
         success_status: SuccessStatus::Failed,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use theatre_schemas::records::{Alert, Priority, Transition};
 
-use super::{Rule, Test};
+use super::{Rule, Test, escalated};
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Phase {
@@ -13,11 +13,12 @@ enum Phase {
     Pending {
         since: i64,
     },
+    /// `clearing` is since when it has been back within the clearing limit.
     Raised {
         at: i64,
         revision: i32,
         priority: Priority,
-        limit: Option<f64>,
+        clearing: Option<i64>,
     },
 }
 
@@ -37,7 +38,20 @@ pub struct Moved {
     ordinal: u64,
 }
 
-/// The state of one rule on one robot.
+/// Where a condition is: what an alert says of it beside the rule.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Robot.
+    pub robot_id: &'a str,
+    /// Telemetry dataset; empty for conditions of the robot as a whole.
+    pub dataset: &'a str,
+    /// Signal, and its unit in this dataset.
+    pub signal: Option<(&'a str, Option<&'a str>)>,
+    /// Procedure of the row that moved it.
+    pub procedure_id: Option<&'a str>,
+}
+
+/// The state of one rule on one robot and dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
     phase: Phase,
@@ -72,11 +86,20 @@ impl Condition {
         *self == Self::default()
     }
 
+    /// While this is `Some((sign, raise))`, rows with `sign * value` of at most `raise` change nothing and need not be heard.
+    #[inline]
+    pub(crate) fn asleep(&self, rule: &Rule) -> Option<(f64, f64)> {
+        match (&self.phase, &rule.test) {
+            (Phase::Idle, Test::Limit { sign, raise, .. }) => Some((*sign, *raise)),
+            _ => None,
+        }
+    }
+
     /// Hears a row: the signal's value (`None`: missing or not finite) at an event time.
     #[inline]
     pub(crate) fn hear(&mut self, rule: &Rule, value: Option<f64>, time: i64) -> Option<Moved> {
         match &rule.test {
-            Test::Limit { sign, raise, clear, hold_us, escalate } => {
+            Test::Limit { sign, raise, clear, hold_us, clear_after_us, escalate } => {
                 let value = value?;
                 let level = sign * value;
                 match self.phase {
@@ -85,12 +108,29 @@ impl Condition {
                         self.phase = Phase::Idle;
                         None
                     }
-                    Phase::Raised { priority, .. } if level >= *clear => {
-                        let step = escalate.iter().rev().find(|(at, _)| level > *at)?;
+                    Phase::Raised { at, revision, priority, .. } if level >= *clear => {
+                        self.phase = Phase::Raised { at, revision, priority, clearing: None };
+                        let step = escalated(escalate, level)?;
                         (step.1 < priority).then(|| self.update(step.1, time, value, sign * step.0))
                     }
-                    Phase::Raised { .. } => Some(self.clear(time, Some(value), Some(sign * clear))),
-                    Phase::Idle | Phase::Pending { .. } => self.hold(rule, *hold_us, time, value, sign * raise),
+                    Phase::Raised { at, revision, priority, clearing } => {
+                        let since = clearing.unwrap_or(time);
+                        if time.saturating_sub(since) < *clear_after_us {
+                            self.phase = Phase::Raised { at, revision, priority, clearing: Some(since) };
+                            return None;
+                        }
+                        Some(self.clear(time, Some(value), Some(sign * clear)))
+                    }
+                    Phase::Idle | Phase::Pending { .. } => {
+                        let since = if let Phase::Pending { since } = self.phase { since } else { time };
+                        if time.saturating_sub(since) < *hold_us {
+                            self.phase = Phase::Pending { since };
+                            return None;
+                        }
+                        // What is beyond an escalation already is raised with that priority: an update in the next row is no news.
+                        let (limit, priority) = escalated(escalate, level).unwrap_or((*raise, rule.spec.priority));
+                        Some(self.raise(priority, time, Some(value), Some(sign * limit)))
+                    }
                 }
             }
             Test::Missing { after_us } => {
@@ -99,28 +139,16 @@ impl Condition {
                     return self.is_raised().then(|| self.clear(time, value, None));
                 }
                 let since = *self.present_at.get_or_insert(time);
-                (!self.is_raised() && time - since >= *after_us).then(|| self.raise(rule.spec.priority, time, None, None))
+                (!self.is_raised() && time.saturating_sub(since) >= *after_us).then(|| self.raise(rule.spec.priority, time, None, None))
             }
-            Test::BuiltIn => None,
+            Test::Silence { .. } | Test::Skew => None,
         }
-    }
-
-    fn hold(&mut self, rule: &Rule, hold_us: i64, time: i64, value: f64, limit: f64) -> Option<Moved> {
-        let since = match self.phase {
-            Phase::Pending { since } => since,
-            _ => time,
-        };
-        if time.saturating_sub(since) < hold_us {
-            self.phase = Phase::Pending { since };
-            return None;
-        }
-        Some(self.raise(rule.spec.priority, time, Some(value), Some(limit)))
     }
 
     /// Raises it.
     pub(crate) fn raise(&mut self, priority: Priority, time: i64, value: Option<f64>, limit: Option<f64>) -> Moved {
         self.ordinal += 1;
-        self.phase = Phase::Raised { at: time, revision: 0, priority, limit };
+        self.phase = Phase::Raised { at: time, revision: 0, priority, clearing: None };
         Moved { transition: Transition::Raised, event_time: time, value, limit, raised_at: time, revision: 0, priority, ordinal: self.ordinal }
     }
 
@@ -130,7 +158,7 @@ impl Condition {
             _ => (time, 0),
         };
         let limit = Some(limit);
-        self.phase = Phase::Raised { at, revision, priority, limit };
+        self.phase = Phase::Raised { at, revision, priority, clearing: None };
         Moved { transition: Transition::Updated, event_time: time, value: Some(value), limit, raised_at: at, revision, priority, ordinal: self.ordinal }
     }
 
@@ -146,9 +174,10 @@ impl Condition {
 }
 
 impl Moved {
-    /// The alert that tells it. Ids depend on robot, rule and how often it was raised, so a replay gives the same.
-    pub fn alert(&self, rule: &Rule, signal: Option<&str>, robot_id: &str, procedure_id: Option<&str>) -> Alert {
-        let condition_id = stable_id(&["condition", robot_id, &rule.spec.id, &self.ordinal.to_string()]);
+    /// The alert that tells it. Ids depend on robot, rule, dataset and how often it was raised, so a replay gives the same.
+    pub fn alert(&self, rule: &Rule, place: Place<'_>) -> Alert {
+        let Place { robot_id, dataset, signal, procedure_id } = place;
+        let condition_id = stable_id(&["condition", robot_id, &rule.spec.id, dataset, &self.ordinal.to_string()]);
         let alert_id = stable_id(&["alert", &condition_id, &self.revision.to_string()]);
         let verb = match self.transition {
             Transition::Raised => "raised",
@@ -170,8 +199,8 @@ impl Moved {
             raised_at: self.raised_at,
             value: self.value,
             limit: self.limit,
-            signal: signal.map(str::to_owned),
-            unit: rule.unit.clone(),
+            signal: signal.map(|(name, _)| name.to_owned()),
+            unit: signal.and_then(|(_, unit)| unit).map(str::to_owned),
             message: format!("{verb}: {what}"),
         }
     }

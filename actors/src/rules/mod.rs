@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::Priority;
 
-pub use condition::{Condition, Moved};
+pub use condition::{Condition, Moved, Place};
 pub use spec::{Escalation, Micros, RuleKind, RuleSpec};
 
 /// Id of the built-in condition of a robot that is not heard any more.
@@ -33,11 +33,13 @@ pub struct RuleError {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Test {
     /// Raise at `raise` or beyond, in the direction of `sign` (1 above, -1 below); clear at `clear` or short of it.
-    Limit { sign: f64, raise: f64, clear: f64, hold_us: i64, escalate: Vec<(f64, Priority)> },
-    /// Missing for this long.
+    Limit { sign: f64, raise: f64, clear: f64, hold_us: i64, clear_after_us: i64, escalate: Vec<(f64, Priority)> },
+    /// No value of the signal for this long, while records come.
     Missing { after_us: i64 },
-    /// Driven by the robot actor itself.
-    BuiltIn,
+    /// Nothing heard of the robot for this long by the wall clock; `None`: as long as the time policy says.
+    Silence { after_us: Option<i64> },
+    /// Records dated in the future.
+    Skew,
 }
 
 /// A rule in use.
@@ -45,8 +47,6 @@ pub(crate) enum Test {
 pub struct Rule {
     /// As written.
     pub spec: RuleSpec,
-    /// Unit of the signal.
-    pub unit: Option<String>,
     pub(crate) test: Test,
 }
 
@@ -56,6 +56,10 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     /// By dataset: (slot, signal).
     by_dataset: BTreeMap<DatasetIndex, Vec<(usize, usize)>>,
+    /// Slots of the rules that wait for silence.
+    silences: Vec<usize>,
+    /// Slot of [`CLOCK_SKEW`].
+    skew: Option<usize>,
 }
 
 impl RuleSet {
@@ -68,13 +72,16 @@ impl RuleSet {
         for spec in specs {
             set.add(spec, datasets)?;
         }
-        for (id, priority, description) in [
-            (ROBOT_SILENT, Priority::Medium, "nothing is heard of the robot"),
-            (CLOCK_SKEW, Priority::Low, "the robot's clock runs ahead: its records are dated in the future"),
+        set.skew = Some(set.rules.len() + 1);
+        for (id, priority, description, test) in [
+            (ROBOT_SILENT, Priority::Medium, "nothing is heard of the robot", Test::Silence { after_us: None }),
+            (CLOCK_SKEW, Priority::Low, "the robot's clock runs ahead: its records are dated in the future", Test::Skew),
         ] {
             let spec = RuleSpec { id: id.to_owned(), version: 1, priority, dataset: None, description: description.to_owned(), kind: RuleKind::BuiltIn {} };
-            set.rules.push(Rule { spec, unit: None, test: Test::BuiltIn });
+            set.rules.push(Rule { spec, test });
         }
+        let silences = set.rules.iter().enumerate().filter(|(_, rule)| matches!(rule.test, Test::Silence { .. }));
+        set.silences = silences.map(|(slot, _)| slot).collect();
         Ok(set)
     }
 
@@ -84,20 +91,25 @@ impl RuleSet {
             return Err(fault("the id is taken: give it another".to_owned()));
         }
         let (signal, test) = spec.test().map_err(fault)?;
+        let Some(signal) = signal else {
+            if spec.dataset.is_some() {
+                return Err(fault("without a signal it is about the robot as a whole: leave out dataset, or name a signal".to_owned()));
+            }
+            self.rules.push(Rule { spec: spec.clone(), test });
+            return Ok(());
+        };
         let slot = self.rules.len();
-        let mut unit = None;
         let mut found = false;
         let telemetry = datasets.iter().filter(|(_, dataset)| dataset.kind == DatasetKind::Telemetry);
         for (index, dataset) in telemetry.filter(|(_, dataset)| spec.dataset.as_ref().is_none_or(|name| *name == dataset.name)) {
             let Some(at) = dataset.signal(&signal) else { continue };
             found = true;
-            unit = dataset.signals[at].unit.clone();
             self.by_dataset.entry(index).or_default().push((slot, at));
         }
         if !found {
             return Err(fault(unknown_signal(spec, &signal, datasets)));
         }
-        self.rules.push(Rule { spec: spec.clone(), unit, test });
+        self.rules.push(Rule { spec: spec.clone(), test });
         Ok(())
     }
 
@@ -111,21 +123,66 @@ impl RuleSet {
         self.rules.iter().position(|rule| rule.spec.id == id)
     }
 
+    /// Slots of the rules that wait for silence, the built-in one among them.
+    pub(crate) fn silences(&self) -> &[usize] {
+        &self.silences
+    }
+
+    /// Slot of the built-in clock-skew condition; `None` only in an empty set.
+    pub(crate) fn skew(&self) -> Option<usize> {
+        self.skew
+    }
+
     /// The rules of a dataset: (slot, signal).
     pub(crate) fn of(&self, dataset: DatasetIndex) -> &[(usize, usize)] {
         self.by_dataset.get(&dataset).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
+/// The furthest escalation that `level` is beyond, of steps in ascending order.
+fn escalated(steps: &[(f64, Priority)], level: f64) -> Option<(f64, Priority)> {
+    steps.iter().rev().find(|(at, _)| level > *at).copied()
+}
+
 fn unknown_signal(spec: &RuleSpec, signal: &str, datasets: &Datasets) -> String {
-    let telemetry = datasets.iter().filter(|(_, dataset)| dataset.kind == DatasetKind::Telemetry);
-    let names: Vec<String> = telemetry.map(|(_, dataset)| dataset.name.clone()).collect();
+    let telemetry = || datasets.iter().map(|(_, dataset)| dataset).filter(|dataset| dataset.kind == DatasetKind::Telemetry);
+    let names: Vec<&str> = telemetry().map(|dataset| dataset.name.as_str()).collect();
+    let wanted = |name: &str| spec.dataset.as_deref().is_none_or(|dataset| dataset == name);
+    let known: Vec<&str> =
+        telemetry().filter(|dataset| wanted(&dataset.name)).flat_map(|dataset| dataset.signals.iter().map(|signal| signal.name.as_str())).collect();
+    let hint = did_you_mean(signal, &known);
     match &spec.dataset {
-        Some(dataset) if !names.contains(dataset) => format!("there is no telemetry dataset '{dataset}'; there are {}", names.join(", ")),
-        Some(dataset) => {
-            let known = datasets.find(dataset).map(|(_, dataset)| dataset.signals.iter().map(|signal| signal.name.clone()).collect::<Vec<_>>());
-            format!("dataset '{dataset}' has no signal '{signal}'; it has {}", known.unwrap_or_default().join(", "))
+        Some(dataset) if !names.contains(&dataset.as_str()) => {
+            format!("there is no telemetry dataset '{dataset}'; there are {}", names.join(", "))
         }
-        None => format!("no telemetry dataset ({}) has a signal '{signal}'", names.join(", ")),
+        Some(dataset) => format!("dataset '{dataset}' has no signal '{signal}'; {hint}"),
+        None => format!("no telemetry dataset ({}) has a signal '{signal}'; {hint}", names.join(", ")),
     }
+}
+
+/// The nearest names, the nearest first; all of them when none is near.
+fn did_you_mean(wanted: &str, known: &[&str]) -> String {
+    let mut near: Vec<(usize, &str)> = known.iter().map(|name| (edits(wanted, name), *name)).collect();
+    // More than a third of the name changed is another name.
+    near.retain(|(edits, name)| *edits <= name.chars().count().div_ceil(3));
+    near.sort_unstable();
+    near.dedup();
+    if near.is_empty() {
+        return format!("there are {}", known.join(", "));
+    }
+    format!("did you mean {}?", near.iter().take(3).map(|(_, name)| *name).collect::<Vec<_>>().join(", "))
+}
+
+/// Fewest insertions, deletions and replacements of characters that make one text the other (Levenshtein 1966).
+fn edits(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (above, left) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
+        for (at, right) in to.chars().enumerate() {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
 }

@@ -90,17 +90,23 @@ pub enum RuleKind {
         /// Signal.
         signal: String,
         /// Raise while it is this.
-        #[serde(default = "yes")]
+        #[serde(default = "yes", alias = "raise_when")]
         when: bool,
         /// It must be so without a break for this long, in event time.
         #[serde(default)]
         hold: Micros,
+        /// It must be otherwise without a break for this long before it clears, in event time.
+        #[serde(default)]
+        clear_after: Micros,
     },
-    /// A signal without a value for this long, while records come.
+    /// With a signal: no value of it for this long, in event time, while records come. Without: nothing heard of the robot
+    /// for this long, by the wall clock, on a partition that has seen its log's end.
+    #[serde(alias = "missing_signal")]
     MissingData {
         /// Signal.
-        signal: String,
-        /// How long, in event time.
+        #[serde(default)]
+        signal: Option<String>,
+        /// How long.
         after: Micros,
     },
     /// Raised by Theatre itself; not for rule files.
@@ -137,8 +143,8 @@ pub struct RuleSpec {
 }
 
 impl RuleSpec {
-    /// The signal and the comparison.
-    pub(super) fn test(&self) -> Result<(String, Test), String> {
+    /// The signal, if it is about one, and the comparison.
+    pub(super) fn test(&self) -> Result<(Option<String>, Test), String> {
         match &self.kind {
             RuleKind::Threshold { signal, raise_above, clear_below, raise_below, clear_above, hold, escalate } => {
                 let (sign, raise, clear) = match (raise_above, raise_below) {
@@ -149,6 +155,10 @@ impl RuleSpec {
                 if (sign > 0.0 && clear_above.is_some()) || (sign < 0.0 && clear_below.is_some()) {
                     return Err("raise_above goes with clear_below, raise_below with clear_above".to_owned());
                 }
+                let limits = [*raise_above, *clear_below, *raise_below, *clear_above];
+                if limits.into_iter().flatten().chain(escalate.iter().map(|step| step.at)).any(|limit| !limit.is_finite()) {
+                    return Err("a limit must be a finite number".to_owned());
+                }
                 if sign * clear > sign * raise {
                     return Err(format!("it would clear at {clear} while still raised at {raise}"));
                 }
@@ -157,14 +167,25 @@ impl RuleSpec {
                 if steps.first().is_some_and(|first| first.0 <= sign * raise) {
                     return Err(format!("an escalation must lie beyond the raising limit {raise}"));
                 }
-                Ok((signal.clone(), Test::Limit { sign, raise: sign * raise, clear: sign * clear, hold_us: hold.0, escalate: steps }))
+                let mut below = self.priority;
+                for (at, priority) in &steps {
+                    if *priority >= below {
+                        return Err(format!("the escalation at {} must have a higher priority than what it follows", sign * at));
+                    }
+                    below = *priority;
+                }
+                let (raise, clear) = (sign * raise, sign * clear);
+                Ok((Some(signal.clone()), Test::Limit { sign, raise, clear, hold_us: hold.0, clear_after_us: 0, escalate: steps }))
             }
-            RuleKind::Boolean { signal, when, hold } => {
+            RuleKind::Boolean { signal, when, hold, clear_after } => {
                 let sign = if *when { 1.0 } else { -1.0 };
-                Ok((signal.clone(), Test::Limit { sign, raise: sign * 0.5, clear: sign * 0.5, hold_us: hold.0, escalate: Vec::new() }))
+                let limit = sign * 0.5;
+                let test = Test::Limit { sign, raise: limit, clear: limit, hold_us: hold.0, clear_after_us: clear_after.0, escalate: Vec::new() };
+                Ok((Some(signal.clone()), test))
             }
-            RuleKind::MissingData { signal, after } if after.0 > 0 => Ok((signal.clone(), Test::Missing { after_us: after.0 })),
-            RuleKind::MissingData { .. } => Err("after must be longer than nothing".to_owned()),
+            RuleKind::MissingData { after, .. } if after.0 <= 0 => Err("after must be longer than nothing".to_owned()),
+            RuleKind::MissingData { signal: Some(signal), after } => Ok((Some(signal.clone()), Test::Missing { after_us: after.0 })),
+            RuleKind::MissingData { signal: None, after } => Ok((None, Test::Silence { after_us: Some(after.0) })),
             RuleKind::BuiltIn {} => Err("built-in conditions cannot be written in a rule file".to_owned()),
         }
     }

@@ -1,151 +1,146 @@
-//! A pane: the aggregates of all signals over one stretch of event time.
-//!
-//! Variance is kept as sums shifted by the pane's first value, which costs no division a row and loses no digits as plain sums of
-//! squares do; on merging it becomes (n, mean, M2) and follows Chan, Golub and LeVeque (1979).
+//! Aggregates of one signal as readers get them, mergeable in any grouping.
 
-use arrow::array::Array;
 use serde::{Deserialize, Serialize};
-use theatre_schemas::batch::Batch;
 
-use super::WindowSpec;
-use super::row::{SignalAggregate, WindowRow};
+use super::sketch::Sketch;
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Cell {
-    count: u64,
-    sum: f64,
-    shift: f64,
-    shifted_sum: f64,
-    shifted_squares: f64,
-    min: f64,
-    max: f64,
-    first: (i64, f64),
-    last: (i64, f64),
+/// Aggregates of one signal over the rows of a window or of one of its revisions. Values that are null, NaN or infinite are
+/// not there: they are not counted. In the signal's own unit; times in microseconds UTC.
+///
+/// What is not known (a set without it, or no values) is NaN; in JSON, `null`. Sums of astronomic values may
+/// overflow to infinity, as floats do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignalAggregate {
+    /// Number of values.
+    pub count: u64,
+    /// Their sum; 0 without values.
+    #[serde(with = "nan_as_null")]
+    pub sum: f64,
+    /// Their mean.
+    #[serde(with = "nan_as_null")]
+    pub mean: f64,
+    /// Sum of squared deviations from the mean; see [`Self::variance`]. Not in [`super::AggregateSet::Basic`].
+    #[serde(with = "nan_as_null")]
+    pub m2: f64,
+    /// The least value.
+    #[serde(with = "nan_as_null")]
+    pub min: f64,
+    /// The greatest value.
+    #[serde(with = "nan_as_null")]
+    pub max: f64,
+    /// The value with the least event time, of equals the one that came first. Not in `Basic`.
+    #[serde(with = "nan_as_null")]
+    pub first: f64,
+    /// Its event time; 0 when `first` is not known.
+    pub first_time: i64,
+    /// The value with the greatest event time, of equals the one that came last. Not in `Basic`.
+    #[serde(with = "nan_as_null")]
+    pub last: f64,
+    /// Its event time; 0 when `last` is not known.
+    pub last_time: i64,
+    /// Quantiles, where the set asks for them.
+    #[serde(default)]
+    pub sketch: Option<Sketch>,
 }
 
-impl Default for Cell {
-    fn default() -> Self {
+impl SignalAggregate {
+    /// The aggregates of no values.
+    pub fn empty() -> Self {
         Self {
             count: 0,
             sum: 0.0,
-            shift: 0.0,
-            shifted_sum: 0.0,
-            shifted_squares: 0.0,
-            min: f64::INFINITY,
-            max: f64::NEG_INFINITY,
-            first: (i64::MAX, 0.0),
-            last: (i64::MIN, 0.0),
+            mean: f64::NAN,
+            m2: f64::NAN,
+            min: f64::NAN,
+            max: f64::NAN,
+            first: f64::NAN,
+            first_time: 0,
+            last: f64::NAN,
+            last_time: 0,
+            sketch: None,
         }
     }
-}
 
-impl Cell {
-    #[inline]
-    fn add_basic(&mut self, value: f64) {
-        self.count += 1;
-        self.sum += value;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+    /// Sample variance (divided by count - 1); `None` for fewer than two values or a set without it.
+    pub fn variance(&self) -> Option<f64> {
+        (self.count >= 2 && !self.m2.is_nan()).then(|| self.m2 / (self.count - 1) as f64)
     }
 
-    #[inline]
-    fn add_full(&mut self, value: f64, time: i64) {
+    /// True when variance, first and last are there.
+    pub fn is_full(&self) -> bool {
+        !self.first.is_nan()
+    }
+
+    /// Adds the aggregates of values that came after those of `self`. What one side does not know, the result does not know.
+    pub fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
         if self.count == 0 {
-            self.shift = value;
+            *self = other.clone();
+            return;
         }
-        let shifted = value - self.shift;
-        self.shifted_sum += shifted;
-        self.shifted_squares += shifted * shifted;
-        if time < self.first.0 {
-            self.first = (time, value);
-        }
-        // Of rows at the same moment the first heard is first and the last heard is last.
-        if time >= self.last.0 {
-            self.last = (time, value);
-        }
-        self.add_basic(value);
-    }
-
-    fn aggregate(&self) -> SignalAggregate {
-        let count = self.count as f64;
-        let (mean, m2) = if self.count == 0 {
-            (0.0, 0.0)
-        } else if self.last.0 == i64::MIN {
-            (self.sum / count, 0.0)
+        let full = self.is_full() && other.is_full();
+        let (mine, theirs) = (self.count as f64, other.count as f64);
+        self.count = self.count.saturating_add(other.count);
+        self.sum += other.sum;
+        if full {
+            let delta = other.mean - self.mean;
+            let share = theirs / (mine + theirs);
+            self.m2 += other.m2 + delta * delta * mine * share;
+            self.mean += delta * share;
         } else {
-            let mean = self.shifted_sum / count;
-            (self.shift + mean, (self.shifted_squares - self.shifted_sum * mean).max(0.0))
-        };
-        SignalAggregate {
-            count: self.count,
-            sum: self.sum,
-            mean,
-            m2,
-            min: self.min,
-            max: self.max,
-            first: self.first.1,
-            first_time: self.first.0,
-            last: self.last.1,
-            last_time: self.last.0,
+            self.m2 = f64::NAN;
+            self.mean = self.sum / (mine + theirs);
         }
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.merge_ends(other, full);
+        match (&mut self.sketch, &other.sketch) {
+            (Some(sketch), Some(other)) => sketch.merge(other),
+            (sketch, _) => *sketch = None,
+        }
+    }
+
+    fn merge_ends(&mut self, other: &Self, full: bool) {
+        if !full {
+            (self.first, self.first_time) = (f64::NAN, 0);
+            (self.last, self.last_time) = (f64::NAN, 0);
+            return;
+        }
+        if other.first_time < self.first_time {
+            (self.first, self.first_time) = (other.first, other.first_time);
+        }
+        if other.last_time >= self.last_time {
+            (self.last, self.last_time) = (other.last, other.last_time);
+        }
+    }
+
+    fn floats(&self) -> [f64; 7] {
+        [self.sum, self.mean, self.m2, self.min, self.max, self.first, self.last]
     }
 }
 
-/// Aggregates of one pane; also, merged, of one window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Pane {
-    rows: u64,
-    cells: Vec<Cell>,
-    /// What was merged in; panes themselves have none.
-    merged: Vec<SignalAggregate>,
+/// Equal to the last bit, so that what is not known equals itself.
+impl PartialEq for SignalAggregate {
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count
+            && self.first_time == other.first_time
+            && self.last_time == other.last_time
+            && self.floats().map(f64::to_bits) == other.floats().map(f64::to_bits)
+            && self.sketch == other.sketch
+    }
 }
 
-impl Pane {
-    pub(super) fn new(signals: usize) -> Self {
-        Self { rows: 0, cells: vec![Cell::default(); signals], merged: Vec::new() }
+/// JSON has no NaN: there it is `null`. Binary formats keep the bits.
+mod nan_as_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { value.is_finite().then_some(*value).serialize(serializer) } else { value.serialize(serializer) }
     }
 
-    /// Adds rows, column by column. Missing and non-finite values are not there.
-    pub(super) fn add(&mut self, batch: &Batch, rows: &[u32], full: bool) {
-        self.rows += rows.len() as u64;
-        if self.cells.len() < batch.signals.len() {
-            self.cells.resize(batch.signals.len(), Cell::default());
-        }
-        let times = batch.event_times();
-        for (cell, column) in self.cells.iter_mut().zip(&batch.signals) {
-            let values: &[f64] = column.values();
-            let nulls = column.nulls();
-            for row in rows {
-                let row = *row as usize;
-                let value = values[row];
-                if !value.is_finite() || nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                    continue;
-                }
-                if full {
-                    cell.add_full(value, times[row]);
-                } else {
-                    cell.add_basic(value);
-                }
-            }
-        }
-    }
-
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.rows += other.rows;
-        let theirs = other.aggregates();
-        if self.merged.len() < theirs.len() {
-            self.merged.resize(theirs.len(), Cell::default().aggregate());
-        }
-        for (mine, theirs) in self.merged.iter_mut().zip(&theirs) {
-            mine.merge(theirs);
-        }
-    }
-
-    pub(super) fn row(&self, spec: &WindowSpec, start: i64, revision: u32) -> WindowRow {
-        WindowRow { window: spec.name.clone(), size_us: spec.size_us, start_us: start, revision, rows: self.rows, signals: self.aggregates() }
-    }
-
-    fn aggregates(&self) -> Vec<SignalAggregate> {
-        if self.merged.is_empty() { self.cells.iter().map(Cell::aggregate).collect() } else { self.merged.clone() }
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        if deserializer.is_human_readable() { Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN)) } else { f64::deserialize(deserializer) }
     }
 }

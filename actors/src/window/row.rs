@@ -1,109 +1,168 @@
-//! A window as it is told: one revision, all signals; and how a reader merges revisions.
+//! What windows tell: one row per window and revision, its encoding, and how readers put revisions together.
 
 use serde::{Deserialize, Serialize};
 
-/// Aggregates of one signal in one window. With no values `min` is +inf, `max` -inf, the rest 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SignalAggregate {
-    /// Values that were there and finite.
-    pub count: u64,
-    /// Their sum.
-    pub sum: f64,
-    /// Their mean.
-    pub mean: f64,
-    /// Sum of squared deviations from the mean; 0 where the configuration does not ask for it.
-    pub m2: f64,
-    /// Lowest.
-    pub min: f64,
-    /// Highest.
-    pub max: f64,
-    /// Value of the earliest event time.
-    pub first: f64,
-    /// That event time, microseconds UTC; `i64::MAX` where not kept.
-    pub first_time: i64,
-    /// Value of the latest event time.
-    pub last: f64,
-    /// That event time; `i64::MIN` where not kept.
-    pub last_time: i64,
-}
+use super::aggregate::SignalAggregate;
+use super::sketch::Sketch;
 
-impl SignalAggregate {
-    /// Adds another stretch's values; of equal event times mine are taken to be heard first.
-    pub fn merge(&mut self, other: &Self) {
-        if other.count == 0 {
-            return;
-        }
-        if self.count == 0 {
-            *self = other.clone();
-            return;
-        }
-        let (mine, theirs) = (self.count as f64, other.count as f64);
-        let delta = other.mean - self.mean;
-        let total = mine + theirs;
-        self.m2 += other.m2 + delta * delta * mine * theirs / total;
-        self.mean += delta * theirs / total;
-        self.count += other.count;
-        self.sum += other.sum;
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
-        if other.first_time < self.first_time {
-            (self.first, self.first_time) = (other.first, other.first_time);
-        }
-        if other.last_time >= self.last_time {
-            (self.last, self.last_time) = (other.last, other.last_time);
-        }
-    }
+/// First byte of an encoded row.
+const ROW_VERSION: u8 = 1;
 
-    /// Population variance; `None` without values.
-    pub fn variance(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.m2 / self.count as f64)
-    }
-}
-
-/// One revision of one window of one robot and dataset.
+/// One revision of one window of one robot. Revision 0 holds what was in time, each later one only what a fragment added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WindowRow {
-    /// Name of the window.
+    /// Name of the window's spec.
     pub window: String,
     /// Length, microseconds.
     pub size_us: i64,
-    /// Start, microseconds UTC.
+    /// First moment, microseconds UTC; the window ends before `start_us + size_us`.
     pub start_us: i64,
-    /// 0 when the window closed; later ones hold late rows only.
+    /// 0 for what was in time, one more for each correction.
     pub revision: u32,
-    /// Rows in it.
+    /// Rows in it, whether or not they had values.
     pub rows: u64,
-    /// One per signal of the dataset, in order.
+    /// One per signal of the dataset, in its order.
     pub signals: Vec<SignalAggregate>,
 }
 
+/// Why bytes are not a row.
+#[derive(Debug, thiserror::Error)]
+pub enum RowDecodeError {
+    /// Written by a later version, or no row at all.
+    #[error("window row has version {0}, this build reads {ROW_VERSION}: read it with a newer build")]
+    Version(u8),
+    /// Cut off or damaged.
+    #[error("window row does not decode: {0}")]
+    Damaged(#[from] postcard::Error),
+    /// More than a row.
+    #[error("window row is followed by {0} bytes that are not part of it")]
+    Trailing(usize),
+    /// Nothing at all.
+    #[error("window row is empty")]
+    Empty,
+}
+
 impl WindowRow {
-    /// Versioned bytes.
+    /// The row as bytes: a version, then what is known of each signal, exact to the bit.
     pub fn encode(&self) -> Vec<u8> {
-        crate::state::encode(self)
+        let stored = StoredRow {
+            window: self.window.clone(),
+            size_us: self.size_us,
+            start_us: self.start_us,
+            revision: self.revision,
+            rows: self.rows,
+            signals: self.signals.iter().map(|signal| StoredSignal::of(signal, self.start_us)).collect(),
+        };
+        postcard::to_extend(&stored, vec![ROW_VERSION]).expect("writing plain data to memory cannot fail")
     }
 
-    /// Reads versioned bytes.
+    /// Reads [`Self::encode`]'s bytes.
     ///
     /// # Errors
-    /// When they are of an unknown version or damaged.
-    pub fn decode(bytes: &[u8]) -> Result<Self, crate::state::StateError> {
-        crate::state::decode(bytes)
+    /// Another version, damaged bytes, or bytes left over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RowDecodeError> {
+        let (&version, content) = bytes.split_first().ok_or(RowDecodeError::Empty)?;
+        if version != ROW_VERSION {
+            return Err(RowDecodeError::Version(version));
+        }
+        let (stored, rest) = postcard::take_from_bytes::<StoredRow>(content)?;
+        if !rest.is_empty() {
+            return Err(RowDecodeError::Trailing(rest.len()));
+        }
+        let start_us = stored.start_us;
+        Ok(Self {
+            window: stored.window,
+            size_us: stored.size_us,
+            start_us,
+            revision: stored.revision,
+            rows: stored.rows,
+            signals: stored.signals.into_iter().map(|signal| signal.restore(start_us)).collect(),
+        })
     }
 }
 
-/// What a reader sees of a window: its revisions merged, in order; `None` without any.
+/// The whole window from its revisions, in any order; what a reader sees. A revision given twice counts once, rows of another
+/// window than the first one's are left out. `None` without rows.
 pub fn merge_revisions(rows: &[WindowRow]) -> Option<WindowRow> {
-    let mut ordered: Vec<&WindowRow> = rows.iter().collect();
-    ordered.sort_by_key(|row| row.revision);
-    let (first, later) = ordered.split_first()?;
+    let window = rows.first()?;
+    let mut revisions: Vec<&WindowRow> =
+        rows.iter().filter(|row| row.window == window.window && row.start_us == window.start_us && row.size_us == window.size_us).collect();
+    revisions.sort_by_key(|row| row.revision);
+    revisions.dedup_by_key(|row| row.revision);
+    let (first, later) = revisions.split_first()?;
     let mut merged = (*first).clone();
     for row in later {
-        merged.rows += row.rows;
         merged.revision = row.revision;
-        for (mine, theirs) in merged.signals.iter_mut().zip(&row.signals) {
-            mine.merge(theirs);
+        merged.rows = merged.rows.saturating_add(row.rows);
+        if merged.signals.len() < row.signals.len() {
+            merged.signals.resize_with(row.signals.len(), SignalAggregate::empty);
+        }
+        for (signal, addition) in merged.signals.iter_mut().zip(&row.signals) {
+            signal.merge(addition);
         }
     }
     Some(merged)
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRow {
+    window: String,
+    size_us: i64,
+    start_us: i64,
+    revision: u32,
+    rows: u64,
+    signals: Vec<StoredSignal>,
+}
+
+/// A signal without the fields that are not known. Times are offsets from the window's start, which are shorter.
+#[derive(Serialize, Deserialize)]
+enum StoredSignal {
+    Empty,
+    Basic { count: u64, sum: f64, min: f64, max: f64 },
+    Full { count: u64, sum: f64, mean: f64, m2: f64, min: f64, max: f64, first: f64, first_offset: i64, last: f64, last_offset: i64, sketch: Option<Sketch> },
+}
+
+impl StoredSignal {
+    fn of(signal: &SignalAggregate, start_us: i64) -> Self {
+        let &SignalAggregate { count, sum, mean, m2, min, max, first, first_time, last, last_time, .. } = signal;
+        if count == 0 {
+            return Self::Empty;
+        }
+        if !signal.is_full() {
+            return Self::Basic { count, sum, min, max };
+        }
+        Self::Full {
+            count,
+            sum,
+            mean,
+            m2,
+            min,
+            max,
+            first,
+            first_offset: first_time.wrapping_sub(start_us),
+            last,
+            last_offset: last_time.wrapping_sub(start_us),
+            sketch: signal.sketch.clone(),
+        }
+    }
+
+    fn restore(self, start_us: i64) -> SignalAggregate {
+        match self {
+            Self::Empty => SignalAggregate::empty(),
+            Self::Basic { count, sum, min, max } => SignalAggregate { count, sum, mean: sum / count as f64, min, max, ..SignalAggregate::empty() },
+            Self::Full { count, sum, mean, m2, min, max, first, first_offset, last, last_offset, sketch } => SignalAggregate {
+                count,
+                sum,
+                mean,
+                m2,
+                min,
+                max,
+                first,
+                first_time: first_offset.wrapping_add(start_us),
+                last,
+                last_time: last_offset.wrapping_add(start_us),
+                sketch,
+            },
+        }
+    }
 }

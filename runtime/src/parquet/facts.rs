@@ -93,6 +93,9 @@ pub fn table(kind: FactKind) -> TableSpec {
                 ("first_time", TimestampMicros),
                 ("last", Float64),
                 ("last_time", TimestampMicros),
+                ("p50", Float64),
+                ("p95", Float64),
+                ("p99", Float64),
             ],
             LoadMode::Append,
         ),
@@ -126,7 +129,8 @@ fn window_rows(fact: &Fact, window: &WindowRow, datasets: &Datasets) -> Vec<Vec<
     let signals = window.signals.iter().zip(names).filter(|(signal, _)| signal.count > 0);
     signals
         .map(|(signal, name)| {
-            let kept = |time: i64| if time == i64::MAX || time == i64::MIN { Value::Null } else { json!(time) };
+            let kept = |time: i64| if signal.is_full() { json!(time) } else { Value::Null };
+            let quantile = |share: f64| json!(signal.sketch.as_ref().and_then(|sketch| sketch.quantile(share)));
             vec![
                 json!(fact.robot_id),
                 json!(dataset),
@@ -146,6 +150,9 @@ fn window_rows(fact: &Fact, window: &WindowRow, datasets: &Datasets) -> Vec<Vec<
                 kept(signal.first_time),
                 json!(signal.last),
                 kept(signal.last_time),
+                quantile(0.5),
+                quantile(0.95),
+                quantile(0.99),
             ]
         })
         .collect()

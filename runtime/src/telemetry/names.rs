@@ -26,6 +26,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
     ("theatre_actors_live", Kind::Gauge, "Live families"),
     ("theatre_actor_restarts_total", Kind::Counter, "Families rebuilt after a panic"),
+    ("theatre_mailbox_depth_messages", Kind::Gauge, "Messages in mailboxes, by actor type and lane"),
     ("theatre_step_duration_seconds", Kind::Histogram, "Time of one message, by actor type"),
     ("theatre_checkpoint_duration_seconds", Kind::Histogram, "Time of one commit"),
     ("theatre_checkpoint_bytes", Kind::Histogram, "Size of one commit"),

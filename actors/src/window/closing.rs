@@ -1,0 +1,150 @@
+//! Telling windows and fragments when they are due.
+
+use super::aggregate::SignalAggregate;
+use super::pane::Pane;
+use super::plan::WindowSpec;
+use super::row::WindowRow;
+use super::spec::{NEVER, Waits, forget_at};
+use super::state::{NextDue, Windows, clamp_clock};
+use crate::time::EventTime;
+
+impl Windows {
+    /// Moves the watermark to a clock, telling what fell due on the way.
+    pub(super) fn arrive(&mut self, clock: EventTime, waits: Waits, out: &mut Vec<WindowRow>) {
+        // Before the robot's first telemetry there is no clock, and nothing that could fall due.
+        if clock.0 == NEVER {
+            return;
+        }
+        let clock = clamp_clock(clock);
+        if self.scratch.due.is_none_or(|due| due.waits != waits || due.clock <= clock) {
+            self.step(clock, waits, out);
+        }
+        self.watermark = self.watermark.max(clock - waits.reorder_us);
+    }
+
+    fn step(&mut self, clock: i64, waits: Waits, out: &mut Vec<WindowRow>) {
+        loop {
+            let window = self.next_end().map(|end| (end + waits.reorder_us, end)).filter(|(due, _)| *due <= clock);
+            let fragment = self.fragments.first().map(|fragment| fragment.due).filter(|due| *due <= clock);
+            match (window, fragment) {
+                (Some((due, end)), fragment) if fragment.is_none_or(|other| due <= other) => {
+                    for index in 0..self.specs.len() {
+                        self.close(index, end, out);
+                    }
+                    self.watermark = self.watermark.max(end);
+                }
+                (_, Some(_)) => self.finalise_first(out),
+                (_, None) => break,
+            }
+        }
+        self.watermark = self.watermark.max(clock - waits.reorder_us);
+        self.drop_panes();
+        for state in &mut self.specs {
+            state.forget(clock, waits);
+        }
+        self.scratch.due = Some(NextDue { waits, clock: self.find_due(waits) });
+    }
+
+    pub(super) fn close_all(&mut self, out: &mut Vec<WindowRow>) {
+        while let Some(end) = self.next_end() {
+            for index in 0..self.specs.len() {
+                if self.next_end_of(index) == Some(end) {
+                    self.close(index, end, out);
+                    self.specs[index].flushed_to = Some(end);
+                }
+            }
+        }
+        while !self.fragments.is_empty() {
+            self.finalise_first(out);
+        }
+        self.drop_panes();
+        self.scratch.due = None;
+    }
+
+    pub(super) fn due(&self, waits: Waits) -> i64 {
+        match self.scratch.due {
+            Some(due) if due.waits == waits => due.clock,
+            _ => self.find_due(waits),
+        }
+    }
+
+    pub(super) fn find_due(&self, waits: Waits) -> i64 {
+        let window = self.next_end().map(|end| end + waits.reorder_us);
+        let fragment = self.fragments.first().map(|fragment| fragment.due);
+        let ends = self.specs.iter().filter_map(|state| state.revisions.first_key_value());
+        let forget = ends.map(|(end, _)| forget_at(*end, waits)).min();
+        [window, fragment, forget].into_iter().flatten().min().unwrap_or(i64::MAX)
+    }
+
+    /// The end of the window that closes next, of those with rows.
+    fn next_end(&self) -> Option<i64> {
+        (0..self.specs.len()).filter_map(|index| self.next_end_of(index)).min()
+    }
+
+    fn next_end_of(&self, index: usize) -> Option<i64> {
+        let state = &self.specs[index];
+        let closed_to = state.closed_to(self.watermark);
+        let done = self.panes.partition_point(|pane| !state.needs(pane.start, self.watermark));
+        let pane = self.panes.get(done)?;
+        Some(state.spec.end_at_or_after((pane.start + self.pane_us).max(closed_to.saturating_add(1))))
+    }
+
+    /// Tells the window of a spec that ends at `end`, if it is one, is still open and has rows.
+    fn close(&mut self, index: usize, end: i64, out: &mut Vec<WindowRow>) {
+        let state = &self.specs[index];
+        let spec = &state.spec;
+        if end.rem_euclid(spec.hop_us) != 0 || end <= state.closed_to(self.watermark) {
+            return;
+        }
+        let start = end - spec.size_us;
+        let from = self.panes.partition_point(|pane| pane.start < start);
+        let to = self.panes.partition_point(|pane| pane.start < end);
+        if from < to {
+            out.push(window_row(spec, end, 0, self.signals, &self.panes[from..to]));
+        }
+    }
+
+    /// Tells the next revision of every window that the fragment due first speaks for, by (end, order of specs).
+    fn finalise_first(&mut self, out: &mut Vec<WindowRow>) {
+        let fragment = self.fragments.remove(0);
+        let told = out.len();
+        let mut order = Vec::new();
+        for (index, (state, &closed)) in self.specs.iter_mut().zip(&fragment.closed).enumerate() {
+            let (first, _) = state.spec.ends_over(fragment.pane.start);
+            let hop_us = state.spec.hop_us;
+            for end in (0..i64::from(closed)).map(|hops| first + hops * hop_us) {
+                let revision = state.next_revision(end);
+                order.push((end, index, revision));
+            }
+        }
+        order.sort_unstable();
+        let pane = std::slice::from_ref(&fragment.pane);
+        let rows = order.into_iter().map(|(end, index, revision)| window_row(&self.specs[index].spec, end, revision, self.signals, pane));
+        out.extend(rows);
+        debug_assert!(out.len() > told, "a fragment speaks for a window");
+        self.recycle(fragment.pane.cells);
+    }
+
+    fn drop_panes(&mut self) {
+        let unneeded = self.panes.partition_point(|pane| !self.specs.iter().any(|state| state.needs(pane.start, self.watermark)));
+        let dropped: Vec<Pane> = self.panes.drain(..unneeded).collect();
+        for pane in dropped {
+            self.recycle(pane.cells);
+        }
+    }
+}
+
+fn window_row(spec: &WindowSpec, end: i64, revision: u32, signals: usize, panes: &[Pane]) -> WindowRow {
+    let mut aggregates = vec![SignalAggregate::empty(); signals];
+    for pane in panes {
+        pane.cells.merge_into(pane.start, &mut aggregates);
+    }
+    WindowRow {
+        window: spec.name.clone(),
+        size_us: spec.size_us,
+        start_us: end - spec.size_us,
+        revision,
+        rows: panes.iter().map(|pane| pane.rows).sum(),
+        signals: aggregates,
+    }
+}

@@ -1,0 +1,46 @@
+//! A run: rows that follow each other and lie in one pane, so that they can be added column by column.
+
+use theatre_schemas::batch::Batch;
+
+use super::plan::TIME_LIMIT_US;
+
+/// A run of rows that all lie in one pane.
+pub(super) struct Run<'a> {
+    pub batch: &'a Batch,
+    /// Indices into the batch, in order of arrival.
+    pub rows: &'a [u32],
+    /// Event times of the whole batch.
+    pub times: &'a [i64],
+    /// Start of the pane; cells keep times as offsets from it.
+    pub origin: i64,
+}
+
+impl Run<'_> {
+    pub fn offset(&self, row: u32) -> i64 {
+        self.times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US) - self.origin
+    }
+
+    /// The first-arrived of the rows with the least time and the last-arrived of those with the greatest.
+    pub fn ends(&self) -> Ends {
+        let start = self.offset(self.rows[0]);
+        let mut ends = Ends { first_at: start, first: self.rows[0], last_at: start, last: self.rows[0] };
+        for &row in &self.rows[1..] {
+            let at = self.offset(row);
+            if at < ends.first_at {
+                (ends.first_at, ends.first) = (at, row);
+            }
+            if at >= ends.last_at {
+                (ends.last_at, ends.last) = (at, row);
+            }
+        }
+        ends
+    }
+}
+
+/// Which rows come first and last by event time.
+pub(super) struct Ends {
+    pub first_at: i64,
+    pub first: u32,
+    pub last_at: i64,
+    pub last: u32,
+}

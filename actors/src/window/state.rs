@@ -1,0 +1,240 @@
+//! The windows of one robot and one dataset: open panes, open fragments, revision numbers.
+
+use serde::{Deserialize, Serialize};
+use theatre_schemas::batch::Batch;
+
+use super::cells::Cells;
+use super::pane::{Fragment, Pane};
+use super::plan::{AggregateSet, TIME_LIMIT_US, WAIT_LIMIT_US, WindowPlan};
+use super::row::WindowRow;
+use super::run::Run;
+use super::spec::{NEVER, SpecState, Waits};
+use crate::time::EventTime;
+
+/// Cells kept for the next pane instead of being freed.
+const SPARE_CELLS_MAX: usize = 2;
+
+/// Open panes and fragments of one robot and one dataset; signals by index in its `signals`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Windows {
+    pub(super) signals: usize,
+    pub(super) aggregates: AggregateSet,
+    pub(super) pane_us: i64,
+    pub(super) specs: Vec<SpecState>,
+    /// Windows that end at or before this have closed: the highest clock seen, less the reorder bound.
+    pub(super) watermark: i64,
+    /// Ascending by start; only those that an open window needs.
+    pub(super) panes: Vec<Pane>,
+    /// Ascending by due, then by opening.
+    pub(super) fragments: Vec<Fragment>,
+    /// What can be found out again or be allocated again.
+    #[serde(skip)]
+    pub(super) scratch: Scratch,
+}
+
+/// Cached and spare things, no part of the state's value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scratch {
+    pub due: Option<NextDue>,
+    pub spare: Vec<Cells>,
+}
+
+impl PartialEq for Scratch {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// The clock at which something falls due next, under these waiting times.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NextDue {
+    pub waits: Waits,
+    pub clock: i64,
+}
+
+impl Windows {
+    /// Nothing seen yet, of a dataset with that many signals.
+    pub fn new(signals: usize) -> Self {
+        Self {
+            signals,
+            aggregates: AggregateSet::default(),
+            pane_us: 0,
+            specs: Vec::new(),
+            watermark: NEVER,
+            panes: Vec::new(),
+            fragments: Vec::new(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Adds rows in order, telling what closes and is finalised on the way, in order of the clock at which it fell due; at the same clock
+    /// windows first, by (end, order of specs), then fragments.
+    ///
+    /// `rows` are indices into `batch`, all of this robot and accepted (no duplicates, none beyond the allowed
+    /// lateness or from the future). `clocks[i]` is the robot's clock after `rows[i]`; clocks never descend, not between calls
+    /// either. A plan other than the last call's first closes all that is open under the old one.
+    pub fn apply(&mut self, plan: &WindowPlan, batch: &Batch, rows: &[u32], clocks: &[EventTime], reorder_bound_us: i64, out: &mut Vec<WindowRow>) {
+        debug_assert_eq!(rows.len(), clocks.len(), "one clock per row");
+        self.adopt(plan, out);
+        self.grow(batch.signals.len());
+        if self.specs.is_empty() {
+            return;
+        }
+        let waits = self.waits(plan, reorder_bound_us);
+        let times = batch.event_times();
+        let mut rows = &rows[..rows.len().min(clocks.len())];
+        let mut clocks = clocks;
+        while let (Some(&row), Some(&clock)) = (rows.first(), clocks.first()) {
+            self.arrive(clock, waits, out);
+            let time = times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US);
+            let origin = time.div_euclid(self.pane_us) * self.pane_us;
+            let targets = self.targets(origin, clamp_clock(clock), waits);
+            let length = self.run_length(origin, rows, clocks, times, waits);
+            let run = Run { batch, rows: &rows[..length], times, origin };
+            if let Some(pane) = targets.pane {
+                self.panes[pane].add(&run);
+            }
+            if let Some(fragment) = targets.fragment {
+                self.fragments[fragment].pane.add(&run);
+            }
+            self.watermark = self.watermark.max(clamp_clock(clocks[length - 1]) - waits.reorder_us);
+            (rows, clocks) = (&rows[length..], &clocks[length..]);
+        }
+    }
+
+    /// The robot's clock moved without rows of this dataset.
+    pub fn advance(&mut self, plan: &WindowPlan, clock: EventTime, reorder_bound_us: i64, out: &mut Vec<WindowRow>) {
+        self.adopt(plan, out);
+        if !self.specs.is_empty() {
+            self.arrive(clock, self.waits(plan, reorder_bound_us), out);
+        }
+    }
+
+    /// Closes everything open (end of a recording, silence): windows by (end, order of specs), then fragments in
+    /// order of opening. Rows that come later into windows closed by this are late.
+    pub fn flush(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
+        self.adopt(plan, out);
+        self.close_all(out);
+    }
+
+    /// Makes room for signals that the dataset has gained; [`Self::apply`] does so by itself.
+    pub fn grow(&mut self, signals: usize) {
+        if signals <= self.signals {
+            return;
+        }
+        self.signals = signals;
+        self.scratch.spare.clear();
+        for pane in self.panes.iter_mut().chain(self.fragments.iter_mut().map(|fragment| &mut fragment.pane)) {
+            pane.cells.grow(signals);
+        }
+    }
+
+    /// Number of open panes.
+    pub fn open_panes(&self) -> usize {
+        self.panes.len()
+    }
+
+    /// Number of open fragments.
+    pub fn open_fragments(&self) -> usize {
+        self.fragments.len()
+    }
+
+    /// Takes over a plan. What was open under another one is closed first, by what is remembered of it, so nothing is lost; rows that come later
+    /// correct the windows that both plans have.
+    fn adopt(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
+        let same = self.aggregates == plan.aggregates()
+            && self.specs.len() == plan.specs().len()
+            && self.specs.iter().zip(plan.specs()).all(|(mine, theirs)| mine.spec == *theirs);
+        if same {
+            return;
+        }
+        self.close_all(out);
+        let mut old = std::mem::take(&mut self.specs);
+        for spec in plan.specs() {
+            let known = old.iter().position(|state| state.spec == *spec);
+            self.specs.push(known.map_or_else(|| SpecState::new(spec.clone()), |at| old.swap_remove(at)));
+        }
+        self.aggregates = plan.aggregates();
+        self.pane_us = plan.pane_us();
+        self.scratch = Scratch::default();
+    }
+
+    fn waits(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Waits {
+        let reorder_us = reorder_bound_us.clamp(0, WAIT_LIMIT_US);
+        Waits { reorder_us, lateness_us: plan.allowed_lateness_us(), fragment_us: reorder_us.max(self.pane_us) }
+    }
+
+    /// How many of the first rows lie in the pane at `origin` and come before anything falls due.
+    fn run_length(&self, origin: i64, rows: &[u32], clocks: &[EventTime], times: &[i64], waits: Waits) -> usize {
+        let due = self.due(waits);
+        let end = origin + self.pane_us;
+        let rest = rows.iter().zip(clocks).skip(1);
+        let more = rest.take_while(|(row, clock)| {
+            let time = times[**row as usize];
+            time >= origin && time < end && clock.0 < due
+        });
+        1 + more.count()
+    }
+
+    pub(super) fn recycle(&mut self, mut cells: Cells) {
+        if self.scratch.spare.len() < SPARE_CELLS_MAX {
+            cells.clear();
+            self.scratch.spare.push(cells);
+        }
+    }
+
+    fn new_pane(&mut self, start: i64) -> Pane {
+        let cells = self.scratch.spare.pop().unwrap_or_else(|| Cells::new(self.aggregates, self.signals));
+        Pane { start, rows: 0, cells }
+    }
+
+    /// Where rows of a pane go at this clock, opening what is not there.
+    fn targets(&mut self, origin: i64, clock: i64, waits: Waits) -> Targets {
+        let (mut any_open, mut any_closed) = (false, false);
+        for state in &self.specs {
+            let (first, last) = state.spec.ends_over(origin);
+            let closed_to = state.closed_to(self.watermark);
+            any_open |= last > closed_to;
+            any_closed |= first <= closed_to;
+        }
+        let pane = any_open.then(|| self.pane_at(origin, waits));
+        let fragment = any_closed.then(|| self.fragment_at(origin, clock, waits));
+        Targets { pane, fragment }
+    }
+
+    fn pane_at(&mut self, origin: i64, waits: Waits) -> usize {
+        match self.panes.binary_search_by_key(&origin, |pane| pane.start) {
+            Ok(at) => at,
+            Err(at) => {
+                let pane = self.new_pane(origin);
+                self.panes.insert(at, pane);
+                self.scratch.due = Some(NextDue { waits, clock: self.find_due(waits) });
+                at
+            }
+        }
+    }
+
+    fn fragment_at(&mut self, origin: i64, clock: i64, waits: Waits) -> usize {
+        let closed: Vec<u32> = self.specs.iter().map(|state| state.closed_over(origin, self.watermark)).collect();
+        let open = |fragment: &Fragment| fragment.pane.start == origin && fragment.closed == closed;
+        if let Some(at) = self.fragments.iter().position(open) {
+            return at;
+        }
+        let due = clock + waits.fragment_us;
+        let at = self.fragments.partition_point(|fragment| fragment.due <= due);
+        let pane = self.new_pane(origin);
+        self.fragments.insert(at, Fragment { due, closed, pane });
+        self.scratch.due = Some(NextDue { waits, clock: self.find_due(waits) });
+        at
+    }
+}
+
+/// Indices of the open pane and the open fragment that rows go to.
+struct Targets {
+    pane: Option<usize>,
+    fragment: Option<usize>,
+}
+
+pub(super) fn clamp_clock(clock: EventTime) -> i64 {
+    clock.0.clamp(-TIME_LIMIT_US, TIME_LIMIT_US)
+}
