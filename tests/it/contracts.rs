@@ -1,4 +1,4 @@
-//! The contract suite of each port, on the embedded adapters.
+//! The contract suite of each port, on the embedded adapters and on their twins in memory.
 
 use std::sync::Arc;
 
@@ -7,12 +7,23 @@ use theatre_runtime::clock::SystemClock;
 use theatre_runtime::embedded::lake::DirectoryLake;
 use theatre_runtime::embedded::log::EmbeddedLog;
 use theatre_runtime::embedded::store::EmbeddedStore;
+use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
+use theatre_runtime::memory::lake::MemoryLake;
+use theatre_runtime::memory::log::MemoryLog;
+use theatre_runtime::memory::store::MemoryStore;
 use theatre_tests::contract;
 
 #[test]
 fn the_embedded_log_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let log = EmbeddedLog::open(&folder.path().join("log"), Arc::new(SystemClock))?;
+    contract::log_keeps_records(&log)?;
+    contract::log_fences_lanes(&log)
+}
+
+#[test]
+fn the_log_in_memory_keeps_its_contract() -> Result<()> {
+    let log = MemoryLog::new(Arc::new(SystemClock));
     contract::log_keeps_records(&log)?;
     contract::log_fences_lanes(&log)
 }
@@ -25,7 +36,29 @@ fn the_embedded_store_keeps_its_contract() -> Result<()> {
 }
 
 #[test]
+fn the_store_in_memory_keeps_its_contract() -> Result<()> {
+    contract::store_commits_once_and_fences(&MemoryStore::default())?;
+    contract::store_plans_loads(&MemoryStore::default())
+}
+
+#[test]
 fn the_directory_lake_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
     contract::lake_completes_once(&DirectoryLake::open(folder.path())?)
+}
+
+#[test]
+fn the_lake_in_memory_keeps_its_contract() -> Result<()> {
+    contract::lake_completes_once(&MemoryLake::default())
+}
+
+#[test]
+fn the_embedded_warehouse_keeps_its_contract() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    contract::warehouse_loads_once(&EmbeddedWarehouse::open(&folder.path().join("warehouse"))?, &MemoryLake::default())
+}
+
+#[test]
+fn the_warehouse_in_memory_keeps_its_contract() -> Result<()> {
+    contract::warehouse_loads_once(&EmbeddedWarehouse::in_memory()?, &MemoryLake::default())
 }

@@ -124,7 +124,11 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
 
 /// What a reader of the output topics sees, by topic and key.
 pub fn published(dir: &DataDir) -> Result<Published> {
-    let log = EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?;
+    published_in(&EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?)
+}
+
+/// What a reader of the output topics of a log sees, by topic and key.
+pub fn published_in(log: &dyn EventLog) -> Result<Published> {
     let mut published: Published = Published::new();
     for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {

@@ -1,4 +1,4 @@
-//! The simulation: one partition's real components over the embedded adapters, every port call behind a gate that may fail it, do it
+//! The simulation: one partition's real components over the ports' twins in memory, every port call behind a gate that may fail it, do it
 //! and not answer, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
 //!
 //! The oracle is a batch recomputation: all families over the whole log in one piece, without saves. Everything that was concluded,
@@ -19,11 +19,10 @@ use theatre_actors::ports::{Error, FileStage, Lane, NewRecord};
 use theatre_actors::shell::InlineHost;
 use theatre_actors::time::{Clock, LogTime};
 use theatre_runtime::config::{Config, INPUT_TOPICS};
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::embedded::lake::DirectoryLake;
-use theatre_runtime::embedded::log::EmbeddedLog;
-use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
+use theatre_runtime::memory::lake::MemoryLake;
+use theatre_runtime::memory::log::MemoryLog;
+use theatre_runtime::memory::store::MemoryStore;
 use theatre_runtime::pipeline::completer::Completer;
 use theatre_runtime::pipeline::exporter::Exporter;
 use theatre_runtime::pipeline::lake_writer::LakeWriter;
@@ -142,14 +141,12 @@ struct World {
 
 impl World {
     fn open(root: &Path, bug: Option<Bug>) -> Result<Self> {
-        let dir = DataDir::new(root);
-        dir.create()?;
         let clock = Arc::new(VirtualClock(AtomicI64::new(START)));
         let ports = Ports {
-            log: Arc::new(EmbeddedLog::open(&dir.log(), clock.clone())?),
-            store: Arc::new(EmbeddedStore::open(&dir.store())?),
-            lake: Arc::new(DirectoryLake::open(&dir.lake())?),
-            warehouse: Arc::new(EmbeddedWarehouse::open(&dir.warehouse())?),
+            log: Arc::new(MemoryLog::new(clock.clone())),
+            store: Arc::new(MemoryStore::default()),
+            lake: Arc::new(MemoryLake::default()),
+            warehouse: Arc::new(EmbeddedWarehouse::in_memory()?),
             clock: clock.clone(),
         };
         let day = theatre_actors::rules::Micros(86_400_000_000);
@@ -183,9 +180,8 @@ impl World {
 /// # Errors
 /// When anything was lost, doubled or changed.
 pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
-    let memory = Path::new("/dev/shm");
-    let root = if memory.exists() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
-    let world = World::open(root.path(), bug)?;
+    let folder = tempfile::tempdir()?;
+    let world = World::open(folder.path(), bug)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let simulator = Simulator::new(seed, 3, START)?;
     let mut told = Told::default();
@@ -226,7 +222,7 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
     }
     drop(process);
     finish(&world)?;
-    oracle::check(&world.params, &world.ports, root.path()).with_context(|| format!("after {} crashes", told.crashes))?;
+    oracle::check(&world.params, &world.ports).with_context(|| format!("after {} crashes", told.crashes))?;
     for stored in world.ports.store.facts_after(0, 0, 1 << 30)? {
         match stored.fact.kind {
             FactKind::Alert => told.alerts += 1,

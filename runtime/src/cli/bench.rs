@@ -45,7 +45,9 @@ impl Bench {
         let robots = robots.max(1);
         let messages = Messages::make(records, robots);
         let mut lines = Vec::new();
-        for (name, aggregates) in [("count, sum, min, max", AggregateSet::Basic), ("all aggregates", AggregateSet::Full)] {
+        for (name, aggregates) in
+            [("count, sum, min, max", AggregateSet::Basic), ("all aggregates", AggregateSet::Full), ("all and sketches", AggregateSet::Sketch)]
+        {
             lines.push(measure(name, &messages, aggregates)?);
         }
         rows(common.output, &["aggregates", "records", "records_per_s", "cpu_s_per_million", "windows", "alerts"], &lines)

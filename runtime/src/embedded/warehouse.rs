@@ -4,7 +4,7 @@
 //! Columns are matched by position, as COPY does it. Timestamps are microseconds UTC.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -21,8 +21,8 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY
 
 /// The embedded warehouse.
 pub struct EmbeddedWarehouse {
-    writer: Mutex<Connection>,
-    reader: Mutex<Connection>,
+    writer: Arc<Mutex<Connection>>,
+    reader: Arc<Mutex<Connection>>,
     tables: Mutex<Vec<TableSpec>>,
 }
 
@@ -33,7 +33,19 @@ impl EmbeddedWarehouse {
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let writer = open(path, WHAT, SCHEMA)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(open_read_only(path, WHAT)?), tables: Mutex::default() })
+        let reader = Arc::new(Mutex::new(open_read_only(path, WHAT)?));
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), reader, tables: Mutex::default() })
+    }
+
+    /// A warehouse that lives as long as this value: the in-memory twin.
+    ///
+    /// # Errors
+    /// When SQLite cannot be had, which would be a bug.
+    pub fn in_memory() -> Result<Self> {
+        let connection = Connection::open_in_memory().map_err(unavailable(WHAT))?;
+        connection.execute_batch(SCHEMA).map_err(unavailable(WHAT))?;
+        let both = Arc::new(Mutex::new(connection));
+        Ok(Self { writer: both.clone(), reader: both, tables: Mutex::default() })
     }
 
     /// Opens a warehouse that another process may be writing; loads are refused.
@@ -42,7 +54,8 @@ impl EmbeddedWarehouse {
     /// When there is none.
     pub fn open_read_only(path: &Path) -> Result<Self> {
         let writer = open_read_only(path, WHAT)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(open_read_only(path, WHAT)?), tables: Mutex::default() })
+        let reader = Arc::new(Mutex::new(open_read_only(path, WHAT)?));
+        Ok(Self { writer: Arc::new(Mutex::new(writer)), reader, tables: Mutex::default() })
     }
 }
 
@@ -203,6 +216,9 @@ impl Warehouse for EmbeddedWarehouse {
             |error: rusqlite::Error| Error::Refused(format!("the warehouse refuses the query: {error} (\"SELECT name FROM sqlite_schema\" lists the tables)"));
         let connection = lock(&self.reader);
         let mut statement = connection.prepare(sql).map_err(refused)?;
+        if !statement.readonly() {
+            return Err(Error::Refused("the warehouse refuses the query: only statements that read are run here".to_owned()));
+        }
         let columns: Vec<String> = statement.column_names().iter().map(|name| (*name).to_owned()).collect();
         let rows = statement.query_map([], |row| (0..columns.len()).map(|index| row.get_ref(index).map(json)).collect());
         let rows = rows.and_then(Iterator::collect).map_err(refused)?;

@@ -1,19 +1,17 @@
 //! The oracle: all families over the whole log in one piece, and what must follow from them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Result, ensure};
 use theatre_actors::effect::{DeadReason, Effects, FactKind};
 use theatre_actors::family::{Family, IntakeFamily};
 use theatre_actors::position::Positions;
 use theatre_runtime::config::{ALERT_TOPIC, OUTCOME_TOPIC};
-use theatre_runtime::embedded::data_dir::DataDir;
 use theatre_runtime::pipeline::intake::{Entry, Intake, IntakeParams};
 use theatre_runtime::pipeline::{PipelineParams, Ports};
 
 /// Compares everything that is there with what follows from the log.
-pub(super) fn check(params: &PipelineParams, ports: &Ports, root: &Path) -> Result<()> {
+pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
     let mut families: BTreeMap<String, (Family, Effects)> = BTreeMap::new();
     let mut intake_family = IntakeFamily::default();
     let mut buried = Vec::new();
@@ -44,7 +42,7 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports, root: &Path) -> Resu
     check_families(ports, &families, &intake_family)?;
     check_facts(ports, &families)?;
     check_dead(ports, &families, &buried)?;
-    check_published(params, root, &families)?;
+    check_published(params, ports, &families)?;
     let report = theatre_runtime::reconcile::run(params, ports)?;
     ensure!(report.gaps.is_empty(), "reconcile: {:?}", report.gaps);
     check_warehouse(ports, &families)
@@ -88,8 +86,8 @@ fn check_dead(ports: &Ports, families: &Families, buried: &[theatre_actors::effe
     Ok(())
 }
 
-fn check_published(params: &PipelineParams, root: &Path, families: &Families) -> Result<()> {
-    let published = crate::published(&DataDir::new(root))?;
+fn check_published(params: &PipelineParams, ports: &Ports, families: &Families) -> Result<()> {
+    let published = crate::published_in(&*ports.log)?;
     let mut expected: crate::Published = crate::Published::new();
     for fact in families.values().flat_map(|(_, effects)| &effects.facts) {
         let (topic, key) = match fact.kind {

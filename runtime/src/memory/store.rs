@@ -1,0 +1,316 @@
+//! A checkpoint store in memory. Every write checks first and changes then, so that a refused one leaves nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Mutex;
+
+use theatre_actors::effect::FactKind;
+use theatre_actors::ports::{
+    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
+    RegisteredFile, Result, StoredDead, StoredFact, StoredFamily,
+};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::lock;
+
+type FactId = (FactKind, String, u32);
+
+#[derive(Default)]
+struct PartitionState {
+    status: PartitionStatus,
+    families: BTreeMap<String, StoredFamily>,
+    facts: Vec<StoredFact>,
+    dead: Vec<StoredDead>,
+    lake_state: Vec<u8>,
+    files: Vec<RegisteredFile>,
+}
+
+impl PartitionState {
+    fn is_new(&self, save: &FamilySave) -> bool {
+        self.families.get(&save.family).is_none_or(|stored| stored.save_number < save.save_number)
+    }
+
+    fn save(&mut self, partition: Partition, save: &FamilySave, committed_at: LogTime) {
+        for fact in &save.facts {
+            self.status.last_fact += 1;
+            self.facts.push(StoredFact { partition, sequence: self.status.last_fact, committed_at, fact: fact.clone() });
+        }
+        for dead in &save.dead {
+            self.status.last_dead += 1;
+            self.dead.push(StoredDead { partition, sequence: self.status.last_dead, dead: dead.clone() });
+        }
+        let FamilySave { family, save_number, positions, state, .. } = save.clone();
+        self.families.insert(family.clone(), StoredFamily { family, save_number, positions, state });
+    }
+
+    fn register(&mut self, partition: Partition, files: &[LakeFile]) {
+        for file in files {
+            let number = self.files.len() as u64 + 1;
+            self.files.push(RegisteredFile { number, partition, file: file.clone(), stage: FileStage::Registered, batch: None, note: None });
+        }
+    }
+
+    fn of_batch(&self, batch: &str) -> Vec<u64> {
+        let planned = self.files.iter().filter(|file| file.stage == FileStage::Completed && file.batch.as_deref() == Some(batch));
+        planned.map(|file| file.number).collect()
+    }
+
+    fn file(&mut self, number: u64) -> Option<&mut RegisteredFile> {
+        self.files.get_mut(usize::try_from(number).ok()?.checked_sub(1)?)
+    }
+
+    /// Gives files a batch of their own, named by what is in it.
+    fn assign(&mut self, partition: Partition, numbers: &[u64]) {
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return };
+        let dataset = self.file(*first).map(|file| file.file.dataset.clone()).unwrap_or_default();
+        let batch = format!("{dataset}-p{partition}-{first}-{last}x{}", numbers.len());
+        for number in numbers {
+            if let Some(file) = self.file(*number) {
+                file.batch = Some(batch.clone());
+            }
+        }
+    }
+
+    fn plan(&mut self, partition: Partition, max_files: usize) -> Option<LoadBatch> {
+        let completed = |file: &&RegisteredFile| file.stage == FileStage::Completed;
+        if !self.files.iter().filter(completed).any(|file| file.batch.is_some()) {
+            let dataset = self.files.iter().find(completed)?.file.dataset.clone();
+            let chosen = self.files.iter().filter(completed).filter(|file| file.file.dataset == dataset).take(max_files.max(1));
+            let chosen: Vec<u64> = chosen.map(|file| file.number).collect();
+            self.assign(partition, &chosen);
+        }
+        let id = self.files.iter().filter(completed).find_map(|file| file.batch.clone())?;
+        let files: Vec<RegisteredFile> = self.files.iter().filter(completed).filter(|file| file.batch.as_ref() == Some(&id)).cloned().collect();
+        Some(LoadBatch { dataset: files.first()?.file.dataset.clone(), id, partition, files })
+    }
+
+    fn split(&mut self, partition: Partition, batch: &str, bad: &[(u64, String)]) {
+        for (number, note) in bad {
+            if let Some(file) = self.file(*number).filter(|file| file.batch.as_deref() == Some(batch)) {
+                (file.stage, file.batch, file.note) = (FileStage::Quarantined, None, Some(note.clone()));
+            }
+        }
+        let numbers = self.of_batch(batch);
+        for number in &numbers {
+            if let Some(file) = self.file(*number) {
+                file.batch = None;
+            }
+        }
+        if bad.is_empty() && numbers.len() > 1 {
+            let (earlier, later) = numbers.split_at(numbers.len() / 2);
+            self.assign(partition, earlier);
+            self.assign(partition, later);
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    layout: Option<(Vec<String>, u32)>,
+    partitions: BTreeMap<Partition, PartitionState>,
+    fact_ids: HashSet<FactId>,
+}
+
+/// A store in memory.
+#[derive(Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+impl MemoryStore {
+    fn fenced<T>(&self, partition: Partition, epoch: Epoch, work: impl FnOnce(&mut PartitionState) -> T) -> Result<T> {
+        let mut state = lock(&self.state);
+        let current = state.partitions.get(&partition).map_or(0, |state| state.status.epoch);
+        match state.partitions.get_mut(&partition) {
+            Some(known) if current == epoch => Ok(work(known)),
+            _ => Err(Error::StaleEpoch { partition, ours: epoch, current }),
+        }
+    }
+
+    fn read<T: Default>(&self, partition: Partition, work: impl FnOnce(&PartitionState) -> T) -> T {
+        lock(&self.state).partitions.get(&partition).map(work).unwrap_or_default()
+    }
+}
+
+/// The ids of all facts that the commits would add; an error when one of them is there already.
+fn new_ids(state: &State, commits: &[PartitionCommit]) -> Result<HashSet<FactId>> {
+    let mut ids = HashSet::new();
+    for commit in commits {
+        let Some(known) = state.partitions.get(&commit.partition).filter(|known| known.status.epoch == commit.epoch) else { continue };
+        for fact in commit.families.iter().filter(|save| known.is_new(save)).flat_map(|save| &save.facts) {
+            let id = (fact.kind, fact.id.clone(), fact.revision);
+            if state.fact_ids.contains(&id) || !ids.insert(id) {
+                return Err(Error::Refused(format!("fact {:?} '{}' revision {} is there already", fact.kind, fact.id, fact.revision)));
+            }
+        }
+    }
+    Ok(ids)
+}
+
+impl CheckpointStore for MemoryStore {
+    fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
+        let mut state = lock(&self.state);
+        if let Some((known, count)) = &state.layout
+            && (!topics.starts_with(known) || *count != partitions)
+        {
+            return Err(Error::Refused(format!("this store was made for {count} partitions of {}", known.join(", "))));
+        }
+        state.layout = Some((topics.to_vec(), partitions));
+        Ok(())
+    }
+
+    fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
+        Ok(lock(&self.state).layout.clone())
+    }
+
+    fn acquire(&self, partition: Partition) -> Result<Epoch> {
+        let mut state = lock(&self.state);
+        let status = &mut state.partitions.entry(partition).or_default().status;
+        status.epoch += 1;
+        Ok(status.epoch)
+    }
+
+    fn status(&self, partition: Partition) -> Result<PartitionStatus> {
+        Ok(self.read(partition, |state| state.status.clone()))
+    }
+
+    fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
+        Ok(self.read(partition, |state| state.families.values().cloned().collect()))
+    }
+
+    fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
+        Ok(self.read(partition, |state| state.families.get(family).cloned()))
+    }
+
+    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
+        let mut state = lock(&self.state);
+        let ids = new_ids(&state, commits)?;
+        state.fact_ids.extend(ids);
+        let mut outcomes = Vec::new();
+        for commit in commits {
+            let known = state.partitions.entry(commit.partition).or_default();
+            if known.status.epoch != commit.epoch {
+                outcomes.push(CommitOutcome::Stale { current: known.status.epoch });
+                continue;
+            }
+            for save in &commit.families {
+                if known.is_new(save) {
+                    known.save(commit.partition, save, committed_at);
+                }
+            }
+            known.status.floor = known.status.floor.highest(&commit.floor);
+            outcomes.push(CommitOutcome::Committed { last_fact: known.status.last_fact, last_dead: known.status.last_dead });
+        }
+        Ok(outcomes)
+    }
+
+    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
+        Ok(self.read(partition, |state| state.facts.iter().skip(after as usize).take(limit).cloned().collect()))
+    }
+
+    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
+        Ok(self.read(partition, |state| state.dead.iter().skip(after as usize).take(limit).cloned().collect()))
+    }
+
+    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            let noted = match lane {
+                Lane::Results => &mut state.status.relayed_fact,
+                Lane::DeadLetters => &mut state.status.relayed_dead,
+            };
+            *noted = sequence.max(*noted);
+        })
+    }
+
+    fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
+        Ok(self.read(partition, |state| state.lake_state.clone()))
+    }
+
+    fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            if state.status.lake_cuts < cut.cut_number {
+                state.status.lake_cuts = cut.cut_number;
+                state.status.lake_positions = cut.positions.clone();
+                state.lake_state = cut.state.clone();
+                state.register(partition, &cut.files);
+            }
+        })
+    }
+
+    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            if state.status.exported_fact < exported_fact {
+                state.status.exported_fact = exported_fact;
+                state.register(partition, files);
+            }
+        })
+    }
+
+    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
+        Ok(self.read(partition, |state| state.files.iter().filter(|file| file.stage == stage).take(limit).cloned().collect()))
+    }
+
+    fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            for number in numbers {
+                if let Some(file) = state.file(*number).filter(|file| file.stage == FileStage::Registered) {
+                    file.stage = FileStage::Completed;
+                }
+            }
+        })
+    }
+
+    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, |state| state.plan(partition, max_files))
+    }
+
+    fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            for number in state.of_batch(batch) {
+                if let Some(file) = state.file(number) {
+                    file.stage = FileStage::Loaded;
+                }
+            }
+        })
+    }
+
+    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
+        self.fenced(partition, epoch, |state| state.split(partition, batch, bad))
+    }
+
+    fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
+        let wanted = |stored: &&StoredFact| {
+            let fact = &stored.fact;
+            filter.kind.is_none_or(|kind| kind == fact.kind)
+                && filter.robot_id.as_ref().is_none_or(|robot| *robot == fact.robot_id)
+                && filter.subject.as_ref().is_none_or(|subject| *subject == fact.subject)
+                && filter.from.is_none_or(|from| fact.event_time >= from)
+                && filter.until.is_none_or(|until| fact.event_time < until)
+        };
+        let state = lock(&self.state);
+        let mut found: Vec<StoredFact> = state.partitions.values().flat_map(|known| &known.facts).filter(wanted).cloned().collect();
+        if filter.limit > 0 {
+            found.sort_by_key(|stored| (std::cmp::Reverse(stored.committed_at), stored.partition, std::cmp::Reverse(stored.sequence)));
+            found.truncate(filter.limit);
+        }
+        let order = |stored: &StoredFact| {
+            let fact = &stored.fact;
+            (fact.event_time, fact.robot_id.clone(), fact.kind, fact.id.clone(), fact.revision)
+        };
+        found.sort_by_cached_key(order);
+        Ok(found)
+    }
+
+    fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
+        let mut found: Vec<StoredDead> = lock(&self.state).partitions.values().flat_map(|known| &known.dead).cloned().collect();
+        found.sort_by_key(|stored| (std::cmp::Reverse(stored.sequence), stored.partition));
+        if limit > 0 {
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
+
+    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
+        Ok(lock(&self.state).partitions.values().flat_map(|known| &known.files).cloned().collect())
+    }
+}
