@@ -1,7 +1,11 @@
 //! A simulated fleet: the same seed gives the same bytes, tick by tick, so a run that was killed goes on where it stopped.
 //!
 //! Pure: asked for a tick (100 ms of event time), it gives that tick's records. What a robot does is a function of seed, robot and
-//! tick alone; there is no state to lose. Some robots wear out: the actuator of joint 2 draws more current and runs hotter, until it fails.
+//! tick alone; there is no state to lose. Some robots wear out: the actuator of joint 2 draws more current and runs hotter, until it fails
+//! and is replaced. What the transport does to records is decided the same way ([`Faults`]); [`Simulator::truth`] tells all of it.
+
+mod faults;
+pub mod fleet;
 
 use apache_avro::types::Value;
 use fake::Fake;
@@ -14,6 +18,8 @@ use theatre_schemas::records::RecordWriter;
 use theatre_schemas::registry::INPUT_SCHEMAS;
 
 use crate::config::ConfigError;
+use faults::Fate;
+pub use faults::Faults;
 
 /// Event time of a tick, microseconds.
 pub const TICK_US: i64 = 100_000;
@@ -21,6 +27,16 @@ pub const TICK_US: i64 = 100_000;
 const SLOT_TICKS: u64 = 450;
 /// A worn actuator's life, from sound to failed, ticks.
 const WEAR_TICKS: u64 = 900;
+/// Age at which it fails.
+const FAILS_AT: u64 = 887;
+/// Ticks after the next slot's begin at which a case's clinical result comes.
+const RESULT_AFTER: u64 = 5;
+/// Telemetry dated so far ahead was sent by a robot whose clock is wrong, microseconds.
+const FUTURE_US: i64 = 3650 * 86_400 * 1_000_000;
+/// A schema that nobody registered.
+const UNKNOWN_SCHEMA: u32 = 987;
+/// Events of a case: scheduled, started, a phase each, ended.
+const STEPS: i64 = 7;
 const PHASES: [&str; 4] = ["docking", "dissection", "reconstruction", "closing"];
 const TOOLS: [&str; 4] = ["grasper", "scissors", "needle_driver", "forceps"];
 const CATEGORIES: [(&str, &str); 3] = [("urological", "radical prostatectomy"), ("general", "hernia repair"), ("gynecological", "myomectomy")];
@@ -34,6 +50,7 @@ pub struct Simulator {
     robots: u64,
     start_us: i64,
     writers: Vec<RecordWriter>,
+    faults: Faults,
 }
 
 /// A case on a robot: when it runs and how it ends.
@@ -45,6 +62,13 @@ struct Case {
     kind: (&'static str, &'static str),
 }
 
+impl Case {
+    /// False for one that was as good as over when the fleet began: nobody hears of it.
+    fn is_heard_of(&self) -> bool {
+        self.ends >= 2 * PHASES.len() as u64
+    }
+}
+
 impl Simulator {
     /// A fleet of `robots` that begins at `start_us` (event time, microseconds UTC).
     ///
@@ -53,7 +77,12 @@ impl Simulator {
     pub fn new(seed: u64, robots: u64, start_us: i64) -> Result<Self, ConfigError> {
         let writer = |index: usize| RecordWriter::new(1001 + index as u32, INPUT_SCHEMAS[index].1).map_err(|error| ConfigError(error.to_string()));
         let writers: Result<Vec<_>, _> = (0..4).map(writer).collect();
-        Ok(Self { seed, robots, start_us, writers: writers? })
+        Ok(Self { seed, robots, start_us, writers: writers?, faults: Faults::default() })
+    }
+
+    /// The same fleet over a transport with faults.
+    pub fn with_faults(self, faults: Faults) -> Self {
+        Self { faults, ..self }
     }
 
     /// All records of a tick.
@@ -65,9 +94,58 @@ impl Simulator {
         for robot in 0..self.robots {
             let case = self.case(robot, tick);
             self.procedure_events(robot, tick, &case, &mut produced)?;
-            self.telemetry(robot, tick, &case, &mut produced)?;
+            self.result(robot, tick, &mut produced)?;
+            self.robot_events(robot, tick, &mut produced)?;
+            self.send(robot, tick, &mut produced)?;
         }
         Ok(produced)
+    }
+
+    /// What happened in a tick and cannot be seen in it: faults of the transport, wear, failures, cases that were aborted. Lines for a file that
+    /// detection is scored with, never for the log.
+    pub fn truth(&self, tick: u64) -> Vec<serde_json::Value> {
+        let mut told = Vec::new();
+        for robot in 0..self.robots {
+            let mut tell = |what: &str| {
+                told.push(serde_json::json!({"tick": tick, "event_time": self.time(tick), "robot_id": name(robot), "what": what}));
+            };
+            if let Some(fault) = self.fate(robot, tick).name() {
+                tell(fault);
+            }
+            match self.wear_age(robot, tick) {
+                Some(0) => tell("part_replaced"),
+                Some(age) if age == WEAR_TICKS / 2 => tell("wear_shows"),
+                Some(FAILS_AT) => tell("part_failed"),
+                _ => {}
+            }
+            let case = self.case(robot, tick);
+            if case.aborted && case.ends == tick {
+                tell("case_aborted");
+            }
+        }
+        told
+    }
+
+    fn fate(&self, robot: u64, tick: u64) -> Fate {
+        if self.faults.is_none() {
+            return Fate::Arrives;
+        }
+        let mut rng = self.rng(robot, 5, tick);
+        self.faults.fate(rng.random::<f64>(), rng.random())
+    }
+
+    /// Sends what is due in a tick: its own sample, and those held back until now.
+    fn send(&self, robot: u64, tick: u64, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+        if self.faults.is_none() {
+            return self.telemetry(robot, tick, Fate::Arrives, produced);
+        }
+        for measured in self.faults.delays().filter_map(|delay| tick.checked_sub(delay)) {
+            let fate = self.fate(robot, measured);
+            if measured + fate.delay() == tick && fate != Fate::Lost {
+                self.telemetry(robot, measured, fate, produced)?;
+            }
+        }
+        Ok(())
     }
 
     fn rng(&self, robot: u64, what: u64, number: u64) -> ChaCha8Rng {
@@ -75,13 +153,14 @@ impl Simulator {
         ChaCha8Rng::seed_from_u64(mixed)
     }
 
-    /// Every seventh robot wears; each with its own offset, again and again.
+    /// Every seventh robot wears; each with its own offset, again and again. Ticks since its part was new.
+    fn wear_age(&self, robot: u64, tick: u64) -> Option<u64> {
+        (robot % 7 == 3).then(|| (tick + robot * 37) % WEAR_TICKS)
+    }
+
+    /// From 0, sound, to 1.
     fn wear(&self, robot: u64, tick: u64) -> f64 {
-        if robot % 7 != 3 {
-            return 0.0;
-        }
-        let age = (tick + robot * 37) % WEAR_TICKS;
-        (age as f64 / WEAR_TICKS as f64).powi(2)
+        self.wear_age(robot, tick).map_or(0.0, |age| (age as f64 / WEAR_TICKS as f64).powi(2))
     }
 
     fn case(&self, robot: u64, tick: u64) -> Case {
@@ -115,24 +194,30 @@ impl Simulator {
     }
 
     fn procedure_events(&self, robot: u64, tick: u64, case: &Case, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
-        let length = case.ends.saturating_sub(case.starts).max(4);
-        let mut steps: Vec<(&str, Option<&str>)> = Vec::new();
+        if !case.is_heard_of() {
+            return Ok(());
+        }
+        let length = case.ends.saturating_sub(case.starts).max(PHASES.len() as u64);
+        // Numbered within the case, so that all of a robot's events are numbered densely.
+        let mut steps: Vec<(i64, &str, Option<&str>)> = Vec::new();
         if tick == case.starts {
-            steps.extend([("scheduled", None), ("started", None)]);
+            steps.extend([(0, "scheduled", None), (1, "started", None)]);
         }
         for (index, phase) in PHASES.iter().enumerate() {
             if tick == case.starts + length * index as u64 / PHASES.len() as u64 {
-                steps.push(("phase_started", Some(phase)));
+                steps.push((2 + index as i64, "phase_started", Some(phase)));
             }
         }
         if tick == case.ends {
-            steps.push((if case.aborted { "aborted" } else { "completed" }, None));
+            steps.push((STEPS - 1, if case.aborted { "aborted" } else { "completed" }, None));
         }
         let surgeon: String = LastName().fake_with_rng(&mut self.rng(robot % 10, 2, 0));
-        for (step, phase) in steps {
+        let first = (tick + robot * 29) as i64 / SLOT_TICKS as i64 * STEPS;
+        for (number, step, phase) in steps {
             let text = |text: &str| Value::String(text.to_owned());
             let mut fields = self.head(robot, tick, 0);
             fields.extend([
+                ("sequence".to_owned(), Value::Union(1, Box::new(Value::Long(first + number)))),
                 ("event_id".to_owned(), text(&format!("{}/{step}/{}", case.id, phase.unwrap_or("")))),
                 ("procedure_id".to_owned(), text(&case.id)),
                 ("step".to_owned(), text(step)),
@@ -147,16 +232,60 @@ impl Simulator {
         Ok(())
     }
 
-    fn telemetry(&self, robot: u64, tick: u64, case: &Case, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+    /// The hospital's word on the case before, told in the next slot.
+    fn result(&self, robot: u64, tick: u64, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+        let shifted = tick + robot * 29;
+        let Some(slot) = (shifted / SLOT_TICKS).checked_sub(1).filter(|_| shifted % SLOT_TICKS == RESULT_AFTER) else { return Ok(()) };
+        let Some(before) = tick.checked_sub(RESULT_AFTER + 1) else { return Ok(()) };
+        let case = self.case(robot, before);
+        if !case.is_heard_of() {
+            return Ok(());
+        }
+        let mut rng = self.rng(robot, 6, slot);
+        let status = if case.aborted { "failed" } else { "successful" };
+        let mut fields = self.head(robot, tick, 0);
+        fields.extend([
+            ("sequence".to_owned(), Value::Union(1, Box::new(Value::Long(slot as i64)))),
+            ("event_id".to_owned(), Value::String(format!("{}/result", case.id))),
+            ("procedure_id".to_owned(), Value::String(case.id)),
+            ("success_status".to_owned(), Value::String(status.to_owned())),
+            ("blood_loss_ml".to_owned(), Value::Union(1, Box::new(Value::Int(rng.random_range(20..400))))),
+            ("hospital_stay_days".to_owned(), Value::Union(1, Box::new(Value::Int(rng.random_range(1..6))))),
+        ]);
+        self.push(3, robot, fields, produced)
+    }
+
+    /// A part failed, or was replaced.
+    fn robot_events(&self, robot: u64, tick: u64, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+        let (number, event_type) = match self.wear_age(robot, tick) {
+            Some(0) => (0, "part_replaced"),
+            Some(FAILS_AT) => (1, "fault"),
+            _ => return Ok(()),
+        };
+        let sequence = (tick + robot * 37) as i64 / WEAR_TICKS as i64 * 2 + number;
+        let text = |text: &str| Value::Union(1, Box::new(Value::String(text.to_owned())));
+        let mut fields = self.head(robot, tick, 0);
+        fields.extend([
+            ("sequence".to_owned(), Value::Union(1, Box::new(Value::Long(sequence)))),
+            ("event_id".to_owned(), Value::String(format!("{}/{event_type}/{sequence}", name(robot)))),
+            ("event_type".to_owned(), Value::String(event_type.to_owned())),
+            ("component".to_owned(), text("joints[2]")),
+            ("code".to_owned(), text("17")),
+        ]);
+        self.push(1, robot, fields, produced)
+    }
+
+    fn telemetry(&self, robot: u64, tick: u64, fate: Fate, produced: &mut Vec<Produced>) -> Result<(), ConfigError> {
+        let case = self.case(robot, tick);
         let mut rng = self.rng(robot, 4, tick);
         let mut noise = |scale: f64| (rng.random::<f64>() - 0.5) * 2.0 * scale;
-        let operating = (case.starts..case.ends).contains(&tick);
+        let operating = case.is_heard_of() && (case.starts..case.ends).contains(&tick);
         let wear = self.wear(robot, tick);
         let phase = tick as f64 / 50.0 + robot as f64;
         let active = if operating { 1.0 } else { 0.1 };
         let tool = TOOLS[(tick / 90 + robot) as usize % TOOLS.len()];
         let force = active * (1.5 + phase.sin()) + noise(0.2);
-        let failed = wear > 0.97;
+        let failed = self.wear_age(robot, tick).is_some_and(|age| age >= FAILS_AT);
         let double = |value: f64| Value::Double(value);
         let axes =
             |values: [f64; 3]| Value::Record(["x", "y", "z"].iter().zip(values).map(|(axis, value)| ((*axis).to_owned(), Value::Double(value))).collect());
@@ -174,7 +303,8 @@ impl Simulator {
         });
         let joints = Value::Array(joints.collect());
         let text = |text: &str| Value::String(text.to_owned());
-        let mut fields = self.head(robot, tick, (robot as i64 * 37) % 1000);
+        let ahead = if fate == Fate::Future { FUTURE_US } else { 0 };
+        let mut fields = self.head(robot, tick, (robot as i64 * 37) % 1000 + ahead);
         let procedure = if operating { text(&case.id) } else { Value::Null };
         for (name, value) in [
             ("procedure_id", procedure),
@@ -196,7 +326,7 @@ impl Simulator {
             ("camera_zoom", double(4.0 + (phase / 5.0).sin())),
             ("camera_angle", double(10.0 * (phase / 7.0).sin())),
             ("force_feedback", axes([force / 2.0, force / 3.0, force])),
-            ("system_temperature", double(26.0 + 3.0 * active + noise(0.2))),
+            ("system_temperature", double(if fate == Fate::NotANumber { f64::NAN } else { 26.0 + 3.0 * active + noise(0.2) })),
             ("power_consumption", double(180.0 + 60.0 * active + 20.0 * force.abs() + noise(5.0))),
             ("lighting_level", double(80.0)),
             ("network_latency_ms", double(20.0 + noise(8.0))),
@@ -209,7 +339,15 @@ impl Simulator {
         ] {
             fields.push((name.to_owned(), value));
         }
-        self.push(0, robot, fields, produced)
+        self.push(0, robot, fields, produced)?;
+        let Some((_, sent)) = produced.last_mut() else { return Ok(()) };
+        match fate {
+            Fate::Truncated => sent.value.truncate(sent.value.len() / 2),
+            Fate::UnknownSchema => sent.value = theatre_schemas::framing::frame(UNKNOWN_SCHEMA, &sent.value[5..]),
+            Fate::Twice => produced.extend(produced.last().cloned()),
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -220,7 +358,48 @@ fn name(robot: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Simulator;
+    use super::{Faults, Simulator};
+
+    #[test]
+    fn faults_are_as_many_as_asked_for_and_told_apart() {
+        let faults = Faults { duplicate: 0.02, gap: 0.02, reorder: 0.02, late: 0.02, truncated: 0.02, late_ticks: 50, ..Faults::default() };
+        let simulator = Simulator::new(1, 20, 0).unwrap().with_faults(faults);
+        let ticks = 400;
+        let sent = (0..ticks + 50).flat_map(|tick| simulator.tick(tick).unwrap()).filter(|(topic, _)| *topic == 0).count();
+        let truth: Vec<String> = (0..ticks + 50).flat_map(|tick| simulator.truth(tick)).map(|told| told["what"].as_str().unwrap().to_owned()).collect();
+        let count = |what: &str| truth.iter().filter(|told| *told == what).count();
+        for what in ["duplicate", "gap", "reorder", "late", "truncated"] {
+            assert!((100..260).contains(&count(what)), "{what}: {}", count(what));
+        }
+        // What is still held back at the end is not sent yet.
+        let held = 20 * (ticks + 50) as usize + count("duplicate") - count("gap") - sent;
+        assert!(held < 60, "{held}");
+    }
+
+    #[test]
+    fn events_and_results_are_numbered_densely() {
+        let simulator = Simulator::new(1, 12, 0).unwrap();
+        let produced: Vec<_> = (0..4000).flat_map(|tick| simulator.tick(tick).unwrap()).collect();
+        let registry = theatre_schemas::registry::Registry::builtin();
+        let pseudonyms = std::sync::Arc::new(theatre_schemas::pseudonym::Pseudonyms::new([0; 32]));
+        for topic in 1..4 {
+            let writer = registry.lookup(1001 + topic as u32).unwrap();
+            let dataset = registry.datasets().get(writer.dataset_index).clone();
+            let mut builder = theatre_schemas::decode::BatchBuilder::new(dataset, writer.dataset_index, pseudonyms.clone());
+            for (_, record) in produced.iter().filter(|(of, _)| *of == topic) {
+                builder.push(&writer.plan, theatre_schemas::framing::parse(&record.value).unwrap().1, 0, 0).unwrap();
+            }
+            let batch = builder.finish().unwrap();
+            let mut last = std::collections::BTreeMap::new();
+            for row in 0..batch.len() {
+                let sequence = batch.sequence(row).unwrap();
+                if let Some(before) = last.insert(batch.robot_id(row).to_owned(), sequence) {
+                    assert_eq!(sequence, before + 1, "topic {topic}");
+                }
+            }
+            assert!(batch.len() > 10, "topic {topic}");
+        }
+    }
 
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_another_does_not() {

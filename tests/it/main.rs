@@ -1,7 +1,9 @@
 //! The system tests: one binary.
 
+mod bounds;
 mod contracts;
 mod crash;
 mod hostile;
 mod real_input;
 mod simulation;
+mod simulator;

@@ -141,6 +141,20 @@ pub fn published_in(log: &dyn EventLog) -> Result<Published> {
     Ok(published)
 }
 
+/// All values of the input topics, by topic and partition, in order.
+pub fn topics(data: &Path) -> Result<BTreeMap<(String, u32), Vec<Vec<u8>>>> {
+    let log = EmbeddedLog::open(&DataDir::new(data).log(), Arc::new(SystemClock))?;
+    let mut all: BTreeMap<(String, u32), Vec<Vec<u8>>> = BTreeMap::new();
+    for topic in INPUT_TOPICS {
+        for partition in 0..log.partitions(topic)?.unwrap_or(0) {
+            let values = all.entry((topic.to_owned(), partition)).or_default();
+            let everything = PollLimit { records: usize::MAX, bytes: usize::MAX };
+            log.reader(topic, partition, 0)?.poll(everything, &mut |record| values.push(record.value.to_vec()))?;
+        }
+    }
+    Ok(all)
+}
+
 /// Facts of a kind.
 pub fn facts(data: &Path, kind: FactKind) -> Result<Vec<theatre_actors::ports::StoredFact>> {
     let store = EmbeddedStore::open_read_only(&DataDir::new(data).store())?;

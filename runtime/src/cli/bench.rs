@@ -1,4 +1,8 @@
-//! `theatre bench core`: decode, route, duplicate check, windows and one rule, from memory, on one thread.
+//! `theatre bench`: what the work costs on this machine. `core`: decode, route, duplicate check, windows and one rule, from memory,
+//! on one thread. `fleet`: the whole pipeline.
+
+mod fleet_bench;
+mod process;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +24,10 @@ use theatre_schemas::registry::Registry;
 
 use super::output::rows;
 use super::{Common, Failure};
+use crate::simulator::fleet::{self, Fleet};
 
 /// Records decoded into one batch.
 const BATCH: usize = 65_536;
-const START: i64 = 1_767_225_600_000_000;
 
 /// Measures.
 #[derive(Debug, Subcommand)]
@@ -32,18 +36,25 @@ pub(super) enum Bench {
     Core {
         /// Records.
         #[arg(long, default_value_t = 1_000_000)]
-        records: usize,
+        records: u64,
         /// Robots, interleaved tick by tick.
         #[arg(long, default_value_t = 1000)]
-        robots: usize,
+        robots: u64,
     },
+    /// The whole pipeline on the embedded log, everything on: the same records, written beforehand.
+    #[command(after_help = "Example: theatre bench fleet --records 1000000 --output json")]
+    Fleet(fleet_bench::FleetBench),
 }
 
 impl Bench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self::Core { records, robots } = self;
-        let robots = robots.max(1);
+        let (records, robots) = match self {
+            Self::Core { records, robots } => (records, robots),
+            Self::Fleet(fleet) => return fleet.run(common),
+        };
         let messages = Messages::make(records, robots);
+        // Once for nothing: the first pass pays for memory and caches that no later one needs.
+        measure("", &messages, AggregateSet::Basic)?;
         let mut lines = Vec::new();
         for (name, aggregates) in
             [("count, sum, min, max", AggregateSet::Basic), ("all aggregates", AggregateSet::Full), ("all and sketches", AggregateSet::Sketch)]
@@ -61,24 +72,10 @@ struct Messages {
 }
 
 impl Messages {
-    /// Records of schema 1 in the benchmark's layout: tick by tick, one of each robot.
-    fn make(records: usize, robots: usize) -> Self {
-        let mut messages = Self { bytes: Vec::with_capacity(records * 140), ends: Vec::with_capacity(records) };
-        for index in 0..records {
-            let (tick, robot) = ((index / robots) as i64, index % robots);
-            let out = &mut messages.bytes;
-            out.extend_from_slice(&framing::frame(1, &[]));
-            let name = format!("robot-{robot:04}");
-            varint(name.len() as i64, out);
-            out.extend_from_slice(name.as_bytes());
-            varint(0, out);
-            varint(START + tick * 100_000, out);
-            varint(tick, out);
-            for signal in 0..13_u32 {
-                let wave = (tick as f64 / 40.0 + robot as f64 + f64::from(signal)).sin();
-                let value = if signal == 6 && robot % 10 == 0 { 82.0 + 4.0 * wave } else { 20.0 + wave };
-                out.extend_from_slice(&value.to_le_bytes());
-            }
+    fn make(records: u64, robots: u64) -> Self {
+        let mut messages = Self { bytes: Vec::with_capacity(records as usize * 140), ends: Vec::with_capacity(records as usize) };
+        for sample in Fleet::new(1, robots, records) {
+            fleet::encode(&sample, &mut messages.bytes);
             messages.ends.push(messages.bytes.len());
         }
         messages
@@ -88,16 +85,6 @@ impl Messages {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(from, to)| &self.bytes[from..*to])
     }
-}
-
-/// Avro's zigzag variable-length number.
-fn varint(value: i64, out: &mut Vec<u8>) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<FamilyConfig>, Failure> {
@@ -128,13 +115,13 @@ fn measure(name: &str, messages: &Messages, aggregates: AggregateSet) -> Result<
     let mut host = InlineHost::default();
     let mut slots: HashMap<String, usize, foldhash::fast::RandomState> = HashMap::default();
     let (mut windows, mut alerts, mut offset) = (0_u64, 0_u64, 0_u64);
-    let (begun, cpu) = (Instant::now(), cpu_seconds()?);
+    let (begun, cpu) = (Instant::now(), process::cpu_seconds()?);
     let mut iter = messages.iter().peekable();
     while iter.peek().is_some() {
         for message in iter.by_ref().take(BATCH) {
             let (id, datum) = framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
             let writer = registry.lookup(id).ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
-            builder.push(&writer.plan, datum, offset, START + (1 << 50)).map_err(|error| Failure::Failed(error.to_string()))?;
+            builder.push(&writer.plan, datum, offset, fleet::START_US + (1 << 50)).map_err(|error| Failure::Failed(error.to_string()))?;
             offset += 1;
         }
         let Some(batch) = builder.finish() else { break };
@@ -162,15 +149,7 @@ fn measure(name: &str, messages: &Messages, aggregates: AggregateSet) -> Result<
             alerts += effects.facts.iter().filter(|fact| fact.kind == FactKind::Alert).count() as u64;
         }
     }
-    let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+    let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), process::cpu_seconds()? - cpu);
     let million = offset as f64 / 1e6;
     Ok(vec![json!(name), json!(offset), json!((offset as f64 / elapsed) as u64), json!(cpu / million), json!(windows), json!(alerts)])
-}
-
-/// CPU time of this process so far, user and system, from `/proc/self/stat` (100 ticks a second on Linux).
-fn cpu_seconds() -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    Ok(ticks / 100.0)
 }

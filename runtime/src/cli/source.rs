@@ -1,10 +1,11 @@
 //! `demo`, `replay` and `simulate`: commands that bring input.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use theatre_actors::ports::{EventLog, NewRecord, PollLimit};
 use theatre_actors::position::Partition;
 use theatre_actors::rules::Micros;
@@ -20,10 +21,13 @@ use crate::embedded::data_dir::DataDir;
 use crate::embedded::log::EmbeddedLog;
 use crate::partitioner::partition_of;
 use crate::replay::{Mapping, Replay, announced, recording_ended};
-use crate::simulator::{Produced, Simulator, TICK_US};
+use crate::simulator::fleet::{self, Fleet};
+use crate::simulator::{Faults, Produced, Simulator, TICK_US};
 
 /// Where the simulator notes how far it came, in the log itself.
 const PROGRESS_TOPIC: &str = "theatre.simulator.progress.v1";
+/// Records appended at once by the benchmark's fleet.
+const FLEET_BATCH: usize = 20_000;
 /// Rows appended at once by a replay that does not keep the pace.
 const REPLAY_BATCH: usize = 2000;
 
@@ -39,6 +43,8 @@ pub(super) struct Demo {
     /// Seed: the same seed gives the same fleet.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    faults: Faults,
 }
 
 /// Writes a simulated fleet into the log.
@@ -53,6 +59,27 @@ pub(super) struct Simulate {
     /// Ticks of 100 ms to write, as fast as it goes, counted from the fleet's beginning.
     #[arg(long, default_value_t = 600)]
     ticks: u64,
+    /// What kind of fleet: surgical robots at work, or the layout of the throughput benchmark.
+    #[arg(long, value_enum, default_value_t = Profile::Surgical)]
+    profile: Profile,
+    /// With --profile fleet: how many records to write; --ticks is not used then.
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// Write what happened and cannot be seen in the records to this file, a JSON object a line: faults, wear, failures. A tick that was written
+    /// again after a crash is told again.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    #[command(flatten)]
+    faults: Faults,
+}
+
+/// A kind of fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// Telemetry, procedures, results, events; some robots wear out.
+    Surgical,
+    /// Many robots, 13 signals, one record in 200 out of order.
+    Fleet,
 }
 
 /// Rows of a CSV file through the pipeline.
@@ -80,11 +107,13 @@ struct Driver<'a> {
     robots: u64,
     start_us: i64,
     next: u64,
+    truth: Option<std::fs::File>,
 }
 
 impl<'a> Driver<'a> {
     /// Goes on where the log says the fleet stopped; a new fleet begins at `start_us`.
-    fn open(log: &'a dyn EventLog, partitions: u32, seed: u64, robots: u64, start_us: i64) -> Result<Self, Failure> {
+    fn open(log: &'a dyn EventLog, partitions: u32, seed: u64, robots: u64, faults: &Faults, start_us: i64) -> Result<Self, Failure> {
+        faults.check().map_err(Failure::Usage)?;
         log.ensure_topics(&[PROGRESS_TOPIC.to_owned()], 1)?;
         let end = log.range(PROGRESS_TOPIC, 0)?.end;
         let mut noted = Vec::new();
@@ -102,7 +131,8 @@ impl<'a> Driver<'a> {
             }
             _ => (start_us, 0),
         };
-        let driver = Self { simulator: Simulator::new(seed, robots, start_us)?, log, partitions, seed, robots, start_us, next };
+        let simulator = Simulator::new(seed, robots, start_us)?.with_faults(faults.clone());
+        let driver = Self { simulator, log, partitions, seed, robots, start_us, next, truth: None };
         if numbers.is_empty() {
             driver.note()?;
         }
@@ -122,6 +152,11 @@ impl<'a> Driver<'a> {
             let mut produced: Vec<Produced> = Vec::new();
             for tick in self.next..upto {
                 produced.extend(self.simulator.tick(tick)?);
+                if let Some(truth) = &mut self.truth {
+                    for told in self.simulator.truth(tick) {
+                        writeln!(truth, "{told}")?;
+                    }
+                }
             }
             append(self.log, self.partitions, produced)?;
             self.next = upto;
@@ -156,7 +191,7 @@ impl Demo {
         let service = Service::start(common, &config)?;
         let mut story = Story::begin(&service, false)?;
         let now = SystemClock.now().0;
-        let mut driver = Driver::open(&*service.ports.log, service.params.partitions, self.seed, self.robots, now)?;
+        let mut driver = Driver::open(&*service.ports.log, service.params.partitions, self.seed, self.robots, &self.faults, now)?;
         // Robots stand still while the demo does: event time goes on from where the fleet stands.
         let (origin, begun) = (driver.next, Instant::now());
         eprintln!("{} robots, 10 records/s each, seed {}; Ctrl-C stops cleanly", self.robots, self.seed);
@@ -183,15 +218,46 @@ impl Demo {
 impl Simulate {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let config = super::service::config(common)?;
-        let dir = DataDir::new(&common.data);
-        dir.create()?;
+        let dir = DataDir::created(&common.data)?;
         let log = EmbeddedLog::open(&dir.log(), std::sync::Arc::new(SystemClock))?;
         log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
+        if self.profile == Profile::Fleet {
+            return self.write_fleet(&log, config.partitions);
+        }
         // A fixed beginning, so that the same flags give the same bytes.
-        let beginning = 1_767_225_600_000_000;
-        let mut driver = Driver::open(&log, config.partitions, self.seed, self.robots, beginning)?;
-        driver.advance(self.ticks)?;
-        eprintln!("the fleet stands at tick {}", driver.next);
+        let mut driver = Driver::open(&log, config.partitions, self.seed, self.robots, &self.faults, fleet::START_US)?;
+        if let Some(path) = &self.truth {
+            let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            driver.truth = Some(opened.map_err(|error| Failure::Usage(format!("--truth {}: {error}", path.display())))?);
+        }
+        while driver.next < self.ticks {
+            driver.advance(self.ticks.min(driver.next + 100))?;
+            eprint!("\rtick {} of {}", driver.next, self.ticks);
+        }
+        eprintln!("\nthe fleet stands at tick {}", driver.next);
+        Ok(())
+    }
+
+    fn write_fleet(&self, log: &dyn EventLog, partitions: u32) -> Result<(), Failure> {
+        for partition in 0..partitions {
+            if log.range(INPUT_TOPICS[0], partition)?.end > 0 {
+                return Err(Failure::Usage("--profile fleet fills an empty log, and this one has telemetry: give another directory with --data".to_owned()));
+            }
+        }
+        let mut written = 0_u64;
+        let mut samples = Fleet::new(self.seed, self.robots, self.records).peekable();
+        while samples.peek().is_some() {
+            let encode = |sample: fleet::Sample| {
+                let mut value = Vec::with_capacity(180);
+                fleet::encode(&sample, &mut value);
+                (0, NewRecord { key: Fleet::robot_id(sample.robot).into_bytes(), value, headers: Vec::new() })
+            };
+            let produced: Vec<Produced> = samples.by_ref().take(FLEET_BATCH).map(encode).collect();
+            written += produced.len() as u64;
+            append(log, partitions, produced)?;
+            eprint!("\r{written} records");
+        }
+        eprintln!();
         Ok(())
     }
 }

@@ -25,6 +25,16 @@ impl DataDir {
         Self { root: root.into() }
     }
 
+    /// A data directory at `path`, which is created when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn created(path: &Path) -> Result<Self, Error> {
+        let dir = Self::new(path);
+        dir.create()?;
+        Ok(dir)
+    }
+
     /// Creates the directory and its folders.
     ///
     /// # Errors

@@ -1,0 +1,52 @@
+//! Memory stays bounded whatever lies behind in the log, and the benchmark's own recomputation agrees.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use theatre_tests::{run, theatre};
+
+/// Most memory of the process, MiB.
+const MEMORY_MIB: u64 = 512;
+
+/// The most memory a process has held so far, MiB; nothing once it has ended.
+fn peak_mib(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? / 1024)
+}
+
+#[test]
+fn a_thousand_robots_with_a_full_log_behind_them_and_an_hour_of_lateness_fit_in_512_mib() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let config = data.path().join("theatre.toml");
+    std::fs::write(&config, "silence_after = \"1d\"\nallowed_lateness = \"1h\"\n")?;
+    run(data.path(), &["simulate", "--profile", "fleet", "--robots", "1000", "--records", "500000"])?;
+    let flags = ["--config", &config.to_string_lossy(), "run", "--until-drained"];
+    let mut child = theatre(data.path(), &flags)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut peak = 0;
+    let status = loop {
+        peak = peak_mib(child.id()).unwrap_or(0).max(peak);
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    println!("peak {peak} MiB");
+    ensure!(status.success(), "it ended with {status}");
+    ensure!(peak > 0 && peak < MEMORY_MIB, "{peak} MiB");
+    run(data.path(), &["reconcile"])?;
+    Ok(())
+}
+
+#[test]
+fn the_fleet_benchmark_finds_the_windows_and_alerts_of_a_recomputation() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let flags = ["--output", "json", "bench", "fleet", "--records", "60000", "--robots", "100"];
+    let output = run(data.path(), &flags)?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).context("one JSON object")?;
+    ensure!(report["differences"].as_array().is_some_and(Vec::is_empty), "{report}");
+    ensure!(report["windows"].as_u64() > Some(500) && report["alerts"].as_u64() > Some(5), "{report}");
+    ensure!(report["whole"]["cpu_s_per_million"].as_f64() > Some(0.0) && report["stages"].as_array().is_some_and(|stages| stages.len() >= 4), "{report}");
+    Ok(())
+}
