@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use theatre_actors::effect::FactKind;
-use theatre_actors::window::{WindowRow, merge_revisions};
+use theatre_actors::window::{SignalAggregate, WindowRow, merge_revisions};
 use theatre_runtime::embedded::data_dir::DataDir;
 use theatre_tests::{facts, repository, run};
 
@@ -94,6 +96,54 @@ fn independent_reader(data: &Path) -> Result<()> {
     let values: Vec<f64> = column("Current_J0")?.into_iter().filter_map(|(_, value)| value).collect();
     ensure!(numbers[..3] == [ROWS as f64, ROWS as f64, values.len() as f64], "{text}");
     ensure!((numbers[3] - values.iter().sum::<f64>()).abs() < 1e-6, "{text}");
+    Ok(())
+}
+
+/// The recording's lines, those within 20 s of each other in another order.
+fn shuffled() -> Result<String> {
+    let text = std::fs::read_to_string(repository().join("tests/data/ur3/ur3_cobotops.csv"))?;
+    let mut lines = text.lines();
+    let heading = lines.next().context("heading")?;
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(11);
+    let mut shuffled = vec![heading.to_owned()];
+    let mut near: Vec<(i64, &str)> = Vec::new();
+    for line in lines {
+        let time: jiff::Timestamp = line.split(';').nth(1).context("time")?.parse()?;
+        if near.first().is_some_and(|(first, _)| time.as_microsecond() - first > 20_000_000) {
+            near.shuffle(&mut random);
+            shuffled.extend(near.drain(..).map(|(_, line)| line.to_owned()));
+        }
+        near.push((time.as_microsecond(), line));
+    }
+    near.shuffle(&mut random);
+    shuffled.extend(near.into_iter().map(|(_, line)| line.to_owned()));
+    ensure!(!text.lines().eq(shuffled.iter().map(String::as_str)), "nothing was shuffled");
+    Ok(shuffled.join("\n") + "\n")
+}
+
+#[test]
+fn rows_shuffled_within_the_reorder_bound_give_the_same_windows() -> Result<()> {
+    let (ordered, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    run(ordered.path(), &REPLAY)?;
+    let file = other.path().join("shuffled.csv");
+    std::fs::write(&file, shuffled()?)?;
+    run(other.path(), &["replay", &file.to_string_lossy(), "--mapping", REPLAY[3], "--quiet"])?;
+    for window in ["10s", "60s", "5m-every-1m"] {
+        let (expected, got) = (windows(ordered.path(), window)?, windows(other.path(), window)?);
+        ensure!(expected.len() > 100 && expected.keys().eq(got.keys()), "{window}: {} windows, {} when shuffled", expected.len(), got.len());
+        for (start, row) in &expected {
+            let same = &got[start];
+            ensure!(same.revision == 0 && same.rows == row.rows, "{window} {start}: {} rows, revision {}", same.rows, same.revision);
+            for (left, right) in row.signals.iter().zip(&same.signals) {
+                let exact = |signal: &SignalAggregate| (signal.count, [signal.min, signal.max, signal.first, signal.last].map(f64::to_bits));
+                ensure!(exact(left) == exact(right), "{window} {start}: {left:?} is not {right:?}");
+                ensure!(
+                    left.count == 0 || near(left.mean, right.mean) || (left.mean - right.mean).abs() < 1e-12,
+                    "{window} {start}: {left:?} is not {right:?}"
+                );
+            }
+        }
+    }
     Ok(())
 }
 

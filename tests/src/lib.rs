@@ -141,10 +141,13 @@ pub fn published_in(log: &dyn EventLog) -> Result<Published> {
     Ok(published)
 }
 
-/// All values of the input topics, by topic and partition, in order.
-pub fn topics(data: &Path) -> Result<BTreeMap<(String, u32), Vec<Vec<u8>>>> {
+/// Values by topic and partition, in order.
+pub type Topics = BTreeMap<(String, u32), Vec<Vec<u8>>>;
+
+/// All values of the input topics.
+pub fn topics(data: &Path) -> Result<Topics> {
     let log = EmbeddedLog::open(&DataDir::new(data).log(), Arc::new(SystemClock))?;
-    let mut all: BTreeMap<(String, u32), Vec<Vec<u8>>> = BTreeMap::new();
+    let mut all = Topics::new();
     for topic in INPUT_TOPICS {
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let values = all.entry((topic.to_owned(), partition)).or_default();
