@@ -176,6 +176,9 @@ pub trait EventLog: Send + Sync {
     /// The range of offsets held.
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange>;
 
+    /// Offset of the first record appended at `time` or later; the end of the log when there is none.
+    fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64>;
+
     /// Becomes the publisher of a partition's lane under an epoch.
     fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>>;
 

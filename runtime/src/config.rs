@@ -72,6 +72,8 @@ pub struct Config {
     pub lake_roll_age: Micros,
     /// Alerts, outcomes and windows wait this long to be exported to the lake. Default 30s.
     pub export_age: Micros,
+    /// Input older than this is deleted from the embedded log once nobody needs it any more. Default 7d.
+    pub log_retention: Micros,
     /// Longest record, bytes; longer ones are dead-lettered. Default 1 MiB.
     pub record_bytes: usize,
     /// Where the admin server listens; port 0 picks a free one. Default 127.0.0.1:9464.
@@ -100,6 +102,7 @@ impl Default for Config {
             save_interval: seconds(10),
             lake_roll_age: seconds(60),
             export_age: seconds(30),
+            log_retention: seconds(7 * 86_400),
             record_bytes: 1 << 20,
             admin: "127.0.0.1:9464".to_owned(),
             indicators: vec![IndicatorSpec {
@@ -186,6 +189,7 @@ impl Config {
             lake_roll_age: duration(self.lake_roll_age),
             export_age: duration(self.export_age),
             record_bytes: self.record_bytes,
+            log_retention: duration(self.log_retention),
             ..Limits::default()
         };
         Ok(PipelineParams {

@@ -50,3 +50,25 @@ fn the_fleet_benchmark_finds_the_windows_and_alerts_of_a_recomputation() -> Resu
     ensure!(report["whole"]["cpu_s_per_million"].as_f64() > Some(0.0) && report["stages"].as_array().is_some_and(|stages| stages.len() >= 4), "{report}");
     Ok(())
 }
+
+#[test]
+fn old_input_is_deleted_once_nobody_needs_it_and_reconcile_says_so() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let config = data.path().join("theatre.toml");
+    std::fs::write(&config, "silence_after = \"1d\"\nlog_retention = \"1ms\"\n")?;
+    let run_drained = || run(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"]);
+    run(data.path(), &["simulate", "--robots", "8", "--ticks", "300"])?;
+    run_drained()?;
+    let kept: usize = theatre_tests::records_held(data.path())?;
+    ensure!(kept == 0, "{kept} records are still in the log");
+    let before = theatre_tests::ending(data.path(), &["robot_telemetry"])?;
+    run(data.path(), &["simulate", "--robots", "8", "--ticks", "600"])?;
+    run_drained()?;
+    let after = theatre_tests::ending(data.path(), &["robot_telemetry"])?;
+    ensure!(before.counters[0].applied == 2400 && after.counters[0].applied == 4800, "it went on where it stood: {:?}", after.counters);
+    let said = run(data.path(), &["--output", "json", "reconcile"])?;
+    let report: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+    let trimmed = report["lines"].as_array().context("lines")?.iter().filter(|line| line["trimmed_below"].as_u64() > Some(0)).count();
+    ensure!(trimmed > 0, "{report}");
+    Ok(())
+}

@@ -46,6 +46,9 @@ pub fn log_keeps_records(log: &dyn EventLog) -> Result<()> {
     ensure!(seen.windows(2).all(|pair| pair[0].1 <= pair[1].1), "append times never descend");
     ensure!(values(log, "a", 2)?.len() == 1, "a reader begins where it is told");
 
+    let (first, third) = (LogTime(seen[0].1), LogTime(seen[2].1));
+    ensure!(log.offset_at("a", 0, first)? == 0 && log.offset_at("a", 0, third)? == 2, "offsets are found by append time");
+    ensure!(log.offset_at("a", 0, LogTime(third.0 + 1))? == 3 && log.offset_at("b", 1, first)? == 0, "the end, when nothing came later");
     let mut reader = log.reader("a", 0, 0)?;
     let one = PollLimit { records: 1, bytes: usize::MAX };
     let end = reader.poll(one, &mut |_| {})?;

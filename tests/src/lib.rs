@@ -158,6 +158,19 @@ pub fn topics(data: &Path) -> Result<Topics> {
     Ok(all)
 }
 
+/// Records that the input topics still hold.
+pub fn records_held(data: &Path) -> Result<usize> {
+    let log = EmbeddedLog::open(&DataDir::new(data).log(), Arc::new(SystemClock))?;
+    let mut held = 0;
+    for topic in INPUT_TOPICS {
+        for partition in 0..log.partitions(topic)?.unwrap_or(0) {
+            let range = log.range(topic, partition)?;
+            held += (range.end - range.start) as usize;
+        }
+    }
+    Ok(held)
+}
+
 /// Facts of a kind.
 pub fn facts(data: &Path, kind: FactKind) -> Result<Vec<theatre_actors::ports::StoredFact>> {
     let store = EmbeddedStore::open_read_only(&DataDir::new(data).store())?;

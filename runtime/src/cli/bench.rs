@@ -26,9 +26,6 @@ use super::output::rows;
 use super::{Common, Failure};
 use crate::simulator::fleet::{self, Fleet};
 
-/// Records decoded into one batch.
-const BATCH: usize = 65_536;
-
 /// Measures.
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
@@ -40,6 +37,9 @@ pub(super) enum Bench {
         /// Robots, interleaved tick by tick.
         #[arg(long, default_value_t = 1000)]
         robots: u64,
+        /// Records decoded into one batch.
+        #[arg(long, default_value_t = 16_384)]
+        batch: usize,
     },
     /// The whole pipeline on the embedded log, everything on: the same records, written beforehand.
     #[command(after_help = "Example: theatre bench fleet --records 1000000 --output json")]
@@ -48,18 +48,18 @@ pub(super) enum Bench {
 
 impl Bench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let (records, robots) = match self {
-            Self::Core { records, robots } => (records, robots),
+        let (records, robots, batch) = match self {
+            Self::Core { records, robots, batch } => (records, robots, batch),
             Self::Fleet(fleet) => return fleet.run(common),
         };
         let messages = Messages::make(records, robots);
         // Once for nothing: the first pass pays for memory and caches that no later one needs.
-        measure("", &messages, AggregateSet::Basic)?;
+        measure("", &messages, batch, AggregateSet::Basic)?;
         let mut lines = Vec::new();
         for (name, aggregates) in
             [("count, sum, min, max", AggregateSet::Basic), ("all aggregates", AggregateSet::Full), ("all and sketches", AggregateSet::Sketch)]
         {
-            lines.push(measure(name, &messages, aggregates)?);
+            lines.push(measure(name, &messages, batch, aggregates)?);
         }
         rows(common.output, &["aggregates", "records", "records_per_s", "cpu_s_per_million", "windows", "alerts"], &lines)
     }
@@ -106,7 +106,7 @@ fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<FamilyCon
     Ok(Arc::new(FamilyConfig::new(time, windows, rules, &[], registry.datasets()).map_err(|error| refused(&error))?))
 }
 
-fn measure(name: &str, messages: &Messages, aggregates: AggregateSet) -> Result<Vec<serde_json::Value>, Failure> {
+fn measure(name: &str, messages: &Messages, batch: usize, aggregates: AggregateSet) -> Result<Vec<serde_json::Value>, Failure> {
     let registry = Registry::builtin();
     let config = config(&registry, aggregates)?;
     let writer = registry.lookup(1).ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
@@ -118,17 +118,17 @@ fn measure(name: &str, messages: &Messages, aggregates: AggregateSet) -> Result<
     let (begun, cpu) = (Instant::now(), process::cpu_seconds()?);
     let mut iter = messages.iter().peekable();
     while iter.peek().is_some() {
-        for message in iter.by_ref().take(BATCH) {
+        for message in iter.by_ref().take(batch.max(1)) {
             let (id, datum) = framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
             let writer = registry.lookup(id).ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
             builder.push(&writer.plan, datum, offset, fleet::START_US + (1 << 50)).map_err(|error| Failure::Failed(error.to_string()))?;
             offset += 1;
         }
-        let Some(batch) = builder.finish() else { break };
-        let batch = Arc::new(batch);
+        let Some(columns) = builder.finish() else { break };
+        let columns = Arc::new(columns);
         let mut work: Vec<Vec<u32>> = vec![Vec::new(); slots.len()];
-        for row in 0..batch.len() {
-            let robot = batch.robot_id(row);
+        for row in 0..columns.len() {
+            let robot = columns.robot_id(row);
             let slot = match slots.get(robot) {
                 Some(slot) => *slot,
                 None => {
@@ -142,7 +142,7 @@ fn measure(name: &str, messages: &Messages, aggregates: AggregateSet) -> Result<
             work[slot].push(row as u32);
         }
         let work = work.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty());
-        let work = work.map(|(slot, rows)| (slot, vec![Segment { topic: 0, batch: batch.clone(), rows }])).collect();
+        let work = work.map(|(slot, rows)| (slot, vec![Segment { topic: 0, batch: columns.clone(), rows }])).collect();
         for (_, reply) in host.deliver(work) {
             let Reply::Applied { effects } = reply else { return Err(Failure::Failed("a family panicked".to_owned())) };
             windows += effects.facts.iter().filter(|fact| fact.kind == FactKind::Window).count() as u64;

@@ -1,5 +1,7 @@
 //! Printing: tables for people, JSON for programs.
 
+use std::io::{IsTerminal, Write};
+
 use serde_json::Value;
 
 use super::{Failure, Output};
@@ -58,4 +60,20 @@ fn plain(value: &Value) -> String {
 /// A time as RFC 3339, to milliseconds.
 pub(super) fn time(us: i64) -> Value {
     jiff::Timestamp::from_microsecond(us).map_or(Value::Null, |time| Value::String(time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()))
+}
+
+/// Says on standard error how far something is, in place; nothing where nobody watches.
+pub(super) fn progress(text: std::fmt::Arguments<'_>) {
+    let mut error = std::io::stderr();
+    if error.is_terminal() {
+        // A terminal that does not take it has gone away; the work goes on.
+        drop(write!(error, "\r{text}\x1b[K").and_then(|()| error.flush()));
+    }
+}
+
+/// Ends a line of progress.
+pub(super) fn progress_done() {
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
 }

@@ -12,6 +12,7 @@ use theatre_actors::rules::Micros;
 use theatre_actors::time::Clock;
 use theatre_schemas::records::Transition;
 
+use super::output::{progress, progress_done};
 use super::service::Service;
 use super::story::Story;
 use super::{Common, Failure};
@@ -232,9 +233,10 @@ impl Simulate {
         }
         while driver.next < self.ticks {
             driver.advance(self.ticks.min(driver.next + 100))?;
-            eprint!("\rtick {} of {}", driver.next, self.ticks);
+            progress(format_args!("tick {} of {}", driver.next, self.ticks));
         }
-        eprintln!("\nthe fleet stands at tick {}", driver.next);
+        progress_done();
+        eprintln!("the fleet stands at tick {}", driver.next);
         Ok(())
     }
 
@@ -255,9 +257,10 @@ impl Simulate {
             let produced: Vec<Produced> = samples.by_ref().take(FLEET_BATCH).map(encode).collect();
             written += produced.len() as u64;
             append(log, partitions, produced)?;
-            eprint!("\r{written} records");
+            progress(format_args!("{written} records"));
         }
-        eprintln!();
+        progress_done();
+        eprintln!("{written} records of {} robots written", self.robots);
         Ok(())
     }
 }

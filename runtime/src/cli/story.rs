@@ -4,17 +4,23 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use theatre_actors::ports::{LogReader, PollLimit, Result};
+use theatre_schemas::decode::BatchBuilder;
+use theatre_schemas::framing;
 use theatre_schemas::records::{Alert, Outcome, Transition};
 
 use super::output::time;
 use super::service::Service;
 
+/// Topic of the procedures' events.
+const PROCEDURE_EVENTS: &str = crate::config::INPUT_TOPICS[2];
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Follows a pipeline's output topics.
 pub(super) struct Story {
     alerts: Vec<Box<dyn LogReader>>,
     outcomes: Vec<Box<dyn LogReader>>,
+    /// Input: procedures that begin.
+    procedures: Vec<Box<dyn LogReader>>,
     /// All alerts heard, for the summary.
     pub(super) heard: Vec<Alert>,
     /// Outcomes heard.
@@ -33,6 +39,7 @@ impl Story {
         Ok(Self {
             alerts: readers(&service.params.alert_topic)?,
             outcomes: readers(&service.params.outcome_topic)?,
+            procedures: if quiet { Vec::new() } else { readers(PROCEDURE_EVENTS)? },
             heard: Vec::new(),
             outcomes_heard: 0,
             last_line: Instant::now(),
@@ -44,6 +51,13 @@ impl Story {
     /// Tells what is new.
     pub(super) fn tell(&mut self, service: &Service) -> Result<()> {
         let limit = PollLimit { records: 1000, bytes: 1 << 20 };
+        for reader in &mut self.procedures {
+            reader.poll(limit, &mut |record| {
+                if let Some(line) = begun_line(service, record.value) {
+                    eprintln!("{line}");
+                }
+            })?;
+        }
         let (heard, quiet) = (&mut self.heard, self.quiet);
         for reader in &mut self.alerts {
             reader.poll(limit, &mut |record| {
@@ -90,6 +104,24 @@ impl Story {
         }
         (self.last_line, self.last_records) = (Instant::now(), records);
     }
+}
+
+/// A procedure that begins, in a line; nothing for any other record. What cannot be read is a matter for the dead letters.
+fn begun_line(service: &Service, value: &[u8]) -> Option<String> {
+    let params = &service.params;
+    let (id, datum) = framing::parse(value).ok()?;
+    let writer = params.registry.lookup(id)?;
+    let dataset = params.registry.datasets().get(writer.dataset_index).clone();
+    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, params.pseudonyms.clone());
+    builder.push(&writer.plan, datum, 0, 0).ok()?;
+    let batch = builder.finish()?;
+    let text = |name: &str| batch.dataset.column(name).and_then(|column| batch.text(column, 0));
+    if text("step")? != "started" {
+        return None;
+    }
+    let at = time(batch.event_times()[0]);
+    let kind = text("procedure_type").unwrap_or("procedure");
+    Some(format!("{} begun   {kind} {} on {}", at.as_str().unwrap_or("-"), text("procedure_id")?, batch.robot_id(0)))
 }
 
 /// An alert in a line.

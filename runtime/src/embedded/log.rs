@@ -153,6 +153,20 @@ impl EventLog for EmbeddedLog {
         range(&connection, id, partition)
     }
 
+    fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
+        let connection = lock(&self.writer);
+        let id = checked(&connection, topic, partition)?;
+        let sql = "SELECT base_offset FROM block WHERE topic = ?1 AND partition = ?2 AND append_time >= ?3 ORDER BY end_offset LIMIT 1";
+        let found: Option<i64> = connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(params![id, partition, time.0], |row| row.get(0)).optional())
+            .map_err(unavailable(WHAT))?;
+        match found {
+            Some(offset) => Ok(offset as u64),
+            None => Ok(range(&connection, id, partition)?.end),
+        }
+    }
+
     fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
         self.write(|transaction| {
             check_lane(transaction, partition, lane, epoch)?;

@@ -102,6 +102,12 @@ impl EventLog for MemoryLog {
         Ok(LogRange { start: log.start, end: log.end() })
     }
 
+    fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
+        let mut state = lock(&self.state);
+        let log = state.partition(topic, partition)?;
+        Ok(log.start + log.records.partition_point(|(at, _)| *at < time) as u64)
+    }
+
     fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
         let mut state = lock(&self.state);
         state.check_lane(partition, lane, epoch)?;

@@ -20,6 +20,7 @@ pub mod progress;
 pub mod queue;
 pub mod recovery;
 pub mod relay;
+pub mod retention;
 pub mod run;
 pub mod saving;
 
@@ -83,6 +84,8 @@ pub struct Limits {
     pub load_files: usize,
     /// Records in one relay transaction.
     pub relay_records: usize,
+    /// Input older than this by its append time is deleted once families and lake need it no more.
+    pub log_retention: Duration,
 }
 
 impl Default for Limits {
@@ -103,6 +106,7 @@ impl Default for Limits {
             export_age: Duration::from_secs(30),
             load_files: 64,
             relay_records: 1000,
+            log_retention: retention::DEFAULT,
         }
     }
 }

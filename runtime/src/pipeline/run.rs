@@ -21,6 +21,7 @@ use super::loader::Loader;
 use super::partition::{PartitionActor, Shared};
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::relay::Relay;
+use super::retention::Retention;
 use super::saving::Saver;
 use super::{PipelineParams, Ports, Progress, Step};
 use crate::parquet::{facts, table_spec};
@@ -370,6 +371,7 @@ impl Unit {
         let mut exporter = Exporter::new(self.partition, epoch, ports.clone(), params.registry.clone(), params.limits.clone());
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
         let mut loader = Loader::new(self.partition, epoch, ports.clone(), params.limits.load_files);
+        let mut retention = Retention::new(self.partition, params.clone(), ports.clone());
         let done = std::cell::Cell::new(false);
         keep_stepping(
             &name,
@@ -390,6 +392,7 @@ impl Unit {
                 let status = ports.store.status(self.partition)?;
                 let told = status.exported_fact >= status.last_fact && status.relayed_fact >= status.last_fact && status.relayed_dead >= status.last_dead;
                 let settled = told && before.saved && before.lake_done;
+                retention.step(last)?;
                 self.progress.update(self.partition, |share| share.outward_done = settled && share.generation == before.generation);
                 done.set(last);
                 if !last {

@@ -97,6 +97,9 @@ impl EventLog for GatedLog {
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
         self.gate.call(|| self.inner.range(topic, partition))
     }
+    fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
+        self.gate.call(|| self.inner.offset_at(topic, partition, time))
+    }
     fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
         let inner = self.gate.call(|| self.inner.open_lane(partition, lane, epoch))?;
         Ok(Box::new(GatedLane { inner, gate: self.gate.clone() }))

@@ -16,6 +16,7 @@ use theatre_schemas::records::{Alert, Transition};
 use super::process::{commit, cpu_by_thread, cpu_seconds, machine, peak_mib};
 use super::{Common, Failure, rows};
 use crate::cli::Output;
+use crate::cli::output::{progress, progress_done};
 use crate::cli::service::Service;
 use crate::config::{Config, INPUT_TOPICS, WindowConfig};
 use crate::partitioner::partition_of;
@@ -179,9 +180,9 @@ impl FleetBench {
             for (partition, records) in waiting.iter_mut().enumerate() {
                 ports.log.append(INPUT_TOPICS[0], partition as u32, &std::mem::take(records))?;
             }
-            eprint!("\rfilling the log: {} records", expected.records);
+            progress(format_args!("filling the log: {} records", expected.records));
         }
-        eprintln!();
+        progress_done();
         Ok(expected)
     }
 }
