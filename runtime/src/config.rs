@@ -56,7 +56,7 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.
     pub windows: Vec<WindowConfig>,
-    /// What is aggregated per signal: `basic` (count, sum, min, max) or `full` (and mean, variance, first, last). Default full.
+    /// What is aggregated per signal: `basic` (count, sum, min, max), `full` (and mean, variance, first, last) or `sketch` (and quantiles). Default full.
     pub aggregates: AggregateSet,
     /// Rows this far behind the robot's clock still join open windows. Default 30s.
     pub reorder_bound: Micros,

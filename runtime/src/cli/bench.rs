@@ -38,7 +38,7 @@ pub(super) enum Bench {
         #[arg(long, default_value_t = 1000)]
         robots: u64,
         /// Records decoded into one batch.
-        #[arg(long, default_value_t = 16_384)]
+        #[arg(long, default_value_t = 8192)]
         batch: usize,
     },
     /// The whole pipeline on the embedded log, everything on: the same records, written beforehand.
