@@ -161,7 +161,10 @@ impl RobotActor {
 
     /// Counts values that are not finite in accepted rows.
     pub fn count_not_finite(&mut self, batch: &Batch, rows: &[u32]) {
-        for column in &batch.signals {
+        for (column, all_finite) in batch.signals.iter().zip(&batch.all_finite) {
+            if *all_finite {
+                continue;
+            }
             let values = column.values();
             self.not_finite += rows.iter().filter(|row| !values[**row as usize].is_finite() && column.is_valid(**row as usize)).count() as u64;
         }
