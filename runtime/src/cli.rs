@@ -4,10 +4,12 @@
 //! 4 a check found a difference, 130 interrupted.
 
 mod bench;
+mod checks;
 mod looks;
 mod output;
 mod service;
 mod source;
+mod storage;
 mod story;
 
 use std::path::PathBuf;
@@ -84,19 +86,19 @@ enum Command {
     Windows(looks::Windows),
     /// Files of the lake.
     #[command(subcommand)]
-    Lake(looks::Lake),
+    Lake(storage::Lake),
     /// The warehouse.
     #[command(subcommand)]
-    Warehouse(looks::Warehouse),
+    Warehouse(storage::Warehouse),
     /// Dead letters.
     #[command(subcommand)]
-    Dlq(looks::Dlq),
+    Dlq(storage::Dlq),
     /// Alerts and outcomes as they come, from their topics.
     #[command(after_help = "Example: theatre tail surgical.maintenance.alerts.v1 --from-start")]
-    Tail(looks::Tail),
+    Tail(storage::Tail),
     /// Where partitions stand.
     #[command(subcommand)]
-    State(looks::State),
+    State(storage::State),
     /// How fast the core is on this machine.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -104,7 +106,7 @@ enum Command {
     Reconcile,
     /// The configuration.
     #[command(subcommand)]
-    Config(looks::ConfigCommand),
+    Config(checks::ConfigCommand),
 }
 
 /// Why a command failed, and its exit code.
@@ -153,7 +155,7 @@ pub fn main() -> ExitCode {
         Command::Tail(tail) => tail.run(common),
         Command::State(state) => state.run(common),
         Command::Bench(bench) => bench.run(common),
-        Command::Reconcile => looks::reconcile(common),
+        Command::Reconcile => checks::reconcile(common),
         Command::Config(config) => config.run(common),
     };
     match done {

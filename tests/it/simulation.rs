@@ -3,12 +3,12 @@
 use anyhow::{Result, ensure};
 use theatre_tests::simulation::{Bug, Told, simulate};
 
-/// Seeds of a test run; more by `THEATRE_SEEDS=A..B tests/run simulation`.
+/// Seeds of a test run; more by `tests/run simulation --seeds A..B`.
 const SEEDS: std::ops::Range<u64> = 0..300;
 
 fn seeds() -> Result<std::ops::Range<u64>> {
     let Ok(asked) = std::env::var("THEATRE_SEEDS") else { return Ok(SEEDS) };
-    let (from, to) = asked.split_once("..").ok_or_else(|| anyhow::anyhow!("THEATRE_SEEDS is A..B, not '{asked}'"))?;
+    let (from, to) = asked.split_once("..").ok_or_else(|| anyhow::anyhow!("--seeds is A..B, not '{asked}'"))?;
     Ok(from.parse()?..to.parse()?)
 }
 
@@ -16,8 +16,7 @@ fn seeds() -> Result<std::ops::Range<u64>> {
 fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
     let mut all = Told::default();
     for seed in seeds()? {
-        let told =
-            simulate(seed, None).map_err(|error| anyhow::anyhow!("seed {seed}: {error:#}; again: THEATRE_SEEDS={seed}..{} tests/run simulation", seed + 1))?;
+        let told = simulate(seed, None).map_err(|error| anyhow::anyhow!("seed {seed}: {error:#}; again: tests/run simulation --seeds {seed}..{}", seed + 1))?;
         all.crashes += told.crashes;
         all.alerts += told.alerts;
         all.outcomes += told.outcomes;

@@ -1,0 +1,287 @@
+//! The checkpoint store: families, facts, dead letters, lake files and the plan of loads.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Epoch, Lane, Result};
+use crate::effect::{DeadRow, Fact, FactKind};
+use crate::position::{Partition, Positions};
+use crate::time::LogTime;
+
+/// One family at one moment: its state, and all it concluded since its last save.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FamilySave {
+    /// The robot's id; empty for the partition's intake family (records that name no robot).
+    pub family: String,
+    /// Number of this save of this family, from 1. A save that is not newer than the stored one is already there and is
+    /// skipped together with its facts.
+    pub save_number: u64,
+    /// What the state has seen.
+    pub positions: Positions,
+    /// Encoded, versioned state.
+    pub state: Vec<u8>,
+    /// Facts since the last save, in order.
+    pub facts: Vec<Fact>,
+    /// Dead letters since the last save, in order.
+    pub dead: Vec<DeadRow>,
+}
+
+impl FamilySave {
+    /// Rough size in bytes, for cutting commits.
+    pub fn weight(&self) -> usize {
+        let facts: usize = self.facts.iter().map(|fact| fact.payload.len() + 128).sum();
+        let dead: usize = self.dead.iter().map(|dead| dead.payload.len() + 128).sum();
+        self.state.len() + facts + dead + 64
+    }
+}
+
+/// What one partition wants committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionCommit {
+    /// The partition.
+    pub partition: Partition,
+    /// The epoch under which it is owned.
+    pub epoch: Epoch,
+    /// Families to save.
+    pub families: Vec<FamilySave>,
+    /// No family needs a record below this any more once this commit is in. Never moves back.
+    pub floor: Positions,
+}
+
+/// What became of one partition's part of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// Committed (or had been already).
+    Committed {
+        /// Highest fact sequence number of the partition.
+        last_fact: u64,
+        /// Highest dead-letter sequence number of the partition.
+        last_dead: u64,
+    },
+    /// Refused, nothing of it was written: the partition has another owner.
+    Stale {
+        /// The epoch the store holds.
+        current: Epoch,
+    },
+}
+
+/// A stored family.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredFamily {
+    /// The robot's id; empty for the intake family.
+    pub family: String,
+    /// Number of its last save.
+    pub save_number: u64,
+    /// What that save has seen.
+    pub positions: Positions,
+    /// Encoded state.
+    pub state: Vec<u8>,
+}
+
+/// Where a partition stands, as the store knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Current epoch; 0 if never taken.
+    pub epoch: Epoch,
+    /// No family needs a record below this.
+    pub floor: Positions,
+    /// Highest fact sequence number, 0 if none.
+    pub last_fact: u64,
+    /// Highest dead-letter sequence number, 0 if none.
+    pub last_dead: u64,
+    /// Relayed up to here, as noted; the log's own lane position may be further.
+    pub relayed_fact: u64,
+    /// The same for dead letters.
+    pub relayed_dead: u64,
+    /// Facts up to here stand in registered lake files.
+    pub exported_fact: u64,
+    /// The lake writer has registered everything below this.
+    pub lake_positions: Positions,
+    /// Number of lake cuts so far.
+    pub lake_cuts: u64,
+}
+
+/// A committed fact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredFact {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its number within the partition: dense, from 1, in order of commit.
+    pub sequence: u64,
+    /// When it was committed.
+    pub committed_at: LogTime,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// A committed dead letter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredDead {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its number within the partition: dense, from 1.
+    pub sequence: u64,
+    /// The dead letter.
+    pub dead: DeadRow,
+}
+
+/// A lake file whose parts are durable, to become visible once its registration is committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LakeFile {
+    /// Path below the lake's root, final and unique: holds dataset, date, partition, positions, epoch.
+    pub path: String,
+    /// Handle of the upload that holds the parts.
+    pub upload: String,
+    /// Dataset, which is also the warehouse table.
+    pub dataset: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Exact length in bytes.
+    pub bytes: u64,
+    /// Lowest event time in it, microseconds UTC.
+    pub event_time_min: i64,
+    /// Highest event time in it.
+    pub event_time_max: i64,
+}
+
+/// How far a lake file has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FileStage {
+    /// Committed; its upload may not be completed yet.
+    Registered = 1,
+    /// Visible in the lake.
+    Completed = 2,
+    /// In the warehouse.
+    Loaded = 3,
+    /// Refused by the warehouse, set aside.
+    Quarantined = 4,
+}
+
+/// A registered lake file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegisteredFile {
+    /// Number within the partition, dense, from 1.
+    pub number: u64,
+    /// Its partition.
+    pub partition: Partition,
+    /// The file.
+    pub file: LakeFile,
+    /// How far it has come.
+    pub stage: FileStage,
+    /// The load batch that it was planned into.
+    pub batch: Option<String>,
+    /// Why it was quarantined.
+    pub note: Option<String>,
+}
+
+/// A cut of the lake: every open file of a partition closed at one position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LakeCut {
+    /// Number of this cut, from 1; a cut that is not newer than the stored one is already there.
+    pub cut_number: u64,
+    /// Everything below is in registered files.
+    pub positions: Positions,
+    /// The lake writer's own duplicate-check state.
+    pub state: Vec<u8>,
+    /// Files to register.
+    pub files: Vec<LakeFile>,
+}
+
+/// Which facts to read back.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FactFilter {
+    /// Only this kind.
+    pub kind: Option<FactKind>,
+    /// Only this robot.
+    pub robot_id: Option<String>,
+    /// Only this subject (window name, condition, procedure).
+    pub subject: Option<String>,
+    /// Event time at or after, microseconds UTC.
+    pub from: Option<i64>,
+    /// Event time before.
+    pub until: Option<i64>,
+    /// At most this many, the newest by commit; 0 = all.
+    pub limit: usize,
+}
+
+/// A set of files of one table to be loaded in one warehouse transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadBatch {
+    /// Deterministic id: dataset, partition, file numbers.
+    pub id: String,
+    /// Target table.
+    pub dataset: String,
+    /// Partition all its files come from.
+    pub partition: Partition,
+    /// The files.
+    pub files: Vec<RegisteredFile>,
+}
+
+/// The store in which everything is decided. Every write is one transaction, fenced by the partition's epoch.
+pub trait CheckpointStore: Send + Sync {
+    /// Records the input topics and the partition count at first start, and refuses a different count or topics
+    /// in another order later (new topics may be added at the end).
+    fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()>;
+
+    /// The recorded layout; `None` before the first start.
+    fn layout(&self) -> Result<Option<(Vec<String>, u32)>>;
+
+    /// Takes a partition: raises its epoch and returns it.
+    fn acquire(&self, partition: Partition) -> Result<Epoch>;
+
+    /// Where a partition stands.
+    fn status(&self, partition: Partition) -> Result<PartitionStatus>;
+
+    /// All stored families of a partition.
+    fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>>;
+
+    /// One stored family.
+    fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>>;
+
+    /// Commits several partitions in one transaction; those with a stale epoch are left out and said so.
+    /// `committed_at` is noted beside facts. Outcomes are in the order of `commits`.
+    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>>;
+
+    /// Facts of a partition with a sequence above `after`, in order, at most `limit`.
+    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>>;
+
+    /// Dead letters of a partition with a sequence above `after`, in order, at most `limit`.
+    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>>;
+
+    /// Notes how far a lane was published; never moves back.
+    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()>;
+
+    /// The lake writer's saved duplicate-check state; empty before the first cut.
+    fn lake_state(&self, partition: Partition) -> Result<Vec<u8>>;
+
+    /// Registers a cut of the lake.
+    fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()>;
+
+    /// Registers files that hold the facts up to `exported_fact`; an export not beyond the stored one is already there.
+    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()>;
+
+    /// Files of a partition in a stage, in order, at most `limit`.
+    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>>;
+
+    /// Moves files from `Registered` to `Completed`; those further on stay there.
+    fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()>;
+
+    /// Plans completed, unplanned files of one dataset, at most `max_files`, into a batch, or returns the batch planned
+    /// earlier and not yet settled. `None` when there is nothing to load.
+    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>>;
+
+    /// Settles a batch: its files are in the warehouse.
+    fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()>;
+
+    /// Takes a refused batch apart: files in `bad` are quarantined with a note, the others become unplanned again.
+    /// With `bad` empty the batch is split into halves that are planned at once, so that the bad file is found by bisection.
+    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()>;
+
+    /// Facts by filter, in order of event time and revision.
+    fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>>;
+
+    /// Dead letters, newest first, at most `limit` (0 = all).
+    fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>>;
+
+    /// All registered files.
+    fn all_files(&self) -> Result<Vec<RegisteredFile>>;
+}

@@ -1,0 +1,96 @@
+//! Commands that check: the configuration, and that nothing is lost or there twice.
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{rows, value, write};
+use super::{Common, Failure, Output};
+use crate::clock::SystemClock;
+use crate::embedded::data_dir::DataDir;
+use crate::embedded::lake::DirectoryLake;
+use crate::embedded::log::EmbeddedLog;
+use crate::embedded::store::EmbeddedStore;
+use crate::embedded::warehouse::EmbeddedWarehouse;
+use crate::pipeline::Ports;
+
+/// Looks at the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Says whether configuration, schemas, rules and windows fit together.
+    Check,
+    /// Prints the effective configuration.
+    Show,
+}
+
+/// Proves that nothing is lost and nothing is there twice.
+pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
+    let dir = DataDir::new(&common.data);
+    let ports = Ports {
+        store: Arc::new(EmbeddedStore::open_read_only(&dir.store())?),
+        log: Arc::new(EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?),
+        lake: Arc::new(DirectoryLake::open(&dir.lake())?),
+        warehouse: Arc::new(EmbeddedWarehouse::open_read_only(&dir.warehouse())?),
+        clock: Arc::new(SystemClock),
+    };
+    let mut config = super::service::config(common)?;
+    let known = ports.store.layout()?;
+    config.partitions = known.map_or(config.partitions, |(_, partitions)| partitions);
+    let report = crate::reconcile::run(&config.pipeline(dir.pseudonym_key()?)?, &ports)?;
+    if common.output == Output::Json {
+        value(&json!(report))?;
+    } else {
+        let lines: Vec<_> = report
+            .lines
+            .iter()
+            .filter(|line| line.read + line.pending + line.lake_rows > 0)
+            .map(|line| {
+                vec![
+                    json!(line.topic),
+                    json!(line.partition),
+                    json!(line.read),
+                    json!(line.applied),
+                    json!(line.late),
+                    json!(line.duplicate),
+                    json!(line.dead),
+                    json!(line.pending),
+                    json!(line.lake_rows),
+                    json!(line.warehouse_rows),
+                    json!(line.trimmed_below),
+                ]
+            })
+            .collect();
+        rows(common.output, &["topic", "partition", "in", "applied", "late", "duplicate", "dead", "pending", "lake", "warehouse", "trimmed_below"], &lines)?;
+    }
+    for line in report.lines.iter().filter(|line| line.trimmed_below > 0) {
+        eprintln!("{} partition {}: offsets below {} were deleted, what was there is not provable any more", line.topic, line.partition, line.trimmed_below);
+    }
+    for gap in &report.gaps {
+        eprintln!("gap: {gap}");
+    }
+    if report.gaps.is_empty() {
+        eprintln!("in = applied + late + duplicate + dead, and lake and warehouse hold every record once");
+        return Ok(());
+    }
+    Err(Failure::Difference)
+}
+
+impl ConfigCommand {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let config = super::service::config(common)?;
+        match self {
+            Self::Check => {
+                let params = config.pipeline([0; 32])?;
+                let datasets: Vec<String> = params.registry.datasets().iter().map(|(_, dataset)| dataset.name.clone()).collect();
+                write(&format!(
+                    "good: {} rules, {} windows, datasets {}\n",
+                    params.family.rules.rules().len(),
+                    params.family.windows.specs().len(),
+                    datasets.join(", ")
+                ))
+            }
+            Self::Show => write(&toml::to_string_pretty(&config).map_err(|error| Failure::Failed(error.to_string()))?),
+        }
+    }
+}

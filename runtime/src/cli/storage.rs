@@ -1,0 +1,216 @@
+//! Commands that look at what is stored and published: lake, warehouse, dead letters, topics, partitions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use theatre_actors::ports::{CheckpointStore, EventLog, PollLimit, Warehouse as _};
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::records::{Alert, DeadLetter, Outcome};
+
+use super::looks::store;
+use super::output::{rows, time, value, write};
+use super::story::{alert_line, outcome_line};
+use super::{Common, Failure, Output};
+use crate::clock::SystemClock;
+use crate::embedded::data_dir::DataDir;
+use crate::embedded::log::EmbeddedLog;
+use crate::embedded::warehouse::EmbeddedWarehouse;
+
+/// Looks at the lake.
+#[derive(Debug, Subcommand)]
+pub(super) enum Lake {
+    /// Registered files.
+    List,
+}
+
+/// Looks at the warehouse.
+#[derive(Debug, Subcommand)]
+pub(super) enum Warehouse {
+    /// One read-only statement, passed as it is.
+    #[command(after_help = "Example: theatre warehouse query \"SELECT robot_id, count(*) FROM robot_telemetry GROUP BY 1\"")]
+    Query {
+        /// The statement.
+        sql: String,
+    },
+}
+
+/// Looks at dead letters.
+#[derive(Debug, Subcommand)]
+pub(super) enum Dlq {
+    /// The newest ones.
+    List {
+        /// At most so many; 0 = all.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// One dead letter, in full.
+    Show {
+        /// Partition.
+        partition: u32,
+        /// Number within the partition.
+        number: u64,
+        /// Open the seal of a record that could not be decoded. It may name persons.
+        #[arg(long)]
+        unseal: bool,
+    },
+}
+
+/// Follows an output topic.
+#[derive(Debug, Args)]
+pub(super) struct Tail {
+    /// Topic of alerts, outcomes or dead letters.
+    topic: String,
+    /// From the beginning instead of from now.
+    #[arg(long)]
+    from_start: bool,
+    /// Go on when the end is reached.
+    #[arg(long)]
+    follow: bool,
+}
+
+/// Looks at partitions.
+#[derive(Debug, Subcommand)]
+pub(super) enum State {
+    /// Epochs, positions, numbers.
+    Show,
+}
+
+impl Lake {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let lines: Vec<_> = store(common)?
+            .all_files()?
+            .into_iter()
+            .map(|file| {
+                vec![json!(file.file.path), json!(file.file.rows), json!(file.file.bytes), json!(format!("{:?}", file.stage).to_lowercase()), json!(file.note)]
+            })
+            .collect();
+        rows(common.output, &["path", "rows", "bytes", "stage", "note"], &lines)
+    }
+}
+
+impl Warehouse {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let Self::Query { sql } = self;
+        let result = EmbeddedWarehouse::open_read_only(&DataDir::new(&common.data).warehouse())?.query(&sql)?;
+        let headings: Vec<&str> = result.columns.iter().map(String::as_str).collect();
+        rows(common.output, &headings, &result.rows)
+    }
+}
+
+impl Dlq {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let store = store(common)?;
+        match self {
+            Self::List { limit } => {
+                let topics = store.layout()?.map(|(topics, _)| topics).unwrap_or_default();
+                let lines: Vec<_> = store
+                    .find_dead(limit)?
+                    .into_iter()
+                    .map(|stored| {
+                        let dead = stored.dead;
+                        vec![
+                            json!(stored.partition),
+                            json!(stored.sequence),
+                            json!(topics.get(dead.topic)),
+                            json!(dead.offset),
+                            json!(dead.reason.as_str()),
+                            json!(dead.robot_id),
+                            json!(dead.detail),
+                        ]
+                    })
+                    .collect();
+                rows(common.output, &["partition", "number", "topic", "offset", "reason", "robot_id", "detail"], &lines)
+            }
+            Self::Show { partition, number, unseal } => {
+                let found = store.dead_after(partition, number.saturating_sub(1), 1)?.into_iter().find(|stored| stored.sequence == number);
+                let dead = found
+                    .ok_or_else(|| Failure::Failed(format!("there is no dead letter {number} in partition {partition}; `theatre dlq list` names them")))?
+                    .dead;
+                let payload = match (dead.sealed, unseal) {
+                    (false, _) => serde_json::from_slice(&dead.payload).unwrap_or(Value::Null),
+                    (true, false) => json!(format!("{} bytes, sealed (--unseal opens them)", dead.payload.len())),
+                    (true, true) => {
+                        let pseudonyms = Pseudonyms::new(DataDir::new(&common.data).pseudonym_key()?);
+                        let bytes = pseudonyms.unseal(&dead.payload).ok_or_else(|| Failure::Failed("the seal was made with another key".to_owned()))?;
+                        json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+                    }
+                };
+                value(
+                    &json!({"topic": dead.topic, "offset": dead.offset, "append_time": time(dead.append_time), "reason": dead.reason.as_str(), "detail": dead.detail,
+                    "robot_id": dead.robot_id, "schema_id": dead.schema_id, "size": dead.size, "sha256": dead.sha256, "payload": payload}),
+                )
+            }
+        }
+    }
+}
+
+impl Tail {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let path = DataDir::new(&common.data).log();
+        if !path.exists() {
+            return Err(Failure::Failed(format!("there is no event log at {}: nothing has run on this data directory yet", path.display())));
+        }
+        let log = EmbeddedLog::open(&path, Arc::new(SystemClock))?;
+        let partitions = log.partitions(&self.topic)?.ok_or_else(|| Failure::Usage(format!("there is no topic '{}'", self.topic)))?;
+        let mut readers = Vec::new();
+        for partition in 0..partitions {
+            let range = log.range(&self.topic, partition)?;
+            readers.push(log.reader(&self.topic, partition, if self.from_start { range.start } else { range.end })?);
+        }
+        loop {
+            let mut lines = Vec::new();
+            let mut more = false;
+            for reader in &mut readers {
+                let end = reader.poll(PollLimit { records: 1000, bytes: 1 << 20 }, &mut |record| lines.push(line(record.value, common.output)))?;
+                more |= !end.at_end;
+            }
+            write(&lines.concat())?;
+            if !more && !self.follow {
+                return Ok(());
+            }
+            if !more {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+fn line(message: &[u8], output: Output) -> String {
+    let (text, value) = if let Ok(alert) = Alert::decode(message) {
+        (alert_line(&alert), json!(alert))
+    } else if let Ok(outcome) = Outcome::decode(message) {
+        (outcome_line(&outcome), json!(outcome))
+    } else if let Ok(dead) = DeadLetter::decode(message) {
+        (format!("{} partition {} offset {}: {} {}", dead.topic, dead.partition, dead.offset, dead.reason, dead.detail), json!(dead))
+    } else {
+        (format!("{} bytes of another kind", message.len()), json!({"bytes": message.len()}))
+    };
+    if output == Output::Json { format!("{value}\n") } else { format!("{text}\n") }
+}
+
+impl State {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let store = store(common)?;
+        let (topics, partitions) = store.layout()?.unwrap_or_default();
+        let mut lines = Vec::new();
+        for partition in 0..partitions {
+            let status = store.status(partition)?;
+            let floor: Vec<u64> = (0..topics.len()).map(|topic| status.floor.get(topic)).collect();
+            let lake: Vec<u64> = (0..topics.len()).map(|topic| status.lake_positions.get(topic)).collect();
+            lines.push(vec![
+                json!(partition),
+                json!(status.epoch),
+                json!(floor),
+                json!(lake),
+                json!(status.last_fact),
+                json!(status.relayed_fact),
+                json!(status.exported_fact),
+                json!(status.last_dead),
+                json!(status.relayed_dead),
+            ]);
+        }
+        rows(common.output, &["partition", "epoch", "saved_to", "lake_to", "facts", "relayed", "exported", "dead", "dead_relayed"], &lines)
+    }
+}
