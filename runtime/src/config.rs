@@ -1,6 +1,9 @@
 //! Configuration: what `theatre.toml` may say, and the pipeline it makes.
 //!
-//! Layers: defaults, then the file, then flags. Every key is documented where it is defined; an unknown key is an error.
+//! Layers: defaults, file, `theatre.d`, variables ([`layers`]), then flags. Every key is documented where it is defined; an unknown key is an
+//! error.
+
+pub mod layers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,20 +128,6 @@ struct RuleFile {
 }
 
 impl Config {
-    /// Reads a file; without one, the defaults.
-    ///
-    /// # Errors
-    /// When it cannot be read or says something that is not known.
-    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path else { return Ok(Self::default()) };
-        let mut config: Self = parse(path, &read(path)?)?;
-        let base = path.parent().unwrap_or(Path::new("."));
-        for file in config.schemas.iter_mut().chain(&mut config.rules) {
-            *file = base.join(&file);
-        }
-        Ok(config)
-    }
-
     /// The schemas: shipped and configured.
     ///
     /// # Errors
@@ -223,11 +212,5 @@ mod tests {
     fn the_defaults_make_a_pipeline() {
         let params = Config::default().pipeline([0; 32]).unwrap();
         assert!(params.family.rules.rules().len() > 2, "rules are shipped");
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_by_name() {
-        let error = super::parse::<Config>(std::path::Path::new("x.toml"), "partitoins = 3").unwrap_err().to_string();
-        assert!(error.contains("x.toml") && error.contains("partitoins") && error.contains("`partitions`"), "{error}");
     }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::output::{rows, value, write};
 use super::{Common, Failure, Output};
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::embedded::data_dir::DataDir;
 use crate::embedded::lake::DirectoryLake;
 use crate::embedded::log::EmbeddedLog;
@@ -21,7 +22,12 @@ pub(super) enum ConfigCommand {
     /// Says whether configuration, schemas, rules and windows fit together.
     Check,
     /// Prints the effective configuration.
-    Show,
+    #[command(after_help = "Example: THEATRE__SAVE_INTERVAL=5s theatre config show --origin")]
+    Show {
+        /// Also say where each value comes from: default, file or variable.
+        #[arg(long)]
+        origin: bool,
+    },
 }
 
 /// Proves that nothing is lost and nothing is there twice.
@@ -90,7 +96,16 @@ impl ConfigCommand {
                     datasets.join(", ")
                 ))
             }
-            Self::Show => write(&toml::to_string_pretty(&config).map_err(|error| Failure::Failed(error.to_string()))?),
+            Self::Show { origin: false } => write(&toml::to_string_pretty(&config).map_err(|error| Failure::Failed(error.to_string()))?),
+            Self::Show { origin: true } => {
+                let (config, origins) = Config::layered(common.config.as_deref(), std::env::vars())?;
+                let table = toml::Table::try_from(config).map_err(|error| Failure::Failed(error.to_string()))?;
+                let lines: Vec<_> = origins
+                    .into_iter()
+                    .map(|(key, origin)| vec![json!(key), json!(table.get(&key).map(ToString::to_string).unwrap_or_default()), json!(origin)])
+                    .collect();
+                rows(common.output, &["key", "value", "origin"], &lines)
+            }
         }
     }
 }

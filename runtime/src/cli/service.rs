@@ -52,7 +52,7 @@ pub(super) fn open_ports(dir: &DataDir) -> Result<Ports, Failure> {
 
 /// The configuration of a command: defaults, file, and the schemas that earlier runs on this data directory used.
 pub(super) fn config(common: &Common) -> Result<Config, Failure> {
-    let mut config = Config::load(common.config.as_deref())?;
+    let (mut config, _) = Config::layered(common.config.as_deref(), std::env::vars())?;
     config.schemas.extend(DataDir::new(&common.data).schemas()?);
     Ok(config)
 }

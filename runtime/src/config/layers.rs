@@ -1,0 +1,172 @@
+//! Layers of configuration: defaults, then the file, then `theatre.d/*.toml` beside it in order of name, then variables such as
+//! `THEATRE__SAVE_INTERVAL=5s`. A later layer replaces whole values; tables are merged key by key. Who said what is kept.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{Config, ConfigError, parse, read};
+
+const PREFIX: &str = "THEATRE__";
+/// Keys without a default value.
+const OPTIONAL: [&str; 2] = ["rules", "panic_on"];
+const DEFAULT: &str = "default";
+
+/// Where each top-level key's value comes from: `default`, a file, or a variable.
+pub type Origins = BTreeMap<String, String>;
+
+impl Config {
+    /// Puts the layers together; without a file, defaults and variables.
+    ///
+    /// # Errors
+    /// When a file cannot be read or says something that is not known; names file or variable, key, and the key that was meant.
+    pub fn layered(path: Option<&Path>, variables: impl Iterator<Item = (String, String)>) -> Result<(Self, Origins), ConfigError> {
+        let mut table = Table::try_from(Self::default()).map_err(|error| ConfigError(format!("the defaults cannot be written down: {error}")))?;
+        let mut origins: Origins = table.keys().map(|key| (key.clone(), DEFAULT.to_owned())).collect();
+        let known: Vec<String> = table.keys().cloned().chain(OPTIONAL.map(str::to_owned)).collect();
+        for file in files(path)? {
+            let layer = read_layer(&file, &known)?;
+            lay_over(&mut table, &mut origins, layer, &file.display().to_string());
+        }
+        let mut variables: Vec<(String, String)> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        variables.sort();
+        for (name, text) in variables {
+            let layer = variable(&name, &text, &known)?;
+            let tried = Self::deserialize(layer.clone());
+            tried.map_err(|error| ConfigError(format!("{name}={text}: {}", error.to_string().trim())))?;
+            lay_over(&mut table, &mut origins, layer, &name);
+        }
+        let config = Self::deserialize(table).map_err(|error| ConfigError(error.to_string()))?;
+        Ok((config, origins))
+    }
+}
+
+/// The file and what lies in `theatre.d` beside it.
+fn files(path: Option<&Path>) -> Result<Vec<std::path::PathBuf>, ConfigError> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let mut files = vec![path.to_owned()];
+    let folder = path.parent().unwrap_or(Path::new(".")).join("theatre.d");
+    if folder.is_dir() {
+        let unreadable = |error: std::io::Error| ConfigError(format!("{} cannot be read: {error}", folder.display()));
+        let mut more = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                more.push(path);
+            }
+        }
+        more.sort();
+        files.extend(more);
+    }
+    Ok(files)
+}
+
+fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
+    let text = read(path)?;
+    let mut table: Table = parse(path, &text)?;
+    check_keys(&table, known, &path.display().to_string())?;
+    // Once as a configuration of its own: an error shows the line.
+    parse::<Config>(path, &text)?;
+    let base = path.parent().unwrap_or(Path::new("."));
+    let based = |value: &Value| value.as_str().map(|path| Value::String(base.join(path).to_string_lossy().into_owned()));
+    if let Some(rules) = table.get_mut("rules")
+        && let Some(path) = based(rules)
+    {
+        *rules = path;
+    }
+    if let Some(Value::Array(schemas)) = table.get_mut("schemas") {
+        *schemas = schemas.iter().filter_map(based).collect();
+    }
+    Ok(table)
+}
+
+fn check_keys(table: &Table, known: &[String], place: &str) -> Result<(), ConfigError> {
+    let Some(unknown) = table.keys().find(|key| !known.contains(key)) else { return Ok(()) };
+    let near = known.iter().max_by(|left, right| strsim::jaro_winkler(left, unknown).total_cmp(&strsim::jaro_winkler(right, unknown)));
+    let meant = near.filter(|near| strsim::jaro_winkler(near, unknown) > 0.8).map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+    Err(ConfigError(format!("{place}: there is no key `{unknown}`{meant} (`theatre config show` prints all of them)")))
+}
+
+/// A variable as a table: two underscores lead into a table, the value is TOML where it can be read as such, and text otherwise.
+fn variable(name: &str, text: &str, known: &[String]) -> Result<Table, ConfigError> {
+    let value = toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
+    let path = name[PREFIX.len()..].to_ascii_lowercase();
+    let mut keys = path.rsplit("__");
+    let mut table = Table::from_iter(keys.next().map(|key| (key.to_owned(), value)));
+    for key in keys {
+        table = Table::from_iter([(key.to_owned(), Value::Table(table))]);
+    }
+    check_keys(&table, known, name)?;
+    Ok(table)
+}
+
+fn lay_over(under: &mut Table, origins: &mut Origins, over: Table, place: &str) {
+    for (key, value) in over {
+        origins.insert(key.clone(), place.to_owned());
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(there)), Value::Table(more)) => merge(there, more),
+            (_, value) => drop(under.insert(key, value)),
+        }
+    }
+}
+
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(there)), Value::Table(more)) => merge(there, more),
+            (_, value) => drop(under.insert(key, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Config;
+
+    fn variables<'a>(list: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = (String, String)> + 'a {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+    }
+
+    #[test]
+    fn later_layers_win_and_origins_say_who_spoke() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("theatre.toml");
+        std::fs::write(&main, "partitions = 2\nsave_interval = \"3s\"\nrules = \"r.toml\"\n").unwrap();
+        std::fs::create_dir(folder.path().join("theatre.d")).unwrap();
+        std::fs::write(folder.path().join("theatre.d/10.toml"), "save_interval = \"4s\"\nexport_age = \"9s\"\n").unwrap();
+        let set = [("THEATRE__EXPORT_AGE", "7s"), ("THEATRE__RECORD_BYTES", "4096"), ("HOME", "x")];
+        let (config, origins) = Config::layered(Some(&main), variables(&set)).unwrap();
+        assert_eq!((config.partitions, config.record_bytes), (2, 4096));
+        assert_eq!((config.save_interval.0, config.export_age.0), (4_000_000, 7_000_000));
+        assert_eq!(config.rules.as_deref(), Some(folder.path().join("r.toml").as_path()));
+        assert_eq!(origins["lake_roll_age"], "default");
+        assert_eq!(origins["partitions"], main.display().to_string());
+        assert!(origins["save_interval"].ends_with("10.toml"));
+        assert_eq!(origins["export_age"], "THEATRE__EXPORT_AGE");
+    }
+
+    #[test]
+    fn what_is_not_known_is_named_with_what_was_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("theatre.toml");
+        let said = |text: &str| {
+            std::fs::write(&main, text).unwrap();
+            Config::layered(Some(&main), variables(&[])).unwrap_err().to_string()
+        };
+        let error = said("save_intervall = \"3s\"");
+        assert!(error.contains("theatre.toml") && error.contains("`save_intervall`") && error.contains("did you mean `save_interval`"), "{error}");
+        let error = said("partitions = 2\nsave_interval = 3");
+        assert!(error.contains("theatre.toml") && error.contains("line 2"), "{error}");
+        let error = Config::layered(None, variables(&[("THEATRE__PARTITION", "3")])).unwrap_err().to_string();
+        assert!(error.contains("THEATRE__PARTITION") && error.contains("did you mean `partitions`"), "{error}");
+        let error = Config::layered(None, variables(&[("THEATRE__PARTITIONS", "many")])).unwrap_err().to_string();
+        assert!(error.contains("THEATRE__PARTITIONS=many"), "{error}");
+        let error = Config::layered(Some(Path::new("nowhere.toml")), variables(&[])).unwrap_err().to_string();
+        assert!(error.contains("nowhere.toml"), "{error}");
+    }
+}
