@@ -17,7 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use theatre_actors::ports::{ColumnType, Error, LakeFile, LakeUpload, LoadMode, Result, TableSpec};
-use theatre_actors::position::{Partition, Positions};
+use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
 
@@ -200,10 +200,11 @@ pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader>
     reader.map_err(|error| Error::Refused(format!("lake file '{path}' is no readable Parquet file: {error}")))
 }
 
-/// Path of a file of records: dataset, version, event date, partition, the positions it was cut between, epoch and cut.
-pub fn record_path(dataset: &Dataset, day: i64, partition: Partition, between: (&Positions, &Positions), epoch: u64, cut: u64) -> String {
-    let join = |positions: &Positions| positions.as_slice().iter().map(u64::to_string).collect::<Vec<_>>().join("_");
-    format!("data/{}/v={}/date={}/p{partition}-{}-{}-e{epoch}-c{cut}.parquet", dataset.name, dataset.version, date(day), join(between.0), join(between.1))
+/// Path of a file of records: dataset, version, event date, partition, the input positions at which its cut begins (it is named before
+/// anybody knows where that ends), epoch and number of the cut.
+pub fn record_path(dataset: &Dataset, day: i64, partition: Partition, from: &[u64], epoch: u64, cut: u64) -> String {
+    let from: Vec<String> = from.iter().map(u64::to_string).collect();
+    format!("data/{}/v={}/date={}/p{partition}-from-{}-e{epoch}-c{cut}.parquet", dataset.name, dataset.version, date(day), from.join("_"))
 }
 
 /// A day since 1970-01-01 as a date.

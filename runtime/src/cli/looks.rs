@@ -187,6 +187,9 @@ impl Windows {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let Self::Show { robot, window, signal } = self;
         let registry = super::service::config(common)?.registry()?;
+        if !views(common)?.iter().any(|view| view.robot_id == robot) {
+            return Err(Failure::Failed(format!("robot '{robot}' is not known; `theatre robots list` names all")));
+        }
         let filter = FactFilter { kind: Some(FactKind::Window), robot_id: Some(robot), ..FactFilter::default() };
         let mut by_window: std::collections::BTreeMap<(String, i64), Vec<WindowRow>> = std::collections::BTreeMap::new();
         for stored in store(common)?.find_facts(&filter)? {

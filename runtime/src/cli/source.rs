@@ -39,7 +39,7 @@ pub(super) struct Demo {
     #[arg(long = "for", value_parser = Micros::parse)]
     run_for: Option<Micros>,
     /// Robots in the fleet, 10 records a second each.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     robots: u64,
     /// Seed: the same seed gives the same fleet.
     #[arg(long, default_value_t = 1)]
@@ -52,7 +52,7 @@ pub(super) struct Demo {
 #[derive(Debug, Args)]
 pub(super) struct Simulate {
     /// Robots in the fleet.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     robots: u64,
     /// Seed: the same seed gives the same fleet.
     #[arg(long, default_value_t = 1)]

@@ -181,7 +181,8 @@ impl LakeWriter {
         if !self.open.contains_key(&key) {
             self.attempt += 1;
             // Unique within the partition: the cut it will belong to, and the epoch.
-            let path = record_path(&batch.dataset, key.1, self.partition, (&self.cut_from, &self.positions), self.epoch, self.cuts + 1);
+            let from: Vec<u64> = (0..self.params.topics.len()).map(|topic| self.cut_from.get(topic)).collect();
+            let path = record_path(&batch.dataset, key.1, self.partition, &from, self.epoch, self.cuts + 1);
             let attempt = format!("p{}-e{}-{}", self.partition, self.epoch, self.attempt);
             let upload = self.ports.lake.begin(&path, &attempt)?;
             self.open.insert(key, FileWriter::new(upload, &schema, path, &batch.dataset.name)?);

@@ -37,13 +37,13 @@ kind = { threshold = { signal = "motor_temperature", raise_above = 85.0, clear_b
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FleetBench {
     /// Records.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     records: u64,
     /// Robots.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     robots: u64,
     /// Partitions of the log.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     partitions: u32,
     /// What is aggregated per signal: basic, full or sketch.
     #[arg(long, default_value = "basic", value_parser = aggregates)]
