@@ -15,6 +15,7 @@ use theatre_actors::ports::{CommitOutcome, Epoch, Error, FamilySave, PartitionCo
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::shell::{FamilyHost, Reply, Segment};
 use theatre_actors::time::LogTime;
+use theatre_schemas::dataset::DatasetKind;
 
 use super::intake::{Chunk, Entry, Intake};
 use super::progress::Progress;
@@ -211,6 +212,10 @@ impl PartitionActor {
         });
         if !chunk.is_empty() {
             self.progress.records_read(self.partition, chunk.entries.len(), chunk.lag_records);
+            let telemetry = chunk.batches.iter().rev().find(|(_, batch)| batch.dataset.kind == DatasetKind::Telemetry);
+            if let Some(last) = telemetry.and_then(|(_, batch)| batch.event_times().last()) {
+                self.progress.telemetry_read(self.partition, *last, self.ports.clock.now());
+            }
         }
     }
 

@@ -144,6 +144,7 @@ impl Progress {
                 FactKind::Outcome => &self.outcomes,
             };
             counter.fetch_add(1, Ordering::Relaxed);
+            names::alert_transitions(u64::from(*kind == FactKind::Alert));
         }
     }
 
@@ -164,6 +165,11 @@ impl Progress {
         names::records_in(partition, records as u64);
         names::partition(partition, lag_records);
         names::actors_live(self.robots());
+    }
+
+    /// The last telemetry read was dated `event_time`, and it is `now`; both microseconds UTC.
+    pub(super) fn telemetry_read(&self, partition: Partition, event_time: i64, now: LogTime) {
+        names::event_time_lag(partition, now.0.saturating_sub(event_time) as f64 / 1e6);
     }
 
     pub(super) fn recovered(&self) {

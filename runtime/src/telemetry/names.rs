@@ -24,6 +24,8 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_records_out_total", Kind::Counter, "Records published, by lane"),
     ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
     ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
+    ("theatre_event_time_lag_seconds", Kind::Gauge, "Wall clock less the event time of the last telemetry record read, by partition"),
+    ("theatre_alert_transitions_total", Kind::Counter, "Conditions that moved, as committed"),
     ("theatre_actors_live", Kind::Gauge, "Live families"),
     ("theatre_actor_restarts_total", Kind::Counter, "Families rebuilt after a panic"),
     ("theatre_mailbox_depth_messages", Kind::Gauge, "Messages in mailboxes, by actor type and lane"),
@@ -74,6 +76,16 @@ pub fn dead_letter(reason: &'static str) {
 /// A partition's lag and families.
 pub fn partition(partition: u32, lag_records: u64) {
     gauge!("theatre_consumer_lag_records", "partition" => partition.to_string()).set(lag_records as f64);
+}
+
+/// How far a partition's telemetry is behind the wall clock.
+pub fn event_time_lag(partition: u32, seconds: f64) {
+    gauge!("theatre_event_time_lag_seconds", "partition" => partition.to_string()).set(seconds);
+}
+
+/// Conditions moved.
+pub fn alert_transitions(count: u64) {
+    counter!("theatre_alert_transitions_total").increment(count);
 }
 
 /// Live families.
