@@ -8,6 +8,7 @@
 //! Invariant: no I/O, no clock, no randomness; nothing here knows of Kafka, files or actors.
 
 mod avro_type;
+
 pub mod batch;
 pub mod dataset;
 pub mod decode;
@@ -15,3 +16,6 @@ pub mod framing;
 pub mod pseudonym;
 pub mod records;
 pub mod registry;
+
+#[cfg(test)]
+mod golden;

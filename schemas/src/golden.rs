@@ -1,17 +1,17 @@
 //! Records as version 1 of each schema writes them. The files are written once and never edited: a schema that changes gets a new version and a
-//! file of its own, and these must still be read. `THEATRE_GOLDEN=write cargo test -p theatre-schemas --test golden` writes files of a
+//! file of its own, and these must still be read. `THEATRE_GOLDEN=write cargo test -p theatre-schemas golden` writes files of a
 //! version that has not been released.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::decode::BatchBuilder;
+use crate::framing;
+use crate::pseudonym::Pseudonyms;
+use crate::records::{Alert, DeadLetter, Outcome, RecordWriter};
+use crate::registry::{INPUT_SCHEMAS, Registry, schema_id};
 use apache_avro::Schema;
 use apache_avro::types::Value;
-use theatre_schemas::decode::BatchBuilder;
-use theatre_schemas::framing;
-use theatre_schemas::pseudonym::Pseudonyms;
-use theatre_schemas::records::{Alert, DeadLetter, Outcome, RecordWriter};
-use theatre_schemas::registry::{INPUT_SCHEMAS, Registry, schema_id};
 
 /// A value of a schema with something in every field, the same at every run.
 fn filled(schema: &Schema, name: &str) -> Value {
