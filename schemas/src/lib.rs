@@ -16,6 +16,3 @@ pub mod framing;
 pub mod pseudonym;
 pub mod records;
 pub mod registry;
-
-#[cfg(test)]
-mod golden;

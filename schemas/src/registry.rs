@@ -1,5 +1,8 @@
 //! Which schema a schema id means: the writer's schema, compiled once against the dataset that reads it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

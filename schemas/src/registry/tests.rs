@@ -1,5 +1,5 @@
 //! Records as version 1 of each schema writes them. The files are written once and never edited: a schema that changes gets a new version and a
-//! file of its own, and these must still be read. `THEATRE_GOLDEN=write cargo test -p theatre-schemas golden` writes files of a
+//! file of its own, and these must still be read. `THEATRE_GOLDEN=write cargo test -p theatre-schemas registry` writes files of a
 //! version that has not been released.
 
 use std::path::PathBuf;
@@ -92,13 +92,13 @@ fn input_records_of_version_1_are_read_as_ever() {
 
 #[test]
 fn published_records_of_version_1_are_read_and_written_as_ever() {
-    let alert = written(include_str!("../avro/maintenance_alerts/v1.avsc"));
+    let alert = written(include_str!("../../avro/maintenance_alerts/v1.avsc"));
     let bytes = golden("maintenance_alerts", "v1.bin", &alert);
     assert!(bytes == alert && Alert::decode(&bytes).unwrap().encode() == bytes, "maintenance_alerts");
-    let outcome = written(include_str!("../avro/procedure_outcomes/v1.avsc"));
+    let outcome = written(include_str!("../../avro/procedure_outcomes/v1.avsc"));
     let bytes = golden("procedure_outcomes", "v1.bin", &outcome);
     assert!(bytes == outcome && Outcome::decode(&bytes).unwrap().encode() == bytes, "procedure_outcomes");
-    let dead = written(include_str!("../avro/dead_letters/v1.avsc"));
+    let dead = written(include_str!("../../avro/dead_letters/v1.avsc"));
     let bytes = golden("dead_letters", "v1.bin", &dead);
     assert!(bytes == dead && DeadLetter::decode(&bytes).unwrap().encode() == bytes, "dead_letters");
 }
