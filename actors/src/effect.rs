@@ -29,7 +29,7 @@ pub struct Fact {
     pub revision: u32,
     /// Event time it speaks of: window start, moment of the transition, end of the procedure. Microseconds UTC.
     pub event_time: i64,
-    /// Encoded content: [`crate::window::WindowRow`] as JSON for windows, framed Avro for the published kinds.
+    /// Encoded content: [`crate::window::WindowRow::encode`] for windows, framed Avro for the published kinds.
     pub payload: Vec<u8>,
 }
 

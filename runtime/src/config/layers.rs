@@ -104,13 +104,8 @@ fn variable(name: &str, text: &str, known: &[String]) -> Result<Table, ConfigErr
 }
 
 fn lay_over(under: &mut Table, origins: &mut Origins, over: Table, place: &str) {
-    for (key, value) in over {
-        origins.insert(key.clone(), place.to_owned());
-        match (under.get_mut(&key), value) {
-            (Some(Value::Table(there)), Value::Table(more)) => merge(there, more),
-            (_, value) => drop(under.insert(key, value)),
-        }
-    }
+    origins.extend(over.keys().map(|key| (key.clone(), place.to_owned())));
+    merge(under, over);
 }
 
 fn merge(under: &mut Table, over: Table) {
