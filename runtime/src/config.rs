@@ -3,7 +3,11 @@
 //! Layers: defaults, file, `theatre.d`, variables ([`layers`]), then flags. Every key is documented where it is defined; an unknown key is an
 //! error.
 
+pub mod lake;
 pub mod layers;
+pub mod log;
+pub mod store;
+pub mod warehouse;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +83,17 @@ pub struct Config {
     pub log_retention: Micros,
     /// Longest record, bytes; longer ones are dead-lettered. Default 1 MiB.
     pub record_bytes: usize,
+    /// The 32 bytes that pseudonyms and seals are made with; needed when the log is Kafka, the same for all processes. Absent: a key of the data
+    /// directory. Relative to this file.
+    pub pseudonym_key_file: Option<PathBuf>,
+    /// The event log: Kafka, or embedded.
+    pub log: log::LogConfig,
+    /// The checkpoint store: PostgreSQL, or embedded.
+    pub store: store::StoreConfig,
+    /// The lake: S3, or embedded.
+    pub lake: lake::LakeConfig,
+    /// The warehouse: Redshift, or embedded.
+    pub warehouse: warehouse::WarehouseConfig,
     /// Where the admin server listens; port 0 picks a free one. Default 127.0.0.1:9464.
     pub admin: String,
     /// Where a procedure's indicators come from, by dataset. Default: the reference telemetry.
@@ -107,6 +122,11 @@ impl Default for Config {
             export_age: seconds(30),
             log_retention: seconds(7 * 86_400),
             record_bytes: 1 << 20,
+            pseudonym_key_file: None,
+            log: log::LogConfig::default(),
+            store: store::StoreConfig::default(),
+            lake: lake::LakeConfig::default(),
+            warehouse: warehouse::WarehouseConfig::default(),
             admin: "127.0.0.1:9464".to_owned(),
             indicators: vec![IndicatorSpec {
                 dataset: "robot_telemetry".to_owned(),

@@ -1,20 +1,12 @@
 //! Commands that check: the configuration, and that nothing is lost or there twice.
 
-use std::sync::Arc;
-
 use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{rows, value, write};
+use super::service::{Place, pseudonym_key};
 use super::{Common, Failure, Output};
-use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::embedded::data_dir::DataDir;
-use crate::embedded::lake::DirectoryLake;
-use crate::embedded::log::EmbeddedLog;
-use crate::embedded::store::EmbeddedStore;
-use crate::embedded::warehouse::EmbeddedWarehouse;
-use crate::pipeline::Ports;
 
 /// Looks at the configuration.
 #[derive(Debug, Subcommand)]
@@ -32,18 +24,12 @@ pub(super) enum ConfigCommand {
 
 /// Proves that nothing is lost and nothing is there twice.
 pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
-    let dir = DataDir::new(&common.data);
-    let ports = Ports {
-        store: Arc::new(EmbeddedStore::open_read_only(&dir.store())?),
-        log: Arc::new(EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?),
-        lake: Arc::new(DirectoryLake::open(&dir.lake())?),
-        warehouse: Arc::new(EmbeddedWarehouse::open_read_only(&dir.warehouse())?),
-        clock: Arc::new(SystemClock),
-    };
-    let mut config = super::service::config(common)?;
+    let place = Place::of(common)?;
+    let ports = place.look()?.ports()?;
+    let mut config = place.config.clone();
     let known = ports.store.layout()?;
     config.partitions = known.map_or(config.partitions, |(_, partitions)| partitions);
-    let report = crate::reconcile::run(&config.pipeline(dir.pseudonym_key()?)?, &ports)?;
+    let report = crate::reconcile::run(&config.pipeline(pseudonym_key(&place.config, &place.dir)?)?, &ports)?;
     if common.output == Output::Json {
         value(&json!(report))?;
     } else {

@@ -1,5 +1,7 @@
 //! Commands that look at what the actors know: robots, procedures, alerts, windows.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use serde_json::{Value, json};
 use theatre_actors::effect::FactKind;
@@ -9,9 +11,8 @@ use theatre_actors::window::{WindowRow, merge_revisions};
 use theatre_schemas::records::Alert;
 
 use super::output::{rows, time, value};
+use super::service::Place;
 use super::{Common, Failure};
-use crate::embedded::data_dir::DataDir;
-use crate::embedded::store::EmbeddedStore;
 
 /// Looks at robots.
 #[derive(Debug, Subcommand)]
@@ -69,8 +70,8 @@ pub(super) enum Windows {
     },
 }
 
-pub(super) fn store(common: &Common) -> Result<EmbeddedStore, Failure> {
-    Ok(EmbeddedStore::open_read_only(&DataDir::new(&common.data).store())?)
+pub(super) fn store(common: &Common) -> Result<Arc<dyn CheckpointStore>, Failure> {
+    Ok(Place::of(common)?.look()?.store()?)
 }
 
 fn views(common: &Common) -> Result<Vec<FamilyView>, Failure> {

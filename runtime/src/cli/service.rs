@@ -7,14 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Common, Failure};
+use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin};
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::embedded::data_dir::{DataDir, DataLock};
-use crate::embedded::lake::DirectoryLake;
-use crate::embedded::log::EmbeddedLog;
-use crate::embedded::store::EmbeddedStore;
-use crate::embedded::warehouse::EmbeddedWarehouse;
 use crate::pipeline::{Pipeline, PipelineParams, Ports, start};
 
 /// How long a stop may take before it is given up.
@@ -38,16 +34,28 @@ pub(super) struct Service {
     _lock: DataLock,
 }
 
-/// The embedded ports of a data directory, for writing.
-pub(super) fn open_ports(dir: &DataDir) -> Result<Ports, Failure> {
-    let clock = Arc::new(SystemClock);
-    Ok(Ports {
-        log: Arc::new(EmbeddedLog::open(&dir.log(), clock.clone())?),
-        store: Arc::new(EmbeddedStore::open(&dir.store())?),
-        lake: Arc::new(DirectoryLake::open(&dir.lake())?),
-        warehouse: Arc::new(EmbeddedWarehouse::open(&dir.warehouse())?),
-        clock,
-    })
+/// The configuration of a command and its data directory; ports are opened from both.
+pub(super) struct Place {
+    pub(super) config: Config,
+    pub(super) dir: DataDir,
+}
+
+impl Place {
+    /// As the command line says.
+    pub(super) fn of(common: &Common) -> Result<Self, Failure> {
+        Ok(Self { config: config(common)?, dir: DataDir::new(&common.data) })
+    }
+
+    /// Adapters for looking only.
+    pub(super) fn look(&self) -> Result<Adapters<'_>, Failure> {
+        Ok(Adapters::new(&self.config, &self.dir, Access::Read)?)
+    }
+
+    /// Adapters for reading and writing.
+    pub(super) fn write(&self) -> Result<Adapters<'_>, Failure> {
+        self.dir.create()?;
+        Ok(Adapters::new(&self.config, &self.dir, Access::Write)?)
+    }
 }
 
 /// The configuration of a command: defaults, file, and the schemas that earlier runs on this data directory used.
@@ -57,15 +65,37 @@ pub(super) fn config(common: &Common) -> Result<Config, Failure> {
     Ok(config)
 }
 
+/// The key of pseudonyms and seals: the configured file's, or one kept in the data directory.
+pub(super) fn pseudonym_key(config: &Config, dir: &DataDir) -> Result<[u8; 32], Failure> {
+    match &config.pseudonym_key_file {
+        Some(path) => {
+            let bytes = std::fs::read(path).map_err(|error| Failure::Usage(format!("pseudonym_key_file {}: {error}", path.display())))?;
+            <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
+                Failure::Usage(format!(
+                    "pseudonym_key_file {} has {} bytes, 32 are needed (make one with: head -c 32 /dev/urandom > FILE)",
+                    path.display(),
+                    bytes.len()
+                ))
+            })
+        }
+        None if config.log.url.is_some() => Err(Failure::Usage(
+            "pseudonym_key_file is not set: processes that share a log need one key, or the same person gets several pseudonyms (make one with: \
+             head -c 32 /dev/urandom > FILE)"
+                .to_owned(),
+        )),
+        None => Ok(dir.pseudonym_key()?),
+    }
+}
+
 impl Service {
     /// Takes the data directory, starts the pipeline and the admin server.
     pub(super) fn start(common: &Common, config: &Config) -> Result<Self, Failure> {
         let dir = DataDir::new(&common.data);
         dir.create()?;
         let lock = dir.lock()?;
-        let params = config.pipeline(dir.pseudonym_key()?)?;
+        let params = config.pipeline(pseudonym_key(config, &dir)?)?;
         dir.keep_schemas(&config.schemas)?;
-        let ports = open_ports(&dir)?;
+        let ports = Adapters::new(config, &dir, Access::Write)?.ports()?;
         let metrics = crate::telemetry::install().map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -13,13 +13,11 @@ use theatre_actors::time::Clock;
 use theatre_schemas::records::Transition;
 
 use super::output::{progress, progress_done};
-use super::service::Service;
+use super::service::{Place, Service};
 use super::story::Story;
 use super::{Common, Failure};
 use crate::clock::SystemClock;
 use crate::config::{Config, INPUT_TOPICS};
-use crate::embedded::data_dir::DataDir;
-use crate::embedded::log::EmbeddedLog;
 use crate::partitioner::partition_of;
 use crate::replay::{Mapping, Replay, announced, recording_ended};
 use crate::simulator::fleet::{self, Fleet};
@@ -218,15 +216,14 @@ impl Demo {
 
 impl Simulate {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let config = super::service::config(common)?;
-        let dir = DataDir::created(&common.data)?;
-        let log = EmbeddedLog::open(&dir.log(), std::sync::Arc::new(SystemClock))?;
+        let place = Place::of(common)?;
+        let (config, log) = (&place.config, place.write()?.log()?);
         log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
         if self.profile == Profile::Fleet {
-            return self.write_fleet(&log, config.partitions);
+            return self.write_fleet(&*log, config.partitions);
         }
         // A fixed beginning, so that the same flags give the same bytes.
-        let mut driver = Driver::open(&log, config.partitions, self.seed, self.robots, &self.faults, fleet::START_US)?;
+        let mut driver = Driver::open(&*log, config.partitions, self.seed, self.robots, &self.faults, fleet::START_US)?;
         if let Some(path) = &self.truth {
             let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
             driver.truth = Some(opened.map_err(|error| Failure::Usage(format!("--truth {}: {error}", path.display())))?);

@@ -1,22 +1,18 @@
 //! Commands that look at what is stored and published: lake, warehouse, dead letters, topics, partitions.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use theatre_actors::ports::{CheckpointStore, EventLog, PollLimit, Warehouse as _};
+use theatre_actors::ports::PollLimit;
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::records::{Alert, DeadLetter, Outcome};
 
 use super::looks::store;
 use super::output::{rows, time, value, write};
+use super::service::{Place, pseudonym_key};
 use super::story::{alert_line, outcome_line};
 use super::{Common, Failure, Output};
-use crate::clock::SystemClock;
-use crate::embedded::data_dir::DataDir;
-use crate::embedded::log::EmbeddedLog;
-use crate::embedded::warehouse::EmbeddedWarehouse;
 
 /// Looks at the lake.
 #[derive(Debug, Subcommand)]
@@ -93,7 +89,7 @@ impl Lake {
 impl Warehouse {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let Self::Query { sql } = self;
-        let result = EmbeddedWarehouse::open_read_only(&DataDir::new(&common.data).warehouse())?.query(&sql)?;
+        let result = Place::of(common)?.look()?.warehouse()?.query(&sql)?;
         let headings: Vec<&str> = result.columns.iter().map(String::as_str).collect();
         rows(common.output, &headings, &result.rows)
     }
@@ -132,7 +128,8 @@ impl Dlq {
                     (false, _) => serde_json::from_slice(&dead.payload).unwrap_or(Value::Null),
                     (true, false) => json!(format!("{} bytes, sealed (--unseal opens them)", dead.payload.len())),
                     (true, true) => {
-                        let pseudonyms = Pseudonyms::new(DataDir::new(&common.data).pseudonym_key()?);
+                        let place = Place::of(common)?;
+                        let pseudonyms = Pseudonyms::new(pseudonym_key(&place.config, &place.dir)?);
                         let bytes = pseudonyms.unseal(&dead.payload).ok_or_else(|| Failure::Failed("the seal was made with another key".to_owned()))?;
                         json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
                     }
@@ -148,11 +145,7 @@ impl Dlq {
 
 impl Tail {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let path = DataDir::new(&common.data).log();
-        if !path.exists() {
-            return Err(Failure::Failed(format!("there is no event log at {}: nothing has run on this data directory yet", path.display())));
-        }
-        let log = EmbeddedLog::open(&path, Arc::new(SystemClock))?;
+        let log = Place::of(common)?.look()?.log()?;
         let partitions = log.partitions(&self.topic)?.ok_or_else(|| Failure::Usage(format!("there is no topic '{}'", self.topic)))?;
         let mut readers = Vec::new();
         for partition in 0..partitions {

@@ -71,10 +71,12 @@ fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
     parse::<Config>(path, &text)?;
     let base = path.parent().unwrap_or(Path::new("."));
     let based = |value: &Value| value.as_str().map(|path| Value::String(base.join(path).to_string_lossy().into_owned()));
-    if let Some(rules) = table.get_mut("rules")
-        && let Some(path) = based(rules)
-    {
-        *rules = path;
+    for key in ["rules", "pseudonym_key_file"] {
+        if let Some(value) = table.get_mut(key)
+            && let Some(path) = based(value)
+        {
+            *value = path;
+        }
     }
     if let Some(Value::Array(schemas)) = table.get_mut("schemas") {
         *schemas = schemas.iter().filter_map(based).collect();

@@ -17,8 +17,9 @@ use super::process::{commit, cpu_by_thread, cpu_seconds, machine, peak_mib};
 use super::{Common, Failure, rows};
 use crate::cli::Output;
 use crate::cli::output::{progress, progress_done};
-use crate::cli::service::Service;
+use crate::cli::service::{Place, Service};
 use crate::config::{Config, INPUT_TOPICS, WindowConfig};
+use crate::embedded::data_dir::DataDir;
 use crate::partitioner::partition_of;
 use crate::simulator::fleet::{self, Fleet};
 
@@ -164,8 +165,9 @@ impl FleetBench {
 
     /// Fills the log and computes what must come of it.
     fn fill(&self, common: &Common, config: &Config) -> Result<Expected, Failure> {
-        let ports = crate::cli::service::open_ports(&crate::embedded::data_dir::DataDir::created(&common.data)?)?;
-        ports.log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
+        let place = Place { config: config.clone(), dir: DataDir::created(&common.data)? };
+        let log = place.write()?.log()?;
+        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
         let mut expected = Expected::default();
         let mut waiting: Vec<Vec<NewRecord>> = vec![Vec::new(); config.partitions as usize];
         let mut samples = Fleet::new(SEED, self.robots, self.records).peekable();
@@ -178,7 +180,7 @@ impl FleetBench {
                 waiting[partition_of(&key, config.partitions) as usize].push(NewRecord { key, value, headers: Vec::new() });
             }
             for (partition, records) in waiting.iter_mut().enumerate() {
-                ports.log.append(INPUT_TOPICS[0], partition as u32, &std::mem::take(records))?;
+                log.append(INPUT_TOPICS[0], partition as u32, &std::mem::take(records))?;
             }
             progress(format_args!("filling the log: {} records", expected.records));
         }
