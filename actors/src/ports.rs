@@ -13,7 +13,7 @@ mod warehouse;
 use crate::position::Partition;
 
 pub use lake::{Lake, LakeEntry, LakeUpload};
-pub use log::{EventLog, Lane, LanePublisher, LogRange, LogReader, NewRecord, Outgoing, PollEnd, PollLimit, RecordView};
+pub use log::{EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, SoleMember};
 pub use store::{
     CheckpointStore, CommitOutcome, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, LoadBatch, PartitionCommit, PartitionStatus, RegisteredFile,
     StoredDead, StoredFact, StoredFamily,

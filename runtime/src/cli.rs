@@ -1,7 +1,7 @@
 //! The command line: one file per family of commands.
 //!
 //! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration,
-//! 4 a check found a difference, 130 interrupted.
+//! 3 something that is needed does not answer, 4 a check found a difference, 130 interrupted.
 
 mod bench;
 mod checks;
@@ -114,6 +114,7 @@ enum Command {
 enum Failure {
     Usage(String),
     Failed(String),
+    Unreachable(String),
     Difference,
     Interrupted,
 }
@@ -126,7 +127,10 @@ impl From<ConfigError> for Failure {
 
 impl From<ports::Error> for Failure {
     fn from(error: ports::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            ports::Error::Unavailable { .. } => Self::Unreachable(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
@@ -167,6 +171,10 @@ pub fn main() -> ExitCode {
         Err(Failure::Failed(why)) => {
             eprintln!("theatre: {why}");
             ExitCode::from(1)
+        }
+        Err(Failure::Unreachable(why)) => {
+            eprintln!("theatre: {why}");
+            ExitCode::from(3)
         }
         Err(Failure::Difference) => ExitCode::from(4),
         Err(Failure::Interrupted) => ExitCode::from(130),

@@ -37,6 +37,9 @@ pub trait Lake: Send + Sync {
     /// The bytes of a completed file.
     fn read(&self, path: &str) -> Result<bytes::Bytes>;
 
+    /// Where others find a file, such as `s3://bucket/prefix/path`; `None` for a lake that only this process can read.
+    fn location(&self, path: &str) -> Option<String>;
+
     /// Removes uploads that are not in `keep` and whose name starts with `prefix`; returns how many.
     fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize>;
 }

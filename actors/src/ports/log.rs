@@ -1,9 +1,11 @@
 //! The event log: what is consumed by partition and position, and published to by lanes.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Epoch, Result};
-use crate::position::Partition;
+use crate::position::{Partition, Positions};
 use crate::time::LogTime;
 
 /// A record to append.
@@ -104,8 +106,48 @@ pub trait LanePublisher: Send {
     fn position(&mut self) -> Result<u64>;
 
     /// Publishes records and moves the lane's position to `position`, both or neither.
-    /// Fails with `StaleEpoch` once another has opened the lane.
-    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<()>;
+    /// Fails with `StaleEpoch` once another has opened the lane. Records that the log refuses for good are left out, the rest goes on: returns
+    /// their indices with the reason.
+    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>>;
+}
+
+/// What a process does as partitions come and go. The log's membership calls it, one call at a time.
+pub trait Ownership: Send + Sync {
+    /// These are this process's from now on: take them.
+    fn assigned(&self, partitions: &[Partition]);
+
+    /// These are to be handed over: stop reading them, save, publish, leave. Returns when that is done or its deadline has passed; what
+    /// comes later is refused by the epoch of the next owner.
+    fn revoked(&self, partitions: &[Partition]);
+
+    /// These have another owner already: drop what is not saved and leave at once.
+    fn lost(&self, partitions: &[Partition]);
+
+    /// How far the owned partitions are saved, for tools that watch the log's own notes of positions; they decide nothing.
+    fn saved(&self) -> Vec<(Partition, Positions)>;
+}
+
+/// This process's place among those that share a log.
+pub trait Membership: Send {
+    /// Leaves, once the owner has given up its partitions: others may take them. A process that will be back under the same name keeps its place.
+    fn leave(self: Box<Self>) -> Result<()>;
+}
+
+/// The only process there is: it owns every partition from the beginning.
+pub struct SoleMember;
+
+impl SoleMember {
+    /// Hands all partitions to the owner.
+    pub fn join(partitions: u32, owner: &dyn Ownership) -> Box<dyn Membership> {
+        owner.assigned(&(0..partitions).collect::<Vec<_>>());
+        Box::new(Self)
+    }
+}
+
+impl Membership for SoleMember {
+    fn leave(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// An ordered, partitioned log of records.
@@ -116,7 +158,10 @@ pub trait EventLog: Send + Sync {
     /// Number of partitions of a topic; `None` if there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<u32>>;
 
-    /// Appends records in one atomic batch and returns the first one's offset.
+    /// Shares the partitions of the input topics (co-partitioned: partition *p* of each has one owner) with the other processes that join.
+    fn join(&self, topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>>;
+
+    /// Appends records in order and returns the first one's offset. A failed call may have appended some of them, the first ones.
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64>;
 
     /// Opens a reader at an offset. An offset below the start of the log fails with `Trimmed` at the first poll.

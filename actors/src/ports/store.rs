@@ -228,6 +228,10 @@ pub trait CheckpointStore: Send + Sync {
     /// Takes a partition: raises its epoch and returns it.
     fn acquire(&self, partition: Partition) -> Result<Epoch>;
 
+    /// Claims this partition as the home of robots that have none yet; returns every robot's home, in the order of `robots`. A home never
+    /// changes: a robot's records elsewhere come from a producer with another partitioner.
+    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>>;
+
     /// Where a partition stands.
     fn status(&self, partition: Partition) -> Result<PartitionStatus>;
 

@@ -105,6 +105,10 @@ impl Lake for DirectoryLake {
         }
     }
 
+    fn location(&self, _path: &str) -> Option<String> {
+        None
+    }
+
     fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
         let mut swept = 0;
         for entry in std::fs::read_dir(self.root.join(UPLOADS)).map_err(unavailable)? {

@@ -7,7 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use theatre_actors::ports::{Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, NewRecord, Outgoing, PollEnd, PollLimit, RecordView, Result};
+use theatre_actors::ports::{
+    Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, Result,
+    SoleMember,
+};
 use theatre_actors::position::Partition;
 use theatre_actors::time::{Clock, LogTime};
 
@@ -131,6 +134,10 @@ impl EventLog for EmbeddedLog {
             Err(Error::Refused(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn join(&self, _topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+        Ok(SoleMember::join(partitions, &*owner))
     }
 
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
@@ -286,7 +293,7 @@ impl LanePublisher for Publisher {
         Ok(position as u64)
     }
 
-    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<()> {
+    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
         let now = self.clock.now();
         write(&self.writer, |transaction| {
             check_lane(transaction, self.partition, self.lane, self.epoch)?;
@@ -305,7 +312,7 @@ impl LanePublisher for Publisher {
             transaction
                 .execute("UPDATE lane SET position = ?3 WHERE partition = ?1 AND lane = ?2", params![self.partition, self.lane.as_str(), position as i64])
                 .map_err(unavailable(WHAT))?;
-            Ok(())
+            Ok(Vec::new())
         })
     }
 }

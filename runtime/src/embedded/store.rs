@@ -228,6 +228,17 @@ impl CheckpointStore for EmbeddedStore {
         })
     }
 
+    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
+        self.fenced(partition, epoch, |transaction| {
+            let claim = |robot: &&str| {
+                // The update changes nothing; it makes the row that is there be returned.
+                let sql = "INSERT INTO home VALUES (?1, ?2) ON CONFLICT DO UPDATE SET partition = partition RETURNING partition";
+                transaction.prepare_cached(sql).and_then(|mut statement| statement.query_row(params![robot, partition], |row| row.get(0)))
+            };
+            robots.iter().map(claim).collect::<rusqlite::Result<_>>().map_err(unavailable(WHAT))
+        })
+    }
+
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
         let found = self.query(
             "SELECT epoch, floor, last_fact, last_dead, relayed_fact, relayed_dead, exported_fact, lake_positions, lake_cuts

@@ -70,6 +70,10 @@ impl Lake for MemoryLake {
         lock(&self.state).files.get(path).cloned().ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))
     }
 
+    fn location(&self, _path: &str) -> Option<String> {
+        None
+    }
+
     fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
         let mut state = lock(&self.state);
         let before = state.uploads.len();

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use theatre_actors::ports::{Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, NewRecord, Outgoing, PollEnd, PollLimit, RecordView, Result};
+use theatre_actors::ports::{
+    Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, Result,
+    SoleMember,
+};
 use theatre_actors::position::Partition;
 use theatre_actors::time::{Clock, LogTime};
 
@@ -78,6 +81,10 @@ impl EventLog for MemoryLog {
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         Ok(lock(&self.state).topics.get(topic).map(|partitions| partitions.len() as u32))
+    }
+
+    fn join(&self, _topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+        Ok(SoleMember::join(partitions, &*owner))
     }
 
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
@@ -175,7 +182,7 @@ impl LanePublisher for Publisher {
         Ok(state.lanes.get(&(self.partition, self.lane)).map_or(0, |(_, position)| *position))
     }
 
-    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<()> {
+    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
         let now = self.clock.now();
         let mut state = lock(&self.state);
         state.check_lane(self.partition, self.lane, self.epoch)?;
@@ -187,6 +194,6 @@ impl LanePublisher for Publisher {
             state.partition(&outgoing.topic, outgoing.partition)?.records.push_back((at, Arc::new(outgoing.record.clone())));
         }
         state.lanes.entry((self.partition, self.lane)).or_default().1 = position;
-        Ok(())
+        Ok(Vec::new())
     }
 }

@@ -109,6 +109,7 @@ struct State {
     layout: Option<(Vec<String>, u32)>,
     partitions: BTreeMap<Partition, PartitionState>,
     fact_ids: HashSet<FactId>,
+    homes: BTreeMap<String, Partition>,
 }
 
 /// A store in memory.
@@ -168,6 +169,12 @@ impl CheckpointStore for MemoryStore {
         let status = &mut state.partitions.entry(partition).or_default().status;
         status.epoch += 1;
         Ok(status.epoch)
+    }
+
+    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
+        self.fenced(partition, epoch, |_| ())?;
+        let homes = &mut lock(&self.state).homes;
+        Ok(robots.iter().map(|robot| *homes.entry((*robot).to_owned()).or_insert(partition)).collect())
     }
 
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {

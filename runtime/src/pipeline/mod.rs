@@ -21,8 +21,11 @@ pub mod queue;
 pub mod recovery;
 pub mod relay;
 pub mod retention;
+mod roster;
 pub mod run;
 pub mod saving;
+mod stepping;
+mod unit;
 
 use std::sync::Arc;
 use std::time::Duration;

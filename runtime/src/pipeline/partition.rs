@@ -45,6 +45,8 @@ pub struct PartitionActor {
     routes: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
     ledger: Ledger,
     positions: Positions,
+    /// The floor of the commit under way.
+    floor_under_way: Positions,
     saves: Arc<SaveQueue>,
     lake: Arc<LakeQueue>,
     progress: Arc<Progress>,
@@ -88,6 +90,7 @@ impl PartitionActor {
         progress.update(partition, |share| {
             share.begin();
             share.caught_up = false;
+            share.saved_to = status.floor.clone();
             share.families = routes.len() as u64;
         });
         // The lake may stand behind the families: an empty chunk where they stand makes it read what lies between.
@@ -104,6 +107,7 @@ impl PartitionActor {
             routes,
             ledger,
             positions: status.floor,
+            floor_under_way: Positions::zero(),
             saves: shared.saves,
             lake: shared.lake,
             progress,
@@ -148,6 +152,8 @@ impl PartitionActor {
             None => Ok(false),
             Some(CommitOutcome::Committed { .. }) => {
                 self.ledger.committed(self.ports.clock.now());
+                let floor = std::mem::take(&mut self.floor_under_way);
+                self.progress.update(self.partition, |share| share.saved_to = share.saved_to.highest(&floor));
                 Ok(true)
             }
             Some(CommitOutcome::Stale { current }) => Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current }),
@@ -301,6 +307,7 @@ impl PartitionActor {
             }
         }
         let floor = self.ledger.floor(&self.positions);
+        self.floor_under_way = floor.clone();
         self.saves.submit(PartitionCommit { partition: self.partition, epoch: self.epoch, families, floor });
         true
     }

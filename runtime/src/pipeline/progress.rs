@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use theatre_actors::effect::{DeadReason, DeadRow, FactKind};
-use theatre_actors::position::Partition;
+use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
 
 use crate::telemetry::names;
@@ -27,6 +27,8 @@ pub struct PartitionProgress {
     pub lake_done: bool,
     /// Relay, exporter, completer and loader have nothing left to do.
     pub outward_done: bool,
+    /// No family needs a record below this, as committed.
+    pub saved_to: Positions,
     /// Append time of the last record read, microseconds UTC.
     pub last_append: i64,
     /// Grows whenever there is something new to do: what was found done under an older one is not done any more.
@@ -94,10 +96,17 @@ impl Progress {
         self.partitions.iter().map(|entry| entry.lag_records).sum()
     }
 
-    /// True when `count` partitions are read to the end, saved, in the lake and told to the world.
-    pub fn drained(&self, count: u32) -> bool {
-        let done = self.partitions.iter().filter(|p| p.caught_up && p.saved && p.lake_done && p.outward_done).count();
-        done == count as usize
+    /// True when there are partitions, and all are read to the end, saved, in the lake and told to the world.
+    pub fn drained(&self, partitions: &[Partition]) -> bool {
+        let done = |partition: &Partition| self.partitions.get(partition).is_some_and(|p| p.caught_up && p.saved && p.lake_done && p.outward_done);
+        !partitions.is_empty() && partitions.iter().all(done)
+    }
+
+    /// Forgets a partition that was left, and what troubled it.
+    pub(super) fn forget(&self, partition: Partition) {
+        self.partitions.remove(&partition);
+        let own = format!(" {partition}");
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).retain(|component, _| !component.ends_with(&own));
     }
 
     /// Notes or clears a component's trouble.

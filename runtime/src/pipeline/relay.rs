@@ -43,12 +43,16 @@ impl Relay {
             return self.note();
         }
         if !records.is_empty() {
-            let published = self.publisher.as_mut().map(|publisher| publisher.publish(&records, upto));
-            if let Some(Err(error)) = published {
-                // Published or not? Only the log knows: ask it at the next step.
-                self.publisher = None;
-                return Err(error);
-            }
+            let Some(publisher) = self.publisher.as_mut() else { return Ok(Step::Idle) };
+            let refused = match publisher.publish(&records, upto) {
+                Ok(refused) => refused,
+                Err(error) => {
+                    // Published or not? Only the log knows: ask it at the next step.
+                    self.publisher = None;
+                    return Err(error);
+                }
+            };
+            self.park(&records, &refused);
             crate::telemetry::names::records_out(self.lane.as_str(), records.len() as u64);
         }
         self.position = upto;
@@ -130,6 +134,23 @@ impl Relay {
         let key = dead.robot_id.clone().unwrap_or_default().into_bytes();
         let record = NewRecord { key, value, headers };
         Ok(Outgoing { topic: PipelineParams::dead_letter_topic(&topic), partition: self.partition, record })
+    }
+
+    /// A record that the log refuses for good stays in the store, is told to the operator, and holds nobody up.
+    fn park(&self, records: &[Outgoing], refused: &[(usize, String)]) {
+        for (index, why) in refused {
+            let Some(outgoing) = records.get(*index) else { continue };
+            let bytes = outgoing.record.value.len();
+            tracing::error!(
+                partition = self.partition,
+                lane = self.lane.as_str(),
+                topic = outgoing.topic,
+                bytes,
+                why,
+                "a record is parked: the log refuses it"
+            );
+            crate::telemetry::names::record_parked(self.lane.as_str());
+        }
     }
 
     fn note(&mut self) -> Result<Step> {

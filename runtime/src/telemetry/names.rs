@@ -22,6 +22,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_records_in_total", Kind::Counter, "Records read, by partition"),
     ("theatre_records_late_total", Kind::Counter, "Records beyond the allowed lateness, by topic"),
     ("theatre_records_out_total", Kind::Counter, "Records published, by lane"),
+    ("theatre_records_parked_total", Kind::Counter, "Records that the log refused for good and that stay in the store, by lane"),
     ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
     ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
     ("theatre_event_time_lag_seconds", Kind::Gauge, "Wall clock less the event time of the last telemetry record read, by partition"),
@@ -66,6 +67,11 @@ pub fn record_late(topic: &str) {
 /// Records were published.
 pub fn records_out(lane: &'static str, records: u64) {
     counter!("theatre_records_out_total", "lane" => lane).increment(records);
+}
+
+/// A record was refused by the log for good.
+pub fn record_parked(lane: &'static str) {
+    counter!("theatre_records_parked_total", "lane" => lane).increment(1);
 }
 
 /// A record was dead-lettered.

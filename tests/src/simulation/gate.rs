@@ -87,6 +87,9 @@ impl EventLog for GatedLog {
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         self.gate.call(|| self.inner.partitions(topic))
     }
+    fn join(&self, topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+        self.gate.call(|| self.inner.join(topics, partitions, owner))
+    }
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
         self.gate.call(|| self.inner.append(topic, partition, records))
     }
@@ -131,7 +134,7 @@ impl LanePublisher for GatedLane {
         let (gate, inner) = (self.gate.clone(), &mut self.inner);
         gate.call(|| inner.position())
     }
-    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<()> {
+    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
         let (gate, inner) = (self.gate.clone(), &mut self.inner);
         gate.call(|| inner.publish(records, position))
     }
@@ -160,6 +163,9 @@ impl CheckpointStore for GatedStore {
     }
     fn acquire(&self, partition: Partition) -> Result<Epoch> {
         self.gate.call(|| self.inner.acquire(partition))
+    }
+    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
+        self.gate.call(|| self.inner.claim_homes(partition, self.epoch(partition, epoch)?, robots))
     }
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
         self.gate.call(|| self.inner.status(partition))
@@ -264,6 +270,9 @@ impl Lake for GatedLake {
     }
     fn read(&self, path: &str) -> Result<bytes::Bytes> {
         self.gate.call(|| self.inner.read(path))
+    }
+    fn location(&self, path: &str) -> Option<String> {
+        self.inner.location(path)
     }
     fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
         self.gate.call(|| self.inner.sweep(prefix, keep))

@@ -1,0 +1,149 @@
+//! The partitions this process owns: the log's membership says which, each has a unit of its own.
+//!
+//! Handing a partition over means draining its unit within a deadline. A unit that does not make it is abandoned: its later writes are
+//! refused by the epoch of the next owner, and should the partition come back, the new unit waits for the old one's end.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use theatre_actors::ports::{Ownership, Result};
+use theatre_actors::position::{Partition, Positions};
+
+use super::run::{spawn, thread_error};
+use super::unit::{Common, Orders, Unit};
+
+/// How long a partition that is taken away may take to save and publish. Well below the time after which a group gives a silent member up.
+const HANDOVER: Duration = Duration::from_secs(20);
+
+/// The owned partitions.
+pub(super) struct Roster {
+    common: Common,
+    owned: Mutex<Owned>,
+}
+
+#[derive(Default)]
+struct Owned {
+    units: BTreeMap<Partition, Running>,
+    /// Units that did not end in time.
+    late: BTreeMap<Partition, JoinHandle<()>>,
+    /// True once the pipeline stops: nothing is taken any more.
+    closed: bool,
+}
+
+struct Running {
+    orders: Arc<Orders>,
+    thread: JoinHandle<()>,
+}
+
+impl Roster {
+    pub(super) fn new(common: Common) -> Self {
+        Self { common, owned: Mutex::default() }
+    }
+
+    /// The owned partitions, in order.
+    pub(super) fn partitions(&self) -> Vec<Partition> {
+        self.lock().units.keys().copied().collect()
+    }
+
+    /// Gives up all partitions and takes no more; true when all were left in order before `until`.
+    pub(super) fn close(&self, until: Instant) -> bool {
+        let (units, late) = {
+            let mut owned = self.lock();
+            owned.closed = true;
+            (std::mem::take(&mut owned.units), std::mem::take(&mut owned.late))
+        };
+        let mut whole = self.leave(units, until, true);
+        for (partition, thread) in std::mem::take(&mut self.lock().late).into_iter().chain(late) {
+            // Abandoned already; it ends as soon as the call it waits for does.
+            whole &= thread.join().is_ok();
+            self.common.progress.forget(partition);
+        }
+        whole
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Owned> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, partition: Partition) -> Result<()> {
+        let mut owned = self.lock();
+        if owned.closed || owned.units.contains_key(&partition) {
+            return Ok(());
+        }
+        let predecessor = owned.late.remove(&partition);
+        let orders = Arc::new(Orders::default());
+        let unit = Unit { partition, common: self.common.clone(), orders: orders.clone() };
+        let work = move || {
+            if predecessor.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!(partition, "the partition's previous owner in this process panicked; this is a bug");
+            }
+            unit.supervise();
+        };
+        let thread = spawn(format!("partition-{partition}"), work).map_err(thread_error)?;
+        owned.units.insert(partition, Running { orders, thread });
+        Ok(())
+    }
+
+    /// Lets units end until a deadline; those that do not are abandoned and kept to be waited for. True when all ended well.
+    fn leave(&self, units: BTreeMap<Partition, Running>, until: Instant, in_order: bool) -> bool {
+        for unit in units.values() {
+            if in_order { unit.orders.drain() } else { unit.orders.abandon() }
+        }
+        while Instant::now() < until && !units.values().all(|unit| unit.thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut whole = true;
+        for (partition, unit) in units {
+            if unit.thread.is_finished() {
+                whole &= unit.thread.join().is_ok();
+                self.common.progress.forget(partition);
+            } else {
+                whole = false;
+                unit.orders.abandon();
+                self.lock().late.insert(partition, unit.thread);
+            }
+        }
+        whole
+    }
+
+    fn remove(&self, partitions: &[Partition]) -> BTreeMap<Partition, Running> {
+        let mut owned = self.lock();
+        partitions.iter().filter_map(|partition| owned.units.remove_entry(partition)).collect()
+    }
+}
+
+impl Ownership for Roster {
+    fn assigned(&self, partitions: &[Partition]) {
+        tracing::info!(?partitions, "partitions are taken");
+        for partition in partitions {
+            if let Err(error) = self.take(*partition) {
+                tracing::error!(partition, %error, "a partition cannot be run");
+                self.common.progress.set_failed(&format!("partition {partition}"), &error.to_string());
+            }
+        }
+    }
+
+    fn revoked(&self, partitions: &[Partition]) {
+        let begun = Instant::now();
+        let whole = self.leave(self.remove(partitions), begun + HANDOVER, true);
+        tracing::info!(?partitions, whole, after = ?begun.elapsed(), "partitions are handed over");
+    }
+
+    fn lost(&self, partitions: &[Partition]) {
+        let left = self.leave(self.remove(partitions), Instant::now() + Duration::from_secs(1), false);
+        tracing::warn!(?partitions, left, "partitions were lost to another owner");
+    }
+
+    fn saved(&self) -> Vec<(Partition, Positions)> {
+        let owned = self.partitions();
+        self.common
+            .progress
+            .partitions()
+            .into_iter()
+            .filter(|(partition, _)| owned.contains(partition))
+            .map(|(partition, share)| (partition, share.saved_to))
+            .collect()
+    }
+}

@@ -1,0 +1,46 @@
+//! How a component is kept going: step, rest, back off, give up.
+
+use std::time::Duration;
+
+use theatre_actors::ports::{Error, Result};
+
+use super::{Progress, Step};
+
+/// How long a component rests that found nothing to do and may be woken.
+pub(super) const IDLE: Duration = Duration::from_millis(50);
+/// The first pause after a passing fault; it doubles with each further one.
+pub(super) const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// Steps until `done` says so or a step fails for good; the failure is returned and stays noted.
+pub(super) fn keep_stepping(name: &str, progress: &Progress, done: impl Fn() -> bool, mut step: impl FnMut() -> Result<Step>) -> Option<Error> {
+    let mut back_off = BACK_OFF_FIRST;
+    let mut troubled = false;
+    while !done() {
+        match step() {
+            Ok(_) => {
+                if std::mem::take(&mut troubled) {
+                    progress.set_trouble(name, None);
+                }
+                back_off = BACK_OFF_FIRST;
+            }
+            Err(error @ Error::Unavailable { .. }) => {
+                tracing::warn!(component = name, %error, "a step failed and is tried again");
+                progress.set_trouble(name, Some(error.to_string()));
+                troubled = true;
+                std::thread::sleep(back_off);
+                back_off = (back_off * 2).min(BACK_OFF_MAX);
+            }
+            Err(error) => {
+                tracing::error!(component = name, %error, "a component stopped");
+                progress.set_trouble(name, Some(error.to_string()));
+                // A lost partition is taken again; anything else is not tried again.
+                if !matches!(error, Error::StaleEpoch { .. }) {
+                    progress.set_failed(name, &error.to_string());
+                }
+                return Some(error);
+            }
+        }
+    }
+    None
+}
