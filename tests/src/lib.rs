@@ -16,7 +16,11 @@ use theatre_runtime::embedded::log::EmbeddedLog;
 use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
 
+pub mod broker;
+pub mod conclusions;
 pub mod contract;
+pub mod deployment;
+pub mod fleet;
 pub mod simulation;
 
 /// The repository.

@@ -1,0 +1,92 @@
+//! The input of the tests on servers: a simulated fleet with faults, the same records in the same order whoever writes them, and rules that often fire.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use theatre_actors::ports::{EventLog, NewRecord};
+use theatre_runtime::config::INPUT_TOPICS;
+use theatre_runtime::partitioner::partition_of;
+use theatre_runtime::simulator::fleet::START_US;
+use theatre_runtime::simulator::{Faults, Simulator};
+
+/// A rule that a sound robot breaks about once a second, so that something is always told.
+pub const RULES: &str = "\
+[[rule]]
+id = \"tremor\"
+priority = \"high\"
+dataset = \"robot_telemetry\"
+description = \"the hand trembles\"
+[rule.kind.threshold]
+signal = \"tremor_compensation\"
+raise_above = 10.0
+clear_below = 7.0
+
+[[rule]]
+id = \"joint2_hot\"
+priority = \"medium\"
+dataset = \"robot_telemetry\"
+description = \"the motor of joint 2 is hot\"
+[rule.kind.threshold]
+signal = \"joints[2].temperature\"
+raise_above = 60.0
+clear_below = 55.0
+hold = \"1s\"
+";
+
+/// Settings of a deployment for such a fleet: everything is saved, cut and told soon, nothing is decided by the wall clock.
+pub fn settings(partitions: u32) -> String {
+    format!(
+        "partitions = {partitions}\nrules = \"rules.toml\"\nsave_interval = \"300ms\"\nlake_roll_age = \"1s\"\nexport_age = \"1s\"\nsilence_after = \"1d\"\n\
+         reorder_bound = \"1s\"\nallowed_lateness = \"5s\"\nwindows = [{{ name = \"5s\", size = \"5s\" }}]\n"
+    )
+}
+
+/// A fleet and where its records go.
+pub struct Fleet {
+    simulator: Simulator,
+    partitions: u32,
+}
+
+impl Fleet {
+    /// A fleet of so many robots whose transport loses, doubles, delays and damages records.
+    pub fn new(robots: u64, partitions: u32) -> Result<Self> {
+        let faults = Faults {
+            duplicate: 0.01,
+            gap: 0.005,
+            reorder: 0.02,
+            late: 0.005,
+            truncated: 0.002,
+            unknown_schema: 0.002,
+            nan: 0.005,
+            // Beyond the allowed lateness of the settings.
+            late_ticks: 100,
+            ..Faults::default()
+        };
+        Ok(Self { simulator: Simulator::new(7, robots, START_US)?.with_faults(faults), partitions })
+    }
+
+    /// The records of some ticks by topic, in order.
+    pub fn records(&self, ticks: std::ops::Range<u64>) -> Result<BTreeMap<usize, Vec<NewRecord>>> {
+        let mut records: BTreeMap<usize, Vec<NewRecord>> = BTreeMap::new();
+        for tick in ticks {
+            for (topic, record) in self.simulator.tick(tick)? {
+                records.entry(topic).or_default().push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Writes the records of some ticks into a log; events first, so that a sample finds its procedure known.
+    pub fn feed(&self, log: &dyn EventLog, ticks: std::ops::Range<u64>) -> Result<()> {
+        for (topic, records) in self.records(ticks)?.into_iter().rev() {
+            let mut by_partition: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
+            for record in records {
+                by_partition.entry(partition_of(&record.key, self.partitions)).or_default().push(record);
+            }
+            for (partition, records) in by_partition {
+                log.append(INPUT_TOPICS[topic], partition, &records)?;
+            }
+        }
+        Ok(())
+    }
+}
