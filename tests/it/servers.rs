@@ -60,8 +60,11 @@ impl Drop for Down<'_> {
     }
 }
 
-/// Exit code and addresses by server.
-fn status(data: &Path) -> Result<(Option<i32>, Vec<(String, Option<String>)>)> {
+/// Servers and where they answer, if they do.
+type Addresses = Vec<(String, Option<String>)>;
+
+/// The exit code, and what is said.
+fn status(data: &Path) -> Result<(Option<i32>, Addresses)> {
     let output = theatre(data, &["dev", "status", "--output", "json"])?.output()?;
     let servers: Vec<Value> = serde_json::from_slice(&output.stdout)?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
