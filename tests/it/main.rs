@@ -5,6 +5,10 @@ mod contracts;
 mod crash;
 mod hostile;
 mod real_input;
+<<<<<<< HEAD
 mod servers_parity;
+=======
+mod servers;
+>>>>>>> dev
 mod simulation;
 mod simulator;

@@ -21,6 +21,7 @@ pub mod conclusions;
 pub mod contract;
 pub mod deployment;
 pub mod fleet;
+pub mod servers;
 pub mod simulation;
 
 /// The repository.
