@@ -1,1 +1,3 @@
-//! A local stand-in for Amazon Redshift.
+//! A local stand-in for Amazon Redshift: its Data API over PostgreSQL.
+
+pub mod sql;
