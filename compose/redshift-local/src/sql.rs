@@ -8,6 +8,8 @@ mod types;
 use copy_command::CopyCommand;
 use tokens::{Kind, Token, cut, join};
 
+use crate::wire::Parameter;
+
 /// What a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
@@ -63,6 +65,8 @@ pub fn read(sql: &str, last_copy_count: i64) -> Result<Statement, String> {
         }
         "UNLOAD" => Err("UNLOAD is not done by this stand-in".to_owned()),
         "VACUUM" | "ANALYZE" => Ok(Statement::Nothing),
+        // The stand-in's system views stay within reach.
+        "SET" if words.get(1).is_some_and(|token| token.is_word("search_path")) => Ok(Statement::Command(format!("{}, redshift_catalog", join(&tokens)))),
         "CREATE" if table_definition::is_create_table(&words) => Ok(Statement::Command(table_definition::create(&tokens)?)),
         "ALTER" if words.get(1).is_some_and(|token| token.is_word("TABLE")) => table_definition::alter(&tokens),
         _ => {
@@ -71,6 +75,28 @@ pub fn read(sql: &str, last_copy_count: i64) -> Result<Statement, String> {
             Ok(if rows { Statement::Query(rewritten) } else { Statement::Command(rewritten) })
         }
     }
+}
+
+/// Puts named values in the place of `:name`.
+///
+/// # Errors
+/// The server's message for a parameter that the statement does not use.
+pub fn bind(sql: &str, parameters: &[Parameter]) -> Result<String, String> {
+    let mut tokens = cut(sql)?;
+    for parameter in parameters {
+        let mut used = false;
+        for at in 1..tokens.len() {
+            if tokens[at - 1].is_symbol(":") && tokens[at].is_word(&parameter.name) {
+                tokens[at - 1].text.clear();
+                tokens[at] = Token::written(Kind::Text, &format!("'{}'", parameter.value.replace('\'', "''")));
+                used = true;
+            }
+        }
+        if !used {
+            return Err(format!("Parameters list contains unused parameters. Unused parameters: [{}]", parameter.name));
+        }
+    }
+    Ok(join(&tokens))
 }
 
 /// The tokens without the closing semicolon.
