@@ -3,16 +3,23 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::TempDir;
+use theatre_actors::ports::{EventLog, Lake, Warehouse};
 use theatre_runtime::adapters::{Access, Adapters};
+use theatre_runtime::clock::SystemClock;
 use theatre_runtime::config::Config;
+use theatre_runtime::dev::object_store::ObjectStore;
+use theatre_runtime::drive::Drive;
 use theatre_runtime::embedded::data_dir::DataDir;
 use theatre_runtime::pipeline::Ports;
+use theatre_runtime::redshift::RedshiftWarehouse;
+use theatre_runtime::s3::S3Lake;
 
 /// How long anything may take that must happen. Generous: it is a limit for a machine that does ten things at once.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,18 +60,32 @@ impl Deployment {
 
     /// The ports, for reading, with the data directory of process `name` where they are embedded.
     pub fn ports(&self, name: &str) -> Result<Ports> {
-        Ok(Adapters::new(&self.config()?, &DataDir::new(&self.path(name)), Access::Read)?.ports()?)
+        let (config, dir) = (self.config()?, DataDir::new(&self.path(name)));
+        let adapters = Adapters::new(&config, &dir, Access::Read)?;
+        // Credentials are handed over: variables belong to the whole test process.
+        let (credentials, drive) = (Some(ObjectStore::credentials()), Drive::start()?);
+        let lake: Arc<dyn Lake> = match &config.lake.url {
+            Some(url) => Arc::new(S3Lake::open(url, &config.lake, credentials.clone(), &drive)?),
+            None => adapters.lake()?,
+        };
+        let warehouse: Arc<dyn Warehouse> = match &config.warehouse.url {
+            Some(url) => Arc::new(RedshiftWarehouse::open(url, &config.warehouse, credentials, &drive)?),
+            None => adapters.warehouse()?,
+        };
+        Ok(Ports { log: adapters.log()?, store: adapters.store()?, lake, warehouse, clock: Arc::new(SystemClock) })
     }
 
-    /// As [`Self::ports`], for writing: creates what is embedded.
-    pub fn writing_ports(&self, name: &str) -> Result<Ports> {
+    /// The log, to write into; an embedded one is created.
+    pub fn log(&self, name: &str) -> Result<Arc<dyn EventLog>> {
         let dir = DataDir::new(&self.path(name));
         dir.create()?;
-        Ok(Adapters::new(&self.config()?, &dir, Access::Write)?.ports()?)
+        Ok(Adapters::new(&self.config()?, &dir, Access::Write)?.log()?)
     }
 
     fn command(&self, name: &str, arguments: &[&str]) -> Result<Command> {
         let mut command = crate::theatre(&self.path(name), arguments)?;
+        let credentials = ObjectStore::credentials();
+        command.env("AWS_ACCESS_KEY_ID", credentials.access_key_id()).env("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
         command.arg("--config").arg(&self.config);
         Ok(command)
     }
@@ -224,9 +245,4 @@ pub fn same<K: std::fmt::Debug + Ord, V: std::fmt::Debug + PartialEq>(
     let Some(key) = first else { return Ok(()) };
     let differing = expected.iter().filter(|(key, value)| got.get(key).is_some_and(|other| other != *value)).count();
     bail!("{what}: {missing} missing, {more} too many, {differing} others of {}; {key:?}: expected {:?}, got {:?}", expected.len(), expected.get(key), got.get(key))
-}
-
-/// A data directory's path below a deployment, for helpers that take one.
-pub fn data_of(deployment: &Deployment, name: &str) -> PathBuf {
-    Path::new(&deployment.path(name)).to_owned()
 }
