@@ -83,6 +83,8 @@ pub struct Config {
     pub log_retention: Micros,
     /// Longest record, bytes; longer ones are dead-lettered. Default 1 MiB.
     pub record_bytes: usize,
+    /// Topic on which revisions of windows are published, such as `surgical.window.aggregates.v1`. Absent: they are in store, lake and warehouse only.
+    pub window_topic: Option<String>,
     /// The 32 bytes that pseudonyms and seals are made with; needed when the log is Kafka, the same for all processes. Absent: a key of the data
     /// directory. Relative to this file.
     pub pseudonym_key_file: Option<PathBuf>,
@@ -122,6 +124,7 @@ impl Default for Config {
             export_age: seconds(30),
             log_retention: seconds(7 * 86_400),
             record_bytes: 1 << 20,
+            window_topic: None,
             pseudonym_key_file: None,
             log: log::LogConfig::default(),
             store: store::StoreConfig::default(),
@@ -206,6 +209,8 @@ impl Config {
             topics: Arc::new(INPUT_TOPICS.map(str::to_owned).to_vec()),
             alert_topic: ALERT_TOPIC.to_owned(),
             outcome_topic: OUTCOME_TOPIC.to_owned(),
+            window_topic: self.window_topic.clone(),
+            lake: self.lake.enabled,
             family: Arc::new(family),
             registry: Arc::new(registry),
             pseudonyms: Arc::new(Pseudonyms::new(key)),

@@ -1,4 +1,4 @@
-//! What Theatre publishes: alerts, outcomes and dead letters, as structs that mirror their schemas, and a writer for anything else.
+//! What Theatre publishes: alerts, outcomes, windows and dead letters, as structs that mirror their schemas, and a writer for anything else.
 
 use std::sync::OnceLock;
 
@@ -221,6 +221,36 @@ pub struct Outcome {
     pub result: Option<ClinicalResult>,
 }
 published!(Outcome, 1102, "../avro/procedure_outcomes/v1.avsc");
+
+/// Aggregates of one signal. Fields as in `avro/window_aggregates/v1.avsc`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct SignalAggregates {
+    pub name: String,
+    pub count: i64,
+    pub sum: f64,
+    pub min: f64,
+    pub max: f64,
+    pub mean: Option<f64>,
+    pub m2: Option<f64>,
+    pub first: Option<f64>,
+    pub last: Option<f64>,
+}
+
+/// A revision of a window. Fields as in `avro/window_aggregates/v1.avsc`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct WindowAggregates {
+    pub robot_id: String,
+    pub dataset: String,
+    pub window: String,
+    pub window_start: i64,
+    pub window_size_us: i64,
+    pub revision: i32,
+    pub rows: i64,
+    pub signals: Vec<SignalAggregates>,
+}
+published!(WindowAggregates, 1104, "../avro/window_aggregates/v1.avsc");
 
 /// A record that could not be applied. Fields as in `avro/dead_letters/v1.avsc`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

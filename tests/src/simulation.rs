@@ -23,6 +23,7 @@ use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
 use theatre_runtime::memory::lake::MemoryLake;
 use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
+use theatre_runtime::pipeline::committed::Committed;
 use theatre_runtime::pipeline::completer::Completer;
 use theatre_runtime::pipeline::exporter::Exporter;
 use theatre_runtime::pipeline::lake_writer::LakeWriter;
@@ -103,12 +104,13 @@ impl Process {
         let keep: Vec<String> = ports.store.files(0, FileStage::Registered, 1 << 30)?.into_iter().map(|file| file.file.upload).collect();
         ports.lake.sweep("p0-", &keep)?;
         let (saves, lake, progress) = (Arc::new(SaveQueue::default()), Arc::new(LakeQueue::new(2)), Arc::new(Progress::default()));
-        let shared = Shared { saves: saves.clone(), lake: lake.clone(), progress: progress.clone() };
+        let committed = Arc::new(Committed::default());
+        let shared = Shared { saves: saves.clone(), lake: lake.clone(), committed: committed.clone(), progress: progress.clone() };
         Ok(Self {
             actor: PartitionActor::open(0, epoch, params.clone(), ports.clone(), Box::new(InlineHost::default()), shared)?,
-            saver: Saver::new(ports.clone(), saves, progress, params.limits.commit_bytes),
+            saver: Saver::new(&params, ports.clone(), saves, committed.clone(), progress),
             lake: LakeWriter::new(0, epoch, params.clone(), ports.clone(), lake),
-            relays: Lane::ALL.map(|lane| Relay::new(0, epoch, lane, params.clone(), ports.clone())),
+            relays: Lane::ALL.map(|lane| Relay::new(0, epoch, lane, params.clone(), ports.clone(), committed.clone())),
             exporter: Exporter::new(0, epoch, ports.clone(), params.registry.clone(), params.limits.clone()),
             completer: Completer::new(0, epoch, ports.clone()),
             loader: Loader::new(0, epoch, ports, params.limits.load_files),

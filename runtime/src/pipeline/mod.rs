@@ -10,6 +10,7 @@
 //! any. [`run`] gives each a thread; the simulation in `tests` steps them on one thread, under virtual time, in any order.
 //! Every queue between them is bounded; a full one makes the partition stop polling.
 
+pub mod committed;
 pub mod completer;
 pub mod exporter;
 pub mod intake;
@@ -125,6 +126,10 @@ pub struct PipelineParams {
     pub alert_topic: String,
     /// Topic for outcomes.
     pub outcome_topic: String,
+    /// Topic for window revisions; absent: they are not published.
+    pub window_topic: Option<String>,
+    /// Whether there are a lake and a warehouse at all.
+    pub lake: bool,
     /// What families do.
     pub family: Arc<FamilyConfig>,
     /// Schemas.
@@ -146,7 +151,7 @@ impl PipelineParams {
     /// Every topic the pipeline reads or writes.
     pub fn all_topics(&self) -> Vec<String> {
         let dead = self.topics.iter().map(|topic| Self::dead_letter_topic(topic));
-        let outputs = [self.alert_topic.clone(), self.outcome_topic.clone()];
+        let outputs = [self.alert_topic.clone(), self.outcome_topic.clone()].into_iter().chain(self.window_topic.clone());
         self.topics.iter().cloned().chain(outputs).chain(dead).collect()
     }
 

@@ -17,6 +17,7 @@ use theatre_actors::shell::{FamilyHost, Reply, Segment};
 use theatre_actors::time::LogTime;
 use theatre_schemas::dataset::DatasetKind;
 
+use super::committed::Committed;
 use super::intake::{Chunk, Entry, Intake};
 use super::progress::Progress;
 use super::queue::{LakeQueue, SaveQueue};
@@ -62,6 +63,8 @@ pub struct Shared {
     pub saves: Arc<SaveQueue>,
     /// Chunks to the lake writer.
     pub lake: Arc<LakeQueue>,
+    /// What is committed, for the relays.
+    pub committed: Arc<Committed>,
     /// Progress.
     pub progress: Arc<Progress>,
 }
@@ -71,6 +74,7 @@ impl PartitionActor {
     pub fn open(partition: Partition, epoch: Epoch, params: Arc<PipelineParams>, ports: Ports, mut host: Box<dyn FamilyHost>, shared: Shared) -> Result<Self> {
         shared.saves.forget(partition);
         let status = ports.store.status(partition)?;
+        shared.committed.begin(partition, status.last_fact, status.last_dead);
         let mut intake_family = IntakeFamily::default();
         let mut routes = HashMap::default();
         let mut ledger = Ledger::new(params.limits.clone());

@@ -25,8 +25,10 @@ pub struct PartitionProgress {
     pub saved: bool,
     /// The lake writer has registered everything that was read.
     pub lake_done: bool,
-    /// Relay, exporter, completer and loader have nothing left to do.
+    /// Relay, exporter and completer have nothing left to do.
     pub outward_done: bool,
+    /// The loader has nothing left to do.
+    pub loaded: bool,
     /// No family needs a record below this, as committed.
     pub saved_to: Positions,
     /// Append time of the last record read, microseconds UTC.
@@ -39,7 +41,7 @@ impl PartitionProgress {
     /// There is something new to do.
     pub(super) fn begin(&mut self) {
         self.generation += 1;
-        (self.saved, self.lake_done, self.outward_done) = (false, false, false);
+        (self.saved, self.lake_done, self.outward_done, self.loaded) = (false, false, false, false);
     }
 }
 
@@ -98,7 +100,7 @@ impl Progress {
 
     /// True when there are partitions, and all are read to the end, saved, in the lake and told to the world.
     pub fn drained(&self, partitions: &[Partition]) -> bool {
-        let done = |partition: &Partition| self.partitions.get(partition).is_some_and(|p| p.caught_up && p.saved && p.lake_done && p.outward_done);
+        let done = |partition: &Partition| self.partitions.get(partition).is_some_and(|p| p.caught_up && p.saved && p.lake_done && p.outward_done && p.loaded);
         !partitions.is_empty() && partitions.iter().all(done)
     }
 

@@ -103,6 +103,8 @@ impl SaveQueue {
 pub struct LakeQueue {
     chunks: Mutex<VecDeque<Arc<Chunk>>>,
     capacity: usize,
+    /// False where nobody takes chunks.
+    open: bool,
     /// Rung when a chunk waits.
     pub offered: Bell,
     /// Rung when there is room again.
@@ -112,12 +114,20 @@ pub struct LakeQueue {
 impl LakeQueue {
     /// A queue of `capacity` chunks.
     pub fn new(capacity: usize) -> Self {
-        Self { chunks: Mutex::default(), capacity: capacity.max(1), offered: Bell::default(), taken: Bell::default() }
+        Self { chunks: Mutex::default(), capacity: capacity.max(1), open: true, offered: Bell::default(), taken: Bell::default() }
+    }
+
+    /// A queue to nowhere, where there is no lake: takes every chunk and keeps none.
+    pub fn to_nowhere() -> Self {
+        Self { open: false, ..Self::new(1) }
     }
 
     /// Adds a chunk unless the queue is full; says whether it did.
     #[must_use]
     pub fn offer(&self, chunk: &Arc<Chunk>) -> bool {
+        if !self.open {
+            return true;
+        }
         let mut chunks = lock(&self.chunks);
         if chunks.len() >= self.capacity {
             return false;

@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
-use theatre_actors::effect::FactKind;
-use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, Result, StoredDead, StoredFact};
+use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, Result, StoredDead};
 use theatre_actors::position::Partition;
-use theatre_schemas::records::DeadLetter;
+use theatre_actors::window::WindowRow;
+use theatre_schemas::records::{DeadLetter, SignalAggregates, WindowAggregates};
+use theatre_schemas::registry::Registry;
 
+use super::committed::Committed;
 use super::{PipelineParams, Ports, Step};
 use crate::partitioner::partition_of;
 
@@ -20,6 +23,7 @@ pub struct Relay {
     lane: Lane,
     params: Arc<PipelineParams>,
     ports: Ports,
+    committed: Arc<Committed>,
     publisher: Option<Box<dyn LanePublisher>>,
     /// Everything up to here is published.
     position: u64,
@@ -28,8 +32,8 @@ pub struct Relay {
 
 impl Relay {
     /// A relay for a partition owned under `epoch`.
-    pub fn new(partition: Partition, epoch: Epoch, lane: Lane, params: Arc<PipelineParams>, ports: Ports) -> Self {
-        Self { partition, epoch, lane, params, ports, publisher: None, position: 0, noted: 0 }
+    pub fn new(partition: Partition, epoch: Epoch, lane: Lane, params: Arc<PipelineParams>, ports: Ports, committed: Arc<Committed>) -> Self {
+        Self { partition, epoch, lane, params, ports, committed, publisher: None, position: 0, noted: 0 }
     }
 
     /// Publishes what is committed and not published yet, a bounded number of records.
@@ -37,6 +41,9 @@ impl Relay {
     /// # Errors
     /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
     pub fn step(&mut self) -> Result<Step> {
+        if !self.has_news() {
+            return Ok(Step::Idle);
+        }
         self.open()?;
         let (records, upto) = self.next_records()?;
         if upto == self.position {
@@ -53,11 +60,22 @@ impl Relay {
                 }
             };
             self.park(&records, &refused);
-            crate::telemetry::names::records_out(self.lane.as_str(), records.len() as u64);
+            crate::telemetry::names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
         }
         self.position = upto;
         self.note()?;
         Ok(Step::Worked)
+    }
+
+    /// Whether a step can find anything. The lane of results is opened at once, so that a dead predecessor's transaction ends and an alert
+    /// finds it ready; that of dead letters only when there is one.
+    fn has_news(&self) -> bool {
+        let Some((last_fact, last_dead)) = self.committed.latest(self.partition) else { return true };
+        match self.lane {
+            Lane::Results => self.publisher.is_none() || last_fact > self.position || self.position > self.noted,
+            Lane::DeadLetters if self.publisher.is_none() => last_dead > 0,
+            Lane::DeadLetters => last_dead > self.position || self.position > self.noted,
+        }
     }
 
     /// Opens the lane: checks the epoch first, fences any predecessor, and learns where the log stands.
@@ -85,9 +103,15 @@ impl Relay {
         let limit = self.params.limits.relay_records;
         match self.lane {
             Lane::Results => {
+                if let Some(handed) = self.committed.after(self.partition, self.position) {
+                    let news = handed.facts.iter().filter(|(sequence, _)| *sequence > self.position);
+                    let records: Result<Vec<Option<Outgoing>>> = news.map(|(_, fact)| self.fact_record(fact)).collect();
+                    return Ok((records?.into_iter().flatten().collect(), handed.last));
+                }
                 let facts = self.ports.store.facts_after(self.partition, self.position, limit)?;
                 let upto = facts.last().map_or(self.position, |last| last.sequence);
-                Ok((facts.iter().filter_map(|stored| self.fact_record(stored)).collect(), upto))
+                let records: Result<Vec<Option<Outgoing>>> = facts.iter().map(|stored| self.fact_record(&stored.fact)).collect();
+                Ok((records?.into_iter().flatten().collect(), upto))
             }
             Lane::DeadLetters => {
                 let dead = self.ports.store.dead_after(self.partition, self.position, limit)?;
@@ -98,16 +122,20 @@ impl Relay {
         }
     }
 
-    fn fact_record(&self, stored: &StoredFact) -> Option<Outgoing> {
-        let fact = &stored.fact;
-        let (topic, key, kind) = match fact.kind {
-            FactKind::Window => return None,
-            FactKind::Alert => (&self.params.alert_topic, &fact.robot_id, "theatre.alert.transition"),
-            FactKind::Outcome => (&self.params.outcome_topic, &fact.subject, "theatre.procedure.outcome"),
+    fn fact_record(&self, fact: &Fact) -> Result<Option<Outgoing>> {
+        let (topic, key, kind) = match (fact.kind, &self.params.window_topic) {
+            (FactKind::Window, None) => return Ok(None),
+            (FactKind::Window, Some(topic)) => (topic, &fact.robot_id, "theatre.window.revision"),
+            (FactKind::Alert, _) => (&self.params.alert_topic, &fact.robot_id, "theatre.alert.transition"),
+            (FactKind::Outcome, _) => (&self.params.outcome_topic, &fact.subject, "theatre.procedure.outcome"),
+        };
+        let value = match fact.kind {
+            FactKind::Window => window_record(fact, &self.params.registry)?.encode(),
+            FactKind::Alert | FactKind::Outcome => fact.payload.clone(),
         };
         let headers = cloud_event(kind, &format!("{}#{}", fact.id, fact.revision), key, self.partition, fact.event_time);
-        let record = NewRecord { key: key.clone().into_bytes(), value: fact.payload.clone(), headers };
-        Some(Outgoing { topic: topic.clone(), partition: partition_of(key.as_bytes(), self.params.partitions), record })
+        let record = NewRecord { key: key.clone().into_bytes(), value, headers };
+        Ok(Some(Outgoing { topic: topic.clone(), partition: partition_of(key.as_bytes(), self.params.partitions), record }))
     }
 
     fn dead_record(&self, stored: &StoredDead) -> Result<Outgoing> {
@@ -160,6 +188,37 @@ impl Relay {
         }
         Ok(Step::Idle)
     }
+}
+
+/// A window revision as it is published.
+fn window_record(fact: &Fact, registry: &Registry) -> Result<WindowAggregates> {
+    let unreadable = |error: &dyn std::fmt::Display| Error::Refused(format!("window '{}' revision {} cannot be read: {error}", fact.id, fact.revision));
+    let row = WindowRow::decode(&fact.payload).map_err(|error| unreadable(&error))?;
+    let dataset = fact.subject.split('/').next().unwrap_or_default();
+    let known = registry.datasets().find(dataset).ok_or_else(|| unreadable(&format!("there is no dataset '{dataset}'")))?.1;
+    let there = |value: f64| Some(value).filter(|value| !value.is_nan());
+    let signals = known.signals.iter().zip(&row.signals).filter(|(_, aggregate)| aggregate.count > 0);
+    let signals = signals.map(|(signal, aggregate)| SignalAggregates {
+        name: signal.name.clone(),
+        count: aggregate.count as i64,
+        sum: aggregate.sum,
+        min: aggregate.min,
+        max: aggregate.max,
+        mean: there(aggregate.mean),
+        m2: there(aggregate.m2),
+        first: there(aggregate.first),
+        last: there(aggregate.last),
+    });
+    Ok(WindowAggregates {
+        robot_id: fact.robot_id.clone(),
+        dataset: dataset.to_owned(),
+        window: row.window.clone(),
+        window_start: row.start_us,
+        window_size_us: row.size_us,
+        revision: row.revision as i32,
+        rows: row.rows as i64,
+        signals: signals.collect(),
+    })
 }
 
 /// Headers of the CloudEvents 1.0 Kafka binding, binary mode. `time_us` is event time.

@@ -39,7 +39,7 @@ impl Retention {
             return Ok(());
         }
         let status = self.ports.store.status(self.partition)?;
-        let needed = status.floor.lowest(&status.lake_positions);
+        let needed = if self.params.lake { status.floor.lowest(&status.lake_positions) } else { status.floor };
         let keep_us = i64::try_from(self.params.limits.log_retention.as_micros()).unwrap_or(i64::MAX);
         let oldest = LogTime(now.0.saturating_sub(keep_us));
         for (topic, name) in self.params.topics.iter().enumerate() {

@@ -12,7 +12,8 @@ use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{Error, Membership, Result};
 use theatre_actors::shell::Stage;
 
-use super::queue::{Bell, SaveQueue};
+use super::committed::Committed;
+use super::queue::SaveQueue;
 use super::roster::Roster;
 use super::saving::Saver;
 use super::stepping::{IDLE, keep_stepping};
@@ -42,7 +43,7 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
         params: Arc::new(params),
         ports: ports.clone(),
         saves: Arc::new(SaveQueue::default()),
-        committed: Arc::new(Bell::default()),
+        committed: Arc::new(Committed::default()),
         progress: Arc::new(Progress::default()),
         flush: Arc::new(AtomicBool::new(false)),
     };
@@ -56,15 +57,14 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
 }
 
 fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<JoinHandle<()>> {
-    let (progress, saves, committed) = (common.progress.clone(), common.saves.clone(), common.committed.clone());
-    let mut saver = Saver::new(common.ports.clone(), saves.clone(), progress.clone(), common.params.limits.commit_bytes * 2);
+    let (progress, saves) = (common.progress.clone(), common.saves.clone());
+    let mut saver = Saver::new(&common.params, common.ports.clone(), saves.clone(), common.committed.clone(), progress.clone());
     let work = move || {
         let mut seen = 0;
         let step = || {
             let step = saver.step()?;
-            match step {
-                Step::Worked => committed.ring(),
-                Step::Idle => seen = saves.submitted.wait(seen, IDLE),
+            if step == Step::Idle {
+                seen = saves.submitted.wait(seen, IDLE);
             }
             Ok(step)
         };

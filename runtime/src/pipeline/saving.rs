@@ -7,15 +7,19 @@ use std::sync::Arc;
 use theatre_actors::ports::{PartitionCommit, Result};
 use theatre_actors::time::LogTime;
 
+use super::committed::Committed;
 use super::progress::Progress;
 use super::queue::SaveQueue;
-use super::{Ports, Step};
+use super::{PipelineParams, Ports, Step};
 
 /// Commits from the save queue to the store.
 pub struct Saver {
     ports: Ports,
     queue: Arc<SaveQueue>,
+    committed: Arc<Committed>,
     progress: Arc<Progress>,
+    /// Whether window revisions are published.
+    windows: bool,
     /// Bytes of one transaction, over all partitions in it.
     commit_bytes: usize,
     under_way: Vec<PartitionCommit>,
@@ -23,9 +27,11 @@ pub struct Saver {
 }
 
 impl Saver {
-    /// A saver over a queue.
-    pub fn new(ports: Ports, queue: Arc<SaveQueue>, progress: Arc<Progress>, commit_bytes: usize) -> Self {
-        Self { ports, queue, progress, commit_bytes, under_way: Vec::new(), started_at: LogTime(0) }
+    /// A saver from a queue to those who tell what is committed.
+    pub fn new(params: &PipelineParams, ports: Ports, queue: Arc<SaveQueue>, committed: Arc<Committed>, progress: Arc<Progress>) -> Self {
+        // A commit of several partitions may be twice as large as that of one.
+        let commit_bytes = params.limits.commit_bytes * 2;
+        Self { ports, queue, committed, progress, windows: params.window_topic.is_some(), commit_bytes, under_way: Vec::new(), started_at: LogTime(0) }
     }
 
     /// Commits what waits. On an error the same commit is tried again at the next step.
@@ -40,8 +46,9 @@ impl Saver {
         let outcomes = self.ports.store.commit(&self.under_way, self.started_at).inspect_err(|_| self.progress.save_failed())?;
         let bytes: usize = self.under_way.iter().flat_map(|commit| &commit.families).map(|family| family.weight()).sum();
         self.progress.saved(self.started_at, self.ports.clock.now(), bytes);
-        let partitions = self.under_way.drain(..).map(|commit| commit.partition);
-        self.queue.settle(partitions.zip(outcomes));
+        let partitions: Vec<_> = self.under_way.iter().map(|commit| commit.partition).collect();
+        self.committed.note(self.under_way.drain(..).zip(outcomes.iter().cloned()), self.windows);
+        self.queue.settle(partitions.into_iter().zip(outcomes));
         Ok(Step::Worked)
     }
 }

@@ -1,22 +1,23 @@
 //! One owned partition: takes it, runs its components on a thread each, and leaves it when told to, when it is lost, or when it breaks.
 //!
-//! Four threads: the partition itself, its lake writer, its relays, and the outward publishers (exporter, completer, loader). Each stage of
-//! leaving ends once the one before it has: what a partition still saves is still published.
+//! Five threads: the partition itself, its lake writer, its relays, exporter and completer, and its loader. Each stage of leaving ends once the
+//! one before it has: what a partition still saves is still published.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use theatre_actors::ports::{Epoch, Error, FileStage, Lane, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::shell::Stage;
 
+use super::committed::Committed;
 use super::completer::Completer;
 use super::exporter::Exporter;
 use super::lake_writer::LakeWriter;
 use super::loader::Loader;
 use super::partition::{PartitionActor, Shared};
-use super::queue::{Bell, LakeQueue, SaveQueue};
+use super::queue::{LakeQueue, SaveQueue};
 use super::relay::Relay;
 use super::retention::Retention;
 use super::stepping::{BACK_OFF_FIRST, IDLE, keep_stepping};
@@ -24,6 +25,10 @@ use super::{PipelineParams, Ports, Progress, Step};
 
 /// How often the outward publishers look for work that nobody told them of, such as facts that came of age.
 const OUTWARD_EVERY: Duration = Duration::from_millis(500);
+/// A partition that was lost is taken again after this long, if nobody says otherwise.
+const RETAKE_AFTER: Duration = Duration::from_secs(1);
+/// How often the loader looks for completed files.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// What every partition shares with the others.
 #[derive(Clone)]
@@ -31,8 +36,7 @@ pub(super) struct Common {
     pub(super) params: Arc<PipelineParams>,
     pub(super) ports: Ports,
     pub(super) saves: Arc<SaveQueue>,
-    /// Rung after every commit.
-    pub(super) committed: Arc<Bell>,
+    pub(super) committed: Arc<Committed>,
     pub(super) progress: Arc<Progress>,
     /// Write everything outward without waiting for its time.
     pub(super) flush: Arc<AtomicBool>,
@@ -65,6 +69,24 @@ impl Orders {
     }
 }
 
+/// Which stages of a partition have ended: each ends once those before it have.
+#[derive(Debug, Default)]
+struct Stages {
+    partition: AtomicBool,
+    /// Not an end: predecessors' uploads are swept, own ones may begin.
+    swept: AtomicBool,
+    lake: AtomicBool,
+    relays: AtomicBool,
+    export: AtomicBool,
+    loader: AtomicBool,
+}
+
+impl Stages {
+    fn is_over(&self, stage: &AtomicBool) -> bool {
+        stage.load(Ordering::Acquire)
+    }
+}
+
 /// One owned partition.
 pub(super) struct Unit {
     pub(super) partition: Partition,
@@ -94,20 +116,34 @@ impl Unit {
                 continue;
             };
             match self.run(epoch, actor, &lake) {
-                Some(Error::StaleEpoch { .. }) => std::thread::sleep(BACK_OFF_FIRST),
+                Some(Error::StaleEpoch { .. }) => self.wait_for_word(),
                 Some(_) => return,
                 None => {}
             }
         }
     }
 
+    /// Somebody else took the partition. Whoever is right, the membership will say soon; only if it says nothing is the partition taken again.
+    fn wait_for_word(&self) {
+        let until = Instant::now() + RETAKE_AFTER;
+        while Instant::now() < until && !self.orders.is_draining() {
+            std::thread::sleep(BACK_OFF_FIRST);
+        }
+    }
+
+    /// Aborts what predecessors were uploading when they ended, before anything is uploaded under this epoch.
+    fn sweep(&self) -> Result<()> {
+        let registered = self.common.ports.store.files(self.partition, FileStage::Registered, usize::MAX >> 1)?;
+        let keep: Vec<String> = registered.into_iter().map(|file| file.file.upload).collect();
+        self.common.ports.lake.sweep(&format!("p{}-", self.partition), &keep).map(drop)
+    }
+
     fn open(&self) -> Result<(Epoch, PartitionActor, Arc<LakeQueue>)> {
         let epoch = self.common.ports.store.acquire(self.partition)?;
-        let keep: Vec<String> =
-            self.common.ports.store.files(self.partition, FileStage::Registered, usize::MAX >> 1)?.into_iter().map(|file| file.file.upload).collect();
-        self.common.ports.lake.sweep(&format!("p{}-", self.partition), &keep)?;
-        let lake = Arc::new(LakeQueue::new(self.common.params.limits.lake_queue));
-        let shared = Shared { saves: self.common.saves.clone(), lake: lake.clone(), progress: self.common.progress.clone() };
+        let limits = &self.common.params.limits;
+        let lake = Arc::new(if self.common.params.lake { LakeQueue::new(limits.lake_queue) } else { LakeQueue::to_nowhere() });
+        let shared =
+            Shared { saves: self.common.saves.clone(), lake: lake.clone(), committed: self.common.committed.clone(), progress: self.common.progress.clone() };
         let host = Box::new(self.common.stage.host(self.partition as usize));
         let actor = PartitionActor::open(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), host, shared)?;
         Ok((epoch, actor, lake))
@@ -115,8 +151,7 @@ impl Unit {
 
     /// Runs all components of the partition until it is drained, lost or broken; returns why, if not drained.
     fn run(&self, epoch: Epoch, actor: PartitionActor, lake: &Arc<LakeQueue>) -> Option<Error> {
-        // Each stage ends once the one before it has: what a partition still saves is still published.
-        let stages = [AtomicBool::new(false), AtomicBool::new(false)];
+        let stages = Stages::default();
         let lost = AtomicBool::new(false);
         let lose = |error: Option<Error>| {
             if error.is_some() {
@@ -124,25 +159,27 @@ impl Unit {
             }
             error
         };
+        let joined = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Option<Error>>>| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|_| Some(Error::Refused("a component panicked; this is a bug".to_owned()))),
+            Err(error) => Some(Error::Unavailable { what: "threads", why: error.to_string() }),
+        };
         std::thread::scope(|scope| {
             // Named, so that a profiler and the benchmark can tell what each costs.
             let named = |name: &str| std::thread::Builder::new().name(format!("{name}-{}", self.partition));
             let lake_writer = named("lake").spawn_scoped(scope, || lose(self.run_lake(epoch, lake, &stages, &lost)));
             let relays = named("relay").spawn_scoped(scope, || lose(self.run_relays(epoch, &stages, &lost)));
-            let outward = named("outward").spawn_scoped(scope, || lose(self.run_outward(epoch, &stages, &lost)));
-            let all_there = lake_writer.is_ok() && relays.is_ok() && outward.is_ok();
-            if !all_there {
+            let export = named("outward").spawn_scoped(scope, || lose(self.run_export(epoch, &stages, &lost)));
+            let loader = named("loader").spawn_scoped(scope, || lose(self.run_loader(epoch, &stages, &lost)));
+            if [&lake_writer, &relays, &export, &loader].iter().any(|thread| thread.is_err()) {
                 lost.store(true, Ordering::Release);
             }
             let mut ended = lose(self.run_partition(actor, &lost));
-            stages[0].store(true, Ordering::Release);
-            let joined = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Option<Error>>>| match thread {
-                Ok(thread) => thread.join().unwrap_or_else(|_| Some(Error::Refused("a component panicked; this is a bug".to_owned()))),
-                Err(error) => Some(Error::Unavailable { what: "threads", why: error.to_string() }),
-            };
-            ended = ended.or(joined(lake_writer));
-            stages[1].store(true, Ordering::Release);
-            ended.or(joined(relays)).or(joined(outward))
+            stages.partition.store(true, Ordering::Release);
+            for (thread, stage) in [(lake_writer, &stages.lake), (relays, &stages.relays), (export, &stages.export), (loader, &stages.loader)] {
+                ended = ended.or(joined(thread));
+                stage.store(true, Ordering::Release);
+            }
+            ended
         })
     }
 
@@ -181,9 +218,10 @@ impl Unit {
         )
     }
 
-    fn run_lake(&self, epoch: Epoch, queue: &Arc<LakeQueue>, stages: &[AtomicBool; 2], lost: &AtomicBool) -> Option<Error> {
+    fn run_lake(&self, epoch: Epoch, queue: &Arc<LakeQueue>, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
         let name = format!("lake writer {}", self.partition);
-        let mut writer = LakeWriter::new(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), queue.clone());
+        let writer = || LakeWriter::new(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), queue.clone());
+        let mut writer = self.common.params.lake.then(writer);
         let done = std::cell::Cell::new(false);
         let mut seen = 0;
         keep_stepping(
@@ -191,11 +229,19 @@ impl Unit {
             &self.common.progress,
             || done.get() || self.given_up(lost),
             || {
-                let last = stages[0].load(Ordering::Acquire);
+                let last = stages.is_over(&stages.partition);
                 let before = self.share().generation;
-                let step = writer.step(last || self.common.flush.load(Ordering::Acquire))?;
+                let step = match &mut writer {
+                    Some(_) if !stages.is_over(&stages.swept) => {
+                        self.sweep()?;
+                        stages.swept.store(true, Ordering::Release);
+                        Step::Worked
+                    }
+                    Some(writer) => writer.step(last || self.common.flush.load(Ordering::Acquire))?,
+                    None => Step::Idle,
+                };
                 if step == Step::Idle {
-                    let cut = writer.is_cut() && queue.is_empty();
+                    let cut = writer.as_ref().is_none_or(LakeWriter::is_cut) && queue.is_empty();
                     self.common.progress.update(self.partition, |share| share.lake_done = cut && share.generation == before);
                     done.set(last && cut);
                     seen = queue.offered.wait(seen, IDLE);
@@ -205,9 +251,10 @@ impl Unit {
         )
     }
 
-    fn run_relays(&self, epoch: Epoch, stages: &[AtomicBool; 2], lost: &AtomicBool) -> Option<Error> {
+    fn run_relays(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
         let name = format!("relay {}", self.partition);
-        let mut relays = Lane::ALL.map(|lane| Relay::new(self.partition, epoch, lane, self.common.params.clone(), self.common.ports.clone()));
+        let mut relays =
+            Lane::ALL.map(|lane| Relay::new(self.partition, epoch, lane, self.common.params.clone(), self.common.ports.clone(), self.common.committed.clone()));
         let done = std::cell::Cell::new(false);
         let mut seen = 0;
         keep_stepping(
@@ -215,7 +262,7 @@ impl Unit {
             &self.common.progress,
             || done.get() || self.given_up(lost),
             || {
-                let last = stages[0].load(Ordering::Acquire);
+                let last = stages.is_over(&stages.partition);
                 let mut step = Step::Idle;
                 for relay in &mut relays {
                     if relay.step()? == Step::Worked {
@@ -231,47 +278,65 @@ impl Unit {
         )
     }
 
-    fn run_outward(&self, epoch: Epoch, stages: &[AtomicBool; 2], lost: &AtomicBool) -> Option<Error> {
+    /// Exports, completes and trims; with no lake it only watches the relays and trims.
+    fn run_export(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
         let name = format!("publisher {}", self.partition);
         let (params, ports) = (&self.common.params, &self.common.ports);
         let mut exporter = Exporter::new(self.partition, epoch, ports.clone(), params.registry.clone(), params.limits.clone());
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
-        let mut loader = Loader::new(self.partition, epoch, ports.clone(), params.limits.load_files);
         let mut retention = Retention::new(self.partition, params.clone(), ports.clone());
         let done = std::cell::Cell::new(false);
-        keep_stepping(
-            &name,
-            &self.common.progress,
-            || done.get() || self.given_up(lost),
-            || {
-                let last = stages.iter().all(|stage| stage.load(Ordering::Acquire));
-                // Looked at first: what is saved and cut from here on is for the next round.
-                let before = self.share();
+        let step = || {
+            let last = stages.is_over(&stages.partition) && stages.is_over(&stages.lake);
+            // Looked at first: what is saved and cut from here on is for the next round.
+            let before = self.share();
+            if params.lake && stages.is_over(&stages.swept) {
                 let exported = exporter.step(last || self.common.flush.load(Ordering::Acquire))?;
                 let (completed, files) = completer.step()?;
-                let (loaded, rows) = loader.step()?;
                 self.common.progress.lake_files.fetch_add(files as u64, Ordering::Relaxed);
-                self.common.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
-                if [exported, completed, loaded].contains(&Step::Worked) {
+                if [exported, completed].contains(&Step::Worked) {
                     return Ok(Step::Worked);
                 }
-                let status = ports.store.status(self.partition)?;
-                let told = status.exported_fact >= status.last_fact && status.relayed_fact >= status.last_fact && status.relayed_dead >= status.last_dead;
-                let settled = told && before.saved && before.lake_done;
-                retention.step(last)?;
-                self.common.progress.update(self.partition, |share| share.outward_done = settled && share.generation == before.generation);
-                done.set(last);
-                self.rest_outward(lost, stages);
-                Ok(Step::Idle)
-            },
-        )
+            }
+            let status = ports.store.status(self.partition)?;
+            let exported = !params.lake || status.exported_fact >= status.last_fact;
+            let told = exported && status.relayed_fact >= status.last_fact && status.relayed_dead >= status.last_dead;
+            let settled = told && before.saved && before.lake_done;
+            retention.step(last)?;
+            self.common.progress.update(self.partition, |share| share.outward_done = settled && share.generation == before.generation);
+            done.set(last);
+            self.rest(OUTWARD_EVERY, lost, &stages.lake);
+            Ok(Step::Idle)
+        };
+        keep_stepping(&name, &self.common.progress, || done.get() || self.given_up(lost), step)
     }
 
-    /// Waits for the next look outward, in slices: an order to leave or to hurry is followed soon.
-    fn rest_outward(&self, lost: &AtomicBool, stages: &[AtomicBool; 2]) {
+    /// Loads what is completed. On a thread of its own: a warehouse that is slow or away holds up nothing but the loads.
+    fn run_loader(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
+        let name = format!("loader {}", self.partition);
+        let mut loader = Loader::new(self.partition, epoch, self.common.ports.clone(), self.common.params.limits.load_files);
+        let done = std::cell::Cell::new(false);
+        let step = || {
+            let last = stages.is_over(&stages.export);
+            let before = self.share();
+            let (loaded, rows) = if self.common.params.lake { loader.step()? } else { (Step::Idle, 0) };
+            self.common.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
+            if loaded == Step::Idle {
+                let settled = before.outward_done;
+                self.common.progress.update(self.partition, |share| share.loaded = settled && share.generation == before.generation);
+                done.set(last);
+                self.rest(LOAD_EVERY, lost, &stages.export);
+            }
+            Ok(loaded)
+        };
+        keep_stepping(&name, &self.common.progress, || done.get() || self.given_up(lost), step)
+    }
+
+    /// Waits for the next look, in slices: an order to leave or to hurry is followed soon.
+    fn rest(&self, limit: Duration, lost: &AtomicBool, before: &AtomicBool) {
         let mut rested = Duration::ZERO;
-        let pressed = || self.common.flush.load(Ordering::Acquire) || self.given_up(lost) || self.orders.is_draining() || stages[1].load(Ordering::Acquire);
-        while rested < OUTWARD_EVERY && (rested.is_zero() || !pressed()) {
+        let pressed = || self.common.flush.load(Ordering::Acquire) || self.given_up(lost) || self.orders.is_draining() || before.load(Ordering::Acquire);
+        while rested < limit && (rested.is_zero() || !pressed()) {
             std::thread::sleep(IDLE);
             rested += IDLE;
         }

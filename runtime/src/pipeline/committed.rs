@@ -1,0 +1,184 @@
+//! What was just committed, in the hands of the saver: told to the relay, so that an alert goes out without being read back first.
+//!
+//! Only a shortcut. What is handed over is bounded and may be missing (a commit that was repeated, an overflow, a restart): the relay reads the
+//! store for whatever it was not handed. The numbers are those the store gave: dense, in the order of the commit's families and their facts.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::ports::{CommitOutcome, PartitionCommit};
+use theatre_actors::position::Partition;
+
+use super::queue::Bell;
+
+/// Bytes of facts that wait for one relay at most.
+const HANDED_BYTES: usize = 1 << 20;
+
+/// Facts of one commit.
+#[derive(Debug, Clone)]
+pub(super) struct Handed {
+    /// Number of the first fact of the commit.
+    pub(super) first: u64,
+    /// Number of the last.
+    pub(super) last: u64,
+    /// Those of them that may be published, with their numbers.
+    pub(super) facts: Vec<(u64, Fact)>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    last_fact: u64,
+    last_dead: u64,
+    handed: VecDeque<Handed>,
+    bytes: usize,
+}
+
+/// Where the store stands, by partition, and facts on their way to the relays.
+#[derive(Debug, Default)]
+pub struct Committed {
+    lanes: Mutex<HashMap<Partition, Lane>>,
+    news: Bell,
+}
+
+impl Committed {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Partition, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes commits and takes their facts; `windows` says whether window revisions are published too.
+    pub(super) fn note(&self, commits: impl IntoIterator<Item = (PartitionCommit, CommitOutcome)>, windows: bool) {
+        let mut lanes = self.lock();
+        for (commit, outcome) in commits {
+            let CommitOutcome::Committed { last_fact, last_dead } = outcome else { continue };
+            let lane = lanes.entry(commit.partition).or_default();
+            let before = std::mem::replace(&mut lane.last_fact, last_fact);
+            lane.last_dead = last_dead;
+            let facts: Vec<Fact> = commit.families.into_iter().flat_map(|save| save.facts).collect();
+            // Fewer numbers than facts: some were there already, and which is not known here.
+            if !facts.is_empty() && before + facts.len() as u64 == last_fact {
+                lane.hand(before + 1, facts, windows);
+            }
+        }
+        drop(lanes);
+        self.news.ring();
+    }
+
+    /// The last fact and the last dead letter of a partition, if this process has committed any.
+    pub(super) fn latest(&self, partition: Partition) -> Option<(u64, u64)> {
+        self.lock().get(&partition).map(|lane| (lane.last_fact, lane.last_dead))
+    }
+
+    /// The commit that follows `position`, if it is at hand; drops what lies below.
+    pub(super) fn after(&self, partition: Partition, position: u64) -> Option<Handed> {
+        let mut lanes = self.lock();
+        let lane = lanes.get_mut(&partition)?;
+        while let Some(front) = lane.handed.front()
+            && front.last <= position
+        {
+            lane.drop_front();
+        }
+        lane.handed.front().filter(|front| front.first <= position + 1).cloned()
+    }
+
+    /// Notes where the store stands when a partition is taken, and forgets what was handed over before.
+    pub(super) fn begin(&self, partition: Partition, last_fact: u64, last_dead: u64) {
+        self.lock().insert(partition, Lane { last_fact, last_dead, ..Lane::default() });
+    }
+
+    /// Waits for the next commit, at most `limit`; `seen` is what an earlier wait returned.
+    pub(super) fn wait(&self, seen: u64, limit: Duration) -> u64 {
+        self.news.wait(seen, limit)
+    }
+}
+
+impl Lane {
+    fn hand(&mut self, first: u64, facts: Vec<Fact>, windows: bool) {
+        let last = first + facts.len() as u64 - 1;
+        let numbered = (first..).zip(facts).filter(|(_, fact)| windows || fact.kind != FactKind::Window);
+        let handed = Handed { first, last, facts: numbered.collect() };
+        self.bytes += handed.bytes();
+        self.handed.push_back(handed);
+        while self.bytes > HANDED_BYTES && !self.handed.is_empty() {
+            self.drop_front();
+        }
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(dropped) = self.handed.pop_front() {
+            self.bytes -= dropped.bytes();
+        }
+    }
+}
+
+impl Handed {
+    fn bytes(&self) -> usize {
+        64 + self.facts.iter().map(|(_, fact)| fact.payload.len() + 128).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use theatre_actors::ports::FamilySave;
+    use theatre_actors::position::Positions;
+
+    use super::*;
+
+    fn commit(facts: &[FactKind]) -> PartitionCommit {
+        let fact = |kind: &FactKind| Fact {
+            kind: *kind,
+            robot_id: String::new(),
+            id: String::new(),
+            subject: String::new(),
+            revision: 0,
+            event_time: 0,
+            payload: vec![0; 100],
+        };
+        let save = FamilySave {
+            family: "r".to_owned(),
+            save_number: 1,
+            positions: Positions::zero(),
+            state: Vec::new(),
+            facts: facts.iter().map(fact).collect(),
+            dead: Vec::new(),
+        };
+        PartitionCommit { partition: 3, epoch: 1, families: vec![save], floor: Positions::zero() }
+    }
+
+    fn done(last_fact: u64) -> CommitOutcome {
+        CommitOutcome::Committed { last_fact, last_dead: 0 }
+    }
+
+    #[test]
+    fn facts_are_handed_over_with_their_numbers_and_once() {
+        let committed = Committed::default();
+        committed.begin(3, 10, 0);
+        committed.note([(commit(&[FactKind::Window, FactKind::Alert]), done(12))], false);
+        let handed = committed.after(3, 10).unwrap();
+        assert_eq!((handed.first, handed.last, handed.facts.len(), handed.facts[0].0), (11, 12, 1, 12));
+        assert!(committed.after(3, 12).is_none() && committed.after(3, 10).is_none(), "what was passed is dropped");
+    }
+
+    #[test]
+    fn a_gap_is_left_to_the_store() {
+        let committed = Committed::default();
+        committed.begin(3, 10, 0);
+        // A repeated commit: its facts were there, no new number was given.
+        committed.note([(commit(&[FactKind::Alert]), done(10))], false);
+        assert!(committed.after(3, 9).is_none());
+        committed.note([(commit(&[FactKind::Alert]), done(11))], false);
+        assert!(committed.after(3, 8).is_none() && committed.latest(3) == Some((11, 0)));
+        assert!(committed.after(3, 10).is_some());
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let committed = Committed::default();
+        committed.begin(3, 0, 0);
+        for number in 1..=20_000 {
+            committed.note([(commit(&[FactKind::Alert]), done(number))], false);
+        }
+        assert!(committed.lock()[&3].bytes <= HANDED_BYTES && committed.after(3, 0).is_none() && committed.after(3, 19_999).is_some());
+    }
+}
