@@ -75,8 +75,7 @@ struct Cell {
 pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     let mut lines = Vec::new();
     let mut gaps = Vec::new();
-    let intake =
-        IntakeParams { topics: params.topics.clone(), registry: params.registry.clone(), pseudonyms: params.pseudonyms.clone(), limits: params.limits.clone() };
+    let intake = params.intake();
     let mut lake = lake_rows(ports)?;
     let mut warehouse = warehouse_rows(params, ports)?;
     for partition in 0..params.partitions {
