@@ -151,6 +151,7 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
         }
         saved.insert(stored.family, stored.positions);
     }
+    let turned_away = turned_away(ports, partition)?;
     let mut start = Positions::zero();
     for (topic, name) in intake.topics.iter().enumerate() {
         start.advance(topic, ports.log.range(name, partition)?.start);
@@ -176,7 +177,8 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
                     if !again && batch.offsets[at] < status.lake_positions.get(*topic) {
                         cells[*topic].in_lake += 1;
                     }
-                    (*topic, batch.offsets[at], robot)
+                    let family = if turned_away.contains(&(*topic, batch.offsets[at])) { String::new() } else { robot };
+                    (*topic, batch.offsets[at], family)
                 }
                 Entry::Dead(index) => (chunk.dead[index as usize].topic, chunk.dead[index as usize].offset, String::new()),
             };
@@ -189,6 +191,19 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
         }
     }
     Ok(start)
+}
+
+/// Records that the intake family accounts though they name a robot: their robot's home is another partition. By topic and offset.
+fn turned_away(ports: &Ports, partition: Partition) -> Result<HashSet<(usize, u64)>> {
+    const PAGE: usize = 1000;
+    let (mut found, mut after) = (HashSet::new(), 0);
+    loop {
+        let page = ports.store.dead_after(partition, after, PAGE)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.sequence;
+        let strays = page.iter().map(|stored| &stored.dead).filter(|dead| dead.reason == DeadReason::WrongPartition);
+        found.extend(strays.map(|dead| (dead.topic, dead.offset)));
+    }
 }
 
 type LakeCount = (u64, HashSet<i64>, u64, u64, u64);

@@ -9,8 +9,6 @@ pub mod directory;
 pub mod glue;
 mod http;
 mod inputs;
-#[cfg(test)]
-mod tests;
 
 use theatre_actors::ports::Result;
 use theatre_schemas::framing::SchemaId;
