@@ -108,7 +108,7 @@ impl InputSchemas {
                 Ok(Answer::Known(writer))
             }
             Err(why) => {
-                let verdict = Answer::Unusable(format!("schema {id}: {why}"));
+                let verdict = Answer::Unusable(why);
                 remember(&mut missing, id, Missing { since: now, until: now + ABSENT_US, wait: ABSENT_US, verdict: Some(verdict.clone()) }, now);
                 Ok(verdict)
             }
