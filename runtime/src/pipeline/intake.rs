@@ -233,6 +233,12 @@ impl Chunk {
         self.entries.is_empty() && self.from == self.to
     }
 
+    /// Topic and offset of a row.
+    pub fn place(&self, batch: u32, row: u32) -> (TopicIndex, u64) {
+        let (topic, batch) = &self.batches[batch as usize];
+        (*topic, batch.offsets[row as usize])
+    }
+
     /// Adds a source's batches and failures; returns where they begin.
     fn adopt(&mut self, topic: TopicIndex, source: &Source) -> (u32, u32) {
         let base = (self.batches.len() as u32, self.dead.len() as u32);

@@ -7,13 +7,13 @@
 //! What must hold: a family's facts leave with the very snapshot that concluded them; the floor of a commit is the lowest
 //! position of any family whose news is in no commit yet; nothing is told to anybody from here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use theatre_actors::effect::DeadRow;
 use theatre_actors::family::{Family, IntakeFamily};
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, FamilySave, PartitionCommit, Result};
-use theatre_actors::position::{Partition, Positions};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::shell::{FamilyHost, Reply, Segment};
 use theatre_actors::time::LogTime;
 use theatre_schemas::dataset::DatasetKind;
@@ -23,10 +23,12 @@ use super::intake::{Chunk, Entry, Intake};
 use super::progress::Progress;
 use super::queue::{LakeQueue, SaveQueue};
 use super::{PipelineParams, Ports, Step};
+use crate::schema_source::InputSchemas;
 
 mod homes;
 mod ledger;
 mod routing;
+mod settled;
 
 use homes::Homes;
 use ledger::{Ledger, SlotState};
@@ -48,6 +50,8 @@ pub struct PartitionActor {
     intake_family: IntakeFamily,
     routes: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
     homes: Homes,
+    /// Records that stay unknown, by topic and offset.
+    settled: HashSet<(TopicIndex, u64)>,
     ledger: Ledger,
     positions: Positions,
     /// The floor of the commit under way.
@@ -94,6 +98,8 @@ impl PartitionActor {
             ledger.restore(slot, &stored.family, stored.save_number);
             routes.insert(stored.family.into_boxed_str(), slot);
         }
+        let asks = params.inputs.iter().any(InputSchemas::asks);
+        let settled = if asks { settled::unknown_before(&*ports.store, partition, &status)? } else { HashSet::new() };
         let progress = shared.progress;
         progress.update(partition, |share| {
             share.begin();
@@ -114,6 +120,7 @@ impl PartitionActor {
             intake_family,
             routes,
             homes: Homes::default(),
+            settled,
             ledger,
             positions: status.floor,
             floor_under_way: Positions::zero(),
@@ -408,6 +415,9 @@ impl PartitionActor {
         let mut newcomers = Vec::new();
         for (at, entry) in chunk.entries.iter().enumerate() {
             let Entry::Row { batch, row } = *entry else { continue };
+            if !self.settled.is_empty() && self.settled.contains(&chunk.place(batch, row)) {
+                continue;
+            }
             match self.routes.get(chunk.batches[batch as usize].1.robot_id(row as usize)) {
                 Some(slot) => table.push(*slot, batch, row),
                 None => newcomers.push((at, batch, row)),

@@ -101,7 +101,7 @@ fn other_peoples_records_are_consumed_by_declaration_and_a_changed_schema_needs_
     ensure!(end.warehouse["lab_arm"].0 == 120, "{:?}", end.warehouse);
     ensure!(end.dead.len() == 1 && end.dead[0].0 == INPUT_TOPICS.len() && end.dead[0].3 == "unknown_schema", "{:?}", end.dead);
     let windows = facts(data.path(), FactKind::Window)?;
-    ensure!(windows.iter().any(|stored| stored.fact.robot_id == "arm-2" && stored.fact.event_time == (NOW_S + 20) * 1_000_000), "{}", windows.len());
+    ensure!(windows.iter().any(|stored| stored.fact.robot_id == "arm-2" && stored.fact.event_time == (NOW_S + 10) * 1_000_000), "{}", windows.len());
     run(data.path(), &["--config", &config, "reconcile"])?;
     Ok(())
 }
