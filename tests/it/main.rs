@@ -5,10 +5,8 @@ mod contracts;
 mod crash;
 mod hostile;
 mod real_input;
-<<<<<<< HEAD
-mod servers_parity;
-=======
+mod schemas;
 mod servers;
->>>>>>> dev
+mod servers_parity;
 mod simulation;
 mod simulator;

@@ -20,9 +20,11 @@ pub mod broker;
 pub mod conclusions;
 pub mod contract;
 pub mod deployment;
+pub mod fault_proxy;
 pub mod fleet;
 pub mod servers;
 pub mod simulation;
+pub mod site;
 
 /// The repository.
 pub fn repository() -> PathBuf {
