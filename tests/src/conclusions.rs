@@ -12,7 +12,7 @@ use theatre_actors::effect::{Counters, Fact, FactKind};
 use theatre_actors::family::{FamilyView, IntakeFamily};
 use theatre_actors::ports::{CheckpointStore, ColumnType, FileStage, TableSpec};
 use theatre_actors::window::{WindowRow, merge_revisions};
-use theatre_runtime::config::Config;
+use theatre_runtime::config::{ALERT_TOPIC, Config, OUTCOME_TOPIC};
 use theatre_runtime::parquet::{self, facts, table_spec};
 use theatre_runtime::pipeline::Ports;
 use theatre_schemas::records::{Alert, Outcome};
@@ -133,6 +133,17 @@ pub fn all_facts(store: &dyn CheckpointStore) -> Result<Vec<Fact>> {
         all.extend(store.facts_after(partition, 0, usize::MAX >> 1)?.into_iter().map(|stored| stored.fact));
     }
     Ok(all)
+}
+
+/// What is to be published of the committed facts: values by topic and CloudEvents id.
+pub fn all_published(store: &dyn CheckpointStore) -> Result<BTreeMap<(String, String), Vec<u8>>> {
+    let topic = |kind| match kind {
+        FactKind::Alert => Some(ALERT_TOPIC.to_owned()),
+        FactKind::Outcome => Some(OUTCOME_TOPIC.to_owned()),
+        FactKind::Window => None,
+    };
+    let told = all_facts(store)?.into_iter().filter_map(|fact| Some(((topic(fact.kind)?, format!("{}#{}", fact.id, fact.revision)), fact.payload)));
+    Ok(told.collect())
 }
 
 fn same_rows(what: &str, expected: &BTreeMap<String, Rows>, got: &BTreeMap<String, Rows>) -> Result<()> {

@@ -126,6 +126,8 @@ pub struct Readiness {
     pub ready: bool,
     /// What is not.
     pub reasons: Vec<String>,
+    /// What works and should be looked into.
+    pub notices: Vec<String>,
 }
 
 /// A process of a deployment; killed when dropped.
@@ -190,8 +192,8 @@ impl Member {
     pub fn readiness(&self) -> Option<Readiness> {
         let body = self.get("/readyz")?;
         let value: serde_json::Value = serde_json::from_str(body.get(body.find('{')?..=body.rfind('}')?)?).ok()?;
-        let reasons = value["reasons"].as_array()?.iter().filter_map(|reason| reason.as_str().map(str::to_owned)).collect();
-        Some(Readiness { ready: value["ready"].as_bool()?, reasons })
+        let texts = |name: &str| Some(value[name].as_array()?.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect());
+        Some(Readiness { ready: value["ready"].as_bool()?, reasons: texts("reasons")?, notices: texts("notices")? })
     }
 
     /// Waits until its readiness is as wanted, and says it.

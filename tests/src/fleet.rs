@@ -33,6 +33,8 @@ clear_below = 55.0
 hold = \"1s\"
 ";
 
+const SEED: u64 = 7;
+
 /// Settings of a deployment for such a fleet: everything is saved, cut and told soon, nothing is decided by the wall clock.
 pub fn settings(partitions: u32) -> String {
     format!(
@@ -62,7 +64,14 @@ impl Fleet {
             late_ticks: 100,
             ..Faults::default()
         };
-        Ok(Self { simulator: Simulator::new(7, robots, START_US)?.with_faults(faults), partitions })
+        Ok(Self { simulator: Simulator::new(SEED, robots, START_US)?.with_faults(faults), partitions })
+    }
+
+    /// The command by which Theatre produces the same fleet.
+    pub fn flags(robots: u64, ticks: u64) -> Vec<String> {
+        let faults = "--fault-duplicate 0.01 --fault-gap 0.005 --fault-reorder 0.02 --fault-late 0.005 --fault-truncated 0.002 --fault-unknown-schema 0.002 --fault-nan 0.005";
+        let flags = format!("simulate --seed {SEED} --robots {robots} --ticks {ticks} {faults} --late-ticks 100");
+        flags.split(' ').map(str::to_owned).collect()
     }
 
     /// The records of some ticks by topic, in order.
