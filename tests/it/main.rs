@@ -5,5 +5,6 @@ mod contracts;
 mod crash;
 mod hostile;
 mod real_input;
+mod redshift;
 mod simulation;
 mod simulator;
