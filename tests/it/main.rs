@@ -5,6 +5,7 @@ mod contracts;
 mod crash;
 mod hostile;
 mod real_input;
+mod redshift;
 mod schemas;
 mod servers;
 mod servers_parity;

@@ -114,7 +114,11 @@ fn encode(batch: &RecordBatch, targets: &[Target], url: &str) -> Result<Vec<u8>,
         for (column, target) in batch.columns().iter().zip(targets) {
             let written = binary::value(column, row, &mut out)?;
             if target.length_max.is_some_and(|most| written > most) {
-                let why = format!("The length of the data column {} is longer than the length defined in the table. Table: {}, Data: {written}", target.name, target.length_max.unwrap_or(0));
+                let why = format!(
+                    "The length of the data column {} is longer than the length defined in the table. Table: {}, Data: {written}",
+                    target.name,
+                    target.length_max.unwrap_or(0)
+                );
                 return Err(scan_error(url, &why));
             }
         }

@@ -42,7 +42,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 8439));
-        Self { listen, postgres: "postgres://postgres@127.0.0.1:5432/postgres".to_owned(), databases: Vec::new(), s3: S3Access::default(), active_max: 500, page_rows: 1000 }
+        Self {
+            listen,
+            postgres: "postgres://postgres@127.0.0.1:5432/postgres".to_owned(),
+            databases: Vec::new(),
+            s3: S3Access::default(),
+            active_max: 500,
+            page_rows: 1000,
+        }
     }
 }
 
@@ -138,8 +145,8 @@ fn serve(listener: TcpListener, shared: web::Data<Shared>, tell: &mpsc::Sender<s
 
 async fn answer(http: HttpRequest, body: web::Bytes, shared: web::Data<Shared>) -> HttpResponse {
     let target = http.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let request = serde_json::from_slice::<Request>(&body)
-        .map_err(|error| ApiError { status: 400, code: "SerializationException", message: error.to_string() });
+    let request =
+        serde_json::from_slice::<Request>(&body).map_err(|error| ApiError { status: 400, code: "SerializationException", message: error.to_string() });
     let outcome = match (target.strip_prefix("RedshiftData."), request) {
         (_, Err(error)) => Err(error),
         (Some("ExecuteStatement"), Ok(request)) => submit(&shared, request, false),

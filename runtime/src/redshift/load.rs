@@ -29,7 +29,9 @@ impl Loading<'_> {
         let id = match known.iter().find(|statement| !ended(&statement.status)) {
             Some(running) => running.id.clone(),
             None => {
-                if !known.is_empty() && let Some(receipt) = self.receipt()? {
+                if !known.is_empty()
+                    && let Some(receipt) = self.receipt()?
+                {
                     return Ok(receipt);
                 }
                 // A failure is final, so the next attempt is another; one whose fate is unknown keeps its token, which never runs twice.
@@ -111,7 +113,10 @@ impl Loading<'_> {
             let rows = self.lake.read(path).and_then(|bytes| crate::parquet::rows(path, bytes));
             match rows {
                 Ok(rows) if rows != file.file.rows => {
-                    return format!("lake file '{path}' does not fit table '{}': it has {rows} rows, its registration says {}", self.table.name, file.file.rows);
+                    return format!(
+                        "lake file '{path}' does not fit table '{}': it has {rows} rows, its registration says {}",
+                        self.table.name, file.file.rows
+                    );
                 }
                 Ok(_) => {}
                 Err(error) => return format!("lake file '{path}' cannot be counted: {error}"),

@@ -43,7 +43,8 @@ pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
 
 /// Refuses a warehouse of another version.
 pub(super) fn check(session: &Session, schema: &str) -> Result<()> {
-    let there = session.rows("SELECT table_name FROM svv_tables WHERE table_schema = :schema AND table_name = 'theatre_schema_version'", &[("schema", schema)])?;
+    let there =
+        session.rows("SELECT table_name FROM svv_tables WHERE table_schema = :schema AND table_name = 'theatre_schema_version'", &[("schema", schema)])?;
     let applied = if there.rows.is_empty() { Vec::new() } else { applied(session, schema)? };
     if let Some((missing, _)) = MIGRATIONS.iter().find(|(name, _)| !applied.iter().any(|applied| applied == name)) {
         return Err(Error::Refused(format!("the warehouse lacks migration {missing} in schema '{schema}': run `theatre migrate --warehouse`")));

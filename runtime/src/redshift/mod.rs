@@ -13,6 +13,7 @@ mod tables;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_credential_types::Credentials;
 use theatre_actors::ports::{Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec, Warehouse};
 
 use crate::config::warehouse::WarehouseConfig;
@@ -24,7 +25,7 @@ use session::Session;
 /// # Errors
 /// Says what of the URL or the configuration cannot be used, or what does not answer.
 pub fn open(url: &str, config: &WarehouseConfig, drive: &Drive) -> Result<Arc<dyn Warehouse>> {
-    Ok(Arc::new(RedshiftWarehouse::open(url, config, drive)?))
+    Ok(Arc::new(RedshiftWarehouse::open(url, config, None, drive)?))
 }
 
 /// Brings the warehouse's schema to this version: ledger, facts, dimensions, views. Returns the names of the migrations that were applied now.
@@ -32,7 +33,7 @@ pub fn open(url: &str, config: &WarehouseConfig, drive: &Drive) -> Result<Arc<dy
 /// # Errors
 /// Names the migration that is refused; those before it stay.
 pub fn migrate(url: &str, config: &WarehouseConfig, drive: &Drive) -> Result<Vec<String>> {
-    migrations::apply(&Session::open(url, config, drive)?, &config.schema)
+    RedshiftWarehouse::open(url, config, None, drive)?.migrate()
 }
 
 /// A warehouse on Redshift.
@@ -45,13 +46,21 @@ pub struct RedshiftWarehouse {
 }
 
 impl RedshiftWarehouse {
-    /// Sets the client up; nothing is asked yet.
+    /// Sets the client up; nothing is asked yet. `credentials` instead of those that the SDK finds.
     ///
     /// # Errors
     /// Says what of the URL cannot be used.
-    pub fn open(url: &str, config: &WarehouseConfig, drive: &Drive) -> Result<Self> {
-        let session = Session::open(url, config, drive)?;
+    pub fn open(url: &str, config: &WarehouseConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+        let session = Session::open(url, config, credentials, drive)?;
         Ok(Self { session, schema: config.schema.clone(), iam_role: config.iam_role.clone(), tables: Mutex::default() })
+    }
+
+    /// As [`migrate`].
+    ///
+    /// # Errors
+    /// As [`migrate`].
+    pub fn migrate(&self) -> Result<Vec<String>> {
+        migrations::apply(&self.session, &self.schema)
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<TableSpec>> {

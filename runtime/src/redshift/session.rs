@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
 use aws_sdk_redshiftdata::Client;
 use aws_sdk_redshiftdata::config::timeout::TimeoutConfig;
 use aws_sdk_redshiftdata::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -42,9 +43,9 @@ pub(super) struct Known {
 
 impl Session {
     /// Sets the client up; nothing is asked yet.
-    pub(super) fn open(url: &str, config: &WarehouseConfig, drive: &Drive) -> Result<Self> {
+    pub(super) fn open(url: &str, config: &WarehouseConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
         let (place, database) = place(url)?;
-        let client = drive.wait(client(config));
+        let client = drive.wait(client(config, credentials));
         let poller = Poller::start(client.clone(), config, drive);
         Ok(Self {
             client,
@@ -151,8 +152,12 @@ fn place(url: &str) -> Result<(&str, &str)> {
     parts.ok_or_else(|| Error::Refused("warehouse.url is not of the form redshift://workgroup-or-cluster/database".to_owned()))
 }
 
-async fn client(config: &WarehouseConfig) -> Client {
-    let shared = aws_config::defaults(BehaviorVersion::latest()).load().await;
+async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> Client {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(credentials) = credentials {
+        loader = loader.credentials_provider(credentials);
+    }
+    let shared = loader.load().await;
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(duration(config.request_timeout)).connect_timeout(duration(config.request_timeout));
     let mut own = aws_sdk_redshiftdata::config::Builder::from(&shared).timeout_config(timeouts.build());
     if config.region.is_some() || shared.region().is_none() {

@@ -40,7 +40,9 @@ impl File {
     pub async fn fetch(&self, objects: &Objects) -> Result<Option<Bytes>, String> {
         let found = objects.get(&self.url).await?;
         match (found, self.content_length) {
-            (None, _) if self.mandatory => Err(format!("S3ServiceException: The specified key does not exist. Mandatory url in the manifest is not present: {}", self.url)),
+            (None, _) if self.mandatory => {
+                Err(format!("S3ServiceException: The specified key does not exist. Mandatory url in the manifest is not present: {}", self.url))
+            }
             (None, _) => Ok(None),
             (Some(bytes), Some(said)) if bytes.len() as u64 != said => {
                 let there = bytes.len();
@@ -63,7 +65,8 @@ pub async fn files(url: &str, objects: &Objects) -> Result<Vec<File>, String> {
 }
 
 fn read(url: &str, bytes: &[u8]) -> Result<Vec<File>, String> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| format!("Manifest file is not in correct json format, location = {url}: {error}"))?;
+    let manifest: Manifest =
+        serde_json::from_slice(bytes).map_err(|error| format!("Manifest file is not in correct json format, location = {url}: {error}"))?;
     if manifest.entries.is_empty() {
         return Err(format!("Manifest file has no entries, location = {url}"));
     }

@@ -95,7 +95,7 @@ fn table_item(item: &[Token], keys: &[String]) -> Result<Option<String>, String>
         out.push(Token::written(Kind::Word, &written));
         at = end;
     }
-    if item.get(at).is_some_and(|token| token.is_symbol("[")) {
+    if item.iter().any(|token| token.is_symbol("[")) {
         return Err(format!("Column \"{}\" has unsupported type \"array\".", name.text));
     }
     column_attributes(item, at, &mut out)?;

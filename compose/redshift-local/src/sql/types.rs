@@ -4,8 +4,29 @@ use super::tokens::{Kind, Token};
 
 /// Types PostgreSQL has and Redshift has not.
 const NOT_IN_REDSHIFT: [&str; 23] = [
-    "BYTEA", "JSON", "JSONB", "UUID", "XML", "INET", "CIDR", "MACADDR", "MONEY", "BIT", "SERIAL", "BIGSERIAL", "SMALLSERIAL", "HSTORE", "TSVECTOR", "TSQUERY",
-    "INT4RANGE", "INT8RANGE", "NUMRANGE", "TSRANGE", "DATERANGE", "POINT", "BOX",
+    "BYTEA",
+    "JSON",
+    "JSONB",
+    "UUID",
+    "XML",
+    "INET",
+    "CIDR",
+    "MACADDR",
+    "MONEY",
+    "BIT",
+    "SERIAL",
+    "BIGSERIAL",
+    "SMALLSERIAL",
+    "HSTORE",
+    "TSVECTOR",
+    "TSQUERY",
+    "INT4RANGE",
+    "INT8RANGE",
+    "NUMRANGE",
+    "TSRANGE",
+    "DATERANGE",
+    "POINT",
+    "BOX",
 ];
 
 /// Longest VARCHAR, bytes.
