@@ -8,6 +8,8 @@ mod real_input;
 mod redshift;
 mod schemas;
 mod servers;
+mod servers_chaos;
 mod servers_parity;
+mod servers_sharing;
 mod simulation;
 mod simulator;

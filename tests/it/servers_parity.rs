@@ -21,9 +21,8 @@ fn settings() -> String {
     format!("schemas = [\"{}\"]\n{}", repository().join("tests/data/ur3/ur3.avsc").display(), fleet::settings(PARTITIONS))
 }
 
-fn write_rules(deployment: &Deployment) -> Result<()> {
-    let recording = std::fs::read_to_string(repository().join("tests/data/ur3/rules.toml"))?;
-    Ok(std::fs::write(deployment.path("rules.toml"), format!("{}\n{recording}", fleet::RULES))?)
+fn rules() -> Result<String> {
+    Ok(format!("{}\n{}", fleet::RULES, std::fs::read_to_string(repository().join("tests/data/ur3/rules.toml"))?))
 }
 
 /// Theatre's own producers: the simulated fleet, then the recording.
@@ -62,7 +61,7 @@ fn produce_with_kcat(broker: &str, topics: &[Vec<NewRecord>]) -> Result<()> {
 /// Drained, proven by `reconcile`, and read back; what a consumer of the broker saw is what the store says was told.
 fn concluded(site: &Site) -> Result<Conclusions> {
     site.deployment.drain("first")?;
-    site.deployment.look(&["reconcile"])?;
+    site.deployment.run("first", &["reconcile"])?;
     let ports = site.deployment.ports("first")?;
     let seen = seen_once(&Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?.leave()?)?;
     theatre_tests::deployment::same("published records", &all_published(&*ports.store)?, &seen)?;
@@ -71,22 +70,18 @@ fn concluded(site: &Site) -> Result<Conclusions> {
 
 #[test]
 fn a_fleet_and_a_recording_come_to_the_same_on_servers_as_embedded() -> Result<()> {
-    let embedded = Deployment::new(&settings())?;
-    write_rules(&embedded)?;
+    let rules = rules()?;
+    let embedded = Deployment::new(&settings(), &rules)?;
     produce(&embedded, "embedded")?;
     embedded.run("embedded", &["reconcile"])?;
     let expected = Conclusions::read(&embedded.config()?, &embedded.ports("embedded")?)?;
 
-    let own = Site::start(&settings())?;
-    write_rules(&own.deployment)?;
-    own.migrate()?;
+    let own = Site::start(&settings(), &rules)?;
     produce(&own.deployment, "first")?;
     expected.must_equal(&concluded(&own)?).context("produced by theatre")?;
     drop(own);
 
-    let other = Site::start(&settings())?;
-    write_rules(&other.deployment)?;
-    other.migrate()?;
+    let other = Site::start(&settings(), &rules)?;
     other.deployment.log("first")?.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
     produce_with_kcat(&other.kafka.bootstrap(), &records(&*embedded.log("embedded")?)?)?;
     expected.must_equal(&concluded(&other)?).context("produced by kcat")
@@ -94,9 +89,7 @@ fn a_fleet_and_a_recording_come_to_the_same_on_servers_as_embedded() -> Result<(
 
 #[test]
 fn a_topic_written_with_another_partitioner_is_noticed_and_named() -> Result<()> {
-    let site = Site::start(&fleet::settings(PARTITIONS))?;
-    std::fs::write(site.deployment.path("rules.toml"), fleet::RULES)?;
-    site.migrate()?;
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
     site.deployment.log("first")?.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
     let records = Fleet::new(ROBOTS, PARTITIONS)?.records(0..300)?;
     let (broker, events) = (site.kafka.bootstrap(), records.get(&2).context("no procedure events")?);
@@ -114,5 +107,5 @@ fn a_topic_written_with_another_partitioner_is_noticed_and_named() -> Result<()>
     let turned_away = dead.iter().filter(|stored| stored.dead.topic == 2 && stored.dead.reason.as_str() == "wrong_partition").count();
     ensure!(turned_away > 0 && turned_away < events.len(), "{turned_away} of {} events were turned away", events.len());
     ensure!(dead.iter().all(|stored| stored.dead.topic == 2 || stored.dead.reason.as_str() != "wrong_partition"), "telemetry was turned away");
-    site.deployment.look(&["reconcile"]).map(drop)
+    site.deployment.run("first", &["reconcile"]).map(drop)
 }

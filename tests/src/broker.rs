@@ -171,6 +171,13 @@ fn seen_of(message: &BorrowedMessage<'_>) -> Result<Seen> {
     })
 }
 
+/// How many processes share the partitions of a consumer group.
+pub fn group_members(broker: &str, group: &str) -> Result<usize> {
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker).set("log_level", "0").create()?;
+    let list = client.fetch_group_list(Some(group), Duration::from_secs(10))?;
+    Ok(list.groups().first().map_or(0, |group| group.members().len()))
+}
+
 /// Wants each record to have been seen once; says values by topic and id.
 pub fn seen_once(seen: &[Seen]) -> Result<BTreeMap<(String, String), Vec<u8>>> {
     let mut once = BTreeMap::new();

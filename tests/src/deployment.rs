@@ -38,13 +38,14 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// A deployment with these settings (TOML) and the key all deployments share.
-    pub fn new(settings: &str) -> Result<Self> {
+    /// A deployment with these settings and rules (both TOML) and the key all deployments share.
+    pub fn new(settings: &str, rules: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("pseudonym.key"), KEY)?;
         let config = folder.path().join("theatre.toml");
+        std::fs::write(folder.path().join("rules.toml"), rules)?;
         // Keys come before tables.
-        std::fs::write(&config, format!("pseudonym_key_file = \"pseudonym.key\"\n{settings}"))?;
+        std::fs::write(&config, format!("pseudonym_key_file = \"pseudonym.key\"\nrules = \"rules.toml\"\n{settings}"))?;
         Ok(Self { folder, config })
     }
 

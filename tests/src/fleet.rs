@@ -1,13 +1,20 @@
 //! The input of the tests on servers: a simulated fleet with faults, the same records in the same order whoever writes them, and rules that often fire.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use theatre_actors::ports::{EventLog, NewRecord};
 use theatre_runtime::config::INPUT_TOPICS;
 use theatre_runtime::partitioner::partition_of;
 use theatre_runtime::simulator::fleet::START_US;
 use theatre_runtime::simulator::{Faults, Simulator};
+
+use crate::conclusions::Conclusions;
+use crate::deployment::Deployment;
 
 /// A rule that a sound robot breaks about once a second, so that something is always told.
 pub const RULES: &str = "\
@@ -31,14 +38,24 @@ signal = \"joints[2].temperature\"
 raise_above = 60.0
 clear_below = 55.0
 hold = \"1s\"
+
+[[rule]]
+id = \"robot_silent\"
+priority = \"low\"
+dataset = \"robot_telemetry\"
+description = \"nothing is heard of the robot\"
+[rule.kind.missing_data]
+after = \"10s\"
 ";
 
 const SEED: u64 = 7;
+/// A tick of the fleet is a tenth of a second of its time.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Settings of a deployment for such a fleet: everything is saved, cut and told soon, nothing is decided by the wall clock.
 pub fn settings(partitions: u32) -> String {
     format!(
-        "partitions = {partitions}\nrules = \"rules.toml\"\nsave_interval = \"300ms\"\nlake_roll_age = \"1s\"\nexport_age = \"1s\"\nsilence_after = \"1d\"\n\
+        "partitions = {partitions}\nsave_interval = \"300ms\"\nlake_roll_age = \"1s\"\nexport_age = \"1s\"\nsilence_after = \"1d\"\n\
          reorder_bound = \"1s\"\nallowed_lateness = \"5s\"\nwindows = [{{ name = \"5s\", size = \"5s\" }}]\n"
     )
 }
@@ -98,4 +115,75 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// A producer at ten ticks a second, until it is told to stop.
+pub struct Flow {
+    told: Arc<Told>,
+    thread: JoinHandle<Result<u64>>,
+}
+
+#[derive(Default)]
+struct Told {
+    pause: AtomicBool,
+    stop: AtomicBool,
+    /// Nothing is being written: what was begun is acknowledged.
+    resting: AtomicBool,
+}
+
+impl Flow {
+    /// Creates the topics and begins.
+    pub fn start(log: Arc<dyn EventLog>, robots: u64, partitions: u32) -> Result<Self> {
+        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), partitions)?;
+        let fleet = Fleet::new(robots, partitions)?;
+        let told = Arc::new(Told::default());
+        let heard = told.clone();
+        let thread = std::thread::spawn(move || {
+            let mut ticks = 0;
+            while !heard.stop.load(Ordering::Acquire) {
+                let begun = Instant::now();
+                let pause = heard.pause.load(Ordering::Acquire);
+                if !pause {
+                    fleet.feed(&*log, ticks..ticks + 1)?;
+                    ticks += 1;
+                }
+                heard.resting.store(pause, Ordering::Release);
+                std::thread::sleep(TICK.saturating_sub(begun.elapsed()));
+            }
+            Ok(ticks)
+        });
+        Ok(Self { told, thread })
+    }
+
+    /// Writes nothing until it is told to go on.
+    pub fn pause(&self) {
+        self.told.pause.store(true, Ordering::Release);
+        while !self.told.resting.load(Ordering::Acquire) && !self.thread.is_finished() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Goes on.
+    pub fn resume(&self) {
+        self.told.pause.store(false, Ordering::Release);
+    }
+
+    /// Stops, and says how many ticks were written.
+    pub fn end(self) -> Result<u64> {
+        self.told.stop.store(true, Ordering::Release);
+        self.thread.join().map_err(|_| anyhow!("the producer panicked"))?
+    }
+}
+
+/// What the same ticks come to without servers and without anything happening.
+pub fn calm(robots: u64, partitions: u32, ticks: u64) -> Result<Conclusions> {
+    let deployment = Deployment::new(&settings(partitions), RULES)?;
+    let log = deployment.log("calm")?;
+    log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), partitions)?;
+    let fleet = Fleet::new(robots, partitions)?;
+    for tick in 0..ticks {
+        fleet.feed(&*log, tick..tick + 1)?;
+    }
+    deployment.drain("calm")?;
+    Conclusions::read(&deployment.config()?, &deployment.ports("calm")?)
 }

@@ -36,8 +36,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts everything; `settings` are the deployment's, beside the addresses of its servers. Schemas are migrated, no process runs.
-    pub fn start(settings: &str) -> Result<Self> {
+    /// Starts everything and makes the tables; `settings` are the deployment's beside the addresses of its servers. No process runs yet.
+    pub fn start(settings: &str, rules: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let kafka = Kafka::start(&folder.path().join("kafka"))?;
         // Killed servers must have kept what they confirmed.
@@ -57,14 +57,10 @@ impl Site {
             lake.address(),
             warehouse.address()
         );
-        let deployment = Deployment::new(&format!("{settings}{sections}"))?;
+        let deployment = Deployment::new(&format!("{settings}{sections}"), rules)?;
+        deployment.look(&["migrate"])?;
+        deployment.look(&["migrate", "--warehouse"])?;
         Ok(Self { deployment, kafka, postgres, lake, warehouse, _redshift: redshift, _objects: objects, _folder: folder })
-    }
-
-    /// Makes the tables of store and warehouse, as an operator does before the first start.
-    pub fn migrate(&self) -> Result<()> {
-        self.deployment.look(&["migrate"])?;
-        self.deployment.look(&["migrate", "--warehouse"]).map(drop)
     }
 }
 

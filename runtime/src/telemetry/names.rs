@@ -25,6 +25,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_records_out_total", Kind::Counter, "Records published, by lane"),
     ("theatre_records_parked_total", Kind::Counter, "Records that the log refused for good and that stay in the store, by lane"),
     ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
+    ("theatre_partition_owned", Kind::Gauge, "1 while this process owns the partition, 0 once it has left it"),
     ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
     ("theatre_event_time_lag_seconds", Kind::Gauge, "Wall clock less the event time of the last telemetry record read, by partition"),
     ("theatre_consumer_stalls_total", Kind::Counter, "Readers given up because nothing came though there were records, by topic"),
@@ -95,6 +96,14 @@ pub fn record_parked(lane: &'static str) {
 /// A record was dead-lettered.
 pub fn dead_letter(reason: &'static str) {
     counter!("theatre_dlq_records_total", "reason" => reason).increment(1);
+}
+
+/// A partition was taken or left; what is left lags no more here.
+pub fn partition_owned(partition: u32, owned: bool) {
+    gauge!("theatre_partition_owned", "partition" => partition.to_string()).set(f64::from(owned));
+    if !owned {
+        gauge!("theatre_consumer_lag_records", "partition" => partition.to_string()).set(0.0);
+    }
 }
 
 /// A partition's lag and families.
