@@ -38,14 +38,6 @@ signal = \"joints[2].temperature\"
 raise_above = 60.0
 clear_below = 55.0
 hold = \"1s\"
-
-[[rule]]
-id = \"robot_silent\"
-priority = \"low\"
-dataset = \"robot_telemetry\"
-description = \"nothing is heard of the robot\"
-[rule.kind.missing_data]
-after = \"10s\"
 ";
 
 const SEED: u64 = 7;
