@@ -33,9 +33,10 @@ const DECIDED: [&str; 14] = [
 
 /// What all clients have in common.
 pub(super) fn base(url: &str, config: &LogConfig) -> Result<ClientConfig> {
-    let brokers = url.strip_prefix("kafka://").filter(|rest| !rest.is_empty() && !rest.contains('/')).ok_or_else(|| {
-        Error::Refused("log.url: expected kafka://host:port,host:port; for the embedded log leave it out".to_owned())
-    })?;
+    let brokers = url
+        .strip_prefix("kafka://")
+        .filter(|rest| !rest.is_empty() && !rest.contains('/'))
+        .ok_or_else(|| Error::Refused("log.url: expected kafka://host:port,host:port; for the embedded log leave it out".to_owned()))?;
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", brokers).set("client.id", &config.deployment).set("log.connection.close", "false");
     for (name, value) in &config.properties {
@@ -65,8 +66,8 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
         let (Some(username), Some(file)) = (&config.username, &config.password_file) else {
             return Err(Error::Refused("log.security = \"sasl_scram\" needs log.username and log.password_file".to_owned()));
         };
-        let password = std::fs::read_to_string(file)
-            .map_err(|error| Error::Refused(format!("log.password_file {} cannot be read: {error}", file.display())))?;
+        let password =
+            std::fs::read_to_string(file).map_err(|error| Error::Refused(format!("log.password_file {} cannot be read: {error}", file.display())))?;
         client.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", username).set("sasl.password", password.trim_end());
     }
     Ok(())

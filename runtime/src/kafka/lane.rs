@@ -40,7 +40,13 @@ impl Publisher {
         publisher.noted()?;
         let timeout = config.transaction_timeout_ms.to_string();
         // The default back-off of 100 ms is waited out between transactions.
-        let more = [("transactional.id", id.as_str()), ("transaction.timeout.ms", &timeout), ("message.timeout.ms", &timeout), ("retry.backoff.ms", "5"), ("linger.ms", "0")];
+        let more = [
+            ("transactional.id", id.as_str()),
+            ("transaction.timeout.ms", &timeout),
+            ("message.timeout.ms", &timeout),
+            ("retry.backoff.ms", "5"),
+            ("linger.ms", "0"),
+        ];
         let opened = producer::open(base, &more).map_err(|error| failed("opening a lane", &error))?;
         opened.init_transactions(ANSWER).map_err(|error| failed("opening a lane", &error))?;
         publisher.producer = Some(opened);
@@ -62,7 +68,10 @@ impl Publisher {
         }
         let mut numbers = element.metadata().split(' ').map(str::parse::<u64>);
         let (Some(Ok(current)), Some(Ok(position))) = (numbers.next(), numbers.next()) else {
-            return Err(Error::Refused(format!("the position of the lane in topic '{}' was overwritten: nothing else may commit to its group", self.notes_topic)));
+            return Err(Error::Refused(format!(
+                "the position of the lane in topic '{}' was overwritten: nothing else may commit to its group",
+                self.notes_topic
+            )));
         };
         if current > self.epoch {
             return Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current });
