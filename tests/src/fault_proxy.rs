@@ -142,7 +142,10 @@ fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) -> Option<(TcpS
             _ => break,
         }
     }
-    let _ = to.shutdown(Shutdown::Write);
+    // While it refuses, the client's connection still takes the 503.
+    if shared.mode() != Mode::Refuse as u8 {
+        let _ = to.shutdown(Shutdown::Write);
+    }
     None
 }
 
