@@ -133,7 +133,7 @@ fn a_sweep_ends_orphans_only() -> Result<()> {
     lake.complete("d/1.parquet", &kept)?;
     lake.complete("d/3.parquet", &neighbour)?;
     elsewhere.complete("d/4.parquet", &foreign)?;
-    ensure!(lake.read("d/1.parquet")? == &b"kept"[..] && elsewhere.read("d/4.parquet")? == &b"foreign"[..]);
+    ensure!(lake.read("d/1.parquet")? == b"kept"[..] && elsewhere.read("d/4.parquet")? == b"foreign"[..]);
     Ok(())
 }
 
@@ -159,7 +159,7 @@ fn a_second_attempt_does_not_replace_a_file() -> Result<()> {
     lake.complete("d/1.parquet", &first)?;
     lake.complete("d/1.parquet", &second)?;
     lake.complete("d/1.parquet", &second)?;
-    ensure!(lake.read("d/1.parquet")? == &b"first"[..]);
+    ensure!(lake.read("d/1.parquet")? == b"first"[..]);
     ensure!(store.open_uploads()? == 0 && store.markers()? == 0, "the second attempt's parts are freed");
     Ok(())
 }
