@@ -1,4 +1,4 @@
-//! The contract suite of each port, on the embedded adapters and on their twins in memory.
+//! The contract suite of each port, on the embedded adapters, on their twins in memory, and on the production adapters against real servers.
 
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ use theatre_runtime::memory::lake::MemoryLake;
 use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
 use theatre_tests::contract;
+
+use crate::s3::Store;
 
 #[test]
 fn the_embedded_log_keeps_its_contract() -> Result<()> {
@@ -63,6 +65,12 @@ fn the_directory_lake_keeps_its_contract() -> Result<()> {
 #[test]
 fn the_lake_in_memory_keeps_its_contract() -> Result<()> {
     contract::lake_completes_once(&MemoryLake::default())
+}
+
+#[test]
+fn the_s3_lake_keeps_its_contract() -> Result<()> {
+    let store = Store::start()?;
+    contract::lake_completes_once(&store.lake()?)
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod crash;
 mod hostile;
 mod real_input;
 mod redshift;
+mod s3;
 mod schemas;
 mod servers;
 mod servers_chaos;

@@ -1,14 +1,17 @@
 //! An object store that speaks S3, over a directory: `s3s-fs` behind a listener. `theatre dev` and the tests start it.
 //!
-//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Two things are added to what `s3s-fs` does. A request that
-//! was begun is carried to its end when its client goes away, as a store of its own process would: half a completion would lose parts. And an
-//! upload that is gone is answered as S3 answers it (`NoSuchUpload`), not as a denied access.
+//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Three things are added to what `s3s-fs` does. A request that
+//! was begun is carried to its end when its client goes away, as S3 does: half a completion would lose parts. Completions come one after another,
+//! since in the middle of one the upload is gone and the object not yet there, which S3 never shows. And an upload that is gone is answered as S3
+//! answers it (`NoSuchUpload`), not as a denied access.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_credential_types::Credentials;
+use hyper::Method;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,6 +23,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Request, S3Result, s3_error};
 use theatre_actors::ports::{Error, Result};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::drive::Drive;
@@ -89,10 +93,11 @@ impl Drop for ObjectStore {
 }
 
 async fn accept(listener: TcpListener, service: S3Service) {
+    let completing = Arc::new(Mutex::new(()));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, service.clone()));
+                tokio::spawn(serve(stream, service.clone(), completing.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "object store: a connection could not be accepted");
@@ -103,11 +108,16 @@ async fn accept(listener: TcpListener, service: S3Service) {
     }
 }
 
-async fn serve(stream: TcpStream, service: S3Service) {
+async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>) {
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let service = service.clone();
+        let (service, completing) = (service.clone(), completing.clone());
         async move {
-            let answered = tokio::spawn(async move { service.call(request.map(s3s::Body::from)).await }).await;
+            let completes = request.method() == Method::POST && request.uri().query().is_some_and(|query| query.contains("uploadId="));
+            let answered = tokio::spawn(async move {
+                let _alone = if completes { Some(completing.lock().await) } else { None };
+                service.call(request.map(s3s::Body::from)).await
+            })
+            .await;
             Ok::<_, Infallible>(match answered {
                 Ok(Ok(response)) => response,
                 failed => {
@@ -131,7 +141,7 @@ struct Uploads {
 
 impl Uploads {
     /// The store keeps a small file per open upload; the ids are its own, so another is none it ever gave out.
-    fn check(&self, upload_id: &str) -> S3Result<()> {
+    fn known(&self, upload_id: &str) -> S3Result<()> {
         let plain = upload_id.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-');
         if plain && self.root.join(format!(".upload-{upload_id}.json")).exists() { Ok(()) } else { Err(s3_error!(NoSuchUpload)) }
     }
@@ -144,18 +154,18 @@ impl S3Access for Uploads {
     }
 
     async fn upload_part(&self, request: &mut S3Request<UploadPartInput>) -> S3Result<()> {
-        self.check(&request.input.upload_id)
+        self.known(&request.input.upload_id)
     }
 
     async fn list_parts(&self, request: &mut S3Request<ListPartsInput>) -> S3Result<()> {
-        self.check(&request.input.upload_id)
+        self.known(&request.input.upload_id)
     }
 
     async fn complete_multipart_upload(&self, request: &mut S3Request<CompleteMultipartUploadInput>) -> S3Result<()> {
-        self.check(&request.input.upload_id)
+        self.known(&request.input.upload_id)
     }
 
     async fn abort_multipart_upload(&self, request: &mut S3Request<AbortMultipartUploadInput>) -> S3Result<()> {
-        self.check(&request.input.upload_id)
+        self.known(&request.input.upload_id)
     }
 }
