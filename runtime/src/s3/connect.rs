@@ -32,7 +32,9 @@ pub(super) async fn connect(url: &str, config: &LakeConfig, credentials: Option<
     }
     let client = client(config, credentials).await;
     let seen = Box::pin(client.head_bucket().bucket(name).send()).await;
-    seen.map_err(|error| unusable(url, config, error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region")).map(str::to_owned), error.into()))?;
+    seen.map_err(|error| {
+        unusable(url, config, error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region")).map(str::to_owned), error.into())
+    })?;
     Ok(Bucket { client, name: name.to_owned(), prefix, checksums: config.checksums == Checksums::WhenSupported })
 }
 
