@@ -105,7 +105,7 @@ enum Command {
     Bench(bench::Bench),
     /// Proves that nothing is lost and nothing is there twice; exits with 4 where something is.
     Reconcile,
-    /// Local servers to try the production adapters on: PostgreSQL and Kafka.
+    /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store.
     #[command(subcommand)]
     Dev(dev::Dev),
     /// The configuration.
