@@ -17,6 +17,9 @@ use theatre_actors::position::{Partition, Positions};
 use crate::pipeline::intake::{Entry, Intake, IntakeParams};
 use crate::pipeline::{PipelineParams, Ports};
 
+/// How long to wait before a log is asked again that had nothing to bring and has not ended.
+const FETCH_REST: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// A log or source of schemas that does not answer is tried again so often.
 const POLLS_AGAIN: usize = 40;
 const POLL_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
@@ -178,7 +181,12 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
             polled => polled?,
         };
         if chunk.is_empty() {
-            break;
+            if chunk.caught_up {
+                break;
+            }
+            // A log that is fetched from afar brings nothing at first.
+            std::thread::sleep(FETCH_REST);
+            continue;
         }
         reached = chunk.to.clone();
         for entry in &chunk.entries {

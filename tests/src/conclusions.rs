@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 use theatre_actors::effect::{Counters, Fact, FactKind};
@@ -159,13 +161,19 @@ fn count_rows(path: &str, bytes: bytes::Bytes, rows: &mut Rows) -> Result<()> {
         let batch = batch?;
         let schema = batch.schema();
         let columns = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != "_append_time");
-        let formatters: Vec<ArrayFormatter<'_>> = columns.map(|(_, column)| ArrayFormatter::try_new(column, &options)).collect::<Result<_, _>>()?;
+        let columns: Vec<ArrayRef> = columns.map(|(_, column)| plain(column)).collect::<Result<_>>()?;
+        let formatters: Vec<ArrayFormatter<'_>> = columns.iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<_, _>>()?;
         for row in 0..batch.num_rows() {
             let cells: Vec<String> = formatters.iter().map(|formatter| formatter.value(row).to_string()).collect();
             *rows.entry(cells.join("|")).or_default() += 1;
         }
     }
     Ok(())
+}
+
+/// Moments as the numbers they are stored as.
+fn plain(column: &ArrayRef) -> Result<ArrayRef> {
+    Ok(if matches!(column.data_type(), DataType::Timestamp(..)) { arrow::compute::cast(column, &DataType::Int64)? } else { column.clone() })
 }
 
 /// Rows of a table, without times: warehouses write them differently.

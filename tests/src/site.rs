@@ -51,8 +51,8 @@ impl Site {
         let sections = format!(
             "[log]\nurl = \"kafka://{}\"\nsession_timeout_ms = 6000\n\
              [store]\nurl = \"{store}\"\n\
-             [lake]\nurl = \"s3://{BUCKET}/fleet\"\nendpoint = \"http://{}\"\npath_style = true\nattempt_timeout = \"2s\"\noperation_timeout = \"5s\"\nstall_grace = \"2s\"\n\
-             [warehouse]\nurl = \"redshift://local/{WAREHOUSE}\"\nendpoint = \"http://{}\"\nrequest_timeout = \"2s\"\nstatement_timeout = \"20s\"\n",
+             [lake]\nurl = \"s3://{BUCKET}/fleet\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"us-east-1\"\nattempt_timeout = \"2s\"\noperation_timeout = \"5s\"\nstall_grace = \"2s\"\n\
+             [warehouse]\nurl = \"redshift://local/{WAREHOUSE}\"\nendpoint = \"http://{}\"\nrequest_timeout = \"2s\"\nregion = \"us-east-1\"\nstatement_timeout = \"20s\"\n",
             kafka.bootstrap(),
             lake.address(),
             warehouse.address()

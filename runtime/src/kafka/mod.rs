@@ -20,6 +20,7 @@ use crate::drive::Drive;
 use client::{ANSWER, failed};
 use topics::Topics;
 
+mod alive;
 mod client;
 mod fetch;
 mod lane;
@@ -39,7 +40,9 @@ pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Arc<dyn Even
     let topics = Topics { asking: data.clone(), base: base.clone(), drive: drive.clone(), create: config.create_topics, known };
     let ended = Arc::new(AtomicBool::new(false));
     serve(data.clone(), ended.clone())?;
-    Ok(Arc::new(KafkaLog { base, config: config.clone(), data, topics, producer: OnceLock::new(), taken: reader::Taken::default(), ended }))
+    let taken = reader::Taken::default();
+    let alive = alive::Alive::watch(data.clone(), taken.clone(), ended.clone())?;
+    Ok(Arc::new(KafkaLog { base, config: config.clone(), data, topics, producer: OnceLock::new(), taken, alive, ended }))
 }
 
 /// A client that fetches where it is told and belongs to no group.
@@ -75,6 +78,7 @@ struct KafkaLog {
     topics: Topics,
     producer: OnceLock<producer::Producer>,
     taken: reader::Taken,
+    alive: Arc<alive::Alive>,
     ended: Arc<AtomicBool>,
 }
 
@@ -139,7 +143,7 @@ impl EventLog for KafkaLog {
         let asked = topic.to_owned();
         let start = Box::new(move || watermarks(&client, &asked, partition).map(|range| range.start));
         let topic = topic.to_owned();
-        Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, last_time: 0, at_end: false, heard: Instant::now(), start, _place: place }))
+        Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, last_time: 0, at_end: false, heard: Instant::now(), alive: self.alive.clone(), start, _place: place }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
