@@ -108,6 +108,9 @@ enum Command {
     /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store.
     #[command(subcommand)]
     Dev(dev::Dev),
+    /// Makes or renews the tables of the checkpoint store, or of the warehouse; embedded ones need none of it.
+    #[command(after_help = "Example: theatre migrate --config theatre.toml && theatre migrate --warehouse --config theatre.toml")]
+    Migrate(checks::Migrate),
     /// The configuration.
     #[command(subcommand)]
     Config(checks::ConfigCommand),
@@ -165,6 +168,7 @@ pub fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(common),
         Command::Reconcile => checks::reconcile(common),
         Command::Dev(dev) => dev.run(common),
+        Command::Migrate(migrate) => migrate.run(common),
         Command::Config(config) => config.run(common),
     };
     match done {

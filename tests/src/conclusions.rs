@@ -188,11 +188,12 @@ fn warehouse_rows(ports: &Ports, table: &TableSpec) -> Result<Rows> {
     Ok(rows)
 }
 
-/// A cell as text, the same from every warehouse: truth is a number in some, and numbers are text in others.
+/// A cell as text, the same from every warehouse: truth is a number in some, numbers are text in others, and SQLite knows no value that is no number.
 fn cell(value: &Value) -> String {
     match value {
         Value::Bool(truth) => u8::from(*truth).to_string(),
         Value::Number(number) => number.as_f64().map_or(number.to_string(), |number| number.to_string()),
+        Value::String(text) if text == "NaN" => Value::Null.to_string(),
         Value::String(text) => text.parse::<f64>().map_or(text.clone(), |number| number.to_string()),
         other => other.to_string(),
     }
