@@ -200,6 +200,16 @@ pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader>
     reader.map_err(|error| Error::Refused(format!("lake file '{path}' is no readable Parquet file: {error}")))
 }
 
+/// How many rows a file has.
+///
+/// # Errors
+/// When the bytes are not a Parquet file.
+pub fn rows(path: &str, bytes: bytes::Bytes) -> Result<u64> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes);
+    let builder = builder.map_err(|error| Error::Refused(format!("lake file '{path}' is no readable Parquet file: {error}")))?;
+    Ok(builder.metadata().file_metadata().num_rows().unsigned_abs())
+}
+
 /// Path of a file of records: dataset, version, event date, partition, the input positions at which its cut begins (it is named before
 /// anybody knows where that ends), epoch and number of the cut.
 pub fn record_path(dataset: &Dataset, day: i64, partition: Partition, from: &[u64], epoch: u64, cut: u64) -> String {

@@ -1,17 +1,23 @@
-//! The contract suite of each port, on the embedded adapters and on their twins in memory.
+//! The contract suite of each port, on the embedded adapters, on their twins in memory, and on the production adapters against real servers.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use theatre_runtime::clock::SystemClock;
+use theatre_runtime::config::log::LogConfig;
+use theatre_runtime::dev::kafka::Kafka;
+use theatre_runtime::drive::Drive;
 use theatre_runtime::embedded::lake::DirectoryLake;
 use theatre_runtime::embedded::log::EmbeddedLog;
 use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
+use theatre_runtime::kafka;
 use theatre_runtime::memory::lake::MemoryLake;
 use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
 use theatre_tests::contract;
+
+use crate::s3::Store;
 
 #[test]
 fn the_embedded_log_keeps_its_contract() -> Result<()> {
@@ -26,6 +32,15 @@ fn the_log_in_memory_keeps_its_contract() -> Result<()> {
     let log = MemoryLog::new(Arc::new(SystemClock));
     contract::log_keeps_records(&log)?;
     contract::log_fences_lanes(&log)
+}
+
+#[test]
+fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = Kafka::start(folder.path())?;
+    let log = kafka::open(&format!("kafka://{}", broker.bootstrap()), &LogConfig::default(), &Drive::start()?)?;
+    contract::log_keeps_records(&*log)?;
+    contract::log_fences_lanes(&*log)
 }
 
 #[test]
@@ -50,6 +65,12 @@ fn the_directory_lake_keeps_its_contract() -> Result<()> {
 #[test]
 fn the_lake_in_memory_keeps_its_contract() -> Result<()> {
     contract::lake_completes_once(&MemoryLake::default())
+}
+
+#[test]
+fn the_s3_lake_keeps_its_contract() -> Result<()> {
+    let store = Store::start()?;
+    contract::lake_completes_once(&store.lake()?)
 }
 
 #[test]

@@ -16,8 +16,15 @@ use theatre_runtime::embedded::log::EmbeddedLog;
 use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
 
+pub mod broker;
+pub mod conclusions;
 pub mod contract;
+pub mod deployment;
+pub mod fault_proxy;
+pub mod fleet;
+pub mod servers;
 pub mod simulation;
+pub mod site;
 
 /// The repository.
 pub fn repository() -> PathBuf {

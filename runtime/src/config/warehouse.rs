@@ -1,11 +1,68 @@
 //! The section `[warehouse]`.
 
 use serde::{Deserialize, Serialize};
+use theatre_actors::rules::Micros;
 
-/// Where the warehouse is, and how to reach it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// What the first part of a `redshift://` URL names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WarehouseKind {
+    /// A workgroup of Redshift Serverless.
+    #[default]
+    Serverless,
+    /// A provisioned cluster.
+    Provisioned,
+}
+
+/// Where the warehouse is, and how to reach it. Credentials come from where the AWS SDK looks for them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarehouseConfig {
     /// `redshift://workgroup-or-cluster/database`. Absent: embedded, in the data directory.
     pub url: Option<String>,
+    /// `serverless`: the URL names a workgroup; `provisioned`: a cluster. Default `serverless`.
+    pub kind: WarehouseKind,
+    /// Database user, for a provisioned cluster. Absent: the user that belongs to the IAM identity.
+    pub db_user: Option<String>,
+    /// ARN of a secret with user and password. Absent: temporary credentials of the IAM identity.
+    pub secret_arn: Option<String>,
+    /// ARN of the role with which COPY reads the lake, or `default`: the one attached to the warehouse. Default `default`.
+    pub iam_role: String,
+    /// Schema of all tables and views. Default `public`.
+    pub schema: String,
+    /// Address of something else that speaks the Data API. Absent: `AWS_ENDPOINT_URL_REDSHIFT_DATA` or `AWS_ENDPOINT_URL`, else AWS.
+    pub endpoint: Option<String>,
+    /// Region. Absent: as the AWS SDK finds it (`AWS_REGION`, profile, instance), else `us-east-1`.
+    pub region: Option<String>,
+    /// A load or query that takes longer is left to itself, and asked for again later. Default 15m.
+    pub statement_timeout: Micros,
+    /// One request is given up after this long. Default 20s.
+    pub request_timeout: Micros,
+    /// A statement is asked for the first time after this long. Default 50ms.
+    pub poll_first: Micros,
+    /// Shortest time between two questions for one statement. Default 250ms.
+    pub poll_min: Micros,
+    /// Longest time between two questions for one statement. Default 5s.
+    pub poll_max: Micros,
+}
+
+impl Default for WarehouseConfig {
+    fn default() -> Self {
+        let millis = |millis: i64| Micros(millis * 1000);
+        Self {
+            url: None,
+            kind: WarehouseKind::Serverless,
+            db_user: None,
+            secret_arn: None,
+            iam_role: "default".to_owned(),
+            schema: "public".to_owned(),
+            endpoint: None,
+            region: None,
+            statement_timeout: millis(15 * 60_000),
+            request_timeout: millis(20_000),
+            poll_first: millis(50),
+            poll_min: millis(250),
+            poll_max: millis(5000),
+        }
+    }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use theatre_actors::ports::{Epoch, LakeCut, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
@@ -21,6 +22,9 @@ use super::{PipelineParams, Ports, Step};
 use crate::parquet::{FileWriter, day_of, file_rows, file_schema, record_path, table_spec};
 
 type Trackers = BTreeMap<(String, TopicIndex), SequenceTracker>;
+
+/// How long to wait for a log that has not brought yet what is known to be there.
+const FETCH_REST: Duration = Duration::from_millis(2);
 
 /// Rows of one batch for one file.
 type Share = BTreeMap<(usize, i64), Vec<u32>>;
@@ -140,6 +144,10 @@ impl LakeWriter {
             None => Intake::open(&*self.ports.log, self.partition, self.params.intake(), &self.positions)?,
         };
         let missed = gap.poll()?;
+        if missed.is_empty() {
+            // Not fetched yet. It is no idleness either: what waits is still to be written.
+            std::thread::sleep(FETCH_REST);
+        }
         self.write(&missed)?;
         self.gap = Some(gap);
         Ok(Step::Worked)

@@ -13,6 +13,7 @@ use theatre_actors::position::{Partition, Positions};
 
 use super::run::{spawn, thread_error};
 use super::unit::{Common, Orders, Unit};
+use crate::telemetry::names;
 
 /// How long a partition that is taken away may take to save and publish. Well below the time after which a group gives a silent member up.
 const HANDOVER: Duration = Duration::from_secs(20);
@@ -83,6 +84,7 @@ impl Roster {
         };
         let thread = spawn(format!("partition-{partition}"), work).map_err(thread_error)?;
         owned.units.insert(partition, Running { orders, thread });
+        names::partition_owned(partition, true);
         Ok(())
     }
 
@@ -96,6 +98,7 @@ impl Roster {
         }
         let mut whole = true;
         for (partition, unit) in units {
+            names::partition_owned(partition, false);
             if unit.thread.is_finished() {
                 whole &= unit.thread.join().is_ok();
                 self.common.progress.forget(partition);

@@ -116,11 +116,17 @@ impl Unit {
                 continue;
             };
             match self.run(epoch, actor, &lake) {
-                Some(Error::StaleEpoch { .. }) => self.wait_for_word(),
+                Some(Error::StaleEpoch { .. }) => {
+                    // Not its owner any more: how far it is, and what troubled it, is another's to say.
+                    self.common.progress.forget(self.partition);
+                    self.wait_for_word();
+                }
                 Some(_) => return,
                 None => {}
             }
         }
+        // One that was abandoned ends when nobody waits for it any more.
+        self.common.progress.forget(self.partition);
     }
 
     /// Somebody else took the partition. Whoever is right, the membership will say soon; only if it says nothing is the partition taken again.
@@ -311,25 +317,23 @@ impl Unit {
         keep_stepping(&name, &self.common.progress, || done.get() || self.given_up(lost), step)
     }
 
-    /// Loads what is completed. On a thread of its own: a warehouse that is slow or away holds up nothing but the loads.
+    /// Loads what is completed. On a thread of its own: a warehouse that is slow or away holds up nothing but the loads, leaving least of all. What
+    /// is not loaded then is loaded by the next owner, from the same plan.
     fn run_loader(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
         let name = format!("loader {}", self.partition);
         let mut loader = Loader::new(self.partition, epoch, self.common.ports.clone(), self.common.params.limits.load_files);
-        let done = std::cell::Cell::new(false);
         let step = || {
-            let last = stages.is_over(&stages.export);
             let before = self.share();
             let (loaded, rows) = if self.common.params.lake { loader.step()? } else { (Step::Idle, 0) };
             self.common.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
             if loaded == Step::Idle {
                 let settled = before.outward_done;
                 self.common.progress.update(self.partition, |share| share.loaded = settled && share.generation == before.generation);
-                done.set(last);
                 self.rest(LOAD_EVERY, lost, &stages.export);
             }
             Ok(loaded)
         };
-        keep_stepping(&name, &self.common.progress, || done.get() || self.given_up(lost), step)
+        keep_stepping(&name, &self.common.progress, || self.orders.is_draining() || self.given_up(lost), step)
     }
 
     /// Waits for the next look, in slices: an order to leave or to hurry is followed soon.

@@ -21,11 +21,15 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_build_info", Kind::Gauge, "1, labelled with the version"),
     ("theatre_records_in_total", Kind::Counter, "Records read, by partition"),
     ("theatre_records_late_total", Kind::Counter, "Records beyond the allowed lateness, by topic"),
+    ("theatre_records_wrong_partition_total", Kind::Counter, "Records of robots whose home is another partition, by topic"),
     ("theatre_records_out_total", Kind::Counter, "Records published, by lane"),
     ("theatre_records_parked_total", Kind::Counter, "Records that the log refused for good and that stay in the store, by lane"),
     ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
+    ("theatre_partition_owned", Kind::Gauge, "1 while this process owns the partition, 0 once it has left it"),
     ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
     ("theatre_event_time_lag_seconds", Kind::Gauge, "Wall clock less the event time of the last telemetry record read, by partition"),
+    ("theatre_consumer_stalls_total", Kind::Counter, "Readers given up because nothing came though there were records, by topic"),
+    ("theatre_kafka_rebalances_total", Kind::Counter, "Times that partitions came or went, by what happened"),
     ("theatre_alert_transitions_total", Kind::Counter, "Conditions that moved, as committed"),
     ("theatre_actors_live", Kind::Gauge, "Live families"),
     ("theatre_actor_restarts_total", Kind::Counter, "Families rebuilt after a panic"),
@@ -59,9 +63,24 @@ pub fn records_in(partition: u32, records: u64) {
     counter!("theatre_records_in_total", "partition" => partition.to_string()).increment(records);
 }
 
+/// A reader brought nothing though there were records.
+pub fn consumer_stalled(topic: &str) {
+    counter!("theatre_consumer_stalls_total", "topic" => topic.to_owned()).increment(1);
+}
+
+/// Partitions came or went.
+pub fn rebalanced(what: &'static str) {
+    counter!("theatre_kafka_rebalances_total", "what" => what).increment(1);
+}
+
 /// A record was too late.
 pub fn record_late(topic: &str) {
     counter!("theatre_records_late_total", "topic" => topic.to_owned()).increment(1);
+}
+
+/// A record's robot is at home in another partition.
+pub fn wrong_partition(topic: &str) {
+    counter!("theatre_records_wrong_partition_total", "topic" => topic.to_owned()).increment(1);
 }
 
 /// Records were published.
@@ -77,6 +96,14 @@ pub fn record_parked(lane: &'static str) {
 /// A record was dead-lettered.
 pub fn dead_letter(reason: &'static str) {
     counter!("theatre_dlq_records_total", "reason" => reason).increment(1);
+}
+
+/// A partition was taken or left; what is left lags no more here.
+pub fn partition_owned(partition: u32, owned: bool) {
+    gauge!("theatre_partition_owned", "partition" => partition.to_string()).set(f64::from(owned));
+    if !owned {
+        gauge!("theatre_consumer_lag_records", "partition" => partition.to_string()).set(0.0);
+    }
 }
 
 /// A partition's lag and families.

@@ -1,0 +1,74 @@
+//! The warehouse's own schema, version by version: ledger, dimensions, views.
+//!
+//! `theatre migrate --warehouse` applies them; a start only checks, because whoever loads facts need not be allowed to make views. In the files
+//! `{schema}` stands for the quoted schema, and a line that ends in a semicolon ends a statement. A file, once released, is never edited.
+
+use theatre_actors::effect::FactKind;
+use theatre_actors::ports::{Error, Result};
+
+use super::session::Session;
+use super::{sql, tables};
+use crate::parquet::facts;
+
+const MIGRATIONS: [(&str, &str); 3] = [
+    ("0001_ledger", include_str!("migrations/0001_ledger.sql")),
+    ("0002_calendar", include_str!("migrations/0002_calendar.sql")),
+    ("0003_views", include_str!("migrations/0003_views.sql")),
+];
+
+/// Applies what is missing; returns the names.
+pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
+    let quoted = sql::name(schema);
+    let first = vec![
+        format!("CREATE SCHEMA IF NOT EXISTS {quoted}"),
+        format!("CREATE TABLE IF NOT EXISTS {quoted}.theatre_schema_version (name VARCHAR(100) NOT NULL, applied_at TIMESTAMP NOT NULL) DISTSTYLE ALL"),
+    ];
+    session.run_batch(first, "theatre-migrate")?;
+    // The views stand on these.
+    tables::ensure(session, schema, &[FactKind::Alert, FactKind::Outcome, FactKind::Window].map(facts::table))?;
+    let applied = applied(session, schema)?;
+    let mut done = Vec::new();
+    for (name, text) in MIGRATIONS {
+        if applied.iter().any(|applied| applied == name) {
+            continue;
+        }
+        let mut statements = vec![format!("LOCK {quoted}.theatre_schema_version")];
+        statements.extend(statements_of(text, &quoted));
+        statements.push(format!("INSERT INTO {quoted}.theatre_schema_version (name, applied_at) SELECT {}, GETDATE()", sql::text(name)));
+        session.run_batch(statements, "theatre-migrate").map_err(|error| in_migration(name, error))?;
+        done.push(name.to_owned());
+    }
+    Ok(done)
+}
+
+/// Refuses a warehouse of another version.
+pub(super) fn check(session: &Session, schema: &str) -> Result<()> {
+    let there =
+        session.rows("SELECT table_name FROM svv_tables WHERE table_schema = :schema AND table_name = 'theatre_schema_version'", &[("schema", schema)])?;
+    let applied = if there.rows.is_empty() { Vec::new() } else { applied(session, schema)? };
+    if let Some((missing, _)) = MIGRATIONS.iter().find(|(name, _)| !applied.iter().any(|applied| applied == name)) {
+        return Err(Error::Refused(format!("the warehouse lacks migration {missing} in schema '{schema}': run `theatre migrate --warehouse`")));
+    }
+    match applied.iter().find(|applied| !MIGRATIONS.iter().any(|(name, _)| name == applied)) {
+        Some(newer) => Err(Error::Refused(format!("the warehouse has migration {newer}, which this version does not know: run a newer version"))),
+        None => Ok(()),
+    }
+}
+
+fn applied(session: &Session, schema: &str) -> Result<Vec<String>> {
+    let found = session.rows(&format!("SELECT name FROM {}.theatre_schema_version ORDER BY name", sql::name(schema)), &[])?;
+    Ok(found.rows.iter().filter_map(|row| row.first()?.as_str().map(str::to_owned)).collect())
+}
+
+fn statements_of(text: &str, schema: &str) -> Vec<String> {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let code = code.join("\n").replace("{schema}", schema);
+    code.split(";\n").map(|statement| statement.trim().trim_end_matches(';').to_owned()).filter(|statement| !statement.is_empty()).collect()
+}
+
+fn in_migration(name: &str, error: Error) -> Error {
+    match error {
+        Error::Refused(why) => Error::Refused(format!("migration {name}: {why}")),
+        other => other,
+    }
+}

@@ -1,0 +1,226 @@
+//! The warehouse on the Redshift Data API, as redshift-local speaks it over a real PostgreSQL and a real object store.
+
+mod refusals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use redshift_local::{Options, RedshiftLocal, S3Access};
+use theatre_actors::ports::{
+    CheckpointStore, ColumnType, Error, FileStage, Lake, LakeCut, LakeFile, LoadBatch, LoadMode, LoadReceipt, RegisteredFile, TableSpec, Warehouse,
+};
+use theatre_actors::position::Positions;
+use theatre_actors::rules::Micros;
+use theatre_runtime::clock::SystemClock;
+use theatre_runtime::config::lake::LakeConfig;
+use theatre_runtime::config::warehouse::WarehouseConfig;
+use theatre_runtime::dev::object_store::ObjectStore;
+use theatre_runtime::dev::postgres::{Durability, Postgres};
+use theatre_runtime::drive::Drive;
+use theatre_runtime::memory::log::MemoryLog;
+use theatre_runtime::memory::store::MemoryStore;
+use theatre_runtime::parquet::{FileWriter, file_schema};
+use theatre_runtime::pipeline::loader::Loader;
+use theatre_runtime::pipeline::{Ports, Step};
+use theatre_runtime::redshift::RedshiftWarehouse;
+use theatre_runtime::s3::S3Lake;
+use theatre_tests::contract;
+
+const URL: &str = "redshift://local/warehouse";
+
+/// PostgreSQL, an object store, and the stand-in over both.
+struct Servers {
+    redshift: Option<RedshiftLocal>,
+    options: Options,
+    objects: ObjectStore,
+    drive: Drive,
+    // Dropped last: the others stand on them.
+    _postgres: Postgres,
+    _folder: tempfile::TempDir,
+}
+
+impl Servers {
+    fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let postgres = Postgres::start(&folder.path().join("postgres"), Durability::Fast)?;
+        let root = folder.path().join("objects");
+        std::fs::create_dir(&root)?;
+        let objects = ObjectStore::start(&root, "127.0.0.1:0")?;
+        objects.create_bucket("lake")?;
+        let credentials = ObjectStore::credentials();
+        let keys = Some((credentials.access_key_id().to_owned(), credentials.secret_access_key().to_owned()));
+        let s3 = S3Access { endpoint: Some(objects.endpoint()), path_style: true, keys, region: None };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut options =
+            Options { listen, postgres: postgres.url("postgres"), databases: vec!["warehouse".to_owned()], s3, page_rows: 2, ..Options::default() };
+        let redshift = RedshiftLocal::start(options.clone())?;
+        options.listen = redshift.endpoint().trim_start_matches("http://").parse()?;
+        Ok(Self { redshift: Some(redshift), options, objects, drive: Drive::start()?, _postgres: postgres, _folder: folder })
+    }
+
+    fn config(&self) -> WarehouseConfig {
+        let millis = |millis: i64| Micros(millis * 1000);
+        WarehouseConfig {
+            endpoint: Some(format!("http://{}", self.options.listen)),
+            poll_first: millis(10),
+            poll_min: millis(10),
+            poll_max: millis(100),
+            ..WarehouseConfig::default()
+        }
+    }
+
+    fn warehouse(&self, config: &WarehouseConfig) -> Result<RedshiftWarehouse> {
+        Ok(RedshiftWarehouse::open(URL, config, Some(ObjectStore::credentials()), &self.drive)?)
+    }
+
+    fn migrated(&self) -> Result<RedshiftWarehouse> {
+        let warehouse = self.warehouse(&self.config())?;
+        warehouse.migrate()?;
+        Ok(warehouse)
+    }
+
+    fn lake(&self) -> Result<S3Lake> {
+        let config = LakeConfig { endpoint: Some(self.objects.endpoint()), path_style: true, ..LakeConfig::default() };
+        Ok(S3Lake::open("s3://lake/theatre", &config, Some(ObjectStore::credentials()), &self.drive)?)
+    }
+}
+
+fn table(name: &str, mode: LoadMode) -> TableSpec {
+    let columns = [("id", ColumnType::Utf8), ("revision", ColumnType::Int32)];
+    TableSpec { name: name.to_owned(), columns: columns.map(|(name, kind)| (name.to_owned(), kind)).to_vec(), mode }
+}
+
+fn by_revision() -> LoadMode {
+    LoadMode::MergeByRevision { key: vec!["id".to_owned()], revision: "revision".to_owned() }
+}
+
+fn file(lake: &dyn Lake, table: &TableSpec, number: u64, rows: &[(&str, i32)]) -> Result<RegisteredFile> {
+    let schema = file_schema(table);
+    let (ids, revisions): (Vec<&str>, Vec<i32>) = rows.iter().copied().unzip();
+    let path = format!("data/{}/{number}.parquet", table.name);
+    let mut writer = FileWriter::new(lake.begin(&path, &format!("p0-e1-{number}"))?, &schema, path.clone(), &table.name)?;
+    let batch = RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(ids)), Arc::new(Int32Array::from(revisions))])?;
+    writer.write(&batch, rows.iter().map(|_| 0))?;
+    let file = writer.finish()?;
+    lake.complete(&path, &file.upload)?;
+    Ok(RegisteredFile { number, partition: 0, file, stage: FileStage::Completed, batch: None, note: None })
+}
+
+fn batch(table: &TableSpec, id: &str, files: &[&RegisteredFile]) -> LoadBatch {
+    LoadBatch { id: id.to_owned(), dataset: table.name.clone(), partition: 0, files: files.iter().map(|file| (*file).clone()).collect() }
+}
+
+#[test]
+fn the_redshift_warehouse_keeps_its_contract() -> Result<()> {
+    let servers = Servers::start()?;
+    contract::warehouse_loads_once(&servers.migrated()?, &servers.lake()?)
+}
+
+#[test]
+fn a_warehouse_that_was_not_migrated_names_the_command() -> Result<()> {
+    let servers = Servers::start()?;
+    let warehouse = servers.warehouse(&servers.config())?;
+    let refused = warehouse.ensure_tables(&[table("t", LoadMode::Append)]);
+    ensure!(matches!(&refused, Err(Error::Refused(why)) if why.contains("theatre migrate --warehouse")), "{refused:?}");
+    ensure!(warehouse.migrate()?.len() == 3 && warehouse.migrate()?.is_empty(), "each is applied once");
+    warehouse.ensure_tables(&[table("t", LoadMode::Append)])?;
+    let count = |sql: &str| -> Result<serde_json::Value> { Ok(warehouse.query(sql)?.rows[0][0].clone()) };
+    ensure!(count("SELECT count(*) FROM dim_date")? == 7305 && count("SELECT count(*) FROM dim_time")? == 1440);
+    ensure!(count("SELECT day_name FROM dim_date WHERE date_key = 20261124")? == "Tuesday");
+    ensure!(count("SELECT count(*) FROM dim_date WHERE is_holiday AND year = 2026")? == 4);
+    for view in ["fact_procedures", "fact_alerts", "fact_maintenance", "fact_robot_window", "dim_rules", "dim_robots", "dim_surgeons"] {
+        ensure!(count(&format!("SELECT count(*) FROM {view}"))? == 0, "{view}");
+    }
+    Ok(())
+}
+
+#[test]
+fn one_row_for_each_key_survives_a_batch() -> Result<()> {
+    let servers = Servers::start()?;
+    let (warehouse, lake) = (servers.migrated()?, servers.lake()?);
+    let merged = table("merged", by_revision());
+    warehouse.ensure_tables(std::slice::from_ref(&merged))?;
+    let one = file(&lake, &merged, 1, &[("a", 2), ("a", 5), ("a", 3), ("b", 1)])?;
+    let two = file(&lake, &merged, 2, &[("a", 4), ("b", 2), ("c", 0)])?;
+    ensure!(warehouse.load(&batch(&merged, "m1", &[&one, &two]), &lake)?.rows == 7);
+    let three = file(&lake, &merged, 3, &[("a", 5), ("b", 3), ("c", 0)])?;
+    warehouse.load(&batch(&merged, "m2", &[&three]), &lake)?;
+    let rows = warehouse.query("SELECT id, revision FROM merged ORDER BY id")?.rows;
+    let expected = [("a", 5), ("b", 3), ("c", 0)].map(|(id, revision)| vec![serde_json::json!(id), serde_json::json!(revision)]);
+    ensure!(rows == expected, "{rows:?}");
+    Ok(())
+}
+
+#[test]
+fn a_load_of_unknown_fate_is_found_in_the_ledger() -> Result<()> {
+    let mut servers = Servers::start()?;
+    let (warehouse, lake) = (servers.migrated()?, servers.lake()?);
+    let appended = table("appended", LoadMode::Append);
+    let one = file(&lake, &appended, 1, &[("a", 0), ("b", 0)])?;
+    warehouse.ensure_tables(std::slice::from_ref(&appended))?;
+    // This one asks so late that the server commits, and dies, before it hears of it.
+    let slow = servers.warehouse(&WarehouseConfig { poll_first: Micros(3_000_000), ..servers.config() })?;
+    slow.ensure_tables(std::slice::from_ref(&appended))?;
+    let load = batch(&appended, "lost", &[&one]);
+    let receipt = LoadReceipt { batch: "lost".to_owned(), rows: 2 };
+    std::thread::scope(|scope| -> Result<()> {
+        let lost = scope.spawn(|| slow.load(&load, &lake));
+        let patience = Instant::now() + Duration::from_secs(20);
+        while warehouse.receipt("lost")?.is_none() {
+            ensure!(Instant::now() < patience, "the load did not commit");
+        }
+        drop(servers.redshift.take());
+        servers.redshift = Some(RedshiftLocal::start(servers.options.clone())?);
+        let outcome = lost.join().ok().context("the load panicked")?;
+        ensure!(outcome == Ok(receipt.clone()), "the ledger tells what the server forgot: {outcome:?}");
+        Ok(())
+    })?;
+    ensure!(warehouse.load(&load, &lake)? == receipt);
+    ensure!(warehouse.query("SELECT count(*) FROM appended")?.rows == [[2]], "loaded once");
+    Ok(())
+}
+
+#[test]
+fn a_bad_file_is_found_by_halving_and_the_others_load() -> Result<()> {
+    let servers = Servers::start()?;
+    let (warehouse, lake) = (Arc::new(servers.migrated()?), Arc::new(servers.lake()?));
+    let appended = table("appended", LoadMode::Append);
+    warehouse.ensure_tables(std::slice::from_ref(&appended))?;
+    let narrow = TableSpec { columns: vec![("id".to_owned(), ColumnType::Utf8), ("revision".to_owned(), ColumnType::Int64)], ..appended.clone() };
+    let mut files = Vec::new();
+    for number in 1..=5 {
+        files.push(file(&*lake, &appended, number, &[("row", 0)])?.file);
+    }
+    files[2] = bad_file(&*lake, &narrow)?;
+    let clock = Arc::new(SystemClock);
+    let store = Arc::new(MemoryStore::default());
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    store.commit_cut(0, epoch, &LakeCut { cut_number: 1, positions: Positions::from(vec![5]), state: Vec::new(), files })?;
+    store.mark_completed(0, epoch, &[1, 2, 3, 4, 5])?;
+    let ports = Ports { log: Arc::new(MemoryLog::new(clock.clone())), store: store.clone(), lake, warehouse: warehouse.clone(), clock };
+    let mut loader = Loader::new(0, epoch, ports, 10);
+    while loader.step()?.0 == Step::Worked {}
+    let stages: Vec<FileStage> = store.all_files()?.iter().map(|file| file.stage).collect();
+    let mut expected = [FileStage::Loaded; 5];
+    expected[2] = FileStage::Quarantined;
+    ensure!(stages == expected, "{stages:?}");
+    let note = store.all_files()?[2].note.clone().unwrap_or_default();
+    ensure!(note.contains("data/appended/bad.parquet") && note.contains("revision"), "{note}");
+    ensure!(warehouse.query("SELECT count(*) FROM appended")?.rows == [[4]]);
+    Ok(())
+}
+
+/// A file whose second column has another type than the table.
+fn bad_file(lake: &dyn Lake, table: &TableSpec) -> Result<LakeFile> {
+    let (schema, path) = (file_schema(table), "data/appended/bad.parquet".to_owned());
+    let mut writer = FileWriter::new(lake.begin(&path, "p0-e1-bad")?, &schema, path.clone(), &table.name)?;
+    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["row"])), Arc::new(Int64Array::from(vec![0]))];
+    writer.write(&RecordBatch::try_new(schema, columns)?, std::iter::once(0))?;
+    let file = writer.finish()?;
+    lake.complete(&path, &file.upload)?;
+    Ok(file)
+}

@@ -1,0 +1,95 @@
+//! Servers pause, restart, refuse and hang while data flows: everything recovers by itself, nothing is lost or doubled, readiness says why meanwhile.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use theatre_tests::broker::{Audience, seen_once};
+use theatre_tests::conclusions::{Conclusions, all_published};
+use theatre_tests::deployment::{Member, Readiness, same};
+use theatre_tests::fault_proxy::{FaultProxy, Mode};
+use theatre_tests::fleet::{self, Flow};
+use theatre_tests::site::Site;
+
+const PARTITIONS: u32 = 4;
+const ROBOTS: u64 = 12;
+/// Longer than a robot may be unheard before it is called silent.
+const OUTAGE: Duration = Duration::from_secs(30);
+/// How long a server stays as it is once readiness has named it.
+const HOLD: Duration = Duration::from_secs(2);
+const POSTGRES_RESTARTS: usize = 3;
+
+fn names(readiness: &Readiness, component: &str) -> bool {
+    !readiness.ready && readiness.reasons.iter().any(|reason| reason.contains(component))
+}
+
+/// Ends a test: everything is drained, proven, seen once, and as if nothing had happened.
+fn must_be_whole(site: &Site, mut member: Member, flow: Flow, audience: Audience) -> Result<()> {
+    member.wait_until_ready()?;
+    let ticks = flow.end()?;
+    ensure!(member.terminate()?.success(), "{}", member.said());
+    site.deployment.drain("first")?;
+    site.deployment.run("first", &["reconcile"])?;
+    let ports = site.deployment.ports("first")?;
+    same("published records", &all_published(&*ports.store)?, &seen_once(&audience.leave()?)?)?;
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
+}
+
+/// Settings under which a robot is soon called silent.
+fn watchful() -> String {
+    fleet::settings(PARTITIONS).replace("silence_after = \"1d\"", "silence_after = \"10s\"")
+}
+
+#[test]
+fn kafka_away_for_thirty_seconds_makes_nobody_silent() -> Result<()> {
+    let site = Site::start(&watchful(), fleet::RULES)?;
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
+    let mut member = site.deployment.start("first", &[])?;
+    member.wait_until_ready()?;
+    let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
+    // Longer than silence takes: the partition has seen its log's end for that long, and may judge.
+    std::thread::sleep(Duration::from_secs(12));
+    flow.pause();
+    site.kafka.pause()?;
+    std::thread::sleep(OUTAGE);
+    let meanwhile = member.readiness().context("the admin server does not answer")?;
+    ensure!(names(&meanwhile, "event log"), "{meanwhile:?}");
+    site.kafka.resume()?;
+    flow.resume();
+    member.wait_until_ready()?;
+    std::thread::sleep(HOLD);
+    let facts = theatre_tests::conclusions::all_facts(&*site.deployment.ports("first")?.store)?;
+    let silent = facts.iter().filter(|fact| fact.subject.contains("robot_silent") || fact.id.contains("robot_silent")).count();
+    ensure!(silent == 0, "{silent} robots were called silent");
+    must_be_whole(&site, member, flow, audience)
+}
+
+/// Lets a line refuse, then hang; each is named, and passes when the line is well again.
+fn trouble(member: &mut Member, line: &FaultProxy, component: &str) -> Result<()> {
+    for mode in [Mode::Refuse, Mode::Hang] {
+        line.set(mode);
+        let said = member.wait_for_readiness(&format!("{component} to be named in mode {mode:?}"), |readiness| names(readiness, component))?;
+        println!("{component} {mode:?}: {:?}", said.reasons.first());
+        std::thread::sleep(HOLD);
+        line.set(Mode::Pass);
+        member.wait_until_ready()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn store_lake_and_warehouse_fail_one_after_another_and_nothing_is_lost_or_doubled() -> Result<()> {
+    let mut site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
+    let mut member = site.deployment.start("first", &[])?;
+    member.wait_until_ready()?;
+    let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
+    trouble(&mut member, &site.lake, "lake")?;
+    trouble(&mut member, &site.warehouse, "redshift")?;
+    for _ in 0..POSTGRES_RESTARTS {
+        site.postgres.kill()?;
+        member.wait_for_readiness("the store to be named", |readiness| names(readiness, "store"))?;
+        site.postgres.restart()?;
+        member.wait_until_ready()?;
+    }
+    must_be_whole(&site, member, flow, audience)
+}

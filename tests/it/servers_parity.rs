@@ -1,0 +1,111 @@
+//! The same input gives the same on Kafka, PostgreSQL, S3 and Redshift as it does embedded, whoever produced it.
+
+use anyhow::{Context, Result, ensure};
+use theatre_actors::ports::{EventLog, NewRecord, PollLimit};
+use theatre_runtime::config::INPUT_TOPICS;
+use theatre_tests::broker::{Audience, Partitioner, kcat, seen_once};
+use theatre_tests::conclusions::{Conclusions, all_published};
+use theatre_tests::deployment::Deployment;
+use theatre_tests::fleet::{self, Fleet};
+use theatre_tests::repository;
+use theatre_tests::site::Site;
+
+const ROBOTS: u64 = 10;
+const TICKS: u64 = 600;
+const PARTITIONS: u32 = 4;
+const RECORDING: &str = "tests/data/ur3/ur3_cobotops.csv";
+const MAPPING: &str = "tests/data/ur3/mapping.toml";
+
+/// A fleet and the UR3 recording on one deployment: both schemas, both rule files.
+fn settings() -> String {
+    format!("schemas = [\"{}\"]\n{}", repository().join("tests/data/ur3/ur3.avsc").display(), fleet::settings(PARTITIONS))
+}
+
+fn rules() -> Result<String> {
+    Ok(format!("{}\n{}", fleet::RULES, std::fs::read_to_string(repository().join("tests/data/ur3/rules.toml"))?))
+}
+
+/// Theatre's own producers: the simulated fleet, then the recording.
+fn produce(deployment: &Deployment, process: &str) -> Result<()> {
+    deployment.run(process, &Fleet::flags(ROBOTS, TICKS).iter().map(String::as_str).collect::<Vec<_>>())?;
+    deployment.run(process, &["replay", RECORDING, "--mapping", MAPPING, "--quiet"]).map(drop)
+}
+
+/// All that a log's input topics hold, topic by topic, partitions one after another.
+fn records(log: &dyn EventLog) -> Result<Vec<Vec<NewRecord>>> {
+    let everything = PollLimit { records: usize::MAX, bytes: usize::MAX };
+    let mut topics = Vec::new();
+    for topic in INPUT_TOPICS {
+        let mut records = Vec::new();
+        for partition in 0..PARTITIONS {
+            let mut reader = log.reader(topic, partition, 0)?;
+            while !reader.poll(everything, &mut |record| records.push(NewRecord { key: record.key.to_vec(), value: record.value.to_vec(), headers: Vec::new() }))?.at_end {}
+        }
+        topics.push(records);
+    }
+    Ok(topics)
+}
+
+/// The same records by kcat: the fleet's events before its telemetry, the recording's after.
+fn produce_with_kcat(broker: &str, topics: &[Vec<NewRecord>]) -> Result<()> {
+    let of_fleet = |record: &&NewRecord| record.key.starts_with(b"robot-");
+    for topic in (0..topics.len()).rev() {
+        kcat(broker, INPUT_TOPICS[topic], Partitioner::Murmur2, &topics[topic].iter().filter(of_fleet).cloned().collect::<Vec<_>>())?;
+    }
+    for (topic, records) in topics.iter().enumerate() {
+        kcat(broker, INPUT_TOPICS[topic], Partitioner::Murmur2, &records.iter().filter(|record| !of_fleet(record)).cloned().collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// Drained, proven by `reconcile`, and read back; what a consumer of the broker saw is what the store says was told.
+fn concluded(site: &Site) -> Result<Conclusions> {
+    site.deployment.drain("first")?;
+    site.deployment.run("first", &["reconcile"])?;
+    let ports = site.deployment.ports("first")?;
+    let seen = seen_once(&Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?.leave()?)?;
+    theatre_tests::deployment::same("published records", &all_published(&*ports.store)?, &seen)?;
+    Conclusions::read(&site.deployment.config()?, &ports)
+}
+
+#[test]
+fn a_fleet_and_a_recording_come_to_the_same_on_servers_as_embedded() -> Result<()> {
+    let rules = rules()?;
+    let embedded = Deployment::new(&settings(), &rules)?;
+    produce(&embedded, "embedded")?;
+    embedded.run("embedded", &["reconcile"])?;
+    let expected = Conclusions::read(&embedded.config()?, &embedded.ports("embedded")?)?;
+
+    let own = Site::start(&settings(), &rules)?;
+    produce(&own.deployment, "first")?;
+    expected.must_equal(&concluded(&own)?).context("produced by theatre")?;
+    drop(own);
+
+    let other = Site::start(&settings(), &rules)?;
+    other.deployment.log("first")?.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
+    produce_with_kcat(&other.kafka.bootstrap(), &records(&*embedded.log("embedded")?)?)?;
+    expected.must_equal(&concluded(&other)?).context("produced by kcat")
+}
+
+#[test]
+fn a_topic_written_with_another_partitioner_is_noticed_and_named() -> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    site.deployment.log("first")?.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
+    let records = Fleet::new(ROBOTS, PARTITIONS)?.records(0..300)?;
+    let (broker, events) = (site.kafka.bootstrap(), records.get(&2).context("no procedure events")?);
+    // Telemetry as Java's client does it: it comes first and decides where each robot is at home. Then events as kcat does it.
+    kcat(&broker, INPUT_TOPICS[0], Partitioner::Murmur2, &records[&0])?;
+    site.deployment.drain("first")?;
+    kcat(&broker, INPUT_TOPICS[2], Partitioner::Crc32, events)?;
+    let mut member = site.deployment.start("first", &[])?;
+    member.wait_for_readiness("another partitioner to be named", |readiness| {
+        readiness.ready && readiness.notices.iter().any(|notice| notice.contains(INPUT_TOPICS[2]) && notice.contains("partitioner"))
+    })?;
+    ensure!(member.terminate()?.success(), "{}", member.said());
+    site.deployment.drain("first")?;
+    let dead = site.deployment.ports("first")?.store.find_dead(0)?;
+    let turned_away = dead.iter().filter(|stored| stored.dead.topic == 2 && stored.dead.reason.as_str() == "wrong_partition").count();
+    ensure!(turned_away > 0 && turned_away < events.len(), "{turned_away} of {} events were turned away", events.len());
+    ensure!(dead.iter().all(|stored| stored.dead.topic == 2 || stored.dead.reason.as_str() != "wrong_partition"), "telemetry was turned away");
+    site.deployment.run("first", &["reconcile"]).map(drop)
+}

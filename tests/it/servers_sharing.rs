@@ -1,0 +1,167 @@
+//! Three processes share twelve partitions while data flows: one joins late, one leaves, one is killed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use theatre_actors::ports::CheckpointStore;
+use theatre_runtime::config::INPUT_TOPICS;
+use theatre_tests::broker::{Audience, group_members, seen_once};
+use theatre_tests::conclusions::{Conclusions, all_published};
+use theatre_tests::deployment::{Member, PATIENCE, same, wait_for};
+use theatre_tests::fleet::{self, Flow};
+use theatre_tests::site::Site;
+
+const PARTITIONS: u32 = 12;
+const ROBOTS: u64 = 36;
+/// Time for a rebalance, and for what the next event is to find under way.
+const SETTLE: Duration = Duration::from_secs(2);
+
+fn epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>> {
+    (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.epoch)).collect()
+}
+
+/// Partitions that a process says are its own; none before it listens.
+fn owned(member: &Member) -> Result<Vec<u32>> {
+    let metrics = member.get("/metrics").unwrap_or_default();
+    let mut owned: Vec<u32> = Vec::new();
+    for line in metrics.lines().filter(|line| line.starts_with("theatre_partition_owned{") && line.ends_with(" 1")) {
+        owned.push(line.split("partition=\"").nth(1).and_then(|rest| rest.split('"').next()).context("no partition")?.parse()?);
+    }
+    Ok(owned)
+}
+
+/// How long each partition said nothing after a moment, once all have spoken: the worst of them.
+fn silence(audience: &Audience, from: Instant, partitions: &[u32]) -> Result<Duration> {
+    let mut worst = Duration::ZERO;
+    for partition in partitions {
+        let spoke = wait_for(PATIENCE, || Ok(audience.first_after(from, *partition))).with_context(|| format!("partition {partition} is silent"))?;
+        worst = worst.max(spoke - from);
+    }
+    Ok(worst)
+}
+
+/// A member with a name of its own, that is waited for as long as a restart may take.
+fn instance(name: &str) -> [(&str, &str); 2] {
+    [("THEATRE__LOG__GROUP_INSTANCE_ID", name), ("THEATRE__LOG__SESSION_TIMEOUT_MS", "45000")]
+}
+
+#[test]
+fn partitions_move_between_three_processes_and_nothing_is_lost_or_doubled() -> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let broker = site.kafka.bootstrap();
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
+    let mut first = site.deployment.start("first", &[])?;
+    let mut second = site.deployment.start("second", &[])?;
+    first.wait_until_ready()?;
+    second.wait_until_ready()?;
+    let audience = Audience::listen(&broker, PARTITIONS)?;
+    std::thread::sleep(SETTLE);
+
+    let mut third = site.deployment.start("third", &[])?;
+    third.wait_until_ready()?;
+    std::thread::sleep(SETTLE);
+    ensure!(first.terminate()?.success(), "{}", first.said());
+    std::thread::sleep(SETTLE);
+
+    let theirs = wait_for(PATIENCE, || Ok(Some(owned(&second)?).filter(|owned| !owned.is_empty())))?;
+    second.kill()?;
+    let killed = Instant::now();
+    let noticed = wait_for(PATIENCE, || Ok((group_members(&broker, "theatre")? == 1).then(Instant::now)))?;
+    let silent = silence(&audience, noticed, &theirs)?;
+    println!("killed: noticed after {:?}; its {} partitions spoke again {silent:?} after that", noticed - killed, theirs.len());
+
+    let mut again = site.deployment.start("second", &[])?;
+    again.wait_until_ready()?;
+    std::thread::sleep(SETTLE);
+    let ticks = flow.end()?;
+    for member in [&mut again, &mut third] {
+        ensure!(member.terminate()?.success(), "{}", member.said());
+    }
+    site.deployment.drain("first")?;
+    site.deployment.look(&["reconcile"])?;
+    let ports = site.deployment.ports("first")?;
+    println!("{ticks} ticks, epochs {:?}", epochs(&*ports.store)?);
+    same("published records", &all_published(&*ports.store)?, &seen_once(&audience.leave()?)?)?;
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
+}
+
+/// Epochs of all partitions by who owns them.
+fn by_owner(members: &[&Member], store: &dyn CheckpointStore) -> Result<BTreeMap<u32, (String, u64)>> {
+    let epochs = epochs(store)?;
+    let mut by_partition = BTreeMap::new();
+    for member in members {
+        for partition in owned(member)? {
+            by_partition.insert(partition, (member.name.clone(), epochs[partition as usize]));
+        }
+    }
+    Ok(by_partition)
+}
+
+#[test]
+fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_replay() -> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
+    let names = ["first", "second", "third"];
+    let mut members = names.iter().map(|name| site.deployment.start(name, &instance(name))).collect::<Result<Vec<_>>>()?;
+    let store = site.deployment.ports("looking")?.store;
+    let settled = |members: &[Member]| -> Result<BTreeMap<u32, (String, u64)>> {
+        wait_for(PATIENCE, || {
+            let owners = by_owner(&members.iter().collect::<Vec<_>>(), &*store)?;
+            Ok((owners.len() == PARTITIONS as usize && members.iter().all(|member| member.readiness().is_some_and(|it| it.ready))).then_some(owners))
+        })
+    };
+    let all_share = |owners: &BTreeMap<u32, (String, u64)>| names.iter().all(|name| owners.values().any(|(owner, _)| owner == name));
+    let mut before = wait_for(PATIENCE, || Ok(Some(settled(&members)?).filter(all_share)))?;
+    let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
+    for index in 0..members.len() {
+        ensure!(members[index].terminate()?.success(), "{}", members[index].said());
+        let left = owners_floor(&*store, &before, names[index])?;
+        members[index] = site.deployment.start(names[index], &instance(names[index]))?;
+        let after = settled(&members)?;
+        for (partition, (owner, epoch)) in &before {
+            let expected = (owner.clone(), epoch + u64::from(owner == names[index]));
+            ensure!(after[partition] == expected, "restart of {}: partition {partition} went from {owner} at epoch {epoch} to {:?}", names[index], after[partition]);
+        }
+        ensure!(!left.is_empty(), "{} had partitions", names[index]);
+        before = after;
+    }
+
+    // Killed and started again under its name: nobody waits for the session to end.
+    let theirs: Vec<u32> = before.iter().filter(|(_, (owner, _))| owner == names[1]).map(|(partition, _)| *partition).collect();
+    members[1].kill()?;
+    members[1] = site.deployment.start(names[1], &instance(names[1]))?;
+    let silent = silence(&audience, members[1].started, &theirs)?;
+    println!("killed and started again under the same name: its {} partitions spoke {silent:?} after its start", theirs.len());
+    let after = settled(&members)?;
+    ensure!(after.iter().all(|(partition, (owner, _))| *owner == before[partition].0), "partitions moved: {before:?} {after:?}");
+
+    let ticks = flow.end()?;
+    for member in &mut members {
+        ensure!(member.terminate()?.success(), "{}", member.said());
+    }
+    site.deployment.drain("first")?;
+    site.deployment.look(&["reconcile"])?;
+    let ports = site.deployment.ports("first")?;
+    same("published records", &all_published(&*ports.store)?, &seen_once(&audience.leave()?)?)?;
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
+}
+
+/// The saved positions of a process's partitions once it has ended: what it had read is saved, so every family is at its partition's floor or was
+/// not heard of since.
+fn owners_floor(store: &dyn CheckpointStore, owners: &BTreeMap<u32, (String, u64)>, name: &str) -> Result<Vec<u32>> {
+    let mut clean = Vec::new();
+    for (partition, _) in owners.iter().filter(|(_, (owner, _))| owner == name) {
+        let status = store.status(*partition)?;
+        for stored in store.families(*partition)? {
+            for topic in 0..INPUT_TOPICS.len() {
+                let (floor, seen) = (status.floor.get(topic), stored.positions.get(topic));
+                ensure!(seen <= floor, "partition {partition}: '{}' has seen topic {topic} up to {seen}, the next start reads from {floor}", stored.family);
+            }
+        }
+        ensure!(status.relayed_fact == status.last_fact, "partition {partition}: facts up to {} are told of {}", status.relayed_fact, status.last_fact);
+        ensure!(status.exported_fact == status.last_fact, "partition {partition}: facts up to {} are exported of {}", status.exported_fact, status.last_fact);
+        clean.push(*partition);
+    }
+    Ok(clean)
+}

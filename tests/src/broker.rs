@@ -1,0 +1,189 @@
+//! Other clients of a Kafka broker: kcat as a producer, and a `read_committed` consumer that sees what Theatre publishes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use theatre_actors::ports::NewRecord;
+use theatre_runtime::config::{ALERT_TOPIC, OUTCOME_TOPIC};
+
+/// How a producer chooses a key's partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partitioner {
+    /// As Java's client does.
+    Murmur2,
+    /// As kcat and other C clients do unless they are told otherwise.
+    Crc32,
+}
+
+/// Produces records with kcat, in order, each to the partition that its key has by `partitioner`.
+pub fn kcat(broker: &str, topic: &str, partitioner: Partitioner, records: &[NewRecord]) -> Result<()> {
+    // Values are bytes: what separates them must be in none, and begins with what no value ends with.
+    const END: &[u8] = b"\xff\x00<end of record>\x00\xff";
+    const KEY: &[u8] = b"\xff\x00<end of key>\x00\xff";
+    let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+    let partitioner = match partitioner {
+        Partitioner::Murmur2 => "topic.partitioner=murmur2",
+        Partitioner::Crc32 => "topic.partitioner=consistent",
+    };
+    let mut input = Vec::new();
+    for record in records {
+        for part in [&record.key[..], KEY, &record.value, END] {
+            input.extend_from_slice(part);
+        }
+    }
+    let mut command = Command::new("kcat");
+    command.args(["-P", "-b", broker, "-t", topic, "-X", partitioner, "-X", "enable.idempotence=true", "-D", &escaped(END), "-K", &escaped(KEY)]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("kcat cannot be started: apt-get install kcat, or run the tests with tests/run")?;
+    child.stdin.take().context("no pipe")?.write_all(&input)?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "kcat: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// A published record as a consumer sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// Topic.
+    pub topic: String,
+    /// Key.
+    pub key: String,
+    /// Value.
+    pub value: Vec<u8>,
+    /// Its CloudEvents id: what was told, and which time.
+    pub id: String,
+    /// The partition whose owner told it.
+    pub source: u32,
+    /// When it was in hand.
+    pub at: Instant,
+}
+
+/// A `read_committed` consumer of alerts and outcomes on a thread of its own, from the beginning.
+pub struct Audience {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Audience {
+    /// Begins to listen; the topics are there.
+    pub fn listen(broker: &str, partitions: u32) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker).set("group.id", "audience").set("isolation.level", "read_committed");
+        config.set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10").set("log_level", "0");
+        let consumer: BaseConsumer = config.create()?;
+        let mut assignment = TopicPartitionList::new();
+        for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
+            for partition in 0..partitions as i32 {
+                assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+            }
+        }
+        consumer.assign(&assignment)?;
+        let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (into, until) = (seen.clone(), stop.clone());
+        let thread = std::thread::Builder::new().name("audience".to_owned()).spawn(move || {
+            hear(&consumer, &into, |_| until.load(Ordering::Acquire))?;
+            // Nobody publishes any more: asked again, each partition says once that it has ended.
+            consumer.assign(&positions(&consumer, &assignment)?)?;
+            hear(&consumer, &into, |ends| ends == assignment.count())
+        })?;
+        Ok(Self { seen, stop, thread: Some(thread) })
+    }
+
+    /// What it has seen so far.
+    pub fn so_far(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first record after `moment` that the owner of one of `sources` told.
+    pub fn first_after(&self, moment: Instant, source: u32) -> Option<Instant> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|seen| seen.source == source && seen.at > moment).map(|seen| seen.at)
+    }
+
+    /// Reads to the end and says all it has seen.
+    pub fn leave(mut self) -> Result<Vec<Seen>> {
+        self.stop.store(true, Ordering::Release);
+        let thread = self.thread.take().context("it has left already")?;
+        thread.join().map_err(|_| anyhow!("the consumer panicked"))??;
+        Ok(self.so_far())
+    }
+}
+
+impl Drop for Audience {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+/// Takes what comes until `done`, which is told how many partitions have said that they end.
+fn hear(consumer: &BaseConsumer, into: &Mutex<Vec<Seen>>, done: impl Fn(usize) -> bool) -> Result<()> {
+    let mut ends = 0;
+    while !done(ends) {
+        match consumer.poll(Duration::from_millis(50)) {
+            Some(Ok(message)) => into.lock().unwrap_or_else(PoisonError::into_inner).push(seen_of(&message)?),
+            Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
+            // Passing: the broker is paused or restarted, and the consumer finds it again.
+            Some(Err(KafkaError::MessageConsumption(_))) | None => {}
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// From where to go on.
+fn positions(consumer: &BaseConsumer, assignment: &TopicPartitionList) -> Result<TopicPartitionList> {
+    let reached = consumer.position()?;
+    let mut positions = TopicPartitionList::new();
+    for element in assignment.elements() {
+        let (topic, partition) = (element.topic(), element.partition());
+        let offset = reached.find_partition(topic, partition).map(|found| found.offset()).filter(|offset| offset.to_raw().is_some_and(|at| at >= 0));
+        positions.add_partition_offset(topic, partition, offset.unwrap_or(Offset::Beginning))?;
+    }
+    Ok(positions)
+}
+
+fn seen_of(message: &BorrowedMessage<'_>) -> Result<Seen> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = message.headers().context("a record without headers")?;
+    let header = |name: &str| headers.iter().find(|header| header.key == name).and_then(|header| header.value).map(text);
+    let source = header("ce_source").context("no ce_source")?;
+    Ok(Seen {
+        topic: message.topic().to_owned(),
+        key: message.key().map(text).unwrap_or_default(),
+        value: message.payload().unwrap_or_default().to_vec(),
+        id: header("ce_id").context("no ce_id")?,
+        source: source.rsplit('/').next().unwrap_or_default().parse().with_context(|| format!("ce_source {source}"))?,
+        at: Instant::now(),
+    })
+}
+
+/// How many processes share the partitions of a consumer group.
+pub fn group_members(broker: &str, group: &str) -> Result<usize> {
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker).set("log_level", "0").create()?;
+    let list = client.fetch_group_list(Some(group), Duration::from_secs(10))?;
+    Ok(list.groups().first().map_or(0, |group| group.members().len()))
+}
+
+/// Wants each record to have been seen once; says values by topic and id.
+pub fn seen_once(seen: &[Seen]) -> Result<BTreeMap<(String, String), Vec<u8>>> {
+    let mut once = BTreeMap::new();
+    for record in seen {
+        let twice = once.insert((record.topic.clone(), record.id.clone()), record.value.clone());
+        ensure!(twice.is_none(), "{} on {} was seen twice", record.id, record.topic);
+    }
+    Ok(once)
+}
