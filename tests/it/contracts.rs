@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use theatre_runtime::clock::SystemClock;
+use theatre_runtime::config::log::LogConfig;
+use theatre_runtime::dev::kafka::Kafka;
+use theatre_runtime::drive::Drive;
 use theatre_runtime::embedded::lake::DirectoryLake;
 use theatre_runtime::embedded::log::EmbeddedLog;
 use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
+use theatre_runtime::kafka;
 use theatre_runtime::memory::lake::MemoryLake;
 use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
@@ -26,6 +30,15 @@ fn the_log_in_memory_keeps_its_contract() -> Result<()> {
     let log = MemoryLog::new(Arc::new(SystemClock));
     contract::log_keeps_records(&log)?;
     contract::log_fences_lanes(&log)
+}
+
+#[test]
+fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let broker = Kafka::start(folder.path())?;
+    let log = kafka::open(&format!("kafka://{}", broker.bootstrap()), &LogConfig::default(), &Drive::start()?)?;
+    contract::log_keeps_records(&*log)?;
+    contract::log_fences_lanes(&*log)
 }
 
 #[test]

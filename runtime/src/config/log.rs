@@ -1,11 +1,77 @@
 //! The section `[log]`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+/// How connections to the log are secured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogSecurity {
+    /// Neither encrypted nor authenticated.
+    #[default]
+    Plaintext,
+    /// TLS; with `certificate_file` and `key_file` the client proves who it is.
+    Tls,
+    /// TLS, and SCRAM-SHA-512 with `username` and `password_file`.
+    SaslScram,
+}
+
 /// Where the log is, and how to reach it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `kafka://host:port,host:port`. Absent: embedded, in the data directory.
     pub url: Option<String>,
+    /// Names this deployment: the consumer group, and the beginning of transactional ids. Two deployments on one cluster need two names.
+    pub deployment: String,
+    /// Stable name of this process within the group: it comes back to its partitions after a restart. Absent: a passing member.
+    pub group_instance_id: Option<String>,
+    /// After this long without a sign of life a member's partitions go to others.
+    pub session_timeout_ms: u32,
+    /// How connections are secured.
+    pub security: LogSecurity,
+    /// Certificates of the authorities to trust. Absent: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// This client's certificate.
+    pub certificate_file: Option<PathBuf>,
+    /// The certificate's private key.
+    pub key_file: Option<PathBuf>,
+    /// User of `sasl_scram`.
+    pub username: Option<String>,
+    /// File that holds the password of `sasl_scram`.
+    pub password_file: Option<PathBuf>,
+    /// Memory for records fetched ahead, of one topic partition, in KiB.
+    pub fetch_memory_kib: u32,
+    /// A publisher's transaction that stays open longer is ended by the broker.
+    pub transaction_timeout_ms: u32,
+    /// Check the checksum of what is fetched.
+    pub check_crcs: bool,
+    /// Create topics that are missing. False: they are made by others, and a missing one is refused.
+    pub create_topics: bool,
+    /// Further properties of librdkafka, by its names, for all clients.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            deployment: "theatre".to_owned(),
+            group_instance_id: None,
+            session_timeout_ms: 45_000,
+            security: LogSecurity::default(),
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            username: None,
+            password_file: None,
+            fetch_memory_kib: 16_384,
+            transaction_timeout_ms: 10_000,
+            check_crcs: true,
+            create_topics: true,
+            properties: BTreeMap::new(),
+        }
+    }
 }

@@ -1,17 +1,174 @@
 //! The event log on Kafka.
+//!
+//! One shared client fetches for all readers of a process; appends share one idempotent producer; each lane has a transactional one. Who owns
+//! which partition comes from a consumer group, but the fences are the store's epoch and the lane's id.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
-use theatre_actors::ports::{Error, EventLog, Result};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use theatre_actors::ports::{Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Ownership, Result};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
 
 use crate::config::log::LogConfig;
 use crate::drive::Drive;
+use client::{ANSWER, failed};
+use topics::Topics;
 
-/// Opens it.
+mod client;
+mod fetch;
+mod lane;
+mod membership;
+mod producer;
+mod reader;
+mod topics;
+
+/// Opens it. Connects when first asked.
 ///
 /// # Errors
-/// Says what of the URL or the configuration cannot be used, or what does not answer.
+/// Says what of the URL or the configuration cannot be used.
 pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Arc<dyn EventLog>> {
-    let _ = (config, drive);
-    Err(Error::Refused(format!("{url}: this adapter is not built yet")))
+    let base = client::base(url, config)?;
+    let data = data_client(&base, config)?;
+    let known = Arc::new(Mutex::new(HashMap::new()));
+    let topics = Topics { asking: data.clone(), base: base.clone(), drive: drive.clone(), create: config.create_topics, known };
+    let ended = Arc::new(AtomicBool::new(false));
+    serve(data.clone(), ended.clone())?;
+    Ok(Arc::new(KafkaLog { base, config: config.clone(), data, topics, producer: OnceLock::new(), taken: reader::Taken::default(), ended }))
+}
+
+/// A client that fetches where it is told and belongs to no group.
+fn data_client(base: &ClientConfig, config: &LogConfig) -> Result<Arc<BaseConsumer>> {
+    let mut settings = client::consumer(base);
+    settings.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("check.crcs", config.check_crcs.to_string());
+    let tuned = [("fetch.queue.backoff.ms", "20"), ("queued.min.messages", "20000"), ("fetch.wait.max.ms", "100")];
+    for (name, value) in tuned.into_iter().chain([("queued.max.messages.kbytes", config.fetch_memory_kib.to_string().as_str())]) {
+        if !config.properties.contains_key(name) {
+            settings.set(name, value);
+        }
+    }
+    settings.create().map(Arc::new).map_err(|error| failed("opening the log", &error))
+}
+
+/// Serves what the client reports besides records.
+fn serve(data: Arc<BaseConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
+    let work = move || {
+        while !ended.load(Ordering::Acquire) {
+            if let Some(Err(error)) = data.poll(Duration::from_millis(200)) {
+                tracing::warn!(%error, "Kafka reports");
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("kafka-events".to_owned()).spawn(work);
+    started.map(drop).map_err(|error| Error::Refused(format!("a thread for Kafka's events cannot be started: {error}")))
+}
+
+struct KafkaLog {
+    base: ClientConfig,
+    config: LogConfig,
+    data: Arc<BaseConsumer>,
+    topics: Topics,
+    producer: OnceLock<producer::Producer>,
+    taken: reader::Taken,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}
+
+impl KafkaLog {
+    fn producer(&self) -> Result<&producer::Producer> {
+        if let Some(there) = self.producer.get() {
+            return Ok(there);
+        }
+        let opened = producer::open(&self.base, &[]).map_err(|error| failed("opening a producer", &error))?;
+        Ok(self.producer.get_or_init(|| opened))
+    }
+
+    /// The shared client if it does not fetch this partition yet, else one of the reader's own.
+    fn client_for(&self, topic: &str, partition: Partition) -> Result<(Arc<BaseConsumer>, Option<reader::Place>)> {
+        let key = (topic.to_owned(), partition);
+        let free = self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        if free { Ok((self.data.clone(), Some(reader::Place(self.taken.clone(), key)))) } else { Ok((data_client(&self.base, &self.config)?, None)) }
+    }
+}
+
+fn watermarks(client: &BaseConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
+    let (start, end) = client.fetch_watermarks(topic, partition as i32, ANSWER).map_err(|error| failed("asking for a topic's range", &error))?;
+    Ok(LogRange { start: start as u64, end: end as u64 })
+}
+
+impl EventLog for KafkaLog {
+    fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        topics.iter().try_for_each(|topic| self.topics.ensure(topic, partitions))
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.topics.partitions(topic)
+    }
+
+    fn join(&self, topics: &[String], _partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+        membership::join(&self.base, &self.config, topics, owner)
+    }
+
+    fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
+        self.topics.check_partition(topic, partition)?;
+        if records.is_empty() {
+            return Ok(self.range(topic, partition)?.end);
+        }
+        let outcome = producer::send_all(self.producer()?, records.iter().enumerate().map(|(index, record)| (index, topic, partition, record)));
+        match (outcome.failed.first(), outcome.first_offset) {
+            (Some((index, code)), _) => Err(client::by_code(&format!("appending record {index} of {} to topic '{topic}'", records.len()), *code)),
+            (None, Some(first)) => Ok(first),
+            (None, None) => Err(Error::Unavailable { what: client::WHAT, why: "an append was acknowledged without an offset".to_owned() }),
+        }
+    }
+
+    fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
+        self.topics.check_partition(topic, partition)?;
+        let (client, place) = self.client_for(topic, partition)?;
+        let fetch = fetch::FetchQueue::start(client.clone(), topic, partition as i32, from as i64)?;
+        let asked = topic.to_owned();
+        let start = Box::new(move || watermarks(&client, &asked, partition).map(|range| range.start));
+        let topic = topic.to_owned();
+        Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, last_time: 0, at_end: false, heard: Instant::now(), start, _place: place }))
+    }
+
+    fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
+        self.topics.check_partition(topic, partition)?;
+        watermarks(&self.data, topic, partition)
+    }
+
+    fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
+        self.topics.check_partition(topic, partition)?;
+        let mut asked = TopicPartitionList::new();
+        // The broker keeps milliseconds: the first one that is not before the time.
+        let millis = time.0.div_euclid(1000) + i64::from(time.0.rem_euclid(1000) > 0);
+        let what = "looking up an append time";
+        asked.add_partition_offset(topic, partition as i32, Offset::Offset(millis)).map_err(|error| failed(what, &error))?;
+        let answer = self.data.offsets_for_times(asked, ANSWER).map_err(|error| failed(what, &error))?;
+        match answer.elements().first().map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset as u64),
+            _ => Ok(self.range(topic, partition)?.end),
+        }
+    }
+
+    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
+        let notes = format!("{}.relay", self.config.deployment);
+        self.topics.ensure(&notes, 1)?;
+        Ok(Box::new(lane::Publisher::open(&self.base, &self.config, self.topics.clone(), notes, (partition, lane, epoch))?))
+    }
+
+    /// Kafka deletes by the topic's own retention, which other readers rely on too: nothing is done here.
+    fn trim(&self, _topic: &str, _partition: Partition, _before: u64) -> Result<()> {
+        Ok(())
+    }
 }

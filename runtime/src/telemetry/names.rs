@@ -26,6 +26,8 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
     ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
     ("theatre_event_time_lag_seconds", Kind::Gauge, "Wall clock less the event time of the last telemetry record read, by partition"),
+    ("theatre_consumer_stalls_total", Kind::Counter, "Readers given up because nothing came though there were records, by topic"),
+    ("theatre_kafka_rebalances_total", Kind::Counter, "Times that partitions came or went, by what happened"),
     ("theatre_alert_transitions_total", Kind::Counter, "Conditions that moved, as committed"),
     ("theatre_actors_live", Kind::Gauge, "Live families"),
     ("theatre_actor_restarts_total", Kind::Counter, "Families rebuilt after a panic"),
@@ -57,6 +59,16 @@ pub fn describe() {
 /// Records were read.
 pub fn records_in(partition: u32, records: u64) {
     counter!("theatre_records_in_total", "partition" => partition.to_string()).increment(records);
+}
+
+/// A reader brought nothing though there were records.
+pub fn consumer_stalled(topic: &str) {
+    counter!("theatre_consumer_stalls_total", "topic" => topic.to_owned()).increment(1);
+}
+
+/// Partitions came or went.
+pub fn rebalanced(what: &'static str) {
+    counter!("theatre_kafka_rebalances_total", "what" => what).increment(1);
 }
 
 /// A record was too late.

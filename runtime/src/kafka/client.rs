@@ -1,0 +1,115 @@
+//! Clients of librdkafka as the section `[log]` says, and what its errors mean to the pipeline.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use theatre_actors::ports::{Error, Result};
+
+use crate::config::log::{LogConfig, LogSecurity};
+
+pub(super) const WHAT: &str = "event log";
+/// How long one question to the broker may take.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
+/// Longest record, with room for its headers: the schema of robots' records allows 10 MiB.
+pub(super) const MAX_MESSAGE_BYTES: &str = "16777216";
+/// What other values of would break the guarantees.
+const DECIDED: [&str; 14] = [
+    "bootstrap.servers",
+    "group.id",
+    "group.instance.id",
+    "transactional.id",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "isolation.level",
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "partition.assignment.strategy",
+    "group.protocol",
+];
+
+/// What all clients have in common.
+pub(super) fn base(url: &str, config: &LogConfig) -> Result<ClientConfig> {
+    let brokers = url
+        .strip_prefix("kafka://")
+        .filter(|rest| !rest.is_empty() && !rest.contains('/'))
+        .ok_or_else(|| Error::Refused("log.url: expected kafka://host:port,host:port; for the embedded log leave it out".to_owned()))?;
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", brokers).set("client.id", &config.deployment).set("log.connection.close", "false");
+    for (name, value) in &config.properties {
+        if DECIDED.contains(&name.as_str()) {
+            return Err(Error::Refused(format!("log.properties: '{name}' is decided by Theatre, its guarantees rest on it; remove it")));
+        }
+        client.set(name, value);
+    }
+    secure(&mut client, config)?;
+    Ok(client)
+}
+
+fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
+    let protocol = match config.security {
+        LogSecurity::Plaintext => "plaintext",
+        LogSecurity::Tls => "ssl",
+        LogSecurity::SaslScram => "sasl_ssl",
+    };
+    client.set("security.protocol", protocol);
+    let files = [("ssl.ca.location", &config.ca_file), ("ssl.certificate.location", &config.certificate_file), ("ssl.key.location", &config.key_file)];
+    for (name, file) in files {
+        if let Some(file) = file {
+            client.set(name, file.to_string_lossy());
+        }
+    }
+    if config.security == LogSecurity::SaslScram {
+        let (Some(username), Some(file)) = (&config.username, &config.password_file) else {
+            return Err(Error::Refused("log.security = \"sasl_scram\" needs log.username and log.password_file".to_owned()));
+        };
+        let password =
+            std::fs::read_to_string(file).map_err(|error| Error::Refused(format!("log.password_file {} cannot be read: {error}", file.display())))?;
+        client.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", username).set("sasl.password", password.trim_end());
+    }
+    Ok(())
+}
+
+/// A consumer that takes part in no group's balance and decides its own offsets.
+pub(super) fn consumer(base: &ClientConfig) -> ClientConfig {
+    let mut client = base.clone();
+    client.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false").set("auto.offset.reset", "error");
+    client
+}
+
+/// What the error means to a caller: to be repeated, or refused for good.
+pub(super) fn failed(call: &str, error: &KafkaError) -> Error {
+    match error {
+        KafkaError::ClientConfig(_, why, name, _) => Error::Refused(format!("log: the property '{name}' cannot be used: {why}")),
+        KafkaError::ClientCreation(why) => Error::Refused(format!("log: the Kafka client cannot be made: {why}; check the section [log]")),
+        other => match other.rdkafka_error_code() {
+            Some(code) => by_code(call, code),
+            None => Error::Unavailable { what: WHAT, why: format!("{call}: {other}") },
+        },
+    }
+}
+
+/// As [`failed`], from a code alone.
+pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
+    if is_refusal(code) { Error::Refused(format!("{call}: {code}")) } else { Error::Unavailable { what: WHAT, why: format!("{call}: {code}") } }
+}
+
+/// True if repeating cannot help.
+pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::UnknownPartition
+            | Code::UnknownTopic
+            | Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTopic
+            | Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    )
+}

@@ -1,0 +1,155 @@
+//! The publisher of a lane: one transaction carries the records and the position.
+//!
+//! The transactional id is the lane's, so opening it fences the predecessor and ends its open transaction at once. Position and epoch travel
+//! as metadata of one offset, in a group of the lane's own to which nothing else commits (a plain commit would erase them); the offset is
+//! that of a topic without records, so that it needs no particular results topic. An older epoch is refused before anything is fenced.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::Producer as _;
+use rdkafka::{Offset, TopicPartitionList};
+use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, Outgoing, Result};
+use theatre_actors::position::Partition;
+
+use super::client::{ANSWER, WHAT, consumer, failed, is_refusal};
+use super::producer::{self, Producer};
+use super::topics::Topics;
+use crate::config::log::LogConfig;
+
+pub(super) struct Publisher {
+    partition: Partition,
+    epoch: Epoch,
+    notes_topic: String,
+    notes: BaseConsumer,
+    topics: Topics,
+    /// `None` after a commit of unknown fate: whoever needs the lane opens it anew and asks the position.
+    producer: Option<Producer>,
+}
+
+impl Publisher {
+    pub(super) fn open(base: &ClientConfig, config: &LogConfig, topics: Topics, notes_topic: String, place: (Partition, Lane, Epoch)) -> Result<Self> {
+        let (partition, lane, epoch) = place;
+        let id = format!("{}-{partition}-{}", config.deployment, lane.as_str());
+        let mut reading = consumer(base);
+        reading.set("group.id", format!("{}.relay.{partition}.{}", config.deployment, lane.as_str())).set("isolation.level", "read_uncommitted");
+        let notes = reading.create().map_err(|error| failed("opening a lane", &error))?;
+        let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None };
+        publisher.noted()?;
+        let timeout = config.transaction_timeout_ms.to_string();
+        // The default back-off of 100 ms is waited out between transactions.
+        let more = [
+            ("transactional.id", id.as_str()),
+            ("transaction.timeout.ms", &timeout),
+            ("message.timeout.ms", &timeout),
+            ("retry.backoff.ms", "5"),
+            ("linger.ms", "0"),
+        ];
+        let opened = producer::open(base, &more).map_err(|error| failed("opening a lane", &error))?;
+        opened.init_transactions(ANSWER).map_err(|error| failed("opening a lane", &error))?;
+        publisher.producer = Some(opened);
+        let position = publisher.noted()?;
+        // From here on an older epoch is refused, even if nothing is published.
+        publisher.publish(&[], position)?;
+        Ok(publisher)
+    }
+
+    /// The position as the lane's group holds it; fails when a later epoch wrote it.
+    fn noted(&self) -> Result<u64> {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition(&self.notes_topic, 0);
+        let answer = self.notes.committed_offsets(asked, ANSWER).map_err(|error| failed("reading a lane's position", &error))?;
+        let Some(element) = answer.find_partition(&self.notes_topic, 0) else { return Ok(0) };
+        element.error().map_err(|error| failed("reading a lane's position", &error))?;
+        if element.offset() == Offset::Invalid {
+            return Ok(0);
+        }
+        let mut numbers = element.metadata().split(' ').map(str::parse::<u64>);
+        let (Some(Ok(current)), Some(Ok(position))) = (numbers.next(), numbers.next()) else {
+            return Err(Error::Refused(format!(
+                "the position of the lane in topic '{}' was overwritten: nothing else may commit to its group",
+                self.notes_topic
+            )));
+        };
+        if current > self.epoch {
+            return Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current });
+        }
+        Ok(position)
+    }
+
+    /// One attempt. `Ok(Err(refused))`: nothing was published, because of these records.
+    fn attempt(&self, producer: &Producer, records: &[(usize, &Outgoing)], position: u64) -> std::result::Result<Vec<(usize, RDKafkaErrorCode)>, KafkaError> {
+        producer.begin_transaction()?;
+        let all = records.iter().map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
+        let outcome = producer::send_all(producer, all);
+        if !outcome.failed.is_empty() {
+            if let Some((_, code)) = outcome.failed.iter().find(|(_, code)| !is_refusal(*code)) {
+                return Err(KafkaError::MessageProduction(*code));
+            }
+            producer.abort_transaction(ANSWER)?;
+            return Ok(outcome.failed);
+        }
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.notes_topic, 0, Offset::Offset(position as i64))?;
+        if let Some(mut element) = offsets.find_partition(&self.notes_topic, 0) {
+            element.set_metadata(format!("{} {position}", self.epoch));
+        }
+        let group = self.notes.group_metadata().ok_or(KafkaError::Canceled)?;
+        producer.send_offsets_to_transaction(&offsets, &group, ANSWER)?;
+        producer.commit_transaction(Duration::from_secs(30))?;
+        Ok(Vec::new())
+    }
+
+    /// After an error within a transaction: fenced, to be aborted, or of unknown fate.
+    fn settle(&self, producer: Producer, error: KafkaError) -> (Option<Producer>, Error) {
+        let fatal = producer.client().fatal_error().map(|(code, _)| code);
+        let code = fatal.or(error.rdkafka_error_code());
+        use RDKafkaErrorCode as Code;
+        if matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) {
+            let stale = match self.noted() {
+                Err(stale @ Error::StaleEpoch { .. }) => stale,
+                _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
+            };
+            return (None, stale);
+        }
+        let indefinite = !matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort()) && !matches!(error, KafkaError::MessageProduction(_));
+        let usable = !indefinite && producer.abort_transaction(ANSWER).is_ok();
+        (usable.then_some(producer), Error::Unavailable { what: WHAT, why: format!("publishing of partition {}: {error}", self.partition) })
+    }
+}
+
+impl LanePublisher for Publisher {
+    fn position(&mut self) -> Result<u64> {
+        self.noted()
+    }
+
+    fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
+        for outgoing in records {
+            self.topics.check_partition(&outgoing.topic, outgoing.partition)?;
+        }
+        let mut left: Vec<(usize, &Outgoing)> = records.iter().enumerate().collect();
+        let mut refused = Vec::new();
+        loop {
+            let Some(producer) = self.producer.take() else {
+                return Err(Error::Unavailable { what: WHAT, why: format!("the lane of partition {} has to be opened anew", self.partition) });
+            };
+            match self.attempt(&producer, &left, position) {
+                Ok(out) => {
+                    self.producer = Some(producer);
+                    if out.is_empty() {
+                        return Ok(refused);
+                    }
+                    left.retain(|(index, _)| out.iter().all(|(bad, _)| bad != index));
+                    refused.extend(out.into_iter().map(|(index, code)| (index, code.to_string())));
+                }
+                Err(error) => {
+                    let (usable, error) = self.settle(producer, error);
+                    self.producer = usable;
+                    return Err(error);
+                }
+            }
+        }
+    }
+}

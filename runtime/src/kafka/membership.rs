@@ -1,0 +1,143 @@
+//! This process's membership of the consumer group, by which processes share partitions.
+//!
+//! It subscribes to the first input topic only: whoever owns its partition *p* owns partition *p* of every input topic, so they are
+//! co-partitioned by construction. No data passes through it; its thread polls for the group's news and hands them to the owner.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use theatre_actors::ports::{Error, Membership, Ownership, Result};
+use theatre_actors::position::Partition;
+
+use super::client::{WHAT, consumer, failed};
+use crate::config::log::LogConfig;
+use crate::telemetry::names;
+
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+
+struct Hand {
+    owner: Arc<dyn Ownership>,
+    topics: Vec<String>,
+    leaving: Arc<AtomicBool>,
+}
+
+impl ClientContext for Hand {}
+
+impl ConsumerContext for Hand {
+    fn rebalance(&self, member: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let numbers: Vec<Partition> = partitions.elements().iter().map(|element| element.partition() as Partition).collect();
+        let done = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                names::rebalanced("assigned");
+                // Nothing is fetched here: from the end, and paused at once.
+                let done = partitions.set_all_offsets(Offset::End).and_then(|()| member.incremental_assign(partitions)).and_then(|()| member.pause(partitions));
+                if !numbers.is_empty() {
+                    self.owner.assigned(&numbers);
+                }
+                done
+            }
+            _ => {
+                if !numbers.is_empty() && !self.leaving.load(Ordering::Acquire) {
+                    if member.assignment_lost() {
+                        names::rebalanced("lost");
+                        self.owner.lost(&numbers);
+                    } else {
+                        names::rebalanced("revoked");
+                        self.owner.revoked(&numbers);
+                        self.note(member, CommitMode::Sync);
+                    }
+                }
+                member.incremental_unassign(partitions)
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "the group's assignment could not be taken over");
+        }
+    }
+}
+
+impl Hand {
+    /// Tells the group how far its partitions are saved, for tools that show lag.
+    fn note(&self, member: &BaseConsumer<Self>, mode: CommitMode) {
+        let mut offsets = TopicPartitionList::new();
+        for (partition, positions) in self.owner.saved() {
+            for (index, topic) in self.topics.iter().enumerate() {
+                let offset = Offset::Offset(positions.get(index as _) as i64);
+                if let Err(error) = offsets.add_partition_offset(topic, partition as i32, offset) {
+                    tracing::warn!(%error, "a position cannot be noted with the group");
+                }
+            }
+        }
+        if offsets.count() > 0
+            && let Err(error) = member.commit(&offsets, mode)
+        {
+            tracing::warn!(%error, "positions could not be noted with the group; they are in the store");
+        }
+    }
+}
+
+struct Member {
+    leaving: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Joins the group.
+pub(super) fn join(base: &ClientConfig, config: &LogConfig, topics: &[String], owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+    let lead = topics.first().ok_or_else(|| Error::Refused("there is no input topic to share".to_owned()))?.clone();
+    let mut settings = consumer(base);
+    settings
+        .set("group.id", &config.deployment)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", config.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (config.session_timeout_ms / 15).clamp(100, 3000).to_string());
+    if let Some(name) = &config.group_instance_id {
+        settings.set("group.instance.id", name);
+    }
+    let leaving = Arc::new(AtomicBool::new(false));
+    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone() };
+    let member: BaseConsumer<Hand> = settings.create_with_context(hand).map_err(|error| failed("joining the group", &error))?;
+    member.subscribe(&[&lead]).map_err(|error| failed("joining the group", &error))?;
+    let ends = leaving.clone();
+    let thread = std::thread::Builder::new()
+        .name("kafka-member".to_owned())
+        .spawn(move || serve(&member, &ends))
+        .map_err(|error| Error::Refused(format!("a thread for the group cannot be started: {error}")))?;
+    Ok(Box::new(Member { leaving, thread: Some(thread) }))
+}
+
+/// Dropping the consumer at the end leaves the group, unless the member is a static one.
+fn serve(member: &BaseConsumer<Hand>, leaving: &AtomicBool) {
+    let mut noted = Instant::now();
+    while !leaving.load(Ordering::Acquire) {
+        if let Some(Err(error)) = member.poll(Duration::from_millis(100)) {
+            tracing::warn!(%error, "the group reports");
+        }
+        if noted.elapsed() >= COMMIT_EVERY {
+            member.context().note(member, CommitMode::Async);
+            noted = Instant::now();
+        }
+    }
+    member.context().note(member, CommitMode::Sync);
+}
+
+impl Membership for Member {
+    fn leave(mut self: Box<Self>) -> Result<()> {
+        self.leaving.store(true, Ordering::Release);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(_)) => Err(Error::Unavailable { what: WHAT, why: "the thread of the group ended by a panic".to_owned() }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+}

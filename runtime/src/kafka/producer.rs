@@ -1,0 +1,107 @@
+//! Producing a batch and waiting for all its deliveries. Used by appends and by lanes.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, ProducerContext};
+use theatre_actors::ports::NewRecord;
+use theatre_actors::position::Partition;
+
+use super::client::MAX_MESSAGE_BYTES;
+
+/// The crate's own flush sleeps in slices of 100 ms; this is how long ours does.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// What became of a batch so far.
+#[derive(Default)]
+pub(super) struct Outcome {
+    answered: usize,
+    pub(super) first_offset: Option<u64>,
+    /// Records that were not delivered, by index.
+    pub(super) failed: Vec<(usize, RDKafkaErrorCode)>,
+}
+
+/// A record of a batch under way.
+pub(super) struct Ticket {
+    index: usize,
+    outcome: Arc<Mutex<Outcome>>,
+}
+
+/// Notes deliveries.
+pub(super) struct Deliveries;
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext<NoCustomPartitioner> for Deliveries {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Self::DeliveryOpaque) {
+        let mut outcome = ticket.outcome.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        outcome.answered += 1;
+        match result {
+            Ok(message) => {
+                let offset = message.offset() as u64;
+                outcome.first_offset = Some(outcome.first_offset.map_or(offset, |first| first.min(offset)));
+            }
+            Err((error, _)) => outcome.failed.push((ticket.index, error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))),
+        }
+    }
+}
+
+pub(super) type Producer = BaseProducer<Deliveries>;
+
+/// An idempotent producer; `more` makes it a transactional one.
+pub(super) fn open(base: &ClientConfig, more: &[(&str, &str)]) -> Result<Producer, KafkaError> {
+    let mut config = base.clone();
+    config.set("enable.idempotence", "true").set("acks", "all").set("message.max.bytes", MAX_MESSAGE_BYTES);
+    if !config.config_map().contains_key("compression.type") {
+        config.set("compression.type", "zstd");
+    }
+    for (name, value) in more {
+        config.set(*name, *value);
+    }
+    config.create_with_context(Deliveries)
+}
+
+/// Sends all and waits until each is delivered or has failed.
+pub(super) fn send_all<'a>(producer: &Producer, records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>) -> Outcome {
+    let shared = Arc::new(Mutex::new(Outcome::default()));
+    let mut sent = 0;
+    for (index, topic, partition, record) in records {
+        let ticket = Box::new(Ticket { index, outcome: shared.clone() });
+        let mut next = BaseRecord::with_opaque_to(topic, ticket).partition(partition as i32).payload(record.value.as_slice()).key(record.key.as_slice());
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            next = next.headers(record.headers.iter().fold(headers, |all, (key, value)| all.insert(Header { key, value: Some(value) })));
+        }
+        loop {
+            match producer.send(next) {
+                Ok(()) => sent += 1,
+                // Back-pressure: what is queued has to leave first.
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    producer.poll(SLICE);
+                    next = back;
+                    continue;
+                }
+                Err((error, _)) => {
+                    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                    shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).failed.push((index, code));
+                }
+            }
+            break;
+        }
+    }
+    loop {
+        {
+            let mut outcome = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if outcome.answered >= sent {
+                return std::mem::take(&mut *outcome);
+            }
+        }
+        producer.poll(SLICE);
+    }
+}

@@ -1,0 +1,106 @@
+//! A reader of one topic partition over a fetch queue: limits, the end of the log, and a watch for stalls.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode;
+use theatre_actors::ports::{Error, LogReader, PollEnd, PollLimit, RecordView, Result};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::client::{WHAT, by_code};
+use super::fetch::{FetchQueue, Head};
+use crate::telemetry::names;
+
+/// Without a record for this long, although there are some, a reader is given up and opened anew.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Topic partitions that the shared client fetches; a second reader of one needs a client of its own.
+pub(super) type Taken = Arc<Mutex<HashSet<(String, Partition)>>>;
+
+pub(super) struct Reader {
+    pub(super) fetch: FetchQueue,
+    pub(super) topic: String,
+    pub(super) partition: Partition,
+    pub(super) next: u64,
+    pub(super) last_time: i64,
+    pub(super) at_end: bool,
+    pub(super) heard: Instant,
+    /// First offset still there, asked when the broker says that ours is gone.
+    pub(super) start: Box<dyn Fn() -> Result<u64> + Send>,
+    /// Holds the shared client's place; `None` with a client of its own. Given back after the queue is gone.
+    pub(super) _place: Option<Place>,
+}
+
+/// A place in [`Taken`], given back when dropped.
+pub(super) struct Place(pub(super) Taken, pub(super) (String, Partition));
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&self.1);
+    }
+}
+
+impl LogReader for Reader {
+    fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
+        let (mut records, mut bytes, mut full) = (0, 0, false);
+        while let Some(head) = self.fetch.head() {
+            match head {
+                // Fetched before a change of place; the log's order is by offset.
+                Head::Record(offset, ..) if offset < self.next => {}
+                Head::Record(offset, time, key, value) => {
+                    if records >= limit.records.max(1) || (records > 0 && bytes >= limit.bytes) {
+                        full = true;
+                        break;
+                    }
+                    self.last_time = self.last_time.max(time.saturating_mul(1000));
+                    visit(RecordView { offset, append_time: LogTime(self.last_time), key, value });
+                    records += 1;
+                    bytes += value.len();
+                    self.next = offset + 1;
+                    self.at_end = false;
+                }
+                Head::End(offset) => {
+                    self.next = self.next.max(offset);
+                    self.at_end = true;
+                }
+                Head::Failed(code) => {
+                    self.fetch.pass();
+                    self.judge(code)?;
+                    continue;
+                }
+            }
+            self.heard = Instant::now();
+            self.fetch.pass();
+        }
+        let end_offset = self.fetch.end_offset().max(self.next);
+        let at_end = self.at_end && !full;
+        if at_end && end_offset == self.next || records > 0 {
+            self.heard = Instant::now();
+        } else if self.heard.elapsed() > STALL {
+            self.heard = Instant::now();
+            names::consumer_stalled(&self.topic);
+            let why = format!("topic '{}' partition {}: nothing came for {} s though there are records", self.topic, self.partition, STALL.as_secs());
+            return Err(Error::Unavailable { what: WHAT, why });
+        }
+        Ok(PollEnd { next_offset: self.next, end_offset, at_end })
+    }
+}
+
+impl Reader {
+    /// What an error in the queue means: an offset that is gone, or a fault that ends this reader.
+    fn judge(&self, code: RDKafkaErrorCode) -> Result<()> {
+        let at = format!("reading topic '{}' partition {}", self.topic, self.partition);
+        match code {
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+                let start = (self.start)()?;
+                if start > self.next {
+                    return Err(Error::Trimmed { topic: self.topic.clone(), partition: self.partition, wanted: self.next, start });
+                }
+                Err(Error::Refused(format!("{at}: offset {} lies beyond the end of the log: was the topic made anew?", self.next)))
+            }
+            other => Err(by_code(&at, other)),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Topics: what there is, and creating what is missing with the settings that Theatre needs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use theatre_actors::ports::{Error, Result};
+use theatre_actors::position::Partition;
+
+use super::client::{ANSWER, MAX_MESSAGE_BYTES, by_code, failed};
+use crate::drive::Drive;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Asks for topics and makes them. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Topics {
+    pub(super) asking: Arc<BaseConsumer>,
+    pub(super) base: ClientConfig,
+    pub(super) drive: Drive,
+    pub(super) create: bool,
+    /// Counts once seen: they only grow, and `ensure` looks again.
+    pub(super) known: Arc<Mutex<HashMap<String, u32>>>,
+}
+
+impl Topics {
+    /// Number of partitions; `None` if there is no such topic.
+    pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        let metadata = self.asking.fetch_metadata(Some(topic), ANSWER).map_err(|error| failed("asking for a topic", &error))?;
+        let Some(found) = metadata.topics().first() else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => Ok(Some(found.partitions().len() as u32)),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+            Some(code) => Err(by_code(&format!("asking for topic '{topic}'"), code)),
+        }
+    }
+
+    /// Refuses a topic or partition that is not there.
+    pub(super) fn check_partition(&self, topic: &str, partition: Partition) -> Result<()> {
+        let cached = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(topic).copied();
+        let count = match cached {
+            Some(count) => count,
+            None => {
+                let found = self.partitions(topic)?.ok_or_else(|| Error::Refused(format!("there is no topic '{topic}' in the log")))?;
+                self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(topic.to_owned(), found);
+                found
+            }
+        };
+        if partition >= count {
+            return Err(Error::Refused(format!("topic '{topic}' has {count} partitions, there is no partition {partition}")));
+        }
+        Ok(())
+    }
+
+    /// Creates the topic if it is missing; refuses another count.
+    pub(super) fn ensure(&self, topic: &str, partitions: u32) -> Result<()> {
+        let there = match self.partitions(topic)? {
+            Some(there) => there,
+            None if !self.create => {
+                return Err(Error::Refused(format!("there is no topic '{topic}' and log.create_topics is off: create it with {partitions} partitions")));
+            }
+            None => return self.make(topic, partitions),
+        };
+        if there != partitions {
+            return Err(Error::Refused(format!(
+                "topic '{topic}' has {there} partitions, the configuration says {partitions}: robots would move between owners; \
+                 set partitions back to {there}, or drain the topics and run `theatre state repartition`"
+            )));
+        }
+        Ok(())
+    }
+
+    fn make(&self, topic: &str, partitions: u32) -> Result<()> {
+        let brokers = self.asking.fetch_metadata(None, ANSWER).map_err(|error| failed("asking for brokers", &error))?.brokers().len();
+        let replicas = brokers.clamp(1, 3) as i32;
+        let mut new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(replicas));
+        let settings = settings(topic, replicas);
+        for (name, value) in &settings {
+            new = new.set(name, value);
+        }
+        let admin: AdminClient<DefaultClientContext> = self.base.create().map_err(|error| failed("creating a topic", &error))?;
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
+        let made = self.drive.wait(admin.create_topics([&new], &options)).map_err(|error| failed("creating a topic", &error))?;
+        for result in made {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => return Err(by_code(&format!("creating topic '{name}'"), code)),
+            }
+        }
+        self.await_leaders(topic, partitions)
+    }
+
+    /// A topic just made is not known to every broker at once.
+    fn await_leaders(&self, topic: &str, partitions: u32) -> Result<()> {
+        let begun = std::time::Instant::now();
+        while self.partitions(topic)? != Some(partitions) {
+            if begun.elapsed() > ANSWER {
+                return Err(Error::Unavailable { what: super::client::WHAT, why: format!("topic '{topic}' was created but is not there yet") });
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+/// Settings of a topic, by the kind its name says.
+fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)> {
+    let (cleanup, days) = if topic.ends_with(".dlq") {
+        ("delete", 30)
+    } else if topic.contains(".outcomes.") {
+        ("compact,delete", 365)
+    } else if topic.contains(".maintenance.") || topic.contains(".alert.") {
+        ("delete", 365)
+    } else if topic.contains(".telemetry.") {
+        ("delete", 7)
+    } else {
+        ("delete", 30)
+    };
+    vec![
+        ("cleanup.policy", cleanup.to_owned()),
+        ("retention.ms", (days * DAY_MS).to_string()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("max.message.bytes", MAX_MESSAGE_BYTES.to_owned()),
+        ("min.insync.replicas", if replicas >= 3 { "2" } else { "1" }.to_owned()),
+    ]
+}
