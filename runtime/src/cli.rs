@@ -5,6 +5,7 @@
 
 mod bench;
 mod checks;
+mod dev;
 mod looks;
 mod output;
 mod service;
@@ -60,8 +61,8 @@ enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A simulated fleet on the embedded pipeline, told as it happens. Ctrl-C stops it; started again it goes on.
-    #[command(after_help = "Example: theatre demo --for 60s --robots 20 --seed 7")]
+    /// A simulated fleet on the pipeline, told as it happens. Ctrl-C stops it; started again it goes on.
+    #[command(after_help = "Examples: theatre demo --for 60s --robots 20 --seed 7\n          theatre demo --servers --for 60s")]
     Demo(source::Demo),
     /// Rows of a CSV file through the pipeline.
     #[command(after_help = "Example: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml")]
@@ -104,6 +105,9 @@ enum Command {
     Bench(bench::Bench),
     /// Proves that nothing is lost and nothing is there twice; exits with 4 where something is.
     Reconcile,
+    /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store.
+    #[command(subcommand)]
+    Dev(dev::Dev),
     /// The configuration.
     #[command(subcommand)]
     Config(checks::ConfigCommand),
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::State(state) => state.run(common),
         Command::Bench(bench) => bench.run(common),
         Command::Reconcile => checks::reconcile(common),
+        Command::Dev(dev) => dev.run(common),
         Command::Config(config) => config.run(common),
     };
     match done {

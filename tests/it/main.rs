@@ -5,5 +5,6 @@ mod contracts;
 mod crash;
 mod hostile;
 mod real_input;
+mod servers;
 mod simulation;
 mod simulator;

@@ -17,6 +17,7 @@ use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
 
 pub mod contract;
+pub mod servers;
 pub mod simulation;
 
 /// The repository.

@@ -30,7 +30,7 @@ const FLEET_BATCH: usize = 20_000;
 /// Rows appended at once by a replay that does not keep the pace.
 const REPLAY_BATCH: usize = 2000;
 
-/// A simulated fleet on the embedded pipeline.
+/// A simulated fleet on the pipeline.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Stop after this long, such as 60s; absent: until Ctrl-C.
@@ -42,6 +42,9 @@ pub(super) struct Demo {
     /// Seed: the same seed gives the same fleet.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// On local servers instead of embedded files; brings them up first (see theatre dev).
+    #[arg(long, conflicts_with = "config")]
+    servers: bool,
     #[command(flatten)]
     faults: Faults,
 }
@@ -180,6 +183,14 @@ fn append(log: &dyn EventLog, partitions: u32, produced: Vec<Produced>) -> Resul
 
 impl Demo {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let mut common = common.clone();
+        if self.servers {
+            super::dev::with_variables()?;
+            let stack = super::dev::stack(&common);
+            super::dev::up(&stack)?;
+            common.config = Some(stack.config_file());
+        }
+        let common = &common;
         let config = Config {
             save_interval: Micros(2_000_000),
             lake_roll_age: Micros(10_000_000),
@@ -406,11 +417,12 @@ fn summary(service: &Service, story: &Story) {
 }
 
 fn look_further(common: &Common) {
+    let config = common.config.as_ref().map_or(String::new(), |path| format!(" --config {}", path.display()));
     let data = common.data.display();
     eprintln!("look further:");
     for command in
         ["robots list", "alerts list", "procedures list", "warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"", "reconcile"]
     {
-        eprintln!("  theatre --data {data} {command}");
+        eprintln!("  theatre --data {data}{config} {command}");
     }
 }

@@ -1,8 +1,23 @@
 //! The section `[lake]`.
 
 use serde::{Deserialize, Serialize};
+use theatre_actors::rules::Micros;
 
-/// Where the lake is, and how to reach it.
+/// Smallest part of a multipart upload that S3 takes, the last one excepted.
+pub const PART_BYTES_MIN: usize = 5 << 20;
+
+/// When requests carry checksums beside what the signature proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checksums {
+    /// Wherever the protocol has a place for them.
+    #[default]
+    WhenSupported,
+    /// Only where the protocol demands them: for object stores that refuse or misread the others.
+    WhenRequired,
+}
+
+/// Where the lake is, and how to reach it. Credentials come from where the AWS SDK looks for them: variables, profile, container or instance role.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
@@ -10,10 +25,41 @@ pub struct LakeConfig {
     pub url: Option<String>,
     /// Whether there is a lake at all. Without one there is no warehouse either: it is loaded from the lake. Default true.
     pub enabled: bool,
+    /// Address of an object store that speaks S3, such as `http://127.0.0.1:9000`. Absent: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, else AWS.
+    pub endpoint: Option<String>,
+    /// Region of the bucket. Absent: as the AWS SDK finds it (`AWS_REGION`, profile, instance), else `us-east-1`.
+    pub region: Option<String>,
+    /// The bucket goes into the path and not into the host name, as most other object stores want it. Default false.
+    pub path_style: bool,
+    /// `when_supported`, or `when_required` for object stores that cannot read checksums in headers. Default `when_supported`.
+    pub checksums: Checksums,
+    /// Length of an upload's parts, bytes; at least 5 MiB. A file has at most 10,000. Default 8 MiB.
+    pub part_bytes: usize,
+    /// Parts that are on their way at once, of all files of the process: together with `part_bytes` it bounds memory. Default 4.
+    pub parts_in_flight: usize,
+    /// One request is given up and sent again after this long. Default 20s.
+    pub attempt_timeout: Micros,
+    /// A request and its repetitions, three attempts at most, are given up after this long; what failed is then begun anew. Default 60s.
+    pub operation_timeout: Micros,
+    /// A body that moves no byte for this long counts as stalled. The SDK's own 5 s fail uploads on busy hosts. Default 20s.
+    pub stall_grace: Micros,
 }
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { url: None, enabled: true }
+        let seconds = |seconds: i64| Micros(seconds * 1_000_000);
+        Self {
+            url: None,
+            enabled: true,
+            endpoint: None,
+            region: None,
+            path_style: false,
+            checksums: Checksums::WhenSupported,
+            part_bytes: 8 << 20,
+            parts_in_flight: 4,
+            attempt_timeout: seconds(20),
+            operation_timeout: seconds(60),
+            stall_grace: seconds(20),
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{Config, ConfigError, parse, read};
 
 const PREFIX: &str = "THEATRE__";
 /// Keys without a default value.
-const OPTIONAL: [&str; 2] = ["rules", "panic_on"];
+const OPTIONAL: [&str; 3] = ["rules", "panic_on", "pseudonym_key_file"];
 const DEFAULT: &str = "default";
 
 /// Where each top-level key's value comes from: `default`, a file, or a variable.
@@ -133,7 +133,7 @@ mod tests {
     fn later_layers_win_and_origins_say_who_spoke() {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("theatre.toml");
-        std::fs::write(&main, "partitions = 2\nsave_interval = \"3s\"\nrules = \"r.toml\"\n").unwrap();
+        std::fs::write(&main, "partitions = 2\nsave_interval = \"3s\"\nrules = \"r.toml\"\npseudonym_key_file = \"key\"\n").unwrap();
         std::fs::create_dir(folder.path().join("theatre.d")).unwrap();
         std::fs::write(folder.path().join("theatre.d/10.toml"), "save_interval = \"4s\"\nexport_age = \"9s\"\n").unwrap();
         let set = [("THEATRE__EXPORT_AGE", "7s"), ("THEATRE__RECORD_BYTES", "4096"), ("HOME", "x")];
@@ -141,6 +141,7 @@ mod tests {
         assert_eq!((config.partitions, config.record_bytes), (2, 4096));
         assert_eq!((config.save_interval.0, config.export_age.0), (4_000_000, 7_000_000));
         assert_eq!(config.rules.as_deref(), Some(folder.path().join("r.toml").as_path()));
+        assert_eq!(config.pseudonym_key_file.as_deref(), Some(folder.path().join("key").as_path()));
         assert_eq!(origins["lake_roll_age"], "default");
         assert_eq!(origins["partitions"], main.display().to_string());
         assert!(origins["save_interval"].ends_with("10.toml"));

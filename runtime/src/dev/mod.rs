@@ -3,5 +3,7 @@
 //! Each server keeps everything in one folder and its ports across restarts, so that addresses stay valid. [`process`] says how long it lives.
 
 pub mod kafka;
+pub mod object_store;
 pub mod postgres;
 pub mod process;
+pub mod stack;

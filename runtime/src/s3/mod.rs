@@ -1,17 +1,125 @@
-//! The lake on S3.
+//! The lake on S3, or on an object store that speaks its protocol.
+//!
+//! A file is a multipart upload: its parts go up while it grows, and nobody who lists the bucket sees it until it is completed, which the
+//! file completer does once its registration is committed. Small files go the same way, as one part. Completion is conditional
+//! (`If-None-Match: *`): a name, once taken, keeps its bytes, whoever tries again.
+//!
+//! **Markers.** S3 lists uploads by key and id only, so nothing there says whose attempt an upload is, and its key must be the final path.
+//! Each upload therefore has a marker object, `.uploads/<attempt>/<upload id>` below the lake's prefix, with the path as its body; it is
+//! written when the upload is created, before any part, and deleted after the upload has ended. A sweep lists the markers of its prefix: it
+//! reads no uploads of other owners, and what has a registered handle it leaves alone. A crash between creating an upload and writing its
+//! marker leaves an upload that holds no parts; the bucket's rule for incomplete uploads ends it. That rule must wait longer than the
+//! longest outage: it ends registered uploads too.
+//!
+//! **Failures.** What a bucket or a credential lacks is refused when the lake is opened. Later everything passes for passing, since access
+//! and servers are repaired while we wait, but for requests that S3 says can never work ([`fault`]). Every call ends by the time-outs of
+//! the configuration.
+
+mod bucket;
+mod connect;
+mod fault;
+mod handle;
+mod upload;
 
 use std::sync::Arc;
 
-use theatre_actors::ports::{Error, Lake, Result};
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use theatre_actors::ports::{Error, Lake, LakeEntry, LakeUpload, Result};
+use tokio::sync::Semaphore;
 
+use self::bucket::Bucket;
+use self::handle::Handle;
 use crate::config::lake::LakeConfig;
 use crate::drive::Drive;
 
-/// Opens it.
+/// Opens the lake at `s3://bucket/prefix`, with the credentials that the SDK finds.
 ///
 /// # Errors
 /// Says what of the URL or the configuration cannot be used, or what does not answer.
 pub fn open(url: &str, config: &LakeConfig, drive: &Drive) -> Result<Arc<dyn Lake>> {
-    let _ = (config, drive);
-    Err(Error::Refused(format!("{url}: this adapter is not built yet")))
+    Ok(Arc::new(S3Lake::open(url, config, None, drive)?))
+}
+
+/// A bucket, or what is below a prefix of it.
+pub struct S3Lake {
+    bucket: Arc<Bucket>,
+    drive: Drive,
+    in_flight: Arc<Semaphore>,
+    part_bytes: usize,
+}
+
+impl S3Lake {
+    /// Opens the lake at `s3://bucket/prefix` and asks for its bucket; `credentials` instead of those that the SDK finds.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn open(url: &str, config: &LakeConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+        let bucket = drive.wait(connect::connect(url, config, credentials))?;
+        let in_flight = Arc::new(Semaphore::new(config.parts_in_flight));
+        Ok(Self { bucket: Arc::new(bucket), drive: drive.clone(), in_flight, part_bytes: config.part_bytes })
+    }
+
+    async fn complete(&self, path: &str, upload: &str) -> Result<()> {
+        let gone = || Error::Refused(format!("lake file '{path}': neither the file nor its upload '{upload}' is there"));
+        let Some(handle) = Handle::decode(upload) else {
+            return if self.bucket.holds(path).await? { Ok(()) } else { Err(gone()) };
+        };
+        match self.bucket.complete(path, &handle).await {
+            Ok(()) => {}
+            // The name is taken: by this upload, the answer having been lost, or by another attempt, and then these parts are an orphan.
+            Err(fault) if fault.status == Some(412) => self.bucket.abort(path, &handle.upload_id).await?,
+            Err(fault) if fault.is("NoSuchUpload") => {
+                if !self.bucket.holds(path).await? {
+                    return Err(gone());
+                }
+            }
+            // A conflict (409) with another request for the same name is passing too: the next attempt finds out who won.
+            Err(fault) => return Err(fault.into_error("lake, completing a file")),
+        }
+        self.bucket.unmark(&handle.attempt, &handle.upload_id).await
+    }
+
+    async fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
+        let mut swept = 0;
+        for (attempt, upload_id) in self.bucket.marked(prefix).await? {
+            if keep.iter().any(|handle| handle.contains(&upload_id)) {
+                continue;
+            }
+            if let Some(path) = self.bucket.marked_path(&attempt, &upload_id).await? {
+                self.bucket.abort(&path, &upload_id).await?;
+                self.bucket.unmark(&attempt, &upload_id).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+impl Lake for S3Lake {
+    fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
+        let target = upload::Target::new(self.bucket.clone(), path, attempt);
+        Ok(Box::new(upload::Upload::new(target, self.drive.clone(), self.in_flight.clone(), self.part_bytes)))
+    }
+
+    fn complete(&self, path: &str, upload: &str) -> Result<()> {
+        self.drive.wait(Box::pin(Self::complete(self, path, upload)))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
+        self.drive.wait(self.bucket.list(prefix))
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes> {
+        let read = self.drive.wait(Box::pin(self.bucket.read(path)))?;
+        read.ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))
+    }
+
+    fn location(&self, path: &str) -> Option<String> {
+        Some(self.bucket.location(path))
+    }
+
+    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
+        self.drive.wait(Box::pin(Self::sweep(self, prefix, keep)))
+    }
 }
