@@ -57,6 +57,8 @@ pub enum DeadReason {
     Poison,
     /// A value that its kind of event does not allow, such as an unknown procedure step.
     Invalid,
+    /// Its robot is at home in another partition: written by a producer with another partitioner.
+    WrongPartition,
 }
 
 impl DeadReason {
@@ -73,11 +75,12 @@ impl DeadReason {
             Self::SequenceGivenUp => "sequence_given_up",
             Self::Poison => "poison",
             Self::Invalid => "invalid",
+            Self::WrongPartition => "wrong_partition",
         }
     }
 
     /// All reasons, in order of their stored index.
-    pub const ALL: [DeadReason; 10] = [
+    pub const ALL: [DeadReason; 11] = [
         Self::BadFrame,
         Self::UnknownSchema,
         Self::Undecodable,
@@ -88,6 +91,7 @@ impl DeadReason {
         Self::SequenceGivenUp,
         Self::Poison,
         Self::Invalid,
+        Self::WrongPartition,
     ];
 }
 

@@ -80,6 +80,6 @@ async fn ready(state: web::Data<State>) -> HttpResponse {
     if state.progress.partitions().is_empty() {
         reasons.push("no partition is taken yet".to_owned());
     }
-    let body = serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons});
+    let body = serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons, "notices": state.progress.notices()});
     if reasons.is_empty() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
 }

@@ -3,6 +3,7 @@
 //! Layers: defaults, file, `theatre.d`, variables ([`layers`]), then flags. Every key is documented where it is defined; an unknown key is an
 //! error.
 
+pub mod inputs;
 pub mod lake;
 pub mod layers;
 pub mod log;
@@ -59,6 +60,15 @@ pub struct Config {
     pub partitions: u32,
     /// Telemetry schemas beside the shipped ones: a robot with other columns is one file here. Relative to this file.
     pub schemas: Vec<PathBuf>,
+    /// Folder of schemas by id, `<id>.avsc`, in which ids are looked up that are not known at start-up: a schema that a robot changes is a file put
+    /// there, without a restart. Relative to this file.
+    pub schema_folder: Option<PathBuf>,
+    /// Further topics to read, or the standard ones with other schemas.
+    pub input: Vec<inputs::InputConfig>,
+    /// A Confluent-compatible schema registry, for inputs with `schemas = "registry"`.
+    pub registry: inputs::RegistryConfig,
+    /// AWS Glue's schema registry, for inputs with `schemas = "glue"`.
+    pub glue: inputs::GlueConfig,
     /// Rule file; absent: the shipped rules for the reference telemetry. Relative to this file.
     pub rules: Option<PathBuf>,
     /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.
@@ -112,6 +122,10 @@ impl Default for Config {
         Self {
             partitions: 4,
             schemas: Vec::new(),
+            schema_folder: None,
+            input: Vec::new(),
+            registry: inputs::RegistryConfig::default(),
+            glue: inputs::GlueConfig::default(),
             rules: None,
             windows: vec![window("10s", 10, 10), window("60s", 60, 60), window("5m-every-1m", 300, 60)],
             aggregates: AggregateSet::Full,
@@ -151,16 +165,21 @@ struct RuleFile {
 }
 
 impl Config {
-    /// The schemas: shipped and configured.
+    /// The schemas: shipped, configured and of declared inputs.
     ///
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn registry(&self) -> Result<Registry, ConfigError> {
+        Ok(self.registry_and_inputs()?.0)
+    }
+
+    fn registry_and_inputs(&self) -> Result<(Registry, Vec<inputs::Declared>), ConfigError> {
         let mut registry = Registry::builtin();
         for path in &self.schemas {
             registry.add(&read(path)?).map_err(|error| ConfigError(format!("schema {}: {error}", path.display())))?;
         }
-        Ok(registry)
+        let inputs = self.inputs(&mut registry)?;
+        Ok((registry, inputs))
     }
 
     /// The rules, as written.
@@ -179,7 +198,7 @@ impl Config {
     /// # Errors
     /// When schemas, rules, windows or indicators do not fit together; says which.
     pub fn pipeline(&self, key: [u8; 32]) -> Result<PipelineParams, ConfigError> {
-        let registry = self.registry()?;
+        let (registry, inputs) = self.registry_and_inputs()?;
         let named = |what: &str, error: &dyn std::fmt::Display| ConfigError(format!("{what}: {error}"));
         let rules = RuleSet::compile(&self.rule_specs()?, registry.datasets()).map_err(|error| named("rules", &error))?;
         let spec = |window: &WindowConfig| WindowSpec { name: window.name.clone(), size_us: window.size.0, hop_us: window.hop.unwrap_or(window.size).0 };
@@ -204,15 +223,17 @@ impl Config {
             log_retention: duration(self.log_retention),
             ..Limits::default()
         };
+        let registry = Arc::new(registry);
         Ok(PipelineParams {
             partitions: self.partitions,
-            topics: Arc::new(INPUT_TOPICS.map(str::to_owned).to_vec()),
+            topics: Arc::new(inputs.iter().map(|input| input.topic.clone()).collect()),
+            inputs: Arc::new(inputs.into_iter().map(|input| input.schemas(&registry)).collect()),
             alert_topic: ALERT_TOPIC.to_owned(),
             outcome_topic: OUTCOME_TOPIC.to_owned(),
             window_topic: self.window_topic.clone(),
             lake: self.lake.enabled,
             family: Arc::new(family),
-            registry: Arc::new(registry),
+            registry,
             pseudonyms: Arc::new(Pseudonyms::new(key)),
             limits,
             arbiters: std::thread::available_parallelism().map_or(2, usize::from),

@@ -22,5 +22,6 @@ pub mod reconcile;
 pub mod redshift;
 pub mod replay;
 pub mod s3;
+pub mod schema_source;
 pub mod simulator;
 pub mod telemetry;

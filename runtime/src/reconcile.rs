@@ -17,6 +17,10 @@ use theatre_actors::position::{Partition, Positions};
 use crate::pipeline::intake::{Entry, Intake, IntakeParams};
 use crate::pipeline::{PipelineParams, Ports};
 
+/// A log or source of schemas that does not answer is tried again so often.
+const POLLS_AGAIN: usize = 40;
+const POLL_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// One topic and partition.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
@@ -75,17 +79,18 @@ struct Cell {
 pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     let mut lines = Vec::new();
     let mut gaps = Vec::new();
-    let intake =
-        IntakeParams { topics: params.topics.clone(), registry: params.registry.clone(), pseudonyms: params.pseudonyms.clone(), limits: params.limits.clone() };
+    let intake = params.intake();
     let mut lake = lake_rows(ports)?;
     let mut warehouse = warehouse_rows(params, ports)?;
     for partition in 0..params.partitions {
         let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
-        let trimmed = read_log(&intake, ports, partition, &mut cells)?;
-        for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
+        for (name, cell) in params.topics.iter().zip(&mut cells) {
             if let Some((rows, seen, duplicates, loaded, unloaded)) = lake.remove(&(name.clone(), partition)) {
                 (cell.lake_rows, cell.lake_seen, cell.lake_duplicates, cell.loaded, cell.unloaded) = (rows, seen, duplicates, loaded, unloaded);
             }
+        }
+        let trimmed = read_log(&intake, ports, partition, &mut cells)?;
+        for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
             let warehouse_rows = warehouse.remove(&(name.clone(), partition)).unwrap_or(0);
             let line = line(name, partition, trimmed.get(topic), cell, warehouse_rows);
             if line.gap != 0 {
@@ -152,17 +157,30 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
         }
         saved.insert(stored.family, stored.positions);
     }
+    let refused = refused(ports, partition)?;
     let mut start = Positions::zero();
     for (topic, name) in intake.topics.iter().enumerate() {
         start.advance(topic, ports.log.range(name, partition)?.start);
     }
     let mut trackers: BTreeMap<(String, usize), theatre_actors::sequence::SequenceTracker> = BTreeMap::new();
     let mut reader = Intake::open(&*ports.log, partition, intake.clone(), &start)?;
+    let mut patience = POLLS_AGAIN;
+    let mut reached = start.clone();
     loop {
-        let chunk = reader.poll()?;
+        let chunk = match reader.poll() {
+            // A schema may have to be asked for.
+            Err(Error::Unavailable { .. }) if patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(POLL_PAUSE);
+                reader = Intake::open(&*ports.log, partition, intake.clone(), &reached)?;
+                continue;
+            }
+            polled => polled?,
+        };
         if chunk.is_empty() {
             break;
         }
+        reached = chunk.to.clone();
         for entry in &chunk.entries {
             let (topic, offset, family) = match *entry {
                 Entry::Row { batch, row } => {
@@ -174,10 +192,14 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
                         tracker.judge(batch.boot_id(at).unwrap_or(0), sequence) == theatre_actors::sequence::Verdict::Duplicate
                     });
                     cells[*topic].duplicates += u64::from(again);
-                    if !again && batch.offsets[at] < status.lake_positions.get(*topic) {
+                    // Its schema came too late for it; the lake may have met it later.
+                    let late = refused.get(&(*topic, batch.offsets[at])) == Some(&DeadReason::UnknownSchema);
+                    let expected = !late || cells[*topic].lake_seen.contains(&(batch.offsets[at] as i64));
+                    if expected && !again && batch.offsets[at] < status.lake_positions.get(*topic) {
                         cells[*topic].in_lake += 1;
                     }
-                    (*topic, batch.offsets[at], robot)
+                    let family = if refused.contains_key(&(*topic, batch.offsets[at])) { String::new() } else { robot };
+                    (*topic, batch.offsets[at], family)
                 }
                 Entry::Dead(index) => (chunk.dead[index as usize].topic, chunk.dead[index as usize].offset, String::new()),
             };
@@ -190,6 +212,21 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
         }
     }
     Ok(start)
+}
+
+/// Records that the intake family accounts though they may name a robot: the robot's home is another partition, or the schema was unknown then. By
+/// topic and offset.
+fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), DeadReason>> {
+    const PAGE: usize = 1000;
+    let (mut found, mut after) = (HashMap::new(), 0);
+    loop {
+        let page = ports.store.dead_after(partition, after, PAGE)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.sequence;
+        let ours = |reason| matches!(reason, DeadReason::WrongPartition | DeadReason::UnknownSchema);
+        let dead = page.iter().map(|stored| &stored.dead).filter(|dead| ours(dead.reason));
+        found.extend(dead.map(|dead| ((dead.topic, dead.offset), dead.reason)));
+    }
 }
 
 type LakeCount = (u64, HashSet<i64>, u64, u64, u64);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::avro_type::{self, AvroField, AvroType, Logical};
+use crate::declaration::{Places, TimeUnit};
 
 /// Arrays are flattened to at most this many elements.
 const ARRAY_LENGTH_MAX: usize = 1024;
@@ -121,6 +122,8 @@ pub struct Dataset {
     pub columns: Vec<ColumnSpec>,
     /// The columns with a part to play.
     pub roles: Roles,
+    /// What the event time counts in a writer's schema that gives it as a plain number.
+    pub event_time_unit: Option<TimeUnit>,
     /// Every numeric or boolean column without a part in [`Roles`], in column order.
     pub signals: Vec<SignalSpec>,
 }
@@ -137,8 +140,7 @@ impl Dataset {
         let (fields, root) = avro_type::parse(json)?;
         let about = &root["theatre"];
         let name = about["dataset"].as_str().unwrap_or_default().to_owned();
-        let simple = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(simple) {
+        if !is_name(&name) {
             return Err(SchemaError::Invalid(format!(
                 "the root needs a property \"theatre\": {{\"id\": N, \"dataset\": \"name_in_lower_case\", \"kind\": \"telemetry\"}}, not dataset '{name}'"
             )));
@@ -146,18 +148,24 @@ impl Dataset {
         let kind = serde_json::from_value(about["kind"].clone()).map_err(|_| {
             SchemaError::Invalid(format!("theatre.kind {} is none of telemetry, robot_events, procedure_events, procedure_results", about["kind"]))
         })?;
+        let version = about["version"].as_u64().unwrap_or(1) as u32;
+        Self::assemble(name, kind, version, &fields, &Places::default())
+    }
+
+    /// The dataset of these fields, with its parts at these places.
+    pub(crate) fn assemble(name: String, kind: DatasetKind, version: u32, fields: &[AvroField], places: &Places) -> Result<Self, SchemaError> {
         let mut columns = Vec::new();
-        flatten(&fields, "", &mut columns)?;
+        flatten(fields, "", &mut columns)?;
+        let event_time_unit = date_plain_time(&mut columns, places)?;
         let mut seen = HashSet::new();
         if let Some(twice) = columns.iter().find(|column| !seen.insert(column.name.as_str())) {
             return Err(field_error(&twice.name, "is there twice after flattening: rename one"));
         }
-        let roles = roles(&columns)?;
+        let roles = roles(&columns, places)?;
         let parts = [Some(roles.robot_id), Some(roles.event_time), roles.procedure_id, roles.sequence, roles.boot_id];
         let signals = columns.iter().enumerate().filter(|(index, column)| is_numeric(column.column_type) && !parts.contains(&Some(*index)));
         let signals = signals.map(|(column, spec)| SignalSpec { name: spec.name.clone(), column, unit: spec.unit.clone() }).collect();
-        let version = about["version"].as_u64().unwrap_or(1) as u32;
-        Ok(Self { name, kind, version, columns, roles, signals })
+        Ok(Self { name, kind, version, columns, roles, event_time_unit, signals })
     }
 
     /// Index of a signal by name.
@@ -215,23 +223,47 @@ fn is_numeric(column_type: ColumnType) -> bool {
     matches!(column_type, ColumnType::Boolean | ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64)
 }
 
-fn roles(columns: &[ColumnSpec]) -> Result<Roles, SchemaError> {
-    let find = |name: &str, wanted: &[ColumnType]| -> Result<Option<usize>, SchemaError> {
-        let Some(index) = columns.iter().position(|column| column.name == name) else { return Ok(None) };
+/// True for what may name a dataset: `[a-z][a-z0-9_]*`.
+pub fn is_name(name: &str) -> bool {
+    let simple = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(simple)
+}
+
+/// Makes a plain number that is said to be the event time a timestamp.
+fn date_plain_time(columns: &mut [ColumnSpec], places: &Places) -> Result<Option<TimeUnit>, SchemaError> {
+    let Some(unit) = places.event_time_unit else { return Ok(None) };
+    let path = places.event_time.as_deref().unwrap_or("event_time");
+    if let Some(column) = columns.iter_mut().find(|column| column.name == path) {
+        if column.column_type != ColumnType::Int64 {
+            return Err(field_error(path, format!("is {:?}: event_time_unit is for a plain long, leave it out", column.column_type)));
+        }
+        column.column_type = ColumnType::TimestampMicros;
+    }
+    Ok(Some(unit))
+}
+
+fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> {
+    let find = |place: &Option<String>, name: &str, wanted: &[ColumnType]| -> Result<Option<usize>, SchemaError> {
+        let path = place.as_deref().unwrap_or(name);
+        let Some(index) = columns.iter().position(|column| column.name == path) else {
+            let why = || format!("is not in the schema, though it is said to be the {name}");
+            return if place.is_some() { Err(field_error(path, why())) } else { Ok(None) };
+        };
         if wanted.contains(&columns[index].column_type) {
             return Ok(Some(index));
         }
-        Err(field_error(name, format!("is {:?}; it must be one of {wanted:?}", columns[index].column_type)))
+        let hint = if name == "event_time" && columns[index].column_type == ColumnType::Int64 { " (or say its event_time_unit)" } else { "" };
+        Err(field_error(path, format!("is {:?}; it must be one of {wanted:?}{hint}", columns[index].column_type)))
     };
     let missing = |name: &str, what: &str| field_error(name, format!("is missing: every record needs {what}"));
     let counts = [ColumnType::Int64, ColumnType::Int32];
     Ok(Roles {
-        robot_id: find("robot_id", &[ColumnType::Utf8])?.ok_or_else(|| missing("robot_id", "a robot id of type string"))?,
-        event_time: find("event_time", &[ColumnType::TimestampMicros])?
+        robot_id: find(&places.robot_id, "robot_id", &[ColumnType::Utf8])?.ok_or_else(|| missing("robot_id", "a robot id of type string"))?,
+        event_time: find(&places.event_time, "event_time", &[ColumnType::TimestampMicros])?
             .ok_or_else(|| missing("event_time", "an event time of type long, logicalType timestamp-micros or timestamp-millis"))?,
-        procedure_id: find("procedure_id", &[ColumnType::Utf8])?,
-        sequence: find("sequence", &counts)?,
-        boot_id: find("boot_id", &counts)?,
+        procedure_id: find(&places.procedure_id, "procedure_id", &[ColumnType::Utf8])?,
+        sequence: find(&places.sequence, "sequence", &counts)?,
+        boot_id: find(&places.boot_id, "boot_id", &counts)?,
     })
 }
 

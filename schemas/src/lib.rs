@@ -1,6 +1,7 @@
 //! Theatre's schemas: what a record is, how its bytes become Arrow columns, and how persons stay unnamed.
 //!
-//! Reading order: [`dataset`] (columns and roles found from an Avro schema), [`framing`] (how a message names its
+//! Reading order: [`dataset`] (columns and roles found from an Avro schema), [`declaration`] (what is said of schemas
+//! that do not say it themselves), [`framing`] (how a message names its
 //! schema), [`registry`] (schema id to writer schema), [`decode`] (bytes to columns, by the writer's schema),
 //! [`batch`] (the decoded columns), [`records`] (what Theatre publishes: alerts, outcomes, dead letters),
 //! [`pseudonym`] (keyed pseudonyms and sealed bytes). The `.avsc` files live under `avro/<subject>/vN.avsc`.
@@ -11,6 +12,7 @@ mod avro_type;
 
 pub mod batch;
 pub mod dataset;
+pub mod declaration;
 pub mod decode;
 pub mod framing;
 pub mod pseudonym;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::dataset::{Dataset, DatasetIndex, Datasets, SchemaError};
 use crate::decode::DecodePlan;
+use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject.
 pub const INPUT_SCHEMAS: [(&str, &str); 5] = [
@@ -22,7 +23,7 @@ pub const INPUT_SCHEMAS: [(&str, &str); 5] = [
 #[derive(Debug)]
 pub struct WriterSchema {
     /// Schema id, as messages name it.
-    pub id: u32,
+    pub id: SchemaId,
     /// The dataset its records belong to.
     pub dataset_index: DatasetIndex,
     /// How its bytes become that dataset's columns.
@@ -31,11 +32,21 @@ pub struct WriterSchema {
     pub json: String,
 }
 
+impl WriterSchema {
+    /// A writer's schema of a dataset.
+    ///
+    /// # Errors
+    /// When it does not resolve to the dataset.
+    pub fn new(id: SchemaId, json: &str, dataset_index: DatasetIndex, dataset: &Dataset) -> Result<Self, SchemaError> {
+        Ok(Self { id, dataset_index, plan: DecodePlan::compile(json, dataset)?, json: json.to_owned() })
+    }
+}
+
 /// Writer schemas by id and the datasets they write to.
 #[derive(Debug, Default)]
 pub struct Registry {
     datasets: Datasets,
-    writers: HashMap<u32, WriterSchema, foldhash::fast::RandomState>,
+    writers: HashMap<SchemaId, Arc<WriterSchema>, foldhash::fast::RandomState>,
 }
 
 impl Registry {
@@ -55,7 +66,7 @@ impl Registry {
     /// When the schema cannot be used, its id is taken by another schema, or a writer of the dataset does not resolve to it.
     pub fn add(&mut self, json: &str) -> Result<DatasetIndex, SchemaError> {
         let dataset = Dataset::from_schema(json)?;
-        let id = schema_id(json)?;
+        let id = SchemaId::Confluent(schema_id(json)?);
         if let Some(other) = self.writers.get(&id).filter(|other| other.json != json) {
             let taken = &self.datasets.get(other.dataset_index).name;
             return Err(SchemaError::Invalid(format!("schema id {id} is taken by dataset '{taken}': give theatre.id another number")));
@@ -67,16 +78,20 @@ impl Registry {
         };
         let reader = self.datasets.get(index).clone();
         for writer in self.writers.values_mut().filter(|writer| writer.dataset_index == index) {
-            writer.plan = DecodePlan::compile(&writer.json, &reader)?;
+            *writer = Arc::new(WriterSchema::new(writer.id, &writer.json, index, &reader)?);
         }
-        let plan = DecodePlan::compile(json, &reader)?;
-        self.writers.insert(id, WriterSchema { id, dataset_index: index, plan, json: json.to_owned() });
+        self.writers.insert(id, Arc::new(WriterSchema::new(id, json, index, &reader)?));
         Ok(index)
     }
 
+    /// Adds a dataset whose writers' schemas come from elsewhere.
+    pub fn add_dataset(&mut self, dataset: Dataset) -> DatasetIndex {
+        self.datasets.insert(Arc::new(dataset))
+    }
+
     /// The schema of an id.
-    pub fn lookup(&self, id: u32) -> Option<&WriterSchema> {
-        self.writers.get(&id)
+    pub fn lookup(&self, id: impl Into<SchemaId>) -> Option<&Arc<WriterSchema>> {
+        self.writers.get(&id.into())
     }
 
     /// All datasets.

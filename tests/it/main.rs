@@ -5,6 +5,7 @@ mod contracts;
 mod crash;
 mod hostile;
 mod real_input;
+mod schemas;
 mod servers;
 mod simulation;
 mod simulator;

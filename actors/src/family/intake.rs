@@ -1,9 +1,12 @@
-//! The intake family: what became of records that name no robot.
+//! The intake family: what became of records that name no robot, or one that is at home in another partition.
 
 use serde::{Deserialize, Serialize};
 
-use crate::effect::{Counters, DeadRow};
-use crate::position::Positions;
+use theatre_schemas::batch::Batch;
+
+use super::view;
+use crate::effect::{Counters, DeadReason, DeadRow};
+use crate::position::{Partition, Positions, TopicIndex};
 use crate::state::{self, StateError};
 
 /// Counters and positions of one partition's unroutable records.
@@ -38,6 +41,27 @@ impl IntakeFamily {
         self.counters[dead.topic].count_dead(dead.reason);
         self.positions.advance(dead.topic, dead.offset + 1);
         true
+    }
+
+    /// Accounts a row of a robot that is at home in another partition; its dead letter, or nothing when it was accounted before.
+    pub fn turn_away(&mut self, topic: TopicIndex, batch: &Batch, row: usize, home: Partition) -> Option<DeadRow> {
+        if batch.offsets[row] < self.positions.get(topic) {
+            return None;
+        }
+        let dead = DeadRow {
+            topic,
+            offset: batch.offsets[row],
+            append_time: batch.append_times[row],
+            reason: DeadReason::WrongPartition,
+            detail: format!("the robot is at home in partition {home}: this record was written by a producer with another partitioner"),
+            robot_id: Some(batch.robot_id(row).to_owned()),
+            schema_id: None,
+            payload: view::row_json(batch, row).to_string().into_bytes(),
+            sealed: false,
+            size: 0,
+            sha256: String::new(),
+        };
+        self.bury(&dead).then_some(dead)
     }
 
     /// The next offset it needs, by topic.

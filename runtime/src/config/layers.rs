@@ -11,7 +11,7 @@ use super::{Config, ConfigError, parse, read};
 
 const PREFIX: &str = "THEATRE__";
 /// Keys without a default value.
-const OPTIONAL: [&str; 3] = ["rules", "panic_on", "pseudonym_key_file"];
+const OPTIONAL: [&str; 5] = ["rules", "panic_on", "pseudonym_key_file", "window_topic", "schema_folder"];
 const DEFAULT: &str = "default";
 
 /// Where each top-level key's value comes from: `default`, a file, or a variable.
@@ -71,12 +71,21 @@ fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
     parse::<Config>(path, &text)?;
     let base = path.parent().unwrap_or(Path::new("."));
     let based = |value: &Value| value.as_str().map(|path| Value::String(base.join(path).to_string_lossy().into_owned()));
-    for key in ["rules", "pseudonym_key_file"] {
-        if let Some(value) = table.get_mut(key)
-            && let Some(path) = based(value)
-        {
-            *value = path;
+    let base_keys = |table: &mut Table, keys: &[&str]| {
+        for key in keys {
+            if let Some(value) = table.get_mut(*key)
+                && let Some(path) = based(value)
+            {
+                *value = path;
+            }
         }
+    };
+    base_keys(&mut table, &["rules", "pseudonym_key_file", "schema_folder"]);
+    if let Some(Value::Table(registry)) = table.get_mut("registry") {
+        base_keys(registry, &["password_file", "ca_file"]);
+    }
+    if let Some(Value::Array(inputs)) = table.get_mut("input") {
+        inputs.iter_mut().filter_map(Value::as_table_mut).for_each(|input| base_keys(input, &["schema"]));
     }
     if let Some(Value::Array(schemas)) = table.get_mut("schemas") {
         *schemas = schemas.iter().filter_map(based).collect();

@@ -10,16 +10,20 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use theatre_actors::effect::{DeadReason, DeadRow};
-use theatre_actors::ports::{EventLog, LogReader, PollLimit, RecordView, Result};
+use theatre_actors::ports::{Error, EventLog, LogReader, PollLimit, RecordView, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::decode::{BatchBuilder, DecodeError};
-use theatre_schemas::framing;
+use theatre_schemas::framing::{self, FramingError, SchemaId};
 use theatre_schemas::pseudonym::Pseudonyms;
-use theatre_schemas::registry::Registry;
+use theatre_schemas::registry::{Registry, WriterSchema};
 
 use super::Limits;
+use crate::schema_source::{Answer, InputSchemas};
+
+/// Schemas of a topic that an intake keeps at hand.
+const AT_HAND_MAX: usize = 64;
 
 /// Bytes of a bad record that a dead letter keeps at most; beyond that its hash and place have to do.
 const DEAD_LETTER_BYTES_MAX: usize = 256 * 1024;
@@ -29,7 +33,9 @@ const DEAD_LETTER_BYTES_MAX: usize = 256 * 1024;
 pub struct IntakeParams {
     /// Input topics, in [`TopicIndex`] order.
     pub topics: Arc<Vec<String>>,
-    /// Writer schemas by id.
+    /// Writer schemas of each topic.
+    pub inputs: Arc<Vec<InputSchemas>>,
+    /// The datasets.
     pub registry: Arc<Registry>,
     /// Pseudonyms for marked fields, and the seal for bytes that could not be decoded.
     pub pseudonyms: Arc<Pseudonyms>,
@@ -80,6 +86,8 @@ struct Pending {
 
 struct Source {
     reader: Box<dyn LogReader>,
+    /// Schemas met, the last one first: records of one id after another find theirs without a lock.
+    at_hand: Vec<Arc<WriterSchema>>,
     batches: Vec<Arc<Batch>>,
     dead: Vec<DeadRow>,
     pending: VecDeque<Pending>,
@@ -104,6 +112,7 @@ impl Intake {
             let from = start.get(topic);
             sources.push(Source {
                 reader: log.reader(name, partition, from)?,
+                at_hand: Vec::new(),
                 batches: Vec::new(),
                 dead: Vec::new(),
                 pending: VecDeque::new(),
@@ -137,9 +146,20 @@ impl Intake {
         source.dead.clear();
         let limits = &self.params.limits;
         let limit = PollLimit { records: limits.poll_records, bytes: limits.poll_bytes };
-        let mut decoder =
-            Decoder { params: &self.params, topic, builders: &mut self.builders, open: Vec::new(), pending: &mut source.pending, dead: &mut source.dead };
+        let mut decoder = Decoder {
+            params: &self.params,
+            topic,
+            at_hand: &mut source.at_hand,
+            builders: &mut self.builders,
+            open: Vec::new(),
+            pending: &mut source.pending,
+            dead: &mut source.dead,
+            stopped: None,
+        };
         let end = source.reader.poll(limit, &mut |record| decoder.take(record))?;
+        if let Some(error) = decoder.stopped {
+            return Err(error);
+        }
         source.batches = decoder.finish();
         source.next_offset = end.next_offset;
         source.end_offset = end.end_offset;
@@ -219,6 +239,12 @@ impl Chunk {
         self.entries.is_empty() && self.from == self.to
     }
 
+    /// Topic and offset of a row.
+    pub fn place(&self, batch: u32, row: u32) -> (TopicIndex, u64) {
+        let (topic, batch) = &self.batches[batch as usize];
+        (*topic, batch.offsets[row as usize])
+    }
+
     /// Adds a source's batches and failures; returns where they begin.
     fn adopt(&mut self, topic: TopicIndex, source: &Source) -> (u32, u32) {
         let base = (self.batches.len() as u32, self.dead.len() as u32);
@@ -234,59 +260,90 @@ impl Chunk {
 struct Decoder<'a> {
     params: &'a IntakeParams,
     topic: TopicIndex,
+    at_hand: &'a mut Vec<Arc<WriterSchema>>,
     builders: &'a mut Vec<Option<BatchBuilder>>,
     /// Datasets met in this poll, in order of their first record: the index is the entry's batch.
     open: Vec<usize>,
     pending: &'a mut VecDeque<Pending>,
     dead: &'a mut Vec<DeadRow>,
+    /// Nobody can say what the next record is: the rest of the poll is for another time.
+    stopped: Option<Error>,
+}
+
+/// Why a record becomes no row.
+enum Refusal {
+    Dead(DeadReason, String, Option<SchemaId>),
+    NotYet(Error),
 }
 
 impl Decoder<'_> {
     fn take(&mut self, record: RecordView<'_>) {
+        if self.stopped.is_some() {
+            return;
+        }
         let entry = match self.decode(&record) {
             Ok(entry) => entry,
-            Err((reason, detail, schema_id)) => self.bury(&record, reason, detail, schema_id),
+            Err(Refusal::Dead(reason, detail, schema_id)) => self.bury(&record, reason, detail, schema_id),
+            Err(Refusal::NotYet(error)) => {
+                self.stopped = Some(error);
+                return;
+            }
         };
         self.pending.push_back(Pending { append_time: record.append_time.0, offset: record.offset, entry });
     }
 
-    fn decode(&mut self, record: &RecordView<'_>) -> std::result::Result<Entry, (DeadReason, String, Option<u32>)> {
+    fn decode(&mut self, record: &RecordView<'_>) -> std::result::Result<Entry, Refusal> {
         let limit = self.params.limits.record_bytes;
         if record.value.len() > limit {
             let detail = format!("{} bytes, the limit is {limit} (limits.record_bytes)", record.value.len());
-            return Err((DeadReason::TooLarge, detail, None));
+            return Err(Refusal::Dead(DeadReason::TooLarge, detail, None));
         }
-        let (schema_id, datum) = framing::parse(record.value).map_err(|error| (DeadReason::BadFrame, error.to_string(), None))?;
-        let Some(writer) = self.params.registry.lookup(schema_id) else {
-            return Err((DeadReason::UnknownSchema, format!("schema id {schema_id} is not known"), Some(schema_id)));
-        };
-        let batch = self.batch_of(writer.dataset_index);
+        let (schema_id, datum) = framing::open(record.value, limit).map_err(|error| {
+            let reason = if matches!(error, FramingError::TooLong(_)) { DeadReason::TooLarge } else { DeadReason::BadFrame };
+            Refusal::Dead(reason, error.to_string(), None)
+        })?;
+        self.find(schema_id)?;
+        let writer = &self.at_hand[0];
+        let batch = batch_of(self.params, self.builders, &mut self.open, writer.dataset_index);
         let builder = self.builders[writer.dataset_index].as_mut().expect("batch_of made the builder");
         let row = builder.len() as u32;
-        builder.push(&writer.plan, datum, record.offset, record.append_time.0).map_err(|error| {
+        builder.push(&writer.plan, &datum, record.offset, record.append_time.0).map_err(|error| {
             let reason = match error {
                 DecodeError::Unroutable { .. } => DeadReason::Unroutable,
                 _ => DeadReason::Undecodable,
             };
-            (reason, error.to_string(), Some(schema_id))
+            Refusal::Dead(reason, error.to_string(), Some(schema_id))
         })?;
         Ok(Entry::Row { batch, row })
     }
 
-    fn batch_of(&mut self, dataset_index: usize) -> u32 {
-        if let Some(at) = self.open.iter().position(|open| *open == dataset_index) {
-            return at as u32;
+    /// Puts the schema of an id first among those at hand.
+    fn find(&mut self, id: SchemaId) -> std::result::Result<(), Refusal> {
+        match self.at_hand.iter().position(|writer| writer.id == id) {
+            Some(0) => return Ok(()),
+            Some(at) => {
+                self.at_hand.swap(0, at);
+                return Ok(());
+            }
+            None => {}
         }
-        if self.builders.len() <= dataset_index {
-            self.builders.resize_with(dataset_index + 1, || None);
+        match self.params.inputs[self.topic].answer(id).map_err(Refusal::NotYet)? {
+            Answer::Known(writer) => {
+                self.at_hand.truncate(AT_HAND_MAX - 1);
+                self.at_hand.insert(0, writer);
+                Ok(())
+            }
+            Answer::Unknown => Err(Refusal::Dead(DeadReason::UnknownSchema, format!("schema id {id} is not known"), Some(id))),
+            Answer::Unusable(why) => Err(Refusal::Dead(DeadReason::Undecodable, why, Some(id))),
         }
-        let dataset = self.params.registry.datasets().get(dataset_index);
-        self.builders[dataset_index].get_or_insert_with(|| BatchBuilder::new(dataset.clone(), dataset_index, self.params.pseudonyms.clone()));
-        self.open.push(dataset_index);
-        (self.open.len() - 1) as u32
     }
 
-    fn bury(&mut self, record: &RecordView<'_>, reason: DeadReason, detail: String, schema_id: Option<u32>) -> Entry {
+    fn bury(&mut self, record: &RecordView<'_>, reason: DeadReason, detail: String, schema_id: Option<SchemaId>) -> Entry {
+        // The stored form has room for a number only: a UUID is named in words.
+        let detail = match schema_id {
+            Some(id @ SchemaId::Glue(_)) if reason != DeadReason::UnknownSchema => format!("schema {id}: {detail}"),
+            _ => detail,
+        };
         let kept = record.value.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(record.value);
         self.dead.push(DeadRow {
             topic: self.topic,
@@ -295,7 +352,7 @@ impl Decoder<'_> {
             reason,
             detail,
             robot_id: None,
-            schema_id,
+            schema_id: schema_id.and_then(SchemaId::number),
             payload: self.params.pseudonyms.seal(kept),
             sealed: true,
             size: record.value.len() as u64,
@@ -314,6 +371,20 @@ impl Decoder<'_> {
             })
             .collect()
     }
+}
+
+/// The entry's batch for a dataset, whose builder is made when it is met first.
+fn batch_of(params: &IntakeParams, builders: &mut Vec<Option<BatchBuilder>>, open: &mut Vec<usize>, dataset_index: usize) -> u32 {
+    if let Some(at) = open.iter().position(|open| *open == dataset_index) {
+        return at as u32;
+    }
+    if builders.len() <= dataset_index {
+        builders.resize_with(dataset_index + 1, || None);
+    }
+    let dataset = params.registry.datasets().get(dataset_index);
+    builders[dataset_index].get_or_insert_with(|| BatchBuilder::new(dataset.clone(), dataset_index, params.pseudonyms.clone()));
+    open.push(dataset_index);
+    (open.len() - 1) as u32
 }
 
 fn empty_batch(params: &IntakeParams, index: usize) -> Batch {

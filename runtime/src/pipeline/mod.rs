@@ -37,6 +37,8 @@ use theatre_actors::time::Clock;
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 
+use crate::schema_source::InputSchemas;
+
 pub use progress::Progress;
 pub use run::{Pipeline, start};
 
@@ -122,6 +124,8 @@ pub struct PipelineParams {
     pub partitions: u32,
     /// Input topics, in the order that their positions are stored in.
     pub topics: Arc<Vec<String>>,
+    /// Their schemas, in the same order.
+    pub inputs: Arc<Vec<InputSchemas>>,
     /// Topic for transitions of conditions.
     pub alert_topic: String,
     /// Topic for outcomes.
@@ -155,8 +159,15 @@ impl PipelineParams {
         self.topics.iter().cloned().chain(outputs).chain(dead).collect()
     }
 
-    fn intake(&self) -> intake::IntakeParams {
-        intake::IntakeParams { topics: self.topics.clone(), registry: self.registry.clone(), pseudonyms: self.pseudonyms.clone(), limits: self.limits.clone() }
+    /// What an intake of any partition needs.
+    pub fn intake(&self) -> intake::IntakeParams {
+        intake::IntakeParams {
+            topics: self.topics.clone(),
+            inputs: self.inputs.clone(),
+            registry: self.registry.clone(),
+            pseudonyms: self.pseudonyms.clone(),
+            limits: self.limits.clone(),
+        }
     }
 }
 

@@ -7,13 +7,14 @@
 //! What must hold: a family's facts leave with the very snapshot that concluded them; the floor of a commit is the lowest
 //! position of any family whose news is in no commit yet; nothing is told to anybody from here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use theatre_actors::effect::DeadRow;
 use theatre_actors::family::{Family, IntakeFamily};
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, FamilySave, PartitionCommit, Result};
-use theatre_actors::position::{Partition, Positions};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::shell::{FamilyHost, Reply, Segment};
 use theatre_actors::time::LogTime;
 use theatre_schemas::dataset::DatasetKind;
@@ -23,10 +24,14 @@ use super::intake::{Chunk, Entry, Intake};
 use super::progress::Progress;
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::{PipelineParams, Ports, Step};
+use crate::schema_source::InputSchemas;
 
+mod homes;
 mod ledger;
 mod routing;
+mod settled;
 
+use homes::Homes;
 use ledger::{Ledger, SlotState};
 
 /// Slot of the intake family, which holds the records that name no robot.
@@ -53,6 +58,9 @@ pub struct PartitionActor {
     bell: Arc<Bell>,
     intake_family: IntakeFamily,
     routes: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
+    homes: Homes,
+    /// Records that stay unknown, by topic and offset.
+    settled: HashSet<(TopicIndex, u64)>,
     ledger: Ledger,
     positions: Positions,
     /// The floor of the commit under way.
@@ -99,6 +107,8 @@ impl PartitionActor {
             ledger.restore(slot, &stored.family, stored.save_number);
             routes.insert(stored.family.into_boxed_str(), slot);
         }
+        let asks = params.inputs.iter().any(InputSchemas::asks);
+        let settled = if asks { settled::unknown_before(&*ports.store, partition, &status)? } else { HashSet::new() };
         let progress = shared.progress;
         progress.update(partition, |share| {
             share.begin();
@@ -120,6 +130,8 @@ impl PartitionActor {
             bell: shared.saves.bell(partition),
             intake_family,
             routes,
+            homes: Homes::default(),
+            settled,
             ledger,
             positions: status.floor,
             floor_under_way: Positions::zero(),
@@ -198,7 +210,8 @@ impl PartitionActor {
             self.intake = Some(intake);
         }
         let polled = self.intake.as_mut().map(Intake::poll).unwrap_or_else(|| Ok(Chunk::default()));
-        let chunk = polled.inspect_err(|_| {
+        let routed = polled.and_then(|chunk| Ok((self.route(&chunk)?, chunk)));
+        let (routed, chunk) = routed.inspect_err(|_| {
             // What the reader had prefetched is of unknown completeness: read it again from our position.
             self.intake = None;
             self.caught_up_since = None;
@@ -207,7 +220,7 @@ impl PartitionActor {
         if chunk.is_empty() {
             return Ok(false);
         }
-        self.apply(&chunk);
+        self.apply(&chunk, routed);
         self.positions = chunk.to.clone();
         self.offer(Arc::new(chunk));
         Ok(true)
@@ -248,23 +261,37 @@ impl PartitionActor {
         }
     }
 
-    /// Hands every family its rows, and the intake family the failures.
-    fn apply(&mut self, chunk: &Chunk) {
-        let work = self.route(chunk);
-        for (slot, _) in &work {
+    /// Hands every family its rows, and the intake family the failures and the rows of strangers, in the log's order.
+    fn apply(&mut self, chunk: &Chunk, routed: Routed) {
+        for (slot, _) in &routed.work {
             self.ledger.touched(*slot, &chunk.from);
         }
-        let replies = self.host.deliver(work);
+        let replies = self.host.deliver(routed.work);
         self.collect(replies);
-        for entry in &chunk.entries {
-            let Entry::Dead(index) = entry else { continue };
-            let dead = &chunk.dead[*index as usize];
-            if self.intake_family.bury(dead) {
+        let mut strays = routed.strays.into_iter().peekable();
+        for (at, entry) in chunk.entries.iter().enumerate() {
+            let buried = match *entry {
+                Entry::Dead(index) => {
+                    let dead = &chunk.dead[index as usize];
+                    self.intake_family.bury(dead).then(|| dead.clone())
+                }
+                Entry::Row { batch, row } => strays.next_if_eq(&at).and_then(|_| self.turn_away(chunk, batch, row)),
+            };
+            if let Some(dead) = buried {
                 self.ledger.touched(INTAKE_SLOT, &chunk.from);
-                self.progress.count_dead(&self.params.topics, std::slice::from_ref(dead));
-                self.ledger.slot(INTAKE_SLOT).add_dead(dead.clone());
+                self.progress.count_dead(&self.params.topics, std::slice::from_ref(&dead));
+                self.ledger.slot(INTAKE_SLOT).add_dead(dead);
             }
         }
+    }
+
+    fn turn_away(&mut self, chunk: &Chunk, batch: u32, row: u32) -> Option<DeadRow> {
+        let (topic, batch) = &chunk.batches[batch as usize];
+        let home = self.homes.of(batch.robot_id(row as usize))?;
+        let dead = self.intake_family.turn_away(*topic, batch, row as usize, home)?;
+        let records = self.homes.count(*topic);
+        self.progress.turned_away(&self.params.topics[*topic], self.partition, records, home);
+        Some(dead)
     }
 
     fn collect(&mut self, replies: Vec<(usize, Reply)>) {
@@ -391,28 +418,54 @@ impl PartitionActor {
         Ok(())
     }
 
-    fn slot_of(&mut self, robot_id: &str) -> usize {
-        if let Some(slot) = self.routes.get(robot_id) {
-            return *slot;
-        }
+    fn settle_in(&mut self, robot_id: &str) {
         let slot = self.routes.len();
         self.host.insert(slot, Family::new(robot_id, self.params.family.clone()));
         self.ledger.restore(slot, robot_id, 0);
         self.routes.insert(robot_id.into(), slot);
-        slot
     }
 
     /// Every family's share of a chunk, in slot order; families that are being recovered get nothing, their rows are read again.
-    fn route(&mut self, chunk: &Chunk) -> Vec<(usize, Vec<Segment>)> {
+    ///
+    /// # Errors
+    /// When homes cannot be claimed; nothing has changed then.
+    fn route(&mut self, chunk: &Chunk) -> Result<Routed> {
         let mut table = routing::Table::default();
-        for entry in &chunk.entries {
+        let mut newcomers = Vec::new();
+        for (at, entry) in chunk.entries.iter().enumerate() {
             let Entry::Row { batch, row } = *entry else { continue };
-            let batch_ref = &chunk.batches[batch as usize].1;
-            let slot = self.slot_of(batch_ref.robot_id(row as usize));
-            table.push(slot, batch, row);
+            if !self.settled.is_empty() && self.settled.contains(&chunk.place(batch, row)) {
+                continue;
+            }
+            match self.routes.get(chunk.batches[batch as usize].1.robot_id(row as usize)) {
+                Some(slot) => table.push(*slot, batch, row),
+                None => newcomers.push((at, batch, row)),
+            }
         }
-        table.finish(chunk, |slot| self.ledger.slot(slot).is_healthy())
+        let mut strays = Vec::new();
+        if !newcomers.is_empty() {
+            let robot = |batch: u32, row: u32| chunk.batches[batch as usize].1.robot_id(row as usize);
+            let robots = newcomers.iter().map(|(_, batch, row)| robot(*batch, *row));
+            for robot in self.homes.claim(&*self.ports.store, self.partition, self.epoch, robots)? {
+                self.settle_in(robot);
+            }
+            for (at, batch, row) in newcomers {
+                match self.routes.get(robot(batch, row)) {
+                    Some(slot) => table.push(*slot, batch, row),
+                    None => strays.push(at),
+                }
+            }
+        }
+        Ok(Routed { work: table.finish(chunk, |slot| self.ledger.slot(slot).is_healthy()), strays })
     }
+}
+
+/// A chunk's rows by where they go.
+struct Routed {
+    /// Families' shares.
+    work: Vec<(usize, Vec<Segment>)>,
+    /// Entries that are rows of robots at home elsewhere, ascending.
+    strays: Vec<usize>,
 }
 
 fn unreadable(partition: Partition, family: &str, error: impl std::fmt::Display) -> Error {

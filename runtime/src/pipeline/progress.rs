@@ -73,6 +73,8 @@ pub struct Progress {
     partitions: DashMap<Partition, PartitionProgress>,
     /// What each component last failed with; empty when all is well.
     trouble: Mutex<BTreeMap<String, String>>,
+    /// What people should know though all works, by whom it is about.
+    notices: Mutex<BTreeMap<String, String>>,
     /// Components that stopped for good, and why.
     failed: Mutex<Vec<String>>,
 }
@@ -108,7 +110,9 @@ impl Progress {
     pub(super) fn forget(&self, partition: Partition) {
         self.partitions.remove(&partition);
         let own = format!(" {partition}");
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).retain(|component, _| !component.ends_with(&own));
+        for told in [&self.trouble, &self.notices] {
+            told.lock().unwrap_or_else(PoisonError::into_inner).retain(|component, _| !component.ends_with(&own));
+        }
     }
 
     /// Notes or clears a component's trouble.
@@ -134,6 +138,19 @@ impl Progress {
     pub fn troubles(&self) -> Vec<String> {
         let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(component, why)| format!("{component}: {why}")).collect()
+    }
+
+    /// What works and should yet be looked into: a producer's mistake stops no robot, so it makes nobody unready.
+    pub fn notices(&self) -> Vec<String> {
+        let all = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(about, what)| format!("{about}: {what}")).collect()
+    }
+
+    /// A record of a robot that is at home in partition `home` was turned away, with it so many of the topic.
+    pub(super) fn turned_away(&self, topic: &str, partition: Partition, records: u64, home: Partition) {
+        names::wrong_partition(topic);
+        let what = format!("{records} records of robots whose home is another partition, e.g. {home}: a producer with another partitioner");
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("topic {topic} partition {partition}"), what);
     }
 
     pub(super) fn save_failed(&self) {

@@ -21,6 +21,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_build_info", Kind::Gauge, "1, labelled with the version"),
     ("theatre_records_in_total", Kind::Counter, "Records read, by partition"),
     ("theatre_records_late_total", Kind::Counter, "Records beyond the allowed lateness, by topic"),
+    ("theatre_records_wrong_partition_total", Kind::Counter, "Records of robots whose home is another partition, by topic"),
     ("theatre_records_out_total", Kind::Counter, "Records published, by lane"),
     ("theatre_records_parked_total", Kind::Counter, "Records that the log refused for good and that stay in the store, by lane"),
     ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
@@ -74,6 +75,11 @@ pub fn rebalanced(what: &'static str) {
 /// A record was too late.
 pub fn record_late(topic: &str) {
     counter!("theatre_records_late_total", "topic" => topic.to_owned()).increment(1);
+}
+
+/// A record's robot is at home in another partition.
+pub fn wrong_partition(topic: &str) {
+    counter!("theatre_records_wrong_partition_total", "topic" => topic.to_owned()).increment(1);
 }
 
 /// Records were published.

@@ -150,8 +150,8 @@ impl Sink<'_> {
                 }
             }
             Op::Int(column) => self.integer(*column, i64::from(cursor.int()?)),
-            Op::TimestampMillis(column) => {
-                let micros = cursor.long()?.checked_mul(1000);
+            Op::Time(column, unit) => {
+                let micros = unit.micros(cursor.long()?);
                 self.integer(*column, micros.ok_or_else(|| cursor.malformed("a timestamp is out of range"))?);
             }
             Op::Float(column) => self.float(*column, f64::from(f32::from_le_bytes(cursor.array()?))),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::avro_type::{self, AvroField, AvroType, Logical};
 use crate::dataset::{ColumnType, Dataset, SchemaError, column_type};
+use crate::declaration::TimeUnit;
 
 /// What to do with the next bytes of a datum.
 #[derive(Debug)]
@@ -11,7 +12,8 @@ pub(super) enum Op {
     Boolean(usize),
     Int(usize),
     Long(usize),
-    TimestampMillis(usize),
+    /// A time that counts something else than microseconds.
+    Time(usize, TimeUnit),
     Float(usize),
     Double(usize),
     String(usize),
@@ -64,9 +66,9 @@ impl DecodePlan {
         let mut ops = Vec::new();
         compiler.record(&fields, "", &mut ops)?;
         let absent: Vec<usize> = (0..dataset.columns.len()).filter(|column| !compiler.written[*column]).collect();
-        for (role, name) in [(dataset.roles.robot_id, "robot_id"), (dataset.roles.event_time, "event_time")] {
+        for role in [dataset.roles.robot_id, dataset.roles.event_time] {
             if absent.contains(&role) {
-                return Err(SchemaError::Field { field: name.to_owned(), why: "is missing in the writer's schema".to_owned() });
+                return Err(SchemaError::Field { field: dataset.columns[role].name.clone(), why: "is missing in the writer's schema".to_owned() });
             }
         }
         Ok(Self { ops, absent })
@@ -150,8 +152,11 @@ impl Compiler<'_> {
         Ok(match writer {
             AvroType::Boolean => Op::Boolean(column),
             AvroType::Int(_) => Op::Int(column),
-            AvroType::Long(Logical::TimestampMillis) => Op::TimestampMillis(column),
-            AvroType::Long(_) => Op::Long(column),
+            AvroType::Long(Logical::TimestampMillis) => Op::Time(column, TimeUnit::Millis),
+            AvroType::Long(_) => match self.dataset.event_time_unit.filter(|_| column == self.dataset.roles.event_time && from == ColumnType::Int64) {
+                Some(unit) => Op::Time(column, unit),
+                None => Op::Long(column),
+            },
             AvroType::Float => Op::Float(column),
             AvroType::Double => Op::Double(column),
             AvroType::String => Op::String(column),

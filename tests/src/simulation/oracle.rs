@@ -17,7 +17,7 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
     let mut buried = Vec::new();
     let mut limits = params.limits.clone();
     limits.poll_records = 1 << 20;
-    let intake = IntakeParams { topics: params.topics.clone(), registry: params.registry.clone(), pseudonyms: params.pseudonyms.clone(), limits };
+    let intake = IntakeParams { limits, ..params.intake() };
     let mut reader = Intake::open(&*ports.log, 0, intake, &Positions::zero())?;
     loop {
         let chunk = reader.poll()?;

@@ -55,6 +55,7 @@ pub fn batch(samples: &[Sample]) -> Batch {
         arrays.push(Arc::new(Float64Array::from_iter(samples.iter().map(|sample| sample.values[signal]))));
     }
     let dataset = Dataset {
+        event_time_unit: None,
         name: "telemetry".into(),
         kind: DatasetKind::Telemetry,
         version: 1,

@@ -1,0 +1,74 @@
+//! What is said about records that say nothing themselves: schemas from a registry carry no `theatre` property, and other people's records
+//! call a robot's id and the time what they like.
+
+use serde::{Deserialize, Serialize};
+
+use crate::avro_type;
+use crate::dataset::{Dataset, DatasetKind, SchemaError};
+
+/// What a plain number that is a time counts, since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeUnit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
+    /// Nanoseconds; what is less than a microsecond is cut off.
+    Nanos,
+}
+
+impl TimeUnit {
+    /// In microseconds; `None` when out of range.
+    pub fn micros(self, value: i64) -> Option<i64> {
+        match self {
+            Self::Seconds => value.checked_mul(1_000_000),
+            Self::Millis => value.checked_mul(1_000),
+            Self::Micros => Some(value),
+            Self::Nanos => Some(value.div_euclid(1_000)),
+        }
+    }
+}
+
+/// Paths of the fields with a part to play, nested fields joined by `.`; absent: the field of that name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Places {
+    /// The robot's id, a string.
+    pub robot_id: Option<String>,
+    /// When it happened: a timestamp, or a long with `event_time_unit`.
+    pub event_time: Option<String>,
+    /// What the event time counts, when its type does not say so.
+    pub event_time_unit: Option<TimeUnit>,
+    /// The procedure's id, a string.
+    pub procedure_id: Option<String>,
+    /// Counts a robot's records of this topic within a boot.
+    pub sequence: Option<String>,
+    /// Grows with every start of the robot.
+    pub boot_id: Option<String>,
+}
+
+/// What the records of an input are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    /// Dataset they go to.
+    pub dataset: String,
+    /// Their kind.
+    pub kind: DatasetKind,
+    /// Where things are in them.
+    pub places: Places,
+}
+
+impl Declaration {
+    /// The dataset that a reader's schema makes.
+    ///
+    /// # Errors
+    /// When the schema is invalid, a place is not there or of the wrong type, or a field has no flat form.
+    pub fn dataset(&self, json: &str) -> Result<Dataset, SchemaError> {
+        let (fields, root) = avro_type::parse(json)?;
+        let version = root["theatre"]["version"].as_u64().unwrap_or(1) as u32;
+        Dataset::assemble(self.dataset.clone(), self.kind, version, &fields, &self.places)
+    }
+}
