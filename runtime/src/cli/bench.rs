@@ -2,7 +2,11 @@
 //! on one thread. `fleet`: the whole pipeline.
 
 mod fleet_bench;
+mod ground;
+mod measure;
 mod process;
+mod recount;
+mod topic;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,8 +45,10 @@ pub(super) enum Bench {
         #[arg(long, default_value_t = 8192)]
         batch: usize,
     },
-    /// The whole pipeline on the embedded log, everything on: the same records, written beforehand.
-    #[command(after_help = "Example: theatre bench fleet --records 1000000 --output json")]
+    /// The whole pipeline, everything on, on a topic filled beforehand: on Kafka, or on the embedded log.
+    #[command(
+        after_help = "Example: theatre bench fleet --records 1000000 --output json\n         theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off"
+    )]
     Fleet(fleet_bench::FleetBench),
 }
 
