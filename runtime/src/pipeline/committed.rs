@@ -4,6 +4,7 @@
 //! store for whatever it was not handed. The numbers are those the store gave: dense, in the order of the commit's families and their facts.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,30 @@ struct Lane {
 #[derive(Debug, Default)]
 pub struct Committed {
     lanes: Mutex<HashMap<Partition, Lane>>,
+    /// Commits that carried an alert.
+    pub commits: Spent,
+    /// Publishing of alerts and outcomes.
+    pub publishes: Spent,
+}
+
+/// Time spent on something, all in all.
+#[derive(Debug, Default)]
+pub struct Spent {
+    times: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Spent {
+    pub(super) fn add(&self, spent: Duration) {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(u64::try_from(spent.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How often, and milliseconds in the mean.
+    pub fn mean_ms(&self) -> (u64, f64) {
+        let times = self.times.load(Ordering::Relaxed);
+        (times, self.micros.load(Ordering::Relaxed) as f64 / 1000.0 / times.max(1) as f64)
+    }
 }
 
 impl Committed {

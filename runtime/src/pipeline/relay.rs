@@ -4,6 +4,7 @@
 //! for trimming and lags a little: noting each publish would cost the store a commit of its own. After a publish of unknown fate the lane is opened anew and the log is asked where it stands.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use theatre_actors::effect::{Fact, FactKind};
 use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, Result, StoredDead};
@@ -56,6 +57,7 @@ impl Relay {
         }
         if !records.is_empty() {
             let Some(publisher) = self.publisher.as_mut() else { return Ok(Step::Idle) };
+            let begun = Instant::now();
             let refused = match publisher.publish(&records, upto) {
                 Ok(refused) => refused,
                 Err(error) => {
@@ -64,6 +66,9 @@ impl Relay {
                     return Err(error);
                 }
             };
+            if self.lane == Lane::Results {
+                self.committed.publishes.add(begun.elapsed());
+            }
             self.park(&records, &refused);
             crate::telemetry::names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
         }

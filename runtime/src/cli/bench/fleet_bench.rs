@@ -95,7 +95,7 @@ impl FleetBench {
         if recount.records != measured.ended.records {
             wrong.push(format!("{} records are in the topic, {} were read", recount.records, measured.ended.records));
         }
-        ground.end()?;
+        ground.end(&["alerts", "outcomes"])?;
         let steady = measured.early.zip(measured.late).map(|(early, late)| late.since(&early));
         let report = json!({
             "machine": machine(), "commit": commit(), "log": ground.describe_log(), "store": ground.describe_store(), "lake": ground.describe_lake(),

@@ -138,12 +138,12 @@ impl Ground {
         if self.config.lake.enabled { "folder" } else { "off" }
     }
 
-    /// Removes what the run made on the servers.
-    pub(super) fn end(&self) -> Result<(), Failure> {
+    /// Removes the topics and the database that the run made on the servers.
+    pub(super) fn end(&self, topics: &[&str]) -> Result<(), Failure> {
         let drive = Drive::start()?;
         if let Some(brokers) = &self.brokers {
             let admin: Result<AdminClient<DefaultClientContext>, _> = ClientConfig::new().set("bootstrap.servers", brokers).create();
-            let topics = ["alerts", "outcomes"].map(|kind| format!("{}.{kind}", self.name));
+            let topics: Vec<String> = topics.iter().map(|kind| format!("{}.{kind}", self.name)).chain([format!("{}.relay", self.name)]).collect();
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             let removed = admin.map(|admin| drive.wait(admin.delete_topics(&names, &AdminOptions::new())));
             if let Err(error) = removed.and_then(|removed| removed.map(drop)) {
