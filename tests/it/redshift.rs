@@ -194,7 +194,7 @@ fn a_bad_file_is_found_by_halving_and_the_others_load() -> Result<()> {
     for number in 1..=5 {
         files.push(file(&*lake, &appended, number, &[("row", 0)])?.file);
     }
-    files[2] = bad_file(&*lake, &narrow)?;
+    files[2] = odd_file(&*lake, &narrow, vec![Arc::new(StringArray::from(vec!["row"])), Arc::new(Int64Array::from(vec![0]))])?;
     let clock = Arc::new(SystemClock);
     let store = Arc::new(MemoryStore::default());
     store.ensure_layout(&["a".to_owned()], 1)?;
@@ -209,16 +209,15 @@ fn a_bad_file_is_found_by_halving_and_the_others_load() -> Result<()> {
     expected[2] = FileStage::Quarantined;
     ensure!(stages == expected, "{stages:?}");
     let note = store.all_files()?[2].note.clone().unwrap_or_default();
-    ensure!(note.contains("data/appended/bad.parquet") && note.contains("revision"), "{note}");
+    ensure!(note.contains("data/appended/odd.parquet") && note.contains("revision"), "{note}");
     ensure!(warehouse.query("SELECT count(*) FROM appended")?.rows == [[4]]);
     Ok(())
 }
 
-/// A file whose second column has another type than the table.
-fn bad_file(lake: &dyn Lake, table: &TableSpec) -> Result<LakeFile> {
-    let (schema, path) = (file_schema(table), "data/appended/bad.parquet".to_owned());
-    let mut writer = FileWriter::new(lake.begin(&path, "p0-e1-bad")?, &schema, path.clone(), &table.name)?;
-    let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(vec!["row"])), Arc::new(Int64Array::from(vec![0]))];
+/// A file of these columns.
+fn odd_file(lake: &dyn Lake, table: &TableSpec, columns: Vec<ArrayRef>) -> Result<LakeFile> {
+    let (schema, path) = (file_schema(table), format!("data/{}/odd.parquet", table.name));
+    let mut writer = FileWriter::new(lake.begin(&path, "p0-e1-odd")?, &schema, path.clone(), &table.name)?;
     writer.write(&RecordBatch::try_new(schema, columns)?, std::iter::once(0))?;
     let file = writer.finish()?;
     lake.complete(&path, &file.upload)?;

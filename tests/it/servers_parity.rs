@@ -39,7 +39,10 @@ fn records(log: &dyn EventLog) -> Result<Vec<Vec<NewRecord>>> {
         let mut records = Vec::new();
         for partition in 0..PARTITIONS {
             let mut reader = log.reader(topic, partition, 0)?;
-            while !reader.poll(everything, &mut |record| records.push(NewRecord { key: record.key.to_vec(), value: record.value.to_vec(), headers: Vec::new() }))?.at_end {}
+            while !reader
+                .poll(everything, &mut |record| records.push(NewRecord { key: record.key.to_vec(), value: record.value.to_vec(), headers: Vec::new() }))?
+                .at_end
+            {}
         }
         topics.push(records);
     }

@@ -121,7 +121,12 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
         let after = settled(&members)?;
         for (partition, (owner, epoch)) in &before {
             let expected = (owner.clone(), epoch + u64::from(owner == names[index]));
-            ensure!(after[partition] == expected, "restart of {}: partition {partition} went from {owner} at epoch {epoch} to {:?}", names[index], after[partition]);
+            ensure!(
+                after[partition] == expected,
+                "restart of {}: partition {partition} went from {owner} at epoch {epoch} to {:?}",
+                names[index],
+                after[partition]
+            );
         }
         ensure!(!left.is_empty(), "{} had partitions", names[index]);
         before = after;

@@ -178,7 +178,8 @@ fn plain(column: &ArrayRef) -> Result<ArrayRef> {
 
 /// Rows of a table, without times: warehouses write them differently.
 fn warehouse_rows(ports: &Ports, table: &TableSpec) -> Result<Rows> {
-    let is_compared = |name: &str, kind: &ColumnType| name != "revision" && !matches!(kind, ColumnType::TimestampMicros | ColumnType::Date | ColumnType::Binary);
+    let is_compared =
+        |name: &str, kind: &ColumnType| name != "revision" && !matches!(kind, ColumnType::TimestampMicros | ColumnType::Date | ColumnType::Binary);
     let columns = table.columns.iter().filter(|(name, kind)| is_compared(name, kind)).map(|(name, _)| format!("\"{name}\""));
     let sql = format!("SELECT {} FROM \"{}\"", columns.collect::<Vec<_>>().join(", "), table.name);
     let mut rows = Rows::new();

@@ -61,7 +61,7 @@ impl Deployment {
 
     /// The ports, for reading, with the data directory of process `name` where they are embedded.
     pub fn ports(&self, name: &str) -> Result<Ports> {
-        let (config, dir) = (self.config()?, DataDir::new(&self.path(name)));
+        let (config, dir) = (self.config()?, DataDir::new(self.path(name)));
         let adapters = Adapters::new(&config, &dir, Access::Read)?;
         // Credentials are handed over: variables belong to the whole test process.
         let (credentials, drive) = (Some(ObjectStore::credentials()), Drive::start()?);
@@ -78,7 +78,7 @@ impl Deployment {
 
     /// The log, to write into; an embedded one is created.
     pub fn log(&self, name: &str) -> Result<Arc<dyn EventLog>> {
-        let dir = DataDir::new(&self.path(name));
+        let dir = DataDir::new(self.path(name));
         dir.create()?;
         Ok(Adapters::new(&self.config()?, &dir, Access::Write)?.log()?)
     }
@@ -244,8 +244,14 @@ pub fn same<K: std::fmt::Debug + Ord, V: std::fmt::Debug + PartialEq>(
 ) -> Result<()> {
     let missing = expected.keys().filter(|key| !got.contains_key(key)).count();
     let more = got.keys().filter(|key| !expected.contains_key(key)).count();
-    let first = expected.iter().find(|(key, value)| got.get(key) != Some(value)).map(|(key, _)| key).or_else(|| got.keys().find(|key| !expected.contains_key(key)));
+    let first =
+        expected.iter().find(|(key, value)| got.get(key) != Some(value)).map(|(key, _)| key).or_else(|| got.keys().find(|key| !expected.contains_key(key)));
     let Some(key) = first else { return Ok(()) };
     let differing = expected.iter().filter(|(key, value)| got.get(key).is_some_and(|other| other != *value)).count();
-    bail!("{what}: {missing} missing, {more} too many, {differing} others of {}; {key:?}: expected {:?}, got {:?}", expected.len(), expected.get(key), got.get(key))
+    bail!(
+        "{what}: {missing} missing, {more} too many, {differing} others of {}; {key:?}: expected {:?}, got {:?}",
+        expected.len(),
+        expected.get(key),
+        got.get(key)
+    )
 }

@@ -126,10 +126,10 @@ fn refuse(words: &[&Token], first: &str) -> Result<(), String> {
             }
         }
     }
-    if ["INSERT", "UPDATE", "DELETE"].contains(&first) {
-        if let Some(found) = words.iter().find(|token| token.is_word("RETURNING")) {
-            return syntax(&found.text);
-        }
+    if ["INSERT", "UPDATE", "DELETE"].contains(&first)
+        && let Some(found) = words.iter().find(|token| token.is_word("RETURNING"))
+    {
+        return syntax(&found.text);
     }
     Ok(())
 }

@@ -231,6 +231,7 @@ impl Statements {
 }
 
 /// Seconds since 1970.
+#[allow(clippy::disallowed_methods)] // A server of its own, no part of a simulation: its clock is the machine's.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -143,7 +143,18 @@ impl EventLog for KafkaLog {
         let asked = topic.to_owned();
         let start = Box::new(move || watermarks(&client, &asked, partition).map(|range| range.start));
         let topic = topic.to_owned();
-        Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, last_time: 0, at_end: false, heard: Instant::now(), alive: self.alive.clone(), start, _place: place }))
+        Ok(Box::new(reader::Reader {
+            fetch,
+            topic,
+            partition,
+            next: from,
+            last_time: 0,
+            at_end: false,
+            heard: Instant::now(),
+            alive: self.alive.clone(),
+            start,
+            _place: place,
+        }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {

@@ -13,8 +13,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use theatre_actors::effect::{Fact, FactKind};
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
-    RegisteredFile, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus, RegisteredFile,
+    Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
@@ -56,8 +56,11 @@ fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
 }
 
 async fn current_epoch(connection: &mut PgConnection, partition: Partition) -> Result<Epoch> {
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT epoch FROM partition WHERE partition = $1 FOR UPDATE").bind(partition as i32).fetch_optional(connection).await.map_err(broken)?;
+    let found: Option<i64> = sqlx::query_scalar("SELECT epoch FROM partition WHERE partition = $1 FOR UPDATE")
+        .bind(partition as i32)
+        .fetch_optional(connection)
+        .await
+        .map_err(broken)?;
     Ok(found.unwrap_or(0) as u64)
 }
 

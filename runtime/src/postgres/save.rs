@@ -79,9 +79,9 @@ async fn insert_facts(connection: &mut PgConnection, partition: i32, last: i64, 
         .bind(facts.iter().map(|fact| fact.event_time).collect::<Vec<i64>>())
         .bind(facts.iter().map(|fact| fact.payload.as_slice()).collect::<Vec<&[u8]>>());
     query.execute(connection).await.map(drop).map_err(|error| match error.as_database_error() {
-        Some(told) if told.is_unique_violation() => Error::Refused(
-            "a fact is there already: two owners, or a conclusion that differs on replay; report this".to_owned(),
-        ),
+        Some(told) if told.is_unique_violation() => {
+            Error::Refused("a fact is there already: two owners, or a conclusion that differs on replay; report this".to_owned())
+        }
         _ => broken(error),
     })
 }

@@ -9,6 +9,10 @@ fn glue(compression: u8, uuid: u128, datum: &[u8]) -> Vec<u8> {
     [&[3, compression][..], &uuid.to_be_bytes(), datum].concat()
 }
 
+fn refusal(message: &[u8]) -> Option<FramingError> {
+    open(message, MAX).err()
+}
+
 #[test]
 fn a_uuid_is_shown_as_glue_shows_it() {
     let id = SchemaId::Glue(0xb775_67be_9fd4_4e6e_8d4b_0123_4567_89ab);
@@ -20,11 +24,11 @@ fn a_uuid_is_shown_as_glue_shows_it() {
 fn a_small_message_that_inflates_without_end_is_stopped_at_the_limit() {
     let bomb = compress_to_vec_zlib(&vec![0; 64 << 20], 9);
     assert!(bomb.len() < 100_000);
-    assert_eq!(open(&glue(5, 1, &bomb), MAX), Err(FramingError::TooLong(MAX)));
+    assert_eq!(refusal(&glue(5, 1, &bomb)), Some(FramingError::TooLong(MAX)));
     let exact = compress_to_vec_zlib(&vec![7; MAX], 9);
     assert_eq!(open(&glue(5, 1, &exact), MAX).unwrap().1.len(), MAX);
     let over = compress_to_vec_zlib(&vec![7; MAX + 1], 9);
-    assert_eq!(open(&glue(5, 1, &over), MAX), Err(FramingError::TooLong(MAX)));
+    assert_eq!(refusal(&glue(5, 1, &over)), Some(FramingError::TooLong(MAX)));
 }
 
 proptest! {
@@ -46,7 +50,7 @@ proptest! {
             prop_assert_eq!(open(&plain[..end], MAX), Err(FramingError::Short(end)));
         }
         for end in 0..5 {
-            prop_assert_eq!(open(&frame(1, &datum)[..end], MAX), Err(FramingError::Short(end)));
+            prop_assert_eq!(refusal(&frame(1, &datum)[..end]), Some(FramingError::Short(end)));
         }
         let deflated = glue(5, uuid, &compress_to_vec_zlib(&datum, 6));
         for end in 18..deflated.len() {
@@ -57,9 +61,9 @@ proptest! {
     #[test]
     fn other_first_and_compression_bytes_are_named(byte: u8, rest in prop::collection::vec(any::<u8>(), 0..40)) {
         prop_assume!(byte != 0 && byte != 3);
-        prop_assert_eq!(open(&[&[byte][..], &rest].concat(), MAX), Err(FramingError::Magic(byte)));
+        prop_assert_eq!(refusal(&[&[byte][..], &rest].concat()), Some(FramingError::Magic(byte)));
         prop_assume!(byte != 5);
-        prop_assert_eq!(open(&[&[3, byte][..], &rest].concat(), MAX), Err(FramingError::Compression(byte)));
+        prop_assert_eq!(refusal(&[&[3, byte][..], &rest].concat()), Some(FramingError::Compression(byte)));
     }
 
     #[test]

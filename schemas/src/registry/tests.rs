@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::decode::BatchBuilder;
 use crate::framing;
 use crate::pseudonym::Pseudonyms;
-use crate::records::{Alert, DeadLetter, Outcome, RecordWriter};
+use crate::records::{Alert, DeadLetter, Outcome, RecordWriter, WindowAggregates};
 use crate::registry::{INPUT_SCHEMAS, Registry, schema_id};
 use apache_avro::Schema;
 use apache_avro::types::Value;
@@ -101,4 +101,7 @@ fn published_records_of_version_1_are_read_and_written_as_ever() {
     let dead = written(include_str!("../../avro/dead_letters/v1.avsc"));
     let bytes = golden("dead_letters", "v1.bin", &dead);
     assert!(bytes == dead && DeadLetter::decode(&bytes).unwrap().encode() == bytes, "dead_letters");
+    let window = written(include_str!("../../avro/window_aggregates/v1.avsc"));
+    let bytes = golden("window_aggregates", "v1.bin", &window);
+    assert!(bytes == window && WindowAggregates::decode(&bytes).unwrap().encode() == bytes, "window_aggregates");
 }

@@ -1,15 +1,18 @@
 //! What redshift-local refuses, and how its API behaves, as the AWS SDK understands it.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail, ensure};
+use arrow::array::BinaryArray;
 use aws_sdk_redshiftdata::Client;
 use aws_sdk_redshiftdata::config::{BehaviorVersion, Region};
 use aws_sdk_redshiftdata::operation::describe_statement::DescribeStatementOutput;
 use aws_sdk_redshiftdata::types::{SqlParameter, StatusString};
-use theatre_actors::ports::{Lake, LoadMode};
+use theatre_actors::ports::{ColumnType, Lake, LoadMode, TableSpec};
 use theatre_runtime::dev::object_store::ObjectStore;
 use theatre_runtime::s3::S3Lake;
 
-use super::{Servers, file, table};
+use super::{Servers, file, odd_file, table};
 
 struct Api<'a> {
     client: Client,
@@ -119,12 +122,12 @@ fn copy_refuses_what_redshift_refuses() -> Result<()> {
     let corrupt = put(&lake, "m/corrupt.json", &entry(&text, 17, true))?;
     api.fails(&copy("t", &corrupt, ""), "invalid or corrupt Parquet")?;
     api.fails(&copy("t", "s3://lake/theatre/m/none.json", ""), "Manifest file is not found")?;
-    let long = "x".repeat(5 << 20);
-    api.succeeds("CREATE TABLE loose (id VARCHAR(65535), revision INTEGER)")?;
-    let huge = file(&lake, &table("loose", LoadMode::Append), 2, &[(long.as_str(), 1)])?;
-    let huge_url = lake.location(&huge.file.path).context("no location")?;
-    let too_long = put(&lake, "m/huge.json", &entry(&huge_url, huge.file.bytes, true))?;
-    api.fails(&copy("loose", &too_long, ""), &huge_url)?;
+    api.succeeds("CREATE TABLE raw (bytes VARBYTE(1024000))")?;
+    let raw = TableSpec { name: "raw".to_owned(), columns: vec![("bytes".to_owned(), ColumnType::Binary)], mode: LoadMode::Append };
+    let long = odd_file(&lake, &raw, vec![Arc::new(BinaryArray::from_vec(vec![vec![7; (4 << 20) + 1].as_slice()]))])?;
+    let long_url = lake.location(&long.path).context("no location")?;
+    let too_long = put(&lake, "m/long.json", &entry(&long_url, long.bytes, true))?;
+    api.fails(&copy("raw", &too_long, ""), &format!("File '{long_url}' has a row of"))?;
     let rows = api.run("SELECT count(*) FROM t")?;
     let got = api.wait(api.client.get_statement_result().id(rows.id()).send())?;
     ensure!(got.records()[0][0].as_long_value() == Ok(&2), "refused files left nothing: {got:?}");

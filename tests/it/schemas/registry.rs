@@ -55,11 +55,11 @@ impl Stand {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Answers)) {
-        change(&mut self.answers.lock().unwrap());
+        change(&mut self.answers.lock().expect("nobody panics while holding it"));
     }
 
     pub(super) fn asked(&self) -> usize {
-        self.answers.lock().unwrap().asked.len()
+        self.answers.lock().expect("nobody panics while holding it").asked.len()
     }
 }
 
@@ -85,7 +85,7 @@ fn note(answers: &mut Answers, request: &HttpRequest, what: String) -> Option<Ht
 }
 
 async fn by_id(answers: web::Data<Mutex<Answers>>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
-    let mut answers = answers.lock().unwrap();
+    let mut answers = answers.lock().expect("nobody panics while holding it");
     if let Some(refused) = note(&mut answers, &request, request.path().to_owned()) {
         return refused;
     }
@@ -96,7 +96,7 @@ async fn by_id(answers: web::Data<Mutex<Answers>>, request: HttpRequest, id: web
 }
 
 async fn latest(answers: web::Data<Mutex<Answers>>, request: HttpRequest, subject: web::Path<String>) -> HttpResponse {
-    let mut answers = answers.lock().unwrap();
+    let mut answers = answers.lock().expect("nobody panics while holding it");
     if let Some(refused) = note(&mut answers, &request, request.path().to_owned()) {
         return refused;
     }
@@ -107,7 +107,7 @@ async fn latest(answers: web::Data<Mutex<Answers>>, request: HttpRequest, subjec
 }
 
 async fn glue(answers: web::Data<Mutex<Answers>>, request: HttpRequest, body: String) -> HttpResponse {
-    let mut answers = answers.lock().unwrap();
+    let mut answers = answers.lock().expect("nobody panics while holding it");
     if let Some(refused) = note(&mut answers, &request, body.clone()) {
         return refused;
     }
