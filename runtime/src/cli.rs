@@ -7,6 +7,7 @@ mod bench;
 mod checks;
 mod dev;
 mod looks;
+mod migrate;
 mod output;
 mod service;
 mod source;
@@ -108,6 +109,9 @@ enum Command {
     /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store.
     #[command(subcommand)]
     Dev(dev::Dev),
+    /// Makes the tables of the checkpoint store on PostgreSQL, or brings them to the version of this build; an embedded one needs none of it.
+    #[command(after_help = "Example: theatre migrate --config theatre.toml")]
+    Migrate(migrate::Migrate),
     /// The configuration.
     #[command(subcommand)]
     Config(checks::ConfigCommand),
@@ -165,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(common),
         Command::Reconcile => checks::reconcile(common),
         Command::Dev(dev) => dev.run(common),
+        Command::Migrate(migrate) => migrate.run(common),
         Command::Config(config) => config.run(common),
     };
     match done {

@@ -1,17 +1,185 @@
 //! The checkpoint store on PostgreSQL.
+//!
+//! Every write is one transaction that locks the partition's row and checks its epoch first; facts, dead letters and files are numbered densely per
+//! partition inside it. The tables are made by `theatre migrate`; a start only compares their version, because the user that runs the service need
+//! not own them.
+
+mod commit;
+mod connect;
+mod facts;
+mod failure;
+mod files;
+mod iam;
+mod migrations;
+mod partitions;
+mod session;
+mod text;
 
 use std::sync::Arc;
 
-use theatre_actors::ports::{CheckpointStore, Error, Result};
+use sqlx::PgConnection;
+use theatre_actors::ports::{
+    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus, RegisteredFile,
+    Result, StoredDead, StoredFact, StoredFamily,
+};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
 
+use self::failure::{Attempt, Failure};
+use self::session::{Session, Writer};
 use crate::config::store::StoreConfig;
 use crate::drive::Drive;
 
-/// Opens it.
+/// Opens the store at `url`.
 ///
 /// # Errors
-/// Says what of the URL or the configuration cannot be used, or what does not answer.
+/// Says what of the URL or the configuration cannot be used, what does not answer, or that the tables are of another version and what to do.
 pub fn open(url: &str, config: &StoreConfig, drive: &Drive) -> Result<Arc<dyn CheckpointStore>> {
-    let _ = (config, drive);
-    Err(Error::Refused(format!("{url}: this adapter is not built yet")))
+    let session = Session::new(url, config, drive)?;
+    let store = PostgresStore { session, commits: Writer::default(), others: Writer::default() };
+    // On the connection for commits: the pool waits for a server that is away, and would not say why.
+    store.session.write(&store.commits, async |connection| migrations::check(connection, &config.schema).await)?;
+    Ok(Arc::new(store))
+}
+
+/// Makes the tables, or brings them to the version of this build; says which migrations were missing.
+///
+/// # Errors
+/// As [`open`].
+pub fn migrate(url: &str, config: &StoreConfig, drive: &Drive) -> Result<Vec<String>> {
+    drive.wait(async {
+        let server = connect::Server::of(url, config).await?;
+        migrations::apply(&server, &config.schema).await
+    })
+}
+
+struct PostgresStore {
+    session: Session,
+    commits: Writer,
+    /// Acquisitions, notes, cuts, loads: they may be larger than a commit, and none is as urgent.
+    others: Writer,
+}
+
+impl PostgresStore {
+    fn write<T>(&self, work: impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+        self.session.write(&self.others, work)
+    }
+
+    /// One fenced transaction.
+    fn fenced<T>(&self, partition: Partition, epoch: Epoch, work: impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+        self.write(async |connection| {
+            let current = partitions::lock(connection, partition).await?;
+            if current != epoch {
+                return Err(Error::StaleEpoch { partition, ours: epoch, current }.into());
+            }
+            work(connection).await
+        })
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Attempt<T> {
+    theatre_actors::state::decode(bytes).map_err(|error| Failure::damaged(&error))
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    theatre_actors::state::encode(value)
+}
+
+/// A limit as the server counts; 0 never reaches it where it means "all".
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl CheckpointStore for PostgresStore {
+    fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.write(async |connection| partitions::ensure_layout(connection, topics, partitions).await)
+    }
+
+    fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
+        self.session.read(partitions::layout)
+    }
+
+    fn acquire(&self, partition: Partition) -> Result<Epoch> {
+        self.write(async |connection| partitions::acquire(connection, partition).await)
+    }
+
+    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
+        self.fenced(partition, epoch, async |connection| partitions::claim_homes(connection, partition, robots).await)
+    }
+
+    fn status(&self, partition: Partition) -> Result<PartitionStatus> {
+        self.session.read(async |connection| partitions::status(connection, partition).await)
+    }
+
+    fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
+        self.session.read(async |connection| facts::families(connection, partition).await)
+    }
+
+    fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
+        self.session.read(async |connection| facts::family(connection, partition, family).await)
+    }
+
+    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
+        self.session.write(&self.commits, async |connection| commit::commit(connection, commits, committed_at).await)
+    }
+
+    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
+        self.session.read(async |connection| facts::facts_after(connection, partition, after, limit).await)
+    }
+
+    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
+        self.session.read(async |connection| facts::dead_after(connection, partition, after, limit).await)
+    }
+
+    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| partitions::note_relayed(connection, partition, lane, sequence).await)
+    }
+
+    fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
+        self.session.read(async |connection| partitions::lake_state(connection, partition).await)
+    }
+
+    fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            if partitions::note_cut(connection, partition, cut).await? { files::register(connection, partition, &cut.files).await } else { Ok(()) }
+        })
+    }
+
+    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            if partitions::note_export(connection, partition, exported_fact).await? { files::register(connection, partition, files).await } else { Ok(()) }
+        })
+    }
+
+    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
+        self.session.read(async |connection| files::in_stage(connection, partition, stage, limit).await)
+    }
+
+    fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| files::mark_completed(connection, partition, numbers).await)
+    }
+
+    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, async |connection| files::plan(connection, partition, max_files).await)
+    }
+
+    fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| files::mark_loaded(connection, partition, batch).await)
+    }
+
+    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| files::split(connection, partition, batch, bad).await)
+    }
+
+    fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
+        self.session.read(async |connection| facts::find(connection, filter).await)
+    }
+
+    fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
+        self.session.read(async |connection| facts::find_dead(connection, limit).await)
+    }
+
+    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
+        self.session.read(files::all)
+    }
 }
