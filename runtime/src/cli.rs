@@ -7,6 +7,7 @@ mod bench;
 mod checks;
 mod dev;
 mod looks;
+mod migrate;
 mod output;
 mod service;
 mod source;
@@ -110,7 +111,7 @@ enum Command {
     Dev(dev::Dev),
     /// Makes or renews the tables of the checkpoint store, or of the warehouse; embedded ones need none of it.
     #[command(after_help = "Example: theatre migrate --config theatre.toml && theatre migrate --warehouse --config theatre.toml")]
-    Migrate(checks::Migrate),
+    Migrate(migrate::Migrate),
     /// The configuration.
     #[command(subcommand)]
     Config(checks::ConfigCommand),

@@ -7,6 +7,7 @@ pub mod inputs;
 pub mod lake;
 pub mod layers;
 pub mod log;
+mod redact;
 pub mod store;
 pub mod warehouse;
 
@@ -24,6 +25,8 @@ use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 
 use crate::pipeline::{Limits, PipelineParams};
+
+pub use redact::redacted;
 
 /// Input topics, in the order of their positions: telemetry, robot events, procedure events, procedure results.
 pub const INPUT_TOPICS: [&str; 4] =
@@ -247,7 +250,8 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 
 /// Reads TOML; an error names the file and shows the line.
 pub fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+    // The error shows the line, which may be one with a password.
+    toml::from_str(text).map_err(|error| ConfigError(format!("{}: {}", path.display(), redacted(&error.to_string()))))
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! Commands that check: the configuration, and that nothing is lost or there twice.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{rows, value, write};
 use super::service::{Place, pseudonym_key};
 use super::{Common, Failure, Output};
 use crate::config::Config;
-use crate::drive::Drive;
 
 /// Looks at the configuration.
 #[derive(Debug, Subcommand)]
@@ -21,34 +20,6 @@ pub(super) enum ConfigCommand {
         #[arg(long)]
         origin: bool,
     },
-}
-
-/// Makes tables on servers.
-#[derive(Debug, Args)]
-pub(super) struct Migrate {
-    /// The warehouse's tables and views instead of the checkpoint store's.
-    #[arg(long)]
-    warehouse: bool,
-}
-
-impl Migrate {
-    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let config = Place::of(common)?.config;
-        let drive = Drive::start()?;
-        let (section, url) = if self.warehouse { ("warehouse", &config.warehouse.url) } else { ("store", &config.store.url) };
-        let Some(url) = url else {
-            eprintln!("[{section}] url is not set: the embedded one needs no migration");
-            return Ok(());
-        };
-        if self.warehouse {
-            for name in crate::redshift::migrate(url, &config.warehouse, &drive)? {
-                eprintln!("applied {name}");
-            }
-        } else {
-            crate::postgres::migrate(url, &config.store, &drive)?;
-        }
-        Ok(())
-    }
 }
 
 /// Proves that nothing is lost and nothing is there twice.

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, parse, read};
+use super::{Config, ConfigError, parse, read, redacted};
 
 const PREFIX: &str = "THEATRE__";
 /// Keys without a default value.
@@ -35,7 +35,7 @@ impl Config {
         for (name, text) in variables {
             let layer = variable(&name, &text, &known)?;
             let tried = Self::deserialize(layer.clone());
-            tried.map_err(|error| ConfigError(format!("{name}={text}: {}", error.to_string().trim())))?;
+            tried.map_err(|error| ConfigError(redacted(&format!("{name}={text}: {}", error.to_string().trim()))))?;
             lay_over(&mut table, &mut origins, layer, &name);
         }
         let config = Self::deserialize(table).map_err(|error| ConfigError(error.to_string()))?;
@@ -86,6 +86,12 @@ fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
     }
     if let Some(Value::Array(inputs)) = table.get_mut("input") {
         inputs.iter_mut().filter_map(Value::as_table_mut).for_each(|input| base_keys(input, &["schema"]));
+    }
+    if let Some(Value::Table(store)) = table.get_mut("store") {
+        base_keys(store, &["password_file", "ca_file"]);
+    }
+    if let Some(Value::Table(log)) = table.get_mut("log") {
+        base_keys(log, &["ca_file", "certificate_file", "key_file", "password_file"]);
     }
     if let Some(Value::Array(schemas)) = table.get_mut("schemas") {
         *schemas = schemas.iter().filter_map(based).collect();
@@ -142,7 +148,8 @@ mod tests {
     fn later_layers_win_and_origins_say_who_spoke() {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("theatre.toml");
-        std::fs::write(&main, "partitions = 2\nsave_interval = \"3s\"\nrules = \"r.toml\"\npseudonym_key_file = \"key\"\n").unwrap();
+        std::fs::write(&main, "partitions = 2\nsave_interval = \"3s\"\nrules = \"r.toml\"\npseudonym_key_file = \"key\"\n[store]\npassword_file = \"pw\"\n")
+            .unwrap();
         std::fs::create_dir(folder.path().join("theatre.d")).unwrap();
         std::fs::write(folder.path().join("theatre.d/10.toml"), "save_interval = \"4s\"\nexport_age = \"9s\"\n").unwrap();
         let set = [("THEATRE__EXPORT_AGE", "7s"), ("THEATRE__RECORD_BYTES", "4096"), ("HOME", "x")];
@@ -151,6 +158,7 @@ mod tests {
         assert_eq!((config.save_interval.0, config.export_age.0), (4_000_000, 7_000_000));
         assert_eq!(config.rules.as_deref(), Some(folder.path().join("r.toml").as_path()));
         assert_eq!(config.pseudonym_key_file.as_deref(), Some(folder.path().join("key").as_path()));
+        assert_eq!(config.store.password_file.as_deref(), Some(folder.path().join("pw").as_path()));
         assert_eq!(origins["lake_roll_age"], "default");
         assert_eq!(origins["partitions"], main.display().to_string());
         assert!(origins["save_interval"].ends_with("10.toml"));

@@ -1,11 +1,114 @@
 //! The section `[store]`.
 
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
-/// Where the store is, and how to reach it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+use serde::{Deserialize, Serialize, Serializer};
+use theatre_actors::rules::Micros;
+
+use super::redacted;
+
+/// How the connection is encrypted, and what is checked of the server's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// Not at all.
+    Disable,
+    /// If the server can.
+    Prefer,
+    /// Always; the certificate is not checked.
+    Require,
+    /// Always; the certificate must come from a known authority.
+    VerifyCa,
+    /// Always; and it must be the certificate of that very host.
+    VerifyFull,
+}
+
+/// How the server learns who we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreAuth {
+    /// By a password, or whatever else the server asks for.
+    #[default]
+    Password,
+    /// By tokens of 15 minutes, signed with the AWS credentials of this process: for RDS and Aurora. Demands `verify-full`.
+    RdsIam,
+}
+
+/// Where the store is, and how to reach it. The user needs `USAGE` on the schema and `SELECT`, `INSERT`, `UPDATE`, `DELETE` on its tables; the one
+/// who runs `theatre migrate` owns them.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// `postgres://user@host:port/database`. Absent: embedded, in the data directory.
+    /// `postgres://user@host:port/database`, PostgreSQL 15 or newer. Absent: embedded, in the data directory.
+    #[serde(serialize_with = "without_password")]
     pub url: Option<String>,
+    /// File whose first line is the password; it is read again at each connection, so that a changed one needs no restart. Absent: the URL's, else
+    /// `PGPASSWORD`, else `~/.pgpass`. Relative to this file.
+    pub password_file: Option<PathBuf>,
+    /// `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. Absent: the URL's `sslmode`, else `prefer`; with `auth = "rds_iam"` `verify-full`.
+    pub sslmode: Option<SslMode>,
+    /// PEM file of the authorities that may have signed the server's certificate, beside the public ones; for RDS its CA bundle. Relative to this
+    /// file.
+    pub ca_file: Option<PathBuf>,
+    /// `password` or `rds_iam`. Default password.
+    pub auth: StoreAuth,
+    /// Region of the database, for `auth = "rds_iam"`. Absent: as the AWS SDK finds it.
+    pub region: Option<String>,
+    /// The schema in which all tables are: lower-case letters, digits and underscores. Default theatre.
+    pub schema: String,
+    /// Connections for reading at most, beside the two for writing that each process keeps. Default 8.
+    pub pool: u32,
+    /// A connection that is not there within this time is given up and tried again. Default 5s.
+    pub connect_timeout: Micros,
+    /// A read waits this long for a connection of the pool; keep it below `save_interval`. Default 5s.
+    pub acquire_timeout: Micros,
+    /// The server gives up a statement after this long, and a transaction that is silent for as long. Default 30s.
+    pub statement_timeout: Micros,
+    /// The server gives up waiting for another process's transaction after this long. Default 5s.
+    pub lock_timeout: Micros,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        let seconds = |seconds: i64| Micros(seconds * 1_000_000);
+        Self {
+            url: None,
+            password_file: None,
+            sslmode: None,
+            ca_file: None,
+            auth: StoreAuth::Password,
+            region: None,
+            schema: "theatre".to_owned(),
+            pool: 8,
+            connect_timeout: seconds(5),
+            acquire_timeout: seconds(5),
+            statement_timeout: seconds(30),
+            lock_timeout: seconds(5),
+        }
+    }
+}
+
+/// As it is printed: without the URL's password.
+impl std::fmt::Debug for StoreConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("StoreConfig").field(&toml::to_string(self).map_err(|_| std::fmt::Error)?).finish()
+    }
+}
+
+fn without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(redacted).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StoreConfig;
+
+    #[test]
+    fn the_password_is_neither_printed_nor_written() {
+        let config: StoreConfig = toml::from_str("url = \"postgres://theatre:hush@db:5432/theatre\"\nsslmode = \"verify-full\"").unwrap();
+        assert!(config.url.as_deref().is_some_and(|url| url.contains("hush")), "it is used");
+        let (written, printed) = (toml::to_string(&config).unwrap(), format!("{config:?}"));
+        assert!(written.contains("theatre:***@db:5432") && !written.contains("hush"), "{written}");
+        assert!(printed.contains("theatre:***@db:5432") && !printed.contains("hush"), "{printed}");
+    }
 }

@@ -14,6 +14,8 @@ use super::kafka::Kafka;
 use super::object_store::{ACCESS_KEY, ObjectStore, SECRET_KEY};
 use super::postgres::{Durability, Postgres};
 use super::process::{self, Life, Process};
+use crate::config::store::StoreConfig;
+use crate::drive::Drive;
 
 /// The database of the checkpoint store.
 const DATABASE: &str = "theatre";
@@ -68,6 +70,7 @@ impl Stack {
         let _alone = self.alone()?;
         say("PostgreSQL ...");
         let store = self.postgres()?.create_database(DATABASE)?;
+        crate::postgres::migrate(&store, &StoreConfig::default(), &Drive::start()?)?;
         say("Kafka ...");
         let brokers = self.kafka()?.bootstrap();
         say("object store ...");

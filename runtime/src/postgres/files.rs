@@ -1,82 +1,108 @@
 //! Lake files in the store: registration, stages, and the plan of loads.
 
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
-use theatre_actors::ports::{FileStage, LakeFile, LoadBatch, RegisteredFile, Result};
+use sqlx::PgConnection;
+use theatre_actors::ports::{FileStage, LakeFile, LoadBatch, RegisteredFile};
 use theatre_actors::position::Partition;
 
-use super::session::broken;
+use super::failure::{Attempt, Failure};
+use super::text::{stored, told};
 use super::{decode, encode, limited};
 
-pub(super) fn read(row: &PgRow) -> Result<RegisteredFile> {
-    let stage = match row.get::<i16, _>(3) {
-        1 => FileStage::Registered,
-        2 => FileStage::Completed,
-        3 => FileStage::Loaded,
-        _ => FileStage::Quarantined,
-    };
-    let (number, partition) = (row.get::<i64, _>(0) as u64, row.get::<i32, _>(1) as u32);
-    Ok(RegisteredFile { number, partition, file: decode(row.get(2))?, stage, batch: row.get(4), note: row.get(5) })
+type Row = (i64, i32, Vec<u8>, i16, Option<String>, Option<String>);
+
+fn read((number, partition, file, stage, batch, note): Row) -> Attempt<RegisteredFile> {
+    let stages = [FileStage::Registered, FileStage::Completed, FileStage::Loaded, FileStage::Quarantined];
+    let stage = stages.into_iter().find(|known| *known as i16 == stage).ok_or_else(|| Failure::damaged(&format!("a file in stage {stage}")))?;
+    let (batch, note) = (batch.map(told), note.map(told));
+    Ok(RegisteredFile { number: number as u64, partition: partition as u32, file: decode(&file)?, stage, batch, note })
 }
 
-pub(super) async fn register(connection: &mut PgConnection, partition: Partition, files: &[LakeFile]) -> Result<()> {
-    if files.is_empty() {
+fn read_all(rows: Vec<Row>) -> Attempt<Vec<RegisteredFile>> {
+    rows.into_iter().map(read).collect()
+}
+
+fn as_numbers(numbers: impl IntoIterator<Item = u64>) -> Vec<i64> {
+    numbers.into_iter().map(|number| number as i64).collect()
+}
+
+pub(super) async fn register(connection: &mut PgConnection, partition: Partition, files: &[LakeFile]) -> Attempt<()> {
+    let count = files.len() as i64;
+    if count == 0 {
         return Ok(());
     }
-    let count = files.len() as i64;
-    let sql = "UPDATE partition SET last_file = last_file + $2 WHERE partition = $1 RETURNING last_file";
-    let last: i64 = sqlx::query_scalar(sql).bind(partition as i32).bind(count).fetch_one(&mut *connection).await.map_err(broken)?;
-    let sql = "INSERT INTO lake_file (partition, stage, number, dataset, file) SELECT $1, 1, * FROM UNNEST($2::bigint[], $3::text[], $4::bytea[])";
-    let query = sqlx::query(sql)
-        .bind(partition as i32)
-        .bind((last - count + 1..=last).collect::<Vec<i64>>())
-        .bind(files.iter().map(|file| file.dataset.as_str()).collect::<Vec<&str>>())
-        .bind(files.iter().map(encode).collect::<Vec<Vec<u8>>>());
-    query.execute(connection).await.map(drop).map_err(broken)
+    let sql = "UPDATE partition SET last_file = last_file + $2 WHERE number = $1 RETURNING last_file";
+    let last: i64 = sqlx::query_scalar(sql).bind(partition as i32).bind(count).fetch_one(&mut *connection).await?;
+    let sql = "INSERT INTO lake_file (partition, stage, number, dataset, file)
+               SELECT $1, 1, * FROM UNNEST($2::bigint[], $3::text[], $4::bytea[])";
+    let numbers: Vec<i64> = (last - count + 1..=last).collect();
+    let datasets: Vec<_> = files.iter().map(|file| stored(&file.dataset)).collect();
+    let encoded: Vec<Vec<u8>> = files.iter().map(encode).collect();
+    sqlx::query(sql).bind(partition as i32).bind(numbers).bind(datasets).bind(encoded).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn in_stage(connection: &mut PgConnection, partition: Partition, stage: FileStage, limit: usize) -> Attempt<Vec<RegisteredFile>> {
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = $2 ORDER BY number LIMIT $3";
+    read_all(sqlx::query_as(sql).bind(partition as i32).bind(stage as i16).bind(limited(limit)).fetch_all(connection).await?)
+}
+
+pub(super) async fn all(connection: &mut PgConnection) -> Attempt<Vec<RegisteredFile>> {
+    read_all(sqlx::query_as("SELECT number, partition, file, stage, batch, note FROM lake_file ORDER BY partition, number").fetch_all(connection).await?)
+}
+
+pub(super) async fn mark_completed(connection: &mut PgConnection, partition: Partition, numbers: &[u64]) -> Attempt<()> {
+    let sql = "UPDATE lake_file SET stage = 2 WHERE partition = $1 AND number = ANY($2) AND stage = 1";
+    sqlx::query(sql).bind(partition as i32).bind(as_numbers(numbers.iter().copied())).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn mark_loaded(connection: &mut PgConnection, partition: Partition, batch: &str) -> Attempt<()> {
+    let sql = "UPDATE lake_file SET stage = 3 WHERE partition = $1 AND batch = $2 AND stage = 2";
+    sqlx::query(sql).bind(partition as i32).bind(stored(batch)).execute(connection).await?;
+    Ok(())
 }
 
 /// The batch planned earliest and not settled, or a new one of the files completed earliest.
-pub(super) async fn plan(connection: &mut PgConnection, partition: Partition, max_files: usize) -> Result<Option<LoadBatch>> {
+pub(super) async fn plan(connection: &mut PgConnection, partition: Partition, max_files: usize) -> Attempt<Option<LoadBatch>> {
     let sql = "SELECT batch FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NOT NULL ORDER BY number LIMIT 1";
-    let open: Option<String> = sqlx::query_scalar(sql).bind(partition as i32).fetch_optional(&mut *connection).await.map_err(broken)?;
-    if let Some(batch) = open {
+    let open: Option<String> = sqlx::query_scalar(sql).bind(partition as i32).fetch_optional(&mut *connection).await?;
+    if let Some(batch) = open.map(told) {
         let files = of_batch(connection, partition, &batch).await?;
         return Ok(Some(load_batch(partition, batch, files)));
     }
-    let sql = "SELECT dataset FROM lake_file WHERE partition = $1 AND stage = 2 ORDER BY number LIMIT 1";
-    let dataset: Option<String> = sqlx::query_scalar(sql).bind(partition as i32).fetch_optional(&mut *connection).await.map_err(broken)?;
-    let Some(dataset) = dataset else { return Ok(None) };
-    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = 2 AND dataset = $2 ORDER BY number LIMIT $3";
-    let query = sqlx::query(sql).bind(partition as i32).bind(dataset).bind(limited(max_files.max(1)));
-    let files = query.fetch_all(&mut *connection).await.map_err(broken)?.iter().map(read).collect::<Result<_>>()?;
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = 2
+               AND dataset = (SELECT dataset FROM lake_file WHERE partition = $1 AND stage = 2 ORDER BY number LIMIT 1) ORDER BY number LIMIT $2";
+    let files = read_all(sqlx::query_as(sql).bind(partition as i32).bind(limited(max_files.max(1))).fetch_all(&mut *connection).await?)?;
+    if files.is_empty() {
+        return Ok(None);
+    }
     assign(connection, partition, files).await.map(Some)
 }
 
 /// Gives files a batch of their own, named by what is in it.
-async fn assign(connection: &mut PgConnection, partition: Partition, mut files: Vec<RegisteredFile>) -> Result<LoadBatch> {
-    let first = files.first().map_or(0, |file| file.number);
-    let last = files.last().map_or(0, |file| file.number);
+async fn assign(connection: &mut PgConnection, partition: Partition, mut files: Vec<RegisteredFile>) -> Attempt<LoadBatch> {
+    let (first, last) = (files.first().map_or(0, |file| file.number), files.last().map_or(0, |file| file.number));
     let dataset = files.first().map(|file| file.file.dataset.clone()).unwrap_or_default();
     let batch = format!("{dataset}-p{partition}-{first}-{last}x{}", files.len());
     for file in &mut files {
         file.batch = Some(batch.clone());
     }
-    let numbers: Vec<i64> = files.iter().map(|file| file.number as i64).collect();
     let sql = "UPDATE lake_file SET batch = $3 WHERE partition = $1 AND number = ANY($2)";
-    sqlx::query(sql).bind(partition as i32).bind(numbers).bind(&batch).execute(connection).await.map_err(broken)?;
+    let numbers = as_numbers(files.iter().map(|file| file.number));
+    sqlx::query(sql).bind(partition as i32).bind(numbers).bind(stored(&batch)).execute(connection).await?;
     Ok(load_batch(partition, batch, files))
 }
 
-pub(super) async fn split(connection: &mut PgConnection, partition: Partition, batch: &str, bad: &[(u64, String)]) -> Result<()> {
+pub(super) async fn split(connection: &mut PgConnection, partition: Partition, batch: &str, bad: &[(u64, String)]) -> Attempt<()> {
     for (number, note) in bad {
         let sql = "UPDATE lake_file SET stage = 4, batch = NULL, note = $4 WHERE partition = $1 AND number = $2 AND batch = $3";
-        let query = sqlx::query(sql).bind(partition as i32).bind(*number as i64).bind(batch).bind(note);
-        query.execute(&mut *connection).await.map_err(broken)?;
+        let query = sqlx::query(sql).bind(partition as i32).bind(*number as i64).bind(stored(batch)).bind(stored(note));
+        query.execute(&mut *connection).await?;
     }
     let mut files = of_batch(connection, partition, batch).await?;
     if !bad.is_empty() || files.len() < 2 {
         let sql = "UPDATE lake_file SET batch = NULL WHERE partition = $1 AND batch = $2";
-        sqlx::query(sql).bind(partition as i32).bind(batch).execute(connection).await.map_err(broken)?;
+        sqlx::query(sql).bind(partition as i32).bind(stored(batch)).execute(connection).await?;
         return Ok(());
     }
     let later = files.split_off(files.len() / 2);
@@ -85,10 +111,9 @@ pub(super) async fn split(connection: &mut PgConnection, partition: Partition, b
     Ok(())
 }
 
-async fn of_batch(connection: &mut PgConnection, partition: Partition, batch: &str) -> Result<Vec<RegisteredFile>> {
+async fn of_batch(connection: &mut PgConnection, partition: Partition, batch: &str) -> Attempt<Vec<RegisteredFile>> {
     let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND batch = $2 AND stage = 2 ORDER BY number";
-    let rows = sqlx::query(sql).bind(partition as i32).bind(batch).fetch_all(connection).await.map_err(broken)?;
-    rows.iter().map(read).collect()
+    read_all(sqlx::query_as(sql).bind(partition as i32).bind(stored(batch)).fetch_all(connection).await?)
 }
 
 fn load_batch(partition: Partition, id: String, files: Vec<RegisteredFile>) -> LoadBatch {

@@ -1,130 +1,132 @@
-//! Connections: one for writing, kept open; a pool for reading. A connection whose transaction failed is not used again.
+//! Connections: one for commits and one for all other writes, each made anew when it broke, and a pool for reading.
+//!
+//! So a slow read, or a large cut of the lake, never holds a commit up. Every call is bounded in time and reconnects by itself.
 
-use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::query::Query;
-use sqlx::{Connection, PgConnection, Postgres};
+use sqlx::PgConnection;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
 use theatre_actors::ports::{Error, Result};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
+use super::connect::{Server, duration};
+use super::failure::{Attempt, Failure, WHAT};
+use crate::config::store::StoreConfig;
 use crate::drive::Drive;
 
-pub(super) const WHAT: &str = "checkpoint store";
-/// Versions of the schema, from 1. A file, once released, is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_store.sql")];
-/// Two processes that migrate at once wait for each other by this number.
-const MIGRATION_LOCK: i64 = 0x7468_6561_7472_6501;
-/// Longest wait for a connection, and for a statement or a lock.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-const READERS: u32 = 8;
+/// How often a transaction is tried that others were in the way of.
+const ATTEMPTS: u32 = 5;
 
-/// Errors of the server or of the way to it: all pass, but for what is no answer to the question asked.
-pub(super) fn broken(error: sqlx::Error) -> Error {
-    Error::Unavailable { what: WHAT, why: error.to_string() }
-}
+/// A connection for one kind of writes; empty while there is none.
+#[derive(Debug, Default)]
+pub(super) struct Writer(Mutex<Option<PgConnection>>);
 
-/// What is stored cannot be read: no passing fault.
-pub(super) fn damaged(error: &dyn std::fmt::Display) -> Error {
-    Error::Refused(format!("the checkpoint store holds what cannot be read back: {error}"))
-}
-
+/// Connections to the server.
+#[derive(Debug)]
 pub(super) struct Session {
     drive: Drive,
-    options: PgConnectOptions,
-    writer: Mutex<Option<PgConnection>>,
+    server: std::sync::Arc<Server>,
     readers: PgPool,
+    /// A call that takes longer is given up: the way to the server may swallow everything in silence.
+    patience: Duration,
+    acquire_timeout: Duration,
 }
 
 impl Session {
-    pub(super) fn open(url: &str, drive: &Drive) -> Result<Self> {
-        let refused = |error: sqlx::Error| Error::Refused(format!("[store] url is not postgres://user@host:port/database: {error}"));
-        let options = PgConnectOptions::from_str(url).map_err(refused)?;
-        // Durable whatever the server's default is: the log's and the lake's publishers rely on what is committed.
-        let options = options.application_name("theatre").options([("synchronous_commit", "on"), ("statement_timeout", "20s"), ("lock_timeout", "10s")]);
+    /// Nothing is connected yet.
+    pub(super) fn new(url: &str, config: &StoreConfig, drive: &Drive) -> Result<Self> {
+        let server = std::sync::Arc::new(drive.wait(Server::of(url, config))?);
+        let (options, _) = drive.wait(server.options())?;
+        let acquire_timeout = duration(config.acquire_timeout);
+        let to_set_up = server.clone();
+        // The pool keeps house by tasks of its own.
         let _inside = drive.handle().enter();
-        let readers = PgPoolOptions::new().max_connections(READERS).acquire_timeout(CONNECT_WITHIN).connect_lazy_with(options.clone());
-        Ok(Self { drive: drive.clone(), options, writer: Mutex::new(None), readers })
+        let readers = PgPoolOptions::new()
+            .max_connections(config.pool)
+            .acquire_timeout(acquire_timeout)
+            .after_connect(move |connection, _| {
+                let server = to_set_up.clone();
+                Box::pin(async move { server.set_up(connection).await })
+            })
+            .connect_lazy_with(options);
+        let patience = duration(config.connect_timeout) + duration(config.statement_timeout) * 2;
+        Ok(Self { drive: drive.clone(), server, readers, patience, acquire_timeout })
     }
 
-    /// Applies the migrations that are missing.
-    pub(super) fn migrate(&self) -> Result<()> {
-        self.write(async |connection| {
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await.map_err(broken)?;
-            let version = version(connection).await?;
-            for (index, sql) in MIGRATIONS.iter().enumerate().skip(version) {
-                sqlx::raw_sql(*sql).execute(&mut *connection).await.map_err(broken)?;
-                let applied = "INSERT INTO schema_version VALUES ($1, now())";
-                sqlx::query(applied).bind(index as i32 + 1).execute(&mut *connection).await.map_err(broken)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Refuses a database without the schema of this version.
-    pub(super) fn check_schema(&self) -> Result<()> {
-        let applied = self.write(async |connection| version(connection).await)?;
-        let newest = MIGRATIONS.len();
-        match applied.cmp(&newest) {
-            std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Less => {
-                Err(Error::Refused(format!("the checkpoint store has schema version {applied}, {newest} is needed: run `theatre migrate`")))
-            }
-            std::cmp::Ordering::Greater => {
-                Err(Error::Refused(format!("the checkpoint store has schema version {applied}, this build knows {newest}: run a newer build")))
-            }
-        }
-    }
-
-    /// One transaction: all of it, or nothing.
-    pub(super) fn write<T>(&self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
-        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.drive.wait(async {
-            let mut connection = match slot.take() {
-                Some(connection) => connection,
-                None => tokio::time::timeout(CONNECT_WITHIN, PgConnection::connect_with(&self.options)).await.map_err(|_| silent())?.map_err(broken)?,
-            };
-            let mut transaction = connection.begin().await.map_err(broken)?;
-            let done = work(&mut transaction).await;
-            match done {
-                Ok(done) => {
-                    transaction.commit().await.map_err(broken)?;
-                    *slot = Some(connection);
-                    Ok(done)
-                }
-                Err(error) => {
-                    // Refusals are frequent where owners change: such a connection is as good as before.
-                    if transaction.rollback().await.is_ok() {
-                        *slot = Some(connection);
-                    }
-                    Err(error)
+    /// One transaction: all of `work` or nothing. It may be run more than once. If the answer to the end is lost, it may have been done although
+    /// an error is returned.
+    pub(super) fn write<T>(&self, writer: &Writer, work: impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+        self.bounded(async {
+            let mut slot = writer.0.lock().await;
+            let mut attempt = 1;
+            loop {
+                match self.attempt(&mut slot, &work).await {
+                    Err(failure) if failure.is_conflict() && attempt < ATTEMPTS => attempt += 1,
+                    done => return done,
                 }
             }
         })
     }
 
-    pub(super) fn read<T>(&self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>) -> Result<T> {
-        self.drive.wait(async {
-            let mut connection = self.readers.acquire().await.map_err(broken)?;
+    /// One look, by a connection of the pool.
+    pub(super) fn read<T>(&self, work: impl AsyncFnOnce(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+        self.bounded(async {
+            let mut connection = self.reader().await?;
             work(&mut connection).await
         })
     }
 
-    pub(super) fn rows<T>(&self, query: Query<'_, Postgres, PgArguments>, read: impl Fn(&PgRow) -> Result<T>) -> Result<Vec<T>> {
-        let rows = self.drive.wait(query.fetch_all(&self.readers)).map_err(broken)?;
-        rows.iter().map(read).collect()
+    fn bounded<T>(&self, work: impl Future<Output = Attempt<T>>) -> Result<T> {
+        let done = self.drive.wait(async { timeout(self.patience, work).await });
+        let silent = |_| Error::Unavailable { what: WHAT, why: format!("{}: no answer within {:?}", self.server.place, self.patience) };
+        done.map_err(silent)?.map_err(|failure| failure.into_error(&self.server.place))
     }
-}
 
-/// The schema's version, 0 where there is none.
-async fn version(connection: &mut PgConnection) -> Result<usize> {
-    let table = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)";
-    sqlx::query(table).execute(&mut *connection).await.map_err(broken)?;
-    let version: Option<i32> = sqlx::query_scalar("SELECT max(version) FROM schema_version").fetch_one(connection).await.map_err(broken)?;
-    Ok(usize::try_from(version.unwrap_or(0)).unwrap_or(0))
-}
+    /// A connection whose transaction failed in doubt, or that was given up waiting for, is not put back.
+    async fn attempt<T>(&self, slot: &mut Option<PgConnection>, work: &impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Attempt<T> {
+        let mut connection = self.begin(slot.take()).await?;
+        match work(&mut connection).await {
+            Ok(done) => {
+                sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
+                *slot = Some(connection);
+                Ok(done)
+            }
+            Err(failure) => {
+                if failure.spares_connection() && sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.is_ok() {
+                    *slot = Some(connection);
+                }
+                Err(failure)
+            }
+        }
+    }
 
-fn silent() -> Error {
-    Error::Unavailable { what: WHAT, why: format!("no connection within {CONNECT_WITHIN:?}") }
+    /// Begins on the kept connection; on a new one if the server has left that one meanwhile.
+    async fn begin(&self, kept: Option<PgConnection>) -> Attempt<PgConnection> {
+        if let Some(mut connection) = kept
+            && sqlx::raw_sql("BEGIN").execute(&mut connection).await.is_ok()
+        {
+            return Ok(connection);
+        }
+        let mut connection = self.server.connect().await?;
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
+        Ok(connection)
+    }
+
+    async fn reader(&self) -> Attempt<PoolConnection<Postgres>> {
+        let (options, is_new) = self.server.options().await?;
+        if is_new {
+            self.readers.set_connect_options(options);
+        }
+        match self.readers.acquire().await {
+            // The pool does not tell why nothing came: ask for a connection beside it.
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.server.connect().await?;
+                let why = format!("{}: all {} connections for reading were in use for {:?}", self.server.place, self.readers.size(), self.acquire_timeout);
+                Err(Failure::Decided(Error::Unavailable { what: WHAT, why }))
+            }
+            acquired => Ok(acquired?),
+        }
+    }
 }
