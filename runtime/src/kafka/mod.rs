@@ -165,8 +165,8 @@ impl EventLog for KafkaLog {
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
         self.topics.check_partition(topic, partition)?;
         let mut asked = TopicPartitionList::new();
-        // The broker keeps milliseconds: the first one that is not before the time.
-        let millis = time.0.div_euclid(1000) + i64::from(time.0.rem_euclid(1000) > 0);
+        // The broker keeps milliseconds: the first one that is not before the time. Negative ones mean other things to it.
+        let millis = (time.0.div_euclid(1000) + i64::from(time.0.rem_euclid(1000) > 0)).max(0);
         let what = "looking up an append time";
         asked.add_partition_offset(topic, partition as i32, Offset::Offset(millis)).map_err(|error| failed(what, &error))?;
         let answer = self.data.offsets_for_times(asked, ANSWER).map_err(|error| failed(what, &error))?;

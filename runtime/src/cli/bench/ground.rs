@@ -69,7 +69,7 @@ impl Ground {
             reorder_bound: Micros(REORDER_US),
             // The records are dated, not live: nobody is silent, and nothing is old.
             silence_after: DAY,
-            log_retention: Micros(100 * 365 * DAY.0),
+            log_retention: Micros(30 * 365 * DAY.0),
             pseudonym_key_file: Some(key),
             ..Config::default()
         };
