@@ -45,7 +45,7 @@ impl Migrate {
                 eprintln!("applied {name}");
             }
         } else {
-            crate::postgres::migrate(url, &config.store, &drive)?;
+            crate::postgres::migrate(url, &drive)?;
         }
         Ok(())
     }

@@ -20,7 +20,6 @@ use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
 
 use self::session::{Session, broken, damaged};
-use crate::config::store::StoreConfig;
 use crate::drive::Drive;
 
 const FACT_COLUMNS: &str = "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
@@ -29,8 +28,7 @@ const FACT_COLUMNS: &str = "partition, sequence, committed_at, kind, robot_id, i
 ///
 /// # Errors
 /// Says what of the URL or the schema does not fit, or what does not answer.
-pub fn open(url: &str, config: &StoreConfig, drive: &Drive) -> Result<Arc<dyn CheckpointStore>> {
-    let _ = config;
+pub fn open(url: &str, drive: &Drive) -> Result<Arc<dyn CheckpointStore>> {
     let session = Session::open(url, drive)?;
     session.check_schema()?;
     Ok(Arc::new(PostgresStore(session)))
@@ -40,8 +38,7 @@ pub fn open(url: &str, config: &StoreConfig, drive: &Drive) -> Result<Arc<dyn Ch
 ///
 /// # Errors
 /// As [`open`].
-pub fn migrate(url: &str, config: &StoreConfig, drive: &Drive) -> Result<()> {
-    let _ = config;
+pub fn migrate(url: &str, drive: &Drive) -> Result<()> {
     Session::open(url, drive)?.migrate()
 }
 

@@ -52,6 +52,8 @@ impl Session {
     pub(super) fn migrate(&self) -> Result<()> {
         self.write(async |connection| {
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *connection).await.map_err(broken)?;
+            let table = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)";
+            sqlx::query(table).execute(&mut *connection).await.map_err(broken)?;
             let version = version(connection).await?;
             for (index, sql) in MIGRATIONS.iter().enumerate().skip(version) {
                 sqlx::raw_sql(*sql).execute(&mut *connection).await.map_err(broken)?;
@@ -119,8 +121,10 @@ impl Session {
 
 /// The schema's version, 0 where there is none.
 async fn version(connection: &mut PgConnection) -> Result<usize> {
-    let table = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)";
-    sqlx::query(table).execute(&mut *connection).await.map_err(broken)?;
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('schema_version') IS NOT NULL").fetch_one(&mut *connection).await.map_err(broken)?;
+    if !there {
+        return Ok(0);
+    }
     let version: Option<i32> = sqlx::query_scalar("SELECT max(version) FROM schema_version").fetch_one(connection).await.map_err(broken)?;
     Ok(usize::try_from(version.unwrap_or(0)).unwrap_or(0))
 }
