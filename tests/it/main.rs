@@ -1,5 +1,6 @@
 //! The system tests: one binary.
 
+mod bench;
 mod bounds;
 mod contracts;
 mod crash;

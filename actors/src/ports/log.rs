@@ -65,6 +65,13 @@ pub struct LogRange {
 pub trait LogReader: Send {
     /// Brings the next records, in order, to `visit`. Returns at once when there are none.
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd>;
+
+    /// Has `wake` called, on any thread, whenever there may be something new to poll; now and then for nothing. False where nobody can tell: whoever
+    /// waits then has to look again by itself.
+    fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {
+        drop(wake);
+        false
+    }
 }
 
 /// What a lane carries. A partition has one lane of each.

@@ -1,8 +1,13 @@
 //! `theatre bench`: what the work costs on this machine. `core`: decode, route, duplicate check, windows and one rule, from memory,
-//! on one thread. `fleet`: the whole pipeline.
+//! on one thread. `fleet`: the whole pipeline, as fast as it goes. `latency`: the whole pipeline at a pace, by the clock.
 
 mod fleet_bench;
+mod ground;
+mod latency_bench;
+mod measure;
 mod process;
+mod recount;
+mod topic;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,9 +46,14 @@ pub(super) enum Bench {
         #[arg(long, default_value_t = 8192)]
         batch: usize,
     },
-    /// The whole pipeline on the embedded log, everything on: the same records, written beforehand.
-    #[command(after_help = "Example: theatre bench fleet --records 1000000 --output json")]
+    /// The whole pipeline, everything on, on a topic filled beforehand: on Kafka, or on the embedded log.
+    #[command(
+        after_help = "Example: theatre bench fleet --records 1000000 --output json\n         theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off"
+    )]
     Fleet(fleet_bench::FleetBench),
+    /// How long an alert takes: from the produce of the record that crosses a limit to a consumer of committed alerts.
+    #[command(after_help = "Example: theatre bench latency --brokers localhost:9092 --rate 20000 --for 60s")]
+    Latency(latency_bench::LatencyBench),
 }
 
 impl Bench {
@@ -51,6 +61,7 @@ impl Bench {
         let (records, robots, batch) = match self {
             Self::Core { records, robots, batch } => (records, robots, batch),
             Self::Fleet(fleet) => return fleet.run(common),
+            Self::Latency(latency) => return latency.run(common),
         };
         let messages = Messages::make(records, robots);
         // Once for nothing: the first pass pays for memory and caches that no later one needs.

@@ -90,10 +90,16 @@ pub(super) fn pseudonym_key(config: &Config, dir: &DataDir) -> Result<[u8; 32], 
 impl Service {
     /// Takes the data directory, starts the pipeline and the admin server.
     pub(super) fn start(common: &Common, config: &Config) -> Result<Self, Failure> {
+        Self::start_as(common, config, |_| {})
+    }
+
+    /// The same, with a pipeline that differs from what the configuration says: benchmarks have topics of their own.
+    pub(super) fn start_as(common: &Common, config: &Config, change: impl FnOnce(&mut PipelineParams)) -> Result<Self, Failure> {
         let dir = DataDir::new(&common.data);
         dir.create()?;
         let lock = dir.lock()?;
-        let params = config.pipeline(pseudonym_key(config, &dir)?)?;
+        let mut params = config.pipeline(pseudonym_key(config, &dir)?)?;
+        change(&mut params);
         dir.keep_schemas(&config.schemas)?;
         let ports = Adapters::new(config, &dir, Access::Write)?.ports()?;
         let metrics = crate::telemetry::install().map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;

@@ -26,7 +26,7 @@ use crate::simulator::{Faults, Produced, Simulator, TICK_US};
 /// Where the simulator notes how far it came, in the log itself.
 const PROGRESS_TOPIC: &str = "theatre.simulator.progress.v1";
 /// Records appended at once by the benchmark's fleet.
-const FLEET_BATCH: usize = 20_000;
+const FLEET_BATCH: usize = 50_000;
 /// Rows appended at once by a replay that does not keep the pace.
 const REPLAY_BATCH: usize = 2000;
 
@@ -67,6 +67,9 @@ pub(super) struct Simulate {
     /// With --profile fleet: how many records to write; --ticks is not used then.
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
+    /// With --profile fleet: the topic; default fleet.telemetry.v1 on Kafka, the telemetry topic of an embedded log.
+    #[arg(long)]
+    topic: Option<String>,
     /// Write what happened and cannot be seen in the records to this file, a JSON object a line: faults, wear, failures. A tick that was written
     /// again after a crash is told again.
     #[arg(long, value_name = "FILE")]
@@ -229,10 +232,11 @@ impl Simulate {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let place = Place::of(common)?;
         let (config, log) = (&place.config, place.write()?.log()?);
-        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
         if self.profile == Profile::Fleet {
-            return self.write_fleet(&*log, config.partitions);
+            let usual = if config.log.url.is_some() { fleet::TOPIC } else { INPUT_TOPICS[0] };
+            return self.write_fleet(&*log, self.topic.as_deref().unwrap_or(usual), config.partitions);
         }
+        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
         // A fixed beginning, so that the same flags give the same bytes.
         let mut driver = Driver::open(&*log, config.partitions, self.seed, self.robots, &self.faults, fleet::START_US)?;
         if let Some(path) = &self.truth {
@@ -248,27 +252,33 @@ impl Simulate {
         Ok(())
     }
 
-    fn write_fleet(&self, log: &dyn EventLog, partitions: u32) -> Result<(), Failure> {
+    fn write_fleet(&self, log: &dyn EventLog, topic: &str, partitions: u32) -> Result<(), Failure> {
+        log.ensure_topics(&[topic.to_owned()], partitions)?;
         for partition in 0..partitions {
-            if log.range(INPUT_TOPICS[0], partition)?.end > 0 {
-                return Err(Failure::Usage("--profile fleet fills an empty log, and this one has telemetry: give another directory with --data".to_owned()));
+            if log.range(topic, partition)?.end > 0 {
+                let why =
+                    format!("--profile fleet fills an empty topic, and {topic} has records: give another one with --topic, or another directory with --data");
+                return Err(Failure::Usage(why));
             }
         }
         let mut written = 0_u64;
         let mut samples = Fleet::new(self.seed, self.robots, self.records).peekable();
         while samples.peek().is_some() {
-            let encode = |sample: fleet::Sample| {
+            let mut batches: BTreeMap<Partition, Vec<NewRecord>> = BTreeMap::new();
+            for sample in samples.by_ref().take(FLEET_BATCH) {
+                let key = Fleet::robot_id(sample.robot).into_bytes();
                 let mut value = Vec::with_capacity(180);
                 fleet::encode(&sample, &mut value);
-                (0, NewRecord { key: Fleet::robot_id(sample.robot).into_bytes(), value, headers: Vec::new() })
-            };
-            let produced: Vec<Produced> = samples.by_ref().take(FLEET_BATCH).map(encode).collect();
-            written += produced.len() as u64;
-            append(log, partitions, produced)?;
+                batches.entry(partition_of(&key, partitions)).or_default().push(NewRecord { key, value, headers: Vec::new() });
+                written += 1;
+            }
+            for (partition, records) in batches {
+                log.append(topic, partition, &records)?;
+            }
             progress(format_args!("{written} records"));
         }
         progress_done();
-        eprintln!("{written} records of {} robots written", self.robots);
+        eprintln!("{written} records of {} robots written to {topic}", self.robots);
         Ok(())
     }
 }

@@ -19,6 +19,9 @@ use super::client::{WHAT, by_code};
 
 const BATCH: usize = 4096;
 
+/// Told when a queue that was empty is so no more.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// What lies at the head of a queue.
 pub(super) enum Head<'a> {
     /// A record: offset, append time in milliseconds, key, value.
@@ -38,6 +41,8 @@ pub(super) struct FetchQueue {
     queue: *mut c::rd_kafka_queue_t,
     messages: VecDeque<*mut c::rd_kafka_message_t>,
     batch: Vec<*mut c::rd_kafka_message_t>,
+    /// Boxed: librdkafka keeps its address.
+    wake: Option<Box<Wake>>,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread, and all methods take `&mut self`.
@@ -53,13 +58,29 @@ impl FetchQueue {
         if topic.is_null() || queue.is_null() {
             return Err(Error::Unavailable { what: WHAT, why: "a topic handle cannot be made".to_owned() });
         }
-        let fetch = Self { client, topic, name, partition, queue, messages: VecDeque::new(), batch: vec![ptr::null_mut(); BATCH] };
+        let fetch = Self { client, topic, name, partition, queue, messages: VecDeque::new(), batch: vec![ptr::null_mut(); BATCH], wake: None };
         // SAFETY: both handles were checked above.
         match unsafe { c::rd_kafka_consume_start_queue(fetch.topic, partition, from, fetch.queue) } {
             0 => Ok(fetch),
             // SAFETY: reads the error of the call just made by this thread.
             _ => Err(by_code("beginning to fetch", unsafe { c::rd_kafka_last_error() }.into())),
         }
+    }
+
+    /// Has `wake` called, by librdkafka's threads, when something arrives in the empty queue.
+    pub(super) fn on_news(&mut self, wake: Wake) {
+        self.hush();
+        let wake = self.wake.insert(Box::new(wake));
+        let opaque = ptr::from_mut(wake.as_mut()).cast();
+        // SAFETY: the box stays where it is until `hush`, which ends the calls first.
+        unsafe { c::rd_kafka_queue_cb_event_enable(self.queue, Some(news), opaque) }
+    }
+
+    /// Ends the calls of `wake`.
+    fn hush(&mut self) {
+        // SAFETY: a valid queue. librdkafka calls back and changes this under the queue's lock: when it returns, no call is under way.
+        unsafe { c::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut()) }
+        self.wake = None;
     }
 
     /// What comes next, if anything has arrived. It stays at the head.
@@ -103,6 +124,14 @@ impl FetchQueue {
 }
 
 /// # Safety
+/// `opaque` is what [`FetchQueue::on_news`] gave.
+unsafe extern "C" fn news(_client: *mut c::rd_kafka_t, opaque: *mut std::ffi::c_void) {
+    // SAFETY: as the caller promises; shared access only.
+    let wake = unsafe { &*opaque.cast::<Wake>().cast_const() };
+    wake();
+}
+
+/// # Safety
 /// `data` is null, or points to `len` bytes that outlive `'a`.
 unsafe fn slice<'a>(data: *mut std::ffi::c_void, len: usize) -> &'a [u8] {
     // SAFETY: as the caller promises.
@@ -114,6 +143,7 @@ impl Drop for FetchQueue {
         while !self.messages.is_empty() {
             self.pass();
         }
+        self.hush();
         // SAFETY: made by `start`, destroyed here only, the client still lives.
         unsafe {
             c::rd_kafka_consume_stop(self.topic, self.partition);

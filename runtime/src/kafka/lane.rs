@@ -4,11 +4,11 @@
 //! as metadata of one offset, in a group of the lane's own to which nothing else commits (a plain commit would erase them); the offset is
 //! that of a topic without records, so that it needs no particular results topic. An older epoch is refused before anything is fenced.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, Outgoing, Result};
@@ -58,11 +58,8 @@ impl Publisher {
 
     /// The position as the lane's group holds it; fails when a later epoch wrote it.
     fn noted(&self) -> Result<u64> {
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition(&self.notes_topic, 0);
-        let answer = self.notes.committed_offsets(asked, ANSWER).map_err(|error| failed("reading a lane's position", &error))?;
+        let answer = self.committed().map_err(|error| failed("reading a lane's position", &error))?;
         let Some(element) = answer.find_partition(&self.notes_topic, 0) else { return Ok(0) };
-        element.error().map_err(|error| failed("reading a lane's position", &error))?;
         if element.offset() == Offset::Invalid {
             return Ok(0);
         }
@@ -77,6 +74,23 @@ impl Publisher {
             return Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current });
         }
         Ok(position)
+    }
+
+    /// The group's note. Its coordinator may just be moving or loading, above all when the group is new: that passes within moments.
+    fn committed(&self) -> KafkaResult<TopicPartitionList> {
+        let until = Instant::now() + ANSWER;
+        loop {
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition(&self.notes_topic, 0);
+            let answer = self.notes.committed_offsets(asked, ANSWER).and_then(|answer| {
+                let failed = answer.find_partition(&self.notes_topic, 0).map_or(Ok(()), |element| element.error());
+                failed.map(|()| answer)
+            });
+            match answer {
+                Err(error) if is_moving(&error) && Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+                other => return other,
+            }
+        }
     }
 
     /// One attempt. `Ok(Err(refused))`: nothing was published, because of these records.
@@ -118,6 +132,11 @@ impl Publisher {
         let usable = !indefinite && producer.abort_transaction(ANSWER).is_ok();
         (usable.then_some(producer), Error::Unavailable { what: WHAT, why: format!("publishing of partition {}: {error}", self.partition) })
     }
+}
+
+fn is_moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress))
 }
 
 impl LanePublisher for Publisher {

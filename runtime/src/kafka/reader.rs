@@ -92,6 +92,11 @@ impl LogReader for Reader {
         }
         Ok(PollEnd { next_offset: self.next, end_offset, at_end })
     }
+
+    fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {
+        self.fetch.on_news(wake);
+        true
+    }
 }
 
 impl Reader {

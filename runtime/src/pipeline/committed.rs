@@ -4,7 +4,8 @@
 //! store for whatever it was not handed. The numbers are those the store gave: dense, in the order of the commit's families and their facts.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use theatre_actors::effect::{Fact, FactKind};
@@ -33,13 +34,38 @@ struct Lane {
     last_dead: u64,
     handed: VecDeque<Handed>,
     bytes: usize,
+    /// Rung when there is more.
+    news: Arc<Bell>,
 }
 
 /// Where the store stands, by partition, and facts on their way to the relays.
 #[derive(Debug, Default)]
 pub struct Committed {
     lanes: Mutex<HashMap<Partition, Lane>>,
-    news: Bell,
+    /// Commits that carried an alert.
+    pub commits: Spent,
+    /// Publishing of alerts and outcomes.
+    pub publishes: Spent,
+}
+
+/// Time spent on something, all in all.
+#[derive(Debug, Default)]
+pub struct Spent {
+    times: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Spent {
+    pub(super) fn add(&self, spent: Duration) {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(u64::try_from(spent.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How often, and milliseconds in the mean.
+    pub fn mean_ms(&self) -> (u64, f64) {
+        let times = self.times.load(Ordering::Relaxed);
+        (times, self.micros.load(Ordering::Relaxed) as f64 / 1000.0 / times.max(1) as f64)
+    }
 }
 
 impl Committed {
@@ -60,9 +86,8 @@ impl Committed {
             if !facts.is_empty() && before + facts.len() as u64 == last_fact {
                 lane.hand(before + 1, facts, windows);
             }
+            lane.news.ring();
         }
-        drop(lanes);
-        self.news.ring();
     }
 
     /// The last fact and the last dead letter of a partition, if this process has committed any.
@@ -84,12 +109,15 @@ impl Committed {
 
     /// Notes where the store stands when a partition is taken, and forgets what was handed over before.
     pub(super) fn begin(&self, partition: Partition, last_fact: u64, last_dead: u64) {
-        self.lock().insert(partition, Lane { last_fact, last_dead, ..Lane::default() });
+        let mut lanes = self.lock();
+        let news = lanes.entry(partition).or_default().news.clone();
+        lanes.insert(partition, Lane { last_fact, last_dead, news, ..Lane::default() });
     }
 
-    /// Waits for the next commit, at most `limit`; `seen` is what an earlier wait returned.
-    pub(super) fn wait(&self, seen: u64, limit: Duration) -> u64 {
-        self.news.wait(seen, limit)
+    /// Waits for the partition's next commit, at most `limit`; `seen` is what an earlier wait returned.
+    pub(super) fn wait(&self, partition: Partition, seen: u64, limit: Duration) -> u64 {
+        let news = self.lock().entry(partition).or_default().news.clone();
+        news.wait(seen, limit)
     }
 }
 

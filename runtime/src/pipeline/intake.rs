@@ -124,6 +124,12 @@ impl Intake {
         Ok(Self { params, sources, builders: Vec::new(), positions: start.clone() })
     }
 
+    /// Has `wake` called whenever there may be something to read; false when some reader cannot tell.
+    pub fn on_news(&mut self, wake: &Arc<dyn Fn() + Send + Sync>) -> bool {
+        // Every reader is told, also after one that cannot.
+        self.sources.iter_mut().map(|source| source.reader.on_news(wake.clone())).fold(true, |all, tells| all & tells)
+    }
+
     /// The next chunk; empty when there is nothing to read. After an error the intake is to be opened anew.
     pub fn poll(&mut self) -> Result<Chunk> {
         for topic in 0..self.sources.len() {

@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use theatre_actors::effect::DeadRow;
 use theatre_actors::family::{Family, IntakeFamily};
@@ -21,7 +22,7 @@ use theatre_schemas::dataset::DatasetKind;
 use super::committed::Committed;
 use super::intake::{Chunk, Entry, Intake};
 use super::progress::Progress;
-use super::queue::{LakeQueue, SaveQueue};
+use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::{PipelineParams, Ports, Step};
 use crate::schema_source::InputSchemas;
 
@@ -38,6 +39,10 @@ pub(super) const INTAKE_SLOT: usize = usize::MAX;
 
 /// Wall-clock ticks come at most this often, microseconds.
 const TICK_EVERY_US: i64 = 1_000_000;
+/// An idle partition looks at the time this often: saves come due.
+const REST: Duration = Duration::from_millis(100);
+/// The same where the log does not say when there is something to read.
+const REST_UNTOLD: Duration = Duration::from_millis(10);
 
 /// A partition that is owned under an epoch.
 pub struct PartitionActor {
@@ -47,6 +52,10 @@ pub struct PartitionActor {
     ports: Ports,
     host: Box<dyn FamilyHost>,
     intake: Option<Intake>,
+    /// True while the log rings the bell when there is something to read.
+    told: bool,
+    /// Rung for everything this partition waits for.
+    bell: Arc<Bell>,
     intake_family: IntakeFamily,
     routes: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
     homes: Homes,
@@ -117,6 +126,8 @@ impl PartitionActor {
             ports,
             host,
             intake: None,
+            told: false,
+            bell: shared.saves.bell(partition),
             intake_family,
             routes,
             homes: Homes::default(),
@@ -163,6 +174,11 @@ impl PartitionActor {
         Ok(self.ledger.is_clean() && self.to_lake.is_none())
     }
 
+    /// Rests until the bell rings more often than `seen`, or until it is time to look; returns how often it has rung.
+    pub fn rest(&self, seen: u64) -> u64 {
+        self.bell.wait(seen, if self.told { REST } else { REST_UNTOLD })
+    }
+
     fn settle(&mut self) -> Result<bool> {
         match self.saves.outcome(self.partition) {
             None => Ok(false),
@@ -187,7 +203,10 @@ impl PartitionActor {
             return Ok(false);
         }
         if self.intake.is_none() {
-            let intake = Intake::open(&*self.ports.log, self.partition, self.params.intake(), &self.positions)?;
+            let mut intake = Intake::open(&*self.ports.log, self.partition, self.params.intake(), &self.positions)?;
+            let bell = self.bell.clone();
+            let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bell.ring());
+            self.told = intake.on_news(&wake);
             self.intake = Some(intake);
         }
         let polled = self.intake.as_mut().map(Intake::poll).unwrap_or_else(|| Ok(Chunk::default()));

@@ -45,6 +45,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct SaveSlots {
     waiting: VecDeque<PartitionCommit>,
     settled: HashMap<Partition, CommitOutcome>,
+    bells: HashMap<Partition, Arc<Bell>>,
 }
 
 /// Commits on their way to the saver, and their outcomes on the way back. A partition has at most one under way.
@@ -53,8 +54,6 @@ pub struct SaveQueue {
     slots: Mutex<SaveSlots>,
     /// Rung when a commit waits.
     pub submitted: Bell,
-    /// Rung when outcomes are there.
-    pub settled: Bell,
 }
 
 impl SaveQueue {
@@ -81,8 +80,19 @@ impl SaveQueue {
 
     /// Hands outcomes back.
     pub fn settle(&self, outcomes: impl IntoIterator<Item = (Partition, CommitOutcome)>) {
-        lock(&self.slots).settled.extend(outcomes);
-        self.settled.ring();
+        let mut slots = lock(&self.slots);
+        for (partition, outcome) in outcomes {
+            slots.settled.insert(partition, outcome);
+            if let Some(bell) = slots.bells.get(&partition) {
+                bell.ring();
+            }
+        }
+    }
+
+    /// The bell of a partition's thread, rung when its commit is settled. Whoever else has something for the partition rings it too: it waits
+    /// for one bell, and no thread wakes for another partition's news.
+    pub fn bell(&self, partition: Partition) -> Arc<Bell> {
+        lock(&self.slots).bells.entry(partition).or_default().clone()
     }
 
     /// The outcome of a partition's commit, once it is there.
@@ -108,13 +118,18 @@ pub struct LakeQueue {
     /// Rung when a chunk waits.
     pub offered: Bell,
     /// Rung when there is room again.
-    pub taken: Bell,
+    taken: Arc<Bell>,
 }
 
 impl LakeQueue {
     /// A queue of `capacity` chunks.
     pub fn new(capacity: usize) -> Self {
-        Self { chunks: Mutex::default(), capacity: capacity.max(1), open: true, offered: Bell::default(), taken: Bell::default() }
+        Self { chunks: Mutex::default(), capacity: capacity.max(1), open: true, offered: Bell::default(), taken: Arc::default() }
+    }
+
+    /// The same queue, ringing a partition's bell when there is room again.
+    pub fn telling(self, taken: Arc<Bell>) -> Self {
+        Self { taken, ..self }
     }
 
     /// A queue to nowhere, where there is no lake: takes every chunk and keeps none.

@@ -1,13 +1,15 @@
 //! The relay: publishes a lane's committed facts (or dead letters) to the log, in order, exactly once.
 //!
 //! One per lane of a partition. The log moves the lane's position together with the records; the store's note of it is only
-//! for trimming and may lag. After a publish of unknown fate the lane is opened anew and the log is asked where it stands.
+//! for trimming and lags a little: noting each publish would cost the store a commit of its own. After a publish of unknown fate the lane is opened anew and the log is asked where it stands.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use theatre_actors::effect::{Fact, FactKind};
 use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, Result, StoredDead};
 use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
 use theatre_actors::window::WindowRow;
 use theatre_schemas::records::{DeadLetter, SignalAggregates, WindowAggregates};
 use theatre_schemas::registry::Registry;
@@ -15,6 +17,9 @@ use theatre_schemas::registry::Registry;
 use super::committed::Committed;
 use super::{PipelineParams, Ports, Step};
 use crate::partitioner::partition_of;
+
+/// The store is told at most this often how far the lane is, microseconds.
+const NOTE_EVERY_US: i64 = 200_000;
 
 /// Publishes one lane of one partition.
 pub struct Relay {
@@ -28,12 +33,13 @@ pub struct Relay {
     /// Everything up to here is published.
     position: u64,
     noted: u64,
+    noted_at: LogTime,
 }
 
 impl Relay {
     /// A relay for a partition owned under `epoch`.
     pub fn new(partition: Partition, epoch: Epoch, lane: Lane, params: Arc<PipelineParams>, ports: Ports, committed: Arc<Committed>) -> Self {
-        Self { partition, epoch, lane, params, ports, committed, publisher: None, position: 0, noted: 0 }
+        Self { partition, epoch, lane, params, ports, committed, publisher: None, position: 0, noted: 0, noted_at: LogTime(0) }
     }
 
     /// Publishes what is committed and not published yet, a bounded number of records.
@@ -42,15 +48,16 @@ impl Relay {
     /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
     pub fn step(&mut self) -> Result<Step> {
         if !self.has_news() {
-            return Ok(Step::Idle);
+            return self.note_in_time();
         }
         self.open()?;
         let (records, upto) = self.next_records()?;
         if upto == self.position {
-            return self.note();
+            return self.note_in_time();
         }
         if !records.is_empty() {
             let Some(publisher) = self.publisher.as_mut() else { return Ok(Step::Idle) };
+            let begun = Instant::now();
             let refused = match publisher.publish(&records, upto) {
                 Ok(refused) => refused,
                 Err(error) => {
@@ -59,11 +66,13 @@ impl Relay {
                     return Err(error);
                 }
             };
+            if self.lane == Lane::Results {
+                self.committed.publishes.add(begun.elapsed());
+            }
             self.park(&records, &refused);
             crate::telemetry::names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
         }
         self.position = upto;
-        self.note()?;
         Ok(Step::Worked)
     }
 
@@ -72,9 +81,9 @@ impl Relay {
     fn has_news(&self) -> bool {
         let Some((last_fact, last_dead)) = self.committed.latest(self.partition) else { return true };
         match self.lane {
-            Lane::Results => self.publisher.is_none() || last_fact > self.position || self.position > self.noted,
+            Lane::Results => self.publisher.is_none() || last_fact > self.position,
             Lane::DeadLetters if self.publisher.is_none() => last_dead > 0,
-            Lane::DeadLetters => last_dead > self.position || self.position > self.noted,
+            Lane::DeadLetters => last_dead > self.position,
         }
     }
 
@@ -181,12 +190,24 @@ impl Relay {
         }
     }
 
-    fn note(&mut self) -> Result<Step> {
+    fn note_in_time(&mut self) -> Result<Step> {
+        if self.ports.clock.now().0 - self.noted_at.0 >= NOTE_EVERY_US {
+            self.note()?;
+        }
+        Ok(Step::Idle)
+    }
+
+    /// Tells the store how far the lane is.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn note(&mut self) -> Result<()> {
         if self.noted < self.position {
             self.ports.store.note_relayed(self.partition, self.epoch, self.lane, self.position)?;
             self.noted = self.position;
+            self.noted_at = self.ports.clock.now();
         }
-        Ok(Step::Idle)
+        Ok(())
     }
 }
 

@@ -74,7 +74,7 @@ impl Roster {
             return Ok(());
         }
         let predecessor = owned.late.remove(&partition);
-        let orders = Arc::new(Orders::default());
+        let orders = Arc::new(Orders::new(self.common.saves.bell(partition)));
         let unit = Unit { partition, common: self.common.clone(), orders: orders.clone() };
         let work = move || {
             if predecessor.is_some_and(|thread| thread.join().is_err()) {

@@ -24,6 +24,7 @@ use crate::parquet::{facts, table_spec};
 /// A pipeline that runs.
 pub struct Pipeline {
     progress: Arc<Progress>,
+    committed: Arc<Committed>,
     flush: Arc<AtomicBool>,
     roster: Arc<Roster>,
     membership: Box<dyn Membership>,
@@ -49,11 +50,11 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     };
     let saved = Arc::new(AtomicBool::new(false));
     let saver = start_saver(&common, saved.clone())?;
-    let (progress, flush) = (common.progress.clone(), common.flush.clone());
+    let (progress, committed, flush) = (common.progress.clone(), common.committed.clone(), common.flush.clone());
     let params = common.params.clone();
     let roster = Arc::new(Roster::new(common));
     let membership = ports.log.join(&params.topics, params.partitions, roster.clone())?;
-    Ok(Pipeline { progress, flush, roster, membership, saver, saved })
+    Ok(Pipeline { progress, committed, flush, roster, membership, saver, saved })
 }
 
 fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<JoinHandle<()>> {
@@ -101,6 +102,11 @@ impl Pipeline {
     /// How far it is.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
+    }
+
+    /// What is committed, and how long committing and publishing takes.
+    pub fn committed(&self) -> &Committed {
+        &self.committed
     }
 
     /// True when this process owns partitions and everything read of them so far is saved, published, in the lake and in the warehouse, and

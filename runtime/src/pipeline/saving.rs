@@ -3,7 +3,9 @@
 //! One per process. A commit whose fate is unknown is repeated as it was: a save that is already there is skipped by its number.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{PartitionCommit, Result};
 use theatre_actors::time::LogTime;
 
@@ -43,7 +45,11 @@ impl Saver {
         if self.under_way.is_empty() {
             return Ok(Step::Idle);
         }
+        let begun = Instant::now();
         let outcomes = self.ports.store.commit(&self.under_way, self.started_at).inspect_err(|_| self.progress.save_failed())?;
+        if self.under_way.iter().flat_map(|commit| &commit.families).flat_map(|save| &save.facts).any(|fact| fact.kind == FactKind::Alert) {
+            self.committed.commits.add(begun.elapsed());
+        }
         let bytes: usize = self.under_way.iter().flat_map(|commit| &commit.families).map(|family| family.weight()).sum();
         self.progress.saved(self.started_at, self.ports.clock.now(), bytes);
         let partitions: Vec<_> = self.under_way.iter().map(|commit| commit.partition).collect();

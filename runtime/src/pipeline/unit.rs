@@ -17,7 +17,7 @@ use super::exporter::Exporter;
 use super::lake_writer::LakeWriter;
 use super::loader::Loader;
 use super::partition::{PartitionActor, Shared};
-use super::queue::{LakeQueue, SaveQueue};
+use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::relay::Relay;
 use super::retention::Retention;
 use super::stepping::{BACK_OFF_FIRST, IDLE, keep_stepping};
@@ -44,18 +44,26 @@ pub(super) struct Common {
 }
 
 /// What a partition is told to do.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Orders {
     /// Stop reading; save, close and publish what there is.
     drain: AtomicBool,
     /// Leave at once; what is not saved is dropped.
     abandon: AtomicBool,
+    /// Wakes the partition to follow them.
+    bell: Arc<Bell>,
 }
 
 impl Orders {
+    /// No orders so far for the partition that waits for `bell`.
+    pub(super) fn new(bell: Arc<Bell>) -> Self {
+        Self { drain: AtomicBool::new(false), abandon: AtomicBool::new(false), bell }
+    }
+
     /// Stop reading; save, close and publish what there is, and leave.
     pub(super) fn drain(&self) {
         self.drain.store(true, Ordering::Release);
+        self.bell.ring();
     }
 
     /// Leave at once.
@@ -147,7 +155,8 @@ impl Unit {
     fn open(&self) -> Result<(Epoch, PartitionActor, Arc<LakeQueue>)> {
         let epoch = self.common.ports.store.acquire(self.partition)?;
         let limits = &self.common.params.limits;
-        let lake = Arc::new(if self.common.params.lake { LakeQueue::new(limits.lake_queue) } else { LakeQueue::to_nowhere() });
+        let room = self.common.saves.bell(self.partition);
+        let lake = Arc::new(if self.common.params.lake { LakeQueue::new(limits.lake_queue).telling(room) } else { LakeQueue::to_nowhere() });
         let shared =
             Shared { saves: self.common.saves.clone(), lake: lake.clone(), committed: self.common.committed.clone(), progress: self.common.progress.clone() };
         let host = Box::new(self.common.stage.host(self.partition as usize));
@@ -211,13 +220,13 @@ impl Unit {
                     clean = actor.drain()?;
                     clean_now.set(clean);
                     if !clean {
-                        seen = self.common.saves.settled.wait(seen, Duration::from_millis(5));
+                        seen = actor.rest(seen);
                     }
                     return Ok(Step::Worked);
                 }
                 let step = actor.step()?;
                 if step == Step::Idle {
-                    seen = self.common.saves.settled.wait(seen, Duration::from_millis(10));
+                    seen = actor.rest(seen);
                 }
                 Ok(step)
             },
@@ -275,9 +284,11 @@ impl Unit {
                         step = Step::Worked;
                     }
                 }
-                if step == Step::Idle {
-                    done.set(last);
-                    seen = self.common.committed.wait(seen, IDLE);
+                if step == Step::Idle && last {
+                    relays.iter_mut().try_for_each(Relay::note)?;
+                    done.set(true);
+                } else if step == Step::Idle {
+                    seen = self.common.committed.wait(self.partition, seen, IDLE);
                 }
                 Ok(step)
             },

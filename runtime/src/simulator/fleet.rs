@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use theatre_schemas::framing;
 
+/// The topic they are written to, where a topic can be had for them.
+pub const TOPIC: &str = "fleet.telemetry.v1";
 /// Id of the schema.
 pub const SCHEMA_ID: u32 = 1;
 /// Event time of the first tick, microseconds UTC.

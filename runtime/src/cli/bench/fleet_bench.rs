@@ -1,116 +1,117 @@
-//! `theatre bench fleet`: a log filled beforehand, then the service on it until everything is saved, published, in the lake and in the
-//! warehouse; and a recomputation of windows and alerts from the records.
+//! `theatre bench fleet`: a topic filled beforehand, then the service on it until everything is saved, published, in the lake and in the
+//! warehouse; a bare drain of the same topic; and a recomputation of windows and alerts from the topic.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use theatre_actors::effect::FactKind;
-use theatre_actors::ports::{FactFilter, NewRecord};
-use theatre_actors::rules::Micros;
-use theatre_actors::window::{AggregateSet, WindowRow, merge_revisions};
-use theatre_schemas::records::{Alert, Transition};
+use theatre_actors::ports::PollLimit;
+use theatre_actors::window::AggregateSet;
 
-use super::process::{commit, cpu_by_thread, cpu_seconds, machine, peak_mib};
-use super::{Common, Failure, rows};
+use super::ground::Ground;
+use super::measure::{Mark, rounded};
+use super::process::{commit, cpu_by_thread, machine, peak_mib};
+use super::recount::Recount;
+use super::{Common, Failure, rows, topic};
 use crate::cli::Output;
-use crate::cli::output::{progress, progress_done};
-use crate::cli::service::{Place, Service};
-use crate::config::{Config, INPUT_TOPICS, WindowConfig};
-use crate::embedded::data_dir::DataDir;
-use crate::partitioner::partition_of;
-use crate::simulator::fleet::{self, Fleet};
+use crate::cli::service::Service;
+use crate::pipeline::PipelineParams;
+use crate::schema_source::InputSchemas;
 
-const SEED: u64 = 1;
-/// Records appended at once.
-const FILL: usize = 20_000;
-const WINDOW_US: i64 = 10_000_000;
-const RULES: &str = r#"[[rule]]
-id = "hot"
-dataset = "fleet_telemetry"
-priority = "medium"
-kind = { threshold = { signal = "motor_temperature", raise_above = 85.0, clear_below = 80.0 } }
-"#;
-
-/// The whole pipeline on the embedded log.
+/// The whole pipeline on a topic that was filled before.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FleetBench {
-    /// Records.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    records: u64,
-    /// Robots.
+    /// Kafka's brokers, HOST:PORT; absent: the embedded log.
+    #[arg(long)]
+    brokers: Option<String>,
+    /// A PostgreSQL server: the store is a database of its own there, dropped at the end. Absent: the embedded store.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
+    /// Whether there is a lake, in a folder of its own.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    lake: Switch,
+    /// Records to fill the topic with when it is empty; on Kafka an empty topic is refused without this.
+    #[arg(long, visible_alias = "fill", value_parser = clap::value_parser!(u64).range(1..))]
+    records: Option<u64>,
+    /// Robots to fill it with.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     robots: u64,
-    /// Partitions of the log.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    partitions: u32,
+    /// Partitions to make it with. Default: 16 on Kafka, 4 embedded.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    partitions: Option<u32>,
+    /// The topic.
+    #[arg(long, default_value = crate::simulator::fleet::TOPIC)]
+    topic: String,
     /// What is aggregated per signal: basic, full or sketch.
     #[arg(long, default_value = "basic", value_parser = aggregates)]
     aggregates: AggregateSet,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    /// With it.
+    On,
+    /// Without it.
+    Off,
 }
 
 fn aggregates(text: &str) -> Result<AggregateSet, String> {
     serde_json::from_value(json!(text)).map_err(|_| format!("'{text}' is none of basic, full, sketch"))
 }
 
-/// A folder that goes when this does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("theatre-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            eprintln!("{} could not be removed: {error}", self.0.display());
-        }
-    }
-}
-
-/// A moment of the run.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    at: Instant,
-    cpu: f64,
-    records: u64,
-}
-
-impl Mark {
-    fn now(records: u64) -> Result<Self, Failure> {
-        Ok(Self { at: Instant::now(), cpu: cpu_seconds()?, records })
-    }
-
-    /// Records a second and CPU seconds per million records since an earlier mark.
-    fn since(&self, earlier: &Self) -> Value {
-        let records = (self.records - earlier.records) as f64;
-        let seconds = (self.at - earlier.at).as_secs_f64().max(1e-9);
-        json!({"records_per_s": (records / seconds) as u64, "cpu_s_per_million": rounded((self.cpu - earlier.cpu) * 1e6 / records.max(1.0))})
-    }
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+/// What a run measured.
+struct Run {
+    begun: Mark,
+    early: Option<Mark>,
+    late: Option<Mark>,
+    read: Option<Mark>,
+    ended: Mark,
+    stages: BTreeMap<String, f64>,
+    peak_mib: u64,
 }
 
 impl FleetBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let scratch = Scratch::new()?;
-        let common = Common { data: scratch.0.join("data"), admin: Some("127.0.0.1:0".to_owned()), ..common.clone() };
-        let config = self.config(&scratch.0)?;
-        let expected = self.fill(&common, &config)?;
+        let mut ground = Ground::new(self.brokers.as_deref(), self.database.as_deref())?;
+        ground.config.aggregates = self.aggregates;
+        ground.config.lake.enabled = self.lake == Switch::On;
+        ground.fill(&self.topic, self.partitions, self.records, self.robots)?;
+        let common = ground.common(common);
         eprintln!("running ...");
-        let begun = Mark::now(0)?;
-        let service = Service::start(&common, &config)?;
+        let extent = topic::extent(&*ground.log()?, &self.topic, ground.config.partitions)?;
+        let begun = Mark::now(0, &ground.servers)?;
+        let service = Service::start_as(&common, &ground.config, |params| only(params, &self.topic, &ground.name))?;
+        let measured = self.measure(&service, &ground, begun, extent)?;
+        let store = service.ports.store.clone();
+        service.end()?;
+        let log = ground.log()?;
+        let limits = crate::pipeline::Limits::default();
+        let limit = PollLimit { records: limits.poll_records, bytes: limits.poll_bytes };
+        let [drain_begun, drain_early, drain_late, drain_ended] = topic::drain(&*log, &self.topic, ground.config.partitions, limit)?;
+        let recount = Recount::of(&*log, &self.topic, ground.config.partitions)?;
+        let mut wrong = recount.differences(&*store, ground.config.partitions)?;
+        if recount.records != measured.ended.records {
+            wrong.push(format!("{} records are in the topic, {} were read", recount.records, measured.ended.records));
+        }
+        ground.end(&["alerts", "outcomes"])?;
+        let steady = measured.early.zip(measured.late).map(|(early, late)| late.since(&early));
+        let report = json!({
+            "machine": machine(), "commit": commit(), "log": ground.describe_log(), "store": ground.describe_store(), "lake": ground.describe_lake(),
+            "records": recount.records, "robots": recount.robots(), "partitions": ground.config.partitions, "aggregates": self.aggregates,
+            "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.map(|read| read.since(&measured.begun)), "steady": steady,
+            "bare_drain": drain_ended.since(&drain_begun), "bare_drain_steady": drain_late.since(&drain_early),
+            "stages": shares(&measured.stages, measured.ended.cpu_since(&measured.begun), recount.records), "peak_mib": measured.peak_mib,
+            "windows": recount.windows(), "alerts": recount.alerts(), "differences": wrong,
+        });
+        print(common.output, &report)?;
+        if wrong.is_empty() { Ok(()) } else { Err(Failure::Difference) }
+    }
+
+    fn measure(&self, service: &Service, ground: &Ground, begun: Mark, extent: u64) -> Result<Run, Failure> {
         let progress = service.pipeline.progress().clone();
         let (mut early, mut late, mut read) = (None, None, None);
-        service.pipeline.flush(false);
         while !service.pipeline.drained() {
             if let Some(failure) = progress.failures().first() {
                 return Err(Failure::Failed(failure.clone()));
@@ -119,141 +120,32 @@ impl FleetBench {
                 return Err(Failure::Interrupted);
             }
             let records = progress.records_in.load(std::sync::atomic::Ordering::Relaxed);
-            let share = records as f64 / expected.records as f64;
+            let share = records as f64 / extent.max(1) as f64;
             if share >= 0.2 && early.is_none() {
-                early = Some(Mark::now(records)?);
+                early = Some(Mark::now(records, &ground.servers)?);
             }
             if share >= 0.95 && late.is_none() {
-                late = Some(Mark::now(records)?);
+                late = Some(Mark::now(records, &ground.servers)?);
             }
-            if records >= expected.records && read.is_none() {
-                read = Some(Mark::now(records)?);
+            let partitions = progress.partitions();
+            if read.is_none() && partitions.len() == ground.config.partitions as usize && partitions.values().all(|share| share.caught_up) {
+                read = Some(Mark::now(records, &ground.servers)?);
                 service.pipeline.flush(true);
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(Duration::from_millis(5));
         }
-        let ended = Mark::now(expected.records)?;
-        let stages = cpu_by_thread()?;
-        let wrong = expected.differences(&service)?;
-        service.end()?;
-        let steady = early.zip(late).map(|(early, late)| late.since(&early));
-        let report = json!({
-            "machine": machine(), "commit": commit(), "records": expected.records, "robots": self.robots, "partitions": self.partitions,
-            "aggregates": self.aggregates, "whole": ended.since(&begun), "read_to_the_end": read.map(|read| read.since(&begun)), "steady": steady,
-            "stages": shares(&stages, ended.cpu - begun.cpu, expected.records), "peak_mib": peak_mib()?,
-            "windows": expected.windows.len(), "alerts": expected.alerts.len(), "differences": wrong,
-        });
-        print(common.output, &report)?;
-        if wrong.is_empty() { Ok(()) } else { Err(Failure::Difference) }
-    }
-
-    fn config(&self, folder: &Path) -> Result<Config, Failure> {
-        let rules = folder.join("rules.toml");
-        std::fs::write(&rules, RULES)?;
-        let day = Micros(86_400_000_000);
-        let window = WindowConfig { name: "10s".to_owned(), size: Micros(WINDOW_US), hop: None };
-        Ok(Config {
-            partitions: self.partitions,
-            rules: Some(rules),
-            windows: vec![window],
-            aggregates: self.aggregates,
-            reorder_bound: Micros(5_000_000),
-            silence_after: day,
-            ..Config::default()
-        })
-    }
-
-    /// Fills the log and computes what must come of it.
-    fn fill(&self, common: &Common, config: &Config) -> Result<Expected, Failure> {
-        let place = Place { config: config.clone(), dir: DataDir::created(&common.data)? };
-        let log = place.write()?.log()?;
-        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
-        let mut expected = Expected::default();
-        let mut waiting: Vec<Vec<NewRecord>> = vec![Vec::new(); config.partitions as usize];
-        let mut samples = Fleet::new(SEED, self.robots, self.records).peekable();
-        while samples.peek().is_some() {
-            for sample in samples.by_ref().take(FILL) {
-                expected.take(&sample);
-                let key = Fleet::robot_id(sample.robot).into_bytes();
-                let mut value = Vec::with_capacity(180);
-                fleet::encode(&sample, &mut value);
-                waiting[partition_of(&key, config.partitions) as usize].push(NewRecord { key, value, headers: Vec::new() });
-            }
-            for (partition, records) in waiting.iter_mut().enumerate() {
-                log.append(INPUT_TOPICS[0], partition as u32, &std::mem::take(records))?;
-            }
-            progress(format_args!("filling the log: {} records", expected.records));
-        }
-        progress_done();
-        Ok(expected)
+        let records = progress.records_in.load(std::sync::atomic::Ordering::Relaxed);
+        Ok(Run { begun, early, late, read, ended: Mark::now(records, &ground.servers)?, stages: cpu_by_thread()?, peak_mib: peak_mib()? })
     }
 }
 
-/// What must come of the records, by the shortest way there is.
-#[derive(Default)]
-struct Expected {
-    records: u64,
-    /// By robot and window start, of the closed ones: count, and sum of the first signal.
-    windows: BTreeMap<(u64, i64), (u64, f64)>,
-    /// (robot, event time, raised).
-    alerts: BTreeSet<(u64, i64, bool)>,
-    open: BTreeMap<u64, bool>,
-    clocks: BTreeMap<u64, i64>,
-}
-
-impl Expected {
-    fn take(&mut self, sample: &fleet::Sample) {
-        self.records += 1;
-        let cell = self.windows.entry((sample.robot, sample.time.div_euclid(WINDOW_US) * WINDOW_US)).or_default();
-        *cell = (cell.0 + 1, cell.1 + sample.values[0]);
-        let clock = self.clocks.entry(sample.robot).or_insert(i64::MIN);
-        *clock = sample.time.max(*clock);
-        let temperature = sample.values[fleet::MOTOR_TEMPERATURE];
-        let open = self.open.entry(sample.robot).or_default();
-        if (!*open && temperature > 85.0) || (*open && temperature < 80.0) {
-            *open = !*open;
-            self.alerts.insert((sample.robot, sample.time, *open));
-        }
-    }
-
-    /// What the store holds that differs; empty when all is as it must be.
-    fn differences(&self, service: &Service) -> Result<Vec<String>, Failure> {
-        let decode = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-        let number = |id: &str| id.trim_start_matches("robot-").parse::<u64>().unwrap_or(0).wrapping_sub(1);
-        let store = &service.ports.store;
-        let mut told: BTreeMap<(u64, i64), Vec<WindowRow>> = BTreeMap::new();
-        for stored in store.find_facts(&FactFilter { kind: Some(FactKind::Window), ..FactFilter::default() })? {
-            let row = WindowRow::decode(&stored.fact.payload).map_err(|error| decode(&error))?;
-            told.entry((number(&stored.fact.robot_id), row.start_us)).or_default().push(row);
-        }
-        let mut wrong = Vec::new();
-        // The closing record's own window stays open.
-        let closed = self.windows.iter().filter(|((robot, start), _)| start + WINDOW_US + 5_000_000 <= self.clocks[robot]);
-        let mut expected = 0;
-        for (key, (count, sum)) in closed {
-            expected += 1;
-            let got = told.get(key).and_then(|revisions| merge_revisions(revisions));
-            let fits = got.as_ref().is_some_and(|row| row.signals[0].count == *count && (row.signals[0].sum - sum).abs() <= 1e-9 * sum.abs());
-            if !fits && wrong.len() < 10 {
-                wrong.push(format!(
-                    "window {key:?}: {count} values with sum {sum} expected, {:?} stored",
-                    got.map(|row| (row.signals[0].count, row.signals[0].sum))
-                ));
-            }
-        }
-        if told.len() != expected {
-            wrong.push(format!("{expected} windows expected, {} stored", told.len()));
-        }
-        let mut alerts = BTreeSet::new();
-        for stored in store.find_facts(&FactFilter { kind: Some(FactKind::Alert), ..FactFilter::default() })? {
-            let alert = Alert::decode(&stored.fact.payload).map_err(|error| decode(&error))?;
-            alerts.insert((number(&alert.robot_id), alert.event_time, alert.transition == Transition::Raised));
-        }
-        if alerts != self.alerts {
-            wrong.push(format!("{} alerts expected, {} stored, or others", self.alerts.len(), alerts.len()));
-        }
-        Ok(wrong)
-    }
+/// Reads this topic alone, and publishes to topics of this run.
+pub(super) fn only(params: &mut PipelineParams, topic: &str, run: &str) {
+    params.topics = std::sync::Arc::new(vec![topic.to_owned()]);
+    let clock = std::sync::Arc::new(crate::clock::SystemClock);
+    params.inputs = std::sync::Arc::new(vec![InputSchemas::shared(topic, params.registry.clone(), clock)]);
+    params.alert_topic = format!("{run}.alerts");
+    params.outcome_topic = format!("{run}.outcomes");
 }
 
 /// Threads by stage.
@@ -287,13 +179,15 @@ fn print(output: Output, report: &Value) -> Result<(), Failure> {
         return Ok(());
     }
     let mut lines = Vec::new();
-    for part in ["whole", "read_to_the_end", "steady"] {
-        lines.push(vec![json!(part.replace('_', " ")), report[part]["records_per_s"].clone(), report[part]["cpu_s_per_million"].clone(), Value::Null]);
+    for part in ["whole", "read_to_the_end", "steady", "bare_drain", "bare_drain_steady"] {
+        let figures = ["records_per_s", "cpu_s_per_million", "broker_cpu_s_per_million", "database_cpu_s_per_million"].map(|name| report[part][name].clone());
+        lines.push([vec![json!(part.replace('_', " "))], figures.to_vec(), vec![Value::Null]].concat());
     }
     for stage in report["stages"].as_array().into_iter().flatten() {
-        lines.push(vec![stage["stage"].clone(), Value::Null, stage["cpu_s_per_million"].clone(), stage["share"].clone()]);
+        lines.push(vec![stage["stage"].clone(), Value::Null, stage["cpu_s_per_million"].clone(), Value::Null, Value::Null, stage["share"].clone()]);
     }
-    rows(output, &["part", "records_per_s", "cpu_s_per_million", "share"], &lines)?;
+    rows(output, &["part", "records_per_s", "cpu_s_per_million", "broker", "database", "share"], &lines)?;
+    println!("log {}, store {}, lake {}", report["log"], report["store"], report["lake"]);
     println!(
         "{} records of {} robots, {} partitions, aggregates {}; {} windows and {} alerts, {}; peak {} MiB; {}, commit {}",
         report["records"],
