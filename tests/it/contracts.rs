@@ -15,6 +15,7 @@ use theatre_runtime::kafka;
 use theatre_runtime::memory::lake::MemoryLake;
 use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
+use theatre_runtime::postgres;
 use theatre_tests::contract;
 
 use crate::s3::Store;
@@ -48,6 +49,21 @@ fn the_embedded_store_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
     contract::store_commits_once_and_fences(&EmbeddedStore::open(&folder.path().join("store"))?)?;
     contract::store_plans_loads(&EmbeddedStore::open(&folder.path().join("other"))?)
+}
+
+#[test]
+fn the_store_on_postgres_keeps_its_contract() -> Result<()> {
+    let drive = Drive::start()?;
+    let store = || -> Result<_> {
+        let url = theatre_tests::servers::database()?;
+        let unmade = postgres::open(&url, &drive).err().map(|error| error.to_string()).unwrap_or_default();
+        anyhow::ensure!(unmade.contains("theatre migrate"), "{unmade}");
+        postgres::migrate(&url, &drive)?;
+        postgres::migrate(&url, &drive)?;
+        Ok(postgres::open(&url, &drive)?)
+    };
+    contract::store_commits_once_and_fences(&*store()?)?;
+    contract::store_plans_loads(&*store()?)
 }
 
 #[test]

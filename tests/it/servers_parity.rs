@@ -106,7 +106,11 @@ fn a_topic_written_with_another_partitioner_is_noticed_and_named() -> Result<()>
     })?;
     ensure!(member.terminate()?.success(), "{}", member.said());
     site.deployment.drain("first")?;
-    let dead = site.deployment.ports("first")?.store.find_dead(0)?;
+    let ports = site.deployment.ports("first")?;
+    let counters = Conclusions::read(&site.deployment.config()?, &ports)?.counters;
+    let told = |topic: usize| (counters[&topic].total(), records[&topic].len() as u64);
+    ensure!(told(0).0 == told(0).1 && told(2).0 == told(2).1, "records told and sent: {:?} {:?}", told(0), told(2));
+    let dead = ports.store.find_dead(0)?;
     let turned_away = dead.iter().filter(|stored| stored.dead.topic == 2 && stored.dead.reason.as_str() == "wrong_partition").count();
     ensure!(turned_away > 0 && turned_away < events.len(), "{turned_away} of {} events were turned away", events.len());
     ensure!(dead.iter().all(|stored| stored.dead.topic == 2 || stored.dead.reason.as_str() != "wrong_partition"), "telemetry was turned away");

@@ -27,9 +27,9 @@ pub enum Partitioner {
 
 /// Produces records with kcat, in order, each to the partition that its key has by `partitioner`.
 pub fn kcat(broker: &str, topic: &str, partitioner: Partitioner, records: &[NewRecord]) -> Result<()> {
-    // Values are bytes: what separates them must be in none, and begins with what no value ends with.
-    const END: &[u8] = b"\xff\x00<end of record>\x00\xff";
-    const KEY: &[u8] = b"\xff\x00<end of key>\x00\xff";
+    // Values are bytes: what separates them must be in none. kcat takes no zero byte in it.
+    const END: &[u8] = b"\xff\xfe<end of record>\xfe\xff";
+    const KEY: &[u8] = b"\xff\xfe<end of key>\xfe\xff";
     let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
     let partitioner = match partitioner {
         Partitioner::Murmur2 => "topic.partitioner=murmur2",

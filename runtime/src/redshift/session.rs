@@ -157,11 +157,15 @@ async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> C
     if let Some(credentials) = credentials {
         loader = loader.credentials_provider(credentials);
     }
+    // Named: nobody is asked for it, where asking means waiting for an instance that there is not.
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
     let shared = loader.load().await;
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(duration(config.request_timeout)).connect_timeout(duration(config.request_timeout));
     let mut own = aws_sdk_redshiftdata::config::Builder::from(&shared).timeout_config(timeouts.build());
-    if config.region.is_some() || shared.region().is_none() {
-        own = own.region(Region::new(config.region.clone().unwrap_or_else(|| "us-east-1".to_owned())));
+    if shared.region().is_none() {
+        own = own.region(Region::new("us-east-1"));
     }
     if let Some(endpoint) = &config.endpoint {
         own = own.endpoint_url(endpoint);
@@ -197,7 +201,7 @@ where
     let (code, message) = (service.err().code().unwrap_or_default(), service.err().message().unwrap_or_default());
     let status = service.raw().status().as_u16();
     match PASSING.contains(&code) || status >= 500 || status == 429 {
-        true => unavailable(format!("{code}: {message}")),
+        true => unavailable(format!("answered {status} {code} {message}").trim_end().to_owned()),
         false => Error::Refused(format!("redshift refuses the request: {code}: {message}")),
     }
 }
