@@ -13,6 +13,7 @@ mod service;
 mod source;
 mod storage;
 mod story;
+mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,6 +99,9 @@ enum Command {
     /// Alerts and outcomes as they come, from their topics.
     #[command(after_help = "Example: theatre tail surgical.maintenance.alerts.v1 --from-start")]
     Tail(storage::Tail),
+    /// Topics of a log on Kafka: makes them, compares them.
+    #[command(subcommand)]
+    Topics(topics::Topics),
     /// Where partitions stand.
     #[command(subcommand)]
     State(storage::State),
@@ -165,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Warehouse(warehouse) => warehouse.run(common),
         Command::Dlq(dlq) => dlq.run(common),
         Command::Tail(tail) => tail.run(common),
+        Command::Topics(topics) => topics.run(common),
         Command::State(state) => state.run(common),
         Command::Bench(bench) => bench.run(common),
         Command::Reconcile => checks::reconcile(common),

@@ -19,6 +19,11 @@ use super::producer::{self, Producer};
 use super::topics::Topics;
 use crate::config::log::LogConfig;
 
+/// A topic without records whose partition 0 the positions of all lanes are noted for.
+pub(super) fn notes_topic(config: &LogConfig) -> String {
+    format!("{}.relay", config.deployment)
+}
+
 pub(super) struct Publisher {
     partition: Partition,
     epoch: Epoch,

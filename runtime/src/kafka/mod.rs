@@ -27,7 +27,10 @@ mod lane;
 mod membership;
 mod producer;
 mod reader;
+mod survey;
 mod topics;
+
+pub use survey::{Difference, Survey, Wanted};
 
 /// Opens it. Connects when first asked.
 ///
@@ -177,7 +180,7 @@ impl EventLog for KafkaLog {
     }
 
     fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
-        let notes = format!("{}.relay", self.config.deployment);
+        let notes = lane::notes_topic(&self.config);
         self.topics.ensure(&notes, 1)?;
         Ok(Box::new(lane::Publisher::open(&self.base, &self.config, self.topics.clone(), notes, (partition, lane, epoch))?))
     }

@@ -82,9 +82,7 @@ impl Topics {
         for (name, value) in &settings {
             new = new.set(name, value);
         }
-        let admin: AdminClient<DefaultClientContext> = self.base.create().map_err(|error| failed("creating a topic", &error))?;
-        let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
-        let made = self.drive.wait(admin.create_topics([&new], &options)).map_err(|error| failed("creating a topic", &error))?;
+        let made = self.drive.wait(self.admin()?.create_topics([&new], &options())).map_err(|error| failed("creating a topic", &error))?;
         for result in made {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -92,6 +90,11 @@ impl Topics {
             }
         }
         self.await_leaders(topic, partitions)
+    }
+
+    /// A client for changes and settings.
+    pub(super) fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        self.base.create().map_err(|error| failed("opening an admin client", &error))
     }
 
     /// A topic just made is not known to every broker at once.
@@ -107,8 +110,13 @@ impl Topics {
     }
 }
 
+/// How long the brokers have for what the admin client asks.
+pub(super) fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER))
+}
+
 /// Settings of a topic, by the kind its name says.
-fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)> {
+pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)> {
     let (cleanup, days) = if topic.ends_with(".dlq") {
         ("delete", 30)
     } else if topic.contains(".outcomes.") {

@@ -1,0 +1,69 @@
+//! `theatre topics`: makes the topics on Kafka, and compares what is there with what Theatre needs.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::rows;
+use super::{Common, Failure};
+use crate::drive::Drive;
+use crate::kafka::{Survey, Wanted};
+
+/// Topics of a log on Kafka.
+#[derive(Debug, Subcommand)]
+pub(super) enum Topics {
+    /// Makes those that are missing; changes none that is there.
+    #[command(after_help = "Example: theatre topics create --dry-run --config theatre.toml")]
+    Create {
+        /// Only say what would be made.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Compares partitions and settings; exits with 4 on a difference.
+    #[command(after_help = "Example: theatre topics check --config theatre.toml --output json")]
+    Check,
+}
+
+impl Topics {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let config = super::service::config(common)?;
+        let Some(url) = &config.log.url else {
+            return Err(Failure::Usage("log.url is not set: the embedded log makes its topics by itself; `theatre topics` is for a log on Kafka".to_owned()));
+        };
+        let params = config.pipeline([0; 32])?;
+        let wanted = Survey::wanted(&config.log, params.all_topics(), &params.topics, params.partitions);
+        let survey = Survey::open(url, &config.log, &Drive::start()?)?;
+        match self {
+            Self::Create { dry_run } => create(common, &survey, &wanted, dry_run),
+            Self::Check => check(common, &survey, &wanted),
+        }
+    }
+}
+
+fn create(common: &Common, survey: &Survey, wanted: &[Wanted], dry_run: bool) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    for one in wanted {
+        let done = if survey.exists(&one.topic)? {
+            "there"
+        } else if dry_run {
+            "missing"
+        } else {
+            survey.create(one)?;
+            "created"
+        };
+        lines.push(vec![json!(one.topic), json!(one.partitions), json!(done)]);
+    }
+    rows(common.output, &["topic", "partitions", "state"], &lines)?;
+    eprintln!("topics that were there are as they were; `theatre topics check` compares them");
+    Ok(())
+}
+
+fn check(common: &Common, survey: &Survey, wanted: &[Wanted]) -> Result<(), Failure> {
+    let differences = survey.differences(wanted)?;
+    let lines: Vec<_> = differences.iter().map(|one| vec![json!(one.topic), json!(one.setting), json!(one.wanted), json!(one.found)]).collect();
+    rows(common.output, &["topic", "setting", "wanted", "found"], &lines)?;
+    if differences.is_empty() {
+        eprintln!("{} topics are as they should be", wanted.len());
+        return Ok(());
+    }
+    Err(Failure::Difference)
+}
