@@ -72,7 +72,7 @@ impl<'a> Adapters<'a> {
     /// As [`Self::ports`].
     pub fn store(&self) -> Result<Arc<dyn CheckpointStore>> {
         match (&self.config.store.url, self.access) {
-            (Some(url), _) => postgres::open(url, &self.drive),
+            (Some(url), _) => postgres::open(url, &self.config.store, &self.drive),
             (None, Access::Write) => Ok(Arc::new(EmbeddedStore::open(&self.dir.store())?)),
             (None, Access::Read) => Ok(Arc::new(EmbeddedStore::open_read_only(&self.dir.store())?)),
         }

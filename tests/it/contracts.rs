@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use theatre_runtime::clock::SystemClock;
 use theatre_runtime::config::log::LogConfig;
+use theatre_runtime::config::store::StoreConfig;
 use theatre_runtime::dev::kafka::Kafka;
 use theatre_runtime::drive::Drive;
 use theatre_runtime::embedded::lake::DirectoryLake;
@@ -56,11 +57,12 @@ fn the_store_on_postgres_keeps_its_contract() -> Result<()> {
     let drive = Drive::start()?;
     let store = || -> Result<_> {
         let url = theatre_tests::servers::database()?;
-        let unmade = postgres::open(&url, &drive).err().map(|error| error.to_string()).unwrap_or_default();
+        let config = StoreConfig::default();
+        let unmade = postgres::open(&url, &config, &drive).err().map(|error| error.to_string()).unwrap_or_default();
         anyhow::ensure!(unmade.contains("theatre migrate"), "{unmade}");
-        postgres::migrate(&url, &drive)?;
-        postgres::migrate(&url, &drive)?;
-        Ok(postgres::open(&url, &drive)?)
+        postgres::migrate(&url, &config, &drive)?;
+        postgres::migrate(&url, &config, &drive)?;
+        Ok(postgres::open(&url, &config, &drive)?)
     };
     contract::store_commits_once_and_fences(&*store()?)?;
     contract::store_plans_loads(&*store()?)
