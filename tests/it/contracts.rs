@@ -1,9 +1,12 @@
-//! The contract suite of each port, on the embedded adapters and on their twins in memory.
+//! The contract suite of each port, on the embedded adapters, on their twins in memory, and on the production adapters against real servers.
 
 use std::sync::Arc;
 
 use anyhow::Result;
+use theatre_actors::ports::CheckpointStore;
 use theatre_runtime::clock::SystemClock;
+use theatre_runtime::config::store::StoreConfig;
+use theatre_runtime::drive::Drive;
 use theatre_runtime::embedded::lake::DirectoryLake;
 use theatre_runtime::embedded::log::EmbeddedLog;
 use theatre_runtime::embedded::store::EmbeddedStore;
@@ -11,7 +14,8 @@ use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
 use theatre_runtime::memory::lake::MemoryLake;
 use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
-use theatre_tests::contract;
+use theatre_runtime::postgres;
+use theatre_tests::{contract, servers};
 
 #[test]
 fn the_embedded_log_keeps_its_contract() -> Result<()> {
@@ -31,14 +35,31 @@ fn the_log_in_memory_keeps_its_contract() -> Result<()> {
 #[test]
 fn the_embedded_store_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    contract::store_commits_once_and_fences(&EmbeddedStore::open(&folder.path().join("store"))?)?;
-    contract::store_plans_loads(&EmbeddedStore::open(&folder.path().join("other"))?)
+    keeps_store_contract(|name| Ok(Arc::new(EmbeddedStore::open(&folder.path().join(name))?)))
 }
 
 #[test]
 fn the_store_in_memory_keeps_its_contract() -> Result<()> {
-    contract::store_commits_once_and_fences(&MemoryStore::default())?;
-    contract::store_plans_loads(&MemoryStore::default())
+    keeps_store_contract(|_| Ok(Arc::new(MemoryStore::default())))
+}
+
+#[test]
+fn the_store_on_postgres_keeps_its_contract() -> Result<()> {
+    let (url, drive) = (servers::database()?, Drive::start()?);
+    keeps_store_contract(|name| {
+        let config = StoreConfig { schema: name.to_owned(), ..StoreConfig::default() };
+        postgres::migrate(&url, &config, &drive)?;
+        Ok(postgres::open(&url, &config, &drive)?)
+    })
+}
+
+/// The whole contract, each part on an empty store of that name.
+fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>) -> Result<()> {
+    contract::store_commits_once_and_fences(&*empty("commits")?)?;
+    contract::store_numbers_densely(&*empty("numbers")?)?;
+    contract::store_keeps_homes(&*empty("homes")?)?;
+    contract::store_takes_any_name(&*empty("names")?)?;
+    contract::store_plans_loads(&*empty("loads")?)
 }
 
 #[test]
