@@ -4,6 +4,7 @@ mod bounds;
 mod contracts;
 mod crash;
 mod hostile;
+mod postgres;
 mod real_input;
 mod servers;
 mod simulation;
