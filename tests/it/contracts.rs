@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use theatre_actors::ports::CheckpointStore;
 use theatre_runtime::clock::SystemClock;
 use theatre_runtime::config::log::LogConfig;
 use theatre_runtime::config::store::StoreConfig;
@@ -17,7 +18,7 @@ use theatre_runtime::memory::lake::MemoryLake;
 use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
 use theatre_runtime::postgres;
-use theatre_tests::contract;
+use theatre_tests::{contract, servers};
 
 use crate::s3::Store;
 
@@ -48,30 +49,31 @@ fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
 #[test]
 fn the_embedded_store_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    contract::store_commits_once_and_fences(&EmbeddedStore::open(&folder.path().join("store"))?)?;
-    contract::store_plans_loads(&EmbeddedStore::open(&folder.path().join("other"))?)
-}
-
-#[test]
-fn the_store_on_postgres_keeps_its_contract() -> Result<()> {
-    let drive = Drive::start()?;
-    let store = || -> Result<_> {
-        let url = theatre_tests::servers::database()?;
-        let config = StoreConfig::default();
-        let unmade = postgres::open(&url, &config, &drive).err().map(|error| error.to_string()).unwrap_or_default();
-        anyhow::ensure!(unmade.contains("theatre migrate"), "{unmade}");
-        postgres::migrate(&url, &config, &drive)?;
-        postgres::migrate(&url, &config, &drive)?;
-        Ok(postgres::open(&url, &config, &drive)?)
-    };
-    contract::store_commits_once_and_fences(&*store()?)?;
-    contract::store_plans_loads(&*store()?)
+    keeps_store_contract(|name| Ok(Arc::new(EmbeddedStore::open(&folder.path().join(name))?)))
 }
 
 #[test]
 fn the_store_in_memory_keeps_its_contract() -> Result<()> {
-    contract::store_commits_once_and_fences(&MemoryStore::default())?;
-    contract::store_plans_loads(&MemoryStore::default())
+    keeps_store_contract(|_| Ok(Arc::new(MemoryStore::default())))
+}
+
+#[test]
+fn the_store_on_postgres_keeps_its_contract() -> Result<()> {
+    let (url, drive) = (servers::database()?, Drive::start()?);
+    keeps_store_contract(|name| {
+        let config = StoreConfig { schema: name.to_owned(), ..StoreConfig::default() };
+        postgres::migrate(&url, &config, &drive)?;
+        Ok(postgres::open(&url, &config, &drive)?)
+    })
+}
+
+/// The whole contract, each part on an empty store of that name.
+fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>) -> Result<()> {
+    contract::store_commits_once_and_fences(&*empty("commits")?)?;
+    contract::store_numbers_densely(&*empty("numbers")?)?;
+    contract::store_keeps_homes(&*empty("homes")?)?;
+    contract::store_takes_any_name(&*empty("names")?)?;
+    contract::store_plans_loads(&*empty("loads")?)
 }
 
 #[test]

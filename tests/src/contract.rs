@@ -196,6 +196,74 @@ pub fn store_commits_once_and_fences(store: &dyn CheckpointStore) -> Result<()> 
     Ok(())
 }
 
+/// Homes of robots.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_keeps_homes(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 2)?;
+    let (first, second) = (store.acquire(0)?, store.acquire(1)?);
+    ensure!(store.claim_homes(0, first, &[])?.is_empty());
+    ensure!(store.claim_homes(0, first, &["b", "a"])? == [0, 0], "whoever asks first is the home");
+    ensure!(store.claim_homes(0, first, &["a", "b"])? == [0, 0], "a claim can be repeated");
+    ensure!(store.claim_homes(1, second, &["c", "a", "d", "c", "b"])? == [1, 0, 1, 1, 0], "a home never changes, and answers keep the order");
+    let third = store.acquire(0)?;
+    ensure!(matches!(store.claim_homes(0, first, &["e"]), Err(Error::StaleEpoch { partition: 0, ours, current }) if (ours, current) == (first, third)));
+    ensure!(store.claim_homes(1, second, &["e"])? == [1], "a stale claim left nothing");
+    ensure!(store.claim_homes(0, third, &["c", "b"])? == [1, 0], "a new owner finds the same homes");
+    Ok(())
+}
+
+/// Names come from outside: any characters, told back as they were, in order of their bytes.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_takes_any_name(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    let names = ["", "\0", "\u{1}", "\u{1}0", "A", "a", "a\0b", "a\u{1}0b", "a b'\"\\{},NULL", "ä", "\u{1F916}"];
+    let saves = names.iter().rev().map(|name| save(name, 1, &[(name, 0)])).collect();
+    store.commit(&[commit(epoch, saves, 1)], LogTime(9))?;
+    ensure!(store.families(0)?.iter().map(|family| family.family.as_str()).eq(names), "families in order of their bytes");
+    for name in names {
+        ensure!(store.family(0, name)?.is_some_and(|family| family.family == name), "{name:?}");
+        let found = store.find_facts(&FactFilter { robot_id: Some(name.to_owned()), ..FactFilter::default() })?;
+        ensure!(found.len() == 1 && found[0].fact.robot_id == name && found[0].fact.id == name, "{name:?}: {found:?}");
+    }
+    ensure!(store.claim_homes(0, epoch, &names)? == [0; 11]);
+    Ok(())
+}
+
+/// Commits that repeat a family, come again in part, or are not in order; and finding what they left.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_numbers_densely(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 3)?;
+    let (zero, two) = (store.acquire(0)?, store.acquire(2)?);
+    let mut later = commit(two, vec![save("z", 1, &[("z1", 0)]), save("y", 1, &[("y1", 0), ("y2", 0)])], 4);
+    later.partition = 2;
+    let earlier = commit(zero, vec![save("r", 1, &[("r1", 0)]), save("s", 1, &[]), save("r", 2, &[("r2", 0)]), save("r", 1, &[("r9", 0)])], 4);
+    let done = store.commit(&[later.clone(), earlier], LogTime(5))?;
+    ensure!(done == [CommitOutcome::Committed { last_fact: 3, last_dead: 0 }, CommitOutcome::Committed { last_fact: 2, last_dead: 0 }], "{done:?}");
+    let ids = |partition| -> Result<Vec<String>> { Ok(store.facts_after(partition, 0, 99)?.into_iter().map(|fact| fact.fact.id).collect()) };
+    ensure!(ids(0)? == ["r1", "r2"] && ids(2)? == ["z1", "y1", "y2"], "facts in the order given, those of an older save left out");
+    ensure!(store.family(0, "r")?.is_some_and(|family| family.save_number == 2 && family.state == [2]));
+    later.families[1] = save("y", 2, &[("y3", 0)]);
+    ensure!(store.commit(&[later], LogTime(6))? == [CommitOutcome::Committed { last_fact: 4, last_dead: 0 }], "what is new in a commit that is there in part");
+    ensure!(ids(2)? == ["z1", "y1", "y2", "y3"]);
+    let twice = store.commit(&[commit(zero, vec![save("t", 1, &[("t1", 0), ("t1", 0)])], 4)], LogTime(7));
+    ensure!(matches!(&twice, Err(Error::Refused(why)) if why.contains("'t1'") && why.contains("is there already")), "{twice:?}");
+    let unknown = store.commit(&[PartitionCommit { partition: 1, ..commit(7, vec![save("u", 1, &[])], 4) }], LogTime(7))?;
+    ensure!(unknown == [CommitOutcome::Stale { current: 0 }], "a partition that nobody took: {unknown:?}");
+    let newest = store.find_facts(&FactFilter { limit: 2, ..FactFilter::default() })?;
+    ensure!(newest.iter().map(|fact| fact.fact.id.as_str()).eq(["r2", "y3"]), "the newest by commit, told in order: {newest:?}");
+    ensure!(store.find_facts(&FactFilter { kind: Some(FactKind::Window), ..FactFilter::default() })?.is_empty());
+    ensure!(store.find_facts(&FactFilter { from: Some(5), until: Some(6), subject: Some("rule".to_owned()), ..FactFilter::default() })?.len() == 6);
+    ensure!(store.find_facts(&FactFilter { until: Some(5), ..FactFilter::default() })?.is_empty(), "before, not at");
+    Ok(())
+}
+
 fn file(name: &str, dataset: &str) -> LakeFile {
     LakeFile { path: name.to_owned(), upload: format!("up-{name}"), dataset: dataset.to_owned(), rows: 1, bytes: 1, event_time_min: 0, event_time_max: 0 }
 }

@@ -111,6 +111,6 @@ mod tests {
             assert!(token.contains(part), "{part} in {token}");
         }
         assert!(format!("{signed}&{rest}").contains("X-Amz-Security-Token=session%2Ftoken%2B1"), "{token}");
-        assert_eq!(signature, "SIGNATURE_PLACEHOLDER");
+        assert_eq!(signature, "07897b44c441159b9febbee24c89098d91f9b7cf73044f25f6e4a1eade219f0c");
     }
 }

@@ -1,0 +1,337 @@
+//! The checkpoint store on a real PostgreSQL: owners that fight, a server that dies, tables and passwords that do not fit.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::ports::{CheckpointStore, CommitOutcome, Epoch, Error, FamilySave, PartitionCommit};
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::rules::Micros;
+use theatre_actors::time::LogTime;
+use theatre_runtime::config::store::StoreConfig;
+use theatre_runtime::dev::postgres::{Durability, Postgres};
+use theatre_runtime::drive::Drive;
+use theatre_runtime::postgres;
+use theatre_tests::{run, servers, theatre};
+
+const FACTS_PER_SAVE: usize = 3;
+
+fn commit(partition: Partition, epoch: Epoch, family: &str, number: u64) -> PartitionCommit {
+    let fact = |index: usize| Fact {
+        kind: FactKind::Alert,
+        robot_id: family.to_owned(),
+        id: format!("{family}-{number}-{index}"),
+        subject: "rule".to_owned(),
+        revision: 0,
+        event_time: number as i64,
+        payload: vec![index as u8; 200],
+    };
+    let positions = Positions::from(vec![number]);
+    let save = FamilySave {
+        family: family.to_owned(),
+        save_number: number,
+        positions: positions.clone(),
+        state: vec![number as u8; 2000],
+        facts: (0..FACTS_PER_SAVE).map(fact).collect(),
+        dead: Vec::new(),
+    };
+    PartitionCommit { partition, epoch, families: vec![save], floor: positions }
+}
+
+fn ids(commit: &PartitionCommit) -> impl Iterator<Item = String> {
+    commit.families.iter().flat_map(|save| &save.facts).map(|fact| fact.id.clone())
+}
+
+/// The facts of a partition are exactly these, each once, under dense numbers.
+fn holds_exactly(store: &dyn CheckpointStore, partition: Partition, wanted: &BTreeSet<String>) -> Result<()> {
+    let facts = store.facts_after(partition, 0, usize::MAX)?;
+    let found: BTreeSet<String> = facts.iter().map(|fact| fact.fact.id.clone()).collect();
+    ensure!(facts.iter().map(|fact| fact.sequence).eq(1..=wanted.len() as u64), "{} facts of {} are not numbered densely", facts.len(), wanted.len());
+    ensure!(found == *wanted, "{} of {} committed facts are there", found.intersection(wanted).count(), wanted.len());
+    Ok(())
+}
+
+/// An empty store on its own database.
+fn store(config: &StoreConfig) -> Result<(String, Arc<dyn CheckpointStore>)> {
+    let (url, drive) = (servers::database()?, Drive::start()?);
+    postgres::migrate(&url, config, &drive)?;
+    let store = postgres::open(&url, config, &drive)?;
+    Ok((url, store))
+}
+
+fn execute(url: &str, sql: &str) -> Result<()> {
+    Ok(Drive::start()?.wait(async {
+        let mut connection = PgConnection::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+        connection.close().await
+    })?)
+}
+
+#[test]
+fn owners_that_fight_over_a_partition_leave_no_gap_and_nothing_twice() -> Result<()> {
+    let (url, store) = store(&StoreConfig::default())?;
+    let fight = |thread: usize| -> Result<(Vec<String>, usize)> {
+        let store = postgres::open(&url, &StoreConfig::default(), &Drive::start()?)?;
+        let (mut written, mut lost, mut number) = (Vec::new(), 0, 0);
+        while number < 60 {
+            let epoch = store.acquire(0)?;
+            loop {
+                number += 1;
+                let commit = commit(0, epoch, &format!("t{thread}"), number);
+                match store.commit(std::slice::from_ref(&commit), LogTime(1))?.as_slice() {
+                    [CommitOutcome::Committed { .. }] => written.extend(ids(&commit)),
+                    [CommitOutcome::Stale { current }] => {
+                        ensure!(*current > epoch, "epochs only grow");
+                        lost += 1;
+                        break;
+                    }
+                    other => anyhow::bail!("{other:?}"),
+                }
+                if number.is_multiple_of(7) {
+                    break;
+                }
+            }
+        }
+        Ok((written, lost))
+    };
+    let fought: Result<Vec<_>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|thread| scope.spawn(move || fight(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    });
+    let fought = fought?;
+    let lost: usize = fought.iter().map(|(_, lost)| lost).sum();
+    ensure!(lost > 0, "nobody lost the partition: this proves nothing");
+    holds_exactly(&*store, 0, &fought.into_iter().flat_map(|(written, _)| written).collect())
+}
+
+#[test]
+fn group_commits_over_the_same_partitions_do_not_block_each_other_for_good() -> Result<()> {
+    let (url, store) = store(&StoreConfig::default())?;
+    let epochs = [store.acquire(0)?, store.acquire(1)?, store.acquire(2)?];
+    let save = |thread: u32| -> Result<()> {
+        let store = postgres::open(&url, &StoreConfig::default(), &Drive::start()?)?;
+        for number in 1..=40 {
+            let mut group: Vec<_> = (0..3).map(|partition| commit(partition, epochs[partition as usize], &format!("p{partition}t{thread}"), number)).collect();
+            group.rotate_left(thread as usize % 3);
+            let outcomes = store.commit(&group, LogTime(1))?;
+            ensure!(outcomes.iter().all(|outcome| matches!(outcome, CommitOutcome::Committed { .. })), "{outcomes:?}");
+        }
+        Ok(())
+    };
+    let saved: Result<Vec<()>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || save(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    });
+    saved?;
+    for partition in 0..3 {
+        ensure!(store.status(partition)?.last_fact == 4 * 40 * FACTS_PER_SAVE as u64);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_dies_in_mid_commit_keeps_every_fact_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut server = Postgres::start(&folder.path().join("postgres"), Durability::Safe)?;
+    let (url, drive) = (server.create_database("store")?, Drive::start()?);
+    postgres::migrate(&url, &StoreConfig::default(), &drive)?;
+    let store = postgres::open(&url, &StoreConfig::default(), &drive)?;
+    let (stop, failed, answered) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let save = |partition: Partition| -> Result<BTreeSet<String>> {
+        let epoch = store.acquire(partition)?;
+        let mut written = BTreeSet::new();
+        for number in 1.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let commit = commit(partition, epoch, &format!("p{partition}"), number);
+            loop {
+                match store.commit(std::slice::from_ref(&commit), LogTime(1)) {
+                    Ok(outcomes) => {
+                        ensure!(matches!(outcomes[..], [CommitOutcome::Committed { .. }]), "{outcomes:?}");
+                        break;
+                    }
+                    Err(Error::Unavailable { .. }) => _ = failed.fetch_add(1, Ordering::Relaxed),
+                    Err(other) => return Err(other.into()),
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+            answered.fetch_add(1, Ordering::Relaxed);
+            written.extend(ids(&commit));
+        }
+        Ok(written)
+    };
+    let written: Result<Vec<_>> = thread::scope(|scope| {
+        let threads = [0, 1, 2].map(|partition| scope.spawn(move || save(partition)));
+        let killed = (0..4).try_for_each(|_| -> Result<()> {
+            thread::sleep(Duration::from_millis(400));
+            server.kill()?;
+            server.restart()?;
+            let before = answered.load(Ordering::Relaxed);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while answered.load(Ordering::Relaxed) < before + 10 {
+                ensure!(Instant::now() < deadline, "commits do not go on");
+                thread::sleep(Duration::from_millis(10));
+            }
+            store.status(0)?;
+            Ok(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        let written = threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect();
+        killed.and(written)
+    });
+    ensure!(failed.load(Ordering::Relaxed) > 0, "no commit failed: this proves nothing");
+    for (partition, written) in written?.into_iter().enumerate() {
+        holds_exactly(&*store, partition as Partition, &written)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn slow_readers_hold_up_no_commit_and_locks_are_not_waited_for_long() -> Result<()> {
+    let milliseconds = |milliseconds: i64| Micros(milliseconds * 1000);
+    let config = StoreConfig { pool: 1, acquire_timeout: milliseconds(300), lock_timeout: milliseconds(1500), ..StoreConfig::default() };
+    let (url, store) = store(&config)?;
+    let epoch = store.acquire(0)?;
+    let drive = Drive::start()?;
+    let mut other = drive.wait(PgConnection::connect(&url))?;
+    drive.wait(sqlx::raw_sql("BEGIN; LOCK TABLE theatre.lake_file IN ACCESS EXCLUSIVE MODE").execute(&mut other))?;
+    thread::scope(|scope| -> Result<()> {
+        let slow = scope.spawn(|| store.all_files());
+        thread::sleep(Duration::from_millis(200));
+        let started = Instant::now();
+        store.commit(&[commit(0, epoch, "r", 1)], LogTime(1))?;
+        ensure!(started.elapsed() < Duration::from_millis(250), "a commit took {:?}", started.elapsed());
+        let busy = store.layout();
+        ensure!(matches!(&busy, Err(Error::Unavailable { why, .. }) if why.contains("all 1 connections")), "{busy:?}");
+        let slow = slow.join().expect("it does not panic");
+        ensure!(matches!(&slow, Err(Error::Unavailable { why, .. }) if why.contains("lock timeout")), "{slow:?}");
+        Ok(())
+    })?;
+    drive.wait(sqlx::raw_sql("ROLLBACK; BEGIN; SELECT FROM theatre.partition FOR UPDATE").execute(&mut other))?;
+    let held = store.commit(&[commit(0, epoch, "r", 2)], LogTime(1));
+    ensure!(matches!(&held, Err(Error::Unavailable { why, .. }) if why.contains("lock timeout")), "{held:?}");
+    drive.wait(sqlx::raw_sql("ROLLBACK").execute(&mut other))?;
+    store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
+    ensure!(store.all_files()?.is_empty() && store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64);
+    Ok(())
+}
+
+fn refusal(url: &str, config: &StoreConfig) -> Result<String> {
+    match postgres::open(url, config, &Drive::start()?) {
+        Err(Error::Refused(why)) => Ok(why),
+        Err(other) => anyhow::bail!("not refused: {other}"),
+        Ok(_) => anyhow::bail!("opened"),
+    }
+}
+
+#[test]
+fn tables_of_another_version_are_refused_with_what_to_do() -> Result<()> {
+    let (url, drive, config) = (servers::database()?, Drive::start()?, StoreConfig::default());
+    ensure!(refusal(&url, &config)?.contains("run `theatre migrate`"));
+    ensure!(postgres::migrate(&url, &config, &drive)? == ["0001_checkpoint"] && postgres::migrate(&url, &config, &drive)?.is_empty());
+    postgres::open(&url, &config, &drive)?;
+    execute(&url, "INSERT INTO theatre._theatre_migrations VALUES (99, 'later', now(), true, '', 0)")?;
+    ensure!(refusal(&url, &config)?.contains("a build at least as new"));
+    ensure!(postgres::migrate(&url, &config, &drive).is_err(), "what is newer is not touched either");
+    execute(&url, "DELETE FROM theatre._theatre_migrations WHERE version = 99; UPDATE theatre._theatre_migrations SET checksum = ''")?;
+    ensure!(refusal(&url, &config)?.contains("never released"));
+    let together: Vec<_> = thread::scope(|scope| {
+        let other = StoreConfig { schema: "other".to_owned(), ..StoreConfig::default() };
+        let migrate = |config: StoreConfig| postgres::migrate(&url, &config, &Drive::start()?);
+        let threads = [other.clone(), other.clone(), other].map(|config| scope.spawn(move || migrate(config)));
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    });
+    let applied: Vec<_> = together.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    ensure!(!applied.is_empty() && applied.iter().all(|name| name == "0001_checkpoint"), "several at once: {applied:?}");
+    Ok(())
+}
+
+#[test]
+fn the_command_makes_the_tables_and_nothing_prints_the_password() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = servers::database()?.replacen("theatre@", "theatre:hush@", 1);
+    let file = folder.path().join("theatre.toml");
+    std::fs::write(&file, format!("[store]\nurl = \"{url}\"\n"))?;
+    let config = ["--config", &file.to_string_lossy()].map(str::to_owned);
+    let with = |arguments: &[&'static str]| -> Vec<String> { arguments.iter().map(|argument| (*argument).to_owned()).chain(config.clone()).collect() };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let arguments = with(&["state", "show"]);
+    let before = theatre(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())?.output()?;
+    let said = text(&before.stderr);
+    ensure!(!before.status.success() && said.contains("theatre migrate") && !said.contains("hush"), "{said}");
+    let migrate = with(&["migrate"]);
+    let migrate: Vec<&str> = migrate.iter().map(String::as_str).collect();
+    ensure!(text(&run(folder.path(), &migrate)?.stdout) == "applied 0001_checkpoint\n");
+    ensure!(text(&run(folder.path(), &migrate)?.stderr).contains("up to date"));
+    for shown in [with(&["config", "show"]), with(&["config", "show", "--origin"])] {
+        let shown = run(folder.path(), &shown.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let shown = text(&shown.stdout) + &text(&shown.stderr);
+        ensure!(shown.contains("theatre:***@127.0.0.1") && !shown.contains("hush"), "{shown}");
+    }
+    Ok(())
+}
+
+/// A server that asks the role `guarded` for its password.
+fn guarded(root: &Path) -> Result<(Postgres, String)> {
+    let mut server = Postgres::start(root, Durability::Fast)?;
+    let url = server.create_database("store")?;
+    execute(&url, "CREATE ROLE guarded LOGIN PASSWORD 'right'")?;
+    let rules = root.join("data/pg_hba.conf");
+    let text = std::fs::read_to_string(&rules)?;
+    std::fs::write(&rules, format!("host all guarded 127.0.0.1/32 scram-sha-256\n{text}"))?;
+    server.restart()?;
+    Ok((server, url))
+}
+
+#[test]
+fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (_server, owner) = guarded(&folder.path().join("postgres"))?;
+    let (drive, config) = (Drive::start()?, StoreConfig::default());
+    postgres::migrate(&owner, &config, &drive)?;
+    let guarded = |password: &str| owner.replacen("theatre@", &format!("guarded:{password}@"), 1);
+    let why = refusal(&guarded("hush"), &config)?;
+    ensure!(why.contains("password") && why.contains("guarded") && why.contains("127.0.0.1") && !why.contains("hush"), "{why}");
+    let why = refusal(&guarded("right"), &config)?;
+    ensure!(why.contains("permission denied") && why.contains("grant USAGE") && !why.contains("right@"), "{why}");
+    execute(&owner, "GRANT USAGE ON SCHEMA theatre TO guarded; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA theatre TO guarded")?;
+    let file = folder.path().join("password");
+    std::fs::write(&file, "right\n")?;
+    let by_file = StoreConfig { password_file: Some(file.clone()), ..StoreConfig::default() };
+    let store = postgres::open(&guarded("hush"), &by_file, &drive)?;
+    let epoch = store.acquire(0)?;
+    store.commit(&[commit(0, epoch, "r", 1)], LogTime(1))?;
+    ensure!(store.status(0)?.last_fact == FACTS_PER_SAVE as u64, "a user without rights on the schema itself runs the service");
+    execute(&owner, "ALTER ROLE guarded PASSWORD 'changed'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guarded'")?;
+    std::fs::write(&file, "changed\n")?;
+    store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
+    ensure!(store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64, "a changed password is read again");
+    std::fs::remove_file(&file)?;
+    ensure!(refusal(&guarded("hush"), &by_file)?.contains("password_file"));
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said_within_seconds() -> Result<()> {
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let config = StoreConfig { connect_timeout: Micros(1_000_000), ..StoreConfig::default() };
+    for (port, cause) in [(silent.local_addr()?.port(), "no answer"), (closed, "refused")] {
+        let started = Instant::now();
+        let opened = postgres::open(&format!("postgres://theatre:hush@127.0.0.1:{port}/store"), &config, &Drive::start()?);
+        let why = opened.err().context("opened")?.to_string();
+        ensure!(started.elapsed() < Duration::from_secs(4), "{why} after {:?}", started.elapsed());
+        ensure!(why.contains(&format!("127.0.0.1:{port}/store")) && why.contains(cause) && !why.contains("hush"), "{why}");
+    }
+    let missing = servers::database()? + "_not";
+    ensure!(refusal(&missing, &config)?.contains("create the database"));
+    Ok(())
+}
