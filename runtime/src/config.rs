@@ -215,6 +215,9 @@ impl Config {
         if self.partitions == 0 {
             return Err(ConfigError("partitions: at least 1 is needed".to_owned()));
         }
+        if self.lake.enabled && self.warehouse.url.is_some() && self.lake.url.is_none() {
+            return Err(ConfigError("warehouse.url: Redshift loads from S3 only: set lake.url to s3://bucket/prefix, or leave warehouse.url out".to_owned()));
+        }
         let mut family = FamilyConfig::new(time, windows, rules, &self.indicators, registry.datasets()).map_err(ConfigError)?;
         family.panic_on = self.panic_on.clone();
         let duration = |micros: Micros| Duration::from_micros(micros.0.unsigned_abs());

@@ -1,7 +1,7 @@
 //! `theatre dev`: local servers for a person to try the production adapters on.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::dev::stack::{Stack, Status, serve};
 /// Local servers, in the folder `dev` of the data directory.
 #[derive(Debug, Subcommand)]
 pub(super) enum Dev {
-    /// Starts PostgreSQL, Kafka and an object store in the background and writes a configuration that names them.
+    /// Starts PostgreSQL, Kafka, an object store and a warehouse in the background and writes a configuration that names them.
     #[command(after_help = "Example: theatre dev up && . data/dev/env && theatre --config data/dev/theatre.toml run")]
     Up,
     /// Stops them; what they stored stays.
@@ -26,11 +26,13 @@ pub(super) enum Dev {
     /// Says what runs where, and whether it answers; exits with 1 unless all of them do.
     #[command(after_help = "Example: theatre dev status --output json")]
     Status,
-    /// The object store itself, until it is told to end; what `up` starts.
+    /// The object store and the warehouse themselves, until they are told to end; what `up` starts.
     #[command(hide = true)]
     Serve {
-        /// Where it keeps everything.
+        /// Where the object store keeps everything.
         folder: PathBuf,
+        /// URL of the PostgreSQL in which the warehouse keeps its tables.
+        postgres: String,
     },
 }
 
@@ -50,7 +52,7 @@ impl Dev {
                 eprintln!("next: . {} && theatre --data {} --config {} run", stack.env_file().display(), common.data.display(), config.display());
                 Ok(())
             }
-            Self::Serve { folder } => serve_until_told(&folder),
+            Self::Serve { folder, postgres } => serve_until_told(&folder, &postgres),
             Self::Down => Ok(stack.down(|server| eprintln!("stopping {server}"))?),
             Self::Status => {
                 let servers = stack.status()?;
@@ -77,10 +79,10 @@ pub(super) fn with_variables() -> Result<(), Failure> {
     Err(error.into())
 }
 
-fn serve_until_told(folder: &std::path::Path) -> Result<(), Failure> {
+fn serve_until_told(folder: &Path, postgres: &str) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, stop.clone())?;
-    let _store = serve(folder)?;
+    let _stores = serve(folder, postgres)?;
     while !stop.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(50));
     }

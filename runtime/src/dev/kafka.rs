@@ -18,19 +18,8 @@ pub const LIBRARIES_VARIABLE: &str = "THEATRE_KAFKA_LIBS";
 const VERSION: &str = "4.1.0";
 /// The oldest Java that runs it.
 const JAVA: u32 = 17;
-/// What Maven fetches: the broker, and the binding without which its log would be silent.
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>theatre</groupId>
-  <artifactId>kafka-libs</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.1.0</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
-  </dependencies>
-</project>
-"#;
+/// What Maven fetches: the broker, and the binding without which its log would be silent. `tests/run` fetches by it too.
+const POM: &str = include_str!("kafka.pom.xml");
 /// One broker holds every replica; groups and transactions settle at once; a fetch holds the longest record.
 const SETTINGS: &str = "\
 process.roles=broker,controller

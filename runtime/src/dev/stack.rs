@@ -4,10 +4,12 @@
 
 use std::fmt::Write;
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use redshift_local::{Options, RedshiftLocal, S3Access};
 use theatre_actors::ports::{Error, Result};
 
 use super::kafka::Kafka;
@@ -15,13 +17,20 @@ use super::object_store::{ACCESS_KEY, ObjectStore, SECRET_KEY};
 use super::postgres::{Durability, Postgres};
 use super::process::{self, Life, Process};
 use crate::config::store::StoreConfig;
+use crate::config::warehouse::WarehouseConfig;
 use crate::drive::Drive;
+use crate::postgres;
+use crate::redshift::RedshiftWarehouse;
 
 /// The database of the checkpoint store.
 const DATABASE: &str = "theatre";
 /// The bucket of the lake.
 const BUCKET: &str = "theatre";
-/// How long the object store may take to start or to stop.
+/// The database of the warehouse.
+const WAREHOUSE: &str = "dev";
+/// The region that requests are signed for; the local servers do not look at it.
+const REGION: &str = "us-east-1";
+/// How long the object store and the warehouse may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The folder of the servers.
@@ -52,7 +61,7 @@ impl Stack {
         self.0.join("theatre.toml")
     }
 
-    /// The variables a process needs to use the servers: what the object store is asked with. As a shell reads them, see [`Self::env_file`].
+    /// The variables a process needs to use the servers: what the object store and the warehouse are asked with. As a shell reads them, see [`Self::env_file`].
     pub fn variables() -> [(&'static str, &'static str); 2] {
         [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]
     }
@@ -62,23 +71,26 @@ impl Stack {
         self.0.join("env")
     }
 
-    /// Starts what does not answer, and writes the configuration and, the first time, the key of pseudonyms.
+    /// Starts what does not answer, makes the schemas of store and warehouse, and writes the configuration and, the first time, the key of pseudonyms.
     ///
     /// # Errors
     /// Says what is missing and how to install it, or why a server does not start.
     pub fn up(&self, mut say: impl FnMut(&str)) -> Result<()> {
         let _alone = self.alone()?;
         say("PostgreSQL ...");
-        let store = self.postgres()?.create_database(DATABASE)?;
-        crate::postgres::migrate(&store, &StoreConfig::default(), &Drive::start()?)?;
+        let server = self.postgres()?;
+        let store = server.create_database(DATABASE)?;
         say("Kafka ...");
         let brokers = self.kafka()?.bootstrap();
-        say("object store ...");
-        let endpoint = self.object_store()?;
+        say("object store and warehouse ...");
+        let Endpoints { lake, warehouse } = self.stores(&server.url("postgres"))?;
+        say("schemas ...");
+        migrate(&store, &warehouse)?;
         self.keep_key()?;
         let mut config = String::from("# Written by `theatre dev up`, anew each time. What you add in theatre.d/*.toml beside it stays.\n");
         let _ = write!(config, "pseudonym_key_file = \"pseudonym.key\"\n\n[log]\nurl = \"kafka://{brokers}\"\n\n[store]\nurl = \"{store}\"\n");
-        let _ = write!(config, "\n[lake]\nurl = \"s3://{BUCKET}/lake\"\nendpoint = \"{endpoint}\"\nregion = \"us-east-1\"\npath_style = true\n");
+        let _ = write!(config, "\n[lake]\nurl = \"s3://{BUCKET}/lake\"\nendpoint = \"{lake}\"\nregion = \"{REGION}\"\npath_style = true\n");
+        let _ = write!(config, "\n[warehouse]\nurl = \"{}\"\nendpoint = \"{warehouse}\"\nregion = \"{REGION}\"\n", warehouse_url());
         let variables: String = Self::variables().iter().map(|(name, value)| format!("export {name}={value}\n")).collect();
         self.write("env", variables.as_bytes())?;
         self.write("theatre.toml", config.as_bytes())
@@ -94,8 +106,8 @@ impl Stack {
         }
         let _alone = self.alone()?;
         // The reverse of the way up.
-        if let Some(process) = Process::running(&process::folder(&self.object_store_folder())?) {
-            say("object store ...");
+        if let Some(process) = Process::running(&process::folder(&self.stores_folder())?) {
+            say("object store and warehouse ...");
             process.end("TERM", PATIENCE)?;
         }
         if let Some(mut broker) = Kafka::running(&self.kafka_folder()) {
@@ -116,12 +128,13 @@ impl Stack {
     pub fn status(&self) -> Result<Vec<Status>> {
         let postgres = Postgres::running(&self.postgres_folder())?;
         let kafka = Kafka::running(&self.kafka_folder());
-        let object_store = self.object_store_endpoint();
+        let (lake, warehouse) = self.endpoints().map(|endpoints| (endpoints.lake, endpoints.warehouse)).unzip();
         let of = |server, folder: &Path, address, answers| Status { server, address, log: process::log_file(folder), answers };
         Ok(vec![
             of("PostgreSQL", &self.postgres_folder(), postgres.as_ref().map(|server| server.url(DATABASE)), postgres.is_some_and(|server| server.answers())),
             of("Kafka", &self.kafka_folder(), kafka.as_ref().map(Kafka::bootstrap), kafka.is_some_and(|broker| broker.answers())),
-            of("object store", &self.object_store_folder(), object_store.clone(), object_store.is_some_and(|endpoint| answers(&endpoint))),
+            of("object store", &self.stores_folder(), lake.clone(), lake.is_some_and(|endpoint| answers(&endpoint))),
+            of("warehouse", &self.stores_folder(), warehouse.clone(), warehouse.is_some_and(|endpoint| answers(&endpoint))),
         ])
     }
 
@@ -147,35 +160,35 @@ impl Stack {
         Kafka::start_for(&folder, Life::Detached)
     }
 
-    /// The endpoint of the object store that answers, or of a new one in its place: this same program, see [`serve`].
-    fn object_store(&self) -> Result<String> {
-        let folder = process::folder(&self.object_store_folder())?;
-        if let Some(endpoint) = self.object_store_endpoint().filter(|endpoint| answers(endpoint)) {
-            return Ok(endpoint);
+    /// The object store and the warehouse that answer, or new ones in their place: one process of this same program, see [`serve`].
+    fn stores(&self, postgres: &str) -> Result<Endpoints> {
+        let folder = process::folder(&self.stores_folder())?;
+        if let Some(endpoints) = self.endpoints().filter(Endpoints::answer) {
+            return Ok(endpoints);
         }
         if let Some(stuck) = Process::running(&folder) {
             stuck.end("KILL", PATIENCE)?;
         }
-        let [port] = process::ports(&folder)?;
+        let endpoints = Endpoints::of(process::ports(&folder)?);
         let program = std::env::current_exe().map_err(|error| Error::Refused(format!("this program cannot be found: {error}")))?;
         let mut command = Command::new(program);
-        command.args(["dev", "serve"]).arg(&folder);
+        command.args(["dev", "serve"]).arg(&folder).arg(postgres);
         let mut process = Process::start(command, &folder, Life::Detached)?;
-        let endpoint = format!("http://127.0.0.1:{port}");
-        if process::wait_until(PATIENCE, || process.has_ended() || answers(&endpoint)) && !process.has_ended() {
-            return Ok(endpoint);
+        if process::wait_until(PATIENCE, || process.has_ended() || endpoints.answer()) && !process.has_ended() {
+            return Ok(endpoints);
         }
         process.end("KILL", PATIENCE)?;
-        Err(Error::Refused(format!("the object store on {} does not start; its log ends: {}", folder.display(), process::log_tail(&folder))))
+        let log = process::log_tail(&folder);
+        Err(Error::Refused(format!("the object store and the warehouse on {} do not start; their log ends: {log}", folder.display())))
     }
 
-    fn object_store_endpoint(&self) -> Option<String> {
-        let folder = self.object_store_folder().canonicalize().ok()?;
-        let [port] = process::kept_ports::<1>(&folder)?;
-        Process::running(&folder).map(|_| format!("http://127.0.0.1:{port}"))
+    fn endpoints(&self) -> Option<Endpoints> {
+        let folder = self.stores_folder().canonicalize().ok()?;
+        let ports = process::kept_ports(&folder)?;
+        Process::running(&folder).map(|_| Endpoints::of(ports))
     }
 
-    fn object_store_folder(&self) -> PathBuf {
+    fn stores_folder(&self) -> PathBuf {
         self.0.join("object-store")
     }
 
@@ -208,15 +221,58 @@ impl Stack {
     }
 }
 
-/// The object store on `folder`, at the port that [`Stack::up`] chose; lives as long as the value.
+/// Where the object store and the warehouse listen.
+struct Endpoints {
+    lake: String,
+    warehouse: String,
+}
+
+impl Endpoints {
+    fn of(ports: [u16; 2]) -> Self {
+        let [lake, warehouse] = ports.map(|port| format!("http://127.0.0.1:{port}"));
+        Self { lake, warehouse }
+    }
+
+    fn answer(&self) -> bool {
+        answers(&self.lake) && answers(&self.warehouse)
+    }
+}
+
+/// The object store and the warehouse of a [`Stack`]; they live as long as the value.
+pub struct Stores {
+    // Dropped first: it reads from the other.
+    _warehouse: RedshiftLocal,
+    _lake: ObjectStore,
+}
+
+/// Serves both on `folder`, at the ports that [`Stack::up`] chose; the warehouse keeps its tables in the PostgreSQL at `postgres`.
 ///
 /// # Errors
-/// When there is no port or nothing can listen there.
-pub fn serve(folder: &Path) -> Result<ObjectStore> {
-    let [port] = process::kept_ports(folder).ok_or_else(|| Error::Refused(format!("{}: `theatre dev up` has not been here", folder.display())))?;
-    let store = ObjectStore::start(&folder.join("data"), &format!("127.0.0.1:{port}"))?;
-    store.create_bucket(BUCKET)?;
-    Ok(store)
+/// When there are no ports, nothing can listen there or PostgreSQL does not answer.
+pub fn serve(folder: &Path, postgres: &str) -> Result<Stores> {
+    let missing = || Error::Refused(format!("{}: `theatre dev up` has not been here", folder.display()));
+    let [lake_port, warehouse_port] = process::kept_ports(folder).ok_or_else(missing)?;
+    let lake = ObjectStore::start(&folder.join("data"), &format!("127.0.0.1:{lake_port}"))?;
+    lake.create_bucket(BUCKET)?;
+    let keys = Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
+    let s3 = S3Access { endpoint: Some(lake.endpoint()), path_style: true, keys, region: None };
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, warehouse_port));
+    let options = Options { listen, postgres: postgres.to_owned(), databases: vec![WAREHOUSE.to_owned()], s3, ..Options::default() };
+    let warehouse = RedshiftLocal::start(options).map_err(|error| Error::Refused(format!("the warehouse at {listen} does not start: {error:#}")))?;
+    Ok(Stores { _warehouse: warehouse, _lake: lake })
+}
+
+fn warehouse_url() -> String {
+    format!("redshift://local/{WAREHOUSE}")
+}
+
+/// Brings the schemas of the store and of the warehouse to this version, so that the next command simply works.
+fn migrate(store: &str, warehouse: &str) -> Result<()> {
+    let drive = Drive::start()?;
+    postgres::migrate(store, &StoreConfig::default(), &drive)?;
+    let config = WarehouseConfig { endpoint: Some(warehouse.to_owned()), region: Some(REGION.to_owned()), ..WarehouseConfig::default() };
+    RedshiftWarehouse::open(&warehouse_url(), &config, Some(ObjectStore::credentials()), &drive)?.migrate()?;
+    Ok(())
 }
 
 /// True if something at `endpoint` speaks HTTP; that it refuses an unsigned request is an answer too.

@@ -24,7 +24,7 @@ impl Loading<'_> {
     pub(super) fn run(&self) -> Result<LoadReceipt> {
         // The API takes longer names than this, and the batch's id may be longer still.
         let name = format!("theatre-{}", hash(&[&self.batch.id]));
-        let known = self.session.named(&name)?;
+        let known = self.session.named(&name).map_err(|error| no_fault_of_a_file("looked for", error))?;
         let ended = |status: &StatusString| matches!(status, StatusString::Finished | StatusString::Failed | StatusString::Aborted);
         let id = match known.iter().find(|statement| !ended(&statement.status)) {
             Some(running) => running.id.clone(),
@@ -39,7 +39,7 @@ impl Loading<'_> {
                 self.submit(&name, attempt)?
             }
         };
-        match self.session.wait(&id)? {
+        match self.session.wait(&id).map_err(|error| no_fault_of_a_file("waited for", error))? {
             Ended::Finished { parts } => self.told_by_the_statement(&format!("{id}:{parts}")),
             Ended::Failed { error, part } => match self.receipt()? {
                 Some(receipt) => Ok(receipt),
@@ -54,8 +54,7 @@ impl Loading<'_> {
         let token = hash(&[self.schema, &self.table.name, &self.batch.id, &attempt.to_string()]);
         let stage = format!("theatre_stage_{}", &token[..16]);
         let load = Load { schema: self.schema, table: self.table, batch: self.batch, manifest: &manifest, iam_role: self.iam_role, stage: &stage };
-        // What is refused here is not the files' fault, so it must not put them into quarantine.
-        self.session.submit_batch(load.statements(), name, &token).map_err(|error| unavailable(format!("a load cannot be submitted: {error}")))
+        self.session.submit_batch(load.statements(), name, &token).map_err(|error| no_fault_of_a_file("submitted", error))
     }
 
     /// Writes the manifest beside the data, and returns its URL. It is the same, byte by byte, whenever the batch is.
@@ -78,11 +77,11 @@ impl Loading<'_> {
     }
 
     fn receipt(&self) -> Result<Option<LoadReceipt>> {
-        receipt(self.session, self.schema, &self.batch.id)
+        receipt(self.session, self.schema, &self.batch.id).map_err(|error| no_fault_of_a_file("looked up in the ledger", error))
     }
 
     fn told_by_the_statement(&self, id: &str) -> Result<LoadReceipt> {
-        let rows = self.session.fetch(id)?.rows;
+        let rows = self.session.fetch(id).map_err(|error| no_fault_of_a_file("read back", error))?.rows;
         let rows = rows.first().and_then(|row| row.first()).and_then(serde_json::Value::as_u64);
         let missing = || unavailable(format!("batch '{}' was loaded, but the ledger has not got it", self.batch.id));
         rows.map(|rows| LoadReceipt { batch: self.batch.id.clone(), rows }).ok_or_else(missing)
@@ -123,6 +122,14 @@ impl Loading<'_> {
             }
         }
         format!("the files of batch '{}' gave another number of rows than they have", self.batch.id)
+    }
+}
+
+/// A refused request, such as for a missing right, as a fault that passes: refused loads put their files into quarantine, and no file is to blame.
+fn no_fault_of_a_file(what: &str, error: Error) -> Error {
+    match error {
+        Error::Refused(why) => unavailable(format!("a load cannot be {what}: {why}")),
+        other => other,
     }
 }
 
