@@ -16,6 +16,8 @@ pub enum LogSecurity {
     Tls,
     /// TLS, and SCRAM-SHA-512 with `username` and `password_file`.
     SaslScram,
+    /// TLS, and the IAM identity of this process's AWS credentials: Amazon MSK, port 9098. Needs `region`.
+    MskIam,
 }
 
 /// Where the log is, and how to reach it.
@@ -40,6 +42,8 @@ pub struct LogConfig {
     pub key_file: Option<PathBuf>,
     /// User of `sasl_scram`.
     pub username: Option<String>,
+    /// Region of the cluster, for `msk_iam`.
+    pub region: Option<String>,
     /// File that holds the password of `sasl_scram`.
     pub password_file: Option<PathBuf>,
     /// Memory for records fetched ahead, of one topic partition, in KiB.
@@ -66,6 +70,7 @@ impl Default for LogConfig {
             certificate_file: None,
             key_file: None,
             username: None,
+            region: None,
             password_file: None,
             fetch_memory_kib: 16_384,
             transaction_timeout_ms: 10_000,

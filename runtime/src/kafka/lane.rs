@@ -6,15 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, Outgoing, Result};
 use theatre_actors::position::Partition;
 
-use super::client::{ANSWER, WHAT, consumer, failed, is_refusal};
+use super::client::{self, ANSWER, Base, PlainConsumer, WHAT, consumer, failed, is_refusal, serve_events};
 use super::producer::{self, Producer};
 use super::topics::Topics;
 use crate::config::log::LogConfig;
@@ -28,19 +27,19 @@ pub(super) struct Publisher {
     partition: Partition,
     epoch: Epoch,
     notes_topic: String,
-    notes: BaseConsumer,
+    notes: PlainConsumer,
     topics: Topics,
     /// `None` after a commit of unknown fate: whoever needs the lane opens it anew and asks the position.
     producer: Option<Producer>,
 }
 
 impl Publisher {
-    pub(super) fn open(base: &ClientConfig, config: &LogConfig, topics: Topics, notes_topic: String, place: (Partition, Lane, Epoch)) -> Result<Self> {
+    pub(super) fn open(base: &Base, config: &LogConfig, topics: Topics, notes_topic: String, place: (Partition, Lane, Epoch)) -> Result<Self> {
         let (partition, lane, epoch) = place;
         let id = format!("{}-{partition}-{}", config.deployment, lane.as_str());
         let mut reading = consumer(base);
         reading.set("group.id", format!("{}.relay.{partition}.{}", config.deployment, lane.as_str())).set("isolation.level", "read_uncommitted");
-        let notes = reading.create().map_err(|error| failed("opening a lane", &error))?;
+        let notes = client::open(base, &reading, "opening a lane")?;
         let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None };
         publisher.noted()?;
         let timeout = config.transaction_timeout_ms.to_string();
@@ -53,6 +52,7 @@ impl Publisher {
             ("linger.ms", "0"),
         ];
         let opened = producer::open(base, &more).map_err(|error| failed("opening a lane", &error))?;
+        producer::serve_events(&opened);
         opened.init_transactions(ANSWER).map_err(|error| failed("opening a lane", &error))?;
         publisher.producer = Some(opened);
         let position = publisher.noted()?;
@@ -85,6 +85,7 @@ impl Publisher {
     fn committed(&self) -> KafkaResult<TopicPartitionList> {
         let until = Instant::now() + ANSWER;
         loop {
+            serve_events(&self.notes);
             let mut asked = TopicPartitionList::new();
             asked.add_partition(&self.notes_topic, 0);
             let answer = self.notes.committed_offsets(asked, ANSWER).and_then(|answer| {
@@ -100,6 +101,7 @@ impl Publisher {
 
     /// One attempt. `Ok(Err(refused))`: nothing was published, because of these records.
     fn attempt(&self, producer: &Producer, records: &[(usize, &Outgoing)], position: u64) -> std::result::Result<Vec<(usize, RDKafkaErrorCode)>, KafkaError> {
+        producer::serve_events(producer);
         producer.begin_transaction()?;
         let all = records.iter().map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
         let outcome = producer::send_all(producer, all);

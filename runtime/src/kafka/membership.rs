@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
+use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, Membership, Ownership, Result};
 use theatre_actors::position::Partition;
 
-use super::client::{WHAT, consumer, failed};
+use super::client::{Base, WHAT, consumer, failed};
+use super::identity::Identity;
 use crate::config::log::LogConfig;
 use crate::telemetry::names;
 
@@ -25,9 +26,16 @@ struct Hand {
     owner: Arc<dyn Ownership>,
     topics: Vec<String>,
     leaving: Arc<AtomicBool>,
+    identity: Identity,
 }
 
-impl ClientContext for Hand {}
+impl ClientContext for Hand {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.identity.answer()
+    }
+}
 
 impl ConsumerContext for Hand {
     fn rebalance(&self, member: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
@@ -88,7 +96,7 @@ struct Member {
 }
 
 /// Joins the group.
-pub(super) fn join(base: &ClientConfig, config: &LogConfig, topics: &[String], owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+pub(super) fn join(base: &Base, config: &LogConfig, topics: &[String], owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
     let lead = topics.first().ok_or_else(|| Error::Refused("there is no input topic to share".to_owned()))?.clone();
     let mut settings = consumer(base);
     settings
@@ -100,7 +108,7 @@ pub(super) fn join(base: &ClientConfig, config: &LogConfig, topics: &[String], o
         settings.set("group.instance.id", name);
     }
     let leaving = Arc::new(AtomicBool::new(false));
-    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone() };
+    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone(), identity: base.identity.clone() };
     let member: BaseConsumer<Hand> = settings.create_with_context(hand).map_err(|error| failed("joining the group", &error))?;
     member.subscribe(&[&lead]).map_err(|error| failed("joining the group", &error))?;
     let ends = leaving.clone();

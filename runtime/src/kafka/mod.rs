@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Ownership, Result};
 use theatre_actors::position::Partition;
@@ -17,12 +16,14 @@ use theatre_actors::time::LogTime;
 
 use crate::config::log::LogConfig;
 use crate::drive::Drive;
-use client::{ANSWER, failed};
+use client::{ANSWER, Base, PlainConsumer, failed};
 use topics::Topics;
 
+mod admin;
 mod alive;
 mod client;
 mod fetch;
+mod identity;
 mod lane;
 mod membership;
 mod producer;
@@ -37,7 +38,7 @@ pub use survey::{Difference, Survey, Wanted};
 /// # Errors
 /// Says what of the URL or the configuration cannot be used.
 pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Arc<dyn EventLog>> {
-    let base = client::base(url, config)?;
+    let base = client::base(url, config, drive)?;
     let data = data_client(&base, config)?;
     let known = Arc::new(Mutex::new(HashMap::new()));
     let topics = Topics { asking: data.clone(), base: base.clone(), drive: drive.clone(), create: config.create_topics, known };
@@ -49,7 +50,7 @@ pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Arc<dyn Even
 }
 
 /// A client that fetches where it is told and belongs to no group.
-fn data_client(base: &ClientConfig, config: &LogConfig) -> Result<Arc<BaseConsumer>> {
+fn data_client(base: &Base, config: &LogConfig) -> Result<Arc<PlainConsumer>> {
     let mut settings = client::consumer(base);
     settings.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("check.crcs", config.check_crcs.to_string());
     let tuned = [("fetch.queue.backoff.ms", "20"), ("queued.min.messages", "20000"), ("fetch.wait.max.ms", "100")];
@@ -58,11 +59,11 @@ fn data_client(base: &ClientConfig, config: &LogConfig) -> Result<Arc<BaseConsum
             settings.set(name, value);
         }
     }
-    settings.create().map(Arc::new).map_err(|error| failed("opening the log", &error))
+    client::open(base, &settings, "opening the log").map(Arc::new)
 }
 
 /// Serves what the client reports besides records.
-fn serve(data: Arc<BaseConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
+fn serve(data: Arc<PlainConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
     let work = move || {
         while !ended.load(Ordering::Acquire) {
             if let Some(Err(error)) = data.poll(Duration::from_millis(200)) {
@@ -75,9 +76,9 @@ fn serve(data: Arc<BaseConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
 }
 
 struct KafkaLog {
-    base: ClientConfig,
+    base: Base,
     config: LogConfig,
-    data: Arc<BaseConsumer>,
+    data: Arc<PlainConsumer>,
     topics: Topics,
     producer: OnceLock<producer::Producer>,
     taken: reader::Taken,
@@ -101,14 +102,14 @@ impl KafkaLog {
     }
 
     /// The shared client if it does not fetch this partition yet, else one of the reader's own.
-    fn client_for(&self, topic: &str, partition: Partition) -> Result<(Arc<BaseConsumer>, Option<reader::Place>)> {
+    fn client_for(&self, topic: &str, partition: Partition) -> Result<(Arc<PlainConsumer>, Option<reader::Place>)> {
         let key = (topic.to_owned(), partition);
         let free = self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         if free { Ok((self.data.clone(), Some(reader::Place(self.taken.clone(), key)))) } else { Ok((data_client(&self.base, &self.config)?, None)) }
     }
 }
 
-fn watermarks(client: &BaseConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
+fn watermarks(client: &PlainConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
     let (start, end) = client.fetch_watermarks(topic, partition as i32, ANSWER).map_err(|error| failed("asking for a topic's range", &error))?;
     Ok(LogRange { start: start as u64, end: end as u64 })
 }
@@ -156,7 +157,7 @@ impl EventLog for KafkaLog {
             heard: Instant::now(),
             alive: self.alive.clone(),
             start,
-            _place: place,
+            place,
         }))
     }
 

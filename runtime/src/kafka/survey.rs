@@ -56,7 +56,7 @@ impl Survey {
     /// # Errors
     /// Says what of the URL or the configuration cannot be used.
     pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Self> {
-        let base = client::base(url, config)?;
+        let base = client::base(url, config, drive)?;
         let asking = data_client(&base, config)?;
         let ended = Arc::new(AtomicBool::new(false));
         serve(asking.clone(), ended.clone())?;
