@@ -46,8 +46,9 @@ pub struct LogConfig {
     pub region: Option<String>,
     /// File that holds the password of `sasl_scram`.
     pub password_file: Option<PathBuf>,
-    /// Memory for records fetched ahead, of one topic partition, in KiB.
-    pub fetch_memory_kib: u32,
+    /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all inputs share it evenly, each within 256 KiB and
+    /// 16 MiB; what the broker is sending just then, up to 1 MiB a partition, comes on top.
+    pub fetch_memory: u64,
     /// A publisher's transaction that stays open longer is ended by the broker.
     pub transaction_timeout_ms: u32,
     /// Check the checksum of what is fetched.
@@ -72,7 +73,7 @@ impl Default for LogConfig {
             username: None,
             region: None,
             password_file: None,
-            fetch_memory_kib: 16_384,
+            fetch_memory: 128 << 20,
             transaction_timeout_ms: 10_000,
             check_crcs: true,
             create_topics: true,
