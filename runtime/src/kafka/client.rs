@@ -125,6 +125,18 @@ pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
     if is_refusal(code) { Error::Refused(format!("{call}: {code}")) } else { Error::Unavailable { what: WHAT, why: format!("{call}: {code}") } }
 }
 
+/// True if it is this record that is refused, and others would not be.
+pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)
+}
+
+/// True if another producer has taken the transactional id.
+pub(super) fn is_fence(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+}
+
 /// True if repeating cannot help.
 pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;

@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, Outgoing, Result};
 use theatre_actors::position::Partition;
 
-use super::client::{self, ANSWER, Base, PlainConsumer, WHAT, consumer, failed, is_refusal, serve_events};
+use super::client::{self, ANSWER, Base, PlainConsumer, WHAT, by_code, consumer, failed, is_fence, is_of_record, serve_events};
 use super::producer::{self, Producer};
 use super::topics::Topics;
 use crate::config::log::LogConfig;
@@ -53,7 +53,10 @@ impl Publisher {
         ];
         let opened = producer::open(base, &more).map_err(|error| failed("opening a lane", &error))?;
         producer::serve_events(&opened);
-        opened.init_transactions(ANSWER).map_err(|error| failed("opening a lane", &error))?;
+        if let Err(error) = opened.init_transactions(ANSWER) {
+            let fenced = fate(&opened, &error).is_some_and(is_fence);
+            return Err(if fenced { publisher.stale() } else { failed("opening a lane", &error) });
+        }
         publisher.producer = Some(opened);
         let position = publisher.noted()?;
         // From here on an older epoch is refused, even if nothing is published.
@@ -106,7 +109,7 @@ impl Publisher {
         let all = records.iter().map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
         let outcome = producer::send_all(producer, all);
         if !outcome.failed.is_empty() {
-            if let Some((_, code)) = outcome.failed.iter().find(|(_, code)| !is_refusal(*code)) {
+            if let Some((_, code)) = outcome.failed.iter().find(|(_, code)| !is_of_record(*code)) {
                 return Err(KafkaError::MessageProduction(*code));
             }
             producer.abort_transaction(ANSWER)?;
@@ -125,20 +128,33 @@ impl Publisher {
 
     /// After an error within a transaction: fenced, to be aborted, or of unknown fate.
     fn settle(&self, producer: Producer, error: KafkaError) -> (Option<Producer>, Error) {
-        let fatal = producer.client().fatal_error().map(|(code, _)| code);
-        let code = fatal.or(error.rdkafka_error_code());
-        use RDKafkaErrorCode as Code;
-        if matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) {
-            let stale = match self.noted() {
-                Err(stale @ Error::StaleEpoch { .. }) => stale,
-                _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
-            };
-            return (None, stale);
+        let code = fate(&producer, &error);
+        if code.is_some_and(is_fence) {
+            return (None, self.stale());
         }
         let indefinite = !matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort()) && !matches!(error, KafkaError::MessageProduction(_));
         let usable = !indefinite && producer.abort_transaction(ANSWER).is_ok();
-        (usable.then_some(producer), Error::Unavailable { what: WHAT, why: format!("publishing of partition {}: {error}", self.partition) })
+        let what = format!("publishing of partition {}", self.partition);
+        let said = match error {
+            // For good only what the broker says of a record's topic or of the lane; anything else may pass with a lane opened anew.
+            KafkaError::MessageProduction(code) => by_code(&what, code),
+            other => Error::Unavailable { what: WHAT, why: format!("{what}: {other}") },
+        };
+        (usable.then_some(producer), said)
     }
+
+    /// Somebody else has the lane. Who it is stands in the note once that one has published.
+    fn stale(&self) -> Error {
+        match self.noted() {
+            Err(stale @ Error::StaleEpoch { .. }) => stale,
+            _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
+        }
+    }
+}
+
+/// What became of the producer: its fatal error, which hides behind others, or the one at hand.
+fn fate(producer: &Producer, error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    producer.client().fatal_error().map(|(code, _)| code).or(error.rdkafka_error_code())
 }
 
 fn is_moving(error: &KafkaError) -> bool {
