@@ -5,6 +5,7 @@ mod bounds;
 mod contracts;
 mod crash;
 mod hostile;
+mod kafka;
 mod real_input;
 mod redshift;
 mod s3;

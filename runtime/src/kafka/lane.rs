@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, Outgoing, Result};
 use theatre_actors::position::Partition;
 
-use super::client::{self, ANSWER, Base, PlainConsumer, WHAT, by_code, consumer, failed, is_fence, is_of_record, serve_events};
+use super::client::{self, ANSWER, Base, PlainConsumer, WHAT, by_code, consumer, failed, is_fence, is_of_record, is_refusal, serve_events};
 use super::producer::{self, Producer};
 use super::topics::Topics;
 use crate::config::log::LogConfig;
@@ -109,8 +109,10 @@ impl Publisher {
         let all = records.iter().map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
         let outcome = producer::send_all(producer, all);
         if !outcome.failed.is_empty() {
-            if let Some((_, code)) = outcome.failed.iter().find(|(_, code)| !is_of_record(*code)) {
-                return Err(KafkaError::MessageProduction(*code));
+            let graver = outcome.failed.iter().map(|(_, code)| *code).filter(|code| !is_of_record(*code));
+            // A refusal is the cause, what failed along with it is not.
+            if let Some(code) = graver.clone().find(|code| is_refusal(*code)).or(graver.clone().next()) {
+                return Err(KafkaError::MessageProduction(code));
             }
             producer.abort_transaction(ANSWER)?;
             return Ok(outcome.failed);
