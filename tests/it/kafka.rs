@@ -185,7 +185,10 @@ fn topics_are_created_as_wanted_and_what_differs_is_told() -> Result<()> {
     ensure!(wanted.len() == 3, "two topics, and the one of the lanes");
     ensure!(survey.differences(&wanted)?.len() == 3, "none is there");
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()?).create()?;
-    let other = NewTopic::new(&bad, 3, TopicReplication::Fixed(1)).set("message.timestamp.type", "CreateTime").set("retention.ms", "1000");
+    let other = NewTopic::new(&bad, 3, TopicReplication::Fixed(1))
+        .set("message.timestamp.type", "CreateTime")
+        .set("retention.ms", "1000")
+        .set("max.message.bytes", "1000000");
     for made in drive.wait(admin.create_topics([&other], &AdminOptions::new()))? {
         made.map_err(|(name, code)| anyhow!("{name}: {code}"))?;
     }

@@ -31,6 +31,8 @@ pub(super) struct Publisher {
     topics: Topics,
     /// `None` after a commit of unknown fate: whoever needs the lane opens it anew and asks the position.
     producer: Option<Producer>,
+    /// Committed by this publisher. The group shows it a moment later, when the transaction's markers are written.
+    published: u64,
 }
 
 impl Publisher {
@@ -40,7 +42,7 @@ impl Publisher {
         let mut reading = consumer(base);
         reading.set("group.id", format!("{}.relay.{partition}.{}", config.deployment, lane.as_str())).set("isolation.level", "read_uncommitted");
         let notes = client::open(base, &reading, "opening a lane")?;
-        let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None };
+        let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None, published: 0 };
         publisher.noted()?;
         let timeout = config.transaction_timeout_ms.to_string();
         // The default back-off of 100 ms is waited out between transactions.
@@ -166,7 +168,7 @@ fn is_moving(error: &KafkaError) -> bool {
 
 impl LanePublisher for Publisher {
     fn position(&mut self) -> Result<u64> {
-        self.noted()
+        Ok(self.noted()?.max(self.published))
     }
 
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
@@ -183,6 +185,7 @@ impl LanePublisher for Publisher {
                 Ok(out) => {
                     self.producer = Some(producer);
                     if out.is_empty() {
+                        self.published = position;
                         return Ok(refused);
                     }
                     left.retain(|(index, _)| out.iter().all(|(bad, _)| bad != index));
