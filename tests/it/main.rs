@@ -5,6 +5,7 @@ mod bounds;
 mod contracts;
 mod crash;
 mod hostile;
+mod kafka;
 mod postgres;
 mod real_input;
 mod redshift;

@@ -16,6 +16,8 @@ pub enum LogSecurity {
     Tls,
     /// TLS, and SCRAM-SHA-512 with `username` and `password_file`.
     SaslScram,
+    /// TLS, and the IAM identity of this process's AWS credentials: Amazon MSK, port 9098. Needs `region`.
+    MskIam,
 }
 
 /// Where the log is, and how to reach it.
@@ -40,10 +42,13 @@ pub struct LogConfig {
     pub key_file: Option<PathBuf>,
     /// User of `sasl_scram`.
     pub username: Option<String>,
+    /// Region of the cluster, for `msk_iam`.
+    pub region: Option<String>,
     /// File that holds the password of `sasl_scram`.
     pub password_file: Option<PathBuf>,
-    /// Memory for records fetched ahead, of one topic partition, in KiB.
-    pub fetch_memory_kib: u32,
+    /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all inputs share it evenly, each within 256 KiB and
+    /// 16 MiB; what the broker is sending just then, up to 1 MiB a partition, comes on top.
+    pub fetch_memory: u64,
     /// A publisher's transaction that stays open longer is ended by the broker.
     pub transaction_timeout_ms: u32,
     /// Check the checksum of what is fetched.
@@ -66,8 +71,9 @@ impl Default for LogConfig {
             certificate_file: None,
             key_file: None,
             username: None,
+            region: None,
             password_file: None,
-            fetch_memory_kib: 16_384,
+            fetch_memory: 128 << 20,
             transaction_timeout_ms: 10_000,
             check_crcs: true,
             create_topics: true,

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, Result};
 
-use super::client::WHAT;
+use super::client::{PlainConsumer, WHAT};
 use super::reader::Taken;
 
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub(super) struct Alive(Mutex<Instant>);
 
 impl Alive {
     /// Begins to ask the leaders of what is taken, until `ended`.
-    pub(super) fn watch(data: Arc<BaseConsumer>, taken: Taken, ended: Arc<AtomicBool>) -> Result<Arc<Self>> {
+    pub(super) fn watch(data: Arc<PlainConsumer>, taken: Taken, ended: Arc<AtomicBool>) -> Result<Arc<Self>> {
         let alive = Arc::new(Self(Mutex::new(Instant::now())));
         let noted = alive.clone();
         let work = move || {
@@ -51,7 +51,7 @@ impl Alive {
     }
 }
 
-fn answers(data: &BaseConsumer, taken: &Taken) -> bool {
+fn answers(data: &PlainConsumer, taken: &Taken) -> bool {
     let mut asked = TopicPartitionList::new();
     for (topic, partition) in taken.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if let Err(error) = asked.add_partition_offset(topic, *partition as i32, Offset::Offset(NEVER)) {

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use theatre_actors::ports::{Error, Result};
 
+use super::identity::{Identity, Plain};
 use crate::config::log::{LogConfig, LogSecurity};
+use crate::drive::Drive;
 
 pub(super) const WHAT: &str = "event log";
 /// How long one question to the broker may take.
@@ -31,8 +34,18 @@ const DECIDED: [&str; 14] = [
     "group.protocol",
 ];
 
-/// What all clients have in common.
-pub(super) fn base(url: &str, config: &LogConfig) -> Result<ClientConfig> {
+/// A consumer that has nothing to note.
+pub(super) type PlainConsumer = BaseConsumer<Plain>;
+
+/// What all clients have in common. Cheap enough to clone.
+#[derive(Clone)]
+pub(super) struct Base {
+    pub(super) settings: ClientConfig,
+    pub(super) identity: Identity,
+}
+
+/// What all clients have in common, as the configuration says.
+pub(super) fn base(url: &str, config: &LogConfig, drive: &Drive) -> Result<Base> {
     let brokers = url
         .strip_prefix("kafka://")
         .filter(|rest| !rest.is_empty() && !rest.contains('/'))
@@ -46,14 +59,14 @@ pub(super) fn base(url: &str, config: &LogConfig) -> Result<ClientConfig> {
         client.set(name, value);
     }
     secure(&mut client, config)?;
-    Ok(client)
+    Ok(Base { settings: client, identity: Identity::of(config, drive)? })
 }
 
 fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
     let protocol = match config.security {
         LogSecurity::Plaintext => "plaintext",
         LogSecurity::Tls => "ssl",
-        LogSecurity::SaslScram => "sasl_ssl",
+        LogSecurity::SaslScram | LogSecurity::MskIam => "sasl_ssl",
     };
     client.set("security.protocol", protocol);
     let files = [("ssl.ca.location", &config.ca_file), ("ssl.certificate.location", &config.certificate_file), ("ssl.key.location", &config.key_file)];
@@ -61,6 +74,9 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
         if let Some(file) = file {
             client.set(name, file.to_string_lossy());
         }
+    }
+    if config.security == LogSecurity::MskIam {
+        client.set("sasl.mechanism", "OAUTHBEARER");
     }
     if config.security == LogSecurity::SaslScram {
         let (Some(username), Some(file)) = (&config.username, &config.password_file) else {
@@ -74,10 +90,22 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
 }
 
 /// A consumer that takes part in no group's balance and decides its own offsets.
-pub(super) fn consumer(base: &ClientConfig) -> ClientConfig {
-    let mut client = base.clone();
+pub(super) fn consumer(base: &Base) -> ClientConfig {
+    let mut client = base.settings.clone();
     client.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false").set("auto.offset.reset", "error");
     client
+}
+
+/// Opens a consumer of such settings.
+pub(super) fn open(base: &Base, settings: &ClientConfig, call: &str) -> Result<PlainConsumer> {
+    settings.create_with_context(Plain(base.identity.clone())).map_err(|error| failed(call, &error))
+}
+
+/// Serves what waits at a consumer that no thread polls: reports, and the wish for a token.
+pub(super) fn serve_events(consumer: &PlainConsumer) {
+    if let Some(Err(error)) = consumer.poll(consumer.context().0.patience()) {
+        tracing::warn!(%error, "Kafka reports");
+    }
 }
 
 /// What the error means to a caller: to be repeated, or refused for good.
@@ -95,6 +123,18 @@ pub(super) fn failed(call: &str, error: &KafkaError) -> Error {
 /// As [`failed`], from a code alone.
 pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
     if is_refusal(code) { Error::Refused(format!("{call}: {code}")) } else { Error::Unavailable { what: WHAT, why: format!("{call}: {code}") } }
+}
+
+/// True if it is this record that is refused, and others would not be.
+pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)
+}
+
+/// True if another producer has taken the transactional id.
+pub(super) fn is_fence(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
 }
 
 /// True if repeating cannot help.

@@ -1,4 +1,4 @@
-//! Batches of records straight from librdkafka's fetch buffers. The only file of this adapter that calls C.
+//! Batches of records straight from librdkafka's fetch buffers. Besides `admin`, which gives a token, the only file of this adapter that calls C.
 //!
 //! The crate has no batch call, and its poll costs an event, a lock and an allocation a record. What must hold: a queue and its topic handle
 //! live no longer than their client (an `Arc` is kept), a message lives no longer than its queue, and each is destroyed once.
@@ -10,12 +10,12 @@ use std::ptr;
 use std::sync::Arc;
 
 use rdkafka::bindings as c;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use theatre_actors::ports::{Error, Result};
 
-use super::client::{WHAT, by_code};
+use super::client::{PlainConsumer, WHAT, by_code, serve_events};
 
 const BATCH: usize = 4096;
 
@@ -34,7 +34,7 @@ pub(super) enum Head<'a> {
 
 /// Records of one topic partition, fetched ahead by the client's own threads.
 pub(super) struct FetchQueue {
-    client: Arc<BaseConsumer>,
+    client: Arc<PlainConsumer>,
     topic: *mut c::rd_kafka_topic_t,
     name: CString,
     partition: i32,
@@ -50,7 +50,7 @@ unsafe impl Send for FetchQueue {}
 
 impl FetchQueue {
     /// Begins to fetch at an offset. The partition must not be fetched by the same client already.
-    pub(super) fn start(client: Arc<BaseConsumer>, topic: &str, partition: i32, from: i64) -> Result<Self> {
+    pub(super) fn start(client: Arc<PlainConsumer>, topic: &str, partition: i32, from: i64) -> Result<Self> {
         let name = CString::new(topic).map_err(|_| Error::Refused("a topic's name holds a zero byte".to_owned()))?;
         let handle = client.client().native_ptr();
         // SAFETY: `handle` lives as long as `client`; `name` is a C string; a null configuration asks for the default.
@@ -104,6 +104,11 @@ impl FetchQueue {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => Head::End(message.offset as u64),
             code => Head::Failed(code.into()),
         })
+    }
+
+    /// Serves the client's events, where no thread does.
+    pub(super) fn serve_client(&self) {
+        serve_events(&self.client);
     }
 
     /// Takes the head away.

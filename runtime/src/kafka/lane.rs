@@ -6,15 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, Outgoing, Result};
 use theatre_actors::position::Partition;
 
-use super::client::{ANSWER, WHAT, consumer, failed, is_refusal};
+use super::client::{self, ANSWER, Base, PlainConsumer, WHAT, by_code, consumer, failed, is_fence, is_of_record, is_refusal, serve_events};
 use super::producer::{self, Producer};
 use super::topics::Topics;
 use crate::config::log::LogConfig;
@@ -28,20 +27,22 @@ pub(super) struct Publisher {
     partition: Partition,
     epoch: Epoch,
     notes_topic: String,
-    notes: BaseConsumer,
+    notes: PlainConsumer,
     topics: Topics,
     /// `None` after a commit of unknown fate: whoever needs the lane opens it anew and asks the position.
     producer: Option<Producer>,
+    /// Committed by this publisher. The group shows it a moment later, when the transaction's markers are written.
+    published: u64,
 }
 
 impl Publisher {
-    pub(super) fn open(base: &ClientConfig, config: &LogConfig, topics: Topics, notes_topic: String, place: (Partition, Lane, Epoch)) -> Result<Self> {
+    pub(super) fn open(base: &Base, config: &LogConfig, topics: Topics, notes_topic: String, place: (Partition, Lane, Epoch)) -> Result<Self> {
         let (partition, lane, epoch) = place;
         let id = format!("{}-{partition}-{}", config.deployment, lane.as_str());
         let mut reading = consumer(base);
         reading.set("group.id", format!("{}.relay.{partition}.{}", config.deployment, lane.as_str())).set("isolation.level", "read_uncommitted");
-        let notes = reading.create().map_err(|error| failed("opening a lane", &error))?;
-        let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None };
+        let notes = client::open(base, &reading, "opening a lane")?;
+        let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None, published: 0 };
         publisher.noted()?;
         let timeout = config.transaction_timeout_ms.to_string();
         // The default back-off of 100 ms is waited out between transactions.
@@ -53,7 +54,11 @@ impl Publisher {
             ("linger.ms", "0"),
         ];
         let opened = producer::open(base, &more).map_err(|error| failed("opening a lane", &error))?;
-        opened.init_transactions(ANSWER).map_err(|error| failed("opening a lane", &error))?;
+        producer::serve_events(&opened);
+        if let Err(error) = opened.init_transactions(ANSWER) {
+            let fenced = fate(&opened, &error).is_some_and(is_fence);
+            return Err(if fenced { publisher.stale() } else { failed("opening a lane", &error) });
+        }
         publisher.producer = Some(opened);
         let position = publisher.noted()?;
         // From here on an older epoch is refused, even if nothing is published.
@@ -85,6 +90,7 @@ impl Publisher {
     fn committed(&self) -> KafkaResult<TopicPartitionList> {
         let until = Instant::now() + ANSWER;
         loop {
+            serve_events(&self.notes);
             let mut asked = TopicPartitionList::new();
             asked.add_partition(&self.notes_topic, 0);
             let answer = self.notes.committed_offsets(asked, ANSWER).and_then(|answer| {
@@ -100,12 +106,15 @@ impl Publisher {
 
     /// One attempt. `Ok(Err(refused))`: nothing was published, because of these records.
     fn attempt(&self, producer: &Producer, records: &[(usize, &Outgoing)], position: u64) -> std::result::Result<Vec<(usize, RDKafkaErrorCode)>, KafkaError> {
+        producer::serve_events(producer);
         producer.begin_transaction()?;
         let all = records.iter().map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
         let outcome = producer::send_all(producer, all);
         if !outcome.failed.is_empty() {
-            if let Some((_, code)) = outcome.failed.iter().find(|(_, code)| !is_refusal(*code)) {
-                return Err(KafkaError::MessageProduction(*code));
+            let graver = outcome.failed.iter().map(|(_, code)| *code).filter(|code| !is_of_record(*code));
+            // A refusal is the cause, what failed along with it is not.
+            if let Some(code) = graver.clone().find(|code| is_refusal(*code)).or(graver.clone().next()) {
+                return Err(KafkaError::MessageProduction(code));
             }
             producer.abort_transaction(ANSWER)?;
             return Ok(outcome.failed);
@@ -123,20 +132,33 @@ impl Publisher {
 
     /// After an error within a transaction: fenced, to be aborted, or of unknown fate.
     fn settle(&self, producer: Producer, error: KafkaError) -> (Option<Producer>, Error) {
-        let fatal = producer.client().fatal_error().map(|(code, _)| code);
-        let code = fatal.or(error.rdkafka_error_code());
-        use RDKafkaErrorCode as Code;
-        if matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)) {
-            let stale = match self.noted() {
-                Err(stale @ Error::StaleEpoch { .. }) => stale,
-                _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
-            };
-            return (None, stale);
+        let code = fate(&producer, &error);
+        if code.is_some_and(is_fence) {
+            return (None, self.stale());
         }
         let indefinite = !matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort()) && !matches!(error, KafkaError::MessageProduction(_));
         let usable = !indefinite && producer.abort_transaction(ANSWER).is_ok();
-        (usable.then_some(producer), Error::Unavailable { what: WHAT, why: format!("publishing of partition {}: {error}", self.partition) })
+        let what = format!("publishing of partition {}", self.partition);
+        let said = match error {
+            // For good only what the broker says of a record's topic or of the lane; anything else may pass with a lane opened anew.
+            KafkaError::MessageProduction(code) => by_code(&what, code),
+            other => Error::Unavailable { what: WHAT, why: format!("{what}: {other}") },
+        };
+        (usable.then_some(producer), said)
     }
+
+    /// Somebody else has the lane. Who it is stands in the note once that one has published.
+    fn stale(&self) -> Error {
+        match self.noted() {
+            Err(stale @ Error::StaleEpoch { .. }) => stale,
+            _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
+        }
+    }
+}
+
+/// What became of the producer: its fatal error, which hides behind others, or the one at hand.
+fn fate(producer: &Producer, error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    producer.client().fatal_error().map(|(code, _)| code).or(error.rdkafka_error_code())
 }
 
 fn is_moving(error: &KafkaError) -> bool {
@@ -146,7 +168,7 @@ fn is_moving(error: &KafkaError) -> bool {
 
 impl LanePublisher for Publisher {
     fn position(&mut self) -> Result<u64> {
-        self.noted()
+        Ok(self.noted()?.max(self.published))
     }
 
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
@@ -163,6 +185,7 @@ impl LanePublisher for Publisher {
                 Ok(out) => {
                     self.producer = Some(producer);
                     if out.is_empty() {
+                        self.published = position;
                         return Ok(refused);
                     }
                     left.retain(|(index, _)| out.iter().all(|(bad, _)| bad != index));

@@ -3,19 +3,21 @@
 //! It subscribes to the first input topic only: whoever owns its partition *p* owns partition *p* of every input topic, so they are
 //! co-partitioned by construction. No data passes through it; its thread polls for the group's news and hands them to the owner.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::ClientConfig;
+use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, Membership, Ownership, Result};
 use theatre_actors::position::Partition;
 
-use super::client::{WHAT, consumer, failed};
+use super::client::{Base, WHAT, consumer, failed};
+use super::identity::Identity;
 use crate::config::log::LogConfig;
 use crate::telemetry::names;
 
@@ -25,9 +27,16 @@ struct Hand {
     owner: Arc<dyn Ownership>,
     topics: Vec<String>,
     leaving: Arc<AtomicBool>,
+    identity: Identity,
 }
 
-impl ClientContext for Hand {}
+impl ClientContext for Hand {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.identity.answer()
+    }
+}
 
 impl ConsumerContext for Hand {
     fn rebalance(&self, member: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
@@ -38,7 +47,7 @@ impl ConsumerContext for Hand {
                 // Nothing is fetched here: from the end, and paused at once.
                 let done = partitions.set_all_offsets(Offset::End).and_then(|()| member.incremental_assign(partitions)).and_then(|()| member.pause(partitions));
                 if !numbers.is_empty() {
-                    self.owner.assigned(&numbers);
+                    self.tell("assigned", &numbers, |owner| owner.assigned(&numbers));
                 }
                 done
             }
@@ -46,10 +55,10 @@ impl ConsumerContext for Hand {
                 if !numbers.is_empty() && !self.leaving.load(Ordering::Acquire) {
                     if member.assignment_lost() {
                         names::rebalanced("lost");
-                        self.owner.lost(&numbers);
+                        self.tell("lost", &numbers, |owner| owner.lost(&numbers));
                     } else {
                         names::rebalanced("revoked");
-                        self.owner.revoked(&numbers);
+                        self.tell("revoked", &numbers, |owner| owner.revoked(&numbers));
                         self.note(member, CommitMode::Sync);
                     }
                 }
@@ -63,10 +72,25 @@ impl ConsumerContext for Hand {
 }
 
 impl Hand {
+    /// Tells the owner. A panic there must not unwind into librdkafka, which calls this: the partitions then count as lost.
+    fn tell(&self, what: &str, numbers: &[Partition], call: impl FnOnce(&dyn Ownership)) {
+        let owner = &*self.owner;
+        if catch_unwind(AssertUnwindSafe(|| call(owner))).is_err() {
+            tracing::error!(what, ?numbers, "the owner of partitions ended by a panic; they count as lost");
+            if catch_unwind(AssertUnwindSafe(|| owner.lost(numbers))).is_err() {
+                tracing::error!(?numbers, "and could not let go of them: their epochs fence what is left of them");
+            }
+        }
+    }
+
     /// Tells the group how far its partitions are saved, for tools that show lag.
     fn note(&self, member: &BaseConsumer<Self>, mode: CommitMode) {
         let mut offsets = TopicPartitionList::new();
-        for (partition, positions) in self.owner.saved() {
+        let saved = catch_unwind(AssertUnwindSafe(|| self.owner.saved())).unwrap_or_else(|_| {
+            tracing::error!("the owner of partitions ended by a panic; their positions are not noted");
+            Vec::new()
+        });
+        for (partition, positions) in saved {
             for (index, topic) in self.topics.iter().enumerate() {
                 let offset = Offset::Offset(positions.get(index as _) as i64);
                 if let Err(error) = offsets.add_partition_offset(topic, partition as i32, offset) {
@@ -88,7 +112,7 @@ struct Member {
 }
 
 /// Joins the group.
-pub(super) fn join(base: &ClientConfig, config: &LogConfig, topics: &[String], owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+pub(super) fn join(base: &Base, config: &LogConfig, topics: &[String], owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
     let lead = topics.first().ok_or_else(|| Error::Refused("there is no input topic to share".to_owned()))?.clone();
     let mut settings = consumer(base);
     settings
@@ -100,7 +124,7 @@ pub(super) fn join(base: &ClientConfig, config: &LogConfig, topics: &[String], o
         settings.set("group.instance.id", name);
     }
     let leaving = Arc::new(AtomicBool::new(false));
-    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone() };
+    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone(), identity: base.identity.clone() };
     let member: BaseConsumer<Hand> = settings.create_with_context(hand).map_err(|error| failed("joining the group", &error))?;
     member.subscribe(&[&lead]).map_err(|error| failed("joining the group", &error))?;
     let ends = leaving.clone();
@@ -126,8 +150,8 @@ fn serve(member: &BaseConsumer<Hand>, leaving: &AtomicBool) {
     member.context().note(member, CommitMode::Sync);
 }
 
-impl Membership for Member {
-    fn leave(mut self: Box<Self>) -> Result<()> {
+impl Member {
+    fn end(&mut self) -> Result<()> {
         self.leaving.store(true, Ordering::Release);
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(_)) => Err(Error::Unavailable { what: WHAT, why: "the thread of the group ended by a panic".to_owned() }),
@@ -136,8 +160,16 @@ impl Membership for Member {
     }
 }
 
+impl Membership for Member {
+    fn leave(mut self: Box<Self>) -> Result<()> {
+        self.end()
+    }
+}
+
 impl Drop for Member {
     fn drop(&mut self) {
-        self.leaving.store(true, Ordering::Release);
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "leaving the group");
+        }
     }
 }

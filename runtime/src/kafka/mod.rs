@@ -1,15 +1,14 @@
 //! The event log on Kafka.
 //!
-//! One shared client fetches for all readers of a process; appends share one idempotent producer; each lane has a transactional one. Who owns
+//! One client asks and another one fetches for all readers of a process; appends share one idempotent producer; each lane has a transactional one. Who owns
 //! which partition comes from a consumer group, but the fences are the store's epoch and the lane's id.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Ownership, Result};
 use theatre_actors::position::Partition;
@@ -17,12 +16,15 @@ use theatre_actors::time::LogTime;
 
 use crate::config::log::LogConfig;
 use crate::drive::Drive;
-use client::{ANSWER, failed};
+use client::{ANSWER, Base, PlainConsumer, failed};
 use topics::Topics;
 
+mod admin;
 mod alive;
 mod client;
+mod data;
 mod fetch;
+mod identity;
 mod lane;
 mod membership;
 mod producer;
@@ -37,47 +39,23 @@ pub use survey::{Difference, Survey, Wanted};
 /// # Errors
 /// Says what of the URL or the configuration cannot be used.
 pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Arc<dyn EventLog>> {
-    let base = client::base(url, config)?;
-    let data = data_client(&base, config)?;
-    let known = Arc::new(Mutex::new(HashMap::new()));
-    let topics = Topics { asking: data.clone(), base: base.clone(), drive: drive.clone(), create: config.create_topics, known };
+    let base = client::base(url, config, drive)?;
     let ended = Arc::new(AtomicBool::new(false));
-    serve(data.clone(), ended.clone())?;
+    let asking = data::asking(&base, config, &ended)?;
+    let known = Arc::new(Mutex::new(HashMap::new()));
+    let topics = Topics { asking: asking.clone(), base: base.clone(), drive: drive.clone(), create: config.create_topics, known };
     let taken = reader::Taken::default();
-    let alive = alive::Alive::watch(data.clone(), taken.clone(), ended.clone())?;
-    Ok(Arc::new(KafkaLog { base, config: config.clone(), data, topics, producer: OnceLock::new(), taken, alive, ended }))
-}
-
-/// A client that fetches where it is told and belongs to no group.
-fn data_client(base: &ClientConfig, config: &LogConfig) -> Result<Arc<BaseConsumer>> {
-    let mut settings = client::consumer(base);
-    settings.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("check.crcs", config.check_crcs.to_string());
-    let tuned = [("fetch.queue.backoff.ms", "20"), ("queued.min.messages", "20000"), ("fetch.wait.max.ms", "100")];
-    for (name, value) in tuned.into_iter().chain([("queued.max.messages.kbytes", config.fetch_memory_kib.to_string().as_str())]) {
-        if !config.properties.contains_key(name) {
-            settings.set(name, value);
-        }
-    }
-    settings.create().map(Arc::new).map_err(|error| failed("opening the log", &error))
-}
-
-/// Serves what the client reports besides records.
-fn serve(data: Arc<BaseConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
-    let work = move || {
-        while !ended.load(Ordering::Acquire) {
-            if let Some(Err(error)) = data.poll(Duration::from_millis(200)) {
-                tracing::warn!(%error, "Kafka reports");
-            }
-        }
-    };
-    let started = std::thread::Builder::new().name("kafka-events".to_owned()).spawn(work);
-    started.map(drop).map_err(|error| Error::Refused(format!("a thread for Kafka's events cannot be started: {error}")))
+    let alive = alive::Alive::watch(asking.clone(), taken.clone(), ended.clone())?;
+    let data = data::Data::new(base.clone(), config.clone(), ended.clone());
+    Ok(Arc::new(KafkaLog { base, config: config.clone(), asking, data, topics, producer: OnceLock::new(), taken, alive, ended }))
 }
 
 struct KafkaLog {
-    base: ClientConfig,
+    base: Base,
     config: LogConfig,
-    data: Arc<BaseConsumer>,
+    /// Asks; fetches nothing.
+    asking: Arc<PlainConsumer>,
+    data: data::Data,
     topics: Topics,
     producer: OnceLock<producer::Producer>,
     taken: reader::Taken,
@@ -101,14 +79,16 @@ impl KafkaLog {
     }
 
     /// The shared client if it does not fetch this partition yet, else one of the reader's own.
-    fn client_for(&self, topic: &str, partition: Partition) -> Result<(Arc<BaseConsumer>, Option<reader::Place>)> {
+    fn client_for(&self, topic: &str, partition: Partition) -> Result<(Arc<PlainConsumer>, Option<reader::Place>)> {
         let key = (topic.to_owned(), partition);
         let free = self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        if free { Ok((self.data.clone(), Some(reader::Place(self.taken.clone(), key)))) } else { Ok((data_client(&self.base, &self.config)?, None)) }
+        let place = free.then(|| reader::Place(self.taken.clone(), key));
+        let readers = self.topics.partitions(topic)?.unwrap_or(1) as usize;
+        if place.is_some() { Ok((self.data.shared(readers)?, place)) } else { Ok((self.data.own(readers)?, None)) }
     }
 }
 
-fn watermarks(client: &BaseConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
+fn watermarks(client: &PlainConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
     let (start, end) = client.fetch_watermarks(topic, partition as i32, ANSWER).map_err(|error| failed("asking for a topic's range", &error))?;
     Ok(LogRange { start: start as u64, end: end as u64 })
 }
@@ -122,7 +102,8 @@ impl EventLog for KafkaLog {
         self.topics.partitions(topic)
     }
 
-    fn join(&self, topics: &[String], _partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+    fn join(&self, topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+        self.data.expect(topics.len() * partitions as usize);
         membership::join(&self.base, &self.config, topics, owner)
     }
 
@@ -156,13 +137,13 @@ impl EventLog for KafkaLog {
             heard: Instant::now(),
             alive: self.alive.clone(),
             start,
-            _place: place,
+            place,
         }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
         self.topics.check_partition(topic, partition)?;
-        watermarks(&self.data, topic, partition)
+        watermarks(&self.asking, topic, partition)
     }
 
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
@@ -172,7 +153,7 @@ impl EventLog for KafkaLog {
         let millis = (time.0.div_euclid(1000) + i64::from(time.0.rem_euclid(1000) > 0)).max(0);
         let what = "looking up an append time";
         asked.add_partition_offset(topic, partition as i32, Offset::Offset(millis)).map_err(|error| failed(what, &error))?;
-        let answer = self.data.offsets_for_times(asked, ANSWER).map_err(|error| failed(what, &error))?;
+        let answer = self.asking.offsets_for_times(asked, ANSWER).map_err(|error| failed(what, &error))?;
         match answer.elements().first().map(|element| element.offset()) {
             Some(Offset::Offset(offset)) => Ok(offset as u64),
             _ => Ok(self.range(topic, partition)?.end),

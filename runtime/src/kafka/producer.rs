@@ -4,14 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
 use theatre_actors::ports::NewRecord;
 use theatre_actors::position::Partition;
 
-use super::client::MAX_MESSAGE_BYTES;
+use super::client::{Base, MAX_MESSAGE_BYTES};
+use super::identity::Identity;
 
 /// The crate's own flush sleeps in slices of 100 ms; this is how long ours does.
 const SLICE: Duration = Duration::from_millis(1);
@@ -32,9 +33,15 @@ pub(super) struct Ticket {
 }
 
 /// Notes deliveries.
-pub(super) struct Deliveries;
+pub(super) struct Deliveries(Identity);
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.0.answer()
+    }
+}
 
 impl ProducerContext<NoCustomPartitioner> for Deliveries {
     type DeliveryOpaque = Box<Ticket>;
@@ -55,8 +62,8 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
 pub(super) type Producer = BaseProducer<Deliveries>;
 
 /// An idempotent producer; `more` makes it a transactional one.
-pub(super) fn open(base: &ClientConfig, more: &[(&str, &str)]) -> Result<Producer, KafkaError> {
-    let mut config = base.clone();
+pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, KafkaError> {
+    let mut config = base.settings.clone();
     config.set("enable.idempotence", "true").set("acks", "all").set("message.max.bytes", MAX_MESSAGE_BYTES);
     if !config.config_map().contains_key("compression.type") {
         config.set("compression.type", "zstd");
@@ -64,7 +71,12 @@ pub(super) fn open(base: &ClientConfig, more: &[(&str, &str)]) -> Result<Produce
     for (name, value) in more {
         config.set(*name, *value);
     }
-    config.create_with_context(Deliveries)
+    config.create_with_context(Deliveries(base.identity.clone()))
+}
+
+/// Serves what waits at a producer that nobody polled since it last sent: the wish for a token.
+pub(super) fn serve_events(producer: &Producer) {
+    producer.poll(producer.context().0.patience());
 }
 
 /// Sends all and waits until each is delivered or has failed.

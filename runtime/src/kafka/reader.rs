@@ -32,7 +32,7 @@ pub(super) struct Reader {
     /// First offset still there, asked when the broker says that ours is gone.
     pub(super) start: Box<dyn Fn() -> Result<u64> + Send>,
     /// Holds the shared client's place; `None` with a client of its own. Given back after the queue is gone.
-    pub(super) _place: Option<Place>,
+    pub(super) place: Option<Place>,
 }
 
 /// A place in [`Taken`], given back when dropped.
@@ -46,6 +46,9 @@ impl Drop for Place {
 
 impl LogReader for Reader {
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
+        if self.place.is_none() {
+            self.fetch.serve_client();
+        }
         let (mut records, mut bytes, mut full) = (0, 0, false);
         while let Some(head) = self.fetch.head() {
             match head {

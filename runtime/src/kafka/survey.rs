@@ -10,7 +10,7 @@ use theatre_actors::ports::{Error, Result};
 
 use super::client::{self, WHAT, by_code, failed};
 use super::topics::{Topics, options, settings};
-use super::{data_client, lane, serve};
+use super::{data, lane};
 use crate::config::log::LogConfig;
 use crate::drive::Drive;
 
@@ -56,10 +56,9 @@ impl Survey {
     /// # Errors
     /// Says what of the URL or the configuration cannot be used.
     pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Self> {
-        let base = client::base(url, config)?;
-        let asking = data_client(&base, config)?;
+        let base = client::base(url, config, drive)?;
         let ended = Arc::new(AtomicBool::new(false));
-        serve(asking.clone(), ended.clone())?;
+        let asking = data::asking(&base, config, &ended)?;
         let topics = Topics { asking, base, drive: drive.clone(), create: true, known: Arc::default() };
         Ok(Self { topics, ended })
     }

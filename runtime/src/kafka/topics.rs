@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::Partition;
 
-use super::client::{ANSWER, MAX_MESSAGE_BYTES, by_code, failed};
+use super::admin::{self, Admin};
+use super::client::{ANSWER, Base, MAX_MESSAGE_BYTES, PlainConsumer, by_code, failed};
 use crate::drive::Drive;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -19,8 +18,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Asks for topics and makes them. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Topics {
-    pub(super) asking: Arc<BaseConsumer>,
-    pub(super) base: ClientConfig,
+    pub(super) asking: Arc<PlainConsumer>,
+    pub(super) base: Base,
     pub(super) drive: Drive,
     pub(super) create: bool,
     /// Counts once seen: they only grow, and `ensure` looks again.
@@ -42,7 +41,8 @@ impl Topics {
     /// Refuses a topic or partition that is not there.
     pub(super) fn check_partition(&self, topic: &str, partition: Partition) -> Result<()> {
         let cached = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(topic).copied();
-        let count = match cached {
+        // A partition beyond what was seen may have come since; so may a topic that just was being made.
+        let count = match cached.filter(|count| partition < *count) {
             Some(count) => count,
             None => {
                 let found = self.partitions(topic)?.ok_or_else(|| Error::Refused(format!("there is no topic '{topic}' in the log")))?;
@@ -93,8 +93,8 @@ impl Topics {
     }
 
     /// A client for changes and settings.
-    pub(super) fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        self.base.create().map_err(|error| failed("opening an admin client", &error))
+    pub(super) fn admin(&self) -> Result<Admin> {
+        admin::open(&self.base)
     }
 
     /// A topic just made is not known to every broker at once.
