@@ -21,10 +21,10 @@ fn the_fleet_benchmark_on_kafka_finds_the_windows_and_alerts_of_a_recomputation(
         ensure!(report["differences"].as_array().is_some_and(Vec::is_empty), "{report}");
         ensure!(report["records"] == 30_050 && report["robots"] == 50 && report["partitions"] == 3, "{report}");
         ensure!(report["windows"].as_u64() > Some(250) && report["alerts"].as_u64() > Some(2), "{report}");
-        for part in ["whole", "bare_drain"] {
-            let figures = ["records_per_s", "cpu_s_per_million"].map(|name| report[part][name].as_f64());
-            ensure!(figures.iter().all(|figure| *figure > Some(0.0)), "{part}: {report}");
-        }
+        let (whole, drain) = (&report["whole"], &report["bare_drain"]);
+        ensure!(whole["records_per_s"].as_f64() > Some(0.0) && whole["cpu_s_per_million"].as_f64() > Some(0.0), "whole: {report}");
+        // So few records may be drained in less than the 10 ms in which the system counts CPU time.
+        ensure!(drain["records_per_s"].as_f64() > Some(0.0) && drain["cpu_s_per_million"].is_f64(), "bare_drain: {report}");
         ensure!(report["peak_mib"].as_u64() > Some(0) && report["machine"].is_string(), "{report}");
     }
     ensure!(first["lake"] == "off" && second["lake"] == "folder");
