@@ -335,7 +335,9 @@ impl Unit {
         let mut loader = Loader::new(self.partition, epoch, self.common.ports.clone(), self.common.params.limits.load_files);
         let step = || {
             let before = self.share();
-            let (loaded, rows) = if self.common.params.lake { loader.step()? } else { (Step::Idle, 0) };
+            // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
+            let may_load = self.common.params.lake && stages.is_over(&stages.swept);
+            let (loaded, rows) = if may_load { loader.step()? } else { (Step::Idle, 0) };
             self.common.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
             if loaded == Step::Idle {
                 let settled = before.outward_done;
