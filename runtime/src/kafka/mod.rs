@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
@@ -88,9 +88,19 @@ impl KafkaLog {
     }
 }
 
+/// The range of a topic partition. A topic made a moment ago may have no leader yet: that passes.
 fn watermarks(client: &PlainConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
-    let (start, end) = client.fetch_watermarks(topic, partition as i32, ANSWER).map_err(|error| failed("asking for a topic's range", &error))?;
-    Ok(LogRange { start: start as u64, end: end as u64 })
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    let until = Instant::now() + ANSWER;
+    loop {
+        match client.fetch_watermarks(topic, partition as i32, ANSWER) {
+            Ok((start, end)) => return Ok(LogRange { start: start as u64, end: end as u64 }),
+            Err(error) if matches!(error.rdkafka_error_code(), Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable)) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(failed("asking for a topic's range", &error)),
+        }
+    }
 }
 
 impl EventLog for KafkaLog {
