@@ -76,10 +76,7 @@ async fn live() -> HttpResponse {
 }
 
 async fn ready(state: web::Data<State>) -> HttpResponse {
-    let mut reasons = state.progress.troubles();
-    if state.progress.partitions().is_empty() {
-        reasons.push("no partition is taken yet".to_owned());
-    }
+    let reasons = state.progress.unready();
     let body = serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons, "notices": state.progress.notices()});
     if reasons.is_empty() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
 }

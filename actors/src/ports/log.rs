@@ -120,14 +120,14 @@ pub trait LanePublisher: Send {
 
 /// What a process does as partitions come and go. The log's membership calls it, one call at a time.
 pub trait Ownership: Send + Sync {
-    /// These are this process's from now on: take them.
+    /// These are this process's from now on: take them. Told with none of them too when the members share without this process.
     fn assigned(&self, partitions: &[Partition]);
 
     /// These are to be handed over: stop reading them, save, publish, leave. Returns when that is done or its deadline has passed; what
     /// comes later is refused by the epoch of the next owner.
     fn revoked(&self, partitions: &[Partition]);
 
-    /// These have another owner already: drop what is not saved and leave at once.
+    /// These have another owner already, or nobody can say whose they are: drop what is not saved and leave at once.
     fn lost(&self, partitions: &[Partition]);
 
     /// How far the owned partitions are saved, for tools that watch the log's own notes of positions; they decide nothing.

@@ -140,19 +140,23 @@ impl Service {
         Ok(())
     }
 
-    /// Stops; everything read is saved and published.
+    /// Stops; everything read is saved and published. A fault that passed is no failure, one that stopped a component is.
     pub(super) fn end(self) -> Result<(), Failure> {
-        let troubles = self.pipeline.progress().troubles();
+        let progress = self.pipeline.progress().clone();
         let whole = self.pipeline.stop(STOP_DEADLINE);
         drop(self.admin);
-        if !troubles.is_empty() {
-            return Err(Failure::Failed(troubles.join("; ")));
+        let failures = progress.failures();
+        if !failures.is_empty() {
+            return Err(Failure::Failed(failures.join("; ")));
         }
         if whole {
-            Ok(())
-        } else {
-            Err(Failure::Failed(format!("not everything could be closed within {STOP_DEADLINE:?}; the next start goes on from the last save")))
+            return Ok(());
         }
+        let mut why = format!("not everything could be closed within {STOP_DEADLINE:?}; the next start goes on from the last save");
+        for trouble in progress.troubles() {
+            why.push_str(&format!("\n  {trouble}"));
+        }
+        Err(Failure::Failed(why))
     }
 }
 

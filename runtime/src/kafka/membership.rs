@@ -46,9 +46,8 @@ impl ConsumerContext for Hand {
                 names::rebalanced("assigned");
                 // Nothing is fetched here: from the end, and paused at once.
                 let done = partitions.set_all_offsets(Offset::End).and_then(|()| member.incremental_assign(partitions)).and_then(|()| member.pause(partitions));
-                if !numbers.is_empty() {
-                    self.tell("assigned", &numbers, |owner| owner.assigned(&numbers));
-                }
+                // An empty share is told too: this process knows then that it waits for no other.
+                self.tell("assigned", &numbers, |owner| owner.assigned(&numbers));
                 done
             }
             _ => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use theatre_actors::effect::{DeadReason, DeadRow, FactKind};
@@ -71,6 +71,8 @@ pub struct Progress {
     /// Families rebuilt after a panic.
     pub recoveries: AtomicU64,
     partitions: DashMap<Partition, PartitionProgress>,
+    /// The log's members share partitions without this process: it is there should one of them end.
+    standing_by: AtomicBool,
     /// What each component last failed with; empty when all is well.
     trouble: Mutex<BTreeMap<String, String>>,
     /// What people should know though all works, by whom it is about.
@@ -113,6 +115,20 @@ impl Progress {
         for told in [&self.trouble, &self.notices] {
             told.lock().unwrap_or_else(PoisonError::into_inner).retain(|component, _| !component.ends_with(&own));
         }
+    }
+
+    /// Notes whether the log's members left no partition to this process.
+    pub(super) fn stand_by(&self, alone: bool) {
+        self.standing_by.store(alone, Ordering::Release);
+    }
+
+    /// Why this process is not ready: what is wrong, or that it has no partition yet and was not told that it gets none. Empty when it is ready.
+    pub fn unready(&self) -> Vec<String> {
+        let mut reasons = self.troubles();
+        if self.partitions.is_empty() && !self.standing_by.load(Ordering::Acquire) {
+            reasons.push("no partition is taken yet".to_owned());
+        }
+        reasons
     }
 
     /// Notes or clears a component's trouble.

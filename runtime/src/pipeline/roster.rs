@@ -18,6 +18,9 @@ use crate::telemetry::names;
 /// How long a partition that is taken away may take to save and publish. Well below the time after which a group gives a silent member up.
 const HANDOVER: Duration = Duration::from_secs(20);
 
+/// What readiness calls the membership.
+const GROUP: &str = "event log: group";
+
 /// The owned partitions.
 pub(super) struct Roster {
     common: Common,
@@ -28,14 +31,14 @@ pub(super) struct Roster {
 struct Owned {
     units: BTreeMap<Partition, Running>,
     /// Units that did not end in time.
-    late: BTreeMap<Partition, JoinHandle<()>>,
+    late: BTreeMap<Partition, JoinHandle<bool>>,
     /// True once the pipeline stops: nothing is taken any more.
     closed: bool,
 }
 
 struct Running {
     orders: Arc<Orders>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<bool>,
 }
 
 impl Roster {
@@ -58,7 +61,7 @@ impl Roster {
         let mut whole = self.leave(units, until, true);
         for (partition, thread) in std::mem::take(&mut self.lock().late).into_iter().chain(late) {
             // Abandoned already; it ends as soon as the call it waits for does.
-            whole &= thread.join().is_ok();
+            whole &= in_order(thread);
             self.common.progress.forget(partition);
         }
         whole
@@ -80,7 +83,7 @@ impl Roster {
             if predecessor.is_some_and(|thread| thread.join().is_err()) {
                 tracing::error!(partition, "the partition's previous owner in this process panicked; this is a bug");
             }
-            unit.supervise();
+            unit.supervise()
         };
         let thread = spawn(format!("partition-{partition}"), work).map_err(thread_error)?;
         owned.units.insert(partition, Running { orders, thread });
@@ -89,9 +92,9 @@ impl Roster {
     }
 
     /// Lets units end until a deadline; those that do not are abandoned and kept to be waited for. True when all ended well.
-    fn leave(&self, units: BTreeMap<Partition, Running>, until: Instant, in_order: bool) -> bool {
+    fn leave(&self, units: BTreeMap<Partition, Running>, until: Instant, draining: bool) -> bool {
         for unit in units.values() {
-            if in_order { unit.orders.drain() } else { unit.orders.abandon() }
+            if draining { unit.orders.drain() } else { unit.orders.abandon() }
         }
         while Instant::now() < until && !units.values().all(|unit| unit.thread.is_finished()) {
             std::thread::sleep(Duration::from_millis(5));
@@ -100,7 +103,7 @@ impl Roster {
         for (partition, unit) in units {
             names::partition_owned(partition, false);
             if unit.thread.is_finished() {
-                whole &= unit.thread.join().is_ok();
+                whole &= in_order(unit.thread);
                 self.common.progress.forget(partition);
             } else {
                 whole = false;
@@ -117,15 +120,22 @@ impl Roster {
     }
 }
 
+/// True if the unit of this thread, which has ended or soon will, left nothing behind.
+fn in_order(thread: JoinHandle<bool>) -> bool {
+    thread.join().unwrap_or_default()
+}
+
 impl Ownership for Roster {
     fn assigned(&self, partitions: &[Partition]) {
         tracing::info!(?partitions, "partitions are taken");
+        self.common.progress.set_trouble(GROUP, None);
         for partition in partitions {
             if let Err(error) = self.take(*partition) {
                 tracing::error!(partition, %error, "a partition cannot be run");
                 self.common.progress.set_failed(&format!("partition {partition}"), &error.to_string());
             }
         }
+        self.common.progress.stand_by(self.partitions().is_empty());
     }
 
     fn revoked(&self, partitions: &[Partition]) {
@@ -136,7 +146,9 @@ impl Ownership for Roster {
 
     fn lost(&self, partitions: &[Partition]) {
         let left = self.leave(self.remove(partitions), Instant::now() + Duration::from_secs(1), false);
-        tracing::warn!(?partitions, left, "partitions were lost to another owner");
+        tracing::warn!(?partitions, left, "partitions were lost");
+        let why = format!("partitions {partitions:?} were lost: the group did not hear this process, or this process not the group; joining again");
+        self.common.progress.set_trouble(GROUP, Some(why));
     }
 
     fn saved(&self) -> Vec<(Partition, Positions)> {

@@ -90,7 +90,7 @@ pub fn prepare(params: &PipelineParams, ports: &Ports) -> Result<()> {
     ports.warehouse.ensure_tables(&tables)
 }
 
-pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<JoinHandle<T>> {
     std::thread::Builder::new().name(name).spawn(work)
 }
 

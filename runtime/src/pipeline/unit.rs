@@ -103,8 +103,9 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// Takes the partition and runs it; when it is lost, takes it again under a new epoch.
-    pub(super) fn supervise(self) {
+    /// Takes the partition and runs it; when it is lost, takes it again under a new epoch. True when it was left in order: all that was read is
+    /// saved and published, or another owner's to be.
+    pub(super) fn supervise(self) -> bool {
         let name = format!("partition {}", self.partition);
         while !self.orders.is_draining() {
             let taken = std::cell::RefCell::new(None);
@@ -119,7 +120,7 @@ impl Unit {
             );
             let Some((epoch, actor, lake)) = taken.into_inner() else {
                 if failed.is_some() {
-                    return;
+                    return false;
                 }
                 continue;
             };
@@ -129,12 +130,13 @@ impl Unit {
                     self.common.progress.forget(self.partition);
                     self.wait_for_word();
                 }
-                Some(_) => return,
+                Some(_) => return false,
                 None => {}
             }
         }
         // One that was abandoned ends when nobody waits for it any more.
         self.common.progress.forget(self.partition);
+        !self.orders.abandon.load(Ordering::Acquire)
     }
 
     /// Somebody else took the partition. Whoever is right, the membership will say soon; only if it says nothing is the partition taken again.
