@@ -21,6 +21,8 @@ use theatre_runtime::drive::Drive;
 use theatre_runtime::postgres;
 use theatre_tests::{run, servers, theatre};
 
+mod unknown_fate;
+
 const FACTS_PER_SAVE: usize = 3;
 
 fn commit(partition: Partition, epoch: Epoch, family: &str, number: u64) -> PartitionCommit {

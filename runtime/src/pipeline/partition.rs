@@ -7,15 +7,15 @@
 //! What must hold: a family's facts leave with the very snapshot that concluded them; the floor of a commit is the lowest
 //! position of any family whose news is in no commit yet; nothing is told to anybody from here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use theatre_actors::effect::DeadRow;
 use theatre_actors::family::{Family, IntakeFamily};
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, FamilySave, PartitionCommit, Result};
-use theatre_actors::position::{Partition, Positions, TopicIndex};
-use theatre_actors::shell::{FamilyHost, Reply, Segment};
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::shell::{FamilyHost, Reply};
 use theatre_actors::time::LogTime;
 use theatre_schemas::dataset::DatasetKind;
 
@@ -31,8 +31,8 @@ mod ledger;
 mod routing;
 mod settled;
 
-use homes::Homes;
 use ledger::{Ledger, SlotState};
+use routing::{Routed, Routes};
 
 /// Slot of the intake family, which holds the records that name no robot.
 pub(super) const INTAKE_SLOT: usize = usize::MAX;
@@ -57,10 +57,7 @@ pub struct PartitionActor {
     /// Rung for everything this partition waits for.
     bell: Arc<Bell>,
     intake_family: IntakeFamily,
-    routes: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
-    homes: Homes,
-    /// Records that stay unknown, by topic and offset.
-    settled: HashSet<(TopicIndex, u64)>,
+    routes: Routes,
     ledger: Ledger,
     positions: Positions,
     /// The floor of the commit under way.
@@ -93,7 +90,9 @@ impl PartitionActor {
         let status = ports.store.status(partition)?;
         shared.committed.begin(partition, status.last_fact, status.last_dead);
         let mut intake_family = IntakeFamily::default();
-        let mut routes = HashMap::default();
+        let asks = params.inputs.iter().any(InputSchemas::asks);
+        let settled = if asks { settled::unknown_before(&*ports.store, partition, &status)? } else { HashSet::new() };
+        let mut routes = Routes::new(settled);
         let mut ledger = Ledger::new(params.limits.clone());
         for stored in ports.store.families(partition)? {
             if stored.family.is_empty() {
@@ -102,13 +101,10 @@ impl PartitionActor {
                 continue;
             }
             let family = Family::restore(&stored.family, &stored.state, params.family.clone()).map_err(|error| unreadable(partition, &stored.family, error))?;
-            let slot = routes.len();
+            let slot = routes.add(&stored.family);
             host.insert(slot, family);
             ledger.restore(slot, &stored.family, stored.save_number);
-            routes.insert(stored.family.into_boxed_str(), slot);
         }
-        let asks = params.inputs.iter().any(InputSchemas::asks);
-        let settled = if asks { settled::unknown_before(&*ports.store, partition, &status)? } else { HashSet::new() };
         let progress = shared.progress;
         progress.update(partition, |share| {
             share.begin();
@@ -130,8 +126,6 @@ impl PartitionActor {
             bell: shared.saves.bell(partition),
             intake_family,
             routes,
-            homes: Homes::default(),
-            settled,
             ledger,
             positions: status.floor,
             floor_under_way: Positions::zero(),
@@ -210,7 +204,7 @@ impl PartitionActor {
             self.intake = Some(intake);
         }
         let polled = self.intake.as_mut().map(Intake::poll).unwrap_or_else(|| Ok(Chunk::default()));
-        let routed = polled.and_then(|chunk| Ok((self.route(&chunk)?, chunk)));
+        let routed = polled.and_then(|chunk| Ok((self.routes.route(&chunk, &*self.ports.store, self.partition, self.epoch)?, chunk)));
         let (routed, chunk) = routed.inspect_err(|_| {
             // What the reader had prefetched is of unknown completeness: read it again from our position.
             self.intake = None;
@@ -263,10 +257,15 @@ impl PartitionActor {
 
     /// Hands every family its rows, and the intake family the failures and the rows of strangers, in the log's order.
     fn apply(&mut self, chunk: &Chunk, routed: Routed) {
-        for (slot, _) in &routed.work {
+        for (slot, robot) in routed.newcomers {
+            self.host.insert(slot, Family::new(&robot, self.params.family.clone()));
+            self.ledger.restore(slot, &robot, 0);
+        }
+        let work = routed.table.finish(chunk, |slot| self.ledger.slot(slot).is_healthy());
+        for (slot, _) in &work {
             self.ledger.touched(*slot, &chunk.from);
         }
-        let replies = self.host.deliver(routed.work);
+        let replies = self.host.deliver(work);
         self.collect(replies);
         let mut strays = routed.strays.into_iter().peekable();
         for (at, entry) in chunk.entries.iter().enumerate() {
@@ -287,9 +286,9 @@ impl PartitionActor {
 
     fn turn_away(&mut self, chunk: &Chunk, batch: u32, row: u32) -> Option<DeadRow> {
         let (topic, batch) = &chunk.batches[batch as usize];
-        let home = self.homes.of(batch.robot_id(row as usize))?;
+        let home = self.routes.home_of(batch.robot_id(row as usize))?;
         let dead = self.intake_family.turn_away(*topic, batch, row as usize, home)?;
-        let records = self.homes.count(*topic);
+        let records = self.routes.count_stray(*topic);
         self.progress.turned_away(&self.params.topics[*topic], self.partition, records, home);
         Some(dead)
     }
@@ -321,7 +320,7 @@ impl PartitionActor {
             return;
         }
         self.last_tick = now;
-        let slots: Vec<usize> = self.routes.values().copied().filter(|slot| self.ledger.slot(*slot).is_healthy()).collect();
+        let slots: Vec<usize> = (0..self.routes.len()).filter(|slot| self.ledger.slot(*slot).is_healthy()).collect();
         for (slot, reply) in self.host.tick(&slots, now) {
             let changed = match &reply {
                 Reply::Applied { effects } => !effects.facts.is_empty() || !effects.dead.is_empty(),
@@ -417,55 +416,6 @@ impl PartitionActor {
         self.ledger.slot(slot).replace(rebuilt.effects);
         Ok(())
     }
-
-    fn settle_in(&mut self, robot_id: &str) {
-        let slot = self.routes.len();
-        self.host.insert(slot, Family::new(robot_id, self.params.family.clone()));
-        self.ledger.restore(slot, robot_id, 0);
-        self.routes.insert(robot_id.into(), slot);
-    }
-
-    /// Every family's share of a chunk, in slot order; families that are being recovered get nothing, their rows are read again.
-    ///
-    /// # Errors
-    /// When homes cannot be claimed; nothing has changed then.
-    fn route(&mut self, chunk: &Chunk) -> Result<Routed> {
-        let mut table = routing::Table::default();
-        let mut newcomers = Vec::new();
-        for (at, entry) in chunk.entries.iter().enumerate() {
-            let Entry::Row { batch, row } = *entry else { continue };
-            if !self.settled.is_empty() && self.settled.contains(&chunk.place(batch, row)) {
-                continue;
-            }
-            match self.routes.get(chunk.batches[batch as usize].1.robot_id(row as usize)) {
-                Some(slot) => table.push(*slot, batch, row),
-                None => newcomers.push((at, batch, row)),
-            }
-        }
-        let mut strays = Vec::new();
-        if !newcomers.is_empty() {
-            let robot = |batch: u32, row: u32| chunk.batches[batch as usize].1.robot_id(row as usize);
-            let robots = newcomers.iter().map(|(_, batch, row)| robot(*batch, *row));
-            for robot in self.homes.claim(&*self.ports.store, self.partition, self.epoch, robots)? {
-                self.settle_in(robot);
-            }
-            for (at, batch, row) in newcomers {
-                match self.routes.get(robot(batch, row)) {
-                    Some(slot) => table.push(*slot, batch, row),
-                    None => strays.push(at),
-                }
-            }
-        }
-        Ok(Routed { work: table.finish(chunk, |slot| self.ledger.slot(slot).is_healthy()), strays })
-    }
-}
-
-/// A chunk's rows by where they go.
-struct Routed {
-    /// Families' shares.
-    work: Vec<(usize, Vec<Segment>)>,
-    /// Entries that are rows of robots at home elsewhere, ascending.
-    strays: Vec<usize>,
 }
 
 fn unreadable(partition: Partition, family: &str, error: impl std::fmt::Display) -> Error {

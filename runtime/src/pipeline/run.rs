@@ -16,7 +16,7 @@ use super::committed::Committed;
 use super::queue::SaveQueue;
 use super::roster::Roster;
 use super::saving::Saver;
-use super::stepping::{IDLE, keep_stepping};
+use super::stepping::{IDLE, ON, keep_stepping};
 use super::unit::Common;
 use super::{PipelineParams, Ports, Progress, Step};
 use crate::parquet::{facts, table_spec};
@@ -63,11 +63,10 @@ fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<JoinHandle<()>
     let work = move || {
         let mut seen = 0;
         let step = || {
-            let step = saver.step()?;
-            if step == Step::Idle {
+            if saver.step()? == Step::Idle {
                 seen = saves.submitted.wait(seen, IDLE);
             }
-            Ok(step)
+            Ok(ON)
         };
         // What it fails with for good is noted by the one who steps it.
         drop(keep_stepping("saver", &progress, || saved.load(Ordering::Acquire), step));

@@ -1,10 +1,18 @@
 //! How a component is kept going: step, rest, back off, give up.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use theatre_actors::ports::{Error, Result};
 
-use super::{Progress, Step};
+use super::Progress;
+
+/// What follows a step: another one, or the end of the component.
+pub(super) type Flow = ControlFlow<()>;
+/// Step again.
+pub(super) const ON: Flow = ControlFlow::Continue(());
+/// Nothing is left to do, ever.
+pub(super) const DONE: Flow = ControlFlow::Break(());
 
 /// How long a component rests that found nothing to do and may be woken.
 pub(super) const IDLE: Duration = Duration::from_millis(50);
@@ -12,15 +20,18 @@ pub(super) const IDLE: Duration = Duration::from_millis(50);
 pub(super) const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
-/// Steps until `done` says so or a step fails for good; the failure is returned and stays noted.
-pub(super) fn keep_stepping(name: &str, progress: &Progress, done: impl Fn() -> bool, mut step: impl FnMut() -> Result<Step>) -> Option<Error> {
+/// Steps until a step was the last, until `given_up` says so, or until one fails for good; the failure is returned and stays noted.
+pub(super) fn keep_stepping(name: &str, progress: &Progress, given_up: impl Fn() -> bool, mut step: impl FnMut() -> Result<Flow>) -> Option<Error> {
     let mut back_off = BACK_OFF_FIRST;
     let mut troubled = false;
-    while !done() {
+    while !given_up() {
         match step() {
-            Ok(_) => {
+            Ok(flow) => {
                 if std::mem::take(&mut troubled) {
                     progress.set_trouble(name, None);
+                }
+                if flow.is_break() {
+                    break;
                 }
                 back_off = BACK_OFF_FIRST;
             }

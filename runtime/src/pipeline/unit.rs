@@ -20,7 +20,7 @@ use super::partition::{PartitionActor, Shared};
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::relay::Relay;
 use super::retention::Retention;
-use super::stepping::{BACK_OFF_FIRST, IDLE, keep_stepping};
+use super::stepping::{BACK_OFF_FIRST, DONE, Flow, IDLE, ON, keep_stepping};
 use super::{PipelineParams, Ports, Progress, Step};
 
 /// How often the outward publishers look for work that nobody told them of, such as facts that came of age.
@@ -106,19 +106,14 @@ impl Unit {
     /// Takes the partition and runs it; when it is lost, takes it again under a new epoch. True when it was left in order: all that was read is
     /// saved and published, or another owner's to be.
     pub(super) fn supervise(self) -> bool {
-        let name = format!("partition {}", self.partition);
         while !self.orders.is_draining() {
-            let taken = std::cell::RefCell::new(None);
-            let failed = keep_stepping(
-                &name,
-                &self.common.progress,
-                || taken.borrow().is_some() || self.orders.is_draining(),
-                || {
-                    taken.replace(Some(self.open()?));
-                    Ok(Step::Worked)
-                },
-            );
-            let Some((epoch, actor, lake)) = taken.into_inner() else {
+            let mut taken = None;
+            let take = || {
+                taken = Some(self.open()?);
+                Ok(DONE)
+            };
+            let failed = keep_stepping(&self.name("partition"), &self.common.progress, || self.orders.is_draining(), take);
+            let Some((epoch, actor, lake)) = taken else {
                 if failed.is_some() {
                     return false;
                 }
@@ -208,104 +203,91 @@ impl Unit {
         lost.load(Ordering::Acquire) || self.orders.abandon.load(Ordering::Acquire)
     }
 
+    fn name(&self, component: &str) -> String {
+        format!("{component} {}", self.partition)
+    }
+
+    /// Keeps a component of the partition stepping until it is done, the partition is given up, or it fails for good.
+    fn keep(&self, component: &str, lost: &AtomicBool, step: impl FnMut() -> Result<Flow>) -> Option<Error> {
+        keep_stepping(&self.name(component), &self.common.progress, || self.given_up(lost), step)
+    }
+
     fn run_partition(&self, mut actor: PartitionActor, lost: &AtomicBool) -> Option<Error> {
-        let name = format!("partition {}", self.partition);
-        let mut clean = false;
-        let clean_now = std::cell::Cell::new(false);
         let mut seen = 0;
-        keep_stepping(
-            &name,
-            &self.common.progress,
-            || clean_now.get() || self.given_up(lost),
-            || {
-                if self.orders.is_draining() {
-                    clean = actor.drain()?;
-                    clean_now.set(clean);
-                    if !clean {
-                        seen = actor.rest(seen);
-                    }
-                    return Ok(Step::Worked);
+        self.keep("partition", lost, || {
+            let idle = if self.orders.is_draining() {
+                if actor.drain()? {
+                    return Ok(DONE);
                 }
-                let step = actor.step()?;
-                if step == Step::Idle {
-                    seen = actor.rest(seen);
-                }
-                Ok(step)
-            },
-        )
+                true
+            } else {
+                actor.step()? == Step::Idle
+            };
+            if idle {
+                seen = actor.rest(seen);
+            }
+            Ok(ON)
+        })
     }
 
     fn run_lake(&self, epoch: Epoch, queue: &Arc<LakeQueue>, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let name = format!("lake writer {}", self.partition);
         let writer = || LakeWriter::new(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), queue.clone());
         let mut writer = self.common.params.lake.then(writer);
-        let done = std::cell::Cell::new(false);
         let mut seen = 0;
-        keep_stepping(
-            &name,
-            &self.common.progress,
-            || done.get() || self.given_up(lost),
-            || {
-                let last = stages.is_over(&stages.partition);
-                let before = self.share().generation;
-                let step = match &mut writer {
-                    Some(_) if !stages.is_over(&stages.swept) => {
-                        self.sweep()?;
-                        stages.swept.store(true, Ordering::Release);
-                        Step::Worked
-                    }
-                    Some(writer) => writer.step(last || self.common.flush.load(Ordering::Acquire))?,
-                    None => Step::Idle,
-                };
-                if step == Step::Idle {
-                    let cut = writer.as_ref().is_none_or(LakeWriter::is_cut) && queue.is_empty();
-                    self.common.progress.update(self.partition, |share| share.lake_done = cut && share.generation == before);
-                    done.set(last && cut);
-                    seen = queue.offered.wait(seen, IDLE);
+        self.keep("lake writer", lost, || {
+            let last = stages.is_over(&stages.partition);
+            let before = self.share().generation;
+            let step = match &mut writer {
+                Some(_) if !stages.is_over(&stages.swept) => {
+                    self.sweep()?;
+                    stages.swept.store(true, Ordering::Release);
+                    Step::Worked
                 }
-                Ok(step)
-            },
-        )
+                Some(writer) => writer.step(last || self.common.flush.load(Ordering::Acquire))?,
+                None => Step::Idle,
+            };
+            if step == Step::Worked {
+                return Ok(ON);
+            }
+            let cut = writer.as_ref().is_none_or(LakeWriter::is_cut) && queue.is_empty();
+            self.common.progress.update(self.partition, |share| share.lake_done = cut && share.generation == before);
+            if last && cut {
+                return Ok(DONE);
+            }
+            seen = queue.offered.wait(seen, IDLE);
+            Ok(ON)
+        })
     }
 
     fn run_relays(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let name = format!("relay {}", self.partition);
         let mut relays =
             Lane::ALL.map(|lane| Relay::new(self.partition, epoch, lane, self.common.params.clone(), self.common.ports.clone(), self.common.committed.clone()));
-        let done = std::cell::Cell::new(false);
         let mut seen = 0;
-        keep_stepping(
-            &name,
-            &self.common.progress,
-            || done.get() || self.given_up(lost),
-            || {
-                let last = stages.is_over(&stages.partition);
-                let mut step = Step::Idle;
-                for relay in &mut relays {
-                    if relay.step()? == Step::Worked {
-                        step = Step::Worked;
-                    }
-                }
-                if step == Step::Idle && last {
-                    relays.iter_mut().try_for_each(Relay::note)?;
-                    done.set(true);
-                } else if step == Step::Idle {
-                    seen = self.common.committed.wait(self.partition, seen, IDLE);
-                }
-                Ok(step)
-            },
-        )
+        self.keep("relay", lost, || {
+            let last = stages.is_over(&stages.partition);
+            let mut worked = false;
+            for relay in &mut relays {
+                worked |= relay.step()? == Step::Worked;
+            }
+            if worked {
+                return Ok(ON);
+            }
+            if last {
+                relays.iter_mut().try_for_each(Relay::note)?;
+                return Ok(DONE);
+            }
+            seen = self.common.committed.wait(self.partition, seen, IDLE);
+            Ok(ON)
+        })
     }
 
     /// Exports, completes and trims; with no lake it only watches the relays and trims.
     fn run_export(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let name = format!("publisher {}", self.partition);
         let (params, ports) = (&self.common.params, &self.common.ports);
         let mut exporter = Exporter::new(self.partition, epoch, ports.clone(), params.registry.clone(), params.limits.clone());
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
         let mut retention = Retention::new(self.partition, params.clone(), ports.clone());
-        let done = std::cell::Cell::new(false);
-        let step = || {
+        self.keep("publisher", lost, || {
             let last = stages.is_over(&stages.partition) && stages.is_over(&stages.lake);
             // Looked at first: what is saved and cut from here on is for the next round.
             let before = self.share();
@@ -314,7 +296,7 @@ impl Unit {
                 let (completed, files) = completer.step()?;
                 self.common.progress.lake_files.fetch_add(files as u64, Ordering::Relaxed);
                 if [exported, completed].contains(&Step::Worked) {
-                    return Ok(Step::Worked);
+                    return Ok(ON);
                 }
             }
             let status = ports.store.status(self.partition)?;
@@ -323,19 +305,22 @@ impl Unit {
             let settled = told && before.saved && before.lake_done;
             retention.step(last)?;
             self.common.progress.update(self.partition, |share| share.outward_done = settled && share.generation == before.generation);
-            done.set(last);
+            if last {
+                return Ok(DONE);
+            }
             self.rest(OUTWARD_EVERY, lost, &stages.lake);
-            Ok(Step::Idle)
-        };
-        keep_stepping(&name, &self.common.progress, || done.get() || self.given_up(lost), step)
+            Ok(ON)
+        })
     }
 
     /// Loads what is completed. On a thread of its own: a warehouse that is slow or away holds up nothing but the loads, leaving least of all. What
     /// is not loaded then is loaded by the next owner, from the same plan.
     fn run_loader(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let name = format!("loader {}", self.partition);
         let mut loader = Loader::new(self.partition, epoch, self.common.ports.clone(), self.common.params.limits.load_files);
-        let step = || {
+        self.keep("loader", lost, || {
+            if self.orders.is_draining() {
+                return Ok(DONE);
+            }
             let before = self.share();
             // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
             let may_load = self.common.params.lake && stages.is_over(&stages.swept);
@@ -346,9 +331,8 @@ impl Unit {
                 self.common.progress.update(self.partition, |share| share.loaded = settled && share.generation == before.generation);
                 self.rest(LOAD_EVERY, lost, &stages.export);
             }
-            Ok(loaded)
-        };
-        keep_stepping(&name, &self.common.progress, || self.orders.is_draining() || self.given_up(lost), step)
+            Ok(ON)
+        })
     }
 
     /// Waits for the next look, in slices: an order to leave or to hurry is followed soon.

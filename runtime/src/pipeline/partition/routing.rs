@@ -1,8 +1,95 @@
-//! Rows of a chunk by family: one message per family and chunk, naming rows of the shared batches.
+//! Rows of a chunk by family: which robot's rows go where, and one message per family and chunk that names rows of the shared batches.
 
+use std::collections::{HashMap, HashSet};
+
+use theatre_actors::ports::{CheckpointStore, Epoch, Result};
+use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::shell::Segment;
 
-use crate::pipeline::intake::Chunk;
+use super::homes::Homes;
+use crate::pipeline::intake::{Chunk, Entry};
+
+/// The families of a partition by robot, and what has none.
+pub(super) struct Routes {
+    slots: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
+    homes: Homes,
+    /// Records that stay unknown, by topic and offset.
+    settled: HashSet<(TopicIndex, u64)>,
+}
+
+/// A chunk's rows by where they go.
+pub(super) struct Routed {
+    /// Families' shares.
+    pub(super) table: Table,
+    /// Robots met for the first time, with the slots they get, in order.
+    pub(super) newcomers: Vec<(usize, String)>,
+    /// Entries that are rows of robots at home elsewhere, ascending.
+    pub(super) strays: Vec<usize>,
+}
+
+impl Routes {
+    /// No family so far; rows of `settled` records were told of before and go nowhere.
+    pub(super) fn new(settled: HashSet<(TopicIndex, u64)>) -> Self {
+        Self { slots: HashMap::default(), homes: Homes::default(), settled }
+    }
+
+    /// Adds a robot; returns its slot. Slots are given in order.
+    pub(super) fn add(&mut self, robot_id: &str) -> usize {
+        let slot = self.slots.len();
+        self.slots.insert(robot_id.into(), slot);
+        slot
+    }
+
+    /// Number of families.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Where a robot without a family here is at home.
+    pub(super) fn home_of(&self, robot_id: &str) -> Option<Partition> {
+        self.homes.of(robot_id)
+    }
+
+    /// Counts a record of such a robot; returns how many of its topic there were.
+    pub(super) fn count_stray(&mut self, topic: TopicIndex) -> u64 {
+        self.homes.count(topic)
+    }
+
+    /// Where every row of a chunk goes; robots not met before are claimed for the partition, if they are at home nowhere else.
+    ///
+    /// # Errors
+    /// When homes cannot be claimed; nothing has changed then.
+    pub(super) fn route(&mut self, chunk: &Chunk, store: &dyn CheckpointStore, partition: Partition, epoch: Epoch) -> Result<Routed> {
+        let mut table = Table::default();
+        let mut strangers = Vec::new();
+        for (at, entry) in chunk.entries.iter().enumerate() {
+            let Entry::Row { batch, row } = *entry else { continue };
+            if !self.settled.is_empty() && self.settled.contains(&chunk.place(batch, row)) {
+                continue;
+            }
+            match self.slots.get(chunk.batches[batch as usize].1.robot_id(row as usize)) {
+                Some(slot) => table.push(*slot, batch, row),
+                None => strangers.push((at, batch, row)),
+            }
+        }
+        let mut routed = Routed { table, newcomers: Vec::new(), strays: Vec::new() };
+        if strangers.is_empty() {
+            return Ok(routed);
+        }
+        let robot = |batch: u32, row: u32| chunk.batches[batch as usize].1.robot_id(row as usize);
+        let robots = strangers.iter().map(|(_, batch, row)| robot(*batch, *row));
+        for robot in self.homes.claim(store, partition, epoch, robots)? {
+            routed.newcomers.push((self.add(robot), robot.to_owned()));
+        }
+        for (at, batch, row) in strangers {
+            match self.slots.get(robot(batch, row)) {
+                Some(slot) => routed.table.push(*slot, batch, row),
+                None => routed.strays.push(at),
+            }
+        }
+        Ok(routed)
+    }
+}
 
 #[derive(Default)]
 struct Share {

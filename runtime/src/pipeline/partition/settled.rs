@@ -7,18 +7,33 @@ use theatre_actors::effect::DeadReason;
 use theatre_actors::ports::{CheckpointStore, PartitionStatus, Result};
 use theatre_actors::position::{Partition, TopicIndex};
 
-/// So many of the last dead letters are looked at: more are not saved above a floor, which a sweep moves on.
-const LOOKED_AT: u64 = 20_000;
-const PAGE: usize = 500;
+/// Dead letters are looked through backwards in stretches of this many: they are in the log's order but for the topics side by side and the order of
+/// saves, so before a stretch in which all lie below the floor there are none above it.
+const STRETCH: u64 = 20_000;
+const PAGE: u64 = 500;
 
 /// By topic and offset, those at or above the floor.
 pub(super) fn unknown_before(store: &dyn CheckpointStore, partition: Partition, status: &PartitionStatus) -> Result<HashSet<(TopicIndex, u64)>> {
-    let (mut found, mut after) = (HashSet::new(), status.last_dead.saturating_sub(LOOKED_AT));
-    loop {
-        let page = store.dead_after(partition, after, PAGE)?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = last.sequence;
-        let unknown = page.iter().map(|stored| &stored.dead).filter(|dead| dead.reason == DeadReason::UnknownSchema);
-        found.extend(unknown.filter(|dead| dead.offset >= status.floor.get(dead.topic)).map(|dead| (dead.topic, dead.offset)));
+    let mut found = HashSet::new();
+    let mut end = status.last_dead;
+    while end > 0 {
+        let begin = end.saturating_sub(STRETCH);
+        let (mut after, mut all_below) = (begin, true);
+        while after < end {
+            let page = store.dead_after(partition, after, PAGE.min(end - after) as usize)?;
+            let Some(last) = page.last() else { break };
+            after = last.sequence;
+            for dead in page.iter().map(|stored| &stored.dead).filter(|dead| dead.offset >= status.floor.get(dead.topic)) {
+                all_below = false;
+                if dead.reason == DeadReason::UnknownSchema {
+                    found.insert((dead.topic, dead.offset));
+                }
+            }
+        }
+        if all_below {
+            break;
+        }
+        end = begin;
     }
+    Ok(found)
 }
