@@ -84,7 +84,7 @@ pub struct Config {
     pub allowed_lateness: Micros,
     /// Rows dated this far after they were appended are quarantined. Default 5m.
     pub future_tolerance: Micros,
-    /// A robot unheard for this long is silent. Default 60s.
+    /// A robot unheard for this long is silent; with Kafka at least 10s. Default 60s.
     pub silence_after: Micros,
     /// A robot's state is saved this long after it changed; urgent alerts at once. Default 10s.
     pub save_interval: Micros,
@@ -218,6 +218,13 @@ impl Config {
         if self.lake.enabled && self.warehouse.url.is_some() && self.lake.url.is_none() {
             return Err(ConfigError("warehouse.url: Redshift loads from S3 only: set lake.url to s3://bucket/prefix, or leave warehouse.url out".to_owned()));
         }
+        if self.log.url.is_some() && self.silence_after < log::SILENCE_MIN {
+            return Err(ConfigError(format!(
+                "silence_after: {} is too short with Kafka, whose absence is told from a robot's silence only after {}",
+                self.silence_after,
+                log::SILENCE_MIN
+            )));
+        }
         let mut family = FamilyConfig::new(time, windows, rules, &self.indicators, registry.datasets()).map_err(ConfigError)?;
         family.panic_on = self.panic_on.clone();
         let duration = |micros: Micros| Duration::from_micros(micros.0.unsigned_abs());
@@ -259,11 +266,22 @@ pub fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use theatre_actors::rules::Micros;
+
     use super::Config;
 
     #[test]
     fn the_defaults_make_a_pipeline() {
         let params = Config::default().pipeline([0; 32]).unwrap();
         assert!(params.family.rules.rules().len() > 2, "rules are shipped");
+    }
+
+    #[test]
+    fn a_silence_that_an_absent_broker_could_cause_is_refused() {
+        let mut config = Config { silence_after: Micros(4_000_000), ..Config::default() };
+        assert!(config.pipeline([0; 32]).is_ok(), "the embedded log is never away");
+        config.log.url = Some("kafka://broker:9092".to_owned());
+        let refused = config.pipeline([0; 32]).err().expect("it is refused").to_string();
+        assert!(refused.contains("silence_after: 4s"), "{refused}");
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod adapters;
 pub mod admin;
+mod aws;
 pub mod cli;
 pub mod clock;
 pub mod config;

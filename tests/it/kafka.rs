@@ -11,6 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, EventLog, Lane, LogReader, NewRecord, Outgoing, Ownership, PollEnd, PollLimit};
 use theatre_actors::position::{Partition, Positions};
+use theatre_actors::rules::Micros;
 use theatre_runtime::config::log::LogConfig;
 use theatre_runtime::drive::Drive;
 use theatre_runtime::kafka::{self, Survey};
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A deployment of its own on the shared broker.
 fn config() -> LogConfig {
-    LogConfig { deployment: unique("deployment"), session_timeout_ms: 10_000, ..LogConfig::default() }
+    LogConfig { deployment: unique("deployment"), session_timeout: Micros(10_000_000), ..LogConfig::default() }
 }
 
 fn url() -> Result<String> {

@@ -43,7 +43,7 @@ fn silence(audience: &Audience, from: Instant, partitions: &[u32]) -> Result<Dur
 
 /// A member with a name of its own, that is waited for as long as a restart may take.
 fn instance(name: &str) -> [(&str, &str); 2] {
-    [("THEATRE__LOG__GROUP_INSTANCE_ID", name), ("THEATRE__LOG__SESSION_TIMEOUT_MS", "15000")]
+    [("THEATRE__LOG__GROUP_INSTANCE_ID", name), ("THEATRE__LOG__SESSION_TIMEOUT", "15s")]
 }
 
 #[test]

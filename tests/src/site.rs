@@ -49,7 +49,7 @@ impl Site {
         let lake = FaultProxy::start(objects.address())?;
         let warehouse = FaultProxy::start(redshift.endpoint().trim_start_matches("http://").parse()?)?;
         let sections = format!(
-            "[log]\nurl = \"kafka://{}\"\nsession_timeout_ms = 6000\n\
+            "[log]\nurl = \"kafka://{}\"\nsession_timeout = \"6s\"\n\
              [store]\nurl = \"{store}\"\n\
              [lake]\nurl = \"s3://{BUCKET}/fleet\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"us-east-1\"\nattempt_timeout = \"2s\"\noperation_timeout = \"5s\"\nstall_grace = \"2s\"\n\
              [warehouse]\nurl = \"redshift://local/{WAREHOUSE}\"\nendpoint = \"http://{}\"\nrequest_timeout = \"2s\"\nregion = \"us-east-1\"\nstatement_timeout = \"20s\"\n",

@@ -1,8 +1,6 @@
 //! `theatre dev`: local servers for a person to try the production adapters on.
 
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,7 +16,7 @@ use crate::dev::stack::{Stack, Status, serve};
 #[derive(Debug, Subcommand)]
 pub(super) enum Dev {
     /// Starts PostgreSQL, Kafka, an object store and a warehouse in the background and writes a configuration that names them.
-    #[command(after_help = "Example: theatre dev up && . data/dev/env && theatre --config data/dev/theatre.toml run")]
+    #[command(after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo")]
     Up,
     /// Stops them; what they stored stays.
     #[command(after_help = "Example: theatre dev down")]
@@ -49,7 +47,7 @@ impl Dev {
                 up(&stack)?;
                 print(common, &stack.status()?)?;
                 let config = stack.config_file();
-                eprintln!("next: . {} && theatre --data {} --config {} run", stack.env_file().display(), common.data.display(), config.display());
+                eprintln!("next: theatre --data {} --config {} run", common.data.display(), config.display());
                 Ok(())
             }
             Self::Serve { folder, postgres } => serve_until_told(&folder, &postgres),
@@ -67,16 +65,6 @@ impl Dev {
 /// Brings the servers up and tells it on standard error.
 pub(super) fn up(stack: &Stack) -> Result<(), Failure> {
     Ok(stack.up(|server| eprintln!("starting {server}"))?)
-}
-
-/// Runs this same command line again, now with the variables the servers need; comes back only where they are set already.
-pub(super) fn with_variables() -> Result<(), Failure> {
-    let variables = Stack::variables();
-    if variables.iter().all(|(name, value)| std::env::var(name).is_ok_and(|set| set == *value)) {
-        return Ok(());
-    }
-    let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).envs(variables).env_remove("AWS_SESSION_TOKEN").exec();
-    Err(error.into())
 }
 
 fn serve_until_told(folder: &Path, postgres: &str) -> Result<(), Failure> {

@@ -188,7 +188,6 @@ impl Demo {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let mut common = common.clone();
         if self.servers {
-            super::dev::with_variables()?;
             let stack = super::dev::stack(&common);
             super::dev::up(&stack)?;
             common.config = Some(stack.config_file());

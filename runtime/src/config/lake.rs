@@ -1,5 +1,7 @@
 //! The section `[lake]`.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
@@ -17,7 +19,7 @@ pub enum Checksums {
     WhenRequired,
 }
 
-/// Where the lake is, and how to reach it. Credentials come from where the AWS SDK looks for them: variables, profile, container or instance role.
+/// Where the lake is, and how to reach it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
@@ -27,6 +29,9 @@ pub struct LakeConfig {
     pub enabled: bool,
     /// Address of an object store that speaks S3, such as `http://127.0.0.1:9000`. Absent: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, else AWS.
     pub endpoint: Option<String>,
+    /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is AWS_PROFILE's, else `default`. Absent: the SDK looks where it always
+    /// does: variables, profile, container or instance role. Relative to this file.
+    pub credentials_file: Option<PathBuf>,
     /// Region of the bucket. Absent: as the AWS SDK finds it (`AWS_REGION`, profile, instance), else `us-east-1`.
     pub region: Option<String>,
     /// The bucket goes into the path and not into the host name, as most other object stores want it. Default false.
@@ -52,6 +57,7 @@ impl Default for LakeConfig {
             url: None,
             enabled: true,
             endpoint: None,
+            credentials_file: None,
             region: None,
             path_style: false,
             checksums: Checksums::WhenSupported,

@@ -93,6 +93,11 @@ fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
     if let Some(Value::Table(log)) = table.get_mut("log") {
         base_keys(log, &["ca_file", "certificate_file", "key_file", "password_file"]);
     }
+    for section in ["lake", "warehouse"] {
+        if let Some(Value::Table(section)) = table.get_mut(section) {
+            base_keys(section, &["credentials_file"]);
+        }
+    }
     if let Some(Value::Array(schemas)) = table.get_mut("schemas") {
         *schemas = schemas.iter().filter_map(based).collect();
     }

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use theatre_actors::rules::Micros;
+
+/// Brokers that do not answer are noticed within this time; a robot must be unheard for longer before it may be called silent.
+pub const SILENCE_MIN: Micros = Micros(10_000_000);
 
 /// How connections to the log are secured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +34,8 @@ pub struct LogConfig {
     pub deployment: String,
     /// Stable name of this process within the group: it comes back to its partitions after a restart. Absent: a passing member.
     pub group_instance_id: Option<String>,
-    /// After this long without a sign of life a member's partitions go to others.
-    pub session_timeout_ms: u32,
+    /// After this long without a sign of life a member's partitions go to others. The broker allows 6s to 30m. Default 45s.
+    pub session_timeout: Micros,
     /// How connections are secured.
     pub security: LogSecurity,
     /// Certificates of the authorities to trust. Absent: the system's.
@@ -49,8 +53,8 @@ pub struct LogConfig {
     /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all inputs share it evenly, each within 256 KiB and
     /// 16 MiB; what the broker is sending just then, up to 1 MiB a partition, comes on top.
     pub fetch_memory: u64,
-    /// A publisher's transaction that stays open longer is ended by the broker.
-    pub transaction_timeout_ms: u32,
+    /// A publisher's transaction that stays open longer is ended by the broker. Default 10s.
+    pub transaction_timeout: Micros,
     /// Check the checksum of what is fetched.
     pub check_crcs: bool,
     /// Create topics that are missing. False: they are made by others, and a missing one is refused.
@@ -65,7 +69,7 @@ impl Default for LogConfig {
             url: None,
             deployment: "theatre".to_owned(),
             group_instance_id: None,
-            session_timeout_ms: 45_000,
+            session_timeout: Micros(45_000_000),
             security: LogSecurity::default(),
             ca_file: None,
             certificate_file: None,
@@ -74,7 +78,7 @@ impl Default for LogConfig {
             region: None,
             password_file: None,
             fetch_memory: 128 << 20,
-            transaction_timeout_ms: 10_000,
+            transaction_timeout: Micros(10_000_000),
             check_crcs: true,
             create_topics: true,
             properties: BTreeMap::new(),

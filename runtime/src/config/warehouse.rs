@@ -1,5 +1,7 @@
 //! The section `[warehouse]`.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
@@ -14,7 +16,7 @@ pub enum WarehouseKind {
     Provisioned,
 }
 
-/// Where the warehouse is, and how to reach it. Credentials come from where the AWS SDK looks for them.
+/// Where the warehouse is, and how to reach it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarehouseConfig {
@@ -32,6 +34,9 @@ pub struct WarehouseConfig {
     pub schema: String,
     /// Address of something else that speaks the Data API. Absent: `AWS_ENDPOINT_URL_REDSHIFT_DATA` or `AWS_ENDPOINT_URL`, else AWS.
     pub endpoint: Option<String>,
+    /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is AWS_PROFILE's, else `default`. Absent: the SDK looks where it always
+    /// does: variables, profile, container or instance role. Relative to this file.
+    pub credentials_file: Option<PathBuf>,
     /// Region. Absent: as the AWS SDK finds it (`AWS_REGION`, profile, instance), else `us-east-1`.
     pub region: Option<String>,
     /// A load or query that takes longer is left to itself, and asked for again later. Default 15m.
@@ -57,6 +62,7 @@ impl Default for WarehouseConfig {
             iam_role: "default".to_owned(),
             schema: "public".to_owned(),
             endpoint: None,
+            credentials_file: None,
             region: None,
             statement_timeout: millis(15 * 60_000),
             request_timeout: millis(20_000),

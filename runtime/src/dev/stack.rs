@@ -61,16 +61,6 @@ impl Stack {
         self.0.join("theatre.toml")
     }
 
-    /// The variables a process needs to use the servers: what the object store and the warehouse are asked with. As a shell reads them, see [`Self::env_file`].
-    pub fn variables() -> [(&'static str, &'static str); 2] {
-        [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]
-    }
-
-    /// The variables, for `.` in a shell.
-    pub fn env_file(&self) -> PathBuf {
-        self.0.join("env")
-    }
-
     /// Starts what does not answer, makes the schemas of store and warehouse, and writes the configuration and, the first time, the key of pseudonyms.
     ///
     /// # Errors
@@ -89,10 +79,16 @@ impl Stack {
         self.keep_key()?;
         let mut config = String::from("# Written by `theatre dev up`, anew each time. What you add in theatre.d/*.toml beside it stays.\n");
         let _ = write!(config, "pseudonym_key_file = \"pseudonym.key\"\n\n[log]\nurl = \"kafka://{brokers}\"\n\n[store]\nurl = \"{store}\"\n");
-        let _ = write!(config, "\n[lake]\nurl = \"s3://{BUCKET}/lake\"\nendpoint = \"{lake}\"\nregion = \"{REGION}\"\npath_style = true\n");
-        let _ = write!(config, "\n[warehouse]\nurl = \"{}\"\nendpoint = \"{warehouse}\"\nregion = \"{REGION}\"\n", warehouse_url());
-        let variables: String = Self::variables().iter().map(|(name, value)| format!("export {name}={value}\n")).collect();
-        self.write("env", variables.as_bytes())?;
+        let _ = write!(
+            config,
+            "\n[lake]\nurl = \"s3://{BUCKET}/lake\"\nendpoint = \"{lake}\"\nregion = \"{REGION}\"\npath_style = true\ncredentials_file = \"credentials\"\n"
+        );
+        let _ = write!(
+            config,
+            "\n[warehouse]\nurl = \"{}\"\nendpoint = \"{warehouse}\"\nregion = \"{REGION}\"\ncredentials_file = \"credentials\"\n",
+            warehouse_url()
+        );
+        self.write("credentials", format!("[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n").as_bytes())?;
         self.write("theatre.toml", config.as_bytes())
     }
 

@@ -44,7 +44,7 @@ impl Publisher {
         let notes = client::open(base, &reading, "opening a lane")?;
         let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None, published: 0 };
         publisher.noted()?;
-        let timeout = config.transaction_timeout_ms.to_string();
+        let timeout = (config.transaction_timeout.0 / 1000).to_string();
         // The default back-off of 100 ms is waited out between transactions.
         let more = [
             ("transactional.id", id.as_str()),

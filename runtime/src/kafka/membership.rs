@@ -113,12 +113,13 @@ struct Member {
 /// Joins the group.
 pub(super) fn join(base: &Base, config: &LogConfig, topics: &[String], owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
     let lead = topics.first().ok_or_else(|| Error::Refused("there is no input topic to share".to_owned()))?.clone();
+    let session_timeout_ms = config.session_timeout.0 / 1000;
     let mut settings = consumer(base);
     settings
         .set("group.id", &config.deployment)
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", config.session_timeout_ms.to_string())
-        .set("heartbeat.interval.ms", (config.session_timeout_ms / 15).clamp(100, 3000).to_string());
+        .set("session.timeout.ms", session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (session_timeout_ms / 15).clamp(100, 3000).to_string());
     if let Some(name) = &config.group_instance_id {
         settings.set("group.instance.id", name);
     }

@@ -12,6 +12,7 @@ use theatre_actors::ports::{Error, QueryResult, Result};
 use theatre_actors::rules::Micros;
 
 use super::poller::{Ended, Poller};
+use crate::aws::identified;
 use crate::config::warehouse::{WarehouseConfig, WarehouseKind};
 use crate::drive::Drive;
 
@@ -45,7 +46,7 @@ impl Session {
     /// Sets the client up; nothing is asked yet.
     pub(super) fn open(url: &str, config: &WarehouseConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
         let (place, database) = place(url)?;
-        let client = drive.wait(client(config, credentials));
+        let client = drive.wait(client(config, credentials))?;
         let poller = Poller::start(client.clone(), config, drive);
         Ok(Self {
             client,
@@ -152,11 +153,8 @@ fn place(url: &str) -> Result<(&str, &str)> {
     parts.ok_or_else(|| Error::Refused("warehouse.url is not of the form redshift://workgroup-or-cluster/database".to_owned()))
 }
 
-async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> Client {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest());
-    if let Some(credentials) = credentials {
-        loader = loader.credentials_provider(credentials);
-    }
+async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> Result<Client> {
+    let mut loader = identified(aws_config::defaults(BehaviorVersion::latest()), "warehouse", credentials, config.credentials_file.as_deref())?;
     // Named: nobody is asked for it, where asking means waiting for an instance that there is not.
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));
@@ -170,7 +168,7 @@ async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> C
     if let Some(endpoint) = &config.endpoint {
         own = own.endpoint_url(endpoint);
     }
-    Client::from_conf(own.build())
+    Ok(Client::from_conf(own.build()))
 }
 
 pub(super) fn unavailable(why: impl Into<String>) -> Error {

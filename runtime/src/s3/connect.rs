@@ -16,6 +16,7 @@ use theatre_actors::rules::Micros;
 
 use super::bucket::Bucket;
 use super::fault::Fault;
+use crate::aws::identified;
 use crate::config::lake::{Checksums, LakeConfig, PART_BYTES_MIN};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +31,7 @@ pub(super) async fn connect(url: &str, config: &LakeConfig, credentials: Option<
     if config.parts_in_flight == 0 {
         return Err(Error::Refused("[lake] parts_in_flight is 0: at least 1 is needed".to_owned()));
     }
-    let client = client(config, credentials).await;
+    let client = client(config, credentials).await?;
     let seen = Box::pin(client.head_bucket().bucket(name).send()).await;
     seen.map_err(|error| {
         unusable(url, config, error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region")).map(str::to_owned), error.into())
@@ -49,7 +50,7 @@ fn place(url: &str) -> Result<(&str, String)> {
     Ok((name, if prefix.is_empty() { String::new() } else { format!("{prefix}/") }))
 }
 
-async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Client {
+async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result<Client> {
     let duration = |micros: Micros| Duration::from_micros(micros.0.unsigned_abs());
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -73,11 +74,9 @@ async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Client
     if let Some(endpoint) = &config.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
-    if let Some(credentials) = credentials {
-        loader = loader.credentials_provider(credentials);
-    }
+    let loader = identified(loader, "lake", credentials, config.credentials_file.as_deref())?;
     let shared = Box::pin(loader.load()).await;
-    Client::from_conf(aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style).build())
+    Ok(Client::from_conf(aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style).build()))
 }
 
 /// Why a bucket cannot be used, and what to do about it.
