@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context, Handler, Message, System};
@@ -18,6 +18,10 @@ use crate::effect::Effects;
 use crate::family::Family;
 use crate::position::{Positions, TopicIndex};
 use crate::time::LogTime;
+
+mod gathering;
+
+use gathering::{Answer, Gathering};
 
 /// What is said of a slot that is empty or whose thread is gone.
 const NO_ANSWER: &str = "the family did not answer";
@@ -167,7 +171,6 @@ fn by_slot<T>(answers: impl Iterator<Item = (usize, T)>) -> Vec<(usize, T)> {
 }
 
 struct FamilyActor {
-    slot: usize,
     shell: FamilyShell,
 }
 
@@ -183,14 +186,14 @@ impl Actor for FamilyActor {
 #[derive(Message)]
 #[rtype(result = "()")]
 enum Order {
-    Deliver(Vec<Segment>, Sender<(usize, Reply)>),
-    Tick(LogTime, Sender<(usize, Reply)>),
-    Save(Sender<(usize, Snapshot)>),
+    Deliver(Vec<Segment>, Answer<Reply>),
+    Tick(LogTime, Answer<Reply>),
+    Save(Answer<Snapshot>),
     Stop,
 }
 
-/// Makes an order that is answered to a sender.
-type MakeOrder<T> = Box<dyn FnOnce(Sender<(usize, T)>) -> Order>;
+/// Makes an order that is to be answered.
+type MakeOrder<T> = Box<dyn FnOnce(Answer<T>) -> Order>;
 
 impl Handler<Order> for FamilyActor {
     type Result = ();
@@ -203,12 +206,12 @@ impl Handler<Order> for FamilyActor {
                 let started = Instant::now();
                 let reply = self.shell.deliver(&segments);
                 metrics::histogram!("theatre_step_duration_seconds", "actor_type" => "family").record(started.elapsed().as_secs_f64());
-                drop(answer.send((self.slot, reply)));
+                answer.give(reply);
             }
-            Order::Tick(now, answer) => drop(answer.send((self.slot, self.shell.tick(now)))),
+            Order::Tick(now, answer) => answer.give(self.shell.tick(now)),
             Order::Save(answer) => {
                 if let Some(snapshot) = self.shell.snapshot() {
-                    drop(answer.send((self.slot, snapshot)));
+                    answer.give(snapshot);
                 }
             }
             Order::Stop => ctx.stop(),
@@ -273,20 +276,18 @@ pub struct ActixHost {
 impl ActixHost {
     /// Sends an order to each slot and gathers the answers; a slot that cannot answer is not in them.
     fn ask<T>(&self, orders: impl Iterator<Item = (usize, MakeOrder<T>)>) -> Vec<(usize, T)> {
-        let (tell, hear) = channel();
+        let gathering = Gathering::new();
         let mut sent = 0.0;
         for (slot, order) in orders {
             let Some(family) = self.families.get(&slot) else { continue };
-            match family.try_send(order(tell.clone())) {
+            match family.try_send(order(gathering.answer(slot))) {
                 Ok(()) => sent += 1.0,
                 Err(refused) => tracing::error!(slot, %refused, "a family's mailbox refused a message"),
             }
         }
-        // Every order holds a way to answer; a mailbox that dies drops its own, so this ends when all have answered or can not.
-        drop(tell);
         let depth = metrics::gauge!("theatre_mailbox_depth_messages", "actor_type" => "family", "lane" => "data");
         depth.increment(sent);
-        let answers = by_slot(hear.into_iter());
+        let answers = by_slot(gathering.wait().into_iter());
         depth.decrement(sent);
         answers
     }
@@ -304,7 +305,7 @@ impl FamilyHost for ActixHost {
     fn insert(&mut self, slot: usize, family: Family) {
         self.remove(slot);
         let (tell, hear) = channel();
-        let actor = FamilyActor { slot, shell: FamilyShell::new(family) };
+        let actor = FamilyActor { shell: FamilyShell::new(family) };
         self.arbiter.spawn_fn(move || drop(tell.send(actor.start())));
         match hear.recv() {
             Ok(address) => drop(self.families.insert(slot, address)),

@@ -18,6 +18,8 @@ const LEAST: u64 = 256 << 10;
 const MOST: u64 = 16 << 20;
 /// Largest piece the broker gives of one partition at once; one record that is larger comes whole.
 const PIECE: u64 = 1 << 20;
+/// A record of a robot with what librdkafka keeps about it, roughly: it counts the payload only. More is fetched when fewer records are there.
+const RECORD: u64 = 1 << 10;
 
 pub(super) struct Data {
     base: Base,
@@ -66,10 +68,10 @@ fn share(memory: u64, readers: usize) -> u64 {
 fn open(base: &Base, config: &LogConfig, share: u64) -> Result<Arc<PlainConsumer>> {
     let mut settings = client::consumer(base);
     settings.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("check.crcs", config.check_crcs.to_string());
-    let (ahead, piece) = ((share >> 10).to_string(), share.min(PIECE).to_string());
+    let (ahead, piece, records) = ((share >> 10).to_string(), (share / 4).min(PIECE).to_string(), (share / RECORD).to_string());
     let tuned = [
         ("fetch.queue.backoff.ms", "20"),
-        ("queued.min.messages", "20000"),
+        ("queued.min.messages", records.as_str()),
         ("fetch.wait.max.ms", "100"),
         ("queued.max.messages.kbytes", ahead.as_str()),
         ("fetch.message.max.bytes", piece.as_str()),

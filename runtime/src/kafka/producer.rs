@@ -14,8 +14,9 @@ use theatre_actors::position::Partition;
 use super::client::{Base, MAX_MESSAGE_BYTES};
 use super::identity::Identity;
 
-/// The crate's own flush sleeps in slices of 100 ms; this is how long ours does.
-const SLICE: Duration = Duration::from_millis(1);
+/// How long a wait for deliveries rests when there was none. The crate's own flush sleeps in slices of 100 ms, and its poll spins through the last
+/// millisecond of whatever time it is given: it is asked without any.
+const REST: Duration = Duration::from_micros(300);
 
 /// What became of a batch so far.
 #[derive(Default)]
@@ -95,7 +96,8 @@ pub(super) fn send_all<'a>(producer: &Producer, records: impl Iterator<Item = (u
                 Ok(()) => sent += 1,
                 // Back-pressure: what is queued has to leave first.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    producer.poll(SLICE);
+                    producer.poll(Duration::ZERO);
+                    std::thread::sleep(REST);
                     next = back;
                     continue;
                 }
@@ -107,13 +109,19 @@ pub(super) fn send_all<'a>(producer: &Producer, records: impl Iterator<Item = (u
             break;
         }
     }
+    let mut before = 0;
     loop {
+        // One event at a time; one may answer many records.
+        producer.poll(Duration::ZERO);
         {
             let mut outcome = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             if outcome.answered >= sent {
                 return std::mem::take(&mut *outcome);
             }
+            if std::mem::replace(&mut before, outcome.answered) < outcome.answered {
+                continue;
+            }
         }
-        producer.poll(SLICE);
+        std::thread::sleep(REST);
     }
 }

@@ -49,7 +49,7 @@ impl LogReader for Reader {
         if self.place.is_none() {
             self.fetch.serve_client();
         }
-        let (mut records, mut bytes, mut full) = (0, 0, false);
+        let (mut records, mut bytes, mut full, mut heard) = (0, 0, false, false);
         while let Some(head) = self.fetch.head() {
             match head {
                 // Fetched before a change of place; the log's order is by offset.
@@ -76,8 +76,11 @@ impl LogReader for Reader {
                     continue;
                 }
             }
-            self.heard = Instant::now();
+            heard = true;
             self.fetch.pass();
+        }
+        if heard {
+            self.heard = Instant::now();
         }
         if records == 0 {
             // The end that was seen last is none to decide by when the brokers may have more.

@@ -208,22 +208,18 @@ impl Intake {
         base: (u32, u32),
         chunk: &mut Chunk,
     ) -> usize {
-        let source = &mut self.sources[topic];
-        let mut taken = 0;
-        while let Some(head) = source.pending.front() {
-            let key = (head.append_time, topic);
-            if next_head.is_some_and(|other| key > other) || horizon.is_some_and(|limit| key > limit) {
-                break;
-            }
-            chunk.last_append = Some(LogTime(head.append_time));
-            chunk.entries.push(match head.entry {
-                Entry::Row { batch, row } => Entry::Row { batch: batch + base.0, row },
-                Entry::Dead(index) => Entry::Dead(index + base.1),
-            });
-            self.positions.advance(topic, head.offset + 1);
-            source.pending.pop_front();
-            taken += 1;
+        let pending = &mut self.sources[topic].pending;
+        let bound = next_head.into_iter().chain(horizon).min();
+        // Append times of a topic never descend.
+        let taken = bound.map_or(pending.len(), |bound| pending.partition_point(|head| (head.append_time, topic) <= bound));
+        if let Some(last) = taken.checked_sub(1).map(|last| &pending[last]) {
+            chunk.last_append = Some(LogTime(last.append_time));
+            self.positions.advance(topic, last.offset + 1);
         }
+        chunk.entries.extend(pending.drain(..taken).map(|head| match head.entry {
+            Entry::Row { batch, row } => Entry::Row { batch: batch + base.0, row },
+            Entry::Dead(index) => Entry::Dead(index + base.1),
+        }));
         taken
     }
 }

@@ -126,7 +126,7 @@ impl Sink<'_> {
     fn run(&mut self, ops: &[Op], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
         for op in ops {
             match op {
-                Op::Double(column) => self.float(*column, f64::from_le_bytes(cursor.array()?)),
+                Op::Doubles(first, count) => self.floats(*first, cursor.take(8 * count)?),
                 Op::Long(column) => self.integer(*column, cursor.long()?),
                 Op::String(column) => self.string(*column, cursor.string()?),
                 Op::Union(branches) => {
@@ -166,7 +166,7 @@ impl Sink<'_> {
             }
             Op::Array(elements) => self.array(elements, cursor)?,
             Op::Skip(skip) => skip_value(skip, cursor)?,
-            Op::Double(_) | Op::Long(_) | Op::String(_) | Op::Union(_) => unreachable!("handled by run"),
+            Op::Doubles(..) | Op::Long(_) | Op::String(_) | Op::Union(_) => unreachable!("handled by run"),
         }
         Ok(())
     }
@@ -196,6 +196,19 @@ impl Sink<'_> {
             Values::Float64(values) => values.push(value),
             Values::Float32(values) => values.push(value as f32),
             _ => unreachable!("the plan resolves floats to float columns only"),
+        }
+    }
+
+    /// Values of columns one after another, each of eight bytes.
+    fn floats(&mut self, first: usize, bytes: &[u8]) {
+        let (values, _) = bytes.as_chunks::<8>();
+        for (column, value) in self.columns[first..].iter_mut().zip(values) {
+            let value = f64::from_le_bytes(*value);
+            match &mut column.values {
+                Values::Float64(values) => values.push(value),
+                Values::Float32(values) => values.push(value as f32),
+                _ => unreachable!("the plan resolves floats to float columns only"),
+            }
         }
     }
 

@@ -15,7 +15,8 @@ pub(super) enum Op {
     /// A time that counts something else than microseconds.
     Time(usize, TimeUnit),
     Float(usize),
-    Double(usize),
+    /// So many doubles one after another, into as many columns from this one on.
+    Doubles(usize, usize),
     String(usize),
     Bytes(usize),
     Fixed(usize, usize),
@@ -112,7 +113,11 @@ impl Compiler<'_> {
             }
             AvroType::Null => Ok(()),
             leaf => {
-                ops.push(self.leaf(leaf, path)?);
+                let op = self.leaf(leaf, path)?;
+                match (ops.last_mut(), &op) {
+                    (Some(Op::Doubles(first, count)), Op::Doubles(next, 1)) if *first + *count == *next => *count += 1,
+                    _ => ops.push(op),
+                }
                 Ok(())
             }
         }
@@ -158,7 +163,7 @@ impl Compiler<'_> {
                 None => Op::Long(column),
             },
             AvroType::Float => Op::Float(column),
-            AvroType::Double => Op::Double(column),
+            AvroType::Double => Op::Doubles(column, 1),
             AvroType::String => Op::String(column),
             AvroType::Bytes(Logical::Decimal { scale }) => Op::Decimal(column, *scale),
             AvroType::Fixed(size, Logical::Decimal { scale }) => Op::FixedDecimal(column, *size, *scale),

@@ -74,7 +74,7 @@ struct Run {
 
 impl FleetBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut ground = Ground::new(self.brokers.as_deref(), self.database.as_deref())?;
+        let mut ground = Ground::new(self.brokers.as_deref(), self.database.as_deref(), &["alerts", "outcomes"])?;
         ground.config.aggregates = self.aggregates;
         ground.config.lake.enabled = self.lake == Switch::On;
         ground.fill(&self.topic, self.partitions, self.records, self.robots)?;
@@ -95,7 +95,6 @@ impl FleetBench {
         if recount.records != measured.ended.records {
             wrong.push(format!("{} records are in the topic, {} were read", recount.records, measured.ended.records));
         }
-        ground.end(&["alerts", "outcomes"])?;
         let steady = measured.early.zip(measured.late).map(|(early, late)| late.since(&early));
         let report = json!({
             "machine": machine(), "commit": commit(), "log": ground.describe_log(), "store": ground.describe_store(), "lake": ground.describe_lake(),

@@ -21,6 +21,7 @@ use crate::config::{Config, WindowConfig};
 use crate::dev::postgres::create_database;
 use crate::drive::Drive;
 use crate::embedded::data_dir::DataDir;
+use crate::postgres::migrate;
 
 const DAY: Micros = Micros(86_400_000_000);
 const RULES: &str = r#"[[rule]]
@@ -43,6 +44,7 @@ impl Drop for Scratch {
 
 /// Where a benchmark runs.
 pub(super) struct Ground {
+    topics: &'static [&'static str],
     scratch: Scratch,
     /// Of this run alone: lower-case letters, digits and underscores.
     pub(super) name: String,
@@ -54,8 +56,8 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// A ground with a broker and a database where they are named, embedded files otherwise.
-    pub(super) fn new(brokers: Option<&str>, database: Option<&str>) -> Result<Self, Failure> {
+    /// A ground with a broker and a database where they are named, embedded files otherwise; `topics` are the kinds that the run makes on the broker.
+    pub(super) fn new(brokers: Option<&str>, database: Option<&str>, topics: &'static [&'static str]) -> Result<Self, Failure> {
         let name = format!("theatre_bench_{:08x}", rand::random::<u32>());
         let scratch = Scratch(std::env::temp_dir().join(&name));
         std::fs::create_dir_all(&scratch.0)?;
@@ -81,11 +83,13 @@ impl Ground {
             find("broker", brokers.split(',').next().map(str::to_owned));
         }
         if let Some(url) = database {
-            create_database(url, &name, &Drive::start()?)?;
-            config.store.url = Some(on_server(url, &name)?);
+            let (store, drive) = (on_server(url, &name)?, Drive::start()?);
+            create_database(url, &name, &drive)?;
+            migrate(&store, &config.store, &drive)?;
+            config.store.url = Some(store);
             find("database", address(url));
         }
-        Ok(Self { scratch, name, config, servers, brokers: brokers.map(str::to_owned), database: database.map(str::to_owned) })
+        Ok(Self { topics, scratch, name, config, servers, brokers: brokers.map(str::to_owned), database: database.map(str::to_owned) })
     }
 
     /// The command's flags for this ground.
@@ -137,23 +141,30 @@ impl Ground {
     pub(super) fn describe_lake(&self) -> &'static str {
         if self.config.lake.enabled { "folder" } else { "off" }
     }
+}
 
-    /// Removes the topics and the database that the run made on the servers.
-    pub(super) fn end(&self, topics: &[&str]) -> Result<(), Failure> {
-        let drive = Drive::start()?;
+impl Drop for Ground {
+    /// Removes the topics and the database that the run made on the servers, also of one that failed.
+    fn drop(&mut self) {
+        if let Err(error) = self.clear() {
+            eprintln!("not everything of this run could be removed from the servers: {error}");
+        }
+    }
+}
+
+impl Ground {
+    fn clear(&self) -> Result<(), String> {
+        let drive = Drive::start().map_err(|error| error.to_string())?;
         if let Some(brokers) = &self.brokers {
-            let admin: Result<AdminClient<DefaultClientContext>, _> = ClientConfig::new().set("bootstrap.servers", brokers).create();
-            let topics: Vec<String> = topics.iter().map(|kind| format!("{}.{kind}", self.name)).chain([format!("{}.relay", self.name)]).collect();
+            let topics: Vec<String> = self.topics.iter().chain(&["relay"]).map(|kind| format!("{}.{kind}", self.name)).collect();
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-            let removed = admin.map(|admin| drive.wait(admin.delete_topics(&names, &AdminOptions::new())));
-            if let Err(error) = removed.and_then(|removed| removed.map(drop)) {
-                eprintln!("topics of this run could not be removed: {error}");
-            }
+            let admin: Result<AdminClient<DefaultClientContext>, _> = ClientConfig::new().set("bootstrap.servers", brokers).create();
+            admin.and_then(|admin| drive.wait(admin.delete_topics(&names, &AdminOptions::new()))).map_err(|error| format!("topics: {error}"))?;
         }
         if let Some(url) = &self.database {
-            let statement = format!("DROP DATABASE \"{}\" WITH (FORCE)", self.name);
+            let statement = format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name);
             let dropped = drive.wait(async { PgConnection::connect(url).await?.execute(AssertSqlSafe(statement)).await });
-            dropped.map_err(|error| Failure::Failed(format!("the database {} of this run could not be dropped: {error}", self.name)))?;
+            dropped.map_err(|error| format!("database {}: {error}", self.name))?;
         }
         Ok(())
     }

@@ -63,7 +63,7 @@ pub(in crate::cli) struct LatencyBench {
 
 impl LatencyBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut ground = Ground::new(Some(&self.brokers), self.database.as_deref())?;
+        let mut ground = Ground::new(Some(&self.brokers), self.database.as_deref(), &["input", "alerts", "outcomes", "input.dlq"])?;
         ground.config.partitions = PARTITIONS;
         ground.config.lake.enabled = false;
         let input = format!("{}.input", ground.name);
@@ -84,7 +84,6 @@ impl LatencyBench {
         let committed = service.pipeline.committed();
         let (commits, publishes) = (committed.commits.mean_ms(), committed.publishes.mean_ms());
         service.end()?;
-        ground.end(&["input", "alerts", "outcomes", "input.dlq"])?;
         let report = self.report(&ground, &sent, heard.into_iter().map(|(_, latency)| latency).collect(), commits, publishes);
         match common.output {
             Output::Json => write(&format!("{report}\n"))?,
