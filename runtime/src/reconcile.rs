@@ -3,6 +3,9 @@
 //! `in` is counted by reading the log and decoding every record, not by any counter: a record counts as read when it lies below what its
 //! family has saved, so the proof holds at any moment, also after a crash. Lake rows are counted in the Parquet files, warehouse rows
 //! by query.
+//!
+//! After a repartition a family's counters stand in its new partition and its first records in its old one: then counters add up by topic, not by
+//! partition. Duplicates are judged as they were when the records came, partition count by partition count.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,10 +14,12 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use serde::Serialize;
 use theatre_actors::effect::{Counters, DeadReason};
 use theatre_actors::family::{FamilyView, IntakeFamily};
-use theatre_actors::ports::{Error, FileStage, Result};
+use theatre_actors::ports::{Error, FileStage, PartitionStatus, Result};
 use theatre_actors::position::{Partition, Positions};
+use theatre_actors::sequence::Verdict;
 
-use crate::pipeline::intake::{Entry, Intake, IntakeParams};
+use crate::pipeline::intake::{Chunk, Entry, Intake, IntakeParams};
+use crate::pipeline::trackers::{self, Trackers};
 use crate::pipeline::{PipelineParams, Ports};
 
 /// How long to wait before a log is asked again that had nothing to bring and has not ended.
@@ -48,6 +53,7 @@ pub struct Line {
     pub lake_duplicates: u64,
     pub warehouse_rows: u64,
     pub warehouse_pending: u64,
+    /// Records read less records accounted for. After a repartition it is the whole topic's that must be 0.
     pub gap: i64,
 }
 
@@ -56,6 +62,8 @@ pub struct Line {
 pub struct Report {
     /// By topic and partition.
     pub lines: Vec<Line>,
+    /// True if robots have moved between partitions: a line's counters are those of the robots that live there now.
+    pub repartitioned: bool,
     /// What does not add up, in words.
     pub gaps: Vec<String>,
 }
@@ -80,50 +88,68 @@ struct Cell {
 /// # Errors
 /// When something cannot be read.
 pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
-    let mut lines = Vec::new();
-    let mut gaps = Vec::new();
-    let intake = params.intake();
-    let mut lake = lake_rows(ports)?;
+    let past = ports.store.past_layouts()?;
+    let lake = lake_rows(ports)?;
     let mut warehouse = warehouse_rows(params, ports)?;
-    for partition in 0..params.partitions {
-        let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
-        for (name, cell) in params.topics.iter().zip(&mut cells) {
-            if let Some((rows, seen, duplicates, loaded, unloaded)) = lake.remove(&(name.clone(), partition)) {
-                (cell.lake_rows, cell.lake_seen, cell.lake_duplicates, cell.loaded, cell.unloaded) = (rows, seen, duplicates, loaded, unloaded);
-            }
-        }
-        let trimmed = read_log(&intake, ports, partition, &mut cells)?;
-        for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
+    let mut count = Count::begin(params, ports, lake)?;
+    for layout in &past {
+        count.read(layout.partitions, Some(&layout.ended_at))?;
+    }
+    count.read(params.partitions, None)?;
+    let (mut lines, mut gaps) = (Vec::new(), Vec::new());
+    for (partition, (cells, trimmed)) in (0..).zip(count.cells.iter().zip(&count.starts)) {
+        for (topic, (name, cell)) in params.topics.iter().zip(cells).enumerate() {
             let warehouse_rows = warehouse.remove(&(name.clone(), partition)).unwrap_or(0);
-            let line = line(name, partition, trimmed.get(topic), cell, warehouse_rows);
-            if line.gap != 0 {
-                gaps.push(format!("{name} partition {partition}: {} read, but applied + late + duplicate + dead = {}", line.read, line.read as i64 - line.gap));
-            }
-            // A record whose first copy was deleted looks like a new one here; families have counted it as a duplicate.
-            let first_copy_deleted = if line.trimmed_below > 0 { line.duplicate.saturating_sub(cell.duplicates) } else { 0 };
-            let whole = line.lake_found <= line.lake_expected && line.lake_found + first_copy_deleted >= line.lake_expected;
-            let foreign = line.trimmed_below == 0 && line.lake_rows != line.lake_found;
-            if !whole || foreign || line.lake_duplicates > 0 {
-                gaps.push(format!(
-                    "{name} partition {partition}: of {} records in the log that the lake should hold it holds {}, {} rows in all ({} twice)",
-                    line.lake_expected, line.lake_found, line.lake_rows, line.lake_duplicates
-                ));
-            }
-            if line.warehouse_rows + line.warehouse_pending != line.lake_rows {
-                gaps.push(format!(
-                    "{name} partition {partition}: {} rows in the lake, {} in the warehouse and {} on the way",
-                    line.lake_rows, line.warehouse_rows, line.warehouse_pending
-                ));
-            }
-            lines.push(line);
+            lines.push((cell.duplicates, line(name, partition, trimmed.get(topic), cell, warehouse_rows)));
         }
     }
-    Ok(Report { lines, gaps })
+    for name in &*params.topics {
+        let of_topic: Vec<&(u64, Line)> = lines.iter().filter(|(_, line)| line.topic == *name).collect();
+        if past.is_empty() {
+            of_topic.iter().for_each(|one| judge(&format!("{name} partition {}", one.1.partition), &[one], &mut gaps));
+        } else {
+            judge(&format!("{name}, all partitions"), &of_topic, &mut gaps);
+        }
+        of_topic.iter().for_each(|(_, line)| judge_rows(line, &mut gaps));
+    }
+    Ok(Report { lines: lines.into_iter().map(|(_, line)| line).collect(), repartitioned: !past.is_empty(), gaps })
+}
+
+/// What must add up over lines whose families' records are all in them, each with the duplicates that the log itself shows.
+fn judge(place: &str, lines: &[&(u64, Line)], gaps: &mut Vec<String>) {
+    let sum = |value: fn(&Line) -> u64| lines.iter().map(|(_, line)| value(line)).sum::<u64>();
+    let (read, trimmed) = (sum(|line| line.read), sum(|line| line.trimmed_below));
+    let accounted = sum(|line| line.applied + line.late + line.duplicate + line.dead);
+    let gap = gap(read, accounted, trimmed);
+    if gap != 0 {
+        gaps.push(format!("{place}: {read} read, but applied + late + duplicate + dead = {}", read as i64 - gap));
+    }
+    // A record whose first copy was deleted looks like a new one here; families have counted it as a duplicate.
+    let shown: u64 = lines.iter().map(|(duplicates, _)| duplicates).sum();
+    let first_copy_deleted = if trimmed > 0 { sum(|line| line.duplicate).saturating_sub(shown) } else { 0 };
+    let (expected, found, doubled) = (sum(|line| line.lake_expected), sum(|line| line.lake_found), sum(|line| line.lake_duplicates));
+    let too_many = lines.iter().any(|(_, line)| line.lake_found > line.lake_expected);
+    if too_many || found + first_copy_deleted < expected || doubled > 0 {
+        gaps.push(format!(
+            "{place}: of {expected} records in the log that the lake should hold it holds {found}, {} rows in all ({doubled} twice)",
+            sum(|line| line.lake_rows)
+        ));
+    }
+}
+
+/// What must add up in each partition by itself: a row says where its record was.
+fn judge_rows(line: &Line, gaps: &mut Vec<String>) {
+    let (topic, partition) = (&line.topic, line.partition);
+    if line.warehouse_rows + line.warehouse_pending != line.lake_rows {
+        gaps.push(format!(
+            "{topic} partition {partition}: {} rows in the lake, {} in the warehouse and {} on the way",
+            line.lake_rows, line.warehouse_rows, line.warehouse_pending
+        ));
+    }
 }
 
 fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, warehouse_rows: u64) -> Line {
     let counters = &cell.counters;
-    let beyond = counters.total() as i64 - cell.read as i64;
     Line {
         topic: topic.to_owned(),
         partition,
@@ -140,14 +166,146 @@ fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, ware
         lake_duplicates: cell.lake_duplicates,
         warehouse_rows,
         warehouse_pending: cell.unloaded,
-        gap: if beyond < 0 { -beyond } else { -(beyond - trimmed_below as i64).max(0) },
+        gap: gap(cell.read, counters.total(), trimmed_below),
     }
 }
 
-/// Counts the log's records by what their family has saved; returns where the log begins.
-fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Positions> {
+/// Records read less records accounted for; as many may be accounted for beyond those read as were deleted.
+fn gap(read: u64, accounted: u64, trimmed: u64) -> i64 {
+    let beyond = accounted as i64 - read as i64;
+    if beyond < 0 { -beyond } else { -(beyond - trimmed as i64).max(0) }
+}
+
+/// The counting of a log, one partition count after another.
+struct Count<'a> {
+    intake: IntakeParams,
+    ports: &'a Ports,
+    /// By partition and topic.
+    cells: Vec<Vec<Cell>>,
+    saved: Vec<Saved>,
+    /// Where the log begins, by partition.
+    starts: Vec<Positions>,
+    /// How far everything is counted, by partition.
+    reached: Vec<Positions>,
+    /// The duplicate checks, by partition.
+    trackers: Vec<Trackers>,
+}
+
+/// What the store says of a partition.
+struct Saved {
+    status: PartitionStatus,
+    positions: HashMap<String, Positions>,
+    refused: HashMap<(usize, u64), DeadReason>,
+}
+
+impl<'a> Count<'a> {
+    fn begin(params: &PipelineParams, ports: &'a Ports, mut lake: HashMap<(String, Partition), LakeCount>) -> Result<Self> {
+        let mut count =
+            Self { intake: params.intake(), ports, cells: Vec::new(), saved: Vec::new(), starts: Vec::new(), reached: Vec::new(), trackers: Vec::new() };
+        for partition in 0..params.partitions {
+            let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
+            let mut start = Positions::zero();
+            for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
+                if let Some((rows, seen, duplicates, loaded, unloaded)) = lake.remove(&(name.clone(), partition)) {
+                    (cell.lake_rows, cell.lake_seen, cell.lake_duplicates, cell.loaded, cell.unloaded) = (rows, seen, duplicates, loaded, unloaded);
+                }
+                start.advance(topic, ports.log.range(name, partition)?.start);
+            }
+            count.saved.push(saved(ports, partition, &mut cells)?);
+            count.cells.push(cells);
+            count.reached.push(start.clone());
+            count.starts.push(start);
+        }
+        Ok(count)
+    }
+
+    /// Reads on while robots live among so many partitions: to where that ended, or to the end of the log.
+    fn read(&mut self, partitions: u32, ended_at: Option<&[Positions]>) -> Result<()> {
+        self.trackers = trackers::rehome(std::mem::take(&mut self.trackers), partitions);
+        for partition in 0..partitions {
+            let until = ended_at.map(|ended_at| ended_at.get(partition as usize).cloned().unwrap_or_default());
+            self.read_partition(partition, until.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Counts a partition's records by what their family has saved.
+    fn read_partition(&mut self, partition: Partition, until: Option<&Positions>) -> Result<()> {
+        let at = partition as usize;
+        let mut reached = self.reached[at].clone();
+        let mut reader = Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
+        let mut patience = POLLS_AGAIN;
+        while until.is_none_or(|until| !reached.covers(until)) {
+            let chunk = match reader.poll() {
+                // A schema may have to be asked for.
+                Err(Error::Unavailable { .. }) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(POLL_PAUSE);
+                    reader = Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
+                    continue;
+                }
+                polled => polled?,
+            };
+            if chunk.is_empty() {
+                if chunk.caught_up {
+                    break;
+                }
+                // A log that is fetched from afar brings nothing at first.
+                std::thread::sleep(FETCH_REST);
+                continue;
+            }
+            reached = chunk.to.clone();
+            for entry in &chunk.entries {
+                self.take(at, &chunk, *entry, until);
+            }
+        }
+        // What a chunk brought from beyond the end of a layout is read again under the next.
+        self.reached[at] = until.map_or(reached, |until| self.reached[at].highest(until));
+        Ok(())
+    }
+
+    fn take(&mut self, at: usize, chunk: &Chunk, entry: Entry, until: Option<&Positions>) {
+        let (topic, offset) = match entry {
+            Entry::Row { batch, row } => chunk.place(batch, row),
+            Entry::Dead(index) => (chunk.dead[index as usize].topic, chunk.dead[index as usize].offset),
+        };
+        if until.is_some_and(|until| offset >= until.get(topic)) {
+            return;
+        }
+        let (saved, cell) = (&self.saved[at], &mut self.cells[at][topic]);
+        let family = match entry {
+            Entry::Row { batch, row } => {
+                let (batch, row) = (&chunk.batches[batch as usize].1, row as usize);
+                let robot = batch.robot_id(row);
+                let again = batch.sequence(row).is_some_and(|sequence| {
+                    let tracker = self.trackers[at].entry((robot.to_owned(), topic)).or_default();
+                    tracker.judge(batch.boot_id(row).unwrap_or(0), sequence) == Verdict::Duplicate
+                });
+                cell.duplicates += u64::from(again);
+                let refused = saved.refused.get(&(topic, offset));
+                // Its schema came too late for it; the lake may have met it later.
+                let late = refused == Some(&DeadReason::UnknownSchema);
+                let expected = !late || cell.lake_seen.contains(&(offset as i64));
+                if expected && !again && offset < saved.status.lake_positions.get(topic) {
+                    cell.in_lake += 1;
+                }
+                if refused.is_some() { "" } else { robot }
+            }
+            Entry::Dead(_) => "",
+        };
+        let seen = saved.positions.get(family).map_or(0, |positions| positions.get(topic)).max(saved.status.floor.get(topic));
+        if offset < seen {
+            cell.read += 1;
+        } else {
+            cell.pending += 1;
+        }
+    }
+}
+
+/// What the store says of a partition; adds its families' counters to the cells of their topics.
+fn saved(ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Saved> {
     let status = ports.store.status(partition)?;
-    let mut saved: HashMap<String, Positions> = HashMap::new();
+    let mut positions: HashMap<String, Positions> = HashMap::new();
     for stored in ports.store.families(partition)? {
         let unreadable = |error| Error::Refused(format!("the state of family '{}' cannot be read: {error}", stored.family));
         let counters = if stored.family.is_empty() {
@@ -158,68 +316,9 @@ fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &
         for (cell, counted) in cells.iter_mut().zip(&counters) {
             cell.counters.add(counted);
         }
-        saved.insert(stored.family, stored.positions);
+        positions.insert(stored.family, stored.positions);
     }
-    let refused = refused(ports, partition)?;
-    let mut start = Positions::zero();
-    for (topic, name) in intake.topics.iter().enumerate() {
-        start.advance(topic, ports.log.range(name, partition)?.start);
-    }
-    let mut trackers: BTreeMap<(String, usize), theatre_actors::sequence::SequenceTracker> = BTreeMap::new();
-    let mut reader = Intake::open(&*ports.log, partition, intake.clone(), &start)?;
-    let mut patience = POLLS_AGAIN;
-    let mut reached = start.clone();
-    loop {
-        let chunk = match reader.poll() {
-            // A schema may have to be asked for.
-            Err(Error::Unavailable { .. }) if patience > 0 => {
-                patience -= 1;
-                std::thread::sleep(POLL_PAUSE);
-                reader = Intake::open(&*ports.log, partition, intake.clone(), &reached)?;
-                continue;
-            }
-            polled => polled?,
-        };
-        if chunk.is_empty() {
-            if chunk.caught_up {
-                break;
-            }
-            // A log that is fetched from afar brings nothing at first.
-            std::thread::sleep(FETCH_REST);
-            continue;
-        }
-        reached = chunk.to.clone();
-        for entry in &chunk.entries {
-            let (topic, offset, family) = match *entry {
-                Entry::Row { batch, row } => {
-                    let (topic, batch) = &chunk.batches[batch as usize];
-                    let at = row as usize;
-                    let robot = batch.robot_id(at).to_owned();
-                    let again = batch.sequence(at).is_some_and(|sequence| {
-                        let tracker = trackers.entry((robot.clone(), *topic)).or_default();
-                        tracker.judge(batch.boot_id(at).unwrap_or(0), sequence) == theatre_actors::sequence::Verdict::Duplicate
-                    });
-                    cells[*topic].duplicates += u64::from(again);
-                    // Its schema came too late for it; the lake may have met it later.
-                    let late = refused.get(&(*topic, batch.offsets[at])) == Some(&DeadReason::UnknownSchema);
-                    let expected = !late || cells[*topic].lake_seen.contains(&(batch.offsets[at] as i64));
-                    if expected && !again && batch.offsets[at] < status.lake_positions.get(*topic) {
-                        cells[*topic].in_lake += 1;
-                    }
-                    let family = if refused.contains_key(&(*topic, batch.offsets[at])) { String::new() } else { robot };
-                    (*topic, batch.offsets[at], family)
-                }
-                Entry::Dead(index) => (chunk.dead[index as usize].topic, chunk.dead[index as usize].offset, String::new()),
-            };
-            let seen = saved.get(&family).map_or(0, |positions| positions.get(topic)).max(status.floor.get(topic));
-            if offset < seen {
-                cells[topic].read += 1;
-            } else {
-                cells[topic].pending += 1;
-            }
-        }
-    }
-    Ok(start)
+    Ok(Saved { status, positions, refused: refused(ports, partition)? })
 }
 
 /// Records that the intake family accounts though they may name a robot: the robot's home is another partition, or the schema was unknown then. By

@@ -108,6 +108,10 @@ impl EventLog for KafkaLog {
         topics.iter().try_for_each(|topic| self.topics.ensure(topic, partitions))
     }
 
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.topics.grow(topics, partitions)
+    }
+
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         self.topics.partitions(topic)
     }
