@@ -99,6 +99,20 @@ impl Deployment {
         Ok(output)
     }
 
+    /// Runs a command as process `name` that has to fail; returns what it says.
+    pub fn refused(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.command(name, arguments)?.output()?;
+        ensure!(!output.status.success(), "theatre {arguments:?} was not refused: {}", String::from_utf8_lossy(&output.stdout));
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Changes the settings, as an operator does between two starts.
+    pub fn reconfigure(&self, old: &str, new: &str) -> Result<()> {
+        let settings = std::fs::read_to_string(&self.config)?;
+        ensure!(settings.contains(old), "the settings have no '{old}'");
+        Ok(std::fs::write(&self.config, settings.replacen(old, new, 1))?)
+    }
+
     /// Runs a command that only looks, on servers.
     pub fn look(&self, arguments: &[&str]) -> Result<Output> {
         self.run(LOOKING, arguments)
