@@ -12,22 +12,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
 use serde::Serialize;
-use theatre_actors::effect::{Counters, DeadReason};
-use theatre_actors::family::{FamilyView, IntakeFamily};
-use theatre_actors::ports::{Error, FileStage, PartitionStatus, Result};
-use theatre_actors::position::{Partition, Positions};
-use theatre_actors::sequence::Verdict;
+use theatre_actors::effect::DeadReason;
+use theatre_actors::ports::{Error, FileStage, Result};
+use theatre_actors::position::Partition;
 
-use crate::pipeline::intake::{Chunk, Entry, Intake, IntakeParams};
-use crate::pipeline::trackers::{self, Trackers};
 use crate::pipeline::{PipelineParams, Ports};
+use count::{Cell, Count};
 
-/// How long to wait before a log is asked again that had nothing to bring and has not ended.
-const FETCH_REST: std::time::Duration = std::time::Duration::from_millis(5);
-
-/// A log or source of schemas that does not answer is tried again so often.
-const POLLS_AGAIN: usize = 40;
-const POLL_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+mod count;
 
 /// One topic and partition.
 #[derive(Debug, Clone, Serialize)]
@@ -53,8 +45,11 @@ pub struct Line {
     pub lake_duplicates: u64,
     pub warehouse_rows: u64,
     pub warehouse_pending: u64,
-    /// Records read less records accounted for. After a repartition it is the whole topic's that must be 0.
+    /// Records read less records accounted for; after a repartition those of the whole topic.
     pub gap: i64,
+    /// Records in the log that repeat one that is also in the log.
+    #[serde(skip)]
+    pub duplicates_in_log: u64,
 }
 
 /// The proof.
@@ -66,21 +61,6 @@ pub struct Report {
     pub repartitioned: bool,
     /// What does not add up, in words.
     pub gaps: Vec<String>,
-}
-
-#[derive(Default)]
-struct Cell {
-    read: u64,
-    pending: u64,
-    in_lake: u64,
-    /// Records in the log that repeat one that is also in the log.
-    duplicates: u64,
-    counters: Counters,
-    lake_rows: u64,
-    lake_seen: HashSet<i64>,
-    lake_duplicates: u64,
-    loaded: u64,
-    unloaded: u64,
 }
 
 /// Counts everything.
@@ -97,44 +77,44 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     }
     count.read(params.partitions, None)?;
     let (mut lines, mut gaps) = (Vec::new(), Vec::new());
-    for (partition, (cells, trimmed)) in (0..).zip(count.cells.iter().zip(&count.starts)) {
-        for (topic, (name, cell)) in params.topics.iter().zip(cells).enumerate() {
+    for (topic, name) in params.topics.iter().enumerate() {
+        let cells = (0..).zip(count.cells.iter().zip(&count.starts));
+        let of_topic = cells.map(|(partition, (cells, start))| {
             let warehouse_rows = warehouse.remove(&(name.clone(), partition)).unwrap_or(0);
-            lines.push((cell.duplicates, line(name, partition, trimmed.get(topic), cell, warehouse_rows)));
-        }
-    }
-    for name in &*params.topics {
-        let of_topic: Vec<&(u64, Line)> = lines.iter().filter(|(_, line)| line.topic == *name).collect();
+            line(name, partition, start.get(topic), &cells[topic], warehouse_rows)
+        });
+        let mut of_topic: Vec<Line> = of_topic.collect();
         if past.is_empty() {
-            of_topic.iter().for_each(|one| judge(&format!("{name} partition {}", one.1.partition), &[one], &mut gaps));
+            of_topic.iter_mut().for_each(|line| judge(&format!("{name} partition {}", line.partition), std::slice::from_mut(line), &mut gaps));
         } else {
-            judge(&format!("{name}, all partitions"), &of_topic, &mut gaps);
+            judge(&format!("{name}, all partitions"), &mut of_topic, &mut gaps);
         }
-        of_topic.iter().for_each(|(_, line)| judge_rows(line, &mut gaps));
+        of_topic.iter().for_each(|line| judge_rows(line, &mut gaps));
+        lines.extend(of_topic);
     }
-    Ok(Report { lines: lines.into_iter().map(|(_, line)| line).collect(), repartitioned: !past.is_empty(), gaps })
+    lines.sort_by_key(|line| line.partition);
+    Ok(Report { lines, repartitioned: !past.is_empty(), gaps })
 }
 
-/// What must add up over lines whose families' records are all in them, each with the duplicates that the log itself shows.
-fn judge(place: &str, lines: &[&(u64, Line)], gaps: &mut Vec<String>) {
-    let sum = |value: fn(&Line) -> u64| lines.iter().map(|(_, line)| value(line)).sum::<u64>();
+/// What must add up over lines that hold all records of their families; notes their gap.
+fn judge(place: &str, lines: &mut [Line], gaps: &mut Vec<String>) {
+    let sum = |value: fn(&Line) -> u64| lines.iter().map(value).sum::<u64>();
     let (read, trimmed) = (sum(|line| line.read), sum(|line| line.trimmed_below));
-    let accounted = sum(|line| line.applied + line.late + line.duplicate + line.dead);
-    let gap = gap(read, accounted, trimmed);
+    let gap = gap(read, sum(|line| line.applied + line.late + line.duplicate + line.dead), trimmed);
     if gap != 0 {
         gaps.push(format!("{place}: {read} read, but applied + late + duplicate + dead = {}", read as i64 - gap));
     }
     // A record whose first copy was deleted looks like a new one here; families have counted it as a duplicate.
-    let shown: u64 = lines.iter().map(|(duplicates, _)| duplicates).sum();
-    let first_copy_deleted = if trimmed > 0 { sum(|line| line.duplicate).saturating_sub(shown) } else { 0 };
+    let first_copy_deleted = if trimmed > 0 { sum(|line| line.duplicate).saturating_sub(sum(|line| line.duplicates_in_log)) } else { 0 };
     let (expected, found, doubled) = (sum(|line| line.lake_expected), sum(|line| line.lake_found), sum(|line| line.lake_duplicates));
-    let too_many = lines.iter().any(|(_, line)| line.lake_found > line.lake_expected);
+    let too_many = lines.iter().any(|line| line.lake_found > line.lake_expected);
     if too_many || found + first_copy_deleted < expected || doubled > 0 {
         gaps.push(format!(
             "{place}: of {expected} records in the log that the lake should hold it holds {found}, {} rows in all ({doubled} twice)",
             sum(|line| line.lake_rows)
         ));
     }
+    lines.iter_mut().for_each(|line| line.gap = gap);
 }
 
 /// What must add up in each partition by itself: a row says where its record was.
@@ -166,7 +146,8 @@ fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, ware
         lake_duplicates: cell.lake_duplicates,
         warehouse_rows,
         warehouse_pending: cell.unloaded,
-        gap: gap(cell.read, counters.total(), trimmed_below),
+        gap: 0,
+        duplicates_in_log: cell.duplicates,
     }
 }
 
@@ -174,166 +155,6 @@ fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, ware
 fn gap(read: u64, accounted: u64, trimmed: u64) -> i64 {
     let beyond = accounted as i64 - read as i64;
     if beyond < 0 { -beyond } else { -(beyond - trimmed as i64).max(0) }
-}
-
-/// The counting of a log, one partition count after another.
-struct Count<'a> {
-    intake: IntakeParams,
-    ports: &'a Ports,
-    /// By partition and topic.
-    cells: Vec<Vec<Cell>>,
-    saved: Vec<Saved>,
-    /// Where the log begins, by partition.
-    starts: Vec<Positions>,
-    /// How far everything is counted, by partition.
-    reached: Vec<Positions>,
-    /// The duplicate checks, by partition.
-    trackers: Vec<Trackers>,
-}
-
-/// What the store says of a partition.
-struct Saved {
-    status: PartitionStatus,
-    positions: HashMap<String, Positions>,
-    refused: HashMap<(usize, u64), DeadReason>,
-}
-
-impl<'a> Count<'a> {
-    fn begin(params: &PipelineParams, ports: &'a Ports, mut lake: HashMap<(String, Partition), LakeCount>) -> Result<Self> {
-        let mut count =
-            Self { intake: params.intake(), ports, cells: Vec::new(), saved: Vec::new(), starts: Vec::new(), reached: Vec::new(), trackers: Vec::new() };
-        for partition in 0..params.partitions {
-            let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
-            let mut start = Positions::zero();
-            for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
-                if let Some((rows, seen, duplicates, loaded, unloaded)) = lake.remove(&(name.clone(), partition)) {
-                    (cell.lake_rows, cell.lake_seen, cell.lake_duplicates, cell.loaded, cell.unloaded) = (rows, seen, duplicates, loaded, unloaded);
-                }
-                start.advance(topic, ports.log.range(name, partition)?.start);
-            }
-            count.saved.push(saved(ports, partition, &mut cells)?);
-            count.cells.push(cells);
-            count.reached.push(start.clone());
-            count.starts.push(start);
-        }
-        Ok(count)
-    }
-
-    /// Reads on while robots live among so many partitions: to where that ended, or to the end of the log.
-    fn read(&mut self, partitions: u32, ended_at: Option<&[Positions]>) -> Result<()> {
-        self.trackers = trackers::rehome(std::mem::take(&mut self.trackers), partitions);
-        for partition in 0..partitions {
-            let until = ended_at.map(|ended_at| ended_at.get(partition as usize).cloned().unwrap_or_default());
-            self.read_partition(partition, until.as_ref())?;
-        }
-        Ok(())
-    }
-
-    /// Counts a partition's records by what their family has saved.
-    fn read_partition(&mut self, partition: Partition, until: Option<&Positions>) -> Result<()> {
-        let at = partition as usize;
-        let mut reached = self.reached[at].clone();
-        let mut reader = Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
-        let mut patience = POLLS_AGAIN;
-        while until.is_none_or(|until| !reached.covers(until)) {
-            let chunk = match reader.poll() {
-                // A schema may have to be asked for.
-                Err(Error::Unavailable { .. }) if patience > 0 => {
-                    patience -= 1;
-                    std::thread::sleep(POLL_PAUSE);
-                    reader = Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
-                    continue;
-                }
-                polled => polled?,
-            };
-            if chunk.is_empty() {
-                if chunk.caught_up {
-                    break;
-                }
-                // A log that is fetched from afar brings nothing at first.
-                std::thread::sleep(FETCH_REST);
-                continue;
-            }
-            reached = chunk.to.clone();
-            for entry in &chunk.entries {
-                self.take(at, &chunk, *entry, until);
-            }
-        }
-        // What a chunk brought from beyond the end of a layout is read again under the next.
-        self.reached[at] = until.map_or(reached, |until| self.reached[at].highest(until));
-        Ok(())
-    }
-
-    fn take(&mut self, at: usize, chunk: &Chunk, entry: Entry, until: Option<&Positions>) {
-        let (topic, offset) = match entry {
-            Entry::Row { batch, row } => chunk.place(batch, row),
-            Entry::Dead(index) => (chunk.dead[index as usize].topic, chunk.dead[index as usize].offset),
-        };
-        if until.is_some_and(|until| offset >= until.get(topic)) {
-            return;
-        }
-        let (saved, cell) = (&self.saved[at], &mut self.cells[at][topic]);
-        let family = match entry {
-            Entry::Row { batch, row } => {
-                let (batch, row) = (&chunk.batches[batch as usize].1, row as usize);
-                let robot = batch.robot_id(row);
-                let again = batch.sequence(row).is_some_and(|sequence| {
-                    let tracker = self.trackers[at].entry((robot.to_owned(), topic)).or_default();
-                    tracker.judge(batch.boot_id(row).unwrap_or(0), sequence) == Verdict::Duplicate
-                });
-                cell.duplicates += u64::from(again);
-                let refused = saved.refused.get(&(topic, offset));
-                // Its schema came too late for it; the lake may have met it later.
-                let late = refused == Some(&DeadReason::UnknownSchema);
-                let expected = !late || cell.lake_seen.contains(&(offset as i64));
-                if expected && !again && offset < saved.status.lake_positions.get(topic) {
-                    cell.in_lake += 1;
-                }
-                if refused.is_some() { "" } else { robot }
-            }
-            Entry::Dead(_) => "",
-        };
-        let seen = saved.positions.get(family).map_or(0, |positions| positions.get(topic)).max(saved.status.floor.get(topic));
-        if offset < seen {
-            cell.read += 1;
-        } else {
-            cell.pending += 1;
-        }
-    }
-}
-
-/// What the store says of a partition; adds its families' counters to the cells of their topics.
-fn saved(ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Saved> {
-    let status = ports.store.status(partition)?;
-    let mut positions: HashMap<String, Positions> = HashMap::new();
-    for stored in ports.store.families(partition)? {
-        let unreadable = |error| Error::Refused(format!("the state of family '{}' cannot be read: {error}", stored.family));
-        let counters = if stored.family.is_empty() {
-            IntakeFamily::restore(&stored.state).map_err(unreadable)?.counters().to_vec()
-        } else {
-            FamilyView::from_state(&stored.family, &stored.state).map_err(unreadable)?.counters
-        };
-        for (cell, counted) in cells.iter_mut().zip(&counters) {
-            cell.counters.add(counted);
-        }
-        positions.insert(stored.family, stored.positions);
-    }
-    Ok(Saved { status, positions, refused: refused(ports, partition)? })
-}
-
-/// Records that the intake family accounts though they may name a robot: the robot's home is another partition, or the schema was unknown then. By
-/// topic and offset.
-fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), DeadReason>> {
-    const PAGE: usize = 1000;
-    let (mut found, mut after) = (HashMap::new(), 0);
-    loop {
-        let page = ports.store.dead_after(partition, after, PAGE)?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = last.sequence;
-        let ours = |reason| matches!(reason, DeadReason::WrongPartition | DeadReason::UnknownSchema);
-        let dead = page.iter().map(|stored| &stored.dead).filter(|dead| ours(dead.reason));
-        found.extend(dead.map(|dead| ((dead.topic, dead.offset), dead.reason)));
-    }
 }
 
 type LakeCount = (u64, HashSet<i64>, u64, u64, u64);

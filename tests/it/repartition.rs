@@ -99,18 +99,39 @@ fn a_fleet_concludes_the_same_over_a_change_of_the_partition_count() -> Result<(
     let ports = deployment.ports("first")?;
     let families = (BEFORE..AFTER).map(|partition| Ok(ports.store.families(partition)?.len())).sum::<Result<usize>>()?;
     ensure!(families > 0, "nobody lives in the new partitions");
+    drop(ports);
+    once_more(&deployment)
+}
+
+/// A second change, after which everything that comes has been there before.
+fn once_more(deployment: &Deployment) -> Result<()> {
+    let counted = || -> Result<(u64, u64)> {
+        let concluded = Conclusions::read(&deployment.config()?, &deployment.ports("first")?)?;
+        let telemetry = &concluded.counters[&0];
+        Ok((telemetry.applied, telemetry.duplicate))
+    };
+    let (applied, duplicate) = counted()?;
+    deployment.run("first", &["state", "repartition", "--partitions", "9"])?;
+    deployment.reconfigure("partitions = 6", "partitions = 9")?;
+    feed(&*deployment.log("first")?, 9, 0..TICKS)?;
+    deployment.drain("first")?;
+    deployment.run("first", &["reconcile"])?;
+    let after = counted()?;
+    ensure!(after.0 == applied && after.1 > duplicate + ROBOTS * TICKS / 2, "{applied} applied and {duplicate} duplicates before, {after:?} afterwards");
     Ok(())
 }
 
 #[test]
-fn a_fleet_on_servers_concludes_the_same_and_a_process_left_over_changes_nothing() -> Result<()> {
+fn a_fleet_on_servers_concludes_the_same_and_a_process_that_slept_through_it_changes_nothing() -> Result<()> {
     let site = Site::start(&fleet::settings(BEFORE), fleet::RULES)?;
     let deployment = &site.deployment;
     first_half(deployment)?;
     let mut old = deployment.start("old", &[])?;
     old.wait_until_ready()?;
+    old.freeze(true)?;
     change(deployment)?;
     feed_second_half(&*deployment.log("first")?)?;
+    old.freeze(false)?;
     old.wait_for_readiness("the new count to be named", |readiness| readiness.reasons.iter().any(|reason| reason.contains("set partitions = 6")))?;
     old.kill()?;
     undisturbed()?.must_equal(&concluded(deployment)?)

@@ -173,6 +173,13 @@ impl Member {
         Ok(())
     }
 
+    /// Stops it where it stands, as a machine that hangs would; or lets it go on.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        ensure!(Command::new("kill").args([signal, &self.child.id().to_string()]).status()?.success(), "{} had ended already: {}", self.name, self.said());
+        Ok(())
+    }
+
     fn wait(&mut self) -> Result<ExitStatus> {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {

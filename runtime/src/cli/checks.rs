@@ -36,7 +36,7 @@ pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
         let lines: Vec<_> = report
             .lines
             .iter()
-            .filter(|line| line.read + line.pending + line.lake_rows > 0)
+            .filter(|line| line.read + line.pending + line.lake_rows + line.applied + line.late + line.duplicate + line.dead > 0)
             .map(|line| {
                 vec![
                     json!(line.topic),
