@@ -62,7 +62,7 @@ fn misplaced(strays: &[(String, Partition)], before: u32, after: u32) -> Error {
     let named = |(robot, partition): &(String, Partition)| format!("'{robot}' in partition {partition} instead of {}", partition_of(robot.as_bytes(), before));
     let names: Vec<String> = strays.iter().take(NAMED).map(named).collect();
     Error::Refused(format!(
-        "{} robots are not in the partition that Kafka's murmur2 gives their names: {}. Their producer uses another partitioner, so nobody can say where \
+        "{} robots are not in the partition that Kafka's murmur2 gives their names: {}. Their producer uses another partitioner, or another key than the robot's id, so nobody can say where \
          it will write among {after} partitions: they cannot be moved, and nothing was changed",
         strays.len(),
         names.join(", ")
