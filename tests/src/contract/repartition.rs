@@ -71,8 +71,11 @@ fn change(epochs: [Epoch; 2]) -> Repartition {
     }
 }
 
+/// A partition's status, families and lake state.
+type Present = (PartitionStatus, Vec<StoredFamily>, Vec<u8>);
+
 /// All that a repartition may change.
-fn present(store: &dyn CheckpointStore) -> Result<Vec<(PartitionStatus, Vec<StoredFamily>, Vec<u8>)>> {
+fn present(store: &dyn CheckpointStore) -> Result<Vec<Present>> {
     (0..4).map(|partition| Ok((store.status(partition)?, store.families(partition)?, store.lake_state(partition)?))).collect()
 }
 
