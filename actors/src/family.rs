@@ -112,6 +112,15 @@ impl Family {
         Ok(family)
     }
 
+    /// A stored state as it goes on in another partition, reading from `positions` there; nothing else of it knows of partitions.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub fn moved(bytes: &[u8], positions: &Positions) -> Result<Vec<u8>, StateError> {
+        let state: FamilyState = state::decode(bytes)?;
+        Ok(state::encode(&FamilyState { positions: positions.clone(), ..state }))
+    }
+
     /// Its state, encoded and versioned.
     pub fn snapshot(&self) -> Vec<u8> {
         state::encode(&self.state)

@@ -9,6 +9,7 @@ mod dev;
 mod looks;
 mod migrate;
 mod output;
+mod repartition;
 mod service;
 mod source;
 mod storage;

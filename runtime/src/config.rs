@@ -59,7 +59,7 @@ pub struct WindowConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Partitions of every topic; chosen once, at the first start. Default 4.
+    /// Partitions of every topic; recorded at the first start. `theatre state repartition` makes more. Default 4.
     pub partitions: u32,
     /// Telemetry schemas beside the shipped ones: a robot with other columns is one file here. Relative to this file.
     pub schemas: Vec<PathBuf>,

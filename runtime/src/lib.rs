@@ -21,6 +21,7 @@ pub mod pipeline;
 pub mod postgres;
 pub mod reconcile;
 pub mod redshift;
+pub mod repartition;
 pub mod replay;
 pub mod s3;
 pub mod schema_source;

@@ -3,26 +3,23 @@
 //! `in` is counted by reading the log and decoding every record, not by any counter: a record counts as read when it lies below what its
 //! family has saved, so the proof holds at any moment, also after a crash. Lake rows are counted in the Parquet files, warehouse rows
 //! by query.
+//!
+//! After a repartition a family's counters stand in its new partition and its first records in its old one: then counters add up by topic, not by
+//! partition. Duplicates are judged as they were when the records came, partition count by partition count.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
 use serde::Serialize;
-use theatre_actors::effect::{Counters, DeadReason};
-use theatre_actors::family::{FamilyView, IntakeFamily};
+use theatre_actors::effect::DeadReason;
 use theatre_actors::ports::{Error, FileStage, Result};
-use theatre_actors::position::{Partition, Positions};
+use theatre_actors::position::Partition;
 
-use crate::pipeline::intake::{Entry, Intake, IntakeParams};
 use crate::pipeline::{PipelineParams, Ports};
+use count::{Cell, Count};
 
-/// How long to wait before a log is asked again that had nothing to bring and has not ended.
-const FETCH_REST: std::time::Duration = std::time::Duration::from_millis(5);
-
-/// A log or source of schemas that does not answer is tried again so often.
-const POLLS_AGAIN: usize = 40;
-const POLL_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+mod count;
 
 /// One topic and partition.
 #[derive(Debug, Clone, Serialize)]
@@ -48,7 +45,11 @@ pub struct Line {
     pub lake_duplicates: u64,
     pub warehouse_rows: u64,
     pub warehouse_pending: u64,
+    /// Records read less records accounted for; after a repartition those of the whole topic.
     pub gap: i64,
+    /// Records in the log that repeat one that is also in the log.
+    #[serde(skip)]
+    pub duplicates_in_log: u64,
 }
 
 /// The proof.
@@ -56,23 +57,10 @@ pub struct Line {
 pub struct Report {
     /// By topic and partition.
     pub lines: Vec<Line>,
+    /// True if robots have moved between partitions: a line's counters are those of the robots that live there now.
+    pub repartitioned: bool,
     /// What does not add up, in words.
     pub gaps: Vec<String>,
-}
-
-#[derive(Default)]
-struct Cell {
-    read: u64,
-    pending: u64,
-    in_lake: u64,
-    /// Records in the log that repeat one that is also in the log.
-    duplicates: u64,
-    counters: Counters,
-    lake_rows: u64,
-    lake_seen: HashSet<i64>,
-    lake_duplicates: u64,
-    loaded: u64,
-    unloaded: u64,
 }
 
 /// Counts everything.
@@ -80,50 +68,68 @@ struct Cell {
 /// # Errors
 /// When something cannot be read.
 pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
-    let mut lines = Vec::new();
-    let mut gaps = Vec::new();
-    let intake = params.intake();
-    let mut lake = lake_rows(ports)?;
+    let past = ports.store.past_layouts()?;
+    let lake = lake_rows(ports)?;
     let mut warehouse = warehouse_rows(params, ports)?;
-    for partition in 0..params.partitions {
-        let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
-        for (name, cell) in params.topics.iter().zip(&mut cells) {
-            if let Some((rows, seen, duplicates, loaded, unloaded)) = lake.remove(&(name.clone(), partition)) {
-                (cell.lake_rows, cell.lake_seen, cell.lake_duplicates, cell.loaded, cell.unloaded) = (rows, seen, duplicates, loaded, unloaded);
-            }
-        }
-        let trimmed = read_log(&intake, ports, partition, &mut cells)?;
-        for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
-            let warehouse_rows = warehouse.remove(&(name.clone(), partition)).unwrap_or(0);
-            let line = line(name, partition, trimmed.get(topic), cell, warehouse_rows);
-            if line.gap != 0 {
-                gaps.push(format!("{name} partition {partition}: {} read, but applied + late + duplicate + dead = {}", line.read, line.read as i64 - line.gap));
-            }
-            // A record whose first copy was deleted looks like a new one here; families have counted it as a duplicate.
-            let first_copy_deleted = if line.trimmed_below > 0 { line.duplicate.saturating_sub(cell.duplicates) } else { 0 };
-            let whole = line.lake_found <= line.lake_expected && line.lake_found + first_copy_deleted >= line.lake_expected;
-            let foreign = line.trimmed_below == 0 && line.lake_rows != line.lake_found;
-            if !whole || foreign || line.lake_duplicates > 0 {
-                gaps.push(format!(
-                    "{name} partition {partition}: of {} records in the log that the lake should hold it holds {}, {} rows in all ({} twice)",
-                    line.lake_expected, line.lake_found, line.lake_rows, line.lake_duplicates
-                ));
-            }
-            if line.warehouse_rows + line.warehouse_pending != line.lake_rows {
-                gaps.push(format!(
-                    "{name} partition {partition}: {} rows in the lake, {} in the warehouse and {} on the way",
-                    line.lake_rows, line.warehouse_rows, line.warehouse_pending
-                ));
-            }
-            lines.push(line);
-        }
+    let mut count = Count::begin(params, ports, lake)?;
+    for layout in &past {
+        count.read(layout.partitions, Some(&layout.ended_at))?;
     }
-    Ok(Report { lines, gaps })
+    count.read(params.partitions, None)?;
+    let (mut lines, mut gaps) = (Vec::new(), Vec::new());
+    for (topic, name) in params.topics.iter().enumerate() {
+        let cells = (0..).zip(count.cells.iter().zip(&count.starts));
+        let of_topic = cells.map(|(partition, (cells, start))| {
+            let warehouse_rows = warehouse.remove(&(name.clone(), partition)).unwrap_or(0);
+            line(name, partition, start.get(topic), &cells[topic], warehouse_rows)
+        });
+        let mut of_topic: Vec<Line> = of_topic.collect();
+        if past.is_empty() {
+            of_topic.iter_mut().for_each(|line| judge(&format!("{name} partition {}", line.partition), std::slice::from_mut(line), &mut gaps));
+        } else {
+            judge(&format!("{name}, all partitions"), &mut of_topic, &mut gaps);
+        }
+        of_topic.iter().for_each(|line| judge_rows(line, &mut gaps));
+        lines.extend(of_topic);
+    }
+    lines.sort_by_key(|line| line.partition);
+    Ok(Report { lines, repartitioned: !past.is_empty(), gaps })
+}
+
+/// What must add up over lines that hold all records of their families; notes their gap.
+fn judge(place: &str, lines: &mut [Line], gaps: &mut Vec<String>) {
+    let sum = |value: fn(&Line) -> u64| lines.iter().map(value).sum::<u64>();
+    let (read, trimmed) = (sum(|line| line.read), sum(|line| line.trimmed_below));
+    let gap = gap(read, sum(|line| line.applied + line.late + line.duplicate + line.dead), trimmed);
+    if gap != 0 {
+        gaps.push(format!("{place}: {read} read, but applied + late + duplicate + dead = {}", read as i64 - gap));
+    }
+    // A record whose first copy was deleted looks like a new one here; families have counted it as a duplicate.
+    let first_copy_deleted = if trimmed > 0 { sum(|line| line.duplicate).saturating_sub(sum(|line| line.duplicates_in_log)) } else { 0 };
+    let (expected, found, doubled) = (sum(|line| line.lake_expected), sum(|line| line.lake_found), sum(|line| line.lake_duplicates));
+    let too_many = lines.iter().any(|line| line.lake_found > line.lake_expected);
+    if too_many || found + first_copy_deleted < expected || doubled > 0 {
+        gaps.push(format!(
+            "{place}: of {expected} records in the log that the lake should hold it holds {found}, {} rows in all ({doubled} twice)",
+            sum(|line| line.lake_rows)
+        ));
+    }
+    lines.iter_mut().for_each(|line| line.gap = gap);
+}
+
+/// What must add up in each partition by itself: a row says where its record was.
+fn judge_rows(line: &Line, gaps: &mut Vec<String>) {
+    let (topic, partition) = (&line.topic, line.partition);
+    if line.warehouse_rows + line.warehouse_pending != line.lake_rows {
+        gaps.push(format!(
+            "{topic} partition {partition}: {} rows in the lake, {} in the warehouse and {} on the way",
+            line.lake_rows, line.warehouse_rows, line.warehouse_pending
+        ));
+    }
 }
 
 fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, warehouse_rows: u64) -> Line {
     let counters = &cell.counters;
-    let beyond = counters.total() as i64 - cell.read as i64;
     Line {
         topic: topic.to_owned(),
         partition,
@@ -140,101 +146,15 @@ fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, ware
         lake_duplicates: cell.lake_duplicates,
         warehouse_rows,
         warehouse_pending: cell.unloaded,
-        gap: if beyond < 0 { -beyond } else { -(beyond - trimmed_below as i64).max(0) },
+        gap: 0,
+        duplicates_in_log: cell.duplicates,
     }
 }
 
-/// Counts the log's records by what their family has saved; returns where the log begins.
-fn read_log(intake: &IntakeParams, ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Positions> {
-    let status = ports.store.status(partition)?;
-    let mut saved: HashMap<String, Positions> = HashMap::new();
-    for stored in ports.store.families(partition)? {
-        let unreadable = |error| Error::Refused(format!("the state of family '{}' cannot be read: {error}", stored.family));
-        let counters = if stored.family.is_empty() {
-            IntakeFamily::restore(&stored.state).map_err(unreadable)?.counters().to_vec()
-        } else {
-            FamilyView::from_state(&stored.family, &stored.state).map_err(unreadable)?.counters
-        };
-        for (cell, counted) in cells.iter_mut().zip(&counters) {
-            cell.counters.add(counted);
-        }
-        saved.insert(stored.family, stored.positions);
-    }
-    let refused = refused(ports, partition)?;
-    let mut start = Positions::zero();
-    for (topic, name) in intake.topics.iter().enumerate() {
-        start.advance(topic, ports.log.range(name, partition)?.start);
-    }
-    let mut trackers: BTreeMap<(String, usize), theatre_actors::sequence::SequenceTracker> = BTreeMap::new();
-    let mut reader = Intake::open(&*ports.log, partition, intake.clone(), &start)?;
-    let mut patience = POLLS_AGAIN;
-    let mut reached = start.clone();
-    loop {
-        let chunk = match reader.poll() {
-            // A schema may have to be asked for.
-            Err(Error::Unavailable { .. }) if patience > 0 => {
-                patience -= 1;
-                std::thread::sleep(POLL_PAUSE);
-                reader = Intake::open(&*ports.log, partition, intake.clone(), &reached)?;
-                continue;
-            }
-            polled => polled?,
-        };
-        if chunk.is_empty() {
-            if chunk.caught_up {
-                break;
-            }
-            // A log that is fetched from afar brings nothing at first.
-            std::thread::sleep(FETCH_REST);
-            continue;
-        }
-        reached = chunk.to.clone();
-        for entry in &chunk.entries {
-            let (topic, offset, family) = match *entry {
-                Entry::Row { batch, row } => {
-                    let (topic, batch) = &chunk.batches[batch as usize];
-                    let at = row as usize;
-                    let robot = batch.robot_id(at).to_owned();
-                    let again = batch.sequence(at).is_some_and(|sequence| {
-                        let tracker = trackers.entry((robot.clone(), *topic)).or_default();
-                        tracker.judge(batch.boot_id(at).unwrap_or(0), sequence) == theatre_actors::sequence::Verdict::Duplicate
-                    });
-                    cells[*topic].duplicates += u64::from(again);
-                    // Its schema came too late for it; the lake may have met it later.
-                    let late = refused.get(&(*topic, batch.offsets[at])) == Some(&DeadReason::UnknownSchema);
-                    let expected = !late || cells[*topic].lake_seen.contains(&(batch.offsets[at] as i64));
-                    if expected && !again && batch.offsets[at] < status.lake_positions.get(*topic) {
-                        cells[*topic].in_lake += 1;
-                    }
-                    let family = if refused.contains_key(&(*topic, batch.offsets[at])) { String::new() } else { robot };
-                    (*topic, batch.offsets[at], family)
-                }
-                Entry::Dead(index) => (chunk.dead[index as usize].topic, chunk.dead[index as usize].offset, String::new()),
-            };
-            let seen = saved.get(&family).map_or(0, |positions| positions.get(topic)).max(status.floor.get(topic));
-            if offset < seen {
-                cells[topic].read += 1;
-            } else {
-                cells[topic].pending += 1;
-            }
-        }
-    }
-    Ok(start)
-}
-
-/// Records that the intake family accounts though they may name a robot: the robot's home is another partition, or the schema was unknown then. By
-/// topic and offset.
-fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), DeadReason>> {
-    const PAGE: usize = 1000;
-    let (mut found, mut after) = (HashMap::new(), 0);
-    loop {
-        let page = ports.store.dead_after(partition, after, PAGE)?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = last.sequence;
-        let ours = |reason| matches!(reason, DeadReason::WrongPartition | DeadReason::UnknownSchema);
-        let dead = page.iter().map(|stored| &stored.dead).filter(|dead| ours(dead.reason));
-        found.extend(dead.map(|dead| ((dead.topic, dead.offset), dead.reason)));
-    }
+/// Records read less records accounted for; as many may be accounted for beyond those read as were deleted.
+fn gap(read: u64, accounted: u64, trimmed: u64) -> i64 {
+    let beyond = accounted as i64 - read as i64;
+    if beyond < 0 { -beyond } else { -(beyond - trimmed as i64).max(0) }
 }
 
 type LakeCount = (u64, HashSet<i64>, u64, u64, u64);

@@ -27,14 +27,16 @@ fn the_embedded_log_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let log = EmbeddedLog::open(&folder.path().join("log"), Arc::new(SystemClock))?;
     contract::log_keeps_records(&log)?;
-    contract::log_fences_lanes(&log)
+    contract::log_fences_lanes(&log)?;
+    contract::log_grows_topics(&log)
 }
 
 #[test]
 fn the_log_in_memory_keeps_its_contract() -> Result<()> {
     let log = MemoryLog::new(Arc::new(SystemClock));
     contract::log_keeps_records(&log)?;
-    contract::log_fences_lanes(&log)
+    contract::log_fences_lanes(&log)?;
+    contract::log_grows_topics(&log)
 }
 
 #[test]
@@ -43,7 +45,8 @@ fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
     let broker = Kafka::start(folder.path())?;
     let log = kafka::open(&format!("kafka://{}", broker.bootstrap()), &LogConfig::default(), &Drive::start()?)?;
     contract::log_keeps_records(&*log)?;
-    contract::log_fences_lanes(&*log)
+    contract::log_fences_lanes(&*log)?;
+    contract::log_grows_topics(&*log)
 }
 
 #[test]
@@ -73,7 +76,8 @@ fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>
     contract::store_numbers_densely(&*empty("numbers")?)?;
     contract::store_keeps_homes(&*empty("homes")?)?;
     contract::store_takes_any_name(&*empty("names")?)?;
-    contract::store_plans_loads(&*empty("loads")?)
+    contract::store_plans_loads(&*empty("loads")?)?;
+    contract::store_repartitions(&*empty("repartition")?)
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod kafka;
 mod postgres;
 mod real_input;
 mod redshift;
+mod repartition;
 mod s3;
 mod schemas;
 mod servers;

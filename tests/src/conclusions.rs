@@ -14,7 +14,7 @@ use theatre_actors::effect::{Counters, Fact, FactKind};
 use theatre_actors::family::{FamilyView, IntakeFamily};
 use theatre_actors::ports::{CheckpointStore, ColumnType, FileStage, TableSpec};
 use theatre_actors::window::{WindowRow, merge_revisions};
-use theatre_runtime::config::{ALERT_TOPIC, Config, OUTCOME_TOPIC};
+use theatre_runtime::config::{ALERT_TOPIC, Config, INPUT_TOPICS, OUTCOME_TOPIC};
 use theatre_runtime::parquet::{self, facts, table_spec};
 use theatre_runtime::pipeline::Ports;
 use theatre_schemas::records::{Alert, Outcome};
@@ -109,6 +109,28 @@ impl Conclusions {
         Ok(())
     }
 
+    /// The same without the partitions and offsets of records: dead letters by topic and reason, rows by what they hold.
+    pub fn wherever(mut self) -> Self {
+        let mut reasons: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for ((topic, ..), reason) in self.dead {
+            reasons.entry(topic).or_default().push(reason);
+        }
+        reasons.values_mut().for_each(|reasons| reasons.sort_unstable());
+        let numbered = |(topic, reasons): (usize, Vec<String>)| (0..).zip(reasons).map(move |(number, reason)| ((topic, 0, number), reason));
+        self.dead = reasons.into_iter().flat_map(numbered).collect();
+        for rows in self.lake.values_mut().chain(self.warehouse.values_mut()) {
+            let mut placeless = Rows::new();
+            for (row, times) in std::mem::take(rows) {
+                // Rows of records begin with their topic, partition and offset.
+                let cells: Vec<&str> = row.splitn(4, '|').collect();
+                let of_record = INPUT_TOPICS.contains(&cells[0]) && cells.len() == 4;
+                *placeless.entry(if of_record { cells[3].to_owned() } else { row }).or_default() += times;
+            }
+            *rows = placeless;
+        }
+        self
+    }
+
     /// Wants everything to be as in `self`, and there to be something in all of it.
     pub fn must_equal(&self, other: &Self) -> Result<()> {
         ensure!(!self.alerts.is_empty() && !self.outcomes.is_empty() && !self.windows.is_empty(), "there is nothing to compare");
@@ -127,14 +149,15 @@ impl Conclusions {
     }
 }
 
-/// Facts of all partitions, each partition's in the order in which they were committed.
+/// Facts of all partitions in the order in which they were committed: a robot's may be in several.
 pub fn all_facts(store: &dyn CheckpointStore) -> Result<Vec<Fact>> {
     let partitions = store.layout()?.context("no layout")?.1;
     let mut all = Vec::new();
     for partition in 0..partitions {
-        all.extend(store.facts_after(partition, 0, usize::MAX >> 1)?.into_iter().map(|stored| stored.fact));
+        all.extend(store.facts_after(partition, 0, usize::MAX >> 1)?);
     }
-    Ok(all)
+    all.sort_by_key(|stored| stored.committed_at);
+    Ok(all.into_iter().map(|stored| stored.fact).collect())
 }
 
 /// What is to be published of the committed facts: values by topic and CloudEvents id.

@@ -10,6 +10,10 @@ use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
 use theatre_runtime::parquet::{FileWriter, file_schema};
 
+mod repartition;
+
+pub use repartition::{log_grows_topics, store_repartitions};
+
 const ALL: PollLimit = PollLimit { records: usize::MAX, bytes: usize::MAX };
 
 fn record(text: &str) -> NewRecord {

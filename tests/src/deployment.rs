@@ -99,6 +99,20 @@ impl Deployment {
         Ok(output)
     }
 
+    /// Runs a command as process `name` that has to fail; returns what it says.
+    pub fn refused(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        let output = self.command(name, arguments)?.output()?;
+        ensure!(!output.status.success(), "theatre {arguments:?} was not refused: {}", String::from_utf8_lossy(&output.stdout));
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Changes the settings, as an operator does between two starts.
+    pub fn reconfigure(&self, old: &str, new: &str) -> Result<()> {
+        let settings = std::fs::read_to_string(&self.config)?;
+        ensure!(settings.contains(old), "the settings have no '{old}'");
+        Ok(std::fs::write(&self.config, settings.replacen(old, new, 1))?)
+    }
+
     /// Runs a command that only looks, on servers.
     pub fn look(&self, arguments: &[&str]) -> Result<Output> {
         self.run(LOOKING, arguments)
@@ -156,6 +170,13 @@ impl Member {
         ensure!(self.child.try_wait()?.is_none(), "{} had ended by itself: {}", self.name, self.said());
         self.child.kill()?;
         self.child.wait()?;
+        Ok(())
+    }
+
+    /// Stops it where it stands, as a machine that hangs would; or lets it go on.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        ensure!(Command::new("kill").args([signal, &self.child.id().to_string()]).status()?.success(), "{} had ended already: {}", self.name, self.said());
         Ok(())
     }
 

@@ -162,6 +162,10 @@ pub trait EventLog: Send + Sync {
     /// Creates topics that are missing, with `partitions` each; refuses a different count for one that exists.
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
+    /// Gives topics that have fewer partitions so many; those that are not there stay away. Refuses, before any grows, if one has more: a log cannot
+    /// take partitions back.
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
+
     /// Number of partitions of a topic; `None` if there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<u32>>;
 

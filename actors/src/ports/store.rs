@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Lane, Result};
+use super::{Epoch, Error, Lane, Result};
 use crate::effect::{DeadRow, Fact, FactKind};
 use crate::position::{Partition, Positions};
 use crate::time::LogTime;
@@ -216,6 +216,58 @@ pub struct LoadBatch {
     pub files: Vec<RegisteredFile>,
 }
 
+/// A partition count that the store had before a repartition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastLayout {
+    /// Partitions it had.
+    pub partitions: u32,
+    /// Where each of them stood, by number: what lies below was processed while robots lived by this count, the rest afterwards.
+    pub ended_at: Vec<Positions>,
+}
+
+/// A robot's family on its way to another partition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FamilyMove {
+    /// The robot.
+    pub robot: String,
+    /// Where it is stored.
+    pub from: Partition,
+    /// Where it is to be.
+    pub to: Partition,
+    /// Where it begins to read there.
+    pub positions: Positions,
+    /// Its state, of which nothing but the positions has changed.
+    pub state: Vec<u8>,
+}
+
+/// A change of the partition count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repartition {
+    /// The layout that ends; its count is the one that the store must have.
+    pub ended: PastLayout,
+    /// The new count, larger than the old one.
+    pub partitions: u32,
+    /// The epochs, by partition of the old layout, under which everything here was read.
+    pub epochs: Vec<Epoch>,
+    /// Families that move.
+    pub moves: Vec<FamilyMove>,
+    /// New duplicate-check states of lake writers, by partition of the new layout; partitions that are not named keep theirs.
+    pub lake_states: Vec<(Partition, Vec<u8>)>,
+}
+
+impl Repartition {
+    /// Why a store of `known` partitions cannot be changed so.
+    pub fn misfit(&self, known: u32) -> Error {
+        let (from, to) = (self.ended.partitions, self.partitions);
+        Error::Refused(format!("the store has {known} partitions, so it cannot be changed from {from} to {to}: look again with `theatre state show`"))
+    }
+
+    /// The refusal of a move that does not find its family.
+    pub fn outdated(&self) -> Error {
+        Error::Refused("families that were to move are not where they were: another process has changed the store; stop it and repeat".to_owned())
+    }
+}
+
 /// The store in which everything is decided. Every write is one transaction, fenced by the partition's epoch.
 pub trait CheckpointStore: Send + Sync {
     /// Records the input topics and the partition count at first start, and refuses a different count or topics
@@ -225,11 +277,19 @@ pub trait CheckpointStore: Send + Sync {
     /// The recorded layout; `None` before the first start.
     fn layout(&self) -> Result<Option<(Vec<String>, u32)>>;
 
+    /// Partition counts before the present one, oldest first.
+    fn past_layouts(&self) -> Result<Vec<PastLayout>>;
+
+    /// Changes the partition count: records the layout that ended, raises the epoch of every partition, old and new, and moves families with their
+    /// save numbers and homes. A claim of a home without a family is forgotten: that robot settles where it is heard next. Facts, dead letters and
+    /// files stay where they are. One whose new count is the store's is there already. `StaleEpoch` if a partition was taken since.
+    fn repartition(&self, change: &Repartition) -> Result<()>;
+
     /// Takes a partition: raises its epoch and returns it.
     fn acquire(&self, partition: Partition) -> Result<Epoch>;
 
-    /// Claims this partition as the home of robots that have none yet; returns every robot's home, in the order of `robots`. A home never
-    /// changes: a robot's records elsewhere come from a producer with another partitioner.
+    /// Claims this partition as the home of robots that have none yet; returns every robot's home, in the order of `robots`. But for a
+    /// repartition a home never changes: a robot's records elsewhere come from a producer with another partitioner.
     fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>>;
 
     /// Where a partition stands.

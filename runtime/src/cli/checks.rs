@@ -36,7 +36,7 @@ pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
         let lines: Vec<_> = report
             .lines
             .iter()
-            .filter(|line| line.read + line.pending + line.lake_rows > 0)
+            .filter(|line| line.read + line.pending + line.lake_rows + line.applied + line.late + line.duplicate + line.dead > 0)
             .map(|line| {
                 vec![
                     json!(line.topic),
@@ -54,6 +54,9 @@ pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
             })
             .collect();
         rows(common.output, &["topic", "partition", "in", "applied", "late", "duplicate", "dead", "pending", "lake", "warehouse", "trimmed_below"], &lines)?;
+    }
+    if report.repartitioned {
+        eprintln!("robots have moved between partitions: applied, late, duplicate and dead are of those that live there now and add up by topic");
     }
     for line in report.lines.iter().filter(|line| line.trimmed_below > 0) {
         eprintln!("{} partition {}: offsets below {} were deleted, what was there is not provable any more", line.topic, line.partition, line.trimmed_below);

@@ -66,11 +66,16 @@ pub(super) struct Tail {
     follow: bool,
 }
 
-/// Looks at partitions.
+/// Looks at partitions, and makes more of them.
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
     /// Epochs, positions, numbers.
     Show,
+    /// More partitions: grows the topics and moves robots to where their producers will write. Everything must be drained.
+    #[command(after_help = "Example: stop the producers, then\n  theatre run --until-drained --config theatre.toml\n  \
+                            theatre state repartition --partitions 12 --dry-run --config theatre.toml\n  \
+                            theatre state repartition --partitions 12 --config theatre.toml\nset partitions = 12 in theatre.toml, start Theatre, then the producers.")]
+    Repartition(super::repartition::Repartition),
 }
 
 impl Lake {
@@ -185,25 +190,32 @@ fn line(message: &[u8], output: Output) -> String {
 
 impl State {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let store = store(common)?;
-        let (topics, partitions) = store.layout()?.unwrap_or_default();
-        let mut lines = Vec::new();
-        for partition in 0..partitions {
-            let status = store.status(partition)?;
-            let floor: Vec<u64> = (0..topics.len()).map(|topic| status.floor.get(topic)).collect();
-            let lake: Vec<u64> = (0..topics.len()).map(|topic| status.lake_positions.get(topic)).collect();
-            lines.push(vec![
-                json!(partition),
-                json!(status.epoch),
-                json!(floor),
-                json!(lake),
-                json!(status.last_fact),
-                json!(status.relayed_fact),
-                json!(status.exported_fact),
-                json!(status.last_dead),
-                json!(status.relayed_dead),
-            ]);
+        match self {
+            Self::Show => show(common),
+            Self::Repartition(repartition) => repartition.run(common),
         }
-        rows(common.output, &["partition", "epoch", "saved_to", "lake_to", "facts", "relayed", "exported", "dead", "dead_relayed"], &lines)
     }
+}
+
+fn show(common: &Common) -> Result<(), Failure> {
+    let store = store(common)?;
+    let (topics, partitions) = store.layout()?.unwrap_or_default();
+    let mut lines = Vec::new();
+    for partition in 0..partitions {
+        let status = store.status(partition)?;
+        let floor: Vec<u64> = (0..topics.len()).map(|topic| status.floor.get(topic)).collect();
+        let lake: Vec<u64> = (0..topics.len()).map(|topic| status.lake_positions.get(topic)).collect();
+        lines.push(vec![
+            json!(partition),
+            json!(status.epoch),
+            json!(floor),
+            json!(lake),
+            json!(status.last_fact),
+            json!(status.relayed_fact),
+            json!(status.exported_fact),
+            json!(status.last_dead),
+            json!(status.relayed_dead),
+        ]);
+    }
+    rows(common.output, &["partition", "epoch", "saved_to", "lake_to", "facts", "relayed", "exported", "dead", "dead_relayed"], &lines)
 }

@@ -120,8 +120,27 @@ impl EventLog for EmbeddedLog {
                 let (_, there) = topic_id(transaction, topic)?;
                 if there != partitions {
                     return Err(Error::Refused(format!(
-                        "topic '{topic}' has {there} partitions, the configuration says {partitions}: the count is chosen once; set it back to {there}"
+                        "topic '{topic}' has {there} partitions, the configuration says {partitions}: robots would move between owners; \
+                         set partitions back to {there}, or drain the topics and run `theatre state repartition`"
                     )));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.write(|transaction| {
+            for topic in topics {
+                match topic_id(transaction, topic) {
+                    Ok((_, there)) if there > partitions => {
+                        return Err(Error::Refused(format!("topic '{topic}' has {there} partitions already: it cannot have {partitions}")));
+                    }
+                    Ok((id, _)) => {
+                        transaction.execute("UPDATE topic SET partitions = ?2 WHERE id = ?1", params![id, partitions]).map_err(unavailable(WHAT))?;
+                    }
+                    Err(Error::Refused(_)) => {}
+                    Err(error) => return Err(error),
                 }
             }
             Ok(())

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use theatre_actors::effect::{DeadRow, Fact, FactKind};
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
-    RegisteredFile, Result, StoredDead, StoredFact, StoredFamily,
+    PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
@@ -18,6 +18,7 @@ use theatre_actors::time::LogTime;
 use super::{lock, open, open_read_only, unavailable};
 
 mod files;
+mod repartition;
 
 const WHAT: &str = "checkpoint store";
 
@@ -80,6 +81,13 @@ fn current_epoch(connection: &Connection, partition: Partition) -> Result<Epoch>
         .and_then(|mut statement| statement.query_row([partition], |row| row.get(0)).optional())
         .map_err(unavailable(WHAT))?;
     Ok(epoch.unwrap_or(0) as u64)
+}
+
+fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Epoch> {
+    let sql = "INSERT INTO partition (partition, epoch, floor, lake_positions) VALUES (?1, 1, ?2, ?2)
+               ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch";
+    let raised = transaction.query_row(sql, params![partition, encode(&Positions::zero())], |row| row.get::<_, i64>(0));
+    raised.map(|epoch| epoch as u64).map_err(unavailable(WHAT))
 }
 
 /// Encoded columns of this store that cannot be read are damage, not a passing fault.
@@ -192,8 +200,9 @@ impl CheckpointStore for EmbeddedStore {
                 let fits = topics.starts_with(&known) && count == partitions;
                 if !fits {
                     return Err(Error::Refused(format!(
-                        "this store was made for {count} partitions of {}; the configuration says {partitions} of {}: \
-                         keys would move between owners. Set partitions and inputs back (new inputs may be added at the end)",
+                        "this store has {count} partitions of {}; the configuration says {partitions} of {}: \
+                         robots would move between owners. Set partitions and inputs back (new inputs may be added at the end), \
+                         or drain everything and run `theatre state repartition`",
                         known.join(", "),
                         topics.join(", ")
                     )));
@@ -213,19 +222,16 @@ impl CheckpointStore for EmbeddedStore {
         layout(&lock(&self.reader))
     }
 
+    fn past_layouts(&self) -> Result<Vec<PastLayout>> {
+        repartition::past_layouts(&lock(&self.reader))
+    }
+
+    fn repartition(&self, change: &Repartition) -> Result<()> {
+        self.write(|transaction| repartition::repartition(transaction, change))
+    }
+
     fn acquire(&self, partition: Partition) -> Result<Epoch> {
-        self.write(|transaction| {
-            let nothing = encode(&Positions::zero());
-            let epoch: i64 = transaction
-                .query_row(
-                    "INSERT INTO partition (partition, epoch, floor, lake_positions) VALUES (?1, 1, ?2, ?2)
-                     ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch",
-                    params![partition, nothing],
-                    |row| row.get(0),
-                )
-                .map_err(unavailable(WHAT))?;
-            Ok(epoch as u64)
-        })
+        self.write(|transaction| raise_epoch(transaction, partition))
     }
 
     fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Ownership, Result};
 use theatre_actors::position::Partition;
@@ -106,6 +107,14 @@ fn watermarks(client: &PlainConsumer, topic: &str, partition: Partition) -> Resu
 impl EventLog for KafkaLog {
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
         topics.iter().try_for_each(|topic| self.topics.ensure(topic, partitions))
+    }
+
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.topics.grow(topics, partitions)?;
+        // A producer that knows a topic would find out by itself within minutes.
+        let Some(producer) = self.producer.get() else { return Ok(()) };
+        let refresh = |topic: &String| producer.client().fetch_metadata(Some(topic), ANSWER).map(drop);
+        topics.iter().try_for_each(refresh).map_err(|error| failed("asking for a topic", &error))
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use theatre_actors::ports::{Error, Result};
@@ -92,17 +92,59 @@ impl Topics {
         self.await_leaders(topic, partitions)
     }
 
+    /// Gives topics that have fewer partitions so many; those that are missing are made at the next start.
+    pub(super) fn grow(&self, topics: &[String], partitions: u32) -> Result<()> {
+        let mut smaller = Vec::new();
+        for topic in topics {
+            match self.partitions(topic)? {
+                Some(there) if there > partitions => {
+                    return Err(Error::Refused(format!(
+                        "topic '{topic}' has {there} partitions already: Kafka cannot take any back, it cannot have {partitions}"
+                    )));
+                }
+                Some(there) if there < partitions => smaller.push(topic),
+                _ => {}
+            }
+        }
+        if let Some(topic) = smaller.first().filter(|_| !self.create) {
+            return Err(Error::Refused(format!(
+                "topic '{topic}' has fewer than {partitions} partitions and log.create_topics is off: give {} topics so many \
+                 (kafka-topics.sh --alter --partitions {partitions}) and repeat",
+                smaller.len()
+            )));
+        }
+        smaller.into_iter().try_for_each(|topic| self.grow_one(topic, partitions))
+    }
+
+    fn grow_one(&self, topic: &str, partitions: u32) -> Result<()> {
+        let wanted = NewPartitions::new(topic, partitions as usize);
+        let grown = self.drive.wait(self.admin()?.create_partitions([&wanted], &options())).map_err(|error| failed("adding partitions", &error))?;
+        for result in grown {
+            match result {
+                // Somebody else has done it meanwhile; how many there are is looked at below.
+                Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+                Err((name, code)) => return Err(by_code(&format!("adding partitions to topic '{name}'"), code)),
+            }
+        }
+        self.await_leaders(topic, partitions)?;
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(topic.to_owned(), partitions);
+        Ok(())
+    }
+
     /// A client for changes and settings.
     pub(super) fn admin(&self) -> Result<Admin> {
         admin::open(&self.base)
     }
 
-    /// A topic just made is not known to every broker at once.
+    /// What was just made is not known to every broker at once.
     fn await_leaders(&self, topic: &str, partitions: u32) -> Result<()> {
         let begun = std::time::Instant::now();
         while self.partitions(topic)? != Some(partitions) {
             if begun.elapsed() > ANSWER {
-                return Err(Error::Unavailable { what: super::client::WHAT, why: format!("topic '{topic}' was created but is not there yet") });
+                return Err(Error::Unavailable {
+                    what: super::client::WHAT,
+                    why: format!("topic '{topic}' was changed, but its {partitions} partitions are not there yet"),
+                });
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }

@@ -79,6 +79,20 @@ impl EventLog for MemoryLog {
         Ok(())
     }
 
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        let mut state = lock(&self.state);
+        let counts = topics.iter().filter_map(|topic| Some((topic, state.topics.get(topic)?.len())));
+        if let Some((topic, there)) = counts.into_iter().find(|(_, there)| *there > partitions as usize) {
+            return Err(Error::Refused(format!("topic '{topic}' has {there} partitions already: it cannot have {partitions}")));
+        }
+        for topic in topics {
+            if let Some(known) = state.topics.get_mut(topic) {
+                known.resize_with(partitions as usize, PartitionLog::default);
+            }
+        }
+        Ok(())
+    }
+
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         Ok(lock(&self.state).topics.get(topic).map(|partitions| partitions.len() as u32))
     }

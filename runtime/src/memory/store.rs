@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
-    RegisteredFile, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
+    PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -107,9 +107,34 @@ impl PartitionState {
 #[derive(Default)]
 struct State {
     layout: Option<(Vec<String>, u32)>,
+    past: Vec<PastLayout>,
     partitions: BTreeMap<Partition, PartitionState>,
     fact_ids: HashSet<FactId>,
     homes: BTreeMap<String, Partition>,
+}
+
+impl State {
+    /// Refuses a change that was made for an older state.
+    fn check_repartition(&self, change: &Repartition) -> Result<()> {
+        for (partition, ours) in (0..).zip(&change.epochs) {
+            let current = self.partitions.get(&partition).map_or(0, |known| known.status.epoch);
+            if current != *ours {
+                return Err(Error::StaleEpoch { partition, ours: *ours, current });
+            }
+        }
+        let there = |partition, robot: &String| self.partitions.get(&partition).is_some_and(|known| known.families.contains_key(robot));
+        let fits = |family: &FamilyMove| there(family.from, &family.robot) && !there(family.to, &family.robot);
+        if change.moves.iter().all(fits) { Ok(()) } else { Err(change.outdated()) }
+    }
+
+    fn rehome(&mut self, family: &FamilyMove) {
+        let FamilyMove { robot, from, to, positions, state } = family.clone();
+        let taken = self.partitions.get_mut(&from).and_then(|known| known.families.remove(&robot));
+        if let Some(taken) = taken {
+            self.partitions.entry(to).or_default().families.insert(robot.clone(), StoredFamily { positions, state, ..taken });
+            self.homes.insert(robot, to);
+        }
+    }
 }
 
 /// A store in memory.
@@ -154,7 +179,7 @@ impl CheckpointStore for MemoryStore {
         if let Some((known, count)) = &state.layout
             && (!topics.starts_with(known) || *count != partitions)
         {
-            return Err(Error::Refused(format!("this store was made for {count} partitions of {}", known.join(", "))));
+            return Err(Error::Refused(format!("this store has {count} partitions of {}", known.join(", "))));
         }
         state.layout = Some((topics.to_vec(), partitions));
         Ok(())
@@ -162,6 +187,38 @@ impl CheckpointStore for MemoryStore {
 
     fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
         Ok(lock(&self.state).layout.clone())
+    }
+
+    fn past_layouts(&self) -> Result<Vec<PastLayout>> {
+        Ok(lock(&self.state).past.clone())
+    }
+
+    fn repartition(&self, change: &Repartition) -> Result<()> {
+        let mut state = lock(&self.state);
+        let known = state.layout.as_ref().map_or(0, |(_, count)| *count);
+        if known == change.partitions {
+            return Ok(());
+        }
+        if known != change.ended.partitions || change.partitions < known {
+            return Err(change.misfit(known));
+        }
+        state.check_repartition(change)?;
+        state.past.push(change.ended.clone());
+        if let Some((_, count)) = &mut state.layout {
+            *count = change.partitions;
+        }
+        for partition in 0..change.partitions {
+            state.partitions.entry(partition).or_default().status.epoch += 1;
+        }
+        for family in &change.moves {
+            state.rehome(family);
+        }
+        for (partition, lake_state) in &change.lake_states {
+            state.partitions.entry(*partition).or_default().lake_state = lake_state.clone();
+        }
+        let State { homes, partitions, .. } = &mut *state;
+        homes.retain(|robot, _| partitions.values().any(|known| known.families.contains_key(robot)));
+        Ok(())
     }
 
     fn acquire(&self, partition: Partition) -> Result<Epoch> {

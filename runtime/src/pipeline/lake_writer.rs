@@ -11,17 +11,15 @@ use std::time::Duration;
 
 use theatre_actors::ports::{Epoch, LakeCut, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
-use theatre_actors::sequence::{SequenceTracker, Verdict};
-use theatre_actors::state;
+use theatre_actors::sequence::Verdict;
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 
 use super::intake::{Chunk, Entry, Intake};
 use super::queue::LakeQueue;
+use super::trackers::{self, Trackers};
 use super::{PipelineParams, Ports, Step};
 use crate::parquet::{FileWriter, day_of, file_rows, file_schema, record_path, table_spec};
-
-type Trackers = BTreeMap<(String, TopicIndex), SequenceTracker>;
 
 /// How long to wait for a log that has not brought yet what is known to be there.
 const FETCH_REST: Duration = Duration::from_millis(2);
@@ -118,13 +116,7 @@ impl LakeWriter {
         self.gap = None;
         let status = self.ports.store.status(self.partition)?;
         let saved = self.ports.store.lake_state(self.partition)?;
-        self.trackers = if saved.is_empty() {
-            Trackers::new()
-        } else {
-            let unreadable =
-                |error| theatre_actors::ports::Error::Refused(format!("the lake writer's state of partition {} cannot be read: {error}", self.partition));
-            state::decode::<Vec<((String, TopicIndex), SequenceTracker)>>(&saved).map_err(unreadable)?.into_iter().collect()
-        };
+        self.trackers = trackers::decode(self.partition, &saved)?;
         self.positions = status.lake_positions.clone();
         self.cut_from = status.lake_positions;
         self.cuts = status.lake_cuts;
@@ -215,8 +207,7 @@ impl LakeWriter {
     fn cut(&mut self) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         let files: Result<Vec<_>> = open.into_values().map(FileWriter::finish).collect();
-        let trackers: Vec<_> = self.trackers.iter().collect();
-        let cut = LakeCut { cut_number: self.cuts + 1, positions: self.positions.clone(), state: state::encode(&trackers), files: files? };
+        let cut = LakeCut { cut_number: self.cuts + 1, positions: self.positions.clone(), state: trackers::encode(&self.trackers), files: files? };
         self.ports.store.commit_cut(self.partition, self.epoch, &cut)?;
         self.cuts += 1;
         self.cut_from = self.positions.clone();

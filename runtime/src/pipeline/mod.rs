@@ -26,6 +26,7 @@ mod roster;
 pub mod run;
 pub mod saving;
 mod stepping;
+pub mod trackers;
 mod unit;
 
 use std::sync::Arc;

@@ -149,8 +149,22 @@ impl Unit {
         self.common.ports.lake.sweep(&format!("p{}-", self.partition), &keep).map(drop)
     }
 
+    /// Refuses to go on with a partition count that `theatre state repartition` has ended.
+    fn check_layout(&self) -> Result<()> {
+        let (ours, known) = (self.common.params.partitions, self.common.ports.store.layout()?.map(|(_, partitions)| partitions));
+        match known {
+            Some(known) if known != ours => Err(Error::Refused(format!(
+                "the store has {known} partitions since `theatre state repartition`, this process runs with {ours}: set partitions = {known} and start it again"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn open(&self) -> Result<(Epoch, PartitionActor, Arc<LakeQueue>)> {
+        self.check_layout()?;
         let epoch = self.common.ports.store.acquire(self.partition)?;
+        // A repartition since the look above has not fenced this epoch.
+        self.check_layout()?;
         let limits = &self.common.params.limits;
         let room = self.common.saves.bell(self.partition);
         let lake = Arc::new(if self.common.params.lake { LakeQueue::new(limits.lake_queue).telling(room) } else { LakeQueue::to_nowhere() });

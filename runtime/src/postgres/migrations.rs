@@ -10,7 +10,8 @@ use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
 const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 1] = [("checkpoint", include_str!("migrations/0001_checkpoint.sql"))];
+const FILES: [(&str, &str); 2] =
+    [("checkpoint", include_str!("migrations/0001_checkpoint.sql")), ("past_layouts", include_str!("migrations/0002_past_layouts.sql"))];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
 

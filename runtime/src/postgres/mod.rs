@@ -12,6 +12,7 @@ mod files;
 mod iam;
 mod migrations;
 mod partitions;
+mod repartition;
 mod session;
 mod text;
 
@@ -19,8 +20,8 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus, RegisteredFile,
-    Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus, PastLayout,
+    RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -97,6 +98,14 @@ impl CheckpointStore for PostgresStore {
 
     fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
         self.session.read(partitions::layout)
+    }
+
+    fn past_layouts(&self) -> Result<Vec<PastLayout>> {
+        self.session.read(repartition::past_layouts)
+    }
+
+    fn repartition(&self, change: &Repartition) -> Result<()> {
+        self.write(async |connection| repartition::repartition(connection, change).await)
     }
 
     fn acquire(&self, partition: Partition) -> Result<Epoch> {

@@ -36,8 +36,9 @@ pub(super) async fn ensure_layout(connection: &mut PgConnection, topics: &[Strin
     let (known, count): (Vec<String>, u32) = (decode(&known)?, count as u32);
     if !topics.starts_with(&known) || count != partitions {
         return Err(Failure::Decided(Error::Refused(format!(
-            "this store was made for {count} partitions of {}; the configuration says {partitions} of {}: \
-             keys would move between owners. Set partitions and inputs back (new inputs may be added at the end)",
+            "this store has {count} partitions of {}; the configuration says {partitions} of {}: \
+             robots would move between owners. Set partitions and inputs back (new inputs may be added at the end), \
+             or drain everything and run `theatre state repartition`",
             known.join(", "),
             topics.join(", ")
         ))));
@@ -103,9 +104,14 @@ pub(super) async fn note_cut(connection: &mut PgConnection, partition: Partition
     if query.execute(&mut *connection).await?.rows_affected() == 0 {
         return Ok(false);
     }
-    let sql = "INSERT INTO lake_state (partition, state) VALUES ($1, $2) ON CONFLICT (partition) DO UPDATE SET state = excluded.state";
-    sqlx::query(sql).bind(partition as i32).bind(&cut.state).execute(connection).await?;
+    keep_lake_state(connection, partition, &cut.state).await?;
     Ok(true)
+}
+
+pub(super) async fn keep_lake_state(connection: &mut PgConnection, partition: Partition, state: &[u8]) -> Attempt<()> {
+    let sql = "INSERT INTO lake_state (partition, state) VALUES ($1, $2) ON CONFLICT (partition) DO UPDATE SET state = excluded.state";
+    sqlx::query(sql).bind(partition as i32).bind(state).execute(connection).await?;
+    Ok(())
 }
 
 /// False if an export up to there is known already.

@@ -84,6 +84,9 @@ impl EventLog for GatedLog {
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
         self.gate.call(|| self.inner.ensure_topics(topics, partitions))
     }
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.gate.call(|| self.inner.grow_topics(topics, partitions))
+    }
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         self.gate.call(|| self.inner.partitions(topic))
     }
@@ -160,6 +163,12 @@ impl CheckpointStore for GatedStore {
     }
     fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
         self.gate.call(|| self.inner.layout())
+    }
+    fn past_layouts(&self) -> Result<Vec<PastLayout>> {
+        self.gate.call(|| self.inner.past_layouts())
+    }
+    fn repartition(&self, change: &Repartition) -> Result<()> {
+        self.gate.call(|| self.inner.repartition(change))
     }
     fn acquire(&self, partition: Partition) -> Result<Epoch> {
         self.gate.call(|| self.inner.acquire(partition))

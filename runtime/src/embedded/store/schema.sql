@@ -1,5 +1,8 @@
 CREATE TABLE IF NOT EXISTS layout (one INTEGER PRIMARY KEY CHECK (one = 1), topics BLOB NOT NULL, partitions INTEGER NOT NULL) STRICT;
 
+-- Partition counts before the present one, oldest first.
+CREATE TABLE IF NOT EXISTS past_layout (number INTEGER PRIMARY KEY, layout BLOB NOT NULL) STRICT;
+
 CREATE TABLE IF NOT EXISTS partition (
     partition      INTEGER PRIMARY KEY,
     epoch          INTEGER NOT NULL,

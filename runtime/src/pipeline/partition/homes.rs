@@ -1,4 +1,4 @@
-//! Homes: a robot belongs to the partition that claimed it first, for ever. Producers with different partitioners put one robot in two
+//! Homes: a robot belongs to the partition that claimed it first, until a repartition. Producers with different partitioners put one robot in two
 //! partitions; what comes to the wrong one is turned away, the same on every replay, because the claim is in the store.
 
 use std::collections::HashMap;
