@@ -11,21 +11,20 @@ use std::time::Duration;
 
 use theatre_actors::ports::{Epoch, LakeCut, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
-use theatre_actors::sequence::Verdict;
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 
 use super::intake::{Chunk, Entry, Intake};
 use super::queue::LakeQueue;
-use super::trackers::{self, Trackers};
+use super::trackers::Trackers;
 use super::{PipelineParams, Ports, Step};
 use crate::parquet::{FileWriter, day_of, file_rows, file_schema, record_path, table_spec};
 
 /// How long to wait for a log that has not brought yet what is known to be there.
 const FETCH_REST: Duration = Duration::from_millis(2);
 
-/// Rows of one batch for one file.
-type Share = BTreeMap<(usize, i64), Vec<u32>>;
+/// Rows of one batch by the file they go to; there is hardly ever more than one.
+type Share = Vec<((usize, i64), Vec<u32>)>;
 
 /// Writes the records of one partition to the lake.
 pub struct LakeWriter {
@@ -59,7 +58,7 @@ impl LakeWriter {
             positions: Positions::zero(),
             cut_from: Positions::zero(),
             cuts: 0,
-            trackers: Trackers::new(),
+            trackers: Trackers::default(),
             open: BTreeMap::new(),
             oldest: None,
             gap: None,
@@ -116,7 +115,7 @@ impl LakeWriter {
         self.gap = None;
         let status = self.ports.store.status(self.partition)?;
         let saved = self.ports.store.lake_state(self.partition)?;
-        self.trackers = trackers::decode(self.partition, &saved)?;
+        self.trackers = Trackers::decode(self.partition, &saved)?;
         self.positions = status.lake_positions.clone();
         self.cut_from = status.lake_positions;
         self.cuts = status.lake_cuts;
@@ -155,8 +154,11 @@ impl LakeWriter {
             if batch.offsets[at] < self.positions.get(*topic) || self.is_duplicate(*topic, batch, at) {
                 continue;
             }
-            let day = day_of(batch.event_times()[at]);
-            shares[index as usize].entry((batch.dataset_index, day)).or_default().push(row);
+            let (file, share) = ((batch.dataset_index, day_of(batch.event_times()[at])), &mut shares[index as usize]);
+            match share.iter_mut().rev().find(|(key, _)| *key == file) {
+                Some((_, rows)) => rows.push(row),
+                None => share.push((file, vec![row])),
+            }
         }
         for (share, (topic, batch)) in shares.into_iter().zip(&chunk.batches) {
             for (key, rows) in share {
@@ -170,10 +172,7 @@ impl LakeWriter {
     /// The same check as the families', on the same order.
     fn is_duplicate(&mut self, topic: TopicIndex, batch: &Batch, row: usize) -> bool {
         let Some(sequence) = batch.sequence(row) else { return false };
-        let boot = batch.boot_id(row).unwrap_or(0);
-        let robot = batch.robot_id(row);
-        let key = (robot.to_owned(), topic);
-        self.trackers.entry(key).or_default().judge(boot, sequence) == Verdict::Duplicate
+        self.trackers.is_duplicate(batch.robot_id(row), topic, batch.boot_id(row).unwrap_or(0), sequence)
     }
 
     fn write_rows(&mut self, key: (usize, i64), topic: TopicIndex, batch: &Batch, rows: &[u32]) -> Result<()> {
@@ -207,7 +206,7 @@ impl LakeWriter {
     fn cut(&mut self) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         let files: Result<Vec<_>> = open.into_values().map(FileWriter::finish).collect();
-        let cut = LakeCut { cut_number: self.cuts + 1, positions: self.positions.clone(), state: trackers::encode(&self.trackers), files: files? };
+        let cut = LakeCut { cut_number: self.cuts + 1, positions: self.positions.clone(), state: self.trackers.encode(), files: files? };
         self.ports.store.commit_cut(self.partition, self.epoch, &cut)?;
         self.cuts += 1;
         self.cut_from = self.positions.clone();

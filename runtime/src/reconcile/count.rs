@@ -6,7 +6,6 @@ use theatre_actors::effect::{Counters, DeadReason};
 use theatre_actors::family::{FamilyView, IntakeFamily};
 use theatre_actors::ports::{Error, PartitionStatus, Result};
 use theatre_actors::position::{Partition, Positions};
-use theatre_actors::sequence::Verdict;
 
 use super::LakeCount;
 use crate::pipeline::intake::{Chunk, Entry, Intake, IntakeParams};
@@ -137,10 +136,8 @@ impl<'a> Count<'a> {
             Entry::Row { batch, row } => {
                 let (batch, row) = (&chunk.batches[batch as usize].1, row as usize);
                 let robot = batch.robot_id(row);
-                let again = batch.sequence(row).is_some_and(|sequence| {
-                    let tracker = self.trackers[at].entry((robot.to_owned(), topic)).or_default();
-                    tracker.judge(batch.boot_id(row).unwrap_or(0), sequence) == Verdict::Duplicate
-                });
+                let boot = batch.boot_id(row).unwrap_or(0);
+                let again = batch.sequence(row).is_some_and(|sequence| self.trackers[at].is_duplicate(robot, topic, boot, sequence));
                 cell.duplicates += u64::from(again);
                 let refused = saved.refused.get(&(topic, offset));
                 // Its schema came too late for it; the lake may have met it later.

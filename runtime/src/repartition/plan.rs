@@ -50,12 +50,12 @@ pub(super) fn make(store: &dyn CheckpointStore, before: u32, after: u32) -> Resu
 
 /// States of the lake writers whose robots come or go.
 fn lake_states(store: &dyn CheckpointStore, before: u32, after: u32) -> Result<Vec<(Partition, Vec<u8>)>> {
-    let read = |partition| trackers::decode(partition, &store.lake_state(partition)?);
+    let read = |partition| Trackers::decode(partition, &store.lake_state(partition)?);
     let old: Vec<Trackers> = (0..before).map(read).collect::<Result<_>>()?;
     let new = trackers::rehome(old.clone(), after);
-    let nothing = Trackers::new();
+    let nothing = Trackers::default();
     let changed = (0..).zip(&new).filter(|(partition, new)| old.get(*partition as usize).unwrap_or(&nothing) != *new);
-    Ok(changed.map(|(partition, new)| (partition, trackers::encode(new))).collect())
+    Ok(changed.map(|(partition, new)| (partition, new.encode())).collect())
 }
 
 fn misplaced(strays: &[(String, Partition)], before: u32, after: u32) -> Error {

@@ -120,7 +120,8 @@ impl Ground {
         let file = self.scratch.0.join("theatre.toml");
         let mut text = format!("partitions = {}\n", self.config.partitions);
         if let Some(url) = &self.config.log.url {
-            text.push_str(&format!("[log]\nurl = \"{url}\"\n"));
+            // As clients produce that nobody told otherwise.
+            text.push_str(&format!("[log]\nurl = \"{url}\"\nproperties = {{ \"compression.type\" = \"none\" }}\n"));
         }
         std::fs::write(&file, text)?;
         let mut filler = std::process::Command::new(std::env::current_exe()?);
