@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use theatre_actors::ports::PollLimit;
 use theatre_actors::window::AggregateSet;
 
-use super::ground::Ground;
+use super::ground::{Ground, Kinds};
 use super::measure::{Mark, rounded};
 use super::process::{commit, cpu_by_thread, machine, peak_mib};
 use super::recount::Recount;
@@ -74,7 +74,7 @@ struct Run {
 
 impl FleetBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut ground = Ground::new(self.brokers.as_deref(), self.database.as_deref(), &["alerts", "outcomes"])?;
+        let mut ground = Ground::new(self.brokers.as_deref(), self.database.as_deref(), Kinds { topics: &["alerts", "outcomes"], priority: "medium" })?;
         ground.config.aggregates = self.aggregates;
         ground.config.lake.enabled = self.lake == Switch::On;
         ground.fill(&self.topic, self.partitions, self.records, self.robots)?;

@@ -24,12 +24,19 @@ use crate::embedded::data_dir::DataDir;
 use crate::postgres::migrate;
 
 const DAY: Micros = Micros(86_400_000_000);
-const RULES: &str = r#"[[rule]]
+const RULE: &str = r#"[[rule]]
 id = "hot"
 dataset = "fleet_telemetry"
-priority = "medium"
 kind = { threshold = { signal = "motor_temperature", raise_above = 85.0, clear_below = 80.0 } }
 "#;
+
+/// What differs between benchmarks.
+pub(super) struct Kinds {
+    /// Kinds of topics that the run makes on the broker.
+    pub(super) topics: &'static [&'static str],
+    /// Priority of the alert: one of high priority is saved and told at once, others with the next save of their robot.
+    pub(super) priority: &'static str,
+}
 
 /// A folder that goes when this does.
 struct Scratch(PathBuf);
@@ -56,13 +63,13 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// A ground with a broker and a database where they are named, embedded files otherwise; `topics` are the kinds that the run makes on the broker.
-    pub(super) fn new(brokers: Option<&str>, database: Option<&str>, topics: &'static [&'static str]) -> Result<Self, Failure> {
+    /// A ground with a broker and a database where they are named, embedded files otherwise.
+    pub(super) fn new(brokers: Option<&str>, database: Option<&str>, kinds: Kinds) -> Result<Self, Failure> {
         let name = format!("theatre_bench_{:08x}", rand::random::<u32>());
         let scratch = Scratch(std::env::temp_dir().join(&name));
         std::fs::create_dir_all(&scratch.0)?;
         let (rules, key) = (scratch.0.join("rules.toml"), scratch.0.join("key"));
-        std::fs::write(&rules, RULES)?;
+        std::fs::write(&rules, format!("{RULE}priority = \"{}\"\n", kinds.priority))?;
         std::fs::write(&key, rand::random::<[u8; 32]>())?;
         let window = WindowConfig { name: "10s".to_owned(), size: Micros(WINDOW_US), hop: None };
         let mut config = Config {
@@ -89,7 +96,7 @@ impl Ground {
             config.store.url = Some(store);
             find("database", address(url));
         }
-        Ok(Self { topics, scratch, name, config, servers, brokers: brokers.map(str::to_owned), database: database.map(str::to_owned) })
+        Ok(Self { topics: kinds.topics, scratch, name, config, servers, brokers: brokers.map(str::to_owned), database: database.map(str::to_owned) })
     }
 
     /// The command's flags for this ground.

@@ -17,7 +17,7 @@ use theatre_actors::time::Clock;
 use theatre_schemas::records::{Alert, Transition};
 
 use super::fleet_bench::only;
-use super::ground::Ground;
+use super::ground::{Ground, Kinds};
 use super::measure::rounded;
 use super::process::{commit, machine};
 use super::{Common, Failure};
@@ -38,7 +38,7 @@ const STEP: Duration = Duration::from_millis(1);
 const NORMAL: f64 = 60.0;
 const TOO_HOT: f64 = 90.0;
 
-/// From a record to its alert.
+/// From a record to its alert, which is of high priority: it is saved and told at once.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LatencyBench {
     /// Kafka's brokers, HOST:PORT.
@@ -63,7 +63,7 @@ pub(in crate::cli) struct LatencyBench {
 
 impl LatencyBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut ground = Ground::new(Some(&self.brokers), self.database.as_deref(), &["input", "alerts", "outcomes", "input.dlq"])?;
+        let mut ground = Ground::new(Some(&self.brokers), self.database.as_deref(), Kinds { topics: &["input", "alerts", "outcomes", "input.dlq"], priority: "high" })?;
         ground.config.partitions = PARTITIONS;
         ground.config.lake.enabled = false;
         let input = format!("{}.input", ground.name);
