@@ -238,11 +238,16 @@ impl Family {
         });
     }
 
-    fn tell_outcome(&self, outcome: &Outcome, effects: &mut Effects) {
+    /// A case that moves to another robot has a leg on each, with an outcome of its own.
+    fn tell_outcome(&self, incarnation: u64, outcome: &Outcome, effects: &mut Effects) {
+        let mut id = format!("{}/{}", outcome.procedure_id, self.robot_id);
+        if incarnation > 0 {
+            id.push_str(&format!("/{incarnation}"));
+        }
         effects.facts.push(Fact {
             kind: FactKind::Outcome,
             robot_id: self.robot_id.clone(),
-            id: outcome.procedure_id.clone(),
+            id,
             subject: outcome.procedure_id.clone(),
             revision: u32::try_from(outcome.revision).unwrap_or(0),
             event_time: outcome.ended_at,
@@ -261,8 +266,8 @@ impl Family {
 
     /// Tells the outcomes that are due at `clock`, in order of procedure id, and forgets what is too old to be corrected.
     fn settle(&mut self, clock: i64, effects: &mut Effects) {
-        for outcome in self.state.roster.settle(&self.robot_id, clock) {
-            self.tell_outcome(&outcome, effects);
+        for (incarnation, outcome) in self.state.roster.settle(&self.robot_id, clock) {
+            self.tell_outcome(incarnation, &outcome, effects);
         }
         let oldest = self.state.robot.clock().0.saturating_sub(self.config.procedure_retention_us);
         self.state.roster.expire(oldest);

@@ -99,9 +99,16 @@ pub struct ProcedureActor {
     pub(crate) due: Option<i64>,
     /// Latest event time heard of it.
     pub(crate) heard: i64,
+    /// Tells it from an earlier case of the same id that nobody remembers; see the roster.
+    pub(crate) incarnation: u64,
 }
 
 impl ProcedureActor {
+    /// Nothing heard yet, of this incarnation.
+    pub(crate) fn of(incarnation: u64) -> Self {
+        Self { incarnation, ..Self::default() }
+    }
+
     /// Hears an event.
     pub fn event(&mut self, id: &str, event: ProcedureEvent) -> Heard {
         if self.events.contains_key(id) {

@@ -42,4 +42,15 @@ pub enum DecodeError {
         /// The missing field.
         what: &'static str,
     },
+    /// Decoded, but a name in it is longer than any store can look up.
+    #[error("{what} has {bytes} bytes, {ID_BYTES_MAX} are allowed")]
+    NameTooLong {
+        /// The field.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
 }
+
+/// Longest robot or procedure id, bytes of UTF-8: they are keys, and an index of PostgreSQL takes 2,704 bytes for all columns of an entry.
+pub const ID_BYTES_MAX: usize = 512;

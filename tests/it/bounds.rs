@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use theatre_runtime::embedded::data_dir::DataDir;
 use theatre_tests::{run, theatre};
 
 /// Most memory of the process, MiB.
@@ -70,5 +71,31 @@ fn old_input_is_deleted_once_nobody_needs_it_and_reconcile_says_so() -> Result<(
     let report: serde_json::Value = serde_json::from_slice(&said.stdout)?;
     let trimmed = report["lines"].as_array().context("lines")?.iter().filter(|line| line["trimmed_below"].as_u64() > Some(0)).count();
     ensure!(trimmed > 0, "{report}");
+    Ok(())
+}
+
+#[test]
+fn a_log_whose_beginning_was_deleted_is_read_from_what_is_left() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let config = data.path().join("theatre.toml");
+    std::fs::write(&config, "silence_after = \"1d\"\nlog_retention = \"1ms\"\n")?;
+    let run_drained = || run(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"]);
+    run(data.path(), &["simulate", "--robots", "8", "--ticks", "300"])?;
+    run_drained()?;
+    // Another deployment meets the log for the first time.
+    let dir = DataDir::new(data.path());
+    for place in [dir.store(), dir.warehouse()] {
+        for file in ["", "-wal", "-shm"].map(|end| format!("{}{end}", place.display())) {
+            if std::fs::exists(&file)? {
+                std::fs::remove_file(&file)?;
+            }
+        }
+    }
+    std::fs::remove_dir_all(dir.lake())?;
+    run(data.path(), &["simulate", "--robots", "8", "--ticks", "500"])?;
+    run_drained()?;
+    let ending = theatre_tests::ending(data.path(), &["robot_telemetry"])?;
+    ensure!(ending.counters[0].applied == 8 * 200, "{:?}", ending.counters);
+    run(data.path(), &["reconcile"])?;
     Ok(())
 }

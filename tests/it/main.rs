@@ -11,6 +11,7 @@ mod real_input;
 mod redshift;
 mod repartition;
 mod s3;
+mod saver;
 mod schemas;
 mod servers;
 mod servers_chaos;

@@ -21,6 +21,9 @@ pub(super) struct Roster {
     procedures: BTreeMap<String, ProcedureActor>,
     /// Digests of the ids of finished procedures that made room.
     forgotten: VecDeque<u64>,
+    /// How many there were before these. Whoever is admitted later is of this incarnation: should an id come again that nobody remembers any
+    /// more, such as a number that a hospital gives anew, its outcome is told apart from the first one's.
+    passed: u64,
     /// The earliest moment of the robot's clock at which one has something to tell; derived, not stored.
     #[serde(skip, default = "never")]
     next_due: i64,
@@ -32,7 +35,7 @@ fn never() -> i64 {
 
 impl Default for Roster {
     fn default() -> Self {
-        Self { procedures: BTreeMap::new(), forgotten: VecDeque::new(), next_due: never() }
+        Self { procedures: BTreeMap::new(), forgotten: VecDeque::new(), passed: 0, next_due: never() }
     }
 }
 
@@ -71,7 +74,7 @@ impl Roster {
                 let Some(id) = oldest.map(|(id, _)| id.clone()) else { break };
                 self.forget(&id);
             }
-            self.procedures.insert(id.to_owned(), ProcedureActor::default());
+            self.procedures.insert(id.to_owned(), ProcedureActor::of(self.passed));
         }
         self.procedures.get_mut(id)
     }
@@ -84,13 +87,13 @@ impl Roster {
         }
     }
 
-    /// The outcomes that are due at `clock` and are news, in order of procedure id.
-    pub(super) fn settle(&mut self, robot_id: &str, clock: i64) -> Vec<Outcome> {
+    /// The outcomes that are due at `clock` and are news, in order of procedure id, each with its procedure's incarnation.
+    pub(super) fn settle(&mut self, robot_id: &str, clock: i64) -> Vec<(u64, Outcome)> {
         if clock < self.next_due {
             return Vec::new();
         }
         let due = self.procedures.iter_mut().filter(|(_, procedure)| procedure.due.is_some_and(|due| due <= clock));
-        let outcomes = due.filter_map(|(id, procedure)| procedure.settle(id, robot_id)).collect();
+        let outcomes = due.filter_map(|(id, procedure)| Some((procedure.incarnation, procedure.settle(id, robot_id)?))).collect();
         self.restored();
         outcomes
     }
@@ -108,6 +111,7 @@ impl Roster {
         if procedure.is_told() {
             if self.forgotten.len() == FORGOTTEN_MAX {
                 self.forgotten.pop_front();
+                self.passed += 1;
             }
             self.forgotten.push_back(digest(id));
         }
@@ -120,4 +124,29 @@ impl Roster {
 fn digest(id: &str) -> u64 {
     let digest = Sha256::digest(id.as_bytes());
     u64::from_be_bytes(digest[..8].try_into().expect("a SHA-256 digest has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FORGOTTEN_MAX, Roster};
+    use crate::procedure::{About, ProcedureEvent, Step};
+
+    #[test]
+    fn an_id_that_comes_again_when_nobody_remembers_it_is_of_another_incarnation() {
+        let mut roster = Roster::default();
+        let mut end = |id: &str| {
+            let completed = ProcedureEvent { time: 0, step: Step::Completed, phase: None, about: About::default() };
+            roster.admit(id, 1)?.event("end", completed);
+            roster.due(id, 0);
+            let told = roster.settle("r", 0);
+            Some((told[0].0, told[0].1.revision))
+        };
+        assert_eq!(end("case-1"), Some((0, 0)));
+        for other in 0..FORGOTTEN_MAX {
+            assert_eq!(end(&format!("other-{other}")), Some((0, 0)));
+        }
+        assert_eq!(end("case-1"), None, "it is still known to be forgotten");
+        assert_eq!(end("one-more"), Some((1, 0)));
+        assert_eq!(end("case-1"), Some((2, 0)));
+    }
 }

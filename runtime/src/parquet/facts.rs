@@ -19,7 +19,7 @@ fn spec(name: &str, columns: &[(&str, ColumnType)], mode: LoadMode) -> TableSpec
 
 /// The table a kind of fact is exported to.
 pub fn table(kind: FactKind) -> TableSpec {
-    let by_revision = |key: &str| LoadMode::MergeByRevision { key: vec![key.to_owned()], revision: "revision".to_owned() };
+    let by_revision = |key: &[&str]| LoadMode::MergeByRevision { key: key.iter().map(|part| (*part).to_owned()).collect(), revision: "revision".to_owned() };
     match kind {
         // Every transition is a row of its own.
         FactKind::Alert => spec(
@@ -42,7 +42,7 @@ pub fn table(kind: FactKind) -> TableSpec {
                 ("unit", Utf8),
                 ("message", Utf8),
             ],
-            by_revision("alert_id"),
+            by_revision(&["alert_id"]),
         ),
         FactKind::Outcome => spec(
             "procedure_outcomes",
@@ -69,7 +69,8 @@ pub fn table(kind: FactKind) -> TableSpec {
                 ("completeness", Float64),
                 ("result", Utf8),
             ],
-            by_revision("procedure_id"),
+            // A case that moved has a leg on each robot.
+            by_revision(&["procedure_id", "robot_id"]),
         ),
         // A later revision holds its own rows only, so all are kept.
         FactKind::Window => spec(

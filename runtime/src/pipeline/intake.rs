@@ -91,6 +91,23 @@ struct Source {
     at_end: bool,
 }
 
+/// Where reading begins: at a topic's position, or, where nothing was read yet, at the beginning of what the log still has of it. A topic may
+/// be older than its retention when it is read for the first time.
+///
+/// # Errors
+/// When the log cannot be asked.
+pub fn beginning(log: &dyn EventLog, topics: &[String], partition: Partition, positions: &Positions) -> Result<Positions> {
+    let mut beginning = positions.clone();
+    for (topic, name) in topics.iter().enumerate().filter(|(topic, _)| positions.get(*topic) == 0) {
+        let start = log.range(name, partition)?.start;
+        if start > 0 {
+            tracing::warn!(topic = name, partition, start, "read for the first time from the beginning of what is left: older records were deleted");
+            beginning.advance(topic, start);
+        }
+    }
+    Ok(beginning)
+}
+
 /// Reads one partition forward.
 pub struct Intake {
     params: IntakeParams,

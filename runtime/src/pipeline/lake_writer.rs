@@ -14,7 +14,7 @@ use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 
-use super::intake::{Chunk, Entry, Intake};
+use super::intake::{self, Chunk, Entry, Intake};
 use super::queue::LakeQueue;
 use super::trackers::Trackers;
 use super::{PipelineParams, Ports, Step};
@@ -116,8 +116,8 @@ impl LakeWriter {
         let status = self.ports.store.status(self.partition)?;
         let saved = self.ports.store.lake_state(self.partition)?;
         self.trackers = Trackers::decode(self.partition, &saved)?;
-        self.positions = status.lake_positions.clone();
-        self.cut_from = status.lake_positions;
+        self.positions = intake::beginning(&*self.ports.log, &self.params.topics, self.partition, &status.lake_positions)?;
+        self.cut_from = self.positions.clone();
         self.cuts = status.lake_cuts;
         self.started = true;
         Ok(())

@@ -20,7 +20,7 @@ use theatre_actors::time::LogTime;
 use theatre_schemas::dataset::DatasetKind;
 
 use super::committed::Committed;
-use super::intake::{Chunk, Entry, Intake};
+use super::intake::{self, Chunk, Entry, Intake};
 use super::progress::Progress;
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::{PipelineParams, Ports, Step};
@@ -113,7 +113,8 @@ impl PartitionActor {
             share.families = routes.len() as u64;
         });
         // The lake may stand behind the families: an empty chunk where they stand makes it read what lies between.
-        let here = Chunk { from: status.floor.clone(), to: status.floor.clone(), ..Chunk::default() };
+        let start = intake::beginning(&*ports.log, &params.topics, partition, &status.floor)?;
+        let here = Chunk { from: start.clone(), to: start.clone(), ..Chunk::default() };
         let to_lake = Some(Arc::new(here)).filter(|here| !shared.lake.offer(here));
         Ok(Self {
             partition,
@@ -127,7 +128,7 @@ impl PartitionActor {
             intake_family,
             routes,
             ledger,
-            positions: status.floor,
+            positions: start,
             floor_under_way: Positions::zero(),
             saves: shared.saves,
             lake: shared.lake,
@@ -174,7 +175,7 @@ impl PartitionActor {
     }
 
     fn settle(&mut self) -> Result<bool> {
-        match self.saves.outcome(self.partition) {
+        match self.saves.outcome(self.partition).transpose()? {
             None => Ok(false),
             Some(CommitOutcome::Committed { .. }) => {
                 self.ledger.committed(self.ports.clock.now());

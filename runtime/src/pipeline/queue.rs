@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use theatre_actors::ports::{CommitOutcome, PartitionCommit};
+use theatre_actors::ports::{CommitOutcome, PartitionCommit, Result};
 use theatre_actors::position::Partition;
 
 use super::intake::Chunk;
@@ -44,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 struct SaveSlots {
     waiting: VecDeque<PartitionCommit>,
-    settled: HashMap<Partition, CommitOutcome>,
+    settled: HashMap<Partition, Result<CommitOutcome>>,
     bells: HashMap<Partition, Arc<Bell>>,
 }
 
@@ -79,7 +79,7 @@ impl SaveQueue {
     }
 
     /// Hands outcomes back.
-    pub fn settle(&self, outcomes: impl IntoIterator<Item = (Partition, CommitOutcome)>) {
+    pub fn settle(&self, outcomes: impl IntoIterator<Item = (Partition, Result<CommitOutcome>)>) {
         let mut slots = lock(&self.slots);
         for (partition, outcome) in outcomes {
             slots.settled.insert(partition, outcome);
@@ -95,8 +95,8 @@ impl SaveQueue {
         lock(&self.slots).bells.entry(partition).or_default().clone()
     }
 
-    /// The outcome of a partition's commit, once it is there.
-    pub fn outcome(&self, partition: Partition) -> Option<CommitOutcome> {
+    /// The outcome of a partition's commit, once it is there; an error when the store refused this very commit for good.
+    pub fn outcome(&self, partition: Partition) -> Option<Result<CommitOutcome>> {
         lock(&self.slots).settled.remove(&partition)
     }
 

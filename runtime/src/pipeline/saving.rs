@@ -1,12 +1,13 @@
 //! The saver: commits what partitions submit, many families and partitions in one transaction.
 //!
-//! One per process. A commit whose fate is unknown is repeated as it was: a save that is already there is skipped by its number.
+//! One per process. A commit whose fate is unknown is repeated as it was: a save that is already there is skipped by its number. One that
+//! is refused is tried partition by partition, so that only the partition with what cannot be stored stops.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use theatre_actors::effect::FactKind;
-use theatre_actors::ports::{PartitionCommit, Result};
+use theatre_actors::ports::{CommitOutcome, Error, PartitionCommit, Result};
 use theatre_actors::time::LogTime;
 
 use super::committed::Committed;
@@ -24,7 +25,8 @@ pub struct Saver {
     windows: bool,
     /// Bytes of one transaction, over all partitions in it.
     commit_bytes: usize,
-    under_way: Vec<PartitionCommit>,
+    /// Transactions to make, the next one last.
+    under_way: Vec<Vec<PartitionCommit>>,
     started_at: LogTime,
 }
 
@@ -37,24 +39,37 @@ impl Saver {
     }
 
     /// Commits what waits. On an error the same commit is tried again at the next step.
+    ///
+    /// # Errors
+    /// `Unavailable` only.
     pub fn step(&mut self) -> Result<Step> {
         if self.under_way.is_empty() {
-            self.under_way = self.queue.take(self.commit_bytes);
+            self.under_way.extend(Some(self.queue.take(self.commit_bytes)).filter(|commits| !commits.is_empty()));
             self.started_at = self.ports.clock.now();
         }
-        if self.under_way.is_empty() {
-            return Ok(Step::Idle);
-        }
+        let Some(commits) = self.under_way.last() else { return Ok(Step::Idle) };
         let begun = Instant::now();
-        let outcomes = self.ports.store.commit(&self.under_way, self.started_at).inspect_err(|_| self.progress.save_failed())?;
-        if self.under_way.iter().flat_map(|commit| &commit.families).flat_map(|save| &save.facts).any(|fact| fact.kind == FactKind::Alert) {
+        let committed = self.ports.store.commit(commits, self.started_at).inspect_err(|_| self.progress.save_failed());
+        if matches!(committed, Err(Error::Unavailable { .. })) {
+            return committed.map(|_| Step::Idle);
+        }
+        let commits = self.under_way.pop().unwrap_or_default();
+        match committed {
+            Ok(outcomes) => self.tell(commits, outcomes, begun),
+            Err(_) if commits.len() > 1 => self.under_way.extend(commits.into_iter().rev().map(|commit| vec![commit])),
+            Err(error) => self.queue.settle(commits.into_iter().map(|commit| commit.partition).zip([Err(error)])),
+        }
+        Ok(Step::Worked)
+    }
+
+    fn tell(&self, commits: Vec<PartitionCommit>, outcomes: Vec<CommitOutcome>, begun: Instant) {
+        if commits.iter().flat_map(|commit| &commit.families).flat_map(|save| &save.facts).any(|fact| fact.kind == FactKind::Alert) {
             self.committed.commits.add(begun.elapsed());
         }
-        let bytes: usize = self.under_way.iter().flat_map(|commit| &commit.families).map(|family| family.weight()).sum();
+        let bytes: usize = commits.iter().flat_map(|commit| &commit.families).map(|family| family.weight()).sum();
         self.progress.saved(self.started_at, self.ports.clock.now(), bytes);
-        let partitions: Vec<_> = self.under_way.iter().map(|commit| commit.partition).collect();
-        self.committed.note(self.under_way.drain(..).zip(outcomes.iter().cloned()), self.windows);
-        self.queue.settle(partitions.into_iter().zip(outcomes));
-        Ok(Step::Worked)
+        let partitions: Vec<_> = commits.iter().map(|commit| commit.partition).collect();
+        self.committed.note(commits.into_iter().zip(outcomes.iter().cloned()), self.windows);
+        self.queue.settle(partitions.into_iter().zip(outcomes.into_iter().map(Ok)));
     }
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::{ArrowPrimitiveType, Date32Type, Float32Type, Float64Type,
 
 use super::cursor::Cursor;
 use super::plan::{Op, Skip};
-use super::{DecodeError, DecodePlan};
+use super::{DecodeError, DecodePlan, ID_BYTES_MAX};
 use crate::batch::Batch;
 use crate::dataset::{ColumnType, Dataset, DatasetIndex};
 use crate::pseudonym::Pseudonyms;
@@ -95,6 +95,15 @@ impl BatchBuilder {
         let named = robot.nulls.last() != Some(&(row as u32)) && matches!(&robot.values, Values::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
         if !named {
             return Err(DecodeError::Unroutable { what: "robot_id" });
+        }
+        let names = [("robot_id", Some(roles.robot_id)), ("procedure_id", roles.procedure_id)];
+        for (what, column) in names.into_iter().filter_map(|(what, column)| Some((what, column?))) {
+            if let Values::Utf8 { ends, .. } = &self.columns[column].values {
+                let bytes = (ends[row + 1] - ends[row]) as usize;
+                if bytes > ID_BYTES_MAX {
+                    return Err(DecodeError::NameTooLong { what, bytes });
+                }
+            }
         }
         if self.columns[roles.event_time].nulls.last() == Some(&(row as u32)) {
             return Err(DecodeError::Unroutable { what: "event_time" });

@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 use proptest::prelude::*;
 
-use super::{BatchBuilder, DecodeError};
+use super::{BatchBuilder, DecodeError, ID_BYTES_MAX};
 use crate::batch::Batch;
 use crate::pseudonym::Pseudonyms;
 use crate::registry::{INPUT_SCHEMAS, Registry};
@@ -161,6 +161,15 @@ fn a_record_without_a_robot_is_unroutable() {
     let (results, batch) = decode(&registry, 9000, &[encode(&row)]);
     assert_eq!(results, [Err(DecodeError::Unroutable { what: "robot_id" })]);
     assert!(batch.is_none());
+}
+
+#[test]
+fn a_name_longer_than_a_key_may_be_costs_its_own_record_only() {
+    let registry = registry();
+    let named = |robot: String| encode(&Row { robot, time: 0, patient: None, speed: None, count: 0, on: false, mode: 0, joints: vec![], tail: String::new() });
+    let (results, batch) = decode(&registry, 9000, &[named("r".repeat(ID_BYTES_MAX)), named("r".repeat(ID_BYTES_MAX + 1)), named("r".to_owned())]);
+    assert_eq!(results, [Ok(()), Err(DecodeError::NameTooLong { what: "robot_id", bytes: ID_BYTES_MAX + 1 }), Ok(())]);
+    assert_eq!(batch.unwrap().robot_id(1), "r");
 }
 
 #[test]

@@ -63,7 +63,8 @@ pub(in crate::cli) struct LatencyBench {
 
 impl LatencyBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut ground = Ground::new(Some(&self.brokers), self.database.as_deref(), Kinds { topics: &["input", "alerts", "outcomes", "input.dlq"], priority: "high" })?;
+        let mut ground =
+            Ground::new(Some(&self.brokers), self.database.as_deref(), Kinds { topics: &["input", "alerts", "outcomes", "input.dlq"], priority: "high" })?;
         ground.config.partitions = PARTITIONS;
         ground.config.lake.enabled = false;
         let input = format!("{}.input", ground.name);

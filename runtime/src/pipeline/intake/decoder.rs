@@ -74,7 +74,7 @@ impl Decoder<'_> {
         let row = builder.len() as u32;
         builder.push(&writer.plan, &datum, record.offset, record.append_time.0).map_err(|error| {
             let reason = match error {
-                DecodeError::Unroutable { .. } => DeadReason::Unroutable,
+                DecodeError::Unroutable { .. } | DecodeError::NameTooLong { .. } => DeadReason::Unroutable,
                 _ => DeadReason::Undecodable,
             };
             Refusal::Dead(reason, error.to_string(), Some(schema_id))

@@ -178,7 +178,13 @@ impl Ledger {
             .collect();
         due.sort_unstable();
         self.under_way = !due.is_empty();
-        due.into_iter().map(|(.., index)| index).collect()
+        let mut due: Vec<usize> = due.into_iter().map(|(.., index)| index).collect();
+        // What was buried unknown must be saved no later than what a robot saw after it: its schema may be known at the next reading.
+        if !due.is_empty() && self.intake.dirty_from.is_some() {
+            due.retain(|slot| *slot != INTAKE_SLOT);
+            due.insert(0, INTAKE_SLOT);
+        }
+        due
     }
 
     /// The lowest position whose rows are in no snapshot taken so far; `here` when all are.
