@@ -77,7 +77,7 @@ impl Default for LogConfig {
             username: None,
             region: None,
             password_file: None,
-            fetch_memory: 128 << 20,
+            fetch_memory: 64 << 20,
             transaction_timeout: Micros(10_000_000),
             check_crcs: true,
             create_topics: true,

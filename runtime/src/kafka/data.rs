@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn readers_share_the_memory_within_bounds() {
         let memory = LogConfig::default().fetch_memory;
-        assert_eq!(memory, 128 << 20);
+        assert_eq!(memory, 64 << 20);
         assert_eq!(share(memory, 0), MOST);
         assert_eq!(share(memory, 36) / 1000, (memory / 36) / 1000);
         assert!(share(memory, 36) * 36 <= memory);

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
@@ -23,15 +23,23 @@ pub(super) fn notes_topic(config: &LogConfig) -> String {
     format!("{}.relay", config.deployment)
 }
 
-pub(super) struct Publisher {
+/// The group of a lane, in which its position is noted. A client for it is opened when it is asked and no longer: every one has threads of its own.
+struct Notes {
+    base: Base,
     partition: Partition,
     epoch: Epoch,
-    notes_topic: String,
-    notes: PlainConsumer,
+    group: String,
+    topic: String,
+}
+
+pub(super) struct Publisher {
+    notes: Notes,
+    /// Of the group, for the transactions that move the position.
+    group: ConsumerGroupMetadata,
     topics: Topics,
     /// `None` after a commit of unknown fate: whoever needs the lane opens it anew and asks the position.
     producer: Option<Producer>,
-    /// Committed by this publisher. The group shows it a moment later, when the transaction's markers are written.
+    /// Committed by this publisher, with its opening to begin with. The group shows it a moment later, when the transaction's markers are written.
     published: u64,
 }
 
@@ -39,11 +47,10 @@ impl Publisher {
     pub(super) fn open(base: &Base, config: &LogConfig, topics: Topics, notes_topic: String, place: (Partition, Lane, Epoch)) -> Result<Self> {
         let (partition, lane, epoch) = place;
         let id = format!("{}-{partition}-{}", config.deployment, lane.as_str());
-        let mut reading = consumer(base);
-        reading.set("group.id", format!("{}.relay.{partition}.{}", config.deployment, lane.as_str())).set("isolation.level", "read_uncommitted");
-        let notes = client::open(base, &reading, "opening a lane")?;
-        let mut publisher = Self { partition, epoch, notes_topic, notes, topics, producer: None, published: 0 };
-        publisher.noted()?;
+        let group = format!("{}.relay.{partition}.{}", config.deployment, lane.as_str());
+        let notes = Notes { base: base.clone(), partition, epoch, group, topic: notes_topic };
+        let reading = notes.client()?;
+        notes.read(&reading)?;
         let timeout = (config.transaction_timeout.0 / 1000).to_string();
         // The default back-off of 100 ms is waited out between transactions.
         let more = [
@@ -57,28 +64,34 @@ impl Publisher {
         producer::serve_events(&opened);
         if let Err(error) = opened.init_transactions(ANSWER) {
             let fenced = fate(&opened, &error).is_some_and(is_fence);
-            return Err(if fenced { publisher.stale() } else { failed("opening a lane", &error) });
+            return Err(if fenced { notes.stale() } else { failed("opening a lane", &error) });
         }
-        publisher.producer = Some(opened);
-        let position = publisher.noted()?;
+        let position = notes.read(&reading)?;
+        let group = reading.group_metadata().ok_or_else(|| failed("opening a lane", &KafkaError::Canceled))?;
+        let mut publisher = Self { notes, group, topics, producer: Some(opened), published: position };
         // From here on an older epoch is refused, even if nothing is published.
         publisher.publish(&[], position)?;
         Ok(publisher)
     }
+}
+
+impl Notes {
+    fn client(&self) -> Result<PlainConsumer> {
+        let mut reading = consumer(&self.base);
+        reading.set("group.id", &self.group).set("isolation.level", "read_uncommitted");
+        client::open(&self.base, &reading, "reading a lane's position")
+    }
 
     /// The position as the lane's group holds it; fails when a later epoch wrote it.
-    fn noted(&self) -> Result<u64> {
-        let answer = self.committed().map_err(|error| failed("reading a lane's position", &error))?;
-        let Some(element) = answer.find_partition(&self.notes_topic, 0) else { return Ok(0) };
+    fn read(&self, client: &PlainConsumer) -> Result<u64> {
+        let answer = self.committed(client).map_err(|error| failed("reading a lane's position", &error))?;
+        let Some(element) = answer.find_partition(&self.topic, 0) else { return Ok(0) };
         if element.offset() == Offset::Invalid {
             return Ok(0);
         }
         let mut numbers = element.metadata().split(' ').map(str::parse::<u64>);
         let (Some(Ok(current)), Some(Ok(position))) = (numbers.next(), numbers.next()) else {
-            return Err(Error::Refused(format!(
-                "the position of the lane in topic '{}' was overwritten: nothing else may commit to its group",
-                self.notes_topic
-            )));
+            return Err(Error::Refused(format!("the position of the lane in topic '{}' was overwritten: nothing else may commit to its group", self.topic)));
         };
         if current > self.epoch {
             return Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current });
@@ -87,14 +100,14 @@ impl Publisher {
     }
 
     /// The group's note. Its coordinator may just be moving or loading, above all when the group is new: that passes within moments.
-    fn committed(&self) -> KafkaResult<TopicPartitionList> {
+    fn committed(&self, client: &PlainConsumer) -> KafkaResult<TopicPartitionList> {
         let until = Instant::now() + ANSWER;
         loop {
-            serve_events(&self.notes);
+            serve_events(client);
             let mut asked = TopicPartitionList::new();
-            asked.add_partition(&self.notes_topic, 0);
-            let answer = self.notes.committed_offsets(asked, ANSWER).and_then(|answer| {
-                let failed = answer.find_partition(&self.notes_topic, 0).map_or(Ok(()), |element| element.error());
+            asked.add_partition(&self.topic, 0);
+            let answer = client.committed_offsets(asked, ANSWER).and_then(|answer| {
+                let failed = answer.find_partition(&self.topic, 0).map_or(Ok(()), |element| element.error());
                 failed.map(|()| answer)
             });
             match answer {
@@ -104,6 +117,16 @@ impl Publisher {
         }
     }
 
+    /// Somebody else has the lane. Who it is stands in the note once that one has published.
+    fn stale(&self) -> Error {
+        match self.client().and_then(|client| self.read(&client)) {
+            Err(stale @ Error::StaleEpoch { .. }) => stale,
+            _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
+        }
+    }
+}
+
+impl Publisher {
     /// One attempt. `Ok(Err(refused))`: nothing was published, because of these records.
     fn attempt(&self, producer: &Producer, records: &[(usize, &Outgoing)], position: u64) -> std::result::Result<Vec<(usize, RDKafkaErrorCode)>, KafkaError> {
         producer::serve_events(producer);
@@ -120,12 +143,11 @@ impl Publisher {
             return Ok(outcome.failed);
         }
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(&self.notes_topic, 0, Offset::Offset(position as i64))?;
-        if let Some(mut element) = offsets.find_partition(&self.notes_topic, 0) {
-            element.set_metadata(format!("{} {position}", self.epoch));
+        offsets.add_partition_offset(&self.notes.topic, 0, Offset::Offset(position as i64))?;
+        if let Some(mut element) = offsets.find_partition(&self.notes.topic, 0) {
+            element.set_metadata(format!("{} {position}", self.notes.epoch));
         }
-        let group = self.notes.group_metadata().ok_or(KafkaError::Canceled)?;
-        producer.send_offsets_to_transaction(&offsets, &group, ANSWER)?;
+        producer.send_offsets_to_transaction(&offsets, &self.group, ANSWER)?;
         producer.commit_transaction(Duration::from_secs(30))?;
         Ok(Vec::new())
     }
@@ -134,25 +156,17 @@ impl Publisher {
     fn settle(&self, producer: Producer, error: KafkaError) -> (Option<Producer>, Error) {
         let code = fate(&producer, &error);
         if code.is_some_and(is_fence) {
-            return (None, self.stale());
+            return (None, self.notes.stale());
         }
         let indefinite = !matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort()) && !matches!(error, KafkaError::MessageProduction(_));
         let usable = !indefinite && producer.abort_transaction(ANSWER).is_ok();
-        let what = format!("publishing of partition {}", self.partition);
+        let what = format!("publishing of partition {}", self.notes.partition);
         let said = match error {
             // For good only what the broker says of a record's topic or of the lane; anything else may pass with a lane opened anew.
             KafkaError::MessageProduction(code) => by_code(&what, code),
             other => Error::Unavailable { what: WHAT, why: format!("{what}: {other}") },
         };
         (usable.then_some(producer), said)
-    }
-
-    /// Somebody else has the lane. Who it is stands in the note once that one has published.
-    fn stale(&self) -> Error {
-        match self.noted() {
-            Err(stale @ Error::StaleEpoch { .. }) => stale,
-            _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
-        }
     }
 }
 
@@ -168,7 +182,7 @@ fn is_moving(error: &KafkaError) -> bool {
 
 impl LanePublisher for Publisher {
     fn position(&mut self) -> Result<u64> {
-        Ok(self.noted()?.max(self.published))
+        Ok(self.published)
     }
 
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
@@ -179,7 +193,7 @@ impl LanePublisher for Publisher {
         let mut refused = Vec::new();
         loop {
             let Some(producer) = self.producer.take() else {
-                return Err(Error::Unavailable { what: WHAT, why: format!("the lane of partition {} has to be opened anew", self.partition) });
+                return Err(Error::Unavailable { what: WHAT, why: format!("the lane of partition {} has to be opened anew", self.notes.partition) });
             };
             match self.attempt(&producer, &left, position) {
                 Ok(out) => {
