@@ -8,8 +8,8 @@ use theatre_actors::rules::Micros;
 
 use super::redact;
 
-/// Brokers that do not answer are noticed within this time; a robot must be unheard for longer before it may be called silent.
-pub const SILENCE_MIN: Micros = Micros(10_000_000);
+/// A broker that does not answer is noticed within this time; a robot must be unheard for longer before it may be called silent.
+pub const SILENCE_MIN: Micros = Micros(15_000_000);
 
 /// How connections to the log are secured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
