@@ -84,7 +84,7 @@ pub struct Config {
     pub allowed_lateness: Micros,
     /// Rows dated this far after they were appended are quarantined. Default 5m.
     pub future_tolerance: Micros,
-    /// A robot unheard for this long is silent; with Kafka at least 10s. Default 60s.
+    /// A robot unheard for this long is silent; with Kafka at least 15s. Default 60s.
     pub silence_after: Micros,
     /// A robot's state is saved this long after it changed; urgent alerts at once. Default 10s.
     pub save_interval: Micros,
@@ -282,6 +282,8 @@ mod tests {
         assert!(config.pipeline([0; 32]).is_ok(), "the embedded log is never away");
         config.log.url = Some("kafka://broker:9092".to_owned());
         let refused = config.pipeline([0; 32]).err().expect("it is refused").to_string();
-        assert!(refused.contains("silence_after: 4s"), "{refused}");
+        assert!(refused.contains("silence_after: 4s") && refused.contains("only after 15s"), "{refused}");
+        config.silence_after = Micros(15_000_000);
+        assert!(config.pipeline([0; 32]).is_ok());
     }
 }

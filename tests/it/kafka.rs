@@ -1,6 +1,7 @@
 //! What the adapter of Kafka does beyond the contract of its port, against a real broker: transactions, deleted records, groups, topics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use theatre_actors::rules::Micros;
 use theatre_runtime::config::log::LogConfig;
 use theatre_runtime::drive::Drive;
 use theatre_runtime::kafka::{self, Survey};
+use theatre_tests::broker::group_offsets;
 use theatre_tests::servers::{kafka as brokers, unique};
 
 const ALL: PollLimit = PollLimit { records: usize::MAX, bytes: usize::MAX };
@@ -116,27 +118,38 @@ fn records_that_the_broker_deleted_are_not_passed_over_in_silence() -> Result<()
     Ok(())
 }
 
-/// An owner that only remembers what it owns.
+/// An owner that only remembers what it owns and what it left.
 #[derive(Default)]
-struct Owner(Mutex<BTreeSet<Partition>>);
+struct Owner {
+    owned: Mutex<BTreeSet<Partition>>,
+    left: Mutex<BTreeSet<Partition>>,
+    /// So far, and the partition's number, is the first topic saved when a partition is left; the second one never is. Nowhere at 0.
+    saved_to: AtomicU64,
+}
 
 impl Owner {
     fn owned(&self) -> BTreeSet<Partition> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn without(&self, partitions: &[Partition]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|partition| !partitions.contains(partition));
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).retain(|partition| !partitions.contains(partition));
     }
+}
+
+/// What an [`Owner`] that leaves partitions at `saved_to` lets the group note.
+fn noted(topic: &str, saved_to: u64, partitions: impl IntoIterator<Item = Partition>) -> BTreeMap<(String, Partition), u64> {
+    partitions.into_iter().map(|partition| ((topic.to_owned(), partition), saved_to + u64::from(partition))).collect()
 }
 
 impl Ownership for Owner {
     fn assigned(&self, partitions: &[Partition]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(partitions);
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).extend(partitions);
     }
 
     fn revoked(&self, partitions: &[Partition]) {
         self.without(partitions);
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(partitions);
     }
 
     fn lost(&self, partitions: &[Partition]) {
@@ -145,6 +158,13 @@ impl Ownership for Owner {
 
     fn saved(&self) -> Vec<(Partition, Positions)> {
         Vec::new()
+    }
+
+    fn left(&self) -> Vec<(Partition, Positions)> {
+        let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
+        let saved_to = self.saved_to.load(Ordering::Acquire);
+        let position = |partition: Partition| if saved_to == 0 { 0 } else { saved_to + u64::from(partition) };
+        left.into_iter().map(|partition| (partition, Positions::from(vec![position(partition)]))).collect()
     }
 }
 
@@ -165,14 +185,21 @@ fn two_members_share_the_partitions_and_the_one_that_stays_has_them_all() -> Res
     log.ensure_topics(&topics, 4)?;
     let all: BTreeSet<Partition> = (0..4).collect();
     let (first, second) = (Arc::new(Owner::default()), Arc::new(Owner::default()));
+    let in_the_group = || group_offsets(&brokers()?, &config.deployment, &topics.each_ref().map(String::as_str), 4);
+    first.saved_to.store(200, Ordering::Release);
     let staying = log.join(&topics, 4, first.clone())?;
     wait_until("the only member has all", || first.owned() == all)?;
     let leaving = log.join(&topics, 4, second.clone())?;
     wait_until("both have two", || first.owned().len() == 2 && second.owned().len() == 2)?;
     ensure!(&first.owned() | &second.owned() == all, "each has one owner");
+    ensure!(in_the_group()? == noted(&topics[0], 200, second.owned()), "what was handed over is noted: {:?}", in_the_group()?);
+    second.revoked(&Vec::from_iter(second.owned()));
     leaving.leave()?;
     wait_until("the one that stays has all", || first.owned() == all)?;
+    first.saved_to.store(300, Ordering::Release);
+    first.revoked(&Vec::from_iter(all.clone()));
     staying.leave()?;
+    ensure!(in_the_group()? == noted(&topics[0], 300, all), "and so is what was left at the end: {:?}", in_the_group()?);
     Ok(())
 }
 

@@ -36,7 +36,7 @@ fn must_be_whole(site: &Site, mut member: Member, flow: Flow, audience: Audience
 
 /// Settings under which a robot is soon called silent.
 fn watchful() -> String {
-    fleet::settings(PARTITIONS).replace("silence_after = \"1d\"", "silence_after = \"10s\"")
+    fleet::settings(PARTITIONS).replace("silence_after = \"1d\"", "silence_after = \"16s\"")
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn kafka_away_for_thirty_seconds_makes_nobody_silent() -> Result<()> {
     member.wait_until_ready()?;
     let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
     // Longer than silence takes: the partition has seen its log's end for that long, and may judge.
-    std::thread::sleep(Duration::from_secs(12));
+    std::thread::sleep(Duration::from_secs(18));
     flow.pause();
     site.kafka.pause()?;
     std::thread::sleep(OUTAGE);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use theatre_actors::ports::CheckpointStore;
 use theatre_runtime::config::INPUT_TOPICS;
-use theatre_tests::broker::{Audience, group_members, seen_once};
+use theatre_tests::broker::{Audience, group_members, group_offsets, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_published};
 use theatre_tests::deployment::{Member, PATIENCE, same, wait_for};
 use theatre_tests::fleet::{self, Flow};
@@ -153,6 +153,15 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
     let ticks = flow.end()?;
     for member in &mut members {
         ensure!(member.terminate()?.success(), "{}", member.said());
+    }
+    // Tools that watch lag see what is saved, to the last record.
+    let noted = group_offsets(&site.kafka.bootstrap(), "theatre", &INPUT_TOPICS, PARTITIONS)?;
+    for partition in 0..PARTITIONS {
+        let floor = store.status(partition)?.floor;
+        for (index, topic) in INPUT_TOPICS.into_iter().enumerate() {
+            let told = noted.get(&(topic.to_owned(), partition)).copied().unwrap_or(0);
+            ensure!(told == floor.get(index), "{topic} {partition}: the group has noted {told}, saved is {floor:?}");
+        }
     }
     site.deployment.drain("first")?;
     site.deployment.look(&["reconcile"])?;

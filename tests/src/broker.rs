@@ -178,6 +178,26 @@ pub fn group_members(broker: &str, group: &str) -> Result<usize> {
     Ok(list.groups().first().map_or(0, |group| group.members().len()))
 }
 
+/// The offsets that a consumer group has noted, by topic and partition; what was never noted is missing.
+pub fn group_offsets(broker: &str, group: &str, topics: &[&str], partitions: u32) -> Result<BTreeMap<(String, u32), u64>> {
+    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker).set("group.id", group).set("log_level", "0").create()?;
+    let mut asked = TopicPartitionList::new();
+    for topic in topics {
+        for partition in 0..partitions as i32 {
+            asked.add_partition(topic, partition);
+        }
+    }
+    let answer = client.committed_offsets(asked, Duration::from_secs(10))?;
+    let mut noted = BTreeMap::new();
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            noted.insert((element.topic().to_owned(), element.partition() as u32), offset as u64);
+        }
+    }
+    Ok(noted)
+}
+
 /// Wants each record to have been seen once; says values by topic and id.
 pub fn seen_once(seen: &[Seen]) -> Result<BTreeMap<(String, String), Vec<u8>>> {
     let mut once = BTreeMap::new();

@@ -132,6 +132,10 @@ pub trait Ownership: Send + Sync {
 
     /// How far the owned partitions are saved, for tools that watch the log's own notes of positions; they decide nothing.
     fn saved(&self) -> Vec<(Partition, Positions)>;
+
+    /// How far the partitions were saved that were left in order since this was asked last: each is told once, for the next owner goes on from
+    /// there.
+    fn left(&self) -> Vec<(Partition, Positions)>;
 }
 
 /// This process's place among those that share a log.

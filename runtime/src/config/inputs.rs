@@ -9,7 +9,7 @@ use theatre_schemas::dataset::{DatasetIndex, DatasetKind, is_name};
 use theatre_schemas::declaration::{Declaration, Places, TimeUnit};
 use theatre_schemas::registry::Registry;
 
-use super::{Config, ConfigError, INPUT_TOPICS, read};
+use super::{Config, ConfigError, INPUT_TOPICS, read, redact, redacted};
 use crate::clock::SystemClock;
 use crate::schema_source::confluent::ConfluentSource;
 use crate::schema_source::directory::DirectorySource;
@@ -62,10 +62,11 @@ pub struct InputConfig {
 }
 
 /// The section `[registry]`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
     /// `http://host:port` or `https://host:port` of a Confluent-compatible schema registry.
+    #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// User for basic authentication.
     pub user: Option<String>,
@@ -75,13 +76,21 @@ pub struct RegistryConfig {
     pub ca_file: Option<PathBuf>,
 }
 
+/// As it is printed: without secrets.
+impl std::fmt::Debug for RegistryConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        redact::debug("RegistryConfig", self, formatter)
+    }
+}
+
 /// The section `[glue]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GlueConfig {
     /// Region, such as `eu-central-1`.
     pub region: Option<String>,
     /// Another endpoint than the region's.
+    #[serde(serialize_with = "redact::url")]
     pub endpoint: Option<String>,
     /// Name of the registry in which subjects are looked up. Default `default-registry`.
     pub registry: String,
@@ -90,6 +99,13 @@ pub struct GlueConfig {
 impl Default for GlueConfig {
     fn default() -> Self {
         Self { region: None, endpoint: None, registry: "default-registry".to_owned() }
+    }
+}
+
+/// As it is printed: without secrets.
+impl std::fmt::Debug for GlueConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        redact::debug("GlueConfig", self, formatter)
     }
 }
 
@@ -219,7 +235,7 @@ impl Config {
             None => String::new(),
         };
         let user = section.user.as_deref().map(|user| (user, password.as_str()));
-        let source = ConfluentSource::new(url, user, section.ca_file.as_deref()).map_err(|error| ConfigError(format!("[registry]: {error}")))?;
+        let source = ConfluentSource::new(url, user, section.ca_file.as_deref()).map_err(|error| ConfigError(redacted(&format!("[registry]: {error}"))))?;
         Ok(Arc::new(source))
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::redact;
+
 /// Smallest part of a multipart upload that S3 takes, the last one excepted.
 pub const PART_BYTES_MIN: usize = 5 << 20;
 
@@ -20,14 +22,16 @@ pub enum Checksums {
 }
 
 /// Where the lake is, and how to reach it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
     /// `s3://bucket/prefix`. Absent: embedded, in the data directory.
+    #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// Whether there is a lake at all. Without one there is no warehouse either: it is loaded from the lake. Default true.
     pub enabled: bool,
     /// Address of an object store that speaks S3, such as `http://127.0.0.1:9000`. Absent: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, else AWS.
+    #[serde(serialize_with = "redact::url")]
     pub endpoint: Option<String>,
     /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is AWS_PROFILE's, else `default`. Absent: the SDK looks where it always
     /// does: variables, profile, container or instance role. Relative to this file.
@@ -67,5 +71,12 @@ impl Default for LakeConfig {
             operation_timeout: seconds(60),
             stall_grace: seconds(20),
         }
+    }
+}
+
+/// As it is printed: without secrets.
+impl std::fmt::Debug for LakeConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        redact::debug("LakeConfig", self, formatter)
     }
 }

@@ -91,7 +91,7 @@ fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
         base_keys(store, &["password_file", "ca_file"]);
     }
     if let Some(Value::Table(log)) = table.get_mut("log") {
-        base_keys(log, &["ca_file", "certificate_file", "key_file", "password_file"]);
+        base_keys(log, &["ca_file", "certificate_file", "key_file", "key_password_file", "password_file"]);
     }
     for section in ["lake", "warehouse"] {
         if let Some(Value::Table(section)) = table.get_mut(section) {
@@ -153,7 +153,7 @@ mod tests {
     fn later_layers_win_and_origins_say_who_spoke() {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("theatre.toml");
-        std::fs::write(&main, "partitions = 2\nsave_interval = \"3s\"\nrules = \"r.toml\"\npseudonym_key_file = \"key\"\n[store]\npassword_file = \"pw\"\n")
+        std::fs::write(&main, "partitions = 2\nsave_interval = \"3s\"\nrules = \"r.toml\"\npseudonym_key_file = \"key\"\n[store]\npassword_file = \"pw\"\n[log]\nkey_password_file = \"kp\"\n")
             .unwrap();
         std::fs::create_dir(folder.path().join("theatre.d")).unwrap();
         std::fs::write(folder.path().join("theatre.d/10.toml"), "save_interval = \"4s\"\nexport_age = \"9s\"\n").unwrap();
@@ -164,10 +164,29 @@ mod tests {
         assert_eq!(config.rules.as_deref(), Some(folder.path().join("r.toml").as_path()));
         assert_eq!(config.pseudonym_key_file.as_deref(), Some(folder.path().join("key").as_path()));
         assert_eq!(config.store.password_file.as_deref(), Some(folder.path().join("pw").as_path()));
+        assert_eq!(config.log.key_password_file.as_deref(), Some(folder.path().join("kp").as_path()));
         assert_eq!(origins["lake_roll_age"], "default");
         assert_eq!(origins["partitions"], main.display().to_string());
         assert!(origins["save_interval"].ends_with("10.toml"));
         assert_eq!(origins["export_age"], "THEATRE__EXPORT_AGE");
+    }
+
+    #[test]
+    fn secrets_are_used_and_not_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("theatre.toml");
+        let text = "[registry]\nurl = \"http://user:hush@registry:8081\"\n[lake]\nendpoint = \"http://user:hush@store:1\"\n\
+                    [warehouse]\nendpoint = \"http://user:hush@house:1\"\n[glue]\nendpoint = \"http://user:hush@glue:1\"\n\
+                    [store]\nurl = \"postgres://user:hush@db/d\"\n[log]\nurl = \"kafka://user:hush@broker:1\"\n\
+                    [log.properties]\n\"ssl.key.password\" = \"hush\"\n";
+        std::fs::write(&main, text).unwrap();
+        let (config, _) = Config::layered(Some(&main), variables(&[("THEATRE__LOG__DEPLOYMENT", "ours")])).unwrap();
+        assert_eq!(config.log.properties["ssl.key.password"], "hush");
+        assert_eq!(config.registry.url.as_deref(), Some("http://user:hush@registry:8081"));
+        for told in [toml::to_string_pretty(&config).unwrap(), format!("{config:?}")] {
+            assert!(!told.contains("hush") && told.contains("ours"), "{told}");
+            assert_eq!(told.matches("user:***@").count(), 6, "{told}");
+        }
     }
 
     #[test]

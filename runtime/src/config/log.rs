@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
-/// Brokers that do not answer are noticed within this time; a robot must be unheard for longer before it may be called silent.
-pub const SILENCE_MIN: Micros = Micros(10_000_000);
+use super::redact;
+
+/// A broker that does not answer is noticed within this time; a robot must be unheard for longer before it may be called silent.
+pub const SILENCE_MIN: Micros = Micros(15_000_000);
 
 /// How connections to the log are secured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +27,11 @@ pub enum LogSecurity {
 }
 
 /// Where the log is, and how to reach it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `kafka://host:port,host:port`. Absent: embedded, in the data directory.
+    #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// Names this deployment: the consumer group, and the beginning of transactional ids. Two deployments on one cluster need two names.
     pub deployment: String,
@@ -44,6 +47,8 @@ pub struct LogConfig {
     pub certificate_file: Option<PathBuf>,
     /// The certificate's private key.
     pub key_file: Option<PathBuf>,
+    /// File that holds the password of that key. Absent: the key has none.
+    pub key_password_file: Option<PathBuf>,
     /// User of `sasl_scram`.
     pub username: Option<String>,
     /// Region of the cluster, for `msk_iam`.
@@ -59,7 +64,8 @@ pub struct LogConfig {
     pub check_crcs: bool,
     /// Create topics that are missing. False: they are made by others, and a missing one is refused.
     pub create_topics: bool,
-    /// Further properties of librdkafka, by its names, for all clients.
+    /// Further properties of librdkafka, by its names, for all clients. Secrets are better kept in files; those given here are not printed.
+    #[serde(serialize_with = "redact::properties")]
     pub properties: BTreeMap<String, String>,
 }
 
@@ -74,6 +80,7 @@ impl Default for LogConfig {
             ca_file: None,
             certificate_file: None,
             key_file: None,
+            key_password_file: None,
             username: None,
             region: None,
             password_file: None,
@@ -82,6 +89,40 @@ impl Default for LogConfig {
             check_crcs: true,
             create_topics: true,
             properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// As it is printed: without secrets.
+impl std::fmt::Debug for LogConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        redact::debug("LogConfig", self, formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LogConfig;
+
+    #[test]
+    fn secrets_among_the_properties_are_neither_printed_nor_written() {
+        let text = r#"
+            url = "kafka://broker:9092"
+            [properties]
+            "ssl.key.password" = "hush"
+            "SASL.Password" = "hush"
+            "ssl.key.pem" = "hush"
+            "sasl.jaas.config" = "hush"
+            "sasl.oauthbearer.client.secret" = "hush"
+            "sasl.oauthbearer.token.endpoint.url" = "https://hush"
+            "some.proxy" = "http://user:hush@proxy:1"
+            "linger.ms" = "7"
+        "#;
+        let config: LogConfig = toml::from_str(text).unwrap();
+        assert_eq!(config.properties.values().filter(|value| value.contains("hush")).count(), 7, "they are used");
+        for told in [toml::to_string(&config).unwrap(), format!("{config:?}")] {
+            assert!(!told.contains("hush") && told.contains("ssl.key.password") && told.contains("user:***@proxy:1"), "{told}");
+            assert!(told.contains("linger.ms") && told.contains('7') && told.contains("kafka://broker:9092"), "{told}");
         }
     }
 }

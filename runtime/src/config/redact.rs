@@ -1,4 +1,37 @@
-//! Passwords in URLs, kept out of whatever is printed.
+//! Passwords, kept out of whatever is printed: in URLs, and in properties whose names say that they are secret.
+//!
+//! What is hidden is hidden where a configuration is written, and a written one is never read back: [`Config::layered`](super::Config::layered)
+//! writes down the defaults only, which hold no secret.
+
+use std::collections::BTreeMap;
+use std::fmt::{Error, Formatter};
+
+use serde::{Serialize, Serializer};
+
+const HIDDEN: &str = "***";
+/// Parts of the names of properties whose values nobody may see.
+const SECRET: [&str; 5] = ["password", "secret", "pem", "jaas", "token"];
+
+/// Writes a URL without its password.
+pub(super) fn url<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(redacted).serialize(serializer)
+}
+
+/// Writes properties without the values of those that are secret by name.
+pub(super) fn properties<S: Serializer>(properties: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let told = |(name, value): (&String, &String)| (name.clone(), if is_secret(name) { HIDDEN.to_owned() } else { redacted(value) });
+    serializer.collect_map(properties.iter().map(told))
+}
+
+/// A section for people, as it is written: with nothing in it that is secret.
+pub(super) fn debug(name: &str, section: &impl Serialize, formatter: &mut Formatter<'_>) -> Result<(), Error> {
+    formatter.debug_tuple(name).field(&toml::to_string(section).map_err(|_| Error)?).finish()
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET.iter().any(|part| name.contains(part))
+}
 
 /// A text whose URLs say `***` where they name a password: between user and host, or as a parameter.
 pub fn redacted(text: &str) -> String {

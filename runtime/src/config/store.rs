@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
-use super::redacted;
+use super::redact;
 
 /// How the connection is encrypted, and what is checked of the server's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub enum StoreAuth {
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// `postgres://user@host:port/database`, PostgreSQL 15 or newer. Absent: embedded, in the data directory.
-    #[serde(serialize_with = "without_password")]
+    #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// File whose first line is the password; it is read again at each connection, so that a changed one needs no restart. Absent: the URL's, else
     /// `PGPASSWORD`, else `~/.pgpass`. Relative to this file.
@@ -91,12 +91,8 @@ impl Default for StoreConfig {
 /// As it is printed: without the URL's password.
 impl std::fmt::Debug for StoreConfig {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("StoreConfig").field(&toml::to_string(self).map_err(|_| std::fmt::Error)?).finish()
+        redact::debug("StoreConfig", self, formatter)
     }
-}
-
-fn without_password<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    url.as_deref().map(redacted).serialize(serializer)
 }
 
 #[cfg(test)]

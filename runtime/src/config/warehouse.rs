@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::redact;
+
 /// What the first part of a `redshift://` URL names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -17,10 +19,11 @@ pub enum WarehouseKind {
 }
 
 /// Where the warehouse is, and how to reach it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarehouseConfig {
     /// `redshift://workgroup-or-cluster/database`. Absent: embedded, in the data directory.
+    #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// `serverless`: the URL names a workgroup; `provisioned`: a cluster. Default `serverless`.
     pub kind: WarehouseKind,
@@ -33,6 +36,7 @@ pub struct WarehouseConfig {
     /// Schema of all tables and views. Default `public`.
     pub schema: String,
     /// Address of something else that speaks the Data API. Absent: `AWS_ENDPOINT_URL_REDSHIFT_DATA` or `AWS_ENDPOINT_URL`, else AWS.
+    #[serde(serialize_with = "redact::url")]
     pub endpoint: Option<String>,
     /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is AWS_PROFILE's, else `default`. Absent: the SDK looks where it always
     /// does: variables, profile, container or instance role. Relative to this file.
@@ -70,5 +74,12 @@ impl Default for WarehouseConfig {
             poll_min: millis(250),
             poll_max: millis(5000),
         }
+    }
+}
+
+/// As it is printed: without secrets.
+impl std::fmt::Debug for WarehouseConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        redact::debug("WarehouseConfig", self, formatter)
     }
 }

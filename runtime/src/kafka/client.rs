@@ -1,5 +1,6 @@
 //! Clients of librdkafka as the section `[log]` says, and what its errors mean to the pipeline.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -75,6 +76,9 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
             client.set(name, file.to_string_lossy());
         }
     }
+    if let Some(file) = &config.key_password_file {
+        client.set("ssl.key.password", password("key_password_file", file)?);
+    }
     if config.security == LogSecurity::MskIam {
         client.set("sasl.mechanism", "OAUTHBEARER");
     }
@@ -82,11 +86,15 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
         let (Some(username), Some(file)) = (&config.username, &config.password_file) else {
             return Err(Error::Refused("log.security = \"sasl_scram\" needs log.username and log.password_file".to_owned()));
         };
-        let password =
-            std::fs::read_to_string(file).map_err(|error| Error::Refused(format!("log.password_file {} cannot be read: {error}", file.display())))?;
-        client.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", username).set("sasl.password", password.trim_end());
+        client.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", username).set("sasl.password", password("password_file", file)?);
     }
     Ok(())
+}
+
+/// The password in the file that `key` names.
+fn password(key: &str, file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file).map_err(|error| Error::Refused(format!("log.{key} {} cannot be read: {error}", file.display())))?;
+    Ok(text.trim_end().to_owned())
 }
 
 /// A consumer that takes part in no group's balance and decides its own offsets.
@@ -152,4 +160,22 @@ pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
             | Code::GroupAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keys_password_comes_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let config = LogConfig { security: LogSecurity::Tls, key_password_file: Some(file.clone()), ..LogConfig::default() };
+        let mut client = ClientConfig::new();
+        let refused = secure(&mut client, &config).unwrap_err().to_string();
+        assert!(refused.contains("log.key_password_file"), "{refused}");
+        std::fs::write(&file, "open sesame\n").unwrap();
+        secure(&mut client, &config).unwrap();
+        assert_eq!(client.get("ssl.key.password"), Some("open sesame"));
+    }
 }

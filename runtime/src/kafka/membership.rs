@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, Membership, Ownership, Result};
@@ -22,6 +23,8 @@ use crate::config::log::LogConfig;
 use crate::telemetry::names;
 
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// How long the last positions are tried to be noted. The group refuses them for moments when others join or leave.
+const LAST_NOTE: Duration = Duration::from_secs(3);
 
 struct Hand {
     owner: Arc<dyn Ownership>,
@@ -58,7 +61,10 @@ impl ConsumerContext for Hand {
                     } else {
                         names::rebalanced("revoked");
                         self.tell("revoked", &numbers, |owner| owner.revoked(&numbers));
-                        self.note(member, CommitMode::Sync);
+                        // What was just left is still ours in the group's eyes; its next owner notes it from here on.
+                        if let Err(error) = self.note(member, &self.positions(true), CommitMode::Sync) {
+                            unnoted(&error);
+                        }
                     }
                 }
                 member.incremental_unassign(partitions)
@@ -82,27 +88,42 @@ impl Hand {
         }
     }
 
-    /// Tells the group how far its partitions are saved, for tools that show lag.
-    fn note(&self, member: &BaseConsumer<Self>, mode: CommitMode) {
+    /// How far partitions are saved: those that are owned, and if wanted those that were left meanwhile, which are told once.
+    fn positions(&self, left: bool) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::new();
-        let saved = catch_unwind(AssertUnwindSafe(|| self.owner.saved())).unwrap_or_else(|_| {
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            let mut told = self.owner.saved();
+            if left {
+                told.extend(self.owner.left());
+            }
+            told
+        }));
+        let told = told.unwrap_or_else(|_| {
             tracing::error!("the owner of partitions ended by a panic; their positions are not noted");
             Vec::new()
         });
-        for (partition, positions) in saved {
+        for (partition, positions) in told {
             for (index, topic) in self.topics.iter().enumerate() {
-                let offset = Offset::Offset(positions.get(index as _) as i64);
-                if let Err(error) = offsets.add_partition_offset(topic, partition as i32, offset) {
+                // At 0 nothing was saved: what another member may have noted is not undone.
+                let position = positions.get(index);
+                if position > 0
+                    && let Err(error) = offsets.add_partition_offset(topic, partition as i32, Offset::Offset(position as i64))
+                {
                     tracing::warn!(%error, "a position cannot be noted with the group");
                 }
             }
         }
-        if offsets.count() > 0
-            && let Err(error) = member.commit(&offsets, mode)
-        {
-            tracing::warn!(%error, "positions could not be noted with the group; they are in the store");
-        }
+        offsets
     }
+
+    /// Tells the group positions, for tools that show lag.
+    fn note(&self, member: &BaseConsumer<Self>, offsets: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {
+        if offsets.count() > 0 { member.commit(offsets, mode) } else { Ok(()) }
+    }
+}
+
+fn unnoted(error: &KafkaError) {
+    tracing::warn!(%error, "positions could not be noted with the group; they are in the store");
 }
 
 struct Member {
@@ -137,17 +158,27 @@ pub(super) fn join(base: &Base, config: &LogConfig, topics: &[String], owner: Ar
 
 /// Dropping the consumer at the end leaves the group, unless the member is a static one.
 fn serve(member: &BaseConsumer<Hand>, leaving: &AtomicBool) {
+    let hand = member.context();
     let mut noted = Instant::now();
     while !leaving.load(Ordering::Acquire) {
         if let Some(Err(error)) = member.poll(Duration::from_millis(100)) {
             tracing::warn!(%error, "the group reports");
         }
         if noted.elapsed() >= COMMIT_EVERY {
-            member.context().note(member, CommitMode::Async);
+            // Those that were left wait for an answer, so that none gets lost on the way: they are noted when they go, or at the end.
+            if let Err(error) = hand.note(member, &hand.positions(false), CommitMode::Async) {
+                unnoted(&error);
+            }
             noted = Instant::now();
         }
     }
-    member.context().note(member, CommitMode::Sync);
+    let (offsets, until) = (hand.positions(true), Instant::now() + LAST_NOTE);
+    while let Err(error) = hand.note(member, &offsets, CommitMode::Sync) {
+        if Instant::now() > until {
+            return unnoted(&error);
+        }
+        drop(member.poll(Duration::from_millis(100)));
+    }
 }
 
 impl Member {

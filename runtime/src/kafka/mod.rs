@@ -46,7 +46,7 @@ pub fn open(url: &str, config: &LogConfig, drive: &Drive) -> Result<Arc<dyn Even
     let known = Arc::new(Mutex::new(HashMap::new()));
     let topics = Topics { asking: asking.clone(), base: base.clone(), drive: drive.clone(), create: config.create_topics, known };
     let taken = reader::Taken::default();
-    let alive = alive::Alive::watch(asking.clone(), taken.clone(), ended.clone())?;
+    let alive = alive::Alive::start(asking.clone(), ended.clone())?;
     let data = data::Data::new(base.clone(), config.clone(), ended.clone());
     Ok(Arc::new(KafkaLog { base, config: config.clone(), asking, data, topics, producer: OnceLock::new(), taken, alive, ended }))
 }
@@ -145,19 +145,9 @@ impl EventLog for KafkaLog {
         let fetch = fetch::FetchQueue::start(client.clone(), topic, partition as i32, from as i64)?;
         let asked = topic.to_owned();
         let start = Box::new(move || watermarks(&client, &asked, partition).map(|range| range.start));
+        let pulse = self.alive.watch(topic, partition);
         let topic = topic.to_owned();
-        Ok(Box::new(reader::Reader {
-            fetch,
-            topic,
-            partition,
-            next: from,
-            last_time: 0,
-            at_end: false,
-            heard: Instant::now(),
-            alive: self.alive.clone(),
-            start,
-            place,
-        }))
+        Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, last_time: 0, at_end: false, heard: Instant::now(), pulse, start, place }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {

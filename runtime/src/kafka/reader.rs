@@ -9,7 +9,7 @@ use theatre_actors::ports::{Error, LogReader, PollEnd, PollLimit, RecordView, Re
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
-use super::alive::Alive;
+use super::alive::Pulse;
 use super::client::{WHAT, by_code};
 use super::fetch::{FetchQueue, Head};
 use crate::telemetry::names;
@@ -28,7 +28,7 @@ pub(super) struct Reader {
     pub(super) last_time: i64,
     pub(super) at_end: bool,
     pub(super) heard: Instant,
-    pub(super) alive: Arc<Alive>,
+    pub(super) pulse: Pulse,
     /// First offset still there, asked when the broker says that ours is gone.
     pub(super) start: Box<dyn Fn() -> Result<u64> + Send>,
     /// Holds the shared client's place; `None` with a client of its own. Given back after the queue is gone.
@@ -83,8 +83,8 @@ impl LogReader for Reader {
             self.heard = Instant::now();
         }
         if records == 0 {
-            // The end that was seen last is none to decide by when the brokers may have more.
-            self.alive.check()?;
+            // The end that was seen last is none to decide by when the broker may have more.
+            self.pulse.check()?;
         }
         let end_offset = self.fetch.end_offset().max(self.next);
         let at_end = self.at_end && !full;

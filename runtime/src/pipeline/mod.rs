@@ -16,6 +16,7 @@ pub mod exporter;
 pub mod intake;
 pub mod lake_writer;
 pub mod loader;
+mod loading;
 pub mod partition;
 pub mod progress;
 pub mod queue;

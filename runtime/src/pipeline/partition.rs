@@ -108,6 +108,7 @@ impl PartitionActor {
         let progress = shared.progress;
         progress.update(partition, |share| {
             share.begin();
+            share.epoch = epoch;
             share.caught_up = false;
             share.saved_to = status.floor.clone();
             share.families = routes.len() as u64;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use theatre_actors::effect::{DeadReason, DeadRow, FactKind};
+use theatre_actors::ports::Epoch;
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
 
@@ -31,6 +32,8 @@ pub struct PartitionProgress {
     pub loaded: bool,
     /// No family needs a record below this, as committed.
     pub saved_to: Positions,
+    /// It was taken under this epoch.
+    pub epoch: Epoch,
     /// Append time of the last record read, microseconds UTC.
     pub last_append: i64,
     /// Grows whenever there is something new to do: what was found done under an older one is not done any more.
@@ -87,6 +90,25 @@ impl Progress {
         change(&mut self.partitions.entry(partition).or_default());
     }
 
+    /// Changes a partition's share if it is held under this epoch still: a component that outlasts its partition has no say in what came after.
+    pub(super) fn update_under(&self, partition: Partition, epoch: Epoch, change: impl FnOnce(&mut PartitionProgress)) {
+        if let Some(mut share) = self.partitions.get_mut(&partition).filter(|share| share.epoch == epoch) {
+            change(&mut share);
+        }
+    }
+
+    /// Says something of a partition if it is held under this epoch still, and before it is forgotten.
+    pub(super) fn tell_under(&self, partition: Partition, epoch: Epoch, tell: impl FnOnce(&Self)) {
+        if let Some(_held) = self.partitions.get(&partition).filter(|share| share.epoch == epoch) {
+            tell(self);
+        }
+    }
+
+    /// One partition's share.
+    pub(super) fn share(&self, partition: Partition) -> PartitionProgress {
+        self.partitions.get(&partition).map(|share| share.clone()).unwrap_or_default()
+    }
+
     /// All partitions' shares.
     pub fn partitions(&self) -> BTreeMap<Partition, PartitionProgress> {
         self.partitions.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()
@@ -108,13 +130,14 @@ impl Progress {
         !partitions.is_empty() && partitions.iter().all(done)
     }
 
-    /// Forgets a partition that was left, and what troubled it.
-    pub(super) fn forget(&self, partition: Partition) {
-        self.partitions.remove(&partition);
+    /// Forgets a partition that was left, and what troubled it; returns how far it was, if that is known.
+    pub(super) fn forget(&self, partition: Partition) -> Option<PartitionProgress> {
+        let share = self.partitions.remove(&partition);
         let own = format!(" {partition}");
         for told in [&self.trouble, &self.notices] {
             told.lock().unwrap_or_else(PoisonError::into_inner).retain(|component, _| !component.ends_with(&own));
         }
+        share.map(|(_, share)| share)
     }
 
     /// Notes whether the log's members left no partition to this process.

@@ -1,7 +1,8 @@
 //! The partitions this process owns: the log's membership says which, each has a unit of its own.
 //!
 //! Handing a partition over means draining its unit within a deadline. A unit that does not make it is abandoned: its later writes are
-//! refused by the epoch of the next owner, and should the partition come back, the new unit waits for the old one's end.
+//! refused by the epoch of the next owner, and should the partition come back, the new unit waits for the old one's end. Loaders are waited for
+//! by nobody, here or there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,14 +32,16 @@ pub(super) struct Roster {
 struct Owned {
     units: BTreeMap<Partition, Running>,
     /// Units that did not end in time.
-    late: BTreeMap<Partition, JoinHandle<bool>>,
+    late: BTreeMap<Partition, JoinHandle<Option<Positions>>>,
+    /// How far those were saved that ended in order, until somebody asks.
+    left: BTreeMap<Partition, Positions>,
     /// True once the pipeline stops: nothing is taken any more.
     closed: bool,
 }
 
 struct Running {
     orders: Arc<Orders>,
-    thread: JoinHandle<bool>,
+    thread: JoinHandle<Option<Positions>>,
 }
 
 impl Roster {
@@ -51,7 +54,7 @@ impl Roster {
         self.lock().units.keys().copied().collect()
     }
 
-    /// Gives up all partitions and takes no more; true when all were left in order before `until`.
+    /// Gives up all partitions and takes no more; true when all were left in order before `until`. What has not ended then is left to itself.
     pub(super) fn close(&self, until: Instant) -> bool {
         let (units, late) = {
             let mut owned = self.lock();
@@ -59,10 +62,17 @@ impl Roster {
             (std::mem::take(&mut owned.units), std::mem::take(&mut owned.late))
         };
         let mut whole = self.leave(units, until, true);
-        for (partition, thread) in std::mem::take(&mut self.lock().late).into_iter().chain(late) {
-            // Abandoned already; it ends as soon as the call it waits for does.
-            whole &= in_order(thread);
-            self.common.progress.forget(partition);
+        // Abandoned already; they end as soon as the call they wait for does.
+        let late: Vec<_> = std::mem::take(&mut self.lock().late).into_iter().chain(late).collect();
+        wait(until, || late.iter().all(|(_, thread)| thread.is_finished()));
+        for (partition, thread) in late {
+            if thread.is_finished() {
+                whole &= in_order(thread).is_some();
+                self.common.progress.forget(partition);
+            } else {
+                tracing::warn!(partition, "the partition's threads have not ended in time; nothing waits for them any more");
+                whole = false;
+            }
         }
         whole
     }
@@ -76,6 +86,8 @@ impl Roster {
         if owned.closed || owned.units.contains_key(&partition) {
             return Ok(());
         }
+        // Where it stands now is told while it is owned.
+        owned.left.remove(&partition);
         let predecessor = owned.late.remove(&partition);
         let orders = Arc::new(Orders::new(self.common.saves.bell(partition)));
         let unit = Unit { partition, common: self.common.clone(), orders: orders.clone() };
@@ -96,14 +108,15 @@ impl Roster {
         for unit in units.values() {
             if draining { unit.orders.drain() } else { unit.orders.abandon() }
         }
-        while Instant::now() < until && !units.values().all(|unit| unit.thread.is_finished()) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait(until, || units.values().all(|unit| unit.thread.is_finished()));
         let mut whole = true;
         for (partition, unit) in units {
             names::partition_owned(partition, false);
             if unit.thread.is_finished() {
-                whole &= in_order(unit.thread);
+                match in_order(unit.thread) {
+                    Some(saved_to) => drop(self.lock().left.insert(partition, saved_to)),
+                    None => whole = false,
+                }
                 self.common.progress.forget(partition);
             } else {
                 whole = false;
@@ -120,9 +133,15 @@ impl Roster {
     }
 }
 
-/// True if the unit of this thread, which has ended or soon will, left nothing behind.
-fn in_order(thread: JoinHandle<bool>) -> bool {
+/// How far the unit of this thread, which has ended, saved its partition, if it left nothing behind.
+fn in_order(thread: JoinHandle<Option<Positions>>) -> Option<Positions> {
     thread.join().unwrap_or_default()
+}
+
+fn wait(until: Instant, done: impl Fn() -> bool) {
+    while Instant::now() < until && !done() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 impl Ownership for Roster {
@@ -161,4 +180,11 @@ impl Ownership for Roster {
             .map(|(partition, share)| (partition, share.saved_to))
             .collect()
     }
+
+    fn left(&self) -> Vec<(Partition, Positions)> {
+        std::mem::take(&mut self.lock().left).into_iter().collect()
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::committed::Committed;
 use super::queue::SaveQueue;
 use super::roster::Roster;
 use super::saving::Saver;
-use super::stepping::{IDLE, ON, keep_stepping};
+use super::stepping::{Component, IDLE, ON, keep_stepping};
 use super::unit::Common;
 use super::{PipelineParams, Ports, Progress, Step};
 use crate::parquet::{facts, table_spec};
@@ -39,15 +39,7 @@ pub struct Pipeline {
 /// When the layout differs from the stored one, a table cannot be made, or threads cannot be had.
 pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     prepare(&params, &ports)?;
-    let common = Common {
-        stage: Arc::new(Stage::start(params.arbiters).map_err(thread_error)?),
-        params: Arc::new(params),
-        ports: ports.clone(),
-        saves: Arc::new(SaveQueue::default()),
-        committed: Arc::new(Committed::default()),
-        progress: Arc::new(Progress::default()),
-        flush: Arc::new(AtomicBool::new(false)),
-    };
+    let common = common(params, ports.clone())?;
     let saved = Arc::new(AtomicBool::new(false));
     let saver = start_saver(&common, saved.clone())?;
     let (progress, committed, flush) = (common.progress.clone(), common.committed.clone(), common.flush.clone());
@@ -57,7 +49,20 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     Ok(Pipeline { progress, committed, flush, roster, membership, saver, saved })
 }
 
-fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<JoinHandle<()>> {
+/// What all partitions will share.
+pub(super) fn common(params: PipelineParams, ports: Ports) -> Result<Common> {
+    Ok(Common {
+        stage: Arc::new(Stage::start(params.arbiters).map_err(thread_error)?),
+        params: Arc::new(params),
+        ports,
+        saves: Arc::new(SaveQueue::default()),
+        committed: Arc::new(Committed::default()),
+        progress: Arc::new(Progress::default()),
+        flush: Arc::new(AtomicBool::new(false)),
+    })
+}
+
+pub(super) fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<JoinHandle<()>> {
     let (progress, saves) = (common.progress.clone(), common.saves.clone());
     let mut saver = Saver::new(&common.params, common.ports.clone(), saves.clone(), common.committed.clone(), progress.clone());
     let work = move || {
@@ -69,7 +74,8 @@ fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<JoinHandle<()>
             Ok(ON)
         };
         // What it fails with for good is noted by the one who steps it.
-        drop(keep_stepping("saver", &progress, || saved.load(Ordering::Acquire), step));
+        let component = Component { name: "saver", progress: &progress, held: None };
+        drop(keep_stepping(&component, || saved.load(Ordering::Acquire), step));
     };
     spawn("saver".to_owned(), work).map_err(thread_error)
 }

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use theatre_actors::ports::{Error, Result};
+use theatre_actors::ports::{Epoch, Error, Result};
+use theatre_actors::position::Partition;
 
 use super::Progress;
 
@@ -20,15 +21,46 @@ pub(super) const IDLE: Duration = Duration::from_millis(50);
 pub(super) const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
+/// What is kept stepping, and where its troubles are told.
+pub(super) struct Component<'a> {
+    pub(super) name: &'a str,
+    pub(super) progress: &'a Progress,
+    /// One that may outlast its partition tells them only as long as the partition is held under this epoch.
+    pub(super) held: Option<(Partition, Epoch)>,
+}
+
+impl Component<'_> {
+    fn tell(&self, tell: impl FnOnce(&Progress)) {
+        match self.held {
+            Some((partition, epoch)) => self.progress.tell_under(partition, epoch, tell),
+            None => tell(self.progress),
+        }
+    }
+
+    fn trouble(&self, trouble: Option<String>) {
+        self.tell(|progress| progress.set_trouble(self.name, trouble));
+    }
+}
+
+/// Rests for so long, or until somebody presses: looked at in slices, after the first of them.
+pub(super) fn rest(limit: Duration, pressed: impl Fn() -> bool) {
+    let mut rested = Duration::ZERO;
+    while rested < limit && (rested.is_zero() || !pressed()) {
+        std::thread::sleep(IDLE);
+        rested += IDLE;
+    }
+}
+
 /// Steps until a step was the last, until `given_up` says so, or until one fails for good; the failure is returned and stays noted.
-pub(super) fn keep_stepping(name: &str, progress: &Progress, given_up: impl Fn() -> bool, mut step: impl FnMut() -> Result<Flow>) -> Option<Error> {
+pub(super) fn keep_stepping(component: &Component<'_>, given_up: impl Fn() -> bool, mut step: impl FnMut() -> Result<Flow>) -> Option<Error> {
+    let name = component.name;
     let mut back_off = BACK_OFF_FIRST;
     let mut troubled = false;
     while !given_up() {
         match step() {
             Ok(flow) => {
                 if std::mem::take(&mut troubled) {
-                    progress.set_trouble(name, None);
+                    component.trouble(None);
                 }
                 if flow.is_break() {
                     break;
@@ -37,17 +69,17 @@ pub(super) fn keep_stepping(name: &str, progress: &Progress, given_up: impl Fn()
             }
             Err(error @ Error::Unavailable { .. }) => {
                 tracing::warn!(component = name, %error, "a step failed and is tried again");
-                progress.set_trouble(name, Some(error.to_string()));
+                component.trouble(Some(error.to_string()));
                 troubled = true;
                 std::thread::sleep(back_off);
                 back_off = (back_off * 2).min(BACK_OFF_MAX);
             }
             Err(error) => {
                 tracing::error!(component = name, %error, "a component stopped");
-                progress.set_trouble(name, Some(error.to_string()));
+                component.trouble(Some(error.to_string()));
                 // A lost partition is taken again; anything else is not tried again.
                 if !matches!(error, Error::StaleEpoch { .. }) {
-                    progress.set_failed(name, &error.to_string());
+                    component.tell(|progress| progress.set_failed(name, &error.to_string()));
                 }
                 return Some(error);
             }

@@ -1,34 +1,32 @@
 //! One owned partition: takes it, runs its components on a thread each, and leaves it when told to, when it is lost, or when it breaks.
 //!
-//! Five threads: the partition itself, its lake writer, its relays, exporter and completer, and its loader. Each stage of leaving ends once the
-//! one before it has: what a partition still saves is still published.
+//! Four threads: the partition itself, its lake writer, its relays, and exporter and completer. Each stage of leaving ends once the one before
+//! it has: what a partition still saves is still published. Its loader runs apart ([`super::loading`]): nobody waits for a warehouse.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use theatre_actors::ports::{Epoch, Error, FileStage, Lane, Result};
-use theatre_actors::position::Partition;
+use theatre_actors::position::{Partition, Positions};
 use theatre_actors::shell::Stage;
 
 use super::committed::Committed;
 use super::completer::Completer;
 use super::exporter::Exporter;
 use super::lake_writer::LakeWriter;
-use super::loader::Loader;
+use super::loading::Loading;
 use super::partition::{PartitionActor, Shared};
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::relay::Relay;
 use super::retention::Retention;
-use super::stepping::{BACK_OFF_FIRST, DONE, Flow, IDLE, ON, keep_stepping};
+use super::stepping::{BACK_OFF_FIRST, Component, DONE, Flow, IDLE, ON, keep_stepping, rest};
 use super::{PipelineParams, Ports, Progress, Step};
 
 /// How often the outward publishers look for work that nobody told them of, such as facts that came of age.
 const OUTWARD_EVERY: Duration = Duration::from_millis(500);
 /// A partition that was lost is taken again after this long, if nobody says otherwise.
 const RETAKE_AFTER: Duration = Duration::from_secs(1);
-/// How often the loader looks for completed files.
-const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// What every partition shares with the others.
 #[derive(Clone)]
@@ -72,25 +70,24 @@ impl Orders {
         self.drain();
     }
 
-    fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.drain.load(Ordering::Acquire)
     }
 }
 
 /// Which stages of a partition have ended: each ends once those before it have.
 #[derive(Debug, Default)]
-struct Stages {
+pub(super) struct Stages {
     partition: AtomicBool,
     /// Not an end: predecessors' uploads are swept, own ones may begin.
-    swept: AtomicBool,
+    pub(super) swept: AtomicBool,
     lake: AtomicBool,
     relays: AtomicBool,
     export: AtomicBool,
-    loader: AtomicBool,
 }
 
 impl Stages {
-    fn is_over(&self, stage: &AtomicBool) -> bool {
+    pub(super) fn is_over(&self, stage: &AtomicBool) -> bool {
         stage.load(Ordering::Acquire)
     }
 }
@@ -103,19 +100,21 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// Takes the partition and runs it; when it is lost, takes it again under a new epoch. True when it was left in order: all that was read is
-    /// saved and published, or another owner's to be.
-    pub(super) fn supervise(self) -> bool {
+    /// Takes the partition and runs it; when it is lost, takes it again under a new epoch. Returns how far it is saved if it was left in order:
+    /// all that was read is saved and published, or another owner's to be.
+    pub(super) fn supervise(self) -> Option<Positions> {
         while !self.orders.is_draining() {
             let mut taken = None;
             let take = || {
                 taken = Some(self.open()?);
                 Ok(DONE)
             };
-            let failed = keep_stepping(&self.name("partition"), &self.common.progress, || self.orders.is_draining(), take);
+            let name = self.name("partition");
+            let component = Component { name: &name, progress: &self.common.progress, held: None };
+            let failed = keep_stepping(&component, || self.orders.is_draining(), take);
             let Some((epoch, actor, lake)) = taken else {
                 if failed.is_some() {
-                    return false;
+                    return None;
                 }
                 continue;
             };
@@ -125,13 +124,13 @@ impl Unit {
                     self.common.progress.forget(self.partition);
                     self.wait_for_word();
                 }
-                Some(_) => return false,
+                Some(_) => return None,
                 None => {}
             }
         }
+        let saved_to = self.common.progress.forget(self.partition).map(|share| share.saved_to).unwrap_or_default();
         // One that was abandoned ends when nobody waits for it any more.
-        self.common.progress.forget(self.partition);
-        !self.orders.abandon.load(Ordering::Acquire)
+        (!self.orders.abandon.load(Ordering::Acquire)).then_some(saved_to)
     }
 
     /// Somebody else took the partition. Whoever is right, the membership will say soon; only if it says nothing is the partition taken again.
@@ -177,8 +176,8 @@ impl Unit {
 
     /// Runs all components of the partition until it is drained, lost or broken; returns why, if not drained.
     fn run(&self, epoch: Epoch, actor: PartitionActor, lake: &Arc<LakeQueue>) -> Option<Error> {
-        let stages = Stages::default();
-        let lost = AtomicBool::new(false);
+        let stages = Arc::new(Stages::default());
+        let lost = Arc::new(AtomicBool::new(false));
         let lose = |error: Option<Error>| {
             if error.is_some() {
                 lost.store(true, Ordering::Release);
@@ -187,30 +186,34 @@ impl Unit {
         };
         let joined = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Option<Error>>>| match thread {
             Ok(thread) => thread.join().unwrap_or_else(|_| Some(Error::Refused("a component panicked; this is a bug".to_owned()))),
-            Err(error) => Some(Error::Unavailable { what: "threads", why: error.to_string() }),
+            Err(error) => Some(no_thread(&error)),
         };
-        std::thread::scope(|scope| {
+        let loading = Loading::start((self.partition, epoch), &self.common, self.orders.clone(), stages.clone(), lost.clone());
+        let ended = std::thread::scope(|scope| {
             // Named, so that a profiler and the benchmark can tell what each costs.
             let named = |name: &str| std::thread::Builder::new().name(format!("{name}-{}", self.partition));
             let lake_writer = named("lake").spawn_scoped(scope, || lose(self.run_lake(epoch, lake, &stages, &lost)));
             let relays = named("relay").spawn_scoped(scope, || lose(self.run_relays(epoch, &stages, &lost)));
             let export = named("outward").spawn_scoped(scope, || lose(self.run_export(epoch, &stages, &lost)));
-            let loader = named("loader").spawn_scoped(scope, || lose(self.run_loader(epoch, &stages, &lost)));
-            if [&lake_writer, &relays, &export, &loader].iter().any(|thread| thread.is_err()) {
+            if loading.is_err() || [&lake_writer, &relays, &export].iter().any(|thread| thread.is_err()) {
                 lost.store(true, Ordering::Release);
             }
             let mut ended = lose(self.run_partition(actor, &lost));
             stages.partition.store(true, Ordering::Release);
-            for (thread, stage) in [(lake_writer, &stages.lake), (relays, &stages.relays), (export, &stages.export), (loader, &stages.loader)] {
+            for (thread, stage) in [(lake_writer, &stages.lake), (relays, &stages.relays), (export, &stages.export)] {
                 ended = ended.or(joined(thread));
                 stage.store(true, Ordering::Release);
             }
             ended
-        })
+        });
+        match loading {
+            Ok(loading) => ended.or_else(|| loading.failure()),
+            Err(error) => ended.or_else(|| Some(no_thread(&error))),
+        }
     }
 
     fn share(&self) -> super::progress::PartitionProgress {
-        self.common.progress.partitions().remove(&self.partition).unwrap_or_default()
+        self.common.progress.share(self.partition)
     }
 
     fn given_up(&self, lost: &AtomicBool) -> bool {
@@ -223,7 +226,8 @@ impl Unit {
 
     /// Keeps a component of the partition stepping until it is done, the partition is given up, or it fails for good.
     fn keep(&self, component: &str, lost: &AtomicBool, step: impl FnMut() -> Result<Flow>) -> Option<Error> {
-        keep_stepping(&self.name(component), &self.common.progress, || self.given_up(lost), step)
+        let component = Component { name: &self.name(component), progress: &self.common.progress, held: None };
+        keep_stepping(&component, || self.given_up(lost), step)
     }
 
     fn run_partition(&self, mut actor: PartitionActor, lost: &AtomicBool) -> Option<Error> {
@@ -322,40 +326,14 @@ impl Unit {
             if last {
                 return Ok(DONE);
             }
-            self.rest(OUTWARD_EVERY, lost, &stages.lake);
+            // An order to leave or to hurry is followed soon.
+            let hurried = || self.common.flush.load(Ordering::Acquire) || self.orders.is_draining();
+            rest(OUTWARD_EVERY, || hurried() || self.given_up(lost) || stages.is_over(&stages.lake));
             Ok(ON)
         })
     }
+}
 
-    /// Loads what is completed. On a thread of its own: a warehouse that is slow or away holds up nothing but the loads, leaving least of all. What
-    /// is not loaded then is loaded by the next owner, from the same plan.
-    fn run_loader(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let mut loader = Loader::new(self.partition, epoch, self.common.ports.clone(), self.common.params.limits.load_files);
-        self.keep("loader", lost, || {
-            if self.orders.is_draining() {
-                return Ok(DONE);
-            }
-            let before = self.share();
-            // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
-            let may_load = self.common.params.lake && stages.is_over(&stages.swept);
-            let (loaded, rows) = if may_load { loader.step()? } else { (Step::Idle, 0) };
-            self.common.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
-            if loaded == Step::Idle {
-                let settled = before.outward_done;
-                self.common.progress.update(self.partition, |share| share.loaded = settled && share.generation == before.generation);
-                self.rest(LOAD_EVERY, lost, &stages.export);
-            }
-            Ok(ON)
-        })
-    }
-
-    /// Waits for the next look, in slices: an order to leave or to hurry is followed soon.
-    fn rest(&self, limit: Duration, lost: &AtomicBool, before: &AtomicBool) {
-        let mut rested = Duration::ZERO;
-        let pressed = || self.common.flush.load(Ordering::Acquire) || self.given_up(lost) || self.orders.is_draining() || before.load(Ordering::Acquire);
-        while rested < limit && (rested.is_zero() || !pressed()) {
-            std::thread::sleep(IDLE);
-            rested += IDLE;
-        }
-    }
+fn no_thread(error: &std::io::Error) -> Error {
+    Error::Unavailable { what: "threads", why: error.to_string() }
 }

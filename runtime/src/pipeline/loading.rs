@@ -1,0 +1,109 @@
+//! The loader's thread. Nobody who leaves a partition waits for it: a warehouse takes as long as it likes.
+//!
+//! So one may still be loading when its partition has another owner, be it in this process, whose loader does the same. That does no harm:
+//!
+//! - The plan is the store's: the next loader gets the very batch that is under way, with the same name and files, until it is settled.
+//! - The warehouse takes a batch once, with its ledger row in the same transaction: one of two loads brings the rows, the other finds the row.
+//! - A batch is split when what is in its files is refused, and files never change: its other load is refused as well, and halves and whole are
+//!   never both loaded.
+//! - Settling and splitting are fenced by the epoch: an older loader's are refused, and it ends. So does its upload of a manifest, should the
+//!   next owner sweep it; the manifest itself is the same, byte by byte.
+//! - What it says of progress and trouble counts under its own epoch only.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use theatre_actors::ports::{Epoch, Error, Result};
+use theatre_actors::position::Partition;
+
+use super::loader::Loader;
+use super::stepping::{Component, DONE, Flow, ON, keep_stepping, rest};
+use super::unit::{Common, Orders, Stages};
+use super::{Progress, Step};
+
+/// How often the loader looks for completed files.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// A loader that runs by itself.
+pub(super) struct Loading {
+    thread: JoinHandle<()>,
+    failed: Arc<Mutex<Option<Error>>>,
+}
+
+/// What it needs. It borrows nothing, for it may outlast its partition's other components.
+struct Work {
+    partition: Partition,
+    epoch: Epoch,
+    /// Without a lake there is nothing to load.
+    lake: bool,
+    progress: Arc<Progress>,
+    flush: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+    stages: Arc<Stages>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Loading {
+    /// Begins to load what is completed, until the partition is left or `lost`; a loader that fails for good says that it is lost.
+    pub(super) fn start(
+        (partition, epoch): (Partition, Epoch),
+        common: &Common,
+        orders: Arc<Orders>,
+        stages: Arc<Stages>,
+        lost: Arc<AtomicBool>,
+    ) -> std::io::Result<Self> {
+        let mut loader = Loader::new(partition, epoch, common.ports.clone(), common.params.limits.load_files);
+        let (progress, flush) = (common.progress.clone(), common.flush.clone());
+        let work = Work { partition, epoch, lake: common.params.lake, progress, flush, orders, stages, lost };
+        let failed = Arc::new(Mutex::new(None));
+        let told = failed.clone();
+        let run = move || {
+            if let Some(error) = work.run(&mut loader) {
+                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                work.lost.store(true, Ordering::Release);
+            }
+        };
+        // Named, as the partition's other threads are.
+        let thread = std::thread::Builder::new().name(format!("loader-{partition}")).spawn(run)?;
+        Ok(Self { thread, failed })
+    }
+
+    /// Why it gave the partition up, if it did. It is left to itself if it still runs.
+    pub(super) fn failure(self) -> Option<Error> {
+        if self.thread.is_finished() && self.thread.join().is_err() {
+            return Some(Error::Refused("the loader panicked; this is a bug".to_owned()));
+        }
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Work {
+    fn run(&self, loader: &mut Loader) -> Option<Error> {
+        let name = format!("loader {}", self.partition);
+        let component = Component { name: &name, progress: &self.progress, held: Some((self.partition, self.epoch)) };
+        keep_stepping(&component, || self.is_over(), || self.step(loader))
+    }
+
+    fn is_over(&self) -> bool {
+        self.lost.load(Ordering::Acquire) || self.orders.is_draining()
+    }
+
+    fn step(&self, loader: &mut Loader) -> Result<Flow> {
+        if self.is_over() {
+            return Ok(DONE);
+        }
+        let before = self.progress.share(self.partition);
+        // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
+        let may_load = self.lake && self.stages.is_over(&self.stages.swept);
+        let (loaded, rows) = if may_load { loader.step()? } else { (Step::Idle, 0) };
+        self.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
+        if loaded == Step::Idle {
+            let settled = before.outward_done;
+            self.progress.update_under(self.partition, self.epoch, |share| share.loaded = settled && share.generation == before.generation);
+            rest(LOAD_EVERY, || self.flush.load(Ordering::Acquire) || self.is_over());
+        }
+        Ok(ON)
+    }
+}
