@@ -245,6 +245,7 @@ impl Config {
             outcome_topic: OUTCOME_TOPIC.to_owned(),
             window_topic: self.window_topic.clone(),
             lake: self.lake.enabled,
+            warehouse: self.lake.enabled && self.warehouse.enabled,
             family: Arc::new(family),
             registry,
             pseudonyms: Arc::new(Pseudonyms::new(key)),

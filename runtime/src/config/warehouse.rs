@@ -25,6 +25,8 @@ pub struct WarehouseConfig {
     /// `redshift://workgroup-or-cluster/database`. Absent: embedded, in the data directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
+    /// Whether the lake is loaded into a warehouse. Files that are not loaded are, once this is on again. Default true.
+    pub enabled: bool,
     /// `serverless`: the URL names a workgroup; `provisioned`: a cluster. Default `serverless`.
     pub kind: WarehouseKind,
     /// Database user, for a provisioned cluster. Absent: the user that belongs to the IAM identity.
@@ -60,6 +62,7 @@ impl Default for WarehouseConfig {
         let millis = |millis: i64| Micros(millis * 1000);
         Self {
             url: None,
+            enabled: true,
             kind: WarehouseKind::Serverless,
             db_user: None,
             secret_arn: None,

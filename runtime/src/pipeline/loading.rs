@@ -36,8 +36,8 @@ pub(super) struct Loading {
 struct Work {
     partition: Partition,
     epoch: Epoch,
-    /// Without a lake there is nothing to load.
-    lake: bool,
+    /// Without a warehouse, or a lake to load from, there is nothing to do.
+    loads: bool,
     progress: Arc<Progress>,
     flush: Arc<AtomicBool>,
     orders: Arc<Orders>,
@@ -56,7 +56,7 @@ impl Loading {
     ) -> std::io::Result<Self> {
         let mut loader = Loader::new(partition, epoch, common.ports.clone(), common.params.limits.load_files);
         let (progress, flush) = (common.progress.clone(), common.flush.clone());
-        let work = Work { partition, epoch, lake: common.params.lake, progress, flush, orders, stages, lost };
+        let work = Work { partition, epoch, loads: common.params.warehouse, progress, flush, orders, stages, lost };
         let failed = Arc::new(Mutex::new(None));
         let told = failed.clone();
         let run = move || {
@@ -96,7 +96,7 @@ impl Work {
         }
         let before = self.progress.share(self.partition);
         // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
-        let may_load = self.lake && self.stages.is_over(&self.stages.swept);
+        let may_load = self.loads && self.stages.is_over(&self.stages.swept);
         let (loaded, rows) = if may_load { loader.step()? } else { (Step::Idle, 0) };
         self.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
         if loaded == Step::Idle {

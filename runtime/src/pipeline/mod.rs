@@ -134,8 +134,10 @@ pub struct PipelineParams {
     pub outcome_topic: String,
     /// Topic for window revisions; absent: they are not published.
     pub window_topic: Option<String>,
-    /// Whether there are a lake and a warehouse at all.
+    /// Whether there is a lake at all.
     pub lake: bool,
+    /// Whether the lake is loaded into a warehouse.
+    pub warehouse: bool,
     /// What families do.
     pub family: Arc<FamilyConfig>,
     /// Schemas.

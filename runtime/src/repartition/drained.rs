@@ -48,8 +48,9 @@ fn left_in(params: &PipelineParams, log: &dyn EventLog, store: &dyn CheckpointSt
     for what in [unpublished, unsent, unexported].into_iter().flatten() {
         note(what);
     }
-    if params.lake {
-        for (stage, what) in [(FileStage::Registered, "is not completed"), (FileStage::Completed, "is not in the warehouse")] {
+    let stages = [(FileStage::Registered, "is not completed", params.lake), (FileStage::Completed, "is not in the warehouse", params.warehouse)];
+    for (stage, what, awaited) in stages {
+        if awaited {
             if let Some(file) = store.files(partition, stage, 1)?.first() {
                 note(format!("lake file {} {what}", file.file.path));
             }

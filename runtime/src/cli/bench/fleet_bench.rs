@@ -31,6 +31,9 @@ pub(in crate::cli) struct FleetBench {
     /// Whether there is a lake, in a folder of its own.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     lake: Switch,
+    /// Whether the lake is loaded into the embedded warehouse. It is not by default: a warehouse that runs elsewhere loads by itself.
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    warehouse: Switch,
     /// Records to fill the topic with when it is empty; on Kafka an empty topic is refused without this.
     #[arg(long, visible_alias = "fill", value_parser = clap::value_parser!(u64).range(1..))]
     records: Option<u64>,
@@ -77,6 +80,7 @@ impl FleetBench {
         let mut ground = Ground::new(self.brokers.as_deref(), self.database.as_deref(), Kinds { topics: &["alerts", "outcomes"], priority: "medium" })?;
         ground.config.aggregates = self.aggregates;
         ground.config.lake.enabled = self.lake == Switch::On;
+        ground.config.warehouse.enabled = self.warehouse == Switch::On;
         ground.fill(&self.topic, self.partitions, self.records, self.robots)?;
         let common = ground.common(common);
         eprintln!("running ...");
