@@ -50,10 +50,8 @@ fn left_in(params: &PipelineParams, log: &dyn EventLog, store: &dyn CheckpointSt
     }
     let stages = [(FileStage::Registered, "is not completed", params.lake), (FileStage::Completed, "is not in the warehouse", params.warehouse)];
     for (stage, what, awaited) in stages {
-        if awaited {
-            if let Some(file) = store.files(partition, stage, 1)?.first() {
-                note(format!("lake file {} {what}", file.file.path));
-            }
+        if awaited && let Some(file) = store.files(partition, stage, 1)?.first() {
+            note(format!("lake file {} {what}", file.file.path));
         }
     }
     Ok(left)
