@@ -283,8 +283,8 @@ impl Lake for GatedLake {
     fn location(&self, path: &str) -> Option<String> {
         self.inner.location(path)
     }
-    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
-        self.gate.call(|| self.inner.sweep(prefix, keep))
+    fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
+        self.gate.call(|| self.inner.sweep(partition, epoch, keep))
     }
 }
 
