@@ -8,7 +8,7 @@ pub mod facts;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -20,6 +20,9 @@ use theatre_actors::ports::{ColumnType, Error, LakeFile, LakeUpload, LoadMode, R
 use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
+
+/// The longest text of a lake file, bytes: what a VARCHAR of the warehouse holds.
+pub const TEXT_BYTES_MAX: usize = 65_535;
 
 /// A row group is closed at this many bytes of memory.
 const ROW_GROUP_BYTES: usize = 8 << 20;
@@ -71,7 +74,25 @@ pub fn file_schema(table: &TableSpec) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Rows of a batch as a record batch of the dataset's files.
+/// A text as lake files hold it: one that is too long ends with its last whole character.
+pub fn fitting(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+/// A column with all texts [`fitting`].
+fn fitting_column(column: &ArrayRef) -> ArrayRef {
+    let too_long = |texts: &&StringArray| {
+        // All of a column together are hardly ever as long as one may be.
+        texts.value_data().len() > TEXT_BYTES_MAX && texts.offsets().lengths().any(|length| length > TEXT_BYTES_MAX)
+    };
+    match column.as_string_opt::<i32>().filter(too_long) {
+        Some(texts) => Arc::new(texts.iter().map(|text| text.map(fitting)).collect::<StringArray>()),
+        None => column.clone(),
+    }
+}
+
+/// Rows of a batch as a record batch of the dataset's files. A text that the warehouse could not hold would cost its whole file there, so it is
+/// cut here: lake and warehouse hold the same.
 ///
 /// # Errors
 /// When Arrow refuses, which would be a bug.
@@ -84,11 +105,11 @@ pub fn file_rows(schema: &SchemaRef, topic: &str, partition: Partition, batch: &
         Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| batch.append_times[at(row)])).with_timezone("UTC")),
     ];
     if rows.len() == batch.len() {
-        columns.extend(batch.columns.iter().cloned());
+        columns.extend(batch.columns.iter().map(fitting_column));
     } else {
         let indices = UInt32Array::from(rows.to_vec());
         for column in &batch.columns {
-            columns.push(take(column, &indices, None).map_err(|error| encode_error(&error))?);
+            columns.push(fitting_column(&take(column, &indices, None).map_err(|error| encode_error(&error))?));
         }
     }
     RecordBatch::try_new(schema.clone(), columns).map_err(|error| encode_error(&error))
@@ -230,4 +251,25 @@ pub fn date(day: i64) -> String {
 /// The day of an event time.
 pub fn day_of(event_time_us: i64) -> i64 {
     event_time_us.div_euclid(86_400_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_are_too_long_are_cut_between_characters() {
+        let long = format!("a{}", "é".repeat(40_000));
+        let limit = "é".repeat(32_767) + "a";
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some("short"), None, Some(long.as_str()), Some(limit.as_str())]));
+        let cut = fitting_column(&column);
+        let texts = cut.as_string::<i32>();
+        assert_eq!((texts.value(0), texts.is_null(1), texts.value(3)), ("short", true, limit.as_str()));
+        assert!(texts.value(2).len() == TEXT_BYTES_MAX && long.starts_with(texts.value(2)), "{} bytes", texts.value(2).len());
+        // Two bytes, then characters of two: the limit is in the middle of one.
+        let odd = format!("ab{}", "é".repeat(40_000));
+        assert_eq!(fitting(&odd).len(), TEXT_BYTES_MAX - 1);
+        let many: ArrayRef = Arc::new(StringArray::from(vec!["robot"; 20_000]));
+        assert_eq!(&fitting_column(&many), &many);
+    }
 }
