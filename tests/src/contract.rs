@@ -308,6 +308,14 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
     ensure!(store.plan_load(0, epoch, 10)?.is_none());
     let stages: Vec<FileStage> = store.all_files()?.iter().map(|file| file.stage).collect();
     ensure!(stages == [FileStage::Quarantined, FileStage::Loaded, FileStage::Loaded, FileStage::Loaded], "{stages:?}");
+    ensure!(store.all_files()?[0].note.as_deref() == Some("bad"));
+    ensure!(store.requeue_quarantined()? == 1 && store.requeue_quarantined()? == 0, "what is set aside is put back once");
+    let first = &store.all_files()?[0];
+    ensure!((first.stage, &first.batch, &first.note) == (FileStage::Completed, &None, &None), "{first:?}");
+    let again = store.plan_load(0, epoch, 10)?.ok_or_else(|| anyhow::anyhow!("not put back"))?;
+    ensure!(numbers(&again) == [1], "nothing else is loaded again: {again:?}");
+    store.mark_loaded(0, epoch, &again.id)?;
+    ensure!(store.requeue_quarantined()? == 0 && store.plan_load(0, epoch, 10)?.is_none());
     Ok(())
 }
 
@@ -403,6 +411,13 @@ pub fn warehouse_loads_once(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Resul
     ensure!(rows("SELECT count(*) FROM appended")? == [[3]] && warehouse.receipt("bad")?.is_none(), "all of a batch or nothing");
     ensure!(matches!(warehouse.query("DELETE FROM appended"), Err(Error::Refused(_))) && rows("SELECT count(*) FROM appended")? == [[3]], "queries only read");
     ensure!(matches!(warehouse.query("SELEC"), Err(Error::Refused(_))));
+
+    let unknown = loaded_file(lake, &table("unknown", LoadMode::Append), 7, &[("f", 0)])?;
+    let away = warehouse.load(&batch(&table("unknown", LoadMode::Append), "unknown", &[&unknown]), lake);
+    ensure!(
+        matches!(&away, Err(Error::Unavailable { why, .. }) if why.contains("no table 'unknown'")),
+        "no file is at fault for a table that is missing: {away:?}"
+    );
 
     let mut wider = appended.clone();
     wider.columns.push(("note".to_owned(), ColumnType::Utf8));
