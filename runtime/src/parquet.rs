@@ -24,6 +24,8 @@ use theatre_schemas::dataset::Dataset;
 /// The longest text of a lake file, bytes: what a VARCHAR of the warehouse holds.
 pub const TEXT_BYTES_MAX: usize = 65_535;
 
+const DAY_US: i64 = 86_400_000_000;
+
 /// A row group is closed at this many bytes of memory.
 const ROW_GROUP_BYTES: usize = 8 << 20;
 
@@ -248,14 +250,40 @@ pub fn date(day: i64) -> String {
     }
 }
 
-/// The day of an event time.
-pub fn day_of(event_time_us: i64) -> i64 {
-    event_time_us.div_euclid(86_400_000_000)
+/// The day of a time.
+pub fn day_of(time_us: i64) -> i64 {
+    time_us.div_euclid(DAY_US)
+}
+
+/// How many days before it was appended a row may be dated to be filed by its event date: the allowed lateness, at least one.
+pub fn late_days(allowed_lateness_us: i64) -> i64 {
+    (day_of(allowed_lateness_us.max(0).saturating_sub(1)) + 1).max(1)
+}
+
+/// The day in whose folder a row is filed: that of its event time or, where the two are further apart than `late_days` back or one day ahead,
+/// that of its append time. So a clock that is wrong, or an old recording, does not make a file of its own for every day it names.
+pub fn folder_day(event_time_us: i64, append_time_us: i64, late_days: i64) -> i64 {
+    let (event, appended) = (day_of(event_time_us), day_of(append_time_us));
+    if (appended.saturating_sub(late_days)..=appended + 1).contains(&event) { event } else { appended }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_far_from_the_day_they_were_appended_on_are_filed_by_that_day() {
+        let hour = DAY_US / 24;
+        for (lateness, days) in [(0, 1), (hour, 1), (DAY_US, 1), (DAY_US + 1, 2), (3 * DAY_US, 3)] {
+            assert_eq!(late_days(lateness), days, "{lateness}");
+        }
+        let appended = 100 * DAY_US + 23 * hour;
+        for (event, day) in [(98, 100), (99, 99), (100, 100), (101, 101), (102, 100), (-7, 100), (100_000, 100)] {
+            assert_eq!(folder_day(event * DAY_US, appended, 1), day, "{event}");
+        }
+        assert_eq!(folder_day(98 * DAY_US, appended, 2), 98);
+        assert_eq!((folder_day(i64::MIN, appended, late_days(i64::MAX)), folder_day(i64::MAX, appended, 1)), (100, 100));
+    }
 
     #[test]
     fn texts_that_are_too_long_are_cut_between_characters() {
