@@ -8,7 +8,7 @@ pub mod facts;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -269,6 +269,8 @@ pub fn folder_day(event_time_us: i64, append_time_us: i64, late_days: i64) -> i6
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::Array as _;
+
     use super::*;
 
     #[test]
