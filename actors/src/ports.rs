@@ -12,7 +12,7 @@ mod warehouse;
 
 use crate::position::Partition;
 
-pub use lake::{Lake, LakeEntry, LakeUpload};
+pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
 pub use log::{EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, SoleMember};
 pub use store::{
     CheckpointStore, CommitOutcome, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, LoadBatch, PartitionCommit, PartitionStatus, PastLayout,

@@ -8,7 +8,7 @@ pub mod facts;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -20,6 +20,11 @@ use theatre_actors::ports::{ColumnType, Error, LakeFile, LakeUpload, LoadMode, R
 use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
+
+/// The longest text of a lake file, bytes: what a VARCHAR of the warehouse holds.
+pub const TEXT_BYTES_MAX: usize = 65_535;
+
+const DAY_US: i64 = 86_400_000_000;
 
 /// A row group is closed at this many bytes of memory.
 const ROW_GROUP_BYTES: usize = 8 << 20;
@@ -71,7 +76,25 @@ pub fn file_schema(table: &TableSpec) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Rows of a batch as a record batch of the dataset's files.
+/// A text as lake files hold it: one that is too long ends with its last whole character.
+pub fn fitting(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+/// A column with all texts [`fitting`].
+fn fitting_column(column: &ArrayRef) -> ArrayRef {
+    let too_long = |texts: &&StringArray| {
+        // All of a column together are hardly ever as long as one may be.
+        texts.value_data().len() > TEXT_BYTES_MAX && texts.offsets().lengths().any(|length| length > TEXT_BYTES_MAX)
+    };
+    match column.as_string_opt::<i32>().filter(too_long) {
+        Some(texts) => Arc::new(texts.iter().map(|text| text.map(fitting)).collect::<StringArray>()),
+        None => column.clone(),
+    }
+}
+
+/// Rows of a batch as a record batch of the dataset's files. A text that the warehouse could not hold would cost its whole file there, so it is
+/// cut here: lake and warehouse hold the same.
 ///
 /// # Errors
 /// When Arrow refuses, which would be a bug.
@@ -84,11 +107,11 @@ pub fn file_rows(schema: &SchemaRef, topic: &str, partition: Partition, batch: &
         Arc::new(TimestampMicrosecondArray::from_iter_values(rows.iter().map(|row| batch.append_times[at(row)])).with_timezone("UTC")),
     ];
     if rows.len() == batch.len() {
-        columns.extend(batch.columns.iter().cloned());
+        columns.extend(batch.columns.iter().map(fitting_column));
     } else {
         let indices = UInt32Array::from(rows.to_vec());
         for column in &batch.columns {
-            columns.push(take(column, &indices, None).map_err(|error| encode_error(&error))?);
+            columns.push(fitting_column(&take(column, &indices, None).map_err(|error| encode_error(&error))?));
         }
     }
     RecordBatch::try_new(schema.clone(), columns).map_err(|error| encode_error(&error))
@@ -227,7 +250,56 @@ pub fn date(day: i64) -> String {
     }
 }
 
-/// The day of an event time.
-pub fn day_of(event_time_us: i64) -> i64 {
-    event_time_us.div_euclid(86_400_000_000)
+/// The day of a time.
+pub fn day_of(time_us: i64) -> i64 {
+    time_us.div_euclid(DAY_US)
+}
+
+/// How many days before it was appended a row may be dated to be filed by its event date: the allowed lateness, at least one.
+pub fn late_days(allowed_lateness_us: i64) -> i64 {
+    (day_of(allowed_lateness_us.max(0).saturating_sub(1)) + 1).max(1)
+}
+
+/// The day in whose folder a row is filed: that of its event time or, where the two are further apart than `late_days` back or one day ahead,
+/// that of its append time. So a clock that is wrong, or an old recording, does not make a file of its own for every day it names.
+pub fn folder_day(event_time_us: i64, append_time_us: i64, late_days: i64) -> i64 {
+    let (event, appended) = (day_of(event_time_us), day_of(append_time_us));
+    if (appended.saturating_sub(late_days)..=appended + 1).contains(&event) { event } else { appended }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Array as _;
+
+    use super::*;
+
+    #[test]
+    fn rows_far_from_the_day_they_were_appended_on_are_filed_by_that_day() {
+        let hour = DAY_US / 24;
+        for (lateness, days) in [(0, 1), (hour, 1), (DAY_US, 1), (DAY_US + 1, 2), (3 * DAY_US, 3)] {
+            assert_eq!(late_days(lateness), days, "{lateness}");
+        }
+        let appended = 100 * DAY_US + 23 * hour;
+        for (event, day) in [(98, 100), (99, 99), (100, 100), (101, 101), (102, 100), (-7, 100), (100_000, 100)] {
+            assert_eq!(folder_day(event * DAY_US, appended, 1), day, "{event}");
+        }
+        assert_eq!(folder_day(98 * DAY_US, appended, 2), 98);
+        assert_eq!((folder_day(i64::MIN, appended, late_days(i64::MAX)), folder_day(i64::MAX, appended, 1)), (100, 100));
+    }
+
+    #[test]
+    fn texts_that_are_too_long_are_cut_between_characters() {
+        let long = format!("a{}", "é".repeat(40_000));
+        let limit = "é".repeat(32_767) + "a";
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some("short"), None, Some(long.as_str()), Some(limit.as_str())]));
+        let cut = fitting_column(&column);
+        let texts = cut.as_string::<i32>();
+        assert_eq!((texts.value(0), texts.is_null(1), texts.value(3)), ("short", true, limit.as_str()));
+        assert!(texts.value(2).len() == TEXT_BYTES_MAX && long.starts_with(texts.value(2)), "{} bytes", texts.value(2).len());
+        // Two bytes, then characters of two: the limit is in the middle of one.
+        let odd = format!("ab{}", "é".repeat(40_000));
+        assert_eq!(fitting(&odd).len(), TEXT_BYTES_MAX - 1);
+        let many: ArrayRef = Arc::new(StringArray::from(vec!["robot"; 20_000]));
+        assert_eq!(&fitting_column(&many), &many);
+    }
 }

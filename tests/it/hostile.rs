@@ -82,6 +82,28 @@ fn hostile_records_stop_nothing_else_and_are_accounted_for() -> Result<()> {
 }
 
 #[test]
+fn a_robot_that_is_at_home_in_all_times_fills_one_folder() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let dir = DataDir::new(data.path());
+    dir.create()?;
+    let log = EmbeddedLog::open(&dir.log(), std::sync::Arc::new(SystemClock))?;
+    log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), 4)?;
+    let writer = RecordWriter::new(1, INPUT_SCHEMAS[4].1)?;
+    let day = 86_400_000_000;
+    for sequence in 0..500 {
+        let record = sample(&writer, "lost", sequence, (sequence * 7919) % 20_000 * day, 1.0)?;
+        log.append(INPUT_TOPICS[0], partition_of(&record.key, 4), &[record])?;
+    }
+    run(data.path(), &["run", "--until-drained"])?;
+    let files = std::fs::read_dir(dir.lake().join("data/fleet_telemetry/v=1"))?.count();
+    // Midnight may pass while they are appended.
+    ensure!((1..=2).contains(&files), "{files} folders");
+    ensure!(ending(data.path(), &["fleet_telemetry"])?.warehouse["fleet_telemetry"].0 == 500, "all are in the warehouse");
+    run(data.path(), &["reconcile"])?;
+    Ok(())
+}
+
+#[test]
 fn two_processes_cannot_run_on_one_data_directory() -> Result<()> {
     let data = tempfile::tempdir()?;
     run(data.path(), &["run", "--until-drained"])?;

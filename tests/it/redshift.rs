@@ -184,6 +184,25 @@ fn a_load_of_unknown_fate_is_found_in_the_ledger() -> Result<()> {
 }
 
 #[test]
+fn a_set_up_that_is_wrong_is_no_files_fault() -> Result<()> {
+    let mut servers = Servers::start()?;
+    let (warehouse, lake) = (servers.migrated()?, servers.lake()?);
+    let appended = table("appended", LoadMode::Append);
+    warehouse.ensure_tables(std::slice::from_ref(&appended))?;
+    let load = batch(&appended, "one", &[&file(&lake, &appended, 1, &[("a", 0)])?]);
+    let keys = servers.options.s3.keys.replace(("nobody".to_owned(), "nothing".to_owned()));
+    drop(servers.redshift.take());
+    servers.redshift = Some(RedshiftLocal::start(servers.options.clone())?);
+    let refused = warehouse.load(&load, &lake);
+    ensure!(matches!(&refused, Err(Error::Unavailable { .. })), "what the server may not read is not the file's fault: {refused:?}");
+    servers.options.s3.keys = keys;
+    drop(servers.redshift.take());
+    servers.redshift = Some(RedshiftLocal::start(servers.options.clone())?);
+    ensure!(warehouse.load(&load, &lake)?.rows == 1, "put right, it loads");
+    Ok(())
+}
+
+#[test]
 fn a_bad_file_is_found_by_halving_and_the_others_load() -> Result<()> {
     let servers = Servers::start()?;
     let (warehouse, lake) = (Arc::new(servers.migrated()?), Arc::new(servers.lake()?));

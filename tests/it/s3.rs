@@ -125,8 +125,8 @@ fn a_sweep_ends_orphans_only() -> Result<()> {
     let neighbour = seal(&lake, "d/3.parquet", "p11-e1-1", b"neighbour")?;
     let elsewhere = self::lake("s3://lake/theatre", store.objects.address())?;
     let foreign = seal(&elsewhere, "d/4.parquet", "p1-e1-1", b"foreign")?;
-    ensure!(store.lake()?.sweep("p1-", std::slice::from_ref(&kept))? == 2, "two orphans");
-    ensure!(lake.sweep("p1-", std::slice::from_ref(&kept))? == 0, "swept before");
+    ensure!(store.lake()?.sweep(1, 3, std::slice::from_ref(&kept))? == 2, "two orphans");
+    ensure!(lake.sweep(1, 3, std::slice::from_ref(&kept))? == 0, "swept before");
     for (path, handle) in [("d/2.parquet", &orphan), ("d/1.parquet", &other_attempt)] {
         ensure!(matches!(lake.complete(path, handle), Err(Error::Refused(_))), "a swept upload must not complete");
     }
@@ -190,7 +190,7 @@ fn nothing_is_lost_while_the_server_refuses_and_hangs() -> Result<()> {
         ensure!(matches!(&failed, Error::Unavailable { why, .. } if why.contains(words)), "{failed}");
         let failed = seal(&lake, "d/while.parquet", "p0-e1-2", &bytes).err().context("it answered")?;
         ensure!(matches!(&failed, Error::Unavailable { why, .. } if why.contains(words)), "{failed}");
-        ensure!(lake.list("").is_err() && lake.sweep("p0-", std::slice::from_ref(&before)).is_err());
+        ensure!(lake.list("").is_err() && lake.sweep(0, 2, std::slice::from_ref(&before)).is_err());
         ensure!(started.elapsed() < Duration::from_secs(30), "every call ends by its time-out");
     }
     ensure!(proxy.refused() > 0 && proxy.hung() > 0, "the proxy did not get in the way");
@@ -201,7 +201,7 @@ fn nothing_is_lost_while_the_server_refuses_and_hangs() -> Result<()> {
         again.join().expect("it does not panic")
     })?;
     until_done("completing", || lake.complete("d/before.parquet", &before))?;
-    until_done("sweeping", || lake.sweep("p0-", std::slice::from_ref(&again)))?;
+    until_done("sweeping", || lake.sweep(0, 2, std::slice::from_ref(&again)))?;
     until_done("completing", || lake.complete("d/while.parquet", &again))?;
     ensure!(lake.read("d/before.parquet")? == bytes && lake.read("d/while.parquet")? == bytes);
     ensure!(lake.list("")?.len() == 2);

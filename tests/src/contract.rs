@@ -308,6 +308,14 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
     ensure!(store.plan_load(0, epoch, 10)?.is_none());
     let stages: Vec<FileStage> = store.all_files()?.iter().map(|file| file.stage).collect();
     ensure!(stages == [FileStage::Quarantined, FileStage::Loaded, FileStage::Loaded, FileStage::Loaded], "{stages:?}");
+    ensure!(store.all_files()?[0].note.as_deref() == Some("bad"));
+    ensure!(store.requeue_quarantined()? == 1 && store.requeue_quarantined()? == 0, "what is set aside is put back once");
+    let first = &store.all_files()?[0];
+    ensure!((first.stage, &first.batch, &first.note) == (FileStage::Completed, &None, &None), "{first:?}");
+    let again = store.plan_load(0, epoch, 10)?.ok_or_else(|| anyhow::anyhow!("not put back"))?;
+    ensure!(numbers(&again) == [1], "nothing else is loaded again: {again:?}");
+    store.mark_loaded(0, epoch, &again.id)?;
+    ensure!(store.requeue_quarantined()? == 0 && store.plan_load(0, epoch, 10)?.is_none());
     Ok(())
 }
 
@@ -331,10 +339,17 @@ pub fn lake_completes_once(lake: &dyn Lake) -> Result<()> {
     ensure!(&lake.read("d/x/1.parquet")?[..] == b"one", "a name, once taken, keeps its bytes");
     let kept = put("d/y/2.parquet", "p0-e2-2", b"three")?;
     put("d/y/3.parquet", "p1-e1-1", b"four")?;
-    lake.sweep("p0-", std::slice::from_ref(&kept))?;
+    lake.sweep(0, 3, std::slice::from_ref(&kept))?;
     lake.complete("d/y/2.parquet", &kept)?;
     ensure!(lake.list("d/y")? == [LakeEntry { path: "d/y/2.parquet".to_owned(), bytes: 5 }]);
-    ensure!(lake.sweep("p1-", &[])? == 1, "another owner's upload was left alone, and is swept by its own prefix");
+    ensure!(lake.sweep(1, 2, &[])? == 1, "another partition's upload was left alone, and is swept with its own");
+    // An owner that hung before it swept has lost the partition meanwhile: it knows nothing of what its successor registered.
+    let successors = put("d/y/5.parquet", "p0-e10-1", b"five")?;
+    ensure!(lake.sweep(0, 9, &[])? == 0, "what was begun under a later epoch is swept under no earlier one");
+    lake.complete("d/y/5.parquet", &successors)?;
+    let (own, manifest) = (put("d/y/6.parquet", "p0-e10-2", b"six")?, put("d/y/7.json", "p0-load-0f", b"seven")?);
+    ensure!(lake.sweep(0, 10, &[])? == 1, "of what is its own only that goes which is under no epoch");
+    ensure!(matches!(lake.complete("d/y/7.json", &manifest), Err(Error::Refused(_))) && lake.complete("d/y/6.parquet", &own).is_ok());
     ensure!(matches!(lake.complete("d/z/9.parquet", "never"), Err(Error::Refused(_))), "neither parts nor file");
     Ok(())
 }
@@ -396,6 +411,13 @@ pub fn warehouse_loads_once(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Resul
     ensure!(rows("SELECT count(*) FROM appended")? == [[3]] && warehouse.receipt("bad")?.is_none(), "all of a batch or nothing");
     ensure!(matches!(warehouse.query("DELETE FROM appended"), Err(Error::Refused(_))) && rows("SELECT count(*) FROM appended")? == [[3]], "queries only read");
     ensure!(matches!(warehouse.query("SELEC"), Err(Error::Refused(_))));
+
+    let unknown = loaded_file(lake, &table("unknown", LoadMode::Append), 7, &[("f", 0)])?;
+    let away = warehouse.load(&batch(&table("unknown", LoadMode::Append), "unknown", &[&unknown]), lake);
+    ensure!(
+        matches!(&away, Err(Error::Unavailable { why, .. }) if why.contains("no table 'unknown'")),
+        "no file is at fault for a table that is missing: {away:?}"
+    );
 
     let mut wider = appended.clone();
     wider.columns.push(("note".to_owned(), ColumnType::Utf8));

@@ -102,7 +102,7 @@ impl Process {
         let params = world.params.clone();
         let epoch = ports.store.acquire(0)?;
         let keep: Vec<String> = ports.store.files(0, FileStage::Registered, 1 << 30)?.into_iter().map(|file| file.file.upload).collect();
-        ports.lake.sweep("p0-", &keep)?;
+        ports.lake.sweep(0, epoch, &keep)?;
         let (saves, lake, progress) = (Arc::new(SaveQueue::default()), Arc::new(LakeQueue::new(2)), Arc::new(Progress::default()));
         let committed = Arc::new(Committed::default());
         let shared = Shared { saves: saves.clone(), lake: lake.clone(), committed: committed.clone(), progress: progress.clone() };

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Result;
+use super::{Epoch, Result};
+use crate::position::Partition;
 
 /// A lake file being written. Dropping it without `seal` abandons it.
 pub trait LakeUpload: Send {
@@ -24,7 +25,8 @@ pub struct LakeEntry {
 
 /// A store of immutable files.
 pub trait Lake: Send + Sync {
-    /// Starts a file; invisible until completed. `attempt` makes concurrent writers of one path independent.
+    /// Starts a file; invisible until completed. `attempt` makes concurrent writers of one path independent. It is of the form
+    /// `p<partition>-e<epoch>-<rest>`, or `p<partition>-<rest>` for a file that is written again by whoever needs it.
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>>;
 
     /// Makes a sealed file visible under its path; doing it again changes nothing. Refused when neither the parts nor the
@@ -40,6 +42,42 @@ pub trait Lake: Send + Sync {
     /// Where others find a file, such as `s3://bucket/prefix/path`; `None` for a lake that only this process can read.
     fn location(&self, path: &str) -> Option<String>;
 
-    /// Removes uploads that are not in `keep` and whose name starts with `prefix`; returns how many.
-    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize>;
+    /// Ends the uploads of a partition that are [`is_outdated`] under `epoch` and not in `keep`; returns how many. What a later owner
+    /// began stays, however late this call comes to it.
+    fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize>;
+}
+
+/// What all attempts of a partition begin with.
+pub fn attempts_of(partition: Partition) -> String {
+    format!("p{partition}-")
+}
+
+/// True for an attempt, or a name that begins with one, that the owner of `partition` under `epoch` may end: begun under an older epoch, whose
+/// owner can register nothing any more, or under none.
+pub fn is_outdated(attempt: &str, partition: Partition, epoch: Epoch) -> bool {
+    let Some(rest) = attempt.strip_prefix(&attempts_of(partition)) else { return false };
+    let named = rest.strip_prefix('e').and_then(|rest| rest.split_once('-')).and_then(|(number, _)| number.parse::<Epoch>().ok());
+    named.is_none_or(|begun| begun < epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_outdated;
+
+    #[test]
+    fn an_attempt_is_outdated_by_a_later_epoch_of_its_partition_only() {
+        for (attempt, outdated) in [
+            ("p1-e9-1", true),
+            ("p1-e9-x1.facts~a.parquet", true),
+            ("p1-e10-1", false),
+            ("p1-e11-1", false),
+            ("p1-e100-1.data", false),
+            ("p11-e1-1", false),
+            ("p2-e1-1", false),
+            ("p1-load-00ff", true),
+            ("p1-e-load", true),
+        ] {
+            assert_eq!(is_outdated(attempt, 1, 10), outdated, "{attempt}");
+        }
+    }
 }

@@ -340,6 +340,10 @@ pub trait CheckpointStore: Send + Sync {
     /// With `bad` empty the batch is split into halves that are planned at once, so that the bad file is found by bisection.
     fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()>;
 
+    /// Puts all quarantined files back to be loaded, for an operator who has put right what was wrong; returns how many. It needs no epoch: it
+    /// touches only what no owner has planned.
+    fn requeue_quarantined(&self) -> Result<u64>;
+
     /// Facts by filter, in order of event time and revision.
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>>;
 

@@ -14,11 +14,16 @@ use super::service::{Place, pseudonym_key};
 use super::story::{alert_line, outcome_line};
 use super::{Common, Failure, Output};
 
-/// Looks at the lake.
+/// Looks at the lake, and puts back what the warehouse refused.
 #[derive(Debug, Subcommand)]
 pub(super) enum Lake {
     /// Registered files.
     List,
+    /// Puts all quarantined files back to be loaded, once what was wrong is put right. Theatre may be running.
+    #[command(
+        after_help = "Example: theatre lake list (stage and note say what was refused, and why), then\n         theatre lake requeue --config theatre.toml"
+    )]
+    Requeue,
 }
 
 /// Looks at the warehouse.
@@ -80,14 +85,33 @@ pub(super) enum State {
 
 impl Lake {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let lines: Vec<_> = store(common)?
-            .all_files()?
-            .into_iter()
-            .map(|file| {
-                vec![json!(file.file.path), json!(file.file.rows), json!(file.file.bytes), json!(format!("{:?}", file.stage).to_lowercase()), json!(file.note)]
-            })
-            .collect();
-        rows(common.output, &["path", "rows", "bytes", "stage", "note"], &lines)
+        match self {
+            Self::List => list(common),
+            Self::Requeue => requeue(common),
+        }
+    }
+}
+
+fn list(common: &Common) -> Result<(), Failure> {
+    let lines: Vec<_> = store(common)?
+        .all_files()?
+        .into_iter()
+        .map(|file| {
+            vec![json!(file.file.path), json!(file.file.rows), json!(file.file.bytes), json!(format!("{:?}", file.stage).to_lowercase()), json!(file.note)]
+        })
+        .collect();
+    rows(common.output, &["path", "rows", "bytes", "stage", "note"], &lines)
+}
+
+fn requeue(common: &Common) -> Result<(), Failure> {
+    let place = Place::of(common)?;
+    // Looked for first: a store that is opened for writing is made where there is none.
+    place.look()?.store()?;
+    // Without the lock of the data directory: what a running process plans meanwhile is not touched.
+    let files = place.write()?.store()?.requeue_quarantined()?;
+    match common.output {
+        Output::Json => value(&json!({ "files": files })),
+        Output::Table => write(&format!("{files} files are to be loaded again\n")),
     }
 }
 

@@ -8,7 +8,8 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use theatre_actors::ports::{Error, Lake, LakeEntry, LakeUpload, Result};
+use theatre_actors::ports::{Epoch, Error, Lake, LakeEntry, LakeUpload, Result, is_outdated};
+use theatre_actors::position::Partition;
 
 const UPLOADS: &str = ".uploads";
 const WHAT: &str = "lake";
@@ -109,12 +110,12 @@ impl Lake for DirectoryLake {
         None
     }
 
-    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
+    fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
         let mut swept = 0;
         for entry in std::fs::read_dir(self.root.join(UPLOADS)).map_err(unavailable)? {
             let entry = entry.map_err(unavailable)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(prefix) && !keep.contains(&name) {
+            if is_outdated(&name, partition, epoch) && !keep.contains(&name) {
                 std::fs::remove_file(entry.path()).map_err(unavailable)?;
                 swept += 1;
             }

@@ -363,6 +363,13 @@ impl CheckpointStore for EmbeddedStore {
         self.fenced(partition, epoch, |transaction| files::split(transaction, partition, batch, bad))
     }
 
+    fn requeue_quarantined(&self) -> Result<u64> {
+        self.write(|transaction| {
+            let changed = transaction.execute("UPDATE lake_file SET stage = 2, batch = NULL, note = NULL WHERE stage = 4", []);
+            changed.map(|files| files as u64).map_err(unavailable(WHAT))
+        })
+    }
+
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
         let limit = if filter.limit == 0 { -1 } else { filter.limit as i64 };
         let sql = format!(

@@ -184,7 +184,10 @@ impl Warehouse for EmbeddedWarehouse {
 
     fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt> {
         let table = lock(&self.tables).iter().find(|table| table.name == batch.dataset).cloned();
-        let table = table.ok_or_else(|| Error::Refused(format!("the warehouse has no table '{}'", batch.dataset)))?;
+        let table = table.ok_or_else(|| {
+            let why = format!("there is no table '{}': put its schema back into the configuration", batch.dataset);
+            Error::Unavailable { what: WHAT, why }
+        })?;
         let mut connection = lock(&self.writer);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable(WHAT))?;
         if let Some(known) = receipt(&transaction, &batch.id)? {

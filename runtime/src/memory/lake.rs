@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use theatre_actors::ports::{Error, Lake, LakeEntry, LakeUpload, Result};
+use theatre_actors::ports::{Epoch, Error, Lake, LakeEntry, LakeUpload, Result, is_outdated};
+use theatre_actors::position::Partition;
 
 use super::lock;
 
@@ -74,10 +75,10 @@ impl Lake for MemoryLake {
         None
     }
 
-    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
+    fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
         let mut state = lock(&self.state);
         let before = state.uploads.len();
-        state.uploads.retain(|handle, _| !handle.starts_with(prefix) || keep.contains(handle));
+        state.uploads.retain(|handle, _| !is_outdated(handle, partition, epoch) || keep.contains(handle));
         Ok(before - state.uploads.len())
     }
 }

@@ -342,6 +342,13 @@ impl CheckpointStore for MemoryStore {
         self.fenced(partition, epoch, |state| state.split(partition, batch, bad))
     }
 
+    fn requeue_quarantined(&self) -> Result<u64> {
+        let mut state = lock(&self.state);
+        let quarantined = state.partitions.values_mut().flat_map(|known| &mut known.files).filter(|file| file.stage == FileStage::Quarantined);
+        let put_back = quarantined.map(|file| (file.stage, file.batch, file.note) = (FileStage::Completed, None, None));
+        Ok(put_back.count() as u64)
+    }
+
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
         let wanted = |stored: &&StoredFact| {
             let fact = &stored.fact;

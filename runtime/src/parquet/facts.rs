@@ -11,6 +11,7 @@ use theatre_actors::window::WindowRow;
 use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::{Alert, Outcome};
 
+use super::fitting;
 use ColumnType::{Float64, Int32, Int64, TimestampMicros, Utf8};
 
 fn spec(name: &str, columns: &[(&str, ColumnType)], mode: LoadMode) -> TableSpec {
@@ -172,7 +173,7 @@ pub fn record_batch(table: &TableSpec, schema: &SchemaRef, rows: &[Vec<Value>]) 
             ColumnType::Int64 => Arc::new(cells().map(Value::as_i64).collect::<Int64Array>()),
             ColumnType::Float32 | ColumnType::Float64 => Arc::new(cells().map(Value::as_f64).collect::<Float64Array>()),
             ColumnType::TimestampMicros => Arc::new(cells().map(Value::as_i64).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
-            ColumnType::Utf8 | ColumnType::Binary => Arc::new(cells().map(Value::as_str).collect::<StringArray>()),
+            ColumnType::Utf8 | ColumnType::Binary => Arc::new(cells().map(|cell| cell.as_str().map(fitting)).collect::<StringArray>()),
         }
     };
     let columns = table.columns.iter().enumerate().map(|(index, (_, kind))| column(index, *kind)).collect();

@@ -1,4 +1,5 @@
-//! The lake writer: every decoded record that is no duplicate, into Parquet files by dataset and event date.
+//! The lake writer: every decoded record that is no duplicate, into Parquet files by dataset and event date; rows dated far from the day they
+//! were appended on are filed by that day, so that a chunk never opens more files than there are days between.
 //!
 //! It has its own position and its own copy of the duplicate check. A *cut* closes all open files of the partition at one position and
 //! registers them, position and check together, in one fenced commit. What is not registered is as if never written: after any error
@@ -18,7 +19,7 @@ use super::intake::{self, Chunk, Entry, Intake};
 use super::queue::LakeQueue;
 use super::trackers::Trackers;
 use super::{PipelineParams, Ports, Step};
-use crate::parquet::{FileWriter, day_of, file_rows, file_schema, record_path, table_spec};
+use crate::parquet::{FileWriter, file_rows, file_schema, folder_day, late_days, record_path, table_spec};
 
 /// How long to wait for a log that has not brought yet what is known to be there.
 const FETCH_REST: Duration = Duration::from_millis(2);
@@ -146,6 +147,7 @@ impl LakeWriter {
 
     /// Writes the rows of a chunk that are not below the position and no duplicates.
     fn write(&mut self, chunk: &Chunk) -> Result<()> {
+        let late_days = late_days(self.params.family.time.allowed_lateness_us);
         let mut shares: Vec<Share> = vec![Share::new(); chunk.batches.len()];
         for entry in &chunk.entries {
             let Entry::Row { batch: index, row } = *entry else { continue };
@@ -154,7 +156,8 @@ impl LakeWriter {
             if batch.offsets[at] < self.positions.get(*topic) || self.is_duplicate(*topic, batch, at) {
                 continue;
             }
-            let (file, share) = ((batch.dataset_index, day_of(batch.event_times()[at])), &mut shares[index as usize]);
+            let day = folder_day(batch.event_times()[at], batch.append_times[at], late_days);
+            let (file, share) = ((batch.dataset_index, day), &mut shares[index as usize]);
             match share.iter_mut().rev().find(|(key, _)| *key == file) {
                 Some((_, rows)) => rows.push(row),
                 None => share.push((file, vec![row])),

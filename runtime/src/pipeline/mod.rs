@@ -80,7 +80,7 @@ pub struct Limits {
     pub lake_roll_bytes: usize,
     /// A lake cut is made when the oldest row in an open file has waited this long.
     pub lake_roll_age: Duration,
-    /// Open lake files of a partition.
+    /// A lake cut is made when a partition has more open files than this. A chunk is written whole first; days keep its files few.
     pub lake_open_files: usize,
     /// Memory of a partition's open lake files, bytes; beyond it a cut is made.
     pub lake_memory_bytes: usize,

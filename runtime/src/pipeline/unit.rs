@@ -141,11 +141,12 @@ impl Unit {
         }
     }
 
-    /// Aborts what predecessors were uploading when they ended, before anything is uploaded under this epoch.
-    fn sweep(&self) -> Result<()> {
+    /// Aborts what predecessors were uploading when they ended. The epoch fences it: a process that loses the partition between the two calls
+    /// knows nothing of what its successor has registered meanwhile.
+    fn sweep(&self, epoch: Epoch) -> Result<()> {
         let registered = self.common.ports.store.files(self.partition, FileStage::Registered, usize::MAX >> 1)?;
         let keep: Vec<String> = registered.into_iter().map(|file| file.file.upload).collect();
-        self.common.ports.lake.sweep(&format!("p{}-", self.partition), &keep).map(drop)
+        self.common.ports.lake.sweep(self.partition, epoch, &keep).map(drop)
     }
 
     /// Refuses to go on with a partition count that `theatre state repartition` has ended.
@@ -257,7 +258,7 @@ impl Unit {
             let before = self.share().generation;
             let step = match &mut writer {
                 Some(_) if !stages.is_over(&stages.swept) => {
-                    self.sweep()?;
+                    self.sweep(epoch)?;
                     stages.swept.store(true, Ordering::Release);
                     Step::Worked
                 }

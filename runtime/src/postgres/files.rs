@@ -111,6 +111,11 @@ pub(super) async fn split(connection: &mut PgConnection, partition: Partition, b
     Ok(())
 }
 
+pub(super) async fn requeue(connection: &mut PgConnection) -> Attempt<u64> {
+    let sql = "UPDATE lake_file SET stage = 2, batch = NULL, note = NULL WHERE stage = 4";
+    Ok(sqlx::query(sql).execute(connection).await?.rows_affected())
+}
+
 async fn of_batch(connection: &mut PgConnection, partition: Partition, batch: &str) -> Attempt<Vec<RegisteredFile>> {
     let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND batch = $2 AND stage = 2 ORDER BY number";
     read_all(sqlx::query_as(sql).bind(partition as i32).bind(stored(batch)).fetch_all(connection).await?)

@@ -180,6 +180,10 @@ impl CheckpointStore for PostgresStore {
         self.fenced(partition, epoch, async |connection| files::split(connection, partition, batch, bad).await)
     }
 
+    fn requeue_quarantined(&self) -> Result<u64> {
+        self.write(files::requeue)
+    }
+
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
         self.session.read(async |connection| facts::find(connection, filter).await)
     }

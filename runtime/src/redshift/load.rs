@@ -5,7 +5,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use theatre_actors::ports::{Error, Lake, LoadBatch, LoadReceipt, RegisteredFile, Result, TableSpec};
 
-use super::poller::{Ended, passes};
+use super::poller::{Ended, lies_in_a_file};
 use super::session::{Session, unavailable};
 use super::sql::{self, Load};
 
@@ -59,7 +59,7 @@ impl Loading<'_> {
 
     /// Writes the manifest beside the data, and returns its URL. It is the same, byte by byte, whenever the batch is.
     fn write_manifest(&self) -> Result<String> {
-        let nowhere = || Error::Refused("the warehouse can only load from a lake on S3".to_owned());
+        let nowhere = || unavailable("the warehouse can only load from a lake on S3: set [lake] url");
         let entry = |file: &RegisteredFile| {
             let url = self.lake.location(&file.file.path).ok_or_else(nowhere)?;
             Ok(json!({ "url": url, "mandatory": true, "meta": { "content_length": file.file.bytes } }))
@@ -87,11 +87,11 @@ impl Loading<'_> {
         rows.map(|rows| LoadReceipt { batch: self.batch.id.clone(), rows }).ok_or_else(missing)
     }
 
-    /// What a failed statement means: only what lies in the files is refused.
+    /// What a failed statement means: only what is known to lie in the files is refused.
     fn fault(&self, error: &str, part: Option<usize>) -> Error {
         match part {
-            Some(sql::COPY) if !passes(error) => Error::Refused(self.file_at_fault(error)),
-            Some(sql::ROW_CHECK) if !passes(error) => Error::Refused(self.miscounted()),
+            Some(sql::COPY) if lies_in_a_file(error) => Error::Refused(self.file_at_fault(error)),
+            Some(sql::ROW_CHECK) if error.to_lowercase().contains(sql::MISCOUNTED) => self.miscounted(),
             _ => unavailable(error),
         }
     }
@@ -106,22 +106,24 @@ impl Loading<'_> {
     }
 
     /// Finds the file with another number of rows than was registered. All are read for that, which happens only then.
-    fn miscounted(&self) -> String {
+    fn miscounted(&self) -> Error {
         for file in &self.batch.files {
             let path = &file.file.path;
             let rows = self.lake.read(path).and_then(|bytes| crate::parquet::rows(path, bytes));
             match rows {
                 Ok(rows) if rows != file.file.rows => {
-                    return format!(
+                    return Error::Refused(format!(
                         "lake file '{path}' does not fit table '{}': it has {rows} rows, its registration says {}",
                         self.table.name, file.file.rows
-                    );
+                    ));
                 }
                 Ok(_) => {}
-                Err(error) => return format!("lake file '{path}' cannot be counted: {error}"),
+                Err(Error::Refused(why)) => return Error::Refused(format!("lake file '{path}' cannot be counted: {why}")),
+                // A lake that is away says nothing about its files.
+                Err(error) => return error,
             }
         }
-        format!("the files of batch '{}' gave another number of rows than they have", self.batch.id)
+        Error::Refused(format!("the files of batch '{}' gave another number of rows than they have", self.batch.id))
     }
 }
 

@@ -78,7 +78,10 @@ impl Warehouse for RedshiftWarehouse {
 
     fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt> {
         let table = self.tables().iter().find(|table| table.name == batch.dataset).cloned();
-        let table = table.ok_or_else(|| Error::Refused(format!("the warehouse has no table '{}'", batch.dataset)))?;
+        let table = table.ok_or_else(|| {
+            let dataset = &batch.dataset;
+            session::unavailable(format!("the warehouse has no table '{dataset}': run `theatre migrate --warehouse`, and keep its schema in the configuration"))
+        })?;
         load::Loading { session: &self.session, schema: &self.schema, iam_role: &self.iam_role, table: &table, batch, lake }.run()
     }
 

@@ -49,6 +49,8 @@ pub(super) struct Load<'a> {
 /// Where in a load's statements COPY is, and the check of its rows.
 pub(super) const COPY: usize = 2;
 pub(super) const ROW_CHECK: usize = 3;
+/// What the check of rows fails with when they are not as many as they should be: part of "division by zero" and of "divide by zero".
+pub(super) const MISCOUNTED: &str = "by zero";
 
 impl Load<'_> {
     /// The statements of a load, one transaction. The last gives the ledger's rows.

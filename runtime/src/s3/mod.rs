@@ -6,8 +6,8 @@
 //!
 //! **Markers.** S3 lists uploads by key and id only, so nothing there says whose attempt an upload is, and its key must be the final path.
 //! Each upload therefore has a marker object, `.uploads/<attempt>/<upload id>` below the lake's prefix, with the path as its body; it is
-//! written when the upload is created, before any part, and deleted after the upload has ended. A sweep lists the markers of its prefix: it
-//! reads no uploads of other owners, and what has a registered handle it leaves alone. A crash between creating an upload and writing its
+//! written when the upload is created, before any part, and deleted after the upload has ended. A sweep lists the markers of its partition: it
+//! reads no uploads of others, and what has a registered handle, or was begun under its own epoch or a later one, it leaves alone. A crash between creating an upload and writing its
 //! marker leaves an upload that holds no parts; the bucket's rule for incomplete uploads ends it. That rule must wait longer than the
 //! longest outage: it ends registered uploads too.
 //!
@@ -25,7 +25,8 @@ use std::sync::Arc;
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use theatre_actors::ports::{Error, Lake, LakeEntry, LakeUpload, Result};
+use theatre_actors::ports::{Epoch, Error, Lake, LakeEntry, LakeUpload, Result, attempts_of, is_outdated};
+use theatre_actors::position::Partition;
 use tokio::sync::Semaphore;
 
 use self::bucket::Bucket;
@@ -80,10 +81,10 @@ impl S3Lake {
         self.bucket.unmark(&handle.attempt, &handle.upload_id).await
     }
 
-    async fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
+    async fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
         let mut swept = 0;
-        for (attempt, upload_id) in self.bucket.marked(prefix).await? {
-            if keep.iter().any(|handle| handle.contains(&upload_id)) {
+        for (attempt, upload_id) in self.bucket.marked(&attempts_of(partition)).await? {
+            if !is_outdated(&attempt, partition, epoch) || keep.iter().any(|handle| handle.contains(&upload_id)) {
                 continue;
             }
             if let Some(path) = self.bucket.marked_path(&attempt, &upload_id).await? {
@@ -119,7 +120,7 @@ impl Lake for S3Lake {
         Some(self.bucket.location(path))
     }
 
-    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
-        self.drive.wait(Box::pin(Self::sweep(self, prefix, keep)))
+    fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
+        self.drive.wait(Box::pin(Self::sweep(self, partition, epoch, keep)))
     }
 }

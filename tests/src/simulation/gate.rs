@@ -234,6 +234,9 @@ impl CheckpointStore for GatedStore {
     fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
         self.gate.call(|| self.inner.split_load(partition, self.epoch(partition, epoch)?, batch, bad))
     }
+    fn requeue_quarantined(&self) -> Result<u64> {
+        self.gate.call(|| self.inner.requeue_quarantined())
+    }
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
         self.gate.call(|| self.inner.find_facts(filter))
     }
@@ -283,8 +286,8 @@ impl Lake for GatedLake {
     fn location(&self, path: &str) -> Option<String> {
         self.inner.location(path)
     }
-    fn sweep(&self, prefix: &str, keep: &[String]) -> Result<usize> {
-        self.gate.call(|| self.inner.sweep(prefix, keep))
+    fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
+        self.gate.call(|| self.inner.sweep(partition, epoch, keep))
     }
 }
 
