@@ -90,7 +90,7 @@ fn servers_of_a_person_come_up_stay_up_and_go_down_when_told() -> Result<()> {
     run(data, &["dev", "up"])?;
     ensure!(status(data)?.1 == up, "they ran already");
     // What it wrote is all that the other commands need.
-    let on_them = |arguments: &[&str]| run(data, &[&["--config", &config.to_string_lossy(), "--admin", "127.0.0.1:0"], arguments].concat());
+    let on_them = |arguments: &[&str]| run(data, &[&["--config", &config.to_string_lossy()], arguments].concat());
     on_them(&["simulate", "--robots", "4", "--ticks", "300"])?;
     on_them(&["run", "--until-drained"])?;
     on_them(&["reconcile"])?;
