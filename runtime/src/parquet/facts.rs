@@ -1,5 +1,6 @@
 //! Facts as tables: alerts, outcomes and windows (one row per revision and signal).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -104,20 +105,64 @@ pub fn table(kind: FactKind) -> TableSpec {
     }
 }
 
+/// A value of a row. Texts are borrowed where they can be: a window has a row for each signal, and nearly all of it is the same.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell<'a> {
+    /// Not there, or no finite number.
+    Null,
+    /// Truth.
+    Bool(bool),
+    /// Whole number or time, microseconds UTC.
+    Int(i64),
+    /// Finite number.
+    Float(f64),
+    /// Text; of nested records and arrays, as JSON.
+    Text(Cow<'a, str>),
+}
+
+impl Cell<'_> {
+    fn float(value: f64) -> Self {
+        if value.is_finite() { Self::Float(value) } else { Self::Null }
+    }
+
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(truth) => Self::Bool(*truth),
+            Value::Number(number) => number.as_i64().map(Self::Int).or(number.as_f64().map(Self::float)).unwrap_or(Self::Null),
+            Value::String(text) => Self::Text(Cow::Owned(text.clone())),
+            nested => Self::Text(Cow::Owned(nested.to_string())),
+        }
+    }
+
+    fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(truth) = self { Some(*truth) } else { None }
+    }
+
+    fn as_i64(&self) -> Option<i64> {
+        if let Self::Int(number) = self { Some(*number) } else { None }
+    }
+
+    fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Float(number) => Some(*number),
+            Self::Int(number) => Some(*number as f64),
+            _ => None,
+        }
+    }
+
+    fn as_str(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
 /// The rows a fact makes in its table.
 ///
 /// # Errors
 /// When the payload cannot be read.
-pub fn rows(fact: &Fact, datasets: &Datasets) -> Result<Vec<Vec<Value>>> {
+pub fn rows<'a>(fact: &'a Fact, datasets: &'a Datasets) -> Result<Vec<Vec<Cell<'a>>>> {
     let unreadable = |error: &dyn std::fmt::Display| Error::Refused(format!("fact '{}' revision {} cannot be read: {error}", fact.id, fact.revision));
-    let columns = table(fact.kind).columns;
-    let by_name = |record: Value| {
-        let cell = |name: &str| match record.get(name) {
-            Some(nested @ (Value::Array(_) | Value::Object(_))) => Value::String(nested.to_string()),
-            other => other.cloned().unwrap_or(Value::Null),
-        };
-        columns.iter().map(|(name, _)| cell(name)).collect()
-    };
+    let by_name = |record: Value| table(fact.kind).columns.iter().map(|(name, _)| record.get(name).map_or(Cell::Null, Cell::of)).collect();
     match fact.kind {
         FactKind::Alert => Ok(vec![by_name(json!(Alert::decode(&fact.payload).map_err(|error| unreadable(&error))?))]),
         FactKind::Outcome => Ok(vec![by_name(json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(&error))?))]),
@@ -125,54 +170,54 @@ pub fn rows(fact: &Fact, datasets: &Datasets) -> Result<Vec<Vec<Value>>> {
     }
 }
 
-fn window_rows(fact: &Fact, window: &WindowRow, datasets: &Datasets) -> Vec<Vec<Value>> {
-    let dataset = fact.subject.split('/').next().unwrap_or_default();
-    let names = datasets.find(dataset).map(|(_, dataset)| dataset.signals.as_slice()).unwrap_or_default();
-    let signals = window.signals.iter().zip(names).filter(|(signal, _)| signal.count > 0);
-    signals
-        .map(|(signal, name)| {
-            let kept = |time: i64| if signal.is_full() { json!(time) } else { Value::Null };
-            let quantile = |share: f64| json!(signal.sketch.as_ref().and_then(|sketch| sketch.quantile(share)));
-            vec![
-                json!(fact.robot_id),
-                json!(dataset),
-                json!(window.window),
-                json!(window.start_us),
-                json!(window.size_us),
-                json!(window.revision),
-                json!(window.rows),
-                json!(name.name),
-                json!(signal.count),
-                json!(signal.sum),
-                json!(signal.mean),
-                json!(signal.m2),
-                json!(signal.min),
-                json!(signal.max),
-                json!(signal.first),
-                kept(signal.first_time),
-                json!(signal.last),
-                kept(signal.last_time),
-                quantile(0.5),
-                quantile(0.95),
-                quantile(0.99),
-            ]
-        })
-        .collect()
+fn window_rows<'a>(fact: &'a Fact, window: &WindowRow, datasets: &'a Datasets) -> Vec<Vec<Cell<'a>>> {
+    let (dataset, name) = fact.subject.split_once('/').unwrap_or((&fact.subject, ""));
+    let signals = datasets.find(dataset).map(|(_, dataset)| dataset.signals.as_slice()).unwrap_or_default();
+    let text = |text: &'a str| Cell::Text(Cow::Borrowed(text));
+    let told = window.signals.iter().zip(signals).filter(|(aggregate, _)| aggregate.count > 0);
+    told.map(|(aggregate, signal)| {
+        let kept = |time: i64| if aggregate.is_full() { Cell::Int(time) } else { Cell::Null };
+        let quantile = |share: f64| aggregate.sketch.as_ref().and_then(|sketch| sketch.quantile(share)).map_or(Cell::Null, Cell::float);
+        vec![
+            text(&fact.robot_id),
+            text(dataset),
+            text(name),
+            Cell::Int(window.start_us),
+            Cell::Int(window.size_us),
+            Cell::Int(i64::from(window.revision)),
+            Cell::Int(window.rows as i64),
+            text(&signal.name),
+            Cell::Int(aggregate.count as i64),
+            Cell::float(aggregate.sum),
+            Cell::float(aggregate.mean),
+            Cell::float(aggregate.m2),
+            Cell::float(aggregate.min),
+            Cell::float(aggregate.max),
+            Cell::float(aggregate.first),
+            kept(aggregate.first_time),
+            Cell::float(aggregate.last),
+            kept(aggregate.last_time),
+            quantile(0.5),
+            quantile(0.95),
+            quantile(0.99),
+        ]
+    })
+    .collect()
 }
 
 /// Rows as a record batch of the table's files.
 ///
 /// # Errors
 /// When Arrow refuses, which would be a bug.
-pub fn record_batch(table: &TableSpec, schema: &SchemaRef, rows: &[Vec<Value>]) -> Result<RecordBatch> {
+pub fn record_batch(table: &TableSpec, schema: &SchemaRef, rows: &[Vec<Cell<'_>>]) -> Result<RecordBatch> {
     let column = |index: usize, kind: ColumnType| -> ArrayRef {
         let cells = || rows.iter().map(|row| &row[index]);
         match kind {
-            ColumnType::Boolean => Arc::new(cells().map(Value::as_bool).collect::<BooleanArray>()),
+            ColumnType::Boolean => Arc::new(cells().map(Cell::as_bool).collect::<BooleanArray>()),
             ColumnType::Int32 | ColumnType::Date => Arc::new(cells().map(|cell| cell.as_i64().map(|value| value as i32)).collect::<Int32Array>()),
-            ColumnType::Int64 => Arc::new(cells().map(Value::as_i64).collect::<Int64Array>()),
-            ColumnType::Float32 | ColumnType::Float64 => Arc::new(cells().map(Value::as_f64).collect::<Float64Array>()),
-            ColumnType::TimestampMicros => Arc::new(cells().map(Value::as_i64).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+            ColumnType::Int64 => Arc::new(cells().map(Cell::as_i64).collect::<Int64Array>()),
+            ColumnType::Float32 | ColumnType::Float64 => Arc::new(cells().map(Cell::as_f64).collect::<Float64Array>()),
+            ColumnType::TimestampMicros => Arc::new(cells().map(Cell::as_i64).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
             ColumnType::Utf8 | ColumnType::Binary => Arc::new(cells().map(|cell| cell.as_str().map(fitting)).collect::<StringArray>()),
         }
     };

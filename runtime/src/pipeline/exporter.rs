@@ -13,6 +13,9 @@ use theatre_schemas::registry::Registry;
 use super::{Limits, Ports, Step};
 use crate::parquet::{FileWriter, day_of, facts, file_schema};
 
+/// Facts whose rows are in memory at a time, beside the columns they become: a window has a row for each signal.
+const FACTS_AT_ONCE: usize = 256;
+
 /// Exports the facts of one partition.
 pub struct Exporter {
     partition: Partition,
@@ -60,18 +63,27 @@ impl Exporter {
     fn write(&self, kind: FactKind, stored: &[&StoredFact], span: (u64, u64)) -> Result<Option<LakeFile>> {
         let (Some(first), table) = (stored.first(), facts::table(kind)) else { return Ok(None) };
         let schema = file_schema(&table);
-        let mut rows = Vec::new();
-        for stored in stored {
-            rows.extend(facts::rows(&stored.fact, self.registry.datasets())?);
-        }
-        if rows.is_empty() {
-            return Ok(None);
-        }
         let date = crate::parquet::date(day_of(first.committed_at.0));
         let path = format!("facts/{}/v=1/date={date}/p{}-{}-{}.parquet", table.name, self.partition, span.0, span.1);
-        let upload = self.ports.lake.begin(&path, &format!("p{}-e{}-x{}", self.partition, self.epoch, self.attempt))?;
-        let mut writer = FileWriter::new(upload, &schema, path, &table.name)?;
-        writer.write(&facts::record_batch(&table, &schema, &rows)?, stored.iter().map(|stored| stored.fact.event_time))?;
-        writer.finish().map(Some)
+        let mut file = None;
+        for slice in stored.chunks(FACTS_AT_ONCE) {
+            let mut rows = Vec::new();
+            for stored in slice {
+                rows.extend(facts::rows(&stored.fact, self.registry.datasets())?);
+            }
+            if rows.is_empty() {
+                continue;
+            }
+            let mut writer = match file.take() {
+                Some(writer) => writer,
+                None => {
+                    let upload = self.ports.lake.begin(&path, &format!("p{}-e{}-x{}", self.partition, self.epoch, self.attempt))?;
+                    FileWriter::new(upload, &schema, path.clone(), &table.name)?
+                }
+            };
+            writer.write(&facts::record_batch(&table, &schema, &rows)?, slice.iter().map(|stored| stored.fact.event_time))?;
+            file = Some(writer);
+        }
+        file.map(FileWriter::finish).transpose()
     }
 }

@@ -110,7 +110,7 @@ impl Default for Limits {
             lake_roll_age: Duration::from_secs(60),
             lake_open_files: 32,
             lake_memory_bytes: 16 << 20,
-            export_facts: 20_000,
+            export_facts: 4_000,
             export_age: Duration::from_secs(30),
             load_files: 64,
             relay_records: 1000,
