@@ -1,5 +1,6 @@
 //! Memory stays bounded whatever lies behind in the log, and the benchmark's own recomputation agrees.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -52,19 +53,23 @@ fn the_fleet_benchmark_finds_the_windows_and_alerts_of_a_recomputation() -> Resu
     Ok(())
 }
 
+/// Has a fleet of 8 robots produce up to a tick, processes all of it, and keeps none of it in the log.
+fn process_and_delete(data: &Path, ticks: u32) -> Result<()> {
+    let config = data.join("theatre.toml");
+    std::fs::write(&config, "silence_after = \"1d\"\nlog_retention = \"1ms\"\n")?;
+    run(data, &["simulate", "--robots", "8", "--ticks", &ticks.to_string()])?;
+    run(data, &["--config", &config.to_string_lossy(), "run", "--until-drained"])?;
+    Ok(())
+}
+
 #[test]
 fn old_input_is_deleted_once_nobody_needs_it_and_reconcile_says_so() -> Result<()> {
     let data = tempfile::tempdir()?;
-    let config = data.path().join("theatre.toml");
-    std::fs::write(&config, "silence_after = \"1d\"\nlog_retention = \"1ms\"\n")?;
-    let run_drained = || run(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"]);
-    run(data.path(), &["simulate", "--robots", "8", "--ticks", "300"])?;
-    run_drained()?;
+    process_and_delete(data.path(), 300)?;
     let kept: usize = theatre_tests::records_held(data.path())?;
     ensure!(kept == 0, "{kept} records are still in the log");
     let before = theatre_tests::ending(data.path(), &["robot_telemetry"])?;
-    run(data.path(), &["simulate", "--robots", "8", "--ticks", "600"])?;
-    run_drained()?;
+    process_and_delete(data.path(), 600)?;
     let after = theatre_tests::ending(data.path(), &["robot_telemetry"])?;
     ensure!(before.counters[0].applied == 2400 && after.counters[0].applied == 4800, "it went on where it stood: {:?}", after.counters);
     let said = run(data.path(), &["--output", "json", "reconcile"])?;
@@ -77,11 +82,7 @@ fn old_input_is_deleted_once_nobody_needs_it_and_reconcile_says_so() -> Result<(
 #[test]
 fn a_log_whose_beginning_was_deleted_is_read_from_what_is_left() -> Result<()> {
     let data = tempfile::tempdir()?;
-    let config = data.path().join("theatre.toml");
-    std::fs::write(&config, "silence_after = \"1d\"\nlog_retention = \"1ms\"\n")?;
-    let run_drained = || run(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"]);
-    run(data.path(), &["simulate", "--robots", "8", "--ticks", "300"])?;
-    run_drained()?;
+    process_and_delete(data.path(), 300)?;
     // Another deployment meets the log for the first time.
     let dir = DataDir::new(data.path());
     for place in [dir.store(), dir.warehouse()] {
@@ -92,8 +93,7 @@ fn a_log_whose_beginning_was_deleted_is_read_from_what_is_left() -> Result<()> {
         }
     }
     std::fs::remove_dir_all(dir.lake())?;
-    run(data.path(), &["simulate", "--robots", "8", "--ticks", "500"])?;
-    run_drained()?;
+    process_and_delete(data.path(), 500)?;
     let ending = theatre_tests::ending(data.path(), &["robot_telemetry"])?;
     ensure!(ending.counters[0].applied == 8 * 200, "{:?}", ending.counters);
     run(data.path(), &["reconcile"])?;
