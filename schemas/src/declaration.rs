@@ -33,8 +33,7 @@ impl TimeUnit {
 }
 
 /// Paths of the fields with a part to play, nested fields joined by `.`; absent: the field of that name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     /// The robot's id, a string.
     pub robot_id: Option<String>,

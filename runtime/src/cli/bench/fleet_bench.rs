@@ -158,7 +158,9 @@ fn shares(threads: &BTreeMap<String, f64>, total: f64, records: u64) -> Vec<Valu
         "actix-rt" | "theatre-stage" => "families (windows, rules, procedures)",
         "saver" => "commit to the store",
         "lake" => "lake writer",
-        "outward" => "export, complete, load the warehouse",
+        "outward" => "export, complete",
+        "loader" => "load the warehouse",
+        "rdk:broker" | "rdk:main" => "fetch (librdkafka's threads)",
         "relay" => "relay",
         _ => "other",
     };
