@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::ConfigError;
 use crate::pipeline::Progress;
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 struct State {
     metrics: PrometheusHandle,
@@ -32,6 +35,7 @@ pub fn start(listen: &str, metrics: PrometheusHandle, progress: Arc<Progress>) -
     };
     let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
+    let upkeep = metrics.clone();
     let state = web::Data::new(State { metrics, progress });
     let (tell, hear) = channel();
     let thread = std::thread::Builder::new()
@@ -47,7 +51,10 @@ pub fn start(listen: &str, metrics: PrometheusHandle, progress: Arc<Progress>) -
                 };
                 let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
                 drop(tell.send(server.handle()));
-                server.await
+                let upkeep = actix_web::rt::spawn(keep_up(upkeep));
+                let ended = server.await;
+                upkeep.abort();
+                ended
             });
             if let Err(error) = served {
                 tracing::error!(%error, "the admin server ended");
@@ -63,6 +70,15 @@ impl Drop for Admin {
         // The future only sends the order; the server's own thread carries it out.
         drop(self.handle.stop(false));
         drop(self.thread.take().map(std::thread::JoinHandle::join));
+    }
+}
+
+/// Counts what histograms were told into their buckets: the recorder keeps every value until somebody does, and perhaps nobody asks for metrics.
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut due = actix_web::rt::time::interval(UPKEEP_EVERY);
+    loop {
+        due.tick().await;
+        metrics.run_upkeep();
     }
 }
 

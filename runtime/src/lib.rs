@@ -13,6 +13,7 @@ pub mod config;
 pub mod dev;
 pub mod drive;
 pub mod embedded;
+mod gate;
 pub mod kafka;
 pub mod memory;
 pub mod parquet;

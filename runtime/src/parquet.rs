@@ -21,13 +21,18 @@ use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
 
+use crate::gate::Gate;
+
 /// The longest text of a lake file, bytes: what a VARCHAR of the warehouse holds.
 pub const TEXT_BYTES_MAX: usize = 65_535;
 
+/// Files that are encoded at this moment.
+static ENCODERS: Gate = Gate::new();
+
 const DAY_US: i64 = 86_400_000_000;
 
-/// A row group is closed at this many bytes of memory.
-const ROW_GROUP_BYTES: usize = 8 << 20;
+/// A row group is closed when its rows take this much memory, bytes.
+const ROW_GROUP_BYTES: usize = 4 << 20;
 
 /// The columns in front of every telemetry and event dataset: where the record stood in the log.
 pub const META_COLUMNS: [(&str, ColumnType); 4] =
@@ -139,8 +144,14 @@ impl Write for Sink {
 }
 
 /// A Parquet file on its way into the lake.
+///
+/// Rows wait as they came, sharing the columns that intake decoded, until a row group is full; then it is encoded at once. An encoder holds a
+/// compressor for every column, several times the size of the rows, and there is a file for every partition: so no file has one while it waits,
+/// and no more files encode at a time than there are processors.
 pub struct FileWriter {
     writer: ArrowWriter<Sink>,
+    waiting: Vec<RecordBatch>,
+    waiting_bytes: usize,
     path: String,
     dataset: String,
     rows: u64,
@@ -165,40 +176,49 @@ impl FileWriter {
         }
         let sink = Sink { upload, written: 0 };
         let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties.build())).map_err(|error| encode_error(&error))?;
-        Ok(Self { writer, path, dataset: dataset.to_owned(), rows: 0, event_time: (i64::MAX, i64::MIN) })
+        Ok(Self { writer, waiting: Vec::new(), waiting_bytes: 0, path, dataset: dataset.to_owned(), rows: 0, event_time: (i64::MAX, i64::MIN) })
     }
 
     /// Adds rows; `event_times` are theirs, microseconds UTC.
     ///
     /// # Errors
     /// When bytes cannot be written; the file is to be abandoned.
-    pub fn write(&mut self, rows: &RecordBatch, event_times: impl Iterator<Item = i64>) -> Result<()> {
-        self.writer.write(rows).map_err(|error| encode_error(&error))?;
+    pub fn write(&mut self, rows: RecordBatch, event_times: impl Iterator<Item = i64>) -> Result<()> {
         self.rows += rows.num_rows() as u64;
         for time in event_times {
             self.event_time = (self.event_time.0.min(time), self.event_time.1.max(time));
         }
-        if self.writer.memory_size() > ROW_GROUP_BYTES {
-            self.writer.flush().map_err(|error| encode_error(&error))?;
+        self.waiting_bytes += rows.get_array_memory_size();
+        self.waiting.push(rows);
+        if self.waiting_bytes >= ROW_GROUP_BYTES { self.encode() } else { Ok(()) }
+    }
+
+    /// Makes a row group of what waits.
+    fn encode(&mut self) -> Result<()> {
+        let _place = ENCODERS.enter();
+        self.waiting_bytes = 0;
+        for rows in self.waiting.drain(..) {
+            self.writer.write(&rows).map_err(|error| encode_error(&error))?;
         }
-        Ok(())
+        self.writer.flush().map_err(|error| encode_error(&error))
     }
 
     /// Memory it holds, bytes.
     pub fn memory(&self) -> usize {
-        self.writer.memory_size()
+        self.waiting_bytes
     }
 
     /// Bytes written and about to be.
     pub fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.writer.bytes_written() + self.waiting_bytes
     }
 
     /// Finishes the file, seals its upload and tells what to register.
     ///
     /// # Errors
     /// When bytes cannot be written; the file is to be abandoned.
-    pub fn finish(self) -> Result<LakeFile> {
+    pub fn finish(mut self) -> Result<LakeFile> {
+        self.encode()?;
         let sink = self.writer.into_inner().map_err(|error| encode_error(&error))?;
         let bytes = sink.written;
         let upload = sink.upload.seal()?;

@@ -103,7 +103,7 @@ fn file(lake: &dyn Lake, table: &TableSpec, number: u64, rows: &[(&str, i32)]) -
     let path = format!("data/{}/{number}.parquet", table.name);
     let mut writer = FileWriter::new(lake.begin(&path, &format!("p0-e1-{number}"))?, &schema, path.clone(), &table.name)?;
     let batch = RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(ids)), Arc::new(Int32Array::from(revisions))])?;
-    writer.write(&batch, rows.iter().map(|_| 0))?;
+    writer.write(batch, rows.iter().map(|_| 0))?;
     let file = writer.finish()?;
     lake.complete(&path, &file.upload)?;
     Ok(RegisteredFile { number, partition: 0, file, stage: FileStage::Completed, batch: None, note: None })
@@ -237,7 +237,7 @@ fn a_bad_file_is_found_by_halving_and_the_others_load() -> Result<()> {
 fn odd_file(lake: &dyn Lake, table: &TableSpec, columns: Vec<ArrayRef>) -> Result<LakeFile> {
     let (schema, path) = (file_schema(table), format!("data/{}/odd.parquet", table.name));
     let mut writer = FileWriter::new(lake.begin(&path, "p0-e1-odd")?, &schema, path.clone(), &table.name)?;
-    writer.write(&RecordBatch::try_new(schema, columns)?, std::iter::once(0))?;
+    writer.write(RecordBatch::try_new(schema, columns)?, std::iter::once(0))?;
     let file = writer.finish()?;
     lake.complete(&path, &file.upload)?;
     Ok(file)

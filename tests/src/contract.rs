@@ -366,7 +366,7 @@ fn loaded_file(lake: &dyn Lake, table: &TableSpec, number: u64, rows: &[(&str, i
     let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(ids)), Arc::new(Int32Array::from(revisions))];
     let path = format!("data/{}/{number}.parquet", table.name);
     let mut writer = FileWriter::new(lake.begin(&path, &format!("p0-e1-{number}"))?, &schema, path.clone(), &table.name)?;
-    writer.write(&RecordBatch::try_new(schema, columns)?, rows.iter().map(|_| 0))?;
+    writer.write(RecordBatch::try_new(schema, columns)?, rows.iter().map(|_| 0))?;
     let file = writer.finish()?;
     lake.complete(&path, &file.upload)?;
     Ok(RegisteredFile { number, partition: 0, file, stage: FileStage::Completed, batch: None, note: None })

@@ -56,7 +56,7 @@ pub struct LogConfig {
     /// File that holds the password of `sasl_scram`.
     pub password_file: Option<PathBuf>,
     /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all inputs share it evenly, each within 256 KiB and
-    /// 16 MiB; what the broker is sending just then, up to 1 MiB a partition, comes on top.
+    /// 16 MiB; what the broker is sending just then, up to a quarter of its share or 1 MiB a partition, comes on top. Default 32 MiB.
     pub fetch_memory: u64,
     /// A publisher's transaction that stays open longer is ended by the broker. Default 10s.
     pub transaction_timeout: Micros,
@@ -84,7 +84,7 @@ impl Default for LogConfig {
             username: None,
             region: None,
             password_file: None,
-            fetch_memory: 64 << 20,
+            fetch_memory: 32 << 20,
             transaction_timeout: Micros(10_000_000),
             check_crcs: true,
             create_topics: true,

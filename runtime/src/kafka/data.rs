@@ -18,8 +18,9 @@ const LEAST: u64 = 256 << 10;
 const MOST: u64 = 16 << 20;
 /// Largest piece the broker gives of one partition at once; one record that is larger comes whole.
 const PIECE: u64 = 1 << 20;
-/// A record of a robot with what librdkafka keeps about it, roughly: it counts the payload only. More is fetched when fewer records are there.
-const RECORD: u64 = 1 << 10;
+/// A short record of a robot with what librdkafka keeps about it, roughly: it counts the payload only. More is fetched when fewer records are
+/// there, and a piece of the broker's should not bring as many: what was just fetched would have to be read before more is asked for.
+const RECORD: u64 = 1 << 9;
 
 pub(super) struct Data {
     base: Base,
@@ -70,7 +71,7 @@ fn open(base: &Base, config: &LogConfig, share: u64) -> Result<Arc<PlainConsumer
     settings.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("check.crcs", config.check_crcs.to_string());
     let (ahead, piece, records) = ((share >> 10).to_string(), (share / 4).min(PIECE).to_string(), (share / RECORD).to_string());
     let tuned = [
-        ("fetch.queue.backoff.ms", "20"),
+        ("fetch.queue.backoff.ms", "2"),
         ("queued.min.messages", records.as_str()),
         ("fetch.wait.max.ms", "100"),
         ("queued.max.messages.kbytes", ahead.as_str()),
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn readers_share_the_memory_within_bounds() {
         let memory = LogConfig::default().fetch_memory;
-        assert_eq!(memory, 64 << 20);
+        assert_eq!(memory, 32 << 20);
         assert_eq!(share(memory, 0), MOST);
         assert_eq!(share(memory, 36) / 1000, (memory / 36) / 1000);
         assert!(share(memory, 36) * 36 <= memory);

@@ -11,10 +11,14 @@ use theatre_actors::position::Partition;
 use theatre_schemas::registry::Registry;
 
 use super::{Limits, Ports, Step};
+use crate::gate::Gate;
 use crate::parquet::{FileWriter, day_of, facts, file_schema};
 
 /// Facts whose rows are in memory at a time, beside the columns they become: a window has a row for each signal.
 const FACTS_AT_ONCE: usize = 256;
+
+/// Exports under way: partitions move in step, and together their facts and columns would be most of the process's memory.
+static EXPORTS: Gate = Gate::new();
 
 /// Exports the facts of one partition.
 pub struct Exporter {
@@ -48,6 +52,7 @@ impl Exporter {
         if !everything && !old && waiting < self.limits.export_facts {
             return Ok(Step::Idle);
         }
+        let _place = EXPORTS.enter();
         let facts = self.ports.store.facts_after(self.partition, status.exported_fact, self.limits.export_facts)?;
         let Some(last) = facts.last().map(|fact| fact.sequence) else { return Ok(Step::Idle) };
         self.attempt += 1;
@@ -81,7 +86,7 @@ impl Exporter {
                     FileWriter::new(upload, &schema, path.clone(), &table.name)?
                 }
             };
-            writer.write(&facts::record_batch(&table, &schema, &rows)?, slice.iter().map(|stored| stored.fact.event_time))?;
+            writer.write(facts::record_batch(&table, &schema, &rows)?, slice.iter().map(|stored| stored.fact.event_time))?;
             file = Some(writer);
         }
         file.map(FileWriter::finish).transpose()

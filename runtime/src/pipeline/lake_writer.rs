@@ -192,7 +192,7 @@ impl LakeWriter {
         }
         if let Some(file) = self.open.get_mut(&key) {
             let times = batch.event_times();
-            file.write(&file_rows(&schema, &self.params.topics[topic], self.partition, batch, rows)?, rows.iter().map(|row| times[*row as usize]))?;
+            file.write(file_rows(&schema, &self.params.topics[topic], self.partition, batch, rows)?, rows.iter().map(|row| times[*row as usize]))?;
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            poll_records: 8192,
+            poll_records: 4096,
             poll_bytes: 2 << 20,
             record_bytes: 1 << 20,
             save_interval: Duration::from_secs(10),
