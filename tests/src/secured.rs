@@ -63,6 +63,8 @@ impl SecuredKafka {
     pub const MUTUAL: &'static str = "MUTUAL";
     /// Lets in [`USER`], over TLS.
     pub const SCRAM: &'static str = "SCRAM";
+    /// Sends those who have begun on to `localhost`, a name that its certificate does not hold.
+    pub const ELSEWHERE_LATER: &'static str = "ELSEWHERELATER";
     /// Wants OAUTHBEARER tokens, over TLS, and knows none that Amazon signs.
     pub const TOKEN: &'static str = "TOKEN";
     /// Shows the certificate of [`OTHER_HOST`].
@@ -103,11 +105,12 @@ impl SecuredKafka {
             ("sasl.enabled.mechanisms", "OAUTHBEARER"),
             ("oauthbearer.sasl.jaas.config", "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"),
         ]);
-        let listener = |name, protocol, settings: &[Vec<(String, String)>]| Listener { name, protocol, settings: settings.concat() };
+        let listener = |name, protocol, settings: &[Vec<(String, String)>]| Listener { name, protocol, advertised: "127.0.0.1", settings: settings.concat() };
         let extras = Extras {
             listeners: vec![
                 listener(Self::TLS, "SSL", std::slice::from_ref(&here)),
                 listener(Self::MUTUAL, "SSL", &[here.clone(), mutual]),
+                Listener { advertised: "localhost", ..listener(Self::ELSEWHERE_LATER, "SSL", std::slice::from_ref(&here)) },
                 listener(Self::SCRAM, "SASL_SSL", &[here.clone(), scram]),
                 listener(Self::TOKEN, "SASL_SSL", &[here, token]),
                 listener(Self::ELSEWHERE, "SSL", &[elsewhere]),

@@ -52,6 +52,8 @@ pub struct Listener {
     pub name: &'static str,
     /// `SSL` or `SASL_SSL`.
     pub protocol: &'static str,
+    /// The host that clients are told to come to once they have begun.
+    pub advertised: &'static str,
     /// Settings that are this listener's only, such as `ssl.client.auth`.
     pub settings: Vec<(String, String)>,
 }
@@ -207,11 +209,13 @@ impl Kafka {
 
     fn settings_text(&self, data: &Path, controller: u16) -> String {
         let mut protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned();
-        let mut advertised = format!("PLAINTEXT://{}", self.bootstrap());
+        let mut listeners = format!("PLAINTEXT://{}", self.bootstrap());
+        let mut advertised = listeners.clone();
         let mut own = String::new();
         for (listener, port) in self.extras.listeners.iter().zip(&self.secured_ports) {
             protocols += &format!(",{}:{}", listener.name, listener.protocol);
-            advertised += &format!(",{}://127.0.0.1:{port}", listener.name);
+            listeners += &format!(",{}://127.0.0.1:{port}", listener.name);
+            advertised += &format!(",{}://{}:{port}", listener.name, listener.advertised);
             for (name, value) in &listener.settings {
                 own += &format!("listener.name.{}.{name}={value}\n", listener.name.to_lowercase());
             }
@@ -219,7 +223,7 @@ impl Kafka {
         format!(
             "{SETTINGS}controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
              listener.security.protocol.map={protocols}\n\
-             listeners={advertised},CONTROLLER://127.0.0.1:{controller}\n\
+             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
              advertised.listeners={advertised}\nlog.dirs={}\n{own}",
             data.display()
         )

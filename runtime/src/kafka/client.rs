@@ -151,8 +151,10 @@ pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
 /// True if no broker was reached, or none answered in time: the error itself does not say why.
 pub(super) fn is_silence(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
+    // The crate leaves these out.
+    let code = if let KafkaError::AdminOp(code) = error { Some(*code) } else { error.rdkafka_error_code() };
     matches!(
-        error.rdkafka_error_code(),
+        code,
         Some(
             Code::BrokerTransportFailure
                 | Code::OperationTimedOut

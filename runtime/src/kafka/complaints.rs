@@ -74,8 +74,8 @@ impl Complaints {
         if facility == "FAIL" {
             // The thread's name comes first, which is the broker's, and then the broker's name.
             let text = text.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(text, |(_, rest)| rest);
-            tracing::debug!(target: "librdkafka", "{facility} {text}");
             // Grave ones come once more, as an error.
+            tracing::debug!(target: "librdkafka", "{facility} {text}");
             *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Complaint { at: Instant::now(), text: text.to_owned() });
             return;
         }

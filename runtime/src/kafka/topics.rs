@@ -102,7 +102,9 @@ impl Topics {
         for (name, value) in &settings {
             new = new.set(name, value);
         }
-        let made = self.drive.wait(self.admin()?.create_topics([&new], &options())).map_err(|error| self.base.failed("creating a topic", &error))?;
+        let admin = self.admin()?;
+        let made = self.drive.wait(admin.create_topics([&new], &options()));
+        let made = made.map_err(|error| admin::unanswered(&self.base, &admin, "creating a topic", &error))?;
         for result in made {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -138,7 +140,9 @@ impl Topics {
 
     fn grow_one(&self, topic: &str, partitions: u32) -> Result<()> {
         let wanted = NewPartitions::new(topic, partitions as usize);
-        let grown = self.drive.wait(self.admin()?.create_partitions([&wanted], &options())).map_err(|error| self.base.failed("adding partitions", &error))?;
+        let admin = self.admin()?;
+        let grown = self.drive.wait(admin.create_partitions([&wanted], &options()));
+        let grown = grown.map_err(|error| admin::unanswered(&self.base, &admin, "adding partitions", &error))?;
         for result in grown {
             match result {
                 // Somebody else has done it meanwhile; how many there are is looked at below.
