@@ -13,6 +13,7 @@ mod repartition;
 mod s3;
 mod saver;
 mod schemas;
+mod secure;
 mod servers;
 mod servers_chaos;
 mod servers_parity;

@@ -22,6 +22,7 @@ pub mod contract;
 pub mod deployment;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod secured;
 pub mod servers;
 pub mod simulation;
 pub mod site;

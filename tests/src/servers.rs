@@ -12,6 +12,8 @@ use theatre_runtime::dev::postgres::{self, Durability, Postgres};
 use theatre_runtime::dev::process::AtEnd;
 use theatre_runtime::drive::Drive;
 
+use crate::secured::SecuredKafka;
+
 /// A name that no other test and no other run has: lower-case letters, digits and underscores, beginning with `prefix`.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{:012x}", rand::random::<u64>() >> 16)
@@ -25,6 +27,12 @@ pub fn kafka() -> Result<String> {
     static KAFKA: OnceLock<Result<Kafka, String>> = OnceLock::new();
     let broker = shared(&KAFKA, || Ok(Kafka::start(&folder()?.join("kafka"))?))?;
     Ok(broker.bootstrap())
+}
+
+/// A broker with secured listeners. Whoever runs the pipeline on it is alone with it: topics have the names that robots know.
+pub fn secured_kafka() -> Result<&'static SecuredKafka> {
+    static KAFKA: OnceLock<Result<SecuredKafka, String>> = OnceLock::new();
+    shared(&KAFKA, || SecuredKafka::start(&folder()?.join("secured")))
 }
 
 /// The URL of a new, empty database.

@@ -25,7 +25,6 @@ const SETTINGS: &str = "\
 process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
@@ -46,12 +45,37 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// How long one question to the broker may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// A way in that is secured, beside the plain one that every broker has.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name: upper-case letters.
+    pub name: &'static str,
+    /// `SSL` or `SASL_SSL`.
+    pub protocol: &'static str,
+    /// The host that clients are told to come to once they have begun.
+    pub advertised: &'static str,
+    /// Settings that are this listener's only, such as `ssl.client.auth`.
+    pub settings: Vec<(String, String)>,
+}
+
+/// What a broker has beside what all have.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Secured listeners.
+    pub listeners: Vec<Listener>,
+    /// Users of SCRAM-SHA-512 and their passwords; they are made together with the cluster.
+    pub users: Vec<(String, String)>,
+}
+
 /// A Kafka broker.
 #[derive(Debug)]
 pub struct Kafka {
     root: PathBuf,
     life: Life,
     port: u16,
+    extras: Extras,
+    /// One for each listener of `extras`.
+    secured_ports: Vec<u16>,
     process: Option<Process>,
 }
 
@@ -69,10 +93,19 @@ impl Kafka {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_for(root: &Path, life: Life) -> Result<Self> {
+        Self::start_with(root, life, Extras::default())
+    }
+
+    /// As [`Self::start_for`], with `extras`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(root: &Path, life: Life, extras: Extras) -> Result<Self> {
         let root = process::folder(root)?;
-        let [port, controller] = process::ports(&root)?;
-        let mut broker = Self { root, life, port, process: None };
-        broker.configure(controller)?;
+        let mut ports = process::some_ports(&root, 2 + extras.listeners.len())?;
+        let secured_ports = ports.split_off(2);
+        let mut broker = Self { root, life, port: ports[0], extras, secured_ports, process: None };
+        broker.configure(ports[1])?;
         broker.launch()?;
         Ok(broker)
     }
@@ -81,12 +114,19 @@ impl Kafka {
     pub fn running(root: &Path) -> Option<Self> {
         let root = root.canonicalize().ok()?;
         let [port, _] = process::kept_ports::<2>(&root)?;
-        Some(Self { port, process: Some(Process::running(&root)?), root, life: Life::Detached })
+        let process = Some(Process::running(&root)?);
+        Some(Self { root, life: Life::Detached, port, extras: Extras::default(), secured_ports: Vec::new(), process })
     }
 
     /// Where clients begin.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where clients of a secured listener begin; none if there is no such listener.
+    pub fn secured_bootstrap(&self, listener: &str) -> Option<String> {
+        let index = self.extras.listeners.iter().position(|one| one.name == listener)?;
+        Some(format!("127.0.0.1:{}", self.secured_ports[index]))
     }
 
     /// True if it says what topics it has.
@@ -153,13 +193,7 @@ impl Kafka {
     /// Writes the settings, and formats the folder the first time.
     fn configure(&self, controller: u16) -> Result<()> {
         let data = self.root.join("data");
-        let text = format!(
-            "{SETTINGS}controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\n",
-            data.display(),
-            port = self.port
-        );
+        let text = self.settings_text(&data, controller);
         fs::write(self.settings(), text).map_err(|error| Error::Refused(format!("{}: {error}", self.settings().display())))?;
         if data.join("meta.properties").exists() {
             return Ok(());
@@ -167,7 +201,32 @@ impl Kafka {
         let mut command = java("kafka.tools.StorageTool")?;
         // The name of the cluster: 16 bytes in URL-safe base64. Nothing else ever joins it, so it may be anybody's.
         command.args(["format", "--standalone", "-t", "dGhlYXRyZS1kZXYtMDAwMA", "-c"]).arg(self.settings());
+        for (name, password) in &self.extras.users {
+            command.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={name},password={password}]"));
+        }
         run(&mut command, "Kafka's folder cannot be formatted")
+    }
+
+    fn settings_text(&self, data: &Path, controller: u16) -> String {
+        let mut protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned();
+        let mut listeners = format!("PLAINTEXT://{}", self.bootstrap());
+        let mut advertised = listeners.clone();
+        let mut own = String::new();
+        for (listener, port) in self.extras.listeners.iter().zip(&self.secured_ports) {
+            protocols += &format!(",{}:{}", listener.name, listener.protocol);
+            listeners += &format!(",{}://127.0.0.1:{port}", listener.name);
+            advertised += &format!(",{}://{}:{port}", listener.name, listener.advertised);
+            for (name, value) in &listener.settings {
+                own += &format!("listener.name.{}.{name}={value}\n", listener.name.to_lowercase());
+            }
+        }
+        format!(
+            "{SETTINGS}controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+             listener.security.protocol.map={protocols}\n\
+             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners={advertised}\nlog.dirs={}\n{own}",
+            data.display()
+        )
     }
 
     fn launch(&mut self) -> Result<()> {

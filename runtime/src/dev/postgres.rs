@@ -36,6 +36,22 @@ pub enum Durability {
     Safe,
 }
 
+/// What a server shows of itself over TLS, as PEM.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The certificate, and what leads from it to its authority.
+    pub chain: String,
+    /// Its private key.
+    pub key: String,
+}
+
+/// As it is printed: without the key.
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Certificate").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
 /// A PostgreSQL server.
 #[derive(Debug)]
 pub struct Postgres {
@@ -43,6 +59,8 @@ pub struct Postgres {
     root: PathBuf,
     account: Option<Account>,
     durability: Durability,
+    /// True: over TLS only.
+    secured: bool,
     life: Life,
     port: u16,
     process: Option<Process>,
@@ -71,15 +89,31 @@ impl Postgres {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_for(root: &Path, durability: Durability, life: Life) -> Result<Self> {
+        Self::start_on(root, durability, life, None)
+    }
+
+    /// As [`Self::start`], with a server that lets nobody in but over TLS.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_secured(root: &Path, durability: Durability, certificate: &Certificate) -> Result<Self> {
+        Self::start_on(root, durability, Life::Owned, Some(certificate))
+    }
+
+    fn start_on(root: &Path, durability: Durability, life: Life, certificate: Option<&Certificate>) -> Result<Self> {
         let binaries = binaries()?;
         let account = is_root()?.then(account).transpose()?;
         let root = process::folder(root)?;
         if let Some(account) = &account {
             give(&root, account)?;
         }
-        let mut server = Self { binaries, root, account, durability, life, port: 0, process: None, drive: Drive::start()? };
+        let secured = certificate.is_some();
+        let mut server = Self { binaries, root, account, durability, secured, life, port: 0, process: None, drive: Drive::start()? };
         if !server.data().join("PG_VERSION").exists() {
             server.init()?;
+        }
+        if let Some(certificate) = certificate {
+            server.secure(certificate)?;
         }
         [server.port] = process::ports(&server.root)?;
         server.launch()?;
@@ -94,7 +128,8 @@ impl Postgres {
         let Ok(root) = root.canonicalize() else { return Ok(None) };
         let (Some(process), Some([port])) = (Process::running(&root), process::kept_ports(&root)) else { return Ok(None) };
         let (binaries, drive) = (binaries()?, Drive::start()?);
-        Ok(Some(Self { binaries, root, account: None, durability: Durability::Safe, life: Life::Detached, port, process: Some(process), drive }))
+        let durability = Durability::Safe;
+        Ok(Some(Self { binaries, root, account: None, durability, secured: false, life: Life::Detached, port, process: Some(process), drive }))
     }
 
     /// Where a database is.
@@ -165,6 +200,24 @@ impl Postgres {
         Err(Error::Refused(format!("initdb on {} failed: {}", self.data().display(), String::from_utf8_lossy(&output.stderr).trim())))
     }
 
+    /// Puts the certificate where the server looks for it, and shuts the door to everything that is not encrypted.
+    fn secure(&self, certificate: &Certificate) -> Result<()> {
+        let data = self.data();
+        let files =
+            [("server.crt", certificate.chain.as_str()), ("server.key", certificate.key.as_str()), ("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n")];
+        for (name, text) in files {
+            let path = data.join(name);
+            let refused = |error: std::io::Error| Error::Refused(format!("{}: {error}", path.display()));
+            fs::write(&path, text).map_err(refused)?;
+            // The server refuses a key that belongs to others or that they may read.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(refused)?;
+            if let Some(account) = &self.account {
+                chown(&path, Some(account.user), Some(account.group)).map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+
     fn launch(&mut self) -> Result<()> {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data());
@@ -173,6 +226,9 @@ impl Postgres {
         settings.extend(["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300", "synchronous_commit=on"].map(str::to_owned));
         if self.durability == Durability::Fast {
             settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
+        }
+        if self.secured {
+            settings.push("ssl=on".to_owned());
         }
         for setting in settings {
             command.args(["-c", &setting]);

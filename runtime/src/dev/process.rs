@@ -174,29 +174,42 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
 /// # Errors
 /// When no port is free or the file cannot be written.
 pub fn ports<const N: usize>(folder: &Path) -> Result<[u16; N]> {
+    let mut ports = [0; N];
+    ports.copy_from_slice(&some_ports(folder, N)?);
+    Ok(ports)
+}
+
+/// As [`ports`], where their number is not known beforehand.
+///
+/// # Errors
+/// As [`ports`].
+pub fn some_ports(folder: &Path, count: usize) -> Result<Vec<u16>> {
     let path = folder.join("ports");
-    if let Some(ports) = kept_ports(folder)
+    if let Some(ports) = all_kept_ports(folder)
+        && ports.len() == count
         && ports.iter().all(|port| is_free(*port))
     {
         return Ok(ports);
     }
     let mut random = rand::rng();
-    let mut ports = [0; N];
-    for index in 0..N {
-        let taken = ports;
-        let free = (0..1000).map(|_| random.random_range(PORTS)).find(|port| !taken.contains(port) && is_free(*port));
-        ports[index] = free.ok_or_else(|| Error::Refused(format!("no port in {PORTS:?} is free on 127.0.0.1")))?;
+    let mut ports = Vec::with_capacity(count);
+    while ports.len() < count {
+        let free = (0..1000).map(|_| random.random_range(PORTS)).find(|port| !ports.contains(port) && is_free(*port));
+        ports.push(free.ok_or_else(|| Error::Refused(format!("no port in {PORTS:?} is free on 127.0.0.1")))?);
     }
-    let text = ports.map(|port| port.to_string()).join(" ");
-    fs::write(&path, text).map_err(|error| Error::Refused(format!("{}: {error}", path.display())))?;
+    let text: Vec<String> = ports.iter().map(u16::to_string).collect();
+    fs::write(&path, text.join(" ")).map_err(|error| Error::Refused(format!("{}: {error}", path.display())))?;
     Ok(ports)
 }
 
 /// The ports of the last start on `folder`.
 pub fn kept_ports<const N: usize>(folder: &Path) -> Option<[u16; N]> {
+    all_kept_ports(folder)?.try_into().ok()
+}
+
+fn all_kept_ports(folder: &Path) -> Option<Vec<u16>> {
     let text = fs::read_to_string(folder.join("ports")).ok()?;
-    let ports: Vec<u16> = text.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
-    ports.try_into().ok()
+    text.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>().ok()
 }
 
 fn is_free(port: u16) -> bool {

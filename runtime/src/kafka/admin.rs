@@ -1,7 +1,7 @@
 //! The client for changes and settings. Made for a question and dropped after it.
 //!
-//! The crate polls only the answers of this client, never its other events: a token for MSK is given to it when it is made instead. What must
-//! hold: the client is used for less time than a token lives.
+//! The crate polls only the answers of this client, never its other events: a token for MSK is given to it when it is made instead, and its log is
+//! read when it has failed. What must hold: the client is used for less time than a token lives.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -10,6 +10,8 @@ use std::ptr;
 use rdkafka::admin::AdminClient;
 use rdkafka::bindings as c;
 use rdkafka::client::{DefaultClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use theatre_actors::ports::{Error, Result};
 
@@ -25,6 +27,29 @@ pub(super) fn open(base: &Base) -> Result<Admin> {
         give(&admin, token)?;
     }
     Ok(admin)
+}
+
+/// As [`Base::failed`], with what this client heard.
+pub(super) fn unanswered(base: &Base, admin: &Admin, call: &str, error: &KafkaError) -> Error {
+    // SAFETY: the client lives until the end of this function, and the queue and each event are destroyed once. Texts are read before their event is
+    // destroyed, and only when librdkafka says that it has set them; it ends them with a zero.
+    unsafe {
+        let queue = c::rd_kafka_queue_get_main(admin.inner().native_ptr());
+        loop {
+            let event = c::rd_kafka_queue_poll(queue, 0);
+            if event.is_null() {
+                break;
+            }
+            let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
+            if c::rd_kafka_event_log(event, &mut facility, &mut text, &mut level) == 0 {
+                let (facility, text) = (CStr::from_ptr(facility).to_string_lossy(), CStr::from_ptr(text).to_string_lossy());
+                base.complaints.hear(RDKafkaLogLevel::Debug, &facility, &text);
+            }
+            c::rd_kafka_event_destroy(event);
+        }
+        c::rd_kafka_queue_destroy(queue);
+    }
+    base.failed(call, error)
 }
 
 fn give(admin: &Admin, token: OAuthToken) -> Result<()> {

@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use theatre_actors::ports::{Error, Result};
 
+use super::complaints::Complaints;
 use super::identity::{Identity, Plain};
 use crate::config::log::{LogConfig, LogSecurity};
 use crate::drive::Drive;
@@ -43,6 +44,20 @@ pub(super) type PlainConsumer = BaseConsumer<Plain>;
 pub(super) struct Base {
     pub(super) settings: ClientConfig,
     pub(super) identity: Identity,
+    pub(super) complaints: Complaints,
+}
+
+impl Base {
+    /// As [`failed`]; where nobody answered, with what was heard of connections and what to do about it.
+    pub(super) fn failed(&self, call: &str, error: &KafkaError) -> Error {
+        match failed(call, error) {
+            Error::Unavailable { what, why } if is_silence(error) => {
+                let heard = self.complaints.explain().map_or_else(String::new, |heard| format!("; {heard}"));
+                Error::Unavailable { what, why: format!("{why}{heard}") }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What all clients have in common, as the configuration says.
@@ -60,7 +75,7 @@ pub(super) fn base(url: &str, config: &LogConfig, drive: &Drive) -> Result<Base>
         client.set(name, value);
     }
     secure(&mut client, config)?;
-    Ok(Base { settings: client, identity: Identity::of(config, drive)? })
+    Ok(Base { settings: client, identity: Identity::of(config, drive)?, complaints: Complaints::new(config) })
 }
 
 fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
@@ -106,7 +121,7 @@ pub(super) fn consumer(base: &Base) -> ClientConfig {
 
 /// Opens a consumer of such settings.
 pub(super) fn open(base: &Base, settings: &ClientConfig, call: &str) -> Result<PlainConsumer> {
-    settings.create_with_context(Plain(base.identity.clone())).map_err(|error| failed(call, &error))
+    settings.create_with_context(Plain(base.identity.clone(), base.complaints.clone())).map_err(|error| failed(call, &error))
 }
 
 /// Serves what waits at a consumer that no thread polls: reports, and the wish for a token.
@@ -131,6 +146,26 @@ pub(super) fn failed(call: &str, error: &KafkaError) -> Error {
 /// As [`failed`], from a code alone.
 pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
     if is_refusal(code) { Error::Refused(format!("{call}: {code}")) } else { Error::Unavailable { what: WHAT, why: format!("{call}: {code}") } }
+}
+
+/// True if no broker was reached, or none answered in time: the error itself does not say why.
+pub(super) fn is_silence(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    // The crate leaves these out.
+    let code = if let KafkaError::AdminOp(code) = error { Some(*code) } else { error.rdkafka_error_code() };
+    matches!(
+        code,
+        Some(
+            Code::BrokerTransportFailure
+                | Code::OperationTimedOut
+                | Code::MessageTimedOut
+                | Code::RequestTimedOut
+                | Code::AllBrokersDown
+                | Code::Resolve
+                | Code::SSL
+                | Code::Authentication
+        )
+    )
 }
 
 /// True if it is this record that is refused, and others would not be.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use theatre_actors::ports::{Error, Result};
 
 use super::client::{self, Base, PlainConsumer};
@@ -67,6 +69,10 @@ fn share(memory: u64, readers: usize) -> u64 {
 
 /// A client that fetches where it is told and belongs to no group.
 fn open(base: &Base, config: &LogConfig, share: u64) -> Result<Arc<PlainConsumer>> {
+    client::open(base, &fetching(base, config, share), "opening the log").map(Arc::new)
+}
+
+fn fetching(base: &Base, config: &LogConfig, share: u64) -> ClientConfig {
     let mut settings = client::consumer(base);
     settings.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("check.crcs", config.check_crcs.to_string());
     let (ahead, piece, records) = ((share >> 10).to_string(), (share / 4).min(PIECE).to_string(), (share / RECORD).to_string());
@@ -82,12 +88,18 @@ fn open(base: &Base, config: &LogConfig, share: u64) -> Result<Arc<PlainConsumer
             settings.set(name, value);
         }
     }
-    client::open(base, &settings, "opening the log").map(Arc::new)
+    settings
 }
 
 /// A client that asks and fetches nothing, until `ended`.
 pub(super) fn asking(base: &Base, config: &LogConfig, ended: &Arc<AtomicBool>) -> Result<Arc<PlainConsumer>> {
-    let asking = open(base, config, LEAST)?;
+    let mut settings = fetching(base, config, LEAST);
+    // It is the first to connect. A broker that wants another kind of connection just closes this one, which is told as a thing of no weight.
+    settings.set("log.connection.close", "true");
+    if !matches!(settings.log_level, RDKafkaLogLevel::Debug) {
+        settings.set_log_level(RDKafkaLogLevel::Info);
+    }
+    let asking = Arc::new(client::open(base, &settings, "opening the log")?);
     serve(asking.clone(), ended.clone())?;
     Ok(asking)
 }

@@ -12,9 +12,11 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_msk_iam_sasl_signer::generate_auth_token_from_credentials_provider;
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use theatre_actors::ports::{Error, Result};
 
+use super::complaints::Complaints;
 use crate::config::log::{LogConfig, LogSecurity};
 use crate::drive::Drive;
 
@@ -80,10 +82,14 @@ fn capped(token_ends: i64, credentials_end: Option<SystemTime>) -> i64 {
 }
 
 /// Context of a consumer that has nothing to note.
-pub(super) struct Plain(pub(super) Identity);
+pub(super) struct Plain(pub(super) Identity, pub(super) Complaints);
 
 impl ClientContext for Plain {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.1.hear(level, facility, text);
+    }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn StdError>> {
         self.0.answer()

@@ -64,7 +64,7 @@ impl Publisher {
         producer::serve_events(&opened);
         if let Err(error) = opened.init_transactions(ANSWER) {
             let fenced = fate(&opened, &error).is_some_and(is_fence);
-            return Err(if fenced { notes.stale() } else { failed("opening a lane", &error) });
+            return Err(if fenced { notes.stale() } else { base.failed("opening a lane", &error) });
         }
         let position = notes.read(&reading)?;
         let group = reading.group_metadata().ok_or_else(|| failed("opening a lane", &KafkaError::Canceled))?;
@@ -84,7 +84,7 @@ impl Notes {
 
     /// The position as the lane's group holds it; fails when a later epoch wrote it.
     fn read(&self, client: &PlainConsumer) -> Result<u64> {
-        let answer = self.committed(client).map_err(|error| failed("reading a lane's position", &error))?;
+        let answer = self.committed(client).map_err(|error| self.base.failed("reading a lane's position", &error))?;
         let Some(element) = answer.find_partition(&self.topic, 0) else { return Ok(0) };
         if element.offset() == Offset::Invalid {
             return Ok(0);

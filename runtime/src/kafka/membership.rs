@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
@@ -18,6 +19,7 @@ use theatre_actors::ports::{Error, Membership, Ownership, Result};
 use theatre_actors::position::Partition;
 
 use super::client::{Base, WHAT, consumer, failed};
+use super::complaints::Complaints;
 use super::identity::Identity;
 use crate::config::log::LogConfig;
 use crate::telemetry::names;
@@ -31,10 +33,15 @@ struct Hand {
     topics: Vec<String>,
     leaving: Arc<AtomicBool>,
     identity: Identity,
+    complaints: Complaints,
 }
 
 impl ClientContext for Hand {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.complaints.hear(level, facility, text);
+    }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
         self.identity.answer()
@@ -145,7 +152,8 @@ pub(super) fn join(base: &Base, config: &LogConfig, topics: &[String], owner: Ar
         settings.set("group.instance.id", name);
     }
     let leaving = Arc::new(AtomicBool::new(false));
-    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone(), identity: base.identity.clone() };
+    let (identity, complaints) = (base.identity.clone(), base.complaints.clone());
+    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone(), identity, complaints };
     let member: BaseConsumer<Hand> = settings.create_with_context(hand).map_err(|error| failed("joining the group", &error))?;
     member.subscribe(&[&lead]).map_err(|error| failed("joining the group", &error))?;
     let ends = leaving.clone();

@@ -23,6 +23,7 @@ use topics::Topics;
 mod admin;
 mod alive;
 mod client;
+mod complaints;
 mod data;
 mod fetch;
 mod identity;
@@ -90,7 +91,7 @@ impl KafkaLog {
 }
 
 /// The range of a topic partition. A topic made a moment ago may have no leader yet: that passes.
-fn watermarks(client: &PlainConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
+fn watermarks(base: &Base, client: &PlainConsumer, topic: &str, partition: Partition) -> Result<LogRange> {
     use rdkafka::error::RDKafkaErrorCode as Code;
     let until = Instant::now() + ANSWER;
     loop {
@@ -99,7 +100,7 @@ fn watermarks(client: &PlainConsumer, topic: &str, partition: Partition) -> Resu
             Err(error) if matches!(error.rdkafka_error_code(), Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable)) && Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(error) => return Err(failed("asking for a topic's range", &error)),
+            Err(error) => return Err(base.failed("asking for a topic's range", &error)),
         }
     }
 }
@@ -114,7 +115,7 @@ impl EventLog for KafkaLog {
         // A producer that knows a topic would find out by itself within minutes.
         let Some(producer) = self.producer.get() else { return Ok(()) };
         let refresh = |topic: &String| producer.client().fetch_metadata(Some(topic), ANSWER).map(drop);
-        topics.iter().try_for_each(refresh).map_err(|error| failed("asking for a topic", &error))
+        topics.iter().try_for_each(refresh).map_err(|error| self.base.failed("asking for a topic", &error))
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
@@ -143,8 +144,8 @@ impl EventLog for KafkaLog {
         self.topics.check_partition(topic, partition)?;
         let (client, place) = self.client_for(topic, partition)?;
         let fetch = fetch::FetchQueue::start(client.clone(), topic, partition as i32, from as i64)?;
-        let asked = topic.to_owned();
-        let start = Box::new(move || watermarks(&client, &asked, partition).map(|range| range.start));
+        let (asked, base) = (topic.to_owned(), self.base.clone());
+        let start = Box::new(move || watermarks(&base, &client, &asked, partition).map(|range| range.start));
         let pulse = self.alive.watch(topic, partition);
         let topic = topic.to_owned();
         Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, last_time: 0, at_end: false, heard: Instant::now(), pulse, start, place }))
@@ -152,7 +153,7 @@ impl EventLog for KafkaLog {
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
         self.topics.check_partition(topic, partition)?;
-        watermarks(&self.asking, topic, partition)
+        watermarks(&self.base, &self.asking, topic, partition)
     }
 
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
@@ -162,7 +163,7 @@ impl EventLog for KafkaLog {
         let millis = (time.0.div_euclid(1000) + i64::from(time.0.rem_euclid(1000) > 0)).max(0);
         let what = "looking up an append time";
         asked.add_partition_offset(topic, partition as i32, Offset::Offset(millis)).map_err(|error| failed(what, &error))?;
-        let answer = self.asking.offsets_for_times(asked, ANSWER).map_err(|error| failed(what, &error))?;
+        let answer = self.asking.offsets_for_times(asked, ANSWER).map_err(|error| self.base.failed(what, &error))?;
         match answer.elements().first().map(|element| element.offset()) {
             Some(Offset::Offset(offset)) => Ok(offset as u64),
             _ => Ok(self.range(topic, partition)?.end),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
@@ -12,6 +13,7 @@ use theatre_actors::ports::NewRecord;
 use theatre_actors::position::Partition;
 
 use super::client::{Base, MAX_MESSAGE_BYTES};
+use super::complaints::Complaints;
 use super::identity::Identity;
 
 /// How long a wait for deliveries rests when there was none. The crate's own flush sleeps in slices of 100 ms, and its poll spins through the last
@@ -34,10 +36,14 @@ pub(super) struct Ticket {
 }
 
 /// Notes deliveries.
-pub(super) struct Deliveries(Identity);
+pub(super) struct Deliveries(Identity, Complaints);
 
 impl ClientContext for Deliveries {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.1.hear(level, facility, text);
+    }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         self.0.answer()
@@ -72,7 +78,7 @@ pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, Kafka
     for (name, value) in more {
         config.set(*name, *value);
     }
-    config.create_with_context(Deliveries(base.identity.clone()))
+    config.create_with_context(Deliveries(base.identity.clone(), base.complaints.clone()))
 }
 
 /// Serves what waits at a producer that nobody polled since it last sent: the wish for a token.

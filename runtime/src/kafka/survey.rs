@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rdkafka::admin::{ConfigResource, ResourceSpecifier};
 use theatre_actors::ports::{Error, Result};
 
-use super::client::{self, WHAT, by_code, failed};
+use super::client::{self, WHAT, by_code};
 use super::topics::{Topics, options, settings};
-use super::{data, lane};
+use super::{admin, data, lane};
 use crate::config::log::LogConfig;
 use crate::drive::Drive;
 
@@ -112,7 +112,8 @@ impl Survey {
         let what = format!("asking for the settings of topic '{topic}'");
         let admin = self.topics.admin()?;
         let asked = ResourceSpecifier::Topic(topic);
-        let answer = self.topics.drive.wait(admin.describe_configs([&asked], &options())).map_err(|error| failed(&what, &error))?;
+        let answer = self.topics.drive.wait(admin.describe_configs([&asked], &options()));
+        let answer = answer.map_err(|error| admin::unanswered(&self.topics.base, &admin, &what, &error))?;
         match answer.into_iter().next() {
             Some(Ok(described)) => Ok(described),
             Some(Err(code)) => Err(by_code(&what, code)),

@@ -2,17 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::Partition;
 
 use super::admin::{self, Admin};
-use super::client::{ANSWER, Base, MAX_MESSAGE_BYTES, PlainConsumer, by_code, failed};
+use super::client::{ANSWER, Base, MAX_MESSAGE_BYTES, PlainConsumer, by_code, is_silence};
 use crate::drive::Drive;
 
+/// A broker that refuses a connection does so at once. For an answer it may take longer.
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+/// From the failure of a question to the reason for it.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Asks for topics and makes them. Cheap to clone.
@@ -29,13 +35,27 @@ pub(super) struct Topics {
 impl Topics {
     /// Number of partitions; `None` if there is no such topic.
     pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>> {
-        let metadata = self.asking.fetch_metadata(Some(topic), ANSWER).map_err(|error| failed("asking for a topic", &error))?;
+        let metadata = self.ask(Some(topic)).map_err(|error| self.base.failed("asking for a topic", &error))?;
         let Some(found) = metadata.topics().first() else { return Ok(None) };
         match found.error().map(RDKafkaErrorCode::from) {
             None => Ok(Some(found.partitions().len() as u32)),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
             Some(code) => Err(by_code(&format!("asking for topic '{topic}'"), code)),
         }
+    }
+
+    /// What brokers say of a topic, or of all. Whoever does not let this process in is not asked for long.
+    fn ask(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
+        let first = self.asking.fetch_metadata(topic, REFUSED_WITHIN);
+        if !first.as_ref().is_err_and(is_silence) {
+            return first;
+        }
+        // A connection that ends at once fails the question before the reason is heard.
+        let until = Instant::now() + HEARD_WITHIN;
+        while !self.base.complaints.any() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.base.complaints.is_refusal() { first } else { self.asking.fetch_metadata(topic, ANSWER) }
     }
 
     /// Refuses a topic or partition that is not there.
@@ -75,14 +95,16 @@ impl Topics {
     }
 
     fn make(&self, topic: &str, partitions: u32) -> Result<()> {
-        let brokers = self.asking.fetch_metadata(None, ANSWER).map_err(|error| failed("asking for brokers", &error))?.brokers().len();
+        let brokers = self.ask(None).map_err(|error| self.base.failed("asking for brokers", &error))?.brokers().len();
         let replicas = brokers.clamp(1, 3) as i32;
         let mut new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(replicas));
         let settings = settings(topic, replicas);
         for (name, value) in &settings {
             new = new.set(name, value);
         }
-        let made = self.drive.wait(self.admin()?.create_topics([&new], &options())).map_err(|error| failed("creating a topic", &error))?;
+        let admin = self.admin()?;
+        let made = self.drive.wait(admin.create_topics([&new], &options()));
+        let made = made.map_err(|error| admin::unanswered(&self.base, &admin, "creating a topic", &error))?;
         for result in made {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -118,7 +140,9 @@ impl Topics {
 
     fn grow_one(&self, topic: &str, partitions: u32) -> Result<()> {
         let wanted = NewPartitions::new(topic, partitions as usize);
-        let grown = self.drive.wait(self.admin()?.create_partitions([&wanted], &options())).map_err(|error| failed("adding partitions", &error))?;
+        let admin = self.admin()?;
+        let grown = self.drive.wait(admin.create_partitions([&wanted], &options()));
+        let grown = grown.map_err(|error| admin::unanswered(&self.base, &admin, "adding partitions", &error))?;
         for result in grown {
             match result {
                 // Somebody else has done it meanwhile; how many there are is looked at below.
@@ -138,7 +162,7 @@ impl Topics {
 
     /// What was just made is not known to every broker at once.
     fn await_leaders(&self, topic: &str, partitions: u32) -> Result<()> {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while self.partitions(topic)? != Some(partitions) {
             if begun.elapsed() > ANSWER {
                 return Err(Error::Unavailable {
@@ -146,7 +170,7 @@ impl Topics {
                     why: format!("topic '{topic}' was changed, but its {partitions} partitions are not there yet"),
                 });
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use theatre_actors::ports::{Error, Result};
@@ -129,6 +131,10 @@ fn options(url: &str, config: &StoreConfig) -> Result<PgConnectOptions> {
     }
     if let Some(path) = &config.ca_file {
         let bundle = std::fs::read(path).map_err(|error| refused(format!("ca_file {}: {error}", path.display())))?;
+        // Without one every server would be unknown, and nobody would look at this file.
+        if !CertificateDer::pem_slice_iter(&bundle).any(|certificate| certificate.is_ok()) {
+            return Err(refused(format!("ca_file {}: there is no certificate in it, in PEM", path.display())));
+        }
         options = options.ssl_root_cert_from_pem(bundle);
     }
     Ok(options)
@@ -168,6 +174,9 @@ mod tests {
         }
         assert!(refused("postgres://u@h/d", &StoreConfig { pool: 0, ..StoreConfig::default() }).contains("pool"));
         assert!(refused("postgres://u@h/d", &StoreConfig { ca_file: Some("nowhere.pem".into()), ..StoreConfig::default() }).contains("nowhere.pem"));
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let config = StoreConfig { ca_file: Some(empty.path().to_owned()), ..StoreConfig::default() };
+        assert!(refused("postgres://u@h/d", &config).contains("no certificate"));
     }
 
     #[test]
