@@ -13,8 +13,10 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 use theatre_actors::ports::{ColumnType, Error, LakeFile, LakeUpload, LoadMode, Result, TableSpec};
 use theatre_actors::position::Partition;
@@ -145,11 +147,13 @@ impl Write for Sink {
 
 /// A Parquet file on its way into the lake.
 ///
-/// Rows wait as they came, sharing the columns that intake decoded, until a row group is full; then it is encoded at once. An encoder holds a
-/// compressor for every column, several times the size of the rows, and there is a file for every partition: so no file has one while it waits,
-/// and no more files encode at a time than there are processors.
+/// Rows wait as they came, sharing the columns that intake decoded, until a row group is full; then it is encoded at once, column by column. A
+/// compressor takes a megabyte, and there is a file for every partition: so no file has one while it waits, one while it encodes, and no more
+/// files encode at a time than there are processors.
 pub struct FileWriter {
-    writer: ArrowWriter<Sink>,
+    writer: SerializedFileWriter<Sink>,
+    encoders: ArrowRowGroupWriterFactory,
+    schema: SchemaRef,
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
     path: String,
@@ -175,8 +179,10 @@ impl FileWriter {
             }
         }
         let sink = Sink { upload, written: 0 };
-        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties.build())).map_err(|error| encode_error(&error))?;
-        Ok(Self { writer, waiting: Vec::new(), waiting_bytes: 0, path, dataset: dataset.to_owned(), rows: 0, event_time: (i64::MAX, i64::MIN) })
+        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties.build())).and_then(ArrowWriter::into_serialized_writer);
+        let (writer, encoders) = writer.map_err(|error| encode_error(&error))?;
+        let (schema, dataset) = (schema.clone(), dataset.to_owned());
+        Ok(Self { writer, encoders, schema, waiting: Vec::new(), waiting_bytes: 0, path, dataset, rows: 0, event_time: (i64::MAX, i64::MIN) })
     }
 
     /// Adds rows; `event_times` are theirs, microseconds UTC.
@@ -195,12 +201,29 @@ impl FileWriter {
 
     /// Makes a row group of what waits.
     fn encode(&mut self) -> Result<()> {
-        let _place = ENCODERS.enter();
         self.waiting_bytes = 0;
-        for rows in self.waiting.drain(..) {
-            self.writer.write(&rows).map_err(|error| encode_error(&error))?;
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return Ok(());
         }
-        self.writer.flush().map_err(|error| encode_error(&error))
+        let _place = ENCODERS.enter();
+        self.write_group(&waiting).map_err(|error| encode_error(&error))
+    }
+
+    fn write_group(&mut self, waiting: &[RecordBatch]) -> parquet::errors::Result<()> {
+        let encoders = self.encoders.create_column_writers(self.writer.flushed_row_groups().len())?;
+        let mut group = self.writer.next_row_group()?;
+        // Columns are flat: each has one encoder.
+        for (column, mut encoder) in encoders.into_iter().enumerate() {
+            for rows in waiting {
+                for leaf in compute_leaves(self.schema.field(column), rows.column(column))? {
+                    encoder.write(&leaf)?;
+                }
+            }
+            encoder.close()?.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        Ok(())
     }
 
     /// Memory it holds, bytes.
