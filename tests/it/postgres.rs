@@ -247,14 +247,17 @@ fn tables_of_another_version_are_refused_with_what_to_do() -> Result<()> {
     ensure!(postgres::migrate(&url, &config, &drive).is_err(), "what is newer is not touched either");
     execute(&url, "DELETE FROM theatre._theatre_migrations WHERE version = 99; UPDATE theatre._theatre_migrations SET checksum = ''")?;
     ensure!(refusal(&url, &config)?.contains("never released"));
-    let together: Vec<_> = thread::scope(|scope| {
-        let other = StoreConfig { schema: "other".to_owned(), ..StoreConfig::default() };
-        let migrate = |config: StoreConfig| postgres::migrate(&url, &config, &Drive::start()?);
-        let threads = [other.clone(), other.clone(), other].map(|config| scope.spawn(move || migrate(config)));
-        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
-    });
-    let applied: Vec<_> = together.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-    ensure!(!applied.is_empty() && applied.iter().all(|name| MIGRATIONS.contains(&name.as_str())), "several at once: {applied:?}");
+    for round in 0..5 {
+        let other = StoreConfig { schema: format!("other_{round}"), ..StoreConfig::default() };
+        let together: Vec<_> = thread::scope(|scope| {
+            let migrate = || postgres::migrate(&url, &other, &Drive::start()?);
+            let threads = [(); 3].map(|()| scope.spawn(migrate));
+            threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+        });
+        let applied: Vec<_> = together.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        ensure!(!applied.is_empty() && applied.iter().all(|name| MIGRATIONS.contains(&name.as_str())), "several at once: {applied:?}");
+        postgres::open(&url, &other, &drive)?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod refusals;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -117,6 +118,20 @@ fn batch(table: &TableSpec, id: &str, files: &[&RegisteredFile]) -> LoadBatch {
 fn the_redshift_warehouse_keeps_its_contract() -> Result<()> {
     let servers = Servers::start()?;
     contract::warehouse_loads_once(&servers.migrated()?, &servers.lake()?)
+}
+
+#[test]
+fn a_warehouse_migrated_by_several_at_once_is_migrated_once() -> Result<()> {
+    let servers = Servers::start()?;
+    let together: Vec<Result<Vec<String>>> = thread::scope(|scope| {
+        let migrate = || Ok(servers.warehouse(&servers.config())?.migrate()?);
+        let threads = [(); 3].map(|()| scope.spawn(migrate));
+        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    });
+    let mut applied: Vec<_> = together.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    applied.sort();
+    ensure!(applied == ["0001_ledger", "0002_calendar", "0003_views"], "each by one of them: {applied:?}");
+    Ok(())
 }
 
 #[test]

@@ -14,6 +14,8 @@ const FILES: [(&str, &str); 2] =
     [("checkpoint", include_str!("migrations/0001_checkpoint.sql")), ("past_layouts", include_str!("migrations/0002_past_layouts.sql"))];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
+/// `theatre` in ASCII: the advisory lock of whoever makes a schema. PostgreSQL's IF NOT EXISTS alone fails where two make the same one at once.
+const SCHEMA_LOCK: i64 = 0x74_68_65_61_74_72_65;
 
 fn all() -> Vec<Migration> {
     let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
@@ -34,8 +36,9 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
     sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut *connection).await?;
     let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL").bind(schema).fetch_one(&mut *connection).await?;
     if !there {
-        // Asked first: whoever may not create schemas can use one that was made for him.
-        sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\""))).execute(&mut *connection).await?;
+        // Asked first: whoever may not create schemas can use one that was made for him. Both statements are one transaction.
+        let create = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); CREATE SCHEMA IF NOT EXISTS \"{schema}\"");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *connection).await?;
     }
     let before = applied(connection, schema).await?;
     compare_known(&before, schema)?;
