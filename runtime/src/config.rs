@@ -94,6 +94,9 @@ pub struct Config {
     pub export_age: Micros,
     /// Input older than this is deleted from the embedded log once nobody needs it any more. Default 7d.
     pub log_retention: Micros,
+    /// Window revisions are deleted from the store this long after their commit, once they are published and exported; lake and warehouse keep them.
+    /// Default 7d.
+    pub window_retention: Micros,
     /// Longest record, bytes; longer ones are dead-lettered. Default 1 MiB.
     pub record_bytes: usize,
     /// Topic on which revisions of windows are published, such as `surgical.window.aggregates.v1`. Absent: they are in store, lake and warehouse only.
@@ -140,6 +143,7 @@ impl Default for Config {
             lake_roll_age: seconds(60),
             export_age: seconds(30),
             log_retention: seconds(7 * 86_400),
+            window_retention: seconds(7 * 86_400),
             record_bytes: 1 << 20,
             window_topic: None,
             pseudonym_key_file: None,
@@ -234,6 +238,7 @@ impl Config {
             export_age: duration(self.export_age),
             record_bytes: self.record_bytes,
             log_retention: duration(self.log_retention),
+            window_retention: duration(self.window_retention),
             ..Limits::default()
         };
         let registry = Arc::new(registry);

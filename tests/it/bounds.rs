@@ -5,7 +5,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use theatre_actors::effect::FactKind;
+use theatre_actors::ports::{CheckpointStore, FactFilter};
 use theatre_runtime::embedded::data_dir::DataDir;
+use theatre_runtime::embedded::store::EmbeddedStore;
 use theatre_tests::{run, theatre};
 
 /// Most memory of the process, MiB.
@@ -76,6 +79,39 @@ fn old_input_is_deleted_once_nobody_needs_it_and_reconcile_says_so() -> Result<(
     let report: serde_json::Value = serde_json::from_slice(&said.stdout)?;
     let trimmed = report["lines"].as_array().context("lines")?.iter().filter(|line| line["trimmed_below"].as_u64() > Some(0)).count();
     ensure!(trimmed > 0, "{report}");
+    Ok(())
+}
+
+#[test]
+fn old_windows_leave_the_store_and_stay_in_the_warehouse() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let config = data.path().join("theatre.toml");
+    std::fs::write(&config, "silence_after = \"1d\"\nwindow_retention = \"1ms\"\n")?;
+    let process = |ticks: &str| -> Result<()> {
+        run(data.path(), &["simulate", "--robots", "8", "--ticks", ticks])?;
+        run(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"])?;
+        Ok(())
+    };
+    let count = |kind: FactKind| -> Result<usize> {
+        let filter = FactFilter { kind: Some(kind), ..FactFilter::default() };
+        Ok(EmbeddedStore::open(&DataDir::new(data.path()).store())?.find_facts(&filter)?.len())
+    };
+    let loaded = |table: &str| -> Result<usize> {
+        let said = run(data.path(), &["--output", "json", "warehouse", "query", &format!("SELECT count(*) AS held FROM {table}")])?;
+        let rows: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+        rows[0]["held"].as_u64().map(|count| count as usize).with_context(|| rows.to_string())
+    };
+    process("1200")?;
+    let first = loaded("robot_windows")?;
+    process("2400")?;
+    let (second, kept) = (loaded("robot_windows")?, count(FactKind::Window)?);
+    // Each window is a row for each of its signals. What was committed before the second start has left the store at its latest then.
+    ensure!(first > 0 && second > first, "{first} rows of windows, then {second}");
+    let settled = count(FactKind::Outcome)? + count(FactKind::Alert)?;
+    ensure!(settled > 0 && settled == loaded("procedure_outcomes")? + loaded("maintenance_alerts")?, "{settled}");
+    run(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"])?;
+    ensure!(count(FactKind::Window)? < kept.max(1) && loaded("robot_windows")? == second, "{kept} windows were left, now {}", count(FactKind::Window)?);
+    run(data.path(), &["reconcile"])?;
     Ok(())
 }
 

@@ -268,6 +268,36 @@ pub fn store_numbers_densely(store: &dyn CheckpointStore) -> Result<()> {
     Ok(())
 }
 
+/// Window revisions that are old enough go; what they are numbered by, and everything else, stays.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_expires_windows(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    for number in 1..=4 {
+        let (window, alert) = (format!("w{number}"), format!("a{number}"));
+        let mut save = save("r", number, &[(&window, 0), (&alert, 0)]);
+        save.facts[0].kind = FactKind::Window;
+        store.commit(&[commit(epoch, vec![save], 9)], LogTime(number as i64 * 10))?;
+    }
+    let left = || -> Result<Vec<String>> { Ok(store.facts_after(0, 0, 99)?.into_iter().map(|stored| stored.fact.id).collect()) };
+    let expiry = Expiry { before: LogTime(30), after: 0, up_to: 8, limit: 99 };
+    ensure!(matches!(store.expire_windows(0, epoch + 1, expiry), Err(Error::StaleEpoch { .. })));
+    ensure!(
+        store.expire_windows(0, epoch, Expiry { up_to: 0, ..expiry })? == 0 && store.expire_windows(0, epoch, Expiry { before: LogTime(10), ..expiry })? == 0
+    );
+    ensure!(left()?.len() == 8, "nothing was old enough, or looked at");
+    ensure!(store.expire_windows(0, epoch, Expiry { limit: 2, ..expiry })? == 2 && left()? == ["a1", "w2", "a2", "w3", "a3", "w4", "a4"]);
+    ensure!(store.expire_windows(0, epoch, Expiry { after: 2, up_to: 3, ..expiry })? == 3 && left()? == ["a1", "a2", "w3", "a3", "w4", "a4"]);
+    ensure!(store.expire_windows(0, epoch, Expiry { after: 3, ..expiry })? == 4, "an alert of that age is passed over");
+    ensure!(store.expire_windows(0, epoch, Expiry { after: 4, ..expiry })? == 4 && left()?.len() == 6, "what is younger stays");
+    let done = store.commit(&[commit(epoch, vec![save("r", 5, &[("a5", 0)])], 9)], LogTime(50))?;
+    ensure!(done == [CommitOutcome::Committed { last_fact: 9, last_dead: 0 }], "numbers go on: {done:?}");
+    ensure!(store.facts_after(0, 4, 2)?.iter().map(|stored| stored.sequence).eq([5, 6]) && store.facts_after(0, 8, 9)?.len() == 1);
+    Ok(())
+}
+
 fn file(name: &str, dataset: &str) -> LakeFile {
     LakeFile { path: name.to_owned(), upload: format!("up-{name}"), dataset: dataset.to_owned(), rows: 1, bytes: 1, event_time_min: 0, event_time_max: 0 }
 }

@@ -268,6 +268,19 @@ impl Repartition {
     }
 }
 
+/// Window revisions that need not be kept any longer: committed before a time, among the next facts above a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// Committed before this.
+    pub before: LogTime,
+    /// Facts above this sequence are looked at,
+    pub after: u64,
+    /// up to this one,
+    pub up_to: u64,
+    /// at most so many.
+    pub limit: usize,
+}
+
 /// The store in which everything is decided. Every write is one transaction, fenced by the partition's epoch.
 pub trait CheckpointStore: Send + Sync {
     /// Records the input topics and the partition count at first start, and refuses a different count or topics
@@ -313,6 +326,10 @@ pub trait CheckpointStore: Send + Sync {
 
     /// Notes how far a lane was published; never moves back.
     fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()>;
+
+    /// Deletes window revisions that have expired; alerts and outcomes stay. Returns the sequence of the last expired fact that was looked at, or
+    /// `after` if there is none: whoever goes on from there meets all that is left.
+    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64>;
 
     /// The lake writer's saved duplicate-check state; empty before the first cut.
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>>;

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use theatre_actors::effect::{DeadRow, Fact, FactKind};
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
-    PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
+    PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
@@ -300,6 +300,20 @@ impl CheckpointStore for EmbeddedStore {
             let sql = format!("UPDATE partition SET {column} = max({column}, ?2) WHERE partition = ?1");
             transaction.execute(&sql, params![partition, sequence as i64]).map_err(unavailable(WHAT))?;
             Ok(())
+        })
+    }
+
+    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+        let (after, up_to, before, limit) = (expiry.after as i64, expiry.up_to as i64, expiry.before.0, expiry.limit as i64);
+        let last = "SELECT max(sequence) FROM (SELECT sequence, committed_at FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3
+                    ORDER BY sequence LIMIT ?4) WHERE committed_at < ?5";
+        let delete = "DELETE FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3 AND committed_at < ?4 AND kind = ?5";
+        self.fenced(partition, epoch, |transaction| {
+            let reached: Option<i64> =
+                transaction.query_row(last, params![partition, after, up_to, limit, before], |row| row.get(0)).map_err(unavailable(WHAT))?;
+            let Some(reached) = reached else { return Ok(expiry.after) };
+            transaction.execute(delete, params![partition, after, reached, before, FactKind::Window as i64]).map_err(unavailable(WHAT))?;
+            Ok(reached as u64)
         })
     }
 

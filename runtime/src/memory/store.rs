@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
     PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
@@ -26,6 +26,10 @@ struct PartitionState {
 }
 
 impl PartitionState {
+    fn facts_above(&self, after: u64) -> impl Iterator<Item = &StoredFact> {
+        self.facts[self.facts.partition_point(|fact| fact.sequence <= after)..].iter()
+    }
+
     fn is_new(&self, save: &FamilySave) -> bool {
         self.families.get(&save.family).is_none_or(|stored| stored.save_number < save.save_number)
     }
@@ -269,7 +273,7 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
-        Ok(self.read(partition, |state| state.facts.iter().skip(after as usize).take(limit).cloned().collect()))
+        Ok(self.read(partition, |state| state.facts_above(after).take(limit).cloned().collect()))
     }
 
     fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
@@ -283,6 +287,16 @@ impl CheckpointStore for MemoryStore {
                 Lane::DeadLetters => &mut state.status.relayed_dead,
             };
             *noted = sequence.max(*noted);
+        })
+    }
+
+    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+        self.fenced(partition, epoch, |state| {
+            let looked_at = state.facts_above(expiry.after).take_while(|fact| fact.sequence <= expiry.up_to).take(expiry.limit);
+            let reached = looked_at.filter(|fact| fact.committed_at < expiry.before).last().map_or(expiry.after, |fact| fact.sequence);
+            let expired = |fact: &StoredFact| fact.sequence > expiry.after && fact.sequence <= reached && fact.committed_at < expiry.before;
+            state.facts.retain(|fact| fact.fact.kind != FactKind::Window || !expired(fact));
+            reached
         })
     }
 

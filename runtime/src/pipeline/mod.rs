@@ -94,6 +94,8 @@ pub struct Limits {
     pub relay_records: usize,
     /// Input older than this by its append time is deleted once families and lake need it no more.
     pub log_retention: Duration,
+    /// Window revisions committed longer ago than this are deleted from the store once they are published and exported.
+    pub window_retention: Duration,
 }
 
 impl Default for Limits {
@@ -115,6 +117,7 @@ impl Default for Limits {
             load_files: 64,
             relay_records: 1000,
             log_retention: retention::DEFAULT,
+            window_retention: retention::DEFAULT,
         }
     }
 }

@@ -305,7 +305,7 @@ impl Unit {
         let (params, ports) = (&self.common.params, &self.common.ports);
         let mut exporter = Exporter::new(self.partition, epoch, ports.clone(), params.registry.clone(), params.limits.clone());
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
-        let mut retention = Retention::new(self.partition, params.clone(), ports.clone());
+        let mut retention = Retention::new(self.partition, epoch, params.clone(), ports.clone());
         self.keep("publisher", lost, || {
             let last = stages.is_over(&stages.partition) && stages.is_over(&stages.lake);
             // Looked at first: what is saved and cut from here on is for the next round.

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use theatre_actors::effect::{Fact, FactKind};
-use theatre_actors::ports::{FactFilter, StoredDead, StoredFact, StoredFamily};
+use theatre_actors::ports::{Expiry, FactFilter, StoredDead, StoredFact, StoredFamily};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
@@ -62,6 +62,19 @@ pub(super) async fn dead_after(connection: &mut PgConnection, partition: Partiti
     let query = sqlx::query_as(sql).bind(partition as i32).bind(after as i64).bind(limited(limit));
     let found: Vec<DeadRow> = query.fetch_all(connection).await?;
     found.into_iter().map(told_dead).collect()
+}
+
+pub(super) async fn expire_windows(connection: &mut PgConnection, partition: Partition, expiry: Expiry) -> Attempt<u64> {
+    let sql = "SELECT max(sequence) FROM (
+                   SELECT sequence, committed_at FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence LIMIT $4
+               ) AS looked_at WHERE committed_at < $5";
+    let query = sqlx::query_scalar(sql).bind(partition as i32).bind(expiry.after as i64).bind(expiry.up_to as i64).bind(limited(expiry.limit));
+    let reached: Option<i64> = query.bind(expiry.before.0).fetch_one(&mut *connection).await?;
+    let Some(reached) = reached else { return Ok(expiry.after) };
+    let sql = "DELETE FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 AND committed_at < $4 AND kind = $5";
+    let query = sqlx::query(sql).bind(partition as i32).bind(expiry.after as i64).bind(reached).bind(expiry.before.0);
+    query.bind(FactKind::Window as i16).execute(connection).await?;
+    Ok(reached as u64)
 }
 
 pub(super) async fn find(connection: &mut PgConnection, filter: &FactFilter) -> Attempt<Vec<StoredFact>> {

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus, PastLayout,
-    RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
+    PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -142,6 +142,10 @@ impl CheckpointStore for PostgresStore {
 
     fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
         self.fenced(partition, epoch, async |connection| partitions::note_relayed(connection, partition, lane, sequence).await)
+    }
+
+    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+        self.fenced(partition, epoch, async |connection| facts::expire_windows(connection, partition, expiry).await)
     }
 
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {

@@ -210,6 +210,9 @@ impl CheckpointStore for GatedStore {
     fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
         self.gate.call(|| self.inner.note_relayed(partition, self.epoch(partition, epoch)?, lane, sequence))
     }
+    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+        self.gate.call(|| self.inner.expire_windows(partition, self.epoch(partition, epoch)?, expiry))
+    }
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
         self.gate.call(|| self.inner.lake_state(partition))
     }
