@@ -101,17 +101,17 @@ pub(super) fn machine() -> String {
     format!("{cores} x {}", model.map_or("unknown processor", |(_, name)| name.trim()))
 }
 
-/// The commit of the working copy it runs in, if it runs in one: `-dirty` with changes that are not committed, and named as newer when the
-/// program was built before it.
+/// The commit of the working copy that the program was built in, if it still lies there: `-dirty` with changes that are not committed, and named as
+/// newer when the program was built before it.
 pub(super) fn commit() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git").args(arguments).current_dir(program.parent()?).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
     let commit = git(&["describe", "--always", "--exclude=*", "--dirty"])?;
     let committed: u64 = git(&["log", "-1", "--format=%ct"])?.parse().ok()?;
-    let built = std::env::current_exe().and_then(|file| file.metadata()?.modified()).ok()?;
+    let built = program.metadata().and_then(|program| program.modified()).ok()?;
     let built = built.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     Some(if built < committed { format!("{commit} (newer than this program)") } else { commit })
-}
-
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = std::process::Command::new("git").args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
