@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use theatre_actors::ports::NewRecord;
@@ -82,24 +82,24 @@ pub struct Audience {
 impl Audience {
     /// Begins to listen; the topics are there.
     pub fn listen(broker: &str, partitions: u32) -> Result<Self> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", broker).set("group.id", "audience").set("isolation.level", "read_committed");
-        config.set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10").set("log_level", "0");
-        let consumer: BaseConsumer = config.create()?;
         let mut assignment = TopicPartitionList::new();
         for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
             for partition in 0..partitions as i32 {
                 assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
             }
         }
-        consumer.assign(&assignment)?;
+        let mut listener = Listener::open(broker, &assignment)?;
         let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (into, until) = (seen.clone(), stop.clone());
         let thread = std::thread::Builder::new().name("audience".to_owned()).spawn(move || {
-            hear(&consumer, &into, |_| until.load(Ordering::Acquire))?;
+            listener.hear(&into, |_| Ok(until.load(Ordering::Acquire)))?;
             // Nobody publishes any more: asked again, each partition says once that it has ended.
-            consumer.assign(&positions(&consumer, &assignment)?)?;
-            hear(&consumer, &into, |ends| ends == assignment.count())
+            listener.again()?;
+            let asked = Instant::now();
+            listener.hear(&into, |ends| {
+                ensure!(asked.elapsed() < TO_THE_END, "{ends} of {} partitions have said that they end", assignment.count());
+                Ok(ends == assignment.count())
+            })
         })?;
         Ok(Self { seen, stop, thread: Some(thread) })
     }
@@ -129,29 +129,73 @@ impl Drop for Audience {
     }
 }
 
-/// Takes what comes until `done`, which is told how many partitions have said that they end.
-fn hear(consumer: &BaseConsumer, into: &Mutex<Vec<Seen>>, done: impl Fn(usize) -> bool) -> Result<()> {
-    let mut ends = 0;
-    while !done(ends) {
-        match consumer.poll(Duration::from_millis(50)) {
-            Some(Ok(message)) => into.lock().unwrap_or_else(PoisonError::into_inner).push(seen_of(&message)?),
-            Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
-            // Passing: the broker is paused or restarted, and the consumer finds it again.
-            Some(Err(KafkaError::MessageConsumption(_))) | None => {}
-            Some(Err(error)) => return Err(error.into()),
-        }
-    }
-    Ok(())
+/// How long what is there may take to be heard.
+const TO_THE_END: Duration = Duration::from_secs(120);
+/// A consumer that has lost its brokers is opened anew no more often than this.
+const REOPEN: Duration = Duration::from_secs(10);
+
+/// A consumer that goes on where it was. A client of librdkafka may lose its brokers for good when they come back.
+struct Listener {
+    config: ClientConfig,
+    consumer: BaseConsumer,
+    /// Where it began.
+    from: TopicPartitionList,
+    opened: Instant,
+    lost: bool,
 }
 
-/// From where to go on.
-fn positions(consumer: &BaseConsumer, assignment: &TopicPartitionList) -> Result<TopicPartitionList> {
+impl Listener {
+    fn open(broker: &str, assignment: &TopicPartitionList) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", broker).set("group.id", "audience").set("isolation.level", "read_committed");
+        config.set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10").set("log_level", "0");
+        let consumer: BaseConsumer = config.create()?;
+        consumer.assign(assignment)?;
+        Ok(Self { config, consumer, from: assignment.clone(), opened: Instant::now(), lost: false })
+    }
+
+    /// Asks again from where it is.
+    fn again(&mut self) -> Result<()> {
+        self.from = positions(&self.consumer, &self.from)?;
+        Ok(self.consumer.assign(&self.from)?)
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        self.from = positions(&self.consumer, &self.from)?;
+        self.consumer = self.config.create()?;
+        (self.opened, self.lost) = (Instant::now(), false);
+        Ok(self.consumer.assign(&self.from)?)
+    }
+
+    /// Takes what comes until `done`, which is told how many partitions have said that they end.
+    fn hear(&mut self, into: &Mutex<Vec<Seen>>, done: impl Fn(usize) -> Result<bool>) -> Result<()> {
+        let mut ends = 0;
+        while !done(ends)? {
+            match self.consumer.poll(Duration::from_millis(50)) {
+                Some(Ok(message)) => into.lock().unwrap_or_else(PoisonError::into_inner).push(seen_of(&message)?),
+                Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => self.lost = true,
+                // Passing: the broker is paused or restarted, and the consumer finds it again.
+                Some(Err(KafkaError::MessageConsumption(_))) | None => {}
+                Some(Err(error)) => return Err(error.into()),
+            }
+            if self.lost && self.opened.elapsed() > REOPEN {
+                self.reopen()?;
+                ends = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// From where to go on: where nothing was heard, from where it began.
+fn positions(consumer: &BaseConsumer, from: &TopicPartitionList) -> Result<TopicPartitionList> {
     let reached = consumer.position()?;
     let mut positions = TopicPartitionList::new();
-    for element in assignment.elements() {
+    for element in from.elements() {
         let (topic, partition) = (element.topic(), element.partition());
         let offset = reached.find_partition(topic, partition).map(|found| found.offset()).filter(|offset| offset.to_raw().is_some_and(|at| at >= 0));
-        positions.add_partition_offset(topic, partition, offset.unwrap_or(Offset::Beginning))?;
+        positions.add_partition_offset(topic, partition, offset.unwrap_or(element.offset()))?;
     }
     Ok(positions)
 }

@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use theatre_actors::ports::{Error, Result};
 
+use super::brokers::Brokers;
 use super::complaints::Complaints;
 use super::identity::{Identity, Plain};
 use crate::config::log::{LogConfig, LogSecurity};
@@ -121,14 +122,20 @@ pub(super) fn consumer(base: &Base) -> ClientConfig {
 
 /// Opens a consumer of such settings.
 pub(super) fn open(base: &Base, settings: &ClientConfig, call: &str) -> Result<PlainConsumer> {
-    settings.create_with_context(Plain(base.identity.clone(), base.complaints.clone())).map_err(|error| failed(call, &error))
+    settings.create_with_context(Plain(base.identity.clone(), base.complaints.clone(), Brokers::of(settings))).map_err(|error| failed(call, &error))
 }
 
 /// Serves what waits at a consumer that no thread polls: reports, and the wish for a token.
 pub(super) fn serve_events(consumer: &PlainConsumer) {
-    if let Some(Err(error)) = consumer.poll(consumer.context().0.patience()) {
+    serve_events_for(consumer, consumer.context().0.patience());
+}
+
+/// The same, waiting for so long.
+pub(super) fn serve_events_for(consumer: &PlainConsumer, patience: Duration) {
+    if let Some(Err(error)) = consumer.poll(patience) {
         tracing::warn!(%error, "Kafka reports");
     }
+    consumer.context().2.remind(consumer.client());
 }
 
 /// What the error means to a caller: to be repeated, or refused for good.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel as Level;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, RootCertStore};
@@ -84,6 +85,15 @@ impl Complaints {
             Level::Warning => tracing::warn!(target: "librdkafka", "{facility} {text}"),
             Level::Notice | Level::Info => tracing::info!(target: "librdkafka", "{facility} {text}"),
             Level::Debug => tracing::debug!(target: "librdkafka", "{facility} {text}"),
+        }
+    }
+
+    /// Takes what a client reports of itself. That all brokers are away passes by itself, or whoever waits for an answer says more.
+    pub(super) fn report(&self, error: &KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::warn!(target: "librdkafka", "{reason}");
+        } else {
+            tracing::error!(target: "librdkafka", "{error}: {reason}");
         }
     }
 

@@ -108,9 +108,7 @@ pub(super) fn asking(base: &Base, config: &LogConfig, ended: &Arc<AtomicBool>) -
 fn serve(data: Arc<PlainConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
     let work = move || {
         while !ended.load(Ordering::Acquire) {
-            if let Some(Err(error)) = data.poll(Duration::from_millis(200)) {
-                tracing::warn!(%error, "Kafka reports");
-            }
+            client::serve_events_for(&data, Duration::from_millis(200));
         }
     };
     let started = std::thread::Builder::new().name("kafka-events".to_owned()).spawn(work);

@@ -1,4 +1,4 @@
-//! Batches of records straight from librdkafka's fetch buffers. Besides `admin`, for token and log, the only file of this adapter that calls C.
+//! Batches of records straight from librdkafka's fetch buffers. With `admin` (token and log) and `brokers`, the only file of this adapter that calls C.
 //!
 //! The crate has no batch call, and its poll costs an event, a lock and an allocation a record. What must hold: a queue and its topic handle
 //! live no longer than their client (an `Arc` is kept), a message lives no longer than its queue, and each is destroyed once.

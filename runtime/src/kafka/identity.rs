@@ -14,8 +14,10 @@ use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
 use theatre_actors::ports::{Error, Result};
 
+use super::brokers::Brokers;
 use super::complaints::Complaints;
 use crate::config::log::{LogConfig, LogSecurity};
 use crate::drive::Drive;
@@ -82,13 +84,18 @@ fn capped(token_ends: i64, credentials_end: Option<SystemTime>) -> i64 {
 }
 
 /// Context of a consumer that has nothing to note.
-pub(super) struct Plain(pub(super) Identity, pub(super) Complaints);
+pub(super) struct Plain(pub(super) Identity, pub(super) Complaints, pub(super) Brokers);
 
 impl ClientContext for Plain {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.1.hear(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.2.note(&error);
+        self.1.report(&error, reason);
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn StdError>> {

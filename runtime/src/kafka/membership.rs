@@ -18,6 +18,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, Membership, Ownership, Result};
 use theatre_actors::position::Partition;
 
+use super::brokers::Brokers;
 use super::client::{Base, WHAT, consumer, failed};
 use super::complaints::Complaints;
 use super::identity::Identity;
@@ -34,6 +35,7 @@ struct Hand {
     leaving: Arc<AtomicBool>,
     identity: Identity,
     complaints: Complaints,
+    brokers: Brokers,
 }
 
 impl ClientContext for Hand {
@@ -41,6 +43,11 @@ impl ClientContext for Hand {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.complaints.hear(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.brokers.note(&error);
+        self.complaints.report(&error, reason);
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
@@ -152,8 +159,8 @@ pub(super) fn join(base: &Base, config: &LogConfig, topics: &[String], owner: Ar
         settings.set("group.instance.id", name);
     }
     let leaving = Arc::new(AtomicBool::new(false));
-    let (identity, complaints) = (base.identity.clone(), base.complaints.clone());
-    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone(), identity, complaints };
+    let (identity, complaints, brokers) = (base.identity.clone(), base.complaints.clone(), Brokers::of(&settings));
+    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone(), identity, complaints, brokers };
     let member: BaseConsumer<Hand> = settings.create_with_context(hand).map_err(|error| failed("joining the group", &error))?;
     member.subscribe(&[&lead]).map_err(|error| failed("joining the group", &error))?;
     let ends = leaving.clone();
@@ -172,6 +179,7 @@ fn serve(member: &BaseConsumer<Hand>, leaving: &AtomicBool) {
         if let Some(Err(error)) = member.poll(Duration::from_millis(100)) {
             tracing::warn!(%error, "the group reports");
         }
+        hand.brokers.remind(member.client());
         if noted.elapsed() >= COMMIT_EVERY {
             // Those that were left wait for an answer, so that none gets lost on the way: they are noted when they go, or at the end.
             if let Err(error) = hand.note(member, &hand.positions(false), CommitMode::Async) {

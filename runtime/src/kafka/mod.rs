@@ -22,6 +22,7 @@ use topics::Topics;
 
 mod admin;
 mod alive;
+mod brokers;
 mod client;
 mod complaints;
 mod data;

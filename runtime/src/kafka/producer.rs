@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer 
 use theatre_actors::ports::NewRecord;
 use theatre_actors::position::Partition;
 
+use super::brokers::Brokers;
 use super::client::{Base, MAX_MESSAGE_BYTES};
 use super::complaints::Complaints;
 use super::identity::Identity;
@@ -36,13 +37,18 @@ pub(super) struct Ticket {
 }
 
 /// Notes deliveries.
-pub(super) struct Deliveries(Identity, Complaints);
+pub(super) struct Deliveries(Identity, Complaints, Brokers);
 
 impl ClientContext for Deliveries {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.1.hear(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.2.note(&error);
+        self.1.report(&error, reason);
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
@@ -78,7 +84,8 @@ pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, Kafka
     for (name, value) in more {
         config.set(*name, *value);
     }
-    config.create_with_context(Deliveries(base.identity.clone(), base.complaints.clone()))
+    let brokers = Brokers::of(&config);
+    config.create_with_context(Deliveries(base.identity.clone(), base.complaints.clone(), brokers))
 }
 
 /// Serves what waits at a producer that nobody polled since it last sent: the wish for a token.
@@ -128,6 +135,7 @@ pub(super) fn send_all<'a>(producer: &Producer, records: impl Iterator<Item = (u
                 continue;
             }
         }
+        producer.context().2.remind(producer.client());
         std::thread::sleep(REST);
     }
 }
