@@ -15,8 +15,8 @@ use crate::position::Partition;
 pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
 pub use log::{EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, SoleMember};
 pub use store::{
-    CheckpointStore, CommitOutcome, Expiry, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, LoadBatch, PartitionCommit, PartitionStatus,
-    PastLayout, RegisteredFile, Repartition, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, LoadBatch, PartitionCommit,
+    PartitionStatus, PastLayout, RegisteredFile, Repartition, StoredDead, StoredFact, StoredFamily,
 };
 pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
 
@@ -59,6 +59,14 @@ pub enum Error {
         /// First offset still there.
         start: u64,
     },
+}
+
+impl Error {
+    /// Refuses what was made from a state that the store holds no more: an earlier attempt, whose answer was lost, was committed after the caller had
+    /// looked. Whoever looks again finds it.
+    pub fn overtaken(partition: Partition, what: &str) -> Self {
+        Self::Unavailable { what: "checkpoint store", why: format!("partition {partition}: {what} was committed meanwhile by an earlier attempt") }
+    }
 }
 
 /// Result of a port call.

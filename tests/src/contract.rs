@@ -302,6 +302,25 @@ fn file(name: &str, dataset: &str) -> LakeFile {
     LakeFile { path: name.to_owned(), upload: format!("up-{name}"), dataset: dataset.to_owned(), rows: 1, bytes: 1, event_time_min: 0, event_time_max: 0 }
 }
 
+/// Exports follow each other without gap and overlap.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_exports_each_fact_once(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    let export = |after: u64, up_to: u64| Export { after, up_to, files: vec![file(&format!("{after}-{up_to}"), "t")] };
+    store.commit_export(0, epoch, &export(0, 40))?;
+    for overtaken in [export(0, 40), export(0, 50), export(30, 50), export(41, 50)] {
+        ensure!(matches!(store.commit_export(0, epoch, &overtaken), Err(Error::Unavailable { .. })), "{overtaken:?}");
+    }
+    ensure!(matches!(store.commit_export(0, epoch + 1, &export(40, 50)), Err(Error::StaleEpoch { .. })));
+    store.commit_export(0, epoch, &export(40, 50))?;
+    let paths: Vec<String> = store.all_files()?.into_iter().map(|file| file.file.path).collect();
+    ensure!(paths == ["0-40", "40-50"] && store.status(0)?.exported_fact == 50, "{paths:?}");
+    Ok(())
+}
+
 /// Cuts, exports, stages, loads and bisection.
 ///
 /// # Errors
@@ -316,8 +335,13 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
         files: vec![file("1", "t"), file("2", "t"), file("3", "t"), file("4", "u")],
     };
     store.commit_cut(0, epoch, &cut)?;
-    store.commit_cut(0, epoch, &cut)?;
+    // Made by somebody who looked before it was in, and from more of the log: refused, so that it is made anew from where that one ends.
+    let later = LakeCut { positions: Positions::from(vec![9]), files: vec![file("5", "t")], ..cut.clone() };
+    for overtaken in [&cut, &later, &LakeCut { cut_number: 3, ..later.clone() }] {
+        ensure!(matches!(store.commit_cut(0, epoch, overtaken), Err(Error::Unavailable { .. })), "{overtaken:?}");
+    }
     ensure!(store.all_files()?.len() == 4 && store.lake_state(0)? == [1, 2], "a cut is registered once");
+    ensure!(store.status(0)?.lake_positions == cut.positions && store.status(0)?.lake_cuts == 1);
     ensure!(matches!(store.commit_cut(0, epoch + 1, &cut), Err(Error::StaleEpoch { .. })));
     ensure!(store.plan_load(0, epoch, 10)?.is_none(), "what is not completed is not loaded");
     store.mark_completed(0, epoch, &[1, 2, 3, 4])?;

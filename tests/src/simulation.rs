@@ -1,5 +1,5 @@
 //! The simulation: one partition's real components over the ports' twins in memory, every port call behind a gate that may fail it, do it
-//! and not answer, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
+//! and not answer, have a commit come in after its caller has given up, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
 //!
 //! The oracle is a batch recomputation: all families over the whole log in one piece, without saves. Everything that was concluded,
 //! published, written to the lake and loaded must equal it, once.
@@ -35,7 +35,7 @@ use theatre_runtime::pipeline::saving::Saver;
 use theatre_runtime::pipeline::{PipelineParams, Ports, Progress, run};
 use theatre_runtime::simulator::Simulator;
 
-use gate::Gate;
+use gate::{Gate, Late};
 
 /// A bug to put in, to see that the simulation notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ struct Process {
 
 impl Process {
     fn start(world: &World, gate: Arc<Gate>) -> Result<Self, Error> {
-        let ports = gate.around(&world.ports, world.bug);
+        let ports = gate.around(&world.ports, &world.late, world.bug);
         let params = world.params.clone();
         let epoch = ports.store.acquire(0)?;
         let keep: Vec<String> = ports.store.files(0, FileStage::Registered, 1 << 30)?.into_iter().map(|file| file.file.upload).collect();
@@ -138,6 +138,8 @@ struct World {
     ports: Ports,
     params: Arc<PipelineParams>,
     clock: Arc<VirtualClock>,
+    /// Commits under way in the store, whoever began them.
+    late: Arc<Late>,
     bug: Option<Bug>,
 }
 
@@ -162,8 +164,8 @@ impl World {
             save_interval: second(2),
             reorder_bound: second(2),
             allowed_lateness: second(8),
-            lake_roll_age: second(4),
-            export_age: second(3),
+            lake_roll_age: second(1),
+            export_age: second(1),
             ..Config::default()
         };
         let mut params = config.pipeline([3; 32])?;
@@ -173,7 +175,7 @@ impl World {
         params.limits.export_facts = 40;
         params.limits.load_files = 4;
         run::prepare(&params, &ports)?;
-        Ok(Self { ports, params: Arc::new(params), clock, bug })
+        Ok(Self { ports, params: Arc::new(params), clock, late: Arc::default(), bug })
     }
 }
 

@@ -176,12 +176,23 @@ pub struct RegisteredFile {
 /// A cut of the lake: every open file of a partition closed at one position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LakeCut {
-    /// Number of this cut, from 1; a cut that is not newer than the stored one is already there.
+    /// Number of this cut, from 1: the one after the stored one.
     pub cut_number: u64,
     /// Everything below is in registered files.
     pub positions: Positions,
     /// The lake writer's own duplicate-check state.
     pub state: Vec<u8>,
+    /// Files to register.
+    pub files: Vec<LakeFile>,
+}
+
+/// Facts that were written to lake files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Export {
+    /// Facts up to here were exported before: the store's position.
+    pub after: u64,
+    /// The last fact in the files.
+    pub up_to: u64,
     /// Files to register.
     pub files: Vec<LakeFile>,
 }
@@ -334,11 +345,12 @@ pub trait CheckpointStore: Send + Sync {
     /// The lake writer's saved duplicate-check state; empty before the first cut.
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>>;
 
-    /// Registers a cut of the lake.
+    /// Registers a cut of the lake. It is [`Error::overtaken`] unless it is the one after the stored cut: whoever makes a cut looks at the stored one
+    /// without a lock, and a commit of unknown fate may come in after that, with other files.
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()>;
 
-    /// Registers files that hold the facts up to `exported_fact`; an export not beyond the stored one is already there.
-    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()>;
+    /// Registers files that hold facts. It is [`Error::overtaken`] unless it begins where the stored exports end, for the same reason.
+    fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()>;
 
     /// Files of a partition in a stage, in order, at most `limit`.
     fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>>;

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use theatre_actors::effect::{DeadRow, Fact, FactKind};
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, FactFilter, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilySave, FileStage, LakeCut, Lane, LoadBatch, PartitionCommit,
     PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::{Partition, Positions};
@@ -326,20 +326,23 @@ impl CheckpointStore for EmbeddedStore {
         self.fenced(partition, epoch, |transaction| {
             let changed = transaction
                 .execute(
-                    "UPDATE partition SET lake_cuts = ?2, lake_positions = ?3, lake_state = ?4 WHERE partition = ?1 AND lake_cuts < ?2",
+                    "UPDATE partition SET lake_cuts = ?2, lake_positions = ?3, lake_state = ?4 WHERE partition = ?1 AND lake_cuts = ?2 - 1",
                     params![partition, cut.cut_number as i64, encode(&cut.positions), cut.state],
                 )
                 .map_err(unavailable(WHAT))?;
-            if changed == 0 { Ok(()) } else { files::register(transaction, partition, &cut.files) }
+            if changed == 0 { Err(Error::overtaken(partition, "a cut of the lake")) } else { files::register(transaction, partition, &cut.files) }
         })
     }
 
-    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
+    fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
         self.fenced(partition, epoch, |transaction| {
             let changed = transaction
-                .execute("UPDATE partition SET exported_fact = ?2 WHERE partition = ?1 AND exported_fact < ?2", params![partition, exported_fact as i64])
+                .execute(
+                    "UPDATE partition SET exported_fact = ?2 WHERE partition = ?1 AND exported_fact = ?3",
+                    params![partition, export.up_to as i64, export.after as i64],
+                )
                 .map_err(unavailable(WHAT))?;
-            if changed == 0 { Ok(()) } else { files::register(transaction, partition, files) }
+            if changed == 0 { Err(Error::overtaken(partition, "an export of facts")) } else { files::register(transaction, partition, &export.files) }
         })
     }
 

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit,
-    PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch,
+    PartitionCommit, PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -306,22 +306,26 @@ impl CheckpointStore for MemoryStore {
 
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
         self.fenced(partition, epoch, |state| {
-            if state.status.lake_cuts < cut.cut_number {
-                state.status.lake_cuts = cut.cut_number;
-                state.status.lake_positions = cut.positions.clone();
-                state.lake_state = cut.state.clone();
-                state.register(partition, &cut.files);
+            if state.status.lake_cuts + 1 != cut.cut_number {
+                return Err(Error::overtaken(partition, "a cut of the lake"));
             }
-        })
+            state.status.lake_cuts = cut.cut_number;
+            state.status.lake_positions = cut.positions.clone();
+            state.lake_state = cut.state.clone();
+            state.register(partition, &cut.files);
+            Ok(())
+        })?
     }
 
-    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
+    fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
         self.fenced(partition, epoch, |state| {
-            if state.status.exported_fact < exported_fact {
-                state.status.exported_fact = exported_fact;
-                state.register(partition, files);
+            if state.status.exported_fact != export.after {
+                return Err(Error::overtaken(partition, "an export of facts"));
             }
-        })
+            state.status.exported_fact = export.up_to;
+            state.register(partition, &export.files);
+            Ok(())
+        })?
     }
 
     fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {

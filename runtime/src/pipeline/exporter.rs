@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use theatre_actors::effect::FactKind;
-use theatre_actors::ports::{Epoch, LakeFile, Result, StoredFact};
+use theatre_actors::ports::{Epoch, Export, LakeFile, Result, StoredFact};
 use theatre_actors::position::Partition;
 use theatre_schemas::registry::Registry;
 
@@ -61,7 +61,7 @@ impl Exporter {
             let of_kind: Vec<&StoredFact> = facts.iter().filter(|stored| stored.fact.kind == kind).collect();
             files.extend(self.write(kind, &of_kind, (status.exported_fact + 1, last))?);
         }
-        self.ports.store.commit_export(self.partition, self.epoch, last, &files)?;
+        self.ports.store.commit_export(self.partition, self.epoch, &Export { after: status.exported_fact, up_to: last, files })?;
         Ok(Step::Worked)
     }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, FactFilter, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FileStage, LakeCut, Lane, LoadBatch, PartitionCommit, PartitionStatus,
     PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
@@ -154,13 +154,15 @@ impl CheckpointStore for PostgresStore {
 
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
         self.fenced(partition, epoch, async |connection| {
-            if partitions::note_cut(connection, partition, cut).await? { files::register(connection, partition, &cut.files).await } else { Ok(()) }
+            partitions::note_cut(connection, partition, cut).await?;
+            files::register(connection, partition, &cut.files).await
         })
     }
 
-    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
+    fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
         self.fenced(partition, epoch, async |connection| {
-            if partitions::note_export(connection, partition, exported_fact).await? { files::register(connection, partition, files).await } else { Ok(()) }
+            partitions::note_export(connection, partition, export).await?;
+            files::register(connection, partition, &export.files).await
         })
     }
 

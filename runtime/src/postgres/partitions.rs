@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
-use theatre_actors::ports::{Epoch, Error, LakeCut, Lane, PartitionStatus};
+use theatre_actors::ports::{Epoch, Error, Export, LakeCut, Lane, PartitionStatus};
 use theatre_actors::position::{Partition, Positions};
 
 use super::failure::{Attempt, Failure};
@@ -97,15 +97,14 @@ pub(super) async fn lake_state(connection: &mut PgConnection, partition: Partiti
     Ok(found.unwrap_or_default())
 }
 
-/// False if this cut, or a later one, is there already.
-pub(super) async fn note_cut(connection: &mut PgConnection, partition: Partition, cut: &LakeCut) -> Attempt<bool> {
-    let sql = "UPDATE partition SET lake_cuts = $2, lake_positions = $3 WHERE number = $1 AND lake_cuts < $2";
+/// Refuses a cut that is not the next one.
+pub(super) async fn note_cut(connection: &mut PgConnection, partition: Partition, cut: &LakeCut) -> Attempt<()> {
+    let sql = "UPDATE partition SET lake_cuts = $2, lake_positions = $3 WHERE number = $1 AND lake_cuts = $2 - 1";
     let query = sqlx::query(sql).bind(partition as i32).bind(cut.cut_number as i64).bind(encode(&cut.positions));
     if query.execute(&mut *connection).await?.rows_affected() == 0 {
-        return Ok(false);
+        return Err(Error::overtaken(partition, "a cut of the lake").into());
     }
-    keep_lake_state(connection, partition, &cut.state).await?;
-    Ok(true)
+    keep_lake_state(connection, partition, &cut.state).await
 }
 
 pub(super) async fn keep_lake_state(connection: &mut PgConnection, partition: Partition, state: &[u8]) -> Attempt<()> {
@@ -114,9 +113,12 @@ pub(super) async fn keep_lake_state(connection: &mut PgConnection, partition: Pa
     Ok(())
 }
 
-/// False if an export up to there is known already.
-pub(super) async fn note_export(connection: &mut PgConnection, partition: Partition, exported_fact: u64) -> Attempt<bool> {
-    let sql = "UPDATE partition SET exported_fact = $2 WHERE number = $1 AND exported_fact < $2";
-    let done = sqlx::query(sql).bind(partition as i32).bind(exported_fact as i64).execute(connection).await?;
-    Ok(done.rows_affected() > 0)
+/// Refuses an export that does not begin where the last one ended.
+pub(super) async fn note_export(connection: &mut PgConnection, partition: Partition, export: &Export) -> Attempt<()> {
+    let sql = "UPDATE partition SET exported_fact = $2 WHERE number = $1 AND exported_fact = $3";
+    let query = sqlx::query(sql).bind(partition as i32).bind(export.up_to as i64).bind(export.after as i64);
+    match query.execute(connection).await?.rows_affected() {
+        0 => Err(Error::overtaken(partition, "an export of facts").into()),
+        _ => Ok(()),
+    }
 }

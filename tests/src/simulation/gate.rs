@@ -1,4 +1,4 @@
-//! The gate around every port call of one process: passes it, fails it, does it and does not answer, or crashes the process.
+//! The gate around every port call of one process: passes it, fails it, does it and does not answer, has a commit come in late, or crashes the process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,16 +14,39 @@ use theatre_runtime::pipeline::Ports;
 
 use super::Bug;
 
+/// Commits that the store has begun and that nobody waits for any more: their caller has given up, they hold their partition's lock, and readers do
+/// not see them yet. PostgreSQL can hold one so while it waits for its disk or a standby.
+#[derive(Default)]
+pub(super) struct Late(Mutex<Vec<Commit>>);
+
+type Commit = Box<dyn FnOnce(&dyn CheckpointStore) + Send>;
+
+impl Late {
+    /// They come in. Whoever wants to write waits for that.
+    fn land(&self, store: &dyn CheckpointStore) {
+        let begun = self.0.lock().map(|mut begun| std::mem::take(&mut *begun)).unwrap_or_default();
+        begun.into_iter().for_each(|commit| commit(store));
+    }
+
+    fn begin(&self, commit: Commit) {
+        if let Ok(mut begun) = self.0.lock() {
+            begun.push(commit);
+        }
+    }
+}
+
 /// The fate of one process's calls.
 pub(super) struct Gate {
     random: Mutex<ChaCha8Rng>,
     dead: AtomicBool,
     rate: f64,
+    /// How often a commit is given up by its caller and comes in late.
+    late: f64,
 }
 
 impl Gate {
     pub(super) fn new(seed: u64, rate: f64) -> Arc<Self> {
-        Arc::new(Self { random: Mutex::new(ChaCha8Rng::seed_from_u64(seed)), dead: AtomicBool::new(false), rate })
+        Arc::new(Self { random: Mutex::new(ChaCha8Rng::seed_from_u64(seed)), dead: AtomicBool::new(false), rate, late: rate * 6.0 })
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -64,10 +87,10 @@ impl Gate {
         if after < self.rate { lost("done, but not answered") } else { done }
     }
 
-    pub(super) fn around(self: &Arc<Self>, ports: &Ports, bug: Option<Bug>) -> Ports {
+    pub(super) fn around(self: &Arc<Self>, ports: &Ports, late: &Arc<Late>, bug: Option<Bug>) -> Ports {
         Ports {
             log: Arc::new(GatedLog { inner: ports.log.clone(), gate: self.clone() }),
-            store: Arc::new(GatedStore { inner: ports.store.clone(), log: ports.log.clone(), gate: self.clone(), bug }),
+            store: Arc::new(GatedStore { inner: ports.store.clone(), log: ports.log.clone(), gate: self.clone(), late: late.clone(), bug }),
             lake: Arc::new(GatedLake { inner: ports.lake.clone(), gate: self.clone() }),
             warehouse: Arc::new(GatedWarehouse { inner: ports.warehouse.clone(), plain_lake: ports.lake.clone(), gate: self.clone() }),
             clock: ports.clock.clone(),
@@ -147,6 +170,7 @@ struct GatedStore {
     inner: Arc<dyn CheckpointStore>,
     log: Arc<dyn EventLog>,
     gate: Arc<Gate>,
+    late: Arc<Late>,
     bug: Option<Bug>,
 }
 
@@ -155,6 +179,48 @@ impl GatedStore {
     fn epoch(&self, partition: Partition, epoch: Epoch) -> Result<Epoch> {
         if self.bug == Some(Bug::NoFence) { Ok(self.inner.status(partition)?.epoch) } else { Ok(epoch) }
     }
+
+    /// A look, which does not wait for what is being committed.
+    fn look<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.gate.call(|| {
+            if self.gate.roll() < self.gate.rate {
+                self.late.land(&*self.inner);
+            }
+            work()
+        })
+    }
+
+    /// A write that is never given up half way.
+    fn write<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.gate.call(|| {
+            self.late.land(&*self.inner);
+            work()
+        })
+    }
+
+    /// A write whose caller may give up while it is being committed.
+    fn commit_late<T>(&self, work: impl FnOnce(&dyn CheckpointStore) -> Result<T> + Send + 'static) -> Result<T> {
+        self.gate.call(|| {
+            self.late.land(&*self.inner);
+            if self.gate.roll() >= self.gate.late {
+                return work(&*self.inner);
+            }
+            self.late.begin(Box::new(|store| drop(work(store))));
+            Err(Error::Unavailable { what: "simulation", why: "not answered yet".to_owned() })
+        })
+    }
+}
+
+/// What the bug does: alerts are told that nobody has committed.
+fn publish(log: &dyn EventLog, commits: &[PartitionCommit]) -> Result<()> {
+    for commit in commits {
+        let alerts = commit.families.iter().flat_map(|save| &save.facts).filter(|fact| fact.kind == FactKind::Alert);
+        for fact in alerts {
+            let record = NewRecord { key: fact.robot_id.clone().into_bytes(), value: fact.payload.clone(), headers: Vec::new() };
+            log.append(ALERT_TOPIC, commit.partition, &[record])?;
+        }
+    }
+    Ok(())
 }
 
 impl CheckpointStore for GatedStore {
@@ -168,77 +234,82 @@ impl CheckpointStore for GatedStore {
         self.gate.call(|| self.inner.past_layouts())
     }
     fn repartition(&self, change: &Repartition) -> Result<()> {
-        self.gate.call(|| self.inner.repartition(change))
+        self.write(|| self.inner.repartition(change))
     }
     fn acquire(&self, partition: Partition) -> Result<Epoch> {
-        self.gate.call(|| self.inner.acquire(partition))
+        self.write(|| self.inner.acquire(partition))
     }
     fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
-        self.gate.call(|| self.inner.claim_homes(partition, self.epoch(partition, epoch)?, robots))
+        self.write(|| self.inner.claim_homes(partition, self.epoch(partition, epoch)?, robots))
     }
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
-        self.gate.call(|| self.inner.status(partition))
+        self.look(|| self.inner.status(partition))
     }
     fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
-        self.gate.call(|| self.inner.families(partition))
+        self.look(|| self.inner.families(partition))
     }
     fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
         self.gate.call(|| self.inner.family(partition, family))
     }
     fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
-        self.gate.call(|| {
-            let mut commits = commits.to_vec();
-            for commit in &mut commits {
-                commit.epoch = self.epoch(commit.partition, commit.epoch)?;
-                if self.bug == Some(Bug::PublishBeforeCommit) {
-                    let alerts = commit.families.iter().flat_map(|save| &save.facts).filter(|fact| fact.kind == FactKind::Alert);
-                    for fact in alerts {
-                        let record = NewRecord { key: fact.robot_id.clone().into_bytes(), value: fact.payload.clone(), headers: Vec::new() };
-                        self.log.append(ALERT_TOPIC, commit.partition, &[record])?;
-                    }
-                }
+        let mut commits = commits.to_vec();
+        for commit in &mut commits {
+            commit.epoch = self.epoch(commit.partition, commit.epoch)?;
+        }
+        let (log, bug) = (self.log.clone(), self.bug);
+        self.commit_late(move |store| {
+            if bug == Some(Bug::PublishBeforeCommit) {
+                publish(&*log, &commits)?;
             }
-            self.inner.commit(&commits, committed_at)
+            store.commit(&commits, committed_at)
         })
     }
     fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
-        self.gate.call(|| self.inner.facts_after(partition, after, limit))
+        self.look(|| self.inner.facts_after(partition, after, limit))
     }
     fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
         self.gate.call(|| self.inner.dead_after(partition, after, limit))
     }
     fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
-        self.gate.call(|| self.inner.note_relayed(partition, self.epoch(partition, epoch)?, lane, sequence))
+        let epoch = self.epoch(partition, epoch)?;
+        self.commit_late(move |store| store.note_relayed(partition, epoch, lane, sequence))
     }
     fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
-        self.gate.call(|| self.inner.expire_windows(partition, self.epoch(partition, epoch)?, expiry))
+        let epoch = self.epoch(partition, epoch)?;
+        self.commit_late(move |store| store.expire_windows(partition, epoch, expiry))
     }
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
-        self.gate.call(|| self.inner.lake_state(partition))
+        self.look(|| self.inner.lake_state(partition))
     }
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
-        self.gate.call(|| self.inner.commit_cut(partition, self.epoch(partition, epoch)?, cut))
+        let (epoch, cut) = (self.epoch(partition, epoch)?, cut.clone());
+        self.commit_late(move |store| store.commit_cut(partition, epoch, &cut))
     }
-    fn commit_export(&self, partition: Partition, epoch: Epoch, exported_fact: u64, files: &[LakeFile]) -> Result<()> {
-        self.gate.call(|| self.inner.commit_export(partition, self.epoch(partition, epoch)?, exported_fact, files))
+    fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
+        let (epoch, export) = (self.epoch(partition, epoch)?, export.clone());
+        self.commit_late(move |store| store.commit_export(partition, epoch, &export))
     }
     fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
-        self.gate.call(|| self.inner.files(partition, stage, limit))
+        self.look(|| self.inner.files(partition, stage, limit))
     }
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
-        self.gate.call(|| self.inner.mark_completed(partition, self.epoch(partition, epoch)?, numbers))
+        let (epoch, numbers) = (self.epoch(partition, epoch)?, numbers.to_vec());
+        self.commit_late(move |store| store.mark_completed(partition, epoch, &numbers))
     }
     fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
-        self.gate.call(|| self.inner.plan_load(partition, self.epoch(partition, epoch)?, max_files))
+        let epoch = self.epoch(partition, epoch)?;
+        self.commit_late(move |store| store.plan_load(partition, epoch, max_files))
     }
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
-        self.gate.call(|| self.inner.mark_loaded(partition, self.epoch(partition, epoch)?, batch))
+        let (epoch, batch) = (self.epoch(partition, epoch)?, batch.to_owned());
+        self.commit_late(move |store| store.mark_loaded(partition, epoch, &batch))
     }
     fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
-        self.gate.call(|| self.inner.split_load(partition, self.epoch(partition, epoch)?, batch, bad))
+        let (epoch, batch, bad) = (self.epoch(partition, epoch)?, batch.to_owned(), bad.to_vec());
+        self.commit_late(move |store| store.split_load(partition, epoch, &batch, &bad))
     }
     fn requeue_quarantined(&self) -> Result<u64> {
-        self.gate.call(|| self.inner.requeue_quarantined())
+        self.write(|| self.inner.requeue_quarantined())
     }
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
         self.gate.call(|| self.inner.find_facts(filter))
