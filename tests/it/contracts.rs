@@ -102,10 +102,14 @@ fn the_s3_lake_keeps_its_contract() -> Result<()> {
 #[test]
 fn the_embedded_warehouse_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    contract::warehouse_loads_once(&EmbeddedWarehouse::open(&folder.path().join("warehouse"))?, &MemoryLake::default())
+    let (warehouse, lake) = (EmbeddedWarehouse::open(&folder.path().join("warehouse"))?, MemoryLake::default());
+    contract::warehouse_loads_once(&warehouse, &lake)?;
+    contract::warehouse_tells_cases_apart(&warehouse, &lake)
 }
 
 #[test]
 fn the_warehouse_in_memory_keeps_its_contract() -> Result<()> {
-    contract::warehouse_loads_once(&EmbeddedWarehouse::in_memory()?, &MemoryLake::default())
+    let (warehouse, lake) = (EmbeddedWarehouse::in_memory()?, MemoryLake::default());
+    contract::warehouse_loads_once(&warehouse, &lake)?;
+    contract::warehouse_tells_cases_apart(&warehouse, &lake)
 }

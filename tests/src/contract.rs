@@ -10,8 +10,10 @@ use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
 use theatre_runtime::parquet::{FileWriter, file_schema};
 
+mod outcomes;
 mod repartition;
 
+pub use outcomes::warehouse_tells_cases_apart;
 pub use repartition::{log_grows_topics, store_repartitions};
 
 const ALL: PollLimit = PollLimit { records: usize::MAX, bytes: usize::MAX };
@@ -418,9 +420,14 @@ fn loaded_file(lake: &dyn Lake, table: &TableSpec, number: u64, rows: &[(&str, i
     let schema = file_schema(table);
     let (ids, revisions): (Vec<&str>, Vec<i32>) = rows.iter().copied().unzip();
     let columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(ids)), Arc::new(Int32Array::from(revisions))];
+    completed(lake, table, number, RecordBatch::try_new(schema, columns)?)
+}
+
+fn completed(lake: &dyn Lake, table: &TableSpec, number: u64, rows: RecordBatch) -> Result<RegisteredFile> {
     let path = format!("data/{}/{number}.parquet", table.name);
-    let mut writer = FileWriter::new(lake.begin(&path, &format!("p0-e1-{number}"))?, &schema, path.clone(), &table.name)?;
-    writer.write(RecordBatch::try_new(schema, columns)?, rows.iter().map(|_| 0))?;
+    let mut writer = FileWriter::new(lake.begin(&path, &format!("p0-e1-{number}"))?, &file_schema(table), path.clone(), &table.name)?;
+    let times = vec![0; rows.num_rows()];
+    writer.write(rows, times.into_iter())?;
     let file = writer.finish()?;
     lake.complete(&path, &file.upload)?;
     Ok(RegisteredFile { number, partition: 0, file, stage: FileStage::Completed, batch: None, note: None })

@@ -1,6 +1,7 @@
 //! The checkpoint store: families, facts, dead letters, lake files and the plan of loads.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Epoch, Error, Lane, Result};
 use crate::effect::{DeadRow, Fact, FactKind};
@@ -217,7 +218,7 @@ pub struct FactFilter {
 /// A set of files of one table to be loaded in one warehouse transaction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadBatch {
-    /// Deterministic id: dataset, partition, file numbers.
+    /// By [`Self::id_of`]: what is loaded under an id is always the same.
     pub id: String,
     /// Target table.
     pub dataset: String,
@@ -225,6 +226,20 @@ pub struct LoadBatch {
     pub partition: Partition,
     /// The files.
     pub files: Vec<RegisteredFile>,
+}
+
+impl LoadBatch {
+    /// The id of a batch of these files of a table, ascending by number. Files that follow each other are named by the first and the last; others also by
+    /// a digest, since a batch that is taken apart may leave the same ends and the same number.
+    pub fn id_of(dataset: &str, partition: Partition, files: &[u64]) -> String {
+        let (first, last) = (files.first().copied().unwrap_or(0), files.last().copied().unwrap_or(0));
+        let dense = format!("{dataset}-p{partition}-{first}-{last}x{}", files.len());
+        if last - first + 1 == files.len() as u64 {
+            return dense;
+        }
+        let digest = files.iter().fold(Sha256::new(), |digest, number| digest.chain_update(number.to_be_bytes())).finalize();
+        digest[..8].iter().fold(dense + "-", |id, byte| id + &format!("{byte:02x}"))
+    }
 }
 
 /// A partition count that the store had before a repartition.

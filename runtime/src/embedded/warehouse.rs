@@ -75,16 +75,19 @@ fn quoted(name: &str) -> String {
 fn ensure_table(connection: &Connection, table: &TableSpec) -> Result<()> {
     let column = |(name, kind): &(String, ColumnType)| format!("{} {}", quoted(name), sql_type(*kind));
     let columns: Vec<String> = table.columns.iter().map(column).collect();
-    let key = match &table.mode {
-        LoadMode::Append => String::new(),
-        LoadMode::MergeByRevision { key, .. } => format!(", PRIMARY KEY ({})", key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")),
-    };
+    let merged_by: &[String] = if let LoadMode::MergeByRevision { key, .. } = &table.mode { key } else { &[] };
+    let names: Vec<String> = merged_by.iter().map(|name| quoted(name)).collect();
+    let key = if names.is_empty() { String::new() } else { format!(", PRIMARY KEY ({})", names.join(", ")) };
     let create = format!("CREATE TABLE IF NOT EXISTS {} ({}{key})", quoted(&table.name), columns.join(", "));
     connection.execute_batch(&create).map_err(unavailable(WHAT))?;
-    let sql = format!("SELECT name, type FROM pragma_table_info({})", format_args!("'{}'", table.name.replace('\'', "''")));
-    let mut statement = connection.prepare(&sql).map_err(unavailable(WHAT))?;
-    let there = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect::<rusqlite::Result<Vec<(String, String)>>>);
-    let there = there.map_err(unavailable(WHAT))?;
+    let there: Vec<(String, String)> = described(connection, "SELECT name, type FROM pragma_table_info(?1)", table, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let keyed: Vec<String> = described(connection, "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk", table, |row| row.get(0))?;
+    if keyed != merged_by {
+        return Err(Error::Refused(format!(
+            "warehouse table '{}': rows are told apart by {keyed:?} there, this build does so by {merged_by:?}: begin with a new data folder",
+            table.name
+        )));
+    }
     for (at, (name, kind)) in there.iter().enumerate() {
         let wanted = table.columns.get(at).map(|(name, kind)| (name.as_str(), sql_type(*kind)));
         if wanted != Some((name.as_str(), kind.as_str())) {
@@ -100,6 +103,12 @@ fn ensure_table(connection: &Connection, table: &TableSpec) -> Result<()> {
         connection.execute_batch(&sql).map_err(unavailable(WHAT))?;
     }
     Ok(())
+}
+
+/// What SQLite knows of a table.
+fn described<T>(connection: &Connection, sql: &str, table: &TableSpec, read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+    let mut statement = connection.prepare(sql).map_err(unavailable(WHAT))?;
+    statement.query_map([&table.name], read).and_then(Iterator::collect).map_err(unavailable(WHAT))
 }
 
 fn receipt(connection: &Connection, batch: &str) -> Result<Option<LoadReceipt>> {

@@ -65,9 +65,9 @@ impl PartitionState {
 
     /// Gives files a batch of their own, named by what is in it.
     fn assign(&mut self, partition: Partition, numbers: &[u64]) {
-        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return };
+        let Some(first) = numbers.first() else { return };
         let dataset = self.file(*first).map(|file| file.file.dataset.clone()).unwrap_or_default();
-        let batch = format!("{dataset}-p{partition}-{first}-{last}x{}", numbers.len());
+        let batch = LoadBatch::id_of(&dataset, partition, numbers);
         for number in numbers {
             if let Some(file) = self.file(*number) {
                 file.batch = Some(batch.clone());

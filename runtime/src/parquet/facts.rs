@@ -70,9 +70,10 @@ pub fn table(kind: FactKind) -> TableSpec {
                 ("telemetry_missing", Int64),
                 ("completeness", Float64),
                 ("result", Utf8),
+                ("outcome_id", Utf8),
             ],
-            // A case that moved has a leg on each robot.
-            by_revision(&["procedure_id", "robot_id"]),
+            // Not by procedure: a case that moved has a leg on each robot, and a procedure's number may be given anew to another case.
+            by_revision(&["outcome_id"]),
         ),
         // A later revision holds its own rows only, so all are kept.
         FactKind::Window => spec(
@@ -165,7 +166,11 @@ pub fn rows<'a>(fact: &'a Fact, datasets: &'a Datasets) -> Result<Vec<Vec<Cell<'
     let by_name = |record: Value| table(fact.kind).columns.iter().map(|(name, _)| record.get(name).map_or(Cell::Null, Cell::of)).collect();
     match fact.kind {
         FactKind::Alert => Ok(vec![by_name(json!(Alert::decode(&fact.payload).map_err(|error| unreadable(&error))?))]),
-        FactKind::Outcome => Ok(vec![by_name(json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(&error))?))]),
+        FactKind::Outcome => {
+            let mut outcome = json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(&error))?);
+            outcome["outcome_id"] = json!(fact.id);
+            Ok(vec![by_name(outcome)])
+        }
         FactKind::Window => Ok(window_rows(fact, &WindowRow::decode(&fact.payload).map_err(|error| unreadable(&error))?, datasets)),
     }
 }

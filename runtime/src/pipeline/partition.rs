@@ -7,7 +7,6 @@
 //! What must hold: a family's facts leave with the very snapshot that concluded them; the floor of a commit is the lowest
 //! position of any family whose news is in no commit yet; nothing is told to anybody from here.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,6 @@ use super::intake::{self, Chunk, Entry, Intake};
 use super::progress::Progress;
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::{PipelineParams, Ports, Step};
-use crate::schema_source::InputSchemas;
 
 mod homes;
 mod ledger;
@@ -90,9 +88,7 @@ impl PartitionActor {
         let status = ports.store.status(partition)?;
         shared.committed.begin(partition, status.last_fact, status.last_dead);
         let mut intake_family = IntakeFamily::default();
-        let asks = params.inputs.iter().any(InputSchemas::asks);
-        let settled = if asks { settled::unknown_before(&*ports.store, partition, &status)? } else { HashSet::new() };
-        let mut routes = Routes::new(settled);
+        let mut routes = Routes::new(settled::before(&*ports.store, partition, &status)?);
         let mut ledger = Ledger::new(params.limits.clone());
         for stored in ports.store.families(partition)? {
             if stored.family.is_empty() {
@@ -218,6 +214,7 @@ impl PartitionActor {
         }
         self.apply(&chunk, routed);
         self.positions = chunk.to.clone();
+        self.routes.passed(&self.positions);
         self.offer(Arc::new(chunk));
         Ok(true)
     }

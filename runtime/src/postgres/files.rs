@@ -81,15 +81,14 @@ pub(super) async fn plan(connection: &mut PgConnection, partition: Partition, ma
 
 /// Gives files a batch of their own, named by what is in it.
 async fn assign(connection: &mut PgConnection, partition: Partition, mut files: Vec<RegisteredFile>) -> Attempt<LoadBatch> {
-    let (first, last) = (files.first().map_or(0, |file| file.number), files.last().map_or(0, |file| file.number));
-    let dataset = files.first().map(|file| file.file.dataset.clone()).unwrap_or_default();
-    let batch = format!("{dataset}-p{partition}-{first}-{last}x{}", files.len());
+    let dataset = files.first().map(|file| file.file.dataset.as_str()).unwrap_or_default();
+    let numbers: Vec<u64> = files.iter().map(|file| file.number).collect();
+    let batch = LoadBatch::id_of(dataset, partition, &numbers);
     for file in &mut files {
         file.batch = Some(batch.clone());
     }
     let sql = "UPDATE lake_file SET batch = $3 WHERE partition = $1 AND number = ANY($2)";
-    let numbers = as_numbers(files.iter().map(|file| file.number));
-    sqlx::query(sql).bind(partition as i32).bind(numbers).bind(stored(&batch)).execute(connection).await?;
+    sqlx::query(sql).bind(partition as i32).bind(as_numbers(numbers.into_iter())).bind(stored(&batch)).execute(connection).await?;
     Ok(load_batch(partition, batch, files))
 }
 

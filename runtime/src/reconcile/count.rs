@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use theatre_actors::effect::{Counters, DeadReason};
+use theatre_actors::effect::{Counters, DeadReason, DeadRow};
 use theatre_actors::family::{FamilyView, IntakeFamily};
 use theatre_actors::ports::{Error, PartitionStatus, Result};
 use theatre_actors::position::{Partition, Positions};
@@ -140,8 +140,8 @@ impl<'a> Count<'a> {
                 let again = batch.sequence(row).is_some_and(|sequence| self.trackers[at].is_duplicate(robot, topic, boot, sequence));
                 cell.duplicates += u64::from(again);
                 let refused = saved.refused.get(&(topic, offset));
-                // Its schema came too late for it; the lake may have met it later.
-                let late = refused == Some(&DeadReason::UnknownSchema);
+                // It could not be read when its robot should have seen it, and can be now; the lake may have met it later.
+                let late = refused.is_some_and(|reason| *reason != DeadReason::WrongPartition);
                 let expected = !late || cell.lake_seen.contains(&(offset as i64));
                 if expected && !again && offset < saved.status.lake_positions.get(topic) {
                     cell.in_lake += 1;
@@ -178,8 +178,8 @@ fn saved(ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Save
     Ok(Saved { status, positions, refused: refused(ports, partition)? })
 }
 
-/// Records that the intake family accounts though they may name a robot: the robot's home is another partition, or the schema was unknown then. By
-/// topic and offset.
+/// Records that the intake family accounts though they may name a robot: the robot's home is another partition, or they could not be read then. By topic
+/// and offset.
 fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), DeadReason>> {
     const PAGE: usize = 1000;
     let (mut found, mut after) = (HashMap::new(), 0);
@@ -187,8 +187,8 @@ fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), 
         let page = ports.store.dead_after(partition, after, PAGE)?;
         let Some(last) = page.last() else { return Ok(found) };
         after = last.sequence;
-        let ours = |reason| matches!(reason, DeadReason::WrongPartition | DeadReason::UnknownSchema);
-        let dead = page.iter().map(|stored| &stored.dead).filter(|dead| ours(dead.reason));
+        let ours = |dead: &&DeadRow| dead.reason == DeadReason::WrongPartition || dead.robot_id.is_none();
+        let dead = page.iter().map(|stored| &stored.dead).filter(ours);
         found.extend(dead.map(|dead| ((dead.topic, dead.offset), dead.reason)));
     }
 }

@@ -10,10 +10,11 @@ use super::session::Session;
 use super::{sql, tables};
 use crate::parquet::facts;
 
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("0001_ledger", include_str!("migrations/0001_ledger.sql")),
     ("0002_calendar", include_str!("migrations/0002_calendar.sql")),
     ("0003_views", include_str!("migrations/0003_views.sql")),
+    ("0004_outcome_id", include_str!("migrations/0004_outcome_id.sql")),
 ];
 
 /// Applies what is missing; returns the names.
@@ -35,9 +36,12 @@ pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
         if applied.iter().any(|applied| applied == name) {
             continue;
         }
-        let mut statements = vec![format!("LOCK {quoted}.theatre_schema_version")];
+        let (versions, named) = (format!("{quoted}.theatre_schema_version"), sql::text(name));
+        // Divides by zero, and so takes all back, when somebody else has applied it meanwhile.
+        let once = format!("SELECT 1 / CASE WHEN count(*) = 0 THEN 1 ELSE 0 END FROM {versions} WHERE name = {named}");
+        let mut statements = vec![format!("LOCK {versions}"), once];
         statements.extend(statements_of(text, &quoted));
-        statements.push(format!("INSERT INTO {quoted}.theatre_schema_version (name, applied_at) SELECT {}, GETDATE()", sql::text(name)));
+        statements.push(format!("INSERT INTO {versions} (name, applied_at) SELECT {named}, GETDATE()"));
         match session.run_batch(statements, "theatre-migrate") {
             Ok(_) => done.push(name.to_owned()),
             Err(error) if !self::applied(session, schema)?.iter().any(|applied| applied == name) => return Err(in_migration(name, error)),

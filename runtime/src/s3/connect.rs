@@ -18,6 +18,7 @@ use super::bucket::Bucket;
 use super::fault::Fault;
 use crate::aws::identified;
 use crate::config::lake::{Checksums, LakeConfig, PART_BYTES_MIN};
+use crate::config::redacted;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 3;
@@ -41,11 +42,13 @@ pub(super) async fn connect(url: &str, config: &LakeConfig, credentials: Option<
 
 /// Bucket and prefix of `s3://bucket/prefix`; the prefix is empty or ends with a slash.
 fn place(url: &str) -> Result<(&str, String)> {
-    let rest = url.strip_prefix("s3://").ok_or_else(|| Error::Refused(format!("[lake] url '{url}' is not s3://bucket/prefix")))?;
+    // Not shown: whoever writes it otherwise may have put a key into it.
+    let other = || Error::Refused("[lake] url is not s3://bucket/prefix".to_owned());
+    let rest = url.strip_prefix("s3://").ok_or_else(other)?;
     let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let prefix = prefix.trim_matches('/');
     if name.is_empty() || rest.contains(['?', '#', '@']) {
-        return Err(Error::Refused(format!("[lake] url '{url}' is not s3://bucket/prefix")));
+        return Err(other());
     }
     Ok((name, if prefix.is_empty() { String::new() } else { format!("{prefix}/") }))
 }
@@ -81,7 +84,7 @@ async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result
 
 /// Why a bucket cannot be used, and what to do about it.
 fn unusable(url: &str, config: &LakeConfig, region: Option<String>, fault: Fault) -> Error {
-    let at = config.endpoint.as_ref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+    let at = config.endpoint.as_ref().map(|endpoint| format!(" at {}", redacted(endpoint))).unwrap_or_default();
     let refused = |why: String| Error::Refused(format!("lake {url}{at}: {why}"));
     match fault.status {
         Some(404) => refused("the bucket does not exist: create it, or correct [lake] url or endpoint".to_owned()),
@@ -111,7 +114,8 @@ mod tests {
             assert_eq!(place(url), Ok((bucket, prefix.to_owned())), "{url}");
         }
         for url in ["lake", "s3://", "s3:///a", "https://lake.s3.amazonaws.com", "s3://key:secret@lake"] {
-            assert!(place(url).is_err(), "{url}");
+            let refused = place(url).unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
         }
     }
 }

@@ -9,6 +9,7 @@ use theatre_schemas::framing::SchemaId;
 use ureq::Agent;
 
 use super::{SchemaSource, http};
+use crate::config::redacted;
 
 const WHAT: &str = "schema registry";
 
@@ -27,7 +28,8 @@ impl ConfluentSource {
     /// When the URL is none or the certificates cannot be read.
     pub fn new(url: &str, user: Option<(&str, &str)>, ca_file: Option<&Path>) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Error::Refused(format!("registry.url '{url}' begins with neither http:// nor https://")));
+            // Not shown: it may hold a password, and without a scheme nobody can tell where.
+            return Err(Error::Refused("registry.url begins with neither http:// nor https://".to_owned()));
         }
         let authorization = user.map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
         Ok(Self { agent: http::agent(url, ca_file)?, url: url.trim_end_matches('/').to_owned(), authorization })
@@ -40,7 +42,7 @@ impl ConfluentSource {
             request = request.header("authorization", authorization);
         }
         let (status, answer) = http::answer(WHAT, &url, request.call())?;
-        let unavailable = |why: String| Error::Unavailable { what: WHAT, why: format!("{url} answered {status}{why}") };
+        let unavailable = |why: String| Error::Unavailable { what: WHAT, why: redacted(&format!("{url} answered {status}{why}")) };
         match (status, answer["schema"].as_str()) {
             (200, Some(schema)) => Ok(Some(schema.to_owned())),
             (404, _) => Ok(None),

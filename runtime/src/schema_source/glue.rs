@@ -14,6 +14,7 @@ use theatre_schemas::framing::SchemaId;
 use ureq::Agent;
 
 use super::{SchemaSource, http};
+use crate::config::redacted;
 use crate::drive::Drive;
 
 const WHAT: &str = "AWS Glue";
@@ -77,7 +78,7 @@ impl GlueSource {
             (400, _) if kind.ends_with("EntityNotFoundException") => Ok(None),
             _ => {
                 let message = answer["Message"].as_str().or_else(|| answer["message"].as_str()).unwrap_or_default();
-                Err(unavailable(format!("{} answered {status} {kind} {message}", self.endpoint)))
+                Err(unavailable(redacted(&format!("{} answered {status} {kind} {message}", self.endpoint))))
             }
         }
     }

@@ -9,6 +9,8 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
+use crate::config::redacted;
+
 const CONNECT: Duration = Duration::from_secs(2);
 const WHOLE: Duration = Duration::from_secs(5);
 /// Longest answer.
@@ -46,7 +48,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCerts> {
 
 /// Status and JSON of an answer; an answer that is no JSON is none of a schema registry's.
 pub(super) fn answer(what: &'static str, url: &str, response: std::result::Result<Response<Body>, ureq::Error>) -> Result<(u16, serde_json::Value)> {
-    let unavailable = |why: String| Error::Unavailable { what, why: format!("{url}: {why}") };
+    let unavailable = |why: String| Error::Unavailable { what, why: redacted(&format!("{url}: {why}")) };
     let mut response = response.map_err(|error| unavailable(error.to_string()))?;
     let status = response.status().as_u16();
     let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(|error| unavailable(error.to_string()))?;

@@ -78,11 +78,6 @@ impl InputSchemas {
         Self { topic: topic.to_owned(), registry, shares, target, known, missing, clock }
     }
 
-    /// True when it asks a source, so that what is unknown now may be known later.
-    pub fn asks(&self) -> bool {
-        self.target.is_some()
-    }
-
     /// What an id means.
     ///
     /// # Errors

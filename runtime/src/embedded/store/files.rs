@@ -55,10 +55,9 @@ pub(super) fn plan(transaction: &Transaction<'_>, partition: Partition, max_file
 
 /// Gives files a batch of their own, named by what is in it.
 fn assign(transaction: &Transaction<'_>, partition: Partition, mut files: Vec<RegisteredFile>) -> Result<LoadBatch> {
-    let first = files.first().map_or(0, |file| file.number);
-    let last = files.last().map_or(0, |file| file.number);
-    let dataset = files.first().map(|file| file.file.dataset.clone()).unwrap_or_default();
-    let batch = format!("{dataset}-p{partition}-{first}-{last}x{}", files.len());
+    let dataset = files.first().map(|file| file.file.dataset.as_str()).unwrap_or_default();
+    let numbers: Vec<u64> = files.iter().map(|file| file.number).collect();
+    let batch = LoadBatch::id_of(dataset, partition, &numbers);
     for file in &mut files {
         file.batch = Some(batch.clone());
         transaction

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use theatre_actors::ports::{CheckpointStore, Epoch, Result};
-use theatre_actors::position::{Partition, TopicIndex};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::shell::Segment;
 
 use super::homes::Homes;
@@ -13,7 +13,7 @@ use crate::pipeline::intake::{Chunk, Entry};
 pub(super) struct Routes {
     slots: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
     homes: Homes,
-    /// Records that stay unknown, by topic and offset.
+    /// Records that stay dead letters, by topic and offset; those that are passed are forgotten.
     settled: HashSet<(TopicIndex, u64)>,
 }
 
@@ -38,6 +38,11 @@ impl Routes {
         let slot = self.slots.len();
         self.slots.insert(robot_id.into(), slot);
         slot
+    }
+
+    /// Everything below was routed and will not be read again.
+    pub(super) fn passed(&mut self, positions: &Positions) {
+        self.settled.retain(|(topic, offset)| *offset >= positions.get(*topic));
     }
 
     /// Number of families.
