@@ -78,6 +78,7 @@ fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>
     contract::store_takes_any_name(&*empty("names")?)?;
     contract::store_expires_windows(&*empty("windows")?)?;
     contract::store_plans_loads(&*empty("loads")?)?;
+    contract::store_plans_beside_what_is_stuck(&*empty("stuck")?)?;
     contract::store_repartitions(&*empty("repartition")?)
 }
 

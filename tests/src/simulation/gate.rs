@@ -228,8 +228,8 @@ impl CheckpointStore for GatedStore {
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
         self.gate.call(|| self.inner.mark_completed(partition, self.epoch(partition, epoch)?, numbers))
     }
-    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
-        self.gate.call(|| self.inner.plan_load(partition, self.epoch(partition, epoch)?, max_files))
+    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
+        self.gate.call(|| self.inner.plan_load_beside(partition, self.epoch(partition, epoch)?, max_files, passed_over))
     }
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
         self.gate.call(|| self.inner.mark_loaded(partition, self.epoch(partition, epoch)?, batch))
