@@ -16,7 +16,7 @@ pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
 pub use log::{EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, SoleMember};
 pub use store::{
     CheckpointStore, CommitOutcome, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, LoadBatch, PartitionCommit,
-    PartitionStatus, PastLayout, RegisteredFile, Repartition, StoredDead, StoredFact, StoredFamily,
+    PartitionStatus, PassedOver, PastLayout, RegisteredFile, Repartition, StoredDead, StoredFact, StoredFamily,
 };
 pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
 

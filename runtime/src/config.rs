@@ -36,6 +36,10 @@ pub const ALERT_TOPIC: &str = "surgical.maintenance.alerts.v1";
 /// Topic of outcomes.
 pub const OUTCOME_TOPIC: &str = "surgical.procedure.outcomes.v1";
 
+/// Most that `record_bytes` may be with a lake. A row of the warehouse has 4 MB at most, and its values are no longer than the record they come from; the
+/// rest is for what the schema adds: columns of fixed width, pseudonyms, names of symbols.
+pub const RECORD_BYTES_MAX: usize = 3 << 20;
+
 const DEFAULT_RULES: &str = include_str!("simulator/rules.toml");
 
 /// Why a configuration cannot be used; says file, key and what to do.
@@ -97,7 +101,7 @@ pub struct Config {
     /// Window revisions are deleted from the store this long after their commit, once they are published and exported; lake and warehouse keep them.
     /// Default 7d.
     pub window_retention: Micros,
-    /// Longest record, bytes; longer ones are dead-lettered. Default 1 MiB.
+    /// Longest record, bytes; longer ones are dead-lettered. At most 3 MiB with a lake. Default 1 MiB.
     pub record_bytes: usize,
     /// Topic on which revisions of windows are published, such as `surgical.window.aggregates.v1`. Absent: they are in store, lake and warehouse only.
     pub window_topic: Option<String>,
@@ -222,6 +226,15 @@ impl Config {
         if self.lake.enabled && self.warehouse.url.is_some() && self.lake.url.is_none() {
             return Err(ConfigError("warehouse.url: Redshift loads from S3 only: set lake.url to s3://bucket/prefix, or leave warehouse.url out".to_owned()));
         }
+        if self.lake.enabled && self.record_bytes > RECORD_BYTES_MAX {
+            return Err(ConfigError(format!(
+                "record_bytes: {} is more than the {RECORD_BYTES_MAX} of which the warehouse takes every row; only without a lake records may be longer",
+                self.record_bytes
+            )));
+        }
+        if self.warehouse.url.is_some() {
+            self.warehouse.check_schema().map_err(ConfigError)?;
+        }
         if self.log.url.is_some() && self.silence_after < log::SILENCE_MIN {
             return Err(ConfigError(format!(
                 "silence_after: {} is too short with Kafka, whose absence is told from a robot's silence only after {}",
@@ -274,12 +287,39 @@ pub fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<
 mod tests {
     use theatre_actors::rules::Micros;
 
-    use super::Config;
+    use super::{Config, RECORD_BYTES_MAX};
 
     #[test]
     fn the_defaults_make_a_pipeline() {
         let params = Config::default().pipeline([0; 32]).unwrap();
         assert!(params.family.rules.rules().len() > 2, "rules are shipped");
+    }
+
+    #[test]
+    fn records_too_long_for_a_row_of_the_warehouse_need_a_pipeline_without_a_lake() {
+        let mut config = Config { record_bytes: RECORD_BYTES_MAX, ..Config::default() };
+        assert!(config.pipeline([0; 32]).is_ok());
+        config.record_bytes += 1;
+        let refused = config.pipeline([0; 32]).err().expect("it is refused").to_string();
+        assert!(refused.contains("record_bytes: 3145729") && refused.contains("without a lake"), "{refused}");
+        config.lake.enabled = false;
+        assert!(config.pipeline([0; 32]).is_ok());
+    }
+
+    #[test]
+    fn a_schema_that_the_warehouse_would_fold_is_refused_by_name() {
+        let mut config = Config::default();
+        config.lake.url = Some("s3://bucket".to_owned());
+        config.warehouse.url = Some("redshift://workgroup/database".to_owned());
+        for schema in ["public", "theatre_2", "_t"] {
+            config.warehouse.schema = schema.to_owned();
+            assert!(config.pipeline([0; 32]).is_ok(), "{schema}");
+        }
+        for schema in ["Theatre", "", "pg_theatre", "2nd", "a b", "a\"b", "ä"] {
+            config.warehouse.schema = schema.to_owned();
+            let refused = config.pipeline([0; 32]).err().expect("it is refused").to_string();
+            assert!(refused.contains(&format!("[warehouse] schema {schema:?}")) && refused.contains("lower-case"), "{refused}");
+        }
     }
 
     #[test]

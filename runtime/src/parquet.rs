@@ -5,10 +5,11 @@
 
 pub mod facts;
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -27,6 +28,13 @@ use crate::gate::Gate;
 
 /// The longest text of a lake file, bytes: what a VARCHAR of the warehouse holds.
 pub const TEXT_BYTES_MAX: usize = 65_535;
+
+/// The longest binary value of a lake file, bytes: what a column of the warehouse holds, which is a `VARBYTE(1024000)`.
+pub const BINARY_BYTES_MAX: usize = 1_024_000;
+
+/// Stands for U+0000 in the texts of lake files, which a VARCHAR cannot hold: ASCII's SUBSTITUTE, made for a character that cannot be. It is as long, so
+/// neither a text nor a row grows; left out, the NUL would make of one robot's name another's.
+const SUBSTITUTE: &str = "\u{1a}";
 
 /// Files that are encoded at this moment.
 static ENCODERS: Gate = Gate::new();
@@ -83,25 +91,31 @@ pub fn file_schema(table: &TableSpec) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A text as lake files hold it: one that is too long ends with its last whole character.
-pub fn fitting(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+/// A text as lake files hold it: one that is too long ends with its last whole character, and U+0000 is U+001A.
+pub fn fitting(text: &str) -> Cow<'_, str> {
+    let short = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    if short.as_bytes().contains(&0) { Cow::Owned(short.replace('\0', SUBSTITUTE)) } else { Cow::Borrowed(short) }
 }
 
-/// A column with all texts [`fitting`].
+/// A column with all texts [`fitting`], and with binary values that are as long as they may be at most. Hardly any needs a change: the bytes of a column
+/// are looked through as one.
 fn fitting_column(column: &ArrayRef) -> ArrayRef {
-    let too_long = |texts: &&StringArray| {
-        // All of a column together are hardly ever as long as one may be.
-        texts.value_data().len() > TEXT_BYTES_MAX && texts.offsets().lengths().any(|length| length > TEXT_BYTES_MAX)
+    let unfit_text = |texts: &&StringArray| {
+        let bytes = texts.value_data();
+        bytes.contains(&0) || bytes.len() > TEXT_BYTES_MAX && texts.offsets().lengths().any(|length| length > TEXT_BYTES_MAX)
     };
-    match column.as_string_opt::<i32>().filter(too_long) {
-        Some(texts) => Arc::new(texts.iter().map(|text| text.map(fitting)).collect::<StringArray>()),
-        None => column.clone(),
+    let too_long = |values: &&BinaryArray| values.value_data().len() > BINARY_BYTES_MAX && values.offsets().lengths().any(|length| length > BINARY_BYTES_MAX);
+    if let Some(texts) = column.as_string_opt::<i32>().filter(unfit_text) {
+        return Arc::new(texts.iter().map(|text| text.map(fitting)).collect::<StringArray>());
     }
+    if let Some(values) = column.as_binary_opt::<i32>().filter(too_long) {
+        return Arc::new(values.iter().map(|value| value.map(|bytes| &bytes[..bytes.len().min(BINARY_BYTES_MAX)])).collect::<BinaryArray>());
+    }
+    column.clone()
 }
 
-/// Rows of a batch as a record batch of the dataset's files. A text that the warehouse could not hold would cost its whole file there, so it is
-/// cut here: lake and warehouse hold the same.
+/// Rows of a batch as a record batch of the dataset's files. A value that the warehouse could not hold would cost its whole file there, so it is
+/// made to fit here: lake and warehouse hold the same.
 ///
 /// # Errors
 /// When Arrow refuses, which would be a bug.
@@ -344,5 +358,25 @@ mod tests {
         assert_eq!(fitting(&odd).len(), TEXT_BYTES_MAX - 1);
         let many: ArrayRef = Arc::new(StringArray::from(vec!["robot"; 20_000]));
         assert_eq!(&fitting_column(&many), &many);
+    }
+
+    #[test]
+    fn the_character_that_no_warehouse_holds_is_replaced_and_nothing_grows() {
+        let long = format!("{}é", "\0".repeat(TEXT_BYTES_MAX));
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some("a\0b"), None, Some(long.as_str()), Some("\u{1}"), Some("")]));
+        let fit = fitting_column(&column);
+        let texts = fit.as_string::<i32>();
+        assert_eq!((texts.value(0), texts.is_null(1), texts.value(3), texts.value(4)), ("a\u{1a}b", true, "\u{1}", ""));
+        assert_eq!(texts.value(2), SUBSTITUTE.repeat(TEXT_BYTES_MAX));
+    }
+
+    #[test]
+    fn binary_values_that_are_too_long_are_cut() {
+        let (limit, long) = (vec![0; BINARY_BYTES_MAX], vec![7; BINARY_BYTES_MAX + 1]);
+        let column: ArrayRef = Arc::new(BinaryArray::from(vec![Some(limit.as_slice()), None, Some(long.as_slice()), Some(&[])]));
+        let cut = fitting_column(&column);
+        let values = cut.as_binary::<i32>();
+        assert_eq!((values.value(0), values.is_null(1), values.value(2), values.value(3)), (limit.as_slice(), true, &long[1..], &[][..]));
+        assert_eq!(&fitting_column(&cut), &cut);
     }
 }

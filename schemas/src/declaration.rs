@@ -30,6 +30,16 @@ impl TimeUnit {
             Self::Nanos => Some(value.div_euclid(1_000)),
         }
     }
+
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Millis => "milliseconds",
+            Self::Micros => "microseconds",
+            Self::Nanos => "nanoseconds",
+        }
+    }
 }
 
 /// Paths of the fields with a part to play, nested fields joined by `.`; absent: the field of that name.

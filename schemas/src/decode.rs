@@ -10,6 +10,8 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
+
 pub use builder::BatchBuilder;
 pub use plan::DecodePlan;
 
@@ -50,7 +52,25 @@ pub enum DecodeError {
         /// Its length.
         bytes: usize,
     },
+    /// A time or date that no calendar of four-digit years has, see [`TIMESTAMP_RANGE`].
+    #[error("column '{column}' is {value} {unit} from 1970-01-01: only the years 0001 to 9999 are taken")]
+    OutOfRange {
+        /// Name of the column.
+        column: String,
+        /// What the record says.
+        value: i64,
+        /// What that counts.
+        unit: &'static str,
+    },
 }
 
 /// Longest robot or procedure id, bytes of UTF-8: they are keys, and an index of PostgreSQL takes 2,704 bytes for all columns of an entry.
 pub const ID_BYTES_MAX: usize = 512;
+
+/// What a timestamp column holds, microseconds from 1970-01-01T00:00:00Z: 0001-01-01 to the end of 9999-12-31. These are the years of SQL's and ISO 8601's
+/// datetimes, and all that Python's `datetime` has. PostgreSQL and Redshift hold 4713 BC to AD 294276, so what is computed from such a time, like the start of
+/// its window, has a place there too.
+pub const TIMESTAMP_RANGE: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+
+/// What a date column holds, days from 1970-01-01: the same years.
+pub const DATE_RANGE: RangeInclusive<i64> = -719_162..=2_932_896;

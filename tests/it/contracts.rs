@@ -79,6 +79,7 @@ fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>
     contract::store_expires_windows(&*empty("windows")?)?;
     contract::store_plans_loads(&*empty("loads")?)?;
     contract::store_exports_each_fact_once(&*empty("exports")?)?;
+    contract::store_plans_beside_what_is_stuck(&*empty("stuck")?)?;
     contract::store_repartitions(&*empty("repartition")?)
 }
 

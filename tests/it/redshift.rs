@@ -1,5 +1,6 @@
 //! The warehouse on the Redshift Data API, as redshift-local speaks it over a real PostgreSQL and a real object store.
 
+mod odd_values;
 mod refusals;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use redshift_local::{Options, RedshiftLocal, S3Access};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use theatre_actors::ports::{
     CheckpointStore, ColumnType, Error, FileStage, Lake, LakeCut, LakeFile, LoadBatch, LoadMode, LoadReceipt, RegisteredFile, TableSpec, Warehouse,
 };
@@ -39,7 +41,7 @@ struct Servers {
     objects: ObjectStore,
     drive: Drive,
     // Dropped last: the others stand on them.
-    _postgres: Postgres,
+    postgres: Postgres,
     _folder: tempfile::TempDir,
 }
 
@@ -59,7 +61,7 @@ impl Servers {
             Options { listen, postgres: postgres.url("postgres"), databases: vec!["warehouse".to_owned()], s3, page_rows: 2, ..Options::default() };
         let redshift = RedshiftLocal::start(options.clone())?;
         options.listen = redshift.endpoint().trim_start_matches("http://").parse()?;
-        Ok(Self { redshift: Some(redshift), options, objects, drive: Drive::start()?, _postgres: postgres, _folder: folder })
+        Ok(Self { redshift: Some(redshift), options, objects, drive: Drive::start()?, postgres, _folder: folder })
     }
 
     fn config(&self) -> WarehouseConfig {
@@ -81,6 +83,13 @@ impl Servers {
         let warehouse = self.warehouse(&self.config())?;
         warehouse.migrate()?;
         Ok(warehouse)
+    }
+
+    /// Runs SQL in the warehouse's database as its owner, beside the Data API.
+    fn execute(&self, sql: &str) -> Result<()> {
+        let url = self.postgres.url("warehouse");
+        let run = async { sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut PgConnection::connect(&url).await?).await };
+        Ok(self.drive.wait(run).map(drop)?)
     }
 
     fn lake(&self) -> Result<S3Lake> {
@@ -151,6 +160,28 @@ fn a_warehouse_that_was_not_migrated_names_the_command() -> Result<()> {
     for view in ["fact_procedures", "fact_alerts", "fact_maintenance", "fact_robot_window", "dim_rules", "dim_robots", "dim_surgeons"] {
         ensure!(count(&format!("SELECT count(*) FROM {view}"))? == 0, "{view}");
     }
+    Ok(())
+}
+
+#[test]
+fn whoever_may_not_create_schemas_migrates_in_one_that_was_made_for_him() -> Result<()> {
+    let mut servers = Servers::start()?;
+    let config = WarehouseConfig { schema: "made".to_owned(), ..servers.config() };
+    // The stand-in makes its own schema when it is asked first.
+    servers.execute("CREATE ROLE loader LOGIN; GRANT CREATE ON DATABASE warehouse TO loader")?;
+    let (account, database) = servers.options.postgres.split_once('@').context("no account")?;
+    let loader = format!("{}loader@{database}", account.trim_end_matches(|letter| letter != '/'));
+    drop(servers.redshift.take());
+    servers.redshift = Some(RedshiftLocal::start(Options { postgres: loader, ..servers.options.clone() })?);
+    let warehouse = servers.warehouse(&config)?;
+    ensure!(warehouse.query("SELECT 1").is_ok());
+    servers.execute("CREATE SCHEMA made AUTHORIZATION loader; REVOKE CREATE ON DATABASE warehouse FROM loader")?;
+    ensure!(warehouse.migrate()?.len() == 4 && warehouse.migrate()?.is_empty());
+    warehouse.ensure_tables(&[table("t", LoadMode::Append)])?;
+    let elsewhere = servers.warehouse(&WarehouseConfig { schema: "other".to_owned(), ..config })?.migrate();
+    ensure!(matches!(&elsewhere, Err(Error::Refused(why)) if why.contains("permission denied")), "{elsewhere:?}");
+    let folded = servers.warehouse(&WarehouseConfig { schema: "Made".to_owned(), ..servers.config() }).map(drop).map_err(|error| error.to_string());
+    ensure!(folded.as_ref().is_err_and(|why| why.contains("[warehouse] schema \"Made\": lower-case letters")), "{folded:?}");
     Ok(())
 }
 
@@ -247,6 +278,34 @@ fn a_bad_file_is_found_by_halving_and_the_others_load() -> Result<()> {
     let note = store.all_files()?[2].note.clone().unwrap_or_default();
     ensure!(note.contains("data/appended/odd.parquet") && note.contains("revision"), "{note}");
     ensure!(warehouse.query("SELECT count(*) FROM appended")?.rows == [[4]]);
+    Ok(())
+}
+
+#[test]
+fn a_batch_that_fails_for_no_known_reason_holds_up_nothing_else_and_keeps_its_files() -> Result<()> {
+    let servers = Servers::start()?;
+    let (warehouse, lake) = (Arc::new(servers.migrated()?), Arc::new(servers.lake()?));
+    let (appended, raw) = (table("appended", LoadMode::Append), table("raw", LoadMode::Append));
+    warehouse.ensure_tables(&[appended.clone(), raw.clone()])?;
+    // Its row is longer than COPY takes, of which the loader knows nothing.
+    let long = odd_file(&*lake, &raw, vec![Arc::new(StringArray::from(vec!["x".repeat((4 << 20) + 1)])), Arc::new(Int32Array::from(vec![0]))])?;
+    let (good, later) = (file(&*lake, &appended, 1, &[("a", 0)])?.file, file(&*lake, &raw, 1, &[("b", 0)])?.file);
+    let clock = Arc::new(SystemClock);
+    let store = Arc::new(MemoryStore::default());
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    store.commit_cut(0, epoch, &LakeCut { cut_number: 1, positions: Positions::from(vec![5]), state: Vec::new(), files: vec![long, good, later] })?;
+    store.mark_completed(0, epoch, &[1, 2, 3])?;
+    let ports = Ports { log: Arc::new(MemoryLog::new(clock.clone())), store: store.clone(), lake, warehouse: warehouse.clone(), clock };
+    let mut loader = Loader::new(0, epoch, ports, 1);
+    for _ in 0..4 {
+        let stepped = loader.step();
+        ensure!(matches!(stepped, Ok((Step::Worked, 1)) | Err(Error::Unavailable { .. })), "{stepped:?}");
+    }
+    let stages: Vec<FileStage> = store.all_files()?.iter().map(|file| file.stage).collect();
+    ensure!(stages == [FileStage::Completed, FileStage::Loaded, FileStage::Loaded], "{stages:?}");
+    ensure!(loader.stuck().is_some_and(|said| said.contains("of raw") && said.contains("has a row of")), "{:?}", loader.stuck());
+    ensure!(warehouse.query("SELECT (SELECT count(*) FROM appended), (SELECT count(*) FROM raw)")?.rows == [[1, 1]]);
     Ok(())
 }
 

@@ -375,6 +375,41 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
     Ok(())
 }
 
+/// Plans beside batches that cannot be loaded for now: they stay as they are.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_plans_beside_what_is_stuck(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 1)?;
+    let epoch = store.acquire(0)?;
+    let files = [("1", "t"), ("2", "t"), ("3", "t"), ("4", "u"), ("5", "t"), ("6", "v")].map(|(name, dataset)| file(name, dataset)).to_vec();
+    store.commit_cut(0, epoch, &LakeCut { cut_number: 1, positions: Positions::from(vec![5]), state: Vec::new(), files })?;
+    store.mark_completed(0, epoch, &[1, 2, 3, 4, 5, 6])?;
+    let passed = |batches: &[&LoadBatch], datasets: &[&str]| PassedOver {
+        batches: batches.iter().map(|batch| batch.id.clone()).collect(),
+        datasets: datasets.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let plan = |passed: &PassedOver| -> Result<Option<LoadBatch>> { Ok(store.plan_load_beside(0, epoch, 2, passed)?) };
+    let planned = |passed: &PassedOver| -> Result<LoadBatch> { plan(passed)?.ok_or_else(|| anyhow::anyhow!("nothing is planned beside {passed:?}")) };
+    let numbers = |batch: &LoadBatch| batch.files.iter().map(|file| file.number).collect::<Vec<_>>();
+    ensure!(matches!(store.plan_load_beside(0, epoch + 1, 2, &passed(&[], &[])), Err(Error::StaleEpoch { .. })));
+    let first = planned(&passed(&[], &[]))?;
+    ensure!(numbers(&first) == [1, 2], "{first:?}");
+    ensure!(plan(&passed(&[], &["t"]))?.as_ref() == Some(&first), "of a dataset that is passed over, what is planned is still told");
+    let other = planned(&passed(&[&first], &["t"]))?;
+    ensure!(other.dataset == "u" && numbers(&other) == [4], "{other:?}");
+    let second = planned(&passed(&[&first, &other], &[]))?;
+    ensure!(numbers(&second) == [3, 5], "what is in a batch is in no other: {second:?}");
+    ensure!(plan(&passed(&[&first, &other, &second], &["t", "u", "v"]))?.is_none());
+    ensure!(planned(&passed(&[], &[]))? == first, "what was passed over is as it was");
+    store.mark_loaded(0, epoch, &first.id)?;
+    ensure!(planned(&passed(&[], &[]))? == second, "the earliest of what is planned");
+    store.split_load(0, epoch, &second.id, &[])?;
+    let half = planned(&passed(&[&second], &[]))?;
+    ensure!(numbers(&half) == [3], "{half:?}");
+    Ok(())
+}
+
 /// Uploads, completion, listing, sweeping.
 ///
 /// # Errors

@@ -242,6 +242,15 @@ impl LoadBatch {
     }
 }
 
+/// What a plan leaves alone, so that loads which fail hold up no others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Ids of planned batches: they stay planned, as they are.
+    pub batches: Vec<String>,
+    /// None of their files that are in no batch yet is planned.
+    pub datasets: Vec<String>,
+}
+
 /// A partition count that the store had before a repartition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastLayout {
@@ -375,7 +384,12 @@ pub trait CheckpointStore: Send + Sync {
 
     /// Plans completed, unplanned files of one dataset, at most `max_files`, into a batch, or returns the batch planned
     /// earlier and not yet settled. `None` when there is nothing to load.
-    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>>;
+    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
+        self.plan_load_beside(partition, epoch, max_files, &PassedOver::default())
+    }
+
+    /// The same beside what is passed over.
+    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>>;
 
     /// Settles a batch: its files are in the warehouse.
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()>;

@@ -22,7 +22,7 @@ struct Target {
     name: String,
     /// PostgreSQL's name of the type.
     type_name: String,
-    /// Bytes that a VARCHAR or CHAR holds.
+    /// Bytes that a VARCHAR, CHAR or VARBYTE holds.
     length_max: Option<usize>,
 }
 
@@ -42,8 +42,9 @@ pub async fn run(command: &CopyCommand, connection: &mut PgConnection, objects: 
 }
 
 async fn targets(command: &CopyCommand, connection: &mut PgConnection) -> Result<Vec<Target>, String> {
-    let sql = "SELECT attname::text, format_type(atttypid, NULL)::text, CASE WHEN atttypid IN (1042, 1043) AND atttypmod > 4 THEN atttypmod - 4 END \
-               FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
+    let sql = "SELECT attname::text, format_type(atttypid, NULL)::text, CASE WHEN atttypid IN (1042, 1043) AND atttypmod > 4 THEN atttypmod - 4 \
+               WHEN atttypid = 17 THEN (SELECT min(substring(pg_get_constraintdef(oid) FROM '<= ([0-9]+)')::int) FROM pg_constraint \
+               WHERE contype = 'c' AND conrelid = attrelid AND conkey = ARRAY[attnum]) END FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
     let rows = sqlx::query(sql).bind(&command.table).fetch_all(connection).await.map_err(|error| crate::run::message(&error))?;
     let target = |row: &sqlx::postgres::PgRow| -> Result<Target, sqlx::Error> {
         let length: Option<i32> = row.try_get(2)?;
@@ -109,21 +110,21 @@ async fn load_file(command: &CopyCommand, targets: &[Target], url: &str, bytes: 
 fn encode(batch: &RecordBatch, targets: &[Target], url: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(batch.get_array_memory_size() + batch.num_rows() * 8);
     for row in 0..batch.num_rows() {
-        let start = out.len();
+        let (start, mut too_long) = (out.len(), None);
         out.extend_from_slice(&(batch.num_columns() as i16).to_be_bytes());
         for (column, target) in batch.columns().iter().zip(targets) {
-            let written = binary::value(column, row, &mut out)?;
-            if target.length_max.is_some_and(|most| written > most) {
-                let why = format!(
-                    "The length of the data column {} is longer than the length defined in the table. Table: {}, Data: {written}",
-                    target.name,
-                    target.length_max.unwrap_or(0)
-                );
-                return Err(scan_error(url, &why));
+            let written = binary::value(column, row, &mut out).map_err(|why| scan_error(url, &format!("has in column {} {why}", target.name)))?;
+            if let Some(most) = target.length_max.filter(|most| written > *most) {
+                let name = &target.name;
+                let why = format!("The length of the data column {name} is longer than the length defined in the table. Table: {most}, Data: {written}");
+                too_long = too_long.or(Some(why));
             }
         }
         if out.len() - start > ROW_BYTES_MAX {
             return Err(scan_error(url, &format!("has a row of {} bytes; the most is {ROW_BYTES_MAX}", out.len() - start)));
+        }
+        if let Some(why) = too_long {
+            return Err(scan_error(url, &why));
         }
     }
     Ok(out)

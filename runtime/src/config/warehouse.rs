@@ -35,7 +35,7 @@ pub struct WarehouseConfig {
     pub secret_arn: Option<String>,
     /// ARN of the role with which COPY reads the lake, or `default`: the one attached to the warehouse. Default `default`.
     pub iam_role: String,
-    /// Schema of all tables and views. Default `public`.
+    /// Schema of all tables and views: lower-case letters, digits and underscores. Default `public`.
     pub schema: String,
     /// Address of something else that speaks the Data API. Absent: `AWS_ENDPOINT_URL_REDSHIFT_DATA` or `AWS_ENDPOINT_URL`, else AWS.
     #[serde(serialize_with = "redact::url")]
@@ -77,6 +77,28 @@ impl Default for WarehouseConfig {
             poll_min: millis(250),
             poll_max: millis(5000),
         }
+    }
+}
+
+/// Longest name in Redshift, bytes.
+const NAME_BYTES_MAX: usize = 127;
+
+impl WarehouseConfig {
+    /// Refuses a schema that is not called in the catalog as it is here: Redshift makes lower-case letters of all, of quoted names too, and no table
+    /// would be found again.
+    ///
+    /// # Errors
+    /// Names the setting and what it may be.
+    pub fn check_schema(&self) -> Result<(), String> {
+        let name = &self.schema;
+        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let first = |byte: &u8| !byte.is_ascii_digit();
+        if name.len() <= NAME_BYTES_MAX && name.bytes().all(good) && name.as_bytes().first().is_some_and(first) && !name.starts_with("pg_") {
+            return Ok(());
+        }
+        Err(format!(
+            "[warehouse] schema {name:?}: lower-case letters, digits and underscores only, at most {NAME_BYTES_MAX}, not beginning with a digit or pg_"
+        ))
     }
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use theatre_actors::effect::{DeadRow, Fact, FactKind};
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilySave, FileStage, LakeCut, Lane, LoadBatch, PartitionCommit,
-    PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    PartitionStatus, PassedOver, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
@@ -363,8 +363,8 @@ impl CheckpointStore for EmbeddedStore {
         })
     }
 
-    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
-        self.fenced(partition, epoch, |transaction| files::plan(transaction, partition, max_files))
+    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, |transaction| files::plan(transaction, partition, max_files, passed_over))
     }
 
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {

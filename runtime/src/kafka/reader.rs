@@ -8,6 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use theatre_actors::ports::{Error, LogReader, PollEnd, PollLimit, RecordView, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
+use theatre_schemas::decode::TIMESTAMP_RANGE;
 
 use super::alive::Pulse;
 use super::client::{WHAT, by_code};
@@ -59,7 +60,8 @@ impl LogReader for Reader {
                         full = true;
                         break;
                     }
-                    self.last_time = self.last_time.max(time.saturating_mul(1000));
+                    // On a topic that takes its producers' times they may be any.
+                    self.last_time = self.last_time.max(time.saturating_mul(1000).min(*TIMESTAMP_RANGE.end()));
                     visit(RecordView { offset, append_time: LogTime(self.last_time), key, value });
                     records += 1;
                     bytes += value.len();

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch,
-    PartitionCommit, PartitionStatus, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    PartitionCommit, PartitionStatus, PassedOver, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -75,15 +75,17 @@ impl PartitionState {
         }
     }
 
-    fn plan(&mut self, partition: Partition, max_files: usize) -> Option<LoadBatch> {
+    fn plan(&mut self, partition: Partition, max_files: usize, passed_over: &PassedOver) -> Option<LoadBatch> {
         let completed = |file: &&RegisteredFile| file.stage == FileStage::Completed;
-        if !self.files.iter().filter(completed).any(|file| file.batch.is_some()) {
-            let dataset = self.files.iter().find(completed)?.file.dataset.clone();
-            let chosen = self.files.iter().filter(completed).filter(|file| file.file.dataset == dataset).take(max_files.max(1));
+        let open = |file: &RegisteredFile| file.batch.clone().filter(|batch| !passed_over.batches.contains(batch));
+        if !self.files.iter().filter(completed).any(|file| open(file).is_some()) {
+            let free = |file: &&RegisteredFile| completed(file) && file.batch.is_none() && !passed_over.datasets.contains(&file.file.dataset);
+            let dataset = self.files.iter().find(free)?.file.dataset.clone();
+            let chosen = self.files.iter().filter(free).filter(|file| file.file.dataset == dataset).take(max_files.max(1));
             let chosen: Vec<u64> = chosen.map(|file| file.number).collect();
             self.assign(partition, &chosen);
         }
-        let id = self.files.iter().filter(completed).find_map(|file| file.batch.clone())?;
+        let id = self.files.iter().filter(completed).find_map(open)?;
         let files: Vec<RegisteredFile> = self.files.iter().filter(completed).filter(|file| file.batch.as_ref() == Some(&id)).cloned().collect();
         Some(LoadBatch { dataset: files.first()?.file.dataset.clone(), id, partition, files })
     }
@@ -342,8 +344,8 @@ impl CheckpointStore for MemoryStore {
         })
     }
 
-    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
-        self.fenced(partition, epoch, |state| state.plan(partition, max_files))
+    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, |state| state.plan(partition, max_files, passed_over))
     }
 
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {

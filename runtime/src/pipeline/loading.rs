@@ -97,7 +97,11 @@ impl Work {
         let before = self.progress.share(self.partition);
         // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
         let may_load = self.loads && self.stages.is_over(&self.stages.swept);
-        let (loaded, rows) = if may_load { loader.step()? } else { (Step::Idle, 0) };
+        let stepped = if may_load { loader.step() } else { Ok((Step::Idle, 0)) };
+        // Beside the trouble of the last step: others may be loaded for long before what is stuck is tried again.
+        let stuck = format!("loads of {}", self.partition);
+        self.progress.tell_under(self.partition, self.epoch, |progress| progress.set_trouble(&stuck, loader.stuck()));
+        let (loaded, rows) = stepped?;
         self.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
         if loaded == Step::Idle {
             let settled = before.outward_done;

@@ -1,7 +1,7 @@
 //! Lake files in the store: registration, stages, and the plan of loads.
 
 use sqlx::PgConnection;
-use theatre_actors::ports::{FileStage, LakeFile, LoadBatch, RegisteredFile};
+use theatre_actors::ports::{FileStage, LakeFile, LoadBatch, PassedOver, RegisteredFile};
 use theatre_actors::position::Partition;
 
 use super::failure::{Attempt, Failure};
@@ -62,17 +62,21 @@ pub(super) async fn mark_loaded(connection: &mut PgConnection, partition: Partit
     Ok(())
 }
 
-/// The batch planned earliest and not settled, or a new one of the files completed earliest.
-pub(super) async fn plan(connection: &mut PgConnection, partition: Partition, max_files: usize) -> Attempt<Option<LoadBatch>> {
-    let sql = "SELECT batch FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NOT NULL ORDER BY number LIMIT 1";
-    let open: Option<String> = sqlx::query_scalar(sql).bind(partition as i32).fetch_optional(&mut *connection).await?;
+/// The batch planned earliest and not settled, or a new one of the files completed earliest; beside what is passed over.
+pub(super) async fn plan(connection: &mut PgConnection, partition: Partition, max_files: usize, passed_over: &PassedOver) -> Attempt<Option<LoadBatch>> {
+    let list = |texts: &[String]| -> Vec<String> { texts.iter().map(|text| stored(text).into_owned()).collect() };
+    let sql = "SELECT batch FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NOT NULL AND batch <> ALL($2) ORDER BY number LIMIT 1";
+    let open = sqlx::query_scalar(sql).bind(partition as i32).bind(list(&passed_over.batches));
+    let open: Option<String> = open.fetch_optional(&mut *connection).await?;
     if let Some(batch) = open.map(told) {
         let files = of_batch(connection, partition, &batch).await?;
         return Ok(Some(load_batch(partition, batch, files)));
     }
-    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = 2
-               AND dataset = (SELECT dataset FROM lake_file WHERE partition = $1 AND stage = 2 ORDER BY number LIMIT 1) ORDER BY number LIMIT $2";
-    let files = read_all(sqlx::query_as(sql).bind(partition as i32).bind(limited(max_files.max(1))).fetch_all(&mut *connection).await?)?;
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NULL
+               AND dataset = (SELECT dataset FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NULL AND dataset <> ALL($3) ORDER BY number LIMIT 1)
+               ORDER BY number LIMIT $2";
+    let free = sqlx::query_as(sql).bind(partition as i32).bind(limited(max_files.max(1))).bind(list(&passed_over.datasets));
+    let files = read_all(free.fetch_all(&mut *connection).await?)?;
     if files.is_empty() {
         return Ok(None);
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FileStage, LakeCut, Lane, LoadBatch, PartitionCommit, PartitionStatus,
-    PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    PassedOver, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -174,8 +174,8 @@ impl CheckpointStore for PostgresStore {
         self.fenced(partition, epoch, async |connection| files::mark_completed(connection, partition, numbers).await)
     }
 
-    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
-        self.fenced(partition, epoch, async |connection| files::plan(connection, partition, max_files).await)
+    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, async |connection| files::plan(connection, partition, max_files, passed_over).await)
     }
 
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {

@@ -20,13 +20,9 @@ const MIGRATIONS: [(&str, &str); 4] = [
 /// Applies what is missing; returns the names.
 pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
     let quoted = sql::name(schema);
-    let first = vec![
-        format!("CREATE SCHEMA IF NOT EXISTS {quoted}"),
-        format!("CREATE TABLE IF NOT EXISTS {quoted}.theatre_schema_version (name VARCHAR(100) NOT NULL, applied_at TIMESTAMP NOT NULL) DISTSTYLE ALL"),
-    ];
     // Two that migrate at once may both find nothing there: whoever comes second finds it when looking again.
-    if session.run_batch(first.clone(), "theatre-migrate").is_err() {
-        session.run_batch(first, "theatre-migrate")?;
+    if begin(session, schema).is_err() {
+        begin(session, schema)?;
     }
     // The views stand on these.
     tables::ensure(session, schema, &[FactKind::Alert, FactKind::Outcome, FactKind::Window].map(facts::table))?;
@@ -49,6 +45,19 @@ pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
         }
     }
     Ok(done)
+}
+
+/// Makes the schema, where it is not there, and the list of what is applied to it.
+fn begin(session: &Session, schema: &str) -> Result<()> {
+    let quoted = sql::name(schema);
+    let mut statements = Vec::new();
+    // Asked first: whoever may not create schemas can use one that was made for him.
+    if session.rows("SELECT 1 FROM pg_namespace WHERE nspname = :schema", &[("schema", schema)])?.rows.is_empty() {
+        statements.push(format!("CREATE SCHEMA IF NOT EXISTS {quoted}"));
+    }
+    let columns = "name VARCHAR(100) NOT NULL, applied_at TIMESTAMP NOT NULL";
+    statements.push(format!("CREATE TABLE IF NOT EXISTS {quoted}.theatre_schema_version ({columns}) DISTSTYLE ALL"));
+    session.run_batch(statements, "theatre-migrate").map(drop)
 }
 
 /// Refuses a warehouse of another version.

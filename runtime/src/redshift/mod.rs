@@ -49,8 +49,9 @@ impl RedshiftWarehouse {
     /// Sets the client up; nothing is asked yet. `credentials` instead of those that the SDK finds.
     ///
     /// # Errors
-    /// Says what of the URL cannot be used.
+    /// Says what of the URL or the configuration cannot be used.
     pub fn open(url: &str, config: &WarehouseConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+        config.check_schema().map_err(Error::Refused)?;
         let session = Session::open(url, config, credentials, drive)?;
         Ok(Self { session, schema: config.schema.clone(), iam_role: config.iam_role.clone(), tables: Mutex::default() })
     }

@@ -72,13 +72,16 @@ const PASSING: [&str; 17] = [
 ];
 
 /// Parts of messages of COPY that speak of a file's content. The server cuts its messages off, so the parts are short.
-const IN_A_FILE: [&str; 6] = [
+const IN_A_FILE: [&str; 9] = [
     "has an incompatible parquet",
     "unmatched number of col",
     "corrupt parquet",
     "has an invalid version number",
     "content_length",
     "is longer than the length",
+    "timestamp out of range",
+    "date out of range",
+    "invalid byte sequence for enc",
 ];
 
 /// True for an error of a statement that passes by itself, or that somebody has to end who is not in the statement.
@@ -220,6 +223,9 @@ mod tests {
             "Unmatched number of columns between table and file. Table columns: 3, Data columns: 2",
             "File 's3://b/f' has an invalid or corrupt Parquet structure",
             "The length of the data column note is longer than the length defined in the table. Table: 10, Data: 20",
+            "timestamp out of range",
+            "Spectrum Scan Error code: 15007 context: File 's3://b/f' has in column day a date out of range",
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
         ] {
             assert!(lies_in_a_file(error), "{error}");
         }

@@ -137,6 +137,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn columns_hold_what_lake_files_may_hold() {
+        use crate::parquet::{BINARY_BYTES_MAX, TEXT_BYTES_MAX};
+        assert_eq!(column_type(ColumnType::Utf8).0, format!("VARCHAR({TEXT_BYTES_MAX})"));
+        assert_eq!(column_type(ColumnType::Binary).0, format!("VARBYTE({BINARY_BYTES_MAX})"));
+    }
+
+    #[test]
     fn only_statements_that_read_are_queries() {
         for sql in ["SELECT 'delete; into' FROM \"update\"", "-- delete\nwith a as (select 1) select * from a;", "show search_path"] {
             assert_eq!(not_reading(sql), None, "{sql}");

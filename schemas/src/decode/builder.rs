@@ -8,9 +8,10 @@ use arrow::datatypes::{ArrowPrimitiveType, Date32Type, Float32Type, Float64Type,
 
 use super::cursor::Cursor;
 use super::plan::{Op, Skip};
-use super::{DecodeError, DecodePlan, ID_BYTES_MAX};
+use super::{DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
 use crate::batch::Batch;
 use crate::dataset::{ColumnType, Dataset, DatasetIndex};
+use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
 
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl BatchBuilder {
     fn decode(&mut self, plan: &DecodePlan, datum: &[u8]) -> Result<(), DecodeError> {
         let row = self.offsets.len();
         let mut cursor = Cursor::new(datum);
-        let mut sink = Sink { columns: &mut self.columns, pseudonyms: &self.pseudonyms };
+        let mut sink = Sink { dataset: &self.dataset, columns: &mut self.columns, pseudonyms: &self.pseudonyms };
         sink.run(&plan.ops, &mut cursor)?;
         if cursor.left() > 0 {
             return Err(DecodeError::Trailing { left: cursor.left() });
@@ -127,6 +128,7 @@ impl BatchBuilder {
 }
 
 struct Sink<'a> {
+    dataset: &'a Dataset,
     columns: &'a mut [Column],
     pseudonyms: &'a Pseudonyms,
 }
@@ -136,7 +138,7 @@ impl Sink<'_> {
         for op in ops {
             match op {
                 Op::Doubles(first, count) => self.floats(*first, cursor.take(8 * count)?),
-                Op::Long(column) => self.integer(*column, cursor.long()?),
+                Op::Long(column) => self.integer(*column, cursor.long()?)?,
                 Op::String(column) => self.string(*column, cursor.string()?),
                 Op::Union(branches) => {
                     let branch = cursor.long()?;
@@ -158,10 +160,11 @@ impl Sink<'_> {
                     values.push(cursor.boolean()?);
                 }
             }
-            Op::Int(column) => self.integer(*column, i64::from(cursor.int()?)),
+            Op::Int(column) => self.integer(*column, i64::from(cursor.int()?))?,
             Op::Time(column, unit) => {
-                let micros = unit.micros(cursor.long()?);
-                self.integer(*column, micros.ok_or_else(|| cursor.malformed("a timestamp is out of range"))?);
+                let value = cursor.long()?;
+                let micros = unit.micros(value).filter(|micros| TIMESTAMP_RANGE.contains(micros));
+                self.integer(*column, micros.ok_or_else(|| self.out_of_range(*column, value, unit.name()))?)?;
             }
             Op::Float(column) => self.float(*column, f64::from(f32::from_le_bytes(cursor.array()?))),
             Op::Bytes(column) => self.bytes(*column, cursor.length_prefixed()?),
@@ -222,14 +225,24 @@ impl Sink<'_> {
     }
 
     #[inline]
-    fn integer(&mut self, column: usize, value: i64) {
+    fn integer(&mut self, column: usize, value: i64) -> Result<(), DecodeError> {
         match &mut self.columns[column].values {
-            Values::Int64(values) | Values::Timestamp(values) => values.push(value),
-            Values::Int32(values) | Values::Date(values) => values.push(value as i32),
+            Values::Int64(values) => values.push(value),
+            Values::Timestamp(values) if TIMESTAMP_RANGE.contains(&value) => values.push(value),
+            Values::Int32(values) => values.push(value as i32),
+            Values::Date(values) if DATE_RANGE.contains(&value) => values.push(value as i32),
             Values::Float64(values) => values.push(value as f64),
             Values::Float32(values) => values.push(value as f32),
+            Values::Timestamp(_) => return Err(self.out_of_range(column, value, TimeUnit::Micros.name())),
+            Values::Date(_) => return Err(self.out_of_range(column, value, "days")),
             _ => unreachable!("the plan resolves integers to numeric columns only"),
         }
+        Ok(())
+    }
+
+    #[cold]
+    fn out_of_range(&self, column: usize, value: i64, unit: &'static str) -> DecodeError {
+        DecodeError::OutOfRange { column: self.dataset.columns[column].name.clone(), value, unit }
     }
 
     #[inline]

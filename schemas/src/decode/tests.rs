@@ -6,8 +6,10 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 use proptest::prelude::*;
 
-use super::{BatchBuilder, DecodeError, ID_BYTES_MAX};
+use super::{BatchBuilder, DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
 use crate::batch::Batch;
+use crate::dataset::DatasetKind;
+use crate::declaration::{Declaration, Places, TimeUnit};
 use crate::pseudonym::Pseudonyms;
 use crate::registry::{INPUT_SCHEMAS, Registry};
 
@@ -57,7 +59,7 @@ struct Row {
 fn row() -> impl Strategy<Value = Row> {
     let text = proptest::option::of("\\PC{0,20}");
     let joints = proptest::collection::vec(any::<f32>(), 0..=3);
-    ("\\PC{1,12}", any::<i64>(), text, proptest::option::of(any::<f64>()), any::<i32>(), any::<bool>(), 0..2_usize, joints, "\\PC{0,9}")
+    ("\\PC{1,12}", TIMESTAMP_RANGE, text, proptest::option::of(any::<f64>()), any::<i32>(), any::<bool>(), 0..2_usize, joints, "\\PC{0,9}")
         .prop_map(|(robot, time, patient, speed, count, on, mode, joints, tail)| Row { robot, time, patient, speed, count, on, mode, joints, tail })
 }
 
@@ -170,6 +172,96 @@ fn a_name_longer_than_a_key_may_be_costs_its_own_record_only() {
     let (results, batch) = decode(&registry, 9000, &[named("r".repeat(ID_BYTES_MAX)), named("r".repeat(ID_BYTES_MAX + 1)), named("r".to_owned())]);
     assert_eq!(results, [Ok(()), Err(DecodeError::NameTooLong { what: "robot_id", bytes: ID_BYTES_MAX + 1 }), Ok(())]);
     assert_eq!(batch.unwrap().robot_id(1), "r");
+}
+
+/// Columns that are times of all kinds.
+const TIMES: &str = r#"{"type":"record","name":"Times","fields":[
+  {"name":"robot_id","type":"string"},
+  {"name":"event_time","type":"long"},
+  {"name":"micros","type":["null",{"type":"long","logicalType":"timestamp-micros"}]},
+  {"name":"millis","type":{"type":"long","logicalType":"timestamp-millis"}},
+  {"name":"day","type":{"type":"int","logicalType":"date"}},
+  {"name":"count","type":"long"}]}"#;
+
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    event_time: i64,
+    micros: Option<i64>,
+    millis: i64,
+    day: i32,
+}
+
+impl Times {
+    fn encode(self) -> Vec<u8> {
+        let schema = Schema::parse_str(TIMES).unwrap();
+        let micros = self.micros.map_or(Value::Union(0, Box::new(Value::Null)), |micros| Value::Union(1, Box::new(Value::TimestampMicros(micros))));
+        let record = Value::Record(vec![
+            ("robot_id".into(), Value::String("r".into())),
+            ("event_time".into(), Value::Long(self.event_time)),
+            ("micros".into(), micros),
+            ("millis".into(), Value::TimestampMillis(self.millis)),
+            ("day".into(), Value::Date(self.day)),
+            ("count".into(), Value::Long(i64::MIN)),
+        ]);
+        apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(record).unwrap()
+    }
+}
+
+/// Decodes with an event time that counts `unit`.
+fn decode_times(unit: TimeUnit, rows: &[Times]) -> (Vec<Result<(), DecodeError>>, Option<Batch>) {
+    let places = Places { event_time_unit: Some(unit), ..Places::default() };
+    let declaration = Declaration { dataset: "times".to_owned(), kind: DatasetKind::Telemetry, places };
+    let dataset = Arc::new(declaration.dataset(TIMES).unwrap());
+    let plan = DecodePlan::compile(TIMES, &dataset).unwrap();
+    let mut builder = BatchBuilder::new(dataset, 0, Arc::new(Pseudonyms::new([7; 32])));
+    let results = rows.iter().enumerate().map(|(offset, row)| builder.push(&plan, &row.encode(), offset as u64, 0)).collect();
+    (results, builder.finish())
+}
+
+#[test]
+fn times_and_dates_beyond_four_digit_years_cost_their_own_record_only() {
+    let (first, last) = TIMESTAMP_RANGE.into_inner();
+    let (first_day, last_day) = DATE_RANGE.into_inner();
+    let plain = Times { event_time: 0, micros: None, millis: 0, day: 0 };
+    let lowest = Times { event_time: first, micros: Some(first), millis: first / 1000, day: first_day as i32 };
+    let highest = Times { event_time: last, micros: Some(last), millis: last / 1000, day: last_day as i32 };
+    let bad = [
+        ("event_time", "microseconds", first - 1, Times { event_time: first - 1, ..plain }),
+        ("event_time", "microseconds", i64::MAX, Times { event_time: i64::MAX, ..plain }),
+        ("micros", "microseconds", -300_000_000_000_000_000, Times { micros: Some(-300_000_000_000_000_000), ..plain }),
+        ("micros", "microseconds", last + 1, Times { micros: Some(last + 1), ..plain }),
+        ("millis", "milliseconds", last / 1000 + 1, Times { millis: last / 1000 + 1, ..plain }),
+        ("millis", "milliseconds", i64::MIN, Times { millis: i64::MIN, ..plain }),
+        ("day", "days", first_day - 1, Times { day: first_day as i32 - 1, ..plain }),
+        ("day", "days", i64::from(i32::MAX), Times { day: i32::MAX, ..plain }),
+    ];
+    let mut rows = vec![lowest];
+    rows.extend(bad.iter().map(|(.., row)| *row));
+    rows.push(highest);
+    let (results, batch) = decode_times(TimeUnit::Micros, &rows);
+    assert!(results[0].is_ok() && results[rows.len() - 1].is_ok(), "{results:?}");
+    for ((column, unit, value, _), result) in bad.iter().zip(&results[1..]) {
+        assert_eq!(result, &Err(DecodeError::OutOfRange { column: (*column).to_owned(), value: *value, unit }));
+    }
+    let batch = batch.unwrap();
+    assert_eq!((batch.len(), batch.event_times()), (2, [first, last].as_slice()));
+    assert_eq!(batch.int(batch.dataset.column("count").unwrap(), 1), Some(i64::MIN), "a number that is no time is any number");
+    let why = results[3].as_ref().unwrap_err().to_string();
+    assert_eq!(why, "column 'micros' is -300000000000000000 microseconds from 1970-01-01: only the years 0001 to 9999 are taken");
+}
+
+#[test]
+fn event_times_in_other_units_have_the_same_range() {
+    let plain = Times { event_time: 0, micros: None, millis: 0, day: 0 };
+    let with = |event_time: i64| Times { event_time, ..plain };
+    let last = *TIMESTAMP_RANGE.end();
+    let (results, batch) = decode_times(TimeUnit::Seconds, &[with(last / 1_000_000), with(last / 1_000_000 + 1), with(i64::MIN), with(0)]);
+    let refused = |value: i64| Err(DecodeError::OutOfRange { column: "event_time".to_owned(), value, unit: "seconds" });
+    assert_eq!(results, [Ok(()), refused(last / 1_000_000 + 1), refused(i64::MIN), Ok(())]);
+    assert_eq!(batch.unwrap().event_times(), [last / 1_000_000 * 1_000_000, 0]);
+    // As many nanoseconds as there can be are the years 1677 to 2262.
+    let (results, _) = decode_times(TimeUnit::Nanos, &[with(i64::MIN), with(i64::MAX)]);
+    assert_eq!(results, [Ok(()), Ok(())]);
 }
 
 #[test]

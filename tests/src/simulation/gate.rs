@@ -296,9 +296,9 @@ impl CheckpointStore for GatedStore {
         let (epoch, numbers) = (self.epoch(partition, epoch)?, numbers.to_vec());
         self.commit_late(move |store| store.mark_completed(partition, epoch, &numbers))
     }
-    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
-        let epoch = self.epoch(partition, epoch)?;
-        self.commit_late(move |store| store.plan_load(partition, epoch, max_files))
+    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
+        let (epoch, passed_over) = (self.epoch(partition, epoch)?, passed_over.clone());
+        self.commit_late(move |store| store.plan_load_beside(partition, epoch, max_files, &passed_over))
     }
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
         let (epoch, batch) = (self.epoch(partition, epoch)?, batch.to_owned());

@@ -13,6 +13,8 @@ pub const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 /// Days and microseconds between 1970-01-01 and PostgreSQL's epoch, 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+/// Days from PostgreSQL's epoch to the end of Redshift's dates, AD 294276; PostgreSQL's go on.
+const END_DAYS: i32 = 106_751_983;
 
 /// True when a column of this type takes Parquet values of that type; Redshift converts nothing here.
 pub fn fits(data: &DataType, column: &str) -> bool {
@@ -45,7 +47,6 @@ pub fn value(array: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<usize, S
         out.extend_from_slice(bytes);
         Ok(bytes.len())
     };
-    let out_of_range = || "a time is out of range".to_owned();
     match array.data_type() {
         DataType::Boolean => put(&[u8::from(array.as_boolean().value(row))]),
         DataType::Int16 => put(&array.as_primitive::<Int16Type>().value(row).to_be_bytes()),
@@ -56,7 +57,8 @@ pub fn value(array: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<usize, S
         DataType::Utf8 => put(array.as_string::<i32>().value(row).as_bytes()),
         DataType::Binary => put(array.as_binary::<i32>().value(row)),
         DataType::Date32 => {
-            let days = array.as_primitive::<Date32Type>().value(row).checked_sub(EPOCH_DAYS).ok_or_else(out_of_range)?;
+            let days = array.as_primitive::<Date32Type>().value(row).checked_sub(EPOCH_DAYS).filter(|days| *days < END_DAYS);
+            let days = days.ok_or("a date out of range")?;
             put(&days.to_be_bytes())
         }
         DataType::Timestamp(unit, _) => {
@@ -64,9 +66,9 @@ pub fn value(array: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<usize, S
                 TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row).checked_mul(1000),
                 _ => Some(array.as_primitive::<TimestampMicrosecondType>().value(row)),
             };
-            let micros = micros.and_then(|micros| micros.checked_sub(EPOCH_MICROS)).ok_or_else(out_of_range)?;
+            let micros = micros.and_then(|micros| micros.checked_sub(EPOCH_MICROS)).ok_or("a timestamp out of range")?;
             put(&micros.to_be_bytes())
         }
-        other => Err(format!("values of type {other} are not loaded by this stand-in")),
+        other => Err(format!("values of type {other}, which are not loaded by this stand-in")),
     }
 }

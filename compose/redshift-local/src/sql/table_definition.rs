@@ -2,7 +2,7 @@
 
 use super::Statement;
 use super::tokens::{Kind, Token, join};
-use super::types::column_type;
+use super::types::{column_type, varbyte_length};
 
 /// True for CREATE TABLE, temporary or not, with a column list.
 pub fn is_create_table(words: &[&Token]) -> bool {
@@ -99,6 +99,10 @@ fn table_item(item: &[Token], keys: &[String]) -> Result<Option<String>, String>
         return Err(format!("Column \"{}\" has unsupported type \"array\".", name.text));
     }
     column_attributes(item, at, &mut out)?;
+    if let Some(length) = varbyte_length(item, 1)? {
+        // PostgreSQL's type for it has no length of its own.
+        out.push(Token::written(Kind::Word, &format!("CHECK (octet_length({}) <= {length})", name.text)));
+    }
     let key = name.name().is_some_and(|name| keys.contains(&name));
     if key && !out.iter().any(|token| token.is_word("NULL")) {
         out.push(Token::written(Kind::Word, "NOT NULL"));
@@ -106,9 +110,9 @@ fn table_item(item: &[Token], keys: &[String]) -> Result<Option<String>, String>
     Ok(Some(spaced(&out).trim_end().to_owned()))
 }
 
-/// `LIKE parent [INCLUDING DEFAULTS]`.
+/// `LIKE parent [INCLUDING DEFAULTS]`. The only constraints there are are lengths, which belong to the type.
 fn like(item: &[Token]) -> String {
-    spaced(item).trim_end().to_owned()
+    format!("{}INCLUDING CONSTRAINTS", spaced(item))
 }
 
 fn column_attributes(item: &[Token], mut at: usize, out: &mut Vec<Token>) -> Result<(), String> {

@@ -32,6 +32,24 @@ const NOT_IN_REDSHIFT: [&str; 23] = [
 /// Longest VARCHAR, bytes.
 const VARCHAR_MAX: &str = "65535";
 
+/// Longest VARBYTE, and the length of one that says none, bytes.
+const VARBYTE_MAX: u32 = 16_777_216;
+const VARBYTE_DEFAULT: u32 = 64_000;
+
+/// How many bytes a column of the VARBYTE at `at` holds; `None` for any other type.
+///
+/// # Errors
+/// The server's message for a length that it does not know.
+pub fn varbyte_length(tokens: &[Token], at: usize) -> Result<Option<u32>, String> {
+    let is_varbyte = |token: &&Token| token.is_word("VARBYTE") || token.is_word("VARBINARY");
+    let Some(token) = tokens.get(at).filter(is_varbyte) else { return Ok(None) };
+    let Some((_, text)) = length(tokens, at + 1) else { return Ok(Some(VARBYTE_DEFAULT)) };
+    match text.parse::<u32>() {
+        Ok(length) if (1..=VARBYTE_MAX).contains(&length) => Ok(Some(length)),
+        _ => Err(format!("length for type {} must be between 1 and {VARBYTE_MAX}, not {text}", token.text.to_ascii_lowercase())),
+    }
+}
+
 /// A type that only Redshift has, at `at`: where it ends, and its form in PostgreSQL.
 pub fn redshift_only(tokens: &[Token], at: usize) -> Option<(usize, String)> {
     let token = tokens.get(at).filter(|token| token.kind == Kind::Word)?;

@@ -1,7 +1,7 @@
 //! Lake files in the store: registration, stages, and the plan of loads.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use theatre_actors::ports::{FileStage, LakeFile, LoadBatch, RegisteredFile, Result};
+use theatre_actors::ports::{FileStage, LakeFile, LoadBatch, PassedOver, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
 use super::{WHAT, decode, encode, unavailable};
@@ -37,20 +37,28 @@ pub(super) fn register(transaction: &Transaction<'_>, partition: Partition, file
     Ok(())
 }
 
-/// The batch planned earliest and not settled, or a new one of the files completed earliest.
-pub(super) fn plan(transaction: &Transaction<'_>, partition: Partition, max_files: usize) -> Result<Option<LoadBatch>> {
-    let sql = "SELECT batch FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NOT NULL ORDER BY number LIMIT 1";
-    let open: Option<String> = transaction.query_row(sql, [partition], |row| row.get(0)).optional().map_err(unavailable(WHAT))?;
+/// The batch planned earliest and not settled, or a new one of the files completed earliest; beside what is passed over.
+pub(super) fn plan(transaction: &Transaction<'_>, partition: Partition, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
+    let (batches, datasets) = (list(&passed_over.batches), list(&passed_over.datasets));
+    let sql = "SELECT batch FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NOT NULL
+               AND batch NOT IN (SELECT value FROM json_each(?2)) ORDER BY number LIMIT 1";
+    let open: Option<String> = transaction.query_row(sql, params![partition, batches], |row| row.get(0)).optional().map_err(unavailable(WHAT))?;
     if let Some(batch) = open {
         let files = of_batch(transaction, partition, &batch)?;
         return Ok(Some(load_batch(partition, batch, files)));
     }
-    let sql = "SELECT dataset FROM lake_file WHERE partition = ?1 AND stage = 2 ORDER BY number LIMIT 1";
-    let dataset: Option<String> = transaction.query_row(sql, [partition], |row| row.get(0)).optional().map_err(unavailable(WHAT))?;
+    let sql = "SELECT dataset FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NULL
+               AND dataset NOT IN (SELECT value FROM json_each(?2)) ORDER BY number LIMIT 1";
+    let dataset: Option<String> = transaction.query_row(sql, params![partition, datasets], |row| row.get(0)).optional().map_err(unavailable(WHAT))?;
     let Some(dataset) = dataset else { return Ok(None) };
-    let sql = format!("SELECT {COLUMNS} FROM lake_file WHERE partition = ?1 AND stage = 2 AND dataset = ?2 ORDER BY number LIMIT ?3");
+    let sql = format!("SELECT {COLUMNS} FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NULL AND dataset = ?2 ORDER BY number LIMIT ?3");
     let files = select(transaction, &sql, params![partition, dataset, max_files.max(1) as i64])?;
     assign(transaction, partition, files).map(Some)
+}
+
+/// Texts as SQLite takes a list of them.
+fn list(texts: &[String]) -> String {
+    serde_json::json!(texts).to_string()
 }
 
 /// Gives files a batch of their own, named by what is in it.
