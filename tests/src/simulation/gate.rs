@@ -228,6 +228,9 @@ impl CheckpointStore for GatedStore {
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
         self.gate.call(|| self.inner.mark_completed(partition, self.epoch(partition, epoch)?, numbers))
     }
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
+        self.gate.call(|| self.inner.mark_lost(partition, self.epoch(partition, epoch)?, number, note))
+    }
     fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
         self.gate.call(|| self.inner.plan_load(partition, self.epoch(partition, epoch)?, max_files))
     }
