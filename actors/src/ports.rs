@@ -47,6 +47,9 @@ pub enum Error {
     /// Refused for good: repeating cannot help. Says what, where and what to do.
     #[error("{0}")]
     Refused(String),
+    /// Refused for good because what was asked for is not there any more. Says what, and where it was looked for.
+    #[error("{0}")]
+    Gone(String),
     /// The position asked for was trimmed away.
     #[error("topic {topic} partition {partition}: offset {wanted} is gone, the log starts at {start}")]
     Trimmed {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use theatre_actors::ports::{CheckpointStore, Error, EventLog, Lake, Result, Warehouse};
+use theatre_actors::ports::{CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec, Warehouse};
 use theatre_actors::time::Clock;
 
 use crate::clock::SystemClock;
@@ -48,7 +48,10 @@ impl<'a> Adapters<'a> {
     /// # Errors
     /// Names what cannot be opened, where, and what to do.
     pub fn ports(&self) -> Result<Ports> {
-        Ok(Ports { log: self.log()?, store: self.store()?, lake: self.lake()?, warehouse: self.warehouse()?, clock: self.clock.clone() })
+        // One that is not used may be named and yet be wrong, or nowhere.
+        let used = self.config.lake.enabled && self.config.warehouse.enabled;
+        let warehouse = if used { self.warehouse()? } else { Arc::new(NoWarehouse) };
+        Ok(Ports { log: self.log()?, store: self.store()?, lake: self.lake()?, warehouse, clock: self.clock.clone() })
     }
 
     /// The event log.
@@ -99,5 +102,32 @@ impl<'a> Adapters<'a> {
             (None, Access::Write) => Ok(Arc::new(EmbeddedWarehouse::open(&self.dir.warehouse())?)),
             (None, Access::Read) => Ok(Arc::new(EmbeddedWarehouse::open_read_only(&self.dir.warehouse())?)),
         }
+    }
+}
+
+/// Stands where no warehouse is used. Nobody calls it; who does is refused.
+struct NoWarehouse;
+
+impl NoWarehouse {
+    fn refuse<T>() -> Result<T> {
+        Err(Error::Refused("there is no warehouse: [warehouse] or [lake] enabled is false".to_owned()))
+    }
+}
+
+impl Warehouse for NoWarehouse {
+    fn ensure_tables(&self, _tables: &[TableSpec]) -> Result<()> {
+        Self::refuse()
+    }
+
+    fn load(&self, _batch: &LoadBatch, _lake: &dyn Lake) -> Result<LoadReceipt> {
+        Self::refuse()
+    }
+
+    fn receipt(&self, _batch: &str) -> Result<Option<LoadReceipt>> {
+        Self::refuse()
+    }
+
+    fn query(&self, _sql: &str) -> Result<QueryResult> {
+        Self::refuse()
     }
 }

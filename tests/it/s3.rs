@@ -128,7 +128,7 @@ fn a_sweep_ends_orphans_only() -> Result<()> {
     ensure!(store.lake()?.sweep(1, 3, std::slice::from_ref(&kept))? == 2, "two orphans");
     ensure!(lake.sweep(1, 3, std::slice::from_ref(&kept))? == 0, "swept before");
     for (path, handle) in [("d/2.parquet", &orphan), ("d/1.parquet", &other_attempt)] {
-        ensure!(matches!(lake.complete(path, handle), Err(Error::Refused(_))), "a swept upload must not complete");
+        ensure!(matches!(lake.complete(path, handle), Err(Error::Gone(_))), "a swept upload must not complete");
     }
     lake.complete("d/1.parquet", &kept)?;
     lake.complete("d/3.parquet", &neighbour)?;

@@ -174,7 +174,10 @@ impl World {
         params.limits.relay_records = 3;
         params.limits.export_facts = 40;
         params.limits.load_files = 4;
+        // Of virtual time: so a lake writer that is not stepped for a while is left behind.
+        params.limits.lake_patience = std::time::Duration::from_millis(400);
         run::prepare(&params, &ports)?;
+        ports.warehouse.ensure_tables(&run::tables(&params)?)?;
         Ok(Self { ports, params: Arc::new(params), clock, late: Arc::default(), bug })
     }
 }

@@ -29,7 +29,7 @@ pub trait Lake: Send + Sync {
     /// `p<partition>-e<epoch>-<rest>`, or `p<partition>-<rest>` for a file that is written again by whoever needs it.
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>>;
 
-    /// Makes a sealed file visible under its path; doing it again changes nothing. Refused when neither the parts nor the
+    /// Makes a sealed file visible under its path; doing it again changes nothing. `Gone` when neither the parts nor the
     /// finished file are there.
     fn complete(&self, path: &str, upload: &str) -> Result<()>;
 

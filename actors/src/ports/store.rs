@@ -155,6 +155,8 @@ pub enum FileStage {
     Loaded = 3,
     /// Refused by the warehouse, set aside.
     Quarantined = 4,
+    /// Registered, but neither its upload nor the file is there: its rows are missing in the lake.
+    Lost = 5,
 }
 
 /// A registered lake file.
@@ -170,7 +172,7 @@ pub struct RegisteredFile {
     pub stage: FileStage,
     /// The load batch that it was planned into.
     pub batch: Option<String>,
-    /// Why it was quarantined.
+    /// Why it was set aside.
     pub note: Option<String>,
 }
 
@@ -382,6 +384,9 @@ pub trait CheckpointStore: Send + Sync {
     /// Moves files from `Registered` to `Completed`; those further on stay there.
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()>;
 
+    /// Sets a file aside that cannot be completed: from `Registered` to `Lost`, with a note; one that is further on stays there.
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()>;
+
     /// Plans completed, unplanned files of one dataset, at most `max_files`, into a batch, or returns the batch planned
     /// earlier and not yet settled. `None` when there is nothing to load.
     fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
@@ -398,8 +403,8 @@ pub trait CheckpointStore: Send + Sync {
     /// With `bad` empty the batch is split into halves that are planned at once, so that the bad file is found by bisection.
     fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()>;
 
-    /// Puts all quarantined files back to be loaded, for an operator who has put right what was wrong; returns how many. It needs no epoch: it
-    /// touches only what no owner has planned.
+    /// Puts all files back that were set aside, for an operator who has put right what was wrong: quarantined ones to be loaded, lost ones to be
+    /// completed. Returns how many. It needs no epoch: it touches only what no owner has planned.
     fn requeue_quarantined(&self) -> Result<u64>;
 
     /// Facts by filter, in order of event time and revision.

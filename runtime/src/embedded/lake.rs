@@ -84,7 +84,7 @@ impl Lake for DirectoryLake {
                 sync_folder(&self.root.join(UPLOADS)).map_err(unavailable)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Error::Refused(format!("lake file '{path}': neither the file nor its upload '{upload}' is there")))
+                Err(Error::Gone(format!("lake file '{path}': neither the file nor its upload '{upload}' is there")))
             }
             Err(error) => Err(unavailable(error)),
         }

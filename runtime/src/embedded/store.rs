@@ -363,6 +363,13 @@ impl CheckpointStore for EmbeddedStore {
         })
     }
 
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            let sql = "UPDATE lake_file SET stage = 5, note = ?3 WHERE partition = ?1 AND number = ?2 AND stage = 1";
+            transaction.execute(sql, params![partition, number as i64, note]).map(drop).map_err(unavailable(WHAT))
+        })
+    }
+
     fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
         self.fenced(partition, epoch, |transaction| files::plan(transaction, partition, max_files, passed_over))
     }
@@ -382,7 +389,8 @@ impl CheckpointStore for EmbeddedStore {
 
     fn requeue_quarantined(&self) -> Result<u64> {
         self.write(|transaction| {
-            let changed = transaction.execute("UPDATE lake_file SET stage = 2, batch = NULL, note = NULL WHERE stage = 4", []);
+            let sql = "UPDATE lake_file SET stage = CASE stage WHEN 4 THEN 2 ELSE 1 END, batch = NULL, note = NULL WHERE stage IN (4, 5)";
+            let changed = transaction.execute(sql, []);
             changed.map(|files| files as u64).map_err(unavailable(WHAT))
         })
     }

@@ -55,7 +55,7 @@ impl Lake for MemoryLake {
         if state.files.contains_key(path) {
             return Ok(());
         }
-        let missing = || Error::Refused(format!("lake file '{path}': neither the file nor its upload '{upload}' is there"));
+        let missing = || Error::Gone(format!("lake file '{path}': neither the file nor its upload '{upload}' is there"));
         let bytes = state.uploads.remove(upload).ok_or_else(missing)?;
         state.files.insert(path.to_owned(), bytes);
         Ok(())

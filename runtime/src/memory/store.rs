@@ -344,6 +344,14 @@ impl CheckpointStore for MemoryStore {
         })
     }
 
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            if let Some(file) = state.file(number).filter(|file| file.stage == FileStage::Registered) {
+                (file.stage, file.note) = (FileStage::Lost, Some(note.to_owned()));
+            }
+        })
+    }
+
     fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
         self.fenced(partition, epoch, |state| state.plan(partition, max_files, passed_over))
     }
@@ -364,9 +372,17 @@ impl CheckpointStore for MemoryStore {
 
     fn requeue_quarantined(&self) -> Result<u64> {
         let mut state = lock(&self.state);
-        let quarantined = state.partitions.values_mut().flat_map(|known| &mut known.files).filter(|file| file.stage == FileStage::Quarantined);
-        let put_back = quarantined.map(|file| (file.stage, file.batch, file.note) = (FileStage::Completed, None, None));
-        Ok(put_back.count() as u64)
+        let mut put_back = 0;
+        for file in state.partitions.values_mut().flat_map(|known| &mut known.files) {
+            let stage = match file.stage {
+                FileStage::Quarantined => FileStage::Completed,
+                FileStage::Lost => FileStage::Registered,
+                _ => continue,
+            };
+            (file.stage, file.batch, file.note) = (stage, None, None);
+            put_back += 1;
+        }
+        Ok(put_back)
     }
 
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {

@@ -1,12 +1,32 @@
 //! The file completer: makes registered lake files visible. Completing twice is detected by the lake and does no harm.
+//!
+//! A file whose upload is gone, such as one that a rule of the bucket ended during a long outage, is set aside as lost: its rows are missing in the
+//! lake, `theatre lake list` says so, and the files after it go on. One that is refused for another reason holds up no other either.
 
-use theatre_actors::ports::{Epoch, FileStage, Result};
+use theatre_actors::ports::{Epoch, Error, FileStage, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
 use super::{Ports, Step};
+use crate::telemetry::names;
 
 /// Files completed in one step.
 const FILES_PER_STEP: usize = 64;
+
+/// What a step of the completer brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Completed {
+    /// Files that are visible now.
+    pub files: u64,
+    /// Files that were set aside: neither they nor their uploads are there.
+    pub lost: u64,
+}
+
+impl Completed {
+    /// Whether there was anything to do.
+    pub fn step(self) -> Step {
+        if self == Self::default() { Step::Idle } else { Step::Worked }
+    }
+}
 
 /// Completes the files of one partition.
 pub struct Completer {
@@ -21,21 +41,45 @@ impl Completer {
         Self { partition, epoch, ports }
     }
 
-    /// Completes registered files and notes it; returns how many.
+    /// Completes registered files and notes it.
     ///
     /// # Errors
-    /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
-    pub fn step(&mut self) -> Result<(Step, usize)> {
+    /// `StaleEpoch`: the partition is lost. Others: step again; what could be done is done and noted.
+    pub fn step(&mut self) -> Result<Completed> {
         let files = self.ports.store.files(self.partition, FileStage::Registered, FILES_PER_STEP)?;
-        if files.is_empty() {
-            return Ok((Step::Idle, 0));
-        }
+        let mut done = Vec::new();
+        let mut completed = Completed::default();
+        let mut failed = None;
         for registered in &files {
-            self.ports.lake.complete(&registered.file.path, &registered.file.upload)?;
-            crate::telemetry::names::lake_file(&registered.file.dataset, registered.file.bytes, registered.file.rows);
+            match self.ports.lake.complete(&registered.file.path, &registered.file.upload) {
+                Ok(()) => done.push(registered.number),
+                Err(Error::Gone(why)) => {
+                    self.set_aside(registered, &why)?;
+                    completed.lost += 1;
+                }
+                Err(error @ Error::Unavailable { .. }) => {
+                    failed = Some(error);
+                    break;
+                }
+                Err(error) => _ = failed.get_or_insert(error),
+            }
         }
-        let numbers: Vec<u64> = files.iter().map(|registered| registered.number).collect();
-        self.ports.store.mark_completed(self.partition, self.epoch, &numbers)?;
-        Ok((Step::Worked, files.len()))
+        if !done.is_empty() {
+            self.ports.store.mark_completed(self.partition, self.epoch, &done)?;
+        }
+        for registered in files.iter().filter(|registered| done.contains(&registered.number)) {
+            names::lake_file(&registered.file.dataset, registered.file.bytes, registered.file.rows);
+        }
+        completed.files = done.len() as u64;
+        // What was done is told first: the next step fails again if this one did.
+        failed.filter(|_| completed == Completed::default()).map_or(Ok(completed), Err)
+    }
+
+    fn set_aside(&self, registered: &RegisteredFile, why: &str) -> Result<()> {
+        let RegisteredFile { number, file, .. } = registered;
+        tracing::error!(partition = self.partition, file = number, rows = file.rows, why, "a lake file is lost: its rows are missing in the lake");
+        self.ports.store.mark_lost(self.partition, self.epoch, *number, why)?;
+        names::lake_file_lost(&file.dataset);
+        Ok(())
     }
 }

@@ -45,6 +45,8 @@ pub struct LakeWriter {
     waiting: Option<Arc<Chunk>>,
     started: bool,
     attempt: u64,
+    /// Something failed, and no cut has shown since that it works again.
+    shaken: bool,
 }
 
 impl LakeWriter {
@@ -66,6 +68,7 @@ impl LakeWriter {
             waiting: None,
             started: false,
             attempt: 0,
+            shaken: false,
         }
     }
 
@@ -79,6 +82,27 @@ impl LakeWriter {
         self.open.is_empty() && self.positions == self.cut_from
     }
 
+    /// True from a failure until a cut has shown that everything works again.
+    pub fn is_shaken(&self) -> bool {
+        self.shaken
+    }
+
+    /// True while it reads what it has missed before it can take the next chunk.
+    pub fn is_behind(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|chunk| !self.positions.covers(&chunk.from))
+    }
+
+    /// Registers what it has written so far, wherever it stands.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn close(&mut self) -> Result<()> {
+        if self.is_cut() {
+            return Ok(());
+        }
+        self.cut().inspect_err(|_| (self.started, self.shaken) = (false, true))
+    }
+
     /// Writes a chunk, or makes a cut that is due; with `everything` a cut is due as soon as no chunk waits.
     ///
     /// # Errors
@@ -86,7 +110,7 @@ impl LakeWriter {
     pub fn step(&mut self, everything: bool) -> Result<Step> {
         let done = self.work(everything);
         if done.is_err() {
-            self.started = false;
+            (self.started, self.shaken) = (false, true);
         }
         done
     }
@@ -105,7 +129,10 @@ impl LakeWriter {
         match self.waiting.clone() {
             Some(chunk) => self.take(&chunk),
             None if everything && !self.is_cut() => self.cut().map(|()| Step::Worked),
-            None => Ok(Step::Idle),
+            None => {
+                self.shaken &= !self.is_cut();
+                Ok(Step::Idle)
+            }
         }
     }
 
@@ -198,6 +225,10 @@ impl LakeWriter {
     }
 
     fn is_due(&self) -> bool {
+        // A lake that has failed is tried with little: it costs little should it fail again.
+        if self.shaken && !self.is_cut() {
+            return true;
+        }
         let limits = &self.params.limits;
         let age = self.oldest.map_or(0, |oldest| self.ports.clock.now().0 - oldest.0);
         self.open.values().map(FileWriter::bytes).sum::<usize>() >= limits.lake_roll_bytes
@@ -214,6 +245,7 @@ impl LakeWriter {
         self.cuts += 1;
         self.cut_from = self.positions.clone();
         self.oldest = None;
+        self.shaken = false;
         Ok(())
     }
 }

@@ -9,22 +9,53 @@
 //! - Settling and splitting are fenced by the epoch: an older loader's are refused, and it ends. So does its upload of a manifest, should the
 //!   next owner sweep it; the manifest itself is the same, byte by byte.
 //! - What it says of progress and trouble counts under its own epoch only.
+//!
+//! The warehouse's tables are made here and not at the start, for the same reason. What it refuses is named by readiness and tried again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use theatre_actors::ports::{Epoch, Error, Result};
+use theatre_actors::ports::{Epoch, Error, Result, TableSpec, Warehouse};
 use theatre_actors::position::Partition;
 
 use super::loader::Loader;
-use super::stepping::{Component, DONE, Flow, ON, keep_stepping, rest};
+use super::stepping::{Component, DONE, Flow, ON, Refused, keep_stepping, rest};
 use super::unit::{Common, Orders, Stages};
-use super::{Progress, Step};
+use super::{Ports, Progress, Step};
 
 /// How often the loader looks for completed files.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// The warehouse's tables, made once by whichever loader of the process comes first.
+pub(super) struct Tables {
+    specs: Vec<TableSpec>,
+    made: AtomicBool,
+    making: Mutex<()>,
+}
+
+impl Tables {
+    pub(super) fn new(specs: Vec<TableSpec>) -> Self {
+        Self { specs, made: AtomicBool::new(false), making: Mutex::default() }
+    }
+
+    /// Makes them; false while another loader does.
+    fn ensure(&self, warehouse: &dyn Warehouse) -> Result<bool> {
+        if self.made.load(Ordering::Acquire) {
+            return Ok(true);
+        }
+        // Not waited for: a warehouse that hangs is asked by one loader at a time.
+        let _making = match self.making.try_lock() {
+            Ok(making) => making,
+            Err(TryLockError::Poisoned(making)) => making.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+        };
+        warehouse.ensure_tables(&self.specs)?;
+        self.made.store(true, Ordering::Release);
+        Ok(true)
+    }
+}
 
 /// A loader that runs by itself.
 pub(super) struct Loading {
@@ -38,6 +69,8 @@ struct Work {
     epoch: Epoch,
     /// Without a warehouse, or a lake to load from, there is nothing to do.
     loads: bool,
+    tables: Arc<Tables>,
+    ports: Ports,
     progress: Arc<Progress>,
     flush: Arc<AtomicBool>,
     orders: Arc<Orders>,
@@ -46,7 +79,7 @@ struct Work {
 }
 
 impl Loading {
-    /// Begins to load what is completed, until the partition is left or `lost`; a loader that fails for good says that it is lost.
+    /// Begins to load what is completed, until the partition is left or `lost`; a loader whose epoch is stale says that it is lost.
     pub(super) fn start(
         (partition, epoch): (Partition, Epoch),
         common: &Common,
@@ -56,7 +89,8 @@ impl Loading {
     ) -> std::io::Result<Self> {
         let mut loader = Loader::new(partition, epoch, common.ports.clone(), common.params.limits.load_files);
         let (progress, flush) = (common.progress.clone(), common.flush.clone());
-        let work = Work { partition, epoch, loads: common.params.warehouse, progress, flush, orders, stages, lost };
+        let (loads, tables, ports) = (common.params.warehouse, common.tables.clone(), common.ports.clone());
+        let work = Work { partition, epoch, loads, tables, ports, progress, flush, orders, stages, lost };
         let failed = Arc::new(Mutex::new(None));
         let told = failed.clone();
         let run = move || {
@@ -82,7 +116,8 @@ impl Loading {
 impl Work {
     fn run(&self, loader: &mut Loader) -> Option<Error> {
         let name = format!("loader {}", self.partition);
-        let component = Component { name: &name, progress: &self.progress, held: Some((self.partition, self.epoch)) };
+        let (held, refused) = (Some((self.partition, self.epoch)), Refused::Waits(&|| self.is_over()));
+        let component = Component { name: &name, progress: &self.progress, held, refused };
         keep_stepping(&component, || self.is_over(), || self.step(loader))
     }
 
@@ -93,6 +128,10 @@ impl Work {
     fn step(&self, loader: &mut Loader) -> Result<Flow> {
         if self.is_over() {
             return Ok(DONE);
+        }
+        if self.loads && !self.tables.ensure(&*self.ports.warehouse)? {
+            rest(LOAD_EVERY, || self.is_over());
+            return Ok(ON);
         }
         let before = self.progress.share(self.partition);
         // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.

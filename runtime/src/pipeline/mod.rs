@@ -8,7 +8,7 @@
 //!
 //! Every component is a struct with a `step` that does a bounded piece of work through the ports and says whether there was
 //! any. [`run`] gives each a thread; the simulation in `tests` steps them on one thread, under virtual time, in any order.
-//! Every queue between them is bounded; a full one makes the partition stop polling.
+//! Every queue between them is bounded; a full one makes the partition stop polling, that to the lake only for a while.
 
 pub mod committed;
 pub mod completer;
@@ -76,6 +76,8 @@ pub struct Limits {
     pub unsaved_bytes: usize,
     /// Chunks waiting for the lake writer of a partition.
     pub lake_queue: usize,
+    /// A partition waits so long for its lake writer to take a chunk; then it goes on without, and the writer reads by itself what it has missed.
+    pub lake_patience: Duration,
     /// A lake cut is made when a partition's open files hold this many bytes.
     pub lake_roll_bytes: usize,
     /// A lake cut is made when the oldest row in an open file has waited this long.
@@ -108,6 +110,7 @@ impl Default for Limits {
             commit_bytes: 128 << 10,
             unsaved_bytes: 1 << 20,
             lake_queue: 2,
+            lake_patience: Duration::from_secs(5),
             lake_roll_bytes: 64 << 20,
             lake_roll_age: Duration::from_secs(60),
             lake_open_files: 32,

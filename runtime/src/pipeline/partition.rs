@@ -63,8 +63,8 @@ pub struct PartitionActor {
     saves: Arc<SaveQueue>,
     lake: Arc<LakeQueue>,
     progress: Arc<Progress>,
-    /// A chunk that was applied but not yet taken by the lake queue.
-    to_lake: Option<Arc<Chunk>>,
+    /// A chunk that was applied but not yet taken by the lake queue, and since when it waits.
+    to_lake: Option<(Arc<Chunk>, LogTime)>,
     caught_up_since: Option<LogTime>,
     last_tick: LogTime,
 }
@@ -112,7 +112,8 @@ impl PartitionActor {
         // The lake may stand behind the families: an empty chunk where they stand makes it read what lies between.
         let start = intake::beginning(&*ports.log, &params.topics, partition, &status.floor)?;
         let here = Chunk { from: start.clone(), to: start.clone(), ..Chunk::default() };
-        let to_lake = Some(Arc::new(here)).filter(|here| !shared.lake.offer(here));
+        let now = ports.clock.now();
+        let to_lake = Some((Arc::new(here), now)).filter(|(here, now)| !shared.lake.offer(here, *now));
         Ok(Self {
             partition,
             epoch,
@@ -158,9 +159,7 @@ impl PartitionActor {
     pub fn drain(&mut self) -> Result<bool> {
         self.settle()?;
         self.recover()?;
-        if let Some(chunk) = self.to_lake.take() {
-            self.offer(chunk);
-        }
+        self.offer_again();
         self.submit(true);
         self.report();
         Ok(self.ledger.is_clean() && self.to_lake.is_none())
@@ -185,9 +184,7 @@ impl PartitionActor {
     }
 
     fn read(&mut self) -> Result<bool> {
-        if let Some(chunk) = self.to_lake.take() {
-            self.offer(chunk);
-        }
+        self.offer_again();
         if self.to_lake.is_some() {
             return Ok(false);
         }
@@ -215,18 +212,30 @@ impl PartitionActor {
         self.apply(&chunk, routed);
         self.positions = chunk.to.clone();
         self.routes.passed(&self.positions);
-        self.offer(Arc::new(chunk));
+        self.offer(Arc::new(chunk), self.ports.clock.now());
         Ok(true)
     }
 
-    /// Hands a chunk to the lake writer, or keeps it until there is room.
-    fn offer(&mut self, chunk: Arc<Chunk>) {
-        if self.lake.offer(&chunk) {
-            // Only now: a lake writer that looked before saw an empty queue.
-            self.progress.update(self.partition, |share| share.begin());
-        } else {
-            self.to_lake = Some(chunk);
+    fn offer_again(&mut self) {
+        if let Some((chunk, since)) = self.to_lake.take() {
+            self.offer(chunk, since);
         }
+    }
+
+    /// Hands a chunk to the lake writer, or keeps it until there is room; a writer that makes none for too long is left behind, so that no alert
+    /// waits for the lake.
+    fn offer(&mut self, chunk: Arc<Chunk>, since: LogTime) {
+        let now = self.ports.clock.now();
+        if !self.lake.offer(&chunk, now) {
+            if now.0 - since.0 < i64::try_from(self.params.limits.lake_patience.as_micros()).unwrap_or(i64::MAX) {
+                self.to_lake = Some((chunk, since));
+                return;
+            }
+            tracing::warn!(partition = self.partition, "the lake writer is left behind: it reads by itself what it has missed");
+            self.lake.pass_over(&chunk, now);
+        }
+        // Only now: a lake writer that looked before saw an empty queue.
+        self.progress.update(self.partition, |share| share.begin());
     }
 
     fn note_read(&mut self, chunk: &Chunk) {

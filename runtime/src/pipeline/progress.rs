@@ -69,6 +69,8 @@ pub struct Progress {
     pub save_bytes: AtomicU64,
     /// Lake files completed.
     pub lake_files: AtomicU64,
+    /// Lake files set aside because their uploads are gone.
+    pub lost_files: AtomicU64,
     /// Warehouse rows loaded.
     pub warehouse_rows: AtomicU64,
     /// Families rebuilt after a panic.
@@ -82,6 +84,8 @@ pub struct Progress {
     notices: Mutex<BTreeMap<String, String>>,
     /// Components that stopped for good, and why.
     failed: Mutex<Vec<String>>,
+    /// Components that are refused, and why. They are tried again, and go on once somebody has put it right.
+    refused: Mutex<BTreeMap<String, String>>,
 }
 
 impl Progress {
@@ -134,7 +138,7 @@ impl Progress {
     pub(super) fn forget(&self, partition: Partition) -> Option<PartitionProgress> {
         let share = self.partitions.remove(&partition);
         let own = format!(" {partition}");
-        for told in [&self.trouble, &self.notices] {
+        for told in [&self.trouble, &self.notices, &self.refused] {
             told.lock().unwrap_or_else(PoisonError::into_inner).retain(|component, _| !component.ends_with(&own));
         }
         share.map(|(_, share)| share)
@@ -154,8 +158,9 @@ impl Progress {
         reasons
     }
 
-    /// Notes or clears a component's trouble.
+    /// Notes a component's trouble, one that may pass; or clears whatever troubled it.
     pub fn set_trouble(&self, component: &str, trouble: Option<String>) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(component);
         let mut all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match trouble {
             Some(why) => all.insert(component.to_owned(), why),
@@ -163,14 +168,23 @@ impl Progress {
         };
     }
 
+    /// Notes that a component is refused and waits for somebody to put it right, until its trouble is cleared.
+    pub fn set_refused(&self, component: &str, why: &str) {
+        self.set_trouble(component, Some(why.to_owned()));
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(component.to_owned(), why.to_owned());
+    }
+
     /// Notes that a component stopped for good.
     pub fn set_failed(&self, component: &str, why: &str) {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{component} stopped: {why}"));
     }
 
-    /// Components that stopped for good: waiting for them would never end.
+    /// Components that stopped for good, or that wait for a person: who waits for them may wait for ever.
     pub fn failures(&self) -> Vec<String> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut failures = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.extend(refused.iter().map(|(component, why)| format!("{component} is refused: {why}")));
+        failures
     }
 
     /// What is wrong, component by component.
@@ -190,6 +204,13 @@ impl Progress {
         names::wrong_partition(topic);
         let what = format!("{records} records of robots whose home is another partition, e.g. {home}: a producer with another partitioner");
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("topic {topic} partition {partition}"), what);
+    }
+
+    /// Lake files of a partition were set aside because neither they nor their uploads are there.
+    pub(super) fn files_lost(&self, partition: Partition, files: u64) {
+        self.lost_files.fetch_add(files, Ordering::Relaxed);
+        let what = "files are set aside because their uploads are gone: `theatre lake list` names them, `theatre reconcile` the missing rows";
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("lake partition {partition}"), what.to_owned());
     }
 
     pub(super) fn save_failed(&self) {

@@ -1,7 +1,11 @@
 //! The wiring: prepares the world, starts the saver, and joins the log's members; what partitions come is run by the [`Roster`].
 //!
 //! One saver for all partitions. A passing fault is retried with back-off and named by readiness; a lost partition is taken again under a
-//! new epoch; anything else stops that component, stays named by readiness, and leaves the others alone.
+//! new epoch; a refused lake or warehouse is named by readiness and tried again later, without the others. Anything else stops what it belongs to
+//! and stays named.
+//!
+//! **Invariant:** neither lake nor warehouse is asked for anything here: a process starts, saves and alerts while both are away. The loaders make the
+//! warehouse's tables ([`super::loading`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +13,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use theatre_actors::effect::FactKind;
-use theatre_actors::ports::{Error, Membership, Result};
+use theatre_actors::ports::{Error, Membership, Result, TableSpec};
 use theatre_actors::shell::Stage;
 
 use super::committed::Committed;
+use super::loading::Tables;
 use super::queue::SaveQueue;
 use super::roster::Roster;
 use super::saving::Saver;
-use super::stepping::{Component, IDLE, ON, keep_stepping};
+use super::stepping::{Component, IDLE, ON, Refused, keep_stepping};
 use super::unit::Common;
 use super::{PipelineParams, Ports, Progress, Step};
 use crate::parquet::{facts, table_spec};
@@ -33,10 +38,10 @@ pub struct Pipeline {
     saved: Arc<AtomicBool>,
 }
 
-/// Prepares topics, layout and tables, starts the saver, and takes the partitions that this process gets.
+/// Prepares topics and layout, starts the saver, and takes the partitions that this process gets.
 ///
 /// # Errors
-/// When the layout differs from the stored one, a table cannot be made, or threads cannot be had.
+/// When the layout differs from the stored one, log or store do not answer, or threads cannot be had.
 pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     prepare(&params, &ports)?;
     let common = common(params, ports.clone())?;
@@ -53,6 +58,7 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
 pub(super) fn common(params: PipelineParams, ports: Ports) -> Result<Common> {
     Ok(Common {
         stage: Arc::new(Stage::start(params.arbiters).map_err(thread_error)?),
+        tables: Arc::new(Tables::new(tables(&params)?)),
         params: Arc::new(params),
         ports,
         saves: Arc::new(SaveQueue::default()),
@@ -74,25 +80,32 @@ pub(super) fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<Joi
             Ok(ON)
         };
         // What it fails with for good is noted by the one who steps it.
-        let component = Component { name: "saver", progress: &progress, held: None };
+        let component = Component { name: "saver", progress: &progress, held: None, refused: Refused::Stops };
         drop(keep_stepping(&component, || saved.load(Ordering::Acquire), step));
     };
     spawn("saver".to_owned(), work).map_err(thread_error)
 }
 
-/// Makes topics, layout and tables; refuses a layout that differs from the stored one.
+/// Makes topics and layout; refuses a layout that differs from the stored one.
 ///
 /// # Errors
 /// Says what differs.
 pub fn prepare(params: &PipelineParams, ports: &Ports) -> Result<()> {
     ports.store.ensure_layout(&params.topics, params.partitions)?;
-    ports.log.ensure_topics(&params.all_topics(), params.partitions)?;
+    ports.log.ensure_topics(&params.all_topics(), params.partitions)
+}
+
+/// The warehouse's tables: one for each dataset, and those of facts.
+///
+/// # Errors
+/// When a dataset has a column that no table can have.
+pub fn tables(params: &PipelineParams) -> Result<Vec<TableSpec>> {
     let mut tables = Vec::new();
     for (_, dataset) in params.registry.datasets().iter() {
         tables.push(table_spec(dataset)?);
     }
     tables.extend([FactKind::Alert, FactKind::Outcome, FactKind::Window].map(facts::table));
-    ports.warehouse.ensure_tables(&tables)
+    Ok(tables)
 }
 
 pub(super) fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<JoinHandle<T>> {

@@ -1,7 +1,8 @@
 //! One owned partition: takes it, runs its components on a thread each, and leaves it when told to, when it is lost, or when it breaks.
 //!
 //! Four threads: the partition itself, its lake writer, its relays, and exporter and completer. Each stage of leaving ends once the one before
-//! it has: what a partition still saves is still published. Its loader runs apart ([`super::loading`]): nobody waits for a warehouse.
+//! it has: what a partition still saves is still published. Its loader runs apart ([`super::loading`]): nobody waits for a warehouse. Lake writer,
+//! exporter and completer stop nobody but themselves when they are refused: alerts do not need the lake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +16,12 @@ use super::committed::Committed;
 use super::completer::Completer;
 use super::exporter::Exporter;
 use super::lake_writer::LakeWriter;
-use super::loading::Loading;
+use super::loading::{Loading, Tables};
 use super::partition::{PartitionActor, Shared};
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::relay::Relay;
 use super::retention::Retention;
-use super::stepping::{BACK_OFF_FIRST, Component, DONE, Flow, IDLE, ON, keep_stepping, rest};
+use super::stepping::{BACK_OFF_FIRST, Component, DONE, Flow, IDLE, ON, Refused, TRYING, keep_stepping, rest};
 use super::{PipelineParams, Ports, Progress, Step};
 
 /// How often the outward publishers look for work that nobody told them of, such as facts that came of age.
@@ -39,6 +40,7 @@ pub(super) struct Common {
     /// Write everything outward without waiting for its time.
     pub(super) flush: Arc<AtomicBool>,
     pub(super) stage: Arc<Stage>,
+    pub(super) tables: Arc<Tables>,
 }
 
 /// What a partition is told to do.
@@ -110,7 +112,7 @@ impl Unit {
                 Ok(DONE)
             };
             let name = self.name("partition");
-            let component = Component { name: &name, progress: &self.common.progress, held: None };
+            let component = Component { name: &name, progress: &self.common.progress, held: None, refused: Refused::Stops };
             let failed = keep_stepping(&component, || self.orders.is_draining(), take);
             let Some((epoch, actor, lake)) = taken else {
                 if failed.is_some() {
@@ -227,7 +229,14 @@ impl Unit {
 
     /// Keeps a component of the partition stepping until it is done, the partition is given up, or it fails for good.
     fn keep(&self, component: &str, lost: &AtomicBool, step: impl FnMut() -> Result<Flow>) -> Option<Error> {
-        let component = Component { name: &self.name(component), progress: &self.common.progress, held: None };
+        let component = Component { name: &self.name(component), progress: &self.common.progress, held: None, refused: Refused::Stops };
+        keep_stepping(&component, || self.given_up(lost), step)
+    }
+
+    /// The same for one that needs the lake, which the partition does not wait for.
+    fn keep_apart(&self, component: &str, lost: &AtomicBool, step: impl FnMut() -> Result<Flow>) -> Option<Error> {
+        let refused = Refused::Waits(&|| self.orders.is_draining());
+        let component = Component { name: &self.name(component), progress: &self.common.progress, held: None, refused };
         keep_stepping(&component, || self.given_up(lost), step)
     }
 
@@ -253,7 +262,7 @@ impl Unit {
         let writer = || LakeWriter::new(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), queue.clone());
         let mut writer = self.common.params.lake.then(writer);
         let mut seen = 0;
-        self.keep("lake writer", lost, || {
+        self.keep_apart("lake writer", lost, || {
             let last = stages.is_over(&stages.partition);
             let before = self.share().generation;
             let step = match &mut writer {
@@ -265,8 +274,13 @@ impl Unit {
                 Some(writer) => writer.step(last || self.common.flush.load(Ordering::Acquire))?,
                 None => Step::Idle,
             };
+            if let Some(writer) = writer.as_mut().filter(|writer| last && writer.is_behind()) {
+                // Nobody who leaves waits until it has caught up: the next owner's writer goes on from here.
+                writer.close()?;
+                return Ok(DONE);
+            }
             if step == Step::Worked {
-                return Ok(ON);
+                return Ok(if writer.as_ref().is_some_and(LakeWriter::is_shaken) { TRYING } else { ON });
             }
             let cut = writer.as_ref().is_none_or(LakeWriter::is_cut) && queue.is_empty();
             self.common.progress.update(self.partition, |share| share.lake_done = cut && share.generation == before);
@@ -306,15 +320,15 @@ impl Unit {
         let mut exporter = Exporter::new(self.partition, epoch, ports.clone(), params.registry.clone(), params.limits.clone());
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
         let mut retention = Retention::new(self.partition, epoch, params.clone(), ports.clone());
-        self.keep("publisher", lost, || {
+        self.keep_apart("publisher", lost, || {
             let last = stages.is_over(&stages.partition) && stages.is_over(&stages.lake);
             // Looked at first: what is saved and cut from here on is for the next round.
             let before = self.share();
             if params.lake && stages.is_over(&stages.swept) {
-                let exported = exporter.step(last || self.common.flush.load(Ordering::Acquire))?;
-                let (completed, files) = completer.step()?;
-                self.common.progress.lake_files.fetch_add(files as u64, Ordering::Relaxed);
-                if [exported, completed].contains(&Step::Worked) {
+                // Files are completed though an export fails.
+                let exported = exporter.step(last || self.common.flush.load(Ordering::Acquire));
+                let completed = self.complete(&mut completer)?;
+                if [exported?, completed].contains(&Step::Worked) {
                     return Ok(ON);
                 }
             }
@@ -332,6 +346,17 @@ impl Unit {
             rest(OUTWARD_EVERY, || hurried() || self.given_up(lost) || stages.is_over(&stages.lake));
             Ok(ON)
         })
+    }
+}
+
+impl Unit {
+    fn complete(&self, completer: &mut Completer) -> Result<Step> {
+        let completed = completer.step()?;
+        self.common.progress.lake_files.fetch_add(completed.files, Ordering::Relaxed);
+        if completed.lost > 0 {
+            self.common.progress.files_lost(self.partition, completed.lost);
+        }
+        Ok(completed.step())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{decode, encode, limited};
 type Row = (i64, i32, Vec<u8>, i16, Option<String>, Option<String>);
 
 fn read((number, partition, file, stage, batch, note): Row) -> Attempt<RegisteredFile> {
-    let stages = [FileStage::Registered, FileStage::Completed, FileStage::Loaded, FileStage::Quarantined];
+    let stages = [FileStage::Registered, FileStage::Completed, FileStage::Loaded, FileStage::Quarantined, FileStage::Lost];
     let stage = stages.into_iter().find(|known| *known as i16 == stage).ok_or_else(|| Failure::damaged(&format!("a file in stage {stage}")))?;
     let (batch, note) = (batch.map(told), note.map(told));
     Ok(RegisteredFile { number: number as u64, partition: partition as u32, file: decode(&file)?, stage, batch, note })
@@ -53,6 +53,12 @@ pub(super) async fn all(connection: &mut PgConnection) -> Attempt<Vec<Registered
 pub(super) async fn mark_completed(connection: &mut PgConnection, partition: Partition, numbers: &[u64]) -> Attempt<()> {
     let sql = "UPDATE lake_file SET stage = 2 WHERE partition = $1 AND number = ANY($2) AND stage = 1";
     sqlx::query(sql).bind(partition as i32).bind(as_numbers(numbers.iter().copied())).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn mark_lost(connection: &mut PgConnection, partition: Partition, number: u64, note: &str) -> Attempt<()> {
+    let sql = "UPDATE lake_file SET stage = 5, note = $3 WHERE partition = $1 AND number = $2 AND stage = 1";
+    sqlx::query(sql).bind(partition as i32).bind(number as i64).bind(stored(note)).execute(connection).await?;
     Ok(())
 }
 
@@ -115,7 +121,7 @@ pub(super) async fn split(connection: &mut PgConnection, partition: Partition, b
 }
 
 pub(super) async fn requeue(connection: &mut PgConnection) -> Attempt<u64> {
-    let sql = "UPDATE lake_file SET stage = 2, batch = NULL, note = NULL WHERE stage = 4";
+    let sql = "UPDATE lake_file SET stage = CASE stage WHEN 4 THEN 2 ELSE 1 END, batch = NULL, note = NULL WHERE stage IN (4, 5)";
     Ok(sqlx::query(sql).execute(connection).await?.rows_affected())
 }
 

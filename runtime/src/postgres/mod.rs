@@ -174,6 +174,10 @@ impl CheckpointStore for PostgresStore {
         self.fenced(partition, epoch, async |connection| files::mark_completed(connection, partition, numbers).await)
     }
 
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| files::mark_lost(connection, partition, number, note).await)
+    }
+
     fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
         self.fenced(partition, epoch, async |connection| files::plan(connection, partition, max_files, passed_over).await)
     }

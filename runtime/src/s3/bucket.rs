@@ -23,6 +23,8 @@ pub(super) struct Bucket {
     pub prefix: String,
     /// Whether parts carry checksums that completion compares.
     pub checksums: bool,
+    /// URL and endpoint, for people.
+    pub told_as: String,
 }
 
 impl Bucket {

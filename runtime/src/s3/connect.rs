@@ -1,4 +1,4 @@
-//! From URL and configuration to a bucket that answers.
+//! From URL and configuration to a client, and whether the bucket can be used.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::config::redacted;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 3;
 
-/// The bucket at `url`, seen.
+/// The bucket at `url`; nothing is asked of it yet.
 pub(super) async fn connect(url: &str, config: &LakeConfig, credentials: Option<Credentials>) -> Result<Bucket> {
     let (name, prefix) = place(url)?;
     if config.part_bytes < PART_BYTES_MIN {
@@ -33,11 +33,17 @@ pub(super) async fn connect(url: &str, config: &LakeConfig, credentials: Option<
         return Err(Error::Refused("[lake] parts_in_flight is 0: at least 1 is needed".to_owned()));
     }
     let client = client(config, credentials).await?;
-    let seen = Box::pin(client.head_bucket().bucket(name).send()).await;
-    seen.map_err(|error| {
-        unusable(url, config, error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region")).map(str::to_owned), error.into())
-    })?;
-    Ok(Bucket { client, name: name.to_owned(), prefix, checksums: config.checksums == Checksums::WhenSupported })
+    let at = config.endpoint.as_ref().map(|endpoint| format!(" at {}", redacted(endpoint))).unwrap_or_default();
+    Ok(Bucket { client, name: name.to_owned(), prefix, checksums: config.checksums == Checksums::WhenSupported, told_as: format!("{url}{at}") })
+}
+
+/// Asks for the bucket: `Refused` says what it or the credentials lack.
+pub(super) async fn look(bucket: &Bucket) -> Result<()> {
+    let seen = Box::pin(bucket.client.head_bucket().bucket(&bucket.name).send()).await;
+    seen.map(drop).map_err(|error| {
+        let region = error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region")).map(str::to_owned);
+        unusable(&bucket.told_as, region, error.into())
+    })
 }
 
 /// Bucket and prefix of `s3://bucket/prefix`; the prefix is empty or ends with a slash.
@@ -83,9 +89,8 @@ async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result
 }
 
 /// Why a bucket cannot be used, and what to do about it.
-fn unusable(url: &str, config: &LakeConfig, region: Option<String>, fault: Fault) -> Error {
-    let at = config.endpoint.as_ref().map(|endpoint| format!(" at {}", redacted(endpoint))).unwrap_or_default();
-    let refused = |why: String| Error::Refused(format!("lake {url}{at}: {why}"));
+fn unusable(bucket: &str, region: Option<String>, fault: Fault) -> Error {
+    let refused = |why: String| Error::Refused(format!("lake {bucket}: {why}"));
     match fault.status {
         Some(404) => refused("the bucket does not exist: create it, or correct [lake] url or endpoint".to_owned()),
         Some(403) => refused(
@@ -99,7 +104,7 @@ fn unusable(url: &str, config: &LakeConfig, region: Option<String>, fault: Fault
         _ if fault.lacks_credentials() => {
             refused(format!("no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or give this process a role ({fault})"))
         }
-        _ => Error::Unavailable { what: "lake", why: format!("{url}{at}: {fault}") },
+        _ => Error::Unavailable { what: "lake", why: format!("{bucket}: {fault}") },
     }
 }
 

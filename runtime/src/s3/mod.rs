@@ -11,7 +11,8 @@
 //! marker leaves an upload that holds no parts; the bucket's rule for incomplete uploads ends it. That rule must wait longer than the
 //! longest outage: it ends registered uploads too.
 //!
-//! **Failures.** What a bucket or a credential lacks is refused when the lake is opened. Later everything passes for passing, since access
+//! **Failures.** Opening asks nothing, so that a process starts while its lake is away. Before the first listing, reading or completing the bucket is
+//! asked for, until it was seen once: what it or a credential lacks is refused. Later everything passes for passing, since access
 //! and servers are repaired while we wait, but for requests that S3 says can never work ([`fault`]). Every call ends by the time-outs of
 //! the configuration.
 
@@ -22,6 +23,7 @@ mod handle;
 mod upload;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
@@ -34,12 +36,12 @@ use self::handle::Handle;
 use crate::config::lake::LakeConfig;
 use crate::drive::Drive;
 
-/// Opens the lake at `s3://bucket/prefix`, with the credentials that the SDK finds.
+/// Opens the lake at `s3://bucket/prefix`, with the credentials that the SDK finds. The bucket is asked for by the first call.
 ///
 /// # Errors
-/// Says what of the URL or the configuration cannot be used, or what does not answer.
+/// Says what of the URL or the configuration cannot be used.
 pub fn open(url: &str, config: &LakeConfig, drive: &Drive) -> Result<Arc<dyn Lake>> {
-    Ok(Arc::new(S3Lake::open(url, config, None, drive)?))
+    Ok(Arc::new(S3Lake::unseen(url, config, None, drive)?))
 }
 
 /// A bucket, or what is below a prefix of it.
@@ -48,21 +50,38 @@ pub struct S3Lake {
     drive: Drive,
     in_flight: Arc<Semaphore>,
     part_bytes: usize,
+    /// The bucket was there once, and the credentials were let in.
+    seen: AtomicBool,
 }
 
 impl S3Lake {
     /// Opens the lake at `s3://bucket/prefix` and asks for its bucket; `credentials` instead of those that the SDK finds.
     ///
     /// # Errors
-    /// As [`open`].
+    /// As [`open`], and says what of the bucket cannot be used, or that it does not answer.
     pub fn open(url: &str, config: &LakeConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+        let lake = Self::unseen(url, config, credentials, drive)?;
+        drive.wait(lake.look())?;
+        Ok(lake)
+    }
+
+    fn unseen(url: &str, config: &LakeConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
         let bucket = drive.wait(connect::connect(url, config, credentials))?;
         let in_flight = Arc::new(Semaphore::new(config.parts_in_flight));
-        Ok(Self { bucket: Arc::new(bucket), drive: drive.clone(), in_flight, part_bytes: config.part_bytes })
+        Ok(Self { bucket: Arc::new(bucket), drive: drive.clone(), in_flight, part_bytes: config.part_bytes, seen: AtomicBool::new(false) })
+    }
+
+    async fn look(&self) -> Result<()> {
+        if !self.seen.load(Ordering::Acquire) {
+            connect::look(&self.bucket).await?;
+            self.seen.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     async fn complete(&self, path: &str, upload: &str) -> Result<()> {
-        let gone = || Error::Refused(format!("lake file '{path}': neither the file nor its upload '{upload}' is there"));
+        self.look().await?;
+        let gone = || Error::Gone(format!("lake file '{path}': neither the file nor its upload '{upload}' is there"));
         let Some(handle) = Handle::decode(upload) else {
             return if self.bucket.holds(path).await? { Ok(()) } else { Err(gone()) };
         };
@@ -82,6 +101,7 @@ impl S3Lake {
     }
 
     async fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
+        self.look().await?;
         let mut swept = 0;
         for (attempt, upload_id) in self.bucket.marked(&attempts_of(partition)).await? {
             if !is_outdated(&attempt, partition, epoch) || keep.iter().any(|handle| handle.contains(&upload_id)) {
@@ -108,11 +128,17 @@ impl Lake for S3Lake {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
-        self.drive.wait(self.bucket.list(prefix))
+        self.drive.wait(Box::pin(async {
+            self.look().await?;
+            self.bucket.list(prefix).await
+        }))
     }
 
     fn read(&self, path: &str) -> Result<Bytes> {
-        let read = self.drive.wait(Box::pin(self.bucket.read(path)))?;
+        let read = self.drive.wait(Box::pin(async {
+            self.look().await?;
+            self.bucket.read(path).await
+        }))?;
         read.ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))
     }
 

@@ -41,6 +41,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_checkpoint_failures_total", Kind::Counter, "Commits that failed and are tried again"),
     ("theatre_lake_file_bytes", Kind::Histogram, "Size of a completed lake file, by dataset"),
     ("theatre_lake_file_rows", Kind::Histogram, "Rows of a completed lake file, by dataset"),
+    ("theatre_lake_files_lost_total", Kind::Counter, "Lake files set aside because their uploads are gone, by dataset"),
     ("theatre_warehouse_rows_loaded_total", Kind::Counter, "Rows loaded, by table"),
     ("theatre_warehouse_load_failures_total", Kind::Counter, "Files refused, by class"),
 ];
@@ -147,6 +148,11 @@ pub fn checkpoint_failed() {
 pub fn lake_file(dataset: &str, bytes: u64, rows: u64) {
     histogram!("theatre_lake_file_bytes", "dataset" => dataset.to_owned()).record(bytes as f64);
     histogram!("theatre_lake_file_rows", "dataset" => dataset.to_owned()).record(rows as f64);
+}
+
+/// A lake file was set aside: its upload is gone.
+pub fn lake_file_lost(dataset: &str) {
+    counter!("theatre_lake_files_lost_total", "dataset" => dataset.to_owned()).increment(1);
 }
 
 /// Rows were loaded.

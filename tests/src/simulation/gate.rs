@@ -296,6 +296,10 @@ impl CheckpointStore for GatedStore {
         let (epoch, numbers) = (self.epoch(partition, epoch)?, numbers.to_vec());
         self.commit_late(move |store| store.mark_completed(partition, epoch, &numbers))
     }
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
+        let (epoch, note) = (self.epoch(partition, epoch)?, note.to_owned());
+        self.commit_late(move |store| store.mark_lost(partition, epoch, number, &note))
+    }
     fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
         let (epoch, passed_over) = (self.epoch(partition, epoch)?, passed_over.clone());
         self.commit_late(move |store| store.plan_load_beside(partition, epoch, max_files, &passed_over))

@@ -13,6 +13,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<RegisteredFile> {
         1 => FileStage::Registered,
         2 => FileStage::Completed,
         3 => FileStage::Loaded,
+        5 => FileStage::Lost,
         _ => FileStage::Quarantined,
     };
     Ok(RegisteredFile {
