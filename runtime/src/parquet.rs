@@ -1,7 +1,7 @@
 //! Columns to Parquet files and back; and the tables that these files make in the warehouse.
 //!
 //! Layout for columnar loaders: flat columns, meta columns first (so that a dataset's new columns come at the end), TIMESTAMP in
-//! microseconds UTC, ZSTD, v1 pages, dictionaries for text only. Files hold rows in the log's order.
+//! microseconds UTC, ZSTD where it saves something, v1 pages, dictionaries for text only. Files hold rows in the log's order.
 
 pub mod facts;
 
@@ -16,6 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
@@ -40,6 +41,10 @@ const SUBSTITUTE: &str = "\u{1a}";
 static ENCODERS: Gate = Gate::new();
 
 const DAY_US: i64 = 86_400_000_000;
+
+/// A column is compressed as long as that saves at least this share of it, in percent. The last digits of a measured value are noise: to look for
+/// repetitions in it takes more time than everything else about a file.
+const WORTH_PERCENT: i64 = 10;
 
 /// A row group is closed when its rows take this much memory, bytes.
 const ROW_GROUP_BYTES: usize = 4 << 20;
@@ -168,6 +173,8 @@ pub struct FileWriter {
     writer: SerializedFileWriter<Sink>,
     encoders: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
+    /// Columns that are stored as they are, by the file's first row group.
+    plain: Vec<bool>,
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
     path: String,
@@ -182,21 +189,10 @@ impl FileWriter {
     /// # Errors
     /// When the writer cannot be set up.
     pub fn new(upload: Box<dyn LakeUpload>, schema: &SchemaRef, path: String, dataset: &str) -> Result<Self> {
-        let mut properties = WriterProperties::builder()
-            .set_writer_version(WriterVersion::PARQUET_1_0)
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(|error| encode_error(&error))?))
-            .set_dictionary_enabled(false)
-            .set_statistics_enabled(EnabledStatistics::Chunk);
-        for field in schema.fields() {
-            if *field.data_type() == DataType::Utf8 {
-                properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), true);
-            }
-        }
-        let sink = Sink { upload, written: 0 };
-        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties.build())).and_then(ArrowWriter::into_serialized_writer);
-        let (writer, encoders) = writer.map_err(|error| encode_error(&error))?;
+        let plain = vec![false; schema.fields().len()];
+        let (writer, encoders) = encoding(Sink { upload, written: 0 }, schema, &plain).map_err(|error| encode_error(&error))?;
         let (schema, dataset) = (schema.clone(), dataset.to_owned());
-        Ok(Self { writer, encoders, schema, waiting: Vec::new(), waiting_bytes: 0, path, dataset, rows: 0, event_time: (i64::MAX, i64::MIN) })
+        Ok(Self { writer, encoders, schema, plain, waiting: Vec::new(), waiting_bytes: 0, path, dataset, rows: 0, event_time: (i64::MAX, i64::MIN) })
     }
 
     /// Adds rows; `event_times` are theirs, microseconds UTC.
@@ -225,7 +221,8 @@ impl FileWriter {
     }
 
     fn write_group(&mut self, waiting: &[RecordBatch]) -> parquet::errors::Result<()> {
-        let encoders = self.encoders.create_column_writers(self.writer.flushed_row_groups().len())?;
+        let number = self.writer.flushed_row_groups().len();
+        let encoders = self.encoders.create_column_writers(number)?;
         let mut group = self.writer.next_row_group()?;
         // Columns are flat: each has one encoder.
         for (column, mut encoder) in encoders.into_iter().enumerate() {
@@ -236,7 +233,13 @@ impl FileWriter {
             }
             encoder.close()?.append_to_row_group(&mut group)?;
         }
-        group.close()?;
+        let told = group.close()?;
+        if number == 0 {
+            let worth = |column: &ColumnChunkMetaData| column.compressed_size() * 100 <= column.uncompressed_size() * (100 - WORTH_PERCENT);
+            self.plain = told.columns().iter().map(|column| !worth(column)).collect();
+            // The file goes on with other encoders: how a column is stored is said by each of its row groups.
+            (_, self.encoders) = encoding(std::io::sink(), &self.schema, &self.plain)?;
+        }
         Ok(())
     }
 
@@ -269,6 +272,25 @@ impl FileWriter {
             event_time_max: self.event_time.1,
         })
     }
+}
+
+/// A file on `sink` and what encodes its columns, of which those in `plain` are not compressed.
+fn encoding<W: Write + Send>(sink: W, schema: &SchemaRef, plain: &[bool]) -> parquet::errors::Result<(SerializedFileWriter<W>, ArrowRowGroupWriterFactory)> {
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    for (field, plain) in schema.fields().iter().zip(plain) {
+        let column = || ColumnPath::from(field.name().as_str());
+        if *field.data_type() == DataType::Utf8 {
+            properties = properties.set_column_dictionary_enabled(column(), true);
+        }
+        if *plain {
+            properties = properties.set_column_compression(column(), Compression::UNCOMPRESSED);
+        }
+    }
+    ArrowWriter::try_new(sink, schema.clone(), Some(properties.build())).and_then(ArrowWriter::into_serialized_writer)
 }
 
 /// Reads a file.
@@ -342,6 +364,54 @@ mod tests {
         }
         assert_eq!(folder_day(98 * DAY_US, appended, 2), 98);
         assert_eq!((folder_day(i64::MIN, appended, late_days(i64::MAX)), folder_day(i64::MAX, appended, 1)), (100, 100));
+    }
+
+    /// An upload that keeps its bytes where the test finds them.
+    struct Kept(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl LakeUpload for Kept {
+        fn write(&mut self, bytes: &[u8]) -> Result<()> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(())
+        }
+        fn seal(self: Box<Self>) -> Result<String> {
+            Ok(String::new())
+        }
+    }
+
+    #[test]
+    fn what_does_not_get_smaller_is_not_compressed_after_the_first_row_group() {
+        use arrow::datatypes::Float64Type;
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+
+        let columns = [("noise".to_owned(), ColumnType::Float64), ("calm".to_owned(), ColumnType::Float64), ("name".to_owned(), ColumnType::Utf8)];
+        let table = TableSpec { name: "t".to_owned(), columns: columns.to_vec(), mode: LoadMode::Append };
+        let (schema, bytes) = (file_schema(&table), Arc::default());
+        let mut file = FileWriter::new(Box::new(Kept(Arc::clone(&bytes))), &schema, "t.parquet".to_owned(), "t").unwrap();
+        let rows = ROW_GROUP_BYTES / 16;
+        let noise = |at: usize| f64::from_bits((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
+        for group in 0..3 {
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new((0..rows).map(|at| Some(noise(group * rows + at))).collect::<arrow::array::PrimitiveArray<Float64Type>>()),
+                Arc::new(std::iter::repeat_n(Some(1.5), rows).collect::<arrow::array::PrimitiveArray<Float64Type>>()),
+                Arc::new(StringArray::from_iter_values((0..rows).map(|at| format!("robot-{:04}", at % 1000)))),
+            ];
+            file.write(RecordBatch::try_new(schema.clone(), columns).unwrap(), std::iter::repeat_n(0, rows)).unwrap();
+        }
+        let told = file.finish().unwrap();
+        let bytes = bytes::Bytes::from(bytes.lock().unwrap().clone());
+        assert_eq!((told.bytes, told.rows), (bytes.len() as u64, 3 * rows as u64));
+        let reader = SerializedFileReader::new(bytes.clone()).unwrap();
+        let packed: Vec<Vec<bool>> = reader
+            .metadata()
+            .row_groups()
+            .iter()
+            .map(|group| group.columns().iter().map(|column| column.compression() != Compression::UNCOMPRESSED).collect())
+            .collect();
+        assert_eq!(packed, [[true; 3], [false, true, true], [false, true, true]]);
+        let read: Vec<f64> =
+            read("t.parquet", bytes).unwrap().flat_map(|rows| rows.unwrap().column(0).as_primitive::<Float64Type>().values().to_vec()).collect();
+        assert!(read.len() == 3 * rows && read.iter().enumerate().all(|(at, value)| value.to_bits() == noise(at).to_bits()));
     }
 
     #[test]

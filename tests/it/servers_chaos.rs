@@ -1,11 +1,11 @@
 //! Servers pause, restart, refuse and hang while data flows: everything recovers by itself, nothing is lost or doubled, readiness says why meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use theatre_tests::broker::{Audience, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_published};
-use theatre_tests::deployment::{Member, Readiness, same};
+use theatre_tests::deployment::{Member, PATIENCE, Readiness, same, wait_for};
 use theatre_tests::fault_proxy::{FaultProxy, Mode};
 use theatre_tests::fleet::{self, Flow};
 use theatre_tests::site::Site;
@@ -91,5 +91,28 @@ fn store_lake_and_warehouse_fail_one_after_another_and_nothing_is_lost_or_double
         site.postgres.restart()?;
         member.wait_until_ready()?;
     }
+    must_be_whole(&site, member, flow, audience)
+}
+
+#[test]
+fn a_process_starts_and_tells_alerts_while_lake_and_warehouse_are_away() -> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
+    site.lake.set(Mode::Refuse);
+    site.warehouse.set(Mode::Hang);
+    let mut member = site.deployment.start("first", &[])?;
+    for component in ["lake", "redshift"] {
+        member.wait_for_readiness(&format!("{component} to be named"), |readiness| names(readiness, component))?;
+    }
+    let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
+    // Longer than a partition waits for its lake writer.
+    std::thread::sleep(OUTAGE / 2);
+    let late = Instant::now();
+    for partition in 0..PARTITIONS {
+        let told = wait_for(PATIENCE, || Ok(audience.first_after(late, partition)));
+        told.with_context(|| format!("partition {partition} tells nothing without a lake: {}", member.said()))?;
+    }
+    site.lake.set(Mode::Pass);
+    site.warehouse.set(Mode::Pass);
     must_be_whole(&site, member, flow, audience)
 }

@@ -83,3 +83,45 @@ impl Completer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use theatre_actors::ports::{CheckpointStore, Lake, LakeCut, LakeFile, LakeUpload};
+    use theatre_actors::position::Positions;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::embedded::warehouse::EmbeddedWarehouse;
+    use crate::memory::lake::MemoryLake;
+    use crate::memory::log::MemoryLog;
+    use crate::memory::store::MemoryStore;
+
+    #[test]
+    fn a_file_whose_upload_is_gone_is_set_aside_and_the_others_are_completed() {
+        let (store, lake, clock) = (Arc::new(MemoryStore::default()), Arc::new(MemoryLake::default()), Arc::new(SystemClock));
+        store.ensure_layout(&["a".to_owned()], 1).unwrap();
+        let epoch = store.acquire(0).unwrap();
+        let sealed = |path: &str| lake.begin(path, &format!("p0-e{epoch}-{path}")).and_then(LakeUpload::seal).unwrap();
+        let file = |path: &str, upload: String| LakeFile {
+            path: path.to_owned(),
+            upload,
+            dataset: "t".to_owned(),
+            rows: 1,
+            bytes: 0,
+            event_time_min: 0,
+            event_time_max: 0,
+        };
+        let files = vec![file("gone", "ended by the bucket".to_owned()), file("there", sealed("there"))];
+        store.commit_cut(0, epoch, &LakeCut { cut_number: 1, positions: Positions::from(vec![5]), state: Vec::new(), files }).unwrap();
+        let warehouse = Arc::new(EmbeddedWarehouse::in_memory().unwrap());
+        let ports = Ports { log: Arc::new(MemoryLog::new(clock.clone())), store: store.clone(), lake, warehouse, clock };
+        let mut completer = Completer::new(0, epoch, ports);
+        assert_eq!(completer.step(), Ok(Completed { files: 1, lost: 1 }));
+        assert_eq!(completer.step(), Ok(Completed::default()));
+        let stages: Vec<FileStage> = store.all_files().unwrap().iter().map(|file| file.stage).collect();
+        assert_eq!(stages, [FileStage::Lost, FileStage::Completed]);
+        assert!(store.all_files().unwrap()[0].note.as_deref().is_some_and(|note| note.contains("neither the file nor its upload")));
+    }
+}
