@@ -98,7 +98,7 @@ async fn assign(connection: &mut PgConnection, partition: Partition, mut files: 
         file.batch = Some(batch.clone());
     }
     let sql = "UPDATE lake_file SET batch = $3 WHERE partition = $1 AND number = ANY($2)";
-    sqlx::query(sql).bind(partition as i32).bind(as_numbers(numbers.into_iter())).bind(stored(&batch)).execute(connection).await?;
+    sqlx::query(sql).bind(partition as i32).bind(as_numbers(numbers)).bind(stored(&batch)).execute(connection).await?;
     Ok(load_batch(partition, batch, files))
 }
 
