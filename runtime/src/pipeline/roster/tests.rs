@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use theatre_actors::ports::{CheckpointStore, EventLog, FileStage, Lake, LoadBatch, LoadReceipt, QueryResult, TableSpec, Warehouse};
+use theatre_actors::ports::{CheckpointStore, Error, EventLog, FileStage, Lake, LoadBatch, LoadReceipt, QueryResult, TableSpec, Warehouse};
 use theatre_actors::rules::Micros;
 
 use super::super::run::{common, prepare, start_saver};
@@ -16,6 +16,8 @@ use crate::memory::log::MemoryLog;
 use crate::memory::store::MemoryStore;
 use crate::simulator::Simulator;
 
+mod faults;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Far below what a hand-over or a stop may take at most.
 const SOON: Duration = Duration::from_secs(10);
@@ -23,12 +25,17 @@ const SOON: Duration = Duration::from_secs(10);
 /// A warehouse whose loads hang until they may go on.
 struct Slow {
     inner: EmbeddedWarehouse,
+    /// What asking for its tables fails with.
+    fault: Mutex<Option<Error>>,
     hangs: AtomicBool,
     loads: AtomicUsize,
 }
 
 impl Warehouse for Slow {
     fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()> {
+        if let Some(fault) = self.fault.lock().unwrap().clone() {
+            return Err(fault);
+        }
         self.inner.ensure_tables(tables)
     }
 
@@ -52,6 +59,7 @@ impl Warehouse for Slow {
 struct World {
     log: Arc<MemoryLog>,
     store: Arc<MemoryStore>,
+    lake: Arc<faults::Faulty>,
     warehouse: Arc<Slow>,
     common: Common,
     roster: Roster,
@@ -71,16 +79,17 @@ impl World {
             ..Config::default()
         };
         let (log, store) = (Arc::new(MemoryLog::new(Arc::new(SystemClock))), Arc::new(MemoryStore::default()));
-        let warehouse = Arc::new(Slow { inner: EmbeddedWarehouse::in_memory().unwrap(), hangs: AtomicBool::new(true), loads: AtomicUsize::new(0) });
-        let ports =
-            Ports { log: log.clone(), store: store.clone(), lake: Arc::new(MemoryLake::default()), warehouse: warehouse.clone(), clock: Arc::new(SystemClock) };
-        let params = config.pipeline([3; 32]).unwrap();
+        let (lake, inner) = (Arc::new(faults::Faulty::default()), EmbeddedWarehouse::in_memory().unwrap());
+        let warehouse = Arc::new(Slow { inner, fault: Mutex::default(), hangs: AtomicBool::new(true), loads: AtomicUsize::new(0) });
+        let ports = Ports { log: log.clone(), store: store.clone(), lake: lake.clone(), warehouse: warehouse.clone(), clock: Arc::new(SystemClock) };
+        let mut params = config.pipeline([3; 32]).unwrap();
+        params.limits.lake_patience = Duration::from_millis(300);
         prepare(&params, &ports).unwrap();
         let common = common(params, ports).unwrap();
         common.flush.store(true, Ordering::Release);
         let saved = Arc::new(AtomicBool::new(false));
         let saver = start_saver(&common, saved.clone()).unwrap();
-        Self { log, store, warehouse, roster: Roster::new(common.clone()), common, saver, saved }
+        Self { log, store, lake, warehouse, roster: Roster::new(common.clone()), common, saver, saved }
     }
 
     fn produce(&self, ticks: std::ops::Range<u64>) {

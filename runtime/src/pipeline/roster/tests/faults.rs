@@ -1,0 +1,196 @@
+//! Lake and warehouse that are away, refuse, or have lost something: robots are heard, saved and told of all the same, readiness says why, and what
+//! was missed is made up for once they are well.
+
+use bytes::Bytes;
+use theatre_actors::ports::{Epoch, LakeEntry, LakeUpload};
+
+use super::*;
+
+/// A lake whose calls fail as they are told to.
+#[derive(Default)]
+pub(super) struct Faulty {
+    inner: MemoryLake,
+    /// What beginning a file fails with.
+    beginning: Mutex<Option<Error>>,
+    /// What completing a file fails with, if its path contains the word.
+    completing: Mutex<Option<(&'static str, Error)>>,
+}
+
+impl Faulty {
+    fn begin_with(&self, fault: Option<Error>) {
+        *self.beginning.lock().unwrap() = fault;
+    }
+
+    fn complete_with(&self, fault: Option<(&'static str, Error)>) {
+        *self.completing.lock().unwrap() = fault;
+    }
+}
+
+impl Lake for Faulty {
+    fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
+        self.beginning.lock().unwrap().clone().map_or_else(|| self.inner.begin(path, attempt), Err)
+    }
+
+    fn complete(&self, path: &str, upload: &str) -> Result<()> {
+        match self.completing.lock().unwrap().clone() {
+            Some((word, fault)) if path.contains(word) => Err(fault),
+            _ => self.inner.complete(path, upload),
+        }
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
+        self.inner.list(prefix)
+    }
+
+    fn read(&self, path: &str) -> Result<Bytes> {
+        self.inner.read(path)
+    }
+
+    fn location(&self, path: &str) -> Option<String> {
+        self.inner.location(path)
+    }
+
+    fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
+        self.inner.sweep(partition, epoch, keep)
+    }
+}
+
+fn away() -> Error {
+    Error::Unavailable { what: "test", why: "it is away".to_owned() }
+}
+
+fn refusal() -> Error {
+    Error::Refused("test: the right is missing".to_owned())
+}
+
+impl World {
+    fn taken() -> Self {
+        let world = Self::open();
+        world.warehouse.hangs.store(false, Ordering::Release);
+        world
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.common.progress
+    }
+
+    /// Robots go on, chunk by chunk, and everything of them is saved and told.
+    fn must_tell(&self, ticks: std::ops::Range<u64>) {
+        for tick in ticks {
+            self.produce(tick..tick + 1);
+            let end = self.log.range(INPUT_TOPICS[0], 0).unwrap().end;
+            let told = || {
+                let status = self.store.status(0).unwrap();
+                status.floor.get(0) == end && status.relayed_fact == status.last_fact
+            };
+            eventually("what robots said is saved and told", told);
+        }
+    }
+
+    /// All is well again: every row is in lake and warehouse once.
+    fn must_be_whole(self) {
+        eventually("everything is loaded", || self.progress().drained(&[0]));
+        assert_eq!((self.progress().troubles(), self.progress().failures()), (Vec::new(), Vec::new()));
+        assert_eq!(self.number("SELECT count(*) FROM robot_telemetry"), self.log.range(INPUT_TOPICS[0], 0).unwrap().end);
+        assert_eq!(self.number("SELECT count(DISTINCT _offset) FROM robot_telemetry"), self.number("SELECT count(*) FROM robot_telemetry"));
+        self.end();
+    }
+
+    fn end(self) {
+        assert!(soon("stopping", || self.roster.close(Instant::now() + PATIENCE)));
+        self.saved.store(true, Ordering::Release);
+        self.saver.join().unwrap();
+    }
+
+    fn is_named(&self, component: &str, why: &str) -> bool {
+        self.progress().troubles().iter().any(|trouble| trouble.starts_with(component) && trouble.contains(why))
+    }
+}
+
+#[test]
+fn a_warehouse_that_is_away_or_refuses_at_the_start_holds_up_nothing_but_its_loads() {
+    let world = World::taken();
+    *world.warehouse.fault.lock().unwrap() = Some(away());
+    world.roster.assigned(&[0]);
+    world.must_tell(0..10);
+    eventually("it is named", || world.is_named("loader 0", "away"));
+    assert_eq!(world.progress().failures(), Vec::<String>::new(), "that passes");
+    *world.warehouse.fault.lock().unwrap() = Some(refusal());
+    eventually("it is named", || world.is_named("loader 0", "right is missing"));
+    assert_eq!(world.progress().failures(), ["loader 0 is refused: test: the right is missing"], "who waits for the loads is told");
+    world.must_tell(10..20);
+    assert!(!world.progress().drained(&[0]));
+    *world.warehouse.fault.lock().unwrap() = None;
+    world.must_be_whole();
+}
+
+#[test]
+fn a_lake_that_is_away_or_refuses_for_long_keeps_nobody_from_reading() {
+    let world = World::taken();
+    world.roster.assigned(&[0]);
+    let mut ticks = (0..).step_by(10);
+    for fault in [away(), refusal()] {
+        world.lake.begin_with(Some(fault.clone()));
+        let from = ticks.next().unwrap();
+        world.must_tell(from..from + 10);
+        eventually("it is named", || world.is_named("lake writer 0", &fault.to_string()));
+        world.lake.begin_with(None);
+        let from = ticks.next().unwrap();
+        world.must_tell(from..from + 10);
+        eventually("it has made up for what it missed", || world.progress().drained(&[0]));
+    }
+    world.must_be_whole();
+}
+
+#[test]
+fn files_that_cannot_be_completed_hold_up_no_other_and_are_completed_later() {
+    let world = World::taken();
+    world.lake.complete_with(Some(("robot_telemetry", refusal())));
+    world.roster.assigned(&[0]);
+    world.must_tell(0..20);
+    eventually("it is named", || world.is_named("publisher 0", "right is missing"));
+    eventually("other files are loaded", || world.store.all_files().unwrap().iter().any(|file| file.stage == FileStage::Loaded));
+    assert_eq!(world.number("SELECT count(*) FROM robot_telemetry"), 0);
+    world.lake.complete_with(None);
+    world.must_be_whole();
+}
+
+#[test]
+fn a_partition_is_left_soon_though_its_lake_refuses_and_its_next_owner_goes_on() {
+    let world = World::taken();
+    world.lake.begin_with(Some(refusal()));
+    world.roster.assigned(&[0]);
+    world.must_tell(0..10);
+    eventually("it is named", || world.is_named("lake writer 0", "right is missing"));
+    soon("handing over", || world.roster.revoked(&[0]));
+    assert_eq!(world.roster.left(), [(0, world.store.status(0).unwrap().floor)], "it was left in order");
+    assert_eq!((world.progress().troubles(), world.progress().failures()), (Vec::new(), Vec::new()), "what troubled it is another's to say");
+    world.lake.begin_with(None);
+    world.roster.assigned(&[0]);
+    world.must_tell(10..20);
+    world.must_be_whole();
+}
+
+#[test]
+fn a_file_whose_upload_is_gone_is_set_aside_and_said_so_and_stops_nothing() {
+    let world = World::taken();
+    world.lake.complete_with(Some(("robot_telemetry", Error::Gone("the upload is gone".to_owned()))));
+    world.roster.assigned(&[0]);
+    world.must_tell(0..10);
+    let lost = || world.store.all_files().unwrap().into_iter().filter(|file| file.stage == FileStage::Lost).collect::<Vec<_>>();
+    eventually("a file is set aside", || !lost().is_empty());
+    world.lake.complete_with(None);
+    world.must_tell(10..20);
+    eventually("the others are loaded", || world.progress().drained(&[0]));
+    assert!(lost().iter().all(|file| file.note.as_deref() == Some("the upload is gone")), "{:?}", lost());
+    assert_eq!((world.progress().troubles(), world.progress().failures()), (Vec::new(), Vec::new()));
+    assert!(world.progress().notices().iter().any(|notice| notice.starts_with("lake partition 0") && notice.contains("theatre lake list")));
+    let missing: u64 = lost().iter().map(|file| file.file.rows).sum();
+    let end = world.log.range(INPUT_TOPICS[0], 0).unwrap().end;
+    assert_eq!(world.number("SELECT count(*) FROM robot_telemetry") + missing, end);
+    // Here the parts are there after all: once put back, the file is completed and loaded.
+    let files = lost().len() as u64;
+    assert_eq!(world.store.requeue_quarantined().unwrap(), files);
+    eventually("what was put back is loaded", || world.number("SELECT count(*) FROM robot_telemetry") == end);
+    world.end();
+}
