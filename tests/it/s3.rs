@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use theatre_actors::ports::{Error, Lake};
+use theatre_actors::ports::{Error, FileStage, Lake, LakeCut, LakeFile};
 use theatre_actors::rules::Micros;
+use theatre_runtime::adapters::{Access, Adapters};
 use theatre_runtime::config::lake::LakeConfig;
 use theatre_runtime::dev::object_store::ObjectStore;
 use theatre_runtime::drive::Drive;
+use theatre_runtime::embedded::data_dir::DataDir;
 use theatre_runtime::s3::S3Lake;
+use theatre_tests::deployment::Deployment;
 use theatre_tests::fault_proxy::{FaultProxy, Mode};
 
 const URL: &str = "s3://lake/theatre/one";
@@ -224,5 +227,44 @@ fn opening_says_what_is_wrong() -> Result<()> {
     let config = LakeConfig { part_bytes: 1 << 20, ..LakeConfig::default() };
     let small = S3Lake::open(URL, &config, Some(ObjectStore::credentials()), &Drive::start()?).err().context("it opened")?;
     ensure!(small.to_string().contains("part_bytes"), "{small}");
+    Ok(())
+}
+
+/// Registers a file of which there is an upload, and ends the upload, as a rule of the bucket does during a long outage.
+fn register_and_lose(store: &Store, deployment: &Deployment, path: &str) -> Result<()> {
+    let (config, dir, lake) = (deployment.config()?, DataDir::new(deployment.path("one")), store.lake()?);
+    let checkpoints = Adapters::new(&config, &dir, Access::Write)?.store()?;
+    let (epoch, status) = (checkpoints.acquire(0)?, checkpoints.status(0)?);
+    let upload = seal(&lake, path, &format!("p0-e{epoch}-lost"), b"rows")?;
+    let file = LakeFile { path: path.to_owned(), upload, dataset: "robot_telemetry".to_owned(), rows: 3, bytes: 4, event_time_min: 0, event_time_max: 0 };
+    let cut = LakeCut { cut_number: status.lake_cuts + 1, positions: status.lake_positions, state: checkpoints.lake_state(0)?, files: vec![file] };
+    checkpoints.commit_cut(0, epoch, &cut)?;
+    ensure!(lake.sweep(0, epoch + 1, &[])? == 1, "the upload is ended");
+    Ok(())
+}
+
+#[test]
+fn a_registered_file_whose_upload_the_bucket_has_ended_is_set_aside_and_stops_nothing() -> Result<()> {
+    const PATH: &str = "data/robot_telemetry/v=1/date=2026-01-01/lost.parquet";
+    let store = Store::start()?;
+    let lake = format!("[lake]\nurl = \"{URL}\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"eu-central-1\"\n", store.objects.address());
+    let deployment = Deployment::new(&format!("partitions = 1\nsilence_after = \"1d\"\n{lake}"), "")?;
+    deployment.run("one", &["simulate", "--robots", "3", "--ticks", "50"])?;
+    deployment.drain("one")?;
+    register_and_lose(&store, &deployment, PATH)?;
+    deployment.run("one", &["simulate", "--robots", "3", "--ticks", "100"])?;
+    deployment.drain("one")?;
+    deployment.run("one", &["reconcile"])?;
+    let files = deployment.ports("one")?.store.all_files()?;
+    let (lost, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.file.path == PATH);
+    let set_aside = |file: &theatre_actors::ports::RegisteredFile| file.stage == FileStage::Lost && file.note.as_deref().is_some_and(|why| why.contains(PATH));
+    ensure!(lost.len() == 1 && lost.iter().all(set_aside), "{lost:?}");
+    ensure!(others.len() > 1 && others.iter().all(|file| file.stage == FileStage::Loaded), "{others:?}");
+    let listed = String::from_utf8(deployment.run("one", &["lake", "list"])?.stdout)?;
+    ensure!(listed.contains("lost") && listed.contains("neither the file nor its upload"), "{listed}");
+    // Looked for once more, and not found.
+    deployment.run("one", &["lake", "requeue"])?;
+    deployment.drain("one")?;
+    ensure!(deployment.ports("one")?.store.all_files()?.iter().filter(|file| set_aside(file)).count() == 1);
     Ok(())
 }

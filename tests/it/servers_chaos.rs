@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use theatre_runtime::adapters::{Access, Adapters};
+use theatre_runtime::embedded::data_dir::DataDir;
 use theatre_tests::broker::{Audience, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_published};
-use theatre_tests::deployment::{Member, Readiness, same};
+use theatre_tests::deployment::{Member, PATIENCE, Readiness, same, wait_for};
 use theatre_tests::fault_proxy::{FaultProxy, Mode};
 use theatre_tests::fleet::{self, Flow};
 use theatre_tests::site::Site;
@@ -92,4 +94,61 @@ fn store_lake_and_warehouse_fail_one_after_another_and_nothing_is_lost_or_double
         member.wait_until_ready()?;
     }
     must_be_whole(&site, member, flow, audience)
+}
+
+/// Facts that are published, over all partitions.
+fn published(site: &Site) -> Result<u64> {
+    let (config, dir) = (site.deployment.config()?, DataDir::new(site.deployment.path("first")));
+    let store = Adapters::new(&config, &dir, Access::Read)?.store()?;
+    let statuses = (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.relayed_fact));
+    statuses.sum()
+}
+
+/// Waits until more is published than is now.
+fn must_publish(site: &Site) -> Result<()> {
+    let before = published(site)?;
+    wait_for(PATIENCE, || Ok((published(site)? > before).then_some(()))).context("nothing is published")
+}
+
+#[test]
+fn a_process_that_starts_while_lake_and_warehouse_are_away_alerts_and_makes_up_for_it_by_itself() -> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
+    let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
+    site.lake.set(Mode::Hang);
+    site.warehouse.set(Mode::Refuse);
+    let mut member = site.deployment.start("first", &[])?;
+    must_publish(&site)?;
+    let named = |readiness: &Readiness| names(readiness, "lake") && names(readiness, "redshift");
+    member.wait_for_readiness("lake and warehouse to be named", named)?;
+    site.lake.set(Mode::Refuse);
+    site.warehouse.set(Mode::Hang);
+    // Longer than a partition waits for its lake writer, and than its queue lasts.
+    for _ in 0..10 {
+        std::thread::sleep(HOLD);
+        must_publish(&site)?;
+    }
+    let meanwhile = member.readiness().context("the admin server does not answer")?;
+    ensure!(named(&meanwhile), "{meanwhile:?}");
+    let seen = audience.so_far().len();
+    ensure!(seen > 0, "nobody heard an alert");
+    site.lake.set(Mode::Pass);
+    site.warehouse.set(Mode::Pass);
+    must_be_whole(&site, member, flow, audience)
+}
+
+#[test]
+fn a_warehouse_that_lacks_its_migrations_is_named_and_loaded_once_it_has_them() -> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    site.deployment.reconfigure("[warehouse]\n", "[warehouse]\nschema = \"later\"\n")?;
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
+    let mut member = site.deployment.start("first", &[])?;
+    member.wait_for_readiness("the migrations to be named", |readiness| names(readiness, "theatre migrate --warehouse"))?;
+    must_publish(&site)?;
+    site.deployment.look(&["migrate", "--warehouse"])?;
+    member.wait_until_ready()?;
+    flow.end()?;
+    ensure!(member.terminate()?.success(), "{}", member.said());
+    site.deployment.drain("first")?;
+    site.deployment.run("first", &["reconcile"]).map(drop)
 }

@@ -21,7 +21,7 @@ use theatre_actors::ports::{Epoch, Error, Result, TableSpec, Warehouse};
 use theatre_actors::position::Partition;
 
 use super::loader::Loader;
-use super::stepping::{Component, DONE, Flow, ON, Refused, keep_stepping, rest};
+use super::stepping::{Component, DONE, Flow, ON, Refused, TRYING, keep_stepping, rest};
 use super::unit::{Common, Orders, Stages};
 use super::{Ports, Progress, Step};
 
@@ -131,7 +131,7 @@ impl Work {
         }
         if self.loads && !self.tables.ensure(&*self.ports.warehouse)? {
             rest(LOAD_EVERY, || self.is_over());
-            return Ok(ON);
+            return Ok(TRYING);
         }
         let before = self.progress.share(self.partition);
         // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
