@@ -14,12 +14,12 @@ use super::service::{Place, pseudonym_key};
 use super::story::{alert_line, outcome_line};
 use super::{Common, Failure, Output};
 
-/// Looks at the lake, and puts back what the warehouse refused.
+/// Looks at the lake, and puts back what was set aside.
 #[derive(Debug, Subcommand)]
 pub(super) enum Lake {
     /// Registered files.
     List,
-    /// Puts all quarantined files back to be loaded, once what was wrong is put right. Theatre may be running.
+    /// Puts all files back that were set aside, once what was wrong is put right: quarantined ones to be loaded, lost ones to be completed. Theatre may be running.
     #[command(
         after_help = "Example: theatre lake list (stage and note say what was refused, and why), then\n         theatre lake requeue --config theatre.toml"
     )]
@@ -111,7 +111,7 @@ fn requeue(common: &Common) -> Result<(), Failure> {
     let files = place.write()?.store()?.requeue_quarantined()?;
     match common.output {
         Output::Json => value(&json!({ "files": files })),
-        Output::Table => write(&format!("{files} files are to be loaded again\n")),
+        Output::Table => write(&format!("{files} files are to be tried again\n")),
     }
 }
 
