@@ -7,8 +7,8 @@ mod columns;
 
 use std::collections::BTreeMap;
 
-use arrow::array::Array;
-use arrow::buffer::NullBuffer;
+use arrow_array::Array;
+use arrow_buffer::NullBuffer;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{Alert, Transition};

@@ -8,10 +8,12 @@ pub mod facts;
 use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_select::take::take;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
@@ -48,6 +50,13 @@ const WORTH_PERCENT: i64 = 10;
 
 /// A row group is closed when its rows take this much memory, bytes.
 const ROW_GROUP_BYTES: usize = 4 << 20;
+
+/// A row group may be closed with this much already, while all files of the process together hold [`WAITING_BYTES`].
+const EARLY_GROUP_BYTES: usize = 1 << 20;
+
+/// Beyond this much memory of rows that wait in all files of the process, bytes, files close their row groups early: with many partitions a few
+/// megabytes in each would be most of what the process holds.
+const WAITING_BYTES: usize = 32 << 20;
 
 /// The columns in front of every telemetry and event dataset: where the record stood in the log.
 pub const META_COLUMNS: [(&str, ColumnType); 4] =
@@ -164,6 +173,32 @@ impl Write for Sink {
     }
 }
 
+/// Rows that wait to become a row group.
+#[derive(Default)]
+struct Waiting {
+    rows: Vec<RecordBatch>,
+    bytes: usize,
+}
+
+/// Bytes of all [`Waiting`] rows.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+impl Waiting {
+    /// Adds rows; returns the bytes of all that wait anywhere in the process.
+    fn push(&mut self, rows: RecordBatch) -> usize {
+        let bytes = rows.get_array_memory_size();
+        self.bytes += bytes;
+        self.rows.push(rows);
+        WAITING.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A Parquet file on its way into the lake.
 ///
 /// Rows wait as they came, sharing the columns that intake decoded, until a row group is full; then it is encoded at once, column by column. A
@@ -175,8 +210,7 @@ pub struct FileWriter {
     schema: SchemaRef,
     /// Columns that are stored as they are, by the file's first row group.
     plain: Vec<bool>,
-    waiting: Vec<RecordBatch>,
-    waiting_bytes: usize,
+    waiting: Waiting,
     path: String,
     dataset: String,
     rows: u64,
@@ -192,7 +226,7 @@ impl FileWriter {
         let plain = vec![false; schema.fields().len()];
         let (writer, encoders) = encoding(Sink { upload, written: 0 }, schema, &plain).map_err(|error| encode_error(&error))?;
         let (schema, dataset) = (schema.clone(), dataset.to_owned());
-        Ok(Self { writer, encoders, schema, plain, waiting: Vec::new(), waiting_bytes: 0, path, dataset, rows: 0, event_time: (i64::MAX, i64::MIN) })
+        Ok(Self { writer, encoders, schema, plain, waiting: Waiting::default(), path, dataset, rows: 0, event_time: (i64::MAX, i64::MIN) })
     }
 
     /// Adds rows; `event_times` are theirs, microseconds UTC.
@@ -204,20 +238,19 @@ impl FileWriter {
         for time in event_times {
             self.event_time = (self.event_time.0.min(time), self.event_time.1.max(time));
         }
-        self.waiting_bytes += rows.get_array_memory_size();
-        self.waiting.push(rows);
-        if self.waiting_bytes >= ROW_GROUP_BYTES { self.encode() } else { Ok(()) }
+        let all = self.waiting.push(rows);
+        let least = if all >= WAITING_BYTES { EARLY_GROUP_BYTES } else { ROW_GROUP_BYTES };
+        if self.waiting.bytes >= least { self.encode() } else { Ok(()) }
     }
 
     /// Makes a row group of what waits.
     fn encode(&mut self) -> Result<()> {
-        self.waiting_bytes = 0;
         let waiting = std::mem::take(&mut self.waiting);
-        if waiting.is_empty() {
+        if waiting.rows.is_empty() {
             return Ok(());
         }
         let _place = ENCODERS.enter();
-        self.write_group(&waiting).map_err(|error| encode_error(&error))
+        self.write_group(&waiting.rows).map_err(|error| encode_error(&error))
     }
 
     fn write_group(&mut self, waiting: &[RecordBatch]) -> parquet::errors::Result<()> {
@@ -245,12 +278,12 @@ impl FileWriter {
 
     /// Memory it holds, bytes.
     pub fn memory(&self) -> usize {
-        self.waiting_bytes
+        self.waiting.bytes
     }
 
     /// Bytes written and about to be.
     pub fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.waiting_bytes
+        self.writer.bytes_written() + self.waiting.bytes
     }
 
     /// Finishes the file, seals its upload and tells what to register.
@@ -348,7 +381,7 @@ pub fn folder_day(event_time_us: i64, append_time_us: i64, late_days: i64) -> i6
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Array as _;
+    use arrow_array::Array as _;
 
     use super::*;
 
@@ -381,7 +414,7 @@ mod tests {
 
     #[test]
     fn what_does_not_get_smaller_is_not_compressed_after_the_first_row_group() {
-        use arrow::datatypes::Float64Type;
+        use arrow_array::types::Float64Type;
         use parquet::file::reader::{FileReader, SerializedFileReader};
 
         let columns = [("noise".to_owned(), ColumnType::Float64), ("calm".to_owned(), ColumnType::Float64), ("name".to_owned(), ColumnType::Utf8)];
@@ -392,8 +425,8 @@ mod tests {
         let noise = |at: usize| f64::from_bits((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
         for group in 0..3 {
             let columns: Vec<ArrayRef> = vec![
-                Arc::new((0..rows).map(|at| Some(noise(group * rows + at))).collect::<arrow::array::PrimitiveArray<Float64Type>>()),
-                Arc::new(std::iter::repeat_n(Some(1.5), rows).collect::<arrow::array::PrimitiveArray<Float64Type>>()),
+                Arc::new((0..rows).map(|at| Some(noise(group * rows + at))).collect::<arrow_array::PrimitiveArray<Float64Type>>()),
+                Arc::new(std::iter::repeat_n(Some(1.5), rows).collect::<arrow_array::PrimitiveArray<Float64Type>>()),
                 Arc::new(StringArray::from_iter_values((0..rows).map(|at| format!("robot-{:04}", at % 1000)))),
             ];
             file.write(RecordBatch::try_new(schema.clone(), columns).unwrap(), std::iter::repeat_n(0, rows)).unwrap();
@@ -412,6 +445,25 @@ mod tests {
         let read: Vec<f64> =
             read("t.parquet", bytes).unwrap().flat_map(|rows| rows.unwrap().column(0).as_primitive::<Float64Type>().values().to_vec()).collect();
         assert!(read.len() == 3 * rows && read.iter().enumerate().all(|(at, value)| value.to_bits() == noise(at).to_bits()));
+    }
+
+    #[test]
+    fn files_that_grow_together_hold_little_more_than_they_may() {
+        let table = TableSpec { name: "t".to_owned(), columns: vec![("calm".to_owned(), ColumnType::Float64)], mode: LoadMode::Append };
+        let schema = file_schema(&table);
+        let open = |number: usize| FileWriter::new(Box::new(Kept(Arc::default())), &schema, format!("{number}.parquet"), "t").unwrap();
+        let mut files: Vec<FileWriter> = (0..16).map(open).collect();
+        let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(arrow_array::Float64Array::from_value(1.5, 8 << 10))]).unwrap();
+        let piece = rows.get_array_memory_size();
+        for _ in 0..ROW_GROUP_BYTES / piece - 1 {
+            for file in &mut files {
+                file.write(rows.clone(), std::iter::repeat_n(0, rows.num_rows())).unwrap();
+            }
+            let held: usize = files.iter().map(FileWriter::memory).sum();
+            assert!(held < WAITING_BYTES + 16 * piece, "{held} bytes wait");
+        }
+        let groups = |file: &FileWriter| file.writer.flushed_row_groups().len();
+        assert!(files.iter().map(groups).sum::<usize>() > 0 && files.iter().all(|file| groups(file) <= ROW_GROUP_BYTES / EARLY_GROUP_BYTES));
     }
 
     #[test]

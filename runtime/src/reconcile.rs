@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use arrow::array::AsArray;
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
 use serde::Serialize;
 use theatre_actors::effect::DeadReason;
 use theatre_actors::ports::{Error, FileStage, RegisteredFile, Result};
@@ -168,9 +168,12 @@ fn lake_rows(ports: &Ports) -> Result<HashMap<(String, Partition), LakeCount>> {
     for file in ports.store.all_files()?.into_iter().filter(visible) {
         for rows in crate::parquet::read(&file.file.path, ports.lake.read(&file.file.path)?)? {
             let rows = rows.map_err(|error| Error::Refused(format!("lake file '{}': {error}", file.file.path)))?;
-            let topics = arrow::compute::cast(rows.column(0), &arrow::datatypes::DataType::Utf8).map_err(|error| Error::Refused(error.to_string()))?;
+            let meta = rows
+                .columns()
+                .get(..3)
+                .and_then(|meta| Some((meta[0].as_string_opt::<i32>()?, meta[1].as_primitive_opt::<Int32Type>()?, meta[2].as_primitive_opt::<Int64Type>()?)));
             let (topics, partitions, offsets) =
-                (topics.as_string::<i32>(), rows.column(1).as_primitive::<Int32Type>(), rows.column(2).as_primitive::<Int64Type>());
+                meta.ok_or_else(|| Error::Refused(format!("lake file '{}' does not begin with topic, partition and offset", file.file.path)))?;
             for row in 0..rows.num_rows() {
                 let count = counts.entry((topics.value(row).to_owned(), partitions.value(row) as Partition)).or_default();
                 count.0 += 1;

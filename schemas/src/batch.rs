@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
-use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, Float64Array};
 
 use crate::dataset::{Dataset, DatasetIndex};
 
@@ -92,7 +93,7 @@ impl Batch {
         if let Some(values) = array.as_primitive_opt::<TimestampMicrosecondType>() {
             return Some(values.value(row));
         }
-        array.as_primitive_opt::<arrow::datatypes::Int32Type>().map(|values| i64::from(values.value(row)))
+        array.as_primitive_opt::<arrow_array::types::Int32Type>().map(|values| i64::from(values.value(row)))
     }
 
     /// A numeric or boolean cell by column index, as a float.
@@ -117,6 +118,6 @@ fn as_float64(array: &ArrayRef) -> Float64Array {
             }
         )*};
     }
-    widen!(Int64Type, arrow::datatypes::Int32Type, arrow::datatypes::Float32Type);
+    widen!(Int64Type, arrow_array::types::Int32Type, arrow_array::types::Float32Type);
     Float64Array::new_null(array.len())
 }

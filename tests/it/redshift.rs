@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use redshift_local::{Options, RedshiftLocal, S3Access};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use theatre_actors::ports::{
@@ -199,6 +199,24 @@ fn one_row_for_each_key_survives_a_batch() -> Result<()> {
     let rows = warehouse.query("SELECT id, revision FROM merged ORDER BY id")?.rows;
     let expected = [("a", 5), ("b", 3), ("c", 0)].map(|(id, revision)| vec![serde_json::json!(id), serde_json::json!(revision)]);
     ensure!(rows == expected, "{rows:?}");
+    Ok(())
+}
+
+#[test]
+fn rows_without_their_key_are_refused_and_not_taken_for_one() -> Result<()> {
+    let servers = Servers::start()?;
+    let (warehouse, lake) = (servers.migrated()?, servers.lake()?);
+    let mode = LoadMode::MergeByRevision { key: vec!["id".to_owned()], revision: "revision".to_owned() };
+    let columns = ["revision", "id"].map(|name| (name.to_owned(), if name == "id" { ColumnType::Utf8 } else { ColumnType::Int32 }));
+    let keyed = TableSpec { name: "keyed".to_owned(), columns: columns.to_vec(), mode };
+    warehouse.ensure_tables(std::slice::from_ref(&keyed))?;
+    // As files are that were written before the table had its key.
+    let old = TableSpec { columns: columns[..1].to_vec(), ..keyed.clone() };
+    let old = odd_file(&lake, &old, vec![Arc::new(Int32Array::from(vec![1, 2, 3]))])?;
+    let old = RegisteredFile { number: 1, partition: 0, file: old, stage: FileStage::Completed, batch: None, note: None };
+    let refused = warehouse.load(&batch(&keyed, "old", &[&old]), &lake).map_err(|error| error.to_string());
+    ensure!(refused.as_ref().is_err_and(|why| why.contains("without a value in a column that tells rows apart")), "{refused:?}");
+    ensure!(warehouse.query("SELECT count(*) FROM keyed")?.rows == [[0]]);
     Ok(())
 }
 

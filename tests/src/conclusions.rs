@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::DataType;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use anyhow::{Context, Result, bail, ensure};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use serde_json::Value;
 use theatre_actors::effect::{Counters, Fact, FactKind};
 use theatre_actors::family::{FamilyView, IntakeFamily};
@@ -179,24 +180,36 @@ fn same_rows(what: &str, expected: &BTreeMap<String, Rows>, got: &BTreeMap<Strin
 
 /// Adds the rows of a file. Of facts only alerts count: outcomes and windows are told again when something changes them.
 fn count_rows(path: &str, bytes: bytes::Bytes, rows: &mut Rows) -> Result<()> {
-    let options = FormatOptions::default();
     for batch in parquet::read(path, bytes)? {
         let batch = batch?;
         let schema = batch.schema();
         let columns = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != "_append_time");
-        let columns: Vec<ArrayRef> = columns.map(|(_, column)| plain(column)).collect::<Result<_>>()?;
-        let formatters: Vec<ArrayFormatter<'_>> = columns.iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<_, _>>()?;
+        let columns: Vec<&ArrayRef> = columns.map(|(_, column)| column).collect();
         for row in 0..batch.num_rows() {
-            let cells: Vec<String> = formatters.iter().map(|formatter| formatter.value(row).to_string()).collect();
+            let cells: Vec<String> = columns.iter().map(|column| text(column, row)).collect::<Result<_>>()?;
             *rows.entry(cells.join("|")).or_default() += 1;
         }
     }
     Ok(())
 }
 
-/// Moments as the numbers they are stored as.
-fn plain(column: &ArrayRef) -> Result<ArrayRef> {
-    Ok(if matches!(column.data_type(), DataType::Timestamp(..)) { arrow::compute::cast(column, &DataType::Int64)? } else { column.clone() })
+/// A value of a column as text; moments as the numbers they are stored as.
+fn text(column: &ArrayRef, row: usize) -> Result<String> {
+    if column.is_null(row) {
+        return Ok(String::new());
+    }
+    Ok(match column.data_type() {
+        DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::Float32 => column.as_primitive::<Float32Type>().value(row).to_string(),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
+        DataType::Date32 => column.as_primitive::<Date32Type>().value(row).to_string(),
+        DataType::Timestamp(..) => column.as_primitive::<TimestampMicrosecondType>().value(row).to_string(),
+        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        DataType::Binary => format!("{:?}", column.as_binary::<i32>().value(row)),
+        other => bail!("no lake file has a column of {other}"),
+    })
 }
 
 /// Rows of a table, without times: warehouses write them differently.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use theatre_actors::effect::{DeadReason, DeadRow, Fact, FactKind};
 use theatre_actors::ports::*;
 use theatre_actors::position::Positions;

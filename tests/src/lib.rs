@@ -36,7 +36,8 @@ pub fn repository() -> PathBuf {
 pub fn binary() -> Result<PathBuf> {
     static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--workspace", "--bin", "theatre"]).current_dir(repository()).status();
+        // With the tests, which are built already: alone it would be built with other features of what it stands on, all anew.
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--workspace", "--tests", "--bin", "theatre"]).current_dir(repository()).status();
         // tests run from target/<profile>/deps.
         let path = std::env::current_exe().ok()?.parent()?.parent()?.join("theatre");
         (built.ok()?.success() && path.exists()).then_some(path)

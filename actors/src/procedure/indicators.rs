@@ -4,7 +4,7 @@
 //! smoothness as the mean square of the jerk, the third difference of the position over time. Differences are taken in order of
 //! coming; a sample older than the last one used is left out of them.
 
-use arrow::array::Array;
+use arrow_array::Array;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;

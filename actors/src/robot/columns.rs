@@ -1,7 +1,8 @@
 //! A batch's role columns by their types, found once per message instead of once per row.
 
-use arrow::array::{Array, AsArray, Int32Array, Int64Array, StringArray};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array, Int32Array, Int64Array, StringArray};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
 

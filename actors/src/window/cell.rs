@@ -4,7 +4,7 @@
 //! and finite; the sum says afterwards whether that was so, since any NaN or infinity spoils it. The careful one takes value by
 //! value. Both add in row order to the same running sums, so where a run is cut changes nothing.
 
-use arrow::array::{Array, Float64Array};
+use arrow_array::{Array, Float64Array};
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::SignalAggregate;

@@ -6,7 +6,7 @@ mod binary;
 mod manifest;
 mod objects;
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sqlx::{PgConnection, Row};

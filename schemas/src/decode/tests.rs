@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::Float64Type;
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
 use proptest::prelude::*;
 
 use super::{BatchBuilder, DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use arrow::array::BinaryArray;
+use arrow_array::BinaryArray;
 use aws_sdk_redshiftdata::Client;
 use aws_sdk_redshiftdata::config::{BehaviorVersion, Region};
 use aws_sdk_redshiftdata::operation::describe_statement::DescribeStatementOutput;

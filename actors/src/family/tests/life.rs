@@ -1,6 +1,6 @@
 //! Robots and procedures through a whole life: what is told, in which order things may come, and what stays bounded.
 
-use arrow::array::TimestampMicrosecondArray;
+use arrow_array::TimestampMicrosecondArray;
 
 use super::*;
 

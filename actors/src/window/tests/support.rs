@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampMicrosecondArray};
+use arrow_array::{ArrayRef, Float64Array, StringArray, TimestampMicrosecondArray};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{ColumnSpec, ColumnType, Dataset, DatasetKind, Roles, SignalSpec};
 

@@ -154,7 +154,7 @@ fn batch_of(params: &IntakeParams, builders: &mut Vec<Option<BatchBuilder>>, ope
 
 fn empty_batch(params: &IntakeParams, index: usize) -> Batch {
     let dataset = params.registry.datasets().get(index).clone();
-    let columns = dataset.columns.iter().map(|column| arrow::array::new_empty_array(&crate::parquet::arrow_type(column.column_type)));
+    let columns = dataset.columns.iter().map(|column| arrow_array::new_empty_array(&crate::parquet::arrow_type(column.column_type)));
     let columns = columns.collect();
     Batch::new(dataset, index, columns, Vec::new(), Vec::new())
 }
