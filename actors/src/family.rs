@@ -11,6 +11,7 @@ mod stretch;
 mod tests;
 mod view;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -240,7 +241,7 @@ impl Family {
 
     /// A case that moves to another robot has a leg on each, with an outcome of its own.
     fn tell_outcome(&self, incarnation: u64, outcome: &Outcome, effects: &mut Effects) {
-        let mut id = format!("{}/{}", outcome.procedure_id, self.robot_id);
+        let mut id = format!("{}/{}", without_slash(&outcome.procedure_id), without_slash(&self.robot_id));
         if incarnation > 0 {
             id.push_str(&format!("/{incarnation}"));
         }
@@ -272,4 +273,9 @@ impl Family {
         let oldest = self.state.robot.clock().0.saturating_sub(self.config.procedure_retention_us);
         self.state.roster.expire(oldest);
     }
+}
+
+/// A part of an id, so that ids of other parts are others: slashes, which part them, percent-encoded, as is the percent sign (RFC 3986).
+fn without_slash(part: &str) -> Cow<'_, str> {
+    if part.contains(['/', '%']) { Cow::Owned(part.replace('%', "%25").replace('/', "%2F")) } else { Cow::Borrowed(part) }
 }

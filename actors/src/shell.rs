@@ -5,6 +5,7 @@
 //! message; the family is then refused until its partition replaces it, and has no snapshot. A family whose thread is gone answers
 //! as one that panicked: nobody waits for ever. Stop: with its host.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -107,12 +108,16 @@ impl FamilyShell {
             Ok(()) => Reply::Applied { effects },
             Err(panic) => {
                 self.broken = true;
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
-                Reply::Panicked { message }
+                Reply::Panicked { message: panic_message(&*panic) }
             }
         }
     }
+}
+
+/// What a panic said.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Where families live. Slots are the partition's names for them; replies come in slot order.

@@ -279,3 +279,12 @@ fn a_state_of_a_later_version_is_refused_with_what_to_do() {
     let error = Family::restore("r", &[99, 0], config(None)).unwrap_err().to_string();
     assert!(error.contains("99") && error.contains("later"), "{error}");
 }
+
+#[test]
+fn outcomes_of_other_robots_and_procedures_have_other_ids_whatever_their_names() {
+    let names = ["a", "b", "a/b", "b/a", "a%2Fb", "1"];
+    let pairs = names.iter().flat_map(|one| names.map(|other| format!("{}/{}", without_slash(one), without_slash(other))));
+    let ids: std::collections::BTreeSet<String> = pairs.clone().chain(pairs.map(|id| id + "/1")).collect();
+    assert_eq!(ids.len(), 2 * names.len() * names.len());
+    assert_eq!(without_slash("robot-0001"), "robot-0001");
+}

@@ -13,6 +13,7 @@ use super::output::{rows, time, value, write};
 use super::service::{Place, pseudonym_key};
 use super::story::{alert_line, outcome_line};
 use super::{Common, Failure, Output};
+use crate::pipeline::lake_start::{self, Hole, holes};
 
 /// Looks at the lake, and puts back what was set aside.
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,15 @@ pub(super) enum Lake {
         after_help = "Example: theatre lake list (stage and note say what was refused, and why), then\n         theatre lake requeue --config theatre.toml"
     )]
     Requeue,
+    /// Lets the lake go on where records are gone from the log that it never had: it was away, or switched off, for longer than the log keeps them.
+    /// Theatre may be running.
+    #[command(after_help = "Example: theatre lake skip --dry-run --config theatre.toml (which records are gone), then\n         \
+                            theatre lake skip --config theatre.toml")]
+    Skip {
+        /// Only say which records are gone.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Looks at the warehouse.
@@ -88,6 +98,7 @@ impl Lake {
         match self {
             Self::List => list(common),
             Self::Requeue => requeue(common),
+            Self::Skip { dry_run } => skip(common, dry_run),
         }
     }
 }
@@ -113,6 +124,25 @@ fn requeue(common: &Common) -> Result<(), Failure> {
         Output::Json => value(&json!({ "files": files })),
         Output::Table => write(&format!("{files} files are to be tried again\n")),
     }
+}
+
+fn skip(common: &Common, dry_run: bool) -> Result<(), Failure> {
+    let place = Place::of(common)?;
+    let (log, reading) = (place.look()?.log()?, place.look()?.store()?);
+    let (topics, partitions) = reading.layout()?.unwrap_or_default();
+    let mut lines = Vec::new();
+    // As above: nothing is opened for writing where nothing is to be written.
+    let writing = if dry_run { None } else { Some(place.write()?.store()?) };
+    for partition in 0..partitions {
+        let holes = match &writing {
+            None => holes(&*log, &topics, partition, &reading.status(partition)?)?,
+            Some(store) => lake_start::skip(&*log, &**store, &topics, partition)?,
+        };
+        lines.extend(
+            holes.into_iter().map(|Hole { topic, partition, from, to }| vec![json!(topic), json!(partition), json!(from), json!(to), json!(to - from)]),
+        );
+    }
+    rows(common.output, &["topic", "partition", "from", "to", "records"], &lines)
 }
 
 impl Warehouse {

@@ -1,7 +1,10 @@
 //! The file completer: makes registered lake files visible. Completing twice is detected by the lake and does no harm.
 //!
 //! A file whose upload is gone, such as one that a rule of the bucket ended during a long outage, is set aside as lost: its rows are missing in the
-//! lake, `theatre lake list` says so, and the files after it go on. One that is refused for another reason holds up no other either.
+//! lake, `theatre lake list` says so, and the files after it go on. One that is refused for another reason holds up no other either: it is tried
+//! again when no other waits.
+
+use std::collections::BTreeSet;
 
 use theatre_actors::ports::{Epoch, Error, FileStage, RegisteredFile, Result};
 use theatre_actors::position::Partition;
@@ -33,12 +36,14 @@ pub struct Completer {
     partition: Partition,
     epoch: Epoch,
     ports: Ports,
+    /// Files that were refused when they were last tried.
+    refused: BTreeSet<u64>,
 }
 
 impl Completer {
     /// A completer for a partition owned under `epoch`.
     pub fn new(partition: Partition, epoch: Epoch, ports: Ports) -> Self {
-        Self { partition, epoch, ports }
+        Self { partition, epoch, ports, refused: BTreeSet::new() }
     }
 
     /// Completes registered files and notes it.
@@ -46,7 +51,7 @@ impl Completer {
     /// # Errors
     /// `StaleEpoch`: the partition is lost. Others: step again; what could be done is done and noted.
     pub fn step(&mut self) -> Result<Completed> {
-        let files = self.ports.store.files(self.partition, FileStage::Registered, FILES_PER_STEP)?;
+        let files = self.files()?;
         let mut done = Vec::new();
         let mut completed = Completed::default();
         let mut failed = None;
@@ -61,7 +66,10 @@ impl Completer {
                     failed = Some(error);
                     break;
                 }
-                Err(error) => _ = failed.get_or_insert(error),
+                Err(error) => {
+                    self.refused.insert(registered.number);
+                    failed.get_or_insert(error);
+                }
             }
         }
         if !done.is_empty() {
@@ -73,6 +81,17 @@ impl Completer {
         completed.files = done.len() as u64;
         // What was done is told first: the next step fails again if this one did.
         failed.filter(|_| completed == Completed::default()).map_or(Ok(completed), Err)
+    }
+
+    /// What to try now.
+    fn files(&mut self) -> Result<Vec<RegisteredFile>> {
+        let mut files = self.ports.store.files(self.partition, FileStage::Registered, FILES_PER_STEP + self.refused.len())?;
+        if files.iter().all(|file| self.refused.contains(&file.number)) {
+            self.refused.clear();
+        } else {
+            files.retain(|file| !self.refused.contains(&file.number));
+        }
+        Ok(files)
     }
 
     fn set_aside(&self, registered: &RegisteredFile, why: &str) -> Result<()> {

@@ -46,8 +46,12 @@ impl Exporter {
             return Ok(Step::Idle);
         }
         let waiting = (status.last_fact - status.exported_fact) as usize;
-        let first = self.ports.store.facts_after(self.partition, status.exported_fact, 1)?;
-        let age = first.first().map_or(0, |fact| self.ports.clock.now().0 - fact.committed_at.0);
+        let Some(first) = self.ports.store.facts_after(self.partition, status.exported_fact, 1)?.pop() else {
+            // What waited were window revisions that expired while there was no lake.
+            self.ports.store.commit_export(self.partition, self.epoch, &Export { after: status.exported_fact, up_to: status.last_fact, files: Vec::new() })?;
+            return Ok(Step::Worked);
+        };
+        let age = self.ports.clock.now().0 - first.committed_at.0;
         let old = age >= i64::try_from(self.limits.export_age.as_micros()).unwrap_or(i64::MAX);
         if !everything && !old && waiting < self.limits.export_facts {
             return Ok(Step::Idle);

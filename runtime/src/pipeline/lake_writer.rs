@@ -15,7 +15,8 @@ use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 
-use super::intake::{self, Chunk, Entry, Intake};
+use super::intake::{Chunk, Entry, Intake};
+use super::lake_start;
 use super::queue::LakeQueue;
 use super::trackers::Trackers;
 use super::{PipelineParams, Ports, Step};
@@ -144,7 +145,7 @@ impl LakeWriter {
         let status = self.ports.store.status(self.partition)?;
         let saved = self.ports.store.lake_state(self.partition)?;
         self.trackers = Trackers::decode(self.partition, &saved)?;
-        self.positions = intake::beginning(&*self.ports.log, &self.params.topics, self.partition, &status.lake_positions)?;
+        self.positions = lake_start::position(&*self.ports.log, &self.params.topics, self.partition, &status)?;
         self.cut_from = self.positions.clone();
         self.cuts = status.lake_cuts;
         self.started = true;

@@ -14,6 +14,7 @@ pub mod committed;
 pub mod completer;
 pub mod exporter;
 pub mod intake;
+pub mod lake_start;
 pub mod lake_writer;
 pub mod loader;
 mod loading;

@@ -206,11 +206,20 @@ impl Progress {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("topic {topic} partition {partition}"), what);
     }
 
-    /// Lake files of a partition were set aside because neither they nor their uploads are there.
-    pub(super) fn files_lost(&self, partition: Partition, files: u64) {
-        self.lost_files.fetch_add(files, Ordering::Relaxed);
-        let what = "files are set aside because their uploads are gone: `theatre lake list` names them, `theatre reconcile` the missing rows";
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("lake partition {partition}"), what.to_owned());
+    /// So many lake files of a partition are set aside because neither they nor their uploads were there.
+    pub(super) fn files_missing(&self, partition: Partition, files: usize) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if files == 0 {
+            notices.remove(&lake_of(partition));
+            return;
+        }
+        let what = "set aside because neither they nor their uploads were there: `theatre lake list` names them, `theatre reconcile` the missing rows";
+        notices.insert(lake_of(partition), format!("{files} files are {what}"));
+    }
+
+    /// Whether it is said that lake files of a partition are set aside.
+    pub(super) fn misses_files(&self, partition: Partition) -> bool {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&lake_of(partition))
     }
 
     pub(super) fn save_failed(&self) {
@@ -245,6 +254,11 @@ impl Progress {
             names::dead_letter(row.reason.as_str());
         }
     }
+}
+
+/// What notices call a partition's part of the lake.
+fn lake_of(partition: Partition) -> String {
+    format!("lake partition {partition}")
 }
 
 impl Progress {

@@ -2,19 +2,21 @@
 //!
 //! Four threads: the partition itself, its lake writer, its relays, and exporter and completer. Each stage of leaving ends once the one before
 //! it has: what a partition still saves is still published. Its loader runs apart ([`super::loading`]): nobody waits for a warehouse. Lake writer,
-//! exporter and completer stop nobody but themselves when they are refused: alerts do not need the lake.
+//! exporter and completer stop nobody but themselves when they are refused, and hold up nobody who leaves for long when the lake is away: alerts
+//! do not need the lake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use theatre_actors::ports::{Epoch, Error, FileStage, Lane, Result};
+use theatre_actors::ports::{Epoch, Error, FileStage, Lane, RegisteredFile, Result};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::shell::Stage;
 
 use super::committed::Committed;
 use super::completer::Completer;
 use super::exporter::Exporter;
+use super::lake_start;
 use super::lake_writer::LakeWriter;
 use super::loading::{Loading, Tables};
 use super::partition::{PartitionActor, Shared};
@@ -144,11 +146,24 @@ impl Unit {
     }
 
     /// Aborts what predecessors were uploading when they ended. The epoch fences it: a process that loses the partition between the two calls
-    /// knows nothing of what its successor has registered meanwhile.
+    /// knows nothing of what its successor has registered meanwhile. Uploads of lost files stay: they may have been looked for at the wrong place.
     fn sweep(&self, epoch: Epoch) -> Result<()> {
-        let registered = self.common.ports.store.files(self.partition, FileStage::Registered, usize::MAX >> 1)?;
-        let keep: Vec<String> = registered.into_iter().map(|file| file.file.upload).collect();
-        self.common.ports.lake.sweep(self.partition, epoch, &keep).map(drop)
+        let mut keep = Vec::new();
+        for stage in [FileStage::Registered, FileStage::Lost] {
+            keep.extend(self.files(stage)?.into_iter().map(|file| file.file.upload));
+        }
+        self.common.ports.lake.sweep(self.partition, epoch, &keep)?;
+        self.note_lost()
+    }
+
+    fn files(&self, stage: FileStage) -> Result<Vec<RegisteredFile>> {
+        self.common.ports.store.files(self.partition, stage, usize::MAX >> 1)
+    }
+
+    /// Says how many files are set aside as lost.
+    fn note_lost(&self) -> Result<()> {
+        self.common.progress.files_missing(self.partition, self.files(FileStage::Lost)?.len());
+        Ok(())
     }
 
     /// Refuses to go on with a partition count that `theatre state repartition` has ended.
@@ -167,6 +182,9 @@ impl Unit {
         let epoch = self.common.ports.store.acquire(self.partition)?;
         // A repartition since the look above has not fenced this epoch.
         self.check_layout()?;
+        if self.common.params.lake {
+            lake_start::begin(self.partition, epoch, &self.common.params, &self.common.ports)?;
+        }
         let limits = &self.common.params.limits;
         let room = self.common.saves.bell(self.partition);
         let lake = Arc::new(if self.common.params.lake { LakeQueue::new(limits.lake_queue).telling(room) } else { LakeQueue::to_nowhere() });
@@ -325,10 +343,11 @@ impl Unit {
             // Looked at first: what is saved and cut from here on is for the next round.
             let before = self.share();
             if params.lake && stages.is_over(&stages.swept) {
-                // Files are completed though an export fails.
+                // Each does its work though another fails.
                 let exported = exporter.step(last || self.common.flush.load(Ordering::Acquire));
-                let completed = self.complete(&mut completer)?;
-                if [exported?, completed].contains(&Step::Worked) {
+                let completed = self.complete(&mut completer);
+                retention.step(false)?;
+                if [exported?, completed?].contains(&Step::Worked) {
                     return Ok(ON);
                 }
             }
@@ -353,8 +372,10 @@ impl Unit {
     fn complete(&self, completer: &mut Completer) -> Result<Step> {
         let completed = completer.step()?;
         self.common.progress.lake_files.fetch_add(completed.files, Ordering::Relaxed);
-        if completed.lost > 0 {
-            self.common.progress.files_lost(self.partition, completed.lost);
+        self.common.progress.lost_files.fetch_add(completed.lost, Ordering::Relaxed);
+        // Files that were lost come back when somebody requeues them.
+        if completed.lost > 0 || completed.files > 0 && self.common.progress.misses_files(self.partition) {
+            self.note_lost()?;
         }
         Ok(completed.step())
     }

@@ -123,7 +123,10 @@ impl Loading<'_> {
                 Err(error) => return error,
             }
         }
-        Error::Refused(format!("the files of batch '{}' gave another number of rows than they have", self.batch.id))
+        Error::Refused(format!(
+            "the files of batch '{}' gave another number of rows than they have, or rows without a value in a column that tells rows apart",
+            self.batch.id
+        ))
     }
 }
 

@@ -65,7 +65,7 @@ impl Load<'_> {
             format!("CREATE TEMP TABLE {stage} (LIKE {target})"),
             format!("COPY {stage} FROM {} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST FILLRECORD", text(self.manifest)),
             // Divides by zero, and so takes all back, when the files hold another number of rows than was registered.
-            format!("SELECT 1 / CASE WHEN count(*) = {rows} THEN 1 ELSE 0 END FROM {stage}"),
+            format!("SELECT 1 / CASE WHEN {} THEN 1 ELSE 0 END FROM {stage}", self.counts(rows)),
         ];
         statements.extend(self.merge(&unknown));
         let files = self.batch.files.len();
@@ -76,6 +76,13 @@ impl Load<'_> {
         statements.push(format!("DROP TABLE {stage}"));
         statements.push(format!("SELECT row_count FROM {ledger} WHERE batch = {batch}"));
         statements
+    }
+
+    /// That as many rows are staged, and that each has its key: rows without one would be told apart from no other.
+    fn counts(&self, rows: u64) -> String {
+        let LoadMode::MergeByRevision { key, .. } = &self.table.mode else { return format!("count(*) = {rows}") };
+        let keys: String = key.iter().map(|column| format!(" AND count({}) = {rows}", name(column))).collect();
+        format!("count(*) = {rows}{keys}")
     }
 
     fn target(&self) -> String {

@@ -2,9 +2,11 @@
 //! was missed is made up for once they are well.
 
 use bytes::Bytes;
-use theatre_actors::ports::{Epoch, LakeEntry, LakeUpload};
+use theatre_actors::ports::{Epoch, LakeCut, LakeEntry, LakeFile, LakeUpload};
 
 use super::*;
+use crate::pipeline::completer::{Completed, Completer};
+use crate::pipeline::lake_start;
 
 /// A lake whose calls fail as they are told to.
 #[derive(Default)]
@@ -156,19 +158,87 @@ fn files_that_cannot_be_completed_hold_up_no_other_and_are_completed_later() {
 }
 
 #[test]
-fn a_partition_is_left_soon_though_its_lake_refuses_and_its_next_owner_goes_on() {
+fn a_partition_is_left_soon_though_its_lake_is_away_or_refuses_and_its_next_owner_goes_on() {
     let world = World::taken();
-    world.lake.begin_with(Some(refusal()));
-    world.roster.assigned(&[0]);
-    world.must_tell(0..10);
-    eventually("it is named", || world.is_named("lake writer 0", "right is missing"));
-    soon("handing over", || world.roster.revoked(&[0]));
-    assert_eq!(world.roster.left(), [(0, world.store.status(0).unwrap().floor)], "it was left in order");
-    assert_eq!((world.progress().troubles(), world.progress().failures()), (Vec::new(), Vec::new()), "what troubled it is another's to say");
+    let mut ticks = (0..).step_by(10);
+    for fault in [refusal(), away()] {
+        world.lake.begin_with(Some(fault.clone()));
+        world.lake.complete_with(Some(("", fault.clone())));
+        world.roster.assigned(&[0]);
+        let from = ticks.next().unwrap();
+        world.must_tell(from..from + 10);
+        eventually("it is named", || world.is_named("lake writer 0", &fault.to_string()));
+        soon("handing over", || world.roster.revoked(&[0]));
+        assert_eq!(world.roster.left(), [(0, world.store.status(0).unwrap().floor)], "it was left in order");
+        assert_eq!((world.progress().troubles(), world.progress().failures()), (Vec::new(), Vec::new()), "what troubled it is another's to say");
+    }
     world.lake.begin_with(None);
+    world.lake.complete_with(None);
     world.roster.assigned(&[0]);
-    world.must_tell(10..20);
+    let from = ticks.next().unwrap();
+    world.must_tell(from..from + 10);
     world.must_be_whole();
+}
+
+#[test]
+fn records_that_the_log_lost_before_the_lake_had_them_are_named_until_somebody_lets_it_go_on() {
+    for works_at_first in [true, false] {
+        let world = World::taken();
+        let refused = || world.lake.begin_with(Some(refusal()));
+        if !works_at_first {
+            refused();
+        }
+        world.roster.assigned(&[0]);
+        world.must_tell(0..10);
+        if works_at_first {
+            eventually("it works", || world.progress().drained(&[0]));
+            refused();
+        }
+        world.must_tell(10..20);
+        eventually("it is named", || world.is_named("lake writer 0", "right is missing"));
+        let gone = world.store.status(0).unwrap().lake_positions.get(0)..world.log.range(INPUT_TOPICS[0], 0).unwrap().end;
+        assert_eq!(gone.start > 0, works_at_first);
+        world.log.trim(INPUT_TOPICS[0], 0, gone.end).unwrap();
+        world.lake.begin_with(None);
+        world.must_tell(20..30);
+        let why = format!("records from offset {} to before {} are gone from the log and were never in the lake", gone.start, gone.end);
+        eventually("it is named", || world.is_named("lake writer 0", &why));
+
+        let topics: Vec<String> = INPUT_TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
+        let skipped = vec![lake_start::Hole { topic: topics[0].clone(), partition: 0, from: gone.start, to: gone.end }];
+        assert_eq!(lake_start::skip(&*world.log, &*world.store, &topics, 0).unwrap(), skipped);
+        assert_eq!(lake_start::skip(&*world.log, &*world.store, &topics, 0).unwrap(), Vec::new());
+        world.must_tell(30..40);
+        eventually("it goes on", || world.progress().drained(&[0]));
+        assert_eq!((world.progress().troubles(), world.progress().failures()), (Vec::new(), Vec::new()));
+        let rows = world.log.range(INPUT_TOPICS[0], 0).unwrap().end - (gone.end - gone.start);
+        assert_eq!(world.number("SELECT count(*) FROM robot_telemetry"), rows);
+        assert_eq!(world.number("SELECT count(DISTINCT _offset) FROM robot_telemetry"), rows);
+        world.end();
+    }
+}
+
+#[test]
+fn more_refused_files_than_a_step_takes_hold_up_no_other() {
+    let (store, lake, clock) = (Arc::new(MemoryStore::default()), Arc::new(Faulty::default()), Arc::new(SystemClock));
+    store.ensure_layout(&["a".to_owned()], 1).unwrap();
+    let epoch = store.acquire(0).unwrap();
+    let file = |path: String| {
+        let upload = lake.begin(&path, &format!("p0-e{epoch}-{path}")).and_then(LakeUpload::seal).unwrap();
+        LakeFile { path, upload, dataset: "t".to_owned(), rows: 1, bytes: 0, event_time_min: 0, event_time_max: 0 }
+    };
+    let files = (0..100).map(|number| format!("bad-{number}")).chain(["good".to_owned()]).map(file).collect();
+    store.commit_cut(0, epoch, &LakeCut { cut_number: 1, positions: Positions::from(vec![5]), state: Vec::new(), files }).unwrap();
+    let warehouse = Arc::new(EmbeddedWarehouse::in_memory().unwrap());
+    let ports = Ports { log: Arc::new(MemoryLog::new(clock.clone())), store: store.clone(), lake: lake.clone(), warehouse, clock };
+    let mut completer = Completer::new(0, epoch, ports);
+    lake.complete_with(Some(("bad", refusal())));
+    assert_eq!(completer.step(), Err(refusal()));
+    assert_eq!(completer.step(), Ok(Completed { files: 1, lost: 0 }), "the one that can be completed");
+    assert_eq!(completer.step(), Err(refusal()));
+    lake.complete_with(None);
+    assert_eq!(completer.step(), Ok(Completed { files: 100, lost: 0 }));
+    assert_eq!(completer.step(), Ok(Completed::default()));
 }
 
 #[test]
@@ -188,9 +258,18 @@ fn a_file_whose_upload_is_gone_is_set_aside_and_said_so_and_stops_nothing() {
     let missing: u64 = lost().iter().map(|file| file.file.rows).sum();
     let end = world.log.range(INPUT_TOPICS[0], 0).unwrap().end;
     assert_eq!(world.number("SELECT count(*) FROM robot_telemetry") + missing, end);
-    // Here the parts are there after all: once put back, the file is completed and loaded.
+    // Here the parts are there after all, as where a lake was looked for at the wrong place: once put back, the file is completed and loaded. The next
+    // owner says of it too, and aborts nothing.
+    soon("handing over", || world.roster.revoked(&[0]));
+    world.roster.assigned(&[0]);
     let files = lost().len() as u64;
+    let said = || world.progress().notices().iter().any(|notice| notice.contains(&format!("{files} files are set aside")));
+    eventually("the next owner says so", said);
+    world.must_tell(20..21);
+    eventually("uploads that nobody needs are swept, and it works", || world.progress().drained(&[0]));
+    let end = world.log.range(INPUT_TOPICS[0], 0).unwrap().end;
     assert_eq!(world.store.requeue_quarantined().unwrap(), files);
     eventually("what was put back is loaded", || world.number("SELECT count(*) FROM robot_telemetry") == end);
+    assert_eq!(world.progress().notices(), Vec::<String>::new());
     world.end();
 }
