@@ -1,6 +1,5 @@
 //! Facts as tables: alerts, outcomes and windows (one row per revision and signal).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -8,7 +7,7 @@ use arrow_schema::SchemaRef;
 use serde_json::{Value, json};
 use theatre_actors::effect::{Fact, FactKind};
 use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableSpec};
-use theatre_actors::window::WindowRow;
+use theatre_actors::window::{SignalAggregate, WindowRow};
 use theatre_schemas::dataset::Datasets;
 use theatre_schemas::records::{Alert, Outcome};
 
@@ -76,39 +75,15 @@ pub fn table(kind: FactKind) -> TableSpec {
             by_revision(&["outcome_id"]),
         ),
         // A later revision holds its own rows only, so all are kept.
-        FactKind::Window => spec(
-            "robot_windows",
-            &[
-                ("robot_id", Utf8),
-                ("dataset", Utf8),
-                ("window_name", Utf8),
-                ("window_start", TimestampMicros),
-                ("window_size_us", Int64),
-                ("revision", Int32),
-                ("window_rows", Int64),
-                ("signal", Utf8),
-                ("value_count", Int64),
-                ("value_sum", Float64),
-                ("mean", Float64),
-                ("m2", Float64),
-                ("min", Float64),
-                ("max", Float64),
-                ("first", Float64),
-                ("first_time", TimestampMicros),
-                ("last", Float64),
-                ("last_time", TimestampMicros),
-                ("p50", Float64),
-                ("p95", Float64),
-                ("p99", Float64),
-            ],
-            LoadMode::Append,
-        ),
+        FactKind::Window => {
+            let columns = WINDOW_COLUMNS.iter().map(|(name, values)| ((*name).to_owned(), values.column_type())).collect();
+            TableSpec { name: "robot_windows".to_owned(), columns, mode: LoadMode::Append }
+        }
     }
 }
 
-/// A value of a row. Texts are borrowed where they can be: a window has a row for each signal, and nearly all of it is the same.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Cell<'a> {
+/// A value of a row of alerts or outcomes.
+enum Cell {
     /// Not there, or no finite number.
     Null,
     /// Truth.
@@ -118,21 +93,18 @@ pub enum Cell<'a> {
     /// Finite number.
     Float(f64),
     /// Text; of nested records and arrays, as JSON.
-    Text(Cow<'a, str>),
+    Text(String),
 }
 
-impl Cell<'_> {
-    fn float(value: f64) -> Self {
-        if value.is_finite() { Self::Float(value) } else { Self::Null }
-    }
-
+impl Cell {
     fn of(value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,
             Value::Bool(truth) => Self::Bool(*truth),
-            Value::Number(number) => number.as_i64().map(Self::Int).or(number.as_f64().map(Self::float)).unwrap_or(Self::Null),
-            Value::String(text) => Self::Text(Cow::Owned(text.clone())),
-            nested => Self::Text(Cow::Owned(nested.to_string())),
+            // JSON knows finite numbers only.
+            Value::Number(number) => number.as_i64().map(Self::Int).or(number.as_f64().map(Self::Float)).unwrap_or(Self::Null),
+            Value::String(text) => Self::Text(text.clone()),
+            nested => Self::Text(nested.to_string()),
         }
     }
 
@@ -157,64 +129,127 @@ impl Cell<'_> {
     }
 }
 
-/// The rows a fact makes in its table.
-///
-/// # Errors
-/// When the payload cannot be read.
-pub fn rows<'a>(fact: &'a Fact, datasets: &'a Datasets) -> Result<Vec<Vec<Cell<'a>>>> {
-    let unreadable = |error: &dyn std::fmt::Display| Error::Refused(format!("fact '{}' revision {} cannot be read: {error}", fact.id, fact.revision));
-    let by_name = |record: Value| table(fact.kind).columns.iter().map(|(name, _)| record.get(name).map_or(Cell::Null, Cell::of)).collect();
-    match fact.kind {
-        FactKind::Alert => Ok(vec![by_name(json!(Alert::decode(&fact.payload).map_err(|error| unreadable(&error))?))]),
-        FactKind::Outcome => {
-            let mut outcome = json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(&error))?);
-            outcome["outcome_id"] = json!(fact.id);
-            Ok(vec![by_name(outcome)])
-        }
-        FactKind::Window => Ok(window_rows(fact, &WindowRow::decode(&fact.payload).map_err(|error| unreadable(&error))?, datasets)),
+/// One signal of a window's revision.
+struct SignalRow<'a> {
+    robot_id: &'a str,
+    dataset: &'a str,
+    window_name: &'a str,
+    window: &'a WindowRow,
+    signal: &'a str,
+    aggregate: &'a SignalAggregate,
+}
+
+impl SignalRow<'_> {
+    /// A time that only a full aggregate keeps.
+    fn kept(&self, time: i64) -> Option<i64> {
+        self.aggregate.is_full().then_some(time)
+    }
+
+    /// An estimated quantile, no number without a sketch.
+    fn quantile(&self, share: f64) -> f64 {
+        self.aggregate.sketch.as_ref().and_then(|sketch| sketch.quantile(share)).unwrap_or(f64::NAN)
     }
 }
 
-fn window_rows<'a>(fact: &'a Fact, window: &WindowRow, datasets: &'a Datasets) -> Vec<Vec<Cell<'a>>> {
-    let (dataset, name) = fact.subject.split_once('/').unwrap_or((&fact.subject, ""));
-    let signals = datasets.find(dataset).map(|(_, dataset)| dataset.signals.as_slice()).unwrap_or_default();
-    let text = |text: &'a str| Cell::Text(Cow::Borrowed(text));
-    let told = window.signals.iter().zip(signals).filter(|(aggregate, _)| aggregate.count > 0);
-    told.map(|(aggregate, signal)| {
-        let kept = |time: i64| if aggregate.is_full() { Cell::Int(time) } else { Cell::Null };
-        let quantile = |share: f64| aggregate.sketch.as_ref().and_then(|sketch| sketch.quantile(share)).map_or(Cell::Null, Cell::float);
-        vec![
-            text(&fact.robot_id),
-            text(dataset),
-            text(name),
-            Cell::Int(window.start_us),
-            Cell::Int(window.size_us),
-            Cell::Int(i64::from(window.revision)),
-            Cell::Int(window.rows as i64),
-            text(&signal.name),
-            Cell::Int(aggregate.count as i64),
-            Cell::float(aggregate.sum),
-            Cell::float(aggregate.mean),
-            Cell::float(aggregate.m2),
-            Cell::float(aggregate.min),
-            Cell::float(aggregate.max),
-            Cell::float(aggregate.first),
-            kept(aggregate.first_time),
-            Cell::float(aggregate.last),
-            kept(aggregate.last_time),
-            quantile(0.5),
-            quantile(0.95),
-            quantile(0.99),
-        ]
-    })
-    .collect()
+/// Where the values of a column come from. Numbers that are not finite are NULL: no warehouse has them.
+enum Values {
+    Text(for<'a> fn(&SignalRow<'a>) -> &'a str),
+    Int32(fn(&SignalRow<'_>) -> i32),
+    Int64(fn(&SignalRow<'_>) -> i64),
+    Time(fn(&SignalRow<'_>) -> Option<i64>),
+    Float(fn(&SignalRow<'_>) -> f64),
 }
 
-/// Rows as a record batch of the table's files.
+impl Values {
+    fn column_type(&self) -> ColumnType {
+        match self {
+            Self::Text(_) => Utf8,
+            Self::Int32(_) => Int32,
+            Self::Int64(_) => Int64,
+            Self::Time(_) => TimestampMicros,
+            Self::Float(_) => Float64,
+        }
+    }
+
+    fn column(&self, rows: &[SignalRow<'_>]) -> ArrayRef {
+        match self {
+            Self::Text(of) => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| fitting(of(row))))),
+            Self::Int32(of) => Arc::new(Int32Array::from_iter_values(rows.iter().map(of))),
+            Self::Int64(of) => Arc::new(Int64Array::from_iter_values(rows.iter().map(of))),
+            Self::Time(of) => Arc::new(rows.iter().map(of).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+            Self::Float(of) => Arc::new(rows.iter().map(|row| Some(of(row)).filter(|value| value.is_finite())).collect::<Float64Array>()),
+        }
+    }
+}
+
+/// Windows have a row for each signal, most of what is exported: straight from the aggregates into columns.
+const WINDOW_COLUMNS: [(&str, Values); 21] = [
+    ("robot_id", Values::Text(|row| row.robot_id)),
+    ("dataset", Values::Text(|row| row.dataset)),
+    ("window_name", Values::Text(|row| row.window_name)),
+    ("window_start", Values::Time(|row| Some(row.window.start_us))),
+    ("window_size_us", Values::Int64(|row| row.window.size_us)),
+    ("revision", Values::Int32(|row| i32::try_from(row.window.revision).unwrap_or(i32::MAX))),
+    ("window_rows", Values::Int64(|row| row.window.rows as i64)),
+    ("signal", Values::Text(|row| row.signal)),
+    ("value_count", Values::Int64(|row| row.aggregate.count as i64)),
+    ("value_sum", Values::Float(|row| row.aggregate.sum)),
+    ("mean", Values::Float(|row| row.aggregate.mean)),
+    ("m2", Values::Float(|row| row.aggregate.m2)),
+    ("min", Values::Float(|row| row.aggregate.min)),
+    ("max", Values::Float(|row| row.aggregate.max)),
+    ("first", Values::Float(|row| row.aggregate.first)),
+    ("first_time", Values::Time(|row| row.kept(row.aggregate.first_time))),
+    ("last", Values::Float(|row| row.aggregate.last)),
+    ("last_time", Values::Time(|row| row.kept(row.aggregate.last_time))),
+    ("p50", Values::Float(|row| row.quantile(0.5))),
+    ("p95", Values::Float(|row| row.quantile(0.95))),
+    ("p99", Values::Float(|row| row.quantile(0.99))),
+];
+
+/// Facts of one kind as rows of their table's files.
 ///
 /// # Errors
-/// When Arrow refuses, which would be a bug.
-pub fn record_batch(table: &TableSpec, schema: &SchemaRef, rows: &[Vec<Cell<'_>>]) -> Result<RecordBatch> {
+/// When a payload cannot be read; when Arrow refuses, which would be a bug.
+pub fn record_batch(kind: FactKind, schema: &SchemaRef, facts: &[&Fact], datasets: &Datasets) -> Result<RecordBatch> {
+    let columns = match kind {
+        FactKind::Window => window_columns(facts, datasets)?,
+        FactKind::Alert | FactKind::Outcome => named_columns(&table(kind), facts)?,
+    };
+    RecordBatch::try_new(schema.clone(), columns).map_err(|error| Error::Refused(format!("table '{}': {error}", table(kind).name)))
+}
+
+fn unreadable(fact: &Fact, error: impl std::fmt::Display) -> Error {
+    Error::Refused(format!("fact '{}' revision {} cannot be read: {error}", fact.id, fact.revision))
+}
+
+fn window_columns(facts: &[&Fact], datasets: &Datasets) -> Result<Vec<ArrayRef>> {
+    let read = |fact: &&Fact| WindowRow::decode(&fact.payload).map_err(|error| unreadable(fact, error));
+    let windows: Vec<WindowRow> = facts.iter().map(read).collect::<Result<_>>()?;
+    let mut rows = Vec::new();
+    for (fact, window) in facts.iter().zip(&windows) {
+        let (dataset, window_name) = fact.subject.split_once('/').unwrap_or((&fact.subject, ""));
+        let signals = datasets.find(dataset).map(|(_, dataset)| dataset.signals.as_slice()).unwrap_or_default();
+        let told = window.signals.iter().zip(signals).filter(|(aggregate, _)| aggregate.count > 0);
+        rows.extend(told.map(|(aggregate, signal)| SignalRow { robot_id: &fact.robot_id, dataset, window_name, window, signal: &signal.name, aggregate }));
+    }
+    Ok(WINDOW_COLUMNS.iter().map(|(_, values)| values.column(&rows)).collect())
+}
+
+/// Columns by the names of an alert's or an outcome's fields.
+fn named_columns(table: &TableSpec, facts: &[&Fact]) -> Result<Vec<ArrayRef>> {
+    let mut rows: Vec<Vec<Cell>> = Vec::with_capacity(facts.len());
+    for fact in facts {
+        let record = match fact.kind {
+            FactKind::Outcome => {
+                let mut outcome = json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(fact, error))?);
+                outcome["outcome_id"] = json!(fact.id);
+                outcome
+            }
+            _ => json!(Alert::decode(&fact.payload).map_err(|error| unreadable(fact, error))?),
+        };
+        rows.push(table.columns.iter().map(|(name, _)| record.get(name).map_or(Cell::Null, Cell::of)).collect());
+    }
     let column = |index: usize, kind: ColumnType| -> ArrayRef {
         let cells = || rows.iter().map(|row| &row[index]);
         match kind {
@@ -226,6 +261,5 @@ pub fn record_batch(table: &TableSpec, schema: &SchemaRef, rows: &[Vec<Cell<'_>>
             ColumnType::Utf8 | ColumnType::Binary => Arc::new(cells().map(|cell| cell.as_str().map(fitting)).collect::<StringArray>()),
         }
     };
-    let columns = table.columns.iter().enumerate().map(|(index, (_, kind))| column(index, *kind)).collect();
-    RecordBatch::try_new(schema.clone(), columns).map_err(|error| Error::Refused(format!("table '{}': {error}", table.name)))
+    Ok(table.columns.iter().enumerate().map(|(index, (_, kind))| column(index, *kind)).collect())
 }

@@ -3,9 +3,11 @@
 //! Facts above the exported position go into one file per kind, named by the numbers they span; registering the files and moving the
 //! position is one fenced commit. A crash before it leaves an orphan upload, nothing else.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use theatre_actors::effect::FactKind;
+use theatre_actors::effect::{Fact, FactKind};
 use theatre_actors::ports::{Epoch, Export, LakeFile, Result, StoredFact};
 use theatre_actors::position::Partition;
 use theatre_schemas::registry::Registry;
@@ -57,42 +59,47 @@ impl Exporter {
             return Ok(Step::Idle);
         }
         let _place = EXPORTS.enter();
-        let facts = self.ports.store.facts_after(self.partition, status.exported_fact, self.limits.export_facts)?;
-        let Some(last) = facts.last().map(|fact| fact.sequence) else { return Ok(Step::Idle) };
         self.attempt += 1;
-        let mut files = Vec::new();
-        for kind in [FactKind::Window, FactKind::Alert, FactKind::Outcome] {
-            let of_kind: Vec<&StoredFact> = facts.iter().filter(|stored| stored.fact.kind == kind).collect();
-            files.extend(self.write(kind, &of_kind, (status.exported_fact + 1, last))?);
-        }
-        self.ports.store.commit_export(self.partition, self.epoch, &Export { after: status.exported_fact, up_to: last, files })?;
+        let up_to = status.last_fact.min(first.sequence.saturating_add(self.limits.export_facts.max(1) as u64 - 1));
+        let files = self.write((status.exported_fact + 1, up_to))?;
+        self.ports.store.commit_export(self.partition, self.epoch, &Export { after: status.exported_fact, up_to, files })?;
         Ok(Step::Worked)
     }
 
-    fn write(&self, kind: FactKind, stored: &[&StoredFact], span: (u64, u64)) -> Result<Option<LakeFile>> {
-        let (Some(first), table) = (stored.first(), facts::table(kind)) else { return Ok(None) };
-        let schema = file_schema(&table);
-        let date = crate::parquet::date(day_of(first.committed_at.0));
-        let path = format!("facts/{}/v=1/date={date}/p{}-{}-{}.parquet", table.name, self.partition, span.0, span.1);
-        let mut file = None;
-        for slice in stored.chunks(FACTS_AT_ONCE) {
-            let mut rows = Vec::new();
-            for stored in slice {
-                rows.extend(facts::rows(&stored.fact, self.registry.datasets())?);
+    /// Writes the facts of a span of numbers, first and last, into a file for each kind that is there.
+    fn write(&self, span: (u64, u64)) -> Result<Vec<LakeFile>> {
+        let mut files: BTreeMap<FactKind, FileWriter> = BTreeMap::new();
+        let mut after = span.0 - 1;
+        loop {
+            let mut facts = self.ports.store.facts_after(self.partition, after, FACTS_AT_ONCE)?;
+            facts.retain(|stored| stored.sequence <= span.1);
+            let Some(last) = facts.last() else { break };
+            after = last.sequence;
+            for kind in [FactKind::Window, FactKind::Alert, FactKind::Outcome] {
+                let stored: Vec<&StoredFact> = facts.iter().filter(|stored| stored.fact.kind == kind).collect();
+                self.write_kind(kind, &stored, span, &mut files)?;
             }
-            if rows.is_empty() {
-                continue;
-            }
-            let mut writer = match file.take() {
-                Some(writer) => writer,
-                None => {
-                    let upload = self.ports.lake.begin(&path, &format!("p{}-e{}-x{}", self.partition, self.epoch, self.attempt))?;
-                    FileWriter::new(upload, &schema, path.clone(), &table.name)?
-                }
-            };
-            writer.write(facts::record_batch(&table, &schema, &rows)?, slice.iter().map(|stored| stored.fact.event_time))?;
-            file = Some(writer);
         }
-        file.map(FileWriter::finish).transpose()
+        files.into_values().map(FileWriter::finish).collect()
+    }
+
+    fn write_kind(&self, kind: FactKind, stored: &[&StoredFact], span: (u64, u64), files: &mut BTreeMap<FactKind, FileWriter>) -> Result<()> {
+        let (Some(first), table) = (stored.first(), facts::table(kind)) else { return Ok(()) };
+        let schema = file_schema(&table);
+        let told: Vec<&Fact> = stored.iter().map(|stored| &stored.fact).collect();
+        let rows = facts::record_batch(kind, &schema, &told, self.registry.datasets())?;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let file = match files.entry(kind) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(none) => {
+                let date = crate::parquet::date(day_of(first.committed_at.0));
+                let path = format!("facts/{}/v=1/date={date}/p{}-{}-{}.parquet", table.name, self.partition, span.0, span.1);
+                let upload = self.ports.lake.begin(&path, &format!("p{}-e{}-x{}", self.partition, self.epoch, self.attempt))?;
+                none.insert(FileWriter::new(upload, &schema, path, &table.name)?)
+            }
+        };
+        file.write(rows, told.iter().map(|fact| fact.event_time))
     }
 }

@@ -46,9 +46,7 @@ fn outcome(id: &str, revision: i32, ended_at: i64) -> Fact {
 
 fn file(lake: &dyn Lake, number: u64, fact: &Fact) -> Result<RegisteredFile> {
     let table = facts::table(FactKind::Outcome);
-    let none = Datasets::default();
-    let rows = facts::rows(fact, &none)?;
-    completed(lake, &table, number, facts::record_batch(&table, &file_schema(&table), &rows)?)
+    completed(lake, &table, number, facts::record_batch(FactKind::Outcome, &file_schema(&table), &[fact], &Datasets::default())?)
 }
 
 /// A number that is given anew to another case on the same robot is another row; a correction replaces its own case only.
