@@ -83,6 +83,40 @@ fn old_input_is_deleted_once_nobody_needs_it_and_reconcile_says_so() -> Result<(
 }
 
 #[test]
+fn a_lake_that_was_switched_off_for_longer_than_the_log_keeps_records_waits_until_it_may_skip_them() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let config = data.path().join("theatre.toml");
+    let path = config.to_string_lossy().into_owned();
+    let go = |settings: &str, ticks: &str| -> Result<std::process::Output> {
+        std::fs::write(&config, format!("silence_after = \"1d\"\npartitions = 1\n{settings}"))?;
+        run(data.path(), &["--config", &path, "simulate", "--robots", "4", "--ticks", ticks])?;
+        Ok(theatre(data.path(), &["--config", &path, "run", "--until-drained"])?.output()?)
+    };
+    ensure!(go("", "50")?.status.success());
+    ensure!(go("log_retention = \"1ms\"\n[lake]\nenabled = false\n", "100")?.status.success());
+    let waits = go("", "150")?;
+    let why = String::from_utf8_lossy(&waits.stderr);
+    ensure!(
+        !waits.status.success() && why.contains("records from offset 200 to before 400 are gone from the log") && why.contains("`theatre lake skip`"),
+        "{why}"
+    );
+
+    let skip = |flags: &[&str]| -> Result<serde_json::Value> {
+        let output = run(data.path(), &[&["--config", &path, "--output", "json", "lake", "skip"], flags].concat())?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let holes = skip(&["--dry-run"])?;
+    ensure!(holes[0]["from"] == 200 && holes[0]["to"] == 400 && holes[0]["records"] == 200, "{holes}");
+    ensure!(skip(&[])? == holes && skip(&[])? == serde_json::json!([]), "skipped once");
+    ensure!(go("", "200")?.status.success());
+    run(data.path(), &["--config", &path, "reconcile"])?;
+    let counted = run(data.path(), &["--config", &path, "--output", "json", "warehouse", "query", "SELECT count(*) AS n FROM robot_telemetry"])?;
+    let counted: serde_json::Value = serde_json::from_slice(&counted.stdout)?;
+    ensure!(counted[0]["n"] == 600, "800 records less those that are gone: {counted}");
+    Ok(())
+}
+
+#[test]
 fn old_windows_leave_the_store_and_stay_in_the_warehouse() -> Result<()> {
     let data = tempfile::tempdir()?;
     let config = data.path().join("theatre.toml");
