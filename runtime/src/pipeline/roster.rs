@@ -92,8 +92,13 @@ impl Roster {
         let orders = Arc::new(Orders::new(self.common.saves.bell(partition)));
         let unit = Unit { partition, common: self.common.clone(), orders: orders.clone() };
         let work = move || {
-            if predecessor.is_some_and(|thread| thread.join().is_err()) {
-                tracing::error!(partition, "the partition's previous owner in this process panicked; this is a bug");
+            if let Some(predecessor) = predecessor {
+                let (name, progress) = (format!("partition {partition}"), &unit.common.progress);
+                progress.set_trouble(&name, Some("what it was doing when it was taken away has not ended yet".to_owned()));
+                if predecessor.join().is_err() {
+                    tracing::error!(partition, "the partition's previous owner in this process panicked; this is a bug");
+                }
+                progress.set_trouble(&name, None);
             }
             unit.supervise()
         };
