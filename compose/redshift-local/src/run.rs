@@ -127,7 +127,7 @@ impl Runner {
             match outcome {
                 Ok(done) => {
                     part.rows = done.rows;
-                    part.result = done.result;
+                    part.result = done.result.map(Arc::new);
                     part.set(Status::Finished);
                 }
                 Err(why) => {

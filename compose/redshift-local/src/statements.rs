@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -59,8 +59,8 @@ pub struct SubStatement {
     pub error: Option<String>,
     /// Rows given or changed; -1 if none can be.
     pub rows: i64,
-    /// What it gave.
-    pub result: Option<ResultSet>,
+    /// What it gave. Shared: whoever asks for the statement, a page or its status, gets a copy of all else.
+    pub result: Option<Arc<ResultSet>>,
     /// Seconds since 1970.
     pub created_at: f64,
     /// Seconds since 1970.
