@@ -8,7 +8,8 @@ use theatre_actors::effect::{DeadReason, DeadRow, Fact, FactKind};
 use theatre_actors::ports::*;
 use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
-use theatre_runtime::parquet::{FileWriter, file_schema};
+use theatre_runtime::parquet::file_schema;
+use theatre_runtime::parquet::writer::FileWriter;
 
 mod outcomes;
 mod repartition;

@@ -14,7 +14,8 @@ use theatre_schemas::registry::Registry;
 
 use super::{Limits, Ports, Step};
 use crate::gate::Gate;
-use crate::parquet::{FileWriter, day_of, facts, file_schema};
+use crate::parquet::writer::FileWriter;
+use crate::parquet::{day_of, facts, file_schema};
 
 /// Facts whose rows are in memory at a time, beside the columns they become: a window has a row for each signal.
 const FACTS_AT_ONCE: usize = 256;

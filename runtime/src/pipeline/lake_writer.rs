@@ -20,7 +20,8 @@ use super::lake_start;
 use super::queue::LakeQueue;
 use super::trackers::Trackers;
 use super::{PipelineParams, Ports, Step};
-use crate::parquet::{FileWriter, file_rows, file_schema, folder_day, late_days, record_path, table_spec};
+use crate::parquet::writer::FileWriter;
+use crate::parquet::{file_rows, file_schema, folder_day, late_days, record_path, table_spec};
 
 /// How long to wait for a log that has not brought yet what is known to be there.
 const FETCH_REST: Duration = Duration::from_millis(2);
