@@ -25,7 +25,7 @@ pub struct Batch {
     pub all_finite: Vec<bool>,
     /// Offset of each row in the log, ascending.
     pub offsets: Vec<u64>,
-    /// Append time of each row in the log, microseconds UTC, never descending.
+    /// Append time of each row in the log, microseconds UTC.
     pub append_times: Vec<i64>,
 }
 

@@ -26,7 +26,6 @@ pub(super) struct Reader {
     pub(super) topic: String,
     pub(super) partition: Partition,
     pub(super) next: u64,
-    pub(super) last_time: i64,
     pub(super) at_end: bool,
     pub(super) heard: Instant,
     pub(super) pulse: Pulse,
@@ -61,8 +60,8 @@ impl LogReader for Reader {
                         break;
                     }
                     // On a topic that takes its producers' times they may be any.
-                    self.last_time = self.last_time.max(time.saturating_mul(1000).min(*TIMESTAMP_RANGE.end()));
-                    visit(RecordView { offset, append_time: LogTime(self.last_time), key, value });
+                    let append_time = LogTime(time.saturating_mul(1000).clamp(0, *TIMESTAMP_RANGE.end()));
+                    visit(RecordView { offset, append_time, key, value });
                     records += 1;
                     bytes += value.len();
                     self.next = offset + 1;

@@ -1,9 +1,10 @@
 //! Intake: reads a partition's input topics, decodes messages straight from the fetch buffer into columns, and
 //! hands them on as chunks in one order.
 //!
-//! Called by the partition (and, with a reader of its own, by the lake writer and by recovery). The order of rows is
-//! (append time, topic, offset): a topic with unread data holds the others back, so that on a log that is not growing the
-//! order is a function of the log alone. A record that cannot be decoded becomes a dead letter in its place and stops nothing.
+//! Called by the partition (and, with a reader of its own, by the lake writer and by recovery). Topics are merged by their heads: of the next records
+//! of all topics the one with the lowest (append time, topic) comes next, and a topic with unread data holds the others back. So on a log that is not
+//! growing the order from any position on is a function of the log alone, also where producers set the times and these descend. A record that cannot be
+//! decoded becomes a dead letter in its place and stops nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -179,19 +180,12 @@ impl Intake {
         Ok(())
     }
 
-    /// Takes what may go on from all sources, in order of (append time, topic, offset).
+    /// Takes what may go on from all sources, by their heads.
     fn merge(&mut self) -> Chunk {
         let mut chunk = Chunk { from: self.positions.clone(), ..Chunk::default() };
         let bases: Vec<(u32, u32)> = self.sources.iter().enumerate().map(|(topic, source)| chunk.adopt(topic, source)).collect();
-        let horizon = self
-            .sources
-            .iter()
-            .enumerate()
-            .filter(|(_, source)| !source.at_end)
-            // Unread data of which nothing is known yet holds everything back.
-            .map(|(topic, source)| source.pending.back().map_or((i64::MIN, 0), |last| (last.append_time, topic)))
-            .min();
-        loop {
+        // Unread data of which nothing is known yet holds everything back.
+        while self.sources.iter().all(|source| source.at_end || !source.pending.is_empty()) {
             let heads = self.sources.iter().enumerate().filter_map(|(topic, source)| {
                 let head = source.pending.front()?;
                 Some((head.append_time, topic))
@@ -199,12 +193,7 @@ impl Intake {
             let mut heads: Vec<(i64, TopicIndex)> = heads.collect();
             heads.sort_unstable();
             let Some(&(_, topic)) = heads.first() else { break };
-            // The run of this topic that comes before every other topic's head and the horizon.
-            let next_head = heads.get(1).copied();
-            let taken = self.take_run(topic, next_head, horizon, bases[topic], &mut chunk);
-            if taken == 0 {
-                break;
-            }
+            self.take_run(topic, heads.get(1).copied(), bases[topic], &mut chunk);
         }
         for (topic, source) in self.sources.iter().enumerate() {
             if source.pending.is_empty() {
@@ -217,18 +206,11 @@ impl Intake {
         chunk
     }
 
-    fn take_run(
-        &mut self,
-        topic: TopicIndex,
-        next_head: Option<(i64, TopicIndex)>,
-        horizon: Option<(i64, TopicIndex)>,
-        base: (u32, u32),
-        chunk: &mut Chunk,
-    ) -> usize {
+    /// Takes the run of this topic that comes before every other topic's head; its own head does.
+    fn take_run(&mut self, topic: TopicIndex, next_head: Option<(i64, TopicIndex)>, base: (u32, u32), chunk: &mut Chunk) {
         let pending = &mut self.sources[topic].pending;
-        let bound = next_head.into_iter().chain(horizon).min();
-        // Append times of a topic never descend.
-        let taken = bound.map_or(pending.len(), |bound| pending.partition_point(|head| (head.append_time, topic) <= bound));
+        let after = |bound: (i64, TopicIndex)| pending.iter().position(|head| (head.append_time, topic) > bound);
+        let taken = next_head.and_then(after).unwrap_or(pending.len());
         if let Some(last) = taken.checked_sub(1).map(|last| &pending[last]) {
             chunk.last_append = Some(LogTime(last.append_time));
             self.positions.advance(topic, last.offset + 1);
@@ -237,7 +219,6 @@ impl Intake {
             Entry::Row { batch, row } => Entry::Row { batch: batch + base.0, row },
             Entry::Dead(index) => Entry::Dead(index + base.1),
         }));
-        taken
     }
 }
 
@@ -261,5 +242,79 @@ impl Chunk {
             self.dead.extend(source.dead.iter().cloned());
         }
         base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use theatre_actors::ports::{PollEnd, RecordView};
+
+    use super::*;
+    use crate::config::Config;
+
+    /// A topic by the append times of its records. None of them can be decoded: their order shows all the same.
+    struct Scripted {
+        times: Vec<i64>,
+        next: usize,
+    }
+
+    impl LogReader for Scripted {
+        fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
+            let end = self.times.len().min(self.next + limit.records);
+            for offset in self.next..end {
+                visit(RecordView { offset: offset as u64, append_time: LogTime(self.times[offset]), key: b"robot", value: b"?" });
+            }
+            self.next = end;
+            Ok(PollEnd { next_offset: end as u64, end_offset: self.times.len() as u64, at_end: end == self.times.len() })
+        }
+    }
+
+    /// The order from a position to the end as (topic, offset), and where chunks ended on the way.
+    fn order(topics: &[Vec<i64>], from: &Positions, poll_records: usize) -> (Vec<(TopicIndex, u64)>, Vec<Positions>) {
+        let mut params = Config::default().pipeline([0; 32]).unwrap().intake();
+        params.limits.poll_records = poll_records;
+        let source = |(topic, times): (usize, &Vec<i64>)| Source {
+            reader: Box::new(Scripted { times: times.clone(), next: from.get(topic) as usize }),
+            at_hand: Vec::new(),
+            batches: Vec::new(),
+            dead: Vec::new(),
+            pending: VecDeque::new(),
+            next_offset: from.get(topic),
+            end_offset: from.get(topic),
+            at_end: false,
+        };
+        let sources = topics.iter().enumerate().map(source).collect();
+        let mut intake = Intake { params, sources, builders: Vec::new(), positions: from.clone() };
+        let (mut order, mut ends) = (Vec::new(), Vec::new());
+        loop {
+            let chunk = intake.poll().unwrap();
+            let place = |entry: &Entry| match entry {
+                Entry::Dead(index) => (chunk.dead[*index as usize].topic, chunk.dead[*index as usize].offset),
+                Entry::Row { .. } => panic!("nothing can be decoded"),
+            };
+            order.extend(chunk.entries.iter().map(place));
+            ends.push(chunk.to.clone());
+            if chunk.caught_up {
+                return (order, ends);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_the_same_wherever_reading_begins_and_however_much_comes_at_once_though_times_descend(
+            topics in prop::collection::vec(prop::collection::vec(0..6_i64, 0..20), 1..4),
+            poll_records in 1..5_usize,
+        ) {
+            let (whole, _) = order(&topics, &Positions::zero(), usize::MAX >> 1);
+            prop_assert_eq!(whole.len(), topics.iter().map(Vec::len).sum::<usize>());
+            let (in_pieces, ends) = order(&topics, &Positions::zero(), poll_records);
+            prop_assert_eq!(&in_pieces, &whole);
+            for from in ends {
+                let rest: Vec<_> = whole.iter().copied().filter(|(topic, offset)| *offset >= from.get(*topic)).collect();
+                prop_assert_eq!(order(&topics, &from, poll_records).0, rest);
+            }
+        }
     }
 }
