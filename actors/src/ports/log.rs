@@ -24,7 +24,7 @@ pub struct NewRecord {
 pub struct RecordView<'a> {
     /// Its offset.
     pub offset: u64,
-    /// When it was appended. Never descending within a partition.
+    /// When it was appended. Never descending within a partition, unless the log takes its producers' times.
     pub append_time: LogTime,
     /// Key.
     pub key: &'a [u8],
@@ -163,7 +163,7 @@ impl Membership for SoleMember {
 
 /// An ordered, partitioned log of records.
 pub trait EventLog: Send + Sync {
-    /// Creates topics that are missing, with `partitions` each; refuses a different count for one that exists.
+    /// Creates topics that are missing, with `partitions` each; refuses, before any is created, a different count for one that exists.
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
     /// Gives topics that have fewer partitions so many; those that are not there stay away. Refuses, before any grows, if one has more: a log cannot

@@ -11,7 +11,7 @@ use crate::kafka::{Survey, Wanted};
 /// Topics of a log on Kafka.
 #[derive(Debug, Subcommand)]
 pub(super) enum Topics {
-    /// Makes those that are missing; changes none that is there.
+    /// Makes those that are missing; changes none that is there, and makes none, exit code 4, if one that is there has another number of partitions.
     #[command(after_help = "Example: theatre topics create --dry-run --config theatre.toml")]
     Create {
         /// Only say what would be made.
@@ -40,19 +40,30 @@ impl Topics {
 }
 
 fn create(common: &Common, survey: &Survey, wanted: &[Wanted], dry_run: bool) -> Result<(), Failure> {
+    let found: Vec<Option<u32>> = wanted.iter().map(|one| survey.partitions(&one.topic)).collect::<Result<_, _>>()?;
+    let differs = |one: &Wanted, there: &Option<u32>| there.is_some_and(|there| there != one.partitions);
+    let any_differs = wanted.iter().zip(&found).any(|(one, there)| differs(one, there));
     let mut lines = Vec::new();
-    for one in wanted {
-        let done = if survey.exists(&one.topic)? {
-            "there"
-        } else if dry_run {
-            "missing"
-        } else {
-            survey.create(one)?;
-            "created"
+    for (one, there) in wanted.iter().zip(&found) {
+        let state = match there {
+            Some(_) if differs(one, there) => "differs",
+            Some(_) => "there",
+            None if dry_run || any_differs => "missing",
+            None => {
+                survey.create(one)?;
+                "created"
+            }
         };
-        lines.push(vec![json!(one.topic), json!(one.partitions), json!(done)]);
+        lines.push(vec![json!(one.topic), json!(one.partitions), json!(there), json!(state)]);
     }
-    rows(common.output, &["topic", "partitions", "state"], &lines)?;
+    rows(common.output, &["topic", "wanted", "found", "state"], &lines)?;
+    if any_differs {
+        eprintln!(
+            "nothing was made: all topics need one number of partitions; set `partitions` to what your inputs have, before the first start \
+             (later: `theatre state repartition`)"
+        );
+        return Err(Failure::Difference);
+    }
     eprintln!("topics that were there are as they were; `theatre topics check` compares them");
     Ok(())
 }

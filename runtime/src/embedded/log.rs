@@ -121,7 +121,7 @@ impl EventLog for EmbeddedLog {
                 if there != partitions {
                     return Err(Error::Refused(format!(
                         "topic '{topic}' has {there} partitions, the configuration says {partitions}: robots would move between owners; \
-                         set partitions back to {there}, or drain the topics and run `theatre state repartition`"
+                         set partitions = {there}, or drain the topics and run `theatre state repartition`"
                     )));
                 }
             }

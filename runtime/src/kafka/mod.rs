@@ -108,7 +108,7 @@ fn watermarks(base: &Base, client: &PlainConsumer, topic: &str, partition: Parti
 
 impl EventLog for KafkaLog {
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
-        topics.iter().try_for_each(|topic| self.topics.ensure(topic, partitions))
+        self.topics.ensure(topics, partitions)
     }
 
     fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
@@ -149,7 +149,7 @@ impl EventLog for KafkaLog {
         let start = Box::new(move || watermarks(&base, &client, &asked, partition).map(|range| range.start));
         let pulse = self.alive.watch(topic, partition);
         let topic = topic.to_owned();
-        Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, last_time: 0, at_end: false, heard: Instant::now(), pulse, start, place }))
+        Ok(Box::new(reader::Reader { fetch, topic, partition, next: from, at_end: false, heard: Instant::now(), pulse, start, place }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
@@ -173,7 +173,7 @@ impl EventLog for KafkaLog {
 
     fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
         let notes = lane::notes_topic(&self.config);
-        self.topics.ensure(&notes, 1)?;
+        self.topics.ensure(std::slice::from_ref(&notes), 1)?;
         Ok(Box::new(lane::Publisher::open(&self.base, &self.config, self.topics.clone(), notes, (partition, lane, epoch))?))
     }
 

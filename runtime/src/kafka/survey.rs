@@ -69,26 +69,26 @@ impl Survey {
         own.chain([Wanted { topic: lane::notes_topic(config), partitions: 1, is_input: false }]).collect()
     }
 
-    /// True if there is such a topic.
+    /// How many partitions a topic has; `None` if there is no such topic.
     ///
     /// # Errors
     /// When the brokers do not answer, or refuse to.
-    pub fn exists(&self, topic: &str) -> Result<bool> {
-        Ok(self.topics.partitions(topic)?.is_some())
+    pub fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.topics.partitions(topic)
     }
 
     /// Makes the topic if it is missing.
     ///
     /// # Errors
-    /// As [`Self::exists`]; refused when it is there with another number of partitions.
+    /// As [`Self::partitions`]; refused when it is there with another number of partitions.
     pub fn create(&self, wanted: &Wanted) -> Result<()> {
-        self.topics.ensure(&wanted.topic, wanted.partitions)
+        self.topics.ensure(std::slice::from_ref(&wanted.topic), wanted.partitions)
     }
 
     /// Everything that is not as it should be.
     ///
     /// # Errors
-    /// As [`Self::exists`].
+    /// As [`Self::partitions`].
     pub fn differences(&self, wanted: &[Wanted]) -> Result<Vec<Difference>> {
         let mut all = Vec::new();
         for one in wanted {
@@ -133,8 +133,9 @@ fn unlike(wanted: &Wanted, found: impl Fn(&str) -> Option<String>) -> Vec<(&'sta
             ("message.timestamp.type", _) if !wanted.is_input => true,
             (_, None) => false,
             ("cleanup.policy", Some(there)) => policies(there) == policies(&value),
-            // More does no harm.
-            ("max.message.bytes", Some(there)) => there.parse::<u64>().ok() >= value.parse().ok(),
+            // More does no harm; -1 is for ever.
+            ("retention.ms", Some("-1")) => true,
+            ("max.message.bytes" | "retention.ms", Some(there)) => there.parse::<u64>().ok() >= value.parse().ok(),
             (_, Some(there)) => there == value,
         };
         if !fits {
@@ -169,6 +170,9 @@ mod tests {
         let bad = [("cleanup.policy", "compact"), ("retention.ms", "1"), ("message.timestamp.type", "CreateTime"), ("max.message.bytes", "1048588")];
         let all = ["cleanup.policy", "retention.ms", "message.timestamp.type", "max.message.bytes"];
         assert_eq!(names("surgical.robot.telemetry.v1", true, &bad), all);
+        for (kept, fits) in [("-1", true), ("604800001", true), ("604799999", false)] {
+            assert_eq!(!names("surgical.robot.telemetry.v1", true, &[("retention.ms", kept)]).contains(&"retention.ms"), fits, "{kept}");
+        }
         assert!(!names("surgical.robot.telemetry.v1", false, &bad).contains(&"message.timestamp.type"), "only inputs go by it");
         assert_eq!(names("surgical.robot.telemetry.v1", true, &[]), all, "what is not told is not right");
         assert!(!names("surgical.procedure.outcomes.v1", false, &[("cleanup.policy", "delete, compact")]).contains(&"cleanup.policy"));

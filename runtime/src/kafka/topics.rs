@@ -76,22 +76,25 @@ impl Topics {
         Ok(())
     }
 
-    /// Creates the topic if it is missing; refuses another count.
-    pub(super) fn ensure(&self, topic: &str, partitions: u32) -> Result<()> {
-        let there = match self.partitions(topic)? {
-            Some(there) => there,
-            None if !self.create => {
-                return Err(Error::Refused(format!("there is no topic '{topic}' and log.create_topics is off: create it with {partitions} partitions")));
+    /// Creates the topics that are missing; none of them if one that is there has another count.
+    pub(super) fn ensure(&self, topics: &[String], partitions: u32) -> Result<()> {
+        let mut missing = Vec::new();
+        for topic in topics {
+            match self.partitions(topic)? {
+                Some(there) if there != partitions => {
+                    return Err(Error::Refused(format!(
+                        "topic '{topic}' has {there} partitions, the configuration says {partitions}: robots would move between owners; \
+                         set partitions = {there}, or drain the topics and run `theatre state repartition`"
+                    )));
+                }
+                Some(_) => {}
+                None if !self.create => {
+                    return Err(Error::Refused(format!("there is no topic '{topic}' and log.create_topics is off: create it with {partitions} partitions")));
+                }
+                None => missing.push(topic),
             }
-            None => return self.make(topic, partitions),
-        };
-        if there != partitions {
-            return Err(Error::Refused(format!(
-                "topic '{topic}' has {there} partitions, the configuration says {partitions}: robots would move between owners; \
-                 set partitions back to {there}, or drain the topics and run `theatre state repartition`"
-            )));
         }
-        Ok(())
+        missing.into_iter().try_for_each(|topic| self.make(topic, partitions))
     }
 
     fn make(&self, topic: &str, partitions: u32) -> Result<()> {
@@ -189,7 +192,7 @@ pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)
         ("compact,delete", 365)
     } else if topic.contains(".maintenance.") || topic.contains(".alert.") {
         ("delete", 365)
-    } else if topic.contains(".telemetry.") {
+    } else if topic.contains(".telemetry.") || topic.ends_with(".telemetry") {
         ("delete", 7)
     } else {
         ("delete", 30)

@@ -70,7 +70,9 @@ impl MemoryLog {
 impl EventLog for MemoryLog {
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
         let mut state = lock(&self.state);
-        if let Some((topic, there)) = topics.iter().find_map(|topic| Some((topic, state.topics.get(topic)?.len()))).filter(|(_, n)| *n != partitions as usize) {
+        if let Some((topic, there)) =
+            topics.iter().filter_map(|topic| Some((topic, state.topics.get(topic)?.len()))).find(|(_, there)| *there != partitions as usize)
+        {
             return Err(Error::Refused(format!("topic '{topic}' has {there} partitions, the configuration says {partitions}: set it back to {there}")));
         }
         for topic in topics {

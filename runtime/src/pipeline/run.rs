@@ -88,11 +88,14 @@ pub(super) fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<Joi
 
 /// Makes topics and layout; refuses a layout that differs from the stored one.
 ///
+/// A partition count that was recorded once cannot be taken back: at the first start topics that are there already have the first word.
+///
 /// # Errors
 /// Says what differs.
 pub fn prepare(params: &PipelineParams, ports: &Ports) -> Result<()> {
-    ports.store.ensure_layout(&params.topics, params.partitions)?;
-    ports.log.ensure_topics(&params.all_topics(), params.partitions)
+    let topics = || ports.log.ensure_topics(&params.all_topics(), params.partitions);
+    let layout = || ports.store.ensure_layout(&params.topics, params.partitions);
+    if ports.store.layout()?.is_none() { topics().and_then(|()| layout()) } else { layout().and_then(|()| topics()) }
 }
 
 /// The warehouse's tables: one for each dataset, and those of facts.
@@ -131,6 +134,11 @@ impl Pipeline {
     /// nothing is left to read.
     pub fn drained(&self) -> bool {
         self.progress.drained(&self.roster.partitions())
+    }
+
+    /// How many partitions this process owns.
+    pub fn owned(&self) -> u32 {
+        self.roster.partitions().len() as u32
     }
 
     /// Writes everything outward as soon as it is there instead of waiting for size or age; for the end of a bounded input.
