@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -15,11 +15,13 @@ use crate::pipeline::{Pipeline, PipelineParams, Ports, start};
 
 /// How long a stop may take before it is given up.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
+/// Who waits for other processes' partitions is told so this often.
+const TELL_OF_OTHERS_EVERY: Duration = Duration::from_secs(5);
 
 /// The service itself.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// End as soon as everything in the log is read, saved, published and loaded.
+    /// End as soon as everything in the log is read, saved, published and loaded, of all partitions: those of other processes once these have ended.
     #[arg(long)]
     until_drained: bool,
 }
@@ -63,6 +65,18 @@ pub(super) fn config(common: &Common) -> Result<Config, Failure> {
     let (mut config, _) = Config::layered(common.config.as_deref(), std::env::vars())?;
     config.schemas.extend(DataDir::new(&common.data).schemas()?);
     Ok(config)
+}
+
+/// What processes that shared the log on Kafka would not have in common.
+fn parts_of_this_process(config: &Config) -> Option<String> {
+    config.log.url.as_ref()?;
+    let all = [
+        ("store", config.store.url.is_none()),
+        ("lake", config.lake.enabled && config.lake.url.is_none()),
+        ("warehouse", config.warehouse.enabled && config.warehouse.url.is_none()),
+    ];
+    let own: Vec<&str> = all.into_iter().filter(|(_, own)| *own).map(|(part, _)| part).collect();
+    (!own.is_empty()).then(|| format!("{} {}", own.join(" and "), if own.len() == 1 { "is" } else { "are" }))
 }
 
 /// The key of pseudonyms and seals: the configured file's, or one kept in the data directory.
@@ -110,6 +124,11 @@ impl Service {
             signal_hook::flag::register(signal, stop.clone())?;
         }
         let pipeline = start(params.clone(), ports.clone())?;
+        if let Some(parts) = parts_of_this_process(config) {
+            let what = format!("{parts} in the data directory of this process: no other may share its log, or what one wrote is missing to the other");
+            tracing::warn!("{what}");
+            pipeline.progress().set_notice("configuration", what);
+        }
         let admin = admin::start(common.admin.as_deref().unwrap_or(&config.admin), metrics, pipeline.progress().clone())?;
         eprintln!(
             "theatre {} on {} (admin: http://{}/metrics, /readyz); {} partitions",
@@ -126,10 +145,28 @@ impl Service {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Waits until everything is read, saved, published and loaded, or somebody asks to stop; calls `meanwhile` now and then.
+    /// Waits until everything of its partitions is read, saved, published and loaded, or somebody asks to stop; calls `meanwhile` now and then.
     pub(super) fn drain(&self, mut meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+        self.drain_until(|| true, &mut meanwhile)
+    }
+
+    /// The same of all partitions: those that are with other processes have to come first.
+    fn drain_all(&self) -> Result<(), Failure> {
+        let mut asked = Instant::now();
+        self.drain_until(|| self.pipeline.owned() == self.params.partitions, &mut || {
+            let others = self.params.partitions.saturating_sub(self.pipeline.owned());
+            if others > 0 && asked.elapsed() > TELL_OF_OTHERS_EVERY {
+                asked = Instant::now();
+                eprintln!("{others} of {} partitions are not here yet; if they are with other processes, stop these", self.params.partitions);
+            }
+            Ok(())
+        })
+    }
+
+    fn drain_until(&self, all: impl Fn() -> bool, meanwhile: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
         self.pipeline.flush(true);
-        while !self.pipeline.drained() && !self.is_stopping() {
+        let done = || all() && self.pipeline.drained();
+        while !done() && !self.is_stopping() {
             let failures = self.pipeline.progress().failures();
             if !failures.is_empty() {
                 return Err(Failure::Failed(failures.join("; ")));
@@ -164,9 +201,12 @@ impl Run {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let service = Service::start(common, &config(common)?)?;
         if self.until_drained {
-            service.drain(|| Ok(()))?;
+            service.drain_all()?;
+            let interrupted = service.is_stopping();
+            service.end()?;
+            return if interrupted { Err(Failure::Interrupted) } else { Ok(()) };
         }
-        while !self.until_drained && !service.is_stopping() {
+        while !service.is_stopping() {
             std::thread::sleep(Duration::from_millis(50));
         }
         service.end()

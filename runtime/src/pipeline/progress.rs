@@ -174,8 +174,9 @@ impl Progress {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(component.to_owned(), why.to_owned());
     }
 
-    /// Notes that a component stopped for good.
+    /// Notes that a component stopped for good, which is its trouble too.
     pub fn set_failed(&self, component: &str, why: &str) {
+        self.set_trouble(component, Some(why.to_owned()));
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{component} stopped: {why}"));
     }
 
@@ -197,6 +198,11 @@ impl Progress {
     pub fn notices(&self) -> Vec<String> {
         let all = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(about, what)| format!("{about}: {what}")).collect()
+    }
+
+    /// Says something of which nobody is unready.
+    pub(crate) fn set_notice(&self, about: &str, what: String) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(about.to_owned(), what);
     }
 
     /// A record of a robot that is at home in partition `home` was turned away, with it so many of the topic.
