@@ -245,6 +245,9 @@ fn date_plain_time(columns: &mut [ColumnSpec], places: &Places) -> Result<Option
 fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> {
     let find = |place: &Option<String>, name: &str, wanted: &[ColumnType]| -> Result<Option<usize>, SchemaError> {
         let path = place.as_deref().unwrap_or(name);
+        if path.is_empty() {
+            return Ok(None);
+        }
         let Some(index) = columns.iter().position(|column| column.name == path) else {
             let why = || format!("is not in the schema, though it is said to be the {name}");
             return if place.is_some() { Err(field_error(path, why())) } else { Ok(None) };

@@ -53,11 +53,12 @@ pub struct InputConfig {
     pub event_time: Option<String>,
     /// What an event time counts that is a plain long: `seconds`, `millis`, `micros` or `nanos`.
     pub event_time_unit: Option<TimeUnit>,
-    /// Path of the procedure's id. Default `procedure_id`.
+    /// Path of the procedure's id. Default `procedure_id`; `""`: records have none.
     pub procedure_id: Option<String>,
-    /// Path of the sequence number. Default `sequence`.
+    /// Path of the sequence number, by which duplicates are told: it counts a robot's records of this topic and may fall only when the boot number
+    /// grows, or what comes after is dropped as a duplicate. Default `sequence`; `""`: records have none, and nothing is a duplicate.
     pub sequence: Option<String>,
-    /// Path of the boot number. Default `boot_id`.
+    /// Path of the boot number, which grows with every start of the robot. Default `boot_id`; `""`: records have none.
     pub boot_id: Option<String>,
 }
 
