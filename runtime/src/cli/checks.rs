@@ -1,4 +1,4 @@
-//! Commands that check: the configuration, and that nothing is lost or there twice.
+//! Commands that check: the configuration, and that no record is lost or there twice.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -7,29 +7,32 @@ use super::output::{rows, value, write};
 use super::service::{Place, pseudonym_key};
 use super::{Common, Failure, Output};
 use crate::config::Config;
+use crate::config::layers::every_key;
 
 /// Looks at the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Says whether configuration, schemas, rules and windows fit together.
+    /// Says whether configuration, schemas, rules and windows fit together, and which signals each dataset has.
+    #[command(after_help = "Example: theatre config check --config theatre.toml")]
     Check,
-    /// Prints the effective configuration.
+    /// Prints the effective configuration, without passwords.
     #[command(after_help = "Example: THEATRE__SAVE_INTERVAL=5s theatre config show --origin")]
     Show {
-        /// Also say where each value comes from: default, file or variable.
+        /// Print every key, also those without a value, and where its value comes from: default, file or variable.
         #[arg(long)]
         origin: bool,
     },
 }
 
-/// Proves that nothing is lost and nothing is there twice.
+/// Proves that no input record is lost or there twice.
 pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
     let place = Place::of(common)?;
     let ports = place.look()?.ports()?;
     let mut config = place.config.clone();
     let known = ports.store.layout()?;
     config.partitions = known.map_or(config.partitions, |(_, partitions)| partitions);
-    let report = crate::reconcile::run(&config.pipeline(pseudonym_key(&place.config, &place.dir)?)?, &ports)?;
+    let params = config.pipeline(pseudonym_key(&place.config, &place.dir)?)?;
+    let report = crate::reconcile::run(&params, &ports)?;
     if common.output == Output::Json {
         value(&json!(report))?;
     } else {
@@ -65,7 +68,12 @@ pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
         eprintln!("gap: {gap}");
     }
     if report.gaps.is_empty() {
-        eprintln!("in = applied + late + duplicate + dead, and lake and warehouse hold every record once");
+        let held = match (params.lake, params.warehouse) {
+            (true, true) => ", and lake and warehouse hold every record once",
+            (true, false) => ", and the lake holds every record once; there is no warehouse",
+            _ => "; there is no lake",
+        };
+        eprintln!("in = applied + late + duplicate + dead{held}");
         return Ok(());
     }
     Err(Failure::Difference)
@@ -77,22 +85,17 @@ impl ConfigCommand {
         match self {
             Self::Check => {
                 let params = config.pipeline([0; 32])?;
-                let datasets: Vec<String> = params.registry.datasets().iter().map(|(_, dataset)| dataset.name.clone()).collect();
-                write(&format!(
-                    "good: {} rules, {} windows, datasets {}\n",
-                    params.family.rules.rules().len(),
-                    params.family.windows.specs().len(),
-                    datasets.join(", ")
-                ))
+                let mut told = format!("good: {} rules, {} windows\n", params.family.rules.rules().len(), params.family.windows.specs().len());
+                for (_, dataset) in params.registry.datasets().iter() {
+                    let signals: Vec<&str> = dataset.signals.iter().map(|signal| signal.name.as_str()).collect();
+                    told.push_str(&format!("dataset {}, signals: {}\n", dataset.name, if signals.is_empty() { "none".to_owned() } else { signals.join(", ") }));
+                }
+                write(&told)
             }
             Self::Show { origin: false } => write(&toml::to_string_pretty(&config).map_err(|error| Failure::Failed(error.to_string()))?),
             Self::Show { origin: true } => {
                 let (config, origins) = Config::layered(common.config.as_deref(), std::env::vars())?;
-                let table = toml::Table::try_from(config).map_err(|error| Failure::Failed(error.to_string()))?;
-                let lines: Vec<_> = origins
-                    .into_iter()
-                    .map(|(key, origin)| vec![json!(key), json!(table.get(&key).map(ToString::to_string).unwrap_or_default()), json!(origin)])
-                    .collect();
+                let lines: Vec<_> = every_key(&config, &origins)?.into_iter().map(|(key, value, origin)| vec![json!(key), value, json!(origin)]).collect();
                 rows(common.output, &["key", "value", "origin"], &lines)
             }
         }

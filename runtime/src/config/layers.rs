@@ -10,12 +10,36 @@ use toml::{Table, Value};
 use super::{Config, ConfigError, parse, read, redacted};
 
 const PREFIX: &str = "THEATRE__";
-/// Keys without a default value.
-const OPTIONAL: [&str; 5] = ["rules", "panic_on", "pseudonym_key_file", "window_topic", "schema_folder"];
 const DEFAULT: &str = "default";
 
-/// Where each top-level key's value comes from: `default`, a file, or a variable.
+/// Where the value of each key that a file or a variable sets comes from; keys of sections as paths, such as `lake.url`.
 pub type Origins = BTreeMap<String, String>;
+
+/// Every key with its value, `null` for one that has none, and where that comes from: `default`, a file, or a variable.
+///
+/// # Errors
+/// When the configuration cannot be written down, which would be a bug.
+pub fn every_key(config: &Config, origins: &Origins) -> Result<Vec<(String, serde_json::Value, String)>, ConfigError> {
+    let whole = serde_json::to_value(config).map_err(|error| ConfigError(format!("the configuration cannot be written down: {error}")))?;
+    let mut keys = Vec::new();
+    leaves("", &whole, &mut |path, value| {
+        let origin = origins.iter().find(|(set, _)| *set == path || path.strip_prefix(set.as_str()).is_some_and(|rest| rest.starts_with('.')));
+        keys.push((path.to_owned(), value.clone(), origin.map_or(DEFAULT, |(_, origin)| origin).to_owned()));
+    });
+    Ok(keys)
+}
+
+/// Visits what is no section, with its path. A section without keys is one value.
+fn leaves(path: &str, value: &serde_json::Value, visit: &mut dyn FnMut(&str, &serde_json::Value)) {
+    match value {
+        serde_json::Value::Object(section) if !section.is_empty() => {
+            for (key, value) in section {
+                leaves(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, visit);
+            }
+        }
+        value => visit(path, value),
+    }
+}
 
 impl Config {
     /// Puts the layers together; without a file, defaults and variables.
@@ -24,8 +48,8 @@ impl Config {
     /// When a file cannot be read or says something that is not known; names file or variable, key, and the key that was meant.
     pub fn layered(path: Option<&Path>, variables: impl Iterator<Item = (String, String)>) -> Result<(Self, Origins), ConfigError> {
         let mut table = Table::try_from(Self::default()).map_err(|error| ConfigError(format!("the defaults cannot be written down: {error}")))?;
-        let mut origins: Origins = table.keys().map(|key| (key.clone(), DEFAULT.to_owned())).collect();
-        let known: Vec<String> = table.keys().cloned().chain(OPTIONAL.map(str::to_owned)).collect();
+        let mut origins = Origins::new();
+        let known = serde_json::to_value(Self::default()).map_err(|error| ConfigError(format!("the defaults cannot be written down: {error}")))?;
         for file in files(path)? {
             let layer = read_layer(&file, &known)?;
             lay_over(&mut table, &mut origins, layer, &file.display().to_string());
@@ -63,7 +87,7 @@ fn files(path: Option<&Path>) -> Result<Vec<std::path::PathBuf>, ConfigError> {
     Ok(files)
 }
 
-fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
+fn read_layer(path: &Path, known: &serde_json::Value) -> Result<Table, ConfigError> {
     let text = read(path)?;
     let mut table: Table = parse(path, &text)?;
     check_keys(&table, known, &path.display().to_string())?;
@@ -104,15 +128,23 @@ fn read_layer(path: &Path, known: &[String]) -> Result<Table, ConfigError> {
     Ok(table)
 }
 
-fn check_keys(table: &Table, known: &[String], place: &str) -> Result<(), ConfigError> {
-    let Some(unknown) = table.keys().find(|key| !known.contains(key)) else { return Ok(()) };
-    let near = known.iter().max_by(|left, right| strsim::jaro_winkler(left, unknown).total_cmp(&strsim::jaro_winkler(right, unknown)));
-    let meant = near.filter(|near| strsim::jaro_winkler(near, unknown) > 0.8).map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-    Err(ConfigError(format!("{place}: there is no key `{unknown}`{meant} (`theatre config show` prints all of them)")))
+/// Refuses a key that is not known, also in a section; one without keys by default takes any.
+fn check_keys(table: &Table, known: &serde_json::Value, place: &str) -> Result<(), ConfigError> {
+    let Some(known) = known.as_object().filter(|known| !known.is_empty()) else { return Ok(()) };
+    for (key, value) in table {
+        if let Some(section) = known.get(key) {
+            value.as_table().map_or(Ok(()), |table| check_keys(table, section, &format!("{place} [{key}]")))?;
+            continue;
+        }
+        let near = known.keys().max_by(|left, right| strsim::jaro_winkler(left, key).total_cmp(&strsim::jaro_winkler(right, key)));
+        let meant = near.filter(|near| strsim::jaro_winkler(near, key) > 0.8).map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+        return Err(ConfigError(format!("{place}: there is no key `{key}`{meant} (`theatre config show --origin` prints all of them)")));
+    }
+    Ok(())
 }
 
 /// A variable as a table: two underscores lead into a table, the value is TOML where it can be read as such, and text otherwise.
-fn variable(name: &str, text: &str, known: &[String]) -> Result<Table, ConfigError> {
+fn variable(name: &str, text: &str, known: &serde_json::Value) -> Result<Table, ConfigError> {
     let value = toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
     let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
     let path = name[PREFIX.len()..].to_ascii_lowercase();
@@ -126,8 +158,18 @@ fn variable(name: &str, text: &str, known: &[String]) -> Result<Table, ConfigErr
 }
 
 fn lay_over(under: &mut Table, origins: &mut Origins, over: Table, place: &str) {
-    origins.extend(over.keys().map(|key| (key.clone(), place.to_owned())));
+    name_origins(origins, "", &over, place);
     merge(under, over);
+}
+
+fn name_origins(origins: &mut Origins, section: &str, over: &Table, place: &str) {
+    for (key, value) in over {
+        let path = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
+        match value {
+            Value::Table(inner) if !inner.is_empty() => name_origins(origins, &path, inner, place),
+            _ => drop(origins.insert(path, place.to_owned())),
+        }
+    }
 }
 
 fn merge(under: &mut Table, over: Table) {
@@ -157,7 +199,7 @@ mod tests {
             .unwrap();
         std::fs::create_dir(folder.path().join("theatre.d")).unwrap();
         std::fs::write(folder.path().join("theatre.d/10.toml"), "save_interval = \"4s\"\nexport_age = \"9s\"\n").unwrap();
-        let set = [("THEATRE__EXPORT_AGE", "7s"), ("THEATRE__RECORD_BYTES", "4096"), ("HOME", "x")];
+        let set = [("THEATRE__EXPORT_AGE", "7s"), ("THEATRE__RECORD_BYTES", "4096"), ("THEATRE__LAKE__ENABLED", "false"), ("HOME", "x")];
         let (config, origins) = Config::layered(Some(&main), variables(&set)).unwrap();
         assert_eq!((config.partitions, config.record_bytes), (2, 4096));
         assert_eq!((config.save_interval.0, config.export_age.0), (4_000_000, 7_000_000));
@@ -165,10 +207,15 @@ mod tests {
         assert_eq!(config.pseudonym_key_file.as_deref(), Some(folder.path().join("key").as_path()));
         assert_eq!(config.store.password_file.as_deref(), Some(folder.path().join("pw").as_path()));
         assert_eq!(config.log.key_password_file.as_deref(), Some(folder.path().join("kp").as_path()));
-        assert_eq!(origins["lake_roll_age"], "default");
-        assert_eq!(origins["partitions"], main.display().to_string());
-        assert!(origins["save_interval"].ends_with("10.toml"));
-        assert_eq!(origins["export_age"], "THEATRE__EXPORT_AGE");
+        let keys = super::every_key(&config, &origins).unwrap();
+        let said = |path: &str| keys.iter().find(|(key, ..)| key == path).map(|(_, value, origin)| (value.to_string(), origin.clone())).unwrap();
+        assert_eq!(said("lake_roll_age").1, "default");
+        assert_eq!(said("partitions"), ("2".to_owned(), main.display().to_string()));
+        assert!(said("save_interval").1.ends_with("10.toml"));
+        assert_eq!(said("export_age").1, "THEATRE__EXPORT_AGE");
+        assert_eq!(said("lake.enabled"), ("false".to_owned(), "THEATRE__LAKE__ENABLED".to_owned()));
+        assert_eq!(said("lake.url"), ("null".to_owned(), "default".to_owned()), "a key without a value, in a section of which another is set");
+        assert_eq!(said("window_topic"), ("null".to_owned(), "default".to_owned()));
     }
 
     #[test]
@@ -199,6 +246,8 @@ mod tests {
         };
         let error = said("save_intervall = \"3s\"");
         assert!(error.contains("theatre.toml") && error.contains("`save_intervall`") && error.contains("did you mean `save_interval`"), "{error}");
+        let error = said("[lake]\nendpont = \"http://s3:9000\"");
+        assert!(error.contains("[lake]") && error.contains("did you mean `endpoint`"), "{error}");
         let error = said("partitions = 2\nsave_interval = 3");
         assert!(error.contains("theatre.toml") && error.contains("line 2"), "{error}");
         let error = Config::layered(None, variables(&[("THEATRE__PARTITION", "3")])).unwrap_err().to_string();
