@@ -198,6 +198,10 @@ impl LakeWriter {
             }
         }
         self.positions = self.positions.highest(&chunk.to);
+        if self.oldest.is_none() && self.positions != self.cut_from {
+            // Duplicates and dead letters only: no file, but a cut in time all the same, or the log would be kept for them, or lose them as if they were rows.
+            self.oldest = Some(self.ports.clock.now());
+        }
         Ok(())
     }
 

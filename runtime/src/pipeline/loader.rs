@@ -7,7 +7,7 @@
 //! A batch that fails for a reason not known to lie in its files keeps them: it may have been loaded, or be about to be by an older owner, and
 //! halves beside the whole would be there twice. It is stuck. Others go ahead of it, those of other datasets first, and it is tried again.
 
-use theatre_actors::ports::{Epoch, Error, LoadBatch, PassedOver, Result};
+use theatre_actors::ports::{Epoch, Error, LoadBatch, LoadReceipt, PassedOver, Result};
 use theatre_actors::position::Partition;
 
 use super::{Ports, Step};
@@ -54,8 +54,9 @@ impl Loader {
     /// `StaleEpoch`: the partition is lost. `Unavailable`: step again; another batch may be next.
     pub fn step(&mut self) -> Result<(Step, u64)> {
         let Some(batch) = self.plan()? else { return Ok((Step::Idle, 0)) };
-        let rows = match self.ports.warehouse.load(&batch, &*self.ports.lake) {
-            Ok(receipt) => receipt.rows,
+        let loaded = self.ports.warehouse.load(&batch, &*self.ports.lake).and_then(|receipt| rows_of(&batch, &receipt));
+        let rows = match loaded {
+            Ok(rows) => rows,
             Err(Error::Refused(why)) => return self.take_apart(&batch, &why),
             Err(error) => {
                 self.pass_over(batch, &error);
@@ -132,4 +133,18 @@ impl Loader {
         self.ports.store.split_load(self.partition, self.epoch, &batch.id, &bad)?;
         Ok((Step::Worked, 0))
     }
+}
+
+/// The rows of a batch that is loaded. With another number of them the ledger means another batch of the same id, and ours is still to be loaded.
+fn rows_of(batch: &LoadBatch, receipt: &LoadReceipt) -> Result<u64> {
+    let expected: u64 = batch.files.iter().map(|file| file.file.rows).sum();
+    if receipt.rows == expected {
+        return Ok(expected);
+    }
+    let why = format!(
+        "its ledger has batch '{}' with {} rows, the batch's files have {expected}: a store that was made anew, or restored, gives batches the ids of old \
+         ones; load into a warehouse, or a [warehouse] schema, of its own",
+        batch.id, receipt.rows
+    );
+    Err(Error::Unavailable { what: "warehouse", why })
 }

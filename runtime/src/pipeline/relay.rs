@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use theatre_actors::effect::{Fact, FactKind};
-use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, Result, StoredDead};
+use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, PartitionStatus, Result, StoredDead};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_actors::window::WindowRow;
@@ -30,6 +30,8 @@ pub struct Relay {
     ports: Ports,
     committed: Arc<Committed>,
     publisher: Option<Box<dyn LanePublisher>>,
+    /// The last sequence number that was committed when the partition was taken; `None` once the lane was opened.
+    at_first: Option<u64>,
     /// Everything up to here is published.
     position: u64,
     noted: u64,
@@ -37,9 +39,18 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay for a partition owned under `epoch`.
-    pub fn new(partition: Partition, epoch: Epoch, lane: Lane, params: Arc<PipelineParams>, ports: Ports, committed: Arc<Committed>) -> Self {
-        Self { partition, epoch, lane, params, ports, committed, publisher: None, position: 0, noted: 0, noted_at: LogTime(0) }
+    /// A relay for a partition owned under `epoch`, whose status was this when it was taken, before anything was committed under that epoch.
+    pub fn new(
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        taken: &PartitionStatus,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+        committed: Arc<Committed>,
+    ) -> Self {
+        let at_first = Some(last_of(lane, taken));
+        Self { partition, epoch, lane, params, ports, committed, publisher: None, at_first, position: 0, noted: 0, noted_at: LogTime(0) }
     }
 
     /// Publishes what is committed and not published yet, a bounded number of records.
@@ -103,6 +114,20 @@ impl Relay {
         };
         // The log's position may be forgotten after long rest, the store's may lag behind it: the higher one is true.
         self.position = publisher.position()?.max(noted);
+        // Only a predecessor has published before the lane was opened first, and only what was committed when the partition was taken. What another
+        // store numbers anew up to there would count as published.
+        let committed = self.at_first.unwrap_or(last_of(self.lane, &status));
+        if self.position > committed {
+            return Err(Error::Refused(format!(
+                "the log says that {} {} of partition {} were published, the store knows of {committed}: it was made anew, or restored from a backup that is \
+                 older than the log. Restore a newer one, or go on with a log of its own (on Kafka: another [log] deployment), to which all that this store \
+                 knows is published",
+                self.position,
+                self.lane.as_str(),
+                self.partition
+            )));
+        }
+        self.at_first = None;
         self.noted = noted;
         self.publisher = Some(publisher);
         Ok(())
@@ -139,7 +164,14 @@ impl Relay {
             (FactKind::Outcome, _) => (&self.params.outcome_topic, &fact.subject, "theatre.procedure.outcome"),
         };
         let value = match fact.kind {
-            FactKind::Window => window_record(fact, &self.params.registry)?.encode(),
+            FactKind::Window => match window_record(fact, &self.params.registry) {
+                Ok(window) => window.encode(),
+                // One of a dataset that has left the configuration: no alert may wait for it.
+                Err(error) => {
+                    self.park_one(topic, fact.payload.len(), &error.to_string());
+                    return Ok(None);
+                }
+            },
             FactKind::Alert | FactKind::Outcome => fact.payload.clone(),
         };
         let headers = cloud_event(kind, &format!("{}#{}", fact.id, fact.revision), key, self.partition, fact.event_time);
@@ -173,21 +205,17 @@ impl Relay {
         Ok(Outgoing { topic: PipelineParams::dead_letter_topic(&topic), partition: self.partition, record })
     }
 
-    /// A record that the log refuses for good stays in the store, is told to the operator, and holds nobody up.
+    /// A record that cannot be published, above all because the log refuses it for good, stays in the store, is told to the operator, and holds nobody up.
     fn park(&self, records: &[Outgoing], refused: &[(usize, String)]) {
         for (index, why) in refused {
             let Some(outgoing) = records.get(*index) else { continue };
-            let bytes = outgoing.record.value.len();
-            tracing::error!(
-                partition = self.partition,
-                lane = self.lane.as_str(),
-                topic = outgoing.topic,
-                bytes,
-                why,
-                "a record is parked: the log refuses it"
-            );
-            crate::telemetry::names::record_parked(self.lane.as_str());
+            self.park_one(&outgoing.topic, outgoing.record.value.len(), why);
         }
+    }
+
+    fn park_one(&self, topic: &str, bytes: usize, why: &str) {
+        tracing::error!(partition = self.partition, lane = self.lane.as_str(), topic, bytes, why, "a record is parked: it cannot be published");
+        crate::telemetry::names::record_parked(self.lane.as_str());
     }
 
     fn note_in_time(&mut self) -> Result<Step> {
@@ -208,6 +236,14 @@ impl Relay {
             self.noted_at = self.ports.clock.now();
         }
         Ok(())
+    }
+}
+
+/// The last sequence number of what a lane carries.
+fn last_of(lane: Lane, status: &PartitionStatus) -> u64 {
+    match lane {
+        Lane::Results => status.last_fact,
+        Lane::DeadLetters => status.last_dead,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use theatre_actors::ports::{Epoch, Error, FileStage, Lane, RegisteredFile, Result};
+use theatre_actors::ports::{Epoch, Error, FileStage, Lane, PartitionStatus, RegisteredFile, Result};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::shell::Stage;
 
@@ -116,13 +116,13 @@ impl Unit {
             let name = self.name("partition");
             let component = Component { name: &name, progress: &self.common.progress, held: None, refused: Refused::Stops };
             let failed = keep_stepping(&component, || self.orders.is_draining(), take);
-            let Some((epoch, actor, lake)) = taken else {
+            let Some((epoch, actor, lake, status)) = taken else {
                 if failed.is_some() {
                     return None;
                 }
                 continue;
             };
-            match self.run(epoch, actor, &lake) {
+            match self.run(epoch, actor, &lake, &status) {
                 Some(Error::StaleEpoch { .. }) => {
                     // Not its owner any more: how far it is, and what troubled it, is another's to say.
                     self.common.progress.forget(self.partition);
@@ -177,11 +177,12 @@ impl Unit {
         }
     }
 
-    fn open(&self) -> Result<(Epoch, PartitionActor, Arc<LakeQueue>)> {
+    fn open(&self) -> Result<(Epoch, PartitionActor, Arc<LakeQueue>, PartitionStatus)> {
         self.check_layout()?;
         let epoch = self.common.ports.store.acquire(self.partition)?;
         // A repartition since the look above has not fenced this epoch.
         self.check_layout()?;
+        let status = self.common.ports.store.status(self.partition)?;
         if self.common.params.lake {
             lake_start::begin(self.partition, epoch, &self.common.params, &self.common.ports)?;
         }
@@ -192,11 +193,11 @@ impl Unit {
             Shared { saves: self.common.saves.clone(), lake: lake.clone(), committed: self.common.committed.clone(), progress: self.common.progress.clone() };
         let host = Box::new(self.common.stage.host(self.partition as usize));
         let actor = PartitionActor::open(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), host, shared)?;
-        Ok((epoch, actor, lake))
+        Ok((epoch, actor, lake, status))
     }
 
     /// Runs all components of the partition until it is drained, lost or broken; returns why, if not drained.
-    fn run(&self, epoch: Epoch, actor: PartitionActor, lake: &Arc<LakeQueue>) -> Option<Error> {
+    fn run(&self, epoch: Epoch, actor: PartitionActor, lake: &Arc<LakeQueue>, taken: &PartitionStatus) -> Option<Error> {
         let stages = Arc::new(Stages::default());
         let lost = Arc::new(AtomicBool::new(false));
         let lose = |error: Option<Error>| {
@@ -214,7 +215,7 @@ impl Unit {
             // Named, so that a profiler and the benchmark can tell what each costs.
             let named = |name: &str| std::thread::Builder::new().name(format!("{name}-{}", self.partition));
             let lake_writer = named("lake").spawn_scoped(scope, || lose(self.run_lake(epoch, lake, &stages, &lost)));
-            let relays = named("relay").spawn_scoped(scope, || lose(self.run_relays(epoch, &stages, &lost)));
+            let relays = named("relay").spawn_scoped(scope, || lose(self.run_relays(epoch, taken, &stages, &lost)));
             let export = named("outward").spawn_scoped(scope, || lose(self.run_export(epoch, &stages, &lost)));
             if loading.is_err() || [&lake_writer, &relays, &export].iter().any(|thread| thread.is_err()) {
                 lost.store(true, Ordering::Release);
@@ -310,9 +311,9 @@ impl Unit {
         })
     }
 
-    fn run_relays(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let mut relays =
-            Lane::ALL.map(|lane| Relay::new(self.partition, epoch, lane, self.common.params.clone(), self.common.ports.clone(), self.common.committed.clone()));
+    fn run_relays(&self, epoch: Epoch, taken: &PartitionStatus, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
+        let Common { params, ports, committed, .. } = &self.common;
+        let mut relays = Lane::ALL.map(|lane| Relay::new(self.partition, epoch, lane, taken, params.clone(), ports.clone(), committed.clone()));
         let mut seen = 0;
         self.keep("relay", lost, || {
             let last = stages.is_over(&stages.partition);

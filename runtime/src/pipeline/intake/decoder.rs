@@ -60,7 +60,7 @@ impl Decoder<'_> {
     fn decode(&mut self, record: &RecordView<'_>) -> std::result::Result<Entry, Refusal> {
         let limit = self.params.limits.record_bytes;
         if record.value.len() > limit {
-            let detail = format!("{} bytes, the limit is {limit} (limits.record_bytes)", record.value.len());
+            let detail = format!("{} bytes, the limit is {limit} (record_bytes)", record.value.len());
             return Err(Refusal::Dead(DeadReason::TooLarge, detail, None));
         }
         let (schema_id, datum) = framing::open(record.value, limit).map_err(|error| {

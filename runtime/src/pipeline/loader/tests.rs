@@ -1,9 +1,10 @@
 //! What a load that fails holds up, on the ports' twins.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use theatre_actors::ports::{CheckpointStore, FileStage, Lake, LakeCut, LakeFile, LoadReceipt, QueryResult, TableSpec, Warehouse};
+use theatre_actors::ports::{CheckpointStore, FileStage, Lake, LakeCut, LakeFile, QueryResult, TableSpec, Warehouse};
 use theatre_actors::position::Positions;
 
 use super::*;
@@ -18,6 +19,8 @@ struct Moody {
     odd: Mutex<HashSet<String>>,
     /// The files of all batches in the order in which they were tried.
     tried: Mutex<Vec<Vec<String>>>,
+    /// More rows that its ledger tells of each batch.
+    others: AtomicU64,
 }
 
 impl Warehouse for Moody {
@@ -29,7 +32,11 @@ impl Warehouse for Moody {
         let paths: Vec<String> = batch.files.iter().map(|file| file.file.path.clone()).collect();
         let odd = paths.iter().any(|path| self.odd.lock().unwrap().contains(path));
         self.tried.lock().unwrap().push(paths);
-        if odd { Err(Error::Unavailable { what: "warehouse", why: "code 1000".to_owned() }) } else { Ok(LoadReceipt { batch: batch.id.clone(), rows: 1 }) }
+        if odd {
+            Err(Error::Unavailable { what: "warehouse", why: "code 1000".to_owned() })
+        } else {
+            Ok(LoadReceipt { batch: batch.id.clone(), rows: batch.files.len() as u64 + self.others.load(Ordering::Acquire) })
+        }
     }
 
     fn receipt(&self, _: &str) -> Result<Option<LoadReceipt>> {
@@ -137,4 +144,15 @@ fn what_is_stuck_has_its_turn_however_much_there_is_to_load() {
     let tried = world.steps(2 + 2 * AHEAD_MAX as usize);
     let turns: Vec<usize> = tried.iter().enumerate().filter(|(_, files)| *files == "t1").map(|(at, _)| at).collect();
     assert_eq!(turns, [0, 1 + AHEAD_MAX as usize]);
+}
+
+#[test]
+fn a_batch_of_another_store_with_the_same_id_is_not_taken_for_ours() {
+    let mut world = World::new(&["a1", "a2"], &[]);
+    world.warehouse.others.store(5, Ordering::Release);
+    let error = world.loader.step().unwrap_err().to_string();
+    assert!(error.contains("with 7 rows, the batch's files have 2"), "{error}");
+    assert!(world.store.all_files().unwrap().iter().all(|file| file.stage == FileStage::Completed), "nothing is loaded");
+    world.warehouse.others.store(0, Ordering::Release);
+    assert_eq!(world.loader.step(), Ok((Step::Worked, 2)));
 }

@@ -9,7 +9,7 @@ use super::super::run::{common, prepare, start_saver};
 use super::super::{Ports, Progress};
 use super::*;
 use crate::clock::SystemClock;
-use crate::config::{Config, INPUT_TOPICS};
+use crate::config::{Config, INPUT_TOPICS, OUTCOME_TOPIC};
 use crate::embedded::warehouse::EmbeddedWarehouse;
 use crate::memory::lake::MemoryLake;
 use crate::memory::log::MemoryLog;
@@ -69,6 +69,10 @@ struct World {
 
 impl World {
     fn open() -> Self {
+        Self::open_on(Arc::new(MemoryLog::new(Arc::new(SystemClock))))
+    }
+
+    fn open_on(log: Arc<MemoryLog>) -> Self {
         let millis = |millis: i64| Micros(millis * 1000);
         let config = Config {
             partitions: 1,
@@ -78,7 +82,7 @@ impl World {
             export_age: millis(100),
             ..Config::default()
         };
-        let (log, store) = (Arc::new(MemoryLog::new(Arc::new(SystemClock))), Arc::new(MemoryStore::default()));
+        let store = Arc::new(MemoryStore::default());
         let (lake, inner) = (Arc::new(faults::Faulty::default()), EmbeddedWarehouse::in_memory().unwrap());
         let warehouse = Arc::new(Slow { inner, fault: Mutex::default(), hangs: AtomicBool::new(true), loads: AtomicUsize::new(0) });
         let ports = Ports { log: log.clone(), store: store.clone(), lake: lake.clone(), warehouse: warehouse.clone(), clock: Arc::new(SystemClock) };

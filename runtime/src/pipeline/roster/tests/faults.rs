@@ -273,3 +273,53 @@ fn a_file_whose_upload_is_gone_is_set_aside_and_said_so_and_stops_nothing() {
     assert_eq!(world.progress().notices(), Vec::<String>::new());
     world.end();
 }
+
+#[test]
+fn duplicates_alone_move_the_position_of_the_lake() {
+    let world = World::taken();
+    world.common.flush.store(false, Ordering::Release);
+    world.roster.assigned(&[0]);
+    world.must_tell(0..10);
+    let lake_is_even = || {
+        let status = world.store.status(0).unwrap();
+        status.lake_positions.get(0) == world.log.range(INPUT_TOPICS[0], 0).unwrap().end
+    };
+    eventually("rows are cut when they are old enough", lake_is_even);
+    let files = world.store.all_files().unwrap().len();
+    world.produce(0..10);
+    eventually("duplicates are, too", lake_is_even);
+    assert!(world.store.all_files().unwrap().iter().skip(files).all(|file| !file.file.path.starts_with("data/")), "without a file");
+    world.common.flush.store(true, Ordering::Release);
+    world.end();
+}
+
+#[test]
+fn a_store_that_is_younger_than_the_log_is_refused_and_no_alert_counts_as_published() {
+    let world = World::taken();
+    world.roster.assigned(&[0]);
+    world.produce(0..3000);
+    world.must_tell(3000..3001);
+    let log = world.log.clone();
+    assert!(log.range(OUTCOME_TOPIC, 0).unwrap().end > 0, "something was told");
+    world.end();
+
+    let anew = World::open_on(log);
+    anew.warehouse.hangs.store(false, Ordering::Release);
+    anew.store.acquire(0).unwrap();
+    anew.roster.assigned(&[0]);
+    eventually("it is named", || anew.is_named("relay 0", "it was made anew, or restored from a backup"));
+    assert_eq!(anew.store.status(0).unwrap().relayed_fact, 0);
+    assert!(!anew.progress().failures().is_empty());
+    assert!(anew.progress().unready().iter().any(|why| why.contains("a log of its own")));
+    anew.roster.close(Instant::now() + PATIENCE);
+    anew.saved.store(true, Ordering::Release);
+    anew.saver.join().unwrap();
+}
+
+#[test]
+fn a_component_that_stopped_for_good_makes_its_process_unready() {
+    let progress = Progress::default();
+    progress.set_failed("partition 3", "a thread cannot be started");
+    assert!(progress.unready().iter().any(|why| why == "partition 3: a thread cannot be started"), "{:?}", progress.unready());
+    assert_eq!(progress.failures(), ["partition 3 stopped: a thread cannot be started"]);
+}
