@@ -22,8 +22,9 @@ pub(super) struct Loading<'a> {
 impl Loading<'_> {
     /// Loads the batch, or finds out what became of an earlier attempt.
     pub(super) fn run(&self) -> Result<LoadReceipt> {
-        // The API takes longer names than this, and the batch's id may be longer still.
-        let name = format!("theatre-{}", hash(&[&self.batch.id]));
+        // The API takes longer names than this, and the batch's id may be longer still. Another deployment in the same database has batches of the same
+        // ids, in a schema of its own.
+        let name = format!("theatre-{}", hash(&[self.schema, &self.batch.id]));
         let known = self.session.named(&name).map_err(|error| no_fault_of_a_file("looked for", error))?;
         let ended = |status: &StatusString| matches!(status, StatusString::Finished | StatusString::Failed | StatusString::Aborted);
         let id = match known.iter().find(|statement| !ended(&statement.status)) {

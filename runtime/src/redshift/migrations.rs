@@ -10,11 +10,12 @@ use super::session::Session;
 use super::{sql, tables};
 use crate::parquet::facts;
 
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("0001_ledger", include_str!("migrations/0001_ledger.sql")),
     ("0002_calendar", include_str!("migrations/0002_calendar.sql")),
     ("0003_views", include_str!("migrations/0003_views.sql")),
     ("0004_outcome_id", include_str!("migrations/0004_outcome_id.sql")),
+    ("0005_outcomes_by_id", include_str!("migrations/0005_outcomes_by_id.sql")),
 ];
 
 /// Applies what is missing; returns the names.

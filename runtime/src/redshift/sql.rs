@@ -95,7 +95,8 @@ impl Load<'_> {
         let columns: Vec<String> = self.table.columns.iter().map(|(column, _)| name(column)).collect();
         let columns = columns.join(", ");
         let LoadMode::MergeByRevision { key, revision } = &self.table.mode else {
-            return vec![format!("INSERT INTO {target} ({columns}) SELECT {columns} FROM {stage} WHERE {unknown}")];
+            // All that the stage has, which is like the table: a process of a newer version may have added columns that this one does not know.
+            return vec![format!("INSERT INTO {target} SELECT * FROM {stage} WHERE {unknown}")];
         };
         let revision = name(revision);
         let keys: Vec<String> = key.iter().map(|column| name(column)).collect();
