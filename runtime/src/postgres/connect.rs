@@ -1,6 +1,7 @@
 //! From URL and configuration to a connection: address, TLS, password or token, and the settings of its session.
 
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -12,7 +13,7 @@ use theatre_actors::rules::Micros;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::failure::WHAT;
+use super::failure::{Failure, WHAT};
 use super::iam::{Subject, Tokens};
 use crate::config::redacted;
 use crate::config::store::{SslMode, StoreAuth, StoreConfig};
@@ -27,6 +28,8 @@ pub(super) struct Server {
     /// What each session sets first.
     settings: String,
     connect_timeout: Duration,
+    /// It has let us in once.
+    served: AtomicBool,
 }
 
 /// Where the password comes from.
@@ -50,7 +53,7 @@ impl Server {
             (StoreAuth::Password, Some(path)) => Secret::File(path.clone()),
             (StoreAuth::Password, None) => Secret::Given,
         };
-        Ok(Self { options, secret, place, settings: settings(config), connect_timeout: duration(config.connect_timeout) })
+        Ok(Self { options, secret, place, settings: settings(config), connect_timeout: duration(config.connect_timeout), served: AtomicBool::new(false) })
     }
 
     /// How to connect now, and whether that has changed since it was asked last.
@@ -58,7 +61,8 @@ impl Server {
         let (password, is_new) = match &self.secret {
             Secret::Given => return Ok((self.options.clone(), false)),
             Secret::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| Error::Refused(format!("[store] password_file {}: {error}", path.display())))?;
+                let unreadable = |error| self.in_passing(Error::Refused(format!("[store] password_file {}: {error}", path.display())));
+                let text = std::fs::read_to_string(path).map_err(unreadable)?;
                 (text.lines().next().unwrap_or_default().to_owned(), true)
             }
             Secret::Token(tokens) => tokens.lock().await.current().await?,
@@ -75,14 +79,32 @@ impl Server {
             Ok(connection)
         });
         match connected.await {
-            Ok(connected) => connected.map_err(|error: sqlx::Error| super::failure::Failure::Sql(error).into_error(&self.place)),
+            Ok(connected) => connected.map_err(|error: sqlx::Error| self.error(Failure::Sql(error))),
             Err(_) => Err(Error::Unavailable { what: WHAT, why: format!("{}: no answer within {:?}", self.place, self.connect_timeout) }),
         }
     }
 
     /// Sets what every session of the store needs, whatever the defaults of server, database and user are.
     pub(super) async fn set_up(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        sqlx::raw_sql(AssertSqlSafe(self.settings.clone())).execute(connection).await.map(drop)
+        sqlx::raw_sql(AssertSqlSafe(self.settings.clone())).execute(connection).await?;
+        self.served.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// For the caller of the port.
+    pub(super) fn error(&self, failure: Failure) -> Error {
+        let at_the_door = failure.is_at_the_door();
+        let error = failure.into_error(&self.place);
+        if at_the_door { self.in_passing(error) } else { error }
+    }
+
+    /// What would be refused for good at a first connection may pass where others went well: a password changes in the server and in the file at
+    /// two moments. It is tried again, and readiness says why.
+    fn in_passing(&self, error: Error) -> Error {
+        match error {
+            Error::Refused(why) if self.served.load(Ordering::Acquire) => Error::Unavailable { what: WHAT, why },
+            other => other,
+        }
     }
 }
 

@@ -45,6 +45,12 @@ impl Failure {
         matches!(self, Self::Decided(_)) || self.is_conflict()
     }
 
+    /// True if the server did not let us in, or not to the database. Where it did so before, somebody is changing that: a password, a certificate's
+    /// user, a server that fails over.
+    pub(super) fn is_at_the_door(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(told)) if matches!(told.code().as_deref(), Some("28P01" | "28000" | "3D000")))
+    }
+
     /// True if the server broke this constraint's promise rather than a row.
     pub(super) fn violates(&self, constraint: &str) -> bool {
         matches!(self, Self::Sql(sqlx::Error::Database(told)) if told.constraint() == Some(constraint))

@@ -81,7 +81,7 @@ impl Session {
     fn bounded<T>(&self, work: impl Future<Output = Attempt<T>>) -> Result<T> {
         let done = self.drive.wait(async { timeout(self.patience, work).await });
         let silent = |_| Error::Unavailable { what: WHAT, why: format!("{}: no answer within {:?}", self.server.place, self.patience) };
-        done.map_err(silent)?.map_err(|failure| failure.into_error(&self.server.place))
+        done.map_err(silent)?.map_err(|failure| self.server.error(failure))
     }
 
     /// A connection whose transaction failed in doubt, or that was given up waiting for, is not put back.
