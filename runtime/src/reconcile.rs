@@ -1,8 +1,9 @@
 //! Reconcile: proves that in = applied + late + duplicate + dead-lettered, and that lake and warehouse hold every record once.
 //!
 //! `in` is counted by reading the log and decoding every record, not by any counter: a record counts as read when it lies below what its
-//! family has saved, so the proof holds at any moment, also after a crash. Lake rows are counted in the Parquet files, warehouse rows
-//! by query.
+//! family has saved, so that holds at any moment, also after a crash. Lake and warehouse are counted one after the other: while files are on their way,
+//! they may differ for a moment. Lake rows are counted in the Parquet files, warehouse rows
+//! by query. Of facts, alerts and windows are compared: as many rows as files that were loaded have.
 //!
 //! After a repartition a family's counters stand in its new partition and its first records in its old one: then counters add up by topic, not by
 //! partition. Duplicates are judged as they were when the records came, partition count by partition count.
@@ -12,10 +13,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use serde::Serialize;
-use theatre_actors::effect::DeadReason;
+use theatre_actors::effect::{DeadReason, FactKind};
 use theatre_actors::ports::{Error, FileStage, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
+use crate::parquet::facts;
 use crate::pipeline::{PipelineParams, Ports};
 use count::{Cell, Count};
 
@@ -44,6 +46,8 @@ pub struct Line {
     pub lake_rows: u64,
     pub lake_duplicates: u64,
     pub warehouse_rows: u64,
+    /// Rows of records that are in the warehouse once more.
+    pub warehouse_duplicates: u64,
     pub warehouse_pending: u64,
     /// Records read less records accounted for; after a repartition those of the whole topic.
     pub gap: i64,
@@ -80,8 +84,8 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     for (topic, name) in params.topics.iter().enumerate() {
         let cells = (0..).zip(count.cells.iter().zip(&count.starts));
         let of_topic = cells.map(|(partition, (cells, start))| {
-            let warehouse_rows = warehouse.remove(&(name.clone(), partition)).unwrap_or(0);
-            line(name, partition, start.get(topic), &cells[topic], warehouse_rows)
+            let in_warehouse = warehouse.remove(&(name.clone(), partition)).unwrap_or_default();
+            line(name, partition, start.get(topic), &cells[topic], in_warehouse)
         });
         let mut of_topic: Vec<Line> = of_topic.collect();
         if past.is_empty() {
@@ -93,6 +97,9 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
             of_topic.iter().for_each(|line| judge_rows(line, &mut gaps));
         }
         lines.extend(of_topic);
+    }
+    if params.warehouse {
+        judge_facts(ports, &mut gaps)?;
     }
     lines.sort_by_key(|line| line.partition);
     Ok(Report { lines, repartitioned: !past.is_empty(), gaps })
@@ -128,9 +135,26 @@ fn judge_rows(line: &Line, gaps: &mut Vec<String>) {
             line.lake_rows, line.warehouse_rows, line.warehouse_pending
         ));
     }
+    if line.warehouse_duplicates > 0 {
+        gaps.push(format!("{topic} partition {partition}: {} of {} rows in the warehouse are there once more", line.warehouse_duplicates, line.warehouse_rows));
+    }
 }
 
-fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, warehouse_rows: u64) -> Line {
+/// Tables of facts that get a row for each row of a file: what was loaded is what is there. Outcomes are left out: theirs replace each other.
+fn judge_facts(ports: &Ports, gaps: &mut Vec<String>) -> Result<()> {
+    let files = ports.store.all_files()?;
+    for table in [FactKind::Alert, FactKind::Window].map(facts::table) {
+        let loaded: u64 = files.iter().filter(|file| file.stage == FileStage::Loaded && file.file.dataset == table.name).map(|file| file.file.rows).sum();
+        let found = ports.warehouse.query(&format!("SELECT count(*) FROM \"{}\"", table.name))?.rows;
+        let found = found.first().and_then(|row| row.first()?.as_u64()).unwrap_or(0);
+        if found != loaded {
+            gaps.push(format!("{}: {loaded} rows of lake files were loaded, the warehouse has {found}", table.name));
+        }
+    }
+    Ok(())
+}
+
+fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, (warehouse_rows, warehouse_duplicates): (u64, u64)) -> Line {
     let counters = &cell.counters;
     Line {
         topic: topic.to_owned(),
@@ -147,6 +171,7 @@ fn line(topic: &str, partition: Partition, trimmed_below: u64, cell: &Cell, ware
         lake_rows: cell.lake_rows,
         lake_duplicates: cell.lake_duplicates,
         warehouse_rows,
+        warehouse_duplicates,
         warehouse_pending: cell.unloaded,
         gap: 0,
         duplicates_in_log: cell.duplicates,
@@ -185,17 +210,20 @@ fn lake_rows(ports: &Ports) -> Result<HashMap<(String, Partition), LakeCount>> {
     Ok(counts)
 }
 
-fn warehouse_rows(params: &PipelineParams, ports: &Ports) -> Result<HashMap<(String, Partition), u64>> {
-    let mut counts = HashMap::new();
+/// Rows of records by topic and partition: all of them, and those whose offset is there once more.
+fn warehouse_rows(params: &PipelineParams, ports: &Ports) -> Result<HashMap<(String, Partition), (u64, u64)>> {
+    let mut counts: HashMap<(String, Partition), (u64, u64)> = HashMap::new();
     if !params.warehouse {
         return Ok(counts);
     }
     for (_, dataset) in params.registry.datasets().iter() {
-        let sql = format!("SELECT _topic, _partition, count(*) FROM \"{}\" GROUP BY 1, 2", dataset.name);
+        let sql = format!("SELECT _topic, _partition, count(*), count(DISTINCT _offset) FROM \"{}\" GROUP BY 1, 2", dataset.name);
         for row in ports.warehouse.query(&sql)?.rows {
-            if let [topic, partition, rows] = row.as_slice() {
+            if let [topic, partition, rows, offsets] = row.as_slice() {
                 let key = (topic.as_str().unwrap_or_default().to_owned(), partition.as_u64().unwrap_or(0) as Partition);
-                *counts.entry(key).or_insert(0) += rows.as_u64().unwrap_or(0);
+                let (rows, offsets) = (rows.as_u64().unwrap_or(0), offsets.as_u64().unwrap_or(0));
+                let count = counts.entry(key).or_default();
+                (count.0, count.1) = (count.0 + rows, count.1 + rows.saturating_sub(offsets));
             }
         }
     }
