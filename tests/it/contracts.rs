@@ -7,7 +7,6 @@ use theatre_actors::ports::CheckpointStore;
 use theatre_runtime::clock::SystemClock;
 use theatre_runtime::config::log::LogConfig;
 use theatre_runtime::config::store::StoreConfig;
-use theatre_runtime::dev::kafka::Kafka;
 use theatre_runtime::drive::Drive;
 use theatre_runtime::embedded::lake::DirectoryLake;
 use theatre_runtime::embedded::log::EmbeddedLog;
@@ -19,8 +18,6 @@ use theatre_runtime::memory::log::MemoryLog;
 use theatre_runtime::memory::store::MemoryStore;
 use theatre_runtime::postgres;
 use theatre_tests::{contract, servers};
-
-use crate::s3::Store;
 
 #[test]
 fn the_embedded_log_keeps_its_contract() -> Result<()> {
@@ -41,9 +38,8 @@ fn the_log_in_memory_keeps_its_contract() -> Result<()> {
 
 #[test]
 fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let broker = Kafka::start(folder.path())?;
-    let log = kafka::open(&format!("kafka://{}", broker.bootstrap()), &LogConfig::default(), &Drive::start()?)?;
+    let config = LogConfig { deployment: servers::unique("deployment"), ..LogConfig::default() };
+    let log = kafka::open(&format!("kafka://{}", servers::kafka()?), &config, &Drive::start()?)?;
     contract::log_keeps_records(&*log)?;
     contract::log_fences_lanes(&*log)?;
     contract::log_grows_topics(&*log)
@@ -96,8 +92,7 @@ fn the_lake_in_memory_keeps_its_contract() -> Result<()> {
 
 #[test]
 fn the_s3_lake_keeps_its_contract() -> Result<()> {
-    let store = Store::start()?;
-    contract::lake_completes_once(&store.lake()?)
+    contract::lake_completes_once(&servers::lake()?)
 }
 
 #[test]
@@ -113,4 +108,11 @@ fn the_warehouse_in_memory_keeps_its_contract() -> Result<()> {
     let (warehouse, lake) = (EmbeddedWarehouse::in_memory()?, MemoryLake::default());
     contract::warehouse_loads_once(&warehouse, &lake)?;
     contract::warehouse_tells_cases_apart(&warehouse, &lake)
+}
+
+#[test]
+fn the_redshift_warehouse_keeps_its_contract() -> Result<()> {
+    let servers::Warehouse { warehouse, lake, .. } = &servers::warehouse()?;
+    contract::warehouse_loads_once(warehouse, lake)?;
+    contract::warehouse_tells_cases_apart(warehouse, lake)
 }

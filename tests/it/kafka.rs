@@ -1,6 +1,7 @@
 //! What the adapter of Kafka does beyond the contract of its port, against a real broker: transactions, deleted records, groups, topics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Output;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,10 +14,13 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, EventLog, Lane, LogReader, NewRecord, Outgoing, Ownership, PollEnd, PollLimit};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::rules::Micros;
+use theatre_runtime::config::INPUT_TOPICS;
 use theatre_runtime::config::log::LogConfig;
+use theatre_runtime::dev::kafka::Kafka;
 use theatre_runtime::drive::Drive;
 use theatre_runtime::kafka::{self, Survey};
 use theatre_tests::broker::group_offsets;
+use theatre_tests::deployment::Deployment;
 use theatre_tests::servers::{kafka as brokers, unique};
 
 const ALL: PollLimit = PollLimit { records: usize::MAX, bytes: usize::MAX };
@@ -220,7 +224,7 @@ fn topics_are_created_as_wanted_and_what_differs_is_told() -> Result<()> {
     for made in drive.wait(admin.create_topics([&other], &AdminOptions::new()))? {
         made.map_err(|(name, code)| anyhow!("{name}: {code}"))?;
     }
-    wait_until("the topic is known", || survey.exists(&bad).unwrap_or(false))?;
+    wait_until("the topic is known", || survey.partitions(&bad).is_ok_and(|there| there.is_some()))?;
     for one in wanted.iter().filter(|one| one.topic != bad) {
         survey.create(one)?;
     }
@@ -229,4 +233,38 @@ fn topics_are_created_as_wanted_and_what_differs_is_told() -> Result<()> {
     let names: BTreeSet<&str> = differences.iter().map(|one| one.setting.as_str()).collect();
     ensure!(names == BTreeSet::from(["partitions", "message.timestamp.type", "retention.ms", "max.message.bytes"]), "{differences:?}");
     Ok(())
+}
+
+/// Topics and what the command says of each.
+fn states(output: &Output) -> Result<BTreeMap<String, String>> {
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned).with_context(|| format!("{value} is no text"));
+    rows.iter().map(|row| Ok((text(&row["topic"])?, text(&row["state"])?))).collect()
+}
+
+#[test]
+fn the_command_makes_all_topics_that_are_missing_and_none_beside_one_with_another_count() -> Result<()> {
+    const TOPIC: &str = "acme.arm.telemetry";
+    let folder = tempfile::tempdir()?;
+    // One of its own: topics have the names that robots know.
+    let broker = Kafka::start(folder.path())?;
+    let sections =
+        format!("[log]\nurl = \"kafka://{}\"\n[[input]]\ntopic = \"{TOPIC}\"\nkind = \"telemetry\"\ndataset = \"fleet_telemetry\"\n", broker.bootstrap());
+    let deployment = Deployment::new(&sections, "")?;
+    let log = deployment.log("one")?;
+    log.ensure_topics(&[TOPIC.to_owned()], 12)?;
+    let create = ["topics", "create", "--output", "json"];
+    let all_others = |told: &BTreeMap<String, String>, state: &str| told.len() > 10 && told.iter().all(|(topic, told)| topic == TOPIC || told == state);
+
+    let told = states(&deployment.ends_with(4, "one", &create)?)?;
+    ensure!(told[TOPIC] == "differs" && all_others(&told, "missing"), "{told:?}");
+    for topic in INPUT_TOPICS {
+        ensure!(log.partitions(topic)?.is_none(), "{topic} was made beside one with another count");
+    }
+    deployment.reconfigure("rules = ", "partitions = 12\nrules = ")?;
+    let told = states(&deployment.run("one", &create)?)?;
+    ensure!(told[TOPIC] == "there" && all_others(&told, "created"), "{told:?}");
+    let told = states(&deployment.run("one", &create)?)?;
+    ensure!(told[TOPIC] == "there" && all_others(&told, "there"), "{told:?}");
+    deployment.run("one", &["topics", "check"]).map(drop)
 }

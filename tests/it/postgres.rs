@@ -321,6 +321,18 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     std::fs::write(&file, "changed\n")?;
     store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
     ensure!(store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64, "a changed password is read again");
+    // Whoever changes it does so in the server and in the file at two moments, and the file may be away between them.
+    execute(&owner, "ALTER ROLE guarded PASSWORD 'next'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guarded'")?;
+    let passes = |named: &str| match store.commit(&[commit(0, epoch, "r", 3)], LogTime(1)) {
+        Err(Error::Unavailable { why, .. }) if why.contains(named) => Ok(()),
+        other => anyhow::bail!("{named}: {other:?}"),
+    };
+    passes("password authentication failed")?;
+    std::fs::remove_file(&file)?;
+    passes("password_file")?;
+    std::fs::write(&file, "next\n")?;
+    store.commit(&[commit(0, epoch, "r", 3)], LogTime(1))?;
+    ensure!(store.status(0)?.last_fact == 3 * FACTS_PER_SAVE as u64, "what failed meanwhile is committed once");
     std::fs::remove_file(&file)?;
     ensure!(refusal(&guarded("hush"), &by_file)?.contains("password_file"));
     Ok(())

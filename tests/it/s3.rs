@@ -18,13 +18,13 @@ use theatre_tests::fault_proxy::{FaultProxy, Mode};
 const URL: &str = "s3://lake/theatre/one";
 
 /// An object store with a bucket.
-pub struct Store {
+struct Store {
     objects: ObjectStore,
     folder: tempfile::TempDir,
 }
 
 impl Store {
-    pub fn start() -> Result<Self> {
+    fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let objects = ObjectStore::start(folder.path(), "127.0.0.1:0")?;
         objects.create_bucket("lake")?;
@@ -32,7 +32,7 @@ impl Store {
     }
 
     /// The lake as a process that has just started sees it.
-    pub fn lake(&self) -> Result<S3Lake> {
+    fn lake(&self) -> Result<S3Lake> {
         Ok(lake(URL, self.objects.address())?)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use theatre_runtime::dev::process::{Process, wait_until};
-use theatre_tests::{run, servers, theatre};
+use theatre_tests::{reconciled, robots, run, servers, theatre};
 
 #[test]
 fn tests_share_a_broker() -> Result<()> {
@@ -90,10 +90,15 @@ fn servers_of_a_person_come_up_stay_up_and_go_down_when_told() -> Result<()> {
     run(data, &["dev", "up"])?;
     ensure!(status(data)?.1 == up, "they ran already");
     // What it wrote is all that the other commands need.
-    let on_them = |arguments: &[&str]| run(data, &[&["--config", &config.to_string_lossy()], arguments].concat());
-    on_them(&["simulate", "--robots", "4", "--ticks", "300"])?;
-    on_them(&["run", "--until-drained"])?;
-    on_them(&["reconcile"])?;
+    let config_flag = config.to_string_lossy().into_owned();
+    let on_them = ["--config", &config_flag];
+    run(data, &[&on_them[..], &["simulate", "--robots", "4", "--ticks", "300"]].concat())?;
+    run(data, &[&on_them[..], &["run", "--until-drained"]].concat())?;
+    let read = reconciled(data, &on_them)?;
+    // The demo finds them by itself, and goes on with the fleet that is there.
+    run(data, &["demo", "--servers", "--for", "2s", "--robots", "4"])?;
+    let (known, more) = (robots(data, &on_them)?.len(), reconciled(data, &on_them)?);
+    ensure!(known == 4 && more >= read + 4, "{known} robots; {read} records were read before the demo, {more} after it");
     run(data, &["dev", "down"])?;
     let (code, down) = status(data)?;
     ensure!(code == Some(1) && down.iter().all(|(_, address)| address.is_none()), "{down:?}");

@@ -1,10 +1,15 @@
 //! The same input gives the same on Kafka, PostgreSQL, S3 and Redshift as it does embedded, whoever produced it.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
-use theatre_actors::ports::{EventLog, NewRecord, PollLimit};
-use theatre_runtime::config::INPUT_TOPICS;
-use theatre_tests::broker::{Audience, Partitioner, kcat, seen_once};
-use theatre_tests::conclusions::{Conclusions, all_published};
+use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::ports::{CheckpointStore, EventLog, NewRecord, PollLimit};
+use theatre_actors::window::WindowRow;
+use theatre_runtime::config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_schemas::records::WindowAggregates;
+use theatre_tests::broker::{Audience, Partitioner, Seen, kcat, seen_once};
+use theatre_tests::conclusions::{Conclusions, all_facts, all_published};
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fleet::{self, Fleet};
 use theatre_tests::repository;
@@ -15,10 +20,12 @@ const TICKS: u64 = 600;
 const PARTITIONS: u32 = 4;
 const RECORDING: &str = "tests/data/ur3/ur3_cobotops.csv";
 const MAPPING: &str = "tests/data/ur3/mapping.toml";
+const WINDOW_TOPIC: &str = "surgical.window.aggregates.v1";
 
-/// A fleet and the UR3 recording on one deployment: both schemas, both rule files.
+/// A fleet and the UR3 recording on one deployment: both schemas, both rule files; windows are published too.
 fn settings() -> String {
-    format!("schemas = [\"{}\"]\n{}", repository().join("tests/data/ur3/ur3.avsc").display(), fleet::settings(PARTITIONS))
+    let schema = repository().join("tests/data/ur3/ur3.avsc");
+    format!("schemas = [\"{}\"]\nwindow_topic = \"{WINDOW_TOPIC}\"\n{}", schema.display(), fleet::settings(PARTITIONS))
 }
 
 fn rules() -> Result<String> {
@@ -66,9 +73,46 @@ fn concluded(site: &Site) -> Result<Conclusions> {
     site.deployment.drain("first")?;
     site.deployment.run("first", &["reconcile"])?;
     let ports = site.deployment.ports("first")?;
-    let seen = seen_once(&Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?.leave()?)?;
-    theatre_tests::deployment::same("published records", &all_published(&*ports.store)?, &seen)?;
+    let seen = Audience::listen_to(&site.kafka.bootstrap(), &[ALERT_TOPIC, OUTCOME_TOPIC, WINDOW_TOPIC], PARTITIONS)?.leave()?;
+    let (windows, others): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| seen.topic == WINDOW_TOPIC);
+    theatre_tests::deployment::same("published records", &all_published(&*ports.store)?, &seen_once(&others)?)?;
+    must_be_the_windows_of(&*ports.store, &windows)?;
     Conclusions::read(&site.deployment.config()?, &ports)
+}
+
+/// Wants the window topic to tell each revision that is committed, once and as it is, and no other.
+fn must_be_the_windows_of(store: &dyn CheckpointStore, seen: &[Seen]) -> Result<()> {
+    seen_once(seen)?;
+    let mut told: BTreeMap<&str, &Seen> = seen.iter().map(|seen| (seen.id.as_str(), seen)).collect();
+    for fact in all_facts(store)?.into_iter().filter(|fact| fact.kind == FactKind::Window) {
+        let id = format!("{}#{}", fact.id, fact.revision);
+        let seen = told.remove(id.as_str()).with_context(|| format!("window {id} is not on its topic"))?;
+        must_tell(&fact, seen).with_context(|| format!("window {id}"))?;
+    }
+    ensure!(told.is_empty(), "{} windows were told that the store does not have, such as {:?}", told.len(), told.keys().next());
+    Ok(())
+}
+
+fn must_tell(fact: &Fact, seen: &Seen) -> Result<()> {
+    let (window, row) = (WindowAggregates::decode(&seen.value)?, WindowRow::decode(&fact.payload)?);
+    let subject = format!("{}/{}", window.dataset, window.window);
+    ensure!(seen.key == fact.robot_id && window.robot_id == fact.robot_id && subject == fact.subject, "key {}: {window:?}", seen.key);
+    let got = (window.window_start, window.window_size_us, window.revision, window.rows);
+    ensure!(got == (row.start_us, row.size_us, row.revision as i32, row.rows as i64), "{window:?} is not {row:?}");
+    let expected: Vec<(i64, f64)> = row.signals.iter().filter(|signal| signal.count > 0).map(|signal| (signal.count as i64, signal.sum)).collect();
+    ensure!(window.signals.iter().map(|signal| (signal.count, signal.sum)).eq(expected), "{window:?} is not {row:?}");
+    let time = jiff::Timestamp::from_microsecond(row.start_us)?.to_string();
+    let headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_type", "theatre.window.revision"),
+        ("ce_time", time.as_str()),
+        ("ce_subject", fact.robot_id.as_str()),
+        ("ce_partitionkey", fact.robot_id.as_str()),
+        ("content-type", "application/avro"),
+    ];
+    let wrong = headers.iter().find(|(name, value)| seen.headers.get(*name).is_none_or(|there| there != value));
+    ensure!(wrong.is_none(), "{wrong:?} is not among {:?}", seen.headers);
+    Ok(())
 }
 
 #[test]

@@ -9,13 +9,16 @@ use theatre_runtime::config::INPUT_TOPICS;
 use theatre_tests::broker::{Audience, group_members, group_offsets, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_published};
 use theatre_tests::deployment::{Member, PATIENCE, same, wait_for};
-use theatre_tests::fleet::{self, Flow};
-use theatre_tests::site::Site;
+use theatre_tests::fleet::{self, Fleet, Flow};
+use theatre_tests::site::{SESSION_TIMEOUT, Site};
+use theatre_tests::tell;
 
 const PARTITIONS: u32 = 12;
 const ROBOTS: u64 = 36;
 /// Time for a rebalance, and for what the next event is to find under way.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long a member with a name of its own is waited for: as long as a restart may take. As its setting says it, and as it is meant.
+const NAMED_SESSION_TIMEOUT: (&str, Duration) = ("15s", Duration::from_secs(15));
 
 fn epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>> {
     (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.epoch)).collect()
@@ -41,9 +44,9 @@ fn silence(audience: &Audience, from: Instant, partitions: &[u32]) -> Result<Dur
     Ok(worst)
 }
 
-/// A member with a name of its own, that is waited for as long as a restart may take.
+/// A member with a name of its own.
 fn instance(name: &str) -> [(&str, &str); 2] {
-    [("THEATRE__LOG__GROUP_INSTANCE_ID", name), ("THEATRE__LOG__SESSION_TIMEOUT", "15s")]
+    [("THEATRE__LOG__GROUP_INSTANCE_ID", name), ("THEATRE__LOG__SESSION_TIMEOUT", NAMED_SESSION_TIMEOUT.0)]
 }
 
 #[test]
@@ -69,7 +72,8 @@ fn partitions_move_between_three_processes_and_nothing_is_lost_or_doubled() -> R
     let killed = Instant::now();
     let noticed = wait_for(PATIENCE, || Ok((group_members(&broker, "theatre")? == 1).then(Instant::now)))?;
     let silent = silence(&audience, noticed, &theirs)?;
-    println!("killed: noticed after {:?}; its {} partitions spoke again {silent:?} after that", noticed - killed, theirs.len());
+    tell(&format!("a process is killed: noticed after {:?}, its {} partitions speak again {silent:?} after that", noticed - killed, theirs.len()));
+    ensure!(silent < SESSION_TIMEOUT, "its partitions were silent for {silent:?} after it was noticed, as if a second session had to end");
 
     let mut again = site.deployment.start("second", &[])?;
     again.wait_until_ready()?;
@@ -144,9 +148,12 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
     // Killed and started again under its name: nobody waits for the session to end.
     let theirs: Vec<u32> = before.iter().filter(|(_, (owner, _))| owner == names[1]).map(|(partition, _)| *partition).collect();
     members[1].kill()?;
+    let killed = Instant::now();
     members[1] = site.deployment.start(names[1], &instance(names[1]))?;
     let silent = silence(&audience, members[1].started, &theirs)?;
-    println!("killed and started again under the same name: its {} partitions spoke {silent:?} after its start", theirs.len());
+    let since_kill = members[1].started - killed + silent;
+    tell(&format!("a process is killed and started again under its name: its {} partitions speak {silent:?} after its start", theirs.len()));
+    ensure!(since_kill < NAMED_SESSION_TIMEOUT.1, "its partitions were silent for {since_kill:?} after it was killed, as if its session had to end first");
     let after = settled(&members)?;
     ensure!(after.iter().all(|(partition, (owner, _))| *owner == before[partition].0), "partitions moved: {before:?} {after:?}");
 
@@ -187,4 +194,34 @@ fn owners_floor(store: &dyn CheckpointStore, owners: &BTreeMap<u32, (String, u64
         clean.push(*partition);
     }
     Ok(clean)
+}
+
+#[test]
+fn who_runs_until_all_is_drained_waits_for_the_partitions_of_others_and_can_be_told_to_stop_before() -> Result<()> {
+    const UNTIL_DRAINED: [&str; 2] = ["run", "--until-drained"];
+    const WAITS: &str = "with other processes";
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let (log, fleet) = (site.deployment.log("producer")?, Fleet::new(ROBOTS, PARTITIONS)?);
+    log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
+    let feed = |mut ticks: std::ops::Range<u64>| ticks.try_for_each(|tick| fleet.feed(&*log, tick..tick + 1));
+    feed(0..100)?;
+    let mut other = site.deployment.start("first", &[])?;
+    other.wait_until_ready()?;
+
+    let mut stopped = site.deployment.start_command("second", &UNTIL_DRAINED, &[])?;
+    stopped.wait_until_it_says(WAITS)?;
+    let status = stopped.terminate()?;
+    ensure!(status.code() == Some(130), "told to stop before all is drained it ended with {status}: {}", stopped.said());
+
+    let mut waiting = site.deployment.start_command("third", &UNTIL_DRAINED, &[])?;
+    waiting.wait_until_it_says(WAITS)?;
+    // What the other one may not have done when it is killed.
+    feed(100..200)?;
+    std::thread::sleep(SETTLE);
+    ensure!(waiting.is_running()?, "it ended while another process had partitions: {}", waiting.said());
+    other.kill()?;
+    let status = waiting.wait()?;
+    ensure!(status.success(), "it ended with {status}: {}", waiting.said());
+    site.deployment.look(&["reconcile"])?;
+    fleet::calm(ROBOTS, PARTITIONS, 200)?.must_equal(&Conclusions::read(&site.deployment.config()?, &site.deployment.ports("looking")?)?)
 }

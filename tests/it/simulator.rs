@@ -1,4 +1,4 @@
-//! The simulator as a source: killed and started again it loses nothing, and its ground truth is told apart.
+//! The simulator as a source: killed and started again it loses nothing, its ground truth is told apart, and the demo stands on it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng};
-use theatre_tests::{Ending, ending, run, spawn};
+use theatre_tests::{Ending, ending, reconciled, robots, run, spawn};
 
 const TABLES: [&str; 5] = ["robot_telemetry", "procedure_events", "procedure_results", "robot_events", "maintenance_alerts"];
 /// Faults of records that can be decoded: what can not names no number by which a repetition is known.
@@ -94,5 +94,17 @@ fn the_same_flags_write_the_same_bytes_and_the_truth_apart() -> Result<()> {
     ensure!(telemetry == 1500 - count("\"gap\""), "{telemetry} records, {} lost", count("\"gap\""));
     let refused = theatre_tests::theatre(folders[0].path(), &["simulate", "--fault-gap", "1.5"])?.output()?;
     ensure!(refused.status.code() == Some(2), "a share above 1 is refused");
+    Ok(())
+}
+
+#[test]
+fn the_demo_brings_a_fleet_to_life_goes_on_with_it_and_loses_nothing() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut read = 0;
+    for _ in 0..2 {
+        run(data.path(), &["demo", "--for", "2s", "--robots", "5"])?;
+        let before = std::mem::replace(&mut read, reconciled(data.path(), &[])?);
+        ensure!(read >= before + 5 && robots(data.path(), &[])?.len() == 5, "{before} records were read, then {read}");
+    }
     Ok(())
 }

@@ -68,11 +68,13 @@ pub struct Seen {
     pub id: String,
     /// The partition whose owner told it.
     pub source: u32,
+    /// All headers.
+    pub headers: BTreeMap<String, String>,
     /// When it was in hand.
     pub at: Instant,
 }
 
-/// A `read_committed` consumer of alerts and outcomes on a thread of its own, from the beginning.
+/// A `read_committed` consumer on a thread of its own, from the beginning.
 pub struct Audience {
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: Arc<AtomicBool>,
@@ -80,10 +82,15 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Begins to listen; the topics are there.
+    /// Begins to listen to alerts and outcomes; the topics are there.
     pub fn listen(broker: &str, partitions: u32) -> Result<Self> {
+        Self::listen_to(broker, &[ALERT_TOPIC, OUTCOME_TOPIC], partitions)
+    }
+
+    /// Begins to listen to these topics; they are there.
+    pub fn listen_to(broker: &str, topics: &[&str], partitions: u32) -> Result<Self> {
         let mut assignment = TopicPartitionList::new();
-        for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
+        for topic in topics {
             for partition in 0..partitions as i32 {
                 assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
             }
@@ -202,15 +209,16 @@ fn positions(consumer: &BaseConsumer, from: &TopicPartitionList) -> Result<Topic
 
 fn seen_of(message: &BorrowedMessage<'_>) -> Result<Seen> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers = message.headers().context("a record without headers")?;
-    let header = |name: &str| headers.iter().find(|header| header.key == name).and_then(|header| header.value).map(text);
-    let source = header("ce_source").context("no ce_source")?;
+    let sent = message.headers().context("a record without headers")?;
+    let headers: BTreeMap<String, String> = sent.iter().map(|header| (header.key.to_owned(), header.value.map(text).unwrap_or_default())).collect();
+    let source = headers.get("ce_source").context("no ce_source")?;
     Ok(Seen {
         topic: message.topic().to_owned(),
         key: message.key().map(text).unwrap_or_default(),
         value: message.payload().unwrap_or_default().to_vec(),
-        id: header("ce_id").context("no ce_id")?,
+        id: headers.get("ce_id").context("no ce_id")?.clone(),
         source: source.rsplit('/').next().unwrap_or_default().parse().with_context(|| format!("ce_source {source}"))?,
+        headers,
         at: Instant::now(),
     })
 }

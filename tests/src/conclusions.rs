@@ -1,29 +1,32 @@
 //! What a deployment concluded from its input, as far as it must depend on neither servers, crashes nor the moments at which things arrived.
 //!
 //! Compared are contents: transitions of each condition in order, outcomes as last told, windows with their revisions merged, what became of every
-//! record, and the rows of lake and warehouse. How often an outcome or a window was corrected on the way is left out: it depends on the order between topics.
+//! record, and the rows of lake and warehouse. Left out is what depends on the order between topics: how often an outcome or a window was corrected on the
+//! way (`revision`); and on the moment of arrival: when a record was appended (`_append_time`). Moments that records and facts name themselves are compared.
+
+mod tables;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail, ensure};
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
 use theatre_actors::effect::{Counters, Fact, FactKind};
 use theatre_actors::family::{FamilyView, IntakeFamily};
-use theatre_actors::ports::{CheckpointStore, ColumnType, FileStage, TableSpec};
+use theatre_actors::ports::{CheckpointStore, FileStage, TableSpec};
 use theatre_actors::window::{WindowRow, merge_revisions};
 use theatre_runtime::config::{ALERT_TOPIC, Config, INPUT_TOPICS, OUTCOME_TOPIC};
-use theatre_runtime::parquet::{self, facts, table_spec};
+use theatre_runtime::parquet::{facts, table_spec};
 use theatre_runtime::pipeline::Ports;
 use theatre_schemas::records::{Alert, Outcome};
+use theatre_schemas::registry::Registry;
 
 use crate::deployment::same;
+pub use tables::Rows;
+use tables::Table;
 
-/// Rows as text, with how often each is there.
-pub type Rows = BTreeMap<String, u64>;
+/// The column that says when a record was appended.
+const ARRIVED: &str = "_append_time";
+/// The column that says how often something was corrected.
+const CORRECTED: &str = "revision";
 
 /// Everything that must be the same.
 #[derive(Debug, Default)]
@@ -38,37 +41,64 @@ pub struct Conclusions {
     pub counters: BTreeMap<usize, Counters>,
     /// Dead letters: topic, partition, offset; and why.
     pub dead: BTreeMap<(usize, u32, u64), String>,
-    /// Rows by folder of the lake.
+    /// Rows of the lake by dataset.
     pub lake: BTreeMap<String, Rows>,
     /// Rows by table of the warehouse.
     pub warehouse: BTreeMap<String, Rows>,
 }
 
 impl Conclusions {
-    /// Reads everything back, of a deployment with this configuration.
+    /// Reads everything back, of a deployment with this configuration. Windows in lake and warehouse must be those of the store.
     pub fn read(config: &Config, ports: &Ports) -> Result<Self> {
         let mut read = Self::default();
-        read.read_facts(&*ports.store)?;
+        let (told, registry) = (all_facts(&*ports.store)?, config.registry()?);
+        read.read_facts(&told)?;
         read.read_records(&*ports.store)?;
-        for file in ports.store.all_files()? {
-            ensure!(file.stage == FileStage::Loaded, "{} is {:?}", file.file.path, file.stage);
-            let folder = file.file.path.split('/').take(2).collect::<Vec<_>>().join("/");
-            if !folder.starts_with("data/") && folder != "facts/maintenance_alerts" {
-                continue;
-            }
-            count_rows(&file.file.path, ports.lake.read(&file.file.path)?, read.lake.entry(folder).or_default())?;
-        }
-        let registry = config.registry()?;
-        let datasets: Result<Vec<TableSpec>, _> = registry.datasets().iter().map(|(_, dataset)| table_spec(dataset)).collect();
-        for table in datasets?.into_iter().chain([FactKind::Alert, FactKind::Outcome].map(facts::table)) {
-            read.warehouse.insert(table.name.clone(), warehouse_rows(ports, &table)?);
-        }
+        let windows = tables::windows_of(&told)?;
+        same("windows of the store in the lake", &windows, &read.read_lake(ports)?.windows(registry.datasets())?)?;
+        same("windows of the store in the warehouse", &windows, &read.read_warehouse(&registry, ports)?.windows(registry.datasets())?)?;
         Ok(read)
     }
 
-    fn read_facts(&mut self, store: &dyn CheckpointStore) -> Result<()> {
+    /// Reads the files of the lake, all of which are loaded; returns the rows of windows.
+    fn read_lake(&mut self, ports: &Ports) -> Result<Table> {
+        let (of_windows, of_outcomes) = (facts::table(FactKind::Window).name, facts::table(FactKind::Outcome).name);
+        let (mut windows, mut outcomes) = (Table::default(), Table::default());
+        for file in ports.store.all_files()? {
+            let (path, dataset) = (&file.file.path, &file.file.dataset);
+            ensure!(file.stage == FileStage::Loaded, "{path} is {:?}", file.stage);
+            let bytes = ports.lake.read(path)?;
+            if *dataset == of_windows {
+                windows.add_file(path, bytes)?;
+            } else if *dataset == of_outcomes {
+                outcomes.add_file(path, bytes)?;
+            } else {
+                let mut rows = Table::default();
+                rows.add_file(path, bytes)?;
+                rows.count(ARRIVED, self.lake.entry(dataset.clone()).or_default());
+            }
+        }
+        self.lake.insert(of_outcomes, last_told(&outcomes)?);
+        Ok(windows)
+    }
+
+    /// Reads the tables of the warehouse; returns the rows of windows.
+    fn read_warehouse(&mut self, registry: &Registry, ports: &Ports) -> Result<Table> {
+        let datasets: Vec<TableSpec> = registry.datasets().iter().map(|(_, dataset)| table_spec(dataset)).collect::<Result<_, _>>()?;
+        for spec in datasets.into_iter().chain([facts::table(FactKind::Alert)]) {
+            let mut rows = Rows::new();
+            Table::of_warehouse(&*ports.warehouse, &spec)?.count(ARRIVED, &mut rows);
+            self.warehouse.insert(spec.name, rows);
+        }
+        let outcomes = facts::table(FactKind::Outcome);
+        let rows = last_told(&Table::of_warehouse(&*ports.warehouse, &outcomes)?)?;
+        self.warehouse.insert(outcomes.name, rows);
+        Table::of_warehouse(&*ports.warehouse, &facts::table(FactKind::Window))
+    }
+
+    fn read_facts(&mut self, facts: &[Fact]) -> Result<()> {
         let mut windows: BTreeMap<(String, String, i64), Vec<WindowRow>> = BTreeMap::new();
-        for fact in all_facts(store)? {
+        for fact in facts {
             match fact.kind {
                 FactKind::Alert => {
                     let alert = Alert::decode(&fact.payload)?;
@@ -80,7 +110,7 @@ impl Conclusions {
                 }
                 FactKind::Window => {
                     let row = WindowRow::decode(&fact.payload)?;
-                    windows.entry((fact.robot_id, fact.subject, row.start_us)).or_default().push(row);
+                    windows.entry((fact.robot_id.clone(), fact.subject.clone(), row.start_us)).or_default().push(row);
                 }
             }
         }
@@ -178,60 +208,9 @@ fn same_rows(what: &str, expected: &BTreeMap<String, Rows>, got: &BTreeMap<Strin
     expected.iter().try_for_each(|(name, rows)| same(&format!("{what} {name}"), rows, &got[name]))
 }
 
-/// Adds the rows of a file. Of facts only alerts count: outcomes and windows are told again when something changes them.
-fn count_rows(path: &str, bytes: bytes::Bytes, rows: &mut Rows) -> Result<()> {
-    for batch in parquet::read(path, bytes)? {
-        let batch = batch?;
-        let schema = batch.schema();
-        let columns = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != "_append_time");
-        let columns: Vec<&ArrayRef> = columns.map(|(_, column)| column).collect();
-        for row in 0..batch.num_rows() {
-            let cells: Vec<String> = columns.iter().map(|column| text(column, row)).collect::<Result<_>>()?;
-            *rows.entry(cells.join("|")).or_default() += 1;
-        }
-    }
-    Ok(())
-}
-
-/// A value of a column as text; moments as the numbers they are stored as.
-fn text(column: &ArrayRef, row: usize) -> Result<String> {
-    if column.is_null(row) {
-        return Ok(String::new());
-    }
-    Ok(match column.data_type() {
-        DataType::Boolean => column.as_boolean().value(row).to_string(),
-        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
-        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
-        DataType::Float32 => column.as_primitive::<Float32Type>().value(row).to_string(),
-        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
-        DataType::Date32 => column.as_primitive::<Date32Type>().value(row).to_string(),
-        DataType::Timestamp(..) => column.as_primitive::<TimestampMicrosecondType>().value(row).to_string(),
-        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
-        DataType::Binary => format!("{:?}", column.as_binary::<i32>().value(row)),
-        other => bail!("no lake file has a column of {other}"),
-    })
-}
-
-/// Rows of a table, without times: warehouses write them differently.
-fn warehouse_rows(ports: &Ports, table: &TableSpec) -> Result<Rows> {
-    let is_compared =
-        |name: &str, kind: &ColumnType| name != "revision" && !matches!(kind, ColumnType::TimestampMicros | ColumnType::Date | ColumnType::Binary);
-    let columns = table.columns.iter().filter(|(name, kind)| is_compared(name, kind)).map(|(name, _)| format!("\"{name}\""));
-    let sql = format!("SELECT {} FROM \"{}\"", columns.collect::<Vec<_>>().join(", "), table.name);
+/// Outcomes as last told, the one of each that there is in the warehouse too.
+fn last_told(outcomes: &Table) -> Result<Rows> {
     let mut rows = Rows::new();
-    for row in ports.warehouse.query(&sql)?.rows {
-        *rows.entry(row.iter().map(cell).collect::<Vec<_>>().join("|")).or_default() += 1;
-    }
+    outcomes.last_revisions("outcome_id")?.count(CORRECTED, &mut rows);
     Ok(rows)
-}
-
-/// A cell as text, the same from every warehouse: truth is a number in some, numbers are text in others, and SQLite knows no value that is no number.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Bool(truth) => u8::from(*truth).to_string(),
-        Value::Number(number) => number.as_f64().map_or(number.to_string(), |number| number.to_string()),
-        Value::String(text) if text == "NaN" => Value::Null.to_string(),
-        Value::String(text) => text.parse::<f64>().map_or(text.clone(), |number| number.to_string()),
-        other => other.to_string(),
-    }
 }

@@ -99,6 +99,14 @@ impl Deployment {
         Ok(output)
     }
 
+    /// Runs a command as process `name` that has to end with this exit code.
+    pub fn ends_with(&self, code: i32, name: &str, arguments: &[&str]) -> Result<Output> {
+        let output = self.command(name, arguments)?.output()?;
+        let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.code() == Some(code), "theatre {arguments:?} ended with {}, not with {code}: {}", output.status, said());
+        Ok(output)
+    }
+
     /// Runs a command as process `name` that has to fail; returns what it says.
     pub fn refused(&self, name: &str, arguments: &[&str]) -> Result<String> {
         let output = self.command(name, arguments)?.output()?;
@@ -125,10 +133,15 @@ impl Deployment {
 
     /// Starts the service as process `name`, with variables of its own such as its place in the group.
     pub fn start(&self, name: &str, variables: &[(&str, &str)]) -> Result<Member> {
+        self.start_command(name, &["run"], variables)
+    }
+
+    /// Starts a command that goes on for a while as process `name`.
+    pub fn start_command(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Member> {
         let log = self.path(&format!("{name}.log"));
         let said = File::options().create(true).append(true).open(&log)?;
         let begins_at = said.metadata()?.len();
-        let mut command = self.command(name, &["run"])?;
+        let mut command = self.command(name, arguments)?;
         command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         Ok(Member { name: name.to_owned(), started: Instant::now(), child: command.spawn()?, log, begins_at: begins_at as usize })
     }
@@ -180,7 +193,8 @@ impl Member {
         Ok(())
     }
 
-    fn wait(&mut self) -> Result<ExitStatus> {
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {
@@ -195,6 +209,20 @@ impl Member {
     pub fn said(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(bytes.get(self.begins_at..).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it has written something to its log.
+    pub fn wait_until_it_says(&mut self, what: &str) -> Result<()> {
+        wait_for(PATIENCE, || {
+            ensure!(self.child.try_wait()?.is_none(), "it has ended");
+            Ok(self.said().contains(what).then_some(()))
+        })
+        .with_context(|| format!("{}: waiting for it to say '{what}': {}", self.name, self.said()))
+    }
+
+    /// True if it has not ended.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// What its admin server answers to a path; none before it listens.

@@ -1,6 +1,7 @@
 //! What the system tests share: the real binary, data directories, and the facts they end with.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -59,9 +60,27 @@ pub fn run(data: &Path, arguments: &[&str]) -> Result<Output> {
     Ok(output)
 }
 
+/// Says what a test measured, also if it passes. The harness shows what `println!` and its like say of tests that fail only; it catches these macros, not the
+/// stream itself.
+pub fn tell(measured: &str) {
+    // Without anybody who listens the test is as good as before.
+    drop(writeln!(std::io::stderr(), "measured: {measured}"));
+}
+
 /// Starts a command in the background.
 pub fn spawn(data: &Path, arguments: &[&str]) -> Result<Child> {
     Ok(theatre(data, arguments)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+}
+
+/// Has `reconcile` prove that nothing is lost or there twice; says how many records were read.
+pub fn reconciled(data: &Path, flags: &[&str]) -> Result<u64> {
+    let report: serde_json::Value = serde_json::from_slice(&run(data, &[flags, &["--output", "json", "reconcile"]].concat())?.stdout)?;
+    Ok(report["lines"].as_array().context("a report without lines")?.iter().filter_map(|line| line["read"].as_u64()).sum())
+}
+
+/// The robots that are known.
+pub fn robots(data: &Path, flags: &[&str]) -> Result<Vec<serde_json::Value>> {
+    Ok(serde_json::from_slice(&run(data, &[flags, &["--output", "json", "robots", "list"]].concat())?.stdout)?)
 }
 
 /// By kind and robot, in order: (id, revision, payload).

@@ -1,18 +1,34 @@
 //! Servers the tests share: each is started at its first use and ends with the test process, however that ends.
 //!
-//! Tests do not see each other: every caller gets a database of its own, and names its topics and buckets by [`unique`]. A test that stops or
-//! kills a server starts one for itself instead. `KAFKA_BROKERS` and `DATABASE_URL` point the same tests at servers that already run.
+//! Tests do not see each other: every caller gets a database, a prefix of the lake, a schema of the warehouse of its own, and names its topics by
+//! [`unique`]. A test that stops or kills a server starts one for itself instead. Variables point the same tests at servers that already run; `tests/run`
+//! says which.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
+use redshift_local::{Options, RedshiftLocal, S3Access};
+use theatre_actors::rules::Micros;
+use theatre_runtime::config::lake::LakeConfig;
+use theatre_runtime::config::warehouse::WarehouseConfig;
 use theatre_runtime::dev::kafka::Kafka;
+use theatre_runtime::dev::object_store::ObjectStore;
 use theatre_runtime::dev::postgres::{self, Durability, Postgres};
 use theatre_runtime::dev::process::AtEnd;
 use theatre_runtime::drive::Drive;
+use theatre_runtime::redshift::RedshiftWarehouse;
+use theatre_runtime::s3::S3Lake;
 
 use crate::secured::SecuredKafka;
+
+/// Where the AWS SDK looks for an object store, and for a Data API.
+const S3_ENDPOINT: &str = "AWS_ENDPOINT_URL_S3";
+const WAREHOUSE_ENDPOINT: &str = "AWS_ENDPOINT_URL_REDSHIFT_DATA";
+/// The bucket of that object store, and the database of that Data API.
+const BUCKET: &str = "THEATRE_TEST_BUCKET";
+const WAREHOUSE: &str = "THEATRE_TEST_WAREHOUSE";
 
 /// A name that no other test and no other run has: lower-case letters, digits and underscores, beginning with `prefix`.
 pub fn unique(prefix: &str) -> String {
@@ -42,9 +58,77 @@ pub fn database() -> Result<String> {
         postgres::create_database(&url, &name, &Drive::start()?)?;
         return with_database(&url, &name);
     }
+    Ok(postgres_server()?.create_database(&name)?)
+}
+
+fn postgres_server() -> Result<&'static Postgres> {
     static POSTGRES: OnceLock<Result<Postgres, String>> = OnceLock::new();
-    let server = shared(&POSTGRES, || Ok(Postgres::start(&folder()?.join("postgres"), Durability::Fast)?))?;
-    Ok(server.create_database(&name)?)
+    shared(&POSTGRES, || Ok(Postgres::start(&folder()?.join("postgres"), Durability::Fast)?))
+}
+
+/// An empty lake.
+pub fn lake() -> Result<S3Lake> {
+    if std::env::var_os(S3_ENDPOINT).is_none() {
+        return own_lake(objects()?);
+    }
+    let bucket = std::env::var(BUCKET).with_context(|| format!("{S3_ENDPOINT} is set, and {BUCKET} names no bucket there"))?;
+    let config = LakeConfig { path_style: true, ..LakeConfig::default() };
+    Ok(S3Lake::open(&format!("s3://{bucket}/{}", unique("lake")), &config, None, &Drive::start()?)?)
+}
+
+fn own_lake(objects: &ObjectStore) -> Result<S3Lake> {
+    let config = LakeConfig { endpoint: Some(objects.endpoint()), path_style: true, ..LakeConfig::default() };
+    Ok(S3Lake::open(&format!("s3://lake/{}", unique("lake")), &config, Some(ObjectStore::credentials()), &Drive::start()?)?)
+}
+
+fn objects() -> Result<&'static ObjectStore> {
+    static OBJECTS: OnceLock<Result<ObjectStore, String>> = OnceLock::new();
+    let start = || {
+        let objects = ObjectStore::start(&folder()?.join("objects"), "127.0.0.1:0")?;
+        objects.create_bucket("lake")?;
+        Ok(objects)
+    };
+    shared(&OBJECTS, start)
+}
+
+/// A warehouse with an empty schema, migrated, and an empty lake that it reads.
+pub struct Warehouse {
+    /// The warehouse.
+    pub warehouse: RedshiftWarehouse,
+    /// The lake.
+    pub lake: S3Lake,
+    _redshift: Option<RedshiftLocal>,
+}
+
+/// A warehouse of its own.
+pub fn warehouse() -> Result<Warehouse> {
+    let (drive, config) = (Drive::start()?, WarehouseConfig { schema: unique("theatre"), ..WarehouseConfig::default() });
+    let made = if std::env::var_os(WAREHOUSE_ENDPOINT).is_some() {
+        let url = std::env::var(WAREHOUSE).with_context(|| format!("{WAREHOUSE_ENDPOINT} is set, and {WAREHOUSE} names no redshift://workgroup/database"))?;
+        ensure!(std::env::var_os(S3_ENDPOINT).is_some(), "{WAREHOUSE_ENDPOINT} is set, and {S3_ENDPOINT} names no object store from which it loads");
+        Warehouse { warehouse: RedshiftWarehouse::open(&url, &config, None, &drive)?, lake: lake()?, _redshift: None }
+    } else {
+        let (objects, database) = (objects()?, unique("warehouse"));
+        let server = std::env::var("DATABASE_URL").or_else(|_| postgres_server().map(|server| server.url("postgres")))?;
+        // Pages of two rows: whoever reads a result has to turn them.
+        let redshift = RedshiftLocal::start(Options { page_rows: 2, ..redshift_options(server, objects, &database) })?;
+        let millis = |millis: i64| Micros(millis * 1000);
+        let asked = WarehouseConfig { poll_first: millis(10), poll_min: millis(10), poll_max: millis(100), ..config };
+        let config = WarehouseConfig { endpoint: Some(redshift.endpoint()), ..asked };
+        let warehouse = RedshiftWarehouse::open(&format!("redshift://local/{database}"), &config, Some(ObjectStore::credentials()), &drive)?;
+        Warehouse { warehouse, lake: own_lake(objects)?, _redshift: Some(redshift) }
+    };
+    made.warehouse.migrate()?;
+    Ok(made)
+}
+
+/// How the stand-in for Redshift is set up over a PostgreSQL, with a database that it creates, and an object store.
+pub fn redshift_options(postgres: String, objects: &ObjectStore, database: &str) -> Options {
+    let credentials = ObjectStore::credentials();
+    let keys = Some((credentials.access_key_id().to_owned(), credentials.secret_access_key().to_owned()));
+    let s3 = S3Access { endpoint: Some(objects.endpoint()), path_style: true, keys, region: None };
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    Options { listen, postgres, databases: vec![database.to_owned()], s3, ..Options::default() }
 }
 
 /// The same server, another database: what follows the last slash, up to the options.

@@ -101,6 +101,7 @@ impl Process {
         let ports = gate.around(&world.ports, &world.late, world.bug);
         let params = world.params.clone();
         let epoch = ports.store.acquire(0)?;
+        let taken = ports.store.status(0)?;
         let keep: Vec<String> = ports.store.files(0, FileStage::Registered, 1 << 30)?.into_iter().map(|file| file.file.upload).collect();
         ports.lake.sweep(0, epoch, &keep)?;
         let (saves, lake, progress) = (Arc::new(SaveQueue::default()), Arc::new(LakeQueue::new(2)), Arc::new(Progress::default()));
@@ -110,7 +111,7 @@ impl Process {
             actor: PartitionActor::open(0, epoch, params.clone(), ports.clone(), Box::new(InlineHost::default()), shared)?,
             saver: Saver::new(&params, ports.clone(), saves, committed.clone(), progress),
             lake: LakeWriter::new(0, epoch, params.clone(), ports.clone(), lake),
-            relays: Lane::ALL.map(|lane| Relay::new(0, epoch, lane, params.clone(), ports.clone(), committed.clone())),
+            relays: Lane::ALL.map(|lane| Relay::new(0, epoch, lane, &taken, params.clone(), ports.clone(), committed.clone())),
             exporter: Exporter::new(0, epoch, ports.clone(), params.registry.clone(), params.limits.clone()),
             completer: Completer::new(0, epoch, ports.clone()),
             loader: Loader::new(0, epoch, ports, params.limits.load_files),

@@ -2,10 +2,10 @@
 //!
 //! Topics have the names that robots and readers know, so tests that run the whole pipeline cannot share a broker; and they may stop theirs.
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Result;
-use redshift_local::{Options, RedshiftLocal, S3Access};
+use redshift_local::RedshiftLocal;
 use tempfile::TempDir;
 use theatre_runtime::dev::kafka::Kafka;
 use theatre_runtime::dev::object_store::ObjectStore;
@@ -13,6 +13,10 @@ use theatre_runtime::dev::postgres::{Durability, Postgres};
 
 use crate::deployment::Deployment;
 use crate::fault_proxy::FaultProxy;
+use crate::servers::redshift_options;
+
+/// After this long without a sign of life a member's partitions go to others.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 
 const BUCKET: &str = "lake";
 const WAREHOUSE: &str = "warehouse";
@@ -45,15 +49,16 @@ impl Site {
         let store = postgres.create_database("theatre")?;
         let objects = ObjectStore::start(&folder.path().join("objects"), "127.0.0.1:0")?;
         objects.create_bucket(BUCKET)?;
-        let redshift = RedshiftLocal::start(warehouse_options(&postgres, &objects))?;
+        let redshift = RedshiftLocal::start(redshift_options(postgres.url("postgres"), &objects, WAREHOUSE))?;
         let lake = FaultProxy::start(objects.address())?;
         let warehouse = FaultProxy::start(redshift.endpoint().trim_start_matches("http://").parse()?)?;
         let sections = format!(
-            "[log]\nurl = \"kafka://{}\"\nsession_timeout = \"6s\"\n\
+            "[log]\nurl = \"kafka://{}\"\nsession_timeout = \"{}s\"\n\
              [store]\nurl = \"{store}\"\n\
              [lake]\nurl = \"s3://{BUCKET}/fleet\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"us-east-1\"\nattempt_timeout = \"2s\"\noperation_timeout = \"5s\"\nstall_grace = \"2s\"\n\
              [warehouse]\nurl = \"redshift://local/{WAREHOUSE}\"\nendpoint = \"http://{}\"\nrequest_timeout = \"2s\"\nregion = \"us-east-1\"\nstatement_timeout = \"20s\"\n",
             kafka.bootstrap(),
+            SESSION_TIMEOUT.as_secs(),
             lake.address(),
             warehouse.address()
         );
@@ -62,12 +67,4 @@ impl Site {
         deployment.look(&["migrate", "--warehouse"])?;
         Ok(Self { deployment, kafka, postgres, lake, warehouse, _redshift: redshift, _objects: objects, _folder: folder })
     }
-}
-
-fn warehouse_options(postgres: &Postgres, objects: &ObjectStore) -> Options {
-    let credentials = ObjectStore::credentials();
-    let keys = Some((credentials.access_key_id().to_owned(), credentials.secret_access_key().to_owned()));
-    let s3 = S3Access { endpoint: Some(objects.endpoint()), path_style: true, keys, region: None };
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    Options { listen, postgres: postgres.url("postgres"), databases: vec![WAREHOUSE.to_owned()], s3, ..Options::default() }
 }

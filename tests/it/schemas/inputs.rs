@@ -182,6 +182,36 @@ fn a_robot_written_to_two_partitions_is_heard_in_its_home_only() -> Result<()> {
 }
 
 #[test]
+fn a_topic_that_is_there_has_the_first_word_on_how_many_partitions_there_are() -> Result<()> {
+    const TOPIC: &str = "acme.arm.telemetry";
+    let data = tempfile::tempdir()?;
+    std::fs::write(data.path().join("rules.toml"), HOT)?;
+    let dir = DataDir::created(data.path())?;
+    let log = EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?;
+    log.ensure_topics(&[TOPIC.to_owned()], 12)?;
+    for sequence in 0..60 {
+        let record = fleet(&format!("robot-{}", sequence % 6), sequence, 40.0)?;
+        log.append(TOPIC, partition_of(&record.key, 12), &[record])?;
+    }
+    let start = |settings: &str| -> Result<std::process::Output> {
+        let config = configure(data.path(), &format!("{settings}{}", FLEET_INPUT.replace(FLEET_TOPIC, TOPIC)))?;
+        Ok(theatre(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"])?.output()?)
+    };
+    let refused = start("")?;
+    let why = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success() && why.contains(&format!("'{TOPIC}' has 12 partitions")) && why.contains("partitions = 12"), "{why}");
+    ensure!(EmbeddedStore::open(&dir.store())?.layout()?.is_none(), "another count than the topic's was recorded");
+    for topic in INPUT_TOPICS {
+        ensure!(log.partitions(topic)?.is_none(), "{topic} was made");
+    }
+    let started = start("partitions = 12\n")?;
+    ensure!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    let end = ending(data.path(), &["fleet_telemetry"])?;
+    ensure!(end.warehouse["fleet_telemetry"].0 == 60 && end.dead.is_empty(), "{:?} {:?}", end.warehouse, end.dead);
+    Ok(())
+}
+
+#[test]
 fn what_is_wrong_with_a_declaration_is_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("arm.avsc"), ARM_V1)?;

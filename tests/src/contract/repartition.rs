@@ -6,36 +6,38 @@ use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
 
 use super::{commit, record, save, values};
+use crate::servers::unique;
 
 /// Topics grow, keep what they hold, and never shrink.
 ///
 /// # Errors
 /// Says what the adapter does not keep.
 pub fn log_grows_topics(log: &dyn EventLog) -> Result<()> {
-    let topics = ["grown".to_owned(), "also".to_owned()];
+    let (topics, missing, small) = (["grown", "also"].map(unique), unique("missing"), unique("small"));
+    let [grown, also] = topics.each_ref().map(String::as_str);
     log.ensure_topics(&topics, 2)?;
-    log.append("grown", 1, &[record("before")])?;
-    let mut reader = log.reader("grown", 1, 0)?;
-    ensure!(matches!(log.append("grown", 3, &[record("early")]), Err(Error::Refused(_))), "there is no such partition yet");
-    let with_missing = [topics[0].clone(), topics[1].clone(), "missing".to_owned()];
+    log.append(grown, 1, &[record("before")])?;
+    let mut reader = log.reader(grown, 1, 0)?;
+    ensure!(matches!(log.append(grown, 3, &[record("early")]), Err(Error::Refused(_))), "there is no such partition yet");
+    let with_missing = [topics[0].clone(), topics[1].clone(), missing.clone()];
     log.grow_topics(&with_missing, 4)?;
     log.grow_topics(&with_missing, 4)?;
-    ensure!(log.partitions("grown")? == Some(4) && log.partitions("also")? == Some(4));
-    ensure!(log.partitions("missing")?.is_none(), "what is missing is not made");
+    ensure!(log.partitions(grown)? == Some(4) && log.partitions(also)? == Some(4));
+    ensure!(log.partitions(&missing)?.is_none(), "what is missing is not made");
     ensure!(matches!(log.grow_topics(&topics, 3), Err(Error::Refused(_))), "a log cannot take partitions back");
-    log.ensure_topics(&["small".to_owned()], 1)?;
-    ensure!(log.grow_topics(&["small".to_owned(), "grown".to_owned()], 3).is_err() && log.partitions("small")? == Some(1), "all or none");
+    log.ensure_topics(std::slice::from_ref(&small), 1)?;
+    ensure!(log.grow_topics(&[small.clone(), topics[0].clone()], 3).is_err() && log.partitions(&small)? == Some(1), "all or none");
     log.ensure_topics(&topics, 4)?;
     ensure!(log.ensure_topics(&topics, 2).is_err());
-    ensure!(log.range("grown", 1)? == LogRange { start: 0, end: 1 } && log.range("grown", 3)? == LogRange { start: 0, end: 0 });
-    ensure!(log.append("grown", 3, &[record("after")])? == 0 && log.append("grown", 1, &[record("after")])? == 1, "offsets go on");
-    ensure!(log.append("grown", 0, &[record("x")])? == 0 && values(log, "grown", 0)?.len() == 1);
+    ensure!(log.range(grown, 1)? == LogRange { start: 0, end: 1 } && log.range(grown, 3)? == LogRange { start: 0, end: 0 });
+    ensure!(log.append(grown, 3, &[record("after")])? == 0 && log.append(grown, 1, &[record("after")])? == 1, "offsets go on");
+    ensure!(log.append(grown, 0, &[record("x")])? == 0 && values(log, grown, 0)?.len() == 1);
     let mut seen = 0;
     while seen < 2 {
         reader.poll(PollLimit { records: 10, bytes: usize::MAX }, &mut |_| seen += 1)?;
     }
     let mut lane = log.open_lane(3, Lane::Results, 1)?;
-    lane.publish(&[Outgoing { topic: "also".to_owned(), partition: 3, record: record("told") }], 1)?;
+    lane.publish(&[Outgoing { topic: also.to_owned(), partition: 3, record: record("told") }], 1)?;
     ensure!(lane.position()? == 1, "a new partition has lanes of its own");
     Ok(())
 }
