@@ -29,7 +29,8 @@ use crate::config::ConfigError;
 #[command(
     name = "theatre",
     version,
-    after_help = "Try it:  theatre demo\nReal input:  theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml"
+    after_help = "Try it:  theatre demo\nReal input:  theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml\n\
+                  More of what happens, on standard error:  THEATRE_LOG=info theatre run"
 )]
 struct Cli {
     #[command(flatten)]
@@ -40,10 +41,10 @@ struct Cli {
 
 #[derive(Debug, Clone, Args)]
 struct Common {
-    /// Data directory: event log, store, warehouse, lake, keys.
+    /// Data directory: event log, store, warehouse, lake, keys. One process at a time runs on it.
     #[arg(long, global = true, default_value = "data")]
     data: PathBuf,
-    /// Configuration file; absent: the defaults.
+    /// Configuration file; absent: the defaults. Variables THEATRE__... come on top.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     /// How to print.
@@ -71,31 +72,32 @@ enum Command {
     #[command(after_help = "Example: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml")]
     Replay(source::ReplayArgs),
     /// The service itself, until stopped.
-    #[command(after_help = "Example: theatre run --config theatre.toml --data /var/lib/theatre")]
+    #[command(after_help = "Examples: theatre run --config theatre.toml --data /var/lib/theatre\n          \
+                            theatre run --until-drained --config theatre.toml")]
     Run(service::Run),
     /// Writes a simulated fleet into the event log and does nothing else.
     #[command(after_help = "Example: theatre simulate --robots 5 --ticks 600 --data data")]
     Simulate(source::Simulate),
     /// What is known of robots.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: theatre robots list")]
     Robots(looks::Robots),
     /// What is known of procedures.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: theatre procedures list")]
     Procedures(looks::Procedures),
     /// Conditions that are open, and all that ever moved.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: theatre alerts history --robot robot-0001")]
     Alerts(looks::Alerts),
-    /// Window aggregates of a robot, late corrections merged.
-    #[command(subcommand)]
+    /// Window aggregates of a robot, late corrections merged, as long as the store keeps them (window_retention).
+    #[command(subcommand, after_help = "Example: theatre windows show robot-0001 --window 10s")]
     Windows(looks::Windows),
-    /// Files of the lake.
-    #[command(subcommand)]
+    /// Files of the lake, and those that were set aside.
+    #[command(subcommand, after_help = "Example: theatre lake list")]
     Lake(storage::Lake),
     /// The warehouse.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: theatre warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"")]
     Warehouse(storage::Warehouse),
-    /// Dead letters.
-    #[command(subcommand)]
+    /// Dead letters: records that could not be applied, and why.
+    #[command(subcommand, after_help = "Example: theatre dlq list")]
     Dlq(storage::Dlq),
     /// Alerts and outcomes as they come, from their topics.
     #[command(after_help = "Example: theatre tail surgical.maintenance.alerts.v1 --from-start")]
@@ -103,22 +105,27 @@ enum Command {
     /// Topics of a log on Kafka: makes them, compares them.
     #[command(subcommand)]
     Topics(topics::Topics),
-    /// Where partitions stand.
-    #[command(subcommand)]
+    /// Where partitions stand; more of them.
+    #[command(subcommand, after_help = "Example: theatre state show")]
     State(storage::State),
-    /// How fast the core is on this machine.
-    #[command(subcommand)]
+    /// How fast the core and the whole pipeline are on this machine, and how long an alert takes.
+    #[command(subcommand, after_help = "Example: theatre bench core")]
     Bench(bench::Bench),
-    /// Proves that nothing is lost and nothing is there twice; exits with 4 where something is.
+    /// Proves that no input record is lost or there twice; exits with 4 where one is.
+    ///
+    /// By topic and partition: read = applied + late + duplicate + dead, and lake and warehouse, where there are any, hold each record once. Of alerts
+    /// and windows it compares how many rows were loaded and how many the warehouse has; outcomes are not counted. While Theatre runs, what is just on
+    /// its way may count as a difference: run it when everything is drained.
+    #[command(after_help = "Example: theatre reconcile --config theatre.toml --output json")]
     Reconcile,
-    /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store.
-    #[command(subcommand)]
+    /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store, a warehouse.
+    #[command(subcommand, after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo")]
     Dev(dev::Dev),
     /// Makes or renews the tables of the checkpoint store, or of the warehouse; embedded ones need none of it.
     #[command(after_help = "Example: theatre migrate --config theatre.toml && theatre migrate --warehouse --config theatre.toml")]
     Migrate(migrate::Migrate),
     /// The configuration.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: theatre config check --config theatre.toml")]
     Config(checks::ConfigCommand),
 }
 

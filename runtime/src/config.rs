@@ -1,7 +1,7 @@
 //! Configuration: what `theatre.toml` may say, and the pipeline it makes.
 //!
 //! Layers: defaults, file, `theatre.d`, variables ([`layers`]), then flags. Every key is documented where it is defined; an unknown key is an
-//! error.
+//! error. A path is relative to the file that names it; one in a variable, to the working directory.
 
 pub mod inputs;
 pub mod lake;
@@ -63,20 +63,21 @@ pub struct WindowConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Partitions of every topic; recorded at the first start. `theatre state repartition` makes more. Default 4.
+    /// Partitions of every topic: as many as the inputs that are there already have. Recorded at the first start; `theatre state repartition` makes
+    /// more. Default 4.
     pub partitions: u32,
-    /// Telemetry schemas beside the shipped ones: a robot with other columns is one file here. Relative to this file.
+    /// Telemetry schemas beside the shipped ones: a robot with other columns is one file here. Default: none. Relative to this file.
     pub schemas: Vec<PathBuf>,
     /// Folder of schemas by id, `<id>.avsc`, in which ids are looked up that are not known at start-up: a schema that a robot changes is a file put
-    /// there, without a restart. Relative to this file.
+    /// there, without a restart. Absent: there is none. Relative to this file.
     pub schema_folder: Option<PathBuf>,
-    /// Further topics to read, or the standard ones with other schemas.
+    /// Further topics to read, or the standard ones with other schemas. Default: the standard ones.
     pub input: Vec<inputs::InputConfig>,
     /// A Confluent-compatible schema registry, for inputs with `schemas = "registry"`.
     pub registry: inputs::RegistryConfig,
     /// AWS Glue's schema registry, for inputs with `schemas = "glue"`.
     pub glue: inputs::GlueConfig,
-    /// Rule file; absent: the shipped rules for the reference telemetry. Relative to this file.
+    /// Rule file, in place of the shipped rules. Absent: the shipped ones, for the reference telemetry. Relative to this file.
     pub rules: Option<PathBuf>,
     /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.
     pub windows: Vec<WindowConfig>,
@@ -84,9 +85,11 @@ pub struct Config {
     pub aggregates: AggregateSet,
     /// Rows this far behind the robot's clock still join open windows. Default 30s.
     pub reorder_bound: Micros,
-    /// Rows this far behind the robot's clock still correct closed windows; later ones are dead-lettered. Default 1h.
+    /// Rows this far behind the robot's clock still correct closed windows, by revisions that hold these rows only; later ones are dead-lettered.
+    /// Default 1h.
     pub allowed_lateness: Micros,
-    /// Rows dated this far after they were appended are quarantined. Default 5m.
+    /// Rows dated this far after they were appended are dead-lettered. On a topic with `message.timestamp.type=CreateTime` a producer says when that
+    /// was. Default 5m.
     pub future_tolerance: Micros,
     /// A robot unheard for this long is silent; with Kafka at least 15s. Default 60s.
     pub silence_after: Micros,
@@ -96,7 +99,7 @@ pub struct Config {
     pub lake_roll_age: Micros,
     /// Alerts, outcomes and windows wait this long to be exported to the lake. Default 30s.
     pub export_age: Micros,
-    /// Input older than this is deleted from the embedded log once nobody needs it any more. Default 7d.
+    /// Input older than this is deleted from the embedded log once nobody needs it any more. On Kafka topics go by their own retention. Default 7d.
     pub log_retention: Micros,
     /// Window revisions are deleted from the store this long after their commit, once they are published and exported; lake and warehouse keep them.
     /// Default 7d.
@@ -120,7 +123,7 @@ pub struct Config {
     pub admin: String,
     /// Where a procedure's indicators come from, by dataset. Default: the reference telemetry.
     pub indicators: Vec<IndicatorSpec>,
-    /// For tests of panics: panics in the rules of one robot. Not for production.
+    /// For tests of panics: panics in the rules of one robot. Not for production. Absent: nobody panics.
     pub panic_on: Option<PanicHook>,
 }
 

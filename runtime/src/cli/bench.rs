@@ -34,7 +34,8 @@ use crate::simulator::fleet::{self, Fleet};
 /// Measures.
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
-    /// The work on a record, without log, store or lake: 13 signals, 10 s windows (count, sum, min, max), one hysteresis rule.
+    /// The work on a record, without log, store or lake: 13 signals, 10 s windows, one hysteresis rule; once with each set of aggregates.
+    #[command(after_help = "Example: theatre bench core --records 1000000 --output json")]
     Core {
         /// Records.
         #[arg(long, default_value_t = 1_000_000)]
@@ -46,10 +47,9 @@ pub(super) enum Bench {
         #[arg(long, default_value_t = 8192)]
         batch: usize,
     },
-    /// The whole pipeline, everything on, on a topic filled beforehand: on Kafka, or on the embedded log.
-    #[command(
-        after_help = "Example: theatre bench fleet --records 1000000 --output json\n         theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off"
-    )]
+    /// The whole pipeline on a topic filled beforehand, on Kafka or on the embedded log. The lake is on and the warehouse off unless told otherwise.
+    #[command(after_help = "Examples: theatre bench fleet --records 1000000 --warehouse on --output json\n          \
+                            theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off")]
     Fleet(fleet_bench::FleetBench),
     /// How long an alert takes: from the produce of the record that crosses a limit to a consumer of committed alerts.
     #[command(after_help = "Example: theatre bench latency --brokers localhost:9092 --rate 20000 --for 60s")]

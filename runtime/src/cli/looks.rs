@@ -18,8 +18,10 @@ use super::{Common, Failure};
 #[derive(Debug, Subcommand)]
 pub(super) enum Robots {
     /// All robots.
+    #[command(after_help = "Example: theatre robots list --output json")]
     List,
     /// One robot, in full.
+    #[command(after_help = "Example: theatre robots show robot-0001")]
     Show {
         /// Its id.
         robot: String,
@@ -30,8 +32,10 @@ pub(super) enum Robots {
 #[derive(Debug, Subcommand)]
 pub(super) enum Procedures {
     /// All procedures that are remembered.
+    #[command(after_help = "Example: theatre procedures list --output json")]
     List,
     /// One procedure, in full.
+    #[command(after_help = "Example: theatre procedures show case-0001-000000 (theatre procedures list names all)")]
     Show {
         /// Its id.
         procedure: String,
@@ -42,8 +46,10 @@ pub(super) enum Procedures {
 #[derive(Debug, Subcommand)]
 pub(super) enum Alerts {
     /// Conditions that are open.
+    #[command(after_help = "Example: theatre alerts list --output json")]
     List,
     /// All transitions, oldest first.
+    #[command(after_help = "Example: theatre alerts history --robot robot-0001 --limit 0")]
     History {
         /// Only this robot.
         #[arg(long)]
@@ -58,6 +64,7 @@ pub(super) enum Alerts {
 #[derive(Debug, Subcommand)]
 pub(super) enum Windows {
     /// Windows of one robot, late corrections merged.
+    #[command(after_help = "Example: theatre windows show robot-0001 --window 10s --signal 'joints[2].temperature'")]
     Show {
         /// The robot.
         robot: String,

@@ -18,7 +18,8 @@ use crate::pipeline::lake_start::{self, Hole, holes};
 /// Looks at the lake, and puts back what was set aside.
 #[derive(Debug, Subcommand)]
 pub(super) enum Lake {
-    /// Registered files.
+    /// Registered files: how far each is, and why one was set aside.
+    #[command(after_help = "Example: theatre lake list --output json")]
     List,
     /// Puts all files back that were set aside, once what was wrong is put right: quarantined ones to be loaded, lost ones to be completed. Theatre may be running.
     #[command(
@@ -51,12 +52,14 @@ pub(super) enum Warehouse {
 #[derive(Debug, Subcommand)]
 pub(super) enum Dlq {
     /// The newest ones.
+    #[command(after_help = "Example: theatre dlq list --limit 0 --output json")]
     List {
         /// At most so many; 0 = all.
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
     /// One dead letter, in full.
+    #[command(after_help = "Example: theatre dlq show 0 1 (partition and number, as theatre dlq list has them)")]
     Show {
         /// Partition.
         partition: u32,
@@ -85,9 +88,10 @@ pub(super) struct Tail {
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
     /// Epochs, positions, numbers.
+    #[command(after_help = "Example: theatre state show --output json")]
     Show,
     /// More partitions: grows the topics and moves robots to where their producers will write. Everything must be drained.
-    #[command(after_help = "Example: stop the producers, then\n  theatre run --until-drained --config theatre.toml\n  \
+    #[command(after_help = "Example: stop the producers, then all processes of Theatre, then\n  theatre run --until-drained --config theatre.toml\n  \
                             theatre state repartition --partitions 12 --dry-run --config theatre.toml\n  \
                             theatre state repartition --partitions 12 --config theatre.toml\nset partitions = 12 in theatre.toml, start Theatre, then the producers.")]
     Repartition(super::repartition::Repartition),

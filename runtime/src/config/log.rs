@@ -33,38 +33,41 @@ pub struct LogConfig {
     /// `kafka://host:port,host:port`. Absent: embedded, in the data directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
-    /// Names this deployment: the consumer group, and the beginning of transactional ids. Two deployments on one cluster need two names.
+    /// Names this deployment: the consumer group, and the beginning of transactional ids. Two deployments on one cluster need two names. Default
+    /// `theatre`.
     pub deployment: String,
     /// Stable name of this process within the group: it comes back to its partitions after a restart. Absent: a passing member.
     pub group_instance_id: Option<String>,
     /// After this long without a sign of life a member's partitions go to others. The broker allows 6s to 30m. Default 45s.
     pub session_timeout: Micros,
-    /// How connections are secured.
+    /// How connections are secured: `plaintext`, `tls`, `sasl_scram` or `msk_iam`. Default `plaintext`.
     pub security: LogSecurity,
-    /// Certificates of the authorities to trust. Absent: the system's.
+    /// PEM file with the certificates of the authorities to trust. Absent: the system's. Relative to this file.
     pub ca_file: Option<PathBuf>,
-    /// This client's certificate.
+    /// PEM file with this client's certificate. Absent: it shows none. Relative to this file.
     pub certificate_file: Option<PathBuf>,
-    /// The certificate's private key.
+    /// PEM file with the certificate's private key. Relative to this file.
     pub key_file: Option<PathBuf>,
-    /// File that holds the password of that key. Absent: the key has none.
+    /// File that holds the password of that key. Absent: the key has none. Relative to this file.
     pub key_password_file: Option<PathBuf>,
-    /// User of `sasl_scram`.
+    /// User of `sasl_scram`, which needs it.
     pub username: Option<String>,
-    /// Region of the cluster, for `msk_iam`.
+    /// Region of the cluster, for `msk_iam`, which needs it.
     pub region: Option<String>,
-    /// File that holds the password of `sasl_scram`.
+    /// File that holds the password of `sasl_scram`, which needs it. Relative to this file.
     pub password_file: Option<PathBuf>,
     /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all inputs share it evenly, each within 256 KiB and
     /// 16 MiB; what the broker is sending just then, up to a quarter of its share or 1 MiB a partition, comes on top. Default 32 MiB.
     pub fetch_memory: u64,
     /// A publisher's transaction that stays open longer is ended by the broker. Default 10s.
     pub transaction_timeout: Micros,
-    /// Check the checksum of what is fetched.
+    /// Check the checksum of what is fetched. Default true.
     pub check_crcs: bool,
-    /// Create topics that are missing. False: they are made by others, and a missing one is refused.
+    /// Create topics that are missing, and give topics more partitions in a repartition. False: others do that, and what is missing is refused. Default
+    /// true.
     pub create_topics: bool,
-    /// Further properties of librdkafka, by its names, for all clients. Secrets are better kept in files; those given here are not printed.
+    /// Further properties of librdkafka, by its names, for all clients. Secrets are better kept in files; those given here are not printed. Default:
+    /// none.
     #[serde(serialize_with = "redact::properties")]
     pub properties: BTreeMap<String, String>,
 }

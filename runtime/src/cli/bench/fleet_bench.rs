@@ -1,5 +1,5 @@
-//! `theatre bench fleet`: a topic filled beforehand, then the service on it until everything is saved, published, in the lake and in the
-//! warehouse; a bare drain of the same topic; and a recomputation of windows and alerts from the topic.
+//! `theatre bench fleet`: a topic filled beforehand, then the service on it until everything is saved and published, and, if they
+//! are on, in the lake and in the warehouse; a bare drain of the same topic; and a recomputation of windows and alerts from the topic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
