@@ -317,12 +317,12 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     let epoch = store.acquire(0)?;
     store.commit(&[commit(0, epoch, "r", 1)], LogTime(1))?;
     ensure!(store.status(0)?.last_fact == FACTS_PER_SAVE as u64, "a user without rights on the schema itself runs the service");
-    execute(&owner, "ALTER ROLE guarded PASSWORD 'changed'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guarded'")?;
+    execute(&owner, "ALTER ROLE guarded PASSWORD 'changed'; SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'")?;
     std::fs::write(&file, "changed\n")?;
     store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
     ensure!(store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64, "a changed password is read again");
     // Whoever changes it does so in the server and in the file at two moments, and the file may be away between them.
-    execute(&owner, "ALTER ROLE guarded PASSWORD 'next'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'guarded'")?;
+    execute(&owner, "ALTER ROLE guarded PASSWORD 'next'; SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'")?;
     let passes = |named: &str| match store.commit(&[commit(0, epoch, "r", 3)], LogTime(1)) {
         Err(Error::Unavailable { why, .. }) if why.contains(named) => Ok(()),
         other => anyhow::bail!("{named}: {other:?}"),

@@ -9,7 +9,7 @@ use theatre_runtime::config::INPUT_TOPICS;
 use theatre_tests::broker::{Audience, group_members, group_offsets, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_published};
 use theatre_tests::deployment::{Member, PATIENCE, same, wait_for};
-use theatre_tests::fleet::{self, Fleet, Flow};
+use theatre_tests::fleet::{self, Flow};
 use theatre_tests::site::{SESSION_TIMEOUT, Site};
 use theatre_tests::tell;
 
@@ -201,10 +201,7 @@ fn who_runs_until_all_is_drained_waits_for_the_partitions_of_others_and_can_be_t
     const UNTIL_DRAINED: [&str; 2] = ["run", "--until-drained"];
     const WAITS: &str = "with other processes";
     let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
-    let (log, fleet) = (site.deployment.log("producer")?, Fleet::new(ROBOTS, PARTITIONS)?);
-    log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
-    let feed = |mut ticks: std::ops::Range<u64>| ticks.try_for_each(|tick| fleet.feed(&*log, tick..tick + 1));
-    feed(0..100)?;
+    let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
     let mut other = site.deployment.start("first", &[])?;
     other.wait_until_ready()?;
 
@@ -213,15 +210,16 @@ fn who_runs_until_all_is_drained_waits_for_the_partitions_of_others_and_can_be_t
     let status = stopped.terminate()?;
     ensure!(status.code() == Some(130), "told to stop before all is drained it ended with {status}: {}", stopped.said());
 
-    let mut waiting = site.deployment.start_command("third", &UNTIL_DRAINED, &[])?;
-    waiting.wait_until_it_says(WAITS)?;
-    // What the other one may not have done when it is killed.
-    feed(100..200)?;
-    std::thread::sleep(SETTLE);
-    ensure!(waiting.is_running()?, "it ended while another process had partitions: {}", waiting.said());
-    other.kill()?;
-    let status = waiting.wait()?;
-    ensure!(status.success(), "it ended with {status}: {}", waiting.said());
+    // Two of them beside a process that goes on: nobody waits for somebody else's end.
+    let mut waiting = ["third", "fourth"].iter().map(|name| site.deployment.start_command(name, &UNTIL_DRAINED, &[])).collect::<Result<Vec<_>>>()?;
+    waiting.iter_mut().try_for_each(|member| member.wait_until_it_says(WAITS))?;
+    let ticks = flow.end()?;
+    for member in &mut waiting {
+        let status = member.wait()?;
+        ensure!(status.success(), "it ended with {status}: {}", member.said());
+    }
+    ensure!(other.is_running()?, "{}", other.said());
     site.deployment.look(&["reconcile"])?;
-    fleet::calm(ROBOTS, PARTITIONS, 200)?.must_equal(&Conclusions::read(&site.deployment.config()?, &site.deployment.ports("looking")?)?)
+    ensure!(other.terminate()?.success(), "{}", other.said());
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_agree(&Conclusions::read(&site.deployment.config()?, &site.deployment.ports("looking")?)?)
 }

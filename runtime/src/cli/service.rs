@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use theatre_actors::ports::Error;
 
 use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
@@ -12,16 +13,18 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::embedded::data_dir::{DataDir, DataLock};
 use crate::pipeline::{Pipeline, PipelineParams, Ports, start};
+use crate::repartition::drained::left_in;
 
 /// How long a stop may take before it is given up.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// Who waits for other processes' partitions is told so this often.
 const TELL_OF_OTHERS_EVERY: Duration = Duration::from_secs(5);
+const LOOK_AT_OTHERS_EVERY: Duration = Duration::from_millis(500);
 
 /// The service itself.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// End as soon as everything in the log is read, saved, published and loaded, of all partitions: those of other processes once these have ended.
+    /// End as soon as everything in the log is read, saved, published and loaded, in the partitions of other processes too.
     #[arg(long)]
     until_drained: bool,
 }
@@ -146,27 +149,46 @@ impl Service {
     }
 
     /// Waits until everything of its partitions is read, saved, published and loaded, or somebody asks to stop; calls `meanwhile` now and then.
-    pub(super) fn drain(&self, mut meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
-        self.drain_until(|| true, &mut meanwhile)
+    pub(super) fn drain(&self, meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+        self.drain_until(|| Ok(self.pipeline.drained()), meanwhile)
     }
 
-    /// The same of all partitions: those that are with other processes have to come first.
+    /// The same of all partitions: how far those are that other processes have is known by the store.
     fn drain_all(&self) -> Result<(), Failure> {
-        let mut asked = Instant::now();
-        self.drain_until(|| self.pipeline.owned() == self.params.partitions, &mut || {
-            let others = self.params.partitions.saturating_sub(self.pipeline.owned());
-            if others > 0 && asked.elapsed() > TELL_OF_OTHERS_EVERY {
-                asked = Instant::now();
-                eprintln!("{others} of {} partitions are not here yet; if they are with other processes, stop these", self.params.partitions);
+        let partitions = self.params.partitions;
+        let (mut told, mut looked) = (Instant::now(), Instant::now());
+        let done = || {
+            let own = self.pipeline.owned();
+            if own.len() as u32 == partitions {
+                return Ok(self.pipeline.drained());
             }
-            Ok(())
-        })
+            if told.elapsed() > TELL_OF_OTHERS_EVERY {
+                told = Instant::now();
+                eprintln!(
+                    "{} of {partitions} partitions are with other processes, or on their way here: waiting until they are drained, too",
+                    partitions - own.len() as u32
+                );
+            }
+            if looked.elapsed() < LOOK_AT_OTHERS_EVERY || !own.is_empty() && !self.pipeline.drained() {
+                return Ok(false);
+            }
+            looked = Instant::now();
+            for partition in (0..partitions).filter(|partition| !own.contains(partition)) {
+                match left_in(&self.params, &*self.ports.log, &*self.ports.store, partition) {
+                    Ok(left) if left.is_empty() => {}
+                    // Readiness names what is away, too.
+                    Ok(_) | Err(Error::Unavailable { .. }) => return Ok(false),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(self.pipeline.owned() == own)
+        };
+        self.drain_until(done, || Ok(()))
     }
 
-    fn drain_until(&self, all: impl Fn() -> bool, meanwhile: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+    fn drain_until(&self, mut done: impl FnMut() -> Result<bool, Failure>, mut meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
         self.pipeline.flush(true);
-        let done = || all() && self.pipeline.drained();
-        while !done() && !self.is_stopping() {
+        while !done()? && !self.is_stopping() {
             let failures = self.pipeline.progress().failures();
             if !failures.is_empty() {
                 return Err(Failure::Failed(failures.join("; ")));

@@ -229,11 +229,8 @@ fn window_columns(facts: &[&Fact], datasets: &Datasets) -> Result<Vec<ArrayRef>>
     let mut rows = Vec::new();
     for (fact, window) in facts.iter().zip(&windows) {
         let (dataset, window_name) = fact.subject.split_once('/').unwrap_or((&fact.subject, ""));
-        let known = datasets.find(dataset).ok_or_else(|| {
-            Error::Refused(format!(
-                "windows of dataset '{dataset}' are still to be exported, and it has left the configuration: declare it again until they are"
-            ))
-        })?;
+        let known =
+            datasets.find(dataset).ok_or_else(|| Error::Refused(format!("windows of dataset '{dataset}' cannot be written: it has left the configuration")))?;
         let signals = known.1.signals.as_slice();
         let told = window.signals.iter().zip(signals).filter(|(aggregate, _)| aggregate.count > 0);
         rows.extend(told.map(|(aggregate, signal)| SignalRow { robot_id: &fact.robot_id, dataset, window_name, window, signal: &signal.name, aggregate }));

@@ -77,11 +77,28 @@ impl Exporter {
             let Some(last) = facts.last() else { break };
             after = last.sequence;
             for kind in [FactKind::Window, FactKind::Alert, FactKind::Outcome] {
-                let stored: Vec<&StoredFact> = facts.iter().filter(|stored| stored.fact.kind == kind).collect();
+                let stored: Vec<&StoredFact> = facts.iter().filter(|stored| stored.fact.kind == kind && !self.is_left_out(&stored.fact)).collect();
                 self.write_kind(kind, &stored, span, &mut files)?;
             }
         }
         files.into_values().map(FileWriter::finish).collect()
+    }
+
+    /// A window of a dataset that has left the configuration: nobody knows its signals any more, and no alert may wait for it.
+    fn is_left_out(&self, fact: &Fact) -> bool {
+        let dataset = fact.subject.split('/').next().unwrap_or_default();
+        if fact.kind != FactKind::Window || self.registry.datasets().find(dataset).is_some() {
+            return false;
+        }
+        tracing::error!(
+            partition = self.partition,
+            window = fact.id,
+            revision = fact.revision,
+            dataset,
+            "left out of the lake: there is no such dataset any more"
+        );
+        crate::telemetry::names::record_parked("lake");
+        true
     }
 
     fn write_kind(&self, kind: FactKind, stored: &[&StoredFact], span: (u64, u64), files: &mut BTreeMap<FactKind, FileWriter>) -> Result<()> {
@@ -102,5 +119,75 @@ impl Exporter {
             }
         };
         file.write(rows, told.iter().map(|fact| fact.event_time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use theatre_actors::ports::{CheckpointStore, CommitOutcome, FamilySave, PartitionCommit};
+    use theatre_actors::position::Positions;
+    use theatre_actors::time::LogTime;
+    use theatre_schemas::records::{Alert, Priority, Transition};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::config::Config;
+    use crate::embedded::warehouse::EmbeddedWarehouse;
+    use crate::memory::lake::MemoryLake;
+    use crate::memory::log::MemoryLog;
+    use crate::memory::store::MemoryStore;
+
+    #[test]
+    fn windows_of_a_dataset_that_has_left_the_configuration_keep_no_alert_from_the_lake() {
+        let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock));
+        store.ensure_layout(&["a".to_owned()], 1).unwrap();
+        let epoch = store.acquire(0).unwrap();
+        let alert = Alert {
+            alert_id: "a/1".to_owned(),
+            condition_id: "a".to_owned(),
+            robot_id: "r".to_owned(),
+            procedure_id: None,
+            rule_id: "hot".to_owned(),
+            rule_version: 1,
+            transition: Transition::Raised,
+            revision: 0,
+            priority: Priority::High,
+            event_time: 0,
+            raised_at: 0,
+            value: None,
+            limit: None,
+            signal: None,
+            unit: None,
+            message: "hot".to_owned(),
+        };
+        let fact = |kind, subject: &str, payload| Fact {
+            kind,
+            robot_id: "r".to_owned(),
+            id: subject.to_owned(),
+            subject: subject.to_owned(),
+            revision: 0,
+            event_time: 0,
+            payload,
+        };
+        let facts = vec![fact(FactKind::Window, "gone/10s", vec![1, 2, 3]), fact(FactKind::Alert, "a", alert.encode())];
+        let positions = Positions::from(vec![1]);
+        let save = FamilySave { family: "r".to_owned(), save_number: 1, positions: positions.clone(), state: Vec::new(), facts, dead: Vec::new() };
+        let committed = store.commit(&[PartitionCommit { partition: 0, epoch, families: vec![save], floor: positions }], LogTime(1)).unwrap();
+        assert_eq!(committed, [CommitOutcome::Committed { last_fact: 2, last_dead: 0 }]);
+        let params = Config::default().pipeline([0; 32]).unwrap();
+        let ports = Ports {
+            log: Arc::new(MemoryLog::new(clock.clone())),
+            store: store.clone(),
+            lake: Arc::new(MemoryLake::default()),
+            warehouse: Arc::new(EmbeddedWarehouse::in_memory().unwrap()),
+            clock,
+        };
+        let mut exporter = Exporter::new(0, epoch, ports, params.registry.clone(), params.limits.clone());
+        assert_eq!(exporter.step(true), Ok(Step::Worked));
+        assert_eq!(store.status(0).unwrap().exported_fact, 2);
+        let files: Vec<(String, u64)> = store.all_files().unwrap().into_iter().map(|file| (file.file.dataset, file.file.rows)).collect();
+        assert_eq!(files, [("maintenance_alerts".to_owned(), 1)]);
     }
 }

@@ -65,6 +65,7 @@ pub struct PartitionActor {
     progress: Arc<Progress>,
     /// A chunk that was applied but not yet taken by the lake queue, and since when it waits.
     to_lake: Option<(Arc<Chunk>, LogTime)>,
+    holds_saves: bool,
     caught_up_since: Option<LogTime>,
     last_tick: LogTime,
 }
@@ -132,6 +133,7 @@ impl PartitionActor {
             lake: shared.lake,
             progress,
             to_lake,
+            holds_saves: false,
             caught_up_since: None,
             last_tick: LogTime(0),
         })
@@ -344,8 +346,13 @@ impl PartitionActor {
     }
 
     /// Submits the families that are due, when no commit is under way.
+    /// Whether what is read is kept unsaved, however long: until the log has shown that this store is the one that it knows.
+    pub fn hold_saves(&mut self, holds: bool) {
+        self.holds_saves = holds;
+    }
+
     fn submit(&mut self, everything: bool) -> bool {
-        if self.ledger.in_flight() {
+        if self.holds_saves || self.ledger.in_flight() {
             return false;
         }
         let now = self.ports.clock.now();

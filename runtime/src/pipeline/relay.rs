@@ -107,7 +107,13 @@ impl Relay {
         if status.epoch != self.epoch {
             return Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: status.epoch });
         }
-        let mut publisher = self.ports.log.open_lane(self.partition, self.lane, self.epoch)?;
+        let mut publisher = match self.ports.log.open_lane(self.partition, self.lane, self.epoch) {
+            Err(Error::StaleEpoch { current, .. }) if current > self.ports.store.status(self.partition)?.epoch => {
+                // Epochs come from the store: it has given this one to nobody.
+                return Err(Self::younger(&format!("has epoch {current} of partition {}", self.partition), &format!("epoch {}", self.epoch)));
+            }
+            opened => opened?,
+        };
         let noted = match self.lane {
             Lane::Results => status.relayed_fact,
             Lane::DeadLetters => status.relayed_dead,
@@ -118,19 +124,21 @@ impl Relay {
         // store numbers anew up to there would count as published.
         let committed = self.at_first.unwrap_or(last_of(self.lane, &status));
         if self.position > committed {
-            return Err(Error::Refused(format!(
-                "the log says that {} {} of partition {} were published, the store knows of {committed}: it was made anew, or restored from a backup that is \
-                 older than the log. Restore a newer one, or go on with a log of its own (on Kafka: another [log] deployment), to which all that this store \
-                 knows is published",
-                self.position,
-                self.lane.as_str(),
-                self.partition
-            )));
+            let published = format!("says that {} {} of partition {} were published", self.position, self.lane.as_str(), self.partition);
+            return Err(Self::younger(&published, &committed.to_string()));
         }
         self.at_first = None;
         self.noted = noted;
         self.publisher = Some(publisher);
         Ok(())
+    }
+
+    /// The log knows more than the store.
+    fn younger(log: &str, store: &str) -> Error {
+        Error::Refused(format!(
+            "the log {log}, the store knows of {store}: it was made anew, or restored from a backup that is older than the log. Restore a newer one, or go on \
+             with a log of its own (on Kafka: another [log] deployment), to which all that this store knows is published"
+        ))
     }
 
     fn next_records(&self) -> Result<(Vec<Outgoing>, u64)> {

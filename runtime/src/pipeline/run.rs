@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{Error, Membership, Result, TableSpec};
+use theatre_actors::position::Partition;
 use theatre_actors::shell::Stage;
 
 use super::committed::Committed;
@@ -88,14 +89,16 @@ pub(super) fn start_saver(common: &Common, saved: Arc<AtomicBool>) -> Result<Joi
 
 /// Makes topics and layout; refuses a layout that differs from the stored one.
 ///
-/// A partition count that was recorded once cannot be taken back: at the first start topics that are there already have the first word.
+/// What is recorded once, a partition count or one more input, cannot be taken back: where the store has no objection, topics that are there have the
+/// first word.
 ///
 /// # Errors
 /// Says what differs.
 pub fn prepare(params: &PipelineParams, ports: &Ports) -> Result<()> {
     let topics = || ports.log.ensure_topics(&params.all_topics(), params.partitions);
     let layout = || ports.store.ensure_layout(&params.topics, params.partitions);
-    if ports.store.layout()?.is_none() { topics().and_then(|()| layout()) } else { layout().and_then(|()| topics()) }
+    let fits = |(known, count): (Vec<String>, u32)| params.topics.starts_with(&known) && count == params.partitions;
+    if ports.store.layout()?.is_none_or(fits) { topics().and_then(|()| layout()) } else { layout() }
 }
 
 /// The warehouse's tables: one for each dataset, and those of facts.
@@ -136,9 +139,9 @@ impl Pipeline {
         self.progress.drained(&self.roster.partitions())
     }
 
-    /// How many partitions this process owns.
-    pub fn owned(&self) -> u32 {
-        self.roster.partitions().len() as u32
+    /// The partitions that this process owns.
+    pub fn owned(&self) -> Vec<Partition> {
+        self.roster.partitions()
     }
 
     /// Writes everything outward as soon as it is there instead of waiting for size or age; for the end of a bounded input.

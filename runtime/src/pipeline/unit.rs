@@ -85,6 +85,8 @@ pub(super) struct Stages {
     partition: AtomicBool,
     /// Not an end: predecessors' uploads are swept, own ones may begin.
     pub(super) swept: AtomicBool,
+    /// Not an end: the lane of results is open, and what the log knows of it fits the store.
+    lane_fits: AtomicBool,
     lake: AtomicBool,
     relays: AtomicBool,
     export: AtomicBool,
@@ -220,7 +222,7 @@ impl Unit {
             if loading.is_err() || [&lake_writer, &relays, &export].iter().any(|thread| thread.is_err()) {
                 lost.store(true, Ordering::Release);
             }
-            let mut ended = lose(self.run_partition(actor, &lost));
+            let mut ended = lose(self.run_partition(actor, &stages, &lost));
             stages.partition.store(true, Ordering::Release);
             for (thread, stage) in [(lake_writer, &stages.lake), (relays, &stages.relays), (export, &stages.export)] {
                 ended = ended.or(joined(thread));
@@ -259,11 +261,14 @@ impl Unit {
         keep_stepping(&component, || self.given_up(lost), step)
     }
 
-    fn run_partition(&self, mut actor: PartitionActor, lost: &AtomicBool) -> Option<Error> {
+    fn run_partition(&self, mut actor: PartitionActor, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
         let mut seen = 0;
         self.keep("partition", lost, || {
+            let fits = stages.is_over(&stages.lane_fits);
+            actor.hold_saves(!fits);
             let idle = if self.orders.is_draining() {
-                if actor.drain()? {
+                // What is read and must not be saved yet is the next owner's to read again.
+                if !fits || actor.drain()? {
                     return Ok(DONE);
                 }
                 true
@@ -320,6 +325,10 @@ impl Unit {
             let mut worked = false;
             for relay in &mut relays {
                 worked |= relay.step()? == Step::Worked;
+                // The first is that of results, which is opened by its first step.
+                if !stages.lane_fits.swap(true, Ordering::AcqRel) {
+                    self.orders.bell.ring();
+                }
             }
             if worked {
                 return Ok(ON);

@@ -1,8 +1,8 @@
 //! From URL and configuration to a connection: address, TLS, password or token, and the settings of its session.
 
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -10,13 +10,15 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::rules::Micros;
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::failure::{Failure, WHAT};
 use super::iam::{Subject, Tokens};
 use crate::config::redacted;
 use crate::config::store::{SslMode, StoreAuth, StoreConfig};
+
+/// So long a server that let us in may refuse to before that is taken for its last word.
+const AT_THE_DOOR: Duration = Duration::from_secs(600);
 
 /// Where the server is, and how to come in.
 #[derive(Debug)]
@@ -28,8 +30,18 @@ pub(super) struct Server {
     /// What each session sets first.
     settings: String,
     connect_timeout: Duration,
-    /// It has let us in once.
-    served: AtomicBool,
+    door: Mutex<Door>,
+}
+
+/// Whether the server lets us in.
+#[derive(Debug, Default)]
+enum Door {
+    /// It has not been seen to.
+    #[default]
+    Unknown,
+    Open,
+    /// It did, and has not since.
+    ClosedSince(Instant),
 }
 
 /// Where the password comes from.
@@ -38,7 +50,7 @@ enum Secret {
     /// The URL, the environment, or none is asked for.
     Given,
     File(std::path::PathBuf),
-    Token(Mutex<Tokens>),
+    Token(tokio::sync::Mutex<Tokens>),
 }
 
 impl Server {
@@ -48,12 +60,12 @@ impl Server {
         let secret = match (config.auth, &config.password_file) {
             (StoreAuth::RdsIam, _) => {
                 let subject = Subject { host: options.get_host().to_owned(), port: options.get_port(), user: options.get_username().to_owned() };
-                Secret::Token(Mutex::new(Tokens::find(subject, config.region.clone()).await?))
+                Secret::Token(tokio::sync::Mutex::new(Tokens::find(subject, config.region.clone()).await?))
             }
             (StoreAuth::Password, Some(path)) => Secret::File(path.clone()),
             (StoreAuth::Password, None) => Secret::Given,
         };
-        Ok(Self { options, secret, place, settings: settings(config), connect_timeout: duration(config.connect_timeout), served: AtomicBool::new(false) })
+        Ok(Self { options, secret, place, settings: settings(config), connect_timeout: duration(config.connect_timeout), door: Mutex::default() })
     }
 
     /// How to connect now, and whether that has changed since it was asked last.
@@ -87,7 +99,7 @@ impl Server {
     /// Sets what every session of the store needs, whatever the defaults of server, database and user are.
     pub(super) async fn set_up(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
         sqlx::raw_sql(AssertSqlSafe(self.settings.clone())).execute(connection).await?;
-        self.served.store(true, Ordering::Release);
+        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = Door::Open;
         Ok(())
     }
 
@@ -99,11 +111,15 @@ impl Server {
     }
 
     /// What would be refused for good at a first connection may pass where others went well: a password changes in the server and in the file at
-    /// two moments. It is tried again, and readiness says why.
+    /// two moments. It is tried again for a while, and readiness says why.
     fn in_passing(&self, error: Error) -> Error {
-        match error {
-            Error::Refused(why) if self.served.load(Ordering::Acquire) => Error::Unavailable { what: WHAT, why },
-            other => other,
+        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*door, Door::Open) {
+            *door = Door::ClosedSince(Instant::now());
+        }
+        match (error, &*door) {
+            (Error::Refused(why), Door::ClosedSince(since)) if since.elapsed() < AT_THE_DOOR => Error::Unavailable { what: WHAT, why },
+            (error, _) => error,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Loading<'_> {
 
     fn submit(&self, name: &str, attempt: usize) -> Result<String> {
         let manifest = self.write_manifest()?;
-        let token = hash(&[self.schema, &self.table.name, &self.batch.id, &attempt.to_string()]);
+        let token = hash(&[name, &self.table.name, &attempt.to_string()]);
         let stage = format!("theatre_stage_{}", &token[..16]);
         let load = Load { schema: self.schema, table: self.table, batch: self.batch, manifest: &manifest, iam_role: self.iam_role, stage: &stage };
         self.session.submit_batch(load.statements(), name, &token).map_err(|error| no_fault_of_a_file("submitted", error))

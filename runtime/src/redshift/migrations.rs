@@ -88,7 +88,7 @@ fn statements_of(text: &str, schema: &str) -> Vec<String> {
 
 fn in_migration(name: &str, error: Error) -> Error {
     match error {
-        Error::Refused(why) => Error::Refused(format!("migration {name}: {why}")),
+        Error::Refused(why) => Error::Refused(format!("migration {name}: {why} (a view of your own that stands on one of Theatre's is to be dropped first)")),
         other => other,
     }
 }

@@ -27,7 +27,8 @@ pub(super) fn check(params: &PipelineParams, log: &dyn EventLog, store: &dyn Che
     Err(Error::Refused(format!("not everything is drained: {}{more}. Stop the producers, let `theatre run --until-drained` end, and repeat", left.join("; "))))
 }
 
-fn left_in(params: &PipelineParams, log: &dyn EventLog, store: &dyn CheckpointStore, partition: Partition) -> Result<Vec<String>> {
+/// What is left to do in a partition, in words; empty when it is drained.
+pub(crate) fn left_in(params: &PipelineParams, log: &dyn EventLog, store: &dyn CheckpointStore, partition: Partition) -> Result<Vec<String>> {
     let status = store.status(partition)?;
     let mut left = Vec::new();
     let mut note = |what: String| left.push(format!("partition {partition}: {what}"));

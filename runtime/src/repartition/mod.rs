@@ -5,7 +5,7 @@
 //! numbered. The topics grow first and the store changes last, in one transaction: until then everything is as it was but for longer topics, and
 //! the command can be repeated.
 
-mod drained;
+pub(crate) mod drained;
 mod plan;
 
 use serde::Serialize;

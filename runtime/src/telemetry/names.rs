@@ -23,7 +23,7 @@ pub const CATALOGUE: &[(&str, Kind, &str)] = &[
     ("theatre_records_late_total", Kind::Counter, "Records beyond the allowed lateness, by topic"),
     ("theatre_records_wrong_partition_total", Kind::Counter, "Records of robots whose home is another partition, by topic"),
     ("theatre_records_out_total", Kind::Counter, "Records published, by lane"),
-    ("theatre_records_parked_total", Kind::Counter, "Records that the log refused for good and that stay in the store, by lane"),
+    ("theatre_records_parked_total", Kind::Counter, "Records that cannot be published, or written to the lake, and that stay in the store, by lane"),
     ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
     ("theatre_partition_owned", Kind::Gauge, "1 while this process owns the partition, 0 once it has left it"),
     ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
@@ -89,7 +89,7 @@ pub fn records_out(lane: &'static str, records: u64) {
     counter!("theatre_records_out_total", "lane" => lane).increment(records);
 }
 
-/// A record was refused by the log for good.
+/// A record cannot be published, or written to the lake, for good.
 pub fn record_parked(lane: &'static str) {
     counter!("theatre_records_parked_total", "lane" => lane).increment(1);
 }

@@ -206,6 +206,16 @@ fn a_topic_that_is_there_has_the_first_word_on_how_many_partitions_there_are() -
     }
     let started = start("partitions = 12\n")?;
     ensure!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    // Nor is one more input recorded whose topic has another count: it can be taken out again.
+    let second = "acme.leg.telemetry";
+    log.ensure_topics(&[second.to_owned()], 4)?;
+    let added =
+        format!("partitions = 12\n{}", FLEET_INPUT.replace(FLEET_TOPIC, TOPIC)) + &FLEET_INPUT["rules = \"rules.toml\"\n".len()..].replace(FLEET_TOPIC, second);
+    let config = configure(data.path(), &added)?;
+    let refused = theatre(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"])?.output()?;
+    let why = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success() && why.contains(&format!("'{second}' has 4 partitions")), "{why}");
+    ensure!(start("partitions = 12\n")?.status.success(), "what was refused is taken out again");
     let end = ending(data.path(), &["fleet_telemetry"])?;
     ensure!(end.warehouse["fleet_telemetry"].0 == 60 && end.dead.is_empty(), "{:?} {:?}", end.warehouse, end.dead);
     Ok(())
