@@ -117,11 +117,12 @@ impl Notes {
         }
     }
 
-    /// Somebody else has the lane. Who it is stands in the note once that one has published.
+    /// Somebody else has the lane, or had it: a coordinator that ended our transaction looks the same. Who it is stands in the note once that one has
+    /// published; until then no later epoch than ours is known.
     fn stale(&self) -> Error {
         match self.client().and_then(|client| self.read(&client)) {
             Err(stale @ Error::StaleEpoch { .. }) => stale,
-            _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch + 1 },
+            _ => Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: self.epoch },
         }
     }
 }

@@ -191,6 +191,8 @@ impl PartitionActor {
             return Ok(false);
         }
         if self.ledger.is_full() {
+            // Whoever speaks meanwhile is not heard, and not silent.
+            self.caught_up_since = None;
             return Ok(false);
         }
         if self.intake.is_none() {
@@ -345,12 +347,12 @@ impl PartitionActor {
         }
     }
 
-    /// Submits the families that are due, when no commit is under way.
     /// Whether what is read is kept unsaved, however long: until the log has shown that this store is the one that it knows.
     pub fn hold_saves(&mut self, holds: bool) {
         self.holds_saves = holds;
     }
 
+    /// Submits the families that are due, when no commit is under way.
     fn submit(&mut self, everything: bool) -> bool {
         if self.holds_saves || self.ledger.in_flight() {
             return false;

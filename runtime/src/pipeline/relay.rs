@@ -53,6 +53,11 @@ impl Relay {
         Self { partition, epoch, lane, params, ports, committed, publisher: None, at_first, position: 0, noted: 0, noted_at: LogTime(0) }
     }
 
+    /// True once the lane was opened, and what the log knows of it fits the store.
+    pub fn fits(&self) -> bool {
+        self.at_first.is_none()
+    }
+
     /// Publishes what is committed and not published yet, a bounded number of records.
     ///
     /// # Errors

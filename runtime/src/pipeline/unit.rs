@@ -289,7 +289,12 @@ impl Unit {
         self.keep_apart("lake writer", lost, || {
             let last = stages.is_over(&stages.partition);
             let before = self.share().generation;
+            if last && !stages.is_over(&stages.lane_fits) {
+                return Ok(DONE);
+            }
             let step = match &mut writer {
+                // A store that does not fit the log has no say in which uploads are orphans.
+                Some(_) if !stages.is_over(&stages.lane_fits) => Step::Idle,
                 Some(_) if !stages.is_over(&stages.swept) => {
                     self.sweep(epoch)?;
                     stages.swept.store(true, Ordering::Release);
@@ -322,13 +327,18 @@ impl Unit {
         let mut seen = 0;
         self.keep("relay", lost, || {
             let last = stages.is_over(&stages.partition);
+            if last && !stages.is_over(&stages.lane_fits) {
+                // Nothing of ours is to be published, and what predecessors left is the next owner's.
+                return Ok(DONE);
+            }
             let mut worked = false;
             for relay in &mut relays {
-                worked |= relay.step()? == Step::Worked;
-                // The first is that of results, which is opened by its first step.
-                if !stages.lane_fits.swap(true, Ordering::AcqRel) {
+                let stepped = relay.step();
+                // Also if publishing failed then. The lane of dead letters is opened only when there is one.
+                if relay.fits() && !stages.lane_fits.swap(true, Ordering::AcqRel) {
                     self.orders.bell.ring();
                 }
+                worked |= stepped? == Step::Worked;
             }
             if worked {
                 return Ok(ON);

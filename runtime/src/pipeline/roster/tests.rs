@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use theatre_actors::ports::{CheckpointStore, Error, EventLog, FileStage, Lake, LoadBatch, LoadReceipt, QueryResult, TableSpec, Warehouse};
+use theatre_actors::ports::{
+    CheckpointStore, Epoch, Error, EventLog, FileStage, Lake, Lane, LanePublisher, LoadBatch, LoadReceipt, LogRange, LogReader, Membership, NewRecord,
+    QueryResult, TableSpec, Warehouse,
+};
 use theatre_actors::rules::Micros;
+use theatre_actors::time::LogTime;
 
 use super::super::run::{common, prepare, start_saver};
 use super::super::{Ports, Progress};
@@ -56,8 +60,60 @@ impl Warehouse for Slow {
     }
 }
 
+/// A log whose lanes are away while it is told so.
+struct Lanes {
+    inner: Arc<MemoryLog>,
+    away: AtomicBool,
+}
+
+impl EventLog for Lanes {
+    fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.inner.ensure_topics(topics, partitions)
+    }
+
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.inner.grow_topics(topics, partitions)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.inner.partitions(topic)
+    }
+
+    fn join(&self, topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+        self.inner.join(topics, partitions, owner)
+    }
+
+    fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
+        self.inner.append(topic, partition, records)
+    }
+
+    fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
+        self.inner.reader(topic, partition, from)
+    }
+
+    fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
+        self.inner.range(topic, partition)
+    }
+
+    fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
+        self.inner.offset_at(topic, partition, time)
+    }
+
+    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
+        if self.away.load(Ordering::Acquire) {
+            return Err(Error::Unavailable { what: "log", why: "the lane is away".to_owned() });
+        }
+        self.inner.open_lane(partition, lane, epoch)
+    }
+
+    fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()> {
+        self.inner.trim(topic, partition, before)
+    }
+}
+
 struct World {
     log: Arc<MemoryLog>,
+    lanes: Arc<Lanes>,
     store: Arc<MemoryStore>,
     lake: Arc<faults::Faulty>,
     warehouse: Arc<Slow>,
@@ -85,7 +141,8 @@ impl World {
         let store = Arc::new(MemoryStore::default());
         let (lake, inner) = (Arc::new(faults::Faulty::default()), EmbeddedWarehouse::in_memory().unwrap());
         let warehouse = Arc::new(Slow { inner, fault: Mutex::default(), hangs: AtomicBool::new(true), loads: AtomicUsize::new(0) });
-        let ports = Ports { log: log.clone(), store: store.clone(), lake: lake.clone(), warehouse: warehouse.clone(), clock: Arc::new(SystemClock) };
+        let lanes = Arc::new(Lanes { inner: log.clone(), away: AtomicBool::new(false) });
+        let ports = Ports { log: lanes.clone(), store: store.clone(), lake: lake.clone(), warehouse: warehouse.clone(), clock: Arc::new(SystemClock) };
         let mut params = config.pipeline([3; 32]).unwrap();
         params.limits.lake_patience = Duration::from_millis(300);
         prepare(&params, &ports).unwrap();
@@ -93,7 +150,7 @@ impl World {
         common.flush.store(true, Ordering::Release);
         let saved = Arc::new(AtomicBool::new(false));
         let saver = start_saver(&common, saved.clone()).unwrap();
-        Self { log, store, lake, warehouse, roster: Roster::new(common.clone()), common, saver, saved }
+        Self { log, lanes, store, lake, warehouse, roster: Roster::new(common.clone()), common, saver, saved }
     }
 
     fn produce(&self, ticks: std::ops::Range<u64>) {

@@ -2,7 +2,7 @@
 //! was missed is made up for once they are well.
 
 use bytes::Bytes;
-use theatre_actors::ports::{Epoch, LakeCut, LakeEntry, LakeFile, LakeUpload};
+use theatre_actors::ports::{LakeCut, LakeEntry, LakeFile, LakeUpload};
 
 use super::*;
 use crate::pipeline::completer::{Completed, Completer};
@@ -321,6 +321,30 @@ fn a_store_that_is_younger_than_the_log_is_refused_and_no_alert_counts_as_publis
     anew.roster.close(Instant::now() + PATIENCE);
     anew.saved.store(true, Ordering::Release);
     anew.saver.join().unwrap();
+}
+
+#[test]
+fn before_the_lane_is_open_much_is_read_and_nothing_saved_and_a_partition_can_be_left() {
+    let world = World::taken();
+    world.lanes.away.store(true, Ordering::Release);
+    world.produce(0..10);
+    for _ in 0..2 {
+        let read = world.progress().records_in.load(Ordering::Relaxed);
+        world.roster.assigned(&[0]);
+        eventually("it is named", || world.is_named("relay 0", "the lane is away"));
+        eventually("it is read", || world.progress().records_in.load(Ordering::Relaxed) >= read + 30);
+        // Longer than saves and cuts wait.
+        std::thread::sleep(Duration::from_millis(500));
+        let status = world.store.status(0).unwrap();
+        assert_eq!((status.last_fact, status.lake_cuts, status.floor), (0, 0, Positions::zero()));
+        soon("handing over", || world.roster.revoked(&[0]));
+        assert_eq!(world.roster.left(), [(0, Positions::zero())], "it was left in order");
+    }
+    world.roster.assigned(&[0]);
+    eventually("it is named", || world.is_named("relay 0", "the lane is away"));
+    world.lanes.away.store(false, Ordering::Release);
+    world.must_tell(10..20);
+    world.must_be_whole();
 }
 
 #[test]
