@@ -336,7 +336,8 @@ fn before_the_lane_is_open_much_is_read_and_nothing_saved_and_a_partition_can_be
         // Longer than saves and cuts wait.
         std::thread::sleep(Duration::from_millis(500));
         let status = world.store.status(0).unwrap();
-        assert_eq!((status.last_fact, status.floor, status.lake_positions), (0, Positions::zero(), Positions::zero()));
+        assert_eq!((status.last_fact, status.floor), (0, Positions::zero()));
+        assert!(status.lake_positions.as_slice().iter().all(|position| *position == 0), "{:?}", status.lake_positions);
         assert_eq!(world.store.all_files().unwrap(), [], "the lake has begun, with an empty cut, and goes no further");
         soon("handing over", || world.roster.revoked(&[0]));
         assert_eq!(world.roster.left(), [(0, Positions::zero())], "it was left in order");
