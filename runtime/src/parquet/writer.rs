@@ -1,4 +1,6 @@
 //! Writes one Parquet file of the lake while its rows arrive: what waits in memory, when it becomes a row group, how that is encoded.
+//!
+//! Used by the lake writer and the exporter. All files of the process share what may wait, and the places at the encoders.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -179,7 +179,7 @@ impl Relay {
         let value = match fact.kind {
             FactKind::Window => match window_record(fact, &self.params.registry) {
                 Ok(window) => window.encode(),
-                // One of a dataset that has left the configuration: no alert may wait for it.
+                // Of a dataset that has left the configuration, or damaged: no alert may wait for it.
                 Err(error) => {
                     self.park_one(topic, fact.payload.len(), &error.to_string());
                     return Ok(None);
