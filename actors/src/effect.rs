@@ -14,7 +14,8 @@ pub enum FactKind {
     Outcome = 3,
 }
 
-/// Something a family concluded, committed with the state that concluded it. Immutable once committed.
+/// Something a family concluded, committed with the state that concluded it. Immutable once
+/// committed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
     /// Kind of fact.
@@ -27,9 +28,11 @@ pub struct Fact {
     pub subject: String,
     /// 0 for the first telling, one more for each correction or transition.
     pub revision: u32,
-    /// Event time it speaks of: window start, moment of the transition, end of the procedure. Microseconds UTC.
+    /// Event time it speaks of: window start, moment of the transition, end of the procedure.
+    /// Microseconds UTC.
     pub event_time: i64,
-    /// Encoded content: [`crate::window::WindowRow::encode`] for windows, framed Avro for the published kinds.
+    /// Encoded content: [`crate::window::WindowRow::encode`] for windows, framed Avro for the
+    /// published kinds.
     pub payload: Vec<u8>,
 }
 
@@ -95,7 +98,8 @@ impl DeadReason {
     ];
 }
 
-/// A record that could not be applied: where it stood and why. The bytes are added by whoever holds them.
+/// A record that could not be applied: where it stood and why. The bytes are added by whoever holds
+/// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadRow {
     /// Input topic.
@@ -112,7 +116,8 @@ pub struct DeadRow {
     pub robot_id: Option<String>,
     /// Schema id, where known.
     pub schema_id: Option<u32>,
-    /// Decodable rows: their columns as JSON (persons already pseudonymised). Others: their bytes, sealed.
+    /// Decodable rows: their columns as JSON (persons already pseudonymised). Others: their bytes,
+    /// sealed.
     pub payload: Vec<u8>,
     /// True when `payload` is sealed bytes.
     pub sealed: bool,
@@ -122,7 +127,8 @@ pub struct DeadRow {
     pub sha256: String,
 }
 
-/// What became of the records of one input topic, counted per family. Sums to the records that were read.
+/// What became of the records of one input topic, counted per family. Sums to the records that were
+/// read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Applied to the state.
@@ -131,7 +137,8 @@ pub struct Counters {
     pub late: u64,
     /// Seen before; dropped.
     pub duplicate: u64,
-    /// Dead-lettered for any other reason, by index in [`DeadReason::ALL`]; trailing zeros may be missing.
+    /// Dead-lettered for any other reason, by index in [`DeadReason::ALL`]; trailing zeros may be
+    /// missing.
     pub dead: Vec<u64>,
 }
 
@@ -142,7 +149,10 @@ impl Counters {
             self.late += 1;
             return;
         }
-        let index = DeadReason::ALL.iter().position(|other| *other == reason).expect("ALL lists every reason");
+        let index = DeadReason::ALL
+            .iter()
+            .position(|other| *other == reason)
+            .expect("ALL lists every reason");
         if self.dead.len() <= index {
             self.dead.resize(index + 1, 0);
         }
@@ -180,6 +190,7 @@ pub struct Effects {
     pub facts: Vec<Fact>,
     /// Records to dead-letter.
     pub dead: Vec<DeadRow>,
-    /// True when something should be saved at once instead of at the next sweep (a high-priority alert).
+    /// True when something should be saved at once instead of at the next sweep (a high-priority
+    /// alert).
     pub urgent: bool,
 }

@@ -1,8 +1,9 @@
 //! A family: a robot and the procedures on it, one mailbox, one state, one position.
 //!
-//! The robot actor and the procedure actors are plain state machines in here; what one tells the other is handed over in row order
-//! before the next row. Applying rows is a function of the rows alone: how they are cut into messages and when the state is saved cannot
-//! be seen in the result. A row below the family's own position was applied before and is skipped.
+//! The robot actor and the procedure actors are plain state machines in here; what one tells the
+//! other is handed over in row order before the next row. Applying rows is a function of the rows
+//! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
+//! A row below the family's own position was applied before and is skipped.
 
 mod intake;
 mod roster;
@@ -70,13 +71,29 @@ impl FamilyConfig {
     ///
     /// # Errors
     /// Names an indicator's column that does not exist.
-    pub fn new(time: TimePolicy, windows: WindowPlan, rules: RuleSet, indicators: &[IndicatorSpec], datasets: &Datasets) -> Result<Self, String> {
+    pub fn new(
+        time: TimePolicy,
+        windows: WindowPlan,
+        rules: RuleSet,
+        indicators: &[IndicatorSpec],
+        datasets: &Datasets,
+    ) -> Result<Self, String> {
         let mut sources = BTreeMap::new();
         for spec in indicators {
-            let (index, dataset) = datasets.find(&spec.dataset).ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
+            let (index, dataset) = datasets
+                .find(&spec.dataset)
+                .ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
             sources.insert(index, Sources::resolve(spec, dataset)?);
         }
-        Ok(Self { time, windows, rules, indicators: sources, procedures_max: 64, procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND, panic_on: None })
+        Ok(Self {
+            time,
+            windows,
+            rules,
+            indicators: sources,
+            procedures_max: 64,
+            procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND,
+            panic_on: None,
+        })
     }
 }
 
@@ -99,27 +116,39 @@ pub struct Family {
 impl Family {
     /// A family nothing is known of yet.
     pub fn new(robot_id: &str, config: Arc<FamilyConfig>) -> Self {
-        Self { robot_id: robot_id.to_owned(), config, state: FamilyState::default() }
+        Self {
+            robot_id: robot_id.to_owned(),
+            config,
+            state: FamilyState::default(),
+        }
     }
 
     /// A family as it was saved.
     ///
     /// # Errors
     /// When the state is of an unknown version or damaged.
-    pub fn restore(robot_id: &str, bytes: &[u8], config: Arc<FamilyConfig>) -> Result<Self, StateError> {
+    pub fn restore(
+        robot_id: &str,
+        bytes: &[u8],
+        config: Arc<FamilyConfig>,
+    ) -> Result<Self, StateError> {
         let mut family = Self::new(robot_id, config);
         family.state = state::decode(bytes)?;
         family.state.roster.restored();
         Ok(family)
     }
 
-    /// A stored state as it goes on in another partition, reading from `positions` there; nothing else of it knows of partitions.
+    /// A stored state as it goes on in another partition, reading from `positions` there; nothing
+    /// else of it knows of partitions.
     ///
     /// # Errors
     /// As [`Self::restore`].
     pub fn moved(bytes: &[u8], positions: &Positions) -> Result<Vec<u8>, StateError> {
         let state: FamilyState = state::decode(bytes)?;
-        Ok(state::encode(&FamilyState { positions: positions.clone(), ..state }))
+        Ok(state::encode(&FamilyState {
+            positions: positions.clone(),
+            ..state
+        }))
     }
 
     /// Its state, encoded and versioned.
@@ -144,22 +173,33 @@ impl Family {
         let rows = &rows[skip..];
         let Some(last) = rows.last() else { return };
         if self.state.counters.len() <= topic {
-            self.state.counters.resize_with(topic + 1, Counters::default);
+            self.state
+                .counters
+                .resize_with(topic + 1, Counters::default);
         }
         match batch.dataset.kind {
             DatasetKind::Telemetry => self.apply_telemetry(topic, batch, rows, effects),
-            _ => rows.iter().for_each(|row| self.apply_event(topic, batch, *row as usize, effects)),
+            _ => rows
+                .iter()
+                .for_each(|row| self.apply_event(topic, batch, *row as usize, effects)),
         }
-        self.state.positions.advance(topic, batch.offsets[*last as usize] + 1);
+        self.state
+            .positions
+            .advance(topic, batch.offsets[*last as usize] + 1);
     }
 
     /// The wall clock says `now`, on a partition that has seen its log's end.
     pub fn tick(&mut self, now: LogTime, effects: &mut Effects) {
         let config = self.config.clone();
-        for alert in self.state.robot.tick(&self.robot_id, &config.rules, &config.time, now) {
+        for alert in self
+            .state
+            .robot
+            .tick(&self.robot_id, &config.rules, &config.time, now)
+        {
             self.tell_alert(alert, effects);
         }
-        // Not only when silence is raised: a procedure may end, by its event, while its robot is silent.
+        // Not only when silence is raised: a procedure may end, by its event, while its robot is
+        // silent.
         let open = self.state.robot.open_panes() > 0 || self.state.roster.next_due() != i64::MAX;
         if open && self.state.robot.is_silent(&config.time, now) {
             self.close_all(effects);
@@ -167,21 +207,41 @@ impl Family {
     }
 
     /// Accounts a row that an actor panicked on, without applying it.
-    pub fn bury(&mut self, topic: TopicIndex, batch: &Batch, row: usize, detail: &str, effects: &mut Effects) {
+    pub fn bury(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        detail: &str,
+        effects: &mut Effects,
+    ) {
         if batch.offsets[row] < self.state.positions.get(topic) {
             return;
         }
         if self.state.counters.len() <= topic {
-            self.state.counters.resize_with(topic + 1, Counters::default);
+            self.state
+                .counters
+                .resize_with(topic + 1, Counters::default);
         }
         let clock_before = self.state.robot.clock();
-        match self.state.robot.judge(topic, &Columns::of(batch), row, &self.config.time) {
+        match self
+            .state
+            .robot
+            .judge(topic, &Columns::of(batch), row, &self.config.time)
+        {
             Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
             Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, effects),
             Judgement::Apply { .. } => {
                 // The clock must not show that the record was there; that its number was seen must.
                 self.state.robot.forget_time(clock_before);
-                self.dead(topic, batch, row, DeadReason::Poison, format!("an actor panicked on it: {detail}"), effects);
+                self.dead(
+                    topic,
+                    batch,
+                    row,
+                    DeadReason::Poison,
+                    format!("an actor panicked on it: {detail}"),
+                    effects,
+                );
             }
         }
         self.state.positions.advance(topic, batch.offsets[row] + 1);
@@ -192,7 +252,15 @@ impl Family {
         view::of(&self.robot_id, &self.state)
     }
 
-    fn dead(&mut self, topic: TopicIndex, batch: &Batch, row: usize, reason: DeadReason, detail: String, effects: &mut Effects) {
+    fn dead(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        reason: DeadReason,
+        detail: String,
+        effects: &mut Effects,
+    ) {
         self.state.counters[topic].count_dead(reason);
         effects.dead.push(DeadRow {
             topic,
@@ -214,7 +282,10 @@ impl Family {
             effects.facts.push(Fact {
                 kind: FactKind::Window,
                 robot_id: self.robot_id.clone(),
-                id: format!("{}/{}/{dataset}/{}", row.window, self.robot_id, row.start_us),
+                id: format!(
+                    "{}/{}/{dataset}/{}",
+                    row.window, self.robot_id, row.start_us
+                ),
                 subject: format!("{dataset}/{}", row.window),
                 revision: row.revision,
                 event_time: row.start_us,
@@ -225,7 +296,12 @@ impl Family {
 
     fn tell_alert(&mut self, alert: Alert, effects: &mut Effects) {
         effects.urgent |= alert.priority == Priority::High;
-        if let Some(procedure) = alert.procedure_id.as_ref().filter(|_| begins(&alert)).and_then(|id| self.state.roster.get_mut(id)) {
+        if let Some(procedure) = alert
+            .procedure_id
+            .as_ref()
+            .filter(|_| begins(&alert))
+            .and_then(|id| self.state.roster.get_mut(id))
+        {
             procedure.condition(&alert.condition_id, alert.priority);
         }
         effects.facts.push(Fact {
@@ -241,7 +317,11 @@ impl Family {
 
     /// A case that moves to another robot has a leg on each, with an outcome of its own.
     fn tell_outcome(&self, incarnation: u64, outcome: &Outcome, effects: &mut Effects) {
-        let mut id = format!("{}/{}", without_slash(&outcome.procedure_id), without_slash(&self.robot_id));
+        let mut id = format!(
+            "{}/{}",
+            without_slash(&outcome.procedure_id),
+            without_slash(&self.robot_id)
+        );
         if incarnation > 0 {
             id.push_str(&format!("/{incarnation}"));
         }
@@ -265,17 +345,28 @@ impl Family {
         self.settle(i64::MAX, effects);
     }
 
-    /// Tells the outcomes that are due at `clock`, in order of procedure id, and forgets what is too old to be corrected.
+    /// Tells the outcomes that are due at `clock`, in order of procedure id, and forgets what is
+    /// too old to be corrected.
     fn settle(&mut self, clock: i64, effects: &mut Effects) {
         for (incarnation, outcome) in self.state.roster.settle(&self.robot_id, clock) {
             self.tell_outcome(incarnation, &outcome, effects);
         }
-        let oldest = self.state.robot.clock().0.saturating_sub(self.config.procedure_retention_us);
+        let oldest = self
+            .state
+            .robot
+            .clock()
+            .0
+            .saturating_sub(self.config.procedure_retention_us);
         self.state.roster.expire(oldest);
     }
 }
 
-/// A part of an id, so that ids of other parts are others: slashes, which part them, percent-encoded, as is the percent sign (RFC 3986).
+/// A part of an id, so that ids of other parts are others: slashes, which part them,
+/// percent-encoded, as is the percent sign (RFC 3986).
 fn without_slash(part: &str) -> Cow<'_, str> {
-    if part.contains(['/', '%']) { Cow::Owned(part.replace('%', "%25").replace('/', "%2F")) } else { Cow::Borrowed(part) }
+    if part.contains(['/', '%']) {
+        Cow::Owned(part.replace('%', "%25").replace('/', "%2F"))
+    } else {
+        Cow::Borrowed(part)
+    }
 }

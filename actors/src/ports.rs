@@ -1,9 +1,10 @@
-//! The ports: what the actors' runtime asks of an event log, a checkpoint store, a lake and a warehouse.
+//! The ports: what the actors' runtime asks of an event log, a checkpoint store, a lake and a
+//! warehouse.
 //!
-//! All calls block; an adapter over an async client drives it on its own runtime, and every component calls from a
-//! thread of its own. Each call may fail *after* having done its work: callers repeat, and every write here is
-//! therefore idempotent or fenced. `runtime` implements each port for embedded files and in memory, and one contract
-//! suite runs against all of them.
+//! All calls block; an adapter over an async client drives it on its own runtime, and every
+//! component calls from a thread of its own. Each call may fail *after* having done its work:
+//! callers repeat, and every write here is therefore idempotent or fenced. `runtime` implements
+//! each port for embedded files and in memory, and one contract suite runs against all of them.
 
 mod lake;
 mod log;
@@ -13,10 +14,14 @@ mod warehouse;
 use crate::position::Partition;
 
 pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
-pub use log::{EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, SoleMember};
+pub use log::{
+    EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership,
+    PollEnd, PollLimit, RecordView, SoleMember,
+};
 pub use store::{
-    CheckpointStore, CommitOutcome, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, LoadBatch, PartitionCommit,
-    PartitionStatus, PassedOver, PastLayout, RegisteredFile, Repartition, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage,
+    LakeCut, LakeFile, LoadBatch, PartitionCommit, PartitionStatus, PassedOver, PastLayout,
+    RegisteredFile, Repartition, StoredDead, StoredFact, StoredFamily,
 };
 pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
 
@@ -26,7 +31,8 @@ pub type Epoch = u64;
 /// Why a port call failed, by what the caller should do.
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum Error {
-    /// Not answered, or answered with a passing fault; the work may or may not be done. Repeat with back-off.
+    /// Not answered, or answered with a passing fault; the work may or may not be done. Repeat with
+    /// back-off.
     #[error("{what} is unavailable: {why}")]
     Unavailable {
         /// The component and call.
@@ -34,7 +40,8 @@ pub enum Error {
         /// The cause, without personal data.
         why: String,
     },
-    /// The partition was taken by another owner. Drop everything since the last save and leave the partition.
+    /// The partition was taken by another owner. Drop everything since the last save and leave the
+    /// partition.
     #[error("partition {partition} was taken over: epoch {ours} is stale, {current} is current")]
     StaleEpoch {
         /// The partition lost.
@@ -47,11 +54,14 @@ pub enum Error {
     /// Refused for good: repeating cannot help. Says what, where and what to do.
     #[error("{0}")]
     Refused(String),
-    /// Refused for good because what was asked for is not there any more. Says what, and where it was looked for.
+    /// Refused for good because what was asked for is not there any more. Says what, and where it
+    /// was looked for.
     #[error("{0}")]
     Gone(String),
     /// The position asked for was trimmed away.
-    #[error("topic {topic} partition {partition}: offset {wanted} is gone, the log starts at {start}")]
+    #[error(
+        "topic {topic} partition {partition}: offset {wanted} is gone, the log starts at {start}"
+    )]
     Trimmed {
         /// Topic name.
         topic: String,
@@ -65,10 +75,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Refuses what was made from a state that the store holds no more: an earlier attempt, whose answer was lost, was committed after the caller had
-    /// looked. Whoever looks again finds it.
+    /// Refuses what was made from a state that the store holds no more: an earlier attempt, whose
+    /// answer was lost, was committed after the caller had looked. Whoever looks again finds it.
     pub fn overtaken(partition: Partition, what: &str) -> Self {
-        Self::Unavailable { what: "checkpoint store", why: format!("partition {partition}: {what} was committed meanwhile by an earlier attempt") }
+        Self::Unavailable {
+            what: "checkpoint store",
+            why: format!(
+                "partition {partition}: {what} was committed meanwhile by an earlier attempt"
+            ),
+        }
     }
 }
 

@@ -8,7 +8,8 @@ pub type Partition = u32;
 /// Index of an input topic in the configured order, which only ever grows at the end.
 pub type TopicIndex = usize;
 
-/// The next offset to read, per input topic. Positions are compared, never counted: offsets may have gaps.
+/// The next offset to read, per input topic. Positions are compared, never counted: offsets may
+/// have gaps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Positions(Vec<u64>);
 
@@ -53,7 +54,11 @@ impl Positions {
 
     fn zip(left: &Self, right: &Self, pick: fn(u64, u64) -> u64) -> Self {
         let topics = left.0.len().max(right.0.len());
-        Self((0..topics).map(|topic| pick(left.get(topic), right.get(topic))).collect())
+        Self(
+            (0..topics)
+                .map(|topic| pick(left.get(topic), right.get(topic)))
+                .collect(),
+        )
     }
 }
 

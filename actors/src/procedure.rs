@@ -1,8 +1,10 @@
-//! The procedure actor: one case on one robot, from the first thing heard of it to its outcome and later corrections.
+//! The procedure actor: one case on one robot, from the first thing heard of it to its outcome and
+//! later corrections.
 //!
-//! Born by a sample, an event or a result, in whatever order they come. It ends when its end event is there and its robot's clock has
-//! passed it by the reorder bound (or its recording ended); then its outcome is told. What comes later and changes the outcome is
-//! told as the next revision. Events are a set, ordered by their time, so the order of their coming does not show.
+//! Born by a sample, an event or a result, in whatever order they come. It ends when its end event
+//! is there and its robot's clock has passed it by the reorder bound (or its recording ended); then
+//! its outcome is told. What comes later and changes the outcome is told as the next revision.
+//! Events are a set, ordered by their time, so the order of their coming does not show.
 
 mod indicators;
 #[cfg(test)]
@@ -106,7 +108,10 @@ pub struct ProcedureActor {
 impl ProcedureActor {
     /// Nothing heard yet, of this incarnation.
     pub(crate) fn of(incarnation: u64) -> Self {
-        Self { incarnation, ..Self::default() }
+        Self {
+            incarnation,
+            ..Self::default()
+        }
     }
 
     /// Hears an event.
@@ -131,8 +136,15 @@ impl ProcedureActor {
         }
     }
 
-    /// Hears samples, in order; `missing` says of each how many before it are newly missing (negative: came after all).
-    pub fn samples(&mut self, sources: Option<&Sources>, batch: &Batch, rows: &[u32], missing: &[i64]) {
+    /// Hears samples, in order; `missing` says of each how many before it are newly missing
+    /// (negative: came after all).
+    pub fn samples(
+        &mut self,
+        sources: Option<&Sources>,
+        batch: &Batch,
+        rows: &[u32],
+        missing: &[i64],
+    ) {
         self.rows = self.rows.saturating_add(rows.len() as i64);
         let times = batch.event_times();
         for (row, missing) in rows.iter().zip(missing) {
@@ -156,7 +168,11 @@ impl ProcedureActor {
 
     /// When it ended, by its latest end event.
     pub fn ended_at(&self) -> Option<i64> {
-        self.ordered().iter().rev().find(|event| ends(event.step)).map(|event| event.time)
+        self.ordered()
+            .iter()
+            .rev()
+            .find(|event| ends(event.step))
+            .map(|event| event.time)
     }
 
     /// True once an outcome was told.
@@ -174,7 +190,9 @@ impl ProcedureActor {
         match self.ordered().last().map(|event| event.step) {
             None => "heard of",
             Some(Step::Scheduled) => "scheduled",
-            Some(Step::Started | Step::PhaseStarted | Step::Resumed | Step::Converted) => "under way",
+            Some(Step::Started | Step::PhaseStarted | Step::Resumed | Step::Converted) => {
+                "under way"
+            }
             Some(Step::Paused) => "paused",
             Some(Step::Aborted) => "aborted",
             Some(Step::Cancelled) => "cancelled",
@@ -206,10 +224,18 @@ impl ProcedureActor {
 
     fn compute(&self, procedure_id: &str, robot_id: &str, ended_at: i64) -> Outcome {
         let events = self.ordered();
-        let started_at = events.iter().find(|event| event.step == Step::Started).map(|event| event.time);
+        let started_at = events
+            .iter()
+            .find(|event| event.step == Step::Started)
+            .map(|event| event.time);
         let seconds = |from: i64, to: i64| to.saturating_sub(from).max(0) as f64 / 1e6;
         let count = |priority| self.raised[rank(priority)];
-        let about = |pick: fn(&About) -> &Option<String>| events.iter().rev().find_map(|event| pick(&event.about).clone());
+        let about = |pick: fn(&About) -> &Option<String>| {
+            events
+                .iter()
+                .rev()
+                .find_map(|event| pick(&event.about).clone())
+        };
         let expected = self.rows.saturating_add(self.missing.max(0));
         Outcome {
             procedure_id: procedure_id.to_owned(),
@@ -224,7 +250,9 @@ impl ProcedureActor {
             duration_s: started_at.map(|started| seconds(started, ended_at)),
             paused_s: paused(&events, ended_at),
             phases: phases(&events, ended_at),
-            indicators: self.indicators.told(started_at.map(|started| seconds(started, ended_at))),
+            indicators: self
+                .indicators
+                .told(started_at.map(|started| seconds(started, ended_at))),
             alerts_high: count(Priority::High),
             alerts_medium: count(Priority::Medium),
             alerts_low: count(Priority::Low),
@@ -251,7 +279,12 @@ fn ends(step: Step) -> bool {
 
 fn status(events: &[&ProcedureEvent]) -> OutcomeStatus {
     let converted = events.iter().any(|event| event.step == Step::Converted);
-    match events.iter().rev().find(|event| ends(event.step)).map(|event| event.step) {
+    match events
+        .iter()
+        .rev()
+        .find(|event| ends(event.step))
+        .map(|event| event.step)
+    {
         Some(Step::Completed) if converted => OutcomeStatus::Converted,
         Some(Step::Completed) => OutcomeStatus::Completed,
         Some(Step::Aborted) => OutcomeStatus::Aborted,
@@ -266,25 +299,38 @@ fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
     for event in events {
         match event.step {
             Step::Paused => since = since.or(Some(event.time)),
-            Step::Resumed => total = since.take().map_or(0, |since| event.time.saturating_sub(since)).saturating_add(total),
+            Step::Resumed => {
+                total = since
+                    .take()
+                    .map_or(0, |since| event.time.saturating_sub(since))
+                    .saturating_add(total)
+            }
             _ => {}
         }
     }
-    total = since.map_or(0, |since| ended_at.saturating_sub(since).max(0)).saturating_add(total);
+    total = since
+        .map_or(0, |since| ended_at.saturating_sub(since).max(0))
+        .saturating_add(total);
     total as f64 / 1e6
 }
 
 /// Durations by phase, a phase lasting until the next begins; in order of first entry.
 fn phases(events: &[&ProcedureEvent], ended_at: i64) -> Vec<PhaseDuration> {
-    let starts: Vec<(&str, i64)> =
-        events.iter().filter(|event| event.step == Step::PhaseStarted).filter_map(|event| Some((event.phase.as_deref()?, event.time))).collect();
+    let starts: Vec<(&str, i64)> = events
+        .iter()
+        .filter(|event| event.step == Step::PhaseStarted)
+        .filter_map(|event| Some((event.phase.as_deref()?, event.time)))
+        .collect();
     let mut durations: Vec<PhaseDuration> = Vec::new();
     for (at, (name, start)) in starts.iter().enumerate() {
         let end = starts.get(at + 1).map_or(ended_at, |(_, next)| *next);
         let duration_s = end.saturating_sub(*start).max(0) as f64 / 1e6;
         match durations.iter_mut().find(|phase| phase.name == *name) {
             Some(phase) => phase.duration_s += duration_s,
-            None => durations.push(PhaseDuration { name: (*name).to_owned(), duration_s }),
+            None => durations.push(PhaseDuration {
+                name: (*name).to_owned(),
+                duration_s,
+            }),
         }
     }
     durations

@@ -1,11 +1,13 @@
 //! Duplicates, gaps and restarts of one robot's records on one topic, judged by (boot, sequence).
 //!
-//! The robot actor and the lake writer each keep a tracker and ask it of every record that carries a sequence, in the log's
-//! order and before anything else. A verdict depends on the order of the numbers alone.
+//! The robot actor and the lake writer each keep a tracker and ask it of every record that carries
+//! a sequence, in the log's order and before anything else. A verdict depends on the order of the
+//! numbers alone.
 //!
-//! Per boot the tracker knows a high-water mark and the ranges below it that are missing. Memory is bounded: at most
-//! [`BOOTS_MAX`] boots of [`RANGES_MAX`] ranges. What does not fit is *given up*, lowest numbers and oldest boots first, and never
-//! judged again: a number that was given up may have been seen or not, so its verdict is [`Verdict::GivenUp`].
+//! Per boot the tracker knows a high-water mark and the ranges below it that are missing. Memory is
+//! bounded: at most [`BOOTS_MAX`] boots of [`RANGES_MAX`] ranges. What does not fit is *given up*,
+//! lowest numbers and oldest boots first, and never judged again: a number that was given up may
+//! have been seen or not, so its verdict is [`Verdict::GivenUp`].
 //!
 //! | number | verdict |
 //! |---|---|
@@ -14,8 +16,9 @@
 //! | below the mark, not missing, above what was given up | [`Verdict::Duplicate`] |
 //! | at or below what was given up, not missing | [`Verdict::GivenUp`] |
 //!
-//! The first number heard of a boot need not be its first number: the [`UNKNOWN_BELOW_FIRST`] numbers below it may still
-//! come, once each, as `Filled`; they are not counted as missing. What lies lower counts as given up.
+//! The first number heard of a boot need not be its first number: the [`UNKNOWN_BELOW_FIRST`]
+//! numbers below it may still come, once each, as `Filled`; they are not counted as missing. What
+//! lies lower counts as given up.
 //!
 //! **Invariant:** a number that was never judged before is never judged a duplicate.
 
@@ -82,7 +85,15 @@ impl Range {
 
     /// How many of its numbers are at or above `first`.
     fn len_from(self, first: i64) -> u64 {
-        if self.high < first { 0 } else { Self { low: self.low.max(first), ..self }.len() }
+        if self.high < first {
+            0
+        } else {
+            Self {
+                low: self.low.max(first),
+                ..self
+            }
+            .len()
+        }
     }
 }
 
@@ -108,7 +119,9 @@ impl SequenceTracker {
 
     /// Numbers known to be missing and not given up.
     pub fn missing(&self) -> u64 {
-        self.boots.iter().fold(0, |sum, boot| sum.saturating_add(boot.missing_count()))
+        self.boots
+            .iter()
+            .fold(0, |sum, boot| sum.saturating_add(boot.missing_count()))
     }
 
     /// How often a boot newer than all before it was heard.
@@ -123,7 +136,10 @@ impl SequenceTracker {
 
     /// A boot that is not remembered, with its place among those that are.
     fn meet(&mut self, at: usize, boot: i64, sequence: i64) -> Verdict {
-        if self.forgotten_to.is_some_and(|forgotten_to| boot <= forgotten_to) {
+        if self
+            .forgotten_to
+            .is_some_and(|forgotten_to| boot <= forgotten_to)
+        {
             return Verdict::GivenUp;
         }
         if at == 0 && self.boots.len() == BOOTS_MAX {
@@ -146,8 +162,17 @@ impl SequenceTracker {
 impl Boot {
     fn new(boot: i64, first: i64) -> Self {
         let low = first.saturating_sub_unsigned(UNKNOWN_BELOW_FIRST);
-        let unknown = (low < first).then(|| Range { low, high: first - 1 });
-        Self { boot, first, high: first, given_up_to: low.checked_sub(1), missing: Vec::from_iter(unknown) }
+        let unknown = (low < first).then(|| Range {
+            low,
+            high: first - 1,
+        });
+        Self {
+            boot,
+            first,
+            high: first,
+            given_up_to: low.checked_sub(1),
+            missing: Vec::from_iter(unknown),
+        }
     }
 
     /// True for the number right above the mark.
@@ -156,16 +181,26 @@ impl Boot {
     }
 
     fn missing_count(&self) -> u64 {
-        self.missing.iter().fold(0, |sum, range| sum.saturating_add(range.len_from(self.first)))
+        self.missing.iter().fold(0, |sum, range| {
+            sum.saturating_add(range.len_from(self.first))
+        })
     }
 
     /// The verdict, and how many missing numbers were given up for it.
     fn judge(&mut self, sequence: i64) -> (Verdict, u64) {
         if sequence > self.high {
-            let skipped = (!self.follows(sequence)).then(|| Range { low: self.high + 1, high: sequence - 1 });
+            let skipped = (!self.follows(sequence)).then(|| Range {
+                low: self.high + 1,
+                high: sequence - 1,
+            });
             self.high = sequence;
             self.missing.extend(skipped);
-            return (Verdict::New { gap: skipped.map_or(0, Range::len) }, self.give_up_excess());
+            return (
+                Verdict::New {
+                    gap: skipped.map_or(0, Range::len),
+                },
+                self.give_up_excess(),
+            );
         }
         let at = self.missing.partition_point(|range| range.high < sequence);
         match self.missing.get(at) {
@@ -173,7 +208,12 @@ impl Boot {
                 self.fill(at, sequence);
                 (Verdict::Filled, self.give_up_excess())
             }
-            _ if self.given_up_to.is_some_and(|given_up_to| sequence <= given_up_to) => (Verdict::GivenUp, 0),
+            _ if self
+                .given_up_to
+                .is_some_and(|given_up_to| sequence <= given_up_to) =>
+            {
+                (Verdict::GivenUp, 0)
+            }
             _ => (Verdict::Duplicate, 0),
         }
     }
@@ -189,7 +229,13 @@ impl Boot {
             (false, true) => self.missing[at].high = sequence - 1,
             (false, false) => {
                 self.missing[at].low = sequence + 1;
-                self.missing.insert(at, Range { low, high: sequence - 1 });
+                self.missing.insert(
+                    at,
+                    Range {
+                        low,
+                        high: sequence - 1,
+                    },
+                );
             }
         }
     }

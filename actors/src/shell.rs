@@ -1,9 +1,11 @@
-//! The shell around families: delivers messages, catches panics, measures. The only file that names actix.
+//! The shell around families: delivers messages, catches panics, measures. The only file that names
+//! actix.
 //!
-//! Delivery: one message per family and batch, answered when it is applied; replies come back by slot, so that what follows does not
-//! depend on threads. A family's mailbox never holds more than the one message its partition waits for. Panics: caught around each
-//! message; the family is then refused until its partition replaces it, and has no snapshot. A family whose thread is gone answers
-//! as one that panicked: nobody waits for ever. Stop: with its host.
+//! Delivery: one message per family and batch, answered when it is applied; replies come back by
+//! slot, so that what follows does not depend on threads. A family's mailbox never holds more than
+//! the one message its partition waits for. Panics: caught around each message; the family is then
+//! refused until its partition replaces it, and has no snapshot. A family whose thread is gone
+//! answers as one that panicked: nobody waits for ever. Stop: with its host.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -71,7 +73,10 @@ pub struct FamilyShell {
 impl FamilyShell {
     /// Around a family.
     pub fn new(family: Family) -> Self {
-        Self { family, broken: false }
+        Self {
+            family,
+            broken: false,
+        }
     }
 
     /// The family; of use only if no reply was `Panicked`.
@@ -95,12 +100,17 @@ impl FamilyShell {
 
     /// Its state; `None` after a panic, which may have left it half changed.
     pub fn snapshot(&self) -> Option<Snapshot> {
-        (!self.broken).then(|| Snapshot { state: self.family.snapshot(), positions: self.family.positions().clone() })
+        (!self.broken).then(|| Snapshot {
+            state: self.family.snapshot(),
+            positions: self.family.positions().clone(),
+        })
     }
 
     fn guarded(&mut self, work: impl FnOnce(&mut Family, &mut Effects)) -> Reply {
         if self.broken {
-            return Reply::Panicked { message: "the family panicked before and was not replaced".to_owned() };
+            return Reply::Panicked {
+                message: "the family panicked before and was not replaced".to_owned(),
+            };
         }
         let mut effects = Effects::default();
         let family = &mut self.family;
@@ -108,7 +118,9 @@ impl FamilyShell {
             Ok(()) => Reply::Applied { effects },
             Err(panic) => {
                 self.broken = true;
-                Reply::Panicked { message: panic_message(&*panic) }
+                Reply::Panicked {
+                    message: panic_message(&*panic),
+                }
             }
         }
     }
@@ -117,7 +129,8 @@ impl FamilyShell {
 /// What a panic said.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Where families live. Slots are the partition's names for them; replies come in slot order.
@@ -142,7 +155,9 @@ pub struct InlineHost {
 
 impl InlineHost {
     fn ask(&mut self, slot: usize, work: impl FnOnce(&mut FamilyShell) -> Reply) -> (usize, Reply) {
-        let absent = || Reply::Panicked { message: NO_ANSWER.to_owned() };
+        let absent = || Reply::Panicked {
+            message: NO_ANSWER.to_owned(),
+        };
         (slot, self.families.get_mut(&slot).map_or_else(absent, work))
     }
 }
@@ -157,15 +172,26 @@ impl FamilyHost for InlineHost {
     }
 
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
-        by_slot(work.into_iter().map(|(slot, segments)| self.ask(slot, |shell| shell.deliver(&segments))))
+        by_slot(
+            work.into_iter()
+                .map(|(slot, segments)| self.ask(slot, |shell| shell.deliver(&segments))),
+        )
     }
 
     fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
-        by_slot(slots.iter().map(|slot| self.ask(*slot, |shell| shell.tick(now))))
+        by_slot(
+            slots
+                .iter()
+                .map(|slot| self.ask(*slot, |shell| shell.tick(now))),
+        )
     }
 
     fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)> {
-        by_slot(slots.iter().filter_map(|slot| Some((*slot, self.families.get(slot)?.snapshot()?))))
+        by_slot(
+            slots
+                .iter()
+                .filter_map(|slot| Some((*slot, self.families.get(slot)?.snapshot()?))),
+        )
     }
 }
 
@@ -183,7 +209,8 @@ impl Actor for FamilyActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // Its partition waits for each answer, so one message is all that can be under way; a second leaves room for stop and tick.
+        // Its partition waits for each answer, so one message is all that can be under way; a
+        // second leaves room for stop and tick.
         ctx.set_mailbox_capacity(2);
     }
 }
@@ -205,12 +232,14 @@ impl Handler<Order> for FamilyActor {
 
     fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
         use actix::ActorContext;
-        // A partition that went away does not want its answer any more: nothing is lost, it was not saved.
+        // A partition that went away does not want its answer any more: nothing is lost, it was not
+        // saved.
         match order {
             Order::Deliver(segments, answer) => {
                 let started = Instant::now();
                 let reply = self.shell.deliver(&segments);
-                metrics::histogram!("theatre_step_duration_seconds", "actor_type" => "family").record(started.elapsed().as_secs_f64());
+                metrics::histogram!("theatre_step_duration_seconds", "actor_type" => "family")
+                    .record(started.elapsed().as_secs_f64());
                 answer.give(reply);
             }
             Order::Tick(now, answer) => answer.give(self.shell.tick(now)),
@@ -238,28 +267,40 @@ impl Stage {
     /// When threads cannot be had.
     pub fn start(count: usize) -> std::io::Result<Self> {
         let (tell, hear) = channel();
-        let thread = std::thread::Builder::new().name("theatre-stage".to_owned()).spawn(move || {
-            let system = System::new();
-            let arbiters = system.block_on(async move {
-                let arbiters: Vec<Arbiter> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
-                let handles = arbiters.iter().map(Arbiter::handle).collect::<Vec<_>>();
-                drop(tell.send((handles, System::current())));
-                arbiters
-            });
-            let ended = system.run();
-            for arbiter in arbiters {
-                arbiter.stop();
-                drop(arbiter.join());
-            }
-            drop(ended);
-        })?;
-        let (arbiters, system) = hear.recv().map_err(|_| std::io::Error::other("the actor system did not start"))?;
-        Ok(Self { arbiters, system, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("theatre-stage".to_owned())
+            .spawn(move || {
+                let system = System::new();
+                let arbiters = system.block_on(async move {
+                    let arbiters: Vec<Arbiter> =
+                        (0..count.max(1)).map(|_| Arbiter::new()).collect();
+                    let handles = arbiters.iter().map(Arbiter::handle).collect::<Vec<_>>();
+                    drop(tell.send((handles, System::current())));
+                    arbiters
+                });
+                let ended = system.run();
+                for arbiter in arbiters {
+                    arbiter.stop();
+                    drop(arbiter.join());
+                }
+                drop(ended);
+            })?;
+        let (arbiters, system) = hear
+            .recv()
+            .map_err(|_| std::io::Error::other("the actor system did not start"))?;
+        Ok(Self {
+            arbiters,
+            system,
+            thread: Some(thread),
+        })
     }
 
     /// A host whose families live on one of the threads.
     pub fn host(&self, index: usize) -> ActixHost {
-        ActixHost { arbiter: self.arbiters[index % self.arbiters.len()].clone(), families: BTreeMap::new() }
+        ActixHost {
+            arbiter: self.arbiters[index % self.arbiters.len()].clone(),
+            families: BTreeMap::new(),
+        }
     }
 }
 
@@ -279,15 +320,20 @@ pub struct ActixHost {
 }
 
 impl ActixHost {
-    /// Sends an order to each slot and gathers the answers; a slot that cannot answer is not in them.
+    /// Sends an order to each slot and gathers the answers; a slot that cannot answer is not in
+    /// them.
     fn ask<T>(&self, orders: impl Iterator<Item = (usize, MakeOrder<T>)>) -> Vec<(usize, T)> {
         let gathering = Gathering::new();
         let mut sent = 0.0;
         for (slot, order) in orders {
-            let Some(family) = self.families.get(&slot) else { continue };
+            let Some(family) = self.families.get(&slot) else {
+                continue;
+            };
             match family.try_send(order(gathering.answer(slot))) {
                 Ok(()) => sent += 1.0,
-                Err(refused) => tracing::error!(slot, %refused, "a family's mailbox refused a message"),
+                Err(refused) => {
+                    tracing::error!(slot, %refused, "a family's mailbox refused a message")
+                }
             }
         }
         let depth = metrics::gauge!("theatre_mailbox_depth_messages", "actor_type" => "family", "lane" => "data");
@@ -297,11 +343,23 @@ impl ActixHost {
         answers
     }
 
-    /// Every slot asked gets a reply: one that did not answer counts as panicked and will be rebuilt.
+    /// Every slot asked gets a reply: one that did not answer counts as panicked and will be
+    /// rebuilt.
     fn complete(asked: &[usize], replies: Vec<(usize, Reply)>) -> Vec<(usize, Reply)> {
-        let silent = |slot: &usize| replies.binary_search_by_key(slot, |(slot, _)| *slot).is_err();
+        let silent = |slot: &usize| {
+            replies
+                .binary_search_by_key(slot, |(slot, _)| *slot)
+                .is_err()
+        };
         let lost: Vec<usize> = asked.iter().copied().filter(silent).collect();
-        let lost = lost.into_iter().map(|slot| (slot, Reply::Panicked { message: NO_ANSWER.to_owned() }));
+        let lost = lost.into_iter().map(|slot| {
+            (
+                slot,
+                Reply::Panicked {
+                    message: NO_ANSWER.to_owned(),
+                },
+            )
+        });
         by_slot(replies.into_iter().chain(lost))
     }
 }
@@ -310,8 +368,11 @@ impl FamilyHost for ActixHost {
     fn insert(&mut self, slot: usize, family: Family) {
         self.remove(slot);
         let (tell, hear) = channel();
-        let actor = FamilyActor { shell: FamilyShell::new(family) };
-        self.arbiter.spawn_fn(move || drop(tell.send(actor.start())));
+        let actor = FamilyActor {
+            shell: FamilyShell::new(family),
+        };
+        self.arbiter
+            .spawn_fn(move || drop(tell.send(actor.start())));
         match hear.recv() {
             Ok(address) => drop(self.families.insert(slot, address)),
             Err(_) => tracing::error!(slot, "a family could not be started: its thread is gone"),

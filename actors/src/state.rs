@@ -1,6 +1,7 @@
 //! The envelope of everything stored: one version byte, then postcard.
 //!
-//! A change of a stored struct is a new version with a decoder for the old one; golden files keep the old ones honest.
+//! A change of a stored struct is a new version with a decoder for the old one; golden files keep
+//! the old ones honest.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,9 @@ pub const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// Written by a later version.
-    #[error("state version {0} is not known to this build, which knows up to {VERSION}: use the version that wrote it, or a later one")]
+    #[error(
+        "state version {0} is not known to this build, which knows up to {VERSION}: use the version that wrote it, or a later one"
+    )]
     Version(u8),
     /// Not what was written.
     #[error("the state is damaged: {0}")]
@@ -21,7 +24,8 @@ pub enum StateError {
 
 /// Encodes under the current version.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION]).expect("writing to memory cannot fail, and every map's length is known")
+    postcard::to_extend(value, vec![VERSION])
+        .expect("writing to memory cannot fail, and every map's length is known")
 }
 
 /// Decodes any known version.
@@ -30,7 +34,9 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// When the version is unknown or the bytes are damaged.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
     match bytes.split_first() {
-        Some((&VERSION, body)) => postcard::from_bytes(body).map_err(|error| StateError::Damaged(error.to_string())),
+        Some((&VERSION, body)) => {
+            postcard::from_bytes(body).map_err(|error| StateError::Damaged(error.to_string()))
+        }
         Some((&version, _)) => Err(StateError::Version(version)),
         None => Err(StateError::Damaged("empty".to_owned())),
     }

@@ -1,7 +1,7 @@
 //! Two kinds of time that must not be mixed, and the port through which wall-clock time enters.
 //!
-//! *Event time* is when a robot says something happened; *log time* is when its record was appended to the log.
-//! Both are microseconds since 1970-01-01T00:00:00Z.
+//! *Event time* is when a robot says something happened; *log time* is when its record was appended
+//! to the log. Both are microseconds since 1970-01-01T00:00:00Z.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +31,8 @@ pub struct TimePolicy {
     pub allowed_lateness_us: i64,
     /// Rows dated further than this after their append time are quarantined. Default 5 min.
     pub future_tolerance_us: i64,
-    /// A robot unheard for this long on a caught-up partition is silent: a condition is raised and its windows
-    /// are closed. Default 60 s.
+    /// A robot unheard for this long on a caught-up partition is silent: a condition is raised and
+    /// its windows are closed. Default 60 s.
     pub silence_after_us: i64,
 }
 

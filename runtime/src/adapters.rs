@@ -1,8 +1,12 @@
-//! Which adapter stands behind each port: what the configuration names by URL, and an embedded file where it names nothing.
+//! Which adapter stands behind each port: what the configuration names by URL, and an embedded file
+//! where it names nothing.
 
 use std::sync::Arc;
 
-use theatre_actors::ports::{CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec, Warehouse};
+use theatre_actors::ports::{
+    CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec,
+    Warehouse,
+};
 use theatre_actors::time::Clock;
 
 use crate::clock::SystemClock;
@@ -40,7 +44,13 @@ impl<'a> Adapters<'a> {
     /// # Errors
     /// When threads cannot be had.
     pub fn new(config: &'a Config, dir: &'a DataDir, access: Access) -> Result<Self> {
-        Ok(Self { config, dir, access, clock: Arc::new(SystemClock), drive: Drive::start()? })
+        Ok(Self {
+            config,
+            dir,
+            access,
+            clock: Arc::new(SystemClock),
+            drive: Drive::start()?,
+        })
     }
 
     /// All ports.
@@ -50,8 +60,18 @@ impl<'a> Adapters<'a> {
     pub fn ports(&self) -> Result<Ports> {
         // One that is not used may be named and yet be wrong, or nowhere.
         let used = self.config.lake.enabled && self.config.warehouse.enabled;
-        let warehouse = if used { self.warehouse()? } else { Arc::new(NoWarehouse) };
-        Ok(Ports { log: self.log()?, store: self.store()?, lake: self.lake()?, warehouse, clock: self.clock.clone() })
+        let warehouse = if used {
+            self.warehouse()?
+        } else {
+            Arc::new(NoWarehouse)
+        };
+        Ok(Ports {
+            log: self.log()?,
+            store: self.store()?,
+            lake: self.lake()?,
+            warehouse,
+            clock: self.clock.clone(),
+        })
     }
 
     /// The event log.
@@ -63,9 +83,15 @@ impl<'a> Adapters<'a> {
             Some(url) => kafka::open(url, &self.config.log, &self.drive),
             None if self.access == Access::Read && !self.dir.log().exists() => {
                 let path = self.dir.log();
-                Err(Error::Refused(format!("there is no event log at {}: nothing has run on this data directory yet", path.display())))
+                Err(Error::Refused(format!(
+                    "there is no event log at {}: nothing has run on this data directory yet",
+                    path.display()
+                )))
             }
-            None => Ok(Arc::new(EmbeddedLog::open(&self.dir.log(), self.clock.clone())?)),
+            None => Ok(Arc::new(EmbeddedLog::open(
+                &self.dir.log(),
+                self.clock.clone(),
+            )?)),
         }
     }
 
@@ -100,7 +126,9 @@ impl<'a> Adapters<'a> {
         match (&self.config.warehouse.url, self.access) {
             (Some(url), _) => redshift::open(url, &self.config.warehouse, &self.drive),
             (None, Access::Write) => Ok(Arc::new(EmbeddedWarehouse::open(&self.dir.warehouse())?)),
-            (None, Access::Read) => Ok(Arc::new(EmbeddedWarehouse::open_read_only(&self.dir.warehouse())?)),
+            (None, Access::Read) => Ok(Arc::new(EmbeddedWarehouse::open_read_only(
+                &self.dir.warehouse(),
+            )?)),
         }
     }
 }
@@ -110,7 +138,9 @@ struct NoWarehouse;
 
 impl NoWarehouse {
     fn refuse<T>() -> Result<T> {
-        Err(Error::Refused("there is no warehouse: [warehouse] or [lake] enabled is false".to_owned()))
+        Err(Error::Refused(
+            "there is no warehouse: [warehouse] or [lake] enabled is false".to_owned(),
+        ))
     }
 }
 

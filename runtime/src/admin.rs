@@ -1,4 +1,5 @@
-//! The admin server: `/metrics`, `/livez`, `/readyz`. Its own thread; it knows the pipeline only by its progress.
+//! The admin server: `/metrics`, `/livez`, `/readyz`. Its own thread; it knows the pipeline only by
+//! its progress.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -29,9 +30,15 @@ pub struct Admin {
 ///
 /// # Errors
 /// When the address is taken or is none; says what to do.
-pub fn start(listen: &str, metrics: PrometheusHandle, progress: Arc<Progress>) -> Result<Admin, ConfigError> {
+pub fn start(
+    listen: &str,
+    metrics: PrometheusHandle,
+    progress: Arc<Progress>,
+) -> Result<Admin, ConfigError> {
     let refused = |error: std::io::Error| {
-        ConfigError(format!("the admin server cannot listen on {listen}: {error}; give another address with --admin, such as 127.0.0.1:0 for any free port"))
+        ConfigError(format!(
+            "the admin server cannot listen on {listen}: {error}; give another address with --admin, such as 127.0.0.1:0 for any free port"
+        ))
     };
     let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
@@ -49,7 +56,11 @@ pub fn start(listen: &str, metrics: PrometheusHandle, progress: Arc<Progress>) -
                         .route("/livez", web::get().to(live))
                         .route("/readyz", web::get().to(ready))
                 };
-                let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+                let server = HttpServer::new(app)
+                    .workers(1)
+                    .disable_signals()
+                    .listen(listener)?
+                    .run();
                 drop(tell.send(server.handle()));
                 let upkeep = actix_web::rt::spawn(keep_up(upkeep));
                 let ended = server.await;
@@ -61,8 +72,14 @@ pub fn start(listen: &str, metrics: PrometheusHandle, progress: Arc<Progress>) -
             }
         })
         .map_err(refused)?;
-    let handle = hear.recv().map_err(|_| ConfigError(format!("the admin server on {listen} did not start")))?;
-    Ok(Admin { handle, thread: Some(thread), address })
+    let handle = hear
+        .recv()
+        .map_err(|_| ConfigError(format!("the admin server on {listen} did not start")))?;
+    Ok(Admin {
+        handle,
+        thread: Some(thread),
+        address,
+    })
 }
 
 impl Drop for Admin {
@@ -73,7 +90,8 @@ impl Drop for Admin {
     }
 }
 
-/// Counts what histograms were told into their buckets: the recorder keeps every value until somebody does, and perhaps nobody asks for metrics.
+/// Counts what histograms were told into their buckets: the recorder keeps every value until
+/// somebody does, and perhaps nobody asks for metrics.
 async fn keep_up(metrics: PrometheusHandle) {
     let mut due = actix_web::rt::time::interval(UPKEEP_EVERY);
     loop {
@@ -84,7 +102,9 @@ async fn keep_up(metrics: PrometheusHandle) {
 
 async fn render(state: web::Data<State>) -> HttpResponse {
     metrics_process::Collector::default().collect();
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(state.metrics.render())
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4")
+        .body(state.metrics.render())
 }
 
 async fn live() -> HttpResponse {
@@ -94,5 +114,9 @@ async fn live() -> HttpResponse {
 async fn ready(state: web::Data<State>) -> HttpResponse {
     let reasons = state.progress.unready();
     let body = serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons, "notices": state.progress.notices()});
-    if reasons.is_empty() { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+    if reasons.is_empty() {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
 }

@@ -1,7 +1,8 @@
 //! The command line: one file per family of commands.
 //!
-//! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1 failed, 2 usage or configuration,
-//! 3 something that is needed does not answer, 4 a check found a difference, 130 interrupted.
+//! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1
+//! failed, 2 usage or configuration, 3 something that is needed does not answer, 4 a check found a
+//! difference, 130 interrupted.
 
 mod bench;
 mod checks;
@@ -24,7 +25,8 @@ use theatre_actors::ports;
 
 use crate::config::ConfigError;
 
-/// A live actor for every robot and every procedure: alerts, outcomes, windows, a lake and a warehouse, each exactly once.
+/// A live actor for every robot and every procedure: alerts, outcomes, windows, a lake and a
+/// warehouse, each exactly once.
 #[derive(Debug, Parser)]
 #[command(
     name = "theatre",
@@ -50,7 +52,8 @@ struct Common {
     /// How to print.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// Where the admin server listens (/metrics, /livez, /readyz); default from the configuration. Port 0 picks a free one.
+    /// Where the admin server listens (/metrics, /livez, /readyz); default from the configuration.
+    /// Port 0 picks a free one.
     #[arg(long, global = true)]
     admin: Option<String>,
 }
@@ -65,15 +68,22 @@ enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A simulated fleet on the pipeline, told as it happens. Ctrl-C stops it; started again it goes on.
-    #[command(after_help = "Examples: theatre demo --for 60s --robots 20 --seed 7\n          theatre demo --servers --for 60s")]
+    /// A simulated fleet on the pipeline, told as it happens. Ctrl-C stops it; started again it
+    /// goes on.
+    #[command(
+        after_help = "Examples: theatre demo --for 60s --robots 20 --seed 7\n          theatre demo --servers --for 60s"
+    )]
     Demo(source::Demo),
     /// Rows of a CSV file through the pipeline.
-    #[command(after_help = "Example: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml")]
+    #[command(
+        after_help = "Example: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml"
+    )]
     Replay(source::ReplayArgs),
     /// The service itself, until stopped.
-    #[command(after_help = "Examples: theatre run --config theatre.toml --data /var/lib/theatre\n          \
-                            theatre run --until-drained --config theatre.toml")]
+    #[command(
+        after_help = "Examples: theatre run --config theatre.toml --data /var/lib/theatre\n          \
+                            theatre run --until-drained --config theatre.toml"
+    )]
     Run(service::Run),
     /// Writes a simulated fleet into the event log and does nothing else.
     #[command(after_help = "Example: theatre simulate --robots 5 --ticks 600 --data data")]
@@ -85,16 +95,26 @@ enum Command {
     #[command(subcommand, after_help = "Example: theatre procedures list")]
     Procedures(looks::Procedures),
     /// Conditions that are open, and all that ever moved.
-    #[command(subcommand, after_help = "Example: theatre alerts history --robot robot-0001")]
+    #[command(
+        subcommand,
+        after_help = "Example: theatre alerts history --robot robot-0001"
+    )]
     Alerts(looks::Alerts),
-    /// Window aggregates of a robot, late corrections merged, as long as the store keeps them (window_retention).
-    #[command(subcommand, after_help = "Example: theatre windows show robot-0001 --window 10s")]
+    /// Window aggregates of a robot, late corrections merged, as long as the store keeps them
+    /// (window_retention).
+    #[command(
+        subcommand,
+        after_help = "Example: theatre windows show robot-0001 --window 10s"
+    )]
     Windows(looks::Windows),
     /// Files of the lake, and those that were set aside.
     #[command(subcommand, after_help = "Example: theatre lake list")]
     Lake(storage::Lake),
     /// The warehouse.
-    #[command(subcommand, after_help = "Example: theatre warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"")]
+    #[command(
+        subcommand,
+        after_help = "Example: theatre warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\""
+    )]
     Warehouse(storage::Warehouse),
     /// Dead letters: records that could not be applied, and why.
     #[command(subcommand, after_help = "Example: theatre dlq list")]
@@ -113,19 +133,30 @@ enum Command {
     Bench(bench::Bench),
     /// Proves that no input record is lost or there twice; exits with 4 where one is.
     ///
-    /// By topic and partition: read = applied + late + duplicate + dead, and lake and warehouse, where there are any, hold each record once. Of alerts
-    /// and windows it compares how many rows were loaded and how many the warehouse has; outcomes are not counted. While Theatre runs, what is just on
-    /// its way may count as a difference: run it when everything is drained.
+    /// By topic and partition: read = applied + late + duplicate + dead, and lake and warehouse,
+    /// where there are any, hold each record once. Of alerts and windows it compares how many rows
+    /// were loaded and how many the warehouse has; outcomes are not counted. While Theatre runs,
+    /// what is just on its way may count as a difference: run it when everything is drained.
     #[command(after_help = "Example: theatre reconcile --config theatre.toml --output json")]
     Reconcile,
-    /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store, a warehouse.
-    #[command(subcommand, after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo")]
+    /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store, a
+    /// warehouse.
+    #[command(
+        subcommand,
+        after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo"
+    )]
     Dev(dev::Dev),
-    /// Makes or renews the tables of the checkpoint store, or of the warehouse; embedded ones need none of it.
-    #[command(after_help = "Example: theatre migrate --config theatre.toml && theatre migrate --warehouse --config theatre.toml")]
+    /// Makes or renews the tables of the checkpoint store, or of the warehouse; embedded ones need
+    /// none of it.
+    #[command(
+        after_help = "Example: theatre migrate --config theatre.toml && theatre migrate --warehouse --config theatre.toml"
+    )]
     Migrate(migrate::Migrate),
     /// The configuration.
-    #[command(subcommand, after_help = "Example: theatre config check --config theatre.toml")]
+    #[command(
+        subcommand,
+        after_help = "Example: theatre config check --config theatre.toml"
+    )]
     Config(checks::ConfigCommand),
 }
 

@@ -1,4 +1,5 @@
-//! Driving asynchronous clients from the pipeline's blocking threads: one small tokio runtime, shared by the adapters that need one.
+//! Driving asynchronous clients from the pipeline's blocking threads: one small tokio runtime,
+//! shared by the adapters that need one.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,8 +17,18 @@ impl Drive {
     /// # Errors
     /// When threads cannot be had.
     pub fn start() -> Result<Self> {
-        let built = Builder::new_multi_thread().worker_threads(2).thread_name("theatre-io").enable_all().build();
-        built.map(|runtime| Self(Arc::new(runtime))).map_err(|error| Error::Refused(format!("threads for input and output cannot be started: {error}")))
+        let built = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("theatre-io")
+            .enable_all()
+            .build();
+        built
+            .map(|runtime| Self(Arc::new(runtime)))
+            .map_err(|error| {
+                Error::Refused(format!(
+                    "threads for input and output cannot be started: {error}"
+                ))
+            })
     }
 
     /// Runs a future to its end on the calling thread.

@@ -1,5 +1,5 @@
-//! A gate that lets as many through at a time as there are processors: for work of every partition that needs much memory and no waiting, of
-//! which more at once would be no faster.
+//! A gate that lets as many through at a time as there are processors: for work of every partition
+//! that needs much memory and no waiting, of which more at once would be no faster.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,10 @@ pub struct Place<'a>(&'a Gate);
 impl Gate {
     /// A gate with nobody inside.
     pub const fn new() -> Self {
-        Self { inside: Mutex::new(0), left: Condvar::new() }
+        Self {
+            inside: Mutex::new(0),
+            left: Condvar::new(),
+        }
     }
 
     /// Waits for a place. Whoever has one must not ask the same gate for another.
@@ -57,7 +60,11 @@ mod tests {
     #[test]
     fn as_many_as_there_are_processors_are_let_through_at_a_time_and_in_the_end_all() {
         static GATE: Gate = Gate::new();
-        let (inside, most, all) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (inside, most, all) = (
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+            AtomicUsize::new(0),
+        );
         let room = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             for _ in 0..4 * room {
@@ -73,6 +80,9 @@ mod tests {
             }
         });
         let counts = (most.into_inner(), all.into_inner());
-        assert!(counts.0 <= room && counts.1 == 200 * room, "{counts:?} with room for {room}");
+        assert!(
+            counts.0 <= room && counts.1 == 200 * room,
+            "{counts:?} with room for {room}"
+        );
     }
 }

@@ -1,8 +1,11 @@
-//! Theatre's runtime: everything that touches the world, and the wiring that makes a pipeline of it.
+//! Theatre's runtime: everything that touches the world, and the wiring that makes a pipeline of
+//! it.
 //!
-//! Reading order: [`config`], [`pipeline`] (the way of the data), [`adapters`] (which adapter stands behind which port): [`embedded`],
-//! [`kafka`], [`postgres`], [`s3`], [`redshift`], and their twins in [`memory`]; [`dev`] (local servers), [`parquet`] (columns to files), [`simulator`] and [`replay`] (sources), [`telemetry`] and [`admin`] (being watched),
-//! [`cli`] (commands).
+//! Reading order: [`config`], [`pipeline`] (the way of the data), [`adapters`] (which adapter
+//! stands behind which port): [`embedded`], [`kafka`], [`postgres`], [`s3`], [`redshift`], and
+//! their twins in [`memory`]; [`dev`] (local servers), [`parquet`] (columns to files),
+//! [`simulator`] and [`replay`] (sources), [`telemetry`] and [`admin`] (being watched), [`cli`]
+//! (commands).
 
 pub mod adapters;
 pub mod admin;

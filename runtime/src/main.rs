@@ -8,14 +8,16 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Options of jemalloc, which reads this symbol when it starts; the environment's `MALLOC_CONF` comes on top. An arena for each processor: of the
-/// hundreds of threads, nearly all wait for a server, and an arena of their own would keep what they freed. Freed memory goes back after 0.5 s,
-/// instead of 10: a stretch of records is read, aggregated and dropped in far less.
+/// Options of jemalloc, which reads this symbol when it starts; the environment's `MALLOC_CONF`
+/// comes on top. An arena for each processor: of the hundreds of threads, nearly all wait for a
+/// server, and an arena of their own would keep what they freed. Freed memory goes back after 0.5
+/// s, instead of 10: a stretch of records is read, aggregated and dropped in far less.
 #[allow(unsafe_code, non_upper_case_globals)]
 // SAFETY: jemalloc expects a pointer to a C string here, and nobody else defines the name.
 #[unsafe(export_name = "malloc_conf")]
 static malloc_conf: Option<&'static std::ffi::c_char> = {
-    const OPTIONS: &std::ffi::CStr = c"percpu_arena:percpu,background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0";
+    const OPTIONS: &std::ffi::CStr =
+        c"percpu_arena:percpu,background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0";
     // SAFETY: the first of the string's characters, which live for ever.
     Some(unsafe { &*OPTIONS.as_ptr() })
 };

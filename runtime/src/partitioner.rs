@@ -1,4 +1,5 @@
-//! Which partition a key belongs to: murmur2, as Kafka's Java client does it, so that any Java producer agrees.
+//! Which partition a key belongs to: murmur2, as Kafka's Java client does it, so that any Java
+//! producer agrees.
 //!
 //! Source of the algorithm: `org.apache.kafka.common.utils.Utils.murmur2` and its `toPositive`.
 
@@ -38,7 +39,10 @@ mod tests {
             (b"21", -973_932_308),
             (b"foobar", -790_332_482),
             (b"a-little-bit-long-string", -985_981_536),
-            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (
+                b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
             (b"abc", 479_470_107),
         ];
         for (key, expected) in cases {

@@ -32,9 +32,15 @@ pub(crate) enum AvroType {
     Bytes(Logical),
     String,
     Fixed(usize, Logical),
-    Enum { symbols: Vec<String>, default: Option<String> },
+    Enum {
+        symbols: Vec<String>,
+        default: Option<String>,
+    },
     Record(Arc<Vec<AvroField>>),
-    Array { items: Box<AvroType>, length: Option<usize> },
+    Array {
+        items: Box<AvroType>,
+        length: Option<usize>,
+    },
     Map(Box<AvroType>),
     Union(Vec<AvroType>),
 }
@@ -50,12 +56,18 @@ pub(crate) struct AvroField {
 
 /// Parses a record schema; returns its fields and the root's JSON.
 pub(crate) fn parse(json: &str) -> Result<(Arc<Vec<AvroField>>, Value), SchemaError> {
-    apache_avro::Schema::parse_str(json).map_err(|error| SchemaError::Invalid(error.to_string()))?;
-    let root: Value = serde_json::from_str(json).map_err(|error| SchemaError::Invalid(error.to_string()))?;
-    let mut names = Names { known: HashMap::new() };
+    apache_avro::Schema::parse_str(json)
+        .map_err(|error| SchemaError::Invalid(error.to_string()))?;
+    let root: Value =
+        serde_json::from_str(json).map_err(|error| SchemaError::Invalid(error.to_string()))?;
+    let mut names = Names {
+        known: HashMap::new(),
+    };
     match names.walk(&root, "", 0)? {
         AvroType::Record(fields) => Ok((fields, root)),
-        _ => Err(SchemaError::Invalid("the root of a dataset's schema must be a record".to_owned())),
+        _ => Err(SchemaError::Invalid(
+            "the root of a dataset's schema must be a record".to_owned(),
+        )),
     }
 }
 
@@ -64,14 +76,24 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn walk(&mut self, schema: &'a Value, namespace: &str, depth: usize) -> Result<AvroType, SchemaError> {
+    fn walk(
+        &mut self,
+        schema: &'a Value,
+        namespace: &str,
+        depth: usize,
+    ) -> Result<AvroType, SchemaError> {
         if depth > DEPTH_MAX {
-            return Err(SchemaError::Invalid(format!("types are nested (or recursive) deeper than {DEPTH_MAX} levels")));
+            return Err(SchemaError::Invalid(format!(
+                "types are nested (or recursive) deeper than {DEPTH_MAX} levels"
+            )));
         }
         match schema {
             Value::String(name) => self.named(name, namespace, depth),
             Value::Array(branches) => {
-                let branches: Result<Vec<_>, _> = branches.iter().map(|branch| self.walk(branch, namespace, depth + 1)).collect();
+                let branches: Result<Vec<_>, _> = branches
+                    .iter()
+                    .map(|branch| self.walk(branch, namespace, depth + 1))
+                    .collect();
                 Ok(AvroType::Union(branches?))
             }
             Value::Object(_) => self.object(schema, namespace, depth),
@@ -79,7 +101,12 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn named(&mut self, name: &str, namespace: &str, depth: usize) -> Result<AvroType, SchemaError> {
+    fn named(
+        &mut self,
+        name: &str,
+        namespace: &str,
+        depth: usize,
+    ) -> Result<AvroType, SchemaError> {
         let plain = match name {
             "null" => AvroType::Null,
             "boolean" => AvroType::Boolean,
@@ -96,26 +123,46 @@ impl<'a> Names<'a> {
                     .get(&full)
                     .or_else(|| self.known.get(name))
                     .cloned()
-                    .ok_or_else(|| SchemaError::Invalid(format!("type '{name}' is not defined before it is used")))?;
+                    .ok_or_else(|| {
+                        SchemaError::Invalid(format!(
+                            "type '{name}' is not defined before it is used"
+                        ))
+                    })?;
                 return self.object(schema, &inside, depth + 1);
             }
         };
         Ok(plain)
     }
 
-    fn object(&mut self, schema: &'a Value, namespace: &str, depth: usize) -> Result<AvroType, SchemaError> {
+    fn object(
+        &mut self,
+        schema: &'a Value,
+        namespace: &str,
+        depth: usize,
+    ) -> Result<AvroType, SchemaError> {
         let kind = &schema["type"];
-        let Some(kind) = kind.as_str() else { return self.walk(kind, namespace, depth + 1) };
+        let Some(kind) = kind.as_str() else {
+            return self.walk(kind, namespace, depth + 1);
+        };
         let inside = self.register(schema, kind, namespace);
         let logical = logical(schema);
         Ok(match kind {
             "record" | "error" => AvroType::Record(Arc::new(self.fields(schema, &inside, depth)?)),
-            "enum" => AvroType::Enum { symbols: strings(&schema["symbols"]), default: schema["default"].as_str().map(str::to_owned) },
+            "enum" => AvroType::Enum {
+                symbols: strings(&schema["symbols"]),
+                default: schema["default"].as_str().map(str::to_owned),
+            },
             "array" => AvroType::Array {
                 items: Box::new(self.walk(&schema["items"], namespace, depth + 1)?),
-                length: schema["length"].as_u64().and_then(|length| usize::try_from(length).ok()),
+                length: schema["length"]
+                    .as_u64()
+                    .and_then(|length| usize::try_from(length).ok()),
             },
-            "map" => AvroType::Map(Box::new(self.walk(&schema["values"], namespace, depth + 1)?)),
+            "map" => AvroType::Map(Box::new(self.walk(
+                &schema["values"],
+                namespace,
+                depth + 1,
+            )?)),
             "fixed" => AvroType::Fixed(schema["size"].as_u64().unwrap_or(0) as usize, logical),
             "int" => AvroType::Int(logical),
             "long" => AvroType::Long(logical),
@@ -124,12 +171,25 @@ impl<'a> Names<'a> {
         })
     }
 
-    fn fields(&mut self, schema: &'a Value, namespace: &str, depth: usize) -> Result<Vec<AvroField>, SchemaError> {
-        let fields = schema["fields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    fn fields(
+        &mut self,
+        schema: &'a Value,
+        namespace: &str,
+        depth: usize,
+    ) -> Result<Vec<AvroField>, SchemaError> {
+        let fields = schema["fields"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         fields
             .iter()
             .map(|field| {
-                let text = |key: &str| field[key].as_str().or_else(|| field["type"][key].as_str()).map(str::to_owned);
+                let text = |key: &str| {
+                    field[key]
+                        .as_str()
+                        .or_else(|| field["type"][key].as_str())
+                        .map(str::to_owned)
+                };
                 Ok(AvroField {
                     name: field["name"].as_str().unwrap_or_default().to_owned(),
                     avro_type: self.walk(&field["type"], namespace, depth + 1)?,
@@ -143,25 +203,36 @@ impl<'a> Names<'a> {
 
     /// Remembers a named type; returns the namespace inside it.
     fn register(&mut self, schema: &'a Value, kind: &str, namespace: &str) -> String {
-        let Some(name) = schema["name"].as_str() else { return namespace.to_owned() };
+        let Some(name) = schema["name"].as_str() else {
+            return namespace.to_owned();
+        };
         if !matches!(kind, "record" | "error" | "enum" | "fixed") {
             return namespace.to_owned();
         }
         let outer = schema["namespace"].as_str().unwrap_or(namespace);
         let full = full_name(name, outer);
-        let inside = full.rsplit_once('.').map_or(String::new(), |(space, _)| space.to_owned());
+        let inside = full
+            .rsplit_once('.')
+            .map_or(String::new(), |(space, _)| space.to_owned());
         self.known.insert(full, (schema, inside.clone()));
         inside
     }
 }
 
 fn full_name(name: &str, namespace: &str) -> String {
-    if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
+    if name.contains('.') || namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}.{name}")
+    }
 }
 
 fn strings(value: &Value) -> Vec<String> {
     let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    items
+        .iter()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn logical(schema: &Value) -> Logical {
@@ -169,7 +240,9 @@ fn logical(schema: &Value) -> Logical {
         Some("timestamp-millis") => Logical::TimestampMillis,
         Some("timestamp-micros") => Logical::TimestampMicros,
         Some("date") => Logical::Date,
-        Some("decimal") => Logical::Decimal { scale: schema["scale"].as_u64().unwrap_or(0) as u32 },
+        Some("decimal") => Logical::Decimal {
+            scale: schema["scale"].as_u64().unwrap_or(0) as u32,
+        },
         _ => Logical::None,
     }
 }

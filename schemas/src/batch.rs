@@ -10,7 +10,8 @@ use crate::dataset::{Dataset, DatasetIndex};
 
 /// Rows of one dataset from one topic and partition, in the log's order.
 ///
-/// Immutable and shared: families, the lake writer and the exporter hold the same batch and name rows by index.
+/// Immutable and shared: families, the lake writer and the exporter hold the same batch and name
+/// rows by index.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The dataset all rows belong to.
@@ -19,9 +20,11 @@ pub struct Batch {
     pub dataset_index: DatasetIndex,
     /// One array per [`Dataset::columns`] entry, each `len()` long.
     pub columns: Vec<ArrayRef>,
-    /// One array per [`Dataset::signals`] entry, as 64-bit floats (booleans as 0 and 1); null = missing.
+    /// One array per [`Dataset::signals`] entry, as 64-bit floats (booleans as 0 and 1); null =
+    /// missing.
     pub signals: Vec<Float64Array>,
-    /// One per signal: true when no value of the batch is NaN or infinite, so that nobody needs to look for one row by row.
+    /// One per signal: true when no value of the batch is NaN or infinite, so that nobody needs to
+    /// look for one row by row.
     pub all_finite: Vec<bool>,
     /// Offset of each row in the log, ascending.
     pub offsets: Vec<u64>,
@@ -31,13 +34,39 @@ pub struct Batch {
 
 impl Batch {
     /// Builds a batch from decoded columns, deriving the signal view.
-    pub fn new(dataset: Arc<Dataset>, dataset_index: DatasetIndex, columns: Vec<ArrayRef>, offsets: Vec<u64>, append_times: Vec<i64>) -> Self {
+    pub fn new(
+        dataset: Arc<Dataset>,
+        dataset_index: DatasetIndex,
+        columns: Vec<ArrayRef>,
+        offsets: Vec<u64>,
+        append_times: Vec<i64>,
+    ) -> Self {
         debug_assert_eq!(columns.len(), dataset.columns.len());
         debug_assert_eq!(offsets.len(), append_times.len());
-        let signals: Vec<Float64Array> = dataset.signals.iter().map(|signal| as_float64(&columns[signal.column])).collect();
+        let signals: Vec<Float64Array> = dataset
+            .signals
+            .iter()
+            .map(|signal| as_float64(&columns[signal.column]))
+            .collect();
         // Without an early end, which the compiler could not turn into vector instructions.
-        let all_finite = signals.iter().map(|signal| signal.values().iter().fold(true, |all, value| all & value.is_finite())).collect();
-        Self { dataset, dataset_index, columns, signals, all_finite, offsets, append_times }
+        let all_finite = signals
+            .iter()
+            .map(|signal| {
+                signal
+                    .values()
+                    .iter()
+                    .fold(true, |all, value| all & value.is_finite())
+            })
+            .collect();
+        Self {
+            dataset,
+            dataset_index,
+            columns,
+            signals,
+            all_finite,
+            offsets,
+            append_times,
+        }
     }
 
     /// Number of rows.
@@ -52,12 +81,16 @@ impl Batch {
 
     /// The robot of a row; never null, checked at decoding.
     pub fn robot_id(&self, row: usize) -> &str {
-        self.columns[self.dataset.roles.robot_id].as_string::<i32>().value(row)
+        self.columns[self.dataset.roles.robot_id]
+            .as_string::<i32>()
+            .value(row)
     }
 
     /// Event times of all rows, microseconds UTC; never null, checked at decoding.
     pub fn event_times(&self) -> &[i64] {
-        self.columns[self.dataset.roles.event_time].as_primitive::<TimestampMicrosecondType>().values()
+        self.columns[self.dataset.roles.event_time]
+            .as_primitive::<TimestampMicrosecondType>()
+            .values()
     }
 
     /// The procedure a row belongs to, if it names one.
@@ -93,7 +126,9 @@ impl Batch {
         if let Some(values) = array.as_primitive_opt::<TimestampMicrosecondType>() {
             return Some(values.value(row));
         }
-        array.as_primitive_opt::<arrow_array::types::Int32Type>().map(|values| i64::from(values.value(row)))
+        array
+            .as_primitive_opt::<arrow_array::types::Int32Type>()
+            .map(|values| i64::from(values.value(row)))
     }
 
     /// A numeric or boolean cell by column index, as a float.
@@ -118,6 +153,10 @@ fn as_float64(array: &ArrayRef) -> Float64Array {
             }
         )*};
     }
-    widen!(Int64Type, arrow_array::types::Int32Type, arrow_array::types::Float32Type);
+    widen!(
+        Int64Type,
+        arrow_array::types::Int32Type,
+        arrow_array::types::Float32Type
+    );
     Float64Array::new_null(array.len())
 }

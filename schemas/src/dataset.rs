@@ -26,7 +26,10 @@ pub enum SchemaError {
 }
 
 fn field_error(field: &str, why: impl Into<String>) -> SchemaError {
-    SchemaError::Field { field: field.to_owned(), why: why.into() }
+    SchemaError::Field {
+        field: field.to_owned(),
+        why: why.into(),
+    }
 }
 
 /// What the records of a dataset are, which decides who in a family hears them.
@@ -70,7 +73,8 @@ pub enum ColumnType {
 /// One flat column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnSpec {
-    /// Path in the record, nested fields joined by `.`, array elements as `[i]`: `joints[2].current`.
+    /// Path in the record, nested fields joined by `.`, array elements as `[i]`:
+    /// `joints[2].current`.
     pub name: String,
     /// Physical type.
     pub column_type: ColumnType,
@@ -78,8 +82,8 @@ pub struct ColumnSpec {
     pub unit: Option<String>,
     /// The schema's `doc`.
     pub doc: Option<String>,
-    /// True when the schema marks the field as identifying a person (`"person": "patient"`): the column then
-    /// holds a pseudonym; the value is the domain of its key.
+    /// True when the schema marks the field as identifying a person (`"person": "patient"`): the
+    /// column then holds a pseudonym; the value is the domain of its key.
     pub person: Option<String>,
 }
 
@@ -109,7 +113,8 @@ pub struct Roles {
     pub boot_id: Option<usize>,
 }
 
-/// The reader's view of one kind of record: its flat columns, in an order that only ever grows at the end.
+/// The reader's view of one kind of record: its flat columns, in an order that only ever grows at
+/// the end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     /// Name in configuration, lake folder and warehouse table, `[a-z][a-z0-9_]*`.
@@ -132,10 +137,12 @@ impl Dataset {
     /// Finds a dataset in a record schema that carries the property
     /// `"theatre": {"id": 2001, "dataset": "ur3", "kind": "telemetry", "version": 1}`.
     ///
-    /// Nested records and arrays of declared `length` are flattened; `robot_id` and `event_time` must be there.
+    /// Nested records and arrays of declared `length` are flattened; `robot_id` and `event_time`
+    /// must be there.
     ///
     /// # Errors
-    /// When the schema is invalid, a required field is missing or a field has no flat form; says which and what to do.
+    /// When the schema is invalid, a required field is missing or a field has no flat form; says
+    /// which and what to do.
     pub fn from_schema(json: &str) -> Result<Self, SchemaError> {
         let (fields, root) = avro_type::parse(json)?;
         let about = &root["theatre"];
@@ -153,19 +160,53 @@ impl Dataset {
     }
 
     /// The dataset of these fields, with its parts at these places.
-    pub(crate) fn assemble(name: String, kind: DatasetKind, version: u32, fields: &[AvroField], places: &Places) -> Result<Self, SchemaError> {
+    pub(crate) fn assemble(
+        name: String,
+        kind: DatasetKind,
+        version: u32,
+        fields: &[AvroField],
+        places: &Places,
+    ) -> Result<Self, SchemaError> {
         let mut columns = Vec::new();
         flatten(fields, "", &mut columns)?;
         let event_time_unit = date_plain_time(&mut columns, places)?;
         let mut seen = HashSet::new();
-        if let Some(twice) = columns.iter().find(|column| !seen.insert(column.name.as_str())) {
-            return Err(field_error(&twice.name, "is there twice after flattening: rename one"));
+        if let Some(twice) = columns
+            .iter()
+            .find(|column| !seen.insert(column.name.as_str()))
+        {
+            return Err(field_error(
+                &twice.name,
+                "is there twice after flattening: rename one",
+            ));
         }
         let roles = roles(&columns, places)?;
-        let parts = [Some(roles.robot_id), Some(roles.event_time), roles.procedure_id, roles.sequence, roles.boot_id];
-        let signals = columns.iter().enumerate().filter(|(index, column)| is_numeric(column.column_type) && !parts.contains(&Some(*index)));
-        let signals = signals.map(|(column, spec)| SignalSpec { name: spec.name.clone(), column, unit: spec.unit.clone() }).collect();
-        Ok(Self { name, kind, version, columns, roles, event_time_unit, signals })
+        let parts = [
+            Some(roles.robot_id),
+            Some(roles.event_time),
+            roles.procedure_id,
+            roles.sequence,
+            roles.boot_id,
+        ];
+        let signals = columns.iter().enumerate().filter(|(index, column)| {
+            is_numeric(column.column_type) && !parts.contains(&Some(*index))
+        });
+        let signals = signals
+            .map(|(column, spec)| SignalSpec {
+                name: spec.name.clone(),
+                column,
+                unit: spec.unit.clone(),
+            })
+            .collect();
+        Ok(Self {
+            name,
+            kind,
+            version,
+            columns,
+            roles,
+            event_time_unit,
+            signals,
+        })
     }
 
     /// Index of a signal by name.
@@ -220,7 +261,14 @@ impl Datasets {
 }
 
 fn is_numeric(column_type: ColumnType) -> bool {
-    matches!(column_type, ColumnType::Boolean | ColumnType::Int32 | ColumnType::Int64 | ColumnType::Float32 | ColumnType::Float64)
+    matches!(
+        column_type,
+        ColumnType::Boolean
+            | ColumnType::Int32
+            | ColumnType::Int64
+            | ColumnType::Float32
+            | ColumnType::Float64
+    )
 }
 
 /// True for what may name a dataset: `[a-z][a-z0-9_]*`.
@@ -230,12 +278,23 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Makes a plain number that is said to be the event time a timestamp.
-fn date_plain_time(columns: &mut [ColumnSpec], places: &Places) -> Result<Option<TimeUnit>, SchemaError> {
-    let Some(unit) = places.event_time_unit else { return Ok(None) };
+fn date_plain_time(
+    columns: &mut [ColumnSpec],
+    places: &Places,
+) -> Result<Option<TimeUnit>, SchemaError> {
+    let Some(unit) = places.event_time_unit else {
+        return Ok(None);
+    };
     let path = places.event_time.as_deref().unwrap_or("event_time");
     if let Some(column) = columns.iter_mut().find(|column| column.name == path) {
         if column.column_type != ColumnType::Int64 {
-            return Err(field_error(path, format!("is {:?}: event_time_unit is for a plain long, leave it out", column.column_type)));
+            return Err(field_error(
+                path,
+                format!(
+                    "is {:?}: event_time_unit is for a plain long, leave it out",
+                    column.column_type
+                ),
+            ));
         }
         column.column_type = ColumnType::TimestampMicros;
     }
@@ -243,50 +302,97 @@ fn date_plain_time(columns: &mut [ColumnSpec], places: &Places) -> Result<Option
 }
 
 fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> {
-    let find = |place: &Option<String>, name: &str, wanted: &[ColumnType]| -> Result<Option<usize>, SchemaError> {
+    let find = |place: &Option<String>,
+                name: &str,
+                wanted: &[ColumnType]|
+     -> Result<Option<usize>, SchemaError> {
         let path = place.as_deref().unwrap_or(name);
         if path.is_empty() {
             return Ok(None);
         }
         let Some(index) = columns.iter().position(|column| column.name == path) else {
             let why = || format!("is not in the schema, though it is said to be the {name}");
-            return if place.is_some() { Err(field_error(path, why())) } else { Ok(None) };
+            return if place.is_some() {
+                Err(field_error(path, why()))
+            } else {
+                Ok(None)
+            };
         };
         if wanted.contains(&columns[index].column_type) {
             return Ok(Some(index));
         }
-        let hint = if name == "event_time" && columns[index].column_type == ColumnType::Int64 { " (or say its event_time_unit)" } else { "" };
-        Err(field_error(path, format!("is {:?}; it must be one of {wanted:?}{hint}", columns[index].column_type)))
+        let hint = if name == "event_time" && columns[index].column_type == ColumnType::Int64 {
+            " (or say its event_time_unit)"
+        } else {
+            ""
+        };
+        Err(field_error(
+            path,
+            format!(
+                "is {:?}; it must be one of {wanted:?}{hint}",
+                columns[index].column_type
+            ),
+        ))
     };
-    let missing = |name: &str, what: &str| field_error(name, format!("is missing: every record needs {what}"));
+    let missing = |name: &str, what: &str| {
+        field_error(name, format!("is missing: every record needs {what}"))
+    };
     let counts = [ColumnType::Int64, ColumnType::Int32];
     Ok(Roles {
-        robot_id: find(&places.robot_id, "robot_id", &[ColumnType::Utf8])?.ok_or_else(|| missing("robot_id", "a robot id of type string"))?,
-        event_time: find(&places.event_time, "event_time", &[ColumnType::TimestampMicros])?
-            .ok_or_else(|| missing("event_time", "an event time of type long, logicalType timestamp-micros or timestamp-millis"))?,
+        robot_id: find(&places.robot_id, "robot_id", &[ColumnType::Utf8])?
+            .ok_or_else(|| missing("robot_id", "a robot id of type string"))?,
+        event_time: find(
+            &places.event_time,
+            "event_time",
+            &[ColumnType::TimestampMicros],
+        )?
+        .ok_or_else(|| {
+            missing(
+                "event_time",
+                "an event time of type long, logicalType timestamp-micros or timestamp-millis",
+            )
+        })?,
         procedure_id: find(&places.procedure_id, "procedure_id", &[ColumnType::Utf8])?,
         sequence: find(&places.sequence, "sequence", &counts)?,
         boot_id: find(&places.boot_id, "boot_id", &counts)?,
     })
 }
 
-fn flatten(fields: &[AvroField], prefix: &str, columns: &mut Vec<ColumnSpec>) -> Result<(), SchemaError> {
+fn flatten(
+    fields: &[AvroField],
+    prefix: &str,
+    columns: &mut Vec<ColumnSpec>,
+) -> Result<(), SchemaError> {
     for field in fields {
-        let name = if prefix.is_empty() { field.name.clone() } else { format!("{prefix}.{}", field.name) };
+        let name = if prefix.is_empty() {
+            field.name.clone()
+        } else {
+            format!("{prefix}.{}", field.name)
+        };
         flatten_type(field, &field.avro_type, name, columns)?;
     }
     Ok(())
 }
 
-fn flatten_type(field: &AvroField, avro_type: &AvroType, name: String, columns: &mut Vec<ColumnSpec>) -> Result<(), SchemaError> {
+fn flatten_type(
+    field: &AvroField,
+    avro_type: &AvroType,
+    name: String,
+    columns: &mut Vec<ColumnSpec>,
+) -> Result<(), SchemaError> {
     match avro_type {
         AvroType::Record(fields) => return flatten(fields, &name, columns),
         AvroType::Union(branches) => {
-            let mut present = branches.iter().filter(|branch| !matches!(branch, AvroType::Null));
+            let mut present = branches
+                .iter()
+                .filter(|branch| !matches!(branch, AvroType::Null));
             return match (present.next(), present.next()) {
                 (Some(only), None) => flatten_type(field, only, name, columns),
                 (None, _) => Ok(()),
-                _ => Err(field_error(&name, "is a union of several types: only [\"null\", T] has a flat form; split it into one field each")),
+                _ => Err(field_error(
+                    &name,
+                    "is a union of several types: only [\"null\", T] has a flat form; split it into one field each",
+                )),
             };
         }
         AvroType::Array { items, length } => {
@@ -301,12 +407,25 @@ fn flatten_type(field: &AvroField, avro_type: &AvroType, name: String, columns: 
         AvroType::Null => return Ok(()),
         _ => {}
     }
-    let column_type =
-        column_type(avro_type).ok_or_else(|| field_error(&name, "is a map: maps have no fixed columns; use a record or an array of declared length"))?;
+    let column_type = column_type(avro_type).ok_or_else(|| {
+        field_error(
+            &name,
+            "is a map: maps have no fixed columns; use a record or an array of declared length",
+        )
+    })?;
     if field.person.is_some() && column_type != ColumnType::Utf8 {
-        return Err(field_error(&name, "is marked as a person but is not a string: pseudonyms are text"));
+        return Err(field_error(
+            &name,
+            "is marked as a person but is not a string: pseudonyms are text",
+        ));
     }
-    columns.push(ColumnSpec { name, column_type, unit: field.unit.clone(), doc: field.doc.clone(), person: field.person.clone() });
+    columns.push(ColumnSpec {
+        name,
+        column_type,
+        unit: field.unit.clone(),
+        doc: field.doc.clone(),
+        person: field.person.clone(),
+    });
     Ok(())
 }
 
@@ -316,10 +435,14 @@ pub(crate) fn column_type(avro_type: &AvroType) -> Option<ColumnType> {
         AvroType::Boolean => ColumnType::Boolean,
         AvroType::Int(Logical::Date) => ColumnType::Date,
         AvroType::Int(_) => ColumnType::Int32,
-        AvroType::Long(Logical::TimestampMillis | Logical::TimestampMicros) => ColumnType::TimestampMicros,
+        AvroType::Long(Logical::TimestampMillis | Logical::TimestampMicros) => {
+            ColumnType::TimestampMicros
+        }
         AvroType::Long(_) => ColumnType::Int64,
         AvroType::Float => ColumnType::Float32,
-        AvroType::Double | AvroType::Bytes(Logical::Decimal { .. }) | AvroType::Fixed(_, Logical::Decimal { .. }) => ColumnType::Float64,
+        AvroType::Double
+        | AvroType::Bytes(Logical::Decimal { .. })
+        | AvroType::Fixed(_, Logical::Decimal { .. }) => ColumnType::Float64,
         AvroType::String | AvroType::Enum { .. } => ColumnType::Utf8,
         AvroType::Bytes(_) | AvroType::Fixed(..) => ColumnType::Binary,
         _ => return None,

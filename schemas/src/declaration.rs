@@ -1,5 +1,5 @@
-//! What is said about records that say nothing themselves: schemas from a registry carry no `theatre` property, and other people's records
-//! call a robot's id and the time what they like.
+//! What is said about records that say nothing themselves: schemas from a registry carry no
+//! `theatre` property, and other people's records call a robot's id and the time what they like.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,8 @@ impl TimeUnit {
     }
 }
 
-/// Paths of the fields with a part to play, nested fields joined by `.`; absent: the field of that name; empty: none, though there be one of that name.
+/// Paths of the fields with a part to play, nested fields joined by `.`; absent: the field of that
+/// name; empty: none, though there be one of that name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     /// The robot's id, a string.
@@ -74,11 +75,18 @@ impl Declaration {
     /// The dataset that a reader's schema makes.
     ///
     /// # Errors
-    /// When the schema is invalid, a place is not there or of the wrong type, or a field has no flat form.
+    /// When the schema is invalid, a place is not there or of the wrong type, or a field has no
+    /// flat form.
     pub fn dataset(&self, json: &str) -> Result<Dataset, SchemaError> {
         let (fields, root) = avro_type::parse(json)?;
         let version = root["theatre"]["version"].as_u64().unwrap_or(1) as u32;
-        Dataset::assemble(self.dataset.clone(), self.kind, version, &fields, &self.places)
+        Dataset::assemble(
+            self.dataset.clone(),
+            self.kind,
+            version,
+            &fields,
+            &self.places,
+        )
     }
 }
 
@@ -90,17 +98,42 @@ mod tests {
         {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}, {"name": "sequence", "type": "long"}]}"#;
 
     fn declared(sequence: Option<&str>) -> Dataset {
-        let places = Places { sequence: sequence.map(str::to_owned), ..Places::default() };
-        Declaration { dataset: "r".to_owned(), kind: DatasetKind::Telemetry, places }.dataset(SCHEMA).unwrap()
+        let places = Places {
+            sequence: sequence.map(str::to_owned),
+            ..Places::default()
+        };
+        Declaration {
+            dataset: "r".to_owned(),
+            kind: DatasetKind::Telemetry,
+            places,
+        }
+        .dataset(SCHEMA)
+        .unwrap()
     }
 
     #[test]
     fn a_field_that_is_called_like_a_part_plays_it_unless_it_is_said_to_play_none() {
         assert!(declared(None).roles.sequence.is_some() && declared(None).signals.is_empty());
         let without = declared(Some(""));
-        assert_eq!((without.roles.sequence, without.signals.len()), (None, 1), "it is a signal like any other");
-        let places = Places { robot_id: Some(String::new()), ..Places::default() };
-        let error = Declaration { dataset: "r".to_owned(), kind: DatasetKind::Telemetry, places }.dataset(SCHEMA).unwrap_err();
-        assert!(error.to_string().contains("every record needs a robot id"), "{error}");
+        assert_eq!(
+            (without.roles.sequence, without.signals.len()),
+            (None, 1),
+            "it is a signal like any other"
+        );
+        let places = Places {
+            robot_id: Some(String::new()),
+            ..Places::default()
+        };
+        let error = Declaration {
+            dataset: "r".to_owned(),
+            kind: DatasetKind::Telemetry,
+            places,
+        }
+        .dataset(SCHEMA)
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("every record needs a robot id"),
+            "{error}"
+        );
     }
 }

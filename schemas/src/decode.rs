@@ -1,8 +1,10 @@
-//! Avro to columns: a plan compiled once per writer schema, and builders that take one datum at a time.
+//! Avro to columns: a plan compiled once per writer schema, and builders that take one datum at a
+//! time.
 //!
-//! Why not a library: arrow-avro decodes a stream, and a truncated or poisonous record costs it the batch; it has no flat form of
-//! arrays either. Here every record either adds one value to every column or, on any error, none. A datum must be used up to its
-//! last byte. apache-avro is the oracle of the tests. Wire format: Avro 1.12 specification, "Binary encoding".
+//! Why not a library: arrow-avro decodes a stream, and a truncated or poisonous record costs it the
+//! batch; it has no flat form of arrays either. Here every record either adds one value to every
+//! column or, on any error, none. A datum must be used up to its last byte. apache-avro is the
+//! oracle of the tests. Wire format: Avro 1.12 specification, "Binary encoding".
 
 mod builder;
 mod cursor;
@@ -25,7 +27,9 @@ pub enum DecodeError {
         at: usize,
     },
     /// Bytes are left over.
-    #[error("{left} bytes are left after the record: wrong schema id, or two records in one message")]
+    #[error(
+        "{left} bytes are left after the record: wrong schema id, or two records in one message"
+    )]
     Trailing {
         /// How many.
         left: usize,
@@ -53,7 +57,9 @@ pub enum DecodeError {
         bytes: usize,
     },
     /// A time or date that no calendar of four-digit years has, see [`TIMESTAMP_RANGE`].
-    #[error("column '{column}' is {value} {unit} from 1970-01-01: only the years 0001 to 9999 are taken")]
+    #[error(
+        "column '{column}' is {value} {unit} from 1970-01-01: only the years 0001 to 9999 are taken"
+    )]
     OutOfRange {
         /// Name of the column.
         column: String,
@@ -64,12 +70,14 @@ pub enum DecodeError {
     },
 }
 
-/// Longest robot or procedure id, bytes of UTF-8: they are keys, and an index of PostgreSQL takes 2,704 bytes for all columns of an entry.
+/// Longest robot or procedure id, bytes of UTF-8: they are keys, and an index of PostgreSQL takes
+/// 2,704 bytes for all columns of an entry.
 pub const ID_BYTES_MAX: usize = 512;
 
-/// What a timestamp column holds, microseconds from 1970-01-01T00:00:00Z: 0001-01-01 to the end of 9999-12-31. These are the years of SQL's and ISO 8601's
-/// datetimes, and all that Python's `datetime` has. PostgreSQL and Redshift hold 4713 BC to AD 294276, so what is computed from such a time, like the start of
-/// its window, has a place there too.
+/// What a timestamp column holds, microseconds from 1970-01-01T00:00:00Z: 0001-01-01 to the end of
+/// 9999-12-31. These are the years of SQL's and ISO 8601's datetimes, and all that Python's
+/// `datetime` has. PostgreSQL and Redshift hold 4713 BC to AD 294276, so what is computed from such
+/// a time, like the start of its window, has a place there too.
 pub const TIMESTAMP_RANGE: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
 /// What a date column holds, days from 1970-01-01: the same years.

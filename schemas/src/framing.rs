@@ -1,5 +1,6 @@
-//! How a message names its schema, told by its first byte: Confluent's framing (`0x00`, a 32-bit big-endian schema id, the Avro datum) or
-//! AWS Glue's (`0x03`, a compression byte, the 16 bytes of a schema version's UUID, the datum, deflated by zlib or as it is).
+//! How a message names its schema, told by its first byte: Confluent's framing (`0x00`, a 32-bit
+//! big-endian schema id, the Avro datum) or AWS Glue's (`0x03`, a compression byte, the 16 bytes of
+//! a schema version's UUID, the datum, deflated by zlib or as it is).
 
 #[cfg(test)]
 mod tests;
@@ -46,7 +47,15 @@ impl fmt::Display for SchemaId {
             Self::Confluent(number) => number.fmt(to),
             Self::Glue(uuid) => {
                 let part = |shift: u32, digits: u32| (uuid >> shift) & ((1 << (4 * digits)) - 1);
-                write!(to, "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12))
+                write!(
+                    to,
+                    "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                    part(96, 8),
+                    part(80, 4),
+                    part(64, 4),
+                    part(48, 4),
+                    part(0, 12)
+                )
             }
         }
     }
@@ -59,7 +68,9 @@ pub enum FramingError {
     #[error("{0} bytes are too short for a frame: the schema id is not whole")]
     Short(usize),
     /// The first byte is none we know.
-    #[error("first byte 0x{0:02x} is neither the 0x00 of a Confluent frame nor the 0x03 of a Glue frame")]
+    #[error(
+        "first byte 0x{0:02x} is neither the 0x00 of a Confluent frame nor the 0x03 of a Glue frame"
+    )]
     Magic(u8),
     /// Glue's compression byte is none we know.
     #[error("compression byte 0x{0:02x} of a Glue frame is neither 0x00 (none) nor 0x05 (zlib)")]
@@ -89,25 +100,40 @@ pub fn parse(message: &[u8]) -> Result<(u32, &[u8]), FramingError> {
 /// # Errors
 /// When the message is not framed, or its datum is too long.
 #[inline]
-pub fn open(message: &[u8], datum_bytes_max: usize) -> Result<(SchemaId, Cow<'_, [u8]>), FramingError> {
+pub fn open(
+    message: &[u8],
+    datum_bytes_max: usize,
+) -> Result<(SchemaId, Cow<'_, [u8]>), FramingError> {
     if message.first() == Some(&GLUE) {
         return open_glue(message, datum_bytes_max);
     }
     parse(message).map(|(id, datum)| (SchemaId::Confluent(id), Cow::Borrowed(datum)))
 }
 
-fn open_glue(message: &[u8], datum_bytes_max: usize) -> Result<(SchemaId, Cow<'_, [u8]>), FramingError> {
-    if let Some(other) = message.get(1).filter(|byte| ![GLUE_PLAIN, GLUE_ZLIB].contains(byte)) {
+fn open_glue(
+    message: &[u8],
+    datum_bytes_max: usize,
+) -> Result<(SchemaId, Cow<'_, [u8]>), FramingError> {
+    if let Some(other) = message
+        .get(1)
+        .filter(|byte| ![GLUE_PLAIN, GLUE_ZLIB].contains(byte))
+    {
         return Err(FramingError::Compression(*other));
     }
-    let Some((header, datum)) = message.split_at_checked(GLUE_HEADER) else { return Err(FramingError::Short(message.len())) };
-    let uuid = header[2..].iter().fold(0_u128, |uuid, byte| uuid << 8 | u128::from(*byte));
+    let Some((header, datum)) = message.split_at_checked(GLUE_HEADER) else {
+        return Err(FramingError::Short(message.len()));
+    };
+    let uuid = header[2..]
+        .iter()
+        .fold(0_u128, |uuid, byte| uuid << 8 | u128::from(*byte));
     if header[1] == GLUE_PLAIN {
         return Ok((SchemaId::Glue(uuid), Cow::Borrowed(datum)));
     }
-    let inflated = decompress_to_vec_zlib_with_limit(datum, datum_bytes_max).map_err(|error| match error.status {
-        TINFLStatus::HasMoreOutput => FramingError::TooLong(datum_bytes_max),
-        _ => FramingError::Deflated,
+    let inflated = decompress_to_vec_zlib_with_limit(datum, datum_bytes_max).map_err(|error| {
+        match error.status {
+            TINFLStatus::HasMoreOutput => FramingError::TooLong(datum_bytes_max),
+            _ => FramingError::Deflated,
+        }
     })?;
     Ok((SchemaId::Glue(uuid), Cow::Owned(inflated)))
 }

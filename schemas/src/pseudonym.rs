@@ -1,8 +1,10 @@
-//! Keyed pseudonyms for fields that identify a person, and the seal for bytes in which nothing could be masked.
+//! Keyed pseudonyms for fields that identify a person, and the seal for bytes in which nothing
+//! could be masked.
 //!
-//! HMAC-SHA-256 with one key per deployment, domain-separated, so that a patient's and a surgeon's pseudonym of the same text
-//! differ. The seal's nonce is derived from the content: the same bytes give the same sealed bytes, so that a replay repeats
-//! itself; what leaks is only that two sealed payloads are equal, which their hashes beside them say anyway.
+//! HMAC-SHA-256 with one key per deployment, domain-separated, so that a patient's and a surgeon's
+//! pseudonym of the same text differ. The seal's nonce is derived from the content: the same bytes
+//! give the same sealed bytes, so that a replay repeats itself; what leaks is only that two sealed
+//! payloads are equal, which their hashes beside them say anyway.
 
 use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
@@ -27,14 +29,19 @@ impl std::fmt::Debug for Pseudonyms {
 impl Pseudonyms {
     /// From 32 secret bytes; subkeys for pseudonyms and seal are derived from them.
     pub fn new(key: [u8; 32]) -> Self {
-        let root = <Hmac<Sha256> as Mac>::new_from_slice(&key).expect("HMAC takes keys of any length");
+        let root =
+            <Hmac<Sha256> as Mac>::new_from_slice(&key).expect("HMAC takes keys of any length");
         let subkey = |purpose: &str| {
             let mut mac = root.clone();
             mac.update(purpose.as_bytes());
             mac.finalize().into_bytes()
         };
-        let mac = <Hmac<Sha256> as Mac>::new_from_slice(&subkey("theatre/pseudonym/v1")).expect("HMAC takes keys of any length");
-        Self { mac, cipher: ChaCha20Poly1305::new(&subkey("theatre/seal/v1")) }
+        let mac = <Hmac<Sha256> as Mac>::new_from_slice(&subkey("theatre/pseudonym/v1"))
+            .expect("HMAC takes keys of any length");
+        Self {
+            mac,
+            cipher: ChaCha20Poly1305::new(&subkey("theatre/seal/v1")),
+        }
     }
 
     /// The pseudonym of a value within a domain: `<domain>-` and 24 hex digits.
@@ -58,7 +65,10 @@ impl Pseudonyms {
         mac.update(bytes);
         let digest = mac.finalize().into_bytes();
         let nonce = &digest[..NONCE_BYTES];
-        let sealed = self.cipher.encrypt(Nonce::from_slice(nonce), bytes).expect("payloads are far below the cipher's limit");
+        let sealed = self
+            .cipher
+            .encrypt(Nonce::from_slice(nonce), bytes)
+            .expect("payloads are far below the cipher's limit");
         [nonce, &sealed].concat()
     }
 
@@ -76,10 +86,22 @@ mod tests {
     #[test]
     fn a_pseudonym_depends_on_key_domain_and_value_only() {
         let one = Pseudonyms::new([1; 32]);
-        assert_eq!(one.pseudonym("patient", "PAT-1"), one.pseudonym("patient", "PAT-1"));
-        assert_ne!(one.pseudonym("patient", "PAT-1"), one.pseudonym("patient", "PAT-2"));
-        assert_ne!(one.pseudonym("patient", "X")[8..], one.pseudonym("staffxx", "X")[8..]);
-        assert_ne!(one.pseudonym("patient", "PAT-1"), Pseudonyms::new([2; 32]).pseudonym("patient", "PAT-1"));
+        assert_eq!(
+            one.pseudonym("patient", "PAT-1"),
+            one.pseudonym("patient", "PAT-1")
+        );
+        assert_ne!(
+            one.pseudonym("patient", "PAT-1"),
+            one.pseudonym("patient", "PAT-2")
+        );
+        assert_ne!(
+            one.pseudonym("patient", "X")[8..],
+            one.pseudonym("staffxx", "X")[8..]
+        );
+        assert_ne!(
+            one.pseudonym("patient", "PAT-1"),
+            Pseudonyms::new([2; 32]).pseudonym("patient", "PAT-1")
+        );
     }
 
     #[test]
@@ -87,7 +109,10 @@ mod tests {
         let one = Pseudonyms::new([1; 32]);
         let mut sealed = one.seal(b"name of a patient");
         assert!(!sealed.windows(7).any(|window| window == b"patient"));
-        assert_eq!(one.unseal(&sealed).as_deref(), Some(&b"name of a patient"[..]));
+        assert_eq!(
+            one.unseal(&sealed).as_deref(),
+            Some(&b"name of a patient"[..])
+        );
         assert_eq!(Pseudonyms::new([2; 32]).unseal(&sealed), None);
         sealed[20] ^= 1;
         assert_eq!(one.unseal(&sealed), None);

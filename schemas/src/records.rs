@@ -1,4 +1,5 @@
-//! What Theatre publishes: alerts, outcomes, windows and dead letters, as structs that mirror their schemas, and a writer for anything else.
+//! What Theatre publishes: alerts, outcomes, windows and dead letters, as structs that mirror their
+//! schemas, and a writer for anything else.
 
 use std::sync::OnceLock;
 
@@ -23,28 +24,47 @@ struct Published {
 
 impl Published {
     fn new(id: u32, json: &str) -> Self {
-        Self { id, schema: Schema::parse_str(json).unwrap_or_else(|error| unreachable!("shipped schema {id}: {error}")) }
+        Self {
+            id,
+            schema: Schema::parse_str(json)
+                .unwrap_or_else(|error| unreachable!("shipped schema {id}: {error}")),
+        }
     }
 
     fn encode<T: Serialize>(&self, record: &T) -> Vec<u8> {
         let value = apache_avro::to_value(record).and_then(|value| value.resolve(&self.schema));
         let datum = value.and_then(|value| write(&self.schema, value));
-        framing::frame(self.id, &datum.unwrap_or_else(|error| unreachable!("the struct mirrors schema {}: {error}", self.id)))
+        framing::frame(
+            self.id,
+            &datum.unwrap_or_else(|error| {
+                unreachable!("the struct mirrors schema {}: {error}", self.id)
+            }),
+        )
     }
 
     fn decode<T: DeserializeOwned>(&self, message: &[u8]) -> Result<T, RecordError> {
-        let (id, mut datum) = framing::parse(message).map_err(|error| RecordError(error.to_string()))?;
+        let (id, mut datum) =
+            framing::parse(message).map_err(|error| RecordError(error.to_string()))?;
         if id != self.id {
-            return Err(RecordError(format!("schema id {id} where {} was expected", self.id)));
+            return Err(RecordError(format!(
+                "schema id {id} where {} was expected",
+                self.id
+            )));
         }
-        let reader = GenericDatumReader::builder(&self.schema).build().map_err(|error| RecordError(error.to_string()))?;
-        let value = reader.read_value(&mut datum).map_err(|error| RecordError(error.to_string()))?;
+        let reader = GenericDatumReader::builder(&self.schema)
+            .build()
+            .map_err(|error| RecordError(error.to_string()))?;
+        let value = reader
+            .read_value(&mut datum)
+            .map_err(|error| RecordError(error.to_string()))?;
         apache_avro::from_value(&value).map_err(|error| RecordError(error.to_string()))
     }
 }
 
 fn write(schema: &Schema, value: Value) -> apache_avro::AvroResult<Vec<u8>> {
-    GenericDatumWriter::builder(schema).build()?.write_value_to_vec(value)
+    GenericDatumWriter::builder(schema)
+        .build()?
+        .write_value_to_vec(value)
 }
 
 macro_rules! published {
@@ -295,8 +315,12 @@ impl RecordWriter {
     /// # Errors
     /// When the value does not fit the schema.
     pub fn encode(&self, value: Value) -> Result<Vec<u8>, RecordError> {
-        let datum = value.resolve(&self.schema).and_then(|value| write(&self.schema, value));
-        datum.map(|datum| framing::frame(self.id, &datum)).map_err(|error| RecordError(error.to_string()))
+        let datum = value
+            .resolve(&self.schema)
+            .and_then(|value| write(&self.schema, value));
+        datum
+            .map(|datum| framing::frame(self.id, &datum))
+            .map_err(|error| RecordError(error.to_string()))
     }
 }
 

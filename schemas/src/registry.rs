@@ -1,4 +1,5 @@
-//! Which schema a schema id means: the writer's schema, compiled once against the dataset that reads it.
+//! Which schema a schema id means: the writer's schema, compiled once against the dataset that
+//! reads it.
 
 #[cfg(test)]
 mod tests;
@@ -12,11 +13,23 @@ use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject.
 pub const INPUT_SCHEMAS: [(&str, &str); 5] = [
-    ("robot_telemetry", include_str!("../avro/robot_telemetry/v1.avsc")),
+    (
+        "robot_telemetry",
+        include_str!("../avro/robot_telemetry/v1.avsc"),
+    ),
     ("robot_events", include_str!("../avro/robot_events/v1.avsc")),
-    ("procedure_events", include_str!("../avro/procedure_events/v1.avsc")),
-    ("procedure_results", include_str!("../avro/procedure_results/v1.avsc")),
-    ("fleet_telemetry", include_str!("../avro/fleet_telemetry/v1.avsc")),
+    (
+        "procedure_events",
+        include_str!("../avro/procedure_events/v1.avsc"),
+    ),
+    (
+        "procedure_results",
+        include_str!("../avro/procedure_results/v1.avsc"),
+    ),
+    (
+        "fleet_telemetry",
+        include_str!("../avro/fleet_telemetry/v1.avsc"),
+    ),
 ];
 
 /// A writer's schema, ready to decode with.
@@ -37,8 +50,18 @@ impl WriterSchema {
     ///
     /// # Errors
     /// When it does not resolve to the dataset.
-    pub fn new(id: SchemaId, json: &str, dataset_index: DatasetIndex, dataset: &Dataset) -> Result<Self, SchemaError> {
-        Ok(Self { id, dataset_index, plan: DecodePlan::compile(json, dataset)?, json: json.to_owned() })
+    pub fn new(
+        id: SchemaId,
+        json: &str,
+        dataset_index: DatasetIndex,
+        dataset: &Dataset,
+    ) -> Result<Self, SchemaError> {
+        Ok(Self {
+            id,
+            dataset_index,
+            plan: DecodePlan::compile(json, dataset)?,
+            json: json.to_owned(),
+        })
     }
 }
 
@@ -54,33 +77,47 @@ impl Registry {
     pub fn builtin() -> Self {
         let mut registry = Self::default();
         for (subject, json) in INPUT_SCHEMAS {
-            registry.add(json).unwrap_or_else(|error| unreachable!("shipped schema {subject}, read by every test: {error}"));
+            registry.add(json).unwrap_or_else(|error| {
+                unreachable!("shipped schema {subject}, read by every test: {error}")
+            });
         }
         registry
     }
 
-    /// Adds a schema as reader and as writer: its `theatre` property names its id, dataset and kind. A schema of a dataset
-    /// that is known replaces the reader when its version is higher; all writers of the dataset are resolved to the new reader.
+    /// Adds a schema as reader and as writer: its `theatre` property names its id, dataset and
+    /// kind. A schema of a dataset that is known replaces the reader when its version is higher;
+    /// all writers of the dataset are resolved to the new reader.
     ///
     /// # Errors
-    /// When the schema cannot be used, its id is taken by another schema, or a writer of the dataset does not resolve to it.
+    /// When the schema cannot be used, its id is taken by another schema, or a writer of the
+    /// dataset does not resolve to it.
     pub fn add(&mut self, json: &str) -> Result<DatasetIndex, SchemaError> {
         let dataset = Dataset::from_schema(json)?;
         let id = SchemaId::Confluent(schema_id(json)?);
         if let Some(other) = self.writers.get(&id).filter(|other| other.json != json) {
             let taken = &self.datasets.get(other.dataset_index).name;
-            return Err(SchemaError::Invalid(format!("schema id {id} is taken by dataset '{taken}': give theatre.id another number")));
+            return Err(SchemaError::Invalid(format!(
+                "schema id {id} is taken by dataset '{taken}': give theatre.id another number"
+            )));
         }
-        let newest = self.datasets.find(&dataset.name).is_none_or(|(_, known)| known.version <= dataset.version);
+        let newest = self
+            .datasets
+            .find(&dataset.name)
+            .is_none_or(|(_, known)| known.version <= dataset.version);
         let index = match self.datasets.find(&dataset.name) {
             Some((index, _)) if !newest => index,
             _ => self.datasets.insert(Arc::new(dataset)),
         };
         let reader = self.datasets.get(index).clone();
-        for writer in self.writers.values_mut().filter(|writer| writer.dataset_index == index) {
+        for writer in self
+            .writers
+            .values_mut()
+            .filter(|writer| writer.dataset_index == index)
+        {
             *writer = Arc::new(WriterSchema::new(writer.id, &writer.json, index, &reader)?);
         }
-        self.writers.insert(id, Arc::new(WriterSchema::new(id, json, index, &reader)?));
+        self.writers
+            .insert(id, Arc::new(WriterSchema::new(id, json, index, &reader)?));
         Ok(index)
     }
 
@@ -105,7 +142,14 @@ impl Registry {
 /// # Errors
 /// When there is none.
 pub fn schema_id(json: &str) -> Result<u32, SchemaError> {
-    let root: serde_json::Value = serde_json::from_str(json).map_err(|error| SchemaError::Invalid(error.to_string()))?;
-    let id = root["theatre"]["id"].as_u64().and_then(|id| u32::try_from(id).ok());
-    id.ok_or_else(|| SchemaError::Invalid("the root's property theatre.id is missing or no 32-bit number".to_owned()))
+    let root: serde_json::Value =
+        serde_json::from_str(json).map_err(|error| SchemaError::Invalid(error.to_string()))?;
+    let id = root["theatre"]["id"]
+        .as_u64()
+        .and_then(|id| u32::try_from(id).ok());
+    id.ok_or_else(|| {
+        SchemaError::Invalid(
+            "the root's property theatre.id is missing or no 32-bit number".to_owned(),
+        )
+    })
 }

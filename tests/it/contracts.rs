@@ -1,4 +1,5 @@
-//! The contract suite of each port, on the embedded adapters, on their twins in memory, and on the production adapters against real servers.
+//! The contract suite of each port, on the embedded adapters, on their twins in memory, and on the
+//! production adapters against real servers.
 
 use std::sync::Arc;
 
@@ -38,8 +39,15 @@ fn the_log_in_memory_keeps_its_contract() -> Result<()> {
 
 #[test]
 fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
-    let config = LogConfig { deployment: servers::unique("deployment"), ..LogConfig::default() };
-    let log = kafka::open(&format!("kafka://{}", servers::kafka()?), &config, &Drive::start()?)?;
+    let config = LogConfig {
+        deployment: servers::unique("deployment"),
+        ..LogConfig::default()
+    };
+    let log = kafka::open(
+        &format!("kafka://{}", servers::kafka()?),
+        &config,
+        &Drive::start()?,
+    )?;
     contract::log_keeps_records(&*log)?;
     contract::log_fences_lanes(&*log)?;
     contract::log_grows_topics(&*log)
@@ -60,7 +68,10 @@ fn the_store_in_memory_keeps_its_contract() -> Result<()> {
 fn the_store_on_postgres_keeps_its_contract() -> Result<()> {
     let (url, drive) = (servers::database()?, Drive::start()?);
     keeps_store_contract(|name| {
-        let config = StoreConfig { schema: name.to_owned(), ..StoreConfig::default() };
+        let config = StoreConfig {
+            schema: name.to_owned(),
+            ..StoreConfig::default()
+        };
         postgres::migrate(&url, &config, &drive)?;
         Ok(postgres::open(&url, &config, &drive)?)
     })
@@ -98,7 +109,10 @@ fn the_s3_lake_keeps_its_contract() -> Result<()> {
 #[test]
 fn the_embedded_warehouse_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (warehouse, lake) = (EmbeddedWarehouse::open(&folder.path().join("warehouse"))?, MemoryLake::default());
+    let (warehouse, lake) = (
+        EmbeddedWarehouse::open(&folder.path().join("warehouse"))?,
+        MemoryLake::default(),
+    );
     contract::warehouse_loads_once(&warehouse, &lake)?;
     contract::warehouse_tells_cases_apart(&warehouse, &lake)
 }
@@ -112,7 +126,9 @@ fn the_warehouse_in_memory_keeps_its_contract() -> Result<()> {
 
 #[test]
 fn the_redshift_warehouse_keeps_its_contract() -> Result<()> {
-    let servers::Warehouse { warehouse, lake, .. } = &servers::warehouse()?;
+    let servers::Warehouse {
+        warehouse, lake, ..
+    } = &servers::warehouse()?;
     contract::warehouse_loads_once(warehouse, lake)?;
     contract::warehouse_tells_cases_apart(warehouse, lake)
 }

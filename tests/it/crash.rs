@@ -1,4 +1,5 @@
-//! `kill -9` of the real binary at random moments, over a log filled beforehand with faults: the end is that of a run never killed.
+//! `kill -9` of the real binary at random moments, over a log filled beforehand with faults: the
+//! end is that of a run never killed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,9 +16,15 @@ use theatre_runtime::simulator::Simulator;
 use theatre_tests::{ending, run, spawn};
 
 const KILLS: usize = 20;
-const TABLES: [&str; 4] = ["robot_telemetry", "procedure_events", "robot_events", "maintenance_alerts"];
+const TABLES: [&str; 4] = [
+    "robot_telemetry",
+    "procedure_events",
+    "robot_events",
+    "maintenance_alerts",
+];
 
-/// Fills a log with a fleet's ticks and, among them, duplicates, gaps, late and truncated records and unknown schemas.
+/// Fills a log with a fleet's ticks and, among them, duplicates, gaps, late and truncated records
+/// and unknown schemas.
 fn fill(data: &Path, robots: u64, ticks: u64) -> Result<()> {
     let dir = DataDir::new(data);
     dir.create()?;
@@ -33,8 +40,20 @@ fn fill(data: &Path, robots: u64, ticks: u64) -> Result<()> {
                 0..5 => records.extend([(topic, record.clone()), (topic, record)]),
                 5..10 => {}
                 10..20 if topic == 0 => held.push((topic, record)),
-                20..25 => records.push((topic, NewRecord { value: record.value[..record.value.len() / 2].to_vec(), ..record })),
-                25..28 => records.push((topic, NewRecord { value: theatre_schemas::framing::frame(987, b"?"), ..record })),
+                20..25 => records.push((
+                    topic,
+                    NewRecord {
+                        value: record.value[..record.value.len() / 2].to_vec(),
+                        ..record
+                    },
+                )),
+                25..28 => records.push((
+                    topic,
+                    NewRecord {
+                        value: theatre_schemas::framing::frame(987, b"?"),
+                        ..record
+                    },
+                )),
                 _ => records.push((topic, record)),
             }
         }
@@ -61,9 +80,14 @@ fn copy_log(from: &Path, to: &Path) -> Result<()> {
 
 #[test]
 fn twenty_kills_change_nothing() -> Result<()> {
-    let (filled, calm, killed) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
+    let (filled, calm, killed) = (
+        tempfile::tempdir()?,
+        tempfile::tempdir()?,
+        tempfile::tempdir()?,
+    );
     let config = filled.path().join("theatre.toml");
-    // Everything saved and cut often, so that a kill hits every kind of moment; no wall-clock decision within the test.
+    // Everything saved and cut often, so that a kill hits every kind of moment; no wall-clock
+    // decision within the test.
     std::fs::write(
         &config,
         "save_interval = \"50ms\"\nlake_roll_age = \"100ms\"\nexport_age = \"100ms\"\nsilence_after = \"1d\"\nallowed_lateness = \"20s\"\nreorder_bound = \"3s\"\n",
@@ -86,16 +110,47 @@ fn twenty_kills_change_nothing() -> Result<()> {
         kills += 1;
     }
     run(killed.path(), &drain)?;
-    let (calm_end, killed_end) = (ending(calm.path(), &TABLES)?, ending(killed.path(), &TABLES)?);
-    ensure!(calm_end.counters == killed_end.counters, "{:?} is not {:?}", killed_end.counters, calm_end.counters);
+    let (calm_end, killed_end) = (
+        ending(calm.path(), &TABLES)?,
+        ending(killed.path(), &TABLES)?,
+    );
+    ensure!(
+        calm_end.counters == killed_end.counters,
+        "{:?} is not {:?}",
+        killed_end.counters,
+        calm_end.counters
+    );
     ensure!(calm_end.facts == killed_end.facts, "facts differ");
-    ensure!(calm_end.published == killed_end.published, "published records differ");
-    ensure!(calm_end.warehouse == killed_end.warehouse, "{:?} is not {:?}", killed_end.warehouse, calm_end.warehouse);
+    ensure!(
+        calm_end.published == killed_end.published,
+        "published records differ"
+    );
+    ensure!(
+        calm_end.warehouse == killed_end.warehouse,
+        "{:?} is not {:?}",
+        killed_end.warehouse,
+        calm_end.warehouse
+    );
     ensure!(calm_end.dead == killed_end.dead, "dead letters differ");
     ensure!(calm_end.states == killed_end.states, "states differ");
     let totals = &calm_end.counters[0];
-    ensure!(totals.duplicate > 0 && totals.late > 0 && totals.dead_total() > 0 && totals.applied > 10_000, "the faults were not there: {totals:?}");
-    ensure!(calm_end.published.keys().any(|(topic, _)| topic.contains("alerts")) && calm_end.published.keys().any(|(topic, _)| topic.contains("outcomes")));
+    ensure!(
+        totals.duplicate > 0
+            && totals.late > 0
+            && totals.dead_total() > 0
+            && totals.applied > 10_000,
+        "the faults were not there: {totals:?}"
+    );
+    ensure!(
+        calm_end
+            .published
+            .keys()
+            .any(|(topic, _)| topic.contains("alerts"))
+            && calm_end
+                .published
+                .keys()
+                .any(|(topic, _)| topic.contains("outcomes"))
+    );
     run(calm.path(), &["reconcile"])?;
     run(killed.path(), &["reconcile"])?;
     Ok(())

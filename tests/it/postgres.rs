@@ -1,4 +1,5 @@
-//! The checkpoint store on a real PostgreSQL: owners that fight, a server that dies, tables and passwords that do not fit.
+//! The checkpoint store on a real PostgreSQL: owners that fight, a server that dies, tables and
+//! passwords that do not fit.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -11,7 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use theatre_actors::effect::{Fact, FactKind};
-use theatre_actors::ports::{CheckpointStore, CommitOutcome, Epoch, Error, FamilySave, PartitionCommit};
+use theatre_actors::ports::{
+    CheckpointStore, CommitOutcome, Epoch, Error, FamilySave, PartitionCommit,
+};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::rules::Micros;
 use theatre_actors::time::LogTime;
@@ -46,19 +49,45 @@ fn commit(partition: Partition, epoch: Epoch, family: &str, number: u64) -> Part
         facts: (0..FACTS_PER_SAVE).map(fact).collect(),
         dead: Vec::new(),
     };
-    PartitionCommit { partition, epoch, families: vec![save], floor: positions }
+    PartitionCommit {
+        partition,
+        epoch,
+        families: vec![save],
+        floor: positions,
+    }
 }
 
 fn ids(commit: &PartitionCommit) -> impl Iterator<Item = String> {
-    commit.families.iter().flat_map(|save| &save.facts).map(|fact| fact.id.clone())
+    commit
+        .families
+        .iter()
+        .flat_map(|save| &save.facts)
+        .map(|fact| fact.id.clone())
 }
 
 /// The facts of a partition are exactly these, each once, under dense numbers.
-fn holds_exactly(store: &dyn CheckpointStore, partition: Partition, wanted: &BTreeSet<String>) -> Result<()> {
+fn holds_exactly(
+    store: &dyn CheckpointStore,
+    partition: Partition,
+    wanted: &BTreeSet<String>,
+) -> Result<()> {
     let facts = store.facts_after(partition, 0, usize::MAX)?;
     let found: BTreeSet<String> = facts.iter().map(|fact| fact.fact.id.clone()).collect();
-    ensure!(facts.iter().map(|fact| fact.sequence).eq(1..=wanted.len() as u64), "{} facts of {} are not numbered densely", facts.len(), wanted.len());
-    ensure!(found == *wanted, "{} of {} committed facts are there", found.intersection(wanted).count(), wanted.len());
+    ensure!(
+        facts
+            .iter()
+            .map(|fact| fact.sequence)
+            .eq(1..=wanted.len() as u64),
+        "{} facts of {} are not numbered densely",
+        facts.len(),
+        wanted.len()
+    );
+    ensure!(
+        found == *wanted,
+        "{} of {} committed facts are there",
+        found.intersection(wanted).count(),
+        wanted.len()
+    );
     Ok(())
 }
 
@@ -73,7 +102,9 @@ fn store(config: &StoreConfig) -> Result<(String, Arc<dyn CheckpointStore>)> {
 fn execute(url: &str, sql: &str) -> Result<()> {
     Ok(Drive::start()?.wait(async {
         let mut connection = PgConnection::connect(url).await?;
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await?;
         connection.close().await
     })?)
 }
@@ -89,7 +120,10 @@ fn owners_that_fight_over_a_partition_leave_no_gap_and_nothing_twice() -> Result
             loop {
                 number += 1;
                 let commit = commit(0, epoch, &format!("t{thread}"), number);
-                match store.commit(std::slice::from_ref(&commit), LogTime(1))?.as_slice() {
+                match store
+                    .commit(std::slice::from_ref(&commit), LogTime(1))?
+                    .as_slice()
+                {
                     [CommitOutcome::Committed { .. }] => written.extend(ids(&commit)),
                     [CommitOutcome::Stale { current }] => {
                         ensure!(*current > epoch, "epochs only grow");
@@ -106,13 +140,25 @@ fn owners_that_fight_over_a_partition_leave_no_gap_and_nothing_twice() -> Result
         Ok((written, lost))
     };
     let fought: Result<Vec<_>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..6).map(|thread| scope.spawn(move || fight(thread))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+        let threads: Vec<_> = (0..6)
+            .map(|thread| scope.spawn(move || fight(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no thread panics"))
+            .collect()
     });
     let fought = fought?;
     let lost: usize = fought.iter().map(|(_, lost)| lost).sum();
     ensure!(lost > 0, "nobody lost the partition: this proves nothing");
-    holds_exactly(&*store, 0, &fought.into_iter().flat_map(|(written, _)| written).collect())
+    holds_exactly(
+        &*store,
+        0,
+        &fought
+            .into_iter()
+            .flat_map(|(written, _)| written)
+            .collect(),
+    )
 }
 
 #[test]
@@ -122,16 +168,35 @@ fn group_commits_over_the_same_partitions_do_not_block_each_other_for_good() -> 
     let save = |thread: u32| -> Result<()> {
         let store = postgres::open(&url, &StoreConfig::default(), &Drive::start()?)?;
         for number in 1..=40 {
-            let mut group: Vec<_> = (0..3).map(|partition| commit(partition, epochs[partition as usize], &format!("p{partition}t{thread}"), number)).collect();
+            let mut group: Vec<_> = (0..3)
+                .map(|partition| {
+                    commit(
+                        partition,
+                        epochs[partition as usize],
+                        &format!("p{partition}t{thread}"),
+                        number,
+                    )
+                })
+                .collect();
             group.rotate_left(thread as usize % 3);
             let outcomes = store.commit(&group, LogTime(1))?;
-            ensure!(outcomes.iter().all(|outcome| matches!(outcome, CommitOutcome::Committed { .. })), "{outcomes:?}");
+            ensure!(
+                outcomes
+                    .iter()
+                    .all(|outcome| matches!(outcome, CommitOutcome::Committed { .. })),
+                "{outcomes:?}"
+            );
         }
         Ok(())
     };
     let saved: Result<Vec<()>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || save(thread))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+        let threads: Vec<_> = (0..4)
+            .map(|thread| scope.spawn(move || save(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no thread panics"))
+            .collect()
     });
     saved?;
     for partition in 0..3 {
@@ -147,7 +212,11 @@ fn a_server_that_dies_in_mid_commit_keeps_every_fact_once() -> Result<()> {
     let (url, drive) = (server.create_database("store")?, Drive::start()?);
     postgres::migrate(&url, &StoreConfig::default(), &drive)?;
     let store = postgres::open(&url, &StoreConfig::default(), &drive)?;
-    let (stop, failed, answered) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (stop, failed, answered) = (
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
     let save = |partition: Partition| -> Result<BTreeSet<String>> {
         let epoch = store.acquire(partition)?;
         let mut written = BTreeSet::new();
@@ -159,7 +228,10 @@ fn a_server_that_dies_in_mid_commit_keeps_every_fact_once() -> Result<()> {
             loop {
                 match store.commit(std::slice::from_ref(&commit), LogTime(1)) {
                     Ok(outcomes) => {
-                        ensure!(matches!(outcomes[..], [CommitOutcome::Committed { .. }]), "{outcomes:?}");
+                        ensure!(
+                            matches!(outcomes[..], [CommitOutcome::Committed { .. }]),
+                            "{outcomes:?}"
+                        );
                         break;
                     }
                     Err(Error::Unavailable { .. }) => _ = failed.fetch_add(1, Ordering::Relaxed),
@@ -188,10 +260,16 @@ fn a_server_that_dies_in_mid_commit_keeps_every_fact_once() -> Result<()> {
             Ok(())
         });
         stop.store(true, Ordering::Relaxed);
-        let written = threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect();
+        let written = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no thread panics"))
+            .collect();
         killed.and(written)
     });
-    ensure!(failed.load(Ordering::Relaxed) > 0, "no commit failed: this proves nothing");
+    ensure!(
+        failed.load(Ordering::Relaxed) > 0,
+        "no commit failed: this proves nothing"
+    );
     for (partition, written) in written?.into_iter().enumerate() {
         holds_exactly(&*store, partition as Partition, &written)?;
     }
@@ -201,30 +279,56 @@ fn a_server_that_dies_in_mid_commit_keeps_every_fact_once() -> Result<()> {
 #[test]
 fn slow_readers_hold_up_no_commit_and_locks_are_not_waited_for_long() -> Result<()> {
     let milliseconds = |milliseconds: i64| Micros(milliseconds * 1000);
-    let config = StoreConfig { pool: 1, acquire_timeout: milliseconds(300), lock_timeout: milliseconds(1500), ..StoreConfig::default() };
+    let config = StoreConfig {
+        pool: 1,
+        acquire_timeout: milliseconds(300),
+        lock_timeout: milliseconds(1500),
+        ..StoreConfig::default()
+    };
     let (url, store) = store(&config)?;
     let epoch = store.acquire(0)?;
     let drive = Drive::start()?;
     let mut other = drive.wait(PgConnection::connect(&url))?;
-    drive.wait(sqlx::raw_sql("BEGIN; LOCK TABLE theatre.lake_file IN ACCESS EXCLUSIVE MODE").execute(&mut other))?;
+    drive.wait(
+        sqlx::raw_sql("BEGIN; LOCK TABLE theatre.lake_file IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut other),
+    )?;
     thread::scope(|scope| -> Result<()> {
         let slow = scope.spawn(|| store.all_files());
         thread::sleep(Duration::from_millis(200));
         let started = Instant::now();
         store.commit(&[commit(0, epoch, "r", 1)], LogTime(1))?;
-        ensure!(started.elapsed() < Duration::from_millis(250), "a commit took {:?}", started.elapsed());
+        ensure!(
+            started.elapsed() < Duration::from_millis(250),
+            "a commit took {:?}",
+            started.elapsed()
+        );
         let busy = store.layout();
-        ensure!(matches!(&busy, Err(Error::Unavailable { why, .. }) if why.contains("all 1 connections")), "{busy:?}");
+        ensure!(
+            matches!(&busy, Err(Error::Unavailable { why, .. }) if why.contains("all 1 connections")),
+            "{busy:?}"
+        );
         let slow = slow.join().expect("it does not panic");
-        ensure!(matches!(&slow, Err(Error::Unavailable { why, .. }) if why.contains("lock timeout")), "{slow:?}");
+        ensure!(
+            matches!(&slow, Err(Error::Unavailable { why, .. }) if why.contains("lock timeout")),
+            "{slow:?}"
+        );
         Ok(())
     })?;
-    drive.wait(sqlx::raw_sql("ROLLBACK; BEGIN; SELECT FROM theatre.partition FOR UPDATE").execute(&mut other))?;
+    drive.wait(
+        sqlx::raw_sql("ROLLBACK; BEGIN; SELECT FROM theatre.partition FOR UPDATE")
+            .execute(&mut other),
+    )?;
     let held = store.commit(&[commit(0, epoch, "r", 2)], LogTime(1));
-    ensure!(matches!(&held, Err(Error::Unavailable { why, .. }) if why.contains("lock timeout")), "{held:?}");
+    ensure!(
+        matches!(&held, Err(Error::Unavailable { why, .. }) if why.contains("lock timeout")),
+        "{held:?}"
+    );
     drive.wait(sqlx::raw_sql("ROLLBACK").execute(&mut other))?;
     store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
-    ensure!(store.all_files()?.is_empty() && store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64);
+    ensure!(
+        store.all_files()?.is_empty() && store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64
+    );
     Ok(())
 }
 
@@ -238,24 +342,57 @@ fn refusal(url: &str, config: &StoreConfig) -> Result<String> {
 
 #[test]
 fn tables_of_another_version_are_refused_with_what_to_do() -> Result<()> {
-    let (url, drive, config) = (servers::database()?, Drive::start()?, StoreConfig::default());
+    let (url, drive, config) = (
+        servers::database()?,
+        Drive::start()?,
+        StoreConfig::default(),
+    );
     ensure!(refusal(&url, &config)?.contains("run `theatre migrate`"));
-    ensure!(postgres::migrate(&url, &config, &drive)? == MIGRATIONS && postgres::migrate(&url, &config, &drive)?.is_empty());
+    ensure!(
+        postgres::migrate(&url, &config, &drive)? == MIGRATIONS
+            && postgres::migrate(&url, &config, &drive)?.is_empty()
+    );
     postgres::open(&url, &config, &drive)?;
-    execute(&url, "INSERT INTO theatre._theatre_migrations VALUES (99, 'later', now(), true, '', 0)")?;
+    execute(
+        &url,
+        "INSERT INTO theatre._theatre_migrations VALUES (99, 'later', now(), true, '', 0)",
+    )?;
     ensure!(refusal(&url, &config)?.contains("a build at least as new"));
-    ensure!(postgres::migrate(&url, &config, &drive).is_err(), "what is newer is not touched either");
-    execute(&url, "DELETE FROM theatre._theatre_migrations WHERE version = 99; UPDATE theatre._theatre_migrations SET checksum = ''")?;
+    ensure!(
+        postgres::migrate(&url, &config, &drive).is_err(),
+        "what is newer is not touched either"
+    );
+    execute(
+        &url,
+        "DELETE FROM theatre._theatre_migrations WHERE version = 99; UPDATE theatre._theatre_migrations SET checksum = ''",
+    )?;
     ensure!(refusal(&url, &config)?.contains("never released"));
     for round in 0..5 {
-        let other = StoreConfig { schema: format!("other_{round}"), ..StoreConfig::default() };
+        let other = StoreConfig {
+            schema: format!("other_{round}"),
+            ..StoreConfig::default()
+        };
         let together: Vec<_> = thread::scope(|scope| {
             let migrate = || postgres::migrate(&url, &other, &Drive::start()?);
             let threads = [(); 3].map(|()| scope.spawn(migrate));
-            threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no thread panics"))
+                .collect()
         });
-        let applied: Vec<_> = together.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-        ensure!(!applied.is_empty() && applied.iter().all(|name| MIGRATIONS.contains(&name.as_str())), "several at once: {applied:?}");
+        let applied: Vec<_> = together
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        ensure!(
+            !applied.is_empty()
+                && applied
+                    .iter()
+                    .all(|name| MIGRATIONS.contains(&name.as_str())),
+            "several at once: {applied:?}"
+        );
         postgres::open(&url, &other, &drive)?;
     }
     Ok(())
@@ -268,20 +405,45 @@ fn the_command_makes_the_tables_and_nothing_prints_the_password() -> Result<()> 
     let file = folder.path().join("theatre.toml");
     std::fs::write(&file, format!("[store]\nurl = \"{url}\"\n"))?;
     let config = ["--config", &file.to_string_lossy()].map(str::to_owned);
-    let with = |arguments: &[&'static str]| -> Vec<String> { arguments.iter().map(|argument| (*argument).to_owned()).chain(config.clone()).collect() };
+    let with = |arguments: &[&'static str]| -> Vec<String> {
+        arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .chain(config.clone())
+            .collect()
+    };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let arguments = with(&["state", "show"]);
-    let before = theatre(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())?.output()?;
+    let before = theatre(
+        folder.path(),
+        &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+    )?
+    .output()?;
     let said = text(&before.stderr);
-    ensure!(!before.status.success() && said.contains("theatre migrate") && !said.contains("hush"), "{said}");
+    ensure!(
+        !before.status.success() && said.contains("theatre migrate") && !said.contains("hush"),
+        "{said}"
+    );
     let migrate = with(&["migrate"]);
     let migrate: Vec<&str> = migrate.iter().map(String::as_str).collect();
-    ensure!(text(&run(folder.path(), &migrate)?.stdout) == MIGRATIONS.map(|name| format!("applied {name}\n")).concat());
+    ensure!(
+        text(&run(folder.path(), &migrate)?.stdout)
+            == MIGRATIONS.map(|name| format!("applied {name}\n")).concat()
+    );
     ensure!(text(&run(folder.path(), &migrate)?.stderr).contains("up to date"));
-    for shown in [with(&["config", "show"]), with(&["config", "show", "--origin"])] {
-        let shown = run(folder.path(), &shown.iter().map(String::as_str).collect::<Vec<_>>())?;
+    for shown in [
+        with(&["config", "show"]),
+        with(&["config", "show", "--origin"]),
+    ] {
+        let shown = run(
+            folder.path(),
+            &shown.iter().map(String::as_str).collect::<Vec<_>>(),
+        )?;
         let shown = text(&shown.stdout) + &text(&shown.stderr);
-        ensure!(shown.contains("theatre:***@127.0.0.1") && !shown.contains("hush"), "{shown}");
+        ensure!(
+            shown.contains("theatre:***@127.0.0.1") && !shown.contains("hush"),
+            "{shown}"
+        );
     }
     Ok(())
 }
@@ -293,7 +455,10 @@ fn guarded(root: &Path) -> Result<(Postgres, String)> {
     execute(&url, "CREATE ROLE guarded LOGIN PASSWORD 'right'")?;
     let rules = root.join("data/pg_hba.conf");
     let text = std::fs::read_to_string(&rules)?;
-    std::fs::write(&rules, format!("host all guarded 127.0.0.1/32 scram-sha-256\n{text}"))?;
+    std::fs::write(
+        &rules,
+        format!("host all guarded 127.0.0.1/32 scram-sha-256\n{text}"),
+    )?;
     server.restart()?;
     Ok((server, url))
 }
@@ -306,23 +471,51 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     postgres::migrate(&owner, &config, &drive)?;
     let guarded = |password: &str| owner.replacen("theatre@", &format!("guarded:{password}@"), 1);
     let why = refusal(&guarded("hush"), &config)?;
-    ensure!(why.contains("password") && why.contains("guarded") && why.contains("127.0.0.1") && !why.contains("hush"), "{why}");
+    ensure!(
+        why.contains("password")
+            && why.contains("guarded")
+            && why.contains("127.0.0.1")
+            && !why.contains("hush"),
+        "{why}"
+    );
     let why = refusal(&guarded("right"), &config)?;
-    ensure!(why.contains("permission denied") && why.contains("grant USAGE") && !why.contains("right@"), "{why}");
-    execute(&owner, "GRANT USAGE ON SCHEMA theatre TO guarded; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA theatre TO guarded")?;
+    ensure!(
+        why.contains("permission denied") && why.contains("grant USAGE") && !why.contains("right@"),
+        "{why}"
+    );
+    execute(
+        &owner,
+        "GRANT USAGE ON SCHEMA theatre TO guarded; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA theatre TO guarded",
+    )?;
     let file = folder.path().join("password");
     std::fs::write(&file, "right\n")?;
-    let by_file = StoreConfig { password_file: Some(file.clone()), ..StoreConfig::default() };
+    let by_file = StoreConfig {
+        password_file: Some(file.clone()),
+        ..StoreConfig::default()
+    };
     let store = postgres::open(&guarded("hush"), &by_file, &drive)?;
     let epoch = store.acquire(0)?;
     store.commit(&[commit(0, epoch, "r", 1)], LogTime(1))?;
-    ensure!(store.status(0)?.last_fact == FACTS_PER_SAVE as u64, "a user without rights on the schema itself runs the service");
-    execute(&owner, "ALTER ROLE guarded PASSWORD 'changed'; SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'")?;
+    ensure!(
+        store.status(0)?.last_fact == FACTS_PER_SAVE as u64,
+        "a user without rights on the schema itself runs the service"
+    );
+    execute(
+        &owner,
+        "ALTER ROLE guarded PASSWORD 'changed'; SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'",
+    )?;
     std::fs::write(&file, "changed\n")?;
     store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
-    ensure!(store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64, "a changed password is read again");
-    // Whoever changes it does so in the server and in the file at two moments, and the file may be away between them.
-    execute(&owner, "ALTER ROLE guarded PASSWORD 'next'; SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'")?;
+    ensure!(
+        store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64,
+        "a changed password is read again"
+    );
+    // Whoever changes it does so in the server and in the file at two moments, and the file may be
+    // away between them.
+    execute(
+        &owner,
+        "ALTER ROLE guarded PASSWORD 'next'; SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'",
+    )?;
     let passes = |named: &str| match store.commit(&[commit(0, epoch, "r", 3)], LogTime(1)) {
         Err(Error::Unavailable { why, .. }) if why.contains(named) => Ok(()),
         other => anyhow::bail!("{named}: {other:?}"),
@@ -332,7 +525,10 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     passes("password_file")?;
     std::fs::write(&file, "next\n")?;
     store.commit(&[commit(0, epoch, "r", 3)], LogTime(1))?;
-    ensure!(store.status(0)?.last_fact == 3 * FACTS_PER_SAVE as u64, "what failed meanwhile is committed once");
+    ensure!(
+        store.status(0)?.last_fact == 3 * FACTS_PER_SAVE as u64,
+        "what failed meanwhile is committed once"
+    );
     std::fs::remove_file(&file)?;
     ensure!(refusal(&guarded("hush"), &by_file)?.contains("password_file"));
     Ok(())
@@ -342,13 +538,32 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
 fn a_server_that_is_not_there_is_said_within_seconds() -> Result<()> {
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let config = StoreConfig { connect_timeout: Micros(1_000_000), ..StoreConfig::default() };
-    for (port, cause) in [(silent.local_addr()?.port(), "no answer"), (closed, "refused")] {
+    let config = StoreConfig {
+        connect_timeout: Micros(1_000_000),
+        ..StoreConfig::default()
+    };
+    for (port, cause) in [
+        (silent.local_addr()?.port(), "no answer"),
+        (closed, "refused"),
+    ] {
         let started = Instant::now();
-        let opened = postgres::open(&format!("postgres://theatre:hush@127.0.0.1:{port}/store"), &config, &Drive::start()?);
+        let opened = postgres::open(
+            &format!("postgres://theatre:hush@127.0.0.1:{port}/store"),
+            &config,
+            &Drive::start()?,
+        );
         let why = opened.err().context("opened")?.to_string();
-        ensure!(started.elapsed() < Duration::from_secs(4), "{why} after {:?}", started.elapsed());
-        ensure!(why.contains(&format!("127.0.0.1:{port}/store")) && why.contains(cause) && !why.contains("hush"), "{why}");
+        ensure!(
+            started.elapsed() < Duration::from_secs(4),
+            "{why} after {:?}",
+            started.elapsed()
+        );
+        ensure!(
+            why.contains(&format!("127.0.0.1:{port}/store"))
+                && why.contains(cause)
+                && !why.contains("hush"),
+            "{why}"
+        );
     }
     let missing = servers::database()? + "_not";
     ensure!(refusal(&missing, &config)?.contains("create the database"));

@@ -51,8 +51,21 @@ fn undisturbed() -> Result<Conclusions> {
 
 fn repartition(deployment: &Deployment, more: &[&str]) -> Result<serde_json::Value> {
     let partitions = AFTER.to_string();
-    let arguments = [&["state", "repartition", "--partitions", &partitions, "--output", "json"], more].concat();
-    Ok(serde_json::from_slice(&deployment.run("first", &arguments)?.stdout)?)
+    let arguments = [
+        &[
+            "state",
+            "repartition",
+            "--partitions",
+            &partitions,
+            "--output",
+            "json",
+        ],
+        more,
+    ]
+    .concat();
+    Ok(serde_json::from_slice(
+        &deployment.run("first", &arguments)?.stdout,
+    )?)
 }
 
 /// The first half on the old partitions, drained.
@@ -66,24 +79,58 @@ fn first_half(deployment: &Deployment) -> Result<()> {
 /// The change itself, looked at first and asked for twice.
 fn change(deployment: &Deployment) -> Result<()> {
     let planned = repartition(deployment, &["--dry-run"])?;
-    let moving = planned["moved"].as_array().context("no list of robots")?.len() as u64;
-    ensure!(planned["state"] == "planned" && planned["robots"] == ROBOTS && moving > 0 && moving < ROBOTS, "{planned}");
-    ensure!(deployment.ports("first")?.store.layout()?.is_some_and(|(_, partitions)| partitions == BEFORE), "looking changes nothing");
+    let moving = planned["moved"]
+        .as_array()
+        .context("no list of robots")?
+        .len() as u64;
+    ensure!(
+        planned["state"] == "planned"
+            && planned["robots"] == ROBOTS
+            && moving > 0
+            && moving < ROBOTS,
+        "{planned}"
+    );
+    ensure!(
+        deployment
+            .ports("first")?
+            .store
+            .layout()?
+            .is_some_and(|(_, partitions)| partitions == BEFORE),
+        "looking changes nothing"
+    );
     let done = repartition(deployment, &[])?;
-    ensure!(done["state"] == "done" && done["moved"] == planned["moved"] && done["partitions_before"] == BEFORE, "{done}");
+    ensure!(
+        done["state"] == "done"
+            && done["moved"] == planned["moved"]
+            && done["partitions_before"] == BEFORE,
+        "{done}"
+    );
     ensure!(repartition(deployment, &[])?["state"] == "already");
     deployment.run("first", &["reconcile"])?;
     let why = deployment.refused("first", &["run", "--until-drained"])?;
-    ensure!(why.contains("has 6 partitions"), "the old count is refused: {why}");
-    deployment.reconfigure(&format!("partitions = {BEFORE}"), &format!("partitions = {AFTER}"))
+    ensure!(
+        why.contains("has 6 partitions"),
+        "the old count is refused: {why}"
+    );
+    deployment.reconfigure(
+        &format!("partitions = {BEFORE}"),
+        &format!("partitions = {AFTER}"),
+    )
 }
 
 fn concluded(deployment: &Deployment) -> Result<Conclusions> {
     deployment.drain("first")?;
     deployment.run("first", &["reconcile"])?;
     let concluded = Conclusions::read(&deployment.config()?, &deployment.ports("first")?)?;
-    let duplicates: u64 = concluded.counters.values().map(|counters| counters.duplicate).sum();
-    ensure!(duplicates > ROBOTS * AGAIN, "only {duplicates} duplicates were noticed: what came again after the change counts as new");
+    let duplicates: u64 = concluded
+        .counters
+        .values()
+        .map(|counters| counters.duplicate)
+        .sum();
+    ensure!(
+        duplicates > ROBOTS * AGAIN,
+        "only {duplicates} duplicates were noticed: what came again after the change counts as new"
+    );
     Ok(concluded.wherever())
 }
 
@@ -91,13 +138,18 @@ fn concluded(deployment: &Deployment) -> Result<Conclusions> {
 fn a_fleet_concludes_the_same_over_a_change_of_the_partition_count() -> Result<()> {
     let deployment = Deployment::new(&fleet::settings(BEFORE), fleet::RULES)?;
     first_half(&deployment)?;
-    // As a command leaves it that crashed on its way: one topic is grown, the store knows nothing of it.
-    deployment.log("first")?.grow_topics(&inputs()[..1], AFTER)?;
+    // As a command leaves it that crashed on its way: one topic is grown, the store knows nothing
+    // of it.
+    deployment
+        .log("first")?
+        .grow_topics(&inputs()[..1], AFTER)?;
     change(&deployment)?;
     feed_second_half(&*deployment.log("first")?)?;
     undisturbed()?.must_equal(&concluded(&deployment)?)?;
     let ports = deployment.ports("first")?;
-    let families = (BEFORE..AFTER).map(|partition| Ok(ports.store.families(partition)?.len())).sum::<Result<usize>>()?;
+    let families = (BEFORE..AFTER)
+        .map(|partition| Ok(ports.store.families(partition)?.len()))
+        .sum::<Result<usize>>()?;
     ensure!(families > 0, "nobody lives in the new partitions");
     drop(ports);
     once_more(&deployment)
@@ -117,12 +169,16 @@ fn once_more(deployment: &Deployment) -> Result<()> {
     deployment.drain("first")?;
     deployment.run("first", &["reconcile"])?;
     let after = counted()?;
-    ensure!(after.0 == applied && after.1 > duplicate + ROBOTS * TICKS / 2, "{applied} applied and {duplicate} duplicates before, {after:?} afterwards");
+    ensure!(
+        after.0 == applied && after.1 > duplicate + ROBOTS * TICKS / 2,
+        "{applied} applied and {duplicate} duplicates before, {after:?} afterwards"
+    );
     Ok(())
 }
 
 #[test]
-fn a_fleet_on_servers_concludes_the_same_and_a_process_that_slept_through_it_changes_nothing() -> Result<()> {
+fn a_fleet_on_servers_concludes_the_same_and_a_process_that_slept_through_it_changes_nothing()
+-> Result<()> {
     let site = Site::start(&fleet::settings(BEFORE), fleet::RULES)?;
     let deployment = &site.deployment;
     first_half(deployment)?;
@@ -132,7 +188,12 @@ fn a_fleet_on_servers_concludes_the_same_and_a_process_that_slept_through_it_cha
     change(deployment)?;
     feed_second_half(&*deployment.log("first")?)?;
     old.freeze(false)?;
-    old.wait_for_readiness("the new count to be named", |readiness| readiness.reasons.iter().any(|reason| reason.contains("set partitions = 6")))?;
+    old.wait_for_readiness("the new count to be named", |readiness| {
+        readiness
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("set partitions = 6"))
+    })?;
     old.kill()?;
     undisturbed()?.must_equal(&concluded(deployment)?)
 }
@@ -140,8 +201,16 @@ fn a_fleet_on_servers_concludes_the_same_and_a_process_that_slept_through_it_cha
 #[test]
 fn what_is_not_drained_or_would_shrink_is_refused() -> Result<()> {
     let deployment = Deployment::new(&fleet::settings(BEFORE), fleet::RULES)?;
-    let refused = |partitions: &str| deployment.refused("first", &["state", "repartition", "--partitions", partitions]);
-    ensure!(refused("6")?.contains("nothing has run"), "there is nothing yet");
+    let refused = |partitions: &str| {
+        deployment.refused(
+            "first",
+            &["state", "repartition", "--partitions", partitions],
+        )
+    };
+    ensure!(
+        refused("6")?.contains("nothing has run"),
+        "there is nothing yet"
+    );
     let log = deployment.log("first")?;
     log.ensure_topics(&inputs(), BEFORE)?;
     feed(&*log, BEFORE, 0..50)?;
@@ -150,13 +219,26 @@ fn what_is_not_drained_or_would_shrink_is_refused() -> Result<()> {
     ensure!(why.contains("can only grow"), "{why}");
     feed(&*log, BEFORE, 50..60)?;
     let why = refused("6")?;
-    ensure!(why.contains("not everything is drained") && why.contains(INPUT_TOPICS[0]) && why.contains("--until-drained"), "{why}");
-    ensure!(log.partitions(INPUT_TOPICS[0])? == Some(BEFORE), "nothing has grown");
+    ensure!(
+        why.contains("not everything is drained")
+            && why.contains(INPUT_TOPICS[0])
+            && why.contains("--until-drained"),
+        "{why}"
+    );
+    ensure!(
+        log.partitions(INPUT_TOPICS[0])? == Some(BEFORE),
+        "nothing has grown"
+    );
     deployment.drain("first")?;
     log.grow_topics(&inputs()[..1], 8)?;
     let why = refused("6")?;
-    ensure!(why.contains("has 8 partitions") && why.contains("--partitions 8"), "{why}");
-    deployment.run("first", &["state", "repartition", "--partitions", "8"]).map(drop)
+    ensure!(
+        why.contains("has 8 partitions") && why.contains("--partitions 8"),
+        "{why}"
+    );
+    deployment
+        .run("first", &["state", "repartition", "--partitions", "8"])
+        .map(drop)
 }
 
 #[test]
@@ -169,6 +251,9 @@ fn robots_of_another_partitioner_are_named_and_stay() -> Result<()> {
     deployment.drain("first")?;
     let why = deployment.refused("first", &["state", "repartition", "--partitions", "6"])?;
     ensure!(why.contains("murmur2") && why.contains("'robot-"), "{why}");
-    ensure!(log.partitions(INPUT_TOPICS[0])? == Some(BEFORE), "nothing has grown");
+    ensure!(
+        log.partitions(INPUT_TOPICS[0])? == Some(BEFORE),
+        "nothing has grown"
+    );
     deployment.run("first", &["reconcile"]).map(drop)
 }

@@ -18,8 +18,15 @@ use theatre_runtime::pipeline::saving::Saver;
 use theatre_runtime::pipeline::{Ports, Progress, Step};
 
 fn commit(partition: Partition, epoch: u64, number: u64, fact: &str) -> PartitionCommit {
-    let fact =
-        Fact { kind: FactKind::Alert, robot_id: "r".to_owned(), id: fact.to_owned(), subject: "rule".to_owned(), revision: 0, event_time: 0, payload: vec![1] };
+    let fact = Fact {
+        kind: FactKind::Alert,
+        robot_id: "r".to_owned(),
+        id: fact.to_owned(),
+        subject: "rule".to_owned(),
+        revision: 0,
+        event_time: 0,
+        payload: vec![1],
+    };
     let save = FamilySave {
         family: format!("r{partition}"),
         save_number: number,
@@ -28,12 +35,21 @@ fn commit(partition: Partition, epoch: u64, number: u64, fact: &str) -> Partitio
         facts: vec![fact],
         dead: Vec::new(),
     };
-    PartitionCommit { partition, epoch, families: vec![save], floor: Positions::from(vec![number]) }
+    PartitionCommit {
+        partition,
+        epoch,
+        families: vec![save],
+        floor: Positions::from(vec![number]),
+    }
 }
 
 #[test]
 fn a_commit_that_is_refused_stops_its_own_partition_only() -> Result<()> {
-    let (folder, clock, store) = (tempfile::tempdir()?, Arc::new(SystemClock), Arc::new(MemoryStore::default()));
+    let (folder, clock, store) = (
+        tempfile::tempdir()?,
+        Arc::new(SystemClock),
+        Arc::new(MemoryStore::default()),
+    );
     let params = Config::default().pipeline([0; 32])?;
     let ports = Ports {
         log: Arc::new(MemoryLog::new(clock.clone())),
@@ -45,21 +61,41 @@ fn a_commit_that_is_refused_stops_its_own_partition_only() -> Result<()> {
     store.ensure_layout(&params.topics, params.partitions)?;
     let epochs = [store.acquire(0)?, store.acquire(1)?, store.acquire(2)?];
     let queue = Arc::new(SaveQueue::default());
-    let mut saver = Saver::new(&params, ports, queue.clone(), Arc::new(Committed::default()), Arc::new(Progress::default()));
+    let mut saver = Saver::new(
+        &params,
+        ports,
+        queue.clone(),
+        Arc::new(Committed::default()),
+        Arc::new(Progress::default()),
+    );
     queue.submit(commit(0, epochs[0], 1, "told"));
     while saver.step()? == Step::Worked {}
-    ensure!(matches!(queue.outcome(0), Some(Ok(CommitOutcome::Committed { last_fact: 1, .. }))));
+    ensure!(matches!(
+        queue.outcome(0),
+        Some(Ok(CommitOutcome::Committed { last_fact: 1, .. }))
+    ));
 
     queue.submit(commit(1, epochs[1], 1, "one"));
     queue.submit(commit(0, epochs[0], 2, "told"));
     queue.submit(commit(2, epochs[2], 1, "two"));
     while saver.step()? == Step::Worked {}
     let refused = queue.outcome(0).context("it is answered")?;
-    ensure!(matches!(&refused, Err(Error::Refused(why)) if why.contains("told")), "{refused:?}");
+    ensure!(
+        matches!(&refused, Err(Error::Refused(why)) if why.contains("told")),
+        "{refused:?}"
+    );
     for partition in [1, 2] {
         let saved = queue.outcome(partition).context("it is answered")?;
-        ensure!(matches!(saved, Ok(CommitOutcome::Committed { last_fact: 1, .. })), "partition {partition}: {saved:?}");
+        ensure!(
+            matches!(saved, Ok(CommitOutcome::Committed { last_fact: 1, .. })),
+            "partition {partition}: {saved:?}"
+        );
     }
-    ensure!(store.family(0, "r0")?.is_some_and(|family| family.save_number == 1), "nothing of the refused commit stays");
+    ensure!(
+        store
+            .family(0, "r0")?
+            .is_some_and(|family| family.save_number == 1),
+        "nothing of the refused commit stays"
+    );
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Secured connections against real servers: whoever proves who it is comes in and works as everywhere, and whoever cannot is told why and what to do.
+//! Secured connections against real servers: whoever proves who it is comes in and works as
+//! everywhere, and whoever cannot is told why and what to do.
 
 use std::path::PathBuf;
 use std::thread;
@@ -20,33 +21,67 @@ const PARTITIONS: u32 = 2;
 
 const TRUSTING: (&str, &str) = ("ca_file", "brokers.pem");
 
-/// Brings more of the fleet's life into the log, processes it, and proves it; says how many records were read in all.
+/// Brings more of the fleet's life into the log, processes it, and proves it; says how many records
+/// were read in all.
 fn live(deployment: &Deployment, ticks: u64) -> Result<u64> {
-    deployment.run("one", &Fleet::flags(ROBOTS, ticks).iter().map(String::as_str).collect::<Vec<_>>())?;
+    deployment.run(
+        "one",
+        &Fleet::flags(ROBOTS, ticks)
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    )?;
     deployment.drain("one")?;
-    let report: Value = serde_json::from_slice(&deployment.run("one", &["reconcile", "--output", "json"])?.stdout)?;
-    let lines = report["lines"].as_array().context("a report without lines")?;
+    let report: Value = serde_json::from_slice(
+        &deployment
+            .run("one", &["reconcile", "--output", "json"])?
+            .stdout,
+    )?;
+    let lines = report["lines"]
+        .as_array()
+        .context("a report without lines")?;
     Ok(lines.iter().filter_map(|line| line["read"].as_u64()).sum())
 }
 
-/// One deployment goes from one listener to the next, as an operator who secures a cluster step by step would have it: topics are made, records are
-/// produced, fetched and published in transactions over each.
+/// One deployment goes from one listener to the next, as an operator who secures a cluster step by
+/// step would have it: topics are made, records are produced, fetched and published in transactions
+/// over each.
 #[test]
 fn kafka_over_tls_then_mutual_tls_then_scram_loses_nothing() -> Result<()> {
     let kafka = servers::secured_kafka()?;
     let stages = [
         kafka.section(SecuredKafka::TLS, "tls", &[TRUSTING])?,
-        kafka.section(SecuredKafka::MUTUAL, "tls", &[TRUSTING, ("certificate_file", "client.pem"), ("key_file", "client.key")])?,
-        kafka.section(SecuredKafka::SCRAM, "sasl_scram", &[TRUSTING, ("password_file", "password")])?,
+        kafka.section(
+            SecuredKafka::MUTUAL,
+            "tls",
+            &[
+                TRUSTING,
+                ("certificate_file", "client.pem"),
+                ("key_file", "client.key"),
+            ],
+        )?,
+        kafka.section(
+            SecuredKafka::SCRAM,
+            "sasl_scram",
+            &[TRUSTING, ("password_file", "password")],
+        )?,
     ];
-    let deployment = Deployment::new(&format!("{}{}", fleet::settings(PARTITIONS), stages[0]), fleet::RULES)?;
+    let deployment = Deployment::new(
+        &format!("{}{}", fleet::settings(PARTITIONS), stages[0]),
+        fleet::RULES,
+    )?;
     let (mut read, mut told) = (0, 0);
     for (index, stage) in stages.iter().enumerate() {
         deployment.reconfigure(&stages[index.saturating_sub(1)], stage)?;
-        let read_before = std::mem::replace(&mut read, live(&deployment, TICKS * (index as u64 + 1))?);
-        let seen = seen_once(&Audience::listen(&kafka.broker.bootstrap(), PARTITIONS)?.leave()?)?.len();
+        let read_before =
+            std::mem::replace(&mut read, live(&deployment, TICKS * (index as u64 + 1))?);
+        let seen =
+            seen_once(&Audience::listen(&kafka.broker.bootstrap(), PARTITIONS)?.leave()?)?.len();
         let told_before = std::mem::replace(&mut told, seen);
-        ensure!(read >= read_before + ROBOTS * TICKS / 2 && told > told_before, "{stage}: read {read_before} and {read}, told {told_before} and {told}");
+        ensure!(
+            read >= read_before + ROBOTS * TICKS / 2 && told > told_before,
+            "{stage}: read {read_before} and {read}, told {told_before} and {told}"
+        );
     }
     deployment.run("one", &["topics", "check"])?;
     Ok(())
@@ -62,23 +97,50 @@ struct Refusal<'a> {
 
 /// The service itself is refused.
 fn at_start<'a>(what: &'a str, section: String, wanted: &'a [&'a str]) -> Refusal<'a> {
-    Refusal { what, section, command: &["run", "--until-drained"], wanted }
+    Refusal {
+        what,
+        section,
+        command: &["run", "--until-drained"],
+        wanted,
+    }
 }
 
 /// All at the same time: each is tried for a while before it is given up.
 fn all_refused(refusals: &[Refusal<'_>]) -> Result<()> {
     thread::scope(|scope| {
-        let tried: Vec<_> = refusals.iter().map(|refusal| scope.spawn(|| refused(refusal))).collect();
-        tried.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow!("a thread panicked"))?)
+        let tried: Vec<_> = refusals
+            .iter()
+            .map(|refusal| scope.spawn(|| refused(refusal)))
+            .collect();
+        tried
+            .into_iter()
+            .try_for_each(|one| one.join().map_err(|_| anyhow!("a thread panicked"))?)
     })
 }
 
-fn refused(Refusal { what, section, command, wanted }: &Refusal<'_>) -> Result<()> {
-    let deployment = Deployment::new(&format!("{}{section}", fleet::settings(PARTITIONS)), fleet::RULES)?;
+fn refused(
+    Refusal {
+        what,
+        section,
+        command,
+        wanted,
+    }: &Refusal<'_>,
+) -> Result<()> {
+    let deployment = Deployment::new(
+        &format!("{}{section}", fleet::settings(PARTITIONS)),
+        fleet::RULES,
+    )?;
     let said = deployment.refused("one", command)?;
-    let error = said.lines().filter(|line| line.starts_with("theatre: ")).collect::<Vec<_>>().join("\n");
+    let error = said
+        .lines()
+        .filter(|line| line.starts_with("theatre: "))
+        .collect::<Vec<_>>()
+        .join("\n");
     println!("{what}: {error}");
-    let missing: Vec<_> = wanted.iter().filter(|part| !error.contains(**part)).collect();
+    let missing: Vec<_> = wanted
+        .iter()
+        .filter(|part| !error.contains(**part))
+        .collect();
     ensure!(missing.is_empty(), "{what}: {missing:?} is not in: {said}");
     Ok(())
 }
@@ -87,23 +149,44 @@ fn refused(Refusal { what, section, command, wanted }: &Refusal<'_>) -> Result<(
 fn a_broker_that_cannot_be_trusted_is_refused_and_the_reason_is_told() -> Result<()> {
     let kafka = servers::secured_kafka()?;
     let unknown = [("ca_file", "unknown.pem")];
-    // Where localhost has two addresses the broker listens at one of them, which is another reason for not reaching it. Its topics are missing: it is
-    // the client that makes them who goes there.
-    let one_address = "deployment = \"later\"\nproperties = { \"broker.address.family\" = \"v4\" }\n";
-    let later = format!("{}{one_address}", kafka.section(SecuredKafka::ELSEWHERE_LATER, "tls", &[TRUSTING])?);
+    // Where localhost has two addresses the broker listens at one of them, which is another reason
+    // for not reaching it. Its topics are missing: it is the client that makes them who goes there.
+    let one_address =
+        "deployment = \"later\"\nproperties = { \"broker.address.family\" = \"v4\" }\n";
+    let later = format!(
+        "{}{one_address}",
+        kafka.section(SecuredKafka::ELSEWHERE_LATER, "tls", &[TRUSTING])?
+    );
     all_refused(&[
-        at_start("an unknown authority", kafka.section(SecuredKafka::TLS, "tls", &unknown)?, &["UnknownIssuer", "log.ca_file"]),
         at_start(
-            "an unknown authority, before a password is told",
-            kafka.section(SecuredKafka::SCRAM, "sasl_scram", &[unknown[0], ("password_file", "password")])?,
+            "an unknown authority",
+            kafka.section(SecuredKafka::TLS, "tls", &unknown)?,
             &["UnknownIssuer", "log.ca_file"],
         ),
-        at_start("another host", kafka.section(SecuredKafka::ELSEWHERE, "tls", &[TRUSTING])?, &["127.0.0.1", OTHER_HOST, "log.url"]),
+        at_start(
+            "an unknown authority, before a password is told",
+            kafka.section(
+                SecuredKafka::SCRAM,
+                "sasl_scram",
+                &[unknown[0], ("password_file", "password")],
+            )?,
+            &["UnknownIssuer", "log.ca_file"],
+        ),
+        at_start(
+            "another host",
+            kafka.section(SecuredKafka::ELSEWHERE, "tls", &[TRUSTING])?,
+            &["127.0.0.1", OTHER_HOST, "log.url"],
+        ),
         Refusal {
             what: "another host, on which the cluster insists",
             section: later,
             command: &["topics", "create"],
-            wanted: &["creating a topic", "localhost", "127.0.0.1", "advertised.listeners"],
+            wanted: &[
+                "creating a topic",
+                "localhost",
+                "127.0.0.1",
+                "advertised.listeners",
+            ],
         },
     ])
 }
@@ -111,20 +194,45 @@ fn a_broker_that_cannot_be_trusted_is_refused_and_the_reason_is_told() -> Result
 #[test]
 fn whoever_the_broker_does_not_let_in_is_told_why() -> Result<()> {
     let kafka = servers::secured_kafka()?;
-    let stranger = [TRUSTING, ("certificate_file", "stranger.pem"), ("key_file", "stranger.key")];
+    let stranger = [
+        TRUSTING,
+        ("certificate_file", "stranger.pem"),
+        ("key_file", "stranger.key"),
+    ];
     let plain = kafka.section(SecuredKafka::TLS, "plaintext", &[])?;
     all_refused(&[
-        at_start("no certificate", kafka.section(SecuredKafka::MUTUAL, "tls", &[TRUSTING])?, &["log.certificate_file", "log.key_file"]),
-        at_start("a stranger's certificate", kafka.section(SecuredKafka::MUTUAL, "tls", &stranger)?, &["log.certificate_file", "log.key_file"]),
+        at_start(
+            "no certificate",
+            kafka.section(SecuredKafka::MUTUAL, "tls", &[TRUSTING])?,
+            &["log.certificate_file", "log.key_file"],
+        ),
+        at_start(
+            "a stranger's certificate",
+            kafka.section(SecuredKafka::MUTUAL, "tls", &stranger)?,
+            &["log.certificate_file", "log.key_file"],
+        ),
         at_start(
             "a wrong password",
-            kafka.section(SecuredKafka::SCRAM, "sasl_scram", &[TRUSTING, ("password_file", "wrong-password")])?,
+            kafka.section(
+                SecuredKafka::SCRAM,
+                "sasl_scram",
+                &[TRUSTING, ("password_file", "wrong-password")],
+            )?,
             &["SCRAM-SHA-512", "log.username", "log.password_file"],
         ),
-        // Whether Amazon would take the token only Amazon knows; that one is made and sent is seen here.
-        at_start("a token nobody knows", kafka.section(SecuredKafka::TOKEN, "msk_iam", &[TRUSTING])?, &["invalid_token", "AWS credentials"]),
+        // Whether Amazon would take the token only Amazon knows; that one is made and sent is seen
+        // here.
+        at_start(
+            "a token nobody knows",
+            kafka.section(SecuredKafka::TOKEN, "msk_iam", &[TRUSTING])?,
+            &["invalid_token", "AWS credentials"],
+        ),
         at_start("no TLS", plain, &["log.security"]),
-        at_start("no password", kafka.section(SecuredKafka::SCRAM, "tls", &[TRUSTING])?, &["log.security"]),
+        at_start(
+            "no password",
+            kafka.section(SecuredKafka::SCRAM, "tls", &[TRUSTING])?,
+            &["log.security"],
+        ),
     ])
 }
 
@@ -140,7 +248,11 @@ impl SecuredPostgres {
         let (ours, other) = (Authority::new("databases")?, Authority::new("unknown")?);
         std::fs::write(folder.path().join("ca.pem"), ours.pem())?;
         std::fs::write(folder.path().join("unknown.pem"), other.pem())?;
-        let server = Postgres::start_secured(&folder.path().join("postgres"), Durability::Fast, &ours.issue("localhost")?)?;
+        let server = Postgres::start_secured(
+            &folder.path().join("postgres"),
+            Durability::Fast,
+            &ours.issue("localhost")?,
+        )?;
         Ok(Self { server, folder })
     }
 
@@ -158,11 +270,23 @@ impl SecuredPostgres {
 fn postgres_over_verified_tls_works_and_what_cannot_be_verified_is_refused() -> Result<()> {
     let postgres = SecuredPostgres::start()?;
     postgres.server.create_database("theatre")?;
-    let verified = |url: &str, ca: &str| format!("[store]\nurl = \"{url}\"\nsslmode = \"verify-full\"\nca_file = \"{}\"\n", postgres.file(ca).display());
-    let by_url = format!("[store]\nurl = \"{}?sslmode=verify-full&sslrootcert={}\"\n", postgres.url("theatre"), postgres.file("ca.pem").display());
+    let verified = |url: &str, ca: &str| {
+        format!(
+            "[store]\nurl = \"{url}\"\nsslmode = \"verify-full\"\nca_file = \"{}\"\n",
+            postgres.file(ca).display()
+        )
+    };
+    let by_url = format!(
+        "[store]\nurl = \"{}?sslmode=verify-full&sslrootcert={}\"\n",
+        postgres.url("theatre"),
+        postgres.file("ca.pem").display()
+    );
     let by_keys = verified(&postgres.url("theatre"), "ca.pem");
 
-    let deployment = Deployment::new(&format!("{}{by_url}", fleet::settings(PARTITIONS)), fleet::RULES)?;
+    let deployment = Deployment::new(
+        &format!("{}{by_url}", fleet::settings(PARTITIONS)),
+        fleet::RULES,
+    )?;
     deployment.look(&["migrate"])?;
     let first = live(&deployment, TICKS)?;
     deployment.reconfigure(&by_url, &by_keys)?;
@@ -171,9 +295,28 @@ fn postgres_over_verified_tls_works_and_what_cannot_be_verified_is_refused() -> 
 
     let without_tls = servers::database()?;
     all_refused(&[
-        at_start("an unknown authority", verified(&postgres.url("theatre"), "unknown.pem"), &["UnknownIssuer", "ca_file"]),
-        at_start("another host", verified(&postgres.server.url("theatre"), "ca.pem"), &["127.0.0.1", "localhost", "sslmode"]),
-        at_start("a server without TLS", verified(&without_tls, "ca.pem"), &["TLS", "sslmode"]),
-        at_start("no TLS", format!("[store]\nurl = \"{}\"\nsslmode = \"disable\"\n", postgres.url("theatre")), &["no encryption", "pg_hba.conf"]),
+        at_start(
+            "an unknown authority",
+            verified(&postgres.url("theatre"), "unknown.pem"),
+            &["UnknownIssuer", "ca_file"],
+        ),
+        at_start(
+            "another host",
+            verified(&postgres.server.url("theatre"), "ca.pem"),
+            &["127.0.0.1", "localhost", "sslmode"],
+        ),
+        at_start(
+            "a server without TLS",
+            verified(&without_tls, "ca.pem"),
+            &["TLS", "sslmode"],
+        ),
+        at_start(
+            "no TLS",
+            format!(
+                "[store]\nurl = \"{}\"\nsslmode = \"disable\"\n",
+                postgres.url("theatre")
+            ),
+            &["no encryption", "pg_hba.conf"],
+        ),
     ])
 }

@@ -1,4 +1,5 @@
-//! Servers pause, restart, refuse and hang while data flows: everything recovers by itself, nothing is lost or doubled, readiness says why meanwhile.
+//! Servers pause, restart, refuse and hang while data flows: everything recovers by itself, nothing
+//! is lost or doubled, readiness says why meanwhile.
 
 use std::time::Duration;
 
@@ -21,7 +22,11 @@ const HOLD: Duration = Duration::from_secs(2);
 const POSTGRES_RESTARTS: usize = 3;
 
 fn names(readiness: &Readiness, component: &str) -> bool {
-    !readiness.ready && readiness.reasons.iter().any(|reason| reason.contains(component))
+    !readiness.ready
+        && readiness
+            .reasons
+            .iter()
+            .any(|reason| reason.contains(component))
 }
 
 /// Ends a test: everything is drained, proven, seen once, and as if nothing had happened.
@@ -32,8 +37,13 @@ fn must_be_whole(site: &Site, mut member: Member, flow: Flow, audience: Audience
     site.deployment.drain("first")?;
     site.deployment.run("first", &["reconcile"])?;
     let ports = site.deployment.ports("first")?;
-    same("published records", &all_published(&*ports.store)?, &seen_once(&audience.leave()?)?)?;
-    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
+    same(
+        "published records",
+        &all_published(&*ports.store)?,
+        &seen_once(&audience.leave()?)?,
+    )?;
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?
+        .must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
 }
 
 /// Settings under which a robot is soon called silent.
@@ -53,14 +63,19 @@ fn kafka_away_for_thirty_seconds_makes_nobody_silent() -> Result<()> {
     flow.pause();
     site.kafka.pause()?;
     std::thread::sleep(OUTAGE);
-    let meanwhile = member.readiness().context("the admin server does not answer")?;
+    let meanwhile = member
+        .readiness()
+        .context("the admin server does not answer")?;
     ensure!(names(&meanwhile, "event log"), "{meanwhile:?}");
     site.kafka.resume()?;
     flow.resume();
     member.wait_until_ready()?;
     std::thread::sleep(HOLD);
     let facts = theatre_tests::conclusions::all_facts(&*site.deployment.ports("first")?.store)?;
-    let silent = facts.iter().filter(|fact| fact.subject.contains("robot_silent") || fact.id.contains("robot_silent")).count();
+    let silent = facts
+        .iter()
+        .filter(|fact| fact.subject.contains("robot_silent") || fact.id.contains("robot_silent"))
+        .count();
     ensure!(silent == 0, "{silent} robots were called silent");
     must_be_whole(&site, member, flow, audience)
 }
@@ -69,7 +84,10 @@ fn kafka_away_for_thirty_seconds_makes_nobody_silent() -> Result<()> {
 fn trouble(member: &mut Member, line: &FaultProxy, component: &str) -> Result<()> {
     for mode in [Mode::Refuse, Mode::Hang] {
         line.set(mode);
-        let said = member.wait_for_readiness(&format!("{component} to be named in mode {mode:?}"), |readiness| names(readiness, component))?;
+        let said = member.wait_for_readiness(
+            &format!("{component} to be named in mode {mode:?}"),
+            |readiness| names(readiness, component),
+        )?;
         println!("{component} {mode:?}: {:?}", said.reasons.first());
         std::thread::sleep(HOLD);
         line.set(Mode::Pass);
@@ -89,7 +107,9 @@ fn store_lake_and_warehouse_fail_one_after_another_and_nothing_is_lost_or_double
     trouble(&mut member, &site.warehouse, "redshift")?;
     for _ in 0..POSTGRES_RESTARTS {
         site.postgres.kill()?;
-        member.wait_for_readiness("the store to be named", |readiness| names(readiness, "store"))?;
+        member.wait_for_readiness("the store to be named", |readiness| {
+            names(readiness, "store")
+        })?;
         site.postgres.restart()?;
         member.wait_until_ready()?;
     }
@@ -98,7 +118,10 @@ fn store_lake_and_warehouse_fail_one_after_another_and_nothing_is_lost_or_double
 
 /// Facts that are published, over all partitions.
 fn published(site: &Site) -> Result<u64> {
-    let (config, dir) = (site.deployment.config()?, DataDir::new(site.deployment.path("first")));
+    let (config, dir) = (
+        site.deployment.config()?,
+        DataDir::new(site.deployment.path("first")),
+    );
     let store = Adapters::new(&config, &dir, Access::Read)?.store()?;
     let statuses = (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.relayed_fact));
     statuses.sum()
@@ -107,11 +130,13 @@ fn published(site: &Site) -> Result<u64> {
 /// Waits until more is published than is now.
 fn must_publish(site: &Site) -> Result<()> {
     let before = published(site)?;
-    wait_for(PATIENCE, || Ok((published(site)? > before).then_some(()))).context("nothing is published")
+    wait_for(PATIENCE, || Ok((published(site)? > before).then_some(())))
+        .context("nothing is published")
 }
 
 #[test]
-fn a_process_that_starts_while_lake_and_warehouse_are_away_alerts_and_makes_up_for_it_by_itself() -> Result<()> {
+fn a_process_that_starts_while_lake_and_warehouse_are_away_alerts_and_makes_up_for_it_by_itself()
+-> Result<()> {
     let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
     let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
     let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
@@ -128,7 +153,9 @@ fn a_process_that_starts_while_lake_and_warehouse_are_away_alerts_and_makes_up_f
         std::thread::sleep(HOLD);
         must_publish(&site)?;
     }
-    let meanwhile = member.readiness().context("the admin server does not answer")?;
+    let meanwhile = member
+        .readiness()
+        .context("the admin server does not answer")?;
     ensure!(named(&meanwhile), "{meanwhile:?}");
     let seen = audience.so_far().len();
     ensure!(seen > 0, "nobody heard an alert");
@@ -140,10 +167,13 @@ fn a_process_that_starts_while_lake_and_warehouse_are_away_alerts_and_makes_up_f
 #[test]
 fn a_warehouse_that_lacks_its_migrations_is_named_and_loaded_once_it_has_them() -> Result<()> {
     let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
-    site.deployment.reconfigure("[warehouse]\n", "[warehouse]\nschema = \"later\"\n")?;
+    site.deployment
+        .reconfigure("[warehouse]\n", "[warehouse]\nschema = \"later\"\n")?;
     let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
     let mut member = site.deployment.start("first", &[])?;
-    member.wait_for_readiness("the migrations to be named", |readiness| names(readiness, "theatre migrate --warehouse"))?;
+    member.wait_for_readiness("the migrations to be named", |readiness| {
+        names(readiness, "theatre migrate --warehouse")
+    })?;
     must_publish(&site)?;
     site.deployment.look(&["migrate", "--warehouse"])?;
     member.wait_until_ready()?;

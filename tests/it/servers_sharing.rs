@@ -1,4 +1,5 @@
-//! Three processes share twelve partitions while data flows: one joins late, one leaves, one is killed.
+//! Three processes share twelve partitions while data flows: one joins late, one leaves, one is
+//! killed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,19 +18,31 @@ const PARTITIONS: u32 = 12;
 const ROBOTS: u64 = 36;
 /// Time for a rebalance, and for what the next event is to find under way.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long a member with a name of its own is waited for: as long as a restart may take. As its setting says it, and as it is meant.
+/// How long a member with a name of its own is waited for: as long as a restart may take. As its
+/// setting says it, and as it is meant.
 const NAMED_SESSION_TIMEOUT: (&str, Duration) = ("15s", Duration::from_secs(15));
 
 fn epochs(store: &dyn CheckpointStore) -> Result<Vec<u64>> {
-    (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.epoch)).collect()
+    (0..PARTITIONS)
+        .map(|partition| Ok(store.status(partition)?.epoch))
+        .collect()
 }
 
 /// Partitions that a process says are its own; none before it listens.
 fn owned(member: &Member) -> Result<Vec<u32>> {
     let metrics = member.get("/metrics").unwrap_or_default();
     let mut owned: Vec<u32> = Vec::new();
-    for line in metrics.lines().filter(|line| line.starts_with("theatre_partition_owned{") && line.ends_with(" 1")) {
-        owned.push(line.split("partition=\"").nth(1).and_then(|rest| rest.split('"').next()).context("no partition")?.parse()?);
+    for line in metrics
+        .lines()
+        .filter(|line| line.starts_with("theatre_partition_owned{") && line.ends_with(" 1"))
+    {
+        owned.push(
+            line.split("partition=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .context("no partition")?
+                .parse()?,
+        );
     }
     Ok(owned)
 }
@@ -38,7 +51,8 @@ fn owned(member: &Member) -> Result<Vec<u32>> {
 fn silence(audience: &Audience, from: Instant, partitions: &[u32]) -> Result<Duration> {
     let mut worst = Duration::ZERO;
     for partition in partitions {
-        let spoke = wait_for(PATIENCE, || Ok(audience.first_after(from, *partition))).with_context(|| format!("partition {partition} is silent"))?;
+        let spoke = wait_for(PATIENCE, || Ok(audience.first_after(from, *partition)))
+            .with_context(|| format!("partition {partition} is silent"))?;
         worst = worst.max(spoke - from);
     }
     Ok(worst)
@@ -46,7 +60,10 @@ fn silence(audience: &Audience, from: Instant, partitions: &[u32]) -> Result<Dur
 
 /// A member with a name of its own.
 fn instance(name: &str) -> [(&str, &str); 2] {
-    [("THEATRE__LOG__GROUP_INSTANCE_ID", name), ("THEATRE__LOG__SESSION_TIMEOUT", NAMED_SESSION_TIMEOUT.0)]
+    [
+        ("THEATRE__LOG__GROUP_INSTANCE_ID", name),
+        ("THEATRE__LOG__SESSION_TIMEOUT", NAMED_SESSION_TIMEOUT.0),
+    ]
 }
 
 #[test]
@@ -67,13 +84,24 @@ fn partitions_move_between_three_processes_and_nothing_is_lost_or_doubled() -> R
     ensure!(first.terminate()?.success(), "{}", first.said());
     std::thread::sleep(SETTLE);
 
-    let theirs = wait_for(PATIENCE, || Ok(Some(owned(&second)?).filter(|owned| !owned.is_empty())))?;
+    let theirs = wait_for(PATIENCE, || {
+        Ok(Some(owned(&second)?).filter(|owned| !owned.is_empty()))
+    })?;
     second.kill()?;
     let killed = Instant::now();
-    let noticed = wait_for(PATIENCE, || Ok((group_members(&broker, "theatre")? == 1).then(Instant::now)))?;
+    let noticed = wait_for(PATIENCE, || {
+        Ok((group_members(&broker, "theatre")? == 1).then(Instant::now))
+    })?;
     let silent = silence(&audience, noticed, &theirs)?;
-    tell(&format!("a process is killed: noticed after {:?}, its {} partitions speak again {silent:?} after that", noticed - killed, theirs.len()));
-    ensure!(silent < SESSION_TIMEOUT, "its partitions were silent for {silent:?} after it was noticed, as if a second session had to end");
+    tell(&format!(
+        "a process is killed: noticed after {:?}, its {} partitions speak again {silent:?} after that",
+        noticed - killed,
+        theirs.len()
+    ));
+    ensure!(
+        silent < SESSION_TIMEOUT,
+        "its partitions were silent for {silent:?} after it was noticed, as if a second session had to end"
+    );
 
     let mut again = site.deployment.start("second", &[])?;
     again.wait_until_ready()?;
@@ -86,12 +114,20 @@ fn partitions_move_between_three_processes_and_nothing_is_lost_or_doubled() -> R
     site.deployment.look(&["reconcile"])?;
     let ports = site.deployment.ports("first")?;
     println!("{ticks} ticks, epochs {:?}", epochs(&*ports.store)?);
-    same("published records", &all_published(&*ports.store)?, &seen_once(&audience.leave()?)?)?;
-    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
+    same(
+        "published records",
+        &all_published(&*ports.store)?,
+        &seen_once(&audience.leave()?)?,
+    )?;
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?
+        .must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
 }
 
 /// Epochs of all partitions by who owns them.
-fn by_owner(members: &[&Member], store: &dyn CheckpointStore) -> Result<BTreeMap<u32, (String, u64)>> {
+fn by_owner(
+    members: &[&Member],
+    store: &dyn CheckpointStore,
+) -> Result<BTreeMap<u32, (String, u64)>> {
     let epochs = epochs(store)?;
     let mut by_partition = BTreeMap::new();
     for member in members {
@@ -103,34 +139,53 @@ fn by_owner(members: &[&Member], store: &dyn CheckpointStore) -> Result<BTreeMap
 }
 
 #[test]
-fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_replay() -> Result<()> {
+fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_replay() -> Result<()>
+{
     let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
     let flow = Flow::start(site.deployment.log("producer")?, ROBOTS, PARTITIONS)?;
     let names = ["first", "second", "third"];
-    let mut members = names.iter().map(|name| site.deployment.start(name, &instance(name))).collect::<Result<Vec<_>>>()?;
+    let mut members = names
+        .iter()
+        .map(|name| site.deployment.start(name, &instance(name)))
+        .collect::<Result<Vec<_>>>()?;
     let store = site.deployment.ports("looking")?.store;
     let settled = |members: &[Member]| -> Result<BTreeMap<u32, (String, u64)>> {
         let look = || by_owner(&members.iter().collect::<Vec<_>>(), &*store);
         wait_for(PATIENCE, || {
             let owners = look()?;
-            if owners.len() != PARTITIONS as usize || !members.iter().all(|member| member.readiness().is_some_and(|it| it.ready)) {
+            if owners.len() != PARTITIONS as usize
+                || !members
+                    .iter()
+                    .all(|member| member.readiness().is_some_and(|it| it.ready))
+            {
                 return Ok(None);
             }
-            // Owners and epochs are asked one after another: in the middle of a move they do not belong together.
+            // Owners and epochs are asked one after another: in the middle of a move they do not
+            // belong together.
             std::thread::sleep(Duration::from_secs(3));
             Ok(Some(look()?).filter(|again| *again == owners))
         })
     };
-    // A hand-over that takes long looks like rest; the group has come to rest when everybody has an equal share.
+    // A hand-over that takes long looks like rest; the group has come to rest when everybody has an
+    // equal share.
     let shared = |owners: &BTreeMap<u32, (String, u64)>| {
-        names.iter().all(|name| owners.values().filter(|(owner, _)| owner == name).count() == PARTITIONS as usize / names.len())
+        names.iter().all(|name| {
+            owners.values().filter(|(owner, _)| owner == name).count()
+                == PARTITIONS as usize / names.len()
+        })
     };
     let mut before = wait_for(PATIENCE, || Ok(Some(settled(&members)?).filter(shared)))?;
     let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
     for index in 0..members.len() {
-        ensure!(members[index].terminate()?.success(), "{}", members[index].said());
+        ensure!(
+            members[index].terminate()?.success(),
+            "{}",
+            members[index].said()
+        );
         let left = owners_floor(&*store, &before, names[index])?;
-        members[index] = site.deployment.start(names[index], &instance(names[index]))?;
+        members[index] = site
+            .deployment
+            .start(names[index], &instance(names[index]))?;
         let after = settled(&members)?;
         for (partition, (owner, epoch)) in &before {
             let expected = (owner.clone(), epoch + u64::from(owner == names[index]));
@@ -146,58 +201,108 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
     }
 
     // Killed and started again under its name: nobody waits for the session to end.
-    let theirs: Vec<u32> = before.iter().filter(|(_, (owner, _))| owner == names[1]).map(|(partition, _)| *partition).collect();
+    let theirs: Vec<u32> = before
+        .iter()
+        .filter(|(_, (owner, _))| owner == names[1])
+        .map(|(partition, _)| *partition)
+        .collect();
     members[1].kill()?;
     let killed = Instant::now();
     members[1] = site.deployment.start(names[1], &instance(names[1]))?;
     let silent = silence(&audience, members[1].started, &theirs)?;
     let since_kill = members[1].started - killed + silent;
-    tell(&format!("a process is killed and started again under its name: its {} partitions speak {silent:?} after its start", theirs.len()));
-    ensure!(since_kill < NAMED_SESSION_TIMEOUT.1, "its partitions were silent for {since_kill:?} after it was killed, as if its session had to end first");
+    tell(&format!(
+        "a process is killed and started again under its name: its {} partitions speak {silent:?} after its start",
+        theirs.len()
+    ));
+    ensure!(
+        since_kill < NAMED_SESSION_TIMEOUT.1,
+        "its partitions were silent for {since_kill:?} after it was killed, as if its session had to end first"
+    );
     let after = settled(&members)?;
-    ensure!(after.iter().all(|(partition, (owner, _))| *owner == before[partition].0), "partitions moved: {before:?} {after:?}");
+    ensure!(
+        after
+            .iter()
+            .all(|(partition, (owner, _))| *owner == before[partition].0),
+        "partitions moved: {before:?} {after:?}"
+    );
 
     let ticks = flow.end()?;
     for member in &mut members {
         ensure!(member.terminate()?.success(), "{}", member.said());
     }
     // Tools that watch lag see what is saved, to the last record.
-    let noted = group_offsets(&site.kafka.bootstrap(), "theatre", &INPUT_TOPICS, PARTITIONS)?;
+    let noted = group_offsets(
+        &site.kafka.bootstrap(),
+        "theatre",
+        &INPUT_TOPICS,
+        PARTITIONS,
+    )?;
     for partition in 0..PARTITIONS {
         let floor = store.status(partition)?.floor;
         for (index, topic) in INPUT_TOPICS.into_iter().enumerate() {
-            let told = noted.get(&(topic.to_owned(), partition)).copied().unwrap_or(0);
-            ensure!(told == floor.get(index), "{topic} {partition}: the group has noted {told}, saved is {floor:?}");
+            let told = noted
+                .get(&(topic.to_owned(), partition))
+                .copied()
+                .unwrap_or(0);
+            ensure!(
+                told == floor.get(index),
+                "{topic} {partition}: the group has noted {told}, saved is {floor:?}"
+            );
         }
     }
     site.deployment.drain("first")?;
     site.deployment.look(&["reconcile"])?;
     let ports = site.deployment.ports("first")?;
-    same("published records", &all_published(&*ports.store)?, &seen_once(&audience.leave()?)?)?;
-    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
+    same(
+        "published records",
+        &all_published(&*ports.store)?,
+        &seen_once(&audience.leave()?)?,
+    )?;
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?
+        .must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
 }
 
-/// The saved positions of a process's partitions once it has ended: what it had read is saved, so every family is at its partition's floor or was
-/// not heard of since.
-fn owners_floor(store: &dyn CheckpointStore, owners: &BTreeMap<u32, (String, u64)>, name: &str) -> Result<Vec<u32>> {
+/// The saved positions of a process's partitions once it has ended: what it had read is saved, so
+/// every family is at its partition's floor or was not heard of since.
+fn owners_floor(
+    store: &dyn CheckpointStore,
+    owners: &BTreeMap<u32, (String, u64)>,
+    name: &str,
+) -> Result<Vec<u32>> {
     let mut clean = Vec::new();
     for (partition, _) in owners.iter().filter(|(_, (owner, _))| owner == name) {
         let status = store.status(*partition)?;
         for stored in store.families(*partition)? {
             for topic in 0..INPUT_TOPICS.len() {
                 let (floor, seen) = (status.floor.get(topic), stored.positions.get(topic));
-                ensure!(seen <= floor, "partition {partition}: '{}' has seen topic {topic} up to {seen}, the next start reads from {floor}", stored.family);
+                ensure!(
+                    seen <= floor,
+                    "partition {partition}: '{}' has seen topic {topic} up to {seen}, the next start reads from {floor}",
+                    stored.family
+                );
             }
         }
-        ensure!(status.relayed_fact == status.last_fact, "partition {partition}: facts up to {} are told of {}", status.relayed_fact, status.last_fact);
-        ensure!(status.exported_fact == status.last_fact, "partition {partition}: facts up to {} are exported of {}", status.exported_fact, status.last_fact);
+        ensure!(
+            status.relayed_fact == status.last_fact,
+            "partition {partition}: facts up to {} are told of {}",
+            status.relayed_fact,
+            status.last_fact
+        );
+        ensure!(
+            status.exported_fact == status.last_fact,
+            "partition {partition}: facts up to {} are exported of {}",
+            status.exported_fact,
+            status.last_fact
+        );
         clean.push(*partition);
     }
     Ok(clean)
 }
 
 #[test]
-fn who_runs_until_all_is_drained_waits_for_the_partitions_of_others_and_can_be_told_to_stop_before() -> Result<()> {
+fn who_runs_until_all_is_drained_waits_for_the_partitions_of_others_and_can_be_told_to_stop_before()
+-> Result<()> {
     const UNTIL_DRAINED: [&str; 2] = ["run", "--until-drained"];
     const WAITS: &str = "with other processes";
     let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
@@ -205,21 +310,39 @@ fn who_runs_until_all_is_drained_waits_for_the_partitions_of_others_and_can_be_t
     let mut other = site.deployment.start("first", &[])?;
     other.wait_until_ready()?;
 
-    let mut stopped = site.deployment.start_command("second", &UNTIL_DRAINED, &[])?;
+    let mut stopped = site
+        .deployment
+        .start_command("second", &UNTIL_DRAINED, &[])?;
     stopped.wait_until_it_says(WAITS)?;
     let status = stopped.terminate()?;
-    ensure!(status.code() == Some(130), "told to stop before all is drained it ended with {status}: {}", stopped.said());
+    ensure!(
+        status.code() == Some(130),
+        "told to stop before all is drained it ended with {status}: {}",
+        stopped.said()
+    );
 
     // Two of them beside a process that goes on: nobody waits for somebody else's end.
-    let mut waiting = ["third", "fourth"].iter().map(|name| site.deployment.start_command(name, &UNTIL_DRAINED, &[])).collect::<Result<Vec<_>>>()?;
-    waiting.iter_mut().try_for_each(|member| member.wait_until_it_says(WAITS))?;
+    let mut waiting = ["third", "fourth"]
+        .iter()
+        .map(|name| site.deployment.start_command(name, &UNTIL_DRAINED, &[]))
+        .collect::<Result<Vec<_>>>()?;
+    waiting
+        .iter_mut()
+        .try_for_each(|member| member.wait_until_it_says(WAITS))?;
     let ticks = flow.end()?;
     for member in &mut waiting {
         let status = member.wait()?;
-        ensure!(status.success(), "it ended with {status}: {}", member.said());
+        ensure!(
+            status.success(),
+            "it ended with {status}: {}",
+            member.said()
+        );
     }
     ensure!(other.is_running()?, "{}", other.said());
     site.deployment.look(&["reconcile"])?;
     ensure!(other.terminate()?.success(), "{}", other.said());
-    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_agree(&Conclusions::read(&site.deployment.config()?, &site.deployment.ports("looking")?)?)
+    fleet::calm(ROBOTS, PARTITIONS, ticks)?.must_agree(&Conclusions::read(
+        &site.deployment.config()?,
+        &site.deployment.ports("looking")?,
+    )?)
 }

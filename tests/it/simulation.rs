@@ -1,4 +1,5 @@
-//! A partition on virtual time under a seeded scheduler with faults and crashes at every port call, against a batch recomputation.
+//! A partition on virtual time under a seeded scheduler with faults and crashes at every port call,
+//! against a batch recomputation.
 
 use anyhow::{Result, ensure};
 use theatre_tests::simulation::{Bug, Told, simulate};
@@ -7,8 +8,12 @@ use theatre_tests::simulation::{Bug, Told, simulate};
 const SEEDS: std::ops::Range<u64> = 0..300;
 
 fn seeds() -> Result<std::ops::Range<u64>> {
-    let Ok(asked) = std::env::var("THEATRE_SEEDS") else { return Ok(SEEDS) };
-    let (from, to) = asked.split_once("..").ok_or_else(|| anyhow::anyhow!("--seeds is A..B, not '{asked}'"))?;
+    let Ok(asked) = std::env::var("THEATRE_SEEDS") else {
+        return Ok(SEEDS);
+    };
+    let (from, to) = asked
+        .split_once("..")
+        .ok_or_else(|| anyhow::anyhow!("--seeds is A..B, not '{asked}'"))?;
     Ok(from.parse()?..to.parse()?)
 }
 
@@ -16,7 +21,12 @@ fn seeds() -> Result<std::ops::Range<u64>> {
 fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
     let mut all = Told::default();
     for seed in seeds()? {
-        let told = simulate(seed, None).map_err(|error| anyhow::anyhow!("seed {seed}: {error:#}; again: tests/run simulation --seeds {seed}..{}", seed + 1))?;
+        let told = simulate(seed, None).map_err(|error| {
+            anyhow::anyhow!(
+                "seed {seed}: {error:#}; again: tests/run simulation --seeds {seed}..{}",
+                seed + 1
+            )
+        })?;
         all.crashes += told.crashes;
         all.alerts += told.alerts;
         all.outcomes += told.outcomes;
@@ -25,13 +35,19 @@ fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
     println!("{all:?}");
     // A single seed may lack some of it.
     let tried = all.crashes > 0 && all.alerts > 0 && all.outcomes > 0 && all.corrections > 0;
-    ensure!(tried || std::env::var("THEATRE_SEEDS").is_ok(), "too little happened: {all:?}");
+    ensure!(
+        tried || std::env::var("THEATRE_SEEDS").is_ok(),
+        "too little happened: {all:?}"
+    );
     Ok(())
 }
 
 #[test]
 fn a_dropped_fence_is_caught() -> Result<()> {
-    ensure!((0..150).any(|seed| simulate(seed, Some(Bug::NoFence)).is_err()), "150 seeds did not notice that old owners may write");
+    ensure!(
+        (0..150).any(|seed| simulate(seed, Some(Bug::NoFence)).is_err()),
+        "150 seeds did not notice that old owners may write"
+    );
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The simulator as a source: killed and started again it loses nothing, its ground truth is told apart, and the demo stands on it.
+//! The simulator as a source: killed and started again it loses nothing, its ground truth is told
+//! apart, and the demo stands on it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,8 +9,15 @@ use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng};
 use theatre_tests::{Ending, ending, reconciled, robots, run, spawn};
 
-const TABLES: [&str; 5] = ["robot_telemetry", "procedure_events", "procedure_results", "robot_events", "maintenance_alerts"];
-/// Faults of records that can be decoded: what can not names no number by which a repetition is known.
+const TABLES: [&str; 5] = [
+    "robot_telemetry",
+    "procedure_events",
+    "procedure_results",
+    "robot_events",
+    "maintenance_alerts",
+];
+/// Faults of records that can be decoded: what can not names no number by which a repetition is
+/// known.
 const FLAGS: [&str; 18] = [
     "simulate",
     "--robots",
@@ -35,16 +43,28 @@ fn settle(data: &Path, config: &Path) -> Result<Ending> {
     // The same pseudonyms in both directories.
     std::fs::create_dir_all(data.join("keys"))?;
     std::fs::write(data.join("keys/pseudonym.key"), [7; 32])?;
-    run(data, &["--config", &config.to_string_lossy(), "run", "--until-drained"])?;
+    run(
+        data,
+        &[
+            "--config",
+            &config.to_string_lossy(),
+            "run",
+            "--until-drained",
+        ],
+    )?;
     run(data, &["reconcile"])?;
     ending(data, &TABLES)
 }
 
 #[test]
-fn a_simulator_that_is_killed_and_started_again_changes_nothing_but_the_duplicate_counter() -> Result<()> {
+fn a_simulator_that_is_killed_and_started_again_changes_nothing_but_the_duplicate_counter()
+-> Result<()> {
     let (calm, killed) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let config = calm.path().join("theatre.toml");
-    std::fs::write(&config, "silence_after = \"1d\"\nallowed_lateness = \"20s\"\nreorder_bound = \"3s\"\n")?;
+    std::fs::write(
+        &config,
+        "silence_after = \"1d\"\nallowed_lateness = \"20s\"\nreorder_bound = \"3s\"\n",
+    )?;
     run(calm.path(), &FLAGS)?;
 
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(4);
@@ -60,40 +80,108 @@ fn a_simulator_that_is_killed_and_started_again_changes_nothing_but_the_duplicat
         kills += 1;
     }
     ensure!(kills >= 3, "it was killed {kills} times only");
-    let (calm_end, killed_end) = (settle(calm.path(), &config)?, settle(killed.path(), &config)?);
+    let (calm_end, killed_end) = (
+        settle(calm.path(), &config)?,
+        settle(killed.path(), &config)?,
+    );
     ensure!(calm_end.facts == killed_end.facts, "facts differ");
-    ensure!(calm_end.published == killed_end.published, "published records differ");
-    let rows = |end: &Ending| end.warehouse.iter().map(|(table, (rows, _))| (table.clone(), *rows)).collect::<BTreeMap<_, _>>();
-    ensure!(rows(&calm_end) == rows(&killed_end), "{:?} is not {:?}", rows(&killed_end), rows(&calm_end));
-    for (topic, (calm, killed)) in calm_end.counters.iter().zip(&killed_end.counters).enumerate() {
-        ensure!(calm.applied == killed.applied && calm.late == killed.late, "topic {topic}: {killed:?} is not {calm:?}");
-        ensure!(calm.dead_total() == killed.dead_total() && calm.duplicate <= killed.duplicate, "topic {topic}: {killed:?} is not {calm:?}");
+    ensure!(
+        calm_end.published == killed_end.published,
+        "published records differ"
+    );
+    let rows = |end: &Ending| {
+        end.warehouse
+            .iter()
+            .map(|(table, (rows, _))| (table.clone(), *rows))
+            .collect::<BTreeMap<_, _>>()
+    };
+    ensure!(
+        rows(&calm_end) == rows(&killed_end),
+        "{:?} is not {:?}",
+        rows(&killed_end),
+        rows(&calm_end)
+    );
+    for (topic, (calm, killed)) in calm_end
+        .counters
+        .iter()
+        .zip(&killed_end.counters)
+        .enumerate()
+    {
+        ensure!(
+            calm.applied == killed.applied && calm.late == killed.late,
+            "topic {topic}: {killed:?} is not {calm:?}"
+        );
+        ensure!(
+            calm.dead_total() == killed.dead_total() && calm.duplicate <= killed.duplicate,
+            "topic {topic}: {killed:?} is not {calm:?}"
+        );
     }
     let telemetry = &calm_end.counters[0];
-    ensure!(telemetry.duplicate > 50 && telemetry.late > 20, "the faults were not there: {telemetry:?}");
-    ensure!(calm_end.counters[1].applied > 0 && calm_end.counters[3].applied > 0, "events and results were not there");
+    ensure!(
+        telemetry.duplicate > 50 && telemetry.late > 20,
+        "the faults were not there: {telemetry:?}"
+    );
+    ensure!(
+        calm_end.counters[1].applied > 0 && calm_end.counters[3].applied > 0,
+        "events and results were not there"
+    );
     Ok(())
 }
 
 #[test]
 fn the_same_flags_write_the_same_bytes_and_the_truth_apart() -> Result<()> {
     let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
-    let flags = ["simulate", "--robots", "5", "--ticks", "300", "--fault-gap", "0.02", "--fault-unknown-schema", "0.01", "--fault-future", "0.01"];
+    let flags = [
+        "simulate",
+        "--robots",
+        "5",
+        "--ticks",
+        "300",
+        "--fault-gap",
+        "0.02",
+        "--fault-unknown-schema",
+        "0.01",
+        "--fault-future",
+        "0.01",
+    ];
     let mut told = Vec::new();
     for folder in &folders {
         let truth = folder.path().join("truth.jsonl");
         let truth_flag = truth.to_string_lossy().into_owned();
-        run(folder.path(), &[&flags[..], &["--truth", &truth_flag]].concat())?;
-        told.push((std::fs::read_to_string(&truth)?, theatre_tests::topics(folder.path())?));
+        run(
+            folder.path(),
+            &[&flags[..], &["--truth", &truth_flag]].concat(),
+        )?;
+        told.push((
+            std::fs::read_to_string(&truth)?,
+            theatre_tests::topics(folder.path())?,
+        ));
     }
     ensure!(told[0] == told[1], "the same flags gave other bytes");
     let count = |what: &str| told[0].0.lines().filter(|line| line.contains(what)).count();
-    ensure!((10..60).contains(&count("\"gap\"")) && count("unknown_schema") > 3 && count("future") > 3, "{}", told[0].0);
+    ensure!(
+        (10..60).contains(&count("\"gap\"")) && count("unknown_schema") > 3 && count("future") > 3,
+        "{}",
+        told[0].0
+    );
     // 1,500 samples, less those that never arrived.
-    let telemetry: usize = told[0].1.iter().filter(|((topic, _), _)| topic.contains("telemetry")).map(|(_, values)| values.len()).sum();
-    ensure!(telemetry == 1500 - count("\"gap\""), "{telemetry} records, {} lost", count("\"gap\""));
-    let refused = theatre_tests::theatre(folders[0].path(), &["simulate", "--fault-gap", "1.5"])?.output()?;
-    ensure!(refused.status.code() == Some(2), "a share above 1 is refused");
+    let telemetry: usize = told[0]
+        .1
+        .iter()
+        .filter(|((topic, _), _)| topic.contains("telemetry"))
+        .map(|(_, values)| values.len())
+        .sum();
+    ensure!(
+        telemetry == 1500 - count("\"gap\""),
+        "{telemetry} records, {} lost",
+        count("\"gap\"")
+    );
+    let refused =
+        theatre_tests::theatre(folders[0].path(), &["simulate", "--fault-gap", "1.5"])?.output()?;
+    ensure!(
+        refused.status.code() == Some(2),
+        "a share above 1 is refused"
+    );
     Ok(())
 }
 
@@ -104,7 +192,10 @@ fn the_demo_brings_a_fleet_to_life_goes_on_with_it_and_loses_nothing() -> Result
     for _ in 0..2 {
         run(data.path(), &["demo", "--for", "2s", "--robots", "5"])?;
         let before = std::mem::replace(&mut read, reconciled(data.path(), &[])?);
-        ensure!(read >= before + 5 && robots(data.path(), &[])?.len() == 5, "{before} records were read, then {read}");
+        ensure!(
+            read >= before + 5 && robots(data.path(), &[])?.len() == 5,
+            "{before} records were read, then {read}"
+        );
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Other clients of a Kafka broker: kcat as a producer, and a `read_committed` consumer that sees what Theatre publishes.
+//! Other clients of a Kafka broker: kcat as a producer, and a `read_committed` consumer that sees
+//! what Theatre publishes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -26,11 +27,21 @@ pub enum Partitioner {
 }
 
 /// Produces records with kcat, in order, each to the partition that its key has by `partitioner`.
-pub fn kcat(broker: &str, topic: &str, partitioner: Partitioner, records: &[NewRecord]) -> Result<()> {
+pub fn kcat(
+    broker: &str,
+    topic: &str,
+    partitioner: Partitioner,
+    records: &[NewRecord],
+) -> Result<()> {
     // Values are bytes: what separates them must be in none. kcat takes no zero byte in it.
     const END: &[u8] = b"\xff\xfe<end of record>\xfe\xff";
     const KEY: &[u8] = b"\xff\xfe<end of key>\xfe\xff";
-    let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+    let escaped = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("\\x{byte:02x}"))
+            .collect::<String>()
+    };
     let partitioner = match partitioner {
         Partitioner::Murmur2 => "topic.partitioner=murmur2",
         Partitioner::Crc32 => "topic.partitioner=consistent",
@@ -42,7 +53,21 @@ pub fn kcat(broker: &str, topic: &str, partitioner: Partitioner, records: &[NewR
         }
     }
     let mut command = Command::new("kcat");
-    command.args(["-P", "-b", broker, "-t", topic, "-X", partitioner, "-X", "enable.idempotence=true", "-D", &escaped(END), "-K", &escaped(KEY)]);
+    command.args([
+        "-P",
+        "-b",
+        broker,
+        "-t",
+        topic,
+        "-X",
+        partitioner,
+        "-X",
+        "enable.idempotence=true",
+        "-D",
+        &escaped(END),
+        "-K",
+        &escaped(KEY),
+    ]);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -51,7 +76,11 @@ pub fn kcat(broker: &str, topic: &str, partitioner: Partitioner, records: &[NewR
         .context("kcat cannot be started: apt-get install kcat, or run the tests with tests/run")?;
     child.stdin.take().context("no pipe")?.write_all(&input)?;
     let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "kcat: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "kcat: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
@@ -96,36 +125,60 @@ impl Audience {
             }
         }
         let mut listener = Listener::open(broker, &assignment)?;
-        let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (seen, stop) = (
+            Arc::new(Mutex::new(Vec::new())),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (into, until) = (seen.clone(), stop.clone());
-        let thread = std::thread::Builder::new().name("audience".to_owned()).spawn(move || {
-            listener.hear(&into, |_| Ok(until.load(Ordering::Acquire)))?;
-            // Nobody publishes any more: asked again, each partition says once that it has ended.
-            listener.again()?;
-            let asked = Instant::now();
-            listener.hear(&into, |ends| {
-                ensure!(asked.elapsed() < TO_THE_END, "{ends} of {} partitions have said that they end", assignment.count());
-                Ok(ends == assignment.count())
-            })
-        })?;
-        Ok(Self { seen, stop, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("audience".to_owned())
+            .spawn(move || {
+                listener.hear(&into, |_| Ok(until.load(Ordering::Acquire)))?;
+                // Nobody publishes any more: asked again, each partition says once that it has
+                // ended.
+                listener.again()?;
+                let asked = Instant::now();
+                listener.hear(&into, |ends| {
+                    ensure!(
+                        asked.elapsed() < TO_THE_END,
+                        "{ends} of {} partitions have said that they end",
+                        assignment.count()
+                    );
+                    Ok(ends == assignment.count())
+                })
+            })?;
+        Ok(Self {
+            seen,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// What it has seen so far.
     pub fn so_far(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The first record after `moment` that the owner of one of `sources` told.
     pub fn first_after(&self, moment: Instant, source: u32) -> Option<Instant> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|seen| seen.source == source && seen.at > moment).map(|seen| seen.at)
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find(|seen| seen.source == source && seen.at > moment)
+            .map(|seen| seen.at)
     }
 
     /// Reads to the end and says all it has seen.
     pub fn leave(mut self) -> Result<Vec<Seen>> {
         self.stop.store(true, Ordering::Release);
         let thread = self.thread.take().context("it has left already")?;
-        thread.join().map_err(|_| anyhow!("the consumer panicked"))??;
+        thread
+            .join()
+            .map_err(|_| anyhow!("the consumer panicked"))??;
         Ok(self.so_far())
     }
 }
@@ -141,7 +194,8 @@ const TO_THE_END: Duration = Duration::from_secs(120);
 /// A consumer that has lost its brokers is opened anew no more often than this.
 const REOPEN: Duration = Duration::from_secs(10);
 
-/// A consumer that goes on where it was. A client of librdkafka may lose its brokers for good when they come back.
+/// A consumer that goes on where it was. A client of librdkafka may lose its brokers for good when
+/// they come back.
 struct Listener {
     config: ClientConfig,
     consumer: BaseConsumer,
@@ -154,11 +208,24 @@ struct Listener {
 impl Listener {
     fn open(broker: &str, assignment: &TopicPartitionList) -> Result<Self> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", broker).set("group.id", "audience").set("isolation.level", "read_committed");
-        config.set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("fetch.wait.max.ms", "10").set("log_level", "0");
+        config
+            .set("bootstrap.servers", broker)
+            .set("group.id", "audience")
+            .set("isolation.level", "read_committed");
+        config
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "10")
+            .set("log_level", "0");
         let consumer: BaseConsumer = config.create()?;
         consumer.assign(assignment)?;
-        Ok(Self { config, consumer, from: assignment.clone(), opened: Instant::now(), lost: false })
+        Ok(Self {
+            config,
+            consumer,
+            from: assignment.clone(),
+            opened: Instant::now(),
+            lost: false,
+        })
     }
 
     /// Asks again from where it is.
@@ -175,13 +242,22 @@ impl Listener {
     }
 
     /// Takes what comes until `done`, which is told how many partitions have said that they end.
-    fn hear(&mut self, into: &Mutex<Vec<Seen>>, done: impl Fn(usize) -> Result<bool>) -> Result<()> {
+    fn hear(
+        &mut self,
+        into: &Mutex<Vec<Seen>>,
+        done: impl Fn(usize) -> Result<bool>,
+    ) -> Result<()> {
         let mut ends = 0;
         while !done(ends)? {
             match self.consumer.poll(Duration::from_millis(50)) {
-                Some(Ok(message)) => into.lock().unwrap_or_else(PoisonError::into_inner).push(seen_of(&message)?),
+                Some(Ok(message)) => into
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(seen_of(&message)?),
                 Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
-                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => self.lost = true,
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => {
+                    self.lost = true
+                }
                 // Passing: the broker is paused or restarted, and the consumer finds it again.
                 Some(Err(KafkaError::MessageConsumption(_))) | None => {}
                 Some(Err(error)) => return Err(error.into()),
@@ -201,7 +277,10 @@ fn positions(consumer: &BaseConsumer, from: &TopicPartitionList) -> Result<Topic
     let mut positions = TopicPartitionList::new();
     for element in from.elements() {
         let (topic, partition) = (element.topic(), element.partition());
-        let offset = reached.find_partition(topic, partition).map(|found| found.offset()).filter(|offset| offset.to_raw().is_some_and(|at| at >= 0));
+        let offset = reached
+            .find_partition(topic, partition)
+            .map(|found| found.offset())
+            .filter(|offset| offset.to_raw().is_some_and(|at| at >= 0));
         positions.add_partition_offset(topic, partition, offset.unwrap_or(element.offset()))?;
     }
     Ok(positions)
@@ -210,14 +289,27 @@ fn positions(consumer: &BaseConsumer, from: &TopicPartitionList) -> Result<Topic
 fn seen_of(message: &BorrowedMessage<'_>) -> Result<Seen> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let sent = message.headers().context("a record without headers")?;
-    let headers: BTreeMap<String, String> = sent.iter().map(|header| (header.key.to_owned(), header.value.map(text).unwrap_or_default())).collect();
+    let headers: BTreeMap<String, String> = sent
+        .iter()
+        .map(|header| {
+            (
+                header.key.to_owned(),
+                header.value.map(text).unwrap_or_default(),
+            )
+        })
+        .collect();
     let source = headers.get("ce_source").context("no ce_source")?;
     Ok(Seen {
         topic: message.topic().to_owned(),
         key: message.key().map(text).unwrap_or_default(),
         value: message.payload().unwrap_or_default().to_vec(),
         id: headers.get("ce_id").context("no ce_id")?.clone(),
-        source: source.rsplit('/').next().unwrap_or_default().parse().with_context(|| format!("ce_source {source}"))?,
+        source: source
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .with_context(|| format!("ce_source {source}"))?,
         headers,
         at: Instant::now(),
     })
@@ -225,14 +317,30 @@ fn seen_of(message: &BorrowedMessage<'_>) -> Result<Seen> {
 
 /// How many processes share the partitions of a consumer group.
 pub fn group_members(broker: &str, group: &str) -> Result<usize> {
-    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker).set("log_level", "0").create()?;
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker)
+        .set("log_level", "0")
+        .create()?;
     let list = client.fetch_group_list(Some(group), Duration::from_secs(10))?;
-    Ok(list.groups().first().map_or(0, |group| group.members().len()))
+    Ok(list
+        .groups()
+        .first()
+        .map_or(0, |group| group.members().len()))
 }
 
-/// The offsets that a consumer group has noted, by topic and partition; what was never noted is missing.
-pub fn group_offsets(broker: &str, group: &str, topics: &[&str], partitions: u32) -> Result<BTreeMap<(String, u32), u64>> {
-    let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", broker).set("group.id", group).set("log_level", "0").create()?;
+/// The offsets that a consumer group has noted, by topic and partition; what was never noted is
+/// missing.
+pub fn group_offsets(
+    broker: &str,
+    group: &str,
+    topics: &[&str],
+    partitions: u32,
+) -> Result<BTreeMap<(String, u32), u64>> {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker)
+        .set("group.id", group)
+        .set("log_level", "0")
+        .create()?;
     let mut asked = TopicPartitionList::new();
     for topic in topics {
         for partition in 0..partitions as i32 {
@@ -244,7 +352,10 @@ pub fn group_offsets(broker: &str, group: &str, topics: &[&str], partitions: u32
     for element in answer.elements() {
         element.error()?;
         if let Offset::Offset(offset) = element.offset() {
-            noted.insert((element.topic().to_owned(), element.partition() as u32), offset as u64);
+            noted.insert(
+                (element.topic().to_owned(), element.partition() as u32),
+                offset as u64,
+            );
         }
     }
     Ok(noted)
@@ -254,8 +365,16 @@ pub fn group_offsets(broker: &str, group: &str, topics: &[&str], partitions: u32
 pub fn seen_once(seen: &[Seen]) -> Result<BTreeMap<(String, String), Vec<u8>>> {
     let mut once = BTreeMap::new();
     for record in seen {
-        let twice = once.insert((record.topic.clone(), record.id.clone()), record.value.clone());
-        ensure!(twice.is_none(), "{} on {} was seen twice", record.id, record.topic);
+        let twice = once.insert(
+            (record.topic.clone(), record.id.clone()),
+            record.value.clone(),
+        );
+        ensure!(
+            twice.is_none(),
+            "{} on {} was seen twice",
+            record.id,
+            record.topic
+        );
     }
     Ok(once)
 }

@@ -1,8 +1,11 @@
-//! What a deployment concluded from its input, as far as it must depend on neither servers, crashes nor the moments at which things arrived.
+//! What a deployment concluded from its input, as far as it must depend on neither servers, crashes
+//! nor the moments at which things arrived.
 //!
-//! Compared are contents: transitions of each condition in order, outcomes as last told, windows with their revisions merged, what became of every
-//! record, and the rows of lake and warehouse. Left out is what depends on the order between topics: how often an outcome or a window was corrected on the
-//! way (`revision`); and on the moment of arrival: when a record was appended (`_append_time`). Moments that records and facts name themselves are compared.
+//! Compared are contents: transitions of each condition in order, outcomes as last told, windows
+//! with their revisions merged, what became of every record, and the rows of lake and warehouse.
+//! Left out is what depends on the order between topics: how often an outcome or a window was
+//! corrected on the way (`revision`); and on the moment of arrival: when a record was appended
+//! (`_append_time`). Moments that records and facts name themselves are compared.
 
 mod tables;
 
@@ -48,25 +51,43 @@ pub struct Conclusions {
 }
 
 impl Conclusions {
-    /// Reads everything back, of a deployment with this configuration. Windows in lake and warehouse must be those of the store.
+    /// Reads everything back, of a deployment with this configuration. Windows in lake and
+    /// warehouse must be those of the store.
     pub fn read(config: &Config, ports: &Ports) -> Result<Self> {
         let mut read = Self::default();
         let (told, registry) = (all_facts(&*ports.store)?, config.registry()?);
         read.read_facts(&told)?;
         read.read_records(&*ports.store)?;
         let windows = tables::windows_of(&told)?;
-        same("windows of the store in the lake", &windows, &read.read_lake(ports)?.windows(registry.datasets())?)?;
-        same("windows of the store in the warehouse", &windows, &read.read_warehouse(&registry, ports)?.windows(registry.datasets())?)?;
+        same(
+            "windows of the store in the lake",
+            &windows,
+            &read.read_lake(ports)?.windows(registry.datasets())?,
+        )?;
+        same(
+            "windows of the store in the warehouse",
+            &windows,
+            &read
+                .read_warehouse(&registry, ports)?
+                .windows(registry.datasets())?,
+        )?;
         Ok(read)
     }
 
     /// Reads the files of the lake, all of which are loaded; returns the rows of windows.
     fn read_lake(&mut self, ports: &Ports) -> Result<Table> {
-        let (of_windows, of_outcomes) = (facts::table(FactKind::Window).name, facts::table(FactKind::Outcome).name);
+        let (of_windows, of_outcomes) = (
+            facts::table(FactKind::Window).name,
+            facts::table(FactKind::Outcome).name,
+        );
         let (mut windows, mut outcomes) = (Table::default(), Table::default());
         for file in ports.store.all_files()? {
             let (path, dataset) = (&file.file.path, &file.file.dataset);
-            ensure!(file.stage == FileStage::Loaded, "{path} is {:?}", file.stage);
+            ensure!(
+                file.stage == FileStage::Loaded,
+                "{path} is {:?}",
+                file.stage
+            );
             let bytes = ports.lake.read(path)?;
             if *dataset == of_windows {
                 windows.add_file(path, bytes)?;
@@ -84,7 +105,11 @@ impl Conclusions {
 
     /// Reads the tables of the warehouse; returns the rows of windows.
     fn read_warehouse(&mut self, registry: &Registry, ports: &Ports) -> Result<Table> {
-        let datasets: Vec<TableSpec> = registry.datasets().iter().map(|(_, dataset)| table_spec(dataset)).collect::<Result<_, _>>()?;
+        let datasets: Vec<TableSpec> = registry
+            .datasets()
+            .iter()
+            .map(|(_, dataset)| table_spec(dataset))
+            .collect::<Result<_, _>>()?;
         for spec in datasets.into_iter().chain([facts::table(FactKind::Alert)]) {
             let mut rows = Rows::new();
             Table::of_warehouse(&*ports.warehouse, &spec)?.count(ARRIVED, &mut rows);
@@ -102,29 +127,54 @@ impl Conclusions {
             match fact.kind {
                 FactKind::Alert => {
                     let alert = Alert::decode(&fact.payload)?;
-                    self.alerts.entry(alert.condition_id.clone()).or_default().push(alert);
+                    self.alerts
+                        .entry(alert.condition_id.clone())
+                        .or_default()
+                        .push(alert);
                 }
                 FactKind::Outcome => {
                     let outcome = Outcome::decode(&fact.payload)?;
-                    self.outcomes.insert(outcome.procedure_id.clone(), Outcome { revision: 0, ..outcome });
+                    self.outcomes.insert(
+                        outcome.procedure_id.clone(),
+                        Outcome {
+                            revision: 0,
+                            ..outcome
+                        },
+                    );
                 }
                 FactKind::Window => {
                     let row = WindowRow::decode(&fact.payload)?;
-                    windows.entry((fact.robot_id.clone(), fact.subject.clone(), row.start_us)).or_default().push(row);
+                    windows
+                        .entry((fact.robot_id.clone(), fact.subject.clone(), row.start_us))
+                        .or_default()
+                        .push(row);
                 }
             }
         }
         for (key, revisions) in windows {
             let merged = merge_revisions(&revisions).context("a window without revisions")?;
-            self.windows.insert(key, WindowRow { revision: 0, ..merged }.encode());
+            self.windows.insert(
+                key,
+                WindowRow {
+                    revision: 0,
+                    ..merged
+                }
+                .encode(),
+            );
         }
         Ok(())
     }
 
     fn read_records(&mut self, store: &dyn CheckpointStore) -> Result<()> {
         let (topics, partitions) = store.layout()?.context("no layout")?;
-        self.counters = (0..topics.len()).map(|topic| (topic, Counters::default())).collect();
-        for stored in (0..partitions).map(|partition| store.families(partition)).collect::<Result<Vec<_>, _>>()?.concat() {
+        self.counters = (0..topics.len())
+            .map(|topic| (topic, Counters::default()))
+            .collect();
+        for stored in (0..partitions)
+            .map(|partition| store.families(partition))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat()
+        {
             let counted = if stored.family.is_empty() {
                 IntakeFamily::restore(&stored.state)?.counters().to_vec()
             } else {
@@ -135,19 +185,29 @@ impl Conclusions {
             }
         }
         for stored in store.find_dead(0)? {
-            self.dead.insert((stored.dead.topic, stored.partition, stored.dead.offset), stored.dead.reason.as_str().to_owned());
+            self.dead.insert(
+                (stored.dead.topic, stored.partition, stored.dead.offset),
+                stored.dead.reason.as_str().to_owned(),
+            );
         }
         Ok(())
     }
 
-    /// The same without the partitions and offsets of records: dead letters by topic and reason, rows by what they hold.
+    /// The same without the partitions and offsets of records: dead letters by topic and reason,
+    /// rows by what they hold.
     pub fn wherever(mut self) -> Self {
         let mut reasons: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for ((topic, ..), reason) in self.dead {
             reasons.entry(topic).or_default().push(reason);
         }
-        reasons.values_mut().for_each(|reasons| reasons.sort_unstable());
-        let numbered = |(topic, reasons): (usize, Vec<String>)| (0..).zip(reasons).map(move |(number, reason)| ((topic, 0, number), reason));
+        reasons
+            .values_mut()
+            .for_each(|reasons| reasons.sort_unstable());
+        let numbered = |(topic, reasons): (usize, Vec<String>)| {
+            (0..)
+                .zip(reasons)
+                .map(move |(number, reason)| ((topic, 0, number), reason))
+        };
         self.dead = reasons.into_iter().flat_map(numbered).collect();
         for rows in self.lake.values_mut().chain(self.warehouse.values_mut()) {
             let mut placeless = Rows::new();
@@ -155,7 +215,9 @@ impl Conclusions {
                 // Rows of records begin with their topic, partition and offset.
                 let cells: Vec<&str> = row.splitn(4, '|').collect();
                 let of_record = INPUT_TOPICS.contains(&cells[0]) && cells.len() == 4;
-                *placeless.entry(if of_record { cells[3].to_owned() } else { row }).or_default() += times;
+                *placeless
+                    .entry(if of_record { cells[3].to_owned() } else { row })
+                    .or_default() += times;
             }
             *rows = placeless;
         }
@@ -164,7 +226,10 @@ impl Conclusions {
 
     /// Wants everything to be as in `self`, and there to be something in all of it.
     pub fn must_equal(&self, other: &Self) -> Result<()> {
-        ensure!(!self.alerts.is_empty() && !self.outcomes.is_empty() && !self.windows.is_empty(), "there is nothing to compare");
+        ensure!(
+            !self.alerts.is_empty() && !self.outcomes.is_empty() && !self.windows.is_empty(),
+            "there is nothing to compare"
+        );
         self.must_agree(other)
     }
 
@@ -198,19 +263,36 @@ pub fn all_published(store: &dyn CheckpointStore) -> Result<BTreeMap<(String, St
         FactKind::Outcome => Some(OUTCOME_TOPIC.to_owned()),
         FactKind::Window => None,
     };
-    let told = all_facts(store)?.into_iter().filter_map(|fact| Some(((topic(fact.kind)?, format!("{}#{}", fact.id, fact.revision)), fact.payload)));
+    let told = all_facts(store)?.into_iter().filter_map(|fact| {
+        Some((
+            (topic(fact.kind)?, format!("{}#{}", fact.id, fact.revision)),
+            fact.payload,
+        ))
+    });
     Ok(told.collect())
 }
 
-fn same_rows(what: &str, expected: &BTreeMap<String, Rows>, got: &BTreeMap<String, Rows>) -> Result<()> {
+fn same_rows(
+    what: &str,
+    expected: &BTreeMap<String, Rows>,
+    got: &BTreeMap<String, Rows>,
+) -> Result<()> {
     let names: Vec<&String> = expected.keys().collect();
-    ensure!(names == got.keys().collect::<Vec<_>>(), "{what}: {names:?} expected, {:?} got", got.keys());
-    expected.iter().try_for_each(|(name, rows)| same(&format!("{what} {name}"), rows, &got[name]))
+    ensure!(
+        names == got.keys().collect::<Vec<_>>(),
+        "{what}: {names:?} expected, {:?} got",
+        got.keys()
+    );
+    expected
+        .iter()
+        .try_for_each(|(name, rows)| same(&format!("{what} {name}"), rows, &got[name]))
 }
 
 /// Outcomes as last told, the one of each that there is in the warehouse too.
 fn last_told(outcomes: &Table) -> Result<Rows> {
     let mut rows = Rows::new();
-    outcomes.last_revisions("outcome_id")?.count(CORRECTED, &mut rows);
+    outcomes
+        .last_revisions("outcome_id")?
+        .count(CORRECTED, &mut rows);
     Ok(rows)
 }

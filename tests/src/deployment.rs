@@ -1,4 +1,5 @@
-//! A deployment under test: one configuration, a data directory for each process on it, and the processes themselves.
+//! A deployment under test: one configuration, a data directory for each process on it, and the
+//! processes themselves.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -21,11 +22,13 @@ use theatre_runtime::pipeline::Ports;
 use theatre_runtime::redshift::RedshiftWarehouse;
 use theatre_runtime::s3::S3Lake;
 
-/// How long anything may take that must happen. Generous: it is a limit for a machine that does ten things at once.
+/// How long anything may take that must happen. Generous: it is a limit for a machine that does ten
+/// things at once.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How often a condition is looked at while it is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Pseudonyms of all deployments are made with the same key, so that what they conclude can be compared.
+/// Pseudonyms of all deployments are made with the same key, so that what they conclude can be
+/// compared.
 const KEY: [u8; 32] = [7; 32];
 /// The data directory of commands that only look.
 const LOOKING: &str = "looking";
@@ -45,7 +48,10 @@ impl Deployment {
         let config = folder.path().join("theatre.toml");
         std::fs::write(folder.path().join("rules.toml"), rules)?;
         // Keys come before tables.
-        std::fs::write(&config, format!("pseudonym_key_file = \"pseudonym.key\"\nrules = \"rules.toml\"\n{settings}"))?;
+        std::fs::write(
+            &config,
+            format!("pseudonym_key_file = \"pseudonym.key\"\nrules = \"rules.toml\"\n{settings}"),
+        )?;
         Ok(Self { folder, config })
     }
 
@@ -66,14 +72,30 @@ impl Deployment {
         // Credentials are handed over: variables belong to the whole test process.
         let (credentials, drive) = (Some(ObjectStore::credentials()), Drive::start()?);
         let lake: Arc<dyn Lake> = match &config.lake.url {
-            Some(url) => Arc::new(S3Lake::open(url, &config.lake, credentials.clone(), &drive)?),
+            Some(url) => Arc::new(S3Lake::open(
+                url,
+                &config.lake,
+                credentials.clone(),
+                &drive,
+            )?),
             None => adapters.lake()?,
         };
         let warehouse: Arc<dyn Warehouse> = match &config.warehouse.url {
-            Some(url) => Arc::new(RedshiftWarehouse::open(url, &config.warehouse, credentials, &drive)?),
+            Some(url) => Arc::new(RedshiftWarehouse::open(
+                url,
+                &config.warehouse,
+                credentials,
+                &drive,
+            )?),
             None => adapters.warehouse()?,
         };
-        Ok(Ports { log: adapters.log()?, store: adapters.store()?, lake, warehouse, clock: Arc::new(SystemClock) })
+        Ok(Ports {
+            log: adapters.log()?,
+            store: adapters.store()?,
+            lake,
+            warehouse,
+            clock: Arc::new(SystemClock),
+        })
     }
 
     /// The log, to write into; an embedded one is created.
@@ -86,7 +108,9 @@ impl Deployment {
     fn command(&self, name: &str, arguments: &[&str]) -> Result<Command> {
         let mut command = crate::theatre(&self.path(name), arguments)?;
         let credentials = ObjectStore::credentials();
-        command.env("AWS_ACCESS_KEY_ID", credentials.access_key_id()).env("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
+        command
+            .env("AWS_ACCESS_KEY_ID", credentials.access_key_id())
+            .env("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key());
         command.arg("--config").arg(&self.config);
         Ok(command)
     }
@@ -94,23 +118,49 @@ impl Deployment {
     /// Runs a command as process `name` and wants it to succeed.
     pub fn run(&self, name: &str, arguments: &[&str]) -> Result<Output> {
         let output = self.command(name, arguments)?.output()?;
-        let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "theatre {arguments:?} ended with {}: {}", output.status, said());
+        let said = || {
+            format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        };
+        ensure!(
+            output.status.success(),
+            "theatre {arguments:?} ended with {}: {}",
+            output.status,
+            said()
+        );
         Ok(output)
     }
 
     /// Runs a command as process `name` that has to end with this exit code.
     pub fn ends_with(&self, code: i32, name: &str, arguments: &[&str]) -> Result<Output> {
         let output = self.command(name, arguments)?.output()?;
-        let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.code() == Some(code), "theatre {arguments:?} ended with {}, not with {code}: {}", output.status, said());
+        let said = || {
+            format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        };
+        ensure!(
+            output.status.code() == Some(code),
+            "theatre {arguments:?} ended with {}, not with {code}: {}",
+            output.status,
+            said()
+        );
         Ok(output)
     }
 
     /// Runs a command as process `name` that has to fail; returns what it says.
     pub fn refused(&self, name: &str, arguments: &[&str]) -> Result<String> {
         let output = self.command(name, arguments)?.output()?;
-        ensure!(!output.status.success(), "theatre {arguments:?} was not refused: {}", String::from_utf8_lossy(&output.stdout));
+        ensure!(
+            !output.status.success(),
+            "theatre {arguments:?} was not refused: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
@@ -118,7 +168,10 @@ impl Deployment {
     pub fn reconfigure(&self, old: &str, new: &str) -> Result<()> {
         let settings = std::fs::read_to_string(&self.config)?;
         ensure!(settings.contains(old), "the settings have no '{old}'");
-        Ok(std::fs::write(&self.config, settings.replacen(old, new, 1))?)
+        Ok(std::fs::write(
+            &self.config,
+            settings.replacen(old, new, 1),
+        )?)
     }
 
     /// Runs a command that only looks, on servers.
@@ -131,19 +184,35 @@ impl Deployment {
         self.run(name, &["run", "--until-drained"]).map(drop)
     }
 
-    /// Starts the service as process `name`, with variables of its own such as its place in the group.
+    /// Starts the service as process `name`, with variables of its own such as its place in the
+    /// group.
     pub fn start(&self, name: &str, variables: &[(&str, &str)]) -> Result<Member> {
         self.start_command(name, &["run"], variables)
     }
 
     /// Starts a command that goes on for a while as process `name`.
-    pub fn start_command(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Member> {
+    pub fn start_command(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Member> {
         let log = self.path(&format!("{name}.log"));
         let said = File::options().create(true).append(true).open(&log)?;
         let begins_at = said.metadata()?.len();
         let mut command = self.command(name, arguments)?;
-        command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        Ok(Member { name: name.to_owned(), started: Instant::now(), child: command.spawn()?, log, begins_at: begins_at as usize })
+        command
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said);
+        Ok(Member {
+            name: name.to_owned(),
+            started: Instant::now(),
+            child: command.spawn()?,
+            log,
+            begins_at: begins_at as usize,
+        })
     }
 }
 
@@ -173,14 +242,26 @@ pub struct Member {
 impl Member {
     /// Asks it to end and waits until it has.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        ensure!(sent.success(), "{} had ended already: {}", self.name, self.said());
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()?;
+        ensure!(
+            sent.success(),
+            "{} had ended already: {}",
+            self.name,
+            self.said()
+        );
         self.wait()
     }
 
     /// Ends it as a crash would.
     pub fn kill(&mut self) -> Result<()> {
-        ensure!(self.child.try_wait()?.is_none(), "{} had ended by itself: {}", self.name, self.said());
+        ensure!(
+            self.child.try_wait()?.is_none(),
+            "{} had ended by itself: {}",
+            self.name,
+            self.said()
+        );
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -189,7 +270,15 @@ impl Member {
     /// Stops it where it stands, as a machine that hangs would; or lets it go on.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         let signal = if frozen { "-STOP" } else { "-CONT" };
-        ensure!(Command::new("kill").args([signal, &self.child.id().to_string()]).status()?.success(), "{} had ended already: {}", self.name, self.said());
+        ensure!(
+            Command::new("kill")
+                .args([signal, &self.child.id().to_string()])
+                .status()?
+                .success(),
+            "{} had ended already: {}",
+            self.name,
+            self.said()
+        );
         Ok(())
     }
 
@@ -217,7 +306,13 @@ impl Member {
             ensure!(self.child.try_wait()?.is_none(), "it has ended");
             Ok(self.said().contains(what).then_some(()))
         })
-        .with_context(|| format!("{}: waiting for it to say '{what}': {}", self.name, self.said()))
+        .with_context(|| {
+            format!(
+                "{}: waiting for it to say '{what}': {}",
+                self.name,
+                self.said()
+            )
+        })
     }
 
     /// True if it has not ended.
@@ -230,35 +325,67 @@ impl Member {
         let said = self.said();
         let address = said.split("admin: http://").nth(1)?.split('/').next()?;
         let mut stream = TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .ok()?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+        answer
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
     }
 
     /// What its readiness says; none before it listens.
     pub fn readiness(&self) -> Option<Readiness> {
         let body = self.get("/readyz")?;
-        let value: serde_json::Value = serde_json::from_str(body.get(body.find('{')?..=body.rfind('}')?)?).ok()?;
-        let texts = |name: &str| Some(value[name].as_array()?.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect());
-        Some(Readiness { ready: value["ready"].as_bool()?, reasons: texts("reasons")?, notices: texts("notices")? })
+        let value: serde_json::Value =
+            serde_json::from_str(body.get(body.find('{')?..=body.rfind('}')?)?).ok()?;
+        let texts = |name: &str| {
+            Some(
+                value[name]
+                    .as_array()?
+                    .iter()
+                    .filter_map(|text| text.as_str().map(str::to_owned))
+                    .collect(),
+            )
+        };
+        Some(Readiness {
+            ready: value["ready"].as_bool()?,
+            reasons: texts("reasons")?,
+            notices: texts("notices")?,
+        })
     }
 
     /// Waits until its readiness is as wanted, and says it.
-    pub fn wait_for_readiness(&mut self, what: &str, wanted: impl Fn(&Readiness) -> bool) -> Result<Readiness> {
+    pub fn wait_for_readiness(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&Readiness) -> bool,
+    ) -> Result<Readiness> {
         let mut last = None;
         let found = wait_for(PATIENCE, || {
             last = self.readiness();
             Ok(last.clone().filter(|readiness| wanted(readiness)))
         });
-        found.with_context(|| format!("{}: waiting for {what}; it says {last:?}; {}", self.name, self.said()))
+        found.with_context(|| {
+            format!(
+                "{}: waiting for {what}; it says {last:?}; {}",
+                self.name,
+                self.said()
+            )
+        })
     }
 
     /// Waits until it is ready.
     pub fn wait_until_ready(&mut self) -> Result<()> {
-        self.wait_for_readiness("it to be ready", |readiness| readiness.ready).map(drop)
+        self.wait_for_readiness("it to be ready", |readiness| readiness.ready)
+            .map(drop)
     }
 }
 
@@ -293,10 +420,16 @@ pub fn same<K: std::fmt::Debug + Ord, V: std::fmt::Debug + PartialEq>(
 ) -> Result<()> {
     let missing = expected.keys().filter(|key| !got.contains_key(key)).count();
     let more = got.keys().filter(|key| !expected.contains_key(key)).count();
-    let first =
-        expected.iter().find(|(key, value)| got.get(key) != Some(value)).map(|(key, _)| key).or_else(|| got.keys().find(|key| !expected.contains_key(key)));
+    let first = expected
+        .iter()
+        .find(|(key, value)| got.get(key) != Some(value))
+        .map(|(key, _)| key)
+        .or_else(|| got.keys().find(|key| !expected.contains_key(key)));
     let Some(key) = first else { return Ok(()) };
-    let differing = expected.iter().filter(|(key, value)| got.get(key).is_some_and(|other| other != *value)).count();
+    let differing = expected
+        .iter()
+        .filter(|(key, value)| got.get(key).is_some_and(|other| other != *value))
+        .count();
     bail!(
         "{what}: {missing} missing, {more} too many, {differing} others of {}; {key:?}: expected {:?}, got {:?}",
         expected.len(),

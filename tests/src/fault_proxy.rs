@@ -1,7 +1,7 @@
 //! A proxy in front of a real server that passes, refuses or hangs, as it is told.
 //!
-//! Connections opened before a change follow it as well: while it hangs nothing moves in them, and afterwards they go on where they stood, as over a
-//! network that was cut.
+//! Connections opened before a change follow it as well: while it hangs nothing moves in them, and
+//! afterwards they go on where they stood, as over a network that was cut.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -113,8 +113,12 @@ impl Drop for FaultProxy {
 
 /// One connection, in both directions, until either side or the mode ends it.
 fn relay(client: TcpStream, server: SocketAddr, shared: &Arc<Shared>) {
-    let Ok(upstream) = TcpStream::connect(server) else { return };
-    let (Ok(client_out), Ok(upstream_in)) = (client.try_clone(), upstream.try_clone()) else { return };
+    let Ok(upstream) = TcpStream::connect(server) else {
+        return;
+    };
+    let (Ok(client_out), Ok(upstream_in)) = (client.try_clone(), upstream.try_clone()) else {
+        return;
+    };
     let back = shared.clone();
     let answers = std::thread::spawn(move || pump(upstream_in, client_out, &back));
     let ended = pump(client, upstream, shared);

@@ -1,4 +1,5 @@
-//! The input of the tests on servers: a simulated fleet with faults, the same records in the same order whoever writes them, and rules that often fire.
+//! The input of the tests on servers: a simulated fleet with faults, the same records in the same
+//! order whoever writes them, and rules that often fire.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ const SEED: u64 = 7;
 /// A tick of the fleet is a tenth of a second of its time.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Settings of a deployment for such a fleet: everything is saved, cut and told soon, nothing is decided by the wall clock.
+/// Settings of a deployment for such a fleet: everything is saved, cut and told soon, nothing is
+/// decided by the wall clock.
 pub fn settings(partitions: u32) -> String {
     format!(
         "partitions = {partitions}\nsave_interval = \"300ms\"\nlake_roll_age = \"1s\"\nexport_age = \"1s\"\nsilence_after = \"1d\"\n\
@@ -73,13 +75,18 @@ impl Fleet {
             late_ticks: 100,
             ..Faults::default()
         };
-        Ok(Self { simulator: Simulator::new(SEED, robots, START_US)?.with_faults(faults), partitions })
+        Ok(Self {
+            simulator: Simulator::new(SEED, robots, START_US)?.with_faults(faults),
+            partitions,
+        })
     }
 
     /// The command by which Theatre produces the same fleet.
     pub fn flags(robots: u64, ticks: u64) -> Vec<String> {
         let faults = "--fault-duplicate 0.01 --fault-gap 0.005 --fault-reorder 0.02 --fault-late 0.005 --fault-truncated 0.002 --fault-unknown-schema 0.002 --fault-nan 0.005";
-        let flags = format!("simulate --seed {SEED} --robots {robots} --ticks {ticks} {faults} --late-ticks 100");
+        let flags = format!(
+            "simulate --seed {SEED} --robots {robots} --ticks {ticks} {faults} --late-ticks 100"
+        );
         flags.split(' ').map(str::to_owned).collect()
     }
 
@@ -94,12 +101,16 @@ impl Fleet {
         Ok(records)
     }
 
-    /// Writes the records of some ticks into a log; events first, so that a sample finds its procedure known.
+    /// Writes the records of some ticks into a log; events first, so that a sample finds its
+    /// procedure known.
     pub fn feed(&self, log: &dyn EventLog, ticks: std::ops::Range<u64>) -> Result<()> {
         for (topic, records) in self.records(ticks)?.into_iter().rev() {
             let mut by_partition: BTreeMap<u32, Vec<NewRecord>> = BTreeMap::new();
             for record in records {
-                by_partition.entry(partition_of(&record.key, self.partitions)).or_default().push(record);
+                by_partition
+                    .entry(partition_of(&record.key, self.partitions))
+                    .or_default()
+                    .push(record);
             }
             for (partition, records) in by_partition {
                 log.append(INPUT_TOPICS[topic], partition, &records)?;
@@ -163,7 +174,9 @@ impl Flow {
     /// Stops, and says how many ticks were written.
     pub fn end(self) -> Result<u64> {
         self.told.stop.store(true, Ordering::Release);
-        self.thread.join().map_err(|_| anyhow!("the producer panicked"))?
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the producer panicked"))?
     }
 }
 

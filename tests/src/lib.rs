@@ -30,38 +30,69 @@ pub mod site;
 
 /// The repository.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
 }
 
 /// The real binary, built once per test process in the profile of the tests.
 pub fn binary() -> Result<PathBuf> {
     static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
-        // With the tests, which are built already: alone it would be built with other features of what it stands on, all anew.
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--workspace", "--tests", "--bin", "theatre"]).current_dir(repository()).status();
+        // With the tests, which are built already: alone it would be built with other features of
+        // what it stands on, all anew.
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--workspace",
+                "--tests",
+                "--bin",
+                "theatre",
+            ])
+            .current_dir(repository())
+            .status();
         // tests run from target/<profile>/deps.
-        let path = std::env::current_exe().ok()?.parent()?.parent()?.join("theatre");
+        let path = std::env::current_exe()
+            .ok()?
+            .parent()?
+            .parent()?
+            .join("theatre");
         (built.ok()?.success() && path.exists()).then_some(path)
     };
-    BINARY.get_or_init(build).clone().context("the theatre binary could not be built")
+    BINARY
+        .get_or_init(build)
+        .clone()
+        .context("the theatre binary could not be built")
 }
 
 /// A command on a data directory.
 pub fn theatre(data: &Path, arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(binary()?);
-    command.current_dir(repository()).args(["--data"]).arg(data).args(["--admin", "127.0.0.1:0"]).args(arguments);
+    command
+        .current_dir(repository())
+        .args(["--data"])
+        .arg(data)
+        .args(["--admin", "127.0.0.1:0"])
+        .args(arguments);
     Ok(command)
 }
 
 /// Runs a command and wants it to succeed.
 pub fn run(data: &Path, arguments: &[&str]) -> Result<Output> {
     let output = theatre(data, arguments)?.output()?;
-    ensure!(output.status.success(), "theatre {arguments:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "theatre {arguments:?} ended with {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(output)
 }
 
-/// Says what a test measured, also if it passes. The harness shows what `println!` and its like say of tests that fail only; it catches these macros, not the
-/// stream itself.
+/// Says what a test measured, also if it passes. The harness shows what `println!` and its like say
+/// of tests that fail only; it catches these macros, not the stream itself.
 pub fn tell(measured: &str) {
     // Without anybody who listens the test is as good as before.
     drop(writeln!(std::io::stderr(), "measured: {measured}"));
@@ -69,18 +100,34 @@ pub fn tell(measured: &str) {
 
 /// Starts a command in the background.
 pub fn spawn(data: &Path, arguments: &[&str]) -> Result<Child> {
-    Ok(theatre(data, arguments)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    Ok(theatre(data, arguments)?
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?)
 }
 
 /// Has `reconcile` prove that nothing is lost or there twice; says how many records were read.
 pub fn reconciled(data: &Path, flags: &[&str]) -> Result<u64> {
-    let report: serde_json::Value = serde_json::from_slice(&run(data, &[flags, &["--output", "json", "reconcile"]].concat())?.stdout)?;
-    Ok(report["lines"].as_array().context("a report without lines")?.iter().filter_map(|line| line["read"].as_u64()).sum())
+    let report: serde_json::Value = serde_json::from_slice(
+        &run(data, &[flags, &["--output", "json", "reconcile"]].concat())?.stdout,
+    )?;
+    Ok(report["lines"]
+        .as_array()
+        .context("a report without lines")?
+        .iter()
+        .filter_map(|line| line["read"].as_u64())
+        .sum())
 }
 
 /// The robots that are known.
 pub fn robots(data: &Path, flags: &[&str]) -> Result<Vec<serde_json::Value>> {
-    Ok(serde_json::from_slice(&run(data, &[flags, &["--output", "json", "robots", "list"]].concat())?.stdout)?)
+    Ok(serde_json::from_slice(
+        &run(
+            data,
+            &[flags, &["--output", "json", "robots", "list"]].concat(),
+        )?
+        .stdout,
+    )?)
 }
 
 /// By kind and robot, in order: (id, revision, payload).
@@ -115,7 +162,10 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
     for partition in 0..partitions {
         for stored in store.facts_after(partition, 0, usize::MAX >> 1)? {
             let fact = stored.fact;
-            facts.entry((fact.kind as u8, fact.robot_id)).or_default().push((fact.id, fact.revision, fact.payload));
+            facts
+                .entry((fact.kind as u8, fact.robot_id))
+                .or_default()
+                .push((fact.id, fact.revision, fact.payload));
         }
     }
     let mut states = BTreeMap::new();
@@ -136,18 +186,38 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
     let mut dead: Vec<_> = store
         .find_dead(0)?
         .into_iter()
-        .map(|stored| (stored.dead.topic, stored.partition, stored.dead.offset, stored.dead.reason.as_str().to_owned()))
+        .map(|stored| {
+            (
+                stored.dead.topic,
+                stored.partition,
+                stored.dead.offset,
+                stored.dead.reason.as_str().to_owned(),
+            )
+        })
         .collect();
     dead.sort();
     let warehouse = EmbeddedWarehouse::open_read_only(&dir.warehouse())?;
     let mut rows = BTreeMap::new();
     for table in tables {
-        let column = if *table == "maintenance_alerts" { "rowid * 0" } else { "_offset" };
-        let result = warehouse.query(&format!("SELECT count(*), coalesce(sum({column}), 0) FROM {table}"))?;
+        let column = if *table == "maintenance_alerts" {
+            "rowid * 0"
+        } else {
+            "_offset"
+        };
+        let result = warehouse.query(&format!(
+            "SELECT count(*), coalesce(sum({column}), 0) FROM {table}"
+        ))?;
         let number = |index: usize| result.rows[0][index].as_u64().unwrap_or(0);
         rows.insert((*table).to_owned(), (number(0), number(1)));
     }
-    Ok(Ending { facts, states, counters, published: published(&dir)?, warehouse: rows, dead })
+    Ok(Ending {
+        facts,
+        states,
+        counters,
+        published: published(&dir)?,
+        warehouse: rows,
+        dead,
+    })
 }
 
 /// What a reader of the output topics sees, by topic and key.
@@ -161,9 +231,18 @@ pub fn published_in(log: &dyn EventLog) -> Result<Published> {
     for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let mut reader = log.reader(topic, partition, 0)?;
-            reader.poll(PollLimit { records: usize::MAX, bytes: usize::MAX }, &mut |record| {
-                published.entry((topic.to_owned(), record.key.to_vec())).or_default().push(record.value.to_vec());
-            })?;
+            reader.poll(
+                PollLimit {
+                    records: usize::MAX,
+                    bytes: usize::MAX,
+                },
+                &mut |record| {
+                    published
+                        .entry((topic.to_owned(), record.key.to_vec()))
+                        .or_default()
+                        .push(record.value.to_vec());
+                },
+            )?;
         }
     }
     Ok(published)
@@ -179,8 +258,12 @@ pub fn topics(data: &Path) -> Result<Topics> {
     for topic in INPUT_TOPICS {
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let values = all.entry((topic.to_owned(), partition)).or_default();
-            let everything = PollLimit { records: usize::MAX, bytes: usize::MAX };
-            log.reader(topic, partition, 0)?.poll(everything, &mut |record| values.push(record.value.to_vec()))?;
+            let everything = PollLimit {
+                records: usize::MAX,
+                bytes: usize::MAX,
+            };
+            log.reader(topic, partition, 0)?
+                .poll(everything, &mut |record| values.push(record.value.to_vec()))?;
         }
     }
     Ok(all)
@@ -202,5 +285,8 @@ pub fn records_held(data: &Path) -> Result<usize> {
 /// Facts of a kind.
 pub fn facts(data: &Path, kind: FactKind) -> Result<Vec<theatre_actors::ports::StoredFact>> {
     let store = EmbeddedStore::open_read_only(&DataDir::new(data).store())?;
-    Ok(store.find_facts(&FactFilter { kind: Some(kind), ..FactFilter::default() })?)
+    Ok(store.find_facts(&FactFilter {
+        kind: Some(kind),
+        ..FactFilter::default()
+    })?)
 }

@@ -1,4 +1,5 @@
-//! Servers that let nobody in unsecured, and the certificates by which they and their clients know each other.
+//! Servers that let nobody in unsecured, and the certificates by which they and their clients know
+//! each other.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,10 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate()?;
         let pem = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), pem })
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        })
     }
 
     /// Its own certificate, for those who are to trust it.
@@ -45,11 +49,15 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate()?;
-        Ok(Certificate { chain: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
+        Ok(Certificate {
+            chain: params.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 
-/// A broker with a listener for each way to secure connections, and the files that its clients need.
+/// A broker with a listener for each way to secure connections, and the files that its clients
+/// need.
 pub struct SecuredKafka {
     /// The broker. Its plain listener is for whoever watches.
     pub broker: Kafka,
@@ -79,7 +87,11 @@ impl SecuredKafka {
             std::fs::write(&path, text)?;
             Ok(path.to_string_lossy().into_owned())
         };
-        let (brokers, clients, unknown) = (Authority::new("brokers")?, Authority::new("clients")?, Authority::new("unknown")?);
+        let (brokers, clients, unknown) = (
+            Authority::new("brokers")?,
+            Authority::new("clients")?,
+            Authority::new("unknown")?,
+        );
         write("brokers.pem", brokers.pem())?;
         write("unknown.pem", unknown.pem())?;
         for (name, authority) in [("client", &clients), ("stranger", &unknown)] {
@@ -92,39 +104,77 @@ impl SecuredKafka {
         let store = |name: &str, host: &str| -> Result<Vec<(String, String)>> {
             let issued = brokers.issue(host)?;
             let path = write(name, &format!("{}{}", issued.key, issued.chain))?;
-            Ok(pairs(&[("ssl.keystore.type", "PEM"), ("ssl.keystore.location", &path)]))
+            Ok(pairs(&[
+                ("ssl.keystore.type", "PEM"),
+                ("ssl.keystore.location", &path),
+            ]))
         };
-        let (here, elsewhere) = (store("broker.pem", "127.0.0.1")?, store("elsewhere.pem", OTHER_HOST)?);
+        let (here, elsewhere) = (
+            store("broker.pem", "127.0.0.1")?,
+            store("elsewhere.pem", OTHER_HOST)?,
+        );
         let trusted = write("clients.pem", clients.pem())?;
-        let mutual = pairs(&[("ssl.client.auth", "required"), ("ssl.truststore.type", "PEM"), ("ssl.truststore.location", &trusted)]);
+        let mutual = pairs(&[
+            ("ssl.client.auth", "required"),
+            ("ssl.truststore.type", "PEM"),
+            ("ssl.truststore.location", &trusted),
+        ]);
         let scram = pairs(&[
             ("sasl.enabled.mechanisms", "SCRAM-SHA-512"),
-            ("scram-sha-512.sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required;"),
+            (
+                "scram-sha-512.sasl.jaas.config",
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+            ),
         ]);
         let token = pairs(&[
             ("sasl.enabled.mechanisms", "OAUTHBEARER"),
-            ("oauthbearer.sasl.jaas.config", "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"),
+            (
+                "oauthbearer.sasl.jaas.config",
+                "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
+            ),
         ]);
-        let listener = |name, protocol, settings: &[Vec<(String, String)>]| Listener { name, protocol, advertised: "127.0.0.1", settings: settings.concat() };
+        let listener = |name, protocol, settings: &[Vec<(String, String)>]| Listener {
+            name,
+            protocol,
+            advertised: "127.0.0.1",
+            settings: settings.concat(),
+        };
         let extras = Extras {
             listeners: vec![
                 listener(Self::TLS, "SSL", std::slice::from_ref(&here)),
                 listener(Self::MUTUAL, "SSL", &[here.clone(), mutual]),
-                Listener { advertised: "localhost", ..listener(Self::ELSEWHERE_LATER, "SSL", std::slice::from_ref(&here)) },
+                Listener {
+                    advertised: "localhost",
+                    ..listener(Self::ELSEWHERE_LATER, "SSL", std::slice::from_ref(&here))
+                },
                 listener(Self::SCRAM, "SASL_SSL", &[here.clone(), scram]),
                 listener(Self::TOKEN, "SASL_SSL", &[here, token]),
                 listener(Self::ELSEWHERE, "SSL", &[elsewhere]),
             ],
             users: pairs(&[(USER, PASSWORD)]),
         };
-        Ok(Self { broker: Kafka::start_with(&files.join("broker"), Life::Owned, extras)?, files })
+        Ok(Self {
+            broker: Kafka::start_with(&files.join("broker"), Life::Owned, extras)?,
+            files,
+        })
     }
 
-    /// The section `[log]` of a client of this listener. `files` are keys and the files that they name: `brokers.pem` and `unknown.pem` are
-    /// authorities, `client` and `stranger` have a `.pem` and a `.key`, `password` is the right one and `wrong-password` is not.
-    pub fn section(&self, listener: &str, security: &str, files: &[(&str, &str)]) -> Result<String> {
-        let bootstrap = self.broker.secured_bootstrap(listener).with_context(|| format!("there is no listener {listener}"))?;
-        let mut section = format!("[log]\nurl = \"kafka://{bootstrap}\"\nsecurity = \"{security}\"\nsession_timeout = \"6s\"\n");
+    /// The section `[log]` of a client of this listener. `files` are keys and the files that they
+    /// name: `brokers.pem` and `unknown.pem` are authorities, `client` and `stranger` have a `.pem`
+    /// and a `.key`, `password` is the right one and `wrong-password` is not.
+    pub fn section(
+        &self,
+        listener: &str,
+        security: &str,
+        files: &[(&str, &str)],
+    ) -> Result<String> {
+        let bootstrap = self
+            .broker
+            .secured_bootstrap(listener)
+            .with_context(|| format!("there is no listener {listener}"))?;
+        let mut section = format!(
+            "[log]\nurl = \"kafka://{bootstrap}\"\nsecurity = \"{security}\"\nsession_timeout = \"6s\"\n"
+        );
         match security {
             "sasl_scram" => section += &format!("username = \"{USER}\"\n"),
             "msk_iam" => section += "region = \"eu-central-1\"\n",
@@ -138,5 +188,8 @@ impl SecuredKafka {
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }

@@ -1,8 +1,10 @@
-//! The simulation: one partition's real components over the ports' twins in memory, every port call behind a gate that may fail it, do it
-//! and not answer, have a commit come in after its caller has given up, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
+//! The simulation: one partition's real components over the ports' twins in memory, every port call
+//! behind a gate that may fail it, do it and not answer, have a commit come in after its caller has
+//! given up, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
 //!
-//! The oracle is a batch recomputation: all families over the whole log in one piece, without saves. Everything that was concluded,
-//! published, written to the lake and loaded must equal it, once.
+//! The oracle is a batch recomputation: all families over the whole log in one piece, without
+//! saves. Everything that was concluded, published, written to the lake and loaded must equal it,
+//! once.
 
 mod gate;
 mod oracle;
@@ -102,17 +104,54 @@ impl Process {
         let params = world.params.clone();
         let epoch = ports.store.acquire(0)?;
         let taken = ports.store.status(0)?;
-        let keep: Vec<String> = ports.store.files(0, FileStage::Registered, 1 << 30)?.into_iter().map(|file| file.file.upload).collect();
+        let keep: Vec<String> = ports
+            .store
+            .files(0, FileStage::Registered, 1 << 30)?
+            .into_iter()
+            .map(|file| file.file.upload)
+            .collect();
         ports.lake.sweep(0, epoch, &keep)?;
-        let (saves, lake, progress) = (Arc::new(SaveQueue::default()), Arc::new(LakeQueue::new(2)), Arc::new(Progress::default()));
+        let (saves, lake, progress) = (
+            Arc::new(SaveQueue::default()),
+            Arc::new(LakeQueue::new(2)),
+            Arc::new(Progress::default()),
+        );
         let committed = Arc::new(Committed::default());
-        let shared = Shared { saves: saves.clone(), lake: lake.clone(), committed: committed.clone(), progress: progress.clone() };
+        let shared = Shared {
+            saves: saves.clone(),
+            lake: lake.clone(),
+            committed: committed.clone(),
+            progress: progress.clone(),
+        };
         Ok(Self {
-            actor: PartitionActor::open(0, epoch, params.clone(), ports.clone(), Box::new(InlineHost::default()), shared)?,
+            actor: PartitionActor::open(
+                0,
+                epoch,
+                params.clone(),
+                ports.clone(),
+                Box::new(InlineHost::default()),
+                shared,
+            )?,
             saver: Saver::new(&params, ports.clone(), saves, committed.clone(), progress),
             lake: LakeWriter::new(0, epoch, params.clone(), ports.clone(), lake),
-            relays: Lane::ALL.map(|lane| Relay::new(0, epoch, lane, &taken, params.clone(), ports.clone(), committed.clone())),
-            exporter: Exporter::new(0, epoch, ports.clone(), params.registry.clone(), params.limits.clone()),
+            relays: Lane::ALL.map(|lane| {
+                Relay::new(
+                    0,
+                    epoch,
+                    lane,
+                    &taken,
+                    params.clone(),
+                    ports.clone(),
+                    committed.clone(),
+                )
+            }),
+            exporter: Exporter::new(
+                0,
+                epoch,
+                ports.clone(),
+                params.registry.clone(),
+                params.limits.clone(),
+            ),
             completer: Completer::new(0, epoch, ports.clone()),
             loader: Loader::new(0, epoch, ports, params.limits.load_files),
             gate,
@@ -179,7 +218,13 @@ impl World {
         params.limits.lake_patience = std::time::Duration::from_millis(400);
         run::prepare(&params, &ports)?;
         ports.warehouse.ensure_tables(&run::tables(&params)?)?;
-        Ok(Self { ports, params: Arc::new(params), clock, late: Arc::default(), bug })
+        Ok(Self {
+            ports,
+            params: Arc::new(params),
+            clock,
+            late: Arc::default(),
+            bug,
+        })
     }
 }
 
@@ -200,7 +245,10 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
     let mut steps = 0;
     while next_tick < TICKS || steps < 600 {
         steps += 1;
-        world.clock.0.fetch_add(random.random_range(1_000..120_000), Ordering::Relaxed);
+        world
+            .clock
+            .0
+            .fetch_add(random.random_range(1_000..120_000), Ordering::Relaxed);
         if next_tick < TICKS && random.random_range(0..4) == 0 {
             next_tick = produce(&world, &simulator, &mut random, next_tick, &mut held)?;
         }
@@ -223,14 +271,18 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
                 Err(error) => bail!("{error}"),
             },
         }
-        if process.as_ref().is_some_and(|running| running.gate.is_dead()) {
+        if process
+            .as_ref()
+            .is_some_and(|running| running.gate.is_dead())
+        {
             told.crashes += 1;
             old = process.take();
         }
     }
     drop(process);
     finish(&world)?;
-    oracle::check(&world.params, &world.ports).with_context(|| format!("after {} crashes", told.crashes))?;
+    oracle::check(&world.params, &world.ports)
+        .with_context(|| format!("after {} crashes", told.crashes))?;
     for stored in world.ports.store.facts_after(0, 0, 1 << 30)? {
         match stored.fact.kind {
             FactKind::Alert => told.alerts += 1,
@@ -242,7 +294,13 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
 }
 
 /// Appends the next ticks, with duplicates, gaps, late records and rubbish among them.
-fn produce(world: &World, simulator: &Simulator, random: &mut ChaCha8Rng, from: u64, held: &mut Vec<(usize, NewRecord)>) -> Result<u64> {
+fn produce(
+    world: &World,
+    simulator: &Simulator,
+    random: &mut ChaCha8Rng,
+    from: u64,
+    held: &mut Vec<(usize, NewRecord)>,
+) -> Result<u64> {
     let to = from + random.random_range(1..6);
     for tick in from..to {
         let mut records = Vec::new();
@@ -251,7 +309,13 @@ fn produce(world: &World, simulator: &Simulator, random: &mut ChaCha8Rng, from: 
                 0..4 => records.extend([(topic, record.clone()), (topic, record)]),
                 4..7 => {}
                 7..14 if topic == 0 => held.push((topic, record)),
-                14..16 => records.push((topic, NewRecord { value: record.value[..9].to_vec(), ..record })),
+                14..16 => records.push((
+                    topic,
+                    NewRecord {
+                        value: record.value[..9].to_vec(),
+                        ..record
+                    },
+                )),
                 _ => records.push((topic, record)),
             }
         }
@@ -259,7 +323,11 @@ fn produce(world: &World, simulator: &Simulator, random: &mut ChaCha8Rng, from: 
             records.append(held);
         }
         for (topic, name) in INPUT_TOPICS.iter().enumerate() {
-            let batch: Vec<NewRecord> = records.iter().filter(|(of, _)| *of == topic).map(|(_, record)| record.clone()).collect();
+            let batch: Vec<NewRecord> = records
+                .iter()
+                .filter(|(of, _)| *of == topic)
+                .map(|(_, record)| record.clone())
+                .collect();
             if !batch.is_empty() {
                 world.ports.log.append(name, 0, &batch)?;
             }
@@ -277,14 +345,23 @@ fn finish(world: &World) -> Result<()> {
         for which in 0..9 {
             // Everything is read before the partition is drained.
             let everything = round > 400;
-            last.step(which, everything).map_err(|error| anyhow::anyhow!("the last owner failed: {error}"))?;
+            last.step(which, everything)
+                .map_err(|error| anyhow::anyhow!("the last owner failed: {error}"))?;
             idle &= everything;
         }
         let status = world.ports.store.status(0)?;
-        let told = status.exported_fact == status.last_fact && status.relayed_fact == status.last_fact && status.relayed_dead == status.last_dead;
+        let told = status.exported_fact == status.last_fact
+            && status.relayed_fact == status.last_fact
+            && status.relayed_dead == status.last_dead;
         let files = world.ports.store.all_files()?;
         let lake_is_there = status.lake_positions.covers(&status.floor);
-        if idle && told && lake_is_there && last.actor.drain()? && last.lake.is_cut() && files.iter().all(|file| file.stage == FileStage::Loaded) {
+        if idle
+            && told
+            && lake_is_there
+            && last.actor.drain()?
+            && last.lake.is_cut()
+            && files.iter().all(|file| file.stage == FileStage::Loaded)
+        {
             return Ok(());
         }
     }

@@ -1,6 +1,8 @@
-//! A whole installation for one test: a broker, a database, an object store and a warehouse of its own, and a deployment on them.
+//! A whole installation for one test: a broker, a database, an object store and a warehouse of its
+//! own, and a deployment on them.
 //!
-//! Topics have the names that robots and readers know, so tests that run the whole pipeline cannot share a broker; and they may stop theirs.
+//! Topics have the names that robots and readers know, so tests that run the whole pipeline cannot
+//! share a broker; and they may stop theirs.
 
 use std::time::Duration;
 
@@ -40,18 +42,25 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts everything and makes the tables; `settings` are the deployment's beside the addresses of its servers. No process runs yet.
+    /// Starts everything and makes the tables; `settings` are the deployment's beside the addresses
+    /// of its servers. No process runs yet.
     pub fn start(settings: &str, rules: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let kafka = Kafka::start(&folder.path().join("kafka"))?;
-        // Servers are killed here, machines are not: what is written survives without being forced to disk.
+        // Servers are killed here, machines are not: what is written survives without being forced
+        // to disk.
         let postgres = Postgres::start(&folder.path().join("postgres"), Durability::Fast)?;
         let store = postgres.create_database("theatre")?;
         let objects = ObjectStore::start(&folder.path().join("objects"), "127.0.0.1:0")?;
         objects.create_bucket(BUCKET)?;
-        let redshift = RedshiftLocal::start(redshift_options(postgres.url("postgres"), &objects, WAREHOUSE))?;
+        let redshift = RedshiftLocal::start(redshift_options(
+            postgres.url("postgres"),
+            &objects,
+            WAREHOUSE,
+        ))?;
         let lake = FaultProxy::start(objects.address())?;
-        let warehouse = FaultProxy::start(redshift.endpoint().trim_start_matches("http://").parse()?)?;
+        let warehouse =
+            FaultProxy::start(redshift.endpoint().trim_start_matches("http://").parse()?)?;
         let sections = format!(
             "[log]\nurl = \"kafka://{}\"\nsession_timeout = \"{}s\"\n\
              [store]\nurl = \"{store}\"\n\
@@ -65,6 +74,15 @@ impl Site {
         let deployment = Deployment::new(&format!("{settings}{sections}"), rules)?;
         deployment.look(&["migrate"])?;
         deployment.look(&["migrate", "--warehouse"])?;
-        Ok(Self { deployment, kafka, postgres, lake, warehouse, _redshift: redshift, _objects: objects, _folder: folder })
+        Ok(Self {
+            deployment,
+            kafka,
+            postgres,
+            lake,
+            warehouse,
+            _redshift: redshift,
+            _objects: objects,
+            _folder: folder,
+        })
     }
 }

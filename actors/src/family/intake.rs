@@ -1,4 +1,5 @@
-//! The intake family: what became of records that name no robot, or one that is at home in another partition.
+//! The intake family: what became of records that name no robot, or one that is at home in another
+//! partition.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +44,15 @@ impl IntakeFamily {
         true
     }
 
-    /// Accounts a row of a robot that is at home in another partition; its dead letter, or nothing when it was accounted before.
-    pub fn turn_away(&mut self, topic: TopicIndex, batch: &Batch, row: usize, home: Partition) -> Option<DeadRow> {
+    /// Accounts a row of a robot that is at home in another partition; its dead letter, or nothing
+    /// when it was accounted before.
+    pub fn turn_away(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        home: Partition,
+    ) -> Option<DeadRow> {
         if batch.offsets[row] < self.positions.get(topic) {
             return None;
         }
@@ -53,7 +61,9 @@ impl IntakeFamily {
             offset: batch.offsets[row],
             append_time: batch.append_times[row],
             reason: DeadReason::WrongPartition,
-            detail: format!("the robot is at home in partition {home}: this record was written by a producer with another partitioner"),
+            detail: format!(
+                "the robot is at home in partition {home}: this record was written by a producer with another partitioner"
+            ),
             robot_id: Some(batch.robot_id(row).to_owned()),
             schema_id: None,
             payload: view::row_json(batch, row).to_string().into_bytes(),

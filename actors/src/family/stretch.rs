@@ -1,4 +1,5 @@
-//! How a family applies rows: telemetry in stretches between which nothing is due, events one by one.
+//! How a family applies rows: telemetry in stretches between which nothing is due, events one by
+//! one.
 
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
@@ -20,7 +21,13 @@ struct Stretch {
 }
 
 impl Family {
-    pub(super) fn apply_telemetry(&mut self, topic: TopicIndex, batch: &Batch, rows: &[u32], effects: &mut Effects) {
+    pub(super) fn apply_telemetry(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        rows: &[u32],
+        effects: &mut Effects,
+    ) {
         let mut stretch = Stretch::default();
         let config = self.config.clone();
         let columns = Columns::of(batch);
@@ -56,14 +63,25 @@ impl Family {
         self.hand_on(topic, batch, &mut stretch, effects);
     }
 
-    /// Gives accepted rows to procedures, rules and windows. What comes of them is told in row order, of one row the windows
-    /// it closed before the conditions it moved, so that the order does not show where the stretch was cut.
-    fn hand_on(&mut self, topic: TopicIndex, batch: &Batch, stretch: &mut Stretch, effects: &mut Effects) {
+    /// Gives accepted rows to procedures, rules and windows. What comes of them is told in row
+    /// order, of one row the windows it closed before the conditions it moved, so that the order
+    /// does not show where the stretch was cut.
+    fn hand_on(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        stretch: &mut Stretch,
+        effects: &mut Effects,
+    ) {
         if stretch.rows.is_empty() {
             return;
         }
         let config = self.config.clone();
-        let Stretch { rows, clocks, missing } = std::mem::take(stretch);
+        let Stretch {
+            rows,
+            clocks,
+            missing,
+        } = std::mem::take(stretch);
         self.panic_if_asked(batch, &rows);
         self.state.counters[topic].applied += rows.len() as u64;
         self.tell_procedures(batch, &rows, &missing);
@@ -72,10 +90,21 @@ impl Family {
             if !self.state.robot.is_unwell() {
                 break;
             }
-            let ended = self.state.robot.well(&self.robot_id, &config.rules, batch.append_times[*row as usize]);
+            let ended = self.state.robot.well(
+                &self.robot_id,
+                &config.rules,
+                batch.append_times[*row as usize],
+            );
             alerts.extend(ended.into_iter().map(|alert| (at, alert)));
         }
-        alerts.extend(self.state.robot.evaluate(&self.robot_id, &config.rules, &config.time, batch, &rows, &clocks));
+        alerts.extend(self.state.robot.evaluate(
+            &self.robot_id,
+            &config.rules,
+            &config.time,
+            batch,
+            &rows,
+            &clocks,
+        ));
         alerts.sort_by_key(|(at, _)| *at);
         self.state.robot.count_not_finite(batch, &rows);
         let mut from = 0;
@@ -90,13 +119,26 @@ impl Family {
         self.aggregate(batch, &rows[from..], &clocks[from..], effects);
     }
 
-    fn aggregate(&mut self, batch: &Batch, rows: &[u32], clocks: &[EventTime], effects: &mut Effects) {
+    fn aggregate(
+        &mut self,
+        batch: &Batch,
+        rows: &[u32],
+        clocks: &[EventTime],
+        effects: &mut Effects,
+    ) {
         if rows.is_empty() {
             return;
         }
         let config = self.config.clone();
         let mut closed = Vec::new();
-        self.state.robot.aggregate(&config.windows, &config.time, batch, rows, clocks, &mut closed);
+        self.state.robot.aggregate(
+            &config.windows,
+            &config.time,
+            batch,
+            rows,
+            clocks,
+            &mut closed,
+        );
         self.tell_windows(&batch.dataset.name, closed, effects);
     }
 
@@ -108,9 +150,13 @@ impl Family {
         let mut from = 0;
         while from < rows.len() {
             let id = columns.procedure(rows[from] as usize);
-            let run = rows[from..].iter().take_while(|row| columns.procedure(**row as usize) == id).count();
+            let run = rows[from..]
+                .iter()
+                .take_while(|row| columns.procedure(**row as usize) == id)
+                .count();
             let to = from + run;
-            // A procedure that was finished and forgotten is not there: its samples are the robot's only.
+            // A procedure that was finished and forgotten is not there: its samples are the robot's
+            // only.
             if let Some(procedure) = id.and_then(|id| self.state.roster.get_mut(id)) {
                 procedure.samples(sources, batch, &rows[from..to], &missing[from..to]);
             }
@@ -118,14 +164,26 @@ impl Family {
         }
     }
 
-    /// The next row is of another procedure than the one before. Somebody new may need room; somebody whose outcome was told will
-    /// correct it, together with others that come about now. Decided row by row, since either sets the end of the stretch.
-    fn meet(&mut self, id: &str, clock: EventTime, topic: TopicIndex, batch: &Batch, stretch: &mut Stretch, effects: &mut Effects) {
+    /// The next row is of another procedure than the one before. Somebody new may need room;
+    /// somebody whose outcome was told will correct it, together with others that come about now.
+    /// Decided row by row, since either sets the end of the stretch.
+    fn meet(
+        &mut self,
+        id: &str,
+        clock: EventTime,
+        topic: TopicIndex,
+        batch: &Batch,
+        stretch: &mut Stretch,
+        effects: &mut Effects,
+    ) {
         let max = self.config.procedures_max;
         match self.state.roster.get_mut(id) {
             Some(procedure) => {
                 if procedure.is_told() && procedure.due.is_none() {
-                    self.state.roster.due(id, clock.0.saturating_add(self.config.time.reorder_bound_us));
+                    self.state.roster.due(
+                        id,
+                        clock.0.saturating_add(self.config.time.reorder_bound_us),
+                    );
                 }
             }
             None => {
@@ -138,17 +196,39 @@ impl Family {
     }
 
     fn panic_if_asked(&self, batch: &Batch, rows: &[u32]) {
-        let Some(hook) = self.config.panic_on.as_ref().filter(|hook| hook.robot_id == self.robot_id) else { return };
-        let Some(signal) = batch.dataset.signal(&hook.signal) else { return };
+        let Some(hook) = self
+            .config
+            .panic_on
+            .as_ref()
+            .filter(|hook| hook.robot_id == self.robot_id)
+        else {
+            return;
+        };
+        let Some(signal) = batch.dataset.signal(&hook.signal) else {
+            return;
+        };
         let values = batch.signals[signal].values();
         if let Some(row) = rows.iter().find(|row| values[**row as usize] > hook.above) {
-            panic!("asked to panic at {} = {}", hook.signal, values[*row as usize]);
+            panic!(
+                "asked to panic at {} = {}",
+                hook.signal, values[*row as usize]
+            );
         }
     }
 
-    pub(super) fn apply_event(&mut self, topic: TopicIndex, batch: &Batch, row: usize, effects: &mut Effects) {
+    pub(super) fn apply_event(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        effects: &mut Effects,
+    ) {
         let config = self.config.clone();
-        match self.state.robot.judge(topic, &Columns::of(batch), row, &config.time) {
+        match self
+            .state
+            .robot
+            .judge(topic, &Columns::of(batch), row, &config.time)
+        {
             Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
             Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, effects),
             Judgement::Apply { .. } => match self.take_event(batch, row, effects) {
@@ -159,19 +239,47 @@ impl Family {
     }
 
     /// Dead-letters a row by its judgement; one from the future raises clock skew.
-    pub(super) fn refuse(&mut self, topic: TopicIndex, batch: &Batch, row: usize, reason: DeadReason, effects: &mut Effects) {
-        self.dead(topic, batch, row, reason, explain(reason, batch, row), effects);
+    pub(super) fn refuse(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        reason: DeadReason,
+        effects: &mut Effects,
+    ) {
+        self.dead(
+            topic,
+            batch,
+            row,
+            reason,
+            explain(reason, batch, row),
+            effects,
+        );
         if reason == DeadReason::Future {
             let config = self.config.clone();
-            if let Some(alert) = self.state.robot.skewed(&self.robot_id, &config.rules, batch, row) {
+            if let Some(alert) = self
+                .state
+                .robot
+                .skewed(&self.robot_id, &config.rules, batch, row)
+            {
                 self.tell_alert(alert, effects);
             }
         }
     }
 
     /// Hears an event; nothing has changed when it is refused.
-    fn take_event(&mut self, batch: &Batch, row: usize, effects: &mut Effects) -> Result<(), String> {
-        let text = |name: &str| batch.dataset.column(name).and_then(|column| batch.text(column, row));
+    fn take_event(
+        &mut self,
+        batch: &Batch,
+        row: usize,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let text = |name: &str| {
+            batch
+                .dataset
+                .column(name)
+                .and_then(|column| batch.text(column, row))
+        };
         let time = batch.event_times()[row];
         if batch.dataset.kind == DatasetKind::RobotEvents {
             let event_type = text("event_type").ok_or("the event has no event_type")?;
@@ -183,26 +291,51 @@ impl Family {
         }
         let id = text("procedure_id").ok_or("the event names no procedure")?;
         let max = self.config.procedures_max;
-        let forgotten = || "the procedure was finished and is not remembered any more: its outcome cannot be corrected".to_owned();
+        let forgotten = || {
+            "the procedure was finished and is not remembered any more: its outcome cannot be corrected".to_owned()
+        };
         let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
             let procedure = self.state.roster.admit(id, max).ok_or_else(forgotten)?;
             procedure.result(time, result(batch, row));
             procedure.ended_at()
         } else {
-            let step = text("step").and_then(Step::parse).ok_or("the step of the event is not known")?;
+            let step = text("step")
+                .and_then(Step::parse)
+                .ok_or("the step of the event is not known")?;
             let owned = |name: &str| text(name).map(str::to_owned);
-            let about = About { category: owned("category"), procedure_type: owned("procedure_type"), surgeon_id: owned("surgeon_id") };
+            let about = About {
+                category: owned("category"),
+                procedure_type: owned("procedure_type"),
+                surgeon_id: owned("surgeon_id"),
+            };
             // Without an id it is known by what it says.
-            let event_id = owned("event_id").unwrap_or_else(|| format!("{step:?}/{time}/{}", text("phase").unwrap_or_default()));
+            let event_id = owned("event_id").unwrap_or_else(|| {
+                format!("{step:?}/{time}/{}", text("phase").unwrap_or_default())
+            });
             let procedure = self.state.roster.admit(id, max).ok_or_else(forgotten)?;
-            if procedure.event(&event_id, ProcedureEvent { time, step, phase: owned("phase"), about }) == Heard::TooMany {
-                return Err(format!("the procedure has {EVENTS_MAX} events already: more are not remembered"));
+            if procedure.event(
+                &event_id,
+                ProcedureEvent {
+                    time,
+                    step,
+                    phase: owned("phase"),
+                    about,
+                },
+            ) == Heard::TooMany
+            {
+                return Err(format!(
+                    "the procedure has {EVENTS_MAX} events already: more are not remembered"
+                ));
             }
             procedure.ended_at()
         };
-        // Told when the robot's clock has passed the end by the reorder bound; at once if it has already.
+        // Told when the robot's clock has passed the end by the reorder bound; at once if it has
+        // already.
         if let Some(ended_at) = ended_at {
-            self.state.roster.due(id, ended_at.saturating_add(self.config.time.reorder_bound_us));
+            self.state.roster.due(
+                id,
+                ended_at.saturating_add(self.config.time.reorder_bound_us),
+            );
         }
         let clock = self.state.robot.clock().0;
         self.settle(clock, effects);
@@ -213,16 +346,26 @@ impl Family {
 fn result(batch: &Batch, row: usize) -> ClinicalResult {
     let column = |name: &str| batch.dataset.column(name);
     let text = |name: &str| column(name).and_then(|column| batch.text(column, row));
-    let int = |name: &str| column(name).and_then(|column| batch.int(column, row)).and_then(|value| i32::try_from(value).ok());
-    let flag = |name: &str| column(name).and_then(|column| batch.number(column, row)).map(|value| value != 0.0);
+    let int = |name: &str| {
+        column(name)
+            .and_then(|column| batch.int(column, row))
+            .and_then(|value| i32::try_from(value).ok())
+    };
+    let flag = |name: &str| {
+        column(name)
+            .and_then(|column| batch.number(column, row))
+            .map(|value| value != 0.0)
+    };
     let word = |name: &str| serde_json::Value::String(text(name).unwrap_or("unknown").to_owned());
     let complications = (0..4).filter_map(|index| {
         let kind = text(&format!("complications[{index}].kind"))?.to_owned();
-        let severity = serde_json::from_value(word(&format!("complications[{index}].severity"))).unwrap_or(Severity::Unknown);
+        let severity = serde_json::from_value(word(&format!("complications[{index}].severity")))
+            .unwrap_or(Severity::Unknown);
         Some(Complication { kind, severity })
     });
     ClinicalResult {
-        success_status: serde_json::from_value(word("success_status")).unwrap_or(SuccessStatus::Unknown),
+        success_status: serde_json::from_value(word("success_status"))
+            .unwrap_or(SuccessStatus::Unknown),
         blood_loss_ml: int("blood_loss_ml"),
         complications: complications.collect(),
         hospital_stay_days: int("hospital_stay_days"),
@@ -236,9 +379,17 @@ fn result(batch: &Batch, row: usize) -> ClinicalResult {
 fn explain(reason: DeadReason, batch: &Batch, row: usize) -> String {
     let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1e6;
     match reason {
-        DeadReason::Future => format!("dated {:.1} s after it was appended", seconds(batch.append_times[row], batch.event_times()[row])),
-        DeadReason::Late => "older than the robot's clock by more than the allowed lateness".to_owned(),
-        DeadReason::SequenceGivenUp => format!("sequence {:?} is from a range that was given up", batch.sequence(row)),
+        DeadReason::Future => format!(
+            "dated {:.1} s after it was appended",
+            seconds(batch.append_times[row], batch.event_times()[row])
+        ),
+        DeadReason::Late => {
+            "older than the robot's clock by more than the allowed lateness".to_owned()
+        }
+        DeadReason::SequenceGivenUp => format!(
+            "sequence {:?} is from a range that was given up",
+            batch.sequence(row)
+        ),
         _ => String::new(),
     }
 }

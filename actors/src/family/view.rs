@@ -69,11 +69,18 @@ impl FamilyView {
 pub(super) fn of(robot_id: &str, state: &FamilyState) -> FamilyView {
     let robot = &state.robot;
     let (missing, given_up, restarts, not_finite) = robot.quality();
-    let conditions = robot.open_conditions().filter_map(|(dataset, rule_id, condition)| {
-        let (raised_at, priority) = condition.raised()?;
-        let dataset = (!dataset.is_empty()).then(|| dataset.to_owned());
-        Some(ConditionView { rule_id: rule_id.to_owned(), dataset, priority, raised_at })
-    });
+    let conditions = robot
+        .open_conditions()
+        .filter_map(|(dataset, rule_id, condition)| {
+            let (raised_at, priority) = condition.raised()?;
+            let dataset = (!dataset.is_empty()).then(|| dataset.to_owned());
+            Some(ConditionView {
+                rule_id: rule_id.to_owned(),
+                dataset,
+                priority,
+                raised_at,
+            })
+        });
     let procedures = state.roster.iter().map(|(id, procedure)| ProcedureView {
         procedure_id: id.clone(),
         robot_id: robot_id.to_owned(),
@@ -103,12 +110,22 @@ pub(super) fn row_json(batch: &Batch, row: usize) -> Value {
     let cell = |column: usize, column_type: ColumnType| match column_type {
         ColumnType::Utf8 => batch.text(column, row).map(|text| json!(text)),
         ColumnType::Boolean => batch.number(column, row).map(|value| json!(value != 0.0)),
-        ColumnType::Float32 | ColumnType::Float64 => {
-            batch.number(column, row).map(|value| if value.is_finite() { json!(value) } else { json!(value.to_string()) })
+        ColumnType::Float32 | ColumnType::Float64 => batch.number(column, row).map(|value| {
+            if value.is_finite() {
+                json!(value)
+            } else {
+                json!(value.to_string())
+            }
+        }),
+        ColumnType::Int32 | ColumnType::Int64 | ColumnType::TimestampMicros => {
+            batch.int(column, row).map(|value| json!(value))
         }
-        ColumnType::Int32 | ColumnType::Int64 | ColumnType::TimestampMicros => batch.int(column, row).map(|value| json!(value)),
         ColumnType::Date | ColumnType::Binary => None,
     };
     let columns = batch.dataset.columns.iter().enumerate();
-    Value::Object(columns.filter_map(|(index, spec)| Some((spec.name.clone(), cell(index, spec.column_type)?))).collect())
+    Value::Object(
+        columns
+            .filter_map(|(index, spec)| Some((spec.name.clone(), cell(index, spec.column_type)?)))
+            .collect(),
+    )
 }

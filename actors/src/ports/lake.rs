@@ -10,7 +10,8 @@ pub trait LakeUpload: Send {
     /// Adds bytes.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Makes all parts durable without making the file visible, and returns the handle for [`Lake::complete`].
+    /// Makes all parts durable without making the file visible, and returns the handle for
+    /// [`Lake::complete`].
     fn seal(self: Box<Self>) -> Result<String>;
 }
 
@@ -25,12 +26,13 @@ pub struct LakeEntry {
 
 /// A store of immutable files.
 pub trait Lake: Send + Sync {
-    /// Starts a file; invisible until completed. `attempt` makes concurrent writers of one path independent. It is of the form
-    /// `p<partition>-e<epoch>-<rest>`, or `p<partition>-<rest>` for a file that is written again by whoever needs it.
+    /// Starts a file; invisible until completed. `attempt` makes concurrent writers of one path
+    /// independent. It is of the form `p<partition>-e<epoch>-<rest>`, or `p<partition>-<rest>` for
+    /// a file that is written again by whoever needs it.
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>>;
 
-    /// Makes a sealed file visible under its path; doing it again changes nothing. `Gone` when neither the parts nor the
-    /// finished file are there.
+    /// Makes a sealed file visible under its path; doing it again changes nothing. `Gone` when
+    /// neither the parts nor the finished file are there.
     fn complete(&self, path: &str, upload: &str) -> Result<()>;
 
     /// All completed files under a prefix, sorted by path.
@@ -39,11 +41,12 @@ pub trait Lake: Send + Sync {
     /// The bytes of a completed file.
     fn read(&self, path: &str) -> Result<bytes::Bytes>;
 
-    /// Where others find a file, such as `s3://bucket/prefix/path`; `None` for a lake that only this process can read.
+    /// Where others find a file, such as `s3://bucket/prefix/path`; `None` for a lake that only
+    /// this process can read.
     fn location(&self, path: &str) -> Option<String>;
 
-    /// Ends the uploads of a partition that are [`is_outdated`] under `epoch` and not in `keep`; returns how many. What a later owner
-    /// began stays, however late this call comes to it.
+    /// Ends the uploads of a partition that are [`is_outdated`] under `epoch` and not in `keep`;
+    /// returns how many. What a later owner began stays, however late this call comes to it.
     fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize>;
 }
 
@@ -52,11 +55,16 @@ pub fn attempts_of(partition: Partition) -> String {
     format!("p{partition}-")
 }
 
-/// True for an attempt, or a name that begins with one, that the owner of `partition` under `epoch` may end: begun under an older epoch, whose
-/// owner can register nothing any more, or under none.
+/// True for an attempt, or a name that begins with one, that the owner of `partition` under `epoch`
+/// may end: begun under an older epoch, whose owner can register nothing any more, or under none.
 pub fn is_outdated(attempt: &str, partition: Partition, epoch: Epoch) -> bool {
-    let Some(rest) = attempt.strip_prefix(&attempts_of(partition)) else { return false };
-    let named = rest.strip_prefix('e').and_then(|rest| rest.split_once('-')).and_then(|(number, _)| number.parse::<Epoch>().ok());
+    let Some(rest) = attempt.strip_prefix(&attempts_of(partition)) else {
+        return false;
+    };
+    let named = rest
+        .strip_prefix('e')
+        .and_then(|rest| rest.split_once('-'))
+        .and_then(|(number, _)| number.parse::<Epoch>().ok());
     named.is_none_or(|begun| begun < epoch)
 }
 

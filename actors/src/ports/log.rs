@@ -24,7 +24,8 @@ pub struct NewRecord {
 pub struct RecordView<'a> {
     /// Its offset.
     pub offset: u64,
-    /// When it was appended. Never descending within a partition, unless the log takes its producers' times.
+    /// When it was appended. Never descending within a partition, unless the log takes its
+    /// producers' times.
     pub append_time: LogTime,
     /// Key.
     pub key: &'a [u8],
@@ -66,8 +67,8 @@ pub trait LogReader: Send {
     /// Brings the next records, in order, to `visit`. Returns at once when there are none.
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd>;
 
-    /// Has `wake` called, on any thread, whenever there may be something new to poll; now and then for nothing. False where nobody can tell: whoever
-    /// waits then has to look again by itself.
+    /// Has `wake` called, on any thread, whenever there may be something new to poll; now and then
+    /// for nothing. False where nobody can tell: whoever waits then has to look again by itself.
     fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {
         drop(wake);
         false
@@ -112,35 +113,40 @@ pub trait LanePublisher: Send {
     /// The position the log holds for this lane: the highest sequence number published, 0 if none.
     fn position(&mut self) -> Result<u64>;
 
-    /// Publishes records and moves the lane's position to `position`, both or neither.
-    /// Fails with `StaleEpoch` once another has opened the lane. Records that the log refuses for good are left out, the rest goes on: returns
-    /// their indices with the reason.
+    /// Publishes records and moves the lane's position to `position`, both or neither. Fails with
+    /// `StaleEpoch` once another has opened the lane. Records that the log refuses for good are
+    /// left out, the rest goes on: returns their indices with the reason.
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>>;
 }
 
-/// What a process does as partitions come and go. The log's membership calls it, one call at a time.
+/// What a process does as partitions come and go. The log's membership calls it, one call at a
+/// time.
 pub trait Ownership: Send + Sync {
-    /// These are this process's from now on: take them. Told with none of them too when the members share without this process.
+    /// These are this process's from now on: take them. Told with none of them too when the members
+    /// share without this process.
     fn assigned(&self, partitions: &[Partition]);
 
-    /// These are to be handed over: stop reading them, save, publish, leave. Returns when that is done or its deadline has passed; what
-    /// comes later is refused by the epoch of the next owner.
+    /// These are to be handed over: stop reading them, save, publish, leave. Returns when that is
+    /// done or its deadline has passed; what comes later is refused by the epoch of the next owner.
     fn revoked(&self, partitions: &[Partition]);
 
-    /// These have another owner already, or nobody can say whose they are: drop what is not saved and leave at once.
+    /// These have another owner already, or nobody can say whose they are: drop what is not saved
+    /// and leave at once.
     fn lost(&self, partitions: &[Partition]);
 
-    /// How far the owned partitions are saved, for tools that watch the log's own notes of positions; they decide nothing.
+    /// How far the owned partitions are saved, for tools that watch the log's own notes of
+    /// positions; they decide nothing.
     fn saved(&self) -> Vec<(Partition, Positions)>;
 
-    /// How far the partitions were saved that were left in order since this was asked last: each is told once, for the next owner goes on from
-    /// there.
+    /// How far the partitions were saved that were left in order since this was asked last: each is
+    /// told once, for the next owner goes on from there.
     fn left(&self) -> Vec<(Partition, Positions)>;
 }
 
 /// This process's place among those that share a log.
 pub trait Membership: Send {
-    /// Leaves, once the owner has given up its partitions: others may take them. A process that will be back under the same name keeps its place.
+    /// Leaves, once the owner has given up its partitions: others may take them. A process that
+    /// will be back under the same name keeps its place.
     fn leave(self: Box<Self>) -> Result<()>;
 }
 
@@ -163,33 +169,48 @@ impl Membership for SoleMember {
 
 /// An ordered, partitioned log of records.
 pub trait EventLog: Send + Sync {
-    /// Creates topics that are missing, with `partitions` each; refuses, before any is created, a different count for one that exists.
+    /// Creates topics that are missing, with `partitions` each; refuses, before any is created, a
+    /// different count for one that exists.
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
-    /// Gives topics that have fewer partitions so many; those that are not there stay away. Refuses, before any grows, if one has more: a log cannot
-    /// take partitions back.
+    /// Gives topics that have fewer partitions so many; those that are not there stay away.
+    /// Refuses, before any grows, if one has more: a log cannot take partitions back.
     fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
     /// Number of partitions of a topic; `None` if there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<u32>>;
 
-    /// Shares the partitions of the input topics (co-partitioned: partition *p* of each has one owner) with the other processes that join.
-    fn join(&self, topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>>;
+    /// Shares the partitions of the input topics (co-partitioned: partition *p* of each has one
+    /// owner) with the other processes that join.
+    fn join(
+        &self,
+        topics: &[String],
+        partitions: u32,
+        owner: Arc<dyn Ownership>,
+    ) -> Result<Box<dyn Membership>>;
 
-    /// Appends records in order and returns the first one's offset. A failed call may have appended some of them, the first ones.
+    /// Appends records in order and returns the first one's offset. A failed call may have appended
+    /// some of them, the first ones.
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64>;
 
-    /// Opens a reader at an offset. An offset below the start of the log fails with `Trimmed` at the first poll.
+    /// Opens a reader at an offset. An offset below the start of the log fails with `Trimmed` at
+    /// the first poll.
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>>;
 
     /// The range of offsets held.
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange>;
 
-    /// Offset of the first record appended at `time` or later; the end of the log when there is none.
+    /// Offset of the first record appended at `time` or later; the end of the log when there is
+    /// none.
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64>;
 
     /// Becomes the publisher of a partition's lane under an epoch.
-    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>>;
+    fn open_lane(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        epoch: Epoch,
+    ) -> Result<Box<dyn LanePublisher>>;
 
     /// Deletes records below `before`, as far as the log allows; never those at or above it.
     fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()>;

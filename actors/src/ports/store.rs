@@ -13,8 +13,8 @@ use crate::time::LogTime;
 pub struct FamilySave {
     /// The robot's id; empty for the partition's intake family (records that name no robot).
     pub family: String,
-    /// Number of this save of this family, from 1. A save that is not newer than the stored one is already there and is
-    /// skipped together with its facts.
+    /// Number of this save of this family, from 1. A save that is not newer than the stored one is
+    /// already there and is skipped together with its facts.
     pub save_number: u64,
     /// What the state has seen.
     pub positions: Positions,
@@ -128,7 +128,8 @@ pub struct StoredDead {
 /// A lake file whose parts are durable, to become visible once its registration is committed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LakeFile {
-    /// Path below the lake's root, final and unique: holds dataset, date, partition, positions, epoch.
+    /// Path below the lake's root, final and unique: holds dataset, date, partition, positions,
+    /// epoch.
     pub path: String,
     /// Handle of the upload that holds the parts.
     pub upload: String,
@@ -231,16 +232,27 @@ pub struct LoadBatch {
 }
 
 impl LoadBatch {
-    /// The id of a batch of these files of a table, ascending by number. Files that follow each other are named by the first and the last; others also by
-    /// a digest, since a batch that is taken apart may leave the same ends and the same number.
+    /// The id of a batch of these files of a table, ascending by number. Files that follow each
+    /// other are named by the first and the last; others also by a digest, since a batch that is
+    /// taken apart may leave the same ends and the same number.
     pub fn id_of(dataset: &str, partition: Partition, files: &[u64]) -> String {
-        let (first, last) = (files.first().copied().unwrap_or(0), files.last().copied().unwrap_or(0));
+        let (first, last) = (
+            files.first().copied().unwrap_or(0),
+            files.last().copied().unwrap_or(0),
+        );
         let dense = format!("{dataset}-p{partition}-{first}-{last}x{}", files.len());
         if last - first + 1 == files.len() as u64 {
             return dense;
         }
-        let digest = files.iter().fold(Sha256::new(), |digest, number| digest.chain_update(number.to_be_bytes())).finalize();
-        digest[..8].iter().fold(dense + "-", |id, byte| id + &format!("{byte:02x}"))
+        let digest = files
+            .iter()
+            .fold(Sha256::new(), |digest, number| {
+                digest.chain_update(number.to_be_bytes())
+            })
+            .finalize();
+        digest[..8]
+            .iter()
+            .fold(dense + "-", |id, byte| id + &format!("{byte:02x}"))
     }
 }
 
@@ -258,7 +270,8 @@ pub struct PassedOver {
 pub struct PastLayout {
     /// Partitions it had.
     pub partitions: u32,
-    /// Where each of them stood, by number: what lies below was processed while robots lived by this count, the rest afterwards.
+    /// Where each of them stood, by number: what lies below was processed while robots lived by
+    /// this count, the rest afterwards.
     pub ended_at: Vec<Positions>,
 }
 
@@ -288,7 +301,8 @@ pub struct Repartition {
     pub epochs: Vec<Epoch>,
     /// Families that move.
     pub moves: Vec<FamilyMove>,
-    /// New duplicate-check states of lake writers, by partition of the new layout; partitions that are not named keep theirs.
+    /// New duplicate-check states of lake writers, by partition of the new layout; partitions that
+    /// are not named keep theirs.
     pub lake_states: Vec<(Partition, Vec<u8>)>,
 }
 
@@ -296,7 +310,9 @@ impl Repartition {
     /// Why a store of `known` partitions cannot be changed so.
     pub fn misfit(&self, known: u32) -> Error {
         let (from, to) = (self.ended.partitions, self.partitions);
-        Error::Refused(format!("the store has {known} partitions, so it cannot be changed from {from} to {to}: look again with `theatre state show`"))
+        Error::Refused(format!(
+            "the store has {known} partitions, so it cannot be changed from {from} to {to}: look again with `theatre state show`"
+        ))
     }
 
     /// The refusal of a move that does not find its family.
@@ -305,7 +321,8 @@ impl Repartition {
     }
 }
 
-/// Window revisions that need not be kept any longer: committed before a time, among the next facts above a sequence.
+/// Window revisions that need not be kept any longer: committed before a time, among the next facts
+/// above a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// Committed before this.
@@ -318,10 +335,11 @@ pub struct Expiry {
     pub limit: usize,
 }
 
-/// The store in which everything is decided. Every write is one transaction, fenced by the partition's epoch.
+/// The store in which everything is decided. Every write is one transaction, fenced by the
+/// partition's epoch.
 pub trait CheckpointStore: Send + Sync {
-    /// Records the input topics and the partition count at first start, and refuses a different count or topics
-    /// in another order later (new topics may be added at the end).
+    /// Records the input topics and the partition count at first start, and refuses a different
+    /// count or topics in another order later (new topics may be added at the end).
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()>;
 
     /// The recorded layout; `None` before the first start.
@@ -330,17 +348,25 @@ pub trait CheckpointStore: Send + Sync {
     /// Partition counts before the present one, oldest first.
     fn past_layouts(&self) -> Result<Vec<PastLayout>>;
 
-    /// Changes the partition count: records the layout that ended, raises the epoch of every partition, old and new, and moves families with their
-    /// save numbers and homes. A claim of a home without a family is forgotten: that robot settles where it is heard next. Facts, dead letters and
-    /// files stay where they are. One whose new count is the store's is there already. `StaleEpoch` if a partition was taken since.
+    /// Changes the partition count: records the layout that ended, raises the epoch of every
+    /// partition, old and new, and moves families with their save numbers and homes. A claim of a
+    /// home without a family is forgotten: that robot settles where it is heard next. Facts, dead
+    /// letters and files stay where they are. One whose new count is the store's is there already.
+    /// `StaleEpoch` if a partition was taken since.
     fn repartition(&self, change: &Repartition) -> Result<()>;
 
     /// Takes a partition: raises its epoch and returns it.
     fn acquire(&self, partition: Partition) -> Result<Epoch>;
 
-    /// Claims this partition as the home of robots that have none yet; returns every robot's home, in the order of `robots`. But for a
-    /// repartition a home never changes: a robot's records elsewhere come from a producer with another partitioner.
-    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>>;
+    /// Claims this partition as the home of robots that have none yet; returns every robot's home,
+    /// in the order of `robots`. But for a repartition a home never changes: a robot's records
+    /// elsewhere come from a producer with another partitioner.
+    fn claim_homes(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        robots: &[&str],
+    ) -> Result<Vec<Partition>>;
 
     /// Where a partition stands.
     fn status(&self, partition: Partition) -> Result<PartitionStatus>;
@@ -351,60 +377,104 @@ pub trait CheckpointStore: Send + Sync {
     /// One stored family.
     fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>>;
 
-    /// Commits several partitions in one transaction; those with a stale epoch are left out and said so.
-    /// `committed_at` is noted beside facts. Outcomes are in the order of `commits`.
-    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>>;
+    /// Commits several partitions in one transaction; those with a stale epoch are left out and
+    /// said so. `committed_at` is noted beside facts. Outcomes are in the order of `commits`.
+    fn commit(
+        &self,
+        commits: &[PartitionCommit],
+        committed_at: LogTime,
+    ) -> Result<Vec<CommitOutcome>>;
 
     /// Facts of a partition with a sequence above `after`, in order, at most `limit`.
-    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>>;
+    fn facts_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredFact>>;
 
     /// Dead letters of a partition with a sequence above `after`, in order, at most `limit`.
-    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>>;
+    fn dead_after(&self, partition: Partition, after: u64, limit: usize)
+    -> Result<Vec<StoredDead>>;
 
     /// Notes how far a lane was published; never moves back.
-    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()>;
+    fn note_relayed(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<()>;
 
-    /// Deletes window revisions that have expired; alerts and outcomes stay. Returns the sequence of the last expired fact that was looked at, or
-    /// `after` if there is none: whoever goes on from there meets all that is left.
+    /// Deletes window revisions that have expired; alerts and outcomes stay. Returns the sequence
+    /// of the last expired fact that was looked at, or `after` if there is none: whoever goes on
+    /// from there meets all that is left.
     fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64>;
 
     /// The lake writer's saved duplicate-check state; empty before the first cut.
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>>;
 
-    /// Registers a cut of the lake. It is [`Error::overtaken`] unless it is the one after the stored cut: whoever makes a cut looks at the stored one
-    /// without a lock, and a commit of unknown fate may come in after that, with other files.
+    /// Registers a cut of the lake. It is [`Error::overtaken`] unless it is the one after the
+    /// stored cut: whoever makes a cut looks at the stored one without a lock, and a commit of
+    /// unknown fate may come in after that, with other files.
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()>;
 
-    /// Registers files that hold facts. It is [`Error::overtaken`] unless it begins where the stored exports end, for the same reason.
+    /// Registers files that hold facts. It is [`Error::overtaken`] unless it begins where the
+    /// stored exports end, for the same reason.
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()>;
 
     /// Files of a partition in a stage, in order, at most `limit`.
-    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>>;
+    fn files(
+        &self,
+        partition: Partition,
+        stage: FileStage,
+        limit: usize,
+    ) -> Result<Vec<RegisteredFile>>;
 
     /// Moves files from `Registered` to `Completed`; those further on stay there.
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()>;
 
-    /// Sets a file aside that cannot be completed: from `Registered` to `Lost`, with a note; one that is further on stays there.
+    /// Sets a file aside that cannot be completed: from `Registered` to `Lost`, with a note; one
+    /// that is further on stays there.
     fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()>;
 
-    /// Plans completed, unplanned files of one dataset, at most `max_files`, into a batch, or returns the batch planned
-    /// earlier and not yet settled. `None` when there is nothing to load.
-    fn plan_load(&self, partition: Partition, epoch: Epoch, max_files: usize) -> Result<Option<LoadBatch>> {
+    /// Plans completed, unplanned files of one dataset, at most `max_files`, into a batch, or
+    /// returns the batch planned earlier and not yet settled. `None` when there is nothing to load.
+    fn plan_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+    ) -> Result<Option<LoadBatch>> {
         self.plan_load_beside(partition, epoch, max_files, &PassedOver::default())
     }
 
     /// The same beside what is passed over.
-    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>>;
+    fn plan_load_beside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+        passed_over: &PassedOver,
+    ) -> Result<Option<LoadBatch>>;
 
     /// Settles a batch: its files are in the warehouse.
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()>;
 
-    /// Takes a refused batch apart: files in `bad` are quarantined with a note, the others become unplanned again.
-    /// With `bad` empty the batch is split into halves that are planned at once, so that the bad file is found by bisection.
-    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()>;
+    /// Takes a refused batch apart: files in `bad` are quarantined with a note, the others become
+    /// unplanned again. With `bad` empty the batch is split into halves that are planned at once,
+    /// so that the bad file is found by bisection.
+    fn split_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        batch: &str,
+        bad: &[(u64, String)],
+    ) -> Result<()>;
 
-    /// Puts all files back that were set aside, for an operator who has put right what was wrong: quarantined ones to be loaded, lost ones to be
-    /// completed. Returns how many. It needs no epoch: it touches only what no owner has planned.
+    /// Puts all files back that were set aside, for an operator who has put right what was wrong:
+    /// quarantined ones to be loaded, lost ones to be completed. Returns how many. It needs no
+    /// epoch: it touches only what no owner has planned.
     fn requeue_quarantined(&self) -> Result<u64>;
 
     /// Facts by filter, in order of event time and revision.

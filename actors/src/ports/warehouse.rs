@@ -55,8 +55,8 @@ pub trait Warehouse: Send + Sync {
     /// Creates tables, and appends new columns to those that are there; refuses any other change.
     fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()>;
 
-    /// Loads a batch, both rows and ledger row or neither. A batch already in the ledger changes nothing.
-    /// `Refused` names the file at fault when it is known.
+    /// Loads a batch, both rows and ledger row or neither. A batch already in the ledger changes
+    /// nothing. `Refused` names the file at fault when it is known.
     fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt>;
 
     /// What the ledger says of a batch.

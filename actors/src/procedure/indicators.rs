@@ -1,8 +1,9 @@
 //! Objective performance indicators, computed sample by sample.
 //!
-//! Path length and economy of motion as in surgical skill assessment (sum of distances; distance between the ends over the path);
-//! smoothness as the mean square of the jerk, the third difference of the position over time. Differences are taken in order of
-//! coming; a sample older than the last one used is left out of them.
+//! Path length and economy of motion as in surgical skill assessment (sum of distances; distance
+//! between the ends over the path); smoothness as the mean square of the jerk, the third difference
+//! of the position over time. Differences are taken in order of coming; a sample older than the
+//! last one used is left out of them.
 
 use arrow_array::Array;
 use serde::{Deserialize, Serialize};
@@ -47,16 +48,38 @@ impl Sources {
     /// # Errors
     /// Names a signal or column that the dataset does not have.
     pub fn resolve(spec: &IndicatorSpec, dataset: &Dataset) -> Result<Self, String> {
-        let missing = |name: &String| format!("indicators of dataset '{}': there is no '{name}'", dataset.name);
-        let signals = |names: &[String]| -> Result<Vec<usize>, String> { names.iter().map(|name| dataset.signal(name).ok_or_else(|| missing(name))).collect() };
+        let missing = |name: &String| {
+            format!(
+                "indicators of dataset '{}': there is no '{name}'",
+                dataset.name
+            )
+        };
+        let signals = |names: &[String]| -> Result<Vec<usize>, String> {
+            names
+                .iter()
+                .map(|name| dataset.signal(name).ok_or_else(|| missing(name)))
+                .collect()
+        };
         let unit = |signals: &[usize], default: &str| {
-            let unit = signals.first().and_then(|signal| dataset.signals[*signal].unit.clone());
+            let unit = signals
+                .first()
+                .and_then(|signal| dataset.signals[*signal].unit.clone());
             unit.unwrap_or_else(|| default.to_owned())
         };
-        let tool = spec.tool.as_ref().map(|name| dataset.column(name).ok_or_else(|| missing(name))).transpose()?;
+        let tool = spec
+            .tool
+            .as_ref()
+            .map(|name| dataset.column(name).ok_or_else(|| missing(name)))
+            .transpose()?;
         let (position, force) = (signals(&spec.position)?, signals(&spec.force)?);
         let (position_unit, force_unit) = (unit(&position, "mm"), unit(&force, "N"));
-        Ok(Self { position, force, tool, position_unit, force_unit })
+        Ok(Self {
+            position,
+            force,
+            tool,
+            position_unit,
+            force_unit,
+        })
     }
 }
 
@@ -94,7 +117,10 @@ impl Indicators {
     /// Hears a sample.
     pub fn sample(&mut self, sources: &Sources, batch: &Batch, row: usize, time: i64) {
         if is_there(batch, &sources.force, row) {
-            let force = values(batch, &sources.force, row).map(|axis| axis * axis).sum::<f64>().sqrt();
+            let force = values(batch, &sources.force, row)
+                .map(|axis| axis * axis)
+                .sum::<f64>()
+                .sqrt();
             if self.forces == 0 {
                 self.force_unit.clone_from(&sources.force_unit);
             }
@@ -107,7 +133,9 @@ impl Indicators {
         {
             self.tool_time = Some(time);
             if self.tool.as_deref() != Some(tool) {
-                self.tool_changes = self.tool_changes.saturating_add(u32::from(self.tool.is_some()));
+                self.tool_changes = self
+                    .tool_changes
+                    .saturating_add(u32::from(self.tool.is_some()));
                 self.tool = Some(tool.to_owned());
             }
         }
@@ -129,29 +157,46 @@ impl Indicators {
     /// The indicators there is data for.
     pub fn told(&self, duration_s: Option<f64>) -> Vec<Indicator> {
         let mut told = Vec::new();
-        // Beyond what a float holds there is nothing to tell; and NaN, equal to nothing, would make every correction one.
+        // Beyond what a float holds there is nothing to tell; and NaN, equal to nothing, would make
+        // every correction one.
         let mut tell = |name: &str, value: f64, unit: &str| {
             if value.is_finite() {
-                told.push(Indicator { name: name.to_owned(), value, unit: unit.to_owned() });
+                told.push(Indicator {
+                    name: name.to_owned(),
+                    value,
+                    unit: unit.to_owned(),
+                });
             }
         };
         if let Some(motion) = &self.motion {
             let unit = &self.position_unit;
             tell("path_length", motion.path, unit);
             if motion.path > 0.0 {
-                tell("economy_of_motion", distance(&motion.start, &motion.position) / motion.path, "1");
+                tell(
+                    "economy_of_motion",
+                    distance(&motion.start, &motion.position) / motion.path,
+                    "1",
+                );
             }
             tell("idle_time", motion.idle_us as f64 / 1e6, "s");
             if let Some(duration) = duration_s.filter(|duration| *duration > 0.0) {
                 tell("mean_speed", motion.path / duration, &format!("{unit}/s"));
             }
             if motion.jerks > 0 {
-                tell("mean_squared_jerk", motion.jerk_squares / motion.jerks as f64, &format!("{unit}^2/s^6"));
+                tell(
+                    "mean_squared_jerk",
+                    motion.jerk_squares / motion.jerks as f64,
+                    &format!("{unit}^2/s^6"),
+                );
             }
         }
         if self.forces > 0 {
             tell("peak_force", self.force_peak, &self.force_unit);
-            tell("mean_force", self.force_sum / self.forces as f64, &self.force_unit);
+            tell(
+                "mean_force",
+                self.force_sum / self.forces as f64,
+                &self.force_unit,
+            );
         }
         if self.tool.is_some() {
             tell("tool_changes", f64::from(self.tool_changes), "1");
@@ -204,7 +249,8 @@ impl Motion {
             if moved < IDLE_SPEED * elapsed {
                 self.idle_us = self.idle_us.saturating_add(elapsed_us);
             }
-            // Of the first differences after a start or gap only the velocity means something, of the second the acceleration.
+            // Of the first differences after a start or gap only the velocity means something, of
+            // the second the acceleration.
             if self.derivatives == 2 {
                 self.jerks += 1;
                 self.jerk_squares += jerk_squared;
@@ -215,15 +261,27 @@ impl Motion {
 }
 
 fn distance(from: &[f64], to: &[f64]) -> f64 {
-    from.iter().zip(to).map(|(from, to)| (to - from) * (to - from)).sum::<f64>().sqrt()
+    from.iter()
+        .zip(to)
+        .map(|(from, to)| (to - from) * (to - from))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// True when there are signals and all have a finite value in the row.
 fn is_there(batch: &Batch, signals: &[usize], row: usize) -> bool {
-    let there = |signal: &usize| batch.signals[*signal].is_valid(row) && batch.signals[*signal].value(row).is_finite();
+    let there = |signal: &usize| {
+        batch.signals[*signal].is_valid(row) && batch.signals[*signal].value(row).is_finite()
+    };
     !signals.is_empty() && signals.iter().all(there)
 }
 
-fn values<'a>(batch: &'a Batch, signals: &'a [usize], row: usize) -> impl Iterator<Item = f64> + 'a {
-    signals.iter().map(move |signal| batch.signals[*signal].value(row))
+fn values<'a>(
+    batch: &'a Batch,
+    signals: &'a [usize],
+    row: usize,
+) -> impl Iterator<Item = f64> + 'a {
+    signals
+        .iter()
+        .map(move |signal| batch.signals[*signal].value(row))
 }

@@ -6,8 +6,16 @@ use super::*;
 const S: i64 = 1_000_000;
 
 fn event(time: i64, step: Step, phase: Option<&str>) -> ProcedureEvent {
-    let about = About { category: (step == Step::Scheduled).then(|| "urological".to_owned()), ..About::default() };
-    ProcedureEvent { time: time * S, step, phase: phase.map(str::to_owned), about }
+    let about = About {
+        category: (step == Step::Scheduled).then(|| "urological".to_owned()),
+        ..About::default()
+    };
+    ProcedureEvent {
+        time: time * S,
+        step,
+        phase: phase.map(str::to_owned),
+        about,
+    }
 }
 
 fn course() -> Vec<ProcedureEvent> {
@@ -54,7 +62,10 @@ fn a_later_fact_corrects_and_a_repeated_one_does_not() {
     actor.event("a", event(1, Step::Started, None));
     actor.event("b", event(9, Step::Aborted, None));
     assert_eq!(actor.settle("p", "r").unwrap().revision, 0);
-    assert_eq!(actor.event("b", event(9, Step::Aborted, None)), Heard::Known);
+    assert_eq!(
+        actor.event("b", event(9, Step::Aborted, None)),
+        Heard::Known
+    );
     assert_eq!(actor.settle("p", "r"), None);
     let result = ClinicalResult {
         success_status: SuccessStatus::Failed,
@@ -68,6 +79,9 @@ fn a_later_fact_corrects_and_a_repeated_one_does_not() {
     };
     actor.result(99, result);
     let corrected = actor.settle("p", "r").unwrap();
-    assert_eq!((corrected.revision, corrected.status), (1, OutcomeStatus::Aborted));
+    assert_eq!(
+        (corrected.revision, corrected.status),
+        (1, OutcomeStatus::Aborted)
+    );
     assert!(corrected.result.is_some());
 }

@@ -52,7 +52,9 @@ impl<'a> Columns<'a> {
             telemetry: batch.dataset.kind == DatasetKind::Telemetry,
             sequence: Whole::of(batch, roles.sequence),
             boot: Whole::of(batch, roles.boot_id),
-            procedure: roles.procedure_id.and_then(|column| batch.columns[column].as_string_opt::<i32>()),
+            procedure: roles
+                .procedure_id
+                .and_then(|column| batch.columns[column].as_string_opt::<i32>()),
         }
     }
 
@@ -60,7 +62,13 @@ impl<'a> Columns<'a> {
     #[inline]
     pub(crate) fn sequence(&self, row: usize) -> Option<(i64, i64)> {
         let sequence = self.sequence.as_ref()?.get(row)?;
-        Some((self.boot.as_ref().and_then(|boot| boot.get(row)).unwrap_or(0), sequence))
+        Some((
+            self.boot
+                .as_ref()
+                .and_then(|boot| boot.get(row))
+                .unwrap_or(0),
+            sequence,
+        ))
     }
 
     /// The procedure a row belongs to.

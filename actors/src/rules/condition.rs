@@ -63,7 +63,11 @@ pub struct Condition {
 
 impl Default for Condition {
     fn default() -> Self {
-        Self { phase: Phase::Idle, ordinal: 0, present_at: None }
+        Self {
+            phase: Phase::Idle,
+            ordinal: 0,
+            present_at: None,
+        }
     }
 }
 
@@ -86,7 +90,8 @@ impl Condition {
         *self == Self::default()
     }
 
-    /// While this is `Some((sign, raise))`, rows with `sign * value` of at most `raise` change nothing and need not be heard.
+    /// While this is `Some((sign, raise))`, rows with `sign * value` of at most `raise` change
+    /// nothing and need not be heard.
     #[inline]
     pub(crate) fn asleep(&self, rule: &Rule) -> Option<(f64, f64)> {
         match (&self.phase, &rule.test) {
@@ -99,7 +104,14 @@ impl Condition {
     #[inline]
     pub(crate) fn hear(&mut self, rule: &Rule, value: Option<f64>, time: i64) -> Option<Moved> {
         match &rule.test {
-            Test::Limit { sign, raise, clear, hold_us, clear_after_us, escalate } => {
+            Test::Limit {
+                sign,
+                raise,
+                clear,
+                hold_us,
+                clear_after_us,
+                escalate,
+            } => {
                 let value = value?;
                 let level = sign * value;
                 match self.phase {
@@ -108,27 +120,53 @@ impl Condition {
                         self.phase = Phase::Idle;
                         None
                     }
-                    Phase::Raised { at, revision, priority, .. } if level >= *clear => {
-                        self.phase = Phase::Raised { at, revision, priority, clearing: None };
+                    Phase::Raised {
+                        at,
+                        revision,
+                        priority,
+                        ..
+                    } if level >= *clear => {
+                        self.phase = Phase::Raised {
+                            at,
+                            revision,
+                            priority,
+                            clearing: None,
+                        };
                         let step = escalated(escalate, level)?;
                         (step.1 < priority).then(|| self.update(step.1, time, value, sign * step.0))
                     }
-                    Phase::Raised { at, revision, priority, clearing } => {
+                    Phase::Raised {
+                        at,
+                        revision,
+                        priority,
+                        clearing,
+                    } => {
                         let since = clearing.unwrap_or(time);
                         if time.saturating_sub(since) < *clear_after_us {
-                            self.phase = Phase::Raised { at, revision, priority, clearing: Some(since) };
+                            self.phase = Phase::Raised {
+                                at,
+                                revision,
+                                priority,
+                                clearing: Some(since),
+                            };
                             return None;
                         }
                         Some(self.clear(time, Some(value), Some(sign * clear)))
                     }
                     Phase::Idle | Phase::Pending { .. } => {
-                        let since = if let Phase::Pending { since } = self.phase { since } else { time };
+                        let since = if let Phase::Pending { since } = self.phase {
+                            since
+                        } else {
+                            time
+                        };
                         if time.saturating_sub(since) < *hold_us {
                             self.phase = Phase::Pending { since };
                             return None;
                         }
-                        // What is beyond an escalation already is raised with that priority: an update in the next row is no news.
-                        let (limit, priority) = escalated(escalate, level).unwrap_or((*raise, rule.spec.priority));
+                        // What is beyond an escalation already is raised with that priority: an
+                        // update in the next row is no news.
+                        let (limit, priority) =
+                            escalated(escalate, level).unwrap_or((*raise, rule.spec.priority));
                         Some(self.raise(priority, time, Some(value), Some(sign * limit)))
                     }
                 }
@@ -139,17 +177,38 @@ impl Condition {
                     return self.is_raised().then(|| self.clear(time, value, None));
                 }
                 let since = *self.present_at.get_or_insert(time);
-                (!self.is_raised() && time.saturating_sub(since) >= *after_us).then(|| self.raise(rule.spec.priority, time, None, None))
+                (!self.is_raised() && time.saturating_sub(since) >= *after_us)
+                    .then(|| self.raise(rule.spec.priority, time, None, None))
             }
             Test::Silence { .. } | Test::Skew => None,
         }
     }
 
     /// Raises it.
-    pub(crate) fn raise(&mut self, priority: Priority, time: i64, value: Option<f64>, limit: Option<f64>) -> Moved {
+    pub(crate) fn raise(
+        &mut self,
+        priority: Priority,
+        time: i64,
+        value: Option<f64>,
+        limit: Option<f64>,
+    ) -> Moved {
         self.ordinal += 1;
-        self.phase = Phase::Raised { at: time, revision: 0, priority, clearing: None };
-        Moved { transition: Transition::Raised, event_time: time, value, limit, raised_at: time, revision: 0, priority, ordinal: self.ordinal }
+        self.phase = Phase::Raised {
+            at: time,
+            revision: 0,
+            priority,
+            clearing: None,
+        };
+        Moved {
+            transition: Transition::Raised,
+            event_time: time,
+            value,
+            limit,
+            raised_at: time,
+            revision: 0,
+            priority,
+            ordinal: self.ordinal,
+        }
     }
 
     fn update(&mut self, priority: Priority, time: i64, value: f64, limit: f64) -> Moved {
@@ -158,33 +217,77 @@ impl Condition {
             _ => (time, 0),
         };
         let limit = Some(limit);
-        self.phase = Phase::Raised { at, revision, priority, clearing: None };
-        Moved { transition: Transition::Updated, event_time: time, value: Some(value), limit, raised_at: at, revision, priority, ordinal: self.ordinal }
+        self.phase = Phase::Raised {
+            at,
+            revision,
+            priority,
+            clearing: None,
+        };
+        Moved {
+            transition: Transition::Updated,
+            event_time: time,
+            value: Some(value),
+            limit,
+            raised_at: at,
+            revision,
+            priority,
+            ordinal: self.ordinal,
+        }
     }
 
     /// Clears it; only to be called while raised.
     pub(crate) fn clear(&mut self, time: i64, value: Option<f64>, limit: Option<f64>) -> Moved {
         let (at, revision, priority) = match self.phase {
-            Phase::Raised { at, revision, priority, .. } => (at, revision + 1, priority),
+            Phase::Raised {
+                at,
+                revision,
+                priority,
+                ..
+            } => (at, revision + 1, priority),
             _ => (time, 0, Priority::Low),
         };
         self.phase = Phase::Idle;
-        Moved { transition: Transition::Cleared, event_time: time, value, limit, raised_at: at, revision, priority, ordinal: self.ordinal }
+        Moved {
+            transition: Transition::Cleared,
+            event_time: time,
+            value,
+            limit,
+            raised_at: at,
+            revision,
+            priority,
+            ordinal: self.ordinal,
+        }
     }
 }
 
 impl Moved {
-    /// The alert that tells it. Ids depend on robot, rule, dataset and how often it was raised, so a replay gives the same.
+    /// The alert that tells it. Ids depend on robot, rule, dataset and how often it was raised, so
+    /// a replay gives the same.
     pub fn alert(&self, rule: &Rule, place: Place<'_>) -> Alert {
-        let Place { robot_id, dataset, signal, procedure_id } = place;
-        let condition_id = stable_id(&["condition", robot_id, &rule.spec.id, dataset, &self.ordinal.to_string()]);
+        let Place {
+            robot_id,
+            dataset,
+            signal,
+            procedure_id,
+        } = place;
+        let condition_id = stable_id(&[
+            "condition",
+            robot_id,
+            &rule.spec.id,
+            dataset,
+            &self.ordinal.to_string(),
+        ]);
         let alert_id = stable_id(&["alert", &condition_id, &self.revision.to_string()]);
         let verb = match self.transition {
             Transition::Raised => "raised",
             Transition::Updated => "updated",
             Transition::Cleared => "cleared",
         };
-        let what = if rule.spec.description.is_empty() { &rule.spec.id } else { &rule.spec.description };
+        let what = if rule.spec.description.is_empty() {
+            &rule.spec.id
+        } else {
+            &rule.spec.description
+        };
         Alert {
             alert_id,
             condition_id,
@@ -214,5 +317,8 @@ fn stable_id(parts: &[&str]) -> String {
         hash.update(part.as_bytes());
     }
     let digest = hash.finalize();
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

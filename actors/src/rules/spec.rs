@@ -15,7 +15,9 @@ impl Micros {
     /// # Errors
     /// When it is not a number with a unit.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let factor = match unit.trim() {
             "us" => 1.0,
@@ -24,17 +26,31 @@ impl Micros {
             "m" | "min" => 60e6,
             "h" => 3600e6,
             "d" => 86_400e6,
-            _ => return Err(format!("'{text}' is not a duration: write a number and a unit, such as 500ms, 30s, 5m, 1h or 2d")),
+            _ => {
+                return Err(format!(
+                    "'{text}' is not a duration: write a number and a unit, such as 500ms, 30s, 5m, 1h or 2d"
+                ));
+            }
         };
-        let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a duration: '{number}' is no number"))?;
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("'{text}' is not a duration: '{number}' is no number"))?;
         Ok(Self((number * factor) as i64))
     }
 }
 
 impl std::fmt::Display for Micros {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let units = [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
-        let whole = units.iter().find(|(unit, _)| self.0 != 0 && self.0 % unit == 0);
+        let units = [
+            (86_400_000_000, "d"),
+            (3_600_000_000, "h"),
+            (60_000_000, "m"),
+            (1_000_000, "s"),
+            (1_000, "ms"),
+        ];
+        let whole = units
+            .iter()
+            .find(|(unit, _)| self.0 != 0 && self.0 % unit == 0);
         let (unit, name) = whole.copied().unwrap_or((1, "us"));
         write!(f, "{}{name}", self.0 / unit)
     }
@@ -66,7 +82,8 @@ pub struct Escalation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RuleKind {
-    /// A signal beyond a limit for `hold`; cleared at another limit, so that noise does not make it flap.
+    /// A signal beyond a limit for `hold`; cleared at another limit, so that noise does not make it
+    /// flap.
     Threshold {
         /// Signal.
         signal: String,
@@ -99,8 +116,9 @@ pub enum RuleKind {
         #[serde(default)]
         clear_after: Micros,
     },
-    /// With a signal: no value of it for this long, in event time, while records come. Without: nothing heard of the robot
-    /// for this long, by the wall clock, on a partition that has seen its log's end.
+    /// With a signal: no value of it for this long, in event time, while records come. Without:
+    /// nothing heard of the robot for this long, by the wall clock, on a partition that has seen
+    /// its log's end.
     #[serde(alias = "missing_signal")]
     MissingData {
         /// Signal.
@@ -146,47 +164,110 @@ impl RuleSpec {
     /// The signal, if it is about one, and the comparison.
     pub(super) fn test(&self) -> Result<(Option<String>, Test), String> {
         match &self.kind {
-            RuleKind::Threshold { signal, raise_above, clear_below, raise_below, clear_above, hold, escalate } => {
+            RuleKind::Threshold {
+                signal,
+                raise_above,
+                clear_below,
+                raise_below,
+                clear_above,
+                hold,
+                escalate,
+            } => {
                 let (sign, raise, clear) = match (raise_above, raise_below) {
                     (Some(raise), None) => (1.0, *raise, clear_below.unwrap_or(*raise)),
                     (None, Some(raise)) => (-1.0, *raise, clear_above.unwrap_or(*raise)),
                     _ => return Err("give exactly one of raise_above and raise_below".to_owned()),
                 };
                 if (sign > 0.0 && clear_above.is_some()) || (sign < 0.0 && clear_below.is_some()) {
-                    return Err("raise_above goes with clear_below, raise_below with clear_above".to_owned());
+                    return Err(
+                        "raise_above goes with clear_below, raise_below with clear_above"
+                            .to_owned(),
+                    );
                 }
                 let limits = [*raise_above, *clear_below, *raise_below, *clear_above];
-                if limits.into_iter().flatten().chain(escalate.iter().map(|step| step.at)).any(|limit| !limit.is_finite()) {
+                if limits
+                    .into_iter()
+                    .flatten()
+                    .chain(escalate.iter().map(|step| step.at))
+                    .any(|limit| !limit.is_finite())
+                {
                     return Err("a limit must be a finite number".to_owned());
                 }
                 if sign * clear > sign * raise {
-                    return Err(format!("it would clear at {clear} while still raised at {raise}"));
+                    return Err(format!(
+                        "it would clear at {clear} while still raised at {raise}"
+                    ));
                 }
-                let mut steps: Vec<(f64, Priority)> = escalate.iter().map(|step| (sign * step.at, step.priority)).collect();
+                let mut steps: Vec<(f64, Priority)> = escalate
+                    .iter()
+                    .map(|step| (sign * step.at, step.priority))
+                    .collect();
                 steps.sort_by(|left, right| left.0.total_cmp(&right.0));
                 if steps.first().is_some_and(|first| first.0 <= sign * raise) {
-                    return Err(format!("an escalation must lie beyond the raising limit {raise}"));
+                    return Err(format!(
+                        "an escalation must lie beyond the raising limit {raise}"
+                    ));
                 }
                 let mut below = self.priority;
                 for (at, priority) in &steps {
                     if *priority >= below {
-                        return Err(format!("the escalation at {} must have a higher priority than what it follows", sign * at));
+                        return Err(format!(
+                            "the escalation at {} must have a higher priority than what it follows",
+                            sign * at
+                        ));
                     }
                     below = *priority;
                 }
                 let (raise, clear) = (sign * raise, sign * clear);
-                Ok((Some(signal.clone()), Test::Limit { sign, raise, clear, hold_us: hold.0, clear_after_us: 0, escalate: steps }))
+                Ok((
+                    Some(signal.clone()),
+                    Test::Limit {
+                        sign,
+                        raise,
+                        clear,
+                        hold_us: hold.0,
+                        clear_after_us: 0,
+                        escalate: steps,
+                    },
+                ))
             }
-            RuleKind::Boolean { signal, when, hold, clear_after } => {
+            RuleKind::Boolean {
+                signal,
+                when,
+                hold,
+                clear_after,
+            } => {
                 let sign = if *when { 1.0 } else { -1.0 };
                 let limit = sign * 0.5;
-                let test = Test::Limit { sign, raise: limit, clear: limit, hold_us: hold.0, clear_after_us: clear_after.0, escalate: Vec::new() };
+                let test = Test::Limit {
+                    sign,
+                    raise: limit,
+                    clear: limit,
+                    hold_us: hold.0,
+                    clear_after_us: clear_after.0,
+                    escalate: Vec::new(),
+                };
                 Ok((Some(signal.clone()), test))
             }
-            RuleKind::MissingData { after, .. } if after.0 <= 0 => Err("after must be longer than nothing".to_owned()),
-            RuleKind::MissingData { signal: Some(signal), after } => Ok((Some(signal.clone()), Test::Missing { after_us: after.0 })),
-            RuleKind::MissingData { signal: None, after } => Ok((None, Test::Silence { after_us: Some(after.0) })),
-            RuleKind::BuiltIn {} => Err("built-in conditions cannot be written in a rule file".to_owned()),
+            RuleKind::MissingData { after, .. } if after.0 <= 0 => {
+                Err("after must be longer than nothing".to_owned())
+            }
+            RuleKind::MissingData {
+                signal: Some(signal),
+                after,
+            } => Ok((Some(signal.clone()), Test::Missing { after_us: after.0 })),
+            RuleKind::MissingData {
+                signal: None,
+                after,
+            } => Ok((
+                None,
+                Test::Silence {
+                    after_us: Some(after.0),
+                },
+            )),
+            RuleKind::BuiltIn {} => {
+                Err("built-in conditions cannot be written in a rule file".to_owned())
+            }
         }
     }
 }

@@ -17,7 +17,10 @@ fn threshold(hold: &str) -> RuleSpec {
             raise_below: None,
             clear_above: None,
             hold: Micros::parse(hold).unwrap(),
-            escalate: vec![Escalation { at: 95.0, priority: Priority::High }],
+            escalate: vec![Escalation {
+                at: 95.0,
+                priority: Priority::High,
+            }],
         },
     }
 }
@@ -25,14 +28,28 @@ fn threshold(hold: &str) -> RuleSpec {
 fn moves(spec: RuleSpec, values: &[(i64, Option<f64>)]) -> Vec<(i64, Transition)> {
     let set = RuleSet::compile(&[spec], Registry::builtin().datasets()).unwrap();
     let mut condition = Condition::default();
-    let heard = values.iter().filter_map(|(time, value)| condition.hear(&set.rules()[0], *value, *time));
-    heard.map(|moved| (moved.event_time, moved.transition)).collect()
+    let heard = values
+        .iter()
+        .filter_map(|(time, value)| condition.hear(&set.rules()[0], *value, *time));
+    heard
+        .map(|moved| (moved.event_time, moved.transition))
+        .collect()
 }
 
 #[test]
 fn a_threshold_raises_above_one_limit_and_clears_below_another() {
-    let values = [(1, Some(85.0)), (2, Some(85.1)), (3, Some(81.0)), (4, Some(90.0)), (5, Some(79.9)), (6, Some(70.0))];
-    assert_eq!(moves(threshold("0s"), &values), [(2, Transition::Raised), (5, Transition::Cleared)]);
+    let values = [
+        (1, Some(85.0)),
+        (2, Some(85.1)),
+        (3, Some(81.0)),
+        (4, Some(90.0)),
+        (5, Some(79.9)),
+        (6, Some(70.0)),
+    ];
+    assert_eq!(
+        moves(threshold("0s"), &values),
+        [(2, Transition::Raised), (5, Transition::Cleared)]
+    );
 }
 
 #[test]
@@ -43,8 +60,22 @@ fn a_missing_value_is_no_news() {
 
 #[test]
 fn an_escalation_is_told_once_and_only_upwards() {
-    let values = [(1, Some(90.0)), (2, Some(96.0)), (3, Some(97.0)), (4, Some(90.0)), (5, Some(96.0)), (6, Some(10.0))];
-    assert_eq!(moves(threshold("0s"), &values), [(1, Transition::Raised), (2, Transition::Updated), (6, Transition::Cleared)]);
+    let values = [
+        (1, Some(90.0)),
+        (2, Some(96.0)),
+        (3, Some(97.0)),
+        (4, Some(90.0)),
+        (5, Some(96.0)),
+        (6, Some(10.0)),
+    ];
+    assert_eq!(
+        moves(threshold("0s"), &values),
+        [
+            (1, Transition::Raised),
+            (2, Transition::Updated),
+            (6, Transition::Cleared)
+        ]
+    );
 }
 
 #[test]
@@ -52,7 +83,10 @@ fn what_is_beyond_an_escalation_at_once_is_raised_with_its_priority() {
     let set = RuleSet::compile(&[threshold("0s")], Registry::builtin().datasets()).unwrap();
     let mut condition = Condition::default();
     let raised = condition.hear(&set.rules()[0], Some(99.0), 1).unwrap();
-    assert_eq!((raised.transition, condition.raised()), (Transition::Raised, Some((1, Priority::High))));
+    assert_eq!(
+        (raised.transition, condition.raised()),
+        (Transition::Raised, Some((1, Priority::High)))
+    );
     assert_eq!(condition.hear(&set.rules()[0], Some(99.5), 2), None);
 }
 
@@ -67,40 +101,100 @@ fn a_threshold_from_below_is_the_mirror_of_one_from_above() {
         raise_below: Some(10.0),
         clear_above: Some(15.0),
         hold,
-        escalate: vec![Escalation { at: 5.0, priority: Priority::High }],
+        escalate: vec![Escalation {
+            at: 5.0,
+            priority: Priority::High,
+        }],
     };
-    let values = [(1, Some(10.0)), (2, Some(9.9)), (3, Some(14.0)), (4, Some(4.0)), (5, Some(15.0)), (6, Some(15.1))];
-    assert_eq!(moves(spec, &values), [(2, Transition::Raised), (4, Transition::Updated), (6, Transition::Cleared)]);
+    let values = [
+        (1, Some(10.0)),
+        (2, Some(9.9)),
+        (3, Some(14.0)),
+        (4, Some(4.0)),
+        (5, Some(15.0)),
+        (6, Some(15.1)),
+    ];
+    assert_eq!(
+        moves(spec, &values),
+        [
+            (2, Transition::Raised),
+            (4, Transition::Updated),
+            (6, Transition::Cleared)
+        ]
+    );
 }
 
 #[test]
 fn a_flag_clears_only_after_it_was_down_for_long_enough() {
     let mut spec = threshold("0s");
     let signal = "motor_temperature".to_owned();
-    spec.kind = RuleKind::Boolean { signal, when: true, hold: Micros(0), clear_after: Micros(3) };
-    let values = [(1, Some(1.0)), (2, Some(0.0)), (4, Some(1.0)), (5, Some(0.0)), (7, None), (8, Some(0.0))];
-    assert_eq!(moves(spec, &values), [(1, Transition::Raised), (8, Transition::Cleared)]);
+    spec.kind = RuleKind::Boolean {
+        signal,
+        when: true,
+        hold: Micros(0),
+        clear_after: Micros(3),
+    };
+    let values = [
+        (1, Some(1.0)),
+        (2, Some(0.0)),
+        (4, Some(1.0)),
+        (5, Some(0.0)),
+        (7, None),
+        (8, Some(0.0)),
+    ];
+    assert_eq!(
+        moves(spec, &values),
+        [(1, Transition::Raised), (8, Transition::Cleared)]
+    );
 }
 
 #[test]
 fn a_signal_that_stays_away_raises_and_clears_when_it_is_back() {
     let mut spec = threshold("0s");
-    spec.kind = RuleKind::MissingData { signal: Some("motor_temperature".into()), after: Micros(10) };
-    let values = [(1, Some(1.0)), (2, None), (10, None), (11, None), (12, None), (13, Some(1.0)), (14, None)];
-    assert_eq!(moves(spec, &values), [(11, Transition::Raised), (13, Transition::Cleared)]);
+    spec.kind = RuleKind::MissingData {
+        signal: Some("motor_temperature".into()),
+        after: Micros(10),
+    };
+    let values = [
+        (1, Some(1.0)),
+        (2, None),
+        (10, None),
+        (11, None),
+        (12, None),
+        (13, Some(1.0)),
+        (14, None),
+    ];
+    assert_eq!(
+        moves(spec, &values),
+        [(11, Transition::Raised), (13, Transition::Cleared)]
+    );
 }
 
 #[test]
 fn rules_are_read_as_people_write_them() {
-    let read = |json: serde_json::Value| serde_json::from_value::<RuleSpec>(json).map_err(|error| error.to_string());
+    let read = |json: serde_json::Value| {
+        serde_json::from_value::<RuleSpec>(json).map_err(|error| error.to_string())
+    };
     let spec = read(serde_json::json!({
         "id": "quiet", "priority": "medium", "kind": {"missing_data": {"after": "5m"}}
     }));
-    assert_eq!(spec.unwrap().kind, RuleKind::MissingData { signal: None, after: Micros(300_000_000) });
+    assert_eq!(
+        spec.unwrap().kind,
+        RuleKind::MissingData {
+            signal: None,
+            after: Micros(300_000_000)
+        }
+    );
     let spec = read(serde_json::json!({
         "id": "gone", "priority": "low", "kind": {"missing_signal": {"signal": "x", "after": "500ms"}}
     }));
-    assert_eq!(spec.unwrap().kind, RuleKind::MissingData { signal: Some("x".into()), after: Micros(500_000) });
+    assert_eq!(
+        spec.unwrap().kind,
+        RuleKind::MissingData {
+            signal: Some("x".into()),
+            after: Micros(500_000)
+        }
+    );
     let typo = serde_json::json!({"id": "a", "priority": "low", "kind": {"boolean": {"signal": "x", "hould": "1s"}}});
     assert!(read(typo).unwrap_err().contains("hould"));
 }
@@ -108,34 +202,69 @@ fn rules_are_read_as_people_write_them() {
 #[test]
 fn a_hold_wants_the_limit_exceeded_without_a_break() {
     let second = 1_000_000;
-    let values = [(0, Some(90.0)), (second, Some(70.0)), (2 * second, Some(90.0)), (4 * second, Some(90.0)), (5 * second, Some(90.0))];
-    assert_eq!(moves(threshold("3s"), &values), [(5 * second, Transition::Raised)]);
+    let values = [
+        (0, Some(90.0)),
+        (second, Some(70.0)),
+        (2 * second, Some(90.0)),
+        (4 * second, Some(90.0)),
+        (5 * second, Some(90.0)),
+    ];
+    assert_eq!(
+        moves(threshold("3s"), &values),
+        [(5 * second, Transition::Raised)]
+    );
 }
 
 #[test]
 fn rules_that_cannot_work_are_refused_with_the_reason() {
     let registry = Registry::builtin();
-    let compile = |spec: RuleSpec| RuleSet::compile(&[spec], registry.datasets()).unwrap_err().to_string();
+    let compile = |spec: RuleSpec| {
+        RuleSet::compile(&[spec], registry.datasets())
+            .unwrap_err()
+            .to_string()
+    };
     let mut spec = threshold("0s");
-    spec.kind = RuleKind::Boolean { signal: "motor_temprature".into(), when: true, hold: Micros(0), clear_after: Micros(0) };
-    assert!(compile(spec.clone()).contains("did you mean motor_temperature"), "the nearest signals are named");
+    spec.kind = RuleKind::Boolean {
+        signal: "motor_temprature".into(),
+        when: true,
+        hold: Micros(0),
+        clear_after: Micros(0),
+    };
+    assert!(
+        compile(spec.clone()).contains("did you mean motor_temperature"),
+        "the nearest signals are named"
+    );
     spec.dataset = Some("nowhere".into());
-    assert!(compile(spec).contains("fleet_telemetry"), "the known datasets are named");
+    assert!(
+        compile(spec).contains("fleet_telemetry"),
+        "the known datasets are named"
+    );
     let mut spec = threshold("0s");
     if let RuleKind::Threshold { clear_below, .. } = &mut spec.kind {
         *clear_below = Some(90.0);
     }
     assert!(compile(spec.clone()).contains("clear at 90"));
-    if let RuleKind::Threshold { clear_below, escalate, .. } = &mut spec.kind {
+    if let RuleKind::Threshold {
+        clear_below,
+        escalate,
+        ..
+    } = &mut spec.kind
+    {
         *clear_below = None;
-        escalate.push(Escalation { at: 97.0, priority: Priority::Medium });
+        escalate.push(Escalation {
+            at: 97.0,
+            priority: Priority::Medium,
+        });
     }
     assert!(compile(spec.clone()).contains("higher priority"));
     if let RuleKind::Threshold { raise_above, .. } = &mut spec.kind {
         *raise_above = Some(f64::NAN);
     }
     assert!(compile(spec.clone()).contains("finite"));
-    spec.kind = RuleKind::MissingData { signal: None, after: Micros(1) };
+    spec.kind = RuleKind::MissingData {
+        signal: None,
+        after: Micros(1),
+    };
     assert!(compile(spec).contains("as a whole"));
     assert!(RuleSet::compile(&[threshold("0s"), threshold("0s")], registry.datasets()).is_err());
 }
@@ -150,7 +279,13 @@ fn spans_are_read_and_written_alike() {
 
 #[test]
 fn nearness_of_names_is_counted_in_edits() {
-    for (from, to, wanted) in [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("grip_froce", "grip_force", 2)] {
+    for (from, to, wanted) in [
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("kitten", "sitting", 3),
+        ("same", "same", 0),
+        ("grip_froce", "grip_force", 2),
+    ] {
         assert_eq!(edits(from, to), wanted, "{from} {to}");
     }
 }

@@ -8,15 +8,24 @@ use super::*;
 
 const NEW: Verdict = Verdict::New { gap: 0 };
 
-fn judge_all(tracker: &mut SequenceTracker, numbers: impl IntoIterator<Item = i64>) -> Vec<Verdict> {
-    numbers.into_iter().map(|number| tracker.judge(1, number)).collect()
+fn judge_all(
+    tracker: &mut SequenceTracker,
+    numbers: impl IntoIterator<Item = i64>,
+) -> Vec<Verdict> {
+    numbers
+        .into_iter()
+        .map(|number| tracker.judge(1, number))
+        .collect()
 }
 
 #[test]
 fn numbers_in_order_are_new() {
     let mut tracker = SequenceTracker::default();
     assert_eq!(judge_all(&mut tracker, 5..100), [NEW; 95]);
-    assert_eq!((tracker.missing(), tracker.restarts(), tracker.given_up()), (0, 0, 0));
+    assert_eq!(
+        (tracker.missing(), tracker.restarts(), tracker.given_up()),
+        (0, 0, 0)
+    );
 }
 
 #[test]
@@ -24,7 +33,19 @@ fn a_gap_is_counted_and_filled_once_each() {
     let mut tracker = SequenceTracker::default();
     let verdicts = judge_all(&mut tracker, [1, 5, 3, 3, 5, 2, 4, 4]);
     let (filled, duplicate) = (Verdict::Filled, Verdict::Duplicate);
-    assert_eq!(verdicts, [NEW, Verdict::New { gap: 3 }, filled, duplicate, duplicate, filled, filled, duplicate]);
+    assert_eq!(
+        verdicts,
+        [
+            NEW,
+            Verdict::New { gap: 3 },
+            filled,
+            duplicate,
+            duplicate,
+            filled,
+            filled,
+            duplicate
+        ]
+    );
     assert_eq!(tracker.missing(), 0);
 }
 
@@ -32,16 +53,39 @@ fn a_gap_is_counted_and_filled_once_each() {
 fn numbers_below_the_first_heard_may_come_once_and_are_not_missing() {
     let mut tracker = SequenceTracker::default();
     let verdicts = judge_all(&mut tracker, [5_000, 4_999, 4_999, 3_976, 3_975]);
-    assert_eq!(verdicts, [NEW, Verdict::Filled, Verdict::Duplicate, Verdict::Filled, Verdict::GivenUp]);
+    assert_eq!(
+        verdicts,
+        [
+            NEW,
+            Verdict::Filled,
+            Verdict::Duplicate,
+            Verdict::Filled,
+            Verdict::GivenUp
+        ]
+    );
     assert_eq!((tracker.missing(), tracker.given_up()), (0, 0));
 }
 
 #[test]
 fn a_restart_begins_anew_and_the_boot_before_is_still_known() {
     let mut tracker = SequenceTracker::default();
-    assert_eq!([tracker.judge(1, 10), tracker.judge(1, 12), tracker.judge(2, 1)], [NEW, Verdict::New { gap: 1 }, NEW]);
+    assert_eq!(
+        [
+            tracker.judge(1, 10),
+            tracker.judge(1, 12),
+            tracker.judge(2, 1)
+        ],
+        [NEW, Verdict::New { gap: 1 }, NEW]
+    );
     assert_eq!((tracker.restarts(), tracker.missing()), (1, 1));
-    assert_eq!([tracker.judge(1, 11), tracker.judge(1, 12), tracker.judge(2, 1)], [Verdict::Filled, Verdict::Duplicate, Verdict::Duplicate]);
+    assert_eq!(
+        [
+            tracker.judge(1, 11),
+            tracker.judge(1, 12),
+            tracker.judge(2, 1)
+        ],
+        [Verdict::Filled, Verdict::Duplicate, Verdict::Duplicate]
+    );
     assert_eq!(tracker.restarts(), 1);
 }
 
@@ -53,8 +97,14 @@ fn a_boot_beyond_those_remembered_is_given_up_with_its_gaps() {
     for boot in 2..=5 {
         assert_eq!(tracker.judge(boot, 0), NEW);
     }
-    assert_eq!((tracker.judge(1, 15), tracker.judge(0, 1)), (Verdict::GivenUp, Verdict::GivenUp));
-    assert_eq!((tracker.given_up(), tracker.missing(), tracker.restarts()), (9, 0, 4));
+    assert_eq!(
+        (tracker.judge(1, 15), tracker.judge(0, 1)),
+        (Verdict::GivenUp, Verdict::GivenUp)
+    );
+    assert_eq!(
+        (tracker.given_up(), tracker.missing(), tracker.restarts()),
+        (9, 0, 4)
+    );
 }
 
 #[test]
@@ -63,14 +113,24 @@ fn an_older_boot_than_four_remembered_is_given_up_for_good() {
     for boot in 10..14 {
         tracker.judge(boot, 0);
     }
-    assert_eq!([tracker.judge(5, 7), tracker.judge(5, 7)], [Verdict::GivenUp; 2]);
+    assert_eq!(
+        [tracker.judge(5, 7), tracker.judge(5, 7)],
+        [Verdict::GivenUp; 2]
+    );
     assert_eq!(tracker.judge(10, 0), Verdict::Duplicate);
 }
 
 #[test]
 fn an_older_boot_is_taken_while_there_is_room() {
     let mut tracker = SequenceTracker::default();
-    assert_eq!([tracker.judge(9, 3), tracker.judge(4, 3), tracker.judge(4, 3)], [NEW, NEW, Verdict::Duplicate]);
+    assert_eq!(
+        [
+            tracker.judge(9, 3),
+            tracker.judge(4, 3),
+            tracker.judge(4, 3)
+        ],
+        [NEW, NEW, Verdict::Duplicate]
+    );
     assert_eq!(tracker.restarts(), 0);
 }
 
@@ -81,15 +141,26 @@ fn too_many_gaps_give_up_the_lowest_without_ever_calling_an_unseen_number_duplic
     assert_eq!(tracker.missing() + tracker.given_up(), 199);
     assert_eq!(tracker.missing(), RANGES_MAX as u64);
     let verdicts = judge_all(&mut tracker, (0..199).map(|step| step * 2 + 1));
-    assert!(verdicts[..135].iter().all(|verdict| *verdict == Verdict::GivenUp));
-    assert!(verdicts[135..].iter().all(|verdict| *verdict == Verdict::Filled));
+    assert!(
+        verdicts[..135]
+            .iter()
+            .all(|verdict| *verdict == Verdict::GivenUp)
+    );
+    assert!(
+        verdicts[135..]
+            .iter()
+            .all(|verdict| *verdict == Verdict::Filled)
+    );
 }
 
 #[test]
 fn the_ends_of_the_number_range_do_no_harm() {
     let mut tracker = SequenceTracker::default();
     assert_eq!(tracker.judge(i64::MAX, i64::MIN), NEW);
-    assert_eq!(tracker.judge(i64::MAX, i64::MAX), Verdict::New { gap: u64::MAX - 1 });
+    assert_eq!(
+        tracker.judge(i64::MAX, i64::MAX),
+        Verdict::New { gap: u64::MAX - 1 }
+    );
     assert_eq!(tracker.judge(i64::MAX, i64::MAX), Verdict::Duplicate);
     assert_eq!(tracker.judge(i64::MAX, 0), Verdict::Filled);
     assert_eq!(tracker.judge(i64::MAX, i64::MIN), Verdict::Duplicate);
@@ -108,7 +179,8 @@ impl Oracle {
     /// What a tracker with room for everything would say.
     fn judge(&mut self, boot: i64, number: i64) -> Verdict {
         let Some((first, high, seen)) = self.boots.get_mut(&boot) else {
-            self.boots.insert(boot, (number, number, HashSet::from([number])));
+            self.boots
+                .insert(boot, (number, number, HashSet::from([number])));
             return NEW;
         };
         let new = seen.insert(number);
@@ -126,7 +198,11 @@ impl Oracle {
     }
 
     fn missing(&self) -> u64 {
-        let missing = |(first, high, seen): &(i64, i64, HashSet<i64>)| (*first..*high).filter(|number| !seen.contains(number)).count();
+        let missing = |(first, high, seen): &(i64, i64, HashSet<i64>)| {
+            (*first..*high)
+                .filter(|number| !seen.contains(number))
+                .count()
+        };
         self.boots.values().map(missing).sum::<usize>() as u64
     }
 }

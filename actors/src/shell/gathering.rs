@@ -1,6 +1,8 @@
-//! Answers on their way to the thread that asked many families at once: it is woken once, by the last of them.
+//! Answers on their way to the thread that asked many families at once: it is woken once, by the
+//! last of them.
 //!
-//! An answer that is dropped ungiven, with a mailbox that died, counts as well: nobody waits for ever.
+//! An answer that is dropped ungiven, with a mailbox that died, counts as well: nobody waits for
+//! ever.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -32,19 +34,32 @@ pub(super) struct Answer<T> {
 
 impl<T> Gathering<T> {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Shared { state: Mutex::new(State { given: Vec::new(), outstanding: 0 }), complete: Condvar::new() }))
+        Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                given: Vec::new(),
+                outstanding: 0,
+            }),
+            complete: Condvar::new(),
+        }))
     }
 
     /// One more answer to wait for.
     pub(super) fn answer(&self, slot: usize) -> Answer<T> {
         self.0.lock().outstanding += 1;
-        Answer { slot, value: None, shared: self.0.clone() }
+        Answer {
+            slot,
+            value: None,
+            shared: self.0.clone(),
+        }
     }
 
     /// Waits until all have answered or can not; the answers are in the order in which they came.
     pub(super) fn wait(self) -> Vec<(usize, T)> {
         let state = self.0.lock();
-        let complete = self.0.complete.wait_while(state, |state| state.outstanding > 0);
+        let complete = self
+            .0
+            .complete
+            .wait_while(state, |state| state.outstanding > 0);
         std::mem::take(&mut complete.unwrap_or_else(PoisonError::into_inner).given)
     }
 }
@@ -59,7 +74,9 @@ impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         let slot = self.slot;
-        state.given.extend(self.value.take().map(|value| (slot, value)));
+        state
+            .given
+            .extend(self.value.take().map(|value| (slot, value)));
         state.outstanding -= 1;
         if state.outstanding == 0 {
             self.shared.complete.notify_one();
@@ -78,12 +95,22 @@ mod tests {
         let threads: Vec<_> = answers
             .into_iter()
             .enumerate()
-            .map(|(index, answer)| std::thread::spawn(move || if index == 1 { drop(answer) } else { answer.give(index * 10) }))
+            .map(|(index, answer)| {
+                std::thread::spawn(move || {
+                    if index == 1 {
+                        drop(answer)
+                    } else {
+                        answer.give(index * 10)
+                    }
+                })
+            })
             .collect();
         let mut given = gathering.wait();
         given.sort_unstable();
         assert_eq!(given, [(0, 0), (2, 20)]);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
     }
 
     #[test]

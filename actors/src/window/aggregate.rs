@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::sketch::Sketch;
 
-/// Aggregates of one signal over the rows of a window or of one of its revisions. Values that are null, NaN or infinite are
-/// not there: they are not counted. In the signal's own unit; times in microseconds UTC.
+/// Aggregates of one signal over the rows of a window or of one of its revisions. Values that are
+/// null, NaN or infinite are not there: they are not counted. In the signal's own unit; times in
+/// microseconds UTC.
 ///
-/// What is not known (a set without it, or no values) is NaN; in JSON, `null`. Sums of astronomic values may
-/// overflow to infinity, as floats do.
+/// What is not known (a set without it, or no values) is NaN; in JSON, `null`. Sums of astronomic
+/// values may overflow to infinity, as floats do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SignalAggregate {
     /// Number of values.
@@ -19,7 +20,8 @@ pub struct SignalAggregate {
     /// Their mean.
     #[serde(with = "nan_as_null")]
     pub mean: f64,
-    /// Sum of squared deviations from the mean; see [`Self::variance`]. Not in [`super::AggregateSet::Basic`].
+    /// Sum of squared deviations from the mean; see [`Self::variance`]. Not in
+    /// [`super::AggregateSet::Basic`].
     #[serde(with = "nan_as_null")]
     pub m2: f64,
     /// The least value.
@@ -61,7 +63,8 @@ impl SignalAggregate {
         }
     }
 
-    /// Sample variance (divided by count - 1); `None` for fewer than two values or a set without it.
+    /// Sample variance (divided by count - 1); `None` for fewer than two values or a set without
+    /// it.
     pub fn variance(&self) -> Option<f64> {
         (self.count >= 2 && !self.m2.is_nan()).then(|| self.m2 / (self.count - 1) as f64)
     }
@@ -71,7 +74,8 @@ impl SignalAggregate {
         !self.first.is_nan()
     }
 
-    /// Adds the aggregates of values that came after those of `self`. What one side does not know, the result does not know.
+    /// Adds the aggregates of values that came after those of `self`. What one side does not know,
+    /// the result does not know.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
             return;
@@ -117,7 +121,9 @@ impl SignalAggregate {
     }
 
     fn floats(&self) -> [f64; 7] {
-        [self.sum, self.mean, self.m2, self.min, self.max, self.first, self.last]
+        [
+            self.sum, self.mean, self.m2, self.min, self.max, self.first, self.last,
+        ]
     }
 }
 
@@ -137,10 +143,18 @@ mod nan_as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { value.is_finite().then_some(*value).serialize(serializer) } else { value.serialize(serializer) }
+        if serializer.is_human_readable() {
+            value.is_finite().then_some(*value).serialize(serializer)
+        } else {
+            value.serialize(serializer)
+        }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        if deserializer.is_human_readable() { Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN)) } else { f64::deserialize(deserializer) }
+        if deserializer.is_human_readable() {
+            Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+        } else {
+            f64::deserialize(deserializer)
+        }
     }
 }

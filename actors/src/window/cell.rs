@@ -1,8 +1,9 @@
 //! Running aggregates of one pane, one cell per signal: the hot path.
 //!
-//! Two ways lead to the same bits. The fast one takes several columns at once over a run of rows and assumes that every value is there
-//! and finite; the sum says afterwards whether that was so, since any NaN or infinity spoils it. The careful one takes value by
-//! value. Both add in row order to the same running sums, so where a run is cut changes nothing.
+//! Two ways lead to the same bits. The fast one takes several columns at once over a run of rows
+//! and assumes that every value is there and finite; the sum says afterwards whether that was so,
+//! since any NaN or infinity spoils it. The careful one takes value by value. Both add in row order
+//! to the same running sums, so where a run is cut changes nothing.
 
 use arrow_array::{Array, Float64Array};
 use serde::{Deserialize, Serialize};
@@ -24,8 +25,14 @@ pub(super) trait Cell: Copy {
     /// Adds one finite value, `at` being its time after the pane's start.
     fn add(&mut self, value: f64, at: i64);
 
-    /// Adds a run of some columns without nulls, and says of each whether all its values were finite. Where not, the cell is spoilt.
-    fn add_group<const N: usize>(cells: &mut [Self; N], columns: [&[f64]; N], rows: &[u32], ends: &Self::Ends) -> [bool; N];
+    /// Adds a run of some columns without nulls, and says of each whether all its values were
+    /// finite. Where not, the cell is spoilt.
+    fn add_group<const N: usize>(
+        cells: &mut [Self; N],
+        columns: [&[f64]; N],
+        rows: &[u32],
+        ends: &Self::Ends,
+    ) -> [bool; N];
 }
 
 /// Count, sum, min, max.
@@ -39,7 +46,12 @@ pub(super) struct BasicCell {
 
 impl Default for BasicCell {
     fn default() -> Self {
-        Self { count: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
+        Self {
+            count: 0,
+            sum: 0.0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+        }
     }
 }
 
@@ -48,12 +60,20 @@ impl BasicCell {
         if self.count == 0 {
             return SignalAggregate::empty();
         }
-        SignalAggregate { count: self.count, sum: self.sum, mean: self.sum / self.count as f64, min: self.min, max: self.max, ..SignalAggregate::empty() }
+        SignalAggregate {
+            count: self.count,
+            sum: self.sum,
+            mean: self.sum / self.count as f64,
+            min: self.min,
+            max: self.max,
+            ..SignalAggregate::empty()
+        }
     }
 }
 
-/// What [`super::AggregateSet::Full`] needs. Sums are of deviations from the pane's first value (`shift`), which keeps the variance
-/// of values far from zero exact enough without a division per value.
+/// What [`super::AggregateSet::Full`] needs. Sums are of deviations from the pane's first value
+/// (`shift`), which keeps the variance of values far from zero exact enough without a division per
+/// value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct FullCell {
     count: u64,
@@ -122,7 +142,10 @@ impl FullCell {
 }
 
 /// The values that are there, with their rows.
-pub(super) fn present<'a>(column: &'a Float64Array, rows: &'a [u32]) -> impl Iterator<Item = (u32, f64)> + 'a {
+pub(super) fn present<'a>(
+    column: &'a Float64Array,
+    rows: &'a [u32],
+) -> impl Iterator<Item = (u32, f64)> + 'a {
     let (values, nulls) = (column.values(), column.nulls());
     rows.iter().filter_map(move |&row| {
         let value = values[row as usize];
@@ -134,7 +157,10 @@ pub(super) fn present<'a>(column: &'a Float64Array, rows: &'a [u32]) -> impl Ite
 /// The values of some columns when none of them has nulls.
 fn without_nulls<const N: usize>(columns: &[Float64Array]) -> Option<[&[f64]; N]> {
     let columns: &[Float64Array; N] = columns.try_into().ok()?;
-    columns.iter().all(|column| column.null_count() == 0).then(|| columns.each_ref().map(|column| &column.values()[..]))
+    columns
+        .iter()
+        .all(|column| column.null_count() == 0)
+        .then(|| columns.each_ref().map(|column| &column.values()[..]))
 }
 
 /// Adds a run to one cell per column, `N` columns at a time.
@@ -154,8 +180,14 @@ pub(super) fn add_columns<C: Cell, const N: usize>(cells: &mut [C], run: &Run<'_
 }
 
 /// The fast way, when there are `N` columns and none has nulls; false when nothing was done.
-fn add_group_if_whole<C: Cell, const N: usize>(cells: &mut [C], columns: &[Float64Array], run: &Run<'_>, ends: &C::Ends) -> bool {
-    let (Ok(cells), Some(values)) = (<&mut [C; N]>::try_from(cells), without_nulls::<N>(columns)) else {
+fn add_group_if_whole<C: Cell, const N: usize>(
+    cells: &mut [C],
+    columns: &[Float64Array],
+    run: &Run<'_>,
+    ends: &C::Ends,
+) -> bool {
+    let (Ok(cells), Some(values)) = (<&mut [C; N]>::try_from(cells), without_nulls::<N>(columns))
+    else {
         return false;
     };
     let before = *cells;
@@ -195,7 +227,12 @@ impl Cell for BasicCell {
         self.max = greatest(value, self.max);
     }
 
-    fn add_group<const N: usize>(cells: &mut [Self; N], columns: [&[f64]; N], rows: &[u32], (): &()) -> [bool; N] {
+    fn add_group<const N: usize>(
+        cells: &mut [Self; N],
+        columns: [&[f64]; N],
+        rows: &[u32],
+        (): &(),
+    ) -> [bool; N] {
         let length = columns[0].len();
         let columns = columns.map(|column| &column[..length]);
         let mut sum = cells.map(|cell| cell.sum);
@@ -211,7 +248,12 @@ impl Cell for BasicCell {
         }
         for index in 0..N {
             let count = cells[index].count + rows.len() as u64;
-            cells[index] = Self { count, sum: sum[index], min: min[index], max: max[index] };
+            cells[index] = Self {
+                count,
+                sum: sum[index],
+                min: min[index],
+                max: max[index],
+            };
         }
         sum.map(f64::is_finite)
     }
@@ -238,7 +280,12 @@ impl Cell for FullCell {
         self.note_last(value, at);
     }
 
-    fn add_group<const N: usize>(cells: &mut [Self; N], columns: [&[f64]; N], rows: &[u32], ends: &Ends) -> [bool; N] {
+    fn add_group<const N: usize>(
+        cells: &mut [Self; N],
+        columns: [&[f64]; N],
+        rows: &[u32],
+        ends: &Ends,
+    ) -> [bool; N] {
         let length = columns[0].len();
         let columns = columns.map(|column| &column[..length]);
         for index in 0..N {

@@ -69,7 +69,8 @@ impl Cells {
         }
     }
 
-    /// Adds what is known to aggregates of earlier panes or fragments; `origin` is the start of this pane.
+    /// Adds what is known to aggregates of earlier panes or fragments; `origin` is the start of
+    /// this pane.
     pub fn merge_into(&self, origin: i64, signals: &mut [SignalAggregate]) {
         match self {
             Self::Basic(cells) => {

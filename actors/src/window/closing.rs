@@ -16,7 +16,11 @@ impl Windows {
             return;
         }
         let clock = clamp_clock(clock);
-        if self.scratch.due.is_none_or(|due| due.waits != waits || due.clock <= clock) {
+        if self
+            .scratch
+            .due
+            .is_none_or(|due| due.waits != waits || due.clock <= clock)
+        {
             self.step(clock, waits, out);
         }
         self.watermark = self.watermark.max(clock - waits.reorder_us);
@@ -24,8 +28,15 @@ impl Windows {
 
     fn step(&mut self, clock: i64, waits: Waits, out: &mut Vec<WindowRow>) {
         loop {
-            let window = self.next_end().map(|end| (end + waits.reorder_us, end)).filter(|(due, _)| *due <= clock);
-            let fragment = self.fragments.first().map(|fragment| fragment.due).filter(|due| *due <= clock);
+            let window = self
+                .next_end()
+                .map(|end| (end + waits.reorder_us, end))
+                .filter(|(due, _)| *due <= clock);
+            let fragment = self
+                .fragments
+                .first()
+                .map(|fragment| fragment.due)
+                .filter(|due| *due <= clock);
             match (window, fragment) {
                 (Some((due, end)), fragment) if fragment.is_none_or(|other| due <= other) => {
                     for index in 0..self.specs.len() {
@@ -42,7 +53,10 @@ impl Windows {
         for state in &mut self.specs {
             state.forget(clock, waits);
         }
-        self.scratch.due = Some(NextDue { waits, clock: self.find_due(waits) });
+        self.scratch.due = Some(NextDue {
+            waits,
+            clock: self.find_due(waits),
+        });
     }
 
     pub(super) fn close_all(&mut self, out: &mut Vec<WindowRow>) {
@@ -71,22 +85,37 @@ impl Windows {
     pub(super) fn find_due(&self, waits: Waits) -> i64 {
         let window = self.next_end().map(|end| end + waits.reorder_us);
         let fragment = self.fragments.first().map(|fragment| fragment.due);
-        let ends = self.specs.iter().filter_map(|state| state.revisions.first_key_value());
+        let ends = self
+            .specs
+            .iter()
+            .filter_map(|state| state.revisions.first_key_value());
         let forget = ends.map(|(end, _)| forget_at(*end, waits)).min();
-        [window, fragment, forget].into_iter().flatten().min().unwrap_or(i64::MAX)
+        [window, fragment, forget]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(i64::MAX)
     }
 
     /// The end of the window that closes next, of those with rows.
     fn next_end(&self) -> Option<i64> {
-        (0..self.specs.len()).filter_map(|index| self.next_end_of(index)).min()
+        (0..self.specs.len())
+            .filter_map(|index| self.next_end_of(index))
+            .min()
     }
 
     fn next_end_of(&self, index: usize) -> Option<i64> {
         let state = &self.specs[index];
         let closed_to = state.closed_to(self.watermark);
-        let done = self.panes.partition_point(|pane| !state.needs(pane.start, self.watermark));
+        let done = self
+            .panes
+            .partition_point(|pane| !state.needs(pane.start, self.watermark));
         let pane = self.panes.get(done)?;
-        Some(state.spec.end_at_or_after((pane.start + self.pane_us).max(closed_to.saturating_add(1))))
+        Some(
+            state
+                .spec
+                .end_at_or_after((pane.start + self.pane_us).max(closed_to.saturating_add(1))),
+        )
     }
 
     /// Tells the window of a spec that ends at `end`, if it is one, is still open and has rows.
@@ -100,11 +129,18 @@ impl Windows {
         let from = self.panes.partition_point(|pane| pane.start < start);
         let to = self.panes.partition_point(|pane| pane.start < end);
         if from < to {
-            out.push(window_row(spec, end, 0, self.signals, &self.panes[from..to]));
+            out.push(window_row(
+                spec,
+                end,
+                0,
+                self.signals,
+                &self.panes[from..to],
+            ));
         }
     }
 
-    /// Tells the next revision of every window that the fragment due first speaks for, by (end, order of specs).
+    /// Tells the next revision of every window that the fragment due first speaks for, by (end,
+    /// order of specs).
     fn finalise_first(&mut self, out: &mut Vec<WindowRow>) {
         let fragment = self.fragments.remove(0);
         let told = out.len();
@@ -119,14 +155,21 @@ impl Windows {
         }
         order.sort_unstable();
         let pane = std::slice::from_ref(&fragment.pane);
-        let rows = order.into_iter().map(|(end, index, revision)| window_row(&self.specs[index].spec, end, revision, self.signals, pane));
+        let rows = order.into_iter().map(|(end, index, revision)| {
+            window_row(&self.specs[index].spec, end, revision, self.signals, pane)
+        });
         out.extend(rows);
         debug_assert!(out.len() > told, "a fragment speaks for a window");
         self.recycle(fragment.pane.cells);
     }
 
     fn drop_panes(&mut self) {
-        let unneeded = self.panes.partition_point(|pane| !self.specs.iter().any(|state| state.needs(pane.start, self.watermark)));
+        let unneeded = self.panes.partition_point(|pane| {
+            !self
+                .specs
+                .iter()
+                .any(|state| state.needs(pane.start, self.watermark))
+        });
         let dropped: Vec<Pane> = self.panes.drain(..unneeded).collect();
         for pane in dropped {
             self.recycle(pane.cells);
@@ -134,7 +177,13 @@ impl Windows {
     }
 }
 
-fn window_row(spec: &WindowSpec, end: i64, revision: u32, signals: usize, panes: &[Pane]) -> WindowRow {
+fn window_row(
+    spec: &WindowSpec,
+    end: i64,
+    revision: u32,
+    signals: usize,
+    panes: &[Pane],
+) -> WindowRow {
     let mut aggregates = vec![SignalAggregate::empty(); signals];
     for pane in panes {
         pane.cells.merge_into(pane.start, &mut aggregates);

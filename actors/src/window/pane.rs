@@ -28,7 +28,8 @@ impl Pane {
 pub(super) struct Fragment {
     /// The robot's clock at which it is finalised.
     pub due: i64,
-    /// Per spec, how many of its windows over the pane had closed when this was opened, counted from the earliest: those it speaks for.
+    /// Per spec, how many of its windows over the pane had closed when this was opened, counted
+    /// from the earliest: those it speaks for.
     pub closed: Vec<u32>,
     pub pane: Pane,
 }

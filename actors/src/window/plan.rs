@@ -6,14 +6,17 @@ use crate::time::TimePolicy;
 
 /// Longest window, microseconds: a leap year.
 const SIZE_US_MAX: i64 = 366 * 86_400 * crate::time::MICROS_PER_SECOND;
-/// Most panes a window may be made of, which bounds the state of a robot and the work of closing a window.
+/// Most panes a window may be made of, which bounds the state of a robot and the work of closing a
+/// window.
 const PANES_PER_WINDOW_MAX: i64 = 16_384;
-/// Times and durations are clamped to this, so that sums of a few of them cannot overflow. Microseconds.
+/// Times and durations are clamped to this, so that sums of a few of them cannot overflow.
+/// Microseconds.
 pub(super) const TIME_LIMIT_US: i64 = 1 << 61;
 /// Bounds on waiting are clamped to this. Microseconds.
 pub(super) const WAIT_LIMIT_US: i64 = 1 << 60;
 
-/// One kind of window. Tumbling when `hop_us == size_us`. Windows are aligned to 1970-01-01T00:00:00Z.
+/// One kind of window. Tumbling when `hop_us == size_us`. Windows are aligned to
+/// 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WindowSpec {
     /// Name in ids, tables and configuration; a changed window should get a new name.
@@ -25,7 +28,8 @@ pub struct WindowSpec {
 }
 
 impl WindowSpec {
-    /// The first and the last end of this kind's windows that contain a pane. Ends in between are `hop_us` apart.
+    /// The first and the last end of this kind's windows that contain a pane. Ends in between are
+    /// `hop_us` apart.
     pub(super) fn ends_over(&self, pane_start: i64) -> (i64, i64) {
         let hop_start = pane_start.div_euclid(self.hop_us) * self.hop_us;
         (hop_start + self.hop_us, hop_start + self.size_us)
@@ -34,7 +38,11 @@ impl WindowSpec {
     /// The first end of a window at or after a moment.
     pub(super) fn end_at_or_after(&self, moment: i64) -> i64 {
         let remainder = moment.rem_euclid(self.hop_us);
-        if remainder == 0 { moment } else { moment - remainder + self.hop_us }
+        if remainder == 0 {
+            moment
+        } else {
+            moment - remainder + self.hop_us
+        }
     }
 }
 
@@ -69,7 +77,9 @@ pub enum WindowError {
         size_us: i64,
     },
     /// The hop is not positive or does not divide the length.
-    #[error("window `{name}` of {size_us} us cannot hop by {hop_us} us: the hop must be above 0 and divide the size")]
+    #[error(
+        "window `{name}` of {size_us} us cannot hop by {hop_us} us: the hop must be above 0 and divide the size"
+    )]
     Hop {
         /// Window name.
         name: String,
@@ -103,8 +113,9 @@ pub struct WindowPlan {
 }
 
 impl WindowPlan {
-    /// Checks the windows. An empty list is allowed: nothing is aggregated then. The allowed lateness is that of
-    /// [`TimePolicy::default`] until [`Self::with_allowed_lateness`] says otherwise.
+    /// Checks the windows. An empty list is allowed: nothing is aggregated then. The allowed
+    /// lateness is that of [`TimePolicy::default`] until [`Self::with_allowed_lateness`] says
+    /// otherwise.
     pub fn new(specs: Vec<WindowSpec>, aggregates: AggregateSet) -> Result<Self, WindowError> {
         for (index, spec) in specs.iter().enumerate() {
             check_spec(spec)?;
@@ -112,19 +123,31 @@ impl WindowPlan {
                 return Err(WindowError::Twice(spec.name.clone()));
             }
         }
-        let pane_us = specs.iter().fold(0, |pane_us, spec| greatest_common_divisor(pane_us, spec.hop_us));
+        let pane_us = specs.iter().fold(0, |pane_us, spec| {
+            greatest_common_divisor(pane_us, spec.hop_us)
+        });
         for spec in &specs {
             let panes = spec.size_us / pane_us;
             if panes > PANES_PER_WINDOW_MAX {
-                return Err(WindowError::Panes { name: spec.name.clone(), panes, pane_us });
+                return Err(WindowError::Panes {
+                    name: spec.name.clone(),
+                    panes,
+                    pane_us,
+                });
             }
         }
         let allowed_lateness_us = TimePolicy::default().allowed_lateness_us;
-        Ok(Self { specs, aggregates, pane_us, allowed_lateness_us })
+        Ok(Self {
+            specs,
+            aggregates,
+            pane_us,
+            allowed_lateness_us,
+        })
     }
 
-    /// Says how late a row may come, microseconds, so that revision numbers are remembered as long. Where rows come later than
-    /// that all the same, their revisions still never repeat, but may skip numbers.
+    /// Says how late a row may come, microseconds, so that revision numbers are remembered as long.
+    /// Where rows come later than that all the same, their revisions still never repeat, but may
+    /// skip numbers.
     pub fn with_allowed_lateness(mut self, allowed_lateness_us: i64) -> Self {
         self.allowed_lateness_us = allowed_lateness_us.clamp(0, WAIT_LIMIT_US);
         self
@@ -152,15 +175,23 @@ impl WindowPlan {
 }
 
 fn check_spec(spec: &WindowSpec) -> Result<(), WindowError> {
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let allowed =
+        |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     if spec.name.is_empty() || !spec.name.chars().all(allowed) {
         return Err(WindowError::Name(spec.name.clone()));
     }
     if spec.size_us <= 0 || spec.size_us > SIZE_US_MAX {
-        return Err(WindowError::Size { name: spec.name.clone(), size_us: spec.size_us });
+        return Err(WindowError::Size {
+            name: spec.name.clone(),
+            size_us: spec.size_us,
+        });
     }
     if spec.hop_us <= 0 || spec.size_us % spec.hop_us != 0 {
-        return Err(WindowError::Hop { name: spec.name.clone(), size_us: spec.size_us, hop_us: spec.hop_us });
+        return Err(WindowError::Hop {
+            name: spec.name.clone(),
+            size_us: spec.size_us,
+            hop_us: spec.hop_us,
+        });
     }
     Ok(())
 }

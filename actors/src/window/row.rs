@@ -1,4 +1,5 @@
-//! What windows tell: one row per window and revision, its encoding, and how readers put revisions together.
+//! What windows tell: one row per window and revision, its encoding, and how readers put revisions
+//! together.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,8 @@ use super::sketch::Sketch;
 /// First byte of an encoded row.
 const ROW_VERSION: u8 = 1;
 
-/// One revision of one window of one robot. Revision 0 holds what was in time, each later one only what a fragment added.
+/// One revision of one window of one robot. Revision 0 holds what was in time, each later one only
+/// what a fragment added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WindowRow {
     /// Name of the window's spec.
@@ -29,7 +31,9 @@ pub struct WindowRow {
 #[derive(Debug, thiserror::Error)]
 pub enum RowDecodeError {
     /// Written by a later version, or no row at all.
-    #[error("window row has version {0}, this build reads {ROW_VERSION}: read it with a newer build")]
+    #[error(
+        "window row has version {0}, this build reads {ROW_VERSION}: read it with a newer build"
+    )]
     Version(u8),
     /// Cut off or damaged.
     #[error("window row does not decode: {0}")]
@@ -51,9 +55,14 @@ impl WindowRow {
             start_us: self.start_us,
             revision: self.revision,
             rows: self.rows,
-            signals: self.signals.iter().map(|signal| StoredSignal::of(signal, self.start_us)).collect(),
+            signals: self
+                .signals
+                .iter()
+                .map(|signal| StoredSignal::of(signal, self.start_us))
+                .collect(),
         };
-        postcard::to_extend(&stored, vec![ROW_VERSION]).expect("writing plain data to memory cannot fail")
+        postcard::to_extend(&stored, vec![ROW_VERSION])
+            .expect("writing plain data to memory cannot fail")
     }
 
     /// Reads [`Self::encode`]'s bytes.
@@ -76,17 +85,27 @@ impl WindowRow {
             start_us,
             revision: stored.revision,
             rows: stored.rows,
-            signals: stored.signals.into_iter().map(|signal| signal.restore(start_us)).collect(),
+            signals: stored
+                .signals
+                .into_iter()
+                .map(|signal| signal.restore(start_us))
+                .collect(),
         })
     }
 }
 
-/// The whole window from its revisions, in any order; what a reader sees. A revision given twice counts once, rows of another
-/// window than the first one's are left out. `None` without rows.
+/// The whole window from its revisions, in any order; what a reader sees. A revision given twice
+/// counts once, rows of another window than the first one's are left out. `None` without rows.
 pub fn merge_revisions(rows: &[WindowRow]) -> Option<WindowRow> {
     let window = rows.first()?;
-    let mut revisions: Vec<&WindowRow> =
-        rows.iter().filter(|row| row.window == window.window && row.start_us == window.start_us && row.size_us == window.size_us).collect();
+    let mut revisions: Vec<&WindowRow> = rows
+        .iter()
+        .filter(|row| {
+            row.window == window.window
+                && row.start_us == window.start_us
+                && row.size_us == window.size_us
+        })
+        .collect();
     revisions.sort_by_key(|row| row.revision);
     revisions.dedup_by_key(|row| row.revision);
     let (first, later) = revisions.split_first()?;
@@ -95,7 +114,9 @@ pub fn merge_revisions(rows: &[WindowRow]) -> Option<WindowRow> {
         merged.revision = row.revision;
         merged.rows = merged.rows.saturating_add(row.rows);
         if merged.signals.len() < row.signals.len() {
-            merged.signals.resize_with(row.signals.len(), SignalAggregate::empty);
+            merged
+                .signals
+                .resize_with(row.signals.len(), SignalAggregate::empty);
         }
         for (signal, addition) in merged.signals.iter_mut().zip(&row.signals) {
             signal.merge(addition);
@@ -114,22 +135,57 @@ struct StoredRow {
     signals: Vec<StoredSignal>,
 }
 
-/// A signal without the fields that are not known. Times are offsets from the window's start, which are shorter.
+/// A signal without the fields that are not known. Times are offsets from the window's start, which
+/// are shorter.
 #[derive(Serialize, Deserialize)]
 enum StoredSignal {
     Empty,
-    Basic { count: u64, sum: f64, min: f64, max: f64 },
-    Full { count: u64, sum: f64, mean: f64, m2: f64, min: f64, max: f64, first: f64, first_offset: i64, last: f64, last_offset: i64, sketch: Option<Sketch> },
+    Basic {
+        count: u64,
+        sum: f64,
+        min: f64,
+        max: f64,
+    },
+    Full {
+        count: u64,
+        sum: f64,
+        mean: f64,
+        m2: f64,
+        min: f64,
+        max: f64,
+        first: f64,
+        first_offset: i64,
+        last: f64,
+        last_offset: i64,
+        sketch: Option<Sketch>,
+    },
 }
 
 impl StoredSignal {
     fn of(signal: &SignalAggregate, start_us: i64) -> Self {
-        let &SignalAggregate { count, sum, mean, m2, min, max, first, first_time, last, last_time, .. } = signal;
+        let &SignalAggregate {
+            count,
+            sum,
+            mean,
+            m2,
+            min,
+            max,
+            first,
+            first_time,
+            last,
+            last_time,
+            ..
+        } = signal;
         if count == 0 {
             return Self::Empty;
         }
         if !signal.is_full() {
-            return Self::Basic { count, sum, min, max };
+            return Self::Basic {
+                count,
+                sum,
+                min,
+                max,
+            };
         }
         Self::Full {
             count,
@@ -149,8 +205,32 @@ impl StoredSignal {
     fn restore(self, start_us: i64) -> SignalAggregate {
         match self {
             Self::Empty => SignalAggregate::empty(),
-            Self::Basic { count, sum, min, max } => SignalAggregate { count, sum, mean: sum / count as f64, min, max, ..SignalAggregate::empty() },
-            Self::Full { count, sum, mean, m2, min, max, first, first_offset, last, last_offset, sketch } => SignalAggregate {
+            Self::Basic {
+                count,
+                sum,
+                min,
+                max,
+            } => SignalAggregate {
+                count,
+                sum,
+                mean: sum / count as f64,
+                min,
+                max,
+                ..SignalAggregate::empty()
+            },
+            Self::Full {
+                count,
+                sum,
+                mean,
+                m2,
+                min,
+                max,
+                first,
+                first_offset,
+                last,
+                last_offset,
+                sketch,
+            } => SignalAggregate {
                 count,
                 sum,
                 mean,

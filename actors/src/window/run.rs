@@ -1,4 +1,5 @@
-//! A run: rows that follow each other and lie in one pane, so that they can be added column by column.
+//! A run: rows that follow each other and lie in one pane, so that they can be added column by
+//! column.
 
 use theatre_schemas::batch::Batch;
 
@@ -20,10 +21,16 @@ impl Run<'_> {
         self.times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US) - self.origin
     }
 
-    /// The first-arrived of the rows with the least time and the last-arrived of those with the greatest.
+    /// The first-arrived of the rows with the least time and the last-arrived of those with the
+    /// greatest.
     pub fn ends(&self) -> Ends {
         let start = self.offset(self.rows[0]);
-        let mut ends = Ends { first_at: start, first: self.rows[0], last_at: start, last: self.rows[0] };
+        let mut ends = Ends {
+            first_at: start,
+            first: self.rows[0],
+            last_at: start,
+            last: self.rows[0],
+        };
         for &row in &self.rows[1..] {
             let at = self.offset(row);
             if at < ends.first_at {

@@ -1,13 +1,15 @@
-//! A quantile sketch (DDSketch, relative error 1 %) whose content depends on the values alone, not on their order.
+//! A quantile sketch (DDSketch, relative error 1 %) whose content depends on the values alone, not
+//! on their order.
 //!
-//! The mapping of values to bins is that of the `sketches-ddsketch` crate. Its store is not used: how that lays out its bins depends on the
-//! order of insertion, and shuffled rows must give equal state. Here bins are a sorted list of what is there.
+//! The mapping of values to bins is that of the `sketches-ddsketch` crate. Its store is not used:
+//! how that lays out its bins depends on the order of insertion, and shuffled rows must give equal
+//! state. Here bins are a sorted list of what is there.
 
 use serde::{Deserialize, Serialize};
 use sketches_ddsketch::Config;
 
-/// Most bins kept for each sign. Beyond that the bins nearest to zero are merged, as DDSketch does. 2,048 bins of 1 % relative error
-/// span 17 decades.
+/// Most bins kept for each sign. Beyond that the bins nearest to zero are merged, as DDSketch does.
+/// 2,048 bins of 1 % relative error span 17 decades.
 const BINS_MAX: usize = 2_048;
 /// Bins collected before they are sorted and merged.
 const BUFFER_BINS: usize = 128;
@@ -24,7 +26,8 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// Counts finite values. Taking a run at once is what makes a sketch affordable: its bins are sorted and merged in one pass.
+    /// Counts finite values. Taking a run at once is what makes a sketch affordable: its bins are
+    /// sorted and merged in one pass.
     pub(super) fn add(&mut self, values: impl Iterator<Item = f64>, mapping: &Config) {
         let (mut negative, mut positive) = (BinBuffer::default(), BinBuffer::default());
         for value in values {
@@ -54,11 +57,17 @@ impl Sketch {
 
     /// Number of values.
     pub fn count(&self) -> u64 {
-        let sum = |bins: &[(i32, u64)]| bins.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
-        sum(&self.negative).saturating_add(self.zero).saturating_add(sum(&self.positive))
+        let sum = |bins: &[(i32, u64)]| {
+            bins.iter()
+                .fold(0_u64, |sum, (_, count)| sum.saturating_add(*count))
+        };
+        sum(&self.negative)
+            .saturating_add(self.zero)
+            .saturating_add(sum(&self.positive))
     }
 
-    /// The value at a quantile in 0..=1, within 1 % of a value that is there; `None` when empty or for another `quantile`.
+    /// The value at a quantile in 0..=1, within 1 % of a value that is there; `None` when empty or
+    /// for another `quantile`.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 || !(0.0..=1.0).contains(&quantile) {
@@ -66,8 +75,15 @@ impl Sketch {
         }
         let mapping = Self::mapping();
         let rank = (quantile * (count - 1) as f64).floor() as u64;
-        let below = self.negative.iter().rev().map(|(bin, count)| (-mapping.value(*bin), *count));
-        let above = self.positive.iter().map(|(bin, count)| (mapping.value(*bin), *count));
+        let below = self
+            .negative
+            .iter()
+            .rev()
+            .map(|(bin, count)| (-mapping.value(*bin), *count));
+        let above = self
+            .positive
+            .iter()
+            .map(|(bin, count)| (mapping.value(*bin), *count));
         let mut seen = 0_u64;
         for (value, count) in below.chain([(0.0, self.zero)]).chain(above) {
             seen = seen.saturating_add(count);
@@ -93,7 +109,10 @@ struct BinBuffer {
 
 impl Default for BinBuffer {
     fn default() -> Self {
-        Self { bins: [0; BUFFER_BINS], length: 0 }
+        Self {
+            bins: [0; BUFFER_BINS],
+            length: 0,
+        }
     }
 }
 
@@ -115,7 +134,9 @@ impl BinBuffer {
                 at += 1;
             }
             match into.get_mut(at) {
-                Some((bin, count)) if *bin == equal[0] => *count = count.saturating_add(equal.len() as u64),
+                Some((bin, count)) if *bin == equal[0] => {
+                    *count = count.saturating_add(equal.len() as u64)
+                }
                 _ => into.insert(at, (equal[0], equal.len() as u64)),
             }
         }
@@ -135,20 +156,25 @@ fn merge_bins(into: &mut Vec<(i32, u64)>, other: &[(i32, u64)]) {
         while let Some(lower) = mine.next_if(|(key, _)| *key < bin) {
             into.push(lower);
         }
-        let same = mine.next_if(|(key, _)| *key == bin).map_or(0, |(_, count)| count);
+        let same = mine
+            .next_if(|(key, _)| *key == bin)
+            .map_or(0, |(_, count)| count);
         into.push((bin, same.saturating_add(count)));
     }
     into.extend(mine);
     limit(into);
 }
 
-/// Keeps the `BINS_MAX` highest bins that were ever named, and everything lower in the lowest of them. That does not depend on
-/// the order of arrival, since a bin that has dropped out cannot come back.
+/// Keeps the `BINS_MAX` highest bins that were ever named, and everything lower in the lowest of
+/// them. That does not depend on the order of arrival, since a bin that has dropped out cannot come
+/// back.
 fn limit(bins: &mut Vec<(i32, u64)>) {
     let Some(excess) = bins.len().checked_sub(BINS_MAX) else {
         return;
     };
-    let lower = bins.drain(..excess).fold(0_u64, |sum, (_, count)| sum.saturating_add(count));
+    let lower = bins
+        .drain(..excess)
+        .fold(0_u64, |sum, (_, count)| sum.saturating_add(count));
     if let Some((_, count)) = bins.first_mut() {
         *count = count.saturating_add(lower);
     }

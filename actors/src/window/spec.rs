@@ -30,7 +30,12 @@ pub(super) struct SpecState {
 
 impl SpecState {
     pub fn new(spec: WindowSpec) -> Self {
-        Self { spec, flushed_to: None, revisions: BTreeMap::new(), forgotten: None }
+        Self {
+            spec,
+            flushed_to: None,
+            revisions: BTreeMap::new(),
+            forgotten: None,
+        }
     }
 
     pub fn closed_to(&self, watermark: i64) -> i64 {
@@ -45,7 +50,11 @@ impl SpecState {
     pub fn closed_over(&self, pane_start: i64, watermark: i64) -> u32 {
         let (first, last) = self.spec.ends_over(pane_start);
         let closed_to = self.closed_to(watermark).min(last);
-        if closed_to < first { 0 } else { ((closed_to - first) / self.spec.hop_us + 1) as u32 }
+        if closed_to < first {
+            0
+        } else {
+            ((closed_to - first) / self.spec.hop_us + 1) as u32
+        }
     }
 
     pub fn next_revision(&mut self, end: i64) -> u32 {
@@ -71,7 +80,8 @@ impl SpecState {
     }
 }
 
-/// The clock from which no row, and no fragment opened by a row, can touch a window that ends at `end`.
+/// The clock from which no row, and no fragment opened by a row, can touch a window that ends at
+/// `end`.
 pub(super) fn forget_at(end: i64, waits: Waits) -> i64 {
     end + waits.lateness_us + waits.fragment_us
 }

@@ -21,7 +21,8 @@ pub struct Windows {
     pub(super) aggregates: AggregateSet,
     pub(super) pane_us: i64,
     pub(super) specs: Vec<SpecState>,
-    /// Windows that end at or before this have closed: the highest clock seen, less the reorder bound.
+    /// Windows that end at or before this have closed: the highest clock seen, less the reorder
+    /// bound.
     pub(super) watermark: i64,
     /// Ascending by start; only those that an open window needs.
     pub(super) panes: Vec<Pane>,
@@ -67,13 +68,23 @@ impl Windows {
         }
     }
 
-    /// Adds rows in order, telling what closes and is finalised on the way, in order of the clock at which it fell due; at the same clock
-    /// windows first, by (end, order of specs), then fragments.
+    /// Adds rows in order, telling what closes and is finalised on the way, in order of the clock
+    /// at which it fell due; at the same clock windows first, by (end, order of specs), then
+    /// fragments.
     ///
-    /// `rows` are indices into `batch`, all of this robot and accepted (no duplicates, none beyond the allowed
-    /// lateness or from the future). `clocks[i]` is the robot's clock after `rows[i]`; clocks never descend, not between calls
-    /// either. A plan other than the last call's first closes all that is open under the old one.
-    pub fn apply(&mut self, plan: &WindowPlan, batch: &Batch, rows: &[u32], clocks: &[EventTime], reorder_bound_us: i64, out: &mut Vec<WindowRow>) {
+    /// `rows` are indices into `batch`, all of this robot and accepted (no duplicates, none beyond
+    /// the allowed lateness or from the future). `clocks[i]` is the robot's clock after `rows[i]`;
+    /// clocks never descend, not between calls either. A plan other than the last call's first
+    /// closes all that is open under the old one.
+    pub fn apply(
+        &mut self,
+        plan: &WindowPlan,
+        batch: &Batch,
+        rows: &[u32],
+        clocks: &[EventTime],
+        reorder_bound_us: i64,
+        out: &mut Vec<WindowRow>,
+    ) {
         debug_assert_eq!(rows.len(), clocks.len(), "one clock per row");
         self.adopt(plan, out);
         self.grow(batch.signals.len());
@@ -90,28 +101,41 @@ impl Windows {
             let origin = time.div_euclid(self.pane_us) * self.pane_us;
             let targets = self.targets(origin, clamp_clock(clock), waits);
             let length = self.run_length(origin, rows, clocks, times, waits);
-            let run = Run { batch, rows: &rows[..length], times, origin };
+            let run = Run {
+                batch,
+                rows: &rows[..length],
+                times,
+                origin,
+            };
             if let Some(pane) = targets.pane {
                 self.panes[pane].add(&run);
             }
             if let Some(fragment) = targets.fragment {
                 self.fragments[fragment].pane.add(&run);
             }
-            self.watermark = self.watermark.max(clamp_clock(clocks[length - 1]) - waits.reorder_us);
+            self.watermark = self
+                .watermark
+                .max(clamp_clock(clocks[length - 1]) - waits.reorder_us);
             (rows, clocks) = (&rows[length..], &clocks[length..]);
         }
     }
 
     /// The robot's clock moved without rows of this dataset.
-    pub fn advance(&mut self, plan: &WindowPlan, clock: EventTime, reorder_bound_us: i64, out: &mut Vec<WindowRow>) {
+    pub fn advance(
+        &mut self,
+        plan: &WindowPlan,
+        clock: EventTime,
+        reorder_bound_us: i64,
+        out: &mut Vec<WindowRow>,
+    ) {
         self.adopt(plan, out);
         if !self.specs.is_empty() {
             self.arrive(clock, self.waits(plan, reorder_bound_us), out);
         }
     }
 
-    /// Closes everything open (end of a recording, silence): windows by (end, order of specs), then fragments in
-    /// order of opening. Rows that come later into windows closed by this are late.
+    /// Closes everything open (end of a recording, silence): windows by (end, order of specs), then
+    /// fragments in order of opening. Rows that come later into windows closed by this are late.
     pub fn flush(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
         self.adopt(plan, out);
         self.close_all(out);
@@ -124,7 +148,11 @@ impl Windows {
         }
         self.signals = signals;
         self.scratch.spare.clear();
-        for pane in self.panes.iter_mut().chain(self.fragments.iter_mut().map(|fragment| &mut fragment.pane)) {
+        for pane in self
+            .panes
+            .iter_mut()
+            .chain(self.fragments.iter_mut().map(|fragment| &mut fragment.pane))
+        {
             pane.cells.grow(signals);
         }
     }
@@ -139,12 +167,16 @@ impl Windows {
         self.fragments.len()
     }
 
-    /// Takes over a plan. What was open under another one is closed first, by what is remembered of it, so nothing is lost; rows that come later
-    /// correct the windows that both plans have.
+    /// Takes over a plan. What was open under another one is closed first, by what is remembered of
+    /// it, so nothing is lost; rows that come later correct the windows that both plans have.
     fn adopt(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
         let same = self.aggregates == plan.aggregates()
             && self.specs.len() == plan.specs().len()
-            && self.specs.iter().zip(plan.specs()).all(|(mine, theirs)| mine.spec == *theirs);
+            && self
+                .specs
+                .iter()
+                .zip(plan.specs())
+                .all(|(mine, theirs)| mine.spec == *theirs);
         if same {
             return;
         }
@@ -152,7 +184,8 @@ impl Windows {
         let mut old = std::mem::take(&mut self.specs);
         for spec in plan.specs() {
             let known = old.iter().position(|state| state.spec == *spec);
-            self.specs.push(known.map_or_else(|| SpecState::new(spec.clone()), |at| old.swap_remove(at)));
+            self.specs
+                .push(known.map_or_else(|| SpecState::new(spec.clone()), |at| old.swap_remove(at)));
         }
         self.aggregates = plan.aggregates();
         self.pane_us = plan.pane_us();
@@ -161,11 +194,22 @@ impl Windows {
 
     fn waits(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Waits {
         let reorder_us = reorder_bound_us.clamp(0, WAIT_LIMIT_US);
-        Waits { reorder_us, lateness_us: plan.allowed_lateness_us(), fragment_us: reorder_us.max(self.pane_us) }
+        Waits {
+            reorder_us,
+            lateness_us: plan.allowed_lateness_us(),
+            fragment_us: reorder_us.max(self.pane_us),
+        }
     }
 
     /// How many of the first rows lie in the pane at `origin` and come before anything falls due.
-    fn run_length(&self, origin: i64, rows: &[u32], clocks: &[EventTime], times: &[i64], waits: Waits) -> usize {
+    fn run_length(
+        &self,
+        origin: i64,
+        rows: &[u32],
+        clocks: &[EventTime],
+        times: &[i64],
+        waits: Waits,
+    ) -> usize {
         let due = self.due(waits);
         let end = origin + self.pane_us;
         let rest = rows.iter().zip(clocks).skip(1);
@@ -184,8 +228,16 @@ impl Windows {
     }
 
     fn new_pane(&mut self, start: i64) -> Pane {
-        let cells = self.scratch.spare.pop().unwrap_or_else(|| Cells::new(self.aggregates, self.signals));
-        Pane { start, rows: 0, cells }
+        let cells = self
+            .scratch
+            .spare
+            .pop()
+            .unwrap_or_else(|| Cells::new(self.aggregates, self.signals));
+        Pane {
+            start,
+            rows: 0,
+            cells,
+        }
     }
 
     /// Where rows of a pane go at this clock, opening what is not there.
@@ -208,23 +260,35 @@ impl Windows {
             Err(at) => {
                 let pane = self.new_pane(origin);
                 self.panes.insert(at, pane);
-                self.scratch.due = Some(NextDue { waits, clock: self.find_due(waits) });
+                self.scratch.due = Some(NextDue {
+                    waits,
+                    clock: self.find_due(waits),
+                });
                 at
             }
         }
     }
 
     fn fragment_at(&mut self, origin: i64, clock: i64, waits: Waits) -> usize {
-        let closed: Vec<u32> = self.specs.iter().map(|state| state.closed_over(origin, self.watermark)).collect();
+        let closed: Vec<u32> = self
+            .specs
+            .iter()
+            .map(|state| state.closed_over(origin, self.watermark))
+            .collect();
         let open = |fragment: &Fragment| fragment.pane.start == origin && fragment.closed == closed;
         if let Some(at) = self.fragments.iter().position(open) {
             return at;
         }
         let due = clock + waits.fragment_us;
-        let at = self.fragments.partition_point(|fragment| fragment.due <= due);
+        let at = self
+            .fragments
+            .partition_point(|fragment| fragment.due <= due);
         let pane = self.new_pane(origin);
         self.fragments.insert(at, Fragment { due, closed, pane });
-        self.scratch.due = Some(NextDue { waits, clock: self.find_due(waits) });
+        self.scratch.due = Some(NextDue {
+            waits,
+            clock: self.find_due(waits),
+        });
         at
     }
 }

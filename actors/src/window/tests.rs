@@ -11,11 +11,18 @@ use crate::time::{EventTime, MICROS_PER_SECOND};
 const BOUND: i64 = 5 * SECOND;
 
 fn tumbling() -> Robot {
-    Robot::new(plan(&[spec("10s", 10 * SECOND, 10 * SECOND)], AggregateSet::Full), BOUND, 1)
+    Robot::new(
+        plan(&[spec("10s", 10 * SECOND, 10 * SECOND)], AggregateSet::Full),
+        BOUND,
+        1,
+    )
 }
 
 fn seconds(times: &[i64]) -> Vec<Sample> {
-    times.iter().map(|time| sample(time * SECOND, *time as f64)).collect()
+    times
+        .iter()
+        .map(|time| sample(time * SECOND, *time as f64))
+        .collect()
 }
 
 fn told(window: &str, start: i64, revision: u32, rows: u64) -> (String, i64, u32, u64) {
@@ -25,24 +32,50 @@ fn told(window: &str, start: i64, revision: u32, rows: u64) -> (String, i64, u32
 #[test]
 fn a_window_closes_when_the_clock_has_passed_its_end_by_the_reorder_bound() {
     let mut robot = tumbling();
-    robot.rows(&[sample(0, 1.0), sample(9_999_999, 3.0), sample(10_000_000, 7.0), sample(14_999_999, 7.0)]);
+    robot.rows(&[
+        sample(0, 1.0),
+        sample(9_999_999, 3.0),
+        sample(10_000_000, 7.0),
+        sample(14_999_999, 7.0),
+    ]);
     assert_eq!(robot.told(), []);
     robot.rows(&[sample(15_000_000, 7.0)]);
     let row = robot.out[0].clone();
     assert_eq!(robot.told(), [told("10s", 0, 0, 2)]);
     let signal = &row.signals[0];
-    assert_eq!((signal.count, signal.sum, signal.mean, signal.variance()), (2, 4.0, 2.0, Some(2.0)));
-    assert_eq!((signal.first, signal.first_time, signal.last, signal.last_time), (1.0, 0, 3.0, 9_999_999));
+    assert_eq!(
+        (signal.count, signal.sum, signal.mean, signal.variance()),
+        (2, 4.0, 2.0, Some(2.0))
+    );
+    assert_eq!(
+        (
+            signal.first,
+            signal.first_time,
+            signal.last,
+            signal.last_time
+        ),
+        (1.0, 0, 3.0, 9_999_999)
+    );
     assert_eq!(robot.windows.open_panes(), 1);
 }
 
 #[test]
 fn windows_of_one_end_are_told_in_the_order_of_their_specs() {
-    let specs = [spec("20s", 20 * SECOND, 20 * SECOND), spec("10s", 10 * SECOND, 10 * SECOND)];
+    let specs = [
+        spec("20s", 20 * SECOND, 20 * SECOND),
+        spec("10s", 10 * SECOND, 10 * SECOND),
+    ];
     let mut robot = Robot::new(plan(&specs, AggregateSet::Basic), BOUND, 1);
     robot.rows(&seconds(&[3, 13]));
     robot.advance(25 * SECOND);
-    assert_eq!(robot.told(), [told("10s", 0, 0, 1), told("20s", 0, 0, 2), told("10s", 10, 0, 1)]);
+    assert_eq!(
+        robot.told(),
+        [
+            told("10s", 0, 0, 1),
+            told("20s", 0, 0, 2),
+            told("10s", 10, 0, 1)
+        ]
+    );
 }
 
 #[test]
@@ -68,7 +101,11 @@ fn late_rows_are_told_as_the_next_revision_when_their_fragment_is_due() {
 
 #[test]
 fn a_long_bound_keeps_a_fragment_open_as_long() {
-    let mut robot = Robot::new(plan(&[spec("1s", SECOND, SECOND)], AggregateSet::Basic), 30 * SECOND, 1);
+    let mut robot = Robot::new(
+        plan(&[spec("1s", SECOND, SECOND)], AggregateSet::Basic),
+        30 * SECOND,
+        1,
+    );
     robot.rows(&seconds(&[0, 100, 1]));
     robot.advance(129 * SECOND);
     assert_eq!(robot.told(), [told("1s", 0, 0, 1)]);
@@ -86,44 +123,88 @@ fn a_window_whose_rows_were_all_late_begins_at_revision_one() {
 
 #[test]
 fn an_open_hopping_window_absorbs_a_row_that_is_late_for_closed_ones() {
-    let mut robot = Robot::new(plan(&[spec("30s", 30 * SECOND, 10 * SECOND)], AggregateSet::Full), 0, 1);
+    let mut robot = Robot::new(
+        plan(&[spec("30s", 30 * SECOND, 10 * SECOND)], AggregateSet::Full),
+        0,
+        1,
+    );
     robot.rows(&seconds(&[5, 22]));
-    assert_eq!(robot.told(), [told("30s", -20, 0, 1), told("30s", -10, 0, 1)]);
+    assert_eq!(
+        robot.told(),
+        [told("30s", -20, 0, 1), told("30s", -10, 0, 1)]
+    );
     robot.rows(&seconds(&[6]));
-    assert_eq!((robot.windows.open_panes(), robot.windows.open_fragments()), (2, 1));
+    assert_eq!(
+        (robot.windows.open_panes(), robot.windows.open_fragments()),
+        (2, 1)
+    );
     // The window from 0 holds it at revision 0; those before get it by the fragment, due at 32.
     robot.advance(32 * SECOND);
-    assert_eq!(robot.told(), [told("30s", 0, 0, 3), told("30s", -20, 1, 1), told("30s", -10, 1, 1)]);
+    assert_eq!(
+        robot.told(),
+        [
+            told("30s", 0, 0, 3),
+            told("30s", -20, 1, 1),
+            told("30s", -10, 1, 1)
+        ]
+    );
 }
 
 #[test]
 fn a_row_that_finds_more_windows_closed_opens_a_fragment_of_its_own() {
-    let mut robot = Robot::new(plan(&[spec("30s", 30 * SECOND, 10 * SECOND)], AggregateSet::Basic), 0, 1);
+    let mut robot = Robot::new(
+        plan(
+            &[spec("30s", 30 * SECOND, 10 * SECOND)],
+            AggregateSet::Basic,
+        ),
+        0,
+        1,
+    );
     robot.rows(&seconds(&[5, 22, 6, 31, 7]));
     assert_eq!(robot.windows.open_fragments(), 2);
     robot.told();
     robot.flush();
-    let late: Vec<_> = robot.told().into_iter().filter(|(_, _, revision, _)| *revision > 0).collect();
+    let late: Vec<_> = robot
+        .told()
+        .into_iter()
+        .filter(|(_, _, revision, _)| *revision > 0)
+        .collect();
     // 6 for the windows from -20 and -10, then 7 for those and the one from 0.
     let expected = [(-20, 1), (-10, 1), (-20, 2), (-10, 2), (0, 1)];
-    assert_eq!(late, expected.map(|(start, revision)| told("30s", start, revision, 1)));
+    assert_eq!(
+        late,
+        expected.map(|(start, revision)| told("30s", start, revision, 1))
+    );
 }
 
 #[test]
 fn a_pane_that_ended_but_whose_window_is_open_makes_no_fragment() {
-    let specs = [spec("60s", 60 * SECOND, 60 * SECOND), spec("15s-by-5", 15 * SECOND, 5 * SECOND)];
+    let specs = [
+        spec("60s", 60 * SECOND, 60 * SECOND),
+        spec("15s-by-5", 15 * SECOND, 5 * SECOND),
+    ];
     let mut robot = Robot::new(plan(&specs[..1], AggregateSet::Basic), 0, 1);
     robot.rows(&seconds(&[50, 1, 60]));
-    assert_eq!((robot.told(), robot.windows.open_fragments()), (vec![told("60s", 0, 0, 2)], 0));
+    assert_eq!(
+        (robot.told(), robot.windows.open_fragments()),
+        (vec![told("60s", 0, 0, 2)], 0)
+    );
     let mut robot = Robot::new(plan(&specs, AggregateSet::Basic), 0, 1);
     robot.rows(&seconds(&[50, 1, 60]));
-    let told_60s: Vec<_> = robot.told().into_iter().filter(|(window, ..)| window == "60s").collect();
+    let told_60s: Vec<_> = robot
+        .told()
+        .into_iter()
+        .filter(|(window, ..)| window == "60s")
+        .collect();
     assert_eq!(told_60s, [told("60s", 0, 0, 2)]);
 }
 
 #[test]
 fn after_a_flush_rows_of_flushed_windows_are_late_and_others_are_not() {
-    let specs = [spec("10s", 10 * SECOND, 10 * SECOND), spec("60s", 60 * SECOND, 60 * SECOND)];
+    let specs = [
+        spec("10s", 10 * SECOND, 10 * SECOND),
+        spec("60s", 60 * SECOND, 60 * SECOND),
+    ];
     let mut robot = Robot::new(plan(&specs, AggregateSet::Basic), BOUND, 1);
     robot.rows(&seconds(&[3]));
     robot.flush();
@@ -132,13 +213,28 @@ fn after_a_flush_rows_of_flushed_windows_are_late_and_others_are_not() {
     robot.rows(&seconds(&[4, 12]));
     robot.flush();
     // The fragment of pane 0 speaks for both windows, that of pane 10 for the long one only.
-    assert_eq!(robot.told(), [told("10s", 10, 0, 1), told("10s", 0, 1, 1), told("60s", 0, 1, 1), told("60s", 0, 2, 1)]);
+    assert_eq!(
+        robot.told(),
+        [
+            told("10s", 10, 0, 1),
+            told("10s", 0, 1, 1),
+            told("60s", 0, 1, 1),
+            told("60s", 0, 2, 1)
+        ]
+    );
 }
 
 #[test]
 fn a_clock_that_jumps_by_millennia_tells_only_windows_with_rows() {
-    let mut robot = Robot::new(plan(&[spec("hop", SECOND, 1_000)], AggregateSet::Basic), BOUND, 1);
-    robot.rows(&[sample(0, 1.0), sample(5_000 * 365 * 86_400 * MICROS_PER_SECOND, 1.0)]);
+    let mut robot = Robot::new(
+        plan(&[spec("hop", SECOND, 1_000)], AggregateSet::Basic),
+        BOUND,
+        1,
+    );
+    robot.rows(&[
+        sample(0, 1.0),
+        sample(5_000 * 365 * 86_400 * MICROS_PER_SECOND, 1.0),
+    ]);
     assert_eq!(robot.told().len(), 1_000);
 }
 
@@ -160,7 +256,10 @@ fn revision_numbers_are_forgotten_with_the_lateness_and_never_repeat() {
     robot.rows(&seconds(&[3]));
     robot.flush();
     let told = robot.told();
-    let mut ids: Vec<_> = told.iter().map(|(_, start, revision, _)| (*start, *revision)).collect();
+    let mut ids: Vec<_> = told
+        .iter()
+        .map(|(_, start, revision, _)| (*start, *revision))
+        .collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), told.len());
@@ -168,9 +267,19 @@ fn revision_numbers_are_forgotten_with_the_lateness_and_never_repeat() {
 
 #[test]
 fn a_changed_plan_closes_what_the_old_one_had_open() {
-    let mut robot = Robot::new(plan(&[spec("10s", 10 * SECOND, 10 * SECOND)], AggregateSet::Basic), BOUND, 1);
+    let mut robot = Robot::new(
+        plan(
+            &[spec("10s", 10 * SECOND, 10 * SECOND)],
+            AggregateSet::Basic,
+        ),
+        BOUND,
+        1,
+    );
     robot.rows(&seconds(&[3]));
-    let specs = [spec("4s", 4 * SECOND, 4 * SECOND), spec("10s", 10 * SECOND, 10 * SECOND)];
+    let specs = [
+        spec("4s", 4 * SECOND, 4 * SECOND),
+        spec("10s", 10 * SECOND, 10 * SECOND),
+    ];
     robot.plan = plan(&specs, AggregateSet::Full);
     robot.rows(&seconds(&[5]));
     assert_eq!(robot.told(), [told("10s", 0, 0, 1)]);
@@ -191,25 +300,52 @@ fn a_dataset_that_gains_a_signal_keeps_its_open_windows() {
     let mut robot = tumbling();
     robot.rows(&seconds(&[1]));
     robot.save_and_restore();
-    robot.rows(&[Sample { time: 2 * SECOND, values: vec![Some(5.0), Some(6.0)] }]);
+    robot.rows(&[Sample {
+        time: 2 * SECOND,
+        values: vec![Some(5.0), Some(6.0)],
+    }]);
     robot.flush();
-    let counts: Vec<u64> = robot.out[0].signals.iter().map(|signal| signal.count).collect();
+    let counts: Vec<u64> = robot.out[0]
+        .signals
+        .iter()
+        .map(|signal| signal.count)
+        .collect();
     assert_eq!(counts, [2, 1]);
 }
 
 #[test]
 fn variance_of_values_far_from_zero_keeps_its_digits() {
     let offset = 1e9;
-    let noise: Vec<f64> = (0..1_000).map(|index| f64::from((index * 7_919) % 1_024) / 1_024.0).collect();
+    let noise: Vec<f64> = (0..1_000)
+        .map(|index| f64::from((index * 7_919) % 1_024) / 1_024.0)
+        .collect();
     let mean = noise.iter().sum::<f64>() / 1_000.0;
-    let expected = noise.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 999.0;
-    let mut robot = Robot::new(plan(&[spec("60s-by-10", 60 * SECOND, 10 * SECOND)], AggregateSet::Full), 0, 1);
-    let samples: Vec<Sample> = noise.iter().zip(0..).map(|(value, at)| sample(at * 59_000, offset + value)).collect();
+    let expected = noise
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>()
+        / 999.0;
+    let mut robot = Robot::new(
+        plan(
+            &[spec("60s-by-10", 60 * SECOND, 10 * SECOND)],
+            AggregateSet::Full,
+        ),
+        0,
+        1,
+    );
+    let samples: Vec<Sample> = noise
+        .iter()
+        .zip(0..)
+        .map(|(value, at)| sample(at * 59_000, offset + value))
+        .collect();
     robot.rows(&samples);
     robot.flush();
     let whole = robot.out.iter().find(|row| row.start_us == 0).unwrap();
     let variance = whole.signals[0].variance().unwrap();
-    assert!((variance / expected - 1.0).abs() < 1e-7, "{variance} is not {expected}");
+    assert!(
+        (variance / expected - 1.0).abs() < 1e-7,
+        "{variance} is not {expected}"
+    );
 }
 
 #[test]
@@ -228,23 +364,50 @@ fn of_equal_times_the_first_come_is_first_and_the_last_come_is_last() {
 #[test]
 fn huge_values_overflow_to_infinity_and_leave_count_and_ends_right() {
     let mut robot = tumbling();
-    robot.rows(&[sample(0, f64::MAX), sample(1, f64::MAX), sample(2, -f64::MAX), sample(3, f64::NAN)]);
+    robot.rows(&[
+        sample(0, f64::MAX),
+        sample(1, f64::MAX),
+        sample(2, -f64::MAX),
+        sample(3, f64::NAN),
+    ]);
     robot.flush();
     let signal = &robot.out[0].signals[0];
-    assert_eq!((signal.count, signal.min, signal.max, signal.last), (3, -f64::MAX, f64::MAX, -f64::MAX));
+    assert_eq!(
+        (signal.count, signal.min, signal.max, signal.last),
+        (3, -f64::MAX, f64::MAX, -f64::MAX)
+    );
 }
 
 #[test]
 fn basic_state_is_much_smaller_than_full_and_both_are_small() {
     let size = |set| {
         let mut robot = Robot::new(plan(&[spec("10s", 10 * SECOND, 10 * SECOND)], set), 0, 13);
-        let values = |at: i64| (0..13).map(|signal| Some((at * signal) as f64 / 7.0)).collect();
+        let values = |at: i64| {
+            (0..13)
+                .map(|signal| Some((at * signal) as f64 / 7.0))
+                .collect()
+        };
         let base = 1_767_225_600 * SECOND;
-        robot.rows(&(0..90).map(|at| Sample { time: base + at * 100_000, values: values(at) }).collect::<Vec<_>>());
+        robot.rows(
+            &(0..90)
+                .map(|at| Sample {
+                    time: base + at * 100_000,
+                    values: values(at),
+                })
+                .collect::<Vec<_>>(),
+        );
         robot.save().len()
     };
-    assert!(size(AggregateSet::Basic) < 420, "{}", size(AggregateSet::Basic));
-    assert!(size(AggregateSet::Full) < 1_000, "{}", size(AggregateSet::Full));
+    assert!(
+        size(AggregateSet::Basic) < 420,
+        "{}",
+        size(AggregateSet::Basic)
+    );
+    assert!(
+        size(AggregateSet::Full) < 1_000,
+        "{}",
+        size(AggregateSet::Full)
+    );
 }
 
 #[test]
@@ -253,7 +416,10 @@ fn state_and_rows_written_before_read_as_they_were() {
     robot.rows(&seconds(&[3, 20, 4]));
     let golden = "010180dac409010331307380dac40980dac4090000008087a70e0180b48913010101010000000000003440000000000000000000000000000000000000000000003440000000000000344000000000000034400000000000000034400001808ece1c0101000101010100000000000010400000000000000000000000000000000000000000000010400000000000001040000000000000104080a4e803000000000000104080a4e803";
     assert_eq!(hex(&robot.save()), golden);
-    assert_eq!(postcard::from_bytes::<Windows>(&bytes(golden)).unwrap(), robot.windows);
+    assert_eq!(
+        postcard::from_bytes::<Windows>(&bytes(golden)).unwrap(),
+        robot.windows
+    );
     robot.flush();
     let golden = "010331307380dac40980b4891300010102010000000000003440000000000000344000000000000000000000000000003440000000000000344000000000000034400000000000000034400000";
     assert_eq!(hex(&robot.out[1].encode()), golden);
@@ -265,7 +431,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -279,32 +448,70 @@ fn an_encoded_row_reads_back_and_no_prefix_or_extension_does() {
     for length in 0..bytes.len() {
         assert!(WindowRow::decode(&bytes[..length]).is_err());
     }
-    assert!(matches!(WindowRow::decode(&[&bytes[..], &[0]].concat()), Err(RowDecodeError::Trailing(1))));
-    assert!(matches!(WindowRow::decode(&[9]), Err(RowDecodeError::Version(9))));
+    assert!(matches!(
+        WindowRow::decode(&[&bytes[..], &[0]].concat()),
+        Err(RowDecodeError::Trailing(1))
+    ));
+    assert!(matches!(
+        WindowRow::decode(&[9]),
+        Err(RowDecodeError::Version(9))
+    ));
 }
 
 #[test]
 fn json_shows_what_is_not_known_as_null_and_reads_it_back() {
-    let mut robot = Robot::new(plan(&[spec("10s", 10 * SECOND, 10 * SECOND)], AggregateSet::Basic), 0, 1);
+    let mut robot = Robot::new(
+        plan(
+            &[spec("10s", 10 * SECOND, 10 * SECOND)],
+            AggregateSet::Basic,
+        ),
+        0,
+        1,
+    );
     robot.rows(&[sample(SECOND, 2.5)]);
     robot.flush();
     let json = serde_json::to_value(&robot.out[0]).unwrap();
     assert_eq!(json["signals"][0]["mean"], 2.5);
     assert!(json["signals"][0]["first"].is_null());
-    assert_eq!(serde_json::from_value::<WindowRow>(json).unwrap(), robot.out[0]);
+    assert_eq!(
+        serde_json::from_value::<WindowRow>(json).unwrap(),
+        robot.out[0]
+    );
 }
 
 #[test]
 fn impossible_windows_are_refused() {
-    let refuse = |specs: &[WindowSpec]| WindowPlan::new(specs.to_vec(), AggregateSet::Basic).unwrap_err();
+    let refuse =
+        |specs: &[WindowSpec]| WindowPlan::new(specs.to_vec(), AggregateSet::Basic).unwrap_err();
     assert!(matches!(refuse(&[spec("", 10, 10)]), WindowError::Name(_)));
-    assert!(matches!(refuse(&[spec("a/b", 10, 10)]), WindowError::Name(_)));
-    assert!(matches!(refuse(&[spec("a", 10, 10), spec("a", 20, 20)]), WindowError::Twice(_)));
-    assert!(matches!(refuse(&[spec("a", 0, 1)]), WindowError::Size { .. }));
-    assert!(matches!(refuse(&[spec("a", i64::MAX, i64::MAX)]), WindowError::Size { .. }));
-    assert!(matches!(refuse(&[spec("a", 10, 0)]), WindowError::Hop { .. }));
-    assert!(matches!(refuse(&[spec("a", 10, 3)]), WindowError::Hop { .. }));
-    assert!(matches!(refuse(&[spec("a", 10 * SECOND, SECOND), spec("b", 7, 7)]), WindowError::Panes { .. }));
+    assert!(matches!(
+        refuse(&[spec("a/b", 10, 10)]),
+        WindowError::Name(_)
+    ));
+    assert!(matches!(
+        refuse(&[spec("a", 10, 10), spec("a", 20, 20)]),
+        WindowError::Twice(_)
+    ));
+    assert!(matches!(
+        refuse(&[spec("a", 0, 1)]),
+        WindowError::Size { .. }
+    ));
+    assert!(matches!(
+        refuse(&[spec("a", i64::MAX, i64::MAX)]),
+        WindowError::Size { .. }
+    ));
+    assert!(matches!(
+        refuse(&[spec("a", 10, 0)]),
+        WindowError::Hop { .. }
+    ));
+    assert!(matches!(
+        refuse(&[spec("a", 10, 3)]),
+        WindowError::Hop { .. }
+    ));
+    assert!(matches!(
+        refuse(&[spec("a", 10 * SECOND, SECOND), spec("b", 7, 7)]),
+        WindowError::Panes { .. }
+    ));
 }
 
 #[test]
@@ -317,17 +524,32 @@ fn quantiles_are_within_one_percent_and_need_no_order() {
     }
     backwards.add((-500..=500).rev().map(f64::from), &mapping);
     assert_eq!(forwards, backwards);
-    for (quantile, expected) in [(0.0, -500.0), (0.25, -250.0), (0.5, 0.0), (0.75, 250.0), (1.0, 500.0)] {
+    for (quantile, expected) in [
+        (0.0, -500.0),
+        (0.25, -250.0),
+        (0.5, 0.0),
+        (0.75, 250.0),
+        (1.0, 500.0),
+    ] {
         let found = forwards.quantile(quantile).unwrap();
-        assert!((found - expected).abs() <= 0.0101 * expected.abs(), "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() <= 0.0101 * expected.abs(),
+            "{found} is not {expected}"
+        );
     }
-    assert_eq!((Sketch::default().quantile(0.5), forwards.quantile(1.5)), (None, None));
+    assert_eq!(
+        (Sketch::default().quantile(0.5), forwards.quantile(1.5)),
+        (None, None)
+    );
 }
 
 #[test]
 fn a_sketch_is_bounded_and_still_needs_no_order() {
     let mapping = Sketch::mapping();
-    let values: Vec<f64> = (0..5_000).map(|step| 1e-8 * 1.021_f64.powi(step)).filter(|value| value.is_finite()).collect();
+    let values: Vec<f64> = (0..5_000)
+        .map(|step| 1e-8 * 1.021_f64.powi(step))
+        .filter(|value| value.is_finite())
+        .collect();
     let sketch = |values: &mut dyn Iterator<Item = &f64>| {
         let mut sketch = Sketch::default();
         sketch.add(values.copied(), &mapping);
@@ -347,6 +569,16 @@ fn the_clock_may_move_by_other_datasets_between_rows() {
     let mut robot = tumbling();
     let samples = seconds(&[3, 4]);
     let clocks = [EventTime(3 * SECOND), EventTime(30 * SECOND)];
-    robot.windows.apply(&robot.plan, &batch(&samples), &[0, 1], &clocks, BOUND, &mut robot.out);
-    assert_eq!((robot.told(), robot.windows.open_fragments()), (vec![told("10s", 0, 0, 1)], 1));
+    robot.windows.apply(
+        &robot.plan,
+        &batch(&samples),
+        &[0, 1],
+        &clocks,
+        BOUND,
+        &mut robot.out,
+    );
+    assert_eq!(
+        (robot.told(), robot.windows.open_fragments()),
+        (vec![told("10s", 0, 0, 1)], 1)
+    );
 }

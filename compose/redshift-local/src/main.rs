@@ -12,7 +12,8 @@ const EXAMPLES: &str = "Examples:
 Then point any AWS client at it:
   AWS_ENDPOINT_URL_REDSHIFT_DATA=http://127.0.0.1:8439 aws redshift-data execute-statement --workgroup-name any --database dev --sql 'SELECT 1'";
 
-/// A local stand-in for Amazon Redshift: its Data API over PostgreSQL, with COPY of Parquet files from S3.
+/// A local stand-in for Amazon Redshift: its Data API over PostgreSQL, with COPY of Parquet files
+/// from S3.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Arguments {
@@ -20,7 +21,12 @@ struct Arguments {
     #[arg(long, default_value = "127.0.0.1:8439")]
     listen: SocketAddr,
     /// PostgreSQL's URL; requests name the database.
-    #[arg(long, env = "REDSHIFT_LOCAL_POSTGRES", hide_env_values = true, default_value = "postgres://postgres@127.0.0.1:5432/postgres")]
+    #[arg(
+        long,
+        env = "REDSHIFT_LOCAL_POSTGRES",
+        hide_env_values = true,
+        default_value = "postgres://postgres@127.0.0.1:5432/postgres"
+    )]
     postgres: String,
     /// Database to create where it is missing; may be given more than once.
     #[arg(long = "database")]
@@ -40,9 +46,15 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let arguments = Arguments::parse();
-    let s3 = S3Access { endpoint: arguments.s3_endpoint, path_style: arguments.path_style, ..S3Access::default() };
+    let s3 = S3Access {
+        endpoint: arguments.s3_endpoint,
+        path_style: arguments.path_style,
+        ..S3Access::default()
+    };
     let server = RedshiftLocal::start(Options {
         listen: arguments.listen,
         postgres: arguments.postgres,

@@ -74,18 +74,40 @@ impl RedshiftLocal {
     /// # Errors
     /// When the address is taken, or PostgreSQL does not answer.
     pub fn start(options: Options) -> Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("redshift-local").enable_all().build()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("redshift-local")
+            .enable_all()
+            .build()?;
         runtime.block_on(create_databases(&options))?;
         let objects = runtime.block_on(Objects::new(&options.s3));
         let statements = Arc::new(Statements::default());
-        let runner = Runner { postgres: options.postgres.clone(), objects, statements: statements.clone(), prepared: tokio::sync::Mutex::default() };
-        let listener = TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;
+        let runner = Runner {
+            postgres: options.postgres.clone(),
+            objects,
+            statements: statements.clone(),
+            prepared: tokio::sync::Mutex::default(),
+        };
+        let listener = TcpListener::bind(options.listen)
+            .with_context(|| format!("cannot listen on {}", options.listen))?;
         let address = listener.local_addr()?;
-        let shared = web::Data::new(Shared { statements, runner: Arc::new(runner), runtime: runtime.handle().clone(), options });
+        let shared = web::Data::new(Shared {
+            statements,
+            runner: Arc::new(runner),
+            runtime: runtime.handle().clone(),
+            options,
+        });
         let (tell, told) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("redshift-local-http".to_owned()).spawn(move || serve(listener, shared, &tell))?;
+        let thread = std::thread::Builder::new()
+            .name("redshift-local-http".to_owned())
+            .spawn(move || serve(listener, shared, &tell))?;
         let server = told.recv().context("the HTTP server did not start")??;
-        Ok(Self { address, server, thread: Some(thread), runtime: Some(runtime) })
+        Ok(Self {
+            address,
+            server,
+            thread: Some(thread),
+            runtime: Some(runtime),
+        })
     }
 
     /// The URL for `AWS_ENDPOINT_URL_REDSHIFT_DATA`.
@@ -116,21 +138,44 @@ impl Drop for RedshiftLocal {
 }
 
 async fn create_databases(options: &Options) -> Result<()> {
-    let mut connection = PgConnection::connect_with(&PgConnectOptions::from_str(&options.postgres)?).await.context("PostgreSQL does not answer")?;
+    let mut connection =
+        PgConnection::connect_with(&PgConnectOptions::from_str(&options.postgres)?)
+            .await
+            .context("PostgreSQL does not answer")?;
     for name in &options.databases {
-        let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)").bind(name).fetch_one(&mut connection).await?;
+        let there: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+                .bind(name)
+                .fetch_one(&mut connection)
+                .await?;
         if !there {
             let sql = format!("CREATE DATABASE \"{}\"", name.replace('"', "\"\""));
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.with_context(|| format!("cannot create database {name}"))?;
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut connection)
+                .await
+                .with_context(|| format!("cannot create database {name}"))?;
         }
     }
     Ok(connection.close().await?)
 }
 
-fn serve(listener: TcpListener, shared: web::Data<Shared>, tell: &mpsc::Sender<std::io::Result<ServerHandle>>) {
+fn serve(
+    listener: TcpListener,
+    shared: web::Data<Shared>,
+    tell: &mpsc::Sender<std::io::Result<ServerHandle>>,
+) {
     actix_web::rt::System::new().block_on(async move {
-        let app = move || App::new().app_data(shared.clone()).app_data(web::PayloadConfig::new(BODY_BYTES_MAX)).route("/", web::post().to(answer));
-        let server = HttpServer::new(app).workers(1).disable_signals().shutdown_timeout(1).listen(listener);
+        let app = move || {
+            App::new()
+                .app_data(shared.clone())
+                .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+                .route("/", web::post().to(answer))
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .disable_signals()
+            .shutdown_timeout(1)
+            .listen(listener);
         match server.map(HttpServer::run) {
             Ok(server) => {
                 let heard = tell.send(Ok(server.handle())).is_ok();
@@ -144,9 +189,16 @@ fn serve(listener: TcpListener, shared: web::Data<Shared>, tell: &mpsc::Sender<s
 }
 
 async fn answer(http: HttpRequest, body: web::Bytes, shared: web::Data<Shared>) -> HttpResponse {
-    let target = http.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let request =
-        serde_json::from_slice::<Request>(&body).map_err(|error| ApiError { status: 400, code: "SerializationException", message: error.to_string() });
+    let target = http
+        .headers()
+        .get("x-amz-target")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let request = serde_json::from_slice::<Request>(&body).map_err(|error| ApiError {
+        status: 400,
+        code: "SerializationException",
+        message: error.to_string(),
+    });
     let outcome = match (target.strip_prefix("RedshiftData."), request) {
         (_, Err(error)) => Err(error),
         (Some("ExecuteStatement"), Ok(request)) => submit(&shared, request, false),
@@ -155,30 +207,46 @@ async fn answer(http: HttpRequest, body: web::Bytes, shared: web::Data<Shared>) 
         (Some("GetStatementResult"), Ok(request)) => result(&shared, &request),
         (Some("CancelStatement"), Ok(request)) => cancel(&shared, &request),
         (Some("ListStatements"), Ok(request)) => list(&shared, &request),
-        _ => Err(ApiError { status: 400, code: "UnknownOperationException", message: format!("'{target}' is not done by this stand-in") }),
+        _ => Err(ApiError {
+            status: 400,
+            code: "UnknownOperationException",
+            message: format!("'{target}' is not done by this stand-in"),
+        }),
     };
     let json = "application/x-amz-json-1.1";
     match outcome {
-        Ok(value) => HttpResponse::Ok().content_type(json).body(value.to_string()),
+        Ok(value) => HttpResponse::Ok()
+            .content_type(json)
+            .body(value.to_string()),
         Err(error) => {
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
-            HttpResponse::build(status).content_type(json).insert_header(("x-amzn-errortype", error.code)).body(error.body().to_string())
+            HttpResponse::build(status)
+                .content_type(json)
+                .insert_header(("x-amzn-errortype", error.code))
+                .body(error.body().to_string())
         }
     }
 }
 
 fn submit(shared: &Shared, request: Request, batch: bool) -> Result<Value, ApiError> {
-    let (statement, new) = shared.statements.submit(request, batch, shared.options.active_max)?;
+    let (statement, new) = shared
+        .statements
+        .submit(request, batch, shared.options.active_max)?;
     let answer = wire::submitted(&statement);
     if new {
         let runner = shared.runner.clone();
-        shared.runtime.spawn(async move { runner.run(statement).await });
+        shared
+            .runtime
+            .spawn(async move { runner.run(statement).await });
     }
     Ok(answer)
 }
 
 fn id(request: &Request) -> Result<&str, ApiError> {
-    request.id.as_deref().ok_or_else(|| ApiError::validation("Id is required."))
+    request
+        .id
+        .as_deref()
+        .ok_or_else(|| ApiError::validation("Id is required."))
 }
 
 fn describe(shared: &Shared, request: &Request) -> Result<Value, ApiError> {
@@ -188,10 +256,14 @@ fn describe(shared: &Shared, request: &Request) -> Result<Value, ApiError> {
 fn result(shared: &Shared, request: &Request) -> Result<Value, ApiError> {
     let (statement, part) = shared.statements.find(id(request)?)?;
     if statement.is_batch && part.is_none() {
-        return Err(ApiError::validation("A batch has a result for each of its statements: name one as id:number."));
+        return Err(ApiError::validation(
+            "A batch has a result for each of its statements: name one as id:number.",
+        ));
     }
     let Some(result) = &statement.parts[part.unwrap_or(0)].result else {
-        return Err(ApiError::not_found("Query does not have result. Please check query status with DescribeStatement."));
+        return Err(ApiError::not_found(
+            "Query does not have result. Please check query status with DescribeStatement.",
+        ));
     };
     let start = page_start(request)?.min(result.rows.len());
     let end = result.rows.len().min(start + shared.options.page_rows);
@@ -203,18 +275,32 @@ fn result(shared: &Shared, request: &Request) -> Result<Value, ApiError> {
 }
 
 fn page_start(request: &Request) -> Result<usize, ApiError> {
-    request.next_token.as_ref().map_or(Ok(0), |token| token.parse().map_err(|_| ApiError::validation("NextToken is not one of ours.")))
+    request.next_token.as_ref().map_or(Ok(0), |token| {
+        token
+            .parse()
+            .map_err(|_| ApiError::validation("NextToken is not one of ours."))
+    })
 }
 
 fn cancel(shared: &Shared, request: &Request) -> Result<Value, ApiError> {
     let (statement, part) = shared.statements.find(id(request)?)?;
     if part.is_some() {
-        return Err(ApiError::validation("A statement of a batch cannot be cancelled alone."));
+        return Err(ApiError::validation(
+            "A statement of a batch cannot be cancelled alone.",
+        ));
     }
     if statement.status.is_final() {
-        return Err(ApiError::validation(format!("Could not cancel a query that is already in {:?} state", statement.status).to_uppercase()));
+        return Err(ApiError::validation(
+            format!(
+                "Could not cancel a query that is already in {:?} state",
+                statement.status
+            )
+            .to_uppercase(),
+        ));
     }
-    shared.statements.change(&statement.id, |statement| statement.cancelled = true);
+    shared
+        .statements
+        .change(&statement.id, |statement| statement.cancelled = true);
     let runner = shared.runner.clone();
     shared.runtime.spawn(async move {
         if let Err(why) = runner.cancel(&statement).await {
@@ -225,10 +311,20 @@ fn cancel(shared: &Shared, request: &Request) -> Result<Value, ApiError> {
 }
 
 fn list(shared: &Shared, request: &Request) -> Result<Value, ApiError> {
-    let found = shared.statements.list(request.statement_name.as_deref(), request.status.as_deref());
-    let (start, size) = (page_start(request)?.min(found.len()), request.max_results.filter(|most| *most > 0).unwrap_or(100).min(100));
+    let found = shared
+        .statements
+        .list(request.statement_name.as_deref(), request.status.as_deref());
+    let (start, size) = (
+        page_start(request)?.min(found.len()),
+        request
+            .max_results
+            .filter(|most| *most > 0)
+            .unwrap_or(100)
+            .min(100),
+    );
     let end = found.len().min(start + size);
-    let mut answer = json!({ "Statements": found[start..end].iter().map(wire::listed).collect::<Vec<_>>() });
+    let mut answer =
+        json!({ "Statements": found[start..end].iter().map(wire::listed).collect::<Vec<_>>() });
     if end < found.len() {
         answer["NextToken"] = end.to_string().into();
     }

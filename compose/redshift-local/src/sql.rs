@@ -1,4 +1,5 @@
-//! Redshift's SQL read as PostgreSQL's: what one statement asks for, rewritten, or refused as Redshift refuses it.
+//! Redshift's SQL read as PostgreSQL's: what one statement asks for, rewritten, or refused as
+//! Redshift refuses it.
 
 pub mod copy_command;
 mod table_definition;
@@ -13,7 +14,8 @@ use crate::wire::Parameter;
 /// What a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
-    /// Understood, and without effect here: physical layout, statistics, keys that are not enforced.
+    /// Understood, and without effect here: physical layout, statistics, keys that are not
+    /// enforced.
     Nothing,
     /// A COPY from S3.
     Copy(CopyCommand),
@@ -46,7 +48,15 @@ const NOT_SUPPORTED: [[&str; 2]; 18] = [
 ];
 
 /// Statements that would end the batch's transaction.
-const TRANSACTION_CONTROL: [&str; 7] = ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT"];
+const TRANSACTION_CONTROL: [&str; 7] = [
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "SAVEPOINT",
+];
 
 /// Reads one statement; `last_copy_count` is what `pg_last_copy_count()` says.
 ///
@@ -54,8 +64,13 @@ const TRANSACTION_CONTROL: [&str; 7] = ["BEGIN", "START", "COMMIT", "END", "ROLL
 /// The server's message.
 pub fn read(sql: &str, last_copy_count: i64) -> Result<Statement, String> {
     let tokens = one_statement(cut(sql)?)?;
-    let words: Vec<&Token> = tokens.iter().filter(|token| token.kind != Kind::Gap).collect();
-    let Some(first) = words.first() else { return Ok(Statement::Nothing) };
+    let words: Vec<&Token> = tokens
+        .iter()
+        .filter(|token| token.kind != Kind::Gap)
+        .collect();
+    let Some(first) = words.first() else {
+        return Ok(Statement::Nothing);
+    };
     let word = first.text.to_ascii_uppercase();
     refuse(&words, &word)?;
     match word.as_str() {
@@ -66,13 +81,31 @@ pub fn read(sql: &str, last_copy_count: i64) -> Result<Statement, String> {
         "UNLOAD" => Err("UNLOAD is not done by this stand-in".to_owned()),
         "VACUUM" | "ANALYZE" => Ok(Statement::Nothing),
         // The stand-in's system views stay within reach.
-        "SET" if words.get(1).is_some_and(|token| token.is_word("search_path")) => Ok(Statement::Command(format!("{}, redshift_catalog", join(&tokens)))),
-        "CREATE" if table_definition::is_create_table(&words) => Ok(Statement::Command(table_definition::create(&tokens)?)),
-        "ALTER" if words.get(1).is_some_and(|token| token.is_word("TABLE")) => table_definition::alter(&tokens),
+        "SET"
+            if words
+                .get(1)
+                .is_some_and(|token| token.is_word("search_path")) =>
+        {
+            Ok(Statement::Command(format!(
+                "{}, redshift_catalog",
+                join(&tokens)
+            )))
+        }
+        "CREATE" if table_definition::is_create_table(&words) => {
+            Ok(Statement::Command(table_definition::create(&tokens)?))
+        }
+        "ALTER" if words.get(1).is_some_and(|token| token.is_word("TABLE")) => {
+            table_definition::alter(&tokens)
+        }
         _ => {
             let rewritten = join(&expressions(&tokens, last_copy_count));
-            let rows = ["SELECT", "WITH", "SHOW", "VALUES", "EXPLAIN"].contains(&word.as_str()) || first.is_symbol("(");
-            Ok(if rows { Statement::Query(rewritten) } else { Statement::Command(rewritten) })
+            let rows = ["SELECT", "WITH", "SHOW", "VALUES", "EXPLAIN"].contains(&word.as_str())
+                || first.is_symbol("(");
+            Ok(if rows {
+                Statement::Query(rewritten)
+            } else {
+                Statement::Command(rewritten)
+            })
         }
     }
 }
@@ -88,12 +121,18 @@ pub fn bind(sql: &str, parameters: &[Parameter]) -> Result<String, String> {
         for at in 1..tokens.len() {
             if tokens[at - 1].is_symbol(":") && tokens[at].is_word(&parameter.name) {
                 tokens[at - 1].text.clear();
-                tokens[at] = Token::written(Kind::Text, &format!("'{}'", parameter.value.replace('\'', "''")));
+                tokens[at] = Token::written(
+                    Kind::Text,
+                    &format!("'{}'", parameter.value.replace('\'', "''")),
+                );
                 used = true;
             }
         }
         if !used {
-            return Err(format!("Parameters list contains unused parameters. Unused parameters: [{}]", parameter.name));
+            return Err(format!(
+                "Parameters list contains unused parameters. Unused parameters: [{}]",
+                parameter.name
+            ));
         }
     }
     Ok(join(&tokens))
@@ -101,7 +140,10 @@ pub fn bind(sql: &str, parameters: &[Parameter]) -> Result<String, String> {
 
 /// The tokens without the closing semicolon.
 fn one_statement(mut tokens: Vec<Token>) -> Result<Vec<Token>, String> {
-    while tokens.last().is_some_and(|token| token.kind == Kind::Gap || token.is_symbol(";")) {
+    while tokens
+        .last()
+        .is_some_and(|token| token.kind == Kind::Gap || token.is_symbol(";"))
+    {
         tokens.pop();
     }
     match tokens.iter().any(|token| token.is_symbol(";")) {
@@ -111,12 +153,21 @@ fn one_statement(mut tokens: Vec<Token>) -> Result<Vec<Token>, String> {
 }
 
 fn refuse(words: &[&Token], first: &str) -> Result<(), String> {
-    let second = words.get(1).map_or(String::new(), |token| token.text.to_ascii_uppercase());
-    if NOT_SUPPORTED.iter().any(|[one, two]| *one == first && (two.is_empty() || *two == second)) {
-        return Err(format!("SQL command \"{first} {second}\" not supported on Redshift tables."));
+    let second = words
+        .get(1)
+        .map_or(String::new(), |token| token.text.to_ascii_uppercase());
+    if NOT_SUPPORTED
+        .iter()
+        .any(|[one, two]| *one == first && (two.is_empty() || *two == second))
+    {
+        return Err(format!(
+            "SQL command \"{first} {second}\" not supported on Redshift tables."
+        ));
     }
     if TRANSACTION_CONTROL.contains(&first) {
-        return Err(format!("{first} is not supported: a batch is one transaction by itself"));
+        return Err(format!(
+            "{first} is not supported: a batch is one transaction by itself"
+        ));
     }
     let syntax = |at: &str| Err(format!("syntax error at or near \"{at}\""));
     if first == "INSERT" {
@@ -147,7 +198,10 @@ fn expressions(tokens: &[Token], last_copy_count: i64) -> Vec<Token> {
         } else if let Some(end) = words_end(tokens, at, &["GETDATE", "(", ")"]) {
             out.push(Token::written(Kind::Word, "(now() AT TIME ZONE 'UTC')"));
             at = end;
-        } else if let Some((end, written)) = is_type_place(&out).then(|| types::redshift_only(tokens, at)).flatten() {
+        } else if let Some((end, written)) = is_type_place(&out)
+            .then(|| types::redshift_only(tokens, at))
+            .flatten()
+        {
             out.push(Token::written(Kind::Word, &written));
             at = end;
         } else {
@@ -166,14 +220,19 @@ fn is_type_place(before: &[Token]) -> bool {
 
 /// Where a call without arguments ends, schema in front included.
 fn call_end(tokens: &[Token], at: usize, function: &str) -> Option<usize> {
-    words_end(tokens, at, &[function, "(", ")"]).or_else(|| words_end(tokens, at, &["pg_catalog", ".", function, "(", ")"]))
+    words_end(tokens, at, &[function, "(", ")"])
+        .or_else(|| words_end(tokens, at, &["pg_catalog", ".", function, "(", ")"]))
 }
 
 /// Where this run of words and symbols ends, if it begins at `at`; gaps between them do not matter.
 fn words_end(tokens: &[Token], at: usize, run: &[&str]) -> Option<usize> {
     let mut position = at;
     for (number, wanted) in run.iter().enumerate() {
-        while number > 0 && tokens.get(position).is_some_and(|token| token.kind == Kind::Gap) {
+        while number > 0
+            && tokens
+                .get(position)
+                .is_some_and(|token| token.kind == Kind::Gap)
+        {
             position += 1;
         }
         let token = tokens.get(position)?;

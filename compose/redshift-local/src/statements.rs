@@ -1,5 +1,6 @@
-//! The statements of this server's life: their states, results, names and client tokens. Nothing of it survives a restart, as
-//! nothing of Redshift's survives a day; what a statement did is in the database.
+//! The statements of this server's life: their states, results, names and client tokens. Nothing of
+//! it survives a restart, as nothing of Redshift's survives a day; what a statement did is in the
+//! database.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -32,8 +33,16 @@ impl Status {
 
     /// Reads the API's name.
     pub fn named(name: &str) -> Option<Self> {
-        let all = [Self::Submitted, Self::Picked, Self::Started, Self::Finished, Self::Failed, Self::Aborted];
-        all.into_iter().find(|status| serde_json::to_value(status).is_ok_and(|value| value == name))
+        let all = [
+            Self::Submitted,
+            Self::Picked,
+            Self::Started,
+            Self::Finished,
+            Self::Failed,
+            Self::Aborted,
+        ];
+        all.into_iter()
+            .find(|status| serde_json::to_value(status).is_ok_and(|value| value == name))
     }
 }
 
@@ -59,7 +68,8 @@ pub struct SubStatement {
     pub error: Option<String>,
     /// Rows given or changed; -1 if none can be.
     pub rows: i64,
-    /// What it gave. Shared: whoever asks for the statement, a page or its status, gets a copy of all else.
+    /// What it gave. Shared: whoever asks for the statement, a page or its status, gets a copy of
+    /// all else.
     pub result: Option<Arc<ResultSet>>,
     /// Seconds since 1970.
     pub created_at: f64,
@@ -76,7 +86,9 @@ impl SubStatement {
         self.updated_at = now();
         match self.started {
             None if status == Status::Started => self.started = Some(Instant::now()),
-            Some(started) if status.is_final() => self.duration_ns = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX),
+            Some(started) if status.is_final() => {
+                self.duration_ns = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX)
+            }
             _ => {}
         }
     }
@@ -150,21 +162,48 @@ impl Statements {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a request in. The second value is true when it is new: a known client token gives the statement it stands for.
+    /// Takes a request in. The second value is true when it is new: a known client token gives the
+    /// statement it stands for.
     ///
     /// # Errors
     /// Says what the API refuses.
-    pub fn submit(&self, request: Request, is_batch: bool, active_max: usize) -> Result<(Statement, bool), ApiError> {
+    pub fn submit(
+        &self,
+        request: Request,
+        is_batch: bool,
+        active_max: usize,
+    ) -> Result<(Statement, bool), ApiError> {
         let sqls = request.statements(is_batch)?;
         let mut known = self.known();
-        let twin = request.client_token.as_ref().and_then(|token| known.by_token.get(token)).and_then(|id| known.by_id.get(id));
+        let twin = request
+            .client_token
+            .as_ref()
+            .and_then(|token| known.by_token.get(token))
+            .and_then(|id| known.by_id.get(id));
         if let Some(twin) = twin {
-            let same = twin.is_batch == is_batch && twin.parts.iter().map(|part| &part.sql).eq(&sqls);
-            return if same { Ok((twin.clone(), false)) } else { Err(ApiError::validation("ClientToken was used for another request.")) };
+            let same =
+                twin.is_batch == is_batch && twin.parts.iter().map(|part| &part.sql).eq(&sqls);
+            return if same {
+                Ok((twin.clone(), false))
+            } else {
+                Err(ApiError::validation(
+                    "ClientToken was used for another request.",
+                ))
+            };
         }
-        if known.by_id.values().filter(|statement| !statement.status.is_final()).count() >= active_max {
+        if known
+            .by_id
+            .values()
+            .filter(|statement| !statement.status.is_final())
+            .count()
+            >= active_max
+        {
             let message = "Active statements exceeded the allowed quota.".to_owned();
-            return Err(ApiError { status: 400, code: "ActiveStatementsExceededException", message });
+            return Err(ApiError {
+                status: 400,
+                code: "ActiveStatementsExceededException",
+                message,
+            });
         }
         let (id, created_at) = (new_id(), now());
         let part = |sql: String| SubStatement {
@@ -206,12 +245,21 @@ impl Statements {
     /// When there is none.
     pub fn find(&self, id: &str) -> Result<(Statement, Option<usize>), ApiError> {
         let (whole, part) = match id.split_once(':') {
-            Some((whole, part)) => (whole, part.parse::<usize>().ok().and_then(|number| number.checked_sub(1))),
+            Some((whole, part)) => (
+                whole,
+                part.parse::<usize>()
+                    .ok()
+                    .and_then(|number| number.checked_sub(1)),
+            ),
             None => (id, None),
         };
         let found = self.known().by_id.get(whole).cloned();
-        let found = found.filter(|statement| id == whole || part.is_some_and(|part| part < statement.parts.len()));
-        found.map(|statement| (statement, part)).ok_or_else(|| ApiError::not_found("Query does not exist."))
+        let found = found.filter(|statement| {
+            id == whole || part.is_some_and(|part| part < statement.parts.len())
+        });
+        found
+            .map(|statement| (statement, part))
+            .ok_or_else(|| ApiError::not_found("Query does not exist."))
     }
 
     /// Changes a statement.
@@ -219,26 +267,51 @@ impl Statements {
         self.known().by_id.get_mut(id).map(change)
     }
 
-    /// The newest first, those with this beginning of a name and this status; only finished ones unless asked otherwise.
+    /// The newest first, those with this beginning of a name and this status; only finished ones
+    /// unless asked otherwise.
     pub fn list(&self, name: Option<&str>, status: Option<&str>) -> Vec<Statement> {
         let known = self.known();
         let wanted = |statement: &&Statement| {
-            let named = name.is_none_or(|name| statement.name.as_ref().is_some_and(|own| own.starts_with(name)));
-            named && (status == Some("ALL") || statement.status == status.and_then(Status::named).unwrap_or(Status::Finished))
+            let named = name.is_none_or(|name| {
+                statement
+                    .name
+                    .as_ref()
+                    .is_some_and(|own| own.starts_with(name))
+            });
+            named
+                && (status == Some("ALL")
+                    || statement.status
+                        == status.and_then(Status::named).unwrap_or(Status::Finished))
         };
-        known.order.iter().rev().filter_map(|id| known.by_id.get(id)).filter(wanted).cloned().collect()
+        known
+            .order
+            .iter()
+            .rev()
+            .filter_map(|id| known.by_id.get(id))
+            .filter(wanted)
+            .cloned()
+            .collect()
     }
 }
 
 /// Seconds since 1970.
 #[allow(clippy::disallowed_methods)] // A server of its own, no part of a simulation: its clock is the machine's.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// A new id in the form of a UUID.
 fn new_id() -> String {
     let random = || RandomState::new().hash_one(Instant::now());
     let (high, low) = (random(), random());
-    format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", high >> 32, high >> 16 & 0xffff, high & 0xfff, low >> 48 & 0xfff, low & 0xffff_ffff_ffff)
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0xfff,
+        low & 0xffff_ffff_ffff
+    )
 }

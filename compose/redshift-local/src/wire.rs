@@ -58,12 +58,20 @@ pub struct ApiError {
 impl ApiError {
     /// The request is wrong.
     pub fn validation(message: impl Into<String>) -> Self {
-        Self { status: 400, code: "ValidationException", message: message.into() }
+        Self {
+            status: 400,
+            code: "ValidationException",
+            message: message.into(),
+        }
     }
 
     /// There is no such statement.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self { status: 400, code: "ResourceNotFoundException", message: message.into() }
+        Self {
+            status: 400,
+            code: "ResourceNotFoundException",
+            message: message.into(),
+        }
     }
 
     /// Its body.
@@ -79,25 +87,58 @@ impl Request {
     /// Says what the API refuses.
     pub fn statements(&self, batch: bool) -> Result<Vec<String>, ApiError> {
         match (&self.cluster_identifier, &self.workgroup_name) {
-            (None, None) => return Err(ApiError::validation("Either ClusterIdentifier or WorkgroupName is required.")),
-            (Some(_), Some(_)) => return Err(ApiError::validation("ClusterIdentifier and WorkgroupName exclude each other.")),
+            (None, None) => {
+                return Err(ApiError::validation(
+                    "Either ClusterIdentifier or WorkgroupName is required.",
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(ApiError::validation(
+                    "ClusterIdentifier and WorkgroupName exclude each other.",
+                ));
+            }
             _ => {}
         }
         if self.database.as_ref().is_none_or(String::is_empty) {
             return Err(ApiError::validation("Database is required."));
         }
-        if self.statement_name.as_ref().is_some_and(|name| name.len() > NAME_MAX) {
-            return Err(ApiError::validation(format!("StatementName must have at most {NAME_MAX} characters.")));
+        if self
+            .statement_name
+            .as_ref()
+            .is_some_and(|name| name.len() > NAME_MAX)
+        {
+            return Err(ApiError::validation(format!(
+                "StatementName must have at most {NAME_MAX} characters."
+            )));
         }
-        if self.client_token.as_ref().is_some_and(|token| token.is_empty() || token.len() > TOKEN_MAX) {
-            return Err(ApiError::validation(format!("ClientToken must have 1 to {TOKEN_MAX} characters.")));
+        if self
+            .client_token
+            .as_ref()
+            .is_some_and(|token| token.is_empty() || token.len() > TOKEN_MAX)
+        {
+            return Err(ApiError::validation(format!(
+                "ClientToken must have 1 to {TOKEN_MAX} characters."
+            )));
         }
-        let sqls = if batch { self.sqls.clone().unwrap_or_default() } else { self.sql.clone().into_iter().collect() };
+        let sqls = if batch {
+            self.sqls.clone().unwrap_or_default()
+        } else {
+            self.sql.clone().into_iter().collect()
+        };
         if sqls.is_empty() || sqls.len() > BATCH_MAX {
-            return Err(ApiError::validation(format!("A batch must have 1 to {BATCH_MAX} statements, this has {}.", sqls.len())));
+            return Err(ApiError::validation(format!(
+                "A batch must have 1 to {BATCH_MAX} statements, this has {}.",
+                sqls.len()
+            )));
         }
-        match sqls.iter().find(|sql| sql.trim().is_empty() || sql.len() > SQL_BYTES_MAX) {
-            Some(sql) => Err(ApiError::validation(format!("A statement must have 1 to {SQL_BYTES_MAX} bytes, this has {}.", sql.len()))),
+        match sqls
+            .iter()
+            .find(|sql| sql.trim().is_empty() || sql.len() > SQL_BYTES_MAX)
+        {
+            Some(sql) => Err(ApiError::validation(format!(
+                "A statement must have 1 to {SQL_BYTES_MAX} bytes, this has {}.",
+                sql.len()
+            ))),
             None => Ok(sqls),
         }
     }
@@ -114,7 +155,11 @@ pub fn submitted(statement: &Statement) -> Value {
 /// DescribeStatement of a whole statement.
 pub fn described(statement: &Statement) -> Value {
     let mut answer = origin(statement);
-    let rows: i64 = if statement.is_batch { -1 } else { statement.parts[0].rows };
+    let rows: i64 = if statement.is_batch {
+        -1
+    } else {
+        statement.parts[0].rows
+    };
     let common = json!({
         "Id": statement.id,
         "Status": statement.status,
@@ -136,10 +181,17 @@ pub fn described(statement: &Statement) -> Value {
         answer.insert("QueryParameters".to_owned(), json!(statement.parameters));
     }
     if statement.is_batch {
-        let parts = statement.parts.iter().enumerate().map(|(at, part)| described_part(&statement.id, at, part));
+        let parts = statement
+            .parts
+            .iter()
+            .enumerate()
+            .map(|(at, part)| described_part(&statement.id, at, part));
         answer.insert("SubStatements".to_owned(), parts.collect());
     } else {
-        answer.insert("QueryString".to_owned(), statement.parts[0].sql.clone().into());
+        answer.insert(
+            "QueryString".to_owned(),
+            statement.parts[0].sql.clone().into(),
+        );
     }
     Value::Object(answer)
 }
@@ -193,7 +245,10 @@ fn origin(statement: &Statement) -> Map<String, Value> {
         ("DbUser", &origin.db_user),
         ("SecretArn", &origin.secret_arn),
     ];
-    fields.into_iter().filter_map(|(name, value)| value.clone().map(|value| (name.to_owned(), value.into()))).collect()
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| value.clone().map(|value| (name.to_owned(), value.into())))
+        .collect()
 }
 
 fn merge(into: &mut Map<String, Value>, from: Value) {

@@ -1,5 +1,6 @@
-//! `theatre bench`: what the work costs on this machine. `core`: decode, route, duplicate check, windows and one rule, from memory,
-//! on one thread. `fleet`: the whole pipeline, as fast as it goes. `latency`: the whole pipeline at a pace, by the clock.
+//! `theatre bench`: what the work costs on this machine. `core`: decode, route, duplicate check,
+//! windows and one rule, from memory, on one thread. `fleet`: the whole pipeline, as fast as it
+//! goes. `latency`: the whole pipeline at a pace, by the clock.
 
 mod fleet_bench;
 mod ground;
@@ -34,7 +35,8 @@ use crate::simulator::fleet::{self, Fleet};
 /// Measures.
 #[derive(Debug, Subcommand)]
 pub(super) enum Bench {
-    /// The work on a record, without log, store or lake: 13 signals, 10 s windows, one hysteresis rule; once with each set of aggregates.
+    /// The work on a record, without log, store or lake: 13 signals, 10 s windows, one hysteresis
+    /// rule; once with each set of aggregates.
     #[command(after_help = "Example: theatre bench core --records 1000000 --output json")]
     Core {
         /// Records.
@@ -47,19 +49,29 @@ pub(super) enum Bench {
         #[arg(long, default_value_t = 8192)]
         batch: usize,
     },
-    /// The whole pipeline on a topic filled beforehand, on Kafka or on the embedded log. The lake is on and the warehouse off unless told otherwise.
-    #[command(after_help = "Examples: theatre bench fleet --records 1000000 --warehouse on --output json\n          \
-                            theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off")]
+    /// The whole pipeline on a topic filled beforehand, on Kafka or on the embedded log. The lake
+    /// is on and the warehouse off unless told otherwise.
+    #[command(
+        after_help = "Examples: theatre bench fleet --records 1000000 --warehouse on --output json\n          \
+                            theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off"
+    )]
     Fleet(fleet_bench::FleetBench),
-    /// How long an alert takes: from the produce of the record that crosses a limit to a consumer of committed alerts.
-    #[command(after_help = "Example: theatre bench latency --brokers localhost:9092 --rate 20000 --for 60s")]
+    /// How long an alert takes: from the produce of the record that crosses a limit to a consumer
+    /// of committed alerts.
+    #[command(
+        after_help = "Example: theatre bench latency --brokers localhost:9092 --rate 20000 --for 60s"
+    )]
     Latency(latency_bench::LatencyBench),
 }
 
 impl Bench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let (records, robots, batch) = match self {
-            Self::Core { records, robots, batch } => (records, robots, batch),
+            Self::Core {
+                records,
+                robots,
+                batch,
+            } => (records, robots, batch),
             Self::Fleet(fleet) => return fleet.run(common),
             Self::Latency(latency) => return latency.run(common),
         };
@@ -67,12 +79,25 @@ impl Bench {
         // Once for nothing: the first pass pays for memory and caches that no later one needs.
         measure("", &messages, batch, AggregateSet::Basic)?;
         let mut lines = Vec::new();
-        for (name, aggregates) in
-            [("count, sum, min, max", AggregateSet::Basic), ("all aggregates", AggregateSet::Full), ("all and sketches", AggregateSet::Sketch)]
-        {
+        for (name, aggregates) in [
+            ("count, sum, min, max", AggregateSet::Basic),
+            ("all aggregates", AggregateSet::Full),
+            ("all and sketches", AggregateSet::Sketch),
+        ] {
             lines.push(measure(name, &messages, batch, aggregates)?);
         }
-        rows(common.output, &["aggregates", "records", "records_per_s", "cpu_s_per_million", "windows", "alerts"], &lines)
+        rows(
+            common.output,
+            &[
+                "aggregates",
+                "records",
+                "records_per_s",
+                "cpu_s_per_million",
+                "windows",
+                "alerts",
+            ],
+            &lines,
+        )
     }
 }
 
@@ -84,7 +109,10 @@ struct Messages {
 
 impl Messages {
     fn make(records: u64, robots: u64) -> Self {
-        let mut messages = Self { bytes: Vec::with_capacity(records as usize * 140), ends: Vec::with_capacity(records as usize) };
+        let mut messages = Self {
+            bytes: Vec::with_capacity(records as usize * 140),
+            ends: Vec::with_capacity(records as usize),
+        };
         for sample in Fleet::new(1, robots, records) {
             fleet::encode(&sample, &mut messages.bytes);
             messages.ends.push(messages.bytes.len());
@@ -94,7 +122,9 @@ impl Messages {
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(from, to)| &self.bytes[from..*to])
+        starts
+            .zip(&self.ends)
+            .map(|(from, to)| &self.bytes[from..*to])
     }
 }
 
@@ -108,21 +138,49 @@ fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<FamilyCon
         hold: Micros(0),
         escalate: Vec::new(),
     };
-    let rule = RuleSpec { id: "hot".to_owned(), version: 1, priority: Priority::Medium, dataset: None, description: String::new(), kind };
+    let rule = RuleSpec {
+        id: "hot".to_owned(),
+        version: 1,
+        priority: Priority::Medium,
+        dataset: None,
+        description: String::new(),
+        kind,
+    };
     let refused = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let rules = RuleSet::compile(&[rule], registry.datasets()).map_err(|error| refused(&error))?;
-    let window = WindowSpec { name: "10s".to_owned(), size_us: 10_000_000, hop_us: 10_000_000 };
+    let window = WindowSpec {
+        name: "10s".to_owned(),
+        size_us: 10_000_000,
+        hop_us: 10_000_000,
+    };
     let windows = WindowPlan::new(vec![window], aggregates).map_err(|error| refused(&error))?;
-    let time = TimePolicy { reorder_bound_us: 5_000_000, ..TimePolicy::default() };
-    Ok(Arc::new(FamilyConfig::new(time, windows, rules, &[], registry.datasets()).map_err(|error| refused(&error))?))
+    let time = TimePolicy {
+        reorder_bound_us: 5_000_000,
+        ..TimePolicy::default()
+    };
+    Ok(Arc::new(
+        FamilyConfig::new(time, windows, rules, &[], registry.datasets())
+            .map_err(|error| refused(&error))?,
+    ))
 }
 
-fn measure(name: &str, messages: &Messages, batch: usize, aggregates: AggregateSet) -> Result<Vec<serde_json::Value>, Failure> {
+fn measure(
+    name: &str,
+    messages: &Messages,
+    batch: usize,
+    aggregates: AggregateSet,
+) -> Result<Vec<serde_json::Value>, Failure> {
     let registry = Registry::builtin();
     let config = config(&registry, aggregates)?;
-    let writer = registry.lookup(1).ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
+    let writer = registry
+        .lookup(1)
+        .ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
     let dataset = registry.datasets().get(writer.dataset_index).clone();
-    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, Arc::new(Pseudonyms::new([0; 32])));
+    let mut builder = BatchBuilder::new(
+        dataset,
+        writer.dataset_index,
+        Arc::new(Pseudonyms::new([0; 32])),
+    );
     let mut host = InlineHost::default();
     let mut slots: HashMap<String, usize, foldhash::fast::RandomState> = HashMap::default();
     let (mut windows, mut alerts, mut offset) = (0_u64, 0_u64, 0_u64);
@@ -130,12 +188,19 @@ fn measure(name: &str, messages: &Messages, batch: usize, aggregates: AggregateS
     let mut iter = messages.iter().peekable();
     while iter.peek().is_some() {
         for message in iter.by_ref().take(batch.max(1)) {
-            let (id, datum) = framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
-            let writer = registry.lookup(id).ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
-            builder.push(&writer.plan, datum, offset, fleet::START_US + (1 << 50)).map_err(|error| Failure::Failed(error.to_string()))?;
+            let (id, datum) =
+                framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
+            let writer = registry
+                .lookup(id)
+                .ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
+            builder
+                .push(&writer.plan, datum, offset, fleet::START_US + (1 << 50))
+                .map_err(|error| Failure::Failed(error.to_string()))?;
             offset += 1;
         }
-        let Some(columns) = builder.finish() else { break };
+        let Some(columns) = builder.finish() else {
+            break;
+        };
         let columns = Arc::new(columns);
         let mut work: Vec<Vec<u32>> = vec![Vec::new(); slots.len()];
         for row in 0..columns.len() {
@@ -152,15 +217,46 @@ fn measure(name: &str, messages: &Messages, batch: usize, aggregates: AggregateS
             };
             work[slot].push(row as u32);
         }
-        let work = work.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty());
-        let work = work.map(|(slot, rows)| (slot, vec![Segment { topic: 0, batch: columns.clone(), rows }])).collect();
+        let work = work
+            .into_iter()
+            .enumerate()
+            .filter(|(_, rows)| !rows.is_empty());
+        let work = work
+            .map(|(slot, rows)| {
+                (
+                    slot,
+                    vec![Segment {
+                        topic: 0,
+                        batch: columns.clone(),
+                        rows,
+                    }],
+                )
+            })
+            .collect();
         for (_, reply) in host.deliver(work) {
-            let Reply::Applied { effects } = reply else { return Err(Failure::Failed("a family panicked".to_owned())) };
-            windows += effects.facts.iter().filter(|fact| fact.kind == FactKind::Window).count() as u64;
-            alerts += effects.facts.iter().filter(|fact| fact.kind == FactKind::Alert).count() as u64;
+            let Reply::Applied { effects } = reply else {
+                return Err(Failure::Failed("a family panicked".to_owned()));
+            };
+            windows += effects
+                .facts
+                .iter()
+                .filter(|fact| fact.kind == FactKind::Window)
+                .count() as u64;
+            alerts += effects
+                .facts
+                .iter()
+                .filter(|fact| fact.kind == FactKind::Alert)
+                .count() as u64;
         }
     }
     let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), process::cpu_seconds()? - cpu);
     let million = offset as f64 / 1e6;
-    Ok(vec![json!(name), json!(offset), json!((offset as f64 / elapsed) as u64), json!(cpu / million), json!(windows), json!(alerts)])
+    Ok(vec![
+        json!(name),
+        json!(offset),
+        json!((offset as f64 / elapsed) as u64),
+        json!(cpu / million),
+        json!(windows),
+        json!(alerts),
+    ])
 }

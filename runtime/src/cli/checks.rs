@@ -12,13 +12,15 @@ use crate::config::layers::every_key;
 /// Looks at the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Says whether configuration, schemas, rules and windows fit together, and which signals each dataset has.
+    /// Says whether configuration, schemas, rules and windows fit together, and which signals each
+    /// dataset has.
     #[command(after_help = "Example: theatre config check --config theatre.toml")]
     Check,
     /// Prints the effective configuration, without passwords.
     #[command(after_help = "Example: THEATRE__SAVE_INTERVAL=5s theatre config show --origin")]
     Show {
-        /// Print every key, also those without a value, and where its value comes from: default, file or variable.
+        /// Print every key, also those without a value, and where its value comes from: default,
+        /// file or variable.
         #[arg(long)]
         origin: bool,
     },
@@ -39,7 +41,16 @@ pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
         let lines: Vec<_> = report
             .lines
             .iter()
-            .filter(|line| line.read + line.pending + line.lake_rows + line.applied + line.late + line.duplicate + line.dead > 0)
+            .filter(|line| {
+                line.read
+                    + line.pending
+                    + line.lake_rows
+                    + line.applied
+                    + line.late
+                    + line.duplicate
+                    + line.dead
+                    > 0
+            })
             .map(|line| {
                 vec![
                     json!(line.topic),
@@ -56,13 +67,34 @@ pub(super) fn reconcile(common: &Common) -> Result<(), Failure> {
                 ]
             })
             .collect();
-        rows(common.output, &["topic", "partition", "in", "applied", "late", "duplicate", "dead", "pending", "lake", "warehouse", "trimmed_below"], &lines)?;
+        rows(
+            common.output,
+            &[
+                "topic",
+                "partition",
+                "in",
+                "applied",
+                "late",
+                "duplicate",
+                "dead",
+                "pending",
+                "lake",
+                "warehouse",
+                "trimmed_below",
+            ],
+            &lines,
+        )?;
     }
     if report.repartitioned {
-        eprintln!("robots have moved between partitions: applied, late, duplicate and dead are of those that live there now and add up by topic");
+        eprintln!(
+            "robots have moved between partitions: applied, late, duplicate and dead are of those that live there now and add up by topic"
+        );
     }
     for line in report.lines.iter().filter(|line| line.trimmed_below > 0) {
-        eprintln!("{} partition {}: offsets below {} were deleted, what was there is not provable any more", line.topic, line.partition, line.trimmed_below);
+        eprintln!(
+            "{} partition {}: offsets below {} were deleted, what was there is not provable any more",
+            line.topic, line.partition, line.trimmed_below
+        );
     }
     for gap in &report.gaps {
         eprintln!("gap: {gap}");
@@ -85,17 +117,40 @@ impl ConfigCommand {
         match self {
             Self::Check => {
                 let params = config.pipeline([0; 32])?;
-                let mut told = format!("good: {} rules, {} windows\n", params.family.rules.rules().len(), params.family.windows.specs().len());
+                let mut told = format!(
+                    "good: {} rules, {} windows\n",
+                    params.family.rules.rules().len(),
+                    params.family.windows.specs().len()
+                );
                 for (_, dataset) in params.registry.datasets().iter() {
-                    let signals: Vec<&str> = dataset.signals.iter().map(|signal| signal.name.as_str()).collect();
-                    told.push_str(&format!("dataset {}, signals: {}\n", dataset.name, if signals.is_empty() { "none".to_owned() } else { signals.join(", ") }));
+                    let signals: Vec<&str> = dataset
+                        .signals
+                        .iter()
+                        .map(|signal| signal.name.as_str())
+                        .collect();
+                    told.push_str(&format!(
+                        "dataset {}, signals: {}\n",
+                        dataset.name,
+                        if signals.is_empty() {
+                            "none".to_owned()
+                        } else {
+                            signals.join(", ")
+                        }
+                    ));
                 }
                 write(&told)
             }
-            Self::Show { origin: false } => write(&toml::to_string_pretty(&config).map_err(|error| Failure::Failed(error.to_string()))?),
+            Self::Show { origin: false } => write(
+                &toml::to_string_pretty(&config)
+                    .map_err(|error| Failure::Failed(error.to_string()))?,
+            ),
             Self::Show { origin: true } => {
-                let (config, origins) = Config::layered(common.config.as_deref(), std::env::vars())?;
-                let lines: Vec<_> = every_key(&config, &origins)?.into_iter().map(|(key, value, origin)| vec![json!(key), value, json!(origin)]).collect();
+                let (config, origins) =
+                    Config::layered(common.config.as_deref(), std::env::vars())?;
+                let lines: Vec<_> = every_key(&config, &origins)?
+                    .into_iter()
+                    .map(|(key, value, origin)| vec![json!(key), value, json!(origin)])
+                    .collect();
                 rows(common.output, &["key", "value", "origin"], &lines)
             }
         }

@@ -15,8 +15,11 @@ use crate::dev::stack::{Stack, Status, serve};
 /// Local servers, in the folder `dev` of the data directory.
 #[derive(Debug, Subcommand)]
 pub(super) enum Dev {
-    /// Starts PostgreSQL, Kafka, an object store and a warehouse in the background and writes a configuration that names them.
-    #[command(after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo")]
+    /// Starts PostgreSQL, Kafka, an object store and a warehouse in the background and writes a
+    /// configuration that names them.
+    #[command(
+        after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo"
+    )]
     Up,
     /// Stops them; what they stored stays.
     #[command(after_help = "Example: theatre dev down")]
@@ -47,7 +50,11 @@ impl Dev {
                 up(&stack)?;
                 print(common, &stack.status()?)?;
                 let config = stack.config_file();
-                eprintln!("next: theatre --data {} --config {} run", common.data.display(), config.display());
+                eprintln!(
+                    "next: theatre --data {} --config {} run",
+                    common.data.display(),
+                    config.display()
+                );
                 Ok(())
             }
             Self::Serve { folder, postgres } => serve_until_told(&folder, &postgres),
@@ -55,8 +62,19 @@ impl Dev {
             Self::Status => {
                 let servers = stack.status()?;
                 print(common, &servers)?;
-                let silent: Vec<&str> = servers.iter().filter(|status| !status.answers).map(|status| status.server).collect();
-                if silent.is_empty() { Ok(()) } else { Err(Failure::Failed(format!("not up: {} (theatre dev up starts them)", silent.join(", ")))) }
+                let silent: Vec<&str> = servers
+                    .iter()
+                    .filter(|status| !status.answers)
+                    .map(|status| status.server)
+                    .collect();
+                if silent.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Failure::Failed(format!(
+                        "not up: {} (theatre dev up starts them)",
+                        silent.join(", ")
+                    )))
+                }
             }
         }
     }
@@ -78,6 +96,17 @@ fn serve_until_told(folder: &Path, postgres: &str) -> Result<(), Failure> {
 }
 
 fn print(common: &Common, servers: &[Status]) -> Result<(), Failure> {
-    let line = |status: &Status| vec![json!(status.server), json!(status.answers), json!(status.address), json!(status.log)];
-    rows(common.output, &["server", "answers", "address", "log"], &servers.iter().map(line).collect::<Vec<_>>())
+    let line = |status: &Status| {
+        vec![
+            json!(status.server),
+            json!(status.answers),
+            json!(status.address),
+            json!(status.log),
+        ]
+    };
+    rows(
+        common.output,
+        &["server", "answers", "address", "log"],
+        &servers.iter().map(line).collect::<Vec<_>>(),
+    )
 }

@@ -35,7 +35,9 @@ pub(super) enum Procedures {
     #[command(after_help = "Example: theatre procedures list --output json")]
     List,
     /// One procedure, in full.
-    #[command(after_help = "Example: theatre procedures show case-0001-000000 (theatre procedures list names all)")]
+    #[command(
+        after_help = "Example: theatre procedures show case-0001-000000 (theatre procedures list names all)"
+    )]
     Show {
         /// Its id.
         procedure: String,
@@ -64,7 +66,9 @@ pub(super) enum Alerts {
 #[derive(Debug, Subcommand)]
 pub(super) enum Windows {
     /// Windows of one robot, late corrections merged.
-    #[command(after_help = "Example: theatre windows show robot-0001 --window 10s --signal 'joints[2].temperature'")]
+    #[command(
+        after_help = "Example: theatre windows show robot-0001 --window 10s --signal 'joints[2].temperature'"
+    )]
     Show {
         /// The robot.
         robot: String,
@@ -86,8 +90,17 @@ fn views(common: &Common) -> Result<Vec<FamilyView>, Failure> {
     let partitions = store.layout()?.map_or(0, |(_, partitions)| partitions);
     let mut views = Vec::new();
     for partition in 0..partitions {
-        for stored in store.families(partition)?.into_iter().filter(|stored| !stored.family.is_empty()) {
-            let unreadable = |error| Failure::Failed(format!("the state of robot '{}' cannot be read: {error}", stored.family));
+        for stored in store
+            .families(partition)?
+            .into_iter()
+            .filter(|stored| !stored.family.is_empty())
+        {
+            let unreadable = |error| {
+                Failure::Failed(format!(
+                    "the state of robot '{}' cannot be read: {error}",
+                    stored.family
+                ))
+            };
             views.push(FamilyView::from_state(&stored.family, &stored.state).map_err(unreadable)?);
         }
     }
@@ -106,7 +119,11 @@ impl Robots {
             Self::List => {
                 let line = |view: &FamilyView| {
                     let applied: u64 = view.counters.iter().map(|counters| counters.applied).sum();
-                    let rules: Vec<&str> = view.conditions.iter().map(|condition| condition.rule_id.as_str()).collect();
+                    let rules: Vec<&str> = view
+                        .conditions
+                        .iter()
+                        .map(|condition| condition.rule_id.as_str())
+                        .collect();
                     vec![
                         json!(view.robot_id),
                         optional_time(view.clock),
@@ -117,11 +134,24 @@ impl Robots {
                     ]
                 };
                 let lines: Vec<_> = views.iter().map(line).collect();
-                rows(common.output, &["robot_id", "clock", "applied", "missing", "procedures", "open_conditions"], &lines)
+                rows(
+                    common.output,
+                    &[
+                        "robot_id",
+                        "clock",
+                        "applied",
+                        "missing",
+                        "procedures",
+                        "open_conditions",
+                    ],
+                    &lines,
+                )
             }
             Self::Show { robot } => {
                 let view = views.into_iter().find(|view| view.robot_id == robot);
-                value(&json!(view.ok_or_else(|| Failure::Failed(format!("robot '{robot}' is not known; `theatre robots list` names all")))?))
+                value(&json!(view.ok_or_else(|| Failure::Failed(format!(
+                    "robot '{robot}' is not known; `theatre robots list` names all"
+                )))?))
             }
         }
     }
@@ -129,7 +159,10 @@ impl Robots {
 
 impl Procedures {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let procedures: Vec<_> = views(common)?.into_iter().flat_map(|view| view.procedures).collect();
+        let procedures: Vec<_> = views(common)?
+            .into_iter()
+            .flat_map(|view| view.procedures)
+            .collect();
         match self {
             Self::List => {
                 let lines: Vec<_> = procedures
@@ -146,11 +179,26 @@ impl Procedures {
                         ]
                     })
                     .collect();
-                rows(common.output, &["procedure_id", "robot_id", "status", "heard_at", "duration_s", "revision"], &lines)
+                rows(
+                    common.output,
+                    &[
+                        "procedure_id",
+                        "robot_id",
+                        "status",
+                        "heard_at",
+                        "duration_s",
+                        "revision",
+                    ],
+                    &lines,
+                )
             }
             Self::Show { procedure } => {
-                let found = procedures.into_iter().find(|known| known.procedure_id == procedure);
-                value(&json!(found.ok_or_else(|| Failure::Failed(format!("procedure '{procedure}' is not known; `theatre procedures list` names all")))?))
+                let found = procedures
+                    .into_iter()
+                    .find(|known| known.procedure_id == procedure);
+                value(&json!(found.ok_or_else(|| Failure::Failed(format!(
+                    "procedure '{procedure}' is not known; `theatre procedures list` names all"
+                )))?))
             }
         }
     }
@@ -163,18 +211,33 @@ impl Alerts {
                 let lines: Vec<_> = views(common)?
                     .iter()
                     .flat_map(|view| {
-                        view.conditions
-                            .iter()
-                            .map(|condition| vec![json!(view.robot_id), json!(condition.rule_id), json!(condition.priority), time(condition.raised_at)])
+                        view.conditions.iter().map(|condition| {
+                            vec![
+                                json!(view.robot_id),
+                                json!(condition.rule_id),
+                                json!(condition.priority),
+                                time(condition.raised_at),
+                            ]
+                        })
                     })
                     .collect();
-                rows(common.output, &["robot_id", "rule_id", "priority", "raised_at"], &lines)
+                rows(
+                    common.output,
+                    &["robot_id", "rule_id", "priority", "raised_at"],
+                    &lines,
+                )
             }
             Self::History { robot, limit } => {
-                let filter = FactFilter { kind: Some(FactKind::Alert), robot_id: robot, limit, ..FactFilter::default() };
+                let filter = FactFilter {
+                    kind: Some(FactKind::Alert),
+                    robot_id: robot,
+                    limit,
+                    ..FactFilter::default()
+                };
                 let mut lines = Vec::new();
                 for stored in store(common)?.find_facts(&filter)? {
-                    let alert = Alert::decode(&stored.fact.payload).map_err(|error| Failure::Failed(error.to_string()))?;
+                    let alert = Alert::decode(&stored.fact.payload)
+                        .map_err(|error| Failure::Failed(error.to_string()))?;
                     lines.push(vec![
                         time(alert.event_time),
                         json!(alert.robot_id),
@@ -185,7 +248,19 @@ impl Alerts {
                         json!(alert.message),
                     ]);
                 }
-                rows(common.output, &["event_time", "robot_id", "rule_id", "transition", "priority", "value", "message"], &lines)
+                rows(
+                    common.output,
+                    &[
+                        "event_time",
+                        "robot_id",
+                        "rule_id",
+                        "transition",
+                        "priority",
+                        "value",
+                        "message",
+                    ],
+                    &lines,
+                )
             }
         }
     }
@@ -193,27 +268,51 @@ impl Alerts {
 
 impl Windows {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let Self::Show { robot, window, signal } = self;
+        let Self::Show {
+            robot,
+            window,
+            signal,
+        } = self;
         let registry = super::service::config(common)?.registry()?;
         if !views(common)?.iter().any(|view| view.robot_id == robot) {
-            return Err(Failure::Failed(format!("robot '{robot}' is not known; `theatre robots list` names all")));
+            return Err(Failure::Failed(format!(
+                "robot '{robot}' is not known; `theatre robots list` names all"
+            )));
         }
-        let filter = FactFilter { kind: Some(FactKind::Window), robot_id: Some(robot), ..FactFilter::default() };
-        let mut by_window: std::collections::BTreeMap<(String, i64), Vec<WindowRow>> = std::collections::BTreeMap::new();
+        let filter = FactFilter {
+            kind: Some(FactKind::Window),
+            robot_id: Some(robot),
+            ..FactFilter::default()
+        };
+        let mut by_window: std::collections::BTreeMap<(String, i64), Vec<WindowRow>> =
+            std::collections::BTreeMap::new();
         for stored in store(common)?.find_facts(&filter)? {
-            let row = WindowRow::decode(&stored.fact.payload).map_err(|error| Failure::Failed(error.to_string()))?;
+            let row = WindowRow::decode(&stored.fact.payload)
+                .map_err(|error| Failure::Failed(error.to_string()))?;
             if window.as_ref().is_none_or(|wanted| *wanted == row.window) {
-                by_window.entry((stored.fact.subject.clone(), row.start_us)).or_default().push(row);
+                by_window
+                    .entry((stored.fact.subject.clone(), row.start_us))
+                    .or_default()
+                    .push(row);
             }
         }
         let mut lines = Vec::new();
         for ((subject, start), revisions) in by_window {
-            let Some(merged) = merge_revisions(&revisions) else { continue };
+            let Some(merged) = merge_revisions(&revisions) else {
+                continue;
+            };
             let dataset = subject.split('/').next().unwrap_or_default();
-            let known = registry.datasets().find(dataset).map(|(_, dataset)| dataset.signals.clone()).unwrap_or_default();
+            let known = registry
+                .datasets()
+                .find(dataset)
+                .map(|(_, dataset)| dataset.signals.clone())
+                .unwrap_or_default();
             for (index, aggregate) in merged.signals.iter().enumerate() {
-                // A schema given to another command may be unknown to this one: the place of the signal still says which it is.
-                let name = known.get(index).map_or_else(|| format!("signal {index}"), |signal| signal.name.clone());
+                // A schema given to another command may be unknown to this one: the place of the
+                // signal still says which it is.
+                let name = known
+                    .get(index)
+                    .map_or_else(|| format!("signal {index}"), |signal| signal.name.clone());
                 if aggregate.count == 0 || signal.as_ref().is_some_and(|wanted| *wanted != name) {
                     continue;
                 }
@@ -229,6 +328,12 @@ impl Windows {
                 ]);
             }
         }
-        rows(common.output, &["window", "start", "revision", "signal", "count", "mean", "min", "max"], &lines)
+        rows(
+            common.output,
+            &[
+                "window", "start", "revision", "signal", "count", "mean", "min", "max",
+            ],
+            &lines,
+        )
     }
 }

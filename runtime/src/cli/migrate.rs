@@ -34,7 +34,12 @@ impl Migrate {
         }
         match common.output {
             Output::Json => value(&json!(applied)),
-            Output::Table => write(&applied.iter().map(|name| format!("applied {name}\n")).collect::<String>()),
+            Output::Table => write(
+                &applied
+                    .iter()
+                    .map(|name| format!("applied {name}\n"))
+                    .collect::<String>(),
+            ),
         }
     }
 }

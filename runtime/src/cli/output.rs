@@ -11,15 +11,36 @@ pub(super) fn rows(output: Output, headings: &[&str], rows: &[Vec<Value>]) -> Re
     let mut text = String::new();
     match output {
         Output::Json => {
-            let objects = rows.iter().map(|row| Value::Object(headings.iter().map(|heading| (*heading).to_owned()).zip(row.iter().cloned()).collect()));
+            let objects = rows.iter().map(|row| {
+                Value::Object(
+                    headings
+                        .iter()
+                        .map(|heading| (*heading).to_owned())
+                        .zip(row.iter().cloned())
+                        .collect(),
+                )
+            });
             text = format!("{}\n", Value::Array(objects.collect()));
         }
         Output::Table => {
-            let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(plain).collect()).collect();
-            let width = |index: usize| cells.iter().map(|row| row[index].chars().count()).chain([headings[index].len()]).max().unwrap_or(0);
+            let cells: Vec<Vec<String>> = rows
+                .iter()
+                .map(|row| row.iter().map(plain).collect())
+                .collect();
+            let width = |index: usize| {
+                cells
+                    .iter()
+                    .map(|row| row[index].chars().count())
+                    .chain([headings[index].len()])
+                    .max()
+                    .unwrap_or(0)
+            };
             let widths: Vec<usize> = (0..headings.len()).map(width).collect();
             let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-                let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+                let padded: Vec<String> = cells
+                    .zip(&widths)
+                    .map(|(cell, width)| format!("{cell:<width$}"))
+                    .collect();
                 text.push_str(padded.join("  ").trim_end());
                 text.push('\n');
             };
@@ -50,16 +71,19 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Number(number) => {
-            number.as_f64().filter(|_| !number.is_i64() && !number.is_u64()).map_or_else(|| number.to_string(), |float| format!("{float:.6}"))
-        }
+        Value::Number(number) => number
+            .as_f64()
+            .filter(|_| !number.is_i64() && !number.is_u64())
+            .map_or_else(|| number.to_string(), |float| format!("{float:.6}")),
         other => other.to_string(),
     }
 }
 
 /// A time as RFC 3339, to milliseconds.
 pub(super) fn time(us: i64) -> Value {
-    jiff::Timestamp::from_microsecond(us).map_or(Value::Null, |time| Value::String(time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()))
+    jiff::Timestamp::from_microsecond(us).map_or(Value::Null, |time| {
+        Value::String(time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+    })
 }
 
 /// Says on standard error how far something is, in place; nothing where nobody watches.

@@ -30,12 +30,24 @@ impl Repartition {
         let params = place.config.pipeline([0; 32])?;
         let report = if self.dry_run {
             let (log, store) = (looking.log()?, looking.store()?);
-            Repartitioning { params: &params, log: &*log, store: &*store, partitions: self.partitions }.look()?
+            Repartitioning {
+                params: &params,
+                log: &*log,
+                store: &*store,
+                partitions: self.partitions,
+            }
+            .look()?
         } else {
             let adapters = place.write()?;
             let _lock = place.dir.lock()?;
             let (log, store) = (adapters.log()?, adapters.store()?);
-            Repartitioning { params: &params, log: &*log, store: &*store, partitions: self.partitions }.run(&|step| eprintln!("{step}"))?
+            Repartitioning {
+                params: &params,
+                log: &*log,
+                store: &*store,
+                partitions: self.partitions,
+            }
+            .run(&|step| eprintln!("{step}"))?
         };
         print(common.output, &report)?;
         eprintln!("{}", summary(&report));
@@ -49,23 +61,37 @@ fn print(output: Output, report: &Report) -> Result<(), Failure> {
         return value(&json!(report));
     }
     if report.state == State::Planned {
-        let lines: Vec<_> = report.moved.iter().map(|robot| vec![json!(robot.robot_id), json!(robot.from), json!(robot.to)]).collect();
+        let lines: Vec<_> = report
+            .moved
+            .iter()
+            .map(|robot| vec![json!(robot.robot_id), json!(robot.from), json!(robot.to)])
+            .collect();
         return rows(output, &["robot_id", "from", "to"], &lines);
     }
     let mut flows: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for robot in &report.moved {
         *flows.entry((robot.from, robot.to)).or_default() += 1;
     }
-    let lines: Vec<_> = flows.into_iter().map(|((from, to), robots)| vec![json!(from), json!(to), json!(robots)]).collect();
+    let lines: Vec<_> = flows
+        .into_iter()
+        .map(|((from, to), robots)| vec![json!(from), json!(to), json!(robots)])
+        .collect();
     rows(output, &["from", "to", "robots"], &lines)
 }
 
 fn summary(report: &Report) -> String {
-    let Report { partitions_before: before, partitions: after, robots, .. } = report;
+    let Report {
+        partitions_before: before,
+        partitions: after,
+        robots,
+        ..
+    } = report;
     let moved = report.moved.len();
     match report.state {
         State::Already => format!("the store has {after} partitions already: nothing to do"),
-        State::Planned => format!("{moved} of {robots} robots would move, from {before} partitions to {after}; nothing was changed"),
+        State::Planned => format!(
+            "{moved} of {robots} robots would move, from {before} partitions to {after}; nothing was changed"
+        ),
         State::Done => format!(
             "{moved} of {robots} robots moved, from {before} partitions to {after}. Set partitions = {after} in the configuration and start Theatre again, \
              then the producers"

@@ -1,4 +1,5 @@
-//! `theatre run`, and what `demo` and `replay` share with it: a pipeline on a data directory, its admin server, its signals.
+//! `theatre run`, and what `demo` and `replay` share with it: a pipeline on a data directory, its
+//! admin server, its signals.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,8 @@ const LOOK_AT_OTHERS_EVERY: Duration = Duration::from_millis(500);
 /// The service itself.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// End as soon as everything in the log is read, saved, published and loaded, in the partitions of other processes too.
+    /// End as soon as everything in the log is read, saved, published and loaded, in the partitions
+    /// of other processes too.
     #[arg(long)]
     until_drained: bool,
 }
@@ -48,7 +50,10 @@ pub(super) struct Place {
 impl Place {
     /// As the command line says.
     pub(super) fn of(common: &Common) -> Result<Self, Failure> {
-        Ok(Self { config: config(common)?, dir: DataDir::new(&common.data) })
+        Ok(Self {
+            config: config(common)?,
+            dir: DataDir::new(&common.data),
+        })
     }
 
     /// Adapters for looking only.
@@ -63,7 +68,8 @@ impl Place {
     }
 }
 
-/// The configuration of a command: defaults, file, and the schemas that earlier runs on this data directory used.
+/// The configuration of a command: defaults, file, and the schemas that earlier runs on this data
+/// directory used.
 pub(super) fn config(common: &Common) -> Result<Config, Failure> {
     let (mut config, _) = Config::layered(common.config.as_deref(), std::env::vars())?;
     config.schemas.extend(DataDir::new(&common.data).schemas()?);
@@ -76,10 +82,23 @@ fn parts_of_this_process(config: &Config) -> Option<String> {
     let all = [
         ("store", config.store.url.is_none()),
         ("lake", config.lake.enabled && config.lake.url.is_none()),
-        ("warehouse", config.warehouse.enabled && config.warehouse.url.is_none()),
+        (
+            "warehouse",
+            config.warehouse.enabled && config.warehouse.url.is_none(),
+        ),
     ];
-    let own: Vec<&str> = all.into_iter().filter(|(_, own)| *own).map(|(part, _)| part).collect();
-    (!own.is_empty()).then(|| format!("{} {}", own.join(" and "), if own.len() == 1 { "is" } else { "are" }))
+    let own: Vec<&str> = all
+        .into_iter()
+        .filter(|(_, own)| *own)
+        .map(|(part, _)| part)
+        .collect();
+    (!own.is_empty()).then(|| {
+        format!(
+            "{} {}",
+            own.join(" and "),
+            if own.len() == 1 { "is" } else { "are" }
+        )
+    })
 }
 
 /// The key of pseudonyms and seals: the configured file's, or one kept in the data directory.
@@ -110,8 +129,13 @@ impl Service {
         Self::start_as(common, config, |_| {})
     }
 
-    /// The same, with a pipeline that differs from what the configuration says: benchmarks have topics of their own.
-    pub(super) fn start_as(common: &Common, config: &Config, change: impl FnOnce(&mut PipelineParams)) -> Result<Self, Failure> {
+    /// The same, with a pipeline that differs from what the configuration says: benchmarks have
+    /// topics of their own.
+    pub(super) fn start_as(
+        common: &Common,
+        config: &Config,
+        change: impl FnOnce(&mut PipelineParams),
+    ) -> Result<Self, Failure> {
         let dir = DataDir::new(&common.data);
         dir.create()?;
         let lock = dir.lock()?;
@@ -119,7 +143,8 @@ impl Service {
         change(&mut params);
         dir.keep_schemas(&config.schemas)?;
         let ports = Adapters::new(config, &dir, Access::Write)?.ports()?;
-        let metrics = crate::telemetry::install().map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
+        let metrics = crate::telemetry::install()
+            .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             // The second signal ends at once, with the code for it; the first is a request.
@@ -128,11 +153,17 @@ impl Service {
         }
         let pipeline = start(params.clone(), ports.clone())?;
         if let Some(parts) = parts_of_this_process(config) {
-            let what = format!("{parts} in the data directory of this process: no other may share its log, or what one wrote is missing to the other");
+            let what = format!(
+                "{parts} in the data directory of this process: no other may share its log, or what one wrote is missing to the other"
+            );
             tracing::warn!("{what}");
             pipeline.progress().set_notice("configuration", what);
         }
-        let admin = admin::start(common.admin.as_deref().unwrap_or(&config.admin), metrics, pipeline.progress().clone())?;
+        let admin = admin::start(
+            common.admin.as_deref().unwrap_or(&config.admin),
+            metrics,
+            pipeline.progress().clone(),
+        )?;
         eprintln!(
             "theatre {} on {} (admin: http://{}/metrics, /readyz); {} partitions",
             env!("CARGO_PKG_VERSION"),
@@ -140,7 +171,14 @@ impl Service {
             admin.address,
             params.partitions
         );
-        Ok(Self { pipeline, params, ports, stop, admin, _lock: lock })
+        Ok(Self {
+            pipeline,
+            params,
+            ports,
+            stop,
+            admin,
+            _lock: lock,
+        })
     }
 
     /// True once somebody asked it to stop.
@@ -148,12 +186,17 @@ impl Service {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Waits until everything of its partitions is read, saved, published and loaded, or somebody asks to stop; calls `meanwhile` now and then.
-    pub(super) fn drain(&self, meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+    /// Waits until everything of its partitions is read, saved, published and loaded, or somebody
+    /// asks to stop; calls `meanwhile` now and then.
+    pub(super) fn drain(
+        &self,
+        meanwhile: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         self.drain_until(|| Ok(self.pipeline.drained()), meanwhile)
     }
 
-    /// The same of all partitions: how far those are that other processes have is known by the store.
+    /// The same of all partitions: how far those are that other processes have is known by the
+    /// store.
     fn drain_all(&self) -> Result<(), Failure> {
         let partitions = self.params.partitions;
         let (mut told, mut looked) = (Instant::now(), Instant::now());
@@ -169,12 +212,19 @@ impl Service {
                     partitions - own.len() as u32
                 );
             }
-            if looked.elapsed() < LOOK_AT_OTHERS_EVERY || !own.is_empty() && !self.pipeline.drained() {
+            if looked.elapsed() < LOOK_AT_OTHERS_EVERY
+                || !own.is_empty() && !self.pipeline.drained()
+            {
                 return Ok(false);
             }
             looked = Instant::now();
             for partition in (0..partitions).filter(|partition| !own.contains(partition)) {
-                match left_in(&self.params, &*self.ports.log, &*self.ports.store, partition) {
+                match left_in(
+                    &self.params,
+                    &*self.ports.log,
+                    &*self.ports.store,
+                    partition,
+                ) {
                     Ok(left) if left.is_empty() => {}
                     // Readiness names what is away, too.
                     Ok(_) | Err(Error::Unavailable { .. }) => return Ok(false),
@@ -186,7 +236,11 @@ impl Service {
         self.drain_until(done, || Ok(()))
     }
 
-    fn drain_until(&self, mut done: impl FnMut() -> Result<bool, Failure>, mut meanwhile: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+    fn drain_until(
+        &self,
+        mut done: impl FnMut() -> Result<bool, Failure>,
+        mut meanwhile: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         self.pipeline.flush(true);
         while !done()? && !self.is_stopping() {
             let failures = self.pipeline.progress().failures();
@@ -199,7 +253,8 @@ impl Service {
         Ok(())
     }
 
-    /// Stops; everything read is saved and published. A fault that passed is no failure, one that stopped a component is.
+    /// Stops; everything read is saved and published. A fault that passed is no failure, one that
+    /// stopped a component is.
     pub(super) fn end(self) -> Result<(), Failure> {
         let progress = self.pipeline.progress().clone();
         let whole = self.pipeline.stop(STOP_DEADLINE);
@@ -211,7 +266,9 @@ impl Service {
         if whole {
             return Ok(());
         }
-        let mut why = format!("not everything could be closed within {STOP_DEADLINE:?}; the next start goes on from the last save");
+        let mut why = format!(
+            "not everything could be closed within {STOP_DEADLINE:?}; the next start goes on from the last save"
+        );
         for trouble in progress.troubles() {
             why.push_str(&format!("\n  {trouble}"));
         }
@@ -226,7 +283,11 @@ impl Run {
             service.drain_all()?;
             let interrupted = service.is_stopping();
             service.end()?;
-            return if interrupted { Err(Failure::Interrupted) } else { Ok(()) };
+            return if interrupted {
+                Err(Failure::Interrupted)
+            } else {
+                Ok(())
+            };
         }
         while !service.is_stopping() {
             std::thread::sleep(Duration::from_millis(50));

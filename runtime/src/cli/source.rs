@@ -67,11 +67,12 @@ pub(super) struct Simulate {
     /// With --profile fleet: how many records to write; --ticks is not used then.
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
-    /// With --profile fleet: the topic; default fleet.telemetry.v1 on Kafka, the telemetry topic of an embedded log.
+    /// With --profile fleet: the topic; default fleet.telemetry.v1 on Kafka, the telemetry topic of
+    /// an embedded log.
     #[arg(long)]
     topic: Option<String>,
-    /// Write what happened and cannot be seen in the records to this file, a JSON object a line: faults, wear, failures. A tick that was written
-    /// again after a crash is told again.
+    /// Write what happened and cannot be seen in the records to this file, a JSON object a line:
+    /// faults, wear, failures. A tick that was written again after a crash is told again.
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
     #[command(flatten)]
@@ -117,18 +118,38 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     /// Goes on where the log says the fleet stopped; a new fleet begins at `start_us`.
-    fn open(log: &'a dyn EventLog, partitions: u32, seed: u64, robots: u64, faults: &Faults, start_us: i64) -> Result<Self, Failure> {
+    fn open(
+        log: &'a dyn EventLog,
+        partitions: u32,
+        seed: u64,
+        robots: u64,
+        faults: &Faults,
+        start_us: i64,
+    ) -> Result<Self, Failure> {
         faults.check().map_err(Failure::Usage)?;
         log.ensure_topics(&[PROGRESS_TOPIC.to_owned()], 1)?;
         let end = log.range(PROGRESS_TOPIC, 0)?.end;
         let mut noted = Vec::new();
         if end > 0 {
-            log.reader(PROGRESS_TOPIC, 0, end - 1)?.poll(PollLimit { records: 1, bytes: 1 << 10 }, &mut |record| noted = record.value.to_vec())?;
+            log.reader(PROGRESS_TOPIC, 0, end - 1)?.poll(
+                PollLimit {
+                    records: 1,
+                    bytes: 1 << 10,
+                },
+                &mut |record| noted = record.value.to_vec(),
+            )?;
         }
         let said = String::from_utf8_lossy(&noted).into_owned();
-        let numbers: Vec<i64> = said.split(' ').filter_map(|number| number.parse().ok()).collect();
+        let numbers: Vec<i64> = said
+            .split(' ')
+            .filter_map(|number| number.parse().ok())
+            .collect();
         let (start_us, next) = match numbers.as_slice() {
-            [known_seed, known_robots, start, next] if *known_seed == seed as i64 && *known_robots == robots as i64 => (*start, *next as u64),
+            [known_seed, known_robots, start, next]
+                if *known_seed == seed as i64 && *known_robots == robots as i64 =>
+            {
+                (*start, *next as u64)
+            }
             [known_seed, known_robots, ..] => {
                 return Err(Failure::Usage(format!(
                     "this data directory holds the fleet of --seed {known_seed} --robots {known_robots}: go on with these, or give another one with --data"
@@ -137,7 +158,16 @@ impl<'a> Driver<'a> {
             _ => (start_us, 0),
         };
         let simulator = Simulator::new(seed, robots, start_us)?.with_faults(faults.clone());
-        let driver = Self { simulator, log, partitions, seed, robots, start_us, next, truth: None };
+        let driver = Self {
+            simulator,
+            log,
+            partitions,
+            seed,
+            robots,
+            start_us,
+            next,
+            truth: None,
+        };
         if numbers.is_empty() {
             driver.note()?;
         }
@@ -145,12 +175,24 @@ impl<'a> Driver<'a> {
     }
 
     fn note(&self) -> Result<(), Failure> {
-        let value = format!("{} {} {} {}", self.seed, self.robots, self.start_us, self.next).into_bytes();
-        self.log.append(PROGRESS_TOPIC, 0, &[NewRecord { value, ..NewRecord::default() }])?;
+        let value = format!(
+            "{} {} {} {}",
+            self.seed, self.robots, self.start_us, self.next
+        )
+        .into_bytes();
+        self.log.append(
+            PROGRESS_TOPIC,
+            0,
+            &[NewRecord {
+                value,
+                ..NewRecord::default()
+            }],
+        )?;
         Ok(())
     }
 
-    /// Writes ticks up to `until`. A crash between the records and the note writes a tick again: its sequence numbers say so.
+    /// Writes ticks up to `until`. A crash between the records and the note writes a tick again:
+    /// its sequence numbers say so.
     fn advance(&mut self, until: u64) -> Result<(), Failure> {
         while self.next < until {
             let upto = until.min(self.next + 10);
@@ -175,7 +217,10 @@ impl<'a> Driver<'a> {
 fn append(log: &dyn EventLog, partitions: u32, produced: Vec<Produced>) -> Result<(), Failure> {
     let mut batches: BTreeMap<(usize, Partition), Vec<NewRecord>> = BTreeMap::new();
     for (topic, record) in produced {
-        batches.entry((topic, partition_of(&record.key, partitions))).or_default().push(record);
+        batches
+            .entry((topic, partition_of(&record.key, partitions)))
+            .or_default()
+            .push(record);
     }
     // Events first: a sample finds its procedure known.
     for ((topic, partition), records) in batches.into_iter().rev() {
@@ -203,11 +248,25 @@ impl Demo {
         let service = Service::start(common, &config)?;
         let mut story = Story::begin(&service, false)?;
         let now = SystemClock.now().0;
-        let mut driver = Driver::open(&*service.ports.log, service.params.partitions, self.seed, self.robots, &self.faults, now)?;
+        let mut driver = Driver::open(
+            &*service.ports.log,
+            service.params.partitions,
+            self.seed,
+            self.robots,
+            &self.faults,
+            now,
+        )?;
         // Robots stand still while the demo does: event time goes on from where the fleet stands.
         let (origin, begun) = (driver.next, Instant::now());
-        eprintln!("{} robots, 10 records/s each, seed {}; Ctrl-C stops cleanly", self.robots, self.seed);
-        while !service.is_stopping() && self.run_for.is_none_or(|limit| begun.elapsed() < Duration::from_micros(limit.0.unsigned_abs())) {
+        eprintln!(
+            "{} robots, 10 records/s each, seed {}; Ctrl-C stops cleanly",
+            self.robots, self.seed
+        );
+        while !service.is_stopping()
+            && self
+                .run_for
+                .is_none_or(|limit| begun.elapsed() < Duration::from_micros(limit.0.unsigned_abs()))
+        {
             let due = origin + (begun.elapsed().as_micros() / TICK_US as u128) as u64;
             driver.advance(due)?;
             story.tell(&service)?;
@@ -232,15 +291,36 @@ impl Simulate {
         let place = Place::of(common)?;
         let (config, log) = (&place.config, place.write()?.log()?);
         if self.profile == Profile::Fleet {
-            let usual = if config.log.url.is_some() { fleet::TOPIC } else { INPUT_TOPICS[0] };
-            return self.write_fleet(&*log, self.topic.as_deref().unwrap_or(usual), config.partitions);
+            let usual = if config.log.url.is_some() {
+                fleet::TOPIC
+            } else {
+                INPUT_TOPICS[0]
+            };
+            return self.write_fleet(
+                &*log,
+                self.topic.as_deref().unwrap_or(usual),
+                config.partitions,
+            );
         }
         log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
         // A fixed beginning, so that the same flags give the same bytes.
-        let mut driver = Driver::open(&*log, config.partitions, self.seed, self.robots, &self.faults, fleet::START_US)?;
+        let mut driver = Driver::open(
+            &*log,
+            config.partitions,
+            self.seed,
+            self.robots,
+            &self.faults,
+            fleet::START_US,
+        )?;
         if let Some(path) = &self.truth {
-            let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
-            driver.truth = Some(opened.map_err(|error| Failure::Usage(format!("--truth {}: {error}", path.display())))?);
+            let opened = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path);
+            driver.truth =
+                Some(opened.map_err(|error| {
+                    Failure::Usage(format!("--truth {}: {error}", path.display()))
+                })?);
         }
         while driver.next < self.ticks {
             driver.advance(self.ticks.min(driver.next + 100))?;
@@ -255,8 +335,9 @@ impl Simulate {
         log.ensure_topics(&[topic.to_owned()], partitions)?;
         for partition in 0..partitions {
             if log.range(topic, partition)?.end > 0 {
-                let why =
-                    format!("--profile fleet fills an empty topic, and {topic} has records: give another one with --topic, or another directory with --data");
+                let why = format!(
+                    "--profile fleet fills an empty topic, and {topic} has records: give another one with --topic, or another directory with --data"
+                );
                 return Err(Failure::Usage(why));
             }
         }
@@ -268,7 +349,14 @@ impl Simulate {
                 let key = Fleet::robot_id(sample.robot).into_bytes();
                 let mut value = Vec::with_capacity(180);
                 fleet::encode(&sample, &mut value);
-                batches.entry(partition_of(&key, partitions)).or_default().push(NewRecord { key, value, headers: Vec::new() });
+                batches
+                    .entry(partition_of(&key, partitions))
+                    .or_default()
+                    .push(NewRecord {
+                        key,
+                        value,
+                        headers: Vec::new(),
+                    });
                 written += 1;
             }
             for (partition, records) in batches {
@@ -277,7 +365,10 @@ impl Simulate {
             progress(format_args!("{written} records"));
         }
         progress_done();
-        eprintln!("{written} records of {} robots written to {topic}", self.robots);
+        eprintln!(
+            "{written} records of {} robots written to {topic}",
+            self.robots
+        );
         Ok(())
     }
 }
@@ -301,11 +392,25 @@ impl ReplayArgs {
         look_further(common);
         let interrupted = service.is_stopping();
         service.end()?;
-        if interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+        if interrupted {
+            Err(Failure::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 
-    fn feed(&self, service: &Service, replay: &mut Replay, story: &mut Story, events: usize) -> Result<Recording, Failure> {
-        let mut recording = Recording { edges: vec![Vec::new(); events], was: vec![false; events], ..Recording::default() };
+    fn feed(
+        &self,
+        service: &Service,
+        replay: &mut Replay,
+        story: &mut Story,
+        events: usize,
+    ) -> Result<Recording, Failure> {
+        let mut recording = Recording {
+            edges: vec![Vec::new(); events],
+            was: vec![false; events],
+            ..Recording::default()
+        };
         let begun = Instant::now();
         let mut waiting = Vec::new();
         while let Some(row) = replay.next_row() {
@@ -322,22 +427,38 @@ impl ReplayArgs {
             };
             recording.take(&row);
             if let Some(speed) = self.speed.filter(|speed| *speed > 0.0) {
-                let due = Duration::from_secs_f64((row.event_time - recording.first).max(0) as f64 / 1e6 / speed);
+                let due = Duration::from_secs_f64(
+                    (row.event_time - recording.first).max(0) as f64 / 1e6 / speed,
+                );
                 while begun.elapsed() < due && !service.is_stopping() {
-                    append(&*service.ports.log, service.params.partitions, std::mem::take(&mut waiting))?;
+                    append(
+                        &*service.ports.log,
+                        service.params.partitions,
+                        std::mem::take(&mut waiting),
+                    )?;
                     story.tell(service)?;
-                    std::thread::sleep((due - begun.elapsed().min(due)).min(Duration::from_millis(20)));
+                    std::thread::sleep(
+                        (due - begun.elapsed().min(due)).min(Duration::from_millis(20)),
+                    );
                 }
             }
             waiting.push((0, row.record));
             if waiting.len() >= REPLAY_BATCH {
-                append(&*service.ports.log, service.params.partitions, std::mem::take(&mut waiting))?;
+                append(
+                    &*service.ports.log,
+                    service.params.partitions,
+                    std::mem::take(&mut waiting),
+                )?;
                 story.tell(service)?;
             }
         }
         append(&*service.ports.log, service.params.partitions, waiting)?;
         for (robot, last) in &recording.last {
-            append(&*service.ports.log, service.params.partitions, vec![(1, recording_ended(robot, *last)?)])?;
+            append(
+                &*service.ports.log,
+                service.params.partitions,
+                vec![(1, recording_ended(robot, *last)?)],
+            )?;
         }
         Ok(recording)
     }
@@ -361,7 +482,10 @@ impl Recording {
             self.first = row.event_time;
         }
         self.rows += 1;
-        let last = self.last.entry(row.robot_id.clone()).or_insert(row.event_time);
+        let last = self
+            .last
+            .entry(row.robot_id.clone())
+            .or_insert(row.event_time);
         *last = (*last).max(row.event_time);
         for (event, is) in row.events.iter().enumerate() {
             if *is && !self.was[event] {
@@ -371,14 +495,17 @@ impl Recording {
         }
     }
 
-    /// For each flag: how many rising edges had a condition raised within the minute before. Conditions that only repeat a flag announce
-    /// nothing and do not count.
+    /// For each flag: how many rising edges had a condition raised within the minute before.
+    /// Conditions that only repeat a flag announce nothing and do not count.
     fn tell_events(&self, names: &[String], story: &Story) {
         for (name, edges) in names.iter().zip(&self.edges) {
-            let others = story
-                .heard
-                .iter()
-                .filter(|alert| alert.transition == Transition::Raised && !alert.signal.as_ref().is_some_and(|signal| names.contains(signal)));
+            let others = story.heard.iter().filter(|alert| {
+                alert.transition == Transition::Raised
+                    && !alert
+                        .signal
+                        .as_ref()
+                        .is_some_and(|signal| names.contains(signal))
+            });
             let raised: Vec<i64> = others.map(|alert| alert.event_time).collect();
             let told = announced(edges, &raised, 60_000_000);
             eprintln!(
@@ -388,18 +515,32 @@ impl Recording {
                 told.events - told.announced
             );
         }
-        let Some(end) = self.last.values().max() else { return };
+        let Some(end) = self.last.values().max() else {
+            return;
+        };
         let span = (end - self.first).max(1) as f64;
-        eprintln!("some condition was open during {:.1} % of the recording", 100.0 * open_time(story, *end) as f64 / span);
+        eprintln!(
+            "some condition was open during {:.1} % of the recording",
+            100.0 * open_time(story, *end) as f64 / span
+        );
     }
 }
 
 /// Event time during which at least one condition was open, microseconds.
 fn open_time(story: &Story, end: i64) -> i64 {
     let mut spans: Vec<(i64, i64)> = Vec::new();
-    for alert in story.heard.iter().filter(|alert| alert.transition == Transition::Raised) {
-        let cleared = story.heard.iter().find(|other| other.condition_id == alert.condition_id && other.transition == Transition::Cleared);
-        spans.push((alert.event_time, cleared.map_or(end, |cleared| cleared.event_time)));
+    for alert in story
+        .heard
+        .iter()
+        .filter(|alert| alert.transition == Transition::Raised)
+    {
+        let cleared = story.heard.iter().find(|other| {
+            other.condition_id == alert.condition_id && other.transition == Transition::Cleared
+        });
+        spans.push((
+            alert.event_time,
+            cleared.map_or(end, |cleared| cleared.event_time),
+        ));
     }
     spans.sort_unstable();
     let (mut total, mut covered) = (0, i64::MIN);
@@ -413,7 +554,11 @@ fn open_time(story: &Story, end: i64) -> i64 {
 fn summary(service: &Service, story: &Story) {
     use std::sync::atomic::Ordering::Relaxed;
     let progress = service.pipeline.progress();
-    let raised = story.heard.iter().filter(|alert| alert.transition == Transition::Raised).count();
+    let raised = story
+        .heard
+        .iter()
+        .filter(|alert| alert.transition == Transition::Raised)
+        .count();
     eprintln!(
         "{} records read, {} dead-lettered; {raised} conditions raised, {} outcomes, {} windows; {} lake files, {} warehouse rows",
         progress.records_in.load(Relaxed),
@@ -426,12 +571,18 @@ fn summary(service: &Service, story: &Story) {
 }
 
 fn look_further(common: &Common) {
-    let config = common.config.as_ref().map_or(String::new(), |path| format!(" --config {}", path.display()));
+    let config = common.config.as_ref().map_or(String::new(), |path| {
+        format!(" --config {}", path.display())
+    });
     let data = common.data.display();
     eprintln!("look further:");
-    for command in
-        ["robots list", "alerts list", "procedures list", "warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"", "reconcile"]
-    {
+    for command in [
+        "robots list",
+        "alerts list",
+        "procedures list",
+        "warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"",
+        "reconcile",
+    ] {
         eprintln!("  theatre --data {data}{config} {command}");
     }
 }

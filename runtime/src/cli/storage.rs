@@ -1,4 +1,5 @@
-//! Commands that look at what is stored and published: lake, warehouse, dead letters, topics, partitions.
+//! Commands that look at what is stored and published: lake, warehouse, dead letters, topics,
+//! partitions.
 
 use std::time::Duration;
 
@@ -21,15 +22,18 @@ pub(super) enum Lake {
     /// Registered files: how far each is, and why one was set aside.
     #[command(after_help = "Example: theatre lake list --output json")]
     List,
-    /// Puts all files back that were set aside, once what was wrong is put right: quarantined ones to be loaded, lost ones to be completed. Theatre may be running.
+    /// Puts all files back that were set aside, once what was wrong is put right: quarantined ones
+    /// to be loaded, lost ones to be completed. Theatre may be running.
     #[command(
         after_help = "Example: theatre lake list (stage and note say what was refused, and why), then\n         theatre lake requeue --config theatre.toml"
     )]
     Requeue,
-    /// Lets the lake go on where records are gone from the log that it never had: it was away, or switched off, for longer than the log keeps them.
-    /// Theatre may be running.
-    #[command(after_help = "Example: theatre lake skip --dry-run --config theatre.toml (which records are gone), then\n         \
-                            theatre lake skip --config theatre.toml")]
+    /// Lets the lake go on where records are gone from the log that it never had: it was away, or
+    /// switched off, for longer than the log keeps them. Theatre may be running.
+    #[command(
+        after_help = "Example: theatre lake skip --dry-run --config theatre.toml (which records are gone), then\n         \
+                            theatre lake skip --config theatre.toml"
+    )]
     Skip {
         /// Only say which records are gone.
         #[arg(long)]
@@ -41,7 +45,9 @@ pub(super) enum Lake {
 #[derive(Debug, Subcommand)]
 pub(super) enum Warehouse {
     /// One read-only statement, passed as it is.
-    #[command(after_help = "Example: theatre warehouse query \"SELECT robot_id, count(*) FROM robot_telemetry GROUP BY 1\"")]
+    #[command(
+        after_help = "Example: theatre warehouse query \"SELECT robot_id, count(*) FROM robot_telemetry GROUP BY 1\""
+    )]
     Query {
         /// The statement.
         sql: String,
@@ -59,7 +65,9 @@ pub(super) enum Dlq {
         limit: usize,
     },
     /// One dead letter, in full.
-    #[command(after_help = "Example: theatre dlq show 0 1 (partition and number, as theatre dlq list has them)")]
+    #[command(
+        after_help = "Example: theatre dlq show 0 1 (partition and number, as theatre dlq list has them)"
+    )]
     Show {
         /// Partition.
         partition: u32,
@@ -90,10 +98,13 @@ pub(super) enum State {
     /// Epochs, positions, numbers.
     #[command(after_help = "Example: theatre state show --output json")]
     Show,
-    /// More partitions: grows the topics and moves robots to where their producers will write. Everything must be drained.
-    #[command(after_help = "Example: stop the producers, then all processes of Theatre, then\n  theatre run --until-drained --config theatre.toml\n  \
+    /// More partitions: grows the topics and moves robots to where their producers will write.
+    /// Everything must be drained.
+    #[command(
+        after_help = "Example: stop the producers, then all processes of Theatre, then\n  theatre run --until-drained --config theatre.toml\n  \
                             theatre state repartition --partitions 12 --dry-run --config theatre.toml\n  \
-                            theatre state repartition --partitions 12 --config theatre.toml\nset partitions = 12 in theatre.toml, start Theatre, then the producers.")]
+                            theatre state repartition --partitions 12 --config theatre.toml\nset partitions = 12 in theatre.toml, start Theatre, then the producers."
+    )]
     Repartition(super::repartition::Repartition),
 }
 
@@ -112,17 +123,28 @@ fn list(common: &Common) -> Result<(), Failure> {
         .all_files()?
         .into_iter()
         .map(|file| {
-            vec![json!(file.file.path), json!(file.file.rows), json!(file.file.bytes), json!(format!("{:?}", file.stage).to_lowercase()), json!(file.note)]
+            vec![
+                json!(file.file.path),
+                json!(file.file.rows),
+                json!(file.file.bytes),
+                json!(format!("{:?}", file.stage).to_lowercase()),
+                json!(file.note),
+            ]
         })
         .collect();
-    rows(common.output, &["path", "rows", "bytes", "stage", "note"], &lines)
+    rows(
+        common.output,
+        &["path", "rows", "bytes", "stage", "note"],
+        &lines,
+    )
 }
 
 fn requeue(common: &Common) -> Result<(), Failure> {
     let place = Place::of(common)?;
     // Looked for first: a store that is opened for writing is made where there is none.
     place.look()?.store()?;
-    // Without the lock of the data directory: what a running process plans meanwhile is not touched.
+    // Without the lock of the data directory: what a running process plans meanwhile is not
+    // touched.
     let files = place.write()?.store()?.requeue_quarantined()?;
     match common.output {
         Output::Json => value(&json!({ "files": files })),
@@ -136,17 +158,38 @@ fn skip(common: &Common, dry_run: bool) -> Result<(), Failure> {
     let (topics, partitions) = reading.layout()?.unwrap_or_default();
     let mut lines = Vec::new();
     // As above: nothing is opened for writing where nothing is to be written.
-    let writing = if dry_run { None } else { Some(place.write()?.store()?) };
+    let writing = if dry_run {
+        None
+    } else {
+        Some(place.write()?.store()?)
+    };
     for partition in 0..partitions {
         let holes = match &writing {
             None => holes(&*log, &topics, partition, &reading.status(partition)?)?,
             Some(store) => lake_start::skip(&*log, &**store, &topics, partition)?,
         };
-        lines.extend(
-            holes.into_iter().map(|Hole { topic, partition, from, to }| vec![json!(topic), json!(partition), json!(from), json!(to), json!(to - from)]),
-        );
+        lines.extend(holes.into_iter().map(
+            |Hole {
+                 topic,
+                 partition,
+                 from,
+                 to,
+             }| {
+                vec![
+                    json!(topic),
+                    json!(partition),
+                    json!(from),
+                    json!(to),
+                    json!(to - from),
+                ]
+            },
+        ));
     }
-    rows(common.output, &["topic", "partition", "from", "to", "records"], &lines)
+    rows(
+        common.output,
+        &["topic", "partition", "from", "to", "records"],
+        &lines,
+    )
 }
 
 impl Warehouse {
@@ -163,7 +206,10 @@ impl Dlq {
         let store = store(common)?;
         match self {
             Self::List { limit } => {
-                let topics = store.layout()?.map(|(topics, _)| topics).unwrap_or_default();
+                let topics = store
+                    .layout()?
+                    .map(|(topics, _)| topics)
+                    .unwrap_or_default();
                 let lines: Vec<_> = store
                     .find_dead(limit)?
                     .into_iter()
@@ -180,21 +226,50 @@ impl Dlq {
                         ]
                     })
                     .collect();
-                rows(common.output, &["partition", "number", "topic", "offset", "reason", "robot_id", "detail"], &lines)
+                rows(
+                    common.output,
+                    &[
+                        "partition",
+                        "number",
+                        "topic",
+                        "offset",
+                        "reason",
+                        "robot_id",
+                        "detail",
+                    ],
+                    &lines,
+                )
             }
-            Self::Show { partition, number, unseal } => {
-                let found = store.dead_after(partition, number.saturating_sub(1), 1)?.into_iter().find(|stored| stored.sequence == number);
+            Self::Show {
+                partition,
+                number,
+                unseal,
+            } => {
+                let found = store
+                    .dead_after(partition, number.saturating_sub(1), 1)?
+                    .into_iter()
+                    .find(|stored| stored.sequence == number);
                 let dead = found
                     .ok_or_else(|| Failure::Failed(format!("there is no dead letter {number} in partition {partition}; `theatre dlq list` names them")))?
                     .dead;
                 let payload = match (dead.sealed, unseal) {
                     (false, _) => serde_json::from_slice(&dead.payload).unwrap_or(Value::Null),
-                    (true, false) => json!(format!("{} bytes, sealed (--unseal opens them)", dead.payload.len())),
+                    (true, false) => json!(format!(
+                        "{} bytes, sealed (--unseal opens them)",
+                        dead.payload.len()
+                    )),
                     (true, true) => {
                         let place = Place::of(common)?;
                         let pseudonyms = Pseudonyms::new(pseudonym_key(&place.config, &place.dir)?);
-                        let bytes = pseudonyms.unseal(&dead.payload).ok_or_else(|| Failure::Failed("the seal was made with another key".to_owned()))?;
-                        json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+                        let bytes = pseudonyms.unseal(&dead.payload).ok_or_else(|| {
+                            Failure::Failed("the seal was made with another key".to_owned())
+                        })?;
+                        json!(
+                            bytes
+                                .iter()
+                                .map(|byte| format!("{byte:02x}"))
+                                .collect::<String>()
+                        )
                     }
                 };
                 value(
@@ -209,17 +284,33 @@ impl Dlq {
 impl Tail {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let log = Place::of(common)?.look()?.log()?;
-        let partitions = log.partitions(&self.topic)?.ok_or_else(|| Failure::Usage(format!("there is no topic '{}'", self.topic)))?;
+        let partitions = log
+            .partitions(&self.topic)?
+            .ok_or_else(|| Failure::Usage(format!("there is no topic '{}'", self.topic)))?;
         let mut readers = Vec::new();
         for partition in 0..partitions {
             let range = log.range(&self.topic, partition)?;
-            readers.push(log.reader(&self.topic, partition, if self.from_start { range.start } else { range.end })?);
+            readers.push(log.reader(
+                &self.topic,
+                partition,
+                if self.from_start {
+                    range.start
+                } else {
+                    range.end
+                },
+            )?);
         }
         loop {
             let mut lines = Vec::new();
             let mut more = false;
             for reader in &mut readers {
-                let end = reader.poll(PollLimit { records: 1000, bytes: 1 << 20 }, &mut |record| lines.push(line(record.value, common.output)))?;
+                let end = reader.poll(
+                    PollLimit {
+                        records: 1000,
+                        bytes: 1 << 20,
+                    },
+                    &mut |record| lines.push(line(record.value, common.output)),
+                )?;
                 more |= !end.at_end;
             }
             write(&lines.concat())?;
@@ -239,11 +330,24 @@ fn line(message: &[u8], output: Output) -> String {
     } else if let Ok(outcome) = Outcome::decode(message) {
         (outcome_line(&outcome), json!(outcome))
     } else if let Ok(dead) = DeadLetter::decode(message) {
-        (format!("{} partition {} offset {}: {} {}", dead.topic, dead.partition, dead.offset, dead.reason, dead.detail), json!(dead))
+        (
+            format!(
+                "{} partition {} offset {}: {} {}",
+                dead.topic, dead.partition, dead.offset, dead.reason, dead.detail
+            ),
+            json!(dead),
+        )
     } else {
-        (format!("{} bytes of another kind", message.len()), json!({"bytes": message.len()}))
+        (
+            format!("{} bytes of another kind", message.len()),
+            json!({"bytes": message.len()}),
+        )
     };
-    if output == Output::Json { format!("{value}\n") } else { format!("{text}\n") }
+    if output == Output::Json {
+        format!("{value}\n")
+    } else {
+        format!("{text}\n")
+    }
 }
 
 impl State {
@@ -261,8 +365,12 @@ fn show(common: &Common) -> Result<(), Failure> {
     let mut lines = Vec::new();
     for partition in 0..partitions {
         let status = store.status(partition)?;
-        let floor: Vec<u64> = (0..topics.len()).map(|topic| status.floor.get(topic)).collect();
-        let lake: Vec<u64> = (0..topics.len()).map(|topic| status.lake_positions.get(topic)).collect();
+        let floor: Vec<u64> = (0..topics.len())
+            .map(|topic| status.floor.get(topic))
+            .collect();
+        let lake: Vec<u64> = (0..topics.len())
+            .map(|topic| status.lake_positions.get(topic))
+            .collect();
         lines.push(vec![
             json!(partition),
             json!(status.epoch),
@@ -275,5 +383,19 @@ fn show(common: &Common) -> Result<(), Failure> {
             json!(status.relayed_dead),
         ]);
     }
-    rows(common.output, &["partition", "epoch", "saved_to", "lake_to", "facts", "relayed", "exported", "dead", "dead_relayed"], &lines)
+    rows(
+        common.output,
+        &[
+            "partition",
+            "epoch",
+            "saved_to",
+            "lake_to",
+            "facts",
+            "relayed",
+            "exported",
+            "dead",
+            "dead_relayed",
+        ],
+        &lines,
+    )
 }

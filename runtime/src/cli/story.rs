@@ -1,4 +1,5 @@
-//! The story a terminal tells: alerts and outcomes as they come from their topics, and a line of figures now and then.
+//! The story a terminal tells: alerts and outcomes as they come from their topics, and a line of
+//! figures now and then.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -34,12 +35,24 @@ impl Story {
     /// Begins at the end of the topics as they are now.
     pub(super) fn begin(service: &Service, quiet: bool) -> Result<Self> {
         let readers = |topic: &str| -> Result<Vec<Box<dyn LogReader>>> {
-            (0..service.params.partitions).map(|partition| service.ports.log.reader(topic, partition, service.ports.log.range(topic, partition)?.end)).collect()
+            (0..service.params.partitions)
+                .map(|partition| {
+                    service.ports.log.reader(
+                        topic,
+                        partition,
+                        service.ports.log.range(topic, partition)?.end,
+                    )
+                })
+                .collect()
         };
         Ok(Self {
             alerts: readers(&service.params.alert_topic)?,
             outcomes: readers(&service.params.outcome_topic)?,
-            procedures: if quiet { Vec::new() } else { readers(PROCEDURE_EVENTS)? },
+            procedures: if quiet {
+                Vec::new()
+            } else {
+                readers(PROCEDURE_EVENTS)?
+            },
             heard: Vec::new(),
             outcomes_heard: 0,
             last_line: Instant::now(),
@@ -50,7 +63,10 @@ impl Story {
 
     /// Tells what is new.
     pub(super) fn tell(&mut self, service: &Service) -> Result<()> {
-        let limit = PollLimit { records: 1000, bytes: 1 << 20 };
+        let limit = PollLimit {
+            records: 1000,
+            bytes: 1 << 20,
+        };
         for reader in &mut self.procedures {
             reader.poll(limit, &mut |record| {
                 if let Some(line) = begun_line(service, record.value) {
@@ -61,7 +77,9 @@ impl Story {
         let (heard, quiet) = (&mut self.heard, self.quiet);
         for reader in &mut self.alerts {
             reader.poll(limit, &mut |record| {
-                let Ok(alert) = Alert::decode(record.value) else { return };
+                let Ok(alert) = Alert::decode(record.value) else {
+                    return;
+                };
                 if !quiet {
                     eprintln!("{}", alert_line(&alert));
                 }
@@ -71,7 +89,9 @@ impl Story {
         let count = &mut self.outcomes_heard;
         for reader in &mut self.outcomes {
             reader.poll(limit, &mut |record| {
-                let Ok(outcome) = Outcome::decode(record.value) else { return };
+                let Ok(outcome) = Outcome::decode(record.value) else {
+                    return;
+                };
                 *count += 1;
                 if !quiet {
                     eprintln!("{}", outcome_line(&outcome));
@@ -90,7 +110,11 @@ impl Story {
         let rate = (records - self.last_records) as f64 / self.last_line.elapsed().as_secs_f64();
         let saved = progress.last_save_at.load(Ordering::Relaxed);
         let age = (service.ports.clock.now().0 - saved) as f64 / 1e6;
-        let saved = if saved == 0 { "never".to_owned() } else { format!("{age:.1} s ago") };
+        let saved = if saved == 0 {
+            "never".to_owned()
+        } else {
+            format!("{age:.1} s ago")
+        };
         eprintln!(
             "-- {} robots, {rate:.0} records/s, lag {}, saved {saved}, {} lake files, {} warehouse rows, {} windows",
             progress.robots(),
@@ -106,7 +130,8 @@ impl Story {
     }
 }
 
-/// A procedure that begins, in a line; nothing for any other record. What cannot be read is a matter for the dead letters.
+/// A procedure that begins, in a line; nothing for any other record. What cannot be read is a
+/// matter for the dead letters.
 fn begun_line(service: &Service, value: &[u8]) -> Option<String> {
     let params = &service.params;
     let (id, datum) = framing::parse(value).ok()?;
@@ -115,13 +140,23 @@ fn begun_line(service: &Service, value: &[u8]) -> Option<String> {
     let mut builder = BatchBuilder::new(dataset, writer.dataset_index, params.pseudonyms.clone());
     builder.push(&writer.plan, datum, 0, 0).ok()?;
     let batch = builder.finish()?;
-    let text = |name: &str| batch.dataset.column(name).and_then(|column| batch.text(column, 0));
+    let text = |name: &str| {
+        batch
+            .dataset
+            .column(name)
+            .and_then(|column| batch.text(column, 0))
+    };
     if text("step")? != "started" {
         return None;
     }
     let at = time(batch.event_times()[0]);
     let kind = text("procedure_type").unwrap_or("procedure");
-    Some(format!("{} begun   {kind} {} on {}", at.as_str().unwrap_or("-"), text("procedure_id")?, batch.robot_id(0)))
+    Some(format!(
+        "{} begun   {kind} {} on {}",
+        at.as_str().unwrap_or("-"),
+        text("procedure_id")?,
+        batch.robot_id(0)
+    ))
 }
 
 /// An alert in a line.
@@ -131,9 +166,18 @@ pub(super) fn alert_line(alert: &Alert) -> String {
         Transition::Updated => "UPDATED",
         Transition::Cleared => "cleared",
     };
-    let value = alert.value.map_or(String::new(), |value| format!(" ({value:.2} {})", alert.unit.as_deref().unwrap_or("")));
+    let value = alert.value.map_or(String::new(), |value| {
+        format!(" ({value:.2} {})", alert.unit.as_deref().unwrap_or(""))
+    });
     let at = time(alert.event_time);
-    format!("{} {mark} {:?} {} {}{value}: {}", at.as_str().unwrap_or("-"), alert.priority, alert.robot_id, alert.rule_id, alert.message)
+    format!(
+        "{} {mark} {:?} {} {}{value}: {}",
+        at.as_str().unwrap_or("-"),
+        alert.priority,
+        alert.robot_id,
+        alert.rule_id,
+        alert.message
+    )
 }
 
 /// An outcome in a line.

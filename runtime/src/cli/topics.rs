@@ -11,7 +11,8 @@ use crate::kafka::{Survey, Wanted};
 /// Topics of a log on Kafka.
 #[derive(Debug, Subcommand)]
 pub(super) enum Topics {
-    /// Makes those that are missing; changes none that is there, and makes none, exit code 4, if one that is there has another number of partitions.
+    /// Makes those that are missing; changes none that is there, and makes none, exit code 4, if
+    /// one that is there has another number of partitions.
     #[command(after_help = "Example: theatre topics create --dry-run --config theatre.toml")]
     Create {
         /// Only say what would be made.
@@ -30,7 +31,12 @@ impl Topics {
             return Err(Failure::Usage("log.url is not set: the embedded log makes its topics by itself; `theatre topics` is for a log on Kafka".to_owned()));
         };
         let params = config.pipeline([0; 32])?;
-        let wanted = Survey::wanted(&config.log, params.all_topics(), &params.topics, params.partitions);
+        let wanted = Survey::wanted(
+            &config.log,
+            params.all_topics(),
+            &params.topics,
+            params.partitions,
+        );
         let survey = Survey::open(url, &config.log, &Drive::start()?)?;
         match self {
             Self::Create { dry_run } => create(common, &survey, &wanted, dry_run),
@@ -39,10 +45,22 @@ impl Topics {
     }
 }
 
-fn create(common: &Common, survey: &Survey, wanted: &[Wanted], dry_run: bool) -> Result<(), Failure> {
-    let found: Vec<Option<u32>> = wanted.iter().map(|one| survey.partitions(&one.topic)).collect::<Result<_, _>>()?;
-    let differs = |one: &Wanted, there: &Option<u32>| there.is_some_and(|there| there != one.partitions);
-    let any_differs = wanted.iter().zip(&found).any(|(one, there)| differs(one, there));
+fn create(
+    common: &Common,
+    survey: &Survey,
+    wanted: &[Wanted],
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let found: Vec<Option<u32>> = wanted
+        .iter()
+        .map(|one| survey.partitions(&one.topic))
+        .collect::<Result<_, _>>()?;
+    let differs =
+        |one: &Wanted, there: &Option<u32>| there.is_some_and(|there| there != one.partitions);
+    let any_differs = wanted
+        .iter()
+        .zip(&found)
+        .any(|(one, there)| differs(one, there));
     let mut lines = Vec::new();
     for (one, there) in wanted.iter().zip(&found) {
         let state = match there {
@@ -54,9 +72,18 @@ fn create(common: &Common, survey: &Survey, wanted: &[Wanted], dry_run: bool) ->
                 "created"
             }
         };
-        lines.push(vec![json!(one.topic), json!(one.partitions), json!(there), json!(state)]);
+        lines.push(vec![
+            json!(one.topic),
+            json!(one.partitions),
+            json!(there),
+            json!(state),
+        ]);
     }
-    rows(common.output, &["topic", "wanted", "found", "state"], &lines)?;
+    rows(
+        common.output,
+        &["topic", "wanted", "found", "state"],
+        &lines,
+    )?;
     if any_differs {
         eprintln!(
             "nothing was made: all topics need one number of partitions; set `partitions` to what your inputs have, before the first start \
@@ -70,8 +97,22 @@ fn create(common: &Common, survey: &Survey, wanted: &[Wanted], dry_run: bool) ->
 
 fn check(common: &Common, survey: &Survey, wanted: &[Wanted]) -> Result<(), Failure> {
     let differences = survey.differences(wanted)?;
-    let lines: Vec<_> = differences.iter().map(|one| vec![json!(one.topic), json!(one.setting), json!(one.wanted), json!(one.found)]).collect();
-    rows(common.output, &["topic", "setting", "wanted", "found"], &lines)?;
+    let lines: Vec<_> = differences
+        .iter()
+        .map(|one| {
+            vec![
+                json!(one.topic),
+                json!(one.setting),
+                json!(one.wanted),
+                json!(one.found),
+            ]
+        })
+        .collect();
+    rows(
+        common.output,
+        &["topic", "setting", "wanted", "found"],
+        &lines,
+    )?;
     if differences.is_empty() {
         eprintln!("{} topics are as they should be", wanted.len());
         return Ok(());

@@ -1,4 +1,5 @@
-//! The inputs: `[[input]]`, and the sections `[registry]` and `[glue]` of the sources their schemas come from.
+//! The inputs: `[[input]]`, and the sections `[registry]` and `[glue]` of the sources their schemas
+//! come from.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,23 +30,28 @@ pub enum SchemaOrigin {
     Glue,
 }
 
-/// A topic that is read. Its records' key must be the robot's id as text, by which robots are shared among partitions.
+/// A topic that is read. Its records' key must be the robot's id as text, by which robots are
+/// shared among partitions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
-    /// Topic. One of the four standard ones is declared anew; others come after them, in this order, which must stay.
+    /// Topic. One of the four standard ones is declared anew; others come after them, in this
+    /// order, which must stay.
     pub topic: String,
     /// `telemetry`, `robot_events`, `procedure_events` or `procedure_results`.
     pub kind: DatasetKind,
     /// `directory`, `registry` or `glue`. Default directory.
     #[serde(default)]
     pub schemas: SchemaOrigin,
-    /// Dataset of the records: one that is known, or a new one. Default: the topic in lower case with `_` for anything else.
+    /// Dataset of the records: one that is known, or a new one. Default: the topic in lower case
+    /// with `_` for anything else.
     pub dataset: Option<String>,
-    /// The reader's schema (.avsc) of a new dataset: its columns, units, and the fields that identify a person. Absent: the newest of
-    /// the subject when the process starts. Relative to this file.
+    /// The reader's schema (.avsc) of a new dataset: its columns, units, and the fields that
+    /// identify a person. Absent: the newest of the subject when the process starts. Relative to
+    /// this file.
     pub schema: Option<PathBuf>,
-    /// Subject of the topic in the registry. Default: the topic with `-value`; in Glue and folders, the topic.
+    /// Subject of the topic in the registry. Default: the topic with `-value`; in Glue and folders,
+    /// the topic.
     pub subject: Option<String>,
     /// Path of the robot's id, such as `device.serial`. Default `robot_id`.
     pub robot_id: Option<String>,
@@ -55,10 +61,12 @@ pub struct InputConfig {
     pub event_time_unit: Option<TimeUnit>,
     /// Path of the procedure's id. Default `procedure_id`; `""`: records have none.
     pub procedure_id: Option<String>,
-    /// Path of the sequence number, by which duplicates are told: it counts a robot's records of this topic and may fall only when the boot number
-    /// grows, or what comes after is dropped as a duplicate. Default `sequence`; `""`: records have none, and nothing is a duplicate.
+    /// Path of the sequence number, by which duplicates are told: it counts a robot's records of
+    /// this topic and may fall only when the boot number grows, or what comes after is dropped as a
+    /// duplicate. Default `sequence`; `""`: records have none, and nothing is a duplicate.
     pub sequence: Option<String>,
-    /// Path of the boot number, which grows with every start of the robot. Default `boot_id`; `""`: records have none.
+    /// Path of the boot number, which grows with every start of the robot. Default `boot_id`; `""`:
+    /// records have none.
     pub boot_id: Option<String>,
 }
 
@@ -99,7 +107,11 @@ pub struct GlueConfig {
 
 impl Default for GlueConfig {
     fn default() -> Self {
-        Self { region: None, endpoint: None, registry: "default-registry".to_owned() }
+        Self {
+            region: None,
+            endpoint: None,
+            registry: "default-registry".to_owned(),
+        }
     }
 }
 
@@ -119,7 +131,13 @@ pub(super) struct Declared {
 
 impl Declared {
     pub(super) fn schemas(self, registry: &Arc<Registry>) -> InputSchemas {
-        InputSchemas::new(&self.topic, registry.clone(), self.shares, self.target, Arc::new(SystemClock))
+        InputSchemas::new(
+            &self.topic,
+            registry.clone(),
+            self.shares,
+            self.target,
+            Arc::new(SystemClock),
+        )
     }
 }
 
@@ -136,16 +154,33 @@ impl InputConfig {
     }
 
     fn error(&self, key: &str, why: impl std::fmt::Display) -> ConfigError {
-        ConfigError(format!("[[input]] with topic \"{}\", key {key}: {why}", self.topic))
+        ConfigError(format!(
+            "[[input]] with topic \"{}\", key {key}: {why}",
+            self.topic
+        ))
     }
 
     fn dataset_name(&self) -> String {
-        let simple = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-        self.dataset.clone().unwrap_or_else(|| self.topic.chars().map(simple).collect())
+        let simple = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        };
+        self.dataset
+            .clone()
+            .unwrap_or_else(|| self.topic.chars().map(simple).collect())
     }
 
     fn subject(&self) -> String {
-        let usual = || if self.schemas == SchemaOrigin::Registry { format!("{}-value", self.topic) } else { self.topic.clone() };
+        let usual = || {
+            if self.schemas == SchemaOrigin::Registry {
+                format!("{}-value", self.topic)
+            } else {
+                self.topic.clone()
+            }
+        };
         self.subject.clone().unwrap_or_else(usual)
     }
 }
@@ -155,7 +190,10 @@ impl Config {
     pub(super) fn inputs(&self, registry: &mut Registry) -> Result<Vec<Declared>, ConfigError> {
         let mut topics: Vec<&str> = INPUT_TOPICS.to_vec();
         for (index, input) in self.input.iter().enumerate() {
-            if self.input[..index].iter().any(|other| other.topic == input.topic) {
+            if self.input[..index]
+                .iter()
+                .any(|other| other.topic == input.topic)
+            {
                 return Err(input.error("topic", "is declared twice"));
             }
             if !topics.contains(&input.topic.as_str()) {
@@ -163,20 +201,37 @@ impl Config {
             }
         }
         let mut sources = Sources::default();
-        let declared = topics.into_iter().map(|topic| match self.input.iter().find(|input| input.topic == topic) {
-            Some(input) => self.declare(input, registry, &mut sources),
-            None => Ok(Declared { topic: topic.to_owned(), shares: true, target: self.folder().map(|source| Target { source, dataset: None }) }),
+        let declared = topics.into_iter().map(|topic| {
+            match self.input.iter().find(|input| input.topic == topic) {
+                Some(input) => self.declare(input, registry, &mut sources),
+                None => Ok(Declared {
+                    topic: topic.to_owned(),
+                    shares: true,
+                    target: self.folder().map(|source| Target {
+                        source,
+                        dataset: None,
+                    }),
+                }),
+            }
         });
         declared.collect()
     }
 
-    fn declare(&self, input: &InputConfig, registry: &mut Registry, sources: &mut Sources) -> Result<Declared, ConfigError> {
+    fn declare(
+        &self,
+        input: &InputConfig,
+        registry: &mut Registry,
+        sources: &mut Sources,
+    ) -> Result<Declared, ConfigError> {
         let name = input.dataset_name();
         if !is_name(&name) {
             return Err(input.error("dataset", format!("\"{name}\" is no name: lower-case letters, digits and _ are, beginning with a letter")));
         }
         let source = self.source(input, sources)?;
-        let known = registry.datasets().find(&name).map(|(index, dataset)| (index, dataset.kind));
+        let known = registry
+            .datasets()
+            .find(&name)
+            .map(|(index, dataset)| (index, dataset.kind));
         let (index, is_new) = match known {
             Some((_, kind)) if kind != input.kind => {
                 return Err(input.error("kind", format!("{:?}, but the dataset '{name}' is of kind {kind:?}", input.kind)));
@@ -189,7 +244,14 @@ impl Config {
             return Err(input.error("schemas", "a new dataset's schemas come from a registry, Glue, or the folder that schema_folder names"));
         }
         let shares = input.schemas == SchemaOrigin::Directory && !is_new;
-        Ok(Declared { topic: input.topic.clone(), shares, target: source.map(|source| Target { source, dataset: Some(index) }) })
+        Ok(Declared {
+            topic: input.topic.clone(),
+            shares,
+            target: source.map(|source| Target {
+                source,
+                dataset: Some(index),
+            }),
+        })
     }
 
     fn new_dataset(
@@ -200,52 +262,102 @@ impl Config {
         registry: &mut Registry,
     ) -> Result<DatasetIndex, ConfigError> {
         let (json, key) = match (&input.schema, source) {
-            (Some(path), _) => (read(path).map_err(|error| input.error("schema", error))?, "schema"),
+            (Some(path), _) => (
+                read(path).map_err(|error| input.error("schema", error))?,
+                "schema",
+            ),
             (None, Some(source)) => {
                 let subject = input.subject();
-                let latest = source.latest(&subject).map_err(|error| input.error("schemas", format!("{error} (or name a reader's schema with `schema`)")))?;
+                let latest = source.latest(&subject).map_err(|error| {
+                    input.error(
+                        "schemas",
+                        format!("{error} (or name a reader's schema with `schema`)"),
+                    )
+                })?;
                 (latest.ok_or_else(|| input.error("subject", format!("there is no subject '{subject}'; name a reader's schema with `schema`")))?, "subject")
             }
-            (None, None) => return Err(input.error("dataset", format!("'{dataset}' is not known: name its reader's schema with `schema`"))),
+            (None, None) => {
+                return Err(input.error(
+                    "dataset",
+                    format!("'{dataset}' is not known: name its reader's schema with `schema`"),
+                ));
+            }
         };
-        let declaration = Declaration { dataset, kind: input.kind, places: input.places() };
-        Ok(registry.add_dataset(declaration.dataset(&json).map_err(|error| input.error(key, error))?))
+        let declaration = Declaration {
+            dataset,
+            kind: input.kind,
+            places: input.places(),
+        };
+        Ok(registry.add_dataset(
+            declaration
+                .dataset(&json)
+                .map_err(|error| input.error(key, error))?,
+        ))
     }
 
     fn folder(&self) -> Option<Arc<dyn SchemaSource>> {
-        self.schema_folder.as_ref().map(|folder| Arc::new(DirectorySource::new(folder)) as Arc<dyn SchemaSource>)
+        self.schema_folder
+            .as_ref()
+            .map(|folder| Arc::new(DirectorySource::new(folder)) as Arc<dyn SchemaSource>)
     }
 
-    fn source(&self, input: &InputConfig, sources: &mut Sources) -> Result<Option<Arc<dyn SchemaSource>>, ConfigError> {
+    fn source(
+        &self,
+        input: &InputConfig,
+        sources: &mut Sources,
+    ) -> Result<Option<Arc<dyn SchemaSource>>, ConfigError> {
         let made = match input.schemas {
             SchemaOrigin::Directory => return Ok(self.folder()),
             SchemaOrigin::Registry => &mut sources.registry,
             SchemaOrigin::Glue => &mut sources.glue,
         };
         if made.is_none() {
-            *made = Some(if input.schemas == SchemaOrigin::Registry { self.open_registry(input)? } else { self.open_glue(input)? });
+            *made = Some(if input.schemas == SchemaOrigin::Registry {
+                self.open_registry(input)?
+            } else {
+                self.open_glue(input)?
+            });
         }
         Ok(made.clone())
     }
 
     fn open_registry(&self, input: &InputConfig) -> Result<Arc<dyn SchemaSource>, ConfigError> {
         let section = &self.registry;
-        let url = section.url.as_ref().ok_or_else(|| input.error("schemas", "\"registry\" needs [registry] url = \"http://host:port\""))?;
+        let url = section.url.as_ref().ok_or_else(|| {
+            input.error(
+                "schemas",
+                "\"registry\" needs [registry] url = \"http://host:port\"",
+            )
+        })?;
         let password = match &section.password_file {
             Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
             None => String::new(),
         };
-        let user = section.user.as_deref().map(|user| (user, password.as_str()));
-        let source = ConfluentSource::new(url, user, section.ca_file.as_deref()).map_err(|error| ConfigError(redacted(&format!("[registry]: {error}"))))?;
+        let user = section
+            .user
+            .as_deref()
+            .map(|user| (user, password.as_str()));
+        let source = ConfluentSource::new(url, user, section.ca_file.as_deref())
+            .map_err(|error| ConfigError(redacted(&format!("[registry]: {error}"))))?;
         Ok(Arc::new(source))
     }
 
     fn open_glue(&self, input: &InputConfig) -> Result<Arc<dyn SchemaSource>, ConfigError> {
         let section = &self.glue;
-        let region = section.region.as_ref().ok_or_else(|| input.error("schemas", "\"glue\" needs [glue] region = \"...\""))?;
+        let region = section
+            .region
+            .as_ref()
+            .ok_or_else(|| input.error("schemas", "\"glue\" needs [glue] region = \"...\""))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let source = GlueSource::find(region, section.endpoint.as_deref(), &section.registry, clock);
-        Ok(Arc::new(source.map_err(|error| ConfigError(format!("[glue]: {error}")))?))
+        let source = GlueSource::find(
+            region,
+            section.endpoint.as_deref(),
+            &section.registry,
+            clock,
+        );
+        Ok(Arc::new(source.map_err(|error| {
+            ConfigError(format!("[glue]: {error}"))
+        })?))
     }
 }
 

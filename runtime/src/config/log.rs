@@ -8,7 +8,8 @@ use theatre_actors::rules::Micros;
 
 use super::redact;
 
-/// A broker that does not answer is noticed within this time; a robot must be unheard for longer before it may be called silent.
+/// A broker that does not answer is noticed within this time; a robot must be unheard for longer
+/// before it may be called silent.
 pub const SILENCE_MIN: Micros = Micros(15_000_000);
 
 /// How connections to the log are secured.
@@ -22,7 +23,8 @@ pub enum LogSecurity {
     Tls,
     /// TLS, and SCRAM-SHA-512 with `username` and `password_file`.
     SaslScram,
-    /// TLS, and the IAM identity of this process's AWS credentials: Amazon MSK, port 9098. Needs `region`.
+    /// TLS, and the IAM identity of this process's AWS credentials: Amazon MSK, port 9098. Needs
+    /// `region`.
     MskIam,
 }
 
@@ -33,16 +35,20 @@ pub struct LogConfig {
     /// `kafka://host:port,host:port`. Absent: embedded, in the data directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
-    /// Names this deployment: the consumer group, and the beginning of transactional ids. Two deployments on one cluster need two names. Default
-    /// `theatre`.
+    /// Names this deployment: the consumer group, and the beginning of transactional ids. Two
+    /// deployments on one cluster need two names. Default `theatre`.
     pub deployment: String,
-    /// Stable name of this process within the group: it comes back to its partitions after a restart. Absent: a passing member.
+    /// Stable name of this process within the group: it comes back to its partitions after a
+    /// restart. Absent: a passing member.
     pub group_instance_id: Option<String>,
-    /// After this long without a sign of life a member's partitions go to others. The broker allows 6s to 30m. Default 45s.
+    /// After this long without a sign of life a member's partitions go to others. The broker allows
+    /// 6s to 30m. Default 45s.
     pub session_timeout: Micros,
-    /// How connections are secured: `plaintext`, `tls`, `sasl_scram` or `msk_iam`. Default `plaintext`.
+    /// How connections are secured: `plaintext`, `tls`, `sasl_scram` or `msk_iam`. Default
+    /// `plaintext`.
     pub security: LogSecurity,
-    /// PEM file with the certificates of the authorities to trust. Absent: the system's. Relative to this file.
+    /// PEM file with the certificates of the authorities to trust. Absent: the system's. Relative
+    /// to this file.
     pub ca_file: Option<PathBuf>,
     /// PEM file with this client's certificate. Absent: it shows none. Relative to this file.
     pub certificate_file: Option<PathBuf>,
@@ -56,18 +62,19 @@ pub struct LogConfig {
     pub region: Option<String>,
     /// File that holds the password of `sasl_scram`, which needs it. Relative to this file.
     pub password_file: Option<PathBuf>,
-    /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all inputs share it evenly, each within 256 KiB and
-    /// 16 MiB; what the broker is sending just then, up to a quarter of its share or 1 MiB a partition, comes on top. Default 32 MiB.
+    /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all
+    /// inputs share it evenly, each within 256 KiB and 16 MiB; what the broker is sending just
+    /// then, up to a quarter of its share or 1 MiB a partition, comes on top. Default 32 MiB.
     pub fetch_memory: u64,
     /// A publisher's transaction that stays open longer is ended by the broker. Default 10s.
     pub transaction_timeout: Micros,
     /// Check the checksum of what is fetched. Default true.
     pub check_crcs: bool,
-    /// Create topics that are missing, and give topics more partitions in a repartition. False: others do that, and what is missing is refused. Default
-    /// true.
+    /// Create topics that are missing, and give topics more partitions in a repartition. False:
+    /// others do that, and what is missing is refused. Default true.
     pub create_topics: bool,
-    /// Further properties of librdkafka, by its names, for all clients. Secrets are better kept in files; those given here are not printed. Default:
-    /// none.
+    /// Further properties of librdkafka, by its names, for all clients. Secrets are better kept in
+    /// files; those given here are not printed. Default: none.
     #[serde(serialize_with = "redact::properties")]
     pub properties: BTreeMap<String, String>,
 }
@@ -122,10 +129,28 @@ mod tests {
             "linger.ms" = "7"
         "#;
         let config: LogConfig = toml::from_str(text).unwrap();
-        assert_eq!(config.properties.values().filter(|value| value.contains("hush")).count(), 7, "they are used");
+        assert_eq!(
+            config
+                .properties
+                .values()
+                .filter(|value| value.contains("hush"))
+                .count(),
+            7,
+            "they are used"
+        );
         for told in [toml::to_string(&config).unwrap(), format!("{config:?}")] {
-            assert!(!told.contains("hush") && told.contains("ssl.key.password") && told.contains("user:***@proxy:1"), "{told}");
-            assert!(told.contains("linger.ms") && told.contains('7') && told.contains("kafka://broker:9092"), "{told}");
+            assert!(
+                !told.contains("hush")
+                    && told.contains("ssl.key.password")
+                    && told.contains("user:***@proxy:1"),
+                "{told}"
+            );
+            assert!(
+                told.contains("linger.ms")
+                    && told.contains('7')
+                    && told.contains("kafka://broker:9092"),
+                "{told}"
+            );
         }
     }
 }

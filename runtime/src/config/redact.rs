@@ -1,7 +1,8 @@
-//! Passwords, kept out of whatever is printed: in URLs, and in properties whose names say that they are secret.
+//! Passwords, kept out of whatever is printed: in URLs, and in properties whose names say that they
+//! are secret.
 //!
-//! What is hidden is hidden where a configuration is written, and a written one is never read back: [`Config::layered`](super::Config::layered)
-//! writes down the defaults only, which hold no secret.
+//! What is hidden is hidden where a configuration is written, and a written one is never read back:
+//! [`Config::layered`](super::Config::layered) writes down the defaults only, which hold no secret.
 
 use std::collections::BTreeMap;
 use std::fmt::{Error, Formatter};
@@ -18,14 +19,33 @@ pub(super) fn url<S: Serializer>(url: &Option<String>, serializer: S) -> Result<
 }
 
 /// Writes properties without the values of those that are secret by name.
-pub(super) fn properties<S: Serializer>(properties: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
-    let told = |(name, value): (&String, &String)| (name.clone(), if is_secret(name) { HIDDEN.to_owned() } else { redacted(value) });
+pub(super) fn properties<S: Serializer>(
+    properties: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let told = |(name, value): (&String, &String)| {
+        (
+            name.clone(),
+            if is_secret(name) {
+                HIDDEN.to_owned()
+            } else {
+                redacted(value)
+            },
+        )
+    };
     serializer.collect_map(properties.iter().map(told))
 }
 
 /// A section for people, as it is written: with nothing in it that is secret.
-pub(super) fn debug(name: &str, section: &impl Serialize, formatter: &mut Formatter<'_>) -> Result<(), Error> {
-    formatter.debug_tuple(name).field(&toml::to_string(section).map_err(|_| Error)?).finish()
+pub(super) fn debug(
+    name: &str,
+    section: &impl Serialize,
+    formatter: &mut Formatter<'_>,
+) -> Result<(), Error> {
+    formatter
+        .debug_tuple(name)
+        .field(&toml::to_string(section).map_err(|_| Error)?)
+        .finish()
 }
 
 fn is_secret(name: &str) -> bool {
@@ -33,13 +53,18 @@ fn is_secret(name: &str) -> bool {
     SECRET.iter().any(|part| name.contains(part))
 }
 
-/// A text whose URLs say `***` where they name a password: between user and host, or as a parameter.
+/// A text whose URLs say `***` where they name a password: between user and host, or as a
+/// parameter.
 pub fn redacted(text: &str) -> String {
     let mut told = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
-        let end = after.find(|character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '`')).unwrap_or(after.len());
+        let end = after
+            .find(|character: char| {
+                character.is_whitespace() || matches!(character, '"' | '\'' | '`')
+            })
+            .unwrap_or(after.len());
         told.push_str(before);
         told.push_str(&without_parameter(&without_user_password(&after[..end])));
         rest = &after[end..];
@@ -47,9 +72,12 @@ pub fn redacted(text: &str) -> String {
     told + rest
 }
 
-/// Up to the last `@`: a password may hold what should have been escaped. Rather too much is hidden than too little.
+/// Up to the last `@`: a password may hold what should have been escaped. Rather too much is hidden
+/// than too little.
 fn without_user_password(address: &str) -> String {
-    let Some((user, host)) = address.rsplit_once('@') else { return address.to_owned() };
+    let Some((user, host)) = address.rsplit_once('@') else {
+        return address.to_owned();
+    };
     match user.split_once(':') {
         Some((user, _)) => format!("{user}:***@{host}"),
         None => address.to_owned(),
@@ -58,8 +86,12 @@ fn without_user_password(address: &str) -> String {
 
 fn without_parameter(address: &str) -> String {
     const NAME: &str = "password=";
-    let Some(start) = address.find(NAME).map(|found| found + NAME.len()) else { return address.to_owned() };
-    let end = address[start..].find('&').map_or(address.len(), |end| start + end);
+    let Some(start) = address.find(NAME).map(|found| found + NAME.len()) else {
+        return address.to_owned();
+    };
+    let end = address[start..]
+        .find('&')
+        .map_or(address.len(), |end| start + end);
     format!("{}***{}", &address[..start], &address[end..])
 }
 
@@ -70,12 +102,21 @@ mod tests {
     #[test]
     fn passwords_are_hidden_and_the_rest_is_kept() {
         let cases = [
-            ("postgres://u:hush@h:1/d?sslmode=require", "postgres://u:***@h:1/d?sslmode=require"),
+            (
+                "postgres://u:hush@h:1/d?sslmode=require",
+                "postgres://u:***@h:1/d?sslmode=require",
+            ),
             ("postgres://u@h:1/d", "postgres://u@h:1/d"),
             ("postgres://h:1/d", "postgres://h:1/d"),
             ("postgres://u:hu/s@h?@h:1/d", "postgres://u:***@h:1/d"),
-            ("postgres://u@h/d?password=hush&sslmode=require", "postgres://u@h/d?password=***&sslmode=require"),
-            ("1 | url = \"postgres://u:hush@h/d\" and 'kafka://h:1'", "1 | url = \"postgres://u:***@h/d\" and 'kafka://h:1'"),
+            (
+                "postgres://u@h/d?password=hush&sslmode=require",
+                "postgres://u@h/d?password=***&sslmode=require",
+            ),
+            (
+                "1 | url = \"postgres://u:hush@h/d\" and 'kafka://h:1'",
+                "1 | url = \"postgres://u:***@h/d\" and 'kafka://h:1'",
+            ),
             ("no address at all", "no address at all"),
         ];
         for (text, wanted) in cases {

@@ -30,39 +30,47 @@ pub enum StoreAuth {
     /// By a password, or whatever else the server asks for.
     #[default]
     Password,
-    /// By tokens of 15 minutes, signed with the AWS credentials of this process: for RDS and Aurora. Demands `verify-full`.
+    /// By tokens of 15 minutes, signed with the AWS credentials of this process: for RDS and
+    /// Aurora. Demands `verify-full`.
     RdsIam,
 }
 
-/// Where the store is, and how to reach it. The user needs `USAGE` on the schema and `SELECT`, `INSERT`, `UPDATE`, `DELETE` on its tables; the one
-/// who runs `theatre migrate` owns them.
+/// Where the store is, and how to reach it. The user needs `USAGE` on the schema and `SELECT`,
+/// `INSERT`, `UPDATE`, `DELETE` on its tables; the one who runs `theatre migrate` owns them.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// `postgres://user@host:port/database`, PostgreSQL 15 or newer. Absent: embedded, in the data directory.
+    /// `postgres://user@host:port/database`, PostgreSQL 15 or newer. Absent: embedded, in the data
+    /// directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
-    /// File whose first line is the password; it is read again at each connection, so that a changed one needs no restart. Absent: the URL's, else
-    /// `PGPASSWORD`, else `~/.pgpass`. Relative to this file.
+    /// File whose first line is the password; it is read again at each connection, so that a
+    /// changed one needs no restart. Absent: the URL's, else `PGPASSWORD`, else `~/.pgpass`.
+    /// Relative to this file.
     pub password_file: Option<PathBuf>,
-    /// `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. Absent: the URL's `sslmode`, else `prefer`; with `auth = "rds_iam"` `verify-full`.
+    /// `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. Absent: the URL's `sslmode`,
+    /// else `prefer`; with `auth = "rds_iam"` `verify-full`.
     pub sslmode: Option<SslMode>,
-    /// PEM file of the authorities that may have signed the server's certificate, beside the public ones; for RDS its CA bundle. Relative to this
-    /// file.
+    /// PEM file of the authorities that may have signed the server's certificate, beside the public
+    /// ones; for RDS its CA bundle. Relative to this file.
     pub ca_file: Option<PathBuf>,
     /// `password` or `rds_iam`. Default password.
     pub auth: StoreAuth,
     /// Region of the database, for `auth = "rds_iam"`. Absent: as the AWS SDK finds it.
     pub region: Option<String>,
-    /// The schema in which all tables are: lower-case letters, digits and underscores. Default theatre.
+    /// The schema in which all tables are: lower-case letters, digits and underscores. Default
+    /// theatre.
     pub schema: String,
-    /// Connections for reading at most, beside the two for writing that each process keeps. Default 8.
+    /// Connections for reading at most, beside the two for writing that each process keeps. Default
+    /// 8.
     pub pool: u32,
     /// A connection that is not there within this time is given up and tried again. Default 5s.
     pub connect_timeout: Micros,
-    /// A read waits this long for a connection of the pool; keep it below `save_interval`. Default 5s.
+    /// A read waits this long for a connection of the pool; keep it below `save_interval`. Default
+    /// 5s.
     pub acquire_timeout: Micros,
-    /// The server gives up a statement after this long, and a transaction that is silent for as long. Default 30s.
+    /// The server gives up a statement after this long, and a transaction that is silent for as
+    /// long. Default 30s.
     pub statement_timeout: Micros,
     /// The server gives up waiting for another process's transaction after this long. Default 5s.
     pub lock_timeout: Micros,
@@ -101,10 +109,25 @@ mod tests {
 
     #[test]
     fn the_password_is_neither_printed_nor_written() {
-        let config: StoreConfig = toml::from_str("url = \"postgres://theatre:hush@db:5432/theatre\"\nsslmode = \"verify-full\"").unwrap();
-        assert!(config.url.as_deref().is_some_and(|url| url.contains("hush")), "it is used");
+        let config: StoreConfig = toml::from_str(
+            "url = \"postgres://theatre:hush@db:5432/theatre\"\nsslmode = \"verify-full\"",
+        )
+        .unwrap();
+        assert!(
+            config
+                .url
+                .as_deref()
+                .is_some_and(|url| url.contains("hush")),
+            "it is used"
+        );
         let (written, printed) = (toml::to_string(&config).unwrap(), format!("{config:?}"));
-        assert!(written.contains("theatre:***@db:5432") && !written.contains("hush"), "{written}");
-        assert!(printed.contains("theatre:***@db:5432") && !printed.contains("hush"), "{printed}");
+        assert!(
+            written.contains("theatre:***@db:5432") && !written.contains("hush"),
+            "{written}"
+        );
+        assert!(
+            printed.contains("theatre:***@db:5432") && !printed.contains("hush"),
+            "{printed}"
+        );
     }
 }

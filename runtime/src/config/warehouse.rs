@@ -25,7 +25,8 @@ pub struct WarehouseConfig {
     /// `redshift://workgroup-or-cluster/database`. Absent: embedded, in the data directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
-    /// Whether the lake is loaded into a warehouse. Files that are not loaded are, once this is on again. Default true.
+    /// Whether the lake is loaded into a warehouse. Files that are not loaded are, once this is on
+    /// again. Default true.
     pub enabled: bool,
     /// `serverless`: the URL names a workgroup; `provisioned`: a cluster. Default `serverless`.
     pub kind: WarehouseKind,
@@ -33,15 +34,19 @@ pub struct WarehouseConfig {
     pub db_user: Option<String>,
     /// ARN of a secret with user and password. Absent: temporary credentials of the IAM identity.
     pub secret_arn: Option<String>,
-    /// ARN of the role with which COPY reads the lake, or `default`: the one attached to the warehouse. Default `default`.
+    /// ARN of the role with which COPY reads the lake, or `default`: the one attached to the
+    /// warehouse. Default `default`.
     pub iam_role: String,
-    /// Schema of all tables and views: lower-case letters, digits and underscores. Default `public`.
+    /// Schema of all tables and views: lower-case letters, digits and underscores. Default
+    /// `public`.
     pub schema: String,
-    /// Address of something else that speaks the Data API. Absent: `AWS_ENDPOINT_URL_REDSHIFT_DATA` or `AWS_ENDPOINT_URL`, else AWS.
+    /// Address of something else that speaks the Data API. Absent: `AWS_ENDPOINT_URL_REDSHIFT_DATA`
+    /// or `AWS_ENDPOINT_URL`, else AWS.
     #[serde(serialize_with = "redact::url")]
     pub endpoint: Option<String>,
-    /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is AWS_PROFILE's, else `default`. Absent: the SDK looks where it always
-    /// does: variables, profile, container or instance role. Relative to this file.
+    /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is
+    /// AWS_PROFILE's, else `default`. Absent: the SDK looks where it always does: variables,
+    /// profile, container or instance role. Relative to this file.
     pub credentials_file: Option<PathBuf>,
     /// Region. Absent: as the AWS SDK finds it (`AWS_REGION`, profile, instance), else `us-east-1`.
     pub region: Option<String>,
@@ -84,8 +89,8 @@ impl Default for WarehouseConfig {
 const NAME_BYTES_MAX: usize = 127;
 
 impl WarehouseConfig {
-    /// Refuses a schema that is not called in the catalog as it is here: Redshift makes lower-case letters of all, of quoted names too, and no table
-    /// would be found again.
+    /// Refuses a schema that is not called in the catalog as it is here: Redshift makes lower-case
+    /// letters of all, of quoted names too, and no table would be found again.
     ///
     /// # Errors
     /// Names the setting and what it may be.
@@ -93,7 +98,11 @@ impl WarehouseConfig {
         let name = &self.schema;
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         let first = |byte: &u8| !byte.is_ascii_digit();
-        if name.len() <= NAME_BYTES_MAX && name.bytes().all(good) && name.as_bytes().first().is_some_and(first) && !name.starts_with("pg_") {
+        if name.len() <= NAME_BYTES_MAX
+            && name.bytes().all(good)
+            && name.as_bytes().first().is_some_and(first)
+            && !name.starts_with("pg_")
+        {
             return Ok(());
         }
         Err(format!(

@@ -1,4 +1,5 @@
-//! A real Apache Kafka broker on a folder, from the jars that Maven Central has: one process, broker and controller at once.
+//! A real Apache Kafka broker on a folder, from the jars that Maven Central has: one process,
+//! broker and controller at once.
 //!
 //! The jars are fetched once, by Maven, into a cache that all brokers share.
 
@@ -18,9 +19,11 @@ pub const LIBRARIES_VARIABLE: &str = "THEATRE_KAFKA_LIBS";
 const VERSION: &str = "4.1.0";
 /// The oldest Java that runs it.
 const JAVA: u32 = 17;
-/// What Maven fetches: the broker, and the binding without which its log would be silent. `tests/run` fetches by it too.
+/// What Maven fetches: the broker, and the binding without which its log would be silent.
+/// `tests/run` fetches by it too.
 const POM: &str = include_str!("kafka.pom.xml");
-/// One broker holds every replica; groups and transactions settle at once; a fetch holds the longest record.
+/// One broker holds every replica; groups and transactions settle at once; a fetch holds the
+/// longest record.
 const SETTINGS: &str = "\
 process.roles=broker,controller
 node.id=1
@@ -104,7 +107,14 @@ impl Kafka {
         let root = process::folder(root)?;
         let mut ports = process::some_ports(&root, 2 + extras.listeners.len())?;
         let secured_ports = ports.split_off(2);
-        let mut broker = Self { root, life, port: ports[0], extras, secured_ports, process: None };
+        let mut broker = Self {
+            root,
+            life,
+            port: ports[0],
+            extras,
+            secured_ports,
+            process: None,
+        };
         broker.configure(ports[1])?;
         broker.launch()?;
         Ok(broker)
@@ -115,7 +125,14 @@ impl Kafka {
         let root = root.canonicalize().ok()?;
         let [port, _] = process::kept_ports::<2>(&root)?;
         let process = Some(Process::running(&root)?);
-        Some(Self { root, life: Life::Detached, port, extras: Extras::default(), secured_ports: Vec::new(), process })
+        Some(Self {
+            root,
+            life: Life::Detached,
+            port,
+            extras: Extras::default(),
+            secured_ports: Vec::new(),
+            process,
+        })
     }
 
     /// Where clients begin.
@@ -125,7 +142,11 @@ impl Kafka {
 
     /// Where clients of a secured listener begin; none if there is no such listener.
     pub fn secured_bootstrap(&self, listener: &str) -> Option<String> {
-        let index = self.extras.listeners.iter().position(|one| one.name == listener)?;
+        let index = self
+            .extras
+            .listeners
+            .iter()
+            .position(|one| one.name == listener)?;
         Some(format!("127.0.0.1:{}", self.secured_ports[index]))
     }
 
@@ -176,11 +197,15 @@ impl Kafka {
     }
 
     fn process(&self) -> Result<&Process> {
-        self.process.as_ref().ok_or_else(|| Error::Refused(format!("Kafka on {} does not run", self.root.display())))
+        self.process
+            .as_ref()
+            .ok_or_else(|| Error::Refused(format!("Kafka on {} does not run", self.root.display())))
     }
 
     fn end(&mut self, signal: &str) -> Result<()> {
-        let Some(process) = self.process.take() else { return Ok(()) };
+        let Some(process) = self.process.take() else {
+            return Ok(());
+        };
         // A paused broker would not see any other signal.
         let _ = process.signal("CONT");
         process.end(signal, STOP_PATIENCE)
@@ -194,15 +219,27 @@ impl Kafka {
     fn configure(&self, controller: u16) -> Result<()> {
         let data = self.root.join("data");
         let text = self.settings_text(&data, controller);
-        fs::write(self.settings(), text).map_err(|error| Error::Refused(format!("{}: {error}", self.settings().display())))?;
+        fs::write(self.settings(), text)
+            .map_err(|error| Error::Refused(format!("{}: {error}", self.settings().display())))?;
         if data.join("meta.properties").exists() {
             return Ok(());
         }
         let mut command = java("kafka.tools.StorageTool")?;
-        // The name of the cluster: 16 bytes in URL-safe base64. Nothing else ever joins it, so it may be anybody's.
-        command.args(["format", "--standalone", "-t", "dGhlYXRyZS1kZXYtMDAwMA", "-c"]).arg(self.settings());
+        // The name of the cluster: 16 bytes in URL-safe base64. Nothing else ever joins it, so it
+        // may be anybody's.
+        command
+            .args([
+                "format",
+                "--standalone",
+                "-t",
+                "dGhlYXRyZS1kZXYtMDAwMA",
+                "-c",
+            ])
+            .arg(self.settings());
         for (name, password) in &self.extras.users {
-            command.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={name},password={password}]"));
+            command
+                .arg("--add-scram")
+                .arg(format!("SCRAM-SHA-512=[name={name},password={password}]"));
         }
         run(&mut command, "Kafka's folder cannot be formatted")
     }
@@ -217,7 +254,10 @@ impl Kafka {
             listeners += &format!(",{}://127.0.0.1:{port}", listener.name);
             advertised += &format!(",{}://{}:{port}", listener.name, listener.advertised);
             for (name, value) in &listener.settings {
-                own += &format!("listener.name.{}.{name}={value}\n", listener.name.to_lowercase());
+                own += &format!(
+                    "listener.name.{}.{name}={value}\n",
+                    listener.name.to_lowercase()
+                );
             }
         }
         format!(
@@ -239,13 +279,18 @@ impl Kafka {
             return Ok(());
         }
         process.end("KILL", STOP_PATIENCE)?;
-        Err(Error::Refused(format!("Kafka on {} does not start; its log ends: {}", self.root.display(), process::log_tail(&self.root))))
+        Err(Error::Refused(format!(
+            "Kafka on {} does not start; its log ends: {}",
+            self.root.display(),
+            process::log_tail(&self.root)
+        )))
     }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        // Killed, not stopped: what it acknowledged is in its files, and nobody waits seconds for an orderly leave.
+        // Killed, not stopped: what it acknowledged is in its files, and nobody waits seconds for
+        // an orderly leave.
         if self.life == Life::Owned
             && let Err(error) = self.kill()
         {
@@ -256,19 +301,38 @@ impl Drop for Kafka {
 
 /// True if the broker at `bootstrap` says what topics it has.
 pub fn answers(bootstrap: &str) -> bool {
-    // While it starts, refusals are what is expected: only the answer is of interest, not the client's log of them.
+    // While it starts, refusals are what is expected: only the answer is of interest, not the
+    // client's log of them.
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("log_level", "0").set("log.connection.close", "false");
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("log_level", "0")
+        .set("log.connection.close", "false");
     let client: std::result::Result<BaseConsumer, _> = config.create();
-    client.is_ok_and(|client| client.fetch_metadata(None, ANSWER_PATIENCE).is_ok_and(|metadata| !metadata.brokers().is_empty()))
+    client.is_ok_and(|client| {
+        client
+            .fetch_metadata(None, ANSWER_PATIENCE)
+            .is_ok_and(|metadata| !metadata.brokers().is_empty())
+    })
 }
 
 /// A Java program of Kafka's.
 fn java(class: &str) -> Result<Command> {
     let libraries = libraries()?;
     let mut command = Command::new("java");
-    // The quick compiler alone and one collector thread: a start takes half as long, and nobody measures the broker.
-    command.args(["-Xms64m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dlog4j2.level=WARN", "-cp"]).arg(libraries.join("*")).arg(class);
+    // The quick compiler alone and one collector thread: a start takes half as long, and nobody
+    // measures the broker.
+    command
+        .args([
+            "-Xms64m",
+            "-Xmx512m",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            "-Dlog4j2.level=WARN",
+            "-cp",
+        ])
+        .arg(libraries.join("*"))
+        .arg(class);
     Ok(command)
 }
 
@@ -279,7 +343,8 @@ fn libraries() -> Result<PathBuf> {
         Some(folder) => PathBuf::from(folder),
         None => cache()?.join("theatre").join(format!("kafka-{VERSION}")),
     };
-    let folder = std::path::absolute(&folder).map_err(|error| Error::Refused(format!("{}: {error}", folder.display())))?;
+    let folder = std::path::absolute(&folder)
+        .map_err(|error| Error::Refused(format!("{}: {error}", folder.display())))?;
     if !folder.join(format!("kafka_2.13-{VERSION}.jar")).exists() {
         fetch(&folder)?;
     }
@@ -287,27 +352,54 @@ fn libraries() -> Result<PathBuf> {
 }
 
 fn cache() -> Result<PathBuf> {
-    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let named = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    let missing = || Error::Refused(format!("there is no place for Kafka's jars: HOME is not set; name a folder in {LIBRARIES_VARIABLE}"));
+    let missing = || {
+        Error::Refused(format!(
+            "there is no place for Kafka's jars: HOME is not set; name a folder in {LIBRARIES_VARIABLE}"
+        ))
+    };
     named.or_else(home).ok_or_else(missing)
 }
 
-/// Fetches the jars beside `folder` and moves them there in one step: several processes may do so at once.
+/// Fetches the jars beside `folder` and moves them there in one step: several processes may do so
+/// at once.
 fn fetch(folder: &Path) -> Result<()> {
     ask("mvn", "--version")?;
-    let refused = |error: std::io::Error| Error::Refused(format!("Kafka's jars cannot be put into {}: {error}", folder.display()));
+    let refused = |error: std::io::Error| {
+        Error::Refused(format!(
+            "Kafka's jars cannot be put into {}: {error}",
+            folder.display()
+        ))
+    };
     let parent = process::folder(folder.parent().unwrap_or(Path::new("/")))?;
     let ours = parent.join(format!("kafka-fetch-{}", std::process::id()));
     fs::create_dir_all(&ours).map_err(refused)?;
     fs::write(ours.join("pom.xml"), POM).map_err(refused)?;
     let mut command = Command::new("mvn");
-    command.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DoutputDirectory=libs"]).current_dir(&ours);
-    run(&mut command, "Maven cannot fetch Kafka's jars from Maven Central")?;
-    // An empty folder is replaced; one that another process has filled meanwhile is as good as ours.
+    command
+        .args([
+            "--quiet",
+            "--batch-mode",
+            "dependency:copy-dependencies",
+            "-DoutputDirectory=libs",
+        ])
+        .current_dir(&ours);
+    run(
+        &mut command,
+        "Maven cannot fetch Kafka's jars from Maven Central",
+    )?;
+    // An empty folder is replaced; one that another process has filled meanwhile is as good as
+    // ours.
     let moved = fs::rename(ours.join("libs"), folder);
     let removed = fs::remove_dir_all(&ours);
-    if folder.join(format!("kafka_2.13-{VERSION}.jar")).exists() { removed.map_err(refused) } else { moved.map_err(refused) }
+    if folder.join(format!("kafka_2.13-{VERSION}.jar")).exists() {
+        removed.map_err(refused)
+    } else {
+        moved.map_err(refused)
+    }
 }
 
 /// Sees that Java is there and new enough.
@@ -315,14 +407,20 @@ fn need_java() -> Result<()> {
     // Said on standard error: `openjdk version "17.0.15" 2025-04-15`.
     let said = ask("java", "-version")?.stderr;
     match java_version(&String::from_utf8_lossy(&said)) {
-        Some(version) if version < JAVA => Err(Error::Refused(format!("java is version {version}; Kafka {VERSION} needs {JAVA} or newer"))),
+        Some(version) if version < JAVA => Err(Error::Refused(format!(
+            "java is version {version}; Kafka {VERSION} needs {JAVA} or newer"
+        ))),
         _ => Ok(()),
     }
 }
 
 fn java_version(said: &str) -> Option<u32> {
     let number = said.split('"').nth(1)?;
-    number.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+    number
+        .split(|character: char| !character.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// What a program says of itself; an error names what to install.
@@ -333,16 +431,24 @@ fn ask(program: &str, question: &str) -> Result<std::process::Output> {
              Debian or Ubuntu: apt-get install default-jre-headless maven; macOS: brew install openjdk maven"
         ))
     };
-    Command::new(program).arg(question).output().map_err(missing)
+    Command::new(program)
+        .arg(question)
+        .output()
+        .map_err(missing)
 }
 
 fn run(command: &mut Command, failure: &str) -> Result<()> {
-    let output = command.output().map_err(|error| Error::Refused(format!("{failure}: {error}")))?;
+    let output = command
+        .output()
+        .map_err(|error| Error::Refused(format!("{failure}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    Err(Error::Refused(format!("{failure}: {}", String::from_utf8_lossy(&said).trim())))
+    Err(Error::Refused(format!(
+        "{failure}: {}",
+        String::from_utf8_lossy(&said).trim()
+    )))
 }
 
 #[cfg(test)]
@@ -364,14 +470,19 @@ mod tests {
 
     fn client(broker: &Kafka) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", broker.bootstrap()).set("group.id", "test").set("log_level", "0");
+        config
+            .set("bootstrap.servers", broker.bootstrap())
+            .set("group.id", "test")
+            .set("log_level", "0");
         config
     }
 
     fn produce(broker: &Kafka, values: std::ops::Range<u32>) {
         let producer: BaseProducer = client(broker).create().unwrap();
         for value in values {
-            producer.send(BaseRecord::<(), _>::to(TOPIC).payload(&value.to_string())).unwrap();
+            producer
+                .send(BaseRecord::<(), _>::to(TOPIC).payload(&value.to_string()))
+                .unwrap();
         }
         producer.flush(Duration::from_secs(30)).unwrap();
     }
@@ -379,15 +490,24 @@ mod tests {
     fn consume(broker: &Kafka, count: usize) -> Vec<String> {
         let consumer: BaseConsumer = client(broker).create().unwrap();
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(TOPIC, 0, Offset::Beginning).unwrap();
+        assignment
+            .add_partition_offset(TOPIC, 0, Offset::Beginning)
+            .unwrap();
         consumer.assign(&assignment).unwrap();
-        let next = || consumer.poll(Duration::from_secs(30)).map(|message| String::from_utf8_lossy(message.unwrap().payload().unwrap()).into_owned());
+        let next = || {
+            consumer.poll(Duration::from_secs(30)).map(|message| {
+                String::from_utf8_lossy(message.unwrap().payload().unwrap()).into_owned()
+            })
+        };
         std::iter::from_fn(next).take(count).collect()
     }
 
     #[test]
     fn the_version_of_java_is_read() {
-        assert_eq!(super::java_version("openjdk version \"17.0.15\" 2025-04-15"), Some(17));
+        assert_eq!(
+            super::java_version("openjdk version \"17.0.15\" 2025-04-15"),
+            Some(17)
+        );
         assert_eq!(super::java_version("java version \"1.8.0_412\""), Some(1));
         assert_eq!(super::java_version("no Java at all"), None);
     }
@@ -398,7 +518,12 @@ mod tests {
         let mut broker = Kafka::start(folder.path()).unwrap();
         let admin: AdminClient<DefaultClientContext> = client(&broker).create().unwrap();
         let topic = NewTopic::new(TOPIC, 1, TopicReplication::Fixed(1));
-        Drive::start().unwrap().wait(admin.create_topics([&topic], &AdminOptions::new())).unwrap()[0].clone().unwrap();
+        Drive::start()
+            .unwrap()
+            .wait(admin.create_topics([&topic], &AdminOptions::new()))
+            .unwrap()[0]
+            .clone()
+            .unwrap();
         produce(&broker, 0..10);
         broker.restart().unwrap();
         produce(&broker, 10..20);
@@ -408,6 +533,11 @@ mod tests {
         broker.pause().unwrap();
         assert!(!broker.answers());
         broker.resume().unwrap();
-        assert_eq!(consume(&broker, 20), (0..20).map(|value: u32| value.to_string()).collect::<Vec<_>>());
+        assert_eq!(
+            consume(&broker, 20),
+            (0..20)
+                .map(|value: u32| value.to_string())
+                .collect::<Vec<_>>()
+        );
     }
 }

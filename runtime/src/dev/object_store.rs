@@ -1,9 +1,12 @@
-//! An object store that speaks S3, over a directory: `s3s-fs` behind a listener. `theatre dev` and the tests start it.
+//! An object store that speaks S3, over a directory: `s3s-fs` behind a listener. `theatre dev` and
+//! the tests start it.
 //!
-//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Three things are added to what `s3s-fs` does. A request that
-//! was begun is carried to its end when its client goes away, as S3 does: half a completion would lose parts. Completions come one after another,
-//! since in the middle of one the upload is gone and the object not yet there, which S3 never shows. And an upload that is gone is answered as S3
-//! answers it (`NoSuchUpload`), not as a denied access.
+//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Three things
+//! are added to what `s3s-fs` does. A request that was begun is carried to its end when its client
+//! goes away, as S3 does: half a completion would lose parts. Completions come one after another,
+//! since in the middle of one the upload is gone and the object not yet there, which S3 never
+//! shows. And an upload that is gone is answered as S3 answers it (`NoSuchUpload`), not as a denied
+//! access.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,7 +21,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
-use s3s::dto::{AbortMultipartUploadInput, CompleteMultipartUploadInput, ListPartsInput, UploadPartInput};
+use s3s::dto::{
+    AbortMultipartUploadInput, CompleteMultipartUploadInput, ListPartsInput, UploadPartInput,
+};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Request, S3Result, s3_error};
 use theatre_actors::ports::{Error, Result};
@@ -48,17 +53,32 @@ impl ObjectStore {
     /// # Errors
     /// When the directory cannot be used or nothing can listen there.
     pub fn start(root: &Path, listen: &str) -> Result<Self> {
-        let refused = |error: &dyn std::fmt::Display| Error::Refused(format!("object store at {listen} over {}: {error}", root.display()));
+        let refused = |error: &dyn std::fmt::Display| {
+            Error::Refused(format!(
+                "object store at {listen} over {}: {error}",
+                root.display()
+            ))
+        };
         std::fs::create_dir_all(root).map_err(|error| refused(&error))?;
-        let files = s3s_fs::FileSystem::new(root).map_err(|error| refused(&format!("{error:?}")))?;
+        let files =
+            s3s_fs::FileSystem::new(root).map_err(|error| refused(&format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        builder.set_access(Uploads { root: root.to_owned() });
+        builder.set_access(Uploads {
+            root: root.to_owned(),
+        });
         let drive = Drive::start()?;
-        let listener = drive.wait(TcpListener::bind(listen)).map_err(|error| refused(&error))?;
+        let listener = drive
+            .wait(TcpListener::bind(listen))
+            .map_err(|error| refused(&error))?;
         let address = listener.local_addr().map_err(|error| refused(&error))?;
         let accepting = drive.handle().spawn(accept(listener, builder.build()));
-        Ok(Self { root: root.to_owned(), address, accepting, _drive: drive })
+        Ok(Self {
+            root: root.to_owned(),
+            address,
+            accepting,
+            _drive: drive,
+        })
     }
 
     /// Where it listens.
@@ -82,7 +102,12 @@ impl ObjectStore {
     /// When its directory cannot be created.
     pub fn create_bucket(&self, name: &str) -> Result<()> {
         let path = self.root.join(name);
-        std::fs::create_dir_all(&path).map_err(|error| Error::Refused(format!("bucket {} cannot be created: {error}", path.display())))
+        std::fs::create_dir_all(&path).map_err(|error| {
+            Error::Refused(format!(
+                "bucket {} cannot be created: {error}",
+                path.display()
+            ))
+        })
     }
 }
 
@@ -112,9 +137,17 @@ async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let (service, completing) = (service.clone(), completing.clone());
         async move {
-            let completes = request.method() == Method::POST && request.uri().query().is_some_and(|query| query.contains("uploadId="));
+            let completes = request.method() == Method::POST
+                && request
+                    .uri()
+                    .query()
+                    .is_some_and(|query| query.contains("uploadId="));
             let answered = tokio::spawn(async move {
-                let _alone = if completes { Some(completing.lock().await) } else { None };
+                let _alone = if completes {
+                    Some(completing.lock().await)
+                } else {
+                    None
+                };
                 service.call(request.map(s3s::Body::from)).await
             })
             .await;
@@ -129,7 +162,11 @@ async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>
             })
         }
     });
-    if let Err(error) = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer).await {
+    if let Err(error) = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), answer)
+        .await
+    {
         tracing::debug!(%error, "object store: a connection ended");
     }
 }
@@ -140,17 +177,28 @@ struct Uploads {
 }
 
 impl Uploads {
-    /// The store keeps a small file per open upload; the ids are its own, so another is none it ever gave out.
+    /// The store keeps a small file per open upload; the ids are its own, so another is none it
+    /// ever gave out.
     fn known(&self, upload_id: &str) -> S3Result<()> {
-        let plain = upload_id.chars().all(|letter| letter.is_ascii_hexdigit() || letter == '-');
-        if plain && self.root.join(format!(".upload-{upload_id}.json")).exists() { Ok(()) } else { Err(s3_error!(NoSuchUpload)) }
+        let plain = upload_id
+            .chars()
+            .all(|letter| letter.is_ascii_hexdigit() || letter == '-');
+        if plain && self.root.join(format!(".upload-{upload_id}.json")).exists() {
+            Ok(())
+        } else {
+            Err(s3_error!(NoSuchUpload))
+        }
     }
 }
 
 #[async_trait::async_trait]
 impl S3Access for Uploads {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        if context.credentials().is_some() { Ok(()) } else { Err(s3_error!(AccessDenied, "unsigned request")) }
+        if context.credentials().is_some() {
+            Ok(())
+        } else {
+            Err(s3_error!(AccessDenied, "unsigned request"))
+        }
     }
 
     async fn upload_part(&self, request: &mut S3Request<UploadPartInput>) -> S3Result<()> {
@@ -161,11 +209,17 @@ impl S3Access for Uploads {
         self.known(&request.input.upload_id)
     }
 
-    async fn complete_multipart_upload(&self, request: &mut S3Request<CompleteMultipartUploadInput>) -> S3Result<()> {
+    async fn complete_multipart_upload(
+        &self,
+        request: &mut S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<()> {
         self.known(&request.input.upload_id)
     }
 
-    async fn abort_multipart_upload(&self, request: &mut S3Request<AbortMultipartUploadInput>) -> S3Result<()> {
+    async fn abort_multipart_upload(
+        &self,
+        request: &mut S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<()> {
         self.known(&request.input.upload_id)
     }
 }

@@ -1,7 +1,7 @@
 //! A real PostgreSQL server on a folder, from the system's own binaries.
 //!
-//! PostgreSQL refuses to run as root; for root it runs as the user `postgres`, or `nobody`, who then owns the data.
-//! Everybody on this machine may connect: for development and tests only.
+//! PostgreSQL refuses to run as root; for root it runs as the user `postgres`, or `nobody`, who
+//! then owns the data. Everybody on this machine may connect: for development and tests only.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -48,7 +48,10 @@ pub struct Certificate {
 /// As it is printed: without the key.
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Certificate").field("chain", &self.chain).finish_non_exhaustive()
+        formatter
+            .debug_struct("Certificate")
+            .field("chain", &self.chain)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,11 +99,20 @@ impl Postgres {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn start_secured(root: &Path, durability: Durability, certificate: &Certificate) -> Result<Self> {
+    pub fn start_secured(
+        root: &Path,
+        durability: Durability,
+        certificate: &Certificate,
+    ) -> Result<Self> {
         Self::start_on(root, durability, Life::Owned, Some(certificate))
     }
 
-    fn start_on(root: &Path, durability: Durability, life: Life, certificate: Option<&Certificate>) -> Result<Self> {
+    fn start_on(
+        root: &Path,
+        durability: Durability,
+        life: Life,
+        certificate: Option<&Certificate>,
+    ) -> Result<Self> {
         let binaries = binaries()?;
         let account = is_root()?.then(account).transpose()?;
         let root = process::folder(root)?;
@@ -108,7 +120,17 @@ impl Postgres {
             give(&root, account)?;
         }
         let secured = certificate.is_some();
-        let mut server = Self { binaries, root, account, durability, secured, life, port: 0, process: None, drive: Drive::start()? };
+        let mut server = Self {
+            binaries,
+            root,
+            account,
+            durability,
+            secured,
+            life,
+            port: 0,
+            process: None,
+            drive: Drive::start()?,
+        };
         if !server.data().join("PG_VERSION").exists() {
             server.init()?;
         }
@@ -125,11 +147,26 @@ impl Postgres {
     /// # Errors
     /// When the binaries are missing.
     pub fn running(root: &Path) -> Result<Option<Self>> {
-        let Ok(root) = root.canonicalize() else { return Ok(None) };
-        let (Some(process), Some([port])) = (Process::running(&root), process::kept_ports(&root)) else { return Ok(None) };
+        let Ok(root) = root.canonicalize() else {
+            return Ok(None);
+        };
+        let (Some(process), Some([port])) = (Process::running(&root), process::kept_ports(&root))
+        else {
+            return Ok(None);
+        };
         let (binaries, drive) = (binaries()?, Drive::start()?);
         let durability = Durability::Safe;
-        Ok(Some(Self { binaries, root, account: None, durability, secured: false, life: Life::Detached, port, process: Some(process), drive }))
+        Ok(Some(Self {
+            binaries,
+            root,
+            account: None,
+            durability,
+            secured: false,
+            life: Life::Detached,
+            port,
+            process: Some(process),
+            drive,
+        }))
     }
 
     /// Where a database is.
@@ -140,7 +177,8 @@ impl Postgres {
     /// Creates a database unless it is there; says its URL.
     ///
     /// # Errors
-    /// When the name is not of lower-case letters, digits and underscores, or the server does not answer.
+    /// When the name is not of lower-case letters, digits and underscores, or the server does not
+    /// answer.
     pub fn create_database(&self, name: &str) -> Result<String> {
         create_database(&self.url("postgres"), name, &self.drive)?;
         Ok(self.url(name))
@@ -148,7 +186,14 @@ impl Postgres {
 
     /// True if it answers.
     pub fn answers(&self) -> bool {
-        self.drive.wait(async { PgConnection::connect(&self.url("postgres")).await?.ping().await }).is_ok()
+        self.drive
+            .wait(async {
+                PgConnection::connect(&self.url("postgres"))
+                    .await?
+                    .ping()
+                    .await
+            })
+            .is_ok()
     }
 
     /// Stops it in order.
@@ -157,7 +202,9 @@ impl Postgres {
     /// When it does not end.
     pub fn stop(&mut self) -> Result<()> {
         // "fast": open transactions are rolled back, everything is written.
-        self.process.take().map_or(Ok(()), |process| process.end("INT", STOP_PATIENCE))
+        self.process
+            .take()
+            .map_or(Ok(()), |process| process.end("INT", STOP_PATIENCE))
     }
 
     /// Ends it at once, as a crash would ("immediate"): the next start recovers from its log.
@@ -165,7 +212,9 @@ impl Postgres {
     /// # Errors
     /// When it does not end.
     pub fn kill(&mut self) -> Result<()> {
-        self.process.take().map_or(Ok(()), |process| process.end("QUIT", STOP_PATIENCE))
+        self.process
+            .take()
+            .map_or(Ok(()), |process| process.end("QUIT", STOP_PATIENCE))
     }
 
     /// Starts it again on the same port, stopping it first if it runs.
@@ -192,22 +241,46 @@ impl Postgres {
 
     fn init(&self) -> Result<()> {
         let mut command = self.command("initdb");
-        command.arg("--pgdata").arg(self.data()).args(["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"]);
-        let output = command.output().map_err(|error| Error::Refused(format!("{}: {error}", self.binaries.join("initdb").display())))?;
+        command.arg("--pgdata").arg(self.data()).args([
+            "--username",
+            USER,
+            "--auth",
+            "trust",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--no-sync",
+        ]);
+        let output = command.output().map_err(|error| {
+            Error::Refused(format!(
+                "{}: {error}",
+                self.binaries.join("initdb").display()
+            ))
+        })?;
         if output.status.success() {
             return Ok(());
         }
-        Err(Error::Refused(format!("initdb on {} failed: {}", self.data().display(), String::from_utf8_lossy(&output.stderr).trim())))
+        Err(Error::Refused(format!(
+            "initdb on {} failed: {}",
+            self.data().display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )))
     }
 
-    /// Puts the certificate where the server looks for it, and shuts the door to everything that is not encrypted.
+    /// Puts the certificate where the server looks for it, and shuts the door to everything that is
+    /// not encrypted.
     fn secure(&self, certificate: &Certificate) -> Result<()> {
         let data = self.data();
-        let files =
-            [("server.crt", certificate.chain.as_str()), ("server.key", certificate.key.as_str()), ("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n")];
+        let files = [
+            ("server.crt", certificate.chain.as_str()),
+            ("server.key", certificate.key.as_str()),
+            ("pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n"),
+        ];
         for (name, text) in files {
             let path = data.join(name);
-            let refused = |error: std::io::Error| Error::Refused(format!("{}: {error}", path.display()));
+            let refused =
+                |error: std::io::Error| Error::Refused(format!("{}: {error}", path.display()));
             fs::write(&path, text).map_err(refused)?;
             // The server refuses a key that belongs to others or that they may read.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(refused)?;
@@ -222,8 +295,17 @@ impl Postgres {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data());
         let mut settings = vec![format!("port={}", self.port)];
-        // No socket file: its path may be longer than the system allows. Tests run in parallel, each with a pool of connections.
-        settings.extend(["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300", "synchronous_commit=on"].map(str::to_owned));
+        // No socket file: its path may be longer than the system allows. Tests run in parallel,
+        // each with a pool of connections.
+        settings.extend(
+            [
+                "listen_addresses=127.0.0.1",
+                "unix_socket_directories=",
+                "max_connections=300",
+                "synchronous_commit=on",
+            ]
+            .map(str::to_owned),
+        );
         if self.durability == Durability::Fast {
             settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
         }
@@ -240,7 +322,11 @@ impl Postgres {
             return Ok(());
         }
         process.end("QUIT", STOP_PATIENCE)?;
-        Err(Error::Refused(format!("PostgreSQL on {} does not start; its log ends: {}", self.root.display(), process::log_tail(&self.root))))
+        Err(Error::Refused(format!(
+            "PostgreSQL on {} does not start; its log ends: {}",
+            self.root.display(),
+            process::log_tail(&self.root)
+        )))
     }
 }
 
@@ -260,30 +346,59 @@ impl Drop for Postgres {
 /// As [`Postgres::create_database`].
 pub fn create_database(url: &str, name: &str, drive: &Drive) -> Result<()> {
     // The name becomes part of a statement: no parameter can stand there.
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_') {
-        return Err(Error::Refused(format!("{name:?} is not a database name: lower-case letters, digits and underscores only")));
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    {
+        return Err(Error::Refused(format!(
+            "{name:?} is not a database name: lower-case letters, digits and underscores only"
+        )));
     }
     let created = drive.wait(async {
         let mut connection = PgConnection::connect(url).await?;
-        let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)").bind(name).fetch_one(&mut connection).await?;
+        let there: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+                .bind(name)
+                .fetch_one(&mut connection)
+                .await?;
         if !there {
-            connection.execute(AssertSqlSafe(format!("CREATE DATABASE \"{name}\""))).await?;
+            connection
+                .execute(AssertSqlSafe(format!("CREATE DATABASE \"{name}\"")))
+                .await?;
         }
         connection.close().await
     });
-    created.map_err(|error| Error::Unavailable { what: "PostgreSQL", why: format!("database {name} cannot be created: {error}") })
+    created.map_err(|error| Error::Unavailable {
+        what: "PostgreSQL",
+        why: format!("database {name} cannot be created: {error}"),
+    })
 }
 
 /// The folder of the newest server this machine has.
 fn binaries() -> Result<PathBuf> {
-    let has_both = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|program| folder.join(program).exists());
+    let has_both = |folder: &PathBuf| {
+        ["initdb", "postgres"]
+            .iter()
+            .all(|program| folder.join(program).exists())
+    };
     if let Some(folder) = std::env::var_os(BINARIES_VARIABLE).map(PathBuf::from) {
-        let missing = || Error::Refused(format!("{BINARIES_VARIABLE}={}: initdb and postgres are not there", folder.display()));
-        return has_both(&folder).then(|| folder.clone()).ok_or_else(missing);
+        let missing = || {
+            Error::Refused(format!(
+                "{BINARIES_VARIABLE}={}: initdb and postgres are not there",
+                folder.display()
+            ))
+        };
+        return has_both(&folder)
+            .then(|| folder.clone())
+            .ok_or_else(missing);
     }
-    let packaged = VERSIONS.iter().map(|version| Path::new("/usr/lib/postgresql").join(version).join("bin"));
+    let packaged = VERSIONS
+        .iter()
+        .map(|version| Path::new("/usr/lib/postgresql").join(version).join("bin"));
     let configured = Command::new("pg_config").arg("--bindir").output().ok();
-    let configured = configured.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    let configured =
+        configured.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     let path = std::env::var_os("PATH").unwrap_or_default();
     packaged.chain(configured).chain(std::env::split_paths(&path)).find(has_both).ok_or_else(|| {
         Error::Refused(format!(
@@ -294,29 +409,49 @@ fn binaries() -> Result<PathBuf> {
 }
 
 fn is_root() -> Result<bool> {
-    let output = Command::new("id").arg("-u").output().map_err(|error| Error::Refused(format!("id cannot be started: {error}")))?;
+    let output = Command::new("id")
+        .arg("-u")
+        .output()
+        .map_err(|error| Error::Refused(format!("id cannot be started: {error}")))?;
     Ok(output.stdout.trim_ascii() == b"0")
 }
 
 /// The user PostgreSQL runs as for root.
 fn account() -> Result<Account> {
-    let users = fs::read_to_string("/etc/passwd").map_err(|error| Error::Refused(format!("/etc/passwd: {error}")))?;
+    let users = fs::read_to_string("/etc/passwd")
+        .map_err(|error| Error::Refused(format!("/etc/passwd: {error}")))?;
     let find = |name: &str| {
-        let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.len() > 3 && fields[0] == name)?;
+        let mut fields = users
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields.len() > 3 && fields[0] == name)?;
         fields.truncate(4);
-        Some(Account { name: name.to_owned(), user: fields[2].parse().ok()?, group: fields[3].parse().ok()? })
+        Some(Account {
+            name: name.to_owned(),
+            user: fields[2].parse().ok()?,
+            group: fields[3].parse().ok()?,
+        })
     };
-    let missing = || Error::Refused("PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as".to_owned());
-    find("postgres").or_else(|| find("nobody")).ok_or_else(missing)
+    let missing = || {
+        Error::Refused("PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as".to_owned())
+    };
+    find("postgres")
+        .or_else(|| find("nobody"))
+        .ok_or_else(missing)
 }
 
 /// Gives `root` to `account`, and sees that it can be reached by it.
 fn give(root: &Path, account: &Account) -> Result<()> {
-    let refused = |path: &Path, error: &std::io::Error| Error::Refused(format!("{}: {error}", path.display()));
+    let refused = |path: &Path, error: &std::io::Error| {
+        Error::Refused(format!("{}: {error}", path.display()))
+    };
     chown(root, Some(account.user), Some(account.group)).map_err(|error| refused(root, &error))?;
     let temporary = std::env::temp_dir();
     for folder in root.ancestors().skip(1) {
-        let mode = fs::metadata(folder).map_err(|error| refused(folder, &error))?.permissions().mode();
+        let mode = fs::metadata(folder)
+            .map_err(|error| refused(folder, &error))?
+            .permissions()
+            .mode();
         if mode & 0o001 != 0 {
             continue;
         }
@@ -328,7 +463,8 @@ fn give(root: &Path, account: &Account) -> Result<()> {
             )));
         }
         // A temporary folder above, made for this: it may be passed through, not listed.
-        fs::set_permissions(folder, fs::Permissions::from_mode(mode | 0o011)).map_err(|error| refused(folder, &error))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode | 0o011))
+            .map_err(|error| refused(folder, &error))?;
     }
     Ok(())
 }
@@ -341,19 +477,26 @@ mod tests {
     fn count(server: &Postgres, url: &str) -> i64 {
         server.drive.wait(async {
             let mut connection = PgConnection::connect(url).await.unwrap();
-            sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(&mut connection).await.unwrap()
+            sqlx::query_scalar("SELECT count(*) FROM kept")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap()
         })
     }
 
     #[test]
     fn what_was_committed_survives_a_kill_at_the_same_address() {
         let folder = tempfile::tempdir().unwrap();
-        let mut server = Postgres::start(&folder.path().join("postgres"), Durability::Safe).unwrap();
+        let mut server =
+            Postgres::start(&folder.path().join("postgres"), Durability::Safe).unwrap();
         let url = server.create_database("a_test").unwrap();
         server.create_database("a_test").unwrap();
         server.drive.wait(async {
             let mut connection = PgConnection::connect(&url).await.unwrap();
-            connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000)").await.unwrap();
+            connection
+                .execute("CREATE TABLE kept AS SELECT generate_series(1, 1000)")
+                .await
+                .unwrap();
         });
         server.kill().unwrap();
         assert!(!server.answers());
@@ -361,6 +504,9 @@ mod tests {
         assert_eq!(count(&server, &url), 1000, "after a kill");
         server.restart().unwrap();
         assert_eq!(count(&server, &url), 1000, "after a stop in order");
-        assert!(server.create_database("a\"b").is_err(), "a name that would end the statement");
+        assert!(
+            server.create_database("a\"b").is_err(),
+            "a name that would end the statement"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A server as a child process: started with a log file, signalled, ended; and what becomes of it when its owner is killed.
+//! A server as a child process: started with a log file, signalled, ended; and what becomes of it
+//! when its owner is killed.
 //!
 //! Used by [`super::postgres`] and [`super::kafka`]. Nothing here knows what the server is.
 
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use theatre_actors::ports::{Error, Result};
 
-/// Below the range that the system takes outgoing ports from. Within it, a client that knocks at a killed server's port may be given that very port
-/// for its own end, reach itself, and keep the server from coming back.
+/// Below the range that the system takes outgoing ports from. Within it, a client that knocks at a
+/// killed server's port may be given that very port for its own end, reach itself, and keep the
+/// server from coming back.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How often a condition is looked at while it is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -32,14 +34,23 @@ pub enum Life {
 pub struct AtEnd(Child);
 
 impl AtEnd {
-    /// Runs `line` with `argument` as `$0`. The line waits at a pipe whose other end only this process holds.
+    /// Runs `line` with `argument` as `$0`. The line waits at a pipe whose other end only this
+    /// process holds.
     ///
     /// # Errors
     /// When there is no shell.
     pub fn run(line: &str, argument: &str) -> Result<Self> {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("read -r _; {line}"), argument]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        command.spawn().map(Self).map_err(|error| Error::Refused(format!("sh cannot be started: {error}")))
+        command
+            .args(["-c", &format!("read -r _; {line}"), argument])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        command
+            .spawn()
+            .map(Self)
+            .map_err(|error| Error::Refused(format!("sh cannot be started: {error}")))
     }
 }
 
@@ -63,17 +74,31 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; its output is appended to `server.log` in `folder`, its process id kept in `server.pid` there.
+    /// Starts `command`; its output is appended to `server.log` in `folder`, its process id kept in
+    /// `server.pid` there.
     ///
     /// # Errors
     /// When it cannot be started; names the program.
     pub fn start(mut command: Command, folder: &Path, life: Life) -> Result<Self> {
         let log_path = log_file(folder);
-        let refused = |path: &Path, error: &dyn std::fmt::Display| Error::Refused(format!("{}: {error}", path.display()));
-        let log = File::options().create(true).append(true).open(&log_path).map_err(|error| refused(&log_path, &error))?;
-        let second = log.try_clone().map_err(|error| refused(&log_path, &error))?;
-        // A group of its own: Ctrl-C at the terminal is for the owner, who then stops the server in order.
-        command.stdin(Stdio::null()).stdout(log).stderr(second).process_group(0);
+        let refused = |path: &Path, error: &dyn std::fmt::Display| {
+            Error::Refused(format!("{}: {error}", path.display()))
+        };
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .map_err(|error| refused(&log_path, &error))?;
+        let second = log
+            .try_clone()
+            .map_err(|error| refused(&log_path, &error))?;
+        // A group of its own: Ctrl-C at the terminal is for the owner, who then stops the server in
+        // order.
+        command
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(second)
+            .process_group(0);
         let program = PathBuf::from(command.get_program());
         let child = command.spawn().map_err(|error| refused(&program, &error))?;
         let id = child.id();
@@ -83,17 +108,30 @@ impl Process {
         };
         let pid_file = folder.join("server.pid");
         fs::write(&pid_file, id.to_string()).map_err(|error| refused(&pid_file, &error))?;
-        Ok(Self { id, child: Some(child), watcher, pid_file })
+        Ok(Self {
+            id,
+            child: Some(child),
+            watcher,
+            pid_file,
+        })
     }
 
     /// The process that runs on `folder`, started by another process; none if it has ended.
     pub fn running(folder: &Path) -> Option<Self> {
         let pid_file = folder.join("server.pid");
         let id: u32 = fs::read_to_string(&pid_file).ok()?.trim().parse().ok()?;
-        let found = Self { id, child: None, watcher: None, pid_file };
-        // After a reboot the id may be another program's: a server of ours names its folder on its command line.
+        let found = Self {
+            id,
+            child: None,
+            watcher: None,
+            pid_file,
+        };
+        // After a reboot the id may be another program's: a server of ours names its folder on its
+        // command line.
         let ours = fs::read(format!("/proc/{id}/cmdline"))
-            .map_or(!Path::new("/proc/self").exists(), |line| String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()));
+            .map_or(!Path::new("/proc/self").exists(), |line| {
+                String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy())
+            });
         (ours && found.signal("0").is_ok()).then_some(found)
     }
 
@@ -107,7 +145,10 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn signal(&self, name: &str) -> Result<()> {
-        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &self.id.to_string()]).stderr(Stdio::null()).status();
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.id.to_string()])
+            .stderr(Stdio::null())
+            .status();
         match sent {
             Ok(status) if status.success() => Ok(()),
             Ok(_) => Err(Error::Refused(format!("process {} has ended", self.id))),
@@ -169,7 +210,8 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
     }
 }
 
-/// The ports of the server on `folder`: those of its last start while they are free, others otherwise. Kept in the file `ports`.
+/// The ports of the server on `folder`: those of its last start while they are free, others
+/// otherwise. Kept in the file `ports`.
 ///
 /// # Errors
 /// When no port is free or the file cannot be written.
@@ -194,11 +236,18 @@ pub fn some_ports(folder: &Path, count: usize) -> Result<Vec<u16>> {
     let mut random = rand::rng();
     let mut ports = Vec::with_capacity(count);
     while ports.len() < count {
-        let free = (0..1000).map(|_| random.random_range(PORTS)).find(|port| !ports.contains(port) && is_free(*port));
-        ports.push(free.ok_or_else(|| Error::Refused(format!("no port in {PORTS:?} is free on 127.0.0.1")))?);
+        let free = (0..1000)
+            .map(|_| random.random_range(PORTS))
+            .find(|port| !ports.contains(port) && is_free(*port));
+        ports.push(
+            free.ok_or_else(|| {
+                Error::Refused(format!("no port in {PORTS:?} is free on 127.0.0.1"))
+            })?,
+        );
     }
     let text: Vec<String> = ports.iter().map(u16::to_string).collect();
-    fs::write(&path, text.join(" ")).map_err(|error| Error::Refused(format!("{}: {error}", path.display())))?;
+    fs::write(&path, text.join(" "))
+        .map_err(|error| Error::Refused(format!("{}: {error}", path.display())))?;
     Ok(ports)
 }
 
@@ -209,17 +258,23 @@ pub fn kept_ports<const N: usize>(folder: &Path) -> Option<[u16; N]> {
 
 fn all_kept_ports(folder: &Path) -> Option<Vec<u16>> {
     let text = fs::read_to_string(folder.join("ports")).ok()?;
-    text.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>().ok()
+    text.split_whitespace()
+        .map(str::parse)
+        .collect::<std::result::Result<_, _>>()
+        .ok()
 }
 
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Creates a folder and says its path from the root on: a server's working directory may be another.
+/// Creates a folder and says its path from the root on: a server's working directory may be
+/// another.
 ///
 /// # Errors
 /// Names the folder.
 pub fn folder(path: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| Error::Refused(format!("{}: {error}", path.display())))
+    fs::create_dir_all(path)
+        .and_then(|()| path.canonicalize())
+        .map_err(|error| Error::Refused(format!("{}: {error}", path.display())))
 }

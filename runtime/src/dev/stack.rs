@@ -1,6 +1,8 @@
-//! All local servers of a person together, below one folder: brought up, looked at, taken down; and the configuration that names them.
+//! All local servers of a person together, below one folder: brought up, looked at, taken down; and
+//! the configuration that names them.
 //!
-//! Behind `theatre dev`. The servers go on when the command has ended; everything they need to be found again is in the folder.
+//! Behind `theatre dev`. The servers go on when the command has ended; everything they need to be
+//! found again is in the folder.
 
 use std::fmt::Write;
 use std::fs::{self, File};
@@ -61,7 +63,8 @@ impl Stack {
         self.0.join("theatre.toml")
     }
 
-    /// Starts what does not answer, makes the schemas of store and warehouse, and writes the configuration and, the first time, the key of pseudonyms.
+    /// Starts what does not answer, makes the schemas of store and warehouse, and writes the
+    /// configuration and, the first time, the key of pseudonyms.
     ///
     /// # Errors
     /// Says what is missing and how to install it, or why a server does not start.
@@ -77,8 +80,13 @@ impl Stack {
         say("schemas ...");
         migrate(&store, &warehouse)?;
         self.keep_key()?;
-        let mut config = String::from("# Written by `theatre dev up`, anew each time. What you add in theatre.d/*.toml beside it stays.\n");
-        let _ = write!(config, "pseudonym_key_file = \"pseudonym.key\"\n\n[log]\nurl = \"kafka://{brokers}\"\n\n[store]\nurl = \"{store}\"\n");
+        let mut config = String::from(
+            "# Written by `theatre dev up`, anew each time. What you add in theatre.d/*.toml beside it stays.\n",
+        );
+        let _ = write!(
+            config,
+            "pseudonym_key_file = \"pseudonym.key\"\n\n[log]\nurl = \"kafka://{brokers}\"\n\n[store]\nurl = \"{store}\"\n"
+        );
         let _ = write!(
             config,
             "\n[lake]\nurl = \"s3://{BUCKET}/lake\"\nendpoint = \"{lake}\"\nregion = \"{REGION}\"\npath_style = true\ncredentials_file = \"credentials\"\n"
@@ -124,13 +132,41 @@ impl Stack {
     pub fn status(&self) -> Result<Vec<Status>> {
         let postgres = Postgres::running(&self.postgres_folder())?;
         let kafka = Kafka::running(&self.kafka_folder());
-        let (lake, warehouse) = self.endpoints().map(|endpoints| (endpoints.lake, endpoints.warehouse)).unzip();
-        let of = |server, folder: &Path, address, answers| Status { server, address, log: process::log_file(folder), answers };
+        let (lake, warehouse) = self
+            .endpoints()
+            .map(|endpoints| (endpoints.lake, endpoints.warehouse))
+            .unzip();
+        let of = |server, folder: &Path, address, answers| Status {
+            server,
+            address,
+            log: process::log_file(folder),
+            answers,
+        };
         Ok(vec![
-            of("PostgreSQL", &self.postgres_folder(), postgres.as_ref().map(|server| server.url(DATABASE)), postgres.is_some_and(|server| server.answers())),
-            of("Kafka", &self.kafka_folder(), kafka.as_ref().map(Kafka::bootstrap), kafka.is_some_and(|broker| broker.answers())),
-            of("object store", &self.stores_folder(), lake.clone(), lake.is_some_and(|endpoint| answers(&endpoint))),
-            of("warehouse", &self.stores_folder(), warehouse.clone(), warehouse.is_some_and(|endpoint| answers(&endpoint))),
+            of(
+                "PostgreSQL",
+                &self.postgres_folder(),
+                postgres.as_ref().map(|server| server.url(DATABASE)),
+                postgres.is_some_and(|server| server.answers()),
+            ),
+            of(
+                "Kafka",
+                &self.kafka_folder(),
+                kafka.as_ref().map(Kafka::bootstrap),
+                kafka.is_some_and(|broker| broker.answers()),
+            ),
+            of(
+                "object store",
+                &self.stores_folder(),
+                lake.clone(),
+                lake.is_some_and(|endpoint| answers(&endpoint)),
+            ),
+            of(
+                "warehouse",
+                &self.stores_folder(),
+                warehouse.clone(),
+                warehouse.is_some_and(|endpoint| answers(&endpoint)),
+            ),
         ])
     }
 
@@ -156,7 +192,8 @@ impl Stack {
         Kafka::start_for(&folder, Life::Detached)
     }
 
-    /// The object store and the warehouse that answer, or new ones in their place: one process of this same program, see [`serve`].
+    /// The object store and the warehouse that answer, or new ones in their place: one process of
+    /// this same program, see [`serve`].
     fn stores(&self, postgres: &str) -> Result<Endpoints> {
         let folder = process::folder(&self.stores_folder())?;
         if let Some(endpoints) = self.endpoints().filter(Endpoints::answer) {
@@ -166,16 +203,22 @@ impl Stack {
             stuck.end("KILL", PATIENCE)?;
         }
         let endpoints = Endpoints::of(process::ports(&folder)?);
-        let program = std::env::current_exe().map_err(|error| Error::Refused(format!("this program cannot be found: {error}")))?;
+        let program = std::env::current_exe()
+            .map_err(|error| Error::Refused(format!("this program cannot be found: {error}")))?;
         let mut command = Command::new(program);
         command.args(["dev", "serve"]).arg(&folder).arg(postgres);
         let mut process = Process::start(command, &folder, Life::Detached)?;
-        if process::wait_until(PATIENCE, || process.has_ended() || endpoints.answer()) && !process.has_ended() {
+        if process::wait_until(PATIENCE, || process.has_ended() || endpoints.answer())
+            && !process.has_ended()
+        {
             return Ok(endpoints);
         }
         process.end("KILL", PATIENCE)?;
         let log = process::log_tail(&folder);
-        Err(Error::Refused(format!("the object store and the warehouse on {} do not start; their log ends: {log}", folder.display())))
+        Err(Error::Refused(format!(
+            "the object store and the warehouse on {} do not start; their log ends: {log}",
+            folder.display()
+        )))
     }
 
     fn endpoints(&self) -> Option<Endpoints> {
@@ -200,20 +243,32 @@ impl Stack {
     fn alone(&self) -> Result<File> {
         process::folder(&self.0)?;
         let path = self.0.join("lock");
-        let refused = |why: &dyn std::fmt::Display| Error::Refused(format!("{}: {why}", path.display()));
-        let file = File::options().create(true).append(true).open(&path).map_err(|error| refused(&error))?;
-        file.try_lock().map_err(|_| refused(&"another `theatre dev` is at work on this folder"))?;
+        let refused =
+            |why: &dyn std::fmt::Display| Error::Refused(format!("{}: {why}", path.display()));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|error| refused(&error))?;
+        file.try_lock()
+            .map_err(|_| refused(&"another `theatre dev` is at work on this folder"))?;
         Ok(file)
     }
 
-    /// A key of its own for this stack: the log would not be readable in the same way with another one.
+    /// A key of its own for this stack: the log would not be readable in the same way with another
+    /// one.
     fn keep_key(&self) -> Result<()> {
-        if self.0.join("pseudonym.key").exists() { Ok(()) } else { self.write("pseudonym.key", &rand::random::<[u8; 32]>()) }
+        if self.0.join("pseudonym.key").exists() {
+            Ok(())
+        } else {
+            self.write("pseudonym.key", &rand::random::<[u8; 32]>())
+        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.0.join(name);
-        fs::write(&path, bytes).map_err(|error| Error::Refused(format!("{}: {error}", path.display())))
+        fs::write(&path, bytes)
+            .map_err(|error| Error::Refused(format!("{}: {error}", path.display())))
     }
 }
 
@@ -241,38 +296,78 @@ pub struct Stores {
     _lake: ObjectStore,
 }
 
-/// Serves both on `folder`, at the ports that [`Stack::up`] chose; the warehouse keeps its tables in the PostgreSQL at `postgres`.
+/// Serves both on `folder`, at the ports that [`Stack::up`] chose; the warehouse keeps its tables
+/// in the PostgreSQL at `postgres`.
 ///
 /// # Errors
 /// When there are no ports, nothing can listen there or PostgreSQL does not answer.
 pub fn serve(folder: &Path, postgres: &str) -> Result<Stores> {
-    let missing = || Error::Refused(format!("{}: `theatre dev up` has not been here", folder.display()));
+    let missing = || {
+        Error::Refused(format!(
+            "{}: `theatre dev up` has not been here",
+            folder.display()
+        ))
+    };
     let [lake_port, warehouse_port] = process::kept_ports(folder).ok_or_else(missing)?;
     let lake = ObjectStore::start(&folder.join("data"), &format!("127.0.0.1:{lake_port}"))?;
     lake.create_bucket(BUCKET)?;
     let keys = Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
-    let s3 = S3Access { endpoint: Some(lake.endpoint()), path_style: true, keys, region: None };
+    let s3 = S3Access {
+        endpoint: Some(lake.endpoint()),
+        path_style: true,
+        keys,
+        region: None,
+    };
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, warehouse_port));
-    let options = Options { listen, postgres: postgres.to_owned(), databases: vec![WAREHOUSE.to_owned()], s3, ..Options::default() };
-    let warehouse = RedshiftLocal::start(options).map_err(|error| Error::Refused(format!("the warehouse at {listen} does not start: {error:#}")))?;
-    Ok(Stores { _warehouse: warehouse, _lake: lake })
+    let options = Options {
+        listen,
+        postgres: postgres.to_owned(),
+        databases: vec![WAREHOUSE.to_owned()],
+        s3,
+        ..Options::default()
+    };
+    let warehouse = RedshiftLocal::start(options).map_err(|error| {
+        Error::Refused(format!(
+            "the warehouse at {listen} does not start: {error:#}"
+        ))
+    })?;
+    Ok(Stores {
+        _warehouse: warehouse,
+        _lake: lake,
+    })
 }
 
 fn warehouse_url() -> String {
     format!("redshift://local/{WAREHOUSE}")
 }
 
-/// Brings the schemas of the store and of the warehouse to this version, so that the next command simply works.
+/// Brings the schemas of the store and of the warehouse to this version, so that the next command
+/// simply works.
 fn migrate(store: &str, warehouse: &str) -> Result<()> {
     let drive = Drive::start()?;
     postgres::migrate(store, &StoreConfig::default(), &drive)?;
-    let config = WarehouseConfig { endpoint: Some(warehouse.to_owned()), region: Some(REGION.to_owned()), ..WarehouseConfig::default() };
-    RedshiftWarehouse::open(&warehouse_url(), &config, Some(ObjectStore::credentials()), &drive)?.migrate()?;
+    let config = WarehouseConfig {
+        endpoint: Some(warehouse.to_owned()),
+        region: Some(REGION.to_owned()),
+        ..WarehouseConfig::default()
+    };
+    RedshiftWarehouse::open(
+        &warehouse_url(),
+        &config,
+        Some(ObjectStore::credentials()),
+        &drive,
+    )?
+    .migrate()?;
     Ok(())
 }
 
-/// True if something at `endpoint` speaks HTTP; that it refuses an unsigned request is an answer too.
+/// True if something at `endpoint` speaks HTTP; that it refuses an unsigned request is an answer
+/// too.
 fn answers(endpoint: &str) -> bool {
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(2))).http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(2)))
+        .http_status_as_error(false)
+        .build()
+        .into();
     agent.get(endpoint).call().is_ok()
 }

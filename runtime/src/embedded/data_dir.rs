@@ -1,4 +1,5 @@
-//! The data directory: where everything embedded lives, and the lock that lets one process run on it.
+//! The data directory: where everything embedded lives, and the lock that lets one process run on
+//! it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -41,7 +42,8 @@ impl DataDir {
     /// When that cannot be done.
     pub fn create(&self) -> Result<(), Error> {
         for path in [self.root.clone(), self.lake(), self.root.join("keys")] {
-            std::fs::create_dir_all(&path).map_err(|error| at(&path, "cannot be created", &error))?;
+            std::fs::create_dir_all(&path)
+                .map_err(|error| at(&path, "cannot be created", &error))?;
         }
         Ok(())
     }
@@ -71,7 +73,8 @@ impl DataDir {
         self.root.join("lake")
     }
 
-    /// Schemas that runs on this directory used, for commands that look at it later without their configuration.
+    /// Schemas that runs on this directory used, for commands that look at it later without their
+    /// configuration.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -80,9 +83,12 @@ impl DataDir {
         if !folder.exists() {
             return Ok(Vec::new());
         }
-        let entries = std::fs::read_dir(&folder).map_err(|error| at(&folder, "cannot be read", &error))?;
-        let mut paths: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|end| end == "avsc")).collect();
+        let entries =
+            std::fs::read_dir(&folder).map_err(|error| at(&folder, "cannot be read", &error))?;
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|end| end == "avsc"))
+            .collect();
         paths.sort();
         Ok(paths)
     }
@@ -93,13 +99,17 @@ impl DataDir {
     /// When one cannot be read or written.
     pub fn keep_schemas(&self, schemas: &[PathBuf]) -> Result<(), Error> {
         let folder = self.root.join("schemas");
-        std::fs::create_dir_all(&folder).map_err(|error| at(&folder, "cannot be created", &error))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| at(&folder, "cannot be created", &error))?;
         for path in schemas {
-            let json = std::fs::read_to_string(path).map_err(|error| at(path, "cannot be read", &error))?;
-            let id = theatre_schemas::registry::schema_id(&json).map_err(|error| Error::Refused(format!("{}: {error}", path.display())))?;
+            let json = std::fs::read_to_string(path)
+                .map_err(|error| at(path, "cannot be read", &error))?;
+            let id = theatre_schemas::registry::schema_id(&json)
+                .map_err(|error| Error::Refused(format!("{}: {error}", path.display())))?;
             let copy = folder.join(format!("{id}.avsc"));
             if !copy.exists() {
-                std::fs::write(&copy, json).map_err(|error| at(&copy, "cannot be written", &error))?;
+                std::fs::write(&copy, json)
+                    .map_err(|error| at(&copy, "cannot be written", &error))?;
             }
         }
         Ok(())
@@ -111,11 +121,17 @@ impl DataDir {
     /// When another process holds it: names that process.
     pub fn lock(&self) -> Result<DataLock, Error> {
         let path = self.root.join("lock");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|error| at(&path, "cannot be opened", &error))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| at(&path, "cannot be opened", &error))?;
         if file.try_lock().is_err() {
             let mut holder = String::new();
-            file.read_to_string(&mut holder).map_err(|error| at(&path, "cannot be read", &error))?;
+            file.read_to_string(&mut holder)
+                .map_err(|error| at(&path, "cannot be read", &error))?;
             return Err(Error::Refused(format!(
                 "the data directory {} is in use by process {}: stop it, or give this one another directory with --data",
                 self.root.display(),
@@ -131,7 +147,8 @@ impl DataDir {
         Ok(DataLock { _file: file })
     }
 
-    /// The key of pseudonyms and seals: 32 bytes, made from the system's randomness at first use, readable by the owner only.
+    /// The key of pseudonyms and seals: 32 bytes, made from the system's randomness at first use,
+    /// readable by the owner only.
     ///
     /// # Errors
     /// When it cannot be read or made, or is damaged.
@@ -139,12 +156,21 @@ impl DataDir {
         let path = self.root.join("keys").join("pseudonym.key");
         if !path.exists() {
             let mut key = [0_u8; 32];
-            let mut source = File::open("/dev/urandom").map_err(|error| at(Path::new("/dev/urandom"), "cannot be opened", &error))?;
-            source.read_exact(&mut key).map_err(|error| at(Path::new("/dev/urandom"), "cannot be read", &error))?;
-            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            let mut source = File::open("/dev/urandom")
+                .map_err(|error| at(Path::new("/dev/urandom"), "cannot be opened", &error))?;
+            source
+                .read_exact(&mut key)
+                .map_err(|error| at(Path::new("/dev/urandom"), "cannot be read", &error))?;
+            let made = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path);
             match made {
                 Ok(mut file) => {
-                    file.write_all(&key).and_then(|()| file.sync_all()).map_err(|error| at(&path, "cannot be written", &error))?;
+                    file.write_all(&key)
+                        .and_then(|()| file.sync_all())
+                        .map_err(|error| at(&path, "cannot be written", &error))?;
                 }
                 // Another command was faster: its key counts.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

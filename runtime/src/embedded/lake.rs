@@ -1,7 +1,8 @@
 //! The lake as a directory of Parquet files.
 //!
-//! Uploads are files in a hidden folder; completing one is a rename, made durable by syncing both folders. A lister never sees a
-//! file that is not complete, and a name, once taken, keeps its bytes.
+//! Uploads are files in a hidden folder; completing one is a rename, made durable by syncing both
+//! folders. A lister never sees a file that is not complete, and a name, once taken, keeps its
+//! bytes.
 
 use std::fs::{File, create_dir_all};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -25,13 +26,20 @@ impl DirectoryLake {
     /// # Errors
     /// When it cannot be created.
     pub fn open(root: &Path) -> Result<Self> {
-        create_dir_all(root.join(UPLOADS)).map_err(|error| Error::Refused(format!("{} cannot be created: {error}", root.display())))?;
-        Ok(Self { root: root.to_owned() })
+        create_dir_all(root.join(UPLOADS)).map_err(|error| {
+            Error::Refused(format!("{} cannot be created: {error}", root.display()))
+        })?;
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 }
 
 fn unavailable(error: std::io::Error) -> Error {
-    Error::Unavailable { what: WHAT, why: error.to_string() }
+    Error::Unavailable {
+        what: WHAT,
+        why: error.to_string(),
+    }
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {
@@ -50,9 +58,17 @@ impl LakeUpload for Upload {
     }
 
     fn seal(self: Box<Self>) -> Result<String> {
-        let Self { file, handle, folder } = *self;
-        let file = file.into_inner().map_err(|error| unavailable(error.into_error()))?;
-        file.sync_all().and_then(|()| sync_folder(&folder)).map_err(unavailable)?;
+        let Self {
+            file,
+            handle,
+            folder,
+        } = *self;
+        let file = file
+            .into_inner()
+            .map_err(|error| unavailable(error.into_error()))?;
+        file.sync_all()
+            .and_then(|()| sync_folder(&folder))
+            .map_err(unavailable)?;
         Ok(handle)
     }
 }
@@ -63,7 +79,11 @@ impl Lake for DirectoryLake {
         let handle = format!("{attempt}.{}", path.replace('/', "~"));
         let folder = self.root.join(UPLOADS);
         let file = File::create(folder.join(&handle)).map_err(unavailable)?;
-        Ok(Box::new(Upload { file: BufWriter::with_capacity(1 << 18, file), handle, folder }))
+        Ok(Box::new(Upload {
+            file: BufWriter::with_capacity(1 << 18, file),
+            handle,
+            folder,
+        }))
     }
 
     fn complete(&self, path: &str, upload: &str) -> Result<()> {
@@ -78,14 +98,17 @@ impl Lake for DirectoryLake {
         match std::fs::rename(&from, &to) {
             Ok(()) => {
                 // New folders on the way must be durable too.
-                for ancestor in folder.ancestors().take_while(|ancestor| ancestor.starts_with(&self.root)) {
+                for ancestor in folder
+                    .ancestors()
+                    .take_while(|ancestor| ancestor.starts_with(&self.root))
+                {
                     sync_folder(ancestor).map_err(unavailable)?;
                 }
                 sync_folder(&self.root.join(UPLOADS)).map_err(unavailable)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Error::Gone(format!("lake file '{path}': neither the file nor its upload '{upload}' is there")))
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Gone(format!(
+                "lake file '{path}': neither the file nor its upload '{upload}' is there"
+            ))),
             Err(error) => Err(unavailable(error)),
         }
     }
@@ -101,7 +124,9 @@ impl Lake for DirectoryLake {
     fn read(&self, path: &str) -> Result<Bytes> {
         match std::fs::read(self.root.join(path)) {
             Ok(bytes) => Ok(bytes.into()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Refused(format!("lake file '{path}' is not there"))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::Refused(format!("lake file '{path}' is not there")))
+            }
             Err(error) => Err(unavailable(error)),
         }
     }
@@ -133,7 +158,10 @@ fn walk(root: &Path, folder: &Path, entries: &mut Vec<LakeEntry>) -> std::io::Re
         if entry.file_type()?.is_dir() {
             walk(root, &entry.path(), entries)?;
         } else if let Ok(path) = entry.path().strip_prefix(root) {
-            entries.push(LakeEntry { path: path.to_string_lossy().into_owned(), bytes: entry.metadata()?.len() });
+            entries.push(LakeEntry {
+                path: path.to_string_lossy().into_owned(),
+                bytes: entry.metadata()?.len(),
+            });
         }
     }
     Ok(())

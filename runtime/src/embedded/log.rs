@@ -1,15 +1,16 @@
 //! The event log as one SQLite file: batches of records, one row each.
 //!
-//! A row per record would cost ten times as much to read. Append times are made strictly increasing over the whole log inside the
-//! writing transaction, so the batches of all topics are in one total order. Other processes may append and read while one runs.
+//! A row per record would cost ten times as much to read. Append times are made strictly increasing
+//! over the whole log inside the writing transaction, so the batches of all topics are in one total
+//! order. Other processes may append and read while one runs.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use theatre_actors::ports::{
-    Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, Result,
-    SoleMember,
+    Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord,
+    Outgoing, Ownership, PollEnd, PollLimit, RecordView, Result, SoleMember,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::{Clock, LogTime};
@@ -48,7 +49,11 @@ impl EmbeddedLog {
     /// When the file cannot be opened.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let writer = Arc::new(Mutex::new(open(path, WHAT, SCHEMA)?));
-        Ok(Self { writer, path: path.to_owned(), clock })
+        Ok(Self {
+            writer,
+            path: path.to_owned(),
+            clock,
+        })
     }
 
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
@@ -56,34 +61,56 @@ impl EmbeddedLog {
     }
 }
 
-fn write<T>(writer: &Mutex<Connection>, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+fn write<T>(
+    writer: &Mutex<Connection>,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> Result<T> {
     let mut connection = lock(writer);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable(WHAT))?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(unavailable(WHAT))?;
     let done = work(&transaction)?;
     transaction.commit().map_err(unavailable(WHAT))?;
     Ok(done)
 }
 
 fn topic_id(connection: &Connection, topic: &str) -> Result<(i64, u32)> {
-    let mut statement = connection.prepare_cached("SELECT id, partitions FROM topic WHERE name = ?1").map_err(unavailable(WHAT))?;
-    let found = statement.query_row([topic], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(unavailable(WHAT))?;
+    let mut statement = connection
+        .prepare_cached("SELECT id, partitions FROM topic WHERE name = ?1")
+        .map_err(unavailable(WHAT))?;
+    let found = statement
+        .query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(unavailable(WHAT))?;
     found.ok_or_else(|| Error::Refused(format!("there is no topic '{topic}' in the log")))
 }
 
 fn checked(connection: &Connection, topic: &str, partition: Partition) -> Result<i64> {
     let (id, partitions) = topic_id(connection, topic)?;
     if partition >= partitions {
-        return Err(Error::Refused(format!("topic '{topic}' has {partitions} partitions, there is no partition {partition}")));
+        return Err(Error::Refused(format!(
+            "topic '{topic}' has {partitions} partitions, there is no partition {partition}"
+        )));
     }
     Ok(id)
 }
 
 /// Appends inside a transaction, all records of all calls of it at one append time.
-fn append(transaction: &Transaction<'_>, topic: &str, partition: Partition, records: &[NewRecord], at: i64) -> Result<u64> {
+fn append(
+    transaction: &Transaction<'_>,
+    topic: &str,
+    partition: Partition,
+    records: &[NewRecord],
+    at: i64,
+) -> Result<u64> {
     let id = checked(transaction, topic, partition)?;
     let end: i64 = transaction
         .prepare_cached("SELECT end_offset FROM log_range WHERE topic = ?1 AND partition = ?2")
-        .and_then(|mut statement| statement.query_row(params![id, partition], |row| row.get(0)).optional())
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![id, partition], |row| row.get(0))
+                .optional()
+        })
         .map_err(unavailable(WHAT))?
         .unwrap_or(0);
     let mut base = end;
@@ -105,7 +132,9 @@ fn append(transaction: &Transaction<'_>, topic: &str, partition: Partition, reco
 /// The next append time: the clock's, but after every earlier one.
 fn next_append_time(transaction: &Transaction<'_>, now: LogTime) -> Result<i64> {
     transaction
-        .prepare_cached("UPDATE clock SET last_append = max(last_append + 1, ?1) RETURNING last_append")
+        .prepare_cached(
+            "UPDATE clock SET last_append = max(last_append + 1, ?1) RETURNING last_append",
+        )
         .and_then(|mut statement| statement.query_row([now.0], |row| row.get(0)))
         .map_err(unavailable(WHAT))
 }
@@ -155,7 +184,12 @@ impl EventLog for EmbeddedLog {
         }
     }
 
-    fn join(&self, _topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+    fn join(
+        &self,
+        _topics: &[String],
+        partitions: u32,
+        owner: Arc<dyn Ownership>,
+    ) -> Result<Box<dyn Membership>> {
         Ok(SoleMember::join(partitions, &*owner))
     }
 
@@ -170,7 +204,13 @@ impl EventLog for EmbeddedLog {
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
         let connection = open_read_only(&self.path, WHAT)?;
         let id = checked(&connection, topic, partition)?;
-        Ok(Box::new(Reader { connection, topic: topic.to_owned(), id, partition, next: from }))
+        Ok(Box::new(Reader {
+            connection,
+            topic: topic.to_owned(),
+            id,
+            partition,
+            next: from,
+        }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
@@ -185,7 +225,11 @@ impl EventLog for EmbeddedLog {
         let sql = "SELECT base_offset FROM block WHERE topic = ?1 AND partition = ?2 AND append_time >= ?3 ORDER BY end_offset LIMIT 1";
         let found: Option<i64> = connection
             .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row(params![id, partition, time.0], |row| row.get(0)).optional())
+            .and_then(|mut statement| {
+                statement
+                    .query_row(params![id, partition, time.0], |row| row.get(0))
+                    .optional()
+            })
             .map_err(unavailable(WHAT))?;
         match found {
             Some(offset) => Ok(offset as u64),
@@ -193,7 +237,12 @@ impl EventLog for EmbeddedLog {
         }
     }
 
-    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
+    fn open_lane(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        epoch: Epoch,
+    ) -> Result<Box<dyn LanePublisher>> {
         self.write(|transaction| {
             check_lane(transaction, partition, lane, epoch)?;
             transaction
@@ -203,7 +252,13 @@ impl EventLog for EmbeddedLog {
                 )
                 .map_err(unavailable(WHAT))
         })?;
-        Ok(Box::new(Publisher { writer: self.writer.clone(), clock: self.clock.clone(), partition, lane, epoch }))
+        Ok(Box::new(Publisher {
+            writer: self.writer.clone(),
+            clock: self.clock.clone(),
+            partition,
+            lane,
+            epoch,
+        }))
     }
 
     fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()> {
@@ -226,20 +281,42 @@ impl EventLog for EmbeddedLog {
 }
 
 fn range(connection: &Connection, id: i64, partition: Partition) -> Result<LogRange> {
-    let mut statement =
-        connection.prepare_cached("SELECT start_offset, end_offset FROM log_range WHERE topic = ?1 AND partition = ?2").map_err(unavailable(WHAT))?;
-    let found: Option<(i64, i64)> = statement.query_row(params![id, partition], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(unavailable(WHAT))?;
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT start_offset, end_offset FROM log_range WHERE topic = ?1 AND partition = ?2",
+        )
+        .map_err(unavailable(WHAT))?;
+    let found: Option<(i64, i64)> = statement
+        .query_row(params![id, partition], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(unavailable(WHAT))?;
     let (start, end) = found.unwrap_or((0, 0));
-    Ok(LogRange { start: start as u64, end: end as u64 })
+    Ok(LogRange {
+        start: start as u64,
+        end: end as u64,
+    })
 }
 
-fn check_lane(connection: &Connection, partition: Partition, lane: Lane, epoch: Epoch) -> Result<()> {
+fn check_lane(
+    connection: &Connection,
+    partition: Partition,
+    lane: Lane,
+    epoch: Epoch,
+) -> Result<()> {
     let current: Option<i64> = connection
-        .query_row("SELECT epoch FROM lane WHERE partition = ?1 AND lane = ?2", params![partition, lane.as_str()], |row| row.get(0))
+        .query_row(
+            "SELECT epoch FROM lane WHERE partition = ?1 AND lane = ?2",
+            params![partition, lane.as_str()],
+            |row| row.get(0),
+        )
         .optional()
         .map_err(unavailable(WHAT))?;
     match current {
-        Some(current) if current as u64 > epoch => Err(Error::StaleEpoch { partition, ours: epoch, current: current as u64 }),
+        Some(current) if current as u64 > epoch => Err(Error::StaleEpoch {
+            partition,
+            ours: epoch,
+            current: current as u64,
+        }),
         _ => Ok(()),
     }
 }
@@ -256,20 +333,37 @@ impl LogReader for Reader {
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
         let held = range(&self.connection, self.id, self.partition)?;
         if self.next < held.start {
-            return Err(Error::Trimmed { topic: self.topic.clone(), partition: self.partition, wanted: self.next, start: held.start });
+            return Err(Error::Trimmed {
+                topic: self.topic.clone(),
+                partition: self.partition,
+                wanted: self.next,
+                start: held.start,
+            });
         }
         let (mut records, mut bytes, mut full) = (0, 0, false);
         let mut statement = self
             .connection
             .prepare_cached("SELECT base_offset, append_time, records FROM block WHERE topic = ?1 AND partition = ?2 AND end_offset > ?3 ORDER BY end_offset")
             .map_err(unavailable(WHAT))?;
-        let mut rows = statement.query(params![self.id, self.partition, self.next as i64]).map_err(unavailable(WHAT))?;
+        let mut rows = statement
+            .query(params![self.id, self.partition, self.next as i64])
+            .map_err(unavailable(WHAT))?;
         'blocks: while let Some(row) = rows.next().map_err(unavailable(WHAT))? {
             let base: i64 = row.get(0).map_err(unavailable(WHAT))?;
             let append_time = LogTime(row.get(1).map_err(unavailable(WHAT))?);
-            let blob = row.get_ref(2).map_err(unavailable(WHAT))?.as_blob().map_err(|error| damaged(&self.topic, base, &error.to_string()))?;
+            let blob = row
+                .get_ref(2)
+                .map_err(unavailable(WHAT))?
+                .as_blob()
+                .map_err(|error| damaged(&self.topic, base, &error.to_string()))?;
             for (at, record) in block::decode(blob).enumerate() {
-                let (key, value) = record.ok_or_else(|| damaged(&self.topic, base, "the block ends in the middle of a record"))?;
+                let (key, value) = record.ok_or_else(|| {
+                    damaged(
+                        &self.topic,
+                        base,
+                        "the block ends in the middle of a record",
+                    )
+                })?;
                 let offset = base as u64 + at as u64;
                 if offset < self.next {
                     continue;
@@ -278,7 +372,12 @@ impl LogReader for Reader {
                     full = true;
                     break 'blocks;
                 }
-                visit(RecordView { offset, append_time, key, value });
+                visit(RecordView {
+                    offset,
+                    append_time,
+                    key,
+                    value,
+                });
                 self.next = offset + 1;
                 records += 1;
                 bytes += value.len();
@@ -286,12 +385,18 @@ impl LogReader for Reader {
         }
         // A later end than the one read above would call unread records read.
         let end_offset = held.end.max(self.next);
-        Ok(PollEnd { next_offset: self.next, end_offset, at_end: !full && self.next >= end_offset })
+        Ok(PollEnd {
+            next_offset: self.next,
+            end_offset,
+            at_end: !full && self.next >= end_offset,
+        })
     }
 }
 
 fn damaged(topic: &str, base: i64, why: &str) -> Error {
-    Error::Refused(format!("topic '{topic}': the block at offset {base} is damaged: {why}; restore the log from a backup"))
+    Error::Refused(format!(
+        "topic '{topic}': the block at offset {base} is damaged: {why}; restore the log from a backup"
+    ))
 }
 
 struct Publisher {
@@ -307,7 +412,11 @@ impl LanePublisher for Publisher {
         let connection = lock(&self.writer);
         check_lane(&connection, self.partition, self.lane, self.epoch)?;
         let position: i64 = connection
-            .query_row("SELECT position FROM lane WHERE partition = ?1 AND lane = ?2", params![self.partition, self.lane.as_str()], |row| row.get(0))
+            .query_row(
+                "SELECT position FROM lane WHERE partition = ?1 AND lane = ?2",
+                params![self.partition, self.lane.as_str()],
+                |row| row.get(0),
+            )
             .map_err(unavailable(WHAT))?;
         Ok(position as u64)
     }
@@ -319,17 +428,26 @@ impl LanePublisher for Publisher {
             let at = next_append_time(transaction, now)?;
             let mut targets: Vec<(&str, Partition, Vec<NewRecord>)> = Vec::new();
             for outgoing in records {
-                let same = targets.iter_mut().find(|(topic, partition, _)| *topic == outgoing.topic && *partition == outgoing.partition);
+                let same = targets.iter_mut().find(|(topic, partition, _)| {
+                    *topic == outgoing.topic && *partition == outgoing.partition
+                });
                 match same {
                     Some((.., list)) => list.push(outgoing.record.clone()),
-                    None => targets.push((&outgoing.topic, outgoing.partition, vec![outgoing.record.clone()])),
+                    None => targets.push((
+                        &outgoing.topic,
+                        outgoing.partition,
+                        vec![outgoing.record.clone()],
+                    )),
                 }
             }
             for (topic, partition, list) in targets {
                 append(transaction, topic, partition, &list, at)?;
             }
             transaction
-                .execute("UPDATE lane SET position = ?3 WHERE partition = ?1 AND lane = ?2", params![self.partition, self.lane.as_str(), position as i64])
+                .execute(
+                    "UPDATE lane SET position = ?3 WHERE partition = ?1 AND lane = ?2",
+                    params![self.partition, self.lane.as_str(), position as i64],
+                )
                 .map_err(unavailable(WHAT))?;
             Ok(Vec::new())
         })

@@ -1,7 +1,8 @@
-//! The embedded adapters: three SQLite files with one writer each and a directory of Parquet files, all below one data directory.
+//! The embedded adapters: three SQLite files with one writer each and a directory of Parquet files,
+//! all below one data directory.
 //!
-//! Each file is WAL with synchronous FULL, and no transaction spans two of them, so they fail apart as servers do. A power cut does
-//! not undo what another file relies on.
+//! Each file is WAL with synchronous FULL, and no transaction spans two of them, so they fail apart
+//! as servers do. A power cut does not undo what another file relies on.
 
 pub mod data_dir;
 pub mod lake;
@@ -37,24 +38,39 @@ fn open(path: &Path, what: &'static str, schema: &str) -> Result<Connection, Err
 /// Opens a file that another process may be writing, for reading only.
 fn open_read_only(path: &Path, what: &'static str) -> Result<Connection, Error> {
     if !path.exists() {
-        return Err(Error::Refused(format!("there is no {what} at {}: nothing has run on this data directory yet (--data DIR names another)", path.display())));
+        return Err(Error::Refused(format!(
+            "there is no {what} at {}: nothing has run on this data directory yet (--data DIR names another)",
+            path.display()
+        )));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, what, &error))?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| cannot_open(path, what, &error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| cannot_open(path, what, &error))?;
+    connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .map_err(|error| cannot_open(path, what, &error))?;
     Ok(connection)
 }
 
 fn cannot_open(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
-    Error::Refused(format!("the {what} at {} cannot be opened: {error}", path.display()))
+    Error::Refused(format!(
+        "the {what} at {} cannot be opened: {error}",
+        path.display()
+    ))
 }
 
 /// A passing fault of a file, to be tried again.
 fn unavailable(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |error| Error::Unavailable { what, why: error.to_string() }
+    move |error| Error::Unavailable {
+        what,
+        why: error.to_string(),
+    }
 }
 
-/// A connection is whole even if a thread panicked while it held it: its open transaction is rolled back when dropped.
+/// A connection is whole even if a thread panicked while it held it: its open transaction is rolled
+/// back when dropped.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

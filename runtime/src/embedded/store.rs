@@ -1,7 +1,7 @@
 //! The checkpoint store as one SQLite file.
 //!
-//! Every write is one transaction that checks the partition's epoch first. Facts, dead letters and files are numbered densely per
-//! partition inside that transaction.
+//! Every write is one transaction that checks the partition's epoch first. Facts, dead letters and
+//! files are numbered densely per partition inside that transaction.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -9,8 +9,9 @@ use std::sync::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use theatre_actors::effect::{DeadRow, Fact, FactKind};
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilySave, FileStage, LakeCut, Lane, LoadBatch, PartitionCommit,
-    PartitionStatus, PassedOver, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilySave,
+    FileStage, LakeCut, Lane, LoadBatch, PartitionCommit, PartitionStatus, PassedOver, PastLayout,
+    RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
@@ -37,7 +38,10 @@ impl EmbeddedStore {
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let writer = open(path, WHAT, SCHEMA)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(open_read_only(path, WHAT)?) })
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader: Mutex::new(open_read_only(path, WHAT)?),
+        })
     }
 
     /// Opens a store that another process may be writing; writes are refused.
@@ -45,32 +49,53 @@ impl EmbeddedStore {
     /// # Errors
     /// When there is none.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        Ok(Self { writer: Mutex::new(open_read_only(path, WHAT)?), reader: Mutex::new(open_read_only(path, WHAT)?) })
+        Ok(Self {
+            writer: Mutex::new(open_read_only(path, WHAT)?),
+            reader: Mutex::new(open_read_only(path, WHAT)?),
+        })
     }
 
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut connection = lock(&self.writer);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable(WHAT))?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(unavailable(WHAT))?;
         let done = work(&transaction)?;
         transaction.commit().map_err(unavailable(WHAT))?;
         Ok(done)
     }
 
     /// One fenced transaction.
-    fn fenced<T>(&self, partition: Partition, epoch: Epoch, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    fn fenced<T>(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.write(|transaction| {
             let current = current_epoch(transaction, partition)?;
             if current != epoch {
-                return Err(Error::StaleEpoch { partition, ours: epoch, current });
+                return Err(Error::StaleEpoch {
+                    partition,
+                    ours: epoch,
+                    current,
+                });
             }
             work(transaction)
         })
     }
 
-    fn query<T>(&self, sql: &str, values: impl rusqlite::Params, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+    fn query<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
         let connection = lock(&self.reader);
         let mut statement = connection.prepare_cached(sql).map_err(unavailable(WHAT))?;
-        let rows = statement.query_map(values, read).and_then(Iterator::collect);
+        let rows = statement
+            .query_map(values, read)
+            .and_then(Iterator::collect);
         rows.map_err(unavailable(WHAT))
     }
 }
@@ -78,28 +103,39 @@ impl EmbeddedStore {
 fn current_epoch(connection: &Connection, partition: Partition) -> Result<Epoch> {
     let epoch: Option<i64> = connection
         .prepare_cached("SELECT epoch FROM partition WHERE partition = ?1")
-        .and_then(|mut statement| statement.query_row([partition], |row| row.get(0)).optional())
+        .and_then(|mut statement| {
+            statement
+                .query_row([partition], |row| row.get(0))
+                .optional()
+        })
         .map_err(unavailable(WHAT))?;
     Ok(epoch.unwrap_or(0) as u64)
 }
 
 fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Epoch> {
-    let sql = "INSERT INTO partition (partition, epoch, floor, lake_positions) VALUES (?1, 1, ?2, ?2)
+    let sql =
+        "INSERT INTO partition (partition, epoch, floor, lake_positions) VALUES (?1, 1, ?2, ?2)
                ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch";
-    let raised = transaction.query_row(sql, params![partition, encode(&Positions::zero())], |row| row.get::<_, i64>(0));
+    let raised =
+        transaction.query_row(sql, params![partition, encode(&Positions::zero())], |row| {
+            row.get::<_, i64>(0)
+        });
     raised.map(|epoch| epoch as u64).map_err(unavailable(WHAT))
 }
 
 /// Encoded columns of this store that cannot be read are damage, not a passing fault.
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
-    theatre_actors::state::decode(bytes).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error)))
+    theatre_actors::state::decode(bytes).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    })
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
 }
 
-const FACT_COLUMNS: &str = "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
+const FACT_COLUMNS: &str =
+    "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
 
 fn stored_fact(row: &Row<'_>) -> rusqlite::Result<StoredFact> {
     let kind = match row.get::<_, i64>(3)? {
@@ -111,21 +147,44 @@ fn stored_fact(row: &Row<'_>) -> rusqlite::Result<StoredFact> {
         partition: row.get(0)?,
         sequence: row.get::<_, i64>(1)? as u64,
         committed_at: LogTime(row.get(2)?),
-        fact: Fact { kind, robot_id: row.get(4)?, id: row.get(5)?, subject: row.get(6)?, revision: row.get(7)?, event_time: row.get(8)?, payload: row.get(9)? },
+        fact: Fact {
+            kind,
+            robot_id: row.get(4)?,
+            id: row.get(5)?,
+            subject: row.get(6)?,
+            revision: row.get(7)?,
+            event_time: row.get(8)?,
+            payload: row.get(9)?,
+        },
     })
 }
 
 fn stored_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
     let dead: DeadRow = decode(row.get_ref(2)?.as_blob()?)?;
-    Ok(StoredDead { partition: row.get(0)?, sequence: row.get::<_, i64>(1)? as u64, dead })
+    Ok(StoredDead {
+        partition: row.get(0)?,
+        sequence: row.get::<_, i64>(1)? as u64,
+        dead,
+    })
 }
 
 fn stored_family(row: &Row<'_>) -> rusqlite::Result<StoredFamily> {
-    Ok(StoredFamily { family: row.get(0)?, save_number: row.get::<_, i64>(1)? as u64, positions: decode(row.get_ref(2)?.as_blob()?)?, state: row.get(3)? })
+    Ok(StoredFamily {
+        family: row.get(0)?,
+        save_number: row.get::<_, i64>(1)? as u64,
+        positions: decode(row.get_ref(2)?.as_blob()?)?,
+        state: row.get(3)?,
+    })
 }
 
 /// Saves a family unless this or a later save is there; returns the last numbers given out.
-fn save_family(transaction: &Transaction<'_>, partition: Partition, save: &FamilySave, at: LogTime, mut numbers: (i64, i64)) -> Result<(i64, i64)> {
+fn save_family(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    save: &FamilySave,
+    at: LogTime,
+    mut numbers: (i64, i64),
+) -> Result<(i64, i64)> {
     let changed = transaction
         .prepare_cached(
             "INSERT INTO family VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
@@ -139,20 +198,22 @@ fn save_family(transaction: &Transaction<'_>, partition: Partition, save: &Famil
     }
     for fact in &save.facts {
         numbers.0 += 1;
-        let inserted = transaction.prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)").and_then(|mut statement| {
-            statement.execute(params![
-                partition,
-                numbers.0,
-                at.0,
-                fact.kind as i64,
-                fact.robot_id,
-                fact.id,
-                fact.subject,
-                fact.revision,
-                fact.event_time,
-                fact.payload
-            ])
-        });
+        let inserted = transaction
+            .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    partition,
+                    numbers.0,
+                    at.0,
+                    fact.kind as i64,
+                    fact.robot_id,
+                    fact.id,
+                    fact.subject,
+                    fact.revision,
+                    fact.event_time,
+                    fact.payload
+                ])
+            });
         inserted.map_err(|error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::ConstraintViolation) => Error::Refused(format!(
                 "fact {:?} '{}' revision {} of robot '{}' is there already: two owners, or a conclusion that differs on replay; report this",
@@ -165,21 +226,29 @@ fn save_family(transaction: &Transaction<'_>, partition: Partition, save: &Famil
         numbers.1 += 1;
         transaction
             .prepare_cached("INSERT INTO dead VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute(params![partition, numbers.1, encode(dead)]))
+            .and_then(|mut statement| {
+                statement.execute(params![partition, numbers.1, encode(dead)])
+            })
             .map_err(unavailable(WHAT))?;
     }
     Ok(numbers)
 }
 
-fn commit_partition(transaction: &Transaction<'_>, commit: &PartitionCommit, at: LogTime) -> Result<CommitOutcome> {
+fn commit_partition(
+    transaction: &Transaction<'_>,
+    commit: &PartitionCommit,
+    at: LogTime,
+) -> Result<CommitOutcome> {
     let current = current_epoch(transaction, commit.partition)?;
     if current != commit.epoch {
         return Ok(CommitOutcome::Stale { current });
     }
     let (floor, last_fact, last_dead): (Vec<u8>, i64, i64) = transaction
-        .query_row("SELECT floor, last_fact, last_dead FROM partition WHERE partition = ?1", [commit.partition], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(
+            "SELECT floor, last_fact, last_dead FROM partition WHERE partition = ?1",
+            [commit.partition],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .map_err(unavailable(WHAT))?;
     let floor: Positions = decode(&floor).map_err(unavailable(WHAT))?;
     let mut numbers = (last_fact, last_dead);
@@ -187,10 +256,22 @@ fn commit_partition(transaction: &Transaction<'_>, commit: &PartitionCommit, at:
         numbers = save_family(transaction, commit.partition, save, at, numbers)?;
     }
     transaction
-        .prepare_cached("UPDATE partition SET floor = ?2, last_fact = ?3, last_dead = ?4 WHERE partition = ?1")
-        .and_then(|mut statement| statement.execute(params![commit.partition, encode(&floor.highest(&commit.floor)), numbers.0, numbers.1]))
+        .prepare_cached(
+            "UPDATE partition SET floor = ?2, last_fact = ?3, last_dead = ?4 WHERE partition = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                commit.partition,
+                encode(&floor.highest(&commit.floor)),
+                numbers.0,
+                numbers.1
+            ])
+        })
         .map_err(unavailable(WHAT))?;
-    Ok(CommitOutcome::Committed { last_fact: numbers.0 as u64, last_dead: numbers.1 as u64 })
+    Ok(CommitOutcome::Committed {
+        last_fact: numbers.0 as u64,
+        last_dead: numbers.1 as u64,
+    })
 }
 
 impl CheckpointStore for EmbeddedStore {
@@ -234,7 +315,12 @@ impl CheckpointStore for EmbeddedStore {
         self.write(|transaction| raise_epoch(transaction, partition))
     }
 
-    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
+    fn claim_homes(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        robots: &[&str],
+    ) -> Result<Vec<Partition>> {
         self.fenced(partition, epoch, |transaction| {
             let claim = |robot: &&str| {
                 // The update changes nothing; it makes the row that is there be returned.
@@ -274,51 +360,113 @@ impl CheckpointStore for EmbeddedStore {
 
     fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
         let sql = "SELECT family, save_number, positions, state FROM family WHERE partition = ?1 AND family = ?2";
-        Ok(self.query(sql, params![partition, family], stored_family)?.into_iter().next())
+        Ok(self
+            .query(sql, params![partition, family], stored_family)?
+            .into_iter()
+            .next())
     }
 
-    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
-        self.write(|transaction| commits.iter().map(|commit| commit_partition(transaction, commit, committed_at)).collect())
+    fn commit(
+        &self,
+        commits: &[PartitionCommit],
+        committed_at: LogTime,
+    ) -> Result<Vec<CommitOutcome>> {
+        self.write(|transaction| {
+            commits
+                .iter()
+                .map(|commit| commit_partition(transaction, commit, committed_at))
+                .collect()
+        })
     }
 
-    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
-        let sql = format!("SELECT {FACT_COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3");
-        self.query(&sql, params![partition, after as i64, limit as i64], stored_fact)
+    fn facts_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredFact>> {
+        let sql = format!(
+            "SELECT {FACT_COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"
+        );
+        self.query(
+            &sql,
+            params![partition, after as i64, limit as i64],
+            stored_fact,
+        )
     }
 
-    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
+    fn dead_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDead>> {
         let sql = "SELECT partition, sequence, dead FROM dead WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
-        self.query(sql, params![partition, after as i64, limit as i64], stored_dead)
+        self.query(
+            sql,
+            params![partition, after as i64, limit as i64],
+            stored_dead,
+        )
     }
 
-    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
+    fn note_relayed(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<()> {
         let column = match lane {
             Lane::Results => "relayed_fact",
             Lane::DeadLetters => "relayed_dead",
         };
         self.fenced(partition, epoch, |transaction| {
-            let sql = format!("UPDATE partition SET {column} = max({column}, ?2) WHERE partition = ?1");
-            transaction.execute(&sql, params![partition, sequence as i64]).map_err(unavailable(WHAT))?;
+            let sql =
+                format!("UPDATE partition SET {column} = max({column}, ?2) WHERE partition = ?1");
+            transaction
+                .execute(&sql, params![partition, sequence as i64])
+                .map_err(unavailable(WHAT))?;
             Ok(())
         })
     }
 
     fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
-        let (after, up_to, before, limit) = (expiry.after as i64, expiry.up_to as i64, expiry.before.0, expiry.limit as i64);
+        let (after, up_to, before, limit) = (
+            expiry.after as i64,
+            expiry.up_to as i64,
+            expiry.before.0,
+            expiry.limit as i64,
+        );
         let last = "SELECT max(sequence) FROM (SELECT sequence, committed_at FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3
                     ORDER BY sequence LIMIT ?4) WHERE committed_at < ?5";
         let delete = "DELETE FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3 AND committed_at < ?4 AND kind = ?5";
         self.fenced(partition, epoch, |transaction| {
-            let reached: Option<i64> =
-                transaction.query_row(last, params![partition, after, up_to, limit, before], |row| row.get(0)).map_err(unavailable(WHAT))?;
-            let Some(reached) = reached else { return Ok(expiry.after) };
-            transaction.execute(delete, params![partition, after, reached, before, FactKind::Window as i64]).map_err(unavailable(WHAT))?;
+            let reached: Option<i64> = transaction
+                .query_row(
+                    last,
+                    params![partition, after, up_to, limit, before],
+                    |row| row.get(0),
+                )
+                .map_err(unavailable(WHAT))?;
+            let Some(reached) = reached else {
+                return Ok(expiry.after);
+            };
+            transaction
+                .execute(
+                    delete,
+                    params![partition, after, reached, before, FactKind::Window as i64],
+                )
+                .map_err(unavailable(WHAT))?;
             Ok(reached as u64)
         })
     }
 
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
-        let found = self.query("SELECT lake_state FROM partition WHERE partition = ?1", [partition], |row| row.get(0))?;
+        let found = self.query(
+            "SELECT lake_state FROM partition WHERE partition = ?1",
+            [partition],
+            |row| row.get(0),
+        )?;
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
@@ -346,9 +494,21 @@ impl CheckpointStore for EmbeddedStore {
         })
     }
 
-    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
-        let sql = format!("SELECT {} FROM lake_file WHERE partition = ?1 AND stage = ?2 ORDER BY number LIMIT ?3", files::COLUMNS);
-        self.query(&sql, params![partition, stage as i64, limit as i64], files::read)
+    fn files(
+        &self,
+        partition: Partition,
+        stage: FileStage,
+        limit: usize,
+    ) -> Result<Vec<RegisteredFile>> {
+        let sql = format!(
+            "SELECT {} FROM lake_file WHERE partition = ?1 AND stage = ?2 ORDER BY number LIMIT ?3",
+            files::COLUMNS
+        );
+        self.query(
+            &sql,
+            params![partition, stage as i64, limit as i64],
+            files::read,
+        )
     }
 
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
@@ -370,8 +530,16 @@ impl CheckpointStore for EmbeddedStore {
         })
     }
 
-    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
-        self.fenced(partition, epoch, |transaction| files::plan(transaction, partition, max_files, passed_over))
+    fn plan_load_beside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+        passed_over: &PassedOver,
+    ) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, |transaction| {
+            files::plan(transaction, partition, max_files, passed_over)
+        })
     }
 
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
@@ -383,8 +551,16 @@ impl CheckpointStore for EmbeddedStore {
         })
     }
 
-    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
-        self.fenced(partition, epoch, |transaction| files::split(transaction, partition, batch, bad))
+    fn split_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        batch: &str,
+        bad: &[(u64, String)],
+    ) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            files::split(transaction, partition, batch, bad)
+        })
     }
 
     fn requeue_quarantined(&self) -> Result<u64> {
@@ -396,30 +572,54 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
-        let limit = if filter.limit == 0 { -1 } else { filter.limit as i64 };
+        let limit = if filter.limit == 0 {
+            -1
+        } else {
+            filter.limit as i64
+        };
         let sql = format!(
             "SELECT * FROM (SELECT {FACT_COLUMNS} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
              AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
              ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision"
         );
         let kind = filter.kind.map(|kind| kind as i64);
-        self.query(&sql, params![kind, filter.robot_id, filter.subject, filter.from, filter.until, limit], stored_fact)
+        self.query(
+            &sql,
+            params![
+                kind,
+                filter.robot_id,
+                filter.subject,
+                filter.from,
+                filter.until,
+                limit
+            ],
+            stored_fact,
+        )
     }
 
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
         let limit = if limit == 0 { -1 } else { limit as i64 };
-        self.query("SELECT partition, sequence, dead FROM dead ORDER BY sequence DESC, partition LIMIT ?1", [limit], stored_dead)
+        self.query(
+            "SELECT partition, sequence, dead FROM dead ORDER BY sequence DESC, partition LIMIT ?1",
+            [limit],
+            stored_dead,
+        )
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {
-        let sql = format!("SELECT {} FROM lake_file ORDER BY partition, number", files::COLUMNS);
+        let sql = format!(
+            "SELECT {} FROM lake_file ORDER BY partition, number",
+            files::COLUMNS
+        );
         self.query(&sql, [], files::read)
     }
 }
 
 fn layout(connection: &Connection) -> Result<Option<(Vec<String>, u32)>> {
     connection
-        .query_row("SELECT topics, partitions FROM layout", [], |row| Ok((decode(row.get_ref(0)?.as_blob()?)?, row.get(1)?)))
+        .query_row("SELECT topics, partitions FROM layout", [], |row| {
+            Ok((decode(row.get_ref(0)?.as_blob()?)?, row.get(1)?))
+        })
         .optional()
         .map_err(unavailable(WHAT))
 }

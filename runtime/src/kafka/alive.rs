@@ -1,8 +1,10 @@
 //! Whether the brokers that lead what is read still answer.
 //!
-//! A reader at the end of its partition hears nothing, whether nothing is written or nobody is there. Who decides by silence must know the
-//! difference, so the leaders are asked every second. Each is asked by itself, and each partition has a pulse of its own: librdkafka fails a
-//! question to several leaders as a whole if one of them does not answer, and one that is away must not hold up what the others lead.
+//! A reader at the end of its partition hears nothing, whether nothing is written or nobody is
+//! there. Who decides by silence must know the difference, so the leaders are asked every second.
+//! Each is asked by itself, and each partition has a pulse of its own: librdkafka fails a question
+//! to several leaders as a whole if one of them does not answer, and one that is away must not hold
+//! up what the others lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +23,17 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// Who leads what is asked of any broker: one that answers does so at once.
 const LEADERS_WITHIN: Duration = Duration::from_secs(1);
-/// Without an answer for this long, a reader that has nothing to bring says so. Longer than a slow answer takes: one alone tears down no reader.
+/// Without an answer for this long, a reader that has nothing to bring says so. Longer than a slow
+/// answer takes: one alone tears down no reader.
 const AWAY_AFTER: Duration = Duration::from_secs(10);
-const _: () = assert!(AWAY_AFTER.as_secs() > ASK_EVERY.as_secs() + LEADERS_WITHIN.as_secs() + ANSWER_WITHIN.as_secs());
+const _: () = assert!(
+    AWAY_AFTER.as_secs() > ASK_EVERY.as_secs() + LEADERS_WITHIN.as_secs() + ANSWER_WITHIN.as_secs()
+);
 // Nobody may be called silent before it is noticed that nobody could be heard.
-const _: () = assert!(SILENCE_MIN.0.unsigned_abs() >= (AWAY_AFTER.as_secs() + ASK_EVERY.as_secs() + ANSWER_WITHIN.as_secs()) * 1_000_000);
+const _: () = assert!(
+    SILENCE_MIN.0.unsigned_abs()
+        >= (AWAY_AFTER.as_secs() + ASK_EVERY.as_secs() + ANSWER_WITHIN.as_secs()) * 1_000_000
+);
 /// A moment that no record has, milliseconds: the leader has to look at its end only.
 const NEVER: i64 = i64::MAX >> 1;
 /// Stands for a leader that is not known, as it does in Kafka's answers.
@@ -71,15 +79,31 @@ impl Alive {
                 std::thread::sleep(ASK_EVERY);
             }
         };
-        let started = std::thread::Builder::new().name("kafka-alive".to_owned()).spawn(work);
-        started.map(|_| alive).map_err(|error| Error::Refused(format!("a thread that watches the brokers cannot be started: {error}")))
+        let started = std::thread::Builder::new()
+            .name("kafka-alive".to_owned())
+            .spawn(work);
+        started.map(|_| alive).map_err(|error| {
+            Error::Refused(format!(
+                "a thread that watches the brokers cannot be started: {error}"
+            ))
+        })
     }
 
     /// Watches the leader of a partition for a reader that is just being opened.
     pub(super) fn watch(self: &Arc<Self>, topic: &str, partition: Partition) -> Pulse {
         let (place, opened) = ((topic.to_owned(), partition), Instant::now());
-        self.lock().entry(place.clone()).or_insert(Watched { readers: 0, answered: opened }).readers += 1;
-        Pulse { alive: self.clone(), place, opened }
+        self.lock()
+            .entry(place.clone())
+            .or_insert(Watched {
+                readers: 0,
+                answered: opened,
+            })
+            .readers += 1;
+        Pulse {
+            alive: self.clone(),
+            place,
+            opened,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Watched>> {
@@ -92,7 +116,10 @@ impl Alive {
         leaders.follow(asking, &places);
         let mut by_leader: BTreeMap<i32, Vec<&Place>> = BTreeMap::new();
         for place in &places {
-            by_leader.entry(leaders.known.get(place).copied().unwrap_or(NOBODY)).or_default().push(place);
+            by_leader
+                .entry(leaders.known.get(place).copied().unwrap_or(NOBODY))
+                .or_default()
+                .push(place);
         }
         let ask = |places: &[&Place]| self.ask(asking, places);
         let ask = &ask;
@@ -103,7 +130,10 @@ impl Alive {
             // One of them is asked on this thread: most often there is no other.
             let own = groups.next();
             for places in groups {
-                match std::thread::Builder::new().name("kafka-alive".to_owned()).spawn_scoped(scope, move || ask(places)) {
+                match std::thread::Builder::new()
+                    .name("kafka-alive".to_owned())
+                    .spawn_scoped(scope, move || ask(places))
+                {
                     Ok(thread) => asked.push(thread),
                     Err(_) => answered &= ask(places),
                 }
@@ -121,18 +151,24 @@ impl Alive {
     fn ask(&self, asking: &PlainConsumer, places: &[&Place]) -> bool {
         let mut asked = TopicPartitionList::new();
         for (topic, partition) in places {
-            if let Err(error) = asked.add_partition_offset(topic, *partition as i32, Offset::Offset(NEVER)) {
+            if let Err(error) =
+                asked.add_partition_offset(topic, *partition as i32, Offset::Offset(NEVER))
+            {
                 tracing::warn!(%error, topic, partition, "a partition's leader cannot be asked");
             }
         }
-        let Ok(answer) = asking.offsets_for_times(asked, ANSWER_WITHIN) else { return false };
+        let Ok(answer) = asking.offsets_for_times(asked, ANSWER_WITHIN) else {
+            return false;
+        };
         let now = Instant::now();
         let mut all = true;
         let mut watched = self.lock();
         for element in answer.elements() {
             if element.error().is_err() {
                 all = false;
-            } else if let Some(watched) = watched.get_mut(&(element.topic().to_owned(), element.partition() as Partition)) {
+            } else if let Some(watched) =
+                watched.get_mut(&(element.topic().to_owned(), element.partition() as Partition))
+            {
                 watched.answered = now;
             }
         }
@@ -141,7 +177,8 @@ impl Alive {
 }
 
 impl Leaders {
-    /// Finds out who leads these now, if that is not known or in doubt. What cannot be found out stays as it is.
+    /// Finds out who leads these now, if that is not known or in doubt. What cannot be found out
+    /// stays as it is.
     fn follow(&mut self, asking: &PlainConsumer, places: &[Place]) {
         if !self.doubted && places.iter().all(|place| self.known.contains_key(place)) {
             return;
@@ -150,10 +187,18 @@ impl Leaders {
         let topics: BTreeSet<&str> = places.iter().map(|(topic, _)| topic.as_str()).collect();
         for topic in topics {
             // The next would not be answered either, and this round has to end.
-            let Ok(answer) = asking.fetch_metadata(Some(topic), LEADERS_WITHIN) else { return };
+            let Ok(answer) = asking.fetch_metadata(Some(topic), LEADERS_WITHIN) else {
+                return;
+            };
             for told in answer.topics() {
-                let led = told.partitions().iter().map(|partition| ((told.name().to_owned(), partition.id() as Partition), partition.leader()));
-                self.known.extend(led.filter(|(place, _)| places.contains(place)));
+                let led = told.partitions().iter().map(|partition| {
+                    (
+                        (told.name().to_owned(), partition.id() as Partition),
+                        partition.leader(),
+                    )
+                });
+                self.known
+                    .extend(led.filter(|(place, _)| places.contains(place)));
             }
         }
     }
@@ -167,12 +212,18 @@ impl Pulse {
             return Ok(());
         }
         let (topic, partition) = &self.place;
-        let why = format!("topic '{topic}' partition {partition}: its broker has not answered for {} s", since.as_secs());
+        let why = format!(
+            "topic '{topic}' partition {partition}: its broker has not answered for {} s",
+            since.as_secs()
+        );
         Err(Error::Unavailable { what: WHAT, why })
     }
 
     fn heard(&self) -> Instant {
-        self.alive.lock().get(&self.place).map_or(self.opened, |watched| watched.answered.max(self.opened))
+        self.alive
+            .lock()
+            .get(&self.place)
+            .map_or(self.opened, |watched| watched.answered.max(self.opened))
     }
 }
 
@@ -203,8 +254,17 @@ mod tests {
         cluster.create_topic("input", 2, 1).unwrap();
         cluster.partition_leader("input", 0, Some(1)).unwrap();
         cluster.partition_leader("input", 1, Some(2)).unwrap();
-        let (config, drive, ended) = (LogConfig::default(), Drive::start().unwrap(), Arc::new(AtomicBool::new(false)));
-        let base = client::base(&format!("kafka://{}", cluster.bootstrap_servers()), &config, &drive).unwrap();
+        let (config, drive, ended) = (
+            LogConfig::default(),
+            Drive::start().unwrap(),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let base = client::base(
+            &format!("kafka://{}", cluster.bootstrap_servers()),
+            &config,
+            &drive,
+        )
+        .unwrap();
         let asking = data::asking(&base, &config, &ended).unwrap();
 
         let (alive, mut leaders) = (Arc::new(Alive::default()), Leaders::default());
@@ -212,7 +272,10 @@ mod tests {
         let answered = |since: Instant| pulses.each_ref().map(|pulse| pulse.heard() > since);
         let begun = Instant::now();
         while answered(begun) != [true, true] {
-            assert!(begun.elapsed() < Duration::from_secs(30), "nobody answers: {leaders:?}");
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "nobody answers: {leaders:?}"
+            );
             alive.look(&asking, &mut leaders);
         }
 
@@ -226,9 +289,20 @@ mod tests {
         let long_ago = Instant::now().checked_sub(AWAY_AFTER).unwrap();
         alive.lock().get_mut(&pulses[1].place).unwrap().answered = long_ago;
         assert!(alive.watch("input", 1).check().is_ok());
-        assert!(Pulse { alive: alive.clone(), place: ("input".to_owned(), 7), opened: long_ago }.check().is_err());
+        assert!(
+            Pulse {
+                alive: alive.clone(),
+                place: ("input".to_owned(), 7),
+                opened: long_ago
+            }
+            .check()
+            .is_err()
+        );
         drop(pulses);
-        assert!(alive.lock().is_empty(), "what nobody reads is not asked for");
+        assert!(
+            alive.lock().is_empty(),
+            "what nobody reads is not asked for"
+        );
         ended.store(true, Ordering::Release);
     }
 }

@@ -49,12 +49,19 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// As [`failed`]; where nobody answered, with what was heard of connections and what to do about it.
+    /// As [`failed`]; where nobody answered, with what was heard of connections and what to do
+    /// about it.
     pub(super) fn failed(&self, call: &str, error: &KafkaError) -> Error {
         match failed(call, error) {
             Error::Unavailable { what, why } if is_silence(error) => {
-                let heard = self.complaints.explain().map_or_else(String::new, |heard| format!("; {heard}"));
-                Error::Unavailable { what, why: format!("{why}{heard}") }
+                let heard = self
+                    .complaints
+                    .explain()
+                    .map_or_else(String::new, |heard| format!("; {heard}"));
+                Error::Unavailable {
+                    what,
+                    why: format!("{why}{heard}"),
+                }
             }
             other => other,
         }
@@ -66,17 +73,31 @@ pub(super) fn base(url: &str, config: &LogConfig, drive: &Drive) -> Result<Base>
     let brokers = url
         .strip_prefix("kafka://")
         .filter(|rest| !rest.is_empty() && !rest.contains('/'))
-        .ok_or_else(|| Error::Refused("log.url: expected kafka://host:port,host:port; for the embedded log leave it out".to_owned()))?;
+        .ok_or_else(|| {
+            Error::Refused(
+                "log.url: expected kafka://host:port,host:port; for the embedded log leave it out"
+                    .to_owned(),
+            )
+        })?;
     let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", brokers).set("client.id", &config.deployment).set("log.connection.close", "false");
+    client
+        .set("bootstrap.servers", brokers)
+        .set("client.id", &config.deployment)
+        .set("log.connection.close", "false");
     for (name, value) in &config.properties {
         if DECIDED.contains(&name.as_str()) {
-            return Err(Error::Refused(format!("log.properties: '{name}' is decided by Theatre, its guarantees rest on it; remove it")));
+            return Err(Error::Refused(format!(
+                "log.properties: '{name}' is decided by Theatre, its guarantees rest on it; remove it"
+            )));
         }
         client.set(name, value);
     }
     secure(&mut client, config)?;
-    Ok(Base { settings: client, identity: Identity::of(config, drive)?, complaints: Complaints::new(config) })
+    Ok(Base {
+        settings: client,
+        identity: Identity::of(config, drive)?,
+        complaints: Complaints::new(config),
+    })
 }
 
 fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
@@ -86,7 +107,11 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
         LogSecurity::SaslScram | LogSecurity::MskIam => "sasl_ssl",
     };
     client.set("security.protocol", protocol);
-    let files = [("ssl.ca.location", &config.ca_file), ("ssl.certificate.location", &config.certificate_file), ("ssl.key.location", &config.key_file)];
+    let files = [
+        ("ssl.ca.location", &config.ca_file),
+        ("ssl.certificate.location", &config.certificate_file),
+        ("ssl.key.location", &config.key_file),
+    ];
     for (name, file) in files {
         if let Some(file) = file {
             client.set(name, file.to_string_lossy());
@@ -100,29 +125,48 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
     }
     if config.security == LogSecurity::SaslScram {
         let (Some(username), Some(file)) = (&config.username, &config.password_file) else {
-            return Err(Error::Refused("log.security = \"sasl_scram\" needs log.username and log.password_file".to_owned()));
+            return Err(Error::Refused(
+                "log.security = \"sasl_scram\" needs log.username and log.password_file".to_owned(),
+            ));
         };
-        client.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", username).set("sasl.password", password("password_file", file)?);
+        client
+            .set("sasl.mechanism", "SCRAM-SHA-512")
+            .set("sasl.username", username)
+            .set("sasl.password", password("password_file", file)?);
     }
     Ok(())
 }
 
 /// The password in the file that `key` names.
 fn password(key: &str, file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).map_err(|error| Error::Refused(format!("log.{key} {} cannot be read: {error}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Error::Refused(format!(
+            "log.{key} {} cannot be read: {error}",
+            file.display()
+        ))
+    })?;
     Ok(text.trim_end().to_owned())
 }
 
 /// A consumer that takes part in no group's balance and decides its own offsets.
 pub(super) fn consumer(base: &Base) -> ClientConfig {
     let mut client = base.settings.clone();
-    client.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false").set("auto.offset.reset", "error");
+    client
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error");
     client
 }
 
 /// Opens a consumer of such settings.
 pub(super) fn open(base: &Base, settings: &ClientConfig, call: &str) -> Result<PlainConsumer> {
-    settings.create_with_context(Plain(base.identity.clone(), base.complaints.clone(), Brokers::of(settings))).map_err(|error| failed(call, &error))
+    settings
+        .create_with_context(Plain(
+            base.identity.clone(),
+            base.complaints.clone(),
+            Brokers::of(settings),
+        ))
+        .map_err(|error| failed(call, &error))
 }
 
 /// Serves what waits at a consumer that no thread polls: reports, and the wish for a token.
@@ -141,25 +185,43 @@ pub(super) fn serve_events_for(consumer: &PlainConsumer, patience: Duration) {
 /// What the error means to a caller: to be repeated, or refused for good.
 pub(super) fn failed(call: &str, error: &KafkaError) -> Error {
     match error {
-        KafkaError::ClientConfig(_, why, name, _) => Error::Refused(format!("log: the property '{name}' cannot be used: {why}")),
-        KafkaError::ClientCreation(why) => Error::Refused(format!("log: the Kafka client cannot be made: {why}; check the section [log]")),
+        KafkaError::ClientConfig(_, why, name, _) => {
+            Error::Refused(format!("log: the property '{name}' cannot be used: {why}"))
+        }
+        KafkaError::ClientCreation(why) => Error::Refused(format!(
+            "log: the Kafka client cannot be made: {why}; check the section [log]"
+        )),
         other => match other.rdkafka_error_code() {
             Some(code) => by_code(call, code),
-            None => Error::Unavailable { what: WHAT, why: format!("{call}: {other}") },
+            None => Error::Unavailable {
+                what: WHAT,
+                why: format!("{call}: {other}"),
+            },
         },
     }
 }
 
 /// As [`failed`], from a code alone.
 pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
-    if is_refusal(code) { Error::Refused(format!("{call}: {code}")) } else { Error::Unavailable { what: WHAT, why: format!("{call}: {code}") } }
+    if is_refusal(code) {
+        Error::Refused(format!("{call}: {code}"))
+    } else {
+        Error::Unavailable {
+            what: WHAT,
+            why: format!("{call}: {code}"),
+        }
+    }
 }
 
 /// True if no broker was reached, or none answered in time: the error itself does not say why.
 pub(super) fn is_silence(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     // The crate leaves these out.
-    let code = if let KafkaError::AdminOp(code) = error { Some(*code) } else { error.rdkafka_error_code() };
+    let code = if let KafkaError::AdminOp(code) = error {
+        Some(*code)
+    } else {
+        error.rdkafka_error_code()
+    };
     matches!(
         code,
         Some(
@@ -178,13 +240,19 @@ pub(super) fn is_silence(error: &KafkaError) -> bool {
 /// True if it is this record that is refused, and others would not be.
 pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
-    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)
+    matches!(
+        code,
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord
+    )
 }
 
 /// True if another producer has taken the transactional id.
 pub(super) fn is_fence(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
-    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch
+    )
 }
 
 /// True if repeating cannot help.
@@ -212,7 +280,11 @@ mod tests {
     fn a_keys_password_comes_from_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");
-        let config = LogConfig { security: LogSecurity::Tls, key_password_file: Some(file.clone()), ..LogConfig::default() };
+        let config = LogConfig {
+            security: LogSecurity::Tls,
+            key_password_file: Some(file.clone()),
+            ..LogConfig::default()
+        };
         let mut client = ClientConfig::new();
         let refused = secure(&mut client, &config).unwrap_err().to_string();
         assert!(refused.contains("log.key_password_file"), "{refused}");

@@ -1,7 +1,8 @@
 //! The client that fetches for all readers, and how much memory they may have together.
 //!
-//! librdkafka bounds what it fetches ahead by partition and fixes that bound when a client is made, so the client is made at the first reader:
-//! by then the process has joined its group and knows how many readers it may come to have.
+//! librdkafka bounds what it fetches ahead by partition and fixes that bound when a client is made,
+//! so the client is made at the first reader: by then the process has joined its group and knows
+//! how many readers it may come to have.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,8 +21,9 @@ const LEAST: u64 = 256 << 10;
 const MOST: u64 = 16 << 20;
 /// Largest piece the broker gives of one partition at once; one record that is larger comes whole.
 const PIECE: u64 = 1 << 20;
-/// A short record of a robot with what librdkafka keeps about it, roughly: it counts the payload only. More is fetched when fewer records are
-/// there, and a piece of the broker's should not bring as many: what was just fetched would have to be read before more is asked for.
+/// A short record of a robot with what librdkafka keeps about it, roughly: it counts the payload
+/// only. More is fetched when fewer records are there, and a piece of the broker's should not bring
+/// as many: what was just fetched would have to be read before more is asked for.
 const RECORD: u64 = 1 << 9;
 
 pub(super) struct Data {
@@ -35,7 +37,13 @@ pub(super) struct Data {
 
 impl Data {
     pub(super) fn new(base: Base, config: LogConfig, ended: Arc<AtomicBool>) -> Self {
-        Self { base, config, shared: OnceLock::new(), expected: AtomicUsize::new(0), ended }
+        Self {
+            base,
+            config,
+            shared: OnceLock::new(),
+            expected: AtomicUsize::new(0),
+            ended,
+        }
     }
 
     /// So many readers may be opened: all partitions of all inputs, should the others go away.
@@ -58,7 +66,14 @@ impl Data {
 
     /// A client of one reader's own. Nobody but the reader polls it.
     pub(super) fn own(&self, readers: usize) -> Result<Arc<PlainConsumer>> {
-        open(&self.base, &self.config, share(self.config.fetch_memory, self.expected.load(Ordering::Acquire).max(readers)))
+        open(
+            &self.base,
+            &self.config,
+            share(
+                self.config.fetch_memory,
+                self.expected.load(Ordering::Acquire).max(readers),
+            ),
+        )
     }
 }
 
@@ -74,8 +89,15 @@ fn open(base: &Base, config: &LogConfig, share: u64) -> Result<Arc<PlainConsumer
 
 fn fetching(base: &Base, config: &LogConfig, share: u64) -> ClientConfig {
     let mut settings = client::consumer(base);
-    settings.set("isolation.level", "read_committed").set("enable.partition.eof", "true").set("check.crcs", config.check_crcs.to_string());
-    let (ahead, piece, records) = ((share >> 10).to_string(), (share / 4).min(PIECE).to_string(), (share / RECORD).to_string());
+    settings
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", config.check_crcs.to_string());
+    let (ahead, piece, records) = (
+        (share >> 10).to_string(),
+        (share / 4).min(PIECE).to_string(),
+        (share / RECORD).to_string(),
+    );
     let tuned = [
         ("fetch.queue.backoff.ms", "2"),
         ("queued.min.messages", records.as_str()),
@@ -92,9 +114,14 @@ fn fetching(base: &Base, config: &LogConfig, share: u64) -> ClientConfig {
 }
 
 /// A client that asks and fetches nothing, until `ended`.
-pub(super) fn asking(base: &Base, config: &LogConfig, ended: &Arc<AtomicBool>) -> Result<Arc<PlainConsumer>> {
+pub(super) fn asking(
+    base: &Base,
+    config: &LogConfig,
+    ended: &Arc<AtomicBool>,
+) -> Result<Arc<PlainConsumer>> {
     let mut settings = fetching(base, config, LEAST);
-    // It is the first to connect. A broker that wants another kind of connection just closes this one, which is told as a thing of no weight.
+    // It is the first to connect. A broker that wants another kind of connection just closes this
+    // one, which is told as a thing of no weight.
     settings.set("log.connection.close", "true");
     if !matches!(settings.log_level, RDKafkaLogLevel::Debug) {
         settings.set_log_level(RDKafkaLogLevel::Info);
@@ -111,8 +138,14 @@ fn serve(data: Arc<PlainConsumer>, ended: Arc<AtomicBool>) -> Result<()> {
             client::serve_events_for(&data, Duration::from_millis(200));
         }
     };
-    let started = std::thread::Builder::new().name("kafka-events".to_owned()).spawn(work);
-    started.map(drop).map_err(|error| Error::Refused(format!("a thread for Kafka's events cannot be started: {error}")))
+    let started = std::thread::Builder::new()
+        .name("kafka-events".to_owned())
+        .spawn(work);
+    started.map(drop).map_err(|error| {
+        Error::Refused(format!(
+            "a thread for Kafka's events cannot be started: {error}"
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! Batches of records straight from librdkafka's fetch buffers. With `admin` (token and log) and `brokers`, the only file of this adapter that calls C.
+//! Batches of records straight from librdkafka's fetch buffers. With `admin` (token and log) and
+//! `brokers`, the only file of this adapter that calls C.
 //!
-//! The crate has no batch call, and its poll costs an event, a lock and an allocation a record. What must hold: a queue and its topic handle
-//! live no longer than their client (an `Arc` is kept), a message lives no longer than its queue, and each is destroyed once.
+//! The crate has no batch call, and its poll costs an event, a lock and an allocation a record.
+//! What must hold: a queue and its topic handle live no longer than their client (an `Arc` is
+//! kept), a message lives no longer than its queue, and each is destroyed once.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -50,20 +52,48 @@ unsafe impl Send for FetchQueue {}
 
 impl FetchQueue {
     /// Begins to fetch at an offset. The partition must not be fetched by the same client already.
-    pub(super) fn start(client: Arc<PlainConsumer>, topic: &str, partition: i32, from: i64) -> Result<Self> {
-        let name = CString::new(topic).map_err(|_| Error::Refused("a topic's name holds a zero byte".to_owned()))?;
+    pub(super) fn start(
+        client: Arc<PlainConsumer>,
+        topic: &str,
+        partition: i32,
+        from: i64,
+    ) -> Result<Self> {
+        let name = CString::new(topic)
+            .map_err(|_| Error::Refused("a topic's name holds a zero byte".to_owned()))?;
         let handle = client.client().native_ptr();
-        // SAFETY: `handle` lives as long as `client`; `name` is a C string; a null configuration asks for the default.
-        let (topic, queue) = unsafe { (c::rd_kafka_topic_new(handle, name.as_ptr(), ptr::null_mut()), c::rd_kafka_queue_new(handle)) };
+        // SAFETY: `handle` lives as long as `client`; `name` is a C string; a null configuration
+        // asks for the default.
+        let (topic, queue) = unsafe {
+            (
+                c::rd_kafka_topic_new(handle, name.as_ptr(), ptr::null_mut()),
+                c::rd_kafka_queue_new(handle),
+            )
+        };
         if topic.is_null() || queue.is_null() {
-            return Err(Error::Unavailable { what: WHAT, why: "a topic handle cannot be made".to_owned() });
+            return Err(Error::Unavailable {
+                what: WHAT,
+                why: "a topic handle cannot be made".to_owned(),
+            });
         }
-        let fetch = Self { client, topic, name, partition, queue, messages: VecDeque::new(), batch: vec![ptr::null_mut(); BATCH], wake: None };
+        let fetch = Self {
+            client,
+            topic,
+            name,
+            partition,
+            queue,
+            messages: VecDeque::new(),
+            batch: vec![ptr::null_mut(); BATCH],
+            wake: None,
+        };
         // SAFETY: both handles were checked above.
-        match unsafe { c::rd_kafka_consume_start_queue(fetch.topic, partition, from, fetch.queue) } {
+        match unsafe { c::rd_kafka_consume_start_queue(fetch.topic, partition, from, fetch.queue) }
+        {
             0 => Ok(fetch),
             // SAFETY: reads the error of the call just made by this thread.
-            _ => Err(by_code("beginning to fetch", unsafe { c::rd_kafka_last_error() }.into())),
+            _ => Err(by_code(
+                "beginning to fetch",
+                unsafe { c::rd_kafka_last_error() }.into(),
+            )),
         }
     }
 
@@ -78,7 +108,8 @@ impl FetchQueue {
 
     /// Ends the calls of `wake`.
     fn hush(&mut self) {
-        // SAFETY: a valid queue. librdkafka calls back and changes this under the queue's lock: when it returns, no call is under way.
+        // SAFETY: a valid queue. librdkafka calls back and changes this under the queue's lock:
+        // when it returns, no call is under way.
         unsafe { c::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut()) }
         self.wake = None;
     }
@@ -87,18 +118,28 @@ impl FetchQueue {
     pub(super) fn head(&mut self) -> Option<Head<'_>> {
         if self.messages.is_empty() {
             // SAFETY: `batch` has room for BATCH pointers; the call fills as many as it returns.
-            let got = unsafe { c::rd_kafka_consume_batch_queue(self.queue, 0, self.batch.as_mut_ptr(), BATCH) };
-            self.messages.extend(&self.batch[..usize::try_from(got).unwrap_or(0)]);
+            let got = unsafe {
+                c::rd_kafka_consume_batch_queue(self.queue, 0, self.batch.as_mut_ptr(), BATCH)
+            };
+            self.messages
+                .extend(&self.batch[..usize::try_from(got).unwrap_or(0)]);
         }
         let raw = *self.messages.front()?;
-        // SAFETY: a message of the queue is valid until destroyed, which only `pass` and `drop` do, and they need `&mut self`.
+        // SAFETY: a message of the queue is valid until destroyed, which only `pass` and `drop` do,
+        // and they need `&mut self`.
         let message = unsafe { &*raw };
         Some(match message.err {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {
                 // SAFETY: as above.
                 let time = unsafe { c::rd_kafka_message_timestamp(raw, ptr::null_mut()) };
-                // SAFETY: librdkafka gives pointer and length of one buffer, which lives as long as the message.
-                let (key, value) = unsafe { (slice(message.key, message.key_len), slice(message.payload, message.len)) };
+                // SAFETY: librdkafka gives pointer and length of one buffer, which lives as long as
+                // the message.
+                let (key, value) = unsafe {
+                    (
+                        slice(message.key, message.key_len),
+                        slice(message.payload, message.len),
+                    )
+                };
                 Head::Record(message.offset as u64, time, key, value)
             }
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => Head::End(message.offset as u64),
@@ -123,7 +164,15 @@ impl FetchQueue {
     pub(super) fn end_offset(&self) -> u64 {
         let (mut low, mut high) = (0, 0);
         // SAFETY: valid handles, and places for two numbers.
-        unsafe { c::rd_kafka_get_watermark_offsets(self.client.client().native_ptr(), self.name.as_ptr(), self.partition, &mut low, &mut high) };
+        unsafe {
+            c::rd_kafka_get_watermark_offsets(
+                self.client.client().native_ptr(),
+                self.name.as_ptr(),
+                self.partition,
+                &mut low,
+                &mut high,
+            )
+        };
         u64::try_from(high).unwrap_or(0)
     }
 }
@@ -140,7 +189,11 @@ unsafe extern "C" fn news(_client: *mut c::rd_kafka_t, opaque: *mut std::ffi::c_
 /// `data` is null, or points to `len` bytes that outlive `'a`.
 unsafe fn slice<'a>(data: *mut std::ffi::c_void, len: usize) -> &'a [u8] {
     // SAFETY: as the caller promises.
-    if data.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(data.cast(), len) } }
+    if data.is_null() {
+        &[]
+    } else {
+        unsafe { std::slice::from_raw_parts(data.cast(), len) }
+    }
 }
 
 impl Drop for FetchQueue {

@@ -1,7 +1,8 @@
 //! This process's membership of the consumer group, by which processes share partitions.
 //!
-//! It subscribes to the first input topic only: whoever owns its partition *p* owns partition *p* of every input topic, so they are
-//! co-partitioned by construction. No data passes through it; its thread polls for the group's news and hands them to the owner.
+//! It subscribes to the first input topic only: whoever owns its partition *p* owns partition *p*
+//! of every input topic, so they are co-partitioned by construction. No data passes through it; its
+//! thread polls for the group's news and hands them to the owner.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use crate::config::log::LogConfig;
 use crate::telemetry::names;
 
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
-/// How long the last positions are tried to be noted. The group refuses them for moments when others join or leave.
+/// How long the last positions are tried to be noted. The group refuses them for moments when
+/// others join or leave.
 const LAST_NOTE: Duration = Duration::from_secs(3);
 
 struct Hand {
@@ -50,19 +52,34 @@ impl ClientContext for Hand {
         self.complaints.report(&error, reason);
     }
 
-    fn generate_oauth_token(&self, _config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
+    fn generate_oauth_token(
+        &self,
+        _config: Option<&str>,
+    ) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
         self.identity.answer()
     }
 }
 
 impl ConsumerContext for Hand {
-    fn rebalance(&self, member: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let numbers: Vec<Partition> = partitions.elements().iter().map(|element| element.partition() as Partition).collect();
+    fn rebalance(
+        &self,
+        member: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let numbers: Vec<Partition> = partitions
+            .elements()
+            .iter()
+            .map(|element| element.partition() as Partition)
+            .collect();
         let done = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 names::rebalanced("assigned");
                 // Nothing is fetched here: from the end, and paused at once.
-                let done = partitions.set_all_offsets(Offset::End).and_then(|()| member.incremental_assign(partitions)).and_then(|()| member.pause(partitions));
+                let done = partitions
+                    .set_all_offsets(Offset::End)
+                    .and_then(|()| member.incremental_assign(partitions))
+                    .and_then(|()| member.pause(partitions));
                 // An empty share is told too: this process knows then that it waits for no other.
                 self.tell("assigned", &numbers, |owner| owner.assigned(&numbers));
                 done
@@ -75,8 +92,11 @@ impl ConsumerContext for Hand {
                     } else {
                         names::rebalanced("revoked");
                         self.tell("revoked", &numbers, |owner| owner.revoked(&numbers));
-                        // What was just left is still ours in the group's eyes; its next owner notes it from here on.
-                        if let Err(error) = self.note(member, &self.positions(true), CommitMode::Sync) {
+                        // What was just left is still ours in the group's eyes; its next owner
+                        // notes it from here on.
+                        if let Err(error) =
+                            self.note(member, &self.positions(true), CommitMode::Sync)
+                        {
                             unnoted(&error);
                         }
                     }
@@ -91,18 +111,27 @@ impl ConsumerContext for Hand {
 }
 
 impl Hand {
-    /// Tells the owner. A panic there must not unwind into librdkafka, which calls this: the partitions then count as lost.
+    /// Tells the owner. A panic there must not unwind into librdkafka, which calls this: the
+    /// partitions then count as lost.
     fn tell(&self, what: &str, numbers: &[Partition], call: impl FnOnce(&dyn Ownership)) {
         let owner = &*self.owner;
         if catch_unwind(AssertUnwindSafe(|| call(owner))).is_err() {
-            tracing::error!(what, ?numbers, "the owner of partitions ended by a panic; they count as lost");
+            tracing::error!(
+                what,
+                ?numbers,
+                "the owner of partitions ended by a panic; they count as lost"
+            );
             if catch_unwind(AssertUnwindSafe(|| owner.lost(numbers))).is_err() {
-                tracing::error!(?numbers, "and could not let go of them: their epochs fence what is left of them");
+                tracing::error!(
+                    ?numbers,
+                    "and could not let go of them: their epochs fence what is left of them"
+                );
             }
         }
     }
 
-    /// How far partitions are saved: those that are owned, and if wanted those that were left meanwhile, which are told once.
+    /// How far partitions are saved: those that are owned, and if wanted those that were left
+    /// meanwhile, which are told once.
     fn positions(&self, left: bool) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::new();
         let told = catch_unwind(AssertUnwindSafe(|| {
@@ -113,7 +142,9 @@ impl Hand {
             told
         }));
         let told = told.unwrap_or_else(|_| {
-            tracing::error!("the owner of partitions ended by a panic; their positions are not noted");
+            tracing::error!(
+                "the owner of partitions ended by a panic; their positions are not noted"
+            );
             Vec::new()
         });
         for (partition, positions) in told {
@@ -121,7 +152,11 @@ impl Hand {
                 // At 0 nothing was saved: what another member may have noted is not undone.
                 let position = positions.get(index);
                 if position > 0
-                    && let Err(error) = offsets.add_partition_offset(topic, partition as i32, Offset::Offset(position as i64))
+                    && let Err(error) = offsets.add_partition_offset(
+                        topic,
+                        partition as i32,
+                        Offset::Offset(position as i64),
+                    )
                 {
                     tracing::warn!(%error, "a position cannot be noted with the group");
                 }
@@ -131,8 +166,17 @@ impl Hand {
     }
 
     /// Tells the group positions, for tools that show lag.
-    fn note(&self, member: &BaseConsumer<Self>, offsets: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {
-        if offsets.count() > 0 { member.commit(offsets, mode) } else { Ok(()) }
+    fn note(
+        &self,
+        member: &BaseConsumer<Self>,
+        offsets: &TopicPartitionList,
+        mode: CommitMode,
+    ) -> KafkaResult<()> {
+        if offsets.count() > 0 {
+            member.commit(offsets, mode)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -146,29 +190,60 @@ struct Member {
 }
 
 /// Joins the group.
-pub(super) fn join(base: &Base, config: &LogConfig, topics: &[String], owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
-    let lead = topics.first().ok_or_else(|| Error::Refused("there is no input topic to share".to_owned()))?.clone();
+pub(super) fn join(
+    base: &Base,
+    config: &LogConfig,
+    topics: &[String],
+    owner: Arc<dyn Ownership>,
+) -> Result<Box<dyn Membership>> {
+    let lead = topics
+        .first()
+        .ok_or_else(|| Error::Refused("there is no input topic to share".to_owned()))?
+        .clone();
     let session_timeout_ms = config.session_timeout.0 / 1000;
     let mut settings = consumer(base);
     settings
         .set("group.id", &config.deployment)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", session_timeout_ms.to_string())
-        .set("heartbeat.interval.ms", (session_timeout_ms / 15).clamp(100, 3000).to_string());
+        .set(
+            "heartbeat.interval.ms",
+            (session_timeout_ms / 15).clamp(100, 3000).to_string(),
+        );
     if let Some(name) = &config.group_instance_id {
         settings.set("group.instance.id", name);
     }
     let leaving = Arc::new(AtomicBool::new(false));
-    let (identity, complaints, brokers) = (base.identity.clone(), base.complaints.clone(), Brokers::of(&settings));
-    let hand = Hand { owner, topics: topics.to_vec(), leaving: leaving.clone(), identity, complaints, brokers };
-    let member: BaseConsumer<Hand> = settings.create_with_context(hand).map_err(|error| failed("joining the group", &error))?;
-    member.subscribe(&[&lead]).map_err(|error| failed("joining the group", &error))?;
+    let (identity, complaints, brokers) = (
+        base.identity.clone(),
+        base.complaints.clone(),
+        Brokers::of(&settings),
+    );
+    let hand = Hand {
+        owner,
+        topics: topics.to_vec(),
+        leaving: leaving.clone(),
+        identity,
+        complaints,
+        brokers,
+    };
+    let member: BaseConsumer<Hand> = settings
+        .create_with_context(hand)
+        .map_err(|error| failed("joining the group", &error))?;
+    member
+        .subscribe(&[&lead])
+        .map_err(|error| failed("joining the group", &error))?;
     let ends = leaving.clone();
     let thread = std::thread::Builder::new()
         .name("kafka-member".to_owned())
         .spawn(move || serve(&member, &ends))
-        .map_err(|error| Error::Refused(format!("a thread for the group cannot be started: {error}")))?;
-    Ok(Box::new(Member { leaving, thread: Some(thread) }))
+        .map_err(|error| {
+            Error::Refused(format!("a thread for the group cannot be started: {error}"))
+        })?;
+    Ok(Box::new(Member {
+        leaving,
+        thread: Some(thread),
+    }))
 }
 
 /// Dropping the consumer at the end leaves the group, unless the member is a static one.
@@ -181,7 +256,8 @@ fn serve(member: &BaseConsumer<Hand>, leaving: &AtomicBool) {
         }
         hand.brokers.remind(member.client());
         if noted.elapsed() >= COMMIT_EVERY {
-            // Those that were left wait for an answer, so that none gets lost on the way: they are noted when they go, or at the end.
+            // Those that were left wait for an answer, so that none gets lost on the way: they are
+            // noted when they go, or at the end.
             if let Err(error) = hand.note(member, &hand.positions(false), CommitMode::Async) {
                 unnoted(&error);
             }
@@ -201,7 +277,10 @@ impl Member {
     fn end(&mut self) -> Result<()> {
         self.leaving.store(true, Ordering::Release);
         match self.thread.take().map(JoinHandle::join) {
-            Some(Err(_)) => Err(Error::Unavailable { what: WHAT, why: "the thread of the group ended by a panic".to_owned() }),
+            Some(Err(_)) => Err(Error::Unavailable {
+                what: WHAT,
+                why: "the thread of the group ended by a panic".to_owned(),
+            }),
             _ => Ok(()),
         }
     }

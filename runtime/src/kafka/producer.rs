@@ -8,7 +8,9 @@ use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext,
+};
 use theatre_actors::ports::NewRecord;
 use theatre_actors::position::Partition;
 
@@ -17,8 +19,9 @@ use super::client::{Base, MAX_MESSAGE_BYTES};
 use super::complaints::Complaints;
 use super::identity::Identity;
 
-/// How long a wait for deliveries rests when there was none. The crate's own flush sleeps in slices of 100 ms, and its poll spins through the last
-/// millisecond of whatever time it is given: it is asked without any.
+/// How long a wait for deliveries rests when there was none. The crate's own flush sleeps in slices
+/// of 100 ms, and its poll spins through the last millisecond of whatever time it is given: it is
+/// asked without any.
 const REST: Duration = Duration::from_micros(300);
 
 /// What became of a batch so far.
@@ -51,7 +54,10 @@ impl ClientContext for Deliveries {
         self.1.report(&error, reason);
     }
 
-    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+    fn generate_oauth_token(
+        &self,
+        _config: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         self.0.answer()
     }
 }
@@ -60,14 +66,24 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
     type DeliveryOpaque = Box<Ticket>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Self::DeliveryOpaque) {
-        let mut outcome = ticket.outcome.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut outcome = ticket
+            .outcome
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         outcome.answered += 1;
         match result {
             Ok(message) => {
                 let offset = message.offset() as u64;
-                outcome.first_offset = Some(outcome.first_offset.map_or(offset, |first| first.min(offset)));
+                outcome.first_offset = Some(
+                    outcome
+                        .first_offset
+                        .map_or(offset, |first| first.min(offset)),
+                );
             }
-            Err((error, _)) => outcome.failed.push((ticket.index, error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))),
+            Err((error, _)) => outcome.failed.push((
+                ticket.index,
+                error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail),
+            )),
         }
     }
 }
@@ -77,7 +93,10 @@ pub(super) type Producer = BaseProducer<Deliveries>;
 /// An idempotent producer; `more` makes it a transactional one.
 pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, KafkaError> {
     let mut config = base.settings.clone();
-    config.set("enable.idempotence", "true").set("acks", "all").set("message.max.bytes", MAX_MESSAGE_BYTES);
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.max.bytes", MAX_MESSAGE_BYTES);
     if !config.config_map().contains_key("compression.type") {
         config.set("compression.type", "zstd");
     }
@@ -85,7 +104,11 @@ pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, Kafka
         config.set(*name, *value);
     }
     let brokers = Brokers::of(&config);
-    config.create_with_context(Deliveries(base.identity.clone(), base.complaints.clone(), brokers))
+    config.create_with_context(Deliveries(
+        base.identity.clone(),
+        base.complaints.clone(),
+        brokers,
+    ))
 }
 
 /// Serves what waits at a producer that nobody polled since it last sent: the wish for a token.
@@ -94,15 +117,29 @@ pub(super) fn serve_events(producer: &Producer) {
 }
 
 /// Sends all and waits until each is delivered or has failed.
-pub(super) fn send_all<'a>(producer: &Producer, records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>) -> Outcome {
+pub(super) fn send_all<'a>(
+    producer: &Producer,
+    records: impl Iterator<Item = (usize, &'a str, Partition, &'a NewRecord)>,
+) -> Outcome {
     let shared = Arc::new(Mutex::new(Outcome::default()));
     let mut sent = 0;
     for (index, topic, partition, record) in records {
-        let ticket = Box::new(Ticket { index, outcome: shared.clone() });
-        let mut next = BaseRecord::with_opaque_to(topic, ticket).partition(partition as i32).payload(record.value.as_slice()).key(record.key.as_slice());
+        let ticket = Box::new(Ticket {
+            index,
+            outcome: shared.clone(),
+        });
+        let mut next = BaseRecord::with_opaque_to(topic, ticket)
+            .partition(partition as i32)
+            .payload(record.value.as_slice())
+            .key(record.key.as_slice());
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            next = next.headers(record.headers.iter().fold(headers, |all, (key, value)| all.insert(Header { key, value: Some(value) })));
+            next = next.headers(record.headers.iter().fold(headers, |all, (key, value)| {
+                all.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            }));
         }
         loop {
             match producer.send(next) {
@@ -116,7 +153,11 @@ pub(super) fn send_all<'a>(producer: &Producer, records: impl Iterator<Item = (u
                 }
                 Err((error, _)) => {
                     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                    shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).failed.push((index, code));
+                    shared
+                        .lock()
+                        .unwrap_or_else(|poisoned| poisoned.into_inner())
+                        .failed
+                        .push((index, code));
                 }
             }
             break;
@@ -127,7 +168,9 @@ pub(super) fn send_all<'a>(producer: &Producer, records: impl Iterator<Item = (u
         // One event at a time; one may answer many records.
         producer.poll(Duration::ZERO);
         {
-            let mut outcome = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut outcome = shared
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
             if outcome.answered >= sent {
                 return std::mem::take(&mut *outcome);
             }

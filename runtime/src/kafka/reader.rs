@@ -1,4 +1,5 @@
-//! A reader of one topic partition over a fetch queue: limits, the end of the log, and a watch for stalls.
+//! A reader of one topic partition over a fetch queue: limits, the end of the log, and a watch for
+//! stalls.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,8 @@ use crate::telemetry::names;
 /// Without a record for this long, although there are some, a reader is given up and opened anew.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Topic partitions that the shared client fetches; a second reader of one needs a client of its own.
+/// Topic partitions that the shared client fetches; a second reader of one needs a client of its
+/// own.
 pub(super) type Taken = Arc<Mutex<HashSet<(String, Partition)>>>;
 
 pub(super) struct Reader {
@@ -31,7 +33,8 @@ pub(super) struct Reader {
     pub(super) pulse: Pulse,
     /// First offset still there, asked when the broker says that ours is gone.
     pub(super) start: Box<dyn Fn() -> Result<u64> + Send>,
-    /// Holds the shared client's place; `None` with a client of its own. Given back after the queue is gone.
+    /// Holds the shared client's place; `None` with a client of its own. Given back after the queue
+    /// is gone.
     pub(super) place: Option<Place>,
 }
 
@@ -40,7 +43,10 @@ pub(super) struct Place(pub(super) Taken, pub(super) (String, Partition));
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&self.1);
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .remove(&self.1);
     }
 }
 
@@ -60,8 +66,14 @@ impl LogReader for Reader {
                         break;
                     }
                     // On a topic that takes its producers' times they may be any.
-                    let append_time = LogTime(time.saturating_mul(1000).clamp(0, *TIMESTAMP_RANGE.end()));
-                    visit(RecordView { offset, append_time, key, value });
+                    let append_time =
+                        LogTime(time.saturating_mul(1000).clamp(0, *TIMESTAMP_RANGE.end()));
+                    visit(RecordView {
+                        offset,
+                        append_time,
+                        key,
+                        value,
+                    });
                     records += 1;
                     bytes += value.len();
                     self.next = offset + 1;
@@ -94,10 +106,19 @@ impl LogReader for Reader {
         } else if self.heard.elapsed() > STALL {
             self.heard = Instant::now();
             names::consumer_stalled(&self.topic);
-            let why = format!("topic '{}' partition {}: nothing came for {} s though there are records", self.topic, self.partition, STALL.as_secs());
+            let why = format!(
+                "topic '{}' partition {}: nothing came for {} s though there are records",
+                self.topic,
+                self.partition,
+                STALL.as_secs()
+            );
             return Err(Error::Unavailable { what: WHAT, why });
         }
-        Ok(PollEnd { next_offset: self.next, end_offset, at_end })
+        Ok(PollEnd {
+            next_offset: self.next,
+            end_offset,
+            at_end,
+        })
     }
 
     fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {
@@ -109,14 +130,25 @@ impl LogReader for Reader {
 impl Reader {
     /// What an error in the queue means: an offset that is gone, or a fault that ends this reader.
     fn judge(&self, code: RDKafkaErrorCode) -> Result<()> {
-        let at = format!("reading topic '{}' partition {}", self.topic, self.partition);
+        let at = format!(
+            "reading topic '{}' partition {}",
+            self.topic, self.partition
+        );
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                 let start = (self.start)()?;
                 if start > self.next {
-                    return Err(Error::Trimmed { topic: self.topic.clone(), partition: self.partition, wanted: self.next, start });
+                    return Err(Error::Trimmed {
+                        topic: self.topic.clone(),
+                        partition: self.partition,
+                        wanted: self.next,
+                        start,
+                    });
                 }
-                Err(Error::Refused(format!("{at}: offset {} lies beyond the end of the log: was the topic made anew?", self.next)))
+                Err(Error::Refused(format!(
+                    "{at}: offset {} lies beyond the end of the log: was the topic made anew?",
+                    self.next
+                )))
             }
             other => Err(by_code(&at, other)),
         }

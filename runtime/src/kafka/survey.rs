@@ -1,4 +1,5 @@
-//! Topics as an operator sees them: what is missing, what is to be made, and what differs from the settings that Theatre needs.
+//! Topics as an operator sees them: what is missing, what is to be made, and what differs from the
+//! settings that Theatre needs.
 //!
 //! Used by `theatre topics`. The settings themselves stand in [`super::topics`].
 
@@ -59,14 +60,34 @@ impl Survey {
         let base = client::base(url, config, drive)?;
         let ended = Arc::new(AtomicBool::new(false));
         let asking = data::asking(&base, config, &ended)?;
-        let topics = Topics { asking, base, drive: drive.clone(), create: true, known: Arc::default() };
+        let topics = Topics {
+            asking,
+            base,
+            drive: drive.clone(),
+            create: true,
+            known: Arc::default(),
+        };
         Ok(Self { topics, ended })
     }
 
     /// The pipeline's topics, and the one that its lanes keep their positions by.
-    pub fn wanted(config: &LogConfig, topics: Vec<String>, inputs: &[String], partitions: u32) -> Vec<Wanted> {
-        let own = topics.into_iter().map(|topic| Wanted { is_input: inputs.contains(&topic), topic, partitions });
-        own.chain([Wanted { topic: lane::notes_topic(config), partitions: 1, is_input: false }]).collect()
+    pub fn wanted(
+        config: &LogConfig,
+        topics: Vec<String>,
+        inputs: &[String],
+        partitions: u32,
+    ) -> Vec<Wanted> {
+        let own = topics.into_iter().map(|topic| Wanted {
+            is_input: inputs.contains(&topic),
+            topic,
+            partitions,
+        });
+        own.chain([Wanted {
+            topic: lane::notes_topic(config),
+            partitions: 1,
+            is_input: false,
+        }])
+        .collect()
     }
 
     /// How many partitions a topic has; `None` if there is no such topic.
@@ -82,7 +103,8 @@ impl Survey {
     /// # Errors
     /// As [`Self::partitions`]; refused when it is there with another number of partitions.
     pub fn create(&self, wanted: &Wanted) -> Result<()> {
-        self.topics.ensure(std::slice::from_ref(&wanted.topic), wanted.partitions)
+        self.topics
+            .ensure(std::slice::from_ref(&wanted.topic), wanted.partitions)
     }
 
     /// Everything that is not as it should be.
@@ -92,16 +114,30 @@ impl Survey {
     pub fn differences(&self, wanted: &[Wanted]) -> Result<Vec<Difference>> {
         let mut all = Vec::new();
         for one in wanted {
-            let differs = |setting: &str, wanted: String, found| Difference { topic: one.topic.clone(), setting: setting.to_owned(), wanted, found };
+            let differs = |setting: &str, wanted: String, found| Difference {
+                topic: one.topic.clone(),
+                setting: setting.to_owned(),
+                wanted,
+                found,
+            };
             match self.topics.partitions(&one.topic)? {
                 None => all.push(differs("topic", "present".to_owned(), None)),
                 Some(there) => {
                     if there != one.partitions {
-                        all.push(differs("partitions", one.partitions.to_string(), Some(there.to_string())));
+                        all.push(differs(
+                            "partitions",
+                            one.partitions.to_string(),
+                            Some(there.to_string()),
+                        ));
                     }
                     let described = self.describe(&one.topic)?;
-                    let found = |name: &str| described.get(name).and_then(|entry| entry.value.clone());
-                    all.extend(unlike(one, found).into_iter().map(|(name, wanted, found)| differs(name, wanted, found)));
+                    let found =
+                        |name: &str| described.get(name).and_then(|entry| entry.value.clone());
+                    all.extend(
+                        unlike(one, found)
+                            .into_iter()
+                            .map(|(name, wanted, found)| differs(name, wanted, found)),
+                    );
                 }
             }
         }
@@ -112,18 +148,28 @@ impl Survey {
         let what = format!("asking for the settings of topic '{topic}'");
         let admin = self.topics.admin()?;
         let asked = ResourceSpecifier::Topic(topic);
-        let answer = self.topics.drive.wait(admin.describe_configs([&asked], &options()));
-        let answer = answer.map_err(|error| admin::unanswered(&self.topics.base, &admin, &what, &error))?;
+        let answer = self
+            .topics
+            .drive
+            .wait(admin.describe_configs([&asked], &options()));
+        let answer =
+            answer.map_err(|error| admin::unanswered(&self.topics.base, &admin, &what, &error))?;
         match answer.into_iter().next() {
             Some(Ok(described)) => Ok(described),
             Some(Err(code)) => Err(by_code(&what, code)),
-            None => Err(Error::Unavailable { what: WHAT, why: format!("{what}: an empty answer") }),
+            None => Err(Error::Unavailable {
+                what: WHAT,
+                why: format!("{what}: an empty answer"),
+            }),
         }
     }
 }
 
 /// Settings that differ: name, as it should be, as it is.
-fn unlike(wanted: &Wanted, found: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, String, Option<String>)> {
+fn unlike(
+    wanted: &Wanted,
+    found: impl Fn(&str) -> Option<String>,
+) -> Vec<(&'static str, String, Option<String>)> {
     let mut differ = Vec::new();
     for (name, value) in settings(&wanted.topic, 1) {
         let there = found(name);
@@ -135,7 +181,9 @@ fn unlike(wanted: &Wanted, found: impl Fn(&str) -> Option<String>) -> Vec<(&'sta
             ("cleanup.policy", Some(there)) => policies(there) == policies(&value),
             // More does no harm; -1 is for ever.
             ("retention.ms", Some("-1")) => true,
-            ("max.message.bytes" | "retention.ms", Some(there)) => there.parse::<u64>().ok() >= value.parse().ok(),
+            ("max.message.bytes" | "retention.ms", Some(there)) => {
+                there.parse::<u64>().ok() >= value.parse().ok()
+            }
             (_, Some(there)) => there == value,
         };
         if !fits {
@@ -157,24 +205,73 @@ mod tests {
     use super::*;
 
     fn names(topic: &str, is_input: bool, there: &[(&str, &str)]) -> Vec<&'static str> {
-        let wanted = Wanted { topic: topic.to_owned(), partitions: 1, is_input };
-        let found = |name: &str| there.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        unlike(&wanted, found).into_iter().map(|(name, ..)| name).collect()
+        let wanted = Wanted {
+            topic: topic.to_owned(),
+            partitions: 1,
+            is_input,
+        };
+        let found = |name: &str| {
+            there
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        unlike(&wanted, found)
+            .into_iter()
+            .map(|(name, ..)| name)
+            .collect()
     }
 
     #[test]
     fn only_what_matters_differs() {
-        let good =
-            [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "20000000")];
+        let good = [
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "604800000"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "20000000"),
+        ];
         assert!(names("surgical.robot.telemetry.v1", true, &good).is_empty());
-        let bad = [("cleanup.policy", "compact"), ("retention.ms", "1"), ("message.timestamp.type", "CreateTime"), ("max.message.bytes", "1048588")];
-        let all = ["cleanup.policy", "retention.ms", "message.timestamp.type", "max.message.bytes"];
+        let bad = [
+            ("cleanup.policy", "compact"),
+            ("retention.ms", "1"),
+            ("message.timestamp.type", "CreateTime"),
+            ("max.message.bytes", "1048588"),
+        ];
+        let all = [
+            "cleanup.policy",
+            "retention.ms",
+            "message.timestamp.type",
+            "max.message.bytes",
+        ];
         assert_eq!(names("surgical.robot.telemetry.v1", true, &bad), all);
         for (kept, fits) in [("-1", true), ("604800001", true), ("604799999", false)] {
-            assert_eq!(!names("surgical.robot.telemetry.v1", true, &[("retention.ms", kept)]).contains(&"retention.ms"), fits, "{kept}");
+            assert_eq!(
+                !names(
+                    "surgical.robot.telemetry.v1",
+                    true,
+                    &[("retention.ms", kept)]
+                )
+                .contains(&"retention.ms"),
+                fits,
+                "{kept}"
+            );
         }
-        assert!(!names("surgical.robot.telemetry.v1", false, &bad).contains(&"message.timestamp.type"), "only inputs go by it");
-        assert_eq!(names("surgical.robot.telemetry.v1", true, &[]), all, "what is not told is not right");
-        assert!(!names("surgical.procedure.outcomes.v1", false, &[("cleanup.policy", "delete, compact")]).contains(&"cleanup.policy"));
+        assert!(
+            !names("surgical.robot.telemetry.v1", false, &bad).contains(&"message.timestamp.type"),
+            "only inputs go by it"
+        );
+        assert_eq!(
+            names("surgical.robot.telemetry.v1", true, &[]),
+            all,
+            "what is not told is not right"
+        );
+        assert!(
+            !names(
+                "surgical.procedure.outcomes.v1",
+                false,
+                &[("cleanup.policy", "delete, compact")]
+            )
+            .contains(&"cleanup.policy")
+        );
     }
 }

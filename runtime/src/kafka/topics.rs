@@ -35,16 +35,23 @@ pub(super) struct Topics {
 impl Topics {
     /// Number of partitions; `None` if there is no such topic.
     pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>> {
-        let metadata = self.ask(Some(topic)).map_err(|error| self.base.failed("asking for a topic", &error))?;
-        let Some(found) = metadata.topics().first() else { return Ok(None) };
+        let metadata = self
+            .ask(Some(topic))
+            .map_err(|error| self.base.failed("asking for a topic", &error))?;
+        let Some(found) = metadata.topics().first() else {
+            return Ok(None);
+        };
         match found.error().map(RDKafkaErrorCode::from) {
             None => Ok(Some(found.partitions().len() as u32)),
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Ok(None)
+            }
             Some(code) => Err(by_code(&format!("asking for topic '{topic}'"), code)),
         }
     }
 
-    /// What brokers say of a topic, or of all. Whoever does not let this process in is not asked for long.
+    /// What brokers say of a topic, or of all. Whoever does not let this process in is not asked
+    /// for long.
     fn ask(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
         let first = self.asking.fetch_metadata(topic, REFUSED_WITHIN);
         if !first.as_ref().is_err_and(is_silence) {
@@ -55,23 +62,40 @@ impl Topics {
         while !self.base.complaints.any() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
         }
-        if self.base.complaints.is_refusal() { first } else { self.asking.fetch_metadata(topic, ANSWER) }
+        if self.base.complaints.is_refusal() {
+            first
+        } else {
+            self.asking.fetch_metadata(topic, ANSWER)
+        }
     }
 
     /// Refuses a topic or partition that is not there.
     pub(super) fn check_partition(&self, topic: &str, partition: Partition) -> Result<()> {
-        let cached = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(topic).copied();
-        // A partition beyond what was seen may have come since; so may a topic that just was being made.
+        let cached = self
+            .known
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .get(topic)
+            .copied();
+        // A partition beyond what was seen may have come since; so may a topic that just was being
+        // made.
         let count = match cached.filter(|count| partition < *count) {
             Some(count) => count,
             None => {
-                let found = self.partitions(topic)?.ok_or_else(|| Error::Refused(format!("there is no topic '{topic}' in the log")))?;
-                self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(topic.to_owned(), found);
+                let found = self.partitions(topic)?.ok_or_else(|| {
+                    Error::Refused(format!("there is no topic '{topic}' in the log"))
+                })?;
+                self.known
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .insert(topic.to_owned(), found);
                 found
             }
         };
         if partition >= count {
-            return Err(Error::Refused(format!("topic '{topic}' has {count} partitions, there is no partition {partition}")));
+            return Err(Error::Refused(format!(
+                "topic '{topic}' has {count} partitions, there is no partition {partition}"
+            )));
         }
         Ok(())
     }
@@ -89,16 +113,24 @@ impl Topics {
                 }
                 Some(_) => {}
                 None if !self.create => {
-                    return Err(Error::Refused(format!("there is no topic '{topic}' and log.create_topics is off: create it with {partitions} partitions")));
+                    return Err(Error::Refused(format!(
+                        "there is no topic '{topic}' and log.create_topics is off: create it with {partitions} partitions"
+                    )));
                 }
                 None => missing.push(topic),
             }
         }
-        missing.into_iter().try_for_each(|topic| self.make(topic, partitions))
+        missing
+            .into_iter()
+            .try_for_each(|topic| self.make(topic, partitions))
     }
 
     fn make(&self, topic: &str, partitions: u32) -> Result<()> {
-        let brokers = self.ask(None).map_err(|error| self.base.failed("asking for brokers", &error))?.brokers().len();
+        let brokers = self
+            .ask(None)
+            .map_err(|error| self.base.failed("asking for brokers", &error))?
+            .brokers()
+            .len();
         let replicas = brokers.clamp(1, 3) as i32;
         let mut new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(replicas));
         let settings = settings(topic, replicas);
@@ -107,17 +139,21 @@ impl Topics {
         }
         let admin = self.admin()?;
         let made = self.drive.wait(admin.create_topics([&new], &options()));
-        let made = made.map_err(|error| admin::unanswered(&self.base, &admin, "creating a topic", &error))?;
+        let made = made
+            .map_err(|error| admin::unanswered(&self.base, &admin, "creating a topic", &error))?;
         for result in made {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((name, code)) => return Err(by_code(&format!("creating topic '{name}'"), code)),
+                Err((name, code)) => {
+                    return Err(by_code(&format!("creating topic '{name}'"), code));
+                }
             }
         }
         self.await_leaders(topic, partitions)
     }
 
-    /// Gives topics that have fewer partitions so many; those that are missing are made at the next start.
+    /// Gives topics that have fewer partitions so many; those that are missing are made at the next
+    /// start.
     pub(super) fn grow(&self, topics: &[String], partitions: u32) -> Result<()> {
         let mut smaller = Vec::new();
         for topic in topics {
@@ -138,23 +174,36 @@ impl Topics {
                 smaller.len()
             )));
         }
-        smaller.into_iter().try_for_each(|topic| self.grow_one(topic, partitions))
+        smaller
+            .into_iter()
+            .try_for_each(|topic| self.grow_one(topic, partitions))
     }
 
     fn grow_one(&self, topic: &str, partitions: u32) -> Result<()> {
         let wanted = NewPartitions::new(topic, partitions as usize);
         let admin = self.admin()?;
-        let grown = self.drive.wait(admin.create_partitions([&wanted], &options()));
-        let grown = grown.map_err(|error| admin::unanswered(&self.base, &admin, "adding partitions", &error))?;
+        let grown = self
+            .drive
+            .wait(admin.create_partitions([&wanted], &options()));
+        let grown = grown
+            .map_err(|error| admin::unanswered(&self.base, &admin, "adding partitions", &error))?;
         for result in grown {
             match result {
                 // Somebody else has done it meanwhile; how many there are is looked at below.
                 Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
-                Err((name, code)) => return Err(by_code(&format!("adding partitions to topic '{name}'"), code)),
+                Err((name, code)) => {
+                    return Err(by_code(
+                        &format!("adding partitions to topic '{name}'"),
+                        code,
+                    ));
+                }
             }
         }
         self.await_leaders(topic, partitions)?;
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(topic.to_owned(), partitions);
+        self.known
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .insert(topic.to_owned(), partitions);
         Ok(())
     }
 
@@ -170,7 +219,9 @@ impl Topics {
             if begun.elapsed() > ANSWER {
                 return Err(Error::Unavailable {
                     what: super::client::WHAT,
-                    why: format!("topic '{topic}' was changed, but its {partitions} partitions are not there yet"),
+                    why: format!(
+                        "topic '{topic}' was changed, but its {partitions} partitions are not there yet"
+                    ),
                 });
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -181,7 +232,9 @@ impl Topics {
 
 /// How long the brokers have for what the admin client asks.
 pub(super) fn options() -> AdminOptions {
-    AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER))
+    AdminOptions::new()
+        .operation_timeout(Some(ANSWER))
+        .request_timeout(Some(ANSWER))
 }
 
 /// Settings of a topic, by the kind its name says.
@@ -202,6 +255,9 @@ pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)
         ("retention.ms", (days * DAY_MS).to_string()),
         ("message.timestamp.type", "LogAppendTime".to_owned()),
         ("max.message.bytes", MAX_MESSAGE_BYTES.to_owned()),
-        ("min.insync.replicas", if replicas >= 3 { "2" } else { "1" }.to_owned()),
+        (
+            "min.insync.replicas",
+            if replicas >= 3 { "2" } else { "1" }.to_owned(),
+        ),
     ]
 }

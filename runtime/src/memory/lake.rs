@@ -46,8 +46,14 @@ impl LakeUpload for Upload {
 impl Lake for MemoryLake {
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
         let handle = format!("{attempt}.{path}");
-        lock(&self.state).uploads.insert(handle.clone(), Bytes::new());
-        Ok(Box::new(Upload { state: self.state.clone(), handle, bytes: Vec::new() }))
+        lock(&self.state)
+            .uploads
+            .insert(handle.clone(), Bytes::new());
+        Ok(Box::new(Upload {
+            state: self.state.clone(),
+            handle,
+            bytes: Vec::new(),
+        }))
     }
 
     fn complete(&self, path: &str, upload: &str) -> Result<()> {
@@ -55,7 +61,11 @@ impl Lake for MemoryLake {
         if state.files.contains_key(path) {
             return Ok(());
         }
-        let missing = || Error::Gone(format!("lake file '{path}': neither the file nor its upload '{upload}' is there"));
+        let missing = || {
+            Error::Gone(format!(
+                "lake file '{path}': neither the file nor its upload '{upload}' is there"
+            ))
+        };
         let bytes = state.uploads.remove(upload).ok_or_else(missing)?;
         state.files.insert(path.to_owned(), bytes);
         Ok(())
@@ -63,12 +73,24 @@ impl Lake for MemoryLake {
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         let state = lock(&self.state);
-        let entries = state.files.iter().filter(|(path, _)| path.starts_with(prefix));
-        Ok(entries.map(|(path, bytes)| LakeEntry { path: path.clone(), bytes: bytes.len() as u64 }).collect())
+        let entries = state
+            .files
+            .iter()
+            .filter(|(path, _)| path.starts_with(prefix));
+        Ok(entries
+            .map(|(path, bytes)| LakeEntry {
+                path: path.clone(),
+                bytes: bytes.len() as u64,
+            })
+            .collect())
     }
 
     fn read(&self, path: &str) -> Result<Bytes> {
-        lock(&self.state).files.get(path).cloned().ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))
+        lock(&self.state)
+            .files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))
     }
 
     fn location(&self, _path: &str) -> Option<String> {
@@ -78,7 +100,9 @@ impl Lake for MemoryLake {
     fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
         let mut state = lock(&self.state);
         let before = state.uploads.len();
-        state.uploads.retain(|handle, _| !is_outdated(handle, partition, epoch) || keep.contains(handle));
+        state
+            .uploads
+            .retain(|handle, _| !is_outdated(handle, partition, epoch) || keep.contains(handle));
         Ok(before - state.uploads.len())
     }
 }

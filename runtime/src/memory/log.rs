@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use theatre_actors::ports::{
-    Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership, PollEnd, PollLimit, RecordView, Result,
-    SoleMember,
+    Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord,
+    Outgoing, Ownership, PollEnd, PollLimit, RecordView, Result, SoleMember,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::{Clock, LogTime};
@@ -34,9 +34,16 @@ struct State {
 
 impl State {
     fn partition(&mut self, topic: &str, partition: Partition) -> Result<&mut PartitionLog> {
-        let partitions = self.topics.get_mut(topic).ok_or_else(|| Error::Refused(format!("there is no topic '{topic}' in the log")))?;
+        let partitions = self
+            .topics
+            .get_mut(topic)
+            .ok_or_else(|| Error::Refused(format!("there is no topic '{topic}' in the log")))?;
         let count = partitions.len();
-        let none = || Error::Refused(format!("topic '{topic}' has {count} partitions, there is no partition {partition}"));
+        let none = || {
+            Error::Refused(format!(
+                "topic '{topic}' has {count} partitions, there is no partition {partition}"
+            ))
+        };
         partitions.get_mut(partition as usize).ok_or_else(none)
     }
 
@@ -48,7 +55,11 @@ impl State {
 
     fn check_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<()> {
         match self.lanes.get(&(partition, lane)) {
-            Some((current, _)) if *current > epoch => Err(Error::StaleEpoch { partition, ours: epoch, current: *current }),
+            Some((current, _)) if *current > epoch => Err(Error::StaleEpoch {
+                partition,
+                ours: epoch,
+                current: *current,
+            }),
             _ => Ok(()),
         }
     }
@@ -63,29 +74,46 @@ pub struct MemoryLog {
 impl MemoryLog {
     /// An empty log; `clock` gives append times.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: Arc::default(), clock }
+        Self {
+            state: Arc::default(),
+            clock,
+        }
     }
 }
 
 impl EventLog for MemoryLog {
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
         let mut state = lock(&self.state);
-        if let Some((topic, there)) =
-            topics.iter().filter_map(|topic| Some((topic, state.topics.get(topic)?.len()))).find(|(_, there)| *there != partitions as usize)
+        if let Some((topic, there)) = topics
+            .iter()
+            .filter_map(|topic| Some((topic, state.topics.get(topic)?.len())))
+            .find(|(_, there)| *there != partitions as usize)
         {
-            return Err(Error::Refused(format!("topic '{topic}' has {there} partitions, the configuration says {partitions}: set it back to {there}")));
+            return Err(Error::Refused(format!(
+                "topic '{topic}' has {there} partitions, the configuration says {partitions}: set it back to {there}"
+            )));
         }
         for topic in topics {
-            state.topics.entry(topic.clone()).or_insert_with(|| (0..partitions).map(|_| PartitionLog::default()).collect());
+            state
+                .topics
+                .entry(topic.clone())
+                .or_insert_with(|| (0..partitions).map(|_| PartitionLog::default()).collect());
         }
         Ok(())
     }
 
     fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
         let mut state = lock(&self.state);
-        let counts = topics.iter().filter_map(|topic| Some((topic, state.topics.get(topic)?.len())));
-        if let Some((topic, there)) = counts.into_iter().find(|(_, there)| *there > partitions as usize) {
-            return Err(Error::Refused(format!("topic '{topic}' has {there} partitions already: it cannot have {partitions}")));
+        let counts = topics
+            .iter()
+            .filter_map(|topic| Some((topic, state.topics.get(topic)?.len())));
+        if let Some((topic, there)) = counts
+            .into_iter()
+            .find(|(_, there)| *there > partitions as usize)
+        {
+            return Err(Error::Refused(format!(
+                "topic '{topic}' has {there} partitions already: it cannot have {partitions}"
+            )));
         }
         for topic in topics {
             if let Some(known) = state.topics.get_mut(topic) {
@@ -96,10 +124,18 @@ impl EventLog for MemoryLog {
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
-        Ok(lock(&self.state).topics.get(topic).map(|partitions| partitions.len() as u32))
+        Ok(lock(&self.state)
+            .topics
+            .get(topic)
+            .map(|partitions| partitions.len() as u32))
     }
 
-    fn join(&self, _topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+    fn join(
+        &self,
+        _topics: &[String],
+        partitions: u32,
+        owner: Arc<dyn Ownership>,
+    ) -> Result<Box<dyn Membership>> {
         Ok(SoleMember::join(partitions, &*owner))
     }
 
@@ -110,19 +146,28 @@ impl EventLog for MemoryLog {
         let at = state.next_append_time(now);
         let log = state.partition(topic, partition)?;
         let first = log.end();
-        log.records.extend(records.iter().map(|record| (at, Arc::new(record.clone()))));
+        log.records
+            .extend(records.iter().map(|record| (at, Arc::new(record.clone()))));
         Ok(first)
     }
 
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
         lock(&self.state).partition(topic, partition)?;
-        Ok(Box::new(Reader { state: self.state.clone(), topic: topic.to_owned(), partition, next: from }))
+        Ok(Box::new(Reader {
+            state: self.state.clone(),
+            topic: topic.to_owned(),
+            partition,
+            next: from,
+        }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
         let mut state = lock(&self.state);
         let log = state.partition(topic, partition)?;
-        Ok(LogRange { start: log.start, end: log.end() })
+        Ok(LogRange {
+            start: log.start,
+            end: log.end(),
+        })
     }
 
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
@@ -131,11 +176,22 @@ impl EventLog for MemoryLog {
         Ok(log.start + log.records.partition_point(|(at, _)| *at < time) as u64)
     }
 
-    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
+    fn open_lane(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        epoch: Epoch,
+    ) -> Result<Box<dyn LanePublisher>> {
         let mut state = lock(&self.state);
         state.check_lane(partition, lane, epoch)?;
         state.lanes.entry((partition, lane)).or_default().0 = epoch;
-        Ok(Box::new(Publisher { state: self.state.clone(), clock: self.clock.clone(), partition, lane, epoch }))
+        Ok(Box::new(Publisher {
+            state: self.state.clone(),
+            clock: self.clock.clone(),
+            partition,
+            lane,
+            epoch,
+        }))
     }
 
     fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()> {
@@ -162,12 +218,19 @@ impl LogReader for Reader {
             let mut state = lock(&self.state);
             let log = state.partition(&self.topic, self.partition)?;
             if self.next < log.start {
-                return Err(Error::Trimmed { topic: self.topic.clone(), partition: self.partition, wanted: self.next, start: log.start });
+                return Err(Error::Trimmed {
+                    topic: self.topic.clone(),
+                    partition: self.partition,
+                    wanted: self.next,
+                    start: log.start,
+                });
             }
             let mut bytes = 0;
             let mut taken = Vec::new();
             for (at, record) in log.records.iter().skip((self.next - log.start) as usize) {
-                if taken.len() >= limit.records.max(1) || (!taken.is_empty() && bytes >= limit.bytes) {
+                if taken.len() >= limit.records.max(1)
+                    || (!taken.is_empty() && bytes >= limit.bytes)
+                {
                     break;
                 }
                 bytes += record.value.len();
@@ -176,10 +239,19 @@ impl LogReader for Reader {
             (taken, log.end())
         };
         for (append_time, record) in taken {
-            visit(RecordView { offset: self.next, append_time, key: &record.key, value: &record.value });
+            visit(RecordView {
+                offset: self.next,
+                append_time,
+                key: &record.key,
+                value: &record.value,
+            });
             self.next += 1;
         }
-        Ok(PollEnd { next_offset: self.next, end_offset, at_end: self.next >= end_offset })
+        Ok(PollEnd {
+            next_offset: self.next,
+            end_offset,
+            at_end: self.next >= end_offset,
+        })
     }
 }
 
@@ -195,7 +267,10 @@ impl LanePublisher for Publisher {
     fn position(&mut self) -> Result<u64> {
         let state = lock(&self.state);
         state.check_lane(self.partition, self.lane, self.epoch)?;
-        Ok(state.lanes.get(&(self.partition, self.lane)).map_or(0, |(_, position)| *position))
+        Ok(state
+            .lanes
+            .get(&(self.partition, self.lane))
+            .map_or(0, |(_, position)| *position))
     }
 
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>> {
@@ -207,9 +282,16 @@ impl LanePublisher for Publisher {
         }
         let at = state.next_append_time(now);
         for outgoing in records {
-            state.partition(&outgoing.topic, outgoing.partition)?.records.push_back((at, Arc::new(outgoing.record.clone())));
+            state
+                .partition(&outgoing.topic, outgoing.partition)?
+                .records
+                .push_back((at, Arc::new(outgoing.record.clone())));
         }
-        state.lanes.entry((self.partition, self.lane)).or_default().1 = position;
+        state
+            .lanes
+            .entry((self.partition, self.lane))
+            .or_default()
+            .1 = position;
         Ok(Vec::new())
     }
 }

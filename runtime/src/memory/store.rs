@@ -1,12 +1,15 @@
-//! A checkpoint store in memory. Every write checks first and changes then, so that a refused one leaves nothing.
+//! A checkpoint store in memory. Every write checks first and changes then, so that a refused one
+//! leaves nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 
 use theatre_actors::effect::FactKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch,
-    PartitionCommit, PartitionStatus, PassedOver, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FamilyMove,
+    FamilySave, FileStage, LakeCut, LakeFile, Lane, LoadBatch, PartitionCommit, PartitionStatus,
+    PassedOver, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact,
+    StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -31,42 +34,80 @@ impl PartitionState {
     }
 
     fn is_new(&self, save: &FamilySave) -> bool {
-        self.families.get(&save.family).is_none_or(|stored| stored.save_number < save.save_number)
+        self.families
+            .get(&save.family)
+            .is_none_or(|stored| stored.save_number < save.save_number)
     }
 
     fn save(&mut self, partition: Partition, save: &FamilySave, committed_at: LogTime) {
         for fact in &save.facts {
             self.status.last_fact += 1;
-            self.facts.push(StoredFact { partition, sequence: self.status.last_fact, committed_at, fact: fact.clone() });
+            self.facts.push(StoredFact {
+                partition,
+                sequence: self.status.last_fact,
+                committed_at,
+                fact: fact.clone(),
+            });
         }
         for dead in &save.dead {
             self.status.last_dead += 1;
-            self.dead.push(StoredDead { partition, sequence: self.status.last_dead, dead: dead.clone() });
+            self.dead.push(StoredDead {
+                partition,
+                sequence: self.status.last_dead,
+                dead: dead.clone(),
+            });
         }
-        let FamilySave { family, save_number, positions, state, .. } = save.clone();
-        self.families.insert(family.clone(), StoredFamily { family, save_number, positions, state });
+        let FamilySave {
+            family,
+            save_number,
+            positions,
+            state,
+            ..
+        } = save.clone();
+        self.families.insert(
+            family.clone(),
+            StoredFamily {
+                family,
+                save_number,
+                positions,
+                state,
+            },
+        );
     }
 
     fn register(&mut self, partition: Partition, files: &[LakeFile]) {
         for file in files {
             let number = self.files.len() as u64 + 1;
-            self.files.push(RegisteredFile { number, partition, file: file.clone(), stage: FileStage::Registered, batch: None, note: None });
+            self.files.push(RegisteredFile {
+                number,
+                partition,
+                file: file.clone(),
+                stage: FileStage::Registered,
+                batch: None,
+                note: None,
+            });
         }
     }
 
     fn of_batch(&self, batch: &str) -> Vec<u64> {
-        let planned = self.files.iter().filter(|file| file.stage == FileStage::Completed && file.batch.as_deref() == Some(batch));
+        let planned = self.files.iter().filter(|file| {
+            file.stage == FileStage::Completed && file.batch.as_deref() == Some(batch)
+        });
         planned.map(|file| file.number).collect()
     }
 
     fn file(&mut self, number: u64) -> Option<&mut RegisteredFile> {
-        self.files.get_mut(usize::try_from(number).ok()?.checked_sub(1)?)
+        self.files
+            .get_mut(usize::try_from(number).ok()?.checked_sub(1)?)
     }
 
     /// Gives files a batch of their own, named by what is in it.
     fn assign(&mut self, partition: Partition, numbers: &[u64]) {
         let Some(first) = numbers.first() else { return };
-        let dataset = self.file(*first).map(|file| file.file.dataset.clone()).unwrap_or_default();
+        let dataset = self
+            .file(*first)
+            .map(|file| file.file.dataset.clone())
+            .unwrap_or_default();
         let batch = LoadBatch::id_of(&dataset, partition, numbers);
         for number in numbers {
             if let Some(file) = self.file(*number) {
@@ -75,25 +116,63 @@ impl PartitionState {
         }
     }
 
-    fn plan(&mut self, partition: Partition, max_files: usize, passed_over: &PassedOver) -> Option<LoadBatch> {
+    fn plan(
+        &mut self,
+        partition: Partition,
+        max_files: usize,
+        passed_over: &PassedOver,
+    ) -> Option<LoadBatch> {
         let completed = |file: &&RegisteredFile| file.stage == FileStage::Completed;
-        let open = |file: &RegisteredFile| file.batch.clone().filter(|batch| !passed_over.batches.contains(batch));
-        if !self.files.iter().filter(completed).any(|file| open(file).is_some()) {
-            let free = |file: &&RegisteredFile| completed(file) && file.batch.is_none() && !passed_over.datasets.contains(&file.file.dataset);
+        let open = |file: &RegisteredFile| {
+            file.batch
+                .clone()
+                .filter(|batch| !passed_over.batches.contains(batch))
+        };
+        if !self
+            .files
+            .iter()
+            .filter(completed)
+            .any(|file| open(file).is_some())
+        {
+            let free = |file: &&RegisteredFile| {
+                completed(file)
+                    && file.batch.is_none()
+                    && !passed_over.datasets.contains(&file.file.dataset)
+            };
             let dataset = self.files.iter().find(free)?.file.dataset.clone();
-            let chosen = self.files.iter().filter(free).filter(|file| file.file.dataset == dataset).take(max_files.max(1));
+            let chosen = self
+                .files
+                .iter()
+                .filter(free)
+                .filter(|file| file.file.dataset == dataset)
+                .take(max_files.max(1));
             let chosen: Vec<u64> = chosen.map(|file| file.number).collect();
             self.assign(partition, &chosen);
         }
         let id = self.files.iter().filter(completed).find_map(open)?;
-        let files: Vec<RegisteredFile> = self.files.iter().filter(completed).filter(|file| file.batch.as_ref() == Some(&id)).cloned().collect();
-        Some(LoadBatch { dataset: files.first()?.file.dataset.clone(), id, partition, files })
+        let files: Vec<RegisteredFile> = self
+            .files
+            .iter()
+            .filter(completed)
+            .filter(|file| file.batch.as_ref() == Some(&id))
+            .cloned()
+            .collect();
+        Some(LoadBatch {
+            dataset: files.first()?.file.dataset.clone(),
+            id,
+            partition,
+            files,
+        })
     }
 
     fn split(&mut self, partition: Partition, batch: &str, bad: &[(u64, String)]) {
         for (number, note) in bad {
-            if let Some(file) = self.file(*number).filter(|file| file.batch.as_deref() == Some(batch)) {
-                (file.stage, file.batch, file.note) = (FileStage::Quarantined, None, Some(note.clone()));
+            if let Some(file) = self
+                .file(*number)
+                .filter(|file| file.batch.as_deref() == Some(batch))
+            {
+                (file.stage, file.batch, file.note) =
+                    (FileStage::Quarantined, None, Some(note.clone()));
             }
         }
         let numbers = self.of_batch(batch);
@@ -123,21 +202,54 @@ impl State {
     /// Refuses a change that was made for an older state.
     fn check_repartition(&self, change: &Repartition) -> Result<()> {
         for (partition, ours) in (0..).zip(&change.epochs) {
-            let current = self.partitions.get(&partition).map_or(0, |known| known.status.epoch);
+            let current = self
+                .partitions
+                .get(&partition)
+                .map_or(0, |known| known.status.epoch);
             if current != *ours {
-                return Err(Error::StaleEpoch { partition, ours: *ours, current });
+                return Err(Error::StaleEpoch {
+                    partition,
+                    ours: *ours,
+                    current,
+                });
             }
         }
-        let there = |partition, robot: &String| self.partitions.get(&partition).is_some_and(|known| known.families.contains_key(robot));
-        let fits = |family: &FamilyMove| there(family.from, &family.robot) && !there(family.to, &family.robot);
-        if change.moves.iter().all(fits) { Ok(()) } else { Err(change.outdated()) }
+        let there = |partition, robot: &String| {
+            self.partitions
+                .get(&partition)
+                .is_some_and(|known| known.families.contains_key(robot))
+        };
+        let fits = |family: &FamilyMove| {
+            there(family.from, &family.robot) && !there(family.to, &family.robot)
+        };
+        if change.moves.iter().all(fits) {
+            Ok(())
+        } else {
+            Err(change.outdated())
+        }
     }
 
     fn rehome(&mut self, family: &FamilyMove) {
-        let FamilyMove { robot, from, to, positions, state } = family.clone();
-        let taken = self.partitions.get_mut(&from).and_then(|known| known.families.remove(&robot));
+        let FamilyMove {
+            robot,
+            from,
+            to,
+            positions,
+            state,
+        } = family.clone();
+        let taken = self
+            .partitions
+            .get_mut(&from)
+            .and_then(|known| known.families.remove(&robot));
         if let Some(taken) = taken {
-            self.partitions.entry(to).or_default().families.insert(robot.clone(), StoredFamily { positions, state, ..taken });
+            self.partitions.entry(to).or_default().families.insert(
+                robot.clone(),
+                StoredFamily {
+                    positions,
+                    state,
+                    ..taken
+                },
+            );
             self.homes.insert(robot, to);
         }
     }
@@ -150,17 +262,33 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    fn fenced<T>(&self, partition: Partition, epoch: Epoch, work: impl FnOnce(&mut PartitionState) -> T) -> Result<T> {
+    fn fenced<T>(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        work: impl FnOnce(&mut PartitionState) -> T,
+    ) -> Result<T> {
         let mut state = lock(&self.state);
-        let current = state.partitions.get(&partition).map_or(0, |state| state.status.epoch);
+        let current = state
+            .partitions
+            .get(&partition)
+            .map_or(0, |state| state.status.epoch);
         match state.partitions.get_mut(&partition) {
             Some(known) if current == epoch => Ok(work(known)),
-            _ => Err(Error::StaleEpoch { partition, ours: epoch, current }),
+            _ => Err(Error::StaleEpoch {
+                partition,
+                ours: epoch,
+                current,
+            }),
         }
     }
 
     fn read<T: Default>(&self, partition: Partition, work: impl FnOnce(&PartitionState) -> T) -> T {
-        lock(&self.state).partitions.get(&partition).map(work).unwrap_or_default()
+        lock(&self.state)
+            .partitions
+            .get(&partition)
+            .map(work)
+            .unwrap_or_default()
     }
 }
 
@@ -168,11 +296,25 @@ impl MemoryStore {
 fn new_ids(state: &State, commits: &[PartitionCommit]) -> Result<HashSet<FactId>> {
     let mut ids = HashSet::new();
     for commit in commits {
-        let Some(known) = state.partitions.get(&commit.partition).filter(|known| known.status.epoch == commit.epoch) else { continue };
-        for fact in commit.families.iter().filter(|save| known.is_new(save)).flat_map(|save| &save.facts) {
+        let Some(known) = state
+            .partitions
+            .get(&commit.partition)
+            .filter(|known| known.status.epoch == commit.epoch)
+        else {
+            continue;
+        };
+        for fact in commit
+            .families
+            .iter()
+            .filter(|save| known.is_new(save))
+            .flat_map(|save| &save.facts)
+        {
             let id = (fact.kind, fact.id.clone(), fact.revision);
             if state.fact_ids.contains(&id) || !ids.insert(id) {
-                return Err(Error::Refused(format!("fact {:?} '{}' revision {} is there already", fact.kind, fact.id, fact.revision)));
+                return Err(Error::Refused(format!(
+                    "fact {:?} '{}' revision {} is there already",
+                    fact.kind, fact.id, fact.revision
+                )));
             }
         }
     }
@@ -185,7 +327,10 @@ impl CheckpointStore for MemoryStore {
         if let Some((known, count)) = &state.layout
             && (!topics.starts_with(known) || *count != partitions)
         {
-            return Err(Error::Refused(format!("this store has {count} partitions of {}", known.join(", "))));
+            return Err(Error::Refused(format!(
+                "this store has {count} partitions of {}",
+                known.join(", ")
+            )));
         }
         state.layout = Some((topics.to_vec(), partitions));
         Ok(())
@@ -222,8 +367,14 @@ impl CheckpointStore for MemoryStore {
         for (partition, lake_state) in &change.lake_states {
             state.partitions.entry(*partition).or_default().lake_state = lake_state.clone();
         }
-        let State { homes, partitions, .. } = &mut *state;
-        homes.retain(|robot, _| partitions.values().any(|known| known.families.contains_key(robot)));
+        let State {
+            homes, partitions, ..
+        } = &mut *state;
+        homes.retain(|robot, _| {
+            partitions
+                .values()
+                .any(|known| known.families.contains_key(robot))
+        });
         Ok(())
     }
 
@@ -234,10 +385,18 @@ impl CheckpointStore for MemoryStore {
         Ok(status.epoch)
     }
 
-    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
+    fn claim_homes(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        robots: &[&str],
+    ) -> Result<Vec<Partition>> {
         self.fenced(partition, epoch, |_| ())?;
         let homes = &mut lock(&self.state).homes;
-        Ok(robots.iter().map(|robot| *homes.entry((*robot).to_owned()).or_insert(partition)).collect())
+        Ok(robots
+            .iter()
+            .map(|robot| *homes.entry((*robot).to_owned()).or_insert(partition))
+            .collect())
     }
 
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
@@ -245,14 +404,20 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
-        Ok(self.read(partition, |state| state.families.values().cloned().collect()))
+        Ok(self.read(partition, |state| {
+            state.families.values().cloned().collect()
+        }))
     }
 
     fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
         Ok(self.read(partition, |state| state.families.get(family).cloned()))
     }
 
-    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
+    fn commit(
+        &self,
+        commits: &[PartitionCommit],
+        committed_at: LogTime,
+    ) -> Result<Vec<CommitOutcome>> {
         let mut state = lock(&self.state);
         let ids = new_ids(&state, commits)?;
         state.fact_ids.extend(ids);
@@ -260,7 +425,9 @@ impl CheckpointStore for MemoryStore {
         for commit in commits {
             let known = state.partitions.entry(commit.partition).or_default();
             if known.status.epoch != commit.epoch {
-                outcomes.push(CommitOutcome::Stale { current: known.status.epoch });
+                outcomes.push(CommitOutcome::Stale {
+                    current: known.status.epoch,
+                });
                 continue;
             }
             for save in &commit.families {
@@ -269,20 +436,49 @@ impl CheckpointStore for MemoryStore {
                 }
             }
             known.status.floor = known.status.floor.highest(&commit.floor);
-            outcomes.push(CommitOutcome::Committed { last_fact: known.status.last_fact, last_dead: known.status.last_dead });
+            outcomes.push(CommitOutcome::Committed {
+                last_fact: known.status.last_fact,
+                last_dead: known.status.last_dead,
+            });
         }
         Ok(outcomes)
     }
 
-    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
-        Ok(self.read(partition, |state| state.facts_above(after).take(limit).cloned().collect()))
+    fn facts_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredFact>> {
+        Ok(self.read(partition, |state| {
+            state.facts_above(after).take(limit).cloned().collect()
+        }))
     }
 
-    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
-        Ok(self.read(partition, |state| state.dead.iter().skip(after as usize).take(limit).cloned().collect()))
+    fn dead_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDead>> {
+        Ok(self.read(partition, |state| {
+            state
+                .dead
+                .iter()
+                .skip(after as usize)
+                .take(limit)
+                .cloned()
+                .collect()
+        }))
     }
 
-    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
+    fn note_relayed(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<()> {
         self.fenced(partition, epoch, |state| {
             let noted = match lane {
                 Lane::Results => &mut state.status.relayed_fact,
@@ -294,10 +490,22 @@ impl CheckpointStore for MemoryStore {
 
     fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
         self.fenced(partition, epoch, |state| {
-            let looked_at = state.facts_above(expiry.after).take_while(|fact| fact.sequence <= expiry.up_to).take(expiry.limit);
-            let reached = looked_at.filter(|fact| fact.committed_at < expiry.before).last().map_or(expiry.after, |fact| fact.sequence);
-            let expired = |fact: &StoredFact| fact.sequence > expiry.after && fact.sequence <= reached && fact.committed_at < expiry.before;
-            state.facts.retain(|fact| fact.fact.kind != FactKind::Window || !expired(fact));
+            let looked_at = state
+                .facts_above(expiry.after)
+                .take_while(|fact| fact.sequence <= expiry.up_to)
+                .take(expiry.limit);
+            let reached = looked_at
+                .filter(|fact| fact.committed_at < expiry.before)
+                .last()
+                .map_or(expiry.after, |fact| fact.sequence);
+            let expired = |fact: &StoredFact| {
+                fact.sequence > expiry.after
+                    && fact.sequence <= reached
+                    && fact.committed_at < expiry.before
+            };
+            state
+                .facts
+                .retain(|fact| fact.fact.kind != FactKind::Window || !expired(fact));
             reached
         })
     }
@@ -330,14 +538,30 @@ impl CheckpointStore for MemoryStore {
         })?
     }
 
-    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
-        Ok(self.read(partition, |state| state.files.iter().filter(|file| file.stage == stage).take(limit).cloned().collect()))
+    fn files(
+        &self,
+        partition: Partition,
+        stage: FileStage,
+        limit: usize,
+    ) -> Result<Vec<RegisteredFile>> {
+        Ok(self.read(partition, |state| {
+            state
+                .files
+                .iter()
+                .filter(|file| file.stage == stage)
+                .take(limit)
+                .cloned()
+                .collect()
+        }))
     }
 
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
         self.fenced(partition, epoch, |state| {
             for number in numbers {
-                if let Some(file) = state.file(*number).filter(|file| file.stage == FileStage::Registered) {
+                if let Some(file) = state
+                    .file(*number)
+                    .filter(|file| file.stage == FileStage::Registered)
+                {
                     file.stage = FileStage::Completed;
                 }
             }
@@ -346,14 +570,25 @@ impl CheckpointStore for MemoryStore {
 
     fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
         self.fenced(partition, epoch, |state| {
-            if let Some(file) = state.file(number).filter(|file| file.stage == FileStage::Registered) {
+            if let Some(file) = state
+                .file(number)
+                .filter(|file| file.stage == FileStage::Registered)
+            {
                 (file.stage, file.note) = (FileStage::Lost, Some(note.to_owned()));
             }
         })
     }
 
-    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
-        self.fenced(partition, epoch, |state| state.plan(partition, max_files, passed_over))
+    fn plan_load_beside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+        passed_over: &PassedOver,
+    ) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, |state| {
+            state.plan(partition, max_files, passed_over)
+        })
     }
 
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
@@ -366,14 +601,24 @@ impl CheckpointStore for MemoryStore {
         })
     }
 
-    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
+    fn split_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        batch: &str,
+        bad: &[(u64, String)],
+    ) -> Result<()> {
         self.fenced(partition, epoch, |state| state.split(partition, batch, bad))
     }
 
     fn requeue_quarantined(&self) -> Result<u64> {
         let mut state = lock(&self.state);
         let mut put_back = 0;
-        for file in state.partitions.values_mut().flat_map(|known| &mut known.files) {
+        for file in state
+            .partitions
+            .values_mut()
+            .flat_map(|known| &mut known.files)
+        {
             let stage = match file.stage {
                 FileStage::Quarantined => FileStage::Completed,
                 FileStage::Lost => FileStage::Registered,
@@ -389,27 +634,56 @@ impl CheckpointStore for MemoryStore {
         let wanted = |stored: &&StoredFact| {
             let fact = &stored.fact;
             filter.kind.is_none_or(|kind| kind == fact.kind)
-                && filter.robot_id.as_ref().is_none_or(|robot| *robot == fact.robot_id)
-                && filter.subject.as_ref().is_none_or(|subject| *subject == fact.subject)
+                && filter
+                    .robot_id
+                    .as_ref()
+                    .is_none_or(|robot| *robot == fact.robot_id)
+                && filter
+                    .subject
+                    .as_ref()
+                    .is_none_or(|subject| *subject == fact.subject)
                 && filter.from.is_none_or(|from| fact.event_time >= from)
                 && filter.until.is_none_or(|until| fact.event_time < until)
         };
         let state = lock(&self.state);
-        let mut found: Vec<StoredFact> = state.partitions.values().flat_map(|known| &known.facts).filter(wanted).cloned().collect();
+        let mut found: Vec<StoredFact> = state
+            .partitions
+            .values()
+            .flat_map(|known| &known.facts)
+            .filter(wanted)
+            .cloned()
+            .collect();
         if filter.limit > 0 {
-            found.sort_by_key(|stored| (std::cmp::Reverse(stored.committed_at), stored.partition, std::cmp::Reverse(stored.sequence)));
+            found.sort_by_key(|stored| {
+                (
+                    std::cmp::Reverse(stored.committed_at),
+                    stored.partition,
+                    std::cmp::Reverse(stored.sequence),
+                )
+            });
             found.truncate(filter.limit);
         }
         let order = |stored: &StoredFact| {
             let fact = &stored.fact;
-            (fact.event_time, fact.robot_id.clone(), fact.kind, fact.id.clone(), fact.revision)
+            (
+                fact.event_time,
+                fact.robot_id.clone(),
+                fact.kind,
+                fact.id.clone(),
+                fact.revision,
+            )
         };
         found.sort_by_cached_key(order);
         Ok(found)
     }
 
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
-        let mut found: Vec<StoredDead> = lock(&self.state).partitions.values().flat_map(|known| &known.dead).cloned().collect();
+        let mut found: Vec<StoredDead> = lock(&self.state)
+            .partitions
+            .values()
+            .flat_map(|known| &known.dead)
+            .cloned()
+            .collect();
         found.sort_by_key(|stored| (std::cmp::Reverse(stored.sequence), stored.partition));
         if limit > 0 {
             found.truncate(limit);
@@ -418,6 +692,11 @@ impl CheckpointStore for MemoryStore {
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {
-        Ok(lock(&self.state).partitions.values().flat_map(|known| &known.files).cloned().collect())
+        Ok(lock(&self.state)
+            .partitions
+            .values()
+            .flat_map(|known| &known.files)
+            .cloned()
+            .collect())
     }
 }

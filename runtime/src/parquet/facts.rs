@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow_schema::SchemaRef;
 use serde_json::{Value, json};
 use theatre_actors::effect::{Fact, FactKind};
@@ -15,12 +18,22 @@ use super::fitting;
 use ColumnType::{Float64, Int32, Int64, TimestampMicros, Utf8};
 
 fn spec(name: &str, columns: &[(&str, ColumnType)], mode: LoadMode) -> TableSpec {
-    TableSpec { name: name.to_owned(), columns: columns.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect(), mode }
+    TableSpec {
+        name: name.to_owned(),
+        columns: columns
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), *kind))
+            .collect(),
+        mode,
+    }
 }
 
 /// The table a kind of fact is exported to.
 pub fn table(kind: FactKind) -> TableSpec {
-    let by_revision = |key: &[&str]| LoadMode::MergeByRevision { key: key.iter().map(|part| (*part).to_owned()).collect(), revision: "revision".to_owned() };
+    let by_revision = |key: &[&str]| LoadMode::MergeByRevision {
+        key: key.iter().map(|part| (*part).to_owned()).collect(),
+        revision: "revision".to_owned(),
+    };
     match kind {
         // Every transition is a row of its own.
         FactKind::Alert => spec(
@@ -71,13 +84,21 @@ pub fn table(kind: FactKind) -> TableSpec {
                 ("result", Utf8),
                 ("outcome_id", Utf8),
             ],
-            // Not by procedure: a case that moved has a leg on each robot, and a procedure's number may be given anew to another case.
+            // Not by procedure: a case that moved has a leg on each robot, and a procedure's number
+            // may be given anew to another case.
             by_revision(&["outcome_id"]),
         ),
         // A later revision holds its own rows only, so all are kept.
         FactKind::Window => {
-            let columns = WINDOW_COLUMNS.iter().map(|(name, values)| ((*name).to_owned(), values.column_type())).collect();
-            TableSpec { name: "robot_windows".to_owned(), columns, mode: LoadMode::Append }
+            let columns = WINDOW_COLUMNS
+                .iter()
+                .map(|(name, values)| ((*name).to_owned(), values.column_type()))
+                .collect();
+            TableSpec {
+                name: "robot_windows".to_owned(),
+                columns,
+                mode: LoadMode::Append,
+            }
         }
     }
 }
@@ -102,18 +123,30 @@ impl Cell {
             Value::Null => Self::Null,
             Value::Bool(truth) => Self::Bool(*truth),
             // JSON knows finite numbers only.
-            Value::Number(number) => number.as_i64().map(Self::Int).or(number.as_f64().map(Self::Float)).unwrap_or(Self::Null),
+            Value::Number(number) => number
+                .as_i64()
+                .map(Self::Int)
+                .or(number.as_f64().map(Self::Float))
+                .unwrap_or(Self::Null),
             Value::String(text) => Self::Text(text.clone()),
             nested => Self::Text(nested.to_string()),
         }
     }
 
     fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(truth) = self { Some(*truth) } else { None }
+        if let Self::Bool(truth) = self {
+            Some(*truth)
+        } else {
+            None
+        }
     }
 
     fn as_i64(&self) -> Option<i64> {
-        if let Self::Int(number) = self { Some(*number) } else { None }
+        if let Self::Int(number) = self {
+            Some(*number)
+        } else {
+            None
+        }
     }
 
     fn as_f64(&self) -> Option<f64> {
@@ -125,7 +158,11 @@ impl Cell {
     }
 
     fn as_str(&self) -> Option<&str> {
-        if let Self::Text(text) = self { Some(text) } else { None }
+        if let Self::Text(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 }
 
@@ -147,11 +184,16 @@ impl SignalRow<'_> {
 
     /// An estimated quantile, no number without a sketch.
     fn quantile(&self, share: f64) -> f64 {
-        self.aggregate.sketch.as_ref().and_then(|sketch| sketch.quantile(share)).unwrap_or(f64::NAN)
+        self.aggregate
+            .sketch
+            .as_ref()
+            .and_then(|sketch| sketch.quantile(share))
+            .unwrap_or(f64::NAN)
     }
 }
 
-/// Where the values of a column come from. Numbers that are not finite are NULL: no warehouse has them.
+/// Where the values of a column come from. Numbers that are not finite are NULL: no warehouse has
+/// them.
 enum Values {
     Text(for<'a> fn(&SignalRow<'a>) -> &'a str),
     Int32(fn(&SignalRow<'_>) -> i32),
@@ -173,35 +215,62 @@ impl Values {
 
     fn column(&self, rows: &[SignalRow<'_>]) -> ArrayRef {
         match self {
-            Self::Text(of) => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| fitting(of(row))))),
+            Self::Text(of) => Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|row| fitting(of(row))),
+            )),
             Self::Int32(of) => Arc::new(Int32Array::from_iter_values(rows.iter().map(of))),
             Self::Int64(of) => Arc::new(Int64Array::from_iter_values(rows.iter().map(of))),
-            Self::Time(of) => Arc::new(rows.iter().map(of).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
-            Self::Float(of) => Arc::new(rows.iter().map(|row| Some(of(row)).filter(|value| value.is_finite())).collect::<Float64Array>()),
+            Self::Time(of) => Arc::new(
+                rows.iter()
+                    .map(of)
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            ),
+            Self::Float(of) => Arc::new(
+                rows.iter()
+                    .map(|row| Some(of(row)).filter(|value| value.is_finite()))
+                    .collect::<Float64Array>(),
+            ),
         }
     }
 }
 
-/// Windows have a row for each signal, most of what is exported: straight from the aggregates into columns.
+/// Windows have a row for each signal, most of what is exported: straight from the aggregates into
+/// columns.
 const WINDOW_COLUMNS: [(&str, Values); 21] = [
     ("robot_id", Values::Text(|row| row.robot_id)),
     ("dataset", Values::Text(|row| row.dataset)),
     ("window_name", Values::Text(|row| row.window_name)),
-    ("window_start", Values::Time(|row| Some(row.window.start_us))),
+    (
+        "window_start",
+        Values::Time(|row| Some(row.window.start_us)),
+    ),
     ("window_size_us", Values::Int64(|row| row.window.size_us)),
-    ("revision", Values::Int32(|row| i32::try_from(row.window.revision).unwrap_or(i32::MAX))),
+    (
+        "revision",
+        Values::Int32(|row| i32::try_from(row.window.revision).unwrap_or(i32::MAX)),
+    ),
     ("window_rows", Values::Int64(|row| row.window.rows as i64)),
     ("signal", Values::Text(|row| row.signal)),
-    ("value_count", Values::Int64(|row| row.aggregate.count as i64)),
+    (
+        "value_count",
+        Values::Int64(|row| row.aggregate.count as i64),
+    ),
     ("value_sum", Values::Float(|row| row.aggregate.sum)),
     ("mean", Values::Float(|row| row.aggregate.mean)),
     ("m2", Values::Float(|row| row.aggregate.m2)),
     ("min", Values::Float(|row| row.aggregate.min)),
     ("max", Values::Float(|row| row.aggregate.max)),
     ("first", Values::Float(|row| row.aggregate.first)),
-    ("first_time", Values::Time(|row| row.kept(row.aggregate.first_time))),
+    (
+        "first_time",
+        Values::Time(|row| row.kept(row.aggregate.first_time)),
+    ),
     ("last", Values::Float(|row| row.aggregate.last)),
-    ("last_time", Values::Time(|row| row.kept(row.aggregate.last_time))),
+    (
+        "last_time",
+        Values::Time(|row| row.kept(row.aggregate.last_time)),
+    ),
     ("p50", Values::Float(|row| row.quantile(0.5))),
     ("p95", Values::Float(|row| row.quantile(0.95))),
     ("p99", Values::Float(|row| row.quantile(0.99))),
@@ -211,31 +280,58 @@ const WINDOW_COLUMNS: [(&str, Values); 21] = [
 ///
 /// # Errors
 /// When a payload cannot be read; when Arrow refuses, which would be a bug.
-pub fn record_batch(kind: FactKind, schema: &SchemaRef, facts: &[&Fact], datasets: &Datasets) -> Result<RecordBatch> {
+pub fn record_batch(
+    kind: FactKind,
+    schema: &SchemaRef,
+    facts: &[&Fact],
+    datasets: &Datasets,
+) -> Result<RecordBatch> {
     let columns = match kind {
         FactKind::Window => window_columns(facts, datasets)?,
         FactKind::Alert | FactKind::Outcome => named_columns(&table(kind), facts)?,
     };
-    RecordBatch::try_new(schema.clone(), columns).map_err(|error| Error::Refused(format!("table '{}': {error}", table(kind).name)))
+    RecordBatch::try_new(schema.clone(), columns)
+        .map_err(|error| Error::Refused(format!("table '{}': {error}", table(kind).name)))
 }
 
 fn unreadable(fact: &Fact, error: impl std::fmt::Display) -> Error {
-    Error::Refused(format!("fact '{}' revision {} cannot be read: {error}", fact.id, fact.revision))
+    Error::Refused(format!(
+        "fact '{}' revision {} cannot be read: {error}",
+        fact.id, fact.revision
+    ))
 }
 
 fn window_columns(facts: &[&Fact], datasets: &Datasets) -> Result<Vec<ArrayRef>> {
-    let read = |fact: &&Fact| WindowRow::decode(&fact.payload).map_err(|error| unreadable(fact, error));
+    let read =
+        |fact: &&Fact| WindowRow::decode(&fact.payload).map_err(|error| unreadable(fact, error));
     let windows: Vec<WindowRow> = facts.iter().map(read).collect::<Result<_>>()?;
     let mut rows = Vec::new();
     for (fact, window) in facts.iter().zip(&windows) {
         let (dataset, window_name) = fact.subject.split_once('/').unwrap_or((&fact.subject, ""));
-        let known =
-            datasets.find(dataset).ok_or_else(|| Error::Refused(format!("windows of dataset '{dataset}' cannot be written: it has left the configuration")))?;
+        let known = datasets.find(dataset).ok_or_else(|| {
+            Error::Refused(format!(
+                "windows of dataset '{dataset}' cannot be written: it has left the configuration"
+            ))
+        })?;
         let signals = known.1.signals.as_slice();
-        let told = window.signals.iter().zip(signals).filter(|(aggregate, _)| aggregate.count > 0);
-        rows.extend(told.map(|(aggregate, signal)| SignalRow { robot_id: &fact.robot_id, dataset, window_name, window, signal: &signal.name, aggregate }));
+        let told = window
+            .signals
+            .iter()
+            .zip(signals)
+            .filter(|(aggregate, _)| aggregate.count > 0);
+        rows.extend(told.map(|(aggregate, signal)| SignalRow {
+            robot_id: &fact.robot_id,
+            dataset,
+            window_name,
+            window,
+            signal: &signal.name,
+            aggregate,
+        }));
     }
-    Ok(WINDOW_COLUMNS.iter().map(|(_, values)| values.column(&rows)).collect())
+    Ok(WINDOW_COLUMNS
+        .iter()
+        .map(|(_, values)| values.column(&rows))
+        .collect())
 }
 
 /// Columns by the names of an alert's or an outcome's fields.
@@ -244,24 +340,51 @@ fn named_columns(table: &TableSpec, facts: &[&Fact]) -> Result<Vec<ArrayRef>> {
     for fact in facts {
         let record = match fact.kind {
             FactKind::Outcome => {
-                let mut outcome = json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(fact, error))?);
+                let mut outcome =
+                    json!(Outcome::decode(&fact.payload).map_err(|error| unreadable(fact, error))?);
                 outcome["outcome_id"] = json!(fact.id);
                 outcome
             }
             _ => json!(Alert::decode(&fact.payload).map_err(|error| unreadable(fact, error))?),
         };
-        rows.push(table.columns.iter().map(|(name, _)| record.get(name).map_or(Cell::Null, Cell::of)).collect());
+        rows.push(
+            table
+                .columns
+                .iter()
+                .map(|(name, _)| record.get(name).map_or(Cell::Null, Cell::of))
+                .collect(),
+        );
     }
     let column = |index: usize, kind: ColumnType| -> ArrayRef {
         let cells = || rows.iter().map(|row| &row[index]);
         match kind {
             ColumnType::Boolean => Arc::new(cells().map(Cell::as_bool).collect::<BooleanArray>()),
-            ColumnType::Int32 | ColumnType::Date => Arc::new(cells().map(|cell| cell.as_i64().map(|value| value as i32)).collect::<Int32Array>()),
+            ColumnType::Int32 | ColumnType::Date => Arc::new(
+                cells()
+                    .map(|cell| cell.as_i64().map(|value| value as i32))
+                    .collect::<Int32Array>(),
+            ),
             ColumnType::Int64 => Arc::new(cells().map(Cell::as_i64).collect::<Int64Array>()),
-            ColumnType::Float32 | ColumnType::Float64 => Arc::new(cells().map(Cell::as_f64).collect::<Float64Array>()),
-            ColumnType::TimestampMicros => Arc::new(cells().map(Cell::as_i64).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
-            ColumnType::Utf8 | ColumnType::Binary => Arc::new(cells().map(|cell| cell.as_str().map(fitting)).collect::<StringArray>()),
+            ColumnType::Float32 | ColumnType::Float64 => {
+                Arc::new(cells().map(Cell::as_f64).collect::<Float64Array>())
+            }
+            ColumnType::TimestampMicros => Arc::new(
+                cells()
+                    .map(Cell::as_i64)
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            ),
+            ColumnType::Utf8 | ColumnType::Binary => Arc::new(
+                cells()
+                    .map(|cell| cell.as_str().map(fitting))
+                    .collect::<StringArray>(),
+            ),
         }
     };
-    Ok(table.columns.iter().enumerate().map(|(index, (_, kind))| column(index, *kind)).collect())
+    Ok(table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, (_, kind))| column(index, *kind))
+        .collect())
 }

@@ -1,7 +1,9 @@
-//! What was just committed, in the hands of the saver: told to the relay, so that an alert goes out without being read back first.
+//! What was just committed, in the hands of the saver: told to the relay, so that an alert goes out
+//! without being read back first.
 //!
-//! Only a shortcut. What is handed over is bounded and may be missing (a commit that was repeated, an overflow, a restart): the relay reads the
-//! store for whatever it was not handed. The numbers are those the store gave: dense, in the order of the commit's families and their facts.
+//! Only a shortcut. What is handed over is bounded and may be missing (a commit that was repeated,
+//! an overflow, a restart): the relay reads the store for whatever it was not handed. The numbers
+//! are those the store gave: dense, in the order of the commit's families and their facts.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,13 +60,19 @@ pub struct Spent {
 impl Spent {
     pub(super) fn add(&self, spent: Duration) {
         self.times.fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(u64::try_from(spent.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.micros.fetch_add(
+            u64::try_from(spent.as_micros()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// How often, and milliseconds in the mean.
     pub fn mean_ms(&self) -> (u64, f64) {
         let times = self.times.load(Ordering::Relaxed);
-        (times, self.micros.load(Ordering::Relaxed) as f64 / 1000.0 / times.max(1) as f64)
+        (
+            times,
+            self.micros.load(Ordering::Relaxed) as f64 / 1000.0 / times.max(1) as f64,
+        )
     }
 }
 
@@ -73,15 +81,30 @@ impl Committed {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes commits and takes their facts; `windows` says whether window revisions are published too.
-    pub(super) fn note(&self, commits: impl IntoIterator<Item = (PartitionCommit, CommitOutcome)>, windows: bool) {
+    /// Notes commits and takes their facts; `windows` says whether window revisions are published
+    /// too.
+    pub(super) fn note(
+        &self,
+        commits: impl IntoIterator<Item = (PartitionCommit, CommitOutcome)>,
+        windows: bool,
+    ) {
         let mut lanes = self.lock();
         for (commit, outcome) in commits {
-            let CommitOutcome::Committed { last_fact, last_dead } = outcome else { continue };
+            let CommitOutcome::Committed {
+                last_fact,
+                last_dead,
+            } = outcome
+            else {
+                continue;
+            };
             let lane = lanes.entry(commit.partition).or_default();
             let before = std::mem::replace(&mut lane.last_fact, last_fact);
             lane.last_dead = last_dead;
-            let facts: Vec<Fact> = commit.families.into_iter().flat_map(|save| save.facts).collect();
+            let facts: Vec<Fact> = commit
+                .families
+                .into_iter()
+                .flat_map(|save| save.facts)
+                .collect();
             // Fewer numbers than facts: some were there already, and which is not known here.
             if !facts.is_empty() && before + facts.len() as u64 == last_fact {
                 lane.hand(before + 1, facts, windows);
@@ -92,7 +115,9 @@ impl Committed {
 
     /// The last fact and the last dead letter of a partition, if this process has committed any.
     pub(super) fn latest(&self, partition: Partition) -> Option<(u64, u64)> {
-        self.lock().get(&partition).map(|lane| (lane.last_fact, lane.last_dead))
+        self.lock()
+            .get(&partition)
+            .map(|lane| (lane.last_fact, lane.last_dead))
     }
 
     /// The commit that follows `position`, if it is at hand; drops what lies below.
@@ -104,17 +129,30 @@ impl Committed {
         {
             lane.drop_front();
         }
-        lane.handed.front().filter(|front| front.first <= position + 1).cloned()
+        lane.handed
+            .front()
+            .filter(|front| front.first <= position + 1)
+            .cloned()
     }
 
-    /// Notes where the store stands when a partition is taken, and forgets what was handed over before.
+    /// Notes where the store stands when a partition is taken, and forgets what was handed over
+    /// before.
     pub(super) fn begin(&self, partition: Partition, last_fact: u64, last_dead: u64) {
         let mut lanes = self.lock();
         let news = lanes.entry(partition).or_default().news.clone();
-        lanes.insert(partition, Lane { last_fact, last_dead, news, ..Lane::default() });
+        lanes.insert(
+            partition,
+            Lane {
+                last_fact,
+                last_dead,
+                news,
+                ..Lane::default()
+            },
+        );
     }
 
-    /// Waits for the partition's next commit, at most `limit`; `seen` is what an earlier wait returned.
+    /// Waits for the partition's next commit, at most `limit`; `seen` is what an earlier wait
+    /// returned.
     pub(super) fn wait(&self, partition: Partition, seen: u64, limit: Duration) -> u64 {
         let news = self.lock().entry(partition).or_default().news.clone();
         news.wait(seen, limit)
@@ -124,8 +162,14 @@ impl Committed {
 impl Lane {
     fn hand(&mut self, first: u64, facts: Vec<Fact>, windows: bool) {
         let last = first + facts.len() as u64 - 1;
-        let numbered = (first..).zip(facts).filter(|(_, fact)| windows || fact.kind != FactKind::Window);
-        let handed = Handed { first, last, facts: numbered.collect() };
+        let numbered = (first..)
+            .zip(facts)
+            .filter(|(_, fact)| windows || fact.kind != FactKind::Window);
+        let handed = Handed {
+            first,
+            last,
+            facts: numbered.collect(),
+        };
         self.bytes += handed.bytes();
         self.handed.push_back(handed);
         while self.bytes > HANDED_BYTES && !self.handed.is_empty() {
@@ -142,7 +186,11 @@ impl Lane {
 
 impl Handed {
     fn bytes(&self) -> usize {
-        64 + self.facts.iter().map(|(_, fact)| fact.payload.len() + 128).sum::<usize>()
+        64 + self
+            .facts
+            .iter()
+            .map(|(_, fact)| fact.payload.len() + 128)
+            .sum::<usize>()
     }
 }
 
@@ -171,21 +219,43 @@ mod tests {
             facts: facts.iter().map(fact).collect(),
             dead: Vec::new(),
         };
-        PartitionCommit { partition: 3, epoch: 1, families: vec![save], floor: Positions::zero() }
+        PartitionCommit {
+            partition: 3,
+            epoch: 1,
+            families: vec![save],
+            floor: Positions::zero(),
+        }
     }
 
     fn done(last_fact: u64) -> CommitOutcome {
-        CommitOutcome::Committed { last_fact, last_dead: 0 }
+        CommitOutcome::Committed {
+            last_fact,
+            last_dead: 0,
+        }
     }
 
     #[test]
     fn facts_are_handed_over_with_their_numbers_and_once() {
         let committed = Committed::default();
         committed.begin(3, 10, 0);
-        committed.note([(commit(&[FactKind::Window, FactKind::Alert]), done(12))], false);
+        committed.note(
+            [(commit(&[FactKind::Window, FactKind::Alert]), done(12))],
+            false,
+        );
         let handed = committed.after(3, 10).unwrap();
-        assert_eq!((handed.first, handed.last, handed.facts.len(), handed.facts[0].0), (11, 12, 1, 12));
-        assert!(committed.after(3, 12).is_none() && committed.after(3, 10).is_none(), "what was passed is dropped");
+        assert_eq!(
+            (
+                handed.first,
+                handed.last,
+                handed.facts.len(),
+                handed.facts[0].0
+            ),
+            (11, 12, 1, 12)
+        );
+        assert!(
+            committed.after(3, 12).is_none() && committed.after(3, 10).is_none(),
+            "what was passed is dropped"
+        );
     }
 
     #[test]
@@ -207,6 +277,10 @@ mod tests {
         for number in 1..=20_000 {
             committed.note([(commit(&[FactKind::Alert]), done(number))], false);
         }
-        assert!(committed.lock()[&3].bytes <= HANDED_BYTES && committed.after(3, 0).is_none() && committed.after(3, 19_999).is_some());
+        assert!(
+            committed.lock()[&3].bytes <= HANDED_BYTES
+                && committed.after(3, 0).is_none()
+                && committed.after(3, 19_999).is_some()
+        );
     }
 }

@@ -1,10 +1,12 @@
-//! The lake writer: every decoded record that is no duplicate, into Parquet files by dataset and event date; rows dated far from the day they
-//! were appended on are filed by that day, so that a chunk never opens more files than there are days between.
+//! The lake writer: every decoded record that is no duplicate, into Parquet files by dataset and
+//! event date; rows dated far from the day they were appended on are filed by that day, so that a
+//! chunk never opens more files than there are days between.
 //!
-//! It has its own position and its own copy of the duplicate check. A *cut* closes all open files of the partition at one position and
-//! registers them, position and check together, in one fenced commit. What is not registered is as if never written: after any error
-//! the writer goes back to its last cut and reads the log again. Chunks come from the partition; what it missed it reads itself, in
-//! bounded steps, so that families never wait for the lake to catch up.
+//! It has its own position and its own copy of the duplicate check. A *cut* closes all open files
+//! of the partition at one position and registers them, position and check together, in one fenced
+//! commit. What is not registered is as if never written: after any error the writer goes back to
+//! its last cut and reads the log again. Chunks come from the partition; what it missed it reads
+//! itself, in bounded steps, so that families never wait for the lake to catch up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,7 +55,13 @@ pub struct LakeWriter {
 
 impl LakeWriter {
     /// A lake writer for a partition owned under `epoch`.
-    pub fn new(partition: Partition, epoch: Epoch, params: Arc<PipelineParams>, ports: Ports, queue: Arc<LakeQueue>) -> Self {
+    pub fn new(
+        partition: Partition,
+        epoch: Epoch,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+        queue: Arc<LakeQueue>,
+    ) -> Self {
         Self {
             partition,
             epoch,
@@ -91,7 +99,9 @@ impl LakeWriter {
 
     /// True while it reads what it has missed before it can take the next chunk.
     pub fn is_behind(&self) -> bool {
-        self.waiting.as_ref().is_some_and(|chunk| !self.positions.covers(&chunk.from))
+        self.waiting
+            .as_ref()
+            .is_some_and(|chunk| !self.positions.covers(&chunk.from))
     }
 
     /// Registers what it has written so far, wherever it stands.
@@ -102,10 +112,12 @@ impl LakeWriter {
         if self.is_cut() {
             return Ok(());
         }
-        self.cut().inspect_err(|_| (self.started, self.shaken) = (false, true))
+        self.cut()
+            .inspect_err(|_| (self.started, self.shaken) = (false, true))
     }
 
-    /// Writes a chunk, or makes a cut that is due; with `everything` a cut is due as soon as no chunk waits.
+    /// Writes a chunk, or makes a cut that is due; with `everything` a cut is due as soon as no
+    /// chunk waits.
     ///
     /// # Errors
     /// `StaleEpoch`: the partition is lost. Others: step again; it goes back to its last cut.
@@ -146,7 +158,12 @@ impl LakeWriter {
         let status = self.ports.store.status(self.partition)?;
         let saved = self.ports.store.lake_state(self.partition)?;
         self.trackers = Trackers::decode(self.partition, &saved)?;
-        self.positions = lake_start::position(&*self.ports.log, &self.params.topics, self.partition, &status)?;
+        self.positions = lake_start::position(
+            &*self.ports.log,
+            &self.params.topics,
+            self.partition,
+            &status,
+        )?;
         self.cut_from = self.positions.clone();
         self.cuts = status.lake_cuts;
         self.started = true;
@@ -162,7 +179,12 @@ impl LakeWriter {
         }
         let mut gap = match self.gap.take() {
             Some(gap) => gap,
-            None => Intake::open(&*self.ports.log, self.partition, self.params.intake(), &self.positions)?,
+            None => Intake::open(
+                &*self.ports.log,
+                self.partition,
+                self.params.intake(),
+                &self.positions,
+            )?,
         };
         let missed = gap.poll()?;
         if missed.is_empty() {
@@ -179,10 +201,14 @@ impl LakeWriter {
         let late_days = late_days(self.params.family.time.allowed_lateness_us);
         let mut shares: Vec<Share> = vec![Share::new(); chunk.batches.len()];
         for entry in &chunk.entries {
-            let Entry::Row { batch: index, row } = *entry else { continue };
+            let Entry::Row { batch: index, row } = *entry else {
+                continue;
+            };
             let (topic, batch) = &chunk.batches[index as usize];
             let at = row as usize;
-            if batch.offsets[at] < self.positions.get(*topic) || self.is_duplicate(*topic, batch, at) {
+            if batch.offsets[at] < self.positions.get(*topic)
+                || self.is_duplicate(*topic, batch, at)
+            {
                 continue;
             }
             let day = folder_day(batch.event_times()[at], batch.append_times[at], late_days);
@@ -199,7 +225,8 @@ impl LakeWriter {
         }
         self.positions = self.positions.highest(&chunk.to);
         if self.oldest.is_none() && self.positions != self.cut_from {
-            // Duplicates and dead letters only: no file, but a cut in time all the same, or the log would be kept for them, or lose them as if they were rows.
+            // Duplicates and dead letters only: no file, but a cut in time all the same, or the log
+            // would be kept for them, or lose them as if they were rows.
             self.oldest = Some(self.ports.clock.now());
         }
         Ok(())
@@ -207,25 +234,59 @@ impl LakeWriter {
 
     /// The same check as the families', on the same order.
     fn is_duplicate(&mut self, topic: TopicIndex, batch: &Batch, row: usize) -> bool {
-        let Some(sequence) = batch.sequence(row) else { return false };
-        self.trackers.is_duplicate(batch.robot_id(row), topic, batch.boot_id(row).unwrap_or(0), sequence)
+        let Some(sequence) = batch.sequence(row) else {
+            return false;
+        };
+        self.trackers.is_duplicate(
+            batch.robot_id(row),
+            topic,
+            batch.boot_id(row).unwrap_or(0),
+            sequence,
+        )
     }
 
-    fn write_rows(&mut self, key: (usize, i64), topic: TopicIndex, batch: &Batch, rows: &[u32]) -> Result<()> {
+    fn write_rows(
+        &mut self,
+        key: (usize, i64),
+        topic: TopicIndex,
+        batch: &Batch,
+        rows: &[u32],
+    ) -> Result<()> {
         let schema = file_schema(&table_spec(&batch.dataset)?);
         if !self.open.contains_key(&key) {
             self.attempt += 1;
             // Unique within the partition: the cut it will belong to, and the epoch.
-            let from: Vec<u64> = (0..self.params.topics.len()).map(|topic| self.cut_from.get(topic)).collect();
-            let path = record_path(&batch.dataset, key.1, self.partition, &from, self.epoch, self.cuts + 1);
+            let from: Vec<u64> = (0..self.params.topics.len())
+                .map(|topic| self.cut_from.get(topic))
+                .collect();
+            let path = record_path(
+                &batch.dataset,
+                key.1,
+                self.partition,
+                &from,
+                self.epoch,
+                self.cuts + 1,
+            );
             let attempt = format!("p{}-e{}-{}", self.partition, self.epoch, self.attempt);
             let upload = self.ports.lake.begin(&path, &attempt)?;
-            self.open.insert(key, FileWriter::new(upload, &schema, path, &batch.dataset.name)?);
+            self.open.insert(
+                key,
+                FileWriter::new(upload, &schema, path, &batch.dataset.name)?,
+            );
             self.oldest.get_or_insert(self.ports.clock.now());
         }
         if let Some(file) = self.open.get_mut(&key) {
             let times = batch.event_times();
-            file.write(file_rows(&schema, &self.params.topics[topic], self.partition, batch, rows)?, rows.iter().map(|row| times[*row as usize]))?;
+            file.write(
+                file_rows(
+                    &schema,
+                    &self.params.topics[topic],
+                    self.partition,
+                    batch,
+                    rows,
+                )?,
+                rows.iter().map(|row| times[*row as usize]),
+            )?;
         }
         Ok(())
     }
@@ -236,7 +297,9 @@ impl LakeWriter {
             return true;
         }
         let limits = &self.params.limits;
-        let age = self.oldest.map_or(0, |oldest| self.ports.clock.now().0 - oldest.0);
+        let age = self
+            .oldest
+            .map_or(0, |oldest| self.ports.clock.now().0 - oldest.0);
         self.open.values().map(FileWriter::bytes).sum::<usize>() >= limits.lake_roll_bytes
             || self.open.values().map(FileWriter::memory).sum::<usize>() >= limits.lake_memory_bytes
             || self.open.len() > limits.lake_open_files
@@ -246,8 +309,15 @@ impl LakeWriter {
     fn cut(&mut self) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         let files: Result<Vec<_>> = open.into_values().map(FileWriter::finish).collect();
-        let cut = LakeCut { cut_number: self.cuts + 1, positions: self.positions.clone(), state: self.trackers.encode(), files: files? };
-        self.ports.store.commit_cut(self.partition, self.epoch, &cut)?;
+        let cut = LakeCut {
+            cut_number: self.cuts + 1,
+            positions: self.positions.clone(),
+            state: self.trackers.encode(),
+            files: files?,
+        };
+        self.ports
+            .store
+            .commit_cut(self.partition, self.epoch, &cut)?;
         self.cuts += 1;
         self.cut_from = self.positions.clone();
         self.oldest = None;

@@ -1,11 +1,13 @@
 //! The loader: brings completed lake files into the warehouse, a batch of one table at a time.
 //!
-//! The ledger row in the warehouse's own transaction is the proof of a load; the plan in the store is only the intent. A batch
-//! of unknown fate is asked for and, if need be, loaded again under the same id. A refused batch is halved until the bad file
-//! stands alone, which is then quarantined; the others load.
+//! The ledger row in the warehouse's own transaction is the proof of a load; the plan in the store
+//! is only the intent. A batch of unknown fate is asked for and, if need be, loaded again under the
+//! same id. A refused batch is halved until the bad file stands alone, which is then quarantined;
+//! the others load.
 //!
-//! A batch that fails for a reason not known to lie in its files keeps them: it may have been loaded, or be about to be by an older owner, and
-//! halves beside the whole would be there twice. It is stuck. Others go ahead of it, those of other datasets first, and it is tried again.
+//! A batch that fails for a reason not known to lie in its files keeps them: it may have been
+//! loaded, or be about to be by an older owner, and halves beside the whole would be there twice.
+//! It is stuck. Others go ahead of it, those of other datasets first, and it is tried again.
 
 use theatre_actors::ports::{Epoch, Error, LoadBatch, LoadReceipt, PassedOver, Result};
 use theatre_actors::position::Partition;
@@ -15,7 +17,8 @@ use super::{Ports, Step};
 #[cfg(test)]
 mod tests;
 
-/// So many batches of a dataset fail before no more of its files are planned: then it is not the batches that are odd.
+/// So many batches of a dataset fail before no more of its files are planned: then it is not the
+/// batches that are odd.
 const STUCK_MAX: usize = 4;
 /// So many loads go ahead of what is stuck before that is tried again.
 const AHEAD_MAX: u32 = 16;
@@ -45,7 +48,14 @@ pub struct Loader {
 impl Loader {
     /// A loader for a partition owned under `epoch`; a batch has at most `files_max` files.
     pub fn new(partition: Partition, epoch: Epoch, ports: Ports, files_max: usize) -> Self {
-        Self { partition, epoch, ports, files_max, stuck: Vec::new(), ahead: 0 }
+        Self {
+            partition,
+            epoch,
+            ports,
+            files_max,
+            stuck: Vec::new(),
+            ahead: 0,
+        }
     }
 
     /// Loads one batch; returns its rows.
@@ -53,8 +63,14 @@ impl Loader {
     /// # Errors
     /// `StaleEpoch`: the partition is lost. `Unavailable`: step again; another batch may be next.
     pub fn step(&mut self) -> Result<(Step, u64)> {
-        let Some(batch) = self.plan()? else { return Ok((Step::Idle, 0)) };
-        let loaded = self.ports.warehouse.load(&batch, &*self.ports.lake).and_then(|receipt| rows_of(&batch, &receipt));
+        let Some(batch) = self.plan()? else {
+            return Ok((Step::Idle, 0));
+        };
+        let loaded = self
+            .ports
+            .warehouse
+            .load(&batch, &*self.ports.lake)
+            .and_then(|receipt| rows_of(&batch, &receipt));
         let rows = match loaded {
             Ok(rows) => rows,
             Err(Error::Refused(why)) => return self.take_apart(&batch, &why),
@@ -64,7 +80,9 @@ impl Loader {
             }
         };
         self.went_on(&batch);
-        self.ports.store.mark_loaded(self.partition, self.epoch, &batch.id)?;
+        self.ports
+            .store
+            .mark_loaded(self.partition, self.epoch, &batch.id)?;
         crate::telemetry::names::warehouse_loaded(&batch.dataset, rows);
         Ok((Step::Worked, rows))
     }
@@ -73,10 +91,14 @@ impl Loader {
     pub fn stuck(&self) -> Option<String> {
         let first = self.stuck.first()?;
         let count = self.stuck.len();
-        Some(format!("{count} batches cannot be loaded and are tried again, such as '{}' of {}: {}", first.batch, first.dataset, first.why))
+        Some(format!(
+            "{count} batches cannot be loaded and are tried again, such as '{}' of {}: {}",
+            first.batch, first.dataset, first.why
+        ))
     }
 
-    /// The batch to load next: what others have first, then what else the datasets have of which a batch is stuck, then what is stuck.
+    /// The batch to load next: what others have first, then what else the datasets have of which a
+    /// batch is stuck, then what is stuck.
     fn plan(&mut self) -> Result<Option<LoadBatch>> {
         if self.ahead < AHEAD_MAX && !self.stuck.is_empty() {
             for stuck_max in [1, STUCK_MAX] {
@@ -94,14 +116,31 @@ impl Loader {
     }
 
     fn planned(&self, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
-        self.ports.store.plan_load_beside(self.partition, self.epoch, self.files_max, passed_over)
+        self.ports
+            .store
+            .plan_load_beside(self.partition, self.epoch, self.files_max, passed_over)
     }
 
     /// The batches whose turn it is not, and the datasets of which so many are stuck.
     fn passed_over(&self, stuck_max: usize) -> PassedOver {
-        let batches = self.stuck.iter().filter(|stuck| stuck.passed_over).map(|stuck| stuck.batch.clone()).collect();
-        let of = |dataset: &str| self.stuck.iter().filter(|stuck| stuck.dataset == dataset).count();
-        let datasets = self.stuck.iter().map(|stuck| stuck.dataset.clone()).filter(|dataset| of(dataset) >= stuck_max).collect();
+        let batches = self
+            .stuck
+            .iter()
+            .filter(|stuck| stuck.passed_over)
+            .map(|stuck| stuck.batch.clone())
+            .collect();
+        let of = |dataset: &str| {
+            self.stuck
+                .iter()
+                .filter(|stuck| stuck.dataset == dataset)
+                .count()
+        };
+        let datasets = self
+            .stuck
+            .iter()
+            .map(|stuck| stuck.dataset.clone())
+            .filter(|dataset| of(dataset) >= stuck_max)
+            .collect();
         PassedOver { batches, datasets }
     }
 
@@ -110,11 +149,17 @@ impl Loader {
         let why = error.to_string();
         match self.stuck.iter_mut().find(|stuck| stuck.batch == batch.id) {
             Some(stuck) => (stuck.why, stuck.passed_over) = (why, true),
-            None => self.stuck.push(Stuck { batch: batch.id, dataset: batch.dataset, why, passed_over: true }),
+            None => self.stuck.push(Stuck {
+                batch: batch.id,
+                dataset: batch.dataset,
+                why,
+                passed_over: true,
+            }),
         }
     }
 
-    /// A batch is stuck no more. Known before the store says so, which may fail: what is stuck is planned for sure.
+    /// A batch is stuck no more. Known before the store says so, which may fail: what is stuck is
+    /// planned for sure.
     fn went_on(&mut self, batch: &LoadBatch) {
         self.ahead += 1;
         self.stuck.retain(|stuck| stuck.batch != batch.id);
@@ -126,16 +171,24 @@ impl Loader {
             _ => Vec::new(),
         };
         if let Some((number, _)) = bad.first() {
-            tracing::error!(partition = self.partition, file = number, why, "a lake file is quarantined: the warehouse refuses it");
+            tracing::error!(
+                partition = self.partition,
+                file = number,
+                why,
+                "a lake file is quarantined: the warehouse refuses it"
+            );
             crate::telemetry::names::warehouse_load_failed("refused");
         }
         self.went_on(batch);
-        self.ports.store.split_load(self.partition, self.epoch, &batch.id, &bad)?;
+        self.ports
+            .store
+            .split_load(self.partition, self.epoch, &batch.id, &bad)?;
         Ok((Step::Worked, 0))
     }
 }
 
-/// The rows of a batch that is loaded. With another number of them the ledger means another batch of the same id, and ours is still to be loaded.
+/// The rows of a batch that is loaded. With another number of them the ledger means another batch
+/// of the same id, and ours is still to be loaded.
 fn rows_of(batch: &LoadBatch, receipt: &LoadReceipt) -> Result<u64> {
     let expected: u64 = batch.files.iter().map(|file| file.file.rows).sum();
     if receipt.rows == expected {
@@ -146,5 +199,8 @@ fn rows_of(batch: &LoadBatch, receipt: &LoadReceipt) -> Result<u64> {
          ones; load into a warehouse, or a [warehouse] schema, of its own",
         batch.id, receipt.rows
     );
-    Err(Error::Unavailable { what: "warehouse", why })
+    Err(Error::Unavailable {
+        what: "warehouse",
+        why,
+    })
 }

@@ -1,16 +1,22 @@
-//! The loader's thread. Nobody who leaves a partition waits for it: a warehouse takes as long as it likes.
+//! The loader's thread. Nobody who leaves a partition waits for it: a warehouse takes as long as it
+//! likes.
 //!
-//! So one may still be loading when its partition has another owner, be it in this process, whose loader does the same. That does no harm:
+//! So one may still be loading when its partition has another owner, be it in this process, whose
+//! loader does the same. That does no harm:
 //!
-//! - The plan is the store's: the next loader gets the very batch that is under way, with the same name and files, until it is settled.
-//! - The warehouse takes a batch once, with its ledger row in the same transaction: one of two loads brings the rows, the other finds the row.
-//! - A batch is split when what is in its files is refused, and files never change: its other load is refused as well, and halves and whole are
-//!   never both loaded.
-//! - Settling and splitting are fenced by the epoch: an older loader's are refused, and it ends. So does its upload of a manifest, should the
-//!   next owner sweep it; the manifest itself is the same, byte by byte.
+//! - The plan is the store's: the next loader gets the very batch that is under way, with the same
+//!   name and files, until it is settled.
+//! - The warehouse takes a batch once, with its ledger row in the same transaction: one of two
+//!   loads brings the rows, the other finds the row.
+//! - A batch is split when what is in its files is refused, and files never change: its other load
+//!   is refused as well, and halves and whole are never both loaded.
+//! - Settling and splitting are fenced by the epoch: an older loader's are refused, and it ends. So
+//!   does its upload of a manifest, should the next owner sweep it; the manifest itself is the
+//!   same, byte by byte.
 //! - What it says of progress and trouble counts under its own epoch only.
 //!
-//! The warehouse's tables are made here and not at the start, for the same reason. What it refuses is named by readiness and tried again.
+//! The warehouse's tables are made here and not at the start, for the same reason. What it refuses
+//! is named by readiness and tried again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -37,7 +43,11 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn new(specs: Vec<TableSpec>) -> Self {
-        Self { specs, made: AtomicBool::new(false), making: Mutex::default() }
+        Self {
+            specs,
+            made: AtomicBool::new(false),
+            making: Mutex::default(),
+        }
     }
 
     /// Makes them; false while another loader does.
@@ -79,7 +89,8 @@ struct Work {
 }
 
 impl Loading {
-    /// Begins to load what is completed, until the partition is left or `lost`; a loader whose epoch is stale says that it is lost.
+    /// Begins to load what is completed, until the partition is left or `lost`; a loader whose
+    /// epoch is stale says that it is lost.
     pub(super) fn start(
         (partition, epoch): (Partition, Epoch),
         common: &Common,
@@ -87,10 +98,30 @@ impl Loading {
         stages: Arc<Stages>,
         lost: Arc<AtomicBool>,
     ) -> std::io::Result<Self> {
-        let mut loader = Loader::new(partition, epoch, common.ports.clone(), common.params.limits.load_files);
+        let mut loader = Loader::new(
+            partition,
+            epoch,
+            common.ports.clone(),
+            common.params.limits.load_files,
+        );
         let (progress, flush) = (common.progress.clone(), common.flush.clone());
-        let (loads, tables, ports) = (common.params.warehouse, common.tables.clone(), common.ports.clone());
-        let work = Work { partition, epoch, loads, tables, ports, progress, flush, orders, stages, lost };
+        let (loads, tables, ports) = (
+            common.params.warehouse,
+            common.tables.clone(),
+            common.ports.clone(),
+        );
+        let work = Work {
+            partition,
+            epoch,
+            loads,
+            tables,
+            ports,
+            progress,
+            flush,
+            orders,
+            stages,
+            lost,
+        };
         let failed = Arc::new(Mutex::new(None));
         let told = failed.clone();
         let run = move || {
@@ -100,24 +131,39 @@ impl Loading {
             }
         };
         // Named, as the partition's other threads are.
-        let thread = std::thread::Builder::new().name(format!("loader-{partition}")).spawn(run)?;
+        let thread = std::thread::Builder::new()
+            .name(format!("loader-{partition}"))
+            .spawn(run)?;
         Ok(Self { thread, failed })
     }
 
     /// Why it gave the partition up, if it did. It is left to itself if it still runs.
     pub(super) fn failure(self) -> Option<Error> {
         if self.thread.is_finished() && self.thread.join().is_err() {
-            return Some(Error::Refused("the loader panicked; this is a bug".to_owned()));
+            return Some(Error::Refused(
+                "the loader panicked; this is a bug".to_owned(),
+            ));
         }
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
 impl Work {
     fn run(&self, loader: &mut Loader) -> Option<Error> {
         let name = format!("loader {}", self.partition);
-        let (held, refused) = (Some((self.partition, self.epoch)), Refused::Waits(&|| self.is_over()));
-        let component = Component { name: &name, progress: &self.progress, held, refused };
+        let (held, refused) = (
+            Some((self.partition, self.epoch)),
+            Refused::Waits(&|| self.is_over()),
+        );
+        let component = Component {
+            name: &name,
+            progress: &self.progress,
+            held,
+            refused,
+        };
         keep_stepping(&component, || self.is_over(), || self.step(loader))
     }
 
@@ -134,18 +180,34 @@ impl Work {
             return Ok(TRYING);
         }
         let before = self.progress.share(self.partition);
-        // A load writes its manifest to the lake: like every upload, only once predecessors' are swept.
+        // A load writes its manifest to the lake: like every upload, only once predecessors' are
+        // swept.
         let may_load = self.loads && self.stages.is_over(&self.stages.swept);
-        let stepped = if may_load { loader.step() } else { Ok((Step::Idle, 0)) };
-        // Beside the trouble of the last step: others may be loaded for long before what is stuck is tried again.
+        let stepped = if may_load {
+            loader.step()
+        } else {
+            Ok((Step::Idle, 0))
+        };
+        // Beside the trouble of the last step: others may be loaded for long before what is stuck
+        // is tried again.
         let stuck = format!("loads of {}", self.partition);
-        self.progress.tell_under(self.partition, self.epoch, |progress| progress.set_trouble(&stuck, loader.stuck()));
+        self.progress
+            .tell_under(self.partition, self.epoch, |progress| {
+                progress.set_trouble(&stuck, loader.stuck())
+            });
         let (loaded, rows) = stepped?;
-        self.progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
+        self.progress
+            .warehouse_rows
+            .fetch_add(rows, Ordering::Relaxed);
         if loaded == Step::Idle {
             let settled = before.outward_done;
-            self.progress.update_under(self.partition, self.epoch, |share| share.loaded = settled && share.generation == before.generation);
-            rest(LOAD_EVERY, || self.flush.load(Ordering::Acquire) || self.is_over());
+            self.progress
+                .update_under(self.partition, self.epoch, |share| {
+                    share.loaded = settled && share.generation == before.generation
+                });
+            rest(LOAD_EVERY, || {
+                self.flush.load(Ordering::Acquire) || self.is_over()
+            });
         }
         Ok(ON)
     }

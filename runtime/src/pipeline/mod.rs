@@ -6,9 +6,10 @@
 //!                    +-> lake queue -> lake writer -> store (cuts)   +-> exporter, completer, loader -> lake, warehouse
 //! ```
 //!
-//! Every component is a struct with a `step` that does a bounded piece of work through the ports and says whether there was
-//! any. [`run`] gives each a thread; the simulation in `tests` steps them on one thread, under virtual time, in any order.
-//! Every queue between them is bounded; a full one makes the partition stop polling, that to the lake only for a while.
+//! Every component is a struct with a `step` that does a bounded piece of work through the ports
+//! and says whether there was any. [`run`] gives each a thread; the simulation in `tests` steps
+//! them on one thread, under virtual time, in any order. Every queue between them is bounded; a
+//! full one makes the partition stop polling, that to the lake only for a while.
 
 pub mod committed;
 pub mod completer;
@@ -73,17 +74,20 @@ pub struct Limits {
     pub save_interval: Duration,
     /// One commit of a partition holds about this many bytes.
     pub commit_bytes: usize,
-    /// Unsaved facts and dead letters of a partition, bytes: beyond it families are saved early; at four times it, polling stops.
+    /// Unsaved facts and dead letters of a partition, bytes: beyond it families are saved early; at
+    /// four times it, polling stops.
     pub unsaved_bytes: usize,
     /// Chunks waiting for the lake writer of a partition.
     pub lake_queue: usize,
-    /// A partition waits so long for its lake writer to take a chunk; then it goes on without, and the writer reads by itself what it has missed.
+    /// A partition waits so long for its lake writer to take a chunk; then it goes on without, and
+    /// the writer reads by itself what it has missed.
     pub lake_patience: Duration,
     /// A lake cut is made when a partition's open files hold this many bytes.
     pub lake_roll_bytes: usize,
     /// A lake cut is made when the oldest row in an open file has waited this long.
     pub lake_roll_age: Duration,
-    /// A lake cut is made when a partition has more open files than this. A chunk is written whole first; days keep its files few.
+    /// A lake cut is made when a partition has more open files than this. A chunk is written whole
+    /// first; days keep its files few.
     pub lake_open_files: usize,
     /// Memory of a partition's open lake files, bytes; beyond it a cut is made.
     pub lake_memory_bytes: usize,
@@ -97,7 +101,8 @@ pub struct Limits {
     pub relay_records: usize,
     /// Input older than this by its append time is deleted once families and lake need it no more.
     pub log_retention: Duration,
-    /// Window revisions committed longer ago than this are deleted from the store once they are published and exported.
+    /// Window revisions committed longer ago than this are deleted from the store once they are
+    /// published and exported.
     pub window_retention: Duration,
 }
 
@@ -165,9 +170,19 @@ impl PipelineParams {
 
     /// Every topic the pipeline reads or writes.
     pub fn all_topics(&self) -> Vec<String> {
-        let dead = self.topics.iter().map(|topic| Self::dead_letter_topic(topic));
-        let outputs = [self.alert_topic.clone(), self.outcome_topic.clone()].into_iter().chain(self.window_topic.clone());
-        self.topics.iter().cloned().chain(outputs).chain(dead).collect()
+        let dead = self
+            .topics
+            .iter()
+            .map(|topic| Self::dead_letter_topic(topic));
+        let outputs = [self.alert_topic.clone(), self.outcome_topic.clone()]
+            .into_iter()
+            .chain(self.window_topic.clone());
+        self.topics
+            .iter()
+            .cloned()
+            .chain(outputs)
+            .chain(dead)
+            .collect()
     }
 
     /// What an intake of any partition needs.

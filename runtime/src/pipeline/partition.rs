@@ -1,11 +1,13 @@
 //! The partition: the unit of ownership, ordering and recovery.
 //!
-//! Owns the routing table (robot to family slot), hands each family its rows of a chunk, keeps what families concluded until
-//! it is saved, and decides who is saved when. One commit of a partition is under way at a time. Stepped by its own thread
-//! (or the simulation); families live in a [`FamilyHost`].
+//! Owns the routing table (robot to family slot), hands each family its rows of a chunk, keeps what
+//! families concluded until it is saved, and decides who is saved when. One commit of a partition
+//! is under way at a time. Stepped by its own thread (or the simulation); families live in a
+//! [`FamilyHost`].
 //!
-//! What must hold: a family's facts leave with the very snapshot that concluded them; the floor of a commit is the lowest
-//! position of any family whose news is in no commit yet; nothing is told to anybody from here.
+//! What must hold: a family's facts leave with the very snapshot that concluded them; the floor of
+//! a commit is the lowest position of any family whose news is in no commit yet; nothing is told to
+//! anybody from here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,21 +85,33 @@ pub struct Shared {
 }
 
 impl PartitionActor {
-    /// Restores a partition that was acquired under `epoch`: its families from the store, its reader at the floor.
-    pub fn open(partition: Partition, epoch: Epoch, params: Arc<PipelineParams>, ports: Ports, mut host: Box<dyn FamilyHost>, shared: Shared) -> Result<Self> {
+    /// Restores a partition that was acquired under `epoch`: its families from the store, its
+    /// reader at the floor.
+    pub fn open(
+        partition: Partition,
+        epoch: Epoch,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+        mut host: Box<dyn FamilyHost>,
+        shared: Shared,
+    ) -> Result<Self> {
         shared.saves.forget(partition);
         let status = ports.store.status(partition)?;
-        shared.committed.begin(partition, status.last_fact, status.last_dead);
+        shared
+            .committed
+            .begin(partition, status.last_fact, status.last_dead);
         let mut intake_family = IntakeFamily::default();
         let mut routes = Routes::new(settled::before(&*ports.store, partition, &status)?);
         let mut ledger = Ledger::new(params.limits.clone());
         for stored in ports.store.families(partition)? {
             if stored.family.is_empty() {
-                intake_family = IntakeFamily::restore(&stored.state).map_err(|error| unreadable(partition, "", error))?;
+                intake_family = IntakeFamily::restore(&stored.state)
+                    .map_err(|error| unreadable(partition, "", error))?;
                 ledger.restore(INTAKE_SLOT, "", stored.save_number);
                 continue;
             }
-            let family = Family::restore(&stored.family, &stored.state, params.family.clone()).map_err(|error| unreadable(partition, &stored.family, error))?;
+            let family = Family::restore(&stored.family, &stored.state, params.family.clone())
+                .map_err(|error| unreadable(partition, &stored.family, error))?;
             let slot = routes.add(&stored.family);
             host.insert(slot, family);
             ledger.restore(slot, &stored.family, stored.save_number);
@@ -110,11 +124,17 @@ impl PartitionActor {
             share.saved_to = status.floor.clone();
             share.families = routes.len() as u64;
         });
-        // The lake may stand behind the families: an empty chunk where they stand makes it read what lies between.
+        // The lake may stand behind the families: an empty chunk where they stand makes it read
+        // what lies between.
         let start = intake::beginning(&*ports.log, &params.topics, partition, &status.floor)?;
-        let here = Chunk { from: start.clone(), to: start.clone(), ..Chunk::default() };
+        let here = Chunk {
+            from: start.clone(),
+            to: start.clone(),
+            ..Chunk::default()
+        };
         let now = ports.clock.now();
-        let to_lake = Some((Arc::new(here), now)).filter(|(here, now)| !shared.lake.offer(here, *now));
+        let to_lake =
+            Some((Arc::new(here), now)).filter(|(here, now)| !shared.lake.offer(here, *now));
         Ok(Self {
             partition,
             epoch,
@@ -139,10 +159,12 @@ impl PartitionActor {
         })
     }
 
-    /// Settles a commit, reads and applies a chunk, submits a commit: whatever can be done without waiting.
+    /// Settles a commit, reads and applies a chunk, submits a commit: whatever can be done without
+    /// waiting.
     ///
     /// # Errors
-    /// `StaleEpoch`: the partition is lost, drop this value. `Unavailable`: nothing was lost, step again.
+    /// `StaleEpoch`: the partition is lost, drop this value. `Unavailable`: nothing was lost, step
+    /// again.
     pub fn step(&mut self) -> Result<Step> {
         let settled = self.settle()?;
         let recovered = self.recover()?;
@@ -167,9 +189,11 @@ impl PartitionActor {
         Ok(self.ledger.is_clean() && self.to_lake.is_none())
     }
 
-    /// Rests until the bell rings more often than `seen`, or until it is time to look; returns how often it has rung.
+    /// Rests until the bell rings more often than `seen`, or until it is time to look; returns how
+    /// often it has rung.
     pub fn rest(&self, seen: u64) -> u64 {
-        self.bell.wait(seen, if self.told { REST } else { REST_UNTOLD })
+        self.bell
+            .wait(seen, if self.told { REST } else { REST_UNTOLD })
     }
 
     fn settle(&mut self) -> Result<bool> {
@@ -178,10 +202,16 @@ impl PartitionActor {
             Some(CommitOutcome::Committed { .. }) => {
                 self.ledger.committed(self.ports.clock.now());
                 let floor = std::mem::take(&mut self.floor_under_way);
-                self.progress.update(self.partition, |share| share.saved_to = share.saved_to.highest(&floor));
+                self.progress.update(self.partition, |share| {
+                    share.saved_to = share.saved_to.highest(&floor)
+                });
                 Ok(true)
             }
-            Some(CommitOutcome::Stale { current }) => Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current }),
+            Some(CommitOutcome::Stale { current }) => Err(Error::StaleEpoch {
+                partition: self.partition,
+                ours: self.epoch,
+                current,
+            }),
         }
     }
 
@@ -196,16 +226,32 @@ impl PartitionActor {
             return Ok(false);
         }
         if self.intake.is_none() {
-            let mut intake = Intake::open(&*self.ports.log, self.partition, self.params.intake(), &self.positions)?;
+            let mut intake = Intake::open(
+                &*self.ports.log,
+                self.partition,
+                self.params.intake(),
+                &self.positions,
+            )?;
             let bell = self.bell.clone();
             let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bell.ring());
             self.told = intake.on_news(&wake);
             self.intake = Some(intake);
         }
-        let polled = self.intake.as_mut().map(Intake::poll).unwrap_or_else(|| Ok(Chunk::default()));
-        let routed = polled.and_then(|chunk| Ok((self.routes.route(&chunk, &*self.ports.store, self.partition, self.epoch)?, chunk)));
+        let polled = self
+            .intake
+            .as_mut()
+            .map(Intake::poll)
+            .unwrap_or_else(|| Ok(Chunk::default()));
+        let routed = polled.and_then(|chunk| {
+            Ok((
+                self.routes
+                    .route(&chunk, &*self.ports.store, self.partition, self.epoch)?,
+                chunk,
+            ))
+        });
         let (routed, chunk) = routed.inspect_err(|_| {
-            // What the reader had prefetched is of unknown completeness: read it again from our position.
+            // What the reader had prefetched is of unknown completeness: read it again from our
+            // position.
             self.intake = None;
             self.caught_up_since = None;
         })?;
@@ -226,16 +272,21 @@ impl PartitionActor {
         }
     }
 
-    /// Hands a chunk to the lake writer, or keeps it until there is room; a writer that makes none for too long is left behind, so that no alert
-    /// waits for the lake.
+    /// Hands a chunk to the lake writer, or keeps it until there is room; a writer that makes none
+    /// for too long is left behind, so that no alert waits for the lake.
     fn offer(&mut self, chunk: Arc<Chunk>, since: LogTime) {
         let now = self.ports.clock.now();
         if !self.lake.offer(&chunk, now) {
-            if now.0 - since.0 < i64::try_from(self.params.limits.lake_patience.as_micros()).unwrap_or(i64::MAX) {
+            if now.0 - since.0
+                < i64::try_from(self.params.limits.lake_patience.as_micros()).unwrap_or(i64::MAX)
+            {
                 self.to_lake = Some((chunk, since));
                 return;
             }
-            tracing::warn!(partition = self.partition, "the lake writer is left behind: it reads by itself what it has missed");
+            tracing::warn!(
+                partition = self.partition,
+                "the lake writer is left behind: it reads by itself what it has missed"
+            );
             self.lake.pass_over(&chunk, now);
         }
         // Only now: a lake writer that looked before saw an empty queue.
@@ -259,21 +310,31 @@ impl PartitionActor {
             }
         });
         if !chunk.is_empty() {
-            self.progress.records_read(self.partition, chunk.entries.len(), chunk.lag_records);
-            let telemetry = chunk.batches.iter().rev().find(|(_, batch)| batch.dataset.kind == DatasetKind::Telemetry);
+            self.progress
+                .records_read(self.partition, chunk.entries.len(), chunk.lag_records);
+            let telemetry = chunk
+                .batches
+                .iter()
+                .rev()
+                .find(|(_, batch)| batch.dataset.kind == DatasetKind::Telemetry);
             if let Some(last) = telemetry.and_then(|(_, batch)| batch.event_times().last()) {
-                self.progress.telemetry_read(self.partition, *last, self.ports.clock.now());
+                self.progress
+                    .telemetry_read(self.partition, *last, self.ports.clock.now());
             }
         }
     }
 
-    /// Hands every family its rows, and the intake family the failures and the rows of strangers, in the log's order.
+    /// Hands every family its rows, and the intake family the failures and the rows of strangers,
+    /// in the log's order.
     fn apply(&mut self, chunk: &Chunk, routed: Routed) {
         for (slot, robot) in routed.newcomers {
-            self.host.insert(slot, Family::new(&robot, self.params.family.clone()));
+            self.host
+                .insert(slot, Family::new(&robot, self.params.family.clone()));
             self.ledger.restore(slot, &robot, 0);
         }
-        let work = routed.table.finish(chunk, |slot| self.ledger.slot(slot).is_healthy());
+        let work = routed
+            .table
+            .finish(chunk, |slot| self.ledger.slot(slot).is_healthy());
         for (slot, _) in &work {
             self.ledger.touched(*slot, &chunk.from);
         }
@@ -286,11 +347,14 @@ impl PartitionActor {
                     let dead = &chunk.dead[index as usize];
                     self.intake_family.bury(dead).then(|| dead.clone())
                 }
-                Entry::Row { batch, row } => strays.next_if_eq(&at).and_then(|_| self.turn_away(chunk, batch, row)),
+                Entry::Row { batch, row } => strays
+                    .next_if_eq(&at)
+                    .and_then(|_| self.turn_away(chunk, batch, row)),
             };
             if let Some(dead) = buried {
                 self.ledger.touched(INTAKE_SLOT, &chunk.from);
-                self.progress.count_dead(&self.params.topics, std::slice::from_ref(&dead));
+                self.progress
+                    .count_dead(&self.params.topics, std::slice::from_ref(&dead));
                 self.ledger.slot(INTAKE_SLOT).add_dead(dead);
             }
         }
@@ -299,9 +363,12 @@ impl PartitionActor {
     fn turn_away(&mut self, chunk: &Chunk, batch: u32, row: u32) -> Option<DeadRow> {
         let (topic, batch) = &chunk.batches[batch as usize];
         let home = self.routes.home_of(batch.robot_id(row as usize))?;
-        let dead = self.intake_family.turn_away(*topic, batch, row as usize, home)?;
+        let dead = self
+            .intake_family
+            .turn_away(*topic, batch, row as usize, home)?;
         let records = self.routes.count_stray(*topic);
-        self.progress.turned_away(&self.params.topics[*topic], self.partition, records, home);
+        self.progress
+            .turned_away(&self.params.topics[*topic], self.partition, records, home);
         Some(dead)
     }
 
@@ -309,30 +376,41 @@ impl PartitionActor {
         for (slot, reply) in replies {
             match reply {
                 Reply::Applied { effects } => {
-                    self.progress.count_facts(effects.facts.iter().map(|fact| &fact.kind));
+                    self.progress
+                        .count_facts(effects.facts.iter().map(|fact| &fact.kind));
                     self.progress.count_dead(&self.params.topics, &effects.dead);
                     self.ledger.slot(slot).add(effects);
                 }
                 Reply::Panicked { message } => {
                     let robot = self.ledger.slot(slot).name.clone();
-                    tracing::error!(robot, partition = self.partition, message, "a family panicked and goes back to its last save");
+                    tracing::error!(
+                        robot,
+                        partition = self.partition,
+                        message,
+                        "a family panicked and goes back to its last save"
+                    );
                     self.ledger.slot(slot).state = SlotState::Broken;
                 }
             }
         }
     }
 
-    /// Wall-clock ticks: only on a partition that has seen its log's end for as long as makes a robot silent, so that an
-    /// outage of the log, in which nobody could be heard, makes nobody silent.
+    /// Wall-clock ticks: only on a partition that has seen its log's end for as long as makes a
+    /// robot silent, so that an outage of the log, in which nobody could be heard, makes nobody
+    /// silent.
     fn tick(&mut self) {
         let now = self.ports.clock.now();
         let silence = self.params.family.time.silence_after_us;
-        let heard_long_enough = self.caught_up_since.is_some_and(|since| now.0 - since.0 >= silence);
+        let heard_long_enough = self
+            .caught_up_since
+            .is_some_and(|since| now.0 - since.0 >= silence);
         if !heard_long_enough || now.0 - self.last_tick.0 < TICK_EVERY_US {
             return;
         }
         self.last_tick = now;
-        let slots: Vec<usize> = (0..self.routes.len()).filter(|slot| self.ledger.slot(*slot).is_healthy()).collect();
+        let slots: Vec<usize> = (0..self.routes.len())
+            .filter(|slot| self.ledger.slot(*slot).is_healthy())
+            .collect();
         for (slot, reply) in self.host.tick(&slots, now) {
             let changed = match &reply {
                 Reply::Applied { effects } => !effects.facts.is_empty() || !effects.dead.is_empty(),
@@ -347,7 +425,8 @@ impl PartitionActor {
         }
     }
 
-    /// Whether what is read is kept unsaved, however long: until the log has shown that this store is the one that it knows.
+    /// Whether what is read is kept unsaved, however long: until the log has shown that this store
+    /// is the one that it knows.
     pub fn hold_saves(&mut self, holds: bool) {
         self.holds_saves = holds;
     }
@@ -374,19 +453,35 @@ impl PartitionActor {
         }
         let floor = self.ledger.floor(&self.positions);
         self.floor_under_way = floor.clone();
-        self.saves.submit(PartitionCommit { partition: self.partition, epoch: self.epoch, families, floor });
+        self.saves.submit(PartitionCommit {
+            partition: self.partition,
+            epoch: self.epoch,
+            families,
+            floor,
+        });
         true
     }
 
     fn snapshot(&mut self, slots: &[usize]) -> Vec<FamilySave> {
         let mut saves = Vec::with_capacity(slots.len());
         if slots.contains(&INTAKE_SLOT) {
-            let (state, positions) = (self.intake_family.snapshot(), self.intake_family.positions().clone());
+            let (state, positions) = (
+                self.intake_family.snapshot(),
+                self.intake_family.positions().clone(),
+            );
             saves.push(self.ledger.slot(INTAKE_SLOT).take_save(state, positions));
         }
-        let families: Vec<usize> = slots.iter().copied().filter(|slot| *slot != INTAKE_SLOT).collect();
+        let families: Vec<usize> = slots
+            .iter()
+            .copied()
+            .filter(|slot| *slot != INTAKE_SLOT)
+            .collect();
         for (slot, snapshot) in self.host.save(&families) {
-            saves.push(self.ledger.slot(slot).take_save(snapshot.state, snapshot.positions));
+            saves.push(
+                self.ledger
+                    .slot(slot)
+                    .take_save(snapshot.state, snapshot.positions),
+            );
         }
         saves
     }
@@ -416,7 +511,11 @@ impl PartitionActor {
 
     fn recover_slot(&mut self, slot: usize) -> Result<()> {
         let robot = self.ledger.slot(slot).name.clone();
-        let from = self.ledger.slot(slot).unsaved_from().unwrap_or_else(|| self.positions.clone());
+        let from = self
+            .ledger
+            .slot(slot)
+            .unsaved_from()
+            .unwrap_or_else(|| self.positions.clone());
         let until = self.positions.clone();
         let rebuilt = super::recovery::rebuild(&super::recovery::Case {
             partition: self.partition,
@@ -426,7 +525,8 @@ impl PartitionActor {
             params: &self.params,
             ports: &self.ports,
         })?;
-        self.progress.count_facts(rebuilt.effects.facts.iter().map(|fact| &fact.kind));
+        self.progress
+            .count_facts(rebuilt.effects.facts.iter().map(|fact| &fact.kind));
         self.progress.recovered();
         self.host.remove(slot);
         self.host.insert(slot, rebuilt.family);

@@ -1,4 +1,5 @@
-//! How far everything is, for people and for metrics: atomics that components move and anybody may read.
+//! How far everything is, for people and for metrics: atomics that components move and anybody may
+//! read.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -36,7 +37,8 @@ pub struct PartitionProgress {
     pub epoch: Epoch,
     /// Append time of the last record read, microseconds UTC.
     pub last_append: i64,
-    /// Grows whenever there is something new to do: what was found done under an older one is not done any more.
+    /// Grows whenever there is something new to do: what was found done under an older one is not
+    /// done any more.
     pub generation: u64,
 }
 
@@ -84,7 +86,8 @@ pub struct Progress {
     notices: Mutex<BTreeMap<String, String>>,
     /// Components that stopped for good, and why.
     failed: Mutex<Vec<String>>,
-    /// Components that are refused, and why. They are tried again, and go on once somebody has put it right.
+    /// Components that are refused, and why. They are tried again, and go on once somebody has put
+    /// it right.
     refused: Mutex<BTreeMap<String, String>>,
 }
 
@@ -94,28 +97,49 @@ impl Progress {
         change(&mut self.partitions.entry(partition).or_default());
     }
 
-    /// Changes a partition's share if it is held under this epoch still: a component that outlasts its partition has no say in what came after.
-    pub(super) fn update_under(&self, partition: Partition, epoch: Epoch, change: impl FnOnce(&mut PartitionProgress)) {
-        if let Some(mut share) = self.partitions.get_mut(&partition).filter(|share| share.epoch == epoch) {
+    /// Changes a partition's share if it is held under this epoch still: a component that outlasts
+    /// its partition has no say in what came after.
+    pub(super) fn update_under(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        change: impl FnOnce(&mut PartitionProgress),
+    ) {
+        if let Some(mut share) = self
+            .partitions
+            .get_mut(&partition)
+            .filter(|share| share.epoch == epoch)
+        {
             change(&mut share);
         }
     }
 
-    /// Says something of a partition if it is held under this epoch still, and before it is forgotten.
+    /// Says something of a partition if it is held under this epoch still, and before it is
+    /// forgotten.
     pub(super) fn tell_under(&self, partition: Partition, epoch: Epoch, tell: impl FnOnce(&Self)) {
-        if let Some(_held) = self.partitions.get(&partition).filter(|share| share.epoch == epoch) {
+        if let Some(_held) = self
+            .partitions
+            .get(&partition)
+            .filter(|share| share.epoch == epoch)
+        {
             tell(self);
         }
     }
 
     /// One partition's share.
     pub(super) fn share(&self, partition: Partition) -> PartitionProgress {
-        self.partitions.get(&partition).map(|share| share.clone()).unwrap_or_default()
+        self.partitions
+            .get(&partition)
+            .map(|share| share.clone())
+            .unwrap_or_default()
     }
 
     /// All partitions' shares.
     pub fn partitions(&self) -> BTreeMap<Partition, PartitionProgress> {
-        self.partitions.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()
+        self.partitions
+            .iter()
+            .map(|entry| (*entry.key(), entry.value().clone()))
+            .collect()
     }
 
     /// Live robots' families.
@@ -128,18 +152,26 @@ impl Progress {
         self.partitions.iter().map(|entry| entry.lag_records).sum()
     }
 
-    /// True when there are partitions, and all are read to the end, saved, in the lake and told to the world.
+    /// True when there are partitions, and all are read to the end, saved, in the lake and told to
+    /// the world.
     pub fn drained(&self, partitions: &[Partition]) -> bool {
-        let done = |partition: &Partition| self.partitions.get(partition).is_some_and(|p| p.caught_up && p.saved && p.lake_done && p.outward_done && p.loaded);
+        let done = |partition: &Partition| {
+            self.partitions.get(partition).is_some_and(|p| {
+                p.caught_up && p.saved && p.lake_done && p.outward_done && p.loaded
+            })
+        };
         !partitions.is_empty() && partitions.iter().all(done)
     }
 
-    /// Forgets a partition that was left, and what troubled it; returns how far it was, if that is known.
+    /// Forgets a partition that was left, and what troubled it; returns how far it was, if that is
+    /// known.
     pub(super) fn forget(&self, partition: Partition) -> Option<PartitionProgress> {
         let share = self.partitions.remove(&partition);
         let own = format!(" {partition}");
         for told in [&self.trouble, &self.notices, &self.refused] {
-            told.lock().unwrap_or_else(PoisonError::into_inner).retain(|component, _| !component.ends_with(&own));
+            told.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|component, _| !component.ends_with(&own));
         }
         share.map(|(_, share)| share)
     }
@@ -149,7 +181,8 @@ impl Progress {
         self.standing_by.store(alone, Ordering::Release);
     }
 
-    /// Why this process is not ready: what is wrong, or that it has no partition yet and was not told that it gets none. Empty when it is ready.
+    /// Why this process is not ready: what is wrong, or that it has no partition yet and was not
+    /// told that it gets none. Empty when it is ready.
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = self.troubles();
         if self.partitions.is_empty() && !self.standing_by.load(Ordering::Acquire) {
@@ -160,7 +193,10 @@ impl Progress {
 
     /// Notes a component's trouble, one that may pass; or clears whatever troubled it.
     pub fn set_trouble(&self, component: &str, trouble: Option<String>) {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(component);
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(component);
         let mut all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match trouble {
             Some(why) => all.insert(component.to_owned(), why),
@@ -168,51 +204,88 @@ impl Progress {
         };
     }
 
-    /// Notes that a component is refused and waits for somebody to put it right, until its trouble is cleared.
+    /// Notes that a component is refused and waits for somebody to put it right, until its trouble
+    /// is cleared.
     pub fn set_refused(&self, component: &str, why: &str) {
         self.set_trouble(component, Some(why.to_owned()));
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(component.to_owned(), why.to_owned());
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(component.to_owned(), why.to_owned());
     }
 
     /// Notes that a component stopped for good, which is its trouble too.
     pub fn set_failed(&self, component: &str, why: &str) {
         self.set_trouble(component, Some(why.to_owned()));
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{component} stopped: {why}"));
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(format!("{component} stopped: {why}"));
     }
 
-    /// Components that stopped for good, or that wait for a person: who waits for them may wait for ever.
+    /// Components that stopped for good, or that wait for a person: who waits for them may wait for
+    /// ever.
     pub fn failures(&self) -> Vec<String> {
-        let mut failures = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut failures = self
+            .failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.extend(refused.iter().map(|(component, why)| format!("{component} is refused: {why}")));
+        failures.extend(
+            refused
+                .iter()
+                .map(|(component, why)| format!("{component} is refused: {why}")),
+        );
         failures
     }
 
     /// What is wrong, component by component.
     pub fn troubles(&self) -> Vec<String> {
         let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(component, why)| format!("{component}: {why}")).collect()
+        all.iter()
+            .map(|(component, why)| format!("{component}: {why}"))
+            .collect()
     }
 
-    /// What works and should yet be looked into: a producer's mistake stops no robot, so it makes nobody unready.
+    /// What works and should yet be looked into: a producer's mistake stops no robot, so it makes
+    /// nobody unready.
     pub fn notices(&self) -> Vec<String> {
         let all = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(about, what)| format!("{about}: {what}")).collect()
+        all.iter()
+            .map(|(about, what)| format!("{about}: {what}"))
+            .collect()
     }
 
     /// Says something of which nobody is unready.
     pub(crate) fn set_notice(&self, about: &str, what: String) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(about.to_owned(), what);
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(about.to_owned(), what);
     }
 
-    /// A record of a robot that is at home in partition `home` was turned away, with it so many of the topic.
-    pub(super) fn turned_away(&self, topic: &str, partition: Partition, records: u64, home: Partition) {
+    /// A record of a robot that is at home in partition `home` was turned away, with it so many of
+    /// the topic.
+    pub(super) fn turned_away(
+        &self,
+        topic: &str,
+        partition: Partition,
+        records: u64,
+        home: Partition,
+    ) {
         names::wrong_partition(topic);
-        let what = format!("{records} records of robots whose home is another partition, e.g. {home}: a producer with another partitioner");
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("topic {topic} partition {partition}"), what);
+        let what = format!(
+            "{records} records of robots whose home is another partition, e.g. {home}: a producer with another partitioner"
+        );
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(format!("topic {topic} partition {partition}"), what);
     }
 
-    /// So many lake files of a partition are set aside because neither they nor their uploads were there.
+    /// So many lake files of a partition are set aside because neither they nor their uploads were
+    /// there.
     pub(super) fn files_missing(&self, partition: Partition, files: usize) {
         let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         if files == 0 {
@@ -225,7 +298,10 @@ impl Progress {
 
     /// Whether it is said that lake files of a partition are set aside.
     pub(super) fn misses_files(&self, partition: Partition) -> bool {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&lake_of(partition))
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&lake_of(partition))
     }
 
     pub(super) fn save_failed(&self) {
@@ -236,7 +312,11 @@ impl Progress {
         self.last_save_at.store(ended.0, Ordering::Relaxed);
         self.saves.fetch_add(1, Ordering::Relaxed);
         self.save_bytes.store(bytes as u64, Ordering::Relaxed);
-        names::checkpoint_done((ended.0 - started.0).max(0) as f64 / 1e6, bytes, ended.0 as f64 / 1e6);
+        names::checkpoint_done(
+            (ended.0 - started.0).max(0) as f64 / 1e6,
+            bytes,
+            ended.0 as f64 / 1e6,
+        );
     }
 
     pub(super) fn count_facts<'a>(&self, kinds: impl Iterator<Item = &'a FactKind>) {

@@ -10,7 +10,8 @@ use theatre_actors::time::LogTime;
 
 use super::intake::Chunk;
 
-/// A lake writer that has so much to read until it is where its partition is, in microseconds of the partition's reading, is near.
+/// A lake writer that has so much to read until it is where its partition is, in microseconds of
+/// the partition's reading, is near.
 const NEAR_US: i64 = 1_000_000;
 
 /// Wakes waiting threads when something happened; a ring before the wait is not lost.
@@ -32,15 +33,19 @@ impl Bell {
         *lock(&self.rung)
     }
 
-    /// Waits until it has rung more than `seen` times, or for `limit`; returns how often it has rung.
+    /// Waits until it has rung more than `seen` times, or for `limit`; returns how often it has
+    /// rung.
     pub fn wait(&self, seen: u64, limit: Duration) -> u64 {
         let guard = lock(&self.rung);
-        let waited = self.wake.wait_timeout_while(guard, limit, |rung| *rung <= seen);
+        let waited = self
+            .wake
+            .wait_timeout_while(guard, limit, |rung| *rung <= seen);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
-/// A lock whose holder panicked still guards data that is whole: every critical section here is a few moves.
+/// A lock whose holder panicked still guards data that is whole: every critical section here is a
+/// few moves.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -52,7 +57,8 @@ struct SaveSlots {
     bells: HashMap<Partition, Arc<Bell>>,
 }
 
-/// Commits on their way to the saver, and their outcomes on the way back. A partition has at most one under way.
+/// Commits on their way to the saver, and their outcomes on the way back. A partition has at most
+/// one under way.
 #[derive(Debug, Default)]
 pub struct SaveQueue {
     slots: Mutex<SaveSlots>,
@@ -73,7 +79,11 @@ impl SaveQueue {
         let mut taken = Vec::new();
         let mut weight = 0;
         while let Some(next) = slots.waiting.front() {
-            weight += next.families.iter().map(|family| family.weight()).sum::<usize>();
+            weight += next
+                .families
+                .iter()
+                .map(|family| family.weight())
+                .sum::<usize>();
             if !taken.is_empty() && weight > bytes {
                 break;
             }
@@ -93,13 +103,19 @@ impl SaveQueue {
         }
     }
 
-    /// The bell of a partition's thread, rung when its commit is settled. Whoever else has something for the partition rings it too: it waits
-    /// for one bell, and no thread wakes for another partition's news.
+    /// The bell of a partition's thread, rung when its commit is settled. Whoever else has
+    /// something for the partition rings it too: it waits for one bell, and no thread wakes for
+    /// another partition's news.
     pub fn bell(&self, partition: Partition) -> Arc<Bell> {
-        lock(&self.slots).bells.entry(partition).or_default().clone()
+        lock(&self.slots)
+            .bells
+            .entry(partition)
+            .or_default()
+            .clone()
     }
 
-    /// The outcome of a partition's commit, once it is there; an error when the store refused this very commit for good.
+    /// The outcome of a partition's commit, once it is there; an error when the store refused this
+    /// very commit for good.
     pub fn outcome(&self, partition: Partition) -> Option<Result<CommitOutcome>> {
         lock(&self.slots).settled.remove(&partition)
     }
@@ -116,14 +132,16 @@ impl SaveQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     chunks: VecDeque<Arc<Chunk>>,
-    /// Set while the writer is left behind: when the first and the last chunk were passed over that wait as one mark.
+    /// Set while the writer is left behind: when the first and the last chunk were passed over that
+    /// wait as one mark.
     behind: Option<(LogTime, LogTime)>,
 }
 
 /// Chunks on their way to a partition's lake writer.
 ///
-/// A partition waits for room for a while only: then it leaves the writer behind. What waits becomes one mark, an empty chunk that moves on with
-/// the partition, and the writer reads what lies below it from the log by itself. Nobody waits again before the writer is near.
+/// A partition waits for room for a while only: then it leaves the writer behind. What waits
+/// becomes one mark, an empty chunk that moves on with the partition, and the writer reads what
+/// lies below it from the log by itself. Nobody waits again before the writer is near.
 #[derive(Debug)]
 pub struct LakeQueue {
     waiting: Mutex<Waiting>,
@@ -139,7 +157,13 @@ pub struct LakeQueue {
 impl LakeQueue {
     /// A queue for `capacity` chunks.
     pub fn new(capacity: usize) -> Self {
-        Self { waiting: Mutex::default(), capacity: capacity.max(1), open: true, offered: Bell::default(), taken: Arc::default() }
+        Self {
+            waiting: Mutex::default(),
+            capacity: capacity.max(1),
+            open: true,
+            offered: Bell::default(),
+            taken: Arc::default(),
+        }
     }
 
     /// The same queue, ringing a partition's bell when there is room again.
@@ -149,10 +173,14 @@ impl LakeQueue {
 
     /// A queue to nowhere, where there is no lake: takes every chunk and keeps none.
     pub fn to_nowhere() -> Self {
-        Self { open: false, ..Self::new(1) }
+        Self {
+            open: false,
+            ..Self::new(1)
+        }
     }
 
-    /// Adds a chunk unless the queue is full; says whether it did. A writer that is left behind gets a mark instead, for which there is always room.
+    /// Adds a chunk unless the queue is full; says whether it did. A writer that is left behind
+    /// gets a mark instead, for which there is always room.
     #[must_use]
     pub fn offer(&self, chunk: &Arc<Chunk>, now: LogTime) -> bool {
         if !self.open {
@@ -195,16 +223,27 @@ impl LakeQueue {
 impl Waiting {
     fn pass_over(&mut self, chunk: &Chunk, now: LogTime) {
         // Nothing waits any more: the writer is on its way to an earlier mark.
-        let first = self.behind.filter(|_| !self.chunks.is_empty()).map_or(now, |(first, _)| first);
+        let first = self
+            .behind
+            .filter(|_| !self.chunks.is_empty())
+            .map_or(now, |(first, _)| first);
         self.behind = Some((first, now));
         self.chunks.clear();
-        self.chunks.push_back(Arc::new(Chunk { from: chunk.to.clone(), to: chunk.to.clone(), ..Chunk::default() }));
+        self.chunks.push_back(Arc::new(Chunk {
+            from: chunk.to.clone(),
+            to: chunk.to.clone(),
+            ..Chunk::default()
+        }));
     }
 
     fn take(&mut self) -> Option<Arc<Chunk>> {
         let chunk = self.chunks.pop_front();
-        // A writer that has only a little to read to the mark is near, as is one that finds nothing waiting.
-        let near = chunk.is_none() || self.behind.is_some_and(|(first, last)| last.0 - first.0 <= NEAR_US);
+        // A writer that has only a little to read to the mark is near, as is one that finds nothing
+        // waiting.
+        let near = chunk.is_none()
+            || self
+                .behind
+                .is_some_and(|(first, last)| last.0 - first.0 <= NEAR_US);
         if near {
             self.behind = None;
         }
@@ -219,26 +258,58 @@ mod tests {
     use super::*;
 
     fn chunk(from: u64, to: u64) -> Arc<Chunk> {
-        Arc::new(Chunk { from: Positions::from(vec![from]), to: Positions::from(vec![to]), caught_up: true, ..Chunk::default() })
+        Arc::new(Chunk {
+            from: Positions::from(vec![from]),
+            to: Positions::from(vec![to]),
+            caught_up: true,
+            ..Chunk::default()
+        })
     }
 
     fn taken(queue: &LakeQueue) -> Option<(u64, u64)> {
-        queue.take().map(|chunk| (chunk.from.get(0), chunk.to.get(0)))
+        queue
+            .take()
+            .map(|chunk| (chunk.from.get(0), chunk.to.get(0)))
     }
 
     #[test]
     fn a_writer_that_is_left_behind_gets_one_mark_that_moves_on_until_it_is_near() {
         let queue = LakeQueue::new(2);
-        let offer = |from: u64, second: i64| queue.offer(&chunk(from, from + 10), LogTime(second * 1_000_000));
-        assert!(offer(0, 0) && offer(10, 0) && !offer(20, 0), "a full queue takes no chunk");
+        let offer = |from: u64, second: i64| {
+            queue.offer(&chunk(from, from + 10), LogTime(second * 1_000_000))
+        };
+        assert!(
+            offer(0, 0) && offer(10, 0) && !offer(20, 0),
+            "a full queue takes no chunk"
+        );
         queue.pass_over(&chunk(20, 30), LogTime(5_000_000));
-        assert!((30..1000).step_by(10).all(|from| offer(from, from as i64)), "there is always room for the mark");
-        assert_eq!(taken(&queue), Some((1000, 1000)), "it reads what lies below by itself");
+        assert!(
+            (30..1000).step_by(10).all(|from| offer(from, from as i64)),
+            "there is always room for the mark"
+        );
+        assert_eq!(
+            taken(&queue),
+            Some((1000, 1000)),
+            "it reads what lies below by itself"
+        );
         assert!(queue.is_empty());
-        assert!(offer(1000, 1000) && offer(1010, 1000) && offer(1020, 1000), "nobody waits for it meanwhile");
-        assert_eq!((taken(&queue), taken(&queue)), (Some((1030, 1030)), None), "what was passed over within a second is near");
-        assert!(offer(1030, 1001) && offer(1040, 1001) && !offer(1050, 1001), "it is as before");
-        assert_eq!((taken(&queue), taken(&queue), taken(&queue)), (Some((1030, 1040)), Some((1040, 1050)), None));
+        assert!(
+            offer(1000, 1000) && offer(1010, 1000) && offer(1020, 1000),
+            "nobody waits for it meanwhile"
+        );
+        assert_eq!(
+            (taken(&queue), taken(&queue)),
+            (Some((1030, 1030)), None),
+            "what was passed over within a second is near"
+        );
+        assert!(
+            offer(1030, 1001) && offer(1040, 1001) && !offer(1050, 1001),
+            "it is as before"
+        );
+        assert_eq!(
+            (taken(&queue), taken(&queue), taken(&queue)),
+            (Some((1030, 1040)), Some((1040, 1050)), None)
+        );
     }
 
     #[test]
@@ -247,7 +318,10 @@ mod tests {
         queue.pass_over(&chunk(0, 10), LogTime(0));
         assert!(queue.offer(&chunk(10, 20), LogTime(9_000_000)));
         assert_eq!((taken(&queue), taken(&queue)), (Some((20, 20)), None));
-        assert!(queue.offer(&chunk(20, 30), LogTime(9_000_000)) && !queue.offer(&chunk(30, 40), LogTime(9_000_000)));
+        assert!(
+            queue.offer(&chunk(20, 30), LogTime(9_000_000))
+                && !queue.offer(&chunk(30, 40), LogTime(9_000_000))
+        );
         assert!(LakeQueue::to_nowhere().offer(&chunk(0, 10), LogTime(0)));
     }
 }

@@ -1,7 +1,8 @@
 //! Rebuilding one family after a panic: back to its last save, and forward again row by row.
 //!
-//! A row that panics again is buried (dead-lettered as poison) and the family goes on from the state before it, so that the
-//! state is the one without it. Other families are not touched; they go on with the next chunk.
+//! A row that panics again is buried (dead-lettered as poison) and the family goes on from the
+//! state before it, so that the state is the one without it. Other families are not touched; they
+//! go on with the next chunk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,8 @@ pub(super) struct Case<'a> {
     pub(super) ports: &'a Ports,
 }
 
-/// A family that has seen all rows up to the partition's position, and what it concluded since its last save.
+/// A family that has seen all rows up to the partition's position, and what it concluded since its
+/// last save.
 pub(super) struct Rebuilt {
     pub(super) family: Family,
     pub(super) effects: Effects,
@@ -47,8 +49,18 @@ pub(super) fn rebuild(case: &Case<'_>) -> Result<Rebuilt> {
         Some(stored) => restore(case.robot, &stored.state, config)?,
         None => Family::new(case.robot, config.clone()),
     };
-    let mut careful = Careful { robot: case.robot, config, family, effects: Effects::default() };
-    let mut intake = Intake::open(&*case.ports.log, case.partition, case.params.intake(), case.from)?;
+    let mut careful = Careful {
+        robot: case.robot,
+        config,
+        family,
+        effects: Effects::default(),
+    };
+    let mut intake = Intake::open(
+        &*case.ports.log,
+        case.partition,
+        case.params.intake(),
+        case.from,
+    )?;
     let mut reached = case.from.clone();
     while !reached.covers(case.until) {
         let chunk = intake.poll()?;
@@ -58,14 +70,23 @@ pub(super) fn rebuild(case: &Case<'_>) -> Result<Rebuilt> {
             continue;
         }
         if chunk.is_empty() {
-            return Err(Error::Unavailable { what: "event log", why: format!("rows below {:?} that were read before are not there", case.until.as_slice()) });
+            return Err(Error::Unavailable {
+                what: "event log",
+                why: format!(
+                    "rows below {:?} that were read before are not there",
+                    case.until.as_slice()
+                ),
+            });
         }
         for entry in &chunk.entries {
             careful.take(&chunk, *entry, case.until)?;
         }
         reached = chunk.to;
     }
-    Ok(Rebuilt { family: careful.family, effects: careful.effects })
+    Ok(Rebuilt {
+        family: careful.family,
+        effects: careful.effects,
+    })
 }
 
 struct Careful<'a> {
@@ -77,7 +98,9 @@ struct Careful<'a> {
 
 impl Careful<'_> {
     fn take(&mut self, chunk: &Chunk, entry: Entry, until: &Positions) -> Result<()> {
-        let Entry::Row { batch, row } = entry else { return Ok(()) };
+        let Entry::Row { batch, row } = entry else {
+            return Ok(());
+        };
         let (topic, batch) = &chunk.batches[batch as usize];
         let at = row as usize;
         if batch.offsets[at] >= until.get(*topic) || batch.robot_id(at) != self.robot {
@@ -88,9 +111,16 @@ impl Careful<'_> {
 
     fn apply(&mut self, topic: TopicIndex, batch: &Arc<Batch>, row: u32) -> Result<()> {
         let before = self.family.snapshot();
-        let family = std::mem::replace(&mut self.family, Family::new(self.robot, self.config.clone()));
+        let family = std::mem::replace(
+            &mut self.family,
+            Family::new(self.robot, self.config.clone()),
+        );
         let mut shell = FamilyShell::new(family);
-        match shell.deliver(&[Segment { topic, batch: batch.clone(), rows: vec![row] }]) {
+        match shell.deliver(&[Segment {
+            topic,
+            batch: batch.clone(),
+            rows: vec![row],
+        }]) {
             Reply::Applied { effects } => {
                 self.family = shell.into_family();
                 self.keep(effects);
@@ -98,7 +128,8 @@ impl Careful<'_> {
             Reply::Panicked { message } => {
                 self.family = restore(self.robot, &before, self.config)?;
                 let mut effects = Effects::default();
-                self.family.bury(topic, batch, row as usize, &message, &mut effects);
+                self.family
+                    .bury(topic, batch, row as usize, &message, &mut effects);
                 self.keep(effects);
             }
         }
@@ -113,5 +144,9 @@ impl Careful<'_> {
 }
 
 fn restore(robot: &str, state: &[u8], config: &Arc<FamilyConfig>) -> Result<Family> {
-    Family::restore(robot, state, config.clone()).map_err(|error| Error::Refused(format!("the state of family '{robot}' cannot be read back: {error}")))
+    Family::restore(robot, state, config.clone()).map_err(|error| {
+        Error::Refused(format!(
+            "the state of family '{robot}' cannot be read back: {error}"
+        ))
+    })
 }

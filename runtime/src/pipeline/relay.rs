@@ -1,13 +1,18 @@
-//! The relay: publishes a lane's committed facts (or dead letters) to the log, in order, exactly once.
+//! The relay: publishes a lane's committed facts (or dead letters) to the log, in order, exactly
+//! once.
 //!
-//! One per lane of a partition. The log moves the lane's position together with the records; the store's note of it is only
-//! for trimming and lags a little: noting each publish would cost the store a commit of its own. After a publish of unknown fate the lane is opened anew and the log is asked where it stands.
+//! One per lane of a partition. The log moves the lane's position together with the records; the
+//! store's note of it is only for trimming and lags a little: noting each publish would cost the
+//! store a commit of its own. After a publish of unknown fate the lane is opened anew and the log
+//! is asked where it stands.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use theatre_actors::effect::{Fact, FactKind};
-use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, PartitionStatus, Result, StoredDead};
+use theatre_actors::ports::{
+    Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, PartitionStatus, Result, StoredDead,
+};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_actors::window::WindowRow;
@@ -30,7 +35,8 @@ pub struct Relay {
     ports: Ports,
     committed: Arc<Committed>,
     publisher: Option<Box<dyn LanePublisher>>,
-    /// The last sequence number that was committed when the partition was taken; `None` once the lane was opened.
+    /// The last sequence number that was committed when the partition was taken; `None` once the
+    /// lane was opened.
     at_first: Option<u64>,
     /// Everything up to here is published.
     position: u64,
@@ -39,7 +45,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay for a partition owned under `epoch`, whose status was this when it was taken, before anything was committed under that epoch.
+    /// A relay for a partition owned under `epoch`, whose status was this when it was taken, before
+    /// anything was committed under that epoch.
     pub fn new(
         partition: Partition,
         epoch: Epoch,
@@ -50,7 +57,19 @@ impl Relay {
         committed: Arc<Committed>,
     ) -> Self {
         let at_first = Some(last_of(lane, taken));
-        Self { partition, epoch, lane, params, ports, committed, publisher: None, at_first, position: 0, noted: 0, noted_at: LogTime(0) }
+        Self {
+            partition,
+            epoch,
+            lane,
+            params,
+            ports,
+            committed,
+            publisher: None,
+            at_first,
+            position: 0,
+            noted: 0,
+            noted_at: LogTime(0),
+        }
     }
 
     /// True once the lane was opened, and what the log knows of it fits the store.
@@ -72,7 +91,9 @@ impl Relay {
             return self.note_in_time();
         }
         if !records.is_empty() {
-            let Some(publisher) = self.publisher.as_mut() else { return Ok(Step::Idle) };
+            let Some(publisher) = self.publisher.as_mut() else {
+                return Ok(Step::Idle);
+            };
             let begun = Instant::now();
             let refused = match publisher.publish(&records, upto) {
                 Ok(refused) => refused,
@@ -86,16 +107,22 @@ impl Relay {
                 self.committed.publishes.add(begun.elapsed());
             }
             self.park(&records, &refused);
-            crate::telemetry::names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
+            crate::telemetry::names::records_out(
+                self.lane.as_str(),
+                (records.len() - refused.len()) as u64,
+            );
         }
         self.position = upto;
         Ok(Step::Worked)
     }
 
-    /// Whether a step can find anything. The lane of results is opened at once, so that a dead predecessor's transaction ends and an alert
-    /// finds it ready; that of dead letters only when there is one.
+    /// Whether a step can find anything. The lane of results is opened at once, so that a dead
+    /// predecessor's transaction ends and an alert finds it ready; that of dead letters only when
+    /// there is one.
     fn has_news(&self) -> bool {
-        let Some((last_fact, last_dead)) = self.committed.latest(self.partition) else { return true };
+        let Some((last_fact, last_dead)) = self.committed.latest(self.partition) else {
+            return true;
+        };
         match self.lane {
             Lane::Results => self.publisher.is_none() || last_fact > self.position,
             Lane::DeadLetters if self.publisher.is_none() => last_dead > 0,
@@ -103,19 +130,33 @@ impl Relay {
         }
     }
 
-    /// Opens the lane: checks the epoch first, fences any predecessor, and learns where the log stands.
+    /// Opens the lane: checks the epoch first, fences any predecessor, and learns where the log
+    /// stands.
     fn open(&mut self) -> Result<()> {
         if self.publisher.is_some() {
             return Ok(());
         }
         let status = self.ports.store.status(self.partition)?;
         if status.epoch != self.epoch {
-            return Err(Error::StaleEpoch { partition: self.partition, ours: self.epoch, current: status.epoch });
+            return Err(Error::StaleEpoch {
+                partition: self.partition,
+                ours: self.epoch,
+                current: status.epoch,
+            });
         }
-        let mut publisher = match self.ports.log.open_lane(self.partition, self.lane, self.epoch) {
-            Err(Error::StaleEpoch { current, .. }) if current > self.ports.store.status(self.partition)?.epoch => {
+        let mut publisher = match self
+            .ports
+            .log
+            .open_lane(self.partition, self.lane, self.epoch)
+        {
+            Err(Error::StaleEpoch { current, .. })
+                if current > self.ports.store.status(self.partition)?.epoch =>
+            {
                 // Epochs come from the store: it has given this one to nobody.
-                return Err(Self::younger(&format!("has epoch {current} of partition {}", self.partition), &format!("epoch {}", self.epoch)));
+                return Err(Self::younger(
+                    &format!("has epoch {current} of partition {}", self.partition),
+                    &format!("epoch {}", self.epoch),
+                ));
             }
             opened => opened?,
         };
@@ -123,13 +164,20 @@ impl Relay {
             Lane::Results => status.relayed_fact,
             Lane::DeadLetters => status.relayed_dead,
         };
-        // The log's position may be forgotten after long rest, the store's may lag behind it: the higher one is true.
+        // The log's position may be forgotten after long rest, the store's may lag behind it: the
+        // higher one is true.
         self.position = publisher.position()?.max(noted);
-        // Only a predecessor has published before the lane was opened first, and only what was committed when the partition was taken. What another
-        // store numbers anew up to there would count as published.
+        // Only a predecessor has published before the lane was opened first, and only what was
+        // committed when the partition was taken. What another store numbers anew up to there would
+        // count as published.
         let committed = self.at_first.unwrap_or(last_of(self.lane, &status));
         if self.position > committed {
-            let published = format!("says that {} {} of partition {} were published", self.position, self.lane.as_str(), self.partition);
+            let published = format!(
+                "says that {} {} of partition {} were published",
+                self.position,
+                self.lane.as_str(),
+                self.partition
+            );
             return Err(Self::younger(&published, &committed.to_string()));
         }
         self.at_first = None;
@@ -151,19 +199,33 @@ impl Relay {
         match self.lane {
             Lane::Results => {
                 if let Some(handed) = self.committed.after(self.partition, self.position) {
-                    let news = handed.facts.iter().filter(|(sequence, _)| *sequence > self.position);
-                    let records: Result<Vec<Option<Outgoing>>> = news.map(|(_, fact)| self.fact_record(fact)).collect();
+                    let news = handed
+                        .facts
+                        .iter()
+                        .filter(|(sequence, _)| *sequence > self.position);
+                    let records: Result<Vec<Option<Outgoing>>> =
+                        news.map(|(_, fact)| self.fact_record(fact)).collect();
                     return Ok((records?.into_iter().flatten().collect(), handed.last));
                 }
-                let facts = self.ports.store.facts_after(self.partition, self.position, limit)?;
+                let facts = self
+                    .ports
+                    .store
+                    .facts_after(self.partition, self.position, limit)?;
                 let upto = facts.last().map_or(self.position, |last| last.sequence);
-                let records: Result<Vec<Option<Outgoing>>> = facts.iter().map(|stored| self.fact_record(&stored.fact)).collect();
+                let records: Result<Vec<Option<Outgoing>>> = facts
+                    .iter()
+                    .map(|stored| self.fact_record(&stored.fact))
+                    .collect();
                 Ok((records?.into_iter().flatten().collect(), upto))
             }
             Lane::DeadLetters => {
-                let dead = self.ports.store.dead_after(self.partition, self.position, limit)?;
+                let dead = self
+                    .ports
+                    .store
+                    .dead_after(self.partition, self.position, limit)?;
                 let upto = dead.last().map_or(self.position, |last| last.sequence);
-                let records: Result<Vec<Outgoing>> = dead.iter().map(|stored| self.dead_record(stored)).collect();
+                let records: Result<Vec<Outgoing>> =
+                    dead.iter().map(|stored| self.dead_record(stored)).collect();
                 Ok((records?, upto))
             }
         }
@@ -173,13 +235,22 @@ impl Relay {
         let (topic, key, kind) = match (fact.kind, &self.params.window_topic) {
             (FactKind::Window, None) => return Ok(None),
             (FactKind::Window, Some(topic)) => (topic, &fact.robot_id, "theatre.window.revision"),
-            (FactKind::Alert, _) => (&self.params.alert_topic, &fact.robot_id, "theatre.alert.transition"),
-            (FactKind::Outcome, _) => (&self.params.outcome_topic, &fact.subject, "theatre.procedure.outcome"),
+            (FactKind::Alert, _) => (
+                &self.params.alert_topic,
+                &fact.robot_id,
+                "theatre.alert.transition",
+            ),
+            (FactKind::Outcome, _) => (
+                &self.params.outcome_topic,
+                &fact.subject,
+                "theatre.procedure.outcome",
+            ),
         };
         let value = match fact.kind {
             FactKind::Window => match window_record(fact, &self.params.registry) {
                 Ok(window) => window.encode(),
-                // Of a dataset that has left the configuration, or damaged: no alert may wait for it.
+                // Of a dataset that has left the configuration, or damaged: no alert may wait for
+                // it.
                 Err(error) => {
                     self.park_one(topic, fact.payload.len(), &error.to_string());
                     return Ok(None);
@@ -187,14 +258,33 @@ impl Relay {
             },
             FactKind::Alert | FactKind::Outcome => fact.payload.clone(),
         };
-        let headers = cloud_event(kind, &format!("{}#{}", fact.id, fact.revision), key, self.partition, fact.event_time);
-        let record = NewRecord { key: key.clone().into_bytes(), value, headers };
-        Ok(Some(Outgoing { topic: topic.clone(), partition: partition_of(key.as_bytes(), self.params.partitions), record }))
+        let headers = cloud_event(
+            kind,
+            &format!("{}#{}", fact.id, fact.revision),
+            key,
+            self.partition,
+            fact.event_time,
+        );
+        let record = NewRecord {
+            key: key.clone().into_bytes(),
+            value,
+            headers,
+        };
+        Ok(Some(Outgoing {
+            topic: topic.clone(),
+            partition: partition_of(key.as_bytes(), self.params.partitions),
+            record,
+        }))
     }
 
     fn dead_record(&self, stored: &StoredDead) -> Result<Outgoing> {
         let dead = &stored.dead;
-        let topic = self.params.topics.get(dead.topic).cloned().unwrap_or_else(|| format!("input-{}", dead.topic));
+        let topic = self
+            .params
+            .topics
+            .get(dead.topic)
+            .cloned()
+            .unwrap_or_else(|| format!("input-{}", dead.topic));
         let letter = DeadLetter {
             topic: topic.clone(),
             partition: self.partition as i32,
@@ -211,23 +301,47 @@ impl Relay {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let id = format!("{topic}/{}/{}", self.partition, dead.offset);
-        let headers = cloud_event("theatre.dead_letter", &id, &id, self.partition, dead.append_time);
+        let headers = cloud_event(
+            "theatre.dead_letter",
+            &id,
+            &id,
+            self.partition,
+            dead.append_time,
+        );
         let value = letter.encode();
         let key = dead.robot_id.clone().unwrap_or_default().into_bytes();
-        let record = NewRecord { key, value, headers };
-        Ok(Outgoing { topic: PipelineParams::dead_letter_topic(&topic), partition: self.partition, record })
+        let record = NewRecord {
+            key,
+            value,
+            headers,
+        };
+        Ok(Outgoing {
+            topic: PipelineParams::dead_letter_topic(&topic),
+            partition: self.partition,
+            record,
+        })
     }
 
-    /// A record that cannot be published, above all because the log refuses it for good, stays in the store, is told to the operator, and holds nobody up.
+    /// A record that cannot be published, above all because the log refuses it for good, stays in
+    /// the store, is told to the operator, and holds nobody up.
     fn park(&self, records: &[Outgoing], refused: &[(usize, String)]) {
         for (index, why) in refused {
-            let Some(outgoing) = records.get(*index) else { continue };
+            let Some(outgoing) = records.get(*index) else {
+                continue;
+            };
             self.park_one(&outgoing.topic, outgoing.record.value.len(), why);
         }
     }
 
     fn park_one(&self, topic: &str, bytes: usize, why: &str) {
-        tracing::error!(partition = self.partition, lane = self.lane.as_str(), topic, bytes, why, "a record is parked: it cannot be published");
+        tracing::error!(
+            partition = self.partition,
+            lane = self.lane.as_str(),
+            topic,
+            bytes,
+            why,
+            "a record is parked: it cannot be published"
+        );
         crate::telemetry::names::record_parked(self.lane.as_str());
     }
 
@@ -244,7 +358,9 @@ impl Relay {
     /// As [`Self::step`].
     pub fn note(&mut self) -> Result<()> {
         if self.noted < self.position {
-            self.ports.store.note_relayed(self.partition, self.epoch, self.lane, self.position)?;
+            self.ports
+                .store
+                .note_relayed(self.partition, self.epoch, self.lane, self.position)?;
             self.noted = self.position;
             self.noted_at = self.ports.clock.now();
         }
@@ -262,12 +378,25 @@ fn last_of(lane: Lane, status: &PartitionStatus) -> u64 {
 
 /// A window revision as it is published.
 fn window_record(fact: &Fact, registry: &Registry) -> Result<WindowAggregates> {
-    let unreadable = |error: &dyn std::fmt::Display| Error::Refused(format!("window '{}' revision {} cannot be read: {error}", fact.id, fact.revision));
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Error::Refused(format!(
+            "window '{}' revision {} cannot be read: {error}",
+            fact.id, fact.revision
+        ))
+    };
     let row = WindowRow::decode(&fact.payload).map_err(|error| unreadable(&error))?;
     let dataset = fact.subject.split('/').next().unwrap_or_default();
-    let known = registry.datasets().find(dataset).ok_or_else(|| unreadable(&format!("there is no dataset '{dataset}'")))?.1;
+    let known = registry
+        .datasets()
+        .find(dataset)
+        .ok_or_else(|| unreadable(&format!("there is no dataset '{dataset}'")))?
+        .1;
     let there = |value: f64| Some(value).filter(|value| !value.is_nan());
-    let signals = known.signals.iter().zip(&row.signals).filter(|(_, aggregate)| aggregate.count > 0);
+    let signals = known
+        .signals
+        .iter()
+        .zip(&row.signals)
+        .filter(|(_, aggregate)| aggregate.count > 0);
     let signals = signals.map(|(signal, aggregate)| SignalAggregates {
         name: signal.name.clone(),
         count: aggregate.count as i64,
@@ -292,8 +421,16 @@ fn window_record(fact: &Fact, registry: &Registry) -> Result<WindowAggregates> {
 }
 
 /// Headers of the CloudEvents 1.0 Kafka binding, binary mode. `time_us` is event time.
-fn cloud_event(kind: &str, id: &str, subject: &str, partition: Partition, time_us: i64) -> Vec<(String, String)> {
-    let time = jiff::Timestamp::from_microsecond(time_us).map(|time| time.to_string()).unwrap_or_default();
+fn cloud_event(
+    kind: &str,
+    id: &str,
+    subject: &str,
+    partition: Partition,
+    time_us: i64,
+) -> Vec<(String, String)> {
+    let time = jiff::Timestamp::from_microsecond(time_us)
+        .map(|time| time.to_string())
+        .unwrap_or_default();
     [
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", id.to_owned()),

@@ -1,8 +1,10 @@
-//! Retention: deletes input, and window revisions in the store, that are old enough and that nobody needs any more.
+//! Retention: deletes input, and window revisions in the store, that are old enough and that nobody
+//! needs any more.
 //!
-//! Input is needed above the families' floor and above the lake's position, both as committed; its age is judged by append time. On a log
-//! whose servers keep their own retention [`EventLog::trim`](theatre_actors::ports::EventLog::trim) need do nothing. A window revision is needed
-//! until it is published and, with a lake, exported; its age is judged by its commit.
+//! Input is needed above the families' floor and above the lake's position, both as committed; its
+//! age is judged by append time. On a log whose servers keep their own retention
+//! [`EventLog::trim`](theatre_actors::ports::EventLog::trim) need do nothing. A window revision is
+//! needed until it is published and, with a lake, exported; its age is judged by its commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +35,20 @@ pub struct Retention {
 
 impl Retention {
     /// For a partition owned under `epoch`.
-    pub fn new(partition: Partition, epoch: Epoch, params: Arc<PipelineParams>, ports: Ports) -> Self {
-        Self { partition, epoch, params, ports, last: None, expired_to: 0 }
+    pub fn new(
+        partition: Partition,
+        epoch: Epoch,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+    ) -> Self {
+        Self {
+            partition,
+            epoch,
+            params,
+            ports,
+            last: None,
+            expired_to: 0,
+        }
     }
 
     /// Trims if it is time to; with `at_once` without waiting.
@@ -54,10 +68,18 @@ impl Retention {
     }
 
     fn trim_input(&self, status: &PartitionStatus, now: LogTime) -> Result<()> {
-        let needed = if self.params.lake { status.floor.lowest(&status.lake_positions) } else { status.floor.clone() };
+        let needed = if self.params.lake {
+            status.floor.lowest(&status.lake_positions)
+        } else {
+            status.floor.clone()
+        };
         let oldest = before(now, self.params.limits.log_retention);
         for (topic, name) in self.params.topics.iter().enumerate() {
-            let before = self.ports.log.offset_at(name, self.partition, oldest)?.min(needed.get(topic));
+            let before = self
+                .ports
+                .log
+                .offset_at(name, self.partition, oldest)?
+                .min(needed.get(topic));
             if before > self.ports.log.range(name, self.partition)?.start {
                 self.ports.log.trim(name, self.partition, before)?;
             }
@@ -66,11 +88,23 @@ impl Retention {
     }
 
     fn expire_windows(&mut self, status: &PartitionStatus, now: LogTime) -> Result<()> {
-        let up_to = if self.params.lake { status.relayed_fact.min(status.exported_fact) } else { status.relayed_fact };
+        let up_to = if self.params.lake {
+            status.relayed_fact.min(status.exported_fact)
+        } else {
+            status.relayed_fact
+        };
         let before = before(now, self.params.limits.window_retention);
         for _ in 0..TRANSACTIONS_MAX {
-            let expiry = Expiry { before, after: self.expired_to, up_to, limit: FACTS_AT_ONCE };
-            let reached = self.ports.store.expire_windows(self.partition, self.epoch, expiry)?;
+            let expiry = Expiry {
+                before,
+                after: self.expired_to,
+                up_to,
+                limit: FACTS_AT_ONCE,
+            };
+            let reached = self
+                .ports
+                .store
+                .expire_windows(self.partition, self.epoch, expiry)?;
             if reached == self.expired_to {
                 break;
             }
@@ -81,7 +115,10 @@ impl Retention {
 }
 
 fn before(now: LogTime, kept: Duration) -> LogTime {
-    LogTime(now.0.saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX)))
+    LogTime(
+        now.0
+            .saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX)),
+    )
 }
 
 /// A week.

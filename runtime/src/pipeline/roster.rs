@@ -1,8 +1,9 @@
 //! The partitions this process owns: the log's membership says which, each has a unit of its own.
 //!
-//! Handing a partition over means draining its unit within a deadline. A unit that does not make it is abandoned: its later writes are
-//! refused by the epoch of the next owner, and should the partition come back, the new unit waits for the old one's end. Loaders are waited for
-//! by nobody, here or there.
+//! Handing a partition over means draining its unit within a deadline. A unit that does not make it
+//! is abandoned: its later writes are refused by the epoch of the next owner, and should the
+//! partition come back, the new unit waits for the old one's end. Loaders are waited for by nobody,
+//! here or there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,8 @@ use super::run::{spawn, thread_error};
 use super::unit::{Common, Orders, Unit};
 use crate::telemetry::names;
 
-/// How long a partition that is taken away may take to save and publish. Well below the time after which a group gives a silent member up.
+/// How long a partition that is taken away may take to save and publish. Well below the time after
+/// which a group gives a silent member up.
 const HANDOVER: Duration = Duration::from_secs(20);
 
 /// What readiness calls the membership.
@@ -46,7 +48,10 @@ struct Running {
 
 impl Roster {
     pub(super) fn new(common: Common) -> Self {
-        Self { common, owned: Mutex::default() }
+        Self {
+            common,
+            owned: Mutex::default(),
+        }
     }
 
     /// The owned partitions, in order.
@@ -54,23 +59,35 @@ impl Roster {
         self.lock().units.keys().copied().collect()
     }
 
-    /// Gives up all partitions and takes no more; true when all were left in order before `until`. What has not ended then is left to itself.
+    /// Gives up all partitions and takes no more; true when all were left in order before `until`.
+    /// What has not ended then is left to itself.
     pub(super) fn close(&self, until: Instant) -> bool {
         let (units, late) = {
             let mut owned = self.lock();
             owned.closed = true;
-            (std::mem::take(&mut owned.units), std::mem::take(&mut owned.late))
+            (
+                std::mem::take(&mut owned.units),
+                std::mem::take(&mut owned.late),
+            )
         };
         let mut whole = self.leave(units, until, true);
         // Abandoned already; they end as soon as the call they wait for does.
-        let late: Vec<_> = std::mem::take(&mut self.lock().late).into_iter().chain(late).collect();
-        wait(until, || late.iter().all(|(_, thread)| thread.is_finished()));
+        let late: Vec<_> = std::mem::take(&mut self.lock().late)
+            .into_iter()
+            .chain(late)
+            .collect();
+        wait(until, || {
+            late.iter().all(|(_, thread)| thread.is_finished())
+        });
         for (partition, thread) in late {
             if thread.is_finished() {
                 whole &= in_order(thread).is_some();
                 self.common.progress.forget(partition);
             } else {
-                tracing::warn!(partition, "the partition's threads have not ended in time; nothing waits for them any more");
+                tracing::warn!(
+                    partition,
+                    "the partition's threads have not ended in time; nothing waits for them any more"
+                );
                 whole = false;
             }
         }
@@ -90,13 +107,23 @@ impl Roster {
         owned.left.remove(&partition);
         let predecessor = owned.late.remove(&partition);
         let orders = Arc::new(Orders::new(self.common.saves.bell(partition)));
-        let unit = Unit { partition, common: self.common.clone(), orders: orders.clone() };
+        let unit = Unit {
+            partition,
+            common: self.common.clone(),
+            orders: orders.clone(),
+        };
         let work = move || {
             if let Some(predecessor) = predecessor {
                 let (name, progress) = (format!("partition {partition}"), &unit.common.progress);
-                progress.set_trouble(&name, Some("what it was doing when it was taken away has not ended yet".to_owned()));
+                progress.set_trouble(
+                    &name,
+                    Some("what it was doing when it was taken away has not ended yet".to_owned()),
+                );
                 if predecessor.join().is_err() {
-                    tracing::error!(partition, "the partition's previous owner in this process panicked; this is a bug");
+                    tracing::error!(
+                        partition,
+                        "the partition's previous owner in this process panicked; this is a bug"
+                    );
                 }
                 progress.set_trouble(&name, None);
             }
@@ -108,12 +135,19 @@ impl Roster {
         Ok(())
     }
 
-    /// Lets units end until a deadline; those that do not are abandoned and kept to be waited for. True when all ended well.
+    /// Lets units end until a deadline; those that do not are abandoned and kept to be waited for.
+    /// True when all ended well.
     fn leave(&self, units: BTreeMap<Partition, Running>, until: Instant, draining: bool) -> bool {
         for unit in units.values() {
-            if draining { unit.orders.drain() } else { unit.orders.abandon() }
+            if draining {
+                unit.orders.drain()
+            } else {
+                unit.orders.abandon()
+            }
         }
-        wait(until, || units.values().all(|unit| unit.thread.is_finished()));
+        wait(until, || {
+            units.values().all(|unit| unit.thread.is_finished())
+        });
         let mut whole = true;
         for (partition, unit) in units {
             names::partition_owned(partition, false);
@@ -134,11 +168,15 @@ impl Roster {
 
     fn remove(&self, partitions: &[Partition]) -> BTreeMap<Partition, Running> {
         let mut owned = self.lock();
-        partitions.iter().filter_map(|partition| owned.units.remove_entry(partition)).collect()
+        partitions
+            .iter()
+            .filter_map(|partition| owned.units.remove_entry(partition))
+            .collect()
     }
 }
 
-/// How far the unit of this thread, which has ended, saved its partition, if it left nothing behind.
+/// How far the unit of this thread, which has ended, saved its partition, if it left nothing
+/// behind.
 fn in_order(thread: JoinHandle<Option<Positions>>) -> Option<Positions> {
     thread.join().unwrap_or_default()
 }
@@ -156,7 +194,9 @@ impl Ownership for Roster {
         for partition in partitions {
             if let Err(error) = self.take(*partition) {
                 tracing::error!(partition, %error, "a partition cannot be run");
-                self.common.progress.set_failed(&format!("partition {partition}"), &error.to_string());
+                self.common
+                    .progress
+                    .set_failed(&format!("partition {partition}"), &error.to_string());
             }
         }
         self.common.progress.stand_by(self.partitions().is_empty());
@@ -169,9 +209,15 @@ impl Ownership for Roster {
     }
 
     fn lost(&self, partitions: &[Partition]) {
-        let left = self.leave(self.remove(partitions), Instant::now() + Duration::from_secs(1), false);
+        let left = self.leave(
+            self.remove(partitions),
+            Instant::now() + Duration::from_secs(1),
+            false,
+        );
         tracing::warn!(?partitions, left, "partitions were lost");
-        let why = format!("partitions {partitions:?} were lost: the group did not hear this process, or this process not the group; joining again");
+        let why = format!(
+            "partitions {partitions:?} were lost: the group did not hear this process, or this process not the group; joining again"
+        );
         self.common.progress.set_trouble(GROUP, Some(why));
     }
 

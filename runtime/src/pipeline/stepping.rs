@@ -29,10 +29,12 @@ pub(super) const IDLE: Duration = Duration::from_millis(50);
 /// The first pause after a passing fault; it doubles with each further one.
 pub(super) const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
-/// The same for one that is refused: only a person can help, who takes his time, and it goes on by itself afterwards.
+/// The same for one that is refused: only a person can help, who takes his time, and it goes on by
+/// itself afterwards.
 const REFUSED_FIRST: Duration = Duration::from_secs(1);
 const REFUSED_MAX: Duration = Duration::from_secs(30);
-/// Who leaves a partition waits so long for one that nobody waits for, and that is away: well below the time for a hand-over.
+/// Who leaves a partition waits so long for one that nobody waits for, and that is away: well below
+/// the time for a hand-over.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(5);
 /// Meanwhile it is tried at least this often.
 const LEAVING_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -44,7 +46,8 @@ const LEFT: &str = "it is left as it is: the next owner goes on from what is reg
 pub(super) enum Refused<'a> {
     /// It stops, and what belongs to it.
     Stops,
-    /// Nobody waits for it: it is named and tried again, until it works or the partition is left. Should it panic, it stops alone.
+    /// Nobody waits for it: it is named and tried again, until it works or the partition is left.
+    /// Should it panic, it stops alone.
     Waits(&'a dyn Fn() -> bool),
 }
 
@@ -52,7 +55,8 @@ pub(super) enum Refused<'a> {
 pub(super) struct Component<'a> {
     pub(super) name: &'a str,
     pub(super) progress: &'a Progress,
-    /// One that may outlast its partition tells them only as long as the partition is held under this epoch.
+    /// One that may outlast its partition tells them only as long as the partition is held under
+    /// this epoch.
     pub(super) held: Option<(Partition, Epoch)>,
     pub(super) refused: Refused<'a>,
 }
@@ -99,9 +103,14 @@ pub(super) fn rest(limit: Duration, pressed: impl Fn() -> bool) {
     }
 }
 
-/// Steps until a step was the last, until `given_up` says so, or until one fails for good; the failure is returned and stays noted. So is a panic,
-/// which is a bug: what the component holds may be half changed, and it is not stepped again.
-pub(super) fn keep_stepping(component: &Component<'_>, given_up: impl Fn() -> bool, mut step: impl FnMut() -> Result<Flow>) -> Option<Error> {
+/// Steps until a step was the last, until `given_up` says so, or until one fails for good; the
+/// failure is returned and stays noted. So is a panic, which is a bug: what the component holds may
+/// be half changed, and it is not stepped again.
+pub(super) fn keep_stepping(
+    component: &Component<'_>,
+    given_up: impl Fn() -> bool,
+    mut step: impl FnMut() -> Result<Flow>,
+) -> Option<Error> {
     let name = component.name;
     let (mut passing, mut refused) = (BACK_OFF_FIRST, REFUSED_FIRST);
     let mut troubled = false;
@@ -110,7 +119,10 @@ pub(super) fn keep_stepping(component: &Component<'_>, given_up: impl Fn() -> bo
         let stepped = match catch_unwind(AssertUnwindSafe(&mut step)) {
             Ok(stepped) => stepped,
             Err(panic) => {
-                let error = Error::Refused(format!("it panicked, which is a bug: {}", panic_message(&*panic)));
+                let error = Error::Refused(format!(
+                    "it panicked, which is a bug: {}",
+                    panic_message(&*panic)
+                ));
                 component.failed(&error);
                 return matches!(component.refused, Refused::Stops).then_some(error);
             }
@@ -132,7 +144,8 @@ pub(super) fn keep_stepping(component: &Component<'_>, given_up: impl Fn() -> bo
                 let leaving = || matches!(waits, Refused::Waits(leaving) if leaving());
                 let left_before = leaving_since.is_some();
                 if leaving() {
-                    if leaving_since.get_or_insert_with(Instant::now).elapsed() >= LEAVING_PATIENCE {
+                    if leaving_since.get_or_insert_with(Instant::now).elapsed() >= LEAVING_PATIENCE
+                    {
                         tracing::warn!(component = name, "{LEFT}");
                         break;
                     }
@@ -141,7 +154,10 @@ pub(super) fn keep_stepping(component: &Component<'_>, given_up: impl Fn() -> bo
                 rest(passing, || !left_before && leaving());
                 passing = (passing * 2).min(BACK_OFF_MAX);
             }
-            (Err(error @ (Error::Refused(_) | Error::Gone(_) | Error::Trimmed { .. })), Refused::Waits(leaving)) => {
+            (
+                Err(error @ (Error::Refused(_) | Error::Gone(_) | Error::Trimmed { .. })),
+                Refused::Waits(leaving),
+            ) => {
                 tracing::error!(component = name, %error, again_after = ?refused, "a component is refused and tried again later");
                 component.refused(&error);
                 troubled = true;
@@ -167,20 +183,37 @@ mod tests {
 
     #[test]
     fn a_panic_is_named_and_stops_the_component_and_its_partition_only_if_that_needs_it() {
-        for (name, refused, stops) in [("relay 0", Refused::Stops, true), ("lake writer 0", Refused::Waits(&|| false), false)] {
+        for (name, refused, stops) in [
+            ("relay 0", Refused::Stops, true),
+            ("lake writer 0", Refused::Waits(&|| false), false),
+        ] {
             let progress = Progress::default();
             let mut steps = 0;
             let ended = keep_stepping(
-                &Component { name, progress: &progress, held: None, refused },
+                &Component {
+                    name,
+                    progress: &progress,
+                    held: None,
+                    refused,
+                },
                 || false,
                 || {
                     steps += 1;
-                    if steps == 3 { panic!("seven is no prime after all") } else { Ok(ON) }
+                    if steps == 3 {
+                        panic!("seven is no prime after all")
+                    } else {
+                        Ok(ON)
+                    }
                 },
             );
             assert_eq!((ended.is_some(), steps), (stops, 3), "{name}");
-            let why = format!("{name} stopped: it panicked, which is a bug: seven is no prime after all");
-            assert_eq!((progress.failures(), progress.troubles().len()), (vec![why], 1), "{name}");
+            let why =
+                format!("{name} stopped: it panicked, which is a bug: seven is no prime after all");
+            assert_eq!(
+                (progress.failures(), progress.troubles().len()),
+                (vec![why], 1),
+                "{name}"
+            );
         }
     }
 }

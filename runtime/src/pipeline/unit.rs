@@ -1,15 +1,19 @@
-//! One owned partition: takes it, runs its components on a thread each, and leaves it when told to, when it is lost, or when it breaks.
+//! One owned partition: takes it, runs its components on a thread each, and leaves it when told to,
+//! when it is lost, or when it breaks.
 //!
-//! Four threads: the partition itself, its lake writer, its relays, and exporter and completer. Each stage of leaving ends once the one before
-//! it has: what a partition still saves is still published. Its loader runs apart ([`super::loading`]): nobody waits for a warehouse. Lake writer,
-//! exporter and completer stop nobody but themselves when they are refused, and hold up nobody who leaves for long when the lake is away: alerts
-//! do not need the lake.
+//! Four threads: the partition itself, its lake writer, its relays, and exporter and completer.
+//! Each stage of leaving ends once the one before it has: what a partition still saves is still
+//! published. Its loader runs apart ([`super::loading`]): nobody waits for a warehouse. Lake
+//! writer, exporter and completer stop nobody but themselves when they are refused, and hold up
+//! nobody who leaves for long when the lake is away: alerts do not need the lake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use theatre_actors::ports::{Epoch, Error, FileStage, Lane, PartitionStatus, RegisteredFile, Result};
+use theatre_actors::ports::{
+    Epoch, Error, FileStage, Lane, PartitionStatus, RegisteredFile, Result,
+};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::shell::Stage;
 
@@ -23,10 +27,13 @@ use super::partition::{PartitionActor, Shared};
 use super::queue::{Bell, LakeQueue, SaveQueue};
 use super::relay::Relay;
 use super::retention::Retention;
-use super::stepping::{BACK_OFF_FIRST, Component, DONE, Flow, IDLE, ON, Refused, TRYING, keep_stepping, rest};
+use super::stepping::{
+    BACK_OFF_FIRST, Component, DONE, Flow, IDLE, ON, Refused, TRYING, keep_stepping, rest,
+};
 use super::{PipelineParams, Ports, Progress, Step};
 
-/// How often the outward publishers look for work that nobody told them of, such as facts that came of age.
+/// How often the outward publishers look for work that nobody told them of, such as facts that came
+/// of age.
 const OUTWARD_EVERY: Duration = Duration::from_millis(500);
 /// A partition that was lost is taken again after this long, if nobody says otherwise.
 const RETAKE_AFTER: Duration = Duration::from_secs(1);
@@ -59,7 +66,11 @@ pub(super) struct Orders {
 impl Orders {
     /// No orders so far for the partition that waits for `bell`.
     pub(super) fn new(bell: Arc<Bell>) -> Self {
-        Self { drain: AtomicBool::new(false), abandon: AtomicBool::new(false), bell }
+        Self {
+            drain: AtomicBool::new(false),
+            abandon: AtomicBool::new(false),
+            bell,
+        }
     }
 
     /// Stop reading; save, close and publish what there is, and leave.
@@ -106,8 +117,9 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// Takes the partition and runs it; when it is lost, takes it again under a new epoch. Returns how far it is saved if it was left in order:
-    /// all that was read is saved and published, or another owner's to be.
+    /// Takes the partition and runs it; when it is lost, takes it again under a new epoch. Returns
+    /// how far it is saved if it was left in order: all that was read is saved and published, or
+    /// another owner's to be.
     pub(super) fn supervise(self) -> Option<Positions> {
         while !self.orders.is_draining() {
             let mut taken = None;
@@ -116,7 +128,12 @@ impl Unit {
                 Ok(DONE)
             };
             let name = self.name("partition");
-            let component = Component { name: &name, progress: &self.common.progress, held: None, refused: Refused::Stops };
+            let component = Component {
+                name: &name,
+                progress: &self.common.progress,
+                held: None,
+                refused: Refused::Stops,
+            };
             let failed = keep_stepping(&component, || self.orders.is_draining(), take);
             let Some((epoch, actor, lake, status)) = taken else {
                 if failed.is_some() {
@@ -126,7 +143,8 @@ impl Unit {
             };
             match self.run(epoch, actor, &lake, &status) {
                 Some(Error::StaleEpoch { .. }) => {
-                    // Not its owner any more: how far it is, and what troubled it, is another's to say.
+                    // Not its owner any more: how far it is, and what troubled it, is another's to
+                    // say.
                     self.common.progress.forget(self.partition);
                     self.wait_for_word();
                 }
@@ -134,12 +152,18 @@ impl Unit {
                 None => {}
             }
         }
-        let saved_to = self.common.progress.forget(self.partition).map(|share| share.saved_to).unwrap_or_default();
+        let saved_to = self
+            .common
+            .progress
+            .forget(self.partition)
+            .map(|share| share.saved_to)
+            .unwrap_or_default();
         // One that was abandoned ends when nobody waits for it any more.
         (!self.orders.abandon.load(Ordering::Acquire)).then_some(saved_to)
     }
 
-    /// Somebody else took the partition. Whoever is right, the membership will say soon; only if it says nothing is the partition taken again.
+    /// Somebody else took the partition. Whoever is right, the membership will say soon; only if it
+    /// says nothing is the partition taken again.
     fn wait_for_word(&self) {
         let until = Instant::now() + RETAKE_AFTER;
         while Instant::now() < until && !self.orders.is_draining() {
@@ -147,8 +171,9 @@ impl Unit {
         }
     }
 
-    /// Aborts what predecessors were uploading when they ended. The epoch fences it: a process that loses the partition between the two calls
-    /// knows nothing of what its successor has registered meanwhile. Uploads of lost files stay: they may have been looked for at the wrong place.
+    /// Aborts what predecessors were uploading when they ended. The epoch fences it: a process that
+    /// loses the partition between the two calls knows nothing of what its successor has registered
+    /// meanwhile. Uploads of lost files stay: they may have been looked for at the wrong place.
     fn sweep(&self, epoch: Epoch) -> Result<()> {
         let mut keep = Vec::new();
         for stage in [FileStage::Registered, FileStage::Lost] {
@@ -159,18 +184,30 @@ impl Unit {
     }
 
     fn files(&self, stage: FileStage) -> Result<Vec<RegisteredFile>> {
-        self.common.ports.store.files(self.partition, stage, usize::MAX >> 1)
+        self.common
+            .ports
+            .store
+            .files(self.partition, stage, usize::MAX >> 1)
     }
 
     /// Says how many files are set aside as lost.
     fn note_lost(&self) -> Result<()> {
-        self.common.progress.files_missing(self.partition, self.files(FileStage::Lost)?.len());
+        self.common
+            .progress
+            .files_missing(self.partition, self.files(FileStage::Lost)?.len());
         Ok(())
     }
 
     /// Refuses to go on with a partition count that `theatre state repartition` has ended.
     fn check_layout(&self) -> Result<()> {
-        let (ours, known) = (self.common.params.partitions, self.common.ports.store.layout()?.map(|(_, partitions)| partitions));
+        let (ours, known) = (
+            self.common.params.partitions,
+            self.common
+                .ports
+                .store
+                .layout()?
+                .map(|(_, partitions)| partitions),
+        );
         match known {
             Some(known) if known != ours => Err(Error::Refused(format!(
                 "the store has {known} partitions since `theatre state repartition`, this process runs with {ours}: set partitions = {known} and start it again"
@@ -186,20 +223,47 @@ impl Unit {
         self.check_layout()?;
         let status = self.common.ports.store.status(self.partition)?;
         if self.common.params.lake {
-            lake_start::begin(self.partition, epoch, &self.common.params, &self.common.ports)?;
+            lake_start::begin(
+                self.partition,
+                epoch,
+                &self.common.params,
+                &self.common.ports,
+            )?;
         }
         let limits = &self.common.params.limits;
         let room = self.common.saves.bell(self.partition);
-        let lake = Arc::new(if self.common.params.lake { LakeQueue::new(limits.lake_queue).telling(room) } else { LakeQueue::to_nowhere() });
-        let shared =
-            Shared { saves: self.common.saves.clone(), lake: lake.clone(), committed: self.common.committed.clone(), progress: self.common.progress.clone() };
+        let lake = Arc::new(if self.common.params.lake {
+            LakeQueue::new(limits.lake_queue).telling(room)
+        } else {
+            LakeQueue::to_nowhere()
+        });
+        let shared = Shared {
+            saves: self.common.saves.clone(),
+            lake: lake.clone(),
+            committed: self.common.committed.clone(),
+            progress: self.common.progress.clone(),
+        };
         let host = Box::new(self.common.stage.host(self.partition as usize));
-        let actor = PartitionActor::open(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), host, shared)?;
+        let actor = PartitionActor::open(
+            self.partition,
+            epoch,
+            self.common.params.clone(),
+            self.common.ports.clone(),
+            host,
+            shared,
+        )?;
         Ok((epoch, actor, lake, status))
     }
 
-    /// Runs all components of the partition until it is drained, lost or broken; returns why, if not drained.
-    fn run(&self, epoch: Epoch, actor: PartitionActor, lake: &Arc<LakeQueue>, taken: &PartitionStatus) -> Option<Error> {
+    /// Runs all components of the partition until it is drained, lost or broken; returns why, if
+    /// not drained.
+    fn run(
+        &self,
+        epoch: Epoch,
+        actor: PartitionActor,
+        lake: &Arc<LakeQueue>,
+        taken: &PartitionStatus,
+    ) -> Option<Error> {
         let stages = Arc::new(Stages::default());
         let lost = Arc::new(AtomicBool::new(false));
         let lose = |error: Option<Error>| {
@@ -208,23 +272,48 @@ impl Unit {
             }
             error
         };
-        let joined = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Option<Error>>>| match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|_| Some(Error::Refused("a component panicked; this is a bug".to_owned()))),
-            Err(error) => Some(no_thread(&error)),
+        let joined = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Option<Error>>>| {
+            match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| {
+                    Some(Error::Refused(
+                        "a component panicked; this is a bug".to_owned(),
+                    ))
+                }),
+                Err(error) => Some(no_thread(&error)),
+            }
         };
-        let loading = Loading::start((self.partition, epoch), &self.common, self.orders.clone(), stages.clone(), lost.clone());
+        let loading = Loading::start(
+            (self.partition, epoch),
+            &self.common,
+            self.orders.clone(),
+            stages.clone(),
+            lost.clone(),
+        );
         let ended = std::thread::scope(|scope| {
             // Named, so that a profiler and the benchmark can tell what each costs.
-            let named = |name: &str| std::thread::Builder::new().name(format!("{name}-{}", self.partition));
-            let lake_writer = named("lake").spawn_scoped(scope, || lose(self.run_lake(epoch, lake, &stages, &lost)));
-            let relays = named("relay").spawn_scoped(scope, || lose(self.run_relays(epoch, taken, &stages, &lost)));
-            let export = named("outward").spawn_scoped(scope, || lose(self.run_export(epoch, &stages, &lost)));
-            if loading.is_err() || [&lake_writer, &relays, &export].iter().any(|thread| thread.is_err()) {
+            let named =
+                |name: &str| std::thread::Builder::new().name(format!("{name}-{}", self.partition));
+            let lake_writer = named("lake")
+                .spawn_scoped(scope, || lose(self.run_lake(epoch, lake, &stages, &lost)));
+            let relays = named("relay").spawn_scoped(scope, || {
+                lose(self.run_relays(epoch, taken, &stages, &lost))
+            });
+            let export = named("outward")
+                .spawn_scoped(scope, || lose(self.run_export(epoch, &stages, &lost)));
+            if loading.is_err()
+                || [&lake_writer, &relays, &export]
+                    .iter()
+                    .any(|thread| thread.is_err())
+            {
                 lost.store(true, Ordering::Release);
             }
             let mut ended = lose(self.run_partition(actor, &stages, &lost));
             stages.partition.store(true, Ordering::Release);
-            for (thread, stage) in [(lake_writer, &stages.lake), (relays, &stages.relays), (export, &stages.export)] {
+            for (thread, stage) in [
+                (lake_writer, &stages.lake),
+                (relays, &stages.relays),
+                (export, &stages.export),
+            ] {
                 ended = ended.or(joined(thread));
                 stage.store(true, Ordering::Release);
             }
@@ -248,20 +337,46 @@ impl Unit {
         format!("{component} {}", self.partition)
     }
 
-    /// Keeps a component of the partition stepping until it is done, the partition is given up, or it fails for good.
-    fn keep(&self, component: &str, lost: &AtomicBool, step: impl FnMut() -> Result<Flow>) -> Option<Error> {
-        let component = Component { name: &self.name(component), progress: &self.common.progress, held: None, refused: Refused::Stops };
+    /// Keeps a component of the partition stepping until it is done, the partition is given up, or
+    /// it fails for good.
+    fn keep(
+        &self,
+        component: &str,
+        lost: &AtomicBool,
+        step: impl FnMut() -> Result<Flow>,
+    ) -> Option<Error> {
+        let component = Component {
+            name: &self.name(component),
+            progress: &self.common.progress,
+            held: None,
+            refused: Refused::Stops,
+        };
         keep_stepping(&component, || self.given_up(lost), step)
     }
 
     /// The same for one that needs the lake, which the partition does not wait for.
-    fn keep_apart(&self, component: &str, lost: &AtomicBool, step: impl FnMut() -> Result<Flow>) -> Option<Error> {
+    fn keep_apart(
+        &self,
+        component: &str,
+        lost: &AtomicBool,
+        step: impl FnMut() -> Result<Flow>,
+    ) -> Option<Error> {
         let refused = Refused::Waits(&|| self.orders.is_draining());
-        let component = Component { name: &self.name(component), progress: &self.common.progress, held: None, refused };
+        let component = Component {
+            name: &self.name(component),
+            progress: &self.common.progress,
+            held: None,
+            refused,
+        };
         keep_stepping(&component, || self.given_up(lost), step)
     }
 
-    fn run_partition(&self, mut actor: PartitionActor, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
+    fn run_partition(
+        &self,
+        mut actor: PartitionActor,
+        stages: &Stages,
+        lost: &AtomicBool,
+    ) -> Option<Error> {
         let mut seen = 0;
         self.keep("partition", lost, || {
             let fits = stages.is_over(&stages.lane_fits);
@@ -282,8 +397,22 @@ impl Unit {
         })
     }
 
-    fn run_lake(&self, epoch: Epoch, queue: &Arc<LakeQueue>, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let writer = || LakeWriter::new(self.partition, epoch, self.common.params.clone(), self.common.ports.clone(), queue.clone());
+    fn run_lake(
+        &self,
+        epoch: Epoch,
+        queue: &Arc<LakeQueue>,
+        stages: &Stages,
+        lost: &AtomicBool,
+    ) -> Option<Error> {
+        let writer = || {
+            LakeWriter::new(
+                self.partition,
+                epoch,
+                self.common.params.clone(),
+                self.common.ports.clone(),
+                queue.clone(),
+            )
+        };
         let mut writer = self.common.params.lake.then(writer);
         let mut seen = 0;
         self.keep_apart("lake writer", lost, || {
@@ -304,15 +433,22 @@ impl Unit {
                 None => Step::Idle,
             };
             if let Some(writer) = writer.as_mut().filter(|writer| last && writer.is_behind()) {
-                // Nobody who leaves waits until it has caught up: the next owner's writer goes on from here.
+                // Nobody who leaves waits until it has caught up: the next owner's writer goes on
+                // from here.
                 writer.close()?;
                 return Ok(DONE);
             }
             if step == Step::Worked {
-                return Ok(if writer.as_ref().is_some_and(LakeWriter::is_shaken) { TRYING } else { ON });
+                return Ok(if writer.as_ref().is_some_and(LakeWriter::is_shaken) {
+                    TRYING
+                } else {
+                    ON
+                });
             }
             let cut = writer.as_ref().is_none_or(LakeWriter::is_cut) && queue.is_empty();
-            self.common.progress.update(self.partition, |share| share.lake_done = cut && share.generation == before);
+            self.common.progress.update(self.partition, |share| {
+                share.lake_done = cut && share.generation == before
+            });
             if last && cut {
                 return Ok(DONE);
             }
@@ -321,20 +457,43 @@ impl Unit {
         })
     }
 
-    fn run_relays(&self, epoch: Epoch, taken: &PartitionStatus, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let Common { params, ports, committed, .. } = &self.common;
-        let mut relays = Lane::ALL.map(|lane| Relay::new(self.partition, epoch, lane, taken, params.clone(), ports.clone(), committed.clone()));
+    fn run_relays(
+        &self,
+        epoch: Epoch,
+        taken: &PartitionStatus,
+        stages: &Stages,
+        lost: &AtomicBool,
+    ) -> Option<Error> {
+        let Common {
+            params,
+            ports,
+            committed,
+            ..
+        } = &self.common;
+        let mut relays = Lane::ALL.map(|lane| {
+            Relay::new(
+                self.partition,
+                epoch,
+                lane,
+                taken,
+                params.clone(),
+                ports.clone(),
+                committed.clone(),
+            )
+        });
         let mut seen = 0;
         self.keep("relay", lost, || {
             let last = stages.is_over(&stages.partition);
             if last && !stages.is_over(&stages.lane_fits) {
-                // Nothing of ours is to be published, and what predecessors left is the next owner's.
+                // Nothing of ours is to be published, and what predecessors left is the next
+                // owner's.
                 return Ok(DONE);
             }
             let mut worked = false;
             for relay in &mut relays {
                 let stepped = relay.step();
-                // Also if publishing failed then. The lane of dead letters is opened only when there is one.
+                // Also if publishing failed then. The lane of dead letters is opened only when
+                // there is one.
                 if relay.fits() && !stages.lane_fits.swap(true, Ordering::AcqRel) {
                     self.orders.bell.ring();
                 }
@@ -355,7 +514,13 @@ impl Unit {
     /// Exports, completes and trims; with no lake it only watches the relays and trims.
     fn run_export(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
         let (params, ports) = (&self.common.params, &self.common.ports);
-        let mut exporter = Exporter::new(self.partition, epoch, ports.clone(), params.registry.clone(), params.limits.clone());
+        let mut exporter = Exporter::new(
+            self.partition,
+            epoch,
+            ports.clone(),
+            params.registry.clone(),
+            params.limits.clone(),
+        );
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
         let mut retention = Retention::new(self.partition, epoch, params.clone(), ports.clone());
         self.keep_apart("publisher", lost, || {
@@ -373,16 +538,22 @@ impl Unit {
             }
             let status = ports.store.status(self.partition)?;
             let exported = !params.lake || status.exported_fact >= status.last_fact;
-            let told = exported && status.relayed_fact >= status.last_fact && status.relayed_dead >= status.last_dead;
+            let told = exported
+                && status.relayed_fact >= status.last_fact
+                && status.relayed_dead >= status.last_dead;
             let settled = told && before.saved && before.lake_done;
             retention.step(last)?;
-            self.common.progress.update(self.partition, |share| share.outward_done = settled && share.generation == before.generation);
+            self.common.progress.update(self.partition, |share| {
+                share.outward_done = settled && share.generation == before.generation
+            });
             if last {
                 return Ok(DONE);
             }
             // An order to leave or to hurry is followed soon.
             let hurried = || self.common.flush.load(Ordering::Acquire) || self.orders.is_draining();
-            rest(OUTWARD_EVERY, || hurried() || self.given_up(lost) || stages.is_over(&stages.lake));
+            rest(OUTWARD_EVERY, || {
+                hurried() || self.given_up(lost) || stages.is_over(&stages.lake)
+            });
             Ok(ON)
         })
     }
@@ -391,10 +562,18 @@ impl Unit {
 impl Unit {
     fn complete(&self, completer: &mut Completer) -> Result<Step> {
         let completed = completer.step()?;
-        self.common.progress.lake_files.fetch_add(completed.files, Ordering::Relaxed);
-        self.common.progress.lost_files.fetch_add(completed.lost, Ordering::Relaxed);
+        self.common
+            .progress
+            .lake_files
+            .fetch_add(completed.files, Ordering::Relaxed);
+        self.common
+            .progress
+            .lost_files
+            .fetch_add(completed.lost, Ordering::Relaxed);
         // Files that were lost come back when somebody requeues them.
-        if completed.lost > 0 || completed.files > 0 && self.common.progress.misses_files(self.partition) {
+        if completed.lost > 0
+            || completed.files > 0 && self.common.progress.misses_files(self.partition)
+        {
             self.note_lost()?;
         }
         Ok(completed.step())
@@ -402,5 +581,8 @@ impl Unit {
 }
 
 fn no_thread(error: &std::io::Error) -> Error {
-    Error::Unavailable { what: "threads", why: error.to_string() }
+    Error::Unavailable {
+        what: "threads",
+        why: error.to_string(),
+    }
 }

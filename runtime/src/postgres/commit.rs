@@ -1,7 +1,8 @@
 //! The group commit: families, facts and dead letters of many partitions in one transaction.
 //!
-//! Five round trips, however much is in it: begin, lock, families, everything that is numbered, commit. Rows are locked in order of their keys, so
-//! two processes that both believe to own some partitions wait for each other, but never in a circle.
+//! Five round trips, however much is in it: begin, lock, families, everything that is numbered,
+//! commit. Rows are locked in order of their keys, so two processes that both believe to own some
+//! partitions wait for each other, but never in a circle.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -30,15 +31,25 @@ struct Numbered<'a> {
     dead: Vec<(Partition, u64, &'a DeadRow)>,
 }
 
-pub(super) async fn commit(connection: &mut PgConnection, commits: &[PartitionCommit], at: LogTime) -> Attempt<Vec<CommitOutcome>> {
+pub(super) async fn commit(
+    connection: &mut PgConnection,
+    commits: &[PartitionCommit],
+    at: LogTime,
+) -> Attempt<Vec<CommitOutcome>> {
     let mut held = lock(connection, commits).await?;
-    let current = |commit: &&PartitionCommit| held.get(&commit.partition).is_some_and(|held| held.epoch == commit.epoch);
+    let current = |commit: &&PartitionCommit| {
+        held.get(&commit.partition)
+            .is_some_and(|held| held.epoch == commit.epoch)
+    };
     let current: Vec<&PartitionCommit> = commits.iter().filter(current).collect();
     let mut numbered = Numbered::default();
     for round in rounds(&current) {
         let saved = save_families(connection, &round).await?;
         for (partition, save) in round {
-            if let Some(held) = held.get_mut(&partition).filter(|_| saved.contains(&(partition, save.family.clone()))) {
+            if let Some(held) = held
+                .get_mut(&partition)
+                .filter(|_| saved.contains(&(partition, save.family.clone())))
+            {
                 numbered.add(partition, held, save);
             }
         }
@@ -49,59 +60,120 @@ pub(super) async fn commit(connection: &mut PgConnection, commits: &[PartitionCo
             held.floor = held.floor.highest(&commit.floor);
         }
     }
-    if let Err(failure) = numbered.write(connection, held.iter().filter(|(partition, _)| ours.contains(partition)), at).await {
-        return Err(if failure.violates("fact_id") { numbered.there_already(connection).await } else { failure });
+    if let Err(failure) = numbered
+        .write(
+            connection,
+            held.iter()
+                .filter(|(partition, _)| ours.contains(partition)),
+            at,
+        )
+        .await
+    {
+        return Err(if failure.violates("fact_id") {
+            numbered.there_already(connection).await
+        } else {
+            failure
+        });
     }
     let outcome = |commit: &PartitionCommit| match held.get(&commit.partition) {
-        Some(held) if held.epoch == commit.epoch => CommitOutcome::Committed { last_fact: held.last_fact, last_dead: held.last_dead },
-        held => CommitOutcome::Stale { current: held.map_or(0, |held| held.epoch) },
+        Some(held) if held.epoch == commit.epoch => CommitOutcome::Committed {
+            last_fact: held.last_fact,
+            last_dead: held.last_dead,
+        },
+        held => CommitOutcome::Stale {
+            current: held.map_or(0, |held| held.epoch),
+        },
     };
     Ok(commits.iter().map(outcome).collect())
 }
 
 /// Locks the rows of all partitions, those with another owner too: their epoch is told.
-async fn lock(connection: &mut PgConnection, commits: &[PartitionCommit]) -> Attempt<BTreeMap<Partition, Held>> {
-    let partitions: Vec<i32> = commits.iter().map(|commit| commit.partition as i32).collect();
+async fn lock(
+    connection: &mut PgConnection,
+    commits: &[PartitionCommit],
+) -> Attempt<BTreeMap<Partition, Held>> {
+    let partitions: Vec<i32> = commits
+        .iter()
+        .map(|commit| commit.partition as i32)
+        .collect();
     let sql = "SELECT number, epoch, floor, last_fact, last_dead FROM partition WHERE number = ANY($1) ORDER BY number FOR UPDATE";
-    let found: Vec<(i32, i64, Vec<u8>, i64, i64)> = sqlx::query_as(sql).bind(partitions).fetch_all(connection).await?;
+    let found: Vec<(i32, i64, Vec<u8>, i64, i64)> = sqlx::query_as(sql)
+        .bind(partitions)
+        .fetch_all(connection)
+        .await?;
     let held = |(number, epoch, floor, last_fact, last_dead): (i32, i64, Vec<u8>, i64, i64)| {
-        let held = Held { epoch: epoch as u64, floor: decode(&floor)?, last_fact: last_fact as u64, last_dead: last_dead as u64 };
+        let held = Held {
+            epoch: epoch as u64,
+            floor: decode(&floor)?,
+            last_fact: last_fact as u64,
+            last_dead: last_dead as u64,
+        };
         Ok((number as u32, held))
     };
     found.into_iter().map(held).collect()
 }
 
-/// All saves in order, cut so that none of the parts has a family twice, which one statement could not save. There is hardly ever more than one.
+/// All saves in order, cut so that none of the parts has a family twice, which one statement could
+/// not save. There is hardly ever more than one.
 fn rounds<'a>(commits: &[&'a PartitionCommit]) -> Vec<Vec<(Partition, &'a FamilySave)>> {
     let mut rounds: Vec<Vec<(Partition, &FamilySave)>> = Vec::new();
     let mut seen = HashSet::new();
-    for (partition, save) in commits.iter().flat_map(|commit| commit.families.iter().map(|save| (commit.partition, save))) {
+    for (partition, save) in commits
+        .iter()
+        .flat_map(|commit| commit.families.iter().map(|save| (commit.partition, save)))
+    {
         if !seen.insert((partition, save.family.as_str())) || rounds.is_empty() {
             seen = HashSet::from([(partition, save.family.as_str())]);
             rounds.push(Vec::new());
         }
-        rounds.last_mut().expect("one was pushed before the first save").push((partition, save));
+        rounds
+            .last_mut()
+            .expect("one was pushed before the first save")
+            .push((partition, save));
     }
     rounds
 }
 
 /// Saves families unless this or a later save is there; says which were new.
-async fn save_families(connection: &mut PgConnection, round: &[(Partition, &FamilySave)]) -> Attempt<HashSet<(Partition, String)>> {
+async fn save_families(
+    connection: &mut PgConnection,
+    round: &[(Partition, &FamilySave)],
+) -> Attempt<HashSet<(Partition, String)>> {
     let mut saves = round.to_vec();
     saves.sort_unstable_by_key(|(partition, save)| (*partition, save.family.as_str()));
-    let partitions: Vec<i32> = saves.iter().map(|(partition, _)| *partition as i32).collect();
+    let partitions: Vec<i32> = saves
+        .iter()
+        .map(|(partition, _)| *partition as i32)
+        .collect();
     let names: Vec<_> = saves.iter().map(|(_, save)| stored(&save.family)).collect();
-    let numbers: Vec<i64> = saves.iter().map(|(_, save)| save.save_number as i64).collect();
-    let positions: Vec<Vec<u8>> = saves.iter().map(|(_, save)| encode(&save.positions)).collect();
-    let states: Vec<&[u8]> = saves.iter().map(|(_, save)| save.state.as_slice()).collect();
+    let numbers: Vec<i64> = saves
+        .iter()
+        .map(|(_, save)| save.save_number as i64)
+        .collect();
+    let positions: Vec<Vec<u8>> = saves
+        .iter()
+        .map(|(_, save)| encode(&save.positions))
+        .collect();
+    let states: Vec<&[u8]> = saves
+        .iter()
+        .map(|(_, save)| save.state.as_slice())
+        .collect();
     let sql = "INSERT INTO family (partition, name, save_number, positions, state)
                SELECT * FROM UNNEST($1::integer[], $2::text[], $3::bigint[], $4::bytea[], $5::bytea[])
                ON CONFLICT (partition, name) DO UPDATE
                SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state
                WHERE family.save_number < excluded.save_number RETURNING partition, name";
-    let query = sqlx::query_as(sql).bind(partitions).bind(names).bind(numbers).bind(positions).bind(states);
+    let query = sqlx::query_as(sql)
+        .bind(partitions)
+        .bind(names)
+        .bind(numbers)
+        .bind(positions)
+        .bind(states);
     let saved: Vec<(i32, String)> = query.fetch_all(connection).await?;
-    Ok(saved.into_iter().map(|(partition, name)| (partition as u32, told(name))).collect())
+    Ok(saved
+        .into_iter()
+        .map(|(partition, name)| (partition as u32, told(name)))
+        .collect())
 }
 
 /// One statement for all that is numbered, and for the partitions' new numbers.
@@ -127,33 +199,120 @@ impl<'a> Numbered<'a> {
         }
     }
 
-    async fn write(&self, connection: &mut PgConnection, partitions: impl Iterator<Item = (&Partition, &Held)>, at: LogTime) -> Attempt<()> {
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        partitions: impl Iterator<Item = (&Partition, &Held)>,
+        at: LogTime,
+    ) -> Attempt<()> {
         let partitions: Vec<(&Partition, &Held)> = partitions.collect();
-        // The arrays of each table come from one list: a shorter one would be filled up with nothing, in silence.
+        // The arrays of each table come from one list: a shorter one would be filled up with
+        // nothing, in silence.
         let facts = &self.facts;
         let query = sqlx::query(WRITE)
             .bind(at.0)
-            .bind(facts.iter().map(|(partition, _, _)| *partition as i32).collect::<Vec<i32>>())
-            .bind(facts.iter().map(|(_, sequence, _)| *sequence as i64).collect::<Vec<i64>>())
-            .bind(facts.iter().map(|(_, _, fact)| fact.kind as i16).collect::<Vec<i16>>())
-            .bind(facts.iter().map(|(_, _, fact)| stored(&fact.robot_id)).collect::<Vec<_>>())
-            .bind(facts.iter().map(|(_, _, fact)| stored(&fact.id)).collect::<Vec<_>>())
-            .bind(facts.iter().map(|(_, _, fact)| stored(&fact.subject)).collect::<Vec<_>>())
-            .bind(facts.iter().map(|(_, _, fact)| i64::from(fact.revision)).collect::<Vec<i64>>())
-            .bind(facts.iter().map(|(_, _, fact)| fact.event_time).collect::<Vec<i64>>())
-            .bind(facts.iter().map(|(_, _, fact)| fact.payload.as_slice()).collect::<Vec<&[u8]>>())
-            .bind(self.dead.iter().map(|(partition, _, _)| *partition as i32).collect::<Vec<i32>>())
-            .bind(self.dead.iter().map(|(_, sequence, _)| *sequence as i64).collect::<Vec<i64>>())
-            .bind(self.dead.iter().map(|(_, _, dead)| encode(dead)).collect::<Vec<Vec<u8>>>())
-            .bind(partitions.iter().map(|(partition, _)| **partition as i32).collect::<Vec<i32>>())
-            .bind(partitions.iter().map(|(_, held)| encode(&held.floor)).collect::<Vec<Vec<u8>>>())
-            .bind(partitions.iter().map(|(_, held)| held.last_fact as i64).collect::<Vec<i64>>())
-            .bind(partitions.iter().map(|(_, held)| held.last_dead as i64).collect::<Vec<i64>>());
+            .bind(
+                facts
+                    .iter()
+                    .map(|(partition, _, _)| *partition as i32)
+                    .collect::<Vec<i32>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, sequence, _)| *sequence as i64)
+                    .collect::<Vec<i64>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, _, fact)| fact.kind as i16)
+                    .collect::<Vec<i16>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, _, fact)| stored(&fact.robot_id))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, _, fact)| stored(&fact.id))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, _, fact)| stored(&fact.subject))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, _, fact)| i64::from(fact.revision))
+                    .collect::<Vec<i64>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, _, fact)| fact.event_time)
+                    .collect::<Vec<i64>>(),
+            )
+            .bind(
+                facts
+                    .iter()
+                    .map(|(_, _, fact)| fact.payload.as_slice())
+                    .collect::<Vec<&[u8]>>(),
+            )
+            .bind(
+                self.dead
+                    .iter()
+                    .map(|(partition, _, _)| *partition as i32)
+                    .collect::<Vec<i32>>(),
+            )
+            .bind(
+                self.dead
+                    .iter()
+                    .map(|(_, sequence, _)| *sequence as i64)
+                    .collect::<Vec<i64>>(),
+            )
+            .bind(
+                self.dead
+                    .iter()
+                    .map(|(_, _, dead)| encode(dead))
+                    .collect::<Vec<Vec<u8>>>(),
+            )
+            .bind(
+                partitions
+                    .iter()
+                    .map(|(partition, _)| **partition as i32)
+                    .collect::<Vec<i32>>(),
+            )
+            .bind(
+                partitions
+                    .iter()
+                    .map(|(_, held)| encode(&held.floor))
+                    .collect::<Vec<Vec<u8>>>(),
+            )
+            .bind(
+                partitions
+                    .iter()
+                    .map(|(_, held)| held.last_fact as i64)
+                    .collect::<Vec<i64>>(),
+            )
+            .bind(
+                partitions
+                    .iter()
+                    .map(|(_, held)| held.last_dead as i64)
+                    .collect::<Vec<i64>>(),
+            );
         query.execute(connection).await?;
         Ok(())
     }
 
-    /// The refusal of a commit with a fact that the store, or the commit itself, has already; the failed transaction is given up to ask for it.
+    /// The refusal of a commit with a fact that the store, or the commit itself, has already; the
+    /// failed transaction is given up to ask for it.
     async fn there_already(&self, connection: &mut PgConnection) -> Failure {
         match self.find_double(connection).await {
             Ok(Some(fact)) => Failure::Decided(Error::Refused(format!(
@@ -166,7 +325,9 @@ impl<'a> Numbered<'a> {
     }
 
     async fn find_double(&self, connection: &mut PgConnection) -> Attempt<Option<&'a Fact>> {
-        sqlx::raw_sql("ROLLBACK; BEGIN").execute(&mut *connection).await?;
+        sqlx::raw_sql("ROLLBACK; BEGIN")
+            .execute(&mut *connection)
+            .await?;
         let key = |fact: &'a Fact| (fact.kind as i16, stored(&fact.id), i64::from(fact.revision));
         let keys: Vec<_> = self.facts.iter().map(|(_, _, fact)| key(fact)).collect();
         let sql = "SELECT kind, id, revision FROM fact
@@ -176,7 +337,10 @@ impl<'a> Numbered<'a> {
             .bind(keys.iter().map(|key| key.1.as_ref()).collect::<Vec<&str>>())
             .bind(keys.iter().map(|key| key.2).collect::<Vec<i64>>());
         let found: Option<(i16, String, i64)> = query.fetch_optional(connection).await?;
-        let mut seen: HashSet<_> = found.into_iter().map(|(kind, id, revision)| (kind, id.into(), revision)).collect();
+        let mut seen: HashSet<_> = found
+            .into_iter()
+            .map(|(kind, id, revision)| (kind, id.into(), revision))
+            .collect();
         let double = keys.into_iter().position(|key| !seen.insert(key));
         Ok(double.map(|index| self.facts[index].2))
     }

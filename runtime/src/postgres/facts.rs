@@ -16,7 +16,10 @@ fn told_fact(row: &PgRow) -> Attempt<StoredFact> {
     let kind: i16 = row.try_get("kind")?;
     let kinds = [FactKind::Window, FactKind::Alert, FactKind::Outcome];
     let fact = Fact {
-        kind: kinds.into_iter().find(|known| *known as i16 == kind).ok_or_else(|| Failure::damaged(&format!("a fact of kind {kind}")))?,
+        kind: kinds
+            .into_iter()
+            .find(|known| *known as i16 == kind)
+            .ok_or_else(|| Failure::damaged(&format!("a fact of kind {kind}")))?,
         robot_id: text("robot_id")?,
         id: text("id")?,
         subject: text("subject")?,
@@ -24,60 +27,138 @@ fn told_fact(row: &PgRow) -> Attempt<StoredFact> {
         event_time: row.try_get("event_time")?,
         payload: row.try_get("payload")?,
     };
-    let (partition, sequence) = (row.try_get::<i32, _>("partition")? as u32, row.try_get::<i64, _>("sequence")? as u64);
-    Ok(StoredFact { partition, sequence, committed_at: LogTime(row.try_get("committed_at")?), fact })
+    let (partition, sequence) = (
+        row.try_get::<i32, _>("partition")? as u32,
+        row.try_get::<i64, _>("sequence")? as u64,
+    );
+    Ok(StoredFact {
+        partition,
+        sequence,
+        committed_at: LogTime(row.try_get("committed_at")?),
+        fact,
+    })
 }
 
 type DeadRow = (i32, i64, Vec<u8>);
 type FamilyRow = (String, i64, Vec<u8>, Vec<u8>);
 
 fn told_dead((partition, sequence, letter): DeadRow) -> Attempt<StoredDead> {
-    Ok(StoredDead { partition: partition as u32, sequence: sequence as u64, dead: decode(&letter)? })
+    Ok(StoredDead {
+        partition: partition as u32,
+        sequence: sequence as u64,
+        dead: decode(&letter)?,
+    })
 }
 
 fn told_family((name, save_number, positions, state): FamilyRow) -> Attempt<StoredFamily> {
-    Ok(StoredFamily { family: told(name), save_number: save_number as u64, positions: decode(&positions)?, state })
+    Ok(StoredFamily {
+        family: told(name),
+        save_number: save_number as u64,
+        positions: decode(&positions)?,
+        state,
+    })
 }
 
-pub(super) async fn families(connection: &mut PgConnection, partition: Partition) -> Attempt<Vec<StoredFamily>> {
-    let sql = "SELECT name, save_number, positions, state FROM family WHERE partition = $1 ORDER BY name";
-    let found: Vec<FamilyRow> = sqlx::query_as(sql).bind(partition as i32).fetch_all(connection).await?;
+pub(super) async fn families(
+    connection: &mut PgConnection,
+    partition: Partition,
+) -> Attempt<Vec<StoredFamily>> {
+    let sql =
+        "SELECT name, save_number, positions, state FROM family WHERE partition = $1 ORDER BY name";
+    let found: Vec<FamilyRow> = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .fetch_all(connection)
+        .await?;
     found.into_iter().map(told_family).collect()
 }
 
-pub(super) async fn family(connection: &mut PgConnection, partition: Partition, family: &str) -> Attempt<Option<StoredFamily>> {
-    let sql = "SELECT name, save_number, positions, state FROM family WHERE partition = $1 AND name = $2";
-    let found: Option<FamilyRow> = sqlx::query_as(sql).bind(partition as i32).bind(stored(family)).fetch_optional(connection).await?;
+pub(super) async fn family(
+    connection: &mut PgConnection,
+    partition: Partition,
+    family: &str,
+) -> Attempt<Option<StoredFamily>> {
+    let sql =
+        "SELECT name, save_number, positions, state FROM family WHERE partition = $1 AND name = $2";
+    let found: Option<FamilyRow> = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .bind(stored(family))
+        .fetch_optional(connection)
+        .await?;
     found.map(told_family).transpose()
 }
 
-pub(super) async fn facts_after(connection: &mut PgConnection, partition: Partition, after: u64, limit: usize) -> Attempt<Vec<StoredFact>> {
-    let sql = "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
-    let query = sqlx::query(sql).bind(partition as i32).bind(after as i64).bind(limited(limit));
-    query.fetch_all(connection).await?.iter().map(told_fact).collect()
+pub(super) async fn facts_after(
+    connection: &mut PgConnection,
+    partition: Partition,
+    after: u64,
+    limit: usize,
+) -> Attempt<Vec<StoredFact>> {
+    let sql =
+        "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+    let query = sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(after as i64)
+        .bind(limited(limit));
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(told_fact)
+        .collect()
 }
 
-pub(super) async fn dead_after(connection: &mut PgConnection, partition: Partition, after: u64, limit: usize) -> Attempt<Vec<StoredDead>> {
+pub(super) async fn dead_after(
+    connection: &mut PgConnection,
+    partition: Partition,
+    after: u64,
+    limit: usize,
+) -> Attempt<Vec<StoredDead>> {
     let sql = "SELECT partition, sequence, letter FROM dead WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
-    let query = sqlx::query_as(sql).bind(partition as i32).bind(after as i64).bind(limited(limit));
+    let query = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .bind(after as i64)
+        .bind(limited(limit));
     let found: Vec<DeadRow> = query.fetch_all(connection).await?;
     found.into_iter().map(told_dead).collect()
 }
 
-pub(super) async fn expire_windows(connection: &mut PgConnection, partition: Partition, expiry: Expiry) -> Attempt<u64> {
+pub(super) async fn expire_windows(
+    connection: &mut PgConnection,
+    partition: Partition,
+    expiry: Expiry,
+) -> Attempt<u64> {
     let sql = "SELECT max(sequence) FROM (
                    SELECT sequence, committed_at FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence LIMIT $4
                ) AS looked_at WHERE committed_at < $5";
-    let query = sqlx::query_scalar(sql).bind(partition as i32).bind(expiry.after as i64).bind(expiry.up_to as i64).bind(limited(expiry.limit));
-    let reached: Option<i64> = query.bind(expiry.before.0).fetch_one(&mut *connection).await?;
-    let Some(reached) = reached else { return Ok(expiry.after) };
+    let query = sqlx::query_scalar(sql)
+        .bind(partition as i32)
+        .bind(expiry.after as i64)
+        .bind(expiry.up_to as i64)
+        .bind(limited(expiry.limit));
+    let reached: Option<i64> = query
+        .bind(expiry.before.0)
+        .fetch_one(&mut *connection)
+        .await?;
+    let Some(reached) = reached else {
+        return Ok(expiry.after);
+    };
     let sql = "DELETE FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 AND committed_at < $4 AND kind = $5";
-    let query = sqlx::query(sql).bind(partition as i32).bind(expiry.after as i64).bind(reached).bind(expiry.before.0);
-    query.bind(FactKind::Window as i16).execute(connection).await?;
+    let query = sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(expiry.after as i64)
+        .bind(reached)
+        .bind(expiry.before.0);
+    query
+        .bind(FactKind::Window as i16)
+        .execute(connection)
+        .await?;
     Ok(reached as u64)
 }
 
-pub(super) async fn find(connection: &mut PgConnection, filter: &FactFilter) -> Attempt<Vec<StoredFact>> {
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    filter: &FactFilter,
+) -> Attempt<Vec<StoredFact>> {
     let sql = "SELECT * FROM (
                    SELECT * FROM fact
                    WHERE ($1::smallint IS NULL OR kind = $1) AND ($2::text IS NULL OR robot_id = $2) AND ($3::text IS NULL OR subject = $3)
@@ -93,11 +174,23 @@ pub(super) async fn find(connection: &mut PgConnection, filter: &FactFilter) -> 
         .bind((filter.limit > 0).then(|| limited(filter.limit)))
         // Planned with the values at hand: a plan for any of them could not use the index.
         .persistent(false);
-    query.fetch_all(connection).await?.iter().map(told_fact).collect()
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(told_fact)
+        .collect()
 }
 
-pub(super) async fn find_dead(connection: &mut PgConnection, limit: usize) -> Attempt<Vec<StoredDead>> {
-    let sql = "SELECT partition, sequence, letter FROM dead ORDER BY sequence DESC, partition LIMIT $1";
-    let found: Vec<DeadRow> = sqlx::query_as(sql).bind((limit > 0).then(|| limited(limit))).fetch_all(connection).await?;
+pub(super) async fn find_dead(
+    connection: &mut PgConnection,
+    limit: usize,
+) -> Attempt<Vec<StoredDead>> {
+    let sql =
+        "SELECT partition, sequence, letter FROM dead ORDER BY sequence DESC, partition LIMIT $1";
+    let found: Vec<DeadRow> = sqlx::query_as(sql)
+        .bind((limit > 0).then(|| limited(limit)))
+        .fetch_all(connection)
+        .await?;
     found.into_iter().map(told_dead).collect()
 }

@@ -1,8 +1,9 @@
 //! The checkpoint store on PostgreSQL.
 //!
-//! Every write is one transaction that locks the partition's row and checks its epoch first; facts, dead letters and files are numbered densely per
-//! partition inside it. The tables are made by `theatre migrate`; a start only compares their version, because the user that runs the service need
-//! not own them.
+//! Every write is one transaction that locks the partition's row and checks its epoch first; facts,
+//! dead letters and files are numbered densely per partition inside it. The tables are made by
+//! `theatre migrate`; a start only compares their version, because the user that runs the service
+//! need not own them.
 
 mod commit;
 mod connect;
@@ -20,8 +21,9 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FileStage, LakeCut, Lane, LoadBatch, PartitionCommit, PartitionStatus,
-    PassedOver, PastLayout, RegisteredFile, Repartition, Result, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, Epoch, Error, Expiry, Export, FactFilter, FileStage, LakeCut,
+    Lane, LoadBatch, PartitionCommit, PartitionStatus, PassedOver, PastLayout, RegisteredFile,
+    Repartition, Result, StoredDead, StoredFact, StoredFamily,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -34,16 +36,25 @@ use crate::drive::Drive;
 /// Opens the store at `url`.
 ///
 /// # Errors
-/// Says what of the URL or the configuration cannot be used, what does not answer, or that the tables are of another version and what to do.
+/// Says what of the URL or the configuration cannot be used, what does not answer, or that the
+/// tables are of another version and what to do.
 pub fn open(url: &str, config: &StoreConfig, drive: &Drive) -> Result<Arc<dyn CheckpointStore>> {
     let session = Session::new(url, config, drive)?;
-    let store = PostgresStore { session, commits: Writer::default(), others: Writer::default() };
-    // On the connection for commits: the pool waits for a server that is away, and would not say why.
-    store.session.write(&store.commits, async |connection| migrations::check(connection, &config.schema).await)?;
+    let store = PostgresStore {
+        session,
+        commits: Writer::default(),
+        others: Writer::default(),
+    };
+    // On the connection for commits: the pool waits for a server that is away, and would not say
+    // why.
+    store.session.write(&store.commits, async |connection| {
+        migrations::check(connection, &config.schema).await
+    })?;
     Ok(Arc::new(store))
 }
 
-/// Makes the tables, or brings them to the version of this build; says which migrations were missing.
+/// Makes the tables, or brings them to the version of this build; says which migrations were
+/// missing.
 ///
 /// # Errors
 /// As [`open`].
@@ -67,11 +78,21 @@ impl PostgresStore {
     }
 
     /// One fenced transaction.
-    fn fenced<T>(&self, partition: Partition, epoch: Epoch, work: impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+    fn fenced<T>(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        work: impl AsyncFn(&mut PgConnection) -> Attempt<T>,
+    ) -> Result<T> {
         self.write(async |connection| {
             let current = partitions::lock(connection, partition).await?;
             if current != epoch {
-                return Err(Error::StaleEpoch { partition, ours: epoch, current }.into());
+                return Err(Error::StaleEpoch {
+                    partition,
+                    ours: epoch,
+                    current,
+                }
+                .into());
             }
             work(connection).await
         })
@@ -93,7 +114,9 @@ fn limited(limit: usize) -> i64 {
 
 impl CheckpointStore for PostgresStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
-        self.write(async |connection| partitions::ensure_layout(connection, topics, partitions).await)
+        self.write(async |connection| {
+            partitions::ensure_layout(connection, topics, partitions).await
+        })
     }
 
     fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
@@ -112,44 +135,83 @@ impl CheckpointStore for PostgresStore {
         self.write(async |connection| partitions::acquire(connection, partition).await)
     }
 
-    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
-        self.fenced(partition, epoch, async |connection| partitions::claim_homes(connection, partition, robots).await)
+    fn claim_homes(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        robots: &[&str],
+    ) -> Result<Vec<Partition>> {
+        self.fenced(partition, epoch, async |connection| {
+            partitions::claim_homes(connection, partition, robots).await
+        })
     }
 
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
-        self.session.read(async |connection| partitions::status(connection, partition).await)
+        self.session
+            .read(async |connection| partitions::status(connection, partition).await)
     }
 
     fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
-        self.session.read(async |connection| facts::families(connection, partition).await)
+        self.session
+            .read(async |connection| facts::families(connection, partition).await)
     }
 
     fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
-        self.session.read(async |connection| facts::family(connection, partition, family).await)
+        self.session
+            .read(async |connection| facts::family(connection, partition, family).await)
     }
 
-    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
-        self.session.write(&self.commits, async |connection| commit::commit(connection, commits, committed_at).await)
+    fn commit(
+        &self,
+        commits: &[PartitionCommit],
+        committed_at: LogTime,
+    ) -> Result<Vec<CommitOutcome>> {
+        self.session.write(&self.commits, async |connection| {
+            commit::commit(connection, commits, committed_at).await
+        })
     }
 
-    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
-        self.session.read(async |connection| facts::facts_after(connection, partition, after, limit).await)
+    fn facts_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredFact>> {
+        self.session
+            .read(async |connection| facts::facts_after(connection, partition, after, limit).await)
     }
 
-    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
-        self.session.read(async |connection| facts::dead_after(connection, partition, after, limit).await)
+    fn dead_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDead>> {
+        self.session
+            .read(async |connection| facts::dead_after(connection, partition, after, limit).await)
     }
 
-    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
-        self.fenced(partition, epoch, async |connection| partitions::note_relayed(connection, partition, lane, sequence).await)
+    fn note_relayed(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            partitions::note_relayed(connection, partition, lane, sequence).await
+        })
     }
 
     fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
-        self.fenced(partition, epoch, async |connection| facts::expire_windows(connection, partition, expiry).await)
+        self.fenced(partition, epoch, async |connection| {
+            facts::expire_windows(connection, partition, expiry).await
+        })
     }
 
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
-        self.session.read(async |connection| partitions::lake_state(connection, partition).await)
+        self.session
+            .read(async |connection| partitions::lake_state(connection, partition).await)
     }
 
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
@@ -166,28 +228,56 @@ impl CheckpointStore for PostgresStore {
         })
     }
 
-    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
-        self.session.read(async |connection| files::in_stage(connection, partition, stage, limit).await)
+    fn files(
+        &self,
+        partition: Partition,
+        stage: FileStage,
+        limit: usize,
+    ) -> Result<Vec<RegisteredFile>> {
+        self.session
+            .read(async |connection| files::in_stage(connection, partition, stage, limit).await)
     }
 
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
-        self.fenced(partition, epoch, async |connection| files::mark_completed(connection, partition, numbers).await)
+        self.fenced(partition, epoch, async |connection| {
+            files::mark_completed(connection, partition, numbers).await
+        })
     }
 
     fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
-        self.fenced(partition, epoch, async |connection| files::mark_lost(connection, partition, number, note).await)
+        self.fenced(partition, epoch, async |connection| {
+            files::mark_lost(connection, partition, number, note).await
+        })
     }
 
-    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
-        self.fenced(partition, epoch, async |connection| files::plan(connection, partition, max_files, passed_over).await)
+    fn plan_load_beside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+        passed_over: &PassedOver,
+    ) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, async |connection| {
+            files::plan(connection, partition, max_files, passed_over).await
+        })
     }
 
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
-        self.fenced(partition, epoch, async |connection| files::mark_loaded(connection, partition, batch).await)
+        self.fenced(partition, epoch, async |connection| {
+            files::mark_loaded(connection, partition, batch).await
+        })
     }
 
-    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
-        self.fenced(partition, epoch, async |connection| files::split(connection, partition, batch, bad).await)
+    fn split_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        batch: &str,
+        bad: &[(u64, String)],
+    ) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            files::split(connection, partition, batch, bad).await
+        })
     }
 
     fn requeue_quarantined(&self) -> Result<u64> {
@@ -195,11 +285,13 @@ impl CheckpointStore for PostgresStore {
     }
 
     fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
-        self.session.read(async |connection| facts::find(connection, filter).await)
+        self.session
+            .read(async |connection| facts::find(connection, filter).await)
     }
 
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
-        self.session.read(async |connection| facts::find_dead(connection, limit).await)
+        self.session
+            .read(async |connection| facts::find_dead(connection, limit).await)
     }
 
     fn all_files(&self) -> Result<Vec<RegisteredFile>> {

@@ -13,13 +13,20 @@ use super::{decode, encode};
 const AT_ONCE: usize = 500;
 
 pub(super) async fn past_layouts(connection: &mut PgConnection) -> Attempt<Vec<PastLayout>> {
-    let found: Vec<Vec<u8>> = sqlx::query_scalar("SELECT layout FROM past_layout ORDER BY number").fetch_all(connection).await?;
+    let found: Vec<Vec<u8>> = sqlx::query_scalar("SELECT layout FROM past_layout ORDER BY number")
+        .fetch_all(connection)
+        .await?;
     found.iter().map(|layout| decode(layout)).collect()
 }
 
-pub(super) async fn repartition(connection: &mut PgConnection, change: &Repartition) -> Attempt<()> {
+pub(super) async fn repartition(
+    connection: &mut PgConnection,
+    change: &Repartition,
+) -> Attempt<()> {
     // Held to the end: starts and other repartitions wait.
-    let known: Option<i32> = sqlx::query_scalar("SELECT partitions FROM layout FOR UPDATE").fetch_optional(&mut *connection).await?;
+    let known: Option<i32> = sqlx::query_scalar("SELECT partitions FROM layout FOR UPDATE")
+        .fetch_optional(&mut *connection)
+        .await?;
     let known = known.unwrap_or(0) as u32;
     if known == change.partitions {
         return Ok(());
@@ -39,22 +46,41 @@ pub(super) async fn repartition(connection: &mut PgConnection, change: &Repartit
     for (partition, state) in &change.lake_states {
         super::partitions::keep_lake_state(connection, *partition, state).await?;
     }
-    sqlx::query("DELETE FROM home WHERE NOT EXISTS (SELECT FROM family WHERE family.name = home.robot)").execute(&mut *connection).await?;
+    sqlx::query(
+        "DELETE FROM home WHERE NOT EXISTS (SELECT FROM family WHERE family.name = home.robot)",
+    )
+    .execute(&mut *connection)
+    .await?;
     let sql = "INSERT INTO past_layout SELECT coalesce(max(number), 0) + 1, $1 FROM past_layout";
-    sqlx::query(sql).bind(encode(&change.ended)).execute(&mut *connection).await?;
-    sqlx::query("UPDATE layout SET partitions = $1").bind(change.partitions as i32).execute(connection).await?;
+    sqlx::query(sql)
+        .bind(encode(&change.ended))
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE layout SET partitions = $1")
+        .bind(change.partitions as i32)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
-/// Locks the rows of all partitions, in order as every transaction does, and refuses what was read under older epochs.
+/// Locks the rows of all partitions, in order as every transaction does, and refuses what was read
+/// under older epochs.
 async fn check_epochs(connection: &mut PgConnection, change: &Repartition) -> Attempt<()> {
     let sql = "SELECT number, epoch FROM partition ORDER BY number FOR UPDATE";
     let found: Vec<(i32, i64)> = sqlx::query_as(sql).fetch_all(connection).await?;
-    let epochs: BTreeMap<u32, u64> = found.into_iter().map(|(number, epoch)| (number as u32, epoch as u64)).collect();
+    let epochs: BTreeMap<u32, u64> = found
+        .into_iter()
+        .map(|(number, epoch)| (number as u32, epoch as u64))
+        .collect();
     for (partition, ours) in (0..).zip(&change.epochs) {
         let current = epochs.get(&partition).copied().unwrap_or(0);
         if current != *ours {
-            return Err(Error::StaleEpoch { partition, ours: *ours, current }.into());
+            return Err(Error::StaleEpoch {
+                partition,
+                ours: *ours,
+                current,
+            }
+            .into());
         }
     }
     Ok(())
@@ -67,7 +93,11 @@ async fn rehome(connection: &mut PgConnection, moves: &[FamilyMove]) -> Attempt<
     let to: Vec<i32> = moves.iter().map(|family| family.to as i32).collect();
     // A family in the way would break the key; asked first, the answer is one that says what to do.
     let sql = "SELECT count(*) FROM family JOIN UNNEST($1::text[], $2::integer[]) AS new (name, partition) USING (name, partition)";
-    let in_the_way: i64 = sqlx::query_scalar(sql).bind(&names).bind(&to).fetch_one(&mut *connection).await?;
+    let in_the_way: i64 = sqlx::query_scalar(sql)
+        .bind(&names)
+        .bind(&to)
+        .fetch_one(&mut *connection)
+        .await?;
     if in_the_way > 0 {
         return Ok(false);
     }
@@ -75,14 +105,33 @@ async fn rehome(connection: &mut PgConnection, moves: &[FamilyMove]) -> Attempt<
                FROM UNNEST($1::integer[], $2::text[], $3::integer[], $4::bytea[], $5::bytea[]) AS new (was, name, partition, positions, state)
                WHERE family.partition = new.was AND family.name = new.name";
     let query = sqlx::query(sql)
-        .bind(moves.iter().map(|family| family.from as i32).collect::<Vec<i32>>())
+        .bind(
+            moves
+                .iter()
+                .map(|family| family.from as i32)
+                .collect::<Vec<i32>>(),
+        )
         .bind(&names)
         .bind(&to)
-        .bind(moves.iter().map(|family| encode(&family.positions)).collect::<Vec<Vec<u8>>>())
-        .bind(moves.iter().map(|family| family.state.as_slice()).collect::<Vec<&[u8]>>());
+        .bind(
+            moves
+                .iter()
+                .map(|family| encode(&family.positions))
+                .collect::<Vec<Vec<u8>>>(),
+        )
+        .bind(
+            moves
+                .iter()
+                .map(|family| family.state.as_slice())
+                .collect::<Vec<&[u8]>>(),
+        );
     let moved = query.execute(&mut *connection).await?.rows_affected();
     let sql = "INSERT INTO home (robot, partition) SELECT * FROM UNNEST($1::text[], $2::integer[])
                ON CONFLICT (robot) DO UPDATE SET partition = excluded.partition";
-    sqlx::query(sql).bind(&names).bind(&to).execute(connection).await?;
+    sqlx::query(sql)
+        .bind(&names)
+        .bind(&to)
+        .execute(connection)
+        .await?;
     Ok(moved == moves.len() as u64)
 }

@@ -1,6 +1,8 @@
-//! Connections: one for commits and one for all other writes, each made anew when it broke, and a pool for reading.
+//! Connections: one for commits and one for all other writes, each made anew when it broke, and a
+//! pool for reading.
 //!
-//! So a slow read, or a large cut of the lake, never holds a commit up. Every call is bounded in time and reconnects by itself.
+//! So a slow read, or a large cut of the lake, never holds a commit up. Every call is bounded in
+//! time and reconnects by itself.
 
 use std::time::Duration;
 
@@ -29,7 +31,8 @@ pub(super) struct Session {
     drive: Drive,
     server: std::sync::Arc<Server>,
     readers: PgPool,
-    /// A call that takes longer is given up: the way to the server may swallow everything in silence.
+    /// A call that takes longer is given up: the way to the server may swallow everything in
+    /// silence.
     patience: Duration,
     acquire_timeout: Duration,
 }
@@ -52,12 +55,22 @@ impl Session {
             })
             .connect_lazy_with(options);
         let patience = duration(config.connect_timeout) + duration(config.statement_timeout) * 2;
-        Ok(Self { drive: drive.clone(), server, readers, patience, acquire_timeout })
+        Ok(Self {
+            drive: drive.clone(),
+            server,
+            readers,
+            patience,
+            acquire_timeout,
+        })
     }
 
-    /// One transaction: all of `work` or nothing. It may be run more than once. If the answer to the end is lost, it may have been done although
-    /// an error is returned.
-    pub(super) fn write<T>(&self, writer: &Writer, work: impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+    /// One transaction: all of `work` or nothing. It may be run more than once. If the answer to
+    /// the end is lost, it may have been done although an error is returned.
+    pub(super) fn write<T>(
+        &self,
+        writer: &Writer,
+        work: impl AsyncFn(&mut PgConnection) -> Attempt<T>,
+    ) -> Result<T> {
         self.bounded(async {
             let mut slot = writer.0.lock().await;
             let mut attempt = 1;
@@ -71,7 +84,10 @@ impl Session {
     }
 
     /// One look, by a connection of the pool.
-    pub(super) fn read<T>(&self, work: impl AsyncFnOnce(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+    pub(super) fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Attempt<T>,
+    ) -> Result<T> {
         self.bounded(async {
             let mut connection = self.reader().await?;
             work(&mut connection).await
@@ -79,13 +95,27 @@ impl Session {
     }
 
     fn bounded<T>(&self, work: impl Future<Output = Attempt<T>>) -> Result<T> {
-        let done = self.drive.wait(async { timeout(self.patience, work).await });
-        let silent = |_| Error::Unavailable { what: WHAT, why: format!("{}: no answer within {:?}", self.server.place, self.patience) };
-        done.map_err(silent)?.map_err(|failure| self.server.error(failure))
+        let done = self
+            .drive
+            .wait(async { timeout(self.patience, work).await });
+        let silent = |_| Error::Unavailable {
+            what: WHAT,
+            why: format!(
+                "{}: no answer within {:?}",
+                self.server.place, self.patience
+            ),
+        };
+        done.map_err(silent)?
+            .map_err(|failure| self.server.error(failure))
     }
 
-    /// A connection whose transaction failed in doubt, or that was given up waiting for, is not put back.
-    async fn attempt<T>(&self, slot: &mut Option<PgConnection>, work: &impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Attempt<T> {
+    /// A connection whose transaction failed in doubt, or that was given up waiting for, is not put
+    /// back.
+    async fn attempt<T>(
+        &self,
+        slot: &mut Option<PgConnection>,
+        work: &impl AsyncFn(&mut PgConnection) -> Attempt<T>,
+    ) -> Attempt<T> {
         let mut connection = self.begin(slot.take()).await?;
         match work(&mut connection).await {
             Ok(done) => {
@@ -94,7 +124,12 @@ impl Session {
                 Ok(done)
             }
             Err(failure) => {
-                if failure.spares_connection() && sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.is_ok() {
+                if failure.spares_connection()
+                    && sqlx::raw_sql("ROLLBACK")
+                        .execute(&mut connection)
+                        .await
+                        .is_ok()
+                {
                     *slot = Some(connection);
                 }
                 Err(failure)
@@ -105,7 +140,10 @@ impl Session {
     /// Begins on the kept connection; on a new one if the server has left that one meanwhile.
     async fn begin(&self, kept: Option<PgConnection>) -> Attempt<PgConnection> {
         if let Some(mut connection) = kept
-            && sqlx::raw_sql("BEGIN").execute(&mut connection).await.is_ok()
+            && sqlx::raw_sql("BEGIN")
+                .execute(&mut connection)
+                .await
+                .is_ok()
         {
             return Ok(connection);
         }
@@ -123,7 +161,12 @@ impl Session {
             // The pool does not tell why nothing came: ask for a connection beside it.
             Err(sqlx::Error::PoolTimedOut) => {
                 self.server.connect().await?;
-                let why = format!("{}: all {} connections for reading were in use for {:?}", self.server.place, self.readers.size(), self.acquire_timeout);
+                let why = format!(
+                    "{}: all {} connections for reading were in use for {:?}",
+                    self.server.place,
+                    self.readers.size(),
+                    self.acquire_timeout
+                );
                 Err(Failure::Decided(Error::Unavailable { what: WHAT, why }))
             }
             acquired => Ok(acquired?),

@@ -1,6 +1,8 @@
-//! Names from outside as the server keeps them: its `text` cannot hold the character NUL, and a robot that has one in its name must stop nobody.
+//! Names from outside as the server keeps them: its `text` cannot hold the character NUL, and a
+//! robot that has one in its name must stop nobody.
 //!
-//! NUL becomes U+0001 `0`, U+0001 itself U+0001 `1`; all else stays. Different names stay different, and keep their order.
+//! NUL becomes U+0001 `0`, U+0001 itself U+0001 `1`; all else stays. Different names stay
+//! different, and keep their order.
 
 use std::borrow::Cow;
 
@@ -26,7 +28,11 @@ pub(super) fn told(stored: String) -> String {
     let mut characters = stored.chars();
     while let Some(character) = characters.next() {
         match character {
-            ESCAPE => name.push(if characters.next() == Some('0') { '\0' } else { ESCAPE }),
+            ESCAPE => name.push(if characters.next() == Some('0') {
+                '\0'
+            } else {
+                ESCAPE
+            }),
             other => name.push(other),
         }
     }
@@ -40,7 +46,11 @@ mod tests {
     use super::{stored, told};
 
     fn name() -> impl Strategy<Value = String> {
-        prop::collection::vec(prop::sample::select(vec!['\0', '\u{1}', '\u{2}', '0', '1', 'r', 'ä']), 0..6).prop_map(String::from_iter)
+        prop::collection::vec(
+            prop::sample::select(vec!['\0', '\u{1}', '\u{2}', '0', '1', 'r', 'ä']),
+            0..6,
+        )
+        .prop_map(String::from_iter)
     }
 
     proptest! {

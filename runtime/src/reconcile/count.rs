@@ -1,4 +1,5 @@
-//! Counts the records of a log by what their families have saved, and judges duplicates as they were judged when the records came.
+//! Counts the records of a log by what their families have saved, and judges duplicates as they
+//! were judged when the records came.
 
 use std::collections::{HashMap, HashSet};
 
@@ -58,15 +59,34 @@ struct Saved {
 }
 
 impl<'a> Count<'a> {
-    pub(super) fn begin(params: &PipelineParams, ports: &'a Ports, mut lake: HashMap<(String, Partition), LakeCount>) -> Result<Self> {
-        let mut count =
-            Self { intake: params.intake(), ports, cells: Vec::new(), saved: Vec::new(), starts: Vec::new(), reached: Vec::new(), trackers: Vec::new() };
+    pub(super) fn begin(
+        params: &PipelineParams,
+        ports: &'a Ports,
+        mut lake: HashMap<(String, Partition), LakeCount>,
+    ) -> Result<Self> {
+        let mut count = Self {
+            intake: params.intake(),
+            ports,
+            cells: Vec::new(),
+            saved: Vec::new(),
+            starts: Vec::new(),
+            reached: Vec::new(),
+            trackers: Vec::new(),
+        };
         for partition in 0..params.partitions {
             let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
             let mut start = Positions::zero();
             for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
-                if let Some((rows, seen, duplicates, loaded, unloaded)) = lake.remove(&(name.clone(), partition)) {
-                    (cell.lake_rows, cell.lake_seen, cell.lake_duplicates, cell.loaded, cell.unloaded) = (rows, seen, duplicates, loaded, unloaded);
+                if let Some((rows, seen, duplicates, loaded, unloaded)) =
+                    lake.remove(&(name.clone(), partition))
+                {
+                    (
+                        cell.lake_rows,
+                        cell.lake_seen,
+                        cell.lake_duplicates,
+                        cell.loaded,
+                        cell.unloaded,
+                    ) = (rows, seen, duplicates, loaded, unloaded);
                 }
                 start.advance(topic, ports.log.range(name, partition)?.start);
             }
@@ -78,11 +98,17 @@ impl<'a> Count<'a> {
         Ok(count)
     }
 
-    /// Reads on while robots live among so many partitions: to where that ended, or to the end of the log.
+    /// Reads on while robots live among so many partitions: to where that ended, or to the end of
+    /// the log.
     pub(super) fn read(&mut self, partitions: u32, ended_at: Option<&[Positions]>) -> Result<()> {
         self.trackers = trackers::rehome(std::mem::take(&mut self.trackers), partitions);
         for partition in 0..partitions {
-            let until = ended_at.map(|ended_at| ended_at.get(partition as usize).cloned().unwrap_or_default());
+            let until = ended_at.map(|ended_at| {
+                ended_at
+                    .get(partition as usize)
+                    .cloned()
+                    .unwrap_or_default()
+            });
             self.read_partition(partition, until.as_ref())?;
         }
         Ok(())
@@ -100,7 +126,8 @@ impl<'a> Count<'a> {
                 Err(Error::Unavailable { .. }) if patience > 0 => {
                     patience -= 1;
                     std::thread::sleep(POLL_PAUSE);
-                    reader = Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
+                    reader =
+                        Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
                     continue;
                 }
                 polled => polled?,
@@ -126,7 +153,10 @@ impl<'a> Count<'a> {
     fn take(&mut self, at: usize, chunk: &Chunk, entry: Entry, until: Option<&Positions>) {
         let (topic, offset) = match entry {
             Entry::Row { batch, row } => chunk.place(batch, row),
-            Entry::Dead(index) => (chunk.dead[index as usize].topic, chunk.dead[index as usize].offset),
+            Entry::Dead(index) => (
+                chunk.dead[index as usize].topic,
+                chunk.dead[index as usize].offset,
+            ),
         };
         if until.is_some_and(|until| offset >= until.get(topic)) {
             return;
@@ -137,10 +167,13 @@ impl<'a> Count<'a> {
                 let (batch, row) = (&chunk.batches[batch as usize].1, row as usize);
                 let robot = batch.robot_id(row);
                 let boot = batch.boot_id(row).unwrap_or(0);
-                let again = batch.sequence(row).is_some_and(|sequence| self.trackers[at].is_duplicate(robot, topic, boot, sequence));
+                let again = batch.sequence(row).is_some_and(|sequence| {
+                    self.trackers[at].is_duplicate(robot, topic, boot, sequence)
+                });
                 cell.duplicates += u64::from(again);
                 let refused = saved.refused.get(&(topic, offset));
-                // It could not be read when its robot should have seen it, and can be now; the lake may have met it later.
+                // It could not be read when its robot should have seen it, and can be now; the lake
+                // may have met it later.
                 let late = refused.is_some_and(|reason| *reason != DeadReason::WrongPartition);
                 let expected = !late || cell.lake_seen.contains(&(offset as i64));
                 if expected && !again && offset < saved.status.lake_positions.get(topic) {
@@ -150,7 +183,11 @@ impl<'a> Count<'a> {
             }
             Entry::Dead(_) => "",
         };
-        let seen = saved.positions.get(family).map_or(0, |positions| positions.get(topic)).max(saved.status.floor.get(topic));
+        let seen = saved
+            .positions
+            .get(family)
+            .map_or(0, |positions| positions.get(topic))
+            .max(saved.status.floor.get(topic));
         if offset < seen {
             cell.read += 1;
         } else {
@@ -164,30 +201,47 @@ fn saved(ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Save
     let status = ports.store.status(partition)?;
     let mut positions: HashMap<String, Positions> = HashMap::new();
     for stored in ports.store.families(partition)? {
-        let unreadable = |error| Error::Refused(format!("the state of family '{}' cannot be read: {error}", stored.family));
+        let unreadable = |error| {
+            Error::Refused(format!(
+                "the state of family '{}' cannot be read: {error}",
+                stored.family
+            ))
+        };
         let counters = if stored.family.is_empty() {
-            IntakeFamily::restore(&stored.state).map_err(unreadable)?.counters().to_vec()
+            IntakeFamily::restore(&stored.state)
+                .map_err(unreadable)?
+                .counters()
+                .to_vec()
         } else {
-            FamilyView::from_state(&stored.family, &stored.state).map_err(unreadable)?.counters
+            FamilyView::from_state(&stored.family, &stored.state)
+                .map_err(unreadable)?
+                .counters
         };
         for (cell, counted) in cells.iter_mut().zip(&counters) {
             cell.counters.add(counted);
         }
         positions.insert(stored.family, stored.positions);
     }
-    Ok(Saved { status, positions, refused: refused(ports, partition)? })
+    Ok(Saved {
+        status,
+        positions,
+        refused: refused(ports, partition)?,
+    })
 }
 
-/// Records that the intake family accounts though they may name a robot: the robot's home is another partition, or they could not be read then. By topic
-/// and offset.
+/// Records that the intake family accounts though they may name a robot: the robot's home is
+/// another partition, or they could not be read then. By topic and offset.
 fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), DeadReason>> {
     const PAGE: usize = 1000;
     let (mut found, mut after) = (HashMap::new(), 0);
     loop {
         let page = ports.store.dead_after(partition, after, PAGE)?;
-        let Some(last) = page.last() else { return Ok(found) };
+        let Some(last) = page.last() else {
+            return Ok(found);
+        };
         after = last.sequence;
-        let ours = |dead: &&DeadRow| dead.reason == DeadReason::WrongPartition || dead.robot_id.is_none();
+        let ours =
+            |dead: &&DeadRow| dead.reason == DeadReason::WrongPartition || dead.robot_id.is_none();
         let dead = page.iter().map(|stored| &stored.dead).filter(ours);
         found.extend(dead.map(|dead| ((dead.topic, dead.offset), dead.reason)));
     }

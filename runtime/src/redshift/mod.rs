@@ -1,8 +1,10 @@
 //! The warehouse on Amazon Redshift, through its Data API.
 //!
-//! A load is one batch of statements, which is one transaction: lock the ledger, stage the files by manifest, bring the rows over unless the ledger
-//! has the batch, note it there. A load whose fate is unknown is looked for by its name, then in the ledger, and never sent blindly again.
-//! The ledger, the dimensions and the views are migrations (`theatre migrate --warehouse`); tables of facts are made from their specifications.
+//! A load is one batch of statements, which is one transaction: lock the ledger, stage the files by
+//! manifest, bring the rows over unless the ledger has the batch, note it there. A load whose fate
+//! is unknown is looked for by its name, then in the ledger, and never sent blindly again. The
+//! ledger, the dimensions and the views are migrations (`theatre migrate --warehouse`); tables of
+//! facts are made from their specifications.
 
 mod load;
 mod migrations;
@@ -14,7 +16,9 @@ mod tables;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_credential_types::Credentials;
-use theatre_actors::ports::{Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec, Warehouse};
+use theatre_actors::ports::{
+    Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec, Warehouse,
+};
 
 use crate::config::warehouse::WarehouseConfig;
 use crate::drive::Drive;
@@ -28,7 +32,8 @@ pub fn open(url: &str, config: &WarehouseConfig, drive: &Drive) -> Result<Arc<dy
     Ok(Arc::new(RedshiftWarehouse::open(url, config, None, drive)?))
 }
 
-/// Brings the warehouse's schema to this version: ledger, facts, dimensions, views. Returns the names of the migrations that were applied now.
+/// Brings the warehouse's schema to this version: ledger, facts, dimensions, views. Returns the
+/// names of the migrations that were applied now.
 ///
 /// # Errors
 /// Names the migration that is refused; those before it stay.
@@ -50,10 +55,20 @@ impl RedshiftWarehouse {
     ///
     /// # Errors
     /// Says what of the URL or the configuration cannot be used.
-    pub fn open(url: &str, config: &WarehouseConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+    pub fn open(
+        url: &str,
+        config: &WarehouseConfig,
+        credentials: Option<Credentials>,
+        drive: &Drive,
+    ) -> Result<Self> {
         config.check_schema().map_err(Error::Refused)?;
         let session = Session::open(url, config, credentials, drive)?;
-        Ok(Self { session, schema: config.schema.clone(), iam_role: config.iam_role.clone(), tables: Mutex::default() })
+        Ok(Self {
+            session,
+            schema: config.schema.clone(),
+            iam_role: config.iam_role.clone(),
+            tables: Mutex::default(),
+        })
     }
 
     /// As [`migrate`].
@@ -78,12 +93,24 @@ impl Warehouse for RedshiftWarehouse {
     }
 
     fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt> {
-        let table = self.tables().iter().find(|table| table.name == batch.dataset).cloned();
+        let table = self
+            .tables()
+            .iter()
+            .find(|table| table.name == batch.dataset)
+            .cloned();
         let table = table.ok_or_else(|| {
             let dataset = &batch.dataset;
             session::unavailable(format!("the warehouse has no table '{dataset}': run `theatre migrate --warehouse`, and keep its schema in the configuration"))
         })?;
-        load::Loading { session: &self.session, schema: &self.schema, iam_role: &self.iam_role, table: &table, batch, lake }.run()
+        load::Loading {
+            session: &self.session,
+            schema: &self.schema,
+            iam_role: &self.iam_role,
+            table: &table,
+            batch,
+            lake,
+        }
+        .run()
     }
 
     fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>> {
@@ -92,10 +119,14 @@ impl Warehouse for RedshiftWarehouse {
 
     fn query(&self, sql: &str) -> Result<QueryResult> {
         if let Some(why) = sql::not_reading(sql) {
-            return Err(Error::Refused(format!("the warehouse refuses the query: {why}")));
+            return Err(Error::Refused(format!(
+                "the warehouse refuses the query: {why}"
+            )));
         }
         let path = format!("SET search_path TO {}", sql::name(&self.schema));
-        let id = self.session.run_batch(vec![path, sql.to_owned()], "theatre-query")?;
+        let id = self
+            .session
+            .run_batch(vec![path, sql.to_owned()], "theatre-query")?;
         self.session.fetch(&format!("{id}:2"))
     }
 }

@@ -1,6 +1,8 @@
-//! One task that asks for all statements under way, so that rate limits are met by one client, however many partitions load.
+//! One task that asks for all statements under way, so that rate limits are met by one client,
+//! however many partitions load.
 //!
-//! Callers wait on a channel. The time between two questions grows at random, from the last one up to three times as long.
+//! Callers wait on a channel. The time between two questions grows at random, from the last one up
+//! to three times as long.
 
 use std::time::Duration;
 
@@ -44,7 +46,9 @@ impl Ended {
         match self {
             Self::Finished { .. } => Ok(()),
             Self::Failed { error, .. } if passes(&error) => Err(unavailable(error)),
-            Self::Failed { error, .. } => Err(Error::Refused(format!("redshift refuses the statement: {error}"))),
+            Self::Failed { error, .. } => Err(Error::Refused(format!(
+                "redshift refuses the statement: {error}"
+            ))),
             Self::Gone => Err(unavailable("the statement is not known any more")),
         }
     }
@@ -71,7 +75,8 @@ const PASSING: [&str; 17] = [
     "dispatch failure",
 ];
 
-/// Parts of messages of COPY that speak of a file's content. The server cuts its messages off, so the parts are short.
+/// Parts of messages of COPY that speak of a file's content. The server cuts its messages off, so
+/// the parts are short.
 const IN_A_FILE: [&str; 9] = [
     "has an incompatible parquet",
     "unmatched number of col",
@@ -84,14 +89,16 @@ const IN_A_FILE: [&str; 9] = [
     "invalid byte sequence for enc",
 ];
 
-/// True for an error of a statement that passes by itself, or that somebody has to end who is not in the statement.
+/// True for an error of a statement that passes by itself, or that somebody has to end who is not
+/// in the statement.
 fn passes(error: &str) -> bool {
     let error = error.to_lowercase();
     PASSING.iter().any(|part| error.contains(part))
 }
 
-/// True for an error of COPY that is known to lie in a file. What is not known may be the set-up's fault, such as a role that is missing or a
-/// bucket in another region, and then it is every file's: so it is tried again until somebody has put it right.
+/// True for an error of COPY that is known to lie in a file. What is not known may be the set-up's
+/// fault, such as a role that is missing or a bucket in another region, and then it is every
+/// file's: so it is tried again until somebody has put it right.
 pub(super) fn lies_in_a_file(error: &str) -> bool {
     let error = error.to_lowercase();
     IN_A_FILE.iter().any(|part| error.contains(part))
@@ -113,7 +120,11 @@ struct Waiting {
 impl Poller {
     pub(super) fn start(client: Client, config: &WarehouseConfig, drive: &Drive) -> Self {
         let (sender, requests) = mpsc::channel(QUEUE);
-        let pace = Pace { first: duration(config.poll_first), min: duration(config.poll_min), max: duration(config.poll_max) };
+        let pace = Pace {
+            first: duration(config.poll_first),
+            min: duration(config.poll_min),
+            max: duration(config.poll_max),
+        };
         drive.handle().spawn(poll(client, requests, pace));
         Self(sender)
     }
@@ -121,12 +132,21 @@ impl Poller {
     /// Waits for a statement's end, at most for `patience`.
     pub(super) async fn wait(&self, id: &str, patience: Duration) -> Result<Ended> {
         let (tell, told) = oneshot::channel();
-        let waiting = Waiting { id: id.to_owned(), tell, due: Instant::now(), delay: Duration::ZERO, faults: 0 };
+        let waiting = Waiting {
+            id: id.to_owned(),
+            tell,
+            due: Instant::now(),
+            delay: Duration::ZERO,
+            faults: 0,
+        };
         let stopped = || unavailable("the poller has stopped");
         self.0.send(waiting).await.map_err(|_| stopped())?;
         match tokio::time::timeout(patience, told).await {
             Ok(answer) => answer.map_err(|_| stopped())?,
-            Err(_) => Err(unavailable(format!("statement {id} is still running after {} s", patience.as_secs()))),
+            Err(_) => Err(unavailable(format!(
+                "statement {id} is still running after {} s",
+                patience.as_secs()
+            ))),
         }
     }
 }
@@ -162,7 +182,9 @@ async fn poll(client: Client, mut requests: mpsc::Receiver<Waiting>, pace: Pace)
             () = sleep, if due.is_some() => {}
         }
         let now = Instant::now();
-        let (ask, rest): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|statement| statement.due <= now);
+        let (ask, rest): (Vec<Waiting>, Vec<Waiting>) = waiting
+            .into_iter()
+            .partition(|statement| statement.due <= now);
         waiting = rest;
         for mut statement in ask {
             if statement.tell.is_closed() {
@@ -197,16 +219,27 @@ async fn poll(client: Client, mut requests: mpsc::Receiver<Waiting>, pace: Pace)
 async fn describe(client: &Client, id: &str) -> Result<Option<Ended>> {
     let told = match client.describe_statement().id(id).send().await {
         Ok(told) => told,
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => return Ok(Some(Ended::Gone)),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|error| error.is_resource_not_found_exception()) =>
+        {
+            return Ok(Some(Ended::Gone));
+        }
         Err(error) => return Err(fault(&error)),
     };
     let parts = told.sub_statements.unwrap_or_default();
     Ok(match told.status {
         Some(StatusString::Finished) => Some(Ended::Finished { parts: parts.len() }),
         Some(StatusString::Failed | StatusString::Aborted) => {
-            let part = parts.iter().position(|part| part.status == Some(StatementStatusString::Failed));
+            let part = parts
+                .iter()
+                .position(|part| part.status == Some(StatementStatusString::Failed));
             let own = part.and_then(|at| parts[at].error.clone());
-            Some(Ended::Failed { error: own.or(told.error).unwrap_or_else(|| "aborted".to_owned()), part })
+            Some(Ended::Failed {
+                error: own.or(told.error).unwrap_or_else(|| "aborted".to_owned()),
+                part,
+            })
         }
         _ => None,
     })

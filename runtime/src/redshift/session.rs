@@ -44,7 +44,12 @@ pub(super) struct Known {
 
 impl Session {
     /// Sets the client up; nothing is asked yet.
-    pub(super) fn open(url: &str, config: &WarehouseConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+    pub(super) fn open(
+        url: &str,
+        config: &WarehouseConfig,
+        credentials: Option<Credentials>,
+        drive: &Drive,
+    ) -> Result<Self> {
         let (place, database) = place(url)?;
         let client = drive.wait(client(config, credentials))?;
         let poller = Poller::start(client.clone(), config, drive);
@@ -70,12 +75,32 @@ impl Session {
     }
 
     /// Submits statements as one transaction; returns the id. The same token never runs twice.
-    pub(super) fn submit_batch(&self, sqls: Vec<String>, name: &str, token: &str) -> Result<String> {
-        let call = self.client.batch_execute_statement().set_sqls(Some(sqls)).statement_name(name).client_token(token);
-        let call = call.set_cluster_identifier(self.cluster()).set_workgroup_name(self.workgroup()).database(&self.database);
-        let call = call.set_db_user(self.db_user.clone()).set_secret_arn(self.secret_arn.clone());
-        let answer = self.drive.wait(call.send()).map_err(|error| fault(&error))?;
-        answer.id.ok_or_else(|| unavailable("the answer names no statement"))
+    pub(super) fn submit_batch(
+        &self,
+        sqls: Vec<String>,
+        name: &str,
+        token: &str,
+    ) -> Result<String> {
+        let call = self
+            .client
+            .batch_execute_statement()
+            .set_sqls(Some(sqls))
+            .statement_name(name)
+            .client_token(token);
+        let call = call
+            .set_cluster_identifier(self.cluster())
+            .set_workgroup_name(self.workgroup())
+            .database(&self.database);
+        let call = call
+            .set_db_user(self.db_user.clone())
+            .set_secret_arn(self.secret_arn.clone());
+        let answer = self
+            .drive
+            .wait(call.send())
+            .map_err(|error| fault(&error))?;
+        answer
+            .id
+            .ok_or_else(|| unavailable("the answer names no statement"))
     }
 
     /// Runs statements as one transaction to its end.
@@ -88,36 +113,75 @@ impl Session {
 
     /// Runs one query and fetches its rows.
     pub(super) fn rows(&self, sql: &str, parameters: &[(&str, &str)]) -> Result<QueryResult> {
-        let parameter = |(name, value): &(&str, &str)| SqlParameter::builder().name(*name).value(*value).build();
+        let parameter = |(name, value): &(&str, &str)| {
+            SqlParameter::builder().name(*name).value(*value).build()
+        };
         let parameters: std::result::Result<Vec<_>, _> = parameters.iter().map(parameter).collect();
         let parameters = parameters.map_err(|error| Error::Refused(error.to_string()))?;
-        let call = self.client.execute_statement().sql(sql).set_parameters((!parameters.is_empty()).then_some(parameters));
-        let call = call.set_cluster_identifier(self.cluster()).set_workgroup_name(self.workgroup()).database(&self.database);
-        let call = call.set_db_user(self.db_user.clone()).set_secret_arn(self.secret_arn.clone());
-        let answer = self.drive.wait(call.send()).map_err(|error| fault(&error))?;
-        let id = answer.id.ok_or_else(|| unavailable("the answer names no statement"))?;
+        let call = self
+            .client
+            .execute_statement()
+            .sql(sql)
+            .set_parameters((!parameters.is_empty()).then_some(parameters));
+        let call = call
+            .set_cluster_identifier(self.cluster())
+            .set_workgroup_name(self.workgroup())
+            .database(&self.database);
+        let call = call
+            .set_db_user(self.db_user.clone())
+            .set_secret_arn(self.secret_arn.clone());
+        let answer = self
+            .drive
+            .wait(call.send())
+            .map_err(|error| fault(&error))?;
+        let id = answer
+            .id
+            .ok_or_else(|| unavailable("the answer names no statement"))?;
         self.wait(&id)?.finished()?;
         self.fetch(&id)
     }
 
     /// Waits for a statement's end, as long as a statement may take.
     pub(super) fn wait(&self, id: &str) -> Result<Ended> {
-        self.drive.wait(self.poller.wait(id, self.statement_timeout))
+        self.drive
+            .wait(self.poller.wait(id, self.statement_timeout))
     }
 
     /// The rows of a finished statement, or of a part of one: `id:number`.
     pub(super) fn fetch(&self, id: &str) -> Result<QueryResult> {
-        let mut result = QueryResult { columns: Vec::new(), rows: Vec::new() };
+        let mut result = QueryResult {
+            columns: Vec::new(),
+            rows: Vec::new(),
+        };
         let mut next = None;
         loop {
-            let call = self.client.get_statement_result().id(id).set_next_token(next);
-            let page = self.drive.wait(call.send()).map_err(|error| fault(&error))?;
+            let call = self
+                .client
+                .get_statement_result()
+                .id(id)
+                .set_next_token(next);
+            let page = self
+                .drive
+                .wait(call.send())
+                .map_err(|error| fault(&error))?;
             let columns = page.column_metadata.unwrap_or_default();
-            let numeric: Vec<bool> = columns.iter().map(|column| column.type_name.as_deref() == Some("numeric")).collect();
+            let numeric: Vec<bool> = columns
+                .iter()
+                .map(|column| column.type_name.as_deref() == Some("numeric"))
+                .collect();
             if result.columns.is_empty() {
-                result.columns = columns.into_iter().map(|column| column.label.or(column.name).unwrap_or_default()).collect();
+                result.columns = columns
+                    .into_iter()
+                    .map(|column| column.label.or(column.name).unwrap_or_default())
+                    .collect();
             }
-            let row = |fields: Vec<Field>| fields.into_iter().enumerate().map(|(at, field)| json(field, numeric.get(at) == Some(&true))).collect();
+            let row = |fields: Vec<Field>| {
+                fields
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, field)| json(field, numeric.get(at) == Some(&true)))
+                    .collect()
+            };
             result.rows.extend(page.records.into_iter().map(row));
             next = page.next_token;
             if next.is_none() {
@@ -130,11 +194,28 @@ impl Session {
     pub(super) fn named(&self, name: &str) -> Result<Vec<Known>> {
         let (mut found, mut next) = (Vec::new(), None);
         loop {
-            let call = self.client.list_statements().statement_name(name).status(StatusString::All).set_next_token(next);
-            let call = call.set_cluster_identifier(self.cluster()).set_workgroup_name(self.workgroup()).database(&self.database);
-            let page = self.drive.wait(call.send()).map_err(|error| fault(&error))?;
-            let exact = page.statements.into_iter().filter(|statement| statement.statement_name.as_deref() == Some(name));
-            found.extend(exact.map(|statement| Known { id: statement.id, status: statement.status.unwrap_or(StatusString::Submitted) }));
+            let call = self
+                .client
+                .list_statements()
+                .statement_name(name)
+                .status(StatusString::All)
+                .set_next_token(next);
+            let call = call
+                .set_cluster_identifier(self.cluster())
+                .set_workgroup_name(self.workgroup())
+                .database(&self.database);
+            let page = self
+                .drive
+                .wait(call.send())
+                .map_err(|error| fault(&error))?;
+            let exact = page
+                .statements
+                .into_iter()
+                .filter(|statement| statement.statement_name.as_deref() == Some(name));
+            found.extend(exact.map(|statement| Known {
+                id: statement.id,
+                status: statement.status.unwrap_or(StatusString::Submitted),
+            }));
             next = page.next_token;
             if next.is_none() {
                 return Ok(found);
@@ -148,20 +229,36 @@ pub(super) fn duration(time: Micros) -> Duration {
 }
 
 fn place(url: &str) -> Result<(&str, &str)> {
-    let parts = url.strip_prefix("redshift://").and_then(|rest| rest.split_once('/'));
-    let parts = parts.filter(|(place, database)| !place.is_empty() && !database.is_empty() && !database.contains('/') && !place.contains('@'));
-    parts.ok_or_else(|| Error::Refused("warehouse.url is not of the form redshift://workgroup-or-cluster/database".to_owned()))
+    let parts = url
+        .strip_prefix("redshift://")
+        .and_then(|rest| rest.split_once('/'));
+    let parts = parts.filter(|(place, database)| {
+        !place.is_empty() && !database.is_empty() && !database.contains('/') && !place.contains('@')
+    });
+    parts.ok_or_else(|| {
+        Error::Refused(
+            "warehouse.url is not of the form redshift://workgroup-or-cluster/database".to_owned(),
+        )
+    })
 }
 
 async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> Result<Client> {
-    let mut loader = identified(aws_config::defaults(BehaviorVersion::latest()), "warehouse", credentials, config.credentials_file.as_deref())?;
+    let mut loader = identified(
+        aws_config::defaults(BehaviorVersion::latest()),
+        "warehouse",
+        credentials,
+        config.credentials_file.as_deref(),
+    )?;
     // Named: nobody is asked for it, where asking means waiting for an instance that there is not.
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));
     }
     let shared = loader.load().await;
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(duration(config.request_timeout)).connect_timeout(duration(config.request_timeout));
-    let mut own = aws_sdk_redshiftdata::config::Builder::from(&shared).timeout_config(timeouts.build());
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(duration(config.request_timeout))
+        .connect_timeout(duration(config.request_timeout));
+    let mut own =
+        aws_sdk_redshiftdata::config::Builder::from(&shared).timeout_config(timeouts.build());
     if shared.region().is_none() {
         own = own.region(Region::new("us-east-1"));
     }
@@ -172,7 +269,10 @@ async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> R
 }
 
 pub(super) fn unavailable(why: impl Into<String>) -> Error {
-    Error::Unavailable { what: WHAT, why: why.into() }
+    Error::Unavailable {
+        what: WHAT,
+        why: why.into(),
+    }
 }
 
 /// Codes of faults that pass, beside all of 5xx.
@@ -196,10 +296,17 @@ where
     let SdkError::ServiceError(service) = error else {
         return unavailable(DisplayErrorContext(error).to_string());
     };
-    let (code, message) = (service.err().code().unwrap_or_default(), service.err().message().unwrap_or_default());
+    let (code, message) = (
+        service.err().code().unwrap_or_default(),
+        service.err().message().unwrap_or_default(),
+    );
     let status = service.raw().status().as_u16();
     match PASSING.contains(&code) || status >= 500 || status == 429 {
-        true => unavailable(format!("answered {status} {code} {message}").trim_end().to_owned()),
+        true => unavailable(
+            format!("answered {status} {code} {message}")
+                .trim_end()
+                .to_owned(),
+        ),
         false => Error::Refused(format!("redshift refuses the request: {code}: {message}")),
     }
 }
@@ -208,7 +315,9 @@ fn json(field: Field, numeric: bool) -> serde_json::Value {
     match field {
         Field::BooleanValue(value) => value.into(),
         Field::LongValue(value) => value.into(),
-        Field::DoubleValue(value) => serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Into::into),
+        Field::DoubleValue(value) => {
+            serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Into::into)
+        }
         Field::StringValue(value) if numeric => {
             let number = value.parse().ok().and_then(serde_json::Number::from_f64);
             number.map_or_else(|| value.into(), Into::into)

@@ -17,9 +17,17 @@ pub(super) fn ensure(session: &Session, schema: &str, tables: &[TableSpec]) -> R
         let there = columns(session, schema)?;
         let mut statements = Vec::new();
         for table in tables {
-            statements.extend(changes(schema, table, there.get(&table.name).map_or(&[], Vec::as_slice))?);
+            statements.extend(changes(
+                schema,
+                table,
+                there.get(&table.name).map_or(&[], Vec::as_slice),
+            )?);
         }
-        let batches = statements.chunks(BATCH_MAX).try_for_each(|batch| session.run_batch(batch.to_vec(), "theatre-tables").map(|_| ()));
+        let batches = statements.chunks(BATCH_MAX).try_for_each(|batch| {
+            session
+                .run_batch(batch.to_vec(), "theatre-tables")
+                .map(|_| ())
+        });
         looks += 1;
         match batches {
             Err(_) if looks < LOOKS_MAX => {}
@@ -33,7 +41,12 @@ fn columns(session: &Session, schema: &str) -> Result<HashMap<String, Vec<(Strin
     let sql = "SELECT table_name, column_name, data_type FROM svv_columns WHERE table_schema = :schema ORDER BY table_name, ordinal_position";
     let mut tables: HashMap<String, Vec<(String, String)>> = HashMap::new();
     for row in session.rows(sql, &[("schema", schema)])?.rows {
-        let text = |at: usize| row.get(at).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let text = |at: usize| {
+            row.get(at)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         tables.entry(text(0)).or_default().push((text(1), text(2)));
     }
     Ok(tables)
@@ -44,7 +57,10 @@ fn changes(schema: &str, table: &TableSpec, there: &[(String, String)]) -> Resul
         return Ok(vec![create_table(schema, table)]);
     }
     for (at, (name, kind)) in there.iter().enumerate() {
-        let wanted = table.columns.get(at).map(|(name, kind)| (name.as_str(), column_type(*kind).1));
+        let wanted = table
+            .columns
+            .get(at)
+            .map(|(name, kind)| (name.as_str(), column_type(*kind).1));
         if wanted != Some((name.as_str(), kind.as_str())) {
             return Err(Error::Refused(format!(
                 "warehouse table '{}': column {} is '{name} {kind}', the schema has {wanted:?} there: new columns may only be added at the end",
@@ -54,6 +70,12 @@ fn changes(schema: &str, table: &TableSpec, there: &[(String, String)]) -> Resul
         }
     }
     let (schema, target) = (sql::name(schema), sql::name(&table.name));
-    let add = |(name, kind): &(String, _)| format!("ALTER TABLE {schema}.{target} ADD COLUMN {} {}", sql::name(name), column_type(*kind).0);
+    let add = |(name, kind): &(String, _)| {
+        format!(
+            "ALTER TABLE {schema}.{target} ADD COLUMN {} {}",
+            sql::name(name),
+            column_type(*kind).0
+        )
+    };
     Ok(table.columns[there.len()..].iter().map(add).collect())
 }

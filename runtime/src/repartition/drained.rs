@@ -13,7 +13,12 @@ const NAMED: usize = 5;
 const FETCH_REST: Duration = Duration::from_millis(5);
 
 /// Refuses partitions in which anything is left to do, and says what and where.
-pub(super) fn check(params: &PipelineParams, log: &dyn EventLog, store: &dyn CheckpointStore, partitions: u32) -> Result<()> {
+pub(super) fn check(
+    params: &PipelineParams,
+    log: &dyn EventLog,
+    store: &dyn CheckpointStore,
+    partitions: u32,
+) -> Result<()> {
     let mut left = Vec::new();
     for partition in 0..partitions {
         left.extend(left_in(params, log, store, partition)?);
@@ -23,12 +28,24 @@ pub(super) fn check(params: &PipelineParams, log: &dyn EventLog, store: &dyn Che
     }
     let more = left.len().saturating_sub(NAMED);
     left.truncate(NAMED);
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    Err(Error::Refused(format!("not everything is drained: {}{more}. Stop the producers, let `theatre run --until-drained` end, and repeat", left.join("; "))))
+    let more = if more > 0 {
+        format!("; and {more} more")
+    } else {
+        String::new()
+    };
+    Err(Error::Refused(format!(
+        "not everything is drained: {}{more}. Stop the producers, let `theatre run --until-drained` end, and repeat",
+        left.join("; ")
+    )))
 }
 
 /// What is left to do in a partition, in words; empty when it is drained.
-pub(crate) fn left_in(params: &PipelineParams, log: &dyn EventLog, store: &dyn CheckpointStore, partition: Partition) -> Result<Vec<String>> {
+pub(crate) fn left_in(
+    params: &PipelineParams,
+    log: &dyn EventLog,
+    store: &dyn CheckpointStore,
+    partition: Partition,
+) -> Result<Vec<String>> {
     let status = store.status(partition)?;
     let mut left = Vec::new();
     let mut note = |what: String| left.push(format!("partition {partition}: {what}"));
@@ -37,19 +54,48 @@ pub(crate) fn left_in(params: &PipelineParams, log: &dyn EventLog, store: &dyn C
             continue;
         }
         if has_records(log, name, partition, status.floor.get(topic))? {
-            note(format!("records of {name} from offset {} are not processed", status.floor.get(topic)));
-        } else if params.lake && has_records(log, name, partition, status.lake_positions.get(topic))? {
-            note(format!("records of {name} from offset {} are not in the lake", status.lake_positions.get(topic)));
+            note(format!(
+                "records of {name} from offset {} are not processed",
+                status.floor.get(topic)
+            ));
+        } else if params.lake
+            && has_records(log, name, partition, status.lake_positions.get(topic))?
+        {
+            note(format!(
+                "records of {name} from offset {} are not in the lake",
+                status.lake_positions.get(topic)
+            ));
         }
     }
-    let behind = |what: &str, at: u64, last: u64| (at < last).then(|| format!("{} {what}", last - at));
-    let unpublished = behind("facts are not published", status.relayed_fact, status.last_fact);
-    let unsent = behind("dead letters are not published", status.relayed_dead, status.last_dead);
-    let unexported = behind("facts are not in the lake", status.exported_fact, status.last_fact).filter(|_| params.lake);
+    let behind =
+        |what: &str, at: u64, last: u64| (at < last).then(|| format!("{} {what}", last - at));
+    let unpublished = behind(
+        "facts are not published",
+        status.relayed_fact,
+        status.last_fact,
+    );
+    let unsent = behind(
+        "dead letters are not published",
+        status.relayed_dead,
+        status.last_dead,
+    );
+    let unexported = behind(
+        "facts are not in the lake",
+        status.exported_fact,
+        status.last_fact,
+    )
+    .filter(|_| params.lake);
     for what in [unpublished, unsent, unexported].into_iter().flatten() {
         note(what);
     }
-    let stages = [(FileStage::Registered, "is not completed", params.lake), (FileStage::Completed, "is not in the warehouse", params.warehouse)];
+    let stages = [
+        (FileStage::Registered, "is not completed", params.lake),
+        (
+            FileStage::Completed,
+            "is not in the warehouse",
+            params.warehouse,
+        ),
+    ];
     for (stage, what, awaited) in stages {
         if awaited && let Some(file) = store.files(partition, stage, 1)?.first() {
             note(format!("lake file {} {what}", file.file.path));
@@ -58,7 +104,8 @@ pub(crate) fn left_in(params: &PipelineParams, log: &dyn EventLog, store: &dyn C
     Ok(left)
 }
 
-/// True if there is a record at or above `from`. The end of the log does not tell: the last offsets may hold marks of transactions only.
+/// True if there is a record at or above `from`. The end of the log does not tell: the last offsets
+/// may hold marks of transactions only.
 fn has_records(log: &dyn EventLog, topic: &str, partition: Partition, from: u64) -> Result<bool> {
     let range = log.range(topic, partition)?;
     if from >= range.end {
@@ -67,7 +114,13 @@ fn has_records(log: &dyn EventLog, topic: &str, partition: Partition, from: u64)
     let mut reader = log.reader(topic, partition, from.max(range.start))?;
     let mut found = false;
     loop {
-        let end = reader.poll(PollLimit { records: 1, bytes: usize::MAX }, &mut |_| found = true)?;
+        let end = reader.poll(
+            PollLimit {
+                records: 1,
+                bytes: usize::MAX,
+            },
+            &mut |_| found = true,
+        )?;
         if found || end.at_end {
             return Ok(found);
         }

@@ -1,9 +1,11 @@
-//! A larger partition count: topics grow, and robots move to where their producers will write from then on.
+//! A larger partition count: topics grow, and robots move to where their producers will write from
+//! then on.
 //!
-//! Only what is drained can be moved: then nothing of a robot lies unread in its old partition, and all that comes later comes to the new one. What
-//! moves is a robot's family, its home and its share of the lake writer's duplicate check; facts, dead letters and files stay where they are
-//! numbered. The topics grow first and the store changes last, in one transaction: until then everything is as it was but for longer topics, and
-//! the command can be repeated.
+//! Only what is drained can be moved: then nothing of a robot lies unread in its old partition, and
+//! all that comes later comes to the new one. What moves is a robot's family, its home and its
+//! share of the lake writer's duplicate check; facts, dead letters and files stay where they are
+//! numbered. The topics grow first and the store changes last, in one transaction: until then
+//! everything is as it was but for longer topics, and the command can be repeated.
 
 pub(crate) mod drained;
 mod plan;
@@ -55,7 +57,8 @@ pub struct Report {
 
 /// A change of the partition count that is wanted.
 pub struct Repartitioning<'a> {
-    /// The pipeline whose topics grow. Its own partition count is not looked at: the store knows the present one.
+    /// The pipeline whose topics grow. Its own partition count is not looked at: the store knows
+    /// the present one.
     pub params: &'a PipelineParams,
     /// The log.
     pub log: &'a dyn EventLog,
@@ -83,8 +86,9 @@ impl Repartitioning<'_> {
     /// Does it; `tell` hears of each step. What is done already is left as it is.
     ///
     /// # Errors
-    /// Refused, with nothing but perhaps the topics' partitions changed, when the count would not grow, when something is not drained, when a robot
-    /// is not where its name puts it, or when another process works on the partitions.
+    /// Refused, with nothing but perhaps the topics' partitions changed, when the count would not
+    /// grow, when something is not drained, when a robot is not where its name puts it, or when
+    /// another process works on the partitions.
     pub fn run(&self, tell: &dyn Fn(&str)) -> Result<Report> {
         let before = self.partitions_before()?;
         if before == self.partitions {
@@ -93,15 +97,24 @@ impl Repartitioning<'_> {
         tell(&format!("looking whether {before} partitions are drained"));
         self.plan(before)?;
         self.check_topics()?;
-        // Whoever still owns a partition cannot change it from here on; what it saved until now is looked at anew.
+        // Whoever still owns a partition cannot change it from here on; what it saved until now is
+        // looked at anew.
         for partition in 0..before {
             self.store.acquire(partition)?;
         }
         let plan = self.plan(before)?;
         let topics = self.params.all_topics();
-        tell(&format!("giving {} topics {} partitions", topics.len(), self.partitions));
+        tell(&format!(
+            "giving {} topics {} partitions",
+            topics.len(),
+            self.partitions
+        ));
         self.log.grow_topics(&topics, self.partitions)?;
-        tell(&format!("moving {} of {} robots", plan.change.moves.len(), plan.robots));
+        tell(&format!(
+            "moving {} of {} robots",
+            plan.change.moves.len(),
+            plan.robots
+        ));
         self.store.repartition(&plan.change).map_err(|error| match error {
             Error::StaleEpoch { partition, .. } => {
                 Error::Refused(format!("partition {partition} was taken by another process: stop everything that runs on this store and repeat"))
@@ -115,7 +128,9 @@ impl Repartitioning<'_> {
     fn partitions_before(&self) -> Result<u32> {
         let Some((topics, before)) = self.store.layout()? else {
             let partitions = self.partitions;
-            return Err(Error::Refused(format!("nothing has run on this store yet: set partitions = {partitions} in the configuration and start")));
+            return Err(Error::Refused(format!(
+                "nothing has run on this store yet: set partitions = {partitions} in the configuration and start"
+            )));
         };
         if !self.params.topics.starts_with(&topics) {
             return Err(Error::Refused(format!(
@@ -138,10 +153,15 @@ impl Repartitioning<'_> {
         plan::make(self.store, before, self.partitions)
     }
 
-    /// Refuses a topic that has more partitions than are wanted; one that was grown already may have as many.
+    /// Refuses a topic that has more partitions than are wanted; one that was grown already may
+    /// have as many.
     fn check_topics(&self) -> Result<()> {
         for topic in self.params.all_topics() {
-            if let Some(there) = self.log.partitions(&topic)?.filter(|there| *there > self.partitions) {
+            if let Some(there) = self
+                .log
+                .partitions(&topic)?
+                .filter(|there| *there > self.partitions)
+            {
                 return Err(Error::Refused(format!(
                     "topic '{topic}' has {there} partitions, {} are fewer: a log cannot take partitions back; repeat with --partitions {there} or more",
                     self.partitions
@@ -152,13 +172,31 @@ impl Repartitioning<'_> {
     }
 
     fn already(&self) -> Report {
-        Report { state: State::Already, partitions_before: self.partitions, partitions: self.partitions, robots: 0, moved: Vec::new() }
+        Report {
+            state: State::Already,
+            partitions_before: self.partitions,
+            partitions: self.partitions,
+            robots: 0,
+            moved: Vec::new(),
+        }
     }
 
     fn report(&self, state: State, before: u32, plan: &Plan) -> Report {
-        let told = |family: &FamilyMove| Move { robot_id: family.robot.clone(), from: family.from, to: family.to };
+        let told = |family: &FamilyMove| Move {
+            robot_id: family.robot.clone(),
+            from: family.from,
+            to: family.to,
+        };
         let mut moved: Vec<Move> = plan.change.moves.iter().map(told).collect();
-        moved.sort_by(|left, right| (left.from, left.to, &left.robot_id).cmp(&(right.from, right.to, &right.robot_id)));
-        Report { state, partitions_before: before, partitions: self.partitions, robots: plan.robots, moved }
+        moved.sort_by(|left, right| {
+            (left.from, left.to, &left.robot_id).cmp(&(right.from, right.to, &right.robot_id))
+        });
+        Report {
+            state,
+            partitions_before: before,
+            partitions: self.partitions,
+            robots: plan.robots,
+            moved,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! One bucket's requests: paths of the lake to keys below its prefix, answers and failures to what the lake asks about.
+//! One bucket's requests: paths of the lake to keys below its prefix, answers and failures to what
+//! the lake asks about.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -45,11 +46,29 @@ impl Bucket {
     pub(super) async fn create(&self, path: &str, attempt: &str) -> Result<String> {
         const WHAT: &str = "lake, beginning an upload";
         let checksum = self.checksums.then_some(ChecksumAlgorithm::Crc32);
-        let request = self.client.create_multipart_upload().bucket(&self.name).key(self.key(path)).set_checksum_algorithm(checksum);
-        let created = request.send().await.map_err(|error| Fault::from(error).into_error(WHAT))?;
-        let upload_id = created.upload_id.ok_or_else(|| Error::Unavailable { what: WHAT, why: "the answer names no upload".to_owned() })?;
-        let marker = self.client.put_object().bucket(&self.name).key(self.marker(attempt, &upload_id));
-        let marked = marker.body(ByteStream::from(path.as_bytes().to_vec())).send().await;
+        let request = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.name)
+            .key(self.key(path))
+            .set_checksum_algorithm(checksum);
+        let created = request
+            .send()
+            .await
+            .map_err(|error| Fault::from(error).into_error(WHAT))?;
+        let upload_id = created.upload_id.ok_or_else(|| Error::Unavailable {
+            what: WHAT,
+            why: "the answer names no upload".to_owned(),
+        })?;
+        let marker = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(self.marker(attempt, &upload_id));
+        let marked = marker
+            .body(ByteStream::from(path.as_bytes().to_vec()))
+            .send()
+            .await;
         if let Err(error) = marked {
             // Best effort: an upload without a marker is found by nobody but the bucket's own rule.
             if let Err(error) = self.abort(path, &upload_id).await {
@@ -61,28 +80,77 @@ impl Bucket {
     }
 
     /// Uploads a part.
-    pub(super) async fn put_part(&self, path: &str, upload_id: &str, number: i32, bytes: Bytes) -> Result<Part> {
+    pub(super) async fn put_part(
+        &self,
+        path: &str,
+        upload_id: &str,
+        number: i32,
+        bytes: Bytes,
+    ) -> Result<Part> {
         const WHAT: &str = "lake, uploading a part";
         let checksum = self.checksums.then_some(ChecksumAlgorithm::Crc32);
-        let request = self.client.upload_part().bucket(&self.name).key(self.key(path)).upload_id(upload_id).part_number(number);
-        let sent = request.set_checksum_algorithm(checksum).body(ByteStream::from(bytes)).send().await;
+        let request = self
+            .client
+            .upload_part()
+            .bucket(&self.name)
+            .key(self.key(path))
+            .upload_id(upload_id)
+            .part_number(number);
+        let sent = request
+            .set_checksum_algorithm(checksum)
+            .body(ByteStream::from(bytes))
+            .send()
+            .await;
         let done = sent.map_err(|error| Fault::from(error).into_error(WHAT))?;
-        let etag = done.e_tag.ok_or_else(|| Error::Unavailable { what: WHAT, why: "the answer names no ETag".to_owned() })?;
-        Ok(Part { number, etag, crc32: done.checksum_crc32 })
+        let etag = done.e_tag.ok_or_else(|| Error::Unavailable {
+            what: WHAT,
+            why: "the answer names no ETag".to_owned(),
+        })?;
+        Ok(Part {
+            number,
+            etag,
+            crc32: done.checksum_crc32,
+        })
     }
 
     /// Completes an upload unless its name is taken.
-    pub(super) async fn complete(&self, path: &str, handle: &Handle) -> std::result::Result<(), Fault> {
-        let part = |part: &Part| CompletedPart::builder().part_number(part.number).e_tag(&part.etag).set_checksum_crc32(part.crc32.clone()).build();
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(handle.parts.iter().map(part).collect())).build();
-        let request = self.client.complete_multipart_upload().bucket(&self.name).key(self.key(path)).upload_id(&handle.upload_id);
-        request.multipart_upload(parts).if_none_match("*").send().await?;
+    pub(super) async fn complete(
+        &self,
+        path: &str,
+        handle: &Handle,
+    ) -> std::result::Result<(), Fault> {
+        let part = |part: &Part| {
+            CompletedPart::builder()
+                .part_number(part.number)
+                .e_tag(&part.etag)
+                .set_checksum_crc32(part.crc32.clone())
+                .build()
+        };
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(handle.parts.iter().map(part).collect()))
+            .build();
+        let request = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.name)
+            .key(self.key(path))
+            .upload_id(&handle.upload_id);
+        request
+            .multipart_upload(parts)
+            .if_none_match("*")
+            .send()
+            .await?;
         Ok(())
     }
 
     /// Ends an upload and frees its parts; one that is gone is ended.
     pub(super) async fn abort(&self, path: &str, upload_id: &str) -> Result<()> {
-        let request = self.client.abort_multipart_upload().bucket(&self.name).key(self.key(path)).upload_id(upload_id);
+        let request = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.name)
+            .key(self.key(path))
+            .upload_id(upload_id);
         match request.send().await.map_err(Fault::from) {
             Ok(_) => Ok(()),
             Err(fault) if fault.is("NoSuchUpload") => Ok(()),
@@ -92,8 +160,15 @@ impl Bucket {
 
     /// Removes the mark of an upload that has ended.
     pub(super) async fn unmark(&self, attempt: &str, upload_id: &str) -> Result<()> {
-        let request = self.client.delete_object().bucket(&self.name).key(self.marker(attempt, upload_id));
-        request.send().await.map_err(|error| Fault::from(error).into_error("lake, forgetting an upload"))?;
+        let request = self
+            .client
+            .delete_object()
+            .bucket(&self.name)
+            .key(self.marker(attempt, upload_id));
+        request
+            .send()
+            .await
+            .map_err(|error| Fault::from(error).into_error("lake, forgetting an upload"))?;
         Ok(())
     }
 
@@ -101,19 +176,35 @@ impl Bucket {
     pub(super) async fn marked(&self, prefix: &str) -> Result<Vec<(String, String)>> {
         let folder = self.key(UPLOADS);
         let listed = self.keys(&format!("{folder}{prefix}")).await?;
-        let marks = listed.iter().filter_map(|(key, _)| key.strip_prefix(&folder)?.split_once('/'));
-        Ok(marks.map(|(attempt, upload_id)| (attempt.to_owned(), upload_id.to_owned())).collect())
+        let marks = listed
+            .iter()
+            .filter_map(|(key, _)| key.strip_prefix(&folder)?.split_once('/'));
+        Ok(marks
+            .map(|(attempt, upload_id)| (attempt.to_owned(), upload_id.to_owned()))
+            .collect())
     }
 
     /// The path of a marked upload; `None` if it was unmarked meanwhile.
-    pub(super) async fn marked_path(&self, attempt: &str, upload_id: &str) -> Result<Option<String>> {
+    pub(super) async fn marked_path(
+        &self,
+        attempt: &str,
+        upload_id: &str,
+    ) -> Result<Option<String>> {
         let body = self.get(self.marker(attempt, upload_id)).await?;
         Ok(body.map(|body| String::from_utf8_lossy(&body).into_owned()))
     }
 
     /// True if a completed file is there.
     pub(super) async fn holds(&self, path: &str) -> Result<bool> {
-        match self.client.head_object().bucket(&self.name).key(self.key(path)).send().await.map_err(Fault::from) {
+        match self
+            .client
+            .head_object()
+            .bucket(&self.name)
+            .key(self.key(path))
+            .send()
+            .await
+            .map_err(Fault::from)
+        {
             Ok(_) => Ok(true),
             Err(fault) if fault.status == Some(404) => Ok(false),
             Err(fault) => Err(fault.into_error("lake, looking for a file")),
@@ -125,8 +216,13 @@ impl Bucket {
         let mut entries = Vec::new();
         for (key, bytes) in self.keys(&self.key(prefix)).await? {
             // Consoles make empty objects that end with a slash, to show folders.
-            let path = key.strip_prefix(&self.prefix).filter(|path| !path.starts_with(UPLOADS) && !path.ends_with('/'));
-            entries.extend(path.map(|path| LakeEntry { path: path.to_owned(), bytes }));
+            let path = key
+                .strip_prefix(&self.prefix)
+                .filter(|path| !path.starts_with(UPLOADS) && !path.ends_with('/'));
+            entries.extend(path.map(|path| LakeEntry {
+                path: path.to_owned(),
+                bytes,
+            }));
         }
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(entries)
@@ -140,11 +236,20 @@ impl Bucket {
     /// Keys and lengths under a prefix of the bucket.
     async fn keys(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
         let mut keys = Vec::new();
-        let mut pages = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).into_paginator().send();
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.name)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Fault::from(error).into_error("lake, listing"))?;
             for object in page.contents.unwrap_or_default() {
-                let bytes = object.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default();
+                let bytes = object
+                    .size
+                    .and_then(|bytes| u64::try_from(bytes).ok())
+                    .unwrap_or_default();
                 keys.extend(object.key.map(|key| (key, bytes)));
             }
         }
@@ -153,12 +258,27 @@ impl Bucket {
 
     async fn get(&self, key: String) -> Result<Option<Bytes>> {
         const WHAT: &str = "lake, reading a file";
-        let answer = match self.client.get_object().bucket(&self.name).key(key).send().await.map_err(Fault::from) {
+        let answer = match self
+            .client
+            .get_object()
+            .bucket(&self.name)
+            .key(key)
+            .send()
+            .await
+            .map_err(Fault::from)
+        {
             Ok(answer) => answer,
             Err(fault) if fault.is("NoSuchKey") => return Ok(None),
             Err(fault) => return Err(fault.into_error(WHAT)),
         };
-        let body = answer.body.collect().await.map_err(|error| Error::Unavailable { what: WHAT, why: chain(&error) })?;
+        let body = answer
+            .body
+            .collect()
+            .await
+            .map_err(|error| Error::Unavailable {
+                what: WHAT,
+                why: chain(&error),
+            })?;
         Ok(Some(body.into_bytes()))
     }
 }

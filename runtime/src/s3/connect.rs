@@ -24,24 +24,46 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 3;
 
 /// The bucket at `url`; nothing is asked of it yet.
-pub(super) async fn connect(url: &str, config: &LakeConfig, credentials: Option<Credentials>) -> Result<Bucket> {
+pub(super) async fn connect(
+    url: &str,
+    config: &LakeConfig,
+    credentials: Option<Credentials>,
+) -> Result<Bucket> {
     let (name, prefix) = place(url)?;
     if config.part_bytes < PART_BYTES_MIN {
-        return Err(Error::Refused(format!("[lake] part_bytes is {}: S3 takes no parts below {PART_BYTES_MIN} bytes", config.part_bytes)));
+        return Err(Error::Refused(format!(
+            "[lake] part_bytes is {}: S3 takes no parts below {PART_BYTES_MIN} bytes",
+            config.part_bytes
+        )));
     }
     if config.parts_in_flight == 0 {
-        return Err(Error::Refused("[lake] parts_in_flight is 0: at least 1 is needed".to_owned()));
+        return Err(Error::Refused(
+            "[lake] parts_in_flight is 0: at least 1 is needed".to_owned(),
+        ));
     }
     let client = client(config, credentials).await?;
-    let at = config.endpoint.as_ref().map(|endpoint| format!(" at {}", redacted(endpoint))).unwrap_or_default();
-    Ok(Bucket { client, name: name.to_owned(), prefix, checksums: config.checksums == Checksums::WhenSupported, told_as: format!("{url}{at}") })
+    let at = config
+        .endpoint
+        .as_ref()
+        .map(|endpoint| format!(" at {}", redacted(endpoint)))
+        .unwrap_or_default();
+    Ok(Bucket {
+        client,
+        name: name.to_owned(),
+        prefix,
+        checksums: config.checksums == Checksums::WhenSupported,
+        told_as: format!("{url}{at}"),
+    })
 }
 
 /// Asks for the bucket: `Refused` says what it or the credentials lack.
 pub(super) async fn look(bucket: &Bucket) -> Result<()> {
     let seen = Box::pin(bucket.client.head_bucket().bucket(&bucket.name).send()).await;
     seen.map(drop).map_err(|error| {
-        let region = error.raw_response().and_then(|raw| raw.headers().get("x-amz-bucket-region")).map(str::to_owned);
+        let region = error
+            .raw_response()
+            .and_then(|raw| raw.headers().get("x-amz-bucket-region"))
+            .map(str::to_owned);
         unusable(&bucket.told_as, region, error.into())
     })
 }
@@ -56,7 +78,14 @@ fn place(url: &str) -> Result<(&str, String)> {
     if name.is_empty() || rest.contains(['?', '#', '@']) {
         return Err(other());
     }
-    Ok((name, if prefix.is_empty() { String::new() } else { format!("{prefix}/") }))
+    Ok((
+        name,
+        if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("{prefix}/")
+        },
+    ))
 }
 
 async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result<Client> {
@@ -66,12 +95,22 @@ async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result
         .operation_attempt_timeout(duration(config.attempt_timeout))
         .operation_timeout(duration(config.operation_timeout))
         .build();
-    let stalls = StalledStreamProtectionConfig::enabled().grace_period(duration(config.stall_grace)).build();
+    let stalls = StalledStreamProtectionConfig::enabled()
+        .grace_period(duration(config.stall_grace))
+        .build();
     // A look-alike takes any region, so one that nobody named is no reason to stop.
-    let region = RegionProviderChain::first_try(config.region.clone().map(Region::new)).or_default_provider().or_else("us-east-1");
+    let region = RegionProviderChain::first_try(config.region.clone().map(Region::new))
+        .or_default_provider()
+        .or_else("us-east-1");
     let (asked, answered) = match config.checksums {
-        Checksums::WhenSupported => (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported),
-        Checksums::WhenRequired => (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired),
+        Checksums::WhenSupported => (
+            RequestChecksumCalculation::WhenSupported,
+            ResponseChecksumValidation::WhenSupported,
+        ),
+        Checksums::WhenRequired => (
+            RequestChecksumCalculation::WhenRequired,
+            ResponseChecksumValidation::WhenRequired,
+        ),
     };
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region)
@@ -83,9 +122,18 @@ async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result
     if let Some(endpoint) = &config.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
-    let loader = identified(loader, "lake", credentials, config.credentials_file.as_deref())?;
+    let loader = identified(
+        loader,
+        "lake",
+        credentials,
+        config.credentials_file.as_deref(),
+    )?;
     let shared = Box::pin(loader.load()).await;
-    Ok(Client::from_conf(aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style).build()))
+    Ok(Client::from_conf(
+        aws_sdk_s3::config::Builder::from(&shared)
+            .force_path_style(config.path_style)
+            .build(),
+    ))
 }
 
 /// Why a bucket cannot be used, and what to do about it.
@@ -114,11 +162,21 @@ mod tests {
 
     #[test]
     fn a_url_names_bucket_and_prefix() {
-        let good = [("s3://lake", "lake", ""), ("s3://lake/", "lake", ""), ("s3://lake/a/b/", "lake", "a/b/")];
+        let good = [
+            ("s3://lake", "lake", ""),
+            ("s3://lake/", "lake", ""),
+            ("s3://lake/a/b/", "lake", "a/b/"),
+        ];
         for (url, bucket, prefix) in good {
             assert_eq!(place(url), Ok((bucket, prefix.to_owned())), "{url}");
         }
-        for url in ["lake", "s3://", "s3:///a", "https://lake.s3.amazonaws.com", "s3://key:secret@lake"] {
+        for url in [
+            "lake",
+            "s3://",
+            "s3:///a",
+            "https://lake.s3.amazonaws.com",
+            "s3://key:secret@lake",
+        ] {
             let refused = place(url).unwrap_err().to_string();
             assert!(!refused.contains("secret"), "{refused}");
         }

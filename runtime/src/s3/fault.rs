@@ -7,10 +7,19 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use theatre_actors::ports::Error;
 
-/// Codes of requests that S3 will never accept, however often they come. All others are taken for passing: an expired token or a denied access
-/// is repaired outside while the pipeline waits, and nothing is lost meanwhile.
-const HOPELESS: [&str; 8] =
-    ["InvalidRequest", "InvalidArgument", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge", "MalformedXML", "NotImplemented"];
+/// Codes of requests that S3 will never accept, however often they come. All others are taken for
+/// passing: an expired token or a denied access is repaired outside while the pipeline waits, and
+/// nothing is lost meanwhile.
+const HOPELESS: [&str; 8] = [
+    "InvalidRequest",
+    "InvalidArgument",
+    "InvalidPart",
+    "InvalidPartOrder",
+    "EntityTooSmall",
+    "EntityTooLarge",
+    "MalformedXML",
+    "NotImplemented",
+];
 
 /// A failed request.
 #[derive(Debug)]
@@ -28,18 +37,29 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        let status = error.raw_response().map(|response| response.status().as_u16());
+        let status = error
+            .raw_response()
+            .map(|response| response.status().as_u16());
         let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
         let code = meta.and_then(|meta| meta.code()).map(str::to_owned);
         let words = match (status, meta) {
             (Some(status), Some(meta)) => {
-                let parts = [meta.code(), meta.message()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+                let parts = [meta.code(), meta.message()]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(": ");
                 format!("answered {status} {parts}").trim_end().to_owned()
             }
             _ => chain(&error),
         };
         let credentials = causes(&error).any(|error| error.is::<CredentialsError>());
-        Self { status, code, words, credentials }
+        Self {
+            status,
+            code,
+            words,
+            credentials,
+        }
     }
 }
 
@@ -57,8 +77,13 @@ impl Fault {
     /// For the caller of the port; `what` names the component and the call.
     pub(super) fn into_error(self, what: &'static str) -> Error {
         match &self.code {
-            Some(code) if HOPELESS.contains(&code.as_str()) => Error::Refused(format!("{what}: S3 {}", self.words)),
-            _ => Error::Unavailable { what, why: self.words },
+            Some(code) if HOPELESS.contains(&code.as_str()) => {
+                Error::Refused(format!("{what}: S3 {}", self.words))
+            }
+            _ => Error::Unavailable {
+                what,
+                why: self.words,
+            },
         }
     }
 }
@@ -81,6 +106,10 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     words.join(": ")
 }
 
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        (*error).source()
+    })
 }

@@ -1,4 +1,5 @@
-//! What completing an upload needs, as text: it is registered with the file, and all that survives the process that sealed it.
+//! What completing an upload needs, as text: it is registered with the file, and all that survives
+//! the process that sealed it.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,11 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// The attempt comes first, so that an owner's handles can be told by its prefix, as in the embedded lake.
+    /// The attempt comes first, so that an owner's handles can be told by its prefix, as in the
+    /// embedded lake.
     pub(super) fn encode(&self) -> String {
-        let rest = serde_json::to_string(&(&self.upload_id, &self.parts)).expect("strings and numbers are JSON");
+        let rest = serde_json::to_string(&(&self.upload_id, &self.parts))
+            .expect("strings and numbers are JSON");
         format!("{} {rest}", self.attempt)
     }
 
@@ -36,7 +39,11 @@ impl Handle {
     pub(super) fn decode(text: &str) -> Option<Self> {
         let (attempt, rest) = text.split_once(' ')?;
         let (upload_id, parts) = serde_json::from_str(rest).ok()?;
-        Some(Self { attempt: attempt.to_owned(), upload_id, parts })
+        Some(Self {
+            attempt: attempt.to_owned(),
+            upload_id,
+            parts,
+        })
     }
 }
 
@@ -46,8 +53,16 @@ mod tests {
 
     #[test]
     fn a_handle_comes_back_and_is_frozen() {
-        let part = |number, crc32: Option<&str>| Part { number, etag: format!("\"e{number}\""), crc32: crc32.map(str::to_owned) };
-        let handle = Handle { attempt: "p3-e1-4".to_owned(), upload_id: "2~a_b".to_owned(), parts: vec![part(1, Some("AAAAAA==")), part(2, None)] };
+        let part = |number, crc32: Option<&str>| Part {
+            number,
+            etag: format!("\"e{number}\""),
+            crc32: crc32.map(str::to_owned),
+        };
+        let handle = Handle {
+            attempt: "p3-e1-4".to_owned(),
+            upload_id: "2~a_b".to_owned(),
+            parts: vec![part(1, Some("AAAAAA==")), part(2, None)],
+        };
         let text = r#"p3-e1-4 ["2~a_b",[{"number":1,"etag":"\"e1\"","crc32":"AAAAAA=="},{"number":2,"etag":"\"e2\""}]]"#;
         assert_eq!(handle.encode(), text);
         assert_eq!(Handle::decode(text), Some(handle));

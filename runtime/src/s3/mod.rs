@@ -1,20 +1,25 @@
 //! The lake on S3, or on an object store that speaks its protocol.
 //!
-//! A file is a multipart upload: its parts go up while it grows, and nobody who lists the bucket sees it until it is completed, which the
-//! file completer does once its registration is committed. Small files go the same way, as one part. Completion is conditional
-//! (`If-None-Match: *`): a name, once taken, keeps its bytes, whoever tries again.
+//! A file is a multipart upload: its parts go up while it grows, and nobody who lists the bucket
+//! sees it until it is completed, which the file completer does once its registration is committed.
+//! Small files go the same way, as one part. Completion is conditional (`If-None-Match: *`): a
+//! name, once taken, keeps its bytes, whoever tries again.
 //!
-//! **Markers.** S3 lists uploads by key and id only, so nothing there says whose attempt an upload is, and its key must be the final path.
-//! Each upload therefore has a marker object, `.uploads/<attempt>/<upload id>` below the lake's prefix, with the path as its body; it is
-//! written when the upload is created, before any part, and deleted after the upload has ended. A sweep lists the markers of its partition: it
-//! reads no uploads of others, and what has a registered handle, or was begun under its own epoch or a later one, it leaves alone. A crash between creating an upload and writing its
-//! marker leaves an upload that holds no parts; the bucket's rule for incomplete uploads ends it. That rule must wait longer than the
-//! longest outage: it ends registered uploads too.
+//! **Markers.** S3 lists uploads by key and id only, so nothing there says whose attempt an upload
+//! is, and its key must be the final path. Each upload therefore has a marker object,
+//! `.uploads/<attempt>/<upload id>` below the lake's prefix, with the path as its body; it is
+//! written when the upload is created, before any part, and deleted after the upload has ended. A
+//! sweep lists the markers of its partition: it reads no uploads of others, and what has a
+//! registered handle, or was begun under its own epoch or a later one, it leaves alone. A crash
+//! between creating an upload and writing its marker leaves an upload that holds no parts; the
+//! bucket's rule for incomplete uploads ends it. That rule must wait longer than the longest
+//! outage: it ends registered uploads too.
 //!
-//! **Failures.** Opening asks nothing, so that a process starts while its lake is away. Before the first listing, reading or completing the bucket is
-//! asked for, until it was seen once: what it or a credential lacks is refused. Later everything passes for passing, since access
-//! and servers are repaired while we wait, but for requests that S3 says can never work ([`fault`]). Every call ends by the time-outs of
-//! the configuration.
+//! **Failures.** Opening asks nothing, so that a process starts while its lake is away. Before the
+//! first listing, reading or completing the bucket is asked for, until it was seen once: what it or
+//! a credential lacks is refused. Later everything passes for passing, since access and servers are
+//! repaired while we wait, but for requests that S3 says can never work ([`fault`]). Every call
+//! ends by the time-outs of the configuration.
 
 mod bucket;
 mod connect;
@@ -27,7 +32,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use theatre_actors::ports::{Epoch, Error, Lake, LakeEntry, LakeUpload, Result, attempts_of, is_outdated};
+use theatre_actors::ports::{
+    Epoch, Error, Lake, LakeEntry, LakeUpload, Result, attempts_of, is_outdated,
+};
 use theatre_actors::position::Partition;
 use tokio::sync::Semaphore;
 
@@ -36,7 +43,8 @@ use self::handle::Handle;
 use crate::config::lake::LakeConfig;
 use crate::drive::Drive;
 
-/// Opens the lake at `s3://bucket/prefix`, with the credentials that the SDK finds. The bucket is asked for by the first call.
+/// Opens the lake at `s3://bucket/prefix`, with the credentials that the SDK finds. The bucket is
+/// asked for by the first call.
 ///
 /// # Errors
 /// Says what of the URL or the configuration cannot be used.
@@ -55,20 +63,37 @@ pub struct S3Lake {
 }
 
 impl S3Lake {
-    /// Opens the lake at `s3://bucket/prefix` and asks for its bucket; `credentials` instead of those that the SDK finds.
+    /// Opens the lake at `s3://bucket/prefix` and asks for its bucket; `credentials` instead of
+    /// those that the SDK finds.
     ///
     /// # Errors
     /// As [`open`], and says what of the bucket cannot be used, or that it does not answer.
-    pub fn open(url: &str, config: &LakeConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+    pub fn open(
+        url: &str,
+        config: &LakeConfig,
+        credentials: Option<Credentials>,
+        drive: &Drive,
+    ) -> Result<Self> {
         let lake = Self::unseen(url, config, credentials, drive)?;
         drive.wait(lake.look())?;
         Ok(lake)
     }
 
-    fn unseen(url: &str, config: &LakeConfig, credentials: Option<Credentials>, drive: &Drive) -> Result<Self> {
+    fn unseen(
+        url: &str,
+        config: &LakeConfig,
+        credentials: Option<Credentials>,
+        drive: &Drive,
+    ) -> Result<Self> {
         let bucket = drive.wait(connect::connect(url, config, credentials))?;
         let in_flight = Arc::new(Semaphore::new(config.parts_in_flight));
-        Ok(Self { bucket: Arc::new(bucket), drive: drive.clone(), in_flight, part_bytes: config.part_bytes, seen: AtomicBool::new(false) })
+        Ok(Self {
+            bucket: Arc::new(bucket),
+            drive: drive.clone(),
+            in_flight,
+            part_bytes: config.part_bytes,
+            seen: AtomicBool::new(false),
+        })
     }
 
     async fn look(&self) -> Result<()> {
@@ -81,20 +106,32 @@ impl S3Lake {
 
     async fn complete(&self, path: &str, upload: &str) -> Result<()> {
         self.look().await?;
-        let gone = || Error::Gone(format!("lake file '{path}': neither the file nor its upload '{upload}' is there"));
+        let gone = || {
+            Error::Gone(format!(
+                "lake file '{path}': neither the file nor its upload '{upload}' is there"
+            ))
+        };
         let Some(handle) = Handle::decode(upload) else {
-            return if self.bucket.holds(path).await? { Ok(()) } else { Err(gone()) };
+            return if self.bucket.holds(path).await? {
+                Ok(())
+            } else {
+                Err(gone())
+            };
         };
         match self.bucket.complete(path, &handle).await {
             Ok(()) => {}
-            // The name is taken: by this upload, the answer having been lost, or by another attempt, and then these parts are an orphan.
-            Err(fault) if fault.status == Some(412) => self.bucket.abort(path, &handle.upload_id).await?,
+            // The name is taken: by this upload, the answer having been lost, or by another
+            // attempt, and then these parts are an orphan.
+            Err(fault) if fault.status == Some(412) => {
+                self.bucket.abort(path, &handle.upload_id).await?
+            }
             Err(fault) if fault.is("NoSuchUpload") => {
                 if !self.bucket.holds(path).await? {
                     return Err(gone());
                 }
             }
-            // A conflict (409) with another request for the same name is passing too: the next attempt finds out who won.
+            // A conflict (409) with another request for the same name is passing too: the next
+            // attempt finds out who won.
             Err(fault) => return Err(fault.into_error("lake, completing a file")),
         }
         self.bucket.unmark(&handle.attempt, &handle.upload_id).await
@@ -104,7 +141,9 @@ impl S3Lake {
         self.look().await?;
         let mut swept = 0;
         for (attempt, upload_id) in self.bucket.marked(&attempts_of(partition)).await? {
-            if !is_outdated(&attempt, partition, epoch) || keep.iter().any(|handle| handle.contains(&upload_id)) {
+            if !is_outdated(&attempt, partition, epoch)
+                || keep.iter().any(|handle| handle.contains(&upload_id))
+            {
                 continue;
             }
             if let Some(path) = self.bucket.marked_path(&attempt, &upload_id).await? {
@@ -120,11 +159,17 @@ impl S3Lake {
 impl Lake for S3Lake {
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
         let target = upload::Target::new(self.bucket.clone(), path, attempt);
-        Ok(Box::new(upload::Upload::new(target, self.drive.clone(), self.in_flight.clone(), self.part_bytes)))
+        Ok(Box::new(upload::Upload::new(
+            target,
+            self.drive.clone(),
+            self.in_flight.clone(),
+            self.part_bytes,
+        )))
     }
 
     fn complete(&self, path: &str, upload: &str) -> Result<()> {
-        self.drive.wait(Box::pin(Self::complete(self, path, upload)))
+        self.drive
+            .wait(Box::pin(Self::complete(self, path, upload)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
@@ -147,6 +192,7 @@ impl Lake for S3Lake {
     }
 
     fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
-        self.drive.wait(Box::pin(Self::sweep(self, partition, epoch, keep)))
+        self.drive
+            .wait(Box::pin(Self::sweep(self, partition, epoch, keep)))
     }
 }

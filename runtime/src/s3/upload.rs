@@ -1,4 +1,5 @@
-//! A file on its way up: full parts leave in the background while the pipeline's thread encodes the next one.
+//! A file on its way up: full parts leave in the background while the pipeline's thread encodes the
+//! next one.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::bucket::Bucket;
 use super::handle::{Handle, Part};
 use crate::drive::Drive;
 
-/// What the tasks of one file share. It holds no [`Drive`]: a task must not be the last to drop the threads it runs on.
+/// What the tasks of one file share. It holds no [`Drive`]: a task must not be the last to drop the
+/// threads it runs on.
 pub(super) struct Target {
     bucket: Arc<Bucket>,
     path: String,
@@ -22,22 +24,40 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn new(bucket: Arc<Bucket>, path: &str, attempt: &str) -> Self {
-        Self { bucket, path: path.to_owned(), attempt: attempt.to_owned(), upload_id: OnceCell::new() }
+        Self {
+            bucket,
+            path: path.to_owned(),
+            attempt: attempt.to_owned(),
+            upload_id: OnceCell::new(),
+        }
     }
 
-    async fn put(&self, number: i32, bytes: Bytes, _in_flight: OwnedSemaphorePermit) -> Result<Part> {
-        let upload_id = self.upload_id.get_or_try_init(|| self.bucket.create(&self.path, &self.attempt)).await?;
-        self.bucket.put_part(&self.path, upload_id, number, bytes).await
+    async fn put(
+        &self,
+        number: i32,
+        bytes: Bytes,
+        _in_flight: OwnedSemaphorePermit,
+    ) -> Result<Part> {
+        let upload_id = self
+            .upload_id
+            .get_or_try_init(|| self.bucket.create(&self.path, &self.attempt))
+            .await?;
+        self.bucket
+            .put_part(&self.path, upload_id, number, bytes)
+            .await
     }
 
     async fn abandon(&self) -> Result<()> {
-        let Some(upload_id) = self.upload_id.get() else { return Ok(()) };
+        let Some(upload_id) = self.upload_id.get() else {
+            return Ok(());
+        };
         self.bucket.abort(&self.path, upload_id).await?;
         self.bucket.unmark(&self.attempt, upload_id).await
     }
 }
 
-/// An upload; dropped without a seal, it is ended in the background, and by the next sweep if that fails.
+/// An upload; dropped without a seal, it is ended in the background, and by the next sweep if that
+/// fails.
 pub(super) struct Upload {
     target: Arc<Target>,
     drive: Drive,
@@ -53,7 +73,12 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(target: Target, drive: Drive, in_flight: Arc<Semaphore>, part_bytes: usize) -> Self {
+    pub(super) fn new(
+        target: Target,
+        drive: Drive,
+        in_flight: Arc<Semaphore>,
+        part_bytes: usize,
+    ) -> Self {
         Self {
             target: Arc::new(target),
             drive,
@@ -68,12 +93,23 @@ impl Upload {
         }
     }
 
-    /// Sends what is buffered as the next part. Waits while as many parts as may be are in flight: so the source is held back, and memory bounded.
+    /// Sends what is buffered as the next part. Waits while as many parts as may be are in flight:
+    /// so the source is held back, and memory bounded.
     fn send(&mut self) -> Result<()> {
-        let permit = self.drive.wait(self.in_flight.clone().acquire_owned()).expect("nobody closes the semaphore");
+        let permit = self
+            .drive
+            .wait(self.in_flight.clone().acquire_owned())
+            .expect("nobody closes the semaphore");
         self.sent += 1;
-        let (target, number, bytes) = (self.target.clone(), self.sent, std::mem::take(&mut self.buffer).freeze());
-        self.tasks.spawn_on(async move { Box::pin(target.put(number, bytes, permit)).await }, self.drive.handle());
+        let (target, number, bytes) = (
+            self.target.clone(),
+            self.sent,
+            std::mem::take(&mut self.buffer).freeze(),
+        );
+        self.tasks.spawn_on(
+            async move { Box::pin(target.put(number, bytes, permit)).await },
+            self.drive.handle(),
+        );
         while let Some(done) = self.tasks.try_join_next() {
             self.note(done)?;
         }
@@ -81,8 +117,14 @@ impl Upload {
     }
 
     fn note(&mut self, done: std::result::Result<Result<Part>, JoinError>) -> Result<()> {
-        let done = done.unwrap_or_else(|error| Err(Error::Unavailable { what: "lake, uploading a part", why: error.to_string() }));
-        self.parts.push(done.inspect_err(|error| self.failed = Some(error.clone()))?);
+        let done = done.unwrap_or_else(|error| {
+            Err(Error::Unavailable {
+                what: "lake, uploading a part",
+                why: error.to_string(),
+            })
+        });
+        self.parts
+            .push(done.inspect_err(|error| self.failed = Some(error.clone()))?);
         Ok(())
     }
 
@@ -115,8 +157,18 @@ impl LakeUpload for Upload {
         }
         self.parts.sort_by_key(|part| part.number);
         self.sealed = true;
-        let upload_id = self.target.upload_id.get().cloned().expect("a part that is up has an upload");
-        Ok(Handle { attempt: self.target.attempt.clone(), upload_id, parts: std::mem::take(&mut self.parts) }.encode())
+        let upload_id = self
+            .target
+            .upload_id
+            .get()
+            .cloned()
+            .expect("a part that is up has an upload");
+        Ok(Handle {
+            attempt: self.target.attempt.clone(),
+            upload_id,
+            parts: std::mem::take(&mut self.parts),
+        }
+        .encode())
     }
 }
 
@@ -126,7 +178,8 @@ impl Drop for Upload {
             return;
         }
         let (target, mut tasks) = (self.target.clone(), std::mem::take(&mut self.tasks));
-        // Parts that arrive after the upload was ended would stay, and a creation that was cut off would be found by nobody: wait for them.
+        // Parts that arrive after the upload was ended would stay, and a creation that was cut off
+        // would be found by nobody: wait for them.
         self.drive.handle().spawn(async move {
             while tasks.join_next().await.is_some() {}
             if let Err(error) = Box::pin(target.abandon()).await {

@@ -1,4 +1,5 @@
-//! A folder of schemas: `<id>.avsc`, and `<subject>.avsc` for readers. A file that is put there is found without a restart.
+//! A folder of schemas: `<id>.avsc`, and `<subject>.avsc` for readers. A file that is put there is
+//! found without a restart.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,9 @@ pub struct DirectorySource {
 impl DirectorySource {
     /// The folder need not be there yet.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self {
+            folder: folder.to_owned(),
+        }
     }
 
     fn read(&self, name: &str) -> Result<Option<String>> {
@@ -25,7 +28,10 @@ impl DirectorySource {
         match std::fs::read_to_string(&path) {
             Ok(json) => Ok(Some(json)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::Unavailable { what: "schema folder", why: format!("{} cannot be read: {error}", path.display()) }),
+            Err(error) => Err(Error::Unavailable {
+                what: "schema folder",
+                why: format!("{} cannot be read: {error}", path.display()),
+            }),
         }
     }
 }
@@ -36,6 +42,10 @@ impl SchemaSource for DirectorySource {
     }
 
     fn latest(&self, subject: &str) -> Result<Option<String>> {
-        if subject.contains(['/', '\\']) { Ok(None) } else { self.read(subject) }
+        if subject.contains(['/', '\\']) {
+            Ok(None)
+        } else {
+            self.read(subject)
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! AWS Glue's schema registry: `GetSchemaVersion`, a signed POST. Its own client crate takes minutes to build, for this one call.
+//! AWS Glue's schema registry: `GetSchemaVersion`, a signed POST. Its own client crate takes
+//! minutes to build, for this one call.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -32,14 +33,22 @@ pub struct GlueSource {
 }
 
 impl GlueSource {
-    /// Glue in `region`, or at another endpoint, with the credentials that AWS tools would find. `registry` is the one in which subjects are looked up.
+    /// Glue in `region`, or at another endpoint, with the credentials that AWS tools would find.
+    /// `registry` is the one in which subjects are looked up.
     ///
     /// # Errors
     /// When there are no credentials to be had, or threads.
-    pub fn find(region: &str, endpoint: Option<&str>, registry: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub fn find(
+        region: &str,
+        endpoint: Option<&str>,
+        registry: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let drive = Drive::start()?;
         let found = drive.wait(aws_config::defaults(aws_config::BehaviorVersion::latest()).load());
-        let credentials = found.credentials_provider().ok_or_else(|| Error::Refused("AWS Glue: no source of AWS credentials is configured".to_owned()))?;
+        let credentials = found.credentials_provider().ok_or_else(|| {
+            Error::Refused("AWS Glue: no source of AWS credentials is configured".to_owned())
+        })?;
         Self::new(region, endpoint, registry, credentials, drive, clock)
     }
 
@@ -55,20 +64,41 @@ impl GlueSource {
         drive: Drive,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let endpoint = endpoint.map_or_else(|| format!("https://glue.{region}.amazonaws.com"), |url| url.trim_end_matches('/').to_owned());
+        let endpoint = endpoint.map_or_else(
+            || format!("https://glue.{region}.amazonaws.com"),
+            |url| url.trim_end_matches('/').to_owned(),
+        );
         let agent = http::agent(&endpoint, None)?;
-        Ok(Self { agent, endpoint: endpoint + "/", region: region.to_owned(), registry: registry.to_owned(), credentials, drive, clock })
+        Ok(Self {
+            agent,
+            endpoint: endpoint + "/",
+            region: region.to_owned(),
+            registry: registry.to_owned(),
+            credentials,
+            drive,
+            clock,
+        })
     }
 
     fn ask(&self, question: &Value) -> Result<Option<String>> {
         let unavailable = |why: String| Error::Unavailable { what: WHAT, why };
         let credentials = self.drive.wait(self.credentials.provide_credentials());
-        let credentials = credentials.map_err(|error| unavailable(format!("no AWS credentials: {error}")))?;
+        let credentials =
+            credentials.map_err(|error| unavailable(format!("no AWS credentials: {error}")))?;
         let body = question.to_string();
-        let fixed = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", TARGET)];
-        let signature = self.sign(credentials, &fixed, body.as_bytes()).map_err(unavailable)?;
+        let fixed = [
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", TARGET),
+        ];
+        let signature = self
+            .sign(credentials, &fixed, body.as_bytes())
+            .map_err(unavailable)?;
         let mut request = self.agent.post(&self.endpoint);
-        for (name, value) in fixed.into_iter().chain(signature.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        for (name, value) in fixed.into_iter().chain(
+            signature
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        ) {
             request = request.header(name, value);
         }
         let (status, answer) = http::answer(WHAT, &self.endpoint, request.send(body.as_bytes()))?;
@@ -77,21 +107,47 @@ impl GlueSource {
             (200, Some(schema)) => Ok(Some(schema.to_owned())),
             (400, _) if kind.ends_with("EntityNotFoundException") => Ok(None),
             _ => {
-                let message = answer["Message"].as_str().or_else(|| answer["message"].as_str()).unwrap_or_default();
-                Err(unavailable(redacted(&format!("{} answered {status} {kind} {message}", self.endpoint))))
+                let message = answer["Message"]
+                    .as_str()
+                    .or_else(|| answer["message"].as_str())
+                    .unwrap_or_default();
+                Err(unavailable(redacted(&format!(
+                    "{} answered {status} {kind} {message}",
+                    self.endpoint
+                ))))
             }
         }
     }
 
     /// The headers that sign a request.
-    fn sign(&self, credentials: Credentials, headers: &[(&str, &str)], body: &[u8]) -> std::result::Result<Vec<(String, String)>, String> {
+    fn sign(
+        &self,
+        credentials: Credentials,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::result::Result<Vec<(String, String)>, String> {
         let identity = credentials.into();
         let time = UNIX_EPOCH + Duration::from_micros(self.clock.now().0.unsigned_abs());
-        let params = v4::SigningParams::builder().identity(&identity).region(&self.region).name("glue").time(time).settings(SigningSettings::default());
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("glue")
+            .time(time)
+            .settings(SigningSettings::default());
         let params = params.build().map_err(|error| error.to_string())?.into();
-        let request = SignableRequest::new("POST", self.endpoint.as_str(), headers.iter().copied(), SignableBody::Bytes(body));
-        let (signed, _) = sign(request.map_err(|error| error.to_string())?, &params).map_err(|error| error.to_string())?.into_parts();
-        Ok(signed.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        let request = SignableRequest::new(
+            "POST",
+            self.endpoint.as_str(),
+            headers.iter().copied(),
+            SignableBody::Bytes(body),
+        );
+        let (signed, _) = sign(request.map_err(|error| error.to_string())?, &params)
+            .map_err(|error| error.to_string())?
+            .into_parts();
+        Ok(signed
+            .headers()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where writers' schemas come from: a folder, a Confluent-compatible registry, AWS Glue.
 //!
-//! A [`SchemaSource`] answers one question over I/O. [`InputSchemas`] stands between it and the intake of one input: it keeps what was answered,
-//! asks again what was not found, and lets the intake wait while nobody answers. What must hold: a record is never dead-lettered because a
+//! A [`SchemaSource`] answers one question over I/O. [`InputSchemas`] stands between it and the
+//! intake of one input: it keeps what was answered, asks again what was not found, and lets the
+//! intake wait while nobody answers. What must hold: a record is never dead-lettered because a
 //! source was away.
 
 pub mod confluent;

@@ -1,12 +1,14 @@
-//! What may happen to a record on its way from a robot to the log: a share of all telemetry records each, decided by seed, robot and
-//! tick alone, so that a simulator that was killed goes on with the same bytes.
+//! What may happen to a record on its way from a robot to the log: a share of all telemetry records
+//! each, decided by seed, robot and tick alone, so that a simulator that was killed goes on with
+//! the same bytes.
 
 use clap::Args;
 
 /// Longest delay of a reordered record, ticks.
 pub(super) const REORDER_TICKS: u64 = 20;
 
-/// Faults of the transport, as shares of the telemetry records from 0 to 1; together at most 1. Ground truth is written apart (`--truth`).
+/// Faults of the transport, as shares of the telemetry records from 0 to 1; together at most 1.
+/// Ground truth is written apart (`--truth`).
 #[derive(Debug, Clone, Default, Args)]
 pub struct Faults {
     /// Share of records sent twice.
@@ -25,7 +27,11 @@ pub struct Faults {
     #[arg(long = "fault-truncated", default_value_t = 0.0, value_name = "SHARE")]
     pub truncated: f64,
     /// Share of records that name a schema nobody knows.
-    #[arg(long = "fault-unknown-schema", default_value_t = 0.0, value_name = "SHARE")]
+    #[arg(
+        long = "fault-unknown-schema",
+        default_value_t = 0.0,
+        value_name = "SHARE"
+    )]
     pub unknown_schema: f64,
     /// Share of records dated ten years ahead.
     #[arg(long = "fault-future", default_value_t = 0.0, value_name = "SHARE")]
@@ -69,7 +75,11 @@ impl Fate {
 
     /// Ticks between measuring and sending.
     pub(super) fn delay(self) -> u64 {
-        if let Self::HeldBack { ticks, .. } = self { ticks } else { 0 }
+        if let Self::HeldBack { ticks, .. } = self {
+            ticks
+        } else {
+            0
+        }
     }
 }
 
@@ -80,7 +90,18 @@ impl Faults {
     }
 
     fn total(&self) -> f64 {
-        [self.duplicate, self.gap, self.reorder, self.late, self.truncated, self.unknown_schema, self.future, self.nan].iter().sum()
+        [
+            self.duplicate,
+            self.gap,
+            self.reorder,
+            self.late,
+            self.truncated,
+            self.unknown_schema,
+            self.future,
+            self.nan,
+        ]
+        .iter()
+        .sum()
     }
 
     /// Refuses shares that make no sense.
@@ -88,12 +109,26 @@ impl Faults {
     /// # Errors
     /// Names what is wrong.
     pub fn check(&self) -> Result<(), String> {
-        let shares = [self.duplicate, self.gap, self.reorder, self.late, self.truncated, self.unknown_schema, self.future, self.nan];
+        let shares = [
+            self.duplicate,
+            self.gap,
+            self.reorder,
+            self.late,
+            self.truncated,
+            self.unknown_schema,
+            self.future,
+            self.nan,
+        ];
         if shares.iter().any(|share| !(0.0..=1.0).contains(share)) || self.total() > 1.0 {
-            return Err("each --fault share lies between 0 and 1, and all of them together are at most 1".to_owned());
+            return Err(
+                "each --fault share lies between 0 and 1, and all of them together are at most 1"
+                    .to_owned(),
+            );
         }
         if self.late > 0.0 && self.late_ticks <= REORDER_TICKS {
-            return Err(format!("--late-ticks must be above {REORDER_TICKS}: what comes sooner is only reordered"));
+            return Err(format!(
+                "--late-ticks must be above {REORDER_TICKS}: what comes sooner is only reordered"
+            ));
         }
         Ok(())
     }
@@ -104,8 +139,20 @@ impl Faults {
         let choices = [
             (self.duplicate, Fate::Twice),
             (self.gap, Fate::Lost),
-            (self.reorder, Fate::HeldBack { ticks: 1 + second % REORDER_TICKS, late: false }),
-            (self.late, Fate::HeldBack { ticks: self.late_ticks, late: true }),
+            (
+                self.reorder,
+                Fate::HeldBack {
+                    ticks: 1 + second % REORDER_TICKS,
+                    late: false,
+                },
+            ),
+            (
+                self.late,
+                Fate::HeldBack {
+                    ticks: self.late_ticks,
+                    late: true,
+                },
+            ),
             (self.truncated, Fate::Truncated),
             (self.unknown_schema, Fate::UnknownSchema),
             (self.future, Fate::Future),

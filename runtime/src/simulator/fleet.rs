@@ -1,9 +1,12 @@
-//! The layout of the throughput benchmarks: many robots, one small schema, every tick one record of each, a few held back.
+//! The layout of the throughput benchmarks: many robots, one small schema, every tick one record of
+//! each, a few held back.
 //!
-//! Schema `fleet.Telemetry` (id 1): 13 signals. A tick is 100 ms of event time from 2026-01-01T00:00:00Z. Each robot's times are
-//! jittered by less than 40 ms and never run backwards; one record in 200 arrives 1 to 20 ticks late; `sequence` counts in
-//! order of event time. Values come from splitmix64 (Steele, Lea and Flood 2014) of seed, robot and sequence. In one robot of
-//! ten `motor_temperature` wanders through 85 and back through 80. One closing record of each robot comes 120 s after its last.
+//! Schema `fleet.Telemetry` (id 1): 13 signals. A tick is 100 ms of event time from
+//! 2026-01-01T00:00:00Z. Each robot's times are jittered by less than 40 ms and never run
+//! backwards; one record in 200 arrives 1 to 20 ticks late; `sequence` counts in order of event
+//! time. Values come from splitmix64 (Steele, Lea and Flood 2014) of seed, robot and sequence. In
+//! one robot of ten `motor_temperature` wanders through 85 and back through 80. One closing record
+//! of each robot comes 120 s after its last.
 
 use std::collections::VecDeque;
 
@@ -65,7 +68,15 @@ impl Fleet {
     pub fn new(seed: u64, robots: u64, records: u64) -> Self {
         let robots = robots.max(1);
         let held = (0..=HELD_TICKS_MAX).map(|_| Vec::new()).collect();
-        Self { seed, robots, ticks: records.div_ceil(robots), tick: 0, held, ready: VecDeque::new(), closing: 0 }
+        Self {
+            seed,
+            robots,
+            ticks: records.div_ceil(robots),
+            tick: 0,
+            held,
+            ready: VecDeque::new(),
+            closing: 0,
+        }
     }
 
     /// A robot's id.
@@ -83,13 +94,20 @@ impl Fleet {
         let mut values = [0.0; SIGNALS];
         for (signal, value) in values.iter_mut().enumerate() {
             let wave = (tick as f64 / 40.0 + robot as f64 + signal as f64).sin();
-            *value = 20.0 + wave + (splitmix64(noise ^ signal as u64) >> 11) as f64 / (1_u64 << 53) as f64;
+            *value = 20.0
+                + wave
+                + (splitmix64(noise ^ signal as u64) >> 11) as f64 / (1_u64 << 53) as f64;
         }
         if robot.is_multiple_of(10) {
             values[MOTOR_TEMPERATURE] += 61.5 + 5.0 * (tick as f64 / 150.0 + robot as f64).sin();
         }
         let jitter = (self.random(robot, tick, 2) % JITTER_US) as i64;
-        Sample { robot, sequence: tick as i64, time: START_US + tick as i64 * TICK_US + jitter, values }
+        Sample {
+            robot,
+            sequence: tick as i64,
+            time: START_US + tick as i64 * TICK_US + jitter,
+            values,
+        }
     }
 
     fn advance(&mut self) {
@@ -126,7 +144,11 @@ impl Iterator for Fleet {
         }
         let last = self.sample(self.closing, self.ticks - 1);
         self.closing += 1;
-        Some(Sample { sequence: last.sequence + 1, time: last.time + CLOSING_US, ..last })
+        Some(Sample {
+            sequence: last.sequence + 1,
+            time: last.time + CLOSING_US,
+            ..last
+        })
     }
 }
 
@@ -164,11 +186,22 @@ mod tests {
     fn every_sample_comes_once_at_most_two_seconds_late_and_then_the_closing_ones() {
         let samples: Vec<Sample> = Fleet::new(3, 50, 20_000).collect();
         assert_eq!(samples.len(), 20_000 + 50);
-        assert_eq!(samples, Fleet::new(3, 50, 20_000).collect::<Vec<_>>(), "the same seed gives the same samples");
+        assert_eq!(
+            samples,
+            Fleet::new(3, 50, 20_000).collect::<Vec<_>>(),
+            "the same seed gives the same samples"
+        );
         let mut by_robot: BTreeMap<u64, BTreeMap<i64, i64>> = BTreeMap::new();
         let (mut newest, mut out_of_order) = (BTreeMap::<u64, i64>::new(), 0);
         for sample in &samples {
-            assert!(by_robot.entry(sample.robot).or_default().insert(sample.sequence, sample.time).is_none(), "twice");
+            assert!(
+                by_robot
+                    .entry(sample.robot)
+                    .or_default()
+                    .insert(sample.sequence, sample.time)
+                    .is_none(),
+                "twice"
+            );
             let newest = newest.entry(sample.robot).or_insert(i64::MIN);
             if sample.time < *newest {
                 out_of_order += 1;
@@ -176,10 +209,16 @@ mod tests {
             }
             *newest = sample.time.max(*newest);
         }
-        assert!((50..200).contains(&out_of_order), "about one in 200: {out_of_order}");
+        assert!(
+            (50..200).contains(&out_of_order),
+            "about one in 200: {out_of_order}"
+        );
         for times in by_robot.values() {
             let times: Vec<i64> = times.values().copied().collect();
-            assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "a robot's own times run forwards");
+            assert!(
+                times.windows(2).all(|pair| pair[0] < pair[1]),
+                "a robot's own times run forwards"
+            );
             assert_eq!(times[400] - times[399], CLOSING_US);
         }
     }
@@ -189,9 +228,13 @@ mod tests {
         let registry = theatre_schemas::registry::Registry::builtin();
         let writer = registry.lookup(super::SCHEMA_ID).unwrap();
         let dataset = registry.datasets().get(writer.dataset_index).clone();
-        assert_eq!(dataset.signal("motor_temperature"), Some(super::MOTOR_TEMPERATURE));
+        assert_eq!(
+            dataset.signal("motor_temperature"),
+            Some(super::MOTOR_TEMPERATURE)
+        );
         let pseudonyms = std::sync::Arc::new(theatre_schemas::pseudonym::Pseudonyms::new([0; 32]));
-        let mut builder = theatre_schemas::decode::BatchBuilder::new(dataset, writer.dataset_index, pseudonyms);
+        let mut builder =
+            theatre_schemas::decode::BatchBuilder::new(dataset, writer.dataset_index, pseudonyms);
         let samples: Vec<Sample> = Fleet::new(1, 10, 100).collect();
         for (offset, sample) in samples.iter().enumerate() {
             let mut message = Vec::new();
@@ -202,8 +245,17 @@ mod tests {
         let batch = builder.finish().unwrap();
         for (row, sample) in samples.iter().enumerate() {
             assert_eq!(batch.robot_id(row), Fleet::robot_id(sample.robot));
-            assert_eq!((batch.event_times()[row], batch.sequence(row)), (sample.time, Some(sample.sequence)));
-            assert!(sample.values.iter().zip(&batch.signals).all(|(value, column)| column.value(row) == *value));
+            assert_eq!(
+                (batch.event_times()[row], batch.sequence(row)),
+                (sample.time, Some(sample.sequence))
+            );
+            assert!(
+                sample
+                    .values
+                    .iter()
+                    .zip(&batch.signals)
+                    .all(|(value, column)| column.value(row) == *value)
+            );
         }
     }
 }

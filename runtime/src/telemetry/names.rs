@@ -1,7 +1,7 @@
 //! Every metric of the runtime: name, kind and help in one place, emitted by small functions.
 //!
-//! Names: prefix `theatre_`, base units, one quantity each. Labels are bounded: topic, partition, lane, reason, dataset; never a robot,
-//! a procedure or an offset.
+//! Names: prefix `theatre_`, base units, one quantity each. Labels are bounded: topic, partition,
+//! lane, reason, dataset; never a robot, a procedure or an offset.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
@@ -18,32 +18,132 @@ pub enum Kind {
 
 /// The catalogue.
 pub const CATALOGUE: &[(&str, Kind, &str)] = &[
-    ("theatre_build_info", Kind::Gauge, "1, labelled with the version"),
-    ("theatre_records_in_total", Kind::Counter, "Records read, by partition"),
-    ("theatre_records_late_total", Kind::Counter, "Records beyond the allowed lateness, by topic"),
-    ("theatre_records_wrong_partition_total", Kind::Counter, "Records of robots whose home is another partition, by topic"),
-    ("theatre_records_out_total", Kind::Counter, "Records published, by lane"),
-    ("theatre_records_parked_total", Kind::Counter, "Records that cannot be published, or written to the lake, and that stay in the store, by lane"),
-    ("theatre_dlq_records_total", Kind::Counter, "Records dead-lettered, by reason"),
-    ("theatre_partition_owned", Kind::Gauge, "1 while this process owns the partition, 0 once it has left it"),
-    ("theatre_consumer_lag_records", Kind::Gauge, "Records not yet read, by partition"),
-    ("theatre_event_time_lag_seconds", Kind::Gauge, "Wall clock less the event time of the last telemetry record read, by partition"),
-    ("theatre_consumer_stalls_total", Kind::Counter, "Readers given up because nothing came though there were records, by topic"),
-    ("theatre_kafka_rebalances_total", Kind::Counter, "Times that partitions came or went, by what happened"),
-    ("theatre_alert_transitions_total", Kind::Counter, "Conditions that moved, as committed"),
+    (
+        "theatre_build_info",
+        Kind::Gauge,
+        "1, labelled with the version",
+    ),
+    (
+        "theatre_records_in_total",
+        Kind::Counter,
+        "Records read, by partition",
+    ),
+    (
+        "theatre_records_late_total",
+        Kind::Counter,
+        "Records beyond the allowed lateness, by topic",
+    ),
+    (
+        "theatre_records_wrong_partition_total",
+        Kind::Counter,
+        "Records of robots whose home is another partition, by topic",
+    ),
+    (
+        "theatre_records_out_total",
+        Kind::Counter,
+        "Records published, by lane",
+    ),
+    (
+        "theatre_records_parked_total",
+        Kind::Counter,
+        "Records that cannot be published, or written to the lake, and that stay in the store, by lane",
+    ),
+    (
+        "theatre_dlq_records_total",
+        Kind::Counter,
+        "Records dead-lettered, by reason",
+    ),
+    (
+        "theatre_partition_owned",
+        Kind::Gauge,
+        "1 while this process owns the partition, 0 once it has left it",
+    ),
+    (
+        "theatre_consumer_lag_records",
+        Kind::Gauge,
+        "Records not yet read, by partition",
+    ),
+    (
+        "theatre_event_time_lag_seconds",
+        Kind::Gauge,
+        "Wall clock less the event time of the last telemetry record read, by partition",
+    ),
+    (
+        "theatre_consumer_stalls_total",
+        Kind::Counter,
+        "Readers given up because nothing came though there were records, by topic",
+    ),
+    (
+        "theatre_kafka_rebalances_total",
+        Kind::Counter,
+        "Times that partitions came or went, by what happened",
+    ),
+    (
+        "theatre_alert_transitions_total",
+        Kind::Counter,
+        "Conditions that moved, as committed",
+    ),
     ("theatre_actors_live", Kind::Gauge, "Live families"),
-    ("theatre_actor_restarts_total", Kind::Counter, "Families rebuilt after a panic"),
-    ("theatre_mailbox_depth_messages", Kind::Gauge, "Messages in mailboxes, by actor type and lane"),
-    ("theatre_step_duration_seconds", Kind::Histogram, "Time of one message, by actor type"),
-    ("theatre_checkpoint_duration_seconds", Kind::Histogram, "Time of one commit"),
-    ("theatre_checkpoint_bytes", Kind::Histogram, "Size of one commit"),
-    ("theatre_checkpoint_last_success_timestamp_seconds", Kind::Gauge, "End of the last commit, Unix time"),
-    ("theatre_checkpoint_failures_total", Kind::Counter, "Commits that failed and are tried again"),
-    ("theatre_lake_file_bytes", Kind::Histogram, "Size of a completed lake file, by dataset"),
-    ("theatre_lake_file_rows", Kind::Histogram, "Rows of a completed lake file, by dataset"),
-    ("theatre_lake_files_lost_total", Kind::Counter, "Lake files set aside because their uploads are gone, by dataset"),
-    ("theatre_warehouse_rows_loaded_total", Kind::Counter, "Rows loaded, by table"),
-    ("theatre_warehouse_load_failures_total", Kind::Counter, "Files refused, by class"),
+    (
+        "theatre_actor_restarts_total",
+        Kind::Counter,
+        "Families rebuilt after a panic",
+    ),
+    (
+        "theatre_mailbox_depth_messages",
+        Kind::Gauge,
+        "Messages in mailboxes, by actor type and lane",
+    ),
+    (
+        "theatre_step_duration_seconds",
+        Kind::Histogram,
+        "Time of one message, by actor type",
+    ),
+    (
+        "theatre_checkpoint_duration_seconds",
+        Kind::Histogram,
+        "Time of one commit",
+    ),
+    (
+        "theatre_checkpoint_bytes",
+        Kind::Histogram,
+        "Size of one commit",
+    ),
+    (
+        "theatre_checkpoint_last_success_timestamp_seconds",
+        Kind::Gauge,
+        "End of the last commit, Unix time",
+    ),
+    (
+        "theatre_checkpoint_failures_total",
+        Kind::Counter,
+        "Commits that failed and are tried again",
+    ),
+    (
+        "theatre_lake_file_bytes",
+        Kind::Histogram,
+        "Size of a completed lake file, by dataset",
+    ),
+    (
+        "theatre_lake_file_rows",
+        Kind::Histogram,
+        "Rows of a completed lake file, by dataset",
+    ),
+    (
+        "theatre_lake_files_lost_total",
+        Kind::Counter,
+        "Lake files set aside because their uploads are gone, by dataset",
+    ),
+    (
+        "theatre_warehouse_rows_loaded_total",
+        Kind::Counter,
+        "Rows loaded, by table",
+    ),
+    (
+        "theatre_warehouse_load_failures_total",
+        Kind::Counter,
+        "Files refused, by class",
+    ),
 ];
 
 /// Describes the catalogue to the recorder.
@@ -109,7 +209,8 @@ pub fn partition_owned(partition: u32, owned: bool) {
 
 /// A partition's lag and families.
 pub fn partition(partition: u32, lag_records: u64) {
-    gauge!("theatre_consumer_lag_records", "partition" => partition.to_string()).set(lag_records as f64);
+    gauge!("theatre_consumer_lag_records", "partition" => partition.to_string())
+        .set(lag_records as f64);
 }
 
 /// How far a partition's telemetry is behind the wall clock.
@@ -183,11 +284,22 @@ mod tests {
 
     #[test]
     fn every_metric_that_is_emitted_is_in_the_catalogue() {
-        let source = concat!(include_str!("names.rs"), include_str!("../../../actors/src/shell.rs"));
-        let emitted = ["counter!(\"", "gauge!(\"", "histogram!(\""].iter().flat_map(|call| source.split(call).skip(1));
+        let source = concat!(
+            include_str!("names.rs"),
+            include_str!("../../../actors/src/shell.rs")
+        );
+        let emitted = ["counter!(\"", "gauge!(\"", "histogram!(\""]
+            .iter()
+            .flat_map(|call| source.split(call).skip(1));
         for rest in emitted {
             let name = rest.split('"').next().unwrap();
-            assert!(CATALOGUE.iter().any(|(known, ..)| *known == name) || name.is_empty() || name.starts_with(']') || name == ", ", "{name}");
+            assert!(
+                CATALOGUE.iter().any(|(known, ..)| *known == name)
+                    || name.is_empty()
+                    || name.starts_with(']')
+                    || name == ", ",
+                "{name}"
+            );
         }
     }
 }

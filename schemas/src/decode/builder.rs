@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::{ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{
+    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
+};
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
@@ -49,9 +52,24 @@ pub struct BatchBuilder {
 
 impl BatchBuilder {
     /// An empty builder.
-    pub fn new(dataset: Arc<Dataset>, dataset_index: DatasetIndex, pseudonyms: Arc<Pseudonyms>) -> Self {
-        let columns = dataset.columns.iter().map(|spec| Column::new(spec.column_type, spec.person.clone())).collect();
-        Self { dataset, dataset_index, pseudonyms, columns, offsets: Vec::new(), append_times: Vec::new() }
+    pub fn new(
+        dataset: Arc<Dataset>,
+        dataset_index: DatasetIndex,
+        pseudonyms: Arc<Pseudonyms>,
+    ) -> Self {
+        let columns = dataset
+            .columns
+            .iter()
+            .map(|spec| Column::new(spec.column_type, spec.person.clone()))
+            .collect();
+        Self {
+            dataset,
+            dataset_index,
+            pseudonyms,
+            columns,
+            offsets: Vec::new(),
+            append_times: Vec::new(),
+        }
     }
 
     /// Rows so far.
@@ -67,8 +85,15 @@ impl BatchBuilder {
     /// Decodes one datum that stood at `offset`, appended at `append_time` (microseconds UTC).
     ///
     /// # Errors
-    /// When the datum is not exactly one record of the plan's schema, or names no robot or time; the builder is as before.
-    pub fn push(&mut self, plan: &DecodePlan, datum: &[u8], offset: u64, append_time: i64) -> Result<(), DecodeError> {
+    /// When the datum is not exactly one record of the plan's schema, or names no robot or time;
+    /// the builder is as before.
+    pub fn push(
+        &mut self,
+        plan: &DecodePlan,
+        datum: &[u8],
+        offset: u64,
+        append_time: i64,
+    ) -> Result<(), DecodeError> {
         let rows = self.offsets.len();
         let decoded = self.decode(plan, datum);
         if decoded.is_err() {
@@ -85,20 +110,33 @@ impl BatchBuilder {
     fn decode(&mut self, plan: &DecodePlan, datum: &[u8]) -> Result<(), DecodeError> {
         let row = self.offsets.len();
         let mut cursor = Cursor::new(datum);
-        let mut sink = Sink { dataset: &self.dataset, columns: &mut self.columns, pseudonyms: &self.pseudonyms };
+        let mut sink = Sink {
+            dataset: &self.dataset,
+            columns: &mut self.columns,
+            pseudonyms: &self.pseudonyms,
+        };
         sink.run(&plan.ops, &mut cursor)?;
         if cursor.left() > 0 {
-            return Err(DecodeError::Trailing { left: cursor.left() });
+            return Err(DecodeError::Trailing {
+                left: cursor.left(),
+            });
         }
         sink.nulls(&plan.absent);
         let roles = self.dataset.roles;
         let robot = &self.columns[roles.robot_id];
-        let named = robot.nulls.last() != Some(&(row as u32)) && matches!(&robot.values, Values::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
+        let named = robot.nulls.last() != Some(&(row as u32))
+            && matches!(&robot.values, Values::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
         if !named {
             return Err(DecodeError::Unroutable { what: "robot_id" });
         }
-        let names = [("robot_id", Some(roles.robot_id)), ("procedure_id", roles.procedure_id)];
-        for (what, column) in names.into_iter().filter_map(|(what, column)| Some((what, column?))) {
+        let names = [
+            ("robot_id", Some(roles.robot_id)),
+            ("procedure_id", roles.procedure_id),
+        ];
+        for (what, column) in names
+            .into_iter()
+            .filter_map(|(what, column)| Some((what, column?)))
+        {
             if let Values::Utf8 { ends, .. } = &self.columns[column].values {
                 let bytes = (ends[row + 1] - ends[row]) as usize;
                 if bytes > ID_BYTES_MAX {
@@ -118,12 +156,25 @@ impl BatchBuilder {
             return None;
         }
         let rows = self.offsets.len();
-        let fresh = self.dataset.columns.iter().map(|spec| Column::with_capacity(spec.column_type, spec.person.clone(), rows));
+        let fresh = self
+            .dataset
+            .columns
+            .iter()
+            .map(|spec| Column::with_capacity(spec.column_type, spec.person.clone(), rows));
         let columns = std::mem::replace(&mut self.columns, fresh.collect());
-        let arrays = columns.into_iter().map(|column| column.finish(rows)).collect();
+        let arrays = columns
+            .into_iter()
+            .map(|column| column.finish(rows))
+            .collect();
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(rows));
         let append_times = std::mem::replace(&mut self.append_times, Vec::with_capacity(rows));
-        Some(Batch::new(self.dataset.clone(), self.dataset_index, arrays, offsets, append_times))
+        Some(Batch::new(
+            self.dataset.clone(),
+            self.dataset_index,
+            arrays,
+            offsets,
+            append_times,
+        ))
     }
 }
 
@@ -142,8 +193,11 @@ impl Sink<'_> {
                 Op::String(column) => self.string(*column, cursor.string()?),
                 Op::Union(branches) => {
                     let branch = cursor.long()?;
-                    let branch = usize::try_from(branch).ok().and_then(|index| branches.get(index));
-                    let (ops, others) = branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?;
+                    let branch = usize::try_from(branch)
+                        .ok()
+                        .and_then(|index| branches.get(index));
+                    let (ops, others) =
+                        branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?;
                     self.run(ops, cursor)?;
                     self.nulls(others);
                 }
@@ -163,27 +217,49 @@ impl Sink<'_> {
             Op::Int(column) => self.integer(*column, i64::from(cursor.int()?))?,
             Op::Time(column, unit) => {
                 let value = cursor.long()?;
-                let micros = unit.micros(value).filter(|micros| TIMESTAMP_RANGE.contains(micros));
-                self.integer(*column, micros.ok_or_else(|| self.out_of_range(*column, value, unit.name()))?)?;
+                let micros = unit
+                    .micros(value)
+                    .filter(|micros| TIMESTAMP_RANGE.contains(micros));
+                self.integer(
+                    *column,
+                    micros.ok_or_else(|| self.out_of_range(*column, value, unit.name()))?,
+                )?;
             }
-            Op::Float(column) => self.float(*column, f64::from(f32::from_le_bytes(cursor.array()?))),
+            Op::Float(column) => {
+                self.float(*column, f64::from(f32::from_le_bytes(cursor.array()?)))
+            }
             Op::Bytes(column) => self.bytes(*column, cursor.length_prefixed()?),
             Op::Fixed(column, size) => self.bytes(*column, cursor.take(*size)?),
-            Op::Decimal(column, scale) => self.float(*column, decimal(cursor.length_prefixed()?, *scale)),
-            Op::FixedDecimal(column, size, scale) => self.float(*column, decimal(cursor.take(*size)?, *scale)),
+            Op::Decimal(column, scale) => {
+                self.float(*column, decimal(cursor.length_prefixed()?, *scale))
+            }
+            Op::FixedDecimal(column, size, scale) => {
+                self.float(*column, decimal(cursor.take(*size)?, *scale))
+            }
             Op::Enum(column, symbols) => {
                 let index = usize::try_from(cursor.int()?).ok();
-                let symbol = index.and_then(|index| symbols.get(index)).and_then(Option::as_deref);
-                self.string(*column, symbol.ok_or_else(|| cursor.malformed("an enum has no such symbol"))?);
+                let symbol = index
+                    .and_then(|index| symbols.get(index))
+                    .and_then(Option::as_deref);
+                self.string(
+                    *column,
+                    symbol.ok_or_else(|| cursor.malformed("an enum has no such symbol"))?,
+                );
             }
             Op::Array(elements) => self.array(elements, cursor)?,
             Op::Skip(skip) => skip_value(skip, cursor)?,
-            Op::Doubles(..) | Op::Long(_) | Op::String(_) | Op::Union(_) => unreachable!("handled by run"),
+            Op::Doubles(..) | Op::Long(_) | Op::String(_) | Op::Union(_) => {
+                unreachable!("handled by run")
+            }
         }
         Ok(())
     }
 
-    fn array(&mut self, elements: &[(Vec<Op>, Vec<usize>)], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+    fn array(
+        &mut self,
+        elements: &[(Vec<Op>, Vec<usize>)],
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), DecodeError> {
         let mut filled = 0;
         loop {
             let count = cursor.block()?;
@@ -191,7 +267,9 @@ impl Sink<'_> {
                 break;
             }
             for _ in 0..count {
-                let (ops, _) = elements.get(filled).ok_or_else(|| cursor.malformed("an array is longer than its declared length"))?;
+                let (ops, _) = elements.get(filled).ok_or_else(|| {
+                    cursor.malformed("an array is longer than its declared length")
+                })?;
                 self.run(ops, cursor)?;
                 filled += 1;
             }
@@ -233,7 +311,9 @@ impl Sink<'_> {
             Values::Date(values) if DATE_RANGE.contains(&value) => values.push(value as i32),
             Values::Float64(values) => values.push(value as f64),
             Values::Float32(values) => values.push(value as f32),
-            Values::Timestamp(_) => return Err(self.out_of_range(column, value, TimeUnit::Micros.name())),
+            Values::Timestamp(_) => {
+                return Err(self.out_of_range(column, value, TimeUnit::Micros.name()));
+            }
             Values::Date(_) => return Err(self.out_of_range(column, value, "days")),
             _ => unreachable!("the plan resolves integers to numeric columns only"),
         }
@@ -242,7 +322,11 @@ impl Sink<'_> {
 
     #[cold]
     fn out_of_range(&self, column: usize, value: i64, unit: &'static str) -> DecodeError {
-        DecodeError::OutOfRange { column: self.dataset.columns[column].name.clone(), value, unit }
+        DecodeError::OutOfRange {
+            column: self.dataset.columns[column].name.clone(),
+            value,
+            unit,
+        }
     }
 
     #[inline]
@@ -277,8 +361,13 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
         Skip::Prefixed => drop(cursor.length_prefixed()?),
         Skip::Sequence(parts) => parts.iter().try_for_each(|part| skip_value(part, cursor))?,
         Skip::Union(branches) => {
-            let branch = usize::try_from(cursor.long()?).ok().and_then(|index| branches.get(index));
-            skip_value(branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?, cursor)?;
+            let branch = usize::try_from(cursor.long()?)
+                .ok()
+                .and_then(|index| branches.get(index));
+            skip_value(
+                branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?,
+                cursor,
+            )?;
         }
         Skip::Array(_) | Skip::Map(_) => loop {
             let count = cursor.block()?;
@@ -306,8 +395,14 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
 /// Big-endian two's complement, as the specification stores decimals, to the nearest float.
 fn decimal(bytes: &[u8], scale: u32) -> f64 {
     let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
-    let magnitude = bytes.iter().fold(0.0, |value, byte| value * 256.0 + f64::from(if negative { !*byte } else { *byte }));
-    let value = if negative { -(magnitude + 1.0) } else { magnitude };
+    let magnitude = bytes.iter().fold(0.0, |value, byte| {
+        value * 256.0 + f64::from(if negative { !*byte } else { *byte })
+    });
+    let value = if negative {
+        -(magnitude + 1.0)
+    } else {
+        magnitude
+    };
     value / 10_f64.powi(scale.min(300) as i32)
 }
 
@@ -339,7 +434,11 @@ impl Column {
             ColumnType::TimestampMicros => Values::Timestamp(Vec::with_capacity(rows)),
             ColumnType::Date => Values::Date(Vec::with_capacity(rows)),
         };
-        Self { values, nulls: Vec::new(), person }
+        Self {
+            values,
+            nulls: Vec::new(),
+            person,
+        }
     }
 
     #[inline]
@@ -361,7 +460,9 @@ impl Column {
             Values::Int64(values) | Values::Timestamp(values) => values.push(0),
             Values::Float32(values) => values.push(0.0),
             Values::Float64(values) => values.push(0.0),
-            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => ends.push(bytes.len() as i32),
+            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => {
+                ends.push(bytes.len() as i32)
+            }
         }
     }
 
@@ -403,13 +504,18 @@ impl Column {
             NullBuffer::from(valid)
         });
         match self.values {
-            Values::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls)),
+            Values::Boolean(values) => {
+                Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls))
+            }
             Values::Int32(values) => primitive::<Int32Type>(values, nulls),
             Values::Int64(values) => primitive::<Int64Type>(values, nulls),
             Values::Float32(values) => primitive::<Float32Type>(values, nulls),
             Values::Float64(values) => primitive::<Float64Type>(values, nulls),
             Values::Timestamp(values) => {
-                let array = PrimitiveArray::<TimestampMicrosecondType>::new(ScalarBuffer::from(values), nulls);
+                let array = PrimitiveArray::<TimestampMicrosecondType>::new(
+                    ScalarBuffer::from(values),
+                    nulls,
+                );
                 Arc::new(array.with_timezone("UTC"))
             }
             Values::Date(values) => primitive::<Date32Type>(values, nulls),

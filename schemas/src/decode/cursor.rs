@@ -17,7 +17,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn truncated(&self) -> DecodeError {
-        DecodeError::Truncated { at: self.bytes.len() }
+        DecodeError::Truncated {
+            at: self.bytes.len(),
+        }
     }
 
     pub(super) fn malformed(&self, what: &'static str) -> DecodeError {
@@ -26,7 +28,11 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len()).ok_or_else(|| self.truncated())?;
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or_else(|| self.truncated())?;
         let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
@@ -52,7 +58,9 @@ impl<'a> Cursor<'a> {
     /// A zigzag varint of at most 64 bits.
     #[inline]
     pub(super) fn long(&mut self) -> Result<i64, DecodeError> {
-        let Some(&first) = self.bytes.get(self.at) else { return Err(self.truncated()) };
+        let Some(&first) = self.bytes.get(self.at) else {
+            return Err(self.truncated());
+        };
         if first < 0x80 {
             self.at += 1;
             return Ok(zigzag(u64::from(first)));

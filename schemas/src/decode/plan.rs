@@ -55,21 +55,35 @@ pub struct DecodePlan {
 }
 
 impl DecodePlan {
-    /// Resolves a writer's schema to a dataset: fields are matched by path; numbers are widened; a column the writer does not have
-    /// is null; what the reader does not have is skipped.
+    /// Resolves a writer's schema to a dataset: fields are matched by path; numbers are widened; a
+    /// column the writer does not have is null; what the reader does not have is skipped.
     ///
     /// # Errors
     /// When a field's types do not resolve, or the writer lacks robot id or event time.
     pub fn compile(writer_json: &str, dataset: &Dataset) -> Result<Self, SchemaError> {
         let (fields, _) = avro_type::parse(writer_json)?;
-        let by_name = dataset.columns.iter().enumerate().map(|(index, column)| (column.name.as_str(), index)).collect();
-        let mut compiler = Compiler { dataset, by_name, written: vec![false; dataset.columns.len()] };
+        let by_name = dataset
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| (column.name.as_str(), index))
+            .collect();
+        let mut compiler = Compiler {
+            dataset,
+            by_name,
+            written: vec![false; dataset.columns.len()],
+        };
         let mut ops = Vec::new();
         compiler.record(&fields, "", &mut ops)?;
-        let absent: Vec<usize> = (0..dataset.columns.len()).filter(|column| !compiler.written[*column]).collect();
+        let absent: Vec<usize> = (0..dataset.columns.len())
+            .filter(|column| !compiler.written[*column])
+            .collect();
         for role in [dataset.roles.robot_id, dataset.roles.event_time] {
             if absent.contains(&role) {
-                return Err(SchemaError::Field { field: dataset.columns[role].name.clone(), why: "is missing in the writer's schema".to_owned() });
+                return Err(SchemaError::Field {
+                    field: dataset.columns[role].name.clone(),
+                    why: "is missing in the writer's schema".to_owned(),
+                });
             }
         }
         Ok(Self { ops, absent })
@@ -83,15 +97,29 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn record(&mut self, fields: &[AvroField], prefix: &str, ops: &mut Vec<Op>) -> Result<(), SchemaError> {
+    fn record(
+        &mut self,
+        fields: &[AvroField],
+        prefix: &str,
+        ops: &mut Vec<Op>,
+    ) -> Result<(), SchemaError> {
         for field in fields {
-            let path = if prefix.is_empty() { field.name.clone() } else { format!("{prefix}.{}", field.name) };
+            let path = if prefix.is_empty() {
+                field.name.clone()
+            } else {
+                format!("{prefix}.{}", field.name)
+            };
             self.value(&field.avro_type, &path, ops)?;
         }
         Ok(())
     }
 
-    fn value(&mut self, writer: &AvroType, path: &str, ops: &mut Vec<Op>) -> Result<(), SchemaError> {
+    fn value(
+        &mut self,
+        writer: &AvroType,
+        path: &str,
+        ops: &mut Vec<Op>,
+    ) -> Result<(), SchemaError> {
         if !self.wanted(path) {
             ops.push(Op::Skip(skip(writer)));
             return Ok(());
@@ -99,7 +127,10 @@ impl Compiler<'_> {
         match writer {
             AvroType::Record(fields) => self.record(fields, path, ops),
             AvroType::Union(branches) => {
-                let compiled: Result<Vec<_>, _> = branches.iter().map(|branch| self.part(branch, path)).collect();
+                let compiled: Result<Vec<_>, _> = branches
+                    .iter()
+                    .map(|branch| self.part(branch, path))
+                    .collect();
                 ops.push(Op::Union(complete(compiled?)));
                 Ok(())
             }
@@ -115,7 +146,11 @@ impl Compiler<'_> {
             leaf => {
                 let op = self.leaf(leaf, path)?;
                 match (ops.last_mut(), &op) {
-                    (Some(Op::Doubles(first, count)), Op::Doubles(next, 1)) if *first + *count == *next => *count += 1,
+                    (Some(Op::Doubles(first, count)), Op::Doubles(next, 1))
+                        if *first + *count == *next =>
+                    {
+                        *count += 1
+                    }
                     _ => ops.push(op),
                 }
                 Ok(())
@@ -124,7 +159,11 @@ impl Compiler<'_> {
     }
 
     /// Ops of a part that may or may not come, and the columns it writes.
-    fn part(&mut self, writer: &AvroType, path: &str) -> Result<(Vec<Op>, Vec<usize>), SchemaError> {
+    fn part(
+        &mut self,
+        writer: &AvroType,
+        path: &str,
+    ) -> Result<(Vec<Op>, Vec<usize>), SchemaError> {
         let before = std::mem::replace(&mut self.written, vec![false; self.dataset.columns.len()]);
         let mut ops = Vec::new();
         let compiled = self.value(writer, path, &mut ops);
@@ -139,15 +178,23 @@ impl Compiler<'_> {
 
     /// True when a column stands at this path or below it.
     fn wanted(&self, path: &str) -> bool {
-        self.by_name.keys().any(|name| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('[')))
+        self.by_name.keys().any(|name| {
+            name.strip_prefix(path).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('.') || rest.starts_with('[')
+            })
+        })
     }
 
     fn leaf(&mut self, writer: &AvroType, path: &str) -> Result<Op, SchemaError> {
         let mismatch = |reader: &str| SchemaError::Field {
             field: path.to_owned(),
-            why: format!("is {writer:?} in the writer's schema, which does not resolve to {reader}"),
+            why: format!(
+                "is {writer:?} in the writer's schema, which does not resolve to {reader}"
+            ),
         };
-        let Some(&column) = self.by_name.get(path) else { return Err(mismatch("the reader's nested type")) };
+        let Some(&column) = self.by_name.get(path) else {
+            return Err(mismatch("the reader's nested type"));
+        };
         let reader = self.dataset.columns[column].column_type;
         let from = column_type(writer).ok_or_else(|| mismatch("a column"))?;
         if !resolves(from, reader) {
@@ -158,20 +205,33 @@ impl Compiler<'_> {
             AvroType::Boolean => Op::Boolean(column),
             AvroType::Int(_) => Op::Int(column),
             AvroType::Long(Logical::TimestampMillis) => Op::Time(column, TimeUnit::Millis),
-            AvroType::Long(_) => match self.dataset.event_time_unit.filter(|_| column == self.dataset.roles.event_time && from == ColumnType::Int64) {
-                Some(unit) => Op::Time(column, unit),
-                None => Op::Long(column),
-            },
+            AvroType::Long(_) => {
+                match self.dataset.event_time_unit.filter(|_| {
+                    column == self.dataset.roles.event_time && from == ColumnType::Int64
+                }) {
+                    Some(unit) => Op::Time(column, unit),
+                    None => Op::Long(column),
+                }
+            }
             AvroType::Float => Op::Float(column),
             AvroType::Double => Op::Doubles(column, 1),
             AvroType::String => Op::String(column),
             AvroType::Bytes(Logical::Decimal { scale }) => Op::Decimal(column, *scale),
-            AvroType::Fixed(size, Logical::Decimal { scale }) => Op::FixedDecimal(column, *size, *scale),
+            AvroType::Fixed(size, Logical::Decimal { scale }) => {
+                Op::FixedDecimal(column, *size, *scale)
+            }
             AvroType::Bytes(_) => Op::Bytes(column),
             AvroType::Fixed(size, _) => Op::Fixed(column, *size),
             AvroType::Enum { symbols, default } => {
-                // A symbol unknown to the reader's enum cannot be told here from one it knows: columns are text, so all are kept.
-                Op::Enum(column, symbols.iter().map(|symbol| Some(symbol.clone()).or_else(|| default.clone())).collect())
+                // A symbol unknown to the reader's enum cannot be told here from one it knows:
+                // columns are text, so all are kept.
+                Op::Enum(
+                    column,
+                    symbols
+                        .iter()
+                        .map(|symbol| Some(symbol.clone()).or_else(|| default.clone()))
+                        .collect(),
+                )
             }
             other => return Err(mismatch(&format!("a column ({other:?})"))),
         })
@@ -180,17 +240,38 @@ impl Compiler<'_> {
 
 /// Adds to each branch the columns that only its siblings write.
 fn complete(parts: Vec<(Vec<Op>, Vec<usize>)>) -> Vec<(Vec<Op>, Vec<usize>)> {
-    let mut all: Vec<usize> = parts.iter().flat_map(|(_, columns)| columns).copied().collect();
+    let mut all: Vec<usize> = parts
+        .iter()
+        .flat_map(|(_, columns)| columns)
+        .copied()
+        .collect();
     all.sort_unstable();
     all.dedup();
-    parts.into_iter().map(|(ops, columns)| (ops, all.iter().copied().filter(|column| !columns.contains(column)).collect())).collect()
+    parts
+        .into_iter()
+        .map(|(ops, columns)| {
+            (
+                ops,
+                all.iter()
+                    .copied()
+                    .filter(|column| !columns.contains(column))
+                    .collect(),
+            )
+        })
+        .collect()
 }
 
 /// Avro's promotions, on columns.
 fn resolves(writer: ColumnType, reader: ColumnType) -> bool {
     use ColumnType::{Binary, Float32, Float64, Int32, Int64, Utf8};
     writer == reader
-        || matches!((writer, reader), (Int32, Int64 | Float32 | Float64) | (Int64, Float32 | Float64) | (Float32, Float64) | (Utf8, Binary))
+        || matches!(
+            (writer, reader),
+            (Int32, Int64 | Float32 | Float64)
+                | (Int64, Float32 | Float64)
+                | (Float32, Float64)
+                | (Utf8, Binary)
+        )
         || matches!((writer, reader), (Int64, ColumnType::TimestampMicros))
 }
 
@@ -203,7 +284,9 @@ fn skip(writer: &AvroType) -> Skip {
         AvroType::Double => Skip::Bytes(8),
         AvroType::Fixed(size, _) => Skip::Bytes(*size),
         AvroType::Bytes(_) | AvroType::String => Skip::Prefixed,
-        AvroType::Record(fields) => Skip::Sequence(fields.iter().map(|field| skip(&field.avro_type)).collect()),
+        AvroType::Record(fields) => {
+            Skip::Sequence(fields.iter().map(|field| skip(&field.avro_type)).collect())
+        }
         AvroType::Union(branches) => Skip::Union(branches.iter().map(skip).collect()),
         AvroType::Array { items, .. } => Skip::Array(Box::new(skip(items))),
         AvroType::Map(values) => Skip::Map(Box::new(skip(values))),

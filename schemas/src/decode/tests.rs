@@ -34,13 +34,25 @@ fn registry() -> Registry {
 fn builder(registry: &Registry, id: u32) -> BatchBuilder {
     let writer = registry.lookup(id).unwrap();
     let dataset = registry.datasets().get(writer.dataset_index).clone();
-    BatchBuilder::new(dataset, writer.dataset_index, Arc::new(Pseudonyms::new([7; 32])))
+    BatchBuilder::new(
+        dataset,
+        writer.dataset_index,
+        Arc::new(Pseudonyms::new([7; 32])),
+    )
 }
 
-fn decode(registry: &Registry, id: u32, datums: &[Vec<u8>]) -> (Vec<Result<(), DecodeError>>, Option<Batch>) {
+fn decode(
+    registry: &Registry,
+    id: u32,
+    datums: &[Vec<u8>],
+) -> (Vec<Result<(), DecodeError>>, Option<Batch>) {
     let mut builder = builder(registry, id);
     let plan = &registry.lookup(id).unwrap().plan;
-    let results = datums.iter().enumerate().map(|(offset, datum)| builder.push(plan, datum, offset as u64, 0)).collect();
+    let results = datums
+        .iter()
+        .enumerate()
+        .map(|(offset, datum)| builder.push(plan, datum, offset as u64, 0))
+        .collect();
     (results, builder.finish())
 }
 
@@ -60,26 +72,66 @@ struct Row {
 fn row() -> impl Strategy<Value = Row> {
     let text = proptest::option::of("\\PC{0,20}");
     let joints = proptest::collection::vec(any::<f32>(), 0..=3);
-    ("\\PC{1,12}", TIMESTAMP_RANGE, text, proptest::option::of(any::<f64>()), any::<i32>(), any::<bool>(), 0..2_usize, joints, "\\PC{0,9}")
-        .prop_map(|(robot, time, patient, speed, count, on, mode, joints, tail)| Row { robot, time, patient, speed, count, on, mode, joints, tail })
+    (
+        "\\PC{1,12}",
+        TIMESTAMP_RANGE,
+        text,
+        proptest::option::of(any::<f64>()),
+        any::<i32>(),
+        any::<bool>(),
+        0..2_usize,
+        joints,
+        "\\PC{0,9}",
+    )
+        .prop_map(
+            |(robot, time, patient, speed, count, on, mode, joints, tail)| Row {
+                robot,
+                time,
+                patient,
+                speed,
+                count,
+                on,
+                mode,
+                joints,
+                tail,
+            },
+        )
 }
 
 fn encode(row: &Row) -> Vec<u8> {
     let schema = Schema::parse_str(TRY).unwrap();
-    let option = |value: Option<Value>| value.map_or(Value::Union(0, Box::new(Value::Null)), |value| Value::Union(1, Box::new(value)));
-    let joints = row.joints.iter().map(|current| Value::Record(vec![("current".into(), Value::Float(*current))])).collect();
+    let option = |value: Option<Value>| {
+        value.map_or(Value::Union(0, Box::new(Value::Null)), |value| {
+            Value::Union(1, Box::new(value))
+        })
+    };
+    let joints = row
+        .joints
+        .iter()
+        .map(|current| Value::Record(vec![("current".into(), Value::Float(*current))]))
+        .collect();
     let record = Value::Record(vec![
         ("robot_id".into(), Value::String(row.robot.clone())),
         ("event_time".into(), Value::TimestampMicros(row.time)),
-        ("patient".into(), option(row.patient.clone().map(Value::String))),
+        (
+            "patient".into(),
+            option(row.patient.clone().map(Value::String)),
+        ),
         ("speed".into(), option(row.speed.map(Value::Double))),
         ("count".into(), Value::Int(row.count)),
         ("on".into(), Value::Boolean(row.on)),
-        ("mode".into(), Value::Enum(row.mode as u32, ["a", "b"][row.mode].into())),
+        (
+            "mode".into(),
+            Value::Enum(row.mode as u32, ["a", "b"][row.mode].into()),
+        ),
         ("joints".into(), Value::Array(joints)),
         ("tail".into(), Value::String(row.tail.clone())),
     ]);
-    apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(record).unwrap()
+    apache_avro::writer::datum::GenericDatumWriter::builder(&schema)
+        .build()
+        .unwrap()
+        .write_value_to_vec(record)
+        .unwrap()
 }
 
 /// True when a decoded row is what was written.
@@ -91,7 +143,10 @@ fn same(batch: &Batch, at: usize, row: &Row) -> bool {
         let expected = row.joints.get(joint).map(|value| f64::from(*value));
         bits(batch.number(column(&format!("joints[{joint}].current")), at)) == bits(expected)
     });
-    let pseudonym = row.patient.as_ref().map(|patient| Pseudonyms::new([7; 32]).pseudonym("patient", patient));
+    let pseudonym = row
+        .patient
+        .as_ref()
+        .map(|patient| Pseudonyms::new([7; 32]).pseudonym("patient", patient));
     batch.robot_id(at) == row.robot
         && batch.event_times()[at] == row.time
         && batch.text(column("patient"), at).map(str::to_owned) == pseudonym
@@ -160,7 +215,17 @@ proptest! {
 #[test]
 fn a_record_without_a_robot_is_unroutable() {
     let registry = registry();
-    let row = Row { robot: String::new(), time: 0, patient: None, speed: None, count: 0, on: false, mode: 0, joints: vec![], tail: String::new() };
+    let row = Row {
+        robot: String::new(),
+        time: 0,
+        patient: None,
+        speed: None,
+        count: 0,
+        on: false,
+        mode: 0,
+        joints: vec![],
+        tail: String::new(),
+    };
     let (results, batch) = decode(&registry, 9000, &[encode(&row)]);
     assert_eq!(results, [Err(DecodeError::Unroutable { what: "robot_id" })]);
     assert!(batch.is_none());
@@ -169,9 +234,39 @@ fn a_record_without_a_robot_is_unroutable() {
 #[test]
 fn a_name_longer_than_a_key_may_be_costs_its_own_record_only() {
     let registry = registry();
-    let named = |robot: String| encode(&Row { robot, time: 0, patient: None, speed: None, count: 0, on: false, mode: 0, joints: vec![], tail: String::new() });
-    let (results, batch) = decode(&registry, 9000, &[named("r".repeat(ID_BYTES_MAX)), named("r".repeat(ID_BYTES_MAX + 1)), named("r".to_owned())]);
-    assert_eq!(results, [Ok(()), Err(DecodeError::NameTooLong { what: "robot_id", bytes: ID_BYTES_MAX + 1 }), Ok(())]);
+    let named = |robot: String| {
+        encode(&Row {
+            robot,
+            time: 0,
+            patient: None,
+            speed: None,
+            count: 0,
+            on: false,
+            mode: 0,
+            joints: vec![],
+            tail: String::new(),
+        })
+    };
+    let (results, batch) = decode(
+        &registry,
+        9000,
+        &[
+            named("r".repeat(ID_BYTES_MAX)),
+            named("r".repeat(ID_BYTES_MAX + 1)),
+            named("r".to_owned()),
+        ],
+    );
+    assert_eq!(
+        results,
+        [
+            Ok(()),
+            Err(DecodeError::NameTooLong {
+                what: "robot_id",
+                bytes: ID_BYTES_MAX + 1
+            }),
+            Ok(())
+        ]
+    );
     assert_eq!(batch.unwrap().robot_id(1), "r");
 }
 
@@ -195,7 +290,11 @@ struct Times {
 impl Times {
     fn encode(self) -> Vec<u8> {
         let schema = Schema::parse_str(TIMES).unwrap();
-        let micros = self.micros.map_or(Value::Union(0, Box::new(Value::Null)), |micros| Value::Union(1, Box::new(Value::TimestampMicros(micros))));
+        let micros = self
+            .micros
+            .map_or(Value::Union(0, Box::new(Value::Null)), |micros| {
+                Value::Union(1, Box::new(Value::TimestampMicros(micros)))
+            });
         let record = Value::Record(vec![
             ("robot_id".into(), Value::String("r".into())),
             ("event_time".into(), Value::Long(self.event_time)),
@@ -204,18 +303,33 @@ impl Times {
             ("day".into(), Value::Date(self.day)),
             ("count".into(), Value::Long(i64::MIN)),
         ]);
-        apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(record).unwrap()
+        apache_avro::writer::datum::GenericDatumWriter::builder(&schema)
+            .build()
+            .unwrap()
+            .write_value_to_vec(record)
+            .unwrap()
     }
 }
 
 /// Decodes with an event time that counts `unit`.
 fn decode_times(unit: TimeUnit, rows: &[Times]) -> (Vec<Result<(), DecodeError>>, Option<Batch>) {
-    let places = Places { event_time_unit: Some(unit), ..Places::default() };
-    let declaration = Declaration { dataset: "times".to_owned(), kind: DatasetKind::Telemetry, places };
+    let places = Places {
+        event_time_unit: Some(unit),
+        ..Places::default()
+    };
+    let declaration = Declaration {
+        dataset: "times".to_owned(),
+        kind: DatasetKind::Telemetry,
+        places,
+    };
     let dataset = Arc::new(declaration.dataset(TIMES).unwrap());
     let plan = DecodePlan::compile(TIMES, &dataset).unwrap();
     let mut builder = BatchBuilder::new(dataset, 0, Arc::new(Pseudonyms::new([7; 32])));
-    let results = rows.iter().enumerate().map(|(offset, row)| builder.push(&plan, &row.encode(), offset as u64, 0)).collect();
+    let results = rows
+        .iter()
+        .enumerate()
+        .map(|(offset, row)| builder.push(&plan, &row.encode(), offset as u64, 0))
+        .collect();
     (results, builder.finish())
 }
 
@@ -223,43 +337,175 @@ fn decode_times(unit: TimeUnit, rows: &[Times]) -> (Vec<Result<(), DecodeError>>
 fn times_and_dates_beyond_four_digit_years_cost_their_own_record_only() {
     let (first, last) = TIMESTAMP_RANGE.into_inner();
     let (first_day, last_day) = DATE_RANGE.into_inner();
-    let plain = Times { event_time: 0, micros: None, millis: 0, day: 0 };
-    let lowest = Times { event_time: first, micros: Some(first), millis: first / 1000, day: first_day as i32 };
-    let highest = Times { event_time: last, micros: Some(last), millis: last / 1000, day: last_day as i32 };
+    let plain = Times {
+        event_time: 0,
+        micros: None,
+        millis: 0,
+        day: 0,
+    };
+    let lowest = Times {
+        event_time: first,
+        micros: Some(first),
+        millis: first / 1000,
+        day: first_day as i32,
+    };
+    let highest = Times {
+        event_time: last,
+        micros: Some(last),
+        millis: last / 1000,
+        day: last_day as i32,
+    };
     let bad = [
-        ("event_time", "microseconds", first - 1, Times { event_time: first - 1, ..plain }),
-        ("event_time", "microseconds", i64::MAX, Times { event_time: i64::MAX, ..plain }),
-        ("micros", "microseconds", -300_000_000_000_000_000, Times { micros: Some(-300_000_000_000_000_000), ..plain }),
-        ("micros", "microseconds", last + 1, Times { micros: Some(last + 1), ..plain }),
-        ("millis", "milliseconds", last / 1000 + 1, Times { millis: last / 1000 + 1, ..plain }),
-        ("millis", "milliseconds", i64::MIN, Times { millis: i64::MIN, ..plain }),
-        ("day", "days", first_day - 1, Times { day: first_day as i32 - 1, ..plain }),
-        ("day", "days", i64::from(i32::MAX), Times { day: i32::MAX, ..plain }),
+        (
+            "event_time",
+            "microseconds",
+            first - 1,
+            Times {
+                event_time: first - 1,
+                ..plain
+            },
+        ),
+        (
+            "event_time",
+            "microseconds",
+            i64::MAX,
+            Times {
+                event_time: i64::MAX,
+                ..plain
+            },
+        ),
+        (
+            "micros",
+            "microseconds",
+            -300_000_000_000_000_000,
+            Times {
+                micros: Some(-300_000_000_000_000_000),
+                ..plain
+            },
+        ),
+        (
+            "micros",
+            "microseconds",
+            last + 1,
+            Times {
+                micros: Some(last + 1),
+                ..plain
+            },
+        ),
+        (
+            "millis",
+            "milliseconds",
+            last / 1000 + 1,
+            Times {
+                millis: last / 1000 + 1,
+                ..plain
+            },
+        ),
+        (
+            "millis",
+            "milliseconds",
+            i64::MIN,
+            Times {
+                millis: i64::MIN,
+                ..plain
+            },
+        ),
+        (
+            "day",
+            "days",
+            first_day - 1,
+            Times {
+                day: first_day as i32 - 1,
+                ..plain
+            },
+        ),
+        (
+            "day",
+            "days",
+            i64::from(i32::MAX),
+            Times {
+                day: i32::MAX,
+                ..plain
+            },
+        ),
     ];
     let mut rows = vec![lowest];
     rows.extend(bad.iter().map(|(.., row)| *row));
     rows.push(highest);
     let (results, batch) = decode_times(TimeUnit::Micros, &rows);
-    assert!(results[0].is_ok() && results[rows.len() - 1].is_ok(), "{results:?}");
+    assert!(
+        results[0].is_ok() && results[rows.len() - 1].is_ok(),
+        "{results:?}"
+    );
     for ((column, unit, value, _), result) in bad.iter().zip(&results[1..]) {
-        assert_eq!(result, &Err(DecodeError::OutOfRange { column: (*column).to_owned(), value: *value, unit }));
+        assert_eq!(
+            result,
+            &Err(DecodeError::OutOfRange {
+                column: (*column).to_owned(),
+                value: *value,
+                unit
+            })
+        );
     }
     let batch = batch.unwrap();
-    assert_eq!((batch.len(), batch.event_times()), (2, [first, last].as_slice()));
-    assert_eq!(batch.int(batch.dataset.column("count").unwrap(), 1), Some(i64::MIN), "a number that is no time is any number");
+    assert_eq!(
+        (batch.len(), batch.event_times()),
+        (2, [first, last].as_slice())
+    );
+    assert_eq!(
+        batch.int(batch.dataset.column("count").unwrap(), 1),
+        Some(i64::MIN),
+        "a number that is no time is any number"
+    );
     let why = results[3].as_ref().unwrap_err().to_string();
-    assert_eq!(why, "column 'micros' is -300000000000000000 microseconds from 1970-01-01: only the years 0001 to 9999 are taken");
+    assert_eq!(
+        why,
+        "column 'micros' is -300000000000000000 microseconds from 1970-01-01: only the years 0001 to 9999 are taken"
+    );
 }
 
 #[test]
 fn event_times_in_other_units_have_the_same_range() {
-    let plain = Times { event_time: 0, micros: None, millis: 0, day: 0 };
-    let with = |event_time: i64| Times { event_time, ..plain };
+    let plain = Times {
+        event_time: 0,
+        micros: None,
+        millis: 0,
+        day: 0,
+    };
+    let with = |event_time: i64| Times {
+        event_time,
+        ..plain
+    };
     let last = *TIMESTAMP_RANGE.end();
-    let (results, batch) = decode_times(TimeUnit::Seconds, &[with(last / 1_000_000), with(last / 1_000_000 + 1), with(i64::MIN), with(0)]);
-    let refused = |value: i64| Err(DecodeError::OutOfRange { column: "event_time".to_owned(), value, unit: "seconds" });
-    assert_eq!(results, [Ok(()), refused(last / 1_000_000 + 1), refused(i64::MIN), Ok(())]);
-    assert_eq!(batch.unwrap().event_times(), [last / 1_000_000 * 1_000_000, 0]);
+    let (results, batch) = decode_times(
+        TimeUnit::Seconds,
+        &[
+            with(last / 1_000_000),
+            with(last / 1_000_000 + 1),
+            with(i64::MIN),
+            with(0),
+        ],
+    );
+    let refused = |value: i64| {
+        Err(DecodeError::OutOfRange {
+            column: "event_time".to_owned(),
+            value,
+            unit: "seconds",
+        })
+    };
+    assert_eq!(
+        results,
+        [
+            Ok(()),
+            refused(last / 1_000_000 + 1),
+            refused(i64::MIN),
+            Ok(())
+        ]
+    );
+    assert_eq!(
+        batch.unwrap().event_times(),
+        [last / 1_000_000 * 1_000_000, 0]
+    );
     // As many nanoseconds as there can be are the years 1677 to 2262.
     let (results, _) = decode_times(TimeUnit::Nanos, &[with(i64::MIN), with(i64::MAX)]);
     assert_eq!(results, [Ok(()), Ok(())]);
@@ -268,9 +514,22 @@ fn event_times_in_other_units_have_the_same_range() {
 #[test]
 fn an_array_longer_than_declared_is_refused() {
     let registry = registry();
-    let row = Row { robot: "r".into(), time: 0, patient: None, speed: None, count: 0, on: false, mode: 0, joints: vec![0.0; 4], tail: String::new() };
+    let row = Row {
+        robot: "r".into(),
+        time: 0,
+        patient: None,
+        speed: None,
+        count: 0,
+        on: false,
+        mode: 0,
+        joints: vec![0.0; 4],
+        tail: String::new(),
+    };
     let (results, _) = decode(&registry, 9000, &[encode(&row)]);
-    assert!(matches!(results[0], Err(DecodeError::Malformed { .. })), "{results:?}");
+    assert!(
+        matches!(results[0], Err(DecodeError::Malformed { .. })),
+        "{results:?}"
+    );
 }
 
 #[test]
@@ -281,33 +540,71 @@ fn an_older_writer_is_read_by_the_newer_reader_with_nulls_for_what_it_lacks() {
         .replace(r#""kind":"telemetry""#, r#""kind":"telemetry","version":2"#)
         .replace(r#"{"name":"tail","type":"string"}]"#, r#"{"name":"tail","type":"string"},{"name":"extra","type":["null","double"],"default":null}]"#);
     registry.add(&newer).unwrap();
-    let row = Row { robot: "r".into(), time: 1, patient: None, speed: Some(2.0), count: 3, on: true, mode: 1, joints: vec![1.0], tail: "t".into() };
+    let row = Row {
+        robot: "r".into(),
+        time: 1,
+        patient: None,
+        speed: Some(2.0),
+        count: 3,
+        on: true,
+        mode: 1,
+        joints: vec![1.0],
+        tail: "t".into(),
+    };
     let (results, batch) = decode(&registry, 9000, &[encode(&row)]);
     assert_eq!(results, [Ok(())]);
     let batch = batch.unwrap();
     assert!(same(&batch, 0, &row));
-    assert_eq!(batch.number(batch.dataset.column("extra").unwrap(), 0), None);
+    assert_eq!(
+        batch.number(batch.dataset.column("extra").unwrap(), 0),
+        None
+    );
 }
 
 #[test]
 fn signals_are_the_numeric_leaves_without_a_part() {
     let registry = registry();
     let (_, dataset) = registry.datasets().find("try").unwrap();
-    let names: Vec<&str> = dataset.signals.iter().map(|signal| signal.name.as_str()).collect();
-    assert_eq!(names, ["speed", "count", "on", "joints[0].current", "joints[1].current", "joints[2].current"]);
+    let names: Vec<&str> = dataset
+        .signals
+        .iter()
+        .map(|signal| signal.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "speed",
+            "count",
+            "on",
+            "joints[0].current",
+            "joints[1].current",
+            "joints[2].current"
+        ]
+    );
 }
 
 #[test]
 fn numbers_are_seen_as_floats_and_missing_ones_stay_missing() {
     let registry = registry();
-    let row = Row { robot: "r".into(), time: 1, patient: None, speed: None, count: 3, on: true, mode: 1, joints: vec![], tail: "t".into() };
+    let row = Row {
+        robot: "r".into(),
+        time: 1,
+        patient: None,
+        speed: None,
+        count: 3,
+        on: true,
+        mode: 1,
+        joints: vec![],
+        tail: "t".into(),
+    };
     let (_, batch) = decode(&registry, 9000, &[encode(&row)]);
     let batch = batch.unwrap();
     let speed = batch.dataset.signal("speed").unwrap();
     assert!(batch.signals[speed].is_null(0));
     let on = batch.dataset.signal("on").unwrap();
     assert_eq!(batch.signals[on].value(0), 1.0);
-    let column = batch.columns[batch.dataset.column("speed").unwrap()].as_primitive::<Float64Type>();
+    let column =
+        batch.columns[batch.dataset.column("speed").unwrap()].as_primitive::<Float64Type>();
     assert_eq!(column.null_count(), 1);
 }
 
@@ -333,7 +630,11 @@ fn every_shipped_schema_is_documented_field_by_field() {
             let mut inner = &field["type"];
             while inner.is_object() {
                 check(&name, inner);
-                inner = if inner["items"].is_null() { &inner["type"] } else { &inner["items"] };
+                inner = if inner["items"].is_null() {
+                    &inner["type"]
+                } else {
+                    &inner["items"]
+                };
             }
         }
     }

@@ -24,11 +24,17 @@ fn a_uuid_is_shown_as_glue_shows_it() {
 fn a_small_message_that_inflates_without_end_is_stopped_at_the_limit() {
     let bomb = compress_to_vec_zlib(&vec![0; 64 << 20], 9);
     assert!(bomb.len() < 100_000);
-    assert_eq!(refusal(&glue(5, 1, &bomb)), Some(FramingError::TooLong(MAX)));
+    assert_eq!(
+        refusal(&glue(5, 1, &bomb)),
+        Some(FramingError::TooLong(MAX))
+    );
     let exact = compress_to_vec_zlib(&vec![7; MAX], 9);
     assert_eq!(open(&glue(5, 1, &exact), MAX).unwrap().1.len(), MAX);
     let over = compress_to_vec_zlib(&vec![7; MAX + 1], 9);
-    assert_eq!(refusal(&glue(5, 1, &over)), Some(FramingError::TooLong(MAX)));
+    assert_eq!(
+        refusal(&glue(5, 1, &over)),
+        Some(FramingError::TooLong(MAX))
+    );
 }
 
 proptest! {

@@ -40,8 +40,15 @@ fn an_outcome_comes_back_with_and_without_result() {
         ended_at: 9,
         duration_s: None,
         paused_s: 0.5,
-        phases: vec![PhaseDuration { name: "docking".into(), duration_s: 2.0 }],
-        indicators: vec![Indicator { name: "path_length".into(), value: 3.0, unit: "mm".into() }],
+        phases: vec![PhaseDuration {
+            name: "docking".into(),
+            duration_s: 2.0,
+        }],
+        indicators: vec![Indicator {
+            name: "path_length".into(),
+            value: 3.0,
+            unit: "mm".into(),
+        }],
         alerts_high: 1,
         alerts_medium: 0,
         alerts_low: 2,
@@ -55,7 +62,10 @@ fn an_outcome_comes_back_with_and_without_result() {
     outcome.result = Some(ClinicalResult {
         success_status: SuccessStatus::Complicated,
         blood_loss_ml: Some(100),
-        complications: vec![Complication { kind: "ileus".into(), severity: Severity::Moderate }],
+        complications: vec![Complication {
+            kind: "ileus".into(),
+            severity: Severity::Moderate,
+        }],
         hospital_stay_days: None,
         readmission_30day: Some(true),
         patient_satisfaction_score: Some(4),

@@ -1,6 +1,7 @@
-//! Records as version 1 of each schema writes them. The files are written once and never edited: a schema that changes gets a new version and a
-//! file of its own, and these must still be read. `THEATRE_GOLDEN=write cargo test -p theatre-schemas registry` writes files of a
-//! version that has not been released.
+//! Records as version 1 of each schema writes them. The files are written once and never edited: a
+//! schema that changes gets a new version and a file of its own, and these must still be read.
+//! `THEATRE_GOLDEN=write cargo test -p theatre-schemas registry` writes files of a version that has
+//! not been released.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,9 @@ fn filled(schema: &Schema, name: &str) -> Value {
         Schema::Boolean => Value::Boolean(length % 2 == 0),
         Schema::Int => Value::Int(length as i32 * 3),
         Schema::Long => Value::Long(length * 1_000_003),
-        Schema::TimestampMicros => Value::TimestampMicros(1_767_225_600_000_000 + length * 1_000_000),
+        Schema::TimestampMicros => {
+            Value::TimestampMicros(1_767_225_600_000_000 + length * 1_000_000)
+        }
         Schema::Float => Value::Float(length as f32 + 0.25),
         Schema::Double => Value::Double(length as f64 + 0.125),
         Schema::Bytes => Value::Bytes(name.as_bytes().to_vec()),
@@ -30,19 +33,31 @@ fn filled(schema: &Schema, name: &str) -> Value {
             let at = of.symbols.len() - 1;
             Value::Enum(at as u32, of.symbols[at].clone())
         }
-        Schema::Array(of) => Value::Array((0..2).map(|item| filled(&of.items, &format!("{name}{item}"))).collect()),
+        Schema::Array(of) => Value::Array(
+            (0..2)
+                .map(|item| filled(&of.items, &format!("{name}{item}")))
+                .collect(),
+        ),
         Schema::Map(of) => Value::Map([(name.to_owned(), filled(&of.types, name))].into()),
         Schema::Union(of) => {
             let at = of.variants().len() - 1;
             Value::Union(at as u32, Box::new(filled(&of.variants()[at], name)))
         }
-        Schema::Record(of) => Value::Record(of.fields.iter().map(|field| (field.name.clone(), filled(&field.schema, &field.name))).collect()),
+        Schema::Record(of) => Value::Record(
+            of.fields
+                .iter()
+                .map(|field| (field.name.clone(), filled(&field.schema, &field.name)))
+                .collect(),
+        ),
         other => panic!("{name}: {other:?} is in no schema yet: say here how it is filled"),
     }
 }
 
 fn path(subject: &str, file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(subject).join(file)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(subject)
+        .join(file)
 }
 
 /// What the file holds; written first if asked for.
@@ -57,7 +72,10 @@ fn golden(subject: &str, file: &str, now: &[u8]) -> Vec<u8> {
 
 fn written(json: &str) -> Vec<u8> {
     let schema = Schema::parse_str(json).unwrap();
-    RecordWriter::new(schema_id(json).unwrap(), json).unwrap().encode(filled(&schema, "record")).unwrap()
+    RecordWriter::new(schema_id(json).unwrap(), json)
+        .unwrap()
+        .encode(filled(&schema, "record"))
+        .unwrap()
 }
 
 /// All columns of a record, as our decoder gives them.
@@ -66,13 +84,19 @@ fn columns(message: &[u8]) -> String {
     let (id, datum) = framing::parse(message).unwrap();
     let writer = registry.lookup(id).unwrap();
     let dataset = registry.datasets().get(writer.dataset_index).clone();
-    let mut builder = BatchBuilder::new(dataset.clone(), writer.dataset_index, Arc::new(Pseudonyms::new([7; 32])));
+    let mut builder = BatchBuilder::new(
+        dataset.clone(),
+        writer.dataset_index,
+        Arc::new(Pseudonyms::new([7; 32])),
+    );
     builder.push(&writer.plan, datum, 0, 0).unwrap();
     let batch = builder.finish().unwrap();
     let mut told = String::new();
     for (index, column) in dataset.columns.iter().enumerate() {
         let text = batch.text(index, 0).map(str::to_owned);
-        let value = text.or_else(|| batch.int(index, 0).map(|value| value.to_string())).or_else(|| batch.number(index, 0).map(|value| value.to_string()));
+        let value = text
+            .or_else(|| batch.int(index, 0).map(|value| value.to_string()))
+            .or_else(|| batch.number(index, 0).map(|value| value.to_string()));
         told += &format!("{} = {}\n", column.name, value.as_deref().unwrap_or("-"));
     }
     told
@@ -82,11 +106,21 @@ fn columns(message: &[u8]) -> String {
 fn input_records_of_version_1_are_read_as_ever() {
     for (subject, json) in INPUT_SCHEMAS {
         let bytes = golden(subject, "v1.bin", &written(json));
-        assert!(bytes == written(json), "{subject}: the schema writes other bytes than version 1 did: make it a new version");
+        assert!(
+            bytes == written(json),
+            "{subject}: the schema writes other bytes than version 1 did: make it a new version"
+        );
         let told = columns(&bytes);
-        assert_eq!(told.as_bytes(), golden(subject, "v1.columns", told.as_bytes()), "{subject}: read as {told}");
+        assert_eq!(
+            told.as_bytes(),
+            golden(subject, "v1.columns", told.as_bytes()),
+            "{subject}: read as {told}"
+        );
         let missing = told.lines().filter(|line| line.ends_with(" = -")).count();
-        assert!(missing * 2 < told.lines().count(), "{subject}: most of it is missing: {told}");
+        assert!(
+            missing * 2 < told.lines().count(),
+            "{subject}: most of it is missing: {told}"
+        );
     }
 }
 
@@ -94,14 +128,26 @@ fn input_records_of_version_1_are_read_as_ever() {
 fn published_records_of_version_1_are_read_and_written_as_ever() {
     let alert = written(include_str!("../../avro/maintenance_alerts/v1.avsc"));
     let bytes = golden("maintenance_alerts", "v1.bin", &alert);
-    assert!(bytes == alert && Alert::decode(&bytes).unwrap().encode() == bytes, "maintenance_alerts");
+    assert!(
+        bytes == alert && Alert::decode(&bytes).unwrap().encode() == bytes,
+        "maintenance_alerts"
+    );
     let outcome = written(include_str!("../../avro/procedure_outcomes/v1.avsc"));
     let bytes = golden("procedure_outcomes", "v1.bin", &outcome);
-    assert!(bytes == outcome && Outcome::decode(&bytes).unwrap().encode() == bytes, "procedure_outcomes");
+    assert!(
+        bytes == outcome && Outcome::decode(&bytes).unwrap().encode() == bytes,
+        "procedure_outcomes"
+    );
     let dead = written(include_str!("../../avro/dead_letters/v1.avsc"));
     let bytes = golden("dead_letters", "v1.bin", &dead);
-    assert!(bytes == dead && DeadLetter::decode(&bytes).unwrap().encode() == bytes, "dead_letters");
+    assert!(
+        bytes == dead && DeadLetter::decode(&bytes).unwrap().encode() == bytes,
+        "dead_letters"
+    );
     let window = written(include_str!("../../avro/window_aggregates/v1.avsc"));
     let bytes = golden("window_aggregates", "v1.bin", &window);
-    assert!(bytes == window && WindowAggregates::decode(&bytes).unwrap().encode() == bytes, "window_aggregates");
+    assert!(
+        bytes == window && WindowAggregates::decode(&bytes).unwrap().encode() == bytes,
+        "window_aggregates"
+    );
 }

@@ -1,4 +1,5 @@
-//! A COMMIT that the server carries out and whose answer nobody hears: repeating it writes nothing twice.
+//! A COMMIT that the server carries out and whose answer nobody hears: repeating it writes nothing
+//! twice.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +18,8 @@ use theatre_tests::servers;
 
 use super::{commit, holds_exactly, ids};
 
-/// The statement as the simple query protocol sends it, and the tag with which the server says that it is done; both end with a zero byte.
+/// The statement as the simple query protocol sends it, and the tag with which the server says that
+/// it is done; both end with a zero byte.
 const COMMIT: &[u8] = b"COMMIT\0";
 const COMMITS: u64 = 30;
 
@@ -33,7 +35,8 @@ fn holds(bytes: &[u8], what: &[u8]) -> bool {
     bytes.windows(what.len()).any(|window| window == what)
 }
 
-/// Passes bytes between clients and a server, but for the answers that it swallows: those connections end instead.
+/// Passes bytes between clients and a server, but for the answers that it swallows: those
+/// connections end instead.
 fn listen(server: SocketAddr) -> Result<(SocketAddr, Arc<Orders>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let (address, orders) = (listener.local_addr()?, Arc::new(Orders::default()));
@@ -87,9 +90,17 @@ fn relay(client: &TcpStream, server: SocketAddr, orders: &Arc<Orders>) -> std::i
 
 /// The same URL at another address.
 fn through(url: &str, proxy: SocketAddr) -> Result<(String, SocketAddr)> {
-    let authority = url.split_once("://").and_then(|(_, rest)| rest.split('/').next()).context("a URL has an authority")?;
-    let place = authority.rsplit('@').next().context("an authority has a place")?;
-    let server = std::net::ToSocketAddrs::to_socket_addrs(place)?.next().context("the server has an address")?;
+    let authority = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next())
+        .context("a URL has an authority")?;
+    let place = authority
+        .rsplit('@')
+        .next()
+        .context("an authority has a place")?;
+    let server = std::net::ToSocketAddrs::to_socket_addrs(place)?
+        .next()
+        .context("the server has an address")?;
     Ok((url.replacen(place, &proxy.to_string(), 1), server))
 }
 
@@ -105,12 +116,21 @@ fn a_commit_whose_answer_is_lost_is_repeated_and_writes_nothing_twice() -> Resul
     let (mut written, mut repeated) = (std::collections::BTreeSet::new(), 0);
     for number in 1..=COMMITS {
         let commit = commit(0, epoch, "r", number);
-        orders.armed.store(number.is_multiple_of(3), Ordering::Release);
+        orders
+            .armed
+            .store(number.is_multiple_of(3), Ordering::Release);
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             match store.commit(std::slice::from_ref(&commit), LogTime(1)) {
                 Ok(outcomes) => {
-                    ensure!(outcomes == [CommitOutcome::Committed { last_fact: number * super::FACTS_PER_SAVE as u64, last_dead: 0 }], "{outcomes:?}");
+                    ensure!(
+                        outcomes
+                            == [CommitOutcome::Committed {
+                                last_fact: number * super::FACTS_PER_SAVE as u64,
+                                last_dead: 0
+                            }],
+                        "{outcomes:?}"
+                    );
                     break;
                 }
                 Err(Error::Unavailable { .. }) if Instant::now() < until => repeated += 1,
@@ -120,7 +140,13 @@ fn a_commit_whose_answer_is_lost_is_repeated_and_writes_nothing_twice() -> Resul
         written.extend(ids(&commit));
     }
     let swallowed = orders.swallowed.load(Ordering::Acquire);
-    ensure!(swallowed as u64 == COMMITS / 3, "{swallowed} answers were swallowed");
-    ensure!(repeated >= swallowed, "{swallowed} answers were swallowed and {repeated} commits repeated");
+    ensure!(
+        swallowed as u64 == COMMITS / 3,
+        "{swallowed} answers were swallowed"
+    );
+    ensure!(
+        repeated >= swallowed,
+        "{swallowed} answers were swallowed and {repeated} commits repeated"
+    );
     holds_exactly(&*postgres::open(&url, &config, &drive)?, 0, &written)
 }

@@ -26,7 +26,10 @@ impl<'a> Api<'a> {
             .region(Region::new("us-east-1"))
             .credentials_provider(ObjectStore::credentials())
             .endpoint_url(format!("http://{}", servers.options.listen));
-        Self { client: Client::from_conf(config.build()), servers }
+        Self {
+            client: Client::from_conf(config.build()),
+            servers,
+        }
     }
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -35,21 +38,40 @@ impl<'a> Api<'a> {
 
     /// Runs one statement to its end.
     fn run(&self, sql: &str) -> Result<DescribeStatementOutput> {
-        let sent = self.wait(self.client.execute_statement().workgroup_name("local").database("warehouse").sql(sql).send())?;
+        let sent = self.wait(
+            self.client
+                .execute_statement()
+                .workgroup_name("local")
+                .database("warehouse")
+                .sql(sql)
+                .send(),
+        )?;
         self.ended(sent.id().context("no id")?)
     }
 
     fn batch(&self, sqls: &[&str], token: &str) -> Result<String> {
         let sqls = sqls.iter().map(|sql| (*sql).to_owned()).collect();
-        let call = self.client.batch_execute_statement().workgroup_name("local").database("warehouse").set_sqls(Some(sqls));
-        let sent = self.wait(call.client_token(token).statement_name(format!("name-{token}")).send())?;
+        let call = self
+            .client
+            .batch_execute_statement()
+            .workgroup_name("local")
+            .database("warehouse")
+            .set_sqls(Some(sqls));
+        let sent = self.wait(
+            call.client_token(token)
+                .statement_name(format!("name-{token}"))
+                .send(),
+        )?;
         Ok(sent.id().context("no id")?.to_owned())
     }
 
     fn ended(&self, id: &str) -> Result<DescribeStatementOutput> {
         for _ in 0..1000 {
             let told = self.wait(self.client.describe_statement().id(id).send())?;
-            if matches!(told.status, Some(StatusString::Finished | StatusString::Failed | StatusString::Aborted)) {
+            if matches!(
+                told.status,
+                Some(StatusString::Finished | StatusString::Failed | StatusString::Aborted)
+            ) {
                 return Ok(told);
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -59,14 +81,22 @@ impl<'a> Api<'a> {
 
     fn succeeds(&self, sql: &str) -> Result<()> {
         let told = self.run(sql)?;
-        ensure!(told.status == Some(StatusString::Finished), "{sql}: {:?}", told.error);
+        ensure!(
+            told.status == Some(StatusString::Finished),
+            "{sql}: {:?}",
+            told.error
+        );
         Ok(())
     }
 
     fn fails(&self, sql: &str, part: &str) -> Result<()> {
         let told = self.run(sql)?;
         let error = told.error.unwrap_or_default();
-        ensure!(told.status == Some(StatusString::Failed) && error.contains(part), "{sql}: expected '{part}', got {:?} '{error}'", told.status);
+        ensure!(
+            told.status == Some(StatusString::Failed) && error.contains(part),
+            "{sql}: expected '{part}', got {:?} '{error}'",
+            told.status
+        );
         Ok(())
     }
 }
@@ -79,7 +109,9 @@ fn put(lake: &S3Lake, path: &str, text: &str) -> Result<String> {
 }
 
 fn copy(table: &str, manifest: &str, options: &str) -> String {
-    format!("COPY {table} FROM '{manifest}' IAM_ROLE 'arn:aws:iam::1:role/r' FORMAT AS PARQUET MANIFEST {options}")
+    format!(
+        "COPY {table} FROM '{manifest}' IAM_ROLE 'arn:aws:iam::1:role/r' FORMAT AS PARQUET MANIFEST {options}"
+    )
 }
 
 #[test]
@@ -96,41 +128,105 @@ fn copy_refuses_what_redshift_refuses() -> Result<()> {
     ] {
         api.succeeds(sql)?;
     }
-    let data = file(&lake, &table("t", LoadMode::Append), 1, &[("one", 1), ("two", 2)])?;
+    let data = file(
+        &lake,
+        &table("t", LoadMode::Append),
+        1,
+        &[("one", 1), ("two", 2)],
+    )?;
     let url = lake.location(&data.file.path).context("no location")?;
-    let entry =
-        |url: &str, length: u64, mandatory: bool| format!(r#"{{"entries":[{{"url":"{url}","mandatory":{mandatory},"meta":{{"content_length":{length}}}}}]}}"#);
+    let entry = |url: &str, length: u64, mandatory: bool| {
+        format!(
+            r#"{{"entries":[{{"url":"{url}","mandatory":{mandatory},"meta":{{"content_length":{length}}}}}]}}"#
+        )
+    };
     let good = put(&lake, "m/good.json", &entry(&url, data.file.bytes, true))?;
     api.succeeds(&copy("t", &good, ""))?;
-    api.fails(&copy("wide", &good, ""), "Unmatched number of columns between table and file. Table columns: 3, Data columns: 2")?;
+    api.fails(
+        &copy("wide", &good, ""),
+        "Unmatched number of columns between table and file. Table columns: 3, Data columns: 2",
+    )?;
     api.succeeds(&copy("wide", &good, "FILLRECORD"))?;
-    api.fails(&copy("thin", &good, "FILLRECORD"), "Table columns: 1, Data columns: 2")?;
-    api.fails(&copy("other", &good, ""), &format!("incompatible Parquet schema for column '{url}.revision'"))?;
+    api.fails(
+        &copy("thin", &good, "FILLRECORD"),
+        "Table columns: 1, Data columns: 2",
+    )?;
+    api.fails(
+        &copy("other", &good, ""),
+        &format!("incompatible Parquet schema for column '{url}.revision'"),
+    )?;
     api.fails(&copy("swapped", &good, ""), &format!("'{url}.revision'"))?;
-    api.fails(&copy("short", &good, ""), "longer than the length defined in the table")?;
-    api.fails(&copy("t", &good, "MAXERROR 5"), "MAXERROR argument is not supported for PARQUET")?;
-    api.fails(&copy("t", &good, "ACCEPTANYDATE"), "ACCEPTANYDATE argument is not supported")?;
-    let bare = put(&lake, "m/bare.json", &format!(r#"{{"entries":[{{"url":"{url}","mandatory":true}}]}}"#))?;
+    api.fails(
+        &copy("short", &good, ""),
+        "longer than the length defined in the table",
+    )?;
+    api.fails(
+        &copy("t", &good, "MAXERROR 5"),
+        "MAXERROR argument is not supported for PARQUET",
+    )?;
+    api.fails(
+        &copy("t", &good, "ACCEPTANYDATE"),
+        "ACCEPTANYDATE argument is not supported",
+    )?;
+    let bare = put(
+        &lake,
+        "m/bare.json",
+        &format!(r#"{{"entries":[{{"url":"{url}","mandatory":true}}]}}"#),
+    )?;
     api.fails(&copy("t", &bare, ""), "content_length")?;
-    let wrong = put(&lake, "m/wrong.json", &entry(&url, data.file.bytes + 1, true))?;
-    api.fails(&copy("t", &wrong, ""), &format!("File '{url}' has {} bytes", data.file.bytes))?;
-    let gone = put(&lake, "m/gone.json", &entry(&format!("{url}.gone"), 1, true))?;
+    let wrong = put(
+        &lake,
+        "m/wrong.json",
+        &entry(&url, data.file.bytes + 1, true),
+    )?;
+    api.fails(
+        &copy("t", &wrong, ""),
+        &format!("File '{url}' has {} bytes", data.file.bytes),
+    )?;
+    let gone = put(
+        &lake,
+        "m/gone.json",
+        &entry(&format!("{url}.gone"), 1, true),
+    )?;
     api.fails(&copy("t", &gone, ""), &format!("{url}.gone"))?;
-    let optional = put(&lake, "m/optional.json", &entry(&format!("{url}.gone"), 1, false))?;
+    let optional = put(
+        &lake,
+        "m/optional.json",
+        &entry(&format!("{url}.gone"), 1, false),
+    )?;
     api.succeeds(&copy("t", &optional, ""))?;
     let text = put(&lake, "m/text.parquet", "no parquet at all")?;
     let corrupt = put(&lake, "m/corrupt.json", &entry(&text, 17, true))?;
     api.fails(&copy("t", &corrupt, ""), "invalid or corrupt Parquet")?;
-    api.fails(&copy("t", "s3://lake/theatre/m/none.json", ""), "Manifest file is not found")?;
+    api.fails(
+        &copy("t", "s3://lake/theatre/m/none.json", ""),
+        "Manifest file is not found",
+    )?;
     api.succeeds("CREATE TABLE raw (bytes VARBYTE(1024000))")?;
-    let raw = TableSpec { name: "raw".to_owned(), columns: vec![("bytes".to_owned(), ColumnType::Binary)], mode: LoadMode::Append };
-    let long = odd_file(&lake, &raw, vec![Arc::new(BinaryArray::from_vec(vec![vec![7; (4 << 20) + 1].as_slice()]))])?;
+    let raw = TableSpec {
+        name: "raw".to_owned(),
+        columns: vec![("bytes".to_owned(), ColumnType::Binary)],
+        mode: LoadMode::Append,
+    };
+    let long = odd_file(
+        &lake,
+        &raw,
+        vec![Arc::new(BinaryArray::from_vec(vec![
+            vec![7; (4 << 20) + 1].as_slice(),
+        ]))],
+    )?;
     let long_url = lake.location(&long.path).context("no location")?;
     let too_long = put(&lake, "m/long.json", &entry(&long_url, long.bytes, true))?;
-    api.fails(&copy("raw", &too_long, ""), &format!("File '{long_url}' has a row of"))?;
+    api.fails(
+        &copy("raw", &too_long, ""),
+        &format!("File '{long_url}' has a row of"),
+    )?;
     let rows = api.run("SELECT count(*) FROM t")?;
     let got = api.wait(api.client.get_statement_result().id(rows.id()).send())?;
-    ensure!(got.records()[0][0].as_long_value() == Ok(&2), "refused files left nothing: {got:?}");
+    ensure!(
+        got.records()[0][0].as_long_value() == Ok(&2),
+        "refused files left nothing: {got:?}"
+    );
     Ok(())
 }
 
@@ -139,33 +235,121 @@ fn the_api_keeps_its_rules() -> Result<()> {
     let servers = Servers::start()?;
     let api = Api::new(&servers);
     let many = vec!["SELECT 1"; 41];
-    let refused = api.batch(&many, "many").err().map(|error| format!("{error:?}")).unwrap_or_default();
-    ensure!(refused.contains("ValidationException") && refused.contains("1 to 40"), "{refused}");
-    let nowhere = api.wait(api.client.execute_statement().database("warehouse").sql("SELECT 1").send());
-    ensure!(nowhere.is_err_and(|error| error.as_service_error().is_some_and(|error| error.is_validation_exception())));
+    let refused = api
+        .batch(&many, "many")
+        .err()
+        .map(|error| format!("{error:?}"))
+        .unwrap_or_default();
+    ensure!(
+        refused.contains("ValidationException") && refused.contains("1 to 40"),
+        "{refused}"
+    );
+    let nowhere = api.wait(
+        api.client
+            .execute_statement()
+            .database("warehouse")
+            .sql("SELECT 1")
+            .send(),
+    );
+    ensure!(nowhere.is_err_and(|error| {
+        error
+            .as_service_error()
+            .is_some_and(|error| error.is_validation_exception())
+    }));
     let unknown = api.wait(api.client.describe_statement().id("no-such-id").send());
-    ensure!(unknown.is_err_and(|error| error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception())));
-    let first = api.batch(&["CREATE TABLE t (a INT, PRIMARY KEY (a))", "INSERT INTO t VALUES (1), (1), (2)", "SELECT a FROM t ORDER BY a"], "once")?;
-    ensure!(api.ended(&first)?.status == Some(StatusString::Finished), "keys are not enforced");
-    let again = api.batch(&["CREATE TABLE t (a INT, PRIMARY KEY (a))", "INSERT INTO t VALUES (1), (1), (2)", "SELECT a FROM t ORDER BY a"], "once")?;
+    ensure!(unknown.is_err_and(|error| {
+        error
+            .as_service_error()
+            .is_some_and(|error| error.is_resource_not_found_exception())
+    }));
+    let first = api.batch(
+        &[
+            "CREATE TABLE t (a INT, PRIMARY KEY (a))",
+            "INSERT INTO t VALUES (1), (1), (2)",
+            "SELECT a FROM t ORDER BY a",
+        ],
+        "once",
+    )?;
+    ensure!(
+        api.ended(&first)?.status == Some(StatusString::Finished),
+        "keys are not enforced"
+    );
+    let again = api.batch(
+        &[
+            "CREATE TABLE t (a INT, PRIMARY KEY (a))",
+            "INSERT INTO t VALUES (1), (1), (2)",
+            "SELECT a FROM t ORDER BY a",
+        ],
+        "once",
+    )?;
     ensure!(first == again, "a client token stands for one statement");
     let told = api.ended(&first)?;
-    ensure!(told.sub_statements().len() == 3 && told.sub_statements()[1].result_rows == 3, "{told:?}");
-    let page = api.wait(api.client.get_statement_result().id(format!("{first}:3")).send())?;
-    ensure!(page.records().len() == 2 && page.total_num_rows == 3 && page.next_token().is_some(), "{page:?}");
-    let rest = api.wait(api.client.get_statement_result().id(format!("{first}:3")).next_token(page.next_token().unwrap_or_default()).send())?;
+    ensure!(
+        told.sub_statements().len() == 3 && told.sub_statements()[1].result_rows == 3,
+        "{told:?}"
+    );
+    let page = api.wait(
+        api.client
+            .get_statement_result()
+            .id(format!("{first}:3"))
+            .send(),
+    )?;
+    ensure!(
+        page.records().len() == 2 && page.total_num_rows == 3 && page.next_token().is_some(),
+        "{page:?}"
+    );
+    let rest = api.wait(
+        api.client
+            .get_statement_result()
+            .id(format!("{first}:3"))
+            .next_token(page.next_token().unwrap_or_default())
+            .send(),
+    )?;
     ensure!(rest.records().len() == 1 && rest.next_token().is_none());
-    let failed = api.batch(&["INSERT INTO t VALUES (9)", "SELECT 1 / 0", "SELECT 1"], "fails")?;
+    let failed = api.batch(
+        &["INSERT INTO t VALUES (9)", "SELECT 1 / 0", "SELECT 1"],
+        "fails",
+    )?;
     let told = api.ended(&failed)?;
-    let states: Vec<&str> = told.sub_statements().iter().filter_map(|part| part.status().map(|status| status.as_str())).collect();
-    ensure!(told.status == Some(StatusString::Failed) && states == ["FINISHED", "FAILED", "ABORTED"], "{told:?}");
-    let call = api.client.execute_statement().cluster_identifier("c").database("warehouse").sql("SELECT a FROM t WHERE a = CAST(:wanted AS INT)");
-    let bound = api.wait(call.parameters(SqlParameter::builder().name("wanted").value("9").build()?).send())?;
-    ensure!(api.ended(bound.id().unwrap_or_default())?.result_rows == 0, "the failed batch was taken back as a whole");
-    let listed = api.wait(api.client.list_statements().statement_name("name-fails").status(StatusString::All).send())?;
+    let states: Vec<&str> = told
+        .sub_statements()
+        .iter()
+        .filter_map(|part| part.status().map(|status| status.as_str()))
+        .collect();
+    ensure!(
+        told.status == Some(StatusString::Failed) && states == ["FINISHED", "FAILED", "ABORTED"],
+        "{told:?}"
+    );
+    let call = api
+        .client
+        .execute_statement()
+        .cluster_identifier("c")
+        .database("warehouse")
+        .sql("SELECT a FROM t WHERE a = CAST(:wanted AS INT)");
+    let bound = api.wait(
+        call.parameters(SqlParameter::builder().name("wanted").value("9").build()?)
+            .send(),
+    )?;
+    ensure!(
+        api.ended(bound.id().unwrap_or_default())?.result_rows == 0,
+        "the failed batch was taken back as a whole"
+    );
+    let listed = api.wait(
+        api.client
+            .list_statements()
+            .statement_name("name-fails")
+            .status(StatusString::All)
+            .send(),
+    )?;
     ensure!(listed.statements().len() == 1 && listed.statements()[0].id == failed);
     let finished = api.wait(api.client.list_statements().statement_name("name-").send())?;
-    ensure!(finished.statements().iter().all(|statement| statement.status == Some(StatusString::Finished)) && !finished.statements().is_empty());
+    ensure!(
+        finished
+            .statements()
+            .iter()
+            .all(|statement| statement.status == Some(StatusString::Finished))
+            && !finished.statements().is_empty()
+    );
     Ok(())
 }
 
@@ -174,12 +358,25 @@ fn a_running_statement_can_be_cancelled() -> Result<()> {
     let servers = Servers::start()?;
     let api = Api::new(&servers);
     let id = api.batch(&["SELECT pg_sleep(30)"], "long")?;
-    while api.wait(api.client.describe_statement().id(&id).send())?.status != Some(StatusString::Started) {
+    while api
+        .wait(api.client.describe_statement().id(&id).send())?
+        .status
+        != Some(StatusString::Started)
+    {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    ensure!(api.wait(api.client.cancel_statement().id(&id).send())?.status == Some(true));
+    ensure!(
+        api.wait(api.client.cancel_statement().id(&id).send())?
+            .status
+            == Some(true)
+    );
     ensure!(api.ended(&id)?.status == Some(StatusString::Aborted));
     let late = api.wait(api.client.cancel_statement().id(&id).send());
-    ensure!(late.is_err_and(|error| error.as_service_error().is_some_and(|error| error.is_validation_exception())), "it has ended");
+    ensure!(
+        late.is_err_and(|error| error
+            .as_service_error()
+            .is_some_and(|error| error.is_validation_exception())),
+        "it has ended"
+    );
     Ok(())
 }

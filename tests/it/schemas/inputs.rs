@@ -33,7 +33,13 @@ fn open(data: &Path, topics: &[&str]) -> Result<EmbeddedLog> {
     let dir = DataDir::new(data);
     dir.create()?;
     let log = EmbeddedLog::open(&dir.log(), Arc::new(SystemClock))?;
-    log.ensure_topics(&topics.iter().map(|topic| (*topic).to_owned()).collect::<Vec<_>>(), 4)?;
+    log.ensure_topics(
+        &topics
+            .iter()
+            .map(|topic| (*topic).to_owned())
+            .collect::<Vec<_>>(),
+        4,
+    )?;
     Ok(log)
 }
 
@@ -46,25 +52,42 @@ fn configure(data: &Path, text: &str) -> Result<PathBuf> {
 fn arm(writer: &RecordWriter, is_new: bool, robot: &str, at: i64) -> Result<NewRecord> {
     let text = |text: &str| Value::String(text.to_owned());
     let mut fields = vec![
-        ("device".to_owned(), Value::Record(vec![("serial".to_owned(), text(robot)), ("site".to_owned(), text("east"))])),
+        (
+            "device".to_owned(),
+            Value::Record(vec![
+                ("serial".to_owned(), text(robot)),
+                ("site".to_owned(), text("east")),
+            ]),
+        ),
         ("ts".to_owned(), Value::Long(NOW_S + at)),
         ("count".to_owned(), Value::Long(at)),
         ("grip".to_owned(), Value::Float(at as f32)),
     ];
     fields.push(match is_new {
         true => ("laser".to_owned(), Value::Int(3)),
-        false => ("tilt".to_owned(), Value::Union(1, Box::new(Value::Double(0.5)))),
+        false => (
+            "tilt".to_owned(),
+            Value::Union(1, Box::new(Value::Double(0.5))),
+        ),
     });
-    Ok(NewRecord { key: robot.as_bytes().to_vec(), value: writer.encode(Value::Record(fields))?, headers: Vec::new() })
+    Ok(NewRecord {
+        key: robot.as_bytes().to_vec(),
+        value: writer.encode(Value::Record(fields))?,
+        headers: Vec::new(),
+    })
 }
 
 #[test]
-fn other_peoples_records_are_consumed_by_declaration_and_a_changed_schema_needs_no_restart() -> Result<()> {
+fn other_peoples_records_are_consumed_by_declaration_and_a_changed_schema_needs_no_restart()
+-> Result<()> {
     let stand = Stand::start()?;
     stand.change(|answers| {
         answers.is_down = true;
         // The same number as a shipped schema: a registry numbers its own.
-        answers.schemas.extend([("1".to_owned(), ARM_V1.to_owned()), ("2".to_owned(), ARM_V2.to_owned())]);
+        answers.schemas.extend([
+            ("1".to_owned(), ARM_V1.to_owned()),
+            ("2".to_owned(), ARM_V2.to_owned()),
+        ]);
     });
     let data = tempfile::tempdir()?;
     std::fs::write(data.path().join("arm.avsc"), ARM_V1)?;
@@ -82,26 +105,56 @@ fn other_peoples_records_are_consumed_by_declaration_and_a_changed_schema_needs_
         for robot in ["arm-1", "arm-2"] {
             let is_new = robot == "arm-2" && at >= 30;
             let record = arm(if is_new { &new } else { &old }, is_new, robot, at)?;
-            log.append("lab.arm.telemetry.v1", partition_of(&record.key, 4), &[record])?;
+            log.append(
+                "lab.arm.telemetry.v1",
+                partition_of(&record.key, 4),
+                &[record],
+            )?;
         }
     }
-    let unknown = NewRecord { key: b"arm-1".to_vec(), value: theatre_schemas::framing::frame(3, b"?"), headers: Vec::new() };
-    log.append("lab.arm.telemetry.v1", partition_of(b"arm-1", 4), &[unknown])?;
+    let unknown = NewRecord {
+        key: b"arm-1".to_vec(),
+        value: theatre_schemas::framing::frame(3, b"?"),
+        headers: Vec::new(),
+    };
+    log.append(
+        "lab.arm.telemetry.v1",
+        partition_of(b"arm-1", 4),
+        &[unknown],
+    )?;
     let config = config.to_string_lossy().into_owned();
-    let mut running = theatre(data.path(), &["--config", &config, "run", "--until-drained"])?.spawn()?;
+    let mut running = theatre(
+        data.path(),
+        &["--config", &config, "run", "--until-drained"],
+    )?
+    .spawn()?;
     let begun = Instant::now();
     while stand.asked() < 3 && begun.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    ensure!(running.try_wait()?.is_none(), "it did not wait for the registry");
+    ensure!(
+        running.try_wait()?.is_none(),
+        "it did not wait for the registry"
+    );
     stand.change(|answers| answers.is_down = false);
     ensure!(running.wait()?.success());
 
     let end = ending(data.path(), &["lab_arm"])?;
     ensure!(end.warehouse["lab_arm"].0 == 120, "{:?}", end.warehouse);
-    ensure!(end.dead.len() == 1 && end.dead[0].0 == INPUT_TOPICS.len() && end.dead[0].3 == "unknown_schema", "{:?}", end.dead);
+    ensure!(
+        end.dead.len() == 1
+            && end.dead[0].0 == INPUT_TOPICS.len()
+            && end.dead[0].3 == "unknown_schema",
+        "{:?}",
+        end.dead
+    );
     let windows = facts(data.path(), FactKind::Window)?;
-    ensure!(windows.iter().any(|stored| stored.fact.robot_id == "arm-2" && stored.fact.event_time == (NOW_S + 10) * 1_000_000), "{}", windows.len());
+    ensure!(
+        windows.iter().any(|stored| stored.fact.robot_id == "arm-2"
+            && stored.fact.event_time == (NOW_S + 10) * 1_000_000),
+        "{}",
+        windows.len()
+    );
     run(data.path(), &["--config", &config, "reconcile"])?;
     Ok(())
 }
@@ -110,17 +163,34 @@ fn other_peoples_records_are_consumed_by_declaration_and_a_changed_schema_needs_
 fn fleet(robot: &str, sequence: i64, temperature: f64) -> Result<NewRecord> {
     let writer = RecordWriter::new(1, INPUT_SCHEMAS[4].1)?;
     let registry = Registry::builtin();
-    let (_, dataset) = registry.datasets().find("fleet_telemetry").context("dataset")?;
+    let (_, dataset) = registry
+        .datasets()
+        .find("fleet_telemetry")
+        .context("dataset")?;
     let mut fields = vec![
         ("robot_id".to_owned(), Value::String(robot.to_owned())),
         ("procedure_id".to_owned(), Value::Null),
-        ("event_time".to_owned(), Value::TimestampMicros((NOW_S + sequence) * 1_000_000)),
+        (
+            "event_time".to_owned(),
+            Value::TimestampMicros((NOW_S + sequence) * 1_000_000),
+        ),
         ("sequence".to_owned(), Value::Long(sequence)),
     ];
     for signal in &dataset.signals {
-        fields.push((signal.name.clone(), Value::Double(if signal.name == "motor_temperature" { temperature } else { 1.0 })));
+        fields.push((
+            signal.name.clone(),
+            Value::Double(if signal.name == "motor_temperature" {
+                temperature
+            } else {
+                1.0
+            }),
+        ));
     }
-    Ok(NewRecord { key: robot.as_bytes().to_vec(), value: writer.encode(Value::Record(fields))?, headers: Vec::new() })
+    Ok(NewRecord {
+        key: robot.as_bytes().to_vec(),
+        value: writer.encode(Value::Record(fields))?,
+        headers: Vec::new(),
+    })
 }
 
 const FLEET_TOPIC: &str = "fleet.telemetry.v1";
@@ -138,46 +208,109 @@ fn alerts_with(strays: i64) -> Result<Vec<(String, u32, Vec<u8>)>> {
     let robots = ["robot-0001", "robot-0002", "robot-0003"];
     for sequence in 0..40 {
         for robot in robots {
-            let record = fleet(robot, sequence, if (10..20).contains(&sequence) { 90.0 } else { 40.0 })?;
+            let record = fleet(
+                robot,
+                sequence,
+                if (10..20).contains(&sequence) {
+                    90.0
+                } else {
+                    40.0
+                },
+            )?;
             log.append(FLEET_TOPIC, partition_of(&record.key, 4), &[record])?;
         }
     }
-    run(data.path(), &["--config", &config, "run", "--until-drained"])?;
+    run(
+        data.path(),
+        &["--config", &config, "run", "--until-drained"],
+    )?;
     for sequence in 0..strays {
         for robot in robots {
             let record = fleet(robot, 1000 + sequence, 99.0)?;
-            log.append(FLEET_TOPIC, (partition_of(&record.key, 4) + 1) % 4, &[record])?;
+            log.append(
+                FLEET_TOPIC,
+                (partition_of(&record.key, 4) + 1) % 4,
+                &[record],
+            )?;
             // A record that is nobody's, in between.
             if sequence == 3 {
-                log.append(FLEET_TOPIC, (partition_of(robot.as_bytes(), 4) + 1) % 4, &[NewRecord { key: vec![], value: vec![9], headers: vec![] }])?;
+                log.append(
+                    FLEET_TOPIC,
+                    (partition_of(robot.as_bytes(), 4) + 1) % 4,
+                    &[NewRecord {
+                        key: vec![],
+                        value: vec![9],
+                        headers: vec![],
+                    }],
+                )?;
             }
         }
     }
     // Twice: what was turned away is not told again.
     for _ in 0..2 {
-        run(data.path(), &["--config", &config, "run", "--until-drained"])?;
+        run(
+            data.path(),
+            &["--config", &config, "run", "--until-drained"],
+        )?;
     }
     run(data.path(), &["--config", &config, "reconcile"])?;
     let end = ending(data.path(), &["fleet_telemetry"])?;
-    let turned_away = end.dead.iter().filter(|(.., reason)| reason == "wrong_partition").count() as i64;
+    let turned_away = end
+        .dead
+        .iter()
+        .filter(|(.., reason)| reason == "wrong_partition")
+        .count() as i64;
     ensure!(turned_away == strays * 3, "{:?}", end.dead);
-    ensure!(end.warehouse["fleet_telemetry"].0 as i64 == 120 + strays * 3, "every decodable record is in the lake: {:?}", end.warehouse);
+    ensure!(
+        end.warehouse["fleet_telemetry"].0 as i64 == 120 + strays * 3,
+        "every decodable record is in the lake: {:?}",
+        end.warehouse
+    );
     let store = EmbeddedStore::open_read_only(&DataDir::new(data.path()).store())?;
-    for stored in store.find_dead(0)?.iter().filter(|stored| stored.dead.robot_id.is_some()) {
+    for stored in store
+        .find_dead(0)?
+        .iter()
+        .filter(|stored| stored.dead.robot_id.is_some())
+    {
         let columns = String::from_utf8_lossy(&stored.dead.payload);
-        ensure!(columns.contains("\"motor_temperature\":99.0") && stored.dead.detail.contains("at home in partition"), "{columns}: {}", stored.dead.detail);
+        ensure!(
+            columns.contains("\"motor_temperature\":99.0")
+                && stored.dead.detail.contains("at home in partition"),
+            "{columns}: {}",
+            stored.dead.detail
+        );
     }
-    let alerts = facts(data.path(), FactKind::Alert)?.into_iter().map(|stored| stored.fact);
-    let mut alerts: Vec<_> = alerts.map(|fact| (format!("{} {}", fact.robot_id, fact.id), fact.revision, fact.payload)).collect();
+    let alerts = facts(data.path(), FactKind::Alert)?
+        .into_iter()
+        .map(|stored| stored.fact);
+    let mut alerts: Vec<_> = alerts
+        .map(|fact| {
+            (
+                format!("{} {}", fact.robot_id, fact.id),
+                fact.revision,
+                fact.payload,
+            )
+        })
+        .collect();
     alerts.sort();
-    ensure!(alerts.len() == 6, "raised and cleared, of three robots: {}", alerts.len());
+    ensure!(
+        alerts.len() == 6,
+        "raised and cleared, of three robots: {}",
+        alerts.len()
+    );
     Ok(alerts)
 }
 
 #[test]
 fn a_robot_written_to_two_partitions_is_heard_in_its_home_only() -> Result<()> {
     let (clean, mixed) = (alerts_with(0)?, alerts_with(5)?);
-    ensure!(clean.iter().zip(&mixed).all(|(left, right)| left.0 == right.0 && left.1 == right.1), "{clean:?}\n{mixed:?}");
+    ensure!(
+        clean
+            .iter()
+            .zip(&mixed)
+            .all(|(left, right)| left.0 == right.0 && left.1 == right.1),
+        "{clean:?}\n{mixed:?}"
+    );
     Ok(())
 }
 
@@ -194,30 +327,76 @@ fn a_topic_that_is_there_has_the_first_word_on_how_many_partitions_there_are() -
         log.append(TOPIC, partition_of(&record.key, 12), &[record])?;
     }
     let start = |settings: &str| -> Result<std::process::Output> {
-        let config = configure(data.path(), &format!("{settings}{}", FLEET_INPUT.replace(FLEET_TOPIC, TOPIC)))?;
-        Ok(theatre(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"])?.output()?)
+        let config = configure(
+            data.path(),
+            &format!("{settings}{}", FLEET_INPUT.replace(FLEET_TOPIC, TOPIC)),
+        )?;
+        Ok(theatre(
+            data.path(),
+            &[
+                "--config",
+                &config.to_string_lossy(),
+                "run",
+                "--until-drained",
+            ],
+        )?
+        .output()?)
     };
     let refused = start("")?;
     let why = String::from_utf8_lossy(&refused.stderr);
-    ensure!(!refused.status.success() && why.contains(&format!("'{TOPIC}' has 12 partitions")) && why.contains("partitions = 12"), "{why}");
-    ensure!(EmbeddedStore::open(&dir.store())?.layout()?.is_none(), "another count than the topic's was recorded");
+    ensure!(
+        !refused.status.success()
+            && why.contains(&format!("'{TOPIC}' has 12 partitions"))
+            && why.contains("partitions = 12"),
+        "{why}"
+    );
+    ensure!(
+        EmbeddedStore::open(&dir.store())?.layout()?.is_none(),
+        "another count than the topic's was recorded"
+    );
     for topic in INPUT_TOPICS {
         ensure!(log.partitions(topic)?.is_none(), "{topic} was made");
     }
     let started = start("partitions = 12\n")?;
-    ensure!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    ensure!(
+        started.status.success(),
+        "{}",
+        String::from_utf8_lossy(&started.stderr)
+    );
     // Nor is one more input recorded whose topic has another count: it can be taken out again.
     let second = "acme.leg.telemetry";
     log.ensure_topics(&[second.to_owned()], 4)?;
-    let added =
-        format!("partitions = 12\n{}", FLEET_INPUT.replace(FLEET_TOPIC, TOPIC)) + &FLEET_INPUT["rules = \"rules.toml\"\n".len()..].replace(FLEET_TOPIC, second);
+    let added = format!(
+        "partitions = 12\n{}",
+        FLEET_INPUT.replace(FLEET_TOPIC, TOPIC)
+    ) + &FLEET_INPUT["rules = \"rules.toml\"\n".len()..].replace(FLEET_TOPIC, second);
     let config = configure(data.path(), &added)?;
-    let refused = theatre(data.path(), &["--config", &config.to_string_lossy(), "run", "--until-drained"])?.output()?;
+    let refused = theatre(
+        data.path(),
+        &[
+            "--config",
+            &config.to_string_lossy(),
+            "run",
+            "--until-drained",
+        ],
+    )?
+    .output()?;
     let why = String::from_utf8_lossy(&refused.stderr);
-    ensure!(!refused.status.success() && why.contains(&format!("'{second}' has 4 partitions")), "{why}");
-    ensure!(start("partitions = 12\n")?.status.success(), "what was refused is taken out again");
+    ensure!(
+        !refused.status.success() && why.contains(&format!("'{second}' has 4 partitions")),
+        "{why}"
+    );
+    ensure!(
+        start("partitions = 12\n")?.status.success(),
+        "what was refused is taken out again"
+    );
     let end = ending(data.path(), &["fleet_telemetry"])?;
-    ensure!(end.warehouse["fleet_telemetry"].0 == 60 && end.dead.is_empty(), "{:?} {:?}", end.warehouse, end.dead);
+    ensure!(
+        end.warehouse["fleet_telemetry"].0 == 60 && end.dead.is_empty(),
+        "{:?} {:?}",
+        end.warehouse,
+        end.dead
+    );
     Ok(())
 }
 
@@ -227,26 +406,71 @@ fn what_is_wrong_with_a_declaration_is_named() -> Result<()> {
     std::fs::write(folder.path().join("arm.avsc"), ARM_V1)?;
     let said = |text: &str| -> Result<String> {
         let path = configure(folder.path(), text)?;
-        let made = Config::layered(Some(&path), std::iter::empty()).and_then(|(config, _)| config.pipeline([0; 32]).map(drop));
-        Ok(made.err().map_or("nothing".to_owned(), |error| error.to_string()))
+        let made = Config::layered(Some(&path), std::iter::empty())
+            .and_then(|(config, _)| config.pipeline([0; 32]).map(drop));
+        Ok(made
+            .err()
+            .map_or("nothing".to_owned(), |error| error.to_string()))
     };
-    let declare = |more: &str| format!("schema_folder = \".\"\n[[input]]\ntopic = \"lab.arm.v1\"\nkind = \"telemetry\"\n{more}\n");
+    let declare = |more: &str| {
+        format!(
+            "schema_folder = \".\"\n[[input]]\ntopic = \"lab.arm.v1\"\nkind = \"telemetry\"\n{more}\n"
+        )
+    };
     let cases = [
         (declare("schema = \"arm.avsc\""), "key schema", "robot_id"),
-        (declare("schema = \"arm.avsc\"\nrobot_id = \"device.name\""), "device.name", "not in the schema"),
-        (declare("schema = \"arm.avsc\"\nrobot_id = \"device.serial\"\nevent_time = \"ts\""), "ts", "event_time_unit"),
+        (
+            declare("schema = \"arm.avsc\"\nrobot_id = \"device.name\""),
+            "device.name",
+            "not in the schema",
+        ),
+        (
+            declare("schema = \"arm.avsc\"\nrobot_id = \"device.serial\"\nevent_time = \"ts\""),
+            "ts",
+            "event_time_unit",
+        ),
         (declare("schema = \"none.avsc\""), "key schema", "none.avsc"),
-        (declare("schemas = \"registry\""), "key schemas", "[registry] url"),
-        (declare("schemas = \"glue\""), "key schemas", "[glue] region"),
-        (declare("dataset = \"robot_events\""), "key kind", "RobotEvents"),
-        (declare("dataset = \"Fleet-1\""), "key dataset", "lower-case"),
+        (
+            declare("schemas = \"registry\""),
+            "key schemas",
+            "[registry] url",
+        ),
+        (
+            declare("schemas = \"glue\""),
+            "key schemas",
+            "[glue] region",
+        ),
+        (
+            declare("dataset = \"robot_events\""),
+            "key kind",
+            "RobotEvents",
+        ),
+        (
+            declare("dataset = \"Fleet-1\""),
+            "key dataset",
+            "lower-case",
+        ),
         (declare("sort = 1"), "theatre.toml", "sort"),
-        (format!("{0}{0}", "[[input]]\ntopic = \"t\"\nkind = \"telemetry\"\ndataset = \"fleet_telemetry\"\n"), "key topic", "twice"),
+        (
+            format!(
+                "{0}{0}",
+                "[[input]]\ntopic = \"t\"\nkind = \"telemetry\"\ndataset = \"fleet_telemetry\"\n"
+            ),
+            "key topic",
+            "twice",
+        ),
     ];
     for (text, place, what) in cases {
         let said = said(&text)?;
-        ensure!(said.contains(place) && said.contains(what), "{text}\nsays: {said}");
+        ensure!(
+            said.contains(place) && said.contains(what),
+            "{text}\nsays: {said}"
+        );
     }
-    ensure!(said(&declare("schema = \"arm.avsc\"\nrobot_id = \"device.serial\"\nevent_time = \"ts\"\nevent_time_unit = \"millis\""))? == "nothing");
+    ensure!(
+        said(&declare(
+            "schema = \"arm.avsc\"\nrobot_id = \"device.serial\"\nevent_time = \"ts\"\nevent_time_unit = \"millis\""
+        ))? == "nothing"
+    );
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A stand-in for a Confluent-compatible registry and for Glue's `GetSchemaVersion`, on a thread of its own.
+//! A stand-in for a Confluent-compatible registry and for Glue's `GetSchemaVersion`, on a thread of
+//! its own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -45,13 +46,21 @@ impl Stand {
                         .route("/subjects/{subject}/versions/latest", web::get().to(latest))
                         .route("/", web::post().to(glue))
                 };
-                let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+                let server = HttpServer::new(app)
+                    .workers(1)
+                    .disable_signals()
+                    .listen(listener)?
+                    .run();
                 drop(tell.send(server.handle()));
                 server.await
             })
         });
         let handle = hear.recv().context("the stand-in did not start")?;
-        Ok(Self { url, answers, handle })
+        Ok(Self {
+            url,
+            answers,
+            handle,
+        })
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Answers)) {
@@ -59,7 +68,11 @@ impl Stand {
     }
 
     pub(super) fn asked(&self) -> usize {
-        self.answers.lock().expect("nobody panics while holding it").asked.len()
+        self.answers
+            .lock()
+            .expect("nobody panics while holding it")
+            .asked
+            .len()
     }
 }
 
@@ -71,50 +84,85 @@ impl Drop for Stand {
 
 /// Notes a request; an answer when it is refused.
 fn note(answers: &mut Answers, request: &HttpRequest, what: String) -> Option<HttpResponse> {
-    let header = |(name, value): (&actix_web::http::header::HeaderName, &actix_web::http::header::HeaderValue)| {
-        (name.to_string(), value.to_str().unwrap_or_default().to_owned())
+    let header = |(name, value): (
+        &actix_web::http::header::HeaderName,
+        &actix_web::http::header::HeaderValue,
+    )| {
+        (
+            name.to_string(),
+            value.to_str().unwrap_or_default().to_owned(),
+        )
     };
     let headers: BTreeMap<String, String> = request.headers().iter().map(header).collect();
     let wanted = answers.authorization.clone();
     let welcome = wanted.is_none() || headers.get("authorization") == wanted.as_ref();
     answers.asked.push((what, headers));
     if answers.is_down {
-        return Some(HttpResponse::ServiceUnavailable().json(json!({"error_code": 50301, "message": "the store is away"})));
+        return Some(
+            HttpResponse::ServiceUnavailable()
+                .json(json!({"error_code": 50301, "message": "the store is away"})),
+        );
     }
-    (!welcome).then(|| HttpResponse::Unauthorized().json(json!({"error_code": 401, "message": "Unauthorized"})))
+    (!welcome).then(|| {
+        HttpResponse::Unauthorized().json(json!({"error_code": 401, "message": "Unauthorized"}))
+    })
 }
 
-async fn by_id(answers: web::Data<Mutex<Answers>>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+async fn by_id(
+    answers: web::Data<Mutex<Answers>>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> HttpResponse {
     let mut answers = answers.lock().expect("nobody panics while holding it");
     if let Some(refused) = note(&mut answers, &request, request.path().to_owned()) {
         return refused;
     }
     match answers.schemas.get(&*id) {
         Some(schema) => HttpResponse::Ok().json(json!({"schema": schema})),
-        None => HttpResponse::NotFound().json(json!({"error_code": 40403, "message": "Schema not found"})),
+        None => HttpResponse::NotFound()
+            .json(json!({"error_code": 40403, "message": "Schema not found"})),
     }
 }
 
-async fn latest(answers: web::Data<Mutex<Answers>>, request: HttpRequest, subject: web::Path<String>) -> HttpResponse {
+async fn latest(
+    answers: web::Data<Mutex<Answers>>,
+    request: HttpRequest,
+    subject: web::Path<String>,
+) -> HttpResponse {
     let mut answers = answers.lock().expect("nobody panics while holding it");
     if let Some(refused) = note(&mut answers, &request, request.path().to_owned()) {
         return refused;
     }
     match answers.subjects.get(&*subject) {
-        Some(schema) => HttpResponse::Ok().json(json!({"subject": &*subject, "version": 1, "id": 1, "schema": schema})),
-        None => HttpResponse::NotFound().json(json!({"error_code": 40401, "message": "Subject not found"})),
+        Some(schema) => HttpResponse::Ok()
+            .json(json!({"subject": &*subject, "version": 1, "id": 1, "schema": schema})),
+        None => HttpResponse::NotFound()
+            .json(json!({"error_code": 40401, "message": "Subject not found"})),
     }
 }
 
-async fn glue(answers: web::Data<Mutex<Answers>>, request: HttpRequest, body: String) -> HttpResponse {
+async fn glue(
+    answers: web::Data<Mutex<Answers>>,
+    request: HttpRequest,
+    body: String,
+) -> HttpResponse {
     let mut answers = answers.lock().expect("nobody panics while holding it");
     if let Some(refused) = note(&mut answers, &request, body.clone()) {
         return refused;
     }
     let question: Value = serde_json::from_str(&body).unwrap_or_default();
-    let by_name = question["SchemaId"]["SchemaName"].as_str().and_then(|name| answers.subjects.get(name));
-    match question["SchemaVersionId"].as_str().and_then(|id| answers.schemas.get(id)).or(by_name) {
-        Some(schema) => HttpResponse::Ok().json(json!({"SchemaDefinition": schema, "DataFormat": "AVRO", "Status": "AVAILABLE"})),
-        None => HttpResponse::BadRequest().json(json!({"__type": "EntityNotFoundException", "Message": "Schema version is not found."})),
+    let by_name = question["SchemaId"]["SchemaName"]
+        .as_str()
+        .and_then(|name| answers.subjects.get(name));
+    match question["SchemaVersionId"]
+        .as_str()
+        .and_then(|id| answers.schemas.get(id))
+        .or(by_name)
+    {
+        Some(schema) => HttpResponse::Ok()
+            .json(json!({"SchemaDefinition": schema, "DataFormat": "AVRO", "Status": "AVAILABLE"})),
+        None => HttpResponse::BadRequest().json(
+            json!({"__type": "EntityNotFoundException", "Message": "Schema version is not found."}),
+        ),
     }
 }

@@ -46,22 +46,45 @@ fn outcome(id: &str, revision: i32, ended_at: i64) -> Fact {
 
 fn file(lake: &dyn Lake, number: u64, fact: &Fact) -> Result<RegisteredFile> {
     let table = facts::table(FactKind::Outcome);
-    completed(lake, &table, number, facts::record_batch(FactKind::Outcome, &file_schema(&table), &[fact], &Datasets::default())?)
+    completed(
+        lake,
+        &table,
+        number,
+        facts::record_batch(
+            FactKind::Outcome,
+            &file_schema(&table),
+            &[fact],
+            &Datasets::default(),
+        )?,
+    )
 }
 
-/// A number that is given anew to another case on the same robot is another row; a correction replaces its own case only.
+/// A number that is given anew to another case on the same robot is another row; a correction
+/// replaces its own case only.
 ///
 /// # Errors
 /// Says what the adapter does not keep.
 pub fn warehouse_tells_cases_apart(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Result<()> {
     let table = facts::table(FactKind::Outcome);
     warehouse.ensure_tables(std::slice::from_ref(&table))?;
-    let told = [outcome("case-1/r", 0, 1_000_000), outcome("case-1/r/130", 0, 2_000_000), outcome("case-1/r/130", 1, 3_000_000)];
+    let told = [
+        outcome("case-1/r", 0, 1_000_000),
+        outcome("case-1/r/130", 0, 2_000_000),
+        outcome("case-1/r/130", 1, 3_000_000),
+    ];
     for (number, fact) in told.iter().enumerate() {
         let file = file(lake, 100 + number as u64, fact)?;
         warehouse.load(&batch(&table, &format!("case-{number}"), &[&file]), lake)?;
     }
-    let rows = warehouse.query("SELECT outcome_id, revision FROM procedure_outcomes ORDER BY outcome_id")?.rows;
-    ensure!(rows == [[serde_json::json!("case-1/r"), 0.into()], [serde_json::json!("case-1/r/130"), 1.into()]], "{rows:?}");
+    let rows = warehouse
+        .query("SELECT outcome_id, revision FROM procedure_outcomes ORDER BY outcome_id")?
+        .rows;
+    ensure!(
+        rows == [
+            [serde_json::json!("case-1/r"), 0.into()],
+            [serde_json::json!("case-1/r/130"), 1.into()]
+        ],
+        "{rows:?}"
+    );
     Ok(())
 }

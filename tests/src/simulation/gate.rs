@@ -1,4 +1,5 @@
-//! The gate around every port call of one process: passes it, fails it, does it and does not answer, has a commit come in late, or crashes the process.
+//! The gate around every port call of one process: passes it, fails it, does it and does not
+//! answer, has a commit come in late, or crashes the process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,8 +15,9 @@ use theatre_runtime::pipeline::Ports;
 
 use super::Bug;
 
-/// Commits that the store has begun and that nobody waits for any more: their caller has given up, they hold their partition's lock, and readers do
-/// not see them yet. PostgreSQL can hold one so while it waits for its disk or a standby.
+/// Commits that the store has begun and that nobody waits for any more: their caller has given up,
+/// they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one so
+/// while it waits for its disk or a standby.
 #[derive(Default)]
 pub(super) struct Late(Mutex<Vec<Commit>>);
 
@@ -24,7 +26,11 @@ type Commit = Box<dyn FnOnce(&dyn CheckpointStore) + Send>;
 impl Late {
     /// They come in. Whoever wants to write waits for that.
     fn land(&self, store: &dyn CheckpointStore) {
-        let begun = self.0.lock().map(|mut begun| std::mem::take(&mut *begun)).unwrap_or_default();
+        let begun = self
+            .0
+            .lock()
+            .map(|mut begun| std::mem::take(&mut *begun))
+            .unwrap_or_default();
         begun.into_iter().for_each(|commit| commit(store));
     }
 
@@ -46,7 +52,12 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(seed: u64, rate: f64) -> Arc<Self> {
-        Arc::new(Self { random: Mutex::new(ChaCha8Rng::seed_from_u64(seed)), dead: AtomicBool::new(false), rate, late: rate * 6.0 })
+        Arc::new(Self {
+            random: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            dead: AtomicBool::new(false),
+            rate,
+            late: rate * 6.0,
+        })
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -62,11 +73,19 @@ impl Gate {
     }
 
     fn roll(&self) -> f64 {
-        self.random.lock().map(|mut random| random.random::<f64>()).unwrap_or(1.0)
+        self.random
+            .lock()
+            .map(|mut random| random.random::<f64>())
+            .unwrap_or(1.0)
     }
 
     fn call<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let lost = |why: &str| Err(Error::Unavailable { what: "simulation", why: why.to_owned() });
+        let lost = |why: &str| {
+            Err(Error::Unavailable {
+                what: "simulation",
+                why: why.to_owned(),
+            })
+        };
         if self.is_dead() {
             return lost("the process is dead");
         }
@@ -84,15 +103,40 @@ impl Gate {
             self.kill();
             return lost("crashed after the call");
         }
-        if after < self.rate { lost("done, but not answered") } else { done }
+        if after < self.rate {
+            lost("done, but not answered")
+        } else {
+            done
+        }
     }
 
-    pub(super) fn around(self: &Arc<Self>, ports: &Ports, late: &Arc<Late>, bug: Option<Bug>) -> Ports {
+    pub(super) fn around(
+        self: &Arc<Self>,
+        ports: &Ports,
+        late: &Arc<Late>,
+        bug: Option<Bug>,
+    ) -> Ports {
         Ports {
-            log: Arc::new(GatedLog { inner: ports.log.clone(), gate: self.clone() }),
-            store: Arc::new(GatedStore { inner: ports.store.clone(), log: ports.log.clone(), gate: self.clone(), late: late.clone(), bug }),
-            lake: Arc::new(GatedLake { inner: ports.lake.clone(), gate: self.clone() }),
-            warehouse: Arc::new(GatedWarehouse { inner: ports.warehouse.clone(), plain_lake: ports.lake.clone(), gate: self.clone() }),
+            log: Arc::new(GatedLog {
+                inner: ports.log.clone(),
+                gate: self.clone(),
+            }),
+            store: Arc::new(GatedStore {
+                inner: ports.store.clone(),
+                log: ports.log.clone(),
+                gate: self.clone(),
+                late: late.clone(),
+                bug,
+            }),
+            lake: Arc::new(GatedLake {
+                inner: ports.lake.clone(),
+                gate: self.clone(),
+            }),
+            warehouse: Arc::new(GatedWarehouse {
+                inner: ports.warehouse.clone(),
+                plain_lake: ports.lake.clone(),
+                gate: self.clone(),
+            }),
             clock: ports.clock.clone(),
         }
     }
@@ -105,33 +149,58 @@ struct GatedLog {
 
 impl EventLog for GatedLog {
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
-        self.gate.call(|| self.inner.ensure_topics(topics, partitions))
+        self.gate
+            .call(|| self.inner.ensure_topics(topics, partitions))
     }
     fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
-        self.gate.call(|| self.inner.grow_topics(topics, partitions))
+        self.gate
+            .call(|| self.inner.grow_topics(topics, partitions))
     }
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         self.gate.call(|| self.inner.partitions(topic))
     }
-    fn join(&self, topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
-        self.gate.call(|| self.inner.join(topics, partitions, owner))
+    fn join(
+        &self,
+        topics: &[String],
+        partitions: u32,
+        owner: Arc<dyn Ownership>,
+    ) -> Result<Box<dyn Membership>> {
+        self.gate
+            .call(|| self.inner.join(topics, partitions, owner))
     }
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
-        self.gate.call(|| self.inner.append(topic, partition, records))
+        self.gate
+            .call(|| self.inner.append(topic, partition, records))
     }
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
-        let inner = self.gate.call(|| self.inner.reader(topic, partition, from))?;
-        Ok(Box::new(GatedReader { inner, gate: self.gate.clone() }))
+        let inner = self
+            .gate
+            .call(|| self.inner.reader(topic, partition, from))?;
+        Ok(Box::new(GatedReader {
+            inner,
+            gate: self.gate.clone(),
+        }))
     }
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
         self.gate.call(|| self.inner.range(topic, partition))
     }
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
-        self.gate.call(|| self.inner.offset_at(topic, partition, time))
+        self.gate
+            .call(|| self.inner.offset_at(topic, partition, time))
     }
-    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
-        let inner = self.gate.call(|| self.inner.open_lane(partition, lane, epoch))?;
-        Ok(Box::new(GatedLane { inner, gate: self.gate.clone() }))
+    fn open_lane(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        epoch: Epoch,
+    ) -> Result<Box<dyn LanePublisher>> {
+        let inner = self
+            .gate
+            .call(|| self.inner.open_lane(partition, lane, epoch))?;
+        Ok(Box::new(GatedLane {
+            inner,
+            gate: self.gate.clone(),
+        }))
     }
     fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()> {
         self.gate.call(|| self.inner.trim(topic, partition, before))
@@ -177,7 +246,11 @@ struct GatedStore {
 impl GatedStore {
     /// The epoch a call is made under: with the bug, whatever the store wants to hear.
     fn epoch(&self, partition: Partition, epoch: Epoch) -> Result<Epoch> {
-        if self.bug == Some(Bug::NoFence) { Ok(self.inner.status(partition)?.epoch) } else { Ok(epoch) }
+        if self.bug == Some(Bug::NoFence) {
+            Ok(self.inner.status(partition)?.epoch)
+        } else {
+            Ok(epoch)
+        }
     }
 
     /// A look, which does not wait for what is being committed.
@@ -199,14 +272,20 @@ impl GatedStore {
     }
 
     /// A write whose caller may give up while it is being committed.
-    fn commit_late<T>(&self, work: impl FnOnce(&dyn CheckpointStore) -> Result<T> + Send + 'static) -> Result<T> {
+    fn commit_late<T>(
+        &self,
+        work: impl FnOnce(&dyn CheckpointStore) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         self.gate.call(|| {
             self.late.land(&*self.inner);
             if self.gate.roll() >= self.gate.late {
                 return work(&*self.inner);
             }
             self.late.begin(Box::new(|store| drop(work(store))));
-            Err(Error::Unavailable { what: "simulation", why: "not answered yet".to_owned() })
+            Err(Error::Unavailable {
+                what: "simulation",
+                why: "not answered yet".to_owned(),
+            })
         })
     }
 }
@@ -214,9 +293,17 @@ impl GatedStore {
 /// What the bug does: alerts are told that nobody has committed.
 fn publish(log: &dyn EventLog, commits: &[PartitionCommit]) -> Result<()> {
     for commit in commits {
-        let alerts = commit.families.iter().flat_map(|save| &save.facts).filter(|fact| fact.kind == FactKind::Alert);
+        let alerts = commit
+            .families
+            .iter()
+            .flat_map(|save| &save.facts)
+            .filter(|fact| fact.kind == FactKind::Alert);
         for fact in alerts {
-            let record = NewRecord { key: fact.robot_id.clone().into_bytes(), value: fact.payload.clone(), headers: Vec::new() };
+            let record = NewRecord {
+                key: fact.robot_id.clone().into_bytes(),
+                value: fact.payload.clone(),
+                headers: Vec::new(),
+            };
             log.append(ALERT_TOPIC, commit.partition, &[record])?;
         }
     }
@@ -225,7 +312,8 @@ fn publish(log: &dyn EventLog, commits: &[PartitionCommit]) -> Result<()> {
 
 impl CheckpointStore for GatedStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
-        self.gate.call(|| self.inner.ensure_layout(topics, partitions))
+        self.gate
+            .call(|| self.inner.ensure_layout(topics, partitions))
     }
     fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
         self.gate.call(|| self.inner.layout())
@@ -239,8 +327,16 @@ impl CheckpointStore for GatedStore {
     fn acquire(&self, partition: Partition) -> Result<Epoch> {
         self.write(|| self.inner.acquire(partition))
     }
-    fn claim_homes(&self, partition: Partition, epoch: Epoch, robots: &[&str]) -> Result<Vec<Partition>> {
-        self.write(|| self.inner.claim_homes(partition, self.epoch(partition, epoch)?, robots))
+    fn claim_homes(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        robots: &[&str],
+    ) -> Result<Vec<Partition>> {
+        self.write(|| {
+            self.inner
+                .claim_homes(partition, self.epoch(partition, epoch)?, robots)
+        })
     }
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
         self.look(|| self.inner.status(partition))
@@ -251,7 +347,11 @@ impl CheckpointStore for GatedStore {
     fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
         self.gate.call(|| self.inner.family(partition, family))
     }
-    fn commit(&self, commits: &[PartitionCommit], committed_at: LogTime) -> Result<Vec<CommitOutcome>> {
+    fn commit(
+        &self,
+        commits: &[PartitionCommit],
+        committed_at: LogTime,
+    ) -> Result<Vec<CommitOutcome>> {
         let mut commits = commits.to_vec();
         for commit in &mut commits {
             commit.epoch = self.epoch(commit.partition, commit.epoch)?;
@@ -264,13 +364,30 @@ impl CheckpointStore for GatedStore {
             store.commit(&commits, committed_at)
         })
     }
-    fn facts_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredFact>> {
+    fn facts_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredFact>> {
         self.look(|| self.inner.facts_after(partition, after, limit))
     }
-    fn dead_after(&self, partition: Partition, after: u64, limit: usize) -> Result<Vec<StoredDead>> {
-        self.gate.call(|| self.inner.dead_after(partition, after, limit))
+    fn dead_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDead>> {
+        self.gate
+            .call(|| self.inner.dead_after(partition, after, limit))
     }
-    fn note_relayed(&self, partition: Partition, epoch: Epoch, lane: Lane, sequence: u64) -> Result<()> {
+    fn note_relayed(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<()> {
         let epoch = self.epoch(partition, epoch)?;
         self.commit_late(move |store| store.note_relayed(partition, epoch, lane, sequence))
     }
@@ -289,7 +406,12 @@ impl CheckpointStore for GatedStore {
         let (epoch, export) = (self.epoch(partition, epoch)?, export.clone());
         self.commit_late(move |store| store.commit_export(partition, epoch, &export))
     }
-    fn files(&self, partition: Partition, stage: FileStage, limit: usize) -> Result<Vec<RegisteredFile>> {
+    fn files(
+        &self,
+        partition: Partition,
+        stage: FileStage,
+        limit: usize,
+    ) -> Result<Vec<RegisteredFile>> {
         self.look(|| self.inner.files(partition, stage, limit))
     }
     fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
@@ -300,16 +422,34 @@ impl CheckpointStore for GatedStore {
         let (epoch, note) = (self.epoch(partition, epoch)?, note.to_owned());
         self.commit_late(move |store| store.mark_lost(partition, epoch, number, &note))
     }
-    fn plan_load_beside(&self, partition: Partition, epoch: Epoch, max_files: usize, passed_over: &PassedOver) -> Result<Option<LoadBatch>> {
+    fn plan_load_beside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+        passed_over: &PassedOver,
+    ) -> Result<Option<LoadBatch>> {
         let (epoch, passed_over) = (self.epoch(partition, epoch)?, passed_over.clone());
-        self.commit_late(move |store| store.plan_load_beside(partition, epoch, max_files, &passed_over))
+        self.commit_late(move |store| {
+            store.plan_load_beside(partition, epoch, max_files, &passed_over)
+        })
     }
     fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
         let (epoch, batch) = (self.epoch(partition, epoch)?, batch.to_owned());
         self.commit_late(move |store| store.mark_loaded(partition, epoch, &batch))
     }
-    fn split_load(&self, partition: Partition, epoch: Epoch, batch: &str, bad: &[(u64, String)]) -> Result<()> {
-        let (epoch, batch, bad) = (self.epoch(partition, epoch)?, batch.to_owned(), bad.to_vec());
+    fn split_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        batch: &str,
+        bad: &[(u64, String)],
+    ) -> Result<()> {
+        let (epoch, batch, bad) = (
+            self.epoch(partition, epoch)?,
+            batch.to_owned(),
+            bad.to_vec(),
+        );
         self.commit_late(move |store| store.split_load(partition, epoch, &batch, &bad))
     }
     fn requeue_quarantined(&self) -> Result<u64> {
@@ -350,7 +490,10 @@ impl LakeUpload for GatedUpload {
 impl Lake for GatedLake {
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
         let inner = self.gate.call(|| self.inner.begin(path, attempt))?;
-        Ok(Box::new(GatedUpload { inner, gate: self.gate.clone() }))
+        Ok(Box::new(GatedUpload {
+            inner,
+            gate: self.gate.clone(),
+        }))
     }
     fn complete(&self, path: &str, upload: &str) -> Result<()> {
         self.gate.call(|| self.inner.complete(path, upload))

@@ -1,11 +1,20 @@
-//! Robots and procedures through a whole life: what is told, in which order things may come, and what stays bounded.
+//! Robots and procedures through a whole life: what is told, in which order things may come, and
+//! what stays bounded.
 
 use arrow_array::TimestampMicrosecondArray;
 
 use super::*;
 
 fn ended_recording() -> Arc<Batch> {
-    record("robot_events", 0, NOW + 200 * S, &[("event_id", text("end")), ("event_type", text("recording_ended"))])
+    record(
+        "robot_events",
+        0,
+        NOW + 200 * S,
+        &[
+            ("event_id", text("end")),
+            ("event_type", text("recording_ended")),
+        ],
+    )
 }
 
 fn result_of(procedure: u8, offset: u64) -> Arc<Batch> {
@@ -23,13 +32,19 @@ fn outcome_in_order(order: &[usize], samples: &[Sample]) -> Outcome {
     let config = config(None);
     let mut family = Family::new("r", config);
     let mut effects = Effects::default();
-    let steps =
-        [step(0, 0, 1, "started", None), step(1, 0, 2, "phase_started", Some("docking")), step(2, 0, 40, "converted", None), step(3, 0, 60, "completed", None)];
+    let steps = [
+        step(0, 0, 1, "started", None),
+        step(1, 0, 2, "phase_started", Some("docking")),
+        step(2, 0, 40, "converted", None),
+        step(3, 0, 60, "completed", None),
+    ];
     let rows: Vec<u32> = (0..samples.len() as u32).collect();
     for topic in order {
         match topic {
             0 => family.apply(0, &telemetry(samples), &rows, &mut effects),
-            2 => steps.iter().for_each(|step| family.apply(2, step, &[0], &mut effects)),
+            2 => steps
+                .iter()
+                .for_each(|step| family.apply(2, step, &[0], &mut effects)),
             _ => family.apply(3, &result_of(0, 0), &[0], &mut effects),
         }
     }
@@ -60,12 +75,20 @@ proptest! {
 fn an_outcome_is_corrected_only_by_news() {
     let mut family = Family::new("r", config(None));
     let mut effects = Effects::default();
-    family.apply(0, &telemetry(&[(1, 1, 70.0, Some(0)), (90, 2, 70.0, None)]), &[0, 1], &mut effects);
+    family.apply(
+        0,
+        &telemetry(&[(1, 1, 70.0, Some(0)), (90, 2, 70.0, None)]),
+        &[0, 1],
+        &mut effects,
+    );
     family.apply(2, &step(0, 0, 20, "completed", None), &[0], &mut effects);
     family.apply(2, &step(1, 0, 20, "completed", None), &[0], &mut effects);
     family.apply(3, &result_of(0, 0), &[0], &mut effects);
     family.apply(3, &result_of(0, 1), &[0], &mut effects);
-    let told: Vec<_> = outcomes(&effects).iter().map(|outcome| (outcome.revision, outcome.result.is_some())).collect();
+    let told: Vec<_> = outcomes(&effects)
+        .iter()
+        .map(|outcome| (outcome.revision, outcome.result.is_some()))
+        .collect();
     assert_eq!(told, [(0, false), (1, true)]);
 }
 
@@ -75,7 +98,9 @@ fn a_robot_that_names_a_new_procedure_in_every_record_stays_small() {
     let mut effects = Effects::default();
     let mut sizes = Vec::new();
     for round in 0..4 {
-        let samples: Vec<Sample> = (0..200).map(|at| (at, round * 200 + at, 70.0, Some(at as u8))).collect();
+        let samples: Vec<Sample> = (0..200)
+            .map(|at| (at, round * 200 + at, 70.0, Some(at as u8)))
+            .collect();
         let batch = telemetry(&samples);
         family.state.positions = Positions::zero();
         family.apply(0, &batch, &(0..200).collect::<Vec<_>>(), &mut effects);
@@ -92,12 +117,41 @@ fn a_finished_procedure_that_made_room_is_not_told_a_second_time() {
     let mut effects = Effects::default();
     family.apply(0, &telemetry(&[(900, 1, 70.0, None)]), &[0], &mut effects);
     for procedure in 0..4 {
-        family.apply(2, &step(u64::from(procedure), procedure, i64::from(procedure), "completed", None), &[0], &mut effects);
+        family.apply(
+            2,
+            &step(
+                u64::from(procedure),
+                procedure,
+                i64::from(procedure),
+                "completed",
+                None,
+            ),
+            &[0],
+            &mut effects,
+        );
     }
     family.apply(2, &step(4, 0, 0, "completed", None), &[0], &mut effects);
-    let told: Vec<_> = outcomes(&effects).iter().map(|outcome| (outcome.procedure_id.clone(), outcome.revision)).collect();
-    assert_eq!(told, [("p0".to_owned(), 0), ("p1".to_owned(), 0), ("p2".to_owned(), 0), ("p3".to_owned(), 0)]);
-    assert_eq!(effects.dead.iter().map(|dead| dead.reason).collect::<Vec<_>>(), [DeadReason::Invalid]);
+    let told: Vec<_> = outcomes(&effects)
+        .iter()
+        .map(|outcome| (outcome.procedure_id.clone(), outcome.revision))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("p0".to_owned(), 0),
+            ("p1".to_owned(), 0),
+            ("p2".to_owned(), 0),
+            ("p3".to_owned(), 0)
+        ]
+    );
+    assert_eq!(
+        effects
+            .dead
+            .iter()
+            .map(|dead| dead.reason)
+            .collect::<Vec<_>>(),
+        [DeadReason::Invalid]
+    );
     assert_eq!(family.counters()[2].total(), 5);
 }
 
@@ -110,7 +164,15 @@ fn an_old_procedure_is_forgotten_by_the_clock_of_its_robot() {
     family.apply(2, &step(0, 0, 1, "started", None), &[0], &mut effects);
     family.apply(0, &telemetry(&[(200, 1, 70.0, None)]), &[0], &mut effects);
     family.apply(2, &step(1, 1, 190, "started", None), &[0], &mut effects);
-    assert_eq!(family.view().procedures.iter().map(|known| known.procedure_id.clone()).collect::<Vec<_>>(), ["p1"]);
+    assert_eq!(
+        family
+            .view()
+            .procedures
+            .iter()
+            .map(|known| known.procedure_id.clone())
+            .collect::<Vec<_>>(),
+        ["p1"]
+    );
 }
 
 #[test]
@@ -121,7 +183,11 @@ fn a_procedure_that_ends_while_its_robot_is_silent_is_told() {
     let heard = NOW + 1_000 * S;
     family.tick(LogTime(heard + 61 * S), &mut effects);
     family.apply(2, &step(0, 0, 50, "completed", None), &[0], &mut effects);
-    assert_eq!(outcomes(&effects).len(), 0, "its clock has not passed the end");
+    assert_eq!(
+        outcomes(&effects).len(),
+        0,
+        "its clock has not passed the end"
+    );
     family.tick(LogTime(heard + 62 * S), &mut effects);
     assert_eq!(outcomes(&effects).len(), 1);
     assert_eq!(alerts(&effects).len(), 1, "silence is told once");
@@ -131,12 +197,31 @@ fn a_procedure_that_ends_while_its_robot_is_silent_is_told() {
 fn an_event_from_the_future_raises_clock_skew_and_ten_good_samples_clear_it() {
     let mut family = Family::new("r", config(None));
     let mut effects = Effects::default();
-    family.apply(2, &step(0, 0, 9_000_000, "started", None), &[0], &mut effects);
+    family.apply(
+        2,
+        &step(0, 0, 9_000_000, "started", None),
+        &[0],
+        &mut effects,
+    );
     let samples: Vec<Sample> = (0..12).map(|at| (at, at, 70.0, None)).collect();
-    family.apply(0, &telemetry(&samples), &(0..12).collect::<Vec<_>>(), &mut effects);
-    let told: Vec<_> = alerts(&effects).iter().map(|alert| (alert.rule_id.clone(), alert.transition)).collect();
+    family.apply(
+        0,
+        &telemetry(&samples),
+        &(0..12).collect::<Vec<_>>(),
+        &mut effects,
+    );
+    let told: Vec<_> = alerts(&effects)
+        .iter()
+        .map(|alert| (alert.rule_id.clone(), alert.transition))
+        .collect();
     let skew = crate::rules::CLOCK_SKEW.to_owned();
-    assert_eq!(told, [(skew.clone(), Transition::Raised), (skew, Transition::Cleared)]);
+    assert_eq!(
+        told,
+        [
+            (skew.clone(), Transition::Raised),
+            (skew, Transition::Cleared)
+        ]
+    );
     assert_eq!(effects.dead[0].reason, DeadReason::Future);
     assert!(family.view().procedures.is_empty());
 }
@@ -155,7 +240,12 @@ fn a_flood_of_steps_does_not_keep_a_case_from_ending() {
     let mut family = Family::new("r", config(None));
     let mut effects = Effects::default();
     for at in 0..300 {
-        family.apply(2, &step(at, 0, at as i64, "phase_started", Some(&at.to_string())), &[0], &mut effects);
+        family.apply(
+            2,
+            &step(at, 0, at as i64, "phase_started", Some(&at.to_string())),
+            &[0],
+            &mut effects,
+        );
     }
     assert_eq!(family.counters()[2].dead_total(), 300 - 256);
     family.apply(2, &step(300, 0, 300, "completed", None), &[0], &mut effects);
@@ -163,11 +253,19 @@ fn a_flood_of_steps_does_not_keep_a_case_from_ending() {
     assert_eq!(outcomes(&effects).len(), 1);
 }
 
-/// A batch of one row with another event time, also one that decoding takes from nobody: families do not rely on that.
+/// A batch of one row with another event time, also one that decoding takes from nobody: families
+/// do not rely on that.
 fn dated(batch: &Batch, time: i64) -> Arc<Batch> {
     let mut columns = batch.columns.clone();
-    columns[batch.dataset.roles.event_time] = Arc::new(TimestampMicrosecondArray::from(vec![time]).with_timezone("UTC"));
-    Arc::new(Batch::new(batch.dataset.clone(), batch.dataset_index, columns, batch.offsets.clone(), batch.append_times.clone()))
+    columns[batch.dataset.roles.event_time] =
+        Arc::new(TimestampMicrosecondArray::from(vec![time]).with_timezone("UTC"));
+    Arc::new(Batch::new(
+        batch.dataset.clone(),
+        batch.dataset_index,
+        columns,
+        batch.offsets.clone(),
+        batch.append_times.clone(),
+    ))
 }
 
 #[test]
@@ -176,21 +274,41 @@ fn times_at_the_ends_of_the_scale_break_nothing() {
     let mut effects = Effects::default();
     let times = [i64::MIN, i64::MIN + 1, -1, 0, NOW, i64::MAX];
     for (offset, time) in times.into_iter().enumerate() {
-        for (at, step) in ["started", "paused", "phase_started", "resumed", "completed"].into_iter().enumerate() {
-            let fields = [("event_id", text(&format!("{offset}{step}"))), ("procedure_id", text("p0")), ("step", text(step)), ("phase", text("x"))];
-            let record = dated(&record("procedure_events", (offset * 5 + at) as u64, NOW, &fields), time);
+        for (at, step) in ["started", "paused", "phase_started", "resumed", "completed"]
+            .into_iter()
+            .enumerate()
+        {
+            let fields = [
+                ("event_id", text(&format!("{offset}{step}"))),
+                ("procedure_id", text("p0")),
+                ("step", text(step)),
+                ("phase", text("x")),
+            ];
+            let record = dated(
+                &record("procedure_events", (offset * 5 + at) as u64, NOW, &fields),
+                time,
+            );
             family.apply(2, &record, &[0], &mut effects);
         }
     }
     family.apply(1, &ended_recording(), &[0], &mut effects);
     assert_eq!(family.counters()[2].total(), 30);
     assert_eq!(outcomes(&effects).last().unwrap().ended_at, NOW);
-    assert_eq!(Family::restore("r", &family.snapshot(), config(None)).unwrap().snapshot(), family.snapshot());
+    assert_eq!(
+        Family::restore("r", &family.snapshot(), config(None))
+            .unwrap()
+            .snapshot(),
+        family.snapshot()
+    );
 }
 
 #[test]
 fn a_poisoned_record_is_accounted_for_and_leaves_the_state_as_if_it_had_not_been() {
-    let samples: Vec<Sample> = vec![(1, 1, 70.0, Some(0)), (50, 2, 99.0, Some(0)), (3, 3, 70.0, Some(0))];
+    let samples: Vec<Sample> = vec![
+        (1, 1, 70.0, Some(0)),
+        (50, 2, 99.0, Some(0)),
+        (3, 3, 70.0, Some(0)),
+    ];
     let batch = telemetry(&samples);
     let mut buried = Family::new("r", config(None));
     let mut effects = Effects::default();
@@ -198,8 +316,17 @@ fn a_poisoned_record_is_accounted_for_and_leaves_the_state_as_if_it_had_not_been
     buried.bury(0, &batch, 1, "why", &mut effects);
     buried.bury(0, &batch, 1, "why", &mut effects);
     buried.apply(0, &batch, &[2], &mut effects);
-    assert_eq!(effects.dead.iter().map(|dead| (dead.offset, dead.reason)).collect::<Vec<_>>(), [(1, DeadReason::Poison)]);
-    assert!(String::from_utf8_lossy(&effects.dead[0].payload).contains("\"motor_temperature\":99.0"));
+    assert_eq!(
+        effects
+            .dead
+            .iter()
+            .map(|dead| (dead.offset, dead.reason))
+            .collect::<Vec<_>>(),
+        [(1, DeadReason::Poison)]
+    );
+    assert!(
+        String::from_utf8_lossy(&effects.dead[0].payload).contains("\"motor_temperature\":99.0")
+    );
     let view = buried.view();
     assert_eq!(view.clock, Some(NOW + 3 * S));
     assert_eq!(view.missing, 0, "that its number was seen is known");

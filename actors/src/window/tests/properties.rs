@@ -18,7 +18,8 @@ fn value() -> impl Strategy<Value = Option<f64>> {
 
 /// The first signals are always there and finite, so that the fast way is taken too.
 fn values() -> impl Strategy<Value = Vec<Option<f64>>> {
-    (prop::array::uniform4(-1e3..1e3_f64), value(), value()).prop_map(|(whole, left, right)| whole.into_iter().map(Some).chain([left, right]).collect())
+    (prop::array::uniform4(-1e3..1e3_f64), value(), value())
+        .prop_map(|(whole, left, right)| whole.into_iter().map(Some).chain([left, right]).collect())
 }
 
 /// Rows that mostly go forward, some late, some far ahead, with clock moves and flushes in between.
@@ -30,33 +31,54 @@ fn told(rows: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Told>> {
         1 => (0..40 * SECOND).prop_map(|ahead| (ahead, 0, None)),
         1 => Just((-1, 0, None)),
     ];
-    (-100 * SECOND..100 * SECOND, prop::collection::vec(step, rows)).prop_map(|(start, steps)| {
-        let mut front = start;
-        let tell = |(ahead, back, values): (i64, i64, Option<Vec<Option<f64>>>)| {
-            front += ahead.max(0);
-            match values {
-                // Whole milliseconds, so that times are equal now and then.
-                Some(values) => Told::Row(Sample { time: (front - back).div_euclid(1_000) * 1_000, values }),
-                None if ahead < 0 => Told::Flush,
-                None => Told::Clock(front),
-            }
-        };
-        steps.into_iter().map(tell).collect()
-    })
+    (
+        -100 * SECOND..100 * SECOND,
+        prop::collection::vec(step, rows),
+    )
+        .prop_map(|(start, steps)| {
+            let mut front = start;
+            let tell = |(ahead, back, values): (i64, i64, Option<Vec<Option<f64>>>)| {
+                front += ahead.max(0);
+                match values {
+                    // Whole milliseconds, so that times are equal now and then.
+                    Some(values) => Told::Row(Sample {
+                        time: (front - back).div_euclid(1_000) * 1_000,
+                        values,
+                    }),
+                    None if ahead < 0 => Told::Flush,
+                    None => Told::Clock(front),
+                }
+            };
+            steps.into_iter().map(tell).collect()
+        })
 }
 
 fn specs() -> impl Strategy<Value = Vec<WindowSpec>> {
     prop::sample::select(vec![
         vec![spec("10s", 10 * SECOND, 10 * SECOND)],
-        vec![spec("10s", 10 * SECOND, 10 * SECOND), spec("60s", 60 * SECOND, 60 * SECOND)],
+        vec![
+            spec("10s", 10 * SECOND, 10 * SECOND),
+            spec("60s", 60 * SECOND, 60 * SECOND),
+        ],
         vec![spec("30s", 30 * SECOND, 5 * SECOND)],
-        vec![spec("60s-by-10", 60 * SECOND, 10 * SECOND), spec("4s", 4 * SECOND, 4 * SECOND)],
-        vec![spec("9s-by-3", 9 * SECOND, 3 * SECOND), spec("7s", 7 * SECOND, 7 * SECOND), spec("2s", 2 * SECOND, SECOND)],
+        vec![
+            spec("60s-by-10", 60 * SECOND, 10 * SECOND),
+            spec("4s", 4 * SECOND, 4 * SECOND),
+        ],
+        vec![
+            spec("9s-by-3", 9 * SECOND, 3 * SECOND),
+            spec("7s", 7 * SECOND, 7 * SECOND),
+            spec("2s", 2 * SECOND, SECOND),
+        ],
     ])
 }
 
 fn sets() -> impl Strategy<Value = AggregateSet> {
-    prop::sample::select(vec![AggregateSet::Basic, AggregateSet::Full, AggregateSet::Sketch])
+    prop::sample::select(vec![
+        AggregateSet::Basic,
+        AggregateSet::Full,
+        AggregateSet::Sketch,
+    ])
 }
 
 fn bounds() -> impl Strategy<Value = i64> {

@@ -7,7 +7,9 @@ use arrow_array::{ArrayRef, Float64Array, StringArray, TimestampMicrosecondArray
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{ColumnSpec, ColumnType, Dataset, DatasetKind, Roles, SignalSpec};
 
-use super::super::{AggregateSet, SignalAggregate, WindowPlan, WindowRow, WindowSpec, Windows, merge_revisions};
+use super::super::{
+    AggregateSet, SignalAggregate, WindowPlan, WindowRow, WindowSpec, Windows, merge_revisions,
+};
 use crate::time::EventTime;
 
 pub const SECOND: i64 = 1_000_000;
@@ -28,11 +30,18 @@ pub enum Told {
 }
 
 pub fn sample(time: i64, value: f64) -> Sample {
-    Sample { time, values: vec![Some(value)] }
+    Sample {
+        time,
+        values: vec![Some(value)],
+    }
 }
 
 pub fn spec(name: &str, size_us: i64, hop_us: i64) -> WindowSpec {
-    WindowSpec { name: name.into(), size_us, hop_us }
+    WindowSpec {
+        name: name.into(),
+        size_us,
+        hop_us,
+    }
 }
 
 pub fn plan(specs: &[WindowSpec], set: AggregateSet) -> WindowPlan {
@@ -41,18 +50,37 @@ pub fn plan(specs: &[WindowSpec], set: AggregateSet) -> WindowPlan {
 
 pub fn batch(samples: &[Sample]) -> Batch {
     let signals = samples.first().map_or(0, |sample| sample.values.len());
-    let column = |name: &str, column_type| ColumnSpec { name: name.into(), column_type, unit: None, doc: None, person: None };
-    let mut columns = vec![column("robot_id", ColumnType::Utf8), column("event_time", ColumnType::TimestampMicros)];
+    let column = |name: &str, column_type| ColumnSpec {
+        name: name.into(),
+        column_type,
+        unit: None,
+        doc: None,
+        person: None,
+    };
+    let mut columns = vec![
+        column("robot_id", ColumnType::Utf8),
+        column("event_time", ColumnType::TimestampMicros),
+    ];
     let mut specs = Vec::new();
     let mut arrays: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(samples.iter().map(|_| "robot-1"))),
-        Arc::new(TimestampMicrosecondArray::from_iter_values(samples.iter().map(|sample| sample.time))),
+        Arc::new(StringArray::from_iter_values(
+            samples.iter().map(|_| "robot-1"),
+        )),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(
+            samples.iter().map(|sample| sample.time),
+        )),
     ];
     for signal in 0..signals {
         let name = format!("signal{signal}");
-        specs.push(SignalSpec { name: name.clone(), column: columns.len(), unit: None });
+        specs.push(SignalSpec {
+            name: name.clone(),
+            column: columns.len(),
+            unit: None,
+        });
         columns.push(column(&name, ColumnType::Float64));
-        arrays.push(Arc::new(Float64Array::from_iter(samples.iter().map(|sample| sample.values[signal]))));
+        arrays.push(Arc::new(Float64Array::from_iter(
+            samples.iter().map(|sample| sample.values[signal]),
+        )));
     }
     let dataset = Dataset {
         event_time_unit: None,
@@ -60,11 +88,23 @@ pub fn batch(samples: &[Sample]) -> Batch {
         kind: DatasetKind::Telemetry,
         version: 1,
         columns,
-        roles: Roles { robot_id: 0, event_time: 1, procedure_id: None, sequence: None, boot_id: None },
+        roles: Roles {
+            robot_id: 0,
+            event_time: 1,
+            procedure_id: None,
+            sequence: None,
+            boot_id: None,
+        },
         signals: specs,
     };
     let offsets = (0..samples.len() as u64).collect();
-    Batch::new(Arc::new(dataset), 0, arrays, offsets, vec![0; samples.len()])
+    Batch::new(
+        Arc::new(dataset),
+        0,
+        arrays,
+        offsets,
+        vec![0; samples.len()],
+    )
 }
 
 /// A robot's clock and windows, fed as a robot actor feeds them.
@@ -79,7 +119,13 @@ pub struct Robot {
 
 impl Robot {
     pub fn new(plan: WindowPlan, bound: i64, signals: usize) -> Self {
-        Self { plan, bound, clock: i64::MIN, windows: Windows::new(signals), out: Vec::new() }
+        Self {
+            plan,
+            bound,
+            clock: i64::MIN,
+            windows: Windows::new(signals),
+            out: Vec::new(),
+        }
     }
 
     /// Applies samples as one batch.
@@ -92,12 +138,20 @@ impl Robot {
             })
             .collect();
         let rows: Vec<u32> = (0..samples.len() as u32).collect();
-        self.windows.apply(&self.plan, &batch(samples), &rows, &clocks, self.bound, &mut self.out);
+        self.windows.apply(
+            &self.plan,
+            &batch(samples),
+            &rows,
+            &clocks,
+            self.bound,
+            &mut self.out,
+        );
     }
 
     pub fn advance(&mut self, clock: i64) {
         self.clock = self.clock.max(clock);
-        self.windows.advance(&self.plan, EventTime(self.clock), self.bound, &mut self.out);
+        self.windows
+            .advance(&self.plan, EventTime(self.clock), self.bound, &mut self.out);
     }
 
     pub fn flush(&mut self) {
@@ -134,7 +188,9 @@ impl Robot {
     /// (window, start in seconds, revision, rows) of all that was told, and forgets it.
     pub fn told(&mut self) -> Vec<(String, i64, u32, u64)> {
         let told = std::mem::take(&mut self.out);
-        told.into_iter().map(|row| (row.window, row.start_us / SECOND, row.revision, row.rows)).collect()
+        told.into_iter()
+            .map(|row| (row.window, row.start_us / SECOND, row.revision, row.rows))
+            .collect()
     }
 }
 
@@ -178,9 +234,15 @@ impl Oracle {
         for (index, spec) in specs.iter().enumerate() {
             let mut start = sample.time.div_euclid(spec.hop_us) * spec.hop_us;
             while start + spec.size_us > sample.time {
-                self.all.entry((index, start)).or_default().push(sample.clone());
+                self.all
+                    .entry((index, start))
+                    .or_default()
+                    .push(sample.clone());
                 if !self.closed(index, start + spec.size_us) {
-                    self.in_time.entry((index, start)).or_default().push(sample.clone());
+                    self.in_time
+                        .entry((index, start))
+                        .or_default()
+                        .push(sample.clone());
                 }
                 start -= spec.hop_us;
             }
@@ -199,16 +261,31 @@ impl Oracle {
     pub fn check(&self, specs: &[WindowSpec], set: AggregateSet, told: &[WindowRow]) {
         let mut windows: BTreeMap<Key, Vec<WindowRow>> = BTreeMap::new();
         for row in told {
-            let index = specs.iter().position(|spec| spec.name == row.window).unwrap();
+            let index = specs
+                .iter()
+                .position(|spec| spec.name == row.window)
+                .unwrap();
             assert_eq!(row.size_us, specs[index].size_us);
-            windows.entry((index, row.start_us)).or_default().push(row.clone());
+            windows
+                .entry((index, row.start_us))
+                .or_default()
+                .push(row.clone());
         }
-        assert!(windows.keys().eq(self.all.keys()), "told {:?}, not {:?}", windows.keys(), self.all.keys());
+        assert!(
+            windows.keys().eq(self.all.keys()),
+            "told {:?}, not {:?}",
+            windows.keys(),
+            self.all.keys()
+        );
         for (key, rows) in &windows {
             let in_time = self.in_time.get(key);
             let revisions: Vec<u32> = rows.iter().map(|row| row.revision).collect();
             let lowest = u32::from(in_time.is_none());
-            assert_eq!(revisions, (lowest..lowest + rows.len() as u32).collect::<Vec<_>>(), "of {key:?}");
+            assert_eq!(
+                revisions,
+                (lowest..lowest + rows.len() as u32).collect::<Vec<_>>(),
+                "of {key:?}"
+            );
             if let Some(in_time) = in_time {
                 check_row(&rows[0], in_time, set);
             }
@@ -221,8 +298,15 @@ impl Oracle {
 pub fn check_row(row: &WindowRow, samples: &[Sample], set: AggregateSet) {
     assert_eq!(row.rows, samples.len() as u64);
     for (index, signal) in row.signals.iter().enumerate() {
-        let values: Vec<(i64, f64)> =
-            samples.iter().filter_map(|sample| Some((sample.time, sample.values[index].filter(|value| value.is_finite())?))).collect();
+        let values: Vec<(i64, f64)> = samples
+            .iter()
+            .filter_map(|sample| {
+                Some((
+                    sample.time,
+                    sample.values[index].filter(|value| value.is_finite())?,
+                ))
+            })
+            .collect();
         check_signal(signal, &values, set);
     }
 }
@@ -237,11 +321,35 @@ fn check_signal(signal: &SignalAggregate, values: &[(i64, f64)], set: AggregateS
     let sum: f64 = values.iter().map(|(_, value)| value).sum();
     let mean = sum / count;
     let magnitude = values.iter().map(|(_, value)| value.abs()).sum::<f64>();
-    let near = |left: f64, right: f64, scale: f64| (left - right).abs() <= 1e-9 * scale + f64::MIN_POSITIVE;
-    assert!(near(signal.sum, sum, magnitude), "sum {} is not {sum}", signal.sum);
-    assert!(near(signal.mean, mean, magnitude / count), "mean {} is not {mean}", signal.mean);
-    assert_eq!(signal.min, values.iter().map(|(_, value)| *value).reduce(f64::min).unwrap());
-    assert_eq!(signal.max, values.iter().map(|(_, value)| *value).reduce(f64::max).unwrap());
+    let near = |left: f64, right: f64, scale: f64| {
+        (left - right).abs() <= 1e-9 * scale + f64::MIN_POSITIVE
+    };
+    assert!(
+        near(signal.sum, sum, magnitude),
+        "sum {} is not {sum}",
+        signal.sum
+    );
+    assert!(
+        near(signal.mean, mean, magnitude / count),
+        "mean {} is not {mean}",
+        signal.mean
+    );
+    assert_eq!(
+        signal.min,
+        values
+            .iter()
+            .map(|(_, value)| *value)
+            .reduce(f64::min)
+            .unwrap()
+    );
+    assert_eq!(
+        signal.max,
+        values
+            .iter()
+            .map(|(_, value)| *value)
+            .reduce(f64::max)
+            .unwrap()
+    );
     if set == AggregateSet::Basic {
         assert!(!signal.is_full() && signal.variance().is_none() && signal.sketch.is_none());
         return;
@@ -250,7 +358,16 @@ fn check_signal(signal: &SignalAggregate, values: &[(i64, f64)], set: AggregateS
     let squares: f64 = values.iter().map(|(_, value)| value.powi(2)).sum();
     assert!(near(signal.m2, m2, squares), "m2 {} is not {m2}", signal.m2);
     // `min_by_key` keeps the first of equals, `max_by_key` the last: as the windows do.
-    assert_eq!((signal.first_time, signal.first), *values.iter().min_by_key(|(time, _)| *time).unwrap());
-    assert_eq!((signal.last_time, signal.last), *values.iter().max_by_key(|(time, _)| *time).unwrap());
-    assert_eq!(signal.sketch.as_ref().map(|sketch| sketch.count()), (set == AggregateSet::Sketch).then_some(signal.count));
+    assert_eq!(
+        (signal.first_time, signal.first),
+        *values.iter().min_by_key(|(time, _)| *time).unwrap()
+    );
+    assert_eq!(
+        (signal.last_time, signal.last),
+        *values.iter().max_by_key(|(time, _)| *time).unwrap()
+    );
+    assert_eq!(
+        signal.sketch.as_ref().map(|sketch| sketch.count()),
+        (set == AggregateSet::Sketch).then_some(signal.count)
+    );
 }

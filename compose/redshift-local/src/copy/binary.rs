@@ -1,7 +1,10 @@
 //! Arrow values in PostgreSQL's binary COPY format.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType};
+use arrow_array::types::{
+    Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, TimestampMillisecondType,
+};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 
@@ -16,7 +19,8 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 /// Days from PostgreSQL's epoch to the end of Redshift's dates, AD 294276; PostgreSQL's go on.
 const END_DAYS: i32 = 106_751_983;
 
-/// True when a column of this type takes Parquet values of that type; Redshift converts nothing here.
+/// True when a column of this type takes Parquet values of that type; Redshift converts nothing
+/// here.
 pub fn fits(data: &DataType, column: &str) -> bool {
     match data {
         DataType::Boolean => column == "boolean",
@@ -28,7 +32,9 @@ pub fn fits(data: &DataType, column: &str) -> bool {
         DataType::Utf8 => ["character varying", "character", "text"].contains(&column),
         DataType::Binary => column == "bytea",
         DataType::Date32 => column == "date",
-        DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Millisecond, _) => column.starts_with("timestamp"),
+        DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Millisecond, _) => {
+            column.starts_with("timestamp")
+        }
         _ => false,
     }
 }
@@ -57,18 +63,29 @@ pub fn value(array: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<usize, S
         DataType::Utf8 => put(array.as_string::<i32>().value(row).as_bytes()),
         DataType::Binary => put(array.as_binary::<i32>().value(row)),
         DataType::Date32 => {
-            let days = array.as_primitive::<Date32Type>().value(row).checked_sub(EPOCH_DAYS).filter(|days| *days < END_DAYS);
+            let days = array
+                .as_primitive::<Date32Type>()
+                .value(row)
+                .checked_sub(EPOCH_DAYS)
+                .filter(|days| *days < END_DAYS);
             let days = days.ok_or("a date out of range")?;
             put(&days.to_be_bytes())
         }
         DataType::Timestamp(unit, _) => {
             let micros = match unit {
-                TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row).checked_mul(1000),
+                TimeUnit::Millisecond => array
+                    .as_primitive::<TimestampMillisecondType>()
+                    .value(row)
+                    .checked_mul(1000),
                 _ => Some(array.as_primitive::<TimestampMicrosecondType>().value(row)),
             };
-            let micros = micros.and_then(|micros| micros.checked_sub(EPOCH_MICROS)).ok_or("a timestamp out of range")?;
+            let micros = micros
+                .and_then(|micros| micros.checked_sub(EPOCH_MICROS))
+                .ok_or("a timestamp out of range")?;
             put(&micros.to_be_bytes())
         }
-        other => Err(format!("values of type {other}, which are not loaded by this stand-in")),
+        other => Err(format!(
+            "values of type {other}, which are not loaded by this stand-in"
+        )),
     }
 }

@@ -1,7 +1,9 @@
-//! Redshift's system views that clients ask for, over PostgreSQL's catalog, and the session's settings.
+//! Redshift's system views that clients ask for, over PostgreSQL's catalog, and the session's
+//! settings.
 
 /// Settings of a session.
-pub const SESSION: &str = "SET TIME ZONE 'UTC'; SET search_path TO \"$user\", public, redshift_catalog";
+pub const SESSION: &str =
+    "SET TIME ZONE 'UTC'; SET search_path TO \"$user\", public, redshift_catalog";
 
 /// `svv_columns` and `svv_tables` of the schemas that users make.
 pub const VIEWS: &str = "

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use sqlx::postgres::{PgColumn, PgRow};
-use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, ValueRef, raw_sql};
+use sqlx::{
+    AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, ValueRef,
+    raw_sql,
+};
 
 use super::message;
 use crate::statements::ResultSet;
@@ -15,7 +18,10 @@ const ROW_BYTES_MAX: usize = 64 << 10;
 /// # Errors
 /// The server's message.
 pub async fn fetch(connection: &mut PgConnection, sql: String) -> Result<ResultSet, String> {
-    let rows = raw_sql(AssertSqlSafe(sql.clone())).fetch_all(&mut *connection).await.map_err(|error| message(&error))?;
+    let rows = raw_sql(AssertSqlSafe(sql.clone()))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| message(&error))?;
     let columns = match rows.first() {
         Some(row) => row.columns().iter().map(metadata).collect(),
         // Without a row only a prepared statement knows the columns.
@@ -24,11 +30,16 @@ pub async fn fetch(connection: &mut PgConnection, sql: String) -> Result<ResultS
             Err(error) => return Err(message(&error)),
         },
     };
-    let mut result = ResultSet { columns, ..ResultSet::default() };
+    let mut result = ResultSet {
+        columns,
+        ..ResultSet::default()
+    };
     for row in &rows {
         let (fields, bytes) = fields(row)?;
         if bytes > ROW_BYTES_MAX {
-            return Err(format!("Result row of {bytes} bytes exceeds the limit of {ROW_BYTES_MAX}"));
+            return Err(format!(
+                "Result row of {bytes} bytes exceeds the limit of {ROW_BYTES_MAX}"
+            ));
         }
         result.bytes += i64::try_from(bytes).unwrap_or(i64::MAX);
         result.rows.push(fields);
@@ -66,8 +77,15 @@ fn fields(row: &PgRow) -> Result<(Vec<Value>, usize), String> {
 fn field(type_name: &str, text: &str) -> Value {
     let number = match type_name {
         "BOOL" => return json!({ "booleanValue": text == "t" }),
-        "INT2" | "INT4" | "INT8" => text.parse::<i64>().ok().map(|value| json!({ "longValue": value })),
-        "FLOAT4" | "FLOAT8" => text.parse::<f64>().ok().filter(|value| value.is_finite()).map(|value| json!({ "doubleValue": value })),
+        "INT2" | "INT4" | "INT8" => text
+            .parse::<i64>()
+            .ok()
+            .map(|value| json!({ "longValue": value })),
+        "FLOAT4" | "FLOAT8" => text
+            .parse::<f64>()
+            .ok()
+            .filter(|value| value.is_finite())
+            .map(|value| json!({ "doubleValue": value })),
         _ => None,
     };
     number.unwrap_or_else(|| json!({ "stringValue": text.strip_prefix("\\x").filter(|_| type_name == "BYTEA").unwrap_or(text) }))

@@ -51,14 +51,20 @@ const NOT_WITH_PARQUET: [&str; 24] = [
 /// The server's message.
 pub fn parse(tokens: &[Token]) -> Result<CopyCommand, String> {
     let mut reader = Reader { tokens, at: 0 };
-    let mut command = CopyCommand { table: reader.qualified_name()?, ..CopyCommand::default() };
+    let mut command = CopyCommand {
+        table: reader.qualified_name()?,
+        ..CopyCommand::default()
+    };
     if reader.symbol("(") {
         command.columns = reader.column_list()?;
     }
     reader.expect_word("FROM")?;
     command.from = reader.text()?;
     if !command.from.starts_with("s3://") {
-        return Err(format!("The specified file '{}' is no S3 object: only COPY from s3:// is done here", command.from));
+        return Err(format!(
+            "The specified file '{}' is no S3 object: only COPY from s3:// is done here",
+            command.from
+        ));
     }
     let (mut authorised, mut parquet) = (false, false);
     while let Some(token) = reader.next() {
@@ -79,7 +85,10 @@ pub fn parse(tokens: &[Token]) -> Result<CopyCommand, String> {
                 reader.word("AS");
                 parquet = reader.word("PARQUET");
                 if !parquet {
-                    return Err(format!("COPY is done here from PARQUET only, not from {}", reader.peek_text()));
+                    return Err(format!(
+                        "COPY is done here from PARQUET only, not from {}",
+                        reader.peek_text()
+                    ));
                 }
             }
             "PARQUET" => parquet = true,
@@ -97,12 +106,18 @@ pub fn parse(tokens: &[Token]) -> Result<CopyCommand, String> {
                 reader.word("AS");
                 reader.text()?;
             }
-            _ if NOT_WITH_PARQUET.contains(&option.as_str()) => return Err(format!("{option} argument is not supported for PARQUET based COPY")),
+            _ if NOT_WITH_PARQUET.contains(&option.as_str()) => {
+                return Err(format!(
+                    "{option} argument is not supported for PARQUET based COPY"
+                ));
+            }
             _ => return Err(format!("syntax error at or near \"{}\"", token.text)),
         }
     }
     match (parquet, authorised) {
-        (false, _) => Err("COPY is done here from PARQUET only: FORMAT AS PARQUET is missing".to_owned()),
+        (false, _) => {
+            Err("COPY is done here from PARQUET only: FORMAT AS PARQUET is missing".to_owned())
+        }
         (_, false) => Err("must specify credentials: IAM_ROLE is missing".to_owned()),
         _ => Ok(command),
     }
@@ -124,7 +139,8 @@ impl<'a> Reader<'a> {
     }
 
     fn peek_text(&self) -> &str {
-        self.peek().map_or("end of input", |token| token.text.as_str())
+        self.peek()
+            .map_or("end of input", |token| token.text.as_str())
     }
 
     fn unexpected<T>(&self) -> Result<T, String> {
@@ -144,7 +160,11 @@ impl<'a> Reader<'a> {
     }
 
     fn expect_word(&mut self, word: &str) -> Result<(), String> {
-        if self.word(word) { Ok(()) } else { self.unexpected() }
+        if self.word(word) {
+            Ok(())
+        } else {
+            self.unexpected()
+        }
     }
 
     fn text(&mut self) -> Result<String, String> {
@@ -195,13 +215,18 @@ mod tests {
     use super::*;
 
     fn read(sql: &str) -> Result<CopyCommand, String> {
-        let tokens: Vec<Token> = cut(sql)?.into_iter().filter(|token| token.kind != Kind::Gap).collect();
+        let tokens: Vec<Token> = cut(sql)?
+            .into_iter()
+            .filter(|token| token.kind != Kind::Gap)
+            .collect();
         parse(&tokens[1..])
     }
 
     #[test]
     fn the_parts_of_a_copy_are_read() {
-        let got = read("COPY \"s\".t (a, \"B\") FROM 's3://b/m.json' IAM_ROLE 'arn:r' FORMAT AS PARQUET MANIFEST FILLRECORD STATUPDATE OFF ACCEPTINVCHARS '?'");
+        let got = read(
+            "COPY \"s\".t (a, \"B\") FROM 's3://b/m.json' IAM_ROLE 'arn:r' FORMAT AS PARQUET MANIFEST FILLRECORD STATUPDATE OFF ACCEPTINVCHARS '?'",
+        );
         let expected = CopyCommand {
             table: "\"s\".t".to_owned(),
             columns: vec!["a".to_owned(), "B".to_owned()],
@@ -210,25 +235,52 @@ mod tests {
             fill_record: true,
         };
         assert_eq!(got, Ok(expected));
-        assert!(read("copy t from 's3://b/p/' iam_role default format parquet").is_ok_and(|command| !command.manifest));
+        assert!(
+            read("copy t from 's3://b/p/' iam_role default format parquet")
+                .is_ok_and(|command| !command.manifest)
+        );
     }
 
     #[test]
     fn options_that_do_not_go_with_parquet_are_refused() {
         for option in NOT_WITH_PARQUET {
-            let got = read(&format!("COPY t FROM 's3://b/m' IAM_ROLE 'r' FORMAT AS PARQUET {option} 1"));
-            assert_eq!(got, Err(format!("{option} argument is not supported for PARQUET based COPY")));
+            let got = read(&format!(
+                "COPY t FROM 's3://b/m' IAM_ROLE 'r' FORMAT AS PARQUET {option} 1"
+            ));
+            assert_eq!(
+                got,
+                Err(format!(
+                    "{option} argument is not supported for PARQUET based COPY"
+                ))
+            );
         }
     }
 
     #[test]
     fn what_is_missing_is_said() {
-        let check = |sql: &str, part: &str| assert!(read(sql).is_err_and(|why| why.contains(part)), "{sql}: {part}");
-        check("COPY t FROM 's3://b/m' FORMAT AS PARQUET", "IAM_ROLE is missing");
-        check("COPY t FROM 's3://b/m' IAM_ROLE 'r'", "FORMAT AS PARQUET is missing");
-        check("COPY t FROM 's3://b/m' IAM_ROLE 'r' FORMAT AS CSV", "not from CSV");
+        let check = |sql: &str, part: &str| {
+            assert!(
+                read(sql).is_err_and(|why| why.contains(part)),
+                "{sql}: {part}"
+            )
+        };
+        check(
+            "COPY t FROM 's3://b/m' FORMAT AS PARQUET",
+            "IAM_ROLE is missing",
+        );
+        check(
+            "COPY t FROM 's3://b/m' IAM_ROLE 'r'",
+            "FORMAT AS PARQUET is missing",
+        );
+        check(
+            "COPY t FROM 's3://b/m' IAM_ROLE 'r' FORMAT AS CSV",
+            "not from CSV",
+        );
         check("COPY t FROM STDIN", "at or near \"STDIN\"");
         check("COPY t FROM 'file' IAM_ROLE 'r' PARQUET", "no S3 object");
-        check("COPY t FROM 's3://b/m' IAM_ROLE 'r' PARQUET NONSENSE", "at or near \"NONSENSE\"");
+        check(
+            "COPY t FROM 's3://b/m' IAM_ROLE 'r' PARQUET NONSENSE",
+            "at or near \"NONSENSE\"",
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Cuts SQL into tokens: words, quoted names, strings, numbers, symbols, and what lies between them. Joined again, they give the text back.
+//! Cuts SQL into tokens: words, quoted names, strings, numbers, symbols, and what lies between
+//! them. Joined again, they give the text back.
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,10 @@ pub struct Token {
 impl Token {
     /// A token written by us.
     pub fn written(kind: Kind, text: &str) -> Self {
-        Self { kind, text: text.to_owned() }
+        Self {
+            kind,
+            text: text.to_owned(),
+        }
     }
 
     /// True for this keyword, in any case.
@@ -73,7 +77,10 @@ pub fn cut(sql: &str) -> Result<Vec<Token>, String> {
     while let Some(first) = rest.chars().next() {
         let (kind, length) = next(rest, first)?;
         let (text, after) = rest.split_at(length);
-        tokens.push(Token { kind, text: text.to_owned() });
+        tokens.push(Token {
+            kind,
+            text: text.to_owned(),
+        });
         rest = after;
     }
     Ok(tokens)
@@ -85,11 +92,20 @@ fn next(rest: &str, first: char) -> Result<(Kind, usize), String> {
         c if c.is_whitespace() => Ok((Kind::Gap, while_true(char::is_whitespace))),
         '-' if rest.starts_with("--") => Ok((Kind::Gap, rest.find('\n').unwrap_or(rest.len()))),
         '/' if rest.starts_with("/*") => comment(rest).map(|length| (Kind::Gap, length)),
-        '\'' => quoted(rest, '\'').map(|length| (Kind::Text, length)).ok_or_else(|| "unterminated quoted string".to_owned()),
-        '"' => quoted(rest, '"').map(|length| (Kind::QuotedName, length)).ok_or_else(|| "unterminated quoted identifier".to_owned()),
+        '\'' => quoted(rest, '\'')
+            .map(|length| (Kind::Text, length))
+            .ok_or_else(|| "unterminated quoted string".to_owned()),
+        '"' => quoted(rest, '"')
+            .map(|length| (Kind::QuotedName, length))
+            .ok_or_else(|| "unterminated quoted identifier".to_owned()),
         '$' if dollar_tag(rest).is_some() => dollar_quoted(rest).map(|length| (Kind::Text, length)),
-        c if c.is_ascii_digit() => Ok((Kind::Number, while_true(|c| c.is_ascii_digit() || c == '.'))),
-        c if c == '_' || c == '#' || c.is_alphabetic() => Ok((Kind::Word, while_true(|c| c == '_' || c == '$' || c == '#' || c.is_alphanumeric()))),
+        c if c.is_ascii_digit() => {
+            Ok((Kind::Number, while_true(|c| c.is_ascii_digit() || c == '.')))
+        }
+        c if c == '_' || c == '#' || c.is_alphabetic() => Ok((
+            Kind::Word,
+            while_true(|c| c == '_' || c == '$' || c == '#' || c.is_alphanumeric()),
+        )),
         ':' if rest.starts_with("::") => Ok((Kind::Symbol, 2)),
         c => Ok((Kind::Symbol, c.len_utf8())),
     }
@@ -129,13 +145,16 @@ fn comment(rest: &str) -> Result<usize, String> {
 
 fn dollar_tag(rest: &str) -> Option<&str> {
     let end = rest[1..].find(|c: char| c != '_' && !c.is_alphanumeric())? + 1;
-    (rest[end..].starts_with('$') && !rest[1..].starts_with(|c: char| c.is_ascii_digit())).then(|| &rest[..=end])
+    (rest[end..].starts_with('$') && !rest[1..].starts_with(|c: char| c.is_ascii_digit()))
+        .then(|| &rest[..=end])
 }
 
 fn dollar_quoted(rest: &str) -> Result<usize, String> {
     let tag = dollar_tag(rest).unwrap_or("$$");
     let body = &rest[tag.len()..];
-    body.find(tag).map(|end| end + 2 * tag.len()).ok_or_else(|| "unterminated dollar-quoted string".to_owned())
+    body.find(tag)
+        .map(|end| end + 2 * tag.len())
+        .ok_or_else(|| "unterminated dollar-quoted string".to_owned())
 }
 
 #[cfg(test)]
@@ -145,29 +164,51 @@ mod tests {
     fn kinds(sql: &str) -> Vec<(Kind, String)> {
         let tokens = cut(sql).expect("cuts");
         assert_eq!(join(&tokens), sql);
-        tokens.into_iter().filter(|token| token.kind != Kind::Gap).map(|token| (token.kind, token.text)).collect()
+        tokens
+            .into_iter()
+            .filter(|token| token.kind != Kind::Gap)
+            .map(|token| (token.kind, token.text))
+            .collect()
     }
 
     #[test]
     fn keywords_in_strings_names_and_comments_are_no_keywords() {
-        let got = kinds("SELECT 'it''s DISTKEY' AS \"SORT\"\"KEY\", 1.5::real /* a /* nested */ ON CONFLICT */ -- CREATE INDEX\n FROM $q$ ; $q$");
-        let words: Vec<&str> = got.iter().filter(|(kind, _)| *kind == Kind::Word).map(|(_, text)| text.as_str()).collect();
+        let got = kinds(
+            "SELECT 'it''s DISTKEY' AS \"SORT\"\"KEY\", 1.5::real /* a /* nested */ ON CONFLICT */ -- CREATE INDEX\n FROM $q$ ; $q$",
+        );
+        let words: Vec<&str> = got
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::Word)
+            .map(|(_, text)| text.as_str())
+            .collect();
         assert_eq!(words, ["SELECT", "AS", "real", "FROM"]);
-        assert!(got.contains(&(Kind::Text, "'it''s DISTKEY'".to_owned())) && got.contains(&(Kind::QuotedName, "\"SORT\"\"KEY\"".to_owned())));
-        assert!(got.contains(&(Kind::Symbol, "::".to_owned())) && got.contains(&(Kind::Text, "$q$ ; $q$".to_owned())));
+        assert!(
+            got.contains(&(Kind::Text, "'it''s DISTKEY'".to_owned()))
+                && got.contains(&(Kind::QuotedName, "\"SORT\"\"KEY\"".to_owned()))
+        );
+        assert!(
+            got.contains(&(Kind::Symbol, "::".to_owned()))
+                && got.contains(&(Kind::Text, "$q$ ; $q$".to_owned()))
+        );
     }
 
     #[test]
     fn what_has_no_end_is_refused() {
         for sql in ["SELECT 'a", "SELECT \"a", "SELECT /* a", "SELECT $$ a"] {
-            assert!(cut(sql).is_err_and(|why| why.starts_with("unterminated")), "{sql}");
+            assert!(
+                cut(sql).is_err_and(|why| why.starts_with("unterminated")),
+                "{sql}"
+            );
         }
     }
 
     #[test]
     fn names_and_values_lose_their_quotes() {
         let tokens = cut("Name \"Na\"\"me\" 'va''lue'").expect("cuts");
-        assert_eq!((tokens[0].name(), tokens[2].name()), (Some("name".to_owned()), Some("Na\"me".to_owned())));
+        assert_eq!(
+            (tokens[0].name(), tokens[2].name()),
+            (Some("name".to_owned()), Some("Na\"me".to_owned()))
+        );
         assert_eq!(tokens[4].text_value(), Some("va'lue".to_owned()));
     }
 }

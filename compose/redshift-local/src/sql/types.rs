@@ -42,11 +42,18 @@ const VARBYTE_DEFAULT: u32 = 64_000;
 /// The server's message for a length that it does not know.
 pub fn varbyte_length(tokens: &[Token], at: usize) -> Result<Option<u32>, String> {
     let is_varbyte = |token: &&Token| token.is_word("VARBYTE") || token.is_word("VARBINARY");
-    let Some(token) = tokens.get(at).filter(is_varbyte) else { return Ok(None) };
-    let Some((_, text)) = length(tokens, at + 1) else { return Ok(Some(VARBYTE_DEFAULT)) };
+    let Some(token) = tokens.get(at).filter(is_varbyte) else {
+        return Ok(None);
+    };
+    let Some((_, text)) = length(tokens, at + 1) else {
+        return Ok(Some(VARBYTE_DEFAULT));
+    };
     match text.parse::<u32>() {
         Ok(length) if (1..=VARBYTE_MAX).contains(&length) => Ok(Some(length)),
-        _ => Err(format!("length for type {} must be between 1 and {VARBYTE_MAX}, not {text}", token.text.to_ascii_lowercase())),
+        _ => Err(format!(
+            "length for type {} must be between 1 and {VARBYTE_MAX}, not {text}",
+            token.text.to_ascii_lowercase()
+        )),
     }
 }
 
@@ -58,7 +65,13 @@ pub fn redshift_only(tokens: &[Token], at: usize) -> Option<(usize, String)> {
     match token.text.to_ascii_uppercase().as_str() {
         "SUPER" => Some((at + 1, "jsonb".to_owned())),
         "VARBYTE" | "VARBINARY" => Some((end, "bytea".to_owned())),
-        "VARCHAR" | "NVARCHAR" if length.as_ref().is_some_and(|(_, text)| text.eq_ignore_ascii_case("max")) => Some((end, format!("varchar({VARCHAR_MAX})"))),
+        "VARCHAR" | "NVARCHAR"
+            if length
+                .as_ref()
+                .is_some_and(|(_, text)| text.eq_ignore_ascii_case("max")) =>
+        {
+            Some((end, format!("varchar({VARCHAR_MAX})")))
+        }
         "NVARCHAR" => Some((at + 1, "varchar".to_owned())),
         _ => None,
     }
@@ -69,10 +82,15 @@ pub fn redshift_only(tokens: &[Token], at: usize) -> Option<(usize, String)> {
 /// # Errors
 /// The server's message for a type that Redshift has not.
 pub fn column_type(tokens: &[Token], at: usize) -> Result<Option<(usize, String)>, String> {
-    let Some(token) = tokens.get(at) else { return Ok(None) };
+    let Some(token) = tokens.get(at) else {
+        return Ok(None);
+    };
     let word = token.text.to_ascii_uppercase();
     if NOT_IN_REDSHIFT.contains(&word.as_str()) {
-        return Err(format!("Column type \"{}\" is not supported on Redshift tables.", token.text.to_ascii_lowercase()));
+        return Err(format!(
+            "Column type \"{}\" is not supported on Redshift tables.",
+            token.text.to_ascii_lowercase()
+        ));
     }
     if let Some(found) = redshift_only(tokens, at) {
         return Ok(Some(found));
@@ -90,5 +108,6 @@ pub fn column_type(tokens: &[Token], at: usize) -> Result<Option<(usize, String)
 fn length(tokens: &[Token], from: usize) -> Option<(usize, String)> {
     let mut places = (from..tokens.len()).filter(|at| tokens[*at].kind != Kind::Gap);
     let (open, value, close) = (places.next()?, places.next()?, places.next()?);
-    (tokens[open].is_symbol("(") && tokens[close].is_symbol(")")).then(|| (close + 1, tokens[value].text.clone()))
+    (tokens[open].is_symbol("(") && tokens[close].is_symbol(")"))
+        .then(|| (close + 1, tokens[value].text.clone()))
 }

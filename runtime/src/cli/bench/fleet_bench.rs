@@ -1,5 +1,6 @@
-//! `theatre bench fleet`: a topic filled beforehand, then the service on it until everything is saved and published, and, if they
-//! are on, in the lake and in the warehouse; a bare drain of the same topic; and a recomputation of windows and alerts from the topic.
+//! `theatre bench fleet`: a topic filled beforehand, then the service on it until everything is
+//! saved and published, and, if they are on, in the lake and in the warehouse; a bare drain of the
+//! same topic; and a recomputation of windows and alerts from the topic.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,16 +26,19 @@ pub(in crate::cli) struct FleetBench {
     /// Kafka's brokers, HOST:PORT; absent: the embedded log.
     #[arg(long)]
     brokers: Option<String>,
-    /// A PostgreSQL server: the store is a database of its own there, dropped at the end. Absent: the embedded store.
+    /// A PostgreSQL server: the store is a database of its own there, dropped at the end. Absent:
+    /// the embedded store.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
     /// Whether there is a lake, in a folder of its own.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     lake: Switch,
-    /// Whether the lake is loaded into the embedded warehouse. It is not by default: a warehouse that runs elsewhere loads by itself.
+    /// Whether the lake is loaded into the embedded warehouse. It is not by default: a warehouse
+    /// that runs elsewhere loads by itself.
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     warehouse: Switch,
-    /// Records to fill the topic with when it is empty; on Kafka an empty topic is refused without this.
+    /// Records to fill the topic with when it is empty; on Kafka an empty topic is refused without
+    /// this.
     #[arg(long, visible_alias = "fill", value_parser = clap::value_parser!(u64).range(1..))]
     records: Option<u64>,
     /// Robots to fill it with.
@@ -61,7 +65,8 @@ enum Switch {
 }
 
 fn aggregates(text: &str) -> Result<AggregateSet, String> {
-    serde_json::from_value(json!(text)).map_err(|_| format!("'{text}' is none of basic, full, sketch"))
+    serde_json::from_value(json!(text))
+        .map_err(|_| format!("'{text}' is none of basic, full, sketch"))
 }
 
 /// What a run measured.
@@ -77,7 +82,14 @@ struct Run {
 
 impl FleetBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut ground = Ground::new(self.brokers.as_deref(), self.database.as_deref(), Kinds { topics: &["alerts", "outcomes"], priority: "medium" })?;
+        let mut ground = Ground::new(
+            self.brokers.as_deref(),
+            self.database.as_deref(),
+            Kinds {
+                topics: &["alerts", "outcomes"],
+                priority: "medium",
+            },
+        )?;
         ground.config.aggregates = self.aggregates;
         ground.config.lake.enabled = self.lake == Switch::On;
         ground.config.warehouse.enabled = self.warehouse == Switch::On;
@@ -86,20 +98,32 @@ impl FleetBench {
         eprintln!("running ...");
         let extent = topic::extent(&*ground.log()?, &self.topic, ground.config.partitions)?;
         let begun = Mark::now(0, &ground.servers)?;
-        let service = Service::start_as(&common, &ground.config, |params| only(params, &self.topic, &ground.name))?;
+        let service = Service::start_as(&common, &ground.config, |params| {
+            only(params, &self.topic, &ground.name)
+        })?;
         let measured = self.measure(&service, &ground, begun, extent)?;
         let store = service.ports.store.clone();
         service.end()?;
         let log = ground.log()?;
         let limits = crate::pipeline::Limits::default();
-        let limit = PollLimit { records: limits.poll_records, bytes: limits.poll_bytes };
-        let [drain_begun, drain_early, drain_late, drain_ended] = topic::drain(&*log, &self.topic, ground.config.partitions, limit)?;
+        let limit = PollLimit {
+            records: limits.poll_records,
+            bytes: limits.poll_bytes,
+        };
+        let [drain_begun, drain_early, drain_late, drain_ended] =
+            topic::drain(&*log, &self.topic, ground.config.partitions, limit)?;
         let recount = Recount::of(&*log, &self.topic, ground.config.partitions)?;
         let mut wrong = recount.differences(&*store, ground.config.partitions)?;
         if recount.records != measured.ended.records {
-            wrong.push(format!("{} records are in the topic, {} were read", recount.records, measured.ended.records));
+            wrong.push(format!(
+                "{} records are in the topic, {} were read",
+                recount.records, measured.ended.records
+            ));
         }
-        let steady = measured.early.zip(measured.late).map(|(early, late)| late.since(&early));
+        let steady = measured
+            .early
+            .zip(measured.late)
+            .map(|(early, late)| late.since(&early));
         let report = json!({
             "machine": machine(), "commit": commit(), "log": ground.describe_log(), "store": ground.describe_store(), "lake": ground.describe_lake(),
             "records": recount.records, "robots": recount.robots(), "partitions": ground.config.partitions, "aggregates": self.aggregates,
@@ -109,10 +133,20 @@ impl FleetBench {
             "windows": recount.windows(), "alerts": recount.alerts(), "differences": wrong,
         });
         print(common.output, &report)?;
-        if wrong.is_empty() { Ok(()) } else { Err(Failure::Difference) }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Difference)
+        }
     }
 
-    fn measure(&self, service: &Service, ground: &Ground, begun: Mark, extent: u64) -> Result<Run, Failure> {
+    fn measure(
+        &self,
+        service: &Service,
+        ground: &Ground,
+        begun: Mark,
+        extent: u64,
+    ) -> Result<Run, Failure> {
         let progress = service.pipeline.progress().clone();
         let (mut early, mut late, mut read) = (None, None, None);
         while !service.pipeline.drained() {
@@ -122,7 +156,9 @@ impl FleetBench {
             if service.is_stopping() {
                 return Err(Failure::Interrupted);
             }
-            let records = progress.records_in.load(std::sync::atomic::Ordering::Relaxed);
+            let records = progress
+                .records_in
+                .load(std::sync::atomic::Ordering::Relaxed);
             let share = records as f64 / extent.max(1) as f64;
             if share >= 0.2 && early.is_none() {
                 early = Some(Mark::now(records, &ground.servers)?);
@@ -131,14 +167,27 @@ impl FleetBench {
                 late = Some(Mark::now(records, &ground.servers)?);
             }
             let partitions = progress.partitions();
-            if read.is_none() && partitions.len() == ground.config.partitions as usize && partitions.values().all(|share| share.caught_up) {
+            if read.is_none()
+                && partitions.len() == ground.config.partitions as usize
+                && partitions.values().all(|share| share.caught_up)
+            {
                 read = Some(Mark::now(records, &ground.servers)?);
                 service.pipeline.flush(true);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let records = progress.records_in.load(std::sync::atomic::Ordering::Relaxed);
-        Ok(Run { begun, early, late, read, ended: Mark::now(records, &ground.servers)?, stages: cpu_by_thread()?, peak_mib: peak_mib()? })
+        let records = progress
+            .records_in
+            .load(std::sync::atomic::Ordering::Relaxed);
+        Ok(Run {
+            begun,
+            early,
+            late,
+            read,
+            ended: Mark::now(records, &ground.servers)?,
+            stages: cpu_by_thread()?,
+            peak_mib: peak_mib()?,
+        })
     }
 }
 
@@ -146,7 +195,11 @@ impl FleetBench {
 pub(super) fn only(params: &mut PipelineParams, topic: &str, run: &str) {
     params.topics = std::sync::Arc::new(vec![topic.to_owned()]);
     let clock = std::sync::Arc::new(crate::clock::SystemClock);
-    params.inputs = std::sync::Arc::new(vec![InputSchemas::shared(topic, params.registry.clone(), clock)]);
+    params.inputs = std::sync::Arc::new(vec![InputSchemas::shared(
+        topic,
+        params.registry.clone(),
+        clock,
+    )]);
     params.alert_topic = format!("{run}.alerts");
     params.outcome_topic = format!("{run}.outcomes");
 }
@@ -166,7 +219,11 @@ fn shares(threads: &BTreeMap<String, f64>, total: f64, records: u64) -> Vec<Valu
     };
     let mut by_stage: BTreeMap<&str, f64> = BTreeMap::new();
     for (thread, seconds) in threads {
-        let name = if thread.starts_with("actix-rt") { "actix-rt" } else { thread };
+        let name = if thread.starts_with("actix-rt") {
+            "actix-rt"
+        } else {
+            thread
+        };
         // The main thread filled the log before.
         if name != "theatre" {
             *by_stage.entry(stage(name)).or_default() += seconds;
@@ -184,15 +241,55 @@ fn print(output: Output, report: &Value) -> Result<(), Failure> {
         return Ok(());
     }
     let mut lines = Vec::new();
-    for part in ["whole", "read_to_the_end", "steady", "bare_drain", "bare_drain_steady"] {
-        let figures = ["records_per_s", "cpu_s_per_million", "broker_cpu_s_per_million", "database_cpu_s_per_million"].map(|name| report[part][name].clone());
-        lines.push([vec![json!(part.replace('_', " "))], figures.to_vec(), vec![Value::Null]].concat());
+    for part in [
+        "whole",
+        "read_to_the_end",
+        "steady",
+        "bare_drain",
+        "bare_drain_steady",
+    ] {
+        let figures = [
+            "records_per_s",
+            "cpu_s_per_million",
+            "broker_cpu_s_per_million",
+            "database_cpu_s_per_million",
+        ]
+        .map(|name| report[part][name].clone());
+        lines.push(
+            [
+                vec![json!(part.replace('_', " "))],
+                figures.to_vec(),
+                vec![Value::Null],
+            ]
+            .concat(),
+        );
     }
     for stage in report["stages"].as_array().into_iter().flatten() {
-        lines.push(vec![stage["stage"].clone(), Value::Null, stage["cpu_s_per_million"].clone(), Value::Null, Value::Null, stage["share"].clone()]);
+        lines.push(vec![
+            stage["stage"].clone(),
+            Value::Null,
+            stage["cpu_s_per_million"].clone(),
+            Value::Null,
+            Value::Null,
+            stage["share"].clone(),
+        ]);
     }
-    rows(output, &["part", "records_per_s", "cpu_s_per_million", "broker", "database", "share"], &lines)?;
-    println!("log {}, store {}, lake {}", report["log"], report["store"], report["lake"]);
+    rows(
+        output,
+        &[
+            "part",
+            "records_per_s",
+            "cpu_s_per_million",
+            "broker",
+            "database",
+            "share",
+        ],
+        &lines,
+    )?;
+    println!(
+        "log {}, store {}, lake {}",
+        report["log"], report["store"], report["lake"]
+    );
     println!(
         "{} records of {} robots, {} partitions, aggregates {}; {} windows and {} alerts, {}; peak {} MiB; {}, commit {}",
         report["records"],
@@ -201,7 +298,11 @@ fn print(output: Output, report: &Value) -> Result<(), Failure> {
         report["aggregates"],
         report["windows"],
         report["alerts"],
-        if report["differences"].as_array().is_some_and(Vec::is_empty) { "as recomputed" } else { "NOT as recomputed" },
+        if report["differences"].as_array().is_some_and(Vec::is_empty) {
+            "as recomputed"
+        } else {
+            "NOT as recomputed"
+        },
         report["peak_mib"],
         report["machine"].as_str().unwrap_or_default(),
         report["commit"].as_str().unwrap_or("unknown")

@@ -1,7 +1,9 @@
-//! `theatre bench latency`: from the produce of a record that crosses a limit to the alert in the hands of a `read_committed` consumer.
+//! `theatre bench latency`: from the produce of a record that crosses a limit to the alert in the
+//! hands of a `read_committed` consumer.
 //!
-//! Producer and consumer are clients of their own, as a robot and a ward would have them. A record's event time is the wall clock at its
-//! produce, and the alert carries it: both ends are on this machine, so one clock measures.
+//! Producer and consumer are clients of their own, as a robot and a ward would have them. A
+//! record's event time is the wall clock at its produce, and the alert carries it: both ends are on
+//! this machine, so one clock measures.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -44,7 +46,8 @@ pub(in crate::cli) struct LatencyBench {
     /// Kafka's brokers, HOST:PORT.
     #[arg(long)]
     brokers: String,
-    /// A PostgreSQL server: the store is a database of its own there, dropped at the end. Absent: the embedded store.
+    /// A PostgreSQL server: the store is a database of its own there, dropped at the end. Absent:
+    /// the embedded store.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
     /// Records a second.
@@ -63,12 +66,20 @@ pub(in crate::cli) struct LatencyBench {
 
 impl LatencyBench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mut ground =
-            Ground::new(Some(&self.brokers), self.database.as_deref(), Kinds { topics: &["input", "alerts", "outcomes", "input.dlq"], priority: "high" })?;
+        let mut ground = Ground::new(
+            Some(&self.brokers),
+            self.database.as_deref(),
+            Kinds {
+                topics: &["input", "alerts", "outcomes", "input.dlq"],
+                priority: "high",
+            },
+        )?;
         ground.config.partitions = PARTITIONS;
         ground.config.lake.enabled = false;
         let input = format!("{}.input", ground.name);
-        let service = Service::start_as(&ground.common(common), &ground.config, |params| only(params, &input, &ground.name))?;
+        let service = Service::start_as(&ground.common(common), &ground.config, |params| {
+            only(params, &input, &ground.name)
+        })?;
         let consumer = self.consumer(&service.params.alert_topic)?;
         let over = AtomicBool::new(false);
         let (sent, heard) = std::thread::scope(|scope| {
@@ -79,23 +90,45 @@ impl LatencyBench {
             over.store(true, Ordering::Release);
             (sent, listener.join())
         });
-        let panicked = |_| Failure::Failed("a client of the benchmark panicked; this is a bug".to_owned());
+        let panicked =
+            |_| Failure::Failed("a client of the benchmark panicked; this is a bug".to_owned());
         let (sent, mut heard) = (sent.map_err(panicked)??, heard.map_err(panicked)??);
         heard.retain(|(time, _)| *time >= sent.counted_from);
         let committed = service.pipeline.committed();
         let (commits, publishes) = (committed.commits.mean_ms(), committed.publishes.mean_ms());
         service.end()?;
-        let report = self.report(&ground, &sent, heard.into_iter().map(|(_, latency)| latency).collect(), commits, publishes);
+        let report = self.report(
+            &ground,
+            &sent,
+            heard.into_iter().map(|(_, latency)| latency).collect(),
+            commits,
+            publishes,
+        );
         match common.output {
             Output::Json => write(&format!("{report}\n"))?,
             Output::Table => write(&format!("{report:#}\n"))?,
         }
-        if report["missing"] == json!(0) { Ok(()) } else { Err(Failure::Difference) }
+        if report["missing"] == json!(0) {
+            Ok(())
+        } else {
+            Err(Failure::Difference)
+        }
     }
 
-    fn report(&self, ground: &Ground, sent: &Sent, mut latencies: Vec<i64>, commits: (u64, f64), publishes: (u64, f64)) -> Value {
+    fn report(
+        &self,
+        ground: &Ground,
+        sent: &Sent,
+        mut latencies: Vec<i64>,
+        commits: (u64, f64),
+        publishes: (u64, f64),
+    ) -> Value {
         latencies.sort_unstable();
-        let at = |share: f64| latencies.get(((latencies.len() as f64 * share).ceil() as usize).saturating_sub(1)).map(|us| rounded(*us as f64 / 1000.0));
+        let at = |share: f64| {
+            latencies
+                .get(((latencies.len() as f64 * share).ceil() as usize).saturating_sub(1))
+                .map(|us| rounded(*us as f64 / 1000.0))
+        };
         let mean = latencies.iter().sum::<i64>() as f64 / 1000.0 / latencies.len().max(1) as f64;
         json!({
             "machine": machine(), "commit": commit(), "log": ground.describe_log(), "store": ground.describe_store(),
@@ -109,20 +142,33 @@ impl LatencyBench {
 
     fn consumer(&self, topic: &str) -> Result<BaseConsumer, Failure> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers).set("group.id", "none").set("isolation.level", "read_committed").set("enable.auto.commit", "false");
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", "none")
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false");
         let consumer: BaseConsumer = config.create().map_err(|error| unreachable_log(&error))?;
         let mut assignment = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
-            assignment.add_partition_offset(topic, partition as i32, Offset::Beginning).map_err(|error| unreachable_log(&error))?;
+            assignment
+                .add_partition_offset(topic, partition as i32, Offset::Beginning)
+                .map_err(|error| unreachable_log(&error))?;
         }
-        consumer.assign(&assignment).map_err(|error| unreachable_log(&error))?;
+        consumer
+            .assign(&assignment)
+            .map_err(|error| unreachable_log(&error))?;
         Ok(consumer)
     }
 
-    /// Sends the records at their pace; every one that crosses the limit is followed by one of the same robot that does not.
+    /// Sends the records at their pace; every one that crosses the limit is followed by one of the
+    /// same robot that does not.
     fn produce(&self, topic: &str) -> Result<Sent, Failure> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers).set("linger.ms", "0").set("acks", "all").set("enable.idempotence", "true");
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("linger.ms", "0")
+            .set("acks", "all")
+            .set("enable.idempotence", "true");
         let producer: BaseProducer = config.create().map_err(|error| unreachable_log(&error))?;
         let mut random = rand::rng();
         let length = Duration::from_micros(self.measured_for.0.unsigned_abs());
@@ -152,7 +198,9 @@ impl LatencyBench {
             producer.poll(Duration::ZERO);
             std::thread::sleep(STEP);
         }
-        producer.flush(LAST_WORDS).map_err(|error| unreachable_log(&error))?;
+        producer
+            .flush(LAST_WORDS)
+            .map_err(|error| unreachable_log(&error))?;
         sent.took = begun.elapsed();
         Ok(sent)
     }
@@ -162,7 +210,12 @@ impl LatencyBench {
         *sequence += 1;
         let mut values = [20.0; fleet::SIGNALS];
         values[fleet::MOTOR_TEMPERATURE] = if is_hot { TOO_HOT } else { NORMAL };
-        Sample { robot, sequence: *sequence, time: SystemClock.now().0, values }
+        Sample {
+            robot,
+            sequence: *sequence,
+            time: SystemClock.now().0,
+            values,
+        }
     }
 }
 
@@ -178,7 +231,12 @@ struct Sent {
 
 impl Default for Sent {
     fn default() -> Self {
-        Self { records: 0, crossings: 0, counted_from: i64::MAX, took: Duration::ZERO }
+        Self {
+            records: 0,
+            crossings: 0,
+            counted_from: i64::MAX,
+            took: Duration::ZERO,
+        }
     }
 }
 
@@ -186,11 +244,17 @@ fn send(producer: &BaseProducer, topic: &str, sample: &Sample) -> Result<(), Fai
     let key = Fleet::robot_id(sample.robot);
     let mut value = Vec::with_capacity(180);
     fleet::encode(sample, &mut value);
-    let mut record = BaseRecord::to(topic).partition(partition_of(key.as_bytes(), PARTITIONS) as i32).key(&key).payload(&value);
+    let mut record = BaseRecord::to(topic)
+        .partition(partition_of(key.as_bytes(), PARTITIONS) as i32)
+        .key(&key)
+        .payload(&value);
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
-            Err((error, back)) if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) => {
+            Err((error, back))
+                if error.rdkafka_error_code()
+                    == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) =>
+            {
                 producer.poll(STEP);
                 record = back;
             }
@@ -203,10 +267,13 @@ fn send(producer: &BaseProducer, topic: &str, sample: &Sample) -> Result<(), Fai
 fn listen(consumer: &BaseConsumer, over: &AtomicBool) -> Result<Vec<(i64, i64)>, Failure> {
     let mut heard = Vec::new();
     while !over.load(Ordering::Acquire) {
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
         let message = message.map_err(|error| unreachable_log(&error))?;
         let now = SystemClock.now().0;
-        let alert = Alert::decode(message.payload().unwrap_or_default()).map_err(|error| Failure::Failed(error.to_string()))?;
+        let alert = Alert::decode(message.payload().unwrap_or_default())
+            .map_err(|error| Failure::Failed(error.to_string()))?;
         if alert.transition == Transition::Raised {
             heard.push((alert.event_time, now - alert.event_time));
         }

@@ -26,8 +26,16 @@ pub(super) struct Mark {
 
 impl Mark {
     pub(super) fn now(records: u64, servers: &[Server]) -> Result<Self, Failure> {
-        let servers = servers.iter().filter_map(|server| Some((server.name, cpu_of_tree(server.process)?))).collect();
-        Ok(Self { at: Instant::now(), cpu: cpu_seconds()?, servers, records })
+        let servers = servers
+            .iter()
+            .filter_map(|server| Some((server.name, cpu_of_tree(server.process)?)))
+            .collect();
+        Ok(Self {
+            at: Instant::now(),
+            cpu: cpu_seconds()?,
+            servers,
+            records,
+        })
     }
 
     /// CPU seconds of this process since an earlier mark.
@@ -41,10 +49,19 @@ impl Mark {
         let seconds = (self.at - earlier.at).as_secs_f64().max(1e-9);
         let per_million = |cpu: f64| rounded(cpu * 1e6 / records.max(1.0));
         let mut told = Map::new();
-        told.insert("records_per_s".to_owned(), json!((records / seconds) as u64));
-        told.insert("cpu_s_per_million".to_owned(), json!(per_million(self.cpu_since(earlier))));
+        told.insert(
+            "records_per_s".to_owned(),
+            json!((records / seconds) as u64),
+        );
+        told.insert(
+            "cpu_s_per_million".to_owned(),
+            json!(per_million(self.cpu_since(earlier))),
+        );
         for ((name, now), (_, then)) in self.servers.iter().zip(&earlier.servers) {
-            told.insert(format!("{name}_cpu_s_per_million"), json!(per_million(now - then)));
+            told.insert(
+                format!("{name}_cpu_s_per_million"),
+                json!(per_million(now - then)),
+            );
         }
         Value::Object(told)
     }

@@ -1,6 +1,8 @@
-//! What must come of the records of a topic, by the shortest way there is, and what the store holds that differs.
+//! What must come of the records of a topic, by the shortest way there is, and what the store holds
+//! that differs.
 //!
-//! Reads the topic itself, whoever filled it: one robot after another is not needed, a window and a condition per robot are kept open.
+//! Reads the topic itself, whoever filled it: one robot after another is not needed, a window and a
+//! condition per robot are kept open.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -39,10 +41,20 @@ struct Cell {
 }
 
 impl Cell {
-    const EMPTY: Self = Self { count: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+    const EMPTY: Self = Self {
+        count: 0,
+        sum: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+    };
 
     fn add(&mut self, value: f64) {
-        *self = Self { count: self.count + 1, sum: self.sum + value, min: self.min.min(value), max: self.max.max(value) };
+        *self = Self {
+            count: self.count + 1,
+            sum: self.sum + value,
+            min: self.min.min(value),
+            max: self.max.max(value),
+        };
     }
 }
 
@@ -68,25 +80,51 @@ impl Recount {
         let missing = || Failure::Failed(format!("there is no dataset '{DATASET}'"));
         let (index, dataset) = registry.datasets().find(DATASET).ok_or_else(missing)?;
         let temperature = dataset.signal("motor_temperature").ok_or_else(missing)?;
-        let mut builder = BatchBuilder::new(dataset.clone(), index, std::sync::Arc::new(Pseudonyms::new([0; 32])));
+        let mut builder = BatchBuilder::new(
+            dataset.clone(),
+            index,
+            std::sync::Arc::new(Pseudonyms::new([0; 32])),
+        );
         let mut recount = Self::default();
         let mut refused = None;
         for partition in 0..partitions {
-            visit_batches(log, topic, partition, PollLimit { records: ROWS, bytes: usize::MAX }, |record| {
-                let pushed = framing::parse(record.value).map_err(|error| error.to_string()).and_then(|(id, datum)| {
-                    let writer = registry.lookup(id).ok_or_else(|| format!("its schema {id:?} is not the benchmark's"))?;
-                    builder.push(&writer.plan, datum, record.offset, record.append_time.0).map_err(|error| error.to_string())
-                });
-                if let Err(why) = pushed {
-                    refused.get_or_insert(format!("topic {topic} partition {partition} offset {}: {why}", record.offset));
-                }
-                if builder.len() >= ROWS {
-                    recount.take(builder.finish().as_ref(), temperature);
-                }
-            })?;
+            visit_batches(
+                log,
+                topic,
+                partition,
+                PollLimit {
+                    records: ROWS,
+                    bytes: usize::MAX,
+                },
+                |record| {
+                    let pushed = framing::parse(record.value)
+                        .map_err(|error| error.to_string())
+                        .and_then(|(id, datum)| {
+                            let writer = registry.lookup(id).ok_or_else(|| {
+                                format!("its schema {id:?} is not the benchmark's")
+                            })?;
+                            builder
+                                .push(&writer.plan, datum, record.offset, record.append_time.0)
+                                .map_err(|error| error.to_string())
+                        });
+                    if let Err(why) = pushed {
+                        refused.get_or_insert(format!(
+                            "topic {topic} partition {partition} offset {}: {why}",
+                            record.offset
+                        ));
+                    }
+                    if builder.len() >= ROWS {
+                        recount.take(builder.finish().as_ref(), temperature);
+                    }
+                },
+            )?;
             recount.take(builder.finish().as_ref(), temperature);
         }
-        refused.map_or(Ok(recount), |why| Err(Failure::Failed(format!("the topic cannot be recomputed: {why}"))))
+        refused.map_or(Ok(recount), |why| {
+            Err(Failure::Failed(format!(
+                "the topic cannot be recomputed: {why}"
+            )))
+        })
     }
 
     fn take(&mut self, batch: Option<&Batch>, temperature: usize) {
@@ -94,7 +132,10 @@ impl Recount {
         for (row, time) in batch.event_times().iter().enumerate() {
             self.records += 1;
             let robot = self.robot(batch.robot_id(row));
-            let cells = self.windows.entry((robot, time.div_euclid(WINDOW_US) * WINDOW_US)).or_insert_with(|| vec![Cell::EMPTY; batch.signals.len()]);
+            let cells = self
+                .windows
+                .entry((robot, time.div_euclid(WINDOW_US) * WINDOW_US))
+                .or_insert_with(|| vec![Cell::EMPTY; batch.signals.len()]);
             for (cell, signal) in cells.iter_mut().zip(&batch.signals) {
                 cell.add(signal.value(row));
             }
@@ -102,7 +143,8 @@ impl Recount {
             let (value, open) = (batch.signals[temperature].value(row), self.open[robot]);
             if (!open && value > RAISE_ABOVE) || (open && value < CLEAR_BELOW) {
                 self.open[robot] = !open;
-                self.alerts.insert((self.names[robot].clone(), *time, !open));
+                self.alerts
+                    .insert((self.names[robot].clone(), *time, !open));
             }
         }
     }
@@ -126,7 +168,10 @@ impl Recount {
 
     /// Windows that must be there.
     pub(super) fn windows(&self) -> usize {
-        self.windows.keys().filter(|key| self.is_closed(key)).count()
+        self.windows
+            .keys()
+            .filter(|key| self.is_closed(key))
+            .count()
     }
 
     /// Transitions that must be there.
@@ -140,7 +185,11 @@ impl Recount {
     }
 
     /// What the store holds that differs; empty when all is as it must be.
-    pub(super) fn differences(&self, store: &dyn CheckpointStore, partitions: u32) -> Result<Vec<String>, Failure> {
+    pub(super) fn differences(
+        &self,
+        store: &dyn CheckpointStore,
+        partitions: u32,
+    ) -> Result<Vec<String>, Failure> {
         let mut wrong = Vec::new();
         let mut told: BTreeMap<(usize, i64), Vec<WindowRow>> = BTreeMap::new();
         for partition in 0..partitions {
@@ -149,22 +198,44 @@ impl Recount {
                 let facts = store.facts_after(partition, after, 10_000)?;
                 let Some(last) = facts.last() else { break };
                 after = last.sequence;
-                for stored in facts.iter().filter(|stored| stored.fact.kind == FactKind::Window) {
-                    let row = WindowRow::decode(&stored.fact.payload).map_err(|error| Failure::Failed(error.to_string()))?;
-                    let robot = self.robots.get(&stored.fact.robot_id).copied().unwrap_or(usize::MAX);
+                for stored in facts
+                    .iter()
+                    .filter(|stored| stored.fact.kind == FactKind::Window)
+                {
+                    let row = WindowRow::decode(&stored.fact.payload)
+                        .map_err(|error| Failure::Failed(error.to_string()))?;
+                    let robot = self
+                        .robots
+                        .get(&stored.fact.robot_id)
+                        .copied()
+                        .unwrap_or(usize::MAX);
                     told.entry((robot, row.start_us)).or_default().push(row);
                 }
             }
         }
         for (key, cells) in self.windows.iter().filter(|(key, _)| self.is_closed(key)) {
-            let got = told.get(key).and_then(|revisions| merge_revisions(revisions));
+            let got = told
+                .get(key)
+                .and_then(|revisions| merge_revisions(revisions));
             if !got.as_ref().is_some_and(|row| is_as_counted(row, cells)) && wrong.len() < 10 {
-                let there = got.map(|row| row.signals.iter().map(|signal| (signal.count, signal.sum)).collect::<Vec<_>>());
-                wrong.push(format!("robot {} window {}: {} records expected, {there:?} stored", self.names[key.0], key.1, cells[0].count));
+                let there = got.map(|row| {
+                    row.signals
+                        .iter()
+                        .map(|signal| (signal.count, signal.sum))
+                        .collect::<Vec<_>>()
+                });
+                wrong.push(format!(
+                    "robot {} window {}: {} records expected, {there:?} stored",
+                    self.names[key.0], key.1, cells[0].count
+                ));
             }
         }
         if told.len() != self.windows() {
-            wrong.push(format!("{} windows expected, {} stored", self.windows(), told.len()));
+            wrong.push(format!(
+                "{} windows expected, {} stored",
+                self.windows(),
+                told.len()
+            ));
         }
         wrong.extend(self.other_alerts(store)?);
         Ok(wrong)
@@ -172,13 +243,27 @@ impl Recount {
 
     fn other_alerts(&self, store: &dyn CheckpointStore) -> Result<Option<String>, Failure> {
         let mut alerts = BTreeSet::new();
-        let stored = store.find_facts(&FactFilter { kind: Some(FactKind::Alert), ..FactFilter::default() })?;
+        let stored = store.find_facts(&FactFilter {
+            kind: Some(FactKind::Alert),
+            ..FactFilter::default()
+        })?;
         for stored in &stored {
-            let alert = Alert::decode(&stored.fact.payload).map_err(|error| Failure::Failed(error.to_string()))?;
-            alerts.insert((alert.robot_id, alert.event_time, alert.transition == Transition::Raised));
+            let alert = Alert::decode(&stored.fact.payload)
+                .map_err(|error| Failure::Failed(error.to_string()))?;
+            alerts.insert((
+                alert.robot_id,
+                alert.event_time,
+                alert.transition == Transition::Raised,
+            ));
         }
         let same = alerts == self.alerts && stored.len() == alerts.len();
-        Ok((!same).then(|| format!("{} alerts expected, {} stored, or others", self.alerts.len(), stored.len())))
+        Ok((!same).then(|| {
+            format!(
+                "{} alerts expected, {} stored, or others",
+                self.alerts.len(),
+                stored.len()
+            )
+        }))
     }
 }
 

@@ -16,7 +16,9 @@ const REST: Duration = Duration::from_millis(10);
 
 /// Records that a topic holds, by its offsets: markers of transactions count as well.
 pub(super) fn extent(log: &dyn EventLog, topic: &str, partitions: u32) -> Result<u64, Failure> {
-    let ranges: Result<Vec<_>, _> = (0..partitions).map(|partition| log.range(topic, partition)).collect();
+    let ranges: Result<Vec<_>, _> = (0..partitions)
+        .map(|partition| log.range(topic, partition))
+        .collect();
     Ok(ranges?.iter().map(|range| range.end - range.start).sum())
 }
 
@@ -43,7 +45,9 @@ pub(super) fn visit_batches(
         } else if end.at_end {
             return Ok(());
         } else if heard.elapsed() > PATIENCE {
-            return Err(Failure::Unreachable(format!("topic {topic} partition {partition}: nothing came for {PATIENCE:?}")));
+            return Err(Failure::Unreachable(format!(
+                "topic {topic} partition {partition}: nothing came for {PATIENCE:?}"
+            )));
         } else {
             seen = bell.wait(seen, REST);
         }
@@ -57,8 +61,14 @@ fn listen(reader: &mut dyn LogReader) -> (Arc<Bell>, u64) {
     (bell, 0)
 }
 
-/// Reads all partitions side by side on one thread and does nothing with the records; marks as of the service's run.
-pub(super) fn drain(log: &dyn EventLog, topic: &str, partitions: u32, limit: PollLimit) -> Result<[Mark; 4], Failure> {
+/// Reads all partitions side by side on one thread and does nothing with the records; marks as of
+/// the service's run.
+pub(super) fn drain(
+    log: &dyn EventLog,
+    topic: &str,
+    partitions: u32,
+    limit: PollLimit,
+) -> Result<[Mark; 4], Failure> {
     let extent = extent(log, topic, partitions)?;
     let begun = Mark::now(0, &[])?;
     let bell = Arc::new(Bell::default());

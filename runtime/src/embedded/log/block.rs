@@ -1,4 +1,5 @@
-//! A block: records one after another, each key, value and headers with their lengths in front (little-endian 32 bits).
+//! A block: records one after another, each key, value and headers with their lengths in front
+//! (little-endian 32 bits).
 
 use theatre_actors::ports::NewRecord;
 
@@ -21,7 +22,10 @@ pub(super) fn split(records: &[NewRecord], bytes: usize) -> impl Iterator<Item =
 }
 
 pub(super) fn encode(records: &[NewRecord]) -> Vec<u8> {
-    let size: usize = records.iter().map(|record| record.key.len() + record.value.len() + 16).sum();
+    let size: usize = records
+        .iter()
+        .map(|record| record.key.len() + record.value.len() + 16)
+        .sum();
     let mut block = Vec::with_capacity(size);
     let mut put = |bytes: &[u8]| {
         block.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -30,7 +34,11 @@ pub(super) fn encode(records: &[NewRecord]) -> Vec<u8> {
     for record in records {
         put(&record.key);
         put(&record.value);
-        let headers: Vec<u8> = record.headers.iter().flat_map(|(name, value)| [name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat()).collect();
+        let headers: Vec<u8> = record
+            .headers
+            .iter()
+            .flat_map(|(name, value)| [name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat())
+            .collect();
         put(&headers);
     }
     block
@@ -49,7 +57,9 @@ pub(super) fn decode(block: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])
             rest = left;
             Some(taken)
         };
-        let record = take().and_then(|key| Some((key, take()?))).and_then(|record| take().map(|_| record));
+        let record = take()
+            .and_then(|key| Some((key, take()?)))
+            .and_then(|record| take().map(|_| record));
         if record.is_none() {
             rest = &[];
         }

@@ -8,12 +8,19 @@ use super::{WHAT, current_epoch, decode, encode, layout, raise_epoch, unavailabl
 pub(super) fn past_layouts(connection: &Connection) -> Result<Vec<PastLayout>> {
     // A store that is only looked at may have been made before there was such a table.
     let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'past_layout'";
-    let there: Option<i64> = connection.query_row(sql, [], |row| row.get(0)).optional().map_err(unavailable(WHAT))?;
+    let there: Option<i64> = connection
+        .query_row(sql, [], |row| row.get(0))
+        .optional()
+        .map_err(unavailable(WHAT))?;
     if there.is_none() {
         return Ok(Vec::new());
     }
-    let mut statement = connection.prepare_cached("SELECT layout FROM past_layout ORDER BY number").map_err(unavailable(WHAT))?;
-    let found = statement.query_map([], |row| decode(row.get_ref(0)?.as_blob()?)).and_then(Iterator::collect);
+    let mut statement = connection
+        .prepare_cached("SELECT layout FROM past_layout ORDER BY number")
+        .map_err(unavailable(WHAT))?;
+    let found = statement
+        .query_map([], |row| decode(row.get_ref(0)?.as_blob()?))
+        .and_then(Iterator::collect);
     found.map_err(unavailable(WHAT))
 }
 
@@ -28,7 +35,11 @@ pub(super) fn repartition(transaction: &Transaction<'_>, change: &Repartition) -
     for (partition, ours) in (0..).zip(&change.epochs) {
         let current = current_epoch(transaction, partition)?;
         if current != *ours {
-            return Err(Error::StaleEpoch { partition, ours: *ours, current });
+            return Err(Error::StaleEpoch {
+                partition,
+                ours: *ours,
+                current,
+            });
         }
     }
     for partition in 0..change.partitions {
@@ -41,10 +52,19 @@ pub(super) fn repartition(transaction: &Transaction<'_>, change: &Repartition) -
     }
     let rest = || -> rusqlite::Result<()> {
         for (partition, state) in &change.lake_states {
-            transaction.execute("UPDATE partition SET lake_state = ?2 WHERE partition = ?1", params![partition, state])?;
+            transaction.execute(
+                "UPDATE partition SET lake_state = ?2 WHERE partition = ?1",
+                params![partition, state],
+            )?;
         }
-        transaction.execute("DELETE FROM home WHERE robot NOT IN (SELECT family FROM family)", [])?;
-        transaction.execute("INSERT INTO past_layout SELECT coalesce(max(number), 0) + 1, ?1 FROM past_layout", [encode(&change.ended)])?;
+        transaction.execute(
+            "DELETE FROM home WHERE robot NOT IN (SELECT family FROM family)",
+            [],
+        )?;
+        transaction.execute(
+            "INSERT INTO past_layout SELECT coalesce(max(number), 0) + 1, ?1 FROM past_layout",
+            [encode(&change.ended)],
+        )?;
         transaction.execute("UPDATE layout SET partitions = ?1", [change.partitions])?;
         Ok(())
     };
@@ -53,10 +73,25 @@ pub(super) fn repartition(transaction: &Transaction<'_>, change: &Repartition) -
 
 /// False if the family is not where it was, or another one where it is to be.
 fn rehome(transaction: &Transaction<'_>, family: &FamilyMove) -> rusqlite::Result<bool> {
-    let FamilyMove { robot, from, to, positions, state } = family;
+    let FamilyMove {
+        robot,
+        from,
+        to,
+        positions,
+        state,
+    } = family;
     let sql = "UPDATE OR IGNORE family SET partition = ?3, positions = ?4, state = ?5 WHERE partition = ?1 AND family = ?2";
-    let moved = transaction.prepare_cached(sql)?.execute(params![from, robot, to, encode(positions), state])?;
-    let sql = "INSERT INTO home VALUES (?1, ?2) ON CONFLICT DO UPDATE SET partition = excluded.partition";
-    transaction.prepare_cached(sql)?.execute(params![robot, to])?;
+    let moved = transaction.prepare_cached(sql)?.execute(params![
+        from,
+        robot,
+        to,
+        encode(positions),
+        state
+    ])?;
+    let sql =
+        "INSERT INTO home VALUES (?1, ?2) ON CONFLICT DO UPDATE SET partition = excluded.partition";
+    transaction
+        .prepare_cached(sql)?
+        .execute(params![robot, to])?;
     Ok(moved == 1)
 }

@@ -1,4 +1,5 @@
-//! The decoder: one poll of one topic, from framed bytes to rows of columns. A record that becomes no row becomes a dead letter.
+//! The decoder: one poll of one topic, from framed bytes to rows of columns. A record that becomes
+//! no row becomes a dead letter.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::schema_source::Answer;
 /// Schemas of a topic that an intake keeps at hand.
 const AT_HAND_MAX: usize = 64;
 
-/// Bytes of a bad record that a dead letter keeps at most; beyond that its hash and place have to do.
+/// Bytes of a bad record that a dead letter keeps at most; beyond that its hash and place have to
+/// do.
 const DEAD_LETTER_BYTES_MAX: usize = 256 * 1024;
 
 /// Decodes the records of one poll of one topic, one builder per dataset met.
@@ -48,37 +50,61 @@ impl Decoder<'_> {
         }
         let entry = match self.decode(&record) {
             Ok(entry) => entry,
-            Err(Refusal::Dead(reason, detail, schema_id)) => self.bury(&record, reason, detail, schema_id),
+            Err(Refusal::Dead(reason, detail, schema_id)) => {
+                self.bury(&record, reason, detail, schema_id)
+            }
             Err(Refusal::NotYet(error)) => {
                 self.stopped = Some(error);
                 return;
             }
         };
-        self.pending.push_back(Pending { append_time: record.append_time.0, offset: record.offset, entry });
+        self.pending.push_back(Pending {
+            append_time: record.append_time.0,
+            offset: record.offset,
+            entry,
+        });
     }
 
     fn decode(&mut self, record: &RecordView<'_>) -> std::result::Result<Entry, Refusal> {
         let limit = self.params.limits.record_bytes;
         if record.value.len() > limit {
-            let detail = format!("{} bytes, the limit is {limit} (record_bytes)", record.value.len());
+            let detail = format!(
+                "{} bytes, the limit is {limit} (record_bytes)",
+                record.value.len()
+            );
             return Err(Refusal::Dead(DeadReason::TooLarge, detail, None));
         }
         let (schema_id, datum) = framing::open(record.value, limit).map_err(|error| {
-            let reason = if matches!(error, FramingError::TooLong(_)) { DeadReason::TooLarge } else { DeadReason::BadFrame };
+            let reason = if matches!(error, FramingError::TooLong(_)) {
+                DeadReason::TooLarge
+            } else {
+                DeadReason::BadFrame
+            };
             Refusal::Dead(reason, error.to_string(), None)
         })?;
         self.find(schema_id)?;
         let writer = &self.at_hand[0];
-        let batch = batch_of(self.params, self.builders, &mut self.open, writer.dataset_index);
-        let builder = self.builders[writer.dataset_index].as_mut().expect("batch_of made the builder");
+        let batch = batch_of(
+            self.params,
+            self.builders,
+            &mut self.open,
+            writer.dataset_index,
+        );
+        let builder = self.builders[writer.dataset_index]
+            .as_mut()
+            .expect("batch_of made the builder");
         let row = builder.len() as u32;
-        builder.push(&writer.plan, &datum, record.offset, record.append_time.0).map_err(|error| {
-            let reason = match error {
-                DecodeError::Unroutable { .. } | DecodeError::NameTooLong { .. } => DeadReason::Unroutable,
-                _ => DeadReason::Undecodable,
-            };
-            Refusal::Dead(reason, error.to_string(), Some(schema_id))
-        })?;
+        builder
+            .push(&writer.plan, &datum, record.offset, record.append_time.0)
+            .map_err(|error| {
+                let reason = match error {
+                    DecodeError::Unroutable { .. } | DecodeError::NameTooLong { .. } => {
+                        DeadReason::Unroutable
+                    }
+                    _ => DeadReason::Undecodable,
+                };
+                Refusal::Dead(reason, error.to_string(), Some(schema_id))
+            })?;
         Ok(Entry::Row { batch, row })
     }
 
@@ -92,24 +118,42 @@ impl Decoder<'_> {
             }
             None => {}
         }
-        match self.params.inputs[self.topic].answer(id).map_err(Refusal::NotYet)? {
+        match self.params.inputs[self.topic]
+            .answer(id)
+            .map_err(Refusal::NotYet)?
+        {
             Answer::Known(writer) => {
                 self.at_hand.truncate(AT_HAND_MAX - 1);
                 self.at_hand.insert(0, writer);
                 Ok(())
             }
-            Answer::Unknown => Err(Refusal::Dead(DeadReason::UnknownSchema, format!("schema id {id} is not known"), Some(id))),
+            Answer::Unknown => Err(Refusal::Dead(
+                DeadReason::UnknownSchema,
+                format!("schema id {id} is not known"),
+                Some(id),
+            )),
             Answer::Unusable(why) => Err(Refusal::Dead(DeadReason::Undecodable, why, Some(id))),
         }
     }
 
-    fn bury(&mut self, record: &RecordView<'_>, reason: DeadReason, detail: String, schema_id: Option<SchemaId>) -> Entry {
+    fn bury(
+        &mut self,
+        record: &RecordView<'_>,
+        reason: DeadReason,
+        detail: String,
+        schema_id: Option<SchemaId>,
+    ) -> Entry {
         // The stored form has room for a number only: a UUID is named in words.
         let detail = match schema_id {
-            Some(id @ SchemaId::Glue(_)) if reason != DeadReason::UnknownSchema => format!("schema {id}: {detail}"),
+            Some(id @ SchemaId::Glue(_)) if reason != DeadReason::UnknownSchema => {
+                format!("schema {id}: {detail}")
+            }
             _ => detail,
         };
-        let kept = record.value.get(..DEAD_LETTER_BYTES_MAX).unwrap_or(record.value);
+        let kept = record
+            .value
+            .get(..DEAD_LETTER_BYTES_MAX)
+            .unwrap_or(record.value);
         self.dead.push(DeadRow {
             topic: self.topic,
             offset: record.offset,
@@ -126,9 +170,15 @@ impl Decoder<'_> {
         Entry::Dead((self.dead.len() - 1) as u32)
     }
 
-    /// Closes the builders; a dataset of which every record failed gives an empty batch to keep the numbering.
+    /// Closes the builders; a dataset of which every record failed gives an empty batch to keep the
+    /// numbering.
     pub(super) fn finish(self) -> Vec<Arc<Batch>> {
-        let Self { params, builders, open, .. } = self;
+        let Self {
+            params,
+            builders,
+            open,
+            ..
+        } = self;
         open.into_iter()
             .map(|index| {
                 let finished = builders[index].as_mut().and_then(BatchBuilder::finish);
@@ -139,7 +189,12 @@ impl Decoder<'_> {
 }
 
 /// The entry's batch for a dataset, whose builder is made when it is met first.
-fn batch_of(params: &IntakeParams, builders: &mut Vec<Option<BatchBuilder>>, open: &mut Vec<usize>, dataset_index: usize) -> u32 {
+fn batch_of(
+    params: &IntakeParams,
+    builders: &mut Vec<Option<BatchBuilder>>,
+    open: &mut Vec<usize>,
+    dataset_index: usize,
+) -> u32 {
     if let Some(at) = open.iter().position(|open| *open == dataset_index) {
         return at as u32;
     }
@@ -147,14 +202,18 @@ fn batch_of(params: &IntakeParams, builders: &mut Vec<Option<BatchBuilder>>, ope
         builders.resize_with(dataset_index + 1, || None);
     }
     let dataset = params.registry.datasets().get(dataset_index);
-    builders[dataset_index].get_or_insert_with(|| BatchBuilder::new(dataset.clone(), dataset_index, params.pseudonyms.clone()));
+    builders[dataset_index].get_or_insert_with(|| {
+        BatchBuilder::new(dataset.clone(), dataset_index, params.pseudonyms.clone())
+    });
     open.push(dataset_index);
     (open.len() - 1) as u32
 }
 
 fn empty_batch(params: &IntakeParams, index: usize) -> Batch {
     let dataset = params.registry.datasets().get(index).clone();
-    let columns = dataset.columns.iter().map(|column| arrow_array::new_empty_array(&crate::parquet::arrow_type(column.column_type)));
+    let columns = dataset.columns.iter().map(|column| {
+        arrow_array::new_empty_array(&crate::parquet::arrow_type(column.column_type))
+    });
     let columns = columns.collect();
     Batch::new(dataset, index, columns, Vec::new(), Vec::new())
 }

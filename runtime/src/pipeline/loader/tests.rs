@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use theatre_actors::ports::{CheckpointStore, FileStage, Lake, LakeCut, LakeFile, QueryResult, TableSpec, Warehouse};
+use theatre_actors::ports::{
+    CheckpointStore, FileStage, Lake, LakeCut, LakeFile, QueryResult, TableSpec, Warehouse,
+};
 use theatre_actors::position::Positions;
 
 use super::*;
@@ -29,13 +31,25 @@ impl Warehouse for Moody {
     }
 
     fn load(&self, batch: &LoadBatch, _: &dyn Lake) -> Result<LoadReceipt> {
-        let paths: Vec<String> = batch.files.iter().map(|file| file.file.path.clone()).collect();
-        let odd = paths.iter().any(|path| self.odd.lock().unwrap().contains(path));
+        let paths: Vec<String> = batch
+            .files
+            .iter()
+            .map(|file| file.file.path.clone())
+            .collect();
+        let odd = paths
+            .iter()
+            .any(|path| self.odd.lock().unwrap().contains(path));
         self.tried.lock().unwrap().push(paths);
         if odd {
-            Err(Error::Unavailable { what: "warehouse", why: "code 1000".to_owned() })
+            Err(Error::Unavailable {
+                what: "warehouse",
+                why: "code 1000".to_owned(),
+            })
         } else {
-            Ok(LoadReceipt { batch: batch.id.clone(), rows: batch.files.len() as u64 + self.others.load(Ordering::Acquire) })
+            Ok(LoadReceipt {
+                batch: batch.id.clone(),
+                rows: batch.files.len() as u64 + self.others.load(Ordering::Acquire),
+            })
         }
     }
 
@@ -57,16 +71,34 @@ struct World {
 }
 
 impl World {
-    /// A partition with these files, named by dataset and number (`t1`); batches have two files at most.
+    /// A partition with these files, named by dataset and number (`t1`); batches have two files at
+    /// most.
     fn new(files: &[&str], odd: &[&str]) -> Self {
         let (store, warehouse) = (Arc::new(MemoryStore::default()), Arc::new(Moody::default()));
         store.ensure_layout(&["a".to_owned()], 1).unwrap();
         let epoch = store.acquire(0).unwrap();
         let clock = Arc::new(SystemClock);
         let log = Arc::new(MemoryLog::new(clock.clone()));
-        let ports = Ports { log, store: store.clone(), lake: Arc::new(MemoryLake::default()), warehouse: warehouse.clone(), clock };
-        let mut world = Self { store, warehouse, loader: Loader::new(0, epoch, ports, 2), epoch, cuts: 0 };
-        world.warehouse.odd.lock().unwrap().extend(odd.iter().map(|path| (*path).to_owned()));
+        let ports = Ports {
+            log,
+            store: store.clone(),
+            lake: Arc::new(MemoryLake::default()),
+            warehouse: warehouse.clone(),
+            clock,
+        };
+        let mut world = Self {
+            store,
+            warehouse,
+            loader: Loader::new(0, epoch, ports, 2),
+            epoch,
+            cuts: 0,
+        };
+        world
+            .warehouse
+            .odd
+            .lock()
+            .unwrap()
+            .extend(odd.iter().map(|path| (*path).to_owned()));
         world.add(files);
         world
     }
@@ -82,9 +114,20 @@ impl World {
             event_time_min: 0,
             event_time_max: 0,
         };
-        let cut = LakeCut { cut_number: self.cuts, positions: Positions::zero(), state: Vec::new(), files: paths.iter().map(file).collect() };
+        let cut = LakeCut {
+            cut_number: self.cuts,
+            positions: Positions::zero(),
+            state: Vec::new(),
+            files: paths.iter().map(file).collect(),
+        };
         self.store.commit_cut(0, self.epoch, &cut).unwrap();
-        let all: Vec<u64> = self.store.all_files().unwrap().iter().map(|file| file.number).collect();
+        let all: Vec<u64> = self
+            .store
+            .all_files()
+            .unwrap()
+            .iter()
+            .map(|file| file.number)
+            .collect();
         self.store.mark_completed(0, self.epoch, &all).unwrap();
     }
 
@@ -97,11 +140,22 @@ impl World {
                 Err(error) => panic!("{error}"),
             }
         }
-        self.warehouse.tried.lock().unwrap().iter().map(|files| files.join(" ")).collect()
+        self.warehouse
+            .tried
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|files| files.join(" "))
+            .collect()
     }
 
     fn unloaded(&self) -> Vec<String> {
-        let left = self.store.all_files().unwrap().into_iter().filter(|file| file.stage != FileStage::Loaded);
+        let left = self
+            .store
+            .all_files()
+            .unwrap()
+            .into_iter()
+            .filter(|file| file.stage != FileStage::Loaded);
         left.map(|file| file.file.path).collect()
     }
 }
@@ -109,11 +163,30 @@ impl World {
 #[test]
 fn other_datasets_and_batches_go_ahead_of_one_that_cannot_be_loaded() {
     let mut world = World::new(&["t1", "t2", "t3", "u1", "t4", "v1"], &["t2"]);
-    assert_eq!(world.steps(4), ["t1 t2", "u1", "v1", "t3 t4"], "others first, then its own dataset");
+    assert_eq!(
+        world.steps(4),
+        ["t1 t2", "u1", "v1", "t3 t4"],
+        "others first, then its own dataset"
+    );
     let said = world.loader.stuck().expect("it is told");
-    assert!(said.contains("t-p0-1-2x2") && said.contains("code 1000"), "{said}");
-    assert_eq!(world.steps(3), ["t1 t2"; 3], "it is tried again, with the same files");
-    assert_eq!(world.loader.step().err().map(|error| error.to_string()).as_deref(), Some("warehouse is unavailable: code 1000"));
+    assert!(
+        said.contains("t-p0-1-2x2") && said.contains("code 1000"),
+        "{said}"
+    );
+    assert_eq!(
+        world.steps(3),
+        ["t1 t2"; 3],
+        "it is tried again, with the same files"
+    );
+    assert_eq!(
+        world
+            .loader
+            .step()
+            .err()
+            .map(|error| error.to_string())
+            .as_deref(),
+        Some("warehouse is unavailable: code 1000")
+    );
     assert_eq!(world.unloaded(), ["t1", "t2"]);
     world.add(&["t5", "u2"]);
     assert_eq!(world.steps(3), ["u2", "t5", "t1 t2"]);
@@ -125,12 +198,21 @@ fn other_datasets_and_batches_go_ahead_of_one_that_cannot_be_loaded() {
 
 #[test]
 fn a_dataset_that_fails_as_a_whole_is_not_cut_into_ever_more_batches() {
-    let names: Vec<String> = (1..=9).flat_map(|number| [format!("t{number}"), format!("t{number}b")]).collect();
+    let names: Vec<String> = (1..=9)
+        .flat_map(|number| [format!("t{number}"), format!("t{number}b")])
+        .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut world = World::new(&names, &names);
     world.add(&["u1"]);
-    assert_eq!(world.steps(6), ["t1 t1b", "u1", "t2 t2b", "t3 t3b", "t4 t4b", "t1 t1b"]);
-    assert_eq!(world.steps(4), ["t2 t2b", "t3 t3b", "t4 t4b", "t1 t1b"], "each has its turn");
+    assert_eq!(
+        world.steps(6),
+        ["t1 t1b", "u1", "t2 t2b", "t3 t3b", "t4 t4b", "t1 t1b"]
+    );
+    assert_eq!(
+        world.steps(4),
+        ["t2 t2b", "t3 t3b", "t4 t4b", "t1 t1b"],
+        "each has its turn"
+    );
     world.warehouse.odd.lock().unwrap().clear();
     assert_eq!(world.steps(30).len(), 9, "each once");
     assert_eq!(world.unloaded(), Vec::<String>::new());
@@ -142,7 +224,12 @@ fn what_is_stuck_has_its_turn_however_much_there_is_to_load() {
     let mut world = World::new(&["t1"], &["t1"]);
     world.add(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let tried = world.steps(2 + 2 * AHEAD_MAX as usize);
-    let turns: Vec<usize> = tried.iter().enumerate().filter(|(_, files)| *files == "t1").map(|(at, _)| at).collect();
+    let turns: Vec<usize> = tried
+        .iter()
+        .enumerate()
+        .filter(|(_, files)| *files == "t1")
+        .map(|(at, _)| at)
+        .collect();
     assert_eq!(turns, [0, 1 + AHEAD_MAX as usize]);
 }
 
@@ -151,8 +238,19 @@ fn a_batch_of_another_store_with_the_same_id_is_not_taken_for_ours() {
     let mut world = World::new(&["a1", "a2"], &[]);
     world.warehouse.others.store(5, Ordering::Release);
     let error = world.loader.step().unwrap_err().to_string();
-    assert!(error.contains("with 7 rows, the batch's files have 2"), "{error}");
-    assert!(world.store.all_files().unwrap().iter().all(|file| file.stage == FileStage::Completed), "nothing is loaded");
+    assert!(
+        error.contains("with 7 rows, the batch's files have 2"),
+        "{error}"
+    );
+    assert!(
+        world
+            .store
+            .all_files()
+            .unwrap()
+            .iter()
+            .all(|file| file.stage == FileStage::Completed),
+        "nothing is loaded"
+    );
     world.warehouse.others.store(0, Ordering::Release);
     assert_eq!(world.loader.step(), Ok((Step::Worked, 2)));
 }

@@ -1,5 +1,6 @@
-//! Homes: a robot belongs to the partition that claimed it first, until a repartition. Producers with different partitioners put one robot in two
-//! partitions; what comes to the wrong one is turned away, the same on every replay, because the claim is in the store.
+//! Homes: a robot belongs to the partition that claimed it first, until a repartition. Producers
+//! with different partitioners put one robot in two partitions; what comes to the wrong one is
+//! turned away, the same on every replay, because the claim is in the store.
 
 use std::collections::HashMap;
 
@@ -18,7 +19,8 @@ pub(super) struct Homes {
 }
 
 impl Homes {
-    /// Claims robots that have no family here; returns, once each and in order, those that are at home. One call of the store.
+    /// Claims robots that have no family here; returns, once each and in order, those that are at
+    /// home. One call of the store.
     pub(super) fn claim<'a>(
         &mut self,
         store: &dyn CheckpointStore,
@@ -30,7 +32,9 @@ impl Homes {
             self.strangers.clear();
         }
         let mut seen = std::collections::HashSet::new();
-        let asked: Vec<&str> = robots.filter(|robot| !self.strangers.contains_key(*robot) && seen.insert(*robot)).collect();
+        let asked: Vec<&str> = robots
+            .filter(|robot| !self.strangers.contains_key(*robot) && seen.insert(*robot))
+            .collect();
         if asked.is_empty() {
             return Ok(asked);
         }

@@ -56,8 +56,16 @@ impl Slot {
 
     pub(super) fn add(&mut self, effects: Effects) {
         self.urgent |= effects.urgent;
-        self.weight += effects.facts.iter().map(|fact| fact.payload.len() + 128).sum::<usize>();
-        self.weight += effects.dead.iter().map(|dead| dead.payload.len() + 128).sum::<usize>();
+        self.weight += effects
+            .facts
+            .iter()
+            .map(|fact| fact.payload.len() + 128)
+            .sum::<usize>();
+        self.weight += effects
+            .dead
+            .iter()
+            .map(|dead| dead.payload.len() + 128)
+            .sum::<usize>();
         self.facts.extend(effects.facts);
         self.dead.extend(effects.dead);
     }
@@ -67,7 +75,8 @@ impl Slot {
         self.dead.push(dead);
     }
 
-    /// Forgets what was concluded since the last save in favour of what the rebuilt family concluded.
+    /// Forgets what was concluded since the last save in favour of what the rebuilt family
+    /// concluded.
     pub(super) fn replace(&mut self, effects: Effects) {
         self.facts.clear();
         self.dead.clear();
@@ -109,7 +118,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, intake: Slot::new("", 0), slots: Vec::new(), under_way: false }
+        Self {
+            limits,
+            intake: Slot::new("", 0),
+            slots: Vec::new(),
+            under_way: false,
+        }
     }
 
     /// Adds a family as stored; slots are given in order.
@@ -123,7 +137,11 @@ impl Ledger {
     }
 
     pub(super) fn slot(&mut self, slot: usize) -> &mut Slot {
-        if slot == INTAKE_SLOT { &mut self.intake } else { &mut self.slots[slot] }
+        if slot == INTAKE_SLOT {
+            &mut self.intake
+        } else {
+            &mut self.slots[slot]
+        }
     }
 
     /// Notes that a family is about to get rows of a chunk that begins at `from`.
@@ -150,7 +168,12 @@ impl Ledger {
 
     /// Slots that panicked.
     pub(super) fn broken(&self) -> Vec<usize> {
-        self.slots.iter().enumerate().filter(|(_, slot)| !slot.is_healthy()).map(|(index, _)| index).collect()
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| !slot.is_healthy())
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// True when so much is unsaved that reading must wait for the saver.
@@ -160,17 +183,29 @@ impl Ledger {
 
     /// True when nothing is unsaved and nothing under way.
     pub(super) fn is_clean(&self) -> bool {
-        !self.under_way && self.slots.iter().chain([&self.intake]).all(|slot| slot.dirty_from.is_none() && slot.is_healthy())
+        !self.under_way
+            && self
+                .slots
+                .iter()
+                .chain([&self.intake])
+                .all(|slot| slot.dirty_from.is_none() && slot.is_healthy())
     }
 
-    /// Slots to save now: urgent ones first, then those unsaved for longest; marks a commit as under way when there are any.
+    /// Slots to save now: urgent ones first, then those unsaved for longest; marks a commit as
+    /// under way when there are any.
     pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
         let pressed = self.unsaved_bytes() >= self.limits.unsaved_bytes;
         let interval = i64::try_from(self.limits.save_interval.as_micros()).unwrap_or(i64::MAX);
-        let all = self.slots.iter().enumerate().chain([(INTAKE_SLOT, &self.intake)]);
+        let all = self
+            .slots
+            .iter()
+            .enumerate()
+            .chain([(INTAKE_SLOT, &self.intake)]);
         let mut due: Vec<(bool, std::cmp::Reverse<usize>, LogTime, usize)> = all
             .filter(|(_, slot)| slot.is_healthy() && slot.dirty_from.is_some())
-            .filter(|(_, slot)| everything || pressed || slot.urgent || now.0 - slot.saved_at.0 >= interval)
+            .filter(|(_, slot)| {
+                everything || pressed || slot.urgent || now.0 - slot.saved_at.0 >= interval
+            })
             .map(|(index, slot)| {
                 let heavy = if pressed { slot.weight } else { 0 };
                 (!slot.urgent, std::cmp::Reverse(heavy), slot.saved_at, index)
@@ -179,7 +214,8 @@ impl Ledger {
         due.sort_unstable();
         self.under_way = !due.is_empty();
         let mut due: Vec<usize> = due.into_iter().map(|(.., index)| index).collect();
-        // What was buried unknown must be saved no later than what a robot saw after it: its schema may be known at the next reading.
+        // What was buried unknown must be saved no later than what a robot saw after it: its schema
+        // may be known at the next reading.
         if !due.is_empty() && self.intake.dirty_from.is_some() {
             due.retain(|slot| *slot != INTAKE_SLOT);
             due.insert(0, INTAKE_SLOT);
@@ -189,11 +225,19 @@ impl Ledger {
 
     /// The lowest position whose rows are in no snapshot taken so far; `here` when all are.
     pub(super) fn floor(&self, here: &Positions) -> Positions {
-        let unsaved = self.slots.iter().chain([&self.intake]).filter_map(|slot| slot.dirty_from.as_ref());
+        let unsaved = self
+            .slots
+            .iter()
+            .chain([&self.intake])
+            .filter_map(|slot| slot.dirty_from.as_ref());
         unsaved.fold(here.clone(), |floor, from| floor.lowest(from))
     }
 
     fn unsaved_bytes(&self) -> usize {
-        self.slots.iter().chain([&self.intake]).map(|slot| slot.weight).sum()
+        self.slots
+            .iter()
+            .chain([&self.intake])
+            .map(|slot| slot.weight)
+            .sum()
     }
 }

@@ -1,4 +1,5 @@
-//! Rows of a chunk by family: which robot's rows go where, and one message per family and chunk that names rows of the shared batches.
+//! Rows of a chunk by family: which robot's rows go where, and one message per family and chunk
+//! that names rows of the shared batches.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,7 +31,11 @@ pub(super) struct Routed {
 impl Routes {
     /// No family so far; rows of `settled` records were told of before and go nowhere.
     pub(super) fn new(settled: HashSet<(TopicIndex, u64)>) -> Self {
-        Self { slots: HashMap::default(), homes: Homes::default(), settled }
+        Self {
+            slots: HashMap::default(),
+            homes: Homes::default(),
+            settled,
+        }
     }
 
     /// Adds a robot; returns its slot. Slots are given in order.
@@ -42,7 +47,8 @@ impl Routes {
 
     /// Everything below was routed and will not be read again.
     pub(super) fn passed(&mut self, positions: &Positions) {
-        self.settled.retain(|(topic, offset)| *offset >= positions.get(*topic));
+        self.settled
+            .retain(|(topic, offset)| *offset >= positions.get(*topic));
     }
 
     /// Number of families.
@@ -60,24 +66,40 @@ impl Routes {
         self.homes.count(topic)
     }
 
-    /// Where every row of a chunk goes; robots not met before are claimed for the partition, if they are at home nowhere else.
+    /// Where every row of a chunk goes; robots not met before are claimed for the partition, if
+    /// they are at home nowhere else.
     ///
     /// # Errors
     /// When homes cannot be claimed; nothing has changed then.
-    pub(super) fn route(&mut self, chunk: &Chunk, store: &dyn CheckpointStore, partition: Partition, epoch: Epoch) -> Result<Routed> {
+    pub(super) fn route(
+        &mut self,
+        chunk: &Chunk,
+        store: &dyn CheckpointStore,
+        partition: Partition,
+        epoch: Epoch,
+    ) -> Result<Routed> {
         let mut table = Table::default();
         let mut strangers = Vec::new();
         for (at, entry) in chunk.entries.iter().enumerate() {
-            let Entry::Row { batch, row } = *entry else { continue };
+            let Entry::Row { batch, row } = *entry else {
+                continue;
+            };
             if !self.settled.is_empty() && self.settled.contains(&chunk.place(batch, row)) {
                 continue;
             }
-            match self.slots.get(chunk.batches[batch as usize].1.robot_id(row as usize)) {
+            match self
+                .slots
+                .get(chunk.batches[batch as usize].1.robot_id(row as usize))
+            {
                 Some(slot) => table.push(*slot, batch, row),
                 None => strangers.push((at, batch, row)),
             }
         }
-        let mut routed = Routed { table, newcomers: Vec::new(), strays: Vec::new() };
+        let mut routed = Routed {
+            table,
+            newcomers: Vec::new(),
+            strays: Vec::new(),
+        };
         if strangers.is_empty() {
             return Ok(routed);
         }
@@ -122,7 +144,11 @@ impl Table {
     }
 
     /// The shares of families that `wanted` names, as messages in slot order.
-    pub(super) fn finish(self, chunk: &Chunk, mut wanted: impl FnMut(usize) -> bool) -> Vec<(usize, Vec<Segment>)> {
+    pub(super) fn finish(
+        self,
+        chunk: &Chunk,
+        mut wanted: impl FnMut(usize) -> bool,
+    ) -> Vec<(usize, Vec<Segment>)> {
         let mut work = Vec::new();
         for (slot, share) in self.shares.into_iter().enumerate() {
             if share.runs.is_empty() || !wanted(slot) {
@@ -130,7 +156,11 @@ impl Table {
             }
             let segments = share.runs.into_iter().map(|(batch, rows)| {
                 let (topic, batch) = &chunk.batches[batch as usize];
-                Segment { topic: *topic, batch: batch.clone(), rows }
+                Segment {
+                    topic: *topic,
+                    batch: batch.clone(),
+                    rows,
+                }
             });
             work.push((slot, segments.collect()));
         }

@@ -1,18 +1,24 @@
-//! Records that became no row and were saved as dead letters. After a restart they may be read again, and by now they may be readable: their schema
-//! is known, a limit was raised, a dataset declared. They stay what they were, or they would count twice.
+//! Records that became no row and were saved as dead letters. After a restart they may be read
+//! again, and by now they may be readable: their schema is known, a limit was raised, a dataset
+//! declared. They stay what they were, or they would count twice.
 
 use std::collections::HashSet;
 
 use theatre_actors::ports::{CheckpointStore, PartitionStatus, Result};
 use theatre_actors::position::{Partition, TopicIndex};
 
-/// Dead letters are looked through backwards in stretches of this many: they are in the log's order but for the topics side by side and the order of
-/// saves, so before a stretch in which all lie below the floor there are none above it.
+/// Dead letters are looked through backwards in stretches of this many: they are in the log's order
+/// but for the topics side by side and the order of saves, so before a stretch in which all lie
+/// below the floor there are none above it.
 const STRETCH: u64 = 20_000;
 const PAGE: u64 = 500;
 
 /// By topic and offset, those at or above the floor.
-pub(super) fn before(store: &dyn CheckpointStore, partition: Partition, status: &PartitionStatus) -> Result<HashSet<(TopicIndex, u64)>> {
+pub(super) fn before(
+    store: &dyn CheckpointStore,
+    partition: Partition,
+    status: &PartitionStatus,
+) -> Result<HashSet<(TopicIndex, u64)>> {
     let mut found = HashSet::new();
     let mut end = status.last_dead;
     while end > 0 {
@@ -22,9 +28,14 @@ pub(super) fn before(store: &dyn CheckpointStore, partition: Partition, status: 
             let page = store.dead_after(partition, after, PAGE.min(end - after) as usize)?;
             let Some(last) = page.last() else { break };
             after = last.sequence;
-            for dead in page.iter().map(|stored| &stored.dead).filter(|dead| dead.offset >= status.floor.get(dead.topic)) {
+            for dead in page
+                .iter()
+                .map(|stored| &stored.dead)
+                .filter(|dead| dead.offset >= status.floor.get(dead.topic))
+            {
                 all_below = false;
-                // Of a record that was a row its robot is known, and the robot's own state says what became of it.
+                // Of a record that was a row its robot is known, and the robot's own state says
+                // what became of it.
                 if dead.robot_id.is_none() {
                     found.insert((dead.topic, dead.offset));
                 }
@@ -78,8 +89,20 @@ mod tests {
             dead(7, DeadReason::Undecodable, none),
             dead(9, DeadReason::UnknownSchema, none),
         ];
-        let intake = FamilySave { family: String::new(), save_number: 1, positions: Positions::from(vec![10]), state: vec![1], facts: Vec::new(), dead };
-        let commit = PartitionCommit { partition: 0, epoch, families: vec![intake], floor: Positions::from(vec![4]) };
+        let intake = FamilySave {
+            family: String::new(),
+            save_number: 1,
+            positions: Positions::from(vec![10]),
+            state: vec![1],
+            facts: Vec::new(),
+            dead,
+        };
+        let commit = PartitionCommit {
+            partition: 0,
+            epoch,
+            families: vec![intake],
+            floor: Positions::from(vec![4]),
+        };
         store.commit(&[commit], LogTime(1)).unwrap();
         let settled = before(&store, 0, &store.status(0).unwrap()).unwrap();
         assert_eq!(settled, HashSet::from([(0, 5), (0, 7), (0, 9)]));

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use theatre_actors::ports::{
-    CheckpointStore, Epoch, Error, EventLog, FileStage, Lake, Lane, LanePublisher, LoadBatch, LoadReceipt, LogRange, LogReader, Membership, NewRecord,
-    QueryResult, TableSpec, Warehouse,
+    CheckpointStore, Epoch, Error, EventLog, FileStage, Lake, Lane, LanePublisher, LoadBatch,
+    LoadReceipt, LogRange, LogReader, Membership, NewRecord, QueryResult, TableSpec, Warehouse,
 };
 use theatre_actors::rules::Micros;
 use theatre_actors::time::LogTime;
@@ -79,7 +79,12 @@ impl EventLog for Lanes {
         self.inner.partitions(topic)
     }
 
-    fn join(&self, topics: &[String], partitions: u32, owner: Arc<dyn Ownership>) -> Result<Box<dyn Membership>> {
+    fn join(
+        &self,
+        topics: &[String],
+        partitions: u32,
+        owner: Arc<dyn Ownership>,
+    ) -> Result<Box<dyn Membership>> {
         self.inner.join(topics, partitions, owner)
     }
 
@@ -99,9 +104,17 @@ impl EventLog for Lanes {
         self.inner.offset_at(topic, partition, time)
     }
 
-    fn open_lane(&self, partition: Partition, lane: Lane, epoch: Epoch) -> Result<Box<dyn LanePublisher>> {
+    fn open_lane(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        epoch: Epoch,
+    ) -> Result<Box<dyn LanePublisher>> {
         if self.away.load(Ordering::Acquire) {
-            return Err(Error::Unavailable { what: "log", why: "the lane is away".to_owned() });
+            return Err(Error::Unavailable {
+                what: "log",
+                why: "the lane is away".to_owned(),
+            });
         }
         self.inner.open_lane(partition, lane, epoch)
     }
@@ -139,10 +152,27 @@ impl World {
             ..Config::default()
         };
         let store = Arc::new(MemoryStore::default());
-        let (lake, inner) = (Arc::new(faults::Faulty::default()), EmbeddedWarehouse::in_memory().unwrap());
-        let warehouse = Arc::new(Slow { inner, fault: Mutex::default(), hangs: AtomicBool::new(true), loads: AtomicUsize::new(0) });
-        let lanes = Arc::new(Lanes { inner: log.clone(), away: AtomicBool::new(false) });
-        let ports = Ports { log: lanes.clone(), store: store.clone(), lake: lake.clone(), warehouse: warehouse.clone(), clock: Arc::new(SystemClock) };
+        let (lake, inner) = (
+            Arc::new(faults::Faulty::default()),
+            EmbeddedWarehouse::in_memory().unwrap(),
+        );
+        let warehouse = Arc::new(Slow {
+            inner,
+            fault: Mutex::default(),
+            hangs: AtomicBool::new(true),
+            loads: AtomicUsize::new(0),
+        });
+        let lanes = Arc::new(Lanes {
+            inner: log.clone(),
+            away: AtomicBool::new(false),
+        });
+        let ports = Ports {
+            log: lanes.clone(),
+            store: store.clone(),
+            lake: lake.clone(),
+            warehouse: warehouse.clone(),
+            clock: Arc::new(SystemClock),
+        };
         let mut params = config.pipeline([3; 32]).unwrap();
         params.limits.lake_patience = Duration::from_millis(300);
         prepare(&params, &ports).unwrap();
@@ -150,7 +180,17 @@ impl World {
         common.flush.store(true, Ordering::Release);
         let saved = Arc::new(AtomicBool::new(false));
         let saver = start_saver(&common, saved.clone()).unwrap();
-        Self { log, lanes, store, lake, warehouse, roster: Roster::new(common.clone()), common, saver, saved }
+        Self {
+            log,
+            lanes,
+            store,
+            lake,
+            warehouse,
+            roster: Roster::new(common.clone()),
+            common,
+            saver,
+            saved,
+        }
     }
 
     fn produce(&self, ticks: std::ops::Range<u64>) {
@@ -167,7 +207,9 @@ impl World {
     }
 
     fn number(&self, sql: &str) -> u64 {
-        self.warehouse.query(sql).unwrap().rows[0][0].as_u64().unwrap_or(0)
+        self.warehouse.query(sql).unwrap().rows[0][0]
+            .as_u64()
+            .unwrap_or(0)
     }
 }
 
@@ -193,7 +235,11 @@ fn a_load_that_hangs_holds_up_neither_hand_over_nor_stop_and_is_done_once() {
     soon("handing over", || world.roster.revoked(&[0]));
     let floor = world.store.status(0).unwrap().floor;
     assert!(floor.get(0) > 0, "something was saved: {floor:?}");
-    assert_eq!(world.roster.left(), [(0, floor)], "how far it is saved is told to the group");
+    assert_eq!(
+        world.roster.left(),
+        [(0, floor)],
+        "how far it is saved is told to the group"
+    );
     assert_eq!(world.roster.left(), [], "once");
     assert!(world.common.progress.partitions().is_empty());
 
@@ -202,22 +248,48 @@ fn a_load_that_hangs_holds_up_neither_hand_over_nor_stop_and_is_done_once() {
     eventually("the next loader loads too", || world.loads() == 2);
     assert!(!world.common.progress.drained(&[0]));
     world.warehouse.hangs.store(false, Ordering::Release);
-    eventually("everything is loaded", || world.common.progress.drained(&[0]));
+    eventually("everything is loaded", || {
+        world.common.progress.drained(&[0])
+    });
     let files = world.store.all_files().unwrap();
-    assert!(files.iter().all(|file| file.stage == FileStage::Loaded), "{files:?}");
-    let rows =
-        |dataset: Option<&str>| -> u64 { files.iter().filter(|file| dataset.is_none_or(|name| file.file.dataset == name)).map(|file| file.file.rows).sum() };
-    assert_eq!(world.number("SELECT sum(row_count) FROM load_ledger"), rows(None));
-    assert_eq!(world.number("SELECT count(*) FROM robot_telemetry"), rows(Some("robot_telemetry")));
-    assert_eq!(world.common.progress.failures(), Vec::<String>::new(), "the older loader ended in silence");
+    assert!(
+        files.iter().all(|file| file.stage == FileStage::Loaded),
+        "{files:?}"
+    );
+    let rows = |dataset: Option<&str>| -> u64 {
+        files
+            .iter()
+            .filter(|file| dataset.is_none_or(|name| file.file.dataset == name))
+            .map(|file| file.file.rows)
+            .sum()
+    };
+    assert_eq!(
+        world.number("SELECT sum(row_count) FROM load_ledger"),
+        rows(None)
+    );
+    assert_eq!(
+        world.number("SELECT count(*) FROM robot_telemetry"),
+        rows(Some("robot_telemetry"))
+    );
+    assert_eq!(
+        world.common.progress.failures(),
+        Vec::<String>::new(),
+        "the older loader ended in silence"
+    );
     assert_eq!(world.common.progress.troubles(), Vec::<String>::new());
 
     world.warehouse.hangs.store(true, Ordering::Release);
     let before = world.loads();
     world.produce(60..120);
     eventually("a load hangs again", || world.loads() > before);
-    assert!(soon("stopping", || world.roster.close(Instant::now() + PATIENCE)), "nothing is left behind but a load");
-    assert_eq!(world.roster.left(), [(0, world.store.status(0).unwrap().floor)]);
+    assert!(
+        soon("stopping", || world.roster.close(Instant::now() + PATIENCE)),
+        "nothing is left behind but a load"
+    );
+    assert_eq!(
+        world.roster.left(),
+        [(0, world.store.status(0).unwrap().floor)]
+    );
     world.warehouse.hangs.store(false, Ordering::Release);
     world.saved.store(true, Ordering::Release);
     world.saver.join().unwrap();
@@ -234,8 +306,14 @@ fn a_thread_that_does_not_end_is_waited_for_until_the_deadline_only() {
         }
         None
     };
-    world.roster.lock().late.insert(0, spawn("late".to_owned(), work).unwrap());
-    assert!(!soon("stopping", || world.roster.close(Instant::now() + Duration::from_millis(50))));
+    world
+        .roster
+        .lock()
+        .late
+        .insert(0, spawn("late".to_owned(), work).unwrap());
+    assert!(!soon("stopping", || world
+        .roster
+        .close(Instant::now() + Duration::from_millis(50))));
     goes_on.store(false, Ordering::Release);
 }
 
@@ -245,11 +323,18 @@ fn who_outlasts_a_partition_has_no_say_in_its_progress() {
     progress.update(3, |share| share.epoch = 2);
     for (epoch, heard) in [(1, false), (2, true)] {
         progress.update_under(3, epoch, |share| share.loaded = true);
-        progress.tell_under(3, epoch, |progress| progress.set_trouble("loader 3", Some("away".to_owned())));
-        assert_eq!((progress.share(3).loaded, progress.troubles().len()), (heard, usize::from(heard)));
+        progress.tell_under(3, epoch, |progress| {
+            progress.set_trouble("loader 3", Some("away".to_owned()))
+        });
+        assert_eq!(
+            (progress.share(3).loaded, progress.troubles().len()),
+            (heard, usize::from(heard))
+        );
     }
     assert_eq!(progress.forget(3).map(|share| share.epoch), Some(2));
     progress.update_under(3, 2, |share| share.loaded = true);
-    progress.tell_under(3, 2, |progress| progress.set_trouble("loader 3", Some("away".to_owned())));
+    progress.tell_under(3, 2, |progress| {
+        progress.set_trouble("loader 3", Some("away".to_owned()))
+    });
     assert!(progress.partitions().is_empty() && progress.troubles().is_empty());
 }
