@@ -1,24 +1,25 @@
 //! Theatre's actors: pure state machines, the rules and windows they run, and the ports through
 //! which the world reaches them.
 //!
-//! Reading order: [`time`], [`position`], [`effect`] (what a family wants told), [`sequence`]
+//! Reading order: [`time`], [`position`], [`outputs`] (what a processor emits), [`sequence`]
 //! (duplicates and gaps), [`window`] (panes, windows, late fragments), [`rules`] (conditions),
-//! [`robot`] and [`procedure`] (the actors), [`family`] (a robot and its procedures in one
-//! mailbox), [`shell`] (the only file that knows actix), [`ports`] (traits of log, store, lake and
-//! warehouse).
+//! [`robot`] and [`procedure`] (the actors), [`processor`] (a robot and its procedures in one
+//! mailbox), [`actix_host`] (the only file that names actix), [`ports`] (traits of log, store, lake
+//! and warehouse).
 //!
-//! Invariant: nothing outside [`shell`] names actix, reads a clock, draws a random number or does
-//! I/O.
+//! Invariant: nothing outside [`actix_host`] names actix, reads a clock, draws a random number or
+//! does I/O.
 
-pub mod effect;
-pub mod family;
+pub mod actix_host;
+pub mod outputs;
+pub mod partitioner;
 pub mod ports;
 pub mod position;
 pub mod procedure;
+pub mod processor;
 pub mod robot;
 pub mod rules;
 pub mod sequence;
-pub mod shell;
 pub mod state;
 pub mod time;
 pub mod window;

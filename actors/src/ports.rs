@@ -8,6 +8,7 @@
 
 mod lake;
 mod log;
+mod schema_source;
 mod store;
 mod warehouse;
 
@@ -18,10 +19,11 @@ pub use log::{
     EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership,
     PollEnd, PollLimit, RecordView, SoleMember,
 };
+pub use schema_source::SchemaSource;
 pub use store::{
-    CheckpointStore, CommitOutcome, Expiry, Export, FactFilter, FamilyMove, FamilySave, FileStage,
-    LakeCut, LakeFile, LoadBatch, PartitionCommit, PartitionStatus, PassedOver, PastLayout,
-    RegisteredFile, Repartition, StoredDead, StoredFact, StoredFamily,
+    CheckpointStore, CommitOutcome, DeferredBatches, Expiry, Export, FileStage, LakeCut, LakeFile,
+    LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, ProcessorMove,
+    ProcessorSave, RegisteredFile, Repartition, StoredDead, StoredOutput, StoredProcessor,
 };
 pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
 

@@ -51,12 +51,12 @@ pub struct ProcedureEvent {
     /// The phase that starts.
     pub phase: Option<String>,
     /// Descriptive fields, as far as the event carries them.
-    pub about: About,
+    pub about: ProcedureMetadata,
 }
 
 /// What hearing an event came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum InsertResult {
     /// It is remembered.
     New,
     /// It was known, by its id.
@@ -68,7 +68,7 @@ pub enum Heard {
 /// What is known of a procedure apart from its course.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
-pub struct About {
+pub struct ProcedureMetadata {
     pub category: Option<String>,
     pub procedure_type: Option<String>,
     /// Already a pseudonym.
@@ -115,17 +115,17 @@ impl ProcedureActor {
     }
 
     /// Hears an event.
-    pub fn event(&mut self, id: &str, event: ProcedureEvent) -> Heard {
+    pub fn event(&mut self, id: &str, event: ProcedureEvent) -> InsertResult {
         if self.events.contains_key(id) {
-            return Heard::Known;
+            return InsertResult::Known;
         }
         let room = EVENTS_MAX + if ends(event.step) { ENDS_MAX } else { 0 };
         if self.events.len() >= room {
-            return Heard::TooMany;
+            return InsertResult::TooMany;
         }
         self.heard = self.heard.max(event.time);
         self.events.insert(id.to_owned(), event);
-        Heard::New
+        InsertResult::New
     }
 
     /// Hears a clinical result; an older one does not replace a newer one.
@@ -230,7 +230,7 @@ impl ProcedureActor {
             .map(|event| event.time);
         let seconds = |from: i64, to: i64| to.saturating_sub(from).max(0) as f64 / 1e6;
         let count = |priority| self.raised[rank(priority)];
-        let about = |pick: fn(&About) -> &Option<String>| {
+        let about = |pick: fn(&ProcedureMetadata) -> &Option<String>| {
             events
                 .iter()
                 .rev()

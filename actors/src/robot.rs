@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{Alert, Transition};
 
-use crate::effect::DeadReason;
+use crate::outputs::DeadReason;
 use crate::position::TopicIndex;
-use crate::rules::{CLOCK_SKEW, Condition, Moved, Place, Rule, RuleSet, Test};
+use crate::rules::{CLOCK_SKEW, Condition, ConditionChange, Place, Rule, RuleSet, Test};
 use crate::sequence::{SequenceTracker, Verdict};
 use crate::time::{EventTime, LogTime, TimePolicy};
 use crate::window::{WindowPlan, WindowRow, Windows};
@@ -439,7 +439,7 @@ impl Signal<'_> {
         times: &[i64],
         rows: &[u32],
         clocks: &[EventTime],
-        mut tell: impl FnMut(usize, Moved),
+        mut tell: impl FnMut(usize, ConditionChange),
     ) {
         let mut at = 0;
         while at < rows.len() {

@@ -10,7 +10,7 @@ use crate::dataset::{Dataset, DatasetIndex};
 
 /// Rows of one dataset from one topic and partition, in the log's order.
 ///
-/// Immutable and shared: families, the lake writer and the exporter hold the same batch and name
+/// Immutable and shared: processors, the lake writer and the exporter hold the same batch and name
 /// rows by index.
 #[derive(Debug, Clone)]
 pub struct Batch {

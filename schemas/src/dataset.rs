@@ -32,7 +32,7 @@ fn field_error(field: &str, why: impl Into<String>) -> SchemaError {
     }
 }
 
-/// What the records of a dataset are, which decides who in a family hears them.
+/// What the records of a dataset are, which decides who in a processor hears them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetKind {

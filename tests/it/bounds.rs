@@ -6,10 +6,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::effect::FactKind;
-use theatre_actors::ports::{CheckpointStore, FactFilter};
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::embedded::store::EmbeddedStore;
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{CheckpointStore, OutputFilter};
+use theatre_embedded::data_dir::DataDir;
+use theatre_embedded::store::EmbeddedStore;
 use theatre_tests::{run, theatre};
 
 /// Most memory of the process, MiB.
@@ -258,13 +258,13 @@ fn old_windows_leave_the_store_and_stay_in_the_warehouse() -> Result<()> {
         )?;
         Ok(())
     };
-    let count = |kind: FactKind| -> Result<usize> {
-        let filter = FactFilter {
+    let count = |kind: OutputKind| -> Result<usize> {
+        let filter = OutputFilter {
             kind: Some(kind),
-            ..FactFilter::default()
+            ..OutputFilter::default()
         };
         Ok(EmbeddedStore::open(&DataDir::new(data.path()).store())?
-            .find_facts(&filter)?
+            .find_outputs(&filter)?
             .len())
     };
     let loaded = |table: &str| -> Result<usize> {
@@ -287,14 +287,14 @@ fn old_windows_leave_the_store_and_stay_in_the_warehouse() -> Result<()> {
     process("1200")?;
     let first = loaded("robot_windows")?;
     process("2400")?;
-    let (second, kept) = (loaded("robot_windows")?, count(FactKind::Window)?);
+    let (second, kept) = (loaded("robot_windows")?, count(OutputKind::Window)?);
     // Each window is a row for each of its signals. What was committed before the second start has
     // left the store at its latest then.
     ensure!(
         first > 0 && second > first,
         "{first} rows of windows, then {second}"
     );
-    let settled = count(FactKind::Outcome)? + count(FactKind::Alert)?;
+    let settled = count(OutputKind::Outcome)? + count(OutputKind::Alert)?;
     ensure!(
         settled > 0 && settled == loaded("procedure_outcomes")? + loaded("maintenance_alerts")?,
         "{settled}"
@@ -309,9 +309,9 @@ fn old_windows_leave_the_store_and_stay_in_the_warehouse() -> Result<()> {
         ],
     )?;
     ensure!(
-        count(FactKind::Window)? < kept.max(1) && loaded("robot_windows")? == second,
+        count(OutputKind::Window)? < kept.max(1) && loaded("robot_windows")? == second,
         "{kept} windows were left, now {}",
-        count(FactKind::Window)?
+        count(OutputKind::Window)?
     );
     run(data.path(), &["reconcile"])?;
     Ok(())

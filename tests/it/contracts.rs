@@ -5,20 +5,19 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use theatre_actors::ports::CheckpointStore;
-use theatre_runtime::clock::SystemClock;
-use theatre_runtime::config::log::LogConfig;
-use theatre_runtime::config::store::StoreConfig;
-use theatre_runtime::drive::Drive;
-use theatre_runtime::embedded::lake::DirectoryLake;
-use theatre_runtime::embedded::log::EmbeddedLog;
-use theatre_runtime::embedded::store::EmbeddedStore;
-use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
-use theatre_runtime::kafka;
-use theatre_runtime::memory::lake::MemoryLake;
-use theatre_runtime::memory::log::MemoryLog;
-use theatre_runtime::memory::store::MemoryStore;
-use theatre_runtime::postgres;
-use theatre_tests::{contract, servers};
+use theatre_config::log::LogConfig;
+use theatre_config::store::StoreConfig;
+use theatre_embedded::lake::DirectoryLake;
+use theatre_embedded::log::EmbeddedLog;
+use theatre_embedded::store::EmbeddedStore;
+use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_system::blocking::IoRuntime;
+use theatre_system::clock::SystemClock;
+use theatre_testkit::contract;
+use theatre_testkit::memory::lake::MemoryLake;
+use theatre_testkit::memory::log::MemoryLog;
+use theatre_testkit::memory::store::MemoryStore;
+use theatre_tests::servers;
 
 #[test]
 fn the_embedded_log_keeps_its_contract() -> Result<()> {
@@ -43,10 +42,10 @@ fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
         deployment: servers::unique("deployment"),
         ..LogConfig::default()
     };
-    let log = kafka::open(
+    let log = theatre_kafka::open(
         &format!("kafka://{}", servers::kafka()?),
         &config,
-        &Drive::start()?,
+        &IoRuntime::start()?,
     )?;
     contract::log_keeps_records(&*log)?;
     contract::log_fences_lanes(&*log)?;
@@ -66,14 +65,14 @@ fn the_store_in_memory_keeps_its_contract() -> Result<()> {
 
 #[test]
 fn the_store_on_postgres_keeps_its_contract() -> Result<()> {
-    let (url, drive) = (servers::database()?, Drive::start()?);
+    let (url, io) = (servers::database()?, IoRuntime::start()?);
     keeps_store_contract(|name| {
         let config = StoreConfig {
             schema: name.to_owned(),
             ..StoreConfig::default()
         };
-        postgres::migrate(&url, &config, &drive)?;
-        Ok(postgres::open(&url, &config, &drive)?)
+        theatre_postgres::migrate(&url, &config, &io)?;
+        Ok(theatre_postgres::open(&url, &config, &io)?)
     })
 }
 
@@ -85,7 +84,7 @@ fn keeps_store_contract(empty: impl Fn(&str) -> Result<Arc<dyn CheckpointStore>>
     contract::store_takes_any_name(&*empty("names")?)?;
     contract::store_expires_windows(&*empty("windows")?)?;
     contract::store_plans_loads(&*empty("loads")?)?;
-    contract::store_exports_each_fact_once(&*empty("exports")?)?;
+    contract::store_exports_each_output_once(&*empty("exports")?)?;
     contract::store_plans_beside_what_is_stuck(&*empty("stuck")?)?;
     contract::store_repartitions(&*empty("repartition")?)
 }

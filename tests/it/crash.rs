@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng};
+use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{EventLog, NewRecord};
-use theatre_runtime::clock::SystemClock;
-use theatre_runtime::config::INPUT_TOPICS;
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::embedded::log::EmbeddedLog;
-use theatre_runtime::partitioner::partition_of;
-use theatre_runtime::simulator::Simulator;
+use theatre_config::INPUT_TOPICS;
+use theatre_embedded::data_dir::DataDir;
+use theatre_embedded::log::EmbeddedLog;
+use theatre_simulator::Simulator;
+use theatre_system::clock::SystemClock;
 use theatre_tests::{ending, run, spawn};
 
 const KILLS: usize = 20;
@@ -120,7 +120,7 @@ fn twenty_kills_change_nothing() -> Result<()> {
         killed_end.counters,
         calm_end.counters
     );
-    ensure!(calm_end.facts == killed_end.facts, "facts differ");
+    ensure!(calm_end.outputs == killed_end.outputs, "outputs differ");
     ensure!(
         calm_end.published == killed_end.published,
         "published records differ"

@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use apache_avro::types::Value;
+use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{EventLog, NewRecord};
-use theatre_runtime::clock::SystemClock;
-use theatre_runtime::config::INPUT_TOPICS;
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::embedded::log::EmbeddedLog;
-use theatre_runtime::partitioner::partition_of;
+use theatre_config::INPUT_TOPICS;
+use theatre_embedded::data_dir::DataDir;
+use theatre_embedded::log::EmbeddedLog;
 use theatre_schemas::records::RecordWriter;
 use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
+use theatre_system::clock::SystemClock;
 use theatre_tests::{ending, run};
 
 const NOW: i64 = 1_767_225_600_000_000;

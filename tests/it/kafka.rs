@@ -17,11 +17,11 @@ use theatre_actors::ports::{
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::rules::Micros;
-use theatre_runtime::config::INPUT_TOPICS;
-use theatre_runtime::config::log::LogConfig;
-use theatre_runtime::dev::kafka::Kafka;
-use theatre_runtime::drive::Drive;
-use theatre_runtime::kafka::{self, Survey};
+use theatre_config::INPUT_TOPICS;
+use theatre_config::log::LogConfig;
+use theatre_dev::kafka::Kafka;
+use theatre_kafka::{self, Survey};
+use theatre_system::blocking::IoRuntime;
 use theatre_tests::broker::group_offsets;
 use theatre_tests::deployment::Deployment;
 use theatre_tests::servers::{kafka as brokers, unique};
@@ -46,7 +46,7 @@ fn url() -> Result<String> {
 }
 
 fn open(config: &LogConfig) -> Result<Arc<dyn EventLog>> {
-    Ok(kafka::open(&url()?, config, &Drive::start()?)?)
+    Ok(theatre_kafka::open(&url()?, config, &IoRuntime::start()?)?)
 }
 
 fn record(text: &str) -> NewRecord {
@@ -157,7 +157,8 @@ fn records_that_the_broker_deleted_are_not_passed_over_in_silence() -> Result<()
         .create()?;
     let mut before = TopicPartitionList::new();
     before.add_partition_offset(&topic, 0, Offset::Offset(3))?;
-    let deleted = Drive::start()?.wait(admin.delete_records(&before, &AdminOptions::new()))?;
+    let deleted =
+        IoRuntime::start()?.block_on(admin.delete_records(&before, &AdminOptions::new()))?;
     deleted.elements().first().context("no answer")?.error()?;
 
     let mut reader = log.reader(&topic, 0, 0)?;
@@ -331,8 +332,8 @@ fn two_members_share_the_partitions_and_the_one_that_stays_has_them_all() -> Res
 #[test]
 fn topics_are_created_as_wanted_and_what_differs_is_told() -> Result<()> {
     let config = config();
-    let drive = Drive::start()?;
-    let survey = Survey::open(&url()?, &config, &drive)?;
+    let io = IoRuntime::start()?;
+    let survey = Survey::open(&url()?, &config, &io)?;
     let (good, bad) = (unique("good"), unique("bad"));
     let wanted = Survey::wanted(
         &config,
@@ -349,7 +350,7 @@ fn topics_are_created_as_wanted_and_what_differs_is_told() -> Result<()> {
         .set("message.timestamp.type", "CreateTime")
         .set("retention.ms", "1000")
         .set("max.message.bytes", "1000000");
-    for made in drive.wait(admin.create_topics([&other], &AdminOptions::new()))? {
+    for made in io.block_on(admin.create_topics([&other], &AdminOptions::new()))? {
         made.map_err(|(name, code)| anyhow!("{name}: {code}"))?;
     }
     wait_until("the topic is known", || {

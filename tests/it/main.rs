@@ -11,7 +11,7 @@ mod real_input;
 mod redshift;
 mod repartition;
 mod s3;
-mod saver;
+mod checkpointer;
 mod schemas;
 mod secure;
 mod servers;

@@ -11,17 +11,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::outputs::{OutputEvent, OutputKind};
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, Epoch, Error, FamilySave, PartitionCommit,
+    CheckpointStore, CommitOutcome, Epoch, Error, PartitionCommit, ProcessorSave,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::rules::Micros;
 use theatre_actors::time::LogTime;
-use theatre_runtime::config::store::StoreConfig;
-use theatre_runtime::dev::postgres::{Durability, Postgres};
-use theatre_runtime::drive::Drive;
-use theatre_runtime::postgres;
+use theatre_config::store::StoreConfig;
+use theatre_dev::postgres::{Durability, Postgres};
+use theatre_system::blocking::IoRuntime;
 use theatre_tests::{run, servers, theatre};
 
 mod unknown_fate;
@@ -30,61 +29,64 @@ const FACTS_PER_SAVE: usize = 3;
 /// All migrations of the store's tables, in order.
 const MIGRATIONS: [&str; 2] = ["0001_checkpoint", "0002_past_layouts"];
 
-fn commit(partition: Partition, epoch: Epoch, family: &str, number: u64) -> PartitionCommit {
-    let fact = |index: usize| Fact {
-        kind: FactKind::Alert,
-        robot_id: family.to_owned(),
-        id: format!("{family}-{number}-{index}"),
+fn commit(partition: Partition, epoch: Epoch, processor: &str, number: u64) -> PartitionCommit {
+    let output = |index: usize| OutputEvent {
+        kind: OutputKind::Alert,
+        robot_id: processor.to_owned(),
+        id: format!("{processor}-{number}-{index}"),
         subject: "rule".to_owned(),
         revision: 0,
         event_time: number as i64,
         payload: vec![index as u8; 200],
     };
     let positions = Positions::from(vec![number]);
-    let save = FamilySave {
-        family: family.to_owned(),
+    let save = ProcessorSave {
+        processor: processor.to_owned(),
         save_number: number,
         positions: positions.clone(),
         state: vec![number as u8; 2000],
-        facts: (0..FACTS_PER_SAVE).map(fact).collect(),
+        outputs: (0..FACTS_PER_SAVE).map(output).collect(),
         dead: Vec::new(),
     };
     PartitionCommit {
         partition,
         epoch,
-        families: vec![save],
+        processors: vec![save],
         floor: positions,
     }
 }
 
 fn ids(commit: &PartitionCommit) -> impl Iterator<Item = String> {
     commit
-        .families
+        .processors
         .iter()
-        .flat_map(|save| &save.facts)
-        .map(|fact| fact.id.clone())
+        .flat_map(|save| &save.outputs)
+        .map(|output| output.id.clone())
 }
 
-/// The facts of a partition are exactly these, each once, under dense numbers.
+/// The outputs of a partition are exactly these, each once, under dense numbers.
 fn holds_exactly(
     store: &dyn CheckpointStore,
     partition: Partition,
     wanted: &BTreeSet<String>,
 ) -> Result<()> {
-    let facts = store.facts_after(partition, 0, usize::MAX)?;
-    let found: BTreeSet<String> = facts.iter().map(|fact| fact.fact.id.clone()).collect();
+    let outputs = store.outputs_after(partition, 0, usize::MAX)?;
+    let found: BTreeSet<String> = outputs
+        .iter()
+        .map(|output| output.output.id.clone())
+        .collect();
     ensure!(
-        facts
+        outputs
             .iter()
-            .map(|fact| fact.sequence)
+            .map(|output| output.sequence)
             .eq(1..=wanted.len() as u64),
-        "{} facts of {} are not numbered densely",
-        facts.len(),
+        "{} outputs of {} are not numbered densely",
+        outputs.len(),
         wanted.len()
     );
     ensure!(
         found == *wanted,
-        "{} of {} committed facts are there",
+        "{} of {} committed outputs are there",
         found.intersection(wanted).count(),
         wanted.len()
     );
@@ -93,14 +95,14 @@ fn holds_exactly(
 
 /// An empty store on its own database.
 fn store(config: &StoreConfig) -> Result<(String, Arc<dyn CheckpointStore>)> {
-    let (url, drive) = (servers::database()?, Drive::start()?);
-    postgres::migrate(&url, config, &drive)?;
-    let store = postgres::open(&url, config, &drive)?;
+    let (url, io) = (servers::database()?, IoRuntime::start()?);
+    theatre_postgres::migrate(&url, config, &io)?;
+    let store = theatre_postgres::open(&url, config, &io)?;
     Ok((url, store))
 }
 
 fn execute(url: &str, sql: &str) -> Result<()> {
-    Ok(Drive::start()?.wait(async {
+    Ok(IoRuntime::start()?.block_on(async {
         let mut connection = PgConnection::connect(url).await?;
         sqlx::raw_sql(AssertSqlSafe(sql))
             .execute(&mut connection)
@@ -113,7 +115,7 @@ fn execute(url: &str, sql: &str) -> Result<()> {
 fn owners_that_fight_over_a_partition_leave_no_gap_and_nothing_twice() -> Result<()> {
     let (url, store) = store(&StoreConfig::default())?;
     let fight = |thread: usize| -> Result<(Vec<String>, usize)> {
-        let store = postgres::open(&url, &StoreConfig::default(), &Drive::start()?)?;
+        let store = theatre_postgres::open(&url, &StoreConfig::default(), &IoRuntime::start()?)?;
         let (mut written, mut lost, mut number) = (Vec::new(), 0, 0);
         while number < 60 {
             let epoch = store.acquire(0)?;
@@ -166,7 +168,7 @@ fn group_commits_over_the_same_partitions_do_not_block_each_other_for_good() -> 
     let (url, store) = store(&StoreConfig::default())?;
     let epochs = [store.acquire(0)?, store.acquire(1)?, store.acquire(2)?];
     let save = |thread: u32| -> Result<()> {
-        let store = postgres::open(&url, &StoreConfig::default(), &Drive::start()?)?;
+        let store = theatre_postgres::open(&url, &StoreConfig::default(), &IoRuntime::start()?)?;
         for number in 1..=40 {
             let mut group: Vec<_> = (0..3)
                 .map(|partition| {
@@ -200,18 +202,18 @@ fn group_commits_over_the_same_partitions_do_not_block_each_other_for_good() -> 
     });
     saved?;
     for partition in 0..3 {
-        ensure!(store.status(partition)?.last_fact == 4 * 40 * FACTS_PER_SAVE as u64);
+        ensure!(store.status(partition)?.last_output == 4 * 40 * FACTS_PER_SAVE as u64);
     }
     Ok(())
 }
 
 #[test]
-fn a_server_that_dies_in_mid_commit_keeps_every_fact_once() -> Result<()> {
+fn a_server_that_dies_in_mid_commit_keeps_every_output_once() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut server = Postgres::start(&folder.path().join("postgres"), Durability::Safe)?;
-    let (url, drive) = (server.create_database("store")?, Drive::start()?);
-    postgres::migrate(&url, &StoreConfig::default(), &drive)?;
-    let store = postgres::open(&url, &StoreConfig::default(), &drive)?;
+    let (url, io) = (server.create_database("store")?, IoRuntime::start()?);
+    theatre_postgres::migrate(&url, &StoreConfig::default(), &io)?;
+    let store = theatre_postgres::open(&url, &StoreConfig::default(), &io)?;
     let (stop, failed, answered) = (
         AtomicBool::new(false),
         AtomicUsize::new(0),
@@ -287,9 +289,9 @@ fn slow_readers_hold_up_no_commit_and_locks_are_not_waited_for_long() -> Result<
     };
     let (url, store) = store(&config)?;
     let epoch = store.acquire(0)?;
-    let drive = Drive::start()?;
-    let mut other = drive.wait(PgConnection::connect(&url))?;
-    drive.wait(
+    let io = IoRuntime::start()?;
+    let mut other = io.block_on(PgConnection::connect(&url))?;
+    io.block_on(
         sqlx::raw_sql("BEGIN; LOCK TABLE theatre.lake_file IN ACCESS EXCLUSIVE MODE")
             .execute(&mut other),
     )?;
@@ -315,7 +317,7 @@ fn slow_readers_hold_up_no_commit_and_locks_are_not_waited_for_long() -> Result<
         );
         Ok(())
     })?;
-    drive.wait(
+    io.block_on(
         sqlx::raw_sql("ROLLBACK; BEGIN; SELECT FROM theatre.partition FOR UPDATE")
             .execute(&mut other),
     )?;
@@ -324,16 +326,16 @@ fn slow_readers_hold_up_no_commit_and_locks_are_not_waited_for_long() -> Result<
         matches!(&held, Err(Error::Unavailable { why, .. }) if why.contains("lock timeout")),
         "{held:?}"
     );
-    drive.wait(sqlx::raw_sql("ROLLBACK").execute(&mut other))?;
+    io.block_on(sqlx::raw_sql("ROLLBACK").execute(&mut other))?;
     store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
     ensure!(
-        store.all_files()?.is_empty() && store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64
+        store.all_files()?.is_empty() && store.status(0)?.last_output == 2 * FACTS_PER_SAVE as u64
     );
     Ok(())
 }
 
 fn refusal(url: &str, config: &StoreConfig) -> Result<String> {
-    match postgres::open(url, config, &Drive::start()?) {
+    match theatre_postgres::open(url, config, &IoRuntime::start()?) {
         Err(Error::Refused(why)) => Ok(why),
         Err(other) => anyhow::bail!("not refused: {other}"),
         Ok(_) => anyhow::bail!("opened"),
@@ -342,24 +344,24 @@ fn refusal(url: &str, config: &StoreConfig) -> Result<String> {
 
 #[test]
 fn tables_of_another_version_are_refused_with_what_to_do() -> Result<()> {
-    let (url, drive, config) = (
+    let (url, io, config) = (
         servers::database()?,
-        Drive::start()?,
+        IoRuntime::start()?,
         StoreConfig::default(),
     );
     ensure!(refusal(&url, &config)?.contains("run `theatre migrate`"));
     ensure!(
-        postgres::migrate(&url, &config, &drive)? == MIGRATIONS
-            && postgres::migrate(&url, &config, &drive)?.is_empty()
+        theatre_postgres::migrate(&url, &config, &io)? == MIGRATIONS
+            && theatre_postgres::migrate(&url, &config, &io)?.is_empty()
     );
-    postgres::open(&url, &config, &drive)?;
+    theatre_postgres::open(&url, &config, &io)?;
     execute(
         &url,
         "INSERT INTO theatre._theatre_migrations VALUES (99, 'later', now(), true, '', 0)",
     )?;
     ensure!(refusal(&url, &config)?.contains("a build at least as new"));
     ensure!(
-        postgres::migrate(&url, &config, &drive).is_err(),
+        theatre_postgres::migrate(&url, &config, &io).is_err(),
         "what is newer is not touched either"
     );
     execute(
@@ -373,7 +375,7 @@ fn tables_of_another_version_are_refused_with_what_to_do() -> Result<()> {
             ..StoreConfig::default()
         };
         let together: Vec<_> = thread::scope(|scope| {
-            let migrate = || postgres::migrate(&url, &other, &Drive::start()?);
+            let migrate = || theatre_postgres::migrate(&url, &other, &IoRuntime::start()?);
             let threads = [(); 3].map(|()| scope.spawn(migrate));
             threads
                 .into_iter()
@@ -393,7 +395,7 @@ fn tables_of_another_version_are_refused_with_what_to_do() -> Result<()> {
                     .all(|name| MIGRATIONS.contains(&name.as_str())),
             "several at once: {applied:?}"
         );
-        postgres::open(&url, &other, &drive)?;
+        theatre_postgres::open(&url, &other, &io)?;
     }
     Ok(())
 }
@@ -467,8 +469,8 @@ fn guarded(root: &Path) -> Result<(Postgres, String)> {
 fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (_server, owner) = guarded(&folder.path().join("postgres"))?;
-    let (drive, config) = (Drive::start()?, StoreConfig::default());
-    postgres::migrate(&owner, &config, &drive)?;
+    let (io, config) = (IoRuntime::start()?, StoreConfig::default());
+    theatre_postgres::migrate(&owner, &config, &io)?;
     let guarded = |password: &str| owner.replacen("theatre@", &format!("guarded:{password}@"), 1);
     let why = refusal(&guarded("hush"), &config)?;
     ensure!(
@@ -493,11 +495,11 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
         password_file: Some(file.clone()),
         ..StoreConfig::default()
     };
-    let store = postgres::open(&guarded("hush"), &by_file, &drive)?;
+    let store = theatre_postgres::open(&guarded("hush"), &by_file, &io)?;
     let epoch = store.acquire(0)?;
     store.commit(&[commit(0, epoch, "r", 1)], LogTime(1))?;
     ensure!(
-        store.status(0)?.last_fact == FACTS_PER_SAVE as u64,
+        store.status(0)?.last_output == FACTS_PER_SAVE as u64,
         "a user without rights on the schema itself runs the service"
     );
     execute(
@@ -507,7 +509,7 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     std::fs::write(&file, "changed\n")?;
     store.commit(&[commit(0, epoch, "r", 2)], LogTime(1))?;
     ensure!(
-        store.status(0)?.last_fact == 2 * FACTS_PER_SAVE as u64,
+        store.status(0)?.last_output == 2 * FACTS_PER_SAVE as u64,
         "a changed password is read again"
     );
     // Whoever changes it does so in the server and in the file at two moments, and the file may be
@@ -526,7 +528,7 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     std::fs::write(&file, "next\n")?;
     store.commit(&[commit(0, epoch, "r", 3)], LogTime(1))?;
     ensure!(
-        store.status(0)?.last_fact == 3 * FACTS_PER_SAVE as u64,
+        store.status(0)?.last_output == 3 * FACTS_PER_SAVE as u64,
         "what failed meanwhile is committed once"
     );
     std::fs::remove_file(&file)?;
@@ -547,10 +549,10 @@ fn a_server_that_is_not_there_is_said_within_seconds() -> Result<()> {
         (closed, "refused"),
     ] {
         let started = Instant::now();
-        let opened = postgres::open(
+        let opened = theatre_postgres::open(
             &format!("postgres://theatre:hush@127.0.0.1:{port}/store"),
             &config,
-            &Drive::start()?,
+            &IoRuntime::start()?,
         );
         let why = opened.err().context("opened")?.to_string();
         ensure!(

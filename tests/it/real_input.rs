@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use theatre_actors::effect::FactKind;
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::window::{SignalAggregate, WindowRow, merge_revisions};
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_tests::{facts, repository, run};
+use theatre_embedded::data_dir::DataDir;
+use theatre_tests::{outputs, repository, run};
 
 const REPLAY: [&str; 5] = [
     "replay",
@@ -44,11 +44,11 @@ fn column(name: &str) -> Result<Vec<(i64, Option<f64>)>> {
 
 fn windows(data: &Path, window: &str) -> Result<BTreeMap<i64, WindowRow>> {
     let mut by_start: BTreeMap<i64, Vec<WindowRow>> = BTreeMap::new();
-    for stored in facts(data, FactKind::Window)?
+    for stored in outputs(data, OutputKind::Window)?
         .into_iter()
-        .filter(|stored| stored.fact.subject == format!("ur3_cobotops/{window}"))
+        .filter(|stored| stored.output.subject == format!("ur3_cobotops/{window}"))
     {
-        let row = WindowRow::decode(&stored.fact.payload)?;
+        let row = WindowRow::decode(&stored.output.payload)?;
         by_start.entry(row.start_us).or_default().push(row);
     }
     Ok(by_start
@@ -263,7 +263,7 @@ fn a_second_replay_of_the_same_file_changes_nothing_but_the_duplicate_counter() 
     run(data.path(), &REPLAY)?;
     let second = theatre_tests::ending(data.path(), &tables)?;
     ensure!(
-        first.facts == second.facts
+        first.outputs == second.outputs
             && first.published == second.published
             && first.warehouse == second.warehouse
             && first.dead == second.dead
@@ -292,11 +292,11 @@ fn another_robot_model_is_one_schema_file_and_one_line_of_configuration() -> Res
     let config = other.path().join("theatre.toml");
     let dir = DataDir::new(data.path());
     dir.create()?;
-    let log = theatre_runtime::embedded::log::EmbeddedLog::open(
+    let log = theatre_embedded::log::EmbeddedLog::open(
         &dir.log(),
-        std::sync::Arc::new(theatre_runtime::clock::SystemClock),
+        std::sync::Arc::new(theatre_system::clock::SystemClock),
     )?;
-    let topics = theatre_runtime::config::INPUT_TOPICS.map(str::to_owned);
+    let topics = theatre_config::INPUT_TOPICS.map(str::to_owned);
     theatre_actors::ports::EventLog::ensure_topics(&log, &topics, 4)?;
     let writer = theatre_schemas::records::RecordWriter::new(3001, schema)?;
     use apache_avro::types::Value;
@@ -321,7 +321,7 @@ fn another_robot_model_is_one_schema_file_and_one_line_of_configuration() -> Res
         theatre_actors::ports::EventLog::append(
             &log,
             &topics[0],
-            theatre_runtime::partitioner::partition_of(b"arm-7", 4),
+            theatre_actors::partitioner::partition_of(b"arm-7", 4),
             &[record],
         )?;
     }
@@ -346,11 +346,11 @@ fn another_robot_model_is_one_schema_file_and_one_line_of_configuration() -> Res
             && rows[0]["min(axes_1_torque)"] == -1.0,
         "{rows}"
     );
-    let windows = facts(data.path(), FactKind::Window)?;
+    let windows = outputs(data.path(), OutputKind::Window)?;
     ensure!(
         windows
             .iter()
-            .any(|stored| stored.fact.subject == "arm_x/10s")
+            .any(|stored| stored.output.subject == "arm_x/10s")
     );
     run(data.path(), &["reconcile"])?;
     Ok(())

@@ -18,20 +18,20 @@ use theatre_actors::ports::{
 };
 use theatre_actors::position::Positions;
 use theatre_actors::rules::Micros;
-use theatre_runtime::clock::SystemClock;
-use theatre_runtime::config::lake::LakeConfig;
-use theatre_runtime::config::warehouse::WarehouseConfig;
-use theatre_runtime::dev::object_store::ObjectStore;
-use theatre_runtime::dev::postgres::{Durability, Postgres};
-use theatre_runtime::drive::Drive;
-use theatre_runtime::memory::log::MemoryLog;
-use theatre_runtime::memory::store::MemoryStore;
-use theatre_runtime::parquet::file_schema;
-use theatre_runtime::parquet::writer::FileWriter;
-use theatre_runtime::pipeline::loader::Loader;
-use theatre_runtime::pipeline::{Ports, Step};
-use theatre_runtime::redshift::RedshiftWarehouse;
-use theatre_runtime::s3::S3Lake;
+use theatre_config::lake::LakeConfig;
+use theatre_config::warehouse::WarehouseConfig;
+use theatre_dev::object_store::ObjectStore;
+use theatre_dev::postgres::{Durability, Postgres};
+use theatre_parquet::file_schema;
+use theatre_parquet::writer::FileWriter;
+use theatre_pipeline::loader::Loader;
+use theatre_pipeline::{Ports, Step};
+use theatre_redshift::RedshiftWarehouse;
+use theatre_s3::S3Lake;
+use theatre_system::blocking::IoRuntime;
+use theatre_system::clock::SystemClock;
+use theatre_testkit::memory::log::MemoryLog;
+use theatre_testkit::memory::store::MemoryStore;
 use theatre_tests::servers::redshift_options;
 
 const URL: &str = "redshift://local/warehouse";
@@ -41,7 +41,7 @@ struct Servers {
     redshift: Option<RedshiftLocal>,
     options: Options,
     objects: ObjectStore,
-    drive: Drive,
+    io: IoRuntime,
     // Dropped last: the others stand on them.
     postgres: Postgres,
     _folder: tempfile::TempDir,
@@ -65,7 +65,7 @@ impl Servers {
             redshift: Some(redshift),
             options,
             objects,
-            drive: Drive::start()?,
+            io: IoRuntime::start()?,
             postgres,
             _folder: folder,
         })
@@ -87,7 +87,7 @@ impl Servers {
             URL,
             config,
             Some(ObjectStore::credentials()),
-            &self.drive,
+            &self.io,
         )?)
     }
 
@@ -105,7 +105,7 @@ impl Servers {
                 .execute(&mut PgConnection::connect(&url).await?)
                 .await
         };
-        Ok(self.drive.wait(run).map(drop)?)
+        Ok(self.io.block_on(run).map(drop)?)
     }
 
     fn lake(&self) -> Result<S3Lake> {
@@ -118,7 +118,7 @@ impl Servers {
             "s3://lake/theatre",
             &config,
             Some(ObjectStore::credentials()),
-            &self.drive,
+            &self.io,
         )?)
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use theatre_actors::ports::EventLog;
-use theatre_runtime::config::INPUT_TOPICS;
+use theatre_config::INPUT_TOPICS;
 use theatre_tests::conclusions::Conclusions;
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fleet::{self, Fleet};
@@ -147,10 +147,10 @@ fn a_fleet_concludes_the_same_over_a_change_of_the_partition_count() -> Result<(
     feed_second_half(&*deployment.log("first")?)?;
     undisturbed()?.must_equal(&concluded(&deployment)?)?;
     let ports = deployment.ports("first")?;
-    let families = (BEFORE..AFTER)
-        .map(|partition| Ok(ports.store.families(partition)?.len()))
+    let processors = (BEFORE..AFTER)
+        .map(|partition| Ok(ports.store.processors(partition)?.len()))
         .sum::<Result<usize>>()?;
-    ensure!(families > 0, "nobody lives in the new partitions");
+    ensure!(processors > 0, "nobody lives in the new partitions");
     drop(ports);
     once_more(&deployment)
 }

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use theatre::adapters::{Access, Adapters};
 use theatre_actors::ports::{Error, FileStage, Lake, LakeCut, LakeFile};
 use theatre_actors::rules::Micros;
-use theatre_runtime::adapters::{Access, Adapters};
-use theatre_runtime::config::lake::LakeConfig;
-use theatre_runtime::dev::object_store::ObjectStore;
-use theatre_runtime::drive::Drive;
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::s3::S3Lake;
+use theatre_config::lake::LakeConfig;
+use theatre_dev::object_store::ObjectStore;
+use theatre_embedded::data_dir::DataDir;
+use theatre_s3::S3Lake;
+use theatre_system::blocking::IoRuntime;
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fault_proxy::{FaultProxy, Mode};
 
@@ -73,7 +73,7 @@ fn lake(url: &str, address: SocketAddr) -> theatre_actors::ports::Result<S3Lake>
         url,
         &config,
         Some(ObjectStore::credentials()),
-        &Drive::start()?,
+        &IoRuntime::start()?,
     )
 }
 
@@ -324,7 +324,7 @@ fn opening_says_what_is_wrong() -> Result<()> {
         URL,
         &config,
         Some(ObjectStore::credentials()),
-        &Drive::start()?,
+        &IoRuntime::start()?,
     )
     .err()
     .context("it opened")?;

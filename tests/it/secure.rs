@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use theatre_runtime::dev::postgres::{Durability, Postgres};
+use theatre_dev::postgres::{Durability, Postgres};
 use theatre_tests::broker::{Audience, seen_once};
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fleet::{self, Fleet};

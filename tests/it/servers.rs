@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use theatre_runtime::dev::process::{Process, wait_until};
+use theatre_dev::process::{Process, wait_until};
 use theatre_tests::{reconciled, robots, run, servers, theatre};
 
 #[test]

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use theatre_runtime::adapters::{Access, Adapters};
-use theatre_runtime::embedded::data_dir::DataDir;
+use theatre::adapters::{Access, Adapters};
+use theatre_embedded::data_dir::DataDir;
 use theatre_tests::broker::{Audience, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_published};
 use theatre_tests::deployment::{Member, PATIENCE, Readiness, same, wait_for};
@@ -71,10 +71,12 @@ fn kafka_away_for_thirty_seconds_makes_nobody_silent() -> Result<()> {
     flow.resume();
     member.wait_until_ready()?;
     std::thread::sleep(HOLD);
-    let facts = theatre_tests::conclusions::all_facts(&*site.deployment.ports("first")?.store)?;
-    let silent = facts
+    let outputs = theatre_tests::conclusions::all_outputs(&*site.deployment.ports("first")?.store)?;
+    let silent = outputs
         .iter()
-        .filter(|fact| fact.subject.contains("robot_silent") || fact.id.contains("robot_silent"))
+        .filter(|output| {
+            output.subject.contains("robot_silent") || output.id.contains("robot_silent")
+        })
         .count();
     ensure!(silent == 0, "{silent} robots were called silent");
     must_be_whole(&site, member, flow, audience)
@@ -116,14 +118,14 @@ fn store_lake_and_warehouse_fail_one_after_another_and_nothing_is_lost_or_double
     must_be_whole(&site, member, flow, audience)
 }
 
-/// Facts that are published, over all partitions.
+/// Outputs that are published, over all partitions.
 fn published(site: &Site) -> Result<u64> {
     let (config, dir) = (
         site.deployment.config()?,
         DataDir::new(site.deployment.path("first")),
     );
     let store = Adapters::new(&config, &dir, Access::Read)?.store()?;
-    let statuses = (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.relayed_fact));
+    let statuses = (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.relayed_output));
     statuses.sum()
 }
 

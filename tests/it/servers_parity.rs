@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::outputs::{OutputEvent, OutputKind};
 use theatre_actors::ports::{CheckpointStore, EventLog, NewRecord, PollLimit};
 use theatre_actors::window::WindowRow;
-use theatre_runtime::config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
 use theatre_schemas::records::WindowAggregates;
 use theatre_tests::broker::{Audience, Partitioner, Seen, kcat, seen_once};
-use theatre_tests::conclusions::{Conclusions, all_facts, all_published};
+use theatre_tests::conclusions::{Conclusions, all_outputs, all_published};
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fleet::{self, Fleet};
 use theatre_tests::repository;
@@ -145,15 +145,15 @@ fn must_be_the_windows_of(store: &dyn CheckpointStore, seen: &[Seen]) -> Result<
     seen_once(seen)?;
     let mut told: BTreeMap<&str, &Seen> =
         seen.iter().map(|seen| (seen.id.as_str(), seen)).collect();
-    for fact in all_facts(store)?
+    for output in all_outputs(store)?
         .into_iter()
-        .filter(|fact| fact.kind == FactKind::Window)
+        .filter(|output| output.kind == OutputKind::Window)
     {
-        let id = format!("{}#{}", fact.id, fact.revision);
+        let id = format!("{}#{}", output.id, output.revision);
         let seen = told
             .remove(id.as_str())
             .with_context(|| format!("window {id} is not on its topic"))?;
-        must_tell(&fact, seen).with_context(|| format!("window {id}"))?;
+        must_tell(&output, seen).with_context(|| format!("window {id}"))?;
     }
     ensure!(
         told.is_empty(),
@@ -164,14 +164,16 @@ fn must_be_the_windows_of(store: &dyn CheckpointStore, seen: &[Seen]) -> Result<
     Ok(())
 }
 
-fn must_tell(fact: &Fact, seen: &Seen) -> Result<()> {
+fn must_tell(output: &OutputEvent, seen: &Seen) -> Result<()> {
     let (window, row) = (
         WindowAggregates::decode(&seen.value)?,
-        WindowRow::decode(&fact.payload)?,
+        WindowRow::decode(&output.payload)?,
     );
     let subject = format!("{}/{}", window.dataset, window.window);
     ensure!(
-        seen.key == fact.robot_id && window.robot_id == fact.robot_id && subject == fact.subject,
+        seen.key == output.robot_id
+            && window.robot_id == output.robot_id
+            && subject == output.subject,
         "key {}: {window:?}",
         seen.key
     );
@@ -209,8 +211,8 @@ fn must_tell(fact: &Fact, seen: &Seen) -> Result<()> {
         ("ce_specversion", "1.0"),
         ("ce_type", "theatre.window.revision"),
         ("ce_time", time.as_str()),
-        ("ce_subject", fact.robot_id.as_str()),
-        ("ce_partitionkey", fact.robot_id.as_str()),
+        ("ce_subject", output.robot_id.as_str()),
+        ("ce_partitionkey", output.robot_id.as_str()),
         ("content-type", "application/avro"),
     ];
     let wrong = headers

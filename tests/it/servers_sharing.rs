@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use theatre_actors::ports::CheckpointStore;
-use theatre_runtime::config::INPUT_TOPICS;
+use theatre_config::INPUT_TOPICS;
 use theatre_tests::broker::{Audience, group_members, group_offsets, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_published};
 use theatre_tests::deployment::{Member, PATIENCE, same, wait_for};
@@ -264,7 +264,7 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
 }
 
 /// The saved positions of a process's partitions once it has ended: what it had read is saved, so
-/// every family is at its partition's floor or was not heard of since.
+/// every processor is at its partition's floor or was not heard of since.
 fn owners_floor(
     store: &dyn CheckpointStore,
     owners: &BTreeMap<u32, (String, u64)>,
@@ -273,27 +273,27 @@ fn owners_floor(
     let mut clean = Vec::new();
     for (partition, _) in owners.iter().filter(|(_, (owner, _))| owner == name) {
         let status = store.status(*partition)?;
-        for stored in store.families(*partition)? {
+        for stored in store.processors(*partition)? {
             for topic in 0..INPUT_TOPICS.len() {
                 let (floor, seen) = (status.floor.get(topic), stored.positions.get(topic));
                 ensure!(
                     seen <= floor,
                     "partition {partition}: '{}' has seen topic {topic} up to {seen}, the next start reads from {floor}",
-                    stored.family
+                    stored.processor
                 );
             }
         }
         ensure!(
-            status.relayed_fact == status.last_fact,
-            "partition {partition}: facts up to {} are told of {}",
-            status.relayed_fact,
-            status.last_fact
+            status.relayed_output == status.last_output,
+            "partition {partition}: outputs up to {} are told of {}",
+            status.relayed_output,
+            status.last_output
         );
         ensure!(
-            status.exported_fact == status.last_fact,
-            "partition {partition}: facts up to {} are exported of {}",
-            status.exported_fact,
-            status.last_fact
+            status.exported_output == status.last_output,
+            "partition {partition}: outputs up to {} are exported of {}",
+            status.exported_output,
+            status.last_output
         );
         clean.push(*partition);
     }

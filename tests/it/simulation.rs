@@ -55,7 +55,7 @@ fn a_dropped_fence_is_caught() -> Result<()> {
 fn publishing_before_the_commit_is_caught() -> Result<()> {
     ensure!(
         (0..50).any(|seed| simulate(seed, Some(Bug::PublishBeforeCommit)).is_err()),
-        "50 seeds did not notice that facts are told before they are committed"
+        "50 seeds did not notice that outputs are told before they are committed"
     );
     Ok(())
 }

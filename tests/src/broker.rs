@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use theatre_actors::ports::NewRecord;
-use theatre_runtime::config::{ALERT_TOPIC, OUTCOME_TOPIC};
+use theatre_config::{ALERT_TOPIC, OUTCOME_TOPIC};
 
 /// How a producer chooses a key's partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,20 +5,20 @@
 //! with their revisions merged, what became of every record, and the rows of lake and warehouse.
 //! Left out is what depends on the order between topics: how often an outcome or a window was
 //! corrected on the way (`revision`); and on the moment of arrival: when a record was appended
-//! (`_append_time`). Moments that records and facts name themselves are compared.
+//! (`_append_time`). Moments that records and outputs name themselves are compared.
 
 mod tables;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::effect::{Counters, Fact, FactKind};
-use theatre_actors::family::{FamilyView, IntakeFamily};
+use theatre_actors::outputs::{Counters, OutputEvent, OutputKind};
 use theatre_actors::ports::{CheckpointStore, FileStage, TableSpec};
+use theatre_actors::processor::{IntakeProcessor, ProcessorView};
 use theatre_actors::window::{WindowRow, merge_revisions};
-use theatre_runtime::config::{ALERT_TOPIC, Config, INPUT_TOPICS, OUTCOME_TOPIC};
-use theatre_runtime::parquet::{facts, table_spec};
-use theatre_runtime::pipeline::Ports;
+use theatre_config::{ALERT_TOPIC, Config, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_parquet::{outputs, table_spec};
+use theatre_pipeline::Ports;
 use theatre_schemas::records::{Alert, Outcome};
 use theatre_schemas::registry::Registry;
 
@@ -55,8 +55,11 @@ impl Conclusions {
     /// warehouse must be those of the store.
     pub fn read(config: &Config, ports: &Ports) -> Result<Self> {
         let mut read = Self::default();
-        let (told, registry) = (all_facts(&*ports.store)?, config.registry()?);
-        read.read_facts(&told)?;
+        let (told, registry) = (
+            all_outputs(&*ports.store)?,
+            theatre::adapters::registry(&config)?,
+        );
+        read.read_outputs(&told)?;
         read.read_records(&*ports.store)?;
         let windows = tables::windows_of(&told)?;
         same(
@@ -77,8 +80,8 @@ impl Conclusions {
     /// Reads the files of the lake, all of which are loaded; returns the rows of windows.
     fn read_lake(&mut self, ports: &Ports) -> Result<Table> {
         let (of_windows, of_outcomes) = (
-            facts::table(FactKind::Window).name,
-            facts::table(FactKind::Outcome).name,
+            outputs::table(OutputKind::Window).name,
+            outputs::table(OutputKind::Outcome).name,
         );
         let (mut windows, mut outcomes) = (Table::default(), Table::default());
         for file in ports.store.all_files()? {
@@ -110,30 +113,33 @@ impl Conclusions {
             .iter()
             .map(|(_, dataset)| table_spec(dataset))
             .collect::<Result<_, _>>()?;
-        for spec in datasets.into_iter().chain([facts::table(FactKind::Alert)]) {
+        for spec in datasets
+            .into_iter()
+            .chain([outputs::table(OutputKind::Alert)])
+        {
             let mut rows = Rows::new();
             Table::of_warehouse(&*ports.warehouse, &spec)?.count(ARRIVED, &mut rows);
             self.warehouse.insert(spec.name, rows);
         }
-        let outcomes = facts::table(FactKind::Outcome);
+        let outcomes = outputs::table(OutputKind::Outcome);
         let rows = last_told(&Table::of_warehouse(&*ports.warehouse, &outcomes)?)?;
         self.warehouse.insert(outcomes.name, rows);
-        Table::of_warehouse(&*ports.warehouse, &facts::table(FactKind::Window))
+        Table::of_warehouse(&*ports.warehouse, &outputs::table(OutputKind::Window))
     }
 
-    fn read_facts(&mut self, facts: &[Fact]) -> Result<()> {
+    fn read_outputs(&mut self, outputs: &[OutputEvent]) -> Result<()> {
         let mut windows: BTreeMap<(String, String, i64), Vec<WindowRow>> = BTreeMap::new();
-        for fact in facts {
-            match fact.kind {
-                FactKind::Alert => {
-                    let alert = Alert::decode(&fact.payload)?;
+        for output in outputs {
+            match output.kind {
+                OutputKind::Alert => {
+                    let alert = Alert::decode(&output.payload)?;
                     self.alerts
                         .entry(alert.condition_id.clone())
                         .or_default()
                         .push(alert);
                 }
-                FactKind::Outcome => {
-                    let outcome = Outcome::decode(&fact.payload)?;
+                OutputKind::Outcome => {
+                    let outcome = Outcome::decode(&output.payload)?;
                     self.outcomes.insert(
                         outcome.procedure_id.clone(),
                         Outcome {
@@ -142,10 +148,14 @@ impl Conclusions {
                         },
                     );
                 }
-                FactKind::Window => {
-                    let row = WindowRow::decode(&fact.payload)?;
+                OutputKind::Window => {
+                    let row = WindowRow::decode(&output.payload)?;
                     windows
-                        .entry((fact.robot_id.clone(), fact.subject.clone(), row.start_us))
+                        .entry((
+                            output.robot_id.clone(),
+                            output.subject.clone(),
+                            row.start_us,
+                        ))
                         .or_default()
                         .push(row);
                 }
@@ -171,14 +181,14 @@ impl Conclusions {
             .map(|topic| (topic, Counters::default()))
             .collect();
         for stored in (0..partitions)
-            .map(|partition| store.families(partition))
+            .map(|partition| store.processors(partition))
             .collect::<Result<Vec<_>, _>>()?
             .concat()
         {
-            let counted = if stored.family.is_empty() {
-                IntakeFamily::restore(&stored.state)?.counters().to_vec()
+            let counted = if stored.processor.is_empty() {
+                IntakeProcessor::restore(&stored.state)?.counters().to_vec()
             } else {
-                FamilyView::from_state(&stored.family, &stored.state)?.counters
+                ProcessorView::from_state(&stored.processor, &stored.state)?.counters
             };
             for (topic, counted) in counted.iter().enumerate() {
                 self.counters.entry(topic).or_default().add(counted);
@@ -245,28 +255,32 @@ impl Conclusions {
     }
 }
 
-/// Facts of all partitions in the order in which they were committed: a robot's may be in several.
-pub fn all_facts(store: &dyn CheckpointStore) -> Result<Vec<Fact>> {
+/// Outputs of all partitions in the order in which they were committed: a robot's may be in
+/// several.
+pub fn all_outputs(store: &dyn CheckpointStore) -> Result<Vec<OutputEvent>> {
     let partitions = store.layout()?.context("no layout")?.1;
     let mut all = Vec::new();
     for partition in 0..partitions {
-        all.extend(store.facts_after(partition, 0, usize::MAX >> 1)?);
+        all.extend(store.outputs_after(partition, 0, usize::MAX >> 1)?);
     }
     all.sort_by_key(|stored| stored.committed_at);
-    Ok(all.into_iter().map(|stored| stored.fact).collect())
+    Ok(all.into_iter().map(|stored| stored.output).collect())
 }
 
-/// What is to be published of the committed facts: values by topic and CloudEvents id.
+/// What is to be published of the committed outputs: values by topic and CloudEvents id.
 pub fn all_published(store: &dyn CheckpointStore) -> Result<BTreeMap<(String, String), Vec<u8>>> {
     let topic = |kind| match kind {
-        FactKind::Alert => Some(ALERT_TOPIC.to_owned()),
-        FactKind::Outcome => Some(OUTCOME_TOPIC.to_owned()),
-        FactKind::Window => None,
+        OutputKind::Alert => Some(ALERT_TOPIC.to_owned()),
+        OutputKind::Outcome => Some(OUTCOME_TOPIC.to_owned()),
+        OutputKind::Window => None,
     };
-    let told = all_facts(store)?.into_iter().filter_map(|fact| {
+    let told = all_outputs(store)?.into_iter().filter_map(|output| {
         Some((
-            (topic(fact.kind)?, format!("{}#{}", fact.id, fact.revision)),
-            fact.payload,
+            (
+                topic(output.kind)?,
+                format!("{}#{}", output.id, output.revision),
+            ),
+            output.payload,
         ))
     });
     Ok(told.collect())

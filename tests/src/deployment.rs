@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tempfile::TempDir;
+use theatre::adapters::{Access, Adapters};
 use theatre_actors::ports::{EventLog, Lake, Warehouse};
-use theatre_runtime::adapters::{Access, Adapters};
-use theatre_runtime::clock::SystemClock;
-use theatre_runtime::config::Config;
-use theatre_runtime::dev::object_store::ObjectStore;
-use theatre_runtime::drive::Drive;
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::pipeline::Ports;
-use theatre_runtime::redshift::RedshiftWarehouse;
-use theatre_runtime::s3::S3Lake;
+use theatre_config::Config;
+use theatre_dev::object_store::ObjectStore;
+use theatre_embedded::data_dir::DataDir;
+use theatre_pipeline::Ports;
+use theatre_redshift::RedshiftWarehouse;
+use theatre_s3::S3Lake;
+use theatre_system::blocking::IoRuntime;
+use theatre_system::clock::SystemClock;
 
 /// How long anything may take that must happen. Generous: it is a limit for a machine that does ten
 /// things at once.
@@ -70,14 +70,9 @@ impl Deployment {
         let (config, dir) = (self.config()?, DataDir::new(self.path(name)));
         let adapters = Adapters::new(&config, &dir, Access::Read)?;
         // Credentials are handed over: variables belong to the whole test process.
-        let (credentials, drive) = (Some(ObjectStore::credentials()), Drive::start()?);
+        let (credentials, io) = (Some(ObjectStore::credentials()), IoRuntime::start()?);
         let lake: Arc<dyn Lake> = match &config.lake.url {
-            Some(url) => Arc::new(S3Lake::open(
-                url,
-                &config.lake,
-                credentials.clone(),
-                &drive,
-            )?),
+            Some(url) => Arc::new(S3Lake::open(url, &config.lake, credentials.clone(), &io)?),
             None => adapters.lake()?,
         };
         let warehouse: Arc<dyn Warehouse> = match &config.warehouse.url {
@@ -85,7 +80,7 @@ impl Deployment {
                 url,
                 &config.warehouse,
                 credentials,
-                &drive,
+                &io,
             )?),
             None => adapters.warehouse()?,
         };

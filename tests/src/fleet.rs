@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{EventLog, NewRecord};
-use theatre_runtime::config::INPUT_TOPICS;
-use theatre_runtime::partitioner::partition_of;
-use theatre_runtime::simulator::fleet::START_US;
-use theatre_runtime::simulator::{Faults, Simulator};
+use theatre_config::INPUT_TOPICS;
+use theatre_simulator::fleet::START_US;
+use theatre_simulator::{Faults, Simulator};
 
 use crate::conclusions::Conclusions;
 use crate::deployment::Deployment;

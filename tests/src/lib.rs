@@ -1,4 +1,4 @@
-//! What the system tests share: the real binary, data directories, and the facts they end with.
+//! What the system tests share: the real binary, data directories, and the outputs they end with.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,19 +7,18 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::effect::{Counters, FactKind};
-use theatre_actors::family::{FamilyView, IntakeFamily};
-use theatre_actors::ports::{CheckpointStore, EventLog, FactFilter, PollLimit, Warehouse};
-use theatre_runtime::clock::SystemClock;
-use theatre_runtime::config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::embedded::log::EmbeddedLog;
-use theatre_runtime::embedded::store::EmbeddedStore;
-use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
+use theatre_actors::outputs::{Counters, OutputKind};
+use theatre_actors::ports::{CheckpointStore, EventLog, OutputFilter, PollLimit, Warehouse};
+use theatre_actors::processor::{IntakeProcessor, ProcessorView};
+use theatre_config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_embedded::data_dir::DataDir;
+use theatre_embedded::log::EmbeddedLog;
+use theatre_embedded::store::EmbeddedStore;
+use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_system::clock::SystemClock;
 
 pub mod broker;
 pub mod conclusions;
-pub mod contract;
 pub mod deployment;
 pub mod fault_proxy;
 pub mod fleet;
@@ -131,7 +130,7 @@ pub fn robots(data: &Path, flags: &[&str]) -> Result<Vec<serde_json::Value>> {
 }
 
 /// By kind and robot, in order: (id, revision, payload).
-pub type FactsByRobot = BTreeMap<(u8, String), Vec<(String, u32, Vec<u8>)>>;
+pub type OutputsByRobot = BTreeMap<(u8, String), Vec<(String, u32, Vec<u8>)>>;
 
 /// By topic and key, in order.
 pub type Published = BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>>;
@@ -139,8 +138,8 @@ pub type Published = BTreeMap<(String, Vec<u8>), Vec<Vec<u8>>>;
 /// Everything a data directory ended with, as far as it must not depend on crashes.
 #[derive(Debug, PartialEq)]
 pub struct Ending {
-    /// Facts by kind and robot, in order: (id, revision, payload).
-    pub facts: FactsByRobot,
+    /// Outputs by kind and robot, in order: (id, revision, payload).
+    pub outputs: OutputsByRobot,
     /// States by robot; save numbers and cuts left out.
     pub states: BTreeMap<String, Vec<u8>>,
     /// Counters by topic.
@@ -158,29 +157,29 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
     let dir = DataDir::new(data);
     let store = EmbeddedStore::open_read_only(&dir.store())?;
     let partitions = store.layout()?.context("no layout")?.1;
-    let mut facts: FactsByRobot = FactsByRobot::new();
+    let mut outputs: OutputsByRobot = OutputsByRobot::new();
     for partition in 0..partitions {
-        for stored in store.facts_after(partition, 0, usize::MAX >> 1)? {
-            let fact = stored.fact;
-            facts
-                .entry((fact.kind as u8, fact.robot_id))
+        for stored in store.outputs_after(partition, 0, usize::MAX >> 1)? {
+            let output = stored.output;
+            outputs
+                .entry((output.kind as u8, output.robot_id))
                 .or_default()
-                .push((fact.id, fact.revision, fact.payload));
+                .push((output.id, output.revision, output.payload));
         }
     }
     let mut states = BTreeMap::new();
     let mut counters: Vec<Counters> = INPUT_TOPICS.iter().map(|_| Counters::default()).collect();
     for partition in 0..partitions {
-        for stored in store.families(partition)? {
-            let counted = if stored.family.is_empty() {
-                IntakeFamily::restore(&stored.state)?.counters().to_vec()
+        for stored in store.processors(partition)? {
+            let counted = if stored.processor.is_empty() {
+                IntakeProcessor::restore(&stored.state)?.counters().to_vec()
             } else {
-                FamilyView::from_state(&stored.family, &stored.state)?.counters
+                ProcessorView::from_state(&stored.processor, &stored.state)?.counters
             };
             for (sum, one) in counters.iter_mut().zip(&counted) {
                 sum.add(one);
             }
-            states.insert(format!("{partition}/{}", stored.family), stored.state);
+            states.insert(format!("{partition}/{}", stored.processor), stored.state);
         }
     }
     let mut dead: Vec<_> = store
@@ -211,7 +210,7 @@ pub fn ending(data: &Path, tables: &[&str]) -> Result<Ending> {
         rows.insert((*table).to_owned(), (number(0), number(1)));
     }
     Ok(Ending {
-        facts,
+        outputs,
         states,
         counters,
         published: published(&dir)?,
@@ -282,11 +281,11 @@ pub fn records_held(data: &Path) -> Result<usize> {
     Ok(held)
 }
 
-/// Facts of a kind.
-pub fn facts(data: &Path, kind: FactKind) -> Result<Vec<theatre_actors::ports::StoredFact>> {
+/// Outputs of a kind.
+pub fn outputs(data: &Path, kind: OutputKind) -> Result<Vec<theatre_actors::ports::StoredOutput>> {
     let store = EmbeddedStore::open_read_only(&DataDir::new(data).store())?;
-    Ok(store.find_facts(&FactFilter {
+    Ok(store.find_outputs(&OutputFilter {
         kind: Some(kind),
-        ..FactFilter::default()
+        ..OutputFilter::default()
     })?)
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use theatre_runtime::dev::kafka::{Extras, Kafka, Listener};
-use theatre_runtime::dev::postgres::Certificate;
-use theatre_runtime::dev::process::Life;
+use theatre_dev::kafka::{Extras, Kafka, Listener};
+use theatre_dev::postgres::Certificate;
+use theatre_dev::process::Life;
 
 /// The one user that [`SecuredKafka::SCRAM`] lets in.
 pub const USER: &str = "theatre";

@@ -13,15 +13,15 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, ensure};
 use redshift_local::{Options, RedshiftLocal, S3Access};
 use theatre_actors::rules::Micros;
-use theatre_runtime::config::lake::LakeConfig;
-use theatre_runtime::config::warehouse::WarehouseConfig;
-use theatre_runtime::dev::kafka::Kafka;
-use theatre_runtime::dev::object_store::ObjectStore;
-use theatre_runtime::dev::postgres::{self, Durability, Postgres};
-use theatre_runtime::dev::process::AtEnd;
-use theatre_runtime::drive::Drive;
-use theatre_runtime::redshift::RedshiftWarehouse;
-use theatre_runtime::s3::S3Lake;
+use theatre_config::lake::LakeConfig;
+use theatre_config::warehouse::WarehouseConfig;
+use theatre_dev::kafka::Kafka;
+use theatre_dev::object_store::ObjectStore;
+use theatre_dev::postgres::{self, Durability, Postgres};
+use theatre_dev::process::AtEnd;
+use theatre_redshift::RedshiftWarehouse;
+use theatre_s3::S3Lake;
+use theatre_system::blocking::IoRuntime;
 
 use crate::secured::SecuredKafka;
 
@@ -32,11 +32,7 @@ const WAREHOUSE_ENDPOINT: &str = "AWS_ENDPOINT_URL_REDSHIFT_DATA";
 const BUCKET: &str = "THEATRE_TEST_BUCKET";
 const WAREHOUSE: &str = "THEATRE_TEST_WAREHOUSE";
 
-/// A name that no other test and no other run has: lower-case letters, digits and underscores,
-/// beginning with `prefix`.
-pub fn unique(prefix: &str) -> String {
-    format!("{prefix}_{:012x}", rand::random::<u64>() >> 16)
-}
+pub use theatre_testkit::unique;
 
 /// Where Kafka clients begin.
 pub fn kafka() -> Result<String> {
@@ -59,7 +55,7 @@ pub fn secured_kafka() -> Result<&'static SecuredKafka> {
 pub fn database() -> Result<String> {
     let name = unique("theatre");
     if let Ok(url) = std::env::var("DATABASE_URL") {
-        postgres::create_database(&url, &name, &Drive::start()?)?;
+        postgres::create_database(&url, &name, &IoRuntime::start()?)?;
         return with_database(&url, &name);
     }
     Ok(postgres_server()?.create_database(&name)?)
@@ -90,7 +86,7 @@ pub fn lake() -> Result<S3Lake> {
         &format!("s3://{bucket}/{}", unique("lake")),
         &config,
         None,
-        &Drive::start()?,
+        &IoRuntime::start()?,
     )?)
 }
 
@@ -104,7 +100,7 @@ fn own_lake(objects: &ObjectStore) -> Result<S3Lake> {
         &format!("s3://lake/{}", unique("lake")),
         &config,
         Some(ObjectStore::credentials()),
-        &Drive::start()?,
+        &IoRuntime::start()?,
     )?)
 }
 
@@ -129,8 +125,8 @@ pub struct Warehouse {
 
 /// A warehouse of its own.
 pub fn warehouse() -> Result<Warehouse> {
-    let (drive, config) = (
-        Drive::start()?,
+    let (io, config) = (
+        IoRuntime::start()?,
         WarehouseConfig {
             schema: unique("theatre"),
             ..WarehouseConfig::default()
@@ -143,7 +139,7 @@ pub fn warehouse() -> Result<Warehouse> {
             "{WAREHOUSE_ENDPOINT} is set, and {S3_ENDPOINT} names no object store from which it loads"
         );
         Warehouse {
-            warehouse: RedshiftWarehouse::open(&url, &config, None, &drive)?,
+            warehouse: RedshiftWarehouse::open(&url, &config, None, &io)?,
             lake: lake()?,
             _redshift: None,
         }
@@ -171,7 +167,7 @@ pub fn warehouse() -> Result<Warehouse> {
             &format!("redshift://local/{database}"),
             &config,
             Some(ObjectStore::credentials()),
-            &drive,
+            &io,
         )?;
         Warehouse {
             warehouse,

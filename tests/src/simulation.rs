@@ -2,7 +2,7 @@
 //! behind a gate that may fail it, do it and not answer, have a commit come in after its caller has
 //! given up, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
 //!
-//! The oracle is a batch recomputation: all families over the whole log in one piece, without
+//! The oracle is a batch recomputation: all processors over the whole log in one piece, without
 //! saves. Everything that was concluded, published, written to the lake and loaded must equal it,
 //! once.
 
@@ -16,26 +16,26 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use anyhow::{Context, Result, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use theatre_actors::effect::FactKind;
+use theatre_actors::actix_host::InlineHost;
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{Error, FileStage, Lane, NewRecord};
-use theatre_actors::shell::InlineHost;
 use theatre_actors::time::{Clock, LogTime};
-use theatre_runtime::config::{Config, INPUT_TOPICS};
-use theatre_runtime::embedded::warehouse::EmbeddedWarehouse;
-use theatre_runtime::memory::lake::MemoryLake;
-use theatre_runtime::memory::log::MemoryLog;
-use theatre_runtime::memory::store::MemoryStore;
-use theatre_runtime::pipeline::committed::Committed;
-use theatre_runtime::pipeline::completer::Completer;
-use theatre_runtime::pipeline::exporter::Exporter;
-use theatre_runtime::pipeline::lake_writer::LakeWriter;
-use theatre_runtime::pipeline::loader::Loader;
-use theatre_runtime::pipeline::partition::{PartitionActor, Shared};
-use theatre_runtime::pipeline::queue::{LakeQueue, SaveQueue};
-use theatre_runtime::pipeline::relay::Relay;
-use theatre_runtime::pipeline::saving::Saver;
-use theatre_runtime::pipeline::{PipelineParams, Ports, Progress, run};
-use theatre_runtime::simulator::Simulator;
+use theatre_config::{Config, INPUT_TOPICS};
+use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_pipeline::checkpointer::Checkpointer;
+use theatre_pipeline::commit_feed::CommitFeed;
+use theatre_pipeline::completer::Completer;
+use theatre_pipeline::exporter::Exporter;
+use theatre_pipeline::lake_writer::LakeWriter;
+use theatre_pipeline::loader::Loader;
+use theatre_pipeline::partition::{PartitionActor, Shared};
+use theatre_pipeline::queue::{CommitQueue, LakeQueue};
+use theatre_pipeline::relay::Relay;
+use theatre_pipeline::{PipelineParams, Ports, Progress, wiring};
+use theatre_simulator::Simulator;
+use theatre_testkit::memory::lake::MemoryLake;
+use theatre_testkit::memory::log::MemoryLog;
+use theatre_testkit::memory::store::MemoryStore;
 
 use gate::{Gate, Late};
 
@@ -44,7 +44,7 @@ use gate::{Gate, Late};
 pub enum Bug {
     /// The store forgets to check epochs.
     NoFence,
-    /// Facts are published before they are committed.
+    /// Outputs are published before they are committed.
     PublishBeforeCommit,
 }
 
@@ -90,7 +90,7 @@ impl Clock for VirtualClock {
 struct Process {
     gate: Arc<Gate>,
     actor: PartitionActor,
-    saver: Saver,
+    checkpointer: Checkpointer,
     lake: LakeWriter,
     relays: [Relay; 2],
     exporter: Exporter,
@@ -112,11 +112,11 @@ impl Process {
             .collect();
         ports.lake.sweep(0, epoch, &keep)?;
         let (saves, lake, progress) = (
-            Arc::new(SaveQueue::default()),
+            Arc::new(CommitQueue::default()),
             Arc::new(LakeQueue::new(2)),
             Arc::new(Progress::default()),
         );
-        let committed = Arc::new(Committed::default());
+        let committed = Arc::new(CommitFeed::default());
         let shared = Shared {
             saves: saves.clone(),
             lake: lake.clone(),
@@ -132,7 +132,13 @@ impl Process {
                 Box::new(InlineHost::default()),
                 shared,
             )?,
-            saver: Saver::new(&params, ports.clone(), saves, committed.clone(), progress),
+            checkpointer: Checkpointer::new(
+                &params,
+                ports.clone(),
+                saves,
+                committed.clone(),
+                progress,
+            ),
             lake: LakeWriter::new(0, epoch, params.clone(), ports.clone(), lake),
             relays: Lane::ALL.map(|lane| {
                 Relay::new(
@@ -163,7 +169,7 @@ impl Process {
         match which {
             0 | 1 if everything => self.actor.drain().map(drop),
             0 | 1 => self.actor.step().map(drop),
-            2 => self.saver.step().map(drop),
+            2 => self.checkpointer.step().map(drop),
             3 => self.lake.step(everything).map(drop),
             4 => self.relays[0].step().map(drop),
             5 => self.relays[1].step().map(drop),
@@ -208,16 +214,16 @@ impl World {
             export_age: second(1),
             ..Config::default()
         };
-        let mut params = config.pipeline([3; 32])?;
+        let mut params = theatre::adapters::params(&config, [3; 32])?;
         params.limits.poll_records = 40;
         params.limits.commit_bytes = 6000;
         params.limits.relay_records = 3;
-        params.limits.export_facts = 40;
+        params.limits.export_outputs = 40;
         params.limits.load_files = 4;
         // Of virtual time: so a lake writer that is not stepped for a while is left behind.
         params.limits.lake_patience = std::time::Duration::from_millis(400);
-        run::prepare(&params, &ports)?;
-        ports.warehouse.ensure_tables(&run::tables(&params)?)?;
+        wiring::prepare(&params, &ports)?;
+        ports.warehouse.ensure_tables(&wiring::tables(&params)?)?;
         Ok(Self {
             ports,
             params: Arc::new(params),
@@ -283,11 +289,11 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
     finish(&world)?;
     oracle::check(&world.params, &world.ports)
         .with_context(|| format!("after {} crashes", told.crashes))?;
-    for stored in world.ports.store.facts_after(0, 0, 1 << 30)? {
-        match stored.fact.kind {
-            FactKind::Alert => told.alerts += 1,
-            FactKind::Outcome => told.outcomes += 1,
-            FactKind::Window => told.corrections += usize::from(stored.fact.revision > 0),
+    for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
+        match stored.output.kind {
+            OutputKind::Alert => told.alerts += 1,
+            OutputKind::Outcome => told.outcomes += 1,
+            OutputKind::Window => told.corrections += usize::from(stored.output.revision > 0),
         }
     }
     Ok(told)
@@ -350,8 +356,8 @@ fn finish(world: &World) -> Result<()> {
             idle &= everything;
         }
         let status = world.ports.store.status(0)?;
-        let told = status.exported_fact == status.last_fact
-            && status.relayed_fact == status.last_fact
+        let told = status.exported_output == status.last_output
+            && status.relayed_output == status.last_output
             && status.relayed_dead == status.last_dead;
         let files = world.ports.store.all_files()?;
         let lake_is_there = status.lake_positions.covers(&status.floor);

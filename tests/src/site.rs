@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Result;
 use redshift_local::RedshiftLocal;
 use tempfile::TempDir;
-use theatre_runtime::dev::kafka::Kafka;
-use theatre_runtime::dev::object_store::ObjectStore;
-use theatre_runtime::dev::postgres::{Durability, Postgres};
+use theatre_dev::kafka::Kafka;
+use theatre_dev::object_store::ObjectStore;
+use theatre_dev::postgres::{Durability, Postgres};
 
 use crate::deployment::Deployment;
 use crate::fault_proxy::FaultProxy;

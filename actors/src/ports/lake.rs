@@ -76,7 +76,7 @@ mod tests {
     fn an_attempt_is_outdated_by_a_later_epoch_of_its_partition_only() {
         for (attempt, outdated) in [
             ("p1-e9-1", true),
-            ("p1-e9-x1.facts~a.parquet", true),
+            ("p1-e9-x1.outputs~a.parquet", true),
             ("p1-e10-1", false),
             ("p1-e11-1", false),
             ("p1-e100-1.data", false),

@@ -1,37 +1,41 @@
-//! The checkpoint store: families, facts, dead letters, lake files and the plan of loads.
+//! The checkpoint store: processors, outputs, dead letters, lake files and the plan of loads.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Epoch, Error, Lane, Result};
-use crate::effect::{DeadRow, Fact, FactKind};
+use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};
 use crate::time::LogTime;
 
-/// One family at one moment: its state, and all it concluded since its last save.
+/// One processor at one moment: its state, and all it concluded since its last save.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FamilySave {
-    /// The robot's id; empty for the partition's intake family (records that name no robot).
-    pub family: String,
-    /// Number of this save of this family, from 1. A save that is not newer than the stored one is
-    /// already there and is skipped together with its facts.
+pub struct ProcessorSave {
+    /// The robot's id; empty for the partition's intake processor (records that name no robot).
+    pub processor: String,
+    /// Number of this save of this processor, from 1. A save that is not newer than the stored one
+    /// is already there and is skipped together with its outputs.
     pub save_number: u64,
     /// What the state has seen.
     pub positions: Positions,
     /// Encoded, versioned state.
     pub state: Vec<u8>,
-    /// Facts since the last save, in order.
-    pub facts: Vec<Fact>,
+    /// Outputs since the last save, in order.
+    pub outputs: Vec<OutputEvent>,
     /// Dead letters since the last save, in order.
     pub dead: Vec<DeadRow>,
 }
 
-impl FamilySave {
+impl ProcessorSave {
     /// Rough size in bytes, for cutting commits.
     pub fn weight(&self) -> usize {
-        let facts: usize = self.facts.iter().map(|fact| fact.payload.len() + 128).sum();
+        let outputs: usize = self
+            .outputs
+            .iter()
+            .map(|output| output.payload.len() + 128)
+            .sum();
         let dead: usize = self.dead.iter().map(|dead| dead.payload.len() + 128).sum();
-        self.state.len() + facts + dead + 64
+        self.state.len() + outputs + dead + 64
     }
 }
 
@@ -42,9 +46,9 @@ pub struct PartitionCommit {
     pub partition: Partition,
     /// The epoch under which it is owned.
     pub epoch: Epoch,
-    /// Families to save.
-    pub families: Vec<FamilySave>,
-    /// No family needs a record below this any more once this commit is in. Never moves back.
+    /// Processors to save.
+    pub processors: Vec<ProcessorSave>,
+    /// No processor needs a record below this any more once this commit is in. Never moves back.
     pub floor: Positions,
 }
 
@@ -53,8 +57,8 @@ pub struct PartitionCommit {
 pub enum CommitOutcome {
     /// Committed (or had been already).
     Committed {
-        /// Highest fact sequence number of the partition.
-        last_fact: u64,
+        /// Highest output sequence number of the partition.
+        last_output: u64,
         /// Highest dead-letter sequence number of the partition.
         last_dead: u64,
     },
@@ -65,11 +69,11 @@ pub enum CommitOutcome {
     },
 }
 
-/// A stored family.
+/// A stored processor.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredFamily {
-    /// The robot's id; empty for the intake family.
-    pub family: String,
+pub struct StoredProcessor {
+    /// The robot's id; empty for the intake processor.
+    pub processor: String,
     /// Number of its last save.
     pub save_number: u64,
     /// What that save has seen.
@@ -83,35 +87,35 @@ pub struct StoredFamily {
 pub struct PartitionStatus {
     /// Current epoch; 0 if never taken.
     pub epoch: Epoch,
-    /// No family needs a record below this.
+    /// No processor needs a record below this.
     pub floor: Positions,
-    /// Highest fact sequence number, 0 if none.
-    pub last_fact: u64,
+    /// Highest output sequence number, 0 if none.
+    pub last_output: u64,
     /// Highest dead-letter sequence number, 0 if none.
     pub last_dead: u64,
     /// Relayed up to here, as noted; the log's own lane position may be further.
-    pub relayed_fact: u64,
+    pub relayed_output: u64,
     /// The same for dead letters.
     pub relayed_dead: u64,
-    /// Facts up to here stand in registered lake files.
-    pub exported_fact: u64,
+    /// Outputs up to here stand in registered lake files.
+    pub exported_output: u64,
     /// The lake writer has registered everything below this.
     pub lake_positions: Positions,
     /// Number of lake cuts so far.
     pub lake_cuts: u64,
 }
 
-/// A committed fact.
+/// A committed output.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredFact {
+pub struct StoredOutput {
     /// Its partition.
     pub partition: Partition,
     /// Its number within the partition: dense, from 1, in order of commit.
     pub sequence: u64,
     /// When it was committed.
     pub committed_at: LogTime,
-    /// The fact.
-    pub fact: Fact,
+    /// The output.
+    pub output: OutputEvent,
 }
 
 /// A committed dead letter.
@@ -190,22 +194,22 @@ pub struct LakeCut {
     pub files: Vec<LakeFile>,
 }
 
-/// Facts that were written to lake files.
+/// Outputs that were written to lake files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Export {
-    /// Facts up to here were exported before: the store's position.
+    /// Outputs up to here were exported before: the store's position.
     pub after: u64,
-    /// The last fact in the files.
+    /// The last output in the files.
     pub up_to: u64,
     /// Files to register.
     pub files: Vec<LakeFile>,
 }
 
-/// Which facts to read back.
+/// Which outputs to read back.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct FactFilter {
+pub struct OutputFilter {
     /// Only this kind.
-    pub kind: Option<FactKind>,
+    pub kind: Option<OutputKind>,
     /// Only this robot.
     pub robot_id: Option<String>,
     /// Only this subject (window name, condition, procedure).
@@ -258,7 +262,7 @@ impl LoadBatch {
 
 /// What a plan leaves alone, so that loads which fail hold up no others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PassedOver {
+pub struct DeferredBatches {
     /// Ids of planned batches: they stay planned, as they are.
     pub batches: Vec<String>,
     /// None of their files that are in no batch yet is planned.
@@ -275,9 +279,9 @@ pub struct PastLayout {
     pub ended_at: Vec<Positions>,
 }
 
-/// A robot's family on its way to another partition.
+/// A robot's processor on its way to another partition.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FamilyMove {
+pub struct ProcessorMove {
     /// The robot.
     pub robot: String,
     /// Where it is stored.
@@ -299,8 +303,8 @@ pub struct Repartition {
     pub partitions: u32,
     /// The epochs, by partition of the old layout, under which everything here was read.
     pub epochs: Vec<Epoch>,
-    /// Families that move.
-    pub moves: Vec<FamilyMove>,
+    /// Processors that move.
+    pub moves: Vec<ProcessorMove>,
     /// New duplicate-check states of lake writers, by partition of the new layout; partitions that
     /// are not named keep theirs.
     pub lake_states: Vec<(Partition, Vec<u8>)>,
@@ -315,19 +319,19 @@ impl Repartition {
         ))
     }
 
-    /// The refusal of a move that does not find its family.
+    /// The refusal of a move that does not find its processor.
     pub fn outdated(&self) -> Error {
-        Error::Refused("families that were to move are not where they were: another process has changed the store; stop it and repeat".to_owned())
+        Error::Refused("processors that were to move are not where they were: another process has changed the store; stop it and repeat".to_owned())
     }
 }
 
-/// Window revisions that need not be kept any longer: committed before a time, among the next facts
-/// above a sequence.
+/// Window revisions that need not be kept any longer: committed before a time, among the next
+/// outputs above a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// Committed before this.
     pub before: LogTime,
-    /// Facts above this sequence are looked at,
+    /// Outputs above this sequence are looked at,
     pub after: u64,
     /// up to this one,
     pub up_to: u64,
@@ -349,10 +353,10 @@ pub trait CheckpointStore: Send + Sync {
     fn past_layouts(&self) -> Result<Vec<PastLayout>>;
 
     /// Changes the partition count: records the layout that ended, raises the epoch of every
-    /// partition, old and new, and moves families with their save numbers and homes. A claim of a
-    /// home without a family is forgotten: that robot settles where it is heard next. Facts, dead
-    /// letters and files stay where they are. One whose new count is the store's is there already.
-    /// `StaleEpoch` if a partition was taken since.
+    /// partition, old and new, and moves processors with their save numbers and homes. A claim of a
+    /// home without a processor is forgotten: that robot settles where it is heard next. Outputs,
+    /// dead letters and files stay where they are. One whose new count is the store's is there
+    /// already. `StaleEpoch` if a partition was taken since.
     fn repartition(&self, change: &Repartition) -> Result<()>;
 
     /// Takes a partition: raises its epoch and returns it.
@@ -371,27 +375,27 @@ pub trait CheckpointStore: Send + Sync {
     /// Where a partition stands.
     fn status(&self, partition: Partition) -> Result<PartitionStatus>;
 
-    /// All stored families of a partition.
-    fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>>;
+    /// All stored processors of a partition.
+    fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>>;
 
-    /// One stored family.
-    fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>>;
+    /// One stored processor.
+    fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>>;
 
     /// Commits several partitions in one transaction; those with a stale epoch are left out and
-    /// said so. `committed_at` is noted beside facts. Outcomes are in the order of `commits`.
+    /// said so. `committed_at` is noted beside outputs. Outcomes are in the order of `commits`.
     fn commit(
         &self,
         commits: &[PartitionCommit],
         committed_at: LogTime,
     ) -> Result<Vec<CommitOutcome>>;
 
-    /// Facts of a partition with a sequence above `after`, in order, at most `limit`.
-    fn facts_after(
+    /// Outputs of a partition with a sequence above `after`, in order, at most `limit`.
+    fn outputs_after(
         &self,
         partition: Partition,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredFact>>;
+    ) -> Result<Vec<StoredOutput>>;
 
     /// Dead letters of a partition with a sequence above `after`, in order, at most `limit`.
     fn dead_after(&self, partition: Partition, after: u64, limit: usize)
@@ -407,7 +411,7 @@ pub trait CheckpointStore: Send + Sync {
     ) -> Result<()>;
 
     /// Deletes window revisions that have expired; alerts and outcomes stay. Returns the sequence
-    /// of the last expired fact that was looked at, or `after` if there is none: whoever goes on
+    /// of the last expired output that was looked at, or `after` if there is none: whoever goes on
     /// from there meets all that is left.
     fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64>;
 
@@ -419,7 +423,7 @@ pub trait CheckpointStore: Send + Sync {
     /// unknown fate may come in after that, with other files.
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()>;
 
-    /// Registers files that hold facts. It is [`Error::overtaken`] unless it begins where the
+    /// Registers files that hold outputs. It is [`Error::overtaken`] unless it begins where the
     /// stored exports end, for the same reason.
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()>;
 
@@ -446,7 +450,7 @@ pub trait CheckpointStore: Send + Sync {
         epoch: Epoch,
         max_files: usize,
     ) -> Result<Option<LoadBatch>> {
-        self.plan_load_beside(partition, epoch, max_files, &PassedOver::default())
+        self.plan_load_beside(partition, epoch, max_files, &DeferredBatches::default())
     }
 
     /// The same beside what is passed over.
@@ -455,7 +459,7 @@ pub trait CheckpointStore: Send + Sync {
         partition: Partition,
         epoch: Epoch,
         max_files: usize,
-        passed_over: &PassedOver,
+        passed_over: &DeferredBatches,
     ) -> Result<Option<LoadBatch>>;
 
     /// Settles a batch: its files are in the warehouse.
@@ -477,8 +481,8 @@ pub trait CheckpointStore: Send + Sync {
     /// epoch: it touches only what no owner has planned.
     fn requeue_quarantined(&self) -> Result<u64>;
 
-    /// Facts by filter, in order of event time and revision.
-    fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>>;
+    /// Outputs by filter, in order of event time and revision.
+    fn find_outputs(&self, filter: &OutputFilter) -> Result<Vec<StoredOutput>>;
 
     /// Dead letters, newest first, at most `limit` (0 = all).
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>>;

@@ -6,9 +6,9 @@ use super::*;
 const S: i64 = 1_000_000;
 
 fn event(time: i64, step: Step, phase: Option<&str>) -> ProcedureEvent {
-    let about = About {
+    let about = ProcedureMetadata {
         category: (step == Step::Scheduled).then(|| "urological".to_owned()),
-        ..About::default()
+        ..ProcedureMetadata::default()
     };
     ProcedureEvent {
         time: time * S,
@@ -57,14 +57,14 @@ fn without_an_end_there_is_no_outcome() {
 }
 
 #[test]
-fn a_later_fact_corrects_and_a_repeated_one_does_not() {
+fn a_later_output_corrects_and_a_repeated_one_does_not() {
     let mut actor = ProcedureActor::default();
     actor.event("a", event(1, Step::Started, None));
     actor.event("b", event(9, Step::Aborted, None));
     assert_eq!(actor.settle("p", "r").unwrap().revision, 0);
     assert_eq!(
         actor.event("b", event(9, Step::Aborted, None)),
-        Heard::Known
+        InsertResult::Known
     );
     assert_eq!(actor.settle("p", "r"), None);
     let result = ClinicalResult {

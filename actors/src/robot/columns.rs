@@ -28,7 +28,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// What judging and routing a row within a family needs of its batch.
+/// What judging and routing a row within a processor needs of its batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<'a> {
     /// Event times, microseconds UTC.

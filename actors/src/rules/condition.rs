@@ -24,7 +24,7 @@ enum Phase {
 
 /// How a condition just moved.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moved {
+pub struct ConditionChange {
     /// Raised, updated or cleared.
     pub transition: Transition,
     /// When, event time in microseconds UTC.
@@ -102,7 +102,12 @@ impl Condition {
 
     /// Hears a row: the signal's value (`None`: missing or not finite) at an event time.
     #[inline]
-    pub(crate) fn hear(&mut self, rule: &Rule, value: Option<f64>, time: i64) -> Option<Moved> {
+    pub(crate) fn hear(
+        &mut self,
+        rule: &Rule,
+        value: Option<f64>,
+        time: i64,
+    ) -> Option<ConditionChange> {
         match &rule.test {
             Test::Limit {
                 sign,
@@ -180,7 +185,7 @@ impl Condition {
                 (!self.is_raised() && time.saturating_sub(since) >= *after_us)
                     .then(|| self.raise(rule.spec.priority, time, None, None))
             }
-            Test::Silence { .. } | Test::Skew => None,
+            Test::Silence { .. } | Test::ClockSkew => None,
         }
     }
 
@@ -191,7 +196,7 @@ impl Condition {
         time: i64,
         value: Option<f64>,
         limit: Option<f64>,
-    ) -> Moved {
+    ) -> ConditionChange {
         self.ordinal += 1;
         self.phase = Phase::Raised {
             at: time,
@@ -199,7 +204,7 @@ impl Condition {
             priority,
             clearing: None,
         };
-        Moved {
+        ConditionChange {
             transition: Transition::Raised,
             event_time: time,
             value,
@@ -211,7 +216,7 @@ impl Condition {
         }
     }
 
-    fn update(&mut self, priority: Priority, time: i64, value: f64, limit: f64) -> Moved {
+    fn update(&mut self, priority: Priority, time: i64, value: f64, limit: f64) -> ConditionChange {
         let (at, revision) = match self.phase {
             Phase::Raised { at, revision, .. } => (at, revision + 1),
             _ => (time, 0),
@@ -223,7 +228,7 @@ impl Condition {
             priority,
             clearing: None,
         };
-        Moved {
+        ConditionChange {
             transition: Transition::Updated,
             event_time: time,
             value: Some(value),
@@ -236,7 +241,12 @@ impl Condition {
     }
 
     /// Clears it; only to be called while raised.
-    pub(crate) fn clear(&mut self, time: i64, value: Option<f64>, limit: Option<f64>) -> Moved {
+    pub(crate) fn clear(
+        &mut self,
+        time: i64,
+        value: Option<f64>,
+        limit: Option<f64>,
+    ) -> ConditionChange {
         let (at, revision, priority) = match self.phase {
             Phase::Raised {
                 at,
@@ -247,7 +257,7 @@ impl Condition {
             _ => (time, 0, Priority::Low),
         };
         self.phase = Phase::Idle;
-        Moved {
+        ConditionChange {
             transition: Transition::Cleared,
             event_time: time,
             value,
@@ -260,7 +270,7 @@ impl Condition {
     }
 }
 
-impl Moved {
+impl ConditionChange {
     /// The alert that tells it. Ids depend on robot, rule, dataset and how often it was raised, so
     /// a replay gives the same.
     pub fn alert(&self, rule: &Rule, place: Place<'_>) -> Alert {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::Priority;
 
-pub use condition::{Condition, Moved, Place};
+pub use condition::{Condition, ConditionChange, Place};
 pub use spec::{Escalation, Micros, RuleKind, RuleSpec};
 
 /// Id of the built-in condition of a robot that is not heard any more.
@@ -49,7 +49,7 @@ pub(crate) enum Test {
     /// policy says.
     Silence { after_us: Option<i64> },
     /// Records dated in the future.
-    Skew,
+    ClockSkew,
 }
 
 /// A rule in use.
@@ -95,7 +95,7 @@ impl RuleSet {
                 CLOCK_SKEW,
                 Priority::Low,
                 "the robot's clock runs ahead: its records are dated in the future",
-                Test::Skew,
+                Test::ClockSkew,
             ),
         ] {
             let spec = RuleSpec {

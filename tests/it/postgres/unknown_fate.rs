@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use theatre_actors::ports::{CommitOutcome, Error};
 use theatre_actors::time::LogTime;
-use theatre_runtime::config::store::StoreConfig;
-use theatre_runtime::drive::Drive;
-use theatre_runtime::postgres;
+use theatre_config::store::StoreConfig;
+use theatre_system::blocking::IoRuntime;
 use theatre_tests::servers;
 
 use super::{commit, holds_exactly, ids};
@@ -106,12 +105,12 @@ fn through(url: &str, proxy: SocketAddr) -> Result<(String, SocketAddr)> {
 
 #[test]
 fn a_commit_whose_answer_is_lost_is_repeated_and_writes_nothing_twice() -> Result<()> {
-    let (config, drive) = (StoreConfig::default(), Drive::start()?);
+    let (config, io) = (StoreConfig::default(), IoRuntime::start()?);
     let url = servers::database()?;
-    postgres::migrate(&url, &config, &drive)?;
+    theatre_postgres::migrate(&url, &config, &io)?;
     let (_, server) = through(&url, SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let (proxy, orders) = listen(server)?;
-    let store = postgres::open(&through(&url, proxy)?.0, &config, &drive)?;
+    let store = theatre_postgres::open(&through(&url, proxy)?.0, &config, &io)?;
     let epoch = store.acquire(0)?;
     let (mut written, mut repeated) = (std::collections::BTreeSet::new(), 0);
     for number in 1..=COMMITS {
@@ -126,7 +125,7 @@ fn a_commit_whose_answer_is_lost_is_repeated_and_writes_nothing_twice() -> Resul
                     ensure!(
                         outcomes
                             == [CommitOutcome::Committed {
-                                last_fact: number * super::FACTS_PER_SAVE as u64,
+                                last_output: number * super::FACTS_PER_SAVE as u64,
                                 last_dead: 0
                             }],
                         "{outcomes:?}"
@@ -148,5 +147,5 @@ fn a_commit_whose_answer_is_lost_is_repeated_and_writes_nothing_twice() -> Resul
         repeated >= swallowed,
         "{swallowed} answers were swallowed and {repeated} commits repeated"
     );
-    holds_exactly(&*postgres::open(&url, &config, &drive)?, 0, &written)
+    holds_exactly(&*theatre_postgres::open(&url, &config, &io)?, 0, &written)
 }

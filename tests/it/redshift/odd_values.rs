@@ -4,8 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use apache_avro::types::Value;
 use theatre_actors::ports::{Error, FileStage, NewRecord, Warehouse};
-use theatre_runtime::config::{INPUT_TOPICS, RECORD_BYTES_MAX};
-use theatre_runtime::parquet::{BINARY_BYTES_MAX, TEXT_BYTES_MAX};
+use theatre_config::{INPUT_TOPICS, RECORD_BYTES_MAX};
+use theatre_parquet::{BINARY_BYTES_MAX, TEXT_BYTES_MAX};
 use theatre_schemas::decode::TIMESTAMP_RANGE;
 use theatre_schemas::records::RecordWriter;
 use theatre_tests::deployment::{Deployment, PATIENCE, wait_for};

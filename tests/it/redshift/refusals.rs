@@ -9,8 +9,8 @@ use aws_sdk_redshiftdata::config::{BehaviorVersion, Region};
 use aws_sdk_redshiftdata::operation::describe_statement::DescribeStatementOutput;
 use aws_sdk_redshiftdata::types::{SqlParameter, StatusString};
 use theatre_actors::ports::{ColumnType, Lake, LoadMode, TableSpec};
-use theatre_runtime::dev::object_store::ObjectStore;
-use theatre_runtime::s3::S3Lake;
+use theatre_dev::object_store::ObjectStore;
+use theatre_s3::S3Lake;
 
 use super::{Servers, file, odd_file, table};
 
@@ -33,7 +33,7 @@ impl<'a> Api<'a> {
     }
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.servers.drive.wait(future)
+        self.servers.io.block_on(future)
     }
 
     /// Runs one statement to its end.

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use apache_avro::types::Value;
-use theatre_actors::effect::FactKind;
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{CheckpointStore, EventLog, NewRecord};
-use theatre_runtime::clock::SystemClock;
-use theatre_runtime::config::{Config, INPUT_TOPICS};
-use theatre_runtime::embedded::data_dir::DataDir;
-use theatre_runtime::embedded::log::EmbeddedLog;
-use theatre_runtime::embedded::store::EmbeddedStore;
-use theatre_runtime::partitioner::partition_of;
+use theatre_config::{Config, INPUT_TOPICS};
+use theatre_embedded::data_dir::DataDir;
+use theatre_embedded::log::EmbeddedLog;
+use theatre_embedded::store::EmbeddedStore;
 use theatre_schemas::records::RecordWriter;
 use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
-use theatre_tests::{ending, facts, run, theatre};
+use theatre_system::clock::SystemClock;
+use theatre_tests::{ending, outputs, run, theatre};
 
 use super::registry::Stand;
 
@@ -148,10 +148,12 @@ fn other_peoples_records_are_consumed_by_declaration_and_a_changed_schema_needs_
         "{:?}",
         end.dead
     );
-    let windows = facts(data.path(), FactKind::Window)?;
+    let windows = outputs(data.path(), OutputKind::Window)?;
     ensure!(
-        windows.iter().any(|stored| stored.fact.robot_id == "arm-2"
-            && stored.fact.event_time == (NOW_S + 10) * 1_000_000),
+        windows
+            .iter()
+            .any(|stored| stored.output.robot_id == "arm-2"
+                && stored.output.event_time == (NOW_S + 10) * 1_000_000),
         "{}",
         windows.len()
     );
@@ -280,15 +282,15 @@ fn alerts_with(strays: i64) -> Result<Vec<(String, u32, Vec<u8>)>> {
             stored.dead.detail
         );
     }
-    let alerts = facts(data.path(), FactKind::Alert)?
+    let alerts = outputs(data.path(), OutputKind::Alert)?
         .into_iter()
-        .map(|stored| stored.fact);
+        .map(|stored| stored.output);
     let mut alerts: Vec<_> = alerts
-        .map(|fact| {
+        .map(|output| {
             (
-                format!("{} {}", fact.robot_id, fact.id),
-                fact.revision,
-                fact.payload,
+                format!("{} {}", output.robot_id, output.id),
+                output.revision,
+                output.payload,
             )
         })
         .collect();
@@ -407,7 +409,7 @@ fn what_is_wrong_with_a_declaration_is_named() -> Result<()> {
     let said = |text: &str| -> Result<String> {
         let path = configure(folder.path(), text)?;
         let made = Config::layered(Some(&path), std::iter::empty())
-            .and_then(|(config, _)| config.pipeline([0; 32]).map(drop));
+            .and_then(|(config, _)| theatre::adapters::params(&config, [0; 32]).map(drop));
         Ok(made
             .err()
             .map_or("nothing".to_owned(), |error| error.to_string()))

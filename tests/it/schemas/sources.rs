@@ -7,14 +7,15 @@ use anyhow::{Context, Result, ensure};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use theatre_actors::ports::Error;
+use theatre_actors::ports::SchemaSource;
 use theatre_actors::time::{Clock, LogTime};
-use theatre_runtime::drive::Drive;
-use theatre_runtime::schema_source::confluent::ConfluentSource;
-use theatre_runtime::schema_source::directory::DirectorySource;
-use theatre_runtime::schema_source::glue::GlueSource;
-use theatre_runtime::schema_source::{Answer, InputSchemas, SchemaSource, Target};
+use theatre_pipeline::input_schemas::{Answer, InputSchemas, Target};
+use theatre_registry::confluent::ConfluentSource;
+use theatre_registry::directory::DirectorySource;
+use theatre_registry::glue::GlueSource;
 use theatre_schemas::framing::SchemaId;
 use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
+use theatre_system::blocking::IoRuntime;
 
 use super::registry::Stand;
 
@@ -206,7 +207,7 @@ fn glue_is_asked_with_a_signature() -> Result<()> {
         Some(&stand.url),
         "robots",
         credentials,
-        Drive::start()?,
+        IoRuntime::start()?,
         clock,
     )?;
     ensure!(source.fetch(id)?.as_deref() == Some(FLEET));

@@ -12,10 +12,9 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use serde_json::Value;
-use theatre_actors::effect::{Fact, FactKind};
+use theatre_actors::outputs::{OutputEvent, OutputKind};
 use theatre_actors::ports::{ColumnType, TableSpec, Warehouse};
 use theatre_actors::window::{SignalAggregate, WindowRow, merge_revisions};
-use theatre_runtime::parquet;
 use theatre_schemas::dataset::Datasets;
 
 /// Rows as text, with how often each is there.
@@ -38,7 +37,7 @@ pub(super) struct Table {
 impl Table {
     /// Adds the rows of a lake file; it has the columns of those before.
     pub(super) fn add_file(&mut self, path: &str, bytes: bytes::Bytes) -> Result<()> {
-        for batch in parquet::read(path, bytes)? {
+        for batch in theatre_parquet::read(path, bytes)? {
             let batch = batch?;
             let columns: Vec<String> = batch
                 .schema()
@@ -245,13 +244,16 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The windows that tables must hold by the facts: revisions without a value have no row there.
-pub(super) fn windows_of(facts: &[Fact]) -> Result<Windows> {
+/// The windows that tables must hold by the outputs: revisions without a value have no row there.
+pub(super) fn windows_of(outputs: &[OutputEvent]) -> Result<Windows> {
     let mut told = Vec::new();
-    for fact in facts.iter().filter(|fact| fact.kind == FactKind::Window) {
-        let row = WindowRow::decode(&fact.payload)?;
+    for output in outputs
+        .iter()
+        .filter(|output| output.kind == OutputKind::Window)
+    {
+        let row = WindowRow::decode(&output.payload)?;
         if row.signals.iter().any(|signal| signal.count > 0) {
-            told.push(((fact.robot_id.clone(), fact.subject.clone()), row));
+            told.push(((output.robot_id.clone(), output.subject.clone()), row));
         }
     }
     Ok(merged(told.into_iter()))

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use theatre_actors::effect::FactKind;
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::*;
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
-use theatre_runtime::config::ALERT_TOPIC;
-use theatre_runtime::pipeline::Ports;
+use theatre_config::ALERT_TOPIC;
+use theatre_pipeline::Ports;
 
 use super::Bug;
 
@@ -294,14 +294,14 @@ impl GatedStore {
 fn publish(log: &dyn EventLog, commits: &[PartitionCommit]) -> Result<()> {
     for commit in commits {
         let alerts = commit
-            .families
+            .processors
             .iter()
-            .flat_map(|save| &save.facts)
-            .filter(|fact| fact.kind == FactKind::Alert);
-        for fact in alerts {
+            .flat_map(|save| &save.outputs)
+            .filter(|output| output.kind == OutputKind::Alert);
+        for output in alerts {
             let record = NewRecord {
-                key: fact.robot_id.clone().into_bytes(),
-                value: fact.payload.clone(),
+                key: output.robot_id.clone().into_bytes(),
+                value: output.payload.clone(),
                 headers: Vec::new(),
             };
             log.append(ALERT_TOPIC, commit.partition, &[record])?;
@@ -341,11 +341,12 @@ impl CheckpointStore for GatedStore {
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
         self.look(|| self.inner.status(partition))
     }
-    fn families(&self, partition: Partition) -> Result<Vec<StoredFamily>> {
-        self.look(|| self.inner.families(partition))
+    fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>> {
+        self.look(|| self.inner.processors(partition))
     }
-    fn family(&self, partition: Partition, family: &str) -> Result<Option<StoredFamily>> {
-        self.gate.call(|| self.inner.family(partition, family))
+    fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
+        self.gate
+            .call(|| self.inner.processor(partition, processor))
     }
     fn commit(
         &self,
@@ -364,13 +365,13 @@ impl CheckpointStore for GatedStore {
             store.commit(&commits, committed_at)
         })
     }
-    fn facts_after(
+    fn outputs_after(
         &self,
         partition: Partition,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredFact>> {
-        self.look(|| self.inner.facts_after(partition, after, limit))
+    ) -> Result<Vec<StoredOutput>> {
+        self.look(|| self.inner.outputs_after(partition, after, limit))
     }
     fn dead_after(
         &self,
@@ -427,7 +428,7 @@ impl CheckpointStore for GatedStore {
         partition: Partition,
         epoch: Epoch,
         max_files: usize,
-        passed_over: &PassedOver,
+        passed_over: &DeferredBatches,
     ) -> Result<Option<LoadBatch>> {
         let (epoch, passed_over) = (self.epoch(partition, epoch)?, passed_over.clone());
         self.commit_late(move |store| {
@@ -455,8 +456,8 @@ impl CheckpointStore for GatedStore {
     fn requeue_quarantined(&self) -> Result<u64> {
         self.write(|| self.inner.requeue_quarantined())
     }
-    fn find_facts(&self, filter: &FactFilter) -> Result<Vec<StoredFact>> {
-        self.gate.call(|| self.inner.find_facts(filter))
+    fn find_outputs(&self, filter: &OutputFilter) -> Result<Vec<StoredOutput>> {
+        self.gate.call(|| self.inner.find_outputs(filter))
     }
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
         self.gate.call(|| self.inner.find_dead(limit))

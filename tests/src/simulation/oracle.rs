@@ -1,19 +1,19 @@
-//! The oracle: all families over the whole log in one piece, and what must follow from them.
+//! The oracle: all processors over the whole log in one piece, and what must follow from them.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use theatre_actors::effect::{DeadReason, Effects, FactKind};
-use theatre_actors::family::{Family, IntakeFamily};
+use theatre_actors::outputs::{DeadReason, OutputKind, Outputs};
 use theatre_actors::position::Positions;
-use theatre_runtime::config::{ALERT_TOPIC, OUTCOME_TOPIC};
-use theatre_runtime::pipeline::intake::{Entry, Intake, IntakeParams};
-use theatre_runtime::pipeline::{PipelineParams, Ports};
+use theatre_actors::processor::{IntakeProcessor, Processor};
+use theatre_config::{ALERT_TOPIC, OUTCOME_TOPIC};
+use theatre_pipeline::intake::{Entry, Intake, IntakeParams};
+use theatre_pipeline::{PipelineParams, Ports};
 
 /// Compares everything that is there with what follows from the log.
 pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
-    let mut families: BTreeMap<String, (Family, Effects)> = BTreeMap::new();
-    let mut intake_family = IntakeFamily::default();
+    let mut processors: BTreeMap<String, (Processor, Outputs)> = BTreeMap::new();
+    let mut intake_processor = IntakeProcessor::default();
     let mut buried = Vec::new();
     let mut limits = params.limits.clone();
     limits.poll_records = 1 << 20;
@@ -32,70 +32,75 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
                 Entry::Row { batch, row } => {
                     let (topic, batch) = &chunk.batches[batch as usize];
                     let robot = batch.robot_id(row as usize);
-                    let (family, effects) = families.entry(robot.to_owned()).or_insert_with(|| {
-                        (
-                            Family::new(robot, params.family.clone()),
-                            Effects::default(),
-                        )
-                    });
-                    family.apply(*topic, batch, &[row], effects);
+                    let (processor, outputs) =
+                        processors.entry(robot.to_owned()).or_insert_with(|| {
+                            (
+                                Processor::new(robot, params.processor.clone()),
+                                Outputs::default(),
+                            )
+                        });
+                    processor.apply(*topic, batch, &[row], outputs);
                 }
                 Entry::Dead(index) => {
-                    intake_family.bury(&chunk.dead[index as usize]);
+                    intake_processor.dead_letter_row(&chunk.dead[index as usize]);
                     buried.push(chunk.dead[index as usize].clone());
                 }
             }
         }
     }
-    check_families(ports, &families, &intake_family)?;
-    check_facts(ports, &families)?;
-    check_dead(ports, &families, &buried)?;
-    check_published(params, ports, &families)?;
-    let report = theatre_runtime::reconcile::run(params, ports)?;
+    check_processors(ports, &processors, &intake_processor)?;
+    check_outputs(ports, &processors)?;
+    check_dead(ports, &processors, &buried)?;
+    check_published(params, ports, &processors)?;
+    let report = theatre_operations::reconcile::run(params, ports)?;
     ensure!(report.gaps.is_empty(), "reconcile: {:?}", report.gaps);
-    check_warehouse(ports, &families)
+    check_warehouse(ports, &processors)
 }
 
-type Families = BTreeMap<String, (Family, Effects)>;
+type Processors = BTreeMap<String, (Processor, Outputs)>;
 
-fn check_families(ports: &Ports, families: &Families, intake: &IntakeFamily) -> Result<()> {
-    for stored in ports.store.families(0)? {
-        let expected = match families.get(&stored.family) {
-            Some((family, _)) => family.snapshot(),
+fn check_processors(
+    ports: &Ports,
+    processors: &Processors,
+    intake: &IntakeProcessor,
+) -> Result<()> {
+    for stored in ports.store.processors(0)? {
+        let expected = match processors.get(&stored.processor) {
+            Some((processor, _)) => processor.snapshot(),
             None => intake.snapshot(),
         };
         ensure!(
             stored.state == expected,
-            "the state of family '{}' is not that of a recomputation",
-            stored.family
+            "the state of processor '{}' is not that of a recomputation",
+            stored.processor
         );
     }
-    for robot in families.keys() {
+    for robot in processors.keys() {
         ensure!(
-            ports.store.family(0, robot)?.is_some(),
-            "family '{robot}' was never saved"
+            ports.store.processor(0, robot)?.is_some(),
+            "processor '{robot}' was never saved"
         );
     }
     Ok(())
 }
 
-fn check_facts(ports: &Ports, families: &Families) -> Result<()> {
-    let stored = ports.store.facts_after(0, 0, 1 << 30)?;
-    for (robot, (_, effects)) in families {
-        for kind in [FactKind::Window, FactKind::Alert, FactKind::Outcome] {
+fn check_outputs(ports: &Ports, processors: &Processors) -> Result<()> {
+    let stored = ports.store.outputs_after(0, 0, 1 << 30)?;
+    for (robot, (_, outputs)) in processors {
+        for kind in [OutputKind::Window, OutputKind::Alert, OutputKind::Outcome] {
             let got: Vec<_> = stored
                 .iter()
-                .map(|stored| &stored.fact)
-                .filter(|fact| fact.kind == kind && fact.robot_id == *robot)
+                .map(|stored| &stored.output)
+                .filter(|output| output.kind == kind && output.robot_id == *robot)
                 .collect();
-            let expected: Vec<_> = effects
-                .facts
+            let expected: Vec<_> = outputs
+                .events
                 .iter()
-                .filter(|fact| fact.kind == kind)
+                .filter(|output| output.kind == kind)
                 .collect();
             ensure!(
                 got == expected,
-                "{kind:?} facts of '{robot}': {} stored, {} by recomputation, or other content",
+                "{kind:?} outputs of '{robot}': {} stored, {} by recomputation, or other content",
                 got.len(),
                 expected.len()
             );
@@ -106,19 +111,19 @@ fn check_facts(ports: &Ports, families: &Families) -> Result<()> {
 
 fn check_dead(
     ports: &Ports,
-    families: &Families,
-    buried: &[theatre_actors::effect::DeadRow],
+    processors: &Processors,
+    buried: &[theatre_actors::outputs::DeadRow],
 ) -> Result<()> {
-    let key = |dead: &theatre_actors::effect::DeadRow| (dead.topic, dead.offset, dead.reason);
+    let key = |dead: &theatre_actors::outputs::DeadRow| (dead.topic, dead.offset, dead.reason);
     let mut got: Vec<(usize, u64, DeadReason)> = ports
         .store
         .dead_after(0, 0, 1 << 30)?
         .iter()
         .map(|stored| key(&stored.dead))
         .collect();
-    let mut expected: Vec<_> = families
+    let mut expected: Vec<_> = processors
         .values()
-        .flat_map(|(_, effects)| &effects.dead)
+        .flat_map(|(_, outputs)| &outputs.dead)
         .chain(buried)
         .map(key)
         .collect();
@@ -133,19 +138,19 @@ fn check_dead(
     Ok(())
 }
 
-fn check_published(params: &PipelineParams, ports: &Ports, families: &Families) -> Result<()> {
+fn check_published(params: &PipelineParams, ports: &Ports, processors: &Processors) -> Result<()> {
     let published = crate::published_in(&*ports.log)?;
     let mut expected: crate::Published = crate::Published::new();
-    for fact in families.values().flat_map(|(_, effects)| &effects.facts) {
-        let (topic, key) = match fact.kind {
-            FactKind::Window => continue,
-            FactKind::Alert => (ALERT_TOPIC, &fact.robot_id),
-            FactKind::Outcome => (OUTCOME_TOPIC, &fact.subject),
+    for output in processors.values().flat_map(|(_, outputs)| &outputs.events) {
+        let (topic, key) = match output.kind {
+            OutputKind::Window => continue,
+            OutputKind::Alert => (ALERT_TOPIC, &output.robot_id),
+            OutputKind::Outcome => (OUTCOME_TOPIC, &output.subject),
         };
         expected
             .entry((topic.to_owned(), key.clone().into_bytes()))
             .or_default()
-            .push(fact.payload.clone());
+            .push(output.payload.clone());
     }
     ensure!(params.partitions == 1);
     ensure!(
@@ -155,24 +160,24 @@ fn check_published(params: &PipelineParams, ports: &Ports, families: &Families) 
     Ok(())
 }
 
-fn check_warehouse(ports: &Ports, families: &Families) -> Result<()> {
-    let count = |kind: FactKind| {
-        families
+fn check_warehouse(ports: &Ports, processors: &Processors) -> Result<()> {
+    let count = |kind: OutputKind| {
+        processors
             .values()
-            .flat_map(|(_, effects)| &effects.facts)
-            .filter(|fact| fact.kind == kind)
+            .flat_map(|(_, outputs)| &outputs.events)
+            .filter(|output| output.kind == kind)
             .count() as u64
     };
     let rows = |sql: &str| -> Result<u64> {
         Ok(ports.warehouse.query(sql)?.rows[0][0].as_u64().unwrap_or(0))
     };
     ensure!(
-        rows("SELECT count(*) FROM maintenance_alerts")? == count(FactKind::Alert),
+        rows("SELECT count(*) FROM maintenance_alerts")? == count(OutputKind::Alert),
         "alerts in the warehouse"
     );
     let windows = "SELECT count(*) FROM (SELECT DISTINCT robot_id, dataset, window_name, window_start, revision FROM robot_windows)";
     ensure!(
-        rows(windows)? == count(FactKind::Window),
+        rows(windows)? == count(OutputKind::Window),
         "windows in the warehouse"
     );
     let twice = "SELECT count(*) FROM (SELECT 1 FROM robot_windows GROUP BY robot_id, dataset, window_name, window_start, revision, signal HAVING count(*) > 1)";

@@ -1,0 +1,373 @@
+//! A processor: a robot and the procedures on it, one mailbox, one state, one position.
+//!
+//! The robot actor and the procedure actors are plain state machines in here; what one tells the
+//! other is handed over in row order before the next row. Applying rows is a function of the rows
+//! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
+//! A row below the processor's own position was applied before and is skipped.
+
+mod intake;
+mod procedure_table;
+mod row_batch;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use theatre_schemas::batch::Batch;
+use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
+use theatre_schemas::records::{Alert, Outcome, Priority};
+
+use crate::outputs::{Counters, DeadReason, DeadRow, OutputEvent, OutputKind, Outputs};
+use crate::position::{Positions, TopicIndex};
+use crate::procedure::{IndicatorSpec, Sources};
+use crate::robot::{Columns, Judgement, RobotActor, begins};
+use crate::rules::RuleSet;
+use crate::state::{self, StateError};
+use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
+use crate::window::{WindowPlan, WindowRow};
+
+use procedure_table::ProcedureTable;
+
+pub use intake::IntakeProcessor;
+pub use view::{ConditionView, ProcedureView, ProcessorView};
+
+/// Panics on a row, for tests of what happens then. Never set in production.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PanicHook {
+    /// On this robot,
+    pub robot_id: String,
+    /// when this signal
+    pub signal: String,
+    /// is above this.
+    pub above: f64,
+}
+
+/// What all processors of a deployment do.
+#[derive(Debug, Clone)]
+pub struct ProcessorConfig {
+    /// Time.
+    pub time: TimePolicy,
+    /// Windows.
+    pub windows: WindowPlan,
+    /// Rules.
+    pub rules: RuleSet,
+    /// Where indicators come from, by dataset.
+    pub indicators: BTreeMap<DatasetIndex, Sources>,
+    /// Procedures a robot remembers, for corrections; the oldest finished ones go first.
+    pub procedures_max: usize,
+    /// A procedure not heard of for this long by the robot's clock is forgotten, microseconds.
+    pub procedure_retention_us: i64,
+    /// For tests of panics.
+    pub panic_on: Option<PanicHook>,
+}
+
+impl ProcessorConfig {
+    /// Defaults but for windows, rules and indicators.
+    ///
+    /// # Errors
+    /// Names an indicator's column that does not exist.
+    pub fn new(
+        time: TimePolicy,
+        windows: WindowPlan,
+        rules: RuleSet,
+        indicators: &[IndicatorSpec],
+        datasets: &Datasets,
+    ) -> Result<Self, String> {
+        let mut sources = BTreeMap::new();
+        for spec in indicators {
+            let (index, dataset) = datasets
+                .find(&spec.dataset)
+                .ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
+            sources.insert(index, Sources::resolve(spec, dataset)?);
+        }
+        Ok(Self {
+            time,
+            windows,
+            rules,
+            indicators: sources,
+            procedures_max: 64,
+            procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND,
+            panic_on: None,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct ProcessorState {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotActor,
+    procedures: ProcedureTable,
+}
+
+/// A robot and its procedures.
+#[derive(Debug, Clone)]
+pub struct Processor {
+    robot_id: String,
+    config: Arc<ProcessorConfig>,
+    state: ProcessorState,
+}
+
+impl Processor {
+    /// A processor nothing is known of yet.
+    pub fn new(robot_id: &str, config: Arc<ProcessorConfig>) -> Self {
+        Self {
+            robot_id: robot_id.to_owned(),
+            config,
+            state: ProcessorState::default(),
+        }
+    }
+
+    /// A processor as it was saved.
+    ///
+    /// # Errors
+    /// When the state is of an unknown version or damaged.
+    pub fn restore(
+        robot_id: &str,
+        bytes: &[u8],
+        config: Arc<ProcessorConfig>,
+    ) -> Result<Self, StateError> {
+        let mut processor = Self::new(robot_id, config);
+        processor.state = state::decode(bytes)?;
+        processor.state.procedures.restored();
+        Ok(processor)
+    }
+
+    /// A stored state as it goes on in another partition, reading from `positions` there; nothing
+    /// else of it knows of partitions.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub fn moved(bytes: &[u8], positions: &Positions) -> Result<Vec<u8>, StateError> {
+        let state: ProcessorState = state::decode(bytes)?;
+        Ok(state::encode(&ProcessorState {
+            positions: positions.clone(),
+            ..state
+        }))
+    }
+
+    /// Its state, encoded and versioned.
+    pub fn snapshot(&self) -> Vec<u8> {
+        state::encode(&self.state)
+    }
+
+    /// The next offset it needs, by topic.
+    pub fn positions(&self) -> &Positions {
+        &self.state.positions
+    }
+
+    /// What became of its records, by topic.
+    pub fn counters(&self) -> &[Counters] {
+        &self.state.counters
+    }
+
+    /// Applies rows of one topic, in order.
+    pub fn apply(&mut self, topic: TopicIndex, batch: &Batch, rows: &[u32], outputs: &mut Outputs) {
+        let from = self.state.positions.get(topic);
+        let skip = rows.partition_point(|row| batch.offsets[*row as usize] < from);
+        let rows = &rows[skip..];
+        let Some(last) = rows.last() else { return };
+        if self.state.counters.len() <= topic {
+            self.state
+                .counters
+                .resize_with(topic + 1, Counters::default);
+        }
+        match batch.dataset.kind {
+            DatasetKind::Telemetry => self.apply_telemetry(topic, batch, rows, outputs),
+            _ => rows
+                .iter()
+                .for_each(|row| self.apply_event(topic, batch, *row as usize, outputs)),
+        }
+        self.state
+            .positions
+            .advance(topic, batch.offsets[*last as usize] + 1);
+    }
+
+    /// The wall clock says `now`, on a partition that has seen its log's end.
+    pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
+        let config = self.config.clone();
+        for alert in self
+            .state
+            .robot
+            .tick(&self.robot_id, &config.rules, &config.time, now)
+        {
+            self.emit_alert(alert, outputs);
+        }
+        // Not only when silence is raised: a procedure may end, by its event, while its robot is
+        // silent.
+        let open =
+            self.state.robot.open_panes() > 0 || self.state.procedures.next_due() != i64::MAX;
+        if open && self.state.robot.is_silent(&config.time, now) {
+            self.close_all(outputs);
+        }
+    }
+
+    /// Accounts a row that an actor panicked on, without applying it.
+    pub fn dead_letter_row(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        detail: &str,
+        outputs: &mut Outputs,
+    ) {
+        if batch.offsets[row] < self.state.positions.get(topic) {
+            return;
+        }
+        if self.state.counters.len() <= topic {
+            self.state
+                .counters
+                .resize_with(topic + 1, Counters::default);
+        }
+        let clock_before = self.state.robot.clock();
+        match self
+            .state
+            .robot
+            .judge(topic, &Columns::of(batch), row, &self.config.time)
+        {
+            Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
+            Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
+            Judgement::Apply { .. } => {
+                // The clock must not show that the record was there; that its number was seen must.
+                self.state.robot.forget_time(clock_before);
+                self.dead(
+                    topic,
+                    batch,
+                    row,
+                    DeadReason::Poison,
+                    format!("an actor panicked on it: {detail}"),
+                    outputs,
+                );
+            }
+        }
+        self.state.positions.advance(topic, batch.offsets[row] + 1);
+    }
+
+    /// What it knows, for people.
+    pub fn view(&self) -> ProcessorView {
+        view::of(&self.robot_id, &self.state)
+    }
+
+    fn dead(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        reason: DeadReason,
+        detail: String,
+        outputs: &mut Outputs,
+    ) {
+        self.state.counters[topic].count_dead(reason);
+        outputs.dead.push(DeadRow {
+            topic,
+            offset: batch.offsets[row],
+            append_time: batch.append_times[row],
+            reason,
+            detail,
+            robot_id: Some(self.robot_id.clone()),
+            schema_id: None,
+            payload: view::row_json(batch, row).to_string().into_bytes(),
+            sealed: false,
+            size: 0,
+            sha256: String::new(),
+        });
+    }
+
+    fn emit_windows(&self, dataset: &str, rows: Vec<WindowRow>, outputs: &mut Outputs) {
+        for row in rows {
+            outputs.events.push(OutputEvent {
+                kind: OutputKind::Window,
+                robot_id: self.robot_id.clone(),
+                id: format!(
+                    "{}/{}/{dataset}/{}",
+                    row.window, self.robot_id, row.start_us
+                ),
+                subject: format!("{dataset}/{}", row.window),
+                revision: row.revision,
+                event_time: row.start_us,
+                payload: row.encode(),
+            });
+        }
+    }
+
+    fn emit_alert(&mut self, alert: Alert, outputs: &mut Outputs) {
+        outputs.urgent |= alert.priority == Priority::High;
+        if let Some(procedure) = alert
+            .procedure_id
+            .as_ref()
+            .filter(|_| begins(&alert))
+            .and_then(|id| self.state.procedures.get_mut(id))
+        {
+            procedure.condition(&alert.condition_id, alert.priority);
+        }
+        outputs.events.push(OutputEvent {
+            kind: OutputKind::Alert,
+            robot_id: self.robot_id.clone(),
+            id: alert.condition_id.clone(),
+            subject: alert.rule_id.clone(),
+            revision: u32::try_from(alert.revision).unwrap_or(0),
+            event_time: alert.event_time,
+            payload: alert.encode(),
+        });
+    }
+
+    /// A case that moves to another robot has a leg on each, with an outcome of its own.
+    fn emit_outcome(&self, incarnation: u64, outcome: &Outcome, outputs: &mut Outputs) {
+        let mut id = format!(
+            "{}/{}",
+            without_slash(&outcome.procedure_id),
+            without_slash(&self.robot_id)
+        );
+        if incarnation > 0 {
+            id.push_str(&format!("/{incarnation}"));
+        }
+        outputs.events.push(OutputEvent {
+            kind: OutputKind::Outcome,
+            robot_id: self.robot_id.clone(),
+            id,
+            subject: outcome.procedure_id.clone(),
+            revision: u32::try_from(outcome.revision).unwrap_or(0),
+            event_time: outcome.ended_at,
+            payload: outcome.encode(),
+        });
+    }
+
+    /// Closes windows and tells ended procedures: the recording ended, or the robot fell silent.
+    fn close_all(&mut self, outputs: &mut Outputs) {
+        let config = self.config.clone();
+        for (dataset, rows) in self.state.robot.flush_windows(&config.windows) {
+            self.emit_windows(&dataset, rows, outputs);
+        }
+        self.settle(i64::MAX, outputs);
+    }
+
+    /// Tells the outcomes that are due at `clock`, in order of procedure id, and forgets what is
+    /// too old to be corrected.
+    fn settle(&mut self, clock: i64, outputs: &mut Outputs) {
+        for (incarnation, outcome) in self.state.procedures.settle(&self.robot_id, clock) {
+            self.emit_outcome(incarnation, &outcome, outputs);
+        }
+        let oldest = self
+            .state
+            .robot
+            .clock()
+            .0
+            .saturating_sub(self.config.procedure_retention_us);
+        self.state.procedures.expire(oldest);
+    }
+}
+
+/// A part of an id, so that ids of other parts are others: slashes, which part them,
+/// percent-encoded, as is the percent sign (RFC 3986).
+fn without_slash(part: &str) -> Cow<'_, str> {
+    if part.contains(['/', '%']) {
+        Cow::Owned(part.replace('%', "%25").replace('/', "%2F"))
+    } else {
+        Cow::Borrowed(part)
+    }
+}

@@ -1,0 +1,134 @@
+//! What a processor knows, for people: read from its state by commands while another process runs.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use theatre_schemas::batch::Batch;
+use theatre_schemas::dataset::ColumnType;
+use theatre_schemas::records::{Outcome, Priority};
+
+use super::ProcessorState;
+use crate::outputs::Counters;
+use crate::position::Positions;
+use crate::state::{self, StateError};
+
+/// An open condition.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct ConditionView {
+    pub rule_id: String,
+    /// The dataset it was raised on; `None` for conditions of the robot as a whole.
+    pub dataset: Option<String>,
+    pub priority: Priority,
+    /// Event time, microseconds UTC.
+    pub raised_at: i64,
+}
+
+/// A procedure.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct ProcedureView {
+    pub procedure_id: String,
+    pub robot_id: String,
+    pub status: String,
+    /// Latest event time heard of it, microseconds UTC.
+    pub heard_at: i64,
+    pub outcome: Option<Outcome>,
+}
+
+/// A robot and its procedures.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct ProcessorView {
+    pub robot_id: String,
+    /// Event time, microseconds UTC.
+    pub clock: Option<i64>,
+    /// Append time of the last record, microseconds UTC.
+    pub heard_at: Option<i64>,
+    pub last_event: Option<String>,
+    pub conditions: Vec<ConditionView>,
+    pub open_panes: usize,
+    pub missing: u64,
+    pub given_up: u64,
+    pub restarts: u64,
+    pub not_finite: u64,
+    pub positions: Positions,
+    pub counters: Vec<Counters>,
+    pub procedures: Vec<ProcedureView>,
+}
+
+impl ProcessorView {
+    /// Reads a stored state.
+    ///
+    /// # Errors
+    /// When the state is of an unknown version or damaged.
+    pub fn from_state(robot_id: &str, bytes: &[u8]) -> Result<Self, StateError> {
+        Ok(of(robot_id, &state::decode(bytes)?))
+    }
+}
+
+pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
+    let robot = &state.robot;
+    let (missing, given_up, restarts, not_finite) = robot.quality();
+    let conditions = robot
+        .open_conditions()
+        .filter_map(|(dataset, rule_id, condition)| {
+            let (raised_at, priority) = condition.raised()?;
+            let dataset = (!dataset.is_empty()).then(|| dataset.to_owned());
+            Some(ConditionView {
+                rule_id: rule_id.to_owned(),
+                dataset,
+                priority,
+                raised_at,
+            })
+        });
+    let procedures = state
+        .procedures
+        .iter()
+        .map(|(id, procedure)| ProcedureView {
+            procedure_id: id.clone(),
+            robot_id: robot_id.to_owned(),
+            status: procedure.status().to_owned(),
+            heard_at: procedure.heard,
+            outcome: procedure.outcome().cloned(),
+        });
+    ProcessorView {
+        robot_id: robot_id.to_owned(),
+        clock: (robot.clock().0 != i64::MIN).then(|| robot.clock().0),
+        heard_at: robot.heard().map(|heard| heard.0),
+        last_event: robot.last_event().map(|(event, _)| event.clone()),
+        conditions: conditions.collect(),
+        open_panes: robot.open_panes(),
+        missing,
+        given_up,
+        restarts,
+        not_finite,
+        positions: state.positions.clone(),
+        counters: state.counters.clone(),
+        procedures: procedures.collect(),
+    }
+}
+
+/// A row as JSON: what a dead letter of a decodable record carries. Persons are pseudonyms already.
+pub(super) fn row_json(batch: &Batch, row: usize) -> Value {
+    let cell = |column: usize, column_type: ColumnType| match column_type {
+        ColumnType::Utf8 => batch.text(column, row).map(|text| json!(text)),
+        ColumnType::Boolean => batch.number(column, row).map(|value| json!(value != 0.0)),
+        ColumnType::Float32 | ColumnType::Float64 => batch.number(column, row).map(|value| {
+            if value.is_finite() {
+                json!(value)
+            } else {
+                json!(value.to_string())
+            }
+        }),
+        ColumnType::Int32 | ColumnType::Int64 | ColumnType::TimestampMicros => {
+            batch.int(column, row).map(|value| json!(value))
+        }
+        ColumnType::Date | ColumnType::Binary => None,
+    };
+    let columns = batch.dataset.columns.iter().enumerate();
+    Value::Object(
+        columns
+            .filter_map(|(index, spec)| Some((spec.name.clone(), cell(index, spec.column_type)?)))
+            .collect(),
+    )
+}

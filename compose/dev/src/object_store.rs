@@ -1,0 +1,225 @@
+//! An object store that speaks S3, over a directory: `s3s-fs` behind a listener. `theatre dev` and
+//! the tests start it.
+//!
+//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Three things
+//! are added to what `s3s-fs` does. A request that was begun is carried to its end when its client
+//! goes away, as S3 does: half a completion would lose parts. Completions come one after another,
+//! since in the middle of one the upload is gone and the object not yet there, which S3 never
+//! shows. And an upload that is gone is answered as S3 answers it (`NoSuchUpload`), not as a denied
+//! access.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use hyper::Method;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::SimpleAuth;
+use s3s::dto::{
+    AbortMultipartUploadInput, CompleteMultipartUploadInput, ListPartsInput, UploadPartInput,
+};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Request, S3Result, s3_error};
+use theatre_actors::ports::{Error, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use theatre_system::blocking::IoRuntime;
+
+/// The only access key it knows.
+pub const ACCESS_KEY: &str = "theatre-dev";
+/// The secret of [`ACCESS_KEY`]: for a store that listens on this machine only.
+pub const SECRET_KEY: &str = "theatre-dev-secret";
+
+/// A running store; it ends when dropped.
+pub struct ObjectStore {
+    root: PathBuf,
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+    /// Its own threads: they end with it.
+    _drive: IoRuntime,
+}
+
+impl ObjectStore {
+    /// Serves the buckets below `root`, which is created, at `listen`, such as `127.0.0.1:0`.
+    ///
+    /// # Errors
+    /// When the directory cannot be used or nothing can listen there.
+    pub fn start(root: &Path, listen: &str) -> Result<Self> {
+        let refused = |error: &dyn std::fmt::Display| {
+            Error::Refused(format!(
+                "object store at {listen} over {}: {error}",
+                root.display()
+            ))
+        };
+        std::fs::create_dir_all(root).map_err(|error| refused(&error))?;
+        let files =
+            s3s_fs::FileSystem::new(root).map_err(|error| refused(&format!("{error:?}")))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        builder.set_access(Uploads {
+            root: root.to_owned(),
+        });
+        let io = IoRuntime::start()?;
+        let listener = io
+            .block_on(TcpListener::bind(listen))
+            .map_err(|error| refused(&error))?;
+        let address = listener.local_addr().map_err(|error| refused(&error))?;
+        let accepting = io.handle().spawn(accept(listener, builder.build()));
+        Ok(Self {
+            root: root.to_owned(),
+            address,
+            accepting,
+            _drive: io,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What clients call `endpoint`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The credentials it takes.
+    pub fn credentials() -> Credentials {
+        Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "theatre dev")
+    }
+
+    /// Creates a bucket; one that is there is left as it is.
+    ///
+    /// # Errors
+    /// When its directory cannot be created.
+    pub fn create_bucket(&self, name: &str) -> Result<()> {
+        let path = self.root.join(name);
+        std::fs::create_dir_all(&path).map_err(|error| {
+            Error::Refused(format!(
+                "bucket {} cannot be created: {error}",
+                path.display()
+            ))
+        })
+    }
+}
+
+impl Drop for ObjectStore {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, service: S3Service) {
+    let completing = Arc::new(Mutex::new(()));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve(stream, service.clone(), completing.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "object store: a connection could not be accepted");
+                // Out of file handles, mostly: let some close.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>) {
+    let answer = service_fn(move |request: hyper::Request<Incoming>| {
+        let (service, completing) = (service.clone(), completing.clone());
+        async move {
+            let completes = request.method() == Method::POST
+                && request
+                    .uri()
+                    .query()
+                    .is_some_and(|query| query.contains("uploadId="));
+            let answered = tokio::spawn(async move {
+                let _alone = if completes {
+                    Some(completing.lock().await)
+                } else {
+                    None
+                };
+                service.call(request.map(s3s::Body::from)).await
+            })
+            .await;
+            Ok::<_, Infallible>(match answered {
+                Ok(Ok(response)) => response,
+                failed => {
+                    tracing::error!(?failed, "object store: a request could not be answered");
+                    let mut response = s3s::HttpResponse::new(s3s::Body::empty());
+                    *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+                    response
+                }
+            })
+        }
+    });
+    if let Err(error) = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), answer)
+        .await
+    {
+        tracing::debug!(%error, "object store: a connection ended");
+    }
+}
+
+/// Requests about uploads that are gone.
+struct Uploads {
+    root: PathBuf,
+}
+
+impl Uploads {
+    /// The store keeps a small file per open upload; the ids are its own, so another is none it
+    /// ever gave out.
+    fn known(&self, upload_id: &str) -> S3Result<()> {
+        let plain = upload_id
+            .chars()
+            .all(|letter| letter.is_ascii_hexdigit() || letter == '-');
+        if plain && self.root.join(format!(".upload-{upload_id}.json")).exists() {
+            Ok(())
+        } else {
+            Err(s3_error!(NoSuchUpload))
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Uploads {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if context.credentials().is_some() {
+            Ok(())
+        } else {
+            Err(s3_error!(AccessDenied, "unsigned request"))
+        }
+    }
+
+    async fn upload_part(&self, request: &mut S3Request<UploadPartInput>) -> S3Result<()> {
+        self.known(&request.input.upload_id)
+    }
+
+    async fn list_parts(&self, request: &mut S3Request<ListPartsInput>) -> S3Result<()> {
+        self.known(&request.input.upload_id)
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: &mut S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<()> {
+        self.known(&request.input.upload_id)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: &mut S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<()> {
+        self.known(&request.input.upload_id)
+    }
+}

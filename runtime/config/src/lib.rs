@@ -1,0 +1,263 @@
+//! Configuration: what `theatre.toml` may say, and the pipeline it makes.
+//!
+//! Layers: defaults, file, `theatre.d`, variables ([`layers`]), then flags. Every key is documented
+//! where it is defined; an unknown key is an error. A path is relative to the file that names it;
+//! one in a variable, to the working directory.
+
+pub mod inputs;
+pub mod lake;
+pub mod layers;
+pub mod log;
+mod redact;
+pub mod store;
+pub mod warehouse;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use theatre_actors::procedure::IndicatorSpec;
+use theatre_actors::processor::PanicHook;
+use theatre_actors::rules::{Micros, RuleSpec};
+use theatre_actors::window::AggregateSet;
+
+pub use redact::redacted;
+
+/// Input topics, in the order of their positions: telemetry, robot events, procedure events,
+/// procedure results.
+pub const INPUT_TOPICS: [&str; 4] = [
+    "surgical.robot.telemetry.v1",
+    "surgical.robot.events.v1",
+    "surgical.procedure.events.v1",
+    "surgical.procedure.results.v1",
+];
+/// Topic of alerts.
+pub const ALERT_TOPIC: &str = "surgical.maintenance.alerts.v1";
+/// Topic of outcomes.
+pub const OUTCOME_TOPIC: &str = "surgical.procedure.outcomes.v1";
+
+/// Most that `record_bytes` may be with a lake. A row of the warehouse has 4 MB at most, and its
+/// values are no longer than the record they come from; the rest is for what the schema adds:
+/// columns of fixed width, pseudonyms, names of symbols.
+pub const RECORD_BYTES_MAX: usize = 3 << 20;
+
+const DEFAULT_RULES: &str = include_str!("default_rules.toml");
+
+/// Why a configuration cannot be used; says file, key and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// A window as configured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowConfig {
+    /// Name in tables and commands.
+    pub name: String,
+    /// Length, such as `"10s"`.
+    pub size: Micros,
+    /// Distance between starts; absent: as long as the window.
+    pub hop: Option<Micros>,
+}
+
+/// What `theatre.toml` may say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Partitions of every topic: as many as the inputs that are there already have. Recorded at
+    /// the first start; `theatre state repartition` makes more. Default 4.
+    pub partitions: u32,
+    /// Telemetry schemas beside the shipped ones: a robot with other columns is one file here.
+    /// Default: none. Relative to this file.
+    pub schemas: Vec<PathBuf>,
+    /// Folder of schemas by id, `<id>.avsc`, in which ids are looked up that are not known at
+    /// start-up: a schema that a robot changes is a file put there, without a restart. Absent:
+    /// there is none. Relative to this file.
+    pub schema_folder: Option<PathBuf>,
+    /// Further topics to read, or the standard ones with other schemas. Default: the standard ones.
+    pub input: Vec<inputs::InputConfig>,
+    /// A Confluent-compatible schema registry, for inputs with `schemas = "registry"`.
+    pub registry: inputs::RegistryConfig,
+    /// AWS Glue's schema registry, for inputs with `schemas = "glue"`.
+    pub glue: inputs::GlueConfig,
+    /// Rule file, in place of the shipped rules. Absent: the shipped ones, for the reference
+    /// telemetry. Relative to this file.
+    pub rules: Option<PathBuf>,
+    /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.
+    pub windows: Vec<WindowConfig>,
+    /// What is aggregated per signal: `basic` (count, sum, min, max), `full` (and mean, variance,
+    /// first, last) or `sketch` (and quantiles). Default full.
+    pub aggregates: AggregateSet,
+    /// Rows this far behind the robot's clock still join open windows. Default 30s.
+    pub reorder_bound: Micros,
+    /// Rows this far behind the robot's clock still correct closed windows, by revisions that hold
+    /// these rows only; later ones are dead-lettered. Default 1h.
+    pub allowed_lateness: Micros,
+    /// Rows dated this far after they were appended are dead-lettered. On a topic with
+    /// `message.timestamp.type=CreateTime` a producer says when that was. Default 5m.
+    pub future_tolerance: Micros,
+    /// A robot unheard for this long is silent; with Kafka at least 15s. Default 60s.
+    pub silence_after: Micros,
+    /// A robot's state is saved this long after it changed; urgent alerts at once. Default 10s.
+    pub save_interval: Micros,
+    /// Lake files are closed at this age. Default 60s.
+    pub lake_roll_age: Micros,
+    /// Alerts, outcomes and windows wait this long to be exported to the lake. Default 30s.
+    pub export_age: Micros,
+    /// Input older than this is deleted from the embedded log once nobody needs it any more. On
+    /// Kafka topics go by their own retention. Default 7d.
+    pub log_retention: Micros,
+    /// Window revisions are deleted from the store this long after their commit, once they are
+    /// published and exported; lake and warehouse keep them. Default 7d.
+    pub window_retention: Micros,
+    /// Longest record, bytes; longer ones are dead-lettered. At most 3 MiB with a lake. Default 1
+    /// MiB.
+    pub record_bytes: usize,
+    /// Topic on which revisions of windows are published, such as `surgical.window.aggregates.v1`.
+    /// Absent: they are in store, lake and warehouse only.
+    pub window_topic: Option<String>,
+    /// The 32 bytes that pseudonyms and seals are made with; needed when the log is Kafka, the same
+    /// for all processes. Absent: a key of the data directory. Relative to this file.
+    pub pseudonym_key_file: Option<PathBuf>,
+    /// The event log: Kafka, or embedded.
+    pub log: log::LogConfig,
+    /// The checkpoint store: PostgreSQL, or embedded.
+    pub store: store::StoreConfig,
+    /// The lake: S3, or embedded.
+    pub lake: lake::LakeConfig,
+    /// The warehouse: Redshift, or embedded.
+    pub warehouse: warehouse::WarehouseConfig,
+    /// Where the admin server listens; port 0 picks a free one. Default 127.0.0.1:9464.
+    pub admin: String,
+    /// Where a procedure's indicators come from, by dataset. Default: the reference telemetry.
+    pub indicators: Vec<IndicatorSpec>,
+    /// For tests of panics: panics in the rules of one robot. Not for production. Absent: nobody
+    /// panics.
+    pub panic_on: Option<PanicHook>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let seconds = |seconds: i64| Micros(seconds * 1_000_000);
+        let window = |name: &str, size: i64, hop: i64| WindowConfig {
+            name: name.to_owned(),
+            size: seconds(size),
+            hop: Some(seconds(hop)),
+        };
+        let axes = |signal: &str| {
+            ["x", "y", "z"]
+                .map(|axis| format!("{signal}.{axis}"))
+                .to_vec()
+        };
+        Self {
+            partitions: 4,
+            schemas: Vec::new(),
+            schema_folder: None,
+            input: Vec::new(),
+            registry: inputs::RegistryConfig::default(),
+            glue: inputs::GlueConfig::default(),
+            rules: None,
+            windows: vec![
+                window("10s", 10, 10),
+                window("60s", 60, 60),
+                window("5m-every-1m", 300, 60),
+            ],
+            aggregates: AggregateSet::Full,
+            reorder_bound: seconds(30),
+            allowed_lateness: seconds(3600),
+            future_tolerance: seconds(300),
+            silence_after: seconds(60),
+            save_interval: seconds(10),
+            lake_roll_age: seconds(60),
+            export_age: seconds(30),
+            log_retention: seconds(7 * 86_400),
+            window_retention: seconds(7 * 86_400),
+            record_bytes: 1 << 20,
+            window_topic: None,
+            pseudonym_key_file: None,
+            log: log::LogConfig::default(),
+            store: store::StoreConfig::default(),
+            lake: lake::LakeConfig::default(),
+            warehouse: warehouse::WarehouseConfig::default(),
+            admin: "127.0.0.1:9464".to_owned(),
+            indicators: vec![IndicatorSpec {
+                dataset: "robot_telemetry".to_owned(),
+                position: axes("arm_position"),
+                force: axes("force_feedback"),
+                tool: Some("tool_type".to_owned()),
+            }],
+            panic_on: None,
+        }
+    }
+}
+
+/// A rule file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleFile {
+    #[serde(default, rename = "rule")]
+    rules: Vec<RuleSpec>,
+}
+
+impl Config {
+    /// The rules, as written.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn rule_specs(&self) -> Result<Vec<RuleSpec>, ConfigError> {
+        match &self.rules {
+            Some(path) => Ok(parse::<RuleFile>(path, &read(path)?)?.rules),
+            None => Ok(parse::<RuleFile>(Path::new("the shipped rules"), DEFAULT_RULES)?.rules),
+        }
+    }
+
+    /// What no schema is needed to see.
+    ///
+    /// # Errors
+    /// Says which keys do not fit together, and what to do.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.partitions == 0 {
+            return Err(ConfigError("partitions: at least 1 is needed".to_owned()));
+        }
+        if self.lake.enabled && self.warehouse.url.is_some() && self.lake.url.is_none() {
+            return Err(ConfigError("warehouse.url: Redshift loads from S3 only: set lake.url to s3://bucket/prefix, or leave warehouse.url out".to_owned()));
+        }
+        if self.lake.enabled && self.record_bytes > RECORD_BYTES_MAX {
+            return Err(ConfigError(format!(
+                "record_bytes: {} is more than the {RECORD_BYTES_MAX} of which the warehouse takes every row; only without a lake records may be longer",
+                self.record_bytes
+            )));
+        }
+        if self.warehouse.url.is_some() {
+            self.warehouse.check_schema().map_err(ConfigError)?;
+        }
+        if self.log.url.is_some() && self.silence_after < log::SILENCE_MIN {
+            return Err(ConfigError(format!(
+                "silence_after: {} is too short with Kafka, whose absence is told from a robot's silence only after {}",
+                self.silence_after,
+                log::SILENCE_MIN
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file that the configuration names.
+///
+/// # Errors
+/// Names the file.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("{} cannot be read: {error}", path.display())))
+}
+
+/// Reads TOML; an error names the file and shows the line.
+pub fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    // The error shows the line, which may be one with a password.
+    toml::from_str(text).map_err(|error| {
+        ConfigError(format!(
+            "{}: {}",
+            path.display(),
+            redacted(&error.to_string())
+        ))
+    })
+}

@@ -1,0 +1,625 @@
+//! The checkpoint store as one SQLite file.
+//!
+//! Every write is one transaction that checks the partition's epoch first. Outputs, dead letters
+//! and files are numbered densely per partition inside that transaction.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use theatre_actors::outputs::{DeadRow, OutputEvent, OutputKind};
+use theatre_actors::ports::{
+    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
+    LakeCut, Lane, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+};
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::time::LogTime;
+
+use super::{lock, open, open_read_only, unavailable};
+
+mod files;
+mod repartition;
+
+const WHAT: &str = "checkpoint store";
+
+const SCHEMA: &str = include_str!("store/schema.sql");
+
+/// The embedded checkpoint store.
+pub struct EmbeddedStore {
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+}
+
+impl EmbeddedStore {
+    /// Opens or creates the store at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        let writer = open(path, WHAT, SCHEMA)?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader: Mutex::new(open_read_only(path, WHAT)?),
+        })
+    }
+
+    /// Opens a store that another process may be writing; writes are refused.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
+        Ok(Self {
+            writer: Mutex::new(open_read_only(path, WHAT)?),
+            reader: Mutex::new(open_read_only(path, WHAT)?),
+        })
+    }
+
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = lock(&self.writer);
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(unavailable(WHAT))?;
+        let done = work(&transaction)?;
+        transaction.commit().map_err(unavailable(WHAT))?;
+        Ok(done)
+    }
+
+    /// One fenced transaction.
+    fn fenced<T>(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.write(|transaction| {
+            let current = current_epoch(transaction, partition)?;
+            if current != epoch {
+                return Err(Error::StaleEpoch {
+                    partition,
+                    ours: epoch,
+                    current,
+                });
+            }
+            work(transaction)
+        })
+    }
+
+    fn query<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let connection = lock(&self.reader);
+        let mut statement = connection.prepare_cached(sql).map_err(unavailable(WHAT))?;
+        let rows = statement
+            .query_map(values, read)
+            .and_then(Iterator::collect);
+        rows.map_err(unavailable(WHAT))
+    }
+}
+
+fn current_epoch(connection: &Connection, partition: Partition) -> Result<Epoch> {
+    let epoch: Option<i64> = connection
+        .prepare_cached("SELECT epoch FROM partition WHERE partition = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([partition], |row| row.get(0))
+                .optional()
+        })
+        .map_err(unavailable(WHAT))?;
+    Ok(epoch.unwrap_or(0) as u64)
+}
+
+fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Epoch> {
+    let sql =
+        "INSERT INTO partition (partition, epoch, floor, lake_positions) VALUES (?1, 1, ?2, ?2)
+               ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch";
+    let raised =
+        transaction.query_row(sql, params![partition, encode(&Positions::zero())], |row| {
+            row.get::<_, i64>(0)
+        });
+    raised.map(|epoch| epoch as u64).map_err(unavailable(WHAT))
+}
+
+/// Encoded columns of this store that cannot be read are damage, not a passing fault.
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
+    theatre_actors::state::decode(bytes).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    })
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    theatre_actors::state::encode(value)
+}
+
+const FACT_COLUMNS: &str =
+    "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
+
+fn stored_output(row: &Row<'_>) -> rusqlite::Result<StoredOutput> {
+    let kind = match row.get::<_, i64>(3)? {
+        1 => OutputKind::Window,
+        2 => OutputKind::Alert,
+        _ => OutputKind::Outcome,
+    };
+    Ok(StoredOutput {
+        partition: row.get(0)?,
+        sequence: row.get::<_, i64>(1)? as u64,
+        committed_at: LogTime(row.get(2)?),
+        output: OutputEvent {
+            kind,
+            robot_id: row.get(4)?,
+            id: row.get(5)?,
+            subject: row.get(6)?,
+            revision: row.get(7)?,
+            event_time: row.get(8)?,
+            payload: row.get(9)?,
+        },
+    })
+}
+
+fn stored_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
+    let dead: DeadRow = decode(row.get_ref(2)?.as_blob()?)?;
+    Ok(StoredDead {
+        partition: row.get(0)?,
+        sequence: row.get::<_, i64>(1)? as u64,
+        dead,
+    })
+}
+
+fn stored_processor(row: &Row<'_>) -> rusqlite::Result<StoredProcessor> {
+    Ok(StoredProcessor {
+        processor: row.get(0)?,
+        save_number: row.get::<_, i64>(1)? as u64,
+        positions: decode(row.get_ref(2)?.as_blob()?)?,
+        state: row.get(3)?,
+    })
+}
+
+/// Saves a processor unless this or a later save is there; returns the last numbers given out.
+fn save_processor(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    save: &ProcessorSave,
+    at: LogTime,
+    mut numbers: (i64, i64),
+) -> Result<(i64, i64)> {
+    let changed = transaction
+        .prepare_cached(
+            "INSERT INTO family VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
+             SET save_number = excluded.save_number, positions = excluded.positions, state = excluded.state
+             WHERE family.save_number < excluded.save_number",
+        )
+        .and_then(|mut statement| statement.execute(params![partition, save.processor, save.save_number as i64, encode(&save.positions), save.state]))
+        .map_err(unavailable(WHAT))?;
+    if changed == 0 {
+        return Ok(numbers);
+    }
+    for output in &save.outputs {
+        numbers.0 += 1;
+        let inserted = transaction
+            .prepare_cached("INSERT INTO fact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    partition,
+                    numbers.0,
+                    at.0,
+                    output.kind as i64,
+                    output.robot_id,
+                    output.id,
+                    output.subject,
+                    output.revision,
+                    output.event_time,
+                    output.payload
+                ])
+            });
+        inserted.map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation) => Error::Refused(format!(
+                "output {:?} '{}' revision {} of robot '{}' is there already: two owners, or a conclusion that differs on replay; report this",
+                output.kind, output.id, output.revision, output.robot_id
+            )),
+            _ => unavailable(WHAT)(error),
+        })?;
+    }
+    for dead in &save.dead {
+        numbers.1 += 1;
+        transaction
+            .prepare_cached("INSERT INTO dead VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| {
+                statement.execute(params![partition, numbers.1, encode(dead)])
+            })
+            .map_err(unavailable(WHAT))?;
+    }
+    Ok(numbers)
+}
+
+fn commit_partition(
+    transaction: &Transaction<'_>,
+    commit: &PartitionCommit,
+    at: LogTime,
+) -> Result<CommitOutcome> {
+    let current = current_epoch(transaction, commit.partition)?;
+    if current != commit.epoch {
+        return Ok(CommitOutcome::Stale { current });
+    }
+    let (floor, last_output, last_dead): (Vec<u8>, i64, i64) = transaction
+        .query_row(
+            "SELECT floor, last_fact, last_dead FROM partition WHERE partition = ?1",
+            [commit.partition],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .map_err(unavailable(WHAT))?;
+    let floor: Positions = decode(&floor).map_err(unavailable(WHAT))?;
+    let mut numbers = (last_output, last_dead);
+    for save in &commit.processors {
+        numbers = save_processor(transaction, commit.partition, save, at, numbers)?;
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE partition SET floor = ?2, last_fact = ?3, last_dead = ?4 WHERE partition = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                commit.partition,
+                encode(&floor.highest(&commit.floor)),
+                numbers.0,
+                numbers.1
+            ])
+        })
+        .map_err(unavailable(WHAT))?;
+    Ok(CommitOutcome::Committed {
+        last_output: numbers.0 as u64,
+        last_dead: numbers.1 as u64,
+    })
+}
+
+impl CheckpointStore for EmbeddedStore {
+    fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.write(|transaction| {
+            if let Some((known, count)) = layout(transaction)? {
+                let fits = topics.starts_with(&known) && count == partitions;
+                if !fits {
+                    return Err(Error::Refused(format!(
+                        "this store has {count} partitions of {}; the configuration says {partitions} of {}: \
+                         robots would move between owners. Set partitions and inputs back (new inputs may be added at the end), \
+                         or drain everything and run `theatre state repartition`",
+                        known.join(", "),
+                        topics.join(", ")
+                    )));
+                }
+            }
+            transaction
+                .execute(
+                    "INSERT INTO layout VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET topics = excluded.topics",
+                    params![encode(&topics.to_vec()), partitions],
+                )
+                .map_err(unavailable(WHAT))?;
+            Ok(())
+        })
+    }
+
+    fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
+        layout(&lock(&self.reader))
+    }
+
+    fn past_layouts(&self) -> Result<Vec<PastLayout>> {
+        repartition::past_layouts(&lock(&self.reader))
+    }
+
+    fn repartition(&self, change: &Repartition) -> Result<()> {
+        self.write(|transaction| repartition::repartition(transaction, change))
+    }
+
+    fn acquire(&self, partition: Partition) -> Result<Epoch> {
+        self.write(|transaction| raise_epoch(transaction, partition))
+    }
+
+    fn claim_homes(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        robots: &[&str],
+    ) -> Result<Vec<Partition>> {
+        self.fenced(partition, epoch, |transaction| {
+            let claim = |robot: &&str| {
+                // The update changes nothing; it makes the row that is there be returned.
+                let sql = "INSERT INTO home VALUES (?1, ?2) ON CONFLICT DO UPDATE SET partition = partition RETURNING partition";
+                transaction.prepare_cached(sql).and_then(|mut statement| statement.query_row(params![robot, partition], |row| row.get(0)))
+            };
+            robots.iter().map(claim).collect::<rusqlite::Result<_>>().map_err(unavailable(WHAT))
+        })
+    }
+
+    fn status(&self, partition: Partition) -> Result<PartitionStatus> {
+        let found = self.query(
+            "SELECT epoch, floor, last_fact, last_dead, relayed_fact, relayed_dead, exported_fact, lake_positions, lake_cuts
+             FROM partition WHERE partition = ?1",
+            [partition],
+            |row| {
+                let number = |index: usize| row.get::<_, i64>(index).map(|number| number as u64);
+                Ok(PartitionStatus {
+                    epoch: number(0)?,
+                    floor: decode(row.get_ref(1)?.as_blob()?)?,
+                    last_output: number(2)?,
+                    last_dead: number(3)?,
+                    relayed_output: number(4)?,
+                    relayed_dead: number(5)?,
+                    exported_output: number(6)?,
+                    lake_positions: decode(row.get_ref(7)?.as_blob()?)?,
+                    lake_cuts: number(8)?,
+                })
+            },
+        )?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>> {
+        self.query("SELECT family, save_number, positions, state FROM family WHERE partition = ?1 ORDER BY family", [partition], stored_processor)
+    }
+
+    fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
+        let sql = "SELECT family, save_number, positions, state FROM family WHERE partition = ?1 AND family = ?2";
+        Ok(self
+            .query(sql, params![partition, processor], stored_processor)?
+            .into_iter()
+            .next())
+    }
+
+    fn commit(
+        &self,
+        commits: &[PartitionCommit],
+        committed_at: LogTime,
+    ) -> Result<Vec<CommitOutcome>> {
+        self.write(|transaction| {
+            commits
+                .iter()
+                .map(|commit| commit_partition(transaction, commit, committed_at))
+                .collect()
+        })
+    }
+
+    fn outputs_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        let sql = format!(
+            "SELECT {FACT_COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"
+        );
+        self.query(
+            &sql,
+            params![partition, after as i64, limit as i64],
+            stored_output,
+        )
+    }
+
+    fn dead_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDead>> {
+        let sql = "SELECT partition, sequence, dead FROM dead WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
+        self.query(
+            sql,
+            params![partition, after as i64, limit as i64],
+            stored_dead,
+        )
+    }
+
+    fn note_relayed(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<()> {
+        let column = match lane {
+            Lane::Results => "relayed_fact",
+            Lane::DeadLetters => "relayed_dead",
+        };
+        self.fenced(partition, epoch, |transaction| {
+            let sql =
+                format!("UPDATE partition SET {column} = max({column}, ?2) WHERE partition = ?1");
+            transaction
+                .execute(&sql, params![partition, sequence as i64])
+                .map_err(unavailable(WHAT))?;
+            Ok(())
+        })
+    }
+
+    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+        let (after, up_to, before, limit) = (
+            expiry.after as i64,
+            expiry.up_to as i64,
+            expiry.before.0,
+            expiry.limit as i64,
+        );
+        let last = "SELECT max(sequence) FROM (SELECT sequence, committed_at FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3
+                    ORDER BY sequence LIMIT ?4) WHERE committed_at < ?5";
+        let delete = "DELETE FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3 AND committed_at < ?4 AND kind = ?5";
+        self.fenced(partition, epoch, |transaction| {
+            let reached: Option<i64> = transaction
+                .query_row(
+                    last,
+                    params![partition, after, up_to, limit, before],
+                    |row| row.get(0),
+                )
+                .map_err(unavailable(WHAT))?;
+            let Some(reached) = reached else {
+                return Ok(expiry.after);
+            };
+            transaction
+                .execute(
+                    delete,
+                    params![partition, after, reached, before, OutputKind::Window as i64],
+                )
+                .map_err(unavailable(WHAT))?;
+            Ok(reached as u64)
+        })
+    }
+
+    fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
+        let found = self.query(
+            "SELECT lake_state FROM partition WHERE partition = ?1",
+            [partition],
+            |row| row.get(0),
+        )?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            let changed = transaction
+                .execute(
+                    "UPDATE partition SET lake_cuts = ?2, lake_positions = ?3, lake_state = ?4 WHERE partition = ?1 AND lake_cuts = ?2 - 1",
+                    params![partition, cut.cut_number as i64, encode(&cut.positions), cut.state],
+                )
+                .map_err(unavailable(WHAT))?;
+            if changed == 0 { Err(Error::overtaken(partition, "a cut of the lake")) } else { files::register(transaction, partition, &cut.files) }
+        })
+    }
+
+    fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            let changed = transaction
+                .execute(
+                    "UPDATE partition SET exported_fact = ?2 WHERE partition = ?1 AND exported_fact = ?3",
+                    params![partition, export.up_to as i64, export.after as i64],
+                )
+                .map_err(unavailable(WHAT))?;
+            if changed == 0 { Err(Error::overtaken(partition, "an export of outputs")) } else { files::register(transaction, partition, &export.files) }
+        })
+    }
+
+    fn files(
+        &self,
+        partition: Partition,
+        stage: FileStage,
+        limit: usize,
+    ) -> Result<Vec<RegisteredFile>> {
+        let sql = format!(
+            "SELECT {} FROM lake_file WHERE partition = ?1 AND stage = ?2 ORDER BY number LIMIT ?3",
+            files::COLUMNS
+        );
+        self.query(
+            &sql,
+            params![partition, stage as i64, limit as i64],
+            files::read,
+        )
+    }
+
+    fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            for number in numbers {
+                transaction
+                    .prepare_cached("UPDATE lake_file SET stage = 2 WHERE partition = ?1 AND number = ?2 AND stage = 1")
+                    .and_then(|mut statement| statement.execute(params![partition, *number as i64]))
+                    .map_err(unavailable(WHAT))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            let sql = "UPDATE lake_file SET stage = 5, note = ?3 WHERE partition = ?1 AND number = ?2 AND stage = 1";
+            transaction.execute(sql, params![partition, number as i64, note]).map(drop).map_err(unavailable(WHAT))
+        })
+    }
+
+    fn plan_load_beside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+        passed_over: &DeferredBatches,
+    ) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, |transaction| {
+            files::plan(transaction, partition, max_files, passed_over)
+        })
+    }
+
+    fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            transaction
+                .execute("UPDATE lake_file SET stage = 3 WHERE partition = ?1 AND batch = ?2 AND stage = 2", params![partition, batch])
+                .map_err(unavailable(WHAT))?;
+            Ok(())
+        })
+    }
+
+    fn split_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        batch: &str,
+        bad: &[(u64, String)],
+    ) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            files::split(transaction, partition, batch, bad)
+        })
+    }
+
+    fn requeue_quarantined(&self) -> Result<u64> {
+        self.write(|transaction| {
+            let sql = "UPDATE lake_file SET stage = CASE stage WHEN 4 THEN 2 ELSE 1 END, batch = NULL, note = NULL WHERE stage IN (4, 5)";
+            let changed = transaction.execute(sql, []);
+            changed.map(|files| files as u64).map_err(unavailable(WHAT))
+        })
+    }
+
+    fn find_outputs(&self, filter: &OutputFilter) -> Result<Vec<StoredOutput>> {
+        let limit = if filter.limit == 0 {
+            -1
+        } else {
+            filter.limit as i64
+        };
+        let sql = format!(
+            "SELECT * FROM (SELECT {FACT_COLUMNS} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
+             AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
+             ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision"
+        );
+        let kind = filter.kind.map(|kind| kind as i64);
+        self.query(
+            &sql,
+            params![
+                kind,
+                filter.robot_id,
+                filter.subject,
+                filter.from,
+                filter.until,
+                limit
+            ],
+            stored_output,
+        )
+    }
+
+    fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
+        let limit = if limit == 0 { -1 } else { limit as i64 };
+        self.query(
+            "SELECT partition, sequence, dead FROM dead ORDER BY sequence DESC, partition LIMIT ?1",
+            [limit],
+            stored_dead,
+        )
+    }
+
+    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
+        let sql = format!(
+            "SELECT {} FROM lake_file ORDER BY partition, number",
+            files::COLUMNS
+        );
+        self.query(&sql, [], files::read)
+    }
+}
+
+fn layout(connection: &Connection) -> Result<Option<(Vec<String>, u32)>> {
+    connection
+        .query_row("SELECT topics, partitions FROM layout", [], |row| {
+            Ok((decode(row.get_ref(0)?.as_blob()?)?, row.get(1)?))
+        })
+        .optional()
+        .map_err(unavailable(WHAT))
+}

@@ -1,0 +1,178 @@
+//! Lake files in the store: registration, stages, and the plan of loads.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use theatre_actors::ports::{
+    DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile, Result,
+};
+use theatre_actors::position::Partition;
+
+use super::{WHAT, decode, encode, unavailable};
+
+pub(super) const COLUMNS: &str = "number, partition, file, stage, batch, note";
+
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<RegisteredFile> {
+    let stage = match row.get::<_, i64>(3)? {
+        1 => FileStage::Registered,
+        2 => FileStage::Completed,
+        3 => FileStage::Loaded,
+        5 => FileStage::Lost,
+        _ => FileStage::Quarantined,
+    };
+    Ok(RegisteredFile {
+        number: row.get::<_, i64>(0)? as u64,
+        partition: row.get(1)?,
+        file: decode(row.get_ref(2)?.as_blob()?)?,
+        stage,
+        batch: row.get(4)?,
+        note: row.get(5)?,
+    })
+}
+
+pub(super) fn register(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    files: &[LakeFile],
+) -> Result<()> {
+    for file in files {
+        let number: i64 = transaction
+            .query_row("UPDATE partition SET last_file = last_file + 1 WHERE partition = ?1 RETURNING last_file", [partition], |row| row.get(0))
+            .map_err(unavailable(WHAT))?;
+        transaction
+            .execute(
+                "INSERT INTO lake_file VALUES (?1, ?2, 1, ?3, NULL, NULL, ?4)",
+                params![partition, number, file.dataset, encode(file)],
+            )
+            .map_err(unavailable(WHAT))?;
+    }
+    Ok(())
+}
+
+/// The batch planned earliest and not settled, or a new one of the files completed earliest; beside
+/// what is passed over.
+pub(super) fn plan(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    max_files: usize,
+    passed_over: &DeferredBatches,
+) -> Result<Option<LoadBatch>> {
+    let (batches, datasets) = (list(&passed_over.batches), list(&passed_over.datasets));
+    let sql = "SELECT batch FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NOT NULL
+               AND batch NOT IN (SELECT value FROM json_each(?2)) ORDER BY number LIMIT 1";
+    let open: Option<String> = transaction
+        .query_row(sql, params![partition, batches], |row| row.get(0))
+        .optional()
+        .map_err(unavailable(WHAT))?;
+    if let Some(batch) = open {
+        let files = of_batch(transaction, partition, &batch)?;
+        return Ok(Some(load_batch(partition, batch, files)));
+    }
+    let sql = "SELECT dataset FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NULL
+               AND dataset NOT IN (SELECT value FROM json_each(?2)) ORDER BY number LIMIT 1";
+    let dataset: Option<String> = transaction
+        .query_row(sql, params![partition, datasets], |row| row.get(0))
+        .optional()
+        .map_err(unavailable(WHAT))?;
+    let Some(dataset) = dataset else {
+        return Ok(None);
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NULL AND dataset = ?2 ORDER BY number LIMIT ?3"
+    );
+    let files = select(
+        transaction,
+        &sql,
+        params![partition, dataset, max_files.max(1) as i64],
+    )?;
+    assign(transaction, partition, files).map(Some)
+}
+
+/// Texts as SQLite takes a list of them.
+fn list(texts: &[String]) -> String {
+    serde_json::json!(texts).to_string()
+}
+
+/// Gives files a batch of their own, named by what is in it.
+fn assign(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    mut files: Vec<RegisteredFile>,
+) -> Result<LoadBatch> {
+    let dataset = files
+        .first()
+        .map(|file| file.file.dataset.as_str())
+        .unwrap_or_default();
+    let numbers: Vec<u64> = files.iter().map(|file| file.number).collect();
+    let batch = LoadBatch::id_of(dataset, partition, &numbers);
+    for file in &mut files {
+        file.batch = Some(batch.clone());
+        transaction
+            .execute(
+                "UPDATE lake_file SET batch = ?3 WHERE partition = ?1 AND number = ?2",
+                params![partition, file.number as i64, batch],
+            )
+            .map_err(unavailable(WHAT))?;
+    }
+    Ok(load_batch(partition, batch, files))
+}
+
+pub(super) fn split(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    batch: &str,
+    bad: &[(u64, String)],
+) -> Result<()> {
+    for (number, note) in bad {
+        let sql = "UPDATE lake_file SET stage = 4, batch = NULL, note = ?4 WHERE partition = ?1 AND number = ?2 AND batch = ?3";
+        transaction
+            .execute(sql, params![partition, *number as i64, batch, note])
+            .map_err(unavailable(WHAT))?;
+    }
+    let mut files = of_batch(transaction, partition, batch)?;
+    if !bad.is_empty() || files.len() < 2 {
+        let sql = "UPDATE lake_file SET batch = NULL WHERE partition = ?1 AND batch = ?2";
+        transaction
+            .execute(sql, params![partition, batch])
+            .map_err(unavailable(WHAT))?;
+        return Ok(());
+    }
+    let later = files.split_off(files.len() / 2);
+    assign(transaction, partition, files)?;
+    assign(transaction, partition, later)?;
+    Ok(())
+}
+
+fn of_batch(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    batch: &str,
+) -> Result<Vec<RegisteredFile>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM lake_file WHERE partition = ?1 AND batch = ?2 AND stage = 2 ORDER BY number"
+    );
+    select(transaction, &sql, params![partition, batch])
+}
+
+fn select(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<RegisteredFile>> {
+    let mut statement = transaction.prepare_cached(sql).map_err(unavailable(WHAT))?;
+    let files = statement
+        .query_map(values, read)
+        .and_then(Iterator::collect);
+    files.map_err(unavailable(WHAT))
+}
+
+fn load_batch(partition: Partition, id: String, files: Vec<RegisteredFile>) -> LoadBatch {
+    let dataset = files
+        .first()
+        .map(|file| file.file.dataset.clone())
+        .unwrap_or_default();
+    LoadBatch {
+        id,
+        dataset,
+        partition,
+        files,
+    }
+}

@@ -1,0 +1,277 @@
+//! Topics as an operator sees them: what is missing, what is to be made, and what differs from the
+//! settings that Theatre needs.
+//!
+//! Used by `theatre topics`. The settings themselves stand in [`super::topics`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rdkafka::admin::{ConfigResource, ResourceSpecifier};
+use theatre_actors::ports::{Error, Result};
+
+use super::client::{self, WHAT, by_code};
+use super::topics::{Topics, options, settings};
+use super::{admin, data, lane};
+use theatre_config::log::LogConfig;
+use theatre_system::blocking::IoRuntime;
+
+/// A topic that Theatre uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub topic: String,
+    /// Its number of partitions.
+    pub partitions: u32,
+    /// True if processing goes by the append times of its records.
+    pub is_input: bool,
+}
+
+/// Something of a topic that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The topic.
+    pub topic: String,
+    /// What differs: `topic` itself, `partitions`, or a setting by its name on the broker.
+    pub setting: String,
+    /// As it should be.
+    pub wanted: String,
+    /// As it is; `None` if it is not there.
+    pub found: Option<String>,
+}
+
+/// Looks at topics and makes them.
+pub struct TopicAudit {
+    topics: Topics,
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for TopicAudit {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}
+
+impl TopicAudit {
+    /// Opens it. Connects when first asked.
+    ///
+    /// # Errors
+    /// Says what of the URL or the configuration cannot be used.
+    pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Self> {
+        let base = client::base(url, config, io)?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let asking = data::asking(&base, config, &ended)?;
+        let topics = Topics {
+            asking,
+            base,
+            io: io.clone(),
+            create: true,
+            known: Arc::default(),
+        };
+        Ok(Self { topics, ended })
+    }
+
+    /// The pipeline's topics, and the one that its lanes keep their positions by.
+    pub fn wanted(
+        config: &LogConfig,
+        topics: Vec<String>,
+        inputs: &[String],
+        partitions: u32,
+    ) -> Vec<Wanted> {
+        let own = topics.into_iter().map(|topic| Wanted {
+            is_input: inputs.contains(&topic),
+            topic,
+            partitions,
+        });
+        own.chain([Wanted {
+            topic: lane::notes_topic(config),
+            partitions: 1,
+            is_input: false,
+        }])
+        .collect()
+    }
+
+    /// How many partitions a topic has; `None` if there is no such topic.
+    ///
+    /// # Errors
+    /// When the brokers do not answer, or refuse to.
+    pub fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.topics.partitions(topic)
+    }
+
+    /// Makes the topic if it is missing.
+    ///
+    /// # Errors
+    /// As [`Self::partitions`]; refused when it is there with another number of partitions.
+    pub fn create(&self, wanted: &Wanted) -> Result<()> {
+        self.topics
+            .ensure(std::slice::from_ref(&wanted.topic), wanted.partitions)
+    }
+
+    /// Everything that is not as it should be.
+    ///
+    /// # Errors
+    /// As [`Self::partitions`].
+    pub fn differences(&self, wanted: &[Wanted]) -> Result<Vec<Difference>> {
+        let mut all = Vec::new();
+        for one in wanted {
+            let differs = |setting: &str, wanted: String, found| Difference {
+                topic: one.topic.clone(),
+                setting: setting.to_owned(),
+                wanted,
+                found,
+            };
+            match self.topics.partitions(&one.topic)? {
+                None => all.push(differs("topic", "present".to_owned(), None)),
+                Some(there) => {
+                    if there != one.partitions {
+                        all.push(differs(
+                            "partitions",
+                            one.partitions.to_string(),
+                            Some(there.to_string()),
+                        ));
+                    }
+                    let described = self.describe(&one.topic)?;
+                    let found =
+                        |name: &str| described.get(name).and_then(|entry| entry.value.clone());
+                    all.extend(
+                        unlike(one, found)
+                            .into_iter()
+                            .map(|(name, wanted, found)| differs(name, wanted, found)),
+                    );
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn describe(&self, topic: &str) -> Result<ConfigResource> {
+        let what = format!("asking for the settings of topic '{topic}'");
+        let admin = self.topics.admin()?;
+        let asked = ResourceSpecifier::Topic(topic);
+        let answer = self
+            .topics
+            .io
+            .block_on(admin.describe_configs([&asked], &options()));
+        let answer =
+            answer.map_err(|error| admin::unanswered(&self.topics.base, &admin, &what, &error))?;
+        match answer.into_iter().next() {
+            Some(Ok(described)) => Ok(described),
+            Some(Err(code)) => Err(by_code(&what, code)),
+            None => Err(Error::Unavailable {
+                what: WHAT,
+                why: format!("{what}: an empty answer"),
+            }),
+        }
+    }
+}
+
+/// Settings that differ: name, as it should be, as it is.
+fn unlike(
+    wanted: &Wanted,
+    found: impl Fn(&str) -> Option<String>,
+) -> Vec<(&'static str, String, Option<String>)> {
+    let mut differ = Vec::new();
+    for (name, value) in settings(&wanted.topic, 1) {
+        let there = found(name);
+        let fits = match (name, there.as_deref()) {
+            // Follows the number of brokers, which is the operator's choice.
+            ("min.insync.replicas", _) => true,
+            ("message.timestamp.type", _) if !wanted.is_input => true,
+            (_, None) => false,
+            ("cleanup.policy", Some(there)) => policies(there) == policies(&value),
+            // More does no harm; -1 is for ever.
+            ("retention.ms", Some("-1")) => true,
+            ("max.message.bytes" | "retention.ms", Some(there)) => {
+                there.parse::<u64>().ok() >= value.parse().ok()
+            }
+            (_, Some(there)) => there == value,
+        };
+        if !fits {
+            differ.push((name, value, there));
+        }
+    }
+    differ
+}
+
+/// A list of policies; their order means nothing.
+fn policies(list: &str) -> Vec<&str> {
+    let mut all: Vec<&str> = list.split(',').map(str::trim).collect();
+    all.sort_unstable();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(topic: &str, is_input: bool, there: &[(&str, &str)]) -> Vec<&'static str> {
+        let wanted = Wanted {
+            topic: topic.to_owned(),
+            partitions: 1,
+            is_input,
+        };
+        let found = |name: &str| {
+            there
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        unlike(&wanted, found)
+            .into_iter()
+            .map(|(name, ..)| name)
+            .collect()
+    }
+
+    #[test]
+    fn only_what_matters_differs() {
+        let good = [
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "604800000"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "20000000"),
+        ];
+        assert!(names("surgical.robot.telemetry.v1", true, &good).is_empty());
+        let bad = [
+            ("cleanup.policy", "compact"),
+            ("retention.ms", "1"),
+            ("message.timestamp.type", "CreateTime"),
+            ("max.message.bytes", "1048588"),
+        ];
+        let all = [
+            "cleanup.policy",
+            "retention.ms",
+            "message.timestamp.type",
+            "max.message.bytes",
+        ];
+        assert_eq!(names("surgical.robot.telemetry.v1", true, &bad), all);
+        for (kept, fits) in [("-1", true), ("604800001", true), ("604799999", false)] {
+            assert_eq!(
+                !names(
+                    "surgical.robot.telemetry.v1",
+                    true,
+                    &[("retention.ms", kept)]
+                )
+                .contains(&"retention.ms"),
+                fits,
+                "{kept}"
+            );
+        }
+        assert!(
+            !names("surgical.robot.telemetry.v1", false, &bad).contains(&"message.timestamp.type"),
+            "only inputs go by it"
+        );
+        assert_eq!(
+            names("surgical.robot.telemetry.v1", true, &[]),
+            all,
+            "what is not told is not right"
+        );
+        assert!(
+            !names(
+                "surgical.procedure.outcomes.v1",
+                false,
+                &[("cleanup.policy", "delete, compact")]
+            )
+            .contains(&"cleanup.policy")
+        );
+    }
+}

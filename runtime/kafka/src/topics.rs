@@ -1,0 +1,263 @@
+//! Topics: what there is, and creating what is missing with the settings that Theatre needs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use theatre_actors::ports::{Error, Result};
+use theatre_actors::position::Partition;
+
+use super::admin::{self, Admin};
+use super::client::{ANSWER, Base, MAX_MESSAGE_BYTES, PlainConsumer, by_code, is_silence};
+use theatre_system::blocking::IoRuntime;
+
+/// A broker that refuses a connection does so at once. For an answer it may take longer.
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+/// From the failure of a question to the reason for it.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Asks for topics and makes them. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Topics {
+    pub(super) asking: Arc<PlainConsumer>,
+    pub(super) base: Base,
+    pub(super) io: IoRuntime,
+    pub(super) create: bool,
+    /// Counts once seen: they only grow, and `ensure` looks again.
+    pub(super) known: Arc<Mutex<HashMap<String, u32>>>,
+}
+
+impl Topics {
+    /// Number of partitions; `None` if there is no such topic.
+    pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        let metadata = self
+            .ask(Some(topic))
+            .map_err(|error| self.base.failed("asking for a topic", &error))?;
+        let Some(found) = metadata.topics().first() else {
+            return Ok(None);
+        };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => Ok(Some(found.partitions().len() as u32)),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Ok(None)
+            }
+            Some(code) => Err(by_code(&format!("asking for topic '{topic}'"), code)),
+        }
+    }
+
+    /// What brokers say of a topic, or of all. Whoever does not let this process in is not asked
+    /// for long.
+    fn ask(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
+        let first = self.asking.fetch_metadata(topic, REFUSED_WITHIN);
+        if !first.as_ref().is_err_and(is_silence) {
+            return first;
+        }
+        // A connection that ends at once fails the question before the reason is heard.
+        let until = Instant::now() + HEARD_WITHIN;
+        while !self.base.diagnostics.any() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.base.diagnostics.is_refusal() {
+            first
+        } else {
+            self.asking.fetch_metadata(topic, ANSWER)
+        }
+    }
+
+    /// Refuses a topic or partition that is not there.
+    pub(super) fn check_partition(&self, topic: &str, partition: Partition) -> Result<()> {
+        let cached = self
+            .known
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .get(topic)
+            .copied();
+        // A partition beyond what was seen may have come since; so may a topic that just was being
+        // made.
+        let count = match cached.filter(|count| partition < *count) {
+            Some(count) => count,
+            None => {
+                let found = self.partitions(topic)?.ok_or_else(|| {
+                    Error::Refused(format!("there is no topic '{topic}' in the log"))
+                })?;
+                self.known
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .insert(topic.to_owned(), found);
+                found
+            }
+        };
+        if partition >= count {
+            return Err(Error::Refused(format!(
+                "topic '{topic}' has {count} partitions, there is no partition {partition}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Creates the topics that are missing; none of them if one that is there has another count.
+    pub(super) fn ensure(&self, topics: &[String], partitions: u32) -> Result<()> {
+        let mut missing = Vec::new();
+        for topic in topics {
+            match self.partitions(topic)? {
+                Some(there) if there != partitions => {
+                    return Err(Error::Refused(format!(
+                        "topic '{topic}' has {there} partitions, the configuration says {partitions}: robots would move between owners; \
+                         set partitions = {there}, or drain the topics and run `theatre state repartition`"
+                    )));
+                }
+                Some(_) => {}
+                None if !self.create => {
+                    return Err(Error::Refused(format!(
+                        "there is no topic '{topic}' and log.create_topics is off: create it with {partitions} partitions"
+                    )));
+                }
+                None => missing.push(topic),
+            }
+        }
+        missing
+            .into_iter()
+            .try_for_each(|topic| self.make(topic, partitions))
+    }
+
+    fn make(&self, topic: &str, partitions: u32) -> Result<()> {
+        let brokers = self
+            .ask(None)
+            .map_err(|error| self.base.failed("asking for brokers", &error))?
+            .brokers()
+            .len();
+        let replicas = brokers.clamp(1, 3) as i32;
+        let mut new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(replicas));
+        let settings = settings(topic, replicas);
+        for (name, value) in &settings {
+            new = new.set(name, value);
+        }
+        let admin = self.admin()?;
+        let made = self.io.block_on(admin.create_topics([&new], &options()));
+        let made = made
+            .map_err(|error| admin::unanswered(&self.base, &admin, "creating a topic", &error))?;
+        for result in made {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => {
+                    return Err(by_code(&format!("creating topic '{name}'"), code));
+                }
+            }
+        }
+        self.await_leaders(topic, partitions)
+    }
+
+    /// Gives topics that have fewer partitions so many; those that are missing are made at the next
+    /// start.
+    pub(super) fn grow(&self, topics: &[String], partitions: u32) -> Result<()> {
+        let mut smaller = Vec::new();
+        for topic in topics {
+            match self.partitions(topic)? {
+                Some(there) if there > partitions => {
+                    return Err(Error::Refused(format!(
+                        "topic '{topic}' has {there} partitions already: Kafka cannot take any back, it cannot have {partitions}"
+                    )));
+                }
+                Some(there) if there < partitions => smaller.push(topic),
+                _ => {}
+            }
+        }
+        if let Some(topic) = smaller.first().filter(|_| !self.create) {
+            return Err(Error::Refused(format!(
+                "topic '{topic}' has fewer than {partitions} partitions and log.create_topics is off: give {} topics so many \
+                 (kafka-topics.sh --alter --partitions {partitions}) and repeat",
+                smaller.len()
+            )));
+        }
+        smaller
+            .into_iter()
+            .try_for_each(|topic| self.grow_one(topic, partitions))
+    }
+
+    fn grow_one(&self, topic: &str, partitions: u32) -> Result<()> {
+        let wanted = NewPartitions::new(topic, partitions as usize);
+        let admin = self.admin()?;
+        let grown = self
+            .io
+            .block_on(admin.create_partitions([&wanted], &options()));
+        let grown = grown
+            .map_err(|error| admin::unanswered(&self.base, &admin, "adding partitions", &error))?;
+        for result in grown {
+            match result {
+                // Somebody else has done it meanwhile; how many there are is looked at below.
+                Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+                Err((name, code)) => {
+                    return Err(by_code(
+                        &format!("adding partitions to topic '{name}'"),
+                        code,
+                    ));
+                }
+            }
+        }
+        self.await_leaders(topic, partitions)?;
+        self.known
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .insert(topic.to_owned(), partitions);
+        Ok(())
+    }
+
+    /// A client for changes and settings.
+    pub(super) fn admin(&self) -> Result<Admin> {
+        admin::open(&self.base)
+    }
+
+    /// What was just made is not known to every broker at once.
+    fn await_leaders(&self, topic: &str, partitions: u32) -> Result<()> {
+        let begun = Instant::now();
+        while self.partitions(topic)? != Some(partitions) {
+            if begun.elapsed() > ANSWER {
+                return Err(Error::Unavailable {
+                    what: super::client::WHAT,
+                    why: format!(
+                        "topic '{topic}' was changed, but its {partitions} partitions are not there yet"
+                    ),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+/// How long the brokers have for what the admin client asks.
+pub(super) fn options() -> AdminOptions {
+    AdminOptions::new()
+        .operation_timeout(Some(ANSWER))
+        .request_timeout(Some(ANSWER))
+}
+
+/// Settings of a topic, by the kind its name says.
+pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)> {
+    let (cleanup, days) = if topic.ends_with(".dlq") {
+        ("delete", 30)
+    } else if topic.contains(".outcomes.") {
+        ("compact,delete", 365)
+    } else if topic.contains(".maintenance.") || topic.contains(".alert.") {
+        ("delete", 365)
+    } else if topic.contains(".telemetry.") || topic.ends_with(".telemetry") {
+        ("delete", 7)
+    } else {
+        ("delete", 30)
+    };
+    vec![
+        ("cleanup.policy", cleanup.to_owned()),
+        ("retention.ms", (days * DAY_MS).to_string()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("max.message.bytes", MAX_MESSAGE_BYTES.to_owned()),
+        (
+            "min.insync.replicas",
+            if replicas >= 3 { "2" } else { "1" }.to_owned(),
+        ),
+    ]
+}

@@ -1,0 +1,248 @@
+//! Counts the records of a log by what their processors have saved, and judges duplicates as they
+//! were judged when the records came.
+
+use std::collections::{HashMap, HashSet};
+
+use theatre_actors::outputs::{Counters, DeadReason, DeadRow};
+use theatre_actors::ports::{Error, PartitionStatus, Result};
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::processor::{IntakeProcessor, ProcessorView};
+
+use super::LakeCount;
+use theatre_pipeline::intake::{Chunk, Entry, Intake, IntakeParams};
+use theatre_pipeline::trackers::{self, Trackers};
+use theatre_pipeline::{PipelineParams, Ports};
+
+/// How long to wait before a log is asked again that had nothing to bring and has not ended.
+const FETCH_REST: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// A log or source of schemas that does not answer is tried again so often.
+const POLLS_AGAIN: usize = 40;
+const POLL_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// What is counted of one topic in one partition.
+#[derive(Default)]
+pub(super) struct Cell {
+    pub(super) read: u64,
+    pub(super) pending: u64,
+    pub(super) in_lake: u64,
+    /// Records in the log that repeat one that is also in the log.
+    pub(super) duplicates: u64,
+    pub(super) counters: Counters,
+    pub(super) lake_rows: u64,
+    pub(super) lake_seen: HashSet<i64>,
+    pub(super) lake_duplicates: u64,
+    pub(super) loaded: u64,
+    pub(super) unloaded: u64,
+}
+
+/// The counting of a log, one partition count after another.
+pub(super) struct Count<'a> {
+    intake: IntakeParams,
+    ports: &'a Ports,
+    /// By partition and topic.
+    pub(super) cells: Vec<Vec<Cell>>,
+    saved: Vec<Saved>,
+    /// Where the log begins, by partition.
+    pub(super) starts: Vec<Positions>,
+    /// How far everything is counted, by partition.
+    reached: Vec<Positions>,
+    /// The duplicate checks, by partition.
+    trackers: Vec<Trackers>,
+}
+
+/// What the store says of a partition.
+struct Saved {
+    status: PartitionStatus,
+    positions: HashMap<String, Positions>,
+    refused: HashMap<(usize, u64), DeadReason>,
+}
+
+impl<'a> Count<'a> {
+    pub(super) fn begin(
+        params: &PipelineParams,
+        ports: &'a Ports,
+        mut lake: HashMap<(String, Partition), LakeCount>,
+    ) -> Result<Self> {
+        let mut count = Self {
+            intake: params.intake(),
+            ports,
+            cells: Vec::new(),
+            saved: Vec::new(),
+            starts: Vec::new(),
+            reached: Vec::new(),
+            trackers: Vec::new(),
+        };
+        for partition in 0..params.partitions {
+            let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
+            let mut start = Positions::zero();
+            for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
+                if let Some((rows, seen, duplicates, loaded, unloaded)) =
+                    lake.remove(&(name.clone(), partition))
+                {
+                    (
+                        cell.lake_rows,
+                        cell.lake_seen,
+                        cell.lake_duplicates,
+                        cell.loaded,
+                        cell.unloaded,
+                    ) = (rows, seen, duplicates, loaded, unloaded);
+                }
+                start.advance(topic, ports.log.range(name, partition)?.start);
+            }
+            count.saved.push(saved(ports, partition, &mut cells)?);
+            count.cells.push(cells);
+            count.reached.push(start.clone());
+            count.starts.push(start);
+        }
+        Ok(count)
+    }
+
+    /// Reads on while robots live among so many partitions: to where that ended, or to the end of
+    /// the log.
+    pub(super) fn read(&mut self, partitions: u32, ended_at: Option<&[Positions]>) -> Result<()> {
+        self.trackers = trackers::rehome(std::mem::take(&mut self.trackers), partitions);
+        for partition in 0..partitions {
+            let until = ended_at.map(|ended_at| {
+                ended_at
+                    .get(partition as usize)
+                    .cloned()
+                    .unwrap_or_default()
+            });
+            self.read_partition(partition, until.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Counts a partition's records by what their processor has saved.
+    fn read_partition(&mut self, partition: Partition, until: Option<&Positions>) -> Result<()> {
+        let at = partition as usize;
+        let mut reached = self.reached[at].clone();
+        let mut reader = Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
+        let mut patience = POLLS_AGAIN;
+        while until.is_none_or(|until| !reached.covers(until)) {
+            let chunk = match reader.poll() {
+                // A schema may have to be asked for.
+                Err(Error::Unavailable { .. }) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(POLL_PAUSE);
+                    reader =
+                        Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
+                    continue;
+                }
+                polled => polled?,
+            };
+            if chunk.is_empty() {
+                if chunk.caught_up {
+                    break;
+                }
+                // A log that is fetched from afar brings nothing at first.
+                std::thread::sleep(FETCH_REST);
+                continue;
+            }
+            reached = chunk.to.clone();
+            for entry in &chunk.entries {
+                self.take(at, &chunk, *entry, until);
+            }
+        }
+        // What a chunk brought from beyond the end of a layout is read again under the next.
+        self.reached[at] = until.map_or(reached, |until| self.reached[at].highest(until));
+        Ok(())
+    }
+
+    fn take(&mut self, at: usize, chunk: &Chunk, entry: Entry, until: Option<&Positions>) {
+        let (topic, offset) = match entry {
+            Entry::Row { batch, row } => chunk.place(batch, row),
+            Entry::Dead(index) => (
+                chunk.dead[index as usize].topic,
+                chunk.dead[index as usize].offset,
+            ),
+        };
+        if until.is_some_and(|until| offset >= until.get(topic)) {
+            return;
+        }
+        let (saved, cell) = (&self.saved[at], &mut self.cells[at][topic]);
+        let processor = match entry {
+            Entry::Row { batch, row } => {
+                let (batch, row) = (&chunk.batches[batch as usize].1, row as usize);
+                let robot = batch.robot_id(row);
+                let boot = batch.boot_id(row).unwrap_or(0);
+                let again = batch.sequence(row).is_some_and(|sequence| {
+                    self.trackers[at].is_duplicate(robot, topic, boot, sequence)
+                });
+                cell.duplicates += u64::from(again);
+                let refused = saved.refused.get(&(topic, offset));
+                // It could not be read when its robot should have seen it, and can be now; the lake
+                // may have met it later.
+                let late = refused.is_some_and(|reason| *reason != DeadReason::WrongPartition);
+                let expected = !late || cell.lake_seen.contains(&(offset as i64));
+                if expected && !again && offset < saved.status.lake_positions.get(topic) {
+                    cell.in_lake += 1;
+                }
+                if refused.is_some() { "" } else { robot }
+            }
+            Entry::Dead(_) => "",
+        };
+        let seen = saved
+            .positions
+            .get(processor)
+            .map_or(0, |positions| positions.get(topic))
+            .max(saved.status.floor.get(topic));
+        if offset < seen {
+            cell.read += 1;
+        } else {
+            cell.pending += 1;
+        }
+    }
+}
+
+/// What the store says of a partition; adds its processors' counters to the cells of their topics.
+fn saved(ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Saved> {
+    let status = ports.store.status(partition)?;
+    let mut positions: HashMap<String, Positions> = HashMap::new();
+    for stored in ports.store.processors(partition)? {
+        let unreadable = |error| {
+            Error::Refused(format!(
+                "the state of processor '{}' cannot be read: {error}",
+                stored.processor
+            ))
+        };
+        let counters = if stored.processor.is_empty() {
+            IntakeProcessor::restore(&stored.state)
+                .map_err(unreadable)?
+                .counters()
+                .to_vec()
+        } else {
+            ProcessorView::from_state(&stored.processor, &stored.state)
+                .map_err(unreadable)?
+                .counters
+        };
+        for (cell, counted) in cells.iter_mut().zip(&counters) {
+            cell.counters.add(counted);
+        }
+        positions.insert(stored.processor, stored.positions);
+    }
+    Ok(Saved {
+        status,
+        positions,
+        refused: refused(ports, partition)?,
+    })
+}
+
+/// Records that the intake processor accounts though they may name a robot: the robot's home is
+/// another partition, or they could not be read then. By topic and offset.
+fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), DeadReason>> {
+    const PAGE: usize = 1000;
+    let (mut found, mut after) = (HashMap::new(), 0);
+    loop {
+        let page = ports.store.dead_after(partition, after, PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(found);
+        };
+        after = last.sequence;
+        let ours =
+            |dead: &&DeadRow| dead.reason == DeadReason::WrongPartition || dead.robot_id.is_none();
+        let dead = page.iter().map(|stored| &stored.dead).filter(ours);
+        found.extend(dead.map(|dead| ((dead.topic, dead.offset), dead.reason)));
+    }
+}

@@ -1,0 +1,342 @@
+//! Leaving partitions, on the ports' twins, while a warehouse takes its time.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use theatre_actors::ports::{
+    CheckpointStore, Epoch, Error, EventLog, FileStage, Lake, Lane, LanePublisher, LoadBatch,
+    LoadReceipt, LogRange, LogReader, Membership, NewRecord, QueryResult, TableSpec, Warehouse,
+};
+use theatre_actors::rules::Micros;
+use theatre_actors::time::LogTime;
+
+use super::super::wiring::{context, prepare, start_checkpointer};
+use super::super::{Ports, Progress};
+use super::*;
+use theatre_config::{Config, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_simulator::Simulator;
+use theatre_system::clock::SystemClock;
+use theatre_testkit::memory::lake::MemoryLake;
+use theatre_testkit::memory::log::MemoryLog;
+use theatre_testkit::memory::store::MemoryStore;
+
+mod faults;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Far below what a hand-over or a stop may take at most.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A warehouse whose loads hang until they may go on.
+struct Slow {
+    inner: EmbeddedWarehouse,
+    /// What asking for its tables fails with.
+    fault: Mutex<Option<Error>>,
+    hangs: AtomicBool,
+    loads: AtomicUsize,
+}
+
+impl Warehouse for Slow {
+    fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()> {
+        if let Some(fault) = self.fault.lock().unwrap().clone() {
+            return Err(fault);
+        }
+        self.inner.ensure_tables(tables)
+    }
+
+    fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt> {
+        self.loads.fetch_add(1, Ordering::AcqRel);
+        while self.hangs.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.inner.load(batch, lake)
+    }
+
+    fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>> {
+        self.inner.receipt(batch)
+    }
+
+    fn query(&self, sql: &str) -> Result<QueryResult> {
+        self.inner.query(sql)
+    }
+}
+
+/// A log whose lanes are away while it is told so.
+struct Lanes {
+    inner: Arc<MemoryLog>,
+    away: AtomicBool,
+}
+
+impl EventLog for Lanes {
+    fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.inner.ensure_topics(topics, partitions)
+    }
+
+    fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.inner.grow_topics(topics, partitions)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.inner.partitions(topic)
+    }
+
+    fn join(
+        &self,
+        topics: &[String],
+        partitions: u32,
+        owner: Arc<dyn Ownership>,
+    ) -> Result<Box<dyn Membership>> {
+        self.inner.join(topics, partitions, owner)
+    }
+
+    fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
+        self.inner.append(topic, partition, records)
+    }
+
+    fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
+        self.inner.reader(topic, partition, from)
+    }
+
+    fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
+        self.inner.range(topic, partition)
+    }
+
+    fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
+        self.inner.offset_at(topic, partition, time)
+    }
+
+    fn open_lane(
+        &self,
+        partition: Partition,
+        lane: Lane,
+        epoch: Epoch,
+    ) -> Result<Box<dyn LanePublisher>> {
+        if self.away.load(Ordering::Acquire) {
+            return Err(Error::Unavailable {
+                what: "log",
+                why: "the lane is away".to_owned(),
+            });
+        }
+        self.inner.open_lane(partition, lane, epoch)
+    }
+
+    fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()> {
+        self.inner.trim(topic, partition, before)
+    }
+}
+
+struct World {
+    log: Arc<MemoryLog>,
+    lanes: Arc<Lanes>,
+    store: Arc<MemoryStore>,
+    lake: Arc<faults::Faulty>,
+    warehouse: Arc<Slow>,
+    context: SharedContext,
+    assignment: Assignment,
+    checkpointer: JoinHandle<()>,
+    saved: Arc<AtomicBool>,
+}
+
+impl World {
+    fn open() -> Self {
+        Self::open_on(Arc::new(MemoryLog::new(Arc::new(SystemClock))))
+    }
+
+    fn open_on(log: Arc<MemoryLog>) -> Self {
+        let millis = |millis: i64| Micros(millis * 1000);
+        let config = Config {
+            partitions: 1,
+            silence_after: millis(86_400_000),
+            save_interval: millis(100),
+            lake_roll_age: millis(100),
+            export_age: millis(100),
+            ..Config::default()
+        };
+        let store = Arc::new(MemoryStore::default());
+        let (lake, inner) = (
+            Arc::new(faults::Faulty::default()),
+            EmbeddedWarehouse::in_memory().unwrap(),
+        );
+        let warehouse = Arc::new(Slow {
+            inner,
+            fault: Mutex::default(),
+            hangs: AtomicBool::new(true),
+            loads: AtomicUsize::new(0),
+        });
+        let lanes = Arc::new(Lanes {
+            inner: log.clone(),
+            away: AtomicBool::new(false),
+        });
+        let ports = Ports {
+            log: lanes.clone(),
+            store: store.clone(),
+            lake: lake.clone(),
+            warehouse: warehouse.clone(),
+            clock: Arc::new(SystemClock),
+        };
+        let mut params = crate::params::without_sources(&config).unwrap();
+        params.limits.lake_patience = Duration::from_millis(300);
+        prepare(&params, &ports).unwrap();
+        let context = context(params, ports).unwrap();
+        context.flush.store(true, Ordering::Release);
+        let saved = Arc::new(AtomicBool::new(false));
+        let checkpointer = start_checkpointer(&context, saved.clone()).unwrap();
+        Self {
+            log,
+            lanes,
+            store,
+            lake,
+            warehouse,
+            assignment: Assignment::new(context.clone()),
+            context,
+            checkpointer,
+            saved,
+        }
+    }
+
+    fn produce(&self, ticks: std::ops::Range<u64>) {
+        let simulator = Simulator::new(7, 3, 1_767_225_600_000_000).unwrap();
+        for tick in ticks {
+            for (topic, record) in simulator.tick(tick).unwrap() {
+                self.log.append(INPUT_TOPICS[topic], 0, &[record]).unwrap();
+            }
+        }
+    }
+
+    fn loads(&self) -> usize {
+        self.warehouse.loads.load(Ordering::Acquire)
+    }
+
+    fn number(&self, sql: &str) -> u64 {
+        self.warehouse.query(sql).unwrap().rows[0][0]
+            .as_u64()
+            .unwrap_or(0)
+    }
+}
+
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    wait(Instant::now() + PATIENCE, &holds);
+    assert!(holds(), "{what}: not within {PATIENCE:?}");
+}
+
+fn soon<T>(what: &str, call: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = call();
+    assert!(begun.elapsed() < SOON, "{what} took {:?}", begun.elapsed());
+    done
+}
+
+#[test]
+fn a_load_that_hangs_holds_up_neither_hand_over_nor_stop_and_is_done_once() {
+    let world = World::open();
+    world.produce(0..60);
+    world.assignment.assigned(&[0]);
+    eventually("a load hangs", || world.loads() == 1);
+
+    soon("handing over", || world.assignment.revoked(&[0]));
+    let floor = world.store.status(0).unwrap().floor;
+    assert!(floor.get(0) > 0, "something was saved: {floor:?}");
+    assert_eq!(
+        world.assignment.left(),
+        [(0, floor)],
+        "how far it is saved is told to the group"
+    );
+    assert_eq!(world.assignment.left(), [], "once");
+    assert!(world.context.progress.partitions().is_empty());
+
+    // It comes back: two loaders of one process load the same batch.
+    world.assignment.assigned(&[0]);
+    eventually("the next loader loads too", || world.loads() == 2);
+    assert!(!world.context.progress.drained(&[0]));
+    world.warehouse.hangs.store(false, Ordering::Release);
+    eventually("everything is loaded", || {
+        world.context.progress.drained(&[0])
+    });
+    let files = world.store.all_files().unwrap();
+    assert!(
+        files.iter().all(|file| file.stage == FileStage::Loaded),
+        "{files:?}"
+    );
+    let rows = |dataset: Option<&str>| -> u64 {
+        files
+            .iter()
+            .filter(|file| dataset.is_none_or(|name| file.file.dataset == name))
+            .map(|file| file.file.rows)
+            .sum()
+    };
+    assert_eq!(
+        world.number("SELECT sum(row_count) FROM load_ledger"),
+        rows(None)
+    );
+    assert_eq!(
+        world.number("SELECT count(*) FROM robot_telemetry"),
+        rows(Some("robot_telemetry"))
+    );
+    assert_eq!(
+        world.context.progress.failures(),
+        Vec::<String>::new(),
+        "the older loader ended in silence"
+    );
+    assert_eq!(world.context.progress.troubles(), Vec::<String>::new());
+
+    world.warehouse.hangs.store(true, Ordering::Release);
+    let before = world.loads();
+    world.produce(60..120);
+    eventually("a load hangs again", || world.loads() > before);
+    assert!(
+        soon("stopping", || world
+            .assignment
+            .close(Instant::now() + PATIENCE)),
+        "nothing is left behind but a load"
+    );
+    assert_eq!(
+        world.assignment.left(),
+        [(0, world.store.status(0).unwrap().floor)]
+    );
+    world.warehouse.hangs.store(false, Ordering::Release);
+    world.saved.store(true, Ordering::Release);
+    world.checkpointer.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_does_not_end_is_waited_for_until_the_deadline_only() {
+    let world = World::open();
+    let goes_on = Arc::new(AtomicBool::new(true));
+    let until = goes_on.clone();
+    let work = move || {
+        while until.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    };
+    world
+        .assignment
+        .lock()
+        .late
+        .insert(0, spawn("late".to_owned(), work).unwrap());
+    assert!(!soon("stopping", || world
+        .assignment
+        .close(Instant::now() + Duration::from_millis(50))));
+    goes_on.store(false, Ordering::Release);
+}
+
+#[test]
+fn who_outlasts_a_partition_has_no_say_in_its_progress() {
+    let progress = Progress::default();
+    progress.update(3, |share| share.epoch = 2);
+    for (epoch, heard) in [(1, false), (2, true)] {
+        progress.update_under(3, epoch, |share| share.loaded = true);
+        progress.tell_under(3, epoch, |progress| {
+            progress.set_trouble("loader 3", Some("away".to_owned()))
+        });
+        assert_eq!(
+            (progress.share(3).loaded, progress.troubles().len()),
+            (heard, usize::from(heard))
+        );
+    }
+    assert_eq!(progress.forget(3).map(|share| share.epoch), Some(2));
+    progress.update_under(3, 2, |share| share.loaded = true);
+    progress.tell_under(3, 2, |progress| {
+        progress.set_trouble("loader 3", Some("away".to_owned()))
+    });
+    assert!(progress.partitions().is_empty() && progress.troubles().is_empty());
+}

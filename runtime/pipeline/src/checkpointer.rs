@@ -1,0 +1,121 @@
+//! The checkpointer: commits what partitions submit, many processors and partitions in one
+//! transaction.
+//!
+//! One per process. A commit whose fate is unknown is repeated as it was: a save that is already
+//! there is skipped by its number. One that is refused is tried partition by partition, so that
+//! only the partition with what cannot be stored stops.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{CommitOutcome, Error, PartitionCommit, Result};
+use theatre_actors::time::LogTime;
+
+use super::commit_feed::CommitFeed;
+use super::progress::Progress;
+use super::queue::CommitQueue;
+use super::{PipelineParams, Ports, Step};
+
+/// Commits from the save queue to the store.
+pub struct Checkpointer {
+    ports: Ports,
+    queue: Arc<CommitQueue>,
+    committed: Arc<CommitFeed>,
+    progress: Arc<Progress>,
+    /// Whether window revisions are published.
+    windows: bool,
+    /// Bytes of one transaction, over all partitions in it.
+    commit_bytes: usize,
+    /// Transactions to make, the next one last.
+    under_way: Vec<Vec<PartitionCommit>>,
+    started_at: LogTime,
+}
+
+impl Checkpointer {
+    /// A checkpointer from a queue to those who tell what is committed.
+    pub fn new(
+        params: &PipelineParams,
+        ports: Ports,
+        queue: Arc<CommitQueue>,
+        committed: Arc<CommitFeed>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        // A commit of several partitions may be twice as large as that of one.
+        let commit_bytes = params.limits.commit_bytes * 2;
+        Self {
+            ports,
+            queue,
+            committed,
+            progress,
+            windows: params.window_topic.is_some(),
+            commit_bytes,
+            under_way: Vec::new(),
+            started_at: LogTime(0),
+        }
+    }
+
+    /// Commits what waits. On an error the same commit is tried again at the next step.
+    ///
+    /// # Errors
+    /// `Unavailable` only.
+    pub fn step(&mut self) -> Result<Step> {
+        if self.under_way.is_empty() {
+            self.under_way.extend(
+                Some(self.queue.take(self.commit_bytes)).filter(|commits| !commits.is_empty()),
+            );
+            self.started_at = self.ports.clock.now();
+        }
+        let Some(commits) = self.under_way.last() else {
+            return Ok(Step::Idle);
+        };
+        let begun = Instant::now();
+        let committed = self
+            .ports
+            .store
+            .commit(commits, self.started_at)
+            .inspect_err(|_| self.progress.save_failed());
+        if matches!(committed, Err(Error::Unavailable { .. })) {
+            return committed.map(|_| Step::Idle);
+        }
+        let commits = self.under_way.pop().unwrap_or_default();
+        match committed {
+            Ok(outcomes) => self.tell(commits, outcomes, begun),
+            Err(_) if commits.len() > 1 => self
+                .under_way
+                .extend(commits.into_iter().rev().map(|commit| vec![commit])),
+            Err(error) => self.queue.settle(
+                commits
+                    .into_iter()
+                    .map(|commit| commit.partition)
+                    .zip([Err(error)]),
+            ),
+        }
+        Ok(Step::Worked)
+    }
+
+    fn tell(&self, commits: Vec<PartitionCommit>, outcomes: Vec<CommitOutcome>, begun: Instant) {
+        if commits
+            .iter()
+            .flat_map(|commit| &commit.processors)
+            .flat_map(|save| &save.outputs)
+            .any(|output| output.kind == OutputKind::Alert)
+        {
+            self.committed.commits.add(begun.elapsed());
+        }
+        let bytes: usize = commits
+            .iter()
+            .flat_map(|commit| &commit.processors)
+            .map(|processor| processor.weight())
+            .sum();
+        self.progress
+            .saved(self.started_at, self.ports.clock.now(), bytes);
+        let partitions: Vec<_> = commits.iter().map(|commit| commit.partition).collect();
+        self.committed.note(
+            commits.into_iter().zip(outcomes.iter().cloned()),
+            self.windows,
+        );
+        self.queue
+            .settle(partitions.into_iter().zip(outcomes.into_iter().map(Ok)));
+    }
+}

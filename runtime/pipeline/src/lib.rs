@@ -1,0 +1,210 @@
+//! The pipeline: the way of the data, one direction, no way back.
+//!
+//! ```text
+//! log -> intake -> partition -> processors -> save queue -> checkpointer -> store -> relay    -> log (alerts, outcomes, dead letters)
+//!                    |                                               |
+//!                    +-> lake queue -> lake writer -> store (cuts)   +-> exporter, completer, loader -> lake, warehouse
+//! ```
+//!
+//! Every component is a struct with a `step` that does a bounded piece of work through the ports
+//! and says whether there was any. [`wiring`] gives each a thread; the simulation in `tests` steps
+//! them on one thread, under virtual time, in any order. Every queue between them is bounded; a
+//! full one makes the partition stop polling, that to the lake only for a while.
+
+mod assignment;
+pub mod checkpointer;
+pub mod commit_feed;
+pub mod completer;
+pub mod exporter;
+pub mod input_schemas;
+pub mod intake;
+pub mod lake_gap;
+pub mod lake_writer;
+pub mod loader;
+mod loading;
+pub mod params;
+pub mod partition;
+pub mod progress;
+pub mod queue;
+pub mod recovery;
+pub mod relay;
+pub mod retention;
+mod run_loop;
+mod supervisor;
+pub mod trackers;
+pub mod wiring;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::ports::{CheckpointStore, EventLog, Lake, Warehouse};
+use theatre_actors::processor::ProcessorConfig;
+use theatre_actors::time::Clock;
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::registry::Registry;
+
+use crate::input_schemas::InputSchemas;
+
+pub use progress::Progress;
+pub use wiring::{Pipeline, start};
+
+/// The world, as ports.
+#[derive(Clone)]
+pub struct Ports {
+    /// Event log.
+    pub log: Arc<dyn EventLog>,
+    /// Checkpoint store.
+    pub store: Arc<dyn CheckpointStore>,
+    /// Lake.
+    pub lake: Arc<dyn Lake>,
+    /// Warehouse.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Every bound of the pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Most records one poll of a topic brings.
+    pub poll_records: usize,
+    /// Most bytes one poll of a topic brings.
+    pub poll_bytes: usize,
+    /// Longest record that is decoded, bytes.
+    pub record_bytes: usize,
+    /// A processor with news is saved after this long.
+    pub save_interval: Duration,
+    /// One commit of a partition holds about this many bytes.
+    pub commit_bytes: usize,
+    /// Unsaved outputs and dead letters of a partition, bytes: beyond it processors are saved
+    /// early; at four times it, polling stops.
+    pub unsaved_bytes: usize,
+    /// Chunks waiting for the lake writer of a partition.
+    pub lake_queue: usize,
+    /// A partition waits so long for its lake writer to take a chunk; then it goes on without, and
+    /// the writer reads by itself what it has missed.
+    pub lake_patience: Duration,
+    /// A lake cut is made when a partition's open files hold this many bytes.
+    pub lake_roll_bytes: usize,
+    /// A lake cut is made when the oldest row in an open file has waited this long.
+    pub lake_roll_age: Duration,
+    /// A lake cut is made when a partition has more open files than this. A chunk is written whole
+    /// first; days keep its files few.
+    pub lake_open_files: usize,
+    /// Memory of a partition's open lake files, bytes; beyond it a cut is made.
+    pub lake_memory_bytes: usize,
+    /// Outputs in one export.
+    pub export_outputs: usize,
+    /// Outputs wait at most this long to be exported.
+    pub export_age: Duration,
+    /// Files in one warehouse load.
+    pub load_files: usize,
+    /// Records in one relay transaction.
+    pub relay_records: usize,
+    /// Input older than this by its append time is deleted once processors and lake need it no
+    /// more.
+    pub log_retention: Duration,
+    /// Window revisions committed longer ago than this are deleted from the store once they are
+    /// published and exported.
+    pub window_retention: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            poll_records: 4096,
+            poll_bytes: 2 << 20,
+            record_bytes: 1 << 20,
+            save_interval: Duration::from_secs(10),
+            commit_bytes: 128 << 10,
+            unsaved_bytes: 1 << 20,
+            lake_queue: 2,
+            lake_patience: Duration::from_secs(5),
+            lake_roll_bytes: 64 << 20,
+            lake_roll_age: Duration::from_secs(60),
+            lake_open_files: 32,
+            lake_memory_bytes: 16 << 20,
+            export_outputs: 4_000,
+            export_age: Duration::from_secs(30),
+            load_files: 64,
+            relay_records: 1000,
+            log_retention: retention::DEFAULT,
+            window_retention: retention::DEFAULT,
+        }
+    }
+}
+
+/// What a pipeline does, apart from where.
+#[derive(Clone)]
+pub struct PipelineParams {
+    /// Partitions of every topic.
+    pub partitions: u32,
+    /// Input topics, in the order that their positions are stored in.
+    pub topics: Arc<Vec<String>>,
+    /// Their schemas, in the same order.
+    pub inputs: Arc<Vec<InputSchemas>>,
+    /// Topic for transitions of conditions.
+    pub alert_topic: String,
+    /// Topic for outcomes.
+    pub outcome_topic: String,
+    /// Topic for window revisions; absent: they are not published.
+    pub window_topic: Option<String>,
+    /// Whether there is a lake at all.
+    pub lake: bool,
+    /// Whether the lake is loaded into a warehouse.
+    pub warehouse: bool,
+    /// What processors do.
+    pub processor: Arc<ProcessorConfig>,
+    /// Schemas.
+    pub registry: Arc<Registry>,
+    /// Pseudonyms.
+    pub pseudonyms: Arc<Pseudonyms>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Threads on which processor actors run.
+    pub arbiters: usize,
+}
+
+impl PipelineParams {
+    /// The dead-letter topic of an input topic.
+    pub fn dead_letter_topic(topic: &str) -> String {
+        format!("{topic}.dlq")
+    }
+
+    /// Every topic the pipeline reads or writes.
+    pub fn all_topics(&self) -> Vec<String> {
+        let dead = self
+            .topics
+            .iter()
+            .map(|topic| Self::dead_letter_topic(topic));
+        let outputs = [self.alert_topic.clone(), self.outcome_topic.clone()]
+            .into_iter()
+            .chain(self.window_topic.clone());
+        self.topics
+            .iter()
+            .cloned()
+            .chain(outputs)
+            .chain(dead)
+            .collect()
+    }
+
+    /// What an intake of any partition needs.
+    pub fn intake(&self) -> intake::IntakeParams {
+        intake::IntakeParams {
+            topics: self.topics.clone(),
+            inputs: self.inputs.clone(),
+            registry: self.registry.clone(),
+            pseudonyms: self.pseudonyms.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+}
+
+/// What a step found to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Something; ask again at once.
+    Worked,
+    /// Nothing; ask again after news or a pause.
+    Idle,
+}

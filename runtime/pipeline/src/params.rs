@@ -1,0 +1,346 @@
+//! What a configuration makes of a pipeline: its registry, its inputs with their schema sources,
+//! and its parameters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::ports::SchemaSource;
+use theatre_actors::processor::ProcessorConfig;
+use theatre_actors::rules::{Micros, RuleSet};
+use theatre_actors::time::{Clock, TimePolicy};
+use theatre_actors::window::{WindowPlan, WindowSpec};
+use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
+use theatre_config::{Config, ConfigError, INPUT_TOPICS, WindowConfig};
+use theatre_schemas::dataset::{DatasetIndex, is_name};
+use theatre_schemas::declaration::{Declaration, Places};
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::registry::Registry;
+
+use crate::input_schemas::{InputSchemas, Target};
+use crate::{Limits, PipelineParams};
+
+/// The schemas: shipped, configured and of declared inputs.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn registry(config: &Config, sources: &dyn SchemaSources) -> Result<Registry, ConfigError> {
+    Ok(registry_and_inputs(config, sources)?.0)
+}
+
+impl PipelineParams {
+    /// The pipeline that a configuration makes, with pseudonyms under `key`.
+    ///
+    /// # Errors
+    /// When schemas, rules, windows or indicators do not fit together; says which.
+    pub fn from_config(
+        config: &Config,
+        key: [u8; 32],
+        sources: &dyn SchemaSources,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let (registry, inputs) = registry_and_inputs(config, sources)?;
+        let named =
+            |what: &str, error: &dyn std::fmt::Display| ConfigError(format!("{what}: {error}"));
+        let rules = RuleSet::compile(&config.rule_specs()?, registry.datasets())
+            .map_err(|error| named("rules", &error))?;
+        let spec = |window: &WindowConfig| WindowSpec {
+            name: window.name.clone(),
+            size_us: window.size.0,
+            hop_us: window.hop.unwrap_or(window.size).0,
+        };
+        let windows = WindowPlan::new(config.windows.iter().map(spec).collect(), config.aggregates)
+            .map_err(|error| named("windows", &error))?;
+        let time = TimePolicy {
+            reorder_bound_us: config.reorder_bound.0,
+            allowed_lateness_us: config.allowed_lateness.0,
+            future_tolerance_us: config.future_tolerance.0,
+            silence_after_us: config.silence_after.0,
+        };
+        let mut processor = ProcessorConfig::new(
+            time,
+            windows,
+            rules,
+            &config.indicators,
+            registry.datasets(),
+        )
+        .map_err(ConfigError)?;
+        processor.panic_on = config.panic_on.clone();
+        let duration = |micros: Micros| Duration::from_micros(micros.0.unsigned_abs());
+        let limits = Limits {
+            save_interval: duration(config.save_interval),
+            lake_roll_age: duration(config.lake_roll_age),
+            export_age: duration(config.export_age),
+            record_bytes: config.record_bytes,
+            log_retention: duration(config.log_retention),
+            window_retention: duration(config.window_retention),
+            ..Limits::default()
+        };
+        let registry = Arc::new(registry);
+        Ok(Self {
+            partitions: config.partitions,
+            topics: Arc::new(inputs.iter().map(|input| input.topic.clone()).collect()),
+            inputs: Arc::new(
+                inputs
+                    .into_iter()
+                    .map(|input| input.schemas(&registry, clock.clone()))
+                    .collect(),
+            ),
+            alert_topic: theatre_config::ALERT_TOPIC.to_owned(),
+            outcome_topic: theatre_config::OUTCOME_TOPIC.to_owned(),
+            window_topic: config.window_topic.clone(),
+            lake: config.lake.enabled,
+            warehouse: config.lake.enabled && config.warehouse.enabled,
+            processor: Arc::new(processor),
+            registry,
+            pseudonyms: Arc::new(Pseudonyms::new(key)),
+            limits,
+            arbiters: std::thread::available_parallelism().map_or(2, usize::from),
+        })
+    }
+}
+
+fn registry_and_inputs(
+    config: &Config,
+    sources: &dyn SchemaSources,
+) -> Result<(Registry, Vec<Declared>), ConfigError> {
+    let mut registry = Registry::builtin();
+    for path in &config.schemas {
+        registry
+            .add(&theatre_config::read(path)?)
+            .map_err(|error| ConfigError(format!("schema {}: {error}", path.display())))?;
+    }
+    let inputs = inputs(config, &mut registry, sources)?;
+    Ok((registry, inputs))
+}
+
+/// An input with its source, before the registry is complete.
+struct Declared {
+    topic: String,
+    shares: bool,
+    target: Option<Target>,
+}
+
+impl Declared {
+    fn schemas(self, registry: &Arc<Registry>, clock: Arc<dyn Clock>) -> InputSchemas {
+        InputSchemas::new(
+            &self.topic,
+            registry.clone(),
+            self.shares,
+            self.target,
+            clock,
+        )
+    }
+}
+
+/// All inputs in the order of their positions; datasets that are new are added to the registry.
+fn inputs(
+    config: &Config,
+    registry: &mut Registry,
+    sources: &dyn SchemaSources,
+) -> Result<Vec<Declared>, ConfigError> {
+    let mut topics: Vec<&str> = INPUT_TOPICS.to_vec();
+    for (index, input) in config.input.iter().enumerate() {
+        if config.input[..index]
+            .iter()
+            .any(|other| other.topic == input.topic)
+        {
+            return Err(input.error("topic", "is declared twice"));
+        }
+        if !topics.contains(&input.topic.as_str()) {
+            topics.push(&input.topic);
+        }
+    }
+    let declared = topics.into_iter().map(|topic| {
+        match config.input.iter().find(|input| input.topic == topic) {
+            Some(input) => declare(input, registry, sources),
+            None => Ok(Declared {
+                topic: topic.to_owned(),
+                shares: true,
+                target: sources.folder().map(|source| Target {
+                    source,
+                    dataset: None,
+                }),
+            }),
+        }
+    });
+    declared.collect()
+}
+
+fn declare(
+    input: &InputConfig,
+    registry: &mut Registry,
+    sources: &dyn SchemaSources,
+) -> Result<Declared, ConfigError> {
+    let name = input.dataset_name();
+    if !is_name(&name) {
+        return Err(input.error("dataset", format!("\"{name}\" is no name: lower-case letters, digits and _ are, beginning with a letter")));
+    }
+    let source = sources.open(input)?;
+    let known = registry
+        .datasets()
+        .find(&name)
+        .map(|(index, dataset)| (index, dataset.kind));
+    let (index, is_new) = match known {
+        Some((_, kind)) if kind != input.kind => {
+            return Err(input.error(
+                "kind",
+                format!(
+                    "{:?}, but the dataset '{name}' is of kind {kind:?}",
+                    input.kind
+                ),
+            ));
+        }
+        Some((index, _)) if input.schema.is_none() && input.places() == Places::default() => {
+            (index, false)
+        }
+        Some(_) => return Err(input.error(
+            "dataset",
+            format!(
+                "'{name}' is there already, with a schema of its own: give this one another name"
+            ),
+        )),
+        None => (new_dataset(input, name, source.as_deref(), registry)?, true),
+    };
+    if is_new && source.is_none() {
+        return Err(input.error("schemas", "a new dataset's schemas come from a registry, Glue, or the folder that schema_folder names"));
+    }
+    let shares = input.schemas == SchemaOrigin::Directory && !is_new;
+    Ok(Declared {
+        topic: input.topic.clone(),
+        shares,
+        target: source.map(|source| Target {
+            source,
+            dataset: Some(index),
+        }),
+    })
+}
+
+fn new_dataset(
+    input: &InputConfig,
+    dataset: String,
+    source: Option<&dyn SchemaSource>,
+    registry: &mut Registry,
+) -> Result<DatasetIndex, ConfigError> {
+    let (json, key) = match (&input.schema, source) {
+        (Some(path), _) => (
+            theatre_config::read(path).map_err(|error| input.error("schema", error))?,
+            "schema",
+        ),
+        (None, Some(source)) => {
+            let subject = input.subject();
+            let latest = source.latest(&subject).map_err(|error| {
+                input.error(
+                    "schemas",
+                    format!("{error} (or name a reader's schema with `schema`)"),
+                )
+            })?;
+            (
+                latest.ok_or_else(|| {
+                    input.error(
+                        "subject",
+                        format!(
+                            "there is no subject '{subject}'; name a reader's schema with `schema`"
+                        ),
+                    )
+                })?,
+                "subject",
+            )
+        }
+        (None, None) => {
+            return Err(input.error(
+                "dataset",
+                format!("'{dataset}' is not known: name its reader's schema with `schema`"),
+            ));
+        }
+    };
+    let declaration = Declaration {
+        dataset,
+        kind: input.kind,
+        places: input.places(),
+    };
+    Ok(registry.add_dataset(
+        declaration
+            .dataset(&json)
+            .map_err(|error| input.error(key, error))?,
+    ))
+}
+
+/// The pipeline of a configuration that names no schema source.
+#[cfg(test)]
+pub(crate) fn without_sources(config: &Config) -> Result<PipelineParams, ConfigError> {
+    let clock: Arc<dyn Clock> = Arc::new(theatre_system::clock::SystemClock);
+    PipelineParams::from_config(config, [0; 32], &theatre_config::inputs::NoSources, &clock)
+}
+
+#[cfg(test)]
+mod tests {
+    use theatre_actors::rules::Micros;
+
+    use theatre_config::{Config, RECORD_BYTES_MAX};
+
+    use super::without_sources as params;
+
+    #[test]
+    fn the_defaults_make_a_pipeline() {
+        let params = params(&Config::default()).unwrap();
+        assert!(
+            params.processor.rules.rules().len() > 2,
+            "rules are shipped"
+        );
+    }
+
+    #[test]
+    fn records_too_long_for_a_row_of_the_warehouse_need_a_pipeline_without_a_lake() {
+        let mut config = Config {
+            record_bytes: RECORD_BYTES_MAX,
+            ..Config::default()
+        };
+        assert!(params(&config).is_ok());
+        config.record_bytes += 1;
+        let refused = params(&config).err().expect("it is refused").to_string();
+        assert!(
+            refused.contains("record_bytes: 3145729") && refused.contains("without a lake"),
+            "{refused}"
+        );
+        config.lake.enabled = false;
+        assert!(params(&config).is_ok());
+    }
+
+    #[test]
+    fn a_schema_that_the_warehouse_would_fold_is_refused_by_name() {
+        let mut config = Config::default();
+        config.lake.url = Some("s3://bucket".to_owned());
+        config.warehouse.url = Some("redshift://workgroup/database".to_owned());
+        for schema in ["public", "theatre_2", "_t"] {
+            config.warehouse.schema = schema.to_owned();
+            assert!(params(&config).is_ok(), "{schema}");
+        }
+        for schema in ["Theatre", "", "pg_theatre", "2nd", "a b", "a\"b", "ä"] {
+            config.warehouse.schema = schema.to_owned();
+            let refused = params(&config).err().expect("it is refused").to_string();
+            assert!(
+                refused.contains(&format!("[warehouse] schema {schema:?}"))
+                    && refused.contains("lower-case"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_silence_that_an_absent_broker_could_cause_is_refused() {
+        let mut config = Config {
+            silence_after: Micros(4_000_000),
+            ..Config::default()
+        };
+        assert!(params(&config).is_ok(), "the embedded log is never away");
+        config.log.url = Some("kafka://broker:9092".to_owned());
+        let refused = params(&config).err().expect("it is refused").to_string();
+        assert!(
+            refused.contains("silence_after: 4s") && refused.contains("only after 15s"),
+            "{refused}"
+        );
+        config.silence_after = Micros(15_000_000);
+        assert!(params(&config).is_ok());
+    }
+}

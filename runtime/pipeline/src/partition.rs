@@ -1,0 +1,552 @@
+//! The partition: the supervisor of ownership, ordering and recovery.
+//!
+//! Owns the routing table (robot to processor slot), hands each processor its rows of a chunk,
+//! keeps what processors concluded until it is saved, and decides who is saved when. One commit of
+//! a partition is under way at a time. Stepped by its own thread (or the simulation); processors
+//! live in a [`ProcessorHost`].
+//!
+//! What must hold: a processor's outputs leave with the very snapshot that concluded them; the
+//! floor of a commit is the lowest position of any processor whose news is in no commit yet;
+//! nothing is told to anybody from here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::actix_host::{ProcessorHost, Reply};
+use theatre_actors::outputs::DeadRow;
+use theatre_actors::ports::{CommitOutcome, Epoch, Error, PartitionCommit, ProcessorSave, Result};
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::processor::{IntakeProcessor, Processor};
+use theatre_actors::time::LogTime;
+use theatre_schemas::dataset::DatasetKind;
+
+use super::commit_feed::CommitFeed;
+use super::intake::{self, Chunk, Entry, Intake};
+use super::progress::Progress;
+use super::queue::{CommitQueue, LakeQueue, Notifier};
+use super::{PipelineParams, Ports, Step};
+
+mod key_ownership;
+mod known_dead_letters;
+mod routing;
+mod unsaved;
+
+use routing::{Routed, Routes};
+use unsaved::{SlotState, UnsavedOutputs};
+
+/// Slot of the intake processor, which holds the records that name no robot.
+pub(super) const INTAKE_SLOT: usize = usize::MAX;
+
+/// Wall-clock ticks come at most this often, microseconds.
+const TICK_EVERY_US: i64 = 1_000_000;
+/// An idle partition looks at the time this often: saves come due.
+const REST: Duration = Duration::from_millis(100);
+/// The same where the log does not say when there is something to read.
+const REST_UNTOLD: Duration = Duration::from_millis(10);
+
+/// A partition that is owned under an epoch.
+pub struct PartitionActor {
+    partition: Partition,
+    epoch: Epoch,
+    params: Arc<PipelineParams>,
+    ports: Ports,
+    host: Box<dyn ProcessorHost>,
+    intake: Option<Intake>,
+    /// True while the log rings the bell when there is something to read.
+    told: bool,
+    /// Rung for everything this partition waits for.
+    bell: Arc<Notifier>,
+    intake_processor: IntakeProcessor,
+    routes: Routes,
+    unsaved: UnsavedOutputs,
+    positions: Positions,
+    /// The floor of the commit under way.
+    floor_under_way: Positions,
+    saves: Arc<CommitQueue>,
+    lake: Arc<LakeQueue>,
+    progress: Arc<Progress>,
+    /// A chunk that was applied but not yet taken by the lake queue, and since when it waits.
+    to_lake: Option<(Arc<Chunk>, LogTime)>,
+    holds_saves: bool,
+    caught_up_since: Option<LogTime>,
+    last_tick: LogTime,
+}
+
+/// The queues and counters a partition shares with other components.
+pub struct Shared {
+    /// Commits to the checkpointer.
+    pub saves: Arc<CommitQueue>,
+    /// Chunks to the lake writer.
+    pub lake: Arc<LakeQueue>,
+    /// What is committed, for the relays.
+    pub committed: Arc<CommitFeed>,
+    /// Progress.
+    pub progress: Arc<Progress>,
+}
+
+impl PartitionActor {
+    /// Restores a partition that was acquired under `epoch`: its processors from the store, its
+    /// reader at the floor.
+    pub fn open(
+        partition: Partition,
+        epoch: Epoch,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+        mut host: Box<dyn ProcessorHost>,
+        shared: Shared,
+    ) -> Result<Self> {
+        shared.saves.forget(partition);
+        let status = ports.store.status(partition)?;
+        shared
+            .committed
+            .begin(partition, status.last_output, status.last_dead);
+        let mut intake_processor = IntakeProcessor::default();
+        let mut routes = Routes::new(known_dead_letters::before(
+            &*ports.store,
+            partition,
+            &status,
+        )?);
+        let mut unsaved = UnsavedOutputs::new(params.limits.clone());
+        for stored in ports.store.processors(partition)? {
+            if stored.processor.is_empty() {
+                intake_processor = IntakeProcessor::restore(&stored.state)
+                    .map_err(|error| unreadable(partition, "", error))?;
+                unsaved.restore(INTAKE_SLOT, "", stored.save_number);
+                continue;
+            }
+            let processor =
+                Processor::restore(&stored.processor, &stored.state, params.processor.clone())
+                    .map_err(|error| unreadable(partition, &stored.processor, error))?;
+            let slot = routes.add(&stored.processor);
+            host.insert(slot, processor);
+            unsaved.restore(slot, &stored.processor, stored.save_number);
+        }
+        let progress = shared.progress;
+        progress.update(partition, |share| {
+            share.begin();
+            share.epoch = epoch;
+            share.caught_up = false;
+            share.saved_to = status.floor.clone();
+            share.processors = routes.len() as u64;
+        });
+        // The lake may stand behind the processors: an empty chunk where they stand makes it read
+        // what lies between.
+        let start = intake::beginning(&*ports.log, &params.topics, partition, &status.floor)?;
+        let here = Chunk {
+            from: start.clone(),
+            to: start.clone(),
+            ..Chunk::default()
+        };
+        let now = ports.clock.now();
+        let to_lake =
+            Some((Arc::new(here), now)).filter(|(here, now)| !shared.lake.offer(here, *now));
+        Ok(Self {
+            partition,
+            epoch,
+            params,
+            ports,
+            host,
+            intake: None,
+            told: false,
+            bell: shared.saves.bell(partition),
+            intake_processor,
+            routes,
+            unsaved,
+            positions: start,
+            floor_under_way: Positions::zero(),
+            saves: shared.saves,
+            lake: shared.lake,
+            progress,
+            to_lake,
+            holds_saves: false,
+            caught_up_since: None,
+            last_tick: LogTime(0),
+        })
+    }
+
+    /// Settles a commit, reads and applies a chunk, submits a commit: whatever can be done without
+    /// waiting.
+    ///
+    /// # Errors
+    /// `StaleEpoch`: the partition is lost, drop this value. `Unavailable`: nothing was lost, step
+    /// again.
+    pub fn step(&mut self) -> Result<Step> {
+        let known_dead_letters = self.settle()?;
+        let recovered = self.recover()?;
+        let read = self.read()?;
+        let submitted = self.submit(false);
+        self.tick();
+        self.report();
+        let worked = known_dead_letters || recovered || read || submitted;
+        Ok(if worked { Step::Worked } else { Step::Idle })
+    }
+
+    /// Submits everything unsaved without reading on; true when nothing is left to save.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn drain(&mut self) -> Result<bool> {
+        self.settle()?;
+        self.recover()?;
+        self.offer_again();
+        self.submit(true);
+        self.report();
+        Ok(self.unsaved.is_clean() && self.to_lake.is_none())
+    }
+
+    /// Rests until the bell rings more often than `seen`, or until it is time to look; returns how
+    /// often it has rung.
+    pub fn rest(&self, seen: u64) -> u64 {
+        self.bell
+            .wait(seen, if self.told { REST } else { REST_UNTOLD })
+    }
+
+    fn settle(&mut self) -> Result<bool> {
+        match self.saves.outcome(self.partition).transpose()? {
+            None => Ok(false),
+            Some(CommitOutcome::Committed { .. }) => {
+                self.unsaved.committed(self.ports.clock.now());
+                let floor = std::mem::take(&mut self.floor_under_way);
+                self.progress.update(self.partition, |share| {
+                    share.saved_to = share.saved_to.highest(&floor)
+                });
+                Ok(true)
+            }
+            Some(CommitOutcome::Stale { current }) => Err(Error::StaleEpoch {
+                partition: self.partition,
+                ours: self.epoch,
+                current,
+            }),
+        }
+    }
+
+    fn read(&mut self) -> Result<bool> {
+        self.offer_again();
+        if self.to_lake.is_some() {
+            return Ok(false);
+        }
+        if self.unsaved.is_full() {
+            // Whoever speaks meanwhile is not heard, and not silent.
+            self.caught_up_since = None;
+            return Ok(false);
+        }
+        if self.intake.is_none() {
+            let mut intake = Intake::open(
+                &*self.ports.log,
+                self.partition,
+                self.params.intake(),
+                &self.positions,
+            )?;
+            let bell = self.bell.clone();
+            let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bell.ring());
+            self.told = intake.on_news(&wake);
+            self.intake = Some(intake);
+        }
+        let polled = self
+            .intake
+            .as_mut()
+            .map(Intake::poll)
+            .unwrap_or_else(|| Ok(Chunk::default()));
+        let routed = polled.and_then(|chunk| {
+            Ok((
+                self.routes
+                    .route(&chunk, &*self.ports.store, self.partition, self.epoch)?,
+                chunk,
+            ))
+        });
+        let (routed, chunk) = routed.inspect_err(|_| {
+            // What the reader had prefetched is of unknown completeness: read it again from our
+            // position.
+            self.intake = None;
+            self.caught_up_since = None;
+        })?;
+        self.note_read(&chunk);
+        if chunk.is_empty() {
+            return Ok(false);
+        }
+        self.apply(&chunk, routed);
+        self.positions = chunk.to.clone();
+        self.routes.passed(&self.positions);
+        self.offer(Arc::new(chunk), self.ports.clock.now());
+        Ok(true)
+    }
+
+    fn offer_again(&mut self) {
+        if let Some((chunk, since)) = self.to_lake.take() {
+            self.offer(chunk, since);
+        }
+    }
+
+    /// Hands a chunk to the lake writer, or keeps it until there is room; a writer that makes none
+    /// for too long is left behind, so that no alert waits for the lake.
+    fn offer(&mut self, chunk: Arc<Chunk>, since: LogTime) {
+        let now = self.ports.clock.now();
+        if !self.lake.offer(&chunk, now) {
+            if now.0 - since.0
+                < i64::try_from(self.params.limits.lake_patience.as_micros()).unwrap_or(i64::MAX)
+            {
+                self.to_lake = Some((chunk, since));
+                return;
+            }
+            tracing::warn!(
+                partition = self.partition,
+                "the lake writer is left behind: it reads by itself what it has missed"
+            );
+            self.lake.skip_ahead(&chunk, now);
+        }
+        // Only now: a lake writer that looked before saw an empty queue.
+        self.progress.update(self.partition, |share| share.begin());
+    }
+
+    fn note_read(&mut self, chunk: &Chunk) {
+        self.caught_up_since = match (chunk.caught_up, self.caught_up_since) {
+            (false, _) => None,
+            (true, None) => Some(self.ports.clock.now()),
+            (true, since) => since,
+        };
+        self.progress.update(self.partition, |share| {
+            share.lag_records = chunk.lag_records;
+            share.caught_up = chunk.caught_up && chunk.is_empty();
+            if let Some(last) = chunk.last_append {
+                share.last_append = last.0;
+            }
+            if !chunk.is_empty() {
+                share.begin();
+            }
+        });
+        if !chunk.is_empty() {
+            self.progress
+                .records_read(self.partition, chunk.entries.len(), chunk.lag_records);
+            let telemetry = chunk
+                .batches
+                .iter()
+                .rev()
+                .find(|(_, batch)| batch.dataset.kind == DatasetKind::Telemetry);
+            if let Some(last) = telemetry.and_then(|(_, batch)| batch.event_times().last()) {
+                self.progress
+                    .telemetry_read(self.partition, *last, self.ports.clock.now());
+            }
+        }
+    }
+
+    /// Hands every processor its rows, and the intake processor the failures and the rows of
+    /// strangers, in the log's order.
+    fn apply(&mut self, chunk: &Chunk, routed: Routed) {
+        for (slot, robot) in routed.newcomers {
+            self.host
+                .insert(slot, Processor::new(&robot, self.params.processor.clone()));
+            self.unsaved.restore(slot, &robot, 0);
+        }
+        let work = routed
+            .table
+            .finish(chunk, |slot| self.unsaved.slot(slot).is_healthy());
+        for (slot, _) in &work {
+            self.unsaved.touched(*slot, &chunk.from);
+        }
+        let replies = self.host.deliver(work);
+        self.collect(replies);
+        let mut strays = routed.strays.into_iter().peekable();
+        for (at, entry) in chunk.entries.iter().enumerate() {
+            let buried = match *entry {
+                Entry::Dead(index) => {
+                    let dead = &chunk.dead[index as usize];
+                    self.intake_processor
+                        .dead_letter_row(dead)
+                        .then(|| dead.clone())
+                }
+                Entry::Row { batch, row } => strays
+                    .next_if_eq(&at)
+                    .and_then(|_| self.reject(chunk, batch, row)),
+            };
+            if let Some(dead) = buried {
+                self.unsaved.touched(INTAKE_SLOT, &chunk.from);
+                self.progress
+                    .count_dead(&self.params.topics, std::slice::from_ref(&dead));
+                self.unsaved.slot(INTAKE_SLOT).add_dead(dead);
+            }
+        }
+    }
+
+    fn reject(&mut self, chunk: &Chunk, batch: u32, row: u32) -> Option<DeadRow> {
+        let (topic, batch) = &chunk.batches[batch as usize];
+        let home = self.routes.home_of(batch.robot_id(row as usize))?;
+        let dead = self
+            .intake_processor
+            .reject(*topic, batch, row as usize, home)?;
+        let records = self.routes.count_stray(*topic);
+        self.progress
+            .turned_away(&self.params.topics[*topic], self.partition, records, home);
+        Some(dead)
+    }
+
+    fn collect(&mut self, replies: Vec<(usize, Reply)>) {
+        for (slot, reply) in replies {
+            match reply {
+                Reply::Applied { outputs } => {
+                    self.progress
+                        .count_outputs(outputs.events.iter().map(|output| &output.kind));
+                    self.progress.count_dead(&self.params.topics, &outputs.dead);
+                    self.unsaved.slot(slot).add(outputs);
+                }
+                Reply::Panicked { message } => {
+                    let robot = self.unsaved.slot(slot).name.clone();
+                    tracing::error!(
+                        robot,
+                        partition = self.partition,
+                        message,
+                        "a processor panicked and goes back to its last save"
+                    );
+                    self.unsaved.slot(slot).state = SlotState::Broken;
+                }
+            }
+        }
+    }
+
+    /// Wall-clock ticks: only on a partition that has seen its log's end for as long as makes a
+    /// robot silent, so that an outage of the log, in which nobody could be heard, makes nobody
+    /// silent.
+    fn tick(&mut self) {
+        let now = self.ports.clock.now();
+        let silence = self.params.processor.time.silence_after_us;
+        let heard_long_enough = self
+            .caught_up_since
+            .is_some_and(|since| now.0 - since.0 >= silence);
+        if !heard_long_enough || now.0 - self.last_tick.0 < TICK_EVERY_US {
+            return;
+        }
+        self.last_tick = now;
+        let slots: Vec<usize> = (0..self.routes.len())
+            .filter(|slot| self.unsaved.slot(*slot).is_healthy())
+            .collect();
+        for (slot, reply) in self.host.tick(&slots, now) {
+            let changed = match &reply {
+                Reply::Applied { outputs } => {
+                    !outputs.events.is_empty() || !outputs.dead.is_empty()
+                }
+                Reply::Panicked { .. } => true,
+            };
+            // What a tick decided is saved state, never decided again.
+            if changed {
+                let here = self.positions.clone();
+                self.unsaved.touched(slot, &here);
+                self.collect(vec![(slot, reply)]);
+            }
+        }
+    }
+
+    /// Whether what is read is kept unsaved, however long: until the log has shown that this store
+    /// is the one that it knows.
+    pub fn hold_saves(&mut self, holds: bool) {
+        self.holds_saves = holds;
+    }
+
+    /// Submits the processors that are due, when no commit is under way.
+    fn submit(&mut self, everything: bool) -> bool {
+        if self.holds_saves || self.unsaved.in_flight() {
+            return false;
+        }
+        let now = self.ports.clock.now();
+        let due = self.unsaved.due(now, everything);
+        if due.is_empty() {
+            return false;
+        }
+        let mut processors = Vec::new();
+        let mut weight = 0;
+        let mut due = due.into_iter().peekable();
+        while weight < self.params.limits.commit_bytes && due.peek().is_some() {
+            let batch: Vec<usize> = due.by_ref().take(8).collect();
+            for save in self.snapshot(&batch) {
+                weight += save.weight();
+                processors.push(save);
+            }
+        }
+        let floor = self.unsaved.floor(&self.positions);
+        self.floor_under_way = floor.clone();
+        self.saves.submit(PartitionCommit {
+            partition: self.partition,
+            epoch: self.epoch,
+            processors,
+            floor,
+        });
+        true
+    }
+
+    fn snapshot(&mut self, slots: &[usize]) -> Vec<ProcessorSave> {
+        let mut saves = Vec::with_capacity(slots.len());
+        if slots.contains(&INTAKE_SLOT) {
+            let (state, positions) = (
+                self.intake_processor.snapshot(),
+                self.intake_processor.positions().clone(),
+            );
+            saves.push(self.unsaved.slot(INTAKE_SLOT).take_save(state, positions));
+        }
+        let processors: Vec<usize> = slots
+            .iter()
+            .copied()
+            .filter(|slot| *slot != INTAKE_SLOT)
+            .collect();
+        for (slot, snapshot) in self.host.save(&processors) {
+            saves.push(
+                self.unsaved
+                    .slot(slot)
+                    .take_save(snapshot.state, snapshot.positions),
+            );
+        }
+        saves
+    }
+
+    fn report(&self) {
+        let saved = self.unsaved.is_clean() && self.to_lake.is_none();
+        self.progress.update(self.partition, |share| {
+            share.processors = self.routes.len() as u64;
+            if share.saved && !saved {
+                share.begin();
+            }
+            share.saved = saved;
+        });
+    }
+
+    /// Rebuilds processors that panicked, once no commit is under way.
+    fn recover(&mut self) -> Result<bool> {
+        if self.unsaved.in_flight() {
+            return Ok(false);
+        }
+        let broken = self.unsaved.broken();
+        for slot in &broken {
+            self.recover_slot(*slot)?;
+        }
+        Ok(!broken.is_empty())
+    }
+
+    fn recover_slot(&mut self, slot: usize) -> Result<()> {
+        let robot = self.unsaved.slot(slot).name.clone();
+        let from = self
+            .unsaved
+            .slot(slot)
+            .unsaved_from()
+            .unwrap_or_else(|| self.positions.clone());
+        let until = self.positions.clone();
+        let rebuilt = super::recovery::rebuild(&super::recovery::RebuildRequest {
+            partition: self.partition,
+            robot: &robot,
+            from: &from,
+            until: &until,
+            params: &self.params,
+            ports: &self.ports,
+        })?;
+        self.progress
+            .count_outputs(rebuilt.outputs.events.iter().map(|output| &output.kind));
+        self.progress.recovered();
+        self.host.remove(slot);
+        self.host.insert(slot, rebuilt.processor);
+        self.unsaved.slot(slot).replace(rebuilt.outputs);
+        Ok(())
+    }
+}
+
+fn unreadable(partition: Partition, processor: &str, error: impl std::fmt::Display) -> Error {
+    Error::Refused(format!(
+        "the stored state of processor '{processor}' in partition {partition} cannot be read: {error}; \
+         run the version of theatre that wrote it, or a later one"
+    ))
+}

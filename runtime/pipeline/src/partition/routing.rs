@@ -1,0 +1,172 @@
+//! Rows of a chunk by processor: which robot's rows go where, and one message per processor and
+//! chunk that names rows of the shared batches.
+
+use std::collections::{HashMap, HashSet};
+
+use theatre_actors::actix_host::Segment;
+use theatre_actors::ports::{CheckpointStore, Epoch, Result};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
+
+use super::key_ownership::KeyOwnership;
+use crate::intake::{Chunk, Entry};
+
+/// The processors of a partition by robot, and what has none.
+pub(super) struct Routes {
+    slots: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
+    key_ownership: KeyOwnership,
+    /// Records that stay dead letters, by topic and offset; those that are passed are forgotten.
+    known_dead_letters: HashSet<(TopicIndex, u64)>,
+}
+
+/// A chunk's rows by where they go.
+pub(super) struct Routed {
+    /// Processors' shares.
+    pub(super) table: Table,
+    /// Robots met for the first time, with the slots they get, in order.
+    pub(super) newcomers: Vec<(usize, String)>,
+    /// Entries that are rows of robots at home elsewhere, ascending.
+    pub(super) strays: Vec<usize>,
+}
+
+impl Routes {
+    /// No processor so far; rows of `known_dead_letters` records were told of before and go
+    /// nowhere.
+    pub(super) fn new(known_dead_letters: HashSet<(TopicIndex, u64)>) -> Self {
+        Self {
+            slots: HashMap::default(),
+            key_ownership: KeyOwnership::default(),
+            known_dead_letters,
+        }
+    }
+
+    /// Adds a robot; returns its slot. Slots are given in order.
+    pub(super) fn add(&mut self, robot_id: &str) -> usize {
+        let slot = self.slots.len();
+        self.slots.insert(robot_id.into(), slot);
+        slot
+    }
+
+    /// Everything below was routed and will not be read again.
+    pub(super) fn passed(&mut self, positions: &Positions) {
+        self.known_dead_letters
+            .retain(|(topic, offset)| *offset >= positions.get(*topic));
+    }
+
+    /// Number of processors.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Where a robot without a processor here is at home.
+    pub(super) fn home_of(&self, robot_id: &str) -> Option<Partition> {
+        self.key_ownership.of(robot_id)
+    }
+
+    /// Counts a record of such a robot; returns how many of its topic there were.
+    pub(super) fn count_stray(&mut self, topic: TopicIndex) -> u64 {
+        self.key_ownership.count(topic)
+    }
+
+    /// Where every row of a chunk goes; robots not met before are claimed for the partition, if
+    /// they are at home nowhere else.
+    ///
+    /// # Errors
+    /// When key_ownership cannot be claimed; nothing has changed then.
+    pub(super) fn route(
+        &mut self,
+        chunk: &Chunk,
+        store: &dyn CheckpointStore,
+        partition: Partition,
+        epoch: Epoch,
+    ) -> Result<Routed> {
+        let mut table = Table::default();
+        let mut strangers = Vec::new();
+        for (at, entry) in chunk.entries.iter().enumerate() {
+            let Entry::Row { batch, row } = *entry else {
+                continue;
+            };
+            if !self.known_dead_letters.is_empty()
+                && self.known_dead_letters.contains(&chunk.place(batch, row))
+            {
+                continue;
+            }
+            match self
+                .slots
+                .get(chunk.batches[batch as usize].1.robot_id(row as usize))
+            {
+                Some(slot) => table.push(*slot, batch, row),
+                None => strangers.push((at, batch, row)),
+            }
+        }
+        let mut routed = Routed {
+            table,
+            newcomers: Vec::new(),
+            strays: Vec::new(),
+        };
+        if strangers.is_empty() {
+            return Ok(routed);
+        }
+        let robot = |batch: u32, row: u32| chunk.batches[batch as usize].1.robot_id(row as usize);
+        let robots = strangers.iter().map(|(_, batch, row)| robot(*batch, *row));
+        for robot in self.key_ownership.claim(store, partition, epoch, robots)? {
+            routed.newcomers.push((self.add(robot), robot.to_owned()));
+        }
+        for (at, batch, row) in strangers {
+            match self.slots.get(robot(batch, row)) {
+                Some(slot) => routed.table.push(*slot, batch, row),
+                None => routed.strays.push(at),
+            }
+        }
+        Ok(routed)
+    }
+}
+
+#[derive(Default)]
+struct Share {
+    /// Runs of rows of one batch, in order.
+    runs: Vec<(u32, Vec<u32>)>,
+}
+
+/// Collects rows by slot.
+#[derive(Default)]
+pub(super) struct Table {
+    shares: Vec<Share>,
+}
+
+impl Table {
+    /// Adds a row to a processor's share.
+    pub(super) fn push(&mut self, slot: usize, batch: u32, row: u32) {
+        if self.shares.len() <= slot {
+            self.shares.resize_with(slot + 1, Share::default);
+        }
+        let runs = &mut self.shares[slot].runs;
+        match runs.last_mut() {
+            Some((last, rows)) if *last == batch => rows.push(row),
+            _ => runs.push((batch, vec![row])),
+        }
+    }
+
+    /// The shares of processors that `wanted` names, as messages in slot order.
+    pub(super) fn finish(
+        self,
+        chunk: &Chunk,
+        mut wanted: impl FnMut(usize) -> bool,
+    ) -> Vec<(usize, Vec<Segment>)> {
+        let mut work = Vec::new();
+        for (slot, share) in self.shares.into_iter().enumerate() {
+            if share.runs.is_empty() || !wanted(slot) {
+                continue;
+            }
+            let segments = share.runs.into_iter().map(|(batch, rows)| {
+                let (topic, batch) = &chunk.batches[batch as usize];
+                Segment {
+                    topic: *topic,
+                    batch: batch.clone(),
+                    rows,
+                }
+            });
+            work.push((slot, segments.collect()));
+        }
+        work
+    }
+}

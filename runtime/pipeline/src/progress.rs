@@ -1,0 +1,367 @@
+//! How far everything is, for people and for metrics: atomics that components move and anybody may
+//! read.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use theatre_actors::outputs::{DeadReason, DeadRow, OutputKind};
+use theatre_actors::ports::Epoch;
+use theatre_actors::position::{Partition, Positions};
+use theatre_actors::time::LogTime;
+
+use theatre_telemetry::names;
+
+/// One partition's share.
+#[derive(Debug, Clone, Default)]
+pub struct PartitionProgress {
+    /// Records not yet read.
+    pub lag_records: u64,
+    /// Live processors.
+    pub processors: u64,
+    /// True when the end of the log was seen.
+    pub caught_up: bool,
+    /// Everything read is saved.
+    pub saved: bool,
+    /// The lake writer has registered everything that was read.
+    pub lake_done: bool,
+    /// Relay, exporter and completer have nothing left to do.
+    pub outward_done: bool,
+    /// The loader has nothing left to do.
+    pub loaded: bool,
+    /// No processor needs a record below this, as committed.
+    pub saved_to: Positions,
+    /// It was taken under this epoch.
+    pub epoch: Epoch,
+    /// Append time of the last record read, microseconds UTC.
+    pub last_append: i64,
+    /// Grows whenever there is something new to do: what was found done under an older one is not
+    /// done any more.
+    pub generation: u64,
+}
+
+impl PartitionProgress {
+    /// There is something new to do.
+    pub(super) fn begin(&mut self) {
+        self.generation += 1;
+        (self.saved, self.lake_done, self.outward_done, self.loaded) = (false, false, false, false);
+    }
+}
+
+/// Counts since the process started, and where things stand.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Records read.
+    pub records_in: AtomicU64,
+    /// Records dead-lettered, late ones included.
+    pub dead: AtomicU64,
+    /// Alert transitions committed to be told.
+    pub alerts: AtomicU64,
+    /// Outcome revisions.
+    pub outcomes: AtomicU64,
+    /// Window revisions.
+    pub windows: AtomicU64,
+    /// End of the last commit, microseconds UTC.
+    pub last_save_at: AtomicI64,
+    /// Commits.
+    pub saves: AtomicU64,
+    /// Bytes of the last commit.
+    pub save_bytes: AtomicU64,
+    /// Lake files completed.
+    pub lake_files: AtomicU64,
+    /// Lake files set aside because their uploads are gone.
+    pub lost_files: AtomicU64,
+    /// Warehouse rows loaded.
+    pub warehouse_rows: AtomicU64,
+    /// Processors rebuilt after a panic.
+    pub recoveries: AtomicU64,
+    partitions: DashMap<Partition, PartitionProgress>,
+    /// The log's members share partitions without this process: it is there should one of them end.
+    standing_by: AtomicBool,
+    /// What each component last failed with; empty when all is well.
+    trouble: Mutex<BTreeMap<String, String>>,
+    /// What people should know though all works, by whom it is about.
+    notices: Mutex<BTreeMap<String, String>>,
+    /// Components that stopped for good, and why.
+    failed: Mutex<Vec<String>>,
+    /// Components that are refused, and why. They are tried again, and go on once somebody has put
+    /// it right.
+    refused: Mutex<BTreeMap<String, String>>,
+}
+
+impl Progress {
+    /// Changes a partition's share.
+    pub fn update(&self, partition: Partition, change: impl FnOnce(&mut PartitionProgress)) {
+        change(&mut self.partitions.entry(partition).or_default());
+    }
+
+    /// Changes a partition's share if it is held under this epoch still: a component that outlasts
+    /// its partition has no say in what came after.
+    pub(super) fn update_under(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        change: impl FnOnce(&mut PartitionProgress),
+    ) {
+        if let Some(mut share) = self
+            .partitions
+            .get_mut(&partition)
+            .filter(|share| share.epoch == epoch)
+        {
+            change(&mut share);
+        }
+    }
+
+    /// Says something of a partition if it is held under this epoch still, and before it is
+    /// forgotten.
+    pub(super) fn tell_under(&self, partition: Partition, epoch: Epoch, tell: impl FnOnce(&Self)) {
+        if let Some(_held) = self
+            .partitions
+            .get(&partition)
+            .filter(|share| share.epoch == epoch)
+        {
+            tell(self);
+        }
+    }
+
+    /// One partition's share.
+    pub(super) fn share(&self, partition: Partition) -> PartitionProgress {
+        self.partitions
+            .get(&partition)
+            .map(|share| share.clone())
+            .unwrap_or_default()
+    }
+
+    /// All partitions' shares.
+    pub fn partitions(&self) -> BTreeMap<Partition, PartitionProgress> {
+        self.partitions
+            .iter()
+            .map(|entry| (*entry.key(), entry.value().clone()))
+            .collect()
+    }
+
+    /// Live robots' processors.
+    pub fn robots(&self) -> u64 {
+        self.partitions.iter().map(|entry| entry.processors).sum()
+    }
+
+    /// Records not yet read, over all partitions.
+    pub fn lag_records(&self) -> u64 {
+        self.partitions.iter().map(|entry| entry.lag_records).sum()
+    }
+
+    /// True when there are partitions, and all are read to the end, saved, in the lake and told to
+    /// the world.
+    pub fn drained(&self, partitions: &[Partition]) -> bool {
+        let done = |partition: &Partition| {
+            self.partitions.get(partition).is_some_and(|p| {
+                p.caught_up && p.saved && p.lake_done && p.outward_done && p.loaded
+            })
+        };
+        !partitions.is_empty() && partitions.iter().all(done)
+    }
+
+    /// Forgets a partition that was left, and what troubled it; returns how far it was, if that is
+    /// known.
+    pub(super) fn forget(&self, partition: Partition) -> Option<PartitionProgress> {
+        let share = self.partitions.remove(&partition);
+        let own = format!(" {partition}");
+        for told in [&self.trouble, &self.notices, &self.refused] {
+            told.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|component, _| !component.ends_with(&own));
+        }
+        share.map(|(_, share)| share)
+    }
+
+    /// Notes whether the log's members left no partition to this process.
+    pub(super) fn stand_by(&self, alone: bool) {
+        self.standing_by.store(alone, Ordering::Release);
+    }
+
+    /// Why this process is not ready: what is wrong, or that it has no partition yet and was not
+    /// told that it gets none. Empty when it is ready.
+    pub fn unready(&self) -> Vec<String> {
+        let mut reasons = self.troubles();
+        if self.partitions.is_empty() && !self.standing_by.load(Ordering::Acquire) {
+            reasons.push("no partition is taken yet".to_owned());
+        }
+        reasons
+    }
+
+    /// Notes a component's trouble, one that may pass; or clears whatever troubled it.
+    pub fn set_trouble(&self, component: &str, trouble: Option<String>) {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(component);
+        let mut all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(why) => all.insert(component.to_owned(), why),
+            None => all.remove(component),
+        };
+    }
+
+    /// Notes that a component is refused and waits for somebody to put it right, until its trouble
+    /// is cleared.
+    pub fn set_refused(&self, component: &str, why: &str) {
+        self.set_trouble(component, Some(why.to_owned()));
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(component.to_owned(), why.to_owned());
+    }
+
+    /// Notes that a component stopped for good, which is its trouble too.
+    pub fn set_failed(&self, component: &str, why: &str) {
+        self.set_trouble(component, Some(why.to_owned()));
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(format!("{component} stopped: {why}"));
+    }
+
+    /// Components that stopped for good, or that wait for a person: who waits for them may wait for
+    /// ever.
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures = self
+            .failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.extend(
+            refused
+                .iter()
+                .map(|(component, why)| format!("{component} is refused: {why}")),
+        );
+        failures
+    }
+
+    /// What is wrong, component by component.
+    pub fn troubles(&self) -> Vec<String> {
+        let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .map(|(component, why)| format!("{component}: {why}"))
+            .collect()
+    }
+
+    /// What works and should yet be looked into: a producer's mistake stops no robot, so it makes
+    /// nobody unready.
+    pub fn notices(&self) -> Vec<String> {
+        let all = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .map(|(about, what)| format!("{about}: {what}"))
+            .collect()
+    }
+
+    /// Says something of which nobody is unready.
+    pub fn set_notice(&self, about: &str, what: String) {
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(about.to_owned(), what);
+    }
+
+    /// A record of a robot that is at home in partition `home` was turned away, with it so many of
+    /// the topic.
+    pub(super) fn turned_away(
+        &self,
+        topic: &str,
+        partition: Partition,
+        records: u64,
+        home: Partition,
+    ) {
+        names::wrong_partition(topic);
+        let what = format!(
+            "{records} records of robots whose home is another partition, e.g. {home}: a producer with another partitioner"
+        );
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(format!("topic {topic} partition {partition}"), what);
+    }
+
+    /// So many lake files of a partition are set aside because neither they nor their uploads were
+    /// there.
+    pub(super) fn files_missing(&self, partition: Partition, files: usize) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if files == 0 {
+            notices.remove(&lake_of(partition));
+            return;
+        }
+        let what = "set aside because neither they nor their uploads were there: `theatre lake list` names them, `theatre reconcile` the missing rows";
+        notices.insert(lake_of(partition), format!("{files} files are {what}"));
+    }
+
+    /// Whether it is said that lake files of a partition are set aside.
+    pub(super) fn misses_files(&self, partition: Partition) -> bool {
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&lake_of(partition))
+    }
+
+    pub(super) fn save_failed(&self) {
+        names::checkpoint_failed();
+    }
+
+    pub(super) fn saved(&self, started: LogTime, ended: LogTime, bytes: usize) {
+        self.last_save_at.store(ended.0, Ordering::Relaxed);
+        self.saves.fetch_add(1, Ordering::Relaxed);
+        self.save_bytes.store(bytes as u64, Ordering::Relaxed);
+        names::checkpoint_done(
+            (ended.0 - started.0).max(0) as f64 / 1e6,
+            bytes,
+            ended.0 as f64 / 1e6,
+        );
+    }
+
+    pub(super) fn count_outputs<'a>(&self, kinds: impl Iterator<Item = &'a OutputKind>) {
+        for kind in kinds {
+            let counter = match kind {
+                OutputKind::Window => &self.windows,
+                OutputKind::Alert => &self.alerts,
+                OutputKind::Outcome => &self.outcomes,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+            names::alert_transitions(u64::from(*kind == OutputKind::Alert));
+        }
+    }
+
+    pub(super) fn count_dead(&self, topics: &[String], dead: &[DeadRow]) {
+        for row in dead {
+            self.dead.fetch_add(1, Ordering::Relaxed);
+            if row.reason == DeadReason::Late {
+                names::record_late(&topics[row.topic]);
+            }
+            names::dead_letter(row.reason.as_str());
+        }
+    }
+}
+
+/// What notices call a partition's part of the lake.
+fn lake_of(partition: Partition) -> String {
+    format!("lake partition {partition}")
+}
+
+impl Progress {
+    pub(super) fn records_read(&self, partition: Partition, records: usize, lag_records: u64) {
+        self.records_in.fetch_add(records as u64, Ordering::Relaxed);
+        names::records_in(partition, records as u64);
+        names::partition(partition, lag_records);
+        names::actors_live(self.robots());
+    }
+
+    /// The last telemetry read was dated `event_time`, and it is `now`; both microseconds UTC.
+    pub(super) fn telemetry_read(&self, partition: Partition, event_time: i64, now: LogTime) {
+        names::event_time_lag(partition, now.0.saturating_sub(event_time) as f64 / 1e6);
+    }
+
+    pub(super) fn recovered(&self) {
+        self.recoveries.fetch_add(1, Ordering::Relaxed);
+        names::actor_restarted();
+    }
+}

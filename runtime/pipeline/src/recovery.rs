@@ -1,0 +1,152 @@
+//! Rebuilding one processor after a panic: back to its last save, and forward again row by row.
+//!
+//! A row that panics again is buried (dead-lettered as poison) and the processor goes on from the
+//! state before it, so that the state is the one without it. Other processors are not touched; they
+//! go on with the next chunk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::actix_host::{GuardedProcessor, Reply, Segment};
+use theatre_actors::outputs::Outputs;
+use theatre_actors::ports::{Error, Result};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
+use theatre_actors::processor::{Processor, ProcessorConfig};
+use theatre_schemas::batch::Batch;
+
+use super::intake::{Chunk, Entry, Intake};
+use super::{PipelineParams, Ports};
+
+/// Which processor to rebuild, over which rows.
+pub(super) struct RebuildRequest<'a> {
+    pub(super) partition: Partition,
+    pub(super) robot: &'a str,
+    /// Read from here: the lowest position the processor may still need.
+    pub(super) from: &'a Positions,
+    /// Up to here: where the partition stands.
+    pub(super) until: &'a Positions,
+    pub(super) params: &'a PipelineParams,
+    pub(super) ports: &'a Ports,
+}
+
+/// A processor that has seen all rows up to the partition's position, and what it concluded since
+/// its last save.
+pub(super) struct Rebuilt {
+    pub(super) processor: Processor,
+    pub(super) outputs: Outputs,
+}
+
+/// How long to wait before a log is asked again that had nothing to bring and has not ended.
+const FETCH_REST: Duration = Duration::from_millis(5);
+
+/// Rebuilds a processor.
+///
+/// # Errors
+/// Port errors; nothing has changed then, and the rebuild can be tried again.
+pub(super) fn rebuild(case: &RebuildRequest<'_>) -> Result<Rebuilt> {
+    let config = &case.params.processor;
+    let processor = match case.ports.store.processor(case.partition, case.robot)? {
+        Some(stored) => restore(case.robot, &stored.state, config)?,
+        None => Processor::new(case.robot, config.clone()),
+    };
+    let mut careful = RowByRowReplay {
+        robot: case.robot,
+        config,
+        processor,
+        outputs: Outputs::default(),
+    };
+    let mut intake = Intake::open(
+        &*case.ports.log,
+        case.partition,
+        case.params.intake(),
+        case.from,
+    )?;
+    let mut reached = case.from.clone();
+    while !reached.covers(case.until) {
+        let chunk = intake.poll()?;
+        if chunk.is_empty() && !chunk.caught_up {
+            // Not fetched yet; a reader that brings nothing for long fails by itself.
+            std::thread::sleep(FETCH_REST);
+            continue;
+        }
+        if chunk.is_empty() {
+            return Err(Error::Unavailable {
+                what: "event log",
+                why: format!(
+                    "rows below {:?} that were read before are not there",
+                    case.until.as_slice()
+                ),
+            });
+        }
+        for entry in &chunk.entries {
+            careful.take(&chunk, *entry, case.until)?;
+        }
+        reached = chunk.to;
+    }
+    Ok(Rebuilt {
+        processor: careful.processor,
+        outputs: careful.outputs,
+    })
+}
+
+struct RowByRowReplay<'a> {
+    robot: &'a str,
+    config: &'a Arc<ProcessorConfig>,
+    processor: Processor,
+    outputs: Outputs,
+}
+
+impl RowByRowReplay<'_> {
+    fn take(&mut self, chunk: &Chunk, entry: Entry, until: &Positions) -> Result<()> {
+        let Entry::Row { batch, row } = entry else {
+            return Ok(());
+        };
+        let (topic, batch) = &chunk.batches[batch as usize];
+        let at = row as usize;
+        if batch.offsets[at] >= until.get(*topic) || batch.robot_id(at) != self.robot {
+            return Ok(());
+        }
+        self.apply(*topic, batch, row)
+    }
+
+    fn apply(&mut self, topic: TopicIndex, batch: &Arc<Batch>, row: u32) -> Result<()> {
+        let before = self.processor.snapshot();
+        let processor = std::mem::replace(
+            &mut self.processor,
+            Processor::new(self.robot, self.config.clone()),
+        );
+        let mut shell = GuardedProcessor::new(processor);
+        match shell.deliver(&[Segment {
+            topic,
+            batch: batch.clone(),
+            rows: vec![row],
+        }]) {
+            Reply::Applied { outputs } => {
+                self.processor = shell.into_processor();
+                self.keep(outputs);
+            }
+            Reply::Panicked { message } => {
+                self.processor = restore(self.robot, &before, self.config)?;
+                let mut outputs = Outputs::default();
+                self.processor
+                    .dead_letter_row(topic, batch, row as usize, &message, &mut outputs);
+                self.keep(outputs);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, outputs: Outputs) {
+        self.outputs.events.extend(outputs.events);
+        self.outputs.dead.extend(outputs.dead);
+        self.outputs.urgent |= outputs.urgent;
+    }
+}
+
+fn restore(robot: &str, state: &[u8], config: &Arc<ProcessorConfig>) -> Result<Processor> {
+    Processor::restore(robot, state, config.clone()).map_err(|error| {
+        Error::Refused(format!(
+            "the state of processor '{robot}' cannot be read back: {error}"
+        ))
+    })
+}

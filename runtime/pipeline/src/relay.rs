@@ -1,0 +1,448 @@
+//! The relay: publishes a lane's committed outputs (or dead letters) to the log, in order, exactly
+//! once.
+//!
+//! One per lane of a partition. The log moves the lane's position together with the records; the
+//! store's note of it is only for trimming and lags a little: noting each publish would cost the
+//! store a commit of its own. After a publish of unknown fate the lane is opened anew and the log
+//! is asked where it stands.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::ports::{
+    Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, PartitionStatus, Result, StoredDead,
+};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+use theatre_actors::window::WindowRow;
+use theatre_schemas::records::{DeadLetter, SignalAggregates, WindowAggregates};
+use theatre_schemas::registry::Registry;
+
+use super::commit_feed::CommitFeed;
+use super::{PipelineParams, Ports, Step};
+use theatre_actors::partitioner::partition_of;
+
+/// The store is told at most this often how far the lane is, microseconds.
+const NOTE_EVERY_US: i64 = 200_000;
+
+/// Publishes one lane of one partition.
+pub struct Relay {
+    partition: Partition,
+    epoch: Epoch,
+    lane: Lane,
+    params: Arc<PipelineParams>,
+    ports: Ports,
+    committed: Arc<CommitFeed>,
+    publisher: Option<Box<dyn LanePublisher>>,
+    /// The last sequence number that was committed when the partition was taken; `None` once the
+    /// lane was opened.
+    at_first: Option<u64>,
+    /// Everything up to here is published.
+    position: u64,
+    noted: u64,
+    noted_at: LogTime,
+}
+
+impl Relay {
+    /// A relay for a partition owned under `epoch`, whose status was this when it was taken, before
+    /// anything was committed under that epoch.
+    pub fn new(
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        taken: &PartitionStatus,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+        committed: Arc<CommitFeed>,
+    ) -> Self {
+        let at_first = Some(last_of(lane, taken));
+        Self {
+            partition,
+            epoch,
+            lane,
+            params,
+            ports,
+            committed,
+            publisher: None,
+            at_first,
+            position: 0,
+            noted: 0,
+            noted_at: LogTime(0),
+        }
+    }
+
+    /// True once the lane was opened, and what the log knows of it fits the store.
+    pub fn fits(&self) -> bool {
+        self.at_first.is_none()
+    }
+
+    /// Publishes what is committed and not published yet, a bounded number of records.
+    ///
+    /// # Errors
+    /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
+    pub fn step(&mut self) -> Result<Step> {
+        if !self.has_news() {
+            return self.note_in_time();
+        }
+        self.open()?;
+        let (records, upto) = self.next_records()?;
+        if upto == self.position {
+            return self.note_in_time();
+        }
+        if !records.is_empty() {
+            let Some(publisher) = self.publisher.as_mut() else {
+                return Ok(Step::Idle);
+            };
+            let begun = Instant::now();
+            let refused = match publisher.publish(&records, upto) {
+                Ok(refused) => refused,
+                Err(error) => {
+                    // Published or not? Only the log knows: ask it at the next step.
+                    self.publisher = None;
+                    return Err(error);
+                }
+            };
+            if self.lane == Lane::Results {
+                self.committed.publishes.add(begun.elapsed());
+            }
+            self.park(&records, &refused);
+            theatre_telemetry::names::records_out(
+                self.lane.as_str(),
+                (records.len() - refused.len()) as u64,
+            );
+        }
+        self.position = upto;
+        Ok(Step::Worked)
+    }
+
+    /// Whether a step can find anything. The lane of results is opened at once, so that a dead
+    /// predecessor's transaction ends and an alert finds it ready; that of dead letters only when
+    /// there is one.
+    fn has_news(&self) -> bool {
+        let Some((last_output, last_dead)) = self.committed.latest(self.partition) else {
+            return true;
+        };
+        match self.lane {
+            Lane::Results => self.publisher.is_none() || last_output > self.position,
+            Lane::DeadLetters if self.publisher.is_none() => last_dead > 0,
+            Lane::DeadLetters => last_dead > self.position,
+        }
+    }
+
+    /// Opens the lane: checks the epoch first, fences any predecessor, and learns where the log
+    /// stands.
+    fn open(&mut self) -> Result<()> {
+        if self.publisher.is_some() {
+            return Ok(());
+        }
+        let status = self.ports.store.status(self.partition)?;
+        if status.epoch != self.epoch {
+            return Err(Error::StaleEpoch {
+                partition: self.partition,
+                ours: self.epoch,
+                current: status.epoch,
+            });
+        }
+        let mut publisher = match self
+            .ports
+            .log
+            .open_lane(self.partition, self.lane, self.epoch)
+        {
+            Err(Error::StaleEpoch { current, .. })
+                if current > self.ports.store.status(self.partition)?.epoch =>
+            {
+                // Epochs come from the store: it has given this one to nobody.
+                return Err(Self::younger(
+                    &format!("has epoch {current} of partition {}", self.partition),
+                    &format!("epoch {}", self.epoch),
+                ));
+            }
+            opened => opened?,
+        };
+        let noted = match self.lane {
+            Lane::Results => status.relayed_output,
+            Lane::DeadLetters => status.relayed_dead,
+        };
+        // The log's position may be forgotten after long rest, the store's may lag behind it: the
+        // higher one is true.
+        self.position = publisher.position()?.max(noted);
+        // Only a predecessor has published before the lane was opened first, and only what was
+        // committed when the partition was taken. What another store numbers anew up to there would
+        // count as published.
+        let committed = self.at_first.unwrap_or(last_of(self.lane, &status));
+        if self.position > committed {
+            let published = format!(
+                "says that {} {} of partition {} were published",
+                self.position,
+                self.lane.as_str(),
+                self.partition
+            );
+            return Err(Self::younger(&published, &committed.to_string()));
+        }
+        self.at_first = None;
+        self.noted = noted;
+        self.publisher = Some(publisher);
+        Ok(())
+    }
+
+    /// The log knows more than the store.
+    fn younger(log: &str, store: &str) -> Error {
+        Error::Refused(format!(
+            "the log {log}, the store knows of {store}: it was made anew, or restored from a backup that is older than the log. Restore a newer one, or go on \
+             with a log of its own (on Kafka: another [log] deployment), to which all that this store knows is published"
+        ))
+    }
+
+    fn next_records(&self) -> Result<(Vec<Outgoing>, u64)> {
+        let limit = self.params.limits.relay_records;
+        match self.lane {
+            Lane::Results => {
+                if let Some(handed) = self.committed.after(self.partition, self.position) {
+                    let news = handed
+                        .outputs
+                        .iter()
+                        .filter(|(sequence, _)| *sequence > self.position);
+                    let records: Result<Vec<Option<Outgoing>>> =
+                        news.map(|(_, output)| self.output_record(output)).collect();
+                    return Ok((records?.into_iter().flatten().collect(), handed.last));
+                }
+                let outputs =
+                    self.ports
+                        .store
+                        .outputs_after(self.partition, self.position, limit)?;
+                let upto = outputs.last().map_or(self.position, |last| last.sequence);
+                let records: Result<Vec<Option<Outgoing>>> = outputs
+                    .iter()
+                    .map(|stored| self.output_record(&stored.output))
+                    .collect();
+                Ok((records?.into_iter().flatten().collect(), upto))
+            }
+            Lane::DeadLetters => {
+                let dead = self
+                    .ports
+                    .store
+                    .dead_after(self.partition, self.position, limit)?;
+                let upto = dead.last().map_or(self.position, |last| last.sequence);
+                let records: Result<Vec<Outgoing>> =
+                    dead.iter().map(|stored| self.dead_record(stored)).collect();
+                Ok((records?, upto))
+            }
+        }
+    }
+
+    fn output_record(&self, output: &OutputEvent) -> Result<Option<Outgoing>> {
+        let (topic, key, kind) = match (output.kind, &self.params.window_topic) {
+            (OutputKind::Window, None) => return Ok(None),
+            (OutputKind::Window, Some(topic)) => {
+                (topic, &output.robot_id, "theatre.window.revision")
+            }
+            (OutputKind::Alert, _) => (
+                &self.params.alert_topic,
+                &output.robot_id,
+                "theatre.alert.transition",
+            ),
+            (OutputKind::Outcome, _) => (
+                &self.params.outcome_topic,
+                &output.subject,
+                "theatre.procedure.outcome",
+            ),
+        };
+        let value = match output.kind {
+            OutputKind::Window => match window_record(output, &self.params.registry) {
+                Ok(window) => window.encode(),
+                // Of a dataset that has left the configuration, or damaged: no alert may wait for
+                // it.
+                Err(error) => {
+                    self.park_one(topic, output.payload.len(), &error.to_string());
+                    return Ok(None);
+                }
+            },
+            OutputKind::Alert | OutputKind::Outcome => output.payload.clone(),
+        };
+        let headers = cloud_event(
+            kind,
+            &format!("{}#{}", output.id, output.revision),
+            key,
+            self.partition,
+            output.event_time,
+        );
+        let record = NewRecord {
+            key: key.clone().into_bytes(),
+            value,
+            headers,
+        };
+        Ok(Some(Outgoing {
+            topic: topic.clone(),
+            partition: partition_of(key.as_bytes(), self.params.partitions),
+            record,
+        }))
+    }
+
+    fn dead_record(&self, stored: &StoredDead) -> Result<Outgoing> {
+        let dead = &stored.dead;
+        let topic = self
+            .params
+            .topics
+            .get(dead.topic)
+            .cloned()
+            .unwrap_or_else(|| format!("input-{}", dead.topic));
+        let letter = DeadLetter {
+            topic: topic.clone(),
+            partition: self.partition as i32,
+            offset: dead.offset as i64,
+            append_time: dead.append_time,
+            reason: dead.reason.as_str().to_owned(),
+            detail: dead.detail.clone(),
+            robot_id: dead.robot_id.clone(),
+            schema_id: dead.schema_id.map(i64::from),
+            size: dead.size as i64,
+            sha256: dead.sha256.clone(),
+            sealed: dead.sealed,
+            payload: dead.payload.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let id = format!("{topic}/{}/{}", self.partition, dead.offset);
+        let headers = cloud_event(
+            "theatre.dead_letter",
+            &id,
+            &id,
+            self.partition,
+            dead.append_time,
+        );
+        let value = letter.encode();
+        let key = dead.robot_id.clone().unwrap_or_default().into_bytes();
+        let record = NewRecord {
+            key,
+            value,
+            headers,
+        };
+        Ok(Outgoing {
+            topic: PipelineParams::dead_letter_topic(&topic),
+            partition: self.partition,
+            record,
+        })
+    }
+
+    /// A record that cannot be published, above all because the log refuses it for good, stays in
+    /// the store, is told to the operator, and holds nobody up.
+    fn park(&self, records: &[Outgoing], refused: &[(usize, String)]) {
+        for (index, why) in refused {
+            let Some(outgoing) = records.get(*index) else {
+                continue;
+            };
+            self.park_one(&outgoing.topic, outgoing.record.value.len(), why);
+        }
+    }
+
+    fn park_one(&self, topic: &str, bytes: usize, why: &str) {
+        tracing::error!(
+            partition = self.partition,
+            lane = self.lane.as_str(),
+            topic,
+            bytes,
+            why,
+            "a record is parked: it cannot be published"
+        );
+        theatre_telemetry::names::record_parked(self.lane.as_str());
+    }
+
+    fn note_in_time(&mut self) -> Result<Step> {
+        if self.ports.clock.now().0 - self.noted_at.0 >= NOTE_EVERY_US {
+            self.note()?;
+        }
+        Ok(Step::Idle)
+    }
+
+    /// Tells the store how far the lane is.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn note(&mut self) -> Result<()> {
+        if self.noted < self.position {
+            self.ports
+                .store
+                .note_relayed(self.partition, self.epoch, self.lane, self.position)?;
+            self.noted = self.position;
+            self.noted_at = self.ports.clock.now();
+        }
+        Ok(())
+    }
+}
+
+/// The last sequence number of what a lane carries.
+fn last_of(lane: Lane, status: &PartitionStatus) -> u64 {
+    match lane {
+        Lane::Results => status.last_output,
+        Lane::DeadLetters => status.last_dead,
+    }
+}
+
+/// A window revision as it is published.
+fn window_record(output: &OutputEvent, registry: &Registry) -> Result<WindowAggregates> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Error::Refused(format!(
+            "window '{}' revision {} cannot be read: {error}",
+            output.id, output.revision
+        ))
+    };
+    let row = WindowRow::decode(&output.payload).map_err(|error| unreadable(&error))?;
+    let dataset = output.subject.split('/').next().unwrap_or_default();
+    let known = registry
+        .datasets()
+        .find(dataset)
+        .ok_or_else(|| unreadable(&format!("there is no dataset '{dataset}'")))?
+        .1;
+    let there = |value: f64| Some(value).filter(|value| !value.is_nan());
+    let signals = known
+        .signals
+        .iter()
+        .zip(&row.signals)
+        .filter(|(_, aggregate)| aggregate.count > 0);
+    let signals = signals.map(|(signal, aggregate)| SignalAggregates {
+        name: signal.name.clone(),
+        count: aggregate.count as i64,
+        sum: aggregate.sum,
+        min: aggregate.min,
+        max: aggregate.max,
+        mean: there(aggregate.mean),
+        m2: there(aggregate.m2),
+        first: there(aggregate.first),
+        last: there(aggregate.last),
+    });
+    Ok(WindowAggregates {
+        robot_id: output.robot_id.clone(),
+        dataset: dataset.to_owned(),
+        window: row.window.clone(),
+        window_start: row.start_us,
+        window_size_us: row.size_us,
+        revision: row.revision as i32,
+        rows: row.rows as i64,
+        signals: signals.collect(),
+    })
+}
+
+/// Headers of the CloudEvents 1.0 Kafka binding, binary mode. `time_us` is event time.
+fn cloud_event(
+    kind: &str,
+    id: &str,
+    subject: &str,
+    partition: Partition,
+    time_us: i64,
+) -> Vec<(String, String)> {
+    let time = jiff::Timestamp::from_microsecond(time_us)
+        .map(|time| time.to_string())
+        .unwrap_or_default();
+    [
+        ("ce_specversion", "1.0".to_owned()),
+        ("ce_id", id.to_owned()),
+        ("ce_source", format!("/theatre/partition/{partition}")),
+        ("ce_type", kind.to_owned()),
+        ("ce_time", time),
+        ("ce_subject", subject.to_owned()),
+        ("ce_partitionkey", subject.to_owned()),
+        ("content-type", "application/avro".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}

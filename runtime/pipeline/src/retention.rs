@@ -1,0 +1,125 @@
+//! Retention: deletes input, and window revisions in the store, that are old enough and that nobody
+//! needs any more.
+//!
+//! Input is needed above the processors' floor and above the lake's position, both as committed;
+//! its age is judged by append time. On a log whose servers keep their own retention
+//! [`EventLog::trim`](theatre_actors::ports::EventLog::trim) need do nothing. A window revision is
+//! needed until it is published and, with a lake, exported; its age is judged by its commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::ports::{Epoch, Expiry, PartitionStatus, Result};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::{PipelineParams, Ports};
+
+/// How often it looks, microseconds.
+const EVERY_US: i64 = 30_000_000;
+/// Outputs looked at in one transaction: few, so that no save waits long for it,
+const FACTS_AT_ONCE: usize = 1000;
+/// and transactions in one look: what is left is for the next.
+const TRANSACTIONS_MAX: usize = 20;
+
+/// Trims one partition of the input topics and of the store.
+pub struct Retention {
+    partition: Partition,
+    epoch: Epoch,
+    params: Arc<PipelineParams>,
+    ports: Ports,
+    last: Option<LogTime>,
+    /// No window revision up to this sequence is left that has expired.
+    expired_to: u64,
+}
+
+impl Retention {
+    /// For a partition owned under `epoch`.
+    pub fn new(
+        partition: Partition,
+        epoch: Epoch,
+        params: Arc<PipelineParams>,
+        ports: Ports,
+    ) -> Self {
+        Self {
+            partition,
+            epoch,
+            params,
+            ports,
+            last: None,
+            expired_to: 0,
+        }
+    }
+
+    /// Trims if it is time to; with `at_once` without waiting.
+    ///
+    /// # Errors
+    /// Those of log and store; `StaleEpoch`: the partition is lost.
+    pub fn step(&mut self, at_once: bool) -> Result<()> {
+        let now = self.ports.clock.now();
+        if !at_once && self.last.is_some_and(|last| now.0 - last.0 < EVERY_US) {
+            return Ok(());
+        }
+        let status = self.ports.store.status(self.partition)?;
+        self.trim_input(&status, now)?;
+        self.expire_windows(&status, now)?;
+        self.last = Some(now);
+        Ok(())
+    }
+
+    fn trim_input(&self, status: &PartitionStatus, now: LogTime) -> Result<()> {
+        let needed = if self.params.lake {
+            status.floor.lowest(&status.lake_positions)
+        } else {
+            status.floor.clone()
+        };
+        let oldest = before(now, self.params.limits.log_retention);
+        for (topic, name) in self.params.topics.iter().enumerate() {
+            let before = self
+                .ports
+                .log
+                .offset_at(name, self.partition, oldest)?
+                .min(needed.get(topic));
+            if before > self.ports.log.range(name, self.partition)?.start {
+                self.ports.log.trim(name, self.partition, before)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn expire_windows(&mut self, status: &PartitionStatus, now: LogTime) -> Result<()> {
+        let up_to = if self.params.lake {
+            status.relayed_output.min(status.exported_output)
+        } else {
+            status.relayed_output
+        };
+        let before = before(now, self.params.limits.window_retention);
+        for _ in 0..TRANSACTIONS_MAX {
+            let expiry = Expiry {
+                before,
+                after: self.expired_to,
+                up_to,
+                limit: FACTS_AT_ONCE,
+            };
+            let reached = self
+                .ports
+                .store
+                .expire_windows(self.partition, self.epoch, expiry)?;
+            if reached == self.expired_to {
+                break;
+            }
+            self.expired_to = reached;
+        }
+        Ok(())
+    }
+}
+
+fn before(now: LogTime, kept: Duration) -> LogTime {
+    LogTime(
+        now.0
+            .saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX)),
+    )
+}
+
+/// A week.
+pub(super) const DEFAULT: Duration = Duration::from_secs(7 * 86_400);

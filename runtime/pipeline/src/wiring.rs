@@ -1,0 +1,209 @@
+//! The wiring: prepares the world, starts the checkpointer, and joins the log's members; what
+//! partitions come is run by the [`Assignment`].
+//!
+//! One checkpointer for all partitions. A passing fault is retried with back-off and named by
+//! readiness; a lost partition is taken again under a new epoch; a refused lake or warehouse is
+//! named by readiness and tried again later, without the others. Anything else stops what it
+//! belongs to and stays named.
+//!
+//! **Invariant:** neither lake nor warehouse is asked for anything here: a process starts, saves
+//! and alerts while both are away. The loaders make the warehouse's tables ([`super::loading`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use theatre_actors::actix_host::ArbiterPool;
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{Error, Membership, Result, TableSpec};
+use theatre_actors::position::Partition;
+
+use super::assignment::Assignment;
+use super::checkpointer::Checkpointer;
+use super::commit_feed::CommitFeed;
+use super::loading::Tables;
+use super::queue::CommitQueue;
+use super::run_loop::{Component, IDLE, ON, Refused, run_loop};
+use super::supervisor::SharedContext;
+use super::{PipelineParams, Ports, Progress, Step};
+use theatre_parquet::{outputs, table_spec};
+
+/// A pipeline that runs.
+pub struct Pipeline {
+    progress: Arc<Progress>,
+    committed: Arc<CommitFeed>,
+    flush: Arc<AtomicBool>,
+    assignment: Arc<Assignment>,
+    membership: Box<dyn Membership>,
+    checkpointer: JoinHandle<()>,
+    /// The checkpointer may end: no partition needs it any more.
+    saved: Arc<AtomicBool>,
+}
+
+/// Prepares topics and layout, starts the checkpointer, and takes the partitions that this process
+/// gets.
+///
+/// # Errors
+/// When the layout differs from the stored one, log or store do not answer, or threads cannot be
+/// had.
+pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
+    prepare(&params, &ports)?;
+    let context = context(params, ports.clone())?;
+    let saved = Arc::new(AtomicBool::new(false));
+    let checkpointer = start_checkpointer(&context, saved.clone())?;
+    let (progress, committed, flush) = (
+        context.progress.clone(),
+        context.committed.clone(),
+        context.flush.clone(),
+    );
+    let params = context.params.clone();
+    let assignment = Arc::new(Assignment::new(context));
+    let membership = ports
+        .log
+        .join(&params.topics, params.partitions, assignment.clone())?;
+    Ok(Pipeline {
+        progress,
+        committed,
+        flush,
+        assignment,
+        membership,
+        checkpointer,
+        saved,
+    })
+}
+
+/// What all partitions will share.
+pub(super) fn context(params: PipelineParams, ports: Ports) -> Result<SharedContext> {
+    Ok(SharedContext {
+        arbiters: Arc::new(ArbiterPool::start(params.arbiters).map_err(thread_error)?),
+        tables: Arc::new(Tables::new(tables(&params)?)),
+        params: Arc::new(params),
+        ports,
+        saves: Arc::new(CommitQueue::default()),
+        committed: Arc::new(CommitFeed::default()),
+        progress: Arc::new(Progress::default()),
+        flush: Arc::new(AtomicBool::new(false)),
+    })
+}
+
+pub(super) fn start_checkpointer(
+    context: &SharedContext,
+    saved: Arc<AtomicBool>,
+) -> Result<JoinHandle<()>> {
+    let (progress, saves) = (context.progress.clone(), context.saves.clone());
+    let mut checkpointer = Checkpointer::new(
+        &context.params,
+        context.ports.clone(),
+        saves.clone(),
+        context.committed.clone(),
+        progress.clone(),
+    );
+    let work = move || {
+        let mut seen = 0;
+        let step = || {
+            if checkpointer.step()? == Step::Idle {
+                seen = saves.submitted.wait(seen, IDLE);
+            }
+            Ok(ON)
+        };
+        // What it fails with for good is noted by the one who steps it.
+        let component = Component {
+            name: "checkpointer",
+            progress: &progress,
+            held: None,
+            refused: Refused::Stops,
+        };
+        drop(run_loop(&component, || saved.load(Ordering::Acquire), step));
+    };
+    spawn("checkpointer".to_owned(), work).map_err(thread_error)
+}
+
+/// Makes topics and layout; refuses a layout that differs from the stored one.
+///
+/// What is recorded once, a partition count or one more input, cannot be taken back: where the
+/// store has no objection, topics that are there have the first word.
+///
+/// # Errors
+/// Says what differs.
+pub fn prepare(params: &PipelineParams, ports: &Ports) -> Result<()> {
+    let topics = || {
+        ports
+            .log
+            .ensure_topics(&params.all_topics(), params.partitions)
+    };
+    let layout = || ports.store.ensure_layout(&params.topics, params.partitions);
+    let fits = |(known, count): (Vec<String>, u32)| {
+        params.topics.starts_with(&known) && count == params.partitions
+    };
+    if ports.store.layout()?.is_none_or(fits) {
+        topics().and_then(|()| layout())
+    } else {
+        layout()
+    }
+}
+
+/// The warehouse's tables: one for each dataset, and those of outputs.
+///
+/// # Errors
+/// When a dataset has a column that no table can have.
+pub fn tables(params: &PipelineParams) -> Result<Vec<TableSpec>> {
+    let mut tables = Vec::new();
+    for (_, dataset) in params.registry.datasets().iter() {
+        tables.push(table_spec(dataset)?);
+    }
+    tables.extend([OutputKind::Alert, OutputKind::Outcome, OutputKind::Window].map(outputs::table));
+    Ok(tables)
+}
+
+pub(super) fn spawn<T: Send + 'static>(
+    name: String,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name).spawn(work)
+}
+
+pub(super) fn thread_error(error: std::io::Error) -> Error {
+    Error::Refused(format!("a thread cannot be started: {error}"))
+}
+
+impl Pipeline {
+    /// How far it is.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// What is committed, and how long committing and publishing takes.
+    pub fn committed(&self) -> &CommitFeed {
+        &self.committed
+    }
+
+    /// True when this process owns partitions and everything read of them so far is saved,
+    /// published, in the lake and in the warehouse, and nothing is left to read.
+    pub fn drained(&self) -> bool {
+        self.progress.drained(&self.assignment.partitions())
+    }
+
+    /// The partitions that this process owns.
+    pub fn owned(&self) -> Vec<Partition> {
+        self.assignment.partitions()
+    }
+
+    /// Writes everything outward as soon as it is there instead of waiting for size or age; for the
+    /// end of a bounded input.
+    pub fn flush(&self, on: bool) {
+        self.flush.store(on, Ordering::Release);
+    }
+
+    /// Stops reading, saves all processors, closes files, publishes, leaves the log's members, and
+    /// ends; gives up at `deadline`. True when nothing was left behind.
+    pub fn stop(self, deadline: Duration) -> bool {
+        let mut whole = self.assignment.close(Instant::now() + deadline);
+        if let Err(error) = self.membership.leave() {
+            tracing::warn!(%error, "the group could not be left in order; it will notice by itself");
+        }
+        self.saved.store(true, Ordering::Release);
+        whole &= self.checkpointer.join().is_ok();
+        whole
+    }
+}

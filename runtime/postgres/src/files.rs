@@ -1,0 +1,262 @@
+//! Lake files in the store: registration, stages, and the plan of loads.
+
+use sqlx::PgConnection;
+use theatre_actors::ports::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
+use theatre_actors::position::Partition;
+
+use super::failure::{Attempt, Failure};
+use super::text::{stored, told};
+use super::{decode, encode, limited};
+
+type Row = (i64, i32, Vec<u8>, i16, Option<String>, Option<String>);
+
+fn read((number, partition, file, stage, batch, note): Row) -> Attempt<RegisteredFile> {
+    let stages = [
+        FileStage::Registered,
+        FileStage::Completed,
+        FileStage::Loaded,
+        FileStage::Quarantined,
+        FileStage::Lost,
+    ];
+    let stage = stages
+        .into_iter()
+        .find(|known| *known as i16 == stage)
+        .ok_or_else(|| Failure::damaged(&format!("a file in stage {stage}")))?;
+    let (batch, note) = (batch.map(told), note.map(told));
+    Ok(RegisteredFile {
+        number: number as u64,
+        partition: partition as u32,
+        file: decode(&file)?,
+        stage,
+        batch,
+        note,
+    })
+}
+
+fn read_all(rows: Vec<Row>) -> Attempt<Vec<RegisteredFile>> {
+    rows.into_iter().map(read).collect()
+}
+
+fn as_numbers(numbers: impl IntoIterator<Item = u64>) -> Vec<i64> {
+    numbers.into_iter().map(|number| number as i64).collect()
+}
+
+pub(super) async fn register(
+    connection: &mut PgConnection,
+    partition: Partition,
+    files: &[LakeFile],
+) -> Attempt<()> {
+    let count = files.len() as i64;
+    if count == 0 {
+        return Ok(());
+    }
+    let sql =
+        "UPDATE partition SET last_file = last_file + $2 WHERE number = $1 RETURNING last_file";
+    let last: i64 = sqlx::query_scalar(sql)
+        .bind(partition as i32)
+        .bind(count)
+        .fetch_one(&mut *connection)
+        .await?;
+    let sql = "INSERT INTO lake_file (partition, stage, number, dataset, file)
+               SELECT $1, 1, * FROM UNNEST($2::bigint[], $3::text[], $4::bytea[])";
+    let numbers: Vec<i64> = (last - count + 1..=last).collect();
+    let datasets: Vec<_> = files.iter().map(|file| stored(&file.dataset)).collect();
+    let encoded: Vec<Vec<u8>> = files.iter().map(encode).collect();
+    sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(numbers)
+        .bind(datasets)
+        .bind(encoded)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn in_stage(
+    connection: &mut PgConnection,
+    partition: Partition,
+    stage: FileStage,
+    limit: usize,
+) -> Attempt<Vec<RegisteredFile>> {
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = $2 ORDER BY number LIMIT $3";
+    read_all(
+        sqlx::query_as(sql)
+            .bind(partition as i32)
+            .bind(stage as i16)
+            .bind(limited(limit))
+            .fetch_all(connection)
+            .await?,
+    )
+}
+
+pub(super) async fn all(connection: &mut PgConnection) -> Attempt<Vec<RegisteredFile>> {
+    read_all(sqlx::query_as("SELECT number, partition, file, stage, batch, note FROM lake_file ORDER BY partition, number").fetch_all(connection).await?)
+}
+
+pub(super) async fn mark_completed(
+    connection: &mut PgConnection,
+    partition: Partition,
+    numbers: &[u64],
+) -> Attempt<()> {
+    let sql =
+        "UPDATE lake_file SET stage = 2 WHERE partition = $1 AND number = ANY($2) AND stage = 1";
+    sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(as_numbers(numbers.iter().copied()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn mark_lost(
+    connection: &mut PgConnection,
+    partition: Partition,
+    number: u64,
+    note: &str,
+) -> Attempt<()> {
+    let sql = "UPDATE lake_file SET stage = 5, note = $3 WHERE partition = $1 AND number = $2 AND stage = 1";
+    sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(number as i64)
+        .bind(stored(note))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn mark_loaded(
+    connection: &mut PgConnection,
+    partition: Partition,
+    batch: &str,
+) -> Attempt<()> {
+    let sql = "UPDATE lake_file SET stage = 3 WHERE partition = $1 AND batch = $2 AND stage = 2";
+    sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(stored(batch))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The batch planned earliest and not settled, or a new one of the files completed earliest; beside
+/// what is passed over.
+pub(super) async fn plan(
+    connection: &mut PgConnection,
+    partition: Partition,
+    max_files: usize,
+    passed_over: &DeferredBatches,
+) -> Attempt<Option<LoadBatch>> {
+    let list = |texts: &[String]| -> Vec<String> {
+        texts.iter().map(|text| stored(text).into_owned()).collect()
+    };
+    let sql = "SELECT batch FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NOT NULL AND batch <> ALL($2) ORDER BY number LIMIT 1";
+    let open = sqlx::query_scalar(sql)
+        .bind(partition as i32)
+        .bind(list(&passed_over.batches));
+    let open: Option<String> = open.fetch_optional(&mut *connection).await?;
+    if let Some(batch) = open.map(told) {
+        let files = of_batch(connection, partition, &batch).await?;
+        return Ok(Some(load_batch(partition, batch, files)));
+    }
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NULL
+               AND dataset = (SELECT dataset FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NULL AND dataset <> ALL($3) ORDER BY number LIMIT 1)
+               ORDER BY number LIMIT $2";
+    let free = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .bind(limited(max_files.max(1)))
+        .bind(list(&passed_over.datasets));
+    let files = read_all(free.fetch_all(&mut *connection).await?)?;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    assign(connection, partition, files).await.map(Some)
+}
+
+/// Gives files a batch of their own, named by what is in it.
+async fn assign(
+    connection: &mut PgConnection,
+    partition: Partition,
+    mut files: Vec<RegisteredFile>,
+) -> Attempt<LoadBatch> {
+    let dataset = files
+        .first()
+        .map(|file| file.file.dataset.as_str())
+        .unwrap_or_default();
+    let numbers: Vec<u64> = files.iter().map(|file| file.number).collect();
+    let batch = LoadBatch::id_of(dataset, partition, &numbers);
+    for file in &mut files {
+        file.batch = Some(batch.clone());
+    }
+    let sql = "UPDATE lake_file SET batch = $3 WHERE partition = $1 AND number = ANY($2)";
+    sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(as_numbers(numbers))
+        .bind(stored(&batch))
+        .execute(connection)
+        .await?;
+    Ok(load_batch(partition, batch, files))
+}
+
+pub(super) async fn split(
+    connection: &mut PgConnection,
+    partition: Partition,
+    batch: &str,
+    bad: &[(u64, String)],
+) -> Attempt<()> {
+    for (number, note) in bad {
+        let sql = "UPDATE lake_file SET stage = 4, batch = NULL, note = $4 WHERE partition = $1 AND number = $2 AND batch = $3";
+        let query = sqlx::query(sql)
+            .bind(partition as i32)
+            .bind(*number as i64)
+            .bind(stored(batch))
+            .bind(stored(note));
+        query.execute(&mut *connection).await?;
+    }
+    let mut files = of_batch(connection, partition, batch).await?;
+    if !bad.is_empty() || files.len() < 2 {
+        let sql = "UPDATE lake_file SET batch = NULL WHERE partition = $1 AND batch = $2";
+        sqlx::query(sql)
+            .bind(partition as i32)
+            .bind(stored(batch))
+            .execute(connection)
+            .await?;
+        return Ok(());
+    }
+    let later = files.split_off(files.len() / 2);
+    assign(connection, partition, files).await?;
+    assign(connection, partition, later).await?;
+    Ok(())
+}
+
+pub(super) async fn requeue(connection: &mut PgConnection) -> Attempt<u64> {
+    let sql = "UPDATE lake_file SET stage = CASE stage WHEN 4 THEN 2 ELSE 1 END, batch = NULL, note = NULL WHERE stage IN (4, 5)";
+    Ok(sqlx::query(sql).execute(connection).await?.rows_affected())
+}
+
+async fn of_batch(
+    connection: &mut PgConnection,
+    partition: Partition,
+    batch: &str,
+) -> Attempt<Vec<RegisteredFile>> {
+    let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND batch = $2 AND stage = 2 ORDER BY number";
+    read_all(
+        sqlx::query_as(sql)
+            .bind(partition as i32)
+            .bind(stored(batch))
+            .fetch_all(connection)
+            .await?,
+    )
+}
+
+fn load_batch(partition: Partition, id: String, files: Vec<RegisteredFile>) -> LoadBatch {
+    let dataset = files
+        .first()
+        .map(|file| file.file.dataset.clone())
+        .unwrap_or_default();
+    LoadBatch {
+        id,
+        dataset,
+        partition,
+        files,
+    }
+}

@@ -1,0 +1,301 @@
+//! The checkpoint store on PostgreSQL.
+//!
+//! Every write is one transaction that locks the partition's row and checks its epoch first;
+//! outputs, dead letters and files are numbered densely per partition inside it. The tables are
+//! made by `theatre migrate`; a start only compares their version, because the user that runs the
+//! service need not own them.
+
+mod commit;
+mod connect;
+mod failure;
+mod files;
+mod iam;
+mod migrations;
+mod outputs;
+mod partitions;
+mod repartition;
+mod session;
+mod text;
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use theatre_actors::ports::{
+    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
+    LakeCut, Lane, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use self::failure::{Attempt, Failure};
+use self::session::{Session, Writer};
+use theatre_config::store::StoreConfig;
+use theatre_system::blocking::IoRuntime;
+
+/// Opens the store at `url`.
+///
+/// # Errors
+/// Says what of the URL or the configuration cannot be used, what does not answer, or that the
+/// tables are of another version and what to do.
+pub fn open(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Arc<dyn CheckpointStore>> {
+    let session = Session::new(url, config, io)?;
+    let store = PostgresStore {
+        session,
+        commits: Writer::default(),
+        others: Writer::default(),
+    };
+    // On the connection for commits: the pool waits for a server that is away, and would not say
+    // why.
+    store.session.write(&store.commits, async |connection| {
+        migrations::check(connection, &config.schema).await
+    })?;
+    Ok(Arc::new(store))
+}
+
+/// Makes the tables, or brings them to the version of this build; says which migrations were
+/// missing.
+///
+/// # Errors
+/// As [`open`].
+pub fn migrate(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Vec<String>> {
+    io.block_on(async {
+        let server = connect::Server::of(url, config).await?;
+        migrations::apply(&server, &config.schema).await
+    })
+}
+
+struct PostgresStore {
+    session: Session,
+    commits: Writer,
+    /// Acquisitions, notes, cuts, loads: they may be larger than a commit, and none is as urgent.
+    others: Writer,
+}
+
+impl PostgresStore {
+    fn write<T>(&self, work: impl AsyncFn(&mut PgConnection) -> Attempt<T>) -> Result<T> {
+        self.session.write(&self.others, work)
+    }
+
+    /// One fenced transaction.
+    fn fenced<T>(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        work: impl AsyncFn(&mut PgConnection) -> Attempt<T>,
+    ) -> Result<T> {
+        self.write(async |connection| {
+            let current = partitions::lock(connection, partition).await?;
+            if current != epoch {
+                return Err(Error::StaleEpoch {
+                    partition,
+                    ours: epoch,
+                    current,
+                }
+                .into());
+            }
+            work(connection).await
+        })
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Attempt<T> {
+    theatre_actors::state::decode(bytes).map_err(|error| Failure::damaged(&error))
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    theatre_actors::state::encode(value)
+}
+
+/// A limit as the server counts; 0 never reaches it where it means "all".
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl CheckpointStore for PostgresStore {
+    fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
+        self.write(async |connection| {
+            partitions::ensure_layout(connection, topics, partitions).await
+        })
+    }
+
+    fn layout(&self) -> Result<Option<(Vec<String>, u32)>> {
+        self.session.read(partitions::layout)
+    }
+
+    fn past_layouts(&self) -> Result<Vec<PastLayout>> {
+        self.session.read(repartition::past_layouts)
+    }
+
+    fn repartition(&self, change: &Repartition) -> Result<()> {
+        self.write(async |connection| repartition::repartition(connection, change).await)
+    }
+
+    fn acquire(&self, partition: Partition) -> Result<Epoch> {
+        self.write(async |connection| partitions::acquire(connection, partition).await)
+    }
+
+    fn claim_homes(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        robots: &[&str],
+    ) -> Result<Vec<Partition>> {
+        self.fenced(partition, epoch, async |connection| {
+            partitions::claim_homes(connection, partition, robots).await
+        })
+    }
+
+    fn status(&self, partition: Partition) -> Result<PartitionStatus> {
+        self.session
+            .read(async |connection| partitions::status(connection, partition).await)
+    }
+
+    fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>> {
+        self.session
+            .read(async |connection| outputs::processors(connection, partition).await)
+    }
+
+    fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
+        self.session
+            .read(async |connection| outputs::processor(connection, partition, processor).await)
+    }
+
+    fn commit(
+        &self,
+        commits: &[PartitionCommit],
+        committed_at: LogTime,
+    ) -> Result<Vec<CommitOutcome>> {
+        self.session.write(&self.commits, async |connection| {
+            commit::commit(connection, commits, committed_at).await
+        })
+    }
+
+    fn outputs_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        self.session.read(async |connection| {
+            outputs::outputs_after(connection, partition, after, limit).await
+        })
+    }
+
+    fn dead_after(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredDead>> {
+        self.session
+            .read(async |connection| outputs::dead_after(connection, partition, after, limit).await)
+    }
+
+    fn note_relayed(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        lane: Lane,
+        sequence: u64,
+    ) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            partitions::note_relayed(connection, partition, lane, sequence).await
+        })
+    }
+
+    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+        self.fenced(partition, epoch, async |connection| {
+            outputs::expire_windows(connection, partition, expiry).await
+        })
+    }
+
+    fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
+        self.session
+            .read(async |connection| partitions::lake_state(connection, partition).await)
+    }
+
+    fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            partitions::note_cut(connection, partition, cut).await?;
+            files::register(connection, partition, &cut.files).await
+        })
+    }
+
+    fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            partitions::note_export(connection, partition, export).await?;
+            files::register(connection, partition, &export.files).await
+        })
+    }
+
+    fn files(
+        &self,
+        partition: Partition,
+        stage: FileStage,
+        limit: usize,
+    ) -> Result<Vec<RegisteredFile>> {
+        self.session
+            .read(async |connection| files::in_stage(connection, partition, stage, limit).await)
+    }
+
+    fn mark_completed(&self, partition: Partition, epoch: Epoch, numbers: &[u64]) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            files::mark_completed(connection, partition, numbers).await
+        })
+    }
+
+    fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            files::mark_lost(connection, partition, number, note).await
+        })
+    }
+
+    fn plan_load_beside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        max_files: usize,
+        passed_over: &DeferredBatches,
+    ) -> Result<Option<LoadBatch>> {
+        self.fenced(partition, epoch, async |connection| {
+            files::plan(connection, partition, max_files, passed_over).await
+        })
+    }
+
+    fn mark_loaded(&self, partition: Partition, epoch: Epoch, batch: &str) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            files::mark_loaded(connection, partition, batch).await
+        })
+    }
+
+    fn split_load(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        batch: &str,
+        bad: &[(u64, String)],
+    ) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            files::split(connection, partition, batch, bad).await
+        })
+    }
+
+    fn requeue_quarantined(&self) -> Result<u64> {
+        self.write(files::requeue)
+    }
+
+    fn find_outputs(&self, filter: &OutputFilter) -> Result<Vec<StoredOutput>> {
+        self.session
+            .read(async |connection| outputs::find(connection, filter).await)
+    }
+
+    fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
+        self.session
+            .read(async |connection| outputs::find_dead(connection, limit).await)
+    }
+
+    fn all_files(&self) -> Result<Vec<RegisteredFile>> {
+        self.session.read(files::all)
+    }
+}

@@ -1,0 +1,173 @@
+//! Versions of the schema: applied by `theatre migrate`, and compared when a store is opened.
+//!
+//! A file, once released, is never edited; a change is a new file.
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
+use theatre_actors::ports::{Error, Result};
+
+use super::connect::Server;
+use super::failure::{Attempt, Failure};
+
+const TABLE: &str = "_theatre_migrations";
+const FILES: [(&str, &str); 2] = [
+    (
+        "checkpoint",
+        include_str!("../migrations/0001_checkpoint.sql"),
+    ),
+    (
+        "past_layouts",
+        include_str!("../migrations/0002_past_layouts.sql"),
+    ),
+];
+/// PostgreSQL 15.
+const SERVER_VERSION_MIN: u32 = 150_000;
+/// `theatre` in ASCII: the advisory lock of whoever makes a schema. PostgreSQL's IF NOT EXISTS
+/// alone fails where two make the same one at once.
+const SCHEMA_LOCK: i64 = 0x74_68_65_61_74_72_65;
+
+fn all() -> Vec<Migration> {
+    let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
+        Migration::new(
+            number,
+            (*name).into(),
+            MigrationType::Simple,
+            (*sql).into_sql_str(),
+            false,
+        )
+    };
+    (1..).zip(&FILES).map(migration).collect()
+}
+
+/// Applies what is missing and says what that was. Two at once wait for each other.
+pub(super) async fn apply(server: &Server, schema: &str) -> Result<Vec<String>> {
+    let mut connection = server.connect().await?;
+    apply_on(&mut connection, schema)
+        .await
+        .map_err(|failure| failure.into_error(&server.place))
+}
+
+async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<String>> {
+    check_server(connection)?;
+    // Indexes of large tables take their time.
+    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+        .execute(&mut *connection)
+        .await?;
+    let there: bool = sqlx::query_scalar("SELECT to_regnamespace($1) IS NOT NULL")
+        .bind(schema)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !there {
+        // Asked first: whoever may not create schemas can use one that was made for him. Both
+        // statements are one transaction.
+        let create = format!(
+            "SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); CREATE SCHEMA IF NOT EXISTS \"{schema}\""
+        );
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut *connection)
+            .await?;
+    }
+    let before = applied(connection, schema).await?;
+    compare_known(&before, schema)?;
+    let mut migrator = Migrator::with_migrations(all());
+    migrator.dangerous_set_table_name(TABLE);
+    migrator
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error)
+            | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => Failure::Sql(error),
+            other => Failure::Decided(Error::Refused(format!("schema {schema}: {other}"))),
+        })?;
+    let missing = FILES
+        .iter()
+        .zip(1..)
+        .filter(|(_, number)| !before.iter().any(|(version, _)| version == number));
+    Ok(missing
+        .map(|((name, _), number)| format!("{number:04}_{name}"))
+        .collect())
+}
+
+/// Refuses a schema that is not the one this build was made for.
+pub(super) async fn check(connection: &mut PgConnection, schema: &str) -> Attempt<()> {
+    check_server(connection)?;
+    let applied = applied(connection, schema).await?;
+    compare_known(&applied, schema)?;
+    let (newest, needed) = (applied.len(), FILES.len());
+    if newest < needed {
+        let state = if applied.is_empty() {
+            "has no tables of Theatre yet".to_owned()
+        } else {
+            format!("is at version {newest}, this build needs {needed}")
+        };
+        return Err(refused(
+            schema,
+            &format!("{state}: run `theatre migrate` with this configuration"),
+        ));
+    }
+    Ok(())
+}
+
+/// Versions and checksums; none where nothing was migrated yet.
+async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<(i64, Vec<u8>)>> {
+    let sql = format!(
+        "SELECT version, checksum FROM \"{schema}\".{TABLE} WHERE success ORDER BY version"
+    );
+    match sqlx::query_as(AssertSqlSafe(sql))
+        .fetch_all(connection)
+        .await
+    {
+        Err(sqlx::Error::Database(told))
+            if matches!(told.code().as_deref(), Some("42P01" | "3F000")) =>
+        {
+            Ok(Vec::new())
+        }
+        found => Ok(found?),
+    }
+}
+
+/// Refuses versions that this build does not know, or knows otherwise.
+fn compare_known(applied: &[(i64, Vec<u8>)], schema: &str) -> Attempt<()> {
+    let known = all();
+    for (version, checksum) in applied {
+        match known.iter().find(|migration| migration.version == *version) {
+            None => {
+                return Err(refused(
+                    schema,
+                    &format!(
+                        "is at version {version}, this build knows {}: run a build at least as new",
+                        known.len()
+                    ),
+                ));
+            }
+            Some(migration) if migration.checksum != *checksum => {
+                return Err(refused(
+                    schema,
+                    &format!(
+                        "was made by another version {version} than this build's: it comes from a build that was never released"
+                    ),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn refused(schema: &str, state: &str) -> Failure {
+    Failure::Decided(Error::Refused(format!(
+        "the checkpoint store's schema {schema} {state}"
+    )))
+}
+
+fn check_server(connection: &PgConnection) -> Attempt<()> {
+    match connection.server_version_num() {
+        Some(version) if version < SERVER_VERSION_MIN => {
+            Err(Failure::Decided(Error::Refused(format!(
+                "[store] url: the server is PostgreSQL {}, 15 or newer is needed",
+                version / 10_000
+            ))))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,196 @@
+//! Reading what commits wrote: processors, outputs, dead letters.
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::ports::{Expiry, OutputFilter, StoredDead, StoredOutput, StoredProcessor};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::failure::{Attempt, Failure};
+use super::text::{stored, told};
+use super::{decode, limited};
+
+fn told_output(row: &PgRow) -> Attempt<StoredOutput> {
+    let text = |column: &str| row.try_get(column).map(told);
+    let kind: i16 = row.try_get("kind")?;
+    let kinds = [OutputKind::Window, OutputKind::Alert, OutputKind::Outcome];
+    let output = OutputEvent {
+        kind: kinds
+            .into_iter()
+            .find(|known| *known as i16 == kind)
+            .ok_or_else(|| Failure::damaged(&format!("a output of kind {kind}")))?,
+        robot_id: text("robot_id")?,
+        id: text("id")?,
+        subject: text("subject")?,
+        revision: row.try_get::<i64, _>("revision")? as u32,
+        event_time: row.try_get("event_time")?,
+        payload: row.try_get("payload")?,
+    };
+    let (partition, sequence) = (
+        row.try_get::<i32, _>("partition")? as u32,
+        row.try_get::<i64, _>("sequence")? as u64,
+    );
+    Ok(StoredOutput {
+        partition,
+        sequence,
+        committed_at: LogTime(row.try_get("committed_at")?),
+        output,
+    })
+}
+
+type DeadRow = (i32, i64, Vec<u8>);
+type ProcessorRow = (String, i64, Vec<u8>, Vec<u8>);
+
+fn told_dead((partition, sequence, letter): DeadRow) -> Attempt<StoredDead> {
+    Ok(StoredDead {
+        partition: partition as u32,
+        sequence: sequence as u64,
+        dead: decode(&letter)?,
+    })
+}
+
+fn told_processor((name, save_number, positions, state): ProcessorRow) -> Attempt<StoredProcessor> {
+    Ok(StoredProcessor {
+        processor: told(name),
+        save_number: save_number as u64,
+        positions: decode(&positions)?,
+        state,
+    })
+}
+
+pub(super) async fn processors(
+    connection: &mut PgConnection,
+    partition: Partition,
+) -> Attempt<Vec<StoredProcessor>> {
+    let sql =
+        "SELECT name, save_number, positions, state FROM family WHERE partition = $1 ORDER BY name";
+    let found: Vec<ProcessorRow> = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .fetch_all(connection)
+        .await?;
+    found.into_iter().map(told_processor).collect()
+}
+
+pub(super) async fn processor(
+    connection: &mut PgConnection,
+    partition: Partition,
+    processor: &str,
+) -> Attempt<Option<StoredProcessor>> {
+    let sql =
+        "SELECT name, save_number, positions, state FROM family WHERE partition = $1 AND name = $2";
+    let found: Option<ProcessorRow> = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .bind(stored(processor))
+        .fetch_optional(connection)
+        .await?;
+    found.map(told_processor).transpose()
+}
+
+pub(super) async fn outputs_after(
+    connection: &mut PgConnection,
+    partition: Partition,
+    after: u64,
+    limit: usize,
+) -> Attempt<Vec<StoredOutput>> {
+    let sql =
+        "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+    let query = sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(after as i64)
+        .bind(limited(limit));
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(told_output)
+        .collect()
+}
+
+pub(super) async fn dead_after(
+    connection: &mut PgConnection,
+    partition: Partition,
+    after: u64,
+    limit: usize,
+) -> Attempt<Vec<StoredDead>> {
+    let sql = "SELECT partition, sequence, letter FROM dead WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+    let query = sqlx::query_as(sql)
+        .bind(partition as i32)
+        .bind(after as i64)
+        .bind(limited(limit));
+    let found: Vec<DeadRow> = query.fetch_all(connection).await?;
+    found.into_iter().map(told_dead).collect()
+}
+
+pub(super) async fn expire_windows(
+    connection: &mut PgConnection,
+    partition: Partition,
+    expiry: Expiry,
+) -> Attempt<u64> {
+    let sql = "SELECT max(sequence) FROM (
+                   SELECT sequence, committed_at FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 ORDER BY sequence LIMIT $4
+               ) AS looked_at WHERE committed_at < $5";
+    let query = sqlx::query_scalar(sql)
+        .bind(partition as i32)
+        .bind(expiry.after as i64)
+        .bind(expiry.up_to as i64)
+        .bind(limited(expiry.limit));
+    let reached: Option<i64> = query
+        .bind(expiry.before.0)
+        .fetch_one(&mut *connection)
+        .await?;
+    let Some(reached) = reached else {
+        return Ok(expiry.after);
+    };
+    let sql = "DELETE FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 AND committed_at < $4 AND kind = $5";
+    let query = sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(expiry.after as i64)
+        .bind(reached)
+        .bind(expiry.before.0);
+    query
+        .bind(OutputKind::Window as i16)
+        .execute(connection)
+        .await?;
+    Ok(reached as u64)
+}
+
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    filter: &OutputFilter,
+) -> Attempt<Vec<StoredOutput>> {
+    let sql = "SELECT * FROM (
+                   SELECT * FROM fact
+                   WHERE ($1::smallint IS NULL OR kind = $1) AND ($2::text IS NULL OR robot_id = $2) AND ($3::text IS NULL OR subject = $3)
+                   AND ($4::bigint IS NULL OR event_time >= $4) AND ($5::bigint IS NULL OR event_time < $5)
+                   ORDER BY committed_at DESC, partition, sequence DESC LIMIT $6
+               ) AS newest ORDER BY event_time, robot_id, kind, id, revision";
+    let query = sqlx::query(sql)
+        .bind(filter.kind.map(|kind| kind as i16))
+        .bind(filter.robot_id.as_deref().map(stored))
+        .bind(filter.subject.as_deref().map(stored))
+        .bind(filter.from)
+        .bind(filter.until)
+        .bind((filter.limit > 0).then(|| limited(filter.limit)))
+        // Planned with the values at hand: a plan for any of them could not use the index.
+        .persistent(false);
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(told_output)
+        .collect()
+}
+
+pub(super) async fn find_dead(
+    connection: &mut PgConnection,
+    limit: usize,
+) -> Attempt<Vec<StoredDead>> {
+    let sql =
+        "SELECT partition, sequence, letter FROM dead ORDER BY sequence DESC, partition LIMIT $1";
+    let found: Vec<DeadRow> = sqlx::query_as(sql)
+        .bind((limit > 0).then(|| limited(limit)))
+        .fetch_all(connection)
+        .await?;
+    found.into_iter().map(told_dead).collect()
+}

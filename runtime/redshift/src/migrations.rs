@@ -1,0 +1,160 @@
+//! The warehouse's own schema, version by version: ledger, dimensions, views.
+//!
+//! `theatre migrate --warehouse` applies them; a start only checks, because whoever loads outputs
+//! need not be allowed to make views. In the files `{schema}` stands for the quoted schema, and a
+//! line that ends in a semicolon ends a statement. A file, once released, is never edited.
+
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{Error, Result};
+
+use super::session::Session;
+use super::{sql, tables};
+use theatre_parquet::outputs;
+
+const MIGRATIONS: [(&str, &str); 5] = [
+    ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
+    (
+        "0002_calendar",
+        include_str!("../migrations/0002_calendar.sql"),
+    ),
+    ("0003_views", include_str!("../migrations/0003_views.sql")),
+    (
+        "0004_outcome_id",
+        include_str!("../migrations/0004_outcome_id.sql"),
+    ),
+    (
+        "0005_outcomes_by_id",
+        include_str!("../migrations/0005_outcomes_by_id.sql"),
+    ),
+];
+
+/// Applies what is missing; returns the names.
+pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
+    let quoted = sql::name(schema);
+    // Two that migrate at once may both find nothing there: whoever comes second finds it when
+    // looking again.
+    if begin(session, schema).is_err() {
+        begin(session, schema)?;
+    }
+    // The views stand on these.
+    tables::ensure(
+        session,
+        schema,
+        &[OutputKind::Alert, OutputKind::Outcome, OutputKind::Window].map(outputs::table),
+    )?;
+    let applied = applied(session, schema)?;
+    let mut done = Vec::new();
+    for (name, text) in MIGRATIONS {
+        if applied.iter().any(|applied| applied == name) {
+            continue;
+        }
+        let (versions, named) = (format!("{quoted}.theatre_schema_version"), sql::text(name));
+        // Divides by zero, and so takes all back, when somebody else has applied it meanwhile.
+        let once = format!(
+            "SELECT 1 / CASE WHEN count(*) = 0 THEN 1 ELSE 0 END FROM {versions} WHERE name = {named}"
+        );
+        let mut statements = vec![format!("LOCK {versions}"), once];
+        statements.extend(statements_of(text, &quoted));
+        statements.push(format!(
+            "INSERT INTO {versions} (name, applied_at) SELECT {named}, GETDATE()"
+        ));
+        match session.run_batch(statements, "theatre-migrate") {
+            Ok(_) => done.push(name.to_owned()),
+            Err(error)
+                if !self::applied(session, schema)?
+                    .iter()
+                    .any(|applied| applied == name) =>
+            {
+                return Err(in_migration(name, error));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(done)
+}
+
+/// Makes the schema, where it is not there, and the list of what is applied to it.
+fn begin(session: &Session, schema: &str) -> Result<()> {
+    let quoted = sql::name(schema);
+    let mut statements = Vec::new();
+    // Asked first: whoever may not create schemas can use one that was made for him.
+    if session
+        .rows(
+            "SELECT 1 FROM pg_namespace WHERE nspname = :schema",
+            &[("schema", schema)],
+        )?
+        .rows
+        .is_empty()
+    {
+        statements.push(format!("CREATE SCHEMA IF NOT EXISTS {quoted}"));
+    }
+    let columns = "name VARCHAR(100) NOT NULL, applied_at TIMESTAMP NOT NULL";
+    statements.push(format!(
+        "CREATE TABLE IF NOT EXISTS {quoted}.theatre_schema_version ({columns}) DISTSTYLE ALL"
+    ));
+    session.run_batch(statements, "theatre-migrate").map(drop)
+}
+
+/// Refuses a warehouse of another version.
+pub(super) fn check(session: &Session, schema: &str) -> Result<()> {
+    let there =
+        session.rows("SELECT table_name FROM svv_tables WHERE table_schema = :schema AND table_name = 'theatre_schema_version'", &[("schema", schema)])?;
+    let applied = if there.rows.is_empty() {
+        Vec::new()
+    } else {
+        applied(session, schema)?
+    };
+    if let Some((missing, _)) = MIGRATIONS
+        .iter()
+        .find(|(name, _)| !applied.iter().any(|applied| applied == name))
+    {
+        return Err(Error::Refused(format!(
+            "the warehouse lacks migration {missing} in schema '{schema}': run `theatre migrate --warehouse`"
+        )));
+    }
+    match applied
+        .iter()
+        .find(|applied| !MIGRATIONS.iter().any(|(name, _)| name == applied))
+    {
+        Some(newer) => Err(Error::Refused(format!(
+            "the warehouse has migration {newer}, which this version does not know: run a newer version"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn applied(session: &Session, schema: &str) -> Result<Vec<String>> {
+    let found = session.rows(
+        &format!(
+            "SELECT name FROM {}.theatre_schema_version ORDER BY name",
+            sql::name(schema)
+        ),
+        &[],
+    )?;
+    Ok(found
+        .rows
+        .iter()
+        .filter_map(|row| row.first()?.as_str().map(str::to_owned))
+        .collect())
+}
+
+fn statements_of(text: &str, schema: &str) -> Vec<String> {
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect();
+    let code = code.join("\n").replace("{schema}", schema);
+    code.split(";\n")
+        .map(|statement| statement.trim().trim_end_matches(';').to_owned())
+        .filter(|statement| !statement.is_empty())
+        .collect()
+}
+
+fn in_migration(name: &str, error: Error) -> Error {
+    match error {
+        Error::Refused(why) => Error::Refused(format!(
+            "migration {name}: {why} (a view of your own that stands on one of Theatre's is to be dropped first)"
+        )),
+        other => other,
+    }
+}

@@ -1,0 +1,209 @@
+//! Which adapter stands behind each port: what the configuration names by URL, and an embedded file
+//! where it names nothing.
+
+use std::sync::Arc;
+
+use theatre_actors::ports::{
+    CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec,
+    Warehouse,
+};
+use theatre_actors::time::Clock;
+
+use theatre_config::{Config, ConfigError};
+use theatre_embedded::data_dir::DataDir;
+use theatre_embedded::lake::DirectoryLake;
+use theatre_embedded::log::EmbeddedLog;
+use theatre_embedded::store::EmbeddedStore;
+use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_pipeline::{PipelineParams, Ports};
+use theatre_registry::Sources;
+use theatre_schemas::registry::Registry;
+#[cfg(feature = "servers")]
+use theatre_system::blocking::IoRuntime;
+use theatre_system::clock::SystemClock;
+
+/// What a command means to do with the ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write; embedded files are created.
+    Write,
+    /// Look only; another process may be writing.
+    Read,
+}
+
+/// Opens ports one by one or all together.
+pub struct Adapters<'a> {
+    config: &'a Config,
+    dir: &'a DataDir,
+    access: Access,
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "servers")]
+    io: IoRuntime,
+}
+
+impl<'a> Adapters<'a> {
+    /// Adapters as configured; embedded ones below `dir`.
+    ///
+    /// # Errors
+    /// When threads cannot be had.
+    pub fn new(config: &'a Config, dir: &'a DataDir, access: Access) -> Result<Self> {
+        Ok(Self {
+            config,
+            dir,
+            access,
+            clock: Arc::new(SystemClock),
+            #[cfg(feature = "servers")]
+            io: IoRuntime::start()?,
+        })
+    }
+
+    /// All ports.
+    ///
+    /// # Errors
+    /// Names what cannot be opened, where, and what to do.
+    pub fn ports(&self) -> Result<Ports> {
+        // One that is not used may be named and yet be wrong, or nowhere.
+        let used = self.config.lake.enabled && self.config.warehouse.enabled;
+        let warehouse = if used {
+            self.warehouse()?
+        } else {
+            Arc::new(NoWarehouse)
+        };
+        Ok(Ports {
+            log: self.log()?,
+            store: self.store()?,
+            lake: self.lake()?,
+            warehouse,
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// The event log.
+    ///
+    /// # Errors
+    /// As [`Self::ports`].
+    pub fn log(&self) -> Result<Arc<dyn EventLog>> {
+        match &self.config.log.url {
+            #[cfg(feature = "kafka")]
+            Some(url) => theatre_kafka::open(url, &self.config.log, &self.io),
+            #[cfg(not(feature = "kafka"))]
+            Some(_) => Err(left_out("[log] url", "kafka")),
+            None if self.access == Access::Read && !self.dir.log().exists() => {
+                let path = self.dir.log();
+                Err(Error::Refused(format!(
+                    "there is no event log at {}: nothing has run on this data directory yet",
+                    path.display()
+                )))
+            }
+            None => Ok(Arc::new(EmbeddedLog::open(
+                &self.dir.log(),
+                self.clock.clone(),
+            )?)),
+        }
+    }
+
+    /// The checkpoint store.
+    ///
+    /// # Errors
+    /// As [`Self::ports`].
+    pub fn store(&self) -> Result<Arc<dyn CheckpointStore>> {
+        match (&self.config.store.url, self.access) {
+            #[cfg(feature = "postgres")]
+            (Some(url), _) => theatre_postgres::open(url, &self.config.store, &self.io),
+            #[cfg(not(feature = "postgres"))]
+            (Some(_), _) => Err(left_out("[store] url", "postgres")),
+            (None, Access::Write) => Ok(Arc::new(EmbeddedStore::open(&self.dir.store())?)),
+            (None, Access::Read) => Ok(Arc::new(EmbeddedStore::open_read_only(&self.dir.store())?)),
+        }
+    }
+
+    /// The lake.
+    ///
+    /// # Errors
+    /// As [`Self::ports`].
+    pub fn lake(&self) -> Result<Arc<dyn Lake>> {
+        match &self.config.lake.url {
+            #[cfg(feature = "s3")]
+            Some(url) => theatre_s3::open(url, &self.config.lake, &self.io),
+            #[cfg(not(feature = "s3"))]
+            Some(_) => Err(left_out("[lake] url", "s3")),
+            None => Ok(Arc::new(DirectoryLake::open(&self.dir.lake())?)),
+        }
+    }
+
+    /// The warehouse.
+    ///
+    /// # Errors
+    /// As [`Self::ports`].
+    pub fn warehouse(&self) -> Result<Arc<dyn Warehouse>> {
+        match (&self.config.warehouse.url, self.access) {
+            #[cfg(feature = "redshift")]
+            (Some(url), _) => theatre_redshift::open(url, &self.config.warehouse, &self.io),
+            #[cfg(not(feature = "redshift"))]
+            (Some(_), _) => Err(left_out("[warehouse] url", "redshift")),
+            (None, Access::Write) => Ok(Arc::new(EmbeddedWarehouse::open(&self.dir.warehouse())?)),
+            (None, Access::Read) => Ok(Arc::new(EmbeddedWarehouse::open_read_only(
+                &self.dir.warehouse(),
+            )?)),
+        }
+    }
+}
+
+/// What a configuration names that this build was made without.
+#[cfg(not(all(
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3",
+    feature = "redshift"
+)))]
+fn left_out(key: &str, feature: &str) -> Error {
+    Error::Refused(format!(
+        "{key} is set, but this theatre was built without the feature '{feature}': build it with cargo build --release, which has all of them"
+    ))
+}
+
+/// The pipeline that a configuration makes, with the schema sources that it names.
+///
+/// # Errors
+/// When schemas, rules, windows or indicators do not fit together; says which.
+pub fn params(config: &Config, key: [u8; 32]) -> std::result::Result<PipelineParams, ConfigError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    PipelineParams::from_config(config, key, &Sources::new(config, clock.clone()), &clock)
+}
+
+/// The schemas of a configuration: shipped, configured and of declared inputs.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn registry(config: &Config) -> std::result::Result<Registry, ConfigError> {
+    theatre_pipeline::params::registry(config, &Sources::new(config, Arc::new(SystemClock)))
+}
+
+/// Stands where no warehouse is used. Nobody calls it; who does is refused.
+struct NoWarehouse;
+
+impl NoWarehouse {
+    fn refuse<T>() -> Result<T> {
+        Err(Error::Refused(
+            "there is no warehouse: [warehouse] or [lake] enabled is false".to_owned(),
+        ))
+    }
+}
+
+impl Warehouse for NoWarehouse {
+    fn ensure_tables(&self, _tables: &[TableSpec]) -> Result<()> {
+        Self::refuse()
+    }
+
+    fn load(&self, _batch: &LoadBatch, _lake: &dyn Lake) -> Result<LoadReceipt> {
+        Self::refuse()
+    }
+
+    fn receipt(&self, _batch: &str) -> Result<Option<LoadReceipt>> {
+        Self::refuse()
+    }
+
+    fn query(&self, _sql: &str) -> Result<QueryResult> {
+        Self::refuse()
+    }
+}

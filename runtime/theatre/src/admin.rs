@@ -1,0 +1,122 @@
+//! The admin server: `/metrics`, `/livez`, `/readyz`. Its own thread; it knows the pipeline only by
+//! its progress.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use theatre_config::ConfigError;
+use theatre_pipeline::Progress;
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+struct State {
+    metrics: PrometheusHandle,
+    progress: Arc<Progress>,
+}
+
+/// A running admin server; stops when dropped.
+pub struct Admin {
+    handle: actix_web::dev::ServerHandle,
+    thread: Option<std::thread::JoinHandle<()>>,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+}
+
+/// Starts the server at `listen`; port 0 picks a free one.
+///
+/// # Errors
+/// When the address is taken or is none; says what to do.
+pub fn start(
+    listen: &str,
+    metrics: PrometheusHandle,
+    progress: Arc<Progress>,
+) -> Result<Admin, ConfigError> {
+    let refused = |error: std::io::Error| {
+        ConfigError(format!(
+            "the admin server cannot listen on {listen}: {error}; give another address with --admin, such as 127.0.0.1:0 for any free port"
+        ))
+    };
+    let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let upkeep = metrics.clone();
+    let state = web::Data::new(State { metrics, progress });
+    let (tell, hear) = channel();
+    let thread = std::thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || {
+            let served = actix_web::rt::System::new().block_on(async move {
+                let app = move || {
+                    App::new()
+                        .app_data(state.clone())
+                        .route("/metrics", web::get().to(render))
+                        .route("/livez", web::get().to(live))
+                        .route("/readyz", web::get().to(ready))
+                };
+                let server = HttpServer::new(app)
+                    .workers(1)
+                    .disable_signals()
+                    .listen(listener)?
+                    .run();
+                drop(tell.send(server.handle()));
+                let upkeep = actix_web::rt::spawn(keep_up(upkeep));
+                let ended = server.await;
+                upkeep.abort();
+                ended
+            });
+            if let Err(error) = served {
+                tracing::error!(%error, "the admin server ended");
+            }
+        })
+        .map_err(refused)?;
+    let handle = hear
+        .recv()
+        .map_err(|_| ConfigError(format!("the admin server on {listen} did not start")))?;
+    Ok(Admin {
+        handle,
+        thread: Some(thread),
+        address,
+    })
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        // The future only sends the order; the server's own thread carries it out.
+        drop(self.handle.stop(false));
+        drop(self.thread.take().map(std::thread::JoinHandle::join));
+    }
+}
+
+/// Counts what histograms were told into their buckets: the recorder keeps every value until
+/// somebody does, and perhaps nobody asks for metrics.
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut due = actix_web::rt::time::interval(UPKEEP_EVERY);
+    loop {
+        due.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+async fn render(state: web::Data<State>) -> HttpResponse {
+    metrics_process::Collector::default().collect();
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4")
+        .body(state.metrics.render())
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({"live": true}))
+}
+
+async fn ready(state: web::Data<State>) -> HttpResponse {
+    let reasons = state.progress.unready();
+    let body = serde_json::json!({"ready": reasons.is_empty(), "reasons": reasons, "notices": state.progress.notices()});
+    if reasons.is_empty() {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
+}

@@ -1,0 +1,262 @@
+//! `theatre bench`: what the work costs on this machine. `core`: decode, route, duplicate check,
+//! windows and one rule, from memory, on one thread. `fleet`: the whole pipeline, as fast as it
+//! goes. `latency`: the whole pipeline at a pace, by the clock.
+
+mod environment;
+mod fleet_bench;
+mod latency_bench;
+mod measure;
+mod process;
+mod recount;
+mod topic;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Subcommand;
+use serde_json::json;
+use theatre_actors::actix_host::{InlineHost, ProcessorHost, Reply, Segment};
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::processor::{Processor, ProcessorConfig};
+use theatre_actors::rules::{Micros, RuleKind, RuleSet, RuleSpec};
+use theatre_actors::time::TimePolicy;
+use theatre_actors::window::{AggregateSet, WindowPlan, WindowSpec};
+use theatre_schemas::decode::BatchBuilder;
+use theatre_schemas::framing;
+use theatre_schemas::pseudonym::Pseudonyms;
+use theatre_schemas::records::Priority;
+use theatre_schemas::registry::Registry;
+
+use super::output::rows;
+use super::{Common, Failure};
+use theatre_simulator::fleet::{self, Fleet};
+
+/// Measures.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// The work on a record, without log, store or lake: 13 signals, 10 s windows, one hysteresis
+    /// rule; once with each set of aggregates.
+    #[command(after_help = "Example: theatre bench core --records 1000000 --output json")]
+    Core {
+        /// Records.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: u64,
+        /// Robots, interleaved tick by tick.
+        #[arg(long, default_value_t = 1000)]
+        robots: u64,
+        /// Records decoded into one batch.
+        #[arg(long, default_value_t = 8192)]
+        batch: usize,
+    },
+    /// The whole pipeline on a topic filled beforehand, on Kafka or on the embedded log. The lake
+    /// is on and the warehouse off unless told otherwise.
+    #[command(
+        after_help = "Examples: theatre bench fleet --records 1000000 --warehouse on --output json\n          \
+                            theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off"
+    )]
+    Fleet(fleet_bench::FleetBench),
+    /// How long an alert takes: from the produce of the record that crosses a limit to a consumer
+    /// of committed alerts.
+    #[command(
+        after_help = "Example: theatre bench latency --brokers localhost:9092 --rate 20000 --for 60s"
+    )]
+    Latency(latency_bench::LatencyBench),
+}
+
+impl Bench {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let (records, robots, batch) = match self {
+            Self::Core {
+                records,
+                robots,
+                batch,
+            } => (records, robots, batch),
+            Self::Fleet(fleet) => return fleet.run(common),
+            Self::Latency(latency) => return latency.run(common),
+        };
+        let messages = Messages::make(records, robots);
+        // Once for nothing: the first pass pays for memory and caches that no later one needs.
+        measure("", &messages, batch, AggregateSet::Basic)?;
+        let mut lines = Vec::new();
+        for (name, aggregates) in [
+            ("count, sum, min, max", AggregateSet::Basic),
+            ("all aggregates", AggregateSet::Full),
+            ("all and sketches", AggregateSet::Sketch),
+        ] {
+            lines.push(measure(name, &messages, batch, aggregates)?);
+        }
+        rows(
+            common.output,
+            &[
+                "aggregates",
+                "records",
+                "records_per_s",
+                "cpu_s_per_million",
+                "windows",
+                "alerts",
+            ],
+            &lines,
+        )
+    }
+}
+
+/// Framed records one after another.
+struct Messages {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Messages {
+    fn make(records: u64, robots: u64) -> Self {
+        let mut messages = Self {
+            bytes: Vec::with_capacity(records as usize * 140),
+            ends: Vec::with_capacity(records as usize),
+        };
+        for sample in Fleet::new(1, robots, records) {
+            fleet::encode(&sample, &mut messages.bytes);
+            messages.ends.push(messages.bytes.len());
+        }
+        messages
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(from, to)| &self.bytes[from..*to])
+    }
+}
+
+fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<ProcessorConfig>, Failure> {
+    let kind = RuleKind::Threshold {
+        signal: "motor_temperature".to_owned(),
+        raise_above: Some(85.0),
+        clear_below: Some(80.0),
+        raise_below: None,
+        clear_above: None,
+        hold: Micros(0),
+        escalate: Vec::new(),
+    };
+    let rule = RuleSpec {
+        id: "hot".to_owned(),
+        version: 1,
+        priority: Priority::Medium,
+        dataset: None,
+        description: String::new(),
+        kind,
+    };
+    let refused = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let rules = RuleSet::compile(&[rule], registry.datasets()).map_err(|error| refused(&error))?;
+    let window = WindowSpec {
+        name: "10s".to_owned(),
+        size_us: 10_000_000,
+        hop_us: 10_000_000,
+    };
+    let windows = WindowPlan::new(vec![window], aggregates).map_err(|error| refused(&error))?;
+    let time = TimePolicy {
+        reorder_bound_us: 5_000_000,
+        ..TimePolicy::default()
+    };
+    Ok(Arc::new(
+        ProcessorConfig::new(time, windows, rules, &[], registry.datasets())
+            .map_err(|error| refused(&error))?,
+    ))
+}
+
+fn measure(
+    name: &str,
+    messages: &Messages,
+    batch: usize,
+    aggregates: AggregateSet,
+) -> Result<Vec<serde_json::Value>, Failure> {
+    let registry = Registry::builtin();
+    let config = config(&registry, aggregates)?;
+    let writer = registry
+        .lookup(1)
+        .ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
+    let dataset = registry.datasets().get(writer.dataset_index).clone();
+    let mut builder = BatchBuilder::new(
+        dataset,
+        writer.dataset_index,
+        Arc::new(Pseudonyms::new([0; 32])),
+    );
+    let mut host = InlineHost::default();
+    let mut slots: HashMap<String, usize, foldhash::fast::RandomState> = HashMap::default();
+    let (mut windows, mut alerts, mut offset) = (0_u64, 0_u64, 0_u64);
+    let (begun, cpu) = (Instant::now(), process::cpu_seconds()?);
+    let mut iter = messages.iter().peekable();
+    while iter.peek().is_some() {
+        for message in iter.by_ref().take(batch.max(1)) {
+            let (id, datum) =
+                framing::parse(message).map_err(|error| Failure::Failed(error.to_string()))?;
+            let writer = registry
+                .lookup(id)
+                .ok_or_else(|| Failure::Failed(format!("schema {id}")))?;
+            builder
+                .push(&writer.plan, datum, offset, fleet::START_US + (1 << 50))
+                .map_err(|error| Failure::Failed(error.to_string()))?;
+            offset += 1;
+        }
+        let Some(columns) = builder.finish() else {
+            break;
+        };
+        let columns = Arc::new(columns);
+        let mut work: Vec<Vec<u32>> = vec![Vec::new(); slots.len()];
+        for row in 0..columns.len() {
+            let robot = columns.robot_id(row);
+            let slot = match slots.get(robot) {
+                Some(slot) => *slot,
+                None => {
+                    let slot = slots.len();
+                    slots.insert(robot.to_owned(), slot);
+                    host.insert(slot, Processor::new(robot, config.clone()));
+                    work.push(Vec::new());
+                    slot
+                }
+            };
+            work[slot].push(row as u32);
+        }
+        let work = work
+            .into_iter()
+            .enumerate()
+            .filter(|(_, rows)| !rows.is_empty());
+        let work = work
+            .map(|(slot, rows)| {
+                (
+                    slot,
+                    vec![Segment {
+                        topic: 0,
+                        batch: columns.clone(),
+                        rows,
+                    }],
+                )
+            })
+            .collect();
+        for (_, reply) in host.deliver(work) {
+            let Reply::Applied { outputs } = reply else {
+                return Err(Failure::Failed("a processor panicked".to_owned()));
+            };
+            windows += outputs
+                .events
+                .iter()
+                .filter(|output| output.kind == OutputKind::Window)
+                .count() as u64;
+            alerts += outputs
+                .events
+                .iter()
+                .filter(|output| output.kind == OutputKind::Alert)
+                .count() as u64;
+        }
+    }
+    let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), process::cpu_seconds()? - cpu);
+    let million = offset as f64 / 1e6;
+    Ok(vec![
+        json!(name),
+        json!(offset),
+        json!((offset as f64 / elapsed) as u64),
+        json!(cpu / million),
+        json!(windows),
+        json!(alerts),
+    ])
+}

@@ -1,0 +1,197 @@
+//! The event_printer a terminal tells: alerts and outcomes as they come from their topics, and a
+//! line of figures now and then.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use theatre_actors::ports::{LogReader, PollLimit, Result};
+use theatre_schemas::decode::BatchBuilder;
+use theatre_schemas::framing;
+use theatre_schemas::records::{Alert, Outcome, Transition};
+
+use super::output::time;
+use super::service::Service;
+
+/// Topic of the procedures' events.
+const PROCEDURE_EVENTS: &str = theatre_config::INPUT_TOPICS[2];
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Follows a pipeline's output topics.
+pub(super) struct EventPrinter {
+    alerts: Vec<Box<dyn LogReader>>,
+    outcomes: Vec<Box<dyn LogReader>>,
+    /// Input: procedures that begin.
+    procedures: Vec<Box<dyn LogReader>>,
+    /// All alerts heard, for the summary.
+    pub(super) heard: Vec<Alert>,
+    /// Outcomes heard.
+    pub(super) outcomes_heard: u64,
+    last_line: Instant,
+    last_records: u64,
+    quiet: bool,
+}
+
+impl EventPrinter {
+    /// Begins at the end of the topics as they are now.
+    pub(super) fn begin(service: &Service, quiet: bool) -> Result<Self> {
+        let readers = |topic: &str| -> Result<Vec<Box<dyn LogReader>>> {
+            (0..service.params.partitions)
+                .map(|partition| {
+                    service.ports.log.reader(
+                        topic,
+                        partition,
+                        service.ports.log.range(topic, partition)?.end,
+                    )
+                })
+                .collect()
+        };
+        Ok(Self {
+            alerts: readers(&service.params.alert_topic)?,
+            outcomes: readers(&service.params.outcome_topic)?,
+            procedures: if quiet {
+                Vec::new()
+            } else {
+                readers(PROCEDURE_EVENTS)?
+            },
+            heard: Vec::new(),
+            outcomes_heard: 0,
+            last_line: Instant::now(),
+            last_records: 0,
+            quiet,
+        })
+    }
+
+    /// Tells what is new.
+    pub(super) fn tell(&mut self, service: &Service) -> Result<()> {
+        let limit = PollLimit {
+            records: 1000,
+            bytes: 1 << 20,
+        };
+        for reader in &mut self.procedures {
+            reader.poll(limit, &mut |record| {
+                if let Some(line) = begun_line(service, record.value) {
+                    eprintln!("{line}");
+                }
+            })?;
+        }
+        let (heard, quiet) = (&mut self.heard, self.quiet);
+        for reader in &mut self.alerts {
+            reader.poll(limit, &mut |record| {
+                let Ok(alert) = Alert::decode(record.value) else {
+                    return;
+                };
+                if !quiet {
+                    eprintln!("{}", alert_line(&alert));
+                }
+                heard.push(alert);
+            })?;
+        }
+        let count = &mut self.outcomes_heard;
+        for reader in &mut self.outcomes {
+            reader.poll(limit, &mut |record| {
+                let Ok(outcome) = Outcome::decode(record.value) else {
+                    return;
+                };
+                *count += 1;
+                if !quiet {
+                    eprintln!("{}", outcome_line(&outcome));
+                }
+            })?;
+        }
+        if self.last_line.elapsed() >= EVERY {
+            self.figures(service);
+        }
+        Ok(())
+    }
+
+    fn figures(&mut self, service: &Service) {
+        let progress = service.pipeline.progress();
+        let records = progress.records_in.load(Ordering::Relaxed);
+        let rate = (records - self.last_records) as f64 / self.last_line.elapsed().as_secs_f64();
+        let saved = progress.last_save_at.load(Ordering::Relaxed);
+        let age = (service.ports.clock.now().0 - saved) as f64 / 1e6;
+        let saved = if saved == 0 {
+            "never".to_owned()
+        } else {
+            format!("{age:.1} s ago")
+        };
+        eprintln!(
+            "-- {} robots, {rate:.0} records/s, lag {}, saved {saved}, {} lake files, {} warehouse rows, {} windows",
+            progress.robots(),
+            progress.lag_records(),
+            progress.lake_files.load(Ordering::Relaxed),
+            progress.warehouse_rows.load(Ordering::Relaxed),
+            progress.windows.load(Ordering::Relaxed),
+        );
+        for trouble in progress.troubles() {
+            eprintln!("-- trouble: {trouble}");
+        }
+        (self.last_line, self.last_records) = (Instant::now(), records);
+    }
+}
+
+/// A procedure that begins, in a line; nothing for any other record. What cannot be read is a
+/// matter for the dead letters.
+fn begun_line(service: &Service, value: &[u8]) -> Option<String> {
+    let params = &service.params;
+    let (id, datum) = framing::parse(value).ok()?;
+    let writer = params.registry.lookup(id)?;
+    let dataset = params.registry.datasets().get(writer.dataset_index).clone();
+    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, params.pseudonyms.clone());
+    builder.push(&writer.plan, datum, 0, 0).ok()?;
+    let batch = builder.finish()?;
+    let text = |name: &str| {
+        batch
+            .dataset
+            .column(name)
+            .and_then(|column| batch.text(column, 0))
+    };
+    if text("step")? != "started" {
+        return None;
+    }
+    let at = time(batch.event_times()[0]);
+    let kind = text("procedure_type").unwrap_or("procedure");
+    Some(format!(
+        "{} begun   {kind} {} on {}",
+        at.as_str().unwrap_or("-"),
+        text("procedure_id")?,
+        batch.robot_id(0)
+    ))
+}
+
+/// An alert in a line.
+pub(super) fn alert_line(alert: &Alert) -> String {
+    let mark = match alert.transition {
+        Transition::Raised => "ALERT  ",
+        Transition::Updated => "UPDATED",
+        Transition::Cleared => "cleared",
+    };
+    let value = alert.value.map_or(String::new(), |value| {
+        format!(" ({value:.2} {})", alert.unit.as_deref().unwrap_or(""))
+    });
+    let at = time(alert.event_time);
+    format!(
+        "{} {mark} {:?} {} {}{value}: {}",
+        at.as_str().unwrap_or("-"),
+        alert.priority,
+        alert.robot_id,
+        alert.rule_id,
+        alert.message
+    )
+}
+
+/// An outcome in a line.
+pub(super) fn outcome_line(outcome: &Outcome) -> String {
+    let at = time(outcome.ended_at);
+    format!(
+        "{} outcome {:?} {} on {} (revision {}): {:.0} s, {} samples, {} alerts",
+        at.as_str().unwrap_or("-"),
+        outcome.status,
+        outcome.procedure_id,
+        outcome.robot_id,
+        outcome.revision,
+        outcome.duration_s.unwrap_or(0.0),
+        outcome.telemetry_rows,
+        outcome.alert_conditions.len()
+    )
+}

@@ -1,0 +1,297 @@
+//! `theatre run`, and what `demo` and `replay` share with it: a pipeline on a data directory, its
+//! admin server, its signals.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use theatre_actors::ports::Error;
+
+use super::{Common, Failure};
+use crate::adapters::{Access, Adapters};
+use crate::admin::{self, Admin};
+use theatre_config::Config;
+use theatre_embedded::data_dir::{DataDir, DataLock};
+use theatre_operations::drained::left_in;
+use theatre_pipeline::{Pipeline, PipelineParams, Ports, start};
+
+/// How long a stop may take before it is given up.
+const STOP_DEADLINE: Duration = Duration::from_secs(60);
+/// Who waits for other processes' partitions is told so this often.
+const TELL_OF_OTHERS_EVERY: Duration = Duration::from_secs(5);
+const LOOK_AT_OTHERS_EVERY: Duration = Duration::from_millis(500);
+
+/// The service itself.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// End as soon as everything in the log is read, saved, published and loaded, in the partitions
+    /// of other processes too.
+    #[arg(long)]
+    until_drained: bool,
+}
+
+/// A pipeline that runs, and everything it needs.
+pub(super) struct Service {
+    pub(super) pipeline: Pipeline,
+    pub(super) params: PipelineParams,
+    pub(super) ports: Ports,
+    pub(super) stop: Arc<AtomicBool>,
+    admin: Admin,
+    _lock: DataLock,
+}
+
+/// The configuration of a command and its data directory; ports are opened from both.
+pub(super) struct Place {
+    pub(super) config: Config,
+    pub(super) dir: DataDir,
+}
+
+impl Place {
+    /// As the command line says.
+    pub(super) fn of(common: &Common) -> Result<Self, Failure> {
+        Ok(Self {
+            config: config(common)?,
+            dir: DataDir::new(&common.data),
+        })
+    }
+
+    /// Adapters for looking only.
+    pub(super) fn look(&self) -> Result<Adapters<'_>, Failure> {
+        Ok(Adapters::new(&self.config, &self.dir, Access::Read)?)
+    }
+
+    /// Adapters for reading and writing.
+    pub(super) fn write(&self) -> Result<Adapters<'_>, Failure> {
+        self.dir.create()?;
+        Ok(Adapters::new(&self.config, &self.dir, Access::Write)?)
+    }
+}
+
+/// The configuration of a command: defaults, file, and the schemas that earlier runs on this data
+/// directory used.
+pub(super) fn config(common: &Common) -> Result<Config, Failure> {
+    let (mut config, _) = Config::layered(common.config.as_deref(), std::env::vars())?;
+    config.schemas.extend(DataDir::new(&common.data).schemas()?);
+    Ok(config)
+}
+
+/// What processes that shared the log on Kafka would not have in common.
+fn parts_of_this_process(config: &Config) -> Option<String> {
+    config.log.url.as_ref()?;
+    let all = [
+        ("store", config.store.url.is_none()),
+        ("lake", config.lake.enabled && config.lake.url.is_none()),
+        (
+            "warehouse",
+            config.warehouse.enabled && config.warehouse.url.is_none(),
+        ),
+    ];
+    let own: Vec<&str> = all
+        .into_iter()
+        .filter(|(_, own)| *own)
+        .map(|(part, _)| part)
+        .collect();
+    (!own.is_empty()).then(|| {
+        format!(
+            "{} {}",
+            own.join(" and "),
+            if own.len() == 1 { "is" } else { "are" }
+        )
+    })
+}
+
+/// The key of pseudonyms and seals: the configured file's, or one kept in the data directory.
+pub(super) fn pseudonym_key(config: &Config, dir: &DataDir) -> Result<[u8; 32], Failure> {
+    match &config.pseudonym_key_file {
+        Some(path) => {
+            let bytes = std::fs::read(path).map_err(|error| Failure::Usage(format!("pseudonym_key_file {}: {error}", path.display())))?;
+            <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
+                Failure::Usage(format!(
+                    "pseudonym_key_file {} has {} bytes, 32 are needed (make one with: head -c 32 /dev/urandom > FILE)",
+                    path.display(),
+                    bytes.len()
+                ))
+            })
+        }
+        None if config.log.url.is_some() => Err(Failure::Usage(
+            "pseudonym_key_file is not set: processes that share a log need one key, or the same person gets several pseudonyms (make one with: \
+             head -c 32 /dev/urandom > FILE)"
+                .to_owned(),
+        )),
+        None => Ok(dir.pseudonym_key()?),
+    }
+}
+
+impl Service {
+    /// Takes the data directory, starts the pipeline and the admin server.
+    pub(super) fn start(common: &Common, config: &Config) -> Result<Self, Failure> {
+        Self::start_as(common, config, |_| {})
+    }
+
+    /// The same, with a pipeline that differs from what the configuration says: benchmarks have
+    /// topics of their own.
+    pub(super) fn start_as(
+        common: &Common,
+        config: &Config,
+        change: impl FnOnce(&mut PipelineParams),
+    ) -> Result<Self, Failure> {
+        let dir = DataDir::new(&common.data);
+        dir.create()?;
+        let lock = dir.lock()?;
+        let mut params = crate::adapters::params(&config, pseudonym_key(config, &dir)?)?;
+        change(&mut params);
+        dir.keep_schemas(&config.schemas)?;
+        let ports = Adapters::new(config, &dir, Access::Write)?.ports()?;
+        let metrics = theatre_telemetry::install()
+            .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The second signal ends at once, with the code for it; the first is a request.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+            signal_hook::flag::register(signal, stop.clone())?;
+        }
+        let pipeline = start(params.clone(), ports.clone())?;
+        if let Some(parts) = parts_of_this_process(config) {
+            let what = format!(
+                "{parts} in the data directory of this process: no other may share its log, or what one wrote is missing to the other"
+            );
+            tracing::warn!("{what}");
+            pipeline.progress().set_notice("configuration", what);
+        }
+        let admin = admin::start(
+            common.admin.as_deref().unwrap_or(&config.admin),
+            metrics,
+            pipeline.progress().clone(),
+        )?;
+        eprintln!(
+            "theatre {} on {} (admin: http://{}/metrics, /readyz); {} partitions",
+            env!("CARGO_PKG_VERSION"),
+            common.data.display(),
+            admin.address,
+            params.partitions
+        );
+        Ok(Self {
+            pipeline,
+            params,
+            ports,
+            stop,
+            admin,
+            _lock: lock,
+        })
+    }
+
+    /// True once somebody asked it to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Waits until everything of its partitions is read, saved, published and loaded, or somebody
+    /// asks to stop; calls `meanwhile` now and then.
+    pub(super) fn drain(
+        &self,
+        meanwhile: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.drain_until(|| Ok(self.pipeline.drained()), meanwhile)
+    }
+
+    /// The same of all partitions: how far those are that other processes have is known by the
+    /// store.
+    fn drain_all(&self) -> Result<(), Failure> {
+        let partitions = self.params.partitions;
+        let (mut told, mut looked) = (Instant::now(), Instant::now());
+        let done = || {
+            let own = self.pipeline.owned();
+            if own.len() as u32 == partitions {
+                return Ok(self.pipeline.drained());
+            }
+            if told.elapsed() > TELL_OF_OTHERS_EVERY {
+                told = Instant::now();
+                eprintln!(
+                    "{} of {partitions} partitions are with other processes, or on their way here: waiting until they are drained, too",
+                    partitions - own.len() as u32
+                );
+            }
+            if looked.elapsed() < LOOK_AT_OTHERS_EVERY
+                || !own.is_empty() && !self.pipeline.drained()
+            {
+                return Ok(false);
+            }
+            looked = Instant::now();
+            for partition in (0..partitions).filter(|partition| !own.contains(partition)) {
+                match left_in(
+                    &self.params,
+                    &*self.ports.log,
+                    &*self.ports.store,
+                    partition,
+                ) {
+                    Ok(left) if left.is_empty() => {}
+                    // Readiness names what is away, too.
+                    Ok(_) | Err(Error::Unavailable { .. }) => return Ok(false),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(self.pipeline.owned() == own)
+        };
+        self.drain_until(done, || Ok(()))
+    }
+
+    fn drain_until(
+        &self,
+        mut done: impl FnMut() -> Result<bool, Failure>,
+        mut meanwhile: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.pipeline.flush(true);
+        while !done()? && !self.is_stopping() {
+            let failures = self.pipeline.progress().failures();
+            if !failures.is_empty() {
+                return Err(Failure::Failed(failures.join("; ")));
+            }
+            meanwhile()?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Stops; everything read is saved and published. A fault that passed is no failure, one that
+    /// stopped a component is.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        let progress = self.pipeline.progress().clone();
+        let whole = self.pipeline.stop(STOP_DEADLINE);
+        drop(self.admin);
+        let failures = progress.failures();
+        if !failures.is_empty() {
+            return Err(Failure::Failed(failures.join("; ")));
+        }
+        if whole {
+            return Ok(());
+        }
+        let mut why = format!(
+            "not everything could be closed within {STOP_DEADLINE:?}; the next start goes on from the last save"
+        );
+        for trouble in progress.troubles() {
+            why.push_str(&format!("\n  {trouble}"));
+        }
+        Err(Failure::Failed(why))
+    }
+}
+
+impl Run {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let service = Service::start(common, &config(common)?)?;
+        if self.until_drained {
+            service.drain_all()?;
+            let interrupted = service.is_stopping();
+            service.end()?;
+            return if interrupted {
+                Err(Failure::Interrupted)
+            } else {
+                Ok(())
+            };
+        }
+        while !service.is_stopping() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        service.end()
+    }
+}
