@@ -20,7 +20,7 @@ use theatre_actors::rules::Micros;
 use theatre_config::INPUT_TOPICS;
 use theatre_config::log::LogConfig;
 use theatre_dev::kafka::Kafka;
-use theatre_kafka::{self, Survey};
+use theatre_kafka::{self, TopicAudit};
 use theatre_system::blocking::IoRuntime;
 use theatre_tests::broker::group_offsets;
 use theatre_tests::deployment::Deployment;
@@ -333,9 +333,9 @@ fn two_members_share_the_partitions_and_the_one_that_stays_has_them_all() -> Res
 fn topics_are_created_as_wanted_and_what_differs_is_told() -> Result<()> {
     let config = config();
     let io = IoRuntime::start()?;
-    let survey = Survey::open(&url()?, &config, &io)?;
+    let survey = TopicAudit::open(&url()?, &config, &io)?;
     let (good, bad) = (unique("good"), unique("bad"));
-    let wanted = Survey::wanted(
+    let wanted = TopicAudit::wanted(
         &config,
         vec![good.clone(), bad.clone()],
         &[good.clone(), bad.clone()],

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bounds;
+mod checkpointer;
 mod contracts;
 mod crash;
 mod hostile;
@@ -11,7 +12,6 @@ mod real_input;
 mod redshift;
 mod repartition;
 mod s3;
-mod checkpointer;
 mod schemas;
 mod secure;
 mod servers;

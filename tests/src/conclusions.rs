@@ -57,7 +57,7 @@ impl Conclusions {
         let mut read = Self::default();
         let (told, registry) = (
             all_outputs(&*ports.store)?,
-            theatre::adapters::registry(&config)?,
+            theatre::adapters::registry(config)?,
         );
         read.read_outputs(&told)?;
         read.read_records(&*ports.store)?;

@@ -39,7 +39,7 @@ mod reader;
 mod topic_audit;
 mod topics;
 
-pub use topic_audit::{Difference, TopicAudit, Wanted};
+pub use topic_audit::{Difference, ExpectedTopic, TopicAudit};
 
 /// Opens it. Connects when first asked.
 ///

@@ -17,7 +17,7 @@ use theatre_system::blocking::IoRuntime;
 
 /// A topic that Theatre uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ExpectedTopic {
     /// Its name.
     pub topic: String,
     /// Its number of partitions.
@@ -76,13 +76,13 @@ impl TopicAudit {
         topics: Vec<String>,
         inputs: &[String],
         partitions: u32,
-    ) -> Vec<Wanted> {
-        let own = topics.into_iter().map(|topic| Wanted {
+    ) -> Vec<ExpectedTopic> {
+        let own = topics.into_iter().map(|topic| ExpectedTopic {
             is_input: inputs.contains(&topic),
             topic,
             partitions,
         });
-        own.chain([Wanted {
+        own.chain([ExpectedTopic {
             topic: lane::notes_topic(config),
             partitions: 1,
             is_input: false,
@@ -102,7 +102,7 @@ impl TopicAudit {
     ///
     /// # Errors
     /// As [`Self::partitions`]; refused when it is there with another number of partitions.
-    pub fn create(&self, wanted: &Wanted) -> Result<()> {
+    pub fn create(&self, wanted: &ExpectedTopic) -> Result<()> {
         self.topics
             .ensure(std::slice::from_ref(&wanted.topic), wanted.partitions)
     }
@@ -111,7 +111,7 @@ impl TopicAudit {
     ///
     /// # Errors
     /// As [`Self::partitions`].
-    pub fn differences(&self, wanted: &[Wanted]) -> Result<Vec<Difference>> {
+    pub fn differences(&self, wanted: &[ExpectedTopic]) -> Result<Vec<Difference>> {
         let mut all = Vec::new();
         for one in wanted {
             let differs = |setting: &str, wanted: String, found| Difference {
@@ -167,7 +167,7 @@ impl TopicAudit {
 
 /// Settings that differ: name, as it should be, as it is.
 fn unlike(
-    wanted: &Wanted,
+    wanted: &ExpectedTopic,
     found: impl Fn(&str) -> Option<String>,
 ) -> Vec<(&'static str, String, Option<String>)> {
     let mut differ = Vec::new();
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn names(topic: &str, is_input: bool, there: &[(&str, &str)]) -> Vec<&'static str> {
-        let wanted = Wanted {
+        let wanted = ExpectedTopic {
             topic: topic.to_owned(),
             partitions: 1,
             is_input,

@@ -139,7 +139,7 @@ impl Service {
         let dir = DataDir::new(&common.data);
         dir.create()?;
         let lock = dir.lock()?;
-        let mut params = crate::adapters::params(&config, pseudonym_key(config, &dir)?)?;
+        let mut params = crate::adapters::params(config, pseudonym_key(config, &dir)?)?;
         change(&mut params);
         dir.keep_schemas(&config.schemas)?;
         let ports = Adapters::new(config, &dir, Access::Write)?.ports()?;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::output::rows;
 use super::{Common, Failure};
-use theatre_kafka::{TopicAudit, Wanted};
+use theatre_kafka::{ExpectedTopic, TopicAudit};
 use theatre_system::blocking::IoRuntime;
 
 /// Topics of a log on Kafka.
@@ -48,15 +48,16 @@ impl Topics {
 fn create(
     common: &Common,
     audit: &TopicAudit,
-    wanted: &[Wanted],
+    wanted: &[ExpectedTopic],
     dry_run: bool,
 ) -> Result<(), Failure> {
     let found: Vec<Option<u32>> = wanted
         .iter()
         .map(|one| audit.partitions(&one.topic))
         .collect::<Result<_, _>>()?;
-    let differs =
-        |one: &Wanted, there: &Option<u32>| there.is_some_and(|there| there != one.partitions);
+    let differs = |one: &ExpectedTopic, there: &Option<u32>| {
+        there.is_some_and(|there| there != one.partitions)
+    };
     let any_differs = wanted
         .iter()
         .zip(&found)
@@ -95,7 +96,7 @@ fn create(
     Ok(())
 }
 
-fn check(common: &Common, audit: &TopicAudit, wanted: &[Wanted]) -> Result<(), Failure> {
+fn check(common: &Common, audit: &TopicAudit, wanted: &[ExpectedTopic]) -> Result<(), Failure> {
     let differences = audit.differences(wanted)?;
     let lines: Vec<_> = differences
         .iter()

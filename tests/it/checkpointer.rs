@@ -11,9 +11,9 @@ use theatre_actors::ports::{
 use theatre_actors::position::{Partition, Positions};
 use theatre_config::Config;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_pipeline::checkpointer::Checkpointer;
 use theatre_pipeline::commit_feed::CommitFeed;
 use theatre_pipeline::queue::CommitQueue;
-use theatre_pipeline::checkpointer::Checkpointer;
 use theatre_pipeline::{Ports, Progress, Step};
 use theatre_system::clock::SystemClock;
 use theatre_testkit::memory::lake::MemoryLake;
