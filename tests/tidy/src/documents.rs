@@ -140,7 +140,14 @@ pub struct Known {
     pub foreign: BTreeSet<String>,
 }
 
-/// Endings that the files of a histogram's metric have.
+/// The words of a text: letters, digits and `_`.
+pub fn words_of(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_'))
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+}
+
+/// Endings of the series that a histogram is exposed as.
 const HISTOGRAM: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 /// Finds links to files or headings that are not there, and names in code that are nowhere in the
@@ -209,13 +216,10 @@ fn unknown(span: &str, known: &Known) -> Option<String> {
         return (!there).then(|| format!("there is no file {span}"));
     }
     if span.contains("::") && !span.contains(' ') {
-        let name = span
-            .trim_end_matches("::")
-            .rsplit("::")
-            .next()
-            .unwrap_or_default();
-        let there = known.defined.contains(name);
-        return (!there).then(|| format!("nothing is called {span}"));
+        let mut names = span.trim_end_matches("::").split("::");
+        return names
+            .find(|name| !known.defined.contains(*name))
+            .map(|name| format!("{span}: nothing is called {name}"));
     }
     if let Some(section) = known
         .keys
@@ -357,7 +361,7 @@ mod tests {
             ("[a](a.md#gone)", "docs/a.md has no heading #gone"),
             ("`gone.rs`", "there is no file gone.rs"),
             ("`runtime/gone/`", "there is no file runtime/gone/"),
-            ("`crash::gone`", "nothing is called crash::gone"),
+            ("`crash::gone`", "crash::gone: nothing is called gone"),
             ("`lake.gone`", "[lake] has no key lake.gone"),
             (
                 "`theatre_gone_total`",
