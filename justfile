@@ -6,7 +6,7 @@ default:
 
 # A simulated fleet on this machine; Ctrl-C stops it.
 demo *arguments:
-    cargo demo {{arguments}}
+    cargo demo {{ arguments }}
 
 # Whether everything compiles.
 check:
@@ -14,15 +14,15 @@ check:
 
 # The tests of one crate, such as theatre-actors.
 test crate *filter:
-    cargo test -p {{crate}} {{filter}}
+    cargo test -p {{ crate }} {{ filter }}
 
 # Tests by a part of their name, wherever they are.
 one filter:
-    tests/run {{filter}}
+    tests/run {{ filter }}
 
 # More seeds of the simulation, such as 0..5000.
 seeds range:
-    tests/run simulation --seeds {{range}}
+    tests/run simulation --seeds {{ range }}
 
 # The rules of the repository and the truth of its documents.
 tidy:
