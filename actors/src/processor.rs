@@ -35,7 +35,8 @@ use procedure_table::ProcedureTable;
 pub use intake::IntakeProcessor;
 pub use view::{ConditionView, ProcedureView, ProcessorView};
 
-/// Panics on a row, for tests of what happens then. Never set in production.
+/// Panics on a row, for tests of what happens then. Production builds do not have it.
+#[cfg(any(test, feature = "test-hooks"))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PanicHook {
@@ -63,6 +64,7 @@ pub struct ProcessorConfig {
     /// A procedure not heard of for this long by the robot's clock is forgotten, microseconds.
     pub procedure_retention_us: i64,
     /// For tests of panics.
+    #[cfg(any(test, feature = "test-hooks"))]
     pub panic_on: Option<PanicHook>,
 }
 
@@ -92,6 +94,7 @@ impl ProcessorConfig {
             indicators: sources,
             procedures_max: 64,
             procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND,
+            #[cfg(any(test, feature = "test-hooks"))]
             panic_on: None,
         })
     }

@@ -82,6 +82,7 @@ impl Processor {
             clocks,
             missing,
         } = std::mem::take(rows_batch);
+        #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &rows);
         self.state.counters[topic].applied += rows.len() as u64;
         self.feed_procedures(batch, &rows, &missing);
@@ -195,6 +196,7 @@ impl Processor {
         }
     }
 
+    #[cfg(any(test, feature = "test-hooks"))]
     fn panic_if_asked(&self, batch: &Batch, rows: &[u32]) {
         let Some(hook) = self
             .config
