@@ -71,27 +71,32 @@ impl Document {
         document
     }
 
-    /// Commands that the document shows, with their lines, such as `theatre run`: those of its
-    /// blocks for a shell and of its prose, split into words. `cargo run ... -- x` is `theatre x`.
+    /// Commands of the program that the document shows, with their lines, such as `theatre run`:
+    /// those of its blocks for a shell and of its prose, split into words, without `theatre`.
+    /// `cargo theatre x` is `theatre x`, and `cargo demo` is `theatre demo`.
     #[must_use]
     pub fn commands(&self) -> Vec<(usize, Vec<String>)> {
         let mut lines: Vec<(usize, String)> = self.spans.clone();
         for block in self.blocks.iter().filter(|block| block.language == "sh") {
-            let inner = block.text.lines().enumerate();
-            lines.extend(inner.map(|(at, line)| (block.line + 1 + at, line.to_owned())));
+            let mut whole = String::new();
+            for (at, line) in block.text.lines().enumerate() {
+                whole.push_str(line);
+                if whole.ends_with('\\') {
+                    whole.pop();
+                } else {
+                    lines.push((block.line + 1 + at, std::mem::take(&mut whole)));
+                }
+            }
         }
         let mut commands = Vec::new();
         for (number, line) in lines {
             let words = shell_words(&line);
             for command in words.split(|word| word == "&&" || word == "|") {
-                let arguments = match command.first().map(String::as_str) {
-                    Some("theatre") => &command[1..],
-                    Some("cargo") if command.get(1).is_some_and(|word| word == "run") => {
-                        match command.iter().position(|word| word == "--") {
-                            Some(at) => &command[at + 1..],
-                            None => continue,
-                        }
-                    }
+                let name = |at: usize| command.get(at).map(String::as_str);
+                let arguments = match (name(0), name(1)) {
+                    (Some("theatre"), _) => &command[1..],
+                    (Some("cargo"), Some("theatre")) => &command[2..],
+                    (Some("cargo"), Some("demo")) => &command[1..],
                     _ => continue,
                 };
                 commands.push((number, arguments.to_vec()));
@@ -380,13 +385,16 @@ mod tests {
     #[test]
     fn commands_are_read_from_blocks_and_prose() {
         let text = "`theatre run`\n```sh\nx && theatre --data d sql \"a b\"   # c\n\
-                    cargo run --release -- demo\ncargo build\n```\n";
+                    cargo theatre robots \\\n list\ncargo demo\ncargo build\n```\n";
         let commands = Document::parse("a.md", text).commands();
         let words: Vec<String> = commands
             .iter()
             .map(|(line, words)| format!("{line} {}", words.join("_")))
             .collect();
-        assert_eq!(words, ["1 run", "3 --data_d_sql_a b", "4 demo"]);
+        assert_eq!(
+            words,
+            ["1 run", "3 --data_d_sql_a b", "5 robots_list", "6 demo"]
+        );
     }
 
     #[test]

@@ -65,12 +65,17 @@ fn known() -> Known {
         known.words.extend(words_of(&read(&path)));
         let stem = path.rsplit('/').next().unwrap_or_default();
         known.words.extend(words_of(stem));
-        known.defined.extend(stem.strip_suffix(".rs").map(str::to_owned));
+        known
+            .defined
+            .extend(stem.strip_suffix(".rs").map(str::to_owned));
     }
     for source in sources() {
         let words: Vec<String> = words_of(&source.code).collect();
         let defines = |word: &str| {
-            ["fn", "mod", "struct", "enum", "trait", "type", "const", "static"].contains(&word)
+            [
+                "fn", "mod", "struct", "enum", "trait", "type", "const", "static",
+            ]
+            .contains(&word)
         };
         for pair in words.windows(2).filter(|pair| defines(&pair[0])) {
             known.defined.insert(pair[1].clone());
@@ -115,15 +120,18 @@ fn examples_of_configurations_and_rules_can_be_read() {
     }
     let mut findings = Findings::new();
     for document in documents() {
-        for block in document.blocks.iter().filter(|block| block.language == "toml") {
+        for block in document
+            .blocks
+            .iter()
+            .filter(|block| block.language == "toml")
+        {
             let error = if block.text.contains("[[rule]]") {
                 toml::from_str::<Rules>(&block.text).err()
             } else {
                 toml::from_str::<Config>(&block.text).err()
             };
-            findings.extend(
-                error.map(|error| format!("{}:{}: {error}", document.path, block.line)),
-            );
+            findings
+                .extend(error.map(|error| format!("{}:{}: {error}", document.path, block.line)));
         }
     }
     none(findings);
@@ -132,7 +140,10 @@ fn examples_of_configurations_and_rules_can_be_read() {
 #[test]
 fn the_readme_is_short_and_prose_is_wrapped() {
     let readme = read("README.md");
-    assert!(readme.lines().count() <= 150, "README.md: 150 lines at most");
+    assert!(
+        readme.lines().count() <= 150,
+        "README.md: 150 lines at most"
+    );
     none(
         documents()
             .iter()
@@ -162,7 +173,9 @@ fn generated_documents_are_fresh() {
 
 /// A text as it stands in a cell of a table.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace("\n\n", "<br>").replace('\n', " ")
+    text.replace('|', "\\|")
+        .replace("\n\n", "<br>")
+        .replace('\n', " ")
 }
 
 fn configuration() -> String {
@@ -221,7 +234,11 @@ fn wrapped(paragraph: &str) -> String {
 fn metrics() -> String {
     let mut text = "\n| metric | kind | unit | labels | |\n|---|---|---|---|---|\n".to_owned();
     for metric in theatre_telemetry::catalogue() {
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels: Vec<String> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
         let _ = writeln!(
             text,
             "| `{}` | {} | {} | {} | {} |",
