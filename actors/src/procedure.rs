@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{ClinicalResult, Outcome, OutcomeStatus, PhaseDuration, Priority};
 
-pub use indicators::{IndicatorSpec, Indicators, Sources};
+pub use indicators::{IndicatorColumns, IndicatorSpec, Indicators};
 
 /// A step in a procedure's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
-pub enum Step {
+pub enum ProcedureStep {
     Scheduled,
     Started,
     PhaseStarted,
@@ -34,7 +34,7 @@ pub enum Step {
     Completed,
 }
 
-impl Step {
+impl ProcedureStep {
     /// By the name in the schema; `None` for unknown ones.
     pub fn parse(name: &str) -> Option<Self> {
         serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
@@ -47,11 +47,11 @@ pub struct ProcedureEvent {
     /// When, microseconds UTC.
     pub time: i64,
     /// What.
-    pub step: Step,
+    pub step: ProcedureStep,
     /// The phase that starts.
     pub phase: Option<String>,
     /// Descriptive fields, as far as the event carries them.
-    pub about: ProcedureMetadata,
+    pub metadata: ProcedureMetadata,
 }
 
 /// What hearing an event came to.
@@ -96,18 +96,18 @@ pub struct ProcedureActor {
     raised: [i32; 3],
     result: Option<(i64, ClinicalResult)>,
     /// Revision and content of what was told last.
-    told: Option<(i32, Box<Outcome>)>,
+    last_published: Option<(i32, Box<Outcome>)>,
     /// News since then are told when the robot's clock reaches this.
     pub(crate) due: Option<i64>,
     /// Latest event time heard of it.
-    pub(crate) heard: i64,
+    pub(crate) last_seen: i64,
     /// Tells it from an earlier case of the same id that nobody remembers; see the roster.
     pub(crate) incarnation: u64,
 }
 
 impl ProcedureActor {
     /// Nothing heard yet, of this incarnation.
-    pub(crate) fn of(incarnation: u64) -> Self {
+    pub(crate) fn new(incarnation: u64) -> Self {
         Self {
             incarnation,
             ..Self::default()
@@ -115,7 +115,7 @@ impl ProcedureActor {
     }
 
     /// Hears an event.
-    pub fn event(&mut self, id: &str, event: ProcedureEvent) -> InsertResult {
+    pub fn insert_event(&mut self, id: &str, event: ProcedureEvent) -> InsertResult {
         if self.events.contains_key(id) {
             return InsertResult::Known;
         }
@@ -123,14 +123,14 @@ impl ProcedureActor {
         if self.events.len() >= room {
             return InsertResult::TooMany;
         }
-        self.heard = self.heard.max(event.time);
+        self.last_seen = self.last_seen.max(event.time);
         self.events.insert(id.to_owned(), event);
         InsertResult::New
     }
 
     /// Hears a clinical result; an older one does not replace a newer one.
-    pub fn result(&mut self, time: i64, result: ClinicalResult) {
-        self.heard = self.heard.max(time);
+    pub fn insert_result(&mut self, time: i64, result: ClinicalResult) {
+        self.last_seen = self.last_seen.max(time);
         if self.result.as_ref().is_none_or(|(known, _)| *known <= time) {
             self.result = Some((time, result));
         }
@@ -138,9 +138,9 @@ impl ProcedureActor {
 
     /// Hears samples, in order; `missing` says of each how many before it are newly missing
     /// (negative: came after all).
-    pub fn samples(
+    pub fn add_samples(
         &mut self,
-        sources: Option<&Sources>,
+        columns: Option<&IndicatorColumns>,
         batch: &Batch,
         rows: &[u32],
         missing: &[i64],
@@ -150,15 +150,15 @@ impl ProcedureActor {
         for (row, missing) in rows.iter().zip(missing) {
             let row = *row as usize;
             self.missing = self.missing.saturating_add(*missing);
-            self.heard = self.heard.max(times[row]);
-            if let Some(sources) = sources {
-                self.indicators.sample(sources, batch, row, times[row]);
+            self.last_seen = self.last_seen.max(times[row]);
+            if let Some(columns) = columns {
+                self.indicators.add_sample(columns, batch, row, times[row]);
             }
         }
     }
 
     /// Hears that a condition was raised during the case.
-    pub fn condition(&mut self, id: &str, priority: Priority) {
+    pub fn add_condition(&mut self, id: &str, priority: Priority) {
         let counter = &mut self.raised[rank(priority)];
         *counter = counter.saturating_add(1);
         if self.conditions.len() < CONDITIONS_MAX {
@@ -176,43 +176,46 @@ impl ProcedureActor {
     }
 
     /// True once an outcome was told.
-    pub fn is_told(&self) -> bool {
-        self.told.is_some()
+    pub fn is_published(&self) -> bool {
+        self.last_published.is_some()
     }
 
     /// The outcome told last.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.told.as_ref().map(|(_, outcome)| &**outcome)
+        self.last_published.as_ref().map(|(_, outcome)| &**outcome)
     }
 
     /// Its state in a word.
     pub fn status(&self) -> &'static str {
         match self.ordered().last().map(|event| event.step) {
             None => "heard of",
-            Some(Step::Scheduled) => "scheduled",
-            Some(Step::Started | Step::PhaseStarted | Step::Resumed | Step::Converted) => {
-                "under way"
-            }
-            Some(Step::Paused) => "paused",
-            Some(Step::Aborted) => "aborted",
-            Some(Step::Cancelled) => "cancelled",
-            Some(Step::Completed) => "completed",
+            Some(ProcedureStep::Scheduled) => "scheduled",
+            Some(
+                ProcedureStep::Started
+                | ProcedureStep::PhaseStarted
+                | ProcedureStep::Resumed
+                | ProcedureStep::Converted,
+            ) => "under way",
+            Some(ProcedureStep::Paused) => "paused",
+            Some(ProcedureStep::Aborted) => "aborted",
+            Some(ProcedureStep::Cancelled) => "cancelled",
+            Some(ProcedureStep::Completed) => "completed",
         }
     }
 
     /// The outcome, if it has ended and something in it is news; remembers it as told.
-    pub fn settle(&mut self, procedure_id: &str, robot_id: &str) -> Option<Outcome> {
+    pub fn finalize(&mut self, procedure_id: &str, robot_id: &str) -> Option<Outcome> {
         self.due = None;
         let ended_at = self.ended_at()?;
         let mut outcome = self.compute(procedure_id, robot_id, ended_at);
-        if let Some((revision, told)) = &self.told {
+        if let Some((revision, published)) = &self.last_published {
             outcome.revision = *revision;
-            if outcome == **told {
+            if outcome == **published {
                 return None;
             }
             outcome.revision = revision + 1;
         }
-        self.told = Some((outcome.revision, Box::new(outcome.clone())));
+        self.last_published = Some((outcome.revision, Box::new(outcome.clone())));
         Some(outcome)
     }
 
@@ -226,15 +229,15 @@ impl ProcedureActor {
         let events = self.ordered();
         let started_at = events
             .iter()
-            .find(|event| event.step == Step::Started)
+            .find(|event| event.step == ProcedureStep::Started)
             .map(|event| event.time);
         let seconds = |from: i64, to: i64| to.saturating_sub(from).max(0) as f64 / 1e6;
         let count = |priority| self.raised[rank(priority)];
-        let about = |pick: fn(&ProcedureMetadata) -> &Option<String>| {
+        let latest = |pick: fn(&ProcedureMetadata) -> &Option<String>| {
             events
                 .iter()
                 .rev()
-                .find_map(|event| pick(&event.about).clone())
+                .find_map(|event| pick(&event.metadata).clone())
         };
         let expected = self.rows.saturating_add(self.missing.max(0));
         Outcome {
@@ -242,9 +245,9 @@ impl ProcedureActor {
             robot_id: robot_id.to_owned(),
             revision: 0,
             status: status(&events),
-            category: about(|about| &about.category),
-            procedure_type: about(|about| &about.procedure_type),
-            surgeon_id: about(|about| &about.surgeon_id),
+            category: latest(|metadata| &metadata.category),
+            procedure_type: latest(|metadata| &metadata.procedure_type),
+            surgeon_id: latest(|metadata| &metadata.surgeon_id),
             started_at,
             ended_at,
             duration_s: started_at.map(|started| seconds(started, ended_at)),
@@ -252,7 +255,7 @@ impl ProcedureActor {
             phases: phases(&events, ended_at),
             indicators: self
                 .indicators
-                .told(started_at.map(|started| seconds(started, ended_at))),
+                .values(started_at.map(|started| seconds(started, ended_at))),
             alerts_high: count(Priority::High),
             alerts_medium: count(Priority::Medium),
             alerts_low: count(Priority::Low),
@@ -273,22 +276,27 @@ fn rank(priority: Priority) -> usize {
     }
 }
 
-fn ends(step: Step) -> bool {
-    matches!(step, Step::Aborted | Step::Cancelled | Step::Completed)
+fn ends(step: ProcedureStep) -> bool {
+    matches!(
+        step,
+        ProcedureStep::Aborted | ProcedureStep::Cancelled | ProcedureStep::Completed
+    )
 }
 
 fn status(events: &[&ProcedureEvent]) -> OutcomeStatus {
-    let converted = events.iter().any(|event| event.step == Step::Converted);
+    let converted = events
+        .iter()
+        .any(|event| event.step == ProcedureStep::Converted);
     match events
         .iter()
         .rev()
         .find(|event| ends(event.step))
         .map(|event| event.step)
     {
-        Some(Step::Completed) if converted => OutcomeStatus::Converted,
-        Some(Step::Completed) => OutcomeStatus::Completed,
-        Some(Step::Aborted) => OutcomeStatus::Aborted,
-        Some(Step::Cancelled) => OutcomeStatus::Cancelled,
+        Some(ProcedureStep::Completed) if converted => OutcomeStatus::Converted,
+        Some(ProcedureStep::Completed) => OutcomeStatus::Completed,
+        Some(ProcedureStep::Aborted) => OutcomeStatus::Aborted,
+        Some(ProcedureStep::Cancelled) => OutcomeStatus::Cancelled,
         _ => OutcomeStatus::Unknown,
     }
 }
@@ -298,8 +306,8 @@ fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
     let mut total = 0;
     for event in events {
         match event.step {
-            Step::Paused => since = since.or(Some(event.time)),
-            Step::Resumed => {
+            ProcedureStep::Paused => since = since.or(Some(event.time)),
+            ProcedureStep::Resumed => {
                 total = since
                     .take()
                     .map_or(0, |since| event.time.saturating_sub(since))
@@ -318,7 +326,7 @@ fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
 fn phases(events: &[&ProcedureEvent], ended_at: i64) -> Vec<PhaseDuration> {
     let starts: Vec<(&str, i64)> = events
         .iter()
-        .filter(|event| event.step == Step::PhaseStarted)
+        .filter(|event| event.step == ProcedureStep::PhaseStarted)
         .filter_map(|event| Some((event.phase.as_deref()?, event.time)))
         .collect();
     let mut durations: Vec<PhaseDuration> = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::avro_type::{self, AvroField, AvroType, Logical};
-use crate::declaration::{Places, TimeUnit};
+use crate::declaration::{FieldPaths, TimeUnit};
 
 /// Arrays are flattened to at most this many elements.
 const ARRAY_LENGTH_MAX: usize = 1024;
@@ -145,31 +145,34 @@ impl Dataset {
     /// which and what to do.
     pub fn from_schema(json: &str) -> Result<Self, SchemaError> {
         let (fields, root) = avro_type::parse(json)?;
-        let about = &root["theatre"];
-        let name = about["dataset"].as_str().unwrap_or_default().to_owned();
+        let properties = &root["theatre"];
+        let name = properties["dataset"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         if !is_name(&name) {
             return Err(SchemaError::Invalid(format!(
                 "the root needs a property \"theatre\": {{\"id\": N, \"dataset\": \"name_in_lower_case\", \"kind\": \"telemetry\"}}, not dataset '{name}'"
             )));
         }
-        let kind = serde_json::from_value(about["kind"].clone()).map_err(|_| {
-            SchemaError::Invalid(format!("theatre.kind {} is none of telemetry, robot_events, procedure_events, procedure_results", about["kind"]))
+        let kind = serde_json::from_value(properties["kind"].clone()).map_err(|_| {
+            SchemaError::Invalid(format!("theatre.kind {} is none of telemetry, robot_events, procedure_events, procedure_results", properties["kind"]))
         })?;
-        let version = about["version"].as_u64().unwrap_or(1) as u32;
-        Self::assemble(name, kind, version, &fields, &Places::default())
+        let version = properties["version"].as_u64().unwrap_or(1) as u32;
+        Self::assemble(name, kind, version, &fields, &FieldPaths::default())
     }
 
-    /// The dataset of these fields, with its parts at these places.
+    /// The dataset of these fields, with its roles at these paths.
     pub(crate) fn assemble(
         name: String,
         kind: DatasetKind,
         version: u32,
         fields: &[AvroField],
-        places: &Places,
+        paths: &FieldPaths,
     ) -> Result<Self, SchemaError> {
         let mut columns = Vec::new();
         flatten(fields, "", &mut columns)?;
-        let event_time_unit = date_plain_time(&mut columns, places)?;
+        let event_time_unit = convert_plain_event_time(&mut columns, paths)?;
         let mut seen = HashSet::new();
         if let Some(twice) = columns
             .iter()
@@ -180,8 +183,8 @@ impl Dataset {
                 "is there twice after flattening: rename one",
             ));
         }
-        let roles = roles(&columns, places)?;
-        let parts = [
+        let roles = roles(&columns, paths)?;
+        let role_columns = [
             Some(roles.robot_id),
             Some(roles.event_time),
             roles.procedure_id,
@@ -189,7 +192,7 @@ impl Dataset {
             roles.boot_id,
         ];
         let signals = columns.iter().enumerate().filter(|(index, column)| {
-            is_numeric(column.column_type) && !parts.contains(&Some(*index))
+            is_numeric(column.column_type) && !role_columns.contains(&Some(*index))
         });
         let signals = signals
             .map(|(column, spec)| SignalSpec {
@@ -278,14 +281,14 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// Makes a plain number that is said to be the event time a timestamp.
-fn date_plain_time(
+fn convert_plain_event_time(
     columns: &mut [ColumnSpec],
-    places: &Places,
+    paths: &FieldPaths,
 ) -> Result<Option<TimeUnit>, SchemaError> {
-    let Some(unit) = places.event_time_unit else {
+    let Some(unit) = paths.event_time_unit else {
         return Ok(None);
     };
-    let path = places.event_time.as_deref().unwrap_or("event_time");
+    let path = paths.event_time.as_deref().unwrap_or("event_time");
     if let Some(column) = columns.iter_mut().find(|column| column.name == path) {
         if column.column_type != ColumnType::Int64 {
             return Err(field_error(
@@ -301,18 +304,18 @@ fn date_plain_time(
     Ok(Some(unit))
 }
 
-fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> {
-    let find = |place: &Option<String>,
+fn roles(columns: &[ColumnSpec], paths: &FieldPaths) -> Result<Roles, SchemaError> {
+    let find = |declared: &Option<String>,
                 name: &str,
                 wanted: &[ColumnType]|
      -> Result<Option<usize>, SchemaError> {
-        let path = place.as_deref().unwrap_or(name);
+        let path = declared.as_deref().unwrap_or(name);
         if path.is_empty() {
             return Ok(None);
         }
         let Some(index) = columns.iter().position(|column| column.name == path) else {
             let why = || format!("is not in the schema, though it is said to be the {name}");
-            return if place.is_some() {
+            return if declared.is_some() {
                 Err(field_error(path, why()))
             } else {
                 Ok(None)
@@ -339,10 +342,10 @@ fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> 
     };
     let counts = [ColumnType::Int64, ColumnType::Int32];
     Ok(Roles {
-        robot_id: find(&places.robot_id, "robot_id", &[ColumnType::Utf8])?
+        robot_id: find(&paths.robot_id, "robot_id", &[ColumnType::Utf8])?
             .ok_or_else(|| missing("robot_id", "a robot id of type string"))?,
         event_time: find(
-            &places.event_time,
+            &paths.event_time,
             "event_time",
             &[ColumnType::TimestampMicros],
         )?
@@ -352,9 +355,9 @@ fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> 
                 "an event time of type long, logicalType timestamp-micros or timestamp-millis",
             )
         })?,
-        procedure_id: find(&places.procedure_id, "procedure_id", &[ColumnType::Utf8])?,
-        sequence: find(&places.sequence, "sequence", &counts)?,
-        boot_id: find(&places.boot_id, "boot_id", &counts)?,
+        procedure_id: find(&paths.procedure_id, "procedure_id", &[ColumnType::Utf8])?,
+        sequence: find(&paths.sequence, "sequence", &counts)?,
+        boot_id: find(&paths.boot_id, "boot_id", &counts)?,
     })
 }
 

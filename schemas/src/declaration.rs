@@ -45,7 +45,7 @@ impl TimeUnit {
 /// Paths of the fields with a part to play, nested fields joined by `.`; absent: the field of that
 /// name; empty: none, though there be one of that name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct FieldPaths {
     /// The robot's id, a string.
     pub robot_id: Option<String>,
     /// When it happened: a timestamp, or a long with `event_time_unit`.
@@ -68,7 +68,7 @@ pub struct Declaration {
     /// Their kind.
     pub kind: DatasetKind,
     /// Where things are in them.
-    pub places: Places,
+    pub paths: FieldPaths,
 }
 
 impl Declaration {
@@ -85,7 +85,7 @@ impl Declaration {
             self.kind,
             version,
             &fields,
-            &self.places,
+            &self.paths,
         )
     }
 }
@@ -98,14 +98,14 @@ mod tests {
         {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}, {"name": "sequence", "type": "long"}]}"#;
 
     fn declared(sequence: Option<&str>) -> Dataset {
-        let places = Places {
+        let paths = FieldPaths {
             sequence: sequence.map(str::to_owned),
-            ..Places::default()
+            ..FieldPaths::default()
         };
         Declaration {
             dataset: "r".to_owned(),
             kind: DatasetKind::Telemetry,
-            places,
+            paths,
         }
         .dataset(SCHEMA)
         .unwrap()
@@ -120,14 +120,14 @@ mod tests {
             (None, 1),
             "it is a signal like any other"
         );
-        let places = Places {
+        let paths = FieldPaths {
             robot_id: Some(String::new()),
-            ..Places::default()
+            ..FieldPaths::default()
         };
         let error = Declaration {
             dataset: "r".to_owned(),
             kind: DatasetKind::Telemetry,
-            places,
+            paths,
         }
         .dataset(SCHEMA)
         .unwrap_err();

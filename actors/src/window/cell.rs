@@ -9,18 +9,18 @@ use arrow_array::{Array, Float64Array};
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::SignalAggregate;
-use super::run::{Ends, Run};
+use super::run::{PaneRun, TimeExtremes};
 
 /// Columns taken at once: as many independent chains of additions as registers hold.
 pub(super) const BASIC_COLUMNS: usize = 4;
 pub(super) const FULL_COLUMNS: usize = 2;
 
 /// What the two ways of adding need of a kind of cell.
-pub(super) trait Cell: Copy {
+pub(super) trait AggregateCell: Copy {
     /// What is found out once per run for all columns.
-    type Ends;
+    type Extremes;
 
-    fn ends(run: &Run<'_>) -> Self::Ends;
+    fn extremes(run: &PaneRun<'_>) -> Self::Extremes;
 
     /// Adds one finite value, `at` being its time after the pane's start.
     fn add(&mut self, value: f64, at: i64);
@@ -31,7 +31,7 @@ pub(super) trait Cell: Copy {
         cells: &mut [Self; N],
         columns: [&[f64]; N],
         rows: &[u32],
-        ends: &Self::Ends,
+        extremes: &Self::Extremes,
     ) -> [bool; N];
 }
 
@@ -149,8 +149,9 @@ pub(super) fn present<'a>(
     let (values, nulls) = (column.values(), column.nulls());
     rows.iter().filter_map(move |&row| {
         let value = values[row as usize];
-        let there = value.is_finite() && nulls.is_none_or(|nulls| nulls.is_valid(row as usize));
-        there.then_some((row, value))
+        let is_present =
+            value.is_finite() && nulls.is_none_or(|nulls| nulls.is_valid(row as usize));
+        is_present.then_some((row, value))
     })
 }
 
@@ -164,44 +165,44 @@ fn without_nulls<const N: usize>(columns: &[Float64Array]) -> Option<[&[f64]; N]
 }
 
 /// Adds a run to one cell per column, `N` columns at a time.
-pub(super) fn add_columns<C: Cell, const N: usize>(cells: &mut [C], run: &Run<'_>) {
-    let ends = C::ends(run);
+pub(super) fn add_columns<C: AggregateCell, const N: usize>(cells: &mut [C], run: &PaneRun<'_>) {
+    let extremes = C::extremes(run);
     for (cells, columns) in cells.chunks_mut(N).zip(run.batch.signals.chunks(N)) {
-        if add_group_if_whole::<C, N>(cells, columns, run, &ends) {
+        if add_group_without_nulls::<C, N>(cells, columns, run, &extremes) {
             continue;
         }
         for (cell, column) in cells.iter_mut().zip(columns) {
             let (cell, column) = (std::slice::from_mut(cell), std::slice::from_ref(column));
-            if !add_group_if_whole::<C, 1>(cell, column, run, &ends) {
-                add_careful(&mut cell[0], &column[0], run);
+            if !add_group_without_nulls::<C, 1>(cell, column, run, &extremes) {
+                add_value_by_value(&mut cell[0], &column[0], run);
             }
         }
     }
 }
 
 /// The fast way, when there are `N` columns and none has nulls; false when nothing was done.
-fn add_group_if_whole<C: Cell, const N: usize>(
+fn add_group_without_nulls<C: AggregateCell, const N: usize>(
     cells: &mut [C],
     columns: &[Float64Array],
-    run: &Run<'_>,
-    ends: &C::Ends,
+    run: &PaneRun<'_>,
+    extremes: &C::Extremes,
 ) -> bool {
     let (Ok(cells), Some(values)) = (<&mut [C; N]>::try_from(cells), without_nulls::<N>(columns))
     else {
         return false;
     };
     let before = *cells;
-    let finite = C::add_group(cells, values, run.rows, ends);
+    let finite = C::add_group(cells, values, run.rows, extremes);
     for (index, finite) in finite.into_iter().enumerate() {
         if !finite {
             cells[index] = before[index];
-            add_careful(&mut cells[index], &columns[index], run);
+            add_value_by_value(&mut cells[index], &columns[index], run);
         }
     }
     true
 }
 
-fn add_careful<C: Cell>(cell: &mut C, column: &Float64Array, run: &Run<'_>) {
+fn add_value_by_value<C: AggregateCell>(cell: &mut C, column: &Float64Array, run: &PaneRun<'_>) {
     for (row, value) in present(column, run.rows) {
         cell.add(value, run.offset(row));
     }
@@ -215,10 +216,10 @@ fn greatest(left: f64, right: f64) -> f64 {
     if left > right { left } else { right }
 }
 
-impl Cell for BasicCell {
-    type Ends = ();
+impl AggregateCell for BasicCell {
+    type Extremes = ();
 
-    fn ends(_: &Run<'_>) {}
+    fn extremes(_: &PaneRun<'_>) {}
 
     fn add(&mut self, value: f64, _: i64) {
         self.count += 1;
@@ -259,11 +260,11 @@ impl Cell for BasicCell {
     }
 }
 
-impl Cell for FullCell {
-    type Ends = Ends;
+impl AggregateCell for FullCell {
+    type Extremes = TimeExtremes;
 
-    fn ends(run: &Run<'_>) -> Ends {
-        run.ends()
+    fn extremes(run: &PaneRun<'_>) -> TimeExtremes {
+        run.extremes()
     }
 
     fn add(&mut self, value: f64, at: i64) {
@@ -284,7 +285,7 @@ impl Cell for FullCell {
         cells: &mut [Self; N],
         columns: [&[f64]; N],
         rows: &[u32],
-        ends: &Ends,
+        extremes: &TimeExtremes,
     ) -> [bool; N] {
         let length = columns[0].len();
         let columns = columns.map(|column| &column[..length]);
@@ -313,8 +314,8 @@ impl Cell for FullCell {
             cell.count += rows.len() as u64;
             (cell.sum, cell.squares) = (sum[index], squares[index]);
             (cell.min, cell.max) = (min[index], max[index]);
-            cell.note_first(columns[index][ends.first as usize], ends.first_at);
-            cell.note_last(columns[index][ends.last as usize], ends.last_at);
+            cell.note_first(columns[index][extremes.first as usize], extremes.first_at);
+            cell.note_last(columns[index][extremes.last as usize], extremes.last_at);
         }
         squares.map(f64::is_finite)
     }

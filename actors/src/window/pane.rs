@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cells::Cells;
-use super::run::Run;
+use super::run::PaneRun;
 
 /// What the rows of one pane come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub(super) struct Pane {
 }
 
 impl Pane {
-    pub fn add(&mut self, run: &Run<'_>) {
+    pub fn add(&mut self, run: &PaneRun<'_>) {
         self.rows += run.rows.len() as u64;
         self.cells.add(run);
     }

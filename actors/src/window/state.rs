@@ -7,8 +7,8 @@ use super::cells::Cells;
 use super::pane::{Fragment, Pane};
 use super::plan::{AggregateSet, TIME_LIMIT_US, WAIT_LIMIT_US, WindowPlan};
 use super::row::WindowRow;
-use super::run::Run;
-use super::spec::{NEVER, SpecState, Waits};
+use super::run::PaneRun;
+use super::spec::{BEFORE_ALL_TIME, Delays, SpecState};
 use crate::time::EventTime;
 
 /// Cells kept for the next pane instead of being freed.
@@ -49,7 +49,7 @@ impl PartialEq for Scratch {
 /// The clock at which something falls due next, under these waiting times.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NextDue {
-    pub waits: Waits,
+    pub delays: Delays,
     pub clock: i64,
 }
 
@@ -61,7 +61,7 @@ impl Windows {
             aggregates: AggregateSet::default(),
             pane_us: 0,
             specs: Vec::new(),
-            watermark: NEVER,
+            watermark: BEFORE_ALL_TIME,
             panes: Vec::new(),
             fragments: Vec::new(),
             scratch: Scratch::default(),
@@ -86,22 +86,22 @@ impl Windows {
         out: &mut Vec<WindowRow>,
     ) {
         debug_assert_eq!(rows.len(), clocks.len(), "one clock per row");
-        self.adopt(plan, out);
+        self.adopt_plan(plan, out);
         self.grow(batch.signals.len());
         if self.specs.is_empty() {
             return;
         }
-        let waits = self.waits(plan, reorder_bound_us);
+        let delays = self.delays(plan, reorder_bound_us);
         let times = batch.event_times();
         let mut rows = &rows[..rows.len().min(clocks.len())];
         let mut clocks = clocks;
         while let (Some(&row), Some(&clock)) = (rows.first(), clocks.first()) {
-            self.arrive(clock, waits, out);
+            self.advance_clock(clock, delays, out);
             let time = times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US);
             let origin = time.div_euclid(self.pane_us) * self.pane_us;
-            let targets = self.targets(origin, clamp_clock(clock), waits);
-            let length = self.run_length(origin, rows, clocks, times, waits);
-            let run = Run {
+            let targets = self.targets(origin, clamp_clock(clock), delays);
+            let length = self.run_length(origin, rows, clocks, times, delays);
+            let run = PaneRun {
                 batch,
                 rows: &rows[..length],
                 times,
@@ -115,7 +115,7 @@ impl Windows {
             }
             self.watermark = self
                 .watermark
-                .max(clamp_clock(clocks[length - 1]) - waits.reorder_us);
+                .max(clamp_clock(clocks[length - 1]) - delays.reorder_us);
             (rows, clocks) = (&rows[length..], &clocks[length..]);
         }
     }
@@ -128,16 +128,16 @@ impl Windows {
         reorder_bound_us: i64,
         out: &mut Vec<WindowRow>,
     ) {
-        self.adopt(plan, out);
+        self.adopt_plan(plan, out);
         if !self.specs.is_empty() {
-            self.arrive(clock, self.waits(plan, reorder_bound_us), out);
+            self.advance_clock(clock, self.delays(plan, reorder_bound_us), out);
         }
     }
 
     /// Closes everything open (end of a recording, silence): windows by (end, order of specs), then
     /// fragments in order of opening. Rows that come later into windows closed by this are late.
     pub fn flush(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
-        self.adopt(plan, out);
+        self.adopt_plan(plan, out);
         self.close_all(out);
     }
 
@@ -169,15 +169,15 @@ impl Windows {
 
     /// Takes over a plan. What was open under another one is closed first, by what is remembered of
     /// it, so nothing is lost; rows that come later correct the windows that both plans have.
-    fn adopt(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
-        let same = self.aggregates == plan.aggregates()
+    fn adopt_plan(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
+        let unchanged = self.aggregates == plan.aggregates()
             && self.specs.len() == plan.specs().len()
             && self
                 .specs
                 .iter()
                 .zip(plan.specs())
                 .all(|(mine, theirs)| mine.spec == *theirs);
-        if same {
+        if unchanged {
             return;
         }
         self.close_all(out);
@@ -192,9 +192,9 @@ impl Windows {
         self.scratch = Scratch::default();
     }
 
-    fn waits(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Waits {
+    fn delays(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Delays {
         let reorder_us = reorder_bound_us.clamp(0, WAIT_LIMIT_US);
-        Waits {
+        Delays {
             reorder_us,
             lateness_us: plan.allowed_lateness_us(),
             fragment_us: reorder_us.max(self.pane_us),
@@ -208,9 +208,9 @@ impl Windows {
         rows: &[u32],
         clocks: &[EventTime],
         times: &[i64],
-        waits: Waits,
+        delays: Delays,
     ) -> usize {
-        let due = self.due(waits);
+        let due = self.next_due(delays);
         let end = origin + self.pane_us;
         let rest = rows.iter().zip(clocks).skip(1);
         let more = rest.take_while(|(row, clock)| {
@@ -241,7 +241,7 @@ impl Windows {
     }
 
     /// Where rows of a pane go at this clock, opening what is not there.
-    fn targets(&mut self, origin: i64, clock: i64, waits: Waits) -> Targets {
+    fn targets(&mut self, origin: i64, clock: i64, delays: Delays) -> Targets {
         let (mut any_open, mut any_closed) = (false, false);
         for state in &self.specs {
             let (first, last) = state.spec.ends_over(origin);
@@ -249,45 +249,45 @@ impl Windows {
             any_open |= last > closed_to;
             any_closed |= first <= closed_to;
         }
-        let pane = any_open.then(|| self.pane_at(origin, waits));
-        let fragment = any_closed.then(|| self.fragment_at(origin, clock, waits));
+        let pane = any_open.then(|| self.pane_at(origin, delays));
+        let fragment = any_closed.then(|| self.fragment_at(origin, clock, delays));
         Targets { pane, fragment }
     }
 
-    fn pane_at(&mut self, origin: i64, waits: Waits) -> usize {
+    fn pane_at(&mut self, origin: i64, delays: Delays) -> usize {
         match self.panes.binary_search_by_key(&origin, |pane| pane.start) {
             Ok(at) => at,
             Err(at) => {
                 let pane = self.new_pane(origin);
                 self.panes.insert(at, pane);
                 self.scratch.due = Some(NextDue {
-                    waits,
-                    clock: self.find_due(waits),
+                    delays,
+                    clock: self.compute_next_due(delays),
                 });
                 at
             }
         }
     }
 
-    fn fragment_at(&mut self, origin: i64, clock: i64, waits: Waits) -> usize {
+    fn fragment_at(&mut self, origin: i64, clock: i64, delays: Delays) -> usize {
         let closed: Vec<u32> = self
             .specs
             .iter()
-            .map(|state| state.closed_over(origin, self.watermark))
+            .map(|state| state.closed_windows_over(origin, self.watermark))
             .collect();
         let open = |fragment: &Fragment| fragment.pane.start == origin && fragment.closed == closed;
         if let Some(at) = self.fragments.iter().position(open) {
             return at;
         }
-        let due = clock + waits.fragment_us;
+        let due = clock + delays.fragment_us;
         let at = self
             .fragments
             .partition_point(|fragment| fragment.due <= due);
         let pane = self.new_pane(origin);
         self.fragments.insert(at, Fragment { due, closed, pane });
         self.scratch.due = Some(NextDue {
-            waits,
-            clock: self.find_due(waits),
+            delays,
+            clock: self.compute_next_due(delays),
         });
         at
     }

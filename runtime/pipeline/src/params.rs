@@ -12,7 +12,7 @@ use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
 use theatre_config::{Config, ConfigError, INPUT_TOPICS, WindowConfig};
 use theatre_schemas::dataset::{DatasetIndex, is_name};
-use theatre_schemas::declaration::{Declaration, Places};
+use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 
@@ -191,7 +191,9 @@ fn declare(
                 ),
             ));
         }
-        Some((index, _)) if input.schema.is_none() && input.places() == Places::default() => {
+        Some((index, _))
+            if input.schema.is_none() && input.field_paths() == FieldPaths::default() =>
+        {
             (index, false)
         }
         Some(_) => return Err(input.error(
@@ -257,7 +259,7 @@ fn new_dataset(
     let declaration = Declaration {
         dataset,
         kind: input.kind,
-        places: input.places(),
+        paths: input.field_paths(),
     };
     Ok(registry.add_dataset(
         declaration
