@@ -1,10 +1,11 @@
-//! The procedure actor: one case on one robot, from the first thing heard of it to its outcome and
-//! later corrections.
+//! The procedure actor: one case on one robot, from its first record to its outcome and later
+//! corrections.
 //!
-//! Born by a sample, an event or a result, in whatever order they come. It ends when its end event
-//! is there and its robot's clock has passed it by the reorder bound (or its recording ended); then
-//! its outcome is told. What comes later and changes the outcome is told as the next revision.
-//! Events are a set, ordered by their time, so the order of their coming does not show.
+//! A procedure begins with its first sample, event or result, in whatever order these arrive. Its
+//! outcome is published once its end event has arrived and the robot's clock has passed the time of
+//! that event by the reorder bound, or the recording ended. A record that arrives later and changes
+//! the outcome leads to the next revision. Events are kept as a set ordered by event time, so the
+//! order of their arrival does not affect the outcome.
 
 mod indicators;
 #[cfg(test)]
@@ -35,7 +36,7 @@ pub enum ProcedureStep {
 }
 
 impl ProcedureStep {
-    /// By the name in the schema; `None` for unknown ones.
+    /// Parses the name that the schema uses; `None` for an unknown one.
     pub fn parse(name: &str) -> Option<Self> {
         serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
     }
@@ -44,69 +45,73 @@ impl ProcedureStep {
 /// An event of a procedure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcedureEvent {
-    /// When, microseconds UTC.
+    /// Event time, microseconds UTC.
     pub time: i64,
-    /// What.
+    /// The step that the procedure took.
     pub step: ProcedureStep,
-    /// The phase that starts.
+    /// Name of the phase, for [`ProcedureStep::PhaseStarted`].
     pub phase: Option<String>,
     /// Descriptive fields, as far as the event carries them.
     pub metadata: ProcedureMetadata,
 }
 
-/// What hearing an event came to.
+/// What became of an event given to [`ProcedureActor::insert_event`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InsertResult {
-    /// It is remembered.
+    /// The event was added.
     New,
-    /// It was known, by its id.
+    /// An event with this id was there already.
     Known,
-    /// There is no room for it.
+    /// The procedure has its maximum number of events; the event was refused.
     TooMany,
 }
 
-/// What is known of a procedure apart from its course.
+/// Descriptive fields of a procedure, besides its course.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ProcedureMetadata {
     pub category: Option<String>,
     pub procedure_type: Option<String>,
-    /// Already a pseudonym.
+    /// A pseudonym, set by the decoder.
     pub surgeon_id: Option<String>,
 }
 
-/// Events remembered of a procedure; more are refused, but for a few that end it.
+/// Most events kept per procedure; further ones are refused, but for a few end events.
 pub const EVENTS_MAX: usize = 256;
-/// End events remembered beyond [`EVENTS_MAX`]: a flood of steps must not keep a case from ending.
+/// Most end events kept beyond [`EVENTS_MAX`]: a flood of steps must not keep a case from ending.
 const ENDS_MAX: usize = 8;
-/// Conditions named in an outcome; all are counted.
+/// Most conditions named in an outcome; all of them are counted.
 const CONDITIONS_MAX: usize = 64;
 
 /// One case on one robot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcedureActor {
-    /// By event id.
+    /// Events by their id.
     events: BTreeMap<String, ProcedureEvent>,
     indicators: Indicators,
+    /// Number of applied telemetry rows.
     rows: i64,
+    /// Number of missing telemetry rows, by their sequence numbers.
     missing: i64,
     /// The first conditions raised during the case, in order.
     conditions: Vec<String>,
-    /// How many were raised with high, medium and low priority.
+    /// Number of conditions raised with high, medium and low priority.
     raised: [i32; 3],
+    /// Event time and content of the latest clinical result.
     result: Option<(i64, ClinicalResult)>,
-    /// Revision and content of what was told last.
+    /// Revision and content of the outcome that was published last.
     last_published: Option<(i32, Box<Outcome>)>,
-    /// News since then are told when the robot's clock reaches this.
+    /// When the robot's clock reaches this, changes since the last publication are published.
     pub(crate) due: Option<i64>,
-    /// Latest event time heard of it.
+    /// Latest event time of the procedure's records.
     pub(crate) last_seen: i64,
-    /// Tells it from an earlier case of the same id that nobody remembers; see the roster.
+    /// Distinguishes it from an earlier case with the same id that has been evicted; see the
+    /// procedure table.
     pub(crate) incarnation: u64,
 }
 
 impl ProcedureActor {
-    /// Nothing heard yet, of this incarnation.
+    /// A procedure without records, of this incarnation.
     pub(crate) fn new(incarnation: u64) -> Self {
         Self {
             incarnation,
@@ -114,7 +119,7 @@ impl ProcedureActor {
         }
     }
 
-    /// Hears an event.
+    /// Adds an event under its id.
     pub fn insert_event(&mut self, id: &str, event: ProcedureEvent) -> InsertResult {
         if self.events.contains_key(id) {
             return InsertResult::Known;
@@ -128,7 +133,7 @@ impl ProcedureActor {
         InsertResult::New
     }
 
-    /// Hears a clinical result; an older one does not replace a newer one.
+    /// Sets the clinical result, unless one with a later event time (microseconds UTC) is there.
     pub fn insert_result(&mut self, time: i64, result: ClinicalResult) {
         self.last_seen = self.last_seen.max(time);
         if self.result.as_ref().is_none_or(|(known, _)| *known <= time) {
@@ -136,8 +141,8 @@ impl ProcedureActor {
         }
     }
 
-    /// Hears samples, in order; `missing` says of each how many before it are newly missing
-    /// (negative: came after all).
+    /// Adds telemetry rows in order. `missing[i]` is the change of the number of missing records
+    /// that `rows[i]` causes, see [`crate::robot::Judgement::Apply`].
     pub fn add_samples(
         &mut self,
         columns: Option<&IndicatorColumns>,
@@ -157,7 +162,7 @@ impl ProcedureActor {
         }
     }
 
-    /// Hears that a condition was raised during the case.
+    /// Counts a condition that was raised during the case.
     pub fn add_condition(&mut self, id: &str, priority: Priority) {
         let counter = &mut self.raised[rank(priority)];
         *counter = counter.saturating_add(1);
@@ -166,7 +171,7 @@ impl ProcedureActor {
         }
     }
 
-    /// When it ended, by its latest end event.
+    /// Event time of its latest end event, microseconds UTC; `None` while there is none.
     pub fn ended_at(&self) -> Option<i64> {
         self.ordered()
             .iter()
@@ -175,17 +180,17 @@ impl ProcedureActor {
             .map(|event| event.time)
     }
 
-    /// True once an outcome was told.
+    /// True once an outcome was published.
     pub fn is_published(&self) -> bool {
         self.last_published.is_some()
     }
 
-    /// The outcome told last.
+    /// The outcome that was published last.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.last_published.as_ref().map(|(_, outcome)| &**outcome)
     }
 
-    /// Its state in a word.
+    /// Its status in a word, for display.
     pub fn status(&self) -> &'static str {
         match self.ordered().last().map(|event| event.step) {
             None => "heard of",
@@ -203,12 +208,14 @@ impl ProcedureActor {
         }
     }
 
-    /// The outcome, if it has ended and something in it is news; remembers it as told.
+    /// Computes the outcome if the procedure has ended. Returns it, with the next revision, when it
+    /// differs from the one published last, and remembers it as published.
     pub fn finalize(&mut self, procedure_id: &str, robot_id: &str) -> Option<Outcome> {
         self.due = None;
         let ended_at = self.ended_at()?;
         let mut outcome = self.compute(procedure_id, robot_id, ended_at);
         if let Some((revision, published)) = &self.last_published {
+            // Compare the content under the same revision number: only the rest may differ.
             outcome.revision = *revision;
             if outcome == **published {
                 return None;
@@ -219,6 +226,7 @@ impl ProcedureActor {
         Some(outcome)
     }
 
+    /// The events by time; ties by step, then by id, so that the order is total.
     fn ordered(&self) -> Vec<&ProcedureEvent> {
         let mut events: Vec<(&String, &ProcedureEvent)> = self.events.iter().collect();
         events.sort_by_key(|(id, event)| (event.time, event.step, *id));
@@ -233,6 +241,7 @@ impl ProcedureActor {
             .map(|event| event.time);
         let seconds = |from: i64, to: i64| to.saturating_sub(from).max(0) as f64 / 1e6;
         let count = |priority| self.raised[rank(priority)];
+        // Each descriptive field is that of the latest event that carries it.
         let latest = |pick: fn(&ProcedureMetadata) -> &Option<String>| {
             events
                 .iter()
@@ -268,6 +277,7 @@ impl ProcedureActor {
     }
 }
 
+/// Index into [`ProcedureActor::raised`].
 fn rank(priority: Priority) -> usize {
     match priority {
         Priority::High => 0,
@@ -276,6 +286,7 @@ fn rank(priority: Priority) -> usize {
     }
 }
 
+/// True for the steps that end a procedure.
 fn ends(step: ProcedureStep) -> bool {
     matches!(
         step,
@@ -301,6 +312,7 @@ fn status(events: &[&ProcedureEvent]) -> OutcomeStatus {
     }
 }
 
+/// Seconds of pause; a pause without a resumption lasts until the end.
 fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
     let mut since = None;
     let mut total = 0;

@@ -279,7 +279,7 @@ impl RobotActor {
     }
 
     /// Handles a correctly dated telemetry record: clears silence conditions at once and clock skew
-    /// after [`VALID_ROWS_TO_CLEAR`] of them. Returns the alerts of the cleared conditions.
+    /// after ten of them in a row. Returns the alerts of the cleared conditions.
     pub fn on_valid_record(
         &mut self,
         robot_id: &str,

@@ -2,7 +2,7 @@
 //!
 //! Path length and economy of motion as in surgical skill assessment (sum of distances; distance
 //! between the ends over the path); smoothness as the mean square of the jerk, the third difference
-//! of the position over time. Differences are taken in order of coming; a sample older than the
+//! of the position over time. Differences are taken in order of arrival; a sample older than the
 //! last one used is left out of them.
 
 use arrow_array::Array;
@@ -11,7 +11,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
 use theatre_schemas::records::Indicator;
 
-/// Slower than this the instrument is idle, in units of position per second.
+/// An instrument slower than this is idle. Units of position per second.
 const IDLE_SPEED: f64 = 1.0;
 /// A longer silence than this between two samples is a gap, not idleness, microseconds.
 const GAP_US: i64 = 5_000_000;
@@ -20,7 +20,7 @@ const GAP_US: i64 = 5_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndicatorSpec {
-    /// The dataset.
+    /// Name of the telemetry dataset.
     pub dataset: String,
     /// Signals of the tip's position, one per axis.
     #[serde(default)]
@@ -43,7 +43,7 @@ pub struct IndicatorColumns {
 }
 
 impl IndicatorColumns {
-    /// Finds the columns.
+    /// Finds the columns of an indicator in a dataset.
     ///
     /// # Errors
     /// Names a signal or column that the dataset does not have.
@@ -83,7 +83,8 @@ impl IndicatorColumns {
     }
 }
 
-/// Where the instrument is and how it got there. One entry per axis in each vector.
+/// The instrument's position and what its movements have added up to. Each vector has one entry per
+/// axis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Motion {
     time: i64,
@@ -114,7 +115,7 @@ pub struct Indicators {
 }
 
 impl Indicators {
-    /// Hears a sample.
+    /// Adds a sample; `time` is its event time, microseconds UTC.
     pub fn add_sample(&mut self, columns: &IndicatorColumns, batch: &Batch, row: usize, time: i64) {
         if has_values(batch, &columns.force, row) {
             let force = row_values(batch, &columns.force, row)
@@ -142,7 +143,7 @@ impl Indicators {
         if has_values(batch, &columns.position, row) {
             let axes = row_values(batch, &columns.position, row);
             match &mut self.motion {
-                // Of another dataset, with other axes: nothing to take a difference with.
+                // The sample is of another dataset with other axes: there is no difference to take.
                 Some(motion) if motion.position.len() != columns.position.len() => {}
                 Some(motion) if time < motion.time => {}
                 Some(motion) => motion.advance(axes, time),
@@ -154,11 +155,11 @@ impl Indicators {
         }
     }
 
-    /// The indicators there is data for.
+    /// The indicators for which there is data; `duration_s` is the duration of the procedure.
     pub fn values(&self, duration_s: Option<f64>) -> Vec<Indicator> {
         let mut indicators = Vec::new();
-        // Beyond what a float holds there is nothing to tell; and NaN, equal to nothing, would make
-        // every correction one.
+        // Values beyond the range of a float are left out. NaN must be, because it is unequal to
+        // itself: every outcome would look like a correction of the one before.
         let mut push = |name: &str, value: f64, unit: &str| {
             if value.is_finite() {
                 indicators.push(Indicator {

@@ -20,7 +20,7 @@ enum Phase {
     Raised {
         /// When it was raised.
         at: i64,
-        /// Number of alerts about this condition since it was raised.
+        /// Revision of its latest alert; 0 for the one that raised it.
         revision: i32,
         priority: Priority,
         /// Since when the signal has been back within the clearing limit, if it has.

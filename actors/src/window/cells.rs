@@ -69,7 +69,7 @@ impl Cells {
         }
     }
 
-    /// Adds what is known to aggregates of earlier panes or fragments; `origin` is the start of
+    /// Merges the cells into the aggregates of earlier panes or fragments; `origin` is the start of
     /// this pane.
     pub fn merge_into(&self, origin: i64, signals: &mut [SignalAggregate]) {
         match self {

@@ -1,4 +1,4 @@
-//! Telling windows and fragments when they are due.
+//! Closing windows and finalising fragments when they are due.
 
 use super::aggregate::SignalAggregate;
 use super::pane::Pane;
@@ -9,7 +9,7 @@ use super::state::{NextDue, Windows, clamp_clock};
 use crate::time::EventTime;
 
 impl Windows {
-    /// Moves the watermark to a clock, telling what fell due on the way.
+    /// Advances the watermark to a clock and emits what fell due on the way.
     pub(super) fn advance_clock(
         &mut self,
         clock: EventTime,
@@ -31,6 +31,8 @@ impl Windows {
         self.watermark = self.watermark.max(clock - delays.reorder_us);
     }
 
+    /// Closes windows and finalises fragments up to `clock`, in order of the clock at which each
+    /// fell due, windows before fragments.
     fn emit_due(&mut self, clock: i64, delays: Delays, out: &mut Vec<WindowRow>) {
         loop {
             let window = self
@@ -47,6 +49,7 @@ impl Windows {
                     for index in 0..self.specs.len() {
                         self.close(index, end, out);
                     }
+                    // Now these windows count as closed, so that the loop finds the next end.
                     self.watermark = self.watermark.max(end);
                 }
                 (_, Some(_)) => self.finalise_first(out),
@@ -64,6 +67,7 @@ impl Windows {
         });
     }
 
+    /// Closes all windows with rows, whatever the clock, then finalises all fragments.
     pub(super) fn close_all(&mut self, out: &mut Vec<WindowRow>) {
         while let Some(end) = self.next_end() {
             for index in 0..self.specs.len() {
@@ -80,6 +84,7 @@ impl Windows {
         self.scratch.due = None;
     }
 
+    /// The clock at which something falls due next, cached; `i64::MAX` when nothing will.
     pub(super) fn next_due(&self, delays: Delays) -> i64 {
         match self.scratch.due {
             Some(due) if due.delays == delays => due.clock,
@@ -87,6 +92,7 @@ impl Windows {
         }
     }
 
+    /// As [`Self::next_due`], computed from the state.
     pub(super) fn compute_next_due(&self, delays: Delays) -> i64 {
         let window = self.next_end().map(|end| end + delays.reorder_us);
         let fragment = self.fragments.first().map(|fragment| fragment.due);
@@ -102,13 +108,14 @@ impl Windows {
             .unwrap_or(i64::MAX)
     }
 
-    /// The end of the window that closes next, of those with rows.
+    /// The end of the window that closes next, among those with rows.
     fn next_end(&self) -> Option<i64> {
         (0..self.specs.len())
             .filter_map(|index| self.next_end_of(index))
             .min()
     }
 
+    /// The same for the windows of one spec.
     fn next_end_of(&self, index: usize) -> Option<i64> {
         let state = &self.specs[index];
         let closed_to = state.closed_to(self.watermark);
@@ -123,7 +130,8 @@ impl Windows {
         )
     }
 
-    /// Tells the window of a spec that ends at `end`, if it is one, is still open and has rows.
+    /// Emits the window of a spec that ends at `end`, if the spec has such a window and it is open
+    /// and has rows.
     fn close(&mut self, index: usize, end: i64, out: &mut Vec<WindowRow>) {
         let state = &self.specs[index];
         let spec = &state.spec;
@@ -144,8 +152,8 @@ impl Windows {
         }
     }
 
-    /// Tells the next revision of every window that the fragment due first speaks for, by (end,
-    /// order of specs).
+    /// Finalises the fragment that is due first: emits the next revision of every window it covers,
+    /// by (end, order of specs).
     fn finalise_first(&mut self, out: &mut Vec<WindowRow>) {
         let fragment = self.fragments.remove(0);
         let emitted = out.len();
@@ -164,10 +172,11 @@ impl Windows {
             window_row(&self.specs[index].spec, end, revision, self.signals, pane)
         });
         out.extend(rows);
-        debug_assert!(out.len() > emitted, "a fragment speaks for a window");
+        debug_assert!(out.len() > emitted, "a fragment covers a window");
         self.recycle(fragment.pane.cells);
     }
 
+    /// Drops the panes that no open window needs; they are the first ones.
     fn drop_panes(&mut self) {
         let unneeded = self.panes.partition_point(|pane| {
             !self

@@ -17,12 +17,13 @@ pub(super) struct PaneRun<'a> {
 }
 
 impl PaneRun<'_> {
+    /// Event time of a row after the start of the pane, microseconds.
     pub fn offset(&self, row: u32) -> i64 {
         self.times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US) - self.origin
     }
 
-    /// The first-arrived of the rows with the least time and the last-arrived of those with the
-    /// greatest.
+    /// The rows with the least and the greatest event time. Among equal times the first is the one
+    /// that arrived first, the last the one that arrived last.
     pub fn extremes(&self) -> TimeExtremes {
         let start = self.offset(self.rows[0]);
         let mut extremes = TimeExtremes {
@@ -44,7 +45,7 @@ impl PaneRun<'_> {
     }
 }
 
-/// Which rows come first and last by event time.
+/// The first and the last row of a run by event time, with their offsets from the pane's start.
 pub(super) struct TimeExtremes {
     pub first_at: i64,
     pub first: u32,

@@ -17,26 +17,28 @@ const SPARE_CELLS_MAX: usize = 2;
 /// Open panes and fragments of one robot and one dataset; signals by index in its `signals`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
+    /// Number of signals of the dataset.
     pub(super) signals: usize,
     pub(super) aggregates: AggregateSet,
     pub(super) pane_us: i64,
     pub(super) specs: Vec<SpecState>,
-    /// Windows that end at or before this have closed: the highest clock seen, less the reorder
-    /// bound.
+    /// The highest clock seen, less the reorder bound: windows that end at or before it have
+    /// closed.
     pub(super) watermark: i64,
-    /// Ascending by start; only those that an open window needs.
+    /// Open panes, ascending by start: those that an open window needs.
     pub(super) panes: Vec<Pane>,
-    /// Ascending by due, then by opening.
+    /// Open fragments, ascending by `due`, then by opening.
     pub(super) fragments: Vec<Fragment>,
-    /// What can be found out again or be allocated again.
+    /// Caches, which are not part of the state.
     #[serde(skip)]
     pub(super) scratch: Scratch,
 }
 
-/// Cached and spare things, no part of the state's value.
+/// Caches: they are not stored, and two states that differ only in them are equal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
     pub due: Option<NextDue>,
+    /// Cells of dropped panes, reused for new ones.
     pub spare: Vec<Cells>,
 }
 
@@ -46,7 +48,7 @@ impl PartialEq for Scratch {
     }
 }
 
-/// The clock at which something falls due next, under these waiting times.
+/// The clock at which something falls due next, under these delays.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NextDue {
     pub delays: Delays,
@@ -54,7 +56,7 @@ pub(super) struct NextDue {
 }
 
 impl Windows {
-    /// Nothing seen yet, of a dataset with that many signals.
+    /// The windows of a dataset with that many signals, without rows.
     pub fn new(signals: usize) -> Self {
         Self {
             signals,
@@ -68,14 +70,14 @@ impl Windows {
         }
     }
 
-    /// Adds rows in order, telling what closes and is finalised on the way, in order of the clock
-    /// at which it fell due; at the same clock windows first, by (end, order of specs), then
-    /// fragments.
+    /// Adds rows in order and pushes to `out` what closes or is finalised on the way, in order of
+    /// the clock at which it fell due; at the same clock windows first, by (end, order of specs),
+    /// then fragments.
     ///
     /// `rows` are indices into `batch`, all of this robot and accepted (no duplicates, none beyond
     /// the allowed lateness or from the future). `clocks[i]` is the robot's clock after `rows[i]`;
-    /// clocks never descend, not between calls either. A plan other than the last call's first
-    /// closes all that is open under the old one.
+    /// clocks never decrease, also between calls. If the plan differs from the last call's, all
+    /// that is open under the old plan is closed first.
     pub fn apply(
         &mut self,
         plan: &WindowPlan,
@@ -100,6 +102,8 @@ impl Windows {
             let time = times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US);
             let origin = time.div_euclid(self.pane_us) * self.pane_us;
             let targets = self.targets(origin, clamp_clock(clock), delays);
+            // All rows of the run have the same targets, because nothing falls due before its last
+            // row; so they can be added column by column.
             let length = self.run_length(origin, rows, clocks, times, delays);
             let run = PaneRun {
                 batch,
@@ -120,7 +124,7 @@ impl Windows {
         }
     }
 
-    /// The robot's clock moved without rows of this dataset.
+    /// Advances the robot's clock without rows of this dataset.
     pub fn advance(
         &mut self,
         plan: &WindowPlan,
@@ -135,7 +139,7 @@ impl Windows {
     }
 
     /// Closes everything open (end of a recording, silence): windows by (end, order of specs), then
-    /// fragments in order of opening. Rows that come later into windows closed by this are late.
+    /// fragments in order of opening. Rows that come afterwards for windows closed by this are late.
     pub fn flush(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
         self.adopt_plan(plan, out);
         self.close_all(out);
@@ -167,8 +171,9 @@ impl Windows {
         self.fragments.len()
     }
 
-    /// Takes over a plan. What was open under another one is closed first, by what is remembered of
-    /// it, so nothing is lost; rows that come later correct the windows that both plans have.
+    /// Switches to a plan. Windows that are open under the old plan are closed first, so that no row
+    /// is lost. The state of a kind of window that both plans have is kept, so that late rows go on
+    /// correcting its windows.
     fn adopt_plan(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
         let unchanged = self.aggregates == plan.aggregates()
             && self.specs.len() == plan.specs().len()
@@ -201,7 +206,8 @@ impl Windows {
         }
     }
 
-    /// How many of the first rows lie in the pane at `origin` and come before anything falls due.
+    /// How many of the first rows lie in the pane at `origin` before anything falls due; at least
+    /// the first one, for which the clock was advanced already.
     fn run_length(
         &self,
         origin: i64,
@@ -240,7 +246,8 @@ impl Windows {
         }
     }
 
-    /// Where rows of a pane go at this clock, opening what is not there.
+    /// Where a row of the pane at `origin` goes at this clock; opens the pane or fragment if needed.
+    /// The table in the module's head says which.
     fn targets(&mut self, origin: i64, clock: i64, delays: Delays) -> Targets {
         let (mut any_open, mut any_closed) = (false, false);
         for state in &self.specs {
