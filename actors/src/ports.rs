@@ -43,8 +43,8 @@ pub enum Error {
         /// The cause, without personal data.
         why: String,
     },
-    /// The partition was taken by another owner. Drop everything since the last checkpoint and leave the
-    /// partition.
+    /// The partition was taken by another owner. Drop everything since the last checkpoint and
+    /// leave the partition.
     #[error("partition {partition} was taken over: epoch {ours} is stale, {current} is current")]
     StaleEpoch {
         /// The partition lost.

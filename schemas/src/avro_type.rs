@@ -1,6 +1,7 @@
 //! Avro schemas as trees, with the properties Theatre reads: `unit`, `person`, `length`, `theatre`.
 //!
-//! apache-avro checks a schema first; this walk over its JSON keeps what its model does not.
+//! apache-avro validates a schema first; this walk over its JSON keeps the properties that
+//! apache-avro's model drops.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use serde_json::Value;
 
 use crate::dataset::SchemaError;
 
-/// Deeper nesting than this is refused; recursive types end here too.
+/// Types nested deeper than this are refused, which also refuses recursive types.
 pub(crate) const DEPTH_MAX: usize = 12;
 
+/// The logical types that change a column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Logical {
     None,
@@ -21,6 +23,7 @@ pub(crate) enum Logical {
     Decimal { scale: u32 },
 }
 
+/// An Avro type with named types resolved.
 #[derive(Debug, Clone)]
 pub(crate) enum AvroType {
     Null,
@@ -39,12 +42,14 @@ pub(crate) enum AvroType {
     Record(Arc<Vec<AvroField>>),
     Array {
         items: Box<AvroType>,
+        /// Theatre's property: the largest number of elements.
         length: Option<usize>,
     },
     Map(Box<AvroType>),
     Union(Vec<AvroType>),
 }
 
+/// A field of a record, with Theatre's properties of the field or of its type.
 #[derive(Debug, Clone)]
 pub(crate) struct AvroField {
     pub(crate) name: String,
@@ -71,7 +76,9 @@ pub(crate) fn parse(json: &str) -> Result<(Arc<Vec<AvroField>>, Value), SchemaEr
     }
 }
 
+/// The named types defined so far, which later parts of the schema may refer to.
 struct NamedTypes<'a> {
+    /// By full name: the definition, and the namespace that applies inside it.
     known: HashMap<String, (&'a Value, String)>,
 }
 

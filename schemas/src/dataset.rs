@@ -1,4 +1,4 @@
-//! A dataset: the flat columns of one kind of record, found from its Avro schema.
+//! A dataset: the flat columns of one kind of record, derived from its Avro schema.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ const ARRAY_LENGTH_MAX: usize = 1024;
 /// Why a schema cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// Not a valid Avro record schema.
+    /// The JSON is not a valid Avro record schema.
     #[error("not a usable avro schema: {0}")]
     Invalid(String),
-    /// A field that has no flat form.
+    /// A field has no flat form.
     #[error("field '{field}' {why}")]
     Field {
         /// Path of the field.
@@ -32,7 +32,7 @@ fn field_error(field: &str, why: impl Into<String>) -> SchemaError {
     }
 }
 
-/// What the records of a dataset are, which decides who in a processor hears them.
+/// The kind of a dataset's records, which decides which actors of a processor receive them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetKind {
@@ -82,8 +82,8 @@ pub struct ColumnSpec {
     pub unit: Option<String>,
     /// The schema's `doc`.
     pub doc: Option<String>,
-    /// True when the schema marks the field as identifying a person (`"person": "patient"`): the
-    /// column then holds a pseudonym; the value is the domain of its key.
+    /// The domain of the pseudonyms in this column, when the schema marks the field as identifying
+    /// a person (`"person": "patient"`); `None` for all other fields.
     pub person: Option<String>,
 }
 
@@ -98,7 +98,7 @@ pub struct SignalSpec {
     pub unit: Option<String>,
 }
 
-/// Which columns play which part; indices into [`Dataset::columns`].
+/// The columns with a role: indices into [`Dataset::columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
     /// `robot_id`: required, text.
@@ -107,7 +107,7 @@ pub struct Roles {
     pub event_time: usize,
     /// `procedure_id`, when the record has one.
     pub procedure_id: Option<usize>,
-    /// `sequence`: counts a robot's records of this topic within a boot.
+    /// `sequence`: numbers a robot's records of this topic within a boot.
     pub sequence: Option<usize>,
     /// `boot_id`: a number that grows with every start of the robot.
     pub boot_id: Option<usize>,
@@ -125,24 +125,24 @@ pub struct Dataset {
     pub version: u32,
     /// All flat columns.
     pub columns: Vec<ColumnSpec>,
-    /// The columns with a part to play.
+    /// The columns with a role.
     pub roles: Roles,
-    /// What the event time counts in a writer's schema that gives it as a plain number.
+    /// The unit of the event time in writers' schemas that give it as a plain number.
     pub event_time_unit: Option<TimeUnit>,
-    /// Every numeric or boolean column without a part in [`Roles`], in column order.
+    /// Every numeric or boolean column without a role, in column order.
     pub signals: Vec<SignalSpec>,
 }
 
 impl Dataset {
-    /// Finds a dataset in a record schema that carries the property
+    /// Derives a dataset from a record schema that carries the property
     /// `"theatre": {"id": 2001, "dataset": "ur3", "kind": "telemetry", "version": 1}`.
     ///
     /// Nested records and arrays of declared `length` are flattened; `robot_id` and `event_time`
     /// must be there.
     ///
     /// # Errors
-    /// When the schema is invalid, a required field is missing or a field has no flat form; says
-    /// which and what to do.
+    /// When the schema is invalid, a required field is missing or a field has no flat form; the
+    /// text names the field and says what to do.
     pub fn from_schema(json: &str) -> Result<Self, SchemaError> {
         let (fields, root) = avro_type::parse(json)?;
         let properties = &root["theatre"];
@@ -162,7 +162,7 @@ impl Dataset {
         Self::assemble(name, kind, version, &fields, &FieldPaths::default())
     }
 
-    /// The dataset of these fields, with its roles at these paths.
+    /// Builds a dataset from fields; `paths` says which fields have the roles.
     pub(crate) fn assemble(
         name: String,
         kind: DatasetKind,
@@ -223,7 +223,7 @@ impl Dataset {
     }
 }
 
-/// All datasets a process knows, by name; index positions are stable within a process.
+/// All datasets that a process knows, by name; an index is stable within a process.
 #[derive(Debug, Clone, Default)]
 pub struct Datasets {
     list: Vec<Arc<Dataset>>,
@@ -274,13 +274,13 @@ fn is_numeric(column_type: ColumnType) -> bool {
     )
 }
 
-/// True for what may name a dataset: `[a-z][a-z0-9_]*`.
+/// True for a valid name of a dataset: `[a-z][a-z0-9_]*`.
 pub fn is_name(name: &str) -> bool {
     let simple = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(simple)
 }
 
-/// Makes a plain number that is said to be the event time a timestamp.
+/// Turns the column of an event time that is declared as a plain number into a timestamp column.
 fn convert_plain_event_time(
     columns: &mut [ColumnSpec],
     paths: &FieldPaths,
@@ -304,6 +304,8 @@ fn convert_plain_event_time(
     Ok(Some(unit))
 }
 
+/// Finds the columns with a role and checks their types. A declared path must exist, unless it is
+/// empty, which means that no column has the role; a default name need not exist.
 fn roles(columns: &[ColumnSpec], paths: &FieldPaths) -> Result<Roles, SchemaError> {
     let find = |declared: &Option<String>,
                 name: &str,
@@ -361,6 +363,7 @@ fn roles(columns: &[ColumnSpec], paths: &FieldPaths) -> Result<Roles, SchemaErro
     })
 }
 
+/// Adds the columns of a record's fields, in order.
 fn flatten(
     fields: &[AvroField],
     prefix: &str,
@@ -377,6 +380,7 @@ fn flatten(
     Ok(())
 }
 
+/// Adds the columns of one field: one for a leaf, several for a record or an array.
 fn flatten_type(
     field: &AvroField,
     avro_type: &AvroType,
@@ -432,7 +436,7 @@ fn flatten_type(
     Ok(())
 }
 
-/// The column a leaf becomes; `None` for what is no leaf.
+/// The column type of a leaf; `None` for types that are not leaves.
 pub(crate) fn column_type(avro_type: &AvroType) -> Option<ColumnType> {
     Some(match avro_type {
         AvroType::Boolean => ColumnType::Boolean,

@@ -26,9 +26,9 @@ pub struct LakeEntry {
 
 /// A store of immutable files.
 pub trait Lake: Send + Sync {
-    /// Starts a file, which is invisible until it is completed. `attempt` makes concurrent writers of one path
-    /// independent. It is of the form `p<partition>-e<epoch>-<rest>`, or `p<partition>-<rest>` for
-    /// a file that any process may write again.
+    /// Starts a file, which is invisible until it is completed. `attempt` makes concurrent writers
+    /// of one path independent. It is of the form `p<partition>-e<epoch>-<rest>`, or
+    /// `p<partition>-<rest>` for a file that any process may write again.
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>>;
 
     /// Makes a sealed file visible under its path; idempotent. Fails with `Gone` when neither the
@@ -41,8 +41,8 @@ pub trait Lake: Send + Sync {
     /// The bytes of a completed file.
     fn read(&self, path: &str) -> Result<bytes::Bytes>;
 
-    /// The URL under which other systems find a file, such as `s3://bucket/prefix/path`; `None` for a lake that only
-    /// this process can read.
+    /// The URL under which other systems find a file, such as `s3://bucket/prefix/path`; `None` for
+    /// a lake that only this process can read.
     fn location(&self, path: &str) -> Option<String>;
 
     /// Aborts the uploads of a partition that are [`is_outdated`] under `epoch` and not in `keep`;

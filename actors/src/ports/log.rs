@@ -125,13 +125,13 @@ pub trait LanePublisher: Send {
 /// How a process reacts to changes of its partition assignment. The log's membership calls it, one
 /// call at a time.
 pub trait Ownership: Send + Sync {
-    /// These partitions are assigned to this process from now on. Called with an empty list as well,
-    /// when the other members share all partitions among themselves.
+    /// These partitions are assigned to this process from now on. Called with an empty list as
+    /// well, when the other members share all partitions among themselves.
     fn assigned(&self, partitions: &[Partition]);
 
     /// These partitions are to be handed over: the process stops reading them, saves a checkpoint,
-    /// publishes and leaves them. Returns when that is done or its deadline has passed; later writes
-    /// are refused by the epoch of the next owner.
+    /// publishes and leaves them. Returns when that is done or its deadline has passed; later
+    /// writes are refused by the epoch of the next owner.
     fn revoked(&self, partitions: &[Partition]);
 
     /// These partitions have another owner already, or their owner is unknown: the process drops
@@ -178,8 +178,8 @@ pub trait EventLog: Send + Sync {
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
     /// Raises the number of partitions of existing topics to `partitions`; missing topics are not
-    /// created. When a topic has more, the call is refused before any topic is changed: a log cannot
-    /// remove partitions.
+    /// created. When a topic has more, the call is refused before any topic is changed: a log
+    /// cannot remove partitions.
     fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
     /// Number of partitions of a topic; `None` if there is no such topic.

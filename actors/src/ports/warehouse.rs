@@ -52,11 +52,12 @@ pub struct QueryResult {
 
 /// A warehouse that loads whole files in a transaction with its own ledger.
 pub trait Warehouse: Send + Sync {
-    /// Creates missing tables and appends new columns to existing ones; any other change is refused.
+    /// Creates missing tables and appends new columns to existing ones; any other change is
+    /// refused.
     fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()>;
 
-    /// Loads a batch: its rows and its ledger entry are committed in one transaction. A batch that is
-    /// in the ledger already is not loaded again. `Refused` names the file at fault when it is
+    /// Loads a batch: its rows and its ledger entry are committed in one transaction. A batch that
+    /// is in the ledger already is not loaded again. `Refused` names the file at fault when it is
     /// known.
     fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt>;
 

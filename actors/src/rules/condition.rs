@@ -148,8 +148,8 @@ impl Condition {
                             priority,
                             clearing: None,
                         };
-                        // A value beyond the clearing limit interrupts the clearing and may escalate
-                        // the condition; priorities only ever rise while it is open.
+                        // A value beyond the clearing limit interrupts the clearing and may
+                        // escalate the condition; priorities only ever rise while it is open.
                         let step = escalation_for(escalate, level)?;
                         (step.1 < priority).then(|| self.update(step.1, time, value, sign * step.0))
                     }

@@ -139,7 +139,8 @@ impl Windows {
     }
 
     /// Closes everything open (end of a recording, silence): windows by (end, order of specs), then
-    /// fragments in order of opening. Rows that come afterwards for windows closed by this are late.
+    /// fragments in order of opening. Rows that come afterwards for windows closed by this are
+    /// late.
     pub fn flush(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
         self.adopt_plan(plan, out);
         self.close_all(out);
@@ -171,9 +172,9 @@ impl Windows {
         self.fragments.len()
     }
 
-    /// Switches to a plan. Windows that are open under the old plan are closed first, so that no row
-    /// is lost. The state of a kind of window that both plans have is kept, so that late rows go on
-    /// correcting its windows.
+    /// Switches to a plan. Windows that are open under the old plan are closed first, so that no
+    /// row is lost. The state of a kind of window that both plans have is kept, so that late rows
+    /// go on correcting its windows.
     fn adopt_plan(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
         let unchanged = self.aggregates == plan.aggregates()
             && self.specs.len() == plan.specs().len()
@@ -246,8 +247,8 @@ impl Windows {
         }
     }
 
-    /// Where a row of the pane at `origin` goes at this clock; opens the pane or fragment if needed.
-    /// The table in the module's head says which.
+    /// Where a row of the pane at `origin` goes at this clock; opens the pane or fragment if
+    /// needed. The table in the module's head says which.
     fn targets(&mut self, origin: i64, clock: i64, delays: Delays) -> Targets {
         let (mut any_open, mut any_closed) = (false, false);
         for state in &self.specs {

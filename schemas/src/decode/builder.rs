@@ -1,4 +1,4 @@
-//! Columns under construction: every record adds one value to each, or none to any.
+//! Columns under construction: a record adds one value to every column, or to none.
 
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ use crate::dataset::{ColumnType, Dataset, DatasetIndex};
 use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
 
+/// The values of a column; a null has a placeholder here. `ends` are the ends of the values in
+/// `bytes`, after a leading 0.
 #[derive(Debug)]
 enum ColumnValues {
     Boolean(Vec<bool>),
@@ -39,7 +41,7 @@ struct Column {
     person: Option<String>,
 }
 
-/// Takes datums and gives a [`Batch`].
+/// Decodes datums of one dataset into a [`Batch`].
 #[derive(Debug)]
 pub struct BatchBuilder {
     dataset: Arc<Dataset>,
@@ -72,7 +74,7 @@ impl BatchBuilder {
         }
     }
 
-    /// Rows so far.
+    /// Number of rows so far.
     pub fn len(&self) -> usize {
         self.offsets.len()
     }
@@ -86,7 +88,7 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// When the datum is not exactly one record of the plan's schema, or names no robot or time;
-    /// the builder is as before.
+    /// the builder is then unchanged.
     pub fn push(
         &mut self,
         plan: &DecodePlan,
@@ -97,6 +99,7 @@ impl BatchBuilder {
         let rows = self.offsets.len();
         let decoded = self.decode(plan, datum);
         if decoded.is_err() {
+            // Part of the record may have been appended already.
             for column in &mut self.columns {
                 column.truncate(rows);
             }
@@ -107,6 +110,7 @@ impl BatchBuilder {
         Ok(())
     }
 
+    /// Appends one value to every column; on an error some columns may have one more than others.
     fn decode(&mut self, plan: &DecodePlan, datum: &[u8]) -> Result<(), DecodeError> {
         let row = self.offsets.len();
         let mut cursor = Cursor::new(datum);
@@ -178,6 +182,7 @@ impl BatchBuilder {
     }
 }
 
+/// Appends the values of one datum to the columns.
 struct RowSink<'a> {
     dataset: &'a Dataset,
     columns: &'a mut [Column],
@@ -185,6 +190,8 @@ struct RowSink<'a> {
 }
 
 impl RowSink<'_> {
+    /// Runs the frequent ops; the rare ones are in a function of their own, so that this loop stays
+    /// small.
     fn run(&mut self, ops: &[Op], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
         for op in ops {
             match op {
@@ -289,7 +296,7 @@ impl RowSink<'_> {
         }
     }
 
-    /// Values of columns one after another, each of eight bytes.
+    /// Appends consecutive doubles to consecutive columns.
     fn floats(&mut self, first: usize, bytes: &[u8]) {
         let (values, _) = bytes.as_chunks::<8>();
         for (column, value) in self.columns[first..].iter_mut().zip(values) {
@@ -376,6 +383,7 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
             if count == 0 {
                 break;
             }
+            // Items without bytes, such as nulls, would let a few bytes claim a loop of 2^63 turns.
             if count > cursor.left() as u64 {
                 return Err(cursor.malformed("a block has more items than the record has bytes"));
             }
@@ -394,7 +402,7 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Big-endian two's complement, as the specification stores decimals, to the nearest float.
+/// Converts a decimal (big-endian two's complement, by the specification) to the nearest float.
 fn decimal(bytes: &[u8], scale: u32) -> f64 {
     let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
     let magnitude = bytes.iter().fold(0.0, |value, byte| {
