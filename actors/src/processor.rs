@@ -23,8 +23,8 @@ use theatre_schemas::records::{Alert, Outcome, Priority};
 
 use crate::outputs::{Counters, DeadReason, DeadRow, OutputEvent, OutputKind, Outputs};
 use crate::position::{Positions, TopicIndex};
-use crate::procedure::{IndicatorSpec, Sources};
-use crate::robot::{Columns, Judgement, RobotActor, begins};
+use crate::procedure::{IndicatorColumns, IndicatorSpec};
+use crate::robot::{Columns, Judgement, RobotActor, is_raising};
 use crate::rules::RuleSet;
 use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
@@ -58,7 +58,7 @@ pub struct ProcessorConfig {
     /// Rules.
     pub rules: RuleSet,
     /// Where indicators come from, by dataset.
-    pub indicators: BTreeMap<DatasetIndex, Sources>,
+    pub indicators: BTreeMap<DatasetIndex, IndicatorColumns>,
     /// Procedures a robot remembers, for corrections; the oldest finished ones go first.
     pub procedures_max: usize,
     /// A procedure not heard of for this long by the robot's clock is forgotten, microseconds.
@@ -85,7 +85,7 @@ impl ProcessorConfig {
             let (index, dataset) = datasets
                 .find(&spec.dataset)
                 .ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
-            sources.insert(index, Sources::resolve(spec, dataset)?);
+            sources.insert(index, IndicatorColumns::resolve(spec, dataset)?);
         }
         Ok(Self {
             time,
@@ -237,7 +237,7 @@ impl Processor {
             Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
             Judgement::Apply { .. } => {
                 // The clock must not show that the record was there; that its number was seen must.
-                self.state.robot.forget_time(clock_before);
+                self.state.robot.restore_clock(clock_before);
                 self.dead(
                     topic,
                     batch,
@@ -303,10 +303,10 @@ impl Processor {
         if let Some(procedure) = alert
             .procedure_id
             .as_ref()
-            .filter(|_| begins(&alert))
+            .filter(|_| is_raising(&alert))
             .and_then(|id| self.state.procedures.get_mut(id))
         {
-            procedure.condition(&alert.condition_id, alert.priority);
+            procedure.add_condition(&alert.condition_id, alert.priority);
         }
         outputs.events.push(OutputEvent {
             kind: OutputKind::Alert,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::ports::SchemaSource;
 use theatre_schemas::dataset::DatasetKind;
-use theatre_schemas::declaration::{Places, TimeUnit};
+use theatre_schemas::declaration::{FieldPaths, TimeUnit};
 
 use super::path::ConfigPath;
 use super::{ConfigError, redact};
@@ -122,8 +122,8 @@ impl std::fmt::Debug for GlueConfig {
 
 impl InputConfig {
     /// Where the columns that Theatre needs stand in its records.
-    pub fn places(&self) -> Places {
-        Places {
+    pub fn field_paths(&self) -> FieldPaths {
+        FieldPaths {
             robot_id: self.robot_id.clone(),
             event_time: self.event_time.clone(),
             event_time_unit: self.event_time_unit,

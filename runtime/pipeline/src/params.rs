@@ -11,7 +11,7 @@ use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
 use theatre_config::{Config, ConfigError, INPUT_TOPICS, WindowConfig};
 use theatre_schemas::dataset::{DatasetIndex, is_name};
-use theatre_schemas::declaration::{Declaration, Places};
+use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 
@@ -184,7 +184,9 @@ fn declare(
                 ),
             ));
         }
-        Some((index, _)) if input.schema.is_none() && input.places() == Places::default() => {
+        Some((index, _))
+            if input.schema.is_none() && input.field_paths() == FieldPaths::default() =>
+        {
             (index, false)
         }
         Some(_) => return Err(input.error(
@@ -250,7 +252,7 @@ fn new_dataset(
     let declaration = Declaration {
         dataset,
         kind: input.kind,
-        places: input.places(),
+        paths: input.field_paths(),
     };
     Ok(registry.add_dataset(
         declaration
