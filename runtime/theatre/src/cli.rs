@@ -90,7 +90,8 @@ enum Output {
     Json,
 }
 
-/// Makes the commands of their list: the variants that clap parses, and the call of each one's `run`.
+/// Makes the commands of their list: the variants that clap parses, and the call of each one's
+/// `run`.
 macro_rules! commands {
     ($($(#[$attribute:meta])* $name:ident = $module:ident :: $arguments:ident;)*) => {
         #[derive(Debug, Subcommand)]
@@ -108,8 +109,9 @@ macro_rules! commands {
     };
 }
 
-// The list of commands, in the order of `theatre --help`: name, and the type that holds its arguments
-// and runs it. Where a build lacks a command's feature, the type is its stand-in of `left_out`.
+// The list of commands, in the order of `theatre --help`: name, and the type that holds its
+// arguments and runs it. Where a build lacks a command's feature, the type is its stand-in of
+// `left_out`.
 commands! {
     /// A simulated fleet on the pipeline, shown as it happens. Ctrl-C stops it; started again it
     /// goes on.

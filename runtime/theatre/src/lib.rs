@@ -1,5 +1,6 @@
-//! The program: commands ([`cli`]), what they ask of stored data ([`queries`]), the admin server ([`admin`]), recorded input ([`replay`]), and
-//! which adapter stands behind which port ([`adapters`]).
+//! The program: commands ([`cli`]), what they ask of stored data ([`queries`]), the admin server
+//! ([`admin`]), recorded input ([`replay`]), and which adapter stands behind which port
+//! ([`adapters`]).
 //!
 //! Adapters of servers are features, all of them in the default build: a build for the
 //! demo alone needs none of Kafka, PostgreSQL and AWS.

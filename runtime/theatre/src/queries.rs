@@ -1,8 +1,8 @@
 //! What a deployment knows, as plain serializable values: robots, procedures, alerts, windows, lake
 //! files, dead letters, partitions.
 //!
-//! Every function reads the ports (checkpoint store, event log) and prints nothing; the command line
-//! prints the answers and an HTTP server can serialize them. The store may belong to a running
+//! Every function reads the ports (checkpoint store, event log) and prints nothing; the command
+//! line prints the answers and an HTTP server can serialize them. The store may belong to a running
 //! process: the answers are as of its last checkpoint. Times are microseconds UTC.
 
 use std::collections::BTreeMap;
