@@ -8,7 +8,9 @@ use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessSt
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
-use crate::procedure::{EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, Step};
+use crate::procedure::{
+    EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, ProcedureStep,
+};
 use crate::robot::Columns;
 use crate::time::EventTime;
 
@@ -28,7 +30,7 @@ impl Processor {
         rows: &[u32],
         outputs: &mut Outputs,
     ) {
-        let mut rows_batch = RowBatch::default();
+        let mut row_batch = RowBatch::default();
         let config = self.config.clone();
         let columns = Columns::of(batch);
         let mut last_procedure = None;
@@ -41,39 +43,39 @@ impl Processor {
                     if procedure != last_procedure
                         && let Some(id) = procedure
                     {
-                        self.on_procedure(id, clock, topic, batch, &mut rows_batch, outputs);
+                        self.on_procedure(id, clock, topic, batch, &mut row_batch, outputs);
                     }
                     last_procedure = procedure;
-                    rows_batch.rows.push(*row);
-                    rows_batch.clocks.push(clock);
-                    rows_batch.missing.push(missing);
+                    row_batch.rows.push(*row);
+                    row_batch.clocks.push(clock);
+                    row_batch.missing.push(missing);
                     if clock.0 >= self.state.procedures.next_due() {
-                        self.flush_rows(topic, batch, &mut rows_batch, outputs);
+                        self.flush_rows(topic, batch, &mut row_batch, outputs);
                         self.settle(clock.0, outputs);
                         last_procedure = None;
                     }
                 }
                 Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
                 Judgement::Dead(reason) => {
-                    self.flush_rows(topic, batch, &mut rows_batch, outputs);
+                    self.flush_rows(topic, batch, &mut row_batch, outputs);
                     self.refuse(topic, batch, at, reason, outputs);
                 }
             }
         }
-        self.flush_rows(topic, batch, &mut rows_batch, outputs);
+        self.flush_rows(topic, batch, &mut row_batch, outputs);
     }
 
     /// Gives accepted rows to procedures, rules and windows. What comes of them is told in row
     /// order, of one row the windows it closed before the conditions it moved, so that the order
-    /// does not show where the rows_batch was cut.
+    /// does not show where the row batch was cut.
     fn flush_rows(
         &mut self,
         topic: TopicIndex,
         batch: &Batch,
-        rows_batch: &mut RowBatch,
+        row_batch: &mut RowBatch,
         outputs: &mut Outputs,
     ) {
-        if rows_batch.rows.is_empty() {
+        if row_batch.rows.is_empty() {
             return;
         }
         let config = self.config.clone();
@@ -81,16 +83,17 @@ impl Processor {
             rows,
             clocks,
             missing,
-        } = std::mem::take(rows_batch);
+        } = std::mem::take(row_batch);
+        #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &rows);
         self.state.counters[topic].applied += rows.len() as u64;
         self.feed_procedures(batch, &rows, &missing);
         let mut alerts = Vec::new();
         for (at, row) in rows.iter().enumerate() {
-            if !self.state.robot.is_unwell() {
+            if !self.state.robot.has_open_robot_condition() {
                 break;
             }
-            let ended = self.state.robot.well(
+            let ended = self.state.robot.on_valid_record(
                 &self.robot_id,
                 &config.rules,
                 batch.append_times[*row as usize],
@@ -158,7 +161,7 @@ impl Processor {
             // A procedure that was finished and forgotten is not there: its samples are the robot's
             // only.
             if let Some(procedure) = id.and_then(|id| self.state.procedures.get_mut(id)) {
-                procedure.samples(sources, batch, &rows[from..to], &missing[from..to]);
+                procedure.add_samples(sources, batch, &rows[from..to], &missing[from..to]);
             }
             from = to;
         }
@@ -166,20 +169,20 @@ impl Processor {
 
     /// The next row is of another procedure than the one before. Somebody new may need room;
     /// somebody whose outcome was told will correct it, together with others that come about now.
-    /// Decided row by row, since either sets the end of the rows_batch.
+    /// Decided row by row, since either sets the end of the row batch.
     fn on_procedure(
         &mut self,
         id: &str,
         clock: EventTime,
         topic: TopicIndex,
         batch: &Batch,
-        rows_batch: &mut RowBatch,
+        row_batch: &mut RowBatch,
         outputs: &mut Outputs,
     ) {
         let max = self.config.procedures_max;
         match self.state.procedures.get_mut(id) {
             Some(procedure) => {
-                if procedure.is_told() && procedure.due.is_none() {
+                if procedure.is_published() && procedure.due.is_none() {
                     self.state.procedures.due(
                         id,
                         clock.0.saturating_add(self.config.time.reorder_bound_us),
@@ -188,13 +191,14 @@ impl Processor {
             }
             None => {
                 if self.state.procedures.is_full(max) {
-                    self.flush_rows(topic, batch, rows_batch, outputs);
+                    self.flush_rows(topic, batch, row_batch, outputs);
                 }
                 self.state.procedures.admit(id, max);
             }
         }
     }
 
+    #[cfg(any(test, feature = "test-hooks"))]
     fn panic_if_asked(&self, batch: &Batch, rows: &[u32]) {
         let Some(hook) = self
             .config
@@ -257,10 +261,10 @@ impl Processor {
         );
         if reason == DeadReason::Future {
             let config = self.config.clone();
-            if let Some(alert) = self
-                .state
-                .robot
-                .skewed(&self.robot_id, &config.rules, batch, row)
+            if let Some(alert) =
+                self.state
+                    .robot
+                    .on_future_record(&self.robot_id, &config.rules, batch, row)
             {
                 self.emit_alert(alert, outputs);
             }
@@ -296,14 +300,14 @@ impl Processor {
         };
         let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
             let procedure = self.state.procedures.admit(id, max).ok_or_else(forgotten)?;
-            procedure.result(time, result(batch, row));
+            procedure.insert_result(time, result(batch, row));
             procedure.ended_at()
         } else {
             let step = text("step")
-                .and_then(Step::parse)
+                .and_then(ProcedureStep::parse)
                 .ok_or("the step of the event is not known")?;
             let owned = |name: &str| text(name).map(str::to_owned);
-            let about = ProcedureMetadata {
+            let metadata = ProcedureMetadata {
                 category: owned("category"),
                 procedure_type: owned("procedure_type"),
                 surgeon_id: owned("surgeon_id"),
@@ -313,13 +317,13 @@ impl Processor {
                 format!("{step:?}/{time}/{}", text("phase").unwrap_or_default())
             });
             let procedure = self.state.procedures.admit(id, max).ok_or_else(forgotten)?;
-            if procedure.event(
+            if procedure.insert_event(
                 &event_id,
                 ProcedureEvent {
                     time,
                     step,
                     phase: owned("phase"),
-                    about,
+                    metadata,
                 },
             ) == InsertResult::TooMany
             {
