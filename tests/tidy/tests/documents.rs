@@ -27,6 +27,8 @@ const FOREIGN: &[&str] = &[
     // Debian's packages for OpenSSL.
     "libssl",
     "pkg",
+    // A file of yours.
+    "my_robot",
     // The Data API.
     "ExecutionMode",
     // A metric of the process, by metrics-process.
