@@ -125,14 +125,26 @@ fn documents_name_only_what_is_there() {
     );
 }
 
+/// A rule file.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rules {
+    #[serde(rename = "rule")]
+    _rules: Vec<RuleSpec>,
+}
+
+/// Why an example is neither a configuration nor a rule file.
+fn unreadable(example: &str) -> Option<String> {
+    let error = if example.contains("[[rule]]") {
+        toml::from_str::<Rules>(example).err()
+    } else {
+        toml::from_str::<Config>(example).err()
+    };
+    error.map(|error| error.to_string())
+}
+
 #[test]
 fn examples_of_configurations_and_rules_can_be_read() {
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Rules {
-        #[serde(rename = "rule")]
-        _rules: Vec<RuleSpec>,
-    }
     let mut findings = Findings::new();
     for document in documents() {
         for block in document
@@ -140,16 +152,20 @@ fn examples_of_configurations_and_rules_can_be_read() {
             .iter()
             .filter(|block| block.language == "toml")
         {
-            let error = if block.text.contains("[[rule]]") {
-                toml::from_str::<Rules>(&block.text).err()
-            } else {
-                toml::from_str::<Config>(&block.text).err()
-            };
-            findings
-                .extend(error.map(|error| format!("{}:{}: {error}", document.path, block.line)));
+            findings.extend(
+                unreadable(&block.text)
+                    .map(|error| format!("{}:{}: {error}", document.path, block.line)),
+            );
         }
     }
     none(findings);
+}
+
+#[test]
+fn an_example_with_a_key_that_is_not_there_is_found() {
+    assert_eq!(unreadable("partitions = 4\n[lake]\nenabled = true"), None);
+    assert!(unreadable("partitons = 4").is_some_and(|error| error.contains("partitons")));
+    assert!(unreadable("[[rule]]\nid = \"a\"\nkind = { treshold = {} }").is_some());
 }
 
 #[test]
