@@ -42,7 +42,7 @@ lint:
 
 # The documentation of all crates; warnings are errors, as in CI.
 doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps
 
 # Advisories, licences, bans and origins; needs cargo-deny and GitHub.
 deny:
