@@ -14,6 +14,7 @@ use theatre_actors::ports::{
     ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
 };
 use theatre_actors::position::{Partition, Positions};
+use theatre_actors::state::Stored;
 use theatre_actors::time::LogTime;
 
 use super::{lock, open, open_read_only, unavailable};
@@ -124,13 +125,13 @@ fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Ep
 }
 
 /// Encoded columns of this store that cannot be read are damage, not a passing fault.
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
+fn decode<T: Stored>(bytes: &[u8]) -> rusqlite::Result<T> {
     theatre_actors::state::decode(bytes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+fn encode<T: Stored>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
 }
 
