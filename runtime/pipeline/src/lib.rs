@@ -20,6 +20,7 @@ pub mod input_schemas;
 pub mod intake;
 pub mod lake_gap;
 pub mod lake_writer;
+pub mod live;
 pub mod loader;
 mod loading;
 pub mod params;

@@ -22,6 +22,7 @@ use super::completer::Completer;
 use super::exporter::Exporter;
 use super::lake_gap;
 use super::lake_writer::LakeWriter;
+use super::live::LiveQueries;
 use super::loading::{Loading, Tables};
 use super::partition::{PartitionActor, Shared};
 use super::queue::{CommitQueue, LakeQueue, Notifier};
@@ -50,6 +51,8 @@ pub(super) struct SharedContext {
     pub(super) flush: Arc<AtomicBool>,
     pub(super) arbiters: Arc<ArbiterPool>,
     pub(super) tables: Arc<Tables>,
+    /// Where the partition lists its processors for questions.
+    pub(super) live: LiveQueries,
 }
 
 /// What a partition is told to do.
@@ -240,7 +243,7 @@ impl PartitionSupervisor {
         let limits = &self.context.params.limits;
         let room = self.context.saves.bell(self.partition);
         let lake = Arc::new(if self.context.params.lake {
-            LakeQueue::new(limits.lake_queue).telling(room)
+            LakeQueue::new(limits.lake_queue).notifying(room)
         } else {
             LakeQueue::to_nowhere()
         });
@@ -251,7 +254,7 @@ impl PartitionSupervisor {
             progress: self.context.progress.clone(),
         };
         let host = Box::new(self.context.arbiters.host(self.partition as usize));
-        let actor = PartitionActor::open(
+        let mut actor = PartitionActor::open(
             self.partition,
             epoch,
             self.context.params.clone(),
@@ -259,6 +262,7 @@ impl PartitionSupervisor {
             host,
             shared,
         )?;
+        actor.list(&self.context.live);
         Ok((epoch, actor, lake, status))
     }
 

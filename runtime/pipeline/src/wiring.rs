@@ -22,6 +22,7 @@ use theatre_actors::position::Partition;
 use super::assignment::Assignment;
 use super::checkpointer::Checkpointer;
 use super::commit_feed::CommitFeed;
+use super::live::LiveQueries;
 use super::loading::Tables;
 use super::queue::CommitQueue;
 use super::run_loop::{Component, IDLE, ON, Refused, run_loop};
@@ -34,6 +35,7 @@ pub struct Pipeline {
     progress: Arc<Progress>,
     committed: Arc<CommitFeed>,
     flush: Arc<AtomicBool>,
+    live: LiveQueries,
     assignment: Arc<Assignment>,
     membership: Box<dyn Membership>,
     checkpointer: JoinHandle<()>,
@@ -57,7 +59,7 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
         context.committed.clone(),
         context.flush.clone(),
     );
-    let params = context.params.clone();
+    let (params, live) = (context.params.clone(), context.live.clone());
     let assignment = Arc::new(Assignment::new(context));
     let membership = ports
         .log
@@ -66,6 +68,7 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
         progress,
         committed,
         flush,
+        live,
         assignment,
         membership,
         checkpointer,
@@ -78,6 +81,7 @@ pub(super) fn context(params: PipelineParams, ports: Ports) -> Result<SharedCont
     Ok(SharedContext {
         arbiters: Arc::new(ArbiterPool::start(params.arbiters).map_err(thread_error)?),
         tables: Arc::new(Tables::new(tables(&params)?)),
+        live: LiveQueries::new(params.partitions),
         params: Arc::new(params),
         ports,
         saves: Arc::new(CommitQueue::default()),
@@ -176,6 +180,11 @@ impl Pipeline {
     /// What is committed, and how long committing and publishing takes.
     pub fn committed(&self) -> &CommitFeed {
         &self.committed
+    }
+
+    /// Asks the processors of the partitions that this process owns.
+    pub fn live(&self) -> &LiveQueries {
+        &self.live
     }
 
     /// True when this process owns partitions and everything read of them so far is saved,
