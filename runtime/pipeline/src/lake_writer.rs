@@ -47,6 +47,9 @@ pub struct LakeWriter {
     /// Reads what lies between the position and the chunks that come.
     catch_up: Option<Intake>,
     waiting: Option<Arc<Chunk>>,
+    /// The end of what has been written, cut or not: there it goes again after a failure, whether
+    /// or not another chunk comes.
+    written: Positions,
     /// False until it stands at the last cut, and again after an error.
     positioned: bool,
     attempt: u64,
@@ -77,6 +80,7 @@ impl LakeWriter {
             oldest: None,
             catch_up: None,
             waiting: None,
+            written: Positions::zero(),
             positioned: false,
             attempt: 0,
             degraded: false,
@@ -167,6 +171,15 @@ impl LakeWriter {
         )?;
         self.cut_from = self.positions.clone();
         self.cuts = status.lake_cuts;
+        if self.waiting.is_none() && !self.positions.covers(&self.written) {
+            // What was written since the last cut is lost, and its chunks are gone from the queue:
+            // an empty chunk at its end makes the writer read it again.
+            self.waiting = Some(Arc::new(Chunk {
+                from: self.written.clone(),
+                to: self.written.clone(),
+                ..Chunk::default()
+            }));
+        }
         self.positioned = true;
         Ok(())
     }
@@ -174,6 +187,7 @@ impl LakeWriter {
     fn take(&mut self, chunk: &Arc<Chunk>) -> Result<Step> {
         if self.positions.covers(&chunk.from) {
             self.write(chunk)?;
+            self.written = self.positions.clone();
             self.waiting = None;
             self.catch_up = None;
             return Ok(Step::Worked);
