@@ -489,7 +489,7 @@ fn both_hosts_answer_a_question_alike_and_questions_never_crowd_out_a_delivery()
     let arbiters = ArbiterPool::start(1).unwrap();
     let segments = vec![Segment {
         topic: 0,
-        batch: telemetry(&[(1, 1, 95.0, Some(0)), (11, 2, 70.0, None)]),
+        batch: telemetry(&[(1, 1, 95.0, Some(0)), (11, 2, 90.0, None)]),
         rows: vec![0, 1],
     }];
     let mut answers = Vec::new();
