@@ -21,9 +21,10 @@ pub use log::{
 };
 pub use schema_source::SchemaSource;
 pub use store::{
-    CheckpointStore, CommitOutcome, DeferredBatches, Expiry, Export, FileStage, LakeCut, LakeFile,
-    LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, ProcessorMove,
+    CheckpointStore, CommitOutcome, Cursors, DeferredBatches, Expiry, Export, FileStage, LakeCut,
+    LakeFile, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, ProcessorMove,
     ProcessorSave, RegisteredFile, Repartition, StoredDead, StoredOutput, StoredProcessor,
+    UnknownCode,
 };
 pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
 

@@ -31,7 +31,7 @@ use theatre_pipeline::loader::Loader;
 use theatre_pipeline::partition::{PartitionActor, Shared};
 use theatre_pipeline::queue::{CommitQueue, LakeQueue};
 use theatre_pipeline::relay::Relay;
-use theatre_pipeline::{PipelineParams, Ports, Progress, wiring};
+use theatre_pipeline::{PipelineParams, Ports, Progress, outbox, wiring};
 use theatre_simulator::Simulator;
 use theatre_testkit::memory::lake::MemoryLake;
 use theatre_testkit::memory::log::MemoryLog;
@@ -290,11 +290,10 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
     oracle::check(&world.params, &world.ports)
         .with_context(|| format!("after {} crashes", told.crashes))?;
     for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
-        match stored.output.kind {
-            OutputKind::Alert => told.alerts += 1,
-            OutputKind::Outcome => told.outcomes += 1,
-            OutputKind::Window => told.corrections += usize::from(stored.output.revision > 0),
-        }
+        let is = |kind| usize::from(stored.output.kind == kind);
+        told.alerts += is(OutputKind::Alert);
+        told.outcomes += is(OutputKind::Outcome);
+        told.corrections += is(OutputKind::Window) * usize::from(stored.output.revision > 0);
     }
     Ok(told)
 }
@@ -356,9 +355,7 @@ fn finish(world: &World) -> Result<()> {
             idle &= everything;
         }
         let status = world.ports.store.status(0)?;
-        let told = status.exported_output == status.last_output
-            && status.relayed_output == status.last_output
-            && status.relayed_dead == status.last_dead;
+        let told = outbox::is_out(&world.params, &status);
         let files = world.ports.store.all_files()?;
         let lake_is_there = status.lake_positions.covers(&status.floor);
         if idle

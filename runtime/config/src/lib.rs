@@ -15,6 +15,7 @@ pub mod warehouse;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use theatre_actors::outputs::{self, OutputKind};
 use theatre_actors::procedure::IndicatorSpec;
 use theatre_actors::processor::PanicHook;
 use theatre_actors::rules::{Micros, RuleSpec};
@@ -31,9 +32,9 @@ pub const INPUT_TOPICS: [&str; 4] = [
     "surgical.procedure.results.v1",
 ];
 /// Topic of alerts.
-pub const ALERT_TOPIC: &str = "surgical.maintenance.alerts.v1";
+pub const ALERT_TOPIC: &str = outputs::alert::TOPIC;
 /// Topic of outcomes.
-pub const OUTCOME_TOPIC: &str = "surgical.procedure.outcomes.v1";
+pub const OUTCOME_TOPIC: &str = outputs::outcome::TOPIC;
 
 /// Most that `record_bytes` may be with a lake. A row of the warehouse has 4 MB at most, and its
 /// values are no longer than the record they come from; the rest is for what the schema adds:
@@ -199,6 +200,14 @@ struct RuleFile {
 }
 
 impl Config {
+    /// The topic that the configuration names for a kind of output; `None` where it names none.
+    pub fn output_topic(&self, kind: OutputKind) -> Option<String> {
+        match kind {
+            OutputKind::Window => self.window_topic.clone(),
+            _ => None,
+        }
+    }
+
     /// The rules, as written.
     ///
     /// # Errors

@@ -19,7 +19,6 @@ use theatre_actors::position::{Partition, Positions};
 
 use super::commit_feed::CommitFeed;
 use super::completer::Completer;
-use super::exporter::Exporter;
 use super::lake_gap;
 use super::lake_writer::LakeWriter;
 use super::loading::{Loading, Tables};
@@ -30,7 +29,7 @@ use super::retention::Retention;
 use super::run_loop::{
     BACK_OFF_FIRST, Component, DONE, Flow, IDLE, ON, Refused, TRYING, rest, run_loop,
 };
-use super::{PipelineParams, Ports, Progress, Step};
+use super::{PipelineParams, Ports, Progress, Step, outbox};
 
 /// How often the outward publishers look for work that nobody told them of, such as outputs that
 /// came of age.
@@ -521,34 +520,31 @@ impl PartitionSupervisor {
     /// Exports, completes and trims; with no lake it only watches the relays and trims.
     fn run_export(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
         let (params, ports) = (&self.context.params, &self.context.ports);
-        let mut exporter = Exporter::new(
-            self.partition,
-            epoch,
-            ports.clone(),
-            params.registry.clone(),
-            params.limits.clone(),
-        );
+        let mut consumers = outbox::outward(self.partition, epoch, params, ports);
         let mut completer = Completer::new(self.partition, epoch, ports.clone());
         let mut retention = Retention::new(self.partition, epoch, params.clone(), ports.clone());
         self.keep_apart("publisher", lost, || {
             let last = stages.is_over(&stages.partition) && stages.is_over(&stages.lake);
             // Looked at first: what is saved and cut from here on is for the next round.
             let before = self.share();
-            if params.lake && stages.is_over(&stages.swept) {
+            if !params.lake || stages.is_over(&stages.swept) {
                 // Each does its work though another fails.
-                let exported = exporter.step(last || self.context.flush.load(Ordering::Acquire));
-                let completed = self.complete(&mut completer);
+                let everything = last || self.context.flush.load(Ordering::Acquire);
+                let mut steps: Vec<Result<Step>> = consumers
+                    .iter_mut()
+                    .map(|consumer| consumer.deliver(everything))
+                    .collect();
+                if params.lake {
+                    steps.push(self.complete(&mut completer));
+                }
                 retention.step(false)?;
-                if [exported?, completed?].contains(&Step::Worked) {
+                let steps: Vec<Step> = steps.into_iter().collect::<Result<_>>()?;
+                if steps.contains(&Step::Worked) {
                     return Ok(ON);
                 }
             }
             let status = ports.store.status(self.partition)?;
-            let exported = !params.lake || status.exported_output >= status.last_output;
-            let told = exported
-                && status.relayed_output >= status.last_output
-                && status.relayed_dead >= status.last_dead;
-            let settled = told && before.saved && before.lake_done;
+            let settled = outbox::is_out(params, &status) && before.saved && before.lake_done;
             retention.step(last)?;
             self.context.progress.update(self.partition, |share| {
                 share.outward_done = settled && share.generation == before.generation

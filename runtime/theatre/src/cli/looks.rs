@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use theatre_actors::outputs::OutputKind;
+use theatre_actors::outputs::window::WindowSubject;
 use theatre_actors::ports::{CheckpointStore, OutputFilter};
 use theatre_actors::processor::ProcessorView;
 use theatre_actors::window::{WindowRow, merge_revisions};
@@ -286,27 +287,30 @@ impl Windows {
             robot_id: Some(robot),
             ..OutputFilter::default()
         };
-        let mut by_window: std::collections::BTreeMap<(String, i64), Vec<WindowRow>> =
+        let mut by_window: std::collections::BTreeMap<(String, String, i64), Vec<WindowRow>> =
             std::collections::BTreeMap::new();
         for stored in store(common)?.find_outputs(&filter)? {
             let row = WindowRow::decode(&stored.output.payload)
                 .map_err(|error| Failure::Failed(error.to_string()))?;
             if window.as_ref().is_none_or(|wanted| *wanted == row.window) {
                 by_window
-                    .entry((stored.output.subject.clone(), row.start_us))
+                    .entry((
+                        WindowSubject::of(&stored.output).dataset.to_owned(),
+                        row.window.clone(),
+                        row.start_us,
+                    ))
                     .or_default()
                     .push(row);
             }
         }
         let mut lines = Vec::new();
-        for ((subject, start), revisions) in by_window {
+        for ((dataset, _, start), revisions) in by_window {
             let Some(merged) = merge_revisions(&revisions) else {
                 continue;
             };
-            let dataset = subject.split('/').next().unwrap_or_default();
             let known = registry
                 .datasets()
-                .find(dataset)
+                .find(&dataset)
                 .map(|(_, dataset)| dataset.signals.clone())
                 .unwrap_or_default();
             for (index, aggregate) in merged.signals.iter().enumerate() {

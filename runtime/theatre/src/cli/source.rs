@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{EventLog, NewRecord, PollLimit};
 use theatre_actors::position::Partition;
 use theatre_actors::rules::Micros;
@@ -572,7 +573,7 @@ fn summary(service: &Service, event_printer: &EventPrinter) {
         progress.records_in.load(Relaxed),
         progress.dead.load(Relaxed),
         event_printer.outcomes_heard,
-        progress.windows.load(Relaxed),
+        progress.outputs(OutputKind::Window),
         progress.lake_files.load(Relaxed),
         progress.warehouse_rows.load(Relaxed),
     );

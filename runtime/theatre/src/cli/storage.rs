@@ -15,6 +15,7 @@ use super::output::{rows, time, value, write};
 use super::service::{Place, pseudonym_key};
 use super::{Common, Failure, Output};
 use theatre_pipeline::lake_gap::{self, LogGap, holes};
+use theatre_pipeline::outbox;
 
 /// Looks at the lake, and puts back what was set aside.
 #[derive(Debug, Subcommand)]
@@ -377,10 +378,10 @@ fn show(common: &Common) -> Result<(), Failure> {
             json!(floor),
             json!(lake),
             json!(status.last_output),
-            json!(status.relayed_output),
-            json!(status.exported_output),
+            json!(status.cursors.get(outbox::RELAY.name)),
+            json!(status.cursors.get(outbox::EXPORTER.name)),
             json!(status.last_dead),
-            json!(status.relayed_dead),
+            json!(status.cursors.get(outbox::DEAD_LETTER_RELAY.name)),
         ]);
     }
     rows(

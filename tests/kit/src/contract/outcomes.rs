@@ -45,7 +45,7 @@ fn outcome(id: &str, revision: i32, ended_at: i64) -> OutputEvent {
 }
 
 fn file(lake: &dyn Lake, number: u64, output: &OutputEvent) -> Result<RegisteredFile> {
-    let table = outputs::table(OutputKind::Outcome);
+    let table = OutputKind::Outcome.table();
     completed(
         lake,
         &table,
@@ -65,7 +65,7 @@ fn file(lake: &dyn Lake, number: u64, output: &OutputEvent) -> Result<Registered
 /// # Errors
 /// Says what the adapter does not keep.
 pub fn warehouse_tells_cases_apart(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Result<()> {
-    let table = outputs::table(OutputKind::Outcome);
+    let table = OutputKind::Outcome.table();
     warehouse.ensure_tables(std::slice::from_ref(&table))?;
     let told = [
         outcome("case-1/r", 0, 1_000_000),
