@@ -28,14 +28,15 @@ pub use store::{
 };
 pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
 
-/// Grows by one each time a partition is taken; a write under an older one is refused.
+/// The ownership epoch of a partition: it grows by one each time the partition is taken, and writes
+/// under an older epoch are refused.
 pub type Epoch = u64;
 
 /// Why a port call failed, by what the caller should do.
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum Error {
-    /// Not answered, or answered with a passing fault; the work may or may not be done. Repeat with
-    /// back-off.
+    /// The component did not answer, or answered with a passing fault; the work may or may not have
+    /// been done. Retry with back-off.
     #[error("{what} is unavailable: {why}")]
     Unavailable {
         /// The component and call.
@@ -43,8 +44,8 @@ pub enum Error {
         /// The cause, without personal data.
         why: String,
     },
-    /// The partition was taken by another owner. Drop everything since the last save and leave the
-    /// partition.
+    /// The partition was taken by another owner. Drop everything since the last checkpoint and
+    /// leave the partition.
     #[error("partition {partition} was taken over: epoch {ours} is stale, {current} is current")]
     StaleEpoch {
         /// The partition lost.
@@ -54,14 +55,15 @@ pub enum Error {
         /// The epoch the store holds.
         current: Epoch,
     },
-    /// Refused for good: repeating cannot help. Says what, where and what to do.
+    /// The call was refused for good: a retry cannot help. The text says what was refused, where,
+    /// and what to do.
     #[error("{0}")]
     Refused(String),
-    /// Refused for good because what was asked for is not there any more. Says what, and where it
-    /// was looked for.
+    /// The call was refused for good because what it asked for no longer exists. The text says what
+    /// that is, and where it was looked for.
     #[error("{0}")]
     Gone(String),
-    /// The position asked for was trimmed away.
+    /// The requested offset was trimmed from the log.
     #[error(
         "topic {topic} partition {partition}: offset {wanted} is gone, the log starts at {start}"
     )]
@@ -78,8 +80,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Refuses what was made from a state that the store holds no more: an earlier attempt, whose
-    /// answer was lost, was committed after the caller had looked. Whoever looks again finds it.
+    /// The error for a write that was computed from a state the store no longer holds: an earlier
+    /// attempt of the same caller, whose answer was lost, was committed after the caller had read
+    /// that state. It is `Unavailable`, because a caller that reads again and retries succeeds.
     pub fn overtaken(partition: Partition, what: &str) -> Self {
         Self::Unavailable {
             what: "checkpoint store",

@@ -1,4 +1,4 @@
-//! Where a reader stands: the next offset of each input topic of a partition.
+//! Positions: the next offset to read of each input topic of a partition.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,17 +14,17 @@ pub type TopicIndex = usize;
 pub struct Positions(Vec<u64>);
 
 impl Positions {
-    /// Start of every topic.
+    /// The start of every topic.
     pub fn zero() -> Self {
         Self::default()
     }
 
-    /// The next offset of a topic; a topic never moved stands at 0.
+    /// The next offset of a topic; 0 for a topic that was never advanced.
     pub fn get(&self, topic: TopicIndex) -> u64 {
         self.0.get(topic).copied().unwrap_or(0)
     }
 
-    /// Moves a topic forward; moving back is a no-op.
+    /// Advances a topic to `next_offset`; an offset below the current one changes nothing.
     pub fn advance(&mut self, topic: TopicIndex, next_offset: u64) {
         if self.0.len() <= topic {
             self.0.resize(topic + 1, 0);
@@ -32,17 +32,17 @@ impl Positions {
         self.0[topic] = self.0[topic].max(next_offset);
     }
 
-    /// The lower of two, topic by topic.
+    /// The lower of two positions, topic by topic.
     pub fn lowest(&self, other: &Self) -> Self {
         Self::zip(self, other, u64::min)
     }
 
-    /// The higher of two, topic by topic.
+    /// The higher of two positions, topic by topic.
     pub fn highest(&self, other: &Self) -> Self {
         Self::zip(self, other, u64::max)
     }
 
-    /// True when every topic stands at or beyond `other`.
+    /// True when every topic is at or beyond its offset in `other`.
     pub fn covers(&self, other: &Self) -> bool {
         (0..other.0.len()).all(|topic| self.get(topic) >= other.get(topic))
     }

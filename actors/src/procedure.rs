@@ -1,10 +1,11 @@
-//! The procedure actor: one case on one robot, from the first thing heard of it to its outcome and
-//! later corrections.
+//! The procedure actor: one case on one robot, from its first record to its outcome and later
+//! corrections.
 //!
-//! Born by a sample, an event or a result, in whatever order they come. It ends when its end event
-//! is there and its robot's clock has passed it by the reorder bound (or its recording ended); then
-//! its outcome is told. What comes later and changes the outcome is told as the next revision.
-//! Events are a set, ordered by their time, so the order of their coming does not show.
+//! A procedure begins with its first sample, event or result, in whatever order these arrive. Its
+//! outcome is published once its end event has arrived and the robot's clock has passed the time of
+//! that event by the reorder bound, or the recording ended. A record that arrives later and changes
+//! the outcome leads to the next revision. Events are kept as a set ordered by event time, so the
+//! order of their arrival does not affect the outcome.
 
 mod indicators;
 #[cfg(test)]
@@ -16,13 +17,13 @@ use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{ClinicalResult, Outcome, OutcomeStatus, PhaseDuration, Priority};
 
-pub use indicators::{IndicatorSpec, Indicators, Sources};
+pub use indicators::{IndicatorColumns, IndicatorSpec, Indicators};
 
 /// A step in a procedure's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
-pub enum Step {
+pub enum ProcedureStep {
     Scheduled,
     Started,
     PhaseStarted,
@@ -34,8 +35,8 @@ pub enum Step {
     Completed,
 }
 
-impl Step {
-    /// By the name in the schema; `None` for unknown ones.
+impl ProcedureStep {
+    /// Parses the name that the schema uses; `None` for an unknown one.
     pub fn parse(name: &str) -> Option<Self> {
         serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
     }
@@ -44,78 +45,82 @@ impl Step {
 /// An event of a procedure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcedureEvent {
-    /// When, microseconds UTC.
+    /// Event time, microseconds UTC.
     pub time: i64,
-    /// What.
-    pub step: Step,
-    /// The phase that starts.
+    /// The step that the procedure took.
+    pub step: ProcedureStep,
+    /// Name of the phase, for [`ProcedureStep::PhaseStarted`].
     pub phase: Option<String>,
     /// Descriptive fields, as far as the event carries them.
-    pub about: ProcedureMetadata,
+    pub metadata: ProcedureMetadata,
 }
 
-/// What hearing an event came to.
+/// What became of an event given to [`ProcedureActor::insert_event`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InsertResult {
-    /// It is remembered.
+    /// The event was added.
     New,
-    /// It was known, by its id.
+    /// An event with this id was there already.
     Known,
-    /// There is no room for it.
+    /// The procedure has its maximum number of events; the event was refused.
     TooMany,
 }
 
-/// What is known of a procedure apart from its course.
+/// Descriptive fields of a procedure, besides its course.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ProcedureMetadata {
     pub category: Option<String>,
     pub procedure_type: Option<String>,
-    /// Already a pseudonym.
+    /// A pseudonym, set by the decoder.
     pub surgeon_id: Option<String>,
 }
 
-/// Events remembered of a procedure; more are refused, but for a few that end it.
+/// Most events kept per procedure; further ones are refused, but for a few end events.
 pub const EVENTS_MAX: usize = 256;
-/// End events remembered beyond [`EVENTS_MAX`]: a flood of steps must not keep a case from ending.
+/// Most end events kept beyond [`EVENTS_MAX`]: a flood of steps must not keep a case from ending.
 const ENDS_MAX: usize = 8;
-/// Conditions named in an outcome; all are counted.
+/// Most conditions named in an outcome; all of them are counted.
 const CONDITIONS_MAX: usize = 64;
 
 /// One case on one robot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcedureActor {
-    /// By event id.
+    /// Events by their id.
     events: BTreeMap<String, ProcedureEvent>,
     indicators: Indicators,
+    /// Number of applied telemetry rows.
     rows: i64,
+    /// Number of missing telemetry rows, by their sequence numbers.
     missing: i64,
     /// The first conditions raised during the case, in order.
     conditions: Vec<String>,
-    /// How many were raised with high, medium and low priority.
+    /// Number of conditions raised with high, medium and low priority.
     raised: [i32; 3],
+    /// Event time and content of the latest clinical result.
     result: Option<(i64, ClinicalResult)>,
-    /// Revision and content of what was told last.
-    told: Option<(i32, Box<Outcome>)>,
-    /// News since then are told when the robot's clock reaches this.
+    /// Revision and content of the outcome that was published last.
+    last_published: Option<(i32, Box<Outcome>)>,
+    /// When the robot's clock reaches this, changes since the last publication are published.
     pub(crate) due: Option<i64>,
-    /// Latest event time heard of it.
-    pub(crate) heard: i64,
-    /// Tells it from an earlier case of the same id that nobody remembers; see the roster.
+    /// Latest event time of the procedure's records.
+    pub(crate) last_seen: i64,
+    /// Distinguishes it from an earlier case with the same id that has been evicted; see the
+    /// procedure table.
     pub(crate) incarnation: u64,
 }
 
 impl ProcedureActor {
-    /// Nothing heard yet, of this incarnation.
-    pub(crate) fn of(incarnation: u64) -> Self {
+    /// A procedure without records, of this incarnation.
+    pub(crate) fn new(incarnation: u64) -> Self {
         Self {
             incarnation,
             ..Self::default()
         }
     }
 
-    /// Hears an event.
-    pub fn event(&mut self, id: &str, event: ProcedureEvent) -> InsertResult {
+    /// Adds an event under its id.
+    pub fn insert_event(&mut self, id: &str, event: ProcedureEvent) -> InsertResult {
         if self.events.contains_key(id) {
             return InsertResult::Known;
         }
@@ -123,24 +128,24 @@ impl ProcedureActor {
         if self.events.len() >= room {
             return InsertResult::TooMany;
         }
-        self.heard = self.heard.max(event.time);
+        self.last_seen = self.last_seen.max(event.time);
         self.events.insert(id.to_owned(), event);
         InsertResult::New
     }
 
-    /// Hears a clinical result; an older one does not replace a newer one.
-    pub fn result(&mut self, time: i64, result: ClinicalResult) {
-        self.heard = self.heard.max(time);
+    /// Sets the clinical result, unless one with a later event time (microseconds UTC) is there.
+    pub fn insert_result(&mut self, time: i64, result: ClinicalResult) {
+        self.last_seen = self.last_seen.max(time);
         if self.result.as_ref().is_none_or(|(known, _)| *known <= time) {
             self.result = Some((time, result));
         }
     }
 
-    /// Hears samples, in order; `missing` says of each how many before it are newly missing
-    /// (negative: came after all).
-    pub fn samples(
+    /// Adds telemetry rows in order. `missing[i]` is the change of the number of missing records
+    /// that `rows[i]` causes, see [`crate::robot::Judgement::Apply`].
+    pub fn add_samples(
         &mut self,
-        sources: Option<&Sources>,
+        columns: Option<&IndicatorColumns>,
         batch: &Batch,
         rows: &[u32],
         missing: &[i64],
@@ -150,15 +155,15 @@ impl ProcedureActor {
         for (row, missing) in rows.iter().zip(missing) {
             let row = *row as usize;
             self.missing = self.missing.saturating_add(*missing);
-            self.heard = self.heard.max(times[row]);
-            if let Some(sources) = sources {
-                self.indicators.sample(sources, batch, row, times[row]);
+            self.last_seen = self.last_seen.max(times[row]);
+            if let Some(columns) = columns {
+                self.indicators.add_sample(columns, batch, row, times[row]);
             }
         }
     }
 
-    /// Hears that a condition was raised during the case.
-    pub fn condition(&mut self, id: &str, priority: Priority) {
+    /// Counts a condition that was raised during the case.
+    pub fn add_condition(&mut self, id: &str, priority: Priority) {
         let counter = &mut self.raised[rank(priority)];
         *counter = counter.saturating_add(1);
         if self.conditions.len() < CONDITIONS_MAX {
@@ -166,7 +171,7 @@ impl ProcedureActor {
         }
     }
 
-    /// When it ended, by its latest end event.
+    /// Event time of its latest end event, microseconds UTC; `None` while there is none.
     pub fn ended_at(&self) -> Option<i64> {
         self.ordered()
             .iter()
@@ -175,47 +180,53 @@ impl ProcedureActor {
             .map(|event| event.time)
     }
 
-    /// True once an outcome was told.
-    pub fn is_told(&self) -> bool {
-        self.told.is_some()
+    /// True once an outcome was published.
+    pub fn is_published(&self) -> bool {
+        self.last_published.is_some()
     }
 
-    /// The outcome told last.
+    /// The outcome that was published last.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.told.as_ref().map(|(_, outcome)| &**outcome)
+        self.last_published.as_ref().map(|(_, outcome)| &**outcome)
     }
 
-    /// Its state in a word.
+    /// Its status in a word, for display.
     pub fn status(&self) -> &'static str {
         match self.ordered().last().map(|event| event.step) {
             None => "heard of",
-            Some(Step::Scheduled) => "scheduled",
-            Some(Step::Started | Step::PhaseStarted | Step::Resumed | Step::Converted) => {
-                "under way"
-            }
-            Some(Step::Paused) => "paused",
-            Some(Step::Aborted) => "aborted",
-            Some(Step::Cancelled) => "cancelled",
-            Some(Step::Completed) => "completed",
+            Some(ProcedureStep::Scheduled) => "scheduled",
+            Some(
+                ProcedureStep::Started
+                | ProcedureStep::PhaseStarted
+                | ProcedureStep::Resumed
+                | ProcedureStep::Converted,
+            ) => "under way",
+            Some(ProcedureStep::Paused) => "paused",
+            Some(ProcedureStep::Aborted) => "aborted",
+            Some(ProcedureStep::Cancelled) => "cancelled",
+            Some(ProcedureStep::Completed) => "completed",
         }
     }
 
-    /// The outcome, if it has ended and something in it is news; remembers it as told.
-    pub fn settle(&mut self, procedure_id: &str, robot_id: &str) -> Option<Outcome> {
+    /// Computes the outcome if the procedure has ended. Returns it, with the next revision, when it
+    /// differs from the one published last, and remembers it as published.
+    pub fn finalize(&mut self, procedure_id: &str, robot_id: &str) -> Option<Outcome> {
         self.due = None;
         let ended_at = self.ended_at()?;
         let mut outcome = self.compute(procedure_id, robot_id, ended_at);
-        if let Some((revision, told)) = &self.told {
+        if let Some((revision, published)) = &self.last_published {
+            // Compare the content under the same revision number: only the rest may differ.
             outcome.revision = *revision;
-            if outcome == **told {
+            if outcome == **published {
                 return None;
             }
             outcome.revision = revision + 1;
         }
-        self.told = Some((outcome.revision, Box::new(outcome.clone())));
+        self.last_published = Some((outcome.revision, Box::new(outcome.clone())));
         Some(outcome)
     }
 
+    /// The events by time; ties by step, then by id, so that the order is total.
     fn ordered(&self) -> Vec<&ProcedureEvent> {
         let mut events: Vec<(&String, &ProcedureEvent)> = self.events.iter().collect();
         events.sort_by_key(|(id, event)| (event.time, event.step, *id));
@@ -226,15 +237,16 @@ impl ProcedureActor {
         let events = self.ordered();
         let started_at = events
             .iter()
-            .find(|event| event.step == Step::Started)
+            .find(|event| event.step == ProcedureStep::Started)
             .map(|event| event.time);
         let seconds = |from: i64, to: i64| to.saturating_sub(from).max(0) as f64 / 1e6;
         let count = |priority| self.raised[rank(priority)];
-        let about = |pick: fn(&ProcedureMetadata) -> &Option<String>| {
+        // Each descriptive field is that of the latest event that carries it.
+        let latest = |pick: fn(&ProcedureMetadata) -> &Option<String>| {
             events
                 .iter()
                 .rev()
-                .find_map(|event| pick(&event.about).clone())
+                .find_map(|event| pick(&event.metadata).clone())
         };
         let expected = self.rows.saturating_add(self.missing.max(0));
         Outcome {
@@ -242,9 +254,9 @@ impl ProcedureActor {
             robot_id: robot_id.to_owned(),
             revision: 0,
             status: status(&events),
-            category: about(|about| &about.category),
-            procedure_type: about(|about| &about.procedure_type),
-            surgeon_id: about(|about| &about.surgeon_id),
+            category: latest(|metadata| &metadata.category),
+            procedure_type: latest(|metadata| &metadata.procedure_type),
+            surgeon_id: latest(|metadata| &metadata.surgeon_id),
             started_at,
             ended_at,
             duration_s: started_at.map(|started| seconds(started, ended_at)),
@@ -252,7 +264,7 @@ impl ProcedureActor {
             phases: phases(&events, ended_at),
             indicators: self
                 .indicators
-                .told(started_at.map(|started| seconds(started, ended_at))),
+                .values(started_at.map(|started| seconds(started, ended_at))),
             alerts_high: count(Priority::High),
             alerts_medium: count(Priority::Medium),
             alerts_low: count(Priority::Low),
@@ -265,6 +277,7 @@ impl ProcedureActor {
     }
 }
 
+/// Index into [`ProcedureActor::raised`].
 fn rank(priority: Priority) -> usize {
     match priority {
         Priority::High => 0,
@@ -273,33 +286,40 @@ fn rank(priority: Priority) -> usize {
     }
 }
 
-fn ends(step: Step) -> bool {
-    matches!(step, Step::Aborted | Step::Cancelled | Step::Completed)
+/// True for the steps that end a procedure.
+fn ends(step: ProcedureStep) -> bool {
+    matches!(
+        step,
+        ProcedureStep::Aborted | ProcedureStep::Cancelled | ProcedureStep::Completed
+    )
 }
 
 fn status(events: &[&ProcedureEvent]) -> OutcomeStatus {
-    let converted = events.iter().any(|event| event.step == Step::Converted);
+    let converted = events
+        .iter()
+        .any(|event| event.step == ProcedureStep::Converted);
     match events
         .iter()
         .rev()
         .find(|event| ends(event.step))
         .map(|event| event.step)
     {
-        Some(Step::Completed) if converted => OutcomeStatus::Converted,
-        Some(Step::Completed) => OutcomeStatus::Completed,
-        Some(Step::Aborted) => OutcomeStatus::Aborted,
-        Some(Step::Cancelled) => OutcomeStatus::Cancelled,
+        Some(ProcedureStep::Completed) if converted => OutcomeStatus::Converted,
+        Some(ProcedureStep::Completed) => OutcomeStatus::Completed,
+        Some(ProcedureStep::Aborted) => OutcomeStatus::Aborted,
+        Some(ProcedureStep::Cancelled) => OutcomeStatus::Cancelled,
         _ => OutcomeStatus::Unknown,
     }
 }
 
+/// Seconds of pause; a pause without a resumption lasts until the end.
 fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
     let mut since = None;
     let mut total = 0;
     for event in events {
         match event.step {
-            Step::Paused => since = since.or(Some(event.time)),
-            Step::Resumed => {
+            ProcedureStep::Paused => since = since.or(Some(event.time)),
+            ProcedureStep::Resumed => {
                 total = since
                     .take()
                     .map_or(0, |since| event.time.saturating_sub(since))
@@ -318,7 +338,7 @@ fn paused(events: &[&ProcedureEvent], ended_at: i64) -> f64 {
 fn phases(events: &[&ProcedureEvent], ended_at: i64) -> Vec<PhaseDuration> {
     let starts: Vec<(&str, i64)> = events
         .iter()
-        .filter(|event| event.step == Step::PhaseStarted)
+        .filter(|event| event.step == ProcedureStep::PhaseStarted)
         .filter_map(|event| Some((event.phase.as_deref()?, event.time)))
         .collect();
     let mut durations: Vec<PhaseDuration> = Vec::new();

@@ -23,8 +23,8 @@ use theatre_schemas::records::{Alert, Outcome, Priority};
 
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, alert, outcome, window};
 use crate::position::{Positions, TopicIndex};
-use crate::procedure::{IndicatorSpec, Sources};
-use crate::robot::{Columns, Judgement, RobotActor, begins};
+use crate::procedure::{IndicatorColumns, IndicatorSpec};
+use crate::robot::{Columns, Judgement, RobotActor, is_raising};
 use crate::rules::RuleSet;
 use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
@@ -35,7 +35,8 @@ use procedure_table::ProcedureTable;
 pub use intake::IntakeProcessor;
 pub use view::{ConditionView, ProcedureView, ProcessorView};
 
-/// Panics on a row, for tests of what happens then. Never set in production.
+/// Panics on a row, for tests of what happens then. Production builds do not have it.
+#[cfg(any(test, feature = "test-hooks"))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PanicHook {
@@ -57,12 +58,13 @@ pub struct ProcessorConfig {
     /// Rules.
     pub rules: RuleSet,
     /// Where indicators come from, by dataset.
-    pub indicators: BTreeMap<DatasetIndex, Sources>,
+    pub indicators: BTreeMap<DatasetIndex, IndicatorColumns>,
     /// Procedures a robot remembers, for corrections; the oldest finished ones go first.
     pub procedures_max: usize,
     /// A procedure not heard of for this long by the robot's clock is forgotten, microseconds.
     pub procedure_retention_us: i64,
     /// For tests of panics.
+    #[cfg(any(test, feature = "test-hooks"))]
     pub panic_on: Option<PanicHook>,
 }
 
@@ -83,7 +85,7 @@ impl ProcessorConfig {
             let (index, dataset) = datasets
                 .find(&spec.dataset)
                 .ok_or_else(|| format!("indicators: there is no dataset '{}'", spec.dataset))?;
-            sources.insert(index, Sources::resolve(spec, dataset)?);
+            sources.insert(index, IndicatorColumns::resolve(spec, dataset)?);
         }
         Ok(Self {
             time,
@@ -92,6 +94,7 @@ impl ProcessorConfig {
             indicators: sources,
             procedures_max: 64,
             procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND,
+            #[cfg(any(test, feature = "test-hooks"))]
             panic_on: None,
         })
     }
@@ -234,7 +237,7 @@ impl Processor {
             Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
             Judgement::Apply { .. } => {
                 // The clock must not show that the record was there; that its number was seen must.
-                self.state.robot.forget_time(clock_before);
+                self.state.robot.restore_clock(clock_before);
                 self.dead(
                     topic,
                     batch,
@@ -291,10 +294,10 @@ impl Processor {
         if let Some(procedure) = transition
             .procedure_id
             .as_ref()
-            .filter(|_| begins(&transition))
+            .filter(|_| is_raising(&transition))
             .and_then(|id| self.state.procedures.get_mut(id))
         {
-            procedure.condition(&transition.condition_id, transition.priority);
+            procedure.add_condition(&transition.condition_id, transition.priority);
         }
         outputs
             .events

@@ -2,7 +2,7 @@
 //!
 //! A record is judged once, in this order: seen before (by boot and sequence), dated in the future,
 //! too late; what passes is applied. The clock is the highest event time of an applied telemetry
-//! record, so nobody else's silence or speed touches it.
+//! record, so the silence or the speed of other robots does not affect it.
 
 mod columns;
 
@@ -16,7 +16,9 @@ use theatre_schemas::records::{Alert, Transition};
 
 use crate::outputs::DeadReason;
 use crate::position::TopicIndex;
-use crate::rules::{CLOCK_SKEW, Condition, ConditionChange, Place, Rule, RuleSet, Test};
+use crate::rules::{
+    AlertContext, CLOCK_SKEW, Condition, ConditionChange, Predicate, Rule, RuleSet,
+};
 use crate::sequence::{SequenceTracker, Verdict};
 use crate::time::{EventTime, LogTime, TimePolicy};
 use crate::window::{WindowPlan, WindowRow, Windows};
@@ -24,41 +26,46 @@ use crate::window::{WindowPlan, WindowRow, Windows};
 pub(crate) use columns::Columns;
 
 /// Telemetry records in a row that must be dated well before a clock-skew condition is cleared.
-const GOOD_ROWS_TO_CLEAR: u32 = 10;
+const VALID_ROWS_TO_CLEAR: u32 = 10;
 
-/// Where conditions of the robot as a whole are kept: under no dataset.
-const OWN: &str = "";
+/// The dataset name under which conditions of the robot as a whole are kept.
+const ROBOT_WIDE: &str = "";
 
-/// What becomes of a record.
+/// What the processor does with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
-    /// Apply it; so many records before it are newly missing (negative: it was missing).
+    /// The record is applied.
     Apply {
-        /// Change of the number of missing records.
+        /// By how much this record changes the number of missing records: positive when numbers
+        /// before it were skipped, -1 when the record itself was counted as missing.
         missing: i64,
     },
-    /// Drop it.
+    /// The record was seen before and is dropped.
     Duplicate,
-    /// Dead-letter it.
+    /// The record becomes a dead letter.
     Dead(DeadReason),
 }
 
 /// State of one robot, apart from its procedures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RobotActor {
+    /// Highest event time of an applied telemetry record; `None` before the first one.
     clock: Option<EventTime>,
-    /// Append time of the last record heard.
-    heard: Option<LogTime>,
+    /// Highest append time of the records judged so far.
+    last_seen: Option<LogTime>,
+    /// Sequence numbers seen, by topic index.
     trackers: Vec<SequenceTracker>,
-    /// By dataset name.
+    /// Open windows by dataset name.
     windows: BTreeMap<String, Windows>,
-    /// By dataset (empty: the robot as a whole) and rule id; only those that remember something.
+    /// Conditions by dataset ([`ROBOT_WIDE`]: the robot as a whole) and rule id. A condition in its
+    /// initial state is not stored.
     conditions: BTreeMap<String, BTreeMap<String, Condition>>,
-    /// Well-dated records since the last one from the future.
-    good_rows: u32,
-    /// Values that were not finite.
+    /// Correctly dated telemetry records since the last one from the future, counted while the
+    /// clock-skew condition is open.
+    valid_rows_in_a_row: u32,
+    /// Number of signal values that were NaN or infinite.
     not_finite: u64,
-    /// The last event of the robot's own life, and when.
+    /// Type and event time of the latest robot event (start-up, error, end of a recording).
     last_event: Option<(String, i64)>,
 }
 
@@ -71,7 +78,9 @@ impl RobotActor {
         row: usize,
         policy: &TimePolicy,
     ) -> Judgement {
-        self.heard = self.heard.max(Some(LogTime(columns.append_times[row])));
+        self.last_seen = self.last_seen.max(Some(LogTime(columns.append_times[row])));
+        // Duplicates are recognised first: a record that was applied once must not become a dead
+        // letter when it comes again later.
         let mut missing = 0;
         if let Some((boot, sequence)) = columns.sequence(row) {
             if self.trackers.len() <= topic {
@@ -101,23 +110,24 @@ impl RobotActor {
         Judgement::Apply { missing }
     }
 
-    /// Takes back what judging a record told the clock, but not that its number was seen.
-    pub(crate) fn forget_time(&mut self, before: EventTime) {
+    /// Sets the clock back to what it was before a record was judged. The record's sequence number
+    /// stays known.
+    pub(crate) fn restore_clock(&mut self, before: EventTime) {
         self.clock = (before.0 != i64::MIN).then_some(before);
     }
 
-    /// The robot's clock; before the first telemetry the beginning of time.
+    /// The robot's clock; `i64::MIN` before the first telemetry record.
     pub fn clock(&self) -> EventTime {
         self.clock.unwrap_or(EventTime(i64::MIN))
     }
 
-    /// Append time of the last record heard.
-    pub fn heard(&self) -> Option<LogTime> {
-        self.heard
+    /// Highest append time of the robot's records; `None` before the first one.
+    pub fn last_seen(&self) -> Option<LogTime> {
+        self.last_seen
     }
 
-    /// Adds accepted telemetry rows to the dataset's windows; `clocks` as the robot's clock was
-    /// after each.
+    /// Adds accepted telemetry rows to the dataset's windows and pushes the windows this closes to
+    /// `out`. `clocks[i]` is the robot's clock after `rows[i]`.
     pub fn aggregate(
         &mut self,
         plan: &WindowPlan,
@@ -138,7 +148,7 @@ impl RobotActor {
         }
     }
 
-    /// Closes all windows; tells them by dataset.
+    /// Closes all windows; returns their rows by dataset.
     pub fn flush_windows(&mut self, plan: &WindowPlan) -> Vec<(String, Vec<WindowRow>)> {
         let flush = |(dataset, windows): (&String, &mut Windows)| {
             let mut out = Vec::new();
@@ -148,8 +158,9 @@ impl RobotActor {
         self.windows.iter_mut().map(flush).collect()
     }
 
-    /// Evaluates the rules of the dataset over accepted rows; tells alerts with the index of
-    /// their row, in row order. Rows older than the reorder bound are no news.
+    /// Evaluates the rules of the dataset over accepted rows. Returns each alert with the index
+    /// into `rows` of the row that caused it, in row order. Rows older than the reorder bound are
+    /// not evaluated.
     pub fn evaluate(
         &mut self,
         robot_id: &str,
@@ -159,8 +170,8 @@ impl RobotActor {
         rows: &[u32],
         clocks: &[EventTime],
     ) -> Vec<(usize, Alert)> {
-        let wanted = rules.of(batch.dataset_index);
-        if wanted.is_empty() {
+        let dataset_rules = rules.for_dataset(batch.dataset_index);
+        if dataset_rules.is_empty() {
             return Vec::new();
         }
         let dataset = batch.dataset.name.as_str();
@@ -171,34 +182,36 @@ impl RobotActor {
             .conditions
             .get_mut(dataset)
             .expect("inserted above when it was not there");
-        let mut moved: Vec<(usize, usize, Alert)> = Vec::new();
-        for (slot, signal) in wanted {
+        let mut changes: Vec<(usize, usize, Alert)> = Vec::new();
+        for (slot, signal) in dataset_rules {
             let rule = &rules.rules()[*slot];
+            // Most conditions never leave their initial state: one is stored only once it has
+            // changed, so that a processor's state does not grow with the number of rules.
             let mut fresh = Condition::default();
             let known = conditions.get_mut(&rule.spec.id);
             let is_known = known.is_some();
             let condition = known.unwrap_or(&mut fresh);
             let spec = &batch.dataset.signals[*signal];
-            let signal = Signal {
+            let signal = SignalColumn {
                 values: batch.signals[*signal].values(),
                 nulls: batch.signals[*signal].nulls(),
             };
-            signal.hear(
+            signal.evaluate(
                 condition,
                 rule,
                 policy,
                 batch.event_times(),
                 rows,
                 clocks,
-                |at, news| {
+                |at, change| {
                     let procedure_id = batch.procedure_id(rows[at] as usize);
                     let signal = Some((spec.name.as_str(), spec.unit.as_deref()));
-                    moved.push((
+                    changes.push((
                         at,
                         *slot,
-                        news.alert(
+                        change.alert(
                             rule,
-                            Place {
+                            AlertContext {
                                 robot_id,
                                 dataset,
                                 signal,
@@ -212,8 +225,9 @@ impl RobotActor {
                 conditions.insert(rule.spec.id.clone(), fresh);
             }
         }
-        moved.sort_by_key(|(at, slot, _)| (*at, *slot));
-        moved
+        // Rules are evaluated one after another over all rows; alerts go out row by row.
+        changes.sort_by_key(|(at, slot, _)| (*at, *slot));
+        changes
             .into_iter()
             .map(|(at, _, alert)| (at, alert))
             .collect()
@@ -235,59 +249,67 @@ impl RobotActor {
         }
     }
 
-    /// A record came from the future.
-    pub fn skewed(
+    /// Opens the clock-skew condition for a record dated in the future; `None` when it is open
+    /// already.
+    pub fn on_future_record(
         &mut self,
         robot_id: &str,
         rules: &RuleSet,
         batch: &Batch,
         row: usize,
     ) -> Option<Alert> {
-        self.good_rows = 0;
+        self.valid_rows_in_a_row = 0;
         let ahead = batch.event_times()[row].saturating_sub(batch.append_times[row]) as f64 / 1e6;
         // The record's own time is wrong; the log's is the best there is.
-        self.own(
+        self.set_robot_condition(
             robot_id,
             rules,
-            rules.skew()?,
+            rules.clock_skew_rule()?,
             Some(ahead),
             batch.append_times[row],
         )
     }
 
-    /// True while a condition of the robot as a whole is raised: [`Self::well`] has nothing to end
-    /// otherwise.
-    pub fn is_unwell(&self) -> bool {
+    /// True while a condition of the robot as a whole is open. Otherwise
+    /// [`Self::on_valid_record`] has nothing to clear and need not be called.
+    pub fn has_open_robot_condition(&self) -> bool {
         self.conditions
-            .get(OWN)
-            .is_some_and(|own| own.values().any(Condition::is_raised))
+            .get(ROBOT_WIDE)
+            .is_some_and(|conditions| conditions.values().any(Condition::is_raised))
     }
 
-    /// A well-dated telemetry record came: ends silence, and clock skew after some of them.
-    pub fn well(&mut self, robot_id: &str, rules: &RuleSet, append_time: i64) -> Vec<Alert> {
+    /// Handles a correctly dated telemetry record: clears silence conditions at once and clock skew
+    /// after ten of them in a row. Returns the alerts of the cleared conditions.
+    pub fn on_valid_record(
+        &mut self,
+        robot_id: &str,
+        rules: &RuleSet,
+        append_time: i64,
+    ) -> Vec<Alert> {
         let silences = rules
-            .silences()
+            .silence_rules()
             .iter()
-            .filter_map(|slot| self.own(robot_id, rules, *slot, None, append_time));
+            .filter_map(|slot| self.set_robot_condition(robot_id, rules, *slot, None, append_time));
         let mut ended: Vec<Alert> = silences.collect();
-        // Counted only while it matters, or the count would tell where batches were cut.
+        // The caller stops at the first row without an open condition, which depends on how
+        // batches are cut. Counting only while the condition is open keeps the state independent
+        // of that.
         if self
-            .own_condition(CLOCK_SKEW)
+            .robot_condition(CLOCK_SKEW)
             .is_some_and(Condition::is_raised)
         {
-            self.good_rows += 1;
+            self.valid_rows_in_a_row += 1;
         }
-        if self.good_rows >= GOOD_ROWS_TO_CLEAR {
-            ended.extend(
-                rules
-                    .skew()
-                    .and_then(|slot| self.own(robot_id, rules, slot, None, append_time)),
-            );
+        if self.valid_rows_in_a_row >= VALID_ROWS_TO_CLEAR {
+            ended.extend(rules.clock_skew_rule().and_then(|slot| {
+                self.set_robot_condition(robot_id, rules, slot, None, append_time)
+            }));
         }
         ended
     }
 
-    /// The wall clock says `now`: raises silence when nothing was heard for too long.
+    /// Opens silence conditions when, at wall-clock time `now`, the robot has sent no record for
+    /// too long.
     pub fn tick(
         &mut self,
         robot_id: &str,
@@ -295,37 +317,37 @@ impl RobotActor {
         policy: &TimePolicy,
         now: LogTime,
     ) -> Vec<Alert> {
-        let Some(heard) = self.heard else {
+        let Some(last_seen) = self.last_seen else {
             return Vec::new();
         };
-        let raised = rules.silences().iter().filter_map(|slot| {
-            let Test::Silence { after_us } = rules.rules()[*slot].test else {
+        let raised = rules.silence_rules().iter().filter_map(|slot| {
+            let Predicate::Silence { after_us } = rules.rules()[*slot].predicate else {
                 return None;
             };
             let after_us = after_us.unwrap_or(policy.silence_after_us);
-            let at = heard.0.saturating_add(after_us);
+            let at = last_seen.0.saturating_add(after_us);
             if now.0 < at {
                 None
             } else {
-                self.own(robot_id, rules, *slot, Some(after_us as f64 / 1e6), at)
+                self.set_robot_condition(robot_id, rules, *slot, Some(after_us as f64 / 1e6), at)
             }
         });
         raised.collect()
     }
 
-    /// True when nothing was heard for as long as the time policy calls silence.
+    /// True when the robot has sent no record for [`TimePolicy::silence_after_us`].
     pub fn is_silent(&self, policy: &TimePolicy, now: LogTime) -> bool {
-        self.heard
-            .is_some_and(|heard| now.0.saturating_sub(heard.0) >= policy.silence_after_us)
+        self.last_seen
+            .is_some_and(|last_seen| now.0.saturating_sub(last_seen.0) >= policy.silence_after_us)
     }
 
-    fn own_condition(&self, id: &str) -> Option<&Condition> {
-        self.conditions.get(OWN)?.get(id)
+    fn robot_condition(&self, id: &str) -> Option<&Condition> {
+        self.conditions.get(ROBOT_WIDE)?.get(id)
     }
 
-    /// Raises (with a value) or clears (without) a condition of the robot as a whole; `None` when
-    /// that is no news.
-    fn own(
+    /// Raises (with a value) or clears (without one) a condition of the robot as a whole. Returns
+    /// `None` when the condition is in that state already.
+    fn set_robot_condition(
         &mut self,
         robot_id: &str,
         rules: &RuleSet,
@@ -335,33 +357,34 @@ impl RobotActor {
     ) -> Option<Alert> {
         let rule = &rules.rules()[slot];
         let raised = self
-            .own_condition(&rule.spec.id)
+            .robot_condition(&rule.spec.id)
             .is_some_and(Condition::is_raised);
         if raise.is_some() == raised {
             return None;
         }
         let condition = self
             .conditions
-            .entry(OWN.to_owned())
+            .entry(ROBOT_WIDE.to_owned())
             .or_default()
             .entry(rule.spec.id.clone())
             .or_default();
-        let news = match raise {
+        let change = match raise {
             Some(value) => condition.raise(rule.spec.priority, now, Some(value), None),
             None => condition.clear(now, None, None),
         };
-        Some(news.alert(
+        Some(change.alert(
             rule,
-            Place {
+            AlertContext {
                 robot_id,
-                dataset: OWN,
+                dataset: ROBOT_WIDE,
                 signal: None,
                 procedure_id: None,
             },
         ))
     }
 
-    /// Notes an event of the robot's own life.
+    /// Remembers a robot event unless a later one is known; `time` is event time, microseconds
+    /// UTC.
     pub fn note_event(&mut self, event_type: &str, time: i64) {
         if self
             .last_event
@@ -372,7 +395,7 @@ impl RobotActor {
         }
     }
 
-    /// Its last event.
+    /// Type and event time (microseconds UTC) of the latest robot event.
     pub fn last_event(&self) -> Option<&(String, i64)> {
         self.last_event.as_ref()
     }
@@ -407,7 +430,7 @@ impl RobotActor {
         )
     }
 
-    /// Open panes and fragments.
+    /// Number of open panes and fragments, over all datasets.
     pub fn open_panes(&self) -> usize {
         self.windows
             .values()
@@ -416,22 +439,22 @@ impl RobotActor {
     }
 }
 
-/// True for the transition that a procedure counts.
-pub(crate) fn begins(alert: &Alert) -> bool {
+/// True when the alert opens its condition: the transition that a procedure counts.
+pub(crate) fn is_raising(alert: &Alert) -> bool {
     alert.transition == Transition::Raised
 }
 
-/// One signal's column.
-struct Signal<'a> {
+/// The column of one signal in a batch.
+struct SignalColumn<'a> {
     values: &'a [f64],
     nulls: Option<&'a NullBuffer>,
 }
 
-impl Signal<'_> {
-    /// Lets a condition hear rows and tells what moved. While it sleeps, rows are only compared
-    /// with the raising limit.
+impl SignalColumn<'_> {
+    /// Evaluates a condition over rows and calls `on_change` with the index into `rows` and the
+    /// change. While the condition is idle, rows are only compared with the raising limit.
     #[allow(clippy::too_many_arguments)]
-    fn hear(
+    fn evaluate(
         &self,
         condition: &mut Condition,
         rule: &Rule,
@@ -439,12 +462,13 @@ impl Signal<'_> {
         times: &[i64],
         rows: &[u32],
         clocks: &[EventTime],
-        mut tell: impl FnMut(usize, ConditionChange),
+        mut on_change: impl FnMut(usize, ConditionChange),
     ) {
         let mut at = 0;
         while at < rows.len() {
-            if let Some((sign, raise)) = condition.asleep(rule) {
-                // A missing value may hold anything and is sorted out below; NaN is beyond nothing.
+            if let Some((sign, raise)) = condition.skip_limit(rule) {
+                // The slot of a null may hold any number; it is checked below. NaN compares as not
+                // beyond the limit.
                 let next = rows[at..]
                     .iter()
                     .position(|row| sign * self.values[*row as usize] > raise);
@@ -453,12 +477,12 @@ impl Signal<'_> {
             }
             let row = rows[at] as usize;
             if times[row] >= clocks[at].0.saturating_sub(policy.reorder_bound_us) {
-                let there = self.values[row].is_finite()
+                let is_present = self.values[row].is_finite()
                     && !self.nulls.is_some_and(|nulls| nulls.is_null(row));
-                if let Some(news) =
-                    condition.hear(rule, there.then(|| self.values[row]), times[row])
+                if let Some(change) =
+                    condition.evaluate(rule, is_present.then(|| self.values[row]), times[row])
                 {
-                    tell(at, news);
+                    on_change(at, change);
                 }
             }
             at += 1;

@@ -16,7 +16,7 @@
 //! | below the mark, not missing, above what was given up | [`Verdict::Duplicate`] |
 //! | at or below what was given up, not missing | [`Verdict::GivenUp`] |
 //!
-//! The first number heard of a boot need not be its first number: the [`UNKNOWN_BELOW_FIRST`]
+//! The first number seen of a boot need not be its first number: the [`UNKNOWN_BELOW_FIRST`]
 //! numbers below it may still come, once each, as `Filled`; they are not counted as missing. What
 //! lies lower counts as given up.
 //!
@@ -24,54 +24,56 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Boots remembered.
+/// Most boots remembered per robot and topic.
 pub const BOOTS_MAX: usize = 4;
-/// Missing ranges remembered per boot.
+/// Most missing ranges remembered per boot.
 pub const RANGES_MAX: usize = 64;
-/// Numbers below the first heard of a boot that may still come.
+/// How many numbers below the first one seen of a boot may still come.
 pub const UNKNOWN_BELOW_FIRST: u64 = 1_024;
 
-/// What a record's number says of it.
+/// The verdict on a record's sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Above all seen in this boot.
+    /// The number is above all numbers seen in this boot.
     New {
-        /// Numbers newly missing before it.
+        /// How many numbers before it are missing from now on.
         gap: u64,
     },
-    /// A missing number, come late.
+    /// The number was missing and has come late.
     Filled,
-    /// Seen before.
+    /// The number was seen before.
     Duplicate,
-    /// From what was given up: may or may not have been seen.
+    /// The number is in a range that was given up: it may have been seen or not.
     GivenUp,
 }
 
 /// Numbers seen of one robot on one topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequenceTracker {
-    /// Ascending by boot.
+    /// The boots remembered, ascending by boot number.
     boots: Vec<Boot>,
     /// Boots up to this that are not remembered were given up.
     forgotten_to: Option<i64>,
+    /// How often a boot newer than all before it appeared.
     restarts: u64,
+    /// How many missing numbers were given up.
     given_up: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Boot {
     boot: i64,
-    /// The first number heard.
+    /// The first number seen.
     first: i64,
-    /// The highest number heard.
+    /// The highest number seen: the high-water mark.
     high: i64,
     /// Numbers up to this that are not missing may or may not have been seen.
     given_up_to: Option<i64>,
-    /// Below `high`, ascending, apart, at most [`RANGES_MAX`].
+    /// Missing ranges below `high`: ascending, not adjacent, at most [`RANGES_MAX`].
     missing: Vec<Range>,
 }
 
-/// Numbers from `low` to `high`, both in it.
+/// The numbers from `low` to `high`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Range {
     low: i64,
@@ -100,6 +102,7 @@ impl Range {
 impl SequenceTracker {
     /// Judges a record's number and remembers it. Records without a boot number pass one constant.
     pub fn judge(&mut self, boot: i64, sequence: i64) -> Verdict {
+        // Nearly every record follows the one before it in the newest boot.
         if let Some(newest) = self.boots.last_mut()
             && newest.boot == boot
             && newest.follows(sequence)
@@ -113,7 +116,7 @@ impl SequenceTracker {
                 self.given_up = self.given_up.saturating_add(given_up);
                 verdict
             }
-            Err(at) => self.meet(at, boot, sequence),
+            Err(at) => self.judge_new_boot(at, boot, sequence),
         }
     }
 
@@ -124,7 +127,7 @@ impl SequenceTracker {
             .fold(0, |sum, boot| sum.saturating_add(boot.missing_count()))
     }
 
-    /// How often a boot newer than all before it was heard.
+    /// How often a boot newer than all before it appeared.
     pub fn restarts(&self) -> u64 {
         self.restarts
     }
@@ -134,14 +137,16 @@ impl SequenceTracker {
         self.given_up
     }
 
-    /// A boot that is not remembered, with its place among those that are.
-    fn meet(&mut self, at: usize, boot: i64, sequence: i64) -> Verdict {
+    /// Judges the first number of a boot that is not remembered; `at` is where the boot belongs in
+    /// `boots`.
+    fn judge_new_boot(&mut self, at: usize, boot: i64, sequence: i64) -> Verdict {
         if self
             .forgotten_to
             .is_some_and(|forgotten_to| boot <= forgotten_to)
         {
             return Verdict::GivenUp;
         }
+        // A boot older than all remembered ones would be evicted at once: it is given up instead.
         if at == 0 && self.boots.len() == BOOTS_MAX {
             self.forgotten_to = Some(boot);
             return Verdict::GivenUp;
@@ -186,7 +191,8 @@ impl Boot {
         })
     }
 
-    /// The verdict, and how many missing numbers were given up for it.
+    /// Judges a number of this boot; returns the verdict and how many missing numbers were given up
+    /// to stay within [`RANGES_MAX`].
     fn judge(&mut self, sequence: i64) -> (Verdict, u64) {
         if sequence > self.high {
             let skipped = (!self.follows(sequence)).then(|| Range {
@@ -218,7 +224,7 @@ impl Boot {
         }
     }
 
-    /// Takes a number out of the range at `at`.
+    /// Takes a number out of the missing range at index `at`, which may split the range.
     fn fill(&mut self, at: usize, sequence: i64) {
         let Range { low, high } = self.missing[at];
         match (low == sequence, high == sequence) {
@@ -240,7 +246,8 @@ impl Boot {
         }
     }
 
-    /// Gives up the lowest range when there is one too many.
+    /// Gives up the lowest missing range when there are more than [`RANGES_MAX`]; returns how many
+    /// numbers that were.
     fn give_up_excess(&mut self) -> u64 {
         if self.missing.len() <= RANGES_MAX {
             return 0;

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 /// Microseconds in a second.
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// When something happened, by the robot's own clock. Microseconds UTC.
+/// When something happened, by the robot's own clock. Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventTime(pub i64);
 
-/// When a record was appended to the log, or the wall clock where that is meant. Microseconds UTC.
+/// When a record was appended to the log, or a time of the wall clock, which the log's times are
+/// compared with. Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogTime(pub i64);
 
@@ -29,10 +30,10 @@ pub struct TimePolicy {
     pub reorder_bound_us: i64,
     /// Rows up to this much behind the robot's clock still correct closed windows. Default 1 h.
     pub allowed_lateness_us: i64,
-    /// Rows dated further than this after their append time are quarantined. Default 5 min.
+    /// Rows dated further than this after their append time become dead letters. Default 5 min.
     pub future_tolerance_us: i64,
-    /// A robot unheard for this long on a caught-up partition is silent: a condition is raised and
-    /// its windows are closed. Default 60 s.
+    /// A robot that sends no record for this long, on a partition that has read to the end of its
+    /// log, is silent: a condition is raised and its windows are closed. Default 60 s.
     pub silence_after_us: i64,
 }
 

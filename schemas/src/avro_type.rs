@@ -1,6 +1,7 @@
 //! Avro schemas as trees, with the properties Theatre reads: `unit`, `person`, `length`, `theatre`.
 //!
-//! apache-avro checks a schema first; this walk over its JSON keeps what its model does not.
+//! apache-avro validates a schema first; this walk over its JSON keeps the properties that
+//! apache-avro's model drops.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,9 +10,10 @@ use serde_json::Value;
 
 use crate::dataset::SchemaError;
 
-/// Deeper nesting than this is refused; recursive types end here too.
+/// Types nested deeper than this are refused, which also refuses recursive types.
 pub(crate) const DEPTH_MAX: usize = 12;
 
+/// The logical types that change a column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Logical {
     None,
@@ -21,6 +23,7 @@ pub(crate) enum Logical {
     Decimal { scale: u32 },
 }
 
+/// An Avro type with named types resolved.
 #[derive(Debug, Clone)]
 pub(crate) enum AvroType {
     Null,
@@ -39,12 +42,14 @@ pub(crate) enum AvroType {
     Record(Arc<Vec<AvroField>>),
     Array {
         items: Box<AvroType>,
+        /// Theatre's property: the largest number of elements.
         length: Option<usize>,
     },
     Map(Box<AvroType>),
     Union(Vec<AvroType>),
 }
 
+/// A field of a record, with Theatre's properties of the field or of its type.
 #[derive(Debug, Clone)]
 pub(crate) struct AvroField {
     pub(crate) name: String,
@@ -60,10 +65,10 @@ pub(crate) fn parse(json: &str) -> Result<(Arc<Vec<AvroField>>, Value), SchemaEr
         .map_err(|error| SchemaError::Invalid(error.to_string()))?;
     let root: Value =
         serde_json::from_str(json).map_err(|error| SchemaError::Invalid(error.to_string()))?;
-    let mut names = Names {
+    let mut named_types = NamedTypes {
         known: HashMap::new(),
     };
-    match names.walk(&root, "", 0)? {
+    match named_types.walk(&root, "", 0)? {
         AvroType::Record(fields) => Ok((fields, root)),
         _ => Err(SchemaError::Invalid(
             "the root of a dataset's schema must be a record".to_owned(),
@@ -71,11 +76,13 @@ pub(crate) fn parse(json: &str) -> Result<(Arc<Vec<AvroField>>, Value), SchemaEr
     }
 }
 
-struct Names<'a> {
+/// The named types defined so far, which later parts of the schema may refer to.
+struct NamedTypes<'a> {
+    /// By full name: the definition, and the namespace that applies inside it.
     known: HashMap<String, (&'a Value, String)>,
 }
 
-impl<'a> Names<'a> {
+impl<'a> NamedTypes<'a> {
     fn walk(
         &mut self,
         schema: &'a Value,
@@ -107,7 +114,7 @@ impl<'a> Names<'a> {
         namespace: &str,
         depth: usize,
     ) -> Result<AvroType, SchemaError> {
-        let plain = match name {
+        let primitive = match name {
             "null" => AvroType::Null,
             "boolean" => AvroType::Boolean,
             "int" => AvroType::Int(Logical::None),
@@ -118,7 +125,7 @@ impl<'a> Names<'a> {
             "string" => AvroType::String,
             _ => {
                 let full = full_name(name, namespace);
-                let (schema, inside) = self
+                let (schema, inner_namespace) = self
                     .known
                     .get(&full)
                     .or_else(|| self.known.get(name))
@@ -128,10 +135,10 @@ impl<'a> Names<'a> {
                             "type '{name}' is not defined before it is used"
                         ))
                     })?;
-                return self.object(schema, &inside, depth + 1);
+                return self.object(schema, &inner_namespace, depth + 1);
             }
         };
-        Ok(plain)
+        Ok(primitive)
     }
 
     fn object(
@@ -144,10 +151,12 @@ impl<'a> Names<'a> {
         let Some(kind) = kind.as_str() else {
             return self.walk(kind, namespace, depth + 1);
         };
-        let inside = self.register(schema, kind, namespace);
+        let inner_namespace = self.register(schema, kind, namespace);
         let logical = logical(schema);
         Ok(match kind {
-            "record" | "error" => AvroType::Record(Arc::new(self.fields(schema, &inside, depth)?)),
+            "record" | "error" => {
+                AvroType::Record(Arc::new(self.fields(schema, &inner_namespace, depth)?))
+            }
             "enum" => AvroType::Enum {
                 symbols: strings(&schema["symbols"]),
                 default: schema["default"].as_str().map(str::to_owned),
@@ -201,7 +210,7 @@ impl<'a> Names<'a> {
             .collect()
     }
 
-    /// Remembers a named type; returns the namespace inside it.
+    /// Remembers a named type; returns the namespace that applies inside it.
     fn register(&mut self, schema: &'a Value, kind: &str, namespace: &str) -> String {
         let Some(name) = schema["name"].as_str() else {
             return namespace.to_owned();
@@ -211,11 +220,11 @@ impl<'a> Names<'a> {
         }
         let outer = schema["namespace"].as_str().unwrap_or(namespace);
         let full = full_name(name, outer);
-        let inside = full
+        let inner_namespace = full
             .rsplit_once('.')
             .map_or(String::new(), |(space, _)| space.to_owned());
-        self.known.insert(full, (schema, inside.clone()));
-        inside
+        self.known.insert(full, (schema, inner_namespace.clone()));
+        inner_namespace
     }
 }
 

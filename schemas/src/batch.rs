@@ -1,4 +1,5 @@
-//! Decoded records as columns: one Arrow array per column, plus where each row stood in the log.
+//! Decoded records as columns: one Arrow array per column, plus the offset and append time of each
+//! row in the log.
 
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ pub struct Batch {
     /// One array per [`Dataset::signals`] entry, as 64-bit floats (booleans as 0 and 1); null =
     /// missing.
     pub signals: Vec<Float64Array>,
-    /// One per signal: true when no value of the batch is NaN or infinite, so that nobody needs to
-    /// look for one row by row.
+    /// One per signal: true when no value of the batch is NaN or infinite, so that the rows need
+    /// not be checked one by one.
     pub all_finite: Vec<bool>,
     /// Offset of each row in the log, ascending.
     pub offsets: Vec<u64>,
@@ -48,7 +49,7 @@ impl Batch {
             .iter()
             .map(|signal| as_float64(&columns[signal.column]))
             .collect();
-        // Without an early end, which the compiler could not turn into vector instructions.
+        // A fold instead of `all`: the early exit of `all` would prevent vector instructions.
         let all_finite = signals
             .iter()
             .map(|signal| {

@@ -1,10 +1,10 @@
-//! A dataset: the flat columns of one kind of record, found from its Avro schema.
+//! A dataset: the flat columns of one kind of record, derived from its Avro schema.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::avro_type::{self, AvroField, AvroType, Logical};
-use crate::declaration::{Places, TimeUnit};
+use crate::declaration::{FieldPaths, TimeUnit};
 
 /// Arrays are flattened to at most this many elements.
 const ARRAY_LENGTH_MAX: usize = 1024;
@@ -12,10 +12,10 @@ const ARRAY_LENGTH_MAX: usize = 1024;
 /// Why a schema cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// Not a valid Avro record schema.
+    /// The JSON is not a valid Avro record schema.
     #[error("not a usable avro schema: {0}")]
     Invalid(String),
-    /// A field that has no flat form.
+    /// A field has no flat form.
     #[error("field '{field}' {why}")]
     Field {
         /// Path of the field.
@@ -32,7 +32,7 @@ fn field_error(field: &str, why: impl Into<String>) -> SchemaError {
     }
 }
 
-/// What the records of a dataset are, which decides who in a processor hears them.
+/// The kind of a dataset's records, which decides which actors of a processor receive them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetKind {
@@ -82,8 +82,8 @@ pub struct ColumnSpec {
     pub unit: Option<String>,
     /// The schema's `doc`.
     pub doc: Option<String>,
-    /// True when the schema marks the field as identifying a person (`"person": "patient"`): the
-    /// column then holds a pseudonym; the value is the domain of its key.
+    /// The domain of the pseudonyms in this column, when the schema marks the field as identifying
+    /// a person (`"person": "patient"`); `None` for all other fields.
     pub person: Option<String>,
 }
 
@@ -98,7 +98,7 @@ pub struct SignalSpec {
     pub unit: Option<String>,
 }
 
-/// Which columns play which part; indices into [`Dataset::columns`].
+/// The columns with a role: indices into [`Dataset::columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
     /// `robot_id`: required, text.
@@ -107,7 +107,7 @@ pub struct Roles {
     pub event_time: usize,
     /// `procedure_id`, when the record has one.
     pub procedure_id: Option<usize>,
-    /// `sequence`: counts a robot's records of this topic within a boot.
+    /// `sequence`: numbers a robot's records of this topic within a boot.
     pub sequence: Option<usize>,
     /// `boot_id`: a number that grows with every start of the robot.
     pub boot_id: Option<usize>,
@@ -125,51 +125,54 @@ pub struct Dataset {
     pub version: u32,
     /// All flat columns.
     pub columns: Vec<ColumnSpec>,
-    /// The columns with a part to play.
+    /// The columns with a role.
     pub roles: Roles,
-    /// What the event time counts in a writer's schema that gives it as a plain number.
+    /// The unit of the event time in writers' schemas that give it as a plain number.
     pub event_time_unit: Option<TimeUnit>,
-    /// Every numeric or boolean column without a part in [`Roles`], in column order.
+    /// Every numeric or boolean column without a role, in column order.
     pub signals: Vec<SignalSpec>,
 }
 
 impl Dataset {
-    /// Finds a dataset in a record schema that carries the property
+    /// Derives a dataset from a record schema that carries the property
     /// `"theatre": {"id": 2001, "dataset": "ur3", "kind": "telemetry", "version": 1}`.
     ///
     /// Nested records and arrays of declared `length` are flattened; `robot_id` and `event_time`
     /// must be there.
     ///
     /// # Errors
-    /// When the schema is invalid, a required field is missing or a field has no flat form; says
-    /// which and what to do.
+    /// When the schema is invalid, a required field is missing or a field has no flat form; the
+    /// text names the field and says what to do.
     pub fn from_schema(json: &str) -> Result<Self, SchemaError> {
         let (fields, root) = avro_type::parse(json)?;
-        let about = &root["theatre"];
-        let name = about["dataset"].as_str().unwrap_or_default().to_owned();
+        let properties = &root["theatre"];
+        let name = properties["dataset"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         if !is_name(&name) {
             return Err(SchemaError::Invalid(format!(
                 "the root needs a property \"theatre\": {{\"id\": N, \"dataset\": \"name_in_lower_case\", \"kind\": \"telemetry\"}}, not dataset '{name}'"
             )));
         }
-        let kind = serde_json::from_value(about["kind"].clone()).map_err(|_| {
-            SchemaError::Invalid(format!("theatre.kind {} is none of telemetry, robot_events, procedure_events, procedure_results", about["kind"]))
+        let kind = serde_json::from_value(properties["kind"].clone()).map_err(|_| {
+            SchemaError::Invalid(format!("theatre.kind {} is none of telemetry, robot_events, procedure_events, procedure_results", properties["kind"]))
         })?;
-        let version = about["version"].as_u64().unwrap_or(1) as u32;
-        Self::assemble(name, kind, version, &fields, &Places::default())
+        let version = properties["version"].as_u64().unwrap_or(1) as u32;
+        Self::assemble(name, kind, version, &fields, &FieldPaths::default())
     }
 
-    /// The dataset of these fields, with its parts at these places.
+    /// Builds a dataset from fields; `paths` says which fields have the roles.
     pub(crate) fn assemble(
         name: String,
         kind: DatasetKind,
         version: u32,
         fields: &[AvroField],
-        places: &Places,
+        paths: &FieldPaths,
     ) -> Result<Self, SchemaError> {
         let mut columns = Vec::new();
         flatten(fields, "", &mut columns)?;
-        let event_time_unit = date_plain_time(&mut columns, places)?;
+        let event_time_unit = convert_plain_event_time(&mut columns, paths)?;
         let mut seen = HashSet::new();
         if let Some(twice) = columns
             .iter()
@@ -180,8 +183,8 @@ impl Dataset {
                 "is there twice after flattening: rename one",
             ));
         }
-        let roles = roles(&columns, places)?;
-        let parts = [
+        let roles = roles(&columns, paths)?;
+        let role_columns = [
             Some(roles.robot_id),
             Some(roles.event_time),
             roles.procedure_id,
@@ -189,7 +192,7 @@ impl Dataset {
             roles.boot_id,
         ];
         let signals = columns.iter().enumerate().filter(|(index, column)| {
-            is_numeric(column.column_type) && !parts.contains(&Some(*index))
+            is_numeric(column.column_type) && !role_columns.contains(&Some(*index))
         });
         let signals = signals
             .map(|(column, spec)| SignalSpec {
@@ -220,7 +223,7 @@ impl Dataset {
     }
 }
 
-/// All datasets a process knows, by name; index positions are stable within a process.
+/// All datasets that a process knows, by name; an index is stable within a process.
 #[derive(Debug, Clone, Default)]
 pub struct Datasets {
     list: Vec<Arc<Dataset>>,
@@ -271,21 +274,21 @@ fn is_numeric(column_type: ColumnType) -> bool {
     )
 }
 
-/// True for what may name a dataset: `[a-z][a-z0-9_]*`.
+/// True for a valid name of a dataset: `[a-z][a-z0-9_]*`.
 pub fn is_name(name: &str) -> bool {
     let simple = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(simple)
 }
 
-/// Makes a plain number that is said to be the event time a timestamp.
-fn date_plain_time(
+/// Turns the column of an event time that is declared as a plain number into a timestamp column.
+fn convert_plain_event_time(
     columns: &mut [ColumnSpec],
-    places: &Places,
+    paths: &FieldPaths,
 ) -> Result<Option<TimeUnit>, SchemaError> {
-    let Some(unit) = places.event_time_unit else {
+    let Some(unit) = paths.event_time_unit else {
         return Ok(None);
     };
-    let path = places.event_time.as_deref().unwrap_or("event_time");
+    let path = paths.event_time.as_deref().unwrap_or("event_time");
     if let Some(column) = columns.iter_mut().find(|column| column.name == path) {
         if column.column_type != ColumnType::Int64 {
             return Err(field_error(
@@ -301,18 +304,20 @@ fn date_plain_time(
     Ok(Some(unit))
 }
 
-fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> {
-    let find = |place: &Option<String>,
+/// Finds the columns with a role and checks their types. A declared path must exist, unless it is
+/// empty, which means that no column has the role; a default name need not exist.
+fn roles(columns: &[ColumnSpec], paths: &FieldPaths) -> Result<Roles, SchemaError> {
+    let find = |declared: &Option<String>,
                 name: &str,
                 wanted: &[ColumnType]|
      -> Result<Option<usize>, SchemaError> {
-        let path = place.as_deref().unwrap_or(name);
+        let path = declared.as_deref().unwrap_or(name);
         if path.is_empty() {
             return Ok(None);
         }
         let Some(index) = columns.iter().position(|column| column.name == path) else {
             let why = || format!("is not in the schema, though it is said to be the {name}");
-            return if place.is_some() {
+            return if declared.is_some() {
                 Err(field_error(path, why()))
             } else {
                 Ok(None)
@@ -339,10 +344,10 @@ fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> 
     };
     let counts = [ColumnType::Int64, ColumnType::Int32];
     Ok(Roles {
-        robot_id: find(&places.robot_id, "robot_id", &[ColumnType::Utf8])?
+        robot_id: find(&paths.robot_id, "robot_id", &[ColumnType::Utf8])?
             .ok_or_else(|| missing("robot_id", "a robot id of type string"))?,
         event_time: find(
-            &places.event_time,
+            &paths.event_time,
             "event_time",
             &[ColumnType::TimestampMicros],
         )?
@@ -352,12 +357,13 @@ fn roles(columns: &[ColumnSpec], places: &Places) -> Result<Roles, SchemaError> 
                 "an event time of type long, logicalType timestamp-micros or timestamp-millis",
             )
         })?,
-        procedure_id: find(&places.procedure_id, "procedure_id", &[ColumnType::Utf8])?,
-        sequence: find(&places.sequence, "sequence", &counts)?,
-        boot_id: find(&places.boot_id, "boot_id", &counts)?,
+        procedure_id: find(&paths.procedure_id, "procedure_id", &[ColumnType::Utf8])?,
+        sequence: find(&paths.sequence, "sequence", &counts)?,
+        boot_id: find(&paths.boot_id, "boot_id", &counts)?,
     })
 }
 
+/// Adds the columns of a record's fields, in order.
 fn flatten(
     fields: &[AvroField],
     prefix: &str,
@@ -374,6 +380,7 @@ fn flatten(
     Ok(())
 }
 
+/// Adds the columns of one field: one for a leaf, several for a record or an array.
 fn flatten_type(
     field: &AvroField,
     avro_type: &AvroType,
@@ -429,7 +436,7 @@ fn flatten_type(
     Ok(())
 }
 
-/// The column a leaf becomes; `None` for what is no leaf.
+/// The column type of a leaf; `None` for types that are not leaves.
 pub(crate) fn column_type(avro_type: &AvroType) -> Option<ColumnType> {
     Some(match avro_type {
         AvroType::Boolean => ColumnType::Boolean,

@@ -1,12 +1,12 @@
-//! What is said about records that say nothing themselves: schemas from a registry carry no
-//! `theatre` property, and other people's records call a robot's id and the time what they like.
+//! Declarations for schemas without Theatre's properties: a schema from a registry has no `theatre`
+//! property, and its fields for the robot's id and the time may have any name.
 
 use serde::{Deserialize, Serialize};
 
 use crate::avro_type;
 use crate::dataset::{Dataset, DatasetKind, SchemaError};
 
-/// What a plain number that is a time counts, since 1970-01-01T00:00:00Z.
+/// The unit of a time given as a plain number since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeUnit {
@@ -16,12 +16,12 @@ pub enum TimeUnit {
     Millis,
     /// Microseconds.
     Micros,
-    /// Nanoseconds; what is less than a microsecond is cut off.
+    /// Nanoseconds, rounded down to microseconds.
     Nanos,
 }
 
 impl TimeUnit {
-    /// In microseconds; `None` when out of range.
+    /// Converts a number of this unit to microseconds; `None` when the result is out of range.
     pub fn micros(self, value: i64) -> Option<i64> {
         match self {
             Self::Seconds => value.checked_mul(1_000_000),
@@ -31,7 +31,7 @@ impl TimeUnit {
         }
     }
 
-    /// In words.
+    /// The unit's name in the plural, for error texts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Seconds => "seconds",
@@ -42,41 +42,43 @@ impl TimeUnit {
     }
 }
 
-/// Paths of the fields with a part to play, nested fields joined by `.`; absent: the field of that
-/// name; empty: none, though there be one of that name.
+/// The paths of the fields with a role, nested fields joined by `.`.
+///
+/// `None` means the field with the role's own name, if there is one; an empty path means that no
+/// field has the role, even if one has its name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct FieldPaths {
     /// The robot's id, a string.
     pub robot_id: Option<String>,
-    /// When it happened: a timestamp, or a long with `event_time_unit`.
+    /// The event time: a timestamp, or a long with `event_time_unit`.
     pub event_time: Option<String>,
-    /// What the event time counts, when its type does not say so.
+    /// The unit of the event time, when its type does not say it.
     pub event_time_unit: Option<TimeUnit>,
     /// The procedure's id, a string.
     pub procedure_id: Option<String>,
-    /// Counts a robot's records of this topic within a boot.
+    /// A number that counts a robot's records of this topic within a boot.
     pub sequence: Option<String>,
-    /// Grows with every start of the robot.
+    /// A number that grows with every start of the robot.
     pub boot_id: Option<String>,
 }
 
-/// What the records of an input are.
+/// The declaration of an input's records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
-    /// Dataset they go to.
+    /// Name of the dataset that they belong to.
     pub dataset: String,
     /// Their kind.
     pub kind: DatasetKind,
-    /// Where things are in them.
-    pub places: Places,
+    /// Which of their fields have the roles.
+    pub paths: FieldPaths,
 }
 
 impl Declaration {
-    /// The dataset that a reader's schema makes.
+    /// Derives the dataset from a reader's schema.
     ///
     /// # Errors
-    /// When the schema is invalid, a place is not there or of the wrong type, or a field has no
-    /// flat form.
+    /// When the schema is invalid, a declared field is missing or of the wrong type, or a field has
+    /// no flat form.
     pub fn dataset(&self, json: &str) -> Result<Dataset, SchemaError> {
         let (fields, root) = avro_type::parse(json)?;
         let version = root["theatre"]["version"].as_u64().unwrap_or(1) as u32;
@@ -85,7 +87,7 @@ impl Declaration {
             self.kind,
             version,
             &fields,
-            &self.places,
+            &self.paths,
         )
     }
 }
@@ -98,14 +100,14 @@ mod tests {
         {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}, {"name": "sequence", "type": "long"}]}"#;
 
     fn declared(sequence: Option<&str>) -> Dataset {
-        let places = Places {
+        let paths = FieldPaths {
             sequence: sequence.map(str::to_owned),
-            ..Places::default()
+            ..FieldPaths::default()
         };
         Declaration {
             dataset: "r".to_owned(),
             kind: DatasetKind::Telemetry,
-            places,
+            paths,
         }
         .dataset(SCHEMA)
         .unwrap()
@@ -120,14 +122,14 @@ mod tests {
             (None, 1),
             "it is a signal like any other"
         );
-        let places = Places {
+        let paths = FieldPaths {
             robot_id: Some(String::new()),
-            ..Places::default()
+            ..FieldPaths::default()
         };
         let error = Declaration {
             dataset: "r".to_owned(),
             kind: DatasetKind::Telemetry,
-            places,
+            paths,
         }
         .dataset(SCHEMA)
         .unwrap_err();

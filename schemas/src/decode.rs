@@ -3,8 +3,8 @@
 //!
 //! Why not a library: arrow-avro decodes a stream, and a truncated or poisonous record costs it the
 //! batch; it has no flat form of arrays either. Here every record either adds one value to every
-//! column or, on any error, none. A datum must be used up to its last byte. apache-avro is the
-//! oracle of the tests. Wire format: Avro 1.12 specification, "Binary encoding".
+//! column or, on any error, none. A datum must be consumed up to its last byte. The tests compare
+//! with apache-avro's results. Wire format: Avro 1.12 specification, "Binary encoding".
 
 mod builder;
 mod cursor;
@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 pub use builder::BatchBuilder;
 pub use plan::DecodePlan;
 
-/// Why a datum was refused. Nothing of it was kept.
+/// Why a datum was refused. No column has a value of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end inside the record.
@@ -26,29 +26,29 @@ pub enum DecodeError {
         /// Length of the datum.
         at: usize,
     },
-    /// Bytes are left over.
+    /// Bytes are left after the record.
     #[error(
         "{left} bytes are left after the record: wrong schema id, or two records in one message"
     )]
     Trailing {
-        /// How many.
+        /// How many bytes.
         left: usize,
     },
-    /// A value that its type does not allow.
+    /// The bytes are no value of the type.
     #[error("byte {at}: {what}")]
     Malformed {
-        /// Where.
+        /// Offset of the value in the datum.
         at: usize,
         /// What is wrong.
         what: &'static str,
     },
-    /// Decoded, but it names no robot or no time.
+    /// The record was decoded, but it names no robot or no time.
     #[error("the record has no {what}, so it belongs to nobody")]
     Unroutable {
         /// The missing field.
         what: &'static str,
     },
-    /// Decoded, but a name in it is longer than any store can look up.
+    /// The record was decoded, but an id in it is longer than a store can index.
     #[error("{what} has {bytes} bytes, {ID_BYTES_MAX} are allowed")]
     NameTooLong {
         /// The field.
@@ -56,16 +56,16 @@ pub enum DecodeError {
         /// Its length.
         bytes: usize,
     },
-    /// A time or date that no calendar of four-digit years has, see [`TIMESTAMP_RANGE`].
+    /// A time or date is outside the years 0001 to 9999, see [`TIMESTAMP_RANGE`].
     #[error(
         "column '{column}' is {value} {unit} from 1970-01-01: only the years 0001 to 9999 are taken"
     )]
     OutOfRange {
         /// Name of the column.
         column: String,
-        /// What the record says.
+        /// The value in the record.
         value: i64,
-        /// What that counts.
+        /// The unit of the value.
         unit: &'static str,
     },
 }

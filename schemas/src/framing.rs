@@ -1,6 +1,6 @@
-//! How a message names its schema, told by its first byte: Confluent's framing (`0x00`, a 32-bit
-//! big-endian schema id, the Avro datum) or AWS Glue's (`0x03`, a compression byte, the 16 bytes of
-//! a schema version's UUID, the datum, deflated by zlib or as it is).
+//! How a message names its schema. Its first byte says which framing it has: Confluent's (`0x00`, a
+//! 32-bit big-endian schema id, the Avro datum) or AWS Glue's (`0x03`, a compression byte, the 16
+//! bytes of a schema version's UUID, the datum, deflated by zlib or as it is).
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ const GLUE_PLAIN: u8 = 0;
 const GLUE_ZLIB: u8 = 5;
 const GLUE_HEADER: usize = 18;
 
-/// What a message calls its schema.
+/// The id by which a message names its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SchemaId {
     /// The number of a schema in a Confluent-compatible registry, or in a folder of schemas.
@@ -26,7 +26,7 @@ pub enum SchemaId {
 }
 
 impl SchemaId {
-    /// The number, where it is one.
+    /// The number of a Confluent id; `None` for a Glue UUID.
     pub fn number(self) -> Option<u32> {
         match self {
             Self::Confluent(number) => Some(number),
@@ -61,18 +61,18 @@ impl fmt::Display for SchemaId {
     }
 }
 
-/// Why a frame is not one.
+/// Why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
     /// Too few bytes for the header.
     #[error("{0} bytes are too short for a frame: the schema id is not whole")]
     Short(usize),
-    /// The first byte is none we know.
+    /// The first byte belongs to no known framing.
     #[error(
         "first byte 0x{0:02x} is neither the 0x00 of a Confluent frame nor the 0x03 of a Glue frame"
     )]
     Magic(u8),
-    /// Glue's compression byte is none we know.
+    /// Glue's compression byte is unknown.
     #[error("compression byte 0x{0:02x} of a Glue frame is neither 0x00 (none) nor 0x05 (zlib)")]
     Compression(u8),
     /// Glue's compressed datum does not inflate.
@@ -83,7 +83,7 @@ pub enum FramingError {
     TooLong(usize),
 }
 
-/// Splits a Confluent frame, which is how Theatre itself writes, into schema id and datum.
+/// Splits a Confluent frame, which Theatre itself writes, into schema id and datum.
 ///
 /// # Errors
 /// When the message is not framed so.
@@ -138,7 +138,7 @@ fn open_glue(
     Ok((SchemaId::Glue(uuid), Cow::Owned(inflated)))
 }
 
-/// Frames a datum.
+/// Puts a datum into a Confluent frame.
 pub fn frame(schema_id: u32, datum: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(datum.len() + 5);
     message.push(CONFLUENT);

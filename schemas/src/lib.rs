@@ -1,8 +1,8 @@
-//! Theatre's schemas: what a record is, how its bytes become Arrow columns, and how persons stay
-//! unnamed.
+//! Theatre's schemas: what a record is, how its bytes become Arrow columns, and how fields that
+//! identify persons become pseudonyms.
 //!
-//! Reading order: [`dataset`] (columns and roles found from an Avro schema), [`declaration`] (what
-//! is said of schemas that do not say it themselves), [`framing`] (how a message names its schema),
+//! Reading order: [`dataset`] (columns and roles found from an Avro schema), [`declaration`] (the
+//! same for schemas without Theatre's properties), [`framing`] (how a message names its schema),
 //! [`registry`] (schema id to writer schema), [`decode`] (bytes to columns, by the writer's
 //! schema), [`batch`] (the decoded columns), [`records`] (what Theatre publishes: alerts, outcomes,
 //! dead letters), [`pseudonym`] (keyed pseudonyms and sealed bytes). The `.avsc` files live under

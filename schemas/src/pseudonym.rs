@@ -1,10 +1,10 @@
-//! Keyed pseudonyms for fields that identify a person, and the seal for bytes in which nothing
-//! could be masked.
+//! Keyed pseudonyms for fields that identify a person, and a seal (encryption) for payloads that
+//! could not be decoded, so that no field of them could be replaced.
 //!
 //! HMAC-SHA-256 with one key per deployment, domain-separated, so that a patient's and a surgeon's
 //! pseudonym of the same text differ. The seal's nonce is derived from the content: the same bytes
-//! give the same sealed bytes, so that a replay repeats itself; what leaks is only that two sealed
-//! payloads are equal, which their hashes beside them say anyway.
+//! give the same sealed bytes, so that a replay gives the same result. This reveals only that two
+//! sealed payloads are equal, which the hashes stored beside them reveal anyway.
 
 use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 const NONCE_BYTES: usize = 12;
 
-/// The deployment's pseudonym key, in use.
+/// The deployment's pseudonym key, ready for use.
 #[derive(Clone)]
 pub struct Pseudonyms {
     mac: Hmac<Sha256>,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Pseudonyms {
 }
 
 impl Pseudonyms {
-    /// From 32 secret bytes; subkeys for pseudonyms and seal are derived from them.
+    /// Derives the subkeys for pseudonyms and for the seal from 32 secret bytes.
     pub fn new(key: [u8; 32]) -> Self {
         let root =
             <Hmac<Sha256> as Mac>::new_from_slice(&key).expect("HMAC takes keys of any length");
@@ -58,7 +58,7 @@ impl Pseudonyms {
         text
     }
 
-    /// Encrypts and authenticates bytes; the nonce stands in front.
+    /// Encrypts and authenticates bytes; the result begins with the nonce.
     pub fn seal(&self, bytes: &[u8]) -> Vec<u8> {
         let mut mac = self.mac.clone();
         mac.update(b"seal-nonce");
@@ -72,7 +72,7 @@ impl Pseudonyms {
         [nonce, &sealed].concat()
     }
 
-    /// The bytes behind a seal; `None` when it was made with another key or was changed.
+    /// Decrypts sealed bytes; `None` when they were sealed with another key or were changed.
     pub fn unseal(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, body) = sealed.split_at_checked(NONCE_BYTES)?;
         self.cipher.decrypt(Nonce::from_slice(nonce), body).ok()

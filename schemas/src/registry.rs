@@ -1,5 +1,4 @@
-//! Which schema a schema id means: the writer's schema, compiled once against the dataset that
-//! reads it.
+//! The schemas by their ids: each writer's schema, compiled once against the dataset that reads it.
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +31,7 @@ pub const INPUT_SCHEMAS: [(&str, &str); 5] = [
     ),
 ];
 
-/// A writer's schema, ready to decode with.
+/// A writer's schema with its decode plan.
 #[derive(Debug)]
 pub struct WriterSchema {
     /// Schema id, as messages name it.
@@ -41,12 +40,12 @@ pub struct WriterSchema {
     pub dataset_index: DatasetIndex,
     /// How its bytes become that dataset's columns.
     pub plan: DecodePlan,
-    /// The schema.
+    /// The schema as JSON.
     pub json: String,
 }
 
 impl WriterSchema {
-    /// A writer's schema of a dataset.
+    /// Compiles a writer's schema against a dataset.
     ///
     /// # Errors
     /// When it does not resolve to the dataset.
@@ -65,7 +64,7 @@ impl WriterSchema {
     }
 }
 
-/// Writer schemas by id and the datasets they write to.
+/// The writers' schemas by id, and the datasets that read them.
 #[derive(Debug, Default)]
 pub struct Registry {
     datasets: Datasets,
@@ -73,7 +72,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The schemas Theatre ships.
+    /// A registry of the schemas that Theatre ships.
     pub fn builtin() -> Self {
         let mut registry = Self::default();
         for (subject, json) in INPUT_SCHEMAS {
@@ -84,9 +83,9 @@ impl Registry {
         registry
     }
 
-    /// Adds a schema as reader and as writer: its `theatre` property names its id, dataset and
-    /// kind. A schema of a dataset that is known replaces the reader when its version is higher;
-    /// all writers of the dataset are resolved to the new reader.
+    /// Adds a schema as a reader and as a writer; its `theatre` property names its id, dataset and
+    /// kind. For a known dataset, a schema of at least the reader's version replaces the reader,
+    /// and all writers of the dataset are resolved to the new reader.
     ///
     /// # Errors
     /// When the schema cannot be used, its id is taken by another schema, or a writer of the
@@ -121,12 +120,12 @@ impl Registry {
         Ok(index)
     }
 
-    /// Adds a dataset whose writers' schemas come from elsewhere.
+    /// Adds a dataset whose writers' schemas come from a schema source.
     pub fn add_dataset(&mut self, dataset: Dataset) -> DatasetIndex {
         self.datasets.insert(Arc::new(dataset))
     }
 
-    /// The schema of an id.
+    /// The writer's schema of an id; `None` when the id is unknown here.
     pub fn lookup(&self, id: impl Into<SchemaId>) -> Option<&Arc<WriterSchema>> {
         self.writers.get(&id.into())
     }

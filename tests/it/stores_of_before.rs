@@ -187,6 +187,7 @@ fn an_embedded_store_of_before_is_migrated_in_place() -> Result<()> {
     let path = embedded(folder.path())?;
     is_as_it_was(&EmbeddedStore::open(&path)?)?;
     // Once is enough, and it may be opened for reading from now on.
+    ensure!(EmbeddedStore::migrate(&path)?.is_empty());
     is_as_it_was(&EmbeddedStore::open_read_only(&path)?)?;
     goes_on(&EmbeddedStore::open(&path)?)
 }
@@ -222,7 +223,8 @@ fn a_look_at_an_embedded_store_of_before_is_refused_with_what_to_do_and_changes_
         "{refused:?}"
     );
     ensure!(std::fs::read(&path)? == before);
-    Ok(())
+    ensure!(EmbeddedStore::migrate(&path)? == ["0001_cursors"]);
+    is_as_it_was(&EmbeddedStore::open_read_only(&path)?)
 }
 
 #[test]

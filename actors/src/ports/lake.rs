@@ -1,4 +1,4 @@
-//! The lake: immutable files that become visible at once and whole.
+//! The lake: immutable files that become visible atomically, as a whole.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::position::Partition;
 
 /// A lake file being written. Dropping it without `seal` abandons it.
 pub trait LakeUpload: Send {
-    /// Adds bytes.
+    /// Appends bytes to the file.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 
     /// Makes all parts durable without making the file visible, and returns the handle for
@@ -15,7 +15,7 @@ pub trait LakeUpload: Send {
     fn seal(self: Box<Self>) -> Result<String>;
 }
 
-/// A completed file as a lister of the lake sees it.
+/// A completed file as [`Lake::list`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LakeEntry {
     /// Path below the root.
@@ -26,13 +26,13 @@ pub struct LakeEntry {
 
 /// A store of immutable files.
 pub trait Lake: Send + Sync {
-    /// Starts a file; invisible until completed. `attempt` makes concurrent writers of one path
-    /// independent. It is of the form `p<partition>-e<epoch>-<rest>`, or `p<partition>-<rest>` for
-    /// a file that is written again by whoever needs it.
+    /// Starts a file, which is invisible until it is completed. `attempt` makes concurrent writers
+    /// of one path independent. It is of the form `p<partition>-e<epoch>-<rest>`, or
+    /// `p<partition>-<rest>` for a file that any process may write again.
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>>;
 
-    /// Makes a sealed file visible under its path; doing it again changes nothing. `Gone` when
-    /// neither the parts nor the finished file are there.
+    /// Makes a sealed file visible under its path; idempotent. Fails with `Gone` when neither the
+    /// parts nor the completed file exist.
     fn complete(&self, path: &str, upload: &str) -> Result<()>;
 
     /// All completed files under a prefix, sorted by path.
@@ -41,22 +41,23 @@ pub trait Lake: Send + Sync {
     /// The bytes of a completed file.
     fn read(&self, path: &str) -> Result<bytes::Bytes>;
 
-    /// Where others find a file, such as `s3://bucket/prefix/path`; `None` for a lake that only
-    /// this process can read.
+    /// The URL under which other systems find a file, such as `s3://bucket/prefix/path`; `None` for
+    /// a lake that only this process can read.
     fn location(&self, path: &str) -> Option<String>;
 
-    /// Ends the uploads of a partition that are [`is_outdated`] under `epoch` and not in `keep`;
-    /// returns how many. What a later owner began stays, however late this call comes to it.
+    /// Aborts the uploads of a partition that are [`is_outdated`] under `epoch` and not in `keep`;
+    /// returns how many. Uploads of a later owner stay, however late this call arrives.
     fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize>;
 }
 
-/// What all attempts of a partition begin with.
+/// The prefix of all attempts of a partition.
 pub fn attempts_of(partition: Partition) -> String {
     format!("p{partition}-")
 }
 
 /// True for an attempt, or a name that begins with one, that the owner of `partition` under `epoch`
-/// may end: begun under an older epoch, whose owner can register nothing any more, or under none.
+/// may abort: the attempt was begun under an older epoch, whose owner can no longer register files,
+/// or under no epoch.
 pub fn is_outdated(attempt: &str, partition: Partition, epoch: Epoch) -> bool {
     let Some(rest) = attempt.strip_prefix(&attempts_of(partition)) else {
         return false;

@@ -1,4 +1,4 @@
-//! The event log: what is consumed by partition and position, and published to by lanes.
+//! The event log: records are consumed by partition and offset, and published through lanes.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::time::LogTime;
 /// A record to append.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewRecord {
-    /// Key; the partition was chosen by it.
+    /// Key; the partition was chosen by its hash.
     pub key: Vec<u8>,
-    /// Value, framed.
+    /// Value: a framed Avro datum.
     pub value: Vec<u8>,
     /// Headers, in order.
     pub headers: Vec<(String, String)>,
@@ -24,8 +24,8 @@ pub struct NewRecord {
 pub struct RecordView<'a> {
     /// Its offset.
     pub offset: u64,
-    /// When it was appended. Never descending within a partition, unless the log takes its
-    /// producers' times.
+    /// When it was appended. Append times never decrease within a partition, unless the log is
+    /// configured to keep its producers' times.
     pub append_time: LogTime,
     /// Key.
     pub key: &'a [u8],
@@ -33,12 +33,12 @@ pub struct RecordView<'a> {
     pub value: &'a [u8],
 }
 
-/// How much one poll may bring. At least one record is brought if there is one, however large.
+/// How much one poll may return. If there is a record, at least one is returned, however large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollLimit {
-    /// Most records.
+    /// Maximum number of records.
     pub records: usize,
-    /// Stop after this many bytes of values.
+    /// The poll stops after this many bytes of values.
     pub bytes: usize,
 }
 
@@ -62,20 +62,22 @@ pub struct LogRange {
     pub end: u64,
 }
 
-/// A place from which one topic partition is read forward.
+/// A cursor that reads one topic partition forward.
 pub trait LogReader: Send {
-    /// Brings the next records, in order, to `visit`. Returns at once when there are none.
+    /// Calls `visit` with the next records, in order. Returns at once when there are none.
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd>;
 
-    /// Has `wake` called, on any thread, whenever there may be something new to poll; now and then
-    /// for nothing. False where nobody can tell: whoever waits then has to look again by itself.
+    /// Registers `wake` to be called, on any thread, whenever there may be new records to poll;
+    /// some calls may be spurious. Returns false when the log cannot notify: the caller then has to
+    /// poll at intervals.
     fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {
         drop(wake);
         false
     }
 }
 
-/// What a lane carries. A partition has one lane of each.
+/// The kind of a lane: a stream of records that a partition publishes under its own position. A
+/// partition has one lane of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Lane {
     /// Alerts and outcomes.
@@ -97,7 +99,7 @@ impl Lane {
     }
 }
 
-/// A record on its way out, and the topic it goes to.
+/// A record to be published, and the topic partition it goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// Topic.
@@ -108,53 +110,55 @@ pub struct Outgoing {
     pub record: NewRecord,
 }
 
-/// The single publisher of a lane. Opening it fences whoever held it before.
+/// The single publisher of a lane. Opening a lane fences its previous publisher.
 pub trait LanePublisher: Send {
     /// The position the log holds for this lane: the highest sequence number published, 0 if none.
     fn position(&mut self) -> Result<u64>;
 
     /// Publishes records and moves the lane's position to `position`, both or neither. Fails with
-    /// `StaleEpoch` once another has opened the lane. Records that the log refuses for good are
-    /// left out, the rest goes on: returns their indices with the reason.
+    /// `StaleEpoch` once another publisher has opened the lane. Records that the log refuses for
+    /// good are left out and the others are published: returns the indices of the refused ones with
+    /// the reason.
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>>;
 }
 
-/// What a process does as partitions come and go. The log's membership calls it, one call at a
-/// time.
+/// How a process reacts to changes of its partition assignment. The log's membership calls it, one
+/// call at a time.
 pub trait Ownership: Send + Sync {
-    /// These are this process's from now on: take them. Told with none of them too when the members
-    /// share without this process.
+    /// These partitions are assigned to this process from now on. Called with an empty list as
+    /// well, when the other members share all partitions among themselves.
     fn assigned(&self, partitions: &[Partition]);
 
-    /// These are to be handed over: stop reading them, save, publish, leave. Returns when that is
-    /// done or its deadline has passed; what comes later is refused by the epoch of the next owner.
+    /// These partitions are to be handed over: the process stops reading them, saves a checkpoint,
+    /// publishes and leaves them. Returns when that is done or its deadline has passed; later
+    /// writes are refused by the epoch of the next owner.
     fn revoked(&self, partitions: &[Partition]);
 
-    /// These have another owner already, or nobody can say whose they are: drop what is not saved
-    /// and leave at once.
+    /// These partitions have another owner already, or their owner is unknown: the process drops
+    /// what is not saved and leaves them at once.
     fn lost(&self, partitions: &[Partition]);
 
-    /// How far the owned partitions are saved, for tools that watch the log's own notes of
-    /// positions; they decide nothing.
+    /// The positions saved for the owned partitions. The log may store them for tools that watch
+    /// consumer lag; Theatre itself never reads them back.
     fn saved(&self) -> Vec<(Partition, Positions)>;
 
-    /// How far the partitions were saved that were left in order since this was asked last: each is
-    /// told once, for the next owner goes on from there.
+    /// The positions saved for the partitions that were left in good order since the last call.
+    /// Each partition is returned once, because from then on the next owner advances it.
     fn left(&self) -> Vec<(Partition, Positions)>;
 }
 
-/// This process's place among those that share a log.
+/// The membership of this process among those that share a log's partitions.
 pub trait Membership: Send {
-    /// Leaves, once the owner has given up its partitions: others may take them. A process that
-    /// will be back under the same name keeps its place.
+    /// Leaves, after the owner has given up its partitions, so that other members may take them. A
+    /// static member, which will be back under the same name, keeps its assignment.
     fn leave(self: Box<Self>) -> Result<()>;
 }
 
-/// The only process there is: it owns every partition from the beginning.
+/// The membership of a process that is alone: it owns every partition from the beginning.
 pub struct SoleMember;
 
 impl SoleMember {
-    /// Hands all partitions to the owner.
+    /// Assigns all partitions to the owner.
     pub fn join(partitions: u32, owner: &dyn Ownership) -> Box<dyn Membership> {
         owner.assigned(&(0..partitions).collect::<Vec<_>>());
         Box::new(Self)
@@ -169,12 +173,13 @@ impl Membership for SoleMember {
 
 /// An ordered, partitioned log of records.
 pub trait EventLog: Send + Sync {
-    /// Creates topics that are missing, with `partitions` each; refuses, before any is created, a
-    /// different count for one that exists.
+    /// Creates the missing topics with `partitions` partitions each. When an existing topic has
+    /// another number, the call is refused before any topic is created.
     fn ensure_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
-    /// Gives topics that have fewer partitions so many; those that are not there stay away.
-    /// Refuses, before any grows, if one has more: a log cannot take partitions back.
+    /// Raises the number of partitions of existing topics to `partitions`; missing topics are not
+    /// created. When a topic has more, the call is refused before any topic is changed: a log
+    /// cannot remove partitions.
     fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()>;
 
     /// Number of partitions of a topic; `None` if there is no such topic.
@@ -197,7 +202,7 @@ pub trait EventLog: Send + Sync {
     /// the first poll.
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>>;
 
-    /// The range of offsets held.
+    /// The range of offsets that a topic partition holds.
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange>;
 
     /// Offset of the first record appended at `time` or later; the end of the log when there is

@@ -1,18 +1,18 @@
-//! The warehouse: tables that whole files are loaded into, with a ledger.
+//! The warehouse: tables into which whole files are loaded, and a ledger of the loads.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Lake, LoadBatch, Result};
 
-/// Type of a warehouse column; the physical types of a dataset.
+/// The type of a warehouse column: the same physical types as in a dataset.
 pub use theatre_schemas::dataset::ColumnType;
 
-/// How rows of a table meet rows that are there already.
+/// How loaded rows are combined with the rows of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LoadMode {
-    /// Every row is new.
+    /// Every loaded row is inserted.
     Append,
-    /// The row with the same key and a lower revision is replaced.
+    /// A loaded row replaces the row with the same key and a lower revision.
     MergeByRevision {
         /// Key columns.
         key: Vec<String>,
@@ -38,16 +38,16 @@ pub struct TableSpec {
     pub name: String,
     /// Columns in file order.
     pub columns: Vec<(String, ColumnType)>,
-    /// How loads meet what is there.
+    /// How loads combine with existing rows.
     pub mode: LoadMode,
 }
 
-/// The ledger's word on a batch.
+/// The ledger's entry for a loaded batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadReceipt {
     /// Batch id.
     pub batch: String,
-    /// Rows that were in its files.
+    /// Number of rows in its files.
     pub rows: u64,
 }
 
@@ -62,14 +62,16 @@ pub struct QueryResult {
 
 /// A warehouse that loads whole files in a transaction with its own ledger.
 pub trait Warehouse: Send + Sync {
-    /// Creates tables, and appends new columns to those that are there; refuses any other change.
+    /// Creates missing tables and appends new columns to existing ones; any other change is
+    /// refused.
     fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()>;
 
-    /// Loads a batch, both rows and ledger row or neither. A batch already in the ledger changes
-    /// nothing. `Refused` names the file at fault when it is known.
+    /// Loads a batch: its rows and its ledger entry are committed in one transaction. A batch that
+    /// is in the ledger already is not loaded again. `Refused` names the file at fault when it is
+    /// known.
     fn load(&self, batch: &LoadBatch, lake: &dyn Lake) -> Result<LoadReceipt>;
 
-    /// What the ledger says of a batch.
+    /// The ledger entry of a batch; `None` when the batch was not loaded.
     fn receipt(&self, batch: &str) -> Result<Option<LoadReceipt>>;
 
     /// Runs one read-only statement.

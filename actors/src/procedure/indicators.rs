@@ -2,7 +2,7 @@
 //!
 //! Path length and economy of motion as in surgical skill assessment (sum of distances; distance
 //! between the ends over the path); smoothness as the mean square of the jerk, the third difference
-//! of the position over time. Differences are taken in order of coming; a sample older than the
+//! of the position over time. Differences are taken in order of arrival; a sample older than the
 //! last one used is left out of them.
 
 use arrow_array::Array;
@@ -11,7 +11,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
 use theatre_schemas::records::Indicator;
 
-/// Slower than this the instrument is idle, in units of position per second.
+/// An instrument slower than this is idle. Units of position per second.
 const IDLE_SPEED: f64 = 1.0;
 /// A longer silence than this between two samples is a gap, not idleness, microseconds.
 const GAP_US: i64 = 5_000_000;
@@ -20,7 +20,7 @@ const GAP_US: i64 = 5_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndicatorSpec {
-    /// The dataset.
+    /// Name of the telemetry dataset.
     pub dataset: String,
     /// Signals of the tip's position, one per axis.
     #[serde(default)]
@@ -34,7 +34,7 @@ pub struct IndicatorSpec {
 
 /// An [`IndicatorSpec`] resolved to a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sources {
+pub struct IndicatorColumns {
     position: Vec<usize>,
     force: Vec<usize>,
     tool: Option<usize>,
@@ -42,8 +42,8 @@ pub struct Sources {
     force_unit: String,
 }
 
-impl Sources {
-    /// Finds the columns.
+impl IndicatorColumns {
+    /// Finds the columns of an indicator in a dataset.
     ///
     /// # Errors
     /// Names a signal or column that the dataset does not have.
@@ -83,7 +83,8 @@ impl Sources {
     }
 }
 
-/// Where the instrument is and how it got there. One entry per axis in each vector.
+/// The instrument's position and what its movements have added up to. Each vector has one entry per
+/// axis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Motion {
     time: i64,
@@ -114,21 +115,21 @@ pub struct Indicators {
 }
 
 impl Indicators {
-    /// Hears a sample.
-    pub fn sample(&mut self, sources: &Sources, batch: &Batch, row: usize, time: i64) {
-        if is_there(batch, &sources.force, row) {
-            let force = values(batch, &sources.force, row)
+    /// Adds a sample; `time` is its event time, microseconds UTC.
+    pub fn add_sample(&mut self, columns: &IndicatorColumns, batch: &Batch, row: usize, time: i64) {
+        if has_values(batch, &columns.force, row) {
+            let force = row_values(batch, &columns.force, row)
                 .map(|axis| axis * axis)
                 .sum::<f64>()
                 .sqrt();
             if self.forces == 0 {
-                self.force_unit.clone_from(&sources.force_unit);
+                self.force_unit.clone_from(&columns.force_unit);
             }
             self.forces += 1;
             self.force_sum += force;
             self.force_peak = self.force_peak.max(force);
         }
-        if let Some(tool) = sources.tool.and_then(|column| batch.text(column, row))
+        if let Some(tool) = columns.tool.and_then(|column| batch.text(column, row))
             && self.tool_time.is_none_or(|last| time >= last)
         {
             self.tool_time = Some(time);
@@ -139,29 +140,29 @@ impl Indicators {
                 self.tool = Some(tool.to_owned());
             }
         }
-        if is_there(batch, &sources.position, row) {
-            let axes = values(batch, &sources.position, row);
+        if has_values(batch, &columns.position, row) {
+            let axes = row_values(batch, &columns.position, row);
             match &mut self.motion {
-                // Of another dataset, with other axes: nothing to take a difference with.
-                Some(motion) if motion.position.len() != sources.position.len() => {}
+                // The sample is of another dataset with other axes: there is no difference to take.
+                Some(motion) if motion.position.len() != columns.position.len() => {}
                 Some(motion) if time < motion.time => {}
                 Some(motion) => motion.advance(axes, time),
                 None => {
-                    self.position_unit.clone_from(&sources.position_unit);
+                    self.position_unit.clone_from(&columns.position_unit);
                     self.motion = Some(Motion::new(axes.collect(), time));
                 }
             }
         }
     }
 
-    /// The indicators there is data for.
-    pub fn told(&self, duration_s: Option<f64>) -> Vec<Indicator> {
-        let mut told = Vec::new();
-        // Beyond what a float holds there is nothing to tell; and NaN, equal to nothing, would make
-        // every correction one.
-        let mut tell = |name: &str, value: f64, unit: &str| {
+    /// The indicators for which there is data; `duration_s` is the duration of the procedure.
+    pub fn values(&self, duration_s: Option<f64>) -> Vec<Indicator> {
+        let mut indicators = Vec::new();
+        // Values beyond the range of a float are left out. NaN must be, because it is unequal to
+        // itself: every outcome would look like a correction of the one before.
+        let mut push = |name: &str, value: f64, unit: &str| {
             if value.is_finite() {
-                told.push(Indicator {
+                indicators.push(Indicator {
                     name: name.to_owned(),
                     value,
                     unit: unit.to_owned(),
@@ -170,20 +171,20 @@ impl Indicators {
         };
         if let Some(motion) = &self.motion {
             let unit = &self.position_unit;
-            tell("path_length", motion.path, unit);
+            push("path_length", motion.path, unit);
             if motion.path > 0.0 {
-                tell(
+                push(
                     "economy_of_motion",
                     distance(&motion.start, &motion.position) / motion.path,
                     "1",
                 );
             }
-            tell("idle_time", motion.idle_us as f64 / 1e6, "s");
+            push("idle_time", motion.idle_us as f64 / 1e6, "s");
             if let Some(duration) = duration_s.filter(|duration| *duration > 0.0) {
-                tell("mean_speed", motion.path / duration, &format!("{unit}/s"));
+                push("mean_speed", motion.path / duration, &format!("{unit}/s"));
             }
             if motion.jerks > 0 {
-                tell(
+                push(
                     "mean_squared_jerk",
                     motion.jerk_squares / motion.jerks as f64,
                     &format!("{unit}^2/s^6"),
@@ -191,17 +192,17 @@ impl Indicators {
             }
         }
         if self.forces > 0 {
-            tell("peak_force", self.force_peak, &self.force_unit);
-            tell(
+            push("peak_force", self.force_peak, &self.force_unit);
+            push(
                 "mean_force",
                 self.force_sum / self.forces as f64,
                 &self.force_unit,
             );
         }
         if self.tool.is_some() {
-            tell("tool_changes", f64::from(self.tool_changes), "1");
+            push("tool_changes", f64::from(self.tool_changes), "1");
         }
-        told
+        indicators
     }
 }
 
@@ -269,14 +270,14 @@ fn distance(from: &[f64], to: &[f64]) -> f64 {
 }
 
 /// True when there are signals and all have a finite value in the row.
-fn is_there(batch: &Batch, signals: &[usize], row: usize) -> bool {
-    let there = |signal: &usize| {
+fn has_values(batch: &Batch, signals: &[usize], row: usize) -> bool {
+    let is_finite = |signal: &usize| {
         batch.signals[*signal].is_valid(row) && batch.signals[*signal].value(row).is_finite()
     };
-    !signals.is_empty() && signals.iter().all(there)
+    !signals.is_empty() && signals.iter().all(is_finite)
 }
 
-fn values<'a>(
+fn row_values<'a>(
     batch: &'a Batch,
     signals: &'a [usize],
     row: usize,

@@ -5,29 +5,29 @@ use super::*;
 
 const S: i64 = 1_000_000;
 
-fn event(time: i64, step: Step, phase: Option<&str>) -> ProcedureEvent {
-    let about = ProcedureMetadata {
-        category: (step == Step::Scheduled).then(|| "urological".to_owned()),
+fn event(time: i64, step: ProcedureStep, phase: Option<&str>) -> ProcedureEvent {
+    let metadata = ProcedureMetadata {
+        category: (step == ProcedureStep::Scheduled).then(|| "urological".to_owned()),
         ..ProcedureMetadata::default()
     };
     ProcedureEvent {
         time: time * S,
         step,
         phase: phase.map(str::to_owned),
-        about,
+        metadata,
     }
 }
 
 fn course() -> Vec<ProcedureEvent> {
     vec![
-        event(0, Step::Scheduled, None),
-        event(10, Step::Started, None),
-        event(10, Step::PhaseStarted, Some("docking")),
-        event(20, Step::PhaseStarted, Some("dissection")),
-        event(25, Step::Paused, None),
-        event(30, Step::Resumed, None),
-        event(40, Step::PhaseStarted, Some("docking")),
-        event(50, Step::Completed, None),
+        event(0, ProcedureStep::Scheduled, None),
+        event(10, ProcedureStep::Started, None),
+        event(10, ProcedureStep::PhaseStarted, Some("docking")),
+        event(20, ProcedureStep::PhaseStarted, Some("dissection")),
+        event(25, ProcedureStep::Paused, None),
+        event(30, ProcedureStep::Resumed, None),
+        event(40, ProcedureStep::PhaseStarted, Some("docking")),
+        event(50, ProcedureStep::Completed, None),
     ]
 }
 
@@ -37,9 +37,9 @@ proptest! {
         let mut actor = ProcedureActor::default();
         let events = course();
         for index in order {
-            actor.event(&format!("e{index}"), events[index].clone());
+            actor.insert_event(&format!("e{index}"), events[index].clone());
         }
-        let outcome = actor.settle("p", "r").unwrap();
+        let outcome = actor.finalize("p", "r").unwrap();
         prop_assert_eq!(outcome.status, OutcomeStatus::Completed);
         prop_assert_eq!(outcome.duration_s, Some(40.0));
         prop_assert_eq!(outcome.paused_s, 5.0);
@@ -52,21 +52,21 @@ proptest! {
 #[test]
 fn without_an_end_there_is_no_outcome() {
     let mut actor = ProcedureActor::default();
-    actor.event("a", event(1, Step::Started, None));
-    assert_eq!(actor.settle("p", "r"), None);
+    actor.insert_event("a", event(1, ProcedureStep::Started, None));
+    assert_eq!(actor.finalize("p", "r"), None);
 }
 
 #[test]
 fn a_later_output_corrects_and_a_repeated_one_does_not() {
     let mut actor = ProcedureActor::default();
-    actor.event("a", event(1, Step::Started, None));
-    actor.event("b", event(9, Step::Aborted, None));
-    assert_eq!(actor.settle("p", "r").unwrap().revision, 0);
+    actor.insert_event("a", event(1, ProcedureStep::Started, None));
+    actor.insert_event("b", event(9, ProcedureStep::Aborted, None));
+    assert_eq!(actor.finalize("p", "r").unwrap().revision, 0);
     assert_eq!(
-        actor.event("b", event(9, Step::Aborted, None)),
+        actor.insert_event("b", event(9, ProcedureStep::Aborted, None)),
         InsertResult::Known
     );
-    assert_eq!(actor.settle("p", "r"), None);
+    assert_eq!(actor.finalize("p", "r"), None);
     let result = ClinicalResult {
         success_status: SuccessStatus::Failed,
         blood_loss_ml: None,
@@ -77,8 +77,8 @@ fn a_later_output_corrects_and_a_repeated_one_does_not() {
         recovery_score: None,
         follow_up_required: None,
     };
-    actor.result(99, result);
-    let corrected = actor.settle("p", "r").unwrap();
+    actor.insert_result(99, result);
+    let corrected = actor.finalize("p", "r").unwrap();
     assert_eq!(
         (corrected.revision, corrected.status),
         (1, OutcomeStatus::Aborted)

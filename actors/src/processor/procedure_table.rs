@@ -86,17 +86,16 @@ impl ProcedureTable {
                 return None;
             }
             while self.is_full(max) {
-                let oldest = self
-                    .procedures
-                    .iter()
-                    .min_by_key(|(id, procedure)| (!procedure.is_told(), procedure.heard, *id));
+                let oldest = self.procedures.iter().min_by_key(|(id, procedure)| {
+                    (!procedure.is_published(), procedure.last_seen, *id)
+                });
                 let Some(id) = oldest.map(|(id, _)| id.clone()) else {
                     break;
                 };
                 self.forget(&id);
             }
             self.procedures
-                .insert(id.to_owned(), ProcedureActor::of(self.passed));
+                .insert(id.to_owned(), ProcedureActor::new(self.passed));
         }
         self.procedures.get_mut(id)
     }
@@ -121,7 +120,7 @@ impl ProcedureTable {
             .filter(|(_, procedure)| procedure.due.is_some_and(|due| due <= clock));
         let outcomes = due
             .filter_map(|(id, procedure)| {
-                Some((procedure.incarnation, procedure.settle(id, robot_id)?))
+                Some((procedure.incarnation, procedure.finalize(id, robot_id)?))
             })
             .collect();
         self.restored();
@@ -133,7 +132,7 @@ impl ProcedureTable {
         let old: Vec<String> = self
             .procedures
             .iter()
-            .filter(|(_, procedure)| procedure.heard < oldest)
+            .filter(|(_, procedure)| procedure.last_seen < oldest)
             .map(|(id, _)| id.clone())
             .collect();
         for id in old {
@@ -145,7 +144,7 @@ impl ProcedureTable {
         let Some(procedure) = self.procedures.remove(id) else {
             return;
         };
-        if procedure.is_told() {
+        if procedure.is_published() {
             if self.forgotten.len() == FORGOTTEN_MAX {
                 self.forgotten.pop_front();
                 self.passed += 1;
@@ -170,7 +169,7 @@ fn digest(id: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{FORGOTTEN_MAX, ProcedureTable};
-    use crate::procedure::{ProcedureEvent, ProcedureMetadata, Step};
+    use crate::procedure::{ProcedureEvent, ProcedureMetadata, ProcedureStep};
 
     #[test]
     fn an_id_that_comes_again_when_nobody_remembers_it_is_of_another_incarnation() {
@@ -178,11 +177,11 @@ mod tests {
         let mut end = |id: &str| {
             let completed = ProcedureEvent {
                 time: 0,
-                step: Step::Completed,
+                step: ProcedureStep::Completed,
                 phase: None,
-                about: ProcedureMetadata::default(),
+                metadata: ProcedureMetadata::default(),
             };
-            procedures.admit(id, 1)?.event("end", completed);
+            procedures.admit(id, 1)?.insert_event("end", completed);
             procedures.due(id, 0);
             let told = procedures.settle("r", 0);
             Some((told[0].0, told[0].1.revision))

@@ -8,7 +8,9 @@ use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessSt
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
-use crate::procedure::{EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, Step};
+use crate::procedure::{
+    EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, ProcedureStep,
+};
 use crate::robot::Columns;
 use crate::time::EventTime;
 
@@ -82,15 +84,16 @@ impl Processor {
             clocks,
             missing,
         } = std::mem::take(rows_batch);
+        #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &rows);
         self.state.counters[topic].applied += rows.len() as u64;
         self.feed_procedures(batch, &rows, &missing);
         let mut alerts = Vec::new();
         for (at, row) in rows.iter().enumerate() {
-            if !self.state.robot.is_unwell() {
+            if !self.state.robot.has_open_robot_condition() {
                 break;
             }
-            let ended = self.state.robot.well(
+            let ended = self.state.robot.on_valid_record(
                 &self.robot_id,
                 &config.rules,
                 batch.append_times[*row as usize],
@@ -158,7 +161,7 @@ impl Processor {
             // A procedure that was finished and forgotten is not there: its samples are the robot's
             // only.
             if let Some(procedure) = id.and_then(|id| self.state.procedures.get_mut(id)) {
-                procedure.samples(sources, batch, &rows[from..to], &missing[from..to]);
+                procedure.add_samples(sources, batch, &rows[from..to], &missing[from..to]);
             }
             from = to;
         }
@@ -179,7 +182,7 @@ impl Processor {
         let max = self.config.procedures_max;
         match self.state.procedures.get_mut(id) {
             Some(procedure) => {
-                if procedure.is_told() && procedure.due.is_none() {
+                if procedure.is_published() && procedure.due.is_none() {
                     self.state.procedures.due(
                         id,
                         clock.0.saturating_add(self.config.time.reorder_bound_us),
@@ -195,6 +198,7 @@ impl Processor {
         }
     }
 
+    #[cfg(any(test, feature = "test-hooks"))]
     fn panic_if_asked(&self, batch: &Batch, rows: &[u32]) {
         let Some(hook) = self
             .config
@@ -257,10 +261,10 @@ impl Processor {
         );
         if reason == DeadReason::Future {
             let config = self.config.clone();
-            if let Some(alert) = self
-                .state
-                .robot
-                .skewed(&self.robot_id, &config.rules, batch, row)
+            if let Some(alert) =
+                self.state
+                    .robot
+                    .on_future_record(&self.robot_id, &config.rules, batch, row)
             {
                 self.emit_alert(alert, outputs);
             }
@@ -296,14 +300,14 @@ impl Processor {
         };
         let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
             let procedure = self.state.procedures.admit(id, max).ok_or_else(forgotten)?;
-            procedure.result(time, result(batch, row));
+            procedure.insert_result(time, result(batch, row));
             procedure.ended_at()
         } else {
             let step = text("step")
-                .and_then(Step::parse)
+                .and_then(ProcedureStep::parse)
                 .ok_or("the step of the event is not known")?;
             let owned = |name: &str| text(name).map(str::to_owned);
-            let about = ProcedureMetadata {
+            let metadata = ProcedureMetadata {
                 category: owned("category"),
                 procedure_type: owned("procedure_type"),
                 surgeon_id: owned("surgeon_id"),
@@ -313,13 +317,13 @@ impl Processor {
                 format!("{step:?}/{time}/{}", text("phase").unwrap_or_default())
             });
             let procedure = self.state.procedures.admit(id, max).ok_or_else(forgotten)?;
-            if procedure.event(
+            if procedure.insert_event(
                 &event_id,
                 ProcedureEvent {
                     time,
                     step,
                     phase: owned("phase"),
-                    about,
+                    metadata,
                 },
             ) == InsertResult::TooMany
             {

@@ -88,13 +88,13 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
             procedure_id: id.clone(),
             robot_id: robot_id.to_owned(),
             status: procedure.status().to_owned(),
-            heard_at: procedure.heard,
+            heard_at: procedure.last_seen,
             outcome: procedure.outcome().cloned(),
         });
     ProcessorView {
         robot_id: robot_id.to_owned(),
         clock: (robot.clock().0 != i64::MIN).then(|| robot.clock().0),
-        heard_at: robot.heard().map(|heard| heard.0),
+        heard_at: robot.last_seen().map(|seen| seen.0),
         last_event: robot.last_event().map(|(event, _)| event.clone()),
         conditions: conditions.collect(),
         open_panes: robot.open_panes(),

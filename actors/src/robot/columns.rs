@@ -6,13 +6,14 @@ use arrow_array::{Array, Int32Array, Int64Array, StringArray};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
 
+/// A column of whole numbers in either width.
 #[derive(Clone, Copy)]
-enum Whole<'a> {
+enum IntegerColumn<'a> {
     Long(&'a Int64Array),
     Int(&'a Int32Array),
 }
 
-impl<'a> Whole<'a> {
+impl<'a> IntegerColumn<'a> {
     fn of(batch: &'a Batch, column: Option<usize>) -> Option<Self> {
         let array = &batch.columns[column?];
         let long = array.as_primitive_opt::<Int64Type>().map(Self::Long);
@@ -28,7 +29,7 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// What judging and routing a row within a processor needs of its batch.
+/// The columns of a batch that a processor needs to judge a row and to find its procedure.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<'a> {
     /// Event times, microseconds UTC.
@@ -37,28 +38,29 @@ pub(crate) struct Columns<'a> {
     pub(crate) append_times: &'a [i64],
     /// True for telemetry, which alone moves the robot's clock.
     pub(crate) telemetry: bool,
-    sequence: Option<Whole<'a>>,
-    boot: Option<Whole<'a>>,
+    sequence: Option<IntegerColumn<'a>>,
+    boot: Option<IntegerColumn<'a>>,
     procedure: Option<&'a StringArray>,
 }
 
 impl<'a> Columns<'a> {
-    /// Of a batch.
+    /// Finds the columns of a batch.
     pub(crate) fn of(batch: &'a Batch) -> Self {
         let roles = batch.dataset.roles;
         Self {
             times: batch.event_times(),
             append_times: &batch.append_times,
             telemetry: batch.dataset.kind == DatasetKind::Telemetry,
-            sequence: Whole::of(batch, roles.sequence),
-            boot: Whole::of(batch, roles.boot_id),
+            sequence: IntegerColumn::of(batch, roles.sequence),
+            boot: IntegerColumn::of(batch, roles.boot_id),
             procedure: roles
                 .procedure_id
                 .and_then(|column| batch.columns[column].as_string_opt::<i32>()),
         }
     }
 
-    /// (boot, sequence) of a row; `None` when it has no sequence. Without a boot all are of boot 0.
+    /// (boot, sequence) of a row; `None` when the row has no sequence number. Rows without a boot
+    /// number count as boot 0.
     #[inline]
     pub(crate) fn sequence(&self, row: usize) -> Option<(i64, i64)> {
         let sequence = self.sequence.as_ref()?.get(row)?;
@@ -71,7 +73,7 @@ impl<'a> Columns<'a> {
         ))
     }
 
-    /// The procedure a row belongs to.
+    /// The id of the procedure a row belongs to, if it names one.
     #[inline]
     pub(crate) fn procedure(&self, row: usize) -> Option<&'a str> {
         let ids = self.procedure?;

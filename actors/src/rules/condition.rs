@@ -4,50 +4,59 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use theatre_schemas::records::{Alert, Priority, Transition};
 
-use super::{Rule, Test, escalated};
+use super::{Predicate, Rule, escalation_for};
 
+/// The phase of a condition; times are event times in microseconds UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Phase {
+    /// The signal is within its limit.
     Idle,
-    /// Beyond the limit since then, not yet for long enough.
+    /// The signal is beyond the limit, but not yet for as long as the rule's `hold`.
     Pending {
+        /// When the signal went beyond the limit.
         since: i64,
     },
-    /// `clearing` is since when it has been back within the clearing limit.
+    /// The condition is open.
     Raised {
+        /// When it was raised.
         at: i64,
+        /// Revision of its latest alert; 0 for the one that raised it.
         revision: i32,
         priority: Priority,
+        /// Since when the signal has been back within the clearing limit, if it has.
         clearing: Option<i64>,
     },
 }
 
-/// How a condition just moved.
+/// A transition of a condition, with what an alert says of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConditionChange {
     /// Raised, updated or cleared.
     pub transition: Transition,
-    /// When, event time in microseconds UTC.
+    /// Event time of the row that caused it, microseconds UTC.
     pub event_time: i64,
-    /// The value that moved it.
+    /// The value that caused it, if a value did.
     pub value: Option<f64>,
+    /// The limit that the value crossed.
     limit: Option<f64>,
+    /// When the condition was raised.
     raised_at: i64,
     revision: i32,
     priority: Priority,
+    /// How often the condition was raised, this time included.
     ordinal: u64,
 }
 
-/// Where a condition is: what an alert says of it beside the rule.
+/// What an alert states about its condition besides the rule: robot, dataset, signal, procedure.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct AlertContext<'a> {
     /// Robot.
     pub robot_id: &'a str,
     /// Telemetry dataset; empty for conditions of the robot as a whole.
     pub dataset: &'a str,
     /// Signal, and its unit in this dataset.
     pub signal: Option<(&'a str, Option<&'a str>)>,
-    /// Procedure of the row that moved it.
+    /// Procedure of the row that caused the alert.
     pub procedure_id: Option<&'a str>,
 }
 
@@ -55,9 +64,9 @@ pub struct Place<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
     phase: Phase,
-    /// How often it was raised.
+    /// How often the condition was raised.
     ordinal: u64,
-    /// When its signal last had a value.
+    /// Event time of the signal's last value; only rules for missing data keep it.
     present_at: Option<i64>,
 }
 
@@ -85,31 +94,32 @@ impl Condition {
         }
     }
 
-    /// True when nothing is remembered.
+    /// True in the initial state: a condition that was never raised and holds no times.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// While this is `Some((sign, raise))`, rows with `sign * value` of at most `raise` change
-    /// nothing and need not be heard.
+    /// While this is `Some((sign, raise))`, rows with `sign * value` of at most `raise` do not
+    /// change the condition: the caller may skip them.
     #[inline]
-    pub(crate) fn asleep(&self, rule: &Rule) -> Option<(f64, f64)> {
-        match (&self.phase, &rule.test) {
-            (Phase::Idle, Test::Limit { sign, raise, .. }) => Some((*sign, *raise)),
+    pub(crate) fn skip_limit(&self, rule: &Rule) -> Option<(f64, f64)> {
+        match (&self.phase, &rule.predicate) {
+            (Phase::Idle, Predicate::Limit { sign, raise, .. }) => Some((*sign, *raise)),
             _ => None,
         }
     }
 
-    /// Hears a row: the signal's value (`None`: missing or not finite) at an event time.
+    /// Evaluates a row: the signal's value (`None`: missing or not finite) at an event time in
+    /// microseconds UTC. Returns the transition that the row causes, if any.
     #[inline]
-    pub(crate) fn hear(
+    pub(crate) fn evaluate(
         &mut self,
         rule: &Rule,
         value: Option<f64>,
         time: i64,
     ) -> Option<ConditionChange> {
-        match &rule.test {
-            Test::Limit {
+        match &rule.predicate {
+            Predicate::Limit {
                 sign,
                 raise,
                 clear,
@@ -118,6 +128,7 @@ impl Condition {
                 escalate,
             } => {
                 let value = value?;
+                // With the sign applied, "beyond" is "greater" for rules above and below a limit.
                 let level = sign * value;
                 match self.phase {
                     Phase::Idle if level <= *raise => None,
@@ -137,7 +148,9 @@ impl Condition {
                             priority,
                             clearing: None,
                         };
-                        let step = escalated(escalate, level)?;
+                        // A value beyond the clearing limit interrupts the clearing and may
+                        // escalate the condition; priorities only ever rise while it is open.
+                        let step = escalation_for(escalate, level)?;
                         (step.1 < priority).then(|| self.update(step.1, time, value, sign * step.0))
                     }
                     Phase::Raised {
@@ -168,28 +181,29 @@ impl Condition {
                             self.phase = Phase::Pending { since };
                             return None;
                         }
-                        // What is beyond an escalation already is raised with that priority: an
-                        // update in the next row is no news.
+                        // A value that is beyond an escalation already is raised with that
+                        // priority, so that the next row does not cause an update.
                         let (limit, priority) =
-                            escalated(escalate, level).unwrap_or((*raise, rule.spec.priority));
+                            escalation_for(escalate, level).unwrap_or((*raise, rule.spec.priority));
                         Some(self.raise(priority, time, Some(value), Some(sign * limit)))
                     }
                 }
             }
-            Test::Missing { after_us } => {
+            Predicate::Missing { after_us } => {
                 if value.is_some() {
                     self.present_at = Some(self.present_at.map_or(time, |at| at.max(time)));
                     return self.is_raised().then(|| self.clear(time, value, None));
                 }
+                // The wait begins at the first row without a value when there was none before.
                 let since = *self.present_at.get_or_insert(time);
                 (!self.is_raised() && time.saturating_sub(since) >= *after_us)
                     .then(|| self.raise(rule.spec.priority, time, None, None))
             }
-            Test::Silence { .. } | Test::ClockSkew => None,
+            Predicate::Silence { .. } | Predicate::ClockSkew => None,
         }
     }
 
-    /// Raises it.
+    /// Opens the condition at event time `time`; counts a new ordinal and begins at revision 0.
     pub(crate) fn raise(
         &mut self,
         priority: Priority,
@@ -216,6 +230,7 @@ impl Condition {
         }
     }
 
+    /// Gives the open condition another priority.
     fn update(&mut self, priority: Priority, time: i64, value: f64, limit: f64) -> ConditionChange {
         let (at, revision) = match self.phase {
             Phase::Raised { at, revision, .. } => (at, revision + 1),
@@ -240,7 +255,7 @@ impl Condition {
         }
     }
 
-    /// Clears it; only to be called while raised.
+    /// Closes the condition; to be called only while it is raised.
     pub(crate) fn clear(
         &mut self,
         time: i64,
@@ -271,15 +286,15 @@ impl Condition {
 }
 
 impl ConditionChange {
-    /// The alert that tells it. Ids depend on robot, rule, dataset and how often it was raised, so
-    /// a replay gives the same.
-    pub fn alert(&self, rule: &Rule, place: Place<'_>) -> Alert {
-        let Place {
+    /// The alert for this change. Its ids are hashes of robot, rule, dataset, ordinal and revision,
+    /// so a replay gives the same ids.
+    pub fn alert(&self, rule: &Rule, context: AlertContext<'_>) -> Alert {
+        let AlertContext {
             robot_id,
             dataset,
             signal,
             procedure_id,
-        } = place;
+        } = context;
         let condition_id = stable_id(&[
             "condition",
             robot_id,
@@ -319,7 +334,8 @@ impl ConditionChange {
     }
 }
 
-/// 32 hex digits that depend on the parts and nothing else.
+/// A hash of the parts as 32 hex digits. Each part's length is hashed too, so that two lists of
+/// parts with the same concatenation differ.
 fn stable_id(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

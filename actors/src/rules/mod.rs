@@ -1,8 +1,8 @@
 //! Rules as data, and the conditions they raise.
 //!
-//! A rule names a signal and says when a condition on a robot begins and ends. Conditions move
-//! raised, updated, cleared; nothing is told twice without news. Rules are compiled once against
-//! the known datasets, so that a row costs a comparison.
+//! A rule names a signal and says when a condition on a robot begins and ends. A condition is
+//! raised, updated and cleared; an alert is emitted for each of these transitions and for nothing
+//! else. Rules are compiled once against the known datasets, so that a row costs a comparison.
 
 mod condition;
 mod spec;
@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::Priority;
 
-pub use condition::{Condition, ConditionChange, Place};
+pub use condition::{AlertContext, Condition, ConditionChange};
 pub use spec::{Escalation, Micros, RuleKind, RuleSpec};
 
-/// Id of the built-in condition of a robot that is not heard any more.
+/// Id of the built-in condition of a robot that sends no records any more.
 pub const ROBOT_SILENT: &str = "robot_silent";
 /// Id of the built-in condition of a robot whose clock runs ahead.
 pub const CLOCK_SKEW: &str = "clock_skew";
@@ -30,11 +30,12 @@ pub struct RuleError {
     why: String,
 }
 
-/// A rule's comparison, ready for a row.
+/// The predicate of a rule, ready to be evaluated on a row. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Test {
-    /// Raise at `raise` or beyond, in the direction of `sign` (1 above, -1 below); clear at `clear`
-    /// or short of it.
+pub(crate) enum Predicate {
+    /// Raise when `sign * value` is greater than `raise` (`sign` is 1 for limits above, -1 for
+    /// limits below; `raise`, `clear` and the escalations are multiplied by it already); clear when
+    /// it is less than `clear`.
     Limit {
         sign: f64,
         raise: f64,
@@ -45,57 +46,57 @@ pub(crate) enum Test {
     },
     /// No value of the signal for this long, while records come.
     Missing { after_us: i64 },
-    /// Nothing heard of the robot for this long by the wall clock; `None`: as long as the time
-    /// policy says.
+    /// No record of the robot for this long by the wall clock; `None`: as long as
+    /// [`crate::time::TimePolicy::silence_after_us`].
     Silence { after_us: Option<i64> },
-    /// Records dated in the future.
+    /// The robot's records are dated in the future.
     ClockSkew,
 }
 
-/// A rule in use.
+/// A compiled rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// As written.
     pub spec: RuleSpec,
-    pub(crate) test: Test,
+    pub(crate) predicate: Predicate,
 }
 
-/// All rules; a rule's slot is its place in this list.
+/// All compiled rules. A rule's slot is its index in this list.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    /// By dataset: (slot, signal).
+    /// By dataset: (slot of the rule, index of its signal).
     by_dataset: BTreeMap<DatasetIndex, Vec<(usize, usize)>>,
-    /// Slots of the rules that wait for silence.
-    silences: Vec<usize>,
+    /// Slots of the rules with [`Predicate::Silence`].
+    silence_rules: Vec<usize>,
     /// Slot of [`CLOCK_SKEW`].
-    skew: Option<usize>,
+    clock_skew_rule: Option<usize>,
 }
 
 impl RuleSet {
-    /// Checks rules against the telemetry datasets; the built-in conditions are added.
+    /// Compiles rules against the telemetry datasets and adds the built-in conditions.
     ///
     /// # Errors
-    /// When an id is there twice, a limit clears beyond where it raises, or a signal is in no
-    /// dataset; names the nearest ones.
+    /// When two rules have the same id, a clearing limit lies beyond the raising one, or no dataset
+    /// has the signal; the error then names similar signals.
     pub fn compile(specs: &[RuleSpec], datasets: &Datasets) -> Result<Self, RuleError> {
         let mut set = Self::default();
         for spec in specs {
             set.add(spec, datasets)?;
         }
-        set.skew = Some(set.rules.len() + 1);
-        for (id, priority, description, test) in [
+        set.clock_skew_rule = Some(set.rules.len() + 1);
+        for (id, priority, description, predicate) in [
             (
                 ROBOT_SILENT,
                 Priority::Medium,
                 "nothing is heard of the robot",
-                Test::Silence { after_us: None },
+                Predicate::Silence { after_us: None },
             ),
             (
                 CLOCK_SKEW,
                 Priority::Low,
                 "the robot's clock runs ahead: its records are dated in the future",
-                Test::ClockSkew,
+                Predicate::ClockSkew,
             ),
         ] {
             let spec = RuleSpec {
@@ -106,14 +107,14 @@ impl RuleSet {
                 description: description.to_owned(),
                 kind: RuleKind::BuiltIn {},
             };
-            set.rules.push(Rule { spec, test });
+            set.rules.push(Rule { spec, predicate });
         }
-        let silences = set
+        let silence_rules = set
             .rules
             .iter()
             .enumerate()
-            .filter(|(_, rule)| matches!(rule.test, Test::Silence { .. }));
-        set.silences = silences.map(|(slot, _)| slot).collect();
+            .filter(|(_, rule)| matches!(rule.predicate, Predicate::Silence { .. }));
+        set.silence_rules = silence_rules.map(|(slot, _)| slot).collect();
         Ok(set)
     }
 
@@ -127,14 +128,14 @@ impl RuleSet {
         {
             return Err(fault("the id is taken: give it another".to_owned()));
         }
-        let (signal, test) = spec.test().map_err(fault)?;
+        let (signal, predicate) = spec.predicate().map_err(fault)?;
         let Some(signal) = signal else {
             if spec.dataset.is_some() {
                 return Err(fault("without a signal it is about the robot as a whole: leave out dataset, or name a signal".to_owned()));
             }
             self.rules.push(Rule {
                 spec: spec.clone(),
-                test,
+                predicate,
             });
             return Ok(());
         };
@@ -159,7 +160,7 @@ impl RuleSet {
         }
         self.rules.push(Rule {
             spec: spec.clone(),
-            test,
+            predicate,
         });
         Ok(())
     }
@@ -174,18 +175,18 @@ impl RuleSet {
         self.rules.iter().position(|rule| rule.spec.id == id)
     }
 
-    /// Slots of the rules that wait for silence, the built-in one among them.
-    pub(crate) fn silences(&self) -> &[usize] {
-        &self.silences
+    /// Slots of the rules with [`Predicate::Silence`], the built-in one among them.
+    pub(crate) fn silence_rules(&self) -> &[usize] {
+        &self.silence_rules
     }
 
     /// Slot of the built-in clock-skew condition; `None` only in an empty set.
-    pub(crate) fn skew(&self) -> Option<usize> {
-        self.skew
+    pub(crate) fn clock_skew_rule(&self) -> Option<usize> {
+        self.clock_skew_rule
     }
 
-    /// The rules of a dataset: (slot, signal).
-    pub(crate) fn of(&self, dataset: DatasetIndex) -> &[(usize, usize)] {
+    /// The rules of a dataset: (slot of the rule, index of its signal).
+    pub(crate) fn for_dataset(&self, dataset: DatasetIndex) -> &[(usize, usize)] {
         self.by_dataset
             .get(&dataset)
             .map(Vec::as_slice)
@@ -193,8 +194,8 @@ impl RuleSet {
     }
 }
 
-/// The furthest escalation that `level` is beyond, of steps in ascending order.
-fn escalated(steps: &[(f64, Priority)], level: f64) -> Option<(f64, Priority)> {
+/// The last of the escalation steps (in ascending order) that `level` is beyond.
+fn escalation_for(steps: &[(f64, Priority)], level: f64) -> Option<(f64, Priority)> {
     steps.iter().rev().find(|(at, _)| level > *at).copied()
 }
 
@@ -231,13 +232,14 @@ fn unknown_signal(spec: &RuleSpec, signal: &str, datasets: &Datasets) -> String 
     }
 }
 
-/// The nearest names, the nearest first; all of them when none is near.
+/// Suggests the names with the smallest edit distance, the nearest first; lists all names when none
+/// is near.
 fn did_you_mean(wanted: &str, known: &[&str]) -> String {
     let mut near: Vec<(usize, &str)> = known
         .iter()
-        .map(|name| (edits(wanted, name), *name))
+        .map(|name| (strsim::levenshtein(wanted, name), *name))
         .collect();
-    // More than a third of the name changed is another name.
+    // A name with more than a third of its characters changed is no typing error.
     near.retain(|(edits, name)| *edits <= name.chars().count().div_ceil(3));
     near.sort_unstable();
     near.dedup();
@@ -252,19 +254,4 @@ fn did_you_mean(wanted: &str, known: &[&str]) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     )
-}
-
-/// Fewest insertions, deletions and replacements of characters that make one text the other
-/// (Levenshtein 1966).
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (above, left) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
-        for (at, right) in to.chars().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[at + 1];
-            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -1,9 +1,9 @@
-//! Rules as people write them.
+//! Rules as written in rule files, and their translation into predicates.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use theatre_schemas::records::Priority;
 
-use super::Test;
+use super::Predicate;
 
 /// A span of time, written as `"500ms"`, `"30s"`, `"5m"`, `"1h"` or `"2d"`; kept in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,15 +116,15 @@ pub enum RuleKind {
         #[serde(default)]
         clear_after: Micros,
     },
-    /// With a signal: no value of it for this long, in event time, while records come. Without:
-    /// nothing heard of the robot for this long, by the wall clock, on a partition that has seen
-    /// its log's end.
+    /// With a signal: the signal has had no value for this long, in event time, while records come.
+    /// Without one: the robot has sent no record for this long, by the wall clock, on a partition
+    /// that has read to the end of its log.
     #[serde(alias = "missing_signal")]
     MissingData {
         /// Signal.
         #[serde(default)]
         signal: Option<String>,
-        /// How long.
+        /// How long the signal or the robot must have been missing.
         after: Micros,
     },
     /// Raised by Theatre itself; not for rule files.
@@ -153,16 +153,16 @@ pub struct RuleSpec {
     pub priority: Priority,
     /// The telemetry dataset it is for; absent: every one that has the signal.
     pub dataset: Option<String>,
-    /// What it means, for people.
+    /// What the condition means, for the reader of an alert.
     #[serde(default)]
     pub description: String,
-    /// When.
+    /// When its conditions begin and end.
     pub kind: RuleKind,
 }
 
 impl RuleSpec {
-    /// The signal, if it is about one, and the comparison.
-    pub(super) fn test(&self) -> Result<(Option<String>, Test), String> {
+    /// Compiles the rule: its signal, if it has one, and its predicate.
+    pub(super) fn predicate(&self) -> Result<(Option<String>, Predicate), String> {
         match &self.kind {
             RuleKind::Threshold {
                 signal,
@@ -208,6 +208,8 @@ impl RuleSpec {
                         "an escalation must lie beyond the raising limit {raise}"
                     ));
                 }
+                // Each step must be more urgent than the one before it; `Priority` orders the most
+                // urgent first.
                 let mut below = self.priority;
                 for (at, priority) in &steps {
                     if *priority >= below {
@@ -221,7 +223,7 @@ impl RuleSpec {
                 let (raise, clear) = (sign * raise, sign * clear);
                 Ok((
                     Some(signal.clone()),
-                    Test::Limit {
+                    Predicate::Limit {
                         sign,
                         raise,
                         clear,
@@ -239,7 +241,7 @@ impl RuleSpec {
             } => {
                 let sign = if *when { 1.0 } else { -1.0 };
                 let limit = sign * 0.5;
-                let test = Test::Limit {
+                let predicate = Predicate::Limit {
                     sign,
                     raise: limit,
                     clear: limit,
@@ -247,7 +249,7 @@ impl RuleSpec {
                     clear_after_us: clear_after.0,
                     escalate: Vec::new(),
                 };
-                Ok((Some(signal.clone()), test))
+                Ok((Some(signal.clone()), predicate))
             }
             RuleKind::MissingData { after, .. } if after.0 <= 0 => {
                 Err("after must be longer than nothing".to_owned())
@@ -255,13 +257,16 @@ impl RuleSpec {
             RuleKind::MissingData {
                 signal: Some(signal),
                 after,
-            } => Ok((Some(signal.clone()), Test::Missing { after_us: after.0 })),
+            } => Ok((
+                Some(signal.clone()),
+                Predicate::Missing { after_us: after.0 },
+            )),
             RuleKind::MissingData {
                 signal: None,
                 after,
             } => Ok((
                 None,
-                Test::Silence {
+                Predicate::Silence {
                     after_us: Some(after.0),
                 },
             )),

@@ -28,11 +28,11 @@ fn threshold(hold: &str) -> RuleSpec {
 fn moves(spec: RuleSpec, values: &[(i64, Option<f64>)]) -> Vec<(i64, Transition)> {
     let set = RuleSet::compile(&[spec], Registry::builtin().datasets()).unwrap();
     let mut condition = Condition::default();
-    let heard = values
+    let changes = values
         .iter()
-        .filter_map(|(time, value)| condition.hear(&set.rules()[0], *value, *time));
-    heard
-        .map(|moved| (moved.event_time, moved.transition))
+        .filter_map(|(time, value)| condition.evaluate(&set.rules()[0], *value, *time));
+    changes
+        .map(|change| (change.event_time, change.transition))
         .collect()
 }
 
@@ -82,12 +82,12 @@ fn an_escalation_is_told_once_and_only_upwards() {
 fn what_is_beyond_an_escalation_at_once_is_raised_with_its_priority() {
     let set = RuleSet::compile(&[threshold("0s")], Registry::builtin().datasets()).unwrap();
     let mut condition = Condition::default();
-    let raised = condition.hear(&set.rules()[0], Some(99.0), 1).unwrap();
+    let raised = condition.evaluate(&set.rules()[0], Some(99.0), 1).unwrap();
     assert_eq!(
         (raised.transition, condition.raised()),
         (Transition::Raised, Some((1, Priority::High)))
     );
-    assert_eq!(condition.hear(&set.rules()[0], Some(99.5), 2), None);
+    assert_eq!(condition.evaluate(&set.rules()[0], Some(99.5), 2), None);
 }
 
 #[test]
@@ -286,6 +286,6 @@ fn nearness_of_names_is_counted_in_edits() {
         ("same", "same", 0),
         ("grip_froce", "grip_force", 2),
     ] {
-        assert_eq!(edits(from, to), wanted, "{from} {to}");
+        assert_eq!(strsim::levenshtein(from, to), wanted, "{from} {to}");
     }
 }

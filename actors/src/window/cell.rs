@@ -1,37 +1,38 @@
 //! Running aggregates of one pane, one cell per signal: the hot path.
 //!
-//! Two ways lead to the same bits. The fast one takes several columns at once over a run of rows
-//! and assumes that every value is there and finite; the sum says afterwards whether that was so,
-//! since any NaN or infinity spoils it. The careful one takes value by value. Both add in row order
-//! to the same running sums, so where a run is cut changes nothing.
+//! There are two code paths with results equal to the last bit. The fast path adds several columns
+//! at once over a run of rows, assuming that every value is present and finite; the sum shows
+//! afterwards whether that was so, since any NaN or infinity makes it NaN or infinite. The other
+//! path adds value by value. Both add in row order to the same running sums, so it makes no
+//! difference where a run is cut.
 
 use arrow_array::{Array, Float64Array};
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::SignalAggregate;
-use super::run::{Ends, Run};
+use super::run::{PaneRun, TimeExtremes};
 
-/// Columns taken at once: as many independent chains of additions as registers hold.
+/// Columns added at once: as many independent chains of additions as registers hold.
 pub(super) const BASIC_COLUMNS: usize = 4;
 pub(super) const FULL_COLUMNS: usize = 2;
 
-/// What the two ways of adding need of a kind of cell.
-pub(super) trait Cell: Copy {
-    /// What is found out once per run for all columns.
-    type Ends;
+/// What both code paths need of a kind of cell.
+pub(super) trait AggregateCell: Copy {
+    /// What is computed once per run for all columns.
+    type Extremes;
 
-    fn ends(run: &Run<'_>) -> Self::Ends;
+    fn extremes(run: &PaneRun<'_>) -> Self::Extremes;
 
-    /// Adds one finite value, `at` being its time after the pane's start.
+    /// Adds one finite value; `at` is its event time after the pane's start, microseconds.
     fn add(&mut self, value: f64, at: i64);
 
-    /// Adds a run of some columns without nulls, and says of each whether all its values were
-    /// finite. Where not, the cell is spoilt.
+    /// Adds a run of some columns without nulls. Returns for each whether all its values were
+    /// finite; a cell for which this is false holds garbage and must be restored.
     fn add_group<const N: usize>(
         cells: &mut [Self; N],
         columns: [&[f64]; N],
         rows: &[u32],
-        ends: &Self::Ends,
+        extremes: &Self::Extremes,
     ) -> [bool; N];
 }
 
@@ -141,7 +142,7 @@ impl FullCell {
     }
 }
 
-/// The values that are there, with their rows.
+/// The values that are present and finite, with their rows.
 pub(super) fn present<'a>(
     column: &'a Float64Array,
     rows: &'a [u32],
@@ -149,12 +150,13 @@ pub(super) fn present<'a>(
     let (values, nulls) = (column.values(), column.nulls());
     rows.iter().filter_map(move |&row| {
         let value = values[row as usize];
-        let there = value.is_finite() && nulls.is_none_or(|nulls| nulls.is_valid(row as usize));
-        there.then_some((row, value))
+        let is_present =
+            value.is_finite() && nulls.is_none_or(|nulls| nulls.is_valid(row as usize));
+        is_present.then_some((row, value))
     })
 }
 
-/// The values of some columns when none of them has nulls.
+/// The values of the columns, when there are `N` and none of them has nulls.
 fn without_nulls<const N: usize>(columns: &[Float64Array]) -> Option<[&[f64]; N]> {
     let columns: &[Float64Array; N] = columns.try_into().ok()?;
     columns
@@ -164,49 +166,55 @@ fn without_nulls<const N: usize>(columns: &[Float64Array]) -> Option<[&[f64]; N]
 }
 
 /// Adds a run to one cell per column, `N` columns at a time.
-pub(super) fn add_columns<C: Cell, const N: usize>(cells: &mut [C], run: &Run<'_>) {
-    let ends = C::ends(run);
+pub(super) fn add_columns<C: AggregateCell, const N: usize>(cells: &mut [C], run: &PaneRun<'_>) {
+    let extremes = C::extremes(run);
+    // Groups of `N` columns first; in a group with a null, or in the remainder, column by column.
     for (cells, columns) in cells.chunks_mut(N).zip(run.batch.signals.chunks(N)) {
-        if add_group_if_whole::<C, N>(cells, columns, run, &ends) {
+        if add_group_without_nulls::<C, N>(cells, columns, run, &extremes) {
             continue;
         }
         for (cell, column) in cells.iter_mut().zip(columns) {
             let (cell, column) = (std::slice::from_mut(cell), std::slice::from_ref(column));
-            if !add_group_if_whole::<C, 1>(cell, column, run, &ends) {
-                add_careful(&mut cell[0], &column[0], run);
+            if !add_group_without_nulls::<C, 1>(cell, column, run, &extremes) {
+                add_value_by_value(&mut cell[0], &column[0], run);
             }
         }
     }
 }
 
-/// The fast way, when there are `N` columns and none has nulls; false when nothing was done.
-fn add_group_if_whole<C: Cell, const N: usize>(
+/// The fast path, when there are `N` columns and none has nulls; otherwise returns false and adds
+/// nothing.
+fn add_group_without_nulls<C: AggregateCell, const N: usize>(
     cells: &mut [C],
     columns: &[Float64Array],
-    run: &Run<'_>,
-    ends: &C::Ends,
+    run: &PaneRun<'_>,
+    extremes: &C::Extremes,
 ) -> bool {
     let (Ok(cells), Some(values)) = (<&mut [C; N]>::try_from(cells), without_nulls::<N>(columns))
     else {
         return false;
     };
+    // Kept to undo columns in which a value turns out not to be finite.
     let before = *cells;
-    let finite = C::add_group(cells, values, run.rows, ends);
+    let finite = C::add_group(cells, values, run.rows, extremes);
     for (index, finite) in finite.into_iter().enumerate() {
         if !finite {
             cells[index] = before[index];
-            add_careful(&mut cells[index], &columns[index], run);
+            add_value_by_value(&mut cells[index], &columns[index], run);
         }
     }
     true
 }
 
-fn add_careful<C: Cell>(cell: &mut C, column: &Float64Array, run: &Run<'_>) {
+/// The other path: skips nulls and values that are not finite.
+fn add_value_by_value<C: AggregateCell>(cell: &mut C, column: &Float64Array, run: &PaneRun<'_>) {
     for (row, value) in present(column, run.rows) {
         cell.add(value, run.offset(row));
     }
 }
 
+// Unlike `f64::min` and `f64::max`, these compile to one instruction; no argument is NaN where the
+// result is kept.
 fn least(left: f64, right: f64) -> f64 {
     if left < right { left } else { right }
 }
@@ -215,10 +223,10 @@ fn greatest(left: f64, right: f64) -> f64 {
     if left > right { left } else { right }
 }
 
-impl Cell for BasicCell {
-    type Ends = ();
+impl AggregateCell for BasicCell {
+    type Extremes = ();
 
-    fn ends(_: &Run<'_>) {}
+    fn extremes(_: &PaneRun<'_>) {}
 
     fn add(&mut self, value: f64, _: i64) {
         self.count += 1;
@@ -259,11 +267,11 @@ impl Cell for BasicCell {
     }
 }
 
-impl Cell for FullCell {
-    type Ends = Ends;
+impl AggregateCell for FullCell {
+    type Extremes = TimeExtremes;
 
-    fn ends(run: &Run<'_>) -> Ends {
-        run.ends()
+    fn extremes(run: &PaneRun<'_>) -> TimeExtremes {
+        run.extremes()
     }
 
     fn add(&mut self, value: f64, at: i64) {
@@ -284,7 +292,7 @@ impl Cell for FullCell {
         cells: &mut [Self; N],
         columns: [&[f64]; N],
         rows: &[u32],
-        ends: &Ends,
+        extremes: &TimeExtremes,
     ) -> [bool; N] {
         let length = columns[0].len();
         let columns = columns.map(|column| &column[..length]);
@@ -313,8 +321,8 @@ impl Cell for FullCell {
             cell.count += rows.len() as u64;
             (cell.sum, cell.squares) = (sum[index], squares[index]);
             (cell.min, cell.max) = (min[index], max[index]);
-            cell.note_first(columns[index][ends.first as usize], ends.first_at);
-            cell.note_last(columns[index][ends.last as usize], ends.last_at);
+            cell.note_first(columns[index][extremes.first as usize], extremes.first_at);
+            cell.note_last(columns[index][extremes.last as usize], extremes.last_at);
         }
         squares.map(f64::is_finite)
     }

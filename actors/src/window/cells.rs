@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregate::SignalAggregate;
 use super::cell::{BASIC_COLUMNS, BasicCell, FULL_COLUMNS, FullCell, add_columns, present};
 use super::plan::AggregateSet;
-use super::run::Run;
+use super::run::PaneRun;
 use super::sketch::Sketch;
 
 /// One cell per signal.
@@ -52,7 +52,7 @@ impl Cells {
     }
 
     /// Adds a run of rows, column by column.
-    pub fn add(&mut self, run: &Run<'_>) {
+    pub fn add(&mut self, run: &PaneRun<'_>) {
         if run.rows.is_empty() {
             return;
         }
@@ -69,7 +69,7 @@ impl Cells {
         }
     }
 
-    /// Adds what is known to aggregates of earlier panes or fragments; `origin` is the start of
+    /// Merges the cells into the aggregates of earlier panes or fragments; `origin` is the start of
     /// this pane.
     pub fn merge_into(&self, origin: i64, signals: &mut [SignalAggregate]) {
         match self {

@@ -1,36 +1,43 @@
-//! Telling windows and fragments when they are due.
+//! Closing windows and finalising fragments when they are due.
 
 use super::aggregate::SignalAggregate;
 use super::pane::Pane;
 use super::plan::WindowSpec;
 use super::row::WindowRow;
-use super::spec::{NEVER, Waits, forget_at};
+use super::spec::{BEFORE_ALL_TIME, Delays, evict_at};
 use super::state::{NextDue, Windows, clamp_clock};
 use crate::time::EventTime;
 
 impl Windows {
-    /// Moves the watermark to a clock, telling what fell due on the way.
-    pub(super) fn arrive(&mut self, clock: EventTime, waits: Waits, out: &mut Vec<WindowRow>) {
+    /// Advances the watermark to a clock and emits what fell due on the way.
+    pub(super) fn advance_clock(
+        &mut self,
+        clock: EventTime,
+        delays: Delays,
+        out: &mut Vec<WindowRow>,
+    ) {
         // Before the robot's first telemetry there is no clock, and nothing that could fall due.
-        if clock.0 == NEVER {
+        if clock.0 == BEFORE_ALL_TIME {
             return;
         }
         let clock = clamp_clock(clock);
         if self
             .scratch
             .due
-            .is_none_or(|due| due.waits != waits || due.clock <= clock)
+            .is_none_or(|due| due.delays != delays || due.clock <= clock)
         {
-            self.step(clock, waits, out);
+            self.emit_due(clock, delays, out);
         }
-        self.watermark = self.watermark.max(clock - waits.reorder_us);
+        self.watermark = self.watermark.max(clock - delays.reorder_us);
     }
 
-    fn step(&mut self, clock: i64, waits: Waits, out: &mut Vec<WindowRow>) {
+    /// Closes windows and finalises fragments up to `clock`, in order of the clock at which each
+    /// fell due, windows before fragments.
+    fn emit_due(&mut self, clock: i64, delays: Delays, out: &mut Vec<WindowRow>) {
         loop {
             let window = self
                 .next_end()
-                .map(|end| (end + waits.reorder_us, end))
+                .map(|end| (end + delays.reorder_us, end))
                 .filter(|(due, _)| *due <= clock);
             let fragment = self
                 .fragments
@@ -42,23 +49,25 @@ impl Windows {
                     for index in 0..self.specs.len() {
                         self.close(index, end, out);
                     }
+                    // Now these windows count as closed, so that the loop finds the next end.
                     self.watermark = self.watermark.max(end);
                 }
                 (_, Some(_)) => self.finalise_first(out),
                 (_, None) => break,
             }
         }
-        self.watermark = self.watermark.max(clock - waits.reorder_us);
+        self.watermark = self.watermark.max(clock - delays.reorder_us);
         self.drop_panes();
         for state in &mut self.specs {
-            state.forget(clock, waits);
+            state.evict(clock, delays);
         }
         self.scratch.due = Some(NextDue {
-            waits,
-            clock: self.find_due(waits),
+            delays,
+            clock: self.compute_next_due(delays),
         });
     }
 
+    /// Closes all windows with rows, whatever the clock, then finalises all fragments.
     pub(super) fn close_all(&mut self, out: &mut Vec<WindowRow>) {
         while let Some(end) = self.next_end() {
             for index in 0..self.specs.len() {
@@ -75,21 +84,23 @@ impl Windows {
         self.scratch.due = None;
     }
 
-    pub(super) fn due(&self, waits: Waits) -> i64 {
+    /// The clock at which something falls due next, cached; `i64::MAX` when nothing will.
+    pub(super) fn next_due(&self, delays: Delays) -> i64 {
         match self.scratch.due {
-            Some(due) if due.waits == waits => due.clock,
-            _ => self.find_due(waits),
+            Some(due) if due.delays == delays => due.clock,
+            _ => self.compute_next_due(delays),
         }
     }
 
-    pub(super) fn find_due(&self, waits: Waits) -> i64 {
-        let window = self.next_end().map(|end| end + waits.reorder_us);
+    /// As [`Self::next_due`], computed from the state.
+    pub(super) fn compute_next_due(&self, delays: Delays) -> i64 {
+        let window = self.next_end().map(|end| end + delays.reorder_us);
         let fragment = self.fragments.first().map(|fragment| fragment.due);
         let ends = self
             .specs
             .iter()
             .filter_map(|state| state.revisions.first_key_value());
-        let forget = ends.map(|(end, _)| forget_at(*end, waits)).min();
+        let forget = ends.map(|(end, _)| evict_at(*end, delays)).min();
         [window, fragment, forget]
             .into_iter()
             .flatten()
@@ -97,19 +108,20 @@ impl Windows {
             .unwrap_or(i64::MAX)
     }
 
-    /// The end of the window that closes next, of those with rows.
+    /// The end of the window that closes next, among those with rows.
     fn next_end(&self) -> Option<i64> {
         (0..self.specs.len())
             .filter_map(|index| self.next_end_of(index))
             .min()
     }
 
+    /// The same for the windows of one spec.
     fn next_end_of(&self, index: usize) -> Option<i64> {
         let state = &self.specs[index];
         let closed_to = state.closed_to(self.watermark);
         let done = self
             .panes
-            .partition_point(|pane| !state.needs(pane.start, self.watermark));
+            .partition_point(|pane| !state.is_pane_required(pane.start, self.watermark));
         let pane = self.panes.get(done)?;
         Some(
             state
@@ -118,7 +130,8 @@ impl Windows {
         )
     }
 
-    /// Tells the window of a spec that ends at `end`, if it is one, is still open and has rows.
+    /// Emits the window of a spec that ends at `end`, if the spec has such a window and it is open
+    /// and has rows.
     fn close(&mut self, index: usize, end: i64, out: &mut Vec<WindowRow>) {
         let state = &self.specs[index];
         let spec = &state.spec;
@@ -139,11 +152,11 @@ impl Windows {
         }
     }
 
-    /// Tells the next revision of every window that the fragment due first speaks for, by (end,
-    /// order of specs).
+    /// Finalises the fragment that is due first: emits the next revision of every window it covers,
+    /// by (end, order of specs).
     fn finalise_first(&mut self, out: &mut Vec<WindowRow>) {
         let fragment = self.fragments.remove(0);
-        let told = out.len();
+        let emitted = out.len();
         let mut order = Vec::new();
         for (index, (state, &closed)) in self.specs.iter_mut().zip(&fragment.closed).enumerate() {
             let (first, _) = state.spec.ends_over(fragment.pane.start);
@@ -159,16 +172,17 @@ impl Windows {
             window_row(&self.specs[index].spec, end, revision, self.signals, pane)
         });
         out.extend(rows);
-        debug_assert!(out.len() > told, "a fragment speaks for a window");
+        debug_assert!(out.len() > emitted, "a fragment covers a window");
         self.recycle(fragment.pane.cells);
     }
 
+    /// Drops the panes that no open window needs; they are the first ones.
     fn drop_panes(&mut self) {
         let unneeded = self.panes.partition_point(|pane| {
             !self
                 .specs
                 .iter()
-                .any(|state| state.needs(pane.start, self.watermark))
+                .any(|state| state.is_pane_required(pane.start, self.watermark))
         });
         let dropped: Vec<Pane> = self.panes.drain(..unneeded).collect();
         for pane in dropped {

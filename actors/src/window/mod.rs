@@ -6,8 +6,8 @@
 //! beyond the allowed lateness, nor from the future.
 //!
 //! **Closing.** A window closes when the robot's clock minus the reorder bound reaches its end, or
-//! by [`Windows::flush`]. It is then told as a [`WindowRow`] of revision 0, unless it holds no row.
-//! Panes live as long as a window that is still open needs them.
+//! by [`Windows::flush`]. It is then emitted as a [`WindowRow`] of revision 0, unless it holds no
+//! row. Panes live as long as a window that is still open needs them.
 //!
 //! **Late rows.** Whether a row is late is a question to each window, not to the pane. With a long
 //! hopping window over short panes the same row may be late for some windows and in time for
@@ -21,16 +21,16 @@
 //!
 //! A *fragment* is a second pane over the same slice of time, for the windows that had closed when
 //! it was opened, and for no other. A row that finds more windows closed than the open fragment
-//! speaks for opens another fragment; so no window ever counts a row twice or not at all. A
-//! fragment is opened at the robot's clock at its first row and finalised when the clock reaches
-//! that plus the longer of pane width and reorder bound, or at a flush. Finalising tells one
-//! [`WindowRow`] per window it speaks for, with the window's next revision, holding *only* the
-//! fragment's rows; [`merge_revisions`] gives the whole. Revision 0 is kept for what was in time: a
-//! window whose rows were all late begins at revision 1.
+//! covers opens another fragment; so no window ever counts a row twice or not at all. A fragment is
+//! opened at the robot's clock at its first row and finalised when the clock reaches that plus the
+//! longer of pane width and reorder bound, or at a flush. Finalising emits one [`WindowRow`] per
+//! window that the fragment covers, with the window's next revision, holding *only* the fragment's
+//! rows; [`merge_revisions`] gives the whole. Revision 0 is kept for what was in time: a window
+//! whose rows were all late begins at revision 1.
 //!
 //! **Invariants.** State and rows are a function of the sequence of (row, clock) alone: not of how
-//! it is cut into calls, nor of when the state is saved. What falls due between two rows is told in
-//! order of the clock at which it fell due. No work is done per empty pane or empty window, so a
+//! it is cut into calls, nor of when the state is saved. What falls due between two rows is emitted
+//! in order of the clock at which it fell due. No work is done per empty pane or empty window, so a
 //! clock may jump by years. Event times beyond about ±73,000 years count as that. Nothing panics on
 //! any event time, clock or value.
 

@@ -1,11 +1,11 @@
-//! A slice of event time with its running aggregates, and the same for rows that came too late.
+//! Panes: slices of event time with running aggregates; and fragments: the same for late rows.
 
 use serde::{Deserialize, Serialize};
 
 use super::cells::Cells;
-use super::run::Run;
+use super::run::PaneRun;
 
-/// What the rows of one pane come to.
+/// The running aggregates of the rows of one pane.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pane {
     /// First moment, microseconds UTC.
@@ -17,7 +17,7 @@ pub(super) struct Pane {
 }
 
 impl Pane {
-    pub fn add(&mut self, run: &Run<'_>) {
+    pub fn add(&mut self, run: &PaneRun<'_>) {
         self.rows += run.rows.len() as u64;
         self.cells.add(run);
     }
@@ -28,8 +28,8 @@ impl Pane {
 pub(super) struct Fragment {
     /// The robot's clock at which it is finalised.
     pub due: i64,
-    /// Per spec, how many of its windows over the pane had closed when this was opened, counted
-    /// from the earliest: those it speaks for.
+    /// Per spec, how many of its windows over the pane, counted from the earliest, had closed when
+    /// this fragment was opened: the windows that it covers.
     pub closed: Vec<u32>,
     pub pane: Pane,
 }

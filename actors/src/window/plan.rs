@@ -1,4 +1,4 @@
-//! What windows there are and what they compute: configuration, checked once.
+//! The configuration of windows: which there are and what they compute, checked once.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ const PANES_PER_WINDOW_MAX: i64 = 16_384;
 /// Times and durations are clamped to this, so that sums of a few of them cannot overflow.
 /// Microseconds.
 pub(super) const TIME_LIMIT_US: i64 = 1 << 61;
-/// Bounds on waiting are clamped to this. Microseconds.
+/// Delays are clamped to this. Microseconds.
 pub(super) const WAIT_LIMIT_US: i64 = 1 << 60;
 
 /// One kind of window. Tumbling when `hop_us == size_us`. Windows are aligned to
@@ -46,16 +46,16 @@ impl WindowSpec {
     }
 }
 
-/// How much is computed per signal. A larger set costs time and state.
+/// The set of aggregates computed per signal. A larger set costs time and state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AggregateSet {
     /// Count, sum, min, max; and the mean, which follows from them.
     Basic,
-    /// The same and variance, first and last.
+    /// Those of `Basic`, and variance, first and last.
     #[default]
     Full,
-    /// The same and a quantile sketch.
+    /// Those of `Full`, and a quantile sketch.
     Sketch,
 }
 
@@ -65,7 +65,7 @@ pub enum WindowError {
     /// The name is empty or holds something that ids cannot.
     #[error("window name `{0}` must be of letters, digits, `-`, `_` and `.`: rename it")]
     Name(String),
-    /// Two windows share a name.
+    /// Two windows have the same name.
     #[error("window `{0}` is there twice: give one of them another name")]
     Twice(String),
     /// The length is not positive or beyond the limit.
@@ -145,9 +145,8 @@ impl WindowPlan {
         })
     }
 
-    /// Says how late a row may come, microseconds, so that revision numbers are remembered as long.
-    /// Where rows come later than that all the same, their revisions still never repeat, but may
-    /// skip numbers.
+    /// Sets how late a row may come, microseconds: revision numbers are kept for that long. If rows
+    /// come even later, revisions still never repeat, but may skip numbers.
     pub fn with_allowed_lateness(mut self, allowed_lateness_us: i64) -> Self {
         self.allowed_lateness_us = allowed_lateness_us.clamp(0, WAIT_LIMIT_US);
         self

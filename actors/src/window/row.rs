@@ -1,5 +1,5 @@
-//! What windows tell: one row per window and revision, its encoding, and how readers put revisions
-//! together.
+//! The output of windows: one row per window and revision, its encoding, and the merge of revisions
+//! by readers.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,24 +30,24 @@ pub struct WindowRow {
 /// Why bytes are not a row.
 #[derive(Debug, thiserror::Error)]
 pub enum RowDecodeError {
-    /// Written by a later version, or no row at all.
+    /// The row was written by a later version, or the bytes are no row at all.
     #[error(
         "window row has version {0}, this build reads {ROW_VERSION}: read it with a newer build"
     )]
     Version(u8),
-    /// Cut off or damaged.
+    /// The bytes are truncated or damaged.
     #[error("window row does not decode: {0}")]
     Damaged(#[from] postcard::Error),
-    /// More than a row.
+    /// Bytes follow the row.
     #[error("window row is followed by {0} bytes that are not part of it")]
     Trailing(usize),
-    /// Nothing at all.
+    /// There are no bytes.
     #[error("window row is empty")]
     Empty,
 }
 
 impl WindowRow {
-    /// The row as bytes: a version, then what is known of each signal, exact to the bit.
+    /// The row as bytes: a version, then the known aggregates of each signal, exact to the bit.
     pub fn encode(&self) -> Vec<u8> {
         let stored = StoredRow {
             window: self.window.clone(),
@@ -94,8 +94,8 @@ impl WindowRow {
     }
 }
 
-/// The whole window from its revisions, in any order; what a reader sees. A revision given twice
-/// counts once, rows of another window than the first one's are left out. `None` without rows.
+/// Merges the revisions of a window, given in any order, into the whole window. A revision given
+/// twice counts once; rows of other windows than the first row's are ignored. `None` without rows.
 pub fn merge_revisions(rows: &[WindowRow]) -> Option<WindowRow> {
     let window = rows.first()?;
     let mut revisions: Vec<&WindowRow> = rows

@@ -6,7 +6,7 @@ use theatre_schemas::batch::Batch;
 use super::plan::TIME_LIMIT_US;
 
 /// A run of rows that all lie in one pane.
-pub(super) struct Run<'a> {
+pub(super) struct PaneRun<'a> {
     pub batch: &'a Batch,
     /// Indices into the batch, in order of arrival.
     pub rows: &'a [u32],
@@ -16,16 +16,17 @@ pub(super) struct Run<'a> {
     pub origin: i64,
 }
 
-impl Run<'_> {
+impl PaneRun<'_> {
+    /// Event time of a row after the start of the pane, microseconds.
     pub fn offset(&self, row: u32) -> i64 {
         self.times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US) - self.origin
     }
 
-    /// The first-arrived of the rows with the least time and the last-arrived of those with the
-    /// greatest.
-    pub fn ends(&self) -> Ends {
+    /// The rows with the least and the greatest event time. Among equal times the first is the one
+    /// that arrived first, the last the one that arrived last.
+    pub fn extremes(&self) -> TimeExtremes {
         let start = self.offset(self.rows[0]);
-        let mut ends = Ends {
+        let mut extremes = TimeExtremes {
             first_at: start,
             first: self.rows[0],
             last_at: start,
@@ -33,19 +34,19 @@ impl Run<'_> {
         };
         for &row in &self.rows[1..] {
             let at = self.offset(row);
-            if at < ends.first_at {
-                (ends.first_at, ends.first) = (at, row);
+            if at < extremes.first_at {
+                (extremes.first_at, extremes.first) = (at, row);
             }
-            if at >= ends.last_at {
-                (ends.last_at, ends.last) = (at, row);
+            if at >= extremes.last_at {
+                (extremes.last_at, extremes.last) = (at, row);
             }
         }
-        ends
+        extremes
     }
 }
 
-/// Which rows come first and last by event time.
-pub(super) struct Ends {
+/// The first and the last row of a run by event time, with their offsets from the pane's start.
+pub(super) struct TimeExtremes {
     pub first_at: i64,
     pub first: u32,
     pub last_at: i64,

@@ -1,4 +1,4 @@
-//! What is remembered of one kind of window, and how long things wait.
+//! The state kept per kind of window, and the delays of closing and eviction.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::WindowSpec;
 
-/// Before any time there is.
-pub(super) const NEVER: i64 = i64::MIN;
-/// How long things wait, microseconds, all within [`super::plan::WAIT_LIMIT_US`].
+/// Before any event time or clock.
+pub(super) const BEFORE_ALL_TIME: i64 = i64::MIN;
+
+/// Delays of the robot's clock, microseconds, each within [`super::plan::WAIT_LIMIT_US`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Waits {
+pub(super) struct Delays {
+    /// From the end of a window until it closes: the reorder bound.
     pub reorder_us: i64,
+    /// How far behind the clock a row may be and still correct closed windows.
     pub lateness_us: i64,
+    /// From the opening of a fragment until it is finalised.
     pub fragment_us: i64,
 }
 
-/// What is remembered per kind of window.
+/// The state of one kind of window.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct SpecState {
     pub spec: WindowSpec,
-    /// Windows that end at or before this were closed by a flush, ahead of the watermark.
+    /// End of the last window closed by a flush ahead of the watermark; all windows that end at or
+    /// before it are closed.
     pub flushed_to: Option<i64>,
-    /// Highest revision told, by end of window, of windows that rows may still correct.
+    /// Highest revision emitted, by end of window, for windows that late rows may still correct.
     pub revisions: BTreeMap<i64, u32>,
-    /// The highest revision among those forgotten, and their highest end.
-    forgotten: Option<(i64, u32)>,
+    /// Of the evicted entries of `revisions`: their highest end, and their highest revision.
+    evicted: Option<(i64, u32)>,
 }
 
 impl SpecState {
@@ -34,20 +39,22 @@ impl SpecState {
             spec,
             flushed_to: None,
             revisions: BTreeMap::new(),
-            forgotten: None,
+            evicted: None,
         }
     }
 
+    /// Windows that end at or before this are closed.
     pub fn closed_to(&self, watermark: i64) -> i64 {
-        watermark.max(self.flushed_to.unwrap_or(NEVER))
+        watermark.max(self.flushed_to.unwrap_or(BEFORE_ALL_TIME))
     }
 
-    pub fn needs(&self, pane_start: i64, watermark: i64) -> bool {
+    /// True while a window over the pane is open.
+    pub fn is_pane_required(&self, pane_start: i64, watermark: i64) -> bool {
         self.spec.ends_over(pane_start).1 > self.closed_to(watermark)
     }
 
-    /// How many windows over a pane have closed.
-    pub fn closed_over(&self, pane_start: i64, watermark: i64) -> u32 {
+    /// How many of the windows over a pane have closed; they close in order of their ends.
+    pub fn closed_windows_over(&self, pane_start: i64, watermark: i64) -> u32 {
         let (first, last) = self.spec.ends_over(pane_start);
         let closed_to = self.closed_to(watermark).min(last);
         if closed_to < first {
@@ -57,9 +64,12 @@ impl SpecState {
         }
     }
 
+    /// Counts and returns the next revision of the window that ends at `end`. A window whose entry
+    /// was evicted continues above the highest evicted revision: numbers may be skipped, but never
+    /// repeat.
     pub fn next_revision(&mut self, end: i64) -> u32 {
-        let floor = match self.forgotten {
-            Some((forgotten_to, revision)) if end <= forgotten_to => revision,
+        let floor = match self.evicted {
+            Some((evicted_to, revision)) if end <= evicted_to => revision,
             _ => 0,
         };
         let revision = self.revisions.entry(end).or_insert(floor);
@@ -67,21 +77,22 @@ impl SpecState {
         *revision
     }
 
-    pub fn forget(&mut self, clock: i64, waits: Waits) {
+    /// Evicts the revision numbers of windows that no row can correct any more.
+    pub fn evict(&mut self, clock: i64, delays: Delays) {
         while let Some(entry) = self.revisions.first_entry() {
-            if forget_at(*entry.key(), waits) > clock {
+            if evict_at(*entry.key(), delays) > clock {
                 break;
             }
             let (end, revision) = entry.remove_entry();
-            let highest = self.forgotten.map_or(0, |(_, highest)| highest);
-            let forgotten_to = self.forgotten.map_or(end, |(to, _)| to.max(end));
-            self.forgotten = Some((forgotten_to, highest.max(revision)));
+            let highest = self.evicted.map_or(0, |(_, highest)| highest);
+            let evicted_to = self.evicted.map_or(end, |(to, _)| to.max(end));
+            self.evicted = Some((evicted_to, highest.max(revision)));
         }
     }
 }
 
 /// The clock from which no row, and no fragment opened by a row, can touch a window that ends at
 /// `end`.
-pub(super) fn forget_at(end: i64, waits: Waits) -> i64 {
-    end + waits.lateness_us + waits.fragment_us
+pub(super) fn evict_at(end: i64, delays: Delays) -> i64 {
+    end + delays.lateness_us + delays.fragment_us
 }

@@ -7,8 +7,8 @@ use super::cells::Cells;
 use super::pane::{Fragment, Pane};
 use super::plan::{AggregateSet, TIME_LIMIT_US, WAIT_LIMIT_US, WindowPlan};
 use super::row::WindowRow;
-use super::run::Run;
-use super::spec::{NEVER, SpecState, Waits};
+use super::run::PaneRun;
+use super::spec::{BEFORE_ALL_TIME, Delays, SpecState};
 use crate::time::EventTime;
 
 /// Cells kept for the next pane instead of being freed.
@@ -17,26 +17,28 @@ const SPARE_CELLS_MAX: usize = 2;
 /// Open panes and fragments of one robot and one dataset; signals by index in its `signals`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
+    /// Number of signals of the dataset.
     pub(super) signals: usize,
     pub(super) aggregates: AggregateSet,
     pub(super) pane_us: i64,
     pub(super) specs: Vec<SpecState>,
-    /// Windows that end at or before this have closed: the highest clock seen, less the reorder
-    /// bound.
+    /// The highest clock seen, less the reorder bound: windows that end at or before it have
+    /// closed.
     pub(super) watermark: i64,
-    /// Ascending by start; only those that an open window needs.
+    /// Open panes, ascending by start: those that an open window needs.
     pub(super) panes: Vec<Pane>,
-    /// Ascending by due, then by opening.
+    /// Open fragments, ascending by `due`, then by opening.
     pub(super) fragments: Vec<Fragment>,
-    /// What can be found out again or be allocated again.
+    /// Caches, which are not part of the state.
     #[serde(skip)]
     pub(super) scratch: Scratch,
 }
 
-/// Cached and spare things, no part of the state's value.
+/// Caches: they are not stored, and two states that differ only in them are equal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
     pub due: Option<NextDue>,
+    /// Cells of dropped panes, reused for new ones.
     pub spare: Vec<Cells>,
 }
 
@@ -46,36 +48,36 @@ impl PartialEq for Scratch {
     }
 }
 
-/// The clock at which something falls due next, under these waiting times.
+/// The clock at which something falls due next, under these delays.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NextDue {
-    pub waits: Waits,
+    pub delays: Delays,
     pub clock: i64,
 }
 
 impl Windows {
-    /// Nothing seen yet, of a dataset with that many signals.
+    /// The windows of a dataset with that many signals, without rows.
     pub fn new(signals: usize) -> Self {
         Self {
             signals,
             aggregates: AggregateSet::default(),
             pane_us: 0,
             specs: Vec::new(),
-            watermark: NEVER,
+            watermark: BEFORE_ALL_TIME,
             panes: Vec::new(),
             fragments: Vec::new(),
             scratch: Scratch::default(),
         }
     }
 
-    /// Adds rows in order, telling what closes and is finalised on the way, in order of the clock
-    /// at which it fell due; at the same clock windows first, by (end, order of specs), then
-    /// fragments.
+    /// Adds rows in order and pushes to `out` what closes or is finalised on the way, in order of
+    /// the clock at which it fell due; at the same clock windows first, by (end, order of specs),
+    /// then fragments.
     ///
     /// `rows` are indices into `batch`, all of this robot and accepted (no duplicates, none beyond
     /// the allowed lateness or from the future). `clocks[i]` is the robot's clock after `rows[i]`;
-    /// clocks never descend, not between calls either. A plan other than the last call's first
-    /// closes all that is open under the old one.
+    /// clocks never decrease, also between calls. If the plan differs from the last call's, all
+    /// that is open under the old plan is closed first.
     pub fn apply(
         &mut self,
         plan: &WindowPlan,
@@ -86,22 +88,24 @@ impl Windows {
         out: &mut Vec<WindowRow>,
     ) {
         debug_assert_eq!(rows.len(), clocks.len(), "one clock per row");
-        self.adopt(plan, out);
+        self.adopt_plan(plan, out);
         self.grow(batch.signals.len());
         if self.specs.is_empty() {
             return;
         }
-        let waits = self.waits(plan, reorder_bound_us);
+        let delays = self.delays(plan, reorder_bound_us);
         let times = batch.event_times();
         let mut rows = &rows[..rows.len().min(clocks.len())];
         let mut clocks = clocks;
         while let (Some(&row), Some(&clock)) = (rows.first(), clocks.first()) {
-            self.arrive(clock, waits, out);
+            self.advance_clock(clock, delays, out);
             let time = times[row as usize].clamp(-TIME_LIMIT_US, TIME_LIMIT_US);
             let origin = time.div_euclid(self.pane_us) * self.pane_us;
-            let targets = self.targets(origin, clamp_clock(clock), waits);
-            let length = self.run_length(origin, rows, clocks, times, waits);
-            let run = Run {
+            let targets = self.targets(origin, clamp_clock(clock), delays);
+            // All rows of the run have the same targets, because nothing falls due before its last
+            // row; so they can be added column by column.
+            let length = self.run_length(origin, rows, clocks, times, delays);
+            let run = PaneRun {
                 batch,
                 rows: &rows[..length],
                 times,
@@ -115,12 +119,12 @@ impl Windows {
             }
             self.watermark = self
                 .watermark
-                .max(clamp_clock(clocks[length - 1]) - waits.reorder_us);
+                .max(clamp_clock(clocks[length - 1]) - delays.reorder_us);
             (rows, clocks) = (&rows[length..], &clocks[length..]);
         }
     }
 
-    /// The robot's clock moved without rows of this dataset.
+    /// Advances the robot's clock without rows of this dataset.
     pub fn advance(
         &mut self,
         plan: &WindowPlan,
@@ -128,16 +132,17 @@ impl Windows {
         reorder_bound_us: i64,
         out: &mut Vec<WindowRow>,
     ) {
-        self.adopt(plan, out);
+        self.adopt_plan(plan, out);
         if !self.specs.is_empty() {
-            self.arrive(clock, self.waits(plan, reorder_bound_us), out);
+            self.advance_clock(clock, self.delays(plan, reorder_bound_us), out);
         }
     }
 
     /// Closes everything open (end of a recording, silence): windows by (end, order of specs), then
-    /// fragments in order of opening. Rows that come later into windows closed by this are late.
+    /// fragments in order of opening. Rows that come afterwards for windows closed by this are
+    /// late.
     pub fn flush(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
-        self.adopt(plan, out);
+        self.adopt_plan(plan, out);
         self.close_all(out);
     }
 
@@ -167,17 +172,18 @@ impl Windows {
         self.fragments.len()
     }
 
-    /// Takes over a plan. What was open under another one is closed first, by what is remembered of
-    /// it, so nothing is lost; rows that come later correct the windows that both plans have.
-    fn adopt(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
-        let same = self.aggregates == plan.aggregates()
+    /// Switches to a plan. Windows that are open under the old plan are closed first, so that no
+    /// row is lost. The state of a kind of window that both plans have is kept, so that late rows
+    /// go on correcting its windows.
+    fn adopt_plan(&mut self, plan: &WindowPlan, out: &mut Vec<WindowRow>) {
+        let unchanged = self.aggregates == plan.aggregates()
             && self.specs.len() == plan.specs().len()
             && self
                 .specs
                 .iter()
                 .zip(plan.specs())
                 .all(|(mine, theirs)| mine.spec == *theirs);
-        if same {
+        if unchanged {
             return;
         }
         self.close_all(out);
@@ -192,25 +198,26 @@ impl Windows {
         self.scratch = Scratch::default();
     }
 
-    fn waits(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Waits {
+    fn delays(&self, plan: &WindowPlan, reorder_bound_us: i64) -> Delays {
         let reorder_us = reorder_bound_us.clamp(0, WAIT_LIMIT_US);
-        Waits {
+        Delays {
             reorder_us,
             lateness_us: plan.allowed_lateness_us(),
             fragment_us: reorder_us.max(self.pane_us),
         }
     }
 
-    /// How many of the first rows lie in the pane at `origin` and come before anything falls due.
+    /// How many of the first rows lie in the pane at `origin` before anything falls due; at least
+    /// the first one, for which the clock was advanced already.
     fn run_length(
         &self,
         origin: i64,
         rows: &[u32],
         clocks: &[EventTime],
         times: &[i64],
-        waits: Waits,
+        delays: Delays,
     ) -> usize {
-        let due = self.due(waits);
+        let due = self.next_due(delays);
         let end = origin + self.pane_us;
         let rest = rows.iter().zip(clocks).skip(1);
         let more = rest.take_while(|(row, clock)| {
@@ -240,8 +247,9 @@ impl Windows {
         }
     }
 
-    /// Where rows of a pane go at this clock, opening what is not there.
-    fn targets(&mut self, origin: i64, clock: i64, waits: Waits) -> Targets {
+    /// Where a row of the pane at `origin` goes at this clock; opens the pane or fragment if
+    /// needed. The table in the module's head says which.
+    fn targets(&mut self, origin: i64, clock: i64, delays: Delays) -> Targets {
         let (mut any_open, mut any_closed) = (false, false);
         for state in &self.specs {
             let (first, last) = state.spec.ends_over(origin);
@@ -249,45 +257,45 @@ impl Windows {
             any_open |= last > closed_to;
             any_closed |= first <= closed_to;
         }
-        let pane = any_open.then(|| self.pane_at(origin, waits));
-        let fragment = any_closed.then(|| self.fragment_at(origin, clock, waits));
+        let pane = any_open.then(|| self.pane_at(origin, delays));
+        let fragment = any_closed.then(|| self.fragment_at(origin, clock, delays));
         Targets { pane, fragment }
     }
 
-    fn pane_at(&mut self, origin: i64, waits: Waits) -> usize {
+    fn pane_at(&mut self, origin: i64, delays: Delays) -> usize {
         match self.panes.binary_search_by_key(&origin, |pane| pane.start) {
             Ok(at) => at,
             Err(at) => {
                 let pane = self.new_pane(origin);
                 self.panes.insert(at, pane);
                 self.scratch.due = Some(NextDue {
-                    waits,
-                    clock: self.find_due(waits),
+                    delays,
+                    clock: self.compute_next_due(delays),
                 });
                 at
             }
         }
     }
 
-    fn fragment_at(&mut self, origin: i64, clock: i64, waits: Waits) -> usize {
+    fn fragment_at(&mut self, origin: i64, clock: i64, delays: Delays) -> usize {
         let closed: Vec<u32> = self
             .specs
             .iter()
-            .map(|state| state.closed_over(origin, self.watermark))
+            .map(|state| state.closed_windows_over(origin, self.watermark))
             .collect();
         let open = |fragment: &Fragment| fragment.pane.start == origin && fragment.closed == closed;
         if let Some(at) = self.fragments.iter().position(open) {
             return at;
         }
-        let due = clock + waits.fragment_us;
+        let due = clock + delays.fragment_us;
         let at = self
             .fragments
             .partition_point(|fragment| fragment.due <= due);
         let pane = self.new_pane(origin);
         self.fragments.insert(at, Fragment { due, closed, pane });
         self.scratch.due = Some(NextDue {
-            waits,
-            clock: self.find_due(waits),
+            delays,
+            clock: self.compute_next_due(delays),
         });
         at
     }

@@ -25,7 +25,7 @@ fn seconds(times: &[i64]) -> Vec<Sample> {
         .collect()
 }
 
-fn told(window: &str, start: i64, revision: u32, rows: u64) -> (String, i64, u32, u64) {
+fn expected_row(window: &str, start: i64, revision: u32, rows: u64) -> (String, i64, u32, u64) {
     (window.into(), start, revision, rows)
 }
 
@@ -38,10 +38,10 @@ fn a_window_closes_when_the_clock_has_passed_its_end_by_the_reorder_bound() {
         sample(10_000_000, 7.0),
         sample(14_999_999, 7.0),
     ]);
-    assert_eq!(robot.told(), []);
+    assert_eq!(robot.take_rows(), []);
     robot.rows(&[sample(15_000_000, 7.0)]);
     let row = robot.out[0].clone();
-    assert_eq!(robot.told(), [told("10s", 0, 0, 2)]);
+    assert_eq!(robot.take_rows(), [expected_row("10s", 0, 0, 2)]);
     let signal = &row.signals[0];
     assert_eq!(
         (signal.count, signal.sum, signal.mean, signal.variance()),
@@ -69,11 +69,11 @@ fn windows_of_one_end_are_told_in_the_order_of_their_specs() {
     robot.rows(&seconds(&[3, 13]));
     robot.advance(25 * SECOND);
     assert_eq!(
-        robot.told(),
+        robot.take_rows(),
         [
-            told("10s", 0, 0, 1),
-            told("20s", 0, 0, 2),
-            told("10s", 10, 0, 1)
+            expected_row("10s", 0, 0, 1),
+            expected_row("20s", 0, 0, 2),
+            expected_row("10s", 10, 0, 1)
         ]
     );
 }
@@ -82,21 +82,27 @@ fn windows_of_one_end_are_told_in_the_order_of_their_specs() {
 fn a_row_behind_the_clock_but_within_the_bound_joins_its_window() {
     let mut robot = tumbling();
     robot.rows(&seconds(&[14, 8, 15]));
-    assert_eq!(robot.told(), [told("10s", 0, 0, 1)]);
+    assert_eq!(robot.take_rows(), [expected_row("10s", 0, 0, 1)]);
 }
 
 #[test]
 fn late_rows_are_told_as_the_next_revision_when_their_fragment_is_due() {
     let mut robot = tumbling();
     robot.rows(&seconds(&[3, 20]));
-    assert_eq!(robot.told(), [told("10s", 0, 0, 1)]);
+    assert_eq!(robot.take_rows(), [expected_row("10s", 0, 0, 1)]);
     // Opened at clock 20, due at 30: the pane's width is more than the bound.
     robot.rows(&seconds(&[4, 5, 29]));
-    assert_eq!((robot.told(), robot.windows.open_fragments()), (vec![], 1));
+    assert_eq!(
+        (robot.take_rows(), robot.windows.open_fragments()),
+        (vec![], 1)
+    );
     robot.rows(&seconds(&[30, 6]));
-    assert_eq!(robot.told(), [told("10s", 0, 1, 2)]);
+    assert_eq!(robot.take_rows(), [expected_row("10s", 0, 1, 2)]);
     robot.advance(40 * SECOND);
-    assert_eq!(robot.told(), [told("10s", 20, 0, 2), told("10s", 0, 2, 1)]);
+    assert_eq!(
+        robot.take_rows(),
+        [expected_row("10s", 20, 0, 2), expected_row("10s", 0, 2, 1)]
+    );
 }
 
 #[test]
@@ -108,9 +114,9 @@ fn a_long_bound_keeps_a_fragment_open_as_long() {
     );
     robot.rows(&seconds(&[0, 100, 1]));
     robot.advance(129 * SECOND);
-    assert_eq!(robot.told(), [told("1s", 0, 0, 1)]);
+    assert_eq!(robot.take_rows(), [expected_row("1s", 0, 0, 1)]);
     robot.advance(130 * SECOND);
-    assert_eq!(robot.told(), [told("1s", 1, 1, 1)]);
+    assert_eq!(robot.take_rows(), [expected_row("1s", 1, 1, 1)]);
 }
 
 #[test]
@@ -118,7 +124,10 @@ fn a_window_whose_rows_were_all_late_begins_at_revision_one() {
     let mut robot = tumbling();
     robot.rows(&seconds(&[20, 4]));
     robot.flush();
-    assert_eq!(robot.told(), [told("10s", 20, 0, 1), told("10s", 0, 1, 1)]);
+    assert_eq!(
+        robot.take_rows(),
+        [expected_row("10s", 20, 0, 1), expected_row("10s", 0, 1, 1)]
+    );
 }
 
 #[test]
@@ -130,8 +139,11 @@ fn an_open_hopping_window_absorbs_a_row_that_is_late_for_closed_ones() {
     );
     robot.rows(&seconds(&[5, 22]));
     assert_eq!(
-        robot.told(),
-        [told("30s", -20, 0, 1), told("30s", -10, 0, 1)]
+        robot.take_rows(),
+        [
+            expected_row("30s", -20, 0, 1),
+            expected_row("30s", -10, 0, 1)
+        ]
     );
     robot.rows(&seconds(&[6]));
     assert_eq!(
@@ -141,11 +153,11 @@ fn an_open_hopping_window_absorbs_a_row_that_is_late_for_closed_ones() {
     // The window from 0 holds it at revision 0; those before get it by the fragment, due at 32.
     robot.advance(32 * SECOND);
     assert_eq!(
-        robot.told(),
+        robot.take_rows(),
         [
-            told("30s", 0, 0, 3),
-            told("30s", -20, 1, 1),
-            told("30s", -10, 1, 1)
+            expected_row("30s", 0, 0, 3),
+            expected_row("30s", -20, 1, 1),
+            expected_row("30s", -10, 1, 1)
         ]
     );
 }
@@ -162,10 +174,10 @@ fn a_row_that_finds_more_windows_closed_opens_a_fragment_of_its_own() {
     );
     robot.rows(&seconds(&[5, 22, 6, 31, 7]));
     assert_eq!(robot.windows.open_fragments(), 2);
-    robot.told();
+    robot.take_rows();
     robot.flush();
     let late: Vec<_> = robot
-        .told()
+        .take_rows()
         .into_iter()
         .filter(|(_, _, revision, _)| *revision > 0)
         .collect();
@@ -173,7 +185,7 @@ fn a_row_that_finds_more_windows_closed_opens_a_fragment_of_its_own() {
     let expected = [(-20, 1), (-10, 1), (-20, 2), (-10, 2), (0, 1)];
     assert_eq!(
         late,
-        expected.map(|(start, revision)| told("30s", start, revision, 1))
+        expected.map(|(start, revision)| expected_row("30s", start, revision, 1))
     );
 }
 
@@ -186,17 +198,17 @@ fn a_pane_that_ended_but_whose_window_is_open_makes_no_fragment() {
     let mut robot = Robot::new(plan(&specs[..1], AggregateSet::Basic), 0, 1);
     robot.rows(&seconds(&[50, 1, 60]));
     assert_eq!(
-        (robot.told(), robot.windows.open_fragments()),
-        (vec![told("60s", 0, 0, 2)], 0)
+        (robot.take_rows(), robot.windows.open_fragments()),
+        (vec![expected_row("60s", 0, 0, 2)], 0)
     );
     let mut robot = Robot::new(plan(&specs, AggregateSet::Basic), 0, 1);
     robot.rows(&seconds(&[50, 1, 60]));
     let told_60s: Vec<_> = robot
-        .told()
+        .take_rows()
         .into_iter()
         .filter(|(window, ..)| window == "60s")
         .collect();
-    assert_eq!(told_60s, [told("60s", 0, 0, 2)]);
+    assert_eq!(told_60s, [expected_row("60s", 0, 0, 2)]);
 }
 
 #[test]
@@ -208,18 +220,21 @@ fn after_a_flush_rows_of_flushed_windows_are_late_and_others_are_not() {
     let mut robot = Robot::new(plan(&specs, AggregateSet::Basic), BOUND, 1);
     robot.rows(&seconds(&[3]));
     robot.flush();
-    assert_eq!(robot.told(), [told("10s", 0, 0, 1), told("60s", 0, 0, 1)]);
+    assert_eq!(
+        robot.take_rows(),
+        [expected_row("10s", 0, 0, 1), expected_row("60s", 0, 0, 1)]
+    );
     robot.save_and_restore();
     robot.rows(&seconds(&[4, 12]));
     robot.flush();
     // The fragment of pane 0 speaks for both windows, that of pane 10 for the long one only.
     assert_eq!(
-        robot.told(),
+        robot.take_rows(),
         [
-            told("10s", 10, 0, 1),
-            told("10s", 0, 1, 1),
-            told("60s", 0, 1, 1),
-            told("60s", 0, 2, 1)
+            expected_row("10s", 10, 0, 1),
+            expected_row("10s", 0, 1, 1),
+            expected_row("60s", 0, 1, 1),
+            expected_row("60s", 0, 2, 1)
         ]
     );
 }
@@ -235,7 +250,7 @@ fn a_clock_that_jumps_by_millennia_tells_only_windows_with_rows() {
         sample(0, 1.0),
         sample(5_000 * 365 * 86_400 * MICROS_PER_SECOND, 1.0),
     ]);
-    assert_eq!(robot.told().len(), 1_000);
+    assert_eq!(robot.take_rows().len(), 1_000);
 }
 
 #[test]
@@ -255,14 +270,14 @@ fn revision_numbers_are_forgotten_with_the_lateness_and_never_repeat() {
     robot.flush();
     robot.rows(&seconds(&[3]));
     robot.flush();
-    let told = robot.told();
-    let mut ids: Vec<_> = told
+    let rows = robot.take_rows();
+    let mut ids: Vec<_> = rows
         .iter()
         .map(|(_, start, revision, _)| (*start, *revision))
         .collect();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), told.len());
+    assert_eq!(ids.len(), rows.len());
 }
 
 #[test]
@@ -282,9 +297,12 @@ fn a_changed_plan_closes_what_the_old_one_had_open() {
     ];
     robot.plan = plan(&specs, AggregateSet::Full);
     robot.rows(&seconds(&[5]));
-    assert_eq!(robot.told(), [told("10s", 0, 0, 1)]);
+    assert_eq!(robot.take_rows(), [expected_row("10s", 0, 0, 1)]);
     robot.flush();
-    assert_eq!(robot.told(), [told("4s", 4, 0, 1), told("10s", 0, 1, 1)]);
+    assert_eq!(
+        robot.take_rows(),
+        [expected_row("4s", 4, 0, 1), expected_row("10s", 0, 1, 1)]
+    );
 }
 
 #[test]
@@ -292,7 +310,7 @@ fn a_plan_without_windows_tells_nothing() {
     let mut robot = Robot::new(plan(&[], AggregateSet::Full), BOUND, 1);
     robot.rows(&seconds(&[3, 300]));
     robot.flush();
-    assert_eq!((robot.told(), robot.windows.open_panes()), (vec![], 0));
+    assert_eq!((robot.take_rows(), robot.windows.open_panes()), (vec![], 0));
 }
 
 #[test]
@@ -578,7 +596,7 @@ fn the_clock_may_move_by_other_datasets_between_rows() {
         &mut robot.out,
     );
     assert_eq!(
-        (robot.told(), robot.windows.open_fragments()),
-        (vec![told("10s", 0, 0, 1)], 1)
+        (robot.take_rows(), robot.windows.open_fragments()),
+        (vec![expected_row("10s", 0, 0, 1)], 1)
     );
 }

@@ -1,18 +1,19 @@
 //! The inputs: `[[input]]`, and the sections `[registry]` and `[glue]` of the sources their schemas
 //! come from.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::ports::SchemaSource;
 use theatre_schemas::dataset::DatasetKind;
-use theatre_schemas::declaration::{Places, TimeUnit};
+use theatre_schemas::declaration::{FieldPaths, TimeUnit};
 
+use super::path::ConfigPath;
 use super::{ConfigError, redact};
 
 /// Where an input's schemas come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SchemaOrigin {
     /// The shipped schemas, those of `schemas`, and `schema_folder`.
@@ -26,46 +27,49 @@ pub enum SchemaOrigin {
 
 /// A topic that is read. Its records' key must be the robot's id as text, by which robots are
 /// shared among partitions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
     /// Topic. One of the four standard ones is declared anew; others come after them, in this
     /// order, which must stay.
     pub topic: String,
     /// `telemetry`, `robot_events`, `procedure_events` or `procedure_results`.
+    #[schemars(with = "String")]
     pub kind: DatasetKind,
-    /// `directory`, `registry` or `glue`. Default directory.
+    /// Where its schemas come from. Absent: `directory`.
     #[serde(default)]
     pub schemas: SchemaOrigin,
-    /// Dataset of the records: one that is known, or a new one. Default: the topic in lower case
-    /// with `_` for anything else.
+    /// Dataset of the records: one that is known, or a new one. Absent: the topic in lower case,
+    /// with `_` for anything but letters and digits.
     pub dataset: Option<String>,
     /// The reader's schema (.avsc) of a new dataset: its columns, units, and the fields that
-    /// identify a person. Absent: the newest of the subject when the process starts. Relative to
-    /// this file.
-    pub schema: Option<PathBuf>,
-    /// Subject of the topic in the registry. Default: the topic with `-value`; in Glue and folders,
+    /// identify a person. Absent: the newest of the subject when the process starts.
+    pub schema: Option<ConfigPath>,
+    /// Subject of the topic in the registry. Absent: the topic with `-value`; in Glue and folders,
     /// the topic.
     pub subject: Option<String>,
-    /// Path of the robot's id, such as `device.serial`. Default `robot_id`.
+    /// Path of the robot's id in a record, such as `device.serial`. Absent: `robot_id`.
     pub robot_id: Option<String>,
-    /// Path of the event time. Default `event_time`.
+    /// Path of the event time in a record. Absent: `event_time`.
     pub event_time: Option<String>,
     /// What an event time counts that is a plain long: `seconds`, `millis`, `micros` or `nanos`.
+    /// Absent: an event time must have a logical type.
+    #[schemars(with = "Option<String>")]
     pub event_time_unit: Option<TimeUnit>,
-    /// Path of the procedure's id. Default `procedure_id`; `""`: records have none.
+    /// Path of the procedure's id in a record; `""`: records have none. Absent: `procedure_id`.
     pub procedure_id: Option<String>,
-    /// Path of the sequence number, by which duplicates are told: it counts a robot's records of
-    /// this topic and may fall only when the boot number grows, or what comes after is dropped as a
-    /// duplicate. Default `sequence`; `""`: records have none, and nothing is a duplicate.
+    /// Path of the sequence number in a record, by which duplicates are recognised: it counts a
+    /// robot's records of this topic and may fall only when the boot number grows, or what comes
+    /// after is dropped as a duplicate. `""`: records have none, and no record is a duplicate.
+    /// Absent: `sequence`.
     pub sequence: Option<String>,
-    /// Path of the boot number, which grows with every start of the robot. Default `boot_id`; `""`:
-    /// records have none.
+    /// Path of the boot number in a record, which grows with every start of the robot; `""`: records
+    /// have none. Absent: `boot_id`.
     pub boot_id: Option<String>,
 }
 
-/// The section `[registry]`.
-#[derive(Clone, Default, Serialize, Deserialize)]
+/// A Confluent-compatible schema registry.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
     /// `http://host:port` or `https://host:port` of a Confluent-compatible schema registry.
@@ -73,10 +77,10 @@ pub struct RegistryConfig {
     pub url: Option<String>,
     /// User for basic authentication.
     pub user: Option<String>,
-    /// File with that user's password. Relative to this file.
-    pub password_file: Option<PathBuf>,
-    /// File with the certificates (PEM) to trust instead of the system's. Relative to this file.
-    pub ca_file: Option<PathBuf>,
+    /// File with that user's password.
+    pub password_file: Option<ConfigPath>,
+    /// File with the certificates (PEM) to trust instead of the system's.
+    pub ca_file: Option<ConfigPath>,
 }
 
 /// As it is printed: without secrets.
@@ -86,8 +90,8 @@ impl std::fmt::Debug for RegistryConfig {
     }
 }
 
-/// The section `[glue]`.
-#[derive(Clone, Serialize, Deserialize)]
+/// The schema registry of AWS Glue.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GlueConfig {
     /// Region, such as `eu-central-1`.
@@ -95,7 +99,7 @@ pub struct GlueConfig {
     /// Another endpoint than the region's.
     #[serde(serialize_with = "redact::url")]
     pub endpoint: Option<String>,
-    /// Name of the registry in which subjects are looked up. Default `default-registry`.
+    /// Name of the registry in which subjects are looked up.
     pub registry: String,
 }
 
@@ -118,8 +122,8 @@ impl std::fmt::Debug for GlueConfig {
 
 impl InputConfig {
     /// Where the columns that Theatre needs stand in its records.
-    pub fn places(&self) -> Places {
-        Places {
+    pub fn field_paths(&self) -> FieldPaths {
+        FieldPaths {
             robot_id: self.robot_id.clone(),
             event_time: self.event_time.clone(),
             event_time_unit: self.event_time_unit,

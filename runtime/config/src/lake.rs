@@ -1,17 +1,18 @@
 //! The section `[lake]`.
 
-use std::path::PathBuf;
-
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::path::ConfigPath;
 use super::redact;
+use super::reference::Span;
 
 /// Smallest part of a multipart upload that S3 takes, the last one excepted.
 pub const PART_BYTES_MIN: usize = 5 << 20;
 
 /// When requests carry checksums beside what the signature proves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Checksums {
     /// Wherever the protocol has a place for them.
@@ -22,14 +23,14 @@ pub enum Checksums {
 }
 
 /// Where the lake is, and how to reach it.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LakeConfig {
     /// `s3://bucket/prefix`. Absent: embedded, in the data directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// Whether there is a lake at all. Without one there is no warehouse either: it is loaded from
-    /// the lake. Default true.
+    /// the lake.
     pub enabled: bool,
     /// Address of an object store that speaks S3, such as `http://127.0.0.1:9000`. Absent:
     /// `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, else AWS.
@@ -37,30 +38,32 @@ pub struct LakeConfig {
     pub endpoint: Option<String>,
     /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is
     /// AWS_PROFILE's, else `default`. Absent: the SDK looks where it always does: variables,
-    /// profile, container or instance role. Relative to this file.
-    pub credentials_file: Option<PathBuf>,
+    /// profile, container or instance role.
+    pub credentials_file: Option<ConfigPath>,
     /// Region of the bucket. Absent: as the AWS SDK finds it (`AWS_REGION`, profile, instance),
     /// else `us-east-1`.
     pub region: Option<String>,
     /// The bucket goes into the path and not into the host name, as most other object stores want
-    /// it. Default false.
+    /// it.
     pub path_style: bool,
     /// `when_supported`, or `when_required` for object stores that cannot read checksums in
-    /// headers. Default `when_supported`.
+    /// headers.
     pub checksums: Checksums,
-    /// Length of an upload's parts, bytes; at least 5 MiB. A file has at most 10,000. Default 8
-    /// MiB.
+    /// Length of an upload's parts, bytes; at least 5 MiB. A file has at most 10,000.
     pub part_bytes: usize,
     /// Parts that are on their way at once, of all files of the process: together with `part_bytes`
-    /// it bounds memory. Default 4.
+    /// it bounds memory.
     pub parts_in_flight: usize,
-    /// One request is given up and sent again after this long. Default 20s.
+    /// One request is given up and sent again after this long.
+    #[schemars(with = "Span")]
     pub attempt_timeout: Micros,
     /// A request and its repetitions, three attempts at most, are given up after this long; what
-    /// failed is then begun anew. Default 60s.
+    /// failed is then begun anew.
+    #[schemars(with = "Span")]
     pub operation_timeout: Micros,
     /// A body that moves no byte for this long counts as stalled. The SDK's own 5 s fail uploads on
-    /// busy hosts. Default 20s.
+    /// busy hosts.
+    #[schemars(with = "Span")]
     pub stall_grace: Micros,
 }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::path::PATH_FORMAT;
+use super::reference::SCHEMA;
 use super::{Config, ConfigError, parse, read, redacted};
 
 const PREFIX: &str = "THEATRE__";
@@ -140,58 +142,28 @@ fn read_layer(path: &Path, known: &serde_json::Value) -> Result<Table, ConfigErr
     check_keys(&table, known, &path.display().to_string())?;
     // Once as a configuration of its own: an error shows the line.
     parse::<Config>(path, &text)?;
-    let base = path.parent().unwrap_or(Path::new("."));
-    let based = |value: &Value| {
-        value
-            .as_str()
-            .map(|path| Value::String(base.join(path).to_string_lossy().into_owned()))
-    };
-    let base_keys = |table: &mut Table, keys: &[&str]| {
-        for key in keys {
-            if let Some(value) = table.get_mut(*key)
-                && let Some(path) = based(value)
-            {
-                *value = path;
-            }
-        }
-    };
-    base_keys(
-        &mut table,
-        &["rules", "pseudonym_key_file", "schema_folder"],
-    );
-    if let Some(Value::Table(registry)) = table.get_mut("registry") {
-        base_keys(registry, &["password_file", "ca_file"]);
-    }
-    if let Some(Value::Array(inputs)) = table.get_mut("input") {
-        inputs
-            .iter_mut()
-            .filter_map(Value::as_table_mut)
-            .for_each(|input| base_keys(input, &["schema"]));
-    }
-    if let Some(Value::Table(store)) = table.get_mut("store") {
-        base_keys(store, &["password_file", "ca_file"]);
-    }
-    if let Some(Value::Table(log)) = table.get_mut("log") {
-        base_keys(
-            log,
-            &[
-                "ca_file",
-                "certificate_file",
-                "key_file",
-                "key_password_file",
-                "password_file",
-            ],
-        );
-    }
-    for section in ["lake", "warehouse"] {
-        if let Some(Value::Table(section)) = table.get_mut(section) {
-            base_keys(section, &["credentials_file"]);
-        }
-    }
-    if let Some(Value::Array(schemas)) = table.get_mut("schemas") {
-        *schemas = schemas.iter().filter_map(based).collect();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    for (key, value) in &mut table {
+        resolve_paths(value, &SCHEMA["properties"][key.as_str()], folder);
     }
     Ok(table)
+}
+
+/// Makes the relative paths in a value relative to `folder` instead. The schema of the value says
+/// what a path is: every [`ConfigPath`](super::ConfigPath) marks itself there.
+fn resolve_paths(value: &mut Value, schema: &serde_json::Value, folder: &Path) {
+    match value {
+        Value::String(path) if schema["format"] == PATH_FORMAT => {
+            *path = folder.join(&*path).to_string_lossy().into_owned();
+        }
+        Value::Array(values) => values
+            .iter_mut()
+            .for_each(|value| resolve_paths(value, &schema["items"], folder)),
+        Value::Table(table) => table.iter_mut().for_each(|(key, value)| {
+            resolve_paths(value, &schema["properties"][key.as_str()], folder);
+        }),
+        _ => {}
+    }
 }
 
 /// Refuses a key that is not known, also in a section; one without keys by default takes any.

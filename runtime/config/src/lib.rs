@@ -8,20 +8,27 @@ pub mod inputs;
 pub mod lake;
 pub mod layers;
 pub mod log;
+mod path;
 mod redact;
+pub mod reference;
 pub mod store;
 pub mod warehouse;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::outputs::{self, OutputKind};
 use theatre_actors::procedure::IndicatorSpec;
+#[cfg(feature = "test-hooks")]
 use theatre_actors::processor::PanicHook;
 use theatre_actors::rules::{Micros, RuleSpec};
 use theatre_actors::window::AggregateSet;
 
+pub use path::ConfigPath;
 pub use redact::redacted;
+
+use reference::Span;
 
 /// Input topics, in the order of their positions: telemetry, robot events, procedure events,
 /// procedure results.
@@ -49,31 +56,32 @@ const DEFAULT_RULES: &str = include_str!("default_rules.toml");
 pub struct ConfigError(pub String);
 
 /// A window as configured.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowConfig {
     /// Name in tables and commands.
     pub name: String,
     /// Length, such as `"10s"`.
+    #[schemars(with = "Span")]
     pub size: Micros,
     /// Distance between starts; absent: as long as the window.
+    #[schemars(with = "Option<Span>")]
     pub hop: Option<Micros>,
 }
 
 /// What `theatre.toml` may say.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Partitions of every topic: as many as the inputs that are there already have. Recorded at
-    /// the first start; `theatre state repartition` makes more. Default 4.
+    /// the first start; `theatre state repartition` makes more.
     pub partitions: u32,
     /// Telemetry schemas beside the shipped ones: a robot with other columns is one file here.
-    /// Default: none. Relative to this file.
-    pub schemas: Vec<PathBuf>,
+    pub schemas: Vec<ConfigPath>,
     /// Folder of schemas by id, `<id>.avsc`, in which ids are looked up that are not known at
     /// start-up: a schema that a robot changes is a file put there, without a restart. Absent:
-    /// there is none. Relative to this file.
-    pub schema_folder: Option<PathBuf>,
+    /// there is none.
+    pub schema_folder: Option<ConfigPath>,
     /// Further topics to read, or the standard ones with other schemas. Default: the standard ones.
     pub input: Vec<inputs::InputConfig>,
     /// A Confluent-compatible schema registry, for inputs with `schemas = "registry"`.
@@ -81,44 +89,53 @@ pub struct Config {
     /// AWS Glue's schema registry, for inputs with `schemas = "glue"`.
     pub glue: inputs::GlueConfig,
     /// Rule file, in place of the shipped rules. Absent: the shipped ones, for the reference
-    /// telemetry. Relative to this file.
-    pub rules: Option<PathBuf>,
+    /// telemetry.
+    pub rules: Option<ConfigPath>,
     /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.
     pub windows: Vec<WindowConfig>,
     /// What is aggregated per signal: `basic` (count, sum, min, max), `full` (and mean, variance,
-    /// first, last) or `sketch` (and quantiles). Default full.
+    /// first, last) or `sketch` (and quantiles).
+    #[schemars(with = "String")]
     pub aggregates: AggregateSet,
-    /// Rows this far behind the robot's clock still join open windows. Default 30s.
+    /// Rows this far behind the robot's clock still join open windows.
+    #[schemars(with = "Span")]
     pub reorder_bound: Micros,
     /// Rows this far behind the robot's clock still correct closed windows, by revisions that hold
-    /// these rows only; later ones are dead-lettered. Default 1h.
+    /// these rows only; later ones are dead-lettered.
+    #[schemars(with = "Span")]
     pub allowed_lateness: Micros,
     /// Rows dated this far after they were appended are dead-lettered. On a topic with
-    /// `message.timestamp.type=CreateTime` a producer says when that was. Default 5m.
+    /// `message.timestamp.type=CreateTime` a producer says when that was.
+    #[schemars(with = "Span")]
     pub future_tolerance: Micros,
-    /// A robot unheard for this long is silent; with Kafka at least 15s. Default 60s.
+    /// A robot unheard for this long is silent; with Kafka at least 15s.
+    #[schemars(with = "Span")]
     pub silence_after: Micros,
-    /// A robot's state is saved this long after it changed; urgent alerts at once. Default 10s.
+    /// A robot's state is saved this long after it changed; urgent alerts at once.
+    #[schemars(with = "Span")]
     pub save_interval: Micros,
-    /// Lake files are closed at this age. Default 60s.
+    /// Lake files are closed at this age.
+    #[schemars(with = "Span")]
     pub lake_roll_age: Micros,
-    /// Alerts, outcomes and windows wait this long to be exported to the lake. Default 30s.
+    /// Alerts, outcomes and windows wait this long to be exported to the lake.
+    #[schemars(with = "Span")]
     pub export_age: Micros,
     /// Input older than this is deleted from the embedded log once nobody needs it any more. On
-    /// Kafka topics go by their own retention. Default 7d.
+    /// Kafka topics go by their own retention.
+    #[schemars(with = "Span")]
     pub log_retention: Micros,
     /// Window revisions are deleted from the store this long after their commit, once they are
-    /// published and exported; lake and warehouse keep them. Default 7d.
+    /// published and exported; lake and warehouse keep them.
+    #[schemars(with = "Span")]
     pub window_retention: Micros,
-    /// Longest record, bytes; longer ones are dead-lettered. At most 3 MiB with a lake. Default 1
-    /// MiB.
+    /// Longest record, bytes; longer ones are dead-lettered. At most 3 MiB with a lake.
     pub record_bytes: usize,
     /// Topic on which revisions of windows are published, such as `surgical.window.aggregates.v1`.
     /// Absent: they are in store, lake and warehouse only.
     pub window_topic: Option<String>,
     /// The 32 bytes that pseudonyms and seals are made with; needed when the log is Kafka, the same
-    /// for all processes. Absent: a key of the data directory. Relative to this file.
-    pub pseudonym_key_file: Option<PathBuf>,
+    /// for all processes. Absent: a key of the data directory.
+    pub pseudonym_key_file: Option<ConfigPath>,
     /// The event log: Kafka, or embedded.
     pub log: log::LogConfig,
     /// The checkpoint store: PostgreSQL, or embedded.
@@ -127,12 +144,15 @@ pub struct Config {
     pub lake: lake::LakeConfig,
     /// The warehouse: Redshift, or embedded.
     pub warehouse: warehouse::WarehouseConfig,
-    /// Where the admin server listens; port 0 picks a free one. Default 127.0.0.1:9464.
+    /// Where the admin server listens; port 0 picks a free one.
     pub admin: String,
-    /// Where a procedure's indicators come from, by dataset. Default: the reference telemetry.
+    /// Which signals a procedure's indicators are computed from, one table a dataset. Default: those
+    /// of the reference telemetry.
+    #[schemars(with = "Vec<IndicatorKeys>")]
     pub indicators: Vec<IndicatorSpec>,
-    /// For tests of panics: panics in the rules of one robot. Not for production. Absent: nobody
-    /// panics.
+    /// A panic in the rules of one robot, for tests of what happens then.
+    #[cfg(feature = "test-hooks")]
+    #[schemars(skip)]
     pub panic_on: Option<PanicHook>,
 }
 
@@ -186,9 +206,26 @@ impl Default for Config {
                 force: axes("force_feedback"),
                 tool: Some("tool_type".to_owned()),
             }],
+            #[cfg(feature = "test-hooks")]
             panic_on: None,
         }
     }
+}
+
+/// The keys of an [`IndicatorSpec`], for the reference.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+struct IndicatorKeys {
+    /// The telemetry dataset.
+    dataset: String,
+    /// Signals of the position of the instrument's tip, one per axis. Absent: none.
+    #[serde(default)]
+    position: Vec<String>,
+    /// Signals of the force at the tip, one per axis. Absent: none.
+    #[serde(default)]
+    force: Vec<String>,
+    /// Column that names the instrument. Absent: none.
+    tool: Option<String>,
 }
 
 /// A rule file.

@@ -1,19 +1,21 @@
 //! The section `[log]`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::path::ConfigPath;
 use super::redact;
+use super::reference::Span;
 
 /// A broker that does not answer is noticed within this time; a robot must be unheard for longer
 /// before it may be called silent.
 pub const SILENCE_MIN: Micros = Micros(15_000_000);
 
 /// How connections to the log are secured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogSecurity {
     /// Neither encrypted nor authenticated.
@@ -29,52 +31,52 @@ pub enum LogSecurity {
 }
 
 /// Where the log is, and how to reach it.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `kafka://host:port,host:port`. Absent: embedded, in the data directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// Names this deployment: the consumer group, and the beginning of transactional ids. Two
-    /// deployments on one cluster need two names. Default `theatre`.
+    /// deployments on one cluster need two names.
     pub deployment: String,
     /// Stable name of this process within the group: it comes back to its partitions after a
     /// restart. Absent: a passing member.
     pub group_instance_id: Option<String>,
     /// After this long without a sign of life a member's partitions go to others. The broker allows
-    /// 6s to 30m. Default 45s.
+    /// 6s to 30m.
+    #[schemars(with = "Span")]
     pub session_timeout: Micros,
-    /// How connections are secured: `plaintext`, `tls`, `sasl_scram` or `msk_iam`. Default
-    /// `plaintext`.
+    /// How connections are secured: `plaintext`, `tls`, `sasl_scram` or `msk_iam`.
     pub security: LogSecurity,
-    /// PEM file with the certificates of the authorities to trust. Absent: the system's. Relative
-    /// to this file.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file with this client's certificate. Absent: it shows none. Relative to this file.
-    pub certificate_file: Option<PathBuf>,
-    /// PEM file with the certificate's private key. Relative to this file.
-    pub key_file: Option<PathBuf>,
-    /// File that holds the password of that key. Absent: the key has none. Relative to this file.
-    pub key_password_file: Option<PathBuf>,
+    /// PEM file with the certificates of the authorities to trust. Absent: the system's.
+    pub ca_file: Option<ConfigPath>,
+    /// PEM file with this client's certificate. Absent: it shows none.
+    pub certificate_file: Option<ConfigPath>,
+    /// PEM file with the certificate's private key.
+    pub key_file: Option<ConfigPath>,
+    /// File that holds the password of that key. Absent: the key has none.
+    pub key_password_file: Option<ConfigPath>,
     /// User of `sasl_scram`, which needs it.
     pub username: Option<String>,
     /// Region of the cluster, for `msk_iam`, which needs it.
     pub region: Option<String>,
-    /// File that holds the password of `sasl_scram`, which needs it. Relative to this file.
-    pub password_file: Option<PathBuf>,
+    /// File that holds the password of `sasl_scram`, which needs it.
+    pub password_file: Option<ConfigPath>,
     /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all
     /// inputs share it evenly, each within 256 KiB and 16 MiB; what the broker is sending just
-    /// then, up to a quarter of its share or 1 MiB a partition, comes on top. Default 32 MiB.
+    /// then, up to a quarter of its share or 1 MiB a partition, comes on top.
     pub fetch_memory: u64,
-    /// A publisher's transaction that stays open longer is ended by the broker. Default 10s.
+    /// A publisher's transaction that stays open longer is ended by the broker.
+    #[schemars(with = "Span")]
     pub transaction_timeout: Micros,
-    /// Check the checksum of what is fetched. Default true.
+    /// Check the checksum of what is fetched.
     pub check_crcs: bool,
     /// Create topics that are missing, and give topics more partitions in a repartition. False:
-    /// others do that, and what is missing is refused. Default true.
+    /// others do that, and what is missing is refused.
     pub create_topics: bool,
     /// Further properties of librdkafka, by its names, for all clients. Secrets are better kept in
-    /// files; those given here are not printed. Default: none.
+    /// files; those given here are not printed.
     #[serde(serialize_with = "redact::properties")]
     pub properties: BTreeMap<String, String>,
 }

@@ -1,14 +1,15 @@
 //! The section `[store]`.
 
-use std::path::PathBuf;
-
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::path::ConfigPath;
 use super::redact;
+use super::reference::Span;
 
 /// How the connection is encrypted, and what is checked of the server's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SslMode {
     /// Not at all.
@@ -24,7 +25,7 @@ pub enum SslMode {
 }
 
 /// How the server learns who we are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreAuth {
     /// By a password, or whatever else the server asks for.
@@ -37,7 +38,7 @@ pub enum StoreAuth {
 
 /// Where the store is, and how to reach it. The user needs `USAGE` on the schema and `SELECT`,
 /// `INSERT`, `UPDATE`, `DELETE` on its tables; the one who runs `theatre migrate` owns them.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// `postgres://user@host:port/database`, PostgreSQL 15 or newer. Absent: embedded, in the data
@@ -46,33 +47,33 @@ pub struct StoreConfig {
     pub url: Option<String>,
     /// File whose first line is the password; it is read again at each connection, so that a
     /// changed one needs no restart. Absent: the URL's, else `PGPASSWORD`, else `~/.pgpass`.
-    /// Relative to this file.
-    pub password_file: Option<PathBuf>,
+    pub password_file: Option<ConfigPath>,
     /// `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. Absent: the URL's `sslmode`,
     /// else `prefer`; with `auth = "rds_iam"` `verify-full`.
     pub sslmode: Option<SslMode>,
     /// PEM file of the authorities that may have signed the server's certificate, beside the public
-    /// ones; for RDS its CA bundle. Relative to this file.
-    pub ca_file: Option<PathBuf>,
-    /// `password` or `rds_iam`. Default password.
+    /// ones; for RDS its CA bundle.
+    pub ca_file: Option<ConfigPath>,
+    /// `password` or `rds_iam`.
     pub auth: StoreAuth,
     /// Region of the database, for `auth = "rds_iam"`. Absent: as the AWS SDK finds it.
     pub region: Option<String>,
-    /// The schema in which all tables are: lower-case letters, digits and underscores. Default
-    /// theatre.
+    /// The schema in which all tables are: lower-case letters, digits and underscores.
     pub schema: String,
-    /// Connections for reading at most, beside the two for writing that each process keeps. Default
-    /// 8.
+    /// Connections for reading at most, beside the two for writing that each process keeps.
     pub pool: u32,
-    /// A connection that is not there within this time is given up and tried again. Default 5s.
+    /// A connection that is not there within this time is given up and tried again.
+    #[schemars(with = "Span")]
     pub connect_timeout: Micros,
-    /// A read waits this long for a connection of the pool; keep it below `save_interval`. Default
-    /// 5s.
+    /// A read waits this long for a connection of the pool; keep it below `save_interval`.
+    #[schemars(with = "Span")]
     pub acquire_timeout: Micros,
     /// The server gives up a statement after this long, and a transaction that is silent for as
-    /// long. Default 30s.
+    /// long.
+    #[schemars(with = "Span")]
     pub statement_timeout: Micros,
-    /// The server gives up waiting for another process's transaction after this long. Default 5s.
+    /// The server gives up waiting for another process's transaction after this long.
+    #[schemars(with = "Span")]
     pub lock_timeout: Micros,
 }
 

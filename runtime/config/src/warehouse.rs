@@ -1,14 +1,15 @@
 //! The section `[warehouse]`.
 
-use std::path::PathBuf;
-
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::path::ConfigPath;
 use super::redact;
+use super::reference::Span;
 
 /// What the first part of a `redshift://` URL names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WarehouseKind {
     /// A workgroup of Redshift Serverless.
@@ -19,26 +20,25 @@ pub enum WarehouseKind {
 }
 
 /// Where the warehouse is, and how to reach it.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarehouseConfig {
     /// `redshift://workgroup-or-cluster/database`. Absent: embedded, in the data directory.
     #[serde(serialize_with = "redact::url")]
     pub url: Option<String>,
     /// Whether the lake is loaded into a warehouse. Files that are not loaded are, once this is on
-    /// again. Default true.
+    /// again.
     pub enabled: bool,
-    /// `serverless`: the URL names a workgroup; `provisioned`: a cluster. Default `serverless`.
+    /// `serverless`: the URL names a workgroup; `provisioned`: a cluster.
     pub kind: WarehouseKind,
     /// Database user, for a provisioned cluster. Absent: the user that belongs to the IAM identity.
     pub db_user: Option<String>,
     /// ARN of a secret with user and password. Absent: temporary credentials of the IAM identity.
     pub secret_arn: Option<String>,
     /// ARN of the role with which COPY reads the lake, or `default`: the one attached to the
-    /// warehouse. Default `default`.
+    /// warehouse.
     pub iam_role: String,
-    /// Schema of all tables and views: lower-case letters, digits and underscores. Default
-    /// `public`.
+    /// Schema of all tables and views: lower-case letters, digits and underscores.
     pub schema: String,
     /// Address of something else that speaks the Data API. Absent: `AWS_ENDPOINT_URL_REDSHIFT_DATA`
     /// or `AWS_ENDPOINT_URL`, else AWS.
@@ -46,19 +46,24 @@ pub struct WarehouseConfig {
     pub endpoint: Option<String>,
     /// File with an AWS access key, in the form of `~/.aws/credentials`; its profile is
     /// AWS_PROFILE's, else `default`. Absent: the SDK looks where it always does: variables,
-    /// profile, container or instance role. Relative to this file.
-    pub credentials_file: Option<PathBuf>,
+    /// profile, container or instance role.
+    pub credentials_file: Option<ConfigPath>,
     /// Region. Absent: as the AWS SDK finds it (`AWS_REGION`, profile, instance), else `us-east-1`.
     pub region: Option<String>,
-    /// A load or query that takes longer is left to itself, and asked for again later. Default 15m.
+    /// A load or query that takes longer is left to itself, and asked for again later.
+    #[schemars(with = "Span")]
     pub statement_timeout: Micros,
-    /// One request is given up after this long. Default 20s.
+    /// One request is given up after this long.
+    #[schemars(with = "Span")]
     pub request_timeout: Micros,
-    /// A statement is asked for the first time after this long. Default 50ms.
+    /// A statement is asked for the first time after this long.
+    #[schemars(with = "Span")]
     pub poll_first: Micros,
-    /// Shortest time between two questions for one statement. Default 250ms.
+    /// Shortest time between two questions for one statement.
+    #[schemars(with = "Span")]
     pub poll_min: Micros,
-    /// Longest time between two questions for one statement. Default 5s.
+    /// Longest time between two questions for one statement.
+    #[schemars(with = "Span")]
     pub poll_max: Micros,
 }
 

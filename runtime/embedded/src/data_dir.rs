@@ -97,11 +97,11 @@ impl DataDir {
     ///
     /// # Errors
     /// When one cannot be read or written.
-    pub fn keep_schemas(&self, schemas: &[PathBuf]) -> Result<(), Error> {
+    pub fn keep_schemas(&self, schemas: &[impl AsRef<Path>]) -> Result<(), Error> {
         let folder = self.root.join("schemas");
         std::fs::create_dir_all(&folder)
             .map_err(|error| at(&folder, "cannot be created", &error))?;
-        for path in schemas {
+        for path in schemas.iter().map(AsRef::as_ref) {
             let json = std::fs::read_to_string(path)
                 .map_err(|error| at(path, "cannot be read", &error))?;
             let id = theatre_schemas::registry::schema_id(&json)

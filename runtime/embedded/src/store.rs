@@ -46,6 +46,15 @@ impl EmbeddedStore {
         })
     }
 
+    /// Brings a store to the version of this build, as [`Self::open`] does; says which migrations
+    /// were missing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn migrate(path: &Path) -> Result<Vec<String>> {
+        migrations::apply(&mut open(path, WHAT, "")?, path)
+    }
+
     /// Opens a store that another process may be writing; writes are refused.
     ///
     /// # Errors

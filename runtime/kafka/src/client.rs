@@ -282,7 +282,7 @@ mod tests {
         let file = folder.path().join("password");
         let config = LogConfig {
             security: LogSecurity::Tls,
-            key_password_file: Some(file.clone()),
+            key_password_file: Some(file.clone().into()),
             ..LogConfig::default()
         };
         let mut client = ClientConfig::new();

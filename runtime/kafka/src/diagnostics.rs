@@ -67,7 +67,7 @@ impl Diagnostics {
     /// Nothing is heard yet.
     pub(super) fn new(config: &LogConfig) -> Self {
         let trust = match &config.ca_file {
-            Some(file) => Some(Trust::File(file.clone())),
+            Some(file) => Some(Trust::File(file.to_path_buf())),
             None if config
                 .properties
                 .keys()

@@ -41,7 +41,9 @@ use std::time::Duration;
 use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::{CheckpointStore, EventLog, Lake, Warehouse};
 use theatre_actors::processor::ProcessorConfig;
+use theatre_actors::rules::Micros;
 use theatre_actors::time::Clock;
+use theatre_config::Config;
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 
@@ -111,28 +113,37 @@ pub struct Limits {
     pub window_retention: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// The bounds that a configuration sets, and the fixed ones.
+    pub fn of(config: &Config) -> Self {
+        let duration = |micros: Micros| Duration::from_micros(micros.0.unsigned_abs());
         Self {
             poll_records: 4096,
             poll_bytes: 2 << 20,
-            record_bytes: 1 << 20,
-            save_interval: Duration::from_secs(10),
+            record_bytes: config.record_bytes,
+            save_interval: duration(config.save_interval),
             commit_bytes: 128 << 10,
             unsaved_bytes: 1 << 20,
             lake_queue: 2,
             lake_patience: Duration::from_secs(5),
             lake_roll_bytes: 64 << 20,
-            lake_roll_age: Duration::from_secs(60),
+            lake_roll_age: duration(config.lake_roll_age),
             lake_open_files: 32,
             lake_memory_bytes: 16 << 20,
             export_outputs: 4_000,
-            export_age: Duration::from_secs(30),
+            export_age: duration(config.export_age),
             load_files: 64,
             relay_records: 1000,
-            log_retention: retention::DEFAULT,
-            window_retention: retention::DEFAULT,
+            log_retention: duration(config.log_retention),
+            window_retention: duration(config.window_retention),
         }
+    }
+}
+
+/// The bounds of the default configuration.
+impl Default for Limits {
+    fn default() -> Self {
+        Self::of(&Config::default())
     }
 }
 

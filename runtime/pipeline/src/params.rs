@@ -2,18 +2,17 @@
 //! and its parameters.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::SchemaSource;
 use theatre_actors::processor::ProcessorConfig;
-use theatre_actors::rules::{Micros, RuleSet};
+use theatre_actors::rules::RuleSet;
 use theatre_actors::time::{Clock, TimePolicy};
 use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
 use theatre_config::{Config, ConfigError, INPUT_TOPICS, WindowConfig};
 use theatre_schemas::dataset::{DatasetIndex, is_name};
-use theatre_schemas::declaration::{Declaration, Places};
+use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
 
@@ -58,6 +57,7 @@ impl PipelineParams {
             future_tolerance_us: config.future_tolerance.0,
             silence_after_us: config.silence_after.0,
         };
+        #[cfg_attr(not(feature = "test-hooks"), expect(unused_mut))]
         let mut processor = ProcessorConfig::new(
             time,
             windows,
@@ -66,17 +66,10 @@ impl PipelineParams {
             registry.datasets(),
         )
         .map_err(ConfigError)?;
-        processor.panic_on = config.panic_on.clone();
-        let duration = |micros: Micros| Duration::from_micros(micros.0.unsigned_abs());
-        let limits = Limits {
-            save_interval: duration(config.save_interval),
-            lake_roll_age: duration(config.lake_roll_age),
-            export_age: duration(config.export_age),
-            record_bytes: config.record_bytes,
-            log_retention: duration(config.log_retention),
-            window_retention: duration(config.window_retention),
-            ..Limits::default()
-        };
+        #[cfg(feature = "test-hooks")]
+        {
+            processor.panic_on = config.panic_on.clone();
+        }
         let registry = Arc::new(registry);
         Ok(Self {
             partitions: config.partitions,
@@ -93,7 +86,7 @@ impl PipelineParams {
             processor: Arc::new(processor),
             registry,
             pseudonyms: Arc::new(Pseudonyms::new(key)),
-            limits,
+            limits: Limits::of(config),
             arbiters: std::thread::available_parallelism().map_or(2, usize::from),
         })
     }
@@ -190,7 +183,9 @@ fn declare(
                 ),
             ));
         }
-        Some((index, _)) if input.schema.is_none() && input.places() == Places::default() => {
+        Some((index, _))
+            if input.schema.is_none() && input.field_paths() == FieldPaths::default() =>
+        {
             (index, false)
         }
         Some(_) => return Err(input.error(
@@ -256,7 +251,7 @@ fn new_dataset(
     let declaration = Declaration {
         dataset,
         kind: input.kind,
-        places: input.places(),
+        paths: input.field_paths(),
     };
     Ok(registry.add_dataset(
         declaration

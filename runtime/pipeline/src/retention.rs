@@ -117,6 +117,3 @@ fn before(now: LogTime, kept: Duration) -> LogTime {
             .saturating_sub(i64::try_from(kept.as_micros()).unwrap_or(i64::MAX)),
     )
 }
-
-/// A week.
-pub(super) const DEFAULT: Duration = Duration::from_secs(7 * 86_400);

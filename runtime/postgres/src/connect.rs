@@ -74,7 +74,7 @@ impl Server {
                     Tokens::find(subject, config.region.clone()).await?,
                 ))
             }
-            (StoreAuth::Password, Some(path)) => Secret::File(path.clone()),
+            (StoreAuth::Password, Some(path)) => Secret::File(path.to_path_buf()),
             (StoreAuth::Password, None) => Secret::Given,
         };
         Ok(Self {
@@ -316,7 +316,7 @@ mod tests {
         );
         let empty = tempfile::NamedTempFile::new().unwrap();
         let config = StoreConfig {
-            ca_file: Some(empty.path().to_owned()),
+            ca_file: Some(empty.path().to_owned().into()),
             ..StoreConfig::default()
         };
         assert!(refused("postgres://u@h/d", &config).contains("no certificate"));

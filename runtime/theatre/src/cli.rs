@@ -9,6 +9,8 @@ mod bench;
 mod checks;
 #[cfg(feature = "tools")]
 mod dev;
+#[cfg(all(test, feature = "tools"))]
+mod documented;
 mod event_printer;
 mod looks;
 #[cfg(feature = "servers")]

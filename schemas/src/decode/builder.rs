@@ -1,4 +1,4 @@
-//! Columns under construction: every record adds one value to each, or none to any.
+//! Columns under construction: a record adds one value to every column, or to none.
 
 use std::sync::Arc;
 
@@ -17,8 +17,10 @@ use crate::dataset::{ColumnType, Dataset, DatasetIndex};
 use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
 
+/// The values of a column; a null has a placeholder here. `ends` are the ends of the values in
+/// `bytes`, after a leading 0.
 #[derive(Debug)]
-enum Values {
+enum ColumnValues {
     Boolean(Vec<bool>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
@@ -32,14 +34,14 @@ enum Values {
 
 #[derive(Debug)]
 struct Column {
-    values: Values,
+    values: ColumnValues,
     /// Rows without a value, ascending: most columns have none.
     nulls: Vec<u32>,
     /// Domain of its pseudonym, for columns that identify a person.
     person: Option<String>,
 }
 
-/// Takes datums and gives a [`Batch`].
+/// Decodes datums of one dataset into a [`Batch`].
 #[derive(Debug)]
 pub struct BatchBuilder {
     dataset: Arc<Dataset>,
@@ -72,7 +74,7 @@ impl BatchBuilder {
         }
     }
 
-    /// Rows so far.
+    /// Number of rows so far.
     pub fn len(&self) -> usize {
         self.offsets.len()
     }
@@ -86,7 +88,7 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// When the datum is not exactly one record of the plan's schema, or names no robot or time;
-    /// the builder is as before.
+    /// the builder is then unchanged.
     pub fn push(
         &mut self,
         plan: &DecodePlan,
@@ -97,6 +99,7 @@ impl BatchBuilder {
         let rows = self.offsets.len();
         let decoded = self.decode(plan, datum);
         if decoded.is_err() {
+            // Part of the record may have been appended already.
             for column in &mut self.columns {
                 column.truncate(rows);
             }
@@ -107,10 +110,11 @@ impl BatchBuilder {
         Ok(())
     }
 
+    /// Appends one value to every column; on an error some columns may have one more than others.
     fn decode(&mut self, plan: &DecodePlan, datum: &[u8]) -> Result<(), DecodeError> {
         let row = self.offsets.len();
         let mut cursor = Cursor::new(datum);
-        let mut sink = Sink {
+        let mut sink = RowSink {
             dataset: &self.dataset,
             columns: &mut self.columns,
             pseudonyms: &self.pseudonyms,
@@ -121,11 +125,11 @@ impl BatchBuilder {
                 left: cursor.left(),
             });
         }
-        sink.nulls(&plan.absent);
+        sink.append_nulls(&plan.absent);
         let roles = self.dataset.roles;
         let robot = &self.columns[roles.robot_id];
         let named = robot.nulls.last() != Some(&(row as u32))
-            && matches!(&robot.values, Values::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
+            && matches!(&robot.values, ColumnValues::Utf8 { ends, .. } if ends.get(row) != ends.get(row + 1));
         if !named {
             return Err(DecodeError::Unroutable { what: "robot_id" });
         }
@@ -137,7 +141,7 @@ impl BatchBuilder {
             .into_iter()
             .filter_map(|(what, column)| Some((what, column?)))
         {
-            if let Values::Utf8 { ends, .. } = &self.columns[column].values {
+            if let ColumnValues::Utf8 { ends, .. } = &self.columns[column].values {
                 let bytes = (ends[row + 1] - ends[row]) as usize;
                 if bytes > ID_BYTES_MAX {
                     return Err(DecodeError::NameTooLong { what, bytes });
@@ -178,13 +182,16 @@ impl BatchBuilder {
     }
 }
 
-struct Sink<'a> {
+/// Appends the values of one datum to the columns.
+struct RowSink<'a> {
     dataset: &'a Dataset,
     columns: &'a mut [Column],
     pseudonyms: &'a Pseudonyms,
 }
 
-impl Sink<'_> {
+impl RowSink<'_> {
+    /// Runs the frequent ops; the rare ones are in a function of their own, so that this loop stays
+    /// small.
     fn run(&mut self, ops: &[Op], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
         for op in ops {
             match op {
@@ -199,7 +206,7 @@ impl Sink<'_> {
                     let (ops, others) =
                         branch.ok_or_else(|| cursor.malformed("a union has no such branch"))?;
                     self.run(ops, cursor)?;
-                    self.nulls(others);
+                    self.append_nulls(others);
                 }
                 other => self.run_rare(other, cursor)?,
             }
@@ -210,7 +217,7 @@ impl Sink<'_> {
     fn run_rare(&mut self, op: &Op, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
         match op {
             Op::Boolean(column) => {
-                if let Values::Boolean(values) = &mut self.columns[*column].values {
+                if let ColumnValues::Boolean(values) = &mut self.columns[*column].values {
                     values.push(cursor.boolean()?);
                 }
             }
@@ -275,7 +282,7 @@ impl Sink<'_> {
             }
         }
         for (_, columns) in &elements[filled..] {
-            self.nulls(columns);
+            self.append_nulls(columns);
         }
         Ok(())
     }
@@ -283,20 +290,20 @@ impl Sink<'_> {
     #[inline]
     fn float(&mut self, column: usize, value: f64) {
         match &mut self.columns[column].values {
-            Values::Float64(values) => values.push(value),
-            Values::Float32(values) => values.push(value as f32),
+            ColumnValues::Float64(values) => values.push(value),
+            ColumnValues::Float32(values) => values.push(value as f32),
             _ => unreachable!("the plan resolves floats to float columns only"),
         }
     }
 
-    /// Values of columns one after another, each of eight bytes.
+    /// Appends consecutive doubles to consecutive columns.
     fn floats(&mut self, first: usize, bytes: &[u8]) {
         let (values, _) = bytes.as_chunks::<8>();
         for (column, value) in self.columns[first..].iter_mut().zip(values) {
             let value = f64::from_le_bytes(*value);
             match &mut column.values {
-                Values::Float64(values) => values.push(value),
-                Values::Float32(values) => values.push(value as f32),
+                ColumnValues::Float64(values) => values.push(value),
+                ColumnValues::Float32(values) => values.push(value as f32),
                 _ => unreachable!("the plan resolves floats to float columns only"),
             }
         }
@@ -305,16 +312,18 @@ impl Sink<'_> {
     #[inline]
     fn integer(&mut self, column: usize, value: i64) -> Result<(), DecodeError> {
         match &mut self.columns[column].values {
-            Values::Int64(values) => values.push(value),
-            Values::Timestamp(values) if TIMESTAMP_RANGE.contains(&value) => values.push(value),
-            Values::Int32(values) => values.push(value as i32),
-            Values::Date(values) if DATE_RANGE.contains(&value) => values.push(value as i32),
-            Values::Float64(values) => values.push(value as f64),
-            Values::Float32(values) => values.push(value as f32),
-            Values::Timestamp(_) => {
+            ColumnValues::Int64(values) => values.push(value),
+            ColumnValues::Timestamp(values) if TIMESTAMP_RANGE.contains(&value) => {
+                values.push(value)
+            }
+            ColumnValues::Int32(values) => values.push(value as i32),
+            ColumnValues::Date(values) if DATE_RANGE.contains(&value) => values.push(value as i32),
+            ColumnValues::Float64(values) => values.push(value as f64),
+            ColumnValues::Float32(values) => values.push(value as f32),
+            ColumnValues::Timestamp(_) => {
                 return Err(self.out_of_range(column, value, TimeUnit::Micros.name()));
             }
-            Values::Date(_) => return Err(self.out_of_range(column, value, "days")),
+            ColumnValues::Date(_) => return Err(self.out_of_range(column, value, "days")),
             _ => unreachable!("the plan resolves integers to numeric columns only"),
         }
         Ok(())
@@ -345,7 +354,7 @@ impl Sink<'_> {
         self.columns[column].append(value);
     }
 
-    fn nulls(&mut self, columns: &[usize]) {
+    fn append_nulls(&mut self, columns: &[usize]) {
         for column in columns {
             self.columns[*column].append_null();
         }
@@ -374,6 +383,7 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
             if count == 0 {
                 break;
             }
+            // Items without bytes, such as nulls, would let a few bytes claim a loop of 2^63 turns.
             if count > cursor.left() as u64 {
                 return Err(cursor.malformed("a block has more items than the record has bytes"));
             }
@@ -392,7 +402,7 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Big-endian two's complement, as the specification stores decimals, to the nearest float.
+/// Converts a decimal (big-endian two's complement, by the specification) to the nearest float.
 fn decimal(bytes: &[u8], scale: u32) -> f64 {
     let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
     let magnitude = bytes.iter().fold(0.0, |value, byte| {
@@ -418,21 +428,21 @@ impl Column {
             (ends, Vec::with_capacity(rows * 12))
         };
         let values = match column_type {
-            ColumnType::Boolean => Values::Boolean(Vec::with_capacity(rows)),
-            ColumnType::Int32 => Values::Int32(Vec::with_capacity(rows)),
-            ColumnType::Int64 => Values::Int64(Vec::with_capacity(rows)),
-            ColumnType::Float32 => Values::Float32(Vec::with_capacity(rows)),
-            ColumnType::Float64 => Values::Float64(Vec::with_capacity(rows)),
+            ColumnType::Boolean => ColumnValues::Boolean(Vec::with_capacity(rows)),
+            ColumnType::Int32 => ColumnValues::Int32(Vec::with_capacity(rows)),
+            ColumnType::Int64 => ColumnValues::Int64(Vec::with_capacity(rows)),
+            ColumnType::Float32 => ColumnValues::Float32(Vec::with_capacity(rows)),
+            ColumnType::Float64 => ColumnValues::Float64(Vec::with_capacity(rows)),
             ColumnType::Utf8 => {
                 let (ends, bytes) = text();
-                Values::Utf8 { ends, bytes }
+                ColumnValues::Utf8 { ends, bytes }
             }
             ColumnType::Binary => {
                 let (ends, bytes) = text();
-                Values::Binary { ends, bytes }
+                ColumnValues::Binary { ends, bytes }
             }
-            ColumnType::TimestampMicros => Values::Timestamp(Vec::with_capacity(rows)),
-            ColumnType::Date => Values::Date(Vec::with_capacity(rows)),
+            ColumnType::TimestampMicros => ColumnValues::Timestamp(Vec::with_capacity(rows)),
+            ColumnType::Date => ColumnValues::Date(Vec::with_capacity(rows)),
         };
         Self {
             values,
@@ -444,7 +454,7 @@ impl Column {
     #[inline]
     fn append(&mut self, value: &[u8]) {
         match &mut self.values {
-            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => {
+            ColumnValues::Utf8 { ends, bytes } | ColumnValues::Binary { ends, bytes } => {
                 bytes.extend_from_slice(value);
                 ends.push(bytes.len() as i32);
             }
@@ -455,12 +465,12 @@ impl Column {
     fn append_null(&mut self) {
         self.nulls.push(self.len() as u32);
         match &mut self.values {
-            Values::Boolean(values) => values.push(false),
-            Values::Int32(values) | Values::Date(values) => values.push(0),
-            Values::Int64(values) | Values::Timestamp(values) => values.push(0),
-            Values::Float32(values) => values.push(0.0),
-            Values::Float64(values) => values.push(0.0),
-            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => {
+            ColumnValues::Boolean(values) => values.push(false),
+            ColumnValues::Int32(values) | ColumnValues::Date(values) => values.push(0),
+            ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.push(0),
+            ColumnValues::Float32(values) => values.push(0.0),
+            ColumnValues::Float64(values) => values.push(0.0),
+            ColumnValues::Utf8 { ends, bytes } | ColumnValues::Binary { ends, bytes } => {
                 ends.push(bytes.len() as i32)
             }
         }
@@ -468,12 +478,12 @@ impl Column {
 
     fn len(&self) -> usize {
         match &self.values {
-            Values::Boolean(values) => values.len(),
-            Values::Int32(values) | Values::Date(values) => values.len(),
-            Values::Int64(values) | Values::Timestamp(values) => values.len(),
-            Values::Float32(values) => values.len(),
-            Values::Float64(values) => values.len(),
-            Values::Utf8 { ends, .. } | Values::Binary { ends, .. } => ends.len() - 1,
+            ColumnValues::Boolean(values) => values.len(),
+            ColumnValues::Int32(values) | ColumnValues::Date(values) => values.len(),
+            ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.len(),
+            ColumnValues::Float32(values) => values.len(),
+            ColumnValues::Float64(values) => values.len(),
+            ColumnValues::Utf8 { ends, .. } | ColumnValues::Binary { ends, .. } => ends.len() - 1,
         }
     }
 
@@ -482,12 +492,12 @@ impl Column {
             self.nulls.pop();
         }
         match &mut self.values {
-            Values::Boolean(values) => values.truncate(rows),
-            Values::Int32(values) | Values::Date(values) => values.truncate(rows),
-            Values::Int64(values) | Values::Timestamp(values) => values.truncate(rows),
-            Values::Float32(values) => values.truncate(rows),
-            Values::Float64(values) => values.truncate(rows),
-            Values::Utf8 { ends, bytes } | Values::Binary { ends, bytes } => {
+            ColumnValues::Boolean(values) => values.truncate(rows),
+            ColumnValues::Int32(values) | ColumnValues::Date(values) => values.truncate(rows),
+            ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.truncate(rows),
+            ColumnValues::Float32(values) => values.truncate(rows),
+            ColumnValues::Float64(values) => values.truncate(rows),
+            ColumnValues::Utf8 { ends, bytes } | ColumnValues::Binary { ends, bytes } => {
                 ends.truncate(rows + 1);
                 bytes.truncate(ends.last().copied().unwrap_or(0) as usize);
             }
@@ -504,26 +514,26 @@ impl Column {
             NullBuffer::from(valid)
         });
         match self.values {
-            Values::Boolean(values) => {
+            ColumnValues::Boolean(values) => {
                 Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls))
             }
-            Values::Int32(values) => primitive::<Int32Type>(values, nulls),
-            Values::Int64(values) => primitive::<Int64Type>(values, nulls),
-            Values::Float32(values) => primitive::<Float32Type>(values, nulls),
-            Values::Float64(values) => primitive::<Float64Type>(values, nulls),
-            Values::Timestamp(values) => {
+            ColumnValues::Int32(values) => primitive::<Int32Type>(values, nulls),
+            ColumnValues::Int64(values) => primitive::<Int64Type>(values, nulls),
+            ColumnValues::Float32(values) => primitive::<Float32Type>(values, nulls),
+            ColumnValues::Float64(values) => primitive::<Float64Type>(values, nulls),
+            ColumnValues::Timestamp(values) => {
                 let array = PrimitiveArray::<TimestampMicrosecondType>::new(
                     ScalarBuffer::from(values),
                     nulls,
                 );
                 Arc::new(array.with_timezone("UTC"))
             }
-            Values::Date(values) => primitive::<Date32Type>(values, nulls),
-            Values::Utf8 { ends, bytes } => {
+            ColumnValues::Date(values) => primitive::<Date32Type>(values, nulls),
+            ColumnValues::Utf8 { ends, bytes } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
                 Arc::new(StringArray::new(offsets, bytes.into(), nulls))
             }
-            Values::Binary { ends, bytes } => {
+            ColumnValues::Binary { ends, bytes } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
                 Arc::new(BinaryArray::new(offsets, bytes.into(), nulls))
             }

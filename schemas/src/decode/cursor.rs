@@ -1,7 +1,9 @@
-//! Reads Avro's primitives from a slice; never beyond it, never allocating by what it says.
+//! Reads Avro's primitives from a slice: never beyond its end, and without allocating by lengths
+//! that the bytes claim.
 
 use super::DecodeError;
 
+/// A slice and the offset of the next byte to read.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -104,6 +106,7 @@ impl<'a> Cursor<'a> {
     /// The number of items in the next block of an array or map, 0 at its end.
     pub(super) fn block(&mut self) -> Result<u64, DecodeError> {
         let count = self.long()?;
+        // A negative count is followed by the block's size in bytes, which is not needed here.
         if count < 0 {
             self.long()?;
         }

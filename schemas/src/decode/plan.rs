@@ -1,4 +1,4 @@
-//! The plan: a writer's schema resolved once to a dataset's columns.
+//! The decode plan: a writer's schema resolved once to a dataset's columns.
 
 use std::collections::HashMap;
 
@@ -6,33 +6,38 @@ use crate::avro_type::{self, AvroField, AvroType, Logical};
 use crate::dataset::{ColumnType, Dataset, SchemaError, column_type};
 use crate::declaration::TimeUnit;
 
-/// What to do with the next bytes of a datum.
+/// What to do with the next bytes of a datum. The first number is the index of a column, unless
+/// stated otherwise.
 #[derive(Debug)]
 pub(super) enum Op {
     Boolean(usize),
     Int(usize),
     Long(usize),
-    /// A time that counts something else than microseconds.
+    /// A time in a unit other than microseconds.
     Time(usize, TimeUnit),
     Float(usize),
-    /// So many doubles one after another, into as many columns from this one on.
+    /// Consecutive doubles: the first column and their number; they go into as many columns in a
+    /// row.
     Doubles(usize, usize),
     String(usize),
     Bytes(usize),
+    /// Column and size in bytes.
     Fixed(usize, usize),
-    /// Bytes of a decimal of this scale.
+    /// Column and scale of a decimal in length-prefixed bytes.
     Decimal(usize, u32),
+    /// Column, size in bytes and scale of a decimal.
     FixedDecimal(usize, usize, u32),
-    /// Symbols as the reader wants them; `None`: unknown to the reader and no default.
+    /// Column, and the text of each symbol; `None`: the reader does not know the symbol and has no
+    /// default.
     Enum(usize, Vec<Option<String>>),
-    /// By branch: the ops, and the columns that this branch leaves empty.
+    /// By branch: its ops, and the columns that it leaves null.
     Union(Vec<(Vec<Op>, Vec<usize>)>),
-    /// By element: the ops; columns of elements that do not come are left empty.
+    /// By element: its ops, and its columns, which are null when the array is shorter.
     Array(Vec<(Vec<Op>, Vec<usize>)>),
     Skip(Skip),
 }
 
-/// Bytes that no column wants.
+/// How to skip bytes that no column takes.
 #[derive(Debug)]
 pub(super) enum Skip {
     Nothing,
@@ -50,13 +55,14 @@ pub(super) enum Skip {
 #[derive(Debug)]
 pub struct DecodePlan {
     pub(super) ops: Vec<Op>,
-    /// Columns the writer knows nothing of.
+    /// Columns that the writer's schema does not have.
     pub(super) absent: Vec<usize>,
 }
 
 impl DecodePlan {
     /// Resolves a writer's schema to a dataset: fields are matched by path; numbers are widened; a
-    /// column the writer does not have is null; what the reader does not have is skipped.
+    /// column that the writer does not have is null; a field that the reader does not have is
+    /// skipped.
     ///
     /// # Errors
     /// When a field's types do not resolve, or the writer lacks robot id or event time.
@@ -90,9 +96,11 @@ impl DecodePlan {
     }
 }
 
+/// Compiles a writer's schema, field by field, in the order of the bytes.
 struct Compiler<'a> {
     dataset: &'a Dataset,
     by_name: HashMap<&'a str, usize>,
+    /// By column: true when an op writes it.
     written: Vec<bool>,
 }
 
@@ -145,6 +153,8 @@ impl Compiler<'_> {
             AvroType::Null => Ok(()),
             leaf => {
                 let op = self.leaf(leaf, path)?;
+                // Doubles of adjacent columns become one op, so that a record of many signals is
+                // decoded by one loop.
                 match (ops.last_mut(), &op) {
                     (Some(Op::Doubles(first, count)), Op::Doubles(next, 1))
                         if *first + *count == *next =>
@@ -158,12 +168,13 @@ impl Compiler<'_> {
         }
     }
 
-    /// Ops of a part that may or may not come, and the columns it writes.
+    /// Compiles a branch of a union or an element of an array: its ops, and the columns they write.
     fn part(
         &mut self,
         writer: &AvroType,
         path: &str,
     ) -> Result<(Vec<Op>, Vec<usize>), SchemaError> {
+        // Collect what this part writes apart from what was written before it.
         let before = std::mem::replace(&mut self.written, vec![false; self.dataset.columns.len()]);
         let mut ops = Vec::new();
         let compiled = self.value(writer, path, &mut ops);
@@ -176,7 +187,7 @@ impl Compiler<'_> {
         Ok((ops, columns))
     }
 
-    /// True when a column stands at this path or below it.
+    /// True when the dataset has a column at this path or below it.
     fn wanted(&self, path: &str) -> bool {
         self.by_name.keys().any(|name| {
             name.strip_prefix(path).is_some_and(|rest| {
@@ -223,8 +234,8 @@ impl Compiler<'_> {
             AvroType::Bytes(_) => Op::Bytes(column),
             AvroType::Fixed(size, _) => Op::Fixed(column, *size),
             AvroType::Enum { symbols, default } => {
-                // A symbol unknown to the reader's enum cannot be told here from one it knows:
-                // columns are text, so all are kept.
+                // The columns are text and do not know the reader's symbols, so every symbol is
+                // kept.
                 Op::Enum(
                     column,
                     symbols
@@ -261,7 +272,7 @@ fn complete(parts: Vec<(Vec<Op>, Vec<usize>)>) -> Vec<(Vec<Op>, Vec<usize>)> {
         .collect()
 }
 
-/// Avro's promotions, on columns.
+/// True when a writer's column type can be read as the reader's: Avro's promotions, on columns.
 fn resolves(writer: ColumnType, reader: ColumnType) -> bool {
     use ColumnType::{Binary, Float32, Float64, Int32, Int64, Utf8};
     writer == reader
@@ -275,6 +286,7 @@ fn resolves(writer: ColumnType, reader: ColumnType) -> bool {
         || matches!((writer, reader), (Int64, ColumnType::TimestampMicros))
 }
 
+/// How to skip a value of a type.
 fn skip(writer: &AvroType) -> Skip {
     match writer {
         AvroType::Null => Skip::Nothing,

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{BatchBuilder, DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
 use crate::batch::Batch;
 use crate::dataset::DatasetKind;
-use crate::declaration::{Declaration, Places, TimeUnit};
+use crate::declaration::{Declaration, FieldPaths, TimeUnit};
 use crate::pseudonym::Pseudonyms;
 use crate::registry::{INPUT_SCHEMAS, Registry};
 
@@ -313,14 +313,14 @@ impl Times {
 
 /// Decodes with an event time that counts `unit`.
 fn decode_times(unit: TimeUnit, rows: &[Times]) -> (Vec<Result<(), DecodeError>>, Option<Batch>) {
-    let places = Places {
+    let paths = FieldPaths {
         event_time_unit: Some(unit),
-        ..Places::default()
+        ..FieldPaths::default()
     };
     let declaration = Declaration {
         dataset: "times".to_owned(),
         kind: DatasetKind::Telemetry,
-        places,
+        paths,
     };
     let dataset = Arc::new(declaration.dataset(TIMES).unwrap());
     let plan = DecodePlan::compile(TIMES, &dataset).unwrap();

@@ -91,15 +91,15 @@ fn columns(message: &[u8]) -> String {
     );
     builder.push(&writer.plan, datum, 0, 0).unwrap();
     let batch = builder.finish().unwrap();
-    let mut told = String::new();
+    let mut decoded = String::new();
     for (index, column) in dataset.columns.iter().enumerate() {
         let text = batch.text(index, 0).map(str::to_owned);
         let value = text
             .or_else(|| batch.int(index, 0).map(|value| value.to_string()))
             .or_else(|| batch.number(index, 0).map(|value| value.to_string()));
-        told += &format!("{} = {}\n", column.name, value.as_deref().unwrap_or("-"));
+        decoded += &format!("{} = {}\n", column.name, value.as_deref().unwrap_or("-"));
     }
-    told
+    decoded
 }
 
 #[test]
@@ -110,16 +110,19 @@ fn input_records_of_version_1_are_read_as_ever() {
             bytes == written(json),
             "{subject}: the schema writes other bytes than version 1 did: make it a new version"
         );
-        let told = columns(&bytes);
+        let decoded = columns(&bytes);
         assert_eq!(
-            told.as_bytes(),
-            golden(subject, "v1.columns", told.as_bytes()),
-            "{subject}: read as {told}"
+            decoded.as_bytes(),
+            golden(subject, "v1.columns", decoded.as_bytes()),
+            "{subject}: read as {decoded}"
         );
-        let missing = told.lines().filter(|line| line.ends_with(" = -")).count();
+        let missing = decoded
+            .lines()
+            .filter(|line| line.ends_with(" = -"))
+            .count();
         assert!(
-            missing * 2 < told.lines().count(),
-            "{subject}: most of it is missing: {told}"
+            missing * 2 < decoded.lines().count(),
+            "{subject}: most of it is missing: {decoded}"
         );
     }
 }

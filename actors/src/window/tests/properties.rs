@@ -23,7 +23,7 @@ fn values() -> impl Strategy<Value = Vec<Option<f64>>> {
 }
 
 /// Rows that mostly go forward, some late, some far ahead, with clock moves and flushes in between.
-fn told(rows: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Told>> {
+fn inputs(rows: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Input>> {
     let step = prop_oneof![
         20 => (0..3 * SECOND, 0..4 * SECOND, values()).prop_map(|(ahead, back, values)| (ahead, back, Some(values))),
         4 => (0..SECOND, 0..90 * SECOND, values()).prop_map(|(ahead, back, values)| (ahead, back, Some(values))),
@@ -37,19 +37,19 @@ fn told(rows: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Told>> {
     )
         .prop_map(|(start, steps)| {
             let mut front = start;
-            let tell = |(ahead, back, values): (i64, i64, Option<Vec<Option<f64>>>)| {
+            let input = |(ahead, back, values): (i64, i64, Option<Vec<Option<f64>>>)| {
                 front += ahead.max(0);
                 match values {
                     // Whole milliseconds, so that times are equal now and then.
-                    Some(values) => Told::Row(Sample {
+                    Some(values) => Input::Row(Sample {
                         time: (front - back).div_euclid(1_000) * 1_000,
                         values,
                     }),
-                    None if ahead < 0 => Told::Flush,
-                    None => Told::Clock(front),
+                    None if ahead < 0 => Input::Flush,
+                    None => Input::Clock(front),
                 }
             };
-            steps.into_iter().map(tell).collect()
+            steps.into_iter().map(input).collect()
         })
 }
 
@@ -88,30 +88,30 @@ fn bounds() -> impl Strategy<Value = i64> {
 proptest! {
     #[test]
     fn windows_equal_a_recomputation_from_their_rows(
-        told in told(0..120), specs in specs(), set in sets(), bound in bounds(),
+        inputs in inputs(0..120), specs in specs(), set in sets(), bound in bounds(),
     ) {
         let mut robot = Robot::new(plan(&specs, set), bound, SIGNALS);
-        robot.tell(&told);
+        robot.feed(&inputs);
         robot.flush();
-        let told: Vec<Told> = told.into_iter().chain([Told::Flush]).collect();
-        Oracle::of(&specs, bound, &told).check(&specs, set, &robot.out);
+        let inputs: Vec<Input> = inputs.into_iter().chain([Input::Flush]).collect();
+        Oracle::of(&specs, bound, &inputs).check(&specs, set, &robot.out);
         prop_assert_eq!(robot.windows.open_panes() + robot.windows.open_fragments(), 0);
     }
 
     #[test]
     fn cuts_saves_and_repeated_clocks_change_no_byte(
-        told in told(1..80), specs in specs(), set in sets(), bound in bounds(),
+        inputs in inputs(1..80), specs in specs(), set in sets(), bound in bounds(),
         cuts in prop::collection::vec((1_usize..12, any::<bool>(), any::<bool>()), 80),
         lateness in prop::sample::select(vec![100 * SECOND, 3_600 * SECOND]),
     ) {
         let plan = plan(&specs, set).with_allowed_lateness(lateness);
         let mut whole = Robot::new(plan.clone(), bound, SIGNALS);
-        whole.tell(&told);
+        whole.feed(&inputs);
         let mut cut = Robot::new(plan, bound, SIGNALS);
-        let mut rest = &told[..];
+        let mut rest = &inputs[..];
         for (length, save, advance) in cuts {
             let (now, later) = rest.split_at(length.min(rest.len()));
-            cut.tell(now);
+            cut.feed(now);
             if save {
                 cut.save_and_restore();
             }
@@ -148,8 +148,8 @@ proptest! {
         }
         let [sorted, shuffled] = robots;
         prop_assert_eq!(sorted.out.len(), shuffled.out.len());
-        let told: Vec<Told> = samples.iter().map(|(_, sample)| Told::Row(sample.clone())).chain([Told::Flush]).collect();
-        let oracle = Oracle::of(&specs, bound, &told);
+        let inputs: Vec<Input> = samples.iter().map(|(_, sample)| Input::Row(sample.clone())).chain([Input::Flush]).collect();
+        let oracle = Oracle::of(&specs, bound, &inputs);
         for (left, right) in sorted.out.iter().zip(&shuffled.out) {
             prop_assert_eq!((&left.window, left.start_us, left.revision), (&right.window, right.start_us, right.revision));
             prop_assert_eq!(left.revision, 0);
@@ -163,10 +163,10 @@ proptest! {
 
     #[test]
     fn what_falls_due_is_told_in_the_same_order_however_the_clock_gets_there(
-        told in told(1..60), specs in specs(), bound in bounds(), stops in prop::collection::vec(0..400 * SECOND, 0..6),
+        inputs in inputs(1..60), specs in specs(), bound in bounds(), stops in prop::collection::vec(0..400 * SECOND, 0..6),
     ) {
         let mut at_once = Robot::new(plan(&specs, AggregateSet::Basic), bound, SIGNALS);
-        at_once.tell(&told);
+        at_once.feed(&inputs);
         let mut in_steps = at_once.clone();
         let last = at_once.clock.max(0) + 400 * SECOND;
         for stop in stops {
@@ -200,13 +200,13 @@ proptest! {
 
     #[test]
     fn no_time_clock_or_bound_panics(
-        told in prop::collection::vec((any::<i64>(), any::<bool>(), prop::num::f64::ANY), 0..20), bound in any::<i64>(),
+        inputs in prop::collection::vec((any::<i64>(), any::<bool>(), prop::num::f64::ANY), 0..20), bound in any::<i64>(),
         specs in specs(), set in sets(),
     ) {
         let edges = [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX - 1, i64::MAX];
         let mut robot = Robot::new(plan(&specs, set), bound, 1);
         let mut rows = 0;
-        for (index, (time, edge, value)) in told.into_iter().enumerate() {
+        for (index, (time, edge, value)) in inputs.into_iter().enumerate() {
             let time = if edge { edges[index % edges.len()] } else { time };
             rows += 1;
             robot.rows(&[sample(time, value)]);
@@ -215,7 +215,7 @@ proptest! {
         robot.flush();
         let first = &specs[0].name;
         let hops = (specs[0].size_us / specs[0].hop_us) as u64;
-        let told: u64 = robot.out.iter().filter(|row| &row.window == first).map(|row| row.rows).sum();
-        prop_assert_eq!(told, rows * hops, "every row is told once per window it is in");
+        let emitted: u64 = robot.out.iter().filter(|row| &row.window == first).map(|row| row.rows).sum();
+        prop_assert_eq!(emitted, rows * hops, "every row is emitted once per window it is in");
     }
 }

@@ -21,9 +21,9 @@ pub struct Sample {
     pub values: Vec<Option<f64>>,
 }
 
-/// What a robot's windows are told, one thing after another.
+/// An input of a robot's windows.
 #[derive(Debug, Clone)]
-pub enum Told {
+pub enum Input {
     Row(Sample),
     Clock(i64),
     Flush,
@@ -158,17 +158,17 @@ impl Robot {
         self.windows.flush(&self.plan, &mut self.out);
     }
 
-    /// Tells things in order, rows that follow each other as one batch.
-    pub fn tell(&mut self, told: &[Told]) {
+    /// Feeds inputs in order, rows that follow each other as one batch.
+    pub fn feed(&mut self, inputs: &[Input]) {
         let mut rows = Vec::new();
-        for told in told {
-            match told {
-                Told::Row(sample) => rows.push(sample.clone()),
-                Told::Clock(clock) => {
+        for input in inputs {
+            match input {
+                Input::Row(sample) => rows.push(sample.clone()),
+                Input::Clock(clock) => {
                     self.rows(&std::mem::take(&mut rows));
                     self.advance(*clock);
                 }
-                Told::Flush => {
+                Input::Flush => {
                     self.rows(&std::mem::take(&mut rows));
                     self.flush();
                 }
@@ -185,10 +185,10 @@ impl Robot {
         self.windows = postcard::from_bytes(&self.save()).unwrap();
     }
 
-    /// (window, start in seconds, revision, rows) of all that was told, and forgets it.
-    pub fn told(&mut self) -> Vec<(String, i64, u32, u64)> {
-        let told = std::mem::take(&mut self.out);
-        told.into_iter()
+    /// (window, start in seconds, revision, rows) of all rows emitted since the last call.
+    pub fn take_rows(&mut self) -> Vec<(String, i64, u32, u64)> {
+        let rows = std::mem::take(&mut self.out);
+        rows.into_iter()
             .map(|row| (row.window, row.start_us / SECOND, row.revision, row.rows))
             .collect()
     }
@@ -207,16 +207,16 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn of(specs: &[WindowSpec], bound: i64, told: &[Told]) -> Self {
+    pub fn of(specs: &[WindowSpec], bound: i64, inputs: &[Input]) -> Self {
         let mut oracle = Self::default();
-        for told in told {
-            match told {
-                Told::Row(sample) => {
+        for input in inputs {
+            match input {
+                Input::Row(sample) => {
                     oracle.clock(sample.time, bound);
                     oracle.row(specs, sample);
                 }
-                Told::Clock(clock) => oracle.clock(*clock, bound),
-                Told::Flush => oracle.flush(specs),
+                Input::Clock(clock) => oracle.clock(*clock, bound),
+                Input::Flush => oracle.flush(specs),
             }
         }
         oracle
@@ -257,10 +257,10 @@ impl Oracle {
         }
     }
 
-    /// Checks everything that was told, after a flush at the end.
-    pub fn check(&self, specs: &[WindowSpec], set: AggregateSet, told: &[WindowRow]) {
+    /// Checks all emitted rows, after a flush at the end.
+    pub fn check(&self, specs: &[WindowSpec], set: AggregateSet, rows: &[WindowRow]) {
         let mut windows: BTreeMap<Key, Vec<WindowRow>> = BTreeMap::new();
-        for row in told {
+        for row in rows {
             let index = specs
                 .iter()
                 .position(|spec| spec.name == row.window)
@@ -273,7 +273,7 @@ impl Oracle {
         }
         assert!(
             windows.keys().eq(self.all.keys()),
-            "told {:?}, not {:?}",
+            "emitted {:?}, not {:?}",
             windows.keys(),
             self.all.keys()
         );

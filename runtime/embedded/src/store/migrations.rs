@@ -29,31 +29,35 @@ const CURSORS: &str = "
     ALTER TABLE partition DROP COLUMN relayed_dead;
     ALTER TABLE partition DROP COLUMN exported_fact;";
 
-/// Makes the tables, or brings those of an earlier build to this one's version, in one transaction.
+/// Makes the tables, or brings those of an earlier build to this one's version, in one transaction;
+/// says which migrations that took.
 ///
 /// # Errors
 /// When the file comes from a later build, or cannot be written.
-pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<()> {
+pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<Vec<String>> {
     if refuse_later(version(connection, path)?, path)? == VERSION {
-        return Ok(());
+        return Ok(Vec::new());
     }
     // Of two processes that open the file at once one waits here, and finds the work done.
-    let migrate = |transaction: &Transaction<'_>| -> rusqlite::Result<()> {
+    let migrate = |transaction: &Transaction<'_>| -> rusqlite::Result<Vec<String>> {
         if stored_version(transaction)? == VERSION {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let is_old = has_column(transaction, "relayed_fact")?;
         transaction.execute_batch(SCHEMA)?;
         if is_old {
             transaction.execute_batch(CURSORS)?;
         }
-        transaction.pragma_update(None, "user_version", VERSION)
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        let applied = is_old.then(|| "0001_cursors".to_owned());
+        Ok(applied.into_iter().collect())
     };
     let migrated = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .and_then(|transaction| {
-            migrate(&transaction)?;
-            transaction.commit()
+            let applied = migrate(&transaction)?;
+            transaction.commit()?;
+            Ok(applied)
         });
     migrated.map_err(|error| cannot_open(path, WHAT, &error))
 }

@@ -72,7 +72,8 @@ impl Place {
 /// directory used.
 pub(super) fn config(common: &Common) -> Result<Config, Failure> {
     let (mut config, _) = Config::layered(common.config.as_deref(), std::env::vars())?;
-    config.schemas.extend(DataDir::new(&common.data).schemas()?);
+    let kept = DataDir::new(&common.data).schemas()?;
+    config.schemas.extend(kept.into_iter().map(Into::into));
     Ok(config)
 }
 

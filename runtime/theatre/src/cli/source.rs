@@ -386,8 +386,8 @@ impl ReplayArgs {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let mapping = Mapping::load(&self.mapping)?;
         let mut config = super::service::config(common)?;
-        config.schemas.push(mapping.schema.clone());
-        config.rules = config.rules.or(mapping.rules.clone());
+        config.schemas.push(mapping.schema.clone().into());
+        config.rules = config.rules.or(mapping.rules.clone().map(Into::into));
         let events = mapping.events.clone();
         let mut replay = Replay::open(&self.file, mapping)?;
         let service = Service::start(common, &config)?;

@@ -84,13 +84,13 @@ impl BenchEnvironment {
             hop: None,
         };
         let mut config = Config {
-            rules: Some(rules),
+            rules: Some(rules.into()),
             windows: vec![window],
             reorder_bound: Micros(REORDER_US),
             // The records are dated, not live: nobody is silent, and nothing is old.
             silence_after: DAY,
             log_retention: Micros(30 * 365 * DAY.0),
-            pseudonym_key_file: Some(key),
+            pseudonym_key_file: Some(key.into()),
             ..Config::default()
         };
         let mut servers = Vec::new();

@@ -1,0 +1,541 @@
+//! The rules of this repository, as tables, and the checkers run over it. A list of exceptions
+//! only shrinks: an exception that nothing needs any more fails the test, too.
+
+use std::process::Command;
+
+use theatre_tidy::crates::{self, Manifest};
+use theatre_tidy::source::{Source, files, read, root, sources};
+use theatre_tidy::{Findings, calls, items, licences, sizes, words};
+
+fn none(findings: Findings) {
+    assert!(
+        findings.is_empty(),
+        "{} findings:\n{}",
+        findings.len(),
+        findings.join("\n")
+    );
+}
+
+/// The crates of the workspace.
+fn manifests() -> Vec<Manifest> {
+    files("toml")
+        .iter()
+        .filter_map(|path| path.strip_suffix("/Cargo.toml"))
+        .map(|folder| Manifest::parse(folder, &read(&format!("{folder}/Cargo.toml"))).unwrap())
+        .collect()
+}
+
+/// Product code of the engine: what is compiled into a service, without the local servers and the
+/// stand-in warehouse.
+fn engine() -> Vec<Source> {
+    let mut sources = sources();
+    sources.retain(|source| !source.path.starts_with("compose/"));
+    sources
+}
+
+/// The crates whose dependencies are bounded: all but the system tests, which use everything.
+fn bounded() -> Vec<Manifest> {
+    let mut manifests = manifests();
+    manifests.retain(|manifest| manifest.name != "theatre-tests");
+    manifests
+}
+
+#[test]
+fn actix_stands_in_the_host_of_the_actors_and_in_servers_only() {
+    none(calls::check(
+        &calls::Rule {
+            words: &["actix", "actix_web", "actix_rt"],
+            why: "actors are plain values; only the host runs them on actix, only servers serve",
+            allowed: &[
+                ("actors/src/actix_host.rs", "the host of the actors"),
+                ("compose/redshift-local/", "the stand-in's HTTP server"),
+                ("runtime/theatre/src/admin.rs", "the admin server"),
+            ],
+        },
+        &sources(),
+    ));
+}
+
+#[test]
+fn clocks_are_read_in_named_places_only() {
+    none(calls::check(
+        &calls::Rule {
+            words: &["SystemTime::now", "Instant::now"],
+            why: "time comes through a port or a parameter, so that a simulation can drive it",
+            allowed: &[
+                (
+                    "actors/src/actix_host.rs",
+                    "measures how long a message takes",
+                ),
+                (
+                    "runtime/kafka/src/brokers.rs",
+                    "how long a client has been without brokers",
+                ),
+                (
+                    "runtime/kafka/src/diagnostics.rs",
+                    "when a connection failed",
+                ),
+                ("runtime/kafka/src/lane.rs", "deadline of a transaction"),
+                (
+                    "runtime/kafka/src/leader_health.rs",
+                    "how long a leader has not answered",
+                ),
+                (
+                    "runtime/kafka/src/lib.rs",
+                    "deadline of a call to the brokers",
+                ),
+                (
+                    "runtime/kafka/src/membership.rs",
+                    "pace of the offsets that are committed for tools",
+                ),
+                (
+                    "runtime/kafka/src/reader.rs",
+                    "how long a reader got no record",
+                ),
+                (
+                    "runtime/kafka/src/topics.rs",
+                    "deadline of the first answer of a broker",
+                ),
+                (
+                    "runtime/pipeline/src/assignment.rs",
+                    "deadline of a hand-over",
+                ),
+                (
+                    "runtime/pipeline/src/checkpointer.rs",
+                    "measures how long a commit takes",
+                ),
+                (
+                    "runtime/pipeline/src/relay.rs",
+                    "measures how long a batch takes, for the latency benchmark",
+                ),
+                (
+                    "runtime/pipeline/src/run_loop.rs",
+                    "how long a component has been leaving; hands `now` to the retry policy",
+                ),
+                (
+                    "runtime/pipeline/src/supervisor.rs",
+                    "pause before a partition is taken again",
+                ),
+                ("runtime/pipeline/src/wiring.rs", "deadline of a stop"),
+                (
+                    "runtime/postgres/src/connect.rs",
+                    "how long a server has refused to let the process in",
+                ),
+                ("runtime/postgres/src/iam.rs", "age of a token"),
+                (
+                    "runtime/redshift/src/poller.rs",
+                    "pace of the questions after a statement",
+                ),
+                ("runtime/system/src/clock.rs", "the clock behind the port"),
+                ("runtime/theatre/src/cli/bench.rs", "measures"),
+                ("runtime/theatre/src/cli/bench/", "measures"),
+                (
+                    "runtime/theatre/src/cli/event_printer.rs",
+                    "pace of the progress line",
+                ),
+                (
+                    "runtime/theatre/src/cli/service.rs",
+                    "pace of progress on the terminal",
+                ),
+                (
+                    "runtime/theatre/src/cli/source.rs",
+                    "pace of the demo and of a replay",
+                ),
+            ],
+        },
+        &engine(),
+    ));
+}
+
+#[test]
+fn threads_sleep_in_named_places_only() {
+    none(calls::check(
+        &calls::Rule {
+            words: &["sleep(", "sleep_until("],
+            why: "a component answers how long it waits, and the run loop sleeps",
+            allowed: &[
+                (
+                    "runtime/kafka/src/lane.rs",
+                    "waits for a coordinator that is moving",
+                ),
+                (
+                    "runtime/kafka/src/leader_health.rs",
+                    "a thread of its own that asks the leaders",
+                ),
+                (
+                    "runtime/kafka/src/lib.rs",
+                    "waits for brokers within a call",
+                ),
+                (
+                    "runtime/kafka/src/producer.rs",
+                    "waits for room in librdkafka's queue, and for deliveries",
+                ),
+                (
+                    "runtime/kafka/src/topics.rs",
+                    "waits for the first answer of a broker, and for new topics",
+                ),
+                (
+                    "runtime/operations/src/drained.rs",
+                    "waits for the end of a log that is fetched",
+                ),
+                (
+                    "runtime/operations/src/reconcile/count.rs",
+                    "waits for the end of a log that is fetched",
+                ),
+                (
+                    "runtime/pipeline/src/assignment.rs",
+                    "waits for the hand-over of partitions",
+                ),
+                (
+                    "runtime/pipeline/src/lake_writer.rs",
+                    "waits for records that are fetched",
+                ),
+                (
+                    "runtime/pipeline/src/recovery.rs",
+                    "waits for records that are fetched",
+                ),
+                (
+                    "runtime/pipeline/src/run_loop.rs",
+                    "is where components sleep",
+                ),
+                (
+                    "runtime/pipeline/src/supervisor.rs",
+                    "waits before a partition is taken again",
+                ),
+                (
+                    "runtime/redshift/src/poller.rs",
+                    "is where statements are polled",
+                ),
+                (
+                    "runtime/theatre/src/cli/bench/",
+                    "waits for what is measured",
+                ),
+                ("runtime/theatre/src/cli/dev.rs", "waits for servers to end"),
+                (
+                    "runtime/theatre/src/cli/service.rs",
+                    "waits for the signal to stop, and for draining",
+                ),
+                (
+                    "runtime/theatre/src/cli/source.rs",
+                    "keeps the pace of the demo and of a replay",
+                ),
+                (
+                    "runtime/theatre/src/cli/storage.rs",
+                    "waits for new records of a topic",
+                ),
+            ],
+        },
+        &engine(),
+    ));
+}
+
+#[test]
+fn metrics_are_emitted_by_the_functions_of_the_catalogue_only() {
+    none(calls::check(
+        &calls::Rule {
+            words: &["counter!", "gauge!", "histogram!"],
+            why: "a metric is a function of theatre_telemetry, so that the catalogue has it",
+            allowed: &[
+                ("actors/src/actix_host.rs", "to be moved"),
+                ("runtime/telemetry/src/names.rs", "the catalogue"),
+            ],
+        },
+        &sources(),
+    ));
+}
+
+#[test]
+fn unsafe_stands_in_named_files_only() {
+    none(calls::check(
+        &calls::Rule {
+            words: &["unsafe"],
+            why: "memory safety is the compiler's",
+            allowed: &[
+                (
+                    "runtime/kafka/src/admin.rs",
+                    "token and log of a client that is never polled",
+                ),
+                (
+                    "runtime/kafka/src/brokers.rs",
+                    "brokers of a client that has lost them",
+                ),
+                (
+                    "runtime/kafka/src/fetch.rs",
+                    "librdkafka's fetch in batches",
+                ),
+                ("runtime/theatre/src/main.rs", "the allocator's options"),
+            ],
+        },
+        &sources(),
+    ));
+}
+
+/// Which crates of this repository a crate may use: those that stand above it and are named here.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("theatre-schemas", &[]),
+    ("theatre-actors", &["theatre-schemas"]),
+    ("theatre-telemetry", &[]),
+    ("theatre-config", &["theatre-schemas", "theatre-actors"]),
+    ("theatre-system", &["theatre-actors"]),
+    ("theatre-parquet", &["theatre-schemas", "theatre-actors"]),
+    (
+        "theatre-pipeline",
+        &[
+            "theatre-schemas",
+            "theatre-actors",
+            "theatre-telemetry",
+            "theatre-config",
+            "theatre-parquet",
+        ],
+    ),
+    (
+        "theatre-operations",
+        &["theatre-actors", "theatre-parquet", "theatre-pipeline"],
+    ),
+    ("theatre-aws", &["theatre-actors"]),
+    (
+        "theatre-embedded",
+        &["theatre-schemas", "theatre-actors", "theatre-parquet"],
+    ),
+    (
+        "theatre-kafka",
+        &[
+            "theatre-schemas",
+            "theatre-actors",
+            "theatre-telemetry",
+            "theatre-config",
+            "theatre-system",
+        ],
+    ),
+    (
+        "theatre-postgres",
+        &["theatre-actors", "theatre-config", "theatre-system"],
+    ),
+    (
+        "theatre-s3",
+        &[
+            "theatre-actors",
+            "theatre-config",
+            "theatre-system",
+            "theatre-aws",
+        ],
+    ),
+    (
+        "theatre-redshift",
+        &[
+            "theatre-actors",
+            "theatre-config",
+            "theatre-system",
+            "theatre-parquet",
+            "theatre-aws",
+        ],
+    ),
+    (
+        "theatre-registry",
+        &[
+            "theatre-schemas",
+            "theatre-actors",
+            "theatre-config",
+            "theatre-system",
+        ],
+    ),
+    (
+        "theatre-simulator",
+        &["theatre-schemas", "theatre-actors", "theatre-config"],
+    ),
+    ("redshift-local", &[]),
+    (
+        "theatre-dev",
+        &[
+            "theatre-actors",
+            "theatre-config",
+            "theatre-system",
+            "theatre-postgres",
+            "theatre-redshift",
+            "redshift-local",
+        ],
+    ),
+    (
+        "theatre",
+        &[
+            "theatre-schemas",
+            "theatre-actors",
+            "theatre-telemetry",
+            "theatre-config",
+            "theatre-system",
+            "theatre-pipeline",
+            "theatre-operations",
+            "theatre-embedded",
+            "theatre-kafka",
+            "theatre-postgres",
+            "theatre-s3",
+            "theatre-redshift",
+            "theatre-registry",
+            "theatre-simulator",
+            "theatre-dev",
+        ],
+    ),
+    (
+        "theatre-testkit",
+        &["theatre-schemas", "theatre-actors", "theatre-parquet"],
+    ),
+    ("theatre-tidy", &[]),
+];
+
+/// Which crates may use a driver.
+const DRIVERS: &[(&str, &[&str])] = &[
+    ("actix", &["theatre-actors"]),
+    ("actix-web", &["redshift-local", "theatre"]),
+    (
+        "aws-",
+        &[
+            "theatre-aws",
+            "theatre-kafka",
+            "theatre-postgres",
+            "theatre-s3",
+            "theatre-redshift",
+            "theatre-registry",
+            "redshift-local",
+            "theatre-dev",
+        ],
+    ),
+    ("hyper", &["theatre-dev"]),
+    ("parquet", &["theatre-parquet", "redshift-local"]),
+    ("rdkafka", &["theatre-kafka", "theatre-dev", "theatre"]),
+    ("rusqlite", &["theatre-embedded"]),
+    (
+        "sqlx",
+        &[
+            "theatre-postgres",
+            "redshift-local",
+            "theatre-dev",
+            "theatre",
+        ],
+    ),
+    (
+        "tokio",
+        &[
+            "theatre-system",
+            "theatre-kafka",
+            "theatre-postgres",
+            "theatre-s3",
+            "theatre-redshift",
+            "redshift-local",
+            "theatre-dev",
+        ],
+    ),
+    ("ureq", &["theatre-registry", "theatre-dev"]),
+];
+
+#[test]
+fn crates_use_only_crates_above_them_in_the_table() {
+    none(crates::check_arrows(ARROWS, &bounded()));
+}
+
+#[test]
+fn drivers_stand_in_their_adapters_only() {
+    none(crates::check_drivers(DRIVERS, &bounded()));
+}
+
+#[test]
+fn every_dependency_is_used() {
+    none(crates::check_unused(&manifests(), &sources(), &[]));
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    none(sizes::check(
+        &sizes::Bounds {
+            file: 400,
+            function: 70,
+            files: &[
+                ("actors/src/actix_host.rs", 430),
+                ("actors/src/ports/store.rs", 492),
+                ("actors/src/robot.rs", 467),
+                ("compose/dev/src/kafka.rs", 452),
+                ("compose/dev/src/postgres.rs", 470),
+                ("runtime/embedded/src/log.rs", 455),
+                ("runtime/embedded/src/store.rs", 625),
+                ("runtime/embedded/src/warehouse.rs", 402),
+                ("runtime/pipeline/src/partition.rs", 552),
+                ("runtime/pipeline/src/relay.rs", 448),
+                ("runtime/pipeline/src/supervisor.rs", 595),
+                ("runtime/simulator/src/lib.rs", 532),
+                ("runtime/theatre/src/cli/source.rs", 596),
+                ("runtime/theatre/src/cli/storage.rs", 401),
+                ("schemas/src/dataset.rs", 450),
+                ("schemas/src/decode/builder.rs", 536),
+            ],
+            functions: &[
+                ("actors/src/processor/row_batch.rs fn take_event", 73),
+                ("actors/src/rules/condition.rs fn hear", 86),
+                ("actors/src/rules/spec.rs fn test", 108),
+                ("compose/redshift-local/src/copy.rs fn load_file", 91),
+                (
+                    "compose/redshift-local/src/sql/copy_command.rs fn parse",
+                    73,
+                ),
+                ("compose/redshift-local/src/statements.rs fn submit", 71),
+                ("runtime/parquet/src/outputs.rs fn table", 73),
+                ("runtime/pipeline/src/partition.rs fn open", 76),
+                ("runtime/postgres/src/commit.rs fn write", 111),
+                ("runtime/simulator/src/lib.rs fn telemetry", 136),
+                ("runtime/theatre/src/cli/bench.rs fn measure", 96),
+                ("runtime/theatre/src/cli/bench/fleet_bench.rs fn print", 77),
+                ("runtime/theatre/src/cli/checks.rs fn reconcile", 83),
+                ("runtime/theatre/src/cli/storage.rs fn run", 77),
+                ("runtime/theatre/src/replay.rs fn open", 75),
+            ],
+        },
+        &sources(),
+    ));
+}
+
+#[test]
+fn public_items_are_documented_in_private_modules_too() {
+    none(items::check(&sources()));
+}
+
+#[test]
+fn words_of_a_dialect_become_fewer() {
+    let bounds = [
+        ("hears", 13),
+        ("nobody", 102),
+        ("somebody", 26),
+        ("told", 522),
+        ("whoever", 43),
+    ];
+    let texts: Vec<(String, String)> = ["md", "rs"]
+        .iter()
+        .flat_map(|extension| files(extension))
+        .filter(|path| !path.starts_with("tests/tidy/"))
+        .map(|path| (path.clone(), read(&path)))
+        .collect();
+    none(words::check(
+        &bounds,
+        texts
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str())),
+    ));
+}
+
+#[test]
+fn licences_and_origins_are_those_of_deny_toml() {
+    let metadata = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version=1",
+            "--locked",
+            "--filter-platform",
+        ])
+        .arg("x86_64-unknown-linux-gnu")
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata = String::from_utf8_lossy(&metadata.stdout);
+    let policy = licences::Policy::parse(&read("deny.toml")).unwrap();
+    none(licences::check(
+        &policy,
+        &licences::packages(&metadata).unwrap(),
+    ));
+}
