@@ -30,7 +30,7 @@ impl Processor {
         rows: &[u32],
         outputs: &mut Outputs,
     ) {
-        let mut rows_batch = RowBatch::default();
+        let mut row_batch = RowBatch::default();
         let config = self.config.clone();
         let columns = Columns::of(batch);
         let mut last_procedure = None;
@@ -43,39 +43,39 @@ impl Processor {
                     if procedure != last_procedure
                         && let Some(id) = procedure
                     {
-                        self.on_procedure(id, clock, topic, batch, &mut rows_batch, outputs);
+                        self.on_procedure(id, clock, topic, batch, &mut row_batch, outputs);
                     }
                     last_procedure = procedure;
-                    rows_batch.rows.push(*row);
-                    rows_batch.clocks.push(clock);
-                    rows_batch.missing.push(missing);
+                    row_batch.rows.push(*row);
+                    row_batch.clocks.push(clock);
+                    row_batch.missing.push(missing);
                     if clock.0 >= self.state.procedures.next_due() {
-                        self.flush_rows(topic, batch, &mut rows_batch, outputs);
+                        self.flush_rows(topic, batch, &mut row_batch, outputs);
                         self.settle(clock.0, outputs);
                         last_procedure = None;
                     }
                 }
                 Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
                 Judgement::Dead(reason) => {
-                    self.flush_rows(topic, batch, &mut rows_batch, outputs);
+                    self.flush_rows(topic, batch, &mut row_batch, outputs);
                     self.refuse(topic, batch, at, reason, outputs);
                 }
             }
         }
-        self.flush_rows(topic, batch, &mut rows_batch, outputs);
+        self.flush_rows(topic, batch, &mut row_batch, outputs);
     }
 
     /// Gives accepted rows to procedures, rules and windows. What comes of them is told in row
     /// order, of one row the windows it closed before the conditions it moved, so that the order
-    /// does not show where the rows_batch was cut.
+    /// does not show where the row batch was cut.
     fn flush_rows(
         &mut self,
         topic: TopicIndex,
         batch: &Batch,
-        rows_batch: &mut RowBatch,
+        row_batch: &mut RowBatch,
         outputs: &mut Outputs,
     ) {
-        if rows_batch.rows.is_empty() {
+        if row_batch.rows.is_empty() {
             return;
         }
         let config = self.config.clone();
@@ -83,7 +83,7 @@ impl Processor {
             rows,
             clocks,
             missing,
-        } = std::mem::take(rows_batch);
+        } = std::mem::take(row_batch);
         #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &rows);
         self.state.counters[topic].applied += rows.len() as u64;
@@ -169,14 +169,14 @@ impl Processor {
 
     /// The next row is of another procedure than the one before. Somebody new may need room;
     /// somebody whose outcome was told will correct it, together with others that come about now.
-    /// Decided row by row, since either sets the end of the rows_batch.
+    /// Decided row by row, since either sets the end of the row batch.
     fn on_procedure(
         &mut self,
         id: &str,
         clock: EventTime,
         topic: TopicIndex,
         batch: &Batch,
-        rows_batch: &mut RowBatch,
+        row_batch: &mut RowBatch,
         outputs: &mut Outputs,
     ) {
         let max = self.config.procedures_max;
@@ -191,7 +191,7 @@ impl Processor {
             }
             None => {
                 if self.state.procedures.is_full(max) {
-                    self.flush_rows(topic, batch, rows_batch, outputs);
+                    self.flush_rows(topic, batch, row_batch, outputs);
                 }
                 self.state.procedures.admit(id, max);
             }
