@@ -190,8 +190,8 @@ impl Exporter {
 }
 
 impl OutboxConsumer for Exporter {
-    fn consumer(&self) -> &'static Consumer {
-        &EXPORTER
+    fn consumer(&self) -> Consumer {
+        EXPORTER
     }
 
     fn deliver(&mut self, everything: bool) -> Result<Step> {

@@ -162,6 +162,8 @@ pub struct PipelineParams {
     pub lake: bool,
     /// Whether the lake is loaded into a warehouse.
     pub warehouse: bool,
+    /// Receivers of outputs beside log and lake.
+    pub sinks: Vec<Arc<dyn outbox::OutputSink>>,
     /// What processors do.
     pub processor: Arc<ProcessorConfig>,
     /// Schemas.

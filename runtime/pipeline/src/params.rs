@@ -83,6 +83,7 @@ impl PipelineParams {
             output_topics: OutputTopics::new(|kind| config.output_topic(kind)),
             lake: config.lake.enabled,
             warehouse: config.lake.enabled && config.warehouse.enabled,
+            sinks: Vec::new(),
             processor: Arc::new(processor),
             registry,
             pseudonyms: Arc::new(Pseudonyms::new(key)),

@@ -355,15 +355,15 @@ impl Relay {
 }
 
 /// The consumer of the outbox that a lane publishes for.
-pub fn consumer_of(lane: Lane) -> &'static Consumer {
+pub fn consumer_of(lane: Lane) -> Consumer {
     match lane {
-        Lane::Results => &outbox::RELAY,
-        Lane::DeadLetters => &outbox::DEAD_LETTER_RELAY,
+        Lane::Results => outbox::RELAY,
+        Lane::DeadLetters => outbox::DEAD_LETTER_RELAY,
     }
 }
 
 impl OutboxConsumer for Relay {
-    fn consumer(&self) -> &'static Consumer {
+    fn consumer(&self) -> Consumer {
         consumer_of(self.lane)
     }
 
