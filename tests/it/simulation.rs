@@ -1,5 +1,5 @@
-//! A partition on virtual time under a seeded scheduler with faults and crashes at every port call,
-//! against a batch recomputation.
+//! A partition that is taken, run, handed over, lost and taken again, on virtual time under a seeded
+//! scheduler with faults and crashes at every port call, against a batch recomputation.
 
 use anyhow::{Result, ensure};
 use theatre_tests::simulation::{Bug, Told, simulate};
@@ -31,10 +31,14 @@ fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
         all.alerts += told.alerts;
         all.outcomes += told.outcomes;
         all.corrections += told.corrections;
+        all.drained += told.drained;
+        all.lost += told.lost;
+        all.trimmed += told.trimmed;
     }
     println!("{all:?}");
     // A single seed may lack some of it.
-    let tried = all.crashes > 0 && all.alerts > 0 && all.outcomes > 0 && all.corrections > 0;
+    let concluded = all.alerts > 0 && all.outcomes > 0 && all.corrections > 0;
+    let tried = concluded && all.crashes > 0 && all.drained > 0 && all.lost > 0 && all.trimmed > 0;
     ensure!(
         tried || std::env::var("THEATRE_SEEDS").is_ok(),
         "too little happened: {all:?}"
@@ -56,6 +60,24 @@ fn publishing_before_the_commit_is_caught() -> Result<()> {
     ensure!(
         (0..50).any(|seed| simulate(seed, Some(Bug::PublishBeforeCommit)).is_err()),
         "50 seeds did not notice that outputs are told before they are committed"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_drain_that_forgets_the_lake_is_caught() -> Result<()> {
+    ensure!(
+        (0..50).any(|seed| simulate(seed, Some(Bug::DrainForgetsLake)).is_err()),
+        "50 seeds did not notice that a partition was left before its lake was written"
+    );
+    Ok(())
+}
+
+#[test]
+fn saving_before_the_lanes_of_the_old_owner_are_closed_is_caught() -> Result<()> {
+    ensure!(
+        (0..50).any(|seed| simulate(seed, Some(Bug::SaveBeforeLanes)).is_err()),
+        "50 seeds did not notice that an old owner could publish what its successor commits"
     );
     Ok(())
 }

@@ -1,6 +1,8 @@
-//! The simulation: one partition's real components over the ports' twins in memory, every port call
-//! behind a gate that may fail it, do it and not answer, have a commit come in after its caller has
-//! given up, or crash the process; a seeded scheduler; virtual time; old owners that wake up again.
+//! The simulation: processes that take, verify, run, drain, lose and leave one partition, with the
+//! pipeline's own supervisor, life and list of components, over the ports' twins in memory. Every
+//! port call is behind a gate that may fail it, do it and not answer, have a commit come in after
+//! its caller has given up, or crash the process; a seeded scheduler; virtual time; old owners that
+//! wake up again, or never knew that they were thought dead.
 //!
 //! The oracle is a batch recomputation: all processors over the whole log in one piece, without
 //! saves. Everything that was concluded, published, written to the lake and loaded must equal it,
@@ -8,36 +10,30 @@
 
 mod gate;
 mod oracle;
+mod process;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use theatre_actors::actix_host::InlineHost;
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::{Error, FileStage, Lane, NewRecord};
+use theatre_actors::ports::{FileStage, NewRecord};
 use theatre_actors::time::{Clock, LogTime};
+use theatre_config::inputs::NoSources;
 use theatre_config::{Config, INPUT_TOPICS};
 use theatre_embedded::warehouse::EmbeddedWarehouse;
-use theatre_pipeline::checkpointer::Checkpointer;
-use theatre_pipeline::commit_feed::CommitFeed;
-use theatre_pipeline::completer::Completer;
-use theatre_pipeline::exporter::Exporter;
-use theatre_pipeline::lake_writer::LakeWriter;
-use theatre_pipeline::loader::Loader;
-use theatre_pipeline::partition::{PartitionActor, Shared};
-use theatre_pipeline::queue::{CommitQueue, LakeQueue};
-use theatre_pipeline::relay::Relay;
-use theatre_pipeline::{PipelineParams, Ports, Progress, outbox, wiring};
+use theatre_pipeline::lifecycle::{Ending, Event, Phase};
+use theatre_pipeline::{PipelineParams, Ports, outbox, wiring};
 use theatre_simulator::Simulator;
 use theatre_testkit::memory::lake::MemoryLake;
 use theatre_testkit::memory::log::MemoryLog;
 use theatre_testkit::memory::store::MemoryStore;
 
-use gate::{Gate, Late};
+use gate::{Gate, Lanes, Late, Trimmed};
+use process::Process;
 
 /// A bug to put in, to see that the simulation notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +42,10 @@ pub enum Bug {
     NoFence,
     /// Outputs are published before they are committed.
     PublishBeforeCommit,
+    /// A partition that is drained does not wait for its lake writer.
+    DrainForgetsLake,
+    /// A partition saves before the lanes of its old owner are closed.
+    SaveBeforeLanes,
 }
 
 /// What a simulation went through.
@@ -59,6 +59,12 @@ pub struct Told {
     pub outcomes: usize,
     /// Window revisions after the first.
     pub corrections: usize,
+    /// Hand-overs in order.
+    pub drained: usize,
+    /// Owners that lost the partition, as far as they noticed.
+    pub lost: usize,
+    /// Records of the input that were trimmed.
+    pub trimmed: u64,
 }
 
 /// Rules that move often, so that there is much to lose.
@@ -86,106 +92,16 @@ impl Clock for VirtualClock {
     }
 }
 
-/// One process's components on the partition.
-struct Process {
-    gate: Arc<Gate>,
-    actor: PartitionActor,
-    checkpointer: Checkpointer,
-    lake: LakeWriter,
-    relays: [Relay; 2],
-    exporter: Exporter,
-    completer: Completer,
-    loader: Loader,
-}
-
-impl Process {
-    fn start(world: &World, gate: Arc<Gate>) -> Result<Self, Error> {
-        let ports = gate.around(&world.ports, &world.late, world.bug);
-        let params = world.params.clone();
-        let epoch = ports.store.acquire(0)?;
-        let taken = ports.store.status(0)?;
-        let keep: Vec<String> = ports
-            .store
-            .files(0, FileStage::Registered, 1 << 30)?
-            .into_iter()
-            .map(|file| file.file.upload)
-            .collect();
-        ports.lake.sweep(0, epoch, &keep)?;
-        let (saves, lake, progress) = (
-            Arc::new(CommitQueue::default()),
-            Arc::new(LakeQueue::new(2)),
-            Arc::new(Progress::default()),
-        );
-        let committed = Arc::new(CommitFeed::default());
-        let shared = Shared {
-            saves: saves.clone(),
-            lake: lake.clone(),
-            committed: committed.clone(),
-            progress: progress.clone(),
-        };
-        Ok(Self {
-            actor: PartitionActor::open(
-                0,
-                epoch,
-                params.clone(),
-                ports.clone(),
-                Box::new(InlineHost::default()),
-                shared,
-            )?,
-            checkpointer: Checkpointer::new(
-                &params,
-                ports.clone(),
-                saves,
-                committed.clone(),
-                progress,
-            ),
-            lake: LakeWriter::new(0, epoch, params.clone(), ports.clone(), lake),
-            relays: Lane::ALL.map(|lane| {
-                Relay::new(
-                    0,
-                    epoch,
-                    lane,
-                    &taken,
-                    params.clone(),
-                    ports.clone(),
-                    committed.clone(),
-                )
-            }),
-            exporter: Exporter::new(
-                0,
-                epoch,
-                ports.clone(),
-                params.registry.clone(),
-                params.limits.clone(),
-            ),
-            completer: Completer::new(0, epoch, ports.clone()),
-            loader: Loader::new(0, epoch, ports, params.limits.load_files),
-            gate,
-        })
-    }
-
-    /// Steps one component.
-    fn step(&mut self, which: u32, everything: bool) -> Result<(), Error> {
-        match which {
-            0 | 1 if everything => self.actor.drain().map(drop),
-            0 | 1 => self.actor.step().map(drop),
-            2 => self.checkpointer.step().map(drop),
-            3 => self.lake.step(everything).map(drop),
-            4 => self.relays[0].step().map(drop),
-            5 => self.relays[1].step().map(drop),
-            6 => self.exporter.step(everything).map(drop),
-            7 => self.completer.step().map(drop),
-            _ => self.loader.step().map(drop),
-        }
-    }
-}
-
 struct World {
     ports: Ports,
     params: Arc<PipelineParams>,
     clock: Arc<VirtualClock>,
-    /// Commits under way in the store, whoever began them.
+    /// Commits under way in the store, of all processes.
     late: Arc<Late>,
+    /// How far the input is trimmed: the oracle needs what owners must not read any more.
+    trimmed: Arc<Trimmed>,
+    /// Who can publish.
+    lanes: Arc<Lanes>,
     bug: Option<Bug>,
 }
 
@@ -214,7 +130,8 @@ impl World {
             export_age: second(1),
             ..Config::default()
         };
-        let mut params = theatre::adapters::params(&config, [3; 32])?;
+        let time: Arc<dyn Clock> = clock.clone();
+        let mut params = PipelineParams::from_config(&config, [3; 32], &NoSources, &time)?;
         params.limits.poll_records = 40;
         params.limits.commit_bytes = 6000;
         params.limits.relay_records = 3;
@@ -222,13 +139,15 @@ impl World {
         params.limits.load_files = 4;
         // Of virtual time: so a lake writer that is not stepped for a while is left behind.
         params.limits.lake_patience = std::time::Duration::from_millis(400);
+        params.limits.log_retention = std::time::Duration::from_secs(2);
         wiring::prepare(&params, &ports)?;
-        ports.warehouse.ensure_tables(&wiring::tables(&params)?)?;
         Ok(Self {
             ports,
             params: Arc::new(params),
             clock,
             late: Arc::default(),
+            trimmed: Arc::default(),
+            lanes: Arc::default(),
             bug,
         })
     }
@@ -258,37 +177,62 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
         if next_tick < TICKS && random.random_range(0..4) == 0 {
             next_tick = produce(&world, &simulator, &mut random, next_tick, &mut held)?;
         }
-        // An old owner that was thought dead wakes up for a step.
-        if random.random_range(0..6) == 0
+        // An old owner that was thought dead wakes up for a step. What it fails with is its own
+        // affair.
+        if random.random_range(0..4) == 0
             && let Some(zombie) = &mut old
         {
             zombie.gate.revive();
-            let stepped = zombie.step(random.random_range(0..9), random.random_range(0..3) == 0);
+            let stepped = zombie.step(&mut random, &world);
             zombie.gate.kill();
-            if matches!(stepped, Err(Error::StaleEpoch { .. })) && random.random_range(0..3) == 0 {
+            if !matches!(stepped, Ok(None)) || zombie.is_lost() && random.random_range(0..6) == 0 {
                 old = None;
             }
         }
-        match &mut process {
-            None => process = Process::start(&world, Gate::new(random.random(), 0.03)).ok(),
-            Some(running) => match running.step(random.random_range(0..9), false) {
-                Ok(()) | Err(Error::Unavailable { .. }) => {}
-                Err(Error::StaleEpoch { .. }) => process = None,
-                Err(error) => bail!("{error}"),
-            },
-        }
-        if process
-            .as_ref()
-            .is_some_and(|running| running.gate.is_dead())
+        let running = match &mut process {
+            Some(running) => running,
+            None => {
+                let rate = [0.03, 0.03, 0.01, 0.003][random.random_range(0..4)];
+                process.insert(Process::new(&world, rate, &mut random)?)
+            }
+        };
+        let event = match random.random_range(0..2000) {
+            0..24 => Some(Event::Drain),
+            24..26 => Some(Event::Abandon),
+            _ => None,
+        };
+        if let Some(event) = event
+            && running.supervisor.lifecycle().now().phase != Phase::Acquiring
         {
-            told.crashes += 1;
-            old = process.take();
+            running.supervisor.lifecycle().send(event);
+        }
+        let ended = running.step(&mut random, &world)?;
+        if let Some(violation) = world.lanes.violation() {
+            bail!(violation);
+        }
+        if let Some(ending) = ended {
+            ensure!(ending != Ending::Broken, "the owner is broken");
+            if ending == Ending::InOrder {
+                told.drained += 1;
+                running.check_left(&world)?;
+            }
+        }
+        let (crashed, overtaken) = (running.gate.is_dead(), random.random_range(0..400) == 0);
+        told.crashes += usize::from(crashed);
+        if crashed || overtaken || ended.is_some() {
+            let gone = process.take();
+            told.lost += gone.as_ref().map_or(0, |gone| gone.lost);
+            if crashed || overtaken {
+                old = gone;
+            }
         }
     }
+    told.lost += process.as_ref().map_or(0, |process| process.lost);
     drop(process);
-    finish(&world)?;
+    finish(&world, &mut random)?;
     oracle::check(&world.params, &world.ports)
         .with_context(|| format!("after {} crashes", told.crashes))?;
+    told.trimmed = world.check_trimmed()?;
     for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
         let is = |kind| usize::from(stored.output.kind == kind);
         told.alerts += is(OutputKind::Alert);
@@ -296,6 +240,25 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
         told.corrections += is(OutputKind::Window) * usize::from(stored.output.revision > 0);
     }
     Ok(told)
+}
+
+impl World {
+    /// Nothing was trimmed that processors or lake still needed; returns how many records were.
+    fn check_trimmed(&self) -> Result<u64> {
+        let status = self.ports.store.status(0)?;
+        let needed = status.floor.lowest(&status.lake_positions);
+        let mut trimmed = 0;
+        for (topic, name) in INPUT_TOPICS.iter().enumerate() {
+            let start = self.trimmed.start(name, 0);
+            ensure!(
+                start <= needed.get(topic),
+                "topic '{name}' is trimmed to {start}, needed from {}",
+                needed.get(topic)
+            );
+            trimmed += start;
+        }
+        Ok(trimmed)
+    }
 }
 
 /// Appends the next ticks, with duplicates, gaps, late records and rubbish among them.
@@ -314,7 +277,7 @@ fn produce(
                 0..4 => records.extend([(topic, record.clone()), (topic, record)]),
                 4..7 => {}
                 7..14 if topic == 0 => held.push((topic, record)),
-                14..16 => records.push((
+                14..20 => records.push((
                     topic,
                     NewRecord {
                         value: record.value[..9].to_vec(),
@@ -341,32 +304,34 @@ fn produce(
     Ok(to)
 }
 
-/// A last owner, without faults, reads, saves and publishes everything.
-fn finish(world: &World) -> Result<()> {
-    let mut last = Process::start(world, Gate::new(0, 0.0))?;
-    for round in 0..4000 {
-        world.clock.0.fetch_add(10_000, Ordering::Relaxed);
-        let mut idle = true;
-        for which in 0..9 {
-            // Everything is read before the partition is drained.
-            let everything = round > 400;
-            last.step(which, everything)
-                .map_err(|error| anyhow::anyhow!("the last owner failed: {error}"))?;
-            idle &= everything;
-        }
+/// A last owner, without faults, reads, saves and publishes everything, and leaves.
+fn finish(world: &World, random: &mut ChaCha8Rng) -> Result<()> {
+    let mut last = Process::new(world, 0.0, random)?;
+    let settled = |last: &mut Process| -> Result<bool> {
         let status = world.ports.store.status(0)?;
-        let told = outbox::is_out(&world.params, &status);
+        let published = outbox::is_out(&world.params, &status);
         let files = world.ports.store.all_files()?;
         let lake_is_there = status.lake_positions.covers(&status.floor);
-        if idle
-            && told
+        Ok(published
             && lake_is_there
-            && last.actor.drain()?
-            && last.lake.is_cut()
-            && files.iter().all(|file| file.stage == FileStage::Loaded)
-        {
-            return Ok(());
+            && last.context.progress().drained(&[0])
+            && files.iter().all(|file| file.stage == FileStage::Loaded))
+    };
+    for round in 0..4000 {
+        world.clock.0.fetch_add(10_000, Ordering::Relaxed);
+        // Everything is read before it is written outward at once.
+        last.context.flush(round > 400);
+        if let Some(ending) = last.step_all(random, world)? {
+            ensure!(ending == Ending::InOrder, "the last owner: {ending:?}");
+            return last.check_left(world);
+        }
+        if round > 400 && settled(&mut last)? {
+            last.supervisor.lifecycle().send(Event::Drain);
         }
     }
-    bail!("it does not come to rest")
+    bail!(
+        "it does not come to rest: {:?}, {:?}",
+        last.supervisor.lifecycle().now(),
+        last.context.progress()
+    )
 }

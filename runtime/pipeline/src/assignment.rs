@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use theatre_actors::ports::{Ownership, Result};
 use theatre_actors::position::{Partition, Positions};
 
-use super::supervisor::{PartitionSupervisor, SharedContext, StopSignals};
+use super::lifecycle::{self, Event, Lifecycle};
+use super::queue::Notifier;
+use super::supervisor::{PartitionSupervisor, SharedContext};
 use super::wiring::{spawn, thread_error};
 use theatre_telemetry::names;
 
@@ -29,6 +31,8 @@ const GROUP: &str = "event log: group";
 pub(super) struct Assignment {
     context: SharedContext,
     owned: Mutex<Owned>,
+    /// Rung when the thread of a partition is about to end.
+    ended: Arc<Notifier>,
 }
 
 #[derive(Default)]
@@ -43,7 +47,7 @@ struct Owned {
 }
 
 struct Running {
-    stop: Arc<StopSignals>,
+    lifecycle: Arc<Lifecycle>,
     thread: JoinHandle<Option<Positions>>,
 }
 
@@ -52,6 +56,7 @@ impl Assignment {
         Self {
             context,
             owned: Mutex::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -77,7 +82,7 @@ impl Assignment {
             .into_iter()
             .chain(late)
             .collect();
-        wait(until, || {
+        wait(&self.ended, until, || {
             late.iter().all(|(_, thread)| thread.is_finished())
         });
         for (partition, thread) in late {
@@ -107,18 +112,13 @@ impl Assignment {
         // Where it stands now is told while it is owned.
         owned.left.remove(&partition);
         let predecessor = owned.late.remove(&partition);
-        let stop = Arc::new(StopSignals::new(self.context.saves.bell(partition)));
-        let supervisor = PartitionSupervisor {
-            partition,
-            context: self.context.clone(),
-            stop: stop.clone(),
-        };
+        let supervisor = PartitionSupervisor::new(partition, self.context.clone(), lifecycle::next);
+        let lifecycle = supervisor.lifecycle().clone();
+        let (progress, ended) = (self.context.progress.clone(), RingAtEnd(self.ended.clone()));
         let work = move || {
+            let _ended = ended;
             if let Some(predecessor) = predecessor {
-                let (name, progress) = (
-                    format!("partition {partition}"),
-                    &supervisor.context.progress,
-                );
+                let name = format!("partition {partition}");
                 progress.set_trouble(
                     &name,
                     Some("what it was doing when it was taken away has not ended yet".to_owned()),
@@ -134,7 +134,7 @@ impl Assignment {
             supervisor.supervise()
         };
         let thread = spawn(format!("partition-{partition}"), work).map_err(thread_error)?;
-        owned.units.insert(partition, Running { stop, thread });
+        owned.units.insert(partition, Running { lifecycle, thread });
         names::partition_owned(partition, true);
         Ok(())
     }
@@ -143,13 +143,14 @@ impl Assignment {
     /// True when all ended well.
     fn leave(&self, units: BTreeMap<Partition, Running>, until: Instant, draining: bool) -> bool {
         for supervisor in units.values() {
-            if draining {
-                supervisor.stop.drain()
+            let event = if draining {
+                Event::Drain
             } else {
-                supervisor.stop.abandon()
-            }
+                Event::Abandon
+            };
+            supervisor.lifecycle.send(event);
         }
-        wait(until, || {
+        wait(&self.ended, until, || {
             units
                 .values()
                 .all(|supervisor| supervisor.thread.is_finished())
@@ -165,7 +166,7 @@ impl Assignment {
                 self.context.progress.forget(partition);
             } else {
                 whole = false;
-                supervisor.stop.abandon();
+                supervisor.lifecycle.send(Event::Abandon);
                 self.lock().late.insert(partition, supervisor.thread);
             }
         }
@@ -187,9 +188,29 @@ fn in_order(thread: JoinHandle<Option<Positions>>) -> Option<Positions> {
     thread.join().unwrap_or_default()
 }
 
-fn wait(until: Instant, done: impl Fn() -> bool) {
+/// Rings when the thread that holds it ends, be it by a panic.
+struct RingAtEnd(Arc<Notifier>);
+
+impl Drop for RingAtEnd {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
+/// The system counts a thread as ended a moment after its last ring: so long it is asked often.
+const ENDING: Duration = Duration::from_millis(50);
+
+/// Waits until it is done, which the notifier announces, or until a moment.
+fn wait(ended: &Notifier, until: Instant, done: impl Fn() -> bool) {
+    let (mut seen, mut rung_at) = (ended.count(), Instant::now());
     while Instant::now() < until && !done() {
-        std::thread::sleep(Duration::from_millis(5));
+        let often = rung_at.elapsed() < ENDING;
+        let limit = Duration::from_millis(if often { 1 } else { 1000 });
+        let left = until.saturating_duration_since(Instant::now());
+        let rung = ended.wait(seen, limit.min(left));
+        if rung > seen {
+            (seen, rung_at) = (rung, Instant::now());
+        }
     }
 }
 

@@ -150,11 +150,9 @@ impl CommitFeed {
         );
     }
 
-    /// Waits for the partition's next commit, at most `limit`; `seen` is what an earlier wait
-    /// returned.
-    pub(super) fn wait(&self, partition: Partition, seen: u64, limit: Duration) -> u64 {
-        let news = self.lock().entry(partition).or_default().news.clone();
-        news.wait(seen, limit)
+    /// Rung at the partition's next commit.
+    pub(super) fn news(&self, partition: Partition) -> Arc<Notifier> {
+        self.lock().entry(partition).or_default().news.clone()
     }
 }
 

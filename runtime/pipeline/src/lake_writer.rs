@@ -47,6 +47,9 @@ pub struct LakeWriter {
     /// Reads what lies between the position and the chunks that come.
     gap: Option<Intake>,
     waiting: Option<Arc<Chunk>>,
+    /// The end of what has been written, cut or not: there it goes again after a failure, whether
+    /// or not another chunk comes.
+    written: Positions,
     started: bool,
     attempt: u64,
     /// Something failed, and no cut has shown since that it works again.
@@ -76,6 +79,7 @@ impl LakeWriter {
             oldest: None,
             gap: None,
             waiting: None,
+            written: Positions::zero(),
             started: false,
             attempt: 0,
             degraded: false,
@@ -166,6 +170,15 @@ impl LakeWriter {
         )?;
         self.cut_from = self.positions.clone();
         self.cuts = status.lake_cuts;
+        if self.waiting.is_none() && !self.positions.covers(&self.written) {
+            // What was written since the last cut is lost, and its chunks are gone from the queue:
+            // an empty chunk at its end makes the writer read it again.
+            self.waiting = Some(Arc::new(Chunk {
+                from: self.written.clone(),
+                to: self.written.clone(),
+                ..Chunk::default()
+            }));
+        }
         self.started = true;
         Ok(())
     }
@@ -173,6 +186,7 @@ impl LakeWriter {
     fn take(&mut self, chunk: &Arc<Chunk>) -> Result<Step> {
         if self.positions.covers(&chunk.from) {
             self.write(chunk)?;
+            self.written = self.positions.clone();
             self.waiting = None;
             self.gap = None;
             return Ok(Step::Worked);

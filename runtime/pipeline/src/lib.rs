@@ -7,19 +7,22 @@
 //! ```
 //!
 //! Every component is a struct with a `step` that does a bounded piece of work through the ports
-//! and says whether there was any. [`wiring`] gives each a thread; the simulation in `tests` steps
-//! them on one thread, under virtual time, in any order. Every queue between them is bounded; a
+//! and says whether there was any. [`wiring`] lists those of a partition, [`lifecycle`] says what may
+//! follow what, and [`supervisor`] gives each a thread; the simulation in `tests` steps the same ones
+//! on one thread, under virtual time, in any order. Every queue between them is bounded; a
 //! full one makes the partition stop polling, that to the lake only for a while.
 
 mod assignment;
 pub mod checkpointer;
 pub mod commit_feed;
 pub mod completer;
+mod components;
 pub mod exporter;
 pub mod input_schemas;
 pub mod intake;
 pub mod lake_gap;
 pub mod lake_writer;
+pub mod lifecycle;
 pub mod loader;
 mod loading;
 pub mod outbox;
@@ -30,8 +33,9 @@ pub mod queue;
 pub mod recovery;
 pub mod relay;
 pub mod retention;
-mod run_loop;
-mod supervisor;
+pub mod retry;
+pub mod run_loop;
+pub mod supervisor;
 pub mod trackers;
 pub mod wiring;
 

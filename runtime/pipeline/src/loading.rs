@@ -18,26 +18,27 @@
 //! The warehouse's tables are made here and not at the start, for the same reason. What it refuses
 //! is named by readiness and tried again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
-use theatre_actors::ports::{Epoch, Error, Result, TableSpec, Warehouse};
+use theatre_actors::ports::{Epoch, Result, TableSpec, Warehouse};
 use theatre_actors::position::Partition;
 
+use super::Step;
+use super::components::Acquired;
+use super::lifecycle::{Life, Role};
 use super::loader::Loader;
-use super::run_loop::{Component, DONE, Flow, ON, Refused, TRYING, rest, run_loop};
-use super::supervisor::{SharedContext, Stages, StopSignals};
-use super::{Ports, Progress, Step};
+use super::run_loop::{Component, Flow, ON, Rest};
+use super::supervisor::SharedContext;
 
 /// How often the loader looks for completed files.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// The warehouse's tables, made once by whichever loader of the process comes first.
-pub(super) struct Tables {
+pub struct Tables {
     specs: Vec<TableSpec>,
-    made: AtomicBool,
+    made: OnceLock<()>,
     making: Mutex<()>,
 }
 
@@ -45,14 +46,14 @@ impl Tables {
     pub(super) fn new(specs: Vec<TableSpec>) -> Self {
         Self {
             specs,
-            made: AtomicBool::new(false),
+            made: OnceLock::new(),
             making: Mutex::default(),
         }
     }
 
     /// Makes them; false while another loader does.
     fn ensure(&self, warehouse: &dyn Warehouse) -> Result<bool> {
-        if self.made.load(Ordering::Acquire) {
+        if self.made.get().is_some() {
             return Ok(true);
         }
         // Not waited for: a warehouse that hangs is asked by one loader at a time.
@@ -62,153 +63,79 @@ impl Tables {
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
         warehouse.ensure_tables(&self.specs)?;
-        self.made.store(true, Ordering::Release);
+        self.made.get_or_init(|| ());
         Ok(true)
     }
 }
 
-/// A loader that runs by itself.
-pub(super) struct Loading {
-    thread: JoinHandle<()>,
-    failed: Arc<Mutex<Option<Error>>>,
-}
-
-/// What it needs. It borrows nothing, for it may outlast its partition's other components.
-struct Work {
+/// Loads what is completed until the partition is left or lost. It may outlast both, and its
+/// reports then count no more.
+pub(super) struct LoaderComponent {
     partition: Partition,
     epoch: Epoch,
-    /// Without a warehouse, or a lake to load from, there is nothing to do.
-    loads: bool,
-    tables: Arc<Tables>,
-    ports: Ports,
-    progress: Arc<Progress>,
-    flush: Arc<AtomicBool>,
-    stop: Arc<StopSignals>,
-    stages: Arc<Stages>,
-    lost: Arc<AtomicBool>,
+    context: SharedContext,
+    loader: Loader,
 }
 
-impl Loading {
-    /// Begins to load what is completed, until the partition is left or `lost`; a loader whose
-    /// epoch is stale says that it is lost.
-    pub(super) fn start(
-        (partition, epoch): (Partition, Epoch),
-        context: &SharedContext,
-        stop: Arc<StopSignals>,
-        stages: Arc<Stages>,
-        lost: Arc<AtomicBool>,
-    ) -> std::io::Result<Self> {
-        let mut loader = Loader::new(
+impl LoaderComponent {
+    pub(super) fn new(context: &SharedContext, acquired: &Acquired) -> Self {
+        let (partition, epoch) = (acquired.partition, acquired.epoch);
+        let load_files = context.params.limits.load_files;
+        Self {
             partition,
             epoch,
-            context.ports.clone(),
-            context.params.limits.load_files,
-        );
-        let (progress, flush) = (context.progress.clone(), context.flush.clone());
-        let (loads, tables, ports) = (
-            context.params.warehouse,
-            context.tables.clone(),
-            context.ports.clone(),
-        );
-        let work = Work {
-            partition,
-            epoch,
-            loads,
-            tables,
+            loader: Loader::new(partition, epoch, context.ports.clone(), load_files),
+            context: context.clone(),
+        }
+    }
+}
+
+impl Component for LoaderComponent {
+    fn role(&self) -> Role {
+        Role::Loader
+    }
+
+    fn step(&mut self, life: Life) -> Result<Flow> {
+        if life.is_draining() {
+            return Ok(Flow::Done);
+        }
+        let SharedContext {
+            params,
             ports,
             progress,
-            flush,
-            stop,
-            stages,
-            lost,
-        };
-        let failed = Arc::new(Mutex::new(None));
-        let told = failed.clone();
-        let run = move || {
-            if let Some(error) = work.run(&mut loader) {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                work.lost.store(true, Ordering::Release);
-            }
-        };
-        // Named, as the partition's other threads are.
-        let thread = std::thread::Builder::new()
-            .name(format!("loader-{partition}"))
-            .spawn(run)?;
-        Ok(Self { thread, failed })
-    }
-
-    /// Why it gave the partition up, if it did. It is left to itself if it still runs.
-    pub(super) fn failure(self) -> Option<Error> {
-        if self.thread.is_finished() && self.thread.join().is_err() {
-            return Some(Error::Refused(
-                "the loader panicked; this is a bug".to_owned(),
-            ));
+            tables,
+            ..
+        } = &self.context;
+        if params.warehouse && !tables.ensure(&*ports.warehouse)? {
+            return Ok(Flow::Trying(Rest::Time(LOAD_EVERY)));
         }
-        self.failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
-impl Work {
-    fn run(&self, loader: &mut Loader) -> Option<Error> {
-        let name = format!("loader {}", self.partition);
-        let (held, refused) = (
-            Some((self.partition, self.epoch)),
-            Refused::Waits(&|| self.is_over()),
-        );
-        let component = Component {
-            name: &name,
-            progress: &self.progress,
-            held,
-            refused,
-        };
-        run_loop(&component, || self.is_over(), || self.step(loader))
-    }
-
-    fn is_over(&self) -> bool {
-        self.lost.load(Ordering::Acquire) || self.stop.is_draining()
-    }
-
-    fn step(&self, loader: &mut Loader) -> Result<Flow> {
-        if self.is_over() {
-            return Ok(DONE);
-        }
-        if self.loads && !self.tables.ensure(&*self.ports.warehouse)? {
-            rest(LOAD_EVERY, || self.is_over());
-            return Ok(TRYING);
-        }
-        let before = self.progress.share(self.partition);
+        let before = progress.share(self.partition);
         // A load writes its manifest to the lake: like every upload, only once predecessors' are
-        // swept.
-        let may_load = self.loads && self.stages.is_over(&self.stages.swept);
-        let stepped = if may_load {
-            loader.step()
+        // swept. Without a warehouse, or a lake to load from, there is nothing to do.
+        let stepped = if params.warehouse && life.swept {
+            self.loader.step()
         } else {
             Ok((Step::Idle, 0))
         };
         // Beside the trouble of the last step: others may be loaded for long before what is stuck
         // is tried again.
         let stuck = format!("loads of {}", self.partition);
-        self.progress
-            .tell_under(self.partition, self.epoch, |progress| {
-                progress.set_trouble(&stuck, loader.stuck())
-            });
+        progress.tell_under(self.partition, self.epoch, |progress| {
+            progress.set_trouble(&stuck, self.loader.stuck())
+        });
         let (loaded, rows) = stepped?;
-        self.progress
-            .warehouse_rows
-            .fetch_add(rows, Ordering::Relaxed);
-        if loaded == Step::Idle {
-            let settled = before.outward_done;
-            self.progress
-                .update_under(self.partition, self.epoch, |share| {
-                    share.loaded = settled && share.generation == before.generation
-                });
-            rest(LOAD_EVERY, || {
-                self.flush.load(Ordering::Acquire) || self.is_over()
-            });
+        progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
+        if loaded == Step::Worked {
+            return Ok(ON);
         }
-        Ok(ON)
+        let settled = before.outward_done;
+        progress.update_under(self.partition, self.epoch, |share| {
+            share.loaded = settled && share.generation == before.generation
+        });
+        Ok(Flow::On(Rest::Time(LOAD_EVERY)))
+    }
+
+    fn is_hurried(&self, life: Life) -> bool {
+        self.context.flush.load(Ordering::Acquire) || life.is_draining()
     }
 }

@@ -194,11 +194,10 @@ impl PartitionActor {
         Ok(self.unsaved.is_clean() && self.to_lake.is_none())
     }
 
-    /// Rests until the bell rings more often than `seen`, or until it is time to look; returns how
-    /// often it has rung.
-    pub fn rest(&self, seen: u64) -> u64 {
-        self.bell
-            .wait(seen, if self.told { REST } else { REST_UNTOLD })
+    /// What an idle partition waits for, and for how long at most.
+    pub fn news(&self) -> (Arc<Notifier>, Duration) {
+        let limit = if self.told { REST } else { REST_UNTOLD };
+        (self.bell.clone(), limit)
     }
 
     fn settle(&mut self) -> Result<bool> {

@@ -63,7 +63,7 @@ struct SaveSlots {
 pub struct CommitQueue {
     slots: Mutex<SaveSlots>,
     /// Rung when a commit waits.
-    pub submitted: Notifier,
+    pub submitted: Arc<Notifier>,
 }
 
 impl CommitQueue {
@@ -149,7 +149,7 @@ pub struct LakeQueue {
     /// False where nobody takes chunks.
     open: bool,
     /// Rung when a chunk waits.
-    pub offered: Notifier,
+    pub offered: Arc<Notifier>,
     /// Rung when there is room again.
     taken: Arc<Notifier>,
 }
@@ -161,7 +161,7 @@ impl LakeQueue {
             waiting: Mutex::default(),
             capacity: capacity.max(1),
             open: true,
-            offered: Notifier::default(),
+            offered: Arc::default(),
             taken: Arc::default(),
         }
     }

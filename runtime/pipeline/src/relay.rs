@@ -71,9 +71,14 @@ impl Relay {
         }
     }
 
-    /// True once the lane was opened, and what the log knows of it fits the store.
+    /// True once no predecessor can publish on the lane what is committed from now on: it was
+    /// opened, and what the log knows of it fits the store; or it is that of dead letters, of
+    /// which no predecessor had committed any: then none has opened it either.
     pub fn fits(&self) -> bool {
-        self.at_first.is_none()
+        match self.at_first {
+            None => true,
+            Some(committed) => self.lane == Lane::DeadLetters && committed == 0,
+        }
     }
 
     /// Publishes what is committed and not published yet, a bounded number of records.
@@ -117,7 +122,7 @@ impl Relay {
 
     /// Whether a step can find anything. The relay opens the lane of results at once, so that a dead
     /// predecessor's transaction ends and the first alert finds an open lane; it opens that of dead
-    /// letters only when there is one.
+    /// letters only when there is one, which is at once where a predecessor has committed one.
     fn has_news(&self) -> bool {
         let Some((last_output, last_dead)) = self.committed.latest(self.partition) else {
             return true;

@@ -1,45 +1,40 @@
-//! One owned partition: takes it, runs its components on a thread each, and leaves it when told to,
-//! when it is lost, or when it breaks.
+//! One owned partition: takes it, runs its components on a thread each, and leaves it when it is to
+//! be left, when it is lost, or when it breaks. What follows what is [`super::lifecycle`]'s to say.
 //!
 //! Four threads: the partition itself, its lake writer, its relays, and exporter and completer.
-//! Each arbiters of leaving ends once the one before it has: what a partition still saves is still
-//! published. Its loader runs apart ([`super::loading`]): nobody waits for a warehouse. Lake
-//! writer, exporter and completer stop nobody but themselves when they are refused, and hold up
-//! nobody who leaves for long when the lake is away: alerts do not need the lake.
+//! Each ends once those that feed it have ended: what a partition still saves is still published.
+//! Its loader runs apart ([`super::loading`]): a partition that is left does not wait for a
+//! warehouse. Lake writer, exporter and completer stop only themselves when they are refused, and
+//! delay leaving only shortly when the lake is away: alerts do not need the lake.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use theatre_actors::actix_host::ArbiterPool;
-use theatre_actors::ports::{
-    Epoch, Error, FileStage, Lane, PartitionStatus, RegisteredFile, Result,
-};
+use theatre_actors::actix_host::ProcessorHost;
+use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::{Partition, Positions};
 
 use super::commit_feed::CommitFeed;
-use super::completer::Completer;
+use super::components::Acquired;
 use super::lake_gap;
-use super::lake_writer::LakeWriter;
-use super::loading::{Loading, Tables};
+use super::lifecycle::{Command, Ending, Event, Lifecycle, Phase, Role, Transition};
+use super::loading::Tables;
 use super::partition::{PartitionActor, Shared};
-use super::queue::{CommitQueue, LakeQueue, Notifier};
-use super::relay::Relay;
-use super::retention::Retention;
-use super::run_loop::{
-    BACK_OFF_FIRST, Component, DONE, Flow, IDLE, ON, Refused, TRYING, rest, run_loop,
-};
-use super::{PipelineParams, Ports, Progress, Step, outbox};
+use super::queue::{CommitQueue, LakeQueue};
+use super::retry::Need;
+use super::run_loop::{Flow, IDLE, Runner, Stepper, keep, run_loop};
+use super::{PipelineParams, Ports, Progress, wiring};
 
-/// How often the outward publishers look for work that nobody told them of, such as outputs that
-/// came of age.
-const OUTWARD_EVERY: Duration = Duration::from_millis(500);
-/// A partition that was lost is taken again after this long, if nobody says otherwise.
+/// A partition that was lost is taken again after this long, unless the membership takes it away.
 const RETAKE_AFTER: Duration = Duration::from_secs(1);
+
+/// Where a partition's processors are to live.
+pub type Hosts = Arc<dyn Fn(Partition) -> Box<dyn ProcessorHost> + Send + Sync>;
 
 /// What every partition shares with the others.
 #[derive(Clone)]
-pub(super) struct SharedContext {
+pub struct SharedContext {
     pub(super) params: Arc<PipelineParams>,
     pub(super) ports: Ports,
     pub(super) saves: Arc<CommitQueue>,
@@ -47,161 +42,130 @@ pub(super) struct SharedContext {
     pub(super) progress: Arc<Progress>,
     /// Write everything outward without waiting for its time.
     pub(super) flush: Arc<AtomicBool>,
-    pub(super) arbiters: Arc<ArbiterPool>,
+    pub(super) hosts: Hosts,
     pub(super) tables: Arc<Tables>,
 }
 
-/// What a partition is told to do.
-#[derive(Debug)]
-pub(super) struct StopSignals {
-    /// Stop reading; save, close and publish what there is.
-    drain: AtomicBool,
-    /// Leave at once; what is not saved is dropped.
-    abandon: AtomicBool,
-    /// Wakes the partition to follow them.
-    bell: Arc<Notifier>,
-}
-
-impl StopSignals {
-    /// No stop so far for the partition that waits for `bell`.
-    pub(super) fn new(bell: Arc<Notifier>) -> Self {
-        Self {
-            drain: AtomicBool::new(false),
-            abandon: AtomicBool::new(false),
-            bell,
-        }
+impl SharedContext {
+    /// How far it is.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
-    /// Stop reading; save, close and publish what there is, and leave.
-    pub(super) fn drain(&self) {
-        self.drain.store(true, Ordering::Release);
-        self.bell.ring();
-    }
-
-    /// Leave at once.
-    pub(super) fn abandon(&self) {
-        self.abandon.store(true, Ordering::Release);
-        self.drain();
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.drain.load(Ordering::Acquire)
-    }
-}
-
-/// Which stages of a partition have ended: each ends once those before it have.
-#[derive(Debug, Default)]
-pub(super) struct Stages {
-    partition: AtomicBool,
-    /// Not an end: predecessors' uploads are swept, own ones may begin.
-    pub(super) swept: AtomicBool,
-    /// Not an end: the lane of results is open, and what the log knows of it fits the store.
-    lane_fits: AtomicBool,
-    lake: AtomicBool,
-    relays: AtomicBool,
-    export: AtomicBool,
-}
-
-impl Stages {
-    pub(super) fn is_over(&self, arbiters: &AtomicBool) -> bool {
-        arbiters.load(Ordering::Acquire)
+    /// Writes everything outward as soon as it is there instead of waiting for size or age.
+    pub fn flush(&self, on: bool) {
+        self.flush.store(on, Ordering::Release);
     }
 }
 
 /// One owned partition.
-pub(super) struct PartitionSupervisor {
-    pub(super) partition: Partition,
-    pub(super) context: SharedContext,
-    pub(super) stop: Arc<StopSignals>,
+pub struct PartitionSupervisor {
+    partition: Partition,
+    context: SharedContext,
+    lifecycle: Arc<Lifecycle>,
 }
 
 impl PartitionSupervisor {
-    /// Takes the partition and runs it; when it is lost, takes it again under a new epoch. Returns
-    /// how far it is saved if it was left in order: all that was read is saved and published, or
-    /// another owner's to be.
+    /// For a partition that is to be taken; `transition` is [`super::lifecycle::next`].
+    pub fn new(partition: Partition, context: SharedContext, transition: Transition) -> Self {
+        let lifecycle = Lifecycle::new(context.saves.bell(partition), transition);
+        Self {
+            partition,
+            context,
+            lifecycle,
+        }
+    }
+
+    /// The partition's life: what happens to the partition is sent there.
+    pub fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
+    /// Carries out the life's commands until the last. Returns how far the partition is saved if it
+    /// was left in order: all that was read is saved and published, or another owner's to be.
     pub(super) fn supervise(self) -> Option<Positions> {
-        while !self.stop.is_draining() {
-            let mut taken = None;
-            let take = || {
-                taken = Some(self.open()?);
-                Ok(DONE)
-            };
-            let name = self.name("partition");
-            let component = Component {
-                name: &name,
-                progress: &self.context.progress,
-                held: None,
-                refused: Refused::Stops,
-            };
-            let failed = run_loop(&component, || self.stop.is_draining(), take);
-            let Some((epoch, actor, lake, status)) = taken else {
-                if failed.is_some() {
-                    return None;
+        let mut runners = Vec::new();
+        loop {
+            let seen = self.lifecycle.changes();
+            match self.lifecycle.command() {
+                Some(Command::Acquire) => runners = self.acquire_in_the_end(),
+                Some(Command::Start) => self.run(std::mem::take(&mut runners)),
+                Some(Command::Forget) => self.forget(),
+                Some(Command::AwaitRetake) => {
+                    if self.lifecycle.now().phase == Phase::Lost {
+                        self.lifecycle.wait(seen, RETAKE_AFTER);
+                    }
+                    self.lifecycle.send(Event::Retake);
                 }
-                continue;
-            };
-            match self.run(epoch, actor, &lake, &status) {
-                Some(Error::StaleEpoch { .. }) => {
-                    // Not its owner any more: how far it is, and what troubled it, is another's to
-                    // say.
-                    self.context.progress.forget(self.partition);
-                    self.wait_for_word();
-                }
-                Some(_) => return None,
-                None => {}
+                Some(Command::Finish(ending)) => return self.finish(ending),
+                None => self.lifecycle.wait(seen, IDLE),
             }
         }
-        let saved_to = self
-            .context
-            .progress
-            .forget(self.partition)
-            .map(|share| share.saved_to)
-            .unwrap_or_default();
-        // One that was abandoned ends when nobody waits for it any more.
-        (!self.stop.abandon.load(Ordering::Acquire)).then_some(saved_to)
     }
 
-    /// Somebody else took the partition. Whoever is right, the membership will say soon; only if it
-    /// says nothing is the partition taken again.
-    fn wait_for_word(&self) {
-        let until = Instant::now() + RETAKE_AFTER;
-        while Instant::now() < until && !self.stop.is_draining() {
-            std::thread::sleep(BACK_OFF_FIRST);
+    /// How far the partition is, and what troubled it, is another owner's to report.
+    pub fn forget(&self) {
+        self.context.progress.forget(self.partition);
+    }
+
+    /// Forgets the partition; returns how far it is saved if it was left in order.
+    pub fn finish(&self, ending: Ending) -> Option<Positions> {
+        if ending == Ending::Broken {
+            // What stopped stays named.
+            return None;
         }
+        let share = self.context.progress.forget(self.partition);
+        let saved_to = share.map(|share| share.saved_to).unwrap_or_default();
+        // The deadline of one that was abandoned has passed.
+        (ending != Ending::Abandoned).then_some(saved_to)
     }
 
-    /// Aborts what predecessors were uploading when they ended. The epoch fences it: a process that
-    /// loses the partition between the two calls knows nothing of what its successor has registered
-    /// meanwhile. Uploads of lost files stay: they may have been looked for at the wrong place.
-    fn sweep(&self, epoch: Epoch) -> Result<()> {
-        let mut keep = Vec::new();
-        for arbiters in [FileStage::Registered, FileStage::Lost] {
-            keep.extend(
-                self.files(arbiters)?
-                    .into_iter()
-                    .map(|file| file.file.upload),
-            );
+    /// Takes the partition, however often that has to be tried, unless it is to be left.
+    fn acquire_in_the_end(&self) -> Vec<Runner> {
+        let mut runners = Vec::new();
+        let (name, progress) = (self.name(Role::Partition), self.context.progress.clone());
+        let failed = run_loop(
+            &mut Stepper::new(name, progress, Need::Needed),
+            || self.lifecycle.now().phase != Phase::Acquiring,
+            || {
+                runners = self.acquire()?;
+                Ok(Flow::Done)
+            },
+        );
+        match failed {
+            None => {}
+            Some(Error::StaleEpoch { .. }) => self.lifecycle.send(Event::Stale),
+            Some(_) => self.lifecycle.send(Event::Failed),
         }
-        self.context
-            .ports
-            .lake
-            .sweep(self.partition, epoch, &keep)?;
-        self.note_lost()
+        runners
     }
 
-    fn files(&self, arbiters: FileStage) -> Result<Vec<RegisteredFile>> {
-        self.context
-            .ports
-            .store
-            .files(self.partition, arbiters, usize::MAX >> 1)
-    }
-
-    /// Says how many files are set aside as lost.
-    fn note_lost(&self) -> Result<()> {
-        self.context
-            .progress
-            .files_missing(self.partition, self.files(FileStage::Lost)?.len());
-        Ok(())
+    /// Takes the partition under a new epoch and restores its processors; returns its components,
+    /// sink first.
+    ///
+    /// # Errors
+    /// `Unavailable`: try again. `StaleEpoch`: another owner has taken it meanwhile. Others: it
+    /// cannot be run.
+    pub fn acquire(&self) -> Result<Vec<Runner>> {
+        let acquired = self.open()?;
+        let (epoch, tenure) = (acquired.epoch, acquired.tenure.clone());
+        let runner = |component: Box<dyn super::run_loop::Component>| {
+            let role = component.role();
+            let need = match role {
+                Role::Partition | Role::Relay => Need::Needed,
+                Role::LakeWriter | Role::Publisher | Role::Loader => Need::Spared,
+            };
+            let stepper = Stepper::new(self.name(role), self.context.progress.clone(), need);
+            let stepper = match role {
+                Role::Loader => stepper.held(self.partition, epoch),
+                _ => stepper,
+            };
+            Runner::new(component, tenure.clone(), stepper)
+        };
+        let components = wiring::components(&self.context, acquired);
+        let runners = components.into_iter().map(runner).collect();
+        tenure.send(Event::Acquired);
+        Ok(runners)
     }
 
     /// Refuses to go on with a partition count that `theatre state repartition` has ended.
@@ -222,7 +186,7 @@ impl PartitionSupervisor {
         }
     }
 
-    fn open(&self) -> Result<(Epoch, PartitionActor, Arc<LakeQueue>, PartitionStatus)> {
+    fn open(&self) -> Result<Acquired> {
         self.check_layout()?;
         let epoch = self.context.ports.store.acquire(self.partition)?;
         // A repartition since the look above has not fenced this epoch.
@@ -249,343 +213,69 @@ impl PartitionSupervisor {
             committed: self.context.committed.clone(),
             progress: self.context.progress.clone(),
         };
-        let host = Box::new(self.context.arbiters.host(self.partition as usize));
         let actor = PartitionActor::open(
             self.partition,
             epoch,
             self.context.params.clone(),
             self.context.ports.clone(),
-            host,
+            (self.context.hosts)(self.partition),
             shared,
         )?;
-        Ok((epoch, actor, lake, status))
-    }
-
-    /// Runs all components of the partition until it is drained, lost or broken; returns why, if
-    /// not drained.
-    fn run(
-        &self,
-        epoch: Epoch,
-        actor: PartitionActor,
-        lake: &Arc<LakeQueue>,
-        taken: &PartitionStatus,
-    ) -> Option<Error> {
-        let stages = Arc::new(Stages::default());
-        let lost = Arc::new(AtomicBool::new(false));
-        let lose = |error: Option<Error>| {
-            if error.is_some() {
-                lost.store(true, Ordering::Release);
-            }
-            error
-        };
-        let joined = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, Option<Error>>>| {
-            match thread {
-                Ok(thread) => thread.join().unwrap_or_else(|_| {
-                    Some(Error::Refused(
-                        "a component panicked; this is a bug".to_owned(),
-                    ))
-                }),
-                Err(error) => Some(no_thread(&error)),
-            }
-        };
-        let loading = Loading::start(
-            (self.partition, epoch),
-            &self.context,
-            self.stop.clone(),
-            stages.clone(),
-            lost.clone(),
-        );
-        let ended = std::thread::scope(|scope| {
-            // Named, so that a profiler and the benchmark can tell what each costs.
-            let named =
-                |name: &str| std::thread::Builder::new().name(format!("{name}-{}", self.partition));
-            let lake_writer = named("lake")
-                .spawn_scoped(scope, || lose(self.run_lake(epoch, lake, &stages, &lost)));
-            let relays = named("relay").spawn_scoped(scope, || {
-                lose(self.run_relays(epoch, taken, &stages, &lost))
-            });
-            let export = named("outward")
-                .spawn_scoped(scope, || lose(self.run_export(epoch, &stages, &lost)));
-            if loading.is_err()
-                || [&lake_writer, &relays, &export]
-                    .iter()
-                    .any(|thread| thread.is_err())
-            {
-                lost.store(true, Ordering::Release);
-            }
-            let mut ended = lose(self.run_partition(actor, &stages, &lost));
-            stages.partition.store(true, Ordering::Release);
-            for (thread, arbiters) in [
-                (lake_writer, &stages.lake),
-                (relays, &stages.relays),
-                (export, &stages.export),
-            ] {
-                ended = ended.or(joined(thread));
-                arbiters.store(true, Ordering::Release);
-            }
-            ended
-        });
-        match loading {
-            Ok(loading) => ended.or_else(|| loading.failure()),
-            Err(error) => ended.or_else(|| Some(no_thread(&error))),
-        }
-    }
-
-    fn share(&self) -> super::progress::PartitionProgress {
-        self.context.progress.share(self.partition)
-    }
-
-    fn given_up(&self, lost: &AtomicBool) -> bool {
-        lost.load(Ordering::Acquire) || self.stop.abandon.load(Ordering::Acquire)
-    }
-
-    fn name(&self, component: &str) -> String {
-        format!("{component} {}", self.partition)
-    }
-
-    /// Keeps a component of the partition run_loop until it is done, the partition is given up, or
-    /// it fails for good.
-    fn keep(
-        &self,
-        component: &str,
-        lost: &AtomicBool,
-        step: impl FnMut() -> Result<Flow>,
-    ) -> Option<Error> {
-        let component = Component {
-            name: &self.name(component),
-            progress: &self.context.progress,
-            held: None,
-            refused: Refused::Stops,
-        };
-        run_loop(&component, || self.given_up(lost), step)
-    }
-
-    /// The same for one that needs the lake, which the partition does not wait for.
-    fn keep_apart(
-        &self,
-        component: &str,
-        lost: &AtomicBool,
-        step: impl FnMut() -> Result<Flow>,
-    ) -> Option<Error> {
-        let refused = Refused::Waits(&|| self.stop.is_draining());
-        let component = Component {
-            name: &self.name(component),
-            progress: &self.context.progress,
-            held: None,
-            refused,
-        };
-        run_loop(&component, || self.given_up(lost), step)
-    }
-
-    fn run_partition(
-        &self,
-        mut actor: PartitionActor,
-        stages: &Stages,
-        lost: &AtomicBool,
-    ) -> Option<Error> {
-        let mut seen = 0;
-        self.keep("partition", lost, || {
-            let fits = stages.is_over(&stages.lane_fits);
-            actor.hold_saves(!fits);
-            let idle = if self.stop.is_draining() {
-                // What is read and must not be saved yet is the next owner's to read again.
-                if !fits || actor.drain()? {
-                    return Ok(DONE);
-                }
-                true
-            } else {
-                actor.step()? == Step::Idle
-            };
-            if idle {
-                seen = actor.rest(seen);
-            }
-            Ok(ON)
+        Ok(Acquired {
+            partition: self.partition,
+            epoch,
+            status,
+            actor,
+            lake,
+            tenure: self.lifecycle.tenure(),
         })
     }
 
-    fn run_lake(
-        &self,
-        epoch: Epoch,
-        queue: &Arc<LakeQueue>,
-        stages: &Stages,
-        lost: &AtomicBool,
-    ) -> Option<Error> {
-        let writer = || {
-            LakeWriter::new(
-                self.partition,
-                epoch,
-                self.context.params.clone(),
-                self.context.ports.clone(),
-                queue.clone(),
-            )
-        };
-        let mut writer = self.context.params.lake.then(writer);
-        let mut seen = 0;
-        self.keep_apart("lake writer", lost, || {
-            let last = stages.is_over(&stages.partition);
-            let before = self.share().generation;
-            if last && !stages.is_over(&stages.lane_fits) {
-                return Ok(DONE);
-            }
-            let step = match &mut writer {
-                // A store that does not fit the log has no say in which uploads are orphans.
-                Some(_) if !stages.is_over(&stages.lane_fits) => Step::Idle,
-                Some(_) if !stages.is_over(&stages.swept) => {
-                    self.sweep(epoch)?;
-                    stages.swept.store(true, Ordering::Release);
-                    Step::Worked
-                }
-                Some(writer) => writer.step(last || self.context.flush.load(Ordering::Acquire))?,
-                None => Step::Idle,
-            };
-            if let Some(writer) = writer.as_mut().filter(|writer| last && writer.is_behind()) {
-                // Nobody who leaves waits until it has caught up: the next owner's writer goes on
-                // from here.
-                writer.close()?;
-                return Ok(DONE);
-            }
-            if step == Step::Worked {
-                return Ok(if writer.as_ref().is_some_and(LakeWriter::is_shaken) {
-                    TRYING
+    /// Runs all components, each on a thread of its own and the partition on this one, until all
+    /// but the loader have ended.
+    fn run(&self, runners: Vec<Runner>) {
+        std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for mut runner in runners {
+                // Named, so that a profiler and the benchmark can tell what each costs.
+                let thread = match runner.role() {
+                    Role::Loader => "loader",
+                    Role::Publisher => "outward",
+                    Role::LakeWriter => "lake",
+                    Role::Relay => "relay",
+                    Role::Partition => {
+                        keep(&mut runner);
+                        continue;
+                    }
+                };
+                let named =
+                    std::thread::Builder::new().name(format!("{thread}-{}", self.partition));
+                let spawned = if runner.role() == Role::Loader {
+                    // It may outlast the partition.
+                    named.spawn(move || keep(&mut runner)).map(drop)
                 } else {
-                    ON
-                });
+                    let spawned = named.spawn_scoped(scope, move || keep(&mut runner));
+                    spawned.map(|thread| threads.push(thread))
+                };
+                if let Err(error) = spawned {
+                    self.fail(&format!("a thread cannot be started: {error}"));
+                }
             }
-            let cut = writer.as_ref().is_none_or(LakeWriter::is_cut) && queue.is_empty();
-            self.context.progress.update(self.partition, |share| {
-                share.lake_done = cut && share.generation == before
-            });
-            if last && cut {
-                return Ok(DONE);
+            for thread in threads {
+                if thread.join().is_err() {
+                    self.fail("a component panicked; this is a bug");
+                }
             }
-            seen = queue.offered.wait(seen, IDLE);
-            Ok(ON)
-        })
-    }
-
-    fn run_relays(
-        &self,
-        epoch: Epoch,
-        taken: &PartitionStatus,
-        stages: &Stages,
-        lost: &AtomicBool,
-    ) -> Option<Error> {
-        let SharedContext {
-            params,
-            ports,
-            committed,
-            ..
-        } = &self.context;
-        let mut relays = Lane::ALL.map(|lane| {
-            Relay::new(
-                self.partition,
-                epoch,
-                lane,
-                taken,
-                params.clone(),
-                ports.clone(),
-                committed.clone(),
-            )
         });
-        let mut seen = 0;
-        self.keep("relay", lost, || {
-            let last = stages.is_over(&stages.partition);
-            if last && !stages.is_over(&stages.lane_fits) {
-                // Nothing of ours is to be published, and what predecessors left is the next
-                // owner's.
-                return Ok(DONE);
-            }
-            let mut worked = false;
-            for relay in &mut relays {
-                let stepped = relay.step();
-                // Also if publishing failed then. The lane of dead letters is opened only when
-                // there is one.
-                if relay.fits() && !stages.lane_fits.swap(true, Ordering::AcqRel) {
-                    self.stop.bell.ring();
-                }
-                worked |= stepped? == Step::Worked;
-            }
-            if worked {
-                return Ok(ON);
-            }
-            if last {
-                relays.iter_mut().try_for_each(Relay::note)?;
-                return Ok(DONE);
-            }
-            seen = self.context.committed.wait(self.partition, seen, IDLE);
-            Ok(ON)
-        })
     }
 
-    /// Exports, completes and trims; with no lake it only watches the relays and trims.
-    fn run_export(&self, epoch: Epoch, stages: &Stages, lost: &AtomicBool) -> Option<Error> {
-        let (params, ports) = (&self.context.params, &self.context.ports);
-        let mut consumers = outbox::outward(self.partition, epoch, params, ports);
-        let mut completer = Completer::new(self.partition, epoch, ports.clone());
-        let mut retention = Retention::new(self.partition, epoch, params.clone(), ports.clone());
-        self.keep_apart("publisher", lost, || {
-            let last = stages.is_over(&stages.partition) && stages.is_over(&stages.lake);
-            // Looked at first: what is saved and cut from here on is for the next round.
-            let before = self.share();
-            if !params.lake || stages.is_over(&stages.swept) {
-                // Each does its work though another fails.
-                let everything = last || self.context.flush.load(Ordering::Acquire);
-                let mut steps: Vec<Result<Step>> = consumers
-                    .iter_mut()
-                    .map(|consumer| consumer.deliver(everything))
-                    .collect();
-                if params.lake {
-                    steps.push(self.complete(&mut completer));
-                }
-                retention.step(false)?;
-                let steps: Vec<Step> = steps.into_iter().collect::<Result<_>>()?;
-                if steps.contains(&Step::Worked) {
-                    return Ok(ON);
-                }
-            }
-            let status = ports.store.status(self.partition)?;
-            let settled = outbox::is_out(params, &status) && before.saved && before.lake_done;
-            retention.step(last)?;
-            self.context.progress.update(self.partition, |share| {
-                share.outward_done = settled && share.generation == before.generation
-            });
-            if last {
-                return Ok(DONE);
-            }
-            // An order to leave or to hurry is followed soon.
-            let hurried = || self.context.flush.load(Ordering::Acquire) || self.stop.is_draining();
-            rest(OUTWARD_EVERY, || {
-                hurried() || self.given_up(lost) || stages.is_over(&stages.lake)
-            });
-            Ok(ON)
-        })
+    fn fail(&self, why: &str) {
+        let name = self.name(Role::Partition);
+        self.context.progress.set_failed(&name, why);
+        self.lifecycle.send(Event::Failed);
     }
-}
 
-impl PartitionSupervisor {
-    fn complete(&self, completer: &mut Completer) -> Result<Step> {
-        let completed = completer.step()?;
-        self.context
-            .progress
-            .lake_files
-            .fetch_add(completed.files, Ordering::Relaxed);
-        self.context
-            .progress
-            .lost_files
-            .fetch_add(completed.lost, Ordering::Relaxed);
-        // Files that were lost come back when somebody requeues them.
-        if completed.lost > 0
-            || completed.files > 0 && self.context.progress.misses_files(self.partition)
-        {
-            self.note_lost()?;
-        }
-        Ok(completed.step())
-    }
-}
-
-fn no_thread(error: &std::io::Error) -> Error {
-    Error::Unavailable {
-        what: "threads",
-        why: error.to_string(),
+    fn name(&self, role: Role) -> String {
+        format!("{} {}", role.name(), self.partition)
     }
 }

@@ -15,16 +15,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use theatre_actors::actix_host::ArbiterPool;
-use theatre_actors::ports::{Error, Membership, Result, TableSpec};
+use theatre_actors::ports::{Error, Lane, Membership, Result, TableSpec};
 use theatre_actors::position::Partition;
 
 use super::assignment::Assignment;
 use super::checkpointer::Checkpointer;
 use super::commit_feed::CommitFeed;
-use super::loading::Tables;
+use super::components::{
+    Acquired, LakeComponent, PartitionComponent, PublisherComponent, RelayComponent,
+};
+use super::loading::{LoaderComponent, Tables};
 use super::queue::CommitQueue;
-use super::run_loop::{Component, IDLE, ON, Refused, run_loop};
-use super::supervisor::SharedContext;
+use super::relay::Relay;
+use super::retry::Need;
+use super::run_loop::{Component, Flow, IDLE, ON, Rest, Stepper, run_loop};
+use super::supervisor::{Hosts, SharedContext};
 use super::{PipelineParams, Ports, Progress, Step};
 use theatre_parquet::{outputs, table_spec};
 
@@ -72,12 +77,26 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     })
 }
 
-/// What all partitions will share.
+/// What all partitions will share, processors on threads of their own.
 pub(super) fn context(params: PipelineParams, ports: Ports) -> Result<SharedContext> {
+    let arbiters = ArbiterPool::start(params.arbiters).map_err(thread_error)?;
+    let hosts: Hosts = Arc::new(move |partition| Box::new(arbiters.host(partition as usize)));
+    context_on(Arc::new(params), ports, hosts)
+}
+
+/// What all partitions of a process share; `hosts` says where their processors live.
+///
+/// # Errors
+/// When a dataset has a column that no table can have.
+pub fn context_on(
+    params: Arc<PipelineParams>,
+    ports: Ports,
+    hosts: Hosts,
+) -> Result<SharedContext> {
     Ok(SharedContext {
-        arbiters: Arc::new(ArbiterPool::start(params.arbiters).map_err(thread_error)?),
+        hosts,
         tables: Arc::new(Tables::new(tables(&params)?)),
-        params: Arc::new(params),
+        params,
         ports,
         saves: Arc::new(CommitQueue::default()),
         committed: Arc::new(CommitFeed::default()),
@@ -86,36 +105,65 @@ pub(super) fn context(params: PipelineParams, ports: Ports) -> Result<SharedCont
     })
 }
 
+/// The components of a partition that was just acquired, sink first: threads and simulation run
+/// these.
+pub(super) fn components(context: &SharedContext, acquired: Acquired) -> Vec<Box<dyn Component>> {
+    let (partition, epoch) = (acquired.partition, acquired.epoch);
+    let relays = Lane::ALL.map(|lane| {
+        Relay::new(
+            partition,
+            epoch,
+            lane,
+            &acquired.status,
+            context.params.clone(),
+            context.ports.clone(),
+            context.committed.clone(),
+        )
+    });
+    let news = context.committed.news(partition);
+    vec![
+        Box::new(LoaderComponent::new(context, &acquired)),
+        Box::new(PublisherComponent::new(context, &acquired)),
+        Box::new(LakeComponent::new(context, &acquired)),
+        Box::new(RelayComponent::new(relays, news, acquired.tenure)),
+        Box::new(PartitionComponent(acquired.actor)),
+    ]
+}
+
+/// The checkpointer of a process, for all its partitions.
+pub fn checkpointer(context: &SharedContext) -> Checkpointer {
+    Checkpointer::new(
+        &context.params,
+        context.ports.clone(),
+        context.saves.clone(),
+        context.committed.clone(),
+        context.progress.clone(),
+    )
+}
+
 pub(super) fn start_checkpointer(
     context: &SharedContext,
     saved: Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>> {
-    let (progress, saves) = (context.progress.clone(), context.saves.clone());
-    let mut checkpointer = Checkpointer::new(
-        &context.params,
-        context.ports.clone(),
-        saves.clone(),
-        context.committed.clone(),
-        progress.clone(),
-    );
+    let mut checkpointer = checkpointer(context);
+    let submitted = context.saves.submitted.clone();
+    let name = "checkpointer".to_owned();
+    let mut stepper = Stepper::new(name.clone(), context.progress.clone(), Need::Needed);
     let work = move || {
-        let mut seen = 0;
         let step = || {
-            if checkpointer.step()? == Step::Idle {
-                seen = saves.submitted.wait(seen, IDLE);
-            }
-            Ok(ON)
+            Ok(match checkpointer.step()? {
+                Step::Worked => ON,
+                Step::Idle => Flow::On(Rest::News(submitted.clone(), IDLE)),
+            })
         };
-        // What it fails with for good is noted by the one who steps it.
-        let component = Component {
-            name: "checkpointer",
-            progress: &progress,
-            held: None,
-            refused: Refused::Stops,
-        };
-        drop(run_loop(&component, || saved.load(Ordering::Acquire), step));
+        // What it fails with for good is noted by the stepper.
+        drop(run_loop(
+            &mut stepper,
+            || saved.load(Ordering::Acquire),
+            step,
+        ));
     };
-    spawn("checkpointer".to_owned(), work).map_err(thread_error)
+    spawn(name, work).map_err(thread_error)
 }
 
 /// Makes topics and layout; refuses a layout that differs from the stored one.

@@ -1,8 +1,9 @@
 //! The gate around every port call of one process: passes it, fails it, does it and does not
 //! answer, has a commit come in late, or crashes the process.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +14,7 @@ use theatre_actors::time::LogTime;
 use theatre_config::ALERT_TOPIC;
 use theatre_pipeline::Ports;
 
-use super::Bug;
+use super::{Bug, World};
 
 /// Commits that the store has begun and that nobody waits for any more: their caller has given up,
 /// they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one so
@@ -37,6 +38,67 @@ impl Late {
     fn begin(&self, commit: Commit) {
         if let Ok(mut begun) = self.0.lock() {
             begun.push(commit);
+        }
+    }
+}
+
+/// How far each topic is trimmed for the owners; the log itself keeps everything.
+#[derive(Default)]
+pub(super) struct Trimmed(Mutex<BTreeMap<(String, Partition), u64>>);
+
+impl Trimmed {
+    /// The first offset that can be read.
+    pub(super) fn start(&self, topic: &str, partition: Partition) -> u64 {
+        let starts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        starts
+            .get(&(topic.to_owned(), partition))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn trim(&self, topic: &str, partition: Partition, before: u64) {
+        let mut starts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = starts.entry((topic.to_owned(), partition)).or_default();
+        *start = before.max(*start);
+    }
+}
+
+/// Under which epoch each lane was opened last: an older owner cannot publish on it any more.
+#[derive(Default)]
+pub(super) struct Lanes(Mutex<LaneEpochs>);
+
+#[derive(Default)]
+struct LaneEpochs {
+    opened: BTreeMap<(Partition, &'static str), Epoch>,
+    violation: Option<String>,
+}
+
+impl Lanes {
+    /// What was committed too early, if anything was.
+    pub(super) fn violation(&self) -> Option<String> {
+        let lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.violation.clone()
+    }
+
+    fn opened(&self, partition: Partition, lane: Lane, epoch: Epoch) {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lanes.opened.entry((partition, lane.as_str())).or_default();
+        *last = epoch.max(*last);
+    }
+
+    /// Nothing is to be committed under an epoch while an older owner has a lane on which it could
+    /// publish that.
+    fn check(&self, commit: &PartitionCommit) {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (partition, epoch) = (commit.partition, commit.epoch);
+        let open = lanes
+            .opened
+            .iter()
+            .find(|((of, _), opened)| *of == partition && **opened < epoch);
+        if let Some(((_, lane), opened)) = open {
+            lanes.violation = Some(format!(
+                "epoch {epoch} commits while the lane of {lane} is open under epoch {opened}"
+            ));
         }
     }
 }
@@ -110,23 +172,23 @@ impl Gate {
         }
     }
 
-    pub(super) fn around(
-        self: &Arc<Self>,
-        ports: &Ports,
-        late: &Arc<Late>,
-        bug: Option<Bug>,
-    ) -> Ports {
+    /// The world's ports behind this gate.
+    pub(super) fn around(self: &Arc<Self>, world: &World) -> Ports {
+        let ports = &world.ports;
         Ports {
             log: Arc::new(GatedLog {
                 inner: ports.log.clone(),
                 gate: self.clone(),
+                trimmed: world.trimmed.clone(),
+                lanes: world.lanes.clone(),
             }),
             store: Arc::new(GatedStore {
                 inner: ports.store.clone(),
                 log: ports.log.clone(),
                 gate: self.clone(),
-                late: late.clone(),
-                bug,
+                late: world.late.clone(),
+                lanes: world.lanes.clone(),
+                bug: world.bug,
             }),
             lake: Arc::new(GatedLake {
                 inner: ports.lake.clone(),
@@ -145,6 +207,8 @@ impl Gate {
 struct GatedLog {
     inner: Arc<dyn EventLog>,
     gate: Arc<Gate>,
+    trimmed: Arc<Trimmed>,
+    lanes: Arc<Lanes>,
 }
 
 impl EventLog for GatedLog {
@@ -179,14 +243,24 @@ impl EventLog for GatedLog {
         Ok(Box::new(GatedReader {
             inner,
             gate: self.gate.clone(),
+            trimmed: self.trimmed.clone(),
+            topic: topic.to_owned(),
+            partition,
+            next: from,
         }))
     }
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
-        self.gate.call(|| self.inner.range(topic, partition))
+        self.gate.call(|| {
+            let range = self.inner.range(topic, partition)?;
+            let start = range.start.max(self.trimmed.start(topic, partition));
+            Ok(LogRange { start, ..range })
+        })
     }
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
-        self.gate
-            .call(|| self.inner.offset_at(topic, partition, time))
+        self.gate.call(|| {
+            let offset = self.inner.offset_at(topic, partition, time)?;
+            Ok(offset.max(self.trimmed.start(topic, partition)))
+        })
     }
     fn open_lane(
         &self,
@@ -194,28 +268,50 @@ impl EventLog for GatedLog {
         lane: Lane,
         epoch: Epoch,
     ) -> Result<Box<dyn LanePublisher>> {
-        let inner = self
-            .gate
-            .call(|| self.inner.open_lane(partition, lane, epoch))?;
+        let inner = self.gate.call(|| {
+            let opened = self.inner.open_lane(partition, lane, epoch)?;
+            self.lanes.opened(partition, lane, epoch);
+            Ok(opened)
+        })?;
         Ok(Box::new(GatedLane {
             inner,
             gate: self.gate.clone(),
         }))
     }
     fn trim(&self, topic: &str, partition: Partition, before: u64) -> Result<()> {
-        self.gate.call(|| self.inner.trim(topic, partition, before))
+        self.gate.call(|| {
+            self.trimmed.trim(topic, partition, before);
+            Ok(())
+        })
     }
 }
 
 struct GatedReader {
     inner: Box<dyn LogReader>,
     gate: Arc<Gate>,
+    trimmed: Arc<Trimmed>,
+    topic: String,
+    partition: Partition,
+    next: u64,
 }
 
 impl LogReader for GatedReader {
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
-        let (gate, inner) = (self.gate.clone(), &mut self.inner);
-        gate.call(|| inner.poll(limit, visit))
+        let start = self.trimmed.start(&self.topic, self.partition);
+        if self.next < start {
+            return Err(Error::Trimmed {
+                topic: self.topic.clone(),
+                partition: self.partition,
+                wanted: self.next,
+                start,
+            });
+        }
+        let (gate, inner, next) = (self.gate.clone(), &mut self.inner, &mut self.next);
+        gate.call(|| {
+            let end = inner.poll(limit, visit)?;
+            *next = end.next_offset;
+            Ok(end)
+        })
     }
 }
 
@@ -240,6 +336,7 @@ struct GatedStore {
     log: Arc<dyn EventLog>,
     gate: Arc<Gate>,
     late: Arc<Late>,
+    lanes: Arc<Lanes>,
     bug: Option<Bug>,
 }
 
@@ -356,6 +453,7 @@ impl CheckpointStore for GatedStore {
         let mut commits = commits.to_vec();
         for commit in &mut commits {
             commit.epoch = self.epoch(commit.partition, commit.epoch)?;
+            self.lanes.check(commit);
         }
         let (log, bug) = (self.log.clone(), self.bug);
         self.commit_late(move |store| {
