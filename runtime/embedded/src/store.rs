@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use theatre_actors::outputs::{self, DeadRow, OutputEvent, OutputKind};
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Cursors, DeferredBatches, Epoch, Error, Expiry, Export,
     FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
@@ -22,6 +22,7 @@ use super::{lock, open, open_read_only};
 mod cursors;
 mod files;
 mod migrations;
+mod outputs;
 mod repartition;
 
 const WHAT: &str = "checkpoint store";
@@ -164,36 +165,6 @@ fn unavailable(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
 
 fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
-}
-
-const FACT_COLUMNS: &str =
-    "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
-
-fn stored_output(row: &Row<'_>) -> rusqlite::Result<StoredOutput> {
-    let kind = OutputKind::from_code(row.get(3)?).map_err(unknown)?;
-    Ok(StoredOutput {
-        partition: row.get(0)?,
-        sequence: row.get::<_, i64>(1)? as u64,
-        committed_at: LogTime(row.get(2)?),
-        output: OutputEvent {
-            kind,
-            robot_id: row.get(4)?,
-            id: row.get(5)?,
-            subject: row.get(6)?,
-            revision: row.get(7)?,
-            event_time: row.get(8)?,
-            payload: row.get(9)?,
-        },
-    })
-}
-
-fn stored_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
-    let dead: DeadRow = decode(row.get_ref(2)?.as_blob()?)?;
-    Ok(StoredDead {
-        partition: row.get(0)?,
-        sequence: row.get::<_, i64>(1)? as u64,
-        dead,
-    })
 }
 
 fn stored_processor(row: &Row<'_>) -> rusqlite::Result<StoredProcessor> {
@@ -419,12 +390,13 @@ impl CheckpointStore for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<StoredOutput>> {
         let sql = format!(
-            "SELECT {FACT_COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"
+            "SELECT {} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
+            outputs::COLUMNS
         );
         self.query(
             &sql,
             params![partition, after as i64, limit as i64],
-            stored_output,
+            outputs::read,
         )
     }
 
@@ -438,7 +410,7 @@ impl CheckpointStore for EmbeddedStore {
         self.query(
             sql,
             params![partition, after as i64, limit as i64],
-            stored_dead,
+            outputs::read_dead,
         )
     }
 
@@ -455,33 +427,8 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
-        let (after, up_to, before, limit) = (
-            expiry.after as i64,
-            expiry.up_to as i64,
-            expiry.before.0,
-            expiry.limit as i64,
-        );
-        let last = "SELECT max(sequence) FROM (SELECT sequence, committed_at FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3
-                    ORDER BY sequence LIMIT ?4) WHERE committed_at < ?5";
-        let delete = "DELETE FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3 AND committed_at < ?4 AND kind IN (SELECT value FROM json_each(?5))";
         self.fenced(partition, epoch, |transaction| {
-            let reached: Option<i64> = transaction
-                .query_row(
-                    last,
-                    params![partition, after, up_to, limit, before],
-                    |row| row.get(0),
-                )
-                .map_err(unavailable(WHAT))?;
-            let Some(reached) = reached else {
-                return Ok(expiry.after);
-            };
-            let expiring = outputs::ALL.iter().filter(|spec| spec.expires);
-            let kinds: Vec<u8> = expiring.map(|spec| spec.kind.code()).collect();
-            let kinds = serde_json::json!(kinds).to_string();
-            transaction
-                .execute(delete, params![partition, after, reached, before, kinds])
-                .map_err(unavailable(WHAT))?;
-            Ok(reached as u64)
+            outputs::expire(transaction, partition, expiry)
         })
     }
 
@@ -599,9 +546,10 @@ impl CheckpointStore for EmbeddedStore {
             filter.limit as i64
         };
         let sql = format!(
-            "SELECT * FROM (SELECT {FACT_COLUMNS} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
+            "SELECT * FROM (SELECT {} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
              AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
-             ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision"
+             ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision",
+            outputs::COLUMNS
         );
         let kind = filter.kind.map(OutputKind::code);
         self.query(
@@ -614,7 +562,7 @@ impl CheckpointStore for EmbeddedStore {
                 filter.until,
                 limit
             ],
-            stored_output,
+            outputs::read,
         )
     }
 
@@ -623,7 +571,7 @@ impl CheckpointStore for EmbeddedStore {
         self.query(
             "SELECT partition, sequence, dead FROM dead ORDER BY sequence DESC, partition LIMIT ?1",
             [limit],
-            stored_dead,
+            outputs::read_dead,
         )
     }
 
