@@ -50,7 +50,7 @@ impl Failure {
     }
 
     /// True if the server did not let us in, or not to the database. Where it did so before,
-    /// somebody is changing that: a password, a certificate's user, a server that fails over.
+    /// an operator is changing that: a password, a certificate's user, a server that fails over.
     pub(super) fn is_at_the_door(&self) -> bool {
         matches!(self, Self::Sql(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("28P01" | "28000" | "3D000")))
     }

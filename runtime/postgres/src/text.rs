@@ -1,5 +1,5 @@
 //! Names from outside as the server keeps them: its `text` cannot hold the character NUL, and a
-//! robot that has one in its name must stop nobody.
+//! robot that has one in its name must not stop the others.
 //!
 //! NUL becomes U+0001 `0`, U+0001 itself U+0001 `1`; all else stays. Different names stay
 //! different, and keep their order.

@@ -316,7 +316,7 @@ pub fn store_commits_once_and_fences(store: &dyn CheckpointStore) -> Result<()> 
                 LogTime(9)
             )
             .is_err(),
-        "the same output twice is a bug that is told"
+        "the same output twice is a bug that is reported"
     );
     ensure!(
         store
@@ -461,7 +461,7 @@ pub fn store_keeps_homes(store: &dyn CheckpointStore) -> Result<()> {
     ensure!(store.claim_homes(0, first, &[])?.is_empty());
     ensure!(
         store.claim_homes(0, first, &["b", "a"])? == [0, 0],
-        "whoever asks first is the home"
+        "the partition that asks first is the home"
     );
     ensure!(
         store.claim_homes(0, first, &["a", "b"])? == [0, 0],
@@ -486,7 +486,7 @@ pub fn store_keeps_homes(store: &dyn CheckpointStore) -> Result<()> {
     Ok(())
 }
 
-/// Names come from outside: any characters, told back as they were, in order of their bytes.
+/// Names come from outside: any characters, read back as they were, in order of their bytes.
 ///
 /// # Errors
 /// Says what the adapter does not keep.
@@ -624,7 +624,7 @@ pub fn store_numbers_densely(store: &dyn CheckpointStore) -> Result<()> {
     )?;
     ensure!(
         unknown == [CommitOutcome::Stale { current: 0 }],
-        "a partition that nobody took: {unknown:?}"
+        "a partition that was never acquired: {unknown:?}"
     );
     let newest = store.find_outputs(&OutputFilter {
         limit: 2,
@@ -635,7 +635,7 @@ pub fn store_numbers_densely(store: &dyn CheckpointStore) -> Result<()> {
             .iter()
             .map(|output| output.output.id.as_str())
             .eq(["r2", "y3"]),
-        "the newest by commit, told in order: {newest:?}"
+        "the newest by commit, in order: {newest:?}"
     );
     ensure!(
         store
@@ -827,7 +827,7 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
         ],
     };
     store.commit_cut(0, epoch, &cut)?;
-    // Made by somebody who looked before it was in, and from more of the log: refused, so that it
+    // Made by a writer that looked before it was in, and from more of the log: refused, so that it
     // is made anew from where that one ends.
     let later = LakeCut {
         positions: Positions::from(vec![9]),
@@ -932,7 +932,7 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
     sets_lost_files_aside(store, epoch)
 }
 
-/// A file whose upload is gone is neither completed nor loaded until somebody puts it back.
+/// A file whose upload is gone is neither completed nor loaded until an operator puts it back.
 fn sets_lost_files_aside(store: &dyn CheckpointStore, epoch: Epoch) -> Result<()> {
     store.commit_export(
         0,
@@ -1028,7 +1028,7 @@ pub fn store_plans_beside_what_is_stuck(store: &dyn CheckpointStore) -> Result<(
     ensure!(numbers(&first) == [1, 2], "{first:?}");
     ensure!(
         plan(&passed(&[], &["t"]))?.as_ref() == Some(&first),
-        "of a dataset that is passed over, what is planned is still told"
+        "of a dataset that is passed over, what is planned is still returned"
     );
     let other = planned(&passed(&[&first], &["t"]))?;
     ensure!(other.dataset == "u" && numbers(&other) == [4], "{other:?}");
