@@ -21,7 +21,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::{Alert, Outcome, Priority};
 
-use crate::outputs::{Counters, DeadReason, DeadRow, OutputEvent, OutputKind, Outputs};
+use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, alert, outcome, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{IndicatorColumns, IndicatorSpec};
 use crate::robot::{Columns, Judgement, RobotActor, is_raising};
@@ -304,61 +304,40 @@ impl Processor {
 
     fn emit_windows(&self, dataset: &str, rows: Vec<WindowRow>, outputs: &mut Outputs) {
         for row in rows {
-            outputs.events.push(OutputEvent {
-                kind: OutputKind::Window,
-                robot_id: self.robot_id.clone(),
-                id: format!(
-                    "{}/{}/{dataset}/{}",
-                    row.window, self.robot_id, row.start_us
-                ),
-                subject: format!("{dataset}/{}", row.window),
-                revision: row.revision,
-                event_time: row.start_us,
-                payload: row.encode(),
-            });
+            outputs
+                .events
+                .push(window::output(&self.robot_id, dataset, &row));
         }
     }
 
-    fn emit_alert(&mut self, alert: Alert, outputs: &mut Outputs) {
-        outputs.urgent |= alert.priority == Priority::High;
-        if let Some(procedure) = alert
+    fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
+        outputs.urgent |= transition.priority == Priority::High;
+        if let Some(procedure) = transition
             .procedure_id
             .as_ref()
-            .filter(|_| is_raising(&alert))
+            .filter(|_| is_raising(&transition))
             .and_then(|id| self.state.procedures.get_mut(id))
         {
-            procedure.add_condition(&alert.condition_id, alert.priority);
+            procedure.add_condition(&transition.condition_id, transition.priority);
         }
-        outputs.events.push(OutputEvent {
-            kind: OutputKind::Alert,
-            robot_id: self.robot_id.clone(),
-            id: alert.condition_id.clone(),
-            subject: alert.rule_id.clone(),
-            revision: u32::try_from(alert.revision).unwrap_or(0),
-            event_time: alert.event_time,
-            payload: alert.encode(),
-        });
+        outputs
+            .events
+            .push(alert::output(&self.robot_id, &transition));
     }
 
     /// A case that moves to another robot has a leg on each, with an outcome of its own.
-    fn emit_outcome(&self, incarnation: u64, outcome: &Outcome, outputs: &mut Outputs) {
+    fn emit_outcome(&self, incarnation: u64, ended: &Outcome, outputs: &mut Outputs) {
         let mut id = format!(
             "{}/{}",
-            without_slash(&outcome.procedure_id),
+            without_slash(&ended.procedure_id),
             without_slash(&self.robot_id)
         );
         if incarnation > 0 {
             id.push_str(&format!("/{incarnation}"));
         }
-        outputs.events.push(OutputEvent {
-            kind: OutputKind::Outcome,
-            robot_id: self.robot_id.clone(),
-            id,
-            subject: outcome.procedure_id.clone(),
-            revision: u32::try_from(outcome.revision).unwrap_or(0),
-            event_time: outcome.ended_at,
-            payload: outcome.encode(),
-        });
+        outputs
+            .events
+            .push(outcome::output(&self.robot_id, id, ended));
     }
 
     /// Closes windows and emits the outcomes of ended procedures: the recording ended, or the robot

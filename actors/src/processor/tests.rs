@@ -13,6 +13,7 @@ use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
 
 use super::*;
 use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
+use crate::outputs::{OutputEvent, OutputKind};
 use crate::rules::{Micros, RuleKind, RuleSpec};
 use crate::time::MICROS_PER_SECOND as S;
 use crate::window::{AggregateSet, WindowSpec};

@@ -15,7 +15,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use theatre_actors::actix_host::ArbiterPool;
-use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{Error, Lane, Membership, Result, TableSpec};
 use theatre_actors::position::Partition;
 
@@ -204,7 +203,7 @@ pub fn tables(params: &PipelineParams) -> Result<Vec<TableSpec>> {
     for (_, dataset) in params.registry.datasets().iter() {
         tables.push(table_spec(dataset)?);
     }
-    tables.extend([OutputKind::Alert, OutputKind::Outcome, OutputKind::Window].map(outputs::table));
+    tables.extend(outputs::tables());
     Ok(tables)
 }
 

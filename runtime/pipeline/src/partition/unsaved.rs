@@ -57,22 +57,19 @@ impl Slot {
 
     pub(super) fn add(&mut self, outputs: Outputs) {
         self.urgent |= outputs.urgent;
-        self.weight += outputs
+        let events = outputs
             .events
             .iter()
-            .map(|output| output.payload.len() + 128)
+            .map(OutputEvent::weight)
             .sum::<usize>();
-        self.weight += outputs
-            .dead
-            .iter()
-            .map(|dead| dead.payload.len() + 128)
-            .sum::<usize>();
+        let dead = outputs.dead.iter().map(DeadRow::weight).sum::<usize>();
+        self.weight += events + dead;
         self.outputs.extend(outputs.events);
         self.dead.extend(outputs.dead);
     }
 
     pub(super) fn add_dead(&mut self, dead: DeadRow) {
-        self.weight += dead.payload.len() + 128;
+        self.weight += dead.weight();
         self.dead.push(dead);
     }
 
