@@ -121,7 +121,7 @@ impl World {
         std::fs::write(&rules, RULES)?;
         let config = Config {
             partitions: 1,
-            rules: Some(rules),
+            rules: Some(rules.into()),
             silence_after: day,
             save_interval: second(2),
             reorder_bound: second(2),
