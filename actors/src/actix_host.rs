@@ -247,8 +247,7 @@ impl Handler<Command> for ProcessorActor {
             Command::Deliver(segments, answer) => {
                 let started = Instant::now();
                 let reply = self.shell.deliver(&segments);
-                metrics::histogram!("theatre_step_duration_seconds", "actor_type" => "processor")
-                    .record(started.elapsed().as_secs_f64());
+                crate::metrics::step_done(started.elapsed().as_secs_f64());
                 answer.send(reply);
             }
             Command::Tick(now, answer) => answer.send(self.shell.tick(now)),
@@ -345,10 +344,9 @@ impl ActixHost {
                 }
             }
         }
-        let depth = metrics::gauge!("theatre_mailbox_depth_messages", "actor_type" => "processor", "lane" => "data");
-        depth.increment(sent);
+        crate::metrics::mailbox_depth_changed(sent);
         let answers = by_slot(join.wait().into_iter());
-        depth.decrement(sent);
+        crate::metrics::mailbox_depth_changed(-sent);
         answers
     }
 

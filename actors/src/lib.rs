@@ -11,6 +11,7 @@
 //! does I/O.
 
 pub mod actix_host;
+pub mod metrics;
 pub mod outputs;
 pub mod partitioner;
 pub mod ports;

@@ -407,17 +407,17 @@ fn the_command_makes_all_topics_that_are_missing_and_none_beside_one_with_anothe
     let log = deployment.log("one")?;
     log.ensure_topics(&[TOPIC.to_owned()], 12)?;
     let create = ["topics", "create", "--output", "json"];
-    let all_others = |told: &BTreeMap<String, String>, state: &str| {
-        told.len() > 10
-            && told
+    let all_others = |found: &BTreeMap<String, String>, state: &str| {
+        found.len() > 10
+            && found
                 .iter()
-                .all(|(topic, told)| topic == TOPIC || told == state)
+                .all(|(topic, there)| topic == TOPIC || there == state)
     };
 
-    let told = states(&deployment.ends_with(4, "one", &create)?)?;
+    let found = states(&deployment.ends_with(4, "one", &create)?)?;
     ensure!(
-        told[TOPIC] == "differs" && all_others(&told, "missing"),
-        "{told:?}"
+        found[TOPIC] == "differs" && all_others(&found, "missing"),
+        "{found:?}"
     );
     for topic in INPUT_TOPICS {
         ensure!(
@@ -426,15 +426,15 @@ fn the_command_makes_all_topics_that_are_missing_and_none_beside_one_with_anothe
         );
     }
     deployment.reconfigure("rules = ", "partitions = 12\nrules = ")?;
-    let told = states(&deployment.run("one", &create)?)?;
+    let found = states(&deployment.run("one", &create)?)?;
     ensure!(
-        told[TOPIC] == "there" && all_others(&told, "created"),
-        "{told:?}"
+        found[TOPIC] == "there" && all_others(&found, "created"),
+        "{found:?}"
     );
-    let told = states(&deployment.run("one", &create)?)?;
+    let found = states(&deployment.run("one", &create)?)?;
     ensure!(
-        told[TOPIC] == "there" && all_others(&told, "there"),
-        "{told:?}"
+        found[TOPIC] == "there" && all_others(&found, "there"),
+        "{found:?}"
     );
     deployment.run("one", &["topics", "check"]).map(drop)
 }

@@ -152,7 +152,7 @@ fn owners_that_fight_over_a_partition_leave_no_gap_and_nothing_twice() -> Result
     });
     let fought = fought?;
     let lost: usize = fought.iter().map(|(_, lost)| lost).sum();
-    ensure!(lost > 0, "nobody lost the partition: this proves nothing");
+    ensure!(lost > 0, "no owner lost the partition: this proves nothing");
     holds_exactly(
         &*store,
         0,
@@ -492,7 +492,7 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     let file = folder.path().join("password");
     std::fs::write(&file, "right\n")?;
     let by_file = StoreConfig {
-        password_file: Some(file.clone()),
+        password_file: Some(file.clone().into()),
         ..StoreConfig::default()
     };
     let store = theatre_postgres::open(&guarded("hush"), &by_file, &io)?;
@@ -512,7 +512,7 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
         store.status(0)?.last_output == 2 * FACTS_PER_SAVE as u64,
         "a changed password is read again"
     );
-    // Whoever changes it does so in the server and in the file at two moments, and the file may be
+    // An operator changes it in the server and in the file at two moments, and the file may be
     // away between them.
     execute(
         &owner,

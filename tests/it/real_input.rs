@@ -68,7 +68,7 @@ fn windows_equal_a_recomputation_from_the_file_and_the_lake_holds_every_row_once
     let schema = std::fs::read_to_string(repository().join("tests/data/ur3/ur3.avsc"))?;
     let dataset = theatre_schemas::dataset::Dataset::from_schema(&schema)?;
     for (window, size) in [("10s", 10_000_000_i64), ("60s", 60_000_000)] {
-        let told = windows(data.path(), window)?;
+        let stored = windows(data.path(), window)?;
         for (signal, name) in [
             ("current_j0", "Current_J0"),
             ("temperature_j5", "Temperature_J5"),
@@ -84,11 +84,11 @@ fn windows_equal_a_recomputation_from_the_file_and_the_lake_holds_every_row_once
                     .extend(value);
             }
             ensure!(
-                told.keys().eq(expected.keys()),
+                stored.keys().eq(expected.keys()),
                 "{window}: other windows than the file has"
             );
             for (start, values) in expected {
-                let got = &told[&start].signals[index];
+                let got = &stored[&start].signals[index];
                 ensure!(
                     got.count == values.len() as u64,
                     "{window} {name} {start}: {} values, the file has {}",

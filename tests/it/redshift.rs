@@ -451,7 +451,7 @@ fn a_load_of_unknown_fate_is_found_in_the_ledger() -> Result<()> {
     let appended = table("appended", LoadMode::Append);
     let one = file(&lake, &appended, 1, &[("a", 0), ("b", 0)])?;
     warehouse.ensure_tables(std::slice::from_ref(&appended))?;
-    // This one asks so late that the server commits, and dies, before it hears of it.
+    // This one asks so late that the server commits, and dies, before it has the answer.
     let slow = servers.warehouse(&WarehouseConfig {
         poll_first: Micros(3_000_000),
         ..servers.config()
@@ -473,7 +473,7 @@ fn a_load_of_unknown_fate_is_found_in_the_ledger() -> Result<()> {
         let outcome = lost.join().ok().context("the load panicked")?;
         ensure!(
             outcome == Ok(receipt.clone()),
-            "the ledger tells what the server forgot: {outcome:?}"
+            "the ledger knows what the server forgot: {outcome:?}"
         );
         Ok(())
     })?;

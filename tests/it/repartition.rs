@@ -150,7 +150,7 @@ fn a_fleet_concludes_the_same_over_a_change_of_the_partition_count() -> Result<(
     let processors = (BEFORE..AFTER)
         .map(|partition| Ok(ports.store.processors(partition)?.len()))
         .sum::<Result<usize>>()?;
-    ensure!(processors > 0, "nobody lives in the new partitions");
+    ensure!(processors > 0, "no robot lives in the new partitions");
     drop(ports);
     once_more(&deployment)
 }

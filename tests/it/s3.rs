@@ -156,8 +156,8 @@ fn a_sweep_ends_orphans_only() -> Result<()> {
     let lake = store.lake()?;
     let kept = seal(&lake, "d/1.parquet", "p1-e1-1", b"kept")?;
     let orphan = seal(&lake, "d/2.parquet", "p1-e1-2", b"orphan")?;
-    // One path twice, as after a restart at the same cut: the upload that was registered is told
-    // from the other.
+    // One path twice, as after a restart at the same cut: the upload that was registered is
+    // distinguished from the other.
     let other_attempt = seal(&lake, "d/1.parquet", "p1-e2-1", b"late")?;
     let neighbour = seal(&lake, "d/3.parquet", "p11-e1-1", b"neighbour")?;
     let elsewhere = self::lake("s3://lake/theatre", store.objects.address())?;

@@ -1,5 +1,5 @@
-//! Secured connections against real servers: whoever proves who it is comes in and works as
-//! everywhere, and whoever cannot is told why and what to do.
+//! Secured connections against real servers: a client that proves its identity works as
+//! everywhere, and one that cannot gets an error that says why and what to do.
 
 use std::path::PathBuf;
 use std::thread;
@@ -70,24 +70,24 @@ fn kafka_over_tls_then_mutual_tls_then_scram_loses_nothing() -> Result<()> {
         &format!("{}{}", fleet::settings(PARTITIONS), stages[0]),
         fleet::RULES,
     )?;
-    let (mut read, mut told) = (0, 0);
+    let (mut read, mut published) = (0, 0);
     for (index, stage) in stages.iter().enumerate() {
         deployment.reconfigure(&stages[index.saturating_sub(1)], stage)?;
         let read_before =
             std::mem::replace(&mut read, live(&deployment, TICKS * (index as u64 + 1))?);
         let seen =
             seen_once(&Audience::listen(&kafka.broker.bootstrap(), PARTITIONS)?.leave()?)?.len();
-        let told_before = std::mem::replace(&mut told, seen);
+        let published_before = std::mem::replace(&mut published, seen);
         ensure!(
-            read >= read_before + ROBOTS * TICKS / 2 && told > told_before,
-            "{stage}: read {read_before} and {read}, told {told_before} and {told}"
+            read >= read_before + ROBOTS * TICKS / 2 && published > published_before,
+            "{stage}: read {read_before} and {read}, published {published_before} and {published}"
         );
     }
     deployment.run("one", &["topics", "check"])?;
     Ok(())
 }
 
-/// Who is not let in, and what the error has to say.
+/// Clients that are refused, and what the error has to say.
 struct Refusal<'a> {
     what: &'a str,
     section: String,
@@ -150,7 +150,8 @@ fn a_broker_that_cannot_be_trusted_is_refused_and_the_reason_is_told() -> Result
     let kafka = servers::secured_kafka()?;
     let unknown = [("ca_file", "unknown.pem")];
     // Where localhost has two addresses the broker listens at one of them, which is another reason
-    // for not reaching it. Its topics are missing: it is the client that makes them who goes there.
+    // for not reaching it. Its topics are missing: the client that makes them is the one that goes
+    // there.
     let one_address =
         "deployment = \"later\"\nproperties = { \"broker.address.family\" = \"v4\" }\n";
     let later = format!(
@@ -164,7 +165,7 @@ fn a_broker_that_cannot_be_trusted_is_refused_and_the_reason_is_told() -> Result
             &["UnknownIssuer", "log.ca_file"],
         ),
         at_start(
-            "an unknown authority, before a password is told",
+            "an unknown authority, before a password is sent",
             kafka.section(
                 SecuredKafka::SCRAM,
                 "sasl_scram",
@@ -223,7 +224,7 @@ fn whoever_the_broker_does_not_let_in_is_told_why() -> Result<()> {
         // Whether Amazon would take the token only Amazon knows; that one is made and sent is seen
         // here.
         at_start(
-            "a token nobody knows",
+            "a token that is not known",
             kafka.section(SecuredKafka::TOKEN, "msk_iam", &[TRUSTING])?,
             &["invalid_token", "AWS credentials"],
         ),

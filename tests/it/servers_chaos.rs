@@ -160,7 +160,7 @@ fn a_process_that_starts_while_lake_and_warehouse_are_away_alerts_and_makes_up_f
         .context("the admin server does not answer")?;
     ensure!(named(&meanwhile), "{meanwhile:?}");
     let seen = audience.so_far().len();
-    ensure!(seen > 0, "nobody heard an alert");
+    ensure!(seen > 0, "no alert was received");
     site.lake.set(Mode::Pass);
     site.warehouse.set(Mode::Pass);
     must_be_whole(&site, member, flow, audience)

@@ -117,7 +117,7 @@ fn produce_with_kcat(broker: &str, topics: &[Vec<NewRecord>]) -> Result<()> {
 }
 
 /// Drained, proven by `reconcile`, and read back; what a consumer of the broker saw is what the
-/// store says was told.
+/// store says was published.
 fn concluded(site: &Site) -> Result<Conclusions> {
     site.deployment.drain("first")?;
     site.deployment.run("first", &["reconcile"])?;
@@ -140,26 +140,26 @@ fn concluded(site: &Site) -> Result<Conclusions> {
     Conclusions::read(&site.deployment.config()?, &ports)
 }
 
-/// Wants the window topic to tell each revision that is committed, once and as it is, and no other.
+/// Wants the window topic to have each revision that is committed, once and as it is, and no other.
 fn must_be_the_windows_of(store: &dyn CheckpointStore, seen: &[Seen]) -> Result<()> {
     seen_once(seen)?;
-    let mut told: BTreeMap<&str, &Seen> =
+    let mut published: BTreeMap<&str, &Seen> =
         seen.iter().map(|seen| (seen.id.as_str(), seen)).collect();
     for output in all_outputs(store)?
         .into_iter()
         .filter(|output| output.kind == OutputKind::Window)
     {
         let id = format!("{}#{}", output.id, output.revision);
-        let seen = told
+        let seen = published
             .remove(id.as_str())
             .with_context(|| format!("window {id} is not on its topic"))?;
         must_tell(&output, seen).with_context(|| format!("window {id}"))?;
     }
     ensure!(
-        told.is_empty(),
-        "{} windows were told that the store does not have, such as {:?}",
-        told.len(),
-        told.keys().next()
+        published.is_empty(),
+        "{} windows were published that the store does not have, such as {:?}",
+        published.len(),
+        published.keys().next()
     );
     Ok(())
 }
@@ -279,12 +279,12 @@ fn a_topic_written_with_another_partitioner_is_noticed_and_named() -> Result<()>
     site.deployment.drain("first")?;
     let ports = site.deployment.ports("first")?;
     let counters = Conclusions::read(&site.deployment.config()?, &ports)?.counters;
-    let told = |topic: usize| (counters[&topic].total(), records[&topic].len() as u64);
+    let published = |topic: usize| (counters[&topic].total(), records[&topic].len() as u64);
     ensure!(
-        told(0).0 == told(0).1 && told(2).0 == told(2).1,
-        "records told and sent: {:?} {:?}",
-        told(0),
-        told(2)
+        published(0).0 == published(0).1 && published(2).0 == published(2).1,
+        "records counted and sent: {:?} {:?}",
+        published(0),
+        published(2)
     );
     let dead = ports.store.find_dead(0)?;
     let turned_away = dead

@@ -123,7 +123,7 @@ fn partitions_move_between_three_processes_and_nothing_is_lost_or_doubled() -> R
         .must_equal(&Conclusions::read(&site.deployment.config()?, &ports)?)
 }
 
-/// Epochs of all partitions by who owns them.
+/// Epochs of all partitions by owner.
 fn by_owner(
     members: &[&Member],
     store: &dyn CheckpointStore,
@@ -200,7 +200,7 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
         before = after;
     }
 
-    // Killed and started again under its name: nobody waits for the session to end.
+    // Killed and started again under its name: no other process waits for its session to end.
     let theirs: Vec<u32> = before
         .iter()
         .filter(|(_, (owner, _))| owner == names[1])
@@ -241,13 +241,13 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
     for partition in 0..PARTITIONS {
         let floor = store.status(partition)?.floor;
         for (index, topic) in INPUT_TOPICS.into_iter().enumerate() {
-            let told = noted
+            let group_position = noted
                 .get(&(topic.to_owned(), partition))
                 .copied()
                 .unwrap_or(0);
             ensure!(
-                told == floor.get(index),
-                "{topic} {partition}: the group has noted {told}, saved is {floor:?}"
+                group_position == floor.get(index),
+                "{topic} {partition}: the group has noted {group_position}, saved is {floor:?}"
             );
         }
     }
@@ -264,7 +264,7 @@ fn a_rolling_restart_of_named_members_moves_no_partition_and_leaves_nothing_to_r
 }
 
 /// The saved positions of a process's partitions once it has ended: what it had read is saved, so
-/// every processor is at its partition's floor or was not heard of since.
+/// every processor is at its partition's floor or has had no record since.
 fn owners_floor(
     store: &dyn CheckpointStore,
     owners: &BTreeMap<u32, (String, u64)>,
@@ -285,7 +285,7 @@ fn owners_floor(
         }
         ensure!(
             status.relayed_output == status.last_output,
-            "partition {partition}: outputs up to {} are told of {}",
+            "partition {partition}: outputs up to {} are relayed of {}",
             status.relayed_output,
             status.last_output
         );
@@ -317,11 +317,11 @@ fn who_runs_until_all_is_drained_waits_for_the_partitions_of_others_and_can_be_t
     let status = stopped.terminate()?;
     ensure!(
         status.code() == Some(130),
-        "told to stop before all is drained it ended with {status}: {}",
+        "asked to stop before all is drained it ended with {status}: {}",
         stopped.said()
     );
 
-    // Two of them beside a process that goes on: nobody waits for somebody else's end.
+    // Two of them beside a process that goes on: none of them waits for the end of another.
     let mut waiting = ["third", "fourth"]
         .iter()
         .map(|name| site.deployment.start_command(name, &UNTIL_DRAINED, &[]))

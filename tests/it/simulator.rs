@@ -1,5 +1,5 @@
-//! The simulator as a source: killed and started again it loses nothing, its ground truth is told
-//! apart, and the demo stands on it.
+//! The simulator as a source: killed and started again it loses nothing, its ground truth is
+//! written apart, and the demo stands on it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -144,7 +144,7 @@ fn the_same_flags_write_the_same_bytes_and_the_truth_apart() -> Result<()> {
         "--fault-future",
         "0.01",
     ];
-    let mut told = Vec::new();
+    let mut written = Vec::new();
     for folder in &folders {
         let truth = folder.path().join("truth.jsonl");
         let truth_flag = truth.to_string_lossy().into_owned();
@@ -152,20 +152,26 @@ fn the_same_flags_write_the_same_bytes_and_the_truth_apart() -> Result<()> {
             folder.path(),
             &[&flags[..], &["--truth", &truth_flag]].concat(),
         )?;
-        told.push((
+        written.push((
             std::fs::read_to_string(&truth)?,
             theatre_tests::topics(folder.path())?,
         ));
     }
-    ensure!(told[0] == told[1], "the same flags gave other bytes");
-    let count = |what: &str| told[0].0.lines().filter(|line| line.contains(what)).count();
+    ensure!(written[0] == written[1], "the same flags gave other bytes");
+    let count = |what: &str| {
+        written[0]
+            .0
+            .lines()
+            .filter(|line| line.contains(what))
+            .count()
+    };
     ensure!(
         (10..60).contains(&count("\"gap\"")) && count("unknown_schema") > 3 && count("future") > 3,
         "{}",
-        told[0].0
+        written[0].0
     );
     // 1,500 samples, less those that never arrived.
-    let telemetry: usize = told[0]
+    let telemetry: usize = written[0]
         .1
         .iter()
         .filter(|((topic, _), _)| topic.contains("telemetry"))

@@ -22,7 +22,7 @@ use theatre_config::{ALERT_TOPIC, OUTCOME_TOPIC};
 pub enum Partitioner {
     /// As Java's client does.
     Murmur2,
-    /// As kcat and other C clients do unless they are told otherwise.
+    /// As kcat and other C clients do by default.
     Crc32,
 }
 
@@ -93,9 +93,9 @@ pub struct Seen {
     pub key: String,
     /// Value.
     pub value: Vec<u8>,
-    /// Its CloudEvents id: what was told, and which time.
+    /// Its CloudEvents id: what was published, and which time.
     pub id: String,
-    /// The partition whose owner told it.
+    /// The partition whose owner published it.
     pub source: u32,
     /// All headers.
     pub headers: BTreeMap<String, String>,
@@ -133,12 +133,12 @@ impl Audience {
         let thread = std::thread::Builder::new()
             .name("audience".to_owned())
             .spawn(move || {
-                listener.hear(&into, |_| Ok(until.load(Ordering::Acquire)))?;
-                // Nobody publishes any more: asked again, each partition says once that it has
+                listener.receive(&into, |_| Ok(until.load(Ordering::Acquire)))?;
+                // No process publishes any more: asked again, each partition says once that it has
                 // ended.
                 listener.again()?;
                 let asked = Instant::now();
-                listener.hear(&into, |ends| {
+                listener.receive(&into, |ends| {
                     ensure!(
                         asked.elapsed() < TO_THE_END,
                         "{ends} of {} partitions have said that they end",
@@ -162,7 +162,7 @@ impl Audience {
             .clone()
     }
 
-    /// The first record after `moment` that the owner of one of `sources` told.
+    /// The first record after `moment` that the owner of one of `sources` published.
     pub fn first_after(&self, moment: Instant, source: u32) -> Option<Instant> {
         self.seen
             .lock()
@@ -189,7 +189,7 @@ impl Drop for Audience {
     }
 }
 
-/// How long what is there may take to be heard.
+/// How long what is there may take to arrive.
 const TO_THE_END: Duration = Duration::from_secs(120);
 /// A consumer that has lost its brokers is opened anew no more often than this.
 const REOPEN: Duration = Duration::from_secs(10);
@@ -241,8 +241,8 @@ impl Listener {
         Ok(self.consumer.assign(&self.from)?)
     }
 
-    /// Takes what comes until `done`, which is told how many partitions have said that they end.
-    fn hear(
+    /// Takes what comes until `done`, which gets how many partitions have said that they end.
+    fn receive(
         &mut self,
         into: &Mutex<Vec<Seen>>,
         done: impl Fn(usize) -> Result<bool>,
@@ -271,7 +271,7 @@ impl Listener {
     }
 }
 
-/// From where to go on: where nothing was heard, from where it began.
+/// From where to go on: where nothing was received, from where it began.
 fn positions(consumer: &BaseConsumer, from: &TopicPartitionList) -> Result<TopicPartitionList> {
     let reached = consumer.position()?;
     let mut positions = TopicPartitionList::new();

@@ -1,4 +1,4 @@
-//! A proxy in front of a real server that passes, refuses or hangs, as it is told.
+//! A proxy in front of a real server that passes, refuses or hangs, as it is set.
 //!
 //! Connections opened before a change follow it as well: while it hangs nothing moves in them, and
 //! afterwards they go on where they stood, as over a network that was cut.

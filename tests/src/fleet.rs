@@ -17,7 +17,7 @@ use theatre_simulator::{Faults, Simulator};
 use crate::conclusions::Conclusions;
 use crate::deployment::Deployment;
 
-/// A rule that a sound robot breaks about once a second, so that something is always told.
+/// A rule that a sound robot breaks about once a second, so that alerts keep coming.
 pub const RULES: &str = "\
 [[rule]]
 id = \"tremor\"
@@ -45,8 +45,8 @@ const SEED: u64 = 7;
 /// A tick of the fleet is a tenth of a second of its time.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Settings of a deployment for such a fleet: everything is saved, cut and told soon, nothing is
-/// decided by the wall clock.
+/// Settings of a deployment for such a fleet: everything is saved, cut and published soon, nothing
+/// is decided by the wall clock.
 pub fn settings(partitions: u32) -> String {
     format!(
         "partitions = {partitions}\nsave_interval = \"300ms\"\nlake_roll_age = \"1s\"\nexport_age = \"1s\"\nsilence_after = \"1d\"\n\
@@ -120,14 +120,14 @@ impl Fleet {
     }
 }
 
-/// A producer at ten ticks a second, until it is told to stop.
+/// A producer at ten ticks a second, until it is stopped.
 pub struct Flow {
-    told: Arc<Told>,
+    controls: Arc<Controls>,
     thread: JoinHandle<Result<u64>>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Controls {
     pause: AtomicBool,
     stop: AtomicBool,
     /// Nothing is being written: what was begun is acknowledged.
@@ -139,41 +139,41 @@ impl Flow {
     pub fn start(log: Arc<dyn EventLog>, robots: u64, partitions: u32) -> Result<Self> {
         log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), partitions)?;
         let fleet = Fleet::new(robots, partitions)?;
-        let told = Arc::new(Told::default());
-        let heard = told.clone();
+        let controls = Arc::new(Controls::default());
+        let shared = controls.clone();
         let thread = std::thread::spawn(move || {
             let mut ticks = 0;
-            while !heard.stop.load(Ordering::Acquire) {
+            while !shared.stop.load(Ordering::Acquire) {
                 let begun = Instant::now();
-                let pause = heard.pause.load(Ordering::Acquire);
+                let pause = shared.pause.load(Ordering::Acquire);
                 if !pause {
                     fleet.feed(&*log, ticks..ticks + 1)?;
                     ticks += 1;
                 }
-                heard.resting.store(pause, Ordering::Release);
+                shared.resting.store(pause, Ordering::Release);
                 std::thread::sleep(TICK.saturating_sub(begun.elapsed()));
             }
             Ok(ticks)
         });
-        Ok(Self { told, thread })
+        Ok(Self { controls, thread })
     }
 
-    /// Writes nothing until it is told to go on.
+    /// Writes nothing until [`Self::resume`].
     pub fn pause(&self) {
-        self.told.pause.store(true, Ordering::Release);
-        while !self.told.resting.load(Ordering::Acquire) && !self.thread.is_finished() {
+        self.controls.pause.store(true, Ordering::Release);
+        while !self.controls.resting.load(Ordering::Acquire) && !self.thread.is_finished() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     /// Goes on.
     pub fn resume(&self) {
-        self.told.pause.store(false, Ordering::Release);
+        self.controls.pause.store(false, Ordering::Release);
     }
 
     /// Stops, and says how many ticks were written.
     pub fn end(self) -> Result<u64> {
-        self.told.stop.store(true, Ordering::Release);
+        self.controls.stop.store(true, Ordering::Release);
         self.thread
             .join()
             .map_err(|_| anyhow!("the producer panicked"))?

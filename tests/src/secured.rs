@@ -1,5 +1,5 @@
-//! Servers that let nobody in unsecured, and the certificates by which they and their clients know
-//! each other.
+//! Servers that accept secured connections only, and the certificates by which they and their
+//! clients know each other.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one, known to nobody.
+    /// A new one, which no server trusts.
     pub fn new(name: &str) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,12 +37,12 @@ impl Authority {
         })
     }
 
-    /// Its own certificate, for those who are to trust it.
+    /// Its own certificate, for clients and servers that are to trust it.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// The certificate of whoever has this name, or address.
+    /// The certificate for this name or address.
     pub fn issue(&self, name: &str) -> Result<Certificate> {
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params.use_authority_key_identifier_extension = true;
@@ -59,7 +59,7 @@ impl Authority {
 /// A broker with a listener for each way to secure connections, and the files that its clients
 /// need.
 pub struct SecuredKafka {
-    /// The broker. Its plain listener is for whoever watches.
+    /// The broker. Its plain listener is for tests that watch.
     pub broker: Kafka,
     files: PathBuf,
 }
@@ -67,11 +67,11 @@ pub struct SecuredKafka {
 impl SecuredKafka {
     /// Shows a certificate and asks for none.
     pub const TLS: &'static str = "TLS";
-    /// Lets in who has a certificate of the clients' authority.
+    /// Accepts clients that have a certificate of the clients' authority.
     pub const MUTUAL: &'static str = "MUTUAL";
     /// Lets in [`USER`], over TLS.
     pub const SCRAM: &'static str = "SCRAM";
-    /// Sends those who have begun on to `localhost`, a name that its certificate does not hold.
+    /// Redirects accepted clients to `localhost`, a name that its certificate does not hold.
     pub const ELSEWHERE_LATER: &'static str = "ELSEWHERELATER";
     /// Wants OAUTHBEARER tokens, over TLS, and knows none that Amazon signs.
     pub const TOKEN: &'static str = "TOKEN";

@@ -44,7 +44,7 @@ pub fn kafka() -> Result<String> {
     Ok(broker.bootstrap())
 }
 
-/// A broker with secured listeners. Whoever runs the pipeline on it is alone with it: topics have
+/// A broker with secured listeners. A test that runs the pipeline on it has it alone: topics have
 /// the names that robots know.
 pub fn secured_kafka() -> Result<&'static SecuredKafka> {
     static KAFKA: OnceLock<Result<SecuredKafka, String>> = OnceLock::new();
@@ -147,7 +147,7 @@ pub fn warehouse() -> Result<Warehouse> {
         let (objects, database) = (objects()?, unique("warehouse"));
         let server = std::env::var("DATABASE_URL")
             .or_else(|_| postgres_server().map(|server| server.url("postgres")))?;
-        // Pages of two rows: whoever reads a result has to turn them.
+        // Pages of two rows: a reader of a result has to turn them.
         let redshift = RedshiftLocal::start(Options {
             page_rows: 2,
             ..redshift_options(server, objects, &database)
@@ -217,7 +217,8 @@ fn with_database(url: &str, name: &str) -> Result<String> {
     }))
 }
 
-/// The one server of the process; why it could not be started is told to every test that wants it.
+/// The one server of the process; why it could not be started is reported to every test that wants
+/// it.
 fn shared<T>(
     slot: &'static OnceLock<Result<T, String>>,
     start: impl FnOnce() -> Result<T>,

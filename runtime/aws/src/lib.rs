@@ -1,4 +1,4 @@
-//! Who this process is to AWS: what both AWS adapters do with the credentials that their sections
+//! The AWS identity of this process: how both AWS adapters use the credentials that their sections
 //! name.
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use theatre_actors::ports::{Error, Result};
 /// for them.
 ///
 /// # Errors
-/// When there is no such file: the SDK would say only that nobody has credentials.
+/// When there is no such file: the SDK would say only that there are no credentials.
 pub fn identified(
     loader: ConfigLoader,
     section: &str,

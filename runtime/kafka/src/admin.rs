@@ -1,8 +1,9 @@
-//! The client for changes and settings. Made for a question and dropped after it.
+//! The client for changes of topics and for their settings. It is created for one request and dropped
+//! after it.
 //!
-//! The crate polls only the answers of this client, never its other events: a token for MSK is
-//! given to it when it is made instead, and its log is read when it has failed. What must hold: the
-//! client is used for less time than a token lives.
+//! The rdkafka crate polls only the answers of this client, never its other events. It therefore gets
+//! its token for MSK when it is created, and its log is read when a request has failed. What must
+//! hold: the client is used for less time than a token lives.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -20,7 +21,7 @@ use super::client::{Base, WHAT, failed};
 
 pub(super) type Admin = AdminClient<DefaultClientContext>;
 
-/// Opens it.
+/// Opens an admin client.
 pub(super) fn open(base: &Base) -> Result<Admin> {
     let admin: Admin = base
         .settings
@@ -31,13 +32,13 @@ pub(super) fn open(base: &Base) -> Result<Admin> {
         why: format!("no token for MSK: {error}"),
     })?;
     if let Some(token) = token {
-        give(&admin, token)?;
+        set_token(&admin, token)?;
     }
     Ok(admin)
 }
 
-/// As [`Base::failed`], with what this client heard.
-pub(super) fn unanswered(base: &Base, admin: &Admin, call: &str, error: &KafkaError) -> Error {
+/// Like [`Base::failed`], after reading the log of this client into the diagnostics.
+pub(super) fn failed_with_log(base: &Base, admin: &Admin, call: &str, error: &KafkaError) -> Error {
     // SAFETY: the client lives until the end of this function, and the queue and each event are
     // destroyed once. Texts are read before their event is destroyed, and only when librdkafka says
     // that it has set them; it ends them with a zero.
@@ -55,7 +56,7 @@ pub(super) fn unanswered(base: &Base, admin: &Admin, call: &str, error: &KafkaEr
                     CStr::from_ptr(text).to_string_lossy(),
                 );
                 base.diagnostics
-                    .hear(RDKafkaLogLevel::Debug, &facility, &text);
+                    .record_log_line(RDKafkaLogLevel::Debug, &facility, &text);
             }
             c::rd_kafka_event_destroy(event);
         }
@@ -64,7 +65,7 @@ pub(super) fn unanswered(base: &Base, admin: &Admin, call: &str, error: &KafkaEr
     base.failed(call, error)
 }
 
-fn give(admin: &Admin, token: OAuthToken) -> Result<()> {
+fn set_token(admin: &Admin, token: OAuthToken) -> Result<()> {
     let text = |text| {
         CString::new(text)
             .map_err(|_| Error::Refused("a token for MSK holds a zero byte".to_owned()))
@@ -72,7 +73,7 @@ fn give(admin: &Admin, token: OAuthToken) -> Result<()> {
     let (value, principal) = (text(token.token)?, text(token.principal_name)?);
     let mut why = [0; 512];
     // SAFETY: the client lives, both texts end with a zero, there are no extensions, and `why` has
-    // room for what is said of it.
+    // room for as many bytes as its length says.
     let answer = unsafe {
         let client = admin.inner().native_ptr();
         c::rd_kafka_oauthbearer_set_token(

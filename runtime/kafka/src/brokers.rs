@@ -1,10 +1,10 @@
-//! Where the brokers are, told again to a client that has lost them all.
+//! Restores the brokers of a client that has lost them all.
 //!
-//! Brokers that have just come back may answer that there are none, as long as the controller has
-//! not let them in again. librdkafka then drops those it knew, and by a race also its own return to
-//! `bootstrap.servers`: the client would be without brokers for good, and a reader would hear
-//! nothing more and take it for the end of its partition (confluentinc/librdkafka#5301, seen with
-//! 2.12.1).
+//! Brokers that have just come back may answer that there are no brokers, as long as the controller
+//! has not registered them again. librdkafka then drops those that it knew and, by a race, also its
+//! own return to `bootstrap.servers`: the client would be without brokers for good, and a reader
+//! would get no more records and take that for the end of its partition
+//! (confluentinc/librdkafka#5301, seen with 2.12.1).
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -16,18 +16,18 @@ use rdkafka::bindings as c;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// Those that were dropped have gone by then: one that still goes would be taken for the one that
-/// is named.
-const AFTER: Duration = Duration::from_secs(1);
-/// librdkafka keeps what it was told for the life of the client, so it is not told more often in a
-/// long outage.
-const EVERY: Duration = Duration::from_secs(10);
+/// By this time after the loss librdkafka has removed the brokers that it dropped: one that is still
+/// being removed would be taken for the one that is added.
+const RESTORE_AFTER: Duration = Duration::from_secs(1);
+/// Shortest time between two restorations in a long outage: librdkafka keeps every added broker for
+/// the life of the client.
+const RESTORE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What one client knows of its brokers. In the context of each client that lives longer than a
-/// question.
+/// The brokers of one client. It stands in the context of each client that lives longer than one
+/// request.
 pub(super) struct Brokers {
-    /// `bootstrap.servers`; `None` if it cannot be told to C, which the client itself has refused
-    /// then.
+    /// `bootstrap.servers`; `None` if C cannot take the text, in which case the client itself was
+    /// refused.
     servers: Option<CString>,
     state: Mutex<State>,
 }
@@ -35,11 +35,11 @@ pub(super) struct Brokers {
 #[derive(Default)]
 struct State {
     lost: Option<Instant>,
-    told: Option<Instant>,
+    restored: Option<Instant>,
 }
 
 impl Brokers {
-    /// Of a client with such settings.
+    /// Of a client with these settings.
     pub(super) fn of(settings: &ClientConfig) -> Self {
         let servers = settings
             .get("bootstrap.servers")
@@ -50,8 +50,8 @@ impl Brokers {
         }
     }
 
-    /// Takes an error that a client reports of itself.
-    pub(super) fn note(&self, error: &KafkaError) {
+    /// Takes an error that a client reports of itself, and remembers the loss of all brokers.
+    pub(super) fn on_error(&self, error: &KafkaError) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.state
                 .lock()
@@ -61,23 +61,30 @@ impl Brokers {
         }
     }
 
-    /// Tells a client that has lost its brokers where they are. To be called by who polls it; it
-    /// does no harm when they are only away.
-    pub(super) fn remind<C: ClientContext>(&self, client: &Client<C>) {
+    /// Gives a client that has lost its brokers their addresses again. To be called by the thread that
+    /// polls the client; it does no harm when the brokers are only down.
+    pub(super) fn restore_if_lost<C: ClientContext>(&self, client: &Client<C>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = state.lost.is_some_and(|lost| lost.elapsed() >= AFTER)
-            && state.told.is_none_or(|told| told.elapsed() >= EVERY);
+        let due = state
+            .lost
+            .is_some_and(|lost| lost.elapsed() >= RESTORE_AFTER)
+            && state
+                .restored
+                .is_none_or(|restored| restored.elapsed() >= RESTORE_INTERVAL);
         let (true, Some(servers)) = (due, &self.servers) else {
             return;
         };
         *state = State {
             lost: None,
-            told: Some(Instant::now()),
+            restored: Some(Instant::now()),
         };
         // SAFETY: the client lives as long as the reference; librdkafka copies the text, which ends
         // with a zero.
         let added = unsafe { c::rd_kafka_brokers_add(client.native_ptr(), servers.as_ptr()) };
-        tracing::debug!(added, "a client without brokers was told where they are");
+        tracing::debug!(
+            added,
+            "the brokers of a client that had lost them were added again"
+        );
     }
 }
 
@@ -90,7 +97,7 @@ mod tests {
 
     use rdkafka::consumer::Consumer;
 
-    use super::super::{client, data};
+    use super::super::{client, fetch_clients};
     use theatre_config::log::LogConfig;
     use theatre_system::blocking::IoRuntime;
 
@@ -100,8 +107,8 @@ mod tests {
     /// About one loss in eight is for good; the test ends with the first one that was.
     const LOSSES: usize = 100;
 
-    /// A broker that knows one question, who leads what (Metadata v0), and answers that there is no
-    /// broker while `fenced`.
+    /// A broker that knows one request, that for metadata (v0), and answers that there is no broker
+    /// while it is `fenced`.
     fn broker(fenced: Arc<AtomicBool>) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -160,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_was_told_of_no_brokers_finds_them_again() {
+    fn a_client_that_lost_all_brokers_finds_them_again() {
         let fenced = Arc::new(AtomicBool::new(false));
         let port = broker(fenced.clone());
         let (mut config, io, ended) = (
@@ -176,16 +183,16 @@ mod tests {
             .properties
             .extend(properties.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let base = client::base(&format!("kafka://127.0.0.1:{port}"), &config, &io).unwrap();
-        let asking = data::asking(&base, &config, &ended).unwrap();
+        let query_client = fetch_clients::query_client(&base, &config, &ended).unwrap();
         let brokers = || {
-            asking
+            query_client
                 .fetch_metadata(Some(TOPIC), Duration::from_secs(1))
                 .map_or(0, |answer| answer.brokers().len())
         };
         let wait_for = |wanted: usize, what: &str| {
             let begun = Instant::now();
             while brokers() != wanted {
-                assert!(begun.elapsed() < 3 * EVERY, "{what}");
+                assert!(begun.elapsed() < 3 * RESTORE_INTERVAL, "{what}");
             }
         };
         wait_for(1, "the broker is not found");
@@ -195,7 +202,7 @@ mod tests {
             fenced.store(false, Ordering::Release);
             let back = Instant::now();
             wait_for(1, &format!("loss {loss} is for good"));
-            if back.elapsed() > AFTER {
+            if back.elapsed() > RESTORE_AFTER {
                 break;
             }
         }

@@ -8,19 +8,20 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use theatre_actors::ports::{Error, Result};
 
-use super::brokers::Brokers;
+use super::context::{Context, Plain};
 use super::diagnostics::Diagnostics;
-use super::identity::{Identity, Plain};
+use super::identity::Identity;
 use theatre_config::log::{LogConfig, LogSecurity};
 use theatre_system::blocking::IoRuntime;
 
 pub(super) const WHAT: &str = "event log";
-/// How long one question to the broker may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(20);
+/// How long one request to the brokers may take.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest record, with room for its headers: the schema of robots' records allows 10 MiB.
 pub(super) const MAX_MESSAGE_BYTES: &str = "16777216";
-/// What other values of would break the guarantees.
-const DECIDED: [&str; 14] = [
+/// Properties that a configuration may not set: with other values of them the guarantees of Theatre
+/// would not hold.
+const RESERVED_PROPERTIES: [&str; 14] = [
     "bootstrap.servers",
     "group.id",
     "group.instance.id",
@@ -37,8 +38,8 @@ const DECIDED: [&str; 14] = [
     "group.protocol",
 ];
 
-/// A consumer that has nothing to note.
-pub(super) type PlainConsumer = BaseConsumer<Plain>;
+/// A consumer that is in no group.
+pub(super) type PlainConsumer = BaseConsumer<Context<Plain>>;
 
 /// What all clients have in common. Cheap enough to clone.
 #[derive(Clone)]
@@ -49,18 +50,18 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// As [`failed`]; where nobody answered, with what was heard of connections and what to do
-    /// about it.
+    /// Like [`failed`]. When no broker answered, the error also says why the last connection failed
+    /// and what to do about it.
     pub(super) fn failed(&self, call: &str, error: &KafkaError) -> Error {
         match failed(call, error) {
-            Error::Unavailable { what, why } if is_silence(error) => {
-                let heard = self
+            Error::Unavailable { what, why } if is_no_answer(error) => {
+                let cause = self
                     .diagnostics
-                    .explain()
-                    .map_or_else(String::new, |heard| format!("; {heard}"));
+                    .describe_last_failure()
+                    .map_or_else(String::new, |cause| format!("; {cause}"));
                 Error::Unavailable {
                     what,
-                    why: format!("{why}{heard}"),
+                    why: format!("{why}{cause}"),
                 }
             }
             other => other,
@@ -85,7 +86,7 @@ pub(super) fn base(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Base
         .set("client.id", &config.deployment)
         .set("log.connection.close", "false");
     for (name, value) in &config.properties {
-        if DECIDED.contains(&name.as_str()) {
+        if RESERVED_PROPERTIES.contains(&name.as_str()) {
             return Err(Error::Refused(format!(
                 "log.properties: '{name}' is decided by Theatre, its guarantees rest on it; remove it"
             )));
@@ -148,7 +149,7 @@ fn password(key: &str, file: &Path) -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// A consumer that takes part in no group's balance and decides its own offsets.
+/// Settings of a consumer that is in no group and decides its own offsets.
 pub(super) fn consumer(base: &Base) -> ClientConfig {
     let mut client = base.settings.clone();
     client
@@ -158,31 +159,30 @@ pub(super) fn consumer(base: &Base) -> ClientConfig {
     client
 }
 
-/// Opens a consumer of such settings.
+/// Opens a consumer with these settings; `call` names the attempt in errors.
 pub(super) fn open(base: &Base, settings: &ClientConfig, call: &str) -> Result<PlainConsumer> {
     settings
-        .create_with_context(Plain(
-            base.identity.clone(),
-            base.diagnostics.clone(),
-            Brokers::of(settings),
-        ))
+        .create_with_context(Context::new(base, settings, Plain))
         .map_err(|error| failed(call, &error))
 }
 
-/// Serves what waits at a consumer that no thread polls: reports, and the wish for a token.
+/// Polls a consumer that no thread polls: serves reports and the request for a token.
 pub(super) fn serve_events(consumer: &PlainConsumer) {
-    serve_events_for(consumer, consumer.context().0.patience());
+    serve_events_for(consumer, consumer.context().identity.poll_time());
 }
 
-/// The same, waiting for so long.
-pub(super) fn serve_events_for(consumer: &PlainConsumer, patience: Duration) {
-    if let Some(Err(error)) = consumer.poll(patience) {
+/// Like [`serve_events`], but waits for events for as long as `timeout`.
+pub(super) fn serve_events_for(consumer: &PlainConsumer, timeout: Duration) {
+    if let Some(Err(error)) = consumer.poll(timeout) {
         tracing::warn!(%error, "Kafka reports");
     }
-    consumer.context().2.remind(consumer.client());
+    consumer
+        .context()
+        .brokers
+        .restore_if_lost(consumer.client());
 }
 
-/// What the error means to a caller: to be repeated, or refused for good.
+/// What an error means to the caller: `Unavailable` when a retry may succeed, `Refused` when not.
 pub(super) fn failed(call: &str, error: &KafkaError) -> Error {
     match error {
         KafkaError::ClientConfig(_, why, name, _) => {
@@ -201,7 +201,7 @@ pub(super) fn failed(call: &str, error: &KafkaError) -> Error {
     }
 }
 
-/// As [`failed`], from a code alone.
+/// Like [`failed`], from a code alone.
 pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
     if is_refusal(code) {
         Error::Refused(format!("{call}: {code}"))
@@ -214,9 +214,9 @@ pub(super) fn by_code(call: &str, code: RDKafkaErrorCode) -> Error {
 }
 
 /// True if no broker was reached, or none answered in time: the error itself does not say why.
-pub(super) fn is_silence(error: &KafkaError) -> bool {
+pub(super) fn is_no_answer(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
-    // The crate leaves these out.
+    // The crate's own accessor leaves out the codes of admin operations.
     let code = if let KafkaError::AdminOp(code) = error {
         Some(*code)
     } else {
@@ -237,7 +237,7 @@ pub(super) fn is_silence(error: &KafkaError) -> bool {
     )
 }
 
-/// True if it is this record that is refused, and others would not be.
+/// True if the broker refuses this record but would take others.
 pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -255,7 +255,7 @@ pub(super) fn is_fence(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// True if repeating cannot help.
+/// True if a retry cannot succeed.
 pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(

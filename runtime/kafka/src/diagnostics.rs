@@ -1,9 +1,9 @@
-//! Why no broker is reached: what librdkafka says of connections that failed, kept for the error of
-//! whoever waits for an answer.
+//! Why no broker can be reached: the last failed connection that librdkafka logged, kept so that the
+//! error of a request without an answer can name the cause.
 //!
-//! A call that finds no broker ends by a time-out or a "transport failure", whatever the cause. The
-//! cause is told elsewhere, in the log of the client that connects, and there in the words and
-//! settings of librdkafka: here it is joined with what to do about it.
+//! A request that reaches no broker fails with a time-out or a "transport failure", whatever the
+//! cause. The cause stands only in the log of the client that tried to connect, in the words of
+//! librdkafka and of its settings. This module keeps that line and adds what an operator can do.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -18,32 +18,32 @@ use rustls::{ClientConnection, RootCertStore};
 
 use theatre_config::log::{LogConfig, LogSecurity};
 
-/// What is older says nothing about now. librdkafka repeats a complaint that stays the same every
-/// 30 s.
-const FRESH: Duration = Duration::from_secs(60);
+/// A failure that is older than this says nothing about now. librdkafka repeats one that persists
+/// every 30 s.
+const RECENT: Duration = Duration::from_secs(60);
 /// How long a broker has to show its certificate.
-const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What all clients of one configuration heard last. Cheap to clone.
+/// The last failed connection of all clients of one configuration. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Diagnostics(Arc<Inner>);
 
 struct Inner {
     security: LogSecurity,
-    /// By which certificates are examined; `None` if properties say it in a way that only
-    /// librdkafka understands.
+    /// The authorities by which a broker's certificate is inspected; `None` if the configuration
+    /// names them by a property that only librdkafka understands.
     trust: Option<Trust>,
-    last: Mutex<Option<Diagnostic>>,
+    last: Mutex<Option<ConnectionFailure>>,
 }
 
-/// Who may have signed a broker's certificate.
+/// The authorities that may have signed a broker's certificate.
 enum Trust {
     System,
     File(PathBuf),
 }
 
 #[derive(Clone)]
-struct Diagnostic {
+struct ConnectionFailure {
     at: Instant,
     text: String,
 }
@@ -51,20 +51,20 @@ struct Diagnostic {
 /// What has to change before a connection can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    /// We do not accept the broker's certificate.
-    Untrusted,
-    /// The broker does not accept ours, or misses it.
-    Unproven,
-    /// The broker does not accept user and password, or token.
-    Denied,
-    /// Both sides expect another kind of connection.
-    Mismatched,
-    /// Nothing that is known: it may pass.
-    Other,
+    /// This client does not accept the broker's certificate.
+    BrokerCertificate,
+    /// The broker does not accept this client's certificate, or got none.
+    ClientCertificate,
+    /// The broker does not accept the user and password, or the token.
+    Credentials,
+    /// The two sides expect different kinds of connection.
+    Protocol,
+    /// No known cause; it may pass by itself.
+    Unknown,
 }
 
 impl Diagnostics {
-    /// Nothing is heard yet.
+    /// Without any failure yet.
     pub(super) fn new(config: &LogConfig) -> Self {
         let trust = match &config.ca_file {
             Some(file) => Some(Trust::File(file.to_path_buf())),
@@ -84,17 +84,18 @@ impl Diagnostics {
         }))
     }
 
-    /// Takes a line of a client's log, and logs it.
-    pub(super) fn hear(&self, level: Level, facility: &str, text: &str) {
+    /// Logs a line of a client's log, and keeps it when it says that a connection failed.
+    pub(super) fn record_log_line(&self, level: Level, facility: &str, text: &str) {
         if facility == "FAIL" {
-            // The thread's name comes first, which is the broker's, and then the broker's name.
+            // The line begins with the name of the thread, which is the broker's name; the name
+            // of the broker then follows once more.
             let text = text
                 .strip_prefix("[thrd:")
                 .and_then(|rest| rest.split_once("]: "))
                 .map_or(text, |(_, rest)| rest);
-            // Grave ones come once more, as an error.
+            // librdkafka reports grave failures once more, as errors of the client.
             tracing::debug!(target: "librdkafka", "{facility} {text}");
-            *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Diagnostic {
+            *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(ConnectionFailure {
                 at: Instant::now(),
                 text: text.to_owned(),
             });
@@ -112,9 +113,9 @@ impl Diagnostics {
         }
     }
 
-    /// Takes what a client reports of itself. That all brokers are away passes by itself, or
-    /// whoever waits for an answer says more.
-    pub(super) fn report(&self, error: &KafkaError, reason: &str) {
+    /// Logs an error that a client reports of itself. That all brokers are down is a warning only:
+    /// it passes by itself, or a request fails and its error says more.
+    pub(super) fn log_error(&self, error: &KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             tracing::warn!(target: "librdkafka", "{reason}");
         } else {
@@ -122,46 +123,47 @@ impl Diagnostics {
         }
     }
 
-    fn last(&self) -> Option<Diagnostic> {
+    fn last(&self) -> Option<ConnectionFailure> {
         let last = self
             .0
             .last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        last.filter(|complaint| complaint.at.elapsed() < FRESH)
+        last.filter(|failure| failure.at.elapsed() < RECENT)
     }
 
-    /// True if something was heard that is still of interest.
-    pub(super) fn any(&self) -> bool {
+    /// True if a connection failed recently.
+    pub(super) fn has_recent_failure(&self) -> bool {
         self.last().is_some()
     }
 
-    /// True if waiting cannot help.
-    pub(super) fn is_refusal(&self) -> bool {
+    /// True if the recent failure has a cause that does not pass by itself.
+    pub(super) fn is_permanent(&self) -> bool {
         self.last()
-            .is_some_and(|complaint| self.cause(&complaint.text) != Cause::Other)
+            .is_some_and(|failure| self.cause(&failure.text) != Cause::Unknown)
     }
 
-    /// What was heard last and what to do about it. May ask the broker for its certificate.
-    pub(super) fn explain(&self) -> Option<String> {
-        let Diagnostic { at, text } = self.last()?;
+    /// The recent failure and what to do about it, for an error message. May connect to the broker
+    /// to inspect its certificate.
+    pub(super) fn describe_last_failure(&self) -> Option<String> {
+        let ConnectionFailure { at, text } = self.last()?;
         let cause = self.cause(&text);
-        let examined = if cause == Cause::Untrusted {
-            self.examine(&text)
+        let objection = if cause == Cause::BrokerCertificate {
+            self.inspect_certificate(&text)
         } else {
             None
         };
         let parts = [
-            Some(shortened(&text).to_owned()),
-            examined,
+            Some(without_guesses(&text).to_owned()),
+            objection,
             self.advice(cause).map(str::to_owned),
         ];
-        let said: Vec<String> = parts.into_iter().flatten().collect();
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
         Some(format!(
-            "heard {} s ago: {}",
+            "the last connection failed {} s ago: {}",
             at.elapsed().as_secs(),
-            said.join("; ")
+            parts.join("; ")
         ))
     }
 
@@ -171,30 +173,31 @@ impl Diagnostics {
 
     fn advice(&self, cause: Cause) -> Option<&'static str> {
         match cause {
-            Cause::Untrusted => Some(
+            Cause::BrokerCertificate => Some(
                 "log.ca_file has to hold the authority that signed the broker's certificate, and that certificate the host's name as log.url and the \
                  broker's advertised.listeners write it",
             ),
-            Cause::Unproven => Some(
+            Cause::ClientCertificate => Some(
                 "the broker wants another certificate of this client: set log.certificate_file and log.key_file to one of an authority that it trusts",
             ),
-            Cause::Denied if self.0.security == LogSecurity::MskIam => Some(
+            Cause::Credentials if self.0.security == LogSecurity::MskIam => Some(
                 "check the AWS credentials of this process, what their policy allows on the cluster, and log.region",
             ),
-            Cause::Denied => Some("check log.username and the password in log.password_file"),
-            Cause::Mismatched if self.0.security == LogSecurity::Tls => Some(
+            Cause::Credentials => Some("check log.username and the password in log.password_file"),
+            Cause::Protocol if self.0.security == LogSecurity::Tls => Some(
                 "see that log.security says how the listener at log.url is secured; it may want a certificate of this client, too (log.certificate_file \
                  and log.key_file)",
             ),
-            Cause::Mismatched => {
+            Cause::Protocol => {
                 Some("see that log.security says how the listener at log.url is secured")
             }
-            Cause::Other => None,
+            Cause::Unknown => None,
         }
     }
 
-    /// librdkafka does not tell what is wrong with a certificate: it is looked at once more.
-    fn examine(&self, text: &str) -> Option<String> {
+    /// What is wrong with the broker's certificate. librdkafka does not say it, so the certificate is
+    /// fetched and verified once more.
+    fn inspect_certificate(&self, text: &str) -> Option<String> {
         let address = text.split_once("://")?.1.split('/').next()?;
         let mut roots = RootCertStore::empty();
         match self.0.trust.as_ref()? {
@@ -207,13 +210,13 @@ impl Diagnostics {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)
             }
         };
-        objection(address, roots).map(|error| error.to_string())
+        certificate_error(address, roots).map(|error| error.to_string())
     }
 }
 
-/// What rustls has against the certificate that is shown at `address`; `None` if nothing, or if
-/// none is shown.
-fn objection(address: &str, roots: RootCertStore) -> Option<rustls::Error> {
+/// Why rustls does not accept the certificate that the server at `address` shows; `None` if it does,
+/// or if the server shows none.
+fn certificate_error(address: &str, roots: RootCertStore) -> Option<rustls::Error> {
     let host = address.rsplit_once(':')?.0.trim_matches(['[', ']']);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -228,10 +231,10 @@ fn objection(address: &str, roots: RootCertStore) -> Option<rustls::Error> {
     let mut socket = address
         .to_socket_addrs()
         .ok()?
-        .find_map(|at| TcpStream::connect_timeout(&at, SHOWN_WITHIN).ok())?;
+        .find_map(|at| TcpStream::connect_timeout(&at, CERTIFICATE_TIMEOUT).ok())?;
     socket
-        .set_read_timeout(Some(SHOWN_WITHIN))
-        .and_then(|()| socket.set_write_timeout(Some(SHOWN_WITHIN)))
+        .set_read_timeout(Some(CERTIFICATE_TIMEOUT))
+        .and_then(|()| socket.set_write_timeout(Some(CERTIFICATE_TIMEOUT)))
         .ok()?;
     while connection.is_handshaking() {
         if let Err(error) = connection.complete_io(&mut socket) {
@@ -246,8 +249,9 @@ fn objection(address: &str, roots: RootCertStore) -> Option<rustls::Error> {
     None
 }
 
-/// A complaint without what librdkafka guesses: it speaks of its own settings.
-fn shortened(text: &str) -> &str {
+/// The text of a failure without the causes at which librdkafka guesses: they name its own settings,
+/// not those of Theatre.
+fn without_guesses(text: &str) -> &str {
     [": broker certificate could not be verified", " (after "]
         .iter()
         .fold(text, |text, guess| text.split(guess).next().unwrap_or(text))
@@ -260,7 +264,7 @@ fn cause(security: LogSecurity, text: &str) -> Cause {
         "Failed to verify broker certificate",
         "did not provide a certificate",
     ]) {
-        Cause::Untrusted
+        Cause::BrokerCertificate
     } else if has(&[
         "connecting to a PLAINTEXT broker listener?",
         "wrong version number",
@@ -268,18 +272,18 @@ fn cause(security: LogSecurity, text: &str) -> Cause {
         "mechanism handshake failed",
     ]) || closed_at_once(security, text)
     {
-        Cause::Mismatched
+        Cause::Protocol
     } else if has(&[" alert "]) && has(&["certificate", "unknown ca", "handshake failure"]) {
-        Cause::Unproven
+        Cause::ClientCertificate
     } else if has(&["SASL"]) {
-        Cause::Denied
+        Cause::Credentials
     } else {
-        Cause::Other
+        Cause::Unknown
     }
 }
 
-/// True if the broker closed a connection when it heard the first words on it. It ends with how
-/// long the connection was in which state.
+/// True if the broker closed the connection at its first request. The text of such a failure ends
+/// with the state of the connection and how long it was in that state.
 fn closed_at_once(security: LogSecurity, text: &str) -> bool {
     let Some((span, rest)) = text
         .rsplit_once("(after ")
@@ -288,11 +292,12 @@ fn closed_at_once(security: LogSecurity, text: &str) -> bool {
         return false;
     };
     let state = rest.split([',', ')']).next().unwrap_or_default();
-    // Who speaks TLS only to a listener that wants a password is heard, asks, and is closed upon.
-    let first_words = state == "APIVERSION_QUERY"
+    // A listener that wants a password lets a client without one finish its TLS handshake (state
+    // UP) and closes the connection at the first request.
+    let at_first_request = state == "APIVERSION_QUERY"
         || (state == "UP" && matches!(security, LogSecurity::Plaintext | LogSecurity::Tls));
     text.contains("Disconnected")
-        && first_words
+        && at_first_request
         && span
             .parse()
             .is_ok_and(|milliseconds: u64| milliseconds < 2000)
@@ -304,54 +309,54 @@ mod tests {
 
     #[test]
     fn what_librdkafka_says_has_a_cause_that_can_be_mended() {
-        let said = [
+        let cases = [
             (
                 "ssl://h:1/bootstrap: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker certificate",
-                Cause::Untrusted,
+                Cause::BrokerCertificate,
             ),
             (
                 "ssl://h:1/1: Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42",
-                Cause::Unproven,
+                Cause::ClientCertificate,
             ),
             (
                 "ssl://h:1/1: Receive failed: error:0A00045C:SSL routines::tlsv13 alert certificate required: SSL alert number 116",
-                Cause::Unproven,
+                Cause::ClientCertificate,
             ),
             (
                 "ssl://h:1/1: SSL handshake failed: error:0A000418:SSL routines::tlsv1 alert unknown ca: SSL alert number 48",
-                Cause::Unproven,
+                Cause::ClientCertificate,
             ),
             (
                 "sasl_ssl://h:1/1: SASL authentication error: Authentication failed during authentication due to invalid credentials",
-                Cause::Denied,
+                Cause::Credentials,
             ),
             (
                 "sasl_ssl://h:1/1: SASL SCRAM-SHA-512 mechanism handshake failed: Broker: Unsupported SASL mechanism",
-                Cause::Mismatched,
+                Cause::Protocol,
             ),
             (
                 "ssl://h:1/1: Disconnected: SSL connection closed by peer (after 5ms in state UP, 1 identical error(s) suppressed)",
-                Cause::Mismatched,
+                Cause::Protocol,
             ),
             (
                 "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 after POLLIN (after 3ms in state APIVERSION_QUERY)",
-                Cause::Mismatched,
+                Cause::Protocol,
             ),
             (
                 "h:1/1: Disconnected: connection closed by peer: receive 0 after POLLIN (after 12345ms in state UP)",
-                Cause::Other,
+                Cause::Unknown,
             ),
             (
                 "ssl://h:1/1: SSL handshake failed: error:0A00010B:SSL routines::wrong version number",
-                Cause::Mismatched,
+                Cause::Protocol,
             ),
             (
                 "h:1/1: Connect to ipv4#127.0.0.1:1 failed: Connection refused",
-                Cause::Other,
+                Cause::Unknown,
             ),
-            ("h:1/1: Disconnected", Cause::Other),
+            ("h:1/1: Disconnected", Cause::Unknown),
         ];
-        for (text, wanted) in said {
+        for (text, wanted) in cases {
             assert_eq!(cause(LogSecurity::Tls, text), wanted, "{text}");
         }
         assert_eq!(
@@ -359,36 +364,36 @@ mod tests {
                 LogSecurity::SaslScram,
                 "sasl_ssl://h:1/1: Disconnected (after 5ms in state UP)"
             ),
-            Cause::Other,
-            "the password was taken"
+            Cause::Unknown,
+            "the broker has accepted the password"
         );
     }
 
     #[test]
-    fn the_last_failed_connection_is_told_with_what_to_do() {
+    fn the_last_failed_connection_is_described_with_what_to_do() {
         let diagnostics = Diagnostics::new(&LogConfig {
             security: LogSecurity::SaslScram,
             ..LogConfig::default()
         });
-        assert_eq!(diagnostics.explain(), None);
-        diagnostics.hear(Level::Info, "CONNECTED", "[thrd:h:1/1]: h:1/1: Connected");
-        assert!(!diagnostics.any(), "that one did not fail");
-        diagnostics.hear(Level::Info, "FAIL", "[thrd:h:1/1]: h:1/1: Disconnected");
+        assert_eq!(diagnostics.describe_last_failure(), None);
+        diagnostics.record_log_line(Level::Info, "CONNECTED", "[thrd:h:1/1]: h:1/1: Connected");
+        assert!(!diagnostics.has_recent_failure(), "that one did not fail");
+        diagnostics.record_log_line(Level::Info, "FAIL", "[thrd:h:1/1]: h:1/1: Disconnected");
         assert!(
-            diagnostics.any() && !diagnostics.is_refusal(),
+            diagnostics.has_recent_failure() && !diagnostics.is_permanent(),
             "it may pass"
         );
-        diagnostics.hear(
+        diagnostics.record_log_line(
             Level::Error,
             "FAIL",
             "[thrd:sasl_ssl://h:1/1]: sasl_ssl://h:1/1: SASL authentication error: invalid credentials (after 9ms in state AUTH_REQ)",
         );
-        let told = diagnostics.explain().unwrap();
+        let text = diagnostics.describe_last_failure().unwrap();
         assert!(
-            diagnostics.is_refusal()
-                && !told.contains("thrd")
-                && told.contains("invalid credentials; check log.username"),
-            "{told}"
+            diagnostics.is_permanent()
+                && !text.contains("thrd")
+                && text.contains("invalid credentials; check log.username"),
+            "{text}"
         );
     }
 }

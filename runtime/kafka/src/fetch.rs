@@ -1,9 +1,10 @@
-//! Batches of records straight from librdkafka's fetch buffers. With `admin` (token and log) and
-//! `brokers`, the only file of this adapter that calls C.
+//! Batches of records straight from librdkafka's fetch buffers. Besides this file only `admin` (token
+//! and log) and `brokers` call C in this adapter.
 //!
-//! The crate has no batch call, and its poll costs an event, a lock and an allocation a record.
-//! What must hold: a queue and its topic handle live no longer than their client (an `Arc` is
-//! kept), a message lives no longer than its queue, and each is destroyed once.
+//! The rdkafka crate has no call for batches, and its poll costs an event, a lock and an allocation
+//! for each record. What must hold for the calls here: a queue and its topic handle live no longer
+//! than their client (an `Arc` is kept), a message lives no longer than its queue, and each is
+//! destroyed once.
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -21,7 +22,7 @@ use super::client::{PlainConsumer, WHAT, by_code, serve_events};
 
 const BATCH: usize = 4096;
 
-/// Told when a queue that was empty is so no more.
+/// Called when something arrives in a queue that was empty.
 type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// What lies at the head of a queue.
@@ -30,7 +31,7 @@ pub(super) enum Head<'a> {
     Record(u64, i64, &'a [u8], &'a [u8]),
     /// Everything up to this offset was read.
     End(u64),
-    /// The broker or the client says this.
+    /// An error of the broker or of the client.
     Failed(RDKafkaErrorCode),
 }
 
@@ -43,7 +44,7 @@ pub(super) struct FetchQueue {
     queue: *mut c::rd_kafka_queue_t,
     messages: VecDeque<*mut c::rd_kafka_message_t>,
     batch: Vec<*mut c::rd_kafka_message_t>,
-    /// Boxed: librdkafka keeps its address.
+    /// Boxed, because librdkafka keeps its address.
     wake: Option<Box<Wake>>,
 }
 
@@ -97,24 +98,24 @@ impl FetchQueue {
         }
     }
 
-    /// Has `wake` called, by librdkafka's threads, when something arrives in the empty queue.
-    pub(super) fn on_news(&mut self, wake: Wake) {
-        self.hush();
+    /// Makes librdkafka's threads call `wake` when something arrives in the empty queue.
+    pub(super) fn set_wake(&mut self, wake: Wake) {
+        self.clear_wake();
         let wake = self.wake.insert(Box::new(wake));
         let opaque = ptr::from_mut(wake.as_mut()).cast();
-        // SAFETY: the box stays where it is until `hush`, which ends the calls first.
-        unsafe { c::rd_kafka_queue_cb_event_enable(self.queue, Some(news), opaque) }
+        // SAFETY: the box stays where it is until `clear_wake`, which ends the calls first.
+        unsafe { c::rd_kafka_queue_cb_event_enable(self.queue, Some(on_queue_event), opaque) }
     }
 
     /// Ends the calls of `wake`.
-    fn hush(&mut self) {
+    fn clear_wake(&mut self) {
         // SAFETY: a valid queue. librdkafka calls back and changes this under the queue's lock:
         // when it returns, no call is under way.
         unsafe { c::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut()) }
         self.wake = None;
     }
 
-    /// What comes next, if anything has arrived. It stays at the head.
+    /// The head of the queue, if anything has arrived. It stays there until [`FetchQueue::pop`].
     pub(super) fn head(&mut self) -> Option<Head<'_>> {
         if self.messages.is_empty() {
             // SAFETY: `batch` has room for BATCH pointers; the call fills as many as it returns.
@@ -125,7 +126,7 @@ impl FetchQueue {
                 .extend(&self.batch[..usize::try_from(got).unwrap_or(0)]);
         }
         let raw = *self.messages.front()?;
-        // SAFETY: a message of the queue is valid until destroyed, which only `pass` and `drop` do,
+        // SAFETY: a message of the queue is valid until destroyed, which only `pop` and `drop` do,
         // and they need `&mut self`.
         let message = unsafe { &*raw };
         Some(match message.err {
@@ -147,13 +148,13 @@ impl FetchQueue {
         })
     }
 
-    /// Serves the client's events, where no thread does.
+    /// Serves the events of a client that no thread polls.
     pub(super) fn serve_client(&self) {
         serve_events(&self.client);
     }
 
-    /// Takes the head away.
-    pub(super) fn pass(&mut self) {
+    /// Removes the head.
+    pub(super) fn pop(&mut self) {
         if let Some(message) = self.messages.pop_front() {
             // SAFETY: it was taken out of the list, so this happens once.
             unsafe { c::rd_kafka_message_destroy(message) }
@@ -178,8 +179,8 @@ impl FetchQueue {
 }
 
 /// # Safety
-/// `opaque` is what [`FetchQueue::on_news`] gave.
-unsafe extern "C" fn news(_client: *mut c::rd_kafka_t, opaque: *mut std::ffi::c_void) {
+/// `opaque` is what [`FetchQueue::set_wake`] gave.
+unsafe extern "C" fn on_queue_event(_client: *mut c::rd_kafka_t, opaque: *mut std::ffi::c_void) {
     // SAFETY: as the caller promises; shared access only.
     let wake = unsafe { &*opaque.cast::<Wake>().cast_const() };
     wake();
@@ -199,9 +200,9 @@ unsafe fn slice<'a>(data: *mut std::ffi::c_void, len: usize) -> &'a [u8] {
 impl Drop for FetchQueue {
     fn drop(&mut self) {
         while !self.messages.is_empty() {
-            self.pass();
+            self.pop();
         }
-        self.hush();
+        self.clear_wake();
         // SAFETY: made by `start`, destroyed here only, the client still lives.
         unsafe {
             c::rd_kafka_consume_stop(self.topic, self.partition);

@@ -1,8 +1,8 @@
 //! Who this process is to MSK: short-lived tokens signed with its AWS credentials.
 //!
 //! All clients carry an [`Identity`] in their context. librdkafka asks for the next token by an
-//! event, at four fifths of the life of the last, and before the first connection; whoever owns a
-//! client has to poll it for that. Without MSK IAM there is no identity and nobody asks.
+//! event, at four fifths of the life of the last, and before the first connection; the owner of a
+//! client has to poll it for that. Without MSK IAM there is no identity, and librdkafka never asks.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -11,20 +11,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_msk_iam_sasl_signer::generate_auth_token_from_credentials_provider;
-use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
 use theatre_actors::ports::{Error, Result};
 
-use super::brokers::Brokers;
-use super::diagnostics::Diagnostics;
 use theatre_config::log::{LogConfig, LogSecurity};
 use theatre_system::blocking::IoRuntime;
 
-/// How long credentials and signature may take: the client's other events wait meanwhile.
-const WITHIN: Duration = Duration::from_secs(10);
+/// How long credentials and signature may take. The client's other events wait meanwhile.
+const SIGN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Signs tokens, where the configuration wants them. Cheap to clone.
 #[derive(Clone)]
@@ -64,9 +58,9 @@ impl Identity {
         }))))
     }
 
-    /// How long a client that no thread polls is served before it is used: one poll without waiting
-    /// serves one event, the wish may be the second.
-    pub(super) fn patience(&self) -> Duration {
+    /// How long a client that no thread polls has to be polled before it is used. One poll without
+    /// waiting serves one event, and the request for a token may be the second.
+    pub(super) fn poll_time(&self) -> Duration {
         if self.0.is_some() {
             Duration::from_millis(1)
         } else {
@@ -81,16 +75,16 @@ impl Identity {
         };
         let signed = signer
             .io
-            .block_on(async { tokio::time::timeout(WITHIN, signer.sign()).await });
+            .block_on(async { tokio::time::timeout(SIGN_TIMEOUT, signer.sign()).await });
         signed
             .unwrap_or_else(|_| {
-                Err(format!("no AWS credentials within {} s", WITHIN.as_secs()).into())
+                Err(format!("no AWS credentials within {} s", SIGN_TIMEOUT.as_secs()).into())
             })
             .map(Some)
     }
 
-    /// As librdkafka's callback wants it.
-    pub(super) fn answer(&self) -> std::result::Result<OAuthToken, Box<dyn StdError>> {
+    /// The next token, in the form that the callback of librdkafka returns.
+    pub(super) fn oauth_token(&self) -> std::result::Result<OAuthToken, Box<dyn StdError>> {
         let token = self.token().and_then(|token| {
             token.ok_or_else(|| "OAUTHBEARER is for log.security = \"msk_iam\" only".into())
         });
@@ -110,14 +104,14 @@ impl Signer {
         Ok(OAuthToken {
             token,
             principal_name: "theatre".to_owned(),
-            lifetime_ms: capped(ends, expiry),
+            lifetime_ms: token_end(ends, expiry),
         })
     }
 }
 
-/// A token is worth nothing once the credentials behind it have ended: the earlier of both, in
-/// milliseconds since 1970.
-fn capped(token_ends: i64, credentials_end: Option<SystemTime>) -> i64 {
+/// When a token ends, in milliseconds since 1970: it is worth nothing once the credentials that
+/// signed it have ended, so this is the earlier of the two ends.
+fn token_end(token_ends: i64, credentials_end: Option<SystemTime>) -> i64 {
     let end = credentials_end.map(|end| {
         end.duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -126,35 +120,6 @@ fn capped(token_ends: i64, credentials_end: Option<SystemTime>) -> i64 {
     end.and_then(|end| i64::try_from(end).ok())
         .map_or(token_ends, |end| end.min(token_ends))
 }
-
-/// Context of a consumer that has nothing to note.
-pub(super) struct Plain(
-    pub(super) Identity,
-    pub(super) Diagnostics,
-    pub(super) Brokers,
-);
-
-impl ClientContext for Plain {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.1.hear(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.2.note(&error);
-        self.1.report(&error, reason);
-    }
-
-    fn generate_oauth_token(
-        &self,
-        _config: Option<&str>,
-    ) -> std::result::Result<OAuthToken, Box<dyn StdError>> {
-        self.0.answer()
-    }
-}
-
-impl ConsumerContext for Plain {}
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // Credentials end by the machine's clock.
@@ -185,7 +150,7 @@ mod tests {
             .duration_since(UNIX_EPOCH)
             .expect("after 1970")
             .as_millis() as i64;
-        identity.answer().expect("a token").lifetime_ms - now
+        identity.oauth_token().expect("a token").lifetime_ms - now
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The publisher of a lane: one transaction carries the records and the position.
+//! The publisher of a lane: each transaction carries records and the position after them.
 //!
 //! The transactional id is the lane's, so opening it fences the predecessor and ends its open
 //! transaction at once. Position and epoch travel as metadata of one offset, in a group of the
@@ -16,21 +16,21 @@ use theatre_actors::ports::{Epoch, Error, Lane, LanePublisher, Outgoing, Result}
 use theatre_actors::position::Partition;
 
 use super::client::{
-    self, ANSWER, Base, PlainConsumer, WHAT, by_code, consumer, failed, is_fence, is_of_record,
-    is_refusal, serve_events,
+    self, Base, PlainConsumer, REQUEST_TIMEOUT, WHAT, by_code, consumer, failed, is_fence,
+    is_of_record, is_refusal, serve_events,
 };
 use super::producer::{self, Producer};
 use super::topics::Topics;
 use theatre_config::log::LogConfig;
 
-/// A topic without records whose partition 0 the positions of all lanes are noted for.
-pub(super) fn notes_topic(config: &LogConfig) -> String {
+/// A topic without records: every lane commits its position as an offset of its partition 0.
+pub(super) fn positions_topic(config: &LogConfig) -> String {
     format!("{}.relay", config.deployment)
 }
 
-/// The group of a lane, in which its position is noted. A client for it is opened when it is asked
-/// and no longer: every one has threads of its own.
-struct Notes {
+/// The position of a lane, as its consumer group holds it. A client for the group is opened for each
+/// lookup and dropped after it, because every client has threads of its own.
+struct CommittedPosition {
     base: Base,
     partition: Partition,
     epoch: Epoch,
@@ -39,15 +39,15 @@ struct Notes {
 }
 
 pub(super) struct Publisher {
-    notes: Notes,
-    /// Of the group, for the transactions that move the position.
+    committed: CommittedPosition,
+    /// Metadata of the group, for the transactions that move the position.
     group: ConsumerGroupMetadata,
     topics: Topics,
-    /// `None` after a commit of unknown fate: whoever needs the lane opens it anew and asks the
+    /// `None` after a commit of unknown outcome: the relay has to open the lane anew and ask for its
     /// position.
     producer: Option<Producer>,
-    /// CommitFeed by this publisher, with its opening to begin with. The group shows it a moment
-    /// later, when the transaction's markers are written.
+    /// The position up to which this publisher has published, at first the one at its opening. The
+    /// group shows it a moment later, when the transaction's markers are written.
     published: u64,
 }
 
@@ -56,23 +56,24 @@ impl Publisher {
         base: &Base,
         config: &LogConfig,
         topics: Topics,
-        notes_topic: String,
+        positions_topic: String,
         place: (Partition, Lane, Epoch),
     ) -> Result<Self> {
         let (partition, lane, epoch) = place;
         let id = format!("{}-{partition}-{}", config.deployment, lane.as_str());
         let group = format!("{}.relay.{partition}.{}", config.deployment, lane.as_str());
-        let notes = Notes {
+        let committed = CommittedPosition {
             base: base.clone(),
             partition,
             epoch,
             group,
-            topic: notes_topic,
+            topic: positions_topic,
         };
-        let reading = notes.client()?;
-        notes.read(&reading)?;
+        let reading = committed.client()?;
+        // Before the producer fences its predecessor: a later epoch refuses this one here.
+        committed.read(&reading)?;
         let timeout = (config.transaction_timeout.0 / 1000).to_string();
-        // The default back-off of 100 ms is waited out between transactions.
+        // The default back-off of 100 ms would delay the next transaction by as much.
         let more = [
             ("transactional.id", id.as_str()),
             ("transaction.timeout.ms", &timeout),
@@ -83,20 +84,20 @@ impl Publisher {
         let opened =
             producer::open(base, &more).map_err(|error| failed("opening a lane", &error))?;
         producer::serve_events(&opened);
-        if let Err(error) = opened.init_transactions(ANSWER) {
-            let fenced = fate(&opened, &error).is_some_and(is_fence);
+        if let Err(error) = opened.init_transactions(REQUEST_TIMEOUT) {
+            let fenced = decisive_code(&opened, &error).is_some_and(is_fence);
             return Err(if fenced {
-                notes.stale()
+                committed.stale_epoch()
             } else {
                 base.failed("opening a lane", &error)
             });
         }
-        let position = notes.read(&reading)?;
+        let position = committed.read(&reading)?;
         let group = reading
             .group_metadata()
             .ok_or_else(|| failed("opening a lane", &KafkaError::Canceled))?;
         let mut publisher = Self {
-            notes,
+            committed,
             group,
             topics,
             producer: Some(opened),
@@ -108,7 +109,7 @@ impl Publisher {
     }
 }
 
-impl Notes {
+impl CommittedPosition {
     fn client(&self) -> Result<PlainConsumer> {
         let mut reading = consumer(&self.base);
         reading
@@ -120,7 +121,7 @@ impl Notes {
     /// The position as the lane's group holds it; fails when a later epoch wrote it.
     fn read(&self, client: &PlainConsumer) -> Result<u64> {
         let answer = self
-            .committed(client)
+            .fetch(client)
             .map_err(|error| self.base.failed("reading a lane's position", &error))?;
         let Some(element) = answer.find_partition(&self.topic, 0) else {
             return Ok(0);
@@ -145,20 +146,22 @@ impl Notes {
         Ok(position)
     }
 
-    /// The group's note. Its coordinator may just be moving or loading, above all when the group is
-    /// new: that passes within moments.
-    fn committed(&self, client: &PlainConsumer) -> KafkaResult<TopicPartitionList> {
-        let until = Instant::now() + ANSWER;
+    /// The offset that the group has committed. Its coordinator may be moving or loading, above all
+    /// when the group is new; that passes within moments and is retried.
+    fn fetch(&self, client: &PlainConsumer) -> KafkaResult<TopicPartitionList> {
+        let until = Instant::now() + REQUEST_TIMEOUT;
         loop {
             serve_events(client);
             let mut asked = TopicPartitionList::new();
             asked.add_partition(&self.topic, 0);
-            let answer = client.committed_offsets(asked, ANSWER).and_then(|answer| {
-                let failed = answer
-                    .find_partition(&self.topic, 0)
-                    .map_or(Ok(()), |element| element.error());
-                failed.map(|()| answer)
-            });
+            let answer = client
+                .committed_offsets(asked, REQUEST_TIMEOUT)
+                .and_then(|answer| {
+                    let failed = answer
+                        .find_partition(&self.topic, 0)
+                        .map_or(Ok(()), |element| element.error());
+                    failed.map(|()| answer)
+                });
             match answer {
                 Err(error) if is_moving(&error) && Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(20))
@@ -168,10 +171,10 @@ impl Notes {
         }
     }
 
-    /// Somebody else has the lane, or had it: a coordinator that ended our transaction looks the
-    /// same. Who it is stands in the note once that one has published; until then no later epoch
-    /// than ours is known.
-    fn stale(&self) -> Error {
+    /// The error of a fenced producer. Another process has taken the lane, or the coordinator has ended
+    /// the transaction of this one, which looks the same. The epoch of another process stands in the
+    /// group once it has published; until then no later epoch than this one is known.
+    fn stale_epoch(&self) -> Error {
         match self.client().and_then(|client| self.read(&client)) {
             Err(stale @ Error::StaleEpoch { .. }) => stale,
             _ => Error::StaleEpoch {
@@ -184,7 +187,8 @@ impl Notes {
 }
 
 impl Publisher {
-    /// One attempt. `Ok(Err(refused))`: nothing was published, because of these records.
+    /// One transaction. Returns the records that the broker refused: when there are any, nothing was
+    /// published.
     fn attempt(
         &self,
         producer: &Producer,
@@ -198,57 +202,60 @@ impl Publisher {
             .map(|(index, out)| (*index, out.topic.as_str(), out.partition, &out.record));
         let outcome = producer::send_all(producer, all);
         if !outcome.failed.is_empty() {
-            let graver = outcome
+            // Errors that are not of single records.
+            let fatal = outcome
                 .failed
                 .iter()
                 .map(|(_, code)| *code)
                 .filter(|code| !is_of_record(*code));
-            // A refusal is the cause, what failed along with it is not.
-            if let Some(code) = graver
+            // A refusal is the cause of the failure; errors of other kinds follow from it.
+            if let Some(code) = fatal
                 .clone()
                 .find(|code| is_refusal(*code))
-                .or(graver.clone().next())
+                .or(fatal.clone().next())
             {
                 return Err(KafkaError::MessageProduction(code));
             }
-            producer.abort_transaction(ANSWER)?;
+            producer.abort_transaction(REQUEST_TIMEOUT)?;
             return Ok(outcome.failed);
         }
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(&self.notes.topic, 0, Offset::Offset(position as i64))?;
-        if let Some(mut element) = offsets.find_partition(&self.notes.topic, 0) {
-            element.set_metadata(format!("{} {position}", self.notes.epoch));
+        offsets.add_partition_offset(&self.committed.topic, 0, Offset::Offset(position as i64))?;
+        if let Some(mut element) = offsets.find_partition(&self.committed.topic, 0) {
+            element.set_metadata(format!("{} {position}", self.committed.epoch));
         }
-        producer.send_offsets_to_transaction(&offsets, &self.group, ANSWER)?;
+        producer.send_offsets_to_transaction(&offsets, &self.group, REQUEST_TIMEOUT)?;
         producer.commit_transaction(Duration::from_secs(30))?;
         Ok(Vec::new())
     }
 
-    /// After an error within a transaction: fenced, to be aborted, or of unknown fate.
-    fn settle(&self, producer: Producer, error: KafkaError) -> (Option<Producer>, Error) {
-        let code = fate(&producer, &error);
+    /// What follows from an error within a transaction: the producer if it can be used again (the
+    /// transaction was aborted), and the error for the caller.
+    fn recover(&self, producer: Producer, error: KafkaError) -> (Option<Producer>, Error) {
+        let code = decisive_code(&producer, &error);
         if code.is_some_and(is_fence) {
-            return (None, self.notes.stale());
+            return (None, self.committed.stale_epoch());
         }
         let indefinite = !matches!(&error, KafkaError::Transaction(inner) if inner.txn_requires_abort())
             && !matches!(error, KafkaError::MessageProduction(_));
-        let usable = !indefinite && producer.abort_transaction(ANSWER).is_ok();
-        let what = format!("publishing of partition {}", self.notes.partition);
-        let said = match error {
-            // For good only what the broker says of a record's topic or of the lane; anything else
-            // may pass with a lane opened anew.
+        let usable = !indefinite && producer.abort_transaction(REQUEST_TIMEOUT).is_ok();
+        let what = format!("publishing of partition {}", self.committed.partition);
+        let error = match error {
+            // Only what the broker says of a record's topic or of the lane is permanent; any other
+            // error may pass when the lane is opened anew.
             KafkaError::MessageProduction(code) => by_code(&what, code),
             other => Error::Unavailable {
                 what: WHAT,
                 why: format!("{what}: {other}"),
             },
         };
-        (usable.then_some(producer), said)
+        (usable.then_some(producer), error)
     }
 }
 
-/// What became of the producer: its fatal error, which hides behind others, or the one at hand.
-fn fate(producer: &Producer, error: &KafkaError) -> Option<RDKafkaErrorCode> {
+/// The code that decides what follows: the producer's fatal error, which other errors hide, or that of
+/// the error at hand.
+fn decisive_code(producer: &Producer, error: &KafkaError) -> Option<RDKafkaErrorCode> {
     producer
         .client()
         .fatal_error()
@@ -284,25 +291,26 @@ impl LanePublisher for Publisher {
                     what: WHAT,
                     why: format!(
                         "the lane of partition {} has to be opened anew",
-                        self.notes.partition
+                        self.committed.partition
                     ),
                 });
             };
             match self.attempt(&producer, &left, position) {
-                Ok(out) => {
+                Ok(rejected) => {
                     self.producer = Some(producer);
-                    if out.is_empty() {
+                    if rejected.is_empty() {
                         self.published = position;
                         return Ok(refused);
                     }
-                    left.retain(|(index, _)| out.iter().all(|(bad, _)| bad != index));
+                    left.retain(|(index, _)| rejected.iter().all(|(bad, _)| bad != index));
                     refused.extend(
-                        out.into_iter()
+                        rejected
+                            .into_iter()
                             .map(|(index, code)| (index, code.to_string())),
                     );
                 }
                 Err(error) => {
-                    let (usable, error) = self.settle(producer, error);
+                    let (usable, error) = self.recover(producer, error);
                     self.producer = usable;
                     return Err(error);
                 }

@@ -1,10 +1,10 @@
-//! Whether the brokers that lead what is read still answer.
+//! Whether the leaders of the partitions that are read still answer.
 //!
-//! A reader at the end of its partition hears nothing, whether nothing is written or nobody is
-//! there. Who decides by silence must know the difference, so the leaders are asked every second.
-//! Each is asked by itself, and each partition has a pulse of its own: librdkafka fails a question
-//! to several leaders as a whole if one of them does not answer, and one that is away must not hold
-//! up what the others lead.
+//! A reader at the end of its partition gets nothing, whether no record is written or its broker is
+//! down. Rules that fire on a robot's silence must know the difference, so a thread probes the
+//! leaders every second. Each leader gets a request of its own, and each partition has a heartbeat of
+//! its own: librdkafka fails a request to several leaders as a whole when one of them does not
+//! answer, and a leader that is down must not delay the partitions of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,24 +19,25 @@ use theatre_actors::position::Partition;
 use super::client::{PlainConsumer, WHAT};
 use theatre_config::log::SILENCE_MIN;
 
-const ASK_EVERY: Duration = Duration::from_secs(1);
-const ANSWER_WITHIN: Duration = Duration::from_secs(4);
-/// Who leads what is asked of any broker: one that answers does so at once.
-const LEADERS_WITHIN: Duration = Duration::from_secs(1);
-/// Without an answer for this long, a reader that has nothing to bring says so. Longer than a slow
-/// answer takes: one alone tears down no reader.
-const AWAY_AFTER: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+/// For the request that finds the leaders. It goes to any broker; one that is up answers at once.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// After this long without an answer of the leader, a reader that has no records fails. It is longer
+/// than one probe can take, so that a single slow answer fails no reader.
+const DOWN_AFTER: Duration = Duration::from_secs(10);
 const _: () = assert!(
-    AWAY_AFTER.as_secs() > ASK_EVERY.as_secs() + LEADERS_WITHIN.as_secs() + ANSWER_WITHIN.as_secs()
+    DOWN_AFTER.as_secs()
+        > PROBE_INTERVAL.as_secs() + METADATA_TIMEOUT.as_secs() + PROBE_TIMEOUT.as_secs()
 );
-// Nobody may be called silent before it is noticed that nobody could be heard.
+// A dead leader is noticed before any robot of its partition may be called silent.
 const _: () = assert!(
     SILENCE_MIN.0.unsigned_abs()
-        >= (AWAY_AFTER.as_secs() + ASK_EVERY.as_secs() + ANSWER_WITHIN.as_secs()) * 1_000_000
+        >= (DOWN_AFTER.as_secs() + PROBE_INTERVAL.as_secs() + PROBE_TIMEOUT.as_secs()) * 1_000_000
 );
-/// A moment that no record has, milliseconds: the leader has to look at its end only.
-const NEVER: i64 = i64::MAX >> 1;
-/// Stands for a leader that is not known, as it does in Kafka's answers.
+/// A time later than that of any record, milliseconds: the leader has to look at its end only.
+const NO_RECORDS_TIME_MS: i64 = i64::MAX >> 1;
+/// The id of a leader that is not known, as in Kafka's protocol.
 const NO_LEADER: i32 = -1;
 
 type Place = (String, Partition);
@@ -47,19 +48,19 @@ struct Watched {
     answered: Instant,
 }
 
-/// When the leader of each partition that is read last answered for it.
+/// When the leader of each partition that has a reader last answered for that partition.
 #[derive(Debug, Default)]
 pub(super) struct LeaderHealth(Mutex<BTreeMap<Place, Watched>>);
 
-/// Who leads what, as far as it is known.
+/// The leaders of partitions, as last known.
 #[derive(Debug, Default)]
 struct Leaders {
     known: BTreeMap<Place, i32>,
-    /// Somebody did not answer: it may lead no more.
-    doubted: bool,
+    /// True if a leader did not answer for one of its partitions: it may not be the leader any more.
+    is_stale: bool,
 }
 
-/// What a reader knows of its partition's leader. It is asked as long as this lives.
+/// A reader's view of the leader of its partition. The leader is probed as long as this lives.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     leader_health: Arc<LeaderHealth>,
@@ -68,19 +69,22 @@ pub(super) struct Heartbeat {
 }
 
 impl LeaderHealth {
-    /// Begins to ask the leaders of what is watched, until `ended`.
-    pub(super) fn start(asking: Arc<PlainConsumer>, ended: Arc<AtomicBool>) -> Result<Arc<Self>> {
+    /// Starts the thread that probes the leaders of watched partitions, until `ended`.
+    pub(super) fn start(
+        query_client: Arc<PlainConsumer>,
+        ended: Arc<AtomicBool>,
+    ) -> Result<Arc<Self>> {
         let leader_health = Arc::new(Self::default());
-        let noted = leader_health.clone();
+        let probed = leader_health.clone();
         let work = move || {
             let mut leaders = Leaders::default();
             while !ended.load(Ordering::Acquire) {
-                noted.look(&asking, &mut leaders);
-                std::thread::sleep(ASK_EVERY);
+                probed.probe_leaders(&query_client, &mut leaders);
+                std::thread::sleep(PROBE_INTERVAL);
             }
         };
         let started = std::thread::Builder::new()
-            .name("kafka-alive".to_owned())
+            .name("kafka-leaders".to_owned())
             .spawn(work);
         started.map(|_| leader_health).map_err(|error| {
             Error::Refused(format!(
@@ -89,7 +93,7 @@ impl LeaderHealth {
         })
     }
 
-    /// Watches the leader of a partition for a reader that is just being opened.
+    /// Watches the leader of a partition for a reader that is being opened.
     pub(super) fn watch(self: &Arc<Self>, topic: &str, partition: Partition) -> Heartbeat {
         let (place, opened) = ((topic.to_owned(), partition), Instant::now());
         self.lock()
@@ -110,10 +114,10 @@ impl LeaderHealth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks every leader once, all at the same time.
-    fn look(&self, asking: &PlainConsumer, leaders: &mut Leaders) {
+    /// Probes every leader once, all at the same time.
+    fn probe_leaders(&self, query_client: &PlainConsumer, leaders: &mut Leaders) {
         let places: Vec<Place> = self.lock().keys().cloned().collect();
-        leaders.follow(asking, &places);
+        leaders.refresh(query_client, &places);
         let mut by_leader: BTreeMap<i32, Vec<&Place>> = BTreeMap::new();
         for place in &places {
             by_leader
@@ -121,43 +125,46 @@ impl LeaderHealth {
                 .or_default()
                 .push(place);
         }
-        let ask = |places: &[&Place]| self.ask(asking, places);
-        let ask = &ask;
-        let answered = std::thread::scope(|scope| {
-            let mut asked = Vec::new();
-            let mut answered = true;
+        let probe = |places: &[&Place]| self.probe(query_client, places);
+        let probe = &probe;
+        let all_answered = std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            let mut all_answered = true;
             let mut groups = by_leader.values();
-            // One of them is asked on this thread: most often there is no other.
+            // The first group is probed on this thread: most often there is no other.
             let own = groups.next();
             for places in groups {
                 match std::thread::Builder::new()
-                    .name("kafka-alive".to_owned())
-                    .spawn_scoped(scope, move || ask(places))
+                    .name("kafka-leaders".to_owned())
+                    .spawn_scoped(scope, move || probe(places))
                 {
-                    Ok(thread) => asked.push(thread),
-                    Err(_) => answered &= ask(places),
+                    Ok(thread) => threads.push(thread),
+                    // Without a thread the groups are probed one after the other.
+                    Err(_) => all_answered &= probe(places),
                 }
             }
-            answered &= own.is_none_or(|places| ask(places));
-            for thread in asked {
-                answered &= thread.join().unwrap_or_default();
+            all_answered &= own.is_none_or(|places| probe(places));
+            for thread in threads {
+                all_answered &= thread.join().unwrap_or_default();
             }
-            answered
+            all_answered
         });
-        leaders.doubted = !answered;
+        leaders.is_stale = !all_answered;
     }
 
-    /// Asks one leader for all its partitions; true if it answered for each.
-    fn ask(&self, asking: &PlainConsumer, places: &[&Place]) -> bool {
+    /// Probes one leader for all its partitions at once; true if it answered for each.
+    fn probe(&self, query_client: &PlainConsumer, places: &[&Place]) -> bool {
         let mut asked = TopicPartitionList::new();
         for (topic, partition) in places {
-            if let Err(error) =
-                asked.add_partition_offset(topic, *partition as i32, Offset::Offset(NEVER))
-            {
+            if let Err(error) = asked.add_partition_offset(
+                topic,
+                *partition as i32,
+                Offset::Offset(NO_RECORDS_TIME_MS),
+            ) {
                 tracing::warn!(%error, topic, partition, "a partition's leader cannot be asked");
             }
         }
-        let Ok(answer) = asking.offsets_for_times(asked, ANSWER_WITHIN) else {
+        let Ok(answer) = query_client.offsets_for_times(asked, PROBE_TIMEOUT) else {
             return false;
         };
         let now = Instant::now();
@@ -177,38 +184,40 @@ impl LeaderHealth {
 }
 
 impl Leaders {
-    /// Finds out who leads these now, if that is not known or in doubt. What cannot be found out
-    /// stays as it is.
-    fn follow(&mut self, asking: &PlainConsumer, places: &[Place]) {
-        if !self.doubted && places.iter().all(|place| self.known.contains_key(place)) {
+    /// Finds the leaders of these partitions anew, if one is not known or may have changed. When no
+    /// broker answers, the leaders stay as last known.
+    fn refresh(&mut self, query_client: &PlainConsumer, places: &[Place]) {
+        if !self.is_stale && places.iter().all(|place| self.known.contains_key(place)) {
             return;
         }
         self.known.retain(|place, _| places.contains(place));
         let topics: BTreeSet<&str> = places.iter().map(|(topic, _)| topic.as_str()).collect();
         for topic in topics {
-            // The next would not be answered either, and this round has to end.
-            let Ok(answer) = asking.fetch_metadata(Some(topic), LEADERS_WITHIN) else {
+            // Without an answer for one topic there is none for the next either, and each would take
+            // its whole time-out.
+            let Ok(answer) = query_client.fetch_metadata(Some(topic), METADATA_TIMEOUT) else {
                 return;
             };
-            for told in answer.topics() {
-                let led = told.partitions().iter().map(|partition| {
+            for topic in answer.topics() {
+                let leaders = topic.partitions().iter().map(|partition| {
                     (
-                        (told.name().to_owned(), partition.id() as Partition),
+                        (topic.name().to_owned(), partition.id() as Partition),
                         partition.leader(),
                     )
                 });
                 self.known
-                    .extend(led.filter(|(place, _)| places.contains(place)));
+                    .extend(leaders.filter(|(place, _)| places.contains(place)));
             }
         }
     }
 }
 
 impl Heartbeat {
-    /// Fails when the partition's leader has not answered for long, since the reader was opened.
+    /// Fails when the leader has not answered for too long. A reader that was just opened has the
+    /// whole time again.
     pub(super) fn check(&self) -> Result<()> {
-        let since = self.heard().elapsed();
-        if since < AWAY_AFTER {
+        let since = self.last_answer().elapsed();
+        if since < DOWN_AFTER {
             return Ok(());
         }
         let (topic, partition) = &self.place;
@@ -219,7 +228,7 @@ impl Heartbeat {
         Err(Error::Unavailable { what: WHAT, why })
     }
 
-    fn heard(&self) -> Instant {
+    fn last_answer(&self) -> Instant {
         self.leader_health
             .lock()
             .get(&self.place)
@@ -243,13 +252,13 @@ impl Drop for Heartbeat {
 mod tests {
     use rdkafka::mocking::MockCluster;
 
-    use super::super::{client, data};
+    use super::super::{client, fetch_clients};
     use super::*;
     use theatre_config::log::LogConfig;
     use theatre_system::blocking::IoRuntime;
 
     #[test]
-    fn a_leader_that_is_away_is_missed_by_what_it_leads_and_by_nobody_else() {
+    fn a_leader_that_is_down_fails_the_readers_of_its_partitions_and_no_others() {
         let cluster = MockCluster::new(2).unwrap();
         cluster.create_topic("input", 2, 1).unwrap();
         cluster.partition_leader("input", 0, Some(1)).unwrap();
@@ -265,31 +274,38 @@ mod tests {
             &io,
         )
         .unwrap();
-        let asking = data::asking(&base, &config, &ended).unwrap();
+        let query_client = fetch_clients::query_client(&base, &config, &ended).unwrap();
 
         let (leader_health, mut leaders) = (Arc::new(LeaderHealth::default()), Leaders::default());
-        let pulses = [0, 1].map(|partition| leader_health.watch("input", partition));
-        let answered = |since: Instant| pulses.each_ref().map(|pulse| pulse.heard() > since);
+        let heartbeats = [0, 1].map(|partition| leader_health.watch("input", partition));
+        let answered = |since: Instant| {
+            heartbeats
+                .each_ref()
+                .map(|heartbeat| heartbeat.last_answer() > since)
+        };
         let begun = Instant::now();
         while answered(begun) != [true, true] {
             assert!(
                 begun.elapsed() < Duration::from_secs(30),
-                "nobody answers: {leaders:?}"
+                "no leader answers: {leaders:?}"
             );
-            leader_health.look(&asking, &mut leaders);
+            leader_health.probe_leaders(&query_client, &mut leaders);
         }
 
         cluster.broker_down(2).unwrap();
         let away = Instant::now();
-        leader_health.look(&asking, &mut leaders);
+        leader_health.probe_leaders(&query_client, &mut leaders);
         assert_eq!(answered(away), [true, false], "{leaders:?}");
-        assert!(leaders.doubted, "whether it still leads is asked next");
+        assert!(
+            leaders.is_stale,
+            "the next probe asks whether it still leads"
+        );
 
-        // Opened a moment ago: it has all the time there is, whatever was before.
-        let long_ago = Instant::now().checked_sub(AWAY_AFTER).unwrap();
+        // A reader that was just opened has the whole time, however long the leader was down before.
+        let long_ago = Instant::now().checked_sub(DOWN_AFTER).unwrap();
         leader_health
             .lock()
-            .get_mut(&pulses[1].place)
+            .get_mut(&heartbeats[1].place)
             .unwrap()
             .answered = long_ago;
         assert!(leader_health.watch("input", 1).check().is_ok());
@@ -302,10 +318,10 @@ mod tests {
             .check()
             .is_err()
         );
-        drop(pulses);
+        drop(heartbeats);
         assert!(
             leader_health.lock().is_empty(),
-            "what nobody reads is not asked for"
+            "a partition without a reader is not probed"
         );
         ended.store(true, Ordering::Release);
     }

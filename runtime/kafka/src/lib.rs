@@ -1,8 +1,9 @@
 //! The event log on Kafka.
 //!
-//! One client asks and another one fetches for all readers of a process; appends share one
-//! idempotent producer; each lane has a transactional one. Who owns which partition comes from a
-//! consumer group, but the fences are the store's epoch and the lane's id.
+//! A process has one client for requests and one that fetches for all its readers; appends share one
+//! idempotent producer, and each lane has a transactional one. The consumer group assigns partitions
+//! to processes, but what fences a former owner is the store's epoch and the lane's transactional
+//! id.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use theatre_actors::ports::{
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
-use client::{ANSWER, Base, PlainConsumer, failed};
+use client::{Base, PlainConsumer, REQUEST_TIMEOUT, failed};
 use theatre_config::log::LogConfig;
 use theatre_system::blocking::IoRuntime;
 use topics::Topics;
@@ -27,9 +28,10 @@ use topics::Topics;
 mod admin;
 mod brokers;
 mod client;
-mod data;
+mod context;
 mod diagnostics;
 mod fetch;
+mod fetch_clients;
 mod identity;
 mod lane;
 mod leader_health;
@@ -41,33 +43,32 @@ mod topics;
 
 pub use topic_audit::{Difference, ExpectedTopic, TopicAudit};
 
-/// Opens it. Connects when first asked.
+/// Opens the log. It connects at the first request.
 ///
 /// # Errors
 /// Says what of the URL or the configuration cannot be used.
 pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn EventLog>> {
     let base = client::base(url, config, io)?;
     let ended = Arc::new(AtomicBool::new(false));
-    let asking = data::asking(&base, config, &ended)?;
-    let known = Arc::new(Mutex::new(HashMap::new()));
+    let query_client = fetch_clients::query_client(&base, config, &ended)?;
     let topics = Topics {
-        asking: asking.clone(),
+        query_client: query_client.clone(),
         base: base.clone(),
         io: io.clone(),
-        create: config.create_topics,
-        known,
+        may_create: config.create_topics,
+        partition_counts: Arc::new(Mutex::new(HashMap::new())),
     };
-    let taken = reader::Taken::default();
-    let leader_health = leader_health::LeaderHealth::start(asking.clone(), ended.clone())?;
-    let data = data::Data::new(base.clone(), config.clone(), ended.clone());
+    let claimed = reader::ClaimedPartitions::default();
+    let leader_health = leader_health::LeaderHealth::start(query_client.clone(), ended.clone())?;
+    let fetching = fetch_clients::FetchClients::new(base.clone(), config.clone(), ended.clone());
     Ok(Arc::new(KafkaLog {
         base,
         config: config.clone(),
-        asking,
-        data,
+        query_client,
+        fetching,
         topics,
         producer: OnceLock::new(),
-        taken,
+        claimed,
         leader_health,
         ended,
     }))
@@ -76,12 +77,12 @@ pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn Eve
 struct KafkaLog {
     base: Base,
     config: LogConfig,
-    /// Asks; fetches nothing.
-    asking: Arc<PlainConsumer>,
-    data: data::Data,
+    /// For requests; it fetches nothing.
+    query_client: Arc<PlainConsumer>,
+    fetching: fetch_clients::FetchClients,
     topics: Topics,
     producer: OnceLock<producer::Producer>,
-    taken: reader::Taken,
+    claimed: reader::ClaimedPartitions,
     leader_health: Arc<leader_health::LeaderHealth>,
     ended: Arc<AtomicBool>,
 }
@@ -102,29 +103,31 @@ impl KafkaLog {
         Ok(self.producer.get_or_init(|| opened))
     }
 
-    /// The shared client if it does not fetch this partition yet, else one of the reader's own.
+    /// The shared client, if it does not fetch this partition yet; else a client for this reader
+    /// alone. A client can fetch a partition for one reader only.
     fn client_for(
         &self,
         topic: &str,
         partition: Partition,
-    ) -> Result<(Arc<PlainConsumer>, Option<reader::Place>)> {
+    ) -> Result<(Arc<PlainConsumer>, Option<reader::PartitionClaim>)> {
         let key = (topic.to_owned(), partition);
         let free = self
-            .taken
+            .claimed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key.clone());
-        let place = free.then(|| reader::Place(self.taken.clone(), key));
+        let claim = free.then(|| reader::PartitionClaim(self.claimed.clone(), key));
         let readers = self.topics.partitions(topic)?.unwrap_or(1) as usize;
-        if place.is_some() {
-            Ok((self.data.shared(readers)?, place))
+        if claim.is_some() {
+            Ok((self.fetching.shared(readers)?, claim))
         } else {
-            Ok((self.data.own(readers)?, None))
+            Ok((self.fetching.dedicated(readers)?, None))
         }
     }
 }
 
-/// The range of a topic partition. A topic made a moment ago may have no leader yet: that passes.
+/// The range of a topic partition. A topic that was just created may have no leader for a moment, so
+/// that error is retried.
 fn watermarks(
     base: &Base,
     client: &PlainConsumer,
@@ -132,9 +135,9 @@ fn watermarks(
     partition: Partition,
 ) -> Result<LogRange> {
     use rdkafka::error::RDKafkaErrorCode as Code;
-    let until = Instant::now() + ANSWER;
+    let until = Instant::now() + REQUEST_TIMEOUT;
     loop {
-        match client.fetch_watermarks(topic, partition as i32, ANSWER) {
+        match client.fetch_watermarks(topic, partition as i32, REQUEST_TIMEOUT) {
             Ok((start, end)) => {
                 return Ok(LogRange {
                     start: start as u64,
@@ -161,14 +164,14 @@ impl EventLog for KafkaLog {
 
     fn grow_topics(&self, topics: &[String], partitions: u32) -> Result<()> {
         self.topics.grow(topics, partitions)?;
-        // A producer that knows a topic would find out by itself within minutes.
+        // The producer would learn of the new partitions by itself only after minutes.
         let Some(producer) = self.producer.get() else {
             return Ok(());
         };
         let refresh = |topic: &String| {
             producer
                 .client()
-                .fetch_metadata(Some(topic), ANSWER)
+                .fetch_metadata(Some(topic), REQUEST_TIMEOUT)
                 .map(drop)
         };
         topics
@@ -187,7 +190,8 @@ impl EventLog for KafkaLog {
         partitions: u32,
         owner: Arc<dyn Ownership>,
     ) -> Result<Box<dyn Membership>> {
-        self.data.expect(topics.len() * partitions as usize);
+        self.fetching
+            .expect_readers(topics.len() * partitions as usize);
         membership::join(&self.base, &self.config, topics, owner)
     }
 
@@ -221,13 +225,12 @@ impl EventLog for KafkaLog {
 
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
         self.topics.check_partition(topic, partition)?;
-        let (client, place) = self.client_for(topic, partition)?;
+        let (client, claim) = self.client_for(topic, partition)?;
         let fetch = fetch::FetchQueue::start(client.clone(), topic, partition as i32, from as i64)?;
-        let (asked, base) = (topic.to_owned(), self.base.clone());
-        let start = Box::new(move || {
-            watermarks(&base, &client, &asked, partition).map(|range| range.start)
-        });
-        let pulse = self.leader_health.watch(topic, partition);
+        let (name, base) = (topic.to_owned(), self.base.clone());
+        let start =
+            Box::new(move || watermarks(&base, &client, &name, partition).map(|range| range.start));
+        let heartbeat = self.leader_health.watch(topic, partition);
         let topic = topic.to_owned();
         Ok(Box::new(reader::Reader {
             fetch,
@@ -235,31 +238,31 @@ impl EventLog for KafkaLog {
             partition,
             next: from,
             at_end: false,
-            heard: Instant::now(),
-            pulse,
+            last_progress: Instant::now(),
+            heartbeat,
             start,
-            place,
+            claim,
         }))
     }
 
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
         self.topics.check_partition(topic, partition)?;
-        watermarks(&self.base, &self.asking, topic, partition)
+        watermarks(&self.base, &self.query_client, topic, partition)
     }
 
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
         self.topics.check_partition(topic, partition)?;
         let mut asked = TopicPartitionList::new();
-        // The broker keeps milliseconds: the first one that is not before the time. Negative ones
-        // mean other things to it.
+        // The broker keeps milliseconds, so the time is rounded up: the first millisecond that is
+        // not before it. Negative values have special meanings in the protocol.
         let millis = (time.0.div_euclid(1000) + i64::from(time.0.rem_euclid(1000) > 0)).max(0);
         let what = "looking up an append time";
         asked
             .add_partition_offset(topic, partition as i32, Offset::Offset(millis))
             .map_err(|error| failed(what, &error))?;
         let answer = self
-            .asking
-            .offsets_for_times(asked, ANSWER)
+            .query_client
+            .offsets_for_times(asked, REQUEST_TIMEOUT)
             .map_err(|error| self.base.failed(what, &error))?;
         match answer.elements().first().map(|element| element.offset()) {
             Some(Offset::Offset(offset)) => Ok(offset as u64),
@@ -273,19 +276,19 @@ impl EventLog for KafkaLog {
         lane: Lane,
         epoch: Epoch,
     ) -> Result<Box<dyn LanePublisher>> {
-        let notes = lane::notes_topic(&self.config);
-        self.topics.ensure(std::slice::from_ref(&notes), 1)?;
+        let positions_topic = lane::positions_topic(&self.config);
+        self.topics
+            .ensure(std::slice::from_ref(&positions_topic), 1)?;
         Ok(Box::new(lane::Publisher::open(
             &self.base,
             &self.config,
             self.topics.clone(),
-            notes,
+            positions_topic,
             (partition, lane, epoch),
         )?))
     }
 
-    /// Kafka deletes by the topic's own retention, which other readers rely on too: nothing is done
-    /// here.
+    /// Does nothing: Kafka deletes by the topic's own retention, on which other readers rely too.
     fn trim(&self, _topic: &str, _partition: Partition, _before: u64) -> Result<()> {
         Ok(())
     }

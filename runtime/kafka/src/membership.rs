@@ -1,8 +1,8 @@
 //! This process's membership of the consumer group, by which processes share partitions.
 //!
-//! It subscribes to the first input topic only: whoever owns its partition *p* owns partition *p*
-//! of every input topic, so they are co-partitioned by construction. No data passes through it; its
-//! thread polls for the group's news and hands them to the owner.
+//! It subscribes to the first input topic only: the process that is assigned partition *p* of that
+//! topic owns partition *p* of every input topic, so the topics are co-partitioned by construction.
+//! No data passes through the member; its thread polls for rebalances and passes them to the owner.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,57 +10,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::OAuthToken;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{Error, Membership, Ownership, Result};
 use theatre_actors::position::Partition;
 
-use super::brokers::Brokers;
 use super::client::{Base, WHAT, consumer, failed};
-use super::diagnostics::Diagnostics;
-use super::identity::Identity;
+use super::context::Context;
 use theatre_config::log::LogConfig;
 use theatre_telemetry::names;
 
-const COMMIT_EVERY: Duration = Duration::from_secs(5);
-/// How long the last positions are tried to be noted. The group refuses them for moments when
-/// others join or leave.
-const LAST_NOTE: Duration = Duration::from_secs(3);
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the commit of the last positions is retried. The group refuses commits for moments while
+/// other members join or leave.
+const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
 
+/// The role of the member: it passes rebalances to the owner of partitions.
 struct RebalanceListener {
     owner: Arc<dyn Ownership>,
     topics: Vec<String>,
     leaving: Arc<AtomicBool>,
-    identity: Identity,
-    diagnostics: Diagnostics,
-    brokers: Brokers,
 }
 
-impl ClientContext for RebalanceListener {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.diagnostics.hear(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.brokers.note(&error);
-        self.diagnostics.report(&error, reason);
-    }
-
-    fn generate_oauth_token(
-        &self,
-        _config: Option<&str>,
-    ) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.identity.answer()
-    }
-}
-
-impl ConsumerContext for RebalanceListener {
+impl ConsumerContext for Context<RebalanceListener> {
     fn rebalance(
         &self,
         member: &BaseConsumer<Self>,
@@ -72,32 +46,33 @@ impl ConsumerContext for RebalanceListener {
             .iter()
             .map(|element| element.partition() as Partition)
             .collect();
+        let listener = &self.role;
         let done = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 names::rebalanced("assigned");
-                // Nothing is fetched here: from the end, and paused at once.
+                // The member fetches nothing: its partitions begin at their ends and are paused.
                 let done = partitions
                     .set_all_offsets(Offset::End)
                     .and_then(|()| member.incremental_assign(partitions))
                     .and_then(|()| member.pause(partitions));
-                // An empty share is told too: this process knows then that it waits for no other.
-                self.tell("assigned", &numbers, |owner| owner.assigned(&numbers));
+                // The owner learns of an empty assignment too: it then knows that the first rebalance
+                // is over and that there is nothing to wait for.
+                listener.notify_owner("assigned", &numbers, |owner| owner.assigned(&numbers));
                 done
             }
             _ => {
-                if !numbers.is_empty() && !self.leaving.load(Ordering::Acquire) {
+                if !numbers.is_empty() && !listener.leaving.load(Ordering::Acquire) {
                     if member.assignment_lost() {
                         names::rebalanced("lost");
-                        self.tell("lost", &numbers, |owner| owner.lost(&numbers));
+                        listener.notify_owner("lost", &numbers, |owner| owner.lost(&numbers));
                     } else {
                         names::rebalanced("revoked");
-                        self.tell("revoked", &numbers, |owner| owner.revoked(&numbers));
-                        // What was just left is still ours in the group's eyes; its next owner
-                        // notes it from here on.
-                        if let Err(error) =
-                            self.note(member, &self.positions(true), CommitMode::Sync)
-                        {
-                            unnoted(&error);
+                        listener.notify_owner("revoked", &numbers, |owner| owner.revoked(&numbers));
+                        // Until the callback returns, the group still takes commits for the revoked
+                        // partitions from this member; afterwards only from their next owner.
+                        let positions = listener.positions(true);
+                        if let Err(error) = commit(member, &positions, CommitMode::Sync) {
+                            log_uncommitted(&error);
                         }
                     }
                 }
@@ -111,9 +86,9 @@ impl ConsumerContext for RebalanceListener {
 }
 
 impl RebalanceListener {
-    /// Tells the owner. A panic there must not unwind into librdkafka, which calls this: the
+    /// Calls the owner. A panic there must not unwind into librdkafka, which runs this callback: the
     /// partitions then count as lost.
-    fn tell(&self, what: &str, numbers: &[Partition], call: impl FnOnce(&dyn Ownership)) {
+    fn notify_owner(&self, what: &str, numbers: &[Partition], call: impl FnOnce(&dyn Ownership)) {
         let owner = &*self.owner;
         if catch_unwind(AssertUnwindSafe(|| call(owner))).is_err() {
             tracing::error!(
@@ -124,32 +99,32 @@ impl RebalanceListener {
             if catch_unwind(AssertUnwindSafe(|| owner.lost(numbers))).is_err() {
                 tracing::error!(
                     ?numbers,
-                    "and could not let go of them: their epochs fence what is left of them"
+                    "the owner could not stop them either: their epochs fence what is left of them"
                 );
             }
         }
     }
 
-    /// How far partitions are saved: those that are owned, and if wanted those that were left
-    /// meanwhile, which are told once.
-    fn positions(&self, left: bool) -> TopicPartitionList {
+    /// The saved positions of the partitions that this process owns and, when `with_left`, of those
+    /// that it has left since the last such call: the owner returns the latter only once.
+    fn positions(&self, with_left: bool) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::new();
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            let mut told = self.owner.saved();
-            if left {
-                told.extend(self.owner.left());
+        let saved = catch_unwind(AssertUnwindSafe(|| {
+            let mut saved = self.owner.saved();
+            if with_left {
+                saved.extend(self.owner.left());
             }
-            told
+            saved
         }));
-        let told = told.unwrap_or_else(|_| {
+        let saved = saved.unwrap_or_else(|_| {
             tracing::error!(
-                "the owner of partitions ended by a panic; their positions are not noted"
+                "the owner of partitions ended by a panic; their positions are not committed to the group"
             );
             Vec::new()
         });
-        for (partition, positions) in told {
+        for (partition, positions) in saved {
             for (index, topic) in self.topics.iter().enumerate() {
-                // At 0 nothing was saved: what another member may have noted is not undone.
+                // At 0 nothing was saved here: a commit would undo that of another member.
                 let position = positions.get(index);
                 if position > 0
                     && let Err(error) = offsets.add_partition_offset(
@@ -158,30 +133,29 @@ impl RebalanceListener {
                         Offset::Offset(position as i64),
                     )
                 {
-                    tracing::warn!(%error, "a position cannot be noted with the group");
+                    tracing::warn!(%error, "a position cannot be committed to the group");
                 }
             }
         }
         offsets
     }
+}
 
-    /// Tells the group positions, for tools that show lag.
-    fn note(
-        &self,
-        member: &BaseConsumer<Self>,
-        offsets: &TopicPartitionList,
-        mode: CommitMode,
-    ) -> KafkaResult<()> {
-        if offsets.count() > 0 {
-            member.commit(offsets, mode)
-        } else {
-            Ok(())
-        }
+/// Commits positions to the group, for tools that show lag. Theatre itself never reads them.
+fn commit(
+    member: &BaseConsumer<Context<RebalanceListener>>,
+    offsets: &TopicPartitionList,
+    mode: CommitMode,
+) -> KafkaResult<()> {
+    if offsets.count() > 0 {
+        member.commit(offsets, mode)
+    } else {
+        Ok(())
     }
 }
 
-fn unnoted(error: &KafkaError) {
-    tracing::warn!(%error, "positions could not be noted with the group; they are in the store");
+fn log_uncommitted(error: &KafkaError) {
+    tracing::warn!(%error, "positions could not be committed to the group; they are in the store");
 }
 
 struct Member {
@@ -196,7 +170,7 @@ pub(super) fn join(
     topics: &[String],
     owner: Arc<dyn Ownership>,
 ) -> Result<Box<dyn Membership>> {
-    let lead = topics
+    let first_topic = topics
         .first()
         .ok_or_else(|| Error::Refused("there is no input topic to share".to_owned()))?
         .clone();
@@ -214,29 +188,21 @@ pub(super) fn join(
         settings.set("group.instance.id", name);
     }
     let leaving = Arc::new(AtomicBool::new(false));
-    let (identity, diagnostics, brokers) = (
-        base.identity.clone(),
-        base.diagnostics.clone(),
-        Brokers::of(&settings),
-    );
-    let hand = RebalanceListener {
+    let listener = RebalanceListener {
         owner,
         topics: topics.to_vec(),
         leaving: leaving.clone(),
-        identity,
-        diagnostics,
-        brokers,
     };
-    let member: BaseConsumer<RebalanceListener> = settings
-        .create_with_context(hand)
+    let member: BaseConsumer<Context<RebalanceListener>> = settings
+        .create_with_context(Context::new(base, &settings, listener))
         .map_err(|error| failed("joining the group", &error))?;
     member
-        .subscribe(&[&lead])
+        .subscribe(&[&first_topic])
         .map_err(|error| failed("joining the group", &error))?;
-    let ends = leaving.clone();
+    let is_leaving = leaving.clone();
     let thread = std::thread::Builder::new()
         .name("kafka-member".to_owned())
-        .spawn(move || serve(&member, &ends))
+        .spawn(move || serve(&member, &is_leaving))
         .map_err(|error| {
             Error::Refused(format!("a thread for the group cannot be started: {error}"))
         })?;
@@ -246,35 +212,41 @@ pub(super) fn join(
     }))
 }
 
-/// Dropping the consumer at the end leaves the group, unless the member is a static one.
-fn serve(member: &BaseConsumer<RebalanceListener>, leaving: &AtomicBool) {
-    let hand = member.context();
-    let mut noted = Instant::now();
+/// Polls the member until it is to leave. The caller then drops the consumer, which leaves the group
+/// unless the member is a static one.
+fn serve(member: &BaseConsumer<Context<RebalanceListener>>, leaving: &AtomicBool) {
+    let context = member.context();
+    let mut committed = Instant::now();
     while !leaving.load(Ordering::Acquire) {
         if let Some(Err(error)) = member.poll(Duration::from_millis(100)) {
             tracing::warn!(%error, "the group reports");
         }
-        hand.brokers.remind(member.client());
-        if noted.elapsed() >= COMMIT_EVERY {
-            // Those that were left wait for an answer, so that none gets lost on the way: they are
-            // noted when they go, or at the end.
-            if let Err(error) = hand.note(member, &hand.positions(false), CommitMode::Async) {
-                unnoted(&error);
+        context.brokers.restore_if_lost(member.client());
+        if committed.elapsed() >= COMMIT_INTERVAL {
+            // An asynchronous commit may get lost, and the owner returns the positions of partitions
+            // that it has left only once: those are committed synchronously, in the rebalance or at
+            // the end.
+            let positions = context.role.positions(false);
+            if let Err(error) = commit(member, &positions, CommitMode::Async) {
+                log_uncommitted(&error);
             }
-            noted = Instant::now();
+            committed = Instant::now();
         }
     }
-    let (offsets, until) = (hand.positions(true), Instant::now() + LAST_NOTE);
-    while let Err(error) = hand.note(member, &offsets, CommitMode::Sync) {
+    let (offsets, until) = (
+        context.role.positions(true),
+        Instant::now() + LAST_COMMIT_WITHIN,
+    );
+    while let Err(error) = commit(member, &offsets, CommitMode::Sync) {
         if Instant::now() > until {
-            return unnoted(&error);
+            return log_uncommitted(&error);
         }
         drop(member.poll(Duration::from_millis(100)));
     }
 }
 
 impl Member {
-    fn end(&mut self) -> Result<()> {
+    fn stop(&mut self) -> Result<()> {
         self.leaving.store(true, Ordering::Release);
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(_)) => Err(Error::Unavailable {
@@ -288,13 +260,13 @@ impl Member {
 
 impl Membership for Member {
     fn leave(mut self: Box<Self>) -> Result<()> {
-        self.end()
+        self.stop()
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        if let Err(error) = self.stop() {
             tracing::error!(%error, "leaving the group");
         }
     }

@@ -3,9 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::client::OAuthToken;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{
@@ -14,17 +11,15 @@ use rdkafka::producer::{
 use theatre_actors::ports::NewRecord;
 use theatre_actors::position::Partition;
 
-use super::brokers::Brokers;
 use super::client::{Base, MAX_MESSAGE_BYTES};
-use super::diagnostics::Diagnostics;
-use super::identity::Identity;
+use super::context::Context;
 
-/// How long a wait for deliveries rests when there was none. The crate's own flush sleeps in slices
-/// of 100 ms, and its poll spins through the last millisecond of whatever time it is given: it is
-/// asked without any.
-const REST: Duration = Duration::from_micros(300);
+/// How long a wait for deliveries sleeps when there was none. The rdkafka crate's own flush sleeps in
+/// slices of 100 ms, and its poll spins through the last millisecond of any time-out: it is called
+/// without one.
+const POLL_INTERVAL: Duration = Duration::from_micros(300);
 
-/// What became of a batch so far.
+/// The deliveries of a batch so far.
 #[derive(Default)]
 pub(super) struct Outcome {
     answered: usize,
@@ -33,36 +28,16 @@ pub(super) struct Outcome {
     pub(super) failed: Vec<(usize, RDKafkaErrorCode)>,
 }
 
-/// A record of a batch under way.
+/// A record of a batch that is being sent.
 pub(super) struct Ticket {
     index: usize,
     outcome: Arc<Mutex<Outcome>>,
 }
 
-/// Notes deliveries.
-pub(super) struct Deliveries(Identity, Diagnostics, Brokers);
+/// The role of a producer: it adds each delivery to the outcome of its batch.
+pub(super) struct Deliveries;
 
-impl ClientContext for Deliveries {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.1.hear(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.2.note(&error);
-        self.1.report(&error, reason);
-    }
-
-    fn generate_oauth_token(
-        &self,
-        _config: Option<&str>,
-    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.0.answer()
-    }
-}
-
-impl ProducerContext<NoCustomPartitioner> for Deliveries {
+impl ProducerContext<NoCustomPartitioner> for Context<Deliveries> {
     type DeliveryOpaque = Box<Ticket>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Self::DeliveryOpaque) {
@@ -88,7 +63,7 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
     }
 }
 
-pub(super) type Producer = BaseProducer<Deliveries>;
+pub(super) type Producer = BaseProducer<Context<Deliveries>>;
 
 /// An idempotent producer; `more` makes it a transactional one.
 pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, KafkaError> {
@@ -103,17 +78,12 @@ pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, Kafka
     for (name, value) in more {
         config.set(*name, *value);
     }
-    let brokers = Brokers::of(&config);
-    config.create_with_context(Deliveries(
-        base.identity.clone(),
-        base.diagnostics.clone(),
-        brokers,
-    ))
+    config.create_with_context(Context::new(base, &config, Deliveries))
 }
 
-/// Serves what waits at a producer that nobody polled since it last sent: the wish for a token.
+/// Polls a producer that was not polled since it last sent: serves the request for a token.
 pub(super) fn serve_events(producer: &Producer) {
-    producer.poll(producer.context().0.patience());
+    producer.poll(producer.context().identity.poll_time());
 }
 
 /// Sends all and waits until each is delivered or has failed.
@@ -144,10 +114,10 @@ pub(super) fn send_all<'a>(
         loop {
             match producer.send(next) {
                 Ok(()) => sent += 1,
-                // Back-pressure: what is queued has to leave first.
+                // Back-pressure: some of the queued records have to be delivered first.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     producer.poll(Duration::ZERO);
-                    std::thread::sleep(REST);
+                    std::thread::sleep(POLL_INTERVAL);
                     next = back;
                     continue;
                 }
@@ -165,7 +135,7 @@ pub(super) fn send_all<'a>(
     }
     let mut before = 0;
     loop {
-        // One event at a time; one may answer many records.
+        // A poll serves one event, which may be the delivery of many records.
         producer.poll(Duration::ZERO);
         {
             let mut outcome = shared
@@ -178,7 +148,10 @@ pub(super) fn send_all<'a>(
                 continue;
             }
         }
-        producer.context().2.remind(producer.client());
-        std::thread::sleep(REST);
+        producer
+            .context()
+            .brokers
+            .restore_if_lost(producer.client());
+        std::thread::sleep(POLL_INTERVAL);
     }
 }

@@ -1,5 +1,5 @@
-//! A reader of one topic partition over a fetch queue: limits, the end of the log, and a watch for
-//! stalls.
+//! A reader of one topic partition over a fetch queue: it keeps the limits of a poll, recognises the
+//! end of the log, and fails when its client stalls.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -16,12 +16,13 @@ use super::fetch::{FetchQueue, Head};
 use super::leader_health::Heartbeat;
 use theatre_telemetry::names;
 
-/// Without a record for this long, although there are some, a reader is given up and opened anew.
-const STALL: Duration = Duration::from_secs(30);
+/// A reader without a record for this long, although the partition has more, fails; the pipeline then
+/// opens it anew.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// Topic partitions that the shared client fetches; a second reader of one needs a client of its
-/// own.
-pub(super) type Taken = Arc<Mutex<HashSet<(String, Partition)>>>;
+/// The topic partitions that the shared client fetches. A second reader of one of them needs a client
+/// of its own.
+pub(super) type ClaimedPartitions = Arc<Mutex<HashSet<(String, Partition)>>>;
 
 pub(super) struct Reader {
     pub(super) fetch: FetchQueue,
@@ -29,19 +30,20 @@ pub(super) struct Reader {
     pub(super) partition: Partition,
     pub(super) next: u64,
     pub(super) at_end: bool,
-    pub(super) heard: Instant,
-    pub(super) pulse: Heartbeat,
-    /// First offset still there, asked when the broker says that ours is gone.
+    /// When a record came last, or the reader stood at the end of the log.
+    pub(super) last_progress: Instant,
+    pub(super) heartbeat: Heartbeat,
+    /// Asks for the first offset that is still there, when the broker says that `next` is gone.
     pub(super) start: Box<dyn Fn() -> Result<u64> + Send>,
-    /// Holds the shared client's place; `None` with a client of its own. Given back after the queue
-    /// is gone.
-    pub(super) place: Option<Place>,
+    /// The claim on this partition in the shared client; `None` with a client of its own. It comes
+    /// after `fetch`, so that it is dropped after the queue.
+    pub(super) claim: Option<PartitionClaim>,
 }
 
-/// A place in [`Taken`], given back when dropped.
-pub(super) struct Place(pub(super) Taken, pub(super) (String, Partition));
+/// A partition in [`ClaimedPartitions`], removed when this is dropped.
+pub(super) struct PartitionClaim(pub(super) ClaimedPartitions, pub(super) (String, Partition));
 
-impl Drop for Place {
+impl Drop for PartitionClaim {
     fn drop(&mut self) {
         self.0
             .lock()
@@ -52,20 +54,20 @@ impl Drop for Place {
 
 impl LogReader for Reader {
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
-        if self.place.is_none() {
+        if self.claim.is_none() {
             self.fetch.serve_client();
         }
-        let (mut records, mut bytes, mut full, mut heard) = (0, 0, false, false);
+        let (mut records, mut bytes, mut full, mut has_read) = (0, 0, false, false);
         while let Some(head) = self.fetch.head() {
             match head {
-                // Fetched before a change of place; the log's order is by offset.
+                // It was fetched before the fetch position changed; offsets only grow.
                 Head::Record(offset, ..) if offset < self.next => {}
                 Head::Record(offset, time, key, value) => {
                     if records >= limit.records.max(1) || (records > 0 && bytes >= limit.bytes) {
                         full = true;
                         break;
                     }
-                    // On a topic that takes its producers' times they may be any.
+                    // On a topic with the producers' times (CreateTime) this may be any number.
                     let append_time =
                         LogTime(time.saturating_mul(1000).clamp(0, *TIMESTAMP_RANGE.end()));
                     visit(RecordView {
@@ -84,33 +86,34 @@ impl LogReader for Reader {
                     self.at_end = true;
                 }
                 Head::Failed(code) => {
-                    self.fetch.pass();
-                    self.judge(code)?;
+                    self.fetch.pop();
+                    self.check_failure(code)?;
                     continue;
                 }
             }
-            heard = true;
-            self.fetch.pass();
+            has_read = true;
+            self.fetch.pop();
         }
-        if heard {
-            self.heard = Instant::now();
+        if has_read {
+            self.last_progress = Instant::now();
         }
         if records == 0 {
-            // The end that was seen last is none to decide by when the broker may have more.
-            self.pulse.check()?;
+            // Without its leader the partition may have more records than this reader knows of: the
+            // end that it saw last must not count as the end.
+            self.heartbeat.check()?;
         }
         let end_offset = self.fetch.end_offset().max(self.next);
         let at_end = self.at_end && !full;
         if at_end && end_offset == self.next || records > 0 {
-            self.heard = Instant::now();
-        } else if self.heard.elapsed() > STALL {
-            self.heard = Instant::now();
+            self.last_progress = Instant::now();
+        } else if self.last_progress.elapsed() > STALLED_AFTER {
+            self.last_progress = Instant::now();
             names::consumer_stalled(&self.topic);
             let why = format!(
                 "topic '{}' partition {}: nothing came for {} s though there are records",
                 self.topic,
                 self.partition,
-                STALL.as_secs()
+                STALLED_AFTER.as_secs()
             );
             return Err(Error::Unavailable { what: WHAT, why });
         }
@@ -122,14 +125,15 @@ impl LogReader for Reader {
     }
 
     fn on_news(&mut self, wake: Arc<dyn Fn() + Send + Sync>) -> bool {
-        self.fetch.on_news(wake);
+        self.fetch.set_wake(wake);
         true
     }
 }
 
 impl Reader {
-    /// What an error in the queue means: an offset that is gone, or a fault that ends this reader.
-    fn judge(&self, code: RDKafkaErrorCode) -> Result<()> {
+    /// Turns an error in the queue into that of the poll: an offset that is gone, or a failure that
+    /// ends this reader.
+    fn check_failure(&self, code: RDKafkaErrorCode) -> Result<()> {
         let at = format!(
             "reading topic '{}' partition {}",
             self.topic, self.partition

@@ -1,5 +1,5 @@
-//! Topics as an operator sees them: what is missing, what is to be made, and what differs from the
-//! settings that Theatre needs.
+//! Topics as an operator sees them: which are missing, and which differ from the settings that
+//! Theatre needs.
 //!
 //! Used by `theatre topics`. The settings themselves stand in [`super::topics`].
 
@@ -11,7 +11,7 @@ use theatre_actors::ports::{Error, Result};
 
 use super::client::{self, WHAT, by_code};
 use super::topics::{Topics, options, settings};
-use super::{admin, data, lane};
+use super::{admin, fetch_clients, lane};
 use theatre_config::log::LogConfig;
 use theatre_system::blocking::IoRuntime;
 
@@ -39,7 +39,7 @@ pub struct Difference {
     pub found: Option<String>,
 }
 
-/// Looks at topics and makes them.
+/// Compares topics with what Theatre needs, and creates missing ones.
 pub struct TopicAudit {
     topics: Topics,
     ended: Arc<AtomicBool>,
@@ -52,20 +52,20 @@ impl Drop for TopicAudit {
 }
 
 impl TopicAudit {
-    /// Opens it. Connects when first asked.
+    /// Opens the audit. It connects at the first request.
     ///
     /// # Errors
     /// Says what of the URL or the configuration cannot be used.
     pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Self> {
         let base = client::base(url, config, io)?;
         let ended = Arc::new(AtomicBool::new(false));
-        let asking = data::asking(&base, config, &ended)?;
+        let query_client = fetch_clients::query_client(&base, config, &ended)?;
         let topics = Topics {
-            asking,
+            query_client,
             base,
             io: io.clone(),
-            create: true,
-            known: Arc::default(),
+            may_create: true,
+            partition_counts: Arc::default(),
         };
         Ok(Self { topics, ended })
     }
@@ -83,7 +83,7 @@ impl TopicAudit {
             partitions,
         });
         own.chain([ExpectedTopic {
-            topic: lane::notes_topic(config),
+            topic: lane::positions_topic(config),
             partitions: 1,
             is_input: false,
         }])
@@ -98,7 +98,7 @@ impl TopicAudit {
         self.topics.partitions(topic)
     }
 
-    /// Makes the topic if it is missing.
+    /// Creates the topic if it is missing.
     ///
     /// # Errors
     /// As [`Self::partitions`]; refused when it is there with another number of partitions.
@@ -134,7 +134,7 @@ impl TopicAudit {
                     let found =
                         |name: &str| described.get(name).and_then(|entry| entry.value.clone());
                     all.extend(
-                        unlike(one, found)
+                        differing_settings(one, found)
                             .into_iter()
                             .map(|(name, wanted, found)| differs(name, wanted, found)),
                     );
@@ -152,8 +152,8 @@ impl TopicAudit {
             .topics
             .io
             .block_on(admin.describe_configs([&asked], &options()));
-        let answer =
-            answer.map_err(|error| admin::unanswered(&self.topics.base, &admin, &what, &error))?;
+        let answer = answer
+            .map_err(|error| admin::failed_with_log(&self.topics.base, &admin, &what, &error))?;
         match answer.into_iter().next() {
             Some(Ok(described)) => Ok(described),
             Some(Err(code)) => Err(by_code(&what, code)),
@@ -166,7 +166,7 @@ impl TopicAudit {
 }
 
 /// Settings that differ: name, as it should be, as it is.
-fn unlike(
+fn differing_settings(
     wanted: &ExpectedTopic,
     found: impl Fn(&str) -> Option<String>,
 ) -> Vec<(&'static str, String, Option<String>)> {
@@ -174,12 +174,12 @@ fn unlike(
     for (name, value) in settings(&wanted.topic, 1) {
         let there = found(name);
         let fits = match (name, there.as_deref()) {
-            // Follows the number of brokers, which is the operator's choice.
+            // It follows the number of brokers, which is the operator's choice.
             ("min.insync.replicas", _) => true,
             ("message.timestamp.type", _) if !wanted.is_input => true,
             (_, None) => false,
             ("cleanup.policy", Some(there)) => policies(there) == policies(&value),
-            // More does no harm; -1 is for ever.
+            // A longer retention does no harm; -1 is for ever.
             ("retention.ms", Some("-1")) => true,
             ("max.message.bytes" | "retention.ms", Some(there)) => {
                 there.parse::<u64>().ok() >= value.parse().ok()
@@ -193,7 +193,7 @@ fn unlike(
     differ
 }
 
-/// A list of policies; their order means nothing.
+/// The policies of a list, sorted: their order there means nothing.
 fn policies(list: &str) -> Vec<&str> {
     let mut all: Vec<&str> = list.split(',').map(str::trim).collect();
     all.sort_unstable();
@@ -216,7 +216,7 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        unlike(&wanted, found)
+        differing_settings(&wanted, found)
             .into_iter()
             .map(|(name, ..)| name)
             .collect()
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(
             names("surgical.robot.telemetry.v1", true, &[]),
             all,
-            "what is not told is not right"
+            "a setting that the broker does not name differs"
         );
         assert!(
             !names(

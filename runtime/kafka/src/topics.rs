@@ -1,4 +1,5 @@
-//! Topics: what there is, and creating what is missing with the settings that Theatre needs.
+//! Topics: how many partitions they have, and the creation of missing ones with the settings that
+//! Theatre needs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,31 +13,34 @@ use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::Partition;
 
 use super::admin::{self, Admin};
-use super::client::{ANSWER, Base, MAX_MESSAGE_BYTES, PlainConsumer, by_code, is_silence};
+use super::client::{
+    Base, MAX_MESSAGE_BYTES, PlainConsumer, REQUEST_TIMEOUT, by_code, is_no_answer,
+};
 use theatre_system::blocking::IoRuntime;
 
-/// A broker that refuses a connection does so at once. For an answer it may take longer.
+/// For the first attempt: a broker that refuses a connection does so at once.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
-/// From the failure of a question to the reason for it.
-const HEARD_WITHIN: Duration = Duration::from_millis(500);
+/// The cause of a failed connection is logged within this time after the request has failed.
+const CAUSE_WITHIN: Duration = Duration::from_millis(500);
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Asks for topics and makes them. Cheap to clone.
+/// Looks topics up and creates them. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Topics {
-    pub(super) asking: Arc<PlainConsumer>,
+    pub(super) query_client: Arc<PlainConsumer>,
     pub(super) base: Base,
     pub(super) io: IoRuntime,
-    pub(super) create: bool,
-    /// Counts once seen: they only grow, and `ensure` looks again.
-    pub(super) known: Arc<Mutex<HashMap<String, u32>>>,
+    /// False: topics that are missing are refused.
+    pub(super) may_create: bool,
+    /// Numbers of partitions that were seen. They only grow, and `ensure` looks again.
+    pub(super) partition_counts: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 impl Topics {
     /// Number of partitions; `None` if there is no such topic.
     pub(super) fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         let metadata = self
-            .ask(Some(topic))
+            .fetch_metadata(Some(topic))
             .map_err(|error| self.base.failed("asking for a topic", &error))?;
         let Some(found) = metadata.topics().first() else {
             return Ok(None);
@@ -50,42 +54,41 @@ impl Topics {
         }
     }
 
-    /// What brokers say of a topic, or of all. Whoever does not let this process in is not asked
-    /// for long.
-    fn ask(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
-        let first = self.asking.fetch_metadata(topic, REFUSED_WITHIN);
-        if !first.as_ref().is_err_and(is_silence) {
+    /// The metadata of a topic, or of all topics. Brokers that refuse this process are not asked for
+    /// the whole time of a request.
+    fn fetch_metadata(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
+        let first = self.query_client.fetch_metadata(topic, REFUSED_WITHIN);
+        if !first.as_ref().is_err_and(is_no_answer) {
             return first;
         }
-        // A connection that ends at once fails the question before the reason is heard.
-        let until = Instant::now() + HEARD_WITHIN;
-        while !self.base.diagnostics.any() && Instant::now() < until {
+        // A connection that ends at once fails the request before librdkafka has logged the cause.
+        let until = Instant::now() + CAUSE_WITHIN;
+        while !self.base.diagnostics.has_recent_failure() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10));
         }
-        if self.base.diagnostics.is_refusal() {
+        if self.base.diagnostics.is_permanent() {
             first
         } else {
-            self.asking.fetch_metadata(topic, ANSWER)
+            self.query_client.fetch_metadata(topic, REQUEST_TIMEOUT)
         }
     }
 
     /// Refuses a topic or partition that is not there.
     pub(super) fn check_partition(&self, topic: &str, partition: Partition) -> Result<()> {
         let cached = self
-            .known
+            .partition_counts
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .get(topic)
             .copied();
-        // A partition beyond what was seen may have come since; so may a topic that just was being
-        // made.
+        // The cached number may be too small: the topic may have grown, or was just being created.
         let count = match cached.filter(|count| partition < *count) {
             Some(count) => count,
             None => {
                 let found = self.partitions(topic)?.ok_or_else(|| {
                     Error::Refused(format!("there is no topic '{topic}' in the log"))
                 })?;
-                self.known
+                self.partition_counts
                     .lock()
                     .unwrap_or_else(|poisoned| poisoned.into_inner())
                     .insert(topic.to_owned(), found);
@@ -112,7 +115,7 @@ impl Topics {
                     )));
                 }
                 Some(_) => {}
-                None if !self.create => {
+                None if !self.may_create => {
                     return Err(Error::Refused(format!(
                         "there is no topic '{topic}' and log.create_topics is off: create it with {partitions} partitions"
                     )));
@@ -122,12 +125,12 @@ impl Topics {
         }
         missing
             .into_iter()
-            .try_for_each(|topic| self.make(topic, partitions))
+            .try_for_each(|topic| self.create(topic, partitions))
     }
 
-    fn make(&self, topic: &str, partitions: u32) -> Result<()> {
+    fn create(&self, topic: &str, partitions: u32) -> Result<()> {
         let brokers = self
-            .ask(None)
+            .fetch_metadata(None)
             .map_err(|error| self.base.failed("asking for brokers", &error))?
             .brokers()
             .len();
@@ -139,8 +142,9 @@ impl Topics {
         }
         let admin = self.admin()?;
         let made = self.io.block_on(admin.create_topics([&new], &options()));
-        let made = made
-            .map_err(|error| admin::unanswered(&self.base, &admin, "creating a topic", &error))?;
+        let made = made.map_err(|error| {
+            admin::failed_with_log(&self.base, &admin, "creating a topic", &error)
+        })?;
         for result in made {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -152,8 +156,7 @@ impl Topics {
         self.await_leaders(topic, partitions)
     }
 
-    /// Gives topics that have fewer partitions so many; those that are missing are made at the next
-    /// start.
+    /// Gives topics with fewer partitions this many; missing topics are created at the next start.
     pub(super) fn grow(&self, topics: &[String], partitions: u32) -> Result<()> {
         let mut smaller = Vec::new();
         for topic in topics {
@@ -167,7 +170,7 @@ impl Topics {
                 _ => {}
             }
         }
-        if let Some(topic) = smaller.first().filter(|_| !self.create) {
+        if let Some(topic) = smaller.first().filter(|_| !self.may_create) {
             return Err(Error::Refused(format!(
                 "topic '{topic}' has fewer than {partitions} partitions and log.create_topics is off: give {} topics so many \
                  (kafka-topics.sh --alter --partitions {partitions}) and repeat",
@@ -185,11 +188,12 @@ impl Topics {
         let grown = self
             .io
             .block_on(admin.create_partitions([&wanted], &options()));
-        let grown = grown
-            .map_err(|error| admin::unanswered(&self.base, &admin, "adding partitions", &error))?;
+        let grown = grown.map_err(|error| {
+            admin::failed_with_log(&self.base, &admin, "adding partitions", &error)
+        })?;
         for result in grown {
             match result {
-                // Somebody else has done it meanwhile; how many there are is looked at below.
+                // Another process has done it meanwhile; the number is checked below.
                 Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
                 Err((name, code)) => {
                     return Err(by_code(
@@ -200,7 +204,7 @@ impl Topics {
             }
         }
         self.await_leaders(topic, partitions)?;
-        self.known
+        self.partition_counts
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .insert(topic.to_owned(), partitions);
@@ -212,11 +216,11 @@ impl Topics {
         admin::open(&self.base)
     }
 
-    /// What was just made is not known to every broker at once.
+    /// Waits until the brokers know of a change of a topic: not all of them do at once.
     fn await_leaders(&self, topic: &str, partitions: u32) -> Result<()> {
         let begun = Instant::now();
         while self.partitions(topic)? != Some(partitions) {
-            if begun.elapsed() > ANSWER {
+            if begun.elapsed() > REQUEST_TIMEOUT {
                 return Err(Error::Unavailable {
                     what: super::client::WHAT,
                     why: format!(
@@ -230,11 +234,11 @@ impl Topics {
     }
 }
 
-/// How long the brokers have for what the admin client asks.
+/// How long the brokers have for a request of the admin client.
 pub(super) fn options() -> AdminOptions {
     AdminOptions::new()
-        .operation_timeout(Some(ANSWER))
-        .request_timeout(Some(ANSWER))
+        .operation_timeout(Some(REQUEST_TIMEOUT))
+        .request_timeout(Some(REQUEST_TIMEOUT))
 }
 
 /// Settings of a topic, by the kind its name says.

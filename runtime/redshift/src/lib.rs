@@ -1,8 +1,9 @@
 //! The warehouse on Amazon Redshift, through its Data API.
 //!
 //! A load is one batch of statements, which is one transaction: lock the ledger, stage the files by
-//! manifest, bring the rows over unless the ledger has the batch, note it there. A load whose fate
-//! is unknown is looked for by its name, then in the ledger, and never sent blindly again. The
+//! manifest, copy the rows to their table unless the ledger has the batch, add the batch to the
+//! ledger. A load of unknown outcome is looked up by its name, then in the ledger, and never
+//! repeated without that. The
 //! ledger, the dimensions and the views are migrations (`theatre migrate --warehouse`); tables of
 //! outputs are made from their specifications.
 
@@ -24,7 +25,7 @@ use session::Session;
 use theatre_config::warehouse::WarehouseConfig;
 use theatre_system::blocking::IoRuntime;
 
-/// Opens it.
+/// Opens the warehouse.
 ///
 /// # Errors
 /// Says what of the URL or the configuration cannot be used, or what does not answer.
@@ -51,7 +52,7 @@ pub struct RedshiftWarehouse {
 }
 
 impl RedshiftWarehouse {
-    /// Sets the client up; nothing is asked yet. `credentials` instead of those that the SDK finds.
+    /// Sets the client up, without a request; `credentials` replace those that the SDK finds.
     ///
     /// # Errors
     /// Says what of the URL or the configuration cannot be used.

@@ -22,7 +22,7 @@ pub(super) struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// Loads the batch, or finds out what became of an earlier attempt.
+    /// Loads the batch, or finds the outcome of an earlier attempt.
     pub(super) fn run(&self) -> Result<LoadReceipt> {
         // The API takes longer names than this, and the batch's id may be longer still. Another
         // deployment in the same database has batches of the same ids, in a schema of its own.
@@ -30,7 +30,7 @@ impl Loading<'_> {
         let known = self
             .session
             .named(&name)
-            .map_err(|error| no_fault_of_a_file("looked for", error))?;
+            .map_err(|error| not_of_a_file("looked for", error))?;
         let ended = |status: &StatusString| {
             matches!(
                 status,
@@ -45,8 +45,8 @@ impl Loading<'_> {
                 {
                     return Ok(receipt);
                 }
-                // A failure is final, so the next attempt is another; one whose fate is unknown
-                // keeps its token, which never runs twice.
+                // A failed statement stays failed, so the next attempt gets a new token. An attempt
+                // of unknown outcome keeps its token: the API never runs the same token twice.
                 let attempt = known
                     .iter()
                     .filter(|statement| statement.status != StatusString::Finished)
@@ -57,9 +57,9 @@ impl Loading<'_> {
         match self
             .session
             .wait(&id)
-            .map_err(|error| no_fault_of_a_file("waited for", error))?
+            .map_err(|error| not_of_a_file("waited for", error))?
         {
-            Ended::Finished { parts } => self.told_by_the_statement(&format!("{id}:{parts}")),
+            Ended::Finished { parts } => self.receipt_of_statement(&format!("{id}:{parts}")),
             Ended::Failed { error, part } => match self.receipt()? {
                 Some(receipt) => Ok(receipt),
                 None => Err(self.fault(&error, part)),
@@ -87,7 +87,7 @@ impl Loading<'_> {
         };
         self.session
             .submit_batch(load.statements(), name, &token)
-            .map_err(|error| no_fault_of_a_file("submitted", error))
+            .map_err(|error| not_of_a_file("submitted", error))
     }
 
     /// Writes the manifest beside the data, and returns its URL. It is the same, byte by byte,
@@ -121,14 +121,14 @@ impl Loading<'_> {
 
     fn receipt(&self) -> Result<Option<LoadReceipt>> {
         receipt(self.session, self.schema, &self.batch.id)
-            .map_err(|error| no_fault_of_a_file("looked up in the ledger", error))
+            .map_err(|error| not_of_a_file("looked up in the ledger", error))
     }
 
-    fn told_by_the_statement(&self, id: &str) -> Result<LoadReceipt> {
+    fn receipt_of_statement(&self, id: &str) -> Result<LoadReceipt> {
         let rows = self
             .session
             .fetch(id)
-            .map_err(|error| no_fault_of_a_file("read back", error))?
+            .map_err(|error| not_of_a_file("read back", error))?
             .rows;
         let rows = rows
             .first()
@@ -211,7 +211,7 @@ impl Loading<'_> {
 
 /// A refused request, such as for a missing right, as a fault that passes: refused loads put their
 /// files into quarantine, and no file is to blame.
-fn no_fault_of_a_file(what: &str, error: Error) -> Error {
+fn not_of_a_file(what: &str, error: Error) -> Error {
     match error {
         Error::Refused(why) => unavailable(format!("a load cannot be {what}: {why}")),
         other => other,

@@ -1,8 +1,8 @@
-//! One task that asks for all statements under way, so that rate limits are met by one client,
+//! One task polls all running statements, so that a single client meets the rate limits of the API,
 //! however many partitions load.
 //!
-//! Callers wait on a channel. The time between two questions grows at random, from the last one up
-//! to three times as long.
+//! Callers wait on a channel. The time between two polls of a statement is drawn at random, between
+//! the shortest one and three times the last (decorrelated jitter).
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use super::session::{duration, fault, unavailable};
 use theatre_config::warehouse::WarehouseConfig;
 use theatre_system::blocking::IoRuntime;
 
-/// Statements that may wait to be taken up.
+/// Requests that may wait to be taken up by the task.
 const QUEUE: usize = 256;
-/// After this many questions in a row without an answer the caller is told.
+/// After this many failed polls in a row the caller gets the error.
 const FAULTS_MAX: u32 = 3;
 
 /// How a statement ended.
@@ -54,7 +54,7 @@ impl Ended {
     }
 }
 
-/// Parts of messages of faults that are not the statement's.
+/// Parts of the messages of errors that do not come from the statement itself.
 const PASSING: [&str; 17] = [
     "1023 detail",
     "1018 detail",
@@ -89,29 +89,29 @@ const IN_A_FILE: [&str; 9] = [
     "invalid byte sequence for enc",
 ];
 
-/// True for an error of a statement that passes by itself, or that somebody has to end who is not
-/// in the statement.
+/// True for an error of a statement that passes by itself, or that an operator has to mend outside of
+/// the statement.
 fn passes(error: &str) -> bool {
     let error = error.to_lowercase();
     PASSING.iter().any(|part| error.contains(part))
 }
 
-/// True for an error of COPY that is known to lie in a file. What is not known may be the set-up's
-/// fault, such as a role that is missing or a bucket in another region, and then it is every
-/// file's: so it is tried again until somebody has put it right.
+/// True for an error of COPY that is known to come from the content of a file. Any other error may
+/// come from the set-up, such as a missing role or a bucket in another region, and then every file
+/// would fail: it is retried until an operator has mended the set-up.
 pub(super) fn lies_in_a_file(error: &str) -> bool {
     let error = error.to_lowercase();
     IN_A_FILE.iter().any(|part| error.contains(part))
 }
 
-/// Asks for statements in the background, as long as this value lives.
+/// Polls statements in the background, as long as this value lives.
 #[derive(Debug)]
 pub(super) struct Poller(mpsc::Sender<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
     id: String,
-    tell: oneshot::Sender<Result<Ended>>,
+    reply: oneshot::Sender<Result<Ended>>,
     due: Instant,
     delay: Duration,
     faults: u32,
@@ -129,23 +129,23 @@ impl Poller {
         Self(sender)
     }
 
-    /// Waits for a statement's end, at most for `patience`.
-    pub(super) async fn wait(&self, id: &str, patience: Duration) -> Result<Ended> {
-        let (tell, told) = oneshot::channel();
+    /// Waits for a statement's end, at most for `limit`.
+    pub(super) async fn wait(&self, id: &str, limit: Duration) -> Result<Ended> {
+        let (reply, answer) = oneshot::channel();
         let waiting = Waiting {
             id: id.to_owned(),
-            tell,
+            reply,
             due: Instant::now(),
             delay: Duration::ZERO,
             faults: 0,
         };
         let stopped = || unavailable("the poller has stopped");
         self.0.send(waiting).await.map_err(|_| stopped())?;
-        match tokio::time::timeout(patience, told).await {
+        match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map_err(|_| stopped())?,
             Err(_) => Err(unavailable(format!(
                 "statement {id} is still running after {} s",
-                patience.as_secs()
+                limit.as_secs()
             ))),
         }
     }
@@ -182,12 +182,12 @@ async fn poll(client: Client, mut requests: mpsc::Receiver<Waiting>, pace: Pace)
             () = sleep, if due.is_some() => {}
         }
         let now = Instant::now();
-        let (ask, rest): (Vec<Waiting>, Vec<Waiting>) = waiting
+        let (due, rest): (Vec<Waiting>, Vec<Waiting>) = waiting
             .into_iter()
             .partition(|statement| statement.due <= now);
         waiting = rest;
-        for mut statement in ask {
-            if statement.tell.is_closed() {
+        for mut statement in due {
+            if statement.reply.is_closed() {
                 continue;
             }
             let answer = match describe(&client, &statement.id).await {
@@ -203,8 +203,8 @@ async fn poll(client: Client, mut requests: mpsc::Receiver<Waiting>, pace: Pace)
                 Err(error) => Some(Err(error)),
             };
             match answer {
-                // A caller that has gone meanwhile asks again when it needs to.
-                Some(answer) => drop(statement.tell.send(answer)),
+                // The caller may have given up meanwhile; it waits anew when it needs to.
+                Some(answer) => drop(statement.reply.send(answer)),
                 None => {
                     statement.delay = pace.after(statement.delay);
                     statement.due = Instant::now() + statement.delay;
@@ -217,8 +217,8 @@ async fn poll(client: Client, mut requests: mpsc::Receiver<Waiting>, pace: Pace)
 
 /// How a statement ended; `None` while it runs.
 async fn describe(client: &Client, id: &str) -> Result<Option<Ended>> {
-    let told = match client.describe_statement().id(id).send().await {
-        Ok(told) => told,
+    let answer = match client.describe_statement().id(id).send().await {
+        Ok(answer) => answer,
         Err(error)
             if error
                 .as_service_error()
@@ -228,8 +228,8 @@ async fn describe(client: &Client, id: &str) -> Result<Option<Ended>> {
         }
         Err(error) => return Err(fault(&error)),
     };
-    let parts = told.sub_statements.unwrap_or_default();
-    Ok(match told.status {
+    let parts = answer.sub_statements.unwrap_or_default();
+    Ok(match answer.status {
         Some(StatusString::Finished) => Some(Ended::Finished { parts: parts.len() }),
         Some(StatusString::Failed | StatusString::Aborted) => {
             let part = parts
@@ -237,7 +237,7 @@ async fn describe(client: &Client, id: &str) -> Result<Option<Ended>> {
                 .position(|part| part.status == Some(StatementStatusString::Failed));
             let own = part.and_then(|at| parts[at].error.clone());
             Some(Ended::Failed {
-                error: own.or(told.error).unwrap_or_else(|| "aborted".to_owned()),
+                error: own.or(answer.error).unwrap_or_else(|| "aborted".to_owned()),
                 part,
             })
         }

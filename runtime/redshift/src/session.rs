@@ -1,4 +1,5 @@
-//! Talking to the Data API: submitting, finding, waiting, fetching; and which of its faults pass.
+//! Calls of the Data API: submitting, finding, waiting, fetching; and which of its errors are
+//! transient.
 
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub(super) struct Known {
 }
 
 impl Session {
-    /// Sets the client up; nothing is asked yet.
+    /// Sets the client up, without a request.
     pub(super) fn open(
         url: &str,
         config: &WarehouseConfig,
@@ -249,7 +250,8 @@ async fn client(config: &WarehouseConfig, credentials: Option<Credentials>) -> R
         credentials,
         config.credentials_file.as_deref(),
     )?;
-    // Named: nobody is asked for it, where asking means waiting for an instance that there is not.
+    // With a region in the configuration the SDK does not look for one: outside of AWS that would
+    // mean waiting for the metadata service of an instance that does not exist.
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));
     }
@@ -275,8 +277,8 @@ pub(super) fn unavailable(why: impl Into<String>) -> Error {
     }
 }
 
-/// Codes of faults that pass, beside all of 5xx.
-const PASSING: [&str; 9] = [
+/// Codes of transient errors, beside all of 5xx.
+const TRANSIENT: [&str; 9] = [
     "ActiveStatementsExceededException",
     "ActiveSessionsExceededException",
     "ActiveWaitingRequestsExceededException",
@@ -288,7 +290,7 @@ const PASSING: [&str; 9] = [
     "ExpiredTokenException",
 ];
 
-/// A call's fault as the ports' error.
+/// The error of a call as the error of the port.
 pub(super) fn fault<E>(error: &SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -301,7 +303,7 @@ where
         service.err().message().unwrap_or_default(),
     );
     let status = service.raw().status().as_u16();
-    match PASSING.contains(&code) || status >= 500 || status == 429 {
+    match TRANSIENT.contains(&code) || status >= 500 || status == 429 {
         true => unavailable(
             format!("answered {status} {code} {message}")
                 .trim_end()

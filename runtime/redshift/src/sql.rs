@@ -94,8 +94,8 @@ impl Load<'_> {
                 "COPY {stage} FROM {} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST FILLRECORD",
                 text(self.manifest)
             ),
-            // Divides by zero, and so takes all back, when the files hold another number of rows
-            // than was registered.
+            // Divides by zero, which rolls the transaction back, when the files hold another number
+            // of rows than was registered.
             format!(
                 "SELECT 1 / CASE WHEN {} THEN 1 ELSE 0 END FROM {stage}",
                 self.counts(rows)
@@ -114,8 +114,8 @@ impl Load<'_> {
         statements
     }
 
-    /// That as many rows are staged, and that each has its key: rows without one would be told
-    /// apart from no other.
+    /// The condition that as many rows are staged as were registered, and that each has its key: rows
+    /// without a key could not be distinguished.
     fn counts(&self, rows: u64) -> String {
         let LoadMode::MergeByRevision { key, .. } = &self.table.mode else {
             return format!("count(*) = {rows}");

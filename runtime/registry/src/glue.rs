@@ -80,12 +80,12 @@ impl GlueSource {
         })
     }
 
-    fn ask(&self, question: &Value) -> Result<Option<String>> {
+    fn request(&self, query: &Value) -> Result<Option<String>> {
         let unavailable = |why: String| Error::Unavailable { what: WHAT, why };
         let credentials = self.io.block_on(self.credentials.provide_credentials());
         let credentials =
             credentials.map_err(|error| unavailable(format!("no AWS credentials: {error}")))?;
-        let body = question.to_string();
+        let body = query.to_string();
         let fixed = [
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amz-target", TARGET),
@@ -154,13 +154,13 @@ impl GlueSource {
 impl SchemaSource for GlueSource {
     fn fetch(&self, id: SchemaId) -> Result<Option<String>> {
         match id {
-            SchemaId::Glue(_) => self.ask(&json!({"SchemaVersionId": id.to_string()})),
+            SchemaId::Glue(_) => self.request(&json!({"SchemaVersionId": id.to_string()})),
             SchemaId::Confluent(_) => Ok(None),
         }
     }
 
     fn latest(&self, subject: &str) -> Result<Option<String>> {
-        self.ask(&json!({
+        self.request(&json!({
             "SchemaId": {"RegistryName": self.registry, "SchemaName": subject},
             "SchemaVersionNumber": {"LatestVersion": true}
         }))

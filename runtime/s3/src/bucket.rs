@@ -1,5 +1,4 @@
-//! One bucket's requests: paths of the lake to keys below its prefix, answers and failures to what
-//! the lake asks about.
+//! The requests to one bucket. Paths of the lake become keys below its prefix.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -25,7 +24,7 @@ pub(super) struct Bucket {
     /// Whether parts carry checksums that completion compares.
     pub checksums: bool,
     /// URL and endpoint, for people.
-    pub told_as: String,
+    pub display_name: String,
 }
 
 impl Bucket {
@@ -70,7 +69,8 @@ impl Bucket {
             .send()
             .await;
         if let Err(error) = marked {
-            // Best effort: an upload without a marker is found by nobody but the bucket's own rule.
+            // Best effort: no sweep finds an upload without a marker, only the bucket's own rule for
+            // incomplete uploads ends it.
             if let Err(error) = self.abort(path, &upload_id).await {
                 tracing::warn!(%error, path, "an upload that could not be marked stays behind");
             }
@@ -143,7 +143,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// Ends an upload and frees its parts; one that is gone is ended.
+    /// Aborts an upload and frees its parts; succeeds for one that is gone.
     pub(super) async fn abort(&self, path: &str, upload_id: &str) -> Result<()> {
         let request = self
             .client

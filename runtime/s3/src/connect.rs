@@ -52,25 +52,25 @@ pub(super) async fn connect(
         name: name.to_owned(),
         prefix,
         checksums: config.checksums == Checksums::WhenSupported,
-        told_as: format!("{url}{at}"),
+        display_name: format!("{url}{at}"),
     })
 }
 
 /// Asks for the bucket: `Refused` says what it or the credentials lack.
-pub(super) async fn look(bucket: &Bucket) -> Result<()> {
+pub(super) async fn check(bucket: &Bucket) -> Result<()> {
     let seen = Box::pin(bucket.client.head_bucket().bucket(&bucket.name).send()).await;
     seen.map(drop).map_err(|error| {
         let region = error
             .raw_response()
             .and_then(|raw| raw.headers().get("x-amz-bucket-region"))
             .map(str::to_owned);
-        unusable(&bucket.told_as, region, error.into())
+        unusable(&bucket.display_name, region, error.into())
     })
 }
 
 /// Bucket and prefix of `s3://bucket/prefix`; the prefix is empty or ends with a slash.
 fn place(url: &str) -> Result<(&str, String)> {
-    // Not shown: whoever writes it otherwise may have put a key into it.
+    // The URL is not shown: one of another form may hold a secret key.
     let other = || Error::Refused("[lake] url is not s3://bucket/prefix".to_owned());
     let rest = url.strip_prefix("s3://").ok_or_else(other)?;
     let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -98,7 +98,7 @@ async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result
     let stalls = StalledStreamProtectionConfig::enabled()
         .grace_period(duration(config.stall_grace))
         .build();
-    // A look-alike takes any region, so one that nobody named is no reason to stop.
+    // Other object stores that speak S3 take any region, so a missing one is no error.
     let region = RegionProviderChain::first_try(config.region.clone().map(Region::new))
         .or_default_provider()
         .or_else("us-east-1");

@@ -1,12 +1,12 @@
 //! The lake on S3, or on an object store that speaks its protocol.
 //!
-//! A file is a multipart upload: its parts go up while it grows, and nobody who lists the bucket
-//! sees it until it is completed, which the file completer does once its registration is committed.
-//! Small files go the same way, as one part. Completion is conditional (`If-None-Match: *`): a
-//! name, once taken, keeps its bytes, whoever tries again.
+//! A file is a multipart upload: its parts are uploaded while it grows, and no listing of the bucket
+//! shows it until the file completer completes it, after its registration is committed. Small files
+//! are uploads too, of one part. Completion is conditional (`If-None-Match: *`): once a name is
+//! taken, no later attempt changes its bytes.
 //!
-//! **Markers.** S3 lists uploads by key and id only, so nothing there says whose attempt an upload
-//! is, and its key must be the final path. Each upload therefore has a marker object,
+//! **Markers.** S3 lists uploads by key and id only, so nothing there says which attempt an upload
+//! belongs to, and its key must be the final path. Each upload therefore has a marker object,
 //! `.uploads/<attempt>/<upload id>` below the lake's prefix, with the path as its body; it is
 //! written when the upload is created, before any part, and deleted after the upload has ended. A
 //! sweep lists the markers of its partition: it reads no uploads of others, and what has a
@@ -15,10 +15,11 @@
 //! bucket's rule for incomplete uploads ends it. That rule must wait longer than the longest
 //! outage: it ends registered uploads too.
 //!
-//! **Failures.** Opening asks nothing, so that a process starts while its lake is away. Before the
-//! first listing, reading or completing the bucket is asked for, until it was seen once: what it or
-//! a credential lacks is refused. Later everything passes for passing, since access and servers are
-//! repaired while we wait, but for requests that S3 says can never work ([`fault`]). Every call
+//! **Failures.** Opening sends no request, so that a process starts while its lake is down. The
+//! first listing, reading or completing checks the bucket, until a check has succeeded once: a
+//! missing bucket or permission is refused then. Later every error counts as transient, since access
+//! and servers are repaired while the process waits, except for requests of which S3 says that they
+//! can never work ([`fault`]). Every call
 //! ends by the time-outs of the configuration.
 
 mod bucket;
@@ -49,7 +50,7 @@ use theatre_system::blocking::IoRuntime;
 /// # Errors
 /// Says what of the URL or the configuration cannot be used.
 pub fn open(url: &str, config: &LakeConfig, io: &IoRuntime) -> Result<Arc<dyn Lake>> {
-    Ok(Arc::new(S3Lake::unseen(url, config, None, io)?))
+    Ok(Arc::new(S3Lake::unchecked(url, config, None, io)?))
 }
 
 /// A bucket, or what is below a prefix of it.
@@ -58,8 +59,8 @@ pub struct S3Lake {
     io: IoRuntime,
     in_flight: Arc<Semaphore>,
     part_bytes: usize,
-    /// The bucket was there once, and the credentials were let in.
-    seen: AtomicBool,
+    /// True once a check of bucket and credentials has succeeded.
+    checked: AtomicBool,
 }
 
 impl S3Lake {
@@ -74,12 +75,12 @@ impl S3Lake {
         credentials: Option<Credentials>,
         io: &IoRuntime,
     ) -> Result<Self> {
-        let lake = Self::unseen(url, config, credentials, io)?;
-        io.block_on(lake.look())?;
+        let lake = Self::unchecked(url, config, credentials, io)?;
+        io.block_on(lake.check_bucket())?;
         Ok(lake)
     }
 
-    fn unseen(
+    fn unchecked(
         url: &str,
         config: &LakeConfig,
         credentials: Option<Credentials>,
@@ -92,20 +93,20 @@ impl S3Lake {
             io: io.clone(),
             in_flight,
             part_bytes: config.part_bytes,
-            seen: AtomicBool::new(false),
+            checked: AtomicBool::new(false),
         })
     }
 
-    async fn look(&self) -> Result<()> {
-        if !self.seen.load(Ordering::Acquire) {
-            connect::look(&self.bucket).await?;
-            self.seen.store(true, Ordering::Release);
+    async fn check_bucket(&self) -> Result<()> {
+        if !self.checked.load(Ordering::Acquire) {
+            connect::check(&self.bucket).await?;
+            self.checked.store(true, Ordering::Release);
         }
         Ok(())
     }
 
     async fn complete(&self, path: &str, upload: &str) -> Result<()> {
-        self.look().await?;
+        self.check_bucket().await?;
         let gone = || {
             Error::Gone(format!(
                 "lake file '{path}': neither the file nor its upload '{upload}' is there"
@@ -138,7 +139,7 @@ impl S3Lake {
     }
 
     async fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
-        self.look().await?;
+        self.check_bucket().await?;
         let mut swept = 0;
         for (attempt, upload_id) in self.bucket.marked(&attempts_of(partition)).await? {
             if !is_outdated(&attempt, partition, epoch)
@@ -174,14 +175,14 @@ impl Lake for S3Lake {
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         self.io.block_on(Box::pin(async {
-            self.look().await?;
+            self.check_bucket().await?;
             self.bucket.list(prefix).await
         }))
     }
 
     fn read(&self, path: &str) -> Result<Bytes> {
         let read = self.io.block_on(Box::pin(async {
-            self.look().await?;
+            self.check_bucket().await?;
             self.bucket.read(path).await
         }))?;
         read.ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))

@@ -1,5 +1,5 @@
-//! A file on its way up: full parts leave in the background while the pipeline's thread encodes the
-//! next one.
+//! The upload of a file: full parts are sent in the background while the pipeline's thread encodes
+//! the next one.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ pub(super) struct Upload {
     sent: i32,
     parts: Vec<Part>,
     tasks: JoinSet<Result<Part>>,
-    /// A file that lost a part stays lost.
+    /// The first failure. A file that has lost a part cannot be completed any more.
     failed: Option<Error>,
     sealed: bool,
 }
@@ -93,13 +93,13 @@ impl Upload {
         }
     }
 
-    /// Sends what is buffered as the next part. Waits while as many parts as may be are in flight:
-    /// so the source is held back, and memory bounded.
+    /// Sends what is buffered as the next part. Waits while as many parts are in flight as may be:
+    /// this is the back-pressure that bounds memory.
     fn send(&mut self) -> Result<()> {
         let permit = self
             .io
             .block_on(self.in_flight.clone().acquire_owned())
-            .expect("nobody closes the semaphore");
+            .expect("the semaphore is never closed");
         self.sent += 1;
         let (target, number, bytes) = (
             self.target.clone(),
@@ -111,12 +111,12 @@ impl Upload {
             self.io.handle(),
         );
         while let Some(done) = self.tasks.try_join_next() {
-            self.note(done)?;
+            self.add_part(done)?;
         }
         Ok(())
     }
 
-    fn note(&mut self, done: std::result::Result<Result<Part>, JoinError>) -> Result<()> {
+    fn add_part(&mut self, done: std::result::Result<Result<Part>, JoinError>) -> Result<()> {
         let done = done.unwrap_or_else(|error| {
             Err(Error::Unavailable {
                 what: "lake, uploading a part",
@@ -153,7 +153,7 @@ impl LakeUpload for Upload {
         }
         let io = self.io.clone();
         while let Some(done) = io.block_on(self.tasks.join_next()) {
-            self.note(done)?;
+            self.add_part(done)?;
         }
         self.parts.sort_by_key(|part| part.number);
         self.sealed = true;
@@ -178,8 +178,8 @@ impl Drop for Upload {
             return;
         }
         let (target, mut tasks) = (self.target.clone(), std::mem::take(&mut self.tasks));
-        // Parts that arrive after the upload was ended would stay, and a creation that was cut off
-        // would be found by nobody: wait for them.
+        // Parts that arrive after the upload was aborted would stay in the bucket, and so would an
+        // upload whose creation was cut off before its marker: the tasks are awaited first.
         self.io.handle().spawn(async move {
             while tasks.join_next().await.is_some() {}
             if let Err(error) = Box::pin(target.abandon()).await {

@@ -26,7 +26,7 @@ pub struct Faults {
     /// Share of records cut in half.
     #[arg(long = "fault-truncated", default_value_t = 0.0, value_name = "SHARE")]
     pub truncated: f64,
-    /// Share of records that name a schema nobody knows.
+    /// Share of records that name an unknown schema.
     #[arg(
         long = "fault-unknown-schema",
         default_value_t = 0.0,

@@ -2,6 +2,8 @@
 
 pub mod names;
 
+pub use names::catalogue;
+
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Latency buckets, seconds.

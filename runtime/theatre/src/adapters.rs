@@ -179,7 +179,8 @@ pub fn registry(config: &Config) -> std::result::Result<Registry, ConfigError> {
     theatre_pipeline::params::registry(config, &Sources::new(config, Arc::new(SystemClock)))
 }
 
-/// Stands where no warehouse is used. Nobody calls it; who does is refused.
+/// Takes the place of the warehouse where none is used: the pipeline does not call it then, and any
+/// call is refused.
 struct NoWarehouse;
 
 impl NoWarehouse {

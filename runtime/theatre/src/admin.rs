@@ -44,7 +44,7 @@ pub fn start(
     let address = listener.local_addr().map_err(refused)?;
     let upkeep = metrics.clone();
     let state = web::Data::new(State { metrics, progress });
-    let (tell, hear) = channel();
+    let (handles, started) = channel();
     let thread = std::thread::Builder::new()
         .name("admin".to_owned())
         .spawn(move || {
@@ -61,7 +61,7 @@ pub fn start(
                     .disable_signals()
                     .listen(listener)?
                     .run();
-                drop(tell.send(server.handle()));
+                drop(handles.send(server.handle()));
                 let upkeep = actix_web::rt::spawn(keep_up(upkeep));
                 let ended = server.await;
                 upkeep.abort();
@@ -72,7 +72,7 @@ pub fn start(
             }
         })
         .map_err(refused)?;
-    let handle = hear
+    let handle = started
         .recv()
         .map_err(|_| ConfigError(format!("the admin server on {listen} did not start")))?;
     Ok(Admin {
@@ -90,8 +90,8 @@ impl Drop for Admin {
     }
 }
 
-/// Counts what histograms were told into their buckets: the recorder keeps every value until
-/// somebody does, and perhaps nobody asks for metrics.
+/// Sorts the recorded values of histograms into their buckets: the recorder keeps every value until
+/// then, and metrics may never be scraped.
 async fn keep_up(metrics: PrometheusHandle) {
     let mut due = actix_web::rt::time::interval(UPKEEP_EVERY);
     loop {

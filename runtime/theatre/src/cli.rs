@@ -1,27 +1,41 @@
-//! The command line: one file per group of commands.
+//! The command line: one file a command.
+//!
+//! A command prints; what it prints of stored data comes from [`crate::queries`].
 //!
 //! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1
 //! failed, 2 usage or configuration, 3 something that is needed does not answer, 4 a check found a
 //! difference, 130 interrupted.
 
+mod alerts;
 #[cfg(feature = "tools")]
 mod bench;
-mod checks;
+mod config;
+mod demo;
 #[cfg(feature = "tools")]
 mod dev;
-#[cfg(all(test, feature = "tools"))]
+mod dlq;
+#[cfg(test)]
 mod documented;
 mod event_printer;
-mod looks;
+mod fleet_writer;
+mod lake;
+mod left_out;
 #[cfg(feature = "servers")]
 mod migrate;
 mod output;
+mod procedures;
+mod reconcile;
 mod repartition;
+mod replay;
+mod robots;
 mod service;
-mod source;
-mod storage;
+mod simulate;
+mod state;
+mod tail;
 #[cfg(feature = "servers")]
 mod topics;
+mod warehouse;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +43,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use theatre_actors::ports;
 
+#[cfg(not(feature = "tools"))]
+use left_out::{bench, dev};
+#[cfg(not(feature = "servers"))]
+use left_out::{migrate, topics};
 use theatre_config::ConfigError;
 
 /// A live actor for every robot and every procedure: alerts, outcomes, windows, a lake and a
@@ -72,73 +90,94 @@ enum Output {
     Json,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// A simulated fleet on the pipeline, told as it happens. Ctrl-C stops it; started again it
+/// Makes the commands of their list: the variants that clap parses, and the call of each one's
+/// `run`.
+macro_rules! commands {
+    ($($(#[$attribute:meta])* $name:ident = $module:ident :: $arguments:ident;)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$attribute])* $name($module::$arguments),)*
+        }
+
+        impl Command {
+            fn run(self, common: &Common) -> Result<(), Failure> {
+                match self {
+                    $(Self::$name(arguments) => arguments.run(common),)*
+                }
+            }
+        }
+    };
+}
+
+// The list of commands, in the order of `theatre --help`: name, and the type that holds its
+// arguments and runs it. Where a build lacks a command's feature, the type is its stand-in of
+// `left_out`.
+commands! {
+    /// A simulated fleet on the pipeline, shown as it happens. Ctrl-C stops it; started again it
     /// goes on.
     #[command(
         after_help = "Examples: theatre demo --for 60s --robots 20 --seed 7\n          theatre demo --servers --for 60s"
     )]
-    Demo(source::Demo),
+    Demo = demo::Demo;
     /// Rows of a CSV file through the pipeline.
     #[command(
         after_help = "Example: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml"
     )]
-    Replay(source::ReplayArgs),
+    Replay = replay::ReplayArgs;
     /// The service itself, until stopped.
     #[command(
         after_help = "Examples: theatre run --config theatre.toml --data /var/lib/theatre\n          \
                             theatre run --until-drained --config theatre.toml"
     )]
-    Run(service::Run),
+    Run = service::Run;
     /// Writes a simulated fleet into the event log and does nothing else.
     #[command(after_help = "Example: theatre simulate --robots 5 --ticks 600 --data data")]
-    Simulate(source::Simulate),
+    Simulate = simulate::Simulate;
     /// What is known of robots.
     #[command(subcommand, after_help = "Example: theatre robots list")]
-    Robots(looks::Robots),
+    Robots = robots::Robots;
     /// What is known of procedures.
     #[command(subcommand, after_help = "Example: theatre procedures list")]
-    Procedures(looks::Procedures),
+    Procedures = procedures::Procedures;
     /// Conditions that are open, and all that ever moved.
     #[command(
         subcommand,
         after_help = "Example: theatre alerts history --robot robot-0001"
     )]
-    Alerts(looks::Alerts),
+    Alerts = alerts::Alerts;
     /// Window aggregates of a robot, late corrections merged, as long as the store keeps them
     /// (window_retention).
     #[command(
         subcommand,
         after_help = "Example: theatre windows show robot-0001 --window 10s"
     )]
-    Windows(looks::Windows),
+    Windows = windows::Windows;
     /// Files of the lake, and those that were set aside.
     #[command(subcommand, after_help = "Example: theatre lake list")]
-    Lake(storage::Lake),
+    Lake = lake::Lake;
     /// The warehouse.
     #[command(
         subcommand,
         after_help = "Example: theatre warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\""
     )]
-    Warehouse(storage::Warehouse),
+    Warehouse = warehouse::Warehouse;
     /// Dead letters: records that could not be applied, and why.
     #[command(subcommand, after_help = "Example: theatre dlq list")]
-    Dlq(storage::Dlq),
+    Dlq = dlq::Dlq;
     /// Alerts and outcomes as they come, from their topics.
     #[command(after_help = "Example: theatre tail surgical.maintenance.alerts.v1 --from-start")]
-    Tail(storage::Tail),
-    #[cfg(feature = "servers")]
+    Tail = tail::Tail;
     /// Topics of a log on Kafka: makes them, compares them.
-    #[command(subcommand)]
-    Topics(topics::Topics),
+    #[cfg_attr(feature = "servers", command(subcommand))]
+    #[cfg_attr(not(feature = "servers"), command(hide = true))]
+    Topics = topics::Topics;
     /// Where partitions stand; more of them.
     #[command(subcommand, after_help = "Example: theatre state show")]
-    State(storage::State),
-    #[cfg(feature = "tools")]
+    State = state::State;
     /// How fast the core and the whole pipeline are on this machine, and how long an alert takes.
-    #[command(subcommand, after_help = "Example: theatre bench core")]
-    Bench(bench::Bench),
+    #[cfg_attr(feature = "tools", command(subcommand, after_help = "Example: theatre bench core"))]
+    #[cfg_attr(not(feature = "tools"), command(hide = true))]
+    Bench = bench::Bench;
     /// Proves that no input record is lost or there twice; exits with 4 where one is.
     ///
     /// By topic and partition: read = applied + late + duplicate + dead, and lake and warehouse,
@@ -146,28 +185,24 @@ enum Command {
     /// were loaded and how many the warehouse has; outcomes are not counted. While Theatre runs,
     /// what is just on its way may count as a difference: run it when everything is drained.
     #[command(after_help = "Example: theatre reconcile --config theatre.toml --output json")]
-    Reconcile,
-    #[cfg(feature = "tools")]
+    Reconcile = reconcile::Reconcile;
     /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store, a
     /// warehouse.
-    #[command(
-        subcommand,
-        after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo"
-    )]
-    Dev(dev::Dev),
-    #[cfg(feature = "servers")]
+    #[cfg_attr(feature = "tools", command(subcommand,
+        after_help = "Example: theatre dev up && theatre --config data/dev/theatre.toml demo"))]
+    #[cfg_attr(not(feature = "tools"), command(hide = true))]
+    Dev = dev::Dev;
     /// Makes or renews the tables of the checkpoint store, or of the warehouse; embedded ones need
     /// none of it.
-    #[command(
-        after_help = "Example: theatre migrate --config theatre.toml && theatre migrate --warehouse --config theatre.toml"
-    )]
-    Migrate(migrate::Migrate),
+    #[cfg_attr(feature = "servers", command(after_help = "Example: theatre migrate --config theatre.toml && theatre migrate --warehouse --config theatre.toml"))]
+    #[cfg_attr(not(feature = "servers"), command(hide = true))]
+    Migrate = migrate::Migrate;
     /// The configuration.
     #[command(
         subcommand,
         after_help = "Example: theatre config check --config theatre.toml"
     )]
-    Config(checks::ConfigCommand),
+    Config = config::ConfigCommand;
 }
 
 /// Why a command failed, and its exit code.
@@ -204,33 +239,7 @@ impl From<std::io::Error> for Failure {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let common = &cli.common;
-    let done = match cli.command {
-        Command::Demo(demo) => demo.run(common),
-        Command::Replay(replay) => replay.run(common),
-        Command::Run(run) => run.run(common),
-        Command::Simulate(simulate) => simulate.run(common),
-        Command::Robots(robots) => robots.run(common),
-        Command::Procedures(procedures) => procedures.run(common),
-        Command::Alerts(alerts) => alerts.run(common),
-        Command::Windows(windows) => windows.run(common),
-        Command::Lake(lake) => lake.run(common),
-        Command::Warehouse(warehouse) => warehouse.run(common),
-        Command::Dlq(dlq) => dlq.run(common),
-        Command::Tail(tail) => tail.run(common),
-        #[cfg(feature = "servers")]
-        Command::Topics(topics) => topics.run(common),
-        Command::State(state) => state.run(common),
-        #[cfg(feature = "tools")]
-        Command::Bench(bench) => bench.run(common),
-        Command::Reconcile => checks::reconcile(common),
-        #[cfg(feature = "tools")]
-        Command::Dev(dev) => dev.run(common),
-        #[cfg(feature = "servers")]
-        Command::Migrate(migrate) => migrate.run(common),
-        Command::Config(config) => config.run(common),
-    };
-    match done {
+    match cli.command.run(&cli.common) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(why)) => {
             eprintln!("theatre: {why}");

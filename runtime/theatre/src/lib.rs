@@ -1,10 +1,12 @@
-//! The program: commands ([`cli`]), the admin server ([`admin`]), recorded input ([`replay`]), and
-//! which adapter stands behind which port ([`adapters`]).
+//! The program: commands ([`cli`]), what they ask of stored data ([`queries`]), the admin server
+//! ([`admin`]), recorded input ([`replay`]), and which adapter stands behind which port
+//! ([`adapters`]).
 //!
-//! Adapters of servers are features, all of them in the default build: who tries the demo builds
-//! none of Kafka, PostgreSQL and AWS.
+//! Adapters of servers are features, all of them in the default build: a build for the
+//! demo alone needs none of Kafka, PostgreSQL and AWS.
 
 pub mod adapters;
 pub mod admin;
 pub mod cli;
+pub mod queries;
 pub mod replay;

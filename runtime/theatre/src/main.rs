@@ -16,7 +16,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// s, instead of 10: a stretch of records is read, aggregated and dropped in far less.
 #[cfg(feature = "jemalloc")]
 #[allow(unsafe_code, non_upper_case_globals)]
-// SAFETY: jemalloc expects a pointer to a C string here, and nobody else defines the name.
+// SAFETY: jemalloc expects a pointer to a C string here, and nothing else defines the name.
 #[unsafe(export_name = "malloc_conf")]
 static malloc_conf: Option<&'static std::ffi::c_char> = {
     const OPTIONS: &std::ffi::CStr =

@@ -96,6 +96,25 @@ impl Mapping {
     }
 }
 
+/// Opens a CSV file, or standard input for `-`.
+fn reader(path: &str, delimiter: char) -> Result<csv::Reader<Box<dyn Read>>, ConfigError> {
+    let input: Box<dyn Read> = if path == "-" {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(
+            std::fs::File::open(path)
+                .map_err(|error| ConfigError(format!("{path} cannot be opened: {error}")))?,
+        )
+    };
+    let delimiter = u8::try_from(delimiter).map_err(|_| {
+        ConfigError("mapping: the delimiter must be one ASCII character".to_owned())
+    })?;
+    Ok(csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .from_reader(input))
+}
+
 impl Replay {
     /// Opens a file, or standard input for `-`.
     ///
@@ -114,21 +133,7 @@ impl Replay {
         let dataset = Dataset::from_schema(&json).map_err(|error| in_schema(&error))?;
         let id = schema_id(&json).map_err(|error| in_schema(&error))?;
         let writer = RecordWriter::new(id, &json).map_err(|error| in_schema(&error))?;
-        let input: Box<dyn Read> = if path == "-" {
-            Box::new(std::io::stdin())
-        } else {
-            Box::new(
-                std::fs::File::open(path)
-                    .map_err(|error| ConfigError(format!("{path} cannot be opened: {error}")))?,
-            )
-        };
-        let delimiter = u8::try_from(mapping.delimiter).map_err(|_| {
-            ConfigError("mapping: the delimiter must be one ASCII character".to_owned())
-        })?;
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .flexible(true)
-            .from_reader(input);
+        let mut reader = reader(path, mapping.delimiter)?;
         let header = reader
             .headers()
             .map_err(|error| ConfigError(format!("{path}: {error}")))?

@@ -1,4 +1,4 @@
-//! A COMMIT that the server carries out and whose answer nobody hears: repeating it writes nothing
+//! A COMMIT that the server carries out and whose answer is lost: repeating it writes nothing
 //! twice.
 
 use std::io::{Read, Write};
@@ -51,16 +51,16 @@ fn listen(server: SocketAddr) -> Result<(SocketAddr, Arc<Orders>)> {
 
 fn relay(client: &TcpStream, server: SocketAddr, orders: &Arc<Orders>) -> std::io::Result<()> {
     let upstream = TcpStream::connect(server)?;
-    // Told before the statement is passed on, so that its answer cannot come first.
+    // Counted before the statement is passed on, so that its answer cannot come first.
     let waits = Arc::new(AtomicBool::new(false));
     let (mut from_server, mut to_client) = (upstream.try_clone()?, client.try_clone()?);
-    let (answered, told) = (waits.clone(), orders.clone());
+    let (answered, counted) = (waits.clone(), orders.clone());
     let answers = thread::spawn(move || -> std::io::Result<()> {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let length = from_server.read(&mut buffer)?;
             if answered.load(Ordering::Acquire) && holds(&buffer[..length], COMMIT) {
-                told.swallowed.fetch_add(1, Ordering::AcqRel);
+                counted.swallowed.fetch_add(1, Ordering::AcqRel);
                 to_client.shutdown(Shutdown::Both)?;
                 return from_server.shutdown(Shutdown::Both);
             }

@@ -44,7 +44,7 @@ fn record(robot: &str, event_time: i64, fields: &[(&str, Value)]) -> Result<NewR
     })
 }
 
-/// Times that nobody's calendar has: each is a dead letter.
+/// Times that no calendar has: each is a dead letter.
 fn impossible() -> Result<Vec<NewRecord>> {
     let (first, last) = TIMESTAMP_RANGE.into_inner();
     let mut records = Vec::new();
@@ -77,7 +77,7 @@ fn held() -> Result<Vec<NewRecord>> {
     let day_of = |time: i64| time.div_euclid(24 * HOUR) as i32;
     let third = RECORD_BYTES_MAX / 3 - 20;
     Ok(vec![
-        // An hour later the windows of the first are closed and told.
+        // An hour later the windows of the first are closed and published.
         record(
             "ancient",
             first,

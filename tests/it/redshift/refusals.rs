@@ -67,12 +67,12 @@ impl<'a> Api<'a> {
 
     fn ended(&self, id: &str) -> Result<DescribeStatementOutput> {
         for _ in 0..1000 {
-            let told = self.wait(self.client.describe_statement().id(id).send())?;
+            let answer = self.wait(self.client.describe_statement().id(id).send())?;
             if matches!(
-                told.status,
+                answer.status,
                 Some(StatusString::Finished | StatusString::Failed | StatusString::Aborted)
             ) {
-                return Ok(told);
+                return Ok(answer);
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
@@ -80,22 +80,22 @@ impl<'a> Api<'a> {
     }
 
     fn succeeds(&self, sql: &str) -> Result<()> {
-        let told = self.run(sql)?;
+        let answer = self.run(sql)?;
         ensure!(
-            told.status == Some(StatusString::Finished),
+            answer.status == Some(StatusString::Finished),
             "{sql}: {:?}",
-            told.error
+            answer.error
         );
         Ok(())
     }
 
     fn fails(&self, sql: &str, part: &str) -> Result<()> {
-        let told = self.run(sql)?;
-        let error = told.error.unwrap_or_default();
+        let answer = self.run(sql)?;
+        let error = answer.error.unwrap_or_default();
         ensure!(
-            told.status == Some(StatusString::Failed) && error.contains(part),
+            answer.status == Some(StatusString::Failed) && error.contains(part),
             "{sql}: expected '{part}', got {:?} '{error}'",
-            told.status
+            answer.status
         );
         Ok(())
     }
@@ -283,10 +283,10 @@ fn the_api_keeps_its_rules() -> Result<()> {
         "once",
     )?;
     ensure!(first == again, "a client token stands for one statement");
-    let told = api.ended(&first)?;
+    let answer = api.ended(&first)?;
     ensure!(
-        told.sub_statements().len() == 3 && told.sub_statements()[1].result_rows == 3,
-        "{told:?}"
+        answer.sub_statements().len() == 3 && answer.sub_statements()[1].result_rows == 3,
+        "{answer:?}"
     );
     let page = api.wait(
         api.client
@@ -310,15 +310,15 @@ fn the_api_keeps_its_rules() -> Result<()> {
         &["INSERT INTO t VALUES (9)", "SELECT 1 / 0", "SELECT 1"],
         "fails",
     )?;
-    let told = api.ended(&failed)?;
-    let states: Vec<&str> = told
+    let answer = api.ended(&failed)?;
+    let states: Vec<&str> = answer
         .sub_statements()
         .iter()
         .filter_map(|part| part.status().map(|status| status.as_str()))
         .collect();
     ensure!(
-        told.status == Some(StatusString::Failed) && states == ["FINISHED", "FAILED", "ABORTED"],
-        "{told:?}"
+        answer.status == Some(StatusString::Failed) && states == ["FINISHED", "FAILED", "ABORTED"],
+        "{answer:?}"
     );
     let call = api
         .client

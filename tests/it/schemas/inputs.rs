@@ -234,7 +234,7 @@ fn alerts_with(strays: i64) -> Result<Vec<(String, u32, Vec<u8>)>> {
                 (partition_of(&record.key, 4) + 1) % 4,
                 &[record],
             )?;
-            // A record that is nobody's, in between.
+            // A record that belongs to no robot, in between.
             if sequence == 3 {
                 log.append(
                     FLEET_TOPIC,
@@ -248,7 +248,7 @@ fn alerts_with(strays: i64) -> Result<Vec<(String, u32, Vec<u8>)>> {
             }
         }
     }
-    // Twice: what was turned away is not told again.
+    // Twice: what was turned away is not reported again.
     for _ in 0..2 {
         run(
             data.path(),

@@ -36,7 +36,7 @@ impl Stand {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let url = format!("http://{}", listener.local_addr()?);
         let data = web::Data::from(answers.clone());
-        let (tell, hear) = std::sync::mpsc::channel();
+        let (handles, started) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let app = move || {
@@ -51,11 +51,11 @@ impl Stand {
                     .disable_signals()
                     .listen(listener)?
                     .run();
-                drop(tell.send(server.handle()));
+                drop(handles.send(server.handle()));
                 server.await
             })
         });
-        let handle = hear.recv().context("the stand-in did not start")?;
+        let handle = started.recv().context("the stand-in did not start")?;
         Ok(Self {
             url,
             answers,
@@ -64,13 +64,18 @@ impl Stand {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Answers)) {
-        change(&mut self.answers.lock().expect("nobody panics while holding it"));
+        change(
+            &mut self
+                .answers
+                .lock()
+                .expect("no thread panics while holding it"),
+        );
     }
 
     pub(super) fn asked(&self) -> usize {
         self.answers
             .lock()
-            .expect("nobody panics while holding it")
+            .expect("no thread panics while holding it")
             .asked
             .len()
     }
@@ -113,7 +118,7 @@ async fn by_id(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> HttpResponse {
-    let mut answers = answers.lock().expect("nobody panics while holding it");
+    let mut answers = answers.lock().expect("no thread panics while holding it");
     if let Some(refused) = note(&mut answers, &request, request.path().to_owned()) {
         return refused;
     }
@@ -129,7 +134,7 @@ async fn latest(
     request: HttpRequest,
     subject: web::Path<String>,
 ) -> HttpResponse {
-    let mut answers = answers.lock().expect("nobody panics while holding it");
+    let mut answers = answers.lock().expect("no thread panics while holding it");
     if let Some(refused) = note(&mut answers, &request, request.path().to_owned()) {
         return refused;
     }
@@ -146,7 +151,7 @@ async fn glue(
     request: HttpRequest,
     body: String,
 ) -> HttpResponse {
-    let mut answers = answers.lock().expect("nobody panics while holding it");
+    let mut answers = answers.lock().expect("no thread panics while holding it");
     if let Some(refused) = note(&mut answers, &request, body.clone()) {
         return refused;
     }

@@ -113,12 +113,12 @@ fn a_source_that_is_away_is_waited_for_however_long() -> Result<()> {
     }
     stand.change(|answers| answers.is_down = false);
     ensure!(matches!(schemas.answer(7.into())?, Answer::Known(_)));
-    let nobody = format!(
+    let unreachable = format!(
         "http://{}",
         std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?
     );
     waits(
-        input(Arc::new(ConfluentSource::new(&nobody, None, None)?))?
+        input(Arc::new(ConfluentSource::new(&unreachable, None, None)?))?
             .0
             .answer(7.into()),
         "waits for schema 7",

@@ -1,6 +1,6 @@
 //! Rows of lake files and of warehouse tables as text, so that they can be compared wherever they
-//! come from; and what later rows say of earlier ones: outcomes as last told, windows with their
-//! revisions merged.
+//! come from; and what later rows say of earlier ones: outcomes as last published, windows with
+//! their revisions merged.
 
 use std::collections::BTreeMap;
 
@@ -171,16 +171,16 @@ impl Table {
                 rows,
                 signals: vec![SignalAggregate::empty(); known.signals.len()],
             };
-            let told = revisions.entry(key).or_insert_with(begun);
-            ensure!(told.signals[signal].count == 0, "{place} is there twice");
+            let stored = revisions.entry(key).or_insert_with(begun);
+            ensure!(stored.signals[signal].count == 0, "{place} is there twice");
             ensure!(
-                (told.size_us, told.rows) == (size_us, rows),
-                "{place} has {rows} rows of {size_us} us, another one of its signals {told:?}"
+                (stored.size_us, stored.rows) == (size_us, rows),
+                "{place} has {rows} rows of {size_us} us, another one of its signals {stored:?}"
             );
-            told.signals[signal] = row.aggregate()?;
+            stored.signals[signal] = row.aggregate()?;
         }
         Ok(merged(revisions.into_iter().map(
-            |((robot, subject, ..), told)| ((robot, subject), told),
+            |((robot, subject, ..), stored)| ((robot, subject), stored),
         )))
     }
 }
@@ -246,17 +246,17 @@ impl<'a> Row<'a> {
 
 /// The windows that tables must hold by the outputs: revisions without a value have no row there.
 pub(super) fn windows_of(outputs: &[OutputEvent]) -> Result<Windows> {
-    let mut told = Vec::new();
+    let mut stored = Vec::new();
     for output in outputs
         .iter()
         .filter(|output| output.kind == OutputKind::Window)
     {
         let row = WindowRow::decode(&output.payload)?;
         if row.signals.iter().any(|signal| signal.count > 0) {
-            told.push(((output.robot_id.clone(), output.subject.clone()), row));
+            stored.push(((output.robot_id.clone(), output.subject.clone()), row));
         }
     }
-    Ok(merged(told.into_iter()))
+    Ok(merged(stored.into_iter()))
 }
 
 /// Merges the revisions of each window, of each what a table holds of it.

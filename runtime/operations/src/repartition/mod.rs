@@ -83,34 +83,35 @@ impl Repartitioning<'_> {
         Ok(self.report(State::Planned, before, &plan))
     }
 
-    /// Does it; `tell` hears of each step. What is done already is left as it is.
+    /// Carries it out and calls `report` with each step. Steps that are done already are left as
+    /// they are.
     ///
     /// # Errors
     /// Refused, with nothing but perhaps the topics' partitions changed, when the count would not
     /// grow, when something is not drained, when a robot is not where its name puts it, or when
     /// another process works on the partitions.
-    pub fn run(&self, tell: &dyn Fn(&str)) -> Result<Report> {
+    pub fn run(&self, report: &dyn Fn(&str)) -> Result<Report> {
         let before = self.partitions_before()?;
         if before == self.partitions {
             return Ok(self.already());
         }
-        tell(&format!("looking whether {before} partitions are drained"));
+        report(&format!("looking whether {before} partitions are drained"));
         self.plan(before)?;
         self.check_topics()?;
-        // Whoever still owns a partition cannot change it from here on; what it saved until now is
-        // looked at anew.
+        // A process that still owns a partition cannot change it from here on; what it saved until
+        // now is looked at anew.
         for partition in 0..before {
             self.store.acquire(partition)?;
         }
         let plan = self.plan(before)?;
         let topics = self.params.all_topics();
-        tell(&format!(
+        report(&format!(
             "giving {} topics {} partitions",
             topics.len(),
             self.partitions
         ));
         self.log.grow_topics(&topics, self.partitions)?;
-        tell(&format!(
+        report(&format!(
             "moving {} of {} robots",
             plan.change.moves.len(),
             plan.robots
@@ -182,12 +183,12 @@ impl Repartitioning<'_> {
     }
 
     fn report(&self, state: State, before: u32, plan: &Plan) -> Report {
-        let told = |processor: &ProcessorMove| Move {
+        let reported = |processor: &ProcessorMove| Move {
             robot_id: processor.robot.clone(),
             from: processor.from,
             to: processor.to,
         };
-        let mut moved: Vec<Move> = plan.change.moves.iter().map(told).collect();
+        let mut moved: Vec<Move> = plan.change.moves.iter().map(reported).collect();
         moved.sort_by(|left, right| {
             (left.from, left.to, &left.robot_id).cmp(&(right.from, right.to, &right.robot_id))
         });

@@ -50,7 +50,7 @@ pub(super) enum Bench {
         batch: usize,
     },
     /// The whole pipeline on a topic filled beforehand, on Kafka or on the embedded log. The lake
-    /// is on and the warehouse off unless told otherwise.
+    /// is on and the warehouse off unless it is set otherwise.
     #[command(
         after_help = "Examples: theatre bench fleet --records 1000000 --warehouse on --output json\n          \
                             theatre bench fleet --brokers localhost:9092 --fill 5000000 --lake off"

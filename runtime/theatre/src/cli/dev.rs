@@ -27,7 +27,7 @@ pub(super) enum Dev {
     /// Says what runs where, and whether it answers; exits with 1 unless all of them do.
     #[command(after_help = "Example: theatre dev status --output json")]
     Status,
-    /// The object store and the warehouse themselves, until they are told to end; what `up` starts.
+    /// The object store and the warehouse themselves, until a signal ends them; what `up` starts.
     #[command(hide = true)]
     Serve {
         /// Where the object store keeps everything.
@@ -57,7 +57,7 @@ impl Dev {
                 );
                 Ok(())
             }
-            Self::Serve { folder, postgres } => serve_until_told(&folder, &postgres),
+            Self::Serve { folder, postgres } => serve_until_stopped(&folder, &postgres),
             Self::Down => Ok(stack.down(|server| eprintln!("stopping {server}"))?),
             Self::Status => {
                 let servers = stack.status()?;
@@ -80,12 +80,12 @@ impl Dev {
     }
 }
 
-/// Brings the servers up and tells it on standard error.
+/// Brings the servers up and reports each one on standard error.
 pub(super) fn up(stack: &Stack) -> Result<(), Failure> {
     Ok(stack.up(|server| eprintln!("starting {server}"))?)
 }
 
-fn serve_until_told(folder: &Path, postgres: &str) -> Result<(), Failure> {
+fn serve_until_stopped(folder: &Path, postgres: &str) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, stop.clone())?;
     let _stores = serve(folder, postgres)?;

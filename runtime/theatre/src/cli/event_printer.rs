@@ -1,5 +1,5 @@
-//! The event_printer a terminal tells: alerts and outcomes as they come from their topics, and a
-//! line of figures now and then.
+//! Prints what happens while a pipeline runs: procedures, alerts and outcomes as they come from
+//! their topics, and a line of figures now and then.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,10 +22,10 @@ pub(super) struct EventPrinter {
     outcomes: Vec<Box<dyn LogReader>>,
     /// Input: procedures that begin.
     procedures: Vec<Box<dyn LogReader>>,
-    /// All alerts heard, for the summary.
-    pub(super) heard: Vec<Alert>,
-    /// Outcomes heard.
-    pub(super) outcomes_heard: u64,
+    /// All alerts read so far, for the summary.
+    pub(super) seen: Vec<Alert>,
+    /// Outcomes read so far.
+    pub(super) outcomes_seen: u64,
     last_line: Instant,
     last_records: u64,
     quiet: bool,
@@ -53,16 +53,16 @@ impl EventPrinter {
             } else {
                 readers(PROCEDURE_EVENTS)?
             },
-            heard: Vec::new(),
-            outcomes_heard: 0,
+            seen: Vec::new(),
+            outcomes_seen: 0,
             last_line: Instant::now(),
             last_records: 0,
             quiet,
         })
     }
 
-    /// Tells what is new.
-    pub(super) fn tell(&mut self, service: &Service) -> Result<()> {
+    /// Prints what has come since the last call.
+    pub(super) fn print_new(&mut self, service: &Service) -> Result<()> {
         let limit = PollLimit {
             records: 1000,
             bytes: 1 << 20,
@@ -74,7 +74,7 @@ impl EventPrinter {
                 }
             })?;
         }
-        let (heard, quiet) = (&mut self.heard, self.quiet);
+        let (seen, quiet) = (&mut self.seen, self.quiet);
         for reader in &mut self.alerts {
             reader.poll(limit, &mut |record| {
                 let Ok(alert) = Alert::decode(record.value) else {
@@ -82,11 +82,15 @@ impl EventPrinter {
                 };
                 if !quiet {
                     eprintln!("{}", alert_line(&alert));
+                    if seen.is_empty() {
+                        let after = service.started.elapsed().as_secs_f64();
+                        eprintln!("-- first alert, {after:.1} s after the start");
+                    }
                 }
-                heard.push(alert);
+                seen.push(alert);
             })?;
         }
-        let count = &mut self.outcomes_heard;
+        let count = &mut self.outcomes_seen;
         for reader in &mut self.outcomes {
             reader.poll(limit, &mut |record| {
                 let Ok(outcome) = Outcome::decode(record.value) else {
@@ -130,8 +134,8 @@ impl EventPrinter {
     }
 }
 
-/// A procedure that begins, in a line; nothing for any other record. What cannot be read is a
-/// matter for the dead letters.
+/// A procedure that begins, in a line; nothing for any other record. A record that cannot be
+/// decoded is skipped: the pipeline makes a dead letter of it.
 fn begun_line(service: &Service, value: &[u8]) -> Option<String> {
     let params = &service.params;
     let (id, datum) = framing::parse(value).ok()?;

@@ -86,11 +86,11 @@ pub(super) fn time(us: i64) -> Value {
     })
 }
 
-/// Says on standard error how far something is, in place; nothing where nobody watches.
+/// Says on standard error how far something is, in place; prints nothing if that is no terminal.
 pub(super) fn progress(text: std::fmt::Arguments<'_>) {
     let mut error = std::io::stderr();
     if error.is_terminal() {
-        // A terminal that does not take it has gone away; the work goes on.
+        // A terminal that refuses the text has gone away; the work goes on.
         drop(write!(error, "\r{text}\x1b[K").and_then(|()| error.flush()));
     }
 }

@@ -1,13 +1,15 @@
-//! `theatre run`, and what `demo` and `replay` share with it: a pipeline on a data directory, its
-//! admin server, its signals.
+//! `theatre run`, and what other commands share with it: a pipeline on a data directory, its admin
+//! server, its signals; the ports of commands that only look.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use theatre_actors::ports::Error;
+use theatre_actors::ports::{CheckpointStore, Error};
+use theatre_schemas::records::Transition;
 
+use super::event_printer::EventPrinter;
 use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin};
@@ -18,8 +20,8 @@ use theatre_pipeline::{Pipeline, PipelineParams, Ports, start};
 
 /// How long a stop may take before it is given up.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
-/// Who waits for other processes' partitions is told so this often.
-const TELL_OF_OTHERS_EVERY: Duration = Duration::from_secs(5);
+/// How often a wait for partitions of other processes is reported.
+const REPORT_OTHERS_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AT_OTHERS_EVERY: Duration = Duration::from_millis(500);
 
 /// The service itself.
@@ -37,6 +39,8 @@ pub(super) struct Service {
     pub(super) params: PipelineParams,
     pub(super) ports: Ports,
     pub(super) stop: Arc<AtomicBool>,
+    /// When the start began.
+    pub(super) started: Instant,
     admin: Admin,
     _lock: DataLock,
 }
@@ -75,6 +79,11 @@ pub(super) fn config(common: &Common) -> Result<Config, Failure> {
     let kept = DataDir::new(&common.data).schemas()?;
     config.schemas.extend(kept.into_iter().map(Into::into));
     Ok(config)
+}
+
+/// The checkpoint store of a command that only looks.
+pub(super) fn store(common: &Common) -> Result<Arc<dyn CheckpointStore>, Failure> {
+    Ok(Place::of(common)?.look()?.store()?)
 }
 
 /// What processes that shared the log on Kafka would not have in common.
@@ -130,6 +139,14 @@ impl Service {
         Self::start_as(common, config, |_| {})
     }
 
+    /// The same, with a line on standard error for each step: for commands at which a person looks.
+    pub(super) fn start_visibly(common: &Common, config: &Config) -> Result<Self, Failure> {
+        eprintln!("opening the data directory {}", common.data.display());
+        Self::start_as(common, config, |params| {
+            eprintln!("starting the pipeline: {} partitions", params.partitions);
+        })
+    }
+
     /// The same, with a pipeline that differs from what the configuration says: benchmarks have
     /// topics of their own.
     pub(super) fn start_as(
@@ -137,6 +154,7 @@ impl Service {
         config: &Config,
         change: impl FnOnce(&mut PipelineParams),
     ) -> Result<Self, Failure> {
+        let started = Instant::now();
         let dir = DataDir::new(&common.data);
         dir.create()?;
         let lock = dir.lock()?;
@@ -177,18 +195,19 @@ impl Service {
             params,
             ports,
             stop,
+            started,
             admin,
             _lock: lock,
         })
     }
 
-    /// True once somebody asked it to stop.
+    /// True once a signal has asked it to stop.
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Waits until everything of its partitions is read, saved, published and loaded, or somebody
-    /// asks to stop; calls `meanwhile` now and then.
+    /// Waits until everything of its partitions is read, saved, published and loaded, or a signal
+    /// asks it to stop; calls `meanwhile` now and then.
     pub(super) fn drain(
         &self,
         meanwhile: impl FnMut() -> Result<(), Failure>,
@@ -196,18 +215,17 @@ impl Service {
         self.drain_until(|| Ok(self.pipeline.drained()), meanwhile)
     }
 
-    /// The same of all partitions: how far those are that other processes have is known by the
-    /// store.
+    /// The same of all partitions: the store knows how far those of other processes have come.
     fn drain_all(&self) -> Result<(), Failure> {
         let partitions = self.params.partitions;
-        let (mut told, mut looked) = (Instant::now(), Instant::now());
+        let (mut reported, mut looked) = (Instant::now(), Instant::now());
         let done = || {
             let own = self.pipeline.owned();
             if own.len() as u32 == partitions {
                 return Ok(self.pipeline.drained());
             }
-            if told.elapsed() > TELL_OF_OTHERS_EVERY {
-                told = Instant::now();
+            if reported.elapsed() > REPORT_OTHERS_EVERY {
+                reported = Instant::now();
                 eprintln!(
                     "{} of {partitions} partitions are with other processes, or on their way here: waiting until they are drained, too",
                     partitions - own.len() as u32
@@ -294,5 +312,43 @@ impl Run {
             std::thread::sleep(Duration::from_millis(50));
         }
         service.end()
+    }
+}
+
+/// Prints what a run has read, raised and stored.
+pub(super) fn summary(service: &Service, event_printer: &EventPrinter) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let progress = service.pipeline.progress();
+    let raised = event_printer
+        .seen
+        .iter()
+        .filter(|alert| alert.transition == Transition::Raised)
+        .count();
+    eprintln!(
+        "{} records read, {} dead-lettered; {raised} conditions raised, {} outcomes, {} windows; {} lake files, {} warehouse rows",
+        progress.records_in.load(Relaxed),
+        progress.dead.load(Relaxed),
+        event_printer.outcomes_seen,
+        progress.windows.load(Relaxed),
+        progress.lake_files.load(Relaxed),
+        progress.warehouse_rows.load(Relaxed),
+    );
+}
+
+/// Names commands that look at what has been stored.
+pub(super) fn look_further(common: &Common) {
+    let config = common.config.as_ref().map_or(String::new(), |path| {
+        format!(" --config {}", path.display())
+    });
+    let data = common.data.display();
+    eprintln!("look further:");
+    for command in [
+        "robots list",
+        "alerts list",
+        "procedures list",
+        "warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\"",
+        "reconcile",
+    ] {
+        eprintln!("  theatre --data {data}{config} {command}");
     }
 }

@@ -1,5 +1,5 @@
 //! The environment a benchmark runs on: a folder, a name and a configuration of its own, a broker
-//! and a database that somebody else runs.
+//! and a database that run elsewhere.
 //!
 //! Every run has a fresh deployment: nothing that an earlier one saved or published can be met.
 //! What it made is removed at the end.
@@ -36,8 +36,8 @@ kind = { threshold = { signal = "motor_temperature", raise_above = 85.0, clear_b
 pub(super) struct Kinds {
     /// Kinds of topics that the run makes on the broker.
     pub(super) topics: &'static [&'static str],
-    /// Priority of the alert: one of high priority is saved and told at once, others with the next
-    /// save of their robot.
+    /// Priority of the alert: one of high priority is saved and published at once, others with the
+    /// next save of their robot.
     pub(super) priority: &'static str,
 }
 
@@ -87,7 +87,7 @@ impl BenchEnvironment {
             rules: Some(rules.into()),
             windows: vec![window],
             reorder_bound: Micros(REORDER_US),
-            // The records are dated, not live: nobody is silent, and nothing is old.
+            // The records are dated, not live: no robot counts as silent, and no record as old.
             silence_after: DAY,
             log_retention: Micros(30 * 365 * DAY.0),
             pseudonym_key_file: Some(key.into()),
@@ -169,7 +169,7 @@ impl BenchEnvironment {
         let file = self.scratch.0.join("theatre.toml");
         let mut text = format!("partitions = {}\n", self.config.partitions);
         if let Some(url) = &self.config.log.url {
-            // As clients produce that nobody told otherwise.
+            // As clients produce by default.
             text.push_str(&format!(
                 "[log]\nurl = \"{url}\"\nproperties = {{ \"compression.type\" = \"none\" }}\n"
             ));

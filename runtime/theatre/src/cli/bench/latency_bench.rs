@@ -40,7 +40,7 @@ const STEP: Duration = Duration::from_millis(1);
 const NORMAL: f64 = 60.0;
 const TOO_HOT: f64 = 90.0;
 
-/// From a record to its alert, which is of high priority: it is saved and told at once.
+/// From a record to its alert, which is of high priority: it is saved and published at once.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LatencyBench {
     /// Kafka's brokers, HOST:PORT.
@@ -83,7 +83,7 @@ impl LatencyBench {
             })?;
         let consumer = self.consumer(&service.params.alert_topic)?;
         let over = AtomicBool::new(false);
-        let (sent, heard) = std::thread::scope(|scope| {
+        let (sent, received) = std::thread::scope(|scope| {
             let producer = scope.spawn(|| self.produce(&input));
             let listener = scope.spawn(|| listen(&consumer, &over));
             let sent = producer.join();
@@ -93,15 +93,15 @@ impl LatencyBench {
         });
         let panicked =
             |_| Failure::Failed("a client of the benchmark panicked; this is a bug".to_owned());
-        let (sent, mut heard) = (sent.map_err(panicked)??, heard.map_err(panicked)??);
-        heard.retain(|(time, _)| *time >= sent.counted_from);
+        let (sent, mut received) = (sent.map_err(panicked)??, received.map_err(panicked)??);
+        received.retain(|(time, _)| *time >= sent.counted_from);
         let committed = service.pipeline.committed();
         let (commits, publishes) = (committed.commits.mean_ms(), committed.publishes.mean_ms());
         service.end()?;
         let report = self.report(
             &environment,
             &sent,
-            heard.into_iter().map(|(_, latency)| latency).collect(),
+            received.into_iter().map(|(_, latency)| latency).collect(),
             commits,
             publishes,
         );
@@ -266,7 +266,7 @@ fn send(producer: &BaseProducer, topic: &str, sample: &Sample) -> Result<(), Fai
 
 /// Event time and latency of every condition that was raised, microseconds.
 fn listen(consumer: &BaseConsumer, over: &AtomicBool) -> Result<Vec<(i64, i64)>, Failure> {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while !over.load(Ordering::Acquire) {
         let Some(message) = consumer.poll(Duration::from_millis(100)) else {
             continue;
@@ -276,10 +276,10 @@ fn listen(consumer: &BaseConsumer, over: &AtomicBool) -> Result<Vec<(i64, i64)>,
         let alert = Alert::decode(message.payload().unwrap_or_default())
             .map_err(|error| Failure::Failed(error.to_string()))?;
         if alert.transition == Transition::Raised {
-            heard.push((alert.event_time, now - alert.event_time));
+            received.push((alert.event_time, now - alert.event_time));
         }
     }
-    Ok(heard)
+    Ok(received)
 }
 
 fn unreachable_log(error: &dyn std::fmt::Display) -> Failure {

@@ -48,22 +48,22 @@ impl Mark {
         let records = (self.records - earlier.records) as f64;
         let seconds = (self.at - earlier.at).as_secs_f64().max(1e-9);
         let per_million = |cpu: f64| rounded(cpu * 1e6 / records.max(1.0));
-        let mut told = Map::new();
-        told.insert(
+        let mut figures = Map::new();
+        figures.insert(
             "records_per_s".to_owned(),
             json!((records / seconds) as u64),
         );
-        told.insert(
+        figures.insert(
             "cpu_s_per_million".to_owned(),
             json!(per_million(self.cpu_since(earlier))),
         );
         for ((name, now), (_, then)) in self.servers.iter().zip(&earlier.servers) {
-            told.insert(
+            figures.insert(
                 format!("{name}_cpu_s_per_million"),
                 json!(per_million(now - then)),
             );
         }
-        Value::Object(told)
+        Value::Object(figures)
     }
 }
 

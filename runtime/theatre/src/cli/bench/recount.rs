@@ -1,8 +1,8 @@
 //! What must come of the records of a topic, by the shortest way there is, and what the store holds
 //! that differs.
 //!
-//! Reads the topic itself, whoever filled it: one robot after another is not needed, a window and a
-//! condition per robot are kept open.
+//! Reads the topic itself, whichever producer filled it: one robot after another is not needed, a
+//! window and a condition per robot are kept open.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -191,7 +191,7 @@ impl Recount {
         partitions: u32,
     ) -> Result<Vec<String>, Failure> {
         let mut wrong = Vec::new();
-        let mut told: BTreeMap<(usize, i64), Vec<WindowRow>> = BTreeMap::new();
+        let mut stored_rows: BTreeMap<(usize, i64), Vec<WindowRow>> = BTreeMap::new();
         for partition in 0..partitions {
             let mut after = 0;
             loop {
@@ -209,12 +209,15 @@ impl Recount {
                         .get(&stored.output.robot_id)
                         .copied()
                         .unwrap_or(usize::MAX);
-                    told.entry((robot, row.start_us)).or_default().push(row);
+                    stored_rows
+                        .entry((robot, row.start_us))
+                        .or_default()
+                        .push(row);
                 }
             }
         }
         for (key, cells) in self.windows.iter().filter(|(key, _)| self.is_closed(key)) {
-            let got = told
+            let got = stored_rows
                 .get(key)
                 .and_then(|revisions| merge_revisions(revisions));
             if !got.as_ref().is_some_and(|row| is_as_counted(row, cells)) && wrong.len() < 10 {
@@ -230,11 +233,11 @@ impl Recount {
                 ));
             }
         }
-        if told.len() != self.windows() {
+        if stored_rows.len() != self.windows() {
             wrong.push(format!(
                 "{} windows expected, {} stored",
                 self.windows(),
-                told.len()
+                stored_rows.len()
             ));
         }
         wrong.extend(self.other_alerts(store)?);

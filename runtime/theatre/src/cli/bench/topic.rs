@@ -33,7 +33,7 @@ pub(super) fn visit_batches(
     let start = log.range(topic, partition)?.start;
     let mut reader = log.reader(topic, partition, start)?;
     let (bell, mut seen) = listen(&mut *reader);
-    let mut heard = Instant::now();
+    let mut last_record = Instant::now();
     loop {
         let mut records = 0;
         let end = reader.poll(limit, &mut |record| {
@@ -41,10 +41,10 @@ pub(super) fn visit_batches(
             visit(record);
         })?;
         if records > 0 {
-            heard = Instant::now();
+            last_record = Instant::now();
         } else if end.at_end {
             return Ok(());
-        } else if heard.elapsed() > PATIENCE {
+        } else if last_record.elapsed() > PATIENCE {
             return Err(Failure::Unreachable(format!(
                 "topic {topic} partition {partition}: nothing came for {PATIENCE:?}"
             )));

@@ -1,0 +1,107 @@
+//! `theatre demo`: a simulated fleet on the pipeline, in real time.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use theatre_actors::rules::Micros;
+use theatre_actors::time::Clock;
+
+use super::event_printer::EventPrinter;
+use super::fleet_writer::FleetWriter;
+use super::service::{self, Service, look_further, summary};
+use super::{Common, Failure};
+use theatre_config::Config;
+use theatre_simulator::{Faults, TICK_US};
+use theatre_system::clock::SystemClock;
+
+/// A simulated fleet on the pipeline.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Stop after this long, such as 60s; absent: until Ctrl-C.
+    #[arg(long = "for", value_parser = Micros::parse)]
+    run_for: Option<Micros>,
+    /// Robots in the fleet, 10 records a second each.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    robots: u64,
+    /// Seed: the same seed gives the same fleet.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// On local servers instead of embedded files; brings them up first (see theatre dev).
+    #[arg(long, conflicts_with = "config")]
+    #[cfg_attr(not(feature = "tools"), arg(hide = true))]
+    servers: bool,
+    #[command(flatten)]
+    faults: Faults,
+}
+
+impl Demo {
+    /// Where the demo runs: with `--servers` on local servers, which are brought up first.
+    #[cfg(feature = "tools")]
+    fn environment(&self, common: &Common) -> Result<Common, Failure> {
+        let mut common = common.clone();
+        if self.servers {
+            let stack = super::dev::stack(&common);
+            super::dev::up(&stack)?;
+            common.config = Some(stack.config_file());
+        }
+        Ok(common)
+    }
+
+    /// Where the demo runs; `--servers` needs a build with the feature `tools`.
+    #[cfg(not(feature = "tools"))]
+    fn environment(&self, common: &Common) -> Result<Common, Failure> {
+        if self.servers {
+            return Err(super::left_out::refusal("theatre demo --servers", "tools"));
+        }
+        Ok(common.clone())
+    }
+
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let common = &self.environment(common)?;
+        let config = Config {
+            save_interval: Micros(2_000_000),
+            lake_roll_age: Micros(10_000_000),
+            export_age: Micros(5_000_000),
+            reorder_bound: Micros(2_000_000),
+            ..service::config(common)?
+        };
+        let service = Service::start_visibly(common, &config)?;
+        let mut event_printer = EventPrinter::begin(&service, false)?;
+        let now = SystemClock.now().0;
+        let mut fleet = FleetWriter::open(
+            &*service.ports.log,
+            service.params.partitions,
+            self.seed,
+            self.robots,
+            &self.faults,
+            now,
+        )?;
+        // While the demo is stopped, event time stops, too: it goes on from the last tick written.
+        let (origin, begun) = (fleet.next, Instant::now());
+        eprintln!(
+            "{} robots, 10 records/s each, seed {}; Ctrl-C stops cleanly",
+            self.robots, self.seed
+        );
+        while !service.is_stopping()
+            && self
+                .run_for
+                .is_none_or(|limit| begun.elapsed() < Duration::from_micros(limit.0.unsigned_abs()))
+        {
+            let due = origin + (begun.elapsed().as_micros() / TICK_US as u128) as u64;
+            fleet.advance(due)?;
+            event_printer.print_new(&service)?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        eprintln!("stopping: reading what is left, saving, publishing, loading ...");
+        service.pipeline.flush(true);
+        let until = Instant::now() + Duration::from_secs(30);
+        while !service.pipeline.drained() && Instant::now() < until {
+            event_printer.print_new(&service)?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        event_printer.print_new(&service)?;
+        summary(&service, &event_printer);
+        look_further(common);
+        service.end()
+    }
+}

@@ -1,0 +1,107 @@
+//! `theatre lake`: the lake's files, those that were set aside, and records that it never had.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{rows, value, write};
+use super::service::{Place, store};
+use super::{Common, Failure, Output};
+use crate::queries::{self, LakeFileStatus};
+use theatre_pipeline::lake_gap::{self, LogGap};
+
+/// Looks at the lake, and puts back what was set aside.
+#[derive(Debug, Subcommand)]
+pub(super) enum Lake {
+    /// Registered files: how far each is, and why one was set aside.
+    #[command(after_help = "Example: theatre lake list --output json")]
+    List,
+    /// Puts all files back that were set aside, once what was wrong is put right: quarantined ones
+    /// to be loaded, lost ones to be completed. Theatre may be running.
+    #[command(
+        after_help = "Example: theatre lake list (stage and note say what was refused, and why), then\n         theatre lake requeue --config theatre.toml"
+    )]
+    Requeue,
+    /// Lets the lake go on where records are gone from the log that it never had: it was away, or
+    /// switched off, for longer than the log keeps them. Theatre may be running.
+    #[command(
+        after_help = "Example: theatre lake skip --dry-run --config theatre.toml (which records are gone), then\n         \
+                            theatre lake skip --config theatre.toml"
+    )]
+    Skip {
+        /// Only say which records are gone.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+impl Lake {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        match self {
+            Self::List => list(common),
+            Self::Requeue => requeue(common),
+            Self::Skip { dry_run } => skip(common, dry_run),
+        }
+    }
+}
+
+fn list(common: &Common) -> Result<(), Failure> {
+    let line = |file: LakeFileStatus| {
+        vec![
+            json!(file.path),
+            json!(file.rows),
+            json!(file.bytes),
+            json!(file.stage),
+            json!(file.note),
+        ]
+    };
+    let files = queries::lake_files(&*store(common)?)?;
+    rows(
+        common.output,
+        &["path", "rows", "bytes", "stage", "note"],
+        &files.into_iter().map(line).collect::<Vec<_>>(),
+    )
+}
+
+fn requeue(common: &Common) -> Result<(), Failure> {
+    let place = Place::of(common)?;
+    // The store is opened for reading first, which fails where there is none: opening it for
+    // writing would create one.
+    place.look()?.store()?;
+    // The lock of the data directory is not taken, so that a running process can go on: what it
+    // plans meanwhile is not touched.
+    let files = place.write()?.store()?.requeue_quarantined()?;
+    match common.output {
+        Output::Json => value(&json!({ "files": files })),
+        Output::Table => write(&format!("{files} files are to be tried again\n")),
+    }
+}
+
+fn skip(common: &Common, dry_run: bool) -> Result<(), Failure> {
+    let place = Place::of(common)?;
+    let (log, reading) = (place.look()?.log()?, place.look()?.store()?);
+    let gaps = if dry_run {
+        queries::lake_gaps(&*log, &*reading)?
+    } else {
+        let (topics, partitions) = reading.layout()?.unwrap_or_default();
+        let writing = place.write()?.store()?;
+        let mut skipped = Vec::new();
+        for partition in 0..partitions {
+            skipped.extend(lake_gap::skip(&*log, &*writing, &topics, partition)?);
+        }
+        skipped
+    };
+    let line = |gap: LogGap| {
+        vec![
+            json!(gap.topic),
+            json!(gap.partition),
+            json!(gap.from),
+            json!(gap.to),
+            json!(gap.to - gap.from),
+        ]
+    };
+    rows(
+        common.output,
+        &["topic", "partition", "from", "to", "records"],
+        &gaps.into_iter().map(line).collect::<Vec<_>>(),
+    )
+}

@@ -1,0 +1,100 @@
+//! `theatre reconcile`: proves that no input record is lost or there twice.
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{rows, value};
+use super::service::{Place, pseudonym_key};
+use super::{Common, Failure, Output};
+use theatre_operations::reconcile::{self, Line, Report};
+
+// Without a doc comment: the command's description is that of its row in the list of commands.
+#[derive(Debug, Args)]
+pub(super) struct Reconcile {}
+
+impl Reconcile {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let place = Place::of(common)?;
+        let ports = place.look()?.ports()?;
+        let mut config = place.config.clone();
+        // The store knows best how many partitions there are: the configuration may be behind.
+        let known = ports.store.layout()?;
+        config.partitions = known.map_or(config.partitions, |(_, partitions)| partitions);
+        let params = crate::adapters::params(&config, pseudonym_key(&place.config, &place.dir)?)?;
+        let report = reconcile::run(&params, &ports)?;
+        match common.output {
+            Output::Json => value(&json!(report))?,
+            Output::Table => print_table(&report)?,
+        }
+        print_notes(&report);
+        if !report.gaps.is_empty() {
+            return Err(Failure::Difference);
+        }
+        let held = match (params.lake, params.warehouse) {
+            (true, true) => ", and lake and warehouse hold every record once",
+            (true, false) => ", and the lake holds every record once; there is no warehouse",
+            _ => "; there is no lake",
+        };
+        eprintln!("in = applied + late + duplicate + dead{held}");
+        Ok(())
+    }
+}
+
+/// Prints a line for each topic and partition in which there is anything.
+fn print_table(report: &Report) -> Result<(), Failure> {
+    let any = |line: &&Line| {
+        let seen = line.applied + line.late + line.duplicate + line.dead;
+        seen + line.read + line.pending + line.lake_rows > 0
+    };
+    let cells = |line: &Line| {
+        vec![
+            json!(line.topic),
+            json!(line.partition),
+            json!(line.read),
+            json!(line.applied),
+            json!(line.late),
+            json!(line.duplicate),
+            json!(line.dead),
+            json!(line.pending),
+            json!(line.lake_rows),
+            json!(line.warehouse_rows),
+            json!(line.trimmed_below),
+        ]
+    };
+    let lines: Vec<_> = report.lines.iter().filter(any).map(cells).collect();
+    rows(
+        Output::Table,
+        &[
+            "topic",
+            "partition",
+            "in",
+            "applied",
+            "late",
+            "duplicate",
+            "dead",
+            "pending",
+            "lake",
+            "warehouse",
+            "trimmed_below",
+        ],
+        &lines,
+    )
+}
+
+/// Says on standard error what limits the proof, and what does not add up.
+fn print_notes(report: &Report) {
+    if report.repartitioned {
+        eprintln!(
+            "robots have moved between partitions: applied, late, duplicate and dead are of those that live there now and add up by topic"
+        );
+    }
+    for line in report.lines.iter().filter(|line| line.trimmed_below > 0) {
+        eprintln!(
+            "{} partition {}: offsets below {} were deleted, what was there is not provable any more",
+            line.topic, line.partition, line.trimmed_below
+        );
+    }
+    for gap in &report.gaps {
+        eprintln!("gap: {gap}");
+    }
+}

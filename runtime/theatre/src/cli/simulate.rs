@@ -1,0 +1,146 @@
+//! `theatre simulate`: writes a simulated fleet into the event log.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use theatre_actors::partitioner::partition_of;
+use theatre_actors::ports::{EventLog, NewRecord};
+use theatre_actors::position::Partition;
+
+use super::fleet_writer::FleetWriter;
+use super::output::{progress, progress_done};
+use super::service::Place;
+use super::{Common, Failure};
+use theatre_config::INPUT_TOPICS;
+use theatre_simulator::Faults;
+use theatre_simulator::fleet::{self, Fleet};
+
+/// Records appended at once by the benchmark's fleet.
+const FLEET_BATCH: usize = 50_000;
+
+/// Writes a simulated fleet into the log.
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// Robots in the fleet.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    robots: u64,
+    /// Seed: the same seed gives the same fleet.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Ticks of 100 ms to write, as fast as it goes, counted from the fleet's beginning.
+    #[arg(long, default_value_t = 600)]
+    ticks: u64,
+    /// What kind of fleet: surgical robots at work, or the layout of the throughput benchmark.
+    #[arg(long, value_enum, default_value_t = Profile::Surgical)]
+    profile: Profile,
+    /// With --profile fleet: how many records to write; --ticks is not used then.
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// With --profile fleet: the topic; default fleet.telemetry.v1 on Kafka, the telemetry topic of
+    /// an embedded log.
+    #[arg(long)]
+    topic: Option<String>,
+    /// Write what happened and cannot be seen in the records to this file, a JSON object a line:
+    /// faults, wear, failures. A tick that was written again after a crash is there again.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    #[command(flatten)]
+    faults: Faults,
+}
+
+/// A kind of fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// Telemetry, procedures, results, events; some robots wear out.
+    Surgical,
+    /// Many robots, 13 signals, one record in 200 out of order.
+    Fleet,
+}
+
+impl Simulate {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        let place = Place::of(common)?;
+        let (config, log) = (&place.config, place.write()?.log()?);
+        if self.profile == Profile::Fleet {
+            let usual = if config.log.url.is_some() {
+                fleet::TOPIC
+            } else {
+                INPUT_TOPICS[0]
+            };
+            return self.write_fleet(
+                &*log,
+                self.topic.as_deref().unwrap_or(usual),
+                config.partitions,
+            );
+        }
+        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
+        // A fixed beginning, so that the same flags give the same bytes.
+        let mut writer = FleetWriter::open(
+            &*log,
+            config.partitions,
+            self.seed,
+            self.robots,
+            &self.faults,
+            fleet::START_US,
+        )?;
+        if let Some(path) = &self.truth {
+            let opened = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path);
+            writer.truth =
+                Some(opened.map_err(|error| {
+                    Failure::Usage(format!("--truth {}: {error}", path.display()))
+                })?);
+        }
+        while writer.next < self.ticks {
+            writer.advance(self.ticks.min(writer.next + 100))?;
+            progress(format_args!("tick {} of {}", writer.next, self.ticks));
+        }
+        progress_done();
+        eprintln!("the fleet stands at tick {}", writer.next);
+        Ok(())
+    }
+
+    fn write_fleet(&self, log: &dyn EventLog, topic: &str, partitions: u32) -> Result<(), Failure> {
+        log.ensure_topics(&[topic.to_owned()], partitions)?;
+        for partition in 0..partitions {
+            if log.range(topic, partition)?.end > 0 {
+                let why = format!(
+                    "--profile fleet fills an empty topic, and {topic} has records: give another one with --topic, or another directory with --data"
+                );
+                return Err(Failure::Usage(why));
+            }
+        }
+        let mut written = 0_u64;
+        let mut samples = Fleet::new(self.seed, self.robots, self.records).peekable();
+        while samples.peek().is_some() {
+            let mut batches: BTreeMap<Partition, Vec<NewRecord>> = BTreeMap::new();
+            for sample in samples.by_ref().take(FLEET_BATCH) {
+                let key = Fleet::robot_id(sample.robot).into_bytes();
+                let mut value = Vec::with_capacity(180);
+                fleet::encode(&sample, &mut value);
+                batches
+                    .entry(partition_of(&key, partitions))
+                    .or_default()
+                    .push(NewRecord {
+                        key,
+                        value,
+                        headers: Vec::new(),
+                    });
+                written += 1;
+            }
+            for (partition, records) in batches {
+                log.append(topic, partition, &records)?;
+            }
+            progress(format_args!("{written} records"));
+        }
+        progress_done();
+        eprintln!(
+            "{written} records of {} robots written to {topic}",
+            self.robots
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! `theatre state`: where partitions stand, and more of them.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::rows;
+use super::service::store;
+use super::{Common, Failure};
+use crate::queries::{self, PartitionState};
+
+/// Looks at partitions, and makes more of them.
+#[derive(Debug, Subcommand)]
+pub(super) enum State {
+    /// Epochs, positions, numbers.
+    #[command(after_help = "Example: theatre state show --output json")]
+    Show,
+    /// More partitions: grows the topics and moves robots to where their producers will write.
+    /// Everything must be drained.
+    #[command(
+        after_help = "Example: stop the producers, then all processes of Theatre, then\n  theatre run --until-drained --config theatre.toml\n  \
+                            theatre state repartition --partitions 12 --dry-run --config theatre.toml\n  \
+                            theatre state repartition --partitions 12 --config theatre.toml\nset partitions = 12 in theatre.toml, start Theatre, then the producers."
+    )]
+    Repartition(super::repartition::Repartition),
+}
+
+impl State {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        match self {
+            Self::Show => show(common),
+            Self::Repartition(repartition) => repartition.run(common),
+        }
+    }
+}
+
+fn show(common: &Common) -> Result<(), Failure> {
+    let line = |state: PartitionState| {
+        vec![
+            json!(state.partition),
+            json!(state.epoch),
+            json!(state.saved_to),
+            json!(state.lake_to),
+            json!(state.outputs),
+            json!(state.relayed),
+            json!(state.exported),
+            json!(state.dead),
+            json!(state.dead_relayed),
+        ]
+    };
+    let partitions = queries::partitions(&*store(common)?)?;
+    rows(
+        common.output,
+        &[
+            "partition",
+            "epoch",
+            "saved_to",
+            "lake_to",
+            "outputs",
+            "relayed",
+            "exported",
+            "dead",
+            "dead_relayed",
+        ],
+        &partitions.into_iter().map(line).collect::<Vec<_>>(),
+    )
+}
