@@ -177,10 +177,6 @@ fn threads_sleep_in_named_places_only() {
                     "waits for the end of a log that is fetched",
                 ),
                 (
-                    "runtime/pipeline/src/lake_writer.rs",
-                    "waits for records that are fetched",
-                ),
-                (
                     "runtime/pipeline/src/recovery.rs",
                     "waits for records that are fetched",
                 ),
