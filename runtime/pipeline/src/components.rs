@@ -22,6 +22,8 @@ use super::{Step, outbox};
 /// How often the publisher looks for work that no other component announces, such as outputs that
 /// came of age.
 const OUTWARD_EVERY: Duration = Duration::from_millis(500);
+/// How long the lake writer waits for a log that has not brought yet what is known to be there.
+const FETCH_REST: Duration = Duration::from_millis(2);
 
 /// A partition that was just acquired, and what its components share.
 pub(super) struct Acquired {
@@ -194,10 +196,16 @@ impl Component for LakeComponent {
             return Ok(Flow::Leave);
         }
         let writer = self.writer.as_ref();
-        if step == Step::Worked {
+        let fetches = step == Step::Idle && writer.is_some_and(LakeWriter::is_behind);
+        if step == Step::Worked || fetches {
+            let rest = if fetches {
+                Rest::Time(FETCH_REST)
+            } else {
+                Rest::None
+            };
             return Ok(match writer {
-                Some(writer) if writer.is_shaken() => Flow::Trying(Rest::None),
-                _ => ON,
+                Some(writer) if writer.is_shaken() => Flow::Trying(rest),
+                _ => Flow::On(rest),
             });
         }
         let cut = writer.is_none_or(LakeWriter::is_cut) && self.queue.is_empty();

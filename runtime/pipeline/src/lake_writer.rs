@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use theatre_actors::ports::{Epoch, LakeCut, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
@@ -24,9 +23,6 @@ use super::trackers::Trackers;
 use super::{PipelineParams, Ports, Step};
 use theatre_parquet::writer::FileWriter;
 use theatre_parquet::{file_rows, file_schema, folder_day, late_days, record_path, table_spec};
-
-/// How long to wait for a log that has not brought yet what is known to be there.
-const FETCH_REST: Duration = Duration::from_millis(2);
 
 /// Rows of one batch by the file they go to; there is hardly ever more than one.
 type Share = Vec<((usize, i64), Vec<u32>)>;
@@ -202,13 +198,14 @@ impl LakeWriter {
             )?,
         };
         let missed = catch_up.poll()?;
-        if missed.is_empty() {
-            // The log has not fetched it yet. That is not idle either: a chunk is still to be written.
-            std::thread::sleep(FETCH_REST);
-        }
         self.write(&missed)?;
         self.catch_up = Some(catch_up);
-        Ok(Step::Worked)
+        // Without any it is not fetched yet: the writer is behind still, and is stepped again soon.
+        Ok(if missed.is_empty() {
+            Step::Idle
+        } else {
+            Step::Worked
+        })
     }
 
     /// Writes the rows of a chunk that are not below the position and no duplicates.

@@ -71,14 +71,10 @@ impl Relay {
         }
     }
 
-    /// True once no predecessor can publish on the lane what is committed from now on: it was
-    /// opened, and what the log knows of it fits the store; or it is that of dead letters, of
-    /// which no predecessor had committed any: then none has opened it either.
+    /// True once the lane was opened, and what the log knows of it fits the store: from then on no
+    /// predecessor can publish. None has opened that of dead letters before it committed one.
     pub fn fits(&self) -> bool {
-        match self.at_first {
-            None => true,
-            Some(committed) => self.lane == Lane::DeadLetters && committed == 0,
-        }
+        self.at_first.is_none() || self.lane == Lane::DeadLetters && self.at_first == Some(0)
     }
 
     /// Publishes what is committed and not published yet, a bounded number of records.

@@ -112,10 +112,6 @@ fn clocks_are_read_in_named_places_only() {
                     "runtime/pipeline/src/run_loop.rs",
                     "how long a component has been leaving; hands `now` to the retry policy",
                 ),
-                (
-                    "runtime/pipeline/src/supervisor.rs",
-                    "pause before a partition is taken again",
-                ),
                 ("runtime/pipeline/src/wiring.rs", "deadline of a stop"),
                 (
                     "runtime/postgres/src/connect.rs",
@@ -181,24 +177,12 @@ fn threads_sleep_in_named_places_only() {
                     "waits for the end of a log that is fetched",
                 ),
                 (
-                    "runtime/pipeline/src/assignment.rs",
-                    "waits for the hand-over of partitions",
-                ),
-                (
-                    "runtime/pipeline/src/lake_writer.rs",
-                    "waits for records that are fetched",
-                ),
-                (
                     "runtime/pipeline/src/recovery.rs",
                     "waits for records that are fetched",
                 ),
                 (
                     "runtime/pipeline/src/run_loop.rs",
                     "is where components sleep",
-                ),
-                (
-                    "runtime/pipeline/src/supervisor.rs",
-                    "waits before a partition is taken again",
                 ),
                 (
                     "runtime/redshift/src/poller.rs",
@@ -461,7 +445,6 @@ fn files_and_functions_are_short() {
                 ("runtime/embedded/src/warehouse.rs", 402),
                 ("runtime/pipeline/src/partition.rs", 552),
                 ("runtime/pipeline/src/relay.rs", 448),
-                ("runtime/pipeline/src/supervisor.rs", 595),
                 ("schemas/src/dataset.rs", 450),
                 ("schemas/src/decode/builder.rs", 536),
             ],
