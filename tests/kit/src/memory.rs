@@ -3,7 +3,7 @@
 //!
 //! They keep the same contract, and one suite runs against both. Log, store and lake share no code
 //! with the embedded ones, so that each is a check of the other; the warehouse has to understand
-//! SQL, so its twin is [`theatre_embedded::warehouse::EmbeddedWarehouse::in_memory`].
+//! SQL, so its twin is the embedded one in memory (`EmbeddedWarehouse::in_memory`).
 
 pub mod lake;
 pub mod log;

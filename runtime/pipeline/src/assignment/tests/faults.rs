@@ -16,6 +16,24 @@ pub(super) struct Faulty {
     beginning: Mutex<Option<Error>>,
     /// What completing a file fails with, if its path contains the word.
     completing: Mutex<Option<(&'static str, Error)>>,
+    /// What ending the upload of a file fails with.
+    sealing: Arc<Mutex<Option<Error>>>,
+}
+
+struct FaultyUpload {
+    inner: Box<dyn LakeUpload>,
+    sealing: Arc<Mutex<Option<Error>>>,
+}
+
+impl LakeUpload for FaultyUpload {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.inner.write(bytes)
+    }
+
+    fn seal(self: Box<Self>) -> Result<String> {
+        let fault = self.sealing.lock().unwrap().clone();
+        fault.map_or_else(|| self.inner.seal(), Err)
+    }
 }
 
 impl Faulty {
@@ -30,11 +48,11 @@ impl Faulty {
 
 impl Lake for Faulty {
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
-        self.beginning
-            .lock()
-            .unwrap()
-            .clone()
-            .map_or_else(|| self.inner.begin(path, attempt), Err)
+        if let Some(fault) = self.beginning.lock().unwrap().clone() {
+            return Err(fault);
+        }
+        let (inner, sealing) = (self.inner.begin(path, attempt)?, self.sealing.clone());
+        Ok(Box::new(FaultyUpload { inner, sealing }))
     }
 
     fn complete(&self, path: &str, upload: &str) -> Result<()> {
@@ -90,7 +108,7 @@ impl World {
             let end = self.log.range(INPUT_TOPICS[0], 0).unwrap().end;
             let told = || {
                 let status = self.store.status(0).unwrap();
-                status.floor.get(0) == end && status.relayed_output == status.last_output
+                status.floor.get(0) == end && status.cursors.get("relay") == status.last_output
             };
             eventually("what robots said is saved and told", told);
         }
@@ -176,6 +194,18 @@ fn a_lake_that_is_away_or_refuses_for_long_keeps_nobody_from_reading() {
             world.progress().drained(&[0])
         });
     }
+    world.must_be_whole();
+}
+
+#[test]
+fn what_a_failed_cut_lost_is_written_though_no_record_follows() {
+    let world = World::taken();
+    *world.lake.sealing.lock().unwrap() = Some(away());
+    world.assignment.assigned(&[0]);
+    world.must_tell(0..10);
+    eventually("it is named", || world.is_named("lake writer 0", "away"));
+    assert!(!world.progress().drained(&[0]));
+    *world.lake.sealing.lock().unwrap() = None;
     world.must_be_whole();
 }
 
@@ -494,7 +524,11 @@ fn a_store_that_is_younger_than_the_log_is_refused_and_no_alert_counts_as_publis
         });
         let status = anew.store.status(0).unwrap();
         assert_eq!(
-            (status.last_output, status.relayed_output, status.floor),
+            (
+                status.last_output,
+                status.cursors.get("relay"),
+                status.floor
+            ),
             (0, 0, Positions::zero()),
             "nothing is saved on the way to the refusal"
         );
