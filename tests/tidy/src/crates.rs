@@ -61,47 +61,43 @@ fn names(table: Option<&toml::Value>) -> Vec<String> {
 }
 
 /// Compares the crates with a table of what each may use. The table is in order: a crate may use
-/// only crates that stand above it, so arrows point one way.
+/// only crates that stand above it, so arrows point one way. A crate that is not in the table, as a
+/// new adapter, may use those in `others`, and no crate of the table may use it.
 #[must_use]
-pub fn check_arrows(table: &[(&str, &[&str])], manifests: &[Manifest]) -> Findings {
+pub fn check_arrows(
+    table: &[(&str, &[&str])],
+    others: &[&str],
+    manifests: &[Manifest],
+) -> Findings {
     let mut findings = Vec::new();
     let place: BTreeMap<&str, usize> = table.iter().map(|(name, _)| *name).zip(0..).collect();
     for (index, (name, allowed)) in table.iter().enumerate() {
-        for used in *allowed {
-            if place.get(used).is_none_or(|above| *above >= index) {
+        let mut used = Vec::new();
+        match manifests.iter().find(|manifest| manifest.name == **name) {
+            Some(manifest) => used.clone_from(&manifest.dependencies),
+            None => findings.push(format!("{name}: is in the table and not in the workspace")),
+        }
+        for other in *allowed {
+            if place.get(other).is_none_or(|above| *above >= index) {
                 findings.push(format!(
-                    "{name}: the table lets it use {used}, which stands below"
+                    "{name}: the table lets it use {other}, which stands below"
+                ));
+            }
+            if !used.iter().any(|used| used == other) {
+                findings.push(format!(
+                    "{name}: does not use {other}; take it off the table"
                 ));
             }
         }
-        let Some(manifest) = manifests.iter().find(|manifest| manifest.name == **name) else {
-            findings.push(format!("{name}: is in the table and not in the workspace"));
-            continue;
-        };
-        for used in manifest
-            .dependencies
-            .iter()
-            .filter(|used| place.contains_key(used.as_str()))
-        {
-            if !allowed.contains(&used.as_str()) {
-                findings.push(format!("{name}: may not depend on {used}"));
-            }
-        }
-        for idle in allowed
-            .iter()
-            .filter(|used| !manifest.dependencies.iter().any(|name| name == *used))
-        {
-            findings.push(format!(
-                "{name}: does not use {idle}; take it off the table"
-            ));
-        }
     }
     for manifest in manifests {
-        if !place.contains_key(manifest.name.as_str()) {
-            findings.push(format!(
-                "{}: is in the workspace and not in the table",
-                manifest.name
-            ));
+        let known = place.get(manifest.name.as_str());
+        let allowed = known.map_or(others, |place| table[*place].1);
+        for used in &manifest.dependencies {
+            let is_ours = manifests.iter().any(|other| other.name == *used);
+            if is_ours && !allowed.contains(&used.as_str()) {
+                findings.push(format!("{}: may not depend on {used}", manifest.name));
+            }
         }
     }
     findings
@@ -198,17 +194,22 @@ mod tests {
 
     #[test]
     fn an_arrow_upward_and_a_crate_outside_of_the_table_are_found() {
+        let table: &[(&str, &[&str])] = &[("core", &[]), ("server", &["core"])];
         assert_eq!(
-            check_arrows(&[("core", &[]), ("server", &["core"])], &planted()),
+            check_arrows(table, &[], &planted()),
             ["core: may not depend on server"]
         );
         assert_eq!(
-            check_arrows(&[("core", &["server"]), ("other", &[])], &planted()),
+            check_arrows(&[("core", &["server"]), ("other", &[])], &[], &planted()),
             [
                 "core: the table lets it use server, which stands below",
                 "other: is in the table and not in the workspace",
-                "server: is in the workspace and not in the table",
+                "server: may not depend on core",
             ]
+        );
+        assert_eq!(
+            check_arrows(&[("core", &[])], &["core"], &planted()),
+            ["core: may not depend on server"]
         );
     }
 
