@@ -142,6 +142,7 @@ impl PartialEq for SignalAggregate {
 mod nan_as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    /// Writes the value, `null` in JSON where it is no number.
     pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             value.is_finite().then_some(*value).serialize(serializer)
@@ -150,6 +151,7 @@ mod nan_as_null {
         }
     }
 
+    /// Reads what `serialize` wrote.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         if deserializer.is_human_readable() {
             Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))

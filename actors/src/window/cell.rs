@@ -57,6 +57,7 @@ impl Default for BasicCell {
 }
 
 impl BasicCell {
+    /// The aggregate of all values so far.
     pub fn aggregate(&self) -> SignalAggregate {
         if self.count == 0 {
             return SignalAggregate::empty();
@@ -119,6 +120,8 @@ impl FullCell {
         }
     }
 
+    /// The aggregate of all values so far; `origin` is the event time of the pane's start,
+    /// microseconds UTC.
     pub fn aggregate(&self, origin: i64) -> SignalAggregate {
         if self.count == 0 {
             return SignalAggregate::empty();

@@ -17,6 +17,7 @@ pub(super) enum Cells {
 }
 
 impl Cells {
+    /// Empty cells for as many signals, of the kind that the aggregate set asks for.
     pub fn new(set: AggregateSet, signals: usize) -> Self {
         let mut cells = match set {
             AggregateSet::Basic => Self::Basic(Vec::new()),

@@ -17,6 +17,7 @@ pub(super) struct Pane {
 }
 
 impl Pane {
+    /// Adds the rows of a run.
     pub fn add(&mut self, run: &PaneRun<'_>) {
         self.rows += run.rows.len() as u64;
         self.cells.add(run);
@@ -31,5 +32,6 @@ pub(super) struct Fragment {
     /// Per spec, how many of its windows over the pane, counted from the earliest, had closed when
     /// this fragment was opened: the windows that it covers.
     pub closed: Vec<u32>,
+    /// The rows that came too late.
     pub pane: Pane,
 }

@@ -47,8 +47,12 @@ impl PaneRun<'_> {
 
 /// The first and the last row of a run by event time, with their offsets from the pane's start.
 pub(super) struct TimeExtremes {
+    /// Offset of the first row, microseconds.
     pub first_at: i64,
+    /// Index of the first row in its batch.
     pub first: u32,
+    /// Offset of the last row, microseconds.
     pub last_at: i64,
+    /// Index of the last row in its batch.
     pub last: u32,
 }

@@ -34,6 +34,7 @@ pub(super) struct SpecState {
 }
 
 impl SpecState {
+    /// Nothing remembered yet.
     pub fn new(spec: WindowSpec) -> Self {
         Self {
             spec,

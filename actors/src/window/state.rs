@@ -37,6 +37,7 @@ pub struct Windows {
 /// Caches: they are not stored, and two states that differ only in them are equal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
+    /// When something falls due next; absent: it has to be found anew.
     pub due: Option<NextDue>,
     /// Cells of dropped panes, reused for new ones.
     pub spare: Vec<Cells>,
@@ -51,7 +52,9 @@ impl PartialEq for Scratch {
 /// The clock at which something falls due next, under these delays.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NextDue {
+    /// The delays it was found for.
     pub delays: Delays,
+    /// The robot's clock, microseconds UTC.
     pub clock: i64,
 }
 

