@@ -438,6 +438,10 @@ fn files_and_functions_are_short() {
                 ("actors/src/actix_host.rs", 420),
                 ("runtime/embedded/src/store.rs", 625),
                 ("runtime/pipeline/src/partition.rs", 552),
+<<<<<<< HEAD
+=======
+                ("runtime/pipeline/src/relay.rs", 448),
+>>>>>>> main
                 ("schemas/src/decode/builder.rs", 546),
             ],
             functions: &[
@@ -469,10 +473,10 @@ fn public_items_are_documented_in_private_modules_too() {
 fn words_of_a_dialect_become_fewer() {
     let bounds = [
         ("hears", 1),
-        ("nobody", 42),
-        ("somebody", 13),
-        ("told", 166),
-        ("whoever", 22),
+        ("nobody", 22),
+        ("somebody", 5),
+        ("told", 100),
+        ("whoever", 8),
     ];
     let texts: Vec<(String, String)> = ["md", "rs"]
         .iter()
