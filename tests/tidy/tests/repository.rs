@@ -438,10 +438,6 @@ fn files_and_functions_are_short() {
                 ("actors/src/actix_host.rs", 420),
                 ("runtime/embedded/src/store.rs", 625),
                 ("runtime/pipeline/src/partition.rs", 552),
-<<<<<<< HEAD
-=======
-                ("runtime/pipeline/src/relay.rs", 448),
->>>>>>> main
                 ("schemas/src/decode/builder.rs", 546),
             ],
             functions: &[
