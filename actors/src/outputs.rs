@@ -1,18 +1,178 @@
-//! What a processor wants told: outputs for the store, and through it for the world; and dead
-//! letters.
+//! What a processor puts out: outputs, committed to the store and read from there by the consumers
+//! of the outbox, and dead letters.
+//!
+//! A kind of output is one file below this folder that says everything about it, and one line of
+//! the list below. Stores, relay, exporter, warehouse and commands ask its [`OutputSpec`].
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use theatre_schemas::dataset::Datasets;
 
-/// Kind of a output. The discriminant is stored; never re-used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum OutputKind {
+use crate::ports::{Error, LoadMode, Result, TableSpec, UnknownCode};
+
+pub mod alert;
+pub mod columns;
+pub mod outcome;
+pub mod window;
+
+use columns::{ColumnSink, ColumnTypes};
+
+/// Makes the kinds of output of the modules that describe them: the only list of kinds.
+macro_rules! output_kinds {
+    ($($(#[$doc:meta])* $kind:ident in $module:ident,)+) => {
+        /// Kind of an output. The discriminant is stored; never re-used.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[repr(u8)]
+        pub enum OutputKind {
+            $($(#[$doc])* $kind = $module::CODE,)+
+        }
+
+        /// Every kind of output, in order of their codes.
+        pub static ALL: [&OutputSpec; KINDS] = [$(&$module::SPEC),+];
+
+        /// Number of kinds.
+        pub const KINDS: usize = [$($module::CODE),+].len();
+
+        impl OutputKind {
+            /// Everything about the kind.
+            pub fn spec(self) -> &'static OutputSpec {
+                match self {
+                    $(Self::$kind => &$module::SPEC,)+
+                }
+            }
+        }
+    };
+}
+
+output_kinds! {
     /// A revision of a window's aggregates: not published to the log by default.
-    Window = 1,
+    Window in window,
     /// A transition of a condition: published to the alert topic.
-    Alert = 2,
+    Alert in alert,
     /// A revision of a procedure's outcome: published to the outcome topic.
-    Outcome = 3,
+    Outcome in outcome,
+}
+
+impl OutputKind {
+    /// The kind under a stored code.
+    ///
+    /// # Errors
+    /// When no kind has this code.
+    pub fn from_code(code: i64) -> std::result::Result<Self, UnknownCode> {
+        ALL.iter()
+            .map(|spec| spec.kind)
+            .find(|kind| i64::from(kind.code()) == code)
+            .ok_or(UnknownCode {
+                what: "an output's kind",
+                code,
+            })
+    }
+
+    /// The code under which it is stored.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Its place in [`ALL`].
+    pub fn index(self) -> usize {
+        let place = ALL.iter().position(|spec| spec.kind == self);
+        place.expect("ALL lists every kind")
+    }
+
+    /// The table it is exported to.
+    pub fn table(self) -> TableSpec {
+        let table = &self.spec().table;
+        let mut types = ColumnTypes::default();
+        // Only a payload can be refused, and there is none here.
+        let typed = (table.columns)(&[], &Datasets::default(), &mut types);
+        debug_assert!(typed.is_ok(), "{typed:?}");
+        TableSpec {
+            name: table.name.to_owned(),
+            columns: types.0,
+            mode: (table.mode)(),
+        }
+    }
+}
+
+/// Everything about a kind of output.
+pub struct OutputSpec {
+    /// The kind.
+    pub kind: OutputKind,
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// Where it is published.
+    pub topic: Topic,
+    /// Type of the CloudEvents that it is published as.
+    pub event_type: &'static str,
+    /// Key of its records in the log, and subject of the CloudEvent: outputs of one key are in one
+    /// partition of the topic, in order.
+    pub key: fn(&OutputEvent) -> &str,
+    /// The dataset that must be known to read it; `None` where none is needed. An output of a
+    /// dataset that has left the configuration is neither published nor exported.
+    pub dataset: fn(&OutputEvent) -> Option<&str>,
+    /// The framed Avro that is published.
+    pub record: for<'a> fn(&'a OutputEvent, &Datasets) -> Result<Cow<'a, [u8]>>,
+    /// Whether it is deleted from the store once it is old enough and no consumer needs it.
+    pub expires: bool,
+    /// The table it is exported to.
+    pub table: OutputTable,
+}
+
+/// Where outputs of a kind are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// To this topic.
+    Named(&'static str),
+    /// To the topic that the configuration names, else not at all.
+    WhereConfigured,
+}
+
+/// The table of a kind of output, in the lake and in the warehouse.
+pub struct OutputTable {
+    /// Name.
+    pub name: &'static str,
+    /// How loads meet what is there.
+    pub mode: fn() -> LoadMode,
+    /// Whether no row replaces another, so that the warehouse has all that the lake has.
+    pub keeps_every_row: bool,
+    /// Gives the columns of these outputs to a sink, in the order of the files; without outputs
+    /// their names and types.
+    pub columns: fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<()>,
+}
+
+/// The topics of the kinds that are published.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutputTopics(BTreeMap<OutputKind, String>);
+
+impl OutputTopics {
+    /// The topics that the kinds name, and those that the configuration has for the others.
+    pub fn new(configured: impl Fn(OutputKind) -> Option<String>) -> Self {
+        let topic = |spec: &&OutputSpec| {
+            let topic = match spec.topic {
+                Topic::Named(topic) => Some(topic.to_owned()),
+                Topic::WhereConfigured => configured(spec.kind),
+            };
+            topic.map(|topic| (spec.kind, topic))
+        };
+        Self(ALL.iter().filter_map(topic).collect())
+    }
+
+    /// The topic of a kind; `None` where it is not published.
+    pub fn get(&self, kind: OutputKind) -> Option<&str> {
+        self.0.get(&kind).map(String::as_str)
+    }
+
+    /// Publishes a kind to another topic.
+    pub fn set(&mut self, kind: OutputKind, topic: String) {
+        self.0.insert(kind, topic);
+    }
+
+    /// All topics.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(String::as_str)
+    }
 }
 
 /// Something a processor concluded, committed with the state that concluded it. Immutable once
@@ -25,9 +185,9 @@ pub struct OutputEvent {
     pub robot_id: String,
     /// Deterministic id, the same on every replay: `(kind, id, revision)` is unique.
     pub id: String,
-    /// What the id is called to its readers: window name, condition id, procedure id.
+    /// What readers call it: dataset and window ([`window::WindowSubject`]), rule, procedure.
     pub subject: String,
-    /// 0 for the first telling, one more for each correction or transition.
+    /// 0 for the first output of an id, one more for each correction or transition.
     pub revision: u32,
     /// Event time it speaks of: window start, moment of the transition, end of the procedure.
     /// Microseconds UTC.
@@ -35,6 +195,29 @@ pub struct OutputEvent {
     /// Encoded content: [`crate::window::WindowRow::encode`] for windows, framed Avro for the
     /// published kinds.
     pub payload: Vec<u8>,
+}
+
+/// What an output or a dead letter weighs beside its payload, bytes.
+const OVERHEAD: usize = 128;
+
+impl OutputEvent {
+    /// Rough size in memory and in a commit, bytes.
+    pub fn weight(&self) -> usize {
+        self.payload.len() + OVERHEAD
+    }
+
+    /// The dataset that must be known to read it.
+    pub fn dataset(&self) -> Option<&str> {
+        (self.kind.spec().dataset)(self)
+    }
+
+    /// The refusal of a payload that does not decode.
+    pub(crate) fn unreadable(&self, error: impl std::fmt::Display) -> Error {
+        Error::Refused(format!(
+            "output '{}' revision {} cannot be read: {error}",
+            self.id, self.revision
+        ))
+    }
 }
 
 /// Why a record was dead-lettered. The names are stored and published; never re-used.
@@ -99,8 +282,8 @@ impl DeadReason {
     ];
 }
 
-/// A record that could not be applied: where it stood and why. The bytes are added by whoever holds
-/// them.
+/// A record that could not be applied: where it stood and why. The intake adds the bytes, which
+/// processors do not have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadRow {
     /// Input topic.
@@ -126,6 +309,13 @@ pub struct DeadRow {
     pub size: u64,
     /// SHA-256 of the record's value in hex; empty where only columns are at hand.
     pub sha256: String,
+}
+
+impl DeadRow {
+    /// Rough size in memory and in a commit, bytes.
+    pub fn weight(&self) -> usize {
+        self.payload.len() + OVERHEAD
+    }
 }
 
 /// What became of the records of one input topic, counted per processor. Sums to the records that
@@ -194,4 +384,77 @@ pub struct Outputs {
     /// True when something should be saved at once instead of at the next sweep (a high-priority
     /// alert).
     pub urgent: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_code_leads_to_its_kind_and_an_unknown_one_is_refused_by_number() {
+        for spec in ALL {
+            assert_eq!(
+                OutputKind::from_code(spec.kind.code().into()),
+                Ok(spec.kind)
+            );
+            assert_eq!(ALL[spec.kind.index()].name, spec.name);
+            assert_eq!(spec.kind.spec().name, spec.name);
+        }
+        for code in [-1, 0, 4, 257, i64::MAX] {
+            let refused = OutputKind::from_code(code).unwrap_err().to_string();
+            assert!(refused.contains(&format!("code {code},")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn codes_names_tables_and_topics_are_given_once() {
+        let distinct = |of: fn(&OutputSpec) -> String| {
+            ALL.iter()
+                .map(|spec| of(spec))
+                .collect::<BTreeSet<_>>()
+                .len()
+        };
+        assert_eq!(distinct(|spec| spec.kind.code().to_string()), KINDS);
+        assert_eq!(distinct(|spec| spec.name.to_owned()), KINDS);
+        assert_eq!(distinct(|spec| spec.event_type.to_owned()), KINDS);
+        assert_eq!(distinct(|spec| spec.table.name.to_owned()), KINDS);
+        let topics = OutputTopics::new(|kind| Some(kind.spec().name.to_owned()));
+        assert_eq!(topics.iter().collect::<BTreeSet<_>>().len(), KINDS);
+    }
+
+    #[test]
+    fn every_table_has_distinct_columns_and_those_that_loads_need() {
+        for spec in ALL {
+            let table = spec.kind.table();
+            let names: BTreeSet<&str> = table.columns.iter().map(|(name, _)| &**name).collect();
+            assert_eq!(names.len(), table.columns.len(), "{}", table.name);
+            if let LoadMode::MergeByRevision { key, revision } = &table.mode {
+                for column in key.iter().chain([revision]) {
+                    assert!(names.contains(&**column), "{}: {column}", table.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_windows_subject_comes_apart_as_it_was_put_together() {
+        let subject = window::WindowSubject {
+            dataset: "robot_telemetry",
+            window: "a/b",
+        };
+        let output = OutputEvent {
+            kind: OutputKind::Window,
+            robot_id: String::new(),
+            id: String::new(),
+            subject: subject.to_string(),
+            revision: 0,
+            event_time: 0,
+            payload: Vec::new(),
+        };
+        assert_eq!(output.subject, "robot_telemetry/a/b");
+        assert_eq!(window::WindowSubject::of(&output), subject);
+        assert_eq!(output.dataset(), Some("robot_telemetry"));
+    }
 }

@@ -7,6 +7,7 @@
 //! each port for embedded files and in memory, and one contract suite runs against all of them.
 
 mod lake;
+mod lake_files;
 mod log;
 mod schema_source;
 mod store;
@@ -15,15 +16,16 @@ mod warehouse;
 use crate::position::Partition;
 
 pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
+pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
 pub use log::{
     EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership,
     PollEnd, PollLimit, RecordView, SoleMember,
 };
 pub use schema_source::SchemaSource;
 pub use store::{
-    CheckpointStore, CommitOutcome, DeferredBatches, Expiry, Export, FileStage, LakeCut, LakeFile,
-    LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, ProcessorMove,
-    ProcessorSave, RegisteredFile, Repartition, StoredDead, StoredOutput, StoredProcessor,
+    CheckpointStore, CommitOutcome, Cursors, Expiry, Export, LakeCut, OutputFilter,
+    PartitionCommit, PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, Repartition,
+    StoredDead, StoredOutput, StoredProcessor, UnknownCode,
 };
 pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
 

@@ -324,5 +324,34 @@ impl RecordWriter {
     }
 }
 
+/// The subjects of what is published, with their schemas, and how a message is read and written
+/// again: each keeps the bytes of every version.
+#[cfg(test)]
+pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 4] = [
+    (
+        "maintenance_alerts",
+        include_str!("../avro/maintenance_alerts/v1.avsc"),
+        |bytes| Ok(Alert::decode(bytes)?.encode()),
+    ),
+    (
+        "procedure_outcomes",
+        include_str!("../avro/procedure_outcomes/v1.avsc"),
+        |bytes| Ok(Outcome::decode(bytes)?.encode()),
+    ),
+    (
+        "dead_letters",
+        include_str!("../avro/dead_letters/v1.avsc"),
+        |bytes| Ok(DeadLetter::decode(bytes)?.encode()),
+    ),
+    (
+        "window_aggregates",
+        include_str!("../avro/window_aggregates/v1.avsc"),
+        |bytes| Ok(WindowAggregates::decode(bytes)?.encode()),
+    ),
+];
+
+#[cfg(test)]
+pub(crate) type Rewrite = fn(&[u8]) -> Result<Vec<u8>, RecordError>;
+
 #[cfg(test)]
 mod tests;

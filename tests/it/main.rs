@@ -20,3 +20,4 @@ mod servers_parity;
 mod servers_sharing;
 mod simulation;
 mod simulator;
+mod stores_of_before;

@@ -125,7 +125,8 @@ fn published(site: &Site) -> Result<u64> {
         DataDir::new(site.deployment.path("first")),
     );
     let store = Adapters::new(&config, &dir, Access::Read)?.store()?;
-    let statuses = (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.relayed_output));
+    let statuses =
+        (0..PARTITIONS).map(|partition| Ok(store.status(partition)?.cursors.get("relay")));
     statuses.sum()
 }
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::outputs::{OutputEvent, OutputKind, OutputTopics};
 use theatre_actors::ports::{CheckpointStore, EventLog, NewRecord, PollLimit};
 use theatre_actors::window::WindowRow;
-use theatre_config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_config::INPUT_TOPICS;
 use theatre_schemas::records::WindowAggregates;
 use theatre_tests::broker::{Audience, Partitioner, Seen, kcat, seen_once};
 use theatre_tests::conclusions::{Conclusions, all_outputs, all_published};
@@ -122,12 +122,9 @@ fn concluded(site: &Site) -> Result<Conclusions> {
     site.deployment.drain("first")?;
     site.deployment.run("first", &["reconcile"])?;
     let ports = site.deployment.ports("first")?;
-    let seen = Audience::listen_to(
-        &site.kafka.bootstrap(),
-        &[ALERT_TOPIC, OUTCOME_TOPIC, WINDOW_TOPIC],
-        PARTITIONS,
-    )?
-    .leave()?;
+    let topics = OutputTopics::new(|_| Some(WINDOW_TOPIC.to_owned()));
+    let topics: Vec<&str> = topics.iter().collect();
+    let seen = Audience::listen_to(&site.kafka.bootstrap(), &topics, PARTITIONS)?.leave()?;
     let (windows, others): (Vec<Seen>, Vec<Seen>) = seen
         .into_iter()
         .partition(|seen| seen.topic == WINDOW_TOPIC);

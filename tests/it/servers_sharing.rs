@@ -284,15 +284,15 @@ fn owners_floor(
             }
         }
         ensure!(
-            status.relayed_output == status.last_output,
+            status.cursors.get("relay") == status.last_output,
             "partition {partition}: outputs up to {} are relayed of {}",
-            status.relayed_output,
+            status.cursors.get("relay"),
             status.last_output
         );
         ensure!(
-            status.exported_output == status.last_output,
+            status.cursors.get("exporter") == status.last_output,
             "partition {partition}: outputs up to {} are exported of {}",
-            status.exported_output,
+            status.cursors.get("exporter"),
             status.last_output
         );
         clean.push(*partition);

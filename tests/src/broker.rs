@@ -14,8 +14,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::NewRecord;
-use theatre_config::{ALERT_TOPIC, OUTCOME_TOPIC};
 
 /// How a producer chooses a key's partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +111,10 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Begins to listen to alerts and outcomes; the topics are there.
+    /// Begins to listen to the topics of all outputs that are published by default; they are there.
     pub fn listen(broker: &str, partitions: u32) -> Result<Self> {
-        Self::listen_to(broker, &[ALERT_TOPIC, OUTCOME_TOPIC], partitions)
+        let topics = OutputTopics::new(|_| None);
+        Self::listen_to(broker, &topics.iter().collect::<Vec<_>>(), partitions)
     }
 
     /// Begins to listen to these topics; they are there.

@@ -12,12 +12,12 @@ mod tables;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::outputs::{Counters, OutputEvent, OutputKind};
+use theatre_actors::outputs::{ALL, Counters, OutputEvent, OutputKind, OutputTopics};
 use theatre_actors::ports::{CheckpointStore, FileStage, TableSpec};
 use theatre_actors::processor::{IntakeProcessor, ProcessorView};
 use theatre_actors::window::{WindowRow, merge_revisions};
-use theatre_config::{ALERT_TOPIC, Config, INPUT_TOPICS, OUTCOME_TOPIC};
-use theatre_parquet::{outputs, table_spec};
+use theatre_config::{Config, INPUT_TOPICS};
+use theatre_parquet::table_spec;
 use theatre_pipeline::Ports;
 use theatre_schemas::records::{Alert, Outcome};
 use theatre_schemas::registry::Registry;
@@ -40,6 +40,8 @@ pub struct Conclusions {
     pub outcomes: BTreeMap<String, Outcome>,
     /// Windows by robot, name and start, as [`WindowRow::encode`] writes them.
     pub windows: BTreeMap<(String, String, i64), Vec<u8>>,
+    /// Outputs of kinds that need no merging: payloads by kind, id and revision.
+    pub others: BTreeMap<(OutputKind, String, u32), Vec<u8>>,
     /// Counters by topic.
     pub counters: BTreeMap<usize, Counters>,
     /// Dead letters: topic, partition, offset; and why.
@@ -80,8 +82,8 @@ impl Conclusions {
     /// Reads the files of the lake, all of which are loaded; returns the rows of windows.
     fn read_lake(&mut self, ports: &Ports) -> Result<Table> {
         let (of_windows, of_outcomes) = (
-            outputs::table(OutputKind::Window).name,
-            outputs::table(OutputKind::Outcome).name,
+            OutputKind::Window.table().name,
+            OutputKind::Outcome.table().name,
         );
         let (mut windows, mut outcomes) = (Table::default(), Table::default());
         for file in ports.store.all_files()? {
@@ -113,52 +115,52 @@ impl Conclusions {
             .iter()
             .map(|(_, dataset)| table_spec(dataset))
             .collect::<Result<_, _>>()?;
-        for spec in datasets
-            .into_iter()
-            .chain([outputs::table(OutputKind::Alert)])
-        {
+        let by_row = ALL
+            .iter()
+            .map(|spec| spec.kind)
+            .filter(|kind| ![OutputKind::Window, OutputKind::Outcome].contains(kind));
+        for spec in datasets.into_iter().chain(by_row.map(OutputKind::table)) {
             let mut rows = Rows::new();
             Table::of_warehouse(&*ports.warehouse, &spec)?.count(ARRIVED, &mut rows);
             self.warehouse.insert(spec.name, rows);
         }
-        let outcomes = outputs::table(OutputKind::Outcome);
+        let outcomes = OutputKind::Outcome.table();
         let rows = last_told(&Table::of_warehouse(&*ports.warehouse, &outcomes)?)?;
         self.warehouse.insert(outcomes.name, rows);
-        Table::of_warehouse(&*ports.warehouse, &outputs::table(OutputKind::Window))
+        Table::of_warehouse(&*ports.warehouse, &OutputKind::Window.table())
     }
 
     fn read_outputs(&mut self, outputs: &[OutputEvent]) -> Result<()> {
         let mut windows: BTreeMap<(String, String, i64), Vec<WindowRow>> = BTreeMap::new();
         for output in outputs {
-            match output.kind {
-                OutputKind::Alert => {
-                    let alert = Alert::decode(&output.payload)?;
-                    self.alerts
-                        .entry(alert.condition_id.clone())
-                        .or_default()
-                        .push(alert);
-                }
-                OutputKind::Outcome => {
-                    let outcome = Outcome::decode(&output.payload)?;
-                    self.outcomes.insert(
-                        outcome.procedure_id.clone(),
-                        Outcome {
-                            revision: 0,
-                            ..outcome
-                        },
-                    );
-                }
-                OutputKind::Window => {
-                    let row = WindowRow::decode(&output.payload)?;
-                    windows
-                        .entry((
-                            output.robot_id.clone(),
-                            output.subject.clone(),
-                            row.start_us,
-                        ))
-                        .or_default()
-                        .push(row);
-                }
+            if output.kind == OutputKind::Alert {
+                let alert = Alert::decode(&output.payload)?;
+                self.alerts
+                    .entry(alert.condition_id.clone())
+                    .or_default()
+                    .push(alert);
+            } else if output.kind == OutputKind::Outcome {
+                let outcome = Outcome::decode(&output.payload)?;
+                self.outcomes.insert(
+                    outcome.procedure_id.clone(),
+                    Outcome {
+                        revision: 0,
+                        ..outcome
+                    },
+                );
+            } else if output.kind == OutputKind::Window {
+                let row = WindowRow::decode(&output.payload)?;
+                windows
+                    .entry((
+                        output.robot_id.clone(),
+                        output.subject.clone(),
+                        row.start_us,
+                    ))
+                    .or_default()
+                    .push(row);
+            } else {
+                let key = (output.kind, output.id.clone(), output.revision);
+                self.others.insert(key, output.payload.clone());
             }
         }
         for (key, revisions) in windows {
@@ -250,6 +252,7 @@ impl Conclusions {
         same("alerts", &self.alerts, &other.alerts)?;
         same("outcomes", &self.outcomes, &other.outcomes)?;
         same("windows", &self.windows, &other.windows)?;
+        same("other outputs", &self.others, &other.others)?;
         same_rows("lake", &self.lake, &other.lake)?;
         same_rows("warehouse", &self.warehouse, &other.warehouse)
     }
@@ -269,11 +272,8 @@ pub fn all_outputs(store: &dyn CheckpointStore) -> Result<Vec<OutputEvent>> {
 
 /// What is to be published of the committed outputs: values by topic and CloudEvents id.
 pub fn all_published(store: &dyn CheckpointStore) -> Result<BTreeMap<(String, String), Vec<u8>>> {
-    let topic = |kind| match kind {
-        OutputKind::Alert => Some(ALERT_TOPIC.to_owned()),
-        OutputKind::Outcome => Some(OUTCOME_TOPIC.to_owned()),
-        OutputKind::Window => None,
-    };
+    let topics = OutputTopics::new(|_| None);
+    let topic = |kind| topics.get(kind).map(str::to_owned);
     let told = all_outputs(store)?.into_iter().filter_map(|output| {
         Some((
             (

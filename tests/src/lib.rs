@@ -7,10 +7,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::outputs::{Counters, OutputKind};
+use theatre_actors::outputs::{Counters, OutputKind, OutputTopics};
 use theatre_actors::ports::{CheckpointStore, EventLog, OutputFilter, PollLimit, Warehouse};
 use theatre_actors::processor::{IntakeProcessor, ProcessorView};
-use theatre_config::{ALERT_TOPIC, INPUT_TOPICS, OUTCOME_TOPIC};
+use theatre_config::INPUT_TOPICS;
 use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_embedded::store::EmbeddedStore;
@@ -227,7 +227,7 @@ pub fn published(dir: &DataDir) -> Result<Published> {
 /// What a reader of the output topics of a log sees, by topic and key.
 pub fn published_in(log: &dyn EventLog) -> Result<Published> {
     let mut published: Published = Published::new();
-    for topic in [ALERT_TOPIC, OUTCOME_TOPIC] {
+    for topic in OutputTopics::new(|_| None).iter() {
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let mut reader = log.reader(topic, partition, 0)?;
             reader.poll(

@@ -26,7 +26,7 @@ use theatre_config::inputs::NoSources;
 use theatre_config::{Config, INPUT_TOPICS};
 use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_pipeline::lifecycle::{Ending, Event, Phase};
-use theatre_pipeline::{PipelineParams, Ports, wiring};
+use theatre_pipeline::{PipelineParams, Ports, outbox, wiring};
 use theatre_simulator::Simulator;
 use theatre_testkit::memory::lake::MemoryLake;
 use theatre_testkit::memory::log::MemoryLog;
@@ -234,11 +234,10 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
         .with_context(|| format!("after {} crashes", told.crashes))?;
     told.trimmed = world.check_trimmed()?;
     for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
-        match stored.output.kind {
-            OutputKind::Alert => told.alerts += 1,
-            OutputKind::Outcome => told.outcomes += 1,
-            OutputKind::Window => told.corrections += usize::from(stored.output.revision > 0),
-        }
+        let is = |kind| usize::from(stored.output.kind == kind);
+        told.alerts += is(OutputKind::Alert);
+        told.outcomes += is(OutputKind::Outcome);
+        told.corrections += is(OutputKind::Window) * usize::from(stored.output.revision > 0);
     }
     Ok(told)
 }
@@ -310,9 +309,7 @@ fn finish(world: &World, random: &mut ChaCha8Rng) -> Result<()> {
     let mut last = Process::new(world, 0.0, random)?;
     let settled = |last: &mut Process| -> Result<bool> {
         let status = world.ports.store.status(0)?;
-        let published = status.exported_output == status.last_output
-            && status.relayed_output == status.last_output
-            && status.relayed_dead == status.last_dead;
+        let published = outbox::is_out(&world.params, &status);
         let files = world.ports.store.all_files()?;
         let lake_is_there = status.lake_positions.covers(&status.floor);
         Ok(published

@@ -1,9 +1,12 @@
 //! The checkpoint store: processors, outputs, dead letters, lake files and the plan of loads.
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
-use super::{Epoch, Error, Lane, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    DeferredBatches, Epoch, Error, FileStage, LakeFile, LoadBatch, RegisteredFile, Result,
+};
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};
 use crate::time::LogTime;
@@ -29,12 +32,8 @@ pub struct ProcessorSave {
 impl ProcessorSave {
     /// Rough size in bytes, for cutting commits.
     pub fn weight(&self) -> usize {
-        let outputs: usize = self
-            .outputs
-            .iter()
-            .map(|output| output.payload.len() + 128)
-            .sum();
-        let dead: usize = self.dead.iter().map(|dead| dead.payload.len() + 128).sum();
+        let outputs: usize = self.outputs.iter().map(OutputEvent::weight).sum();
+        let dead: usize = self.dead.iter().map(DeadRow::weight).sum();
         self.state.len() + outputs + dead + 64
     }
 }
@@ -93,16 +92,67 @@ pub struct PartitionStatus {
     pub last_output: u64,
     /// Highest dead-letter sequence number, 0 if none.
     pub last_dead: u64,
-    /// Relayed up to here, as noted; the log's own lane position may be further.
-    pub relayed_output: u64,
-    /// The same for dead letters.
-    pub relayed_dead: u64,
-    /// Outputs up to here stand in registered lake files.
-    pub exported_output: u64,
+    /// How far the consumers of the outbox are, as noted: what lies up to a consumer's position it
+    /// does not need any more. A relay may be further, as the log knows.
+    pub cursors: Cursors,
     /// The lake writer has registered everything below this.
     pub lake_positions: Positions,
     /// Number of lake cuts so far.
     pub lake_cuts: u64,
+}
+
+/// Positions in the outbox by the names of its consumers: the sequence number of the last output,
+/// or dead letter, that a consumer has delivered; 0 before the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursors(BTreeMap<String, u64>);
+
+impl Cursors {
+    /// The position of a consumer.
+    pub fn get(&self, consumer: &str) -> u64 {
+        self.0.get(consumer).copied().unwrap_or(0)
+    }
+
+    /// Sets the position of a consumer.
+    pub fn set(&mut self, consumer: &str, position: u64) {
+        // A consumer that has delivered nothing is like one that never was.
+        if position == 0 {
+            self.0.remove(consumer);
+        } else {
+            self.0.insert(consumer.to_owned(), position);
+        }
+    }
+
+    /// All consumers that have delivered something, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0
+            .iter()
+            .map(|(name, position)| (name.as_str(), *position))
+    }
+}
+
+impl FromIterator<(String, u64)> for Cursors {
+    fn from_iter<I: IntoIterator<Item = (String, u64)>>(positions: I) -> Self {
+        let delivered = |(_, position): &(String, u64)| *position > 0;
+        Self(positions.into_iter().filter(delivered).collect())
+    }
+}
+
+/// A stored code that this build does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the checkpoint store holds {what} with code {code}, which this build does not know: run the newer build that wrote it, or restore a backup if there is none"
+)]
+pub struct UnknownCode {
+    /// What has the code.
+    pub what: &'static str,
+    /// The code.
+    pub code: i64,
+}
+
+impl From<UnknownCode> for Error {
+    fn from(unknown: UnknownCode) -> Self {
+        Self::Refused(unknown.to_string())
+    }
 }
 
 /// A committed output.
@@ -129,58 +179,6 @@ pub struct StoredDead {
     pub dead: DeadRow,
 }
 
-/// A lake file whose parts are durable, to become visible once its registration is committed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LakeFile {
-    /// Path below the lake's root, final and unique: holds dataset, date, partition, positions,
-    /// epoch.
-    pub path: String,
-    /// Handle of the upload that holds the parts.
-    pub upload: String,
-    /// Dataset, which is also the warehouse table.
-    pub dataset: String,
-    /// Rows in it.
-    pub rows: u64,
-    /// Exact length in bytes.
-    pub bytes: u64,
-    /// Lowest event time in it, microseconds UTC.
-    pub event_time_min: i64,
-    /// Highest event time in it.
-    pub event_time_max: i64,
-}
-
-/// How far a lake file has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FileStage {
-    /// Committed; its upload may not be completed yet.
-    Registered = 1,
-    /// Visible in the lake.
-    Completed = 2,
-    /// In the warehouse.
-    Loaded = 3,
-    /// Refused by the warehouse, set aside.
-    Quarantined = 4,
-    /// Registered, but neither its upload nor the file is there: its rows are missing in the lake.
-    Lost = 5,
-}
-
-/// A registered lake file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RegisteredFile {
-    /// Number within the partition, dense, from 1.
-    pub number: u64,
-    /// Its partition.
-    pub partition: Partition,
-    /// The file.
-    pub file: LakeFile,
-    /// How far it has come.
-    pub stage: FileStage,
-    /// The load batch that it was planned into.
-    pub batch: Option<String>,
-    /// Why it was set aside.
-    pub note: Option<String>,
-}
-
 /// A cut of the lake: every open file of a partition closed at one position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LakeCut {
@@ -197,7 +195,9 @@ pub struct LakeCut {
 /// Outputs that were written to lake files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Export {
-    /// Outputs up to here were exported before: the store's position.
+    /// The consumer whose position moves with the files.
+    pub consumer: String,
+    /// Outputs up to here were exported before: the consumer's position in the store.
     pub after: u64,
     /// The last output in the files.
     pub up_to: u64,
@@ -220,53 +220,6 @@ pub struct OutputFilter {
     pub until: Option<i64>,
     /// At most this many, the newest by commit; 0 = all.
     pub limit: usize,
-}
-
-/// A set of files of one table to be loaded in one warehouse transaction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LoadBatch {
-    /// By [`Self::id_of`]: what is loaded under an id is always the same.
-    pub id: String,
-    /// Target table.
-    pub dataset: String,
-    /// Partition all its files come from.
-    pub partition: Partition,
-    /// The files.
-    pub files: Vec<RegisteredFile>,
-}
-
-impl LoadBatch {
-    /// The id of a batch of these files of a table, ascending by number. Files that follow each
-    /// other are named by the first and the last; others also by a digest, since a batch that is
-    /// taken apart may leave the same ends and the same number.
-    pub fn id_of(dataset: &str, partition: Partition, files: &[u64]) -> String {
-        let (first, last) = (
-            files.first().copied().unwrap_or(0),
-            files.last().copied().unwrap_or(0),
-        );
-        let dense = format!("{dataset}-p{partition}-{first}-{last}x{}", files.len());
-        if last - first + 1 == files.len() as u64 {
-            return dense;
-        }
-        let digest = files
-            .iter()
-            .fold(Sha256::new(), |digest, number| {
-                digest.chain_update(number.to_be_bytes())
-            })
-            .finalize();
-        digest[..8]
-            .iter()
-            .fold(dense + "-", |id, byte| id + &format!("{byte:02x}"))
-    }
-}
-
-/// What a plan leaves alone, so that loads which fail hold up no others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeferredBatches {
-    /// Ids of planned batches: they stay planned, as they are.
-    pub batches: Vec<String>,
-    /// None of their files that are in no batch yet is planned.
-    pub datasets: Vec<String>,
 }
 
 /// A partition count that the store had before a repartition.
@@ -325,17 +278,16 @@ impl Repartition {
     }
 }
 
-/// Window revisions that need not be kept any longer: committed before a time, among the next
-/// outputs above a sequence.
+/// A search for outputs that need not be kept any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
-    /// Committed before this.
+    /// Only outputs committed before this expire.
     pub before: LogTime,
-    /// Outputs above this sequence are looked at,
+    /// Only outputs above this sequence number are looked at.
     pub after: u64,
-    /// up to this one,
+    /// Only outputs up to this sequence number are looked at.
     pub up_to: u64,
-    /// at most so many.
+    /// Most outputs that are looked at.
     pub limit: usize,
 }
 
@@ -354,7 +306,7 @@ pub trait CheckpointStore: Send + Sync {
 
     /// Changes the partition count: records the layout that ended, raises the epoch of every
     /// partition, old and new, and moves processors with their save numbers and homes. A claim of a
-    /// home without a processor is forgotten: that robot settles where it is heard next. Outputs,
+    /// home without a processor is forgotten: that robot settles where its next record is. Outputs,
     /// dead letters and files stay where they are. One whose new count is the store's is there
     /// already. `StaleEpoch` if a partition was taken since.
     fn repartition(&self, change: &Repartition) -> Result<()>;
@@ -401,30 +353,31 @@ pub trait CheckpointStore: Send + Sync {
     fn dead_after(&self, partition: Partition, after: u64, limit: usize)
     -> Result<Vec<StoredDead>>;
 
-    /// Notes how far a lane was published; never moves back.
-    fn note_relayed(
+    /// Notes how far a consumer of the outbox is; never moves back.
+    fn advance_cursor(
         &self,
         partition: Partition,
         epoch: Epoch,
-        lane: Lane,
-        sequence: u64,
+        consumer: &str,
+        position: u64,
     ) -> Result<()>;
 
-    /// Deletes window revisions that have expired; alerts and outcomes stay. Returns the sequence
-    /// of the last expired output that was looked at, or `after` if there is none: whoever goes on
-    /// from there meets all that is left.
-    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64>;
+    /// Deletes expired outputs of the kinds that expire; the others stay. Returns the sequence
+    /// number of the last output that was looked at and is old enough, or `after` if there is none:
+    /// a search that goes on from there meets all that is left.
+    fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64>;
 
     /// The lake writer's saved duplicate-check state; empty before the first cut.
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>>;
 
     /// Registers a cut of the lake. It is [`Error::overtaken`] unless it is the one after the
-    /// stored cut: whoever makes a cut looks at the stored one without a lock, and a commit of
+    /// stored cut: the lake writer looks at the stored one without a lock, and a commit of
     /// unknown fate may come in after that, with other files.
     fn commit_cut(&self, partition: Partition, epoch: Epoch, cut: &LakeCut) -> Result<()>;
 
-    /// Registers files that hold outputs. It is [`Error::overtaken`] unless it begins where the
-    /// stored exports end, for the same reason.
+    /// Registers files that hold outputs and moves the consumer's position to their end, in one
+    /// transaction. It is [`Error::overtaken`] unless the export begins at the stored position, for
+    /// the same reason.
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()>;
 
     /// Files of a partition in a stage, in order, at most `limit`.

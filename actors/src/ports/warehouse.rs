@@ -21,6 +21,16 @@ pub enum LoadMode {
     },
 }
 
+impl LoadMode {
+    /// The row with the same value of one key column and a lower `revision` is replaced.
+    pub fn by_revision(key: &str) -> Self {
+        Self::MergeByRevision {
+            key: vec![key.to_owned()],
+            revision: "revision".to_owned(),
+        }
+    }
+}
+
 /// A warehouse table; column order is the order in the files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableSpec {

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use theatre_actors::outputs::{self, OutputKind};
 use theatre_actors::procedure::IndicatorSpec;
 #[cfg(feature = "test-hooks")]
 use theatre_actors::processor::PanicHook;
@@ -38,9 +39,9 @@ pub const INPUT_TOPICS: [&str; 4] = [
     "surgical.procedure.results.v1",
 ];
 /// Topic of alerts.
-pub const ALERT_TOPIC: &str = "surgical.maintenance.alerts.v1";
+pub const ALERT_TOPIC: &str = outputs::alert::TOPIC;
 /// Topic of outcomes.
-pub const OUTCOME_TOPIC: &str = "surgical.procedure.outcomes.v1";
+pub const OUTCOME_TOPIC: &str = outputs::outcome::TOPIC;
 
 /// Most that `record_bytes` may be with a lake. A row of the warehouse has 4 MB at most, and its
 /// values are no longer than the record they come from; the rest is for what the schema adds:
@@ -236,6 +237,14 @@ struct RuleFile {
 }
 
 impl Config {
+    /// The topic that the configuration names for a kind of output; `None` where it names none.
+    pub fn output_topic(&self, kind: OutputKind) -> Option<String> {
+        match kind {
+            OutputKind::Window => self.window_topic.clone(),
+            _ => None,
+        }
+    }
+
     /// The rules, as written.
     ///
     /// # Errors

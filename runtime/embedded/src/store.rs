@@ -7,23 +7,26 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use theatre_actors::outputs::{DeadRow, OutputEvent, OutputKind};
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
-    LakeCut, Lane, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    CheckpointStore, CommitOutcome, Cursors, DeferredBatches, Epoch, Error, Expiry, Export,
+    FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    UnknownCode,
 };
 use theatre_actors::position::{Partition, Positions};
+use theatre_actors::state::Stored;
 use theatre_actors::time::LogTime;
 
-use super::{lock, open, open_read_only, unavailable};
+use super::{lock, open, open_read_only};
 
+mod cursors;
 mod files;
+mod migrations;
+mod outputs;
 mod repartition;
 
 const WHAT: &str = "checkpoint store";
-
-const SCHEMA: &str = include_str!("store/schema.sql");
 
 /// The embedded checkpoint store.
 pub struct EmbeddedStore {
@@ -32,26 +35,39 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens or creates the store at `path`.
+    /// Opens or creates the store at `path`. A store of an earlier build is migrated in place.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// When the file cannot be opened, or comes from a later build.
     pub fn open(path: &Path) -> Result<Self> {
-        let writer = open(path, WHAT, SCHEMA)?;
+        let mut writer = open(path, WHAT, "")?;
+        migrations::apply(&mut writer, path)?;
         Ok(Self {
             writer: Mutex::new(writer),
             reader: Mutex::new(open_read_only(path, WHAT)?),
         })
     }
 
+    /// Brings a store to the version of this build, as [`Self::open`] does; says which migrations
+    /// were missing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn migrate(path: &Path) -> Result<Vec<String>> {
+        migrations::apply(&mut open(path, WHAT, "")?, path)
+    }
+
     /// Opens a store that another process may be writing; writes are refused.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or when it is of another version: it is not migrated here, since a
+    /// process of the earlier build may be writing it.
     pub fn open_read_only(path: &Path) -> Result<Self> {
+        let reader = open_read_only(path, WHAT)?;
+        migrations::check(&reader, path)?;
         Ok(Self {
             writer: Mutex::new(open_read_only(path, WHAT)?),
-            reader: Mutex::new(open_read_only(path, WHAT)?),
+            reader: Mutex::new(reader),
         })
     }
 
@@ -124,48 +140,32 @@ fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Ep
 }
 
 /// Encoded columns of this store that cannot be read are damage, not a passing fault.
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
+fn decode<T: Stored>(bytes: &[u8]) -> rusqlite::Result<T> {
     theatre_actors::state::decode(bytes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+/// A column with a code that this build does not know.
+fn unknown(error: UnknownCode) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Integer, Box::new(error))
+}
+
+/// What a failed statement is to the caller of the port: refused where a code is not known, since
+/// no repetition changes that, else a passing fault.
+fn unavailable(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| {
+        if let rusqlite::Error::FromSqlConversionFailure(_, _, why) = &error
+            && let Some(unknown) = why.downcast_ref::<UnknownCode>()
+        {
+            return (*unknown).into();
+        }
+        super::unavailable(what)(error)
+    }
+}
+
+fn encode<T: Stored>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
-}
-
-const FACT_COLUMNS: &str =
-    "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
-
-fn stored_output(row: &Row<'_>) -> rusqlite::Result<StoredOutput> {
-    let kind = match row.get::<_, i64>(3)? {
-        1 => OutputKind::Window,
-        2 => OutputKind::Alert,
-        _ => OutputKind::Outcome,
-    };
-    Ok(StoredOutput {
-        partition: row.get(0)?,
-        sequence: row.get::<_, i64>(1)? as u64,
-        committed_at: LogTime(row.get(2)?),
-        output: OutputEvent {
-            kind,
-            robot_id: row.get(4)?,
-            id: row.get(5)?,
-            subject: row.get(6)?,
-            revision: row.get(7)?,
-            event_time: row.get(8)?,
-            payload: row.get(9)?,
-        },
-    })
-}
-
-fn stored_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
-    let dead: DeadRow = decode(row.get_ref(2)?.as_blob()?)?;
-    Ok(StoredDead {
-        partition: row.get(0)?,
-        sequence: row.get::<_, i64>(1)? as u64,
-        dead,
-    })
 }
 
 fn stored_processor(row: &Row<'_>) -> rusqlite::Result<StoredProcessor> {
@@ -205,7 +205,7 @@ fn save_processor(
                     partition,
                     numbers.0,
                     at.0,
-                    output.kind as i64,
+                    output.kind.code(),
                     output.robot_id,
                     output.id,
                     output.subject,
@@ -332,26 +332,31 @@ impl CheckpointStore for EmbeddedStore {
     }
 
     fn status(&self, partition: Partition) -> Result<PartitionStatus> {
+        // One statement, so that the positions are of the same moment as the rest: a row for each
+        // consumer, or one without any.
         let found = self.query(
-            "SELECT epoch, floor, last_fact, last_dead, relayed_fact, relayed_dead, exported_fact, lake_positions, lake_cuts
-             FROM partition WHERE partition = ?1",
+            "SELECT epoch, floor, last_fact, last_dead, lake_positions, lake_cuts, consumer, position
+             FROM partition LEFT JOIN cursor USING (partition) WHERE partition = ?1",
             [partition],
             |row| {
                 let number = |index: usize| row.get::<_, i64>(index).map(|number| number as u64);
-                Ok(PartitionStatus {
+                let status = PartitionStatus {
                     epoch: number(0)?,
                     floor: decode(row.get_ref(1)?.as_blob()?)?,
                     last_output: number(2)?,
                     last_dead: number(3)?,
-                    relayed_output: number(4)?,
-                    relayed_dead: number(5)?,
-                    exported_output: number(6)?,
-                    lake_positions: decode(row.get_ref(7)?.as_blob()?)?,
-                    lake_cuts: number(8)?,
-                })
+                    lake_positions: decode(row.get_ref(4)?.as_blob()?)?,
+                    lake_cuts: number(5)?,
+                    cursors: Cursors::default(),
+                };
+                Ok((status, cursors::read(row, 6)?))
             },
         )?;
-        Ok(found.into_iter().next().unwrap_or_default())
+        let (statuses, cursors): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        Ok(PartitionStatus {
+            cursors: cursors.into_iter().flatten().collect(),
+            ..statuses.into_iter().next().unwrap_or_default()
+        })
     }
 
     fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>> {
@@ -386,12 +391,13 @@ impl CheckpointStore for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<StoredOutput>> {
         let sql = format!(
-            "SELECT {FACT_COLUMNS} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"
+            "SELECT {} FROM fact WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
+            outputs::COLUMNS
         );
         self.query(
             &sql,
             params![partition, after as i64, limit as i64],
-            stored_output,
+            outputs::read,
         )
     }
 
@@ -405,59 +411,25 @@ impl CheckpointStore for EmbeddedStore {
         self.query(
             sql,
             params![partition, after as i64, limit as i64],
-            stored_dead,
+            outputs::read_dead,
         )
     }
 
-    fn note_relayed(
+    fn advance_cursor(
         &self,
         partition: Partition,
         epoch: Epoch,
-        lane: Lane,
-        sequence: u64,
+        consumer: &str,
+        position: u64,
     ) -> Result<()> {
-        let column = match lane {
-            Lane::Results => "relayed_fact",
-            Lane::DeadLetters => "relayed_dead",
-        };
         self.fenced(partition, epoch, |transaction| {
-            let sql =
-                format!("UPDATE partition SET {column} = max({column}, ?2) WHERE partition = ?1");
-            transaction
-                .execute(&sql, params![partition, sequence as i64])
-                .map_err(unavailable(WHAT))?;
-            Ok(())
+            cursors::advance(transaction, partition, consumer, position)
         })
     }
 
-    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
-        let (after, up_to, before, limit) = (
-            expiry.after as i64,
-            expiry.up_to as i64,
-            expiry.before.0,
-            expiry.limit as i64,
-        );
-        let last = "SELECT max(sequence) FROM (SELECT sequence, committed_at FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3
-                    ORDER BY sequence LIMIT ?4) WHERE committed_at < ?5";
-        let delete = "DELETE FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3 AND committed_at < ?4 AND kind = ?5";
+    fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
         self.fenced(partition, epoch, |transaction| {
-            let reached: Option<i64> = transaction
-                .query_row(
-                    last,
-                    params![partition, after, up_to, limit, before],
-                    |row| row.get(0),
-                )
-                .map_err(unavailable(WHAT))?;
-            let Some(reached) = reached else {
-                return Ok(expiry.after);
-            };
-            transaction
-                .execute(
-                    delete,
-                    params![partition, after, reached, before, OutputKind::Window as i64],
-                )
-                .map_err(unavailable(WHAT))?;
-            Ok(reached as u64)
+            outputs::expire(transaction, partition, expiry)
         })
     }
 
@@ -484,13 +456,10 @@ impl CheckpointStore for EmbeddedStore {
 
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
         self.fenced(partition, epoch, |transaction| {
-            let changed = transaction
-                .execute(
-                    "UPDATE partition SET exported_fact = ?2 WHERE partition = ?1 AND exported_fact = ?3",
-                    params![partition, export.up_to as i64, export.after as i64],
-                )
-                .map_err(unavailable(WHAT))?;
-            if changed == 0 { Err(Error::overtaken(partition, "an export of outputs")) } else { files::register(transaction, partition, &export.files) }
+            if !cursors::compare_and_set(transaction, partition, export)? {
+                return Err(Error::overtaken(partition, "an export of outputs"));
+            }
+            files::register(transaction, partition, &export.files)
         })
     }
 
@@ -506,7 +475,7 @@ impl CheckpointStore for EmbeddedStore {
         );
         self.query(
             &sql,
-            params![partition, stage as i64, limit as i64],
+            params![partition, stage.code(), limit as i64],
             files::read,
         )
     }
@@ -578,11 +547,12 @@ impl CheckpointStore for EmbeddedStore {
             filter.limit as i64
         };
         let sql = format!(
-            "SELECT * FROM (SELECT {FACT_COLUMNS} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
+            "SELECT * FROM (SELECT {} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
              AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
-             ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision"
+             ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision",
+            outputs::COLUMNS
         );
-        let kind = filter.kind.map(|kind| kind as i64);
+        let kind = filter.kind.map(OutputKind::code);
         self.query(
             &sql,
             params![
@@ -593,7 +563,7 @@ impl CheckpointStore for EmbeddedStore {
                 filter.until,
                 limit
             ],
-            stored_output,
+            outputs::read,
         )
     }
 
@@ -602,7 +572,7 @@ impl CheckpointStore for EmbeddedStore {
         self.query(
             "SELECT partition, sequence, dead FROM dead ORDER BY sequence DESC, partition LIMIT ?1",
             [limit],
-            stored_dead,
+            outputs::read_dead,
         )
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use theatre_actors::ports::{CheckpointStore, Error, EventLog, FileStage, PollLimit, Result};
 use theatre_actors::position::Partition;
 
-use theatre_pipeline::PipelineParams;
+use theatre_pipeline::{PipelineParams, outbox};
 
-/// So many of what is not drained are named.
+/// Most of what is not drained that a refusal names.
 const NAMED: usize = 5;
-/// How long to wait before a log is asked again that had nothing to bring and has not ended.
+/// Pause before a log is polled again that brought nothing and is not at its end.
 const FETCH_REST: Duration = Duration::from_millis(5);
 
 /// Refuses partitions in which anything is left to do, and says what and where.
@@ -73,26 +73,8 @@ pub fn left_in(
             ));
         }
     }
-    let behind =
-        |what: &str, at: u64, last: u64| (at < last).then(|| format!("{} {what}", last - at));
-    let unpublished = behind(
-        "outputs are not published",
-        status.relayed_output,
-        status.last_output,
-    );
-    let unsent = behind(
-        "dead letters are not published",
-        status.relayed_dead,
-        status.last_dead,
-    );
-    let unexported = behind(
-        "outputs are not in the lake",
-        status.exported_output,
-        status.last_output,
-    )
-    .filter(|_| params.lake);
-    for what in [unpublished, unsent, unexported].into_iter().flatten() {
-        note(what);
+    for (consumer, behind) in outbox::backlogs(params, &status) {
+        note(format!("{behind} {}", consumer.backlog));
     }
     let stages = [
         (FileStage::Registered, "is not completed", params.lake),
@@ -110,8 +92,8 @@ pub fn left_in(
     Ok(left)
 }
 
-/// True if there is a record at or above `from`. The end of the log does not tell: the last offsets
-/// may hold marks of transactions only.
+/// True if there is a record at or above `from`. The end of the log does not say so: the last
+/// offsets may hold marks of transactions only.
 fn has_records(log: &dyn EventLog, topic: &str, partition: Partition, from: u64) -> Result<bool> {
     let range = log.range(topic, partition)?;
     if from >= range.end {

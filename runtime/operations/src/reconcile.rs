@@ -16,12 +16,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use serde::Serialize;
-use theatre_actors::outputs::{DeadReason, OutputKind};
+use theatre_actors::outputs::{ALL, DeadReason};
 use theatre_actors::ports::{Error, FileStage, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
 use count::{Cell, Count};
-use theatre_parquet::outputs;
 use theatre_pipeline::{PipelineParams, Ports};
 
 mod count;
@@ -185,11 +184,12 @@ fn judge_rows(line: &Line, gaps: &mut Vec<String>) {
     }
 }
 
-/// Tables of outputs that get a row for each row of a file: what was loaded is what is there.
-/// Outcomes are left out: theirs replace each other.
+/// Tables of outputs that get a row for each row of a file: what was loaded is what is there. Kinds
+/// whose rows replace each other are left out.
 fn judge_outputs(ports: &Ports, gaps: &mut Vec<String>) -> Result<()> {
     let files = ports.store.all_files()?;
-    for table in [OutputKind::Alert, OutputKind::Window].map(outputs::table) {
+    let comparable = ALL.iter().filter(|spec| spec.table.keeps_every_row);
+    for table in comparable.map(|spec| spec.kind.table()) {
         let loaded: u64 = files
             .iter()
             .filter(|file| file.stage == FileStage::Loaded && file.file.dataset == table.name)

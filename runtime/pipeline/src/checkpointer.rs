@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use theatre_actors::outputs::OutputKind;
+use theatre_actors::outputs::{OutputKind, OutputTopics};
 use theatre_actors::ports::{CommitOutcome, Error, PartitionCommit, Result};
 use theatre_actors::time::LogTime;
 
@@ -23,8 +23,8 @@ pub struct Checkpointer {
     queue: Arc<CommitQueue>,
     committed: Arc<CommitFeed>,
     progress: Arc<Progress>,
-    /// Whether window revisions are published.
-    windows: bool,
+    /// Topics of the kinds that are published.
+    topics: OutputTopics,
     /// Bytes of one transaction, over all partitions in it.
     commit_bytes: usize,
     /// Transactions to make, the next one last.
@@ -33,7 +33,7 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// A checkpointer from a queue to those who tell what is committed.
+    /// A checkpointer that commits what is in `queue` and hands it on to `committed`.
     pub fn new(
         params: &PipelineParams,
         ports: Ports,
@@ -48,7 +48,7 @@ impl Checkpointer {
             queue,
             committed,
             progress,
-            windows: params.window_topic.is_some(),
+            topics: params.output_topics.clone(),
             commit_bytes,
             under_way: Vec::new(),
             started_at: LogTime(0),
@@ -80,7 +80,7 @@ impl Checkpointer {
         }
         let commits = self.under_way.pop().unwrap_or_default();
         match committed {
-            Ok(outcomes) => self.tell(commits, outcomes, begun),
+            Ok(outcomes) => self.settle(commits, outcomes, begun),
             Err(_) if commits.len() > 1 => self
                 .under_way
                 .extend(commits.into_iter().rev().map(|commit| vec![commit])),
@@ -94,7 +94,8 @@ impl Checkpointer {
         Ok(Step::Worked)
     }
 
-    fn tell(&self, commits: Vec<PartitionCommit>, outcomes: Vec<CommitOutcome>, begun: Instant) {
+    /// Hands committed outputs to the relays, and outcomes to the partitions.
+    fn settle(&self, commits: Vec<PartitionCommit>, outcomes: Vec<CommitOutcome>, begun: Instant) {
         if commits
             .iter()
             .flat_map(|commit| &commit.processors)
@@ -113,7 +114,7 @@ impl Checkpointer {
         let partitions: Vec<_> = commits.iter().map(|commit| commit.partition).collect();
         self.committed.note(
             commits.into_iter().zip(outcomes.iter().cloned()),
-            self.windows,
+            &self.topics,
         );
         self.queue
             .settle(partitions.into_iter().zip(outcomes.into_iter().map(Ok)));

@@ -1,8 +1,8 @@
-//! What was just committed, in the hands of the checkpointer: told to the relay, so that an alert
-//! goes out without being read back first.
+//! The feed from the checkpointer to the relay: what was just committed, so that the relay
+//! publishes an alert without reading it back first.
 //!
-//! Only a shortcut. What is handed over is bounded and may be missing (a commit that was repeated,
-//! an overflow, a restart): the relay reads the store for whatever it was not handed. The numbers
+//! Only a shortcut. The feed is bounded, and a commit may be missing in it (one that was repeated,
+//! an overflow, a restart): the relay reads the store for what the feed lacks. The numbers
 //! are those the store gave: dense, in the order of the commit's processors and their outputs.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::outputs::{OutputEvent, OutputTopics};
 use theatre_actors::ports::{CommitOutcome, PartitionCommit};
 use theatre_actors::position::Partition;
 
 use super::queue::Notifier;
 
-/// Bytes of outputs that wait for one relay at most.
+/// Most bytes of outputs that wait for one relay.
 const HANDED_BYTES: usize = 1 << 20;
 
 /// Outputs of one commit.
@@ -50,7 +50,7 @@ pub struct CommitFeed {
     pub publishes: TimeSpent,
 }
 
-/// Time spent on something, all in all.
+/// Time spent on something, summed up.
 #[derive(Debug, Default)]
 pub struct TimeSpent {
     times: AtomicU64,
@@ -81,12 +81,11 @@ impl CommitFeed {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes commits and takes their outputs; `windows` says whether window revisions are published
-    /// too.
+    /// Notes commits and takes those of their outputs that have a topic.
     pub(super) fn note(
         &self,
         commits: impl IntoIterator<Item = (PartitionCommit, CommitOutcome)>,
-        windows: bool,
+        topics: &OutputTopics,
     ) {
         let mut lanes = self.lock();
         for (commit, outcome) in commits {
@@ -107,7 +106,7 @@ impl CommitFeed {
                 .collect();
             // Fewer numbers than outputs: some were there already, and which is not known here.
             if !outputs.is_empty() && before + outputs.len() as u64 == last_output {
-                lane.hand(before + 1, outputs, windows);
+                lane.hand(before + 1, outputs, topics);
             }
             lane.news.ring();
         }
@@ -158,11 +157,11 @@ impl CommitFeed {
 }
 
 impl Lane {
-    fn hand(&mut self, first: u64, outputs: Vec<OutputEvent>, windows: bool) {
+    fn hand(&mut self, first: u64, outputs: Vec<OutputEvent>, topics: &OutputTopics) {
         let last = first + outputs.len() as u64 - 1;
         let numbered = (first..)
             .zip(outputs)
-            .filter(|(_, output)| windows || output.kind != OutputKind::Window);
+            .filter(|(_, output)| topics.get(output.kind).is_some());
         let handed = FeedEntry {
             first,
             last,
@@ -187,13 +186,14 @@ impl FeedEntry {
         64 + self
             .outputs
             .iter()
-            .map(|(_, output)| output.payload.len() + 128)
+            .map(|(_, output)| output.weight())
             .sum::<usize>()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use theatre_actors::outputs::OutputKind;
     use theatre_actors::ports::ProcessorSave;
     use theatre_actors::position::Positions;
 
@@ -225,6 +225,11 @@ mod tests {
         }
     }
 
+    /// Windows have none.
+    fn topics() -> OutputTopics {
+        OutputTopics::new(|_| None)
+    }
+
     fn done(last_output: u64) -> CommitOutcome {
         CommitOutcome::Committed {
             last_output,
@@ -238,7 +243,7 @@ mod tests {
         committed.begin(3, 10, 0);
         committed.note(
             [(commit(&[OutputKind::Window, OutputKind::Alert]), done(12))],
-            false,
+            &topics(),
         );
         let handed = committed.after(3, 10).unwrap();
         assert_eq!(
@@ -261,9 +266,9 @@ mod tests {
         let committed = CommitFeed::default();
         committed.begin(3, 10, 0);
         // A repeated commit: its outputs were there, no new number was given.
-        committed.note([(commit(&[OutputKind::Alert]), done(10))], false);
+        committed.note([(commit(&[OutputKind::Alert]), done(10))], &topics());
         assert!(committed.after(3, 9).is_none());
-        committed.note([(commit(&[OutputKind::Alert]), done(11))], false);
+        committed.note([(commit(&[OutputKind::Alert]), done(11))], &topics());
         assert!(committed.after(3, 8).is_none() && committed.latest(3) == Some((11, 0)));
         assert!(committed.after(3, 10).is_some());
     }
@@ -273,7 +278,7 @@ mod tests {
         let committed = CommitFeed::default();
         committed.begin(3, 0, 0);
         for number in 1..=20_000 {
-            committed.note([(commit(&[OutputKind::Alert]), done(number))], false);
+            committed.note([(commit(&[OutputKind::Alert]), done(number))], &topics());
         }
         assert!(
             committed.lock()[&3].bytes <= HANDED_BYTES

@@ -104,7 +104,7 @@ impl Completer {
             );
         }
         completed.files = done.len() as u64;
-        // What was done is told first: the next step fails again if this one did.
+        // What was done is reported before the error: the next step fails again if this one did.
         failed
             .filter(|_| completed == Completed::default())
             .map_or(Ok(completed), Err)

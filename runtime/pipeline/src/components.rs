@@ -7,17 +7,17 @@ use std::time::Duration;
 use theatre_actors::ports::{Epoch, FileStage, PartitionStatus, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
-use super::Step;
 use super::completer::Completer;
-use super::exporter::Exporter;
 use super::lake_writer::LakeWriter;
 use super::lifecycle::{Event, Life, Role, Tenure};
+use super::outbox::OutboxConsumer;
 use super::partition::PartitionActor;
 use super::queue::{LakeQueue, Notifier};
 use super::relay::Relay;
 use super::retention::Retention;
 use super::run_loop::{Component, Flow, IDLE, ON, Rest};
 use super::supervisor::SharedContext;
+use super::{Step, outbox};
 
 /// How often the publisher looks for work that no other component announces, such as outputs that
 /// came of age.
@@ -223,11 +223,12 @@ impl Component for LakeComponent {
     }
 }
 
-/// Exports, completes and trims; with no lake it only watches the relays and trims.
+/// Delivers the outbox to all but the log, completes and trims; without other consumers it only
+/// watches the relays and trims.
 pub(super) struct PublisherComponent {
     partition: Partition,
     context: SharedContext,
-    exporter: Exporter,
+    consumers: Vec<Box<dyn OutboxConsumer>>,
     completer: Completer,
     retention: Retention,
 }
@@ -238,13 +239,7 @@ impl PublisherComponent {
         let (params, ports) = (&context.params, &context.ports);
         Self {
             partition,
-            exporter: Exporter::new(
-                partition,
-                epoch,
-                ports.clone(),
-                params.registry.clone(),
-                params.limits.clone(),
-            ),
+            consumers: outbox::outward(partition, epoch, params, ports),
             completer: Completer::new(partition, epoch, ports.clone()),
             retention: Retention::new(partition, epoch, params.clone(), ports.clone()),
             context: context.clone(),
@@ -278,22 +273,29 @@ impl Component for PublisherComponent {
         let lake = self.context.params.lake;
         // Looked at first: what is saved and cut from here on is for the next round.
         let before = self.context.progress.share(self.partition);
-        if lake && life.swept {
+        if !lake || life.swept {
             // Each does its work though another fails.
-            let flush = self.context.flush.load(Ordering::Acquire);
-            let exported = self.exporter.step(last || flush);
-            let completed = self.complete();
+            let everything = last || self.context.flush.load(Ordering::Acquire);
+            let mut steps: Vec<Result<Step>> = self
+                .consumers
+                .iter_mut()
+                .map(|consumer| consumer.deliver(everything))
+                .collect();
+            if lake {
+                steps.push(self.complete());
+            }
             self.retention.step(false)?;
-            if [exported?, completed?].contains(&Step::Worked) {
+            if steps
+                .into_iter()
+                .collect::<Result<Vec<_>>>()?
+                .contains(&Step::Worked)
+            {
                 return Ok(ON);
             }
         }
         let status = self.context.ports.store.status(self.partition)?;
-        let exported = !lake || status.exported_output >= status.last_output;
-        let published = exported
-            && status.relayed_output >= status.last_output
-            && status.relayed_dead >= status.last_dead;
-        let settled = published && before.saved && before.lake_done;
+        let is_out = outbox::is_out(&self.context.params, &status);
+        let settled = is_out && before.saved && before.lake_done;
         self.retention.step(last)?;
         self.context.progress.update(self.partition, |share| {
             share.outward_done = settled && share.generation == before.generation

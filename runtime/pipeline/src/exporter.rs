@@ -1,6 +1,6 @@
-//! The exporter: committed alerts, outcomes and windows into lake datasets of their own.
+//! The exporter: writes committed outputs into lake datasets, one for each kind.
 //!
-//! Outputs above the exported position go into one file per kind, named by the numbers they span;
+//! A consumer of the [outbox](super::outbox): outputs above its position go into one file per kind, named by the numbers they span;
 //! registering the files and moving the position is one fenced commit. A crash before it leaves an
 //! orphan upload, nothing else.
 
@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::outputs::{ALL, OutputEvent, OutputKind};
 use theatre_actors::ports::{Epoch, Export, LakeFile, Result, StoredOutput};
 use theatre_actors::position::Partition;
 use theatre_schemas::registry::Registry;
 
+use super::outbox::{Consumer, EXPORTER, OutboxConsumer};
 use super::{Limits, Ports, Step};
 use theatre_parquet::cpu_limit::CpuLimit;
 use theatre_parquet::writer::FileWriter;
@@ -20,7 +21,7 @@ use theatre_parquet::{day_of, file_schema, outputs};
 
 /// Outputs whose rows are in memory at a time, beside the columns they become: a window has a row
 /// for each signal.
-const FACTS_AT_ONCE: usize = 256;
+const OUTPUTS_AT_ONCE: usize = 256;
 
 /// Exports under way: partitions move in step, and together their outputs and columns would be most
 /// of the process's memory.
@@ -55,34 +56,26 @@ impl Exporter {
         }
     }
 
-    /// Exports what waits if there is enough of it, if it has waited long enough, or if `now` says
-    /// so.
+    /// Exports what waits if there is enough of it, if it has waited long enough, or if it is to
+    /// export `everything`.
     ///
     /// # Errors
     /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
     pub fn step(&mut self, everything: bool) -> Result<Step> {
         let status = self.ports.store.status(self.partition)?;
-        if status.exported_output >= status.last_output {
+        let exported = status.cursors.get(EXPORTER.name);
+        if exported >= status.last_output {
             return Ok(Step::Idle);
         }
-        let waiting = (status.last_output - status.exported_output) as usize;
+        let waiting = (status.last_output - exported) as usize;
         let Some(first) = self
             .ports
             .store
-            .outputs_after(self.partition, status.exported_output, 1)?
+            .outputs_after(self.partition, exported, 1)?
             .pop()
         else {
-            // What waited were window revisions that expired while there was no lake.
-            self.ports.store.commit_export(
-                self.partition,
-                self.epoch,
-                &Export {
-                    after: status.exported_output,
-                    up_to: status.last_output,
-                    files: Vec::new(),
-                },
-            )?;
-            return Ok(Step::Worked);
+            // What waited has expired while there was no lake.
+            return self.commit(exported, status.last_output, Vec::new());
         };
         let age = self.ports.clock.now().0 - first.committed_at.0;
         let old = age >= i64::try_from(self.limits.export_age.as_micros()).unwrap_or(i64::MAX);
@@ -96,16 +89,21 @@ impl Exporter {
                 .sequence
                 .saturating_add(self.limits.export_outputs.max(1) as u64 - 1),
         );
-        let files = self.write((status.exported_output + 1, up_to))?;
-        self.ports.store.commit_export(
-            self.partition,
-            self.epoch,
-            &Export {
-                after: status.exported_output,
-                up_to,
-                files,
-            },
-        )?;
+        let files = self.write((exported + 1, up_to))?;
+        self.commit(exported, up_to, files)
+    }
+
+    /// Registers the files and moves the position, in one transaction.
+    fn commit(&self, after: u64, up_to: u64, files: Vec<LakeFile>) -> Result<Step> {
+        let export = Export {
+            consumer: EXPORTER.name.to_owned(),
+            after,
+            up_to,
+            files,
+        };
+        self.ports
+            .store
+            .commit_export(self.partition, self.epoch, &export)?;
         Ok(Step::Worked)
     }
 
@@ -118,11 +116,11 @@ impl Exporter {
             let mut outputs =
                 self.ports
                     .store
-                    .outputs_after(self.partition, after, FACTS_AT_ONCE)?;
+                    .outputs_after(self.partition, after, OUTPUTS_AT_ONCE)?;
             outputs.retain(|stored| stored.sequence <= span.1);
             let Some(last) = outputs.last() else { break };
             after = last.sequence;
-            for kind in [OutputKind::Window, OutputKind::Alert, OutputKind::Outcome] {
+            for kind in ALL.iter().map(|spec| spec.kind) {
                 let stored: Vec<&StoredOutput> = outputs
                     .iter()
                     .filter(|stored| {
@@ -135,16 +133,19 @@ impl Exporter {
         files.into_values().map(FileWriter::finish).collect()
     }
 
-    /// A window of a dataset that has left the configuration: nobody knows its signals any more,
-    /// and no alert may wait for it.
+    /// True for an output of a dataset that has left the configuration: its signals are not known
+    /// any more, and no alert may wait for it.
     fn is_left_out(&self, output: &OutputEvent) -> bool {
-        let dataset = output.subject.split('/').next().unwrap_or_default();
-        if output.kind != OutputKind::Window || self.registry.datasets().find(dataset).is_some() {
+        let Some(dataset) = output
+            .dataset()
+            .filter(|dataset| self.registry.datasets().find(dataset).is_none())
+        else {
             return false;
-        }
+        };
         tracing::error!(
             partition = self.partition,
-            window = output.id,
+            kind = output.kind.spec().name,
+            id = output.id,
             revision = output.revision,
             dataset,
             "left out of the lake: there is no such dataset any more"
@@ -160,12 +161,12 @@ impl Exporter {
         span: (u64, u64),
         files: &mut BTreeMap<OutputKind, FileWriter>,
     ) -> Result<()> {
-        let (Some(first), table) = (stored.first(), outputs::table(kind)) else {
+        let (Some(first), table) = (stored.first(), kind.table()) else {
             return Ok(());
         };
         let schema = file_schema(&table);
-        let told: Vec<&OutputEvent> = stored.iter().map(|stored| &stored.output).collect();
-        let rows = outputs::record_batch(kind, &schema, &told, self.registry.datasets())?;
+        let exported: Vec<&OutputEvent> = stored.iter().map(|stored| &stored.output).collect();
+        let rows = outputs::record_batch(kind, &schema, &exported, self.registry.datasets())?;
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -184,7 +185,17 @@ impl Exporter {
                 none.insert(FileWriter::new(upload, &schema, path, &table.name)?)
             }
         };
-        file.write(rows, told.iter().map(|output| output.event_time))
+        file.write(rows, exported.iter().map(|output| output.event_time))
+    }
+}
+
+impl OutboxConsumer for Exporter {
+    fn consumer(&self) -> Consumer {
+        EXPORTER
+    }
+
+    fn deliver(&mut self, everything: bool) -> Result<Step> {
+        self.step(everything)
     }
 }
 
@@ -284,7 +295,7 @@ mod tests {
             params.limits.clone(),
         );
         assert_eq!(exporter.step(true), Ok(Step::Worked));
-        assert_eq!(store.status(0).unwrap().exported_output, 2);
+        assert_eq!(store.status(0).unwrap().cursors.get(EXPORTER.name), 2);
         let files: Vec<(String, u64)> = store
             .all_files()
             .unwrap()

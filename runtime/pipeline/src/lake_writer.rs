@@ -41,12 +41,13 @@ pub struct LakeWriter {
     open: BTreeMap<(usize, i64), FileWriter>,
     oldest: Option<LogTime>,
     /// Reads what lies between the position and the chunks that come.
-    gap: Option<Intake>,
+    catch_up: Option<Intake>,
     waiting: Option<Arc<Chunk>>,
     /// The end of what has been written, cut or not: there it goes again after a failure, whether
     /// or not another chunk comes.
     written: Positions,
-    started: bool,
+    /// False until it stands at the last cut, and again after an error.
+    positioned: bool,
     attempt: u64,
     /// Something failed, and no cut has shown since that it works again.
     degraded: bool,
@@ -73,10 +74,10 @@ impl LakeWriter {
             trackers: Trackers::default(),
             open: BTreeMap::new(),
             oldest: None,
-            gap: None,
+            catch_up: None,
             waiting: None,
             written: Positions::zero(),
-            started: false,
+            positioned: false,
             attempt: 0,
             degraded: false,
         }
@@ -112,8 +113,8 @@ impl LakeWriter {
         if self.is_cut() {
             return Ok(());
         }
-        self.cut()
-            .inspect_err(|_| (self.started, self.degraded) = (false, true))
+        self.commit_cut()
+            .inspect_err(|_| (self.positioned, self.degraded) = (false, true))
     }
 
     /// Writes a chunk, or makes a cut that is due; with `everything` a cut is due as soon as no
@@ -124,17 +125,17 @@ impl LakeWriter {
     pub fn step(&mut self, everything: bool) -> Result<Step> {
         let done = self.work(everything);
         if done.is_err() {
-            (self.started, self.degraded) = (false, true);
+            (self.positioned, self.degraded) = (false, true);
         }
         done
     }
 
     fn work(&mut self, everything: bool) -> Result<Step> {
-        if !self.started {
-            self.start()?;
+        if !self.positioned {
+            self.seek_last_cut()?;
         }
         if self.is_due() {
-            self.cut()?;
+            self.commit_cut()?;
             return Ok(Step::Worked);
         }
         if self.waiting.is_none() {
@@ -142,7 +143,7 @@ impl LakeWriter {
         }
         match self.waiting.clone() {
             Some(chunk) => self.take(&chunk),
-            None if everything && !self.is_cut() => self.cut().map(|()| Step::Worked),
+            None if everything && !self.is_cut() => self.commit_cut().map(|()| Step::Worked),
             None => {
                 self.degraded &= !self.is_cut();
                 Ok(Step::Idle)
@@ -150,11 +151,11 @@ impl LakeWriter {
         }
     }
 
-    /// Goes to the last cut.
-    fn start(&mut self) -> Result<()> {
+    /// Goes back to the last cut.
+    fn seek_last_cut(&mut self) -> Result<()> {
         self.open.clear();
         self.oldest = None;
-        self.gap = None;
+        self.catch_up = None;
         let status = self.ports.store.status(self.partition)?;
         let saved = self.ports.store.lake_state(self.partition)?;
         self.trackers = Trackers::decode(self.partition, &saved)?;
@@ -175,7 +176,7 @@ impl LakeWriter {
                 ..Chunk::default()
             }));
         }
-        self.started = true;
+        self.positioned = true;
         Ok(())
     }
 
@@ -184,11 +185,11 @@ impl LakeWriter {
             self.write(chunk)?;
             self.written = self.positions.clone();
             self.waiting = None;
-            self.gap = None;
+            self.catch_up = None;
             return Ok(Step::Worked);
         }
-        let mut gap = match self.gap.take() {
-            Some(gap) => gap,
+        let mut catch_up = match self.catch_up.take() {
+            Some(catch_up) => catch_up,
             None => Intake::open(
                 &*self.ports.log,
                 self.partition,
@@ -196,9 +197,9 @@ impl LakeWriter {
                 &self.positions,
             )?,
         };
-        let missed = gap.poll()?;
+        let missed = catch_up.poll()?;
         self.write(&missed)?;
-        self.gap = Some(gap);
+        self.catch_up = Some(catch_up);
         // Without any it is not fetched yet: the writer is behind still, and is stepped again soon.
         Ok(if missed.is_empty() {
             Step::Idle
@@ -317,7 +318,7 @@ impl LakeWriter {
             || age >= i64::try_from(limits.lake_roll_age.as_micros()).unwrap_or(i64::MAX)
     }
 
-    fn cut(&mut self) -> Result<()> {
+    fn commit_cut(&mut self) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         let files: Result<Vec<_>> = open.into_values().map(FileWriter::finish).collect();
         let cut = LakeCut {

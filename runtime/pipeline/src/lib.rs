@@ -23,8 +23,10 @@ pub mod intake;
 pub mod lake_gap;
 pub mod lake_writer;
 pub mod lifecycle;
+pub mod live;
 pub mod loader;
 mod loading;
+pub mod outbox;
 pub mod params;
 pub mod partition;
 pub mod progress;
@@ -41,6 +43,7 @@ pub mod wiring;
 use std::sync::Arc;
 use std::time::Duration;
 
+use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::{CheckpointStore, EventLog, Lake, Warehouse};
 use theatre_actors::processor::ProcessorConfig;
 use theatre_actors::rules::Micros;
@@ -110,8 +113,8 @@ pub struct Limits {
     /// Input older than this by its append time is deleted once processors and lake need it no
     /// more.
     pub log_retention: Duration,
-    /// Window revisions committed longer ago than this are deleted from the store once they are
-    /// published and exported.
+    /// Outputs of the kinds that expire, committed longer ago than this, are deleted from the store
+    /// once all consumers of the outbox have delivered them.
     pub window_retention: Duration,
 }
 
@@ -158,16 +161,14 @@ pub struct PipelineParams {
     pub topics: Arc<Vec<String>>,
     /// Their schemas, in the same order.
     pub inputs: Arc<Vec<InputSchemas>>,
-    /// Topic for transitions of conditions.
-    pub alert_topic: String,
-    /// Topic for outcomes.
-    pub outcome_topic: String,
-    /// Topic for window revisions; absent: they are not published.
-    pub window_topic: Option<String>,
+    /// Topics that outputs are published to, by kind.
+    pub output_topics: OutputTopics,
     /// Whether there is a lake at all.
     pub lake: bool,
     /// Whether the lake is loaded into a warehouse.
     pub warehouse: bool,
+    /// Receivers of outputs beside log and lake.
+    pub sinks: Vec<Arc<dyn outbox::OutputSink>>,
     /// What processors do.
     pub processor: Arc<ProcessorConfig>,
     /// Schemas.
@@ -192,9 +193,7 @@ impl PipelineParams {
             .topics
             .iter()
             .map(|topic| Self::dead_letter_topic(topic));
-        let outputs = [self.alert_topic.clone(), self.outcome_topic.clone()]
-            .into_iter()
-            .chain(self.window_topic.clone());
+        let outputs = self.output_topics.iter().map(str::to_owned);
         self.topics
             .iter()
             .cloned()

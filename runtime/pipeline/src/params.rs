@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::SchemaSource;
 use theatre_actors::processor::ProcessorConfig;
 use theatre_actors::rules::RuleSet;
@@ -79,11 +80,10 @@ impl PipelineParams {
                     .map(|input| input.schemas(&registry, clock.clone()))
                     .collect(),
             ),
-            alert_topic: theatre_config::ALERT_TOPIC.to_owned(),
-            outcome_topic: theatre_config::OUTCOME_TOPIC.to_owned(),
-            window_topic: config.window_topic.clone(),
+            output_topics: OutputTopics::new(|kind| config.output_topic(kind)),
             lake: config.lake.enabled,
             warehouse: config.lake.enabled && config.warehouse.enabled,
+            sinks: Vec::new(),
             processor: Arc::new(processor),
             registry,
             pseudonyms: Arc::new(Pseudonyms::new(key)),

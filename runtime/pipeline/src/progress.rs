@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use theatre_actors::outputs::{DeadReason, DeadRow, OutputKind};
+use theatre_actors::outputs::{DeadReason, DeadRow, KINDS, OutputKind};
 use theatre_actors::ports::Epoch;
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
@@ -57,12 +57,8 @@ pub struct Progress {
     pub records_in: AtomicU64,
     /// Records dead-lettered, late ones included.
     pub dead: AtomicU64,
-    /// Alert transitions committed to be told.
-    pub alerts: AtomicU64,
-    /// Outcome revisions.
-    pub outcomes: AtomicU64,
-    /// Window revisions.
-    pub windows: AtomicU64,
+    /// Committed outputs, by the index of their kind.
+    outputs: [AtomicU64; KINDS],
     /// End of the last commit, microseconds UTC.
     pub last_save_at: AtomicI64,
     /// Commits.
@@ -319,14 +315,14 @@ impl Progress {
         );
     }
 
+    /// Outputs of a kind that were committed.
+    pub fn outputs(&self, kind: OutputKind) -> u64 {
+        self.outputs[kind.index()].load(Ordering::Relaxed)
+    }
+
     pub(super) fn count_outputs<'a>(&self, kinds: impl Iterator<Item = &'a OutputKind>) {
         for kind in kinds {
-            let counter = match kind {
-                OutputKind::Window => &self.windows,
-                OutputKind::Alert => &self.alerts,
-                OutputKind::Outcome => &self.outcomes,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
+            self.outputs[kind.index()].fetch_add(1, Ordering::Relaxed);
             names::alert_transitions(u64::from(*kind == OutputKind::Alert));
         }
     }

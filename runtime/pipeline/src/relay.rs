@@ -1,29 +1,28 @@
 //! The relay: publishes a lane's committed outputs (or dead letters) to the log, in order, exactly
 //! once.
 //!
-//! One per lane of a partition. The log moves the lane's position together with the records; the
-//! store's note of it is only for trimming and lags a little: noting each publish would cost the
-//! store a commit of its own. After a publish of unknown fate the lane is opened anew and the log
-//! is asked where it stands.
+//! Two consumers of the [outbox](super::outbox), one per lane of a partition. The log moves the
+//! lane's position together with the records; the position in the store lags a little behind, since
+//! noting each publish would cost the store a commit of its own. After a publish of unknown fate
+//! the relay opens the lane anew and asks the log for its position.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use theatre_actors::outputs::{OutputEvent, OutputKind};
+use theatre_actors::outputs::OutputEvent;
 use theatre_actors::ports::{
     Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, PartitionStatus, Result, StoredDead,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
-use theatre_actors::window::WindowRow;
-use theatre_schemas::records::{DeadLetter, SignalAggregates, WindowAggregates};
-use theatre_schemas::registry::Registry;
+use theatre_schemas::records::DeadLetter;
 
 use super::commit_feed::CommitFeed;
+use super::outbox::{self, Consumer, OutboxConsumer};
 use super::{PipelineParams, Ports, Step};
 use theatre_actors::partitioner::partition_of;
 
-/// The store is told at most this often how far the lane is, microseconds.
+/// The position is noted in the store at most this often, microseconds.
 const NOTE_EVERY_US: i64 = 200_000;
 
 /// Publishes one lane of one partition.
@@ -45,8 +44,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay for a partition owned under `epoch`, whose status was this when it was taken, before
-    /// anything was committed under that epoch.
+    /// A relay for a partition owned under `epoch`; `taken` is the partition's status when it was
+    /// taken, before anything was committed under that epoch.
     pub fn new(
         partition: Partition,
         epoch: Epoch,
@@ -56,7 +55,7 @@ impl Relay {
         ports: Ports,
         committed: Arc<CommitFeed>,
     ) -> Self {
-        let at_first = Some(last_of(lane, taken));
+        let at_first = Some(consumer_of(lane).stream.last(taken));
         Self {
             partition,
             epoch,
@@ -116,9 +115,9 @@ impl Relay {
         Ok(Step::Worked)
     }
 
-    /// Whether a step can find anything. The lane of results is opened at once, so that a dead
-    /// predecessor's transaction ends and an alert finds it ready; that of dead letters only when
-    /// there is one.
+    /// Whether a step can find anything. The relay opens the lane of results at once, so that a dead
+    /// predecessor's transaction ends and the first alert finds an open lane; it opens that of dead
+    /// letters only when there is one, which is at once where a predecessor has committed one.
     fn has_news(&self) -> bool {
         let Some((last_output, last_dead)) = self.committed.latest(self.partition) else {
             return true;
@@ -152,7 +151,7 @@ impl Relay {
             Err(Error::StaleEpoch { current, .. })
                 if current > self.ports.store.status(self.partition)?.epoch =>
             {
-                // Epochs come from the store: it has given this one to nobody.
+                // Epochs come from the store, and this store has not given out that one.
                 return Err(Self::younger(
                     &format!("has epoch {current} of partition {}", self.partition),
                     &format!("epoch {}", self.epoch),
@@ -160,17 +159,16 @@ impl Relay {
             }
             opened => opened?,
         };
-        let noted = match self.lane {
-            Lane::Results => status.relayed_output,
-            Lane::DeadLetters => status.relayed_dead,
-        };
-        // The log's position may be forgotten after long rest, the store's may lag behind it: the
-        // higher one is true.
+        let noted = status.cursors.get(consumer_of(self.lane).name);
+        // The log may have forgotten its position after a long rest, and the store's may lag behind
+        // it: the higher one is true.
         self.position = publisher.position()?.max(noted);
-        // Only a predecessor has published before the lane was opened first, and only what was
-        // committed when the partition was taken. What another store numbers anew up to there would
-        // count as published.
-        let committed = self.at_first.unwrap_or(last_of(self.lane, &status));
+        // Before this relay opened the lane only predecessors published, and only what was committed
+        // when the partition was taken. A higher position comes from another store: what this one
+        // numbers anew up to there would count as published.
+        let committed = self
+            .at_first
+            .unwrap_or(consumer_of(self.lane).stream.last(&status));
         if self.position > committed {
             let published = format!(
                 "says that {} {} of partition {} were published",
@@ -186,7 +184,7 @@ impl Relay {
         Ok(())
     }
 
-    /// The log knows more than the store.
+    /// The refusal of a store that knows less than the log.
     fn younger(log: &str, store: &str) -> Error {
         Error::Refused(format!(
             "the log {log}, the store knows of {store}: it was made anew, or restored from a backup that is older than the log. Restore a newer one, or go on \
@@ -199,24 +197,23 @@ impl Relay {
         match self.lane {
             Lane::Results => {
                 if let Some(handed) = self.committed.after(self.partition, self.position) {
-                    let news = handed
+                    // A commit that straddles the position was published in part.
+                    let unpublished = handed
                         .outputs
                         .iter()
                         .filter(|(sequence, _)| *sequence > self.position);
-                    let records: Result<Vec<Option<Outgoing>>> =
-                        news.map(|(_, output)| self.output_record(output)).collect();
-                    return Ok((records?.into_iter().flatten().collect(), handed.last));
+                    let records = unpublished.filter_map(|(_, output)| self.output_record(output));
+                    return Ok((records.collect(), handed.last));
                 }
                 let outputs =
                     self.ports
                         .store
                         .outputs_after(self.partition, self.position, limit)?;
                 let upto = outputs.last().map_or(self.position, |last| last.sequence);
-                let records: Result<Vec<Option<Outgoing>>> = outputs
+                let records = outputs
                     .iter()
-                    .map(|stored| self.output_record(&stored.output))
-                    .collect();
-                Ok((records?.into_iter().flatten().collect(), upto))
+                    .filter_map(|stored| self.output_record(&stored.output));
+                Ok((records.collect(), upto))
             }
             Lane::DeadLetters => {
                 let dead = self
@@ -224,62 +221,46 @@ impl Relay {
                     .store
                     .dead_after(self.partition, self.position, limit)?;
                 let upto = dead.last().map_or(self.position, |last| last.sequence);
-                let records: Result<Vec<Outgoing>> =
-                    dead.iter().map(|stored| self.dead_record(stored)).collect();
-                Ok((records?, upto))
+                let records = dead.iter().map(|stored| self.dead_record(stored));
+                Ok((records.collect(), upto))
             }
         }
     }
 
-    fn output_record(&self, output: &OutputEvent) -> Result<Option<Outgoing>> {
-        let (topic, key, kind) = match (output.kind, &self.params.window_topic) {
-            (OutputKind::Window, None) => return Ok(None),
-            (OutputKind::Window, Some(topic)) => {
-                (topic, &output.robot_id, "theatre.window.revision")
+    /// An output as it is published; `None` for a kind without a topic, and for one that cannot be
+    /// published.
+    fn output_record(&self, output: &OutputEvent) -> Option<Outgoing> {
+        let spec = output.kind.spec();
+        let topic = self.params.output_topics.get(output.kind)?;
+        let value = match (spec.record)(output, self.params.registry.datasets()) {
+            Ok(record) => record.into_owned(),
+            // Of a dataset that has left the configuration, or damaged: no alert may wait for it.
+            Err(error) => {
+                self.park_one(topic, output.payload.len(), &error.to_string());
+                return None;
             }
-            (OutputKind::Alert, _) => (
-                &self.params.alert_topic,
-                &output.robot_id,
-                "theatre.alert.transition",
-            ),
-            (OutputKind::Outcome, _) => (
-                &self.params.outcome_topic,
-                &output.subject,
-                "theatre.procedure.outcome",
-            ),
         };
-        let value = match output.kind {
-            OutputKind::Window => match window_record(output, &self.params.registry) {
-                Ok(window) => window.encode(),
-                // Of a dataset that has left the configuration, or damaged: no alert may wait for
-                // it.
-                Err(error) => {
-                    self.park_one(topic, output.payload.len(), &error.to_string());
-                    return Ok(None);
-                }
-            },
-            OutputKind::Alert | OutputKind::Outcome => output.payload.clone(),
-        };
+        let key = (spec.key)(output);
         let headers = cloud_event(
-            kind,
+            spec.event_type,
             &format!("{}#{}", output.id, output.revision),
             key,
             self.partition,
             output.event_time,
         );
         let record = NewRecord {
-            key: key.clone().into_bytes(),
+            key: key.as_bytes().to_vec(),
             value,
             headers,
         };
-        Ok(Some(Outgoing {
-            topic: topic.clone(),
+        Some(Outgoing {
+            topic: topic.to_owned(),
             partition: partition_of(key.as_bytes(), self.params.partitions),
             record,
-        }))
+        })
     }
 
-    fn dead_record(&self, stored: &StoredDead) -> Result<Outgoing> {
+    fn dead_record(&self, stored: &StoredDead) -> Outgoing {
         let dead = &stored.dead;
         let topic = self
             .params
@@ -317,15 +298,15 @@ impl Relay {
             value,
             headers,
         };
-        Ok(Outgoing {
+        Outgoing {
             topic: PipelineParams::dead_letter_topic(&topic),
             partition: self.partition,
             record,
-        })
+        }
     }
 
-    /// A record that cannot be published, above all because the log refuses it for good, stays in
-    /// the store, is told to the operator, and holds nobody up.
+    /// Passes over records that cannot be published, above all those that the log refuses for good:
+    /// they stay in the store, are logged and counted, and hold up no other.
     fn park(&self, records: &[Outgoing], refused: &[(usize, String)]) {
         for (index, why) in refused {
             let Some(outgoing) = records.get(*index) else {
@@ -354,15 +335,18 @@ impl Relay {
         Ok(Step::Idle)
     }
 
-    /// Tells the store how far the lane is.
+    /// Notes in the store how far the lane is.
     ///
     /// # Errors
     /// As [`Self::step`].
     pub fn note(&mut self) -> Result<()> {
         if self.noted < self.position {
-            self.ports
-                .store
-                .note_relayed(self.partition, self.epoch, self.lane, self.position)?;
+            self.ports.store.advance_cursor(
+                self.partition,
+                self.epoch,
+                consumer_of(self.lane).name,
+                self.position,
+            )?;
             self.noted = self.position;
             self.noted_at = self.ports.clock.now();
         }
@@ -370,56 +354,26 @@ impl Relay {
     }
 }
 
-/// The last sequence number of what a lane carries.
-fn last_of(lane: Lane, status: &PartitionStatus) -> u64 {
+/// The consumer of the outbox that a lane publishes for.
+pub fn consumer_of(lane: Lane) -> Consumer {
     match lane {
-        Lane::Results => status.last_output,
-        Lane::DeadLetters => status.last_dead,
+        Lane::Results => outbox::RELAY,
+        Lane::DeadLetters => outbox::DEAD_LETTER_RELAY,
     }
 }
 
-/// A window revision as it is published.
-fn window_record(output: &OutputEvent, registry: &Registry) -> Result<WindowAggregates> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Error::Refused(format!(
-            "window '{}' revision {} cannot be read: {error}",
-            output.id, output.revision
-        ))
-    };
-    let row = WindowRow::decode(&output.payload).map_err(|error| unreadable(&error))?;
-    let dataset = output.subject.split('/').next().unwrap_or_default();
-    let known = registry
-        .datasets()
-        .find(dataset)
-        .ok_or_else(|| unreadable(&format!("there is no dataset '{dataset}'")))?
-        .1;
-    let there = |value: f64| Some(value).filter(|value| !value.is_nan());
-    let signals = known
-        .signals
-        .iter()
-        .zip(&row.signals)
-        .filter(|(_, aggregate)| aggregate.count > 0);
-    let signals = signals.map(|(signal, aggregate)| SignalAggregates {
-        name: signal.name.clone(),
-        count: aggregate.count as i64,
-        sum: aggregate.sum,
-        min: aggregate.min,
-        max: aggregate.max,
-        mean: there(aggregate.mean),
-        m2: there(aggregate.m2),
-        first: there(aggregate.first),
-        last: there(aggregate.last),
-    });
-    Ok(WindowAggregates {
-        robot_id: output.robot_id.clone(),
-        dataset: dataset.to_owned(),
-        window: row.window.clone(),
-        window_start: row.start_us,
-        window_size_us: row.size_us,
-        revision: row.revision as i32,
-        rows: row.rows as i64,
-        signals: signals.collect(),
-    })
+impl OutboxConsumer for Relay {
+    fn consumer(&self) -> Consumer {
+        consumer_of(self.lane)
+    }
+
+    fn deliver(&mut self, _: bool) -> Result<Step> {
+        self.step()
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.note()
+    }
 }
 
 /// Headers of the CloudEvents 1.0 Kafka binding, binary mode. `time_us` is event time.

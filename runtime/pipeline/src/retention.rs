@@ -1,10 +1,11 @@
-//! Retention: deletes input, and window revisions in the store, that are old enough and that nobody
-//! needs any more.
+//! Retention: deletes input in the log, and outputs in the store, that are old enough and not
+//! needed any more.
 //!
 //! Input is needed above the processors' floor and above the lake's position, both as committed;
 //! its age is judged by append time. On a log whose servers keep their own retention
-//! [`EventLog::trim`](theatre_actors::ports::EventLog::trim) need do nothing. A window revision is
-//! needed until it is published and, with a lake, exported; its age is judged by its commit.
+//! [`EventLog::trim`](theatre_actors::ports::EventLog::trim) need do nothing. An output of a
+//! kind that expires is needed until all active consumers of the outbox have delivered it; its age
+//! is judged by its commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,13 @@ use theatre_actors::ports::{Epoch, Expiry, PartitionStatus, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
-use super::{PipelineParams, Ports};
+use super::{PipelineParams, Ports, outbox};
 
-/// How often it looks, microseconds.
+/// Time between two steps that do something, microseconds.
 const EVERY_US: i64 = 30_000_000;
-/// Outputs looked at in one transaction: few, so that no save waits long for it,
-const FACTS_AT_ONCE: usize = 1000;
-/// and transactions in one look: what is left is for the next.
+/// Outputs that one transaction looks at: few, so that no save waits long for it.
+const OUTPUTS_AT_ONCE: usize = 1000;
+/// Transactions of one step; what is left is for the next.
 const TRANSACTIONS_MAX: usize = 20;
 
 /// Trims one partition of the input topics and of the store.
@@ -29,7 +30,7 @@ pub struct Retention {
     params: Arc<PipelineParams>,
     ports: Ports,
     last: Option<LogTime>,
-    /// No window revision up to this sequence is left that has expired.
+    /// No expired output up to this sequence number is left.
     expired_to: u64,
 }
 
@@ -62,7 +63,7 @@ impl Retention {
         }
         let status = self.ports.store.status(self.partition)?;
         self.trim_input(&status, now)?;
-        self.expire_windows(&status, now)?;
+        self.expire_outputs(&status, now)?;
         self.last = Some(now);
         Ok(())
     }
@@ -87,24 +88,20 @@ impl Retention {
         Ok(())
     }
 
-    fn expire_windows(&mut self, status: &PartitionStatus, now: LogTime) -> Result<()> {
-        let up_to = if self.params.lake {
-            status.relayed_output.min(status.exported_output)
-        } else {
-            status.relayed_output
-        };
+    fn expire_outputs(&mut self, status: &PartitionStatus, now: LogTime) -> Result<()> {
+        let up_to = outbox::delivered_outputs(&self.params, status);
         let before = before(now, self.params.limits.window_retention);
         for _ in 0..TRANSACTIONS_MAX {
             let expiry = Expiry {
                 before,
                 after: self.expired_to,
                 up_to,
-                limit: FACTS_AT_ONCE,
+                limit: OUTPUTS_AT_ONCE,
             };
             let reached = self
                 .ports
                 .store
-                .expire_windows(self.partition, self.epoch, expiry)?;
+                .expire_outputs(self.partition, self.epoch, expiry)?;
             if reached == self.expired_to {
                 break;
             }

@@ -13,7 +13,7 @@ use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
 
 use super::failure::{Attempt, Failure};
-use super::text::{stored, told};
+use super::text::{read_text, stored};
 use super::{decode, encode};
 
 /// A partition whose row this transaction holds.
@@ -87,7 +87,7 @@ pub(super) async fn commit(
     Ok(commits.iter().map(outcome).collect())
 }
 
-/// Locks the rows of all partitions, those with another owner too: their epoch is told.
+/// Locks the rows of all partitions, those with another owner too: their epoch is part of the outcome.
 async fn lock(
     connection: &mut PgConnection,
     commits: &[PartitionCommit],
@@ -177,7 +177,7 @@ async fn save_processors(
     let saved: Vec<(i32, String)> = query.fetch_all(connection).await?;
     Ok(saved
         .into_iter()
-        .map(|(partition, name)| (partition as u32, told(name)))
+        .map(|(partition, name)| (partition as u32, read_text(name)))
         .collect())
 }
 
@@ -211,8 +211,8 @@ impl<'a> Numbered<'a> {
         at: LogTime,
     ) -> Attempt<()> {
         let partitions: Vec<(&Partition, &Held)> = partitions.collect();
-        // The arrays of each table come from one list: a shorter one would be filled up with
-        // nothing, in silence.
+        // The arrays of each table come from one list: UNNEST fills up a shorter one with NULL,
+        // without an error.
         let outputs = &self.outputs;
         let query = sqlx::query(WRITE)
             .bind(at.0)
@@ -231,7 +231,7 @@ impl<'a> Numbered<'a> {
             .bind(
                 outputs
                     .iter()
-                    .map(|(_, _, output)| output.kind as i16)
+                    .map(|(_, _, output)| i16::from(output.kind.code()))
                     .collect::<Vec<i16>>(),
             )
             .bind(
@@ -285,7 +285,7 @@ impl<'a> Numbered<'a> {
             .bind(
                 self.dead
                     .iter()
-                    .map(|(_, _, dead)| encode(dead))
+                    .map(|(_, _, dead)| encode(*dead))
                     .collect::<Vec<Vec<u8>>>(),
             )
             .bind(
@@ -316,7 +316,7 @@ impl<'a> Numbered<'a> {
         Ok(())
     }
 
-    /// The refusal of a commit with a output that the store, or the commit itself, has already; the
+    /// The refusal of a commit with an output that the store, or the commit itself, has already; the
     /// failed transaction is given up to ask for it.
     async fn there_already(&self, connection: &mut PgConnection) -> Failure {
         match self.find_double(connection).await {
@@ -335,7 +335,7 @@ impl<'a> Numbered<'a> {
             .await?;
         let key = |output: &'a OutputEvent| {
             (
-                output.kind as i16,
+                i16::from(output.kind.code()),
                 stored(&output.id),
                 i64::from(output.revision),
             )

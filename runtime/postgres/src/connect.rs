@@ -199,7 +199,7 @@ fn options(url: &str, config: &StoreConfig) -> Result<PgConnectOptions> {
         .iter()
         .any(|scheme| url.starts_with(scheme))
     {
-        // Without a scheme nobody can tell where a password is in it: nothing of it is printed.
+        // Without a scheme it is unknown where a password is in it: nothing of it is printed.
         return Err(refused(
             "url does not begin with postgres:// (postgres://user@host:port/database)".to_owned(),
         ));
@@ -212,7 +212,7 @@ fn options(url: &str, config: &StoreConfig) -> Result<PgConnectOptions> {
     }
     if config.auth == StoreAuth::RdsIam {
         if !matches!(config.sslmode, None | Some(SslMode::VerifyFull)) {
-            return Err(refused("auth = \"rds_iam\" demands sslmode = \"verify-full\": a token must reach nobody but the database".to_owned()));
+            return Err(refused("auth = \"rds_iam\" demands sslmode = \"verify-full\": a token must reach the database only".to_owned()));
         }
         options = options.ssl_mode(PgSslMode::VerifyFull);
     } else if let Some(mode) = config.sslmode {
@@ -227,7 +227,7 @@ fn options(url: &str, config: &StoreConfig) -> Result<PgConnectOptions> {
     if let Some(path) = &config.ca_file {
         let bundle = std::fs::read(path)
             .map_err(|error| refused(format!("ca_file {}: {error}", path.display())))?;
-        // Without one every server would be unknown, and nobody would look at this file.
+        // Without one every server would be unknown, and this file would not be read.
         if !CertificateDer::pem_slice_iter(&bundle).any(|certificate| certificate.is_ok()) {
             return Err(refused(format!(
                 "ca_file {}: there is no certificate in it, in PEM",

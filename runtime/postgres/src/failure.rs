@@ -41,7 +41,7 @@ impl Failure {
     /// Two transactions were in each other's way: this one was undone and may be tried again at
     /// once.
     pub(super) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Database(told)) if matches!(told.code().as_deref(), Some("40001" | "40P01")))
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("40001" | "40P01")))
     }
 
     /// True if nothing is wrong with the connection.
@@ -50,14 +50,14 @@ impl Failure {
     }
 
     /// True if the server did not let us in, or not to the database. Where it did so before,
-    /// somebody is changing that: a password, a certificate's user, a server that fails over.
+    /// an operator is changing that: a password, a certificate's user, a server that fails over.
     pub(super) fn is_at_the_door(&self) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Database(told)) if matches!(told.code().as_deref(), Some("28P01" | "28000" | "3D000")))
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("28P01" | "28000" | "3D000")))
     }
 
     /// True if the server broke this constraint's promise rather than a row.
     pub(super) fn violates(&self, constraint: &str) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Database(told)) if told.constraint() == Some(constraint))
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.constraint() == Some(constraint))
     }
 
     /// For the caller of the port; `place` is the server, without a password.
@@ -68,15 +68,15 @@ impl Failure {
         };
         match self {
             Self::Decided(error) => error,
-            Self::Sql(sqlx::Error::Database(told)) => match advice(&*told) {
+            Self::Sql(sqlx::Error::Database(error)) => match advice(&*error) {
                 Some(advice) => Error::Refused(format!(
                     "checkpoint store at {place}: {} ({advice})",
-                    told.message()
+                    error.message()
                 )),
                 None => unavailable(format!(
                     "{} ({})",
-                    told.message(),
-                    told.code().unwrap_or_default()
+                    error.message(),
+                    error.code().unwrap_or_default()
                 )),
             },
             Self::Sql(sqlx::Error::Configuration(error)) => {
@@ -101,8 +101,8 @@ impl Failure {
 }
 
 /// What to do about an answer that repeating cannot change; `None` where it can.
-fn advice(told: &dyn DatabaseError) -> Option<&'static str> {
-    let code = told.code().unwrap_or_default();
+fn advice(error: &dyn DatabaseError) -> Option<&'static str> {
+    let code = error.code().unwrap_or_default();
     let advice = match &*code {
         "28P01" | "28000" => {
             "check the user in [store] url, its password and what pg_hba.conf lets in"

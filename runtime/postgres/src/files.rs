@@ -1,28 +1,20 @@
 //! Lake files in the store: registration, stages, and the plan of loads.
 
 use sqlx::PgConnection;
-use theatre_actors::ports::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
+use theatre_actors::ports::{
+    DeferredBatches, Error, FileStage, LakeFile, LoadBatch, RegisteredFile,
+};
 use theatre_actors::position::Partition;
 
-use super::failure::{Attempt, Failure};
-use super::text::{stored, told};
+use super::failure::Attempt;
+use super::text::{read_text, stored};
 use super::{decode, encode, limited};
 
 type Row = (i64, i32, Vec<u8>, i16, Option<String>, Option<String>);
 
 fn read((number, partition, file, stage, batch, note): Row) -> Attempt<RegisteredFile> {
-    let stages = [
-        FileStage::Registered,
-        FileStage::Completed,
-        FileStage::Loaded,
-        FileStage::Quarantined,
-        FileStage::Lost,
-    ];
-    let stage = stages
-        .into_iter()
-        .find(|known| *known as i16 == stage)
-        .ok_or_else(|| Failure::damaged(&format!("a file in stage {stage}")))?;
-    let (batch, note) = (batch.map(told), note.map(told));
+    let stage = FileStage::from_code(stage.into()).map_err(Error::from)?;
+    let (batch, note) = (batch.map(read_text), note.map(read_text));
     Ok(RegisteredFile {
         number: number as u64,
         partition: partition as u32,
@@ -82,7 +74,7 @@ pub(super) async fn in_stage(
     read_all(
         sqlx::query_as(sql)
             .bind(partition as i32)
-            .bind(stage as i16)
+            .bind(i16::from(stage.code()))
             .bind(limited(limit))
             .fetch_all(connection)
             .await?,
@@ -154,9 +146,9 @@ pub(super) async fn plan(
         .bind(partition as i32)
         .bind(list(&passed_over.batches));
     let open: Option<String> = open.fetch_optional(&mut *connection).await?;
-    if let Some(batch) = open.map(told) {
+    if let Some(batch) = open.map(read_text) {
         let files = of_batch(connection, partition, &batch).await?;
-        return Ok(Some(load_batch(partition, batch, files)));
+        return Ok(Some(LoadBatch::planned(batch, partition, files)));
     }
     let sql = "SELECT number, partition, file, stage, batch, note FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NULL
                AND dataset = (SELECT dataset FROM lake_file WHERE partition = $1 AND stage = 2 AND batch IS NULL AND dataset <> ALL($3) ORDER BY number LIMIT 1)
@@ -169,32 +161,21 @@ pub(super) async fn plan(
     if files.is_empty() {
         return Ok(None);
     }
-    assign(connection, partition, files).await.map(Some)
+    let batch = LoadBatch::new(partition, files);
+    assign(connection, &batch).await?;
+    Ok(Some(batch))
 }
 
-/// Gives files a batch of their own, named by what is in it.
-async fn assign(
-    connection: &mut PgConnection,
-    partition: Partition,
-    mut files: Vec<RegisteredFile>,
-) -> Attempt<LoadBatch> {
-    let dataset = files
-        .first()
-        .map(|file| file.file.dataset.as_str())
-        .unwrap_or_default();
-    let numbers: Vec<u64> = files.iter().map(|file| file.number).collect();
-    let batch = LoadBatch::id_of(dataset, partition, &numbers);
-    for file in &mut files {
-        file.batch = Some(batch.clone());
-    }
+/// Plans the files of a batch into it.
+async fn assign(connection: &mut PgConnection, batch: &LoadBatch) -> Attempt<()> {
     let sql = "UPDATE lake_file SET batch = $3 WHERE partition = $1 AND number = ANY($2)";
     sqlx::query(sql)
-        .bind(partition as i32)
-        .bind(as_numbers(numbers))
-        .bind(stored(&batch))
+        .bind(batch.partition as i32)
+        .bind(as_numbers(batch.numbers()))
+        .bind(stored(&batch.id))
         .execute(connection)
         .await?;
-    Ok(load_batch(partition, batch, files))
+    Ok(())
 }
 
 pub(super) async fn split(
@@ -212,8 +193,8 @@ pub(super) async fn split(
             .bind(stored(note));
         query.execute(&mut *connection).await?;
     }
-    let mut files = of_batch(connection, partition, batch).await?;
-    if !bad.is_empty() || files.len() < 2 {
+    let files = of_batch(connection, partition, batch).await?;
+    let Some(halves) = LoadBatch::halves(partition, files, bad) else {
         let sql = "UPDATE lake_file SET batch = NULL WHERE partition = $1 AND batch = $2";
         sqlx::query(sql)
             .bind(partition as i32)
@@ -221,10 +202,10 @@ pub(super) async fn split(
             .execute(connection)
             .await?;
         return Ok(());
+    };
+    for half in &halves {
+        assign(connection, half).await?;
     }
-    let later = files.split_off(files.len() / 2);
-    assign(connection, partition, files).await?;
-    assign(connection, partition, later).await?;
     Ok(())
 }
 
@@ -246,17 +227,4 @@ async fn of_batch(
             .fetch_all(connection)
             .await?,
     )
-}
-
-fn load_batch(partition: Partition, id: String, files: Vec<RegisteredFile>) -> LoadBatch {
-    let dataset = files
-        .first()
-        .map(|file| file.file.dataset.clone())
-        .unwrap_or_default();
-    LoadBatch {
-        id,
-        dataset,
-        partition,
-        files,
-    }
 }

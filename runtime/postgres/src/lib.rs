@@ -7,6 +7,7 @@
 
 mod commit;
 mod connect;
+mod cursors;
 mod failure;
 mod files;
 mod iam;
@@ -22,10 +23,11 @@ use std::sync::Arc;
 use sqlx::PgConnection;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
-    LakeCut, Lane, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
-    RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, RegisteredFile,
+    Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
 };
 use theatre_actors::position::Partition;
+use theatre_actors::state::Stored;
 use theatre_actors::time::LogTime;
 
 use self::failure::{Attempt, Failure};
@@ -99,11 +101,11 @@ impl PostgresStore {
     }
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Attempt<T> {
+fn decode<T: Stored>(bytes: &[u8]) -> Attempt<T> {
     theatre_actors::state::decode(bytes).map_err(|error| Failure::damaged(&error))
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+fn encode<T: Stored>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
 }
 
@@ -192,21 +194,21 @@ impl CheckpointStore for PostgresStore {
             .read(async |connection| outputs::dead_after(connection, partition, after, limit).await)
     }
 
-    fn note_relayed(
+    fn advance_cursor(
         &self,
         partition: Partition,
         epoch: Epoch,
-        lane: Lane,
-        sequence: u64,
+        consumer: &str,
+        position: u64,
     ) -> Result<()> {
         self.fenced(partition, epoch, async |connection| {
-            partitions::note_relayed(connection, partition, lane, sequence).await
+            cursors::advance(connection, partition, consumer, position).await
         })
     }
 
-    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+    fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
         self.fenced(partition, epoch, async |connection| {
-            outputs::expire_windows(connection, partition, expiry).await
+            outputs::expire_outputs(connection, partition, expiry).await
         })
     }
 
@@ -224,7 +226,7 @@ impl CheckpointStore for PostgresStore {
 
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
         self.fenced(partition, epoch, async |connection| {
-            partitions::note_export(connection, partition, export).await?;
+            cursors::compare_and_set(connection, partition, export).await?;
             files::register(connection, partition, &export.files).await
         })
     }

@@ -10,7 +10,7 @@ use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
 const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 3] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -19,11 +19,12 @@ const FILES: [(&str, &str); 2] = [
         "past_layouts",
         include_str!("../migrations/0002_past_layouts.sql"),
     ),
+    ("cursors", include_str!("../migrations/0003_cursors.sql")),
 ];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;
-/// `theatre` in ASCII: the advisory lock of whoever makes a schema. PostgreSQL's IF NOT EXISTS
-/// alone fails where two make the same one at once.
+/// `theatre` in ASCII: the advisory lock of a process that makes a schema. PostgreSQL's
+/// IF NOT EXISTS alone fails where two make the same one at once.
 const SCHEMA_LOCK: i64 = 0x74_68_65_61_74_72_65;
 
 fn all() -> Vec<Migration> {
@@ -58,8 +59,8 @@ async fn apply_on(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<St
         .fetch_one(&mut *connection)
         .await?;
     if !there {
-        // Asked first: whoever may not create schemas can use one that was made for him. Both
-        // statements are one transaction.
+        // A user that may not create schemas can use one that was made for it, so it is created
+        // only where it is missing. Both statements are one transaction.
         let create = format!(
             "SELECT pg_advisory_xact_lock({SCHEMA_LOCK}); CREATE SCHEMA IF NOT EXISTS \"{schema}\""
         );
@@ -117,8 +118,8 @@ async fn applied(connection: &mut PgConnection, schema: &str) -> Attempt<Vec<(i6
         .fetch_all(connection)
         .await
     {
-        Err(sqlx::Error::Database(told))
-            if matches!(told.code().as_deref(), Some("42P01" | "3F000")) =>
+        Err(sqlx::Error::Database(error))
+            if matches!(error.code().as_deref(), Some("42P01" | "3F000")) =>
         {
             Ok(Vec::new())
         }

@@ -2,24 +2,22 @@
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
-use theatre_actors::outputs::{OutputEvent, OutputKind};
-use theatre_actors::ports::{Expiry, OutputFilter, StoredDead, StoredOutput, StoredProcessor};
+use theatre_actors::outputs::{self, OutputEvent, OutputKind};
+use theatre_actors::ports::{
+    Error, Expiry, OutputFilter, StoredDead, StoredOutput, StoredProcessor,
+};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
-use super::failure::{Attempt, Failure};
-use super::text::{stored, told};
+use super::failure::Attempt;
+use super::text::{read_text, stored};
 use super::{decode, limited};
 
-fn told_output(row: &PgRow) -> Attempt<StoredOutput> {
-    let text = |column: &str| row.try_get(column).map(told);
+fn read_output(row: &PgRow) -> Attempt<StoredOutput> {
+    let text = |column: &str| row.try_get(column).map(read_text);
     let kind: i16 = row.try_get("kind")?;
-    let kinds = [OutputKind::Window, OutputKind::Alert, OutputKind::Outcome];
     let output = OutputEvent {
-        kind: kinds
-            .into_iter()
-            .find(|known| *known as i16 == kind)
-            .ok_or_else(|| Failure::damaged(&format!("a output of kind {kind}")))?,
+        kind: OutputKind::from_code(kind.into()).map_err(Error::from)?,
         robot_id: text("robot_id")?,
         id: text("id")?,
         subject: text("subject")?,
@@ -42,7 +40,7 @@ fn told_output(row: &PgRow) -> Attempt<StoredOutput> {
 type DeadRow = (i32, i64, Vec<u8>);
 type ProcessorRow = (String, i64, Vec<u8>, Vec<u8>);
 
-fn told_dead((partition, sequence, letter): DeadRow) -> Attempt<StoredDead> {
+fn read_dead((partition, sequence, letter): DeadRow) -> Attempt<StoredDead> {
     Ok(StoredDead {
         partition: partition as u32,
         sequence: sequence as u64,
@@ -50,9 +48,9 @@ fn told_dead((partition, sequence, letter): DeadRow) -> Attempt<StoredDead> {
     })
 }
 
-fn told_processor((name, save_number, positions, state): ProcessorRow) -> Attempt<StoredProcessor> {
+fn read_processor((name, save_number, positions, state): ProcessorRow) -> Attempt<StoredProcessor> {
     Ok(StoredProcessor {
-        processor: told(name),
+        processor: read_text(name),
         save_number: save_number as u64,
         positions: decode(&positions)?,
         state,
@@ -69,7 +67,7 @@ pub(super) async fn processors(
         .bind(partition as i32)
         .fetch_all(connection)
         .await?;
-    found.into_iter().map(told_processor).collect()
+    found.into_iter().map(read_processor).collect()
 }
 
 pub(super) async fn processor(
@@ -84,7 +82,7 @@ pub(super) async fn processor(
         .bind(stored(processor))
         .fetch_optional(connection)
         .await?;
-    found.map(told_processor).transpose()
+    found.map(read_processor).transpose()
 }
 
 pub(super) async fn outputs_after(
@@ -103,7 +101,7 @@ pub(super) async fn outputs_after(
         .fetch_all(connection)
         .await?
         .iter()
-        .map(told_output)
+        .map(read_output)
         .collect()
 }
 
@@ -119,10 +117,10 @@ pub(super) async fn dead_after(
         .bind(after as i64)
         .bind(limited(limit));
     let found: Vec<DeadRow> = query.fetch_all(connection).await?;
-    found.into_iter().map(told_dead).collect()
+    found.into_iter().map(read_dead).collect()
 }
 
-pub(super) async fn expire_windows(
+pub(super) async fn expire_outputs(
     connection: &mut PgConnection,
     partition: Partition,
     expiry: Expiry,
@@ -142,16 +140,15 @@ pub(super) async fn expire_windows(
     let Some(reached) = reached else {
         return Ok(expiry.after);
     };
-    let sql = "DELETE FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 AND committed_at < $4 AND kind = $5";
+    let expiring = outputs::ALL.iter().filter(|spec| spec.expires);
+    let kinds: Vec<i16> = expiring.map(|spec| spec.kind.code().into()).collect();
+    let sql = "DELETE FROM fact WHERE partition = $1 AND sequence > $2 AND sequence <= $3 AND committed_at < $4 AND kind = ANY($5)";
     let query = sqlx::query(sql)
         .bind(partition as i32)
         .bind(expiry.after as i64)
         .bind(reached)
         .bind(expiry.before.0);
-    query
-        .bind(OutputKind::Window as i16)
-        .execute(connection)
-        .await?;
+    query.bind(kinds).execute(connection).await?;
     Ok(reached as u64)
 }
 
@@ -166,7 +163,7 @@ pub(super) async fn find(
                    ORDER BY committed_at DESC, partition, sequence DESC LIMIT $6
                ) AS newest ORDER BY event_time, robot_id, kind, id, revision";
     let query = sqlx::query(sql)
-        .bind(filter.kind.map(|kind| kind as i16))
+        .bind(filter.kind.map(|kind| i16::from(kind.code())))
         .bind(filter.robot_id.as_deref().map(stored))
         .bind(filter.subject.as_deref().map(stored))
         .bind(filter.from)
@@ -178,7 +175,7 @@ pub(super) async fn find(
         .fetch_all(connection)
         .await?
         .iter()
-        .map(told_output)
+        .map(read_output)
         .collect()
 }
 
@@ -192,5 +189,5 @@ pub(super) async fn find_dead(
         .bind((limit > 0).then(|| limited(limit)))
         .fetch_all(connection)
         .await?;
-    found.into_iter().map(told_dead).collect()
+    found.into_iter().map(read_dead).collect()
 }

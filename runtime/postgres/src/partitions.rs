@@ -1,17 +1,16 @@
-//! Partitions in the store: layout, epochs, homes of robots, and how far publishers and the lake
-//! have come.
+//! Partitions in the store: layout, epochs, homes of robots, and how far the lake writer is.
 
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
-use theatre_actors::ports::{Epoch, Error, Export, LakeCut, Lane, PartitionStatus};
+use theatre_actors::ports::{Epoch, Error, LakeCut, PartitionStatus};
 use theatre_actors::position::{Partition, Positions};
 
 use super::failure::{Attempt, Failure};
-use super::text::{stored, told};
+use super::text::{read_text, stored};
 use super::{decode, encode};
 
-/// The partition's epoch; nobody changes it, or writes under it, before this transaction ends.
+/// The partition's epoch; no other transaction changes it, or writes under it, before this one ends.
 pub(super) async fn lock(connection: &mut PgConnection, partition: Partition) -> Attempt<Epoch> {
     let sql = "SELECT epoch FROM partition WHERE number = $1 FOR UPDATE";
     let epoch: Option<i64> = sqlx::query_scalar(sql)
@@ -93,7 +92,7 @@ pub(super) async fn claim_homes(
         .await?;
     let homes: HashMap<String, u32> = found
         .into_iter()
-        .map(|(robot, home)| (told(robot), home as u32))
+        .map(|(robot, home)| (read_text(robot), home as u32))
         .collect();
     robots
         .iter()
@@ -110,60 +109,35 @@ pub(super) async fn status(
     connection: &mut PgConnection,
     partition: Partition,
 ) -> Attempt<PartitionStatus> {
-    type Row = (i64, Vec<u8>, i64, i64, i64, i64, i64, Vec<u8>, i64);
-    let sql = "SELECT epoch, floor, last_fact, last_dead, relayed_fact, relayed_dead, exported_fact, lake_positions, lake_cuts
+    // One statement, so that the positions are of the same moment as the rest.
+    type Row = (i64, Vec<u8>, i64, i64, Vec<u8>, i64, Vec<String>, Vec<i64>);
+    let sql = "SELECT epoch, floor, last_fact, last_dead, lake_positions, lake_cuts,
+               ARRAY(SELECT consumer FROM cursor WHERE cursor.partition = number ORDER BY consumer),
+               ARRAY(SELECT position FROM cursor WHERE cursor.partition = number ORDER BY consumer)
                FROM partition WHERE number = $1";
     let found: Option<Row> = sqlx::query_as(sql)
         .bind(partition as i32)
         .fetch_optional(connection)
         .await?;
-    let Some((
-        epoch,
-        floor,
-        last_output,
-        last_dead,
-        relayed_output,
-        relayed_dead,
-        exported_output,
-        lake_positions,
-        lake_cuts,
-    )) = found
+    let Some((epoch, floor, last_output, last_dead, lake_positions, lake_cuts, consumers, at)) =
+        found
     else {
         return Ok(PartitionStatus::default());
     };
+    let positions = at.into_iter().map(|position| position as u64);
     Ok(PartitionStatus {
         epoch: epoch as u64,
         floor: decode(&floor)?,
         last_output: last_output as u64,
         last_dead: last_dead as u64,
-        relayed_output: relayed_output as u64,
-        relayed_dead: relayed_dead as u64,
-        exported_output: exported_output as u64,
+        cursors: consumers
+            .into_iter()
+            .map(read_text)
+            .zip(positions)
+            .collect(),
         lake_positions: decode(&lake_positions)?,
         lake_cuts: lake_cuts as u64,
     })
-}
-
-pub(super) async fn note_relayed(
-    connection: &mut PgConnection,
-    partition: Partition,
-    lane: Lane,
-    sequence: u64,
-) -> Attempt<()> {
-    let sql = match lane {
-        Lane::Results => {
-            "UPDATE partition SET relayed_fact = $2 WHERE number = $1 AND relayed_fact < $2"
-        }
-        Lane::DeadLetters => {
-            "UPDATE partition SET relayed_dead = $2 WHERE number = $1 AND relayed_dead < $2"
-        }
-    };
-    sqlx::query(sql)
-        .bind(partition as i32)
-        .bind(sequence as i64)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 pub(super) async fn lake_state(
@@ -207,21 +181,4 @@ pub(super) async fn keep_lake_state(
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// Refuses an export that does not begin where the last one ended.
-pub(super) async fn note_export(
-    connection: &mut PgConnection,
-    partition: Partition,
-    export: &Export,
-) -> Attempt<()> {
-    let sql = "UPDATE partition SET exported_fact = $2 WHERE number = $1 AND exported_fact = $3";
-    let query = sqlx::query(sql)
-        .bind(partition as i32)
-        .bind(export.up_to as i64)
-        .bind(export.after as i64);
-    match query.execute(connection).await?.rows_affected() {
-        0 => Err(Error::overtaken(partition, "an export of outputs").into()),
-        _ => Ok(()),
-    }
 }

@@ -158,7 +158,7 @@ impl Session {
             self.readers.set_connect_options(options);
         }
         match self.readers.acquire().await {
-            // The pool does not tell why nothing came: ask for a connection beside it.
+            // The pool does not say why no connection came: ask for one beside it.
             Err(sqlx::Error::PoolTimedOut) => {
                 self.server.connect().await?;
                 let why = format!(

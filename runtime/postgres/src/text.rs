@@ -1,5 +1,5 @@
 //! Names from outside as the server keeps them: its `text` cannot hold the character NUL, and a
-//! robot that has one in its name must stop nobody.
+//! robot that has one in its name must not stop the others.
 //!
 //! NUL becomes U+0001 `0`, U+0001 itself U+0001 `1`; all else stays. Different names stay
 //! different, and keep their order.
@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 const ESCAPE: char = '\u{1}';
 
+/// A name as it is kept.
 pub(super) fn stored(name: &str) -> Cow<'_, str> {
     if !name.contains(['\0', ESCAPE]) {
         return Cow::Borrowed(name);
@@ -20,7 +21,8 @@ pub(super) fn stored(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.chars().flat_map(escape).flatten().collect())
 }
 
-pub(super) fn told(stored: String) -> String {
+/// The name that is kept as `stored`.
+pub(super) fn read_text(stored: String) -> String {
     if !stored.contains(ESCAPE) {
         return stored;
     }
@@ -43,7 +45,7 @@ pub(super) fn told(stored: String) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{stored, told};
+    use super::{read_text, stored};
 
     fn name() -> impl Strategy<Value = String> {
         prop::collection::vec(
@@ -59,7 +61,7 @@ mod tests {
             let (kept_left, kept_right) = (stored(&left), stored(&right));
             prop_assert!(!kept_left.contains('\0'));
             prop_assert_eq!(left.cmp(&right), kept_left.as_ref().cmp(kept_right.as_ref()));
-            prop_assert_eq!(told(kept_left.clone().into_owned()), left.clone());
+            prop_assert_eq!(read_text(kept_left.clone().into_owned()), left.clone());
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The warehouse's own schema, version by version: ledger, dimensions, views.
 //!
-//! `theatre migrate --warehouse` applies them; a start only checks, because whoever loads outputs
-//! need not be allowed to make views. In the files `{schema}` stands for the quoted schema, and a
+//! `theatre migrate --warehouse` applies them; a start only checks, because the user that loads
+//! outputs need not be allowed to make views. In the files `{schema}` stands for the quoted schema, and a
 //! line that ends in a semicolon ends a statement. A file, once released, is never edited.
 
-use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{Error, Result};
 
 use super::session::Session;
@@ -31,17 +30,13 @@ const MIGRATIONS: [(&str, &str); 5] = [
 /// Applies what is missing; returns the names.
 pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
     let quoted = sql::name(schema);
-    // Two that migrate at once may both find nothing there: whoever comes second finds it when
-    // looking again.
+    // Two that migrate at once may both find nothing there: the second one finds it when it looks
+    // again.
     if begin(session, schema).is_err() {
         begin(session, schema)?;
     }
     // The views stand on these.
-    tables::ensure(
-        session,
-        schema,
-        &[OutputKind::Alert, OutputKind::Outcome, OutputKind::Window].map(outputs::table),
-    )?;
+    tables::ensure(session, schema, &outputs::tables())?;
     let applied = applied(session, schema)?;
     let mut done = Vec::new();
     for (name, text) in MIGRATIONS {
@@ -49,7 +44,7 @@ pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
             continue;
         }
         let (versions, named) = (format!("{quoted}.theatre_schema_version"), sql::text(name));
-        // Divides by zero, and so takes all back, when somebody else has applied it meanwhile.
+        // Divides by zero, and so takes all back, when another process has applied it meanwhile.
         let once = format!(
             "SELECT 1 / CASE WHEN count(*) = 0 THEN 1 ELSE 0 END FROM {versions} WHERE name = {named}"
         );
@@ -77,7 +72,8 @@ pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
 fn begin(session: &Session, schema: &str) -> Result<()> {
     let quoted = sql::name(schema);
     let mut statements = Vec::new();
-    // Asked first: whoever may not create schemas can use one that was made for him.
+    // A user that may not create schemas can use one that was made for it, so it is created only
+    // where it is missing.
     if session
         .rows(
             "SELECT 1 FROM pg_namespace WHERE nspname = :schema",

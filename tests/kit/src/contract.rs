@@ -316,7 +316,7 @@ pub fn store_commits_once_and_fences(store: &dyn CheckpointStore) -> Result<()> 
                 LogTime(9)
             )
             .is_err(),
-        "the same output twice is a bug that is told"
+        "the same output twice is a bug that is reported"
     );
     ensure!(
         store
@@ -346,7 +346,7 @@ pub fn store_commits_once_and_fences(store: &dyn CheckpointStore) -> Result<()> 
         "the stale part is left out, the rest is committed"
     );
     for stale in [
-        store.note_relayed(0, first, Lane::Results, 2),
+        store.advance_cursor(0, first, "relay", 2),
         store.mark_completed(0, first, &[1]),
         store.mark_loaded(0, first, "x"),
         store.plan_load(0, first, 1).map(drop),
@@ -356,11 +356,97 @@ pub fn store_commits_once_and_fences(store: &dyn CheckpointStore) -> Result<()> 
             "every write is fenced"
         );
     }
-    store.note_relayed(0, second, Lane::Results, 2)?;
-    store.note_relayed(0, second, Lane::Results, 1)?;
+    store.advance_cursor(0, second, "relay", 2)?;
+    store.advance_cursor(0, second, "relay", 1)?;
     ensure!(
-        store.status(0)?.relayed_output == 2,
-        "a relayed position never moves back"
+        store.status(0)?.cursors.get("relay") == 2,
+        "a consumer's position never moves back"
+    );
+    Ok(())
+}
+
+/// Each consumer of the outbox has a position of its own in each partition, whatever its name.
+///
+/// # Errors
+/// Says what the adapter does not keep.
+pub fn store_keeps_a_position_for_each_consumer(store: &dyn CheckpointStore) -> Result<()> {
+    store.ensure_layout(&["a".to_owned()], 2)?;
+    let epochs = [store.acquire(0)?, store.acquire(1)?];
+    ensure!(
+        store.status(0)?.cursors == Cursors::default(),
+        "no consumer has delivered anything"
+    );
+    // More than there is: the store does not ask what a position means.
+    for (partition, consumer, position) in [
+        (0, "relay", 3),
+        (0, "webhook of a customer", 5),
+        (1, "relay", 7),
+        (0, "search", 0),
+    ] {
+        store.advance_cursor(partition, epochs[partition as usize], consumer, position)?;
+    }
+    let export = |consumer: &str, after: u64, up_to: u64| Export {
+        consumer: consumer.to_owned(),
+        after,
+        up_to,
+        files: Vec::new(),
+    };
+    store.commit_export(0, epochs[0], &export("copy", 0, 4))?;
+    store.commit_export(0, epochs[0], &export("copy", 4, 6))?;
+    store.commit_export(0, epochs[0], &export("search", 0, 1))?;
+    for overtaken in [
+        export("copy", 4, 7),
+        export("other", 1, 2),
+        export("relay", 0, 4),
+    ] {
+        ensure!(
+            matches!(
+                store.commit_export(0, epochs[0], &overtaken),
+                Err(Error::Unavailable { .. })
+            ),
+            "{overtaken:?}"
+        );
+    }
+    let positions = |partition| -> Result<Vec<(String, u64)>> {
+        let cursors = store.status(partition)?.cursors;
+        Ok(cursors
+            .iter()
+            .map(|(name, at)| (name.to_owned(), at))
+            .collect())
+    };
+    let named = |positions: &[(&str, u64)]| -> Vec<(String, u64)> {
+        positions
+            .iter()
+            .map(|(name, at)| ((*name).to_owned(), *at))
+            .collect()
+    };
+    let there = [
+        ("copy", 6),
+        ("relay", 3),
+        ("search", 1),
+        ("webhook of a customer", 5),
+    ];
+    ensure!(positions(0)? == named(&there), "{:?}", positions(0)?);
+    ensure!(
+        positions(1)? == named(&[("relay", 7)]),
+        "{:?}",
+        positions(1)?
+    );
+    ensure!(
+        store.acquire(0)? > epochs[0] && positions(0)? == named(&there),
+        "they outlive an owner"
+    );
+    ensure!(matches!(
+        store.advance_cursor(0, epochs[0], "relay", 9),
+        Err(Error::StaleEpoch { .. })
+    ));
+    ensure!(matches!(
+        store.commit_export(0, epochs[0], &export("copy", 6, 9)),
+        Err(Error::StaleEpoch { .. })
+    ));
+    ensure!(
+        positions(0)? == named(&there),
+        "a former owner moves nothing"
     );
     Ok(())
 }
@@ -375,7 +461,7 @@ pub fn store_keeps_homes(store: &dyn CheckpointStore) -> Result<()> {
     ensure!(store.claim_homes(0, first, &[])?.is_empty());
     ensure!(
         store.claim_homes(0, first, &["b", "a"])? == [0, 0],
-        "whoever asks first is the home"
+        "the partition that asks first is the home"
     );
     ensure!(
         store.claim_homes(0, first, &["a", "b"])? == [0, 0],
@@ -400,7 +486,7 @@ pub fn store_keeps_homes(store: &dyn CheckpointStore) -> Result<()> {
     Ok(())
 }
 
-/// Names come from outside: any characters, told back as they were, in order of their bytes.
+/// Names come from outside: any characters, read back as they were, in order of their bytes.
 ///
 /// # Errors
 /// Says what the adapter does not keep.
@@ -538,7 +624,7 @@ pub fn store_numbers_densely(store: &dyn CheckpointStore) -> Result<()> {
     )?;
     ensure!(
         unknown == [CommitOutcome::Stale { current: 0 }],
-        "a partition that nobody took: {unknown:?}"
+        "a partition that was never acquired: {unknown:?}"
     );
     let newest = store.find_outputs(&OutputFilter {
         limit: 2,
@@ -549,7 +635,7 @@ pub fn store_numbers_densely(store: &dyn CheckpointStore) -> Result<()> {
             .iter()
             .map(|output| output.output.id.as_str())
             .eq(["r2", "y3"]),
-        "the newest by commit, told in order: {newest:?}"
+        "the newest by commit, in order: {newest:?}"
     );
     ensure!(
         store
@@ -609,12 +695,12 @@ pub fn store_expires_windows(store: &dyn CheckpointStore) -> Result<()> {
         limit: 99,
     };
     ensure!(matches!(
-        store.expire_windows(0, epoch + 1, expiry),
+        store.expire_outputs(0, epoch + 1, expiry),
         Err(Error::StaleEpoch { .. })
     ));
     ensure!(
-        store.expire_windows(0, epoch, Expiry { up_to: 0, ..expiry })? == 0
-            && store.expire_windows(
+        store.expire_outputs(0, epoch, Expiry { up_to: 0, ..expiry })? == 0
+            && store.expire_outputs(
                 0,
                 epoch,
                 Expiry {
@@ -625,11 +711,11 @@ pub fn store_expires_windows(store: &dyn CheckpointStore) -> Result<()> {
     );
     ensure!(left()?.len() == 8, "nothing was old enough, or looked at");
     ensure!(
-        store.expire_windows(0, epoch, Expiry { limit: 2, ..expiry })? == 2
+        store.expire_outputs(0, epoch, Expiry { limit: 2, ..expiry })? == 2
             && left()? == ["a1", "w2", "a2", "w3", "a3", "w4", "a4"]
     );
     ensure!(
-        store.expire_windows(
+        store.expire_outputs(
             0,
             epoch,
             Expiry {
@@ -641,11 +727,11 @@ pub fn store_expires_windows(store: &dyn CheckpointStore) -> Result<()> {
             && left()? == ["a1", "a2", "w3", "a3", "w4", "a4"]
     );
     ensure!(
-        store.expire_windows(0, epoch, Expiry { after: 3, ..expiry })? == 4,
+        store.expire_outputs(0, epoch, Expiry { after: 3, ..expiry })? == 4,
         "an alert of that age is passed over"
     );
     ensure!(
-        store.expire_windows(0, epoch, Expiry { after: 4, ..expiry })? == 4 && left()?.len() == 6,
+        store.expire_outputs(0, epoch, Expiry { after: 4, ..expiry })? == 4 && left()?.len() == 6,
         "what is younger stays"
     );
     let done = store.commit(
@@ -690,6 +776,7 @@ pub fn store_exports_each_output_once(store: &dyn CheckpointStore) -> Result<()>
     store.ensure_layout(&["a".to_owned()], 1)?;
     let epoch = store.acquire(0)?;
     let export = |after: u64, up_to: u64| Export {
+        consumer: "exporter".to_owned(),
         after,
         up_to,
         files: vec![file(&format!("{after}-{up_to}"), "t")],
@@ -715,7 +802,7 @@ pub fn store_exports_each_output_once(store: &dyn CheckpointStore) -> Result<()>
         .map(|file| file.file.path)
         .collect();
     ensure!(
-        paths == ["0-40", "40-50"] && store.status(0)?.exported_output == 50,
+        paths == ["0-40", "40-50"] && store.status(0)?.cursors.get("exporter") == 50,
         "{paths:?}"
     );
     Ok(())
@@ -740,7 +827,7 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
         ],
     };
     store.commit_cut(0, epoch, &cut)?;
-    // Made by somebody who looked before it was in, and from more of the log: refused, so that it
+    // Made by a writer that looked before it was in, and from more of the log: refused, so that it
     // is made anew from where that one ends.
     let later = LakeCut {
         positions: Positions::from(vec![9]),
@@ -845,12 +932,13 @@ pub fn store_plans_loads(store: &dyn CheckpointStore) -> Result<()> {
     sets_lost_files_aside(store, epoch)
 }
 
-/// A file whose upload is gone is neither completed nor loaded until somebody puts it back.
+/// A file whose upload is gone is neither completed nor loaded until an operator puts it back.
 fn sets_lost_files_aside(store: &dyn CheckpointStore, epoch: Epoch) -> Result<()> {
     store.commit_export(
         0,
         epoch,
         &Export {
+            consumer: "exporter".to_owned(),
             after: 0,
             up_to: 1,
             files: vec![file("5", "t")],
@@ -940,7 +1028,7 @@ pub fn store_plans_beside_what_is_stuck(store: &dyn CheckpointStore) -> Result<(
     ensure!(numbers(&first) == [1, 2], "{first:?}");
     ensure!(
         plan(&passed(&[], &["t"]))?.as_ref() == Some(&first),
-        "of a dataset that is passed over, what is planned is still told"
+        "of a dataset that is passed over, what is planned is still returned"
     );
     let other = planned(&passed(&[&first], &["t"]))?;
     ensure!(other.dataset == "u" && numbers(&other) == [4], "{other:?}");

@@ -480,19 +480,19 @@ impl CheckpointStore for GatedStore {
         self.gate
             .call(|| self.inner.dead_after(partition, after, limit))
     }
-    fn note_relayed(
+    fn advance_cursor(
         &self,
         partition: Partition,
         epoch: Epoch,
-        lane: Lane,
-        sequence: u64,
+        consumer: &str,
+        position: u64,
     ) -> Result<()> {
-        let epoch = self.epoch(partition, epoch)?;
-        self.commit_late(move |store| store.note_relayed(partition, epoch, lane, sequence))
+        let (epoch, consumer) = (self.epoch(partition, epoch)?, consumer.to_owned());
+        self.commit_late(move |store| store.advance_cursor(partition, epoch, &consumer, position))
     }
-    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+    fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
         let epoch = self.epoch(partition, epoch)?;
-        self.commit_late(move |store| store.expire_windows(partition, epoch, expiry))
+        self.commit_late(move |store| store.expire_outputs(partition, epoch, expiry))
     }
     fn lake_state(&self, partition: Partition) -> Result<Vec<u8>> {
         self.look(|| self.inner.lake_state(partition))

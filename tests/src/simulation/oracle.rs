@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use theatre_actors::outputs::{DeadReason, OutputKind, Outputs};
+use theatre_actors::outputs::{ALL, DeadReason, OutputKind, Outputs, Topic};
 use theatre_actors::position::Positions;
 use theatre_actors::processor::{IntakeProcessor, Processor};
-use theatre_config::{ALERT_TOPIC, OUTCOME_TOPIC};
 use theatre_pipeline::intake::{Entry, Intake, IntakeParams};
 use theatre_pipeline::{PipelineParams, Ports};
 
@@ -87,7 +86,7 @@ fn check_processors(
 fn check_outputs(ports: &Ports, processors: &Processors) -> Result<()> {
     let stored = ports.store.outputs_after(0, 0, 1 << 30)?;
     for (robot, (_, outputs)) in processors {
-        for kind in [OutputKind::Window, OutputKind::Alert, OutputKind::Outcome] {
+        for kind in ALL.iter().map(|spec| spec.kind) {
             let got: Vec<_> = stored
                 .iter()
                 .map(|stored| &stored.output)
@@ -142,13 +141,12 @@ fn check_published(params: &PipelineParams, ports: &Ports, processors: &Processo
     let published = crate::published_in(&*ports.log)?;
     let mut expected: crate::Published = crate::Published::new();
     for output in processors.values().flat_map(|(_, outputs)| &outputs.events) {
-        let (topic, key) = match output.kind {
-            OutputKind::Window => continue,
-            OutputKind::Alert => (ALERT_TOPIC, &output.robot_id),
-            OutputKind::Outcome => (OUTCOME_TOPIC, &output.subject),
+        let Topic::Named(topic) = output.kind.spec().topic else {
+            continue;
         };
+        let key = (output.kind.spec().key)(output);
         expected
-            .entry((topic.to_owned(), key.clone().into_bytes()))
+            .entry((topic.to_owned(), key.as_bytes().to_vec()))
             .or_default()
             .push(output.payload.clone());
     }

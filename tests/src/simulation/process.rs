@@ -12,6 +12,7 @@ use theatre_actors::actix_host::InlineHost;
 use theatre_actors::ports::{Epoch, Error, FileStage};
 use theatre_pipeline::checkpointer::Checkpointer;
 use theatre_pipeline::lifecycle::{self, Command, Ending, Event, Life, Phase, Role, Transition};
+use theatre_pipeline::outbox::{DEAD_LETTER_RELAY, EXPORTER, RELAY};
 use theatre_pipeline::run_loop::{Runner, Turn};
 use theatre_pipeline::supervisor::{PartitionSupervisor, SharedContext};
 use theatre_pipeline::wiring;
@@ -193,7 +194,9 @@ impl Process {
             return Ok(());
         }
         ensure!(
-            status.relayed_output == status.last_output && status.relayed_dead == status.last_dead,
+            [RELAY, DEAD_LETTER_RELAY]
+                .iter()
+                .all(|relay| status.cursors.get(relay.name) == relay.stream.last(&status)),
             "a partition was left in order before all was published: {status:?}"
         );
         if self.left {
@@ -205,7 +208,7 @@ impl Process {
         );
         let registered = world.ports.store.files(0, FileStage::Registered, 1)?;
         ensure!(
-            status.exported_output == status.last_output && registered.is_empty(),
+            status.cursors.get(EXPORTER.name) == status.last_output && registered.is_empty(),
             "a partition was left in order before all was exported: {status:?}, {registered:?}"
         );
         Ok(())

@@ -6,18 +6,12 @@ use theatre_actors::ports::{
 };
 use theatre_actors::position::Partition;
 
-use super::{WHAT, decode, encode, unavailable};
+use super::{WHAT, decode, encode, unavailable, unknown};
 
 pub(super) const COLUMNS: &str = "number, partition, file, stage, batch, note";
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<RegisteredFile> {
-    let stage = match row.get::<_, i64>(3)? {
-        1 => FileStage::Registered,
-        2 => FileStage::Completed,
-        3 => FileStage::Loaded,
-        5 => FileStage::Lost,
-        _ => FileStage::Quarantined,
-    };
+    let stage = FileStage::from_code(row.get(3)?).map_err(unknown)?;
     Ok(RegisteredFile {
         number: row.get::<_, i64>(0)? as u64,
         partition: row.get(1)?,
@@ -64,7 +58,7 @@ pub(super) fn plan(
         .map_err(unavailable(WHAT))?;
     if let Some(batch) = open {
         let files = of_batch(transaction, partition, &batch)?;
-        return Ok(Some(load_batch(partition, batch, files)));
+        return Ok(Some(LoadBatch::planned(batch, partition, files)));
     }
     let sql = "SELECT dataset FROM lake_file WHERE partition = ?1 AND stage = 2 AND batch IS NULL
                AND dataset NOT IN (SELECT value FROM json_each(?2)) ORDER BY number LIMIT 1";
@@ -83,7 +77,9 @@ pub(super) fn plan(
         &sql,
         params![partition, dataset, max_files.max(1) as i64],
     )?;
-    assign(transaction, partition, files).map(Some)
+    let batch = LoadBatch::new(partition, files);
+    assign(transaction, &batch)?;
+    Ok(Some(batch))
 }
 
 /// Texts as SQLite takes a list of them.
@@ -91,28 +87,15 @@ fn list(texts: &[String]) -> String {
     serde_json::json!(texts).to_string()
 }
 
-/// Gives files a batch of their own, named by what is in it.
-fn assign(
-    transaction: &Transaction<'_>,
-    partition: Partition,
-    mut files: Vec<RegisteredFile>,
-) -> Result<LoadBatch> {
-    let dataset = files
-        .first()
-        .map(|file| file.file.dataset.as_str())
-        .unwrap_or_default();
-    let numbers: Vec<u64> = files.iter().map(|file| file.number).collect();
-    let batch = LoadBatch::id_of(dataset, partition, &numbers);
-    for file in &mut files {
-        file.batch = Some(batch.clone());
+/// Plans the files of a batch into it.
+fn assign(transaction: &Transaction<'_>, batch: &LoadBatch) -> Result<()> {
+    let sql = "UPDATE lake_file SET batch = ?3 WHERE partition = ?1 AND number = ?2";
+    for number in batch.numbers() {
         transaction
-            .execute(
-                "UPDATE lake_file SET batch = ?3 WHERE partition = ?1 AND number = ?2",
-                params![partition, file.number as i64, batch],
-            )
+            .execute(sql, params![batch.partition, number as i64, batch.id])
             .map_err(unavailable(WHAT))?;
     }
-    Ok(load_batch(partition, batch, files))
+    Ok(())
 }
 
 pub(super) fn split(
@@ -127,18 +110,15 @@ pub(super) fn split(
             .execute(sql, params![partition, *number as i64, batch, note])
             .map_err(unavailable(WHAT))?;
     }
-    let mut files = of_batch(transaction, partition, batch)?;
-    if !bad.is_empty() || files.len() < 2 {
+    let files = of_batch(transaction, partition, batch)?;
+    let Some(halves) = LoadBatch::halves(partition, files, bad) else {
         let sql = "UPDATE lake_file SET batch = NULL WHERE partition = ?1 AND batch = ?2";
         transaction
             .execute(sql, params![partition, batch])
             .map_err(unavailable(WHAT))?;
         return Ok(());
-    }
-    let later = files.split_off(files.len() / 2);
-    assign(transaction, partition, files)?;
-    assign(transaction, partition, later)?;
-    Ok(())
+    };
+    halves.iter().try_for_each(|half| assign(transaction, half))
 }
 
 fn of_batch(
@@ -162,17 +142,4 @@ fn select(
         .query_map(values, read)
         .and_then(Iterator::collect);
     files.map_err(unavailable(WHAT))
-}
-
-fn load_batch(partition: Partition, id: String, files: Vec<RegisteredFile>) -> LoadBatch {
-    let dataset = files
-        .first()
-        .map(|file| file.file.dataset.clone())
-        .unwrap_or_default();
-    LoadBatch {
-        id,
-        dataset,
-        partition,
-        files,
-    }
 }

@@ -1,3 +1,5 @@
+-- The tables of the version in migrations.rs. A change of them is a new version there.
+
 CREATE TABLE IF NOT EXISTS layout (one INTEGER PRIMARY KEY CHECK (one = 1), topics BLOB NOT NULL, partitions INTEGER NOT NULL) STRICT;
 
 -- Partition counts before the present one, oldest first.
@@ -9,14 +11,19 @@ CREATE TABLE IF NOT EXISTS partition (
     floor          BLOB NOT NULL,
     last_fact      INTEGER NOT NULL DEFAULT 0,
     last_dead      INTEGER NOT NULL DEFAULT 0,
-    relayed_fact   INTEGER NOT NULL DEFAULT 0,
-    relayed_dead   INTEGER NOT NULL DEFAULT 0,
-    exported_fact  INTEGER NOT NULL DEFAULT 0,
     lake_positions BLOB NOT NULL,
     lake_state     BLOB NOT NULL DEFAULT x'',
     lake_cuts      INTEGER NOT NULL DEFAULT 0,
     last_file      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- How far each consumer of the outbox is; one without a row has delivered nothing.
+CREATE TABLE IF NOT EXISTS cursor (
+    partition INTEGER NOT NULL,
+    consumer  TEXT NOT NULL,
+    position  INTEGER NOT NULL,
+    PRIMARY KEY (partition, consumer)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS family (
     partition   INTEGER NOT NULL,

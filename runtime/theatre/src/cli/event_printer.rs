@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{LogReader, PollLimit, Result};
 use theatre_schemas::decode::BatchBuilder;
 use theatre_schemas::framing;
@@ -45,9 +46,10 @@ impl EventPrinter {
                 })
                 .collect()
         };
+        let topics = &service.params.output_topics;
         Ok(Self {
-            alerts: readers(&service.params.alert_topic)?,
-            outcomes: readers(&service.params.outcome_topic)?,
+            alerts: readers(topics.get(OutputKind::Alert).unwrap_or_default())?,
+            outcomes: readers(topics.get(OutputKind::Outcome).unwrap_or_default())?,
             procedures: if quiet {
                 Vec::new()
             } else {
@@ -125,7 +127,7 @@ impl EventPrinter {
             progress.lag_records(),
             progress.lake_files.load(Ordering::Relaxed),
             progress.warehouse_rows.load(Ordering::Relaxed),
-            progress.windows.load(Ordering::Relaxed),
+            progress.outputs(OutputKind::Window),
         );
         for trouble in progress.troubles() {
             eprintln!("-- trouble: {trouble}");

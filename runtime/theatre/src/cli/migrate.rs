@@ -6,6 +6,7 @@ use serde_json::json;
 use super::output::{value, write};
 use super::service::Place;
 use super::{Common, Failure, Output};
+use theatre_embedded::store::EmbeddedStore;
 use theatre_system::blocking::IoRuntime;
 
 /// Makes or renews the tables of the checkpoint store, or of the warehouse.
@@ -18,14 +19,22 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let config = Place::of(common)?.config;
+        let Place { config, dir } = Place::of(common)?;
         let io = IoRuntime::start()?;
         let applied = match (self.warehouse, &config.store.url, &config.warehouse.url) {
             (true, _, Some(url)) => theatre_redshift::migrate(url, &config.warehouse, &io)?,
             (false, Some(url), _) => theatre_postgres::migrate(url, &config.store, &io)?,
-            (warehouse, ..) => {
-                let section = if warehouse { "warehouse" } else { "store" };
-                eprintln!("[{section}] url is not set: the embedded one needs no migration");
+            (false, None, _) => {
+                if !dir.store().exists() {
+                    eprintln!("there is no checkpoint store yet: the first start makes it");
+                    return Ok(());
+                }
+                // A process of an earlier build may be writing the store.
+                let _lock = dir.lock()?;
+                EmbeddedStore::migrate(&dir.store())?
+            }
+            (true, _, None) => {
+                eprintln!("[warehouse] url is not set: the embedded one needs no migration");
                 return Ok(());
             }
         };

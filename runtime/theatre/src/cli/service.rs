@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error};
 use theatre_schemas::records::Transition;
 
@@ -329,7 +330,7 @@ pub(super) fn summary(service: &Service, event_printer: &EventPrinter) {
         progress.records_in.load(Relaxed),
         progress.dead.load(Relaxed),
         event_printer.outcomes_seen,
-        progress.windows.load(Relaxed),
+        progress.outputs(OutputKind::Window),
         progress.lake_files.load(Relaxed),
         progress.warehouse_rows.load(Relaxed),
     );

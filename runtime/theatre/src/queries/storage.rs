@@ -4,6 +4,7 @@ use serde::Serialize;
 use theatre_actors::ports::{CheckpointStore, EventLog, FileStage, Result, StoredDead};
 use theatre_actors::position::{Partition, Positions};
 use theatre_pipeline::lake_gap::{self, LogGap};
+use theatre_pipeline::outbox;
 use theatre_schemas::pseudonym::Pseudonyms;
 
 /// A registered lake file.
@@ -162,10 +163,10 @@ pub fn partitions(store: &dyn CheckpointStore) -> Result<Vec<PartitionState>> {
             saved_to: by_topic(&status.floor),
             lake_to: by_topic(&status.lake_positions),
             outputs: status.last_output,
-            relayed: status.relayed_output,
-            exported: status.exported_output,
+            relayed: status.cursors.get(outbox::RELAY.name),
+            exported: status.cursors.get(outbox::EXPORTER.name),
             dead: status.last_dead,
-            dead_relayed: status.relayed_dead,
+            dead_relayed: status.cursors.get(outbox::DEAD_LETTER_RELAY.name),
         })
     };
     (0..partitions).map(state).collect()

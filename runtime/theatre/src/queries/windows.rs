@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use theatre_actors::outputs::OutputKind;
+use theatre_actors::outputs::window::WindowSubject;
 use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result};
 use theatre_actors::window::{WindowRow, merge_revisions};
 use theatre_schemas::registry::Registry;
@@ -51,12 +52,11 @@ pub fn windows(
     query: &WindowQuery,
 ) -> Result<Vec<WindowAggregate>> {
     let mut aggregates = Vec::new();
-    for ((subject, start), revisions) in window_revisions(store, query)? {
+    for ((dataset, _, start), revisions) in window_revisions(store, query)? {
         let Some(merged) = merge_revisions(&revisions) else {
             continue;
         };
-        let dataset = subject.split('/').next().unwrap_or_default();
-        let known = registry.datasets().find(dataset);
+        let known = registry.datasets().find(&dataset);
         let known = known.map(|(_, dataset)| dataset.signals.as_slice());
         for (index, aggregate) in merged.signals.iter().enumerate() {
             // A schema that only another command was given is unknown here: then the signal is
@@ -82,8 +82,8 @@ pub fn windows(
     Ok(aggregates)
 }
 
-/// A window's subject (dataset and window) and the event time at which it begins.
-type WindowKey = (String, i64);
+/// A window's dataset and name, and the event time at which it begins.
+type WindowKey = (String, String, i64);
 
 /// All revisions of each window that is asked for.
 fn window_revisions(
@@ -104,8 +104,9 @@ fn window_revisions(
             .as_ref()
             .is_none_or(|wanted| *wanted == row.window)
         {
+            let dataset = WindowSubject::of(&stored.output).dataset.to_owned();
             revisions
-                .entry((stored.output.subject, row.start_us))
+                .entry((dataset, row.window.clone(), row.start_us))
                 .or_default()
                 .push(row);
         }

@@ -45,7 +45,7 @@ fn outcome(id: &str, revision: i32, ended_at: i64) -> OutputEvent {
 }
 
 fn file(lake: &dyn Lake, number: u64, output: &OutputEvent) -> Result<RegisteredFile> {
-    let table = outputs::table(OutputKind::Outcome);
+    let table = OutputKind::Outcome.table();
     completed(
         lake,
         &table,
@@ -65,14 +65,14 @@ fn file(lake: &dyn Lake, number: u64, output: &OutputEvent) -> Result<Registered
 /// # Errors
 /// Says what the adapter does not keep.
 pub fn warehouse_tells_cases_apart(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Result<()> {
-    let table = outputs::table(OutputKind::Outcome);
+    let table = OutputKind::Outcome.table();
     warehouse.ensure_tables(std::slice::from_ref(&table))?;
-    let told = [
+    let outcomes = [
         outcome("case-1/r", 0, 1_000_000),
         outcome("case-1/r/130", 0, 2_000_000),
         outcome("case-1/r/130", 1, 3_000_000),
     ];
-    for (number, output) in told.iter().enumerate() {
+    for (number, output) in outcomes.iter().enumerate() {
         let file = file(lake, 100 + number as u64, output)?;
         warehouse.load(&batch(&table, &format!("case-{number}"), &[&file]), lake)?;
     }

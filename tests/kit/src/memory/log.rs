@@ -213,7 +213,7 @@ struct Reader {
 
 impl LogReader for Reader {
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
-        // Taken out first: whoever visits may ask the log for something else.
+        // Taken out first: the visitor may ask the log for something else.
         let (taken, end_offset) = {
             let mut state = lock(&self.state);
             let log = state.partition(&self.topic, self.partition)?;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
-    LakeCut, LakeFile, Lane, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    LakeCut, LakeFile, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     ProcessorMove, ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput,
     StoredProcessor,
 };
@@ -475,23 +475,21 @@ impl CheckpointStore for MemoryStore {
         }))
     }
 
-    fn note_relayed(
+    fn advance_cursor(
         &self,
         partition: Partition,
         epoch: Epoch,
-        lane: Lane,
-        sequence: u64,
+        consumer: &str,
+        position: u64,
     ) -> Result<()> {
         self.fenced(partition, epoch, |state| {
-            let noted = match lane {
-                Lane::Results => &mut state.status.relayed_output,
-                Lane::DeadLetters => &mut state.status.relayed_dead,
-            };
-            *noted = sequence.max(*noted);
+            let cursors = &mut state.status.cursors;
+            let noted = cursors.get(consumer);
+            cursors.set(consumer, position.max(noted));
         })
     }
 
-    fn expire_windows(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
+    fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
         self.fenced(partition, epoch, |state| {
             let looked_at = state
                 .outputs_above(expiry.after)
@@ -508,7 +506,7 @@ impl CheckpointStore for MemoryStore {
             };
             state
                 .outputs
-                .retain(|output| output.output.kind != OutputKind::Window || !expired(output));
+                .retain(|output| !output.output.kind.spec().expires || !expired(output));
             reached
         })
     }
@@ -532,10 +530,11 @@ impl CheckpointStore for MemoryStore {
 
     fn commit_export(&self, partition: Partition, epoch: Epoch, export: &Export) -> Result<()> {
         self.fenced(partition, epoch, |state| {
-            if state.status.exported_output != export.after {
+            let cursors = &mut state.status.cursors;
+            if cursors.get(&export.consumer) != export.after {
                 return Err(Error::overtaken(partition, "an export of outputs"));
             }
-            state.status.exported_output = export.up_to;
+            cursors.set(&export.consumer, export.up_to);
             state.register(partition, &export.files);
             Ok(())
         })?

@@ -108,7 +108,7 @@ impl World {
             let end = self.log.range(INPUT_TOPICS[0], 0).unwrap().end;
             let told = || {
                 let status = self.store.status(0).unwrap();
-                status.floor.get(0) == end && status.relayed_output == status.last_output
+                status.floor.get(0) == end && status.cursors.get("relay") == status.last_output
             };
             eventually("what robots said is saved and told", told);
         }
@@ -524,7 +524,11 @@ fn a_store_that_is_younger_than_the_log_is_refused_and_no_alert_counts_as_publis
         });
         let status = anew.store.status(0).unwrap();
         assert_eq!(
-            (status.last_output, status.relayed_output, status.floor),
+            (
+                status.last_output,
+                status.cursors.get("relay"),
+                status.floor
+            ),
             (0, 0, Positions::zero()),
             "nothing is saved on the way to the refusal"
         );

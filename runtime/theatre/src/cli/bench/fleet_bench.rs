@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use theatre_actors::outputs::{self, Topic};
 use theatre_actors::ports::PollLimit;
 use theatre_actors::window::AggregateSet;
 
@@ -204,8 +205,12 @@ pub(super) fn only(params: &mut PipelineParams, topic: &str, run: &str) {
         params.registry.clone(),
         clock,
     )]);
-    params.alert_topic = format!("{run}.alerts");
-    params.outcome_topic = format!("{run}.outcomes");
+    for spec in outputs::ALL {
+        if matches!(spec.topic, Topic::Named(_)) {
+            let topic = format!("{run}.{}s", spec.name);
+            params.output_topics.set(spec.kind, topic);
+        }
+    }
 }
 
 /// Threads by stage.

@@ -14,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::rules::Micros;
 use theatre_actors::time::Clock;
 use theatre_schemas::records::{Alert, Transition};
@@ -81,7 +82,8 @@ impl LatencyBench {
             Service::start_as(&environment.common(common), &environment.config, |params| {
                 only(params, &input, &environment.name)
             })?;
-        let consumer = self.consumer(&service.params.alert_topic)?;
+        let alerts = service.params.output_topics.get(OutputKind::Alert);
+        let consumer = self.consumer(alerts.unwrap_or_default())?;
         let over = AtomicBool::new(false);
         let (sent, received) = std::thread::scope(|scope| {
             let producer = scope.spawn(|| self.produce(&input));

@@ -1,0 +1,195 @@
+//! Window revisions: aggregates of a robot's signals over a span of event time.
+//!
+//! Most of what is put out. They are published only where the configuration names a topic, and are
+//! deleted from the store once they are old enough.
+
+use std::borrow::Cow;
+
+use theatre_schemas::dataset::Datasets;
+use theatre_schemas::records::{SignalAggregates, WindowAggregates};
+
+use super::columns::{ColumnSink, Columns};
+use super::{OutputEvent, OutputKind, OutputSpec, OutputTable, Topic};
+use crate::ports::{Error, LoadMode, Result};
+use crate::window::{SignalAggregate, WindowRow};
+
+/// Code under which the kind is stored; never re-used.
+pub const CODE: u8 = 1;
+
+/// Everything about the kind.
+pub static SPEC: OutputSpec = OutputSpec {
+    kind: OutputKind::Window,
+    name: "window",
+    topic: Topic::WhereConfigured,
+    event_type: "theatre.window.revision",
+    key: |output| &output.robot_id,
+    dataset: |output| Some(WindowSubject::of(output).dataset),
+    record,
+    expires: true,
+    table: OutputTable {
+        name: "robot_windows",
+        // A later revision holds its own rows only, so all are kept.
+        mode: || LoadMode::Append,
+        keeps_every_row: true,
+        columns,
+    },
+};
+
+/// What a window's subject consists of; it is stored as `dataset/window`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSubject<'a> {
+    /// The dataset whose signals are aggregated; a dataset's name has no slash.
+    pub dataset: &'a str,
+    /// Name of the window's spec.
+    pub window: &'a str,
+}
+
+impl<'a> WindowSubject<'a> {
+    /// The subject of a window's output.
+    pub fn of(output: &'a OutputEvent) -> Self {
+        let subject = output.subject.as_str();
+        let (dataset, window) = subject.split_once('/').unwrap_or((subject, ""));
+        Self { dataset, window }
+    }
+}
+
+impl std::fmt::Display for WindowSubject<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.dataset, self.window)
+    }
+}
+
+/// The output of a window's revision.
+pub fn output(robot_id: &str, dataset: &str, row: &WindowRow) -> OutputEvent {
+    let window = row.window.as_str();
+    OutputEvent {
+        kind: OutputKind::Window,
+        robot_id: robot_id.to_owned(),
+        id: format!("{window}/{robot_id}/{dataset}/{}", row.start_us),
+        subject: WindowSubject { dataset, window }.to_string(),
+        revision: row.revision,
+        event_time: row.start_us,
+        payload: row.encode(),
+    }
+}
+
+/// The framed Avro of a window's revision; in the store it is a [`WindowRow`], which is smaller.
+fn record<'a>(output: &'a OutputEvent, datasets: &Datasets) -> Result<Cow<'a, [u8]>> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Error::Refused(format!(
+            "window '{}' revision {} cannot be read: {error}",
+            output.id, output.revision
+        ))
+    };
+    let row = WindowRow::decode(&output.payload).map_err(|error| unreadable(&error))?;
+    let dataset = WindowSubject::of(output).dataset;
+    let known = datasets
+        .find(dataset)
+        .ok_or_else(|| unreadable(&format!("there is no dataset '{dataset}'")))?
+        .1;
+    let there = |value: f64| Some(value).filter(|value| !value.is_nan());
+    let signals = known
+        .signals
+        .iter()
+        .zip(&row.signals)
+        .filter(|(_, aggregate)| aggregate.count > 0);
+    let signals = signals.map(|(signal, aggregate)| SignalAggregates {
+        name: signal.name.clone(),
+        count: aggregate.count as i64,
+        sum: aggregate.sum,
+        min: aggregate.min,
+        max: aggregate.max,
+        mean: there(aggregate.mean),
+        m2: there(aggregate.m2),
+        first: there(aggregate.first),
+        last: there(aggregate.last),
+    });
+    let record = WindowAggregates {
+        robot_id: output.robot_id.clone(),
+        dataset: dataset.to_owned(),
+        window: row.window.clone(),
+        window_start: row.start_us,
+        window_size_us: row.size_us,
+        revision: row.revision as i32,
+        rows: row.rows as i64,
+        signals: signals.collect(),
+    };
+    Ok(Cow::Owned(record.encode()))
+}
+
+/// A row of the table: one signal of a window's revision.
+struct SignalRow<'a> {
+    robot_id: &'a str,
+    subject: WindowSubject<'a>,
+    window: &'a WindowRow,
+    signal: &'a str,
+    aggregate: &'a SignalAggregate,
+}
+
+impl SignalRow<'_> {
+    /// A time that only a full aggregate keeps.
+    fn kept(&self, time: i64) -> Option<i64> {
+        self.aggregate.is_full().then_some(time)
+    }
+
+    /// An estimated quantile, no number without a sketch.
+    fn quantile(&self, share: f64) -> f64 {
+        self.aggregate
+            .sketch
+            .as_ref()
+            .and_then(|sketch| sketch.quantile(share))
+            .unwrap_or(f64::NAN)
+    }
+}
+
+/// Straight from the aggregates into columns: windows are most of what is exported.
+fn columns(outputs: &[&OutputEvent], datasets: &Datasets, sink: &mut dyn ColumnSink) -> Result<()> {
+    let read = |output: &&OutputEvent| {
+        WindowRow::decode(&output.payload).map_err(|error| output.unreadable(error))
+    };
+    let windows: Vec<WindowRow> = outputs.iter().map(read).collect::<Result<_>>()?;
+    let mut rows = Vec::new();
+    for (output, window) in outputs.iter().zip(&windows) {
+        let subject = WindowSubject::of(output);
+        let known = datasets.find(subject.dataset).ok_or_else(|| {
+            Error::Refused(format!(
+                "windows of dataset '{}' cannot be written: it has left the configuration",
+                subject.dataset
+            ))
+        })?;
+        let aggregates = window.signals.iter().zip(&known.1.signals);
+        let with_values = aggregates.filter(|(aggregate, _)| aggregate.count > 0);
+        rows.extend(with_values.map(|(aggregate, signal)| SignalRow {
+            robot_id: &output.robot_id,
+            subject,
+            window,
+            signal: &signal.name,
+            aggregate,
+        }));
+    }
+    Columns::new(&rows, sink)
+        .text("robot_id", |row| row.robot_id)
+        .text("dataset", |row| row.subject.dataset)
+        .text("window_name", |row| row.subject.window)
+        .time("window_start", |row| Some(row.window.start_us))
+        .int64("window_size_us", |row| row.window.size_us)
+        .int32("revision", |row| {
+            i32::try_from(row.window.revision).unwrap_or(i32::MAX)
+        })
+        .int64("window_rows", |row| row.window.rows as i64)
+        .text("signal", |row| row.signal)
+        .int64("value_count", |row| row.aggregate.count as i64)
+        .float("value_sum", |row| Some(row.aggregate.sum))
+        .float("mean", |row| Some(row.aggregate.mean))
+        .float("m2", |row| Some(row.aggregate.m2))
+        .float("min", |row| Some(row.aggregate.min))
+        .float("max", |row| Some(row.aggregate.max))
+        .float("first", |row| Some(row.aggregate.first))
+        .time("first_time", |row| row.kept(row.aggregate.first_time))
+        .float("last", |row| Some(row.aggregate.last))
+        .time("last_time", |row| row.kept(row.aggregate.last_time))
+        .float("p50", |row| Some(row.quantile(0.5)))
+        .float("p95", |row| Some(row.quantile(0.95)))
+        .float("p99", |row| Some(row.quantile(0.99)));
+    Ok(())
+}

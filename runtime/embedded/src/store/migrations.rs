@@ -1,0 +1,101 @@
+//! Versions of the file, by SQLite's `user_version`: one of an earlier build is migrated in place
+//! when it is opened for writing.
+//!
+//! | version | what it brought |
+//! |---|---|
+//! | 0 | the first tables, with the consumers' positions in columns of `partition` |
+//! | 1 | the table `cursor`, a row for each consumer |
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use theatre_actors::ports::{Error, Result};
+
+use super::WHAT;
+use crate::cannot_open;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// The version of [`SCHEMA`].
+const VERSION: i64 = 1;
+
+/// From version 0 to 1. The names of the consumers are those under which they go on.
+const CURSORS: &str = "
+    INSERT INTO cursor
+        SELECT partition, 'relay', relayed_fact FROM partition WHERE relayed_fact > 0
+        UNION ALL SELECT partition, 'dead_letter_relay', relayed_dead FROM partition WHERE relayed_dead > 0
+        UNION ALL SELECT partition, 'exporter', exported_fact FROM partition WHERE exported_fact > 0;
+    ALTER TABLE partition DROP COLUMN relayed_fact;
+    ALTER TABLE partition DROP COLUMN relayed_dead;
+    ALTER TABLE partition DROP COLUMN exported_fact;";
+
+/// Makes the tables, or brings those of an earlier build to this one's version, in one transaction;
+/// says which migrations that took.
+///
+/// # Errors
+/// When the file comes from a later build, or cannot be written.
+pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<Vec<String>> {
+    if refuse_later(version(connection, path)?, path)? == VERSION {
+        return Ok(Vec::new());
+    }
+    // Of two processes that open the file at once one waits here, and finds the work done.
+    let migrate = |transaction: &Transaction<'_>| -> rusqlite::Result<Vec<String>> {
+        if stored_version(transaction)? == VERSION {
+            return Ok(Vec::new());
+        }
+        let is_old = has_column(transaction, "relayed_fact")?;
+        transaction.execute_batch(SCHEMA)?;
+        if is_old {
+            transaction.execute_batch(CURSORS)?;
+        }
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        let applied = is_old.then(|| "0001_cursors".to_owned());
+        Ok(applied.into_iter().collect())
+    };
+    let migrated = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .and_then(|transaction| {
+            let applied = migrate(&transaction)?;
+            transaction.commit()?;
+            Ok(applied)
+        });
+    migrated.map_err(|error| cannot_open(path, WHAT, &error))
+}
+
+/// Refuses to read a file of another version.
+///
+/// # Errors
+/// Says what to do.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<()> {
+    if refuse_later(version(connection, path)?, path)? == VERSION {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "the {WHAT} at {} was written by an earlier build: stop that build's process, then run `theatre migrate`, or start this build; \
+         until then look at it with the earlier build",
+        path.display()
+    )))
+}
+
+fn refuse_later(found: i64, path: &Path) -> Result<i64> {
+    if found <= VERSION {
+        return Ok(found);
+    }
+    Err(Error::Refused(format!(
+        "the {WHAT} at {} has version {found}, this build knows {VERSION}: run a build at least as new as the one that wrote it",
+        path.display()
+    )))
+}
+
+fn version(connection: &Connection, path: &Path) -> Result<i64> {
+    stored_version(connection).map_err(|error| cannot_open(path, WHAT, &error))
+}
+
+fn stored_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn has_column(connection: &Connection, column: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM pragma_table_info('partition') WHERE name = ?1";
+    connection.query_row(sql, [column], |row| Ok(row.get::<_, i64>(0)? > 0))
+}

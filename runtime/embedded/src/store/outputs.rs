@@ -1,0 +1,73 @@
+//! Outputs and dead letters in the store: reading, and expiry.
+
+use rusqlite::{Row, Transaction, params};
+use theatre_actors::outputs::{ALL, DeadRow, OutputEvent, OutputKind};
+use theatre_actors::ports::{Expiry, Result, StoredDead, StoredOutput};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::{WHAT, decode, unavailable, unknown};
+
+pub(super) const COLUMNS: &str =
+    "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
+
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<StoredOutput> {
+    let kind = OutputKind::from_code(row.get(3)?).map_err(unknown)?;
+    Ok(StoredOutput {
+        partition: row.get(0)?,
+        sequence: row.get::<_, i64>(1)? as u64,
+        committed_at: LogTime(row.get(2)?),
+        output: OutputEvent {
+            kind,
+            robot_id: row.get(4)?,
+            id: row.get(5)?,
+            subject: row.get(6)?,
+            revision: row.get(7)?,
+            event_time: row.get(8)?,
+            payload: row.get(9)?,
+        },
+    })
+}
+
+pub(super) fn read_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
+    let dead: DeadRow = decode(row.get_ref(2)?.as_blob()?)?;
+    Ok(StoredDead {
+        partition: row.get(0)?,
+        sequence: row.get::<_, i64>(1)? as u64,
+        dead,
+    })
+}
+
+/// Deletes expired outputs of the kinds that expire; returns the last one that is old enough.
+pub(super) fn expire(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    expiry: Expiry,
+) -> Result<u64> {
+    let (after, up_to, before, limit) = (
+        expiry.after as i64,
+        expiry.up_to as i64,
+        expiry.before.0,
+        expiry.limit as i64,
+    );
+    let last = "SELECT max(sequence) FROM (SELECT sequence, committed_at FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3
+                ORDER BY sequence LIMIT ?4) WHERE committed_at < ?5";
+    let delete = "DELETE FROM fact WHERE partition = ?1 AND sequence > ?2 AND sequence <= ?3 AND committed_at < ?4 AND kind IN (SELECT value FROM json_each(?5))";
+    let reached: Option<i64> = transaction
+        .query_row(
+            last,
+            params![partition, after, up_to, limit, before],
+            |row| row.get(0),
+        )
+        .map_err(unavailable(WHAT))?;
+    let Some(reached) = reached else {
+        return Ok(expiry.after);
+    };
+    let expiring = ALL.iter().filter(|spec| spec.expires);
+    let kinds: Vec<u8> = expiring.map(|spec| spec.kind.code()).collect();
+    let kinds = serde_json::json!(kinds).to_string();
+    transaction
+        .execute(delete, params![partition, after, reached, before, kinds])
+        .map_err(unavailable(WHAT))?;
+    Ok(reached as u64)
+}
