@@ -35,7 +35,7 @@ pub struct Relay {
     committed: Arc<CommitFeed>,
     publisher: Option<Box<dyn LanePublisher>>,
     /// The last sequence number that was committed when the partition was taken; `None` once the
-    /// lane was opened.
+    /// lane was opened and fitted the store.
     at_first: Option<u64>,
     /// Everything up to here is published.
     position: u64,
@@ -71,8 +71,7 @@ impl Relay {
         }
     }
 
-    /// True once the lane was opened, and what the log knows of it fits the store: from then on no
-    /// predecessor can publish. None has opened that of dead letters before it committed one.
+    /// True once no predecessor can publish, none having a lane for what none has committed.
     pub fn fits(&self) -> bool {
         self.at_first.is_none() || self.lane == Lane::DeadLetters && self.at_first == Some(0)
     }
