@@ -2,32 +2,76 @@
 //! names actix.
 //!
 //! Delivery: one message per processor and batch, answered when it is applied; replies come back by
-//! slot, so that what follows does not depend on threads. A processor's mailbox never holds more
-//! than the one message its partition waits for. Panics: caught around each message; the processor
-//! is then refused until its partition replaces it, and has no snapshot. A processor whose thread
-//! is gone answers as one that panicked: nobody waits for ever. Stop: with its host.
+//! slot, so that what follows does not depend on threads. A processor's mailbox holds the one
+//! message its partition waits for, and beside it at most [`QUESTIONS_MAX`] questions. Panics:
+//! caught around each message; the processor is then refused until its partition replaces it, and
+//! has no snapshot. A processor whose thread is gone answers as one that panicked, so its partition
+//! does not wait for ever. Stop: with its host.
+//!
+//! Questions: any thread may ask a processor by its [`ProcessorAddress`], past its host and its
+//! partition. The answer is given between two messages of the partition, and changes nothing.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::time::Instant;
 
+use actix::prelude::SendError;
 use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context, Handler, Message, System};
 use theatre_schemas::batch::Batch;
 
 use crate::outputs::Outputs;
 use crate::position::{Positions, TopicIndex};
-use crate::processor::Processor;
+use crate::processor::{LiveView, Processor};
 use crate::time::LogTime;
 
 mod join;
 
 use join::{Join, ReplySender};
 
-/// What is said of a slot that is empty or whose thread is gone.
+/// The message of the reply of a slot that is empty or whose thread is gone.
 const NO_ANSWER: &str = "the processor did not answer";
+
+/// Questions that may wait in a processor's mailbox; further ones are refused as busy.
+pub const QUESTIONS_MAX: usize = 4;
+
+/// What a processor can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Its state: conditions, procedures, windows.
+    View,
+}
+
+/// What a processor answers.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// To [`Question::View`].
+    View(Box<LiveView>),
+    /// It panicked and has no state to show until its partition has rebuilt it.
+    Recovering,
+}
+
+/// Why a question was not even taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskError {
+    /// As many questions as may wait are waiting.
+    Busy,
+    /// The processor has ended: it was replaced, or its host is gone.
+    Gone,
+}
+
+/// A way to ask one processor from any thread.
+pub trait ProcessorAddress: Send + Sync {
+    /// Asks without waiting. The answer comes by `answer`, which needs room for one; it is dropped
+    /// without an answer when the processor ends first.
+    ///
+    /// # Errors
+    /// When the question was not taken.
+    fn ask(&self, question: Question, answer: SyncSender<Answer>) -> Result<(), AskError>;
+}
 
 /// Rows of one shared batch.
 #[derive(Debug, Clone)]
@@ -40,17 +84,17 @@ pub struct Segment {
     pub rows: Vec<u32>,
 }
 
-/// What came of a message.
+/// The outcome of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// Applied; this is to be told.
+    /// Applied, with these outputs.
     Applied {
         /// In order.
         outputs: Outputs,
     },
     /// The processor panicked and is of no use until it is replaced.
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }
@@ -93,7 +137,7 @@ impl GuardedProcessor {
         })
     }
 
-    /// Tells the wall clock's time.
+    /// Hands on the wall clock's time.
     pub fn tick(&mut self, now: LogTime) -> Reply {
         self.guarded(|processor, outputs| processor.tick(now, outputs))
     }
@@ -103,6 +147,25 @@ impl GuardedProcessor {
         (!self.broken).then(|| Snapshot {
             state: self.processor.snapshot(),
             positions: self.processor.positions().clone(),
+        })
+    }
+
+    /// Answers a question; changes nothing.
+    pub fn ask(&self, question: Question) -> Answer {
+        if self.broken {
+            return Answer::Recovering;
+        }
+        let answered = catch_unwind(AssertUnwindSafe(|| match question {
+            Question::View => Answer::View(Box::new(self.processor.live_view())),
+        }));
+        // A bug in the view must not end the actor's thread; the state was only read, so the
+        // processor itself is still whole.
+        answered.unwrap_or_else(|panic| {
+            tracing::error!(
+                message = panic_message(&*panic),
+                "a processor's view panicked; this is a bug"
+            );
+            Answer::Recovering
         })
     }
 
@@ -126,7 +189,7 @@ impl GuardedProcessor {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
@@ -141,10 +204,16 @@ pub trait ProcessorHost: Send {
     fn remove(&mut self, slot: usize);
     /// Applies segments, one message per slot.
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)>;
-    /// Tells the wall clock's time.
+    /// Hands on the wall clock's time.
     fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)>;
     /// Snapshots; broken processors and empty slots have none.
     fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)>;
+    /// Asks a processor and waits for the answer; `None` for an empty slot, or when the processor
+    /// cannot answer. For the host's own thread; others ask by [`Self::address`].
+    fn ask(&mut self, slot: usize, question: Question) -> Option<Answer>;
+    /// How other threads ask the processor in a slot; `None` for an empty slot, and where
+    /// processors live on their host's own thread.
+    fn address(&self, slot: usize) -> Option<Arc<dyn ProcessorAddress>>;
 }
 
 /// Processors on the caller's own thread: for simulations, recomputations and benchmarks of the
@@ -155,7 +224,7 @@ pub struct InlineHost {
 }
 
 impl InlineHost {
-    fn ask(
+    fn reply_of(
         &mut self,
         slot: usize,
         work: impl FnOnce(&mut GuardedProcessor) -> Reply,
@@ -183,7 +252,7 @@ impl ProcessorHost for InlineHost {
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
         by_slot(
             work.into_iter()
-                .map(|(slot, segments)| self.ask(slot, |shell| shell.deliver(&segments))),
+                .map(|(slot, segments)| self.reply_of(slot, |guarded| guarded.deliver(&segments))),
         )
     }
 
@@ -191,7 +260,7 @@ impl ProcessorHost for InlineHost {
         by_slot(
             slots
                 .iter()
-                .map(|slot| self.ask(*slot, |shell| shell.tick(now))),
+                .map(|slot| self.reply_of(*slot, |guarded| guarded.tick(now))),
         )
     }
 
@@ -202,6 +271,14 @@ impl ProcessorHost for InlineHost {
                 .filter_map(|slot| Some((*slot, self.processors.get(slot)?.snapshot()?))),
         )
     }
+
+    fn ask(&mut self, slot: usize, question: Question) -> Option<Answer> {
+        Some(self.processors.get(&slot)?.ask(question))
+    }
+
+    fn address(&self, _slot: usize) -> Option<Arc<dyn ProcessorAddress>> {
+        None
+    }
 }
 
 fn by_slot<T>(answers: impl Iterator<Item = (usize, T)>) -> Vec<(usize, T)> {
@@ -211,7 +288,7 @@ fn by_slot<T>(answers: impl Iterator<Item = (usize, T)>) -> Vec<(usize, T)> {
 }
 
 struct ProcessorActor {
-    shell: GuardedProcessor,
+    guarded: GuardedProcessor,
 }
 
 impl Actor for ProcessorActor {
@@ -219,8 +296,9 @@ impl Actor for ProcessorActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         // Its partition waits for each answer, so one message is all that can be under way; a
-        // second leaves room for stop and tick.
-        ctx.set_mailbox_capacity(2);
+        // second leaves room for stop and tick. Questions are counted apart and have room of their
+        // own, so that they never make the mailbox refuse what the partition sends.
+        ctx.set_mailbox_capacity(2 + QUESTIONS_MAX);
     }
 }
 
@@ -230,31 +308,71 @@ enum Command {
     Deliver(Vec<Segment>, ReplySender<Reply>),
     Tick(LogTime, ReplySender<Reply>),
     Save(ReplySender<Snapshot>),
+    Ask(Question, SyncSender<Answer>, QuestionPermit),
     Stop,
 }
 
-/// Makes an order that is to be answered.
+/// One of the questions that may wait in a mailbox; it counts until it is dropped, answered or not.
+struct QuestionPermit(Arc<AtomicUsize>);
+
+impl QuestionPermit {
+    fn acquire(waiting: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |waiting| (waiting < QUESTIONS_MAX).then_some(waiting + 1);
+        let acquired = waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        acquired.ok().map(|_| Self(waiting.clone()))
+    }
+}
+
+impl Drop for QuestionPermit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The actor of a slot, with the number of questions that wait in its mailbox.
+#[derive(Clone)]
+struct ActorAddress {
+    actor: Addr<ProcessorActor>,
+    questions: Arc<AtomicUsize>,
+}
+
+impl ProcessorAddress for ActorAddress {
+    fn ask(&self, question: Question, answer: SyncSender<Answer>) -> Result<(), AskError> {
+        let permit = QuestionPermit::acquire(&self.questions).ok_or(AskError::Busy)?;
+        let sent = self.actor.try_send(Command::Ask(question, answer, permit));
+        sent.map_err(|refused| match refused {
+            SendError::Full(_) => AskError::Busy,
+            SendError::Closed(_) => AskError::Gone,
+        })
+    }
+}
+
+/// Makes a command that is to be answered.
 type MakeCommand<T> = Box<dyn FnOnce(ReplySender<T>) -> Command>;
 
 impl Handler<Command> for ProcessorActor {
     type Result = ();
 
-    fn handle(&mut self, order: Command, ctx: &mut Self::Context) {
+    fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
         use actix::ActorContext;
         // A partition that went away does not want its answer any more: nothing is lost, it was not
         // saved.
-        match order {
+        match command {
             Command::Deliver(segments, answer) => {
                 let started = Instant::now();
-                let reply = self.shell.deliver(&segments);
+                let reply = self.guarded.deliver(&segments);
                 crate::metrics::step_done(started.elapsed().as_secs_f64());
                 answer.send(reply);
             }
-            Command::Tick(now, answer) => answer.send(self.shell.tick(now)),
+            Command::Tick(now, answer) => answer.send(self.guarded.tick(now)),
             Command::Save(answer) => {
-                if let Some(snapshot) = self.shell.snapshot() {
+                if let Some(snapshot) = self.guarded.snapshot() {
                     answer.send(snapshot);
                 }
+            }
+            Command::Ask(question, answer, _permit) => {
+                // An asker that gave up has dropped its end; its answer has no reader.
+                drop(answer.try_send(self.guarded.ask(question)));
             }
             Command::Stop => ctx.stop(),
         }
@@ -274,7 +392,7 @@ impl ArbiterPool {
     /// # Errors
     /// When threads cannot be had.
     pub fn start(count: usize) -> std::io::Result<Self> {
-        let (tell, hear) = channel();
+        let (sender, receiver) = channel();
         let thread = std::thread::Builder::new()
             .name("theatre-stage".to_owned())
             .spawn(move || {
@@ -283,7 +401,7 @@ impl ArbiterPool {
                     let arbiters: Vec<Arbiter> =
                         (0..count.max(1)).map(|_| Arbiter::new()).collect();
                     let handles = arbiters.iter().map(Arbiter::handle).collect::<Vec<_>>();
-                    drop(tell.send((handles, System::current())));
+                    drop(sender.send((handles, System::current())));
                     arbiters
                 });
                 let ended = system.run();
@@ -293,7 +411,7 @@ impl ArbiterPool {
                 }
                 drop(ended);
             })?;
-        let (arbiters, system) = hear
+        let (arbiters, system) = receiver
             .recv()
             .map_err(|_| std::io::Error::other("the actor system did not start"))?;
         Ok(Self {
@@ -324,20 +442,23 @@ impl Drop for ArbiterPool {
 /// Processors as actix actors, all on one arbiter thread.
 pub struct ActixHost {
     arbiter: ArbiterHandle,
-    processors: BTreeMap<usize, Addr<ProcessorActor>>,
+    processors: BTreeMap<usize, ActorAddress>,
 }
 
 impl ActixHost {
-    /// Sends an order to each slot and gathers the answers; a slot that cannot answer is not in
+    /// Sends a command to each slot and gathers the answers; a slot that cannot answer is not in
     /// them.
-    fn ask<T>(&self, orders: impl Iterator<Item = (usize, MakeCommand<T>)>) -> Vec<(usize, T)> {
+    fn gather<T>(
+        &self,
+        commands: impl Iterator<Item = (usize, MakeCommand<T>)>,
+    ) -> Vec<(usize, T)> {
         let join = Join::new();
         let mut sent = 0.0;
-        for (slot, order) in orders {
+        for (slot, command) in commands {
             let Some(processor) = self.processors.get(&slot) else {
                 continue;
             };
-            match processor.try_send(order(join.answer(slot))) {
+            match processor.actor.try_send(command(join.answer(slot))) {
                 Ok(()) => sent += 1.0,
                 Err(refused) => {
                     tracing::error!(slot, %refused, "a processor's mailbox refused a message")
@@ -353,12 +474,12 @@ impl ActixHost {
     /// Every slot asked gets a reply: one that did not answer counts as panicked and will be
     /// rebuilt.
     fn complete(asked: &[usize], replies: Vec<(usize, Reply)>) -> Vec<(usize, Reply)> {
-        let silent = |slot: &usize| {
+        let is_missing = |slot: &usize| {
             replies
                 .binary_search_by_key(slot, |(slot, _)| *slot)
                 .is_err()
         };
-        let lost: Vec<usize> = asked.iter().copied().filter(silent).collect();
+        let lost: Vec<usize> = asked.iter().copied().filter(is_missing).collect();
         let lost = lost.into_iter().map(|slot| {
             (
                 slot,
@@ -374,55 +495,70 @@ impl ActixHost {
 impl ProcessorHost for ActixHost {
     fn insert(&mut self, slot: usize, processor: Processor) {
         self.remove(slot);
-        let (tell, hear) = channel();
+        let (sender, receiver) = channel();
         let actor = ProcessorActor {
-            shell: GuardedProcessor::new(processor),
+            guarded: GuardedProcessor::new(processor),
         };
         self.arbiter
-            .spawn_fn(move || drop(tell.send(actor.start())));
-        match hear.recv() {
-            Ok(address) => drop(self.processors.insert(slot, address)),
+            .spawn_fn(move || drop(sender.send(actor.start())));
+        match receiver.recv() {
+            Ok(actor) => {
+                let questions = Arc::default();
+                self.processors
+                    .insert(slot, ActorAddress { actor, questions });
+            }
             Err(_) => tracing::error!(slot, "a processor could not be started: its thread is gone"),
         }
     }
 
     fn remove(&mut self, slot: usize) {
         if let Some(address) = self.processors.remove(&slot) {
-            drop(address.try_send(Command::Stop));
+            drop(address.actor.try_send(Command::Stop));
         }
     }
 
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)> {
         let slots: Vec<usize> = work.iter().map(|(slot, _)| *slot).collect();
-        let orders = work.into_iter().map(|(slot, segments)| {
-            let order: MakeCommand<Reply> =
+        let commands = work.into_iter().map(|(slot, segments)| {
+            let command: MakeCommand<Reply> =
                 Box::new(move |answer| Command::Deliver(segments, answer));
-            (slot, order)
+            (slot, command)
         });
-        Self::complete(&slots, self.ask(orders))
+        Self::complete(&slots, self.gather(commands))
     }
 
     fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
-        let orders = slots.iter().map(|slot| {
-            let order: MakeCommand<Reply> = Box::new(move |answer| Command::Tick(now, answer));
-            (*slot, order)
+        let commands = slots.iter().map(|slot| {
+            let command: MakeCommand<Reply> = Box::new(move |answer| Command::Tick(now, answer));
+            (*slot, command)
         });
-        Self::complete(slots, self.ask(orders))
+        Self::complete(slots, self.gather(commands))
     }
 
     fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)> {
-        let orders = slots.iter().map(|slot| {
-            let order: MakeCommand<Snapshot> = Box::new(Command::Save);
-            (*slot, order)
+        let commands = slots.iter().map(|slot| {
+            let command: MakeCommand<Snapshot> = Box::new(Command::Save);
+            (*slot, command)
         });
-        self.ask(orders)
+        self.gather(commands)
+    }
+
+    fn ask(&mut self, slot: usize, question: Question) -> Option<Answer> {
+        let (sender, receiver) = sync_channel(1);
+        self.processors.get(&slot)?.ask(question, sender).ok()?;
+        receiver.recv().ok()
+    }
+
+    fn address(&self, slot: usize) -> Option<Arc<dyn ProcessorAddress>> {
+        let address = self.processors.get(&slot)?.clone();
+        Some(Arc::new(address))
     }
 }
 
 impl Drop for ActixHost {
     fn drop(&mut self) {
         for address in self.processors.values() {
-            drop(address.try_send(Command::Stop));
+            drop(address.actor.try_send(Command::Stop));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A processor: a robot and the procedures on it, one mailbox, one state, one position.
 //!
-//! The robot actor and the procedure actors are plain state machines in here; what one tells the
-//! other is handed over in row order before the next row. Applying rows is a function of the rows
+//! The robot actor and the procedure actors are plain state machines in here; what one
+//! emits for the other is handed over in row order before the next row. Applying rows is a function of the rows
 //! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
 //! A row below the processor's own position was applied before and is skipped.
 
@@ -26,14 +26,14 @@ use crate::position::{Positions, TopicIndex};
 use crate::procedure::{IndicatorColumns, IndicatorSpec};
 use crate::robot::{Columns, Judgement, RobotActor, is_raising};
 use crate::rules::RuleSet;
-use crate::state::{self, StateError};
+use crate::state::{self, Body, StateError, Stored};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
 use procedure_table::ProcedureTable;
 
 pub use intake::IntakeProcessor;
-pub use view::{ConditionView, ProcedureView, ProcessorView};
+pub use view::{ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView};
 
 /// Panics on a row, for tests of what happens then. Production builds do not have it.
 #[cfg(any(test, feature = "test-hooks"))]
@@ -61,7 +61,7 @@ pub struct ProcessorConfig {
     pub indicators: BTreeMap<DatasetIndex, IndicatorColumns>,
     /// Procedures a robot remembers, for corrections; the oldest finished ones go first.
     pub procedures_max: usize,
-    /// A procedure not heard of for this long by the robot's clock is forgotten, microseconds.
+    /// A procedure without a row for this long by the robot's clock is evicted, microseconds.
     pub procedure_retention_us: i64,
     /// For tests of panics.
     #[cfg(any(test, feature = "test-hooks"))]
@@ -108,6 +108,22 @@ struct ProcessorState {
     procedures: ProcedureTable,
 }
 
+impl Stored for ProcessorState {
+    const NAME: &'static str = "processor";
+    const VERSION: u8 = 1;
+
+    fn body(&self) -> impl Serialize {
+        self
+    }
+
+    fn read(body: Body<'_>) -> Result<Self, StateError> {
+        match body.version {
+            1 => body.decode(),
+            _ => body.unknown(),
+        }
+    }
+}
+
 /// A robot and its procedures.
 #[derive(Debug, Clone)]
 pub struct Processor {
@@ -117,7 +133,7 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// A processor nothing is known of yet.
+    /// A processor without a record so far.
     pub fn new(robot_id: &str, config: Arc<ProcessorConfig>) -> Self {
         Self {
             robot_id: robot_id.to_owned(),
@@ -164,7 +180,7 @@ impl Processor {
         &self.state.positions
     }
 
-    /// What became of its records, by topic.
+    /// How many of its records came to what, by topic.
     pub fn counters(&self) -> &[Counters] {
         &self.state.counters
     }
@@ -256,6 +272,11 @@ impl Processor {
         view::of(&self.robot_id, &self.state)
     }
 
+    /// What it knows, with its open windows.
+    pub fn live_view(&self) -> LiveView {
+        view::live(&self.robot_id, &self.state)
+    }
+
     fn dead(
         &mut self,
         topic: TopicIndex,
@@ -319,19 +340,20 @@ impl Processor {
             .push(outcome::output(&self.robot_id, id, ended));
     }
 
-    /// Closes windows and tells ended procedures: the recording ended, or the robot fell silent.
+    /// Closes windows and emits the outcomes of ended procedures: the recording ended, or the robot
+    /// fell silent.
     fn close_all(&mut self, outputs: &mut Outputs) {
         let config = self.config.clone();
         for (dataset, rows) in self.state.robot.flush_windows(&config.windows) {
             self.emit_windows(&dataset, rows, outputs);
         }
-        self.settle(i64::MAX, outputs);
+        self.emit_due_outcomes(i64::MAX, outputs);
     }
 
-    /// Tells the outcomes that are due at `clock`, in order of procedure id, and forgets what is
-    /// too old to be corrected.
-    fn settle(&mut self, clock: i64, outputs: &mut Outputs) {
-        for (incarnation, outcome) in self.state.procedures.settle(&self.robot_id, clock) {
+    /// Emits the outcomes that are due at `clock`, in order of procedure id, and evicts procedures
+    /// that are too old to be corrected.
+    fn emit_due_outcomes(&mut self, clock: i64, outputs: &mut Outputs) {
+        for (incarnation, outcome) in self.state.procedures.take_due(&self.robot_id, clock) {
             self.emit_outcome(incarnation, &outcome, outputs);
         }
         let oldest = self

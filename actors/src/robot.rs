@@ -430,6 +430,14 @@ impl RobotActor {
         )
     }
 
+    /// Dataset, name, start, end and rows of every open window that has rows.
+    pub fn open_windows(&self) -> impl Iterator<Item = (&str, &str, i64, i64, u64)> {
+        self.windows.iter().flat_map(|(dataset, windows)| {
+            let open = windows.open_windows().into_iter();
+            open.map(move |(name, start, end, rows)| (dataset.as_str(), name, start, end, rows))
+        })
+    }
+
     /// Number of open panes and fragments, over all datasets.
     pub fn open_panes(&self) -> usize {
         self.windows

@@ -492,7 +492,7 @@ fn passwords_and_rights_that_do_not_fit_are_named() -> Result<()> {
     let file = folder.path().join("password");
     std::fs::write(&file, "right\n")?;
     let by_file = StoreConfig {
-        password_file: Some(file.clone()),
+        password_file: Some(file.clone().into()),
         ..StoreConfig::default()
     };
     let store = theatre_postgres::open(&guarded("hush"), &by_file, &io)?;

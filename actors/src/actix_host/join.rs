@@ -1,13 +1,13 @@
 //! Answers on their way to the thread that asked many processors at once: it is woken once, by the
 //! last of them.
 //!
-//! An answer that is dropped ungiven, with a mailbox that died, counts as well: nobody waits for
-//! ever.
+//! A sender that is dropped without an answer, with a mailbox that died, counts as well, so the
+//! wait always ends.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 struct State<T> {
-    given: Vec<(usize, T)>,
+    answers: Vec<(usize, T)>,
     outstanding: usize,
 }
 
@@ -36,7 +36,7 @@ impl<T> Join<T> {
     pub(super) fn new() -> Self {
         Self(Arc::new(Shared {
             state: Mutex::new(State {
-                given: Vec::new(),
+                answers: Vec::new(),
                 outstanding: 0,
             }),
             complete: Condvar::new(),
@@ -60,7 +60,7 @@ impl<T> Join<T> {
             .0
             .complete
             .wait_while(state, |state| state.outstanding > 0);
-        std::mem::take(&mut complete.unwrap_or_else(PoisonError::into_inner).given)
+        std::mem::take(&mut complete.unwrap_or_else(PoisonError::into_inner).answers)
     }
 }
 
@@ -75,7 +75,7 @@ impl<T> Drop for ReplySender<T> {
         let mut state = self.shared.lock();
         let slot = self.slot;
         state
-            .given
+            .answers
             .extend(self.value.take().map(|value| (slot, value)));
         state.outstanding -= 1;
         if state.outstanding == 0 {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_asked_is_nobody_waited_for() {
+    fn a_join_without_senders_does_not_wait() {
         assert!(Join::<()>::new().wait().is_empty());
     }
 }

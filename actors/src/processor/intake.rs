@@ -8,13 +8,29 @@ use theatre_schemas::batch::Batch;
 use super::view;
 use crate::outputs::{Counters, DeadReason, DeadRow};
 use crate::position::{Partition, Positions, TopicIndex};
-use crate::state::{self, StateError};
+use crate::state::{self, Body, StateError, Stored};
 
 /// Counters and positions of one partition's unroutable records.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct IntakeProcessor {
     positions: Positions,
     counters: Vec<Counters>,
+}
+
+impl Stored for IntakeProcessor {
+    const NAME: &'static str = "intake processor";
+    const VERSION: u8 = 1;
+
+    fn body(&self) -> impl Serialize {
+        self
+    }
+
+    fn read(body: Body<'_>) -> Result<Self, StateError> {
+        match body.version {
+            1 => body.decode(),
+            _ => body.unknown(),
+        }
+    }
 }
 
 impl IntakeProcessor {

@@ -1,8 +1,8 @@
-//! The procedures of a robot: who is remembered, for how long, and who has something to tell.
+//! The procedures of a robot: which are remembered, for how long, and whose outcomes are due.
 //!
 //! Bounded by number and by age. Finished procedures go before unfinished ones and old ones before
-//! young ones; that one was finished is remembered for longer, so that what comes of it afterwards
-//! is refused instead of starting a second case under the same id, whose outcome would count from
+//! young ones; the id of a finished one is remembered for longer, so that its later rows are
+//! refused instead of starting a second case under the same id, whose outcome would count from
 //! revision 0 again.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,20 +13,20 @@ use theatre_schemas::records::Outcome;
 
 use crate::procedure::ProcedureActor;
 
-/// Finished procedures that are known to be forgotten; the latest ones.
-const FORGOTTEN_MAX: usize = 128;
+/// Ids of evicted finished procedures that are still known; the latest ones.
+const EVICTED_MAX: usize = 128;
 
 /// The procedures of one robot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ProcedureTable {
     procedures: BTreeMap<String, ProcedureActor>,
     /// Digests of the ids of finished procedures that made room.
-    forgotten: VecDeque<u64>,
-    /// How many there were before these. Whoever is admitted later is of this incarnation: should
-    /// an id come again that nobody remembers any more, such as a number that a hospital gives
-    /// anew, its outcome is told apart from the first one's.
-    passed: u64,
-    /// The earliest moment of the robot's clock at which one has something to tell; derived, not
+    evicted: VecDeque<u64>,
+    /// How many ids were dropped from `evicted`. A procedure that is inserted later is of this
+    /// incarnation: should an id come again after it was dropped, such as a number that a hospital
+    /// gives anew, its outcome has another id than the first one's.
+    incarnation: u64,
+    /// The earliest moment of the robot's clock at which an outcome is due; derived, not
     /// stored.
     #[serde(skip, default = "never")]
     next_due: i64,
@@ -40,8 +40,8 @@ impl Default for ProcedureTable {
     fn default() -> Self {
         Self {
             procedures: BTreeMap::new(),
-            forgotten: VecDeque::new(),
-            passed: 0,
+            evicted: VecDeque::new(),
+            incarnation: 0,
             next_due: never(),
         }
     }
@@ -72,17 +72,16 @@ impl ProcedureTable {
         self.procedures.get_mut(id)
     }
 
-    /// True when admitting somebody new makes another go, which must then have heard everything
-    /// before.
+    /// True when inserting a new procedure evicts another, which must have had all its rows by then.
     pub(super) fn is_full(&self, max: usize) -> bool {
         self.procedures.len() >= max.max(1)
     }
 
-    /// The procedure of that id, new if it was not heard of; `None` when it was finished and
-    /// forgotten.
-    pub(super) fn admit(&mut self, id: &str, max: usize) -> Option<&mut ProcedureActor> {
+    /// The procedure of that id, a new one if there is none; `None` when it was finished and
+    /// evicted.
+    pub(super) fn get_or_insert(&mut self, id: &str, max: usize) -> Option<&mut ProcedureActor> {
         if !self.procedures.contains_key(id) {
-            if !self.forgotten.is_empty() && self.forgotten.contains(&digest(id)) {
+            if !self.evicted.is_empty() && self.evicted.contains(&digest(id)) {
                 return None;
             }
             while self.is_full(max) {
@@ -92,15 +91,15 @@ impl ProcedureTable {
                 let Some(id) = oldest.map(|(id, _)| id.clone()) else {
                     break;
                 };
-                self.forget(&id);
+                self.evict(&id);
             }
             self.procedures
-                .insert(id.to_owned(), ProcedureActor::new(self.passed));
+                .insert(id.to_owned(), ProcedureActor::new(self.incarnation));
         }
         self.procedures.get_mut(id)
     }
 
-    /// A procedure has something to tell once the robot's clock has reached `due`.
+    /// A procedure's outcome is due once the robot's clock has reached `due`.
     pub(super) fn due(&mut self, id: &str, due: i64) {
         if let Some(procedure) = self.procedures.get_mut(id) {
             procedure.due = Some(due);
@@ -108,9 +107,9 @@ impl ProcedureTable {
         }
     }
 
-    /// The outcomes that are due at `clock` and are news, in order of procedure id, each with its
+    /// The outcomes that are due at `clock` and have changed, in order of procedure id, each with its
     /// procedure's incarnation.
-    pub(super) fn settle(&mut self, robot_id: &str, clock: i64) -> Vec<(u64, Outcome)> {
+    pub(super) fn take_due(&mut self, robot_id: &str, clock: i64) -> Vec<(u64, Outcome)> {
         if clock < self.next_due {
             return Vec::new();
         }
@@ -127,7 +126,7 @@ impl ProcedureTable {
         outcomes
     }
 
-    /// Forgets what was not heard of since `oldest`, event time.
+    /// Evicts procedures without a row since `oldest`, event time.
     pub(super) fn expire(&mut self, oldest: i64) {
         let old: Vec<String> = self
             .procedures
@@ -136,20 +135,20 @@ impl ProcedureTable {
             .map(|(id, _)| id.clone())
             .collect();
         for id in old {
-            self.forget(&id);
+            self.evict(&id);
         }
     }
 
-    fn forget(&mut self, id: &str) {
+    fn evict(&mut self, id: &str) {
         let Some(procedure) = self.procedures.remove(id) else {
             return;
         };
         if procedure.is_published() {
-            if self.forgotten.len() == FORGOTTEN_MAX {
-                self.forgotten.pop_front();
-                self.passed += 1;
+            if self.evicted.len() == EVICTED_MAX {
+                self.evicted.pop_front();
+                self.incarnation += 1;
             }
-            self.forgotten.push_back(digest(id));
+            self.evicted.push_back(digest(id));
         }
         if procedure.due.is_some() {
             self.restored();
@@ -168,11 +167,11 @@ fn digest(id: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{FORGOTTEN_MAX, ProcedureTable};
+    use super::{EVICTED_MAX, ProcedureTable};
     use crate::procedure::{ProcedureEvent, ProcedureMetadata, ProcedureStep};
 
     #[test]
-    fn an_id_that_comes_again_when_nobody_remembers_it_is_of_another_incarnation() {
+    fn an_id_that_comes_again_after_it_was_dropped_is_of_another_incarnation() {
         let mut procedures = ProcedureTable::default();
         let mut end = |id: &str| {
             let completed = ProcedureEvent {
@@ -181,16 +180,18 @@ mod tests {
                 phase: None,
                 metadata: ProcedureMetadata::default(),
             };
-            procedures.admit(id, 1)?.insert_event("end", completed);
+            procedures
+                .get_or_insert(id, 1)?
+                .insert_event("end", completed);
             procedures.due(id, 0);
-            let told = procedures.settle("r", 0);
-            Some((told[0].0, told[0].1.revision))
+            let outcomes = procedures.take_due("r", 0);
+            Some((outcomes[0].0, outcomes[0].1.revision))
         };
         assert_eq!(end("case-1"), Some((0, 0)));
-        for other in 0..FORGOTTEN_MAX {
+        for other in 0..EVICTED_MAX {
             assert_eq!(end(&format!("other-{other}")), Some((0, 0)));
         }
-        assert_eq!(end("case-1"), None, "it is still known to be forgotten");
+        assert_eq!(end("case-1"), None, "its id is still known");
         assert_eq!(end("one-more"), Some((1, 0)));
         assert_eq!(end("case-1"), Some((2, 0)));
     }

@@ -1,4 +1,4 @@
-//! How a processor applies rows: telemetry in stretches between which nothing is due, events one by
+//! How a processor applies rows: telemetry in batches within which nothing falls due, events one by
 //! one.
 
 use theatre_schemas::batch::Batch;
@@ -14,7 +14,7 @@ use crate::procedure::{
 use crate::robot::Columns;
 use crate::time::EventTime;
 
-/// Accepted rows that are not handed on yet.
+/// Accepted rows that procedures, rules and windows have not got yet.
 #[derive(Default)]
 struct RowBatch {
     rows: Vec<u32>,
@@ -51,7 +51,7 @@ impl Processor {
                     row_batch.missing.push(missing);
                     if clock.0 >= self.state.procedures.next_due() {
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
-                        self.settle(clock.0, outputs);
+                        self.emit_due_outcomes(clock.0, outputs);
                         last_procedure = None;
                     }
                 }
@@ -65,9 +65,9 @@ impl Processor {
         self.flush_rows(topic, batch, &mut row_batch, outputs);
     }
 
-    /// Gives accepted rows to procedures, rules and windows. What comes of them is told in row
-    /// order, of one row the windows it closed before the conditions it moved, so that the order
-    /// does not show where the row batch was cut.
+    /// Gives accepted rows to procedures, rules and windows. The outputs are in row
+    /// order, of one row the windows it closed before the alerts it raised, so that their order does
+    /// not depend on where the batch was cut.
     fn flush_rows(
         &mut self,
         topic: TopicIndex,
@@ -158,7 +158,7 @@ impl Processor {
                 .take_while(|row| columns.procedure(**row as usize) == id)
                 .count();
             let to = from + run;
-            // A procedure that was finished and forgotten is not there: its samples are the robot's
+            // A procedure that was finished and evicted is not there: its samples are the robot's
             // only.
             if let Some(procedure) = id.and_then(|id| self.state.procedures.get_mut(id)) {
                 procedure.add_samples(sources, batch, &rows[from..to], &missing[from..to]);
@@ -167,9 +167,9 @@ impl Processor {
         }
     }
 
-    /// The next row is of another procedure than the one before. Somebody new may need room;
-    /// somebody whose outcome was told will correct it, together with others that come about now.
-    /// Decided row by row, since either sets the end of the row batch.
+    /// The next row is of another procedure than the one before. A new procedure may need room; one
+    /// whose outcome was published corrects it after the reorder bound, in one revision for all rows
+    /// until then. Decided row by row, since either may end the row batch.
     fn on_procedure(
         &mut self,
         id: &str,
@@ -193,7 +193,7 @@ impl Processor {
                 if self.state.procedures.is_full(max) {
                     self.flush_rows(topic, batch, row_batch, outputs);
                 }
-                self.state.procedures.admit(id, max);
+                self.state.procedures.get_or_insert(id, max);
             }
         }
     }
@@ -299,7 +299,11 @@ impl Processor {
             "the procedure was finished and is not remembered any more: its outcome cannot be corrected".to_owned()
         };
         let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
-            let procedure = self.state.procedures.admit(id, max).ok_or_else(forgotten)?;
+            let procedure = self
+                .state
+                .procedures
+                .get_or_insert(id, max)
+                .ok_or_else(forgotten)?;
             procedure.insert_result(time, result(batch, row));
             procedure.ended_at()
         } else {
@@ -316,7 +320,11 @@ impl Processor {
             let event_id = owned("event_id").unwrap_or_else(|| {
                 format!("{step:?}/{time}/{}", text("phase").unwrap_or_default())
             });
-            let procedure = self.state.procedures.admit(id, max).ok_or_else(forgotten)?;
+            let procedure = self
+                .state
+                .procedures
+                .get_or_insert(id, max)
+                .ok_or_else(forgotten)?;
             if procedure.insert_event(
                 &event_id,
                 ProcedureEvent {
@@ -333,7 +341,7 @@ impl Processor {
             }
             procedure.ended_at()
         };
-        // Told when the robot's clock has passed the end by the reorder bound; at once if it has
+        // Published when the robot's clock has passed the end by the reorder bound; at once if it has
         // already.
         if let Some(ended_at) = ended_at {
             self.state.procedures.due(
@@ -342,7 +350,7 @@ impl Processor {
             );
         }
         let clock = self.state.robot.clock().0;
-        self.settle(clock, outputs);
+        self.emit_due_outcomes(clock, outputs);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use theatre_schemas::records::{Alert, Priority, RecordWriter, Transition};
 use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
 
 use super::*;
-use crate::actix_host::{ArbiterPool, InlineHost, ProcessorHost, Reply, Segment};
+use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
 use crate::outputs::{OutputEvent, OutputKind};
 use crate::rules::{Micros, RuleKind, RuleSpec};
 use crate::time::MICROS_PER_SECOND as S;
@@ -478,4 +478,68 @@ fn outcomes_of_other_robots_and_procedures_have_other_ids_whatever_their_names()
         pairs.clone().chain(pairs.map(|id| id + "/1")).collect();
     assert_eq!(ids.len(), 2 * names.len() * names.len());
     assert_eq!(without_slash("robot-0001"), "robot-0001");
+}
+
+#[test]
+fn both_hosts_answer_a_question_alike_and_questions_never_crowd_out_a_delivery() {
+    let hook = PanicHook {
+        robot_id: "bad".into(),
+        signal: "motor_temperature".into(),
+        above: 94.0,
+    };
+    let arbiters = ArbiterPool::start(1).unwrap();
+    let segments = vec![Segment {
+        topic: 0,
+        batch: telemetry(&[(1, 1, 95.0, Some(0)), (11, 2, 90.0, None)]),
+        rows: vec![0, 1],
+    }];
+    let mut answers = Vec::new();
+    for host in [
+        &mut InlineHost::default() as &mut dyn ProcessorHost,
+        &mut arbiters.host(0),
+    ] {
+        host.insert(0, Processor::new("r", config(Some(hook.clone()))));
+        host.insert(1, Processor::new("bad", config(Some(hook.clone()))));
+        host.deliver(vec![(0, segments.clone()), (1, segments.clone())]);
+        let Some(Answer::View(view)) = host.ask(0, Question::View) else {
+            panic!("a view was expected");
+        };
+        assert!(matches!(
+            host.ask(1, Question::View),
+            Some(Answer::Recovering)
+        ));
+        assert!(host.ask(2, Question::View).is_none());
+        answers.push(serde_json::to_value(&view).unwrap());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0]["processor"]["conditions"][0]["rule_id"], "hot");
+    let windows = answers[0]["windows"].as_array().unwrap();
+    let shown: Vec<_> = windows
+        .iter()
+        .map(|window| (window["window"].as_str(), window["rows"].as_u64()))
+        .collect();
+    assert_eq!(shown, [(Some("10s"), Some(1)), (Some("10s"), Some(1))]);
+    // Threads ask as fast as they can while the partition delivers and saves.
+    let mut host = arbiters.host(0);
+    host.insert(0, Processor::new("r", config(None)));
+    let address = host.address(0).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+                    if address.ask(Question::View, sender).is_ok() {
+                        assert!(receiver.recv().is_ok());
+                    }
+                }
+            });
+        }
+        for _ in 0..200 {
+            let replies = host.deliver(vec![(0, segments.clone())]);
+            assert!(matches!(&replies[..], [(0, Reply::Applied { .. })]));
+            assert_eq!(host.save(&[0]).len(), 1);
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+    });
 }

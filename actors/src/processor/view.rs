@@ -1,4 +1,5 @@
-//! What a processor knows, for people: read from its state by commands while another process runs.
+//! What a processor knows, for people: read from its stored state by commands, or asked of the
+//! running processor.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -54,6 +55,47 @@ pub struct ProcessorView {
     pub positions: Positions,
     pub counters: Vec<Counters>,
     pub procedures: Vec<ProcedureView>,
+}
+
+/// An open window that has rows; times are event times, microseconds UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenWindowView {
+    /// The dataset of its rows.
+    pub dataset: String,
+    /// The window's name in the configuration.
+    pub window: String,
+    /// Its first moment.
+    pub start: i64,
+    /// The first moment after it.
+    pub end: i64,
+    /// Rows in it so far.
+    pub rows: u64,
+}
+
+/// What a running processor answers: its view, and what only a running one can show for sure.
+#[derive(Debug, Clone, Serialize)]
+pub struct LiveView {
+    /// As of the last message that was applied, saved or not.
+    pub processor: ProcessorView,
+    /// Open windows by dataset, in the order of the configuration, then of time.
+    pub windows: Vec<OpenWindowView>,
+}
+
+pub(super) fn live(robot_id: &str, state: &ProcessorState) -> LiveView {
+    let windows = state
+        .robot
+        .open_windows()
+        .map(|(dataset, window, start, end, rows)| OpenWindowView {
+            dataset: dataset.to_owned(),
+            window: window.to_owned(),
+            start,
+            end,
+            rows,
+        });
+    LiveView {
+        processor: of(robot_id, state),
+        windows: windows.collect(),
+    }
 }
 
 impl ProcessorView {

@@ -167,6 +167,31 @@ impl Windows {
         self.panes.len()
     }
 
+    /// The open windows that have rows, by (plan's order, end): name, start, end and rows so far.
+    pub fn open_windows(&self) -> Vec<(&str, i64, i64, u64)> {
+        let mut open = Vec::new();
+        for state in &self.specs {
+            let spec = &state.spec;
+            let closed_to = state.closed_to(self.watermark);
+            let mut rows_by_end = std::collections::BTreeMap::new();
+            for pane in &self.panes {
+                let (first, last) = spec.ends_over(pane.start);
+                let mut end = first;
+                while end <= last {
+                    if end > closed_to {
+                        *rows_by_end.entry(end).or_insert(0) += pane.rows;
+                    }
+                    end += spec.hop_us;
+                }
+            }
+            let windows = rows_by_end.into_iter();
+            open.extend(
+                windows.map(|(end, rows)| (spec.name.as_str(), end - spec.size_us, end, rows)),
+            );
+        }
+        open
+    }
+
     /// Number of open fragments.
     pub fn open_fragments(&self) -> usize {
         self.fragments.len()

@@ -15,6 +15,7 @@ use theatre_actors::ports::{
     UnknownCode,
 };
 use theatre_actors::position::{Partition, Positions};
+use theatre_actors::state::Stored;
 use theatre_actors::time::LogTime;
 
 use super::{lock, open, open_read_only};
@@ -139,7 +140,7 @@ fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Ep
 }
 
 /// Encoded columns of this store that cannot be read are damage, not a passing fault.
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
+fn decode<T: Stored>(bytes: &[u8]) -> rusqlite::Result<T> {
     theatre_actors::state::decode(bytes).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
     })
@@ -163,7 +164,7 @@ fn unavailable(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     }
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+fn encode<T: Stored>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
 }
 

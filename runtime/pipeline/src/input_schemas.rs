@@ -97,7 +97,7 @@ impl InputSchemas {
     /// What an id means.
     ///
     /// # Errors
-    /// `Unavailable` while nobody can say: the source does not answer, or it is to be asked again
+    /// `Unavailable` while the schema cannot be looked up: the source does not answer, or it is to be asked again
     /// soon. Nothing may be concluded of the record then.
     pub fn answer(&self, id: SchemaId) -> Result<Answer> {
         if let Some(known) = self.registry.lookup(id).filter(|_| self.shares) {
@@ -193,7 +193,7 @@ impl InputSchemas {
         let before = missing.get(&id).cloned();
         let crowd = missing
             .iter()
-            .filter(|(other, told)| **other != id && now < told.until)
+            .filter(|(other, missing)| **other != id && now < missing.until)
             .count()
             >= WAITED_FOR_MAX;
         let (since, wait) = before.as_ref().map_or((now, ASK_AGAIN_US), |before| {
@@ -248,13 +248,13 @@ impl InputSchemas {
     }
 }
 
-/// Notes an id, in bounded memory: what is old goes first, and everything when all is news.
-fn remember(missing: &mut HashMap<SchemaId, Missing>, id: SchemaId, news: Missing, now: i64) {
+/// Notes an id, in bounded memory: expired ones go first, and all when none has expired.
+fn remember(missing: &mut HashMap<SchemaId, Missing>, id: SchemaId, entry: Missing, now: i64) {
     if missing.len() >= REMEMBERED_MAX {
-        missing.retain(|_, told| now < told.until);
+        missing.retain(|_, known| now < known.until);
     }
     if missing.len() >= REMEMBERED_MAX {
         missing.clear();
     }
-    missing.insert(id, news);
+    missing.insert(id, entry);
 }

@@ -167,11 +167,11 @@ impl Intake {
     /// Has `wake` called whenever there may be something to read; false when some reader cannot
     /// tell.
     pub fn on_news(&mut self, wake: &Arc<dyn Fn() + Send + Sync>) -> bool {
-        // Every reader is told, also after one that cannot.
+        // Every reader gets the callback, also after one that cannot notify.
         self.sources
             .iter_mut()
             .map(|source| source.reader.on_news(wake.clone()))
-            .fold(true, |all, tells| all & tells)
+            .fold(true, |all, notifies| all & notifies)
     }
 
     /// The next chunk; empty when there is nothing to read. After an error the intake is to be

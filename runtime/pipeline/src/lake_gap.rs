@@ -3,7 +3,7 @@
 //! A lake begins with a cut that holds no file: every record from there on is to be in it. Should
 //! the log lose such records before the lake has them, as when it was away or switched off for
 //! longer than the log keeps them, its writer does not go on as if nothing were missing: it says so
-//! until somebody lets it, with `theatre lake skip`.
+//! until an operator lets it, with `theatre lake skip`.
 
 use theatre_actors::ports::{
     CheckpointStore, Epoch, Error, EventLog, LakeCut, PartitionStatus, Result,
@@ -53,7 +53,7 @@ pub fn begin(
         }
     }
     if status.lake_cuts == 0 || positions != status.lake_positions {
-        cut(&*ports.store, partition, epoch, &status, positions)?;
+        commit_empty_cut(&*ports.store, partition, epoch, &status, positions)?;
     }
     Ok(())
 }
@@ -134,12 +134,12 @@ pub fn skip(
             positions.advance(topic, hole.to);
         }
     }
-    cut(store, partition, epoch, &status, positions)?;
+    commit_empty_cut(store, partition, epoch, &status, positions)?;
     Ok(holes)
 }
 
 /// Moves the lake's position; its duplicate check stays as it is.
-fn cut(
+fn commit_empty_cut(
     store: &dyn CheckpointStore,
     partition: Partition,
     epoch: Epoch,

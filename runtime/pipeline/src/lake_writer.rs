@@ -45,12 +45,13 @@ pub struct LakeWriter {
     open: BTreeMap<(usize, i64), FileWriter>,
     oldest: Option<LogTime>,
     /// Reads what lies between the position and the chunks that come.
-    gap: Option<Intake>,
+    catch_up: Option<Intake>,
     waiting: Option<Arc<Chunk>>,
     /// The end of what has been written, cut or not: there it goes again after a failure, whether
     /// or not another chunk comes.
     written: Positions,
-    started: bool,
+    /// False until it stands at the last cut, and again after an error.
+    positioned: bool,
     attempt: u64,
     /// Something failed, and no cut has shown since that it works again.
     degraded: bool,
@@ -77,10 +78,10 @@ impl LakeWriter {
             trackers: Trackers::default(),
             open: BTreeMap::new(),
             oldest: None,
-            gap: None,
+            catch_up: None,
             waiting: None,
             written: Positions::zero(),
-            started: false,
+            positioned: false,
             attempt: 0,
             degraded: false,
         }
@@ -116,8 +117,8 @@ impl LakeWriter {
         if self.is_cut() {
             return Ok(());
         }
-        self.cut()
-            .inspect_err(|_| (self.started, self.degraded) = (false, true))
+        self.commit_cut()
+            .inspect_err(|_| (self.positioned, self.degraded) = (false, true))
     }
 
     /// Writes a chunk, or makes a cut that is due; with `everything` a cut is due as soon as no
@@ -128,17 +129,17 @@ impl LakeWriter {
     pub fn step(&mut self, everything: bool) -> Result<Step> {
         let done = self.work(everything);
         if done.is_err() {
-            (self.started, self.degraded) = (false, true);
+            (self.positioned, self.degraded) = (false, true);
         }
         done
     }
 
     fn work(&mut self, everything: bool) -> Result<Step> {
-        if !self.started {
-            self.start()?;
+        if !self.positioned {
+            self.seek_last_cut()?;
         }
         if self.is_due() {
-            self.cut()?;
+            self.commit_cut()?;
             return Ok(Step::Worked);
         }
         if self.waiting.is_none() {
@@ -146,7 +147,7 @@ impl LakeWriter {
         }
         match self.waiting.clone() {
             Some(chunk) => self.take(&chunk),
-            None if everything && !self.is_cut() => self.cut().map(|()| Step::Worked),
+            None if everything && !self.is_cut() => self.commit_cut().map(|()| Step::Worked),
             None => {
                 self.degraded &= !self.is_cut();
                 Ok(Step::Idle)
@@ -154,11 +155,11 @@ impl LakeWriter {
         }
     }
 
-    /// Goes to the last cut.
-    fn start(&mut self) -> Result<()> {
+    /// Goes back to the last cut.
+    fn seek_last_cut(&mut self) -> Result<()> {
         self.open.clear();
         self.oldest = None;
-        self.gap = None;
+        self.catch_up = None;
         let status = self.ports.store.status(self.partition)?;
         let saved = self.ports.store.lake_state(self.partition)?;
         self.trackers = Trackers::decode(self.partition, &saved)?;
@@ -179,7 +180,7 @@ impl LakeWriter {
                 ..Chunk::default()
             }));
         }
-        self.started = true;
+        self.positioned = true;
         Ok(())
     }
 
@@ -188,11 +189,11 @@ impl LakeWriter {
             self.write(chunk)?;
             self.written = self.positions.clone();
             self.waiting = None;
-            self.gap = None;
+            self.catch_up = None;
             return Ok(Step::Worked);
         }
-        let mut gap = match self.gap.take() {
-            Some(gap) => gap,
+        let mut catch_up = match self.catch_up.take() {
+            Some(catch_up) => catch_up,
             None => Intake::open(
                 &*self.ports.log,
                 self.partition,
@@ -200,13 +201,13 @@ impl LakeWriter {
                 &self.positions,
             )?,
         };
-        let missed = gap.poll()?;
+        let missed = catch_up.poll()?;
         if missed.is_empty() {
-            // Not fetched yet. It is no idleness either: what waits is still to be written.
+            // The log has not fetched it yet. That is not idle either: a chunk is still to be written.
             std::thread::sleep(FETCH_REST);
         }
         self.write(&missed)?;
-        self.gap = Some(gap);
+        self.catch_up = Some(catch_up);
         Ok(Step::Worked)
     }
 
@@ -320,7 +321,7 @@ impl LakeWriter {
             || age >= i64::try_from(limits.lake_roll_age.as_micros()).unwrap_or(i64::MAX)
     }
 
-    fn cut(&mut self) -> Result<()> {
+    fn commit_cut(&mut self) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         let files: Result<Vec<_>> = open.into_values().map(FileWriter::finish).collect();
         let cut = LakeCut {

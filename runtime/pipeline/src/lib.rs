@@ -23,6 +23,7 @@ pub mod intake;
 pub mod lake_gap;
 pub mod lake_writer;
 pub mod lifecycle;
+pub mod live;
 pub mod loader;
 mod loading;
 pub mod outbox;

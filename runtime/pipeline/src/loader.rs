@@ -30,7 +30,7 @@ struct Stuck {
     dataset: String,
     why: String,
     /// Others go first.
-    passed_over: bool,
+    deferred: bool,
 }
 
 /// Loads the files of one partition.
@@ -102,7 +102,7 @@ impl Loader {
     fn plan(&mut self) -> Result<Option<LoadBatch>> {
         if self.ahead < AHEAD_MAX && !self.stuck.is_empty() {
             for stuck_max in [1, STUCK_MAX] {
-                let planned = self.planned(&self.passed_over(stuck_max))?;
+                let planned = self.planned(&self.deferred(stuck_max))?;
                 if planned.is_some() {
                     return Ok(planned);
                 }
@@ -110,23 +110,23 @@ impl Loader {
         }
         self.ahead = 0;
         for stuck in &mut self.stuck {
-            stuck.passed_over = false;
+            stuck.deferred = false;
         }
-        self.planned(&self.passed_over(STUCK_MAX))
+        self.planned(&self.deferred(STUCK_MAX))
     }
 
-    fn planned(&self, passed_over: &DeferredBatches) -> Result<Option<LoadBatch>> {
+    fn planned(&self, deferred: &DeferredBatches) -> Result<Option<LoadBatch>> {
         self.ports
             .store
-            .plan_load_beside(self.partition, self.epoch, self.files_max, passed_over)
+            .plan_load_beside(self.partition, self.epoch, self.files_max, deferred)
     }
 
     /// The batches whose turn it is not, and the datasets of which so many are stuck.
-    fn passed_over(&self, stuck_max: usize) -> DeferredBatches {
+    fn deferred(&self, stuck_max: usize) -> DeferredBatches {
         let batches = self
             .stuck
             .iter()
-            .filter(|stuck| stuck.passed_over)
+            .filter(|stuck| stuck.deferred)
             .map(|stuck| stuck.batch.clone())
             .collect();
         let of = |dataset: &str| {
@@ -148,12 +148,12 @@ impl Loader {
         self.ahead = 0;
         let why = error.to_string();
         match self.stuck.iter_mut().find(|stuck| stuck.batch == batch.id) {
-            Some(stuck) => (stuck.why, stuck.passed_over) = (why, true),
+            Some(stuck) => (stuck.why, stuck.deferred) = (why, true),
             None => self.stuck.push(Stuck {
                 batch: batch.id,
                 dataset: batch.dataset,
                 why,
-                passed_over: true,
+                deferred: true,
             }),
         }
     }

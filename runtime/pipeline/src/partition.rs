@@ -6,8 +6,8 @@
 //! live in a [`ProcessorHost`].
 //!
 //! What must hold: a processor's outputs leave with the very snapshot that concluded them; the
-//! floor of a commit is the lowest position of any processor whose news is in no commit yet;
-//! nothing is told to anybody from here.
+//! floor of a commit is the lowest position of any processor whose outputs are in no commit yet;
+//! nothing is published from here, only submitted to be committed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use theatre_schemas::dataset::DatasetKind;
 
 use super::commit_feed::CommitFeed;
 use super::intake::{self, Chunk, Entry, Intake};
+use super::live::{ListedPartition, LiveQueries};
 use super::progress::Progress;
 use super::queue::{CommitQueue, LakeQueue, Notifier};
 use super::{PipelineParams, Ports, Step};
@@ -41,8 +42,8 @@ pub(super) const INTAKE_SLOT: usize = usize::MAX;
 const TICK_EVERY_US: i64 = 1_000_000;
 /// An idle partition looks at the time this often: saves come due.
 const REST: Duration = Duration::from_millis(100);
-/// The same where the log does not say when there is something to read.
-const REST_UNTOLD: Duration = Duration::from_millis(10);
+/// The same where the log does not notify when there is something to read.
+const REST_POLLING: Duration = Duration::from_millis(10);
 
 /// A partition that is owned under an epoch.
 pub struct PartitionActor {
@@ -50,11 +51,14 @@ pub struct PartitionActor {
     epoch: Epoch,
     params: Arc<PipelineParams>,
     ports: Ports,
+    /// Its entry for questions from outside, once it is listed; before the host, so that it ends
+    /// first.
+    listed: Option<ListedPartition>,
     host: Box<dyn ProcessorHost>,
     intake: Option<Intake>,
-    /// True while the log rings the bell when there is something to read.
-    told: bool,
-    /// Rung for everything this partition waits for.
+    /// True while the log notifies the partition when there is something to read.
+    log_notifies: bool,
+    /// Notified of everything this partition waits for.
     bell: Arc<Notifier>,
     intake_processor: IntakeProcessor,
     routes: Routes,
@@ -95,7 +99,7 @@ impl PartitionActor {
         mut host: Box<dyn ProcessorHost>,
         shared: Shared,
     ) -> Result<Self> {
-        shared.saves.forget(partition);
+        shared.saves.discard(partition);
         let status = ports.store.status(partition)?;
         shared
             .committed
@@ -129,8 +133,8 @@ impl PartitionActor {
             share.saved_to = status.floor.clone();
             share.processors = routes.len() as u64;
         });
-        // The lake may stand behind the processors: an empty chunk where they stand makes it read
-        // what lies between.
+        // The lake writer may stand behind the processors: an empty chunk where they stand makes it
+        // read what lies between.
         let start = intake::beginning(&*ports.log, &params.topics, partition, &status.floor)?;
         let here = Chunk {
             from: start.clone(),
@@ -145,9 +149,10 @@ impl PartitionActor {
             epoch,
             params,
             ports,
+            listed: None,
             host,
             intake: None,
-            told: false,
+            log_notifies: false,
             bell: shared.saves.bell(partition),
             intake_processor,
             routes,
@@ -164,20 +169,35 @@ impl PartitionActor {
         })
     }
 
-    /// Settles a commit, reads and applies a chunk, submits a commit: whatever can be done without
-    /// waiting.
+    /// Lets other threads ask the processors, those that are there and those to come, until the
+    /// partition is dropped.
+    pub fn list(&mut self, live: &LiveQueries) {
+        self.listed = Some(live.list(self.partition, self.epoch));
+        for slot in 0..self.routes.len() {
+            self.list_slot(slot);
+        }
+    }
+
+    fn list_slot(&mut self, slot: usize) {
+        if let (Some(listed), Some(address)) = (&self.listed, self.host.address(slot)) {
+            listed.insert(&self.unsaved.slot(slot).name, address);
+        }
+    }
+
+    /// Takes the outcome of the commit under way, reads and applies a chunk, submits a commit: all
+    /// that can be done without waiting.
     ///
     /// # Errors
     /// `StaleEpoch`: the partition is lost, drop this value. `Unavailable`: nothing was lost, step
     /// again.
     pub fn step(&mut self) -> Result<Step> {
-        let known_dead_letters = self.settle()?;
+        let committed = self.take_outcome()?;
         let recovered = self.recover()?;
         let read = self.read()?;
         let submitted = self.submit(false);
         self.tick();
         self.report();
-        let worked = known_dead_letters || recovered || read || submitted;
+        let worked = committed || recovered || read || submitted;
         Ok(if worked { Step::Worked } else { Step::Idle })
     }
 
@@ -186,7 +206,7 @@ impl PartitionActor {
     /// # Errors
     /// As [`Self::step`].
     pub fn drain(&mut self) -> Result<bool> {
-        self.settle()?;
+        self.take_outcome()?;
         self.recover()?;
         self.offer_again();
         self.submit(true);
@@ -196,11 +216,16 @@ impl PartitionActor {
 
     /// What an idle partition waits for, and for how long at most.
     pub fn news(&self) -> (Arc<Notifier>, Duration) {
-        let limit = if self.told { REST } else { REST_UNTOLD };
+        let limit = if self.log_notifies {
+            REST
+        } else {
+            REST_POLLING
+        };
         (self.bell.clone(), limit)
     }
 
-    fn settle(&mut self) -> Result<bool> {
+    /// Takes the outcome of the commit under way; true when it is committed.
+    fn take_outcome(&mut self) -> Result<bool> {
         match self.saves.outcome(self.partition).transpose()? {
             None => Ok(false),
             Some(CommitOutcome::Committed { .. }) => {
@@ -225,7 +250,7 @@ impl PartitionActor {
             return Ok(false);
         }
         if self.unsaved.is_full() {
-            // Whoever speaks meanwhile is not heard, and not silent.
+            // A robot that sends meanwhile is not read, so it must not count as silent either.
             self.caught_up_since = None;
             return Ok(false);
         }
@@ -238,7 +263,7 @@ impl PartitionActor {
             )?;
             let bell = self.bell.clone();
             let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || bell.ring());
-            self.told = intake.on_news(&wake);
+            self.log_notifies = intake.on_news(&wake);
             self.intake = Some(intake);
         }
         let polled = self
@@ -265,7 +290,7 @@ impl PartitionActor {
         }
         self.apply(&chunk, routed);
         self.positions = chunk.to.clone();
-        self.routes.passed(&self.positions);
+        self.routes.evict_dead_letters_below(&self.positions);
         self.offer(Arc::new(chunk), self.ports.clock.now());
         Ok(true)
     }
@@ -293,7 +318,8 @@ impl PartitionActor {
             );
             self.lake.skip_ahead(&chunk, now);
         }
-        // Only now: a lake writer that looked before saw an empty queue.
+        // Not before the offer: a lake writer that looked between the two would find an empty queue
+        // and note the lake as done.
         self.progress.update(self.partition, |share| share.begin());
     }
 
@@ -329,12 +355,13 @@ impl PartitionActor {
     }
 
     /// Hands every processor its rows, and the intake processor the failures and the rows of
-    /// strangers, in the log's order.
+    /// foreign robots, in the log's order.
     fn apply(&mut self, chunk: &Chunk, routed: Routed) {
         for (slot, robot) in routed.newcomers {
             self.host
                 .insert(slot, Processor::new(&robot, self.params.processor.clone()));
             self.unsaved.restore(slot, &robot, 0);
+            self.list_slot(slot);
         }
         let work = routed
             .table
@@ -344,20 +371,20 @@ impl PartitionActor {
         }
         let replies = self.host.deliver(work);
         self.collect(replies);
-        let mut strays = routed.strays.into_iter().peekable();
+        let mut foreign_rows = routed.foreign_rows.into_iter().peekable();
         for (at, entry) in chunk.entries.iter().enumerate() {
-            let buried = match *entry {
+            let dead_letter = match *entry {
                 Entry::Dead(index) => {
                     let dead = &chunk.dead[index as usize];
                     self.intake_processor
                         .dead_letter_row(dead)
                         .then(|| dead.clone())
                 }
-                Entry::Row { batch, row } => strays
+                Entry::Row { batch, row } => foreign_rows
                     .next_if_eq(&at)
                     .and_then(|_| self.reject(chunk, batch, row)),
             };
-            if let Some(dead) = buried {
+            if let Some(dead) = dead_letter {
                 self.unsaved.touched(INTAKE_SLOT, &chunk.from);
                 self.progress
                     .count_dead(&self.params.topics, std::slice::from_ref(&dead));
@@ -372,7 +399,7 @@ impl PartitionActor {
         let dead = self
             .intake_processor
             .reject(*topic, batch, row as usize, home)?;
-        let records = self.routes.count_stray(*topic);
+        let records = self.routes.count_foreign(*topic);
         self.progress
             .turned_away(&self.params.topics[*topic], self.partition, records, home);
         Some(dead)
@@ -402,15 +429,15 @@ impl PartitionActor {
     }
 
     /// Wall-clock ticks: only on a partition that has seen its log's end for as long as makes a
-    /// robot silent, so that an outage of the log, in which nobody could be heard, makes nobody
-    /// silent.
+    /// robot silent, so that an outage of the log, in which no record could be read, makes no
+    /// robot silent.
     fn tick(&mut self) {
         let now = self.ports.clock.now();
         let silence = self.params.processor.time.silence_after_us;
-        let heard_long_enough = self
+        let at_end_long_enough = self
             .caught_up_since
             .is_some_and(|since| now.0 - since.0 >= silence);
-        if !heard_long_enough || now.0 - self.last_tick.0 < TICK_EVERY_US {
+        if !at_end_long_enough || now.0 - self.last_tick.0 < TICK_EVERY_US {
             return;
         }
         self.last_tick = now;
@@ -418,13 +445,16 @@ impl PartitionActor {
             .filter(|slot| self.unsaved.slot(*slot).is_healthy())
             .collect();
         for (slot, reply) in self.host.tick(&slots, now) {
+            // A tick without outputs changed nothing that a restart would not find out again, so it
+            // makes no processor dirty: an idle fleet is not saved every second.
             let changed = match &reply {
                 Reply::Applied { outputs } => {
                     !outputs.events.is_empty() || !outputs.dead.is_empty()
                 }
                 Reply::Panicked { .. } => true,
             };
-            // What a tick decided is saved state, never decided again.
+            // What a tick decided is saved like what rows decided: a restart must not decide it again
+            // by another wall clock.
             if changed {
                 let here = self.positions.clone();
                 self.unsaved.touched(slot, &here);
@@ -451,6 +481,8 @@ impl PartitionActor {
         }
         let mut processors = Vec::new();
         let mut weight = 0;
+        // Snapshots are taken eight at a time, and no more than fill a commit: those that are due and
+        // not taken stay due for the next one.
         let mut due = due.into_iter().peekable();
         while weight < self.params.limits.commit_bytes && due.peek().is_some() {
             let batch: Vec<usize> = due.by_ref().take(8).collect();
@@ -459,6 +491,7 @@ impl PartitionActor {
                 processors.push(save);
             }
         }
+        // After the snapshots: those of this commit hold no processor's floor back any more.
         let floor = self.unsaved.floor(&self.positions);
         self.floor_under_way = floor.clone();
         self.saves.submit(PartitionCommit {
@@ -538,6 +571,7 @@ impl PartitionActor {
         self.progress.recovered();
         self.host.remove(slot);
         self.host.insert(slot, rebuilt.processor);
+        self.list_slot(slot);
         self.unsaved.slot(slot).replace(rebuilt.outputs);
         Ok(())
     }

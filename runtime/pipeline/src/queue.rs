@@ -1,4 +1,5 @@
-//! The bounded queues between components, and the bell that wakes whoever waits for news.
+//! The bounded queues between components, and the notifier that wakes the threads that wait for
+//! them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Tells everybody who waits.
+    /// Wakes every thread that waits.
     pub fn ring(&self) {
         *lock(&self.rung) += 1;
         self.wake.notify_all();
@@ -53,7 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 struct SaveSlots {
     waiting: VecDeque<PartitionCommit>,
-    settled: HashMap<Partition, Result<CommitOutcome>>,
+    outcomes: HashMap<Partition, Result<CommitOutcome>>,
     bells: HashMap<Partition, Arc<Notifier>>,
 }
 
@@ -96,16 +97,16 @@ impl CommitQueue {
     pub fn settle(&self, outcomes: impl IntoIterator<Item = (Partition, Result<CommitOutcome>)>) {
         let mut slots = lock(&self.slots);
         for (partition, outcome) in outcomes {
-            slots.settled.insert(partition, outcome);
+            slots.outcomes.insert(partition, outcome);
             if let Some(bell) = slots.bells.get(&partition) {
                 bell.ring();
             }
         }
     }
 
-    /// The bell of a partition's thread, rung when its commit is settled. Whoever else has
-    /// something for the partition rings it too: it waits for one bell, and no thread wakes for
-    /// another partition's news.
+    /// The notifier of a partition's thread, rung when the outcome of its commit is there. Every other
+    /// source of work for the partition rings it too: the thread waits for this one alone, and is not
+    /// woken for another partition.
     pub fn bell(&self, partition: Partition) -> Arc<Notifier> {
         lock(&self.slots)
             .bells
@@ -117,14 +118,14 @@ impl CommitQueue {
     /// The outcome of a partition's commit, once it is there; an error when the store refused this
     /// very commit for good.
     pub fn outcome(&self, partition: Partition) -> Option<Result<CommitOutcome>> {
-        lock(&self.slots).settled.remove(&partition)
+        lock(&self.slots).outcomes.remove(&partition)
     }
 
-    /// Forgets what is left of a partition that is being opened anew.
-    pub fn forget(&self, partition: Partition) {
+    /// Discards commits and outcomes of a partition that is being opened anew.
+    pub fn discard(&self, partition: Partition) {
         let mut slots = lock(&self.slots);
         slots.waiting.retain(|commit| commit.partition != partition);
-        slots.settled.remove(&partition);
+        slots.outcomes.remove(&partition);
     }
 }
 
@@ -132,8 +133,8 @@ impl CommitQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     chunks: VecDeque<Arc<Chunk>>,
-    /// Set while the writer is left behind: when the first and the last chunk were passed over that
-    /// wait as one mark.
+    /// Set while the writer is left behind: when the first and the last chunk were skipped that wait
+    /// as one mark.
     behind: Option<(LogTime, LogTime)>,
 }
 
@@ -141,12 +142,12 @@ struct Waiting {
 ///
 /// A partition waits for room for a while only: then it leaves the writer behind. What waits
 /// becomes one mark, an empty chunk that moves on with the partition, and the writer reads what
-/// lies below it from the log by itself. Nobody waits again before the writer is near.
+/// lies below it from the log by itself. The partition waits for it again once it is near.
 #[derive(Debug)]
 pub struct LakeQueue {
     waiting: Mutex<Waiting>,
     capacity: usize,
-    /// False where nobody takes chunks.
+    /// False where there is no lake writer to take chunks.
     open: bool,
     /// Rung when a chunk waits.
     pub offered: Arc<Notifier>,
@@ -166,8 +167,8 @@ impl LakeQueue {
         }
     }
 
-    /// The same queue, ringing a partition's bell when there is room again.
-    pub fn telling(self, taken: Arc<Notifier>) -> Self {
+    /// The same queue, ringing a partition's notifier when there is room again.
+    pub fn notifying(self, taken: Arc<Notifier>) -> Self {
         Self { taken, ..self }
     }
 
@@ -295,12 +296,12 @@ mod tests {
         assert!(queue.is_empty());
         assert!(
             offer(1000, 1000) && offer(1010, 1000) && offer(1020, 1000),
-            "nobody waits for it meanwhile"
+            "the partition does not wait for it meanwhile"
         );
         assert_eq!(
             (taken(&queue), taken(&queue)),
             (Some((1030, 1030)), None),
-            "what was passed over within a second is near"
+            "what was skipped within a second is near"
         );
         assert!(
             offer(1030, 1001) && offer(1040, 1001) && !offer(1050, 1001),

@@ -19,6 +19,7 @@ use super::commit_feed::CommitFeed;
 use super::components::Acquired;
 use super::lake_gap;
 use super::lifecycle::{Command, Ending, Event, Lifecycle, Phase, Role, Transition};
+use super::live::LiveQueries;
 use super::loading::Tables;
 use super::partition::{PartitionActor, Shared};
 use super::queue::{CommitQueue, LakeQueue};
@@ -44,6 +45,8 @@ pub struct SharedContext {
     pub(super) flush: Arc<AtomicBool>,
     pub(super) hosts: Hosts,
     pub(super) tables: Arc<Tables>,
+    /// Where the partition lists its processors for questions.
+    pub(super) live: LiveQueries,
 }
 
 impl SharedContext {
@@ -203,7 +206,7 @@ impl PartitionSupervisor {
         let limits = &self.context.params.limits;
         let room = self.context.saves.bell(self.partition);
         let lake = Arc::new(if self.context.params.lake {
-            LakeQueue::new(limits.lake_queue).telling(room)
+            LakeQueue::new(limits.lake_queue).notifying(room)
         } else {
             LakeQueue::to_nowhere()
         });
@@ -213,7 +216,7 @@ impl PartitionSupervisor {
             committed: self.context.committed.clone(),
             progress: self.context.progress.clone(),
         };
-        let actor = PartitionActor::open(
+        let mut actor = PartitionActor::open(
             self.partition,
             epoch,
             self.context.params.clone(),
@@ -221,6 +224,7 @@ impl PartitionSupervisor {
             (self.context.hosts)(self.partition),
             shared,
         )?;
+        actor.list(&self.context.live);
         Ok(Acquired {
             partition: self.partition,
             epoch,

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::Serialize;
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::sequence::{SequenceTracker, Verdict};
-use theatre_actors::state;
+use theatre_actors::state::{self, Body, StateError, Stored};
 
 use theatre_actors::partitioner::partition_of;
 
@@ -22,37 +23,19 @@ impl Trackers {
     /// # Errors
     /// `Refused` when they cannot be read back.
     pub fn decode(partition: Partition, stored: &[u8]) -> Result<Self> {
-        let mut trackers = Self::default();
         if stored.is_empty() {
-            return Ok(trackers);
+            return Ok(Self::default());
         }
-        let unreadable = |error| {
+        state::decode(stored).map_err(|error| {
             Error::Refused(format!(
                 "the lake writer's state of partition {partition} cannot be read: {error}"
             ))
-        };
-        for ((robot, topic), tracker) in
-            state::decode::<Vec<((String, TopicIndex), SequenceTracker)>>(stored)
-                .map_err(unreadable)?
-        {
-            trackers.insert(robot.into(), topic, tracker);
-        }
-        Ok(trackers)
+        })
     }
 
     /// As a cut stores them: by robot and topic, in order.
     pub fn encode(&self) -> Vec<u8> {
-        let mut all: Vec<((&str, TopicIndex), &SequenceTracker)> = self
-            .by_robot
-            .iter()
-            .flat_map(|(robot, topics)| {
-                topics
-                    .iter()
-                    .map(move |(topic, tracker)| ((&**robot, *topic), tracker))
-            })
-            .collect();
-        all.sort_unstable_by_key(|(key, _)| *key);
-        state::encode(&all)
+        state::encode(self)
     }
 
     /// Notes a record; says whether the robot has sent it before.
@@ -79,11 +62,55 @@ impl Trackers {
     }
 }
 
+/// Version 1: a tracker each, in order of robot and topic, that repeats the robot's name.
+type Version1 = Vec<((String, TopicIndex), SequenceTracker)>;
+
+/// Version 2: the name once a robot, with its trackers by topic.
+type Version2 = Vec<(String, Vec<(TopicIndex, SequenceTracker)>)>;
+
+impl Stored for Trackers {
+    const NAME: &'static str = "lake trackers";
+    const VERSION: u8 = 2;
+
+    fn body(&self) -> impl Serialize {
+        let mut robots: Vec<(&str, Vec<(TopicIndex, &SequenceTracker)>)> = self
+            .by_robot
+            .iter()
+            .map(|(robot, topics)| {
+                let topics = topics.iter().map(|(topic, tracker)| (*topic, tracker));
+                (&**robot, topics.collect())
+            })
+            .collect();
+        // The map's order is that of its hashes: sorted, equal trackers are equal bytes.
+        robots.sort_unstable_by_key(|(robot, _)| *robot);
+        robots
+    }
+
+    fn read(body: Body<'_>) -> std::result::Result<Self, StateError> {
+        let mut trackers = Self::default();
+        match body.version {
+            1 => {
+                for ((robot, topic), tracker) in body.decode::<Version1>()? {
+                    trackers.insert(robot.into(), topic, tracker);
+                }
+            }
+            2 => {
+                for (robot, topics) in body.decode::<Version2>()? {
+                    let topics = topics.into_iter().collect();
+                    trackers.by_robot.insert(robot.into(), topics);
+                }
+            }
+            _ => return body.unknown(),
+        }
+        Ok(trackers)
+    }
+}
+
 /// Moves trackers, listed by partition, to where their robots live among `to` partitions instead of
 /// as many as are listed.
 ///
 /// A tracker in a partition that is not its robot's (a producer with another partitioner) stays:
-/// nobody knows where such a producer goes next.
+/// where such a producer goes next is not known.
 pub fn rehome(mut trackers: Vec<Trackers>, to: u32) -> Vec<Trackers> {
     let from = trackers.len() as u32;
     trackers.resize_with(to as usize, Trackers::default);
@@ -116,8 +143,86 @@ mod tests {
         tracker
     }
 
+    /// The trackers that the golden of every version holds.
+    fn sample() -> Trackers {
+        let mut trackers = Trackers::default();
+        for (robot, topic, sequences) in [
+            ("robot-1", 0, &[5, 6, 9][..]),
+            ("robot-1", 2, &[1]),
+            ("a", 1, &[7, 3]),
+        ] {
+            for sequence in sequences {
+                trackers.is_duplicate(robot, topic, 1, *sequence);
+            }
+        }
+        trackers
+    }
+
+    /// What version 1 wrote.
+    struct WrittenByVersion1(Vec<((String, TopicIndex), SequenceTracker)>);
+
+    impl Stored for WrittenByVersion1 {
+        const NAME: &'static str = "lake trackers";
+        const VERSION: u8 = 1;
+
+        fn body(&self) -> impl Serialize {
+            &self.0
+        }
+
+        fn read(body: Body<'_>) -> std::result::Result<Self, StateError> {
+            body.decode().map(Self)
+        }
+    }
+
+    fn version_1_of(trackers: &Trackers) -> Vec<u8> {
+        let mut all: Vec<_> = trackers
+            .by_robot
+            .iter()
+            .flat_map(|(robot, topics)| {
+                let of_robot = |(topic, tracker): (&TopicIndex, &SequenceTracker)| {
+                    ((robot.to_string(), *topic), tracker.clone())
+                };
+                topics.iter().map(of_robot)
+            })
+            .collect();
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        state::encode(&WrittenByVersion1(all))
+    }
+
+    /// `THEATRE_GOLDEN=write cargo test -p theatre-pipeline golden` writes the file of a new
+    /// version; those that are there are never written again.
     #[test]
-    fn trackers_move_with_their_robots_and_strangers_stay() {
+    fn the_golden_of_every_version_is_read() {
+        let golden = |version: u8| {
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join(format!("golden/lake_trackers/v{version}.bin"))
+        };
+        let (sample, present) = (sample(), golden(Trackers::VERSION));
+        if std::env::var_os("THEATRE_GOLDEN").is_some_and(|wish| wish == "write")
+            && !present.exists()
+        {
+            std::fs::create_dir_all(present.parent().unwrap()).unwrap();
+            std::fs::write(golden(1), version_1_of(&sample)).unwrap();
+            std::fs::write(&present, sample.encode()).unwrap();
+        }
+        assert_eq!(std::fs::read(&present).unwrap(), sample.encode());
+        assert_eq!(std::fs::read(golden(1)).unwrap(), version_1_of(&sample));
+        for version in 1..=Trackers::VERSION {
+            let bytes = std::fs::read(golden(version)).unwrap();
+            assert_eq!(bytes[0], version);
+            assert_eq!(Trackers::decode(0, &bytes).unwrap(), sample);
+            for length in 1..bytes.len() {
+                assert!(Trackers::decode(0, &bytes[..length]).is_err());
+            }
+        }
+        let error = Trackers::decode(4, &[3, 0]).unwrap_err().to_string();
+        for part in ["partition 4", "lake trackers", "version 3", "1 to 2"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn trackers_move_with_their_robots_and_foreign_ones_stay() {
         let robots: Vec<String> = (0..50).map(|number| format!("robot-{number}")).collect();
         let mut before = vec![Trackers::default(); 4];
         for (sequence, robot) in (0..).zip(&robots) {
@@ -127,11 +232,11 @@ mod tests {
                 tracker(sequence),
             );
         }
-        let stranger = robots
+        let foreign = robots
             .iter()
             .find(|robot| partition_of(robot.as_bytes(), 4) != 3)
             .unwrap();
-        before[3].insert(stranger.as_str().into(), 2, tracker(99));
+        before[3].insert(foreign.as_str().into(), 2, tracker(99));
         let after = rehome(before, 6);
         assert_eq!(after.len(), 6);
         for (sequence, robot) in (0..).zip(&robots) {
@@ -143,7 +248,7 @@ mod tests {
             );
         }
         assert_eq!(
-            after[3].by_robot[stranger.as_str()].get(&2),
+            after[3].by_robot[foreign.as_str()].get(&2),
             Some(&tracker(99))
         );
         assert_eq!(

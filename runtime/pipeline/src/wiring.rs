@@ -24,6 +24,7 @@ use super::commit_feed::CommitFeed;
 use super::components::{
     Acquired, LakeComponent, PartitionComponent, PublisherComponent, RelayComponent,
 };
+use super::live::LiveQueries;
 use super::loading::{LoaderComponent, Tables};
 use super::queue::CommitQueue;
 use super::relay::Relay;
@@ -38,6 +39,7 @@ pub struct Pipeline {
     progress: Arc<Progress>,
     committed: Arc<CommitFeed>,
     flush: Arc<AtomicBool>,
+    live: LiveQueries,
     assignment: Arc<Assignment>,
     membership: Box<dyn Membership>,
     checkpointer: JoinHandle<()>,
@@ -61,7 +63,7 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
         context.committed.clone(),
         context.flush.clone(),
     );
-    let params = context.params.clone();
+    let (params, live) = (context.params.clone(), context.live.clone());
     let assignment = Arc::new(Assignment::new(context));
     let membership = ports
         .log
@@ -70,6 +72,7 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
         progress,
         committed,
         flush,
+        live,
         assignment,
         membership,
         checkpointer,
@@ -96,6 +99,7 @@ pub fn context_on(
     Ok(SharedContext {
         hosts,
         tables: Arc::new(Tables::new(tables(&params)?)),
+        live: LiveQueries::new(params.partitions),
         params,
         ports,
         saves: Arc::new(CommitQueue::default()),
@@ -223,6 +227,11 @@ impl Pipeline {
     /// What is committed, and how long committing and publishing takes.
     pub fn committed(&self) -> &CommitFeed {
         &self.committed
+    }
+
+    /// Asks the processors of the partitions that this process owns.
+    pub fn live(&self) -> &LiveQueries {
+        &self.live
     }
 
     /// True when this process owns partitions and everything read of them so far is saved,

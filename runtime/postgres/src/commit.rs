@@ -285,7 +285,7 @@ impl<'a> Numbered<'a> {
             .bind(
                 self.dead
                     .iter()
-                    .map(|(_, _, dead)| encode(dead))
+                    .map(|(_, _, dead)| encode(*dead))
                     .collect::<Vec<Vec<u8>>>(),
             )
             .bind(

@@ -27,6 +27,7 @@ use theatre_actors::ports::{
     Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
 };
 use theatre_actors::position::Partition;
+use theatre_actors::state::Stored;
 use theatre_actors::time::LogTime;
 
 use self::failure::{Attempt, Failure};
@@ -100,11 +101,11 @@ impl PostgresStore {
     }
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Attempt<T> {
+fn decode<T: Stored>(bytes: &[u8]) -> Attempt<T> {
     theatre_actors::state::decode(bytes).map_err(|error| Failure::damaged(&error))
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+fn encode<T: Stored>(value: &T) -> Vec<u8> {
     theatre_actors::state::encode(value)
 }
 

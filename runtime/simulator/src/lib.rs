@@ -4,11 +4,12 @@
 //! Pure: asked for a tick (100 ms of event time), it gives that tick's records. What a robot does
 //! is a function of seed, robot and tick alone; there is no state to lose. Some robots wear out:
 //! the actuator of joint 2 draws more current and runs hotter, until it fails and is replaced. What
-//! the transport does to records is decided the same way ([`Faults`]); [`Simulator::truth`] tells
+//! the transport does to records is decided the same way ([`Faults`]); [`Simulator::truth`] lists
 //! all of it.
 
 mod faults;
 pub mod fleet;
+mod telemetry;
 
 use apache_avro::types::Value;
 use fake::Fake;
@@ -34,14 +35,9 @@ const WEAR_TICKS: u64 = 900;
 const FAILS_AT: u64 = 887;
 /// Ticks after the next slot's begin at which a case's clinical result comes.
 const RESULT_AFTER: u64 = 5;
-/// Telemetry dated so far ahead was sent by a robot whose clock is wrong, microseconds.
-const FUTURE_US: i64 = 3650 * 86_400 * 1_000_000;
-/// A schema that nobody registered.
-const UNKNOWN_SCHEMA: u32 = 987;
 /// Events of a case: scheduled, started, a phase each, ended.
 const STEPS: i64 = 7;
 const PHASES: [&str; 4] = ["docking", "dissection", "reconstruction", "closing"];
-const TOOLS: [&str; 4] = ["grasper", "scissors", "needle_driver", "forceps"];
 const CATEGORIES: [(&str, &str); 3] = [
     ("urological", "radical prostatectomy"),
     ("general", "hernia repair"),
@@ -70,8 +66,8 @@ struct Case {
 }
 
 impl Case {
-    /// False for one that was as good as over when the fleet began: nobody hears of it.
-    fn is_heard_of(&self) -> bool {
+    /// False for a case that was nearly over when the fleet began: it leaves no records.
+    fn is_visible(&self) -> bool {
         self.ends >= 2 * PHASES.len() as u64
     }
 }
@@ -120,26 +116,26 @@ impl Simulator {
     /// What happened in a tick and cannot be seen in it: faults of the transport, wear, failures,
     /// cases that were aborted. Lines for a file that detection is scored with, never for the log.
     pub fn truth(&self, tick: u64) -> Vec<serde_json::Value> {
-        let mut told = Vec::new();
+        let mut happened = Vec::new();
         for robot in 0..self.robots {
-            let mut tell = |what: &str| {
-                told.push(serde_json::json!({"tick": tick, "event_time": self.time(tick), "robot_id": name(robot), "what": what}));
+            let mut note = |what: &str| {
+                happened.push(serde_json::json!({"tick": tick, "event_time": self.time(tick), "robot_id": name(robot), "what": what}));
             };
             if let Some(fault) = self.fate(robot, tick).name() {
-                tell(fault);
+                note(fault);
             }
             match self.wear_age(robot, tick) {
-                Some(0) => tell("part_replaced"),
-                Some(age) if age == WEAR_TICKS / 2 => tell("wear_shows"),
-                Some(FAILS_AT) => tell("part_failed"),
+                Some(0) => note("part_replaced"),
+                Some(age) if age == WEAR_TICKS / 2 => note("wear_shows"),
+                Some(FAILS_AT) => note("part_failed"),
                 _ => {}
             }
             let case = self.case(robot, tick);
             if case.aborted && case.ends == tick {
-                tell("case_aborted");
+                note("case_aborted");
             }
         }
-        told
+        happened
     }
 
     fn fate(&self, robot: u64, tick: u64) -> Fate {
@@ -246,7 +242,7 @@ impl Simulator {
         case: &Case,
         produced: &mut Vec<Produced>,
     ) -> Result<(), ConfigError> {
-        if !case.is_heard_of() {
+        if !case.is_visible() {
             return Ok(());
         }
         let length = case
@@ -273,7 +269,6 @@ impl Simulator {
         let surgeon: String = LastName().fake_with_rng(&mut self.rng(robot % 10, 2, 0));
         let first = (tick + robot * 29) as i64 / SLOT_TICKS as i64 * STEPS;
         for (number, step, phase) in steps {
-            let text = |text: &str| Value::String(text.to_owned());
             let mut fields = self.head(robot, tick, 0);
             fields.extend([
                 (
@@ -304,7 +299,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// The hospital's word on the case before, told in the next slot.
+    /// The clinical result of the case before, sent in the next slot.
     fn result(
         &self,
         robot: u64,
@@ -322,7 +317,7 @@ impl Simulator {
             return Ok(());
         };
         let case = self.case(robot, before);
-        if !case.is_heard_of() {
+        if !case.is_visible() {
             return Ok(());
         }
         let mut rng = self.rng(robot, 6, slot);
@@ -387,143 +382,10 @@ impl Simulator {
         ]);
         self.push(1, robot, fields, produced)
     }
+}
 
-    fn telemetry(
-        &self,
-        robot: u64,
-        tick: u64,
-        fate: Fate,
-        produced: &mut Vec<Produced>,
-    ) -> Result<(), ConfigError> {
-        let case = self.case(robot, tick);
-        let mut rng = self.rng(robot, 4, tick);
-        let mut noise = |scale: f64| (rng.random::<f64>() - 0.5) * 2.0 * scale;
-        let operating = case.is_heard_of() && (case.starts..case.ends).contains(&tick);
-        let wear = self.wear(robot, tick);
-        let phase = tick as f64 / 50.0 + robot as f64;
-        let active = if operating { 1.0 } else { 0.1 };
-        let tool = TOOLS[(tick / 90 + robot) as usize % TOOLS.len()];
-        let force = active * (1.5 + phase.sin()) + noise(0.2);
-        let failed = self
-            .wear_age(robot, tick)
-            .is_some_and(|age| age >= FAILS_AT);
-        let double = |value: f64| Value::Double(value);
-        let axes = |values: [f64; 3]| {
-            Value::Record(
-                ["x", "y", "z"]
-                    .iter()
-                    .zip(values)
-                    .map(|(axis, value)| ((*axis).to_owned(), Value::Double(value)))
-                    .collect(),
-            )
-        };
-        let joints = (0..6).map(|joint| {
-            let worn = if joint == 2 { wear } else { 0.0 };
-            let fields = [
-                ("position", (phase / 3.0 + f64::from(joint)).sin()),
-                ("velocity", active * (phase / 3.0).cos() / 3.0),
-                ("effort", force * (1.0 + f64::from(joint) / 4.0)),
-                (
-                    "current",
-                    active * (1.0 + force.abs() / 2.0) + worn * 5.0 + noise(0.1),
-                ),
-                (
-                    "temperature",
-                    35.0 + 5.0 * active + worn * 35.0 + noise(0.3),
-                ),
-                ("tracking_error", worn * 0.02 + noise(0.001)),
-            ];
-            Value::Record(
-                fields
-                    .map(|(name, value)| (name.to_owned(), Value::Double(value)))
-                    .to_vec(),
-            )
-        });
-        let joints = Value::Array(joints.collect());
-        let text = |text: &str| Value::String(text.to_owned());
-        let ahead = if fate == Fate::Future { FUTURE_US } else { 0 };
-        let mut fields = self.head(robot, tick, (robot as i64 * 37) % 1000 + ahead);
-        let procedure = if operating {
-            text(&case.id)
-        } else {
-            Value::Null
-        };
-        for (name, value) in [
-            ("procedure_id", procedure),
-            ("boot_id", Value::Long(1)),
-            ("sequence", Value::Long(tick as i64)),
-            (
-                "facility_id",
-                Value::String(format!("FAC-{:03}", robot % 10)),
-            ),
-            (
-                "robot_model",
-                text(["Model A", "Model B", "Model C"][robot as usize % 3]),
-            ),
-            ("firmware_version", text("3.2.1")),
-            (
-                "operating_state",
-                text(if failed { "fault" } else { "enabled" }),
-            ),
-            ("arm_id", Value::Int(0)),
-            (
-                "arm_position",
-                axes([
-                    250.0 + 80.0 * active * phase.sin(),
-                    250.0 + 80.0 * active * phase.cos(),
-                    150.0 + 20.0 * (phase / 2.0).sin(),
-                ]),
-            ),
-            ("arm_rotation", axes([phase % 360.0, 0.0, 0.0])),
-            ("tool_type", text(tool)),
-            ("tool_serial", Value::String(format!("T-{robot:03}"))),
-            ("tool_active", Value::Boolean(operating)),
-            ("tool_use_count", Value::Int((tick / SLOT_TICKS) as i32)),
-            (
-                "grip_pressure",
-                double(if tool == "scissors" { 0.0 } else { force.abs() }),
-            ),
-            ("tremor_compensation", double(8.0 + noise(3.0))),
-            ("camera_zoom", double(4.0 + (phase / 5.0).sin())),
-            ("camera_angle", double(10.0 * (phase / 7.0).sin())),
-            ("force_feedback", axes([force / 2.0, force / 3.0, force])),
-            (
-                "system_temperature",
-                double(if fate == Fate::NotANumber {
-                    f64::NAN
-                } else {
-                    26.0 + 3.0 * active + noise(0.2)
-                }),
-            ),
-            (
-                "power_consumption",
-                double(180.0 + 60.0 * active + 20.0 * force.abs() + noise(5.0)),
-            ),
-            ("lighting_level", double(80.0)),
-            ("network_latency_ms", double(20.0 + noise(8.0))),
-            ("packet_loss", double(0.0)),
-            ("video_fps", double(60.0)),
-            ("error_code", Value::Int(if failed { 17 } else { 0 })),
-            ("warning_code", Value::Int(0)),
-            ("uptime_s", double(tick as f64 / 10.0)),
-            ("joints", joints),
-        ] {
-            fields.push((name.to_owned(), value));
-        }
-        self.push(0, robot, fields, produced)?;
-        let Some((_, sent)) = produced.last_mut() else {
-            return Ok(());
-        };
-        match fate {
-            Fate::Truncated => sent.value.truncate(sent.value.len() / 2),
-            Fate::UnknownSchema => {
-                sent.value = theatre_schemas::framing::frame(UNKNOWN_SCHEMA, &sent.value[5..])
-            }
-            Fate::Twice => produced.extend(produced.last().cloned()),
-            _ => {}
-        }
-        Ok(())
-    }
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
 }
 
 /// A robot's id.
@@ -536,7 +398,7 @@ mod tests {
     use super::{Faults, Simulator};
 
     #[test]
-    fn faults_are_as_many_as_asked_for_and_told_apart() {
+    fn faults_are_as_many_as_asked_for_and_distinct() {
         let faults = Faults {
             duplicate: 0.02,
             gap: 0.02,
@@ -554,9 +416,9 @@ mod tests {
             .count();
         let truth: Vec<String> = (0..ticks + 50)
             .flat_map(|tick| simulator.truth(tick))
-            .map(|told| told["what"].as_str().unwrap().to_owned())
+            .map(|event| event["what"].as_str().unwrap().to_owned())
             .collect();
-        let count = |what: &str| truth.iter().filter(|told| *told == what).count();
+        let count = |what: &str| truth.iter().filter(|event| *event == what).count();
         for what in ["duplicate", "gap", "reorder", "late", "truncated"] {
             assert!((100..260).contains(&count(what)), "{what}: {}", count(what));
         }

@@ -90,7 +90,7 @@ fn the_encoding_is_still_that_of_version_1() {
     }
     assert!(
         state == V1,
-        "the encoding of family state changed: {} bytes, {} in the golden file",
+        "the encoding of processor state changed: {} bytes, {} in the golden file",
         state.len(),
         V1.len()
     );
@@ -100,13 +100,17 @@ fn the_encoding_is_still_that_of_version_1() {
 fn unknown_versions_and_damage_are_told_apart() {
     assert_eq!(
         Processor::restore("r", &[2], config(None)).unwrap_err(),
-        StateError::Version(2)
+        StateError::Version {
+            name: "processor",
+            found: 2,
+            known: 1
+        }
     );
     for length in 0..V1.len() {
         assert!(
             matches!(
                 Processor::restore("r", &V1[..length], config(None)),
-                Err(StateError::Damaged(_))
+                Err(StateError::Damaged { .. })
             ),
             "{length} bytes"
         );

@@ -1,21 +1,21 @@
-//! KeyOwnership: a robot belongs to the partition that claimed it first, until a repartition.
-//! Producers with different partitioners put one robot in two partitions; what comes to the wrong
-//! one is turned away, the same on every replay, because the claim is in the store.
+//! Key ownership: a robot belongs to the partition that claimed it first, until a repartition.
+//! Producers with different partitioners put one robot in two partitions; records in the
+//! wrong one are rejected, the same on every replay, because the claim is in the store.
 
 use std::collections::HashMap;
 
 use theatre_actors::ports::{CheckpointStore, Epoch, Result};
 use theatre_actors::position::{Partition, TopicIndex};
 
-/// Strangers that are remembered; beyond it they are forgotten and asked for anew.
-const STRANGERS_MAX: usize = 65_536;
+/// Foreign robots that are remembered; beyond it all are evicted and looked up anew.
+const FOREIGN_MAX: usize = 65_536;
 
-/// The robots that were met here and are at home elsewhere.
+/// The robots whose records came here and whose home is another partition.
 #[derive(Debug, Default)]
 pub(super) struct KeyOwnership {
-    strangers: HashMap<Box<str>, Partition, foldhash::fast::RandomState>,
-    /// Records turned away since the partition was taken, by topic.
-    turned_away: Vec<u64>,
+    foreign: HashMap<Box<str>, Partition, foldhash::fast::RandomState>,
+    /// Records rejected since the partition was taken, by topic.
+    rejected: Vec<u64>,
 }
 
 impl KeyOwnership {
@@ -28,23 +28,23 @@ impl KeyOwnership {
         epoch: Epoch,
         robots: impl Iterator<Item = &'a str>,
     ) -> Result<Vec<&'a str>> {
-        if self.strangers.len() > STRANGERS_MAX {
-            self.strangers.clear();
+        if self.foreign.len() > FOREIGN_MAX {
+            self.foreign.clear();
         }
         let mut seen = std::collections::HashSet::new();
         let asked: Vec<&str> = robots
-            .filter(|robot| !self.strangers.contains_key(*robot) && seen.insert(*robot))
+            .filter(|robot| !self.foreign.contains_key(*robot) && seen.insert(*robot))
             .collect();
         if asked.is_empty() {
             return Ok(asked);
         }
-        let key_ownership = store.claim_homes(partition, epoch, &asked)?;
+        let homes = store.claim_homes(partition, epoch, &asked)?;
         let mut at_home = Vec::new();
-        for (robot, home) in asked.into_iter().zip(key_ownership) {
+        for (robot, home) in asked.into_iter().zip(homes) {
             if home == partition {
                 at_home.push(robot);
             } else {
-                self.strangers.insert(robot.into(), home);
+                self.foreign.insert(robot.into(), home);
             }
         }
         Ok(at_home)
@@ -52,15 +52,15 @@ impl KeyOwnership {
 
     /// Where a robot without a processor here is at home.
     pub(super) fn of(&self, robot: &str) -> Option<Partition> {
-        self.strangers.get(robot).copied()
+        self.foreign.get(robot).copied()
     }
 
-    /// Counts a record that was turned away; returns how many of its topic there were.
+    /// Counts a record that was rejected; returns how many of its topic there were.
     pub(super) fn count(&mut self, topic: TopicIndex) -> u64 {
-        if self.turned_away.len() <= topic {
-            self.turned_away.resize(topic + 1, 0);
+        if self.rejected.len() <= topic {
+            self.rejected.resize(topic + 1, 0);
         }
-        self.turned_away[topic] += 1;
-        self.turned_away[topic]
+        self.rejected[topic] += 1;
+        self.rejected[topic]
     }
 }

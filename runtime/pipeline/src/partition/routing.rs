@@ -14,7 +14,7 @@ use crate::intake::{Chunk, Entry};
 pub(super) struct Routes {
     slots: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
     key_ownership: KeyOwnership,
-    /// Records that stay dead letters, by topic and offset; those that are passed are forgotten.
+    /// Records that stay dead letters, by topic and offset, at or above the position.
     known_dead_letters: HashSet<(TopicIndex, u64)>,
 }
 
@@ -22,15 +22,15 @@ pub(super) struct Routes {
 pub(super) struct Routed {
     /// Processors' shares.
     pub(super) table: Table,
-    /// Robots met for the first time, with the slots they get, in order.
+    /// Robots without a processor so far, with the slots they get, in order.
     pub(super) newcomers: Vec<(usize, String)>,
     /// Entries that are rows of robots at home elsewhere, ascending.
-    pub(super) strays: Vec<usize>,
+    pub(super) foreign_rows: Vec<usize>,
 }
 
 impl Routes {
-    /// No processor so far; rows of `known_dead_letters` records were told of before and go
-    /// nowhere.
+    /// No processor so far; records among `known_dead_letters` are dead letters already, so their
+    /// rows go nowhere.
     pub(super) fn new(known_dead_letters: HashSet<(TopicIndex, u64)>) -> Self {
         Self {
             slots: HashMap::default(),
@@ -46,8 +46,8 @@ impl Routes {
         slot
     }
 
-    /// Everything below was routed and will not be read again.
-    pub(super) fn passed(&mut self, positions: &Positions) {
+    /// Everything below was routed and will not be read again: its dead letters need not be known.
+    pub(super) fn evict_dead_letters_below(&mut self, positions: &Positions) {
         self.known_dead_letters
             .retain(|(topic, offset)| *offset >= positions.get(*topic));
     }
@@ -63,15 +63,15 @@ impl Routes {
     }
 
     /// Counts a record of such a robot; returns how many of its topic there were.
-    pub(super) fn count_stray(&mut self, topic: TopicIndex) -> u64 {
+    pub(super) fn count_foreign(&mut self, topic: TopicIndex) -> u64 {
         self.key_ownership.count(topic)
     }
 
-    /// Where every row of a chunk goes; robots not met before are claimed for the partition, if
+    /// Where every row of a chunk goes; robots without a processor are claimed for the partition, if
     /// they are at home nowhere else.
     ///
     /// # Errors
-    /// When key_ownership cannot be claimed; nothing has changed then.
+    /// When homes cannot be claimed; nothing has changed then.
     pub(super) fn route(
         &mut self,
         chunk: &Chunk,
@@ -80,7 +80,7 @@ impl Routes {
         epoch: Epoch,
     ) -> Result<Routed> {
         let mut table = Table::default();
-        let mut strangers = Vec::new();
+        let mut unrouted = Vec::new();
         for (at, entry) in chunk.entries.iter().enumerate() {
             let Entry::Row { batch, row } = *entry else {
                 continue;
@@ -95,26 +95,28 @@ impl Routes {
                 .get(chunk.batches[batch as usize].1.robot_id(row as usize))
             {
                 Some(slot) => table.push(*slot, batch, row),
-                None => strangers.push((at, batch, row)),
+                None => unrouted.push((at, batch, row)),
             }
         }
         let mut routed = Routed {
             table,
             newcomers: Vec::new(),
-            strays: Vec::new(),
+            foreign_rows: Vec::new(),
         };
-        if strangers.is_empty() {
+        if unrouted.is_empty() {
             return Ok(routed);
         }
         let robot = |batch: u32, row: u32| chunk.batches[batch as usize].1.robot_id(row as usize);
-        let robots = strangers.iter().map(|(_, batch, row)| robot(*batch, *row));
+        let robots = unrouted.iter().map(|(_, batch, row)| robot(*batch, *row));
+        // The claim is the only call that can fail, and it comes before any change of the routes: a
+        // chunk that is routed again after an error meets the same slots.
         for robot in self.key_ownership.claim(store, partition, epoch, robots)? {
             routed.newcomers.push((self.add(robot), robot.to_owned()));
         }
-        for (at, batch, row) in strangers {
+        for (at, batch, row) in unrouted {
             match self.slots.get(robot(batch, row)) {
                 Some(slot) => routed.table.push(*slot, batch, row),
-                None => routed.strays.push(at),
+                None => routed.foreign_rows.push(at),
             }
         }
         Ok(routed)

@@ -1,4 +1,5 @@
-//! What each processor of a partition has concluded and not saved, and who is saved when.
+//! The outputs of each processor of a partition that are in no commit, and which processor is saved
+//! when.
 
 use theatre_actors::outputs::{DeadRow, OutputEvent, Outputs};
 use theatre_actors::ports::ProcessorSave;
@@ -17,7 +18,7 @@ pub(super) enum SlotState {
     Broken,
 }
 
-/// One processor's unsaved news.
+/// One processor's unsaved outputs.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) name: String,
@@ -72,8 +73,7 @@ impl Slot {
         self.dead.push(dead);
     }
 
-    /// Forgets what was concluded since the last save in favour of what the rebuilt processor
-    /// concluded.
+    /// Replaces the outputs since the last save by those of the rebuilt processor.
     pub(super) fn replace(&mut self, outputs: Outputs) {
         self.outputs.clear();
         self.dead.clear();
@@ -87,7 +87,7 @@ impl Slot {
         self.dirty_from.clone()
     }
 
-    /// Moves the unsaved news into a save together with the snapshot that concluded it.
+    /// Moves the unsaved outputs into a save together with the snapshot that concluded them.
     pub(super) fn take_save(&mut self, state: Vec<u8>, positions: Positions) -> ProcessorSave {
         self.save_number += 1;
         self.in_flight_from = self.dirty_from.take();
@@ -211,8 +211,9 @@ impl UnsavedOutputs {
         due.sort_unstable();
         self.under_way = !due.is_empty();
         let mut due: Vec<usize> = due.into_iter().map(|(.., index)| index).collect();
-        // What was buried unknown must be saved no later than what a robot saw after it: its schema
-        // may be known at the next reading.
+        // The intake processor goes into every commit when it is dirty: a record that was dead-lettered
+        // for an unknown schema must be saved no later than what a robot concluded after it, for at
+        // the next reading the schema may be known.
         if !due.is_empty() && self.intake.dirty_from.is_some() {
             due.retain(|slot| *slot != INTAKE_SLOT);
             due.insert(0, INTAKE_SLOT);
