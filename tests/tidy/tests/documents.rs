@@ -98,7 +98,9 @@ fn known() -> Known {
     }
     for path in files("toml") {
         if let Some(folder) = path.strip_suffix("/Cargo.toml") {
-            let name = Manifest::parse(folder, &read(&path)).unwrap().name;
+            let name = Manifest::parse(folder, &read(&path))
+                .expect("a manifest of the workspace can be read")
+                .name;
             known.defined.insert(name.replace('-', "_"));
             known.packages.insert(name.replace('-', "_"));
         }

@@ -21,7 +21,10 @@ fn manifests() -> Vec<Manifest> {
     files("toml")
         .iter()
         .filter_map(|path| path.strip_suffix("/Cargo.toml"))
-        .map(|folder| Manifest::parse(folder, &read(&format!("{folder}/Cargo.toml"))).unwrap())
+        .map(|folder| {
+            Manifest::parse(folder, &read(&format!("{folder}/Cargo.toml")))
+                .expect("a manifest of the workspace can be read")
+        })
         .collect()
 }
 
