@@ -289,6 +289,7 @@ fn by_slot<T>(answers: impl Iterator<Item = (usize, T)>) -> Vec<(usize, T)> {
 
 struct ProcessorActor {
     guarded: GuardedProcessor,
+    step_durations: metrics::Histogram,
 }
 
 impl Actor for ProcessorActor {
@@ -361,7 +362,7 @@ impl Handler<Command> for ProcessorActor {
             Command::Deliver(segments, answer) => {
                 let started = Instant::now();
                 let reply = self.guarded.deliver(&segments);
-                crate::metrics::step_done(started.elapsed().as_secs_f64());
+                self.step_durations.record(started.elapsed().as_secs_f64());
                 answer.send(reply);
             }
             Command::Tick(now, answer) => answer.send(self.guarded.tick(now)),
@@ -426,6 +427,7 @@ impl ArbiterPool {
         ActixHost {
             arbiter: self.arbiters[index % self.arbiters.len()].clone(),
             processors: BTreeMap::new(),
+            step_durations: crate::metrics::step_durations(),
         }
     }
 }
@@ -443,6 +445,7 @@ impl Drop for ArbiterPool {
 pub struct ActixHost {
     arbiter: ArbiterHandle,
     processors: BTreeMap<usize, ActorAddress>,
+    step_durations: metrics::Histogram,
 }
 
 impl ActixHost {
@@ -498,6 +501,7 @@ impl ProcessorHost for ActixHost {
         let (sender, receiver) = channel();
         let actor = ProcessorActor {
             guarded: GuardedProcessor::new(processor),
+            step_durations: self.step_durations.clone(),
         };
         self.arbiter
             .spawn_fn(move || drop(sender.send(actor.start())));

@@ -104,9 +104,15 @@ impl<const N: usize> Histogram<N> {
     /// Its kind.
     pub const KIND: Kind = Kind::Histogram;
 
+    /// The histogram of the recorder that is installed, for a caller to keep: the look-up allocates.
+    /// The values of the labels are in order of definition.
+    pub fn handle(&self, values: [SharedString; N]) -> metrics::Histogram {
+        metrics::histogram!(self.0.name, self.0.labelled(values))
+    }
+
     /// Records one value; the values of the labels are in order of definition.
     pub fn record(&self, values: [SharedString; N], value: f64) {
-        metrics::histogram!(self.0.name, self.0.labelled(values)).record(value);
+        self.handle(values).record(value);
     }
 }
 
@@ -156,9 +162,10 @@ define_metrics! {
     );
 }
 
-/// A processor has handled one message, in so many seconds.
-pub fn step_done(seconds: f64) {
-    STEP_DURATION.record(["processor".into()], seconds);
+/// The seconds that messages to processors take, of the recorder that is installed. To be kept:
+/// there is one record for each message.
+pub fn step_durations() -> metrics::Histogram {
+    STEP_DURATION.handle(["processor".into()])
 }
 
 /// The messages that wait in the mailboxes of processors have become more or, when negative, fewer.
