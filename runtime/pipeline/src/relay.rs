@@ -1,7 +1,7 @@
 //! The relay: publishes a lane's committed outputs (or dead letters) to the log, in order, exactly
 //! once.
 //!
-//! Two consumers of the [outbox](super::outbox), one per lane of a partition. The log moves the
+//! Two consumers of the [`outbox`], one per lane of a partition. The log moves the
 //! lane's position together with the records; the position in the store lags a little behind, since
 //! noting each publish would cost the store a commit of its own. After a publish of unknown fate
 //! the relay opens the lane anew and asks the log for its position.
