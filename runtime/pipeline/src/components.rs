@@ -208,7 +208,9 @@ impl Component for LakeComponent {
                 _ => Flow::On(rest),
             });
         }
-        let cut = writer.is_none_or(LakeWriter::is_cut) && self.queue.is_empty();
+        // Before the sweep the writer has looked at nothing.
+        let cut = writer.is_none_or(|writer| life.may_save() && life.swept && writer.is_cut())
+            && self.queue.is_empty();
         self.context.progress.update(self.partition, |share| {
             share.lake_done = cut && share.generation == before
         });
@@ -295,7 +297,9 @@ impl Component for PublisherComponent {
         }
         let status = self.context.ports.store.status(self.partition)?;
         let is_out = outbox::is_out(&self.context.params, &status);
-        let settled = is_out && before.saved && before.lake_done;
+        // The life is that of before the step: where the sweep has ended since, nothing has looked for
+        // files that predecessors left.
+        let settled = is_out && before.saved && before.lake_done && (!lake || life.swept);
         self.retention.step(last)?;
         self.context.progress.update(self.partition, |share| {
             share.outward_done = settled && share.generation == before.generation

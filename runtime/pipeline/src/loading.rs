@@ -112,7 +112,8 @@ impl Component for LoaderComponent {
         let before = progress.share(self.partition);
         // A load writes its manifest to the lake: like every upload, only once predecessors' are
         // swept. Without a warehouse, or a lake to load from, there is nothing to do.
-        let stepped = if params.warehouse && life.swept {
+        let may_load = params.warehouse && life.swept;
+        let stepped = if may_load {
             self.loader.step()
         } else {
             Ok((Step::Idle, 0))
@@ -128,7 +129,9 @@ impl Component for LoaderComponent {
         if loaded == Step::Worked {
             return Ok(ON);
         }
-        let settled = before.outward_done;
+        // The life is that of before the step: where the sweep has ended since, nothing has looked for
+        // files that predecessors left.
+        let settled = before.outward_done && (may_load || !params.warehouse);
         progress.update_under(self.partition, self.epoch, |share| {
             share.loaded = settled && share.generation == before.generation
         });
