@@ -1,10 +1,19 @@
 //! Recordings: files that people have, read as rows of telemetry.
 //!
-//! Data flows one way: bytes are opened, decompressed and decoded ([`records`] says what every kind
-//! of file becomes), a mapping gives each column its field and its meaning, and rows come out, or
-//! refusals that say what, where and what to do.
+//! Data flows one way: bytes are opened, decompressed and decoded ([`source`]), become records of
+//! cells under named columns ([`records`] is the trait of every kind of file, [`csv`] the one for
+//! text), a [`mapping`] gives each column its field and its meaning ([`columns`], [`cells`],
+//! [`times`]), and rows come out ([`rows`]), or refusals that say what, where and what to do.
 
+pub mod cells;
+pub mod columns;
+pub mod csv;
 pub mod identity;
+pub mod mapping;
+pub mod open;
 pub mod records;
+pub mod rows;
 pub mod sort;
+pub mod source;
 pub mod spool;
+pub mod times;

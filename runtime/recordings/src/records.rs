@@ -57,6 +57,34 @@ pub struct Refusal {
     pub found: String,
 }
 
+impl Refusal {
+    /// A refusal of what stands at a place; `found` is shortened and escaped here.
+    pub fn new(place: Place, kind: impl Into<String>, found: &str) -> Self {
+        Self {
+            place,
+            kind: kind.into(),
+            found: shown(found),
+        }
+    }
+}
+
+/// A text as messages show it: its first 60 characters, control characters escaped.
+pub fn shown(text: &str) -> String {
+    let mut short = String::new();
+    for (at, sign) in text.trim().chars().enumerate() {
+        if at == 60 {
+            short.push_str("...");
+            break;
+        }
+        if sign.is_control() {
+            short.extend(sign.escape_default());
+        } else {
+            short.push(sign);
+        }
+    }
+    short
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.kind)?;
@@ -68,7 +96,7 @@ impl fmt::Display for Refusal {
 }
 
 /// A file that is read record by record.
-pub trait Records {
+pub trait Records: Send {
     /// Names of the columns, in the order of the cells, unique; known once it is open.
     fn columns(&self) -> &[String];
 
@@ -78,6 +106,12 @@ pub trait Records {
     /// # Errors
     /// When the file itself cannot be read on: nothing of it comes after that.
     fn next_record(&mut self) -> Result<Option<Result<Record, Refusal>>, ReadError>;
+
+    /// Lines so far that are neither records nor refusals: blank ones, comments, headers, what
+    /// stands before and after the table.
+    fn left_out(&self) -> u64 {
+        0
+    }
 }
 
 /// A file that cannot be read, or not any further.
