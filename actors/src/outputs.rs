@@ -360,6 +360,20 @@ impl Counters {
         self.applied + self.late + self.duplicate + self.dead_total()
     }
 
+    /// What was counted since these counts were taken.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let counted = |(at, now): (usize, &u64)| {
+            now.saturating_sub(before.dead.get(at).copied().unwrap_or(0))
+        };
+        Self {
+            applied: self.applied.saturating_sub(before.applied),
+            late: self.late.saturating_sub(before.late),
+            duplicate: self.duplicate.saturating_sub(before.duplicate),
+            dead: self.dead.iter().enumerate().map(counted).collect(),
+        }
+    }
+
     /// Adds another processor's counts.
     pub fn add(&mut self, other: &Self) {
         self.applied += other.applied;

@@ -430,6 +430,13 @@ impl RobotActor {
         )
     }
 
+    /// The number after the highest that was seen on a topic of records without a boot number.
+    pub(crate) fn next_sequence(&self, topic: TopicIndex) -> i64 {
+        self.trackers
+            .get(topic)
+            .map_or(0, |tracker| tracker.next_of(0))
+    }
+
     /// Dataset, name, start, end and rows of every open window that has rows.
     pub fn open_windows(&self) -> impl Iterator<Item = (&str, &str, i64, i64, u64)> {
         self.windows.iter().flat_map(|(dataset, windows)| {

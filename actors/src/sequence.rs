@@ -120,6 +120,12 @@ impl SequenceTracker {
         }
     }
 
+    /// The number after the highest that was seen of a boot; 0 when none was.
+    pub fn next_of(&self, boot: i64) -> i64 {
+        let known = self.boots.iter().find(|known| known.boot == boot);
+        known.map_or(0, |known| known.high.saturating_add(1))
+    }
+
     /// Numbers known to be missing and not given up.
     pub fn missing(&self) -> u64 {
         self.boots

@@ -9,7 +9,7 @@ use theatre_schemas::records::{Outcome, Priority};
 
 use super::ProcessorState;
 use crate::outputs::Counters;
-use crate::position::Positions;
+use crate::position::{Positions, TopicIndex};
 use crate::state::{self, StateError};
 
 /// An open condition.
@@ -106,6 +106,16 @@ impl ProcessorView {
     pub fn from_state(robot_id: &str, bytes: &[u8]) -> Result<Self, StateError> {
         Ok(of(robot_id, &state::decode(bytes)?))
     }
+}
+
+/// The number from which records of a robot without a boot number go on, on a topic: the one after
+/// the highest that was seen. Read from a stored state.
+///
+/// # Errors
+/// When the state is of an unknown version or damaged.
+pub fn next_sequence(state: &[u8], topic: TopicIndex) -> Result<i64, StateError> {
+    let state: ProcessorState = state::decode(state)?;
+    Ok(state.robot.next_sequence(topic))
 }
 
 pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {

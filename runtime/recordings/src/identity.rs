@@ -198,6 +198,16 @@ impl RecordingIndex {
 }
 
 impl Numbering<'_> {
+    /// Begins a part of the recording that is surveyed and numbered for itself, such as what has
+    /// come through a pipe so far.
+    pub fn begin_piece(&mut self) {
+        for robot in &mut self.robots {
+            let numbered_to = robot.surveyed.take().map(|(_, to)| to);
+            robot.known_to = robot.known_to.max(numbered_to);
+            (robot.rows, robot.matched, robot.corrects) = (0, 0, false);
+        }
+    }
+
     /// Looks at rows before they are numbered, to find out whether this is a known recording,
     /// corrected. `rows` are in order of time, and no later call has rows of a time that this one
     /// has.
@@ -267,11 +277,11 @@ impl Numbering<'_> {
     ///
     /// # Errors
     /// When `send` fails or the index cannot be written: then nothing of this call is kept.
-    pub fn number_after<E: From<Error>>(
+    pub fn number_after<T, E: From<Error>>(
         &mut self,
         rows: &[RowKey<'_>],
-        send: impl FnOnce(Vec<Identity>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
+        send: impl FnOnce(Vec<Identity>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         self.write(|numbering| send(numbering.identify(rows)?))
     }
 

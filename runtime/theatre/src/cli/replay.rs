@@ -1,35 +1,73 @@
-//! `theatre replay`: rows of a CSV file through the pipeline.
+//! `theatre replay`: recordings through the pipeline.
+//!
+//! Files are read whole and sorted by event time before anything is kept; a pipe is taken as far as
+//! it has come whenever it stalls.
 
-use std::collections::BTreeMap;
+mod fates;
+mod feed;
+mod flags;
+mod reading;
+mod report;
+
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use clap::Args;
-use theatre_schemas::records::Transition;
+use theatre_actors::outputs::Counters;
+use theatre_actors::partitioner::partition_of;
+use theatre_actors::ports::Error;
+use theatre_actors::processor::next_sequence;
+use theatre_recordings::identity::RecordingIndex;
+use theatre_recordings::mapping::Mapping;
+use theatre_recordings::rows::Plan;
+use theatre_recordings::source;
+use theatre_schemas::records::Alert;
 
 use super::event_printer::EventPrinter;
-use super::fleet_writer::append;
 use super::service::{self, Service, look_further, summary};
-use super::{Common, Failure};
-use crate::replay::{Mapping, Replay, announced, recording_ended};
+use super::{Common, Failure, Output};
+use crate::queries::robots::alert_history;
+use fates::Fates;
+use feed::{Fed, Feed, TELEMETRY};
+use flags::Flags;
+use reading::{Piece, Reading};
+use report::Report;
 
-/// Rows appended at once by a replay that does not keep the pace.
-const REPLAY_BATCH: usize = 2000;
-
-/// Rows of a CSV file through the pipeline.
+/// Recordings through the pipeline.
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// The file, or - for standard input.
-    file: String,
-    /// How its columns become telemetry.
+    /// Files, folders, patterns such as 'day-*.csv.gz', or - for standard input.
+    #[arg(required = true)]
+    files: Vec<String>,
+    /// How their columns become telemetry; its keys are in docs/inputs.md.
     #[arg(long)]
     mapping: PathBuf,
-    /// Keep the recorded pace, this many times as fast; absent: as fast as it goes.
+    /// What the recording is called. Under the same name it is an earlier one, corrected, however
+    /// much of it has changed: what was missing comes in, what is there stays. Without a name it is
+    /// known by its content.
     #[arg(long)]
+    recording: Option<String>,
+    /// Keep the recorded pace, this many times as fast; absent: as fast as it goes.
+    #[arg(long, value_parser = speed)]
     speed: Option<f64>,
+    /// Succeed only when so many rows were applied; otherwise the exit code is 4.
+    #[arg(long, default_value_t = 1)]
+    min_applied: u64,
     /// Do not print alerts and outcomes as they come.
     #[arg(long)]
     quiet: bool,
+}
+
+/// A pace: a number above 0 that makes a difference.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text
+        .parse()
+        .map_err(|_| "it must be a number such as 1 or 0.5".to_owned())?;
+    if (1e-6..=1e9).contains(&speed) {
+        Ok(speed)
+    } else {
+        Err("it must be between 0.000001 and 1000000000; without it a replay is as fast as it goes".to_owned())
+    }
 }
 
 impl ReplayArgs {
@@ -38,174 +76,110 @@ impl ReplayArgs {
         let mut config = service::config(common)?;
         config.schemas.push(mapping.schema.clone().into());
         config.rules = config.rules.or(mapping.rules.clone().map(Into::into));
-        let events = mapping.events.clone();
-        let mut replay = Replay::open(&self.file, mapping)?;
+        let plan = Arc::new(Plan::new(mapping)?);
+        let files = source::find(&self.files).map_err(|error| Failure::Usage(error.to_string()))?;
+        let mut reading = Reading::begin(&plan, files.clone())?;
+        let folder = std::env::temp_dir();
+        // Nothing is kept before the first rows are here. Until then a signal ends the process.
+        let first = reading.next_piece(&folder, || false)?;
+        let Some(first) = first.filter(|piece| piece.count > 0) else {
+            return self.end(common, &files, &reading, None, &Counters::default());
+        };
         let service = Service::start_visibly(common, &config)?;
-        let mut event_printer = EventPrinter::begin(&service, self.quiet)?;
-        let source = self.feed(&service, &mut replay, &mut event_printer, events.len())?;
-        service.drain(|| Ok(event_printer.print_new(&service)?))?;
-        event_printer.print_new(&service)?;
-        eprintln!("{} rows replayed, {} refused", source.rows, source.refused);
-        summary(&service, &event_printer);
-        source.print_events(&events, &event_printer);
-        look_further(common);
+        let mut printer = EventPrinter::begin(&service, self.quiet)?;
+        let mut fates = Fates::begin(&service)?;
+        let fed = self.feed(common, &service, &plan, &mut reading, first, &mut fates, &mut printer)?;
+        service.drain(|| Ok(printer.print_new(&service)?))?;
+        printer.print_new(&service)?;
+        let counted = fates.since(&service)?;
+        let mut report = Report::new(&files, &reading.tally, Some(&fed), &counted);
+        if !fed.flags.is_empty() {
+            let alerts = alerts(&service, &fed)?;
+            report.set_events(fed.flags.announced(&alerts), fed.flags.open_share(&alerts));
+        }
+        summary(&service, &printer);
+        if common.output == Output::Table {
+            look_further(common);
+        }
         let interrupted = service.is_stopping();
         service.end()?;
+        report.print(common.output)?;
         if interrupted {
-            Err(Failure::Interrupted)
-        } else {
-            Ok(())
+            return Err(Failure::Interrupted);
         }
+        self.check(&reading, &report)
     }
 
+    /// Sends a piece after another to the log, and ends the recording.
+    #[allow(clippy::too_many_arguments)]
     fn feed(
         &self,
+        common: &Common,
         service: &Service,
-        replay: &mut Replay,
-        event_printer: &mut EventPrinter,
-        events: usize,
-    ) -> Result<Recording, Failure> {
-        let mut recording = Recording {
-            edges: vec![Vec::new(); events],
-            was: vec![false; events],
-            ..Recording::default()
+        plan: &Plan,
+        reading: &mut Reading,
+        first: Piece,
+        fates: &mut Fates,
+        printer: &mut EventPrinter,
+    ) -> Result<Fed, Failure> {
+        let mut index = RecordingIndex::open(&common.data.join("recordings.sqlite"))?;
+        let first_number = |robot: &str| {
+            let partition = partition_of(robot.as_bytes(), service.params.partitions);
+            match service.ports.store.processor(partition, robot)? {
+                Some(stored) => next_sequence(&stored.state, TELEMETRY).map_err(|error| {
+                    Error::Refused(format!(
+                        "the state of robot '{robot}' cannot be read: {error}"
+                    ))
+                }),
+                None => Ok(0),
+            }
         };
-        let begun = Instant::now();
-        let mut waiting = Vec::new();
-        while let Some(row) = replay.next_row() {
-            if service.is_stopping() {
-                break;
-            }
-            let row = match row {
-                Ok(row) => row,
-                Err(error) => {
-                    eprintln!("{}: {error}; the row is left out", self.file);
-                    recording.refused += 1;
-                    continue;
-                }
-            };
-            recording.take(&row);
-            if let Some(speed) = self.speed.filter(|speed| *speed > 0.0) {
-                let due = Duration::from_secs_f64(
-                    (row.event_time - recording.first).max(0) as f64 / 1e6 / speed,
-                );
-                while begun.elapsed() < due && !service.is_stopping() {
-                    append(
-                        &*service.ports.log,
-                        service.params.partitions,
-                        std::mem::take(&mut waiting),
-                    )?;
-                    event_printer.print_new(service)?;
-                    std::thread::sleep(
-                        (due - begun.elapsed().min(due)).min(Duration::from_millis(20)),
-                    );
-                }
-            }
-            waiting.push((0, row.record));
-            if waiting.len() >= REPLAY_BATCH {
-                append(
-                    &*service.ports.log,
-                    service.params.partitions,
-                    std::mem::take(&mut waiting),
-                )?;
-                event_printer.print_new(service)?;
-            }
+        let numbering = index.begin(&plan.dataset().name, self.recording.as_deref(), &first_number)?;
+        let flags = Flags::new(plan.mapping().events.clone());
+        let mut feed = Feed::new(service, numbering, self.speed, flags)?;
+        let folder = std::env::temp_dir();
+        let mut next = Some(first);
+        while let Some(piece) = next {
+            let robots = feed.survey(&piece)?;
+            fates.note(service, &robots)?;
+            feed.begin(&robots)?;
+            feed.send(&piece, printer)?;
+            next = reading.next_piece(&folder, || service.is_stopping())?;
         }
-        append(&*service.ports.log, service.params.partitions, waiting)?;
-        for (robot, last) in &recording.last {
-            append(
-                &*service.ports.log,
-                service.params.partitions,
-                vec![(1, recording_ended(robot, *last)?)],
-            )?;
+        // Interrupted, it is not ended: the same command goes on with it.
+        if service.is_stopping() {
+            return Ok(feed.leave().0);
         }
-        Ok(recording)
+        feed.end()
+    }
+
+    /// The end of a replay that had no row.
+    fn end(
+        &self,
+        common: &Common,
+        files: &[String],
+        reading: &Reading,
+        fed: Option<&Fed>,
+        counted: &Counters,
+    ) -> Result<(), Failure> {
+        let report = Report::new(files, &reading.tally, fed, counted);
+        report.print(common.output)?;
+        self.check(reading, &report)
+    }
+
+    fn check(&self, reading: &Reading, report: &Report) -> Result<(), Failure> {
+        match &reading.broken {
+            Some(error) => Err(Failure::Failed(error.to_string())),
+            None => report.check(self.min_applied),
+        }
     }
 }
 
-/// What a replay remembers of its file for the summary.
-#[derive(Default)]
-struct Recording {
-    rows: u64,
-    refused: u64,
-    first: i64,
-    last: BTreeMap<String, i64>,
-    /// Rising edges by event.
-    edges: Vec<Vec<i64>>,
-    was: Vec<bool>,
-}
-
-impl Recording {
-    fn take(&mut self, row: &crate::replay::Row) {
-        if self.rows == 0 {
-            self.first = row.event_time;
-        }
-        self.rows += 1;
-        let last = self
-            .last
-            .entry(row.robot_id.clone())
-            .or_insert(row.event_time);
-        *last = (*last).max(row.event_time);
-        for (event, is) in row.events.iter().enumerate() {
-            if *is && !self.was[event] {
-                self.edges[event].push(row.event_time);
-            }
-            self.was[event] = *is;
-        }
+/// All alerts of the robots of a recording.
+fn alerts(service: &Service, fed: &Fed) -> Result<Vec<Alert>, Failure> {
+    let mut alerts = Vec::new();
+    for robot in &fed.robots {
+        alerts.extend(alert_history(&*service.ports.store, Some(robot.clone()), 0)?);
     }
-
-    /// For each flag: how many rising edges had a condition raised within the minute before.
-    /// Conditions that only repeat a flag announce nothing and do not count.
-    fn print_events(&self, names: &[String], event_printer: &EventPrinter) {
-        for (name, edges) in names.iter().zip(&self.edges) {
-            let others = event_printer.seen.iter().filter(|alert| {
-                alert.transition == Transition::Raised
-                    && !alert
-                        .signal
-                        .as_ref()
-                        .is_some_and(|signal| names.contains(signal))
-            });
-            let raised: Vec<i64> = others.map(|alert| alert.event_time).collect();
-            let counts = announced(edges, &raised, 60_000_000);
-            eprintln!(
-                "{name}: {} times; {} had a condition (other than the flags' own) raised within the 60 s before, {} had not",
-                counts.events,
-                counts.announced,
-                counts.events - counts.announced
-            );
-        }
-        let Some(end) = self.last.values().max() else {
-            return;
-        };
-        let span = (end - self.first).max(1) as f64;
-        eprintln!(
-            "some condition was open during {:.1} % of the recording",
-            100.0 * open_time(event_printer, *end) as f64 / span
-        );
-    }
-}
-
-/// Event time during which at least one condition was open, microseconds.
-fn open_time(event_printer: &EventPrinter, end: i64) -> i64 {
-    let mut spans: Vec<(i64, i64)> = Vec::new();
-    for alert in event_printer
-        .seen
-        .iter()
-        .filter(|alert| alert.transition == Transition::Raised)
-    {
-        let cleared = event_printer.seen.iter().find(|other| {
-            other.condition_id == alert.condition_id && other.transition == Transition::Cleared
-        });
-        spans.push((
-            alert.event_time,
-            cleared.map_or(end, |cleared| cleared.event_time),
-        ));
-    }
-    spans.sort_unstable();
-    let (mut total, mut covered) = (0, i64::MIN);
-    for (from, to) in spans {
-        total += (to - from.max(covered)).max(0);
-        covered = covered.max(to);
-    }
-    total
+    Ok(alerts)
 }

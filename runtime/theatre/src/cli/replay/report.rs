@@ -1,0 +1,188 @@
+//! What a replay says in the end: what became of every line, for people or as JSON, and whether that
+//! is a success.
+
+use serde::Serialize;
+use serde_json::json;
+use theatre_actors::outputs::{Counters, DeadReason};
+use theatre_recordings::rows::{Kind, Tally};
+
+use super::super::output;
+use super::super::{Failure, Output};
+use super::feed::Fed;
+use super::flags::FlagSummary;
+
+/// What became of the lines of a replay.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Report {
+    /// All lines but those that belong to no row by the rules (headers, comments, blank ones).
+    lines: u64,
+    applied: u64,
+    duplicate: u64,
+    late: u64,
+    refused: u64,
+    dead: u64,
+    /// Rows that are in the log and not yet in the pipeline: only of a replay that was interrupted.
+    pending: u64,
+    /// Lines that are no rows by the rules.
+    left_out: u64,
+    refusals: Vec<Reason>,
+    /// Cells that could not be read and are missing values in rows that are there.
+    missing_cells: Vec<Reason>,
+    dead_letters: Vec<Reason>,
+    events: Vec<FlagSummary>,
+    /// Share of the recording during which a robot had a condition open.
+    open_share: Option<f64>,
+    files: Vec<String>,
+}
+
+/// A reason with its count and the first few places.
+#[derive(Debug, Serialize)]
+struct Reason {
+    why: String,
+    count: u64,
+    examples: Vec<String>,
+}
+
+impl From<&Kind> for Reason {
+    fn from(kind: &Kind) -> Self {
+        let example = |refusal: &theatre_recordings::records::Refusal| {
+            let found = &refusal.found;
+            if found.is_empty() {
+                refusal.place.to_string()
+            } else {
+                format!("{}: '{found}'", refusal.place)
+            }
+        };
+        Self {
+            why: kind.kind.clone(),
+            count: kind.count,
+            examples: kind.examples.iter().map(example).collect(),
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        files: &[String],
+        tally: &Tally,
+        fed: Option<&Fed>,
+        counted: &Counters,
+    ) -> Self {
+        let mut report = Self {
+            files: files.to_vec(),
+            left_out: tally.left_out,
+            refused: tally.refused_lines(),
+            refusals: tally.refused.iter().map(Reason::from).collect(),
+            missing_cells: tally.bad_cells.iter().map(Reason::from).collect(),
+            applied: counted.applied,
+            late: counted.late,
+            dead: counted.dead_total(),
+            duplicate: counted.duplicate,
+            ..Self::default()
+        };
+        if counted.late > 0 {
+            report.dead_letters.push(Reason {
+                why: DeadReason::Late.as_str().to_owned(),
+                count: counted.late,
+                examples: Vec::new(),
+            });
+        }
+        let dead = counted.dead.iter().zip(DeadReason::ALL);
+        for (count, reason) in dead.filter(|(count, _)| **count > 0) {
+            report.dead_letters.push(Reason {
+                why: reason.as_str().to_owned(),
+                count: *count,
+                examples: Vec::new(),
+            });
+        }
+        if let Some(fed) = fed {
+            let place = |(file, line): &(u32, u64)| match files.get(*file as usize) {
+                Some(file) => format!("{file} line {line}"),
+                None => format!("line {line}"),
+            };
+            if fed.conflicts > 0 {
+                report.refused += fed.conflicts;
+                report.refusals.push(Reason {
+                    why: "another row of an earlier version of this recording stands at this time: it stays"
+                        .to_owned(),
+                    count: fed.conflicts,
+                    examples: fed.conflict_examples.iter().map(place).collect(),
+                });
+            }
+            report.duplicate += fed.known;
+            let counted = counted.total();
+            report.pending = fed.sent.saturating_sub(counted);
+        }
+        report.lines =
+            report.applied + report.duplicate + report.late + report.refused + report.dead + report.pending;
+        report
+    }
+
+    pub(super) fn set_events(&mut self, events: Vec<FlagSummary>, open_share: Option<f64>) {
+        (self.events, self.open_share) = (events, open_share);
+    }
+
+    /// Prints it: tables to standard error, JSON to standard output.
+    pub(super) fn print(&self, output: Output) -> Result<(), Failure> {
+        if output == Output::Json {
+            return output::value(&json!(self));
+        }
+        for (what, reasons) in [
+            ("lines refused", &self.refusals),
+            ("cells taken for missing values", &self.missing_cells),
+            ("records dead-lettered (theatre dlq list)", &self.dead_letters),
+        ] {
+            for reason in reasons {
+                eprintln!("{} {what}: {}", reason.count, reason.why);
+                for example in &reason.examples {
+                    eprintln!("  {example}");
+                }
+            }
+        }
+        for event in &self.events {
+            eprintln!(
+                "{}: {} times; {} had a condition of that robot (other than the flags' own) raised within the 60 s before, {} had not",
+                event.event,
+                event.times,
+                event.announced,
+                event.times - event.announced
+            );
+        }
+        if let Some(share) = self.open_share {
+            eprintln!("robots had a condition open during {:.1} % of their recordings", 100.0 * share);
+        }
+        let mut parts = vec![format!("{} applied", self.applied)];
+        for (count, name) in [
+            (self.duplicate, "duplicate"),
+            (self.late, "late"),
+            (self.refused, "refused"),
+            (self.dead, "dead"),
+            (self.pending, "not yet read"),
+        ] {
+            parts.push(format!("{count} {name}"));
+        }
+        eprintln!("{} lines: {}", self.lines, parts.join(", "));
+        Ok(())
+    }
+
+    /// Whether so many lines were applied; says what to change when they were not.
+    pub(super) fn check(&self, min_applied: u64) -> Result<(), Failure> {
+        if self.applied >= min_applied {
+            return Ok(());
+        }
+        let why = if self.lines == 0 {
+            "there are no rows in it: see that the header has the names of the mapping"
+        } else if self.refused == self.lines {
+            "every line was refused: change the mapping by what is said above"
+        } else if self.duplicate == self.lines {
+            "all of its rows are there already: nothing has changed (--min-applied 0 takes that for a success)"
+        } else {
+            "see above what became of its lines (--min-applied says how many are enough)"
+        };
+        eprintln!(
+            "theatre: {} rows were applied, {min_applied} are wanted: {why}",
+            self.applied
+        );
+        Err(Failure::Difference)
+    }
+}
