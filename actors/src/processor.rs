@@ -33,7 +33,9 @@ use crate::window::{WindowPlan, WindowRow};
 use procedure_table::ProcedureTable;
 
 pub use intake::IntakeProcessor;
-pub use view::{ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView};
+pub use view::{
+    ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, next_sequence,
+};
 
 /// Panics on a row, for tests of what happens then. Production builds do not have it.
 #[cfg(any(test, feature = "test-hooks"))]

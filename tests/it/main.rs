@@ -9,6 +9,7 @@ mod hostile;
 mod kafka;
 mod postgres;
 mod real_input;
+mod recordings;
 mod redshift;
 mod repartition;
 mod s3;

@@ -66,7 +66,10 @@ fn speed(text: &str) -> Result<f64, String> {
     if (1e-6..=1e9).contains(&speed) {
         Ok(speed)
     } else {
-        Err("it must be between 0.000001 and 1000000000; without it a replay is as fast as it goes".to_owned())
+        Err(
+            "it must be between 0.000001 and 1000000000; without it a replay is as fast as it goes"
+                .to_owned(),
+        )
     }
 }
 
@@ -88,7 +91,15 @@ impl ReplayArgs {
         let service = Service::start_visibly(common, &config)?;
         let mut printer = EventPrinter::begin(&service, self.quiet)?;
         let mut fates = Fates::begin(&service)?;
-        let fed = self.feed(common, &service, &plan, &mut reading, first, &mut fates, &mut printer)?;
+        let fed = self.feed(
+            common,
+            &service,
+            &plan,
+            &mut reading,
+            first,
+            &mut fates,
+            &mut printer,
+        )?;
         service.drain(|| Ok(printer.print_new(&service)?))?;
         printer.print_new(&service)?;
         let counted = fates.since(&service)?;
@@ -134,7 +145,11 @@ impl ReplayArgs {
                 None => Ok(0),
             }
         };
-        let numbering = index.begin(&plan.dataset().name, self.recording.as_deref(), &first_number)?;
+        let numbering = index.begin(
+            &plan.dataset().name,
+            self.recording.as_deref(),
+            &first_number,
+        )?;
         let flags = Flags::new(plan.mapping().events.clone());
         let mut feed = Feed::new(service, numbering, self.speed, flags)?;
         let folder = std::env::temp_dir();
@@ -179,7 +194,11 @@ impl ReplayArgs {
 fn alerts(service: &Service, fed: &Fed) -> Result<Vec<Alert>, Failure> {
     let mut alerts = Vec::new();
     for robot in &fed.robots {
-        alerts.extend(alert_history(&*service.ports.store, Some(robot.clone()), 0)?);
+        alerts.extend(alert_history(
+            &*service.ports.store,
+            Some(robot.clone()),
+            0,
+        )?);
     }
     Ok(alerts)
 }

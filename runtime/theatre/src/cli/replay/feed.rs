@@ -115,10 +115,14 @@ impl<'a> Feed<'a> {
     }
 
     /// Numbers and appends the rows of a piece, until a signal asks to stop.
-    pub(super) fn send(&mut self, piece: &Piece, printer: &mut EventPrinter) -> Result<(), Failure> {
-        let span = self.speed.map_or(i64::MAX, |speed| {
-            (PACE.as_micros() as f64 * speed) as i64
-        });
+    pub(super) fn send(
+        &mut self,
+        piece: &Piece,
+        printer: &mut EventPrinter,
+    ) -> Result<(), Failure> {
+        let span = self
+            .speed
+            .map_or(i64::MAX, |speed| (PACE.as_micros() as f64 * speed) as i64);
         let mut batches = Batches::of(piece, span)?;
         let (mut done, mut shown) = (0, Instant::now());
         while let Some(batch) = batches.next()? {
@@ -237,7 +241,9 @@ impl<'a> Feed<'a> {
         };
         while self.begun.elapsed() < due && !self.service.is_stopping() {
             printer.print_new(self.service)?;
-            std::thread::sleep((due - self.begun.elapsed().min(due)).min(Duration::from_millis(20)));
+            std::thread::sleep(
+                (due - self.begun.elapsed().min(due)).min(Duration::from_millis(20)),
+            );
         }
         Ok(())
     }

@@ -69,20 +69,32 @@ impl Flags {
     pub(super) fn announced(&self, alerts: &[Alert]) -> Vec<FlagSummary> {
         let mut raised: HashMap<&str, Vec<i64>> = HashMap::new();
         for alert in alerts {
-            let repeats = alert.signal.as_ref().is_some_and(|signal| self.names.contains(signal));
+            let repeats = alert
+                .signal
+                .as_ref()
+                .is_some_and(|signal| self.names.contains(signal));
             if alert.transition == Transition::Raised && !repeats {
-                raised.entry(&alert.robot_id).or_default().push(alert.event_time);
+                raised
+                    .entry(&alert.robot_id)
+                    .or_default()
+                    .push(alert.event_time);
             }
         }
         let is_announced = |(robot, edge): &&(String, i64)| {
             let times = raised.get(robot.as_str()).into_iter().flatten();
-            times.into_iter().any(|at| at < edge && edge - at <= BEFORE_US)
+            times
+                .into_iter()
+                .any(|at| at < edge && edge - at <= BEFORE_US)
         };
-        let summaries = self.names.iter().zip(&self.edges).map(|(name, edges)| FlagSummary {
-            event: name.clone(),
-            times: edges.len(),
-            announced: edges.iter().filter(is_announced).count(),
-        });
+        let summaries = self
+            .names
+            .iter()
+            .zip(&self.edges)
+            .map(|(name, edges)| FlagSummary {
+                event: name.clone(),
+                times: edges.len(),
+                announced: edges.iter().filter(is_announced).count(),
+            });
         summaries.collect()
     }
 
@@ -109,7 +121,10 @@ fn open_time(alerts: &[Alert], robot: &str, (first, last): (i64, i64)) -> i64 {
     let mut spans: Vec<(i64, i64)> = of_robot()
         .filter(|alert| alert.transition == Transition::Raised)
         .map(|alert| {
-            let to = cleared.get(alert.condition_id.as_str()).copied().unwrap_or(last);
+            let to = cleared
+                .get(alert.condition_id.as_str())
+                .copied()
+                .unwrap_or(last);
             (alert.event_time.max(first), to.min(last))
         })
         .collect();

@@ -113,8 +113,12 @@ impl Report {
             let counted = counted.total();
             report.pending = fed.sent.saturating_sub(counted);
         }
-        report.lines =
-            report.applied + report.duplicate + report.late + report.refused + report.dead + report.pending;
+        report.lines = report.applied
+            + report.duplicate
+            + report.late
+            + report.refused
+            + report.dead
+            + report.pending;
         report
     }
 
@@ -130,7 +134,10 @@ impl Report {
         for (what, reasons) in [
             ("lines refused", &self.refusals),
             ("cells taken for missing values", &self.missing_cells),
-            ("records dead-lettered (theatre dlq list)", &self.dead_letters),
+            (
+                "records dead-lettered (theatre dlq list)",
+                &self.dead_letters,
+            ),
         ] {
             for reason in reasons {
                 eprintln!("{} {what}: {}", reason.count, reason.why);
@@ -149,7 +156,10 @@ impl Report {
             );
         }
         if let Some(share) = self.open_share {
-            eprintln!("robots had a condition open during {:.1} % of their recordings", 100.0 * share);
+            eprintln!(
+                "robots had a condition open during {:.1} % of their recordings",
+                100.0 * share
+            );
         }
         let mut parts = vec![format!("{} applied", self.applied)];
         for (count, name) in [
