@@ -158,8 +158,8 @@ impl RecordingIndex {
         Ok(Self { connection })
     }
 
-    /// Begins to number a recording of a dataset. `name` is what a person calls it; without one it is
-    /// called by `hash`. `first_number` says from where a robot is numbered that the index does not
+    /// Begins to number a recording of a dataset. `name` is what a person calls it; without one its
+    /// rows say whether it is known. `first_number` says from where a robot is numbered that the index does not
     /// know.
     ///
     /// # Errors
@@ -168,7 +168,6 @@ impl RecordingIndex {
         &'a mut self,
         dataset: &str,
         name: Option<&str>,
-        hash: &str,
         first_number: &'a dyn Fn(&str) -> Result<i64>,
     ) -> Result<Numbering<'a>> {
         let id = |table: &str, name: &str| -> rusqlite::Result<i64> {
@@ -183,7 +182,7 @@ impl RecordingIndex {
             )
         };
         let dataset = id("dataset", dataset).map_err(failed)?;
-        let recording = id("recording", name.unwrap_or(hash)).map_err(failed)?;
+        let recording = id("recording", name.unwrap_or_default()).map_err(failed)?;
         Ok(Numbering {
             first_number,
             dataset,

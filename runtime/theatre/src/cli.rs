@@ -119,9 +119,9 @@ commands! {
         after_help = "Examples: theatre demo --for 60s --robots 20 --seed 7\n          theatre demo --servers --for 60s"
     )]
     Demo = demo::Demo;
-    /// Rows of a CSV file through the pipeline.
+    /// Recordings through the pipeline: files, folders, or a pipe.
     #[command(
-        after_help = "Example: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml"
+        after_help = "Examples: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml\n          zcat day-1.csv.gz | theatre replay - --mapping mapping.toml --output json"
     )]
     Replay = replay::ReplayArgs;
     /// The service itself, until stopped.

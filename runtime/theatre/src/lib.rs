@@ -1,6 +1,5 @@
 //! The program: commands ([`cli`]), what they ask of stored data ([`queries`]), the admin server
-//! ([`admin`]), recorded input ([`replay`]), and which adapter stands behind which port
-//! ([`adapters`]).
+//! ([`admin`]), and which adapter stands behind which port ([`adapters`]).
 //!
 //! Adapters of servers are features, all of them in the default build: a build for the
 //! demo alone needs none of Kafka, PostgreSQL and AWS.
@@ -9,4 +8,3 @@ pub mod adapters;
 pub mod admin;
 pub mod cli;
 pub mod queries;
-pub mod replay;

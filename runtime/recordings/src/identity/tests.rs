@@ -24,7 +24,7 @@ fn keys(rows: &[Row]) -> Vec<RowKey<'_>> {
 fn bring(index: &mut RecordingIndex, name: Option<&str>, rows: &[RowKey<'_>]) -> Vec<Identity> {
     let from_zero = |_: &str| Ok(0);
     let mut numbering = index
-        .begin("arm", name, "hash", &from_zero)
+        .begin("arm", name, &from_zero)
         .expect("the index is written");
     numbering.survey(rows).expect("the index is read");
     numbering.end_survey().expect("the index is read");
@@ -116,7 +116,7 @@ fn one_content_in_two_datasets_is_two_rows_of_one_robot() {
     bring(&mut index, None, &rows);
     let from_zero = |_: &str| Ok(0);
     let mut numbering = index
-        .begin("force", None, "hash", &from_zero)
+        .begin("force", None, &from_zero)
         .expect("the index is written");
     numbering.survey(&rows).expect("the index is read");
     numbering.end_survey().expect("the index is read");
@@ -130,7 +130,7 @@ fn robots_that_the_index_does_not_know_begin_where_the_pipeline_says() {
     let from = |robot: &str| Ok(if robot == "r1" { 500 } else { 0 });
     let rows = keys(&[("r1", 0, 1), ("r2", 0, 1)]);
     let mut numbering = index
-        .begin("arm", None, "hash", &from)
+        .begin("arm", None, &from)
         .expect("the index is written");
     let identities = numbering.number(&rows).expect("the index is written");
     assert_eq!(identities, [New(500), New(0)]);
@@ -163,7 +163,7 @@ fn a_recording_is_begun_and_ended_once_for_each_time_that_it_brings_something() 
     let from_zero = |_: &str| Ok(0);
     let replay = |index: &mut RecordingIndex, rows: &[RowKey<'_>], is_killed: bool| {
         let mut numbering = index
-            .begin("arm", None, "hash", &from_zero)
+            .begin("arm", None, &from_zero)
             .expect("the index is written");
         numbering.survey(rows).expect("the index is read");
         numbering.end_survey().expect("the index is read");

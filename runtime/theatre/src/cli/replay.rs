@@ -26,7 +26,7 @@ use theatre_schemas::records::Alert;
 use super::event_printer::EventPrinter;
 use super::service::{self, Service, look_further, summary};
 use super::{Common, Failure, Output};
-use crate::queries::robots::alert_history;
+use crate::queries::alert_history;
 use fates::Fates;
 use feed::{Fed, Feed, TELEMETRY};
 use flags::Flags;

@@ -44,8 +44,8 @@ enum Message {
 /// The files of a replay, being read.
 pub(super) struct Reading {
     messages: Receiver<Message>,
-    /// Whether it is a pipe, whose rows are taken before its end.
-    is_pipe: bool,
+    /// Whether one is a pipe, whose rows are taken before its end.
+    has_pipe: bool,
     /// What became of all lines so far; of a file that is being read, once it has ended.
     pub(super) tally: Tally,
     /// Why a file could not be read to its end.
@@ -60,7 +60,7 @@ impl Reading {
     /// # Errors
     /// When the first file cannot be opened or does not fit the mapping.
     pub(super) fn begin(plan: &Arc<Plan>, files: Vec<String>) -> Result<Self, Failure> {
-        let is_pipe = files.iter().any(|file| is_pipe(file));
+        let has_pipe = files.iter().any(|file| is_pipe(file));
         // A mistake in any of them is said before anything is done. A pipe is opened once, and may
         // take its time.
         for file in files.iter().filter(|file| !is_pipe(file)) {
@@ -74,7 +74,7 @@ impl Reading {
             .spawn(move || read_all(&plan, &files, &sender))?;
         Ok(Self {
             messages,
-            is_pipe,
+            has_pipe,
             tally: Tally::default(),
             broken: None,
             rows: 0,
@@ -111,7 +111,7 @@ impl Reading {
                     }
                     count += rows.len() as u64;
                     self.rows += rows.len() as u64;
-                    if shown.elapsed() > STALL && !self.is_pipe {
+                    if shown.elapsed() > STALL && !self.has_pipe {
                         progress(format_args!("{} rows read", self.rows));
                         shown = Instant::now();
                     }
@@ -121,7 +121,7 @@ impl Reading {
                     self.broken.get_or_insert(error);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.is_pipe && count > 0 && heard.elapsed() > STALL {
+                    if self.has_pipe && count > 0 && heard.elapsed() > STALL {
                         break;
                     }
                 }
@@ -131,7 +131,7 @@ impl Reading {
                 }
             }
         }
-        if self.rows > 0 && !self.is_pipe {
+        if self.rows > 0 && !self.has_pipe {
             progress(format_args!("{} rows read", self.rows));
             progress_done();
         }
