@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use theatre_config::{ConfigError, ConfigPath};
 
 use crate::csv::{Delimiter, Dialect, HeaderLine};
 use robot::Pattern;
 
 /// What a cell that cannot be read costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BadCells {
     /// The value is missing and the cell is counted, where the schema allows null; elsewhere the
@@ -27,7 +27,7 @@ pub enum BadCells {
 }
 
 /// Where the names of the columns stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Header {
     /// In the first line, of the first hundred, that has all names of the mapping; lines before it
@@ -40,7 +40,7 @@ pub enum Header {
 }
 
 /// Which of two times is meant by an hour that is there twice, when clocks go back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RepeatedHour {
     /// The first, in summer time.
@@ -53,7 +53,7 @@ pub enum RepeatedHour {
 }
 
 /// What `time_start` is the time of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeZero {
     /// Of the number 0, as when a controller counts since it was switched on then.

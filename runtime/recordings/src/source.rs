@@ -16,7 +16,7 @@ pub use paths::find;
 
 use crate::records::{Place, ReadError};
 
-/// Bytes by which a file is told apart from others.
+/// Bytes by which the kind of a file is seen.
 const HEAD_BYTES: usize = 64;
 
 /// How a file is packed.

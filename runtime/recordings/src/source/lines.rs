@@ -20,7 +20,7 @@ const UNDECODED: u8 = 0xff;
 pub enum LineFault {
     /// It has bytes that its encoding does not have.
     NotText {
-        /// Nobody said what the encoding is.
+        /// The encoding is assumed, not said.
         is_assumed: bool,
     },
     /// It has more than [`LINE_BYTES_MAX`] bytes.
@@ -156,6 +156,12 @@ impl Lines {
                 return Ok(Some(line));
             }
         }
+    }
+
+    /// Bytes of memory that it holds for lines.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
     }
 
     fn take(&mut self, end: usize, dropped: bool) -> Line {
