@@ -5,6 +5,7 @@ mod lines;
 mod paths;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use kind::Kind;
 pub use lines::{LINE_BYTES_MAX, Line, LineFault, Lines};
 pub use paths::find;
+pub use text::Text;
 
 use crate::records::{Place, ReadError};
 
@@ -107,6 +109,26 @@ impl Input {
     /// Its first bytes, at most 64, unpacked. They come again when it is read.
     pub fn head(&self) -> &[u8] {
         self.bytes.head()
+    }
+
+    /// The input as a file that can be read from any place: itself, or, when it is packed or comes
+    /// through a pipe, a temporary file with all of it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or there is no room for it.
+    pub fn into_file(mut self) -> Result<File, ReadError> {
+        let name = self.name.clone();
+        let failed = |error: io::Error| fault(&name, &format!("cannot be read: {error}"));
+        if self.packing.is_none()
+            && let Ok(file) = File::open(&*name)
+            && file.metadata().is_ok_and(|about| about.is_file())
+        {
+            return Ok(file);
+        }
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        io::copy(&mut self, &mut file).map_err(failed)?;
+        io::Seek::rewind(&mut file).map_err(failed)?;
+        Ok(file)
     }
 
     /// What its first bytes say it is.

@@ -2,7 +2,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 
 use super::paths::natural;
-use super::{Input, Kind, LINE_BYTES_MAX, LineFault, Lines, Packing, find};
+use super::{Input, Kind, LINE_BYTES_MAX, LineFault, Lines, Packing, Text, find};
 
 fn input(bytes: &[u8]) -> Input {
     Input::of("in", Box::new(io::Cursor::new(bytes.to_vec()))).unwrap()
@@ -162,6 +162,45 @@ fn files_that_are_no_text_are_told_apart() {
     assert_eq!(Kind::of(b"PAR1...."), Kind::Parquet);
     assert_eq!(Kind::of(b"\x89MCAP0\r\n"), Kind::Mcap);
     assert!(matches!(Kind::of(b"SQLite format 3\0"), Kind::Foreign(_)));
+    assert_eq!(Kind::of(b"\xef\xbb\xbf {\"a\": 1}"), Kind::Json);
+    assert_eq!(Kind::of(b"[\n {\"a\": 1}"), Kind::Json);
+    assert_eq!(Kind::of(b"[N],time"), Kind::Text);
     assert_eq!(Kind::of(b"time,v"), Kind::Text);
     assert_eq!(Kind::of(b""), Kind::Text);
+}
+
+#[test]
+fn any_input_becomes_a_file_that_can_be_read_from_any_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a").display().to_string();
+    fs::write(&path, "plain").unwrap();
+    let packed = zstd::stream::encode_all(&b"packed"[..], 0).unwrap();
+    for (input, wanted) in [
+        (Input::open(&path).unwrap(), "plain"),
+        (input(&packed), "packed"),
+        (input(b"piped"), "piped"),
+    ] {
+        let mut text = String::new();
+        input
+            .into_file()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, wanted);
+    }
+}
+
+#[test]
+fn text_is_read_as_utf8_whatever_it_was() {
+    let mut text = String::new();
+    let bytes = "grün\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect::<Vec<_>>();
+    let bytes = [&[0xff, 0xfe], bytes.as_slice()].concat();
+    Text::new(input(&bytes), None)
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(text, "grün\n");
 }
