@@ -24,7 +24,6 @@ pub fn records(input: Input, mapping: &Mapping) -> Result<Box<dyn Records>, Read
             let reader = CsvReader::open(input, mapping.encoding.as_deref(), &dialect)?;
             Ok(Box::new(reader))
         }
-        Kind::Json => Err(fail("is JSON, which this build does not read".to_owned())),
         Kind::Parquet => Err(fail(
             "is a Parquet file, which this build does not read".to_owned(),
         )),

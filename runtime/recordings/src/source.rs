@@ -111,26 +111,6 @@ impl Input {
         self.bytes.head()
     }
 
-    /// The input as a file that can be read from any place: itself, or, when it is packed or comes
-    /// through a pipe, a temporary file with all of it.
-    ///
-    /// # Errors
-    /// When it cannot be read, or there is no room for it.
-    pub fn into_file(mut self) -> Result<File, ReadError> {
-        let name = self.name.clone();
-        let failed = |error: io::Error| fault(&name, &format!("cannot be read: {error}"));
-        if self.packing.is_none()
-            && let Ok(file) = File::open(&*name)
-            && file.metadata().is_ok_and(|about| about.is_file())
-        {
-            return Ok(file);
-        }
-        let mut file = tempfile::tempfile().map_err(failed)?;
-        io::copy(&mut self, &mut file).map_err(failed)?;
-        io::Seek::rewind(&mut file).map_err(failed)?;
-        Ok(file)
-    }
-
     /// What its first bytes say it is.
     pub fn kind(&self) -> Kind {
         Kind::of(self.head())

@@ -3,10 +3,8 @@
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A table of text.
+    /// Text: a table, or JSON.
     Text,
-    /// JSON: objects line by line, or an array of them.
-    Json,
     /// Parquet.
     Parquet,
     /// MCAP, what ROS 2 records.
@@ -61,22 +59,6 @@ impl Kind {
             return Self::Mcap;
         }
         let foreign = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic));
-        match foreign {
-            Some((_, what)) => Self::Foreign(what),
-            None if is_json(head) => Self::Json,
-            None => Self::Text,
-        }
-    }
-}
-
-/// Whether a text begins with an object, or an array of them. A table may begin with a bracket, too.
-fn is_json(head: &[u8]) -> bool {
-    let head = head
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(head)
-        .trim_ascii_start();
-    match head.strip_prefix(b"[") {
-        Some(array) => array.trim_ascii_start().starts_with(b"{"),
-        None => head.starts_with(b"{"),
+        foreign.map_or(Self::Text, |(_, what)| Self::Foreign(what))
     }
 }
