@@ -5,12 +5,8 @@
 //! text), a [`mapping`] gives each column its field and its meaning ([`columns`], [`cells`],
 //! [`times`]), and rows come out ([`rows`]), or refusals that say what, where and what to do.
 
-pub mod cells;
-pub mod columns;
-pub mod csv;
-pub mod mapping;
-pub mod open;
+pub mod column_search;
+mod json;
+pub mod ndjson;
 pub mod records;
-pub mod rows;
-pub mod source;
-pub mod times;
+mod tree;
