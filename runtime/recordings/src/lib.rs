@@ -8,5 +8,6 @@
 pub mod column_search;
 mod json;
 pub mod ndjson;
+pub mod parquet;
 pub mod records;
 mod tree;
