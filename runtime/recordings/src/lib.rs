@@ -7,6 +7,8 @@
 
 pub mod column_search;
 mod json;
+#[cfg(feature = "mcap")]
+pub mod mcap;
 pub mod ndjson;
 pub mod parquet;
 pub mod records;
