@@ -108,7 +108,7 @@ pub trait Records: Send {
     fn next_record(&mut self) -> Result<Option<Result<Record, Refusal>>, ReadError>;
 
     /// Lines so far that are neither records nor refusals: blank ones, comments, headers, what
-    /// stands before and after the table.
+    /// stands before and after the table, and the further lines of records that have several.
     fn left_out(&self) -> u64 {
         0
     }

@@ -102,10 +102,13 @@ impl Rows {
         records: Box<dyn Records>,
     ) -> Result<Self, ReadError> {
         let columns = Bound::new(plan, file, records.columns())?;
-        let robot_id = plan.mapping().robot_of_file(file).map_err(|why| ReadError {
-            place: start(file),
-            why,
-        })?;
+        let robot_id = plan
+            .mapping()
+            .robot_of_file(file)
+            .map_err(|why| ReadError {
+                place: start(file),
+                why,
+            })?;
         let mut rows = Self {
             plan: plan.clone(),
             file: file.clone(),
@@ -164,25 +167,29 @@ impl Rows {
                 Some(robot) => robot,
                 None => {
                     let column = &self.records.columns()[index];
-                    return Err(refuse(
-                        format!("column '{column}' names no robot"),
-                        "",
-                    ));
+                    return Err(refuse(format!("column '{column}' names no robot"), ""));
                 }
             },
             (None, robot) => robot.clone().unwrap_or_default(),
         };
         let time = self.columns.time_of(&record.cells);
-        let event_time = self.clock.read(&time, Some(&robot_id)).map_err(|fault| {
-            let column = self.columns.time.map(|at| self.records.columns()[at].as_str());
+        let event_time = self.clock.read(&time, &robot_id).map_err(|fault| {
+            let column = self
+                .columns
+                .time
+                .map(|at| self.records.columns()[at].as_str());
             refuse(fault.kind(column), &time.shown())
         })?;
-        let counter = self.counter(&record.cells).map_err(|(kind, found)| refuse(kind, &found))?;
+        let counter = self
+            .counter(&record.cells)
+            .map_err(|(kind, found)| refuse(kind, &found))?;
         let plan = self.plan.clone();
         let mut values = Vec::with_capacity(plan.fields().len());
         for (field, index) in plan.fields().iter().zip(&self.columns.fields) {
             let cell = &record.cells[*index];
-            let read = plan.cells().read(cell, field.column_type, field.is_nullable);
+            let read = plan
+                .cells()
+                .read(cell, field.column_type, field.is_nullable);
             let value = match read {
                 Read::Value(value) => field.fitting(value),
                 Read::Missing => Ok(None),
@@ -236,17 +243,18 @@ impl Rows {
             let Some(record) = self.records.next_record()? else {
                 break;
             };
-            let looked_at = record.as_ref().ok().map(|record| {
-                (record.place.clone(), self.columns.time_of(&record.cells))
-            });
             self.ahead.push_back(record);
-            let Some((place, cell)) = looked_at else {
+            let Some(Ok(record)) = self.ahead.back() else {
                 continue;
             };
+            let place = record.place.clone();
+            let cell = self.columns.time_of(&record.cells);
             match self.plan.times().try_read(&cell) {
-                Ok(_) => {
+                Ok(()) => {
                     asking = None;
-                    stamps.clear();
+                    if !stamps.is_empty() {
+                        stamps.push(cell.shown());
+                    }
                     break;
                 }
                 Err(TimeFault::LostDigits) => stamps.push(cell.shown()),
@@ -257,10 +265,13 @@ impl Rows {
             }
         }
         if let Some((place, fault, found)) = asking {
-            let column = self.columns.time.map(|at| self.records.columns()[at].as_str());
+            let column = self
+                .columns
+                .time
+                .map(|at| self.records.columns()[at].as_str());
             return Err(ReadError {
                 place,
-                why: format!("{}: '{}'", fault.kind(column), shown(&found)),
+                why: fault.sentence(column, &shown(&found)),
             });
         }
         self.clock.judge_digits(&stamps);

@@ -1,0 +1,192 @@
+//! The header of a text table.
+
+use super::{Dialect, Feed, HeaderLine, Splitter};
+use crate::columns;
+use crate::records::ReadError;
+
+/// Lines among which the header is looked for.
+const LINES_LOOKED_AT: usize = 100;
+
+/// Names of the columns.
+pub(super) struct Header {
+    /// Unique.
+    pub(super) columns: Vec<String>,
+    /// As they stand in the file; empty when they do not.
+    cells: Vec<String>,
+    wanted: Vec<String>,
+}
+
+impl Header {
+    pub(super) fn read(
+        feed: &mut Feed,
+        splitter: &Splitter,
+        dialect: &Dialect,
+    ) -> Result<Self, ReadError> {
+        let (cells, in_file) = match dialect.header {
+            HeaderLine::Found => (find(feed, splitter, dialect)?, true),
+            HeaderLine::Absent => (numbered(feed, splitter)?, false),
+        };
+        let names = if dialect.names.is_empty() {
+            &cells
+        } else {
+            &dialect.names
+        };
+        Ok(Self {
+            columns: columns::unique(names),
+            cells: if in_file { cells.clone() } else { Vec::new() },
+            wanted: dialect.wanted.clone(),
+        })
+    }
+
+    /// Whether the names from one on are all blank, so that a record may end before them.
+    pub(super) fn is_blank_from(&self, from: usize) -> bool {
+        self.cells.len() == self.columns.len()
+            && self.cells[from..].iter().all(|name| name.trim().is_empty())
+    }
+
+    /// Whether a record is the header once more.
+    pub(super) fn is_again(&self, cells: &[String]) -> bool {
+        let same = |(a, b): (&String, &String)| a.trim() == b.trim();
+        !self.cells.is_empty()
+            && self.cells.len() == cells.len()
+            && self.cells.iter().zip(cells).all(same)
+    }
+
+    /// Whether a record is another header: it names every column that is wanted, in another order
+    /// or among others.
+    pub(super) fn is_other(&self, cells: &[String]) -> bool {
+        // Few records have a cell that reads like a name.
+        let has = |name: &String| cells.iter().any(|cell| cell.trim() == name.trim());
+        !self.cells.is_empty() && self.wanted.len() > 1 && self.wanted.iter().all(has)
+    }
+}
+
+/// The first line that has all wanted names; the first line at all, when none has.
+fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<String>, ReadError> {
+    let mut before = Vec::new();
+    let mut first: Option<(Vec<String>, u64)> = None;
+    let mut looked_at = 0;
+    while looked_at < LINES_LOOKED_AT {
+        let Some(line) = feed.next()? else {
+            break;
+        };
+        before.push(line);
+        let Some(line) = before.last() else { break };
+        let text = match &line.text {
+            Ok(text) if text.trim().is_empty() => continue,
+            Ok(text) => text,
+            Err((fault, _)) if first.is_none() => {
+                return Err(ReadError {
+                    place: feed.place(line.number),
+                    why: format!("the header is {}", fault.kind()),
+                });
+            }
+            Err(_) => break,
+        };
+        looked_at += 1;
+        let is_comment = feed.is_nothing(text);
+        let Ok(cells) = splitter.split(bare(text, dialect)) else {
+            continue;
+        };
+        let names = if dialect.names.is_empty() {
+            columns::unique(&cells)
+        } else {
+            dialect.names.clone()
+        };
+        let has = |wanted: &String| columns::is_there(&names, wanted);
+        let is_sign = text.trim().to_ascii_lowercase().starts_with("sep=");
+        let is_header = !is_sign && dialect.wanted.iter().all(has);
+        if is_header && (!is_comment || !dialect.wanted.is_empty()) {
+            feed.left_out += before.len() as u64;
+            return Ok(cells);
+        }
+        if !is_comment && !is_sign && first.is_none() {
+            first = Some((cells, line.number));
+        }
+    }
+    let Some((cells, number)) = first else {
+        return Err(ReadError {
+            place: feed.place(1),
+            why: "is empty: it has no header".to_owned(),
+        });
+    };
+    let names = columns::unique(&cells);
+    let missing = dialect
+        .wanted
+        .iter()
+        .find_map(|wanted| columns::find(&names, wanted).err());
+    Err(ReadError {
+        place: feed.place(number),
+        why: missing.unwrap_or_else(|| "is no header".to_owned())
+            + &other_delimiter(&before, dialect),
+    })
+}
+
+/// A header may stand in a comment: without its mark.
+fn bare<'a>(text: &'a str, dialect: &Dialect) -> &'a str {
+    let mark = dialect.comment.as_deref().unwrap_or_default();
+    let trimmed = text.trim_start();
+    match trimmed.strip_prefix(mark) {
+        Some(rest) if !mark.is_empty() => rest.trim_start(),
+        _ => text,
+    }
+}
+
+/// Says which delimiter would give the wanted names, if one would.
+fn other_delimiter(lines: &[crate::source::Line], dialect: &Dialect) -> String {
+    let texts = lines.iter().filter_map(|line| line.text.as_ref().ok());
+    for text in texts {
+        for (delimiter, written) in [
+            (super::Delimiter::Text(",".to_owned()), ","),
+            (super::Delimiter::Text(";".to_owned()), ";"),
+            (super::Delimiter::Text("\t".to_owned()), "\\t"),
+            (super::Delimiter::Text("|".to_owned()), "|"),
+            (super::Delimiter::Blanks, "blanks"),
+        ] {
+            let other = Dialect {
+                delimiter,
+                ..dialect.clone()
+            };
+            let Ok(cells) = Splitter::new(&other).split(bare(text, dialect)) else {
+                continue;
+            };
+            let names = columns::unique(&cells);
+            if !dialect.wanted.is_empty()
+                && dialect
+                    .wanted
+                    .iter()
+                    .all(|wanted| columns::is_there(&names, wanted))
+            {
+                return format!("; with delimiter = \"{written}\" it would be there");
+            }
+        }
+    }
+    String::new()
+}
+
+/// `#1`, `#2` and so on, as many as the first line has cells.
+fn numbered(feed: &mut Feed, splitter: &Splitter) -> Result<Vec<String>, ReadError> {
+    let mut before = Vec::new();
+    let mut count = 0;
+    while let Some(line) = feed.next()? {
+        let cells = match &line.text {
+            Ok(text) if !feed.is_nothing(text) => splitter.split(text).ok(),
+            _ => None,
+        };
+        before.push(line);
+        if let Some(cells) = cells {
+            let blank = cells
+                .iter()
+                .rev()
+                .take_while(|cell| cell.trim().is_empty())
+                .count();
+            count = cells.len() - blank.min(1);
+            break;
+        }
+        if before.len() >= LINES_LOOKED_AT {
+            break;
+        }
+    }
+    feed.put_back(before);
+    Ok(vec![String::new(); count])
+}

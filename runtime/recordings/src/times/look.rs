@@ -1,0 +1,96 @@
+//! Which forms a sample of times could have.
+
+use std::sync::Arc;
+
+use super::civil::{self, Order};
+use super::number::{self, UNITS};
+use super::rules::TimeRules;
+use super::{TimeFault, Times};
+use crate::mapping::Mapping;
+use crate::records::Cell;
+
+/// A form that all times of a sample have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// Value of `time_format`; none: it needs none.
+    pub time_format: Option<&'static str>,
+    /// Whether `time_zone` must be given.
+    pub needs_zone: bool,
+    /// Whether `time_start` must be given.
+    pub needs_start: bool,
+}
+
+/// The forms that all of these times could have, the likeliest first; none when they are no times.
+/// Several forms are a question to the user: nothing in the sample tells them apart.
+pub fn forms(samples: &[&str]) -> Vec<Form> {
+    let samples: Vec<&str> = samples.iter().map(|text| text.trim()).collect();
+    if samples.is_empty() {
+        return Vec::new();
+    }
+    let form = |time_format, needs_zone, needs_start| Form {
+        time_format,
+        needs_zone,
+        needs_start,
+    };
+    let reads = |order: Option<Order>| {
+        let read = samples.iter().map(|text| civil::read(text, order));
+        read.collect::<Result<Vec<_>, _>>().ok()
+    };
+    let mut forms = Vec::new();
+    let is_number = |text: &&str| crate::cells::decimal::Decimal::parse(text).is_some();
+    if samples.iter().all(is_number) {
+        for unit in UNITS {
+            let is_ours = |text: &&str| {
+                let cell = Cell::Text((*text).to_owned());
+                let nanos = number::nanos(&cell, text, unit.nanos, '.');
+                nanos.is_some_and(|nanos| number::micros(nanos).is_ok_and(number::is_ours))
+            };
+            if samples.iter().all(is_ours) {
+                forms.push(form(Some(unit.epoch), false, false));
+            }
+        }
+        if forms.is_empty() {
+            forms.extend(
+                UNITS
+                    .iter()
+                    .map(|unit| form(Some(unit.elapsed), false, true)),
+            );
+        }
+        return forms;
+    }
+    for (order, time_format) in [
+        (None, None),
+        (Some(Order::Day), Some("day_first")),
+        (Some(Order::Month), Some("month_first")),
+        (Some(Order::Year), Some("year_first")),
+    ] {
+        if let Some(read) = reads(order) {
+            let needs_zone = read.iter().any(|civil| civil.zone.is_none());
+            forms.push(form(time_format, needs_zone, false));
+            if order.is_none() {
+                return forms;
+            }
+        }
+    }
+    if samples.iter().all(|text| civil::duration(text).is_some()) {
+        forms.push(form(Some("elapsed_hms"), false, true));
+    }
+    forms
+}
+
+/// Reads one text by a mapping's rules, microseconds since 1970-01-01T00:00:00Z: for showing what
+/// a mapping would make of it.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn example(mapping: &Mapping, text: &str) -> Result<i64, String> {
+    let rules = Arc::new(TimeRules::new(mapping)?);
+    let cell = Cell::Text(text.to_owned());
+    let times = Times {
+        date: None,
+        time: Some(&cell),
+        nanos: None,
+    };
+    let read = super::Clock::new(rules).read(&times, "");
+    read.map_err(|fault: TimeFault| fault.kind(None))
+}

@@ -1,0 +1,413 @@
+//! What a mapping says about times, and a time read by it.
+
+use jiff::tz::TimeZone;
+
+use super::civil::{self, Civil, CivilFault, Order};
+use super::number::{self, UNITS, Unit};
+use super::zone::{self, Local};
+use super::{TimeFault, Times};
+use crate::mapping::{Mapping, RepeatedHour, TimeZero};
+use crate::records::Cell;
+
+/// How times are written.
+#[derive(Debug, Clone, PartialEq)]
+enum Format {
+    /// What is clear by itself.
+    Clear,
+    /// RFC 3339 and nothing else.
+    Rfc3339,
+    /// Dates of three numbers.
+    Numbers(Order),
+    /// A number since 1970.
+    Epoch(Unit),
+    /// A number since a start.
+    Elapsed(Unit),
+    /// Hours, minutes and seconds since a start.
+    ElapsedHms,
+    /// By a pattern.
+    Pattern(String),
+    /// The file has none: this many nanoseconds, over this many rows.
+    Pace { nanos: i128, rows: i128 },
+}
+
+/// What a mapping says about times.
+#[derive(Debug, Clone)]
+pub struct TimeRules {
+    format: Format,
+    zone: Option<TimeZone>,
+    pub(super) repeated_hour: Option<RepeatedHour>,
+    /// Nanoseconds since 1970 of the start.
+    start: i128,
+    pub(super) zero: TimeZero,
+    decimal: char,
+}
+
+/// A time that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Microseconds since 1970.
+    At(i64),
+    /// Clocks went back, and it was twice.
+    Twice { first: i64, second: i64 },
+    /// Nanoseconds since the start.
+    Elapsed(i128),
+    /// The file has no times.
+    Paced,
+}
+
+impl TimeRules {
+    /// The rules of a mapping.
+    ///
+    /// # Errors
+    /// Names the key whose value has no meaning, or that is missing.
+    pub fn new(mapping: &Mapping) -> Result<Self, String> {
+        let zone = mapping.time_zone.as_deref().map(zone::zone).transpose()?;
+        let start = match &mapping.time_start {
+            Some(text) => Some(start(text, zone.as_ref())?),
+            None => None,
+        };
+        let format = format(mapping)?;
+        let counts = matches!(
+            format,
+            Format::Elapsed(_) | Format::ElapsedHms | Format::Pace { .. }
+        );
+        if counts && start.is_none() {
+            return Err(
+                "times are counted from a start: say which, such as time_start = \
+                 \"2026-01-31T08:00:00Z\""
+                    .to_owned(),
+            );
+        }
+        if !counts && start.is_some() {
+            return Err(
+                "time_start has no use with this time_format: it is for elapsed_s and its like, \
+                 rate and period"
+                    .to_owned(),
+            );
+        }
+        let takes_nanos = matches!(format, Format::Epoch(unit) if unit.nanos > 1);
+        if mapping.nanos_column.is_some() && !takes_nanos {
+            return Err(
+                "nanos_column is added to whole seconds: give time_format = \"epoch_s\" with it"
+                    .to_owned(),
+            );
+        }
+        Ok(Self {
+            format,
+            zone,
+            repeated_hour: mapping.repeated_hour,
+            start: start.unwrap_or(0),
+            zero: mapping.time_zero,
+            decimal: mapping.decimal,
+        })
+    }
+
+    /// Whether the time can be read, and is of our time.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn try_read(&self, times: &Times<'_>) -> Result<(), TimeFault> {
+        let reading = self.read(times);
+        let (Format::Epoch(unit), Some(cell)) = (&self.format, times.time) else {
+            return match reading? {
+                Reading::Twice { .. } if self.repeated_hour.is_none() => Err(TimeFault::Repeated),
+                _ => Ok(()),
+            };
+        };
+        let is_far = match &reading {
+            Ok(Reading::At(micros)) => !number::is_ours(*micros),
+            Err(TimeFault::OutOfRange) => true,
+            _ => false,
+        };
+        let text = times.text();
+        let likely = number::likely_unit(cell, &text, self.decimal).filter(|_| is_far);
+        if let Some(likely) = likely {
+            return Err(TimeFault::OtherUnit {
+                given: unit.epoch,
+                likely: likely.epoch,
+            });
+        }
+        reading?;
+        let is_text = matches!(cell, Cell::Text(_));
+        if is_text && number::is_coarse(&text, unit.nanos, self.decimal) {
+            return Err(TimeFault::LostDigits);
+        }
+        Ok(())
+    }
+
+    /// Whether a stamp tells seconds apart by its own digits, or else the stamps beside it.
+    pub(super) fn is_coarse(&self, text: &str) -> bool {
+        match &self.format {
+            Format::Epoch(unit) => number::is_coarse(text, unit.nanos, self.decimal),
+            _ => false,
+        }
+    }
+
+    /// Whether such stamps keep their digits.
+    pub(super) fn keeps_digits(&self, texts: &[String]) -> bool {
+        match &self.format {
+            Format::Epoch(unit) => number::keeps_digits(texts, unit.nanos, self.decimal),
+            _ => true,
+        }
+    }
+
+    /// The time of the row with this number, from 0, of a file without times.
+    pub(super) fn paced(&self, row: u64) -> Result<i64, TimeFault> {
+        let Format::Pace { nanos, rows } = self.format else {
+            return Err(TimeFault::Missing);
+        };
+        let elapsed = i128::from(row)
+            .checked_mul(nanos)
+            .ok_or(TimeFault::OutOfRange)?;
+        self.elapsed(elapsed.div_euclid(rows))
+    }
+
+    /// The time so many nanoseconds after the start.
+    pub(super) fn elapsed(&self, nanos: i128) -> Result<i64, TimeFault> {
+        number::micros(self.start.checked_add(nanos).ok_or(TimeFault::OutOfRange)?)
+    }
+
+    pub(super) fn read(&self, times: &Times<'_>) -> Result<Reading, TimeFault> {
+        if let Format::Pace { .. } = self.format {
+            return Ok(Reading::Paced);
+        }
+        let cell = times.time.ok_or(TimeFault::Missing)?;
+        if let Cell::Time(nanos) = cell {
+            return number::micros(*nanos).map(Reading::At);
+        }
+        let text = times.text();
+        if text.is_empty() {
+            return Err(TimeFault::Missing);
+        }
+        match &self.format {
+            Format::Epoch(unit) => self.epoch(times, cell, &text, *unit),
+            Format::Elapsed(unit) => number::nanos(cell, &text, unit.nanos, self.decimal)
+                .map(Reading::Elapsed)
+                .ok_or_else(|| expected("a number")),
+            Format::ElapsedHms => civil::duration(&text)
+                .map(Reading::Elapsed)
+                .ok_or_else(|| expected("hours, minutes and seconds, such as 01:02:03.5")),
+            Format::Pattern(pattern) => self.by_pattern(pattern, &text),
+            Format::Rfc3339 => self.clear(&text),
+            Format::Numbers(order) => self.written(&text, Some(*order)),
+            Format::Clear | Format::Pace { .. } => match self.clear(&text) {
+                // Digits could also be a date without separators.
+                Err(fault) => Err(match self.needed(cell, &text) {
+                    Some(needed) if !matches!(fault, TimeFault::NeedsZone) => needed,
+                    _ => fault,
+                }),
+                read => read,
+            },
+        }
+    }
+
+    fn epoch(
+        &self,
+        times: &Times<'_>,
+        cell: &Cell,
+        text: &str,
+        unit: Unit,
+    ) -> Result<Reading, TimeFault> {
+        let number = |cell: &Cell, text: &str, unit: i128| {
+            number::nanos(cell, text, unit, self.decimal)
+                .ok_or_else(|| expected(&format!("a number ({})", unit_of(unit))))
+        };
+        let nanos = number(cell, text, unit.nanos)?;
+        let more = match times.nanos {
+            None | Some(Cell::Missing) => 0,
+            Some(cell @ Cell::Text(text)) => number(cell, text.trim(), 1)?,
+            Some(cell) => number(cell, "", 1)?,
+        };
+        number::micros(nanos.checked_add(more).ok_or(TimeFault::OutOfRange)?).map(Reading::At)
+    }
+
+    fn clear(&self, text: &str) -> Result<Reading, TimeFault> {
+        if let Ok(time) = text.parse::<jiff::Timestamp>() {
+            return Ok(Reading::At(time.as_microsecond()));
+        }
+        self.written(text, None)
+    }
+
+    fn written(&self, text: &str, order: Option<Order>) -> Result<Reading, TimeFault> {
+        let civil = civil::read(text, order).map_err(|fault| match (fault, order) {
+            (CivilFault::DayOrMonth, _) => TimeFault::DayOrMonth,
+            (CivilFault::Unreadable, None) => {
+                expected("a date and a time, such as 2026-01-31T08:00:00Z")
+            }
+            (CivilFault::Unreadable, Some(Order::Year)) => expected("2026-01-31 08:00:00"),
+            (CivilFault::Unreadable, Some(Order::Month)) => expected("01/31/2026 08:00:00"),
+            (CivilFault::Unreadable, Some(Order::Day)) => expected("31/01/2026 08:00:00"),
+        })?;
+        self.placed(civil)
+    }
+
+    fn by_pattern(&self, pattern: &str, text: &str) -> Result<Reading, TimeFault> {
+        let fails = || expected(&format!("time_format = \"{pattern}\""));
+        let parts = jiff::fmt::strtime::parse(pattern, text).map_err(|_| fails())?;
+        if let Some(time) = parts.timestamp() {
+            return Ok(Reading::At(time.as_microsecond()));
+        }
+        let local = parts
+            .to_datetime()
+            .or_else(|_| parts.to_date().map(|date| date.at(0, 0, 0, 0)))
+            .map_err(|_| fails())?;
+        let zone = match (parts.offset(), parts.iana_time_zone()) {
+            (Some(offset), _) => Some(TimeZone::fixed(offset)),
+            (None, Some(name)) => Some(TimeZone::get(name).map_err(|_| fails())?),
+            (None, None) => None,
+        };
+        self.placed(Civil { local, zone })
+    }
+
+    fn placed(&self, civil: Civil) -> Result<Reading, TimeFault> {
+        let zone = civil.zone.as_ref().or(self.zone.as_ref());
+        match zone::within(civil.local, zone.ok_or(TimeFault::NeedsZone)?)? {
+            Local::Once(micros) => Ok(Reading::At(micros)),
+            Local::Twice { first, second } => Ok(Reading::Twice { first, second }),
+        }
+    }
+
+    /// The key that a number needs; none when it is no number.
+    fn needed(&self, cell: &Cell, text: &str) -> Option<TimeFault> {
+        number::nanos(cell, text, 1, self.decimal)?;
+        let likely = number::likely_unit(cell, text, self.decimal);
+        Some(TimeFault::NeedsUnit {
+            likely: likely.map_or("elapsed_s", |unit| unit.epoch),
+        })
+    }
+}
+
+fn expected(what: &str) -> TimeFault {
+    TimeFault::Unreadable {
+        expected: what.to_owned(),
+    }
+}
+
+fn unit_of(nanos: i128) -> &'static str {
+    UNITS
+        .iter()
+        .find(|unit| unit.nanos == nanos)
+        .map_or("", |unit| unit.epoch)
+}
+
+/// Nanoseconds since 1970 of `time_start`.
+fn start(text: &str, zone: Option<&TimeZone>) -> Result<i128, String> {
+    let rules = TimeRules {
+        format: Format::Clear,
+        zone: zone.cloned(),
+        repeated_hour: None,
+        start: 0,
+        zero: TimeZero::Start,
+        decimal: '.',
+    };
+    match rules.clear(text) {
+        Ok(Reading::At(micros)) => Ok(i128::from(micros) * 1000),
+        Ok(Reading::Twice { .. }) => Err(format!(
+            "time_start = \"{text}\" was there twice: write it with its offset, such as +01:00"
+        )),
+        Ok(_) | Err(TimeFault::Unreadable { .. } | TimeFault::DayOrMonth) => Err(format!(
+            "time_start = \"{text}\" is no time such as \"2026-01-31T08:00:00Z\""
+        )),
+        Err(fault) => Err(format!("time_start = \"{text}\": {}", fault.kind(None))),
+    }
+}
+
+fn format(mapping: &Mapping) -> Result<Format, String> {
+    if let Some(rate) = &mapping.rate {
+        return pace_of_rate(rate);
+    }
+    if let Some(period) = &mapping.period {
+        return pace_of_period(period);
+    }
+    let Some(format) = mapping.time_format.as_deref() else {
+        return Ok(if mapping.time_start.is_some() {
+            Format::Elapsed(UNITS[0])
+        } else {
+            Format::Clear
+        });
+    };
+    if let Some(unit) = UNITS.iter().find(|unit| unit.epoch == format) {
+        return Ok(Format::Epoch(*unit));
+    }
+    if let Some(unit) = UNITS.iter().find(|unit| unit.elapsed == format) {
+        return Ok(Format::Elapsed(*unit));
+    }
+    match format {
+        "rfc3339" => Ok(Format::Rfc3339),
+        "year_first" => Ok(Format::Numbers(Order::Year)),
+        "month_first" => Ok(Format::Numbers(Order::Month)),
+        "day_first" => Ok(Format::Numbers(Order::Day)),
+        "elapsed_min" => Ok(Format::Elapsed(longer("elapsed_min", 60))),
+        "elapsed_h" => Ok(Format::Elapsed(longer("elapsed_h", 3600))),
+        "elapsed_hms" => Ok(Format::ElapsedHms),
+        pattern if pattern.contains('%') => {
+            let example = jiff::Zoned::new(jiff::Timestamp::UNIX_EPOCH, TimeZone::UTC);
+            let tried = jiff::fmt::strtime::format(pattern, &example);
+            tried.map_err(|error| format!("time_format = \"{pattern}\": {error}"))?;
+            Ok(Format::Pattern(pattern.to_owned()))
+        }
+        other => Err(format!(
+            "time_format = \"{other}\" is none of rfc3339, year_first, month_first, day_first, \
+             epoch_s, epoch_ms, epoch_us, epoch_ns, elapsed_s, elapsed_ms, elapsed_us, elapsed_ns, \
+             elapsed_min, elapsed_h, elapsed_hms, and no pattern such as \"%d.%m.%Y %H:%M:%S\""
+        )),
+    }
+}
+
+/// A unit that no file counts from 1970.
+fn longer(elapsed: &'static str, seconds: i128) -> Unit {
+    Unit {
+        epoch: "",
+        elapsed,
+        nanos: seconds * 1_000_000_000,
+    }
+}
+
+/// A number and a unit, such as `125Hz`.
+fn quantity(text: &str) -> Option<(crate::cells::decimal::Decimal, String)> {
+    let text = text.trim();
+    let end = text
+        .find(|sign: char| sign.is_alphabetic())
+        .unwrap_or(text.len());
+    let number = crate::cells::decimal::Decimal::parse(text[..end].trim())?;
+    Some((number, text[end..].to_ascii_lowercase()))
+}
+
+fn pace_of_rate(rate: &str) -> Result<Format, String> {
+    let wrong = || format!("rate = \"{rate}\" is no rate such as \"125Hz\" or \"1kHz\"");
+    let (number, unit) = quantity(rate).ok_or_else(wrong)?;
+    let factor = match unit.as_str() {
+        "hz" => 1,
+        "khz" => 1_000,
+        _ => return Err(wrong()),
+    };
+    // Millionths of a Hertz keep fractions.
+    let rows = number
+        .times(factor * 1_000_000)
+        .filter(|rows| *rows > 0)
+        .ok_or_else(wrong)?;
+    Ok(Format::Pace {
+        nanos: 1_000_000_000 * 1_000_000,
+        rows,
+    })
+}
+
+fn pace_of_period(period: &str) -> Result<Format, String> {
+    let wrong = || format!("period = \"{period}\" is no time such as \"8ms\", \"1s\" or \"10min\"");
+    let (number, unit) = quantity(period).ok_or_else(wrong)?;
+    let factor = match unit.as_str() {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "min" | "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        _ => return Err(wrong()),
+    };
+    let nanos = number
+        .times(factor)
+        .filter(|nanos| *nanos > 0)
+        .ok_or_else(wrong)?;
+    Ok(Format::Pace { nanos, rows: 1 })
+}
