@@ -96,10 +96,11 @@ impl Walk<'_, '_> {
         members: Vec<(Arc<str>, Tree)>,
         names: Option<&[String]>,
     ) -> Result<(), Fault> {
-        if self.named && is_time_name(&self.path) {
-            if let Some(time) = time_of(&members) {
-                return self.give(Value::Cell(time));
-            }
+        if self.named
+            && is_time_name(&self.path)
+            && let Some(time) = time_of(&members)
+        {
+            return self.give(Value::Cell(time));
         }
         let found = self.named.then(|| names_among(&members)).flatten();
         let (names_at, own) = match &found {
