@@ -4,16 +4,18 @@
 //! cells under named columns ([`records`] is the trait of every kind of file: [`csv`], [`ndjson`],
 //! [`parquet`] and MCAP), a [`mapping`] gives each column its field and its meaning ([`columns`],
 //! [`cells`], [`times`]), and rows come out ([`rows`]), or refusals that say what, where and what to
-//! do.
+//! do. [`look`] says what a file seems to be, [`infer`] writes schema, mapping and rules for it.
 
 pub mod cells;
 pub mod column_search;
 pub mod columns;
 pub mod csv;
 mod json;
+pub mod look;
 pub mod mapping;
 #[cfg(feature = "mcap")]
 pub mod mcap;
+mod names;
 pub mod ndjson;
 pub mod open;
 pub mod parquet;
