@@ -10,6 +10,7 @@ pub mod cells;
 pub mod column_search;
 pub mod columns;
 pub mod csv;
+pub mod infer;
 mod json;
 pub mod look;
 pub mod mapping;
