@@ -74,6 +74,9 @@ pub struct Mapping {
     #[schemars(with = "Option<ConfigPath>")]
     pub rules: Option<PathBuf>,
 
+    /// Topic of an MCAP file; absent: the only one that can be read.
+    pub topic: Option<String>,
+
     /// The robot of all rows.
     pub robot_id: Option<String>,
     /// Column that names the robot of a row.
@@ -214,6 +217,19 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// The columns that it names.
+    pub fn wanted(&self) -> Vec<String> {
+        let roles = [
+            &self.robot_column,
+            &self.date_column,
+            &self.time_column,
+            &self.nanos_column,
+            &self.sequence_column,
+        ];
+        let roles = roles.into_iter().flatten();
+        roles.chain(self.columns.values()).cloned().collect()
+    }
+
     /// How its text files are written.
     ///
     /// # Errors
@@ -239,14 +255,6 @@ impl Mapping {
             "tab" | "\\t" => Delimiter::Text("\t".to_owned()),
             text => Delimiter::Text(text.to_owned()),
         };
-        let wanted = [
-            &self.robot_column,
-            &self.date_column,
-            &self.time_column,
-            &self.nanos_column,
-            &self.sequence_column,
-        ];
-        let wanted = wanted.into_iter().flatten().chain(self.columns.values());
         Ok(Dialect {
             delimiter,
             quote: one_sign("quote", &self.quote)?,
@@ -263,7 +271,7 @@ impl Mapping {
             skip_lines: self.skip_lines,
             skip_after_header: self.skip_after_header,
             footer_lines: self.footer_lines,
-            wanted: wanted.cloned().collect(),
+            wanted: self.wanted(),
         })
     }
 
