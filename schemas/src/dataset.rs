@@ -7,7 +7,7 @@ use crate::avro_type::{self, AvroField, AvroType, Logical};
 use crate::declaration::{FieldPaths, TimeUnit};
 
 /// Arrays are flattened to at most this many elements.
-const ARRAY_LENGTH_MAX: usize = 1024;
+pub const ARRAY_LENGTH_MAX: usize = 1024;
 
 /// Why a schema cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -15,14 +15,16 @@ const DURATION_FORMAT: &str = "duration";
 
 /// The JSON schema of [`Config`], without references. A path has the format `path`, a duration the
 /// format `duration`.
-pub static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+pub static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<Config>);
+
+fn schema_of<T: JsonSchema>() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     settings
         .into_generator()
-        .into_root_schema_for::<Config>()
+        .into_root_schema_for::<T>()
         .to_value()
-});
+}
 
 /// Stands in the schema for [`Micros`](theatre_actors::rules::Micros), which is written as a number
 /// and a unit.
@@ -105,6 +107,20 @@ pub fn sections() -> Result<Vec<Section>, ConfigError> {
         }
     }
     Ok(sections)
+}
+
+/// Every key of another file than the configuration, in the order of their definition: of one whose
+/// type is a single table, such as a mapping.
+///
+/// # Errors
+/// When a key is of a type that has no words here, which would be a bug.
+pub fn keys_of<T: JsonSchema>() -> Result<Vec<Key>, ConfigError> {
+    let table = schema_of::<T>();
+    let keys = properties(&table).map(|(name, schema)| {
+        let is_required = is_required(&table, name);
+        key(name.clone(), schema, schema.get("default"), is_required)
+    });
+    keys.collect()
 }
 
 /// `field` is the schema of the field that holds the table, `table` that of the table itself: the

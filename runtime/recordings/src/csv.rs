@@ -81,6 +81,13 @@ impl Default for Dialect {
     }
 }
 
+impl Dialect {
+    /// Cuts a line into cells; none when a quote opens in it and does not close.
+    pub(crate) fn cut(&self, line: &str) -> Option<Vec<String>> {
+        Splitter::new(self).split(line).ok()
+    }
+}
+
 /// A text table that is read record by record.
 pub struct CsvReader {
     feed: Feed,

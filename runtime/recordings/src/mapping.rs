@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use theatre_config::{ConfigError, ConfigPath};
 
 use crate::csv::{Delimiter, Dialect, HeaderLine};
 use robot::Pattern;
 
 /// What a cell that cannot be read costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BadCells {
     /// The value is missing and the cell is counted, where the schema allows null; elsewhere the
@@ -27,7 +27,7 @@ pub enum BadCells {
 }
 
 /// Where the names of the columns stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Header {
     /// In the first line, of the first hundred, that has all names of the mapping; lines before it
@@ -40,7 +40,7 @@ pub enum Header {
 }
 
 /// Which of two times is meant by an hour that is there twice, when clocks go back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RepeatedHour {
     /// The first, in summer time.
@@ -53,7 +53,7 @@ pub enum RepeatedHour {
 }
 
 /// What `time_start` is the time of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeZero {
     /// Of the number 0, as when a controller counts since it was switched on then.
@@ -73,6 +73,9 @@ pub struct Mapping {
     /// Rule file; used when no configuration names one.
     #[schemars(with = "Option<ConfigPath>")]
     pub rules: Option<PathBuf>,
+
+    /// Topic of an MCAP file; absent: the only one that can be read.
+    pub topic: Option<String>,
 
     /// The robot of all rows.
     pub robot_id: Option<String>,
@@ -214,6 +217,19 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// The columns that it names.
+    pub fn wanted(&self) -> Vec<String> {
+        let roles = [
+            &self.robot_column,
+            &self.date_column,
+            &self.time_column,
+            &self.nanos_column,
+            &self.sequence_column,
+        ];
+        let roles = roles.into_iter().flatten();
+        roles.chain(self.columns.values()).cloned().collect()
+    }
+
     /// How its text files are written.
     ///
     /// # Errors
@@ -239,14 +255,6 @@ impl Mapping {
             "tab" | "\\t" => Delimiter::Text("\t".to_owned()),
             text => Delimiter::Text(text.to_owned()),
         };
-        let wanted = [
-            &self.robot_column,
-            &self.date_column,
-            &self.time_column,
-            &self.nanos_column,
-            &self.sequence_column,
-        ];
-        let wanted = wanted.into_iter().flatten().chain(self.columns.values());
         Ok(Dialect {
             delimiter,
             quote: one_sign("quote", &self.quote)?,
@@ -263,7 +271,7 @@ impl Mapping {
             skip_lines: self.skip_lines,
             skip_after_header: self.skip_after_header,
             footer_lines: self.footer_lines,
-            wanted: wanted.cloned().collect(),
+            wanted: self.wanted(),
         })
     }
 

@@ -1,35 +1,145 @@
 //! The reader for a file, by what it is.
 
+use std::fs::File;
+use std::io::{BufReader, Seek};
+
+use crate::column_search::ColumnSearch;
 use crate::csv::CsvReader;
 use crate::mapping::Mapping;
+use crate::ndjson::Ndjson;
+use crate::parquet::Parquet;
 use crate::records::{Place, ReadError, Records};
 use crate::source::{Input, Kind};
+
+/// The forms of files that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A table of text.
+    Text,
+    /// JSON: an object a line, or an array of objects.
+    Json,
+    /// Parquet.
+    Parquet,
+    /// MCAP, what ROS 2 records.
+    Mcap,
+}
+
+/// The form of an input, by its first bytes.
+///
+/// # Errors
+/// When it is of no form that is read; says what to do.
+pub fn form(input: &Input) -> Result<Form, ReadError> {
+    match input.kind() {
+        Kind::Text if is_json(input.head()) => Ok(Form::Json),
+        Kind::Text => Ok(Form::Text),
+        Kind::Parquet => Ok(Form::Parquet),
+        Kind::Mcap => Ok(Form::Mcap),
+        Kind::Foreign(what) => Err(fault(input, format!("is no table of text: it is {what}"))),
+    }
+}
 
 /// Opens the records of an input.
 ///
 /// # Errors
 /// When it is of no kind that is read, or cannot be read; says what to do.
 pub fn records(input: Input, mapping: &Mapping) -> Result<Box<dyn Records>, ReadError> {
-    let place = Place {
-        file: input.name().clone(),
-        line: 0,
+    let wanted = mapping.wanted();
+    let search = ColumnSearch {
+        wanted: &wanted,
+        // A pipe may be slow.
+        records: if &**input.name() == "-" { 1 } else { 1000 },
     };
-    let fail = |why: String| ReadError {
-        place: place.clone(),
-        why,
-    };
-    match input.kind() {
-        Kind::Text => {
-            let dialect = mapping.dialect().map_err(|error| fail(error.to_string()))?;
+    let file = input.name().clone();
+    match form(&input)? {
+        Form::Text => {
+            let dialect = mapping
+                .dialect()
+                .map_err(|error| fault(&input, error.to_string()))?;
             let reader = CsvReader::open(input, mapping.encoding.as_deref(), &dialect)?;
             Ok(Box::new(reader))
         }
-        Kind::Parquet => Err(fail(
-            "is a Parquet file, which this build does not read".to_owned(),
-        )),
-        Kind::Mcap => Err(fail(
-            "is an MCAP file, which this build does not read".to_owned(),
-        )),
-        Kind::Foreign(what) => Err(fail(format!("is no table of text: it is {what}"))),
+        Form::Json => Ok(Box::new(Ndjson::open(
+            file,
+            BufReader::new(input),
+            &search,
+        )?)),
+        Form::Parquet => Ok(Box::new(Parquet::open(file, on_disk(input)?)?)),
+        Form::Mcap => mcap(input, mapping, &search),
+    }
+}
+
+#[cfg(feature = "mcap")]
+fn mcap(
+    input: Input,
+    mapping: &Mapping,
+    search: &ColumnSearch<'_>,
+) -> Result<Box<dyn Records>, ReadError> {
+    let file = input.name().clone();
+    let bytes = BufReader::with_capacity(256 << 10, on_disk(input)?);
+    Ok(Box::new(crate::mcap::Mcap::open(
+        file,
+        bytes,
+        mapping.topic.as_deref(),
+        search,
+    )?))
+}
+
+#[cfg(not(feature = "mcap"))]
+fn mcap(input: Input, _: &Mapping, _: &ColumnSearch<'_>) -> Result<Box<dyn Records>, ReadError> {
+    Err(fault(
+        &input,
+        "is an MCAP file, and this theatre was built without the feature 'mcap': build it with cargo build --release, which has all of them".to_owned(),
+    ))
+}
+
+fn fault(input: &Input, why: String) -> ReadError {
+    ReadError {
+        place: Place {
+            file: input.name().clone(),
+            line: 0,
+        },
+        why,
+    }
+}
+
+/// Whether a text begins as an object of JSON does, or an array of objects.
+fn is_json(head: &[u8]) -> bool {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let mut signs = head.iter().filter(|byte| !byte.is_ascii_whitespace());
+    match (signs.next(), signs.next()) {
+        (Some(b'{'), next) => matches!(next, None | Some(b'"' | b'}')),
+        (Some(b'['), next) => matches!(next, None | Some(b'{')),
+        _ => false,
+    }
+}
+
+/// An input that can be read from any place: the file itself, or a copy of what is packed or comes
+/// from a pipe, which goes with the process.
+fn on_disk(mut input: Input) -> Result<File, ReadError> {
+    let name = input.name().clone();
+    if &*name != "-" && input.packing().is_none() && std::path::Path::new(&*name).is_file() {
+        return File::open(&*name)
+            .map_err(|error| fault(&input, format!("cannot be opened: {error}")));
+    }
+    let copied = tempfile::tempfile().and_then(|mut copy| {
+        std::io::copy(&mut input, &mut copy)?;
+        copy.rewind()?;
+        Ok(copy)
+    });
+    copied.map_err(|error| fault(&input, format!("cannot be copied to be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn a_text_that_begins_like_json_is_told_from_a_table() {
+        for json in ["{\"a\":1}", "\u{feff} \n{ \"a\"", "[\n {", "{}"] {
+            assert!(is_json(json.as_bytes()), "{json}");
+        }
+        for table in ["[Header]", "{x},y", "a,b", "", "[1,2]"] {
+            assert!(!is_json(table.as_bytes()), "{table}");
+        }
     }
 }

@@ -112,6 +112,12 @@ pub trait Records: Send {
     fn left_out(&self) -> u64 {
         0
     }
+
+    /// What is to be said of the file as a whole, complete once the end was reached: columns that
+    /// came too late, wanted ones that never came, topics that were passed over.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A file that cannot be read, or not any further.

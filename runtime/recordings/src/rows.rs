@@ -271,7 +271,7 @@ impl Rows {
                 .map(|at| self.records.columns()[at].as_str());
             return Err(ReadError {
                 place,
-                why: fault.told(column, &shown(&found)),
+                why: fault.sentence(column, &shown(&found)),
             });
         }
         self.clock.judge_digits(&stamps);

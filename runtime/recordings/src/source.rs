@@ -5,6 +5,7 @@ mod lines;
 mod paths;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,10 +14,11 @@ use std::sync::Arc;
 pub use kind::Kind;
 pub use lines::{LINE_BYTES_MAX, Line, LineFault, Lines};
 pub use paths::find;
+pub use text::Text;
 
 use crate::records::{Place, ReadError};
 
-/// Bytes by which a file is told apart from others.
+/// Bytes by which the kind of a file is seen.
 const HEAD_BYTES: usize = 64;
 
 /// How a file is packed.

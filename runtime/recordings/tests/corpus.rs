@@ -3,6 +3,8 @@
 //! A case is a folder: `in.*`, `mapping.toml` and `expected.txt`, whose lines that begin with `#`
 //! say why. A line of the expectation that ends with `...` is compared up to there.
 
+#![allow(clippy::unwrap_used)] // Of helpers of tests, too.
+
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -158,4 +160,49 @@ fn every_file_of_the_corpus_gives_what_is_right_or_says_why_not() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A mapping but for the names that its fields have in the schema.
+fn without_fields(text: &str) -> toml::Table {
+    let mut table: toml::Table = text.parse().unwrap();
+    table.remove("schema");
+    if let Some(toml::Value::Array(events)) = table.remove("events") {
+        table.insert("events".to_owned(), (events.len() as i64).into());
+    }
+    let Some(toml::Value::Table(columns)) = table.remove("columns") else {
+        panic!("no columns");
+    };
+    let mut columns: Vec<String> = columns.values().map(ToString::to_string).collect();
+    columns.sort();
+    table.insert("columns".to_owned(), columns.into());
+    table
+}
+
+#[test]
+fn every_documented_layout_is_the_one_that_was_tried() {
+    let docs = corpus().join("../../../docs/inputs.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let mut tried = 0;
+    for part in docs.split("\n### ").skip(1) {
+        let Some((_, link)) = part.split_once("runtime/recordings/corpus/") else {
+            continue;
+        };
+        let name = link.split(')').next().unwrap();
+        let block = part
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next());
+        let case = fs::read_to_string(corpus().join(name).join("mapping.toml")).unwrap();
+        assert_eq!(
+            without_fields(block.unwrap()),
+            without_fields(&case),
+            "{name}"
+        );
+        tried += 1;
+    }
+    let layouts = fs::read_dir(corpus()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("layout_")
+    });
+    assert_eq!(tried, layouts.count());
 }

@@ -1,6 +1,8 @@
 //! Whatever bytes come in: every line is a row, a refusal or left out by the rules, nothing panics,
 //! and the same bytes give the same rows however they come.
 
+#![allow(clippy::unwrap_used)] // Of helpers of tests, too.
+
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;

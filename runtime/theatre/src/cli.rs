@@ -28,6 +28,7 @@ mod reconcile;
 mod repartition;
 mod replay;
 mod robots;
+mod schema;
 mod service;
 mod simulate;
 mod state;
@@ -124,6 +125,12 @@ commands! {
         after_help = "Examples: theatre replay tests/data/ur3/ur3_cobotops.csv --mapping tests/data/ur3/mapping.toml\n          zcat day-1.csv.gz | theatre replay - --mapping mapping.toml --output json"
     )]
     Replay = replay::ReplayArgs;
+    /// Looks at a recording and writes schema, mapping and rules for it.
+    #[command(
+        subcommand,
+        after_help = "Example: theatre schema infer tests/data/ur3/ur3_cobotops.csv --write inferred"
+    )]
+    Schema = schema::Schema;
     /// The service itself, until stopped.
     #[command(
         after_help = "Examples: theatre run --config theatre.toml --data /var/lib/theatre\n          \

@@ -7,6 +7,7 @@ use std::fs;
 use theatre_actors::rules::RuleSpec;
 use theatre_config::Config;
 use theatre_config::reference::{self, Key, Section};
+use theatre_recordings::mapping::Mapping;
 use theatre_tidy::Findings;
 use theatre_tidy::crates::Manifest;
 use theatre_tidy::documents::{
@@ -55,6 +56,10 @@ fn none(findings: Findings) {
 
 fn sections() -> Vec<Section> {
     reference::sections().expect("the reference of the configuration can be made")
+}
+
+fn mapping_keys() -> Vec<Key> {
+    reference::keys_of::<Mapping>().expect("the reference of a mapping can be made")
 }
 
 /// Everything that a document may name.
@@ -112,6 +117,9 @@ fn known() -> Known {
     let keys = sections().into_iter().flat_map(|section| section.keys);
     known.keys.extend(keys.map(|key| key.path));
     known
+        .keys
+        .extend(mapping_keys().into_iter().map(|key| key.path));
+    known
 }
 
 #[test]
@@ -135,10 +143,12 @@ struct Rules {
     _rules: Vec<RuleSpec>,
 }
 
-/// Why an example is neither a configuration nor a rule file.
+/// Why an example is no configuration, rule file or mapping.
 fn unreadable(example: &str) -> Option<String> {
     let error = if example.contains("[[rule]]") {
         toml::from_str::<Rules>(example).err()
+    } else if example.contains("[columns]") {
+        toml::from_str::<Mapping>(example).err()
     } else {
         toml::from_str::<Config>(example).err()
     };
@@ -167,6 +177,7 @@ fn examples_of_configurations_and_rules_can_be_read() {
 fn an_example_with_a_key_that_is_not_there_is_found() {
     assert_eq!(unreadable("partitions = 4\n[lake]\nenabled = true"), None);
     assert!(unreadable("partitons = 4").is_some_and(|error| error.contains("partitons")));
+    assert!(unreadable("[columns]\nv = \"v\"").is_some_and(|error| error.contains("schema")));
     assert!(unreadable("[[rule]]\nid = \"a\"\nkind = { treshold = {} }").is_some());
 }
 
@@ -190,6 +201,7 @@ fn generated_documents_are_fresh() {
     let mut findings = Findings::new();
     for (path, generated) in [
         ("docs/configuration.md", configuration()),
+        ("docs/inputs.md", mapping()),
         ("docs/metrics.md", metrics()),
     ] {
         let file = read(path);
@@ -229,6 +241,15 @@ fn configuration() -> String {
         for key in &section.keys {
             text.push_str(&row(key));
         }
+    }
+    text
+}
+
+fn mapping() -> String {
+    let mut text = "\n## Keys of a mapping\n\n".to_owned();
+    text.push_str("| key | type | default | |\n|---|---|---|---|\n");
+    for key in mapping_keys() {
+        text.push_str(&row(&key));
     }
     text
 }

@@ -333,6 +333,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "theatre-simulator",
         &["theatre-schemas", "theatre-actors", "theatre-config"],
     ),
+    (
+        "theatre-recordings",
+        &["theatre-schemas", "theatre-actors", "theatre-config"],
+    ),
     ("redshift-local", &[]),
     (
         "theatre-dev",
@@ -382,9 +386,12 @@ const DRIVERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("hyper", &["theatre-dev"]),
-    ("parquet", &["theatre-parquet", "redshift-local"]),
+    (
+        "parquet",
+        &["theatre-parquet", "theatre-recordings", "redshift-local"],
+    ),
     ("rdkafka", &["theatre-kafka", "theatre-dev", "theatre"]),
-    ("rusqlite", &["theatre-embedded"]),
+    ("rusqlite", &["theatre-embedded", "theatre-recordings"]),
     (
         "sqlx",
         &[

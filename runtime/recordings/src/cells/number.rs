@@ -128,7 +128,7 @@ pub(super) fn exact(number: f64) -> Result<i64, &'static str> {
     // Two to the power of 63 itself does not fit.
     if finite.fract() != 0.0 {
         Err("no whole number")
-    } else if finite >= -9_223_372_036_854_775_808.0 && finite < 9_223_372_036_854_775_808.0 {
+    } else if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&finite) {
         Ok(finite as i64)
     } else {
         Err(OVERFLOW)

@@ -3,7 +3,7 @@
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Text: CSV, or JSON line by line.
+    /// Text: a table, or JSON.
     Text,
     /// Parquet.
     Parquet,

@@ -37,7 +37,7 @@ impl Clock {
         }
     }
 
-    /// Hears the first stamps that are written coarsely: together they may show that zeros were
+    /// Takes in the first stamps that are written coarsely: together they may show that zeros were
     /// left away and no digits lost.
     pub fn judge_digits(&mut self, stamps: &[String]) {
         self.keeps_digits =

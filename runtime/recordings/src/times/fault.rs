@@ -76,7 +76,7 @@ impl TimeFault {
                  time_format = \"{likely}\" fits"
             ),
             Self::LostDigits => format!(
-                "a time{of} that lost its digits when it was written, so that rows cannot be told \
+                "a time{of} that lost its digits when it was written, so that rows cannot be kept \
                  apart: export it with all digits"
             ),
             Self::OutOfRange => format!("a time{of} beyond the calendar (years 1 to 9999)"),
@@ -91,7 +91,7 @@ impl TimeFault {
     }
 
     /// In words for the whole file: what stands there, how it could be read, and what to do.
-    pub fn told(&self, column: Option<&str>, found: &str) -> String {
+    pub fn sentence(&self, column: Option<&str>, found: &str) -> String {
         let readings = match self {
             Self::DayOrMonth => super::civil::readings(found),
             _ => None,

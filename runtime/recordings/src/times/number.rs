@@ -64,7 +64,7 @@ fn parse(text: &str, decimal: char) -> Option<Decimal> {
     }
 }
 
-/// Whether a number is written so coarsely that seconds cannot be told apart. Other numbers of the
+/// Whether a number is written so coarsely that it does not tell seconds apart. Other numbers of the
 /// column say whether digits were lost or only zeros left away.
 pub(super) fn is_coarse(text: &str, unit: i128, decimal: char) -> bool {
     parse(text, decimal).is_some_and(|number| number.has_exponent && coarseness(&number, unit) > 0)

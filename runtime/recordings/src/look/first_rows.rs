@@ -1,0 +1,145 @@
+//! The first rows of a file as its mapping has them, and how fast rows come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Column, Looked};
+use crate::cells::{CellRules, Read, Value};
+use crate::open;
+use crate::records::{Cell, ReadError, Record};
+use crate::source::Input;
+use crate::times::{Clock, TimeRules, Times};
+
+/// Rows that are shown.
+const ROWS_SHOWN: usize = 5;
+
+/// Columns that are shown, beside robot and time.
+const COLUMNS_SHOWN: usize = 6;
+
+/// Rows by which the pace is judged.
+const PACE_ROWS: usize = 5000;
+
+impl Looked {
+    /// Reads the first rows as the mapping has them, and how fast they come.
+    pub(super) fn show(&mut self) -> Result<(), ReadError> {
+        let shown_columns: Vec<&Column> = self.columns.iter().take(COLUMNS_SHOWN).collect();
+        self.headings = ["robot", "time"].map(str::to_owned).to_vec();
+        self.headings
+            .extend(shown_columns.iter().map(|column| column.field.clone()));
+        let mut records = open::records(Input::open(&self.file)?, &self.mapping)?;
+        let names = records.columns().to_vec();
+        let at = |name: &Option<String>| {
+            let name = name.as_deref()?;
+            names.iter().position(|known| known == name)
+        };
+        let rules = CellRules::new(&self.mapping);
+        let mut clock = TimeRules::new(&self.mapping)
+            .ok()
+            .filter(|_| self.unclear.is_empty())
+            .map(|rules| Clock::new(Arc::new(rules)));
+        let (robot_at, date_at) = (
+            at(&self.mapping.robot_column),
+            at(&self.mapping.date_column),
+        );
+        let (time_at, nanos_at) = (
+            at(&self.mapping.time_column),
+            at(&self.mapping.nanos_column),
+        );
+        let mut paces = Paces::default();
+        let mut first = Vec::new();
+        let mut rows = 0;
+        while rows < PACE_ROWS {
+            let Some(record) = records.next_record()? else {
+                break;
+            };
+            let Ok(Record { cells, .. }) = record else {
+                continue;
+            };
+            rows += 1;
+            let robot = match robot_at {
+                Some(at) => plain(&cells[at]),
+                None => self.mapping.robot_id.clone().unwrap_or_default(),
+            };
+            let times = Times {
+                date: date_at.map(|at| &cells[at]),
+                time: time_at.map(|at| &cells[at]),
+                nanos: nanos_at.map(|at| &cells[at]),
+            };
+            let read = clock.as_mut().map(|clock| clock.read(&times, &robot));
+            if let Some(Ok(time)) = read {
+                paces.take(&robot, time);
+            }
+            if first.len() < ROWS_SHOWN {
+                let time = match read {
+                    Some(Ok(time)) => jiff::Timestamp::from_microsecond(time)
+                        .map_or_else(|_| time.to_string(), |time| time.to_string()),
+                    _ => format!("? {}", times.shown()),
+                };
+                let mut row = vec![robot, time];
+                row.extend(shown_columns.iter().map(|column| {
+                    let cell = names.iter().position(|name| *name == column.name);
+                    cell.map_or(String::new(), |at| {
+                        value(rules.read(&cells[at], column.column_type, true))
+                    })
+                }));
+                first.push(row);
+            }
+        }
+        self.first = first;
+        self.pace_us = paces.usual();
+        if let Some(pace) = self.pace_us {
+            self.findings.push(format!(
+                "a row comes every {} s, usually",
+                pace as f64 / 1e6
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Times from row to row of each robot.
+#[derive(Default)]
+struct Paces {
+    last: BTreeMap<String, i64>,
+    found: Vec<i64>,
+}
+
+impl Paces {
+    fn take(&mut self, robot: &str, time: i64) {
+        if let Some(before) = self.last.insert(robot.to_owned(), time) {
+            self.found
+                .push(time.abs_diff(before).try_into().unwrap_or(i64::MAX));
+        }
+    }
+
+    fn usual(mut self) -> Option<i64> {
+        self.found.sort_unstable();
+        let usual = self.found.get(self.found.len() / 2).copied();
+        usual.filter(|pace| *pace > 0)
+    }
+}
+
+fn plain(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.trim().to_owned(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Number(number) => number.to_string(),
+        Cell::Flag(flag) => flag.to_string(),
+        Cell::Missing | Cell::Time(_) => String::new(),
+    }
+}
+
+fn value(read: Read) -> String {
+    match read {
+        Read::Value(Value::Flag(flag)) => flag.to_string(),
+        Read::Value(Value::Whole(number)) => number.to_string(),
+        Read::Value(Value::Single(number)) => number.to_string(),
+        Read::Value(Value::Number(number)) => number.to_string(),
+        Read::Value(Value::Text(text)) => text,
+        Read::Value(Value::Time(time)) => jiff::Timestamp::from_microsecond(time)
+            .map_or_else(|_| time.to_string(), |time| time.to_string()),
+        Read::Value(Value::Day(day)) => format!("day {day}"),
+        Read::Missing => "-".to_owned(),
+        Read::Bad(_) => "- (cannot be read)".to_owned(),
+    }
+}

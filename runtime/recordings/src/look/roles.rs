@@ -1,0 +1,330 @@
+//! Which columns say when a row was taken, and of which robot it is.
+
+use super::Looking;
+use super::column::Profile;
+use crate::columns::{unit, without_mark, without_unit};
+use crate::mapping::Mapping;
+use crate::times::{Form, forms};
+
+/// Names of columns of times, the likeliest first.
+const TIME_NAMES: &[&str] = &[
+    "event_time",
+    "timestamp",
+    "time_stamp",
+    "timestamps",
+    "datetime",
+    "date_time",
+    "date time",
+    "time",
+    "stamp",
+    "zeitstempel",
+    "zeit",
+    "ts",
+    "t",
+    "rectime",
+    "recorded_at",
+    "created_at",
+    "sample_time",
+    "unix_time",
+    "epoch",
+    "rosbagtimestamp",
+    "header.stamp",
+    "log_time",
+    "date",
+    "datum",
+];
+
+/// Names of columns that name the robot.
+const ROBOT_NAMES: &[&str] = &[
+    "robot_id",
+    "robotid",
+    "robot",
+    "robot_name",
+    "machine_id",
+    "machineid",
+    "machine",
+    "device_id",
+    "deviceid",
+    "device",
+    "unit_id",
+    "unitid",
+    "asset_id",
+    "asset",
+    "serial_number",
+    "serial",
+    "vehicle_id",
+    "arm_id",
+];
+
+/// Columns of seconds and of the nanoseconds within them, by the ends of their names.
+const SPLIT_TIMES: &[(&str, &str)] = &[
+    ("secs", "nsecs"),
+    ("sec", "nanosec"),
+    ("sec", "nsec"),
+    ("seconds", "nanoseconds"),
+];
+
+/// A column of the file.
+pub(super) type Named<'a> = (&'a str, &'a Profile);
+
+fn plain(name: &str) -> String {
+    without_unit(without_mark(name)).trim().to_lowercase()
+}
+
+/// The last part of a nested name, in lower case.
+fn last(name: &str) -> String {
+    let plain = plain(name);
+    plain
+        .rsplit(['.', '/'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// How well a name fits a column of times; the less the better, none: not at all.
+fn rank(name: &str) -> Option<usize> {
+    let (whole, end) = (plain(name), last(name));
+    TIME_NAMES
+        .iter()
+        .position(|known| *known == whole || *known == end)
+        .or_else(|| (whole.contains("time") || whole.contains("stamp")).then_some(TIME_NAMES.len()))
+}
+
+/// Finds the column of the robot; none: the robot goes by the file's name.
+pub(super) fn robot(columns: &[Named<'_>]) -> Option<String> {
+    ROBOT_NAMES.iter().find_map(|known| {
+        let (name, _) = columns.iter().find(|(name, profile)| {
+            let repeats = profile
+                .distinct()
+                .is_some_and(|distinct| distinct as u64 * 2 <= profile.rows.max(2));
+            plain(name) == *known && profile.missing == 0 && profile.rows > 0 && repeats
+        })?;
+        Some((*name).to_owned())
+    })
+}
+
+/// Finds the columns of the time and sets the mapping's keys.
+pub(super) fn time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) {
+    let found = typed(columns, mapping)
+        || split(columns, mapping)
+        || date_and_time(columns, mapping, looking)
+        || written(columns, mapping, looking)
+        || counted(columns, mapping, looking);
+    if !found {
+        looking.unclear.push(
+            "no column says when the rows were taken: give time_column, or for a file without times rate = \"10Hz\" and time_start = \"2026-01-31T08:00:00Z\", in a mapping"
+                .to_owned(),
+        );
+    } else if let Some(column) = &mapping.time_column {
+        let form = match (
+            &mapping.time_format,
+            &mapping.date_column,
+            &mapping.nanos_column,
+        ) {
+            (_, Some(date), _) => format!("with the date in '{date}'"),
+            (_, _, Some(nanos)) => format!("whole seconds, with nanoseconds in '{nanos}'"),
+            (Some(format), ..) => format!("as {format}"),
+            (None, ..) => "as dates with times".to_owned(),
+        };
+        looking
+            .findings
+            .push(format!("time: column '{column}', {form}"));
+    }
+}
+
+/// Times of a typed file.
+fn typed(columns: &[Named<'_>], mapping: &mut Mapping) -> bool {
+    let mut times: Vec<&Named<'_>> = columns
+        .iter()
+        .filter(|(_, profile)| profile.is_time())
+        .collect();
+    times.sort_by_key(|(name, profile)| {
+        let gaps = profile.missing * 100 > profile.rows;
+        let recorded = ["log_time", "publish_time"].contains(name);
+        (gaps, recorded, rank(name).unwrap_or(usize::MAX))
+    });
+    mapping.time_column = times.first().map(|(name, _)| (*name).to_owned());
+    mapping.time_column.is_some()
+}
+
+/// Seconds and nanoseconds apart.
+fn split(columns: &[Named<'_>], mapping: &mut Mapping) -> bool {
+    for (seconds_end, nanos_end) in SPLIT_TIMES {
+        let seconds = columns.iter().find(|(name, profile)| {
+            profile.is_number()
+                && plain(name).ends_with(seconds_end)
+                && is_epoch_of_seconds(profile)
+        });
+        let Some((seconds, _)) = seconds else {
+            continue;
+        };
+        let head = plain(seconds);
+        let nanos = format!("{}{nanos_end}", &head[..head.len() - seconds_end.len()]);
+        if let Some((nanos, _)) = columns.iter().find(|(name, _)| plain(name) == nanos) {
+            mapping.time_column = Some((*seconds).to_owned());
+            mapping.nanos_column = Some((*nanos).to_owned());
+            mapping.time_format = Some("epoch_s".to_owned());
+            return true;
+        }
+    }
+    false
+}
+
+fn is_epoch_of_seconds(profile: &Profile) -> bool {
+    forms(&profile.texts())
+        .first()
+        .is_some_and(|form| form.time_format == Some("epoch_s"))
+}
+
+/// Date and time of day apart.
+fn date_and_time(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) -> bool {
+    let named = |names: &[&str]| {
+        columns
+            .iter()
+            .find(|(name, profile)| names.contains(&last(name).as_str()) && !profile.is_number())
+    };
+    let (Some(date), Some(time)) = (
+        named(&["date", "datum", "day"]),
+        named(&["time", "uhrzeit", "zeit", "time of day", "clock"]),
+    ) else {
+        return false;
+    };
+    let joined: Vec<String> = date
+        .1
+        .texts()
+        .iter()
+        .zip(time.1.texts())
+        .map(|(date, time)| format!("{date} {time}"))
+        .collect();
+    let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
+    let found = forms(&joined);
+    if found.is_empty() {
+        return false;
+    }
+    mapping.date_column = Some(date.0.to_owned());
+    mapping.time_column = Some(time.0.to_owned());
+    settle(&found, date.0, mapping, looking);
+    true
+}
+
+/// Times in words and dates.
+fn written(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) -> bool {
+    let mut found: Vec<(usize, &str, Vec<Form>)> = columns
+        .iter()
+        .filter(|(_, profile)| profile.present() > 0 && !profile.is_number() && !profile.is_time())
+        .map(|(name, profile)| {
+            let rank = rank(name).unwrap_or(usize::MAX);
+            (rank, *name, forms_of_most(profile))
+        })
+        .filter(|(.., forms)| !forms.is_empty())
+        .collect();
+    found.sort_by_key(|(rank, ..)| *rank);
+    let Some((_, name, forms)) = found.first() else {
+        return false;
+    };
+    mapping.time_column = Some((*name).to_owned());
+    settle(forms, name, mapping, looking);
+    true
+}
+
+/// The forms of the times of a column, of which some may not be readable.
+fn forms_of_most(profile: &Profile) -> Vec<Form> {
+    let texts = profile.texts();
+    let found = forms(&texts);
+    if !found.is_empty() {
+        return found;
+    }
+    let readable: Vec<&str> = texts
+        .iter()
+        .copied()
+        .filter(|text| !forms(&[*text]).is_empty() && text.parse::<f64>().is_err())
+        .collect();
+    if readable.len() * 10 >= texts.len() * 9 {
+        forms(&readable)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Times that are numbers.
+fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) -> bool {
+    let mut found: Vec<(bool, usize, &str, &Profile, Vec<Form>)> = columns
+        .iter()
+        .filter(|(_, profile)| profile.is_number())
+        .filter_map(|(name, profile)| {
+            let texts: Vec<String> = profile
+                .texts()
+                .iter()
+                .map(|text| text.replace(mapping.decimal, "."))
+                .collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let forms = forms(&texts);
+            let counts = forms.first()?.needs_start;
+            let rank = rank(name);
+            let fits = if counts {
+                rank.is_some() && profile.rises()
+            } else {
+                rank.is_some() || profile.rises()
+            };
+            fits.then_some((counts, rank.unwrap_or(usize::MAX), *name, *profile, forms))
+        })
+        .collect();
+    found.sort_by_key(|(counts, rank, ..)| (*counts, *rank));
+    let Some((counts, _, name, profile, forms)) = found.into_iter().next() else {
+        return false;
+    };
+    mapping.time_column = Some(name.to_owned());
+    if !counts {
+        settle(&forms, name, mapping, looking);
+        return true;
+    }
+    mapping.time_format = Some(
+        match unit(name).map(str::to_lowercase).as_deref() {
+            Some("ms" | "msec" | "milliseconds") => "elapsed_ms",
+            Some("us" | "µs" | "usec") => "elapsed_us",
+            Some("ns" | "nsec") => "elapsed_ns",
+            Some("s" | "sec" | "seconds") => "elapsed_s",
+            _ if last(name).ends_with("_ms") => "elapsed_ms",
+            _ if last(name).ends_with("_us") => "elapsed_us",
+            _ if last(name).ends_with("_ns") => "elapsed_ns",
+            _ => {
+                if profile.is_whole() && !last(name).ends_with("_s") {
+                    looking.unclear.push(format!(
+                        "the times in column '{name}' are whole numbers from a start that is not said: give time_format (elapsed_s, elapsed_ms, elapsed_us or elapsed_ns)"
+                    ));
+                }
+                "elapsed_s"
+            }
+        }
+        .to_owned(),
+    );
+    looking.assume_start(mapping, name);
+    true
+}
+
+/// Sets the keys for a form; several are a question.
+fn settle(found: &[Form], name: &str, mapping: &mut Mapping, looking: &mut Looking) {
+    let Some(form) = found.first() else {
+        return;
+    };
+    if mapping.time_format.is_none() {
+        mapping.time_format = form.time_format.map(str::to_owned);
+        let several: Vec<&str> = found.iter().filter_map(|form| form.time_format).collect();
+        if several.len() > 1 {
+            mapping.time_format = None;
+            looking.unclear.push(format!(
+                "the times in column '{name}' can be read in more than one way: give time_format = \"{}\"",
+                several.join("\" or \"")
+            ));
+        }
+    }
+    if form.needs_zone && mapping.time_zone.is_none() {
+        mapping.time_zone = Some("UTC".to_owned());
+        looking.findings.push(format!(
+            "the times in column '{name}' name no zone: taken as UTC; if it is another, give time_zone = \"Europe/Berlin\" or the like"
+        ));
+    }
+    if form.needs_start {
+        looking.assume_start(mapping, name);
+    }
+}

@@ -1,0 +1,281 @@
+use std::fs;
+use std::path::Path;
+
+use theatre_schemas::dataset::ColumnType;
+
+use super::{Hints, Looked, look};
+use crate::mapping::Header;
+
+fn at(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+fn looked(name: &str, text: impl AsRef<[u8]>) -> Looked {
+    let folder = tempfile::tempdir().unwrap();
+    look(&at(folder.path(), name, text), &Hints::default()).unwrap()
+}
+
+fn fields(looked: &Looked) -> Vec<(&str, ColumnType)> {
+    looked
+        .columns
+        .iter()
+        .map(|column| (column.field.as_str(), column.column_type))
+        .collect()
+}
+
+/// The times of the rows that are shown.
+fn times(looked: &Looked) -> Vec<&str> {
+    looked.first.iter().map(|row| row[1].as_str()).collect()
+}
+
+#[test]
+fn a_plain_table_is_understood() {
+    let found = looked(
+        "ur3_left.csv",
+        "time,current [A],stop,count,note\n2026-01-31T08:00:00Z,0.5,0,1,a\n\
+         2026-01-31T08:00:01Z,0.25,1,2,b\n2026-01-31T08:00:02Z,N/A,0,3,\n",
+    );
+    assert_eq!(found.unclear, [""; 0]);
+    assert_eq!(
+        fields(&found),
+        [
+            ("current", ColumnType::Float64),
+            ("stop", ColumnType::Boolean),
+            ("count", ColumnType::Int64),
+            ("note", ColumnType::Utf8),
+        ]
+    );
+    assert_eq!(found.columns[0].unit.as_deref(), Some("A"));
+    assert_eq!(found.mapping.robot_id.as_deref(), Some("ur3_left"));
+    assert_eq!(found.mapping.events, ["stop"]);
+    assert_eq!(found.pace_us, Some(1_000_000));
+    assert_eq!(
+        found.table(),
+        "robot     time                  current  stop   count  note\n\
+         ur3_left  2026-01-31T08:00:00Z  0.5      false  1      a\n\
+         ur3_left  2026-01-31T08:00:01Z  0.25     true   2      b\n\
+         ur3_left  2026-01-31T08:00:02Z  -        false  3      -\n"
+    );
+}
+
+#[test]
+fn separators_and_decimal_signs_are_told_apart() {
+    let cases: &[(&str, &str, char, Option<char>)] = &[
+        (
+            "t;a;b\n1769846400;1,5;2,25\n1769846401;1,75;2\n",
+            ";",
+            ',',
+            None,
+        ),
+        (
+            "t,a,b\n1769846400,1.5,2.25\n1769846401,1.75,2\n",
+            ",",
+            '.',
+            None,
+        ),
+        (
+            "t\ta\tb\n1769846400\t1,5\t2,25\n1769846401\t1,7\t2\n",
+            "\t",
+            ',',
+            None,
+        ),
+        (
+            "t a  b\n1769846400  1.5 2.25\n1769846401 1.75   2\n",
+            "blanks",
+            '.',
+            None,
+        ),
+        (
+            "t|a|b\n1769846400|1.5|2\n1769846401|1.7|2\n",
+            "|",
+            '.',
+            None,
+        ),
+        (
+            "t;a;b\n1769846400;1.234,5;2\n1769846401;2.345,75;2\n",
+            ";",
+            ',',
+            Some('.'),
+        ),
+        (
+            "t,a,b\n1769846400,\"1,234.5\",2\n1769846401,\"2,345.25\",2\n",
+            ",",
+            '.',
+            Some(','),
+        ),
+        (
+            "t;a;b\n1769846400;1'234.5;2\n1769846401;2'345.25;2\n",
+            ";",
+            '.',
+            Some('\''),
+        ),
+    ];
+    for (text, delimiter, decimal, thousands) in cases {
+        let found = looked("r.csv", text);
+        let mapping = &found.mapping;
+        assert_eq!(
+            (
+                mapping.delimiter.as_str(),
+                mapping.decimal,
+                mapping.thousands
+            ),
+            (*delimiter, *decimal, *thousands),
+            "{text}"
+        );
+        assert_eq!(found.columns[0].column_type, ColumnType::Float64, "{text}");
+        assert_eq!(mapping.time_format.as_deref(), Some("epoch_s"), "{text}");
+        assert_eq!(found.unclear, [""; 0], "{text}");
+    }
+    let either = looked("r.csv", "t;a\n1769846400;1,234\n1769846401;2,345\n");
+    assert!(
+        either.unclear[0].contains("decimal = \",\""),
+        "{:?}",
+        either.unclear
+    );
+}
+
+#[test]
+fn preambles_units_comments_and_missing_headers_are_seen() {
+    let found = looked(
+        "r.csv",
+        "Logger 5\nSerial;12\n\nTime;Force;Temp\ns;N;degC\n2026-01-31 08:00:00;1,5;20,5\n2026-01-31 08:00:01;1,5;20,5\n\
+         2026-01-31 08:00:02;1,5;20,5\n",
+    );
+    assert_eq!(found.mapping.skip_after_header, 1);
+    assert_eq!(found.columns[1].unit.as_deref(), Some("degC"));
+    assert_eq!(found.mapping.time_zone.as_deref(), Some("UTC"));
+    assert_eq!(found.rows, 3, "{:?}", found.findings);
+    assert_eq!(times(&found)[0], "2026-01-31T08:00:00Z");
+
+    let found = looked(
+        "r.txt",
+        "1769846400.5 1.5 2\n1769846401.5 1.6 3\n1769846402.5 1.6 4\n",
+    );
+    assert_eq!(found.mapping.header, Header::None);
+    assert_eq!(found.mapping.time_column.as_deref(), Some("#1"));
+    assert_eq!(found.rows, 3);
+    assert_eq!(found.columns[0].field, "c2");
+
+    let found = looked(
+        "r.csv",
+        "#timestamp [ns],w_x [rad s^-1]\n1.769846400E+018,0.5\n1.769846401E+018,0.25\n",
+    );
+    assert_eq!(
+        found.mapping.time_format.as_deref(),
+        Some("epoch_ns"),
+        "{:?}",
+        found.unclear
+    );
+    assert_eq!(found.columns[0].unit.as_deref(), Some("rad s^-1"));
+}
+
+#[test]
+fn what_is_not_said_is_asked() {
+    let either = looked(
+        "r.csv",
+        "time,v\n01/02/2026 08:00:00,1.5\n02/02/2026 08:00:00,2\n",
+    );
+    assert!(
+        either.unclear[0].contains("\"day_first\" or \"month_first\""),
+        "{:?}",
+        either.unclear
+    );
+    let day = looked(
+        "r.csv",
+        "time,v\n01/02/2026 08:00:00,1.5\n13/02/2026 08:00:00,2\n",
+    );
+    assert_eq!(day.unclear, [""; 0]);
+    assert_eq!(day.mapping.time_format.as_deref(), Some("day_first"));
+    let none = looked("r.csv", "a,b\n1.5,2\n1.25,1\n");
+    assert!(none.unclear[0].contains("rate = "), "{:?}", none.unclear);
+    let seconds = looked("r.csv", "timestamp,v\n103.008,1.5\n103.016,2.5\n");
+    assert_eq!(seconds.mapping.time_format.as_deref(), Some("elapsed_s"));
+    assert!(
+        seconds
+            .findings
+            .iter()
+            .any(|line| line.contains("give time_start"))
+    );
+    assert_eq!(
+        times(&seconds),
+        ["2000-01-01T00:00:00Z", "2000-01-01T00:00:00.008Z"]
+    );
+}
+
+#[test]
+fn robots_dates_apart_and_footers_are_seen() {
+    let found = looked(
+        "pdm.csv",
+        "Date,Time,machineID,volt\n2026-01-31,08:00:00,1,170.5\n2026-01-31,09:00:00,1,171\n\
+         2026-01-31,08:00:00,2,170\n2026-01-31,09:00:00,2,171.5\nend of file\n",
+    );
+    assert_eq!(found.mapping.robot_column.as_deref(), Some("machineID"));
+    assert_eq!(found.mapping.date_column.as_deref(), Some("Date"));
+    assert_eq!(found.mapping.footer_lines, 1);
+    assert_eq!(fields(&found), [("volt", ColumnType::Float64)]);
+    assert_eq!(times(&found)[1], "2026-01-31T09:00:00Z");
+    let ros = looked(
+        "bag.csv",
+        "header.stamp.secs,header.stamp.nsecs,x\n1769846400,500000000,1.5\n1769846401,0,2.5\n",
+    );
+    assert_eq!(
+        ros.mapping.nanos_column.as_deref(),
+        Some("header.stamp.nsecs")
+    );
+    assert_eq!(times(&ros)[0], "2026-01-31T08:00:00.5Z");
+}
+
+#[test]
+fn encodings_and_packing_are_seen() {
+    let found = looked("r.csv", b"time;Gr\xf6\xdfe\n2026-01-31T08:00:00Z;1,5\n");
+    assert_eq!(found.mapping.encoding.as_deref(), Some("windows-1252"));
+    assert_eq!(found.columns[0].field, "groesse");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, b"time,v\n2026-01-31T08:00:00Z,1.5\n").unwrap();
+    let found = looked("r1.csv.gz", packed.finish().unwrap());
+    assert!(found.findings[0].contains("packed by gzip"));
+    assert_eq!(found.mapping.robot_id.as_deref(), Some("r1"));
+    assert_eq!(found.rows, 1);
+}
+
+#[test]
+fn json_lines_are_looked_at_like_tables() {
+    let found = looked(
+        "r.ndjson",
+        "{\"ts\":1769846400123,\"j\":{\"a\":1.5},\"on\":true,\"device\":\"x\"}\n\
+         {\"ts\":1769846400223,\"j\":{\"a\":2},\"on\":false,\"device\":\"x\"}\n",
+    );
+    assert_eq!(found.mapping.time_format.as_deref(), Some("epoch_ms"));
+    assert_eq!(found.mapping.robot_column.as_deref(), Some("device"));
+    assert_eq!(
+        fields(&found),
+        [("j_a", ColumnType::Float64), ("on", ColumnType::Boolean)]
+    );
+    assert_eq!(found.pace_us, Some(100_000));
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let found = looked(
+        "r.csv",
+        "time,a\u{1b}[31m\n2026-01-31T08:00:00Z,x\u{1b}[2J\n",
+    );
+    let text = format!("{}{:?}", found.table(), found.findings);
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let folder = tempfile::tempdir().unwrap();
+        let _ = look(&at(folder.path(), "f", bytes), &Hints::default());
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "[a-c,;\"0-9.:\\-T \n\t#|é]{0,120}") {
+        let folder = tempfile::tempdir().unwrap();
+        let _ = look(&at(folder.path(), "f", text), &Hints::default());
+    }
+}
