@@ -137,6 +137,8 @@ pub struct OutputTable {
     pub mode: fn() -> LoadMode,
     /// Whether no row replaces another, so that the warehouse has all that the lake has.
     pub keeps_every_row: bool,
+    /// The columns that tell its rows apart: no two rows of the lake are equal in all of them.
+    pub identity: &'static [&'static str],
     /// Gives the columns of these outputs to a sink, in the order of the files; without outputs
     /// their names and types.
     pub columns: fn(&[&OutputEvent], &Datasets, &mut dyn ColumnSink) -> Result<()>,

@@ -5,6 +5,7 @@ mod bounds;
 mod checkpointer;
 mod contracts;
 mod crash;
+mod done;
 mod hostile;
 mod kafka;
 mod postgres;

@@ -25,6 +25,7 @@ use theatre_actors::time::{Clock, LogTime};
 use theatre_config::inputs::NoSources;
 use theatre_config::{Config, INPUT_TOPICS};
 use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_pipeline::ends::Ends;
 use theatre_pipeline::lifecycle::{Ending, Event, Phase};
 use theatre_pipeline::{PipelineParams, Ports, outbox, wiring};
 use theatre_simulator::Simulator;
@@ -312,9 +313,10 @@ fn finish(world: &World, random: &mut ChaCha8Rng) -> Result<()> {
         let published = outbox::is_out(&world.params, &status);
         let files = world.ports.store.all_files()?;
         let lake_is_there = status.lake_positions.covers(&status.floor);
+        let ends = Ends::now(&*world.ports.log, &world.params.topics, 1)?;
         Ok(published
             && lake_is_there
-            && last.context.progress().drained(&[0])
+            && last.context.progress().is_drained_to(&ends)
             && files.iter().all(|file| file.stage == FileStage::Loaded))
     };
     for round in 0..4000 {

@@ -30,6 +30,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         mode: || LoadMode::by_revision("alert_id"),
         // The id names the transition, so none replaces another.
         keeps_every_row: true,
+        identity: &["alert_id"],
         columns,
     },
 };

@@ -32,6 +32,7 @@ pub static SPEC: OutputSpec = OutputSpec {
         // be given anew to another case.
         mode: || LoadMode::by_revision("outcome_id"),
         keeps_every_row: false,
+        identity: &["outcome_id", "revision"],
         columns,
     },
 };

@@ -31,6 +31,15 @@ pub static SPEC: OutputSpec = OutputSpec {
         // A later revision holds its own rows only, so all are kept.
         mode: || LoadMode::Append,
         keeps_every_row: true,
+        identity: &[
+            "robot_id",
+            "dataset",
+            "window_name",
+            "window_start",
+            "window_size_us",
+            "revision",
+            "signal",
+        ],
         columns,
     },
 };

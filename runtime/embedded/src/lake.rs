@@ -29,9 +29,14 @@ impl DirectoryLake {
         create_dir_all(root.join(UPLOADS)).map_err(|error| {
             Error::Refused(format!("{} cannot be created: {error}", root.display()))
         })?;
-        Ok(Self {
+        Ok(Self::open_read_only(root))
+    }
+
+    /// A lake below `root` for looking only: nothing is created.
+    pub fn open_read_only(root: &Path) -> Self {
+        Self {
             root: root.to_owned(),
-        })
+        }
     }
 }
 

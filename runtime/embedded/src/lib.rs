@@ -10,7 +10,7 @@ pub mod log;
 pub mod store;
 pub mod warehouse;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,12 +46,44 @@ fn open_read_only(path: &Path, what: &'static str) -> Result<Connection, Error> 
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(path, flags)
-        .map_err(|error| cannot_open(path, what, &error))?;
+    let opened = Connection::open_with_flags(path, flags).and_then(looked_at);
+    let connection = match opened {
+        // SQLite would make its two files beside this one, which this process may not. Without a
+        // write-ahead log everything is in the file itself, and nobody is writing it.
+        Err(_) if !beside(path, "-wal").exists() => {
+            Connection::open_with_flags(immutable(path), flags).and_then(looked_at)
+        }
+        opened => opened,
+    };
+    let connection = connection.map_err(|error| cannot_open(path, what, &error))?;
     connection
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(|error| cannot_open(path, what, &error))?;
     Ok(connection)
+}
+
+/// A connection whose file can be read: SQLite opens it at the first statement.
+fn looked_at(connection: Connection) -> rusqlite::Result<Connection> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// The file that SQLite keeps beside a database under this ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// The URI of a file that nobody changes.
+fn immutable(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let plain = path
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    format!("file:{plain}?immutable=1")
 }
 
 fn cannot_open(path: &Path, what: &str, error: &rusqlite::Error) -> Error {

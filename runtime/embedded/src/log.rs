@@ -56,6 +56,18 @@ impl EmbeddedLog {
         })
     }
 
+    /// Opens a log that another process may be writing; writes are refused.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open_read_only(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self {
+            writer: Arc::new(Mutex::new(open_read_only(path, WHAT)?)),
+            path: path.to_owned(),
+            clock,
+        })
+    }
+
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         write(&self.writer, work)
     }
@@ -350,6 +362,9 @@ impl LogReader for Reader {
             .map_err(unavailable(WHAT))?;
         'blocks: while let Some(row) = rows.next().map_err(unavailable(WHAT))? {
             let base: i64 = row.get(0).map_err(unavailable(WHAT))?;
+            if base as u64 > self.next {
+                return Err(self.missing(base as u64)?);
+            }
             let append_time = LogTime(row.get(1).map_err(unavailable(WHAT))?);
             let blob = row
                 .get_ref(2)
@@ -383,6 +398,9 @@ impl LogReader for Reader {
                 bytes += value.len();
             }
         }
+        if !full && self.next < held.end {
+            return Err(self.missing(held.end)?);
+        }
         // A later end than the one read above would call unread records read.
         let end_offset = held.end.max(self.next);
         Ok(PollEnd {
@@ -390,6 +408,27 @@ impl LogReader for Reader {
             end_offset,
             at_end: !full && self.next >= end_offset,
         })
+    }
+}
+
+impl Reader {
+    /// Why the next record is not there, though the log goes on at `to`: it was deleted since the
+    /// range was asked for, or it is lost.
+    fn missing(&self, to: u64) -> Result<Error> {
+        let start = range(&self.connection, self.id, self.partition)?.start;
+        let (topic, from) = (self.topic.clone(), self.next);
+        if from < start {
+            return Ok(Error::Trimmed {
+                topic,
+                partition: self.partition,
+                wanted: from,
+                start,
+            });
+        }
+        Ok(Error::Refused(format!(
+            "topic '{topic}' partition {}: the records from offset {from} to before {to} were appended and are not there: restore the log from a backup",
+            self.partition
+        )))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Whether everything is drained: read, saved, published, exported, loaded.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use theatre_actors::ports::{CheckpointStore, Error, EventLog, FileStage, PollLimit, Result};
-use theatre_actors::position::Partition;
+use theatre_actors::position::{Partition, Positions};
 
+use theatre_pipeline::ends::Ends;
 use theatre_pipeline::{PipelineParams, outbox};
 
 /// Most of what is not drained that a refusal names.
@@ -23,8 +25,8 @@ pub fn check(
     partitions: u32,
 ) -> Result<()> {
     let mut left = Vec::new();
-    for partition in 0..partitions {
-        left.extend(left_in(params, log, store, partition)?);
+    for (partition, end) in Ends::now(log, &params.topics, partitions)?.iter() {
+        left.extend(left_to(params, log, store, partition, end)?);
     }
     if left.is_empty() {
         return Ok(());
@@ -42,31 +44,29 @@ pub fn check(
     )))
 }
 
-/// What is left to do in a partition, in words; empty when it is drained.
+/// What is left to do in a partition of what lies below `end`, in words; empty when it is drained to
+/// there.
 ///
 /// # Errors
 /// When log or store do not answer.
-pub fn left_in(
+pub fn left_to(
     params: &PipelineParams,
     log: &dyn EventLog,
     store: &dyn CheckpointStore,
     partition: Partition,
+    end: &Positions,
 ) -> Result<Vec<String>> {
     let status = store.status(partition)?;
     let mut left = Vec::new();
     let mut note = |what: String| left.push(format!("partition {partition}: {what}"));
     for (topic, name) in params.topics.iter().enumerate() {
-        if log.partitions(name)?.is_none() {
-            continue;
-        }
-        if has_records(log, name, partition, status.floor.get(topic))? {
+        let has_records = |from| has_records(log, name, partition, from..end.get(topic));
+        if has_records(status.floor.get(topic))? {
             note(format!(
                 "records of {name} from offset {} are not processed",
                 status.floor.get(topic)
             ));
-        } else if params.lake
-            && has_records(log, name, partition, status.lake_positions.get(topic))?
-        {
+        } else if params.lake && has_records(status.lake_positions.get(topic))? {
             note(format!(
                 "records of {name} from offset {} are not in the lake",
                 status.lake_positions.get(topic)
@@ -92,25 +92,31 @@ pub fn left_in(
     Ok(left)
 }
 
-/// True if there is a record at or above `from`. The end of the log does not say so: the last
-/// offsets may hold marks of transactions only.
-fn has_records(log: &dyn EventLog, topic: &str, partition: Partition, from: u64) -> Result<bool> {
-    let range = log.range(topic, partition)?;
-    if from >= range.end {
+/// True if there is a record at these offsets. The end of the log does not say so: the last offsets
+/// may hold marks of transactions only.
+fn has_records(
+    log: &dyn EventLog,
+    topic: &str,
+    partition: Partition,
+    offsets: Range<u64>,
+) -> Result<bool> {
+    if offsets.is_empty() {
         return Ok(false);
     }
-    let mut reader = log.reader(topic, partition, from.max(range.start))?;
-    let mut found = false;
+    let start = log.range(topic, partition)?.start;
+    let mut reader = log.reader(topic, partition, offsets.start.max(start))?;
+    let limit = PollLimit {
+        records: 1,
+        bytes: usize::MAX,
+    };
     loop {
-        let end = reader.poll(
-            PollLimit {
-                records: 1,
-                bytes: usize::MAX,
-            },
-            &mut |_| found = true,
-        )?;
-        if found || end.at_end {
-            return Ok(found);
+        let mut found = None;
+        let end = reader.poll(limit, &mut |record| found = Some(record.offset))?;
+        if let Some(offset) = found {
+            return Ok(offset < offsets.end);
+        }
+        if end.next_offset >= offsets.end || end.at_end {
+            return Ok(false);
         }
         std::thread::sleep(FETCH_REST);
     }

@@ -1,29 +1,38 @@
-//! Reconcile: proves that in = applied + late + duplicate + dead-lettered, and that lake and
-//! warehouse hold every record once.
+//! Reconcile: proves that in = applied + late + duplicate + dead-lettered, that lake and warehouse
+//! hold every record once, and every output too; and says what is on its way.
 //!
 //! `in` is counted by reading the log and decoding every record, not by any counter: a record
 //! counts as read when it lies below what its processor has saved, so that holds at any moment,
-//! also after a crash. Lake and warehouse are counted one after the other: while files are on their
-//! way, they may differ for a moment. Lake rows are counted in the Parquet files, warehouse rows by
-//! query. Of outputs, alerts and windows are compared: as many rows as files that were loaded have.
+//! also after a crash. Lake rows are counted in the Parquet files, warehouse rows by query. The
+//! store is looked at first, then the lake, then the warehouse, so that on a running system each
+//! has at least what the one before it says; files that go on meanwhile are found by looking twice.
+//!
+//! What is not there yet is counted where it waits: records for their processors, records for the
+//! lake (its writer has not come so far, or their file is not completed), outputs for their
+//! publication and their export, rows for the warehouse. What is neither there nor on its way is a
+//! gap.
 //!
 //! After a repartition a processor's counters stand in its new partition and its first records in
 //! its old one: then counters add up by topic, not by partition. Duplicates are judged as they were
 //! when the records came, partition count by partition count.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type};
 use serde::Serialize;
-use theatre_actors::outputs::{ALL, DeadReason};
-use theatre_actors::ports::{Error, FileStage, RegisteredFile, Result};
+use theatre_actors::outputs::DeadReason;
+use theatre_actors::ports::{Error, PartitionStatus, Result};
 use theatre_actors::position::Partition;
 
 use count::{Cell, Count};
+use theatre_pipeline::outbox::{self, EXPORTER};
 use theatre_pipeline::{PipelineParams, Ports};
 
 mod count;
+mod lake;
+mod outputs;
+
+pub use outputs::OutputLine;
 
 /// One topic and partition.
 #[derive(Debug, Clone, Serialize)]
@@ -36,6 +45,7 @@ pub struct Line {
     pub trimmed_below: u64,
     /// Records in the log that their processors have seen.
     pub read: u64,
+    /// Records in the log that their processors have not seen yet.
     pub pending: u64,
     pub applied: u64,
     pub late: u64,
@@ -46,12 +56,15 @@ pub struct Line {
     pub lake_expected: u64,
     /// Of these, in the lake.
     pub lake_found: u64,
+    /// Records that the lake is still to get.
+    pub lake_pending: u64,
     /// Rows in the lake, of deleted offsets too.
     pub lake_rows: u64,
     pub lake_duplicates: u64,
     pub warehouse_rows: u64,
     /// Rows of records that are in the warehouse once more.
     pub warehouse_duplicates: u64,
+    /// Rows of the lake that are not in the warehouse yet.
     pub warehouse_pending: u64,
     /// Records read less records accounted for; after a repartition those of the whole topic.
     pub gap: i64,
@@ -65,11 +78,25 @@ pub struct Line {
 pub struct Report {
     /// By topic and partition.
     pub lines: Vec<Line>,
+    /// By table of outputs.
+    pub outputs: Vec<OutputLine>,
+    /// Outputs and dead letters that are not published yet, by consumer.
+    pub unpublished: BTreeMap<&'static str, u64>,
     /// True if robots have moved between partitions: a line's counters are those of the robots that
     /// live there now.
     pub repartitioned: bool,
     /// What does not add up, in words.
     pub gaps: Vec<String>,
+    /// What is on its way, in words.
+    pub pending: Vec<String>,
+}
+
+/// What was found not to add up.
+#[derive(Default)]
+struct Findings {
+    gaps: Vec<String>,
+    /// More than there should be; on a running system it may have come while this was counting.
+    surplus: Vec<String>,
 }
 
 /// Counts everything.
@@ -78,14 +105,25 @@ pub struct Report {
 /// When something cannot be read.
 pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     let past = ports.store.past_layouts()?;
-    let lake = lake_rows(ports)?;
+    let mut count = Count::begin(params, ports)?;
+    let unpublished = unpublished(params, count.statuses());
+    let before = lake::files(params, ports)?;
+    let mut lake = lake::read(&before, ports)?;
+    count.with_lake(&params.topics, &mut lake.records);
+    let mut found = Findings::default();
+    found.gaps.append(&mut lake.gaps);
     let mut warehouse = warehouse_rows(params, ports)?;
-    let mut count = Count::begin(params, ports, lake)?;
+    let statuses: Vec<_> = count.statuses().cloned().collect();
+    let outputs = outputs::judge(params, ports, &statuses, lake.outputs, &mut found)?;
     for layout in &past {
         count.read(layout.partitions, Some(&layout.ended_at))?;
     }
     count.read(params.partitions, None)?;
-    let (mut lines, mut gaps) = (Vec::new(), Vec::new());
+    found.gaps.append(&mut count.gaps);
+    let mut lines = Vec::new();
+    // Rows of files that are registered only, until they are found to be those of records that the
+    // lake should have.
+    let mut registered = lake.registered;
     for (topic, name) in params.topics.iter().enumerate() {
         let cells = (0..).zip(count.cells.iter().zip(&count.starts));
         let of_topic = cells.map(|(partition, (cells, start))| {
@@ -102,34 +140,99 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
         });
         let mut of_topic: Vec<Line> = of_topic.collect();
         if past.is_empty() {
-            of_topic.iter_mut().for_each(|line| {
-                judge(
-                    &format!("{name} partition {}", line.partition),
-                    std::slice::from_mut(line),
-                    &mut gaps,
-                )
-            });
+            for line in &mut of_topic {
+                let place = format!("{name} partition {}", line.partition);
+                let lines = std::slice::from_mut(line);
+                judge(&place, lines, &mut registered, &mut found.gaps);
+            }
         } else {
-            judge(&format!("{name}, all partitions"), &mut of_topic, &mut gaps);
+            let place = format!("{name}, all partitions");
+            judge(&place, &mut of_topic, &mut registered, &mut found.gaps);
         }
         if params.warehouse {
-            of_topic.iter().for_each(|line| judge_rows(line, &mut gaps));
+            for (line, cells) in of_topic.iter().zip(&count.cells) {
+                judge_rows(line, &cells[topic], &mut found);
+            }
+        } else {
+            of_topic
+                .iter_mut()
+                .for_each(|line| line.warehouse_pending = 0);
         }
         lines.extend(of_topic);
     }
-    if params.warehouse {
-        judge_outputs(ports, &mut gaps)?;
-    }
     lines.sort_by_key(|line| line.partition);
+    if lake::files(params, ports)? == before {
+        found.gaps.append(&mut found.surplus);
+    }
     Ok(Report {
+        pending: pending(&lines, &outputs, &unpublished, registered),
         lines,
+        outputs,
+        unpublished,
         repartitioned: !past.is_empty(),
-        gaps,
+        gaps: found.gaps,
     })
 }
 
+/// What the consumers that publish have still to do; the exporter's part is counted by table.
+fn unpublished<'a>(
+    params: &PipelineParams,
+    statuses: impl Iterator<Item = &'a PartitionStatus>,
+) -> BTreeMap<&'static str, u64> {
+    let mut unpublished = BTreeMap::new();
+    for status in statuses {
+        for (consumer, behind) in outbox::backlogs(params, status) {
+            if consumer.name != EXPORTER.name {
+                *unpublished.entry(consumer.backlog).or_default() += behind;
+            }
+        }
+    }
+    unpublished
+}
+
+/// What is on its way, in words, stage by stage.
+fn pending(
+    lines: &[Line],
+    outputs: &[OutputLine],
+    unpublished: &BTreeMap<&'static str, u64>,
+    registered: u64,
+) -> Vec<String> {
+    let sum = |value: fn(&Line) -> u64| lines.iter().map(value).sum::<u64>();
+    let of_outputs = |value: fn(&OutputLine) -> u64| outputs.iter().map(value).sum::<u64>();
+    let records = [
+        (
+            sum(|line| line.pending),
+            "records wait for their processors",
+        ),
+        (
+            sum(|line| line.lake_pending) + registered,
+            "records wait for the lake",
+        ),
+        (
+            of_outputs(|line| line.export_pending),
+            "outputs wait for their export",
+        ),
+        (
+            of_outputs(|line| line.lake_pending),
+            "rows of outputs wait for the lake",
+        ),
+        (
+            sum(|line| line.warehouse_pending) + of_outputs(|line| line.warehouse_pending),
+            "rows wait for the warehouse",
+        ),
+    ];
+    let unpublished = unpublished.iter().map(|(what, count)| (*count, *what));
+    records
+        .into_iter()
+        .chain(unpublished)
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+}
+
 /// What must add up over lines that hold all records of their processors; notes their gap.
-fn judge(place: &str, lines: &mut [Line], gaps: &mut Vec<String>) {
+/// `registered` are rows of files that are not completed: so many may be missing.
+fn judge(place: &str, lines: &mut [Line], registered: &mut u64, gaps: &mut Vec<String>) {
     let sum = |value: fn(&Line) -> u64| lines.iter().map(value).sum::<u64>();
     let (read, trimmed) = (sum(|line| line.read), sum(|line| line.trimmed_below));
     let gap = gap(
@@ -158,59 +261,42 @@ fn judge(place: &str, lines: &mut [Line], gaps: &mut Vec<String>) {
     let too_many = lines
         .iter()
         .any(|line| line.lake_found > line.lake_expected);
-    if too_many || found + first_copy_deleted < expected || doubled > 0 {
+    let missing = expected.saturating_sub(found + first_copy_deleted);
+    let on_the_way = missing.min(*registered);
+    if too_many || missing > on_the_way || doubled > 0 {
         gaps.push(format!(
             "{place}: of {expected} records in the log that the lake should hold it holds {found}, {} rows in all ({doubled} twice)",
             sum(|line| line.lake_rows)
         ));
     }
-    lines.iter_mut().for_each(|line| line.gap = gap);
+    *registered -= on_the_way;
+    let mut left = on_the_way;
+    for line in lines.iter_mut() {
+        line.gap = gap;
+        let here = left.min(line.lake_expected.saturating_sub(line.lake_found));
+        line.lake_pending += here;
+        left -= here;
+    }
 }
 
 /// What must add up in each partition by itself: a row says where its record was.
-fn judge_rows(line: &Line, gaps: &mut Vec<String>) {
-    let (topic, partition) = (&line.topic, line.partition);
-    if line.warehouse_rows + line.warehouse_pending != line.lake_rows {
-        gaps.push(format!(
-            "{topic} partition {partition}: {} rows in the lake, {} in the warehouse and {} on the way",
-            line.lake_rows, line.warehouse_rows, line.warehouse_pending
-        ));
+fn judge_rows(line: &Line, cell: &Cell, found: &mut Findings) {
+    let place = format!("{} partition {}", line.topic, line.partition);
+    let said = format!(
+        "{place}: {} rows in the lake, {} in the warehouse and {} on the way",
+        line.lake_rows, line.warehouse_rows, line.warehouse_pending
+    );
+    match line.warehouse_rows.cmp(&cell.lake.loaded) {
+        Ordering::Less => found.gaps.push(said),
+        Ordering::Greater => found.surplus.push(said),
+        Ordering::Equal => {}
     }
     if line.warehouse_duplicates > 0 {
-        gaps.push(format!(
-            "{topic} partition {partition}: {} of {} rows in the warehouse are there once more",
+        found.gaps.push(format!(
+            "{place}: {} of {} rows in the warehouse are there once more",
             line.warehouse_duplicates, line.warehouse_rows
         ));
     }
-}
-
-/// Tables of outputs that get a row for each row of a file: what was loaded is what is there. Kinds
-/// whose rows replace each other are left out.
-fn judge_outputs(ports: &Ports, gaps: &mut Vec<String>) -> Result<()> {
-    let files = ports.store.all_files()?;
-    let comparable = ALL.iter().filter(|spec| spec.table.keeps_every_row);
-    for table in comparable.map(|spec| spec.kind.table()) {
-        let loaded: u64 = files
-            .iter()
-            .filter(|file| file.stage == FileStage::Loaded && file.file.dataset == table.name)
-            .map(|file| file.file.rows)
-            .sum();
-        let found = ports
-            .warehouse
-            .query(&format!("SELECT count(*) FROM \"{}\"", table.name))?
-            .rows;
-        let found = found
-            .first()
-            .and_then(|row| row.first()?.as_u64())
-            .unwrap_or(0);
-        if found != loaded {
-            gaps.push(format!(
-                "{}: {loaded} rows of lake files were loaded, the warehouse has {found}",
-                table.name
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn line(
@@ -221,6 +307,12 @@ fn line(
     (warehouse_rows, warehouse_duplicates): (u64, u64),
 ) -> Line {
     let counters = &cell.counters;
+    let in_question = trimmed_below as i64..cell.lake_position as i64;
+    let found = cell
+        .lake
+        .seen
+        .iter()
+        .filter(|offset| in_question.contains(offset));
     Line {
         topic: topic.to_owned(),
         partition,
@@ -232,16 +324,13 @@ fn line(
         duplicate: counters.duplicate,
         dead: counters.dead_total(),
         lake_expected: cell.in_lake,
-        lake_found: cell
-            .lake_seen
-            .iter()
-            .filter(|offset| **offset >= trimmed_below as i64)
-            .count() as u64,
-        lake_rows: cell.lake_rows,
-        lake_duplicates: cell.lake_duplicates,
+        lake_found: found.count() as u64,
+        lake_pending: cell.not_yet_in_lake,
+        lake_rows: cell.lake.rows,
+        lake_duplicates: cell.lake.duplicates,
         warehouse_rows,
         warehouse_duplicates,
-        warehouse_pending: cell.unloaded,
+        warehouse_pending: cell.lake.unloaded,
         gap: 0,
         duplicates_in_log: cell.duplicates,
     }
@@ -258,54 +347,6 @@ fn gap(read: u64, accounted: u64, trimmed: u64) -> i64 {
     }
 }
 
-type LakeCount = (u64, HashSet<i64>, u64, u64, u64);
-
-/// Rows in completed files by topic and partition: (rows, offsets, offsets seen twice, of them
-/// loaded, not loaded).
-fn lake_rows(ports: &Ports) -> Result<HashMap<(String, Partition), LakeCount>> {
-    let mut counts: HashMap<(String, Partition), LakeCount> = HashMap::new();
-    let visible = |file: &RegisteredFile| {
-        file.file.path.starts_with("data/")
-            && !matches!(file.stage, FileStage::Registered | FileStage::Lost)
-    };
-    for file in ports.store.all_files()?.into_iter().filter(visible) {
-        for rows in theatre_parquet::read(&file.file.path, ports.lake.read(&file.file.path)?)? {
-            let rows = rows.map_err(|error| {
-                Error::Refused(format!("lake file '{}': {error}", file.file.path))
-            })?;
-            let meta = rows.columns().get(..3).and_then(|meta| {
-                Some((
-                    meta[0].as_string_opt::<i32>()?,
-                    meta[1].as_primitive_opt::<Int32Type>()?,
-                    meta[2].as_primitive_opt::<Int64Type>()?,
-                ))
-            });
-            let (topics, partitions, offsets) = meta.ok_or_else(|| {
-                Error::Refused(format!(
-                    "lake file '{}' does not begin with topic, partition and offset",
-                    file.file.path
-                ))
-            })?;
-            for row in 0..rows.num_rows() {
-                let count = counts
-                    .entry((
-                        topics.value(row).to_owned(),
-                        partitions.value(row) as Partition,
-                    ))
-                    .or_default();
-                count.0 += 1;
-                count.2 += u64::from(!count.1.insert(offsets.value(row)));
-                if file.stage == FileStage::Loaded {
-                    count.3 += 1
-                } else {
-                    count.4 += 1
-                }
-            }
-        }
-    }
-    Ok(counts)
-}
-
 /// Rows of records by topic and partition: all of them, and those whose offset is there once more.
 fn warehouse_rows(
     params: &PipelineParams,
@@ -320,7 +361,7 @@ fn warehouse_rows(
             "SELECT _topic, _partition, count(*), count(DISTINCT _offset) FROM \"{}\" GROUP BY 1, 2",
             dataset.name
         );
-        for row in ports.warehouse.query(&sql)?.rows {
+        for row in rows_of(ports, &sql)? {
             if let [topic, partition, rows, offsets] = row.as_slice() {
                 let key = (
                     topic.as_str().unwrap_or_default().to_owned(),
@@ -333,6 +374,19 @@ fn warehouse_rows(
         }
     }
     Ok(counts)
+}
+
+/// What a query of the warehouse finds; nothing where it refuses, for then its table is not there:
+/// if anything was loaded into it, that is missing.
+fn rows_of(ports: &Ports, sql: &str) -> Result<Vec<Vec<serde_json::Value>>> {
+    match ports.warehouse.query(sql) {
+        Ok(found) => Ok(found.rows),
+        Err(Error::Refused(why)) => {
+            tracing::warn!(why, "a table of the warehouse cannot be counted");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The reasons of dead letters with their counts, over all partitions.

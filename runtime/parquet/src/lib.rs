@@ -18,6 +18,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::take::take;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableSpec};
 use theatre_actors::position::Partition;
@@ -229,6 +230,31 @@ pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader>
             "lake file '{path}' is no readable Parquet file: {error}"
         ))
     })
+}
+
+/// Reads some columns of a file, in the order in which the file has them.
+///
+/// # Errors
+/// When the bytes are not a Parquet file, or it lacks one of the columns.
+pub fn read_columns(
+    path: &str,
+    bytes: bytes::Bytes,
+    names: &[&str],
+) -> Result<ParquetRecordBatchReader> {
+    let refused = |why: String| Error::Refused(format!("lake file '{path}': {why}"));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .map_err(|error| refused(error.to_string()))?;
+    for name in names {
+        if builder.schema().column_with_name(name).is_none() {
+            return Err(refused(format!("it has no column '{name}'")));
+        }
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
+    builder
+        .with_projection(mask)
+        .with_batch_size(8192)
+        .build()
+        .map_err(|error| refused(error.to_string()))
 }
 
 /// How many rows a file has.

@@ -60,6 +60,11 @@ impl Assignment {
         }
     }
 
+    /// What all partitions share.
+    pub(super) fn context(&self) -> &SharedContext {
+        &self.context
+    }
+
     /// The owned partitions, in order.
     pub(super) fn partitions(&self) -> Vec<Partition> {
         self.lock().units.keys().copied().collect()
@@ -255,7 +260,7 @@ impl Ownership for Assignment {
             .partitions()
             .into_iter()
             .filter(|(partition, _)| owned.contains(partition))
-            .map(|(partition, share)| (partition, share.saved_to))
+            .map(|(partition, share)| (partition, share.saved.positions))
             .collect()
     }
 

@@ -1,17 +1,19 @@
 //! The components of an owned partition: how each follows the partition's life.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use theatre_actors::ports::{Epoch, FileStage, PartitionStatus, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
 use super::completer::Completer;
+use super::ends::Mark;
 use super::lake_writer::LakeWriter;
 use super::lifecycle::{Event, Life, Role, Tenure};
 use super::outbox::OutboxConsumer;
 use super::partition::PartitionActor;
+use super::progress::PartitionProgress;
 use super::queue::{LakeQueue, Notifier};
 use super::relay::Relay;
 use super::retention::Retention;
@@ -37,7 +39,17 @@ pub(super) struct Acquired {
 }
 
 /// Reads, applies and saves.
-pub(super) struct PartitionComponent(pub(super) PartitionActor);
+pub(super) struct PartitionComponent {
+    actor: PartitionActor,
+    flush: Arc<AtomicBool>,
+}
+
+impl PartitionComponent {
+    pub(super) fn new(context: &SharedContext, actor: PartitionActor) -> Self {
+        let flush = context.flush.clone();
+        Self { actor, flush }
+    }
+}
 
 impl Component for PartitionComponent {
     fn role(&self) -> Role {
@@ -45,8 +57,9 @@ impl Component for PartitionComponent {
     }
 
     fn step(&mut self, life: Life) -> Result<Flow> {
-        let Self(actor) = self;
+        let actor = &mut self.actor;
         actor.hold_saves(!life.may_save());
+        actor.hurry(self.flush.load(Ordering::Acquire));
         let step = if life.is_draining() {
             // What is read and must not be saved yet is the next owner's to read again.
             if !life.may_save() || actor.drain()? {
@@ -171,7 +184,6 @@ impl Component for LakeComponent {
 
     fn step(&mut self, life: Life) -> Result<Flow> {
         let last = life.is_last(Role::LakeWriter);
-        let before = self.context.progress.share(self.partition).generation;
         if last && !life.may_save() {
             return Ok(Flow::Done);
         }
@@ -196,6 +208,17 @@ impl Component for LakeComponent {
             return Ok(Flow::Leave);
         }
         let writer = self.writer.as_ref();
+        // Before the sweep the writer has looked at nothing.
+        if let Some(registered) = writer
+            .filter(|_| life.may_save() && life.swept)
+            .and_then(LakeWriter::registered)
+        {
+            self.context.progress.update(self.partition, |share| {
+                if share.lake != *registered {
+                    share.lake = registered.clone();
+                }
+            });
+        }
         let fetches = step == Step::Idle && writer.is_some_and(LakeWriter::is_behind);
         if step == Step::Worked || fetches {
             let rest = if fetches {
@@ -208,12 +231,8 @@ impl Component for LakeComponent {
                 _ => Flow::On(rest),
             });
         }
-        // Before the sweep the writer has looked at nothing.
         let cut = writer.is_none_or(|writer| life.may_save() && life.swept && writer.is_cut())
             && self.queue.is_empty();
-        self.context.progress.update(self.partition, |share| {
-            share.lake_done = cut && share.generation == before
-        });
         if last && cut {
             return Ok(Flow::Done);
         }
@@ -233,6 +252,7 @@ pub(super) struct PublisherComponent {
     consumers: Vec<Box<dyn OutboxConsumer>>,
     completer: Completer,
     retention: Retention,
+    mark: Option<Mark>,
 }
 
 impl PublisherComponent {
@@ -245,7 +265,58 @@ impl PublisherComponent {
             completer: Completer::new(partition, epoch, ports.clone()),
             retention: Retention::new(partition, epoch, params.clone(), ports.clone()),
             context: context.clone(),
+            mark: None,
         }
+    }
+
+    /// Notes how far everything is out, once it is. `before` is what was saved and registered before
+    /// the store is looked at.
+    fn note_outward(&mut self, before: &PartitionProgress) -> Result<()> {
+        let params = &self.context.params;
+        let mut reach = before.saved.clone();
+        if params.lake {
+            reach.positions = reach.positions.lowest(&before.lake);
+        }
+        if self.mark.is_none() && before.outward.covers(&reach) {
+            return Ok(());
+        }
+        let status = self.context.ports.store.status(self.partition)?;
+        let mark = self.mark.get_or_insert(Mark {
+            reach,
+            last_output: status.last_output,
+            last_dead: status.last_dead,
+            last_file: None,
+        });
+        let position = |consumer: outbox::Consumer| status.cursors.get(consumer.name);
+        let delivered = |consumer: outbox::Consumer| match consumer.stream {
+            outbox::Stream::Outputs => position(consumer) >= mark.last_output,
+            outbox::Stream::DeadLetters => position(consumer) >= mark.last_dead,
+        };
+        if !outbox::active(params).all(delivered) {
+            return Ok(());
+        }
+        if params.lake {
+            let waiting = FileStage::Registered;
+            let Some(last) = mark.last_file else {
+                let last = last_file(&self.context, self.partition, waiting)?;
+                mark.last_file = Some(last);
+                return if last == 0 { self.reached() } else { Ok(()) };
+            };
+            if !is_beyond(&self.context, self.partition, waiting, last)? {
+                return Ok(());
+            }
+        }
+        self.reached()
+    }
+
+    /// Everything of the mark is out.
+    fn reached(&mut self) -> Result<()> {
+        if let Some(mark) = self.mark.take() {
+            self.context.progress.update(self.partition, |share| {
+                share.outward = mark.reach;
+            });
+        }
+        Ok(())
     }
 
     fn complete(&mut self) -> Result<Step> {
@@ -287,23 +358,13 @@ impl Component for PublisherComponent {
                 steps.push(self.complete());
             }
             self.retention.step(false)?;
-            if steps
-                .into_iter()
-                .collect::<Result<Vec<_>>>()?
-                .contains(&Step::Worked)
-            {
+            let steps = steps.into_iter().collect::<Result<Vec<_>>>()?;
+            self.note_outward(&before)?;
+            if steps.contains(&Step::Worked) {
                 return Ok(ON);
             }
         }
-        let status = self.context.ports.store.status(self.partition)?;
-        let is_out = outbox::is_out(&self.context.params, &status);
-        // The life is that of before the step: where the sweep has ended since, nothing has looked for
-        // files that predecessors left.
-        let settled = is_out && before.saved && before.lake_done && (!lake || life.swept);
         self.retention.step(last)?;
-        self.context.progress.update(self.partition, |share| {
-            share.outward_done = settled && share.generation == before.generation
-        });
         if last {
             return Ok(Flow::Done);
         }
@@ -314,6 +375,27 @@ impl Component for PublisherComponent {
     fn is_hurried(&self, life: Life) -> bool {
         self.context.flush.load(Ordering::Acquire) || life.is_draining()
     }
+}
+
+/// The number of a partition's last file in a stage; 0 if there is none.
+pub(super) fn last_file(
+    context: &SharedContext,
+    partition: Partition,
+    stage: FileStage,
+) -> Result<u64> {
+    let files = files(context, partition, stage)?;
+    Ok(files.last().map_or(0, |file| file.number))
+}
+
+/// Whether no file of a partition up to this number is in a stage any more.
+pub(super) fn is_beyond(
+    context: &SharedContext,
+    partition: Partition,
+    stage: FileStage,
+    number: u64,
+) -> Result<bool> {
+    let first = context.ports.store.files(partition, stage, 1)?;
+    Ok(first.first().is_none_or(|file| file.number > number))
 }
 
 fn files(

@@ -88,6 +88,12 @@ impl LakeWriter {
         &self.positions
     }
 
+    /// Everything below is in registered files, so far as is known; absent until it knows where it
+    /// stands.
+    pub fn registered(&self) -> Option<&Positions> {
+        self.positioned.then_some(&self.cut_from)
+    }
+
     /// True when everything written is registered.
     pub fn is_cut(&self) -> bool {
         self.open.is_empty() && self.positions == self.cut_from

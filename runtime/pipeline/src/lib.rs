@@ -17,6 +17,7 @@ pub mod checkpointer;
 pub mod commit_feed;
 pub mod completer;
 mod components;
+pub mod ends;
 pub mod exporter;
 pub mod input_schemas;
 pub mod intake;

@@ -22,13 +22,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
-use theatre_actors::ports::{Epoch, Result, TableSpec, Warehouse};
+use theatre_actors::ports::{Epoch, FileStage, Result, TableSpec, Warehouse};
 use theatre_actors::position::Partition;
 
 use super::Step;
-use super::components::Acquired;
+use super::components::{Acquired, is_beyond, last_file};
+use super::ends::Reach;
 use super::lifecycle::{Life, Role};
 use super::loader::Loader;
+use super::progress::PartitionProgress;
 use super::run_loop::{Component, Flow, ON, Rest};
 use super::supervisor::SharedContext;
 
@@ -75,6 +77,8 @@ pub(super) struct LoaderComponent {
     epoch: Epoch,
     context: SharedContext,
     loader: Loader,
+    /// What is to be loaded next: what is out so far, and the last file of it.
+    mark: Option<(Reach, u64)>,
 }
 
 impl LoaderComponent {
@@ -86,7 +90,34 @@ impl LoaderComponent {
             epoch,
             loader: Loader::new(partition, epoch, context.ports.clone(), load_files),
             context: context.clone(),
+            mark: None,
         }
+    }
+
+    /// Notes how far everything is loaded, once it is. `before` is what was out before the store is
+    /// looked at.
+    fn note_loaded(&mut self, before: PartitionProgress) -> Result<()> {
+        let SharedContext {
+            params, progress, ..
+        } = &self.context;
+        if self.mark.is_none() && before.loaded.covers(&before.outward) {
+            return Ok(());
+        }
+        let (reach, last) = match self.mark.take() {
+            Some(mark) => mark,
+            None if params.warehouse => (
+                before.outward,
+                last_file(&self.context, self.partition, FileStage::Completed)?,
+            ),
+            None => (before.outward, 0),
+        };
+        let waiting = FileStage::Completed;
+        if params.warehouse && !is_beyond(&self.context, self.partition, waiting, last)? {
+            self.mark = Some((reach, last));
+            return Ok(());
+        }
+        progress.update_under(self.partition, self.epoch, |share| share.loaded = reach);
+        Ok(())
     }
 }
 
@@ -126,15 +157,12 @@ impl Component for LoaderComponent {
         });
         let (loaded, rows) = stepped?;
         progress.warehouse_rows.fetch_add(rows, Ordering::Relaxed);
+        if may_load || !params.warehouse {
+            self.note_loaded(before)?;
+        }
         if loaded == Step::Worked {
             return Ok(ON);
         }
-        // The life is that of before the step: where the sweep has ended since, nothing has looked for
-        // files that predecessors left.
-        let settled = before.outward_done && (may_load || !params.warehouse);
-        progress.update_under(self.partition, self.epoch, |share| {
-            share.loaded = settled && share.generation == before.generation
-        });
         Ok(Flow::On(Rest::Time(LOAD_EVERY)))
     }
 

@@ -23,7 +23,7 @@ use theatre_schemas::dataset::DatasetKind;
 use super::commit_feed::CommitFeed;
 use super::intake::{self, Chunk, Entry, Intake};
 use super::live::{ListedPartition, LiveQueries};
-use super::progress::Progress;
+use super::progress::{PartitionProgress, Progress};
 use super::queue::{CommitQueue, LakeQueue, Notifier};
 use super::{PipelineParams, Ports, Step};
 
@@ -74,6 +74,10 @@ pub struct PartitionActor {
     holds_saves: bool,
     caught_up_since: Option<LogTime>,
     last_tick: LogTime,
+    /// So often has the wall clock alone changed a processor.
+    ticks: u64,
+    /// Everything unsaved is due as soon as nothing is left to read.
+    hurries: bool,
 }
 
 /// The queues and counters a partition shares with other components.
@@ -127,11 +131,12 @@ impl PartitionActor {
         }
         let progress = shared.progress;
         progress.update(partition, |share| {
-            share.begin();
-            share.epoch = epoch;
-            share.caught_up = false;
-            share.saved_to = status.floor.clone();
-            share.processors = routes.len() as u64;
+            *share = PartitionProgress {
+                epoch,
+                processors: routes.len() as u64,
+                ..PartitionProgress::default()
+            };
+            share.saved.positions = status.floor.clone();
         });
         // The lake writer may stand behind the processors: an empty chunk where they stand makes it
         // read what lies between.
@@ -166,6 +171,8 @@ impl PartitionActor {
             holds_saves: false,
             caught_up_since: None,
             last_tick: LogTime(0),
+            ticks: 0,
+            hurries: false,
         })
     }
 
@@ -194,7 +201,8 @@ impl PartitionActor {
         let committed = self.take_outcome()?;
         let recovered = self.recover()?;
         let read = self.read()?;
-        let submitted = self.submit(false);
+        // Not while there is more to read: each chunk would be a commit of its own.
+        let submitted = self.submit(self.hurries && !read);
         self.tick();
         self.report();
         let worked = committed || recovered || read || submitted;
@@ -232,7 +240,7 @@ impl PartitionActor {
                 self.unsaved.committed(self.ports.clock.now());
                 let floor = std::mem::take(&mut self.floor_under_way);
                 self.progress.update(self.partition, |share| {
-                    share.saved_to = share.saved_to.highest(&floor)
+                    share.saved.positions = share.saved.positions.highest(&floor)
                 });
                 Ok(true)
             }
@@ -318,9 +326,6 @@ impl PartitionActor {
             );
             self.lake.skip_ahead(&chunk, now);
         }
-        // Not before the offer: a lake writer that looked between the two would find an empty queue
-        // and note the lake as done.
-        self.progress.update(self.partition, |share| share.begin());
     }
 
     fn note_read(&mut self, chunk: &Chunk) {
@@ -334,9 +339,6 @@ impl PartitionActor {
             share.caught_up = chunk.caught_up && chunk.is_empty();
             if let Some(last) = chunk.last_append {
                 share.last_append = last.0;
-            }
-            if !chunk.is_empty() {
-                share.begin();
             }
         });
         if !chunk.is_empty() {
@@ -458,6 +460,7 @@ impl PartitionActor {
             if changed {
                 let here = self.positions.clone();
                 self.unsaved.touched(slot, &here);
+                self.ticks += 1;
                 self.collect(vec![(slot, reply)]);
             }
         }
@@ -467,6 +470,12 @@ impl PartitionActor {
     /// is the one that it knows.
     pub fn hold_saves(&mut self, holds: bool) {
         self.holds_saves = holds;
+    }
+
+    /// Whether what is read is saved at once when nothing is left to read, instead of within the
+    /// save interval.
+    pub fn hurry(&mut self, hurries: bool) {
+        self.hurries = hurries;
     }
 
     /// Submits the processors that are due, when no commit is under way.
@@ -528,13 +537,18 @@ impl PartitionActor {
     }
 
     fn report(&self) {
-        let saved = self.unsaved.is_clean() && self.to_lake.is_none();
+        // What the lake writer has not taken yet does not count as read.
+        let taken = self.to_lake.is_none();
+        let saved = taken && self.unsaved.is_clean();
         self.progress.update(self.partition, |share| {
             share.processors = self.routes.len() as u64;
-            if share.saved && !saved {
-                share.begin();
+            if taken && share.read.positions != self.positions {
+                share.read.positions = self.positions.clone();
             }
-            share.saved = saved;
+            share.read.ticks = self.ticks;
+            if saved && share.saved != share.read {
+                share.saved = share.read.clone();
+            }
         });
     }
 

@@ -12,6 +12,7 @@ use theatre_actors::ports::Epoch;
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
 
+use super::ends::{Ends, Reach};
 use theatre_telemetry::names;
 
 /// One partition's share.
@@ -21,32 +22,29 @@ pub struct PartitionProgress {
     pub lag_records: u64,
     /// Live processors.
     pub processors: u64,
-    /// True when the end of the log was seen.
+    /// True when the end of the log was seen. It may have grown since: what is drained, the
+    /// positions below say.
     pub caught_up: bool,
-    /// Everything read is saved.
-    pub saved: bool,
-    /// The lake writer has registered everything that was read.
-    pub lake_done: bool,
-    /// Relay, exporter and completer have nothing left to do.
-    pub outward_done: bool,
-    /// The loader has nothing left to do.
-    pub loaded: bool,
-    /// No processor needs a record below this, as committed.
-    pub saved_to: Positions,
+    /// Read and handed to processors and lake writer.
+    pub read: Reach,
+    /// Of that, saved: no processor needs a record below this, as committed.
+    pub saved: Reach,
+    /// Registered in the lake.
+    pub lake: Positions,
+    /// Saved, in the lake, delivered by all consumers of the outbox, and completed.
+    pub outward: Reach,
+    /// All that, and loaded.
+    pub loaded: Reach,
     /// It was taken under this epoch.
     pub epoch: Epoch,
     /// Append time of the last record read, microseconds UTC.
     pub last_append: i64,
-    /// Grows whenever there is something new to do: what was found done under an older one is not
-    /// done any more.
-    pub generation: u64,
 }
 
 impl PartitionProgress {
-    /// There is something new to do.
-    pub(super) fn begin(&mut self) {
-        self.generation += 1;
-        (self.saved, self.lake_done, self.outward_done, self.loaded) = (false, false, false, false);
+    /// Whether all that lies below `end` is done, and what the wall clock decided.
+    pub fn is_drained_to(&self, end: &Positions) -> bool {
+        self.loaded.ticks >= self.read.ticks && self.loaded.positions.covers(end)
     }
 }
 
@@ -148,15 +146,18 @@ impl Progress {
         self.partitions.iter().map(|entry| entry.lag_records).sum()
     }
 
-    /// True when there are partitions, and all are read to the end, saved, in the lake and told to
-    /// the world.
-    pub fn drained(&self, partitions: &[Partition]) -> bool {
-        let done = |partition: &Partition| {
-            self.partitions.get(partition).is_some_and(|p| {
-                p.caught_up && p.saved && p.lake_done && p.outward_done && p.loaded
-            })
-        };
-        !partitions.is_empty() && partitions.iter().all(done)
+    /// True when this process has all the partitions, and everything below their ends is read,
+    /// saved, in the lake, told to the world, and loaded.
+    pub fn is_drained_to(&self, ends: &Ends) -> bool {
+        ends.iter()
+            .all(|(partition, end)| self.is_partition_drained_to(partition, end))
+    }
+
+    /// The same of one partition.
+    pub fn is_partition_drained_to(&self, partition: Partition, end: &Positions) -> bool {
+        self.partitions
+            .get(&partition)
+            .is_some_and(|share| share.is_drained_to(end))
     }
 
     /// Forgets a partition that was left, and what troubled it; returns how far it was, if that is

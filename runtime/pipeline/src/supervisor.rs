@@ -41,7 +41,8 @@ pub struct SharedContext {
     pub(super) saves: Arc<CommitQueue>,
     pub(super) committed: Arc<CommitFeed>,
     pub(super) progress: Arc<Progress>,
-    /// Write everything outward without waiting for its time.
+    /// Save everything and write it outward without waiting for its time. Every component looks at
+    /// each of its steps: whoever sets it need not know what they are doing.
     pub(super) flush: Arc<AtomicBool>,
     pub(super) hosts: Hosts,
     pub(super) tables: Arc<Tables>,
@@ -55,7 +56,8 @@ impl SharedContext {
         &self.progress
     }
 
-    /// Writes everything outward as soon as it is there instead of waiting for size or age.
+    /// Saves everything and writes it outward as soon as it is there instead of waiting for size or
+    /// age.
     pub fn flush(&self, on: bool) {
         self.flush.store(on, Ordering::Release);
     }
@@ -118,7 +120,7 @@ impl PartitionSupervisor {
             return None;
         }
         let share = self.context.progress.forget(self.partition);
-        let saved_to = share.map(|share| share.saved_to).unwrap_or_default();
+        let saved_to = share.map(|share| share.saved.positions).unwrap_or_default();
         // The deadline of one that was abandoned has passed.
         (ending != Ending::Abandoned).then_some(saved_to)
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use theatre_actors::actix_host::ArbiterPool;
 use theatre_actors::ports::{Error, Lane, Membership, Result, TableSpec};
-use theatre_actors::position::Partition;
+use theatre_actors::position::{Partition, Positions};
 
 use super::assignment::Assignment;
 use super::checkpointer::Checkpointer;
@@ -24,6 +24,7 @@ use super::commit_feed::CommitFeed;
 use super::components::{
     Acquired, LakeComponent, PartitionComponent, PublisherComponent, RelayComponent,
 };
+use super::ends::Ends;
 use super::live::LiveQueries;
 use super::loading::{LoaderComponent, Tables};
 use super::queue::CommitQueue;
@@ -130,7 +131,7 @@ pub(super) fn components(context: &SharedContext, acquired: Acquired) -> Vec<Box
         Box::new(PublisherComponent::new(context, &acquired)),
         Box::new(LakeComponent::new(context, &acquired)),
         Box::new(RelayComponent::new(relays, news, acquired.tenure)),
-        Box::new(PartitionComponent(acquired.actor)),
+        Box::new(PartitionComponent::new(context, acquired.actor)),
     ]
 }
 
@@ -234,10 +235,25 @@ impl Pipeline {
         &self.live
     }
 
-    /// True when this process owns partitions and everything read of them so far is saved,
-    /// published, in the lake and in the warehouse, and nothing is left to read.
-    pub fn drained(&self) -> bool {
-        self.progress.drained(&self.assignment.partitions())
+    /// Where the log ends now, in all partitions, also those of other processes.
+    ///
+    /// # Errors
+    /// When the log cannot be asked.
+    pub fn ends(&self) -> Result<Ends> {
+        let SharedContext { params, ports, .. } = self.assignment.context();
+        Ends::now(&*ports.log, &params.topics, params.partitions)
+    }
+
+    /// True when this process owns all partitions and everything below the ends is saved,
+    /// published, in the lake and in the warehouse.
+    pub fn is_drained_to(&self, ends: &Ends) -> bool {
+        ends.iter()
+            .all(|(partition, end)| self.is_partition_drained_to(partition, end))
+    }
+
+    /// True when this process owns the partition and the same holds for it.
+    pub fn is_partition_drained_to(&self, partition: Partition, end: &Positions) -> bool {
+        self.owned().contains(&partition) && self.progress.is_partition_drained_to(partition, end)
     }
 
     /// The partitions that this process owns.
@@ -245,8 +261,8 @@ impl Pipeline {
         self.assignment.partitions()
     }
 
-    /// Writes everything outward as soon as it is there instead of waiting for size or age; for the
-    /// end of a bounded input.
+    /// Saves everything and writes it outward as soon as it is there instead of waiting for size or
+    /// age; for the end of a bounded input. It holds until it is taken back.
     pub fn flush(&self, on: bool) {
         self.flush.store(on, Ordering::Release);
     }

@@ -88,13 +88,10 @@ impl<'a> Adapters<'a> {
             Some(url) => theatre_kafka::open(url, &self.config.log, &self.io),
             #[cfg(not(feature = "kafka"))]
             Some(_) => Err(left_out("[log] url", "kafka")),
-            None if self.access == Access::Read && !self.dir.log().exists() => {
-                let path = self.dir.log();
-                Err(Error::Refused(format!(
-                    "there is no event log at {}: nothing has run on this data directory yet",
-                    path.display()
-                )))
-            }
+            None if self.access == Access::Read => Ok(Arc::new(EmbeddedLog::open_read_only(
+                &self.dir.log(),
+                self.clock.clone(),
+            )?)),
             None => Ok(Arc::new(EmbeddedLog::open(
                 &self.dir.log(),
                 self.clock.clone(),
@@ -127,6 +124,9 @@ impl<'a> Adapters<'a> {
             Some(url) => theatre_s3::open(url, &self.config.lake, &self.io),
             #[cfg(not(feature = "s3"))]
             Some(_) => Err(left_out("[lake] url", "s3")),
+            None if self.access == Access::Read => {
+                Ok(Arc::new(DirectoryLake::open_read_only(&self.dir.lake())))
+            }
             None => Ok(Arc::new(DirectoryLake::open(&self.dir.lake())?)),
         }
     }

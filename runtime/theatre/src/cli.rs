@@ -185,12 +185,14 @@ commands! {
     #[cfg_attr(feature = "tools", command(subcommand, after_help = "Example: theatre bench core"))]
     #[cfg_attr(not(feature = "tools"), command(hide = true))]
     Bench = bench::Bench;
-    /// Proves that no input record is lost or there twice; exits with 4 where one is.
+    /// Proves that nothing is lost, there twice, or still on its way; exits with 4 where something
+    /// is.
     ///
     /// By topic and partition: read = applied + late + duplicate + dead, and lake and warehouse,
-    /// where there are any, hold each record once. Of alerts and windows it compares how many rows
-    /// were loaded and how many the warehouse has; outcomes are not counted. While Theatre runs,
-    /// what is just on its way may count as a difference: run it when everything is drained.
+    /// where there are any, hold each record once. Every output that the store has is exported
+    /// once, and what was loaded is in the warehouse once. What waits is a column of its own: for
+    /// its processor, the lake, the export, the warehouse. On a system that runs something always
+    /// does: --allow-pending.
     #[command(after_help = "Example: theatre reconcile --config theatre.toml --output json")]
     Reconcile = reconcile::Reconcile;
     /// Local servers to try the production adapters on: PostgreSQL, Kafka, an object store, a

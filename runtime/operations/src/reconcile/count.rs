@@ -1,14 +1,14 @@
 //! Counts the records of a log by what their processors have saved, and judges duplicates as they
 //! were judged when the records came.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use theatre_actors::outputs::{Counters, DeadReason, DeadRow};
 use theatre_actors::ports::{Error, PartitionStatus, Result};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::processor::{IntakeProcessor, ProcessorView};
 
-use super::LakeCount;
+use super::lake::LakeCount;
 use theatre_pipeline::intake::{Chunk, Entry, Intake, IntakeParams};
 use theatre_pipeline::trackers::{self, Trackers};
 use theatre_pipeline::{PipelineParams, Ports};
@@ -25,21 +25,25 @@ const POLL_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
 pub(super) struct Cell {
     pub(super) read: u64,
     pub(super) pending: u64,
+    /// What the lake should have, below its position.
     pub(super) in_lake: u64,
+    /// What it will have once its writer has come so far.
+    pub(super) not_yet_in_lake: u64,
     /// Records in the log that repeat one that is also in the log.
     pub(super) duplicates: u64,
     pub(super) counters: Counters,
-    pub(super) lake_rows: u64,
-    pub(super) lake_seen: HashSet<i64>,
-    pub(super) lake_duplicates: u64,
-    pub(super) loaded: u64,
-    pub(super) unloaded: u64,
+    pub(super) lake: LakeCount,
+    /// The lake's position when the store was looked at.
+    pub(super) lake_position: u64,
 }
 
 /// The counting of a log, one partition count after another.
 pub(super) struct Count<'a> {
     intake: IntakeParams,
     ports: &'a Ports,
+    with_lake: bool,
+    /// What cannot be read.
+    pub(super) gaps: Vec<String>,
     /// By partition and topic.
     pub(super) cells: Vec<Vec<Cell>>,
     saved: Vec<Saved>,
@@ -59,14 +63,13 @@ struct Saved {
 }
 
 impl<'a> Count<'a> {
-    pub(super) fn begin(
-        params: &PipelineParams,
-        ports: &'a Ports,
-        mut lake: HashMap<(String, Partition), LakeCount>,
-    ) -> Result<Self> {
+    /// Looks at the store, before anything else is looked at: what moves meanwhile lies above.
+    pub(super) fn begin(params: &PipelineParams, ports: &'a Ports) -> Result<Self> {
         let mut count = Self {
             intake: params.intake(),
             ports,
+            with_lake: params.lake,
+            gaps: Vec::new(),
             cells: Vec::new(),
             saved: Vec::new(),
             starts: Vec::new(),
@@ -75,27 +78,36 @@ impl<'a> Count<'a> {
         };
         for partition in 0..params.partitions {
             let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
+            let saved = saved(ports, partition, &mut cells)?;
             let mut start = Positions::zero();
             for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
-                if let Some((rows, seen, duplicates, loaded, unloaded)) =
-                    lake.remove(&(name.clone(), partition))
-                {
-                    (
-                        cell.lake_rows,
-                        cell.lake_seen,
-                        cell.lake_duplicates,
-                        cell.loaded,
-                        cell.unloaded,
-                    ) = (rows, seen, duplicates, loaded, unloaded);
-                }
+                cell.lake_position = saved.status.lake_positions.get(topic);
                 start.advance(topic, ports.log.range(name, partition)?.start);
             }
-            count.saved.push(saved(ports, partition, &mut cells)?);
+            count.saved.push(saved);
             count.cells.push(cells);
             count.reached.push(start.clone());
             count.starts.push(start);
         }
         Ok(count)
+    }
+
+    /// Where the partitions stood when the store was looked at, by number.
+    pub(super) fn statuses(&self) -> impl Iterator<Item = &PartitionStatus> {
+        self.saved.iter().map(|saved| &saved.status)
+    }
+
+    /// Adds what the lake has.
+    pub(super) fn with_lake(
+        &mut self,
+        topics: &[String],
+        lake: &mut HashMap<(String, Partition), LakeCount>,
+    ) {
+        for (partition, cells) in (0..).zip(&mut self.cells) {
+            for (name, cell) in topics.iter().zip(cells) {
+                cell.lake = lake.remove(&(name.clone(), partition)).unwrap_or_default();
+            }
+        }
     }
 
     /// Reads on while robots live among so many partitions: to where that ended, or to the end of
@@ -129,6 +141,11 @@ impl<'a> Count<'a> {
                     reader =
                         Intake::open(&*self.ports.log, partition, self.intake.clone(), &reached)?;
                     continue;
+                }
+                // What lies behind cannot be counted: it is missing in every sum.
+                Err(Error::Refused(why)) => {
+                    self.gaps.push(format!("partition {partition}: {why}"));
+                    break;
                 }
                 polled => polled?,
             };
@@ -175,9 +192,13 @@ impl<'a> Count<'a> {
                 // It could not be read when its robot should have seen it, and can be now; the lake
                 // may have met it later.
                 let late = refused.is_some_and(|reason| *reason != DeadReason::WrongPartition);
-                let expected = !late || cell.lake_seen.contains(&(offset as i64));
-                if expected && !again && offset < saved.status.lake_positions.get(topic) {
-                    cell.in_lake += 1;
+                let expected = !late || cell.lake.seen.contains(&(offset as i64));
+                if expected && !again && self.with_lake {
+                    if offset < cell.lake_position {
+                        cell.in_lake += 1;
+                    } else {
+                        cell.not_yet_in_lake += 1;
+                    }
                 }
                 if refused.is_some() { "" } else { robot }
             }

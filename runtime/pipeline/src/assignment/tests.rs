@@ -9,6 +9,7 @@ use theatre_actors::ports::{
 use theatre_actors::rules::Micros;
 use theatre_actors::time::LogTime;
 
+use super::super::ends::Ends;
 use super::super::wiring::{context, prepare, start_checkpointer};
 use super::super::{Ports, Progress};
 use super::*;
@@ -142,11 +143,15 @@ impl World {
     }
 
     fn open_on(log: Arc<MemoryLog>) -> Self {
+        Self::open_saving_every(log, 100)
+    }
+
+    fn open_saving_every(log: Arc<MemoryLog>, save_interval_ms: i64) -> Self {
         let millis = |millis: i64| Micros(millis * 1000);
         let config = Config {
             partitions: 1,
             silence_after: millis(86_400_000),
-            save_interval: millis(100),
+            save_interval: millis(save_interval_ms),
             lake_roll_age: millis(100),
             export_age: millis(100),
             ..Config::default()
@@ -202,6 +207,12 @@ impl World {
         }
     }
 
+    /// Everything that is in the log now is saved, told, in the lake and loaded.
+    fn is_drained(&self) -> bool {
+        let ends = Ends::now(&*self.log, &self.context.params.topics, 1).unwrap();
+        self.context.progress.is_drained_to(&ends)
+    }
+
     fn loads(&self) -> usize {
         self.warehouse.loads.load(Ordering::Acquire)
     }
@@ -249,11 +260,9 @@ fn a_load_that_hangs_holds_up_neither_hand_over_nor_stop_and_is_done_once() {
     // It comes back: two loaders of one process load the same batch.
     world.assignment.assigned(&[0]);
     eventually("the next loader loads too", || world.loads() == 2);
-    assert!(!world.context.progress.drained(&[0]));
+    assert!(!world.is_drained());
     world.warehouse.hangs.store(false, Ordering::Release);
-    eventually("everything is loaded", || {
-        world.context.progress.drained(&[0])
-    });
+    eventually("everything is loaded", || world.is_drained());
     let files = world.store.all_files().unwrap();
     assert!(
         files.iter().all(|file| file.stage == FileStage::Loaded),
@@ -327,19 +336,89 @@ fn who_outlasts_a_partition_has_no_say_in_its_progress() {
     let progress = Progress::default();
     progress.update(3, |share| share.epoch = 2);
     for (epoch, heard) in [(1, false), (2, true)] {
-        progress.update_under(3, epoch, |share| share.loaded = true);
+        progress.update_under(3, epoch, |share| share.loaded.ticks = 7);
         progress.tell_under(3, epoch, |progress| {
             progress.set_trouble("loader 3", Some("away".to_owned()))
         });
         assert_eq!(
-            (progress.share(3).loaded, progress.troubles().len()),
+            (
+                progress.share(3).loaded.ticks == 7,
+                progress.troubles().len()
+            ),
             (heard, usize::from(heard))
         );
     }
     assert_eq!(progress.forget(3).map(|share| share.epoch), Some(2));
-    progress.update_under(3, 2, |share| share.loaded = true);
+    progress.update_under(3, 2, |share| share.loaded.ticks = 7);
     progress.tell_under(3, 2, |progress| {
         progress.set_trouble("loader 3", Some("away".to_owned()))
     });
     assert!(progress.partitions().is_empty() && progress.troubles().is_empty());
+}
+
+#[test]
+fn what_is_to_be_flushed_never_waits_for_the_next_save_interval() {
+    let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+    let world = World::open_saving_every(log, 86_400_000);
+    world.warehouse.hangs.store(false, Ordering::Release);
+    world.assignment.assigned(&[0]);
+    // The first save of a robot is due at once, those after it within a day.
+    for tick in 0..5 {
+        world.produce(tick..tick + 1);
+        eventually("it is flushed", || world.is_drained());
+    }
+    // Neither does the request get lost that comes while something is being saved.
+    world.context.flush.store(false, Ordering::Release);
+    world.produce(5..6);
+    eventually("it is read", || {
+        let read = world.context.progress.share(0).read.positions;
+        read.get(0) == world.log.range(INPUT_TOPICS[0], 0).unwrap().end
+    });
+    assert!(!world.is_drained(), "nobody has asked for it");
+    world.context.flush.store(true, Ordering::Release);
+    eventually("it is flushed", || world.is_drained());
+    assert!(world.assignment.close(Instant::now() + PATIENCE));
+    world.saved.store(true, Ordering::Release);
+    world.checkpointer.join().unwrap();
+}
+
+#[test]
+fn who_is_through_with_what_was_there_is_not_through_with_what_came_after() {
+    let log = MemoryLog::new(Arc::new(SystemClock));
+    let topics = [INPUT_TOPICS[0].to_owned(), "not made yet".to_owned()];
+    log.ensure_topics(&topics[..1], 2).unwrap();
+    let record = || NewRecord::default();
+    log.append(&topics[0], 1, &[record(), record()]).unwrap();
+    let before = Ends::now(&log, &topics, 2).unwrap();
+    let progress = Progress::default();
+    assert!(
+        !progress.is_drained_to(&before),
+        "nobody has the partitions"
+    );
+    for partition in 0..2 {
+        progress.update(partition, |share| {
+            share.read.positions = Positions::from(vec![2]);
+            share.saved = share.read.clone();
+            share.outward = share.read.clone();
+            share.caught_up = true;
+        });
+    }
+    assert!(!progress.is_drained_to(&before), "it is not loaded");
+    for partition in 0..2 {
+        progress.update(partition, |share| share.loaded = share.read.clone());
+    }
+    assert!(progress.is_drained_to(&before));
+    log.append(&topics[0], 1, &[record()]).unwrap();
+    let after = Ends::now(&log, &topics, 2).unwrap();
+    assert!(
+        !progress.is_drained_to(&after),
+        "it was idle for long, and is not now"
+    );
+    assert!(progress.is_drained_to(&before));
+    assert!(before.are_within(&after) && !after.are_within(&before));
+    progress.update(1, |share| share.read.ticks = 1);
+    assert!(
+        !progress.is_drained_to(&before),
+        "the wall clock has decided something"
+    );
 }

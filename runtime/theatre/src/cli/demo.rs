@@ -94,8 +94,9 @@ impl Demo {
         }
         eprintln!("stopping: reading what is left, saving, publishing, loading ...");
         service.pipeline.flush(true);
+        let ends = service.pipeline.ends()?;
         let until = Instant::now() + Duration::from_secs(30);
-        while !service.pipeline.drained() && Instant::now() < until {
+        while !service.pipeline.is_drained_to(&ends) && Instant::now() < until {
             event_printer.print_new(&service)?;
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -16,7 +16,8 @@ use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin};
 use theatre_config::Config;
 use theatre_embedded::data_dir::{DataDir, DataLock};
-use theatre_operations::drained::left_in;
+use theatre_operations::drained::left_to;
+use theatre_pipeline::ends::Ends;
 use theatre_pipeline::{Pipeline, PipelineParams, Ports, start};
 
 /// How long a stop may take before it is given up.
@@ -207,70 +208,99 @@ impl Service {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Waits until everything of its partitions is read, saved, published and loaded, or a signal
-    /// asks it to stop; calls `meanwhile` now and then.
+    /// Waits until everything that the log holds now is read, saved, published and loaded, or a
+    /// signal asks it to stop; calls `meanwhile` now and then. To be called after the last append:
+    /// what is appended later is not waited for.
     pub(super) fn drain(
         &self,
         meanwhile: impl FnMut() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        self.drain_until(|| Ok(self.pipeline.drained()), meanwhile)
+        let ends = self.ends()?;
+        self.drain_to(&ends, meanwhile)
     }
 
-    /// The same of all partitions: the store knows how far those of other processes have come.
-    fn drain_all(&self) -> Result<(), Failure> {
-        let partitions = self.params.partitions;
-        let (mut reported, mut looked) = (Instant::now(), Instant::now());
-        let done = || {
-            let own = self.pipeline.owned();
-            if own.len() as u32 == partitions {
-                return Ok(self.pipeline.drained());
-            }
-            if reported.elapsed() > REPORT_OTHERS_EVERY {
-                reported = Instant::now();
-                eprintln!(
-                    "{} of {partitions} partitions are with other processes, or on their way here: waiting until they are drained, too",
-                    partitions - own.len() as u32
-                );
-            }
-            if looked.elapsed() < LOOK_AT_OTHERS_EVERY
-                || !own.is_empty() && !self.pipeline.drained()
-            {
-                return Ok(false);
-            }
-            looked = Instant::now();
-            for partition in (0..partitions).filter(|partition| !own.contains(partition)) {
-                match left_in(
-                    &self.params,
-                    &*self.ports.log,
-                    &*self.ports.store,
-                    partition,
-                ) {
-                    Ok(left) if left.is_empty() => {}
-                    // Readiness names what is away, too.
-                    Ok(_) | Err(Error::Unavailable { .. }) => return Ok(false),
-                    Err(error) => return Err(error.into()),
+    /// The log's ends as of now; asked for again while the log is away.
+    fn ends(&self) -> Result<Ends, Failure> {
+        loop {
+            match self.pipeline.ends() {
+                Ok(ends) => return Ok(ends),
+                Err(Error::Unavailable { .. }) if !self.is_stopping() => {
+                    std::thread::sleep(LOOK_AT_OTHERS_EVERY);
                 }
+                Err(error) => return Err(error.into()),
             }
-            Ok(self.pipeline.owned() == own)
-        };
-        self.drain_until(done, || Ok(()))
+        }
     }
 
-    fn drain_until(
+    /// The same up to these ends, in partitions of other processes too: the store knows how far
+    /// they have come.
+    pub(super) fn drain_to(
         &self,
-        mut done: impl FnMut() -> Result<bool, Failure>,
+        ends: &Ends,
         mut meanwhile: impl FnMut() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        let mut reported = Instant::now();
+        // In the past, so that others are looked at as soon as all that is here is done.
+        let mut looked: Option<Instant> = None;
         self.pipeline.flush(true);
-        while !done()? && !self.is_stopping() {
+        while !self.is_drained_to(ends, &mut looked)? && !self.is_stopping() {
             let failures = self.pipeline.progress().failures();
             if !failures.is_empty() {
                 return Err(Failure::Failed(failures.join("; ")));
+            }
+            let own = self.pipeline.owned().len();
+            let others = (ends.iter().count()).saturating_sub(own);
+            if others > 0 && reported.elapsed() > REPORT_OTHERS_EVERY {
+                reported = Instant::now();
+                eprintln!(
+                    "{others} of {} partitions are with other processes, or on their way here: waiting until they are drained, too",
+                    self.params.partitions
+                );
             }
             meanwhile()?;
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    fn is_drained_to(&self, ends: &Ends, looked: &mut Option<Instant>) -> Result<bool, Failure> {
+        let own = self.pipeline.owned();
+        let (ours, others): (Vec<_>, Vec<_>) = ends
+            .iter()
+            .partition(|(partition, _)| own.contains(partition));
+        let here = ours
+            .iter()
+            .all(|(partition, end)| self.pipeline.is_partition_drained_to(*partition, end));
+        if !here || others.is_empty() {
+            return Ok(here);
+        }
+        if looked.is_some_and(|looked| looked.elapsed() < LOOK_AT_OTHERS_EVERY) {
+            return Ok(false);
+        }
+        *looked = Some(Instant::now());
+        let (log, store) = (&*self.ports.log, &*self.ports.store);
+        for (partition, end) in others {
+            match left_to(&self.params, log, store, partition, end) {
+                Ok(left) if left.is_empty() => {}
+                // Readiness names what is away, too.
+                Ok(_) | Err(Error::Unavailable { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.pipeline.owned() == own)
+    }
+
+    /// The same until the log has not grown meanwhile.
+    fn drain_all(&self) -> Result<(), Failure> {
+        let mut ends = self.ends()?;
+        loop {
+            self.drain_to(&ends, || Ok(()))?;
+            let now = self.ends()?;
+            if now.are_within(&ends) || self.is_stopping() {
+                return Ok(());
+            }
+            ends = now;
+        }
     }
 
     /// Stops; everything read is saved and published. A fault that passed is no failure, one that

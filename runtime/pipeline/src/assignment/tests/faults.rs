@@ -116,7 +116,7 @@ impl World {
 
     /// All is well again: every row is in lake and warehouse once.
     fn must_be_whole(self) {
-        eventually("everything is loaded", || self.progress().drained(&[0]));
+        eventually("everything is loaded", || self.is_drained());
         assert_eq!(
             (self.progress().troubles(), self.progress().failures()),
             (Vec::new(), Vec::new())
@@ -170,7 +170,7 @@ fn a_warehouse_that_is_away_or_refuses_at_the_start_holds_up_nothing_but_its_loa
         "who waits for the loads is told"
     );
     world.must_tell(10..20);
-    assert!(!world.progress().drained(&[0]));
+    assert!(!world.is_drained());
     *world.warehouse.fault.lock().unwrap() = None;
     world.must_be_whole();
 }
@@ -190,9 +190,7 @@ fn a_lake_that_is_away_or_refuses_for_long_keeps_nobody_from_reading() {
         world.lake.begin_with(None);
         let from = ticks.next().unwrap();
         world.must_tell(from..from + 10);
-        eventually("it has made up for what it missed", || {
-            world.progress().drained(&[0])
-        });
+        eventually("it has made up for what it missed", || world.is_drained());
     }
     world.must_be_whole();
 }
@@ -204,7 +202,7 @@ fn what_a_failed_cut_lost_is_written_though_no_record_follows() {
     world.assignment.assigned(&[0]);
     world.must_tell(0..10);
     eventually("it is named", || world.is_named("lake writer 0", "away"));
-    assert!(!world.progress().drained(&[0]));
+    assert!(!world.is_drained());
     *world.lake.sealing.lock().unwrap() = None;
     world.must_be_whole();
 }
@@ -277,7 +275,7 @@ fn records_that_the_log_lost_before_the_lake_had_them_are_named_until_somebody_l
         world.assignment.assigned(&[0]);
         world.must_tell(0..10);
         if works_at_first {
-            eventually("it works", || world.progress().drained(&[0]));
+            eventually("it works", || world.is_drained());
             refused();
         }
         world.must_tell(10..20);
@@ -315,7 +313,7 @@ fn records_that_the_log_lost_before_the_lake_had_them_are_named_until_somebody_l
             Vec::new()
         );
         world.must_tell(30..40);
-        eventually("it goes on", || world.progress().drained(&[0]));
+        eventually("it goes on", || world.is_drained());
         assert_eq!(
             (world.progress().troubles(), world.progress().failures()),
             (Vec::new(), Vec::new())
@@ -420,7 +418,7 @@ fn a_file_whose_upload_is_gone_is_set_aside_and_said_so_and_stops_nothing() {
     eventually("a file is set aside", || !lost().is_empty());
     world.lake.complete_with(None);
     world.must_tell(10..20);
-    eventually("the others are loaded", || world.progress().drained(&[0]));
+    eventually("the others are loaded", || world.is_drained());
     assert!(
         lost()
             .iter()
@@ -457,7 +455,7 @@ fn a_file_whose_upload_is_gone_is_set_aside_and_said_so_and_stops_nothing() {
     eventually("the next owner says so", said);
     world.must_tell(20..21);
     eventually("uploads that nobody needs are swept, and it works", || {
-        world.progress().drained(&[0])
+        world.is_drained()
     });
     let end = world.log.range(INPUT_TOPICS[0], 0).unwrap().end;
     assert_eq!(world.store.requeue_quarantined().unwrap(), files);

@@ -154,7 +154,8 @@ impl FleetBench {
     ) -> Result<Run, Failure> {
         let progress = service.pipeline.progress().clone();
         let (mut early, mut late, mut read) = (None, None, None);
-        while !service.pipeline.drained() {
+        let ends = service.pipeline.ends()?;
+        while !service.pipeline.is_drained_to(&ends) {
             if let Some(failure) = progress.failures().first() {
                 return Err(Failure::Failed(failure.clone()));
             }
