@@ -30,7 +30,7 @@ use crate::time::LogTime;
 
 mod join;
 
-use join::{Join, ReplySender};
+use join::{Join, ReplySender, by_slot};
 
 /// The message of the reply of a slot that is empty or whose thread is gone.
 const NO_ANSWER: &str = "the processor did not answer";
@@ -279,12 +279,6 @@ impl ProcessorHost for InlineHost {
     fn address(&self, _slot: usize) -> Option<Arc<dyn ProcessorAddress>> {
         None
     }
-}
-
-fn by_slot<T>(answers: impl Iterator<Item = (usize, T)>) -> Vec<(usize, T)> {
-    let mut answers: Vec<(usize, T)> = answers.collect();
-    answers.sort_by_key(|(slot, _)| *slot);
-    answers
 }
 
 struct ProcessorActor {

@@ -71,7 +71,7 @@ fn a_commit_that_is_refused_stops_its_own_partition_only() -> Result<()> {
         Arc::new(CommitFeed::default()),
         Arc::new(Progress::default()),
     );
-    queue.submit(commit(0, epochs[0], 1, "told"));
+    queue.submit(commit(0, epochs[0], 1, "published"));
     while checkpointer.step()? == Step::Worked {}
     ensure!(matches!(
         queue.outcome(0),
@@ -79,12 +79,12 @@ fn a_commit_that_is_refused_stops_its_own_partition_only() -> Result<()> {
     ));
 
     queue.submit(commit(1, epochs[1], 1, "one"));
-    queue.submit(commit(0, epochs[0], 2, "told"));
+    queue.submit(commit(0, epochs[0], 2, "published"));
     queue.submit(commit(2, epochs[2], 1, "two"));
     while checkpointer.step()? == Step::Worked {}
     let refused = queue.outcome(0).context("it is answered")?;
     ensure!(
-        matches!(&refused, Err(Error::Refused(why)) if why.contains("told")),
+        matches!(&refused, Err(Error::Refused(why)) if why.contains("published")),
         "{refused:?}"
     );
     for partition in [1, 2] {

@@ -331,13 +331,13 @@ fn a_case_with_two_outcomes_is_one_case_and_each_outcome_a_row() -> Result<()> {
     let rows = |sql: &str| -> Result<serde_json::Value> {
         Ok(serde_json::json!(warehouse.query(sql)?.rows))
     };
-    let told = rows(
+    let loaded = rows(
         "SELECT outcome_id, start_date_key, start_time_key, end_time_key FROM fact_procedures ORDER BY outcome_id",
     )?;
     let keys = |id: &str| serde_json::json!([id, 20_261_124, 103_000, 110_000]);
     ensure!(
-        told == serde_json::json!([keys("p1/r1"), keys("p1/r2"), keys("p2/r1")]),
-        "{told}"
+        loaded == serde_json::json!([keys("p1/r1"), keys("p1/r2"), keys("p2/r1")]),
+        "{loaded}"
     );
     let surgeons = rows("SELECT surgeon_id, cases, outcomes FROM dim_surgeons")?;
     ensure!(surgeons == serde_json::json!([["s", 2, 3]]), "{surgeons}");

@@ -2,7 +2,7 @@
 //! scheduler with faults and crashes at every port call, against a batch recomputation.
 
 use anyhow::{Result, ensure};
-use theatre_tests::simulation::{Bug, Told, simulate};
+use theatre_tests::simulation::{Bug, Tally, simulate};
 
 /// Seeds of a test run; more by `tests/run simulation --seeds A..B`.
 const SEEDS: std::ops::Range<u64> = 0..300;
@@ -19,21 +19,21 @@ fn seeds() -> Result<std::ops::Range<u64>> {
 
 #[test]
 fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
-    let mut all = Told::default();
+    let mut all = Tally::default();
     for seed in seeds()? {
-        let told = simulate(seed, None).map_err(|error| {
+        let tally = simulate(seed, None).map_err(|error| {
             anyhow::anyhow!(
                 "seed {seed}: {error:#}; again: tests/run simulation --seeds {seed}..{}",
                 seed + 1
             )
         })?;
-        all.crashes += told.crashes;
-        all.alerts += told.alerts;
-        all.outcomes += told.outcomes;
-        all.corrections += told.corrections;
-        all.drained += told.drained;
-        all.lost += told.lost;
-        all.trimmed += told.trimmed;
+        all.crashes += tally.crashes;
+        all.alerts += tally.alerts;
+        all.outcomes += tally.outcomes;
+        all.corrections += tally.corrections;
+        all.drained += tally.drained;
+        all.lost += tally.lost;
+        all.trimmed += tally.trimmed;
     }
     println!("{all:?}");
     // A single seed may lack some of it.
@@ -59,7 +59,7 @@ fn a_dropped_fence_is_caught() -> Result<()> {
 fn publishing_before_the_commit_is_caught() -> Result<()> {
     ensure!(
         (0..50).any(|seed| simulate(seed, Some(Bug::PublishBeforeCommit)).is_err()),
-        "50 seeds did not notice that outputs are told before they are committed"
+        "50 seeds did not notice that outputs are published before they are committed"
     );
     Ok(())
 }

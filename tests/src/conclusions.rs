@@ -1,7 +1,7 @@
 //! What a deployment concluded from its input, as far as it must depend on neither servers, crashes
 //! nor the moments at which things arrived.
 //!
-//! Compared are contents: transitions of each condition in order, outcomes as last told, windows
+//! Compared are contents: transitions of each condition in order, outcomes as last published, windows
 //! with their revisions merged, what became of every record, and the rows of lake and warehouse.
 //! Left out is what depends on the order between topics: how often an outcome or a window was
 //! corrected on the way (`revision`); and on the moment of arrival: when a record was appended
@@ -36,7 +36,7 @@ const CORRECTED: &str = "revision";
 pub struct Conclusions {
     /// Transitions by condition, in order.
     pub alerts: BTreeMap<String, Vec<Alert>>,
-    /// Outcomes by procedure, as last told.
+    /// Outcomes by procedure, as last published.
     pub outcomes: BTreeMap<String, Outcome>,
     /// Windows by robot, name and start, as [`WindowRow::encode`] writes them.
     pub windows: BTreeMap<(String, String, i64), Vec<u8>>,
@@ -57,13 +57,13 @@ impl Conclusions {
     /// warehouse must be those of the store.
     pub fn read(config: &Config, ports: &Ports) -> Result<Self> {
         let mut read = Self::default();
-        let (told, registry) = (
+        let (outputs, registry) = (
             all_outputs(&*ports.store)?,
             theatre::adapters::registry(config)?,
         );
-        read.read_outputs(&told)?;
+        read.read_outputs(&outputs)?;
         read.read_records(&*ports.store)?;
-        let windows = tables::windows_of(&told)?;
+        let windows = tables::windows_of(&outputs)?;
         same(
             "windows of the store in the lake",
             &windows,
@@ -104,7 +104,7 @@ impl Conclusions {
                 rows.count(ARRIVED, self.lake.entry(dataset.clone()).or_default());
             }
         }
-        self.lake.insert(of_outcomes, last_told(&outcomes)?);
+        self.lake.insert(of_outcomes, last_published(&outcomes)?);
         Ok(windows)
     }
 
@@ -125,7 +125,7 @@ impl Conclusions {
             self.warehouse.insert(spec.name, rows);
         }
         let outcomes = OutputKind::Outcome.table();
-        let rows = last_told(&Table::of_warehouse(&*ports.warehouse, &outcomes)?)?;
+        let rows = last_published(&Table::of_warehouse(&*ports.warehouse, &outcomes)?)?;
         self.warehouse.insert(outcomes.name, rows);
         Table::of_warehouse(&*ports.warehouse, &OutputKind::Window.table())
     }
@@ -274,7 +274,7 @@ pub fn all_outputs(store: &dyn CheckpointStore) -> Result<Vec<OutputEvent>> {
 pub fn all_published(store: &dyn CheckpointStore) -> Result<BTreeMap<(String, String), Vec<u8>>> {
     let topics = OutputTopics::new(|_| None);
     let topic = |kind| topics.get(kind).map(str::to_owned);
-    let told = all_outputs(store)?.into_iter().filter_map(|output| {
+    let published = all_outputs(store)?.into_iter().filter_map(|output| {
         Some((
             (
                 topic(output.kind)?,
@@ -283,7 +283,7 @@ pub fn all_published(store: &dyn CheckpointStore) -> Result<BTreeMap<(String, St
             output.payload,
         ))
     });
-    Ok(told.collect())
+    Ok(published.collect())
 }
 
 fn same_rows(
@@ -302,8 +302,8 @@ fn same_rows(
         .try_for_each(|(name, rows)| same(&format!("{what} {name}"), rows, &got[name]))
 }
 
-/// Outcomes as last told, the one of each that there is in the warehouse too.
-fn last_told(outcomes: &Table) -> Result<Rows> {
+/// Outcomes as last published, the one of each that there is in the warehouse too.
+fn last_published(outcomes: &Table) -> Result<Rows> {
     let mut rows = Rows::new();
     outcomes
         .last_revisions("outcome_id")?

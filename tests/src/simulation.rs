@@ -51,7 +51,7 @@ pub enum Bug {
 
 /// What a simulation went through.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Tally {
     /// Crashes of the current owner.
     pub crashes: usize,
     /// Alert transitions.
@@ -158,12 +158,12 @@ impl World {
 ///
 /// # Errors
 /// When anything was lost, doubled or changed.
-pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
+pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
     let folder = tempfile::tempdir()?;
     let world = World::open(folder.path(), bug)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let simulator = Simulator::new(seed, 3, START)?;
-    let mut told = Told::default();
+    let mut tally = Tally::default();
     let mut next_tick = 0;
     let mut held: Vec<(usize, NewRecord)> = Vec::new();
     let mut process: Option<Process> = None;
@@ -214,33 +214,33 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Told> {
         if let Some(ending) = ended {
             ensure!(ending != Ending::Broken, "the owner is broken");
             if ending == Ending::InOrder {
-                told.drained += 1;
+                tally.drained += 1;
                 running.check_left(&world)?;
             }
         }
         let (crashed, overtaken) = (running.gate.is_dead(), random.random_range(0..400) == 0);
-        told.crashes += usize::from(crashed);
+        tally.crashes += usize::from(crashed);
         if crashed || overtaken || ended.is_some() {
             let gone = process.take();
-            told.lost += gone.as_ref().map_or(0, |gone| gone.lost);
+            tally.lost += gone.as_ref().map_or(0, |gone| gone.lost);
             if crashed || overtaken {
                 old = gone;
             }
         }
     }
-    told.lost += process.as_ref().map_or(0, |process| process.lost);
+    tally.lost += process.as_ref().map_or(0, |process| process.lost);
     drop(process);
     finish(&world, &mut random)?;
     oracle::check(&world.params, &world.ports)
-        .with_context(|| format!("after {} crashes", told.crashes))?;
-    told.trimmed = world.check_trimmed()?;
+        .with_context(|| format!("after {} crashes", tally.crashes))?;
+    tally.trimmed = world.check_trimmed()?;
     for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
         let is = |kind| usize::from(stored.output.kind == kind);
-        told.alerts += is(OutputKind::Alert);
-        told.outcomes += is(OutputKind::Outcome);
-        told.corrections += is(OutputKind::Window) * usize::from(stored.output.revision > 0);
+        tally.alerts += is(OutputKind::Alert);
+        tally.outcomes += is(OutputKind::Outcome);
+        tally.corrections += is(OutputKind::Window) * usize::from(stored.output.revision > 0);
     }
-    Ok(told)
+    Ok(tally)
 }
 
 impl World {

@@ -22,6 +22,13 @@ impl<T> Shared<T> {
     }
 }
 
+/// Puts answers in the order of their slots.
+pub(super) fn by_slot<T>(answers: impl Iterator<Item = (usize, T)>) -> Vec<(usize, T)> {
+    let mut answers: Vec<(usize, T)> = answers.collect();
+    answers.sort_by_key(|(slot, _)| *slot);
+    answers
+}
+
 /// What one thread gathers.
 pub(super) struct Join<T>(Arc<Shared<T>>);
 

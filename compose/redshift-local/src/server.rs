@@ -97,11 +97,11 @@ impl RedshiftLocal {
             runtime: runtime.handle().clone(),
             options,
         });
-        let (tell, told) = mpsc::channel();
+        let (started, starting) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("redshift-local-http".to_owned())
-            .spawn(move || serve(listener, shared, &tell))?;
-        let server = told.recv().context("the HTTP server did not start")??;
+            .spawn(move || serve(listener, shared, &started))?;
+        let server = starting.recv().context("the HTTP server did not start")??;
         Ok(Self {
             address,
             server,

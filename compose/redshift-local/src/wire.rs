@@ -1,4 +1,4 @@
-//! The Data API's shapes: requests, errors, and what is told of a statement.
+//! The Data API's shapes: requests, errors, and what the API says of a statement.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};

@@ -337,12 +337,12 @@ mod tests {
             config.registry.url.as_deref(),
             Some("http://user:hush@registry:8081")
         );
-        for told in [
+        for shown in [
             toml::to_string_pretty(&config).unwrap(),
             format!("{config:?}"),
         ] {
-            assert!(!told.contains("hush") && told.contains("ours"), "{told}");
-            assert_eq!(told.matches("user:***@").count(), 6, "{told}");
+            assert!(!shown.contains("hush") && shown.contains("ours"), "{shown}");
+            assert_eq!(shown.matches("user:***@").count(), 6, "{shown}");
         }
     }
 

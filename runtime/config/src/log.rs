@@ -140,18 +140,18 @@ mod tests {
             7,
             "they are used"
         );
-        for told in [toml::to_string(&config).unwrap(), format!("{config:?}")] {
+        for shown in [toml::to_string(&config).unwrap(), format!("{config:?}")] {
             assert!(
-                !told.contains("hush")
-                    && told.contains("ssl.key.password")
-                    && told.contains("user:***@proxy:1"),
-                "{told}"
+                !shown.contains("hush")
+                    && shown.contains("ssl.key.password")
+                    && shown.contains("user:***@proxy:1"),
+                "{shown}"
             );
             assert!(
-                told.contains("linger.ms")
-                    && told.contains('7')
-                    && told.contains("kafka://broker:9092"),
-                "{told}"
+                shown.contains("linger.ms")
+                    && shown.contains('7')
+                    && shown.contains("kafka://broker:9092"),
+                "{shown}"
             );
         }
     }

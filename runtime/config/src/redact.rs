@@ -23,7 +23,7 @@ pub(super) fn properties<S: Serializer>(
     properties: &BTreeMap<String, String>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let told = |(name, value): (&String, &String)| {
+    let redacted = |(name, value): (&String, &String)| {
         (
             name.clone(),
             if is_secret(name) {
@@ -33,7 +33,7 @@ pub(super) fn properties<S: Serializer>(
             },
         )
     };
-    serializer.collect_map(properties.iter().map(told))
+    serializer.collect_map(properties.iter().map(redacted))
 }
 
 /// A section for people, as it is written: with nothing in it that is secret.
@@ -56,7 +56,7 @@ fn is_secret(name: &str) -> bool {
 /// A text whose URLs say `***` where they name a password: between user and host, or as a
 /// parameter.
 pub fn redacted(text: &str) -> String {
-    let mut told = String::with_capacity(text.len());
+    let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
@@ -65,11 +65,11 @@ pub fn redacted(text: &str) -> String {
                 character.is_whitespace() || matches!(character, '"' | '\'' | '`')
             })
             .unwrap_or(after.len());
-        told.push_str(before);
-        told.push_str(&without_parameter(&without_user_password(&after[..end])));
+        shown.push_str(before);
+        shown.push_str(&without_parameter(&without_user_password(&after[..end])));
         rest = &after[end..];
     }
-    told + rest
+    shown + rest
 }
 
 /// Up to the last `@`: a password may hold what should have been escaped. Rather too much is hidden

@@ -181,12 +181,16 @@ impl FileWriter {
             }
             encoder.close()?.append_to_row_group(&mut group)?;
         }
-        let told = group.close()?;
+        let metadata = group.close()?;
         if number == 0 {
             let worth = |column: &ColumnChunkMetaData| {
                 column.compressed_size() * 100 <= column.uncompressed_size() * (100 - WORTH_PERCENT)
             };
-            self.plain = told.columns().iter().map(|column| !worth(column)).collect();
+            self.plain = metadata
+                .columns()
+                .iter()
+                .map(|column| !worth(column))
+                .collect();
             // The file goes on with other encoders: how a column is stored is said by each of its
             // row groups.
             (_, self.encoders) = encoding(std::io::sink(), &self.schema, &self.plain)?;
@@ -323,10 +327,10 @@ mod tests {
             )
             .unwrap();
         }
-        let told = file.finish().unwrap();
+        let metadata = file.finish().unwrap();
         let bytes = bytes::Bytes::from(bytes.lock().unwrap().clone());
         assert_eq!(
-            (told.bytes, told.rows),
+            (metadata.bytes, metadata.rows),
             (bytes.len() as u64, 3 * rows as u64)
         );
         let reader = SerializedFileReader::new(bytes.clone()).unwrap();

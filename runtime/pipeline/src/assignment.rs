@@ -114,7 +114,7 @@ impl Assignment {
         if owned.closed || owned.units.contains_key(&partition) {
             return Ok(());
         }
-        // Where it stands now is told while it is owned.
+        // Its position now is known only while it is owned.
         owned.left.remove(&partition);
         let predecessor = owned.late.remove(&partition);
         let supervisor = PartitionSupervisor::new(partition, self.context.clone(), lifecycle::next);

@@ -20,7 +20,9 @@ mod tests;
 /// So many batches of a dataset fail before no more of its files are planned: then it is not the
 /// batches that are odd.
 const STUCK_MAX: usize = 4;
-/// So many loads go ahead of what is stuck before that is tried again.
+/// So many loads go ahead of what is stuck before that is tried again: few at first, for most
+/// faults pass with the outage that made them, then twice as many after each time that it failed.
+const AHEAD_MIN: u32 = 4;
 const AHEAD_MAX: u32 = 16;
 
 /// A batch that could not be loaded.
@@ -43,6 +45,8 @@ pub struct Loader {
     stuck: Vec<Stuck>,
     /// Loads since the last failure.
     ahead: u32,
+    /// How many of them go ahead of what is stuck.
+    ahead_max: u32,
 }
 
 impl Loader {
@@ -55,6 +59,7 @@ impl Loader {
             files_max,
             stuck: Vec::new(),
             ahead: 0,
+            ahead_max: AHEAD_MIN,
         }
     }
 
@@ -100,7 +105,7 @@ impl Loader {
     /// The batch to load next: what others have first, then what else the datasets have of which a
     /// batch is stuck, then what is stuck.
     fn plan(&mut self) -> Result<Option<LoadBatch>> {
-        if self.ahead < AHEAD_MAX && !self.stuck.is_empty() {
+        if self.ahead < self.ahead_max && !self.stuck.is_empty() {
             for stuck_max in [1, STUCK_MAX] {
                 let planned = self.planned(&self.deferred(stuck_max))?;
                 if planned.is_some() {
@@ -148,7 +153,10 @@ impl Loader {
         self.ahead = 0;
         let why = error.to_string();
         match self.stuck.iter_mut().find(|stuck| stuck.batch == batch.id) {
-            Some(stuck) => (stuck.why, stuck.deferred) = (why, true),
+            Some(stuck) => {
+                (stuck.why, stuck.deferred) = (why, true);
+                self.ahead_max = (self.ahead_max * 2).min(AHEAD_MAX);
+            }
             None => self.stuck.push(Stuck {
                 batch: batch.id,
                 dataset: batch.dataset,
@@ -163,6 +171,9 @@ impl Loader {
     fn succeeded(&mut self, batch: &LoadBatch) {
         self.ahead += 1;
         self.stuck.retain(|stuck| stuck.batch != batch.id);
+        if self.stuck.is_empty() {
+            self.ahead_max = AHEAD_MIN;
+        }
     }
 
     fn split(&mut self, batch: &LoadBatch, why: &str) -> Result<(Step, u64)> {
