@@ -185,6 +185,7 @@ impl Rows {
             .map_err(|(kind, found)| refuse(kind, &found))?;
         let plan = self.plan.clone();
         let mut values = Vec::with_capacity(plan.fields().len());
+        let mut bad = Vec::new();
         for (field, index) in plan.fields().iter().zip(&self.columns.fields) {
             let cell = &record.cells[*index];
             let read = plan
@@ -211,10 +212,18 @@ impl Rows {
                     if plan.cells().costs_row() || !field.is_nullable {
                         return Err(refusal);
                     }
-                    self.tally.bad_cell(&refusal);
+                    bad.push(refusal);
                     None
                 }
             });
+        }
+        // A line without any value is no row: a corrected recording may bring it.
+        if !values.is_empty() && values.iter().all(Option::is_none) {
+            let why = "no value in any column of the mapping";
+            return Err(bad.into_iter().next().unwrap_or_else(|| refuse(why.to_owned(), "")));
+        }
+        for refusal in &bad {
+            self.tally.bad_cell(refusal);
         }
         Ok(plan.row(robot_id, event_time, counter, &values, place))
     }

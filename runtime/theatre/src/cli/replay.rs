@@ -8,6 +8,7 @@ mod feed;
 mod flags;
 mod reading;
 mod report;
+mod unmapped;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use theatre_recordings::source;
 use theatre_schemas::records::Alert;
 
 use super::event_printer::EventPrinter;
+use super::schema::Said;
 use super::service::{self, Service, look_further, summary};
 use super::{Common, Failure, Output};
 use crate::queries::alert_history;
@@ -39,9 +41,15 @@ pub(super) struct ReplayArgs {
     /// Files, folders, patterns such as 'day-*.csv.gz', or - for standard input.
     #[arg(required = true)]
     files: Vec<String>,
-    /// How their columns become telemetry; its keys are in docs/inputs.md.
+    /// How their columns become telemetry; its keys are in docs/inputs.md. Without one, theatre looks
+    /// at the first file, says what it takes it for, and asks.
     #[arg(long)]
-    mapping: PathBuf,
+    mapping: Option<PathBuf>,
+    /// Go on with what the file seems to be, without asking.
+    #[arg(long, conflicts_with = "mapping")]
+    yes: bool,
+    #[command(flatten)]
+    said: Said,
     /// What the recording is called. Under the same name it is an earlier one, corrected, however
     /// much of it has changed: what was missing comes in, what is there stays. Without a name it is
     /// known by its content.
@@ -75,12 +83,15 @@ fn speed(text: &str) -> Result<f64, String> {
 
 impl ReplayArgs {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let mapping = Mapping::load(&self.mapping)?;
+        let files = source::find(&self.files).map_err(|error| Failure::Usage(error.to_string()))?;
+        let mapping = match &self.mapping {
+            Some(path) => Mapping::load(path)?,
+            None => unmapped::mapping(common, &files, &self.said, self.yes)?,
+        };
         let mut config = service::config(common)?;
         config.schemas.push(mapping.schema.clone().into());
         config.rules = config.rules.or(mapping.rules.clone().map(Into::into));
         let plan = Arc::new(Plan::new(mapping)?);
-        let files = source::find(&self.files).map_err(|error| Failure::Usage(error.to_string()))?;
         let mut reading = Reading::begin(&plan, files.clone())?;
         let folder = std::env::temp_dir();
         // Nothing is kept before the first rows are here. Until then a signal ends the process.

@@ -106,7 +106,7 @@ impl Schema {
 }
 
 /// The ids that schemas of other data sets have, in the data directory and in the configuration.
-fn other_ids(common: &Common, dataset: &str) -> Result<Vec<u32>, Failure> {
+pub(super) fn other_ids(common: &Common, dataset: &str) -> Result<Vec<u32>, Failure> {
     let config = super::service::config(common)?;
     let ids = config
         .schemas
@@ -115,6 +115,19 @@ fn other_ids(common: &Common, dataset: &str) -> Result<Vec<u32>, Failure> {
         .filter(|json| Dataset::from_schema(json).is_ok_and(|other| other.name != dataset))
         .filter_map(|json| schema_id(&json).ok());
     Ok(ids.collect())
+}
+
+/// What a file seems to be, in words, and its first rows.
+pub(super) fn described(looked: &Looked) -> String {
+    let mut text = String::new();
+    for finding in &looked.findings {
+        text.push_str(&format!("{finding}\n"));
+    }
+    text.push_str(&format!("\n{}", looked.table()));
+    for unclear in &looked.unclear {
+        text.push_str(&format!("\nto decide: {unclear}\n"));
+    }
+    text
 }
 
 fn print(common: &Common, looked: &Looked, written: &[PathBuf]) -> Result<(), Failure> {
@@ -132,14 +145,7 @@ fn print(common: &Common, looked: &Looked, written: &[PathBuf]) -> Result<(), Fa
             "written": paths,
         }));
     }
-    let mut text = String::new();
-    for finding in &looked.findings {
-        text.push_str(&format!("{finding}\n"));
-    }
-    text.push_str(&format!("\n{}", looked.table()));
-    for unclear in &looked.unclear {
-        text.push_str(&format!("\nto decide: {unclear}\n"));
-    }
+    let mut text = described(looked);
     for path in &paths {
         text.push_str(&format!("\nwritten: {path}"));
     }
