@@ -13,6 +13,7 @@ mod real_input;
 mod redshift;
 mod repartition;
 mod s3;
+mod schema_changes;
 mod schemas;
 mod secure;
 mod servers;

@@ -1,6 +1,6 @@
 //! The program: commands ([`cli`]), what they ask of stored data ([`queries`]), the admin server
 //! ([`admin`]), recorded input ([`replay`]), and which adapter stands behind which port
-//! ([`adapters`]).
+//! ([`adapters`]). What it refuses before it begins says [`gate`].
 //!
 //! Adapters of servers are features, all of them in the default build: a build for the
 //! demo alone needs none of Kafka, PostgreSQL and AWS.
@@ -8,5 +8,6 @@
 pub mod adapters;
 pub mod admin;
 pub mod cli;
+pub mod gate;
 pub mod queries;
 pub mod replay;

@@ -40,6 +40,7 @@ impl ReplayArgs {
         config.rules = config.rules.or(mapping.rules.clone().map(Into::into));
         let events = mapping.events.clone();
         let mut replay = Replay::open(&self.file, mapping)?;
+        crate::gate::check_recorded(replay.dataset())?;
         let service = Service::start_visibly(common, &config)?;
         let mut event_printer = EventPrinter::begin(&service, self.quiet)?;
         let source = self.feed(&service, &mut replay, &mut event_printer, events.len())?;
