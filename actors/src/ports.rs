@@ -27,7 +27,9 @@ pub use store::{
     PartitionCommit, PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, Repartition,
     StoredDead, StoredOutput, StoredProcessor, UnknownCode,
 };
-pub use warehouse::{ColumnType, LoadMode, LoadReceipt, QueryResult, TableSpec, Warehouse};
+pub use warehouse::{
+    ColumnType, LoadMode, LoadReceipt, QueryResult, TableLimits, TableSpec, Warehouse,
+};
 
 /// The ownership epoch of a partition: it grows by one each time the partition is taken, and writes
 /// under an older epoch are refused.
@@ -60,6 +62,10 @@ pub enum Error {
     /// and what to do.
     #[error("{0}")]
     Refused(String),
+    /// A file that was handed over is refused for good: it is damaged, or fits no table. Others are
+    /// not concerned. The text names the file when it is known.
+    #[error("{0}")]
+    BadFile(String),
     /// The call was refused for good because what it asked for no longer exists. The text says what
     /// that is, and where it was looked for.
     #[error("{0}")]

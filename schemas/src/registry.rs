@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -84,12 +85,13 @@ impl Registry {
     }
 
     /// Adds a schema as a reader and as a writer; its `theatre` property names its id, dataset and
-    /// kind. For a known dataset, a schema of at least the reader's version replaces the reader,
-    /// and all writers of the dataset are resolved to the new reader.
+    /// kind. For a known dataset, the reader goes on with the later of the two versions, and all
+    /// writers of the dataset are resolved to it. A registry that refuses a schema is to be given
+    /// up.
     ///
     /// # Errors
-    /// When the schema cannot be used, its id is taken by another schema, or a writer of the
-    /// dataset does not resolve to it.
+    /// When the schema cannot be used, its id is taken by another schema, or the later version
+    /// cannot follow the earlier one.
     pub fn add(&mut self, json: &str) -> Result<DatasetIndex, SchemaError> {
         let dataset = Dataset::from_schema(json)?;
         let id = SchemaId::Confluent(schema_id(json)?);
@@ -99,13 +101,12 @@ impl Registry {
                 "schema id {id} is taken by dataset '{taken}': give theatre.id another number"
             )));
         }
-        let newest = self
-            .datasets
-            .find(&dataset.name)
-            .is_none_or(|(_, known)| known.version <= dataset.version);
         let index = match self.datasets.find(&dataset.name) {
-            Some((index, _)) if !newest => index,
-            _ => self.datasets.insert(Arc::new(dataset)),
+            None => self.datasets.insert(Arc::new(dataset)),
+            Some((_, known)) => {
+                let reader = reader(known, dataset)?;
+                self.datasets.insert(Arc::new(reader))
+            }
         };
         let reader = self.datasets.get(index).clone();
         for writer in self
@@ -133,6 +134,19 @@ impl Registry {
     /// All datasets.
     pub fn datasets(&self) -> &Datasets {
         &self.datasets
+    }
+}
+
+/// The reader of a dataset that is known, once another of its schemas is known, too.
+fn reader(known: &Dataset, other: Dataset) -> Result<Dataset, SchemaError> {
+    match known.version.cmp(&other.version) {
+        Ordering::Less => known.followed_by(other),
+        Ordering::Greater => other.followed_by(known.clone()),
+        // Of two that say to be the same version one may be the earlier one all the same.
+        Ordering::Equal => match other.followed_by(known.clone()) {
+            Ok(_) => Ok(known.clone()),
+            Err(_) => known.followed_by(other),
+        },
     }
 }
 

@@ -114,6 +114,7 @@ fn the_embedded_warehouse_keeps_its_contract() -> Result<()> {
         MemoryLake::default(),
     );
     contract::warehouse_loads_once(&warehouse, &lake)?;
+    contract::warehouse_widens(&warehouse, &lake)?;
     contract::warehouse_tells_cases_apart(&warehouse, &lake)
 }
 
@@ -121,6 +122,7 @@ fn the_embedded_warehouse_keeps_its_contract() -> Result<()> {
 fn the_warehouse_in_memory_keeps_its_contract() -> Result<()> {
     let (warehouse, lake) = (EmbeddedWarehouse::in_memory()?, MemoryLake::default());
     contract::warehouse_loads_once(&warehouse, &lake)?;
+    contract::warehouse_widens(&warehouse, &lake)?;
     contract::warehouse_tells_cases_apart(&warehouse, &lake)
 }
 
@@ -130,5 +132,6 @@ fn the_redshift_warehouse_keeps_its_contract() -> Result<()> {
         warehouse, lake, ..
     } = &servers::warehouse()?;
     contract::warehouse_loads_once(warehouse, lake)?;
+    contract::warehouse_widens(warehouse, lake)?;
     contract::warehouse_tells_cases_apart(warehouse, lake)
 }

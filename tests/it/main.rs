@@ -14,6 +14,7 @@ mod recordings;
 mod redshift;
 mod repartition;
 mod s3;
+mod schema_changes;
 mod schemas;
 mod secure;
 mod servers;

@@ -38,7 +38,7 @@ pub trait Lake: Send + Sync {
     /// All completed files under a prefix, sorted by path.
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>>;
 
-    /// The bytes of a completed file.
+    /// The bytes of a completed file. Fails with `Gone` when it is not there.
     fn read(&self, path: &str) -> Result<bytes::Bytes>;
 
     /// The URL under which other systems find a file, such as `s3://bucket/prefix/path`; `None` for

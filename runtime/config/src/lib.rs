@@ -4,6 +4,7 @@
 //! where it is defined; an unknown key is an error. A path is relative to the file that names it;
 //! one in a variable, to the working directory.
 
+pub mod check;
 pub mod inputs;
 pub mod lake;
 pub mod layers;
@@ -254,36 +255,6 @@ impl Config {
             Some(path) => Ok(parse::<RuleFile>(path, &read(path)?)?.rules),
             None => Ok(parse::<RuleFile>(Path::new("the shipped rules"), DEFAULT_RULES)?.rules),
         }
-    }
-
-    /// What no schema is needed to see.
-    ///
-    /// # Errors
-    /// Says which keys do not fit together, and what to do.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        if self.partitions == 0 {
-            return Err(ConfigError("partitions: at least 1 is needed".to_owned()));
-        }
-        if self.lake.enabled && self.warehouse.url.is_some() && self.lake.url.is_none() {
-            return Err(ConfigError("warehouse.url: Redshift loads from S3 only: set lake.url to s3://bucket/prefix, or leave warehouse.url out".to_owned()));
-        }
-        if self.lake.enabled && self.record_bytes > RECORD_BYTES_MAX {
-            return Err(ConfigError(format!(
-                "record_bytes: {} is more than the {RECORD_BYTES_MAX} of which the warehouse takes every row; only without a lake records may be longer",
-                self.record_bytes
-            )));
-        }
-        if self.warehouse.url.is_some() {
-            self.warehouse.check_schema().map_err(ConfigError)?;
-        }
-        if self.log.url.is_some() && self.silence_after < log::SILENCE_MIN {
-            return Err(ConfigError(format!(
-                "silence_after: {} is too short with Kafka, whose absence is told from a robot's silence only after {}",
-                self.silence_after,
-                log::SILENCE_MIN
-            )));
-        }
-        Ok(())
     }
 }
 

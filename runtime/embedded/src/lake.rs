@@ -40,7 +40,23 @@ impl DirectoryLake {
     }
 }
 
-fn unavailable(error: std::io::Error) -> Error {
+/// What an error of the file system means for the caller. A full disk, or one that fails, may pass;
+/// rights and names do not change by waiting.
+fn fault(error: std::io::Error) -> Error {
+    let for_good = matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename
+            | ErrorKind::Unsupported
+    );
+    if for_good {
+        return Error::Refused(format!(
+            "the lake's folder refuses: {error}: let this user write it, and below it only Theatre"
+        ));
+    }
     Error::Unavailable {
         what: WHAT,
         why: error.to_string(),
@@ -59,7 +75,7 @@ struct Upload {
 
 impl LakeUpload for Upload {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(unavailable)
+        self.file.write_all(bytes).map_err(fault)
     }
 
     fn seal(self: Box<Self>) -> Result<String> {
@@ -70,10 +86,10 @@ impl LakeUpload for Upload {
         } = *self;
         let file = file
             .into_inner()
-            .map_err(|error| unavailable(error.into_error()))?;
+            .map_err(|error| fault(error.into_error()))?;
         file.sync_all()
             .and_then(|()| sync_folder(&folder))
-            .map_err(unavailable)?;
+            .map_err(fault)?;
         Ok(handle)
     }
 }
@@ -83,7 +99,7 @@ impl Lake for DirectoryLake {
         // The attempt comes first, so that all uploads of an owner can be found by its prefix.
         let handle = format!("{attempt}.{}", path.replace('/', "~"));
         let folder = self.root.join(UPLOADS);
-        let file = File::create(folder.join(&handle)).map_err(unavailable)?;
+        let file = File::create(folder.join(&handle)).map_err(fault)?;
         Ok(Box::new(Upload {
             file: BufWriter::with_capacity(1 << 18, file),
             handle,
@@ -95,10 +111,10 @@ impl Lake for DirectoryLake {
         let from = self.root.join(UPLOADS).join(upload);
         let to = self.root.join(path);
         let folder = to.parent().unwrap_or(&self.root).to_owned();
-        create_dir_all(&folder).map_err(unavailable)?;
+        create_dir_all(&folder).map_err(fault)?;
         if to.exists() {
             // Completed before; a second attempt's parts, if any, are orphans.
-            return sync_folder(&folder).map_err(unavailable);
+            return sync_folder(&folder).map_err(fault);
         }
         match std::fs::rename(&from, &to) {
             Ok(()) => {
@@ -107,20 +123,20 @@ impl Lake for DirectoryLake {
                     .ancestors()
                     .take_while(|ancestor| ancestor.starts_with(&self.root))
                 {
-                    sync_folder(ancestor).map_err(unavailable)?;
+                    sync_folder(ancestor).map_err(fault)?;
                 }
-                sync_folder(&self.root.join(UPLOADS)).map_err(unavailable)
+                sync_folder(&self.root.join(UPLOADS)).map_err(fault)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::Gone(format!(
                 "lake file '{path}': neither the file nor its upload '{upload}' is there"
             ))),
-            Err(error) => Err(unavailable(error)),
+            Err(error) => Err(fault(error)),
         }
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         let mut entries = Vec::new();
-        walk(&self.root, &self.root, &mut entries).map_err(unavailable)?;
+        walk(&self.root, &self.root, &mut entries).map_err(fault)?;
         entries.retain(|entry| entry.path.starts_with(prefix));
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(entries)
@@ -130,9 +146,9 @@ impl Lake for DirectoryLake {
         match std::fs::read(self.root.join(path)) {
             Ok(bytes) => Ok(bytes.into()),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Error::Refused(format!("lake file '{path}' is not there")))
+                Err(Error::Gone(format!("lake file '{path}' is not there")))
             }
-            Err(error) => Err(unavailable(error)),
+            Err(error) => Err(fault(error)),
         }
     }
 
@@ -142,11 +158,11 @@ impl Lake for DirectoryLake {
 
     fn sweep(&self, partition: Partition, epoch: Epoch, keep: &[String]) -> Result<usize> {
         let mut swept = 0;
-        for entry in std::fs::read_dir(self.root.join(UPLOADS)).map_err(unavailable)? {
-            let entry = entry.map_err(unavailable)?;
+        for entry in std::fs::read_dir(self.root.join(UPLOADS)).map_err(fault)? {
+            let entry = entry.map_err(fault)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if is_outdated(&name, partition, epoch) && !keep.contains(&name) {
-                std::fs::remove_file(entry.path()).map_err(unavailable)?;
+                std::fs::remove_file(entry.path()).map_err(fault)?;
                 swept += 1;
             }
         }

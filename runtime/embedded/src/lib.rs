@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use theatre_actors::ports::Error;
 
 /// How long one process waits for another's transaction.
@@ -93,16 +93,98 @@ fn cannot_open(path: &Path, what: &str, error: &rusqlite::Error) -> Error {
     ))
 }
 
-/// A passing fault of a file, to be tried again.
-fn unavailable(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |error| Error::Unavailable {
-        what,
-        why: error.to_string(),
+/// What an error of SQLite means for the caller: a lock, a full disk, or a system that fails may
+/// pass; whatever is wrong with the file, the statement or the rights does not, however long one
+/// waits.
+fn fault(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| {
+        if passes(&error) {
+            return Error::Unavailable {
+                what,
+                why: error.to_string(),
+            };
+        }
+        let advice = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                "restore it from a backup"
+            }
+            Some(
+                ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::AuthorizationForStatementDenied,
+            ) => "let this user write the data directory and its files",
+            _ => "its file is not as this build makes it: see which build wrote it",
+        };
+        Error::Refused(format!("the {what} refuses: {error} ({advice})"))
     }
+}
+
+/// Whether an error may pass while the caller waits.
+fn passes(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OutOfMemory
+                | ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::OperationAborted
+                | ErrorCode::SchemaChanged
+        )
+    )
 }
 
 /// A connection is whole even if a thread panicked while it held it: its open transaction is rolled
 /// back when dropped.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_said_to_be_unavailable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sqlite");
+        let connection = open(&path, "test", "CREATE TABLE t (a INTEGER PRIMARY KEY)").unwrap();
+        let failed = |connection: &Connection, sql: &str| {
+            fault("test")(connection.execute_batch(sql).unwrap_err())
+        };
+        let columns: Vec<String> = (0..3000).map(|at| format!("c{at} INTEGER")).collect();
+        let too_many = format!("CREATE TABLE wide ({})", columns.join(", "));
+        for sql in [
+            too_many.as_str(),
+            "INSERT INTO nowhere VALUES (1)",
+            "INSERT INTO t VALUES (1), (1)",
+            "SELEC",
+        ] {
+            let error = failed(&connection, sql);
+            assert!(matches!(error, Error::Refused(_)), "{sql}: {error}");
+        }
+        let reader = open_read_only(&path, "test").unwrap();
+        let error = failed(&reader, "INSERT INTO t VALUES (2)");
+        assert!(error.to_string().contains("let this user write"), "{error}");
+        // Another process's transaction ends.
+        let other = open(&path, "test", "").unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        let error = failed(&connection, "INSERT INTO t VALUES (3)");
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+        let damaged = folder.path().join("b.sqlite");
+        std::fs::write(&damaged, vec![7_u8; 8192]).unwrap();
+        let error = Connection::open(&damaged)
+            .and_then(looked_at)
+            .map(drop)
+            .map_err(fault("test"));
+        assert!(
+            matches!(&error, Err(Error::Refused(why)) if why.contains("backup")),
+            "{error:?}"
+        );
+    }
 }

@@ -15,7 +15,7 @@ use theatre_actors::ports::{
 use theatre_actors::position::Partition;
 use theatre_actors::time::{Clock, LogTime};
 
-use super::{lock, open, open_read_only, unavailable};
+use super::{fault, lock, open, open_read_only};
 
 mod block;
 
@@ -80,20 +80,20 @@ fn write<T>(
     let mut connection = lock(writer);
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     let done = work(&transaction)?;
-    transaction.commit().map_err(unavailable(WHAT))?;
+    transaction.commit().map_err(fault(WHAT))?;
     Ok(done)
 }
 
 fn topic_id(connection: &Connection, topic: &str) -> Result<(i64, u32)> {
     let mut statement = connection
         .prepare_cached("SELECT id, partitions FROM topic WHERE name = ?1")
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     let found = statement
         .query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     found.ok_or_else(|| Error::Refused(format!("there is no topic '{topic}' in the log")))
 }
 
@@ -123,7 +123,7 @@ fn append(
                 .query_row(params![id, partition], |row| row.get(0))
                 .optional()
         })
-        .map_err(unavailable(WHAT))?
+        .map_err(fault(WHAT))?
         .unwrap_or(0);
     let mut base = end;
     for part in block::split(records, BLOCK_BYTES) {
@@ -131,13 +131,13 @@ fn append(
         transaction
             .prepare_cached("INSERT INTO block (topic, partition, end_offset, base_offset, append_time, records) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
             .and_then(|mut statement| statement.execute(params![id, partition, next, base, at, block::encode(part)]))
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         base = next;
     }
     transaction
         .prepare_cached("INSERT INTO log_range VALUES (?1, ?2, 0, ?3) ON CONFLICT DO UPDATE SET end_offset = excluded.end_offset")
         .and_then(|mut statement| statement.execute(params![id, partition, base]))
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     Ok(end as u64)
 }
 
@@ -148,7 +148,7 @@ fn next_append_time(transaction: &Transaction<'_>, now: LogTime) -> Result<i64> 
             "UPDATE clock SET last_append = max(last_append + 1, ?1) RETURNING last_append",
         )
         .and_then(|mut statement| statement.query_row([now.0], |row| row.get(0)))
-        .map_err(unavailable(WHAT))
+        .map_err(fault(WHAT))
 }
 
 impl EventLog for EmbeddedLog {
@@ -157,7 +157,7 @@ impl EventLog for EmbeddedLog {
             for topic in topics {
                 transaction
                     .execute("INSERT OR IGNORE INTO topic SELECT ?1, (SELECT coalesce(max(id), 0) + 1 FROM topic), ?2", params![topic, partitions])
-                    .map_err(unavailable(WHAT))?;
+                    .map_err(fault(WHAT))?;
                 let (_, there) = topic_id(transaction, topic)?;
                 if there != partitions {
                     return Err(Error::Refused(format!(
@@ -178,7 +178,7 @@ impl EventLog for EmbeddedLog {
                         return Err(Error::Refused(format!("topic '{topic}' has {there} partitions already: it cannot have {partitions}")));
                     }
                     Ok((id, _)) => {
-                        transaction.execute("UPDATE topic SET partitions = ?2 WHERE id = ?1", params![id, partitions]).map_err(unavailable(WHAT))?;
+                        transaction.execute("UPDATE topic SET partitions = ?2 WHERE id = ?1", params![id, partitions]).map_err(fault(WHAT))?;
                     }
                     Err(Error::Refused(_)) => {}
                     Err(error) => return Err(error),
@@ -242,7 +242,7 @@ impl EventLog for EmbeddedLog {
                     .query_row(params![id, partition, time.0], |row| row.get(0))
                     .optional()
             })
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         match found {
             Some(offset) => Ok(offset as u64),
             None => Ok(range(&connection, id, partition)?.end),
@@ -262,7 +262,7 @@ impl EventLog for EmbeddedLog {
                     "INSERT INTO lane VALUES (?1, ?2, ?3, 0) ON CONFLICT DO UPDATE SET epoch = excluded.epoch",
                     params![partition, lane.as_str(), epoch as i64],
                 )
-                .map_err(unavailable(WHAT))
+                .map_err(fault(WHAT))
         })?;
         Ok(Box::new(Publisher {
             writer: self.writer.clone(),
@@ -279,14 +279,14 @@ impl EventLog for EmbeddedLog {
             let before = i64::try_from(before).unwrap_or(i64::MAX);
             transaction
                 .execute("DELETE FROM block WHERE topic = ?1 AND partition = ?2 AND end_offset <= ?3", params![id, partition, before])
-                .map_err(unavailable(WHAT))?;
+                .map_err(fault(WHAT))?;
             transaction
                 .execute(
                     "UPDATE log_range SET start_offset = coalesce(
                         (SELECT min(base_offset) FROM block WHERE topic = ?1 AND partition = ?2), end_offset) WHERE topic = ?1 AND partition = ?2",
                     params![id, partition],
                 )
-                .map_err(unavailable(WHAT))?;
+                .map_err(fault(WHAT))?;
             Ok(())
         })
     }
@@ -297,11 +297,11 @@ fn range(connection: &Connection, id: i64, partition: Partition) -> Result<LogRa
         .prepare_cached(
             "SELECT start_offset, end_offset FROM log_range WHERE topic = ?1 AND partition = ?2",
         )
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     let found: Option<(i64, i64)> = statement
         .query_row(params![id, partition], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     let (start, end) = found.unwrap_or((0, 0));
     Ok(LogRange {
         start: start as u64,
@@ -322,7 +322,7 @@ fn check_lane(
             |row| row.get(0),
         )
         .optional()
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     match current {
         Some(current) if current as u64 > epoch => Err(Error::StaleEpoch {
             partition,
@@ -356,19 +356,19 @@ impl LogReader for Reader {
         let mut statement = self
             .connection
             .prepare_cached("SELECT base_offset, append_time, records FROM block WHERE topic = ?1 AND partition = ?2 AND end_offset > ?3 ORDER BY end_offset")
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         let mut rows = statement
             .query(params![self.id, self.partition, self.next as i64])
-            .map_err(unavailable(WHAT))?;
-        'blocks: while let Some(row) = rows.next().map_err(unavailable(WHAT))? {
-            let base: i64 = row.get(0).map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
+        'blocks: while let Some(row) = rows.next().map_err(fault(WHAT))? {
+            let base: i64 = row.get(0).map_err(fault(WHAT))?;
             if base as u64 > self.next {
                 return Err(self.missing(base as u64)?);
             }
-            let append_time = LogTime(row.get(1).map_err(unavailable(WHAT))?);
+            let append_time = LogTime(row.get(1).map_err(fault(WHAT))?);
             let blob = row
                 .get_ref(2)
-                .map_err(unavailable(WHAT))?
+                .map_err(fault(WHAT))?
                 .as_blob()
                 .map_err(|error| damaged(&self.topic, base, &error.to_string()))?;
             for (at, record) in block::decode(blob).enumerate() {
@@ -456,7 +456,7 @@ impl LanePublisher for Publisher {
                 params![self.partition, self.lane.as_str()],
                 |row| row.get(0),
             )
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         Ok(position as u64)
     }
 
@@ -487,7 +487,7 @@ impl LanePublisher for Publisher {
                     "UPDATE lane SET position = ?3 WHERE partition = ?1 AND lane = ?2",
                     params![self.partition, self.lane.as_str(), position as i64],
                 )
-                .map_err(unavailable(WHAT))?;
+                .map_err(fault(WHAT))?;
             Ok(Vec::new())
         })
     }

@@ -75,9 +75,9 @@ impl EmbeddedStore {
         let mut connection = lock(&self.writer);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         let done = work(&transaction)?;
-        transaction.commit().map_err(unavailable(WHAT))?;
+        transaction.commit().map_err(fault(WHAT))?;
         Ok(done)
     }
 
@@ -108,11 +108,11 @@ impl EmbeddedStore {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
         let connection = lock(&self.reader);
-        let mut statement = connection.prepare_cached(sql).map_err(unavailable(WHAT))?;
+        let mut statement = connection.prepare_cached(sql).map_err(fault(WHAT))?;
         let rows = statement
             .query_map(values, read)
             .and_then(Iterator::collect);
-        rows.map_err(unavailable(WHAT))
+        rows.map_err(fault(WHAT))
     }
 }
 
@@ -124,7 +124,7 @@ fn current_epoch(connection: &Connection, partition: Partition) -> Result<Epoch>
                 .query_row([partition], |row| row.get(0))
                 .optional()
         })
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     Ok(epoch.unwrap_or(0) as u64)
 }
 
@@ -136,7 +136,7 @@ fn raise_epoch(transaction: &Transaction<'_>, partition: Partition) -> Result<Ep
         transaction.query_row(sql, params![partition, encode(&Positions::zero())], |row| {
             row.get::<_, i64>(0)
         });
-    raised.map(|epoch| epoch as u64).map_err(unavailable(WHAT))
+    raised.map(|epoch| epoch as u64).map_err(fault(WHAT))
 }
 
 /// Encoded columns of this store that cannot be read are damage, not a passing fault.
@@ -153,14 +153,14 @@ fn unknown(error: UnknownCode) -> rusqlite::Error {
 
 /// What a failed statement is to the caller of the port: refused where a code is not known, since
 /// no repetition changes that, else a passing fault.
-fn unavailable(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
+fn fault(what: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |error| {
         if let rusqlite::Error::FromSqlConversionFailure(_, _, why) = &error
             && let Some(unknown) = why.downcast_ref::<UnknownCode>()
         {
             return (*unknown).into();
         }
-        super::unavailable(what)(error)
+        super::fault(what)(error)
     }
 }
 
@@ -192,7 +192,7 @@ fn save_processor(
              WHERE family.save_number < excluded.save_number",
         )
         .and_then(|mut statement| statement.execute(params![partition, save.processor, save.save_number as i64, encode(&save.positions), save.state]))
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     if changed == 0 {
         return Ok(numbers);
     }
@@ -219,7 +219,7 @@ fn save_processor(
                 "output {:?} '{}' revision {} of robot '{}' is there already: two owners, or a conclusion that differs on replay; report this",
                 output.kind, output.id, output.revision, output.robot_id
             )),
-            _ => unavailable(WHAT)(error),
+            _ => fault(WHAT)(error),
         })?;
     }
     for dead in &save.dead {
@@ -229,7 +229,7 @@ fn save_processor(
             .and_then(|mut statement| {
                 statement.execute(params![partition, numbers.1, encode(dead)])
             })
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
     }
     Ok(numbers)
 }
@@ -249,8 +249,8 @@ fn commit_partition(
             [commit.partition],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
-        .map_err(unavailable(WHAT))?;
-    let floor: Positions = decode(&floor).map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
+    let floor: Positions = decode(&floor).map_err(fault(WHAT))?;
     let mut numbers = (last_output, last_dead);
     for save in &commit.processors {
         numbers = save_processor(transaction, commit.partition, save, at, numbers)?;
@@ -267,7 +267,7 @@ fn commit_partition(
                 numbers.1
             ])
         })
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     Ok(CommitOutcome::Committed {
         last_output: numbers.0 as u64,
         last_dead: numbers.1 as u64,
@@ -294,7 +294,7 @@ impl CheckpointStore for EmbeddedStore {
                     "INSERT INTO layout VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET topics = excluded.topics",
                     params![encode(&topics.to_vec()), partitions],
                 )
-                .map_err(unavailable(WHAT))?;
+                .map_err(fault(WHAT))?;
             Ok(())
         })
     }
@@ -327,7 +327,7 @@ impl CheckpointStore for EmbeddedStore {
                 let sql = "INSERT INTO home VALUES (?1, ?2) ON CONFLICT DO UPDATE SET partition = partition RETURNING partition";
                 transaction.prepare_cached(sql).and_then(|mut statement| statement.query_row(params![robot, partition], |row| row.get(0)))
             };
-            robots.iter().map(claim).collect::<rusqlite::Result<_>>().map_err(unavailable(WHAT))
+            robots.iter().map(claim).collect::<rusqlite::Result<_>>().map_err(fault(WHAT))
         })
     }
 
@@ -449,7 +449,7 @@ impl CheckpointStore for EmbeddedStore {
                     "UPDATE partition SET lake_cuts = ?2, lake_positions = ?3, lake_state = ?4 WHERE partition = ?1 AND lake_cuts = ?2 - 1",
                     params![partition, cut.cut_number as i64, encode(&cut.positions), cut.state],
                 )
-                .map_err(unavailable(WHAT))?;
+                .map_err(fault(WHAT))?;
             if changed == 0 { Err(Error::overtaken(partition, "a cut of the lake")) } else { files::register(transaction, partition, &cut.files) }
         })
     }
@@ -486,7 +486,7 @@ impl CheckpointStore for EmbeddedStore {
                 transaction
                     .prepare_cached("UPDATE lake_file SET stage = 2 WHERE partition = ?1 AND number = ?2 AND stage = 1")
                     .and_then(|mut statement| statement.execute(params![partition, *number as i64]))
-                    .map_err(unavailable(WHAT))?;
+                    .map_err(fault(WHAT))?;
             }
             Ok(())
         })
@@ -495,7 +495,7 @@ impl CheckpointStore for EmbeddedStore {
     fn mark_lost(&self, partition: Partition, epoch: Epoch, number: u64, note: &str) -> Result<()> {
         self.fenced(partition, epoch, |transaction| {
             let sql = "UPDATE lake_file SET stage = 5, note = ?3 WHERE partition = ?1 AND number = ?2 AND stage = 1";
-            transaction.execute(sql, params![partition, number as i64, note]).map(drop).map_err(unavailable(WHAT))
+            transaction.execute(sql, params![partition, number as i64, note]).map(drop).map_err(fault(WHAT))
         })
     }
 
@@ -515,7 +515,7 @@ impl CheckpointStore for EmbeddedStore {
         self.fenced(partition, epoch, |transaction| {
             transaction
                 .execute("UPDATE lake_file SET stage = 3 WHERE partition = ?1 AND batch = ?2 AND stage = 2", params![partition, batch])
-                .map_err(unavailable(WHAT))?;
+                .map_err(fault(WHAT))?;
             Ok(())
         })
     }
@@ -536,7 +536,7 @@ impl CheckpointStore for EmbeddedStore {
         self.write(|transaction| {
             let sql = "UPDATE lake_file SET stage = CASE stage WHEN 4 THEN 2 ELSE 1 END, batch = NULL, note = NULL WHERE stage IN (4, 5)";
             let changed = transaction.execute(sql, []);
-            changed.map(|files| files as u64).map_err(unavailable(WHAT))
+            changed.map(|files| files as u64).map_err(fault(WHAT))
         })
     }
 
@@ -591,5 +591,5 @@ fn layout(connection: &Connection) -> Result<Option<(Vec<String>, u32)>> {
             Ok((decode(row.get_ref(0)?.as_blob()?)?, row.get(1)?))
         })
         .optional()
-        .map_err(unavailable(WHAT))
+        .map_err(fault(WHAT))
 }

@@ -18,16 +18,25 @@ use rusqlite::{
     Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter,
 };
 use theatre_actors::ports::{
-    ColumnType, Error, Lake, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableSpec,
-    Warehouse,
+    ColumnType, Error, Lake, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableLimits,
+    TableSpec, Warehouse,
 };
 
-use super::{lock, open, open_read_only, unavailable};
+use super::{fault, lock, open, open_read_only};
 
 const WHAT: &str = "warehouse";
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY KEY, table_name TEXT NOT NULL, row_count INTEGER NOT NULL,
     files INTEGER NOT NULL) STRICT;";
+
+/// What SQLite takes, as it is built; it folds the case of names, and so do the names of tables and
+/// columns.
+pub const LIMITS: TableLimits = TableLimits {
+    columns_max: 2000,
+    name_bytes_max: 1000,
+    reserved_tables: &["load_ledger", "sqlite_*"],
+    reserved_columns: &[],
+};
 
 /// The embedded warehouse.
 pub struct EmbeddedWarehouse {
@@ -56,10 +65,8 @@ impl EmbeddedWarehouse {
     /// # Errors
     /// When SQLite cannot be had, which would be a bug.
     pub fn in_memory() -> Result<Self> {
-        let connection = Connection::open_in_memory().map_err(unavailable(WHAT))?;
-        connection
-            .execute_batch(SCHEMA)
-            .map_err(unavailable(WHAT))?;
+        let connection = Connection::open_in_memory().map_err(fault(WHAT))?;
+        connection.execute_batch(SCHEMA).map_err(fault(WHAT))?;
         let both = Arc::new(Mutex::new(connection));
         Ok(Self {
             writer: both.clone(),
@@ -100,69 +107,150 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn ensure_table(connection: &Connection, table: &TableSpec) -> Result<()> {
-    let column =
-        |(name, kind): &(String, ColumnType)| format!("{} {}", quoted(name), sql_type(*kind));
-    let columns: Vec<String> = table.columns.iter().map(column).collect();
-    let merged_by: &[String] = if let LoadMode::MergeByRevision { key, .. } = &table.mode {
-        key
-    } else {
-        &[]
-    };
-    let names: Vec<String> = merged_by.iter().map(|name| quoted(name)).collect();
-    let key = if names.is_empty() {
-        String::new()
-    } else {
-        format!(", PRIMARY KEY ({})", names.join(", "))
-    };
-    let create = format!(
-        "CREATE TABLE IF NOT EXISTS {} ({}{key})",
-        quoted(&table.name),
-        columns.join(", ")
-    );
-    connection
-        .execute_batch(&create)
-        .map_err(unavailable(WHAT))?;
+/// How a table differs from the one that it should be.
+#[derive(Default)]
+struct Difference {
+    /// There is none.
+    is_missing: bool,
+    /// Columns that are there have types that widen to those they should have.
+    widens: bool,
+    /// As many columns are there.
+    columns: usize,
+}
+
+/// Compares a table with the one that it should be.
+///
+/// # Errors
+/// `Refused`: it cannot become that.
+fn compare(connection: &Connection, table: &TableSpec) -> Result<Difference> {
+    LIMITS.check(table)?;
     let there: Vec<(String, String)> = described(
         connection,
         "SELECT name, type FROM pragma_table_info(?1)",
         table,
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    if there.is_empty() {
+        return Ok(Difference {
+            is_missing: true,
+            ..Difference::default()
+        });
+    }
     let keyed: Vec<String> = described(
         connection,
         "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk",
         table,
         |row| row.get(0),
     )?;
+    let merged_by = merged_by(table);
     if keyed != merged_by {
         return Err(Error::Refused(format!(
             "warehouse table '{}': rows are told apart by {keyed:?} there, this build does so by {merged_by:?}: begin with a new data folder",
             table.name
         )));
     }
+    let mut widens = false;
     for (at, (name, kind)) in there.iter().enumerate() {
-        let wanted = table
-            .columns
-            .get(at)
-            .map(|(name, kind)| (name.as_str(), sql_type(*kind)));
-        if wanted != Some((name.as_str(), kind.as_str())) {
-            return Err(Error::Refused(format!(
-                "warehouse table '{}': column {} is '{name} {kind}', the schema has {wanted:?} there: new columns may only be added at the end",
-                table.name,
-                at + 1
-            )));
+        let wanted = table.columns.get(at);
+        let wanted = wanted.map(|(name, kind)| (name.as_str(), sql_type(*kind)));
+        match wanted {
+            Some(wanted) if wanted == (name.as_str(), kind.as_str()) => {}
+            // Whole numbers are numbers.
+            Some((wanted, "REAL")) if wanted == name && kind == "INTEGER" => widens = true,
+            _ => {
+                return Err(Error::Refused(format!(
+                    "warehouse table '{}': column {} is '{name} {kind}', the schema has {}: columns may be added at the end and numbers may widen; for anything else give the dataset another name (theatre.dataset), or begin in another data directory (--data)",
+                    table.name,
+                    at + 1,
+                    wanted.map_or("none there".to_owned(), |(name, kind)| format!(
+                        "'{name} {kind}' there"
+                    ))
+                )));
+            }
         }
     }
-    for added in &table.columns[there.len()..] {
-        let sql = format!(
-            "ALTER TABLE {} ADD COLUMN {}",
-            quoted(&table.name),
-            column(added)
-        );
-        connection.execute_batch(&sql).map_err(unavailable(WHAT))?;
+    Ok(Difference {
+        is_missing: false,
+        widens,
+        columns: there.len(),
+    })
+}
+
+fn merged_by(table: &TableSpec) -> &[String] {
+    match &table.mode {
+        LoadMode::MergeByRevision { key, .. } => key,
+        LoadMode::Append => &[],
     }
-    Ok(())
+}
+
+fn definition((name, kind): &(String, ColumnType)) -> String {
+    format!("{} {}", quoted(name), sql_type(*kind))
+}
+
+/// The statement that makes a table with the first of its columns, under another name perhaps.
+fn create(table: &TableSpec, name: &str, columns: usize) -> String {
+    let columns: Vec<String> = table.columns[..columns].iter().map(definition).collect();
+    let key: Vec<String> = merged_by(table).iter().map(|name| quoted(name)).collect();
+    let key = if key.is_empty() {
+        String::new()
+    } else {
+        format!(", PRIMARY KEY ({})", key.join(", "))
+    };
+    format!(
+        "CREATE TABLE {} ({}{key})",
+        quoted(name),
+        columns.join(", ")
+    )
+}
+
+fn ensure_table(connection: &Connection, table: &TableSpec) -> Result<()> {
+    let execute = |sql: &str| connection.execute_batch(sql).map_err(fault(WHAT));
+    let difference = compare(connection, table)?;
+    if difference.is_missing {
+        return execute(&create(table, &table.name, table.columns.len()));
+    }
+    if difference.widens {
+        widen(connection, table, difference.columns)?;
+    }
+    table.columns[difference.columns..]
+        .iter()
+        .try_for_each(|added| {
+            execute(&format!(
+                "ALTER TABLE {} ADD COLUMN {}",
+                quoted(&table.name),
+                definition(added)
+            ))
+        })
+}
+
+/// Makes a table anew with wider types, and what is in it: SQLite cannot change the type of a column.
+/// Indexes that somebody has added are made anew, too.
+fn widen(connection: &Connection, table: &TableSpec, columns: usize) -> Result<()> {
+    let indexes: Vec<String> = described(
+        connection,
+        "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql IS NOT NULL",
+        table,
+        |row| row.get(0),
+    )?;
+    let names: Vec<String> = table.columns[..columns]
+        .iter()
+        .map(|(name, _)| quoted(name))
+        .collect();
+    let (names, old) = (names.join(", "), quoted(&table.name));
+    let wider = format!("{} (wider)", table.name);
+    let statements = [
+        create(table, &wider, columns),
+        format!(
+            "INSERT INTO {} ({names}) SELECT {names} FROM {old} ORDER BY rowid",
+            quoted(&wider)
+        ),
+        format!("DROP TABLE {old}"),
+        format!("ALTER TABLE {} RENAME TO {old}", quoted(&wider)),
+    ];
+    statements
+        .iter()
+        .chain(&indexes)
+        .try_for_each(|sql| connection.execute_batch(sql).map_err(fault(WHAT)))
 }
 
 /// What SQLite knows of a table.
@@ -172,11 +260,11 @@ fn described<T>(
     table: &TableSpec,
     read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>> {
-    let mut statement = connection.prepare(sql).map_err(unavailable(WHAT))?;
+    let mut statement = connection.prepare(sql).map_err(fault(WHAT))?;
     statement
         .query_map([&table.name], read)
         .and_then(Iterator::collect)
-        .map_err(unavailable(WHAT))
+        .map_err(fault(WHAT))
 }
 
 fn receipt(connection: &Connection, batch: &str) -> Result<Option<LoadReceipt>> {
@@ -193,7 +281,7 @@ fn receipt(connection: &Connection, batch: &str) -> Result<Option<LoadReceipt>> 
                 rows: rows as u64,
             })
         })
-        .map_err(unavailable(WHAT))
+        .map_err(fault(WHAT))
 }
 
 fn insert_sql(table: &TableSpec, columns: usize) -> String {
@@ -233,13 +321,14 @@ fn load_file(
     expected: u64,
 ) -> Result<()> {
     let refused = |why: String| {
-        Error::Refused(format!(
+        Error::BadFile(format!(
             "lake file '{path}' does not fit table '{}': {why}",
             table.name
         ))
     };
     let mut rows = 0;
-    for batch in theatre_parquet::read(path, bytes)? {
+    let batches = theatre_parquet::read(path, bytes).map_err(|error| refused(error.to_string()))?;
+    for batch in batches {
         let batch = batch.map_err(|error| refused(error.to_string()))?;
         let columns = batch.num_columns();
         if columns > table.columns.len() {
@@ -249,7 +338,10 @@ fn load_file(
             )));
         }
         for (field, (name, kind)) in batch.schema().fields().iter().zip(&table.columns) {
-            if *field.data_type() != theatre_parquet::arrow_type(*kind) {
+            // One of before the column was widened fits as well: SQLite makes it the column's type.
+            let fits = theatre_parquet::column_type(field.data_type())
+                .is_some_and(|there| there.widens_to(*kind));
+            if !fits {
                 return Err(refused(format!(
                     "column '{name}' is {} there",
                     field.data_type()
@@ -258,13 +350,13 @@ fn load_file(
         }
         let mut statement = transaction
             .prepare_cached(&insert_sql(table, columns))
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         for row in 0..batch.num_rows() {
             statement
                 .execute(params_from_iter(
                     (0..columns).map(|column| cell(&batch, column, row)),
                 ))
-                .map_err(unavailable(WHAT))?;
+                .map_err(fault(WHAT))?;
         }
         rows += batch.num_rows() as u64;
     }
@@ -297,16 +389,35 @@ fn cell(batch: &RecordBatch, column: usize, row: usize) -> Cell {
     }
 }
 
+/// A lake that answers and has not got the file.
+fn of_a_file(error: Error) -> Error {
+    match error {
+        Error::Gone(why) => Error::BadFile(why),
+        other => other,
+    }
+}
+
 impl Warehouse for EmbeddedWarehouse {
+    fn limits(&self) -> TableLimits {
+        LIMITS
+    }
+
+    fn check_tables(&self, tables: &[TableSpec]) -> Result<()> {
+        let connection = lock(&self.reader);
+        tables
+            .iter()
+            .try_for_each(|table| compare(&connection, table).map(drop))
+    }
+
     fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()> {
         let mut connection = lock(&self.writer);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         for table in tables {
             ensure_table(&transaction, table)?;
         }
-        transaction.commit().map_err(unavailable(WHAT))?;
+        transaction.commit().map_err(fault(WHAT))?;
         *lock(&self.tables) = tables.to_vec();
         Ok(())
     }
@@ -317,25 +428,24 @@ impl Warehouse for EmbeddedWarehouse {
             .find(|table| table.name == batch.dataset)
             .cloned();
         let table = table.ok_or_else(|| {
-            let why = format!(
-                "there is no table '{}': put its schema back into the configuration",
+            Error::Refused(format!(
+                "there is no table '{}' for a file of the lake: put its schema back into the configuration",
                 batch.dataset
-            );
-            Error::Unavailable { what: WHAT, why }
+            ))
         })?;
         let mut connection = lock(&self.writer);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         if let Some(known) = receipt(&transaction, &batch.id)? {
             return Ok(known);
         }
         let mut rows = 0;
         for file in &batch.files {
-            let bytes = lake.read(&file.file.path)?;
+            let bytes = lake.read(&file.file.path).map_err(of_a_file)?;
             if bytes.len() as u64 != file.file.bytes {
                 let (there, said) = (bytes.len(), file.file.bytes);
-                return Err(Error::Refused(format!(
+                return Err(Error::BadFile(format!(
                     "lake file '{}' has {there} bytes, its registration says {said}",
                     file.file.path
                 )));
@@ -348,8 +458,8 @@ impl Warehouse for EmbeddedWarehouse {
                 "INSERT INTO load_ledger VALUES (?1, ?2, ?3, ?4)",
                 params![batch.id, table.name, rows as i64, batch.files.len() as i64],
             )
-            .map_err(unavailable(WHAT))?;
-        transaction.commit().map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
+        transaction.commit().map_err(fault(WHAT))?;
         Ok(LoadReceipt {
             batch: batch.id.clone(),
             rows,

@@ -269,6 +269,12 @@ pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
             | Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::InvalidConfig
+            | Code::InvalidReplicationFactor
+            | Code::PolicyViolation
+            | Code::UnsupportedSASLMechanism
+            | Code::UnsupportedVersion
     )
 }
 

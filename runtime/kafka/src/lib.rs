@@ -74,6 +74,15 @@ pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn Eve
     }))
 }
 
+/// Whether a log could be opened, without a request.
+///
+/// # Errors
+/// As [`open`].
+pub fn check(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<()> {
+    let base = client::base(url, config, io)?;
+    fetch_clients::query_client(&base, config, &Arc::new(AtomicBool::new(true))).map(drop)
+}
+
 struct KafkaLog {
     base: Base,
     config: LogConfig,

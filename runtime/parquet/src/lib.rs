@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{
-    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, RecordBatchReader, StringArray,
     TimestampMicrosecondArray, UInt32Array,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::take::take;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use theatre_actors::outputs::ALL;
 use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableSpec};
 use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
@@ -79,11 +80,29 @@ pub fn sql_name(name: &str) -> String {
     plain.replace("__", "_").trim_end_matches('_').to_owned()
 }
 
+/// The longest name of a dataset, bytes: with what else is in the name of a lake file it fits a
+/// folder's.
+pub const DATASET_BYTES_MAX: usize = 100;
+
 /// The warehouse table of a dataset.
 ///
 /// # Errors
-/// When two columns get the same name.
+/// When a column has no name there or the name of another, or the dataset's own name is taken by a
+/// table of outputs or too long.
 pub fn table_spec(dataset: &Dataset) -> Result<TableSpec> {
+    if dataset.name.len() > DATASET_BYTES_MAX {
+        return Err(Error::Refused(format!(
+            "dataset '{}': its name has {} bytes, and {DATASET_BYTES_MAX} fit the names of its files: shorten it (theatre.dataset)",
+            dataset.name,
+            dataset.name.len()
+        )));
+    }
+    if ALL.iter().any(|spec| spec.table.name == dataset.name) {
+        return Err(Error::Refused(format!(
+            "dataset '{}': this is the name of a table of outputs, give the dataset another one (theatre.dataset)",
+            dataset.name
+        )));
+    }
     let meta = META_COLUMNS
         .iter()
         .map(|(name, column_type)| ((*name).to_owned(), *column_type));
@@ -92,6 +111,13 @@ pub fn table_spec(dataset: &Dataset) -> Result<TableSpec> {
         .iter()
         .map(|column| (sql_name(&column.name), column.column_type));
     let columns: Vec<(String, ColumnType)> = meta.chain(own).collect();
+    if let Some(at) = columns.iter().position(|(name, _)| name.is_empty()) {
+        return Err(Error::Refused(format!(
+            "dataset '{}': nothing is left of the name of field '{}' in a table: rename it",
+            dataset.name,
+            dataset.columns[at - META_COLUMNS.len()].name
+        )));
+    }
     let mut names: Vec<&String> = columns.iter().map(|(name, _)| name).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -216,6 +242,40 @@ fn encode_error(error: &dyn std::fmt::Display) -> Error {
         what: "lake writer",
         why: error.to_string(),
     }
+}
+
+/// The types of a file's columns, in their order; `None` for one that no table has.
+///
+/// # Errors
+/// When the bytes are not a Parquet file.
+pub fn column_types(path: &str, bytes: bytes::Bytes) -> Result<Vec<Option<ColumnType>>> {
+    let reader = read(path, bytes)?;
+    let fields = reader.schema();
+    Ok(fields
+        .fields()
+        .iter()
+        .map(|field| column_type(field.data_type()))
+        .collect())
+}
+
+/// The column type of an Arrow type; `None` for one that no table has.
+pub fn column_type(data_type: &DataType) -> Option<ColumnType> {
+    use ColumnType::{
+        Binary, Boolean, Date, Float32, Float64, Int32, Int64, TimestampMicros, Utf8,
+    };
+    [
+        Boolean,
+        Int32,
+        Int64,
+        Float32,
+        Float64,
+        Utf8,
+        Binary,
+        TimestampMicros,
+        Date,
+    ]
+    .into_iter()
+    .find(|column_type| arrow_type(*column_type) == *data_type)
 }
 
 /// Reads a file.

@@ -297,24 +297,18 @@ impl PublisherComponent {
         }
         if params.lake {
             let waiting = FileStage::Registered;
-            let Some(last) = mark.last_file else {
-                let last = last_file(&self.context, self.partition, waiting)?;
-                mark.last_file = Some(last);
-                return if last == 0 { self.reached() } else { Ok(()) };
+            let last = match mark.last_file {
+                Some(last) => last,
+                None => last_file(&self.context, self.partition, waiting)?,
             };
+            mark.last_file = Some(last);
             if !is_beyond(&self.context, self.partition, waiting, last)? {
                 return Ok(());
             }
         }
-        self.reached()
-    }
-
-    /// Everything of the mark is out.
-    fn reached(&mut self) -> Result<()> {
         if let Some(mark) = self.mark.take() {
-            self.context.progress.update(self.partition, |share| {
-                share.outward = mark.reach;
-            });
+            let progress = &self.context.progress;
+            progress.update(self.partition, |share| share.outward = mark.reach);
         }
         Ok(())
     }

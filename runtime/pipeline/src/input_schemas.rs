@@ -172,13 +172,18 @@ impl InputSchemas {
         let index = match target.dataset {
             Some(index) => index,
             None => {
-                let name = Dataset::from_schema(json)
-                    .map_err(|error| error.to_string())?
-                    .name;
-                datasets
+                let Dataset { name, kind, .. } =
+                    Dataset::from_schema(json).map_err(|error| error.to_string())?;
+                let (index, known) = datasets
                     .find(&name)
-                    .ok_or_else(|| format!("its dataset '{name}' was not known at start-up"))?
-                    .0
+                    .ok_or_else(|| format!("its dataset '{name}' was not known at start-up"))?;
+                if kind != known.kind {
+                    return Err(format!(
+                        "it is of kind {kind:?}, its dataset '{name}' of kind {:?}",
+                        known.kind
+                    ));
+                }
+                index
             }
         };
         WriterSchema::new(id, json, index, datasets.get(index)).map_err(|error| error.to_string())

@@ -7,7 +7,8 @@
 //!
 //! A batch that fails for a reason not known to lie in its files keeps them: it may have been
 //! loaded, or be about to be by an older owner, and halves beside the whole would be there twice.
-//! It is stuck. Others go ahead of it, those of other datasets first, and it is tried again.
+//! It is stuck. Others go ahead of it, those of other datasets first, and it is tried again. Where the
+//! warehouse refuses it for good, such as for a missing right, whoever waits for the loads is told.
 
 use theatre_actors::ports::{DeferredBatches, Epoch, Error, LoadBatch, LoadReceipt, Result};
 use theatre_actors::position::Partition;
@@ -66,7 +67,7 @@ impl Loader {
     /// Loads one batch; returns its rows.
     ///
     /// # Errors
-    /// `StaleEpoch`: the partition is lost. `Unavailable`: step again; another batch may be next.
+    /// `StaleEpoch`: the partition is lost. Others: step again; another batch may be next.
     pub fn step(&mut self) -> Result<(Step, u64)> {
         let Some(batch) = self.plan()? else {
             return Ok((Step::Idle, 0));
@@ -78,7 +79,7 @@ impl Loader {
             .and_then(|receipt| rows_of(&batch, &receipt));
         let rows = match loaded {
             Ok(rows) => rows,
-            Err(Error::Refused(why)) => return self.split(&batch, &why),
+            Err(Error::BadFile(why)) => return self.split(&batch, &why),
             Err(error) => {
                 self.skip_ahead(batch, &error);
                 return Err(error);
@@ -210,8 +211,5 @@ fn rows_of(batch: &LoadBatch, receipt: &LoadReceipt) -> Result<u64> {
          ones; load into a warehouse, or a [warehouse] schema, of its own",
         batch.id, receipt.rows
     );
-    Err(Error::Unavailable {
-        what: "warehouse",
-        why,
-    })
+    Err(Error::Refused(why))
 }

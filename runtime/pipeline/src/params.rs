@@ -1,17 +1,19 @@
 //! What a configuration makes of a pipeline: its registry, its inputs with their schema sources,
 //! and its parameters.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::SchemaSource;
 use theatre_actors::processor::ProcessorConfig;
-use theatre_actors::rules::RuleSet;
+use theatre_actors::rules::{RuleSet, RuleSpec};
 use theatre_actors::time::{Clock, TimePolicy};
 use theatre_actors::window::{WindowPlan, WindowSpec};
+use theatre_config::check::Faults;
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
 use theatre_config::{Config, ConfigError, INPUT_TOPICS, WindowConfig};
-use theatre_schemas::dataset::{DatasetIndex, is_name};
+use theatre_schemas::dataset::{Dataset, DatasetIndex, SchemaError, is_name};
 use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
@@ -24,54 +26,48 @@ use crate::{Limits, PipelineParams};
 /// # Errors
 /// Names the file and what is wrong with it.
 pub fn registry(config: &Config, sources: &dyn SchemaSources) -> Result<Registry, ConfigError> {
-    Ok(registry_and_inputs(config, sources)?.0)
+    let mut faults = Faults::default();
+    let (registry, _) = registry_and_inputs(config, sources, &mut faults);
+    faults.checked().map(|()| registry)
 }
 
 impl PipelineParams {
     /// The pipeline that a configuration makes, with pseudonyms under `key`.
     ///
     /// # Errors
-    /// When schemas, rules, windows or indicators do not fit together; says which.
+    /// When schemas, rules, windows or indicators do not fit together; names all faults.
     pub fn from_config(
         config: &Config,
         key: [u8; 32],
         sources: &dyn SchemaSources,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, ConfigError> {
-        config.check()?;
-        let (registry, inputs) = registry_and_inputs(config, sources)?;
-        let named =
-            |what: &str, error: &dyn std::fmt::Display| ConfigError(format!("{what}: {error}"));
-        let rules = RuleSet::compile(&config.rule_specs()?, registry.datasets())
-            .map_err(|error| named("rules", &error))?;
-        let spec = |window: &WindowConfig| WindowSpec {
-            name: window.name.clone(),
-            size_us: window.size.0,
-            hop_us: window.hop.unwrap_or(window.size).0,
+        let mut faults = config.faults();
+        let made = Self::try_out(config, key, sources, clock, &mut faults);
+        faults.checked()?;
+        made.ok_or_else(|| ConfigError("the configuration makes no pipeline".to_owned()))
+    }
+
+    /// The same as far as it can be had; what is wrong is added to `faults`. Without any there is a
+    /// pipeline.
+    pub fn try_out(
+        config: &Config,
+        key: [u8; 32],
+        sources: &dyn SchemaSources,
+        clock: &Arc<dyn Clock>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let (registry, inputs) = registry_and_inputs(config, sources, faults);
+        let windows = windows(config, faults);
+        // A dataset that could not be made is nobody's fault but its schema's.
+        let processor = if inputs.is_some() {
+            processor(config, &registry, windows?, faults)
+        } else {
+            None
         };
-        let windows = WindowPlan::new(config.windows.iter().map(spec).collect(), config.aggregates)
-            .map_err(|error| named("windows", &error))?;
-        let time = TimePolicy {
-            reorder_bound_us: config.reorder_bound.0,
-            allowed_lateness_us: config.allowed_lateness.0,
-            future_tolerance_us: config.future_tolerance.0,
-            silence_after_us: config.silence_after.0,
-        };
-        #[cfg_attr(not(feature = "test-hooks"), expect(unused_mut))]
-        let mut processor = ProcessorConfig::new(
-            time,
-            windows,
-            rules,
-            &config.indicators,
-            registry.datasets(),
-        )
-        .map_err(ConfigError)?;
-        #[cfg(feature = "test-hooks")]
-        {
-            processor.panic_on = config.panic_on.clone();
-        }
         let registry = Arc::new(registry);
-        Ok(Self {
+        let (inputs, processor) = (inputs?, processor?);
+        Some(Self {
             partitions: config.partitions,
             topics: Arc::new(inputs.iter().map(|input| input.topic.clone()).collect()),
             inputs: Arc::new(
@@ -93,18 +89,95 @@ impl PipelineParams {
     }
 }
 
+fn named(what: &str, error: &dyn std::fmt::Display) -> String {
+    format!("{what}: {error}")
+}
+
+fn windows(config: &Config, faults: &mut Faults) -> Option<WindowPlan> {
+    let spec = |window: &WindowConfig| WindowSpec {
+        name: window.name.clone(),
+        size_us: window.size.0,
+        hop_us: window.hop.unwrap_or(window.size).0,
+    };
+    let plan = |windows: &[WindowConfig]| {
+        WindowPlan::new(windows.iter().map(spec).collect(), config.aggregates)
+            .map_err(|error| named("windows", &error))
+    };
+    for window in &config.windows {
+        faults.take(plan(std::slice::from_ref(window)));
+    }
+    faults.take(plan(&config.windows))
+}
+
+/// What processors do: rules and indicators, each tried by itself first, so that all faults are
+/// named.
+fn processor(
+    config: &Config,
+    registry: &Registry,
+    windows: WindowPlan,
+    faults: &mut Faults,
+) -> Option<ProcessorConfig> {
+    let specs = faults.take(config.rule_specs());
+    let compiled = |specs: &[RuleSpec]| {
+        RuleSet::compile(specs, registry.datasets()).map_err(|error| named("rules", &error))
+    };
+    for spec in specs.iter().flatten() {
+        faults.take(compiled(std::slice::from_ref(spec)));
+    }
+    let rules = faults.take(compiled(&specs?))?;
+    let time = TimePolicy {
+        reorder_bound_us: config.reorder_bound.0,
+        allowed_lateness_us: config.allowed_lateness.0,
+        future_tolerance_us: config.future_tolerance.0,
+        silence_after_us: config.silence_after.0,
+    };
+    let made = ProcessorConfig::new(
+        time,
+        windows,
+        rules,
+        &config.indicators,
+        registry.datasets(),
+    );
+    #[cfg_attr(not(feature = "test-hooks"), expect(unused_mut))]
+    let mut processor = faults.take(made)?;
+    #[cfg(feature = "test-hooks")]
+    {
+        processor.panic_on = config.panic_on.clone();
+    }
+    Some(processor)
+}
+
+/// The schemas, and the inputs where none of them is at fault.
 fn registry_and_inputs(
     config: &Config,
     sources: &dyn SchemaSources,
-) -> Result<(Registry, Vec<Declared>), ConfigError> {
+    faults: &mut Faults,
+) -> (Registry, Option<Vec<Declared>>) {
     let mut registry = Registry::builtin();
+    let mut schemas = Vec::with_capacity(config.schemas.len());
+    let mut good = true;
     for path in &config.schemas {
-        registry
-            .add(&theatre_config::read(path)?)
-            .map_err(|error| ConfigError(format!("schema {}: {error}", path.display())))?;
+        let read = theatre_config::read(path).and_then(|json| {
+            let dataset = Dataset::from_schema(&json).map_err(|error| in_schema(path, &error))?;
+            Ok((dataset.version, path, json))
+        });
+        match faults.take(read) {
+            Some(schema) => schemas.push(schema),
+            None => good = false,
+        }
     }
-    let inputs = inputs(config, &mut registry, sources)?;
-    Ok((registry, inputs))
+    // Version by version, in whatever order they were found: columns keep the places that they had.
+    schemas.sort_by_key(|(version, ..)| *version);
+    for (_, path, json) in schemas {
+        let added = registry.add(&json).map_err(|error| in_schema(path, &error));
+        good &= faults.take(added).is_some();
+    }
+    let inputs = inputs(config, &mut registry, sources, faults).filter(|_| good);
+    (registry, inputs)
+}
+
+fn in_schema(path: &Path, error: &SchemaError) -> ConfigError {
+    ConfigError(format!("schema {}: {error}", path.display()))
 }
 
 /// An input with its source, before the registry is complete.
@@ -127,25 +200,31 @@ impl Declared {
 }
 
 /// All inputs in the order of their positions; datasets that are new are added to the registry.
+/// `None` where one is at fault.
 fn inputs(
     config: &Config,
     registry: &mut Registry,
     sources: &dyn SchemaSources,
-) -> Result<Vec<Declared>, ConfigError> {
+    faults: &mut Faults,
+) -> Option<Vec<Declared>> {
     let mut topics: Vec<&str> = INPUT_TOPICS.to_vec();
+    let mut good = true;
     for (index, input) in config.input.iter().enumerate() {
         if config.input[..index]
             .iter()
             .any(|other| other.topic == input.topic)
         {
-            return Err(input.error("topic", "is declared twice"));
+            faults.add(input.error("topic", "is declared twice"));
+            good = false;
         }
         if !topics.contains(&input.topic.as_str()) {
             topics.push(&input.topic);
         }
     }
-    let declared = topics.into_iter().map(|topic| {
-        match config.input.iter().find(|input| input.topic == topic) {
+    let count = topics.len();
+    let mut all = Vec::with_capacity(count);
+    for topic in topics {
+        let declared = match config.input.iter().find(|input| input.topic == topic) {
             Some(input) => declare(input, registry, sources),
             None => Ok(Declared {
                 topic: topic.to_owned(),
@@ -155,9 +234,10 @@ fn inputs(
                     dataset: None,
                 }),
             }),
-        }
-    });
-    declared.collect()
+        };
+        all.extend(faults.take(declared));
+    }
+    (good && all.len() == count).then_some(all)
 }
 
 fn declare(

@@ -55,6 +55,14 @@ pub fn open(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Arc<dyn C
     Ok(Arc::new(store))
 }
 
+/// Whether a store could be opened, without a connection.
+///
+/// # Errors
+/// Says what of the URL or the configuration cannot be used.
+pub fn check(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<()> {
+    io.block_on(connect::Server::of(url, config)).map(drop)
+}
+
 /// Makes the tables, or brings them to the version of this build; says which migrations were
 /// missing.
 ///

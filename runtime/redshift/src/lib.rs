@@ -18,10 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_credential_types::Credentials;
 use theatre_actors::ports::{
-    Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec, Warehouse,
+    Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableLimits, TableSpec, Warehouse,
 };
 
 use session::Session;
+pub use tables::LIMITS;
 use theatre_config::warehouse::WarehouseConfig;
 use theatre_system::blocking::IoRuntime;
 
@@ -86,6 +87,14 @@ impl RedshiftWarehouse {
 }
 
 impl Warehouse for RedshiftWarehouse {
+    fn limits(&self) -> TableLimits {
+        tables::LIMITS
+    }
+
+    fn check_tables(&self, tables: &[TableSpec]) -> Result<()> {
+        tables::check(&self.session, &self.schema, tables)
+    }
+
     fn ensure_tables(&self, tables: &[TableSpec]) -> Result<()> {
         migrations::check(&self.session, &self.schema)?;
         tables::ensure(&self.session, &self.schema, tables)?;
@@ -101,7 +110,7 @@ impl Warehouse for RedshiftWarehouse {
             .cloned();
         let table = table.ok_or_else(|| {
             let dataset = &batch.dataset;
-            session::unavailable(format!("the warehouse has no table '{dataset}': run `theatre migrate --warehouse`, and keep its schema in the configuration"))
+            Error::Refused(format!("the warehouse has no table '{dataset}': run `theatre migrate --warehouse`, and keep its schema in the configuration"))
         })?;
         load::Loading {
             session: &self.session,
@@ -110,6 +119,7 @@ impl Warehouse for RedshiftWarehouse {
             table: &table,
             batch,
             lake,
+            older: None,
         }
         .run()
     }

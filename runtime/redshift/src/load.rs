@@ -4,10 +4,10 @@ use aws_sdk_redshiftdata::types::StatusString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use theatre_actors::ports::{
-    Error, Lake, LoadBatch, LoadReceipt, RegisteredFile, Result, TableSpec,
+    ColumnType, Error, Lake, LoadBatch, LoadReceipt, RegisteredFile, Result, TableSpec,
 };
 
-use super::poller::{Ended, lies_in_a_file};
+use super::poller::{Ended, failed, lies_in_a_file};
 use super::session::{Session, unavailable};
 use super::sql::{self, Load};
 
@@ -19,6 +19,8 @@ pub(super) struct Loading<'a> {
     pub(super) table: &'a TableSpec,
     pub(super) batch: &'a LoadBatch,
     pub(super) lake: &'a dyn Lake,
+    /// The types of the files' columns, where they are known to be older than the table's.
+    pub(super) older: Option<Vec<ColumnType>>,
 }
 
 impl Loading<'_> {
@@ -62,6 +64,9 @@ impl Loading<'_> {
             Ended::Finished { parts } => self.receipt_of_statement(&format!("{id}:{parts}")),
             Ended::Failed { error, part } => match self.receipt()? {
                 Some(receipt) => Ok(receipt),
+                None if part == Some(sql::COPY) && self.older.is_none() && is_of_types(&error) => {
+                    self.load_older(&error)
+                }
                 None => Err(self.fault(&error, part)),
             },
             Ended::Gone => self.receipt()?.ok_or_else(|| {
@@ -75,7 +80,11 @@ impl Loading<'_> {
 
     fn submit(&self, name: &str, attempt: usize) -> Result<String> {
         let manifest = self.write_manifest()?;
-        let token = hash(&[name, &self.table.name, &attempt.to_string()]);
+        let older = self
+            .older
+            .as_ref()
+            .map_or(String::new(), |older| format!("{older:?}"));
+        let token = hash(&[name, &self.table.name, &attempt.to_string(), &older]);
         let stage = format!("theatre_stage_{}", &token[..16]);
         let load = Load {
             schema: self.schema,
@@ -84,6 +93,7 @@ impl Loading<'_> {
             manifest: &manifest,
             iam_role: self.iam_role,
             stage: &stage,
+            older: self.older.as_deref(),
         };
         self.session
             .submit_batch(load.statements(), name, &token)
@@ -93,8 +103,11 @@ impl Loading<'_> {
     /// Writes the manifest beside the data, and returns its URL. It is the same, byte by byte,
     /// whenever the batch is.
     fn write_manifest(&self) -> Result<String> {
-        let nowhere =
-            || unavailable("the warehouse can only load from a lake on S3: set [lake] url");
+        let nowhere = || {
+            Error::Refused(
+                "the warehouse can only load from a lake on S3: set [lake] url".to_owned(),
+            )
+        };
         let entry = |file: &RegisteredFile| {
             let url = self.lake.location(&file.file.path).ok_or_else(nowhere)?;
             Ok(
@@ -114,7 +127,11 @@ impl Loading<'_> {
             self.lake.complete(&path, &upload.seal()?)
         };
         write().map_err(|error| {
-            unavailable(format!("the manifest of a load cannot be written: {error}"))
+            let why = format!("the manifest of a load cannot be written: {error}");
+            match error {
+                Error::Unavailable { .. } | Error::StaleEpoch { .. } => unavailable(why),
+                _ => Error::Refused(why),
+            }
         })?;
         Ok(url)
     }
@@ -147,14 +164,54 @@ impl Loading<'_> {
         .ok_or_else(missing)
     }
 
-    /// What a failed statement means: only what is known to lie in the files is refused.
+    /// Loads files that were written before the table was widened: through a stage of their own
+    /// types, from which the rows are inserted into the wider columns. Files of several versions are
+    /// told apart by halving, as bad files are.
+    fn load_older(&self, error: &str) -> Result<LoadReceipt> {
+        let mut all: Option<Vec<ColumnType>> = None;
+        for file in &self.batch.files {
+            let path = &file.file.path;
+            let bytes = self.lake.read(path)?;
+            let types = theatre_parquet::column_types(path, bytes)
+                .map_err(|error| Error::BadFile(error.to_string()))?;
+            let known: Option<Vec<ColumnType>> = types.into_iter().collect();
+            let fitting = known.filter(|types| {
+                let columns = self.table.columns.iter().zip(types);
+                types.len() <= self.table.columns.len()
+                    && columns
+                        .clone()
+                        .all(|((_, wanted), there)| there.widens_to(*wanted))
+            });
+            let Some(types) = fitting else {
+                return Err(self.fault(error, Some(sql::COPY)));
+            };
+            if all.get_or_insert_with(|| types.clone()) != &types {
+                return Err(Error::BadFile(format!(
+                    "the files of batch '{}' are of several versions of their schema",
+                    self.batch.id
+                )));
+            }
+        }
+        Loading {
+            session: self.session,
+            schema: self.schema,
+            iam_role: self.iam_role,
+            table: self.table,
+            batch: self.batch,
+            lake: self.lake,
+            older: all,
+        }
+        .run()
+    }
+
+    /// What a failed statement means: a file is at fault only where that is known.
     fn fault(&self, error: &str, part: Option<usize>) -> Error {
         match part {
-            Some(sql::COPY) if lies_in_a_file(error) => Error::Refused(self.file_at_fault(error)),
+            Some(sql::COPY) if lies_in_a_file(error) => Error::BadFile(self.file_at_fault(error)),
             Some(sql::ROW_CHECK) if error.to_lowercase().contains(sql::MISCOUNTED) => {
                 self.miscounted()
             }
-            _ => unavailable(error),
+            _ => failed(error),
         }
     }
 
@@ -189,33 +246,37 @@ impl Loading<'_> {
                 .and_then(|bytes| theatre_parquet::rows(path, bytes));
             match rows {
                 Ok(rows) if rows != file.file.rows => {
-                    return Error::Refused(format!(
+                    return Error::BadFile(format!(
                         "lake file '{path}' does not fit table '{}': it has {rows} rows, its registration says {}",
                         self.table.name, file.file.rows
                     ));
                 }
                 Ok(_) => {}
-                Err(Error::Refused(why)) => {
-                    return Error::Refused(format!("lake file '{path}' cannot be counted: {why}"));
+                Err(Error::Refused(why) | Error::Gone(why) | Error::BadFile(why)) => {
+                    return Error::BadFile(format!("lake file '{path}' cannot be counted: {why}"));
                 }
                 // A lake that is away says nothing about its files.
                 Err(error) => return error,
             }
         }
-        Error::Refused(format!(
+        Error::BadFile(format!(
             "the files of batch '{}' gave another number of rows than they have, or rows without a value in a column that tells rows apart",
             self.batch.id
         ))
     }
 }
 
-/// A refused request, such as for a missing right, as a fault that passes: refused loads put their
-/// files into quarantine, and no file is to blame.
+/// A refused request, such as for a missing right, and what it was for.
 fn not_of_a_file(what: &str, error: Error) -> Error {
     match error {
-        Error::Refused(why) => unavailable(format!("a load cannot be {what}: {why}")),
+        Error::Refused(why) => Error::Refused(format!("a load cannot be {what}: {why}")),
         other => other,
     }
+}
+
+/// True for an error of COPY that says that a file's columns have other types than the table's.
+fn is_of_types(error: &str) -> bool {
+    error.to_lowercase().contains("incompatible parquet s")
 }
 
 /// What the ledger says of a batch.

@@ -55,7 +55,7 @@ impl Ended {
 }
 
 /// Parts of the messages of errors that do not come from the statement itself.
-const PASSING: [&str; 17] = [
+const PASSING: [&str; 13] = [
     "1023 detail",
     "1018 detail",
     "serializable isolation",
@@ -67,13 +67,37 @@ const PASSING: [&str; 17] = [
     "timeout",
     "timed out",
     "disk full",
-    "s3serviceexception:accessdenied",
-    "accessdenied",
-    "access denied",
-    "not authorized",
     "slowdown",
     "dispatch failure",
 ];
+
+/// Parts of messages that speak of the set-up: rights, roles, keys, regions, tables. A person has to
+/// mend it.
+const SET_UP: [&str; 13] = [
+    "accessdenied",
+    "access denied",
+    "not authorized",
+    "permission denied",
+    "does not exist",
+    "default iam role",
+    "invalidaccesskeyid",
+    "signaturedoesnotmatch",
+    "nosuchbucket",
+    "specified endpoint",
+    "customer master key",
+    "forbidden",
+    "not authorized to assume",
+];
+
+/// What the failure of a load's statement means where no file is at fault. A reason that nobody
+/// knows may pass.
+pub(super) fn failed(error: &str) -> Error {
+    let lower = error.to_lowercase();
+    if !passes(error) && SET_UP.iter().any(|part| lower.contains(part)) {
+        return Error::Refused(format!("redshift refuses a load: {error}"));
+    }
+    unavailable(error)
+}
 
 /// Parts of messages of COPY that speak of a file's content. The server cuts its messages off, so
 /// the parts are short.
@@ -89,8 +113,7 @@ const IN_A_FILE: [&str; 9] = [
     "invalid byte sequence for enc",
 ];
 
-/// True for an error of a statement that passes by itself, or that an operator has to mend outside of
-/// the statement.
+/// True for an error of a statement that passes by itself.
 fn passes(error: &str) -> bool {
     let error = error.to_lowercase();
     PASSING.iter().any(|part| error.contains(part))
@@ -247,7 +270,33 @@ async fn describe(client: &Client, id: &str) -> Result<Option<Ended>> {
 
 #[cfg(test)]
 mod tests {
-    use super::lies_in_a_file;
+    use theatre_actors::ports::Error;
+
+    use super::{failed, lies_in_a_file};
+
+    #[test]
+    fn what_a_person_has_to_mend_is_no_error_that_passes() {
+        for error in [
+            "ERROR: Cannot find default IAM role",
+            "S3ServiceException:Access Denied,Status 403,Error AccessDenied",
+            "relation \"theatre.robot_telemetry\" does not exist",
+            "permission denied for relation load_ledger",
+            "Forbidden: HTTP response error code: 403",
+        ] {
+            assert!(matches!(failed(error), Error::Refused(_)), "{error}");
+        }
+        for error in [
+            "1023 DETAIL: Serializable isolation violation on table",
+            "Assert. Detail: error: Assert code: 1000 context: Unreachable",
+            "error: Out Of Memory code: 1004",
+            "Query cancelled on user's request: access denied meanwhile",
+        ] {
+            assert!(
+                matches!(failed(error), Error::Unavailable { .. }),
+                "{error}"
+            );
+        }
+    }
 
     #[test]
     fn only_what_is_known_to_be_wrong_with_a_file_is_the_files_fault() {

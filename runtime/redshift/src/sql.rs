@@ -62,6 +62,9 @@ pub(super) struct Load<'a> {
     pub(super) manifest: &'a str,
     pub(super) iam_role: &'a str,
     pub(super) stage: &'a str,
+    /// The types of the files' columns where they were written before the table was widened: COPY
+    /// converts nothing.
+    pub(super) older: Option<&'a [ColumnType]>,
 }
 
 /// Where in a load's statements COPY is, and the check of its rows.
@@ -89,7 +92,7 @@ impl Load<'_> {
         let unknown = format!("NOT EXISTS (SELECT 1 FROM {ledger} WHERE batch = {batch})");
         let mut statements = vec![
             format!("LOCK {ledger}"),
-            format!("CREATE TEMP TABLE {stage} (LIKE {target})"),
+            format!("CREATE TEMP TABLE {stage} ({})", self.staged(&target)),
             format!(
                 "COPY {stage} FROM {} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST FILLRECORD",
                 text(self.manifest)
@@ -127,6 +130,26 @@ impl Load<'_> {
         format!("count(*) = {rows}{keys}")
     }
 
+    /// What the stage consists of.
+    fn staged(&self, target: &str) -> String {
+        let Some(older) = self.older else {
+            return format!("LIKE {target}");
+        };
+        let columns = self.table.columns.iter().zip(older);
+        let columns: Vec<String> = columns
+            .map(|((column, _), kind)| format!("{} {}", name(column), column_type(*kind).0))
+            .collect();
+        columns.join(", ")
+    }
+
+    /// The names of the columns that are staged.
+    fn columns(&self) -> String {
+        let staged = self.older.map_or(self.table.columns.len(), <[_]>::len);
+        let columns = self.table.columns.iter().take(staged);
+        let columns: Vec<String> = columns.map(|(column, _)| name(column)).collect();
+        columns.join(", ")
+    }
+
     fn target(&self) -> String {
         format!("{}.{}", name(self.schema), name(&self.table.name))
     }
@@ -134,14 +157,13 @@ impl Load<'_> {
     /// Brings the staged rows into the table.
     fn merge(&self, unknown: &str) -> Vec<String> {
         let (target, stage, table) = (self.target(), name(self.stage), name(&self.table.name));
-        let columns: Vec<String> = self
-            .table
-            .columns
-            .iter()
-            .map(|(column, _)| name(column))
-            .collect();
-        let columns = columns.join(", ");
+        let columns = self.columns();
         let LoadMode::MergeByRevision { key, revision } = &self.table.mode else {
+            if self.older.is_some() {
+                return vec![format!(
+                    "INSERT INTO {target} ({columns}) SELECT {columns} FROM {stage} WHERE {unknown}"
+                )];
+            }
             // All that the stage has, which is like the table: a process of a newer version may
             // have added columns that this one does not know.
             return vec![format!(

@@ -7,10 +7,10 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use theatre_actors::ports::Error;
 
-/// Codes of requests that S3 will never accept, however often they come. All others are taken for
-/// passing: an expired token or a denied access is repaired outside while the pipeline waits, and
-/// nothing is lost meanwhile.
-const HOPELESS: [&str; 8] = [
+/// Codes of what no waiting mends: requests that S3 will never accept, and rights, keys, names and
+/// regions that a person has to put right. Nothing is lost meanwhile, and it is tried again at long
+/// pauses; but whoever waits for it is told that it is refused. All others are taken for passing.
+const HOPELESS: [&str; 19] = [
     "InvalidRequest",
     "InvalidArgument",
     "InvalidPart",
@@ -19,6 +19,17 @@ const HOPELESS: [&str; 8] = [
     "EntityTooLarge",
     "MalformedXML",
     "NotImplemented",
+    "AccessDenied",
+    "AllAccessDisabled",
+    "AccountProblem",
+    "AuthorizationHeaderMalformed",
+    "InvalidAccessKeyId",
+    "InvalidBucketName",
+    "KeyTooLongError",
+    "MethodNotAllowed",
+    "NoSuchBucket",
+    "PermanentRedirect",
+    "SignatureDoesNotMatch",
 ];
 
 /// A failed request.

@@ -185,7 +185,7 @@ impl Lake for S3Lake {
             self.check_bucket().await?;
             self.bucket.read(path).await
         }))?;
-        read.ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))
+        read.ok_or_else(|| Error::Gone(format!("lake file '{path}' is not there")))
     }
 
     fn location(&self, path: &str) -> Option<String> {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use theatre_actors::ports::{
-    CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableSpec,
-    Warehouse,
+    CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult, Result,
+    TableLimits, TableSpec, Warehouse,
 };
 use theatre_actors::time::Clock;
 
+use theatre_config::check::Faults;
 use theatre_config::{Config, ConfigError};
 use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::lake::DirectoryLake;
@@ -160,6 +161,61 @@ fn left_out(key: &str, feature: &str) -> Error {
     Error::Refused(format!(
         "{key} is set, but this theatre was built without the feature '{feature}': build it with cargo build --release, which has all of them"
     ))
+}
+
+/// What tables the configured warehouse can have.
+pub fn table_limits(config: &Config) -> TableLimits {
+    match &config.warehouse.url {
+        #[cfg(feature = "redshift")]
+        Some(_) => theatre_redshift::LIMITS,
+        #[cfg(not(feature = "redshift"))]
+        Some(_) => TableLimits::NONE,
+        None => theatre_embedded::warehouse::LIMITS,
+    }
+}
+
+/// Sets the clients of the named servers up, without a request, and notes what cannot be used.
+pub fn try_out(config: &Config, faults: &mut Faults) {
+    #[cfg(feature = "servers")]
+    let Some(io) = faults.take(IoRuntime::start()) else {
+        return;
+    };
+    if let Some(url) = &config.log.url {
+        #[cfg(feature = "kafka")]
+        faults.take(theatre_kafka::check(url, &config.log, &io));
+        #[cfg(not(feature = "kafka"))]
+        faults.take(Err::<(), _>(unusable(url, "[log] url", "kafka")));
+    }
+    if let Some(url) = &config.store.url {
+        #[cfg(feature = "postgres")]
+        faults.take(theatre_postgres::check(url, &config.store, &io));
+        #[cfg(not(feature = "postgres"))]
+        faults.take(Err::<(), _>(unusable(url, "[store] url", "postgres")));
+    }
+    if let Some(url) = config.lake.url.as_ref().filter(|_| config.lake.enabled) {
+        #[cfg(feature = "s3")]
+        faults.take(theatre_s3::open(url, &config.lake, &io));
+        #[cfg(not(feature = "s3"))]
+        faults.take(Err::<(), _>(unusable(url, "[lake] url", "s3")));
+    }
+    let used = config.lake.enabled && config.warehouse.enabled;
+    if let Some(url) = config.warehouse.url.as_ref().filter(|_| used) {
+        #[cfg(feature = "redshift")]
+        faults.take(theatre_redshift::open(url, &config.warehouse, &io));
+        #[cfg(not(feature = "redshift"))]
+        faults.take(Err::<(), _>(unusable(url, "[warehouse] url", "redshift")));
+    }
+}
+
+/// What is named and cannot be reached by this build.
+#[cfg(not(all(
+    feature = "kafka",
+    feature = "postgres",
+    feature = "s3",
+    feature = "redshift"
+)))]
+fn unusable(_: &str, key: &str, feature: &str) -> Error {
+    left_out(key, feature)
 }
 
 /// The pipeline that a configuration makes, with the schema sources that it names.

@@ -274,16 +274,9 @@ fn complete(parts: Vec<(Vec<Op>, Vec<usize>)>) -> Vec<(Vec<Op>, Vec<usize>)> {
 
 /// True when a writer's column type can be read as the reader's: Avro's promotions, on columns.
 fn resolves(writer: ColumnType, reader: ColumnType) -> bool {
-    use ColumnType::{Binary, Float32, Float64, Int32, Int64, Utf8};
-    writer == reader
-        || matches!(
-            (writer, reader),
-            (Int32, Int64 | Float32 | Float64)
-                | (Int64, Float32 | Float64)
-                | (Float32, Float64)
-                | (Utf8, Binary)
-        )
-        || matches!((writer, reader), (Int64, ColumnType::TimestampMicros))
+    use ColumnType::{Binary, Int64, TimestampMicros, Utf8};
+    writer.widens_to(reader)
+        || matches!((writer, reader), (Utf8, Binary) | (Int64, TimestampMicros))
 }
 
 /// How to skip a value of a type.

@@ -138,3 +138,128 @@ fn published_records_of_version_1_are_read_and_written_as_ever() {
         );
     }
 }
+
+/// A schema of a dataset with these fields beside the two that every record needs.
+fn of_dataset(id: u32, version: u32, kind: &str, fields: &str) -> String {
+    let time = r#"{"type":"long","logicalType":"timestamp-micros"}"#;
+    format!(
+        r#"{{"type":"record","name":"S","theatre":{{"id":70{id},"dataset":"ds","kind":"{kind}","version":{version}}},"fields":[
+        {{"name":"robot_id","type":"string"}},{{"name":"event_time","type":{time}}}{fields}]}}"#
+    )
+}
+
+fn field(name: &str, avro: &str) -> String {
+    format!(r#",{{"name":"{name}","type":["null","{avro}"],"default":null}}"#)
+}
+
+/// The columns of the dataset behind the two that every record has; or why a schema is refused.
+fn followed(schemas: &[String]) -> Result<String, String> {
+    let mut registry = Registry::builtin();
+    for schema in schemas {
+        registry.add(schema).map_err(|error| error.to_string())?;
+    }
+    let dataset = registry.datasets().find("ds").unwrap().1;
+    let own = dataset.columns[2..].iter();
+    let columns: Vec<String> = own
+        .map(|column| format!("{} {:?}", column.name, column.column_type))
+        .collect();
+    let signals: Vec<&str> = dataset
+        .signals
+        .iter()
+        .map(|signal| dataset.columns[signal.column].name.as_str())
+        .collect();
+    assert!(
+        dataset
+            .signals
+            .iter()
+            .map(|signal| signal.name.as_str())
+            .eq(signals),
+        "a signal is the column of its name"
+    );
+    Ok(columns.join(", "))
+}
+
+#[test]
+fn a_later_schema_widens_columns_and_adds_more_in_whatever_order_they_are_known() {
+    let telemetry = |id, version, fields: &str| of_dataset(id, version, "telemetry", fields);
+    let first = telemetry(1, 1, &(field("a", "int") + &field("b", "long")));
+    let second = telemetry(
+        2,
+        2,
+        &(field("new", "string") + &field("b", "double") + &field("a", "long")),
+    );
+    let expected = Ok("a Int64, b Float64, new Utf8".to_owned());
+    assert_eq!(followed(&[first.clone(), second.clone()]), expected);
+    assert_eq!(followed(&[second, first.clone()]), expected);
+    // Both say to be the first.
+    let wider = telemetry(3, 1, &(field("a", "double") + &field("b", "double")));
+    let expected = Ok("a Float64, b Float64".to_owned());
+    assert_eq!(followed(&[first.clone(), wider.clone()]), expected);
+    assert_eq!(followed(&[wider, first.clone()]), expected);
+    for (narrow, wide) in [
+        ("int", "long"),
+        ("int", "float"),
+        ("int", "double"),
+        ("long", "float"),
+        ("long", "double"),
+        ("float", "double"),
+    ] {
+        let schemas = [
+            telemetry(4, 1, &field("v", narrow)),
+            telemetry(5, 2, &field("v", wide)),
+        ];
+        assert!(followed(&schemas).is_ok(), "{narrow} to {wide}");
+        let schemas = [
+            telemetry(4, 1, &field("v", wide)),
+            telemetry(5, 2, &field("v", narrow)),
+        ];
+        let refused = followed(&schemas).unwrap_err();
+        assert!(
+            refused.contains("'v' was") && refused.contains("another name"),
+            "{wide} to {narrow}: {refused}"
+        );
+    }
+}
+
+#[test]
+fn what_lake_and_warehouse_cannot_follow_is_refused_with_the_way_out() {
+    let first = of_dataset(
+        1,
+        1,
+        "telemetry",
+        &(field("a", "int") + &field("b", "string")),
+    );
+    for (kind, fields, why) in [
+        (
+            "telemetry",
+            field("a", "int"),
+            "'b' was in dataset 'ds' before",
+        ),
+        (
+            "telemetry",
+            field("a", "string") + &field("b", "string"),
+            "'a' was Int32",
+        ),
+        (
+            "telemetry",
+            field("a", "int") + &field("b", "double"),
+            "'b' was Utf8",
+        ),
+        (
+            "telemetry",
+            field("a", "boolean") + &field("b", "string"),
+            "'a' was Int32",
+        ),
+        (
+            "robot_events",
+            field("a", "int") + &field("b", "string"),
+            "of kind",
+        ),
+    ] {
+        let refused = followed(&[first.clone(), of_dataset(2, 2, kind, &fields)]).unwrap_err();
+        assert!(
+            refused.contains(why) && refused.contains("--data"),
+            "{refused}"
+        );
+    }
+}

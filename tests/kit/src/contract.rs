@@ -16,9 +16,11 @@ use crate::unique;
 
 mod outcomes;
 mod repartition;
+mod widening;
 
 pub use outcomes::warehouse_tells_cases_apart;
 pub use repartition::{log_grows_topics, store_repartitions};
+pub use widening::warehouse_widens;
 
 const ALL: PollLimit = PollLimit {
     records: usize::MAX,
@@ -1238,7 +1240,7 @@ pub fn warehouse_loads_once(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Resul
     let good = loaded_file(lake, &appended, 6, &[("e", 0)])?;
     let refused = warehouse.load(&batch(&appended, "bad", &[&good, &short]), lake);
     ensure!(
-        matches!(&refused, Err(Error::Refused(why)) if why.contains(&short.file.path)),
+        matches!(&refused, Err(Error::BadFile(why)) if why.contains(&short.file.path)),
         "the file at fault is named: {refused:?}"
     );
     ensure!(
@@ -1260,7 +1262,7 @@ pub fn warehouse_loads_once(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Resul
         lake,
     );
     ensure!(
-        matches!(&away, Err(Error::Unavailable { why, .. }) if why.contains("no table 'unknown'")),
+        matches!(&away, Err(Error::Refused(why)) if why.contains("no table 'unknown'")),
         "no file is at fault for a table that is missing: {away:?}"
     );
 
@@ -1273,6 +1275,11 @@ pub fn warehouse_loads_once(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Resul
         "an older file fits a table that has gained a column"
     );
     wider.columns.swap(0, 1);
+    let check = warehouse.check_tables(std::slice::from_ref(&wider));
+    ensure!(
+        matches!(check, Err(Error::Refused(_))),
+        "what would be refused is known before: {check:?}"
+    );
     ensure!(
         matches!(warehouse.ensure_tables(&[wider]), Err(Error::Refused(_))),
         "columns are only ever added at the end"

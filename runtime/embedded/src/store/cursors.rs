@@ -4,7 +4,7 @@ use rusqlite::{Row, Transaction, params};
 use theatre_actors::ports::{Export, Result};
 use theatre_actors::position::Partition;
 
-use super::{WHAT, unavailable};
+use super::{WHAT, fault};
 
 /// A consumer and its position, in two columns from `first` on; `None` where the row has none.
 pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<(String, u64)>> {
@@ -27,7 +27,7 @@ pub(super) fn advance(
         .prepare_cached(sql)
         .and_then(|mut statement| statement.execute(params![partition, consumer, position as i64]))
         .map(drop)
-        .map_err(unavailable(WHAT))
+        .map_err(fault(WHAT))
 }
 
 /// Moves a position from where an export begins to where it ends; false if it is not there.
@@ -50,6 +50,6 @@ pub(super) fn compare_and_set(
                 export.after as i64
             ])
         })
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     Ok(changed == 1)
 }

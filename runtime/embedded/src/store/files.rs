@@ -6,7 +6,7 @@ use theatre_actors::ports::{
 };
 use theatre_actors::position::Partition;
 
-use super::{WHAT, decode, encode, unavailable, unknown};
+use super::{WHAT, decode, encode, fault, unknown};
 
 pub(super) const COLUMNS: &str = "number, partition, file, stage, batch, note";
 
@@ -30,13 +30,13 @@ pub(super) fn register(
     for file in files {
         let number: i64 = transaction
             .query_row("UPDATE partition SET last_file = last_file + 1 WHERE partition = ?1 RETURNING last_file", [partition], |row| row.get(0))
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         transaction
             .execute(
                 "INSERT INTO lake_file VALUES (?1, ?2, 1, ?3, NULL, NULL, ?4)",
                 params![partition, number, file.dataset, encode(file)],
             )
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ pub(super) fn plan(
     let open: Option<String> = transaction
         .query_row(sql, params![partition, batches], |row| row.get(0))
         .optional()
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     if let Some(batch) = open {
         let files = of_batch(transaction, partition, &batch)?;
         return Ok(Some(LoadBatch::planned(batch, partition, files)));
@@ -65,7 +65,7 @@ pub(super) fn plan(
     let dataset: Option<String> = transaction
         .query_row(sql, params![partition, datasets], |row| row.get(0))
         .optional()
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     let Some(dataset) = dataset else {
         return Ok(None);
     };
@@ -93,7 +93,7 @@ fn assign(transaction: &Transaction<'_>, batch: &LoadBatch) -> Result<()> {
     for number in batch.numbers() {
         transaction
             .execute(sql, params![batch.partition, number as i64, batch.id])
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
     }
     Ok(())
 }
@@ -108,14 +108,14 @@ pub(super) fn split(
         let sql = "UPDATE lake_file SET stage = 4, batch = NULL, note = ?4 WHERE partition = ?1 AND number = ?2 AND batch = ?3";
         transaction
             .execute(sql, params![partition, *number as i64, batch, note])
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
     }
     let files = of_batch(transaction, partition, batch)?;
     let Some(halves) = LoadBatch::halves(partition, files, bad) else {
         let sql = "UPDATE lake_file SET batch = NULL WHERE partition = ?1 AND batch = ?2";
         transaction
             .execute(sql, params![partition, batch])
-            .map_err(unavailable(WHAT))?;
+            .map_err(fault(WHAT))?;
         return Ok(());
     };
     halves.iter().try_for_each(|half| assign(transaction, half))
@@ -137,9 +137,9 @@ fn select(
     sql: &str,
     values: impl rusqlite::Params,
 ) -> Result<Vec<RegisteredFile>> {
-    let mut statement = transaction.prepare_cached(sql).map_err(unavailable(WHAT))?;
+    let mut statement = transaction.prepare_cached(sql).map_err(fault(WHAT))?;
     let files = statement
         .query_map(values, read)
         .and_then(Iterator::collect);
-    files.map_err(unavailable(WHAT))
+    files.map_err(fault(WHAT))
 }

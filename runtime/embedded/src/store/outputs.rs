@@ -6,7 +6,7 @@ use theatre_actors::ports::{Expiry, Result, StoredDead, StoredOutput};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
-use super::{WHAT, decode, unavailable, unknown};
+use super::{WHAT, decode, fault, unknown};
 
 pub(super) const COLUMNS: &str =
     "partition, sequence, committed_at, kind, robot_id, id, subject, revision, event_time, payload";
@@ -59,7 +59,7 @@ pub(super) fn expire(
             params![partition, after, up_to, limit, before],
             |row| row.get(0),
         )
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     let Some(reached) = reached else {
         return Ok(expiry.after);
     };
@@ -68,6 +68,6 @@ pub(super) fn expire(
     let kinds = serde_json::json!(kinds).to_string();
     transaction
         .execute(delete, params![partition, after, reached, before, kinds])
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     Ok(reached as u64)
 }

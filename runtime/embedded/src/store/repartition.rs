@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use theatre_actors::ports::{Error, PastLayout, ProcessorMove, Repartition, Result};
 
-use super::{WHAT, current_epoch, decode, encode, layout, raise_epoch, unavailable};
+use super::{WHAT, current_epoch, decode, encode, fault, layout, raise_epoch};
 
 pub(super) fn past_layouts(connection: &Connection) -> Result<Vec<PastLayout>> {
     // A store that is only looked at may have been made before there was such a table.
@@ -11,17 +11,17 @@ pub(super) fn past_layouts(connection: &Connection) -> Result<Vec<PastLayout>> {
     let there: Option<i64> = connection
         .query_row(sql, [], |row| row.get(0))
         .optional()
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     if there.is_none() {
         return Ok(Vec::new());
     }
     let mut statement = connection
         .prepare_cached("SELECT layout FROM past_layout ORDER BY number")
-        .map_err(unavailable(WHAT))?;
+        .map_err(fault(WHAT))?;
     let found = statement
         .query_map([], |row| decode(row.get_ref(0)?.as_blob()?))
         .and_then(Iterator::collect);
-    found.map_err(unavailable(WHAT))
+    found.map_err(fault(WHAT))
 }
 
 pub(super) fn repartition(transaction: &Transaction<'_>, change: &Repartition) -> Result<()> {
@@ -46,7 +46,7 @@ pub(super) fn repartition(transaction: &Transaction<'_>, change: &Repartition) -
         raise_epoch(transaction, partition)?;
     }
     for processor in &change.moves {
-        if !rehome(transaction, processor).map_err(unavailable(WHAT))? {
+        if !rehome(transaction, processor).map_err(fault(WHAT))? {
             return Err(change.outdated());
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn repartition(transaction: &Transaction<'_>, change: &Repartition) -
         transaction.execute("UPDATE layout SET partitions = ?1", [change.partitions])?;
         Ok(())
     };
-    rest().map_err(unavailable(WHAT))
+    rest().map_err(fault(WHAT))
 }
 
 /// False if the processor is not where it was, or another one where it is to be.

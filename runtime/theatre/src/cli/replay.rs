@@ -92,6 +92,7 @@ impl ReplayArgs {
         config.schemas.push(mapping.schema.clone().into());
         config.rules = config.rules.or(mapping.rules.clone().map(Into::into));
         let plan = Arc::new(Plan::new(mapping)?);
+        crate::gate::check_recorded(plan.dataset())?;
         let mut reading = Reading::begin(&plan, files.clone())?;
         let folder = std::env::temp_dir();
         // Nothing is kept before the first rows are here. Until then a signal ends the process.

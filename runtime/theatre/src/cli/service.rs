@@ -14,6 +14,7 @@ use super::event_printer::EventPrinter;
 use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin};
+use crate::gate;
 use theatre_config::Config;
 use theatre_embedded::data_dir::{DataDir, DataLock};
 use theatre_operations::drained::left_to;
@@ -160,10 +161,15 @@ impl Service {
         let dir = DataDir::new(&common.data);
         dir.create()?;
         let lock = dir.lock()?;
+        // The same faults as `theatre config check` names, all at once.
+        gate::faults(config).0.checked()?;
         let mut params = crate::adapters::params(config, pseudonym_key(config, &dir)?)?;
         change(&mut params);
-        dir.keep_schemas(&config.schemas)?;
         let ports = Adapters::new(config, &dir, Access::Write)?.ports()?;
+        // Before a schema is kept or a record appended: what is refused leaves the directory as it
+        // was.
+        gate::check(&params, &ports)?;
+        dir.keep_schemas(&config.schemas)?;
         let metrics = theatre_telemetry::install()
             .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -90,7 +90,7 @@ impl Lake for MemoryLake {
             .files
             .get(path)
             .cloned()
-            .ok_or_else(|| Error::Refused(format!("lake file '{path}' is not there")))
+            .ok_or_else(|| Error::Gone(format!("lake file '{path}' is not there")))
     }
 
     fn location(&self, _path: &str) -> Option<String> {
