@@ -5,6 +5,7 @@
 //! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
 //! A row below the processor's own position was applied before and is skipped.
 
+mod events;
 mod intake;
 mod procedure_table;
 mod row_batch;
@@ -24,7 +25,7 @@ use theatre_schemas::records::{Alert, Outcome, Priority};
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, alert, outcome, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{IndicatorColumns, IndicatorSpec};
-use crate::robot::{Columns, Judgement, RobotActor, is_raising};
+use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};
 use crate::rules::RuleSet;
 use crate::state::{self, Body, StateError, Stored};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
@@ -110,9 +111,18 @@ struct ProcessorState {
     procedures: ProcedureTable,
 }
 
+/// Version 1: rules judged rows as they came, and a clock had no end.
+#[derive(Deserialize)]
+struct Version1 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotV1,
+    procedures: ProcedureTable,
+}
+
 impl Stored for ProcessorState {
     const NAME: &'static str = "processor";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn body(&self) -> impl Serialize {
         self
@@ -120,7 +130,16 @@ impl Stored for ProcessorState {
 
     fn read(body: Body<'_>) -> Result<Self, StateError> {
         match body.version {
-            1 => body.decode(),
+            1 => {
+                let stored: Version1 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot.into(),
+                    procedures: stored.procedures,
+                })
+            }
+            2 => body.decode(),
             _ => body.unknown(),
         }
     }
@@ -132,6 +151,8 @@ pub struct Processor {
     robot_id: String,
     config: Arc<ProcessorConfig>,
     state: ProcessorState,
+    /// The state is known to fit the rules; not stored, because they may change while nothing runs.
+    has_adopted_rules: bool,
 }
 
 impl Processor {
@@ -141,6 +162,7 @@ impl Processor {
             robot_id: robot_id.to_owned(),
             config,
             state: ProcessorState::default(),
+            has_adopted_rules: false,
         }
     }
 
@@ -193,6 +215,7 @@ impl Processor {
         let skip = rows.partition_point(|row| batch.offsets[*row as usize] < from);
         let rows = &rows[skip..];
         let Some(last) = rows.last() else { return };
+        self.adopt_rules(outputs);
         if self.state.counters.len() <= topic {
             self.state
                 .counters
@@ -211,20 +234,40 @@ impl Processor {
 
     /// The wall clock says `now`, on a partition that has seen its log's end.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
-        let config = self.config.clone();
-        for alert in self
-            .state
-            .robot
-            .tick(&self.robot_id, &config.rules, &config.time, now)
-        {
-            self.emit_alert(alert, outputs);
-        }
+        self.adopt_rules(outputs);
+        self.with_rules(outputs, |robot, context| robot.tick(context, now));
         // Not only when silence is raised: a procedure may end, by its event, while its robot is
         // silent.
-        let open =
-            self.state.robot.open_panes() > 0 || self.state.procedures.next_due() != i64::MAX;
-        if open && self.state.robot.is_silent(&config.time, now) {
+        let open = self.state.robot.open_panes() > 0
+            || self.state.robot.has_waiting_rows()
+            || self.state.procedures.next_due() != i64::MAX;
+        if open && self.state.robot.is_silent(&self.config.time, now) {
             self.close_all(outputs);
+        }
+    }
+
+    /// Has the robot do something by the rules, and emits the alerts.
+    fn with_rules<Alerts: IntoIterator<Item = Alert>>(
+        &mut self,
+        outputs: &mut Outputs,
+        act: impl FnOnce(&mut RobotActor, RuleContext<'_>) -> Alerts,
+    ) {
+        let config = self.config.clone();
+        let context = RuleContext {
+            robot_id: &self.robot_id,
+            rules: &config.rules,
+            policy: &config.time,
+        };
+        for alert in act(&mut self.state.robot, context) {
+            self.emit_alert(alert, outputs);
+        }
+    }
+
+    /// Once, before anything else: what was saved under other rules goes on under these.
+    fn adopt_rules(&mut self, outputs: &mut Outputs) {
+        if !self.has_adopted_rules {
+            self.has_adopted_rules = true;
+            self.with_rules(outputs, RobotActor::adopt_rules);
         }
     }
 
@@ -314,13 +357,19 @@ impl Processor {
 
     fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
         outputs.urgent |= transition.priority == Priority::High;
-        if let Some(procedure) = transition
+        if let Some(id) = transition
             .procedure_id
             .as_ref()
             .filter(|_| is_raising(&transition))
-            .and_then(|id| self.state.procedures.get_mut(id))
+            && let Some(procedure) = self.state.procedures.get_mut(id)
         {
             procedure.add_condition(&transition.condition_id, transition.priority);
+            // A row that waited may raise something after the outcome of its procedure.
+            if procedure.is_published() && procedure.due.is_none() {
+                let clock = self.state.robot.clock().0;
+                let due = clock.saturating_add(self.config.time.reorder_bound_us);
+                self.state.procedures.due(id, due);
+            }
         }
         outputs
             .events
@@ -342,14 +391,21 @@ impl Processor {
             .push(outcome::output(&self.robot_id, id, ended));
     }
 
-    /// Closes windows and emits the outcomes of ended procedures: the recording ended, or the robot
-    /// fell silent.
+    /// Closes windows, judges what waits and emits the outcomes of ended procedures, in this order:
+    /// the recording ended, or the robot fell silent.
     fn close_all(&mut self, outputs: &mut Outputs) {
         let config = self.config.clone();
         for (dataset, rows) in self.state.robot.flush_windows(&config.windows) {
             self.emit_windows(&dataset, rows, outputs);
         }
+        self.with_rules(outputs, RobotActor::judge_all);
         self.emit_due_outcomes(i64::MAX, outputs);
+    }
+
+    /// Closes all, and ends the robot's clock.
+    fn begin_anew(&mut self, outputs: &mut Outputs) {
+        self.close_all(outputs);
+        self.with_rules(outputs, RobotActor::begin_anew);
     }
 
     /// Emits the outcomes that are due at `clock`, in order of procedure id, and evicts procedures

@@ -133,6 +133,24 @@ impl SequenceTracker {
             .fold(0, |sum, boot| sum.saturating_add(boot.missing_count()))
     }
 
+    /// The newest boot seen and its highest number; `None` before the first record.
+    pub fn newest(&self) -> Option<(i64, i64)> {
+        let newest = self.boots.last()?;
+        Some((newest.boot, newest.high))
+    }
+
+    /// The lowest number above `above` that is missing in a boot; `None` when none is, or when the
+    /// boot is not remembered.
+    pub fn first_missing(&self, boot: i64, above: i64) -> Option<i64> {
+        let at = self
+            .boots
+            .binary_search_by_key(&boot, |known| known.boot)
+            .ok()?;
+        let missing = &self.boots[at].missing;
+        let range = missing.get(missing.partition_point(|range| range.high <= above))?;
+        Some(range.low.max(above.saturating_add(1)))
+    }
+
     /// How often a boot newer than all before it appeared.
     pub fn restarts(&self) -> u64 {
         self.restarts

@@ -11,8 +11,8 @@ use crate::dataset::{Dataset, DatasetIndex, Datasets, SchemaError};
 use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
-/// The built-in schemas of input records, by subject.
-pub const INPUT_SCHEMAS: [(&str, &str); 5] = [
+/// The built-in schemas of input records, by subject; the versions of one in order.
+pub const INPUT_SCHEMAS: [(&str, &str); 6] = [
     (
         "robot_telemetry",
         include_str!("../avro/robot_telemetry/v1.avsc"),
@@ -30,6 +30,7 @@ pub const INPUT_SCHEMAS: [(&str, &str); 5] = [
         "fleet_telemetry",
         include_str!("../avro/fleet_telemetry/v1.avsc"),
     ),
+    ("robot_events", include_str!("../avro/robot_events/v2.avsc")),
 ];
 
 /// A writer's schema with its decode plan.

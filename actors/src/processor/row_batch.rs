@@ -1,17 +1,12 @@
-//! How a processor applies rows: telemetry in batches within which nothing falls due, events one by
-//! one.
+//! How a processor applies telemetry: in batches within which nothing falls due.
 
 use theatre_schemas::batch::Batch;
-use theatre_schemas::dataset::DatasetKind;
-use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessStatus};
+use theatre_schemas::records::Alert;
 
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
-use crate::procedure::{
-    EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, ProcedureStep,
-};
-use crate::robot::Columns;
+use crate::robot::{Columns, RobotActor, RuleContext};
 use crate::time::EventTime;
 
 /// Accepted rows that procedures, rules and windows have not got yet.
@@ -20,6 +15,56 @@ struct RowBatch {
     rows: Vec<u32>,
     clocks: Vec<EventTime>,
     missing: Vec<i64>,
+    /// How many of the rows the rules that judge in event time have got.
+    judged: usize,
+    /// The alerts of those rules, each with the index of the row that let it go.
+    alerts: Vec<(usize, Alert)>,
+}
+
+/// Whether rows may be judged as a slice by the rules that judge in event time.
+struct RowOrder {
+    /// The dataset has such rules.
+    matters: bool,
+    is_calm: bool,
+    /// The latest event time that was judged, or is in the slice.
+    last: i64,
+}
+
+impl RowOrder {
+    fn refresh(&mut self, robot: &RobotActor, dataset: &str) {
+        self.is_calm = robot.is_calm(dataset);
+        self.last = robot.judged_to(dataset);
+    }
+
+    /// Whether a row may join the slice.
+    #[inline]
+    fn takes(&mut self, in_order: bool, time: i64) -> bool {
+        if self.matters && !(in_order && time >= self.last) {
+            return false;
+        }
+        self.last = time;
+        self.is_calm
+    }
+}
+
+impl RowBatch {
+    /// Has the rules that judge in event time judge the rows before this index, which are in order.
+    fn judge_to(
+        &mut self,
+        to: usize,
+        robot: &mut RobotActor,
+        context: RuleContext<'_>,
+        batch: &Batch,
+    ) {
+        let from = self.judged;
+        if from < to {
+            let (rows, clocks) = (&self.rows[from..to], &self.clocks[from..to]);
+            let alerts = robot.judge_in_order(context, batch, rows, clocks);
+            let alerts = alerts.into_iter().map(|(at, alert)| (from + at, alert));
+            self.alerts.extend(alerts);
+            self.judged = to;
+        }
+    }
 }
 
 impl Processor {
@@ -34,10 +79,17 @@ impl Processor {
         let config = self.config.clone();
         let columns = Columns::of(batch);
         let mut last_procedure = None;
+        let rules = config.rules.for_dataset(batch.dataset_index);
+        let mut order = RowOrder {
+            matters: rules.is_some_and(|rules| !rules.in_event_time.is_empty()),
+            is_calm: false,
+            last: i64::MIN,
+        };
+        order.refresh(&self.state.robot, &batch.dataset.name);
         for row in rows {
             let at = *row as usize;
             match self.state.robot.judge(topic, &columns, at, &config.time) {
-                Judgement::Apply { missing } => {
+                Judgement::Apply { missing, in_order } => {
                     let clock = self.state.robot.clock();
                     let procedure = columns.procedure(at);
                     if procedure != last_procedure
@@ -49,13 +101,24 @@ impl Processor {
                     row_batch.rows.push(*row);
                     row_batch.clocks.push(clock);
                     row_batch.missing.push(missing);
+                    if !order.takes(in_order, columns.times[at]) {
+                        self.judge_in_turn(topic, &columns, in_order, batch, &mut row_batch);
+                        order.refresh(&self.state.robot, &batch.dataset.name);
+                    }
                     if clock.0 >= self.state.procedures.next_due() {
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
                         self.emit_due_outcomes(clock.0, outputs);
                         last_procedure = None;
                     }
                 }
-                Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
+                Judgement::Duplicate => {
+                    self.state.counters[topic].duplicate += 1;
+                    if self.state.robot.began_anew() || self.state.robot.is_recording() {
+                        self.flush_rows(topic, batch, &mut row_batch, outputs);
+                        self.judge_again(batch, at, outputs);
+                        order.refresh(&self.state.robot, &batch.dataset.name);
+                    }
+                }
                 Judgement::Dead(reason) => {
                     self.flush_rows(topic, batch, &mut row_batch, outputs);
                     self.refuse(topic, batch, at, reason, outputs);
@@ -65,9 +128,49 @@ impl Processor {
         self.flush_rows(topic, batch, &mut row_batch, outputs);
     }
 
-    /// Gives accepted rows to procedures, rules and windows. The outputs are in row
-    /// order, of one row the windows it closed before the alerts it raised, so that their order does
-    /// not depend on where the batch was cut.
+    /// Has the rules that judge in event time judge the rows before the last one, which are in
+    /// order; the last one takes its turn.
+    fn judge_in_turn(
+        &mut self,
+        topic: TopicIndex,
+        columns: &Columns<'_>,
+        in_order: bool,
+        batch: &Batch,
+        row_batch: &mut RowBatch,
+    ) {
+        let config = self.config.clone();
+        let context = RuleContext {
+            robot_id: &self.robot_id,
+            rules: &config.rules,
+            policy: &config.time,
+        };
+        let last = row_batch.rows.len() - 1;
+        row_batch.judge_to(last, &mut self.state.robot, context, batch);
+        let (row, clock) = (row_batch.rows[last] as usize, row_batch.clocks[last]);
+        let number = columns.sequence(row);
+        let number = number.map(|(boot, sequence)| (topic, boot, sequence));
+        let robot = &mut self.state.robot;
+        let alerts = robot.judge_in_turn(context, batch, row, (number, in_order), clock);
+        let alerts = alerts.into_iter().map(|alert| (last, alert));
+        row_batch.alerts.extend(alerts);
+        row_batch.judged = last + 1;
+    }
+
+    /// A row came once more that was applied: it shows that the robot was not silent, and may end
+    /// what has begun since the clock began anew.
+    fn judge_again(&mut self, batch: &Batch, row: usize, outputs: &mut Outputs) {
+        self.state.robot.note_again(batch.event_times()[row]);
+        if self.state.robot.began_anew() {
+            self.with_rules(outputs, |robot, context| {
+                robot.judge_again(context, batch, row)
+            });
+        }
+    }
+
+    /// Hands the collected rows on, which is decided by nothing but what the rows are: to the
+    /// procedures, the rules and the windows. Of what a row causes the windows it closes come first,
+    /// then the alerts: those of the robot as a whole, of rules that judge as rows come, and of rows
+    /// whose turn it was.
     fn flush_rows(
         &mut self,
         topic: TopicIndex,
@@ -79,37 +182,35 @@ impl Processor {
             return;
         }
         let config = self.config.clone();
-        let RowBatch {
-            rows,
-            clocks,
-            missing,
-        } = std::mem::take(row_batch);
+        let mut row_batch = std::mem::take(row_batch);
         #[cfg(any(test, feature = "test-hooks"))]
-        self.panic_if_asked(batch, &rows);
-        self.state.counters[topic].applied += rows.len() as u64;
-        self.feed_procedures(batch, &rows, &missing);
+        self.panic_if_asked(batch, &row_batch.rows);
+        self.state.counters[topic].applied += row_batch.rows.len() as u64;
+        self.feed_procedures(batch, &row_batch.rows, &row_batch.missing);
+        let context = RuleContext {
+            robot_id: &self.robot_id,
+            rules: &config.rules,
+            policy: &config.time,
+        };
+        let robot = &mut self.state.robot;
+        robot.note_applied();
         let mut alerts = Vec::new();
-        for (at, row) in rows.iter().enumerate() {
-            if !self.state.robot.has_open_robot_condition() {
+        for (at, row) in row_batch.rows.iter().enumerate() {
+            if !robot.watches_rows() {
                 break;
             }
-            let ended = self.state.robot.on_valid_record(
-                &self.robot_id,
-                &config.rules,
-                batch.append_times[*row as usize],
-            );
+            let row = *row as usize;
+            let (time, append_time) = (batch.event_times()[row], batch.append_times[row]);
+            let ended = robot.on_valid_record(context, time, append_time);
             alerts.extend(ended.into_iter().map(|alert| (at, alert)));
         }
-        alerts.extend(self.state.robot.evaluate(
-            &self.robot_id,
-            &config.rules,
-            &config.time,
-            batch,
-            &rows,
-            &clocks,
-        ));
+        row_batch.judge_to(row_batch.rows.len(), robot, context, batch);
+        let RowBatch { rows, clocks, .. } = &row_batch;
+        alerts.extend(robot.judge_on_arrival(context, batch, rows, clocks));
+        alerts.append(&mut row_batch.alerts);
         alerts.sort_by_key(|(at, _)| *at);
-        self.state.robot.count_not_finite(batch, &rows);
+        robot.count_not_finite(batch, &row_batch.rows);
+        let RowBatch { rows, clocks, .. } = row_batch;
         let mut from = 0;
         for (at, alert) in alerts {
             // Of several alerts of one row only the first has rows before it.
@@ -220,28 +321,6 @@ impl Processor {
         }
     }
 
-    pub(super) fn apply_event(
-        &mut self,
-        topic: TopicIndex,
-        batch: &Batch,
-        row: usize,
-        outputs: &mut Outputs,
-    ) {
-        let config = self.config.clone();
-        match self
-            .state
-            .robot
-            .judge(topic, &Columns::of(batch), row, &config.time)
-        {
-            Judgement::Duplicate => self.state.counters[topic].duplicate += 1,
-            Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
-            Judgement::Apply { .. } => match self.take_event(batch, row, outputs) {
-                Ok(()) => self.state.counters[topic].applied += 1,
-                Err(why) => self.dead(topic, batch, row, DeadReason::Invalid, why, outputs),
-            },
-        }
-    }
-
     /// Dead-letters a row by its judgement; one from the future raises clock skew.
     pub(super) fn refuse(
         &mut self,
@@ -260,131 +339,10 @@ impl Processor {
             outputs,
         );
         if reason == DeadReason::Future {
-            let config = self.config.clone();
-            if let Some(alert) =
-                self.state
-                    .robot
-                    .on_future_record(&self.robot_id, &config.rules, batch, row)
-            {
-                self.emit_alert(alert, outputs);
-            }
-        }
-    }
-
-    /// Hears an event; nothing has changed when it is refused.
-    fn take_event(
-        &mut self,
-        batch: &Batch,
-        row: usize,
-        outputs: &mut Outputs,
-    ) -> Result<(), String> {
-        let text = |name: &str| {
-            batch
-                .dataset
-                .column(name)
-                .and_then(|column| batch.text(column, row))
-        };
-        let time = batch.event_times()[row];
-        if batch.dataset.kind == DatasetKind::RobotEvents {
-            let event_type = text("event_type").ok_or("the event has no event_type")?;
-            self.state.robot.note_event(event_type, time);
-            if event_type == "recording_ended" {
-                self.close_all(outputs);
-            }
-            return Ok(());
-        }
-        let id = text("procedure_id").ok_or("the event names no procedure")?;
-        let max = self.config.procedures_max;
-        let forgotten = || {
-            "the procedure was finished and is not remembered any more: its outcome cannot be corrected".to_owned()
-        };
-        let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
-            let procedure = self
-                .state
-                .procedures
-                .get_or_insert(id, max)
-                .ok_or_else(forgotten)?;
-            procedure.insert_result(time, result(batch, row));
-            procedure.ended_at()
-        } else {
-            let step = text("step")
-                .and_then(ProcedureStep::parse)
-                .ok_or("the step of the event is not known")?;
-            let owned = |name: &str| text(name).map(str::to_owned);
-            let metadata = ProcedureMetadata {
-                category: owned("category"),
-                procedure_type: owned("procedure_type"),
-                surgeon_id: owned("surgeon_id"),
-            };
-            // Without an id it is known by what it says.
-            let event_id = owned("event_id").unwrap_or_else(|| {
-                format!("{step:?}/{time}/{}", text("phase").unwrap_or_default())
+            self.with_rules(outputs, |robot, context| {
+                robot.on_future_record(context, batch, row)
             });
-            let procedure = self
-                .state
-                .procedures
-                .get_or_insert(id, max)
-                .ok_or_else(forgotten)?;
-            if procedure.insert_event(
-                &event_id,
-                ProcedureEvent {
-                    time,
-                    step,
-                    phase: owned("phase"),
-                    metadata,
-                },
-            ) == InsertResult::TooMany
-            {
-                return Err(format!(
-                    "the procedure has {EVENTS_MAX} events already: more are not remembered"
-                ));
-            }
-            procedure.ended_at()
-        };
-        // Published when the robot's clock has passed the end by the reorder bound; at once if it has
-        // already.
-        if let Some(ended_at) = ended_at {
-            self.state.procedures.due(
-                id,
-                ended_at.saturating_add(self.config.time.reorder_bound_us),
-            );
         }
-        let clock = self.state.robot.clock().0;
-        self.emit_due_outcomes(clock, outputs);
-        Ok(())
-    }
-}
-
-fn result(batch: &Batch, row: usize) -> ClinicalResult {
-    let column = |name: &str| batch.dataset.column(name);
-    let text = |name: &str| column(name).and_then(|column| batch.text(column, row));
-    let int = |name: &str| {
-        column(name)
-            .and_then(|column| batch.int(column, row))
-            .and_then(|value| i32::try_from(value).ok())
-    };
-    let flag = |name: &str| {
-        column(name)
-            .and_then(|column| batch.number(column, row))
-            .map(|value| value != 0.0)
-    };
-    let word = |name: &str| serde_json::Value::String(text(name).unwrap_or("unknown").to_owned());
-    let complications = (0..4).filter_map(|index| {
-        let kind = text(&format!("complications[{index}].kind"))?.to_owned();
-        let severity = serde_json::from_value(word(&format!("complications[{index}].severity")))
-            .unwrap_or(Severity::Unknown);
-        Some(Complication { kind, severity })
-    });
-    ClinicalResult {
-        success_status: serde_json::from_value(word("success_status"))
-            .unwrap_or(SuccessStatus::Unknown),
-        blood_loss_ml: int("blood_loss_ml"),
-        complications: complications.collect(),
-        hospital_stay_days: int("hospital_stay_days"),
-        readmission_30day: flag("readmission_30day"),
-        patient_satisfaction_score: int("patient_satisfaction_score"),
-        recovery_score: int("recovery_score"),
-        follow_up_required: flag("follow_up_required"),
     }
 }
 

@@ -1,7 +1,9 @@
 mod golden;
 mod life;
+mod order;
+mod recordings;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use apache_avro::types::Value;
 use proptest::prelude::*;
@@ -14,35 +16,54 @@ use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
 use super::*;
 use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
 use crate::outputs::{OutputEvent, OutputKind};
-use crate::rules::{Micros, RuleKind, RuleSpec};
+use crate::rules::{Micros, RuleKind, RuleOrder, RuleSpec};
 use crate::time::MICROS_PER_SECOND as S;
 use crate::window::{AggregateSet, WindowSpec};
 
 const NOW: i64 = 10_000_000 * S;
 
-fn registry() -> Registry {
-    Registry::builtin()
+fn registry() -> &'static Registry {
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::builtin);
+    &REGISTRY
 }
 
-fn config(panic_on: Option<PanicHook>) -> Arc<ProcessorConfig> {
-    let registry = registry();
-    let kind = RuleKind::Threshold {
+/// A rule on the motor's temperature.
+fn rule(id: &str, priority: Priority, kind: RuleKind) -> RuleSpec {
+    RuleSpec {
+        id: id.into(),
+        version: 1,
+        priority,
+        dataset: None,
+        description: String::new(),
+        order: RuleOrder::default(),
+        max_gap: None,
+        kind,
+    }
+}
+
+/// Raised above 85, cleared below 80.
+fn hot(hold: i64) -> RuleKind {
+    RuleKind::Threshold {
         signal: "motor_temperature".into(),
         raise_above: Some(85.0),
         clear_below: Some(80.0),
         raise_below: None,
         clear_above: None,
-        hold: Micros(0),
+        hold: Micros(hold * S),
         escalate: vec![],
-    };
-    let rule = RuleSpec {
-        id: "hot".into(),
-        version: 1,
-        priority: Priority::High,
-        dataset: None,
-        description: String::new(),
-        kind,
-    };
+    }
+}
+
+/// The usual configuration with other rules.
+fn with_rules(rules: &[RuleSpec]) -> Arc<ProcessorConfig> {
+    let mut config = Arc::unwrap_or_clone(config(None));
+    config.rules = RuleSet::compile(rules, registry().datasets()).unwrap();
+    Arc::new(config)
+}
+
+fn config(panic_on: Option<PanicHook>) -> Arc<ProcessorConfig> {
+    let registry = registry();
+    let rule = rule("hot", Priority::High, hot(0));
     let rules = RuleSet::compile(&[rule], registry.datasets()).unwrap();
     let window = WindowSpec {
         name: "10s".into(),
@@ -72,6 +93,11 @@ fn config(panic_on: Option<PanicHook>) -> Arc<ProcessorConfig> {
 type Sample = (i64, i64, f64, Option<u8>);
 
 fn telemetry(samples: &[Sample]) -> Arc<Batch> {
+    telemetry_from(0, samples)
+}
+
+/// Samples, of which there are some, at the offsets from one on.
+fn telemetry_from(first: u64, samples: &[Sample]) -> Arc<Batch> {
     let registry = registry();
     let writer = registry.lookup(1).unwrap();
     let encoder = RecordWriter::new(1, &writer.json).unwrap();
@@ -105,7 +131,7 @@ fn telemetry(samples: &[Sample]) -> Arc<Batch> {
         let message = encoder.encode(Value::Record(fields)).unwrap();
         let (_, datum) = framing::parse(&message).unwrap();
         builder
-            .push(&writer.plan, datum, offset as u64, NOW + 1_000 * S)
+            .push(&writer.plan, datum, first + offset as u64, NOW + 1_000 * S)
             .unwrap();
     }
     Arc::new(builder.finish().unwrap())
@@ -117,7 +143,7 @@ fn record(subject: &str, offset: u64, time: i64, fields: &[(&str, Value)]) -> Ar
     let registry = registry();
     let (_, json) = INPUT_SCHEMAS
         .iter()
-        .find(|(name, _)| *name == subject)
+        .rfind(|(name, _)| *name == subject)
         .unwrap();
     let id = theatre_schemas::registry::schema_id(json).unwrap();
     let writer = registry.lookup(id).unwrap();

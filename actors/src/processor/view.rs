@@ -145,7 +145,7 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         });
     ProcessorView {
         robot_id: robot_id.to_owned(),
-        clock: (robot.clock().0 != i64::MIN).then(|| robot.clock().0),
+        clock: robot.shown_clock().map(|clock| clock.0),
         heard_at: robot.last_seen().map(|seen| seen.0),
         last_event: robot.last_event().map(|(event, _)| event.clone()),
         conditions: conditions.collect(),

@@ -4,6 +4,7 @@
 //! raised, updated and cleared; an alert is emitted for each of these transitions and for nothing
 //! else. Rules are compiled once against the known datasets, so that a row costs a comparison.
 
+mod change;
 mod condition;
 mod spec;
 #[cfg(test)]
@@ -11,11 +12,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
+use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets, SignalSpec};
 use theatre_schemas::records::Priority;
 
-pub use condition::{AlertContext, Condition, ConditionChange};
-pub use spec::{Escalation, Micros, RuleKind, RuleSpec};
+pub use change::{AlertContext, ConditionChange};
+pub use condition::Condition;
+pub(crate) use condition::{ConditionV1, Manner};
+pub use spec::{Escalation, Micros, RuleKind, RuleOrder, RuleSpec};
 
 /// Id of the built-in condition of a robot that sends no records any more.
 pub const ROBOT_SILENT: &str = "robot_silent";
@@ -30,20 +33,26 @@ pub struct RuleError {
     why: String,
 }
 
+/// A limit: raise when `sign * value` is greater than `raise` (`sign` is 1 for limits above, -1 for
+/// limits below; `raise`, `clear` and the escalations are multiplied by it already); clear when it
+/// is less than `clear`. Times are in microseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Limit {
+    pub(crate) sign: f64,
+    pub(crate) raise: f64,
+    pub(crate) clear: f64,
+    pub(crate) hold_us: i64,
+    pub(crate) clear_after_us: i64,
+    /// Longest time between two values over which holding and clearing go on.
+    pub(crate) max_gap_us: i64,
+    pub(crate) escalate: Vec<(f64, Priority)>,
+}
+
 /// The predicate of a rule, ready to be evaluated on a row. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Predicate {
-    /// Raise when `sign * value` is greater than `raise` (`sign` is 1 for limits above, -1 for
-    /// limits below; `raise`, `clear` and the escalations are multiplied by it already); clear when
-    /// it is less than `clear`.
-    Limit {
-        sign: f64,
-        raise: f64,
-        clear: f64,
-        hold_us: i64,
-        clear_after_us: i64,
-        escalate: Vec<(f64, Priority)>,
-    },
+    /// The signal is beyond a limit.
+    Limit(Limit),
     /// No value of the signal for this long, while records come.
     Missing { after_us: i64 },
     /// No record of the robot for this long by the wall clock; `None`: as long as
@@ -61,12 +70,73 @@ pub struct Rule {
     pub(crate) predicate: Predicate,
 }
 
+impl Rule {
+    /// What its conditions are raised with: a priority, and its version.
+    pub(crate) fn raises_with(&self, priority: Priority) -> (Priority, i32) {
+        (priority, self.spec.version)
+    }
+}
+
+/// A rule on a signal of a dataset.
+#[derive(Debug, Clone)]
+pub(crate) struct SignalRule {
+    /// Slot of the rule.
+    pub(crate) slot: usize,
+    /// Index of its signal in the dataset's.
+    pub(crate) signal: usize,
+    /// Index of its signal in [`DatasetRules::signals`].
+    pub(crate) value: usize,
+    pub(crate) name: String,
+    pub(crate) unit: Option<String>,
+}
+
+/// The rules of a dataset, in order of their slots.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DatasetRules {
+    /// Those that judge rows in event time.
+    pub(crate) in_event_time: Vec<SignalRule>,
+    /// Those that judge rows as they come.
+    pub(crate) on_arrival: Vec<SignalRule>,
+    /// The signals of `in_event_time`, each once: index in the dataset's and name.
+    pub(crate) signals: Vec<(usize, String)>,
+}
+
+impl DatasetRules {
+    fn add(&mut self, order: RuleOrder, slot: usize, signal: usize, spec: &SignalSpec) {
+        let rules = match order {
+            RuleOrder::EventTime => &mut self.in_event_time,
+            RuleOrder::Arrival => &mut self.on_arrival,
+        };
+        let mut value = 0;
+        if order == RuleOrder::EventTime {
+            let known = self.signals.iter().position(|(known, _)| *known == signal);
+            value = known.unwrap_or(self.signals.len());
+            if known.is_none() {
+                self.signals.push((signal, spec.name.clone()));
+            }
+        }
+        rules.push(SignalRule {
+            slot,
+            signal,
+            value,
+            name: spec.name.clone(),
+            unit: spec.unit.clone(),
+        });
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &SignalRule> {
+        self.in_event_time.iter().chain(&self.on_arrival)
+    }
+}
+
 /// All compiled rules. A rule's slot is its index in this list.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    /// By dataset: (slot of the rule, index of its signal).
-    by_dataset: BTreeMap<DatasetIndex, Vec<(usize, usize)>>,
+    by_dataset: BTreeMap<DatasetIndex, DatasetRules>,
+    /// The datasets that have rules, by name.
+    names: BTreeMap<String, DatasetIndex>,
     /// Slots of the rules with [`Predicate::Silence`].
     silence_rules: Vec<usize>,
     /// Slot of [`CLOCK_SKEW`].
@@ -105,6 +175,8 @@ impl RuleSet {
                 priority,
                 dataset: None,
                 description: description.to_owned(),
+                order: RuleOrder::default(),
+                max_gap: None,
                 kind: RuleKind::BuiltIn {},
             };
             set.rules.push(Rule { spec, predicate });
@@ -153,7 +225,9 @@ impl RuleSet {
                 continue;
             };
             found = true;
-            self.by_dataset.entry(index).or_default().push((slot, at));
+            self.names.insert(dataset.name.clone(), index);
+            let rules = self.by_dataset.entry(index).or_default();
+            rules.add(spec.order, slot, at, &dataset.signals[at]);
         }
         if !found {
             return Err(fault(unknown_signal(spec, &signal, datasets)));
@@ -185,12 +259,25 @@ impl RuleSet {
         self.clock_skew_rule
     }
 
-    /// The rules of a dataset: (slot of the rule, index of its signal).
-    pub(crate) fn for_dataset(&self, dataset: DatasetIndex) -> &[(usize, usize)] {
-        self.by_dataset
-            .get(&dataset)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+    /// The rules of a dataset; `None` when it has none.
+    pub(crate) fn for_dataset(&self, dataset: DatasetIndex) -> Option<&DatasetRules> {
+        self.by_dataset.get(&dataset)
+    }
+
+    /// The same for the dataset of a name.
+    pub(crate) fn for_name(&self, dataset: &str) -> Option<&DatasetRules> {
+        self.for_dataset(*self.names.get(dataset)?)
+    }
+
+    /// Whether a rule has conditions on a dataset; those of the robot as a whole have an empty name.
+    pub(crate) fn is_rule_of(&self, id: &str, dataset: &str) -> bool {
+        let is = |slot: usize| self.rules[slot].spec.id == id;
+        if dataset.is_empty() {
+            return self.clock_skew_rule.is_some_and(is)
+                || self.silence_rules.iter().any(|slot| is(*slot));
+        }
+        self.for_name(dataset)
+            .is_some_and(|rules| rules.all().any(|rule| is(rule.slot)))
     }
 }
 

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use theatre_schemas::records::Priority;
 
-use super::Predicate;
+use super::{Limit, Predicate};
+
+/// Least default of [`RuleSpec::max_gap`], microseconds.
+const MAX_GAP_US: i64 = 60_000_000;
 
 /// A span of time, written as `"500ms"`, `"30s"`, `"5m"`, `"1h"` or `"2d"`; kept in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,6 +143,24 @@ fn one() -> i32 {
     1
 }
 
+/// The order in which a rule judges the rows of a robot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleOrder {
+    /// By event time. A row that numbers show to be the next one is judged at once; others wait
+    /// until the numbers before them have come, at most for the reorder bound in event time.
+    #[default]
+    EventTime,
+    /// As rows come, each at once.
+    Arrival,
+}
+
+impl RuleOrder {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A rule as written in a rule file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +177,14 @@ pub struct RuleSpec {
     /// What the condition means, for the reader of an alert.
     #[serde(default)]
     pub description: String,
+    /// The order in which it judges rows.
+    #[serde(default, skip_serializing_if = "RuleOrder::is_default")]
+    pub order: RuleOrder,
+    /// Longest time between two values over which `hold` and `clear_after` count, in event time;
+    /// after a longer one they begin anew. Absent: the longer of one minute, `hold` and
+    /// `clear_after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_gap: Option<Micros>,
     /// When its conditions begin and end.
     pub kind: RuleKind,
 }
@@ -163,75 +192,24 @@ pub struct RuleSpec {
 impl RuleSpec {
     /// Compiles the rule: its signal, if it has one, and its predicate.
     pub(super) fn predicate(&self) -> Result<(Option<String>, Predicate), String> {
-        match &self.kind {
+        let predicate = match &self.kind {
             RuleKind::Threshold {
                 signal,
-                raise_above,
-                clear_below,
-                raise_below,
-                clear_above,
                 hold,
                 escalate,
+                ..
             } => {
-                let (sign, raise, clear) = match (raise_above, raise_below) {
-                    (Some(raise), None) => (1.0, *raise, clear_below.unwrap_or(*raise)),
-                    (None, Some(raise)) => (-1.0, *raise, clear_above.unwrap_or(*raise)),
-                    _ => return Err("give exactly one of raise_above and raise_below".to_owned()),
+                let (sign, raise, clear) = self.limits()?;
+                let limit = Limit {
+                    sign,
+                    raise: sign * raise,
+                    clear: sign * clear,
+                    hold_us: hold.0,
+                    clear_after_us: 0,
+                    max_gap_us: self.max_gap_us(*hold, Micros(0))?,
+                    escalate: self.steps(sign, raise, escalate)?,
                 };
-                if (sign > 0.0 && clear_above.is_some()) || (sign < 0.0 && clear_below.is_some()) {
-                    return Err(
-                        "raise_above goes with clear_below, raise_below with clear_above"
-                            .to_owned(),
-                    );
-                }
-                let limits = [*raise_above, *clear_below, *raise_below, *clear_above];
-                if limits
-                    .into_iter()
-                    .flatten()
-                    .chain(escalate.iter().map(|step| step.at))
-                    .any(|limit| !limit.is_finite())
-                {
-                    return Err("a limit must be a finite number".to_owned());
-                }
-                if sign * clear > sign * raise {
-                    return Err(format!(
-                        "it would clear at {clear} while still raised at {raise}"
-                    ));
-                }
-                let mut steps: Vec<(f64, Priority)> = escalate
-                    .iter()
-                    .map(|step| (sign * step.at, step.priority))
-                    .collect();
-                steps.sort_by(|left, right| left.0.total_cmp(&right.0));
-                if steps.first().is_some_and(|first| first.0 <= sign * raise) {
-                    return Err(format!(
-                        "an escalation must lie beyond the raising limit {raise}"
-                    ));
-                }
-                // Each step must be more urgent than the one before it; `Priority` orders the most
-                // urgent first.
-                let mut below = self.priority;
-                for (at, priority) in &steps {
-                    if *priority >= below {
-                        return Err(format!(
-                            "the escalation at {} must have a higher priority than what it follows",
-                            sign * at
-                        ));
-                    }
-                    below = *priority;
-                }
-                let (raise, clear) = (sign * raise, sign * clear);
-                Ok((
-                    Some(signal.clone()),
-                    Predicate::Limit {
-                        sign,
-                        raise,
-                        clear,
-                        hold_us: hold.0,
-                        clear_after_us: 0,
-                        escalate: steps,
-                    },
-                ))
+                (Some(signal.clone()), Predicate::Limit(limit))
             }
             RuleKind::Boolean {
                 signal,
@@ -240,39 +218,124 @@ impl RuleSpec {
                 clear_after,
             } => {
                 let sign = if *when { 1.0 } else { -1.0 };
-                let limit = sign * 0.5;
-                let predicate = Predicate::Limit {
+                let limit = Limit {
                     sign,
-                    raise: limit,
-                    clear: limit,
+                    raise: sign * 0.5,
+                    clear: sign * 0.5,
                     hold_us: hold.0,
                     clear_after_us: clear_after.0,
+                    max_gap_us: self.max_gap_us(*hold, *clear_after)?,
                     escalate: Vec::new(),
                 };
-                Ok((Some(signal.clone()), predicate))
+                (Some(signal.clone()), Predicate::Limit(limit))
             }
-            RuleKind::MissingData { after, .. } if after.0 <= 0 => {
-                Err("after must be longer than nothing".to_owned())
+            RuleKind::MissingData { signal, after } => {
+                if after.0 <= 0 {
+                    return Err("after must be longer than nothing".to_owned());
+                }
+                if self.max_gap.is_some() {
+                    return Err(
+                        "max_gap goes with hold and clear_after, which missing_data has not"
+                            .to_owned(),
+                    );
+                }
+                if signal.is_none() && self.order == RuleOrder::Arrival {
+                    return Err("without a signal it judges no rows: leave out order".to_owned());
+                }
+                let after_us = after.0;
+                let predicate = match signal {
+                    Some(_) => Predicate::Missing { after_us },
+                    None => Predicate::Silence {
+                        after_us: Some(after_us),
+                    },
+                };
+                (signal.clone(), predicate)
             }
-            RuleKind::MissingData {
-                signal: Some(signal),
-                after,
-            } => Ok((
-                Some(signal.clone()),
-                Predicate::Missing { after_us: after.0 },
-            )),
-            RuleKind::MissingData {
-                signal: None,
-                after,
-            } => Ok((
-                None,
-                Predicate::Silence {
-                    after_us: Some(after.0),
-                },
-            )),
             RuleKind::BuiltIn {} => {
-                Err("built-in conditions cannot be written in a rule file".to_owned())
+                return Err("built-in conditions cannot be written in a rule file".to_owned());
             }
+        };
+        Ok(predicate)
+    }
+
+    fn max_gap_us(&self, hold: Micros, clear_after: Micros) -> Result<i64, String> {
+        match self.max_gap {
+            Some(gap) if gap.0 <= 0 => Err("max_gap must be longer than nothing".to_owned()),
+            Some(gap) => Ok(gap.0),
+            None => Ok(MAX_GAP_US.max(hold.0).max(clear_after.0)),
         }
+    }
+
+    /// The sign of a threshold (1 for a limit above, -1 for one below), where it raises and where
+    /// it clears.
+    fn limits(&self) -> Result<(f64, f64, f64), String> {
+        let RuleKind::Threshold {
+            raise_above,
+            clear_below,
+            raise_below,
+            clear_above,
+            escalate,
+            ..
+        } = &self.kind
+        else {
+            return Err("it has no limits".to_owned());
+        };
+        let (sign, raise, clear) = match (raise_above, raise_below) {
+            (Some(raise), None) => (1.0, *raise, clear_below.unwrap_or(*raise)),
+            (None, Some(raise)) => (-1.0, *raise, clear_above.unwrap_or(*raise)),
+            _ => return Err("give exactly one of raise_above and raise_below".to_owned()),
+        };
+        if (sign > 0.0 && clear_above.is_some()) || (sign < 0.0 && clear_below.is_some()) {
+            return Err(
+                "raise_above goes with clear_below, raise_below with clear_above".to_owned(),
+            );
+        }
+        let limits = [*raise_above, *clear_below, *raise_below, *clear_above];
+        if limits
+            .into_iter()
+            .flatten()
+            .chain(escalate.iter().map(|step| step.at))
+            .any(|limit| !limit.is_finite())
+        {
+            return Err("a limit must be a finite number".to_owned());
+        }
+        if sign * clear > sign * raise {
+            return Err(format!(
+                "it would clear at {clear} while still raised at {raise}"
+            ));
+        }
+        Ok((sign, raise, clear))
+    }
+
+    /// The escalations in ascending order, multiplied by the sign.
+    fn steps(
+        &self,
+        sign: f64,
+        raise: f64,
+        escalate: &[Escalation],
+    ) -> Result<Vec<(f64, Priority)>, String> {
+        let mut steps: Vec<(f64, Priority)> = escalate
+            .iter()
+            .map(|step| (sign * step.at, step.priority))
+            .collect();
+        steps.sort_by(|left, right| left.0.total_cmp(&right.0));
+        if steps.first().is_some_and(|first| first.0 <= sign * raise) {
+            return Err(format!(
+                "an escalation must lie beyond the raising limit {raise}"
+            ));
+        }
+        // Each step must be more urgent than the one before it; `Priority` orders the most urgent
+        // first.
+        let mut below = self.priority;
+        for (at, priority) in &steps {
+            if *priority >= below {
+                return Err(format!(
+                    "the escalation at {} must have a higher priority than what it follows",
+                    sign * at
+                ));
+            }
+            below = *priority;
+        }
+        Ok(steps)
     }
 }

@@ -10,6 +10,8 @@ fn threshold(hold: &str) -> RuleSpec {
         priority: Priority::Low,
         dataset: Some("fleet_telemetry".into()),
         description: String::new(),
+        order: RuleOrder::default(),
+        max_gap: None,
         kind: RuleKind::Threshold {
             signal: "motor_temperature".into(),
             raise_above: Some(85.0),
@@ -28,9 +30,9 @@ fn threshold(hold: &str) -> RuleSpec {
 fn moves(spec: RuleSpec, values: &[(i64, Option<f64>)]) -> Vec<(i64, Transition)> {
     let set = RuleSet::compile(&[spec], Registry::builtin().datasets()).unwrap();
     let mut condition = Condition::default();
-    let changes = values
-        .iter()
-        .filter_map(|(time, value)| condition.evaluate(&set.rules()[0], *value, *time));
+    let changes = values.iter().filter_map(|(time, value)| {
+        condition.evaluate(&set.rules()[0], *value, *time, Manner::Next)
+    });
     changes
         .map(|change| (change.event_time, change.transition))
         .collect()
@@ -82,12 +84,17 @@ fn an_escalation_is_told_once_and_only_upwards() {
 fn what_is_beyond_an_escalation_at_once_is_raised_with_its_priority() {
     let set = RuleSet::compile(&[threshold("0s")], Registry::builtin().datasets()).unwrap();
     let mut condition = Condition::default();
-    let raised = condition.evaluate(&set.rules()[0], Some(99.0), 1).unwrap();
+    let raised = condition
+        .evaluate(&set.rules()[0], Some(99.0), 1, Manner::Next)
+        .unwrap();
     assert_eq!(
         (raised.transition, condition.raised()),
         (Transition::Raised, Some((1, Priority::High)))
     );
-    assert_eq!(condition.evaluate(&set.rules()[0], Some(99.5), 2), None);
+    assert_eq!(
+        condition.evaluate(&set.rules()[0], Some(99.5), 2, Manner::Next),
+        None
+    );
 }
 
 #[test]
@@ -195,6 +202,16 @@ fn rules_are_read_as_people_write_them() {
             after: Micros(500_000)
         }
     );
+    let spec = read(serde_json::json!({
+        "id": "now", "priority": "high", "order": "arrival", "max_gap": "10m", "kind": {"boolean": {"signal": "x"}}
+    }));
+    let spec = spec.unwrap();
+    assert_eq!(
+        (spec.order, spec.max_gap),
+        (RuleOrder::Arrival, Some(Micros(600_000_000)))
+    );
+    let order = serde_json::json!({"id": "a", "priority": "low", "order": "random", "kind": {"boolean": {"signal": "x"}}});
+    assert!(read(order).unwrap_err().contains("event_time"));
     let typo = serde_json::json!({"id": "a", "priority": "low", "kind": {"boolean": {"signal": "x", "hould": "1s"}}});
     assert!(read(typo).unwrap_err().contains("hould"));
 }
@@ -212,6 +229,63 @@ fn a_hold_wants_the_limit_exceeded_without_a_break() {
     assert_eq!(
         moves(threshold("3s"), &values),
         [(5 * second, Transition::Raised)]
+    );
+}
+
+#[test]
+fn nothing_is_held_over_a_gap_without_values() {
+    let second = 1_000_000;
+    let over = |max_gap: Option<i64>, hold: &str, seconds: &[i64]| {
+        let mut spec = threshold(hold);
+        spec.max_gap = max_gap.map(|seconds| Micros(seconds * second));
+        let values: Vec<_> = seconds.iter().map(|at| (at * second, Some(90.0))).collect();
+        let moves = moves(spec, &values);
+        moves
+            .into_iter()
+            .map(|(at, _)| at / second)
+            .collect::<Vec<_>>()
+    };
+    // By default a minute, or the hold where it is longer.
+    assert!(over(None, "5s", &[0, 100]).is_empty());
+    assert_eq!(over(None, "5s", &[0, 60]), [60]);
+    assert_eq!(over(None, "5s", &[0, 100, 104, 105]), [105]);
+    assert_eq!(over(None, "5m", &[0, 300]), [300]);
+    assert_eq!(over(None, "5m", &[0, 301, 400, 601]), [601]);
+    assert!(over(Some(10), "5s", &[0, 11, 15]).is_empty());
+    assert_eq!(over(Some(200), "5s", &[0, 100]), [100]);
+    assert_eq!(over(None, "0s", &[0, 100]), [0]);
+    // A row without a value is no value.
+    let mut spec = threshold("5s");
+    spec.max_gap = Some(Micros(10 * second));
+    let values = [
+        (0, Some(90.0)),
+        (6 * second, None),
+        (12 * second, Some(90.0)),
+    ];
+    assert_eq!(moves(spec, &values), []);
+}
+
+#[test]
+fn nothing_is_cleared_over_a_gap_without_values() {
+    let second = 1_000_000;
+    let mut spec = threshold("0s");
+    spec.kind = RuleKind::Boolean {
+        signal: "motor_temperature".into(),
+        when: true,
+        hold: Micros(0),
+        clear_after: Micros(5 * second),
+    };
+    let at = |seconds: i64, value: f64| (seconds * second, Some(value));
+    let values = [
+        at(0, 1.0),
+        at(1, 0.0),
+        at(100, 0.0),
+        at(104, 0.0),
+        at(105, 0.0),
+    ];
+    assert_eq!(
+        moves(spec, &values),
+        [(0, Transition::Raised), (105 * second, Transition::Cleared)]
     );
 }
 
@@ -267,6 +341,23 @@ fn rules_that_cannot_work_are_refused_with_the_reason() {
     };
     assert!(compile(spec).contains("as a whole"));
     assert!(RuleSet::compile(&[threshold("0s"), threshold("0s")], registry.datasets()).is_err());
+    let mut spec = threshold("0s");
+    spec.max_gap = Some(Micros(0));
+    assert!(compile(spec.clone()).contains("max_gap must be longer"));
+    spec.max_gap = Some(Micros(1));
+    spec.kind = RuleKind::MissingData {
+        signal: Some("motor_temperature".into()),
+        after: Micros(1),
+    };
+    assert!(compile(spec.clone()).contains("max_gap goes with hold"));
+    spec.max_gap = None;
+    spec.dataset = None;
+    spec.order = RuleOrder::Arrival;
+    spec.kind = RuleKind::MissingData {
+        signal: None,
+        after: Micros(1),
+    };
+    assert!(compile(spec).contains("leave out order"));
 }
 
 #[test]

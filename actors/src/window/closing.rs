@@ -4,7 +4,7 @@ use super::aggregate::SignalAggregate;
 use super::pane::Pane;
 use super::plan::WindowSpec;
 use super::row::WindowRow;
-use super::spec::{BEFORE_ALL_TIME, Delays, evict_at};
+use super::spec::{BEFORE_ALL_TIME, Delays, SpecState, evict_at};
 use super::state::{NextDue, Windows, clamp_clock};
 use crate::time::EventTime;
 
@@ -65,6 +65,14 @@ impl Windows {
             delays,
             clock: self.compute_next_due(delays),
         });
+    }
+
+    /// The robot's clock begins anew: windows open again, also those of earlier times. To be called
+    /// after a flush.
+    pub fn begin_anew(&mut self) {
+        self.watermark = BEFORE_ALL_TIME;
+        self.specs.iter_mut().for_each(SpecState::begin_anew);
+        self.scratch.due = None;
     }
 
     /// Closes all windows with rows, whatever the clock, then finalises all fragments.
@@ -142,10 +150,11 @@ impl Windows {
         let from = self.panes.partition_point(|pane| pane.start < start);
         let to = self.panes.partition_point(|pane| pane.start < end);
         if from < to {
+            let revision = self.specs[index].closing_revision(end);
             out.push(window_row(
-                spec,
+                &self.specs[index].spec,
                 end,
-                0,
+                revision,
                 self.signals,
                 &self.panes[from..to],
             ));

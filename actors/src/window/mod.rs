@@ -28,6 +28,11 @@
 //! rows; [`merge_revisions`] gives the whole. Revision 0 is kept for what was in time: a window
 //! whose rows were all late begins at revision 1.
 //!
+//! **A new clock.** After the end of a recording the robot's clock begins anew, and windows open
+//! again, also those of earlier times. A window that may have been emitted under an earlier clock is
+//! emitted with a later revision, once, which holds only what came under the present one. So of a
+//! recording that is older than the one before it each window is one row.
+//!
 //! **Invariants.** State and rows are a function of the sequence of (row, clock) alone: not of how
 //! it is cut into calls, nor of when the state is saved. What falls due between two rows is emitted
 //! in order of the clock at which it fell due. No work is done per empty pane or empty window, so a
@@ -54,3 +59,4 @@ pub use plan::{AggregateSet, WindowError, WindowPlan, WindowSpec};
 pub use row::{RowDecodeError, WindowRow, merge_revisions};
 pub use sketch::Sketch;
 pub use state::Windows;
+pub(crate) use state::WindowsV1;

@@ -8,7 +8,7 @@ use super::pane::{Fragment, Pane};
 use super::plan::{AggregateSet, TIME_LIMIT_US, WAIT_LIMIT_US, WindowPlan};
 use super::row::WindowRow;
 use super::run::PaneRun;
-use super::spec::{BEFORE_ALL_TIME, Delays, SpecState};
+use super::spec::{BEFORE_ALL_TIME, Delays, SpecState, SpecStateV1};
 use crate::time::EventTime;
 
 /// Cells kept for the next pane instead of being freed.
@@ -22,8 +22,8 @@ pub struct Windows {
     pub(super) aggregates: AggregateSet,
     pub(super) pane_us: i64,
     pub(super) specs: Vec<SpecState>,
-    /// The highest clock seen, less the reorder bound: windows that end at or before it have
-    /// closed.
+    /// The highest clock seen since it began, less the reorder bound: windows that end at or before
+    /// it have closed.
     pub(super) watermark: i64,
     /// Open panes, ascending by start: those that an open window needs.
     pub(super) panes: Vec<Pane>,
@@ -32,6 +32,35 @@ pub struct Windows {
     /// Caches, which are not part of the state.
     #[serde(skip)]
     pub(super) scratch: Scratch,
+}
+
+/// As version 1 of the processor stored them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WindowsV1 {
+    signals: usize,
+    aggregates: AggregateSet,
+    pane_us: i64,
+    specs: Vec<SpecStateV1>,
+    watermark: i64,
+    panes: Vec<Pane>,
+    fragments: Vec<Fragment>,
+}
+
+impl From<WindowsV1> for Windows {
+    fn from(stored: WindowsV1) -> Self {
+        let watermark = stored.watermark;
+        let specs = stored.specs.into_iter();
+        Self {
+            signals: stored.signals,
+            aggregates: stored.aggregates,
+            pane_us: stored.pane_us,
+            specs: specs.map(|spec| spec.into_state(watermark)).collect(),
+            watermark,
+            panes: stored.panes,
+            fragments: stored.fragments,
+            scratch: Scratch::default(),
+        }
+    }
 }
 
 /// Caches: they are not stored, and two states that differ only in them are equal.

@@ -451,9 +451,7 @@ fn files_and_functions_are_short() {
                 ("schemas/src/decode/builder.rs", 546),
             ],
             functions: &[
-                ("actors/src/processor/row_batch.rs fn take_event", 77),
-                ("actors/src/rules/condition.rs fn evaluate", 90),
-                ("actors/src/rules/spec.rs fn predicate", 113),
+                ("actors/src/processor/events.rs fn take_event", 77),
                 ("compose/redshift-local/src/copy.rs fn load_file", 91),
                 (
                     "compose/redshift-local/src/sql/copy_command.rs fn parse",

@@ -1,10 +1,11 @@
-//! State as version 1 wrote it. The file is written once and never edited: when the encoding
-//! changes, the version grows, and this file must still be read.
+//! State as every version wrote it. A file is written once and never edited: when the encoding
+//! changes, the version grows, and the files of those before must still be read.
 
 use super::*;
 use crate::state::StateError;
 
 const V1: &[u8] = include_bytes!("../../../golden/processor/v1.bin");
+const V2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v2.bin");
 
 /// A life with something of everything in it.
 fn processor() -> Processor {
@@ -38,16 +39,32 @@ fn processor() -> Processor {
     processor
 }
 
-#[test]
-fn state_written_by_version_1_is_read() {
-    let processor = Processor::restore("r", V1, config(None)).unwrap();
-    assert_eq!(
-        processor.snapshot(),
-        V1,
-        "what was read is all that was written"
-    );
-    let view = ProcessorView::from_state("r", V1).unwrap();
-    assert_eq!(view.clock, Some(NOW + 30 * S));
+/// The same life, and a recording after it, with rows that wait and numbers that may come again.
+fn later_processor() -> Processor {
+    let mut processor = processor();
+    let mut outputs = Outputs::default();
+    let mut event = |processor: &mut Processor, offset, event_type| {
+        let fields = [("event_id", text("f")), ("event_type", text(event_type))];
+        let event = record("robot_events", offset, NOW + 40 * S, &fields);
+        processor.apply(1, &event, &[0], &mut outputs);
+    };
+    event(&mut processor, 1, "recording_ended");
+    event(&mut processor, 2, "recording_started");
+    let samples: Vec<Sample> = vec![
+        (20, 10, 70.0, Some(1)),
+        (21, 11, 90.0, Some(1)),
+        (24, 14, 70.0, None),
+        (25, 15, 91.0, Some(1)),
+        (24, 16, f64::NAN, None),
+        (25, 17, 90.0, None),
+    ];
+    let rows: Vec<u32> = (0..6).collect();
+    let batch = telemetry_from(8, &samples);
+    processor.apply(0, &batch, &rows, &mut Outputs::default());
+    processor
+}
+
+fn check_first_life(view: &ProcessorView) {
     assert_eq!(view.last_event.as_deref(), Some("fault"));
     let conditions: Vec<_> = view
         .conditions
@@ -58,6 +75,7 @@ fn state_written_by_version_1_is_read() {
         conditions,
         [("clock_skew", None), ("hot", Some("fleet_telemetry"))]
     );
+    assert_eq!(view.clock, Some(NOW + 30 * S));
     assert_eq!((view.missing, view.not_finite), (2, 1));
     assert_eq!(
         (
@@ -74,45 +92,82 @@ fn state_written_by_version_1_is_read() {
     );
 }
 
-/// Fails when the encoding changed without a new version. `THEATRE_GOLDEN=write cargo test -p
-/// theatre-actors golden` writes the file, which is right only before a release has written state
-/// of that version.
 #[test]
-fn the_encoding_is_still_that_of_version_1() {
-    let state = processor().snapshot();
-    if std::env::var_os("THEATRE_GOLDEN").is_some_and(|wish| wish == "write") {
-        std::fs::write(
-            concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v1.bin"),
-            &state,
-        )
-        .unwrap();
-        return;
+fn state_written_by_version_1_is_read_and_goes_on() {
+    assert_eq!(V1[0], 1);
+    check_first_life(&ProcessorView::from_state("r", V1).unwrap());
+    let mut of_before = Processor::restore("r", V1, config(None)).unwrap();
+    let mut of_now = processor();
+    check_first_life(&of_now.view());
+    let again = Processor::restore("r", &of_before.snapshot(), config(None)).unwrap();
+    assert_eq!(again.state, of_before.state, "it is all in version 2, too");
+    // The next rows, late ones too, come to the same under both; so nothing of the past is waited for.
+    let samples: Vec<Sample> = (8..60)
+        .map(|at| {
+            (
+                if at % 7 == 0 { at - 30 } else { 30 + at },
+                at + 2,
+                70.0 + (at % 3) as f64 * 10.0,
+                Some(1),
+            )
+        })
+        .collect();
+    let batch = telemetry_from(8, &samples);
+    let rows: Vec<u32> = (0..samples.len() as u32).collect();
+    let (mut expected, mut got) = (Outputs::default(), Outputs::default());
+    of_now.apply(0, &batch, &rows, &mut expected);
+    of_before.apply(0, &batch, &rows, &mut got);
+    assert_eq!(got.dead, expected.dead);
+    assert_eq!(alerts(&got), alerts(&expected));
+    assert_eq!(outcomes(&got), outcomes(&expected));
+    let windows = |outputs: &Outputs| by_kind(outputs, OutputKind::Window);
+    assert_eq!(windows(&got), windows(&expected));
+    assert!(alerts(&got).len() > 5 && windows(&got).len() > 3);
+}
+
+/// Fails when the encoding changed without a new version. `THEATRE_GOLDEN=write cargo test -p
+/// theatre-actors golden` writes the file when it is not there.
+#[test]
+fn the_encoding_is_still_that_of_version_2() {
+    let processor = later_processor();
+    let state = processor.snapshot();
+    let wish = std::env::var_os("THEATRE_GOLDEN");
+    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V2).exists() {
+        std::fs::write(V2, &state).unwrap();
     }
+    let stored = std::fs::read(V2).unwrap();
     assert!(
-        state == V1,
+        state == stored,
         "the encoding of processor state changed: {} bytes, {} in the golden file",
         state.len(),
-        V1.len()
+        stored.len()
     );
+    let read = Processor::restore("r", &stored, config(None)).unwrap();
+    assert_eq!(read.state, processor.state);
+    assert!(read.state.robot.has_waiting_rows() && read.state.robot.is_recording());
+    assert_eq!(read.view().clock, Some(NOW + 25 * S));
 }
 
 #[test]
 fn unknown_versions_and_damage_are_told_apart() {
     assert_eq!(
-        Processor::restore("r", &[2], config(None)).unwrap_err(),
+        Processor::restore("r", &[3], config(None)).unwrap_err(),
         StateError::Version {
             name: "processor",
-            found: 2,
-            known: 1
+            found: 3,
+            known: 2
         }
     );
-    for length in 0..V1.len() {
-        assert!(
-            matches!(
-                Processor::restore("r", &V1[..length], config(None)),
-                Err(StateError::Damaged { .. })
-            ),
-            "{length} bytes"
-        );
+    let config = config(None);
+    for bytes in [V1, &std::fs::read(V2).unwrap()] {
+        for length in 0..bytes.len() {
+            assert!(
+                matches!(
+                    Processor::restore("r", &bytes[..length], config.clone()),
+                    Err(StateError::Damaged { .. })
+                ),
+                "{length} bytes"
+            );
+        }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use theatre_actors::actix_host::{InlineHost, ProcessorHost, Reply, Segment};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::processor::{Processor, ProcessorConfig};
-use theatre_actors::rules::{Micros, RuleKind, RuleSet, RuleSpec};
+use theatre_actors::rules::{Micros, RuleKind, RuleOrder, RuleSet, RuleSpec};
 use theatre_actors::time::TimePolicy;
 use theatre_actors::window::{AggregateSet, WindowPlan, WindowSpec};
 use theatre_schemas::decode::BatchBuilder;
@@ -144,6 +144,8 @@ fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<Processor
         priority: Priority::Medium,
         dataset: None,
         description: String::new(),
+        order: RuleOrder::default(),
+        max_gap: None,
         kind,
     };
     let refused = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());

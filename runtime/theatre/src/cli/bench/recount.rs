@@ -67,6 +67,9 @@ pub(super) struct Recount {
     /// Latest event time by robot.
     clocks: Vec<i64>,
     open: Vec<bool>,
+    /// By robot, the temperatures that a row before them may still come of, by time and number:
+    /// rules judge in event time.
+    waiting: Vec<BTreeMap<(i64, i64), f64>>,
     /// By robot and window start, a cell per signal.
     windows: BTreeMap<(usize, i64), Vec<Cell>>,
     /// (robot, event time, raised).
@@ -120,6 +123,9 @@ impl Recount {
             )?;
             recount.take(builder.finish().as_ref(), temperature);
         }
+        for robot in 0..recount.names.len() {
+            recount.judge(robot, i64::MAX);
+        }
         refused.map_or(Ok(recount), |why| {
             Err(Failure::Failed(format!(
                 "the topic cannot be recomputed: {why}"
@@ -140,11 +146,24 @@ impl Recount {
                 cell.add(signal.value(row));
             }
             self.clocks[robot] = self.clocks[robot].max(*time);
-            let (value, open) = (batch.signals[temperature].value(row), self.open[robot]);
+            let number = batch.sequence(row).unwrap_or_default();
+            let value = batch.signals[temperature].value(row);
+            self.waiting[robot].insert((*time, number), value);
+            self.judge(robot, self.clocks[robot] - REORDER_US);
+        }
+    }
+
+    /// Judges the temperatures of a robot up to an event time.
+    fn judge(&mut self, robot: usize, watermark: i64) {
+        while let Some(first) = self.waiting[robot].first_entry()
+            && first.key().0 <= watermark
+        {
+            let ((time, _), value) = first.remove_entry();
+            let open = self.open[robot];
             if (!open && value > RAISE_ABOVE) || (open && value < CLEAR_BELOW) {
                 self.open[robot] = !open;
                 self.alerts
-                    .insert((self.names[robot].clone(), *time, !open));
+                    .insert((self.names[robot].clone(), time, !open));
             }
         }
     }
@@ -158,6 +177,7 @@ impl Recount {
         self.names.push(id.to_owned());
         self.clocks.push(i64::MIN);
         self.open.push(false);
+        self.waiting.push(BTreeMap::new());
         robot
     }
 

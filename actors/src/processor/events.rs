@@ -1,0 +1,176 @@
+//! How a processor applies the events of a robot and of its procedures.
+
+use theatre_schemas::batch::Batch;
+use theatre_schemas::dataset::DatasetKind;
+use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessStatus};
+
+use super::{Judgement, Processor};
+use crate::outputs::{DeadReason, Outputs};
+use crate::position::TopicIndex;
+use crate::procedure::{
+    EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, ProcedureStep,
+};
+use crate::robot::Columns;
+
+/// The robot event before the rows of a recording.
+const RECORDING_STARTED: &str = "recording_started";
+/// The robot event after the rows of a recording.
+const RECORDING_ENDED: &str = "recording_ended";
+
+impl Processor {
+    pub(super) fn apply_event(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        outputs: &mut Outputs,
+    ) {
+        let config = self.config.clone();
+        match self
+            .state
+            .robot
+            .judge(topic, &Columns::of(batch), row, &config.time)
+        {
+            Judgement::Duplicate => {
+                self.state.counters[topic].duplicate += 1;
+                if event_type(batch, row) == Some(RECORDING_ENDED) {
+                    self.state.robot.end_known_recording();
+                }
+            }
+            Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
+            Judgement::Apply { .. } => match self.take_event(batch, row, outputs) {
+                Ok(()) => self.state.counters[topic].applied += 1,
+                Err(why) => self.dead(topic, batch, row, DeadReason::Invalid, why, outputs),
+            },
+        }
+    }
+
+    /// A recording that begins is no continuation of what came before it, of which the end may be
+    /// missing: as at the end of one, all is closed and the clock begins anew.
+    fn take_robot_event(&mut self, event_type: &str, time: i64, outputs: &mut Outputs) {
+        self.state.robot.note_event(event_type, time);
+        if [RECORDING_STARTED, RECORDING_ENDED].contains(&event_type) {
+            self.begin_anew(outputs);
+        }
+        if event_type == RECORDING_STARTED {
+            self.state.robot.begin_recording();
+        }
+    }
+
+    /// Hears an event; nothing has changed when it is refused.
+    fn take_event(
+        &mut self,
+        batch: &Batch,
+        row: usize,
+        outputs: &mut Outputs,
+    ) -> Result<(), String> {
+        let text = |name: &str| {
+            batch
+                .dataset
+                .column(name)
+                .and_then(|column| batch.text(column, row))
+        };
+        let time = batch.event_times()[row];
+        if batch.dataset.kind == DatasetKind::RobotEvents {
+            let event_type = event_type(batch, row).ok_or("the event has no event_type")?;
+            self.take_robot_event(event_type, time, outputs);
+            return Ok(());
+        }
+        let id = text("procedure_id").ok_or("the event names no procedure")?;
+        let max = self.config.procedures_max;
+        let forgotten = || {
+            "the procedure was finished and is not remembered any more: its outcome cannot be corrected".to_owned()
+        };
+        let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
+            let procedure = self
+                .state
+                .procedures
+                .get_or_insert(id, max)
+                .ok_or_else(forgotten)?;
+            procedure.insert_result(time, result(batch, row));
+            procedure.ended_at()
+        } else {
+            let step = text("step")
+                .and_then(ProcedureStep::parse)
+                .ok_or("the step of the event is not known")?;
+            let owned = |name: &str| text(name).map(str::to_owned);
+            let metadata = ProcedureMetadata {
+                category: owned("category"),
+                procedure_type: owned("procedure_type"),
+                surgeon_id: owned("surgeon_id"),
+            };
+            // Without an id it is known by what it says.
+            let event_id = owned("event_id").unwrap_or_else(|| {
+                format!("{step:?}/{time}/{}", text("phase").unwrap_or_default())
+            });
+            let procedure = self
+                .state
+                .procedures
+                .get_or_insert(id, max)
+                .ok_or_else(forgotten)?;
+            if procedure.insert_event(
+                &event_id,
+                ProcedureEvent {
+                    time,
+                    step,
+                    phase: owned("phase"),
+                    metadata,
+                },
+            ) == InsertResult::TooMany
+            {
+                return Err(format!(
+                    "the procedure has {EVENTS_MAX} events already: more are not remembered"
+                ));
+            }
+            procedure.ended_at()
+        };
+        // Published when the robot's clock has passed the end by the reorder bound; at once if it has
+        // already.
+        if let Some(ended_at) = ended_at {
+            self.state.procedures.due(
+                id,
+                ended_at.saturating_add(self.config.time.reorder_bound_us),
+            );
+        }
+        let clock = self.state.robot.clock().0;
+        self.emit_due_outcomes(clock, outputs);
+        Ok(())
+    }
+}
+
+fn event_type(batch: &Batch, row: usize) -> Option<&str> {
+    batch.text(batch.dataset.column("event_type")?, row)
+}
+
+fn result(batch: &Batch, row: usize) -> ClinicalResult {
+    let column = |name: &str| batch.dataset.column(name);
+    let text = |name: &str| column(name).and_then(|column| batch.text(column, row));
+    let int = |name: &str| {
+        column(name)
+            .and_then(|column| batch.int(column, row))
+            .and_then(|value| i32::try_from(value).ok())
+    };
+    let flag = |name: &str| {
+        column(name)
+            .and_then(|column| batch.number(column, row))
+            .map(|value| value != 0.0)
+    };
+    let word = |name: &str| serde_json::Value::String(text(name).unwrap_or("unknown").to_owned());
+    let complications = (0..4).filter_map(|index| {
+        let kind = text(&format!("complications[{index}].kind"))?.to_owned();
+        let severity = serde_json::from_value(word(&format!("complications[{index}].severity")))
+            .unwrap_or(Severity::Unknown);
+        Some(Complication { kind, severity })
+    });
+    ClinicalResult {
+        success_status: serde_json::from_value(word("success_status"))
+            .unwrap_or(SuccessStatus::Unknown),
+        blood_loss_ml: int("blood_loss_ml"),
+        complications: complications.collect(),
+        hospital_stay_days: int("hospital_stay_days"),
+        readmission_30day: flag("readmission_30day"),
+        patient_satisfaction_score: int("patient_satisfaction_score"),
+        recovery_score: int("recovery_score"),
+        follow_up_required: flag("follow_up_required"),
+    }
+}
