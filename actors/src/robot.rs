@@ -343,9 +343,9 @@ impl RobotActor {
 
     /// The number after the highest that was seen on a topic of records without a boot number.
     pub(crate) fn next_sequence(&self, topic: TopicIndex) -> i64 {
-        self.trackers
+        self.numbers
             .get(topic)
-            .map_or(0, |tracker| tracker.next_of(0))
+            .map_or(0, |numbers| numbers.tracker.next_of(0))
     }
 
     /// Dataset, name, start, end and rows of every open window that has rows.

@@ -57,7 +57,7 @@ const DEFAULT_RULES: &str = include_str!("default_rules.toml");
 pub struct ConfigError(pub String);
 
 /// A window as configured.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowConfig {
     /// Name in tables and commands.

@@ -6,6 +6,7 @@
 mod fates;
 mod feed;
 mod flags;
+mod pace;
 mod reading;
 mod report;
 mod unmapped;
@@ -100,6 +101,11 @@ impl ReplayArgs {
         let Some(first) = first.filter(|piece| piece.count > 0) else {
             return self.end(common, &files, &reading, None, &Counters::default());
         };
+        if let Some(pace) = pace::of(&first)?
+            && let Some(said) = pace::follow(&mut config, pace)
+        {
+            eprintln!("{said}");
+        }
         let service = Service::start_visibly(common, &config)?;
         let mut printer = EventPrinter::begin(&service, self.quiet)?;
         let mut fates = Fates::begin(&service)?;

@@ -345,7 +345,11 @@ struct EventWriter(RecordWriter);
 impl EventWriter {
     fn new() -> Result<Self, Failure> {
         let refused = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-        let (_, json) = INPUT_SCHEMAS[1];
+        // Later versions come after earlier ones.
+        let mut newest = INPUT_SCHEMAS.iter().rev();
+        let (_, json) = newest
+            .find(|(subject, _)| *subject == "robot_events")
+            .ok_or_else(|| refused(&"no schema of robot events is shipped"))?;
         let id = schema_id(json).map_err(|error| refused(&error))?;
         let writer = RecordWriter::new(id, json).map_err(|error| refused(&error))?;
         Ok(Self(writer))
