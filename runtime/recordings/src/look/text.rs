@@ -1,15 +1,22 @@
 //! How a table of text is written: encoding, separator, decimal sign, where its names stand.
 
 use super::Looking;
+use super::roles::is_time_name;
 use crate::columns::unique;
 use crate::csv::{Delimiter, Dialect};
 use crate::mapping::{Header, Mapping};
-use crate::records::{ReadError, shown};
+use crate::records::{Place, ReadError, shown};
 use crate::source::{Input, LineFault, Lines};
 use crate::times::forms;
 
 /// Lines by which the form of a table is judged.
 const LINES_MAX: usize = 300;
+
+/// Rows among which the names are looked for.
+const HEADER_MAX: usize = 100;
+
+/// Most lines of units below the names.
+const UNIT_LINES_MAX: usize = 3;
 
 /// Separators that are tried, the likeliest first, as the mapping writes them.
 const DELIMITERS: &[(&str, &str)] = &[
@@ -35,7 +42,7 @@ pub(super) fn look(
     looking: &mut Looking,
 ) -> Result<Names, ReadError> {
     let lines = read(file, mapping, looking)?;
-    let comment = ["#", "%", "//"].into_iter().find(|mark| {
+    let comment = ["#", "%", "//", "~", "!"].into_iter().find(|mark| {
         let marked = lines
             .iter()
             .filter(|line| line.trim_start().starts_with(mark));
@@ -48,15 +55,24 @@ pub(super) fn look(
         !line.is_empty() && !is_sign && comment.is_none_or(|mark| !line.starts_with(mark))
     };
     let table: Vec<&str> = lines.iter().filter(is_table).map(String::as_str).collect();
-    let (delimiter, words, width) = delimiter(&lines, &table);
+    let (delimiter, words, _) = delimiter(&lines, &table);
     mapping.delimiter = delimiter.to_owned();
+    quotes(&table, mapping, looking);
+    let cutting = mapping.dialect().map_err(|error| ReadError {
+        place: Place {
+            file: file.into(),
+            line: 1,
+        },
+        why: error.to_string(),
+    })?;
     let cut: Vec<Vec<String>> = table
         .iter()
-        .filter_map(|line| cells(delimiter, line))
+        .filter_map(|line| cells(&cutting, line))
         .collect();
+    let width = usual_width(&cut);
     let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
     numbers(&rows, mapping, looking);
-    let mut found = names(&lines, &cut, width, delimiter, mapping, looking);
+    let mut found = names(&lines, &cut, width, &cutting, mapping, looking);
     if width == 1 && found.names.len() == 1 {
         looking
             .findings
@@ -114,8 +130,8 @@ fn dialect(delimiter: &str) -> Dialect {
     }
 }
 
-fn cells(delimiter: &str, line: &str) -> Option<Vec<String>> {
-    let mut cells = dialect(delimiter).cut(line)?;
+fn cells(dialect: &Dialect, line: &str) -> Option<Vec<String>> {
+    let mut cells = dialect.cut(line)?;
     // A separator at the end of each line begins no column.
     if cells.len() > 1 && cells.last().is_some_and(|cell| cell.trim().is_empty()) {
         cells.pop();
@@ -132,9 +148,10 @@ fn delimiter(lines: &[String], table: &[&str]) -> (&'static str, &'static str, u
     let mut best = (",", "','", 1);
     let mut most = 0.0;
     for (delimiter, words) in DELIMITERS {
+        let dialect = dialect(delimiter);
         let cut: Vec<Vec<String>> = table
             .iter()
-            .filter_map(|line| cells(delimiter, line))
+            .filter_map(|line| cells(&dialect, line))
             .collect();
         let width = usual_width(&cut);
         if said.as_deref() == Some(delimiter.trim()) && width > 1 {
@@ -156,6 +173,46 @@ fn delimiter(lines: &[String], table: &[&str]) -> (&'static str, &'static str, u
         }
     }
     best
+}
+
+/// Ways of quoting, the usual one first: quote, escape, and what stands in a line that needs it.
+/// That there are no quotes is not guessed: a quote that does not close is more often a mistake.
+const QUOTES: &[(&str, Option<&str>, &str)] = &[
+    ("\"", None, "\""),
+    ("'", None, "'"),
+    ("\"", Some("\\"), "\\\""),
+];
+
+/// Finds how cells are quoted: the way by which most lines have the same number of cells.
+fn quotes(table: &[&str], mapping: &mut Mapping, looking: &mut Looking) {
+    let mut most = 0;
+    let mut best = None;
+    for (quote, escape, mark) in QUOTES {
+        if best.is_some() && !table.iter().any(|line| line.contains(mark)) {
+            continue;
+        }
+        let mut dialect = dialect(&mapping.delimiter);
+        dialect.quote = quote.chars().next();
+        dialect.escape = escape.and_then(|escape| escape.chars().next());
+        let cut: Vec<Vec<String>> = table
+            .iter()
+            .filter_map(|line| cells(&dialect, line))
+            .collect();
+        let width = usual_width(&cut);
+        let even = cut.iter().filter(|cells| cells.len() == width).count();
+        if even > most {
+            (most, best) = (even, Some((*quote, *escape)));
+        }
+    }
+    let Some((quote, escape)) = best.filter(|best| *best != ("\"", None)) else {
+        return;
+    };
+    mapping.quote = quote.to_owned();
+    mapping.escape = escape.map(str::to_owned);
+    looking.findings.push(match (quote, escape) {
+        (quote, None) => format!("quotes: {quote}"),
+        (quote, Some(escape)) => format!("quotes: {quote}, escaped by {escape}"),
+    });
 }
 
 /// The number of cells that most lines have.
@@ -264,49 +321,34 @@ fn is_value(cell: &str, decimal: char) -> bool {
         || (!cell.is_empty() && !forms(&[cell]).is_empty())
 }
 
-/// Finds the line of names, and that of units below it.
+/// Finds the line of names, and those of units below it.
 fn names(
     lines: &[String],
     cut: &[Vec<String>],
     width: usize,
-    delimiter: &str,
+    dialect: &Dialect,
     mapping: &mut Mapping,
     looking: &mut Looking,
 ) -> Names {
-    let values = |cells: &[String]| {
-        cells
-            .iter()
-            .filter(|cell| is_value(cell, mapping.decimal))
-            .count()
-    };
-    let is_count = |cells: &[String]| {
-        cells.len() > 1
-            && cells
-                .iter()
-                .enumerate()
-                .all(|(at, cell)| cell.trim() == at.to_string())
-    };
-    let first = cut.iter().position(|cells| cells.len() == width);
-    let Some(first) = first else {
-        return Names {
-            names: cut.first().cloned().unwrap_or_default(),
-            units: Vec::new(),
-        };
-    };
-    let head = &cut[first];
-    if values(head) == 0 || is_count(head) {
-        let units = units(cut, first, width, &values);
-        if !units.is_empty() {
-            mapping.skip_after_header = 1;
+    let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
+    if let Some(at) = header(&rows, mapping.decimal) {
+        let head = rows[at];
+        let units = units(&rows[at + 1..], mapping.decimal);
+        if let Some(first) = units.first() {
+            mapping.skip_after_header = units.len() as u64;
             looking.findings.push(format!(
-                "the line below the names is one of units: {}",
-                shown(&units.join(", "))
+                "below the names, {} of units and the like: {}",
+                if units.len() == 1 { "a line" } else { "lines" },
+                shown(&first.join(", "))
             ));
         }
-        said_preamble(lines, &head.join(" "), delimiter, looking);
+        said_preamble(lines, head, dialect, looking);
         return Names {
             names: head.clone(),
-            units,
+            units: units
+                .first()
+                .map(|units| (*units).clone())
+                .unwrap_or_default(),
         };
     }
     // The names may stand in a comment above.
@@ -314,13 +356,8 @@ fn names(
         let above = lines
             .iter()
             .take_while(|line| line.trim().is_empty() || line.trim_start().starts_with(mark))
-            .filter_map(|line| {
-                cells(
-                    delimiter,
-                    line.trim_start().trim_start_matches(mark.as_str()),
-                )
-            })
-            .filter(|cells| cells.len() == width && values(cells) == 0)
+            .filter_map(|line| cells(dialect, line.trim_start().trim_start_matches(mark.as_str())))
+            .filter(|cells| cells.len() == width && values(cells, mapping.decimal) == 0)
             .last();
         if let Some(names) = above {
             looking
@@ -332,6 +369,12 @@ fn names(
             };
         }
     }
+    if rows.is_empty() {
+        return Names {
+            names: cut.first().cloned().unwrap_or_default(),
+            units: Vec::new(),
+        };
+    }
     mapping.header = Header::None;
     looking
         .findings
@@ -342,39 +385,66 @@ fn names(
     }
 }
 
-/// The line below the names, when it has no values and those that follow do.
-fn units(
-    cut: &[Vec<String>],
-    head: usize,
-    width: usize,
-    values: &dyn Fn(&[String]) -> usize,
-) -> Vec<String> {
-    let below: Vec<&Vec<String>> = cut[head + 1..]
-        .iter()
-        .filter(|cells| cells.len() == width)
-        .take(5)
-        .collect();
-    let Some((first, others)) = below.split_first() else {
-        return Vec::new();
+/// How many cells are values rather than names.
+fn values(cells: &[String], decimal: char) -> usize {
+    cells.iter().filter(|cell| is_value(cell, decimal)).count()
+}
+
+/// Which row has the names: of those without values the one that names a time, or after which most
+/// rows are alike.
+fn header(rows: &[&Vec<String>], decimal: char) -> Option<usize> {
+    let is_count = |cells: &[String]| {
+        cells.len() > 1
+            && cells
+                .iter()
+                .enumerate()
+                .all(|(at, cell)| cell.trim() == at.to_string())
     };
-    let short = first.iter().all(|cell| cell.trim().chars().count() <= 12);
-    let is_units = short
-        && values(first) == 0
-        && first.iter().any(|cell| !cell.trim().is_empty())
-        && !others.is_empty()
-        && others.iter().all(|cells| values(cells) * 2 > width);
-    if is_units {
-        (*first).clone()
+    if rows.first().is_some_and(|first| is_count(first)) {
+        return Some(0);
+    }
+    let alike = |at: usize| {
+        let mut below = rows[at + 1..]
+            .iter()
+            .map(|cells| values(cells, decimal))
+            .skip_while(|values| *values == 0);
+        match below.next() {
+            Some(first) => 1 + below.take_while(|values| *values == first).count(),
+            None => 0,
+        }
+    };
+    let names_a_time = |cells: &[String]| cells.iter().any(|cell| is_time_name(cell));
+    rows.iter()
+        .enumerate()
+        .take(HEADER_MAX)
+        .filter(|(_, cells)| values(cells, decimal) == 0)
+        .filter(|(at, cells)| *at == 0 || cells.iter().all(|cell| !cell.trim().is_empty()))
+        .max_by_key(|(at, cells)| (names_a_time(cells), alike(*at), std::cmp::Reverse(*at)))
+        .map(|(at, _)| at)
+}
+
+/// The lines below the names that have no values, when those that follow do.
+fn units<'a>(below: &[&'a Vec<String>], decimal: char) -> Vec<&'a Vec<String>> {
+    let is_unit_line = |cells: &&&Vec<String>| {
+        let short = |cell: &String| cell.trim().chars().count() <= 12;
+        values(cells, decimal) == 0 && cells.iter().all(short)
+    };
+    let units: Vec<&Vec<String>> = below.iter().take_while(is_unit_line).copied().collect();
+    let mut others = below[units.len()..].iter().take(5).peekable();
+    let follow =
+        others.peek().is_some() && others.all(|cells| values(cells, decimal) * 2 > cells.len());
+    if follow && units.len() <= UNIT_LINES_MAX {
+        units
     } else {
         Vec::new()
     }
 }
 
 /// Says how many lines stand before the names.
-fn said_preamble(lines: &[String], head: &str, delimiter: &str, looking: &mut Looking) {
+fn said_preamble(lines: &[String], head: &[String], dialect: &Dialect, looking: &mut Looking) {
     let at = lines
         .iter()
-        .position(|line| cells(delimiter, line).is_some_and(|cells| cells.join(" ") == head));
+        .position(|line| cells(dialect, line).is_some_and(|cells| cells == head));
     if let Some(at) = at.filter(|at| *at > 0) {
         looking.findings.push(format!(
             "header: line {}, after {at} lines of a preamble",
