@@ -79,6 +79,8 @@ pub struct CellRules {
     decimal: char,
     thousands: Option<char>,
     missing: HashSet<String>,
+    /// Whether the mapping lists them; the usual ones have no plain number among them.
+    are_own: bool,
     /// The first bytes of those words.
     first: Box<[bool; 256]>,
     bad_cells: BadCells,
@@ -102,6 +104,7 @@ impl CellRules {
             decimal: mapping.decimal,
             thousands: mapping.thousands,
             missing,
+            are_own: mapping.missing.is_some(),
             first,
             bad_cells: mapping.bad_cells,
         }
@@ -114,10 +117,16 @@ impl CellRules {
 
     /// Whether a text stands for a missing value.
     pub fn is_missing(&self, text: &str) -> bool {
-        let begins = text.bytes().next().map(|byte| byte.to_ascii_lowercase());
-        // Nearly all cells begin like no such word.
-        begins.is_none_or(|first| self.first[usize::from(first)])
-            && (text.is_empty() || self.missing.contains(&text.to_lowercase()))
+        let Some(first) = text.bytes().next() else {
+            return true;
+        };
+        // Nearly all cells begin like no such word, or are plain numbers.
+        let is_number = text
+            .trim_start_matches('-')
+            .starts_with(|sign: char| sign.is_ascii_digit());
+        self.first[usize::from(first.to_ascii_lowercase())]
+            && (!is_number || self.are_own || text.contains('#'))
+            && self.missing.contains(&text.to_lowercase())
     }
 
     /// Reads a cell as a field of this type. A word for a missing value is a text where the field

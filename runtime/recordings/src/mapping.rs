@@ -116,8 +116,8 @@ pub struct Mapping {
     /// What `time_start` is the time of.
     #[serde(default)]
     pub time_zero: TimeZero,
-    /// Rows a second, such as `"125Hz"`, of a file without times: the first line of a robot has the
-    /// time `time_start`. A line that is refused takes its time with it.
+    /// Rows a second, such as `"125Hz"`, of a file without times: the first line of a robot in each
+    /// file has the time `time_start`. A line that is refused takes its time with it.
     pub rate: Option<String>,
     /// Time from row to row, such as `"8ms"`, in place of `rate`.
     pub period: Option<String>,

@@ -58,11 +58,10 @@ pub fn records(input: Input, mapping: &Mapping) -> Result<Box<dyn Records>, Read
             let reader = CsvReader::open(input, mapping.encoding.as_deref(), &dialect)?;
             Ok(Box::new(reader))
         }
-        Form::Json => Ok(Box::new(Ndjson::open(
-            file,
-            BufReader::new(Text::new(input, mapping.encoding.as_deref())?),
-            &search,
-        )?)),
+        Form::Json => {
+            let text = BufReader::new(Text::new(input, mapping.encoding.as_deref())?);
+            Ok(Box::new(Ndjson::open(file, text, &search)?))
+        }
         Form::Parquet => Ok(Box::new(Parquet::open(file, on_disk(input)?)?)),
         Form::Mcap => mcap(input, mapping, &search),
     }

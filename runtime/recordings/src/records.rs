@@ -9,13 +9,16 @@ pub struct Place {
     /// The file as the user named it, or `-` for standard input.
     pub file: std::sync::Arc<str>,
     /// Line of a text file, from 1, of the file as it is on disk; number of the row, from 1, in a
-    /// file without lines.
+    /// file without lines; 0 for the file as a whole.
     pub line: u64,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} line {}", self.file, self.line)
+        match self.line {
+            0 => write!(f, "{}", self.file),
+            line => write!(f, "{} line {line}", self.file),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod draft;
 mod plan;
+mod slot;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use crate::records::ReadError;
 
 /// Lines among which the header is looked for.
 const LINES_LOOKED_AT: usize = 100;
+/// Their bytes, which are kept for a moment.
+const BYTES_LOOKED_AT: usize = 4 << 20;
 
 /// Names of the columns.
 pub(super) struct Header {
@@ -65,8 +67,8 @@ impl Header {
 fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<String>, ReadError> {
     let mut before = Vec::new();
     let mut first: Option<(Vec<String>, u64)> = None;
-    let mut looked_at = 0;
-    while looked_at < LINES_LOOKED_AT {
+    let (mut looked_at, mut bytes) = (0, 0);
+    while looked_at < LINES_LOOKED_AT && bytes < BYTES_LOOKED_AT {
         let Some(line) = feed.next()? else {
             break;
         };
@@ -84,6 +86,7 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
             Err(_) => break,
         };
         looked_at += 1;
+        bytes += text.len();
         let is_comment = feed.is_nothing(text);
         let Ok(cells) = splitter.split(bare(text, dialect)) else {
             continue;

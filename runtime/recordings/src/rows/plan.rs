@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use apache_avro::Schema;
-use apache_avro::types::Value as AvroValue;
-use apache_avro::writer::datum::GenericDatumWriter;
+use apache_avro::schema::RecordField;
 use sha2::{Digest, Sha256};
 use theatre_config::ConfigError;
 use theatre_schemas::dataset::{ColumnType, Dataset};
 use theatre_schemas::registry::schema_id;
 
 use super::draft::{long, text};
+use super::slot::{Leaf, Slot, Source, default_of, is_uuid_schema, leaf, write};
 use super::{Draft, Row};
 use crate::cells::{CellRules, Value};
 use crate::mapping::Mapping;
@@ -51,41 +51,6 @@ fn is_uuid(text: &str) -> bool {
         _ => byte.is_ascii_hexdigit(),
     };
     text.len() == 36 && text.bytes().enumerate().all(is_sign)
-}
-
-/// Where the value of a field of the schema comes from.
-#[derive(Debug, Clone)]
-enum Source {
-    Robot,
-    Time,
-    Sequence,
-    /// Index into the plan's fields.
-    Column(usize),
-    /// The bytes of the field's default, its branch among them.
-    Default(Vec<u8>),
-}
-
-/// How a field of the schema is written.
-#[derive(Debug, Clone)]
-struct Slot {
-    source: Source,
-    leaf: Leaf,
-    /// Branches of a union: of null, and of the value.
-    branches: Option<(i64, i64)>,
-}
-
-/// The form of a value on its way into the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leaf {
-    Flag,
-    Whole,
-    Single,
-    Double,
-    Text,
-    Symbol,
-    Millis,
-    /// No column can fill it.
-    None,
 }
 
 /// A mapping and its schema, checked: how records become rows.
@@ -170,79 +135,74 @@ impl Plan {
 
     /// Finds the source of every field of the schema; returns what is wrong.
     fn bind(&mut self, schema: &Schema) -> Vec<String> {
-        let mut faults = Vec::new();
         let Schema::Record(record) = schema else {
             return vec!["the schema is no record".to_owned()];
         };
         let roles = self.dataset.roles;
         let role = |at: Option<usize>| at.map(|at| self.dataset.columns[at].name.clone());
-        let (robot, time) = (role(Some(roles.robot_id)), role(Some(roles.event_time)));
-        let sequence = role(roles.sequence);
+        let roles = [
+            (role(Some(roles.robot_id)), Source::Robot, "robot_column"),
+            (role(Some(roles.event_time)), Source::Time, "time_column"),
+            (role(roles.sequence), Source::Sequence, "sequence_column"),
+        ];
+        let role_of = |name: &String| roles.iter().find(|(role, ..)| role.as_ref() == Some(name));
+        let mut faults = Vec::new();
         for (name, column) in &self.mapping.columns {
-            let key = match Some(name) {
-                name if name == robot.as_ref() => "robot_column",
-                name if name == time.as_ref() => "time_column",
-                name if name == sequence.as_ref() => "sequence_column",
-                _ => continue,
-            };
-            faults.push(format!(
-                "field '{name}' is filled by {key} = \"{column}\", not by [columns]"
-            ));
-        }
-        for name in self.mapping.columns.keys() {
-            if !record.fields.iter().any(|field| field.name == *name) {
+            if let Some((_, _, key)) = role_of(name) {
+                faults.push(format!(
+                    "field '{name}' is filled by {key} = \"{column}\", not by [columns]"
+                ));
+            } else if !record.fields.iter().any(|field| field.name == *name) {
                 faults.push(self.not_there(name));
             }
         }
         for field in &record.fields {
-            let name = Some(&field.name);
             let (leaf, branches, symbols) = leaf(&field.schema);
-            let source = if name == robot.as_ref() {
-                Source::Robot
-            } else if name == time.as_ref() {
-                Source::Time
-            } else if name == sequence.as_ref() {
-                Source::Sequence
-            } else if let Some(column) = self.mapping.columns.get(&field.name) {
-                if leaf == Leaf::None {
-                    faults.push(format!(
-                        "field '{}' is nested or of bytes, and a column cannot fill it: give the \
-                         schema a plain field for it",
-                        field.name
-                    ));
-                    continue;
+            let source = match role_of(&field.name) {
+                Some((_, source, _)) => Ok(source.clone()),
+                None if self.mapping.columns.contains_key(&field.name) => {
+                    self.column(field, leaf, branches.is_some(), symbols)
                 }
-                let spec = self
-                    .dataset
-                    .columns
-                    .iter()
-                    .find(|spec| spec.name == field.name);
-                self.fields.push(Field {
-                    name: field.name.clone(),
-                    column: column.clone(),
-                    column_type: spec.map_or(ColumnType::Utf8, |spec| spec.column_type),
-                    is_nullable: branches.is_some(),
-                    symbols,
-                    is_uuid: is_uuid_schema(&field.schema),
-                });
-                Source::Column(self.fields.len() - 1)
-            } else {
-                match default_of(field) {
-                    Ok(bytes) => Source::Default(bytes),
-                    Err(why) => {
-                        faults.push(why);
-                        continue;
-                    }
-                }
+                None => default_of(field).map(Source::Default),
             };
-            self.slots.push(Slot {
-                source,
-                leaf,
-                branches,
-            });
+            match source {
+                Ok(source) => self.slots.push(Slot {
+                    source,
+                    leaf,
+                    branches,
+                }),
+                Err(why) => faults.push(why),
+            }
         }
         self.bind_events(&mut faults);
         faults
+    }
+
+    /// A field that a column fills.
+    fn column(
+        &mut self,
+        field: &RecordField,
+        leaf: Leaf,
+        is_nullable: bool,
+        symbols: Vec<String>,
+    ) -> Result<Source, String> {
+        let name = &field.name;
+        if leaf == Leaf::None {
+            return Err(format!(
+                "field '{name}' is nested or of bytes, and a column cannot fill it: give the \
+                 schema a plain field for it"
+            ));
+        }
+        let spec = self.dataset.columns.iter().find(|spec| spec.name == *name);
+        self.fields.push(Field {
+            name: name.clone(),
+            column: self.mapping.columns.get(name).cloned().unwrap_or_default(),
+            column_type: spec.map_or(ColumnType::Utf8, |spec| spec.column_type),
+            is_nullable,
+            symbols,
+            is_uuid: is_uuid_schema(&field.schema),
+        });
+        Ok(Source::Column(self.fields.len() - 1))
     }
 
     fn bind_events(&mut self, faults: &mut Vec<String>) {
@@ -384,102 +344,4 @@ fn number_bytes(bytes: &mut Vec<u8>, number: f64) {
     bytes.push(b'n');
     // Zero has two forms.
     bytes.extend((number + 0.0).to_bits().to_be_bytes());
-}
-
-/// Writes a value as Avro does.
-fn write(bytes: &mut Vec<u8>, leaf: Leaf, value: &Value, symbols: &[String]) {
-    match (leaf, value) {
-        (Leaf::Symbol, Value::Text(value)) => {
-            let symbol = symbols.iter().position(|symbol| symbol == value);
-            long(bytes, symbol.unwrap_or(0) as i64);
-        }
-        (_, Value::Flag(flag)) => bytes.push(u8::from(*flag)),
-        (_, Value::Whole(number)) => long(bytes, *number),
-        (_, Value::Single(number)) => bytes.extend_from_slice(&number.to_le_bytes()),
-        (_, Value::Number(number)) => bytes.extend_from_slice(&number.to_le_bytes()),
-        (_, Value::Text(value)) => text(bytes, value),
-        (Leaf::Millis, Value::Time(micros)) => long(bytes, micros.div_euclid(1000)),
-        (_, Value::Time(micros)) => long(bytes, *micros),
-        (_, Value::Day(day)) => long(bytes, i64::from(*day)),
-    }
-}
-
-/// The form of a field, its branches if it is a union with null, and its symbols.
-fn leaf(schema: &Schema) -> (Leaf, Option<(i64, i64)>, Vec<String>) {
-    if let Schema::Union(union) = schema {
-        let null = union
-            .variants()
-            .iter()
-            .position(|branch| *branch == Schema::Null);
-        let value = union
-            .variants()
-            .iter()
-            .position(|branch| *branch != Schema::Null);
-        return match (null, value) {
-            (Some(null), Some(value)) if union.variants().len() == 2 => {
-                let (leaf, _, symbols) = leaf(&union.variants()[value]);
-                (leaf, Some((null as i64, value as i64)), symbols)
-            }
-            _ => (Leaf::None, None, Vec::new()),
-        };
-    }
-    let leaf = match schema {
-        Schema::Boolean => Leaf::Flag,
-        Schema::Int
-        | Schema::Long
-        | Schema::Date
-        | Schema::TimeMillis
-        | Schema::TimeMicros
-        | Schema::TimestampMicros
-        | Schema::TimestampNanos
-        | Schema::LocalTimestampMillis
-        | Schema::LocalTimestampMicros
-        | Schema::LocalTimestampNanos => Leaf::Whole,
-        Schema::TimestampMillis => Leaf::Millis,
-        Schema::Float => Leaf::Single,
-        Schema::Double => Leaf::Double,
-        Schema::String => Leaf::Text,
-        Schema::Uuid(apache_avro::schema::UuidSchema::String) => Leaf::Text,
-        Schema::Enum(symbols) => return (Leaf::Symbol, None, symbols.symbols.clone()),
-        _ => Leaf::None,
-    };
-    (leaf, None, Vec::new())
-}
-
-fn is_uuid_schema(schema: &Schema) -> bool {
-    match schema {
-        Schema::Uuid(_) => true,
-        Schema::Union(union) => union.variants().iter().any(is_uuid_schema),
-        _ => false,
-    }
-}
-
-/// The bytes of a field's default.
-fn default_of(field: &apache_avro::schema::RecordField) -> Result<Vec<u8>, String> {
-    let Some(default) = &field.default else {
-        return Err(format!(
-            "field '{}' has no default, and no column fills it: add {} = \"its column\" to \
-             [columns], or give it a default in the schema",
-            field.name, field.name
-        ));
-    };
-    let written = AvroValue::try_from(default.clone())
-        .map_err(|error| error.to_string())
-        .and_then(|value| {
-            value
-                .resolve(&field.schema)
-                .map_err(|error| error.to_string())
-        })
-        .and_then(|value| {
-            GenericDatumWriter::builder(&field.schema)
-                .build()
-                .and_then(|writer| writer.write_value_to_vec(value))
-                .map_err(|error| error.to_string())
-        });
-    written.map_err(|why| {
-        format!(
-            "the default of field '{}' cannot be written: {why}",
-            field.name
-        )
-    })
 }
