@@ -57,6 +57,7 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// Adds a column before any record is read.
+    #[cfg(feature = "mcap")]
     pub(crate) fn begin_with(&mut self, name: &str) {
         self.add(name);
         self.cells.clear();

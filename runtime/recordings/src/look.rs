@@ -5,6 +5,7 @@
 
 mod column;
 mod first_rows;
+mod header;
 mod roles;
 mod seen;
 mod table;
@@ -156,20 +157,7 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
     if mapping.time_column.is_none() && mapping.rate.is_none() {
         roles::time(&named, &mut mapping, &mut looking);
     }
-    if mapping.robot_id.is_none() {
-        mapping.robot_column = roles::robot(&named);
-        match &mapping.robot_column {
-            Some(column) => looking.findings.push(format!("robot: column '{column}'")),
-            None => {
-                let robot = names::robot(file);
-                looking.findings.push(format!(
-                    "robot: no column names one; all rows are of '{}', after the file",
-                    shown(&robot)
-                ));
-                mapping.robot_id = Some(robot);
-            }
-        }
-    }
+    settle_robot(file, &named, &mut mapping, &mut looking);
     let columns = fields(&named, &units, form, &seen, &mut mapping, &mut looking);
     let mut looked = Looked {
         file: file.to_owned(),
@@ -191,6 +179,29 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
     }
     looked.show()?;
     Ok(looked)
+}
+
+/// Sets the robot: a column that names it, or one after the file.
+fn settle_robot(
+    file: &str,
+    named: &[roles::Named<'_>],
+    mapping: &mut Mapping,
+    looking: &mut Looking,
+) {
+    if mapping.robot_id.is_some() {
+        return;
+    }
+    mapping.robot_column = roles::robot(named);
+    if let Some(column) = &mapping.robot_column {
+        looking.findings.push(format!("robot: column '{column}'"));
+        return;
+    }
+    let robot = names::robot(file);
+    looking.findings.push(format!(
+        "robot: no column names one; all rows are of '{}', after the file",
+        shown(&robot)
+    ));
+    mapping.robot_id = Some(robot);
 }
 
 /// A mapping with nothing but what the user has said.

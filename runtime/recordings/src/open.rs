@@ -103,8 +103,10 @@ fn fault(input: &Input, why: String) -> ReadError {
 
 /// Whether a text begins as an object of JSON does, or an array of objects.
 fn is_json(head: &[u8]) -> bool {
-    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    let mut signs = head.iter().filter(|byte| !byte.is_ascii_whitespace());
+    // Marks of byte order, and the other half of signs in UTF-16, are passed.
+    let mut signs = head.iter().filter(|byte| {
+        !byte.is_ascii_whitespace() && !matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xff | 0xfe)
+    });
     match (signs.next(), signs.next()) {
         (Some(b'{'), next) => matches!(next, None | Some(b'"' | b'}')),
         (Some(b'['), next) => matches!(next, None | Some(b'{')),
@@ -137,6 +139,7 @@ mod tests {
         for json in ["{\"a\":1}", "\u{feff} \n{ \"a\"", "[\n {", "{}"] {
             assert!(is_json(json.as_bytes()), "{json}");
         }
+        assert!(is_json(b"\xff\xfe{\0\"\0a\0"));
         for table in ["[Header]", "{x},y", "a,b", "", "[1,2]"] {
             assert!(!is_json(table.as_bytes()), "{table}");
         }

@@ -29,6 +29,7 @@ pub(crate) enum Tree {
     /// Counted ones.
     List(Vec<Tree>),
     /// So many elements that were not decoded, for no columns are made of them.
+    #[cfg(feature = "mcap")]
     Long(usize),
 }
 
@@ -82,6 +83,7 @@ impl Walk<'_, '_> {
     fn value(&mut self, tree: Tree, names: Option<&[String]>) -> Result<(), Fault> {
         match tree {
             Tree::Leaf(cell) => self.give(Value::Cell(cell)),
+            #[cfg(feature = "mcap")]
             Tree::Long(length) => self.give(Value::TooLong(length)),
             Tree::List(elements) if elements.len() > ARRAY_LENGTH_MAX => {
                 self.give(Value::TooLong(elements.len()))

@@ -139,6 +139,8 @@ fn set(mapping: &Mapping, key: &str) -> Option<String> {
         }
         "rate" => text(&mapping.rate),
         "delimiter" => (mapping.delimiter != ",").then(|| quoted(&mapping.delimiter)),
+        "quote" => (mapping.quote != "\"").then(|| quoted(&mapping.quote)),
+        "escape" => text(&mapping.escape),
         "comment" => text(&mapping.comment),
         "header" => (mapping.header == Header::None).then(|| "\"none\"".to_owned()),
         "skip_after_header" => {

@@ -15,7 +15,7 @@ pub(super) fn of(looked: &Looked) -> String {
     let dataset = looked.dataset.as_str();
     let mut text = format!(
         "# First rules for the data set {dataset}. Every limit is a GUESS: the value that the data \
-         themselves\n# exceed in 0.5 % of the rows, not one that somebody knows to matter. Change \
+         themselves\n# exceed in 0.5 % of the rows, not one that is known to matter. Change \
          limits, priorities and\n# descriptions, and delete what is of no use.\n"
     );
     let mut active = 0;

@@ -45,9 +45,7 @@ impl Looked {
             at(&self.mapping.time_column),
             at(&self.mapping.nanos_column),
         );
-        let mut paces = Paces::default();
-        let mut first = Vec::new();
-        let mut rows = 0;
+        let (mut paces, mut first, mut rows) = (Paces::default(), Vec::new(), 0);
         while rows < PACE_ROWS {
             let Some(record) = records.next_record()? else {
                 break;
@@ -71,8 +69,7 @@ impl Looked {
             }
             if first.len() < ROWS_SHOWN {
                 let time = match read {
-                    Some(Ok(time)) => jiff::Timestamp::from_microsecond(time)
-                        .map_or_else(|_| time.to_string(), |time| time.to_string()),
+                    Some(Ok(time)) => written(time),
                     _ => format!("? {}", times.shown()),
                 };
                 let mut row = vec![robot, time];
@@ -87,12 +84,10 @@ impl Looked {
         }
         self.first = first;
         self.pace_us = paces.usual();
-        if let Some(pace) = self.pace_us {
-            self.findings.push(format!(
-                "a row comes every {} s, usually",
-                pace as f64 / 1e6
-            ));
-        }
+        self.findings.extend(self.pace_us.map(|pace| {
+            let seconds = pace as f64 / 1e6;
+            format!("a row comes every {seconds} s, usually")
+        }));
         Ok(())
     }
 }
@@ -129,6 +124,12 @@ fn plain(cell: &Cell) -> String {
     }
 }
 
+/// A time, microseconds since 1970, as text.
+fn written(time: i64) -> String {
+    jiff::Timestamp::from_microsecond(time)
+        .map_or_else(|_| time.to_string(), |time| time.to_string())
+}
+
 fn value(read: Read) -> String {
     match read {
         Read::Value(Value::Flag(flag)) => flag.to_string(),
@@ -136,8 +137,7 @@ fn value(read: Read) -> String {
         Read::Value(Value::Single(number)) => number.to_string(),
         Read::Value(Value::Number(number)) => number.to_string(),
         Read::Value(Value::Text(text)) => text,
-        Read::Value(Value::Time(time)) => jiff::Timestamp::from_microsecond(time)
-            .map_or_else(|_| time.to_string(), |time| time.to_string()),
+        Read::Value(Value::Time(time)) => written(time),
         Read::Value(Value::Day(day)) => format!("day {day}"),
         Read::Missing => "-".to_owned(),
         Read::Bad(_) => "- (cannot be read)".to_owned(),

@@ -56,6 +56,9 @@ const ROBOT_NAMES: &[&str] = &[
     "arm_id",
 ];
 
+/// How many of these say so by themselves; in columns of the others, values must repeat.
+const ROBOT_NAMES_CLEAR: usize = 6;
+
 /// Columns of seconds and of the nanoseconds within them, by the ends of their names.
 const SPLIT_TIMES: &[(&str, &str)] = &[
     ("secs", "nsecs"),
@@ -81,6 +84,11 @@ fn last(name: &str) -> String {
         .to_owned()
 }
 
+/// Whether a name is one that columns of times have.
+pub(super) fn is_time_name(name: &str) -> bool {
+    TIME_NAMES.contains(&plain(name).as_str())
+}
+
 /// How well a name fits a column of times; the less the better, none: not at all.
 fn rank(name: &str) -> Option<usize> {
     let (whole, end) = (plain(name), last(name));
@@ -92,12 +100,15 @@ fn rank(name: &str) -> Option<usize> {
 
 /// Finds the column of the robot; none: the robot goes by the file's name.
 pub(super) fn robot(columns: &[Named<'_>]) -> Option<String> {
-    ROBOT_NAMES.iter().find_map(|known| {
+    ROBOT_NAMES.iter().enumerate().find_map(|(rank, known)| {
         let (name, _) = columns.iter().find(|(name, profile)| {
             let repeats = profile
                 .distinct()
                 .is_some_and(|distinct| distinct as u64 * 2 <= profile.rows.max(2));
-            plain(name) == *known && profile.missing == 0 && profile.rows > 0 && repeats
+            let names = profile.present() * 2 > profile.rows
+                && (!profile.is_number() || profile.is_whole())
+                && !profile.is_time();
+            plain(name) == *known && names && (repeats || rank < ROBOT_NAMES_CLEAR)
         })?;
         Some((*name).to_owned())
     })
@@ -214,7 +225,7 @@ fn written(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
         .filter(|(_, profile)| profile.present() > 0 && !profile.is_number() && !profile.is_time())
         .map(|(name, profile)| {
             let rank = rank(name).unwrap_or(usize::MAX);
-            (rank, *name, forms_of_most(profile))
+            (rank, *name, forms_of_most(profile, rank < usize::MAX))
         })
         .filter(|(.., forms)| !forms.is_empty())
         .collect();
@@ -227,8 +238,9 @@ fn written(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
     true
 }
 
-/// The forms of the times of a column, of which some may not be readable.
-fn forms_of_most(profile: &Profile) -> Vec<Form> {
+/// The forms of the times of a column, of which some may not be readable: more of them where the
+/// column's name says that it is one of times.
+fn forms_of_most(profile: &Profile, named: bool) -> Vec<Form> {
     let texts = profile.texts();
     let found = forms(&texts);
     if !found.is_empty() {
@@ -239,7 +251,8 @@ fn forms_of_most(profile: &Profile) -> Vec<Form> {
         .copied()
         .filter(|text| !forms(&[*text]).is_empty() && text.parse::<f64>().is_err())
         .collect();
-    if readable.len() * 10 >= texts.len() * 9 {
+    let tenths = if named { 5 } else { 9 };
+    if readable.len() * 10 >= texts.len() * tenths && !readable.is_empty() {
         forms(&readable)
     } else {
         Vec::new()
@@ -284,6 +297,7 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
             Some("us" | "µs" | "usec") => "elapsed_us",
             Some("ns" | "nsec") => "elapsed_ns",
             Some("s" | "sec" | "seconds") => "elapsed_s",
+            Some("h" | "hours") => "elapsed_h",
             _ if last(name).ends_with("_ms") => "elapsed_ms",
             _ if last(name).ends_with("_us") => "elapsed_us",
             _ if last(name).ends_with("_ns") => "elapsed_ns",

@@ -1,12 +1,12 @@
 //! How a table of text is written: encoding, separator, decimal sign, where its names stand.
 
 use super::Looking;
+use super::header::{self, Names};
 use crate::columns::unique;
 use crate::csv::{Delimiter, Dialect};
-use crate::mapping::{Header, Mapping};
-use crate::records::{ReadError, shown};
+use crate::mapping::Mapping;
+use crate::records::{Place, ReadError};
 use crate::source::{Input, LineFault, Lines};
-use crate::times::forms;
 
 /// Lines by which the form of a table is judged.
 const LINES_MAX: usize = 300;
@@ -20,14 +20,6 @@ const DELIMITERS: &[(&str, &str)] = &[
     ("blanks", "blanks"),
 ];
 
-/// What is found of the names of the columns.
-pub(super) struct Names {
-    /// Unique names, from the left.
-    pub(super) names: Vec<String>,
-    /// What stands in a line of units below them.
-    pub(super) units: Vec<String>,
-}
-
 /// Looks at a table of text and sets the mapping's keys.
 pub(super) fn look(
     file: &str,
@@ -35,7 +27,7 @@ pub(super) fn look(
     looking: &mut Looking,
 ) -> Result<Names, ReadError> {
     let lines = read(file, mapping, looking)?;
-    let comment = ["#", "%", "//"].into_iter().find(|mark| {
+    let comment = ["#", "%", "//", "~", "!"].into_iter().find(|mark| {
         let marked = lines
             .iter()
             .filter(|line| line.trim_start().starts_with(mark));
@@ -48,15 +40,24 @@ pub(super) fn look(
         !line.is_empty() && !is_sign && comment.is_none_or(|mark| !line.starts_with(mark))
     };
     let table: Vec<&str> = lines.iter().filter(is_table).map(String::as_str).collect();
-    let (delimiter, words, width) = delimiter(&lines, &table);
+    let (delimiter, words, _) = delimiter(&lines, &table);
     mapping.delimiter = delimiter.to_owned();
+    quotes(&table, mapping, looking);
+    let cutting = mapping.dialect().map_err(|error| ReadError {
+        place: Place {
+            file: file.into(),
+            line: 1,
+        },
+        why: error.to_string(),
+    })?;
     let cut: Vec<Vec<String>> = table
         .iter()
-        .filter_map(|line| cells(delimiter, line))
+        .filter_map(|line| cells(&cutting, line))
         .collect();
+    let width = usual_width(&cut);
     let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
     numbers(&rows, mapping, looking);
-    let mut found = names(&lines, &cut, width, delimiter, mapping, looking);
+    let mut found = header::names(&lines, &cut, width, &cutting, mapping, looking);
     if width == 1 && found.names.len() == 1 {
         looking
             .findings
@@ -114,8 +115,9 @@ fn dialect(delimiter: &str) -> Dialect {
     }
 }
 
-fn cells(delimiter: &str, line: &str) -> Option<Vec<String>> {
-    let mut cells = dialect(delimiter).cut(line)?;
+/// The cells of a line.
+pub(super) fn cells(dialect: &Dialect, line: &str) -> Option<Vec<String>> {
+    let mut cells = dialect.cut(line)?;
     // A separator at the end of each line begins no column.
     if cells.len() > 1 && cells.last().is_some_and(|cell| cell.trim().is_empty()) {
         cells.pop();
@@ -132,9 +134,10 @@ fn delimiter(lines: &[String], table: &[&str]) -> (&'static str, &'static str, u
     let mut best = (",", "','", 1);
     let mut most = 0.0;
     for (delimiter, words) in DELIMITERS {
+        let dialect = dialect(delimiter);
         let cut: Vec<Vec<String>> = table
             .iter()
-            .filter_map(|line| cells(delimiter, line))
+            .filter_map(|line| cells(&dialect, line))
             .collect();
         let width = usual_width(&cut);
         if said.as_deref() == Some(delimiter.trim()) && width > 1 {
@@ -156,6 +159,46 @@ fn delimiter(lines: &[String], table: &[&str]) -> (&'static str, &'static str, u
         }
     }
     best
+}
+
+/// Ways of quoting, the usual one first: quote, escape, and what stands in a line that needs it.
+/// That there are no quotes is not guessed: a quote that does not close is more often a mistake.
+const QUOTES: &[(&str, Option<&str>, &str)] = &[
+    ("\"", None, "\""),
+    ("'", None, "'"),
+    ("\"", Some("\\"), "\\\""),
+];
+
+/// Finds how cells are quoted: the way by which most lines have the same number of cells.
+fn quotes(table: &[&str], mapping: &mut Mapping, looking: &mut Looking) {
+    let mut most = 0;
+    let mut best = None;
+    for (quote, escape, mark) in QUOTES {
+        if best.is_some() && !table.iter().any(|line| line.contains(mark)) {
+            continue;
+        }
+        let mut dialect = dialect(&mapping.delimiter);
+        dialect.quote = quote.chars().next();
+        dialect.escape = escape.and_then(|escape| escape.chars().next());
+        let cut: Vec<Vec<String>> = table
+            .iter()
+            .filter_map(|line| cells(&dialect, line))
+            .collect();
+        let width = usual_width(&cut);
+        let even = cut.iter().filter(|cells| cells.len() == width).count();
+        if even > most {
+            (most, best) = (even, Some((*quote, *escape)));
+        }
+    }
+    let Some((quote, escape)) = best.filter(|best| *best != ("\"", None)) else {
+        return;
+    };
+    mapping.quote = quote.to_owned();
+    mapping.escape = escape.map(str::to_owned);
+    looking.findings.push(match (quote, escape) {
+        (quote, None) => format!("quotes: {quote}"),
+        (quote, Some(escape)) => format!("quotes: {quote}, escaped by {escape}"),
+    });
 }
 
 /// The number of cells that most lines have.
@@ -180,7 +223,7 @@ fn is_clean(cell: &str) -> bool {
 }
 
 /// How a text that may be a number with signs in it uses them: decimal sign, sign of thousands.
-fn signs(cell: &str) -> Option<(Option<char>, Option<char>)> {
+pub(super) fn signs(cell: &str) -> Option<(Option<char>, Option<char>)> {
     let cell = cell.trim().trim_start_matches(['+', '-']);
     if !cell.starts_with(|sign: char| sign.is_ascii_digit())
         || !cell
@@ -253,132 +296,5 @@ fn numbers(rows: &[&Vec<String>], mapping: &mut Mapping, looking: &mut Looking) 
         looking
             .findings
             .push("thousands are separated by ','".to_owned());
-    }
-}
-
-/// Whether a cell is a value rather than a name.
-fn is_value(cell: &str, decimal: char) -> bool {
-    let cell = cell.trim();
-    cell.replace(decimal, ".").parse::<f64>().is_ok()
-        || signs(cell).is_some()
-        || (!cell.is_empty() && !forms(&[cell]).is_empty())
-}
-
-/// Finds the line of names, and that of units below it.
-fn names(
-    lines: &[String],
-    cut: &[Vec<String>],
-    width: usize,
-    delimiter: &str,
-    mapping: &mut Mapping,
-    looking: &mut Looking,
-) -> Names {
-    let values = |cells: &[String]| {
-        cells
-            .iter()
-            .filter(|cell| is_value(cell, mapping.decimal))
-            .count()
-    };
-    let is_count = |cells: &[String]| {
-        cells.len() > 1
-            && cells
-                .iter()
-                .enumerate()
-                .all(|(at, cell)| cell.trim() == at.to_string())
-    };
-    let first = cut.iter().position(|cells| cells.len() == width);
-    let Some(first) = first else {
-        return Names {
-            names: cut.first().cloned().unwrap_or_default(),
-            units: Vec::new(),
-        };
-    };
-    let head = &cut[first];
-    if values(head) == 0 || is_count(head) {
-        let units = units(cut, first, width, &values);
-        if !units.is_empty() {
-            mapping.skip_after_header = 1;
-            looking.findings.push(format!(
-                "the line below the names is one of units: {}",
-                shown(&units.join(", "))
-            ));
-        }
-        said_preamble(lines, &head.join(" "), delimiter, looking);
-        return Names {
-            names: head.clone(),
-            units,
-        };
-    }
-    // The names may stand in a comment above.
-    if let Some(mark) = &mapping.comment {
-        let above = lines
-            .iter()
-            .take_while(|line| line.trim().is_empty() || line.trim_start().starts_with(mark))
-            .filter_map(|line| {
-                cells(
-                    delimiter,
-                    line.trim_start().trim_start_matches(mark.as_str()),
-                )
-            })
-            .filter(|cells| cells.len() == width && values(cells) == 0)
-            .last();
-        if let Some(names) = above {
-            looking
-                .findings
-                .push("the names of the columns stand in a comment".to_owned());
-            return Names {
-                names,
-                units: Vec::new(),
-            };
-        }
-    }
-    mapping.header = Header::None;
-    looking
-        .findings
-        .push("header: none, the first line is a row".to_owned());
-    Names {
-        names: (1..=width).map(|number| format!("#{number}")).collect(),
-        units: Vec::new(),
-    }
-}
-
-/// The line below the names, when it has no values and those that follow do.
-fn units(
-    cut: &[Vec<String>],
-    head: usize,
-    width: usize,
-    values: &dyn Fn(&[String]) -> usize,
-) -> Vec<String> {
-    let below: Vec<&Vec<String>> = cut[head + 1..]
-        .iter()
-        .filter(|cells| cells.len() == width)
-        .take(5)
-        .collect();
-    let Some((first, others)) = below.split_first() else {
-        return Vec::new();
-    };
-    let short = first.iter().all(|cell| cell.trim().chars().count() <= 12);
-    let is_units = short
-        && values(first) == 0
-        && first.iter().any(|cell| !cell.trim().is_empty())
-        && !others.is_empty()
-        && others.iter().all(|cells| values(cells) * 2 > width);
-    if is_units {
-        (*first).clone()
-    } else {
-        Vec::new()
-    }
-}
-
-/// Says how many lines stand before the names.
-fn said_preamble(lines: &[String], head: &str, delimiter: &str, looking: &mut Looking) {
-    let at = lines
-        .iter()
-        .position(|line| cells(delimiter, line).is_some_and(|cells| cells.join(" ") == head));
-    if let Some(at) = at.filter(|at| *at > 0) {
-        looking.findings.push(format!(
-            "header: line {}, after {at} lines of a preamble",
-            at + 1
-        ));
     }
 }
