@@ -132,8 +132,11 @@ impl Processor {
                 ended_at.saturating_add(self.config.time.reorder_bound_us),
             );
         }
-        let clock = self.state.robot.clock().0;
-        self.emit_due_outcomes(clock, outputs);
+        // After the end of a recording its clock counts for what comes later, such as results.
+        let robot = &self.state.robot;
+        let ended = robot.shown_clock().filter(|_| !robot.is_recording());
+        let clock = ended.map_or(robot.clock(), |clock| clock.max(robot.clock()));
+        self.emit_due_outcomes(clock.0, outputs);
         Ok(())
     }
 }

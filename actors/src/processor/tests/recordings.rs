@@ -361,6 +361,31 @@ fn a_procedure_that_ends_after_its_recording_is_told_when_nothing_more_comes() {
 }
 
 #[test]
+fn a_result_that_comes_after_its_recording_corrects_the_outcome_at_once() {
+    let mut door = Door::new(config(None));
+    door.event("recording_started", 0);
+    door.send(&[(1, 0, 70.0, Some(0)), (20, 1, 70.0, None)]);
+    door.processor
+        .apply(2, &ended(0, 5), &[0], &mut door.outputs);
+    door.event("recording_ended", 20);
+    assert_eq!(outcomes(&door.outputs).len(), 1);
+    let fields = [
+        ("event_id", text("result")),
+        ("procedure_id", text("p0")),
+        ("success_status", text("complicated")),
+        ("complications", Value::Array(vec![])),
+    ];
+    let result = record("procedure_results", 0, NOW + 100 * S, &fields);
+    door.processor.apply(3, &result, &[0], &mut door.outputs);
+    let outcomes = outcomes(&door.outputs);
+    assert_eq!(outcomes.len(), 2);
+    assert_eq!(
+        (outcomes[1].revision, outcomes[1].result.is_some()),
+        (1, true)
+    );
+}
+
+#[test]
 fn what_a_rule_raised_is_cleared_when_the_rule_is_gone() {
     let lost = RuleKind::MissingData {
         signal: None,
