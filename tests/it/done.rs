@@ -391,7 +391,7 @@ fn a_data_directory_that_cannot_be_written_is_looked_at_all_the_same() -> Result
     use std::os::unix::process::CommandExt;
     let folder = tempfile::tempdir()?;
     let data = whole(folder.path())?;
-    // For somebody else, who may read everything and write nothing, and run this very program.
+    // For another user, who may read everything and write nothing, and run this very program.
     let theirs = tempfile::tempdir()?;
     let program = theirs.path().join("theatre");
     std::fs::copy(binary()?, &program)?;

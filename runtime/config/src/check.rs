@@ -32,7 +32,7 @@ impl Faults {
     /// Adds a fault.
     pub fn add(&mut self, fault: impl ToString) {
         let fault = fault.to_string();
-        // The same may be found again by whoever looks for something else.
+        // The same may be found again on the way to something else.
         if !self.0.iter().any(|known| known.contains(&fault)) {
             self.0.push(fault);
         }
@@ -135,7 +135,8 @@ impl Config {
         self.check_inputs(&mut faults);
         self.check_log(&mut faults);
         self.check_store(&mut faults);
-        self.check_lake_and_warehouse(&mut faults);
+        self.check_lake(&mut faults);
+        self.check_warehouse(&mut faults);
         faults
     }
 
@@ -283,7 +284,7 @@ impl Config {
         }
         faults.unless(self.silence_after >= SILENCE_MIN, || {
             format!(
-                "silence_after: {} is too short with Kafka, whose absence is told from a robot's silence only after {SILENCE_MIN}",
+                "silence_after: {} is too short with Kafka, whose absence is shown from a robot's silence only after {SILENCE_MIN}",
                 self.silence_after
             )
         });
@@ -357,8 +358,8 @@ impl Config {
         faults.file("[store] ca_file", store.ca_file.as_ref());
     }
 
-    fn check_lake_and_warehouse(&self, faults: &mut Faults) {
-        let (lake, warehouse) = (&self.lake, &self.warehouse);
+    fn check_lake(&self, faults: &mut Faults) {
+        let lake = &self.lake;
         let http = &["http://", "https://"][..];
         let form = "http://host:port or https://host:port";
         if lake.enabled {
@@ -393,9 +394,15 @@ impl Config {
             }
             faults.file("[lake] credentials_file", lake.credentials_file.as_ref());
         }
+    }
+
+    fn check_warehouse(&self, faults: &mut Faults) {
+        let (lake, warehouse) = (&self.lake, &self.warehouse);
         if !lake.enabled || !warehouse.enabled {
             return;
         }
+        let http = &["http://", "https://"][..];
+        let form = "http://host:port or https://host:port";
         faults.url(
             "[warehouse] url",
             warehouse.url.as_deref(),
@@ -553,14 +560,14 @@ mod tests {
     fn all_faults_are_told_at_once_and_no_password_is() {
         let text = "partitions = 0\nadmin = \"x\"\n[store]\nurl = \"mysql://u:hush@b/d\"";
         let config: Config = toml::from_str(text).unwrap();
-        let told = config.check().unwrap_err().to_string();
+        let shown = config.check().unwrap_err().to_string();
         assert!(
-            told.starts_with("3 faults:")
+            shown.starts_with("3 faults:")
                 && ["partitions", "admin", "[store] url"]
                     .iter()
-                    .all(|key| told.contains(key))
-                && !told.contains("hush"),
-            "{told}"
+                    .all(|key| shown.contains(key))
+                && !shown.contains("hush"),
+            "{shown}"
         );
     }
 }

@@ -49,7 +49,7 @@ fn open_read_only(path: &Path, what: &'static str) -> Result<Connection, Error> 
     let opened = Connection::open_with_flags(path, flags).and_then(looked_at);
     let connection = match opened {
         // SQLite would make its two files beside this one, which this process may not. Without a
-        // write-ahead log everything is in the file itself, and nobody is writing it.
+        // write-ahead log everything is in the file itself, and no process is writing it.
         Err(_) if !beside(path, "-wal").exists() => {
             Connection::open_with_flags(immutable(path), flags).and_then(looked_at)
         }
@@ -76,7 +76,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The URI of a file that nobody changes.
+/// The URI of a file that no process changes.
 fn immutable(path: &Path) -> String {
     let path = path.to_string_lossy();
     let plain = path

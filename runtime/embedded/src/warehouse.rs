@@ -18,8 +18,8 @@ use rusqlite::{
     Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter,
 };
 use theatre_actors::ports::{
-    ColumnType, Error, Lake, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableLimits,
-    TableSpec, Warehouse,
+    Error, Lake, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableLimits, TableSpec,
+    Warehouse,
 };
 
 use super::{fault, lock, open, open_read_only};
@@ -29,14 +29,10 @@ const WHAT: &str = "warehouse";
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY KEY, table_name TEXT NOT NULL, row_count INTEGER NOT NULL,
     files INTEGER NOT NULL) STRICT;";
 
-/// What SQLite takes, as it is built; it folds the case of names, and so do the names of tables and
-/// columns.
-pub const LIMITS: TableLimits = TableLimits {
-    columns_max: 2000,
-    name_bytes_max: 1000,
-    reserved_tables: &["load_ledger", "sqlite_*"],
-    reserved_columns: &[],
-};
+mod tables;
+
+pub use tables::LIMITS;
+use tables::{compare, ensure_table};
 
 /// The embedded warehouse.
 pub struct EmbeddedWarehouse {
@@ -90,181 +86,8 @@ impl EmbeddedWarehouse {
     }
 }
 
-fn sql_type(column_type: ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Boolean
-        | ColumnType::Int32
-        | ColumnType::Int64
-        | ColumnType::TimestampMicros
-        | ColumnType::Date => "INTEGER",
-        ColumnType::Float32 | ColumnType::Float64 => "REAL",
-        ColumnType::Utf8 => "TEXT",
-        ColumnType::Binary => "BLOB",
-    }
-}
-
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// How a table differs from the one that it should be.
-#[derive(Default)]
-struct Difference {
-    /// There is none.
-    is_missing: bool,
-    /// Columns that are there have types that widen to those they should have.
-    widens: bool,
-    /// As many columns are there.
-    columns: usize,
-}
-
-/// Compares a table with the one that it should be.
-///
-/// # Errors
-/// `Refused`: it cannot become that.
-fn compare(connection: &Connection, table: &TableSpec) -> Result<Difference> {
-    LIMITS.check(table)?;
-    let there: Vec<(String, String)> = described(
-        connection,
-        "SELECT name, type FROM pragma_table_info(?1)",
-        table,
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    if there.is_empty() {
-        return Ok(Difference {
-            is_missing: true,
-            ..Difference::default()
-        });
-    }
-    let keyed: Vec<String> = described(
-        connection,
-        "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk",
-        table,
-        |row| row.get(0),
-    )?;
-    let merged_by = merged_by(table);
-    if keyed != merged_by {
-        return Err(Error::Refused(format!(
-            "warehouse table '{}': rows are told apart by {keyed:?} there, this build does so by {merged_by:?}: begin with a new data folder",
-            table.name
-        )));
-    }
-    let mut widens = false;
-    for (at, (name, kind)) in there.iter().enumerate() {
-        let wanted = table.columns.get(at);
-        let wanted = wanted.map(|(name, kind)| (name.as_str(), sql_type(*kind)));
-        match wanted {
-            Some(wanted) if wanted == (name.as_str(), kind.as_str()) => {}
-            // Whole numbers are numbers.
-            Some((wanted, "REAL")) if wanted == name && kind == "INTEGER" => widens = true,
-            _ => {
-                return Err(Error::Refused(format!(
-                    "warehouse table '{}': column {} is '{name} {kind}', the schema has {}: columns may be added at the end and numbers may widen; for anything else give the dataset another name (theatre.dataset), or begin in another data directory (--data)",
-                    table.name,
-                    at + 1,
-                    wanted.map_or("none there".to_owned(), |(name, kind)| format!(
-                        "'{name} {kind}' there"
-                    ))
-                )));
-            }
-        }
-    }
-    Ok(Difference {
-        is_missing: false,
-        widens,
-        columns: there.len(),
-    })
-}
-
-fn merged_by(table: &TableSpec) -> &[String] {
-    match &table.mode {
-        LoadMode::MergeByRevision { key, .. } => key,
-        LoadMode::Append => &[],
-    }
-}
-
-fn definition((name, kind): &(String, ColumnType)) -> String {
-    format!("{} {}", quoted(name), sql_type(*kind))
-}
-
-/// The statement that makes a table with the first of its columns, under another name perhaps.
-fn create(table: &TableSpec, name: &str, columns: usize) -> String {
-    let columns: Vec<String> = table.columns[..columns].iter().map(definition).collect();
-    let key: Vec<String> = merged_by(table).iter().map(|name| quoted(name)).collect();
-    let key = if key.is_empty() {
-        String::new()
-    } else {
-        format!(", PRIMARY KEY ({})", key.join(", "))
-    };
-    format!(
-        "CREATE TABLE {} ({}{key})",
-        quoted(name),
-        columns.join(", ")
-    )
-}
-
-fn ensure_table(connection: &Connection, table: &TableSpec) -> Result<()> {
-    let execute = |sql: &str| connection.execute_batch(sql).map_err(fault(WHAT));
-    let difference = compare(connection, table)?;
-    if difference.is_missing {
-        return execute(&create(table, &table.name, table.columns.len()));
-    }
-    if difference.widens {
-        widen(connection, table, difference.columns)?;
-    }
-    table.columns[difference.columns..]
-        .iter()
-        .try_for_each(|added| {
-            execute(&format!(
-                "ALTER TABLE {} ADD COLUMN {}",
-                quoted(&table.name),
-                definition(added)
-            ))
-        })
-}
-
-/// Makes a table anew with wider types, and what is in it: SQLite cannot change the type of a column.
-/// Indexes that somebody has added are made anew, too.
-fn widen(connection: &Connection, table: &TableSpec, columns: usize) -> Result<()> {
-    let indexes: Vec<String> = described(
-        connection,
-        "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1 AND sql IS NOT NULL",
-        table,
-        |row| row.get(0),
-    )?;
-    let names: Vec<String> = table.columns[..columns]
-        .iter()
-        .map(|(name, _)| quoted(name))
-        .collect();
-    let (names, old) = (names.join(", "), quoted(&table.name));
-    let wider = format!("{} (wider)", table.name);
-    let statements = [
-        create(table, &wider, columns),
-        format!(
-            "INSERT INTO {} ({names}) SELECT {names} FROM {old} ORDER BY rowid",
-            quoted(&wider)
-        ),
-        format!("DROP TABLE {old}"),
-        format!("ALTER TABLE {} RENAME TO {old}", quoted(&wider)),
-    ];
-    statements
-        .iter()
-        .chain(&indexes)
-        .try_for_each(|sql| connection.execute_batch(sql).map_err(fault(WHAT)))
-}
-
-/// What SQLite knows of a table.
-fn described<T>(
-    connection: &Connection,
-    sql: &str,
-    table: &TableSpec,
-    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>> {
-    let mut statement = connection.prepare(sql).map_err(fault(WHAT))?;
-    statement
-        .query_map([&table.name], read)
-        .and_then(Iterator::collect)
-        .map_err(fault(WHAT))
 }
 
 fn receipt(connection: &Connection, batch: &str) -> Result<Option<LoadReceipt>> {

@@ -2,8 +2,8 @@
 //! follows from comparing the two.
 //!
 //! What a component did once is no proof of anything: a log that was read to its end may have grown
-//! since. So each component notes up to which positions nothing is left to it, and whoever waits
-//! for input takes the log's ends after it was appended and waits until all have come so far.
+//! since. So each component notes up to which positions nothing is left to it, and a command
+//! that waits takes the log's ends after it was appended and waits until all have come so far.
 
 use std::collections::BTreeMap;
 

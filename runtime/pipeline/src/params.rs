@@ -59,7 +59,7 @@ impl PipelineParams {
     ) -> Option<Self> {
         let (registry, inputs) = registry_and_inputs(config, sources, faults);
         let windows = windows(config, faults);
-        // A dataset that could not be made is nobody's fault but its schema's.
+        // A dataset that could not be made is at no other fault than its schema.
         let processor = if inputs.is_some() {
             processor(config, &registry, windows?, faults)
         } else {

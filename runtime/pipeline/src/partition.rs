@@ -130,14 +130,8 @@ impl PartitionActor {
             unsaved.restore(slot, &stored.processor, stored.save_number);
         }
         let progress = shared.progress;
-        progress.update(partition, |share| {
-            *share = PartitionProgress {
-                epoch,
-                processors: routes.len() as u64,
-                ..PartitionProgress::default()
-            };
-            share.saved.positions = status.floor.clone();
-        });
+        let begun = PartitionProgress::begun(epoch, routes.len(), &status.floor);
+        progress.update(partition, |share| *share = begun);
         // The lake writer may stand behind the processors: an empty chunk where they stand makes it
         // read what lies between.
         let start = intake::beginning(&*ports.log, &params.topics, partition, &status.floor)?;

@@ -42,6 +42,17 @@ pub struct PartitionProgress {
 }
 
 impl PartitionProgress {
+    /// A partition that was just taken, with so many processors, saved up to `floor`.
+    pub(super) fn begun(epoch: Epoch, processors: usize, floor: &Positions) -> Self {
+        let mut begun = Self {
+            epoch,
+            processors: processors as u64,
+            ..Self::default()
+        };
+        begun.saved.positions = floor.clone();
+        begun
+    }
+
     /// Whether all that lies below `end` is done, and what the wall clock decided.
     pub fn is_drained_to(&self, end: &Positions) -> bool {
         self.loaded.ticks >= self.read.ticks && self.loaded.positions.covers(end)

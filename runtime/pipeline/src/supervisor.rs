@@ -42,7 +42,7 @@ pub struct SharedContext {
     pub(super) committed: Arc<CommitFeed>,
     pub(super) progress: Arc<Progress>,
     /// Save everything and write it outward without waiting for its time. Every component looks at
-    /// each of its steps: whoever sets it need not know what they are doing.
+    /// each of its steps, so a request is never lost.
     pub(super) flush: Arc<AtomicBool>,
     pub(super) hosts: Hosts,
     pub(super) tables: Arc<Tables>,

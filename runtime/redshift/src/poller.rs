@@ -89,8 +89,8 @@ const SET_UP: [&str; 13] = [
     "not authorized to assume",
 ];
 
-/// What the failure of a load's statement means where no file is at fault. A reason that nobody
-/// knows may pass.
+/// What the failure of a load's statement means where no file is at fault. A reason that
+/// is not known may pass.
 pub(super) fn failed(error: &str) -> Error {
     let lower = error.to_lowercase();
     if !passes(error) && SET_UP.iter().any(|part| lower.contains(part)) {

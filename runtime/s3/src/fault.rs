@@ -9,7 +9,7 @@ use theatre_actors::ports::Error;
 
 /// Codes of what no waiting mends: requests that S3 will never accept, and rights, keys, names and
 /// regions that a person has to put right. Nothing is lost meanwhile, and it is tried again at long
-/// pauses; but whoever waits for it is told that it is refused. All others are taken for passing.
+/// pauses; but it counts as refused. All others are taken for passing.
 const HOPELESS: [&str; 19] = [
     "InvalidRequest",
     "InvalidArgument",

@@ -4,7 +4,7 @@
 //! A dataset whose table the warehouse cannot have, or that cannot follow what is there already, would
 //! be read, saved and written to the lake, and its files never loaded. So its tables are compared
 //! first with what the warehouse can have at all, then with what it has. One that does not answer
-//! soon keeps nobody from starting: its loaders name what is wrong once it does.
+//! soon delays no start: its loaders name what is wrong once it does.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -86,7 +86,7 @@ fn asked(warehouse: &Arc<dyn Warehouse>, tables: Vec<TableSpec>) -> Result<()> {
     let (answer, answered) = mpsc::channel();
     let warehouse = warehouse.clone();
     let ask = move || {
-        // Whoever asked may have gone on.
+        // The start may have gone on.
         drop(answer.send(warehouse.check_tables(&tables)));
     };
     std::thread::Builder::new()
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warehouse_that_does_not_answer_keeps_nobody_from_starting() {
+    fn a_warehouse_that_does_not_answer_delays_no_start() {
         let hung: Arc<dyn Warehouse> = Arc::new(Slow(Duration::from_secs(3600)));
         assert!(matches!(
             asked(&hung, Vec::new()),

@@ -374,7 +374,7 @@ fn what_is_to_be_flushed_never_waits_for_the_next_save_interval() {
         let read = world.context.progress.share(0).read.positions;
         read.get(0) == world.log.range(INPUT_TOPICS[0], 0).unwrap().end
     });
-    assert!(!world.is_drained(), "nobody has asked for it");
+    assert!(!world.is_drained(), "it was not asked for");
     world.context.flush.store(true, Ordering::Release);
     eventually("it is flushed", || world.is_drained());
     assert!(world.assignment.close(Instant::now() + PATIENCE));
@@ -391,10 +391,7 @@ fn who_is_through_with_what_was_there_is_not_through_with_what_came_after() {
     log.append(&topics[0], 1, &[record(), record()]).unwrap();
     let before = Ends::now(&log, &topics, 2).unwrap();
     let progress = Progress::default();
-    assert!(
-        !progress.is_drained_to(&before),
-        "nobody has the partitions"
-    );
+    assert!(!progress.is_drained_to(&before), "no partition is taken");
     for partition in 0..2 {
         progress.update(partition, |share| {
             share.read.positions = Positions::from(vec![2]);

@@ -54,7 +54,7 @@ fn check(common: &Common) -> Result<(), Failure> {
         let known = params.as_ref().map(described);
         value(&json!({ "good": faults.is_empty(), "faults": faults.list(), "pipeline": known }))?;
     } else if let Some(params) = &params {
-        write(&told(params))?;
+        write(&summary(params))?;
     }
     Ok(faults.checked()?)
 }
@@ -80,7 +80,7 @@ fn described(params: &PipelineParams) -> serde_json::Value {
 }
 
 /// The same for people.
-fn told(params: &PipelineParams) -> String {
+fn summary(params: &PipelineParams) -> String {
     let mut report = format!(
         "good: {} rules, {} windows\n",
         params.processor.rules.rules().len(),

@@ -98,6 +98,11 @@ fn print_table(report: &Report) -> Result<(), Failure> {
         ],
         &lines,
     )?;
+    print_outputs(report)
+}
+
+/// Prints a line for each table of outputs in which there is anything.
+fn print_outputs(report: &Report) -> Result<(), Failure> {
     let cells = |line: &OutputLine| {
         vec![
             json!(line.table),
