@@ -52,28 +52,28 @@ impl Splitter {
         };
         loop {
             let start = self.cell_start(rest);
-            let (cell, end) = if self
+            let is_quoted = self
                 .quote
-                .is_some_and(|quote| rest[start..].starts_with(quote))
-            {
+                .is_some_and(|quote| rest[start..].starts_with(quote));
+            let (cell, end, length) = if is_quoted {
                 let Some(quoted) = self.quoted(&rest[start..]) else {
                     return Err(Open { before: cells });
                 };
                 let after = start + quoted.length;
-                let (end, _) = self.delimiter_in(&rest[after..]);
-                if rest[after..after + end].trim().is_empty() {
-                    (quoted.value, after + end)
+                let (end, length) = self.delimiter_in(&rest[after..]);
+                let end = after + end;
+                if rest[after..end].trim().is_empty() {
+                    (quoted.value, end, length)
                 } else if quoted.value.contains('\n') {
                     return Err(Open { before: cells });
                 } else {
-                    (rest[..after + end].to_owned(), after + end)
+                    (rest[..end].to_owned(), end, length)
                 }
             } else {
-                let (end, _) = self.delimiter_in(rest);
-                (rest[..end].to_owned(), end)
+                let (end, length) = self.delimiter_in(rest);
+                (rest[..end].to_owned(), end, length)
             };
             cells.push(cell);
-            let (_, length) = self.delimiter_in(&rest[end..]);
             if length == 0 {
                 return Ok(cells);
             }
@@ -95,10 +95,14 @@ impl Splitter {
     /// Where the next delimiter begins, and its length; the end, and 0, when there is none.
     fn delimiter_in(&self, rest: &str) -> (usize, usize) {
         match &self.delimiter {
-            Some(delimiter) => match rest.find(delimiter.as_str()) {
-                Some(at) => (at, delimiter.len()),
-                None => (rest.len(), 0),
-            },
+            Some(delimiter) => {
+                // One byte is found faster than a text.
+                let found = match delimiter.as_bytes() {
+                    [byte] => rest.bytes().position(|other| other == *byte),
+                    _ => rest.find(delimiter.as_str()),
+                };
+                found.map_or((rest.len(), 0), |at| (at, delimiter.len()))
+            }
             None => match rest.find(is_blank) {
                 Some(at) => {
                     let after = rest[at..].trim_start_matches(is_blank);
