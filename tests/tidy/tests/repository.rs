@@ -133,7 +133,7 @@ fn clocks_are_read_in_named_places_only() {
                     "runtime/theatre/src/cli/event_printer.rs",
                     "pace of the progress line",
                 ),
-                ("runtime/theatre/src/cli/replay.rs", "pace of a replay"),
+                ("runtime/theatre/src/cli/replay/", "pace of a replay"),
                 (
                     "runtime/theatre/src/cli/service.rs",
                     "pace of progress on the terminal",
@@ -201,7 +201,7 @@ fn threads_sleep_in_named_places_only() {
                 ),
                 ("runtime/theatre/src/cli/dev.rs", "waits for servers to end"),
                 (
-                    "runtime/theatre/src/cli/replay.rs",
+                    "runtime/theatre/src/cli/replay/",
                     "keeps the pace of a replay",
                 ),
                 (
