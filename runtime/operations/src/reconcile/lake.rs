@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::RecordBatch;
 use theatre_actors::outputs::{ALL, OutputSpec};
 use theatre_actors::ports::{Error, FileStage, RegisteredFile, Result};
 use theatre_actors::position::Partition;
