@@ -365,7 +365,8 @@ impl EventWriter {
         let fields = [
             ("robot_id", Value::String(robot.to_owned())),
             ("event_time", Value::TimestampMicros(event_time)),
-            ("boot_id", Value::Long(0)),
+            // Earlier builds numbered ends by their times, without a boot.
+            ("boot_id", Value::Long(1)),
             ("sequence", Value::Long(number)),
             (
                 "event_id",
