@@ -162,8 +162,7 @@ impl Recount {
             let open = self.open[robot];
             if (!open && value > RAISE_ABOVE) || (open && value < CLEAR_BELOW) {
                 self.open[robot] = !open;
-                self.alerts
-                    .insert((self.names[robot].clone(), time, !open));
+                self.alerts.insert((self.names[robot].clone(), time, !open));
             }
         }
     }
