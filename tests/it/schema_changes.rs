@@ -157,8 +157,11 @@ fn files_of_before_are_loaded_into_the_wider_column() -> Result<()> {
     run(data.path(), &["reconcile"]).map(drop)
 }
 
+/// Names of the schemas that are kept, and the log's records by topic and partition.
+type Kept = (Vec<String>, BTreeMap<(String, u32), Vec<Vec<u8>>>);
+
 /// The schemas that a data directory keeps, and what its log holds.
-fn kept(data: &Path) -> Result<(Vec<String>, BTreeMap<(String, u32), Vec<Vec<u8>>>)> {
+fn kept(data: &Path) -> Result<Kept> {
     let mut schemas: Vec<String> = std::fs::read_dir(data.join("schemas"))?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;

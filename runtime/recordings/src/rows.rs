@@ -221,7 +221,10 @@ impl Rows {
         // A line without any value is no row: a corrected recording may bring it.
         if !values.is_empty() && values.iter().all(Option::is_none) {
             let why = "no value in any column of the mapping";
-            return Err(bad.into_iter().next().unwrap_or_else(|| refuse(why.to_owned(), "")));
+            return Err(bad
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| refuse(why.to_owned(), "")));
         }
         for refusal in &bad {
             self.tally.bad_cell(refusal);
