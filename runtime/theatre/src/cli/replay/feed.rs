@@ -316,8 +316,8 @@ fn keys<'a>(rows: &'a [(i64, SpooledRow<'a>)]) -> Vec<RowKey<'a>> {
     rows.iter().map(key).collect()
 }
 
-/// The records to append: all that are no conflicts; of those without numbers, which nobody could
-/// tell from what is there, only new ones.
+/// The records to append: all that are no conflicts; of those without numbers, which the pipeline
+/// could not tell from what is there, only new ones.
 fn records(
     rows: &[(i64, SpooledRow<'_>)],
     identities: &[Identity],
