@@ -161,6 +161,10 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
         lines.extend(of_topic);
     }
     lines.sort_by_key(|line| line.partition);
+    // Where the log is whole, its records say whether what a lost file held is missing.
+    if !found.gaps.is_empty() || lines.iter().any(|line| line.trimmed_below > 0) {
+        found.gaps.append(&mut lake.lost);
+    }
     if lake::files(params, ports)? == before {
         found.gaps.append(&mut found.surplus);
     }

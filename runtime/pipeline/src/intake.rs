@@ -5,8 +5,9 @@
 //! Topics are merged by their heads: of the next records of all topics the one with the lowest
 //! (append time, topic) comes next, and a topic with unread data holds the others back. So on a log
 //! that is not growing the order from any position on is a function of the log alone, also where
-//! producers set the times and these descend. A record that cannot be decoded becomes a dead letter
-//! in its place and stops nothing.
+//! producers set the times and these descend. On one that grows, a topic at its end lets pass only
+//! what was fetched before its end was looked for: so the end of a recording overtakes none of its
+//! rows. A record that cannot be decoded becomes a dead letter in its place and stops nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -92,6 +93,8 @@ struct Source {
     next_offset: u64,
     end_offset: u64,
     at_end: bool,
+    /// Number of the fetch that brought what is pending, or found the end.
+    fetched: u64,
 }
 
 /// Where reading begins: at a topic's position, or, where nothing was read yet, at the beginning of
@@ -132,6 +135,8 @@ pub struct Intake {
     sources: Vec<Source>,
     builders: Vec<Option<BatchBuilder>>,
     positions: Positions,
+    /// How many fetches there were.
+    fetches: u64,
 }
 
 impl Intake {
@@ -154,6 +159,7 @@ impl Intake {
                 next_offset: from,
                 end_offset: from,
                 at_end: false,
+                fetched: 0,
             });
         }
         Ok(Self {
@@ -161,6 +167,7 @@ impl Intake {
             sources,
             builders: Vec::new(),
             positions: start.clone(),
+            fetches: 0,
         })
     }
 
@@ -182,11 +189,26 @@ impl Intake {
                 self.fetch(topic)?;
             }
         }
+        // Where a topic ended before another one's records were fetched, a record may have been
+        // appended to it since that comes before those.
+        let pending = self
+            .sources
+            .iter()
+            .filter(|source| !source.pending.is_empty());
+        let latest = pending.map(|source| source.fetched).max().unwrap_or(0);
+        for topic in 0..self.sources.len() {
+            let source = &self.sources[topic];
+            if source.pending.is_empty() && source.fetched < latest {
+                self.fetch(topic)?;
+            }
+        }
         Ok(self.merge())
     }
 
     fn fetch(&mut self, topic: TopicIndex) -> Result<()> {
+        self.fetches += 1;
         let source = &mut self.sources[topic];
+        source.fetched = self.fetches;
         source.batches.clear();
         source.dead.clear();
         let limits = &self.params.limits;
@@ -248,6 +270,12 @@ impl Intake {
             let Some(&(_, topic)) = heads.first() else {
                 break;
             };
+            let fetched = self.sources[topic].fetched;
+            let ended_before =
+                |source: &Source| source.pending.is_empty() && source.fetched < fetched;
+            if self.sources.iter().any(ended_before) {
+                break;
+            }
             self.take_run(topic, heads.get(1).copied(), bases[topic], &mut chunk);
         }
         for (topic, source) in self.sources.iter().enumerate() {
@@ -326,6 +354,8 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use proptest::prelude::*;
     use theatre_actors::ports::{PollEnd, RecordView};
 
@@ -363,21 +393,68 @@ mod tests {
         }
     }
 
+    /// A topic of a log that grows: with every look at any of its topics more of it is there. A
+    /// record's append time is its place in `log`, which has the topics of all records.
+    struct Growing {
+        topic: TopicIndex,
+        log: Arc<Vec<TopicIndex>>,
+        visible: Arc<AtomicUsize>,
+        step: usize,
+        next: usize,
+    }
+
+    impl LogReader for Growing {
+        fn poll(
+            &mut self,
+            limit: PollLimit,
+            visit: &mut dyn FnMut(RecordView<'_>),
+        ) -> Result<PollEnd> {
+            let visible = self.visible.fetch_add(self.step, Ordering::Relaxed);
+            let visible = &self.log[..visible.min(self.log.len())];
+            let of_topic = visible.iter().enumerate();
+            let times: Vec<i64> = of_topic
+                .filter(|(_, topic)| **topic == self.topic)
+                .map(|(time, _)| time as i64)
+                .collect();
+            let mut scripted = Scripted {
+                times,
+                next: self.next,
+            };
+            let end = scripted.poll(limit, visit);
+            self.next = scripted.next;
+            end
+        }
+    }
+
     /// The order from a position to the end as (topic, offset), and where chunks ended on the way.
     fn order(
         topics: &[Vec<i64>],
         from: &Positions,
         poll_records: usize,
     ) -> (Vec<(TopicIndex, u64)>, Vec<Positions>) {
+        let readers = topics.iter().enumerate().map(|(topic, times)| {
+            Box::new(Scripted {
+                times: times.clone(),
+                next: from.get(topic) as usize,
+            }) as Box<dyn LogReader>
+        });
+        let all = topics.iter().map(Vec::len).sum();
+        order_of(readers.collect(), from, poll_records, all)
+    }
+
+    /// The same of readers, until there are so many records.
+    fn order_of(
+        readers: Vec<Box<dyn LogReader>>,
+        from: &Positions,
+        poll_records: usize,
+        all: usize,
+    ) -> (Vec<(TopicIndex, u64)>, Vec<Positions>) {
         let mut params = crate::params::without_sources(&Config::default())
             .unwrap()
             .intake();
         params.limits.poll_records = poll_records;
-        let source = |(topic, times): (usize, &Vec<i64>)| Source {
-            reader: Box::new(Scripted {
-                times: times.clone(),
-                next: from.get(topic) as usize,
-            }),
+        let source = |(topic, reader): (usize, Box<dyn LogReader>)| Source {
+            reader,
             at_hand: Vec::new(),
             batches: Vec::new(),
             dead: Vec::new(),
@@ -385,13 +462,15 @@ mod tests {
             next_offset: from.get(topic),
             end_offset: from.get(topic),
             at_end: false,
+            fetched: 0,
         };
-        let sources = topics.iter().enumerate().map(source).collect();
+        let sources = readers.into_iter().enumerate().map(source).collect();
         let mut intake = Intake {
             params,
             sources,
             builders: Vec::new(),
             positions: from.clone(),
+            fetches: 0,
         };
         let (mut order, mut ends) = (Vec::new(), Vec::new());
         loop {
@@ -405,13 +484,44 @@ mod tests {
             };
             order.extend(chunk.entries.iter().map(place));
             ends.push(chunk.to.clone());
-            if chunk.caught_up {
+            let before = |topic| from.get(topic) as usize;
+            let skipped: usize = (0..intake.sources.len()).map(before).sum();
+            if chunk.caught_up && order.len() + skipped >= all {
                 return (order, ends);
             }
         }
     }
 
     proptest! {
+        #[test]
+        fn no_record_overtakes_one_that_was_appended_before_it_while_the_log_grows(
+            log in prop::collection::vec(0..3_usize, 1..60),
+            step in 1..4_usize,
+            poll_records in 1..5_usize,
+        ) {
+            let visible = Arc::new(AtomicUsize::new(0));
+            let (log, mut offsets) = (Arc::new(log), [0_u64; 3]);
+            let reader = |topic| {
+                Box::new(Growing {
+                    topic,
+                    log: log.clone(),
+                    visible: visible.clone(),
+                    step,
+                    next: 0,
+                }) as Box<dyn LogReader>
+            };
+            let readers = (0..3).map(reader).collect();
+            let (order, _) = order_of(readers, &Positions::zero(), poll_records, log.len());
+            let appended: Vec<_> = log
+                .iter()
+                .map(|topic| {
+                    offsets[*topic] += 1;
+                    (*topic, offsets[*topic] - 1)
+                })
+                .collect();
+            prop_assert_eq!(order, appended);
+        }
+
         #[test]
         fn the_order_is_the_same_wherever_reading_begins_and_however_much_comes_at_once_though_times_descend(
             topics in prop::collection::vec(prop::collection::vec(0..6_i64, 0..20), 1..4),

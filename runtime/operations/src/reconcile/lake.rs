@@ -35,6 +35,8 @@ pub(super) struct LakeFiles {
     pub(super) registered: u64,
     /// What is known to be missing.
     pub(super) gaps: Vec<String>,
+    /// Files that are lost, in words: whether records are, the log knows as far as it is there.
+    pub(super) lost: Vec<String>,
 }
 
 /// Files as the store has them, with what tells whether any moved since.
@@ -83,7 +85,7 @@ pub(super) fn read(files: &[RegisteredFile], ports: &Ports) -> Result<LakeFiles>
                 continue;
             }
             (FileStage::Lost, _) => {
-                lake.gaps.push(format!(
+                lake.lost.push(format!(
                     "lake file '{name}' is lost, and with it {} rows: its upload was gone before it was completed",
                     file.file.rows
                 ));

@@ -59,9 +59,10 @@ pub(super) struct ReplayArgs {
     /// Keep the recorded pace, this many times as fast; absent: as fast as it goes.
     #[arg(long, value_parser = speed)]
     speed: Option<f64>,
-    /// Succeed only when so many rows were applied; otherwise the exit code is 4.
-    #[arg(long, default_value_t = 1)]
-    min_applied: u64,
+    /// Succeed only when so many rows were applied; otherwise the exit code is 4. Absent: one, or
+    /// that all rows of the recording are there already.
+    #[arg(long)]
+    min_applied: Option<u64>,
     /// Do not print alerts and outcomes as they come.
     #[arg(long)]
     quiet: bool,

@@ -175,9 +175,15 @@ impl Report {
         Ok(())
     }
 
-    /// Whether so many lines were applied; says what to change when they were not.
-    pub(super) fn check(&self, min_applied: u64) -> Result<(), Failure> {
-        if self.applied >= min_applied {
+    /// Whether that is a success: so many lines were applied. Without a number one is enough, or
+    /// that all of the recording is there already.
+    pub(super) fn check(&self, min_applied: Option<u64>) -> Result<(), Failure> {
+        let is_there_already = self.duplicate > 0 && self.late == 0 && self.dead == 0;
+        let is_enough = match min_applied {
+            Some(min) => self.applied >= min,
+            None => self.applied > 0 || is_there_already,
+        };
+        if is_enough {
             return Ok(());
         }
         let why = if self.lines == 0 {
@@ -185,13 +191,14 @@ impl Report {
         } else if self.refused == self.lines {
             "every line was refused: change the mapping by what is said above"
         } else if self.duplicate == self.lines {
-            "all of its rows are there already: nothing has changed (--min-applied 0 takes that for a success)"
+            "all of its rows are there already"
         } else {
-            "see above what became of its lines (--min-applied says how many are enough)"
+            "see above what became of its lines"
         };
         eprintln!(
-            "theatre: {} rows were applied, {min_applied} are wanted: {why}",
-            self.applied
+            "theatre: {} rows were applied, at least {} are wanted (--min-applied): {why}",
+            self.applied,
+            min_applied.unwrap_or(1)
         );
         Err(Failure::Difference)
     }
