@@ -10,7 +10,7 @@ use theatre_schemas::decode::BatchBuilder;
 use theatre_schemas::framing;
 use theatre_schemas::records::{Alert, Outcome, Transition};
 
-use super::output::time;
+use super::output::{escaped, time};
 use super::service::Service;
 
 /// Topic of the procedures' events.
@@ -173,17 +173,27 @@ pub(super) fn alert_line(alert: &Alert) -> String {
         Transition::Cleared => "cleared",
     };
     let value = alert.value.map_or(String::new(), |value| {
-        format!(" ({value:.2} {})", alert.unit.as_deref().unwrap_or(""))
+        format!(" ({})", measured(value, alert.unit.as_deref()))
     });
     let at = time(alert.event_time);
     format!(
         "{} {mark} {:?} {} {}{value}: {}",
         at.as_str().unwrap_or("-"),
         alert.priority,
-        alert.robot_id,
+        escaped(&alert.robot_id),
         alert.rule_id,
-        alert.message
+        escaped(&alert.message)
     )
+}
+
+/// A value with its unit: flags as words, numbers without a unit alone.
+fn measured(value: f64, unit: Option<&str>) -> String {
+    match unit {
+        Some("bool") => (value != 0.0).to_string(),
+        None | Some("" | "1") if value.fract() == 0.0 => format!("{value:.0}"),
+        None | Some("" | "1") => format!("{value:.2}"),
+        Some(unit) => format!("{value:.2} {unit}"),
+    }
 }
 
 /// An outcome in a line.
@@ -193,8 +203,8 @@ pub(super) fn outcome_line(outcome: &Outcome) -> String {
         "{} outcome {:?} {} on {} (revision {}): {:.0} s, {} samples, {} alerts",
         at.as_str().unwrap_or("-"),
         outcome.status,
-        outcome.procedure_id,
-        outcome.robot_id,
+        escaped(&outcome.procedure_id),
+        escaped(&outcome.robot_id),
         outcome.revision,
         outcome.duration_s.unwrap_or(0.0),
         outcome.telemetry_rows,

@@ -70,13 +70,29 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => escaped(text),
         Value::Number(number) => number
             .as_f64()
             .filter(|_| !number.is_i64() && !number.is_u64())
             .map_or_else(|| number.to_string(), |float| format!("{float:.6}")),
         other => other.to_string(),
     }
+}
+
+/// A text without control characters, which would colour a terminal or break a table.
+pub(super) fn escaped(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for sign in text.chars() {
+        if sign.is_control() {
+            escaped.extend(sign.escape_default());
+        } else {
+            escaped.push(sign);
+        }
+    }
+    escaped
 }
 
 /// A time as RFC 3339, to milliseconds.

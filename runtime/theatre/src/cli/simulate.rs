@@ -62,6 +62,12 @@ impl Simulate {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let place = Place::of(common)?;
         let (config, log) = (&place.config, place.write()?.log()?);
+        // An embedded log belongs to the process that runs on its directory: a demo that runs there
+        // writes the same fleet.
+        let _lock = match config.log.url {
+            None => Some(place.dir.lock()?),
+            Some(_) => None,
+        };
         if self.profile == Profile::Fleet {
             let usual = if config.log.url.is_some() {
                 fleet::TOPIC
