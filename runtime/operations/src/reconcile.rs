@@ -99,6 +99,16 @@ struct Findings {
     surplus: Vec<String>,
 }
 
+impl Findings {
+    /// Adds the files that are lost, unless the log is whole and says that no record of theirs is
+    /// missing.
+    fn add_lost(&mut self, lost: Vec<String>, lines: &[Line]) {
+        if !self.gaps.is_empty() || lines.iter().any(|line| line.trimmed_below > 0) {
+            self.gaps.extend(lost);
+        }
+    }
+}
+
 /// Counts everything.
 ///
 /// # Errors
@@ -161,10 +171,7 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
         lines.extend(of_topic);
     }
     lines.sort_by_key(|line| line.partition);
-    // Where the log is whole, its records say whether what a lost file held is missing.
-    if !found.gaps.is_empty() || lines.iter().any(|line| line.trimmed_below > 0) {
-        found.gaps.append(&mut lake.lost);
-    }
+    found.add_lost(lake.lost, &lines);
     if lake::files(params, ports)? == before {
         found.gaps.append(&mut found.surplus);
     }
