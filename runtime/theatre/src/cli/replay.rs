@@ -11,6 +11,7 @@ mod reading;
 mod report;
 mod unmapped;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -209,15 +210,11 @@ impl ReplayArgs {
     }
 }
 
-/// All alerts of the robots of a recording.
+/// All alerts of the robots of a recording. They are read at once: the store looks through all of
+/// them for each question.
 fn alerts(service: &Service, fed: &Fed) -> Result<Vec<Alert>, Failure> {
-    let mut alerts = Vec::new();
-    for robot in &fed.robots {
-        alerts.extend(alert_history(
-            &*service.ports.store,
-            Some(robot.clone()),
-            0,
-        )?);
-    }
+    let robots: HashSet<&str> = fed.robots.iter().map(String::as_str).collect();
+    let mut alerts = alert_history(&*service.ports.store, None, 0)?;
+    alerts.retain(|alert| robots.contains(alert.robot_id.as_str()));
     Ok(alerts)
 }

@@ -102,23 +102,29 @@ impl Flags {
     /// open.
     pub(super) fn open_share(&self, alerts: &[Alert]) -> Option<f64> {
         let total: i64 = self.spans.values().map(|(first, last)| last - first).sum();
-        let open: i64 = self
-            .spans
-            .iter()
-            .map(|(robot, span)| open_time(alerts, robot, *span))
-            .sum();
+        let mut by_robot: HashMap<&str, Vec<&Alert>> = HashMap::new();
+        for alert in alerts {
+            by_robot.entry(&alert.robot_id).or_default().push(alert);
+        }
+        let open = by_robot.iter().filter_map(|(robot, alerts)| {
+            let span = self.spans.get(*robot)?;
+            Some(open_time(alerts, *span))
+        });
+        let open: i64 = open.sum();
         (total > 0).then(|| open as f64 / total as f64)
     }
 }
 
-/// Event time within a span during which a robot had at least one condition open, microseconds.
-fn open_time(alerts: &[Alert], robot: &str, (first, last): (i64, i64)) -> i64 {
-    let of_robot = || alerts.iter().filter(|alert| alert.robot_id == robot);
-    let cleared: HashMap<&str, i64> = of_robot()
+/// Event time within a span during which a robot, of these alerts, had at least one condition open,
+/// microseconds.
+fn open_time(alerts: &[&Alert], (first, last): (i64, i64)) -> i64 {
+    let cleared: HashMap<&str, i64> = alerts
+        .iter()
         .filter(|alert| alert.transition == Transition::Cleared)
         .map(|alert| (alert.condition_id.as_str(), alert.event_time))
         .collect();
-    let mut spans: Vec<(i64, i64)> = of_robot()
+    let mut spans: Vec<(i64, i64)> = alerts
+        .iter()
         .filter(|alert| alert.transition == Transition::Raised)
         .map(|alert| {
             let to = cleared
