@@ -45,29 +45,17 @@ impl TopicNumbers {
 }
 
 /// The order that the numbers of one topic show.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct NumberOrder {
     /// The newest boot.
     boot: Option<i64>,
-    /// Numbers up to this are not waited for.
+    /// Numbers up to this are not waited for. A robot counts from 0 or from 1.
     settled_to: i64,
     /// Gaps that are waited for: the clock at which each was noticed, and its highest number. Both
     /// ascend.
     gaps: VecDeque<(i64, i64)>,
     /// Nothing above `settled_to` was missing at the last row.
     is_complete: bool,
-}
-
-impl Default for NumberOrder {
-    fn default() -> Self {
-        Self {
-            boot: None,
-            // Counters have no number below 0.
-            settled_to: -1,
-            gaps: VecDeque::new(),
-            is_complete: false,
-        }
-    }
 }
 
 impl NumberOrder {
@@ -105,9 +93,7 @@ impl NumberOrder {
                     boot: Some(boot),
                     ..Self::default()
                 };
-                // Most robots count from 0. One that counts from 1 is judged in event time until it is
-                // sure that no 0 comes.
-                if sequence > 0 {
+                if sequence > 1 {
                     self.wait_for(clock, sequence - 1);
                 }
             }
@@ -287,7 +273,7 @@ mod tests {
             let verdict = tracker.judge(0, sequence);
             order.note(&tracker, (0, sequence), verdict, clock, clock - 10)
         };
-        assert!(note(0, 0) && note(1, 1) && note(2, 2));
+        assert!(note(1, 1) && note(2, 2));
         assert!(!note(4, 4) && !note(5, 5), "3 is missing");
         assert!(note(3, 5) && note(6, 6), "3 has come");
         assert!(!note(9, 9) && !note(10, 18));
@@ -295,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_number_of_a_boot_is_believed_only_if_none_can_be_before_it() {
-        for (first, is_first) in [(0, true), (1, false), (2, false), (1_000, false)] {
+    fn the_first_number_of_a_boot_is_believed_only_where_a_robot_begins_to_count() {
+        for (first, is_first) in [(0, true), (1, true), (2, false), (1_000, false)] {
             let mut tracker = SequenceTracker::default();
             let mut order = NumberOrder::default();
             let verdict = tracker.judge(0, first);
