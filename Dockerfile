@@ -91,17 +91,21 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -name lib.rs ! -name 
 FROM rust:${RUST_VERSION}-${DEBIAN_RELEASE} AS build
 # `dist` is what is measured and shipped; `quick` compiles in a third of the time.
 ARG PROFILE=dist
+# `theatre/vendored-openssl` makes a program that needs no library but libc.
+ARG FEATURES=
 ARG TARGETARCH
 WORKDIR /src
 COPY --from=manifests /src .
 # Kernels for ARM have pages of 4, 16 or 64 KiB; jemalloc runs on those up to its own.
 RUN if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
-    && cargo build --locked --profile "$PROFILE" --package theatre --package redshift-local
+    && cargo build --locked --profile "$PROFILE" --features "$FEATURES" \
+    --package theatre --package redshift-local
 COPY . .
 # Cargo goes by times of files: the code has to be newer than the empty crates.
 RUN if [ "$TARGETARCH" = arm64 ]; then export JEMALLOC_SYS_WITH_LG_PAGE=16; fi \
     && find . -name '*.rs' -not -path './target/*' -exec touch {} + \
-    && cargo build --locked --profile "$PROFILE" --package theatre --package redshift-local \
+    && cargo build --locked --profile "$PROFILE" --features "$FEATURES" \
+    --package theatre --package redshift-local \
     && case "$PROFILE" in dev) folder=debug ;; *) folder=$PROFILE ;; esac \
     && install --directory /programs \
     && install target/"$folder"/theatre target/"$folder"/redshift-local /programs
