@@ -30,7 +30,7 @@ tidy:
 
 # Renews the generated documents.
 renew:
-    THEATRE_RENEW=1 cargo test -p theatre-tidy --test documents generated
+    THEATRE_RENEW=1 cargo test -p theatre-tidy generated
 
 # Formats everything.
 fmt:
