@@ -30,7 +30,7 @@ tidy:
 
 # Renews the generated documents.
 renew:
-    THEATRE_RENEW=1 cargo test -p theatre-tidy --test documents generated
+    THEATRE_RENEW=1 cargo test -p theatre-tidy generated
 
 # Formats everything.
 fmt:
@@ -47,6 +47,10 @@ doc:
 # Advisories, licences, bans and origins; needs cargo-deny and GitHub.
 deny:
     cargo deny check
+
+# What is deployed, run for real; one of its groups, such as compose.
+ops *group:
+    tests/run ops {{ group }}
 
 # Everything that decides whether a change lands.
 ci:

@@ -7,6 +7,7 @@
 //! are leaves), so `cargo test -p theatre-tidy` answers within seconds.
 
 pub mod calls;
+pub mod chart;
 pub mod crates;
 pub mod documents;
 pub mod items;
