@@ -55,7 +55,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* What all containers have in common, but for their arguments. Arguments: root, configMap. */}}
+{{/* What all containers have in common, but for arguments, variables and resources. */}}
 {{- define "theatre.container" -}}
 image: {{ include "theatre.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -82,14 +82,10 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* The beginning of every command, as the items of a list. */}}
-{{- define "theatre.arguments" -}}
-- --config=/etc/theatre/config/theatre.toml
-- --data=/var/lib/theatre
-{{- end -}}
-
 {{/* Variables that all containers have in common, as the items of a list. */}}
 {{- define "theatre.env" -}}
+- name: THEATRE_CONFIG
+  value: /etc/theatre/config/theatre.toml
 - name: THEATRE_LOG
   value: {{ .Values.logging.level | quote }}
 - name: THEATRE_LOG_FORMAT
@@ -107,7 +103,10 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* Volumes of every pod but that of the data directory, as the items of a list. Arguments: root, configMap. */}}
+{{/*
+Volumes of every pod but that of the data directory, as the items of a list. Arguments: root,
+configMap.
+*/}}
 {{- define "theatre.volumes" -}}
 {{- $values := .root.Values -}}
 - name: config

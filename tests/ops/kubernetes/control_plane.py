@@ -130,7 +130,7 @@ class ControlPlane:
         )
 
     def stop(self) -> None:
-        # etcd is the first: without it the API server would not end.
+        # The last that was started first: without etcd the API server would not end.
         for program in reversed(self.programs):
             program.stop()
         ensure(

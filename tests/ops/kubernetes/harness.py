@@ -40,8 +40,22 @@ def at_the_end(function):
 
 
 def once(function):
-    """A function whose first answer is kept, or its first failure."""
-    return functools.cache(function)
+    """A function without arguments whose first answer is kept, or its first failure."""
+    kept = []
+
+    @functools.wraps(function)
+    def call_once():
+        if not kept:
+            try:
+                kept.append((function(), None))
+            except Exception as error:
+                kept.append((None, error))
+        answer, error = kept[0]
+        if error is not None:
+            raise error
+        return answer
+
+    return call_once
 
 
 def run(only: str) -> int:
@@ -104,15 +118,12 @@ def paths() -> dict:
 def work() -> pathlib.Path:
     """A folder for what the tests write; gone afterwards."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="theatre-chart-"))
-    at_the_end(functools.partial(remove, folder))
+
+    def remove_folder():
+        shutil.rmtree(folder, ignore_errors=True)
+
+    at_the_end(remove_folder)
     return folder
-
-
-def remove(folder: pathlib.Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-remove.__name__ = "remove"
 
 
 def call(*command, text=None, env=None, timeout=120, check=True) -> subprocess.CompletedProcess:
