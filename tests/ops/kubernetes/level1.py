@@ -7,7 +7,7 @@ import yaml
 
 import level0
 from control_plane import ControlPlane
-from harness import CHART, EXAMPLES, HERE, call, ensure, once, paths, test, work
+from checks import CHART, EXAMPLES, HERE, call, ensure, once, paths, test, work
 from level0 import ALL_VALUES, chart_with_api, objects, template
 
 

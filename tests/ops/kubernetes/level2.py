@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 
-from harness import CHART, EXAMPLES, HERE, Failed, ensure, log, once, test, wait_for, work
+from checks import CHART, EXAMPLES, HERE, Failed, ensure, log, once, test, wait_for, work
 from node import THEATRE, Node
 
 PODS = [f"theatre-pipeline-{number}" for number in range(3)]

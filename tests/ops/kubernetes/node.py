@@ -12,9 +12,9 @@ import subprocess
 import threading
 import time
 
-import harness
+import checks
 from control_plane import ControlPlane, free_ports
-from harness import ROOT, call, ensure, paths, wait_for, work
+from checks import ROOT, call, ensure, paths, wait_for, work
 
 BRIDGE, ADDRESS = "theatre-node", "10.250.0.1"
 PODS, GATEWAY = "10.244.0.0/24", "10.244.0.1"
@@ -33,10 +33,10 @@ class Node:
         self.folder.mkdir()
         self.socket = self.folder / "containerd.sock"
         self.is_ending = threading.Event()
-        harness.at_the_end(self.remove_traces)
+        checks.at_the_end(self.remove_traces)
         images = save_images()
         self.plane = ControlPlane()
-        harness.at_the_end(self.stop)
+        checks.at_the_end(self.stop)
         self._network()
         self._runtime(images)
         self._programs()
@@ -190,7 +190,7 @@ class Node:
             while not self.is_ending.wait(1):
                 try:
                     services = self.plane.get("services", "--all-namespaces")["items"]
-                except (harness.Failed, subprocess.TimeoutExpired, ValueError):
+                except (checks.Failed, subprocess.TimeoutExpired, ValueError):
                     continue
                 lines = sorted(
                     f"{one['spec']['clusterIP']} {one['metadata']['name']}."
@@ -215,7 +215,7 @@ class Node:
             name, process, _ = line.split()
             if name == container:
                 return int(process)
-        raise harness.Failed(f"{pod} has no process")
+        raise checks.Failed(f"{pod} has no process")
 
     def stop(self) -> None:
         """Pods first, while there is somebody to end them; then what is left of them."""
@@ -283,7 +283,7 @@ def save_images() -> pathlib.Path:
     was_running = is_running(home / "engine" / "pid")
     docker = {"DOCKER_HOST": call(engine, "start").stdout.strip(), "DOCKER_BUILDKIT": "0"}
     try:
-        harness.log("building the images that are not there yet")
+        checks.log("building the images that are not there yet")
         build = ROOT / "tests" / "ops" / "images" / "build"
         call(build, "debian", "kafka", "postgres", env=docker, timeout=1800)
         build_theatre(docker)
