@@ -134,7 +134,7 @@ is written in line. (Helm's own toToml writes whole numbers of values files as 1
 {{- define "theatre.configData" -}}
 theatre.toml: |
   # Made by the chart from `config`.
-  {{- include "theatre.config" . | fromJson | include "theatre.toml" | nindent 2 }}
+  {{- include "theatre.config" . | fromJson | include "theatre.toml" | trim | nindent 2 }}
 {{- range $name, $text := .Values.files }}
 {{ $name }}: {{ $text | toJson }}
 {{- end }}

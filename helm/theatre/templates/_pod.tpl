@@ -33,7 +33,7 @@ priorityClassName: {{ . }}
 {{- define "theatre.spread" -}}
 {{- $root := .root -}}
 {{- $component := .component -}}
-{{- with $root.Values.topologySpreadConstraints }}
+{{- with $root.Values.topologySpreadConstraints -}}
 topologySpreadConstraints:
 {{- range . }}
   - {{ toYaml . | nindent 4 | trim }}
@@ -47,9 +47,18 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* Labels of a pod. Arguments: root, component. */}}
+{{/*
+Labels of a pod, without the version of the chart: a new one alone restarts no pod. Arguments: root,
+component.
+*/}}
 {{- define "theatre.podLabels" -}}
-{{ include "theatre.labels" . }}
+{{ include "theatre.selectorLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: theatre
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- with .root.Values.podLabels }}
 {{ toYaml . }}
 {{- end }}

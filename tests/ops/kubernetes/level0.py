@@ -330,6 +330,17 @@ def a_changed_configuration_restarts_the_pods_and_nothing_else_does():
 
 
 @test
+def a_new_version_of_the_chart_alone_restarts_no_pod():
+    chart = copy_of_the_chart("newer")
+    replace_in(chart / "Chart.yaml", "\nversion: 0.1.0", "\nversion: 0.1.1")
+    pods = [
+        find(objects(template(EXAMPLES["laptop"], chart=one)), "StatefulSet")["spec"]["template"]
+        for one in (CHART, chart)
+    ]
+    ensure(pods[0] == pods[1], "the pods differ")
+
+
+@test
 def hooks_come_before_everything_that_they_need_not():
     rendered = objects(template(EXAMPLES["eks-production"]))
     weights = {}
