@@ -269,23 +269,31 @@ def the_program_takes_the_configuration_of_each_file_of_values():
     if theatre is None:
         checks.log("LEFT OUT: the program is not built (cargo build), so it cannot be asked")
         return
+    certificate, key = work() / "ca.pem", work() / "key.pem"
+    call(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=tests",
+        "-keyout", key, "-out", certificate,
+    )  # fmt: skip
     for name, values in ALL_VALUES.items():
-        rendered = objects(template(values))
         folder = work() / "etc" / name
         folder.mkdir(parents=True)
-        for file, text in find(rendered, "ConfigMap", "theatre")["data"].items():
-            (folder / file).write_text(text.replace("/etc/theatre/secrets", str(folder)))
+        for file, text in find(objects(template(values)), "ConfigMap", "theatre")["data"].items():
+            text = text.replace("/etc/theatre/secrets", str(folder))
+            (folder / file).write_text(text.replace("/etc/rds", str(folder)))
         written = tomllib.loads((folder / "theatre.toml").read_text())
-        # Secrets and other files that the configuration names.
+        # Files that the configuration names: those of secrets, and others that are mounted.
         for section in [written, *written.values()]:
-            for key, value in section.items() if isinstance(section, dict) else ():
-                if key.endswith("_file") and value.startswith(str(folder)):
-                    pathlib.Path(value).parent.mkdir(parents=True, exist_ok=True)
-                    pathlib.Path(value).write_bytes(b"7" * 32)
-        text = (folder / "theatre.toml").read_text()
-        (folder / "rds.pem").write_text("")
-        text = text.replace("/etc/rds/global-bundle.pem", str(folder / "rds.pem"))
-        (folder / "theatre.toml").write_text(text)
+            for setting, value in section.items() if isinstance(section, dict) else ():
+                if not setting.endswith("_file"):
+                    continue
+                path = pathlib.Path(value)
+                path.parent.mkdir(exist_ok=True)
+                if setting in ("ca_file", "certificate_file"):
+                    shutil.copy(certificate, path)
+                elif setting == "key_file":
+                    shutil.copy(key, path)
+                else:
+                    path.write_bytes(b"7" * 32)
         done = call(
             theatre, "--data", folder / "data", "--config", folder / "theatre.toml",
             "config", "check",
