@@ -85,7 +85,7 @@ WORKDIR /src
 COPY . .
 RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -name lib.rs ! -name main.rs -delete \
     && find . -name lib.rs -exec truncate --size=0 {} + \
-    && find . -name main.rs -exec sh -c 'for file; do echo "fn main() {}" > "$file"; done' sh {} + \
+    && find . -name main.rs -exec sed --in-place --null-data 's/.*/fn main() {}/' {} + \
     && find . -type d -empty -delete
 
 FROM rust:${RUST_VERSION}-${DEBIAN_RELEASE} AS build

@@ -26,6 +26,9 @@ const FOREIGN: &[&str] = &[
     "pkg",
     // A file of yours.
     "my_robot",
+    // A repository, in place of its real name.
+    "OWNER",
+    "NAME",
     // The Data API.
     "ExecutionMode",
     // A metric of the process, by metrics-process.
@@ -64,8 +67,19 @@ fn known() -> Known {
         foreign: FOREIGN.iter().map(|word| (*word).to_owned()).collect(),
         ..Known::default()
     };
-    let scripts = [".ci/run", "tests/run", "justfile", ".cargo/config.toml"];
-    let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml", "tpl"];
+    let scripts = [
+        ".cargo/config.toml",
+        ".ci/run",
+        "Dockerfile",
+        "compose/.env.example",
+        "justfile",
+        "tests/ops/compose/run",
+        "tests/ops/engine",
+        "tests/ops/lint/run",
+        "tests/ops/run",
+        "tests/run",
+    ];
+    let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml", "tpl", "py"];
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
     for extension in texts
         .iter()
