@@ -57,15 +57,29 @@ def is_ready(name: str) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-def wait_until_ready(seconds: float = 180) -> None:
+def with_reasons(namespace: str, act):
+    """Does something; where it fails, what the pods of a namespace say is said, too."""
     try:
-        wait_for(f"{PODS} are ready", lambda: all(is_ready(name) for name in PODS), seconds)
+        return act()
     except Failed as error:
-        said = kubectl("describe", "pods", check=False).stdout[-6000:]
-        logs = "".join(
-            f"\n{name}: {kubectl('logs', name, '--tail=20', check=False).stdout}" for name in PODS
+        there = functools.partial(
+            node().plane.kubectl, f"--namespace={namespace}", check=False
         )
-        raise Failed(f"{error}\n{said}{logs}") from error
+        said = [str(error), there("get", "pods,jobs").stdout]
+        said.append(there("get", "events", "--sort-by=.lastTimestamp").stdout[-3000:])
+        for one in there("get", "pods", "--output=name").stdout.split():
+            logs = there("logs", one, "--all-containers", "--tail=15")
+            said.append(f"{one}: {logs.stdout}{logs.stderr}")
+        raise Failed("\n".join(said)) from error
+
+
+def wait_until_ready(seconds: float = 180) -> None:
+    with_reasons(
+        "theatre",
+        lambda: wait_for(
+            f"{PODS} are ready", lambda: all(is_ready(name) for name in PODS), seconds
+        ),
+    )
 
 
 def metrics(name: str) -> str:
@@ -116,7 +130,12 @@ def start_servers() -> None:
     servers = functools.partial(node().plane.kubectl, "--namespace=servers")
     servers("apply", "--filename", HERE / "servers.yaml")
     for name in ("kafka", "postgres"):
-        servers("rollout", "status", f"deployment/{name}", "--timeout=150s", timeout=180)
+        with_reasons(
+            "servers",
+            lambda name=name: servers(
+                "rollout", "status", f"deployment/{name}", "--timeout=150s", timeout=180
+            ),
+        )
 
 
 @test
@@ -138,6 +157,15 @@ def a_release_whose_secrets_are_not_there_says_which():
     node().plane.helm("uninstall", "theatre", "--namespace=theatre")
 
 
+def install() -> None:
+    with_reasons(
+        "theatre",
+        lambda: node().plane.helm(
+            "install", "theatre", CHART, *values(), "--timeout=4m", timeout=260
+        ),
+    )
+
+
 @test
 def three_pods_of_the_chart_are_installed_and_share_the_partitions():
     key = work() / "pseudonym.key"
@@ -145,7 +173,7 @@ def three_pods_of_the_chart_are_installed_and_share_the_partitions():
     kubectl("create", "secret", "generic", "theatre-pseudonym", f"--from-file={key}")
     kubectl("create", "secret", "generic", "theatre-store", "--from-literal=password=of-the-tests")
     started = time.monotonic()
-    node().plane.helm("install", "theatre", CHART, *values(), "--timeout=4m", timeout=260)
+    install()
     log(f"jobs and objects: {time.monotonic() - started:.0f} s")
     wait_until_ready()
     log(f"three pods ready: {time.monotonic() - started:.0f} s after the beginning")
@@ -177,7 +205,7 @@ def helm_test_passes_and_tells_a_release_that_is_not_well():
     node().plane.kubectl(*servers, "delete", "--filename", HERE / "servers.yaml", "--wait=true")
     helm("uninstall", "theatre", "--namespace=theatre", "--wait", "--timeout=150s", timeout=180)
     start_servers()
-    helm("install", "theatre", CHART, *values(), "--timeout=4m", timeout=260)
+    install()
     wait_until_ready()
     settled()
 
