@@ -15,7 +15,8 @@ are those at which `theatre.secretVolume` mounts them.
 {{- end -}}
 {{- range $file := include "theatre.secretFiles" . | fromYamlArray -}}
 {{- if $file.key -}}
-{{- $_ := set (get $config $file.section) $file.setting (printf "/etc/theatre/secrets/%s" $file.path) -}}
+{{- $path := printf "/etc/theatre/secrets/%s" $file.path -}}
+{{- $_ := set (get $config $file.section) $file.setting $path -}}
 {{- end -}}
 {{- end -}}
 {{- range $section := list "log" "store" "lake" "warehouse" "registry" -}}
@@ -31,24 +32,34 @@ the secret; without one there is no such file.
 {{- define "theatre.secretFiles" -}}
 {{- with .Values.secrets.kafka }}{{ if .existingSecret }}
 {{- $secret := .existingSecret }}
-- {secret: {{ $secret }}, key: {{ .passwordKey }}, section: log, setting: password_file, path: kafka/password}
-- {secret: {{ $secret }}, key: {{ .certificateKey }}, section: log, setting: certificate_file, path: kafka/client.crt}
-- {secret: {{ $secret }}, key: {{ .privateKeyKey }}, section: log, setting: key_file, path: kafka/client.key}
-- {secret: {{ $secret }}, key: {{ .privateKeyPasswordKey }}, section: log, setting: key_password_file, path: kafka/client.key.password}
-- {secret: {{ $secret }}, key: {{ .caKey }}, section: log, setting: ca_file, path: kafka/ca.crt}
+- {secret: {{ $secret }}, key: {{ .passwordKey }},
+   section: log, setting: password_file, path: kafka/password}
+- {secret: {{ $secret }}, key: {{ .certificateKey }},
+   section: log, setting: certificate_file, path: kafka/client.crt}
+- {secret: {{ $secret }}, key: {{ .privateKeyKey }},
+   section: log, setting: key_file, path: kafka/client.key}
+- {secret: {{ $secret }}, key: {{ .privateKeyPasswordKey }},
+   section: log, setting: key_password_file, path: kafka/client.key.password}
+- {secret: {{ $secret }}, key: {{ .caKey }},
+   section: log, setting: ca_file, path: kafka/ca.crt}
 {{- end }}{{ end }}
 {{- with .Values.secrets.store }}{{ if .existingSecret }}
-- {secret: {{ .existingSecret }}, key: {{ .passwordKey }}, section: store, setting: password_file, path: store/password}
-- {secret: {{ .existingSecret }}, key: {{ .caKey }}, section: store, setting: ca_file, path: store/ca.crt}
+- {secret: {{ .existingSecret }}, key: {{ .passwordKey }},
+   section: store, setting: password_file, path: store/password}
+- {secret: {{ .existingSecret }}, key: {{ .caKey }},
+   section: store, setting: ca_file, path: store/ca.crt}
 {{- end }}{{ end }}
 {{- with .Values.secrets.registry }}{{ if .existingSecret }}
-- {secret: {{ .existingSecret }}, key: {{ .passwordKey }}, section: registry, setting: password_file, path: registry/password}
-- {secret: {{ .existingSecret }}, key: {{ .caKey }}, section: registry, setting: ca_file, path: registry/ca.crt}
+- {secret: {{ .existingSecret }}, key: {{ .passwordKey }},
+   section: registry, setting: password_file, path: registry/password}
+- {secret: {{ .existingSecret }}, key: {{ .caKey }},
+   section: registry, setting: ca_file, path: registry/ca.crt}
 {{- end }}{{ end }}
 {{- with .Values.secrets.objectStore }}{{ if .existingSecret }}
 {{- $secret := . }}
 {{- range $section := list "lake" "warehouse" }}{{ if dig $section "endpoint" "" $.Values.config }}
-- {secret: {{ $secret.existingSecret }}, key: {{ $secret.credentialsKey }}, section: {{ $section }}, setting: credentials_file, path: object-store/credentials}
+- {secret: {{ $secret.existingSecret }}, key: {{ $secret.credentialsKey }},
+   section: {{ $section }}, setting: credentials_file, path: object-store/credentials}
 {{- end }}{{ end }}
 {{- end }}{{ end }}
 {{- end -}}
@@ -110,7 +121,8 @@ is written in line. (Helm's own toToml writes whole numbers of values files as 1
 {{- else if kindIs "map" . -}}
 {{- $pairs := list -}}
 {{- range $key, $value := . -}}
-{{- $pairs = append $pairs (printf "%s = %s" (include "theatre.toml.key" $key) (include "theatre.toml.value" $value)) -}}
+{{- $name := include "theatre.toml.key" $key -}}
+{{- $pairs = append $pairs (printf "%s = %s" $name (include "theatre.toml.value" $value)) -}}
 {{- end -}}
 { {{- join ", " $pairs -}} }
 {{- else -}}
@@ -122,7 +134,7 @@ is written in line. (Helm's own toToml writes whole numbers of values files as 1
 {{- define "theatre.configData" -}}
 theatre.toml: |
   # Made by the chart from `config`.
-  {{- include "theatre.config" . | fromJson | include "theatre.toml" | nindent 2 }}
+  {{- include "theatre.config" . | fromJson | include "theatre.toml" | trim | nindent 2 }}
 {{- range $name, $text := .Values.files }}
 {{ $name }}: {{ $text | toJson }}
 {{- end }}

@@ -1,4 +1,7 @@
-{{/* A pod that runs one command to its end. Arguments: root, name, account, configMap, resources, command (a list). */}}
+{{/*
+A pod that runs one command to its end. Arguments: root, component, account, configMap, resources,
+command (a list).
+*/}}
 {{- define "theatre.commandPod" -}}
 {{- $root := .root -}}
 metadata:
@@ -16,7 +19,7 @@ spec:
     - name: theatre
       {{- include "theatre.container" $root | nindent 6 }}
       args:
-        {{- include "theatre.arguments" $root | nindent 8 }}
+        - --data=/var/lib/theatre
         {{- toYaml .command | nindent 8 }}
       env:
         {{- include "theatre.env" $root | nindent 8 }}

@@ -1,7 +1,8 @@
 {{/* The beginning of the names of all objects. The longest ending is that of a CronJob's pod. */}}
 {{- define "theatre.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $both := printf "%s-%s" .Release.Name $name -}}
+{{- $full := ternary .Release.Name $both (contains $name .Release.Name) -}}
 {{- default $full .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
@@ -51,7 +52,7 @@ objects of hooks are made anew each time, which would take the tokens of running
 {{- include "theatre.serviceAccountName" . }}{{ if .Values.serviceAccount.create }}-jobs{{ end }}
 {{- end -}}
 
-{{/* Annotations of an object that has to be there before the jobs of a release. Argument: weight. */}}
+{{/* Annotations of what has to be there before the jobs of a release. Argument: weight. */}}
 {{- define "theatre.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}

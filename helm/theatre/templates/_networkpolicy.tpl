@@ -1,6 +1,6 @@
 {{/*
-A policy for the pods of one component. Arguments: root, name, component, ports (names of those that
-may be reached), hook (a weight, for one that is there before the release).
+A policy for the pods of one component. Arguments: root, component, ports (names of those that may
+be reached), hook (a weight, for one that is there before the release).
 */}}
 {{- define "theatre.networkPolicy" -}}
 {{- $root := .root -}}
@@ -8,7 +8,7 @@ may be reached), hook (a weight, for one that is there before the release).
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: {{ include "theatre.fullname" $root }}-{{ .name }}
+  name: {{ include "theatre.fullname" $root }}-{{ .component }}
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "theatre.labels" (dict "root" $root "component" .component) | nindent 4 }}
@@ -21,7 +21,7 @@ spec:
     matchLabels:
       {{- include "theatre.selectorLabels" $root | nindent 6 }}
       app.kubernetes.io/component: {{ .component }}
-  policyTypes: {{ ternary (list "Ingress" "Egress") (list "Ingress") $policy.egress.enabled | toJson }}
+  policyTypes: {{ ternary "[Ingress, Egress]" "[Ingress]" $policy.egress.enabled }}
   {{- if .ports }}
   ingress:
     - ports:

@@ -33,7 +33,7 @@ priorityClassName: {{ . }}
 {{- define "theatre.spread" -}}
 {{- $root := .root -}}
 {{- $component := .component -}}
-{{- with $root.Values.topologySpreadConstraints }}
+{{- with $root.Values.topologySpreadConstraints -}}
 topologySpreadConstraints:
 {{- range . }}
   - {{ toYaml . | nindent 4 | trim }}
@@ -47,15 +47,24 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* Labels of a pod. Arguments: root, component. */}}
+{{/*
+Labels of a pod, without the version of the chart: a new one alone restarts no pod. Arguments: root,
+component.
+*/}}
 {{- define "theatre.podLabels" -}}
-{{ include "theatre.labels" . }}
+{{ include "theatre.selectorLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: theatre
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- with .root.Values.podLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* What all containers have in common, but for their arguments. Arguments: root, configMap. */}}
+{{/* What all containers have in common, but for arguments, variables and resources. */}}
 {{- define "theatre.container" -}}
 image: {{ include "theatre.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -82,14 +91,10 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* The beginning of every command, as the items of a list. */}}
-{{- define "theatre.arguments" -}}
-- --config=/etc/theatre/config/theatre.toml
-- --data=/var/lib/theatre
-{{- end -}}
-
 {{/* Variables that all containers have in common, as the items of a list. */}}
 {{- define "theatre.env" -}}
+- name: THEATRE_CONFIG
+  value: /etc/theatre/config/theatre.toml
 - name: THEATRE_LOG
   value: {{ .Values.logging.level | quote }}
 - name: THEATRE_LOG_FORMAT
@@ -107,7 +112,10 @@ volumeMounts:
 {{- end }}
 {{- end -}}
 
-{{/* Volumes of every pod but that of the data directory, as the items of a list. Arguments: root, configMap. */}}
+{{/*
+Volumes of every pod but that of the data directory, as the items of a list. Arguments: root,
+configMap.
+*/}}
 {{- define "theatre.volumes" -}}
 {{- $values := .root.Values -}}
 - name: config

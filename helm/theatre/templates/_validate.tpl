@@ -38,22 +38,29 @@
 {{- end -}}
 {{- define "theatre.hasPostgres" -}}
 {{- $secret := .Values.secrets.store -}}
-{{- if or (dig "store" "url" "" .Values.config) (and $secret.existingSecret $secret.urlKey) }}true{{ end -}}
+{{- $inSecret := and $secret.existingSecret $secret.urlKey -}}
+{{- if or (dig "store" "url" "" .Values.config) $inSecret }}true{{ end -}}
 {{- end -}}
 {{- define "theatre.hasLake" -}}
 {{- if dig "lake" "enabled" true .Values.config }}true{{ end -}}
 {{- end -}}
 {{- define "theatre.hasWarehouse" -}}
-{{- if and (include "theatre.hasLake" .) (dig "warehouse" "enabled" true .Values.config) }}true{{ end -}}
+{{- $enabled := dig "warehouse" "enabled" true .Values.config -}}
+{{- if and (include "theatre.hasLake" .) $enabled }}true{{ end -}}
 {{- end -}}
 
 {{/* What a pod keeps in its own data directory. */}}
 {{- define "theatre.embedded" -}}
+{{- $config := .Values.config -}}
 {{- $parts := list -}}
 {{- if not (include "theatre.hasKafka" .) }}{{ $parts = append $parts "log" }}{{ end -}}
 {{- if not (include "theatre.hasPostgres" .) }}{{ $parts = append $parts "store" }}{{ end -}}
-{{- if and (include "theatre.hasLake" .) (not (dig "lake" "url" "" .Values.config)) }}{{ $parts = append $parts "lake" }}{{ end -}}
-{{- if and (include "theatre.hasWarehouse" .) (not (dig "warehouse" "url" "" .Values.config)) }}{{ $parts = append $parts "warehouse" }}{{ end -}}
+{{- if and (include "theatre.hasLake" .) (not (dig "lake" "url" "" $config)) -}}
+{{- $parts = append $parts "lake" -}}
+{{- end -}}
+{{- if and (include "theatre.hasWarehouse" .) (not (dig "warehouse" "url" "" $config)) -}}
+{{- $parts = append $parts "warehouse" -}}
+{{- end -}}
 {{- join ", " $parts -}}
 {{- end -}}
 
@@ -67,88 +74,138 @@
 {{- end -}}
 
 {{/*
-Refuses values that cannot work, with what to do. What a schema can say, values.schema.json says.
+Refuses values that cannot work, and says what to do. values.schema.json says what a schema can say.
 */}}
 {{- define "theatre.validate" -}}
-{{- $values := .Values -}}
-{{- $config := .Values.config -}}
-
-{{- if and $values.api.enabled (ne (index .Chart.Annotations "theatre/has-api-command") "true") -}}
-{{- fail (printf "api.enabled: Theatre %s has no command `api`, so its pods could not start; leave it false" .Chart.AppVersion) -}}
+{{- $hasApi := eq (index .Chart.Annotations "theatre/has-api-command") "true" -}}
+{{- if and .Values.api.enabled (not $hasApi) -}}
+{{- fail (printf (print
+      "api.enabled: Theatre %s has no command `api`, so its pods could not start; "
+      "leave it false") .Chart.AppVersion) -}}
+{{- end -}}
+{{- include "theatre.validate.times" . -}}
+{{- include "theatre.validate.memory" . -}}
+{{- include "theatre.validate.plainSecrets" . -}}
+{{- include "theatre.validate.secrets" . -}}
+{{- include "theatre.validate.embedded" . -}}
+{{- include "theatre.validate.keda" . -}}
 {{- end -}}
 
+{{- define "theatre.validate.times" -}}
 {{- $stop := include "theatre.pipelineStopSeconds" . | int -}}
-{{- if le (include "theatre.pipelineGraceSeconds" . | int) $stop -}}
-{{- fail (printf "pipeline.terminationGracePeriodSeconds: %d is not longer than a stop may take, %d seconds (preStopSeconds + drainSeconds + config.store.statement_timeout): a pod would be killed while it saves; leave it empty, or give more" (int $values.pipeline.terminationGracePeriodSeconds) $stop) -}}
+{{- $grace := include "theatre.pipelineGraceSeconds" . | int -}}
+{{- if le $grace $stop -}}
+{{- fail (printf (print
+      "pipeline.terminationGracePeriodSeconds: %d is not longer than a stop may take, %d seconds "
+      "(preStopSeconds + drainSeconds + config.store.statement_timeout): a pod would be killed "
+      "while it saves; leave it empty, or give more") $grace $stop) -}}
 {{- end -}}
 {{- if le (include "theatre.apiGraceSeconds" . | int) (include "theatre.apiStopSeconds" . | int) -}}
-{{- fail "api.terminationGracePeriodSeconds: it must be longer than api.preStopSeconds + api.drainSeconds; leave it empty, or give more" -}}
+{{- fail (print
+      "api.terminationGracePeriodSeconds: it must be longer than api.preStopSeconds + "
+      "api.drainSeconds; leave it empty, or give more") -}}
+{{- end -}}
 {{- end -}}
 
+{{- define "theatre.validate.memory" -}}
+{{- $values := .Values -}}
 {{- range $name := list "pipeline" "api" "jobs" "reconcile" -}}
 {{- $resources := (get $values $name).resources -}}
-{{- if ne (dig "requests" "memory" "" $resources | toString) (dig "limits" "memory" "" $resources | toString) -}}
+{{- $requested := dig "requests" "memory" "" $resources | toString -}}
+{{- if ne $requested (dig "limits" "memory" "" $resources | toString) -}}
 {{- fail (printf "%s.resources: limits.memory must be requests.memory" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
 
-{{- range $section, $keys := $config -}}
-{{- if kindIs "map" $keys -}}
-{{- range $key, $value := $keys -}}
+{{/* Secrets in what becomes a ConfigMap. */}}
+{{- define "theatre.validate.plainSecrets" -}}
+{{- range $section, $keys := .Values.config -}}
+{{- range $key, $value := ternary $keys dict (kindIs "map" $keys) -}}
 {{- if and (kindIs "string" $value) (regexMatch "://[^/@]*:[^/@]*@" $value) -}}
-{{- fail (printf "config.%s.%s: it holds a password, which would stand in a ConfigMap; keep it in a Secret and name that in `secrets`" $section $key) -}}
+{{- fail (printf (print
+      "config.%s.%s: it holds a password, which would stand in a ConfigMap; keep it in a Secret "
+      "and name that in `secrets`") $section $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-{{- range $name, $_ := dig "log" "properties" dict $config -}}
+{{- range $name, $_ := dig "log" "properties" dict .Values.config -}}
 {{- if regexMatch "(?i)(password|secret|jaas|\\.key\\.pem|keystore\\.key)" $name -}}
-{{- fail (printf "config.log.properties: %s is a secret, which would stand in a ConfigMap; keep it in a Secret and name that in `secrets.kafka`" $name) -}}
+{{- fail (printf (print
+      "config.log.properties: %s is a secret, which would stand in a ConfigMap; keep it in a "
+      "Secret and name that in `secrets.kafka`") $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- range $name, $keys := dict "store" (list "urlKey" "passwordKey" "caKey") "kafka" (list "passwordKey" "certificateKey" "privateKeyKey" "privateKeyPasswordKey" "caKey") "registry" (list "passwordKey" "caKey") -}}
-{{- $secret := get $values.secrets $name -}}
+{{/* Secrets of which nothing is used, and keys of none. */}}
+{{- define "theatre.validate.secrets" -}}
+{{- $secrets := .Values.secrets -}}
+{{- range $name := list "store" "kafka" "registry" -}}
+{{- $secret := get $secrets $name -}}
+{{- $keys := omit $secret "existingSecret" | keys | sortAlpha -}}
 {{- $named := list -}}
 {{- range $keys -}}{{- if get $secret . -}}{{- $named = append $named . -}}{{- end -}}{{- end -}}
 {{- if and $secret.existingSecret (not $named) -}}
-{{- fail (printf "secrets.%s: existingSecret names a Secret, but none of its keys is named: %s" $name (join ", " $keys)) -}}
+{{- fail (printf (print
+      "secrets.%s: existingSecret names a Secret, but none of its keys is named: %s")
+      $name (join ", " $keys)) -}}
 {{- end -}}
 {{- if and $named (not $secret.existingSecret) -}}
-{{- fail (printf "secrets.%s: %s is set, but existingSecret names no Secret" $name (first $named)) -}}
+{{- fail (printf
+      "secrets.%s: %s is set, but existingSecret names no Secret" $name (first $named)) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $values.secrets.objectStore.existingSecret (not (or (dig "lake" "endpoint" "" $config) (dig "warehouse" "endpoint" "" $config))) -}}
-{{- fail "secrets.objectStore: static keys are for an object store or a warehouse with an endpoint of its own (config.lake.endpoint, config.warehouse.endpoint); on AWS use EKS Pod Identity or serviceAccount.annotations for IRSA" -}}
+{{- $config := .Values.config -}}
+{{- $endpoint := or (dig "lake" "endpoint" "" $config) (dig "warehouse" "endpoint" "" $config) -}}
+{{- if and $secrets.objectStore.existingSecret (not $endpoint) -}}
+{{- fail (print
+      "secrets.objectStore: static keys are for an object store or a warehouse with an endpoint of "
+      "its own (config.lake.endpoint, config.warehouse.endpoint); on AWS use EKS Pod Identity, or "
+      "serviceAccount.annotations for IRSA") -}}
 {{- end -}}
-
-{{- if and (include "theatre.hasKafka" .) (not $values.secrets.pseudonymKey.existingSecret) -}}
-{{- fail "secrets.pseudonymKey.existingSecret: with a log on Kafka all pods need one key; make it with: head -c 32 /dev/urandom > pseudonym.key && kubectl create secret generic theatre-pseudonym --from-file=pseudonym.key" -}}
+{{- if and (include "theatre.hasKafka" .) (not $secrets.pseudonymKey.existingSecret) -}}
+{{- fail (print
+      "secrets.pseudonymKey.existingSecret: with a log on Kafka all pods need one key; make it "
+      "with: head -c 32 /dev/urandom > pseudonym.key && "
+      "kubectl create secret generic theatre-pseudonym --from-file=pseudonym.key") -}}
 {{- end -}}
-{{- if and (dig "store" "url" "" $config) $values.secrets.store.urlKey -}}
+{{- if and (dig "store" "url" "" $config) $secrets.store.urlKey -}}
 {{- fail "config.store.url and secrets.store.urlKey are both set; leave one of them out" -}}
 {{- end -}}
-
-{{- $embedded := include "theatre.embedded" . -}}
-{{- if $embedded -}}
-{{- if or (gt (int $values.pipeline.replicas) 1) $values.keda.enabled -}}
-{{- fail (printf "pipeline.replicas: %s would be in the data directory of each pod, so there can be one replica only; give their URLs in `config` (or turn lake and warehouse off with config.lake.enabled=false), or set pipeline.replicas=1 without keda" $embedded) -}}
-{{- end -}}
-{{- if not $values.pipeline.persistence.enabled -}}
-{{- fail (printf "pipeline.persistence.enabled: %s would be lost with the pod; give their URLs in `config`, or set pipeline.persistence.enabled=true" $embedded) -}}
-{{- end -}}
 {{- end -}}
 
-{{- if $values.keda.enabled -}}
-{{- if not $values.keda.prometheusAddress -}}
+{{- define "theatre.validate.embedded" -}}
+{{- with include "theatre.embedded" . -}}
+{{- if or (gt (int $.Values.pipeline.replicas) 1) $.Values.keda.enabled -}}
+{{- fail (printf (print
+      "pipeline.replicas: %s would be in the data directory of each pod, so there can be one "
+      "replica only; give their URLs in `config` (config.lake.enabled=false turns lake and "
+      "warehouse off), or set pipeline.replicas=1 without keda") .) -}}
+{{- end -}}
+{{- if not $.Values.pipeline.persistence.enabled -}}
+{{- fail (printf (print
+      "pipeline.persistence.enabled: %s would be lost with the pod; give their URLs in `config`, "
+      "or set pipeline.persistence.enabled=true") .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "theatre.validate.keda" -}}
+{{- with .Values.keda -}}
+{{- if .enabled -}}
+{{- if not .prometheusAddress -}}
 {{- fail "keda.prometheusAddress: it is needed with keda.enabled" -}}
 {{- end -}}
-{{- $most := include "theatre.kedaMaxReplicas" . | int -}}
-{{- if gt $most (include "theatre.partitions" . | int) -}}
-{{- fail (printf "keda.maxReplicas: %d pods cannot share %s partitions" $most (include "theatre.partitions" .)) -}}
+{{- $most := include "theatre.kedaMaxReplicas" $ | int -}}
+{{- $partitions := include "theatre.partitions" $ | int -}}
+{{- if gt $most $partitions -}}
+{{- fail (printf "keda.maxReplicas: %d pods cannot share %d partitions" $most $partitions) -}}
 {{- end -}}
-{{- if gt (int $values.keda.minReplicas) $most -}}
-{{- fail (printf "keda.minReplicas: %d is more than keda.maxReplicas, %d" (int $values.keda.minReplicas) $most) -}}
+{{- if gt (int .minReplicas) $most -}}
+{{- fail (printf
+      "keda.minReplicas: %d is more than keda.maxReplicas, %d" (int .minReplicas) $most) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

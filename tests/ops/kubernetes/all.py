@@ -2,20 +2,20 @@
 
 import sys
 
-import harness
+import checks
 
 
 def main() -> int:
     level, only = sys.argv[1], sys.argv[2]
-    harness.renew = level == "renew"
-    levels = 0 if harness.renew else int(level)
+    checks.renew = level == "renew"
+    levels = 0 if checks.renew else int(level)
     import level0  # noqa: F401
 
     if levels >= 1:
         import level1  # noqa: F401
     if levels >= 2:
         import level2  # noqa: F401
-    return harness.run("snapshot" if harness.renew else only)
+    return checks.run("snapshot" if checks.renew else only)
 
 
 sys.exit(main())

@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 
-import harness
-from harness import call, ensure, paths, wait_for, work
+import checks
+from checks import call, ensure, paths, wait_for, work
 
 
 class Program:
@@ -29,7 +29,7 @@ class Program:
     def must_run(self) -> None:
         if self.process.poll() is not None:
             said = self.log.read_text(errors="replace")[-3000:]
-            raise harness.Failed(f"{self.name} ended with {self.process.returncode}: {said}")
+            raise checks.Failed(f"{self.name} ended with {self.process.returncode}: {said}")
 
     def stop(self, seconds: float = 20) -> None:
         if self.process.poll() is None:
@@ -61,7 +61,7 @@ class ControlPlane:
         )
         self.token = secrets.token_hex(16)
         self.address = address
-        harness.at_the_end(self.stop)
+        checks.at_the_end(self.stop)
         self._start()
 
     def start(self, name: str, *command) -> Program:
@@ -130,7 +130,7 @@ class ControlPlane:
         )
 
     def stop(self) -> None:
-        # etcd is the first: without it the API server would not end.
+        # The last that was started first: without etcd the API server would not end.
         for program in reversed(self.programs):
             program.stop()
         ensure(

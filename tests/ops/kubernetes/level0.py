@@ -10,8 +10,8 @@ import tomllib
 
 import yaml
 
-import harness
-from harness import CHART, EXAMPLES, HERE, ROOT, call, ensure, paths, refused, test, work
+import checks
+from checks import CHART, EXAMPLES, HERE, ROOT, call, ensure, paths, refused, test, work
 
 # Every option turned on, as far as they go together.
 EVERYTHING = HERE / "values-everything.yaml"
@@ -20,6 +20,8 @@ EMBEDDED = HERE / "values-embedded.yaml"
 ALL_VALUES = {**EXAMPLES, "everything": EVERYTHING, "embedded": EMBEDDED}
 # Versions of Kubernetes: the oldest that the chart allows, and the newest of which schemas are there.
 VERSIONS = ("1.30", "1.37")
+# For which the chart is rendered where it does not matter.
+VERSION = "1.34.4"
 
 
 def helm(*arguments, **options):
@@ -30,7 +32,7 @@ def helm(*arguments, **options):
     return call(paths()["helm"], *arguments, env=env, **options)
 
 
-def template(values, *arguments, chart=CHART, version="1.34.4", check=True):
+def template(values, *arguments, chart=CHART, version=VERSION, check=True):
     """The chart rendered with a file of values, as text."""
     files = [] if values is None else ["--values", values]
     done = helm(
@@ -122,11 +124,14 @@ def a_misspelt_key_of_kubernetes_is_found():
         ensure("podManagmentPolicy" in done.stdout, done.stdout)
 
 
+def plain_template() -> list:
+    """The command that renders the chart, without values."""
+    return [paths()["helm"], "template", "theatre", CHART, "--kube-version", VERSION]
+
+
 def with_laptop(*settings):
     sets = [word for setting in settings for word in ("--set", setting)]
-    return [
-        paths()["helm"], "template", "theatre", CHART, "--values", EXAMPLES["laptop"], *sets
-    ]  # fmt: skip
+    return [*plain_template(), "--values", EXAMPLES["laptop"], *sets]
 
 
 # Values that cannot work: settings on top of the laptop's, and what the refusal says.
@@ -194,17 +199,15 @@ def values_that_cannot_work_are_refused_with_the_reason():
 def a_release_without_any_values_is_refused_with_what_is_missing():
     refused(
         "log, store, lake, warehouse would be in the data directory of each pod",
-        paths()["helm"], "template", "theatre", CHART,
-    )  # fmt: skip
+        *plain_template(),
+    )
 
 
 @test
 def an_older_kubernetes_is_refused():
     refused(
-        "incompatible with Kubernetes v1.29.0",
-        paths()["helm"], "template", "theatre", CHART, "--values", EXAMPLES["laptop"],
-        "--kube-version", "1.29.0",
-    )  # fmt: skip
+        "incompatible with Kubernetes v1.29.0", *with_laptop(), "--kube-version", "1.29.0"
+    )
 
 
 def toml_of(rendered: list) -> str:
@@ -264,25 +267,33 @@ def program():
 def the_program_takes_the_configuration_of_each_file_of_values():
     theatre = program()
     if theatre is None:
-        harness.log("LEFT OUT: the program is not built (cargo build), so it cannot be asked")
+        checks.log("LEFT OUT: the program is not built (cargo build), so it cannot be asked")
         return
+    certificate, key = work() / "ca.pem", work() / "key.pem"
+    call(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=tests",
+        "-keyout", key, "-out", certificate,
+    )  # fmt: skip
     for name, values in ALL_VALUES.items():
-        rendered = objects(template(values))
         folder = work() / "etc" / name
         folder.mkdir(parents=True)
-        for file, text in find(rendered, "ConfigMap", "theatre")["data"].items():
-            (folder / file).write_text(text.replace("/etc/theatre/secrets", str(folder)))
+        for file, text in find(objects(template(values)), "ConfigMap", "theatre")["data"].items():
+            text = text.replace("/etc/theatre/secrets", str(folder))
+            (folder / file).write_text(text.replace("/etc/rds", str(folder)))
         written = tomllib.loads((folder / "theatre.toml").read_text())
-        # Secrets and other files that the configuration names.
+        # Files that the configuration names: those of secrets, and others that are mounted.
         for section in [written, *written.values()]:
-            for key, value in section.items() if isinstance(section, dict) else ():
-                if key.endswith("_file") and value.startswith(str(folder)):
-                    pathlib.Path(value).parent.mkdir(parents=True, exist_ok=True)
-                    pathlib.Path(value).write_bytes(b"7" * 32)
-        text = (folder / "theatre.toml").read_text()
-        (folder / "rds.pem").write_text("")
-        text = text.replace("/etc/rds/global-bundle.pem", str(folder / "rds.pem"))
-        (folder / "theatre.toml").write_text(text)
+            for setting, value in section.items() if isinstance(section, dict) else ():
+                if not setting.endswith("_file"):
+                    continue
+                path = pathlib.Path(value)
+                path.parent.mkdir(exist_ok=True)
+                if setting in ("ca_file", "certificate_file"):
+                    shutil.copy(certificate, path)
+                elif setting == "key_file":
+                    shutil.copy(key, path)
+                else:
+                    path.write_bytes(b"7" * 32)
         done = call(
             theatre, "--data", folder / "data", "--config", folder / "theatre.toml",
             "config", "check",
@@ -324,6 +335,17 @@ def a_changed_configuration_restarts_the_pods_and_nothing_else_does():
     ensure(checksum("--set", "pipeline.minReadySeconds=20") == before, "another value changed it")
     ensure(checksum("--set", "config.save_interval=4s") != before, "theatre.toml did not")
     ensure(checksum("--set", "files.rules\\.toml=x") != before, "a file beside it did not")
+
+
+@test
+def a_new_version_of_the_chart_alone_restarts_no_pod():
+    chart = copy_of_the_chart("newer")
+    replace_in(chart / "Chart.yaml", "\nversion: 0.1.0", "\nversion: 0.1.1")
+    pods = [
+        find(objects(template(EXAMPLES["laptop"], chart=one)), "StatefulSet")["spec"]["template"]
+        for one in (CHART, chart)
+    ]
+    ensure(pods[0] == pods[1], "the pods differ")
 
 
 @test
@@ -474,7 +496,7 @@ def the_rendered_objects_are_those_of_the_snapshots():
     for name, values in ALL_VALUES.items():
         snapshot = HERE / "snapshots" / f"{name}.yaml"
         text = without_files(template(values))
-        if harness.renew:
+        if checks.renew:
             snapshot.parent.mkdir(exist_ok=True)
             snapshot.write_text(text)
             continue
@@ -483,7 +505,7 @@ def the_rendered_objects_are_those_of_the_snapshots():
             lines = difflib.unified_diff(
                 known.splitlines(), text.splitlines(), str(snapshot.name), "rendered", n=2
             )
-            raise harness.Failed(
+            raise checks.Failed(
                 "\n".join(list(lines)[:60])
                 + "\nif this is meant: tests/ops/kubernetes/run renew, and look at what changed"
             )

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
+sys.path.insert(1, str(HERE.parent))
+
+from harness import ROOT, Failed, Group  # noqa: E402
+
 CHART = ROOT / "helm" / "theatre"
 EXAMPLES = {
     path.stem.removeprefix("values-"): path
@@ -22,10 +24,6 @@ renew = False
 
 _tests = []
 _ends = []
-
-
-class Failed(Exception):
-    """A test that found something."""
 
 
 def test(function):
@@ -40,51 +38,41 @@ def at_the_end(function):
 
 
 def once(function):
-    """A function whose first answer is kept, or its first failure."""
-    return functools.cache(function)
+    """A function without arguments whose first answer is kept, or its first failure."""
+    kept = []
+
+    @functools.wraps(function)
+    def call_once():
+        if not kept:
+            try:
+                kept.append((function(), None))
+            except Exception as error:
+                kept.append((None, error))
+        answer, error = kept[0]
+        if error is not None:
+            raise error
+        return answer
+
+    return call_once
 
 
 def run(only: str) -> int:
     """Runs the tests with a text in their names; 0 if all passed."""
     chosen = [one for one in _tests if only in one.__name__]
+    group = Group("ops::kubernetes")
     print(f"\nrunning {len(chosen)} tests of the chart", flush=True)
-    failures, begun = [], time.monotonic()
     try:
         for one in chosen:
-            started = time.monotonic()
-            try:
+            with group.test(one.__name__):
                 one()
-            except Exception as error:  # a broken test is a failed one
-                failures.append((one.__name__, describe(error)))
-                result = "FAILED"
-            else:
-                result = "ok"
-            seconds = time.monotonic() - started
-            print(f"test {one.__name__} ... {result}", flush=True)
-            if seconds > 5:
-                print(f"== {one.__name__} took {seconds:.0f} s", file=sys.stderr, flush=True)
     finally:
         for end in reversed(_ends):
             try:
                 end()
             except Exception as error:
-                failures.append((f"clean up by {end.__name__}", describe(error)))
-    for name, why in failures:
-        print(f"\n---- {name} ----\n{why}", flush=True)
-    word = "FAILED" if failures else "ok"
-    passed = len(chosen) - len([one for one, _ in failures if not one.startswith("clean up")])
-    print(
-        f"\ntest result: {word}. {passed} passed; {len(failures)} failed; 0 ignored; 0 measured; "
-        f"{len(_tests) - len(chosen)} filtered out; finished in {time.monotonic() - begun:.2f}s",
-        flush=True,
-    )
-    return 1 if failures or not chosen else 0
-
-
-def describe(error: Exception) -> str:
-    if isinstance(error, Failed):
-        return str(error)
-    return "".join(traceback.format_exception(error))
+                with group.test(end.__name__):
+                    raise error
+    return group.close() or int(not chosen)
 
 
 def ensure(condition, what: str) -> None:
@@ -104,15 +92,12 @@ def paths() -> dict:
 def work() -> pathlib.Path:
     """A folder for what the tests write; gone afterwards."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="theatre-chart-"))
-    at_the_end(functools.partial(remove, folder))
+
+    def remove_folder():
+        shutil.rmtree(folder, ignore_errors=True)
+
+    at_the_end(remove_folder)
     return folder
-
-
-def remove(folder: pathlib.Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-remove.__name__ = "remove"
 
 
 def call(*command, text=None, env=None, timeout=120, check=True) -> subprocess.CompletedProcess:
