@@ -104,7 +104,8 @@ impl Fleet {
         let jitter = (self.random(robot, tick, 2) % JITTER_US) as i64;
         Sample {
             robot,
-            // From 1: of a robot that begins at 0 nobody knows whether its number 1 is its first.
+            // From 1: where the first two rows are swapped, a 1 before the 0 would be taken for the
+            // first.
             sequence: tick as i64 + 1,
             time: START_US + tick as i64 * TICK_US + jitter,
             values,
