@@ -35,6 +35,7 @@ use super::run_loop::{Component, Flow, IDLE, ON, Rest, Stepper, run_loop};
 use super::supervisor::{Hosts, SharedContext};
 use super::{PipelineParams, Ports, Progress, Step};
 use theatre_parquet::{outputs, table_spec};
+use theatre_telemetry::names;
 
 /// A pipeline that runs.
 pub struct Pipeline {
@@ -57,6 +58,7 @@ pub struct Pipeline {
 /// had.
 pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     prepare(&params, &ports)?;
+    names::begin(params.lake, params.warehouse);
     let context = context(params, ports.clone())?;
     let saved = Arc::new(AtomicBool::new(false));
     let checkpointer = start_checkpointer(&context, saved.clone())?;

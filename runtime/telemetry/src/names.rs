@@ -5,6 +5,8 @@
 
 use theatre_actors::define_metrics;
 use theatre_actors::metrics::Metric;
+use theatre_actors::outputs::DeadReason;
+use theatre_actors::ports::Lane;
 
 define_metrics! {
     /// What the runtime emits.
@@ -235,6 +237,42 @@ pub fn describe() {
     catalogue().iter().for_each(Metric::describe);
     BUILD_INFO.set([env!("CARGO_PKG_VERSION").into()], 1.0);
     metrics_process::Collector::default().describe();
+}
+
+/// A pipeline begins, with or without a lake and a warehouse. Counters whose labels are known begin
+/// at 0: the first count of a series that was not there before is no growth to Prometheus.
+pub fn begin(lake: bool, warehouse: bool) {
+    for reason in DeadReason::ALL {
+        DEAD_LETTERS.increment([reason.as_str().into()], 0);
+    }
+    for lane in Lane::ALL {
+        RECORDS_PARKED.increment([lane.as_str().into()], 0);
+        RECORDS_OUT.increment([lane.as_str().into()], 0);
+    }
+    alert_transitions([0; 3]);
+    ACTOR_RESTARTS.increment(["processor".into()], 0);
+    CHECKPOINT_FAILURES.increment([], 0);
+    if lake {
+        RECORDS_PARKED.increment(["lake".into()], 0);
+        for step in ["write", "export", "complete"] {
+            LAKE_UPLOAD_FAILURES.increment([step.into()], 0);
+        }
+    }
+    if warehouse {
+        for class in ["file", "refused", "unavailable"] {
+            WAREHOUSE_LOAD_FAILURES.increment([class.into()], 0);
+        }
+    }
+}
+
+/// A process joins the members of a log on Kafka; its counters begin at 0, likewise.
+pub fn kafka_joined() {
+    for what in ["assigned", "lost", "revoked"] {
+        REBALANCES.increment([what.into()], 0);
+    }
+    for cause in ["credentials", "client_certificate", "broker_certificate"] {
+        KAFKA_AUTH_FAILURES.increment([cause.into()], 0);
+    }
 }
 
 /// Records were read.
