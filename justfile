@@ -28,9 +28,9 @@ seeds range:
 tidy:
     cargo test -p theatre-tidy
 
-# Renews the generated documents.
+# Renews the generated documents and boards.
 renew:
-    THEATRE_RENEW=1 cargo test -p theatre-tidy --test documents generated
+    THEATRE_RENEW=1 cargo test -p theatre-tidy --test documents --test watch generated
 
 # Formats everything.
 fmt:

@@ -69,7 +69,7 @@ fn known() -> Known {
         ..Known::default()
     };
     let scripts = [".ci/run", "tests/run", "justfile", ".cargo/config.toml"];
-    let texts = ["rs", "toml", "sql", "avsc", "xml", "sh"];
+    let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml"];
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
     for extension in texts.iter().chain(&["md", "csv", "json", "bin", "lock"]) {
         let found = files(extension);
