@@ -28,9 +28,9 @@ seeds range:
 tidy:
     cargo test -p theatre-tidy
 
-# Renews the generated documents and boards.
+# Renews the generated documents.
 renew:
-    THEATRE_RENEW=1 cargo test -p theatre-tidy --test documents --test watch generated
+    THEATRE_RENEW=1 cargo test -p theatre-tidy generated
 
 # Formats everything.
 fmt:

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that are looked through for sources and documents.
-const FOLDERS: &[&str] = &["actors", "compose", "docs", "helm", "runtime", "schemas", "tests"];
+const FOLDERS: &[&str] = &[
+    "actors", "compose", "docs", "helm", "runtime", "schemas", "tests",
+];
 
 /// A source file.
 #[derive(Debug, Clone)]

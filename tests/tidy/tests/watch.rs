@@ -211,7 +211,12 @@ fn alerts_say_what_where_and_what_to_do() {
 fn each_alert_has_a_test_in_which_it_fires_is_quiet_and_recovers() {
     let rules = rules();
     let names = alerts::alerts(&rules).map(|(_, name, _)| name).collect();
-    none(alerts::check_tests(&names, &parsed::<TestFile>(TESTS)));
+    // What names no metric depends on nothing.
+    let always = alerts::alerts(&rules)
+        .filter(|(.., rule)| promql::read(&rule.expr).selectors.is_empty())
+        .map(|(_, name, _)| name);
+    let always = always.collect();
+    none(alerts::check_tests(&names, &always, &parsed::<TestFile>(TESTS)));
 }
 
 #[test]
