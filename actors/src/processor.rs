@@ -22,9 +22,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::{Alert, Outcome, Priority};
 
-use crate::outputs::{
-    Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, window,
-};
+use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{IndicatorColumns, IndicatorSpec};
 use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};

@@ -44,7 +44,11 @@ impl Backlog {
         if self.seen.back().is_none_or(|(highest, _)| highest < last) {
             self.seen.push_back((*last, now));
         }
-        while self.seen.front().is_some_and(|(highest, _)| highest < first) {
+        while self
+            .seen
+            .front()
+            .is_some_and(|(highest, _)| highest < first)
+        {
             self.seen.pop_front();
         }
         if self.seen.len() > LOOKS_MAX {

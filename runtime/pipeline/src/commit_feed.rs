@@ -291,9 +291,17 @@ mod tests {
         let committed = CommitFeed::default();
         committed.begin(3, 10, 0);
         // A repeated commit: its outputs were there, no new number was given.
-        committed.note([(commit(&[OutputKind::Alert]), done(10))], &topics(), LogTime(0));
+        committed.note(
+            [(commit(&[OutputKind::Alert]), done(10))],
+            &topics(),
+            LogTime(0),
+        );
         assert!(committed.after(3, 9).is_none());
-        committed.note([(commit(&[OutputKind::Alert]), done(11))], &topics(), LogTime(0));
+        committed.note(
+            [(commit(&[OutputKind::Alert]), done(11))],
+            &topics(),
+            LogTime(0),
+        );
         assert!(committed.after(3, 8).is_none() && committed.latest(3) == Some((11, 0)));
         assert!(committed.after(3, 10).is_some());
     }
@@ -303,7 +311,11 @@ mod tests {
         let committed = CommitFeed::default();
         committed.begin(3, 0, 0);
         for number in 1..=20_000 {
-            committed.note([(commit(&[OutputKind::Alert]), done(number))], &topics(), LogTime(0));
+            committed.note(
+                [(commit(&[OutputKind::Alert]), done(number))],
+                &topics(),
+                LogTime(0),
+            );
         }
         assert!(
             committed.lock()[&3].bytes <= HANDED_BYTES

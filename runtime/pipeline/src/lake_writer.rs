@@ -228,8 +228,15 @@ impl LakeWriter {
     fn write(&mut self, chunk: &Chunk) -> Result<()> {
         let late_days = late_days(self.params.processor.time.allowed_lateness_us);
         // Noted before anything is written, and kept when that fails: it is what waits.
-        let first = || chunk.batches.iter().filter_map(|(_, batch)| batch.append_times.first());
-        self.uncommitted = self.uncommitted.or_else(|| first().min().copied().map(LogTime));
+        let first = || {
+            chunk
+                .batches
+                .iter()
+                .filter_map(|(_, batch)| batch.append_times.first())
+        };
+        self.uncommitted = self
+            .uncommitted
+            .or_else(|| first().min().copied().map(LogTime));
         let mut shares: Vec<Share> = vec![Share::new(); chunk.batches.len()];
         for entry in &chunk.entries {
             let Entry::Row { batch: index, row } = *entry else {

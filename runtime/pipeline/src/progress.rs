@@ -404,7 +404,8 @@ impl Progress {
         }
         let partitions = self.partitions();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        for partition in shown.iter().filter(|shown| !partitions.contains_key(shown)) {
+        let left = |shown: &&Partition| !partitions.contains_key(*shown);
+        for partition in shown.iter().filter(left) {
             names::partition_stands(*partition, &Standing::default());
         }
         let mut busy = 0.0;

@@ -107,10 +107,7 @@ impl Relay {
                 self.committed.publishes.add(begun.elapsed());
             }
             self.park(&records, &refused);
-            names::records_out(
-                self.lane.as_str(),
-                (records.len() - refused.len()) as u64,
-            );
+            names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
             if let Some(caused_at) = caused_at {
                 let seconds = self.ports.clock.now().seconds_since(caused_at);
                 names::end_to_end("publish", seconds);

@@ -49,12 +49,15 @@ pub fn log_to_stderr() {
     let (filter, handle) = reload::Layer::new(targets);
     let registry = tracing_subscriber::registry();
     // A second call, as tests make it, changes nothing.
-    if registry.with(form(is_json).with_filter(filter)).try_init().is_err() {
+    if registry
+        .with(form(is_json).with_filter(filter))
+        .try_init()
+        .is_err()
+    {
         return;
     }
-    let change: Change = Box::new(move |targets| {
-        handle.reload(targets).map_err(|error| error.to_string())
-    });
+    let change: Change =
+        Box::new(move |targets| handle.reload(targets).map_err(|error| error.to_string()));
     drop(LOGS.set(Logs {
         is_json,
         levels: RwLock::new(shown),
@@ -130,11 +133,16 @@ mod tests {
             (" info ", "info"),
             ("warn,theatre_kafka=debug", "theatre_kafka=debug,warn"),
         ] {
-            assert_eq!(parse(levels).map(|targets| targets.to_string()), Ok(shown.to_owned()));
+            assert_eq!(
+                parse(levels).map(|targets| targets.to_string()),
+                Ok(shown.to_owned())
+            );
         }
         let refused = parse("theatre_kafka=loud").map(|targets| targets.to_string());
         assert!(
-            refused.as_ref().is_err_and(|why| why.contains("such as info")),
+            refused
+                .as_ref()
+                .is_err_and(|why| why.contains("such as info")),
             "{refused:?}"
         );
     }

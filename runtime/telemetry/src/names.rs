@@ -412,7 +412,10 @@ pub fn partition_stands(partition: u32, standing: &Standing) {
     ROBOTS_STALE.set(label(), standing.stale as f64);
     INPUT_PAUSED.set(label(), f64::from(standing.is_paused));
     PARTITION_BUSY.set(label(), standing.busy);
-    for (priority, open) in ["high", "medium", "low"].into_iter().zip(standing.conditions) {
+    for (priority, open) in ["high", "medium", "low"]
+        .into_iter()
+        .zip(standing.conditions)
+    {
         let labels = [partition.to_string().into(), priority.into()];
         ALERTS_ACTIVE.set(labels, open as f64);
     }

@@ -32,7 +32,8 @@ pub(crate) struct BoundedRecorder<R> {
 
 #[derive(Default)]
 struct Known {
-    keys: HashSet<Key>,
+    /// Hashes of the keys, each of a name and its labels.
+    keys: HashSet<u64>,
     series: HashMap<KeyName, usize>,
 }
 
@@ -52,26 +53,29 @@ impl<R: Recorder> BoundedRecorder<R> {
 
     /// Whether a series is there already, or may be added; one that may not is counted.
     fn admits(&self, key: &Key, metadata: &Metadata<'_>) -> bool {
+        let hash = key.get_hash();
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if known.keys.contains(key) {
+        if known.keys.contains(&hash) {
             return true;
         }
         drop(known);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have added it meanwhile.
+        if known.keys.contains(&hash) {
+            return true;
+        }
         let name = KeyName::from(key.name().to_owned());
         let series = known.series.entry(name).or_default();
         if *series < self.series_max {
             *series += 1;
-            known.keys.insert(key.clone());
+            known.keys.insert(hash);
             return true;
         }
         drop(known);
         // Past the bound itself: there is one series for each metric.
         let label = Label::new("metric", key.name().to_owned());
         let dropped = Key::from_parts(SERIES_DROPPED.0.name, vec![label]);
-        self.inner
-            .register_counter(&dropped, metadata)
-            .increment(1);
+        self.inner.register_counter(&dropped, metadata).increment(1);
         false
     }
 }

@@ -1,9 +1,9 @@
 """Rules with shorter times, for tests: what takes minutes in production takes seconds.
 
 Every duration that a rule waits for or looks back over (`for`, `keep_firing_for`, ranges such as
-`[10m]`, `offset`) is divided by the same number, and is at least as long as a few scrapes. Thresholds
-stay as they are, and so does everything else: a rule that fires here is the very rule that is
-shipped.
+`[10m]`, `offset`) is divided by the same number, and is at least as long as a few scrapes.
+Thresholds stay as they are, and so does everything else: a rule that fires here is the very rule
+that is shipped.
 """
 
 import re

@@ -148,7 +148,11 @@ pub fn check_tests(
         }
     }
     for name in names {
-        let cases_of_it = if always.contains(name) { 1 } else { CASES.len() };
+        let cases_of_it = if always.contains(name) {
+            1
+        } else {
+            CASES.len()
+        };
         for case in &CASES[..cases_of_it] {
             if !cases.get(name).is_some_and(|known| known.contains(case)) {
                 findings.push(format!("{name}: has no test of the case '{case}'"));
@@ -170,7 +174,10 @@ pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document], index: &str
     for name in names.iter().filter(|name| !written.contains(**name)) {
         findings.push(format!("{name}: has no runbook"));
     }
-    for name in names.iter().filter(|name| !index.contains(&format!("({name}.md)"))) {
+    for name in names
+        .iter()
+        .filter(|name| !index.contains(&format!("({name}.md)")))
+    {
         findings.push(format!("{name}: is not in the index of runbooks"));
     }
     for runbook in runbooks {
@@ -188,7 +195,9 @@ pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document], index: &str
             .filter_map(|line| line.strip_prefix("## "))
             .collect();
         if headings != SECTIONS {
-            found(format!("has the sections {headings:?} instead of {SECTIONS:?}"));
+            found(format!(
+                "has the sections {headings:?} instead of {SECTIONS:?}"
+            ));
         }
         let checks = runbook.text.split("## First checks").nth(1);
         let checks = checks.and_then(|rest| rest.split("\n## ").next());
@@ -241,9 +250,14 @@ groups:
         let case = |case: &str, expected: &[&str]| {
             let asked: Vec<String> = expected
                 .iter()
-                .map(|expected| format!("{{eval_time: 1m, alertname: TheatreA, exp_alerts: {expected}}}"))
+                .map(|expected| {
+                    format!("{{eval_time: 1m, alertname: TheatreA, exp_alerts: {expected}}}")
+                })
                 .collect();
-            format!("  - {{name: 'TheatreA: {case}', alert_rule_test: [{}]}}\n", asked.join(","))
+            format!(
+                "  - {{name: 'TheatreA: {case}', alert_rule_test: [{}]}}\n",
+                asked.join(",")
+            )
         };
         let (fires, not) = ("[{exp_labels: {}}]", "[]");
         let all = [

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The labels that the variables of a board choose, in a query: `$on`.
-const ON: &str = "cluster=~\"$cluster\", namespace=~\"$namespace\", job=~\"$job\", instance=~\"$instance\"";
+const ON: &str =
+    "cluster=~\"$cluster\", namespace=~\"$namespace\", job=~\"$job\", instance=~\"$instance\"";
 /// The variables, each with the labels that narrow its values.
 const VARIABLES: [(&str, &str); 4] = [
     ("cluster", ""),

@@ -166,7 +166,11 @@ mod tests {
              / on (job) group_left () (max_over_time(d:e:f[6h:]) offset 1h > bool 14.4 * 1e3)\n\
              or count(g) by (hash) and absent(h{}) unless vector(1) == inf",
         );
-        let names: Vec<&str> = query.selectors.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = query
+            .selectors
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(names, ["a_bucket", "d:e:f", "g", "h"]);
         let labels: Vec<&str> = query.selectors[0].1.iter().map(String::as_str).collect();
         assert_eq!(labels, ["le", "stage"]);

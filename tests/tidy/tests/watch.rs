@@ -6,12 +6,12 @@ use std::fs;
 
 use serde_yaml_ng::Value;
 use theatre_actors::metrics::Kind;
+use theatre_tidy::Findings;
 use theatre_tidy::alerts::{self, RuleFile, TestFile};
 use theatre_tidy::boards::{self, Boards};
 use theatre_tidy::documents::{Document, check_generated};
 use theatre_tidy::promql::{self, Query};
 use theatre_tidy::source::{files, read, root};
-use theatre_tidy::Findings;
 
 const RULES: &str = "helm/theatre/files/rules/";
 const BOARDS: &str = "helm/theatre/files/boards/";
@@ -44,7 +44,9 @@ fn none(findings: Findings) {
 
 /// Files of a folder, by path and as they are read.
 fn parsed<T: serde::de::DeserializeOwned>(folder: &str) -> Vec<(String, T)> {
-    let paths = files("yaml").into_iter().filter(|path| path.starts_with(folder));
+    let paths = files("yaml")
+        .into_iter()
+        .filter(|path| path.starts_with(folder));
     let parsed: Vec<(String, T)> = paths
         .map(|path| {
             let file = serde_yaml_ng::from_str(&read(&path));
@@ -81,7 +83,9 @@ fn generated_boards_are_fresh() {
         }
         expected.insert(path);
     }
-    let there = files("json").into_iter().filter(|path| path.starts_with(BOARDS));
+    let there = files("json")
+        .into_iter()
+        .filter(|path| path.starts_with(BOARDS));
     let stray = there.filter(|path| !expected.contains(path));
     findings.extend(stray.map(|path| format!("{path}: is made of no board of {BOARDS_SOURCE}")));
     none(findings);
@@ -129,7 +133,10 @@ fn unknown(place: &str, query: &Query, known: &BTreeMap<String, BTreeSet<String>
             .filter(|label| !has.contains(*label) && !GIVEN.contains(&label.as_str()));
         findings.extend(strange.map(|label| format!("{place}: {name} has no label {label}")));
     }
-    let strange = query.grouping.iter().filter(|label| !of_all.contains(label.as_str()));
+    let strange = query
+        .grouping
+        .iter()
+        .filter(|label| !of_all.contains(label.as_str()));
     findings.extend(strange.map(|label| format!("{place}: no metric of it has a label {label}")));
     findings
 }
@@ -171,8 +178,14 @@ fn a_metric_or_label_that_is_not_there_is_found() {
     for (query, finding) in [
         ("theatre_records_gone_total", "there is no metric"),
         ("theatre_checkpoint_bytes", "there is no metric"),
-        ("theatre_records_in_total{robot=\"a\"}", "has no label robot"),
-        ("sum by (robot) (theatre_records_in_total)", "has a label robot"),
+        (
+            "theatre_records_in_total{robot=\"a\"}",
+            "has no label robot",
+        ),
+        (
+            "sum by (robot) (theatre_records_in_total)",
+            "has a label robot",
+        ),
     ] {
         let found = findings(query);
         assert!(found.len() == 1 && found[0].contains(finding), "{found:?}");
@@ -182,7 +195,10 @@ fn a_metric_or_label_that_is_not_there_is_found() {
 #[test]
 fn every_metric_is_in_a_rule_or_on_a_board_or_is_looked_up_when_needed() {
     // Those that a person asks for when a rule or a board has shown something.
-    let only_asked_for = ["theatre_consumer_stalls_total", "theatre_records_wrong_partition_total"];
+    let only_asked_for = [
+        "theatre_consumer_stalls_total",
+        "theatre_records_wrong_partition_total",
+    ];
     let mut used = BTreeSet::new();
     for (_, file) in rules() {
         let rules = file.groups.into_iter().flat_map(|group| group.rules);
@@ -195,11 +211,20 @@ fn every_metric_is_in_a_rule_or_on_a_board_or_is_looked_up_when_needed() {
     let used: Vec<String> = used.into_iter().map(|(name, _)| name).collect();
     let is_used = |name: &str| {
         only_asked_for.contains(&name)
-            || used.iter().any(|used| used.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count") == name)
+            || used.iter().any(|used| {
+                used.trim_end_matches("_bucket")
+                    .trim_end_matches("_sum")
+                    .trim_end_matches("_count")
+                    == name
+            })
     };
     let metrics = theatre_telemetry::catalogue();
     let unused = metrics.iter().filter(|metric| !is_used(metric.name));
-    none(unused.map(|metric| format!("{} is shown nowhere", metric.name)).collect());
+    none(
+        unused
+            .map(|metric| format!("{} is shown nowhere", metric.name))
+            .collect(),
+    );
 }
 
 #[test]
@@ -216,7 +241,11 @@ fn each_alert_has_a_test_in_which_it_fires_is_quiet_and_recovers() {
         .filter(|(.., rule)| promql::read(&rule.expr).selectors.is_empty())
         .map(|(_, name, _)| name);
     let always = always.collect();
-    none(alerts::check_tests(&names, &always, &parsed::<TestFile>(TESTS)));
+    none(alerts::check_tests(
+        &names,
+        &always,
+        &parsed::<TestFile>(TESTS),
+    ));
 }
 
 #[test]
@@ -267,10 +296,14 @@ fn the_example_for_alertmanager_names_alerts_that_are_there_and_notifies() {
         }
     }
     for receiver in example["receivers"].as_sequence().unwrap() {
-        let webhooks = receiver["webhook_configs"].as_sequence().map_or(0, Vec::len);
+        let webhooks = receiver["webhook_configs"]
+            .as_sequence()
+            .map_or(0, Vec::len);
         if webhooks == 0 {
             let name = receiver["name"].as_str().unwrap_or_default();
-            findings.push(format!("{ALERTMANAGER}: the receiver {name} notifies nobody"));
+            findings.push(format!(
+                "{ALERTMANAGER}: the receiver {name} notifies nobody"
+            ));
         }
     }
     none(findings);

@@ -46,7 +46,12 @@ impl Observed {
         if open == [0; 3] {
             self.conditions.remove(&slot);
         }
-        for (total, (open, before)) in self.standing.conditions.iter_mut().zip(open.into_iter().zip(before)) {
+        for (total, (open, before)) in self
+            .standing
+            .conditions
+            .iter_mut()
+            .zip(open.into_iter().zip(before))
+        {
             *total = (*total + u64::from(open)).saturating_sub(u64::from(before));
         }
     }
@@ -60,7 +65,9 @@ impl Observed {
         if let Some(last) = last_telemetry(chunk)
             && let Some(time) = last.event_times().last()
         {
-            self.standing.watermark = LogTime(time.saturating_sub(reorder_bound_us)).seconds().max(0.0);
+            self.standing.watermark = LogTime(time.saturating_sub(reorder_bound_us))
+                .seconds()
+                .max(0.0);
             self.standing.skew = skew_us(last) as f64 / MICROS_PER_SECOND as f64;
         }
     }
@@ -102,9 +109,7 @@ impl Observed {
 
     /// The wall clock was handed to processors.
     pub(super) fn ticked(&mut self, replies: &[(usize, Reply)]) {
-        let is_silent = |reply: &Reply| {
-            matches!(reply, Reply::Applied { outputs } if outputs.tally.is_silent == Some(true))
-        };
+        let is_silent = |reply: &Reply| matches!(reply, Reply::Applied { outputs } if outputs.tally.is_silent == Some(true));
         self.standing.stale = replies.iter().filter(|(_, reply)| is_silent(reply)).count() as u64;
     }
 
@@ -179,7 +184,11 @@ mod tests {
         assert_eq!(observed.standing().conditions, [1, 1, 0]);
         observed.restored(1, [0, 2, 0]);
         assert_eq!(observed.standing().conditions, [0, 2, 0]);
-        assert_eq!(observed.conditions.len(), 1, "a processor without any is forgotten");
+        assert_eq!(
+            observed.conditions.len(),
+            1,
+            "a processor without any is forgotten"
+        );
     }
 
     #[test]
@@ -206,7 +215,11 @@ mod tests {
         for caused_at in [second, first, None] {
             observed.saving(caused_at);
         }
-        assert_eq!(observed.submitting(), Some(LogTime(5)), "the first one counts");
+        assert_eq!(
+            observed.submitting(),
+            Some(LogTime(5)),
+            "the first one counts"
+        );
         assert_eq!(observed.submitting(), None, "once");
         observed.applied();
         let ticked = put_out(&mut observed, OutputKind::Alert);

@@ -146,7 +146,10 @@ fn config_hash(config: &Config) -> Result<String, Failure> {
     let text = serde_json::to_string(&shared)
         .map_err(|error| Failure::Failed(format!("the configuration: {error}")))?;
     let digest = Sha256::digest(redacted(&text).as_bytes());
-    Ok(digest[..6].iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// Says where a service is: a line for people, or an event where the log is for programs.
