@@ -114,36 +114,13 @@ impl PartitionActor {
         shared
             .committed
             .begin(partition, status.last_output, status.last_dead);
-        let mut intake_processor = IntakeProcessor::default();
-        let mut routes = Routes::new(known_dead_letters::before(
-            &*ports.store,
-            partition,
-            &status,
-        )?);
-        let mut unsaved = UnsavedOutputs::new(params.limits.clone());
-        let mut observed = Observed::default();
-        names::restore_progress(partition, 0.0);
-        let all = ports.store.processors(partition)?;
-        let count = all.len();
-        for (at, stored) in all.into_iter().enumerate() {
-            if at % SHOW_RESTORED_EVERY == 0 {
-                names::restore_progress(partition, at as f64 / count as f64);
-            }
-            if stored.processor.is_empty() {
-                intake_processor = IntakeProcessor::restore(&stored.state)
-                    .map_err(|error| unreadable(partition, "", error))?;
-                unsaved.restore(INTAKE_SLOT, "", stored.save_number);
-                continue;
-            }
-            let processor =
-                Processor::restore(&stored.processor, &stored.state, params.processor.clone())
-                    .map_err(|error| unreadable(partition, &stored.processor, error))?;
-            let slot = routes.add(&stored.processor);
-            observed.restored(slot, processor.open_conditions());
-            host.insert(slot, processor);
-            unsaved.restore(slot, &stored.processor, stored.save_number);
-        }
-        names::restore_progress(partition, 1.0);
+        let dead = known_dead_letters::before(&*ports.store, partition, &status)?;
+        let Restored {
+            intake_processor,
+            routes,
+            unsaved,
+            observed,
+        } = restore(partition, &params, &ports, &mut *host, Routes::new(dead))?;
         let progress = shared.progress;
         let begun = PartitionProgress::begun(epoch, routes.len(), &status.floor);
         progress.update(partition, |share| *share = begun);
@@ -613,6 +590,56 @@ impl PartitionActor {
         self.unsaved.slot(slot).replace(rebuilt.outputs);
         Ok(())
     }
+}
+
+/// The processors of a partition as they were saved, but for those that the host has.
+struct Restored {
+    intake_processor: IntakeProcessor,
+    routes: Routes,
+    unsaved: UnsavedOutputs,
+    observed: Observed,
+}
+
+/// Restores all processors of a partition from the store into the host.
+fn restore(
+    partition: Partition,
+    params: &PipelineParams,
+    ports: &Ports,
+    host: &mut dyn ProcessorHost,
+    routes: Routes,
+) -> Result<Restored> {
+    let mut restored = Restored {
+        intake_processor: IntakeProcessor::default(),
+        routes,
+        unsaved: UnsavedOutputs::new(params.limits.clone()),
+        observed: Observed::default(),
+    };
+    names::restore_progress(partition, 0.0);
+    let all = ports.store.processors(partition)?;
+    let count = all.len();
+    for (at, stored) in all.into_iter().enumerate() {
+        if at % SHOW_RESTORED_EVERY == 0 {
+            names::restore_progress(partition, at as f64 / count as f64);
+        }
+        if stored.processor.is_empty() {
+            restored.intake_processor = IntakeProcessor::restore(&stored.state)
+                .map_err(|error| unreadable(partition, "", error))?;
+            let unsaved = &mut restored.unsaved;
+            unsaved.restore(INTAKE_SLOT, "", stored.save_number);
+            continue;
+        }
+        let processor =
+            Processor::restore(&stored.processor, &stored.state, params.processor.clone())
+                .map_err(|error| unreadable(partition, &stored.processor, error))?;
+        let slot = restored.routes.add(&stored.processor);
+        let open = processor.open_conditions();
+        restored.observed.restored(slot, open);
+        host.insert(slot, processor);
+        let (name, number) = (&stored.processor, stored.save_number);
+        restored.unsaved.restore(slot, name, number);
+    }
+    names::restore_progress(partition, 1.0);
+    Ok(restored)
 }
 
 fn unreadable(partition: Partition, processor: &str, error: impl std::fmt::Display) -> Error {

@@ -68,7 +68,13 @@ fn known() -> Known {
         foreign: FOREIGN.iter().map(|word| (*word).to_owned()).collect(),
         ..Known::default()
     };
-    let scripts = [".ci/run", "tests/run", "justfile", ".cargo/config.toml"];
+    let scripts = [
+        ".ci/run",
+        "tests/run",
+        "tests/ops/watch/run",
+        "justfile",
+        ".cargo/config.toml",
+    ];
     let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml"];
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
     for extension in texts.iter().chain(&["md", "csv", "json", "bin", "lock"]) {

@@ -267,7 +267,8 @@ fn named(value: &Value, found: &mut Vec<String>) {
         Value::Sequence(values) => values.iter().for_each(|value| named(value, found)),
         Value::Mapping(map) => map.values().for_each(|value| named(value, found)),
         Value::String(text) => {
-            if let Some(names) = text.strip_prefix("alertname") {
+            let matched = text.strip_prefix("alertname");
+            if let Some(names) = matched.filter(|names| !names.is_empty()) {
                 let names = names.trim_start_matches(['=', '~', '!']).trim_matches('"');
                 found.extend(names.split('|').map(str::to_owned));
             }
