@@ -341,6 +341,14 @@ impl RobotActor {
         )
     }
 
+    /// Numbers of a topic that were ever found missing and have not come since.
+    pub(crate) fn missing_on(&self, topic: TopicIndex) -> u64 {
+        self.numbers.get(topic).map_or(0, |numbers| {
+            let tracker = &numbers.tracker;
+            tracker.missing().saturating_add(tracker.given_up())
+        })
+    }
+
     /// The number after the highest that was seen on a topic of records without a boot number.
     pub(crate) fn next_sequence(&self, topic: TopicIndex) -> i64 {
         self.numbers

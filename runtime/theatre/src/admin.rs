@@ -1,5 +1,5 @@
-//! The admin server: `/metrics`, `/livez`, `/readyz`. Its own thread; it knows the pipeline only by
-//! its progress.
+//! The admin server: `/metrics`, `/livez`, `/readyz`, and `/log` for the levels of the log. Its own
+//! thread; it knows the pipeline only by its progress.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use theatre_config::ConfigError;
@@ -67,6 +67,8 @@ pub fn start(
                         .route("/metrics", web::get().to(render))
                         .route("/livez", web::get().to(live))
                         .route("/readyz", web::get().to(ready))
+                        .route("/log", web::get().to(levels))
+                        .route("/log", web::put().to(set_levels))
                 };
                 let server = HttpServer::new(app)
                     .workers(1)
@@ -126,9 +128,34 @@ async fn keep_up(metrics: PrometheusHandle) {
 
 async fn render(state: web::Data<State>) -> HttpResponse {
     metrics_process::Collector::default().collect();
+    state.progress.show();
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4")
         .body(state.metrics.render())
+}
+
+/// The levels of the log.
+async fn levels() -> HttpResponse {
+    HttpResponse::Ok().body(format!("{}\n", theatre_telemetry::logs::levels()))
+}
+
+/// Changes the levels of the log to what the body says, until the process ends. Only for callers on
+/// this machine, or in this pod: metrics may be open to a whole network.
+async fn set_levels(request: HttpRequest, levels: String) -> HttpResponse {
+    let is_local = request
+        .peer_addr()
+        .is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    if !is_local {
+        return HttpResponse::Forbidden()
+            .body("levels are changed from the machine, or the pod, of this process only\n");
+    }
+    match theatre_telemetry::logs::set_levels(&levels) {
+        Ok(levels) => {
+            tracing::warn!(levels, "the levels of the log were changed");
+            HttpResponse::Ok().body(format!("{levels}\n"))
+        }
+        Err(why) => HttpResponse::BadRequest().body(format!("{why}\n")),
+    }
 }
 
 async fn live() -> HttpResponse {

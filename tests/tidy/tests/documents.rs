@@ -77,6 +77,7 @@ fn known() -> Known {
         "tests/ops/engine",
         "tests/ops/lint/run",
         "tests/ops/run",
+        "tests/ops/watch/run",
         "tests/run",
     ];
     let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml", "tpl", "py"];

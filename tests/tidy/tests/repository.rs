@@ -462,7 +462,6 @@ fn files_and_functions_are_short() {
                     73,
                 ),
                 ("compose/redshift-local/src/statements.rs fn submit", 71),
-                ("runtime/pipeline/src/partition.rs fn open", 76),
                 ("runtime/postgres/src/commit.rs fn write", 111),
                 ("runtime/theatre/src/cli/bench.rs fn measure", 96),
                 ("runtime/theatre/src/cli/bench/fleet_bench.rs fn print", 77),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use sha2::{Digest, Sha256};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error};
 use theatre_schemas::records::Transition;
@@ -15,7 +16,7 @@ use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin, IfTaken};
 use crate::gate;
-use theatre_config::Config;
+use theatre_config::{Config, redacted};
 use theatre_embedded::data_dir::{DataDir, DataLock};
 use theatre_operations::drained::left_to;
 use theatre_pipeline::ends::Ends;
@@ -136,6 +137,42 @@ pub(super) fn pseudonym_key(config: &Config, dir: &DataDir) -> Result<[u8; 32], 
     }
 }
 
+/// A hash of the effective configuration, by which a process with another one can be told from the
+/// others: without passwords, and without what each process has for itself.
+fn config_hash(config: &Config) -> Result<String, Failure> {
+    let mut shared = config.clone();
+    shared.admin.clear();
+    shared.log.group_instance_id = None;
+    let text = serde_json::to_string(&shared)
+        .map_err(|error| Failure::Failed(format!("the configuration: {error}")))?;
+    let digest = Sha256::digest(redacted(&text).as_bytes());
+    Ok(digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// Says where a service is: a line for people, or an event where the log is for programs.
+fn say_started(common: &Common, admin: &Admin, partitions: u32, config: &str) {
+    let (version, data, admin) = (env!("CARGO_PKG_VERSION"), &common.data, admin.address);
+    if theatre_telemetry::logs::is_json() {
+        tracing::info!(
+            target: theatre_telemetry::logs::START,
+            version,
+            data = %data.display(),
+            %admin,
+            partitions,
+            config,
+            "started"
+        );
+        return;
+    }
+    eprintln!(
+        "theatre {version} on {} (admin: http://{admin}/metrics, /readyz); {partitions} partitions",
+        data.display(),
+    );
+}
+
 impl Service {
     /// Takes the data directory, starts the pipeline and the admin server.
     pub(super) fn start(common: &Common, config: &Config) -> Result<Self, Failure> {
@@ -206,13 +243,9 @@ impl Service {
             metrics,
             pipeline.progress().clone(),
         )?;
-        eprintln!(
-            "theatre {} on {} (admin: http://{}/metrics, /readyz); {} partitions",
-            env!("CARGO_PKG_VERSION"),
-            common.data.display(),
-            admin.address,
-            params.partitions
-        );
+        let hash = config_hash(config)?;
+        theatre_telemetry::names::config(&hash);
+        say_started(common, &admin, params.partitions, &hash);
         Ok(Self {
             pipeline,
             params,
