@@ -5,6 +5,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 
 import checks
 from checks import call, ensure, paths, wait_for, work
@@ -53,8 +54,7 @@ class ControlPlane:
     """The API server, how to speak to it, and what was started with it."""
 
     def __init__(self, address: str = "127.0.0.1"):
-        self.folder = work() / "control-plane"
-        self.folder.mkdir()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="control-plane-", dir=work()))
         self.programs = []
         self.client_port, self.peer_port, self.port, self.manager_port, self.scheduler_port = (
             free_ports(5)

@@ -60,11 +60,11 @@ class Node:
                 "dataDir": str(self.folder / "ipam"),
             },
         }
-        network = {
-            "cniVersion": "1.0.0",
-            "name": "pods",
-            "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}],
-        }
+        # A container engine on this machine has the kernel drop what is forwarded: so pods are let
+        # through by name.
+        firewall = {"type": "firewall", "backend": "iptables"}
+        portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
+        network = {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge, firewall, portmap]}
         (cni / "10-bridge.conflist").write_text(json.dumps(network))
 
     def _runtime(self, images: pathlib.Path) -> None:
