@@ -48,6 +48,10 @@ doc:
 deny:
     cargo deny check
 
+# What is deployed, run for real; one of its groups, such as compose.
+ops *group:
+    tests/run ops {{ group }}
+
 # Everything that decides whether a change lands.
 ci:
     .ci/run

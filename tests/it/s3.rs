@@ -58,8 +58,8 @@ impl Store {
 }
 
 /// Impatient, so that an outage takes a test seconds.
-fn lake(url: &str, address: SocketAddr) -> theatre_actors::ports::Result<S3Lake> {
-    let config = LakeConfig {
+fn config(address: SocketAddr) -> LakeConfig {
+    LakeConfig {
         endpoint: Some(format!("http://{address}")),
         region: Some("eu-central-1".to_owned()),
         path_style: true,
@@ -68,10 +68,13 @@ fn lake(url: &str, address: SocketAddr) -> theatre_actors::ports::Result<S3Lake>
         attempt_timeout: Micros(2_000_000),
         operation_timeout: Micros(4_000_000),
         ..LakeConfig::default()
-    };
+    }
+}
+
+fn lake(url: &str, address: SocketAddr) -> theatre_actors::ports::Result<S3Lake> {
     S3Lake::open(
         url,
-        &config,
+        &config(address),
         Some(ObjectStore::credentials()),
         &IoRuntime::start()?,
     )
@@ -103,6 +106,27 @@ fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()>
         ensure!(started.elapsed() < Duration::from_secs(20), "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_is_missing_is_created_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let objects = ObjectStore::start(folder.path(), "127.0.0.1:0")?;
+    let create = |credentials| {
+        theatre_s3::create_bucket_as(
+            URL,
+            &config(objects.address()),
+            Some(credentials),
+            &IoRuntime::start()?,
+        )
+    };
+    ensure!(create(ObjectStore::credentials())?, "it was there before");
+    ensure!(!create(ObjectStore::credentials())?, "it is created again");
+    lake(URL, objects.address())?;
+    let stranger = aws_credential_types::Credentials::new("a", "b", None, None, "test");
+    let refused = create(stranger).expect_err("keys that are not known");
+    ensure!(matches!(refused, Error::Refused(_)), "{refused}");
     Ok(())
 }
 

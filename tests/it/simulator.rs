@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
 use theatre_tests::{Ending, ending, reconciled, robots, run, spawn};
 
@@ -187,6 +187,44 @@ fn the_same_flags_write_the_same_bytes_and_the_truth_apart() -> Result<()> {
     ensure!(
         refused.status.code() == Some(2),
         "a share above 1 is refused"
+    );
+    Ok(())
+}
+
+/// The next tick of a live fleet that ran for a while and was asked to stop.
+fn live(data: &Path, time: Duration) -> Result<u64> {
+    let child = theatre_tests::theatre(data, &["simulate", "--live", "--robots", "3"])?
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    std::thread::sleep(time);
+    let asked = std::process::Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()?;
+    ensure!(asked.success(), "it had ended already");
+    let ended = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    ensure!(ended.status.success(), "{said}");
+    let tick = said.trim().rsplit(' ').next().and_then(|tick| tick.parse().ok());
+    tick.with_context(|| format!("no tick: {said}"))
+}
+
+#[test]
+fn a_live_fleet_keeps_up_with_the_clock_makes_up_for_a_pause_and_stops_when_asked() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let first = live(data.path(), Duration::from_secs(3))?;
+    // Ten ticks a second, less what the start took.
+    ensure!((5..40).contains(&first), "{first} ticks in 3 s");
+    std::thread::sleep(Duration::from_secs(2));
+    let second = live(data.path(), Duration::from_secs(2))?;
+    ensure!(second >= first + 20, "{second} after {first} and a pause");
+    let telemetry: usize = theatre_tests::topics(data.path())?
+        .iter()
+        .filter(|((topic, _), _)| topic.contains("telemetry"))
+        .map(|(_, values)| values.len())
+        .sum();
+    ensure!(
+        telemetry as u64 == 3 * second,
+        "{telemetry} samples of 3 robots in {second} ticks"
     );
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! An object store that speaks S3, over a directory: `s3s-fs` behind a listener. `theatre dev` and
 //! the tests start it.
 //!
-//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Three things
+//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Four things
 //! are added to what `s3s-fs` does. A request that was begun is carried to its end when its client
 //! goes away, as S3 does: half a completion would lose parts. Completions come one after another,
 //! since in the middle of one the upload is gone and the object not yet there, which S3 never
 //! shows. And an upload that is gone is answered as S3 answers it (`NoSuchUpload`), not as a denied
-//! access.
+//! access. Like other object stores it answers GET of `/health`, without keys.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -38,6 +38,9 @@ pub const ACCESS_KEY: &str = "theatre-dev";
 /// The secret of [`ACCESS_KEY`]: for a store that listens on this machine only.
 pub const SECRET_KEY: &str = "theatre-dev-secret";
 
+/// Where it is asked whether it is well.
+const HEALTH: &str = "/health";
+
 /// A running store; it ends when dropped.
 pub struct ObjectStore {
     root: PathBuf,
@@ -53,6 +56,19 @@ impl ObjectStore {
     /// # Errors
     /// When the directory cannot be used or nothing can listen there.
     pub fn start(root: &Path, listen: &str) -> Result<Self> {
+        Self::start_for(root, listen, ACCESS_KEY, SECRET_KEY)
+    }
+
+    /// The same for another pair of keys.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_for(
+        root: &Path,
+        listen: &str,
+        access_key: &str,
+        secret_key: &str,
+    ) -> Result<Self> {
         let refused = |error: &dyn std::fmt::Display| {
             Error::Refused(format!(
                 "object store at {listen} over {}: {error}",
@@ -63,7 +79,7 @@ impl ObjectStore {
         let files =
             s3s_fs::FileSystem::new(root).map_err(|error| refused(&format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
         builder.set_access(Uploads {
             root: root.to_owned(),
         });
@@ -137,6 +153,9 @@ async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let (service, completing) = (service.clone(), completing.clone());
         async move {
+            if request.method() == Method::GET && request.uri().path() == HEALTH {
+                return Ok(s3s::HttpResponse::new(s3s::Body::empty()));
+            }
             let completes = request.method() == Method::POST
                 && request
                     .uri()

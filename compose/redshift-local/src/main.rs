@@ -1,6 +1,8 @@
 //! The command `redshift-local`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 use clap::Parser;
@@ -50,6 +52,15 @@ fn main() -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
+    // Said explicitly: the first process of a container gets only signals that it handles. What is
+    // under way is rolled back, as PostgreSQL loses its client.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            0,
+            Arc::new(AtomicBool::new(true)),
+        )?;
+    }
     let s3 = S3Access {
         endpoint: arguments.s3_endpoint,
         path_style: arguments.path_style,

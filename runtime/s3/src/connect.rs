@@ -11,6 +11,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::RequestChecksumCalculation;
 use aws_sdk_s3::config::ResponseChecksumValidation;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::rules::Micros;
 
@@ -22,6 +23,8 @@ use theatre_config::redacted;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 3;
+/// Where a bucket is whose region nothing names.
+const DEFAULT_REGION: &str = "us-east-1";
 
 /// The bucket at `url`; nothing is asked of it yet.
 pub(super) async fn connect(
@@ -68,6 +71,33 @@ pub(super) async fn check(bucket: &Bucket) -> Result<()> {
     })
 }
 
+/// Creates the bucket if it is missing; false if it was there.
+pub(super) async fn create(bucket: &Bucket) -> Result<bool> {
+    let asked = Box::pin(bucket.client.head_bucket().bucket(&bucket.name).send()).await;
+    match asked.map(drop).map_err(Fault::from) {
+        Ok(()) => return Ok(false),
+        Err(fault) if fault.status == Some(404) => {}
+        Err(fault) => return Err(unusable(&bucket.display_name, None, fault)),
+    }
+    // S3 refuses the name of this one region as a place; all others have to be named.
+    let region = bucket.client.config().region().map(AsRef::as_ref);
+    let place = region
+        .filter(|region| *region != DEFAULT_REGION)
+        .map(|region| {
+            CreateBucketConfiguration::builder()
+                .location_constraint(BucketLocationConstraint::from(region))
+                .build()
+        });
+    let request = bucket.client.create_bucket().bucket(&bucket.name);
+    let created = Box::pin(request.set_create_bucket_configuration(place).send()).await;
+    match created.map(drop).map_err(Fault::from) {
+        Ok(()) => Ok(true),
+        // Another process was faster.
+        Err(fault) if fault.is("BucketAlreadyOwnedByYou") => Ok(false),
+        Err(fault) => Err(fault.into_error("lake: creating the bucket")),
+    }
+}
+
 /// Bucket and prefix of `s3://bucket/prefix`; the prefix is empty or ends with a slash.
 fn place(url: &str) -> Result<(&str, String)> {
     // The URL is not shown: one of another form may hold a secret key.
@@ -101,7 +131,7 @@ async fn client(config: &LakeConfig, credentials: Option<Credentials>) -> Result
     // Other object stores that speak S3 take any region, so a missing one is no error.
     let region = RegionProviderChain::first_try(config.region.clone().map(Region::new))
         .or_default_provider()
-        .or_else("us-east-1");
+        .or_else(DEFAULT_REGION);
     let (asked, answered) = match config.checksums {
         Checksums::WhenSupported => (
             RequestChecksumCalculation::WhenSupported,

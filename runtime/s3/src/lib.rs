@@ -53,6 +53,31 @@ pub fn open(url: &str, config: &LakeConfig, io: &IoRuntime) -> Result<Arc<dyn La
     Ok(Arc::new(S3Lake::unchecked(url, config, None, io)?))
 }
 
+/// Creates the bucket of `s3://bucket/prefix` if it is missing, with the credentials that the SDK
+/// finds; false if it was there.
+///
+/// # Errors
+/// As [`open`]; or says why the bucket cannot be asked for or created.
+pub fn create_bucket(url: &str, config: &LakeConfig, io: &IoRuntime) -> Result<bool> {
+    create_bucket_as(url, config, None, io)
+}
+
+/// As [`create_bucket`]; `credentials` instead of those that the SDK finds.
+///
+/// # Errors
+/// As [`create_bucket`].
+pub fn create_bucket_as(
+    url: &str,
+    config: &LakeConfig,
+    credentials: Option<Credentials>,
+    io: &IoRuntime,
+) -> Result<bool> {
+    io.block_on(async {
+        let bucket = connect::connect(url, config, credentials).await?;
+        connect::create(&bucket).await
+    })
+}
+
 /// A bucket, or what is below a prefix of it.
 pub struct S3Lake {
     bucket: Arc<Bucket>,

@@ -1,6 +1,8 @@
 //! The admin server: `/metrics`, `/livez`, `/readyz`, and `/log` for the levels of the log. Its own
 //! thread; it knows the pipeline only by its progress.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -26,12 +28,22 @@ pub struct Admin {
     pub address: std::net::SocketAddr,
 }
 
+/// What to do when another process listens at the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfTaken {
+    /// Refuse to start: somebody looks for this process there.
+    Refuse,
+    /// Take any free port of the same host: nobody was promised this one.
+    TakeAnother,
+}
+
 /// Starts the server at `listen`; port 0 picks a free one.
 ///
 /// # Errors
 /// When the address is taken or is none; says what to do.
 pub fn start(
     listen: &str,
+    if_taken: IfTaken,
     metrics: PrometheusHandle,
     progress: Arc<Progress>,
 ) -> Result<Admin, ConfigError> {
@@ -40,7 +52,7 @@ pub fn start(
             "the admin server cannot listen on {listen}: {error}; give another address with --admin, such as 127.0.0.1:0 for any free port"
         ))
     };
-    let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
+    let listener = bind(listen, if_taken).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let upkeep = metrics.clone();
     let state = web::Data::new(State { metrics, progress });
@@ -82,6 +94,18 @@ pub fn start(
         thread: Some(thread),
         address,
     })
+}
+
+fn bind(listen: &str, if_taken: IfTaken) -> std::io::Result<TcpListener> {
+    let taken = match TcpListener::bind(listen) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && if_taken == IfTaken::TakeAnother => {
+            error
+        }
+        bound => return bound,
+    };
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
+    // Of the two errors the first names the address that was asked for.
+    TcpListener::bind(format!("{host}:0")).map_err(|_| taken)
 }
 
 impl Drop for Admin {

@@ -18,6 +18,7 @@ mod dlq;
 mod documented;
 mod event_printer;
 mod fleet_writer;
+mod healthcheck;
 mod lake;
 mod left_out;
 #[cfg(feature = "servers")]
@@ -72,7 +73,7 @@ struct Common {
     #[arg(long, global = true, default_value = "data")]
     data: PathBuf,
     /// Configuration file; absent: the defaults. Variables THEATRE__... come on top.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, env = "THEATRE_CONFIG")]
     config: Option<PathBuf>,
     /// How to print.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
@@ -137,8 +138,15 @@ commands! {
                             theatre run --until-drained --config theatre.toml"
     )]
     Run = service::Run;
+    /// Asks a process that runs whether it is alive, or ready: exit code 0 if it is.
+    #[command(
+        after_help = "Examples: theatre healthcheck --config theatre.toml\n          theatre healthcheck --ready --admin 127.0.0.1:9464"
+    )]
+    Healthcheck = healthcheck::Healthcheck;
     /// Writes a simulated fleet into the event log and does nothing else.
-    #[command(after_help = "Example: theatre simulate --robots 5 --ticks 600 --data data")]
+    #[command(
+        after_help = "Examples: theatre simulate --robots 5 --ticks 600 --data data\n          theatre simulate --live --config theatre.toml"
+    )]
     Simulate = simulate::Simulate;
     /// What is known of robots.
     #[command(subcommand, after_help = "Example: theatre robots list")]

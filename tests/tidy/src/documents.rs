@@ -4,6 +4,18 @@ use std::collections::BTreeSet;
 
 use crate::Findings;
 
+/// From here on a document is generated.
+const MARK: &str = "<!-- From here on generated from the sources: `just renew` -->\n";
+/// How the generated documents are renewed.
+pub const RENEW: &str = "THEATRE_RENEW=1 cargo test -p theatre-tidy generated";
+
+/// A document as it should be: the file's own prose, and what is generated behind the mark.
+#[must_use]
+pub fn renewed(file: &str, generated: &str) -> String {
+    let prose = file.split_once(MARK).map_or(file, |(prose, _)| prose);
+    format!("{prose}{MARK}{generated}")
+}
+
 /// A document in Markdown, taken apart.
 #[derive(Debug)]
 pub struct Document {
@@ -366,7 +378,7 @@ pub fn check_generated(path: &str, file: &str, generated: &str, renew: &str) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Document, Known, anchors, check, check_generated, check_width};
+    use super::{Document, Known, anchors, check, check_generated, check_width, renewed};
 
     fn known() -> Known {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -448,5 +460,8 @@ mod tests {
             ["a.md:2: is not what the sources say; renew it with: x"]
         );
         assert!(anchors("# More `partitions`, please\n").contains("more-partitions-please"));
+        let fresh = renewed("prose\n", "table\n");
+        assert!(fresh.starts_with("prose\n<!--") && fresh.ends_with("-->\ntable\n"));
+        assert_eq!(renewed(&fresh, "other\n"), fresh.replace("table", "other"));
     }
 }

@@ -9,6 +9,7 @@
 pub mod alerts;
 pub mod boards;
 pub mod calls;
+pub mod chart;
 pub mod crates;
 pub mod documents;
 pub mod items;

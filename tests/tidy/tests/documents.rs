@@ -11,14 +11,10 @@ use theatre_recordings::mapping::Mapping;
 use theatre_tidy::Findings;
 use theatre_tidy::crates::Manifest;
 use theatre_tidy::documents::{
-    Document, Known, anchors, check, check_generated, check_width, words_of,
+    Document, Known, RENEW, anchors, check, check_generated, check_width, renewed, words_of,
 };
 use theatre_tidy::source::{files, read, root, sources};
 
-/// From here on a document is generated.
-const MARK: &str = "<!-- From here on generated from the sources: `just renew` -->\n";
-/// How the generated documents are renewed.
-const RENEW: &str = "THEATRE_RENEW=1 cargo test -p theatre-tidy --test documents";
 /// Words in code of documents that belong to other programs.
 const FOREIGN: &[&str] = &[
     // A column, made from the signal `joints[2].current`.
@@ -30,6 +26,9 @@ const FOREIGN: &[&str] = &[
     "pkg",
     // A file of yours.
     "my_robot",
+    // A repository, in place of its real name.
+    "OWNER",
+    "NAME",
     // The Data API.
     "ExecutionMode",
     // A metric of the process, by metrics-process.
@@ -69,15 +68,24 @@ fn known() -> Known {
         ..Known::default()
     };
     let scripts = [
-        ".ci/run",
-        "tests/run",
-        "tests/ops/watch/run",
-        "justfile",
         ".cargo/config.toml",
+        ".ci/run",
+        "Dockerfile",
+        "compose/.env.example",
+        "justfile",
+        "tests/ops/compose/run",
+        "tests/ops/engine",
+        "tests/ops/lint/run",
+        "tests/ops/run",
+        "tests/ops/watch/run",
+        "tests/run",
     ];
-    let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml"];
+    let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml", "tpl", "py"];
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
-    for extension in texts.iter().chain(&["md", "csv", "json", "bin", "lock"]) {
+    for extension in texts
+        .iter()
+        .chain(&["md", "csv", "json", "bin", "lock", "txt"])
+    {
         let found = files(extension);
         known.files.extend(found.iter().cloned());
         if texts.contains(extension) {
@@ -211,8 +219,7 @@ fn generated_documents_are_fresh() {
         ("docs/metrics.md", metrics()),
     ] {
         let file = read(path);
-        let (prose, _) = file.split_once(MARK).unwrap_or((&file, ""));
-        let fresh = format!("{prose}{MARK}{generated}");
+        let fresh = renewed(&file, &generated);
         if std::env::var_os("THEATRE_RENEW").is_some() {
             fs::write(root().join(path), &fresh).unwrap();
         } else {

@@ -209,6 +209,10 @@ fn threads_sleep_in_named_places_only() {
                     "waits for the signal to stop, and for draining",
                 ),
                 (
+                    "runtime/theatre/src/cli/simulate.rs",
+                    "keeps the pace of a live fleet",
+                ),
+                (
                     "runtime/theatre/src/cli/tail.rs",
                     "waits for new records of a topic",
                 ),

@@ -10,7 +10,7 @@ use theatre_actors::position::Partition;
 
 use super::Failure;
 use theatre_config::INPUT_TOPICS;
-use theatre_simulator::{Faults, Produced, Simulator};
+use theatre_simulator::{Faults, Produced, Simulator, TICK_US};
 
 /// Where the simulator notes how far it came, in the log itself.
 const PROGRESS_TOPIC: &str = "theatre.simulator.progress.v1";
@@ -103,6 +103,12 @@ impl<'a> FleetWriter<'a> {
             }],
         )?;
         Ok(())
+    }
+
+    /// The tick that is due at a moment (microseconds UTC), if the fleet is to be as late as the
+    /// clock on the wall.
+    pub(super) fn due(&self, now_us: i64) -> u64 {
+        u64::try_from((now_us - self.start_us) / TICK_US).unwrap_or_default()
     }
 
     /// Writes ticks up to `until`. A crash between the records and the note writes a tick again:

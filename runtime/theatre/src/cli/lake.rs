@@ -12,6 +12,9 @@ use theatre_pipeline::lake_gap::{self, LogGap};
 /// Looks at the lake, and puts back what was set aside.
 #[derive(Debug, Subcommand)]
 pub(super) enum Lake {
+    /// Makes the bucket if it is missing; one that is there stays as it is.
+    #[command(after_help = "Example: theatre lake create --config theatre.toml")]
+    Create,
     /// Registered files: how far each is, and why one was set aside.
     #[command(after_help = "Example: theatre lake list --output json")]
     List,
@@ -37,11 +40,33 @@ pub(super) enum Lake {
 impl Lake {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         match self {
+            Self::Create => create(common),
             Self::List => list(common),
             Self::Requeue => requeue(common),
             Self::Skip { dry_run } => skip(common, dry_run),
         }
     }
+}
+
+#[cfg(feature = "s3")]
+fn create(common: &Common) -> Result<(), Failure> {
+    let config = super::service::config(common)?;
+    let Some(url) = &config.lake.url else {
+        eprintln!("[lake] url is not set: the embedded lake needs no bucket");
+        return Ok(());
+    };
+    let io = theatre_system::blocking::IoRuntime::start()?;
+    if theatre_s3::create_bucket(url, &config.lake, &io)? {
+        write(&format!("created the bucket of {url}\n"))
+    } else {
+        eprintln!("the bucket of {url} is there already");
+        Ok(())
+    }
+}
+
+#[cfg(not(feature = "s3"))]
+fn create(_: &Common) -> Result<(), Failure> {
+    Err(super::left_out::refusal("theatre lake create", "s3"))
 }
 
 fn list(common: &Common) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use theatre_schemas::records::Transition;
 use super::event_printer::EventPrinter;
 use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, IfTaken};
 use crate::gate;
 use theatre_config::{Config, redacted};
 use theatre_embedded::data_dir::{DataDir, DataLock};
@@ -179,10 +179,15 @@ impl Service {
         Self::start_as(common, config, |_| {})
     }
 
-    /// The same, with a line on standard error for each step: for commands at which a person looks.
+    /// The same, with a line on standard error for each step: for commands at which a person looks,
+    /// which end by themselves. They need no port of their own: unless `--admin` names one, any does.
     pub(super) fn start_visibly(common: &Common, config: &Config) -> Result<Self, Failure> {
         eprintln!("opening the data directory {}", common.data.display());
-        Self::start_as(common, config, |params| {
+        let if_taken = match common.admin {
+            Some(_) => IfTaken::Refuse,
+            None => IfTaken::TakeAnother,
+        };
+        Self::start_with(common, config, if_taken, |params| {
             eprintln!("starting the pipeline: {} partitions", params.partitions);
         })
     }
@@ -192,6 +197,15 @@ impl Service {
     pub(super) fn start_as(
         common: &Common,
         config: &Config,
+        change: impl FnOnce(&mut PipelineParams),
+    ) -> Result<Self, Failure> {
+        Self::start_with(common, config, IfTaken::Refuse, change)
+    }
+
+    fn start_with(
+        common: &Common,
+        config: &Config,
+        if_taken: IfTaken,
         change: impl FnOnce(&mut PipelineParams),
     ) -> Result<Self, Failure> {
         let started = Instant::now();
@@ -225,6 +239,7 @@ impl Service {
         }
         let admin = admin::start(
             common.admin.as_deref().unwrap_or(&config.admin),
+            if_taken,
             metrics,
             pipeline.progress().clone(),
         )?;

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{EventLog, NewRecord};
 use theatre_actors::position::Partition;
+use theatre_actors::time::Clock;
 
 use super::fleet_writer::FleetWriter;
 use super::output::{progress, progress_done};
@@ -15,9 +19,16 @@ use super::{Common, Failure};
 use theatre_config::INPUT_TOPICS;
 use theatre_simulator::Faults;
 use theatre_simulator::fleet::{self, Fleet};
+use theatre_system::clock::SystemClock;
 
 /// Records appended at once by the benchmark's fleet.
 const FLEET_BATCH: usize = 50_000;
+/// Ticks that robots keep while they cannot send: ten minutes. What is older is lost.
+const BUFFERED_TICKS: u64 = 6_000;
+/// Ticks that are written before a request to stop is looked for.
+const STEP_TICKS: u64 = 100;
+/// How often it is seen to what is due.
+const LIVE_EVERY: Duration = Duration::from_millis(50);
 
 /// Writes a simulated fleet into the log.
 #[derive(Debug, Args)]
@@ -31,6 +42,10 @@ pub(super) struct Simulate {
     /// Ticks of 100 ms to write, as fast as it goes, counted from the fleet's beginning.
     #[arg(long, default_value_t = 600)]
     ticks: u64,
+    /// Write ticks as they fall due, in real time and from now on, until a signal asks it to stop.
+    /// Started again, it makes up for ten minutes at most.
+    #[arg(long, conflicts_with_all = ["ticks", "profile"])]
+    live: bool,
     /// What kind of fleet: surgical robots at work, or the layout of the throughput benchmark.
     #[arg(long, value_enum, default_value_t = Profile::Surgical)]
     profile: Profile,
@@ -81,14 +96,19 @@ impl Simulate {
             );
         }
         log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
-        // A fixed beginning, so that the same flags give the same bytes.
+        // A fixed beginning, so that the same flags give the same bytes; a live fleet begins now.
+        let start_us = if self.live {
+            SystemClock.now().0
+        } else {
+            fleet::START_US
+        };
         let mut writer = FleetWriter::open(
             &*log,
             config.partitions,
             self.seed,
             self.robots,
             &self.faults,
-            fleet::START_US,
+            start_us,
         )?;
         if let Some(path) = &self.truth {
             let opened = std::fs::OpenOptions::new()
@@ -100,8 +120,11 @@ impl Simulate {
                     Failure::Usage(format!("--truth {}: {error}", path.display()))
                 })?);
         }
-        while writer.next < self.ticks {
-            writer.advance(self.ticks.min(writer.next + 100))?;
+        if self.live {
+            write_live(&mut writer)?;
+        }
+        while !self.live && writer.next < self.ticks {
+            writer.advance(self.ticks.min(writer.next + STEP_TICKS))?;
             progress(format_args!("tick {} of {}", writer.next, self.ticks));
         }
         progress_done();
@@ -149,4 +172,23 @@ impl Simulate {
         );
         Ok(())
     }
+}
+
+/// Writes what falls due until a signal asks it to stop.
+fn write_live(writer: &mut FleetWriter<'_>) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    while !stop.load(Ordering::Acquire) {
+        let due = writer.due(SystemClock.now().0);
+        writer.next = writer.next.max(due.saturating_sub(BUFFERED_TICKS));
+        writer.advance(due.min(writer.next + STEP_TICKS))?;
+        progress(format_args!("tick {}", writer.next));
+        if writer.next >= due {
+            std::thread::sleep(LIVE_EVERY);
+        }
+    }
+    Ok(())
 }

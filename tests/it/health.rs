@@ -1,0 +1,52 @@
+//! The health command: what containers ask a running process with.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use theatre_dev::process::wait_until;
+use theatre_tests::{binary, theatre};
+
+/// The exit code and the words of `theatre healthcheck`.
+fn ask(admin: &str, flags: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = Command::new(binary()?)
+        .args(["healthcheck", "--admin", admin])
+        .args(flags)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status.code(), said))
+}
+
+#[test]
+fn a_process_is_alive_at_once_ready_soon_and_neither_once_it_has_ended() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let mut process = theatre(data.path(), &["run"])?
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let said = process.stderr.take().context("no standard error")?;
+    let line = BufReader::new(said)
+        .lines()
+        .map_while(std::result::Result::ok)
+        .find(|line| line.contains("admin: http://"))
+        .context("the process did not say where its admin server is")?;
+    let admin = line
+        .split("http://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next())
+        .context("no address")?;
+    ensure!(ask(admin, &[])?.0 == Some(0), "it is not alive");
+    let mut last = (None, String::new());
+    let ready = wait_until(Duration::from_secs(30), || {
+        last = ask(admin, &["--ready"]).unwrap_or_default();
+        last.0 == Some(0)
+    });
+    ensure!(ready, "it is not ready: {last:?}");
+    process.kill()?;
+    process.wait()?;
+    for flags in [&[][..], &["--ready"]] {
+        let (code, said) = ask(admin, flags)?;
+        ensure!(code == Some(3) && said.contains(admin), "{code:?}: {said}");
+    }
+    Ok(())
+}

@@ -1,0 +1,523 @@
+"""Level 0: the chart is rendered, checked against schemas, and compared with snapshots."""
+
+import difflib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tomllib
+
+import yaml
+
+import checks
+from checks import CHART, EXAMPLES, HERE, ROOT, call, ensure, paths, refused, test, work
+
+# Every option turned on, as far as they go together.
+EVERYTHING = HERE / "values-everything.yaml"
+# One process that keeps everything in its data directory.
+EMBEDDED = HERE / "values-embedded.yaml"
+ALL_VALUES = {**EXAMPLES, "everything": EVERYTHING, "embedded": EMBEDDED}
+# Versions of Kubernetes: the oldest that the chart allows, and the newest of which schemas are there.
+VERSIONS = ("1.30", "1.37")
+# For which the chart is rendered where it does not matter.
+VERSION = "1.34.4"
+
+
+def helm(*arguments, **options):
+    """Runs helm with its own folders, so that it finds nothing of the user's."""
+    home = work() / "helm"
+    env = {f"HELM_{name}_HOME": str(home / name) for name in ("CACHE", "CONFIG", "DATA")}
+    env.update(options.pop("env", {}))
+    return call(paths()["helm"], *arguments, env=env, **options)
+
+
+def template(values, *arguments, chart=CHART, version=VERSION, check=True):
+    """The chart rendered with a file of values, as text."""
+    files = [] if values is None else ["--values", values]
+    done = helm(
+        "template", "theatre", chart, "--namespace", "theatre", "--kube-version", version,
+        *files, *arguments, check=check,
+    )  # fmt: skip
+    return done.stdout
+
+
+def objects(text: str) -> list:
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def find(rendered: list, kind: str, ending: str = "") -> dict:
+    found = [
+        one for one in rendered if one["kind"] == kind and one["metadata"]["name"].endswith(ending)
+    ]
+    ensure(len(found) == 1, f"{len(found)} objects are a {kind} called ...{ending}")
+    return found[0]
+
+
+def copy_of_the_chart(name: str) -> pathlib.Path:
+    """A copy of the chart that a test may change."""
+    copy = work() / name
+    shutil.copytree(CHART, copy, dirs_exist_ok=True)
+    return copy
+
+
+def replace_in(path: pathlib.Path, old: str, new: str) -> None:
+    text = path.read_text()
+    ensure(old in text, f"{path.name} has no '{old}'")
+    path.write_text(text.replace(old, new))
+
+
+def chart_with_api() -> pathlib.Path:
+    """The chart as it will be once the program has the command."""
+    chart = copy_of_the_chart("with-api")
+    replace_in(chart / "Chart.yaml", 'has-api-command: "false"', 'has-api-command: "true"')
+    return chart
+
+
+def kubeconform(text: str, version: str, check=True):
+    """Checks objects against the schemas of a version of Kubernetes, and of the operators."""
+    schemas = f"{paths()['schemas']}/{version}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    # Of the operators' own kinds the API server of level 1 knows the schemas.
+    skip = "ServiceMonitor,PrometheusRule,ScaledObject"
+    return call(
+        paths()["kubeconform"], "-strict", "-summary", "-skip", skip, "-schema-location", schemas,
+        text=text, check=check,
+    )  # fmt: skip
+
+
+@test
+def the_chart_is_linted_strictly_with_each_file_of_values():
+    for values in ALL_VALUES.values():
+        helm("lint", "--strict", CHART, "--values", values)
+
+
+@test
+def each_file_of_values_renders_objects_of_the_oldest_and_the_newest_kubernetes():
+    for version in VERSIONS:
+        for values in ALL_VALUES.values():
+            kubeconform(template(values, version=f"{version}.0"), version)
+
+
+@test
+def the_api_renders_objects_of_kubernetes_once_the_program_has_it():
+    text = template(
+        EXAMPLES["eks-production"], "--set", "api.enabled=true", chart=chart_with_api()
+    )
+    for version in VERSIONS:
+        kubeconform(text, version)
+    deployment = find(objects(text), "Deployment", "-api")
+    pod = deployment["spec"]["template"]["spec"]
+    ensure(pod["terminationGracePeriodSeconds"] == 30, "5 + 20 + 5 seconds for the API")
+    ensure("api" in pod["containers"][0]["args"], "the API's pods run another command")
+
+
+@test
+def a_misspelt_key_of_kubernetes_is_found():
+    chart = copy_of_the_chart("misspelt")
+    replace_in(
+        chart / "templates/pipeline-statefulset.yaml", "podManagementPolicy:", "podManagmentPolicy:"
+    )
+    text = template(EXAMPLES["laptop"], chart=chart)
+    for version in VERSIONS:
+        done = kubeconform(text, version, check=False)
+        ensure(done.returncode != 0, f"Kubernetes {version} has podManagmentPolicy")
+        ensure("podManagmentPolicy" in done.stdout, done.stdout)
+
+
+def plain_template() -> list:
+    """The command that renders the chart, without values."""
+    return [paths()["helm"], "template", "theatre", CHART, "--kube-version", VERSION]
+
+
+def with_laptop(*settings):
+    sets = [word for setting in settings for word in ("--set", setting)]
+    return [*plain_template(), "--values", EXAMPLES["laptop"], *sets]
+
+
+# Values that cannot work: settings on top of the laptop's, and what the refusal says.
+REFUSED = [
+    (["pipeline.replica=2"], "replica"),
+    (["config.save_intervall=5s"], "save_intervall"),
+    (["config.log.session_timout=60s"], "session_timout"),
+    (["config.save_interval=5"], "save_interval"),
+    (["config.save_interval=5 parsecs"], "does not match pattern"),
+    (["config.admin=0.0.0.0:1"], "admin"),
+    (["config.log.group_instance_id=one"], "group_instance_id"),
+    (["config.log.security=sasl"], "security"),
+    (["files.theatre\\.toml=x"], "theatre.toml"),
+    (["pipeline.drainSeconds=30"], "drainSeconds"),
+    (["pipeline.terminationGracePeriodSeconds=60"], "60 is not longer than a stop may take, 90"),
+    (["pipeline.terminationGracePeriodSeconds=90"], "90 is not longer than a stop may take, 90"),
+    (
+        ["pipeline.terminationGracePeriodSeconds=120", "config.store.statement_timeout=1m"],
+        "120 is not longer than a stop may take, 120",
+    ),
+    (
+        ["pipeline.terminationGracePeriodSeconds=100", "pipeline.preStopSeconds=10"],
+        "100 is not longer than a stop may take, 100",
+    ),
+    (["api.enabled=true"], "api.enabled: Theatre 0.1.0 has no command `api`"),
+    (["api.terminationGracePeriodSeconds=25"], "api.terminationGracePeriodSeconds: it must be"),
+    (["pipeline.resources.limits.memory=2Gi"], "pipeline.resources: limits.memory must be"),
+    (["jobs.resources.limits.memory=2Gi"], "jobs.resources: limits.memory must be"),
+    (["pipeline.resources.limits.memory=lots"], "memory"),
+    (["config.store.url=postgres://theatre:hush@db/theatre"], "config.store.url: it holds a pass"),
+    (["config.registry.url=http://user:hush@registry:8081"], "config.registry.url: it holds a"),
+    (["config.log.properties.ssl\\.key\\.password=hush"], "ssl.key.password is a secret"),
+    (["secrets.store.passwordKey="], "secrets.store: existingSecret names a Secret, but none"),
+    (["secrets.kafka.passwordKey=password"], "secrets.kafka: passwordKey is set, but existing"),
+    (["secrets.objectStore.existingSecret=keys"], "secrets.objectStore: static keys are for"),
+    (["secrets.pseudonymKey.existingSecret="], "secrets.pseudonymKey.existingSecret: with a log"),
+    (["secrets.store.urlKey=url"], "config.store.url and secrets.store.urlKey are both set"),
+    (["config.lake.enabled=true"], "lake, warehouse would be lost with the pod"),
+    (
+        ["config.lake.enabled=true", "pipeline.replicas=3"],
+        "pipeline.replicas: lake, warehouse would be in the data directory of each pod",
+    ),
+    (["keda.enabled=true"], "keda.prometheusAddress: it is needed"),
+    (
+        ["keda.enabled=true", "keda.prometheusAddress=http://p:9090", "keda.maxReplicas=5"],
+        "keda.maxReplicas: 5 pods cannot share 4 partitions",
+    ),
+    (
+        ["keda.enabled=true", "keda.prometheusAddress=http://p:9090", "keda.minReplicas=5"],
+        "keda.minReplicas: 5 is more than keda.maxReplicas, 4",
+    ),
+    (["image.digest=sha256:abc"], "digest"),
+    (["jobs.topics=apply"], "topics"),
+]
+
+
+@test
+def values_that_cannot_work_are_refused_with_the_reason():
+    for settings, reason in REFUSED:
+        refused(reason, *with_laptop(*settings))
+    call(*with_laptop("pipeline.terminationGracePeriodSeconds=91"))
+
+
+@test
+def a_release_without_any_values_is_refused_with_what_is_missing():
+    refused(
+        "log, store, lake, warehouse would be in the data directory of each pod",
+        *plain_template(),
+    )
+
+
+@test
+def an_older_kubernetes_is_refused():
+    refused(
+        "incompatible with Kubernetes v1.29.0", *with_laptop(), "--kube-version", "1.29.0"
+    )
+
+
+def toml_of(rendered: list) -> str:
+    return find(rendered, "ConfigMap", "theatre")["data"]["theatre.toml"]
+
+
+@test
+def values_become_the_configuration_that_they_say():
+    rendered = objects(template(EVERYTHING))
+    written = tomllib.loads(toml_of(rendered))
+    expected = yaml.safe_load(EVERYTHING.read_text())["config"]
+    # What the chart adds.
+    secrets = "/etc/theatre/secrets"
+    expected["admin"] = "0.0.0.0:9464"
+    expected["pseudonym_key_file"] = f"{secrets}/pseudonym/key"
+    expected["log"]["ca_file"] = f"{secrets}/kafka/ca.crt"
+    expected["log"]["certificate_file"] = f"{secrets}/kafka/client.crt"
+    expected["log"]["key_file"] = f"{secrets}/kafka/client.key"
+    expected["log"]["key_password_file"] = f"{secrets}/kafka/client.key.password"
+    expected["log"]["password_file"] = f"{secrets}/kafka/password"
+    expected["store"] |= {
+        "password_file": f"{secrets}/store/password",
+        "ca_file": f"{secrets}/store/ca.crt",
+    }
+    expected["registry"] |= {
+        "password_file": f"{secrets}/registry/password",
+        "ca_file": f"{secrets}/registry/ca.crt",
+    }
+    expected["lake"]["credentials_file"] = f"{secrets}/object-store/credentials"
+    ensure(written == expected, f"written: {written}\nexpected: {expected}")
+    # A secret for the object store is none for Redshift on AWS.
+    ensure("credentials_file" not in written["warehouse"], "Redshift gets the store's keys")
+    volumes = find(rendered, "StatefulSet")["spec"]["template"]["spec"]["volumes"]
+    sources = next(one for one in volumes if one["name"] == "secrets")["projected"]["sources"]
+    mounted = {item["path"] for one in sources for item in one["secret"]["items"]}
+    named = {
+        value.removeprefix(f"{secrets}/")
+        for section in [written, *written.values()]
+        if isinstance(section, dict)
+        for value in section.values()
+        if isinstance(value, str) and value.startswith(secrets)
+    }
+    ensure(mounted == named, f"mounted: {mounted}, named in the configuration: {named}")
+
+
+def program():
+    """The program, if it has been built: the one that is named, or the newest in target."""
+    named = os.environ.get("THEATRE_BIN")
+    if named:
+        return named
+    built = [ROOT / "target" / profile / "theatre" for profile in ("debug", "release", "dist")]
+    built = sorted((one for one in built if one.is_file()), key=lambda one: one.stat().st_mtime)
+    return built[-1] if built else None
+
+
+@test
+def the_program_takes_the_configuration_of_each_file_of_values():
+    theatre = program()
+    if theatre is None:
+        checks.log("LEFT OUT: the program is not built (cargo build), so it cannot be asked")
+        return
+    certificate, key = work() / "ca.pem", work() / "key.pem"
+    call(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-subj", "/CN=tests",
+        "-keyout", key, "-out", certificate,
+    )  # fmt: skip
+    for name, values in ALL_VALUES.items():
+        folder = work() / "etc" / name
+        folder.mkdir(parents=True)
+        for file, text in find(objects(template(values)), "ConfigMap", "theatre")["data"].items():
+            text = text.replace("/etc/theatre/secrets", str(folder))
+            (folder / file).write_text(text.replace("/etc/rds", str(folder)))
+        written = tomllib.loads((folder / "theatre.toml").read_text())
+        # Files that the configuration names: those of secrets, and others that are mounted.
+        for section in [written, *written.values()]:
+            for setting, value in section.items() if isinstance(section, dict) else ():
+                if not setting.endswith("_file"):
+                    continue
+                path = pathlib.Path(value)
+                path.parent.mkdir(exist_ok=True)
+                if setting in ("ca_file", "certificate_file"):
+                    shutil.copy(certificate, path)
+                elif setting == "key_file":
+                    shutil.copy(key, path)
+                else:
+                    path.write_bytes(b"7" * 32)
+        done = call(
+            theatre, "--data", folder / "data", "--config", folder / "theatre.toml",
+            "config", "check",
+        )  # fmt: skip
+        ensure("good" in done.stdout, done.stdout)
+
+
+@test
+def a_pod_keeps_its_name_in_the_group_and_gets_the_time_that_a_stop_may_take():
+    rendered = objects(template(EXAMPLES["eks-production"]))
+    spec = find(rendered, "StatefulSet")["spec"]
+    ensure(spec["podManagementPolicy"] == "Parallel", "pods start one after another")
+    ensure(spec["updateStrategy"] == {"type": "RollingUpdate"}, spec["updateStrategy"])
+    pod = spec["template"]["spec"]
+    env = {one["name"]: one for one in pod["containers"][0]["env"]}
+    name = env["THEATRE__LOG__GROUP_INSTANCE_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
+    ensure(name == "metadata.name", name)
+    ensure(pod["terminationGracePeriodSeconds"] == 60 + 30 + 15, "grace is not drain + checkpoint")
+    longer = objects(
+        template(
+            EXAMPLES["laptop"], "--set", "config.store.statement_timeout=1500ms",
+            "--set", "pipeline.preStopSeconds=7", "--set", "pipeline.drainSeconds=70",
+        )
+    )  # fmt: skip
+    pod = find(longer, "StatefulSet")["spec"]["template"]["spec"]
+    ensure(pod["terminationGracePeriodSeconds"] == 7 + 70 + 2 + 15, "grace follows no value")
+    sleep = pod["containers"][0]["lifecycle"]["preStop"]
+    ensure(sleep == {"sleep": {"seconds": 7}}, f"preStop: {sleep}")
+
+
+@test
+def a_changed_configuration_restarts_the_pods_and_nothing_else_does():
+    def checksum(*arguments):
+        rendered = objects(template(EXAMPLES["laptop"], *arguments))
+        pod = find(rendered, "StatefulSet")["spec"]["template"]
+        return pod["metadata"]["annotations"]["checksum/config"]
+
+    before = checksum()
+    ensure(checksum("--set", "pipeline.minReadySeconds=20") == before, "another value changed it")
+    ensure(checksum("--set", "config.save_interval=4s") != before, "theatre.toml did not")
+    ensure(checksum("--set", "files.rules\\.toml=x") != before, "a file beside it did not")
+
+
+@test
+def a_new_version_of_the_chart_alone_restarts_no_pod():
+    chart = copy_of_the_chart("newer")
+    replace_in(chart / "Chart.yaml", "\nversion: 0.1.0", "\nversion: 0.1.1")
+    pods = [
+        find(objects(template(EXAMPLES["laptop"], chart=one)), "StatefulSet")["spec"]["template"]
+        for one in (CHART, chart)
+    ]
+    ensure(pods[0] == pods[1], "the pods differ")
+
+
+@test
+def hooks_come_before_everything_that_they_need_not():
+    rendered = objects(template(EXAMPLES["eks-production"]))
+    weights = {}
+    for one in rendered:
+        notes = one["metadata"].get("annotations") or {}
+        if "pre-install" in notes.get("helm.sh/hook", ""):
+            weights[one["kind"], one["metadata"]["name"]] = int(notes["helm.sh/hook-weight"])
+            ensure(notes["helm.sh/hook"] == "pre-install,pre-upgrade", notes)
+    jobs = {name: weight for (kind, name), weight in weights.items() if kind == "Job"}
+    ensure(
+        sorted(jobs, key=jobs.get)
+        == ["theatre-migrate", "theatre-migrate-warehouse", "theatre-topics"],
+        f"jobs: {jobs}",
+    )
+    others = [weight for (kind, _), weight in weights.items() if kind != "Job"]
+    ensure(max(others) < min(jobs.values()), f"something that a job needs comes late: {weights}")
+    for name in jobs:
+        pod = find(rendered, "Job", name)["spec"]["template"]["spec"]
+        needs = {
+            ("ServiceAccount", pod["serviceAccountName"]),
+            ("ConfigMap", pod["volumes"][0]["configMap"]["name"]),
+        }
+        ensure(needs <= set(weights), f"{name} needs {needs} before the release is there")
+
+
+@test
+def jobs_are_left_out_where_there_is_nothing_for_them_to_do():
+    jobs = {
+        values: sorted(
+            one["metadata"]["name"]
+            for one in objects(template(ALL_VALUES[values]))
+            if one["kind"] == "Job"
+        )
+        for values in ("laptop", "staging", "embedded")
+    }
+    expected = ["theatre-migrate", "theatre-topics"]
+    ensure(jobs == {"laptop": expected, "staging": expected, "embedded": []}, f"{jobs}")
+
+
+@test
+def every_container_is_restricted_and_its_memory_is_promised():
+    for name, values in ALL_VALUES.items():
+        for pod in pods_of(objects(template(values))):
+            security = pod["securityContext"]
+            ensure(security["runAsNonRoot"] and security["runAsUser"] > 0, f"{name}: root")
+            ensure(security["seccompProfile"] == {"type": "RuntimeDefault"}, f"{name}: seccomp")
+            ensure(pod["automountServiceAccountToken"] is False, f"{name}: token")
+            for container in pod["containers"] + pod.get("initContainers", []):
+                ensure(
+                    container["securityContext"]
+                    == {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                        "readOnlyRootFilesystem": True,
+                    },
+                    f"{name}: {container['securityContext']}",
+                )
+                resources = container["resources"]
+                ensure(
+                    resources["requests"]["memory"] == resources["limits"]["memory"],
+                    f"{name}: {resources}",
+                )
+
+
+def pods_of(rendered: list) -> list:
+    """Specifications of all pods that objects make."""
+    pods = []
+    for one in rendered:
+        spec = one.get("spec") or {}
+        if one["kind"] == "Pod":
+            pods.append(spec)
+        elif one["kind"] == "CronJob":
+            pods.append(spec["jobTemplate"]["spec"]["template"]["spec"])
+        elif "template" in spec:
+            pods.append(spec["template"]["spec"])
+    ensure(pods, "there are no pods")
+    return pods
+
+
+@test
+def no_secret_is_made_and_none_stands_in_a_config_map():
+    for name, values in ALL_VALUES.items():
+        for one in objects(template(values)):
+            ensure(one["kind"] != "Secret", f"{name} makes a Secret")
+
+
+@test
+def rules_and_boards_are_those_of_the_files_and_none_without_files():
+    values = EXAMPLES["eks-production"]
+    chart = copy_of_the_chart("monitoring")
+    for folder in ("rules", "boards"):
+        for path in (chart / "files" / folder).iterdir():
+            path.unlink()
+    kinds = {one["kind"] for one in objects(template(values, chart=chart))}
+    ensure("PrometheusRule" not in kinds, "rules out of nothing")
+    rules = (
+        "groups:\n  - name: theatre\n    rules:\n      - alert: Silent\n        expr: up == 0\n"
+        "        annotations:\n          summary: '{{ $labels.pod }} is down'\n"
+    )
+    (chart / "files/rules/fleet_rules.yaml").write_text(rules)
+    # A test of rules lies beside them, and is none.
+    (chart / "files/rules/fleet_tests.yaml").write_text("rule_files: [fleet_rules.yaml]\n")
+    board = json.dumps({"title": "Fleet", "panels": [{"expr": "sum by (pod) (up{a=~\"$a\"})"}]})
+    (chart / "files/boards/fleet.json").write_text(board)
+    rendered = objects(template(values, chart=chart))
+    rule = find(rendered, "PrometheusRule")
+    ensure(rule["spec"] == yaml.safe_load(rules), f"{rule['spec']}")
+    ensure(rule["metadata"]["name"] == "theatre-fleet-rules", rule["metadata"]["name"])
+    board_map = find(rendered, "ConfigMap", "-board-fleet")
+    ensure(json.loads(board_map["data"]["fleet.json"]) == json.loads(board), "another board")
+    ensure(board_map["metadata"]["labels"]["grafana_dashboard"] == "1", "no sidecar finds it")
+
+
+@test
+def the_rules_and_boards_of_the_chart_are_installed_whole():
+    rendered = objects(template(EXAMPLES["eks-production"]))
+    for path in sorted((CHART / "files/rules").glob("*.yaml")):
+        content = yaml.safe_load(path.read_text())
+        if "groups" not in content:
+            continue
+        ending = f"theatre-{path.stem.lower().replace('_', '-')}"
+        ensure(find(rendered, "PrometheusRule", ending)["spec"] == content, f"{path.name} differs")
+    for path in sorted((CHART / "files/boards").glob("*.json")):
+        ending = f"-board-{path.stem.lower().replace('_', '-')}"
+        data = find(rendered, "ConfigMap", ending)["data"]
+        ensure(json.loads(data[path.name]) == json.loads(path.read_text()), f"{path.name} differs")
+        ensure(len(data[path.name]) < 1_000_000, f"{path.name} is too long for a ConfigMap")
+
+
+@test
+def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
+    rendered = objects(template(EVERYTHING))
+    ensure("replicas" not in find(rendered, "StatefulSet")["spec"], "an upgrade would reset it")
+    scaled = find(rendered, "ScaledObject")["spec"]
+    ensure(scaled["maxReplicaCount"] == 24, "more replicas than partitions")
+    query = scaled["triggers"][0]["metadata"]["query"]
+    expected = (
+        'sum(theatre_consumer_lag_records{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"})'
+    )
+    ensure(query == expected, query)
+
+
+@test
+def the_rendered_objects_are_those_of_the_snapshots():
+    for name, values in ALL_VALUES.items():
+        snapshot = HERE / "snapshots" / f"{name}.yaml"
+        text = without_files(template(values))
+        if checks.renew:
+            snapshot.parent.mkdir(exist_ok=True)
+            snapshot.write_text(text)
+            continue
+        known = snapshot.read_text() if snapshot.exists() else ""
+        if known != text:
+            lines = difflib.unified_diff(
+                known.splitlines(), text.splitlines(), str(snapshot.name), "rendered", n=2
+            )
+            raise checks.Failed(
+                "\n".join(list(lines)[:60])
+                + "\nif this is meant: tests/ops/kubernetes/run renew, and look at what changed"
+            )
+
+
+def without_files(text: str) -> str:
+    """Rules and boards have tests of their own: here only that they are there, by their hash."""
+    kept = []
+    for document in text.split("\n---\n"):
+        if "/templates/boards.yaml" in document or "/templates/prometheusrule.yaml" in document:
+            name = next(line for line in document.splitlines() if line.startswith("  name: "))
+            digest = hashlib.sha256(document.encode()).hexdigest()[:16]
+            document = f"# the content of a file, {digest}\n{name}"
+        kept.append(document)
+    return "\n---\n".join(kept)

@@ -1,0 +1,391 @@
+"""Level 2: pods of the chart run on a real node, beside Kafka and PostgreSQL.
+
+The tests stand on each other, in this order: what one has installed, the next one uses.
+"""
+
+import collections
+import functools
+import json
+import os
+import re
+import secrets
+import signal
+import threading
+import time
+
+from checks import CHART, EXAMPLES, HERE, Failed, ensure, log, once, test, wait_for, work
+from node import THEATRE, Node
+
+PODS = [f"theatre-pipeline-{number}" for number in range(3)]
+PARTITIONS = 6
+ALERTS = "surgical.maintenance.alerts.v1"
+
+
+@once
+def node() -> Node:
+    return Node()
+
+
+def kubectl(*arguments, **options):
+    return node().plane.kubectl("--namespace=theatre", *arguments, **options)
+
+
+def values() -> list:
+    """The laptop's values, with three processes that share six partitions."""
+    repository, tag = THEATRE.split(":")
+    settings = [
+        f"image.repository={repository}", f"image.tag={tag}", "pipeline.replicas=3",
+        f"config.partitions={PARTITIONS}", "config.log.url=kafka://kafka.servers:9092",
+        "config.log.session_timeout=60s", "config.save_interval=2s", "config.reorder_bound=1s",
+        "config.store.url=postgres://theatre@postgres.servers:5432/theatre",
+        "pipeline.podDisruptionBudget.enabled=true", "pipeline.minReadySeconds=2",
+        "pipeline.resources.requests.cpu=50m", "networkPolicy.enabled=true",
+    ]  # fmt: skip
+    sets = [word for setting in settings for word in ("--set", setting)]
+    return ["--namespace=theatre", "--values", EXAMPLES["laptop"], *sets]
+
+
+def pod(name: str) -> dict:
+    return node().plane.get("--namespace=theatre", "pod", name)
+
+
+def is_ready(name: str) -> bool:
+    found = kubectl("get", "pod", name, "--output=json", check=False)
+    if found.returncode != 0:
+        return False
+    conditions = json.loads(found.stdout)["status"].get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def with_reasons(namespace: str, act):
+    """Does something; where it fails, what the pods of a namespace say is said, too."""
+    try:
+        return act()
+    except Failed as error:
+        there = functools.partial(
+            node().plane.kubectl, f"--namespace={namespace}", check=False
+        )
+        said = [str(error), there("get", "pods,jobs").stdout]
+        said.append(there("get", "events", "--sort-by=.lastTimestamp").stdout[-3000:])
+        for one in there("get", "pods", "--output=name").stdout.split():
+            logs = there("logs", one, "--all-containers", "--tail=15")
+            said.append(f"{one}: {logs.stdout}{logs.stderr}")
+        raise Failed("\n".join(said)) from error
+
+
+def wait_until_ready(seconds: float = 180) -> None:
+    with_reasons(
+        "theatre",
+        lambda: wait_for(
+            f"{PODS} are ready", lambda: all(is_ready(name) for name in PODS), seconds
+        ),
+    )
+
+
+def metrics(name: str) -> str:
+    """What a pod's admin port says, by way of the API server; nothing while it does not answer."""
+    path = f"/api/v1/namespaces/theatre/pods/{name}:9464/proxy/metrics"
+    return node().plane.kubectl("get", "--raw", path, check=False).stdout
+
+
+def owned(text: str) -> set:
+    found = re.findall(r'^theatre_partition_owned\{.*partition="(\d+)".*\} 1$', text, re.MULTILINE)
+    return {int(number) for number in found}
+
+
+def rebalances(text: str) -> dict:
+    found = re.findall(
+        r'^theatre_kafka_rebalances_total\{.*what="(\w+)".*\} (\d+)$', text, re.MULTILINE
+    )
+    return {what: int(count) for what, count in found}
+
+
+def owners() -> dict:
+    return {name: owned(metrics(name)) for name in PODS}
+
+
+def settled() -> dict:
+    """Who owns what, once each pod has its share and it stays so for some seconds."""
+    held = {}
+
+    def look():
+        nonlocal held
+        found = owners()
+        complete = sorted(one for parts in found.values() for one in parts) == [*range(PARTITIONS)]
+        shared = all(len(parts) == PARTITIONS // len(PODS) for parts in found.values())
+        if not (complete and shared):
+            held = {}
+            return None
+        if held.get("owners") != found:
+            held = {"owners": found, "since": time.monotonic()}
+        return found if time.monotonic() - held["since"] > 5 else None
+
+    try:
+        return wait_for("each pod has its share of the partitions", look, 120, 1)
+    except Failed as error:
+        raise Failed(f"{error}; it is {owners()}") from error
+
+
+def start_servers() -> None:
+    servers = functools.partial(node().plane.kubectl, "--namespace=servers")
+    servers("apply", "--filename", HERE / "servers.yaml")
+    for name in ("kafka", "postgres"):
+        with_reasons(
+            "servers",
+            lambda name=name: servers(
+                "rollout", "status", f"deployment/{name}", "--timeout=150s", timeout=180
+            ),
+        )
+
+
+@test
+def the_node_runs_kafka_and_postgresql():
+    node().plane.namespace("servers", "privileged")
+    node().plane.namespace("theatre")
+    start_servers()
+
+
+@test
+def a_release_whose_secrets_are_not_there_says_which():
+    done = node().plane.helm(
+        "install", "theatre", CHART, *values(), "--set", "jobs.activeDeadlineSeconds=8",
+        "--timeout=40s", check=False, timeout=90,
+    )  # fmt: skip
+    ensure(done.returncode != 0, "installed without secrets")
+    events = kubectl("get", "events", "--output=jsonpath={.items[*].message}").stdout
+    ensure('secret "theatre-pseudonym" not found' in events, events)
+    node().plane.helm("uninstall", "theatre", "--namespace=theatre")
+
+
+def install() -> None:
+    with_reasons(
+        "theatre",
+        lambda: node().plane.helm(
+            "install", "theatre", CHART, *values(), "--timeout=4m", timeout=260
+        ),
+    )
+
+
+@test
+def three_pods_of_the_chart_are_installed_and_share_the_partitions():
+    key = work() / "pseudonym.key"
+    key.write_bytes(secrets.token_bytes(32))
+    kubectl("create", "secret", "generic", "theatre-pseudonym", f"--from-file={key}")
+    kubectl("create", "secret", "generic", "theatre-store", "--from-literal=password=of-the-tests")
+    started = time.monotonic()
+    install()
+    log(f"jobs and objects: {time.monotonic() - started:.0f} s")
+    wait_until_ready()
+    log(f"three pods ready: {time.monotonic() - started:.0f} s after the beginning")
+    jobs = node().plane.get("--namespace=theatre", "jobs")["items"]
+    ensure(not jobs, "jobs that succeeded are still there")
+    shares = settled()
+    log(f"partitions: {shares}")
+    for name in PODS:
+        named = pod(name)["spec"]["containers"][0]["env"]
+        ensure(any(one["name"] == "THEATRE__LOG__GROUP_INSTANCE_ID" for one in named), f"{named}")
+
+
+@test
+def helm_test_passes_and_tells_a_release_that_is_not_well():
+    helm = node().plane.helm
+    helm("test", "theatre", "--namespace=theatre", "--logs", "--timeout=90s", timeout=120)
+    # PostgreSQL away: the test has to fail.
+    servers = ("--namespace=servers",)
+    node().plane.kubectl(*servers, "scale", "deployment/postgres", "--replicas=0")
+    wait_for(
+        "PostgreSQL is away",
+        lambda: not node().plane.get(*servers, "pods", "--selector=app=postgres")["items"],
+    )
+    done = helm(
+        "test", "theatre", "--namespace=theatre", "--timeout=60s", check=False, timeout=90
+    )
+    ensure(done.returncode != 0, "helm test passes without PostgreSQL")
+    # Its volume is gone with it: what the store knows is made anew, and so is the release.
+    node().plane.kubectl(*servers, "delete", "--filename", HERE / "servers.yaml", "--wait=true")
+    helm("uninstall", "theatre", "--namespace=theatre", "--wait", "--timeout=150s", timeout=180)
+    start_servers()
+    install()
+    wait_until_ready()
+    settled()
+
+
+@test
+def an_alert_reaches_a_consumer_that_reads_what_is_committed():
+    kubectl("apply", "--filename", HERE / "fleet.yaml")
+    wait_for("the robots send", lambda: is_ready("robots"), 60)
+    consumer = (
+        "/opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server localhost:9092 "
+        f"--topic {ALERTS} --from-beginning --isolation-level read_committed "
+        "--max-messages 1 --timeout-ms 90000 --property print.key=true | head -c 200"
+    )
+    done = node().plane.kubectl(
+        "--namespace=servers", "exec", "deployment/kafka", "--", "bash", "-c", consumer,
+        timeout=150, check=False,
+    )  # fmt: skip
+    ensure("robot-" in done.stdout, f"no alert: {done.stdout!r} {done.stderr[-1500:]}")
+    alerts = kubectl("exec", PODS[0], "--", "theatre", "alerts", "list").stdout
+    ensure("robot-" in alerts, f"the store knows no alert: {alerts}")
+
+
+class Watch:
+    """Looks all the time at who owns what, and keeps each answer."""
+
+    def __init__(self):
+        self.seen = collections.defaultdict(list)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+
+    def _look(self) -> None:
+        while not self.over.wait(0.5):
+            for name in PODS:
+                text = metrics(name)
+                if text:
+                    self.seen[name].append((owned(text), rebalances(text)))
+
+    def end(self) -> dict:
+        self.over.set()
+        self.thread.join()
+        return self.seen
+
+
+@test
+def a_rolling_restart_moves_no_partition():
+    before, ids = settled(), {name: pod(name)["metadata"]["uid"] for name in PODS}
+    calm = {name: rebalances(metrics(name)) for name in PODS}
+    watch = Watch()
+    started = time.monotonic()
+    kubectl("rollout", "restart", "statefulset/theatre-pipeline")
+    kubectl(
+        "rollout", "status", "statefulset/theatre-pipeline", "--timeout=240s", timeout=260
+    )
+    wait_until_ready()
+    after = settled()
+    seen = watch.end()
+    log(f"rolling restart of three pods: {time.monotonic() - started:.0f} s")
+    for name in PODS:
+        ensure(pod(name)["metadata"]["uid"] != ids[name], f"{name} was not restarted")
+        ensure(len(seen[name]) > 10, f"{name} was hardly seen: {len(seen[name])} times")
+        for parts, _ in seen[name]:
+            ensure(parts <= before[name], f"{name} had {parts}, before {before[name]}")
+        # Until its own restart a process sees no rebalance; after it, one assignment.
+        counts = {tuple(sorted(counts.items())) for _, counts in seen[name]}
+        allowed = {(), (("assigned", 1),), tuple(sorted(calm[name].items()))}
+        ensure(counts <= allowed, f"{name}: rebalances {counts}, before {calm[name]}")
+    ensure(after == before, f"before {before}, after {after}")
+
+
+@test
+def a_watch_would_see_a_partition_that_moves():
+    before = settled()
+    watch = Watch()
+    # A member of the group that leaves for good: its partitions go to the others.
+    kubectl("scale", "statefulset/theatre-pipeline", "--replicas=2")
+
+    def moved():
+        found = [owned(metrics(name)) for name in PODS[:2]]
+        return sum(len(parts) for parts in found) == PARTITIONS
+
+    wait_for("the partitions of the third are taken over", moved, 180, 1)
+    seen = watch.end()
+    ensure(
+        any(not parts <= before[name] for name in PODS[:2] for parts, _ in seen[name]),
+        "partitions moved, and were not seen to",
+    )
+    kubectl("scale", "statefulset/theatre-pipeline", "--replicas=3")
+    wait_until_ready()
+    settled()
+
+
+@test
+def a_killed_container_is_started_again_and_comes_back_to_its_partitions():
+    before = settled()
+    restarts = pod(PODS[1])["status"]["containerStatuses"][0]["restartCount"]
+    os.kill(node().process_of(PODS[1], "theatre"), signal.SIGKILL)
+
+    def restarted():
+        return pod(PODS[1])["status"]["containerStatuses"][0]["restartCount"] == restarts + 1
+
+    wait_for("its container is started again", restarted, 60)
+    wait_until_ready()
+    ensure(settled() == before, f"before {before}, after {owners()}")
+
+
+@test
+def draining_the_node_is_held_back_by_the_disruption_budget():
+    done = node().plane.kubectl(
+        "drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--force",
+        "--pod-selector=app.kubernetes.io/component=pipeline", "--timeout=25s",
+        check=False, timeout=60,
+    )  # fmt: skip
+    try:
+        said = done.stdout + done.stderr
+        ensure(done.returncode != 0, f"drained: {said}")
+        ensure("would violate the pod's disruption budget" in said, said)
+        left = [name for name in PODS if is_ready(name)]
+        ensure(len(left) == 2, f"ready while the node is drained: {left}")
+    finally:
+        node().plane.kubectl("uncordon", "node1")
+    wait_until_ready()
+    settled()
+
+
+@test
+def an_upgrade_that_cannot_work_leaves_the_pods_as_they_are():
+    ids = {name: pod(name)["metadata"]["uid"] for name in PODS}
+    # Topics have another number of partitions, which no upgrade changes.
+    done = node().plane.helm(
+        "upgrade", "theatre", CHART, *values(), "--set", "config.partitions=12",
+        "--timeout=90s", check=False, timeout=120,
+    )  # fmt: skip
+    ensure(done.returncode != 0, "upgraded to another number of partitions")
+    said = kubectl("logs", "job/theatre-topics").stdout
+    ensure("differs" in said or "another" in said, f"the job's log: {said}")
+    ensure({name: pod(name)["metadata"]["uid"] for name in PODS} == ids, "pods were replaced")
+
+
+@test
+def an_upgrade_restarts_the_pods_with_the_new_configuration_and_a_rollback_undoes_it():
+    helm = node().plane.helm
+
+    def interval():
+        shown = kubectl("exec", PODS[0], "--", "theatre", "config", "show").stdout
+        return re.search(r'^save_interval = "(.*)"$', shown, re.MULTILINE)[1]
+
+    ensure(interval() == "2s", interval())
+    helm(
+        "upgrade", "theatre", CHART, *values(), "--set", "config.save_interval=3s", "--wait",
+        "--timeout=4m", timeout=260,
+    )  # fmt: skip
+    ensure(interval() == "3s", interval())
+    helm("rollback", "theatre", "1", "--namespace=theatre", "--wait", "--timeout=4m", timeout=260)
+    ensure(interval() == "2s", interval())
+    settled()
+
+
+@test
+def nothing_was_lost_or_doubled_on_the_way():
+    kubectl("delete", "pod", "robots", "--wait=true")
+
+    def whole():
+        done = kubectl(
+            "exec", PODS[0], "--", "theatre", "reconcile", "--output=json", check=False, timeout=60
+        )
+        ensure(done.returncode in (0, 4), done.stderr)
+        report = json.loads(done.stdout)
+        ensure(not report["gaps"], f"gaps: {report['gaps']}")
+        return done.returncode == 0
+
+    wait_for("everything that was sent is applied", whole, 90, 2)
+
+
+@test
+def an_uninstalled_release_leaves_no_pod():
+    node().plane.helm(
+        "uninstall", "theatre", "--namespace=theatre", "--wait", "--timeout=150s", timeout=180
+    )
+    left = node().plane.get(
+        "--namespace=theatre", "pods", "--selector=app.kubernetes.io/component=pipeline"
+    )["items"]
+    ensure(not left, f"left: {[one['metadata']['name'] for one in left]}")
