@@ -59,9 +59,12 @@ impl Drop for Handle {
 impl Fetcher {
     /// Of these brokers. It connects at the first reader.
     pub(super) fn new(brokers: &str, config: &LogConfig, identity: &Identity) -> Result<Self> {
-        let settings = Settings::of(brokers, config, identity)?;
+        Settings::of(brokers, config, identity).map(Self::with)
+    }
+
+    fn with(settings: Settings) -> Self {
         let cluster = Cluster::new(settings, Arc::new(AtomicBool::new(false)));
-        Ok(Self(Arc::new(Handle(cluster))))
+        Self(Arc::new(Handle(cluster)))
     }
 
     /// Opens a reader. `start` asks for the first offset that is still there, when the broker says

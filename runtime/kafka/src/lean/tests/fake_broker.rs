@@ -18,7 +18,7 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, FetchRequest, FetchResponse, MetadataRequest, MetadataResponse,
-    ResponseHeader,
+    ResponseHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
@@ -78,8 +78,10 @@ struct State {
     /// Ports of brokers that are up.
     ports: BTreeMap<i32, u16>,
     topic_id: u128,
-    /// Most bytes of records that an answer asked for, and was given.
+    /// Most bytes of records in an answer.
     largest: usize,
+    /// How long a session lasts, if clients have to authenticate by PLAIN.
+    session: Option<Duration>,
     throttled_until: Option<Instant>,
     too_early: usize,
 }
@@ -180,6 +182,11 @@ impl Cluster {
         self.lock().faults.len()
     }
 
+    /// From now on clients have to prove who they are, and again before so long has passed.
+    pub(super) fn require_login(&self, session: Duration) {
+        self.lock().session = Some(session);
+    }
+
     /// Requests that came while their client was to wait.
     pub(super) fn too_early(&self) -> usize {
         self.lock().too_early
@@ -190,6 +197,7 @@ impl Cluster {
     }
 
     fn serve(&self, broker: i32, port: u16, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut login_until = None;
         loop {
             let mut length = [0; 4];
             stream.read_exact(&mut length)?;
@@ -201,7 +209,32 @@ impl Cluster {
             let mut request = Bytes::from(request);
             let header = decode_request_header_from_buffer(&mut request).unwrap();
             let (version, id) = (header.request_api_version, header.correlation_id);
-            match ApiKey::try_from(header.request_api_key).unwrap() {
+            let key = ApiKey::try_from(header.request_api_key).unwrap();
+            let session = self.lock().session;
+            let is_open = matches!(
+                key,
+                ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate
+            );
+            if !is_open
+                && session.is_some()
+                && login_until.is_none_or(|until| Instant::now() > until)
+            {
+                return Ok(());
+            }
+            match key {
+                ApiKey::SaslHandshake => {
+                    send(&mut stream, id, &SaslHandshakeResponse::default(), version)?;
+                }
+                ApiKey::SaslAuthenticate => {
+                    let request = SaslAuthenticateRequest::decode(&mut request, version).unwrap();
+                    let is_known = request.auth_bytes.as_ref() == b"\0user\0open sesame";
+                    let session = session.unwrap_or_default();
+                    login_until = is_known.then(|| Instant::now() + session);
+                    let answer = SaslAuthenticateResponse::default()
+                        .with_error_code(if is_known { 0 } else { 58 })
+                        .with_session_lifetime_ms(session.as_millis() as i64);
+                    send(&mut stream, id, &answer, version)?;
+                }
                 ApiKey::ApiVersions => send(&mut stream, id, &versions(), version)?,
                 ApiKey::Metadata => {
                     let request = MetadataRequest::decode(&mut request, version).unwrap();
@@ -263,7 +296,10 @@ impl Cluster {
             if state.throttled_until.is_some_and(|until| Instant::now() < until) {
                 state.too_early += 1;
             }
-            state.faults.pop_front()
+            // What needs records waits for them.
+            let is_due = !matches!(state.faults.front(), Some(Fault::Flip(..)))
+                || answer(&state, broker, request).1;
+            if is_due { state.faults.pop_front() } else { None }
         };
         let deadline = Instant::now() + Duration::from_millis(request.max_wait_ms as u64);
         let mut response = loop {

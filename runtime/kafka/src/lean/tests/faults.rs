@@ -12,6 +12,9 @@ use theatre_system::blocking::IoRuntime;
 use super::super::super::identity::Identity;
 use super::super::super::leader_health::LeaderHealth;
 use super::super::Fetcher;
+use super::super::sasl::{Login, Sasl};
+use super::super::partition::Partition;
+use super::super::settings::Settings;
 use super::encode::Batch;
 use super::fake_broker::{Cluster, Fault, TOPIC};
 
@@ -22,6 +25,10 @@ const ALL: PollLimit = PollLimit {
 };
 
 fn fetcher_with(cluster: &Cluster, properties: &[(&str, &str)], memory: u64) -> Fetcher {
+    Fetcher::with(settings(cluster, properties, memory))
+}
+
+fn settings(cluster: &Cluster, properties: &[(&str, &str)], memory: u64) -> Settings {
     let mut config = LogConfig {
         fetch_memory: memory,
         ..LogConfig::default()
@@ -33,7 +40,7 @@ fn fetcher_with(cluster: &Cluster, properties: &[(&str, &str)], memory: u64) -> 
     }
     let io = IoRuntime::start().unwrap();
     let identity = Identity::of(&config, &io).unwrap();
-    Fetcher::new(&cluster.bootstrap(), &config, &identity).unwrap()
+    Settings::of(&cluster.bootstrap(), &config, &identity).unwrap()
 }
 
 fn fetcher(cluster: &Cluster) -> Fetcher {
@@ -321,6 +328,7 @@ fn memory_is_bounded_though_no_reader_polls_and_a_slow_one_starves_no_other() {
     let mut readers: Vec<_> = (0..8).map(|partition| reader(&fetcher, partition, 0)).collect();
     std::thread::sleep(Duration::from_millis(500));
     let held = fetcher.0.0.memory.held();
+    assert!(cluster.largest() <= 1 << 20, "{}", cluster.largest());
     // Each may have one piece beyond what all share: eight batches of 50 kB.
     assert!(held > 8 * 5 * RECORD, "{held}");
     let most = MEMORY as usize + 8 * 450_000;
@@ -399,4 +407,45 @@ fn an_idle_partition_costs_few_requests() {
     std::thread::sleep(Duration::from_secs(1));
     let requests = cluster.fetches.load(Ordering::Relaxed) - before;
     assert!((5..=15).contains(&requests), "{requests} requests a second");
+}
+
+#[test]
+fn a_session_is_renewed_before_it_ends_and_a_wrong_password_is_refused() {
+    let cluster = Cluster::start(&[1], 1);
+    cluster.require_login(Duration::from_millis(600));
+    let fetcher = |password: &str| {
+        let login = Login {
+            username: "user".to_owned(),
+            password: password.to_owned(),
+        };
+        Fetcher::with(Settings {
+            sasl: Some(Sasl::Plain(login)),
+            ..settings(&cluster, &[], 1 << 20)
+        })
+    };
+    let wrong = fetcher("close sesame");
+    let refused = reader(&wrong, 0, 0);
+    let renewed = fetcher("open sesame");
+    let mut reader = reader(&renewed, 0, 0);
+    for round in 0..6 {
+        fill(&cluster, 0, round * 5, round * 5 + 5);
+        let (seen, _) = read_on(&mut *reader, 5).unwrap();
+        assert_eq!(seen, expected(round * 5, round * 5 + 5));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    drop(refused);
+    let connections = cluster.connections.load(Ordering::Relaxed);
+    let partition = Arc::new(Partition::new(TOPIC, 0, 0, None));
+    wrong.0.0.add(partition.clone()).unwrap();
+    let begun = Instant::now();
+    let why = loop {
+        if let Some(outage) = partition.outage() {
+            break outage.why;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no outage");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(why.contains("SaslAuthenticationFailed"), "{why}");
+    // Two that are renewed, and few that were refused: no attempt follows the other at once.
+    assert!(connections <= 6, "{connections}");
 }
