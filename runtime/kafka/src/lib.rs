@@ -260,7 +260,8 @@ impl EventLog for KafkaLog {
                 self.base.clone(),
                 self.query_client.clone(),
             );
-            let start = move || watermarks(&base, &client, &name, partition).map(|range| range.start);
+            let start =
+                move || watermarks(&base, &client, &name, partition).map(|range| range.start);
             let heartbeat = self.leader_health.watch(topic, partition);
             return lean.reader(topic, partition, from, heartbeat, Box::new(start));
         }

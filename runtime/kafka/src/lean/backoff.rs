@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::settings::Settings;
 
+/// Least pause after a refusal.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// Pauses within bounds.
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -35,10 +38,11 @@ impl Backoff {
         pause.mul_f64(rand::random_range(0.8..1.2))
     }
 
-    /// The longest pause, after a refusal that will hardly pass.
-    pub(super) fn longest(&mut self) -> Duration {
-        self.pause = self.most;
-        self.next()
+    /// The pause after a refusal, which will hardly pass soon.
+    pub(super) fn after_refusal(&self) -> Duration {
+        self.most
+            .max(REFUSED_PAUSE)
+            .mul_f64(rand::random_range(0.8..1.2))
     }
 
     /// Begins anew after a success.

@@ -120,7 +120,11 @@ impl Cluster {
                     Ok(_) => wait = missing.next(),
                     Err(failure) => {
                         self.report(&failure);
-                        wait = asker.backoff.next();
+                        wait = if failure.is_refusal() {
+                            asker.backoff.after_refusal()
+                        } else {
+                            asker.backoff.next()
+                        };
                     }
                 }
             }
@@ -283,11 +287,8 @@ impl Asker {
                 let addresses = self.cluster.addresses();
                 let address = &addresses[self.next % addresses.len()];
                 self.next = self.next.wrapping_add(1);
-                let opened = Connection::open(
-                    address,
-                    &self.cluster.settings,
-                    self.cluster.ended.clone(),
-                );
+                let opened =
+                    Connection::open(address, &self.cluster.settings, self.cluster.ended.clone());
                 none.insert(opened.map_err(|failure| failure.during(&address.to_string()))?)
             }
         };

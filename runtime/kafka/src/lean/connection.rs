@@ -114,8 +114,8 @@ impl Connection {
         let Some(sasl) = &settings.sasl else {
             return Ok(());
         };
-        let lifetime = sasl::authenticate(self, sasl)
-            .map_err(|failure| failure.during("authenticating"))?;
+        let lifetime =
+            sasl::authenticate(self, sasl).map_err(|failure| failure.during("authenticating"))?;
         // With a tenth of the life left, as other clients do.
         self.authenticate_at = lifetime.map(|lifetime| Instant::now() + lifetime / 10 * 9);
         Ok(())

@@ -100,9 +100,7 @@ impl Leader {
     /// The partitions that still have a reader.
     fn partitions(&self) -> Vec<Arc<Partition>> {
         let mut state = self.lock();
-        state
-            .partitions
-            .retain(|partition| !partition.is_closed());
+        state.partitions.retain(|partition| !partition.is_closed());
         state.partitions.clone()
     }
 
@@ -176,7 +174,7 @@ impl Worker {
         self.set_outage(Some(&why));
         self.cluster.want_refresh();
         let pause = if failure.is_refusal() {
-            self.backoff.longest()
+            self.backoff.after_refusal()
         } else {
             self.backoff.next()
         };
@@ -252,9 +250,7 @@ fn message(request: &Request, cluster: &Cluster) -> FetchRequest {
     let mut places = HashMap::new();
     for (partition, wanted) in &request.entries {
         let place = *places.entry(&partition.topic).or_insert_with(|| {
-            topics.push(
-                FetchTopic::default().with_topic(TopicName(partition.topic.clone())),
-            );
+            topics.push(FetchTopic::default().with_topic(TopicName(partition.topic.clone())));
             topics.len() - 1
         });
         topics[place].partitions.push(

@@ -142,7 +142,9 @@ pub(super) struct Wanted {
 pub(super) enum Readiness {
     Ready(Wanted),
     /// It holds as much as it may; whether there is more to fetch.
-    Full { has_more: bool },
+    Full {
+        has_more: bool,
+    },
     /// Until a moment, or until something changes.
     NotBefore(Option<Instant>),
 }
@@ -287,10 +289,7 @@ impl Partition {
     /// Why the batch at the next offset cannot be read, once all before it is consumed.
     pub(super) fn fault(&self) -> Option<BatchFault> {
         let state = self.lock();
-        state
-            .fault
-            .clone()
-            .filter(|_| state.fetched.is_empty())
+        state.fault.clone().filter(|_| state.fetched.is_empty())
     }
 
     /// The end that the broker told last.

@@ -70,8 +70,8 @@ impl Plan {
                 continue;
             }
             if wanted.has_more {
-                let is_beyond = bytes >= settings.answer_bytes
-                    || wanted.holds_some && wanted.piece > room;
+                let is_beyond =
+                    bytes >= settings.answer_bytes || wanted.holds_some && wanted.piece > room;
                 if is_beyond {
                     is_any_left_out = true;
                     continue;
@@ -103,7 +103,13 @@ impl Plan {
             wait: until_retry.map_or(wait, |until| until.min(wait)),
         };
         if is_any_full && !has_more {
-            Self::RequestUnlessRung(FULL_WAIT, Request { wait: Duration::ZERO, ..request })
+            Self::RequestUnlessRung(
+                FULL_WAIT,
+                Request {
+                    wait: Duration::ZERO,
+                    ..request
+                },
+            )
         } else {
             Self::Request(request)
         }

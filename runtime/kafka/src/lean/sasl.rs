@@ -55,8 +55,8 @@ impl Sasl {
 
 /// Authenticates; returns for how long, if the broker sets a limit.
 pub(super) fn authenticate(connection: &mut Connection, sasl: &Sasl) -> Result<Option<Duration>> {
-    let request = SaslHandshakeRequest::default()
-        .with_mechanism(StrBytes::from_static_str(sasl.mechanism()));
+    let request =
+        SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(sasl.mechanism()));
     let answer: SaslHandshakeResponse = connection.call(&request, HANDSHAKE_VERSION)?;
     if answer.error_code != 0 {
         let offered: Vec<&str> = answer.mechanisms.iter().map(StrBytes::as_str).collect();

@@ -67,7 +67,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             reconnect_min: Duration::from_millis(100),
-            reconnect_max: Duration::from_secs(10),
+            reconnect_max: Duration::from_secs(1),
             fetch_wait: Duration::from_millis(100),
             fetch_min_bytes: 1,
             answer_bytes: 1 << 20,
@@ -231,8 +231,11 @@ fn number(name: &str, value: &str) -> Result<u64> {
 
 /// A host and a port, such as `broker:9092` or `[::1]:9092`.
 pub(super) fn address(text: &str) -> Result<Address> {
-    let refused =
-        || Error::Refused(format!("log.url: '{text}' is no host and port, as in host:9092"));
+    let refused = || {
+        Error::Refused(format!(
+            "log.url: '{text}' is no host and port, as in host:9092"
+        ))
+    };
     let text = text.trim();
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {

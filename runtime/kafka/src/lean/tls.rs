@@ -112,7 +112,9 @@ fn private_key(path: &Path, password: Option<&str>) -> Result<PrivateKeyDer<'sta
             .map_err(|error| refused(error.to_string()));
     };
     let password = password.ok_or_else(|| {
-        refused("it is encrypted; name the file of its password in log.key_password_file".to_owned())
+        refused(
+            "it is encrypted; name the file of its password in log.key_password_file".to_owned(),
+        )
     })?;
     let failed = |error: &dyn std::fmt::Display| {
         refused(format!(

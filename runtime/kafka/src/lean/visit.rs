@@ -211,7 +211,9 @@ impl OpenBatch {
                 let time = self.header.time(record.time_delta);
                 visit(RecordView {
                     offset,
-                    append_time: LogTime(time.saturating_mul(1000).clamp(0, *TIMESTAMP_RANGE.end())),
+                    append_time: LogTime(
+                        time.saturating_mul(1000).clamp(0, *TIMESTAMP_RANGE.end()),
+                    ),
                     key: record.key,
                     value: record.value,
                 });

@@ -126,7 +126,8 @@ fn integer(out: &mut Vec<u8>, value: i64) {
 fn pack(codec: i16, records: &[u8]) -> Vec<u8> {
     match codec {
         1 => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(records).unwrap();
             encoder.finish().unwrap()
         }

@@ -293,13 +293,20 @@ impl Cluster {
         self.fetches.fetch_add(1, Ordering::Relaxed);
         let fault = {
             let mut state = self.lock();
-            if state.throttled_until.is_some_and(|until| Instant::now() < until) {
+            if state
+                .throttled_until
+                .is_some_and(|until| Instant::now() < until)
+            {
                 state.too_early += 1;
             }
             // What needs records waits for them.
             let is_due = !matches!(state.faults.front(), Some(Fault::Flip(..)))
                 || answer(&state, broker, request).1;
-            if is_due { state.faults.pop_front() } else { None }
+            if is_due {
+                state.faults.pop_front()
+            } else {
+                None
+            }
         };
         let deadline = Instant::now() + Duration::from_millis(request.max_wait_ms as u64);
         let mut response = loop {
@@ -321,9 +328,8 @@ impl Cluster {
                 }
                 Some(Fault::Diverging(end)) => {
                     partition.records = None;
-                    partition.diverging_epoch = EpochEndOffset::default()
-                        .with_epoch(0)
-                        .with_end_offset(end);
+                    partition.diverging_epoch =
+                        EpochEndOffset::default().with_epoch(0).with_end_offset(end);
                 }
                 Some(Fault::Flip(at, bits)) => {
                     if let Some(records) = &mut partition.records {

@@ -12,8 +12,8 @@ use theatre_system::blocking::IoRuntime;
 use super::super::super::identity::Identity;
 use super::super::super::leader_health::LeaderHealth;
 use super::super::Fetcher;
-use super::super::sasl::{Login, Sasl};
 use super::super::partition::Partition;
+use super::super::sasl::{Login, Sasl};
 use super::super::settings::Settings;
 use super::encode::Batch;
 use super::fake_broker::{Cluster, Fault, TOPIC};
@@ -67,7 +67,11 @@ fn read_on(reader: &mut dyn LogReader, records: usize) -> Result<(Vec<(u64, Stri
         if seen.len() >= records && end.at_end {
             return Ok((seen, end));
         }
-        assert!(begun.elapsed() < PATIENCE, "{} of {records}: {end:?}", seen.len());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} of {records}: {end:?}",
+            seen.len()
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -85,7 +89,9 @@ fn failure(reader: &mut dyn LogReader) -> Error {
 }
 
 fn expected(from: u64, to: u64) -> Vec<(u64, String)> {
-    (from..to).map(|offset| (offset, format!("v{offset}"))).collect()
+    (from..to)
+        .map(|offset| (offset, format!("v{offset}")))
+        .collect()
 }
 
 fn fill(cluster: &Cluster, partition: i32, from: u64, to: u64) {
@@ -108,7 +114,12 @@ fn records_come_in_order_and_once_whatever_answers_are_like() {
         vec![Fault::Correlation],
         vec![Fault::Error(6)],
         vec![Fault::Error(3), Fault::Error(74), Fault::Error(75)],
-        vec![Fault::Error(5), Fault::Error(56), Fault::Error(78), Fault::Error(-1)],
+        vec![
+            Fault::Error(5),
+            Fault::Error(56),
+            Fault::Error(78),
+            Fault::Error(-1),
+        ],
         vec![Fault::Drip(50)],
         vec![Fault::Flip(100, 1)],
         vec![Fault::Flip(70, 1), Fault::Flip(8, 1)],
@@ -176,7 +187,9 @@ fn a_leader_moves_and_a_broker_goes() {
         fill(&cluster, partition, 0, 20);
     }
     let fetcher = fetcher(&cluster);
-    let mut readers: Vec<_> = (0..3).map(|partition| reader(&fetcher, partition, 0)).collect();
+    let mut readers: Vec<_> = (0..3)
+        .map(|partition| reader(&fetcher, partition, 0))
+        .collect();
     for reader in &mut readers {
         assert_eq!(read_on(&mut **reader, 20).unwrap().0, expected(0, 20));
     }
@@ -209,7 +222,14 @@ fn an_offset_that_is_gone_and_one_that_never_was_end_the_reading() {
     for _ in 0..2 {
         let error = failure(&mut *before);
         assert!(
-            matches!(error, Error::Trimmed { wanted: 0, start: 5, .. }),
+            matches!(
+                error,
+                Error::Trimmed {
+                    wanted: 0,
+                    start: 5,
+                    ..
+                }
+            ),
             "{error}"
         );
     }
@@ -218,7 +238,10 @@ fn an_offset_that_is_gone_and_one_that_never_was_end_the_reading() {
         matches!(&error, Error::Refused(why) if why.contains("beyond the end")),
         "{error}"
     );
-    assert_eq!(read_on(&mut *reader(&fetcher, 0, 5), 5).unwrap().0, expected(5, 10));
+    assert_eq!(
+        read_on(&mut *reader(&fetcher, 0, 5), 5).unwrap().0,
+        expected(5, 10)
+    );
 }
 
 #[test]
@@ -309,7 +332,11 @@ fn open_transactions_are_waited_for_and_the_end_is_told() {
     cluster.change(0, |log| log.last_stable = None);
     let (seen, end) = read_on(&mut *reader, 1).unwrap();
     assert_eq!(seen, [(1, "open".to_owned())]);
-    assert_eq!((end.next_offset, end.end_offset), (3, 3), "behind the marker");
+    assert_eq!(
+        (end.next_offset, end.end_offset),
+        (3, 3),
+        "behind the marker"
+    );
 }
 
 #[test]
@@ -325,21 +352,31 @@ fn memory_is_bounded_though_no_reader_polls_and_a_slow_one_starves_no_other() {
         }
     }
     let fetcher = fetcher_with(&cluster, &[], MEMORY);
-    let mut readers: Vec<_> = (0..8).map(|partition| reader(&fetcher, partition, 0)).collect();
+    let mut readers: Vec<_> = (0..8)
+        .map(|partition| reader(&fetcher, partition, 0))
+        .collect();
     std::thread::sleep(Duration::from_millis(500));
     let held = fetcher.0.0.memory.held();
     assert!(cluster.largest() <= 1 << 20, "{}", cluster.largest());
     // Each may have one piece beyond what all share: eight batches of 50 kB.
     assert!(held > 8 * 5 * RECORD, "{held}");
     let most = MEMORY as usize + 8 * 450_000;
-    assert!(fetcher.0.0.memory.held() <= most, "{}", fetcher.0.0.memory.held());
+    assert!(
+        fetcher.0.0.memory.held() <= most,
+        "{}",
+        fetcher.0.0.memory.held()
+    );
     let (seen, _) = read_on(&mut *readers[3], 500).unwrap();
     assert_eq!(seen.len(), 500);
     assert!(fetcher.0.0.memory.held() <= most);
     drop(readers);
     let begun = Instant::now();
     while fetcher.0.0.memory.held() > 0 {
-        assert!(begun.elapsed() < PATIENCE, "{} are held", fetcher.0.0.memory.held());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} are held",
+            fetcher.0.0.memory.held()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -399,7 +436,9 @@ fn two_readers_of_one_partition_and_those_that_end_do_not_disturb_each_other() {
 fn an_idle_partition_costs_few_requests() {
     let cluster = Cluster::start(&[1], 4);
     let fetcher = fetcher(&cluster);
-    let mut readers: Vec<_> = (0..4).map(|partition| reader(&fetcher, partition, 0)).collect();
+    let mut readers: Vec<_> = (0..4)
+        .map(|partition| reader(&fetcher, partition, 0))
+        .collect();
     for reader in &mut readers {
         assert!(read_on(&mut **reader, 0).unwrap().1.at_end);
     }

@@ -10,11 +10,7 @@ const LIMIT: usize = 1 << 20;
 
 type Seen = Vec<(u64, i64, Vec<u8>, Vec<u8>)>;
 
-fn read_from(
-    bytes: &[u8],
-    aborted: &[Aborted],
-    from: u64,
-) -> (Seen, Result<u64, BatchFault>) {
+fn read_from(bytes: &[u8], aborted: &[Aborted], from: u64) -> (Seen, Result<u64, BatchFault>) {
     let mut seen = Vec::new();
     let end = visit_batches(bytes, aborted, from, LIMIT, &mut |record| {
         seen.push((
