@@ -177,6 +177,10 @@ impl Cluster {
                 .or_insert_with(|| Arc::new(Leader::new(broker.node_id.0, address.clone())))
                 .set_address(address);
         }
+        // One that is gone would be asked for metadata in vain.
+        state.leaders.retain(|id, leader| {
+            answer.brokers.iter().any(|broker| broker.node_id.0 == *id) || leader.has_partitions()
+        });
         let now = Instant::now();
         let mut all_led = true;
         let partitions = state.partitions.clone();

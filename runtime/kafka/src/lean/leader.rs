@@ -92,6 +92,11 @@ impl Leader {
             .retain(|other| !Arc::ptr_eq(other, partition));
     }
 
+    /// Whether it leads a partition that is read.
+    pub(super) fn has_partitions(&self) -> bool {
+        !self.partitions().is_empty()
+    }
+
     /// Notes that its thread could not be started.
     pub(super) fn set_stopped(&self) {
         self.lock().is_running = false;
@@ -133,7 +138,7 @@ impl Worker {
     /// Fetches until the log is closed, or until the leader has had no partition for a while.
     pub(super) fn run(mut self) {
         while !self.has_ended() {
-            if self.leader.partitions().is_empty() {
+            if !self.leader.has_partitions() {
                 if !self.leader.signal.wait(IDLE) && self.leader.stop_if_idle() {
                     return;
                 }
@@ -213,6 +218,7 @@ impl Worker {
 
     /// Sends a request and hands the answer to its partitions.
     fn fetch(&self, connection: &mut Connection, request: Request) -> Result<()> {
+        self.leader.signal.expect_none();
         let number = self.cluster.next_request();
         let begun = Instant::now();
         connection.send(&message(&request, &self.cluster), FETCH_VERSION)?;

@@ -8,7 +8,9 @@ const REUSED_SIZE: usize = 2 << 20;
 /// Most bytes of buffers that wait to be used again.
 const REUSED_BYTES: usize = 4 << 20;
 /// A buffer's size is a multiple of this, so that the next answer finds one that fits.
-const GRAIN: usize = 16 << 10;
+const GRAIN: usize = 4 << 10;
+/// A buffer that is more than so many times as large as what it is for is left for others.
+const FIT: usize = 2;
 
 /// Counts the bytes that are held, and keeps some buffers for the next answers: the one that was
 /// given back last is still in the processor's cache.
@@ -54,16 +56,14 @@ impl Memory {
 
     /// A buffer of this length. It is never refused: who asks has looked at `room`.
     pub(super) fn buffer(self: &Arc<Self>, length: usize) -> Buffer {
-        let mut data = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default();
-        if data.len() < length {
-            // A fresh one, since the old contents need no copy; it is zeroed once in its life.
-            data = vec![0; length.next_multiple_of(GRAIN)];
-        }
+        let size = length.next_multiple_of(GRAIN);
+        let reused = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            free.iter()
+                .rposition(|data| (size..=size.saturating_mul(FIT)).contains(&data.len()))
+                .map(|place| free.remove(place))
+        };
+        let data = reused.unwrap_or_else(|| vec![0; size]);
         self.held.fetch_add(data.len(), Ordering::AcqRel);
         Buffer {
             data,
@@ -74,10 +74,15 @@ impl Memory {
 
     fn take_back(&self, data: Vec<u8>) {
         self.held.fetch_sub(data.len(), Ordering::AcqRel);
+        if data.len() > REUSED_SIZE {
+            return;
+        }
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept: usize = free.iter().map(Vec::len).sum();
-        if data.len() <= REUSED_SIZE && kept + data.len() <= REUSED_BYTES {
-            free.push(data);
+        free.push(data);
+        // The oldest go first: sizes that nothing asks for any more.
+        let mut kept: usize = free.iter().map(Vec::len).sum();
+        while kept > REUSED_BYTES {
+            kept -= free.remove(0).len();
         }
     }
 }

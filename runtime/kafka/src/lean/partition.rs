@@ -210,8 +210,10 @@ impl Partition {
     /// Takes what an answer says; the request asked for `wanted` and has this number.
     pub(super) fn deliver(&self, answer: PartitionAnswer, wanted: &Wanted, request: u64) -> Next {
         let mut state = self.lock();
-        // An answer to a request of before a change of position, or of a former leader.
-        if state.is_closed || state.next != wanted.next {
+        // An answer to a request of before a change of position, or of a former leader; or one that
+        // comes after the topic was found to be another.
+        let is_stopped = state.failure.as_ref().is_some_and(Failure::is_of_position);
+        if state.is_closed || is_stopped || state.next != wanted.next {
             return Next::GoOn;
         }
         let was_empty = state.fetched.is_empty();

@@ -64,7 +64,7 @@ impl Settings {
             tls: None,
             sasl: None,
             family: None,
-            connect_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(1),
@@ -201,6 +201,7 @@ const OF_OTHERS: &[&str] = &[
 const OF_OTHERS_PREFIXES: &[&str] = &[
     "batch.",
     "consume.callback.",
+    "group.",
     "message.",
     "queue.buffering.",
     "queued.",

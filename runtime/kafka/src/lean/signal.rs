@@ -31,6 +31,11 @@ impl Signal {
         self.is_awaited.store(true, Ordering::Release);
     }
 
+    /// Announces that this thread found something to do.
+    pub(super) fn expect_none(&self) {
+        self.is_awaited.store(false, Ordering::Release);
+    }
+
     /// Waits for a signal, for as long as `most`; true if there was one.
     pub(super) fn wait(&self, most: Duration) -> bool {
         let is_rung = self.is_rung.lock().unwrap_or_else(PoisonError::into_inner);
