@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use theatre_actors::ports::{Error, LogReader, Result};
 use theatre_actors::position::Partition as PartitionNumber;
@@ -98,6 +99,7 @@ impl Fetcher {
             current: None,
             inflater: codecs::Inflater::new(reader::INFLATED_MAX),
             faults: 0,
+            opened: Instant::now(),
             heartbeat,
             progress: Progress::begin(),
             start,

@@ -83,6 +83,7 @@ fn clocks_are_read_in_named_places_only() {
                     "runtime/kafka/src/leader_health.rs",
                     "how long a leader has not answered",
                 ),
+                ("runtime/kafka/src/lean.rs", "when a reader was opened"),
                 (
                     "runtime/kafka/src/lean/",
                     "deadlines of connections and answers, pauses between them",

@@ -2,6 +2,7 @@
 //! each leader, and one that asks for the metadata.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -115,7 +116,7 @@ impl Cluster {
             let topics = self.topics();
             wait = self.settings.metadata_age;
             if !topics.is_empty() {
-                match asker.ask(topics) {
+                match asker.ask_safely(topics) {
                     Ok(answer) if self.apply(&answer) => missing.reset(),
                     Ok(_) => wait = missing.next(),
                     Err(failure) => {
@@ -277,6 +278,16 @@ struct Asker {
 }
 
 impl Asker {
+    /// Asks, and takes a panic over an answer for a failure: without this thread no leader is found.
+    fn ask_safely(&mut self, topics: Vec<StrBytes>) -> Result<MetadataResponse> {
+        catch_unwind(AssertUnwindSafe(|| self.ask(topics))).unwrap_or_else(|_| {
+            self.connection = None;
+            Err(ConnectionFailure::protocol(
+                "an answer ended in a panic".to_owned(),
+            ))
+        })
+    }
+
     fn ask(&mut self, topics: Vec<StrBytes>) -> Result<MetadataResponse> {
         let topics = topics
             .into_iter()

@@ -222,18 +222,26 @@ impl Worker {
         let number = self.cluster.next_request();
         let begun = Instant::now();
         connection.send(&message(&request, &self.cluster), FETCH_VERSION)?;
-        let (mut find_leader, mut is_empty) = (false, true);
         let mut lookup = Lookup::default();
+        let mut answers = Vec::with_capacity(request.entries.len());
         let throttle = connection.receive_fetch(request.wait, |frame| {
             fetch_response::read(frame, &self.cluster.memory, &mut |topic, answer| {
-                is_empty &= answer.records.is_none();
                 if let Some(entry) = lookup.find(&request, topic, answer.partition) {
-                    let (partition, wanted) = &request.entries[entry];
-                    // Its connection works, whatever the answer is.
-                    find_leader |= partition.deliver(answer, wanted, number) == Next::FindLeader;
+                    answers.push((entry, answer));
                 }
             })
         })?;
+        // All at once, and readers are woken when all have theirs: who merges topics by time is to see
+        // of none more than of the others.
+        let (mut find_leader, mut is_empty, mut wakes) = (false, true, Vec::new());
+        for (entry, answer) in answers {
+            let (partition, wanted) = &request.entries[entry];
+            is_empty &= answer.records.is_none();
+            let (next, wake) = partition.deliver(answer, wanted, number);
+            find_leader |= next == Next::FindLeader;
+            wakes.extend(wake);
+        }
+        wakes.iter().for_each(|wake| wake());
         if find_leader {
             self.cluster.want_refresh();
         }

@@ -207,14 +207,20 @@ impl Partition {
         })
     }
 
-    /// Takes what an answer says; the request asked for `wanted` and has this number.
-    pub(super) fn deliver(&self, answer: PartitionAnswer, wanted: &Wanted, request: u64) -> Next {
+    /// Takes what an answer says; the request asked for `wanted` and has this number. Returns what wakes
+    /// the reader, if there is something for it.
+    pub(super) fn deliver(
+        &self,
+        answer: PartitionAnswer,
+        wanted: &Wanted,
+        request: u64,
+    ) -> (Next, Option<Wake>) {
         let mut state = self.lock();
         // An answer to a request of before a change of position, or of a former leader; or one that
         // comes after the topic was found to be another.
         let is_stopped = state.failure.as_ref().is_some_and(Failure::is_of_position);
         if state.is_closed || is_stopped || state.next != wanted.next {
-            return Next::GoOn;
+            return (Next::GoOn, None);
         }
         let was_empty = state.fetched.is_empty();
         let had_end = state.end.is_some();
@@ -233,12 +239,7 @@ impl Partition {
             || state.failure.is_some()
             || state.fault.is_some()
             || !had_end && state.end.is_some();
-        let wake = state.wake.clone().filter(|_| is_news);
-        drop(state);
-        if let Some(wake) = wake {
-            wake();
-        }
-        next
+        (next, state.wake.clone().filter(|_| is_news))
     }
 
     /// The next records for the reader.

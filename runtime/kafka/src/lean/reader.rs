@@ -2,7 +2,7 @@
 //! of a poll, and fails where the log does not go on as it should.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use theatre_actors::ports::{Error, LogReader, PollEnd, PollLimit, RecordView, Result};
 use theatre_actors::position::Partition as PartitionNumber;
@@ -12,7 +12,7 @@ use super::super::leader_health::Heartbeat;
 use super::super::progress::{self, Progress};
 use super::batches::BatchFault;
 use super::codecs::Inflater;
-use super::partition::{Failure, Fetched, Partition};
+use super::partition::{End, Failure, Fetched, Partition};
 use super::visit::{Pause, Taken, Walk};
 use super::{Fetcher, errors};
 
@@ -22,6 +22,9 @@ pub(super) const INFLATED_MAX: usize = 64 << 20;
 const FETCHES_MAX: u32 = 3;
 /// A partition without a connection for this long fails its reader, when it has no records left.
 const OUTAGE_MAX: Duration = Duration::from_secs(10);
+/// For so long after it was opened a reader waits for open transactions, before it stands at the end:
+/// one whose commit was acknowledged is written to its partitions a moment later.
+const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) struct Reader {
     pub(super) fetcher: Fetcher,
@@ -34,6 +37,7 @@ pub(super) struct Reader {
     pub(super) inflater: Inflater,
     /// How often the batch at `next` was found damaged.
     pub(super) faults: u32,
+    pub(super) opened: Instant,
     pub(super) heartbeat: Heartbeat,
     pub(super) progress: Progress,
     /// Asks for the first offset that is still there, when the broker says that `next` is gone.
@@ -62,7 +66,7 @@ impl LogReader for Reader {
             self.heartbeat.check()?;
         }
         let end = self.fetched.end();
-        let at_end = !is_full && end.is_some_and(|end| self.next >= end.last_stable);
+        let at_end = !is_full && end.is_some_and(|end| self.is_at(end));
         let end_offset = end.map_or(self.next, |end| end.high_watermark.max(self.next));
         if at_end && end_offset == self.next {
             self.progress.note();
@@ -83,6 +87,12 @@ impl LogReader for Reader {
 }
 
 impl Reader {
+    /// Whether nothing is left to read before this end.
+    fn is_at(&self, end: End) -> bool {
+        self.next >= end.last_stable
+            && (end.last_stable >= end.high_watermark || self.opened.elapsed() > SETTLED_AFTER)
+    }
+
     /// Visits what was fetched; true if the poll's limit ended it.
     fn visit_fetched(
         &mut self,
