@@ -14,9 +14,9 @@ pub(super) enum Remedy {
     Retry,
     /// The offset is not there.
     Position,
-    /// The reader has to be told; a retry may succeed.
+    /// The reader has to fail; a retry may succeed.
     Report,
-    /// The reader has to be told; a retry cannot succeed.
+    /// The reader has to fail; a retry cannot succeed.
     Refuse,
 }
 

@@ -295,7 +295,7 @@ impl Partition {
         state.fault.clone().filter(|_| state.fetched.is_empty())
     }
 
-    /// The end that the broker told last.
+    /// The end that the broker gave last.
     pub(super) fn end(&self) -> Option<End> {
         self.lock().end
     }

@@ -17,7 +17,7 @@ use super::scram::{Exchange, Hash};
 use super::transport::{ConnectionFailure, Result};
 
 const HANDSHAKE_VERSION: i16 = 1;
-/// The first that tells how long a session lasts.
+/// The first whose answer has the life of a session.
 const AUTHENTICATE_VERSION: i16 = 1;
 
 /// A user and a password.

@@ -1,5 +1,5 @@
 //! Brokers of a cluster in this process, with partitions of made-up batches. Each answers a Fetch
-//! request as Kafka would, or in one of the ways that it was told to fail.
+//! request as Kafka would, or in one of the ways that a test asks for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};

@@ -315,7 +315,7 @@ fn a_record_larger_than_a_piece_and_than_an_answer_comes_whole() {
 }
 
 #[test]
-fn open_transactions_are_waited_for_and_the_end_is_told() {
+fn open_transactions_are_waited_for_and_the_end_is_known() {
     let cluster = Cluster::start(&[1], 1);
     cluster.change(0, |log| {
         log.batches = vec![
