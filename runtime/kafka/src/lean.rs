@@ -100,6 +100,7 @@ impl Fetcher {
             inflater: codecs::Inflater::new(reader::INFLATED_MAX),
             faults: 0,
             opened: Instant::now(),
+            first_end: None,
             heartbeat,
             progress: Progress::begin(),
             start,

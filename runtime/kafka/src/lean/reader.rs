@@ -22,9 +22,10 @@ pub(super) const INFLATED_MAX: usize = 64 << 20;
 const FETCHES_MAX: u32 = 3;
 /// A partition without a connection for this long fails its reader, when it has no records left.
 const OUTAGE_MAX: Duration = Duration::from_secs(10);
-/// For so long after it was opened a reader waits for open transactions, before it stands at the end:
-/// one whose commit was acknowledged is written to its partitions a moment later.
-const SETTLED_AFTER: Duration = Duration::from_millis(500);
+/// A reader that was just opened stands at the end only behind all that was there then, transactions
+/// under way included: one whose commit was acknowledged is written to its partitions a moment later.
+/// After so long it stands at the end before a transaction that is still open.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct Reader {
     pub(super) fetcher: Fetcher,
@@ -38,6 +39,8 @@ pub(super) struct Reader {
     /// How often the batch at `next` was found damaged.
     pub(super) faults: u32,
     pub(super) opened: Instant,
+    /// The end when the reader was opened.
+    pub(super) first_end: Option<u64>,
     pub(super) heartbeat: Heartbeat,
     pub(super) progress: Progress,
     /// Asks for the first offset that is still there, when the broker says that `next` is gone.
@@ -66,6 +69,9 @@ impl LogReader for Reader {
             self.heartbeat.check()?;
         }
         let end = self.fetched.end();
+        if self.first_end.is_none() {
+            self.first_end = end.map(|end| end.high_watermark);
+        }
         let at_end = !is_full && end.is_some_and(|end| self.is_at(end));
         let end_offset = end.map_or(self.next, |end| end.high_watermark.max(self.next));
         if at_end && end_offset == self.next {
@@ -90,7 +96,8 @@ impl Reader {
     /// Whether nothing is left to read before this end.
     fn is_at(&self, end: End) -> bool {
         self.next >= end.last_stable
-            && (end.last_stable >= end.high_watermark || self.opened.elapsed() > SETTLED_AFTER)
+            && (self.first_end.is_some_and(|first| self.next >= first)
+                || self.opened.elapsed() > SETTLED_AFTER)
     }
 
     /// Visits what was fetched; true if the poll's limit ended it.

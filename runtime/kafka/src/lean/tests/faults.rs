@@ -9,7 +9,7 @@ use theatre_actors::ports::{Error, LogReader, PollEnd, PollLimit, Result};
 use theatre_config::log::LogConfig;
 use theatre_system::blocking::IoRuntime;
 
-use super::super::super::identity::Identity;
+use super::super::super::identity::{self, Identity};
 use super::super::super::leader_health::LeaderHealth;
 use super::super::Fetcher;
 use super::super::partition::Partition;
@@ -18,7 +18,7 @@ use super::super::settings::Settings;
 use super::encode::Batch;
 use super::fake_broker::{Cluster, Fault, TOPIC};
 
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(9);
 const ALL: PollLimit = PollLimit {
     records: usize::MAX,
     bytes: usize::MAX,
@@ -393,7 +393,9 @@ fn limits_of_a_poll_hold_and_a_wake_comes_with_news() {
         count.fetch_add(1, Ordering::Relaxed);
     })));
     let before = woken.load(Ordering::Relaxed);
-    fill(&cluster, 0, 0, 10);
+    let values: Vec<String> = (0..10).map(|offset| format!("v{offset}")).collect();
+    let values: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
+    cluster.append(0, &values);
     let begun = Instant::now();
     while woken.load(Ordering::Relaxed) == before {
         assert!(begun.elapsed() < PATIENCE, "no wake");
@@ -487,4 +489,17 @@ fn a_session_is_renewed_before_it_ends_and_a_wrong_password_is_refused() {
     assert!(why.contains("SaslAuthenticationFailed"), "{why}");
     // Two that are renewed, and few that were refused: no attempt follows the other at once.
     assert!(connections <= 6, "{connections}");
+}
+
+#[test]
+fn a_token_of_msk_opens_a_session() {
+    let cluster = Cluster::start(&[1], 1);
+    cluster.require_login(Duration::from_secs(60));
+    fill(&cluster, 0, 0, 5);
+    let fetcher = Fetcher::with(Settings {
+        sasl: Some(Sasl::OauthBearer(identity::tests::identity(None))),
+        ..settings(&cluster, &[], 1 << 20)
+    });
+    let (seen, _) = read_on(&mut *reader(&fetcher, 0, 0), 5).unwrap();
+    assert_eq!(seen, expected(0, 5));
 }
