@@ -241,7 +241,7 @@ impl RobotActor {
         if !self.windows.contains_key(&batch.dataset.name) {
             self.windows.insert(
                 batch.dataset.name.clone(),
-                Windows::new(batch.signals.len()),
+                Windows::new(batch.signals.width()),
             );
         }
         if let Some(windows) = self.windows.get_mut(&batch.dataset.name) {
@@ -261,17 +261,13 @@ impl RobotActor {
 
     /// Counts values that are not finite in accepted rows.
     pub fn count_not_finite(&mut self, batch: &Batch, rows: &[u32]) {
-        for (column, all_finite) in batch.signals.iter().zip(&batch.all_finite) {
-            if *all_finite {
-                continue;
-            }
-            let values = column.values();
-            self.not_finite += rows
-                .iter()
-                .filter(|row| {
-                    !values[**row as usize].is_finite() && column.is_valid(**row as usize)
-                })
-                .count() as u64;
+        let signals = &batch.signals;
+        for signal in (0..signals.width()).filter(|signal| !signals.is_whole(*signal)) {
+            let is_not_finite = |row: &&u32| {
+                let row = **row as usize;
+                !signals.value(row, signal).is_finite() && !signals.is_missing(row, signal)
+            };
+            self.not_finite += rows.iter().filter(is_not_finite).count() as u64;
         }
     }
 

@@ -293,7 +293,7 @@ fn a_flood_of_steps_does_not_keep_a_case_from_ending() {
 /// A batch of one row with another event time, also one that decoding takes from nobody: processors
 /// do not rely on that.
 fn dated(batch: &Batch, time: i64) -> Arc<Batch> {
-    let mut columns = batch.columns.clone();
+    let mut columns: Vec<_> = batch.columns().cloned().collect();
     columns[batch.dataset.roles.event_time] =
         Arc::new(TimestampMicrosecondArray::from(vec![time]).with_timezone("UTC"));
     Arc::new(Batch::new(
