@@ -15,7 +15,6 @@ mod waiting;
 
 use std::collections::BTreeMap;
 
-use arrow_array::Array;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{Alert, Transition};

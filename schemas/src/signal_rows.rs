@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, Float64Array};
+use arrow_array::{ArrayRef, Float64Array};
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 
 /// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named in
@@ -177,6 +177,7 @@ impl SignalRows {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::Array;
     use arrow_array::cast::AsArray;
     use arrow_array::types::Float64Type;
     use proptest::prelude::*;

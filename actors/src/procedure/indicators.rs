@@ -5,7 +5,6 @@
 //! of the position over time. Differences are taken in order of arrival; a sample older than the
 //! last one used is left out of them.
 
-use arrow_array::Array;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;

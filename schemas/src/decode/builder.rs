@@ -30,8 +30,14 @@ enum ColumnValues {
     Int64(Vec<i64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
-    Utf8 { ends: Vec<i32>, bytes: Vec<u8> },
-    Binary { ends: Vec<i32>, bytes: Vec<u8> },
+    Utf8 {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
+    Binary {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
     Timestamp(Vec<i64>),
     Date(Vec<i32>),
 }

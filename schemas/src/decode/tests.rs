@@ -603,8 +603,9 @@ fn numbers_are_seen_as_floats_and_missing_ones_stay_missing() {
     assert!(batch.signals.is_missing(0, speed));
     let on = batch.dataset.signal("on").unwrap();
     assert_eq!(batch.signals.value(0, on), 1.0);
-    let column =
-        batch.column(batch.dataset.column("speed").unwrap()).as_primitive::<Float64Type>();
+    let column = batch
+        .column(batch.dataset.column("speed").unwrap())
+        .as_primitive::<Float64Type>();
     assert_eq!(column.null_count(), 1);
 }
 
