@@ -83,12 +83,7 @@ pub fn schema_paths(schema: &Value, documented: &dyn Fn(&str) -> bool) -> Vec<St
     paths
 }
 
-fn collect(
-    path: &str,
-    schema: &Value,
-    documented: &dyn Fn(&str) -> bool,
-    paths: &mut Vec<String>,
-) {
+fn collect(path: &str, schema: &Value, documented: &dyn Fn(&str) -> bool, paths: &mut Vec<String>) {
     let properties = schema.get("properties").and_then(Value::as_object);
     let Some(properties) = properties.filter(|_| !documented(path)) else {
         paths.push(path.to_owned());
