@@ -50,10 +50,8 @@ def pod(name: str) -> dict:
 
 
 def is_ready(name: str) -> bool:
-    found = kubectl("get", "pod", name, "--output=json", check=False)
-    if found.returncode != 0:
-        return False
-    conditions = json.loads(found.stdout)["status"].get("conditions", [])
+    found = node().plane.raw(f"/api/v1/namespaces/theatre/pods/{name}")
+    conditions = json.loads(found)["status"].get("conditions", []) if found else []
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
@@ -84,8 +82,7 @@ def wait_until_ready(seconds: float = 180) -> None:
 
 def metrics(name: str) -> str:
     """What a pod's admin port says, by way of the API server; nothing while it does not answer."""
-    path = f"/api/v1/namespaces/theatre/pods/{name}:9464/proxy/metrics"
-    return node().plane.kubectl("get", "--raw", path, check=False).stdout
+    return node().plane.raw(f"/api/v1/namespaces/theatre/pods/{name}:9464/proxy/metrics") or ""
 
 
 def owned(text: str) -> set:
@@ -385,7 +382,10 @@ def an_uninstalled_release_leaves_no_pod():
     node().plane.helm(
         "uninstall", "theatre", "--namespace=theatre", "--wait", "--timeout=150s", timeout=180
     )
-    left = node().plane.get(
-        "--namespace=theatre", "pods", "--selector=app.kubernetes.io/component=pipeline"
-    )["items"]
-    ensure(not left, f"left: {[one['metadata']['name'] for one in left]}")
+    # Helm waits for what it has made; pods that save end a moment later.
+    pipeline = "--selector=app.kubernetes.io/instance=theatre,app.kubernetes.io/component=pipeline"
+    wait_for(
+        "the pods have ended",
+        lambda: not node().plane.get("--namespace=theatre", "pods", pipeline)["items"],
+        120,
+    )
