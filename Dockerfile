@@ -64,9 +64,9 @@ LABEL org.opencontainers.image.title="redshift-local" \
     org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 EXPOSE 8439
 USER 65532:65532
-# It answers HTTP; that it refuses a request without an operation is an answer, too.
+# That there is nothing at this address is an answer, too.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8439 && printf 'POST / HTTP/1.0\\r\\n\\r\\n' >&3 && read -r answer <&3 && [[ $answer == HTTP/* ]]"]
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8439 && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && read -r answer <&3 && [[ $answer == HTTP/* ]]"]
 ENTRYPOINT ["redshift-local"]
 CMD ["--listen", "0.0.0.0:8439"]
 

@@ -391,7 +391,7 @@ impl Counters {
 }
 
 /// Everything a processor asks for while it applies rows, in order.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Outputs {
     /// Outputs to commit and publish.
     pub events: Vec<OutputEvent>,
@@ -400,6 +400,60 @@ pub struct Outputs {
     /// True when something should be saved at once instead of at the next sweep (a high-priority
     /// alert).
     pub urgent: bool,
+    /// What is only counted.
+    pub tally: Tally,
+}
+
+/// Outputs are equal if what is committed is. What is only counted depends on how rows were cut into
+/// messages, which nothing else may.
+impl PartialEq for Outputs {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            events,
+            dead,
+            urgent,
+            tally: _,
+        } = self;
+        (events, dead, urgent) == (&other.events, &other.dead, &other.urgent)
+    }
+}
+
+/// What is counted of the rows that a processor applied, for metrics. Neither committed nor
+/// published: a count since the process started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records that were seen before, and records found missing by their numbers, by topic;
+    /// trailing zeros may be missing.
+    pub by_topic: Vec<TopicTally>,
+    /// Transitions of conditions: raised, updated, cleared.
+    pub transitions: [u64; 3],
+    /// Open conditions by priority (high, medium, low); `None` where none has changed.
+    pub open_conditions: Option<[u32; 3]>,
+    /// Whether the robot is silent, as a tick of the wall clock found; `None` without a tick.
+    pub is_silent: Option<bool>,
+}
+
+/// What is counted of one topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TopicTally {
+    /// Records that were seen before.
+    pub duplicates: u64,
+    /// Records found missing by the numbers around them.
+    pub missing: u64,
+}
+
+impl Tally {
+    /// Adds to the counts of a topic.
+    pub fn add(&mut self, topic: usize, counted: TopicTally) {
+        if counted == TopicTally::default() {
+            return;
+        }
+        if self.by_topic.len() <= topic {
+            self.by_topic.resize(topic + 1, TopicTally::default());
+        }
+        self.by_topic[topic].duplicates += counted.duplicates;
+        self.by_topic[topic].missing += counted.missing;
+    }
 }
 
 #[cfg(test)]

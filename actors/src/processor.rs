@@ -22,7 +22,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::{Alert, Outcome, Priority};
 
-use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, alert, outcome, window};
+use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{IndicatorColumns, IndicatorSpec};
 use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};
@@ -221,6 +221,7 @@ impl Processor {
                 .counters
                 .resize_with(topic + 1, Counters::default);
         }
+        let before = self.seen_on(topic);
         match batch.dataset.kind {
             DatasetKind::Telemetry => self.apply_telemetry(topic, batch, rows, outputs),
             _ => rows
@@ -230,6 +231,40 @@ impl Processor {
         self.state
             .positions
             .advance(topic, batch.offsets[*last as usize] + 1);
+        let after = self.seen_on(topic);
+        let counted = TopicTally {
+            duplicates: after.duplicates - before.duplicates,
+            // Numbers that came late make it less.
+            missing: after.missing.saturating_sub(before.missing),
+        };
+        outputs.tally.add(topic, counted);
+        self.tally_conditions(outputs);
+    }
+
+    /// How many records of a topic were seen before, and how many are known to be missing.
+    fn seen_on(&self, topic: TopicIndex) -> TopicTally {
+        TopicTally {
+            duplicates: self.state.counters[topic].duplicate,
+            missing: self.state.robot.missing_on(topic),
+        }
+    }
+
+    /// Notes how many conditions are open, if any has moved.
+    fn tally_conditions(&self, outputs: &mut Outputs) {
+        if outputs.tally.transitions != [0; 3] {
+            outputs.tally.open_conditions = Some(self.open_conditions());
+        }
+    }
+
+    /// How many conditions are open: of high, medium and low priority.
+    pub fn open_conditions(&self) -> [u32; 3] {
+        let mut open = [0; 3];
+        for (.., condition) in self.state.robot.open_conditions() {
+            if let Some((_, priority)) = condition.raised() {
+                open[priority as usize] += 1;
+            }
+        }
+        open
     }
 
     /// The wall clock says `now`, on a partition that has seen its log's end.
@@ -241,9 +276,12 @@ impl Processor {
         let open = self.state.robot.open_panes() > 0
             || self.state.robot.has_waiting_rows()
             || self.state.procedures.next_due() != i64::MAX;
-        if open && self.state.robot.is_silent(&self.config.time, now) {
+        let is_silent = self.state.robot.is_silent(&self.config.time, now);
+        if open && is_silent {
             self.close_all(outputs);
         }
+        outputs.tally.is_silent = Some(is_silent);
+        self.tally_conditions(outputs);
     }
 
     /// Has the robot do something by the rules, and emits the alerts.
@@ -357,6 +395,7 @@ impl Processor {
 
     fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
         outputs.urgent |= transition.priority == Priority::High;
+        outputs.tally.transitions[transition.transition as usize] += 1;
         if let Some(id) = transition
             .procedure_id
             .as_ref()

@@ -15,7 +15,6 @@ mod waiting;
 
 use std::collections::BTreeMap;
 
-use arrow_array::Array;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{Alert, Transition};
@@ -241,7 +240,7 @@ impl RobotActor {
         if !self.windows.contains_key(&batch.dataset.name) {
             self.windows.insert(
                 batch.dataset.name.clone(),
-                Windows::new(batch.signals.len()),
+                Windows::new(batch.signals.width()),
             );
         }
         if let Some(windows) = self.windows.get_mut(&batch.dataset.name) {
@@ -261,17 +260,13 @@ impl RobotActor {
 
     /// Counts values that are not finite in accepted rows.
     pub fn count_not_finite(&mut self, batch: &Batch, rows: &[u32]) {
-        for (column, all_finite) in batch.signals.iter().zip(&batch.all_finite) {
-            if *all_finite {
-                continue;
-            }
-            let values = column.values();
-            self.not_finite += rows
-                .iter()
-                .filter(|row| {
-                    !values[**row as usize].is_finite() && column.is_valid(**row as usize)
-                })
-                .count() as u64;
+        let signals = &batch.signals;
+        for signal in (0..signals.width()).filter(|signal| !signals.is_whole(*signal)) {
+            let is_not_finite = |row: &&u32| {
+                let row = **row as usize;
+                !signals.value(row, signal).is_finite() && !signals.is_missing(row, signal)
+            };
+            self.not_finite += rows.iter().filter(is_not_finite).count() as u64;
         }
     }
 
@@ -339,6 +334,14 @@ impl RobotActor {
             restarts,
             self.not_finite,
         )
+    }
+
+    /// Numbers of a topic that were ever found missing and have not come since.
+    pub(crate) fn missing_on(&self, topic: TopicIndex) -> u64 {
+        self.numbers.get(topic).map_or(0, |numbers| {
+            let tracker = &numbers.tracker;
+            tracker.missing().saturating_add(tracker.given_up())
+        })
     }
 
     /// The number after the highest that was seen on a topic of records without a boot number.

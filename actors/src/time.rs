@@ -17,6 +17,19 @@ pub struct EventTime(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogTime(pub i64);
 
+impl LogTime {
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub fn seconds(self) -> f64 {
+        self.0 as f64 / MICROS_PER_SECOND as f64
+    }
+
+    /// Seconds from an earlier time to this one; 0 where it is a later one, as clocks of several
+    /// machines may say.
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        Self(self.0.saturating_sub(earlier.0).max(0)).seconds()
+    }
+}
+
 /// Wall-clock time as a port: the system's clock in production, a number in a simulation.
 pub trait Clock: Send + Sync {
     /// The current time.

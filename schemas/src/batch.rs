@@ -1,13 +1,14 @@
-//! Decoded records as columns: one Arrow array per column, plus the offset and append time of each
-//! row in the log.
+//! Decoded records of a dataset: signals row by row, everything else as Arrow arrays, plus the offset
+//! and append time of each row in the log.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, Float64Array};
 
 use crate::dataset::{Dataset, DatasetIndex};
+use crate::signal_rows::SignalRows;
 
 /// Rows of one dataset from one topic and partition, in the log's order.
 ///
@@ -19,22 +20,20 @@ pub struct Batch {
     pub dataset: Arc<Dataset>,
     /// Its index in the process's [`crate::dataset::Datasets`].
     pub dataset_index: DatasetIndex,
-    /// One array per [`Dataset::columns`] entry, each `len()` long.
-    pub columns: Vec<ArrayRef>,
-    /// One array per [`Dataset::signals`] entry, as 64-bit floats (booleans as 0 and 1); null =
-    /// missing.
-    pub signals: Vec<Float64Array>,
-    /// One per signal: true when no value of the batch is NaN or infinite, so that the rows need
-    /// not be checked one by one.
-    pub all_finite: Vec<bool>,
+    /// The signals of [`Dataset::signals`], row by row.
+    pub signals: SignalRows,
     /// Offset of each row in the log, ascending.
     pub offsets: Vec<u64>,
     /// Append time of each row in the log, microseconds UTC.
     pub append_times: Vec<i64>,
+    /// One array per [`Dataset::columns`] entry; `None` for a signal that is in `signals` only.
+    columns: Vec<Option<ArrayRef>>,
+    /// The columns of all signals, once one of them was asked for.
+    signal_columns: OnceLock<Vec<ArrayRef>>,
 }
 
 impl Batch {
-    /// Builds a batch from decoded columns, deriving the signal view.
+    /// Builds a batch from columns, one per [`Dataset::columns`] entry.
     pub fn new(
         dataset: Arc<Dataset>,
         dataset_index: DatasetIndex,
@@ -42,32 +41,59 @@ impl Batch {
         offsets: Vec<u64>,
         append_times: Vec<i64>,
     ) -> Self {
-        debug_assert_eq!(columns.len(), dataset.columns.len());
-        debug_assert_eq!(offsets.len(), append_times.len());
         let signals: Vec<Float64Array> = dataset
             .signals
             .iter()
             .map(|signal| as_float64(&columns[signal.column]))
             .collect();
-        // A fold instead of `all`: the early exit of `all` would prevent vector instructions.
-        let all_finite = signals
-            .iter()
-            .map(|signal| {
-                signal
-                    .values()
-                    .iter()
-                    .fold(true, |all, value| all & value.is_finite())
-            })
-            .collect();
+        let signals = SignalRows::of_columns(&signals, offsets.len());
+        let columns = columns.into_iter().map(Some).collect();
+        Self::of_rows(
+            dataset,
+            dataset_index,
+            signals,
+            columns,
+            offsets,
+            append_times,
+        )
+    }
+
+    /// Builds a batch from signals by rows, and the columns of what is not in them as it is.
+    pub(crate) fn of_rows(
+        dataset: Arc<Dataset>,
+        dataset_index: DatasetIndex,
+        signals: SignalRows,
+        columns: Vec<Option<ArrayRef>>,
+        offsets: Vec<u64>,
+        append_times: Vec<i64>,
+    ) -> Self {
+        debug_assert_eq!(columns.len(), dataset.columns.len());
+        debug_assert_eq!(offsets.len(), append_times.len());
         Self {
             dataset,
             dataset_index,
-            columns,
             signals,
-            all_finite,
             offsets,
             append_times,
+            columns,
+            signal_columns: OnceLock::new(),
         }
+    }
+
+    /// The array of a [`Dataset::columns`] entry, `len()` long.
+    pub fn column(&self, index: usize) -> &ArrayRef {
+        if let Some(column) = &self.columns[index] {
+            return column;
+        }
+        let columns = self.signal_columns.get_or_init(|| self.signals.columns());
+        let mut signals = self.dataset.signals.iter();
+        let signal = signals.position(|signal| signal.column == index);
+        &columns[signal.unwrap_or_else(|| unreachable!("what has no column is a signal"))]
+    }
+
+    /// All arrays, in the order of [`Dataset::columns`].
+    pub fn columns(&self) -> impl Iterator<Item = &ArrayRef> {
+        (0..self.columns.len()).map(|index| self.column(index))
     }
 
     /// Number of rows.
@@ -82,14 +108,14 @@ impl Batch {
 
     /// The robot of a row; never null, checked at decoding.
     pub fn robot_id(&self, row: usize) -> &str {
-        self.columns[self.dataset.roles.robot_id]
+        self.column(self.dataset.roles.robot_id)
             .as_string::<i32>()
             .value(row)
     }
 
     /// Event times of all rows, microseconds UTC; never null, checked at decoding.
     pub fn event_times(&self) -> &[i64] {
-        self.columns[self.dataset.roles.event_time]
+        self.column(self.dataset.roles.event_time)
             .as_primitive::<TimestampMicrosecondType>()
             .values()
     }
@@ -111,13 +137,13 @@ impl Batch {
 
     /// A text cell by column index.
     pub fn text(&self, column: usize, row: usize) -> Option<&str> {
-        let array = self.columns[column].as_string_opt::<i32>()?;
+        let array = self.column(column).as_string_opt::<i32>()?;
         array.is_valid(row).then(|| array.value(row))
     }
 
     /// A 64-bit integer or timestamp cell by column index.
     pub fn int(&self, column: usize, row: usize) -> Option<i64> {
-        let array = &self.columns[column];
+        let array = self.column(column);
         if !array.is_valid(row) {
             return None;
         }
@@ -134,13 +160,13 @@ impl Batch {
 
     /// A numeric or boolean cell by column index, as a float.
     pub fn number(&self, column: usize, row: usize) -> Option<f64> {
-        let array = as_float64(&self.columns[column].slice(row, 1));
+        let array = as_float64(&self.column(column).slice(row, 1));
         array.is_valid(0).then(|| array.value(0))
     }
 }
 
 /// A numeric or boolean column as floats; shares the buffers when it already is one.
-fn as_float64(array: &ArrayRef) -> Float64Array {
+pub(crate) fn as_float64(array: &ArrayRef) -> Float64Array {
     if let Some(values) = array.as_primitive_opt::<Float64Type>() {
         return values.clone();
     }

@@ -235,6 +235,16 @@ impl Dataset {
         self.signals.iter().position(|signal| signal.name == name)
     }
 
+    /// The signal whose values are kept in rows only, see [`crate::signal_rows`]; `None` for a column
+    /// that is an array of its own.
+    pub(crate) fn signal_in_rows(&self, column: usize) -> Option<usize> {
+        let is_double = self.columns[column].column_type == ColumnType::Float64;
+        let mut signals = self.signals.iter();
+        signals
+            .position(|signal| signal.column == column)
+            .filter(|_| is_double)
+    }
+
     /// Index of a column by name.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)

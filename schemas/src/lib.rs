@@ -20,3 +20,4 @@ pub mod framing;
 pub mod pseudonym;
 pub mod records;
 pub mod registry;
+pub mod signal_rows;

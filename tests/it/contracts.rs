@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use theatre_actors::ports::CheckpointStore;
-use theatre_config::log::LogConfig;
+use theatre_config::log::{LogConfig, LogFetcher};
 use theatre_config::store::StoreConfig;
 use theatre_embedded::lake::DirectoryLake;
 use theatre_embedded::log::EmbeddedLog;
@@ -38,8 +38,18 @@ fn the_log_in_memory_keeps_its_contract() -> Result<()> {
 
 #[test]
 fn the_log_on_kafka_keeps_its_contract() -> Result<()> {
+    kafka_keeps_log_contract(LogFetcher::Lean)
+}
+
+#[test]
+fn the_log_on_kafka_keeps_its_contract_with_the_fetcher_of_librdkafka() -> Result<()> {
+    kafka_keeps_log_contract(LogFetcher::Librdkafka)
+}
+
+fn kafka_keeps_log_contract(fetcher: LogFetcher) -> Result<()> {
     let config = LogConfig {
         deployment: servers::unique("deployment"),
+        fetcher,
         ..LogConfig::default()
     };
     let log = theatre_kafka::open(

@@ -18,7 +18,7 @@ use theatre_actors::ports::{
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::rules::Micros;
 use theatre_config::INPUT_TOPICS;
-use theatre_config::log::LogConfig;
+use theatre_config::log::{LogConfig, LogFetcher};
 use theatre_dev::kafka::Kafka;
 use theatre_kafka::{self, TopicAudit};
 use theatre_system::blocking::IoRuntime;
@@ -148,7 +148,15 @@ fn the_reader_of_a_transactional_topic_is_at_the_end_behind_the_marker() -> Resu
 
 #[test]
 fn records_that_the_broker_deleted_are_not_passed_over_in_silence() -> Result<()> {
-    let log = open(&config())?;
+    deleted_records_end_the_reading(LogFetcher::Lean)?;
+    deleted_records_end_the_reading(LogFetcher::Librdkafka)
+}
+
+fn deleted_records_end_the_reading(fetcher: LogFetcher) -> Result<()> {
+    let log = open(&LogConfig {
+        fetcher,
+        ..config()
+    })?;
     let topic = unique("input");
     log.ensure_topics(std::slice::from_ref(&topic), 1)?;
     log.append(&topic, 0, &["0", "1", "2", "3", "4"].map(record))?;

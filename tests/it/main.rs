@@ -6,6 +6,7 @@ mod checkpointer;
 mod contracts;
 mod crash;
 mod done;
+mod fetchers;
 mod health;
 mod hostile;
 mod kafka;

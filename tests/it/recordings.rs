@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use theatre_tests::{reconciled, repository, run, theatre};
+use theatre_tests::{binary, reconciled, repository, run, theatre};
 
 /// A data directory and the folder of an input.
 struct Case {
@@ -529,5 +529,93 @@ fn a_pace_that_makes_no_sense_is_refused() -> Result<()> {
         );
     }
     ensure!(!Path::new(case.data.path()).join("log.sqlite").exists());
+    Ok(())
+}
+
+/// A replay ends by itself and is not looked for at an address: it takes another when its own is
+/// taken. The service is, so it says so and ends.
+#[test]
+fn a_replay_needs_no_free_admin_port_and_the_service_does() -> Result<()> {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("log.csv");
+    std::fs::write(
+        &file,
+        "time,force\n2026-01-31T08:00:00Z,1.5\n2026-01-31T08:00:01Z,2.5\n",
+    )?;
+    let file = file.to_string_lossy().into_owned();
+    let theatre = |arguments: &[&str]| -> Result<Output> {
+        Ok(std::process::Command::new(binary()?)
+            .env("THEATRE__ADMIN", &address)
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .args(arguments)
+            .output()?)
+    };
+    let replay = [
+        "--output", "json", "replay", &file, "--yes", "--robot", "arm-1",
+    ];
+    Ended::of(&theatre(&replay)?)?.must_be(0, [2, 0, 0, 0, 0])?;
+
+    let refused = theatre(&[&replay[..], &["--admin", &address]].concat())?;
+    for ended in [refused, theatre(&["run", "--until-drained"])?] {
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        ensure!(
+            ended.status.code() == Some(2) && said.contains(&address) && said.contains("--admin"),
+            "{:?}: {said}",
+            ended.status
+        );
+    }
+    Ok(())
+}
+
+/// What the first look at a file writes replays the file: all of its rows, once.
+#[test]
+fn what_schema_infer_writes_replays_the_file() -> Result<()> {
+    let case = Case::new("")?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("press.csv");
+    let mut text = "# press 3\nzeit;Kraft (N);ok\n".to_owned();
+    for second in 0..120 {
+        text.push_str(&format!(
+            "2026-01-31 08:{:02}:{:02};{},5;{}\n",
+            second / 60,
+            second % 60,
+            second % 7,
+            if second % 5 == 0 { "nein" } else { "ja" }
+        ));
+    }
+    std::fs::write(&file, text)?;
+    let file = file.to_string_lossy().into_owned();
+    let written = folder.path().join("mapped").to_string_lossy().into_owned();
+    let infer = [
+        "--output", "json", "schema", "infer", &file, "--write", &written,
+    ];
+    let unsaid = theatre(case.data.path(), &infer)?.output()?;
+    ensure!(
+        unsaid.status.code() == Some(4),
+        "a time without zone is asked for: {:?}",
+        unsaid.status
+    );
+    let zone = [
+        "--time-zone",
+        "Europe/Berlin",
+        "--robot",
+        "press-3",
+        "--force",
+    ];
+    run(case.data.path(), &[&infer[..], &zone[..]].concat())?;
+    let mapping = Path::new(&written).join("press.toml");
+    let ended = case.replay(&file, &mapping.to_string_lossy(), &[])?;
+    ended.must_be(0, [120, 0, 0, 0, 0])?;
+    ensure!(
+        ended.report["missing_cells"]
+            .as_array()
+            .is_some_and(Vec::is_empty),
+        "cells were lost: {}",
+        ended.report
+    );
+    ensure!(reconciled(case.data.path(), &[])? == 120);
     Ok(())
 }

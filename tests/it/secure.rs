@@ -3,15 +3,19 @@
 
 use std::path::PathBuf;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+use theatre_actors::ports::{NewRecord, PollLimit};
+use theatre_config::log::{LogConfig, LogFetcher, LogSecurity};
 use theatre_dev::postgres::{Durability, Postgres};
+use theatre_system::blocking::IoRuntime;
 use theatre_tests::broker::{Audience, seen_once};
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fleet::{self, Fleet};
-use theatre_tests::secured::{Authority, OTHER_HOST, SecuredKafka};
+use theatre_tests::secured::{Authority, OTHER_HOST, SESSION, SecuredKafka, USER};
 use theatre_tests::servers;
 
 const ROBOTS: u64 = 6;
@@ -84,6 +88,58 @@ fn kafka_over_tls_then_mutual_tls_then_scram_loses_nothing() -> Result<()> {
         );
     }
     deployment.run("one", &["topics", "check"])?;
+    Ok(())
+}
+
+/// A broker that gets a request on a session that has ended closes the connection; a reader goes on
+/// without that, over TLS.
+#[test]
+fn sessions_are_renewed_while_records_are_read() -> Result<()> {
+    let kafka = servers::secured_kafka()?;
+    let bootstrap = kafka.broker.secured_bootstrap(SecuredKafka::SCRAM);
+    let config = LogConfig {
+        deployment: servers::unique("deployment"),
+        security: LogSecurity::SaslScram,
+        ca_file: Some(kafka.file("brokers.pem").into()),
+        username: Some(USER.to_owned()),
+        password_file: Some(kafka.file("password").into()),
+        fetcher: LogFetcher::Lean,
+        ..LogConfig::default()
+    };
+    let url = format!("kafka://{}", bootstrap.context("no listener")?);
+    let log = theatre_kafka::open(&url, &config, &IoRuntime::start()?)?;
+    let topic = servers::unique("input");
+    log.ensure_topics(std::slice::from_ref(&topic), 1)?;
+    let mut reader = log.reader(&topic, 0, 0)?;
+    let (begun, mut written, mut read) = (Instant::now(), 0, Vec::new());
+    let all = PollLimit {
+        records: usize::MAX,
+        bytes: usize::MAX,
+    };
+    while begun.elapsed() < 4 * SESSION || read.len() < written {
+        ensure!(
+            begun.elapsed() < 20 * SESSION,
+            "{} of {written}",
+            read.len()
+        );
+        if begun.elapsed() < 4 * SESSION {
+            let value = vec![written as u8; 50_000];
+            let record = NewRecord {
+                value,
+                ..NewRecord::default()
+            };
+            log.append(&topic, 0, &[record])?;
+            written += 1;
+        }
+        reader.poll(all, &mut |record| {
+            read.push((record.offset, record.value.to_vec()))
+        })?;
+        thread::sleep(Duration::from_millis(20));
+    }
+    let is_whole = read.iter().enumerate().all(|(index, (offset, value))| {
+        *offset == index as u64 && *value == vec![index as u8; 50_000]
+    });
+    ensure!(is_whole && read.len() == written, "{written}");
     Ok(())
 }
 

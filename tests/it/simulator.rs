@@ -204,7 +204,11 @@ fn live(data: &Path, time: Duration) -> Result<u64> {
     let ended = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     ensure!(ended.status.success(), "{said}");
-    let tick = said.trim().rsplit(' ').next().and_then(|tick| tick.parse().ok());
+    let tick = said
+        .trim()
+        .rsplit(' ')
+        .next()
+        .and_then(|tick| tick.parse().ok());
     tick.with_context(|| format!("no tick: {said}"))
 }
 

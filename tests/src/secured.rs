@@ -2,6 +2,7 @@
 //! clients know each other.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -13,6 +14,8 @@ use theatre_dev::process::Life;
 pub const USER: &str = "theatre";
 /// That user's password.
 pub const PASSWORD: &str = "open-sesame";
+/// After so long a client of [`SecuredKafka::SCRAM`] has to prove anew who it is.
+pub const SESSION: Duration = Duration::from_secs(4);
 /// The only name that the certificate of [`SecuredKafka::ELSEWHERE`] holds.
 pub const OTHER_HOST: &str = "broker.elsewhere.example";
 
@@ -122,6 +125,10 @@ impl SecuredKafka {
         let scram = pairs(&[
             ("sasl.enabled.mechanisms", "SCRAM-SHA-512"),
             (
+                "scram-sha-512.connections.max.reauth.ms",
+                &SESSION.as_millis().to_string(),
+            ),
+            (
                 "scram-sha-512.sasl.jaas.config",
                 "org.apache.kafka.common.security.scram.ScramLoginModule required;",
             ),
@@ -157,6 +164,11 @@ impl SecuredKafka {
             broker: Kafka::start_with(&files.join("broker"), Life::Owned, extras)?,
             files,
         })
+    }
+
+    /// One of the files that [`Self::section`] names.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.files.join(name)
     }
 
     /// The section `[log]` of a client of this listener. `files` are keys and the files that they

@@ -5,7 +5,6 @@
 //! of the position over time. Differences are taken in order of arrival; a sample older than the
 //! last one used is left out of them.
 
-use arrow_array::Array;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
@@ -271,9 +270,7 @@ fn distance(from: &[f64], to: &[f64]) -> f64 {
 
 /// True when there are signals and all have a finite value in the row.
 fn has_values(batch: &Batch, signals: &[usize], row: usize) -> bool {
-    let is_finite = |signal: &usize| {
-        batch.signals[*signal].is_valid(row) && batch.signals[*signal].value(row).is_finite()
-    };
+    let is_finite = |signal: &usize| batch.signals.value(row, *signal).is_finite();
     !signals.is_empty() && signals.iter().all(is_finite)
 }
 
@@ -284,5 +281,5 @@ fn row_values<'a>(
 ) -> impl Iterator<Item = f64> + 'a {
     signals
         .iter()
-        .map(move |signal| batch.signals[*signal].value(row))
+        .map(move |signal| batch.signals.value(row, *signal))
 }

@@ -312,12 +312,9 @@ impl Processor {
         let Some(signal) = batch.dataset.signal(&hook.signal) else {
             return;
         };
-        let values = batch.signals[signal].values();
-        if let Some(row) = rows.iter().find(|row| values[**row as usize] > hook.above) {
-            panic!(
-                "asked to panic at {} = {}",
-                hook.signal, values[*row as usize]
-            );
+        let value = |row: &u32| batch.signals.value(*row as usize, signal);
+        if let Some(value) = rows.iter().map(value).find(|value| *value > hook.above) {
+            panic!("asked to panic at {} = {value}", hook.signal);
         }
     }
 

@@ -15,7 +15,7 @@ enum IntegerColumn<'a> {
 
 impl<'a> IntegerColumn<'a> {
     fn of(batch: &'a Batch, column: Option<usize>) -> Option<Self> {
-        let array = &batch.columns[column?];
+        let array = batch.column(column?);
         let long = array.as_primitive_opt::<Int64Type>().map(Self::Long);
         long.or_else(|| array.as_primitive_opt::<Int32Type>().map(Self::Int))
     }
@@ -55,7 +55,7 @@ impl<'a> Columns<'a> {
             boot: IntegerColumn::of(batch, roles.boot_id),
             procedure: roles
                 .procedure_id
-                .and_then(|column| batch.columns[column].as_string_opt::<i32>()),
+                .and_then(|column| batch.column(column).as_string_opt::<i32>()),
         }
     }
 

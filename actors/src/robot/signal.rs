@@ -1,33 +1,30 @@
 //! A signal of a batch as rules see it.
 
-use arrow_array::Array;
-use arrow_buffer::NullBuffer;
 use theatre_schemas::batch::Batch;
+use theatre_schemas::signal_rows::SignalRows;
 
 use crate::rules::{Condition, ConditionChange, Manner, Rule};
 use crate::time::{EventTime, TimePolicy};
 
-/// The column of one signal in a batch.
+/// One signal in all rows of a batch.
 pub(super) struct SignalColumn<'a> {
-    values: &'a [f64],
-    nulls: Option<&'a NullBuffer>,
+    signals: &'a SignalRows,
+    signal: usize,
 }
 
 impl<'a> SignalColumn<'a> {
-    /// The column of a signal, by its index in the dataset.
+    /// A signal, by its index in the dataset.
     pub(super) fn of(batch: &'a Batch, signal: usize) -> Self {
         Self {
-            values: batch.signals[signal].values(),
-            nulls: batch.signals[signal].nulls(),
+            signals: &batch.signals,
+            signal,
         }
     }
 
     /// The value of a row; `None` when it is missing or not finite.
     #[inline]
     pub(super) fn value(&self, row: usize) -> Option<f64> {
-        let is_present =
-            self.values[row].is_finite() && !self.nulls.is_some_and(|nulls| nulls.is_null(row));
-        is_present.then(|| self.values[row])
+        self.signals.finite(row, self.signal)
     }
 
     /// Evaluates a condition over rows and calls `on_change` with the index into `rows` and the
@@ -46,11 +43,9 @@ impl<'a> SignalColumn<'a> {
         let mut at = 0;
         while at < rows.len() {
             if let Some((sign, raise)) = condition.skip_limit(rule) {
-                // The slot of a null may hold any number; it is checked below. NaN compares as not
-                // beyond the limit.
-                let next = rows[at..]
-                    .iter()
-                    .position(|row| sign * self.values[*row as usize] > raise);
+                // A missing value is NaN, which compares as not beyond the limit.
+                let value = |row: &u32| self.signals.value(*row as usize, self.signal);
+                let next = (rows[at..].iter()).position(|row| sign * value(row) > raise);
                 let Some(skip) = next else { return };
                 at += skip;
             }

@@ -1,24 +1,24 @@
 //! Running aggregates of one pane, one cell per signal: the hot path.
 //!
-//! There are two code paths with results equal to the last bit. The fast path adds several columns
-//! at once over a run of rows, assuming that every value is present and finite; the sum shows
-//! afterwards whether that was so, since any NaN or infinity makes it NaN or infinite. The other
-//! path adds value by value. Both add in row order to the same running sums, so it makes no
+//! There are two code paths with results equal to the last bit. The fast path adds several signals at
+//! once over a run of rows; a batch knows which of its signals have a finite value in every row. The
+//! other path adds value by value. Both add in row order to the same running sums, so it makes no
 //! difference where a run is cut.
 
-use arrow_array::{Array, Float64Array};
 use serde::{Deserialize, Serialize};
+use theatre_schemas::signal_rows::SignalRows;
 
 use super::aggregate::SignalAggregate;
 use super::run::{PaneRun, TimeExtremes};
 
-/// Columns added at once: as many independent chains of additions as registers hold.
-pub(super) const BASIC_COLUMNS: usize = 4;
-pub(super) const FULL_COLUMNS: usize = 2;
+/// Signals added at once: as many independent chains of additions as registers hold, and half of
+/// that where fewer are left.
+pub(super) const BASIC_SIGNALS: (usize, usize) = (8, 4);
+pub(super) const FULL_SIGNALS: (usize, usize) = (4, 2);
 
 /// What both code paths need of a kind of cell.
 pub(super) trait AggregateCell: Copy {
-    /// What is computed once per run for all columns.
+    /// What is computed once per run for all signals.
     type Extremes;
 
     fn extremes(run: &PaneRun<'_>) -> Self::Extremes;
@@ -26,14 +26,37 @@ pub(super) trait AggregateCell: Copy {
     /// Adds one finite value; `at` is its event time after the pane's start, microseconds.
     fn add(&mut self, value: f64, at: i64);
 
-    /// Adds a run of some columns without nulls. Returns for each whether all its values were
-    /// finite; a cell for which this is false holds garbage and must be restored.
+    /// Adds rows of consecutive signals that have a finite value in every row.
     fn add_group<const N: usize>(
         cells: &mut [Self; N],
-        columns: [&[f64]; N],
+        values: SignalGroup<'_, N>,
         rows: &[u32],
         extremes: &Self::Extremes,
-    ) -> [bool; N];
+    );
+}
+
+/// Consecutive signals of a batch.
+#[derive(Clone, Copy)]
+pub(super) struct SignalGroup<'a, const N: usize> {
+    /// All values of the batch from the group's first signal in its first row on.
+    values: &'a [f64],
+    width: usize,
+}
+
+impl<'a, const N: usize> SignalGroup<'a, N> {
+    fn of(signals: &'a SignalRows, first: usize) -> Self {
+        Self {
+            values: &signals.values()[first..],
+            width: signals.width(),
+        }
+    }
+
+    /// The group's values in a row. The caller has checked that the group lies within the row.
+    #[inline]
+    fn row(&self, row: u32) -> &'a [f64; N] {
+        let values = self.values[row as usize * self.width..].first_chunk();
+        values.unwrap_or_else(|| unreachable!("the group lies within the row"))
+    }
 }
 
 /// Count, sum, min, max.
@@ -145,75 +168,56 @@ impl FullCell {
     }
 }
 
-/// The values that are present and finite, with their rows.
+/// The values of a signal that are present and finite, with their rows.
 pub(super) fn present<'a>(
-    column: &'a Float64Array,
+    signals: &'a SignalRows,
+    signal: usize,
     rows: &'a [u32],
 ) -> impl Iterator<Item = (u32, f64)> + 'a {
-    let (values, nulls) = (column.values(), column.nulls());
-    rows.iter().filter_map(move |&row| {
-        let value = values[row as usize];
-        let is_present =
-            value.is_finite() && nulls.is_none_or(|nulls| nulls.is_valid(row as usize));
-        is_present.then_some((row, value))
-    })
+    let finite = move |row: &u32| Some((*row, signals.finite(*row as usize, signal)?));
+    rows.iter().filter_map(finite)
 }
 
-/// The values of the columns, when there are `N` and none of them has nulls.
-fn without_nulls<const N: usize>(columns: &[Float64Array]) -> Option<[&[f64]; N]> {
-    let columns: &[Float64Array; N] = columns.try_into().ok()?;
-    columns
-        .iter()
-        .all(|column| column.null_count() == 0)
-        .then(|| columns.each_ref().map(|column| &column.values()[..]))
-}
-
-/// Adds a run to one cell per column, `N` columns at a time.
-pub(super) fn add_columns<C: AggregateCell, const N: usize>(cells: &mut [C], run: &PaneRun<'_>) {
-    let extremes = C::extremes(run);
-    // Groups of `N` columns first; in a group with a null, or in the remainder, column by column.
-    for (cells, columns) in cells.chunks_mut(N).zip(run.batch.signals.chunks(N)) {
-        if add_group_without_nulls::<C, N>(cells, columns, run, &extremes) {
-            continue;
-        }
-        for (cell, column) in cells.iter_mut().zip(columns) {
-            let (cell, column) = (std::slice::from_mut(cell), std::slice::from_ref(column));
-            if !add_group_without_nulls::<C, 1>(cell, column, run, &extremes) {
-                add_value_by_value(&mut cell[0], &column[0], run);
-            }
-        }
-    }
-}
-
-/// The fast path, when there are `N` columns and none has nulls; otherwise returns false and adds
-/// nothing.
-fn add_group_without_nulls<C: AggregateCell, const N: usize>(
+/// Adds a run to one cell per signal: `WIDE` signals at a time, `HALF` of what is left, the rest one
+/// by one. A signal that lacks a value somewhere in the batch is added value by value.
+pub(super) fn add_signals<C: AggregateCell, const WIDE: usize, const HALF: usize>(
     cells: &mut [C],
-    columns: &[Float64Array],
     run: &PaneRun<'_>,
-    extremes: &C::Extremes,
-) -> bool {
-    let (Ok(cells), Some(values)) = (<&mut [C; N]>::try_from(cells), without_nulls::<N>(columns))
-    else {
-        return false;
-    };
-    // Kept to undo columns in which a value turns out not to be finite.
-    let before = *cells;
-    let finite = C::add_group(cells, values, run.rows, extremes);
-    for (index, finite) in finite.into_iter().enumerate() {
-        if !finite {
-            cells[index] = before[index];
-            add_value_by_value(&mut cells[index], &columns[index], run);
-        }
+) {
+    let extremes = C::extremes(run);
+    let signals = &run.batch.signals;
+    let count = cells.len().min(signals.width());
+    let mut first = 0;
+    while first < count {
+        let ahead = (first..count).take(WIDE);
+        let whole = ahead.take_while(|at| signals.is_whole(*at)).count();
+        let cells = &mut cells[first..];
+        first += add_group::<C, WIDE>(cells, whole, (run, first), &extremes)
+            .or_else(|| add_group::<C, HALF>(cells, whole, (run, first), &extremes))
+            .or_else(|| add_group::<C, 1>(cells, whole, (run, first), &extremes))
+            .unwrap_or_else(|| {
+                for (row, value) in present(signals, first, run.rows) {
+                    cells[0].add(value, run.offset(row));
+                }
+                1
+            });
     }
-    true
 }
 
-/// The other path: skips nulls and values that are not finite.
-fn add_value_by_value<C: AggregateCell>(cell: &mut C, column: &Float64Array, run: &PaneRun<'_>) {
-    for (row, value) in present(column, run.rows) {
-        cell.add(value, run.offset(row));
+/// Adds `N` signals from `first` on when so many are whole, and says how many that were.
+fn add_group<C: AggregateCell, const N: usize>(
+    cells: &mut [C],
+    whole: usize,
+    (run, first): (&PaneRun<'_>, usize),
+    extremes: &C::Extremes,
+) -> Option<usize> {
+    if whole < N {
+        return None;
     }
+    let cells = cells.first_chunk_mut::<N>()?;
+    let values = SignalGroup::of(&run.batch.signals, first);
+    C::add_group(cells, values, run.rows, extremes);
+    Some(N)
 }
 
 // Unlike `f64::min` and `f64::max`, these compile to one instruction; no argument is NaN where the
@@ -240,18 +244,17 @@ impl AggregateCell for BasicCell {
 
     fn add_group<const N: usize>(
         cells: &mut [Self; N],
-        columns: [&[f64]; N],
+        values: SignalGroup<'_, N>,
         rows: &[u32],
         (): &(),
-    ) -> [bool; N] {
-        let length = columns[0].len();
-        let columns = columns.map(|column| &column[..length]);
+    ) {
         let mut sum = cells.map(|cell| cell.sum);
         let mut min = cells.map(|cell| cell.min);
         let mut max = cells.map(|cell| cell.max);
         for &row in rows {
+            let row = values.row(row);
             for index in 0..N {
-                let value = columns[index][row as usize];
+                let value = row[index];
                 sum[index] += value;
                 min[index] = least(value, min[index]);
                 max[index] = greatest(value, max[index]);
@@ -266,7 +269,6 @@ impl AggregateCell for BasicCell {
                 max: max[index],
             };
         }
-        sum.map(f64::is_finite)
     }
 }
 
@@ -293,15 +295,13 @@ impl AggregateCell for FullCell {
 
     fn add_group<const N: usize>(
         cells: &mut [Self; N],
-        columns: [&[f64]; N],
+        values: SignalGroup<'_, N>,
         rows: &[u32],
         extremes: &TimeExtremes,
-    ) -> [bool; N] {
-        let length = columns[0].len();
-        let columns = columns.map(|column| &column[..length]);
-        for index in 0..N {
-            if cells[index].count == 0 {
-                cells[index].shift = columns[index][rows[0] as usize];
+    ) {
+        for (cell, value) in cells.iter_mut().zip(values.row(rows[0])) {
+            if cell.count == 0 {
+                cell.shift = *value;
             }
         }
         let shift = cells.map(|cell| cell.shift);
@@ -310,8 +310,9 @@ impl AggregateCell for FullCell {
         let mut min = cells.map(|cell| cell.min);
         let mut max = cells.map(|cell| cell.max);
         for &row in rows {
+            let row = values.row(row);
             for index in 0..N {
-                let value = columns[index][row as usize];
+                let value = row[index];
                 let deviation = value - shift[index];
                 sum[index] += deviation;
                 squares[index] += deviation * deviation;
@@ -319,14 +320,14 @@ impl AggregateCell for FullCell {
                 max[index] = greatest(value, max[index]);
             }
         }
+        let (first, last) = (values.row(extremes.first), values.row(extremes.last));
         for index in 0..N {
             let cell = &mut cells[index];
             cell.count += rows.len() as u64;
             (cell.sum, cell.squares) = (sum[index], squares[index]);
             (cell.min, cell.max) = (min[index], max[index]);
-            cell.note_first(columns[index][extremes.first as usize], extremes.first_at);
-            cell.note_last(columns[index][extremes.last as usize], extremes.last_at);
+            cell.note_first(first[index], extremes.first_at);
+            cell.note_last(last[index], extremes.last_at);
         }
-        squares.map(f64::is_finite)
     }
 }

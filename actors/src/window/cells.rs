@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::aggregate::SignalAggregate;
-use super::cell::{BASIC_COLUMNS, BasicCell, FULL_COLUMNS, FullCell, add_columns, present};
+use super::cell::{BASIC_SIGNALS, BasicCell, FULL_SIGNALS, FullCell, add_signals, present};
 use super::plan::AggregateSet;
 use super::run::PaneRun;
 use super::sketch::Sketch;
@@ -52,19 +52,25 @@ impl Cells {
         }
     }
 
-    /// Adds a run of rows, column by column.
+    /// Adds a run of rows.
     pub fn add(&mut self, run: &PaneRun<'_>) {
         if run.rows.is_empty() {
             return;
         }
         match self {
-            Self::Basic(cells) => add_columns::<_, BASIC_COLUMNS>(cells, run),
-            Self::Full(cells) => add_columns::<_, FULL_COLUMNS>(cells, run),
+            Self::Basic(cells) => {
+                add_signals::<_, { BASIC_SIGNALS.0 }, { BASIC_SIGNALS.1 }>(cells, run);
+            }
+            Self::Full(cells) => {
+                add_signals::<_, { FULL_SIGNALS.0 }, { FULL_SIGNALS.1 }>(cells, run);
+            }
             Self::Sketch(cells, sketches) => {
-                add_columns::<_, FULL_COLUMNS>(cells, run);
+                add_signals::<_, { FULL_SIGNALS.0 }, { FULL_SIGNALS.1 }>(cells, run);
                 let mapping = Sketch::mapping();
-                for (sketch, column) in sketches.iter_mut().zip(&run.batch.signals) {
-                    sketch.add(present(column, run.rows).map(|(_, value)| value), &mapping);
+                let signals = &run.batch.signals;
+                for (signal, sketch) in sketches.iter_mut().enumerate().take(signals.width()) {
+                    let values = present(signals, signal, run.rows);
+                    sketch.add(values.map(|(_, value)| value), &mapping);
                 }
             }
         }

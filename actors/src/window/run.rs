@@ -1,5 +1,5 @@
-//! A run: rows that follow each other and lie in one pane, so that they can be added column by
-//! column.
+//! A run: rows that follow each other and lie in one pane, so that several signals can be added at
+//! once over all of them.
 
 use theatre_schemas::batch::Batch;
 

@@ -121,7 +121,7 @@ impl Windows {
     ) {
         debug_assert_eq!(rows.len(), clocks.len(), "one clock per row");
         self.adopt_plan(plan, out);
-        self.grow(batch.signals.len());
+        self.grow(batch.signals.width());
         if self.specs.is_empty() {
             return;
         }
@@ -135,7 +135,7 @@ impl Windows {
             let origin = time.div_euclid(self.pane_us) * self.pane_us;
             let targets = self.targets(origin, clamp_clock(clock), delays);
             // All rows of the run have the same targets, because nothing falls due before its last
-            // row; so they can be added column by column.
+            // row; so they can be added at once.
             let length = self.run_length(origin, rows, clocks, times, delays);
             let run = PaneRun {
                 batch,

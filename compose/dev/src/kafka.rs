@@ -320,7 +320,10 @@ pub fn answers(bootstrap: &str) -> bool {
 }
 
 /// A Java program of Kafka's.
-fn java(class: &str) -> Result<Command> {
+///
+/// # Errors
+/// Says what is missing and how to install it.
+pub fn java(class: &str) -> Result<Command> {
     let libraries = libraries()?;
     let mut command = Command::new("java");
     // The quick compiler alone and one collector thread: a start takes half as long, and nobody

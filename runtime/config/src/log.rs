@@ -30,6 +30,17 @@ pub enum LogSecurity {
     MskIam,
 }
 
+/// What fetches records from Kafka.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFetcher {
+    /// Theatre's own: a connection and a thread for each broker, records read in place.
+    #[default]
+    Lean,
+    /// That of librdkafka, at several times the CPU time.
+    Librdkafka,
+}
+
 /// Where the log is, and how to reach it.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -63,9 +74,15 @@ pub struct LogConfig {
     pub region: Option<String>,
     /// File that holds the password of `sasl_scram`, which needs it.
     pub password_file: Option<ConfigPath>,
-    /// Memory for records fetched ahead, of the whole process, in bytes. All partitions of all
-    /// inputs share it evenly, each within 256 KiB and 16 MiB; what the broker is sending just
-    /// then, up to a quarter of its share or 1 MiB a partition, comes on top.
+    /// What fetches records: `lean`, or `librdkafka` for brokers older than Kafka 2.7 and for
+    /// properties that only librdkafka understands. Everything else that is asked of Kafka goes
+    /// through librdkafka in both cases.
+    pub fetcher: LogFetcher,
+    /// Memory for records fetched ahead, of the whole process, in bytes. Partitions that have
+    /// records share it, each up to 2 MiB or an eighth of it; a partition that holds none may
+    /// always fetch one batch, and at most 1 MiB, beyond it. With `fetcher = "librdkafka"` all
+    /// partitions of all inputs share it evenly, each within 256 KiB and 16 MiB; what the broker is
+    /// sending just then, up to a quarter of its share or 1 MiB a partition, comes on top.
     pub fetch_memory: u64,
     /// A publisher's transaction that stays open longer is ended by the broker.
     #[schemars(with = "Span")]
@@ -75,8 +92,11 @@ pub struct LogConfig {
     /// Create topics that are missing, and give topics more partitions in a repartition. False:
     /// others do that, and what is missing is refused.
     pub create_topics: bool,
-    /// Further properties of librdkafka, by its names, for all clients. Secrets are better kept in
-    /// files; those given here are not printed.
+    /// Further properties of librdkafka, by its names, for all clients. The lean fetcher follows
+    /// those of addresses, time-outs, pauses, sizes of fetches and files of certificates, passes
+    /// over those that say nothing of fetching, and refuses the others by name: they need
+    /// `fetcher = "librdkafka"`. With `sasl_scram`, `sasl.mechanism` may be `SCRAM-SHA-256` or
+    /// `PLAIN`. Secrets are better kept in files; those given here are not printed.
     #[serde(serialize_with = "redact::properties")]
     pub properties: BTreeMap<String, String>,
 }
@@ -96,6 +116,7 @@ impl Default for LogConfig {
             username: None,
             region: None,
             password_file: None,
+            fetcher: LogFetcher::default(),
             fetch_memory: 32 << 20,
             transaction_timeout: Micros(10_000_000),
             check_crcs: true,

@@ -38,6 +38,10 @@ const RESERVED_PROPERTIES: [&str; 14] = [
     "group.protocol",
 ];
 
+/// Mechanisms that the property `sasl.mechanism` may name for `sasl_scram`: those with a user and a
+/// password.
+const PASSWORD_MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
 /// A consumer that is in no group.
 pub(super) type PlainConsumer = BaseConsumer<Context<Plain>>;
 
@@ -130,8 +134,18 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
                 "log.security = \"sasl_scram\" needs log.username and log.password_file".to_owned(),
             ));
         };
+        let mechanism = ["sasl.mechanism", "sasl.mechanisms"]
+            .iter()
+            .find_map(|name| config.properties.get(*name))
+            .map_or("SCRAM-SHA-512", String::as_str);
+        if !PASSWORD_MECHANISMS.contains(&mechanism) {
+            return Err(Error::Refused(format!(
+                "log.properties: 'sasl.mechanism' is '{mechanism}'; log.security = \"sasl_scram\" takes {}",
+                PASSWORD_MECHANISMS.join(", ")
+            )));
+        }
         client
-            .set("sasl.mechanism", "SCRAM-SHA-512")
+            .set("sasl.mechanism", mechanism)
             .set("sasl.username", username)
             .set("sasl.password", password("password_file", file)?);
     }
@@ -139,7 +153,7 @@ fn secure(client: &mut ClientConfig, config: &LogConfig) -> Result<()> {
 }
 
 /// The password in the file that `key` names.
-fn password(key: &str, file: &Path) -> Result<String> {
+pub(super) fn password(key: &str, file: &Path) -> Result<String> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Error::Refused(format!(
             "log.{key} {} cannot be read: {error}",

@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, RootCertStore};
 
 use theatre_config::log::{LogConfig, LogSecurity};
+use theatre_telemetry::names;
 
 /// A failure that is older than this says nothing about now. librdkafka repeats one that persists
 /// every 30 s.
@@ -95,6 +96,12 @@ impl Diagnostics {
                 .map_or(text, |(_, rest)| rest);
             // librdkafka reports grave failures once more, as errors of the client.
             tracing::debug!(target: "librdkafka", "{facility} {text}");
+            match self.cause(text) {
+                Cause::Credentials => names::kafka_auth_failed("credentials"),
+                Cause::ClientCertificate => names::kafka_auth_failed("client_certificate"),
+                Cause::BrokerCertificate => names::kafka_auth_failed("broker_certificate"),
+                Cause::Protocol | Cause::Unknown => {}
+            }
             *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(ConnectionFailure {
                 at: Instant::now(),
                 text: text.to_owned(),

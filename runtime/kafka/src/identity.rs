@@ -123,12 +123,13 @@ fn token_end(token_ends: i64, credentials_end: Option<SystemTime>) -> i64 {
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // Credentials end by the machine's clock.
-mod tests {
+pub(super) mod tests {
     use aws_credential_types::Credentials;
 
     use super::*;
 
-    fn identity(life: Option<Duration>) -> Identity {
+    /// One whose credentials end after `life`.
+    pub(crate) fn identity(life: Option<Duration>) -> Identity {
         let expiry = life.map(|life| SystemTime::now() + life);
         let credentials = SharedCredentialsProvider::new(Credentials::new(
             "AKIDEXAMPLE",

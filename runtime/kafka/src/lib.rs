@@ -1,7 +1,8 @@
 //! The event log on Kafka.
 //!
-//! A process has one client for requests and one that fetches for all its readers; appends share one
-//! idempotent producer, and each lane has a transactional one. The consumer group assigns partitions
+//! A process has one client of librdkafka for requests; appends share one idempotent producer, and
+//! each lane has a transactional one. Records are fetched by the lean fetcher, or, where the
+//! configuration says so, by a client of librdkafka that all readers share. The consumer group assigns partitions
 //! to processes, but what fences a former owner is the store's epoch and the lane's transactional
 //! id.
 
@@ -21,7 +22,7 @@ use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
 use client::{Base, PlainConsumer, REQUEST_TIMEOUT, failed};
-use theatre_config::log::LogConfig;
+use theatre_config::log::{LogConfig, LogFetcher};
 use theatre_system::blocking::IoRuntime;
 use topics::Topics;
 
@@ -35,12 +36,15 @@ mod fetch_clients;
 mod identity;
 mod lane;
 mod leader_health;
+mod lean;
 mod membership;
 mod producer;
+mod progress;
 mod reader;
 mod topic_audit;
 mod topics;
 
+pub use lean::{Aborted, BatchFault, visit_batches};
 pub use topic_audit::{Difference, ExpectedTopic, TopicAudit};
 
 /// Opens the log. It connects at the first request.
@@ -49,6 +53,7 @@ pub use topic_audit::{Difference, ExpectedTopic, TopicAudit};
 /// Says what of the URL or the configuration cannot be used.
 pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn EventLog>> {
     let base = client::base(url, config, io)?;
+    let lean = lean_fetcher(&base, config)?;
     let ended = Arc::new(AtomicBool::new(false));
     let query_client = fetch_clients::query_client(&base, config, &ended)?;
     let topics = Topics {
@@ -65,6 +70,7 @@ pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn Eve
         base,
         config: config.clone(),
         query_client,
+        lean,
         fetching,
         topics,
         producer: OnceLock::new(),
@@ -80,7 +86,19 @@ pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn Eve
 /// As [`open`].
 pub fn check(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<()> {
     let base = client::base(url, config, io)?;
+    lean_fetcher(&base, config)?;
     fetch_clients::query_client(&base, config, &Arc::new(AtomicBool::new(true))).map(drop)
+}
+
+/// The lean fetcher; `None` if librdkafka fetches.
+fn lean_fetcher(base: &Base, config: &LogConfig) -> Result<Option<lean::Fetcher>> {
+    match config.fetcher {
+        LogFetcher::Librdkafka => Ok(None),
+        LogFetcher::Lean => {
+            let brokers = base.settings.get("bootstrap.servers").unwrap_or_default();
+            lean::Fetcher::new(brokers, config, &base.identity).map(Some)
+        }
+    }
 }
 
 struct KafkaLog {
@@ -88,6 +106,8 @@ struct KafkaLog {
     config: LogConfig,
     /// For requests; it fetches nothing.
     query_client: Arc<PlainConsumer>,
+    lean: Option<lean::Fetcher>,
+    /// Clients of librdkafka that fetch, if the lean fetcher does not.
     fetching: fetch_clients::FetchClients,
     topics: Topics,
     producer: OnceLock<producer::Producer>,
@@ -234,6 +254,17 @@ impl EventLog for KafkaLog {
 
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>> {
         self.topics.check_partition(topic, partition)?;
+        if let Some(lean) = &self.lean {
+            let (name, base, client) = (
+                topic.to_owned(),
+                self.base.clone(),
+                self.query_client.clone(),
+            );
+            let start =
+                move || watermarks(&base, &client, &name, partition).map(|range| range.start);
+            let heartbeat = self.leader_health.watch(topic, partition);
+            return lean.reader(topic, partition, from, heartbeat, Box::new(start));
+        }
         let (client, claim) = self.client_for(topic, partition)?;
         let fetch = fetch::FetchQueue::start(client.clone(), topic, partition as i32, from as i64)?;
         let (name, base) = (topic.to_owned(), self.base.clone());
@@ -247,7 +278,7 @@ impl EventLog for KafkaLog {
             partition,
             next: from,
             at_end: false,
-            last_progress: Instant::now(),
+            progress: progress::Progress::begin(),
             heartbeat,
             start,
             claim,

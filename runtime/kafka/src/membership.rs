@@ -187,6 +187,7 @@ pub(super) fn join(
     if let Some(name) = &config.group_instance_id {
         settings.set("group.instance.id", name);
     }
+    names::kafka_joined();
     let leaving = Arc::new(AtomicBool::new(false));
     let listener = RebalanceListener {
         owner,

@@ -3,22 +3,17 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
-use theatre_actors::ports::{Error, LogReader, PollEnd, PollLimit, RecordView, Result};
+use theatre_actors::ports::{LogReader, PollEnd, PollLimit, RecordView, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_schemas::decode::TIMESTAMP_RANGE;
 
-use super::client::{WHAT, by_code};
+use super::client::by_code;
 use super::fetch::{FetchQueue, Head};
 use super::leader_health::Heartbeat;
-use theatre_telemetry::names;
-
-/// A reader without a record for this long, although the partition has more, fails; the pipeline then
-/// opens it anew.
-const STALLED_AFTER: Duration = Duration::from_secs(30);
+use super::progress::{self, Progress};
 
 /// The topic partitions that the shared client fetches. A second reader of one of them needs a client
 /// of its own.
@@ -30,8 +25,7 @@ pub(super) struct Reader {
     pub(super) partition: Partition,
     pub(super) next: u64,
     pub(super) at_end: bool,
-    /// When a record came last, or the reader stood at the end of the log.
-    pub(super) last_progress: Instant,
+    pub(super) progress: Progress,
     pub(super) heartbeat: Heartbeat,
     /// Asks for the first offset that is still there, when the broker says that `next` is gone.
     pub(super) start: Box<dyn Fn() -> Result<u64> + Send>,
@@ -95,7 +89,7 @@ impl LogReader for Reader {
             self.fetch.pop();
         }
         if has_read {
-            self.last_progress = Instant::now();
+            self.progress.note();
         }
         if records == 0 {
             // Without its leader the partition may have more records than this reader knows of: the
@@ -105,17 +99,9 @@ impl LogReader for Reader {
         let end_offset = self.fetch.end_offset().max(self.next);
         let at_end = self.at_end && !full;
         if at_end && end_offset == self.next || records > 0 {
-            self.last_progress = Instant::now();
-        } else if self.last_progress.elapsed() > STALLED_AFTER {
-            self.last_progress = Instant::now();
-            names::consumer_stalled(&self.topic);
-            let why = format!(
-                "topic '{}' partition {}: nothing came for {} s though there are records",
-                self.topic,
-                self.partition,
-                STALLED_AFTER.as_secs()
-            );
-            return Err(Error::Unavailable { what: WHAT, why });
+            self.progress.note();
+        } else {
+            self.progress.check(&self.topic, self.partition)?;
         }
         Ok(PollEnd {
             next_offset: self.next,
@@ -134,27 +120,23 @@ impl Reader {
     /// Turns an error in the queue into that of the poll: an offset that is gone, or a failure that
     /// ends this reader.
     fn check_failure(&self, code: RDKafkaErrorCode) -> Result<()> {
-        let at = format!(
-            "reading topic '{}' partition {}",
-            self.topic, self.partition
-        );
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                 let start = (self.start)()?;
-                if start > self.next {
-                    return Err(Error::Trimmed {
-                        topic: self.topic.clone(),
-                        partition: self.partition,
-                        wanted: self.next,
-                        start,
-                    });
-                }
-                Err(Error::Refused(format!(
-                    "{at}: offset {} lies beyond the end of the log: was the topic made anew?",
-                    self.next
-                )))
+                Err(progress::out_of_range(
+                    &self.topic,
+                    self.partition,
+                    self.next,
+                    start,
+                ))
             }
-            other => Err(by_code(&at, other)),
+            other => Err(by_code(
+                &format!(
+                    "reading topic '{}' partition {}",
+                    self.topic, self.partition
+                ),
+                other,
+            )),
         }
     }
 }

@@ -91,6 +91,23 @@ pub struct Report {
     pub pending: Vec<String>,
 }
 
+impl Report {
+    /// How many records are lost or there twice, at least: a gap that is no count of records, as of
+    /// a file that cannot be read, counts as one.
+    pub fn gap_records(&self) -> u64 {
+        if self.gaps.is_empty() {
+            return 0;
+        }
+        let of_line = |line: &Line| {
+            let missing = (line.lake_expected).saturating_sub(line.lake_found + line.lake_pending);
+            missing + line.lake_duplicates + line.warehouse_duplicates
+        };
+        let counted: u64 = self.lines.iter().map(of_line).sum();
+        let gaps: u64 = self.lines.iter().map(|line| line.gap.unsigned_abs()).sum();
+        (counted + gaps).max(self.gaps.len() as u64)
+    }
+}
+
 /// What was found not to add up.
 #[derive(Default)]
 struct Findings {

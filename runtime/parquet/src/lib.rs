@@ -225,10 +225,10 @@ pub fn file_rows(
         ),
     ];
     if rows.len() == batch.len() {
-        columns.extend(batch.columns.iter().map(fitting_column));
+        columns.extend(batch.columns().map(fitting_column));
     } else {
         let indices = UInt32Array::from(rows.to_vec());
-        for column in &batch.columns {
+        for column in batch.columns() {
             columns.push(fitting_column(
                 &take(column, &indices, None).map_err(|error| encode_error(&error))?,
             ));

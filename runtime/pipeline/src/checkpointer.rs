@@ -109,12 +109,13 @@ impl Checkpointer {
             .flat_map(|commit| &commit.processors)
             .map(|processor| processor.weight())
             .sum();
-        self.progress
-            .saved(self.started_at, self.ports.clock.now(), bytes);
+        let now = self.ports.clock.now();
+        self.progress.saved(self.started_at, now, bytes);
         let partitions: Vec<_> = commits.iter().map(|commit| commit.partition).collect();
         self.committed.note(
             commits.into_iter().zip(outcomes.iter().cloned()),
             &self.topics,
+            now,
         );
         self.queue
             .settle(partitions.into_iter().zip(outcomes.into_iter().map(Ok)));

@@ -13,6 +13,8 @@ use std::time::Duration;
 use theatre_actors::outputs::{OutputEvent, OutputTopics};
 use theatre_actors::ports::{CommitOutcome, PartitionCommit};
 use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+use theatre_telemetry::names;
 
 use super::queue::Notifier;
 
@@ -28,6 +30,8 @@ pub(super) struct FeedEntry {
     pub(super) last: u64,
     /// Those of them that may be published, with their numbers.
     pub(super) outputs: Vec<(u64, OutputEvent)>,
+    /// When the record was appended that caused the first of them, if a record did.
+    pub(super) caused_at: Option<LogTime>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +40,8 @@ struct Lane {
     last_dead: u64,
     handed: VecDeque<FeedEntry>,
     bytes: usize,
+    /// The same of the commit under way.
+    caused_at: Option<LogTime>,
     /// Rung when there is more.
     news: Arc<Notifier>,
 }
@@ -81,11 +87,18 @@ impl CommitFeed {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes commits and takes those of their outputs that have a topic.
+    /// Notes that a partition submits a commit; the record that caused the first of its outputs that
+    /// are published was appended at `caused_at`.
+    pub(super) fn submitting(&self, partition: Partition, caused_at: Option<LogTime>) {
+        self.lock().entry(partition).or_default().caused_at = caused_at;
+    }
+
+    /// Notes commits, which have ended `now`, and takes those of their outputs that have a topic.
     pub(super) fn note(
         &self,
         commits: impl IntoIterator<Item = (PartitionCommit, CommitOutcome)>,
         topics: &OutputTopics,
+        now: LogTime,
     ) {
         let mut lanes = self.lock();
         for (commit, outcome) in commits {
@@ -99,6 +112,10 @@ impl CommitFeed {
             let lane = lanes.entry(commit.partition).or_default();
             let before = std::mem::replace(&mut lane.last_output, last_output);
             lane.last_dead = last_dead;
+            let caused_at = lane.caused_at.take();
+            if let Some(caused_at) = caused_at {
+                names::end_to_end("commit", now.seconds_since(caused_at));
+            }
             let outputs: Vec<OutputEvent> = commit
                 .processors
                 .into_iter()
@@ -106,7 +123,7 @@ impl CommitFeed {
                 .collect();
             // Fewer numbers than outputs: some were there already, and which is not known here.
             if !outputs.is_empty() && before + outputs.len() as u64 == last_output {
-                lane.hand(before + 1, outputs, topics);
+                lane.hand(before + 1, outputs, topics, caused_at);
             }
             lane.news.ring();
         }
@@ -157,7 +174,13 @@ impl CommitFeed {
 }
 
 impl Lane {
-    fn hand(&mut self, first: u64, outputs: Vec<OutputEvent>, topics: &OutputTopics) {
+    fn hand(
+        &mut self,
+        first: u64,
+        outputs: Vec<OutputEvent>,
+        topics: &OutputTopics,
+        caused_at: Option<LogTime>,
+    ) {
         let last = first + outputs.len() as u64 - 1;
         let numbered = (first..)
             .zip(outputs)
@@ -166,6 +189,7 @@ impl Lane {
             first,
             last,
             outputs: numbered.collect(),
+            caused_at,
         };
         self.bytes += handed.bytes();
         self.handed.push_back(handed);
@@ -244,6 +268,7 @@ mod tests {
         committed.note(
             [(commit(&[OutputKind::Window, OutputKind::Alert]), done(12))],
             &topics(),
+            LogTime(0),
         );
         let handed = committed.after(3, 10).unwrap();
         assert_eq!(
@@ -266,9 +291,17 @@ mod tests {
         let committed = CommitFeed::default();
         committed.begin(3, 10, 0);
         // A repeated commit: its outputs were there, no new number was given.
-        committed.note([(commit(&[OutputKind::Alert]), done(10))], &topics());
+        committed.note(
+            [(commit(&[OutputKind::Alert]), done(10))],
+            &topics(),
+            LogTime(0),
+        );
         assert!(committed.after(3, 9).is_none());
-        committed.note([(commit(&[OutputKind::Alert]), done(11))], &topics());
+        committed.note(
+            [(commit(&[OutputKind::Alert]), done(11))],
+            &topics(),
+            LogTime(0),
+        );
         assert!(committed.after(3, 8).is_none() && committed.latest(3) == Some((11, 0)));
         assert!(committed.after(3, 10).is_some());
     }
@@ -278,7 +311,11 @@ mod tests {
         let committed = CommitFeed::default();
         committed.begin(3, 0, 0);
         for number in 1..=20_000 {
-            committed.note([(commit(&[OutputKind::Alert]), done(number))], &topics());
+            committed.note(
+                [(commit(&[OutputKind::Alert]), done(number))],
+                &topics(),
+                LogTime(0),
+            );
         }
         assert!(
             committed.lock()[&3].bytes <= HANDED_BYTES

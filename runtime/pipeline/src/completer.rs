@@ -79,10 +79,12 @@ impl Completer {
                     completed.lost += 1;
                 }
                 Err(error @ Error::Unavailable { .. }) => {
+                    names::lake_upload_failed("complete");
                     failed = Some(error);
                     break;
                 }
                 Err(error) => {
+                    names::lake_upload_failed("complete");
                     self.refused.insert(registered.number);
                     failed.get_or_insert(error);
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use theatre_actors::ports::{Epoch, FileStage, PartitionStatus, RegisteredFile, Result};
 use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
 
 use super::completer::Completer;
 use super::ends::Mark;
@@ -159,6 +160,20 @@ impl LakeComponent {
         }
     }
 
+    /// Shows what is not registered.
+    fn show(&self) {
+        let Some(writer) = &self.writer else { return };
+        let (open, oldest) = writer.unregistered();
+        let oldest = oldest.map_or(0.0, LogTime::seconds);
+        let epoch = self.epoch;
+        self.context
+            .progress
+            .update_under(self.partition, epoch, |share| {
+                share.standing.lake_open_files = open;
+                share.standing.lake_oldest = oldest;
+            });
+    }
+
     /// Aborts what predecessors were uploading when they ended. The epoch fences it: a process that
     /// loses the partition between the two calls knows nothing of what its successor has registered
     /// meanwhile. Uploads of lost files stay: they may have been looked for at the wrong place.
@@ -188,17 +203,20 @@ impl Component for LakeComponent {
             return Ok(Flow::Done);
         }
         let flush = self.context.flush.load(Ordering::Acquire);
-        let step = match &mut self.writer {
+        let stepped = match &mut self.writer {
             // A store that does not fit the log has no say in which uploads are orphans.
-            Some(_) if !life.may_save() => Step::Idle,
+            Some(_) if !life.may_save() => Ok(Step::Idle),
             Some(_) if !life.swept => {
                 self.sweep()?;
                 self.tenure.send(Event::Swept);
-                Step::Worked
+                Ok(Step::Worked)
             }
-            Some(writer) => writer.step(last || flush)?,
-            None => Step::Idle,
+            Some(writer) => writer.step(last || flush),
+            None => Ok(Step::Idle),
         };
+        // Also after a failure: what waits is to be seen then above all.
+        self.show();
+        let step = stepped?;
         if let Some(writer) = self.writer.as_mut().filter(|_| last)
             && writer.is_behind()
         {

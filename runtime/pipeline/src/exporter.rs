@@ -89,7 +89,9 @@ impl Exporter {
                 .sequence
                 .saturating_add(self.limits.export_outputs.max(1) as u64 - 1),
         );
-        let files = self.write((exported + 1, up_to))?;
+        let files = self
+            .write((exported + 1, up_to))
+            .inspect_err(|_| theatre_telemetry::names::lake_upload_failed("export"))?;
         self.commit(exported, up_to, files)
     }
 

@@ -11,10 +11,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use theatre_actors::ports::{Epoch, LakeCut, Result};
+use theatre_actors::ports::{Epoch, Error, LakeCut, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
+use theatre_telemetry::names;
 
 use super::intake::{Chunk, Entry, Intake};
 use super::lake_gap;
@@ -40,6 +41,8 @@ pub struct LakeWriter {
     trackers: Trackers,
     open: BTreeMap<(usize, i64), FileWriter>,
     oldest: Option<LogTime>,
+    /// Append time of the oldest row that is in no registered file, for people.
+    uncommitted: Option<LogTime>,
     /// Reads what lies between the position and the chunks that come.
     catch_up: Option<Intake>,
     waiting: Option<Arc<Chunk>>,
@@ -74,6 +77,7 @@ impl LakeWriter {
             trackers: Trackers::default(),
             open: BTreeMap::new(),
             oldest: None,
+            uncommitted: None,
             catch_up: None,
             waiting: None,
             written: Positions::zero(),
@@ -92,6 +96,12 @@ impl LakeWriter {
     /// stands.
     pub fn registered(&self) -> Option<&Positions> {
         self.positioned.then_some(&self.cut_from)
+    }
+
+    /// How many files are being written, and the append time of the oldest row that is in no
+    /// registered file.
+    pub fn unregistered(&self) -> (usize, Option<LogTime>) {
+        (self.open.len(), self.uncommitted)
     }
 
     /// True when everything written is registered.
@@ -217,6 +227,16 @@ impl LakeWriter {
     /// Writes the rows of a chunk that are not below the position and no duplicates.
     fn write(&mut self, chunk: &Chunk) -> Result<()> {
         let late_days = late_days(self.params.processor.time.allowed_lateness_us);
+        // Noted before anything is written, and kept when that fails: it is what waits.
+        let first = || {
+            chunk
+                .batches
+                .iter()
+                .filter_map(|(_, batch)| batch.append_times.first())
+        };
+        self.uncommitted = self
+            .uncommitted
+            .or_else(|| first().min().copied().map(LogTime));
         let mut shares: Vec<Share> = vec![Share::new(); chunk.batches.len()];
         for entry in &chunk.entries {
             let Entry::Row { batch: index, row } = *entry else {
@@ -286,7 +306,8 @@ impl LakeWriter {
                 self.cuts + 1,
             );
             let attempt = format!("p{}-e{}-{}", self.partition, self.epoch, self.attempt);
-            let upload = self.ports.lake.begin(&path, &attempt)?;
+            let begun = self.ports.lake.begin(&path, &attempt);
+            let upload = begun.inspect_err(write_failed)?;
             self.open.insert(
                 key,
                 FileWriter::new(upload, &schema, path, &batch.dataset.name)?,
@@ -295,16 +316,15 @@ impl LakeWriter {
         }
         if let Some(file) = self.open.get_mut(&key) {
             let times = batch.event_times();
-            file.write(
-                file_rows(
-                    &schema,
-                    &self.params.topics[topic],
-                    self.partition,
-                    batch,
-                    rows,
-                )?,
-                rows.iter().map(|row| times[*row as usize]),
+            let rows_of_file = file_rows(
+                &schema,
+                &self.params.topics[topic],
+                self.partition,
+                batch,
+                rows,
             )?;
+            file.write(rows_of_file, rows.iter().map(|row| times[*row as usize]))
+                .inspect_err(write_failed)?;
         }
         Ok(())
     }
@@ -331,7 +351,7 @@ impl LakeWriter {
             cut_number: self.cuts + 1,
             positions: self.positions.clone(),
             state: self.trackers.encode(),
-            files: files?,
+            files: files.inspect_err(write_failed)?,
         };
         self.ports
             .store
@@ -339,7 +359,16 @@ impl LakeWriter {
         self.cuts += 1;
         self.cut_from = self.positions.clone();
         self.oldest = None;
+        if let Some(oldest) = self.uncommitted.take() {
+            let seconds = self.ports.clock.now().seconds_since(oldest);
+            names::end_to_end("lake", seconds);
+        }
         self.degraded = false;
         Ok(())
     }
+}
+
+/// Counts a call to the lake that failed.
+fn write_failed(_: &Error) {
+    names::lake_upload_failed("write");
 }

@@ -13,6 +13,7 @@
 //! full one makes the partition stop polling, that to the lake only for a while.
 
 mod assignment;
+mod backlog;
 pub mod checkpointer;
 pub mod commit_feed;
 pub mod completer;

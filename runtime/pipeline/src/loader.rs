@@ -14,6 +14,7 @@ use theatre_actors::ports::{DeferredBatches, Epoch, Error, LoadBatch, LoadReceip
 use theatre_actors::position::Partition;
 
 use super::{Ports, Step};
+use theatre_telemetry::names;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ impl Loader {
         let Some(batch) = self.plan()? else {
             return Ok((Step::Idle, 0));
         };
+        let begun = self.ports.clock.now();
         let loaded = self
             .ports
             .warehouse
@@ -81,15 +83,17 @@ impl Loader {
             Ok(rows) => rows,
             Err(Error::BadFile(why)) => return self.split(&batch, &why),
             Err(error) => {
+                names::warehouse_load_failed(class_of(&error));
                 self.skip_ahead(batch, &error);
                 return Err(error);
             }
         };
+        let seconds = self.ports.clock.now().seconds_since(begun);
         self.succeeded(&batch);
         self.ports
             .store
             .mark_loaded(self.partition, self.epoch, &batch.id)?;
-        theatre_telemetry::names::warehouse_loaded(&batch.dataset, rows);
+        names::warehouse_loaded(&batch.dataset, rows, seconds);
         Ok((Step::Worked, rows))
     }
 
@@ -189,13 +193,21 @@ impl Loader {
                 why,
                 "a lake file is quarantined: the warehouse refuses it"
             );
-            theatre_telemetry::names::warehouse_load_failed("refused");
+            names::warehouse_load_failed("file");
         }
         self.succeeded(batch);
         self.ports
             .store
             .split_load(self.partition, self.epoch, &batch.id, &bad)?;
         Ok((Step::Worked, 0))
+    }
+}
+
+/// What kind of failure an error is, for metrics.
+fn class_of(error: &Error) -> &'static str {
+    match error {
+        Error::Unavailable { .. } => "unavailable",
+        _ => "refused",
     }
 }
 

@@ -24,8 +24,10 @@ use std::time::Duration;
 
 use theatre_actors::ports::{Epoch, FileStage, Result, TableSpec, Warehouse};
 use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
 
 use super::Step;
+use super::backlog::{self, Backlog};
 use super::components::{Acquired, is_beyond, last_file};
 use super::ends::Reach;
 use super::lifecycle::{Life, Role};
@@ -79,6 +81,7 @@ pub(super) struct LoaderComponent {
     loader: Loader,
     /// What is to be loaded next: what is out so far, and the last file of it.
     mark: Option<(Reach, u64)>,
+    backlog: Backlog,
 }
 
 impl LoaderComponent {
@@ -91,7 +94,30 @@ impl LoaderComponent {
             loader: Loader::new(partition, epoch, context.ports.clone(), load_files),
             context: context.clone(),
             mark: None,
+            backlog: Backlog::default(),
         }
+    }
+
+    /// Shows what waits for the warehouse, now and then. A store that does not answer is named by
+    /// what needs its answer.
+    fn show_backlog(&mut self) {
+        let SharedContext {
+            ports, progress, ..
+        } = &self.context;
+        let now = ports.clock.now();
+        if !self.backlog.is_due(now) {
+            return;
+        }
+        let (stage, most) = (FileStage::Completed, backlog::FILES_MAX);
+        let Ok(files) = ports.store.files(self.partition, stage, most) else {
+            return;
+        };
+        let numbers: Vec<u64> = files.iter().map(|file| file.number).collect();
+        let since = self.backlog.note(&numbers, now);
+        progress.update_under(self.partition, self.epoch, |share| {
+            share.standing.files_pending = numbers.len();
+            share.standing.unloaded_since = since.map_or(0.0, LogTime::seconds);
+        });
     }
 
     /// Notes how far everything is loaded, once it is. `before` is what was out before the store is
@@ -129,6 +155,9 @@ impl Component for LoaderComponent {
     fn step(&mut self, life: Life) -> Result<Flow> {
         if life.is_draining() {
             return Ok(Flow::Done);
+        }
+        if self.context.params.warehouse {
+            self.show_backlog();
         }
         let SharedContext {
             params,

@@ -18,7 +18,7 @@ use theatre_actors::ports::{CommitOutcome, Epoch, Error, PartitionCommit, Proces
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::processor::{IntakeProcessor, Processor};
 use theatre_actors::time::LogTime;
-use theatre_schemas::dataset::DatasetKind;
+use theatre_telemetry::names;
 
 use super::commit_feed::CommitFeed;
 use super::intake::{self, Chunk, Entry, Intake};
@@ -29,15 +29,19 @@ use super::{PipelineParams, Ports, Step};
 
 mod key_ownership;
 mod known_dead_letters;
+mod observed;
 mod routing;
 mod unsaved;
 
+use observed::Observed;
 use routing::{Routed, Routes};
 use unsaved::{SlotState, UnsavedOutputs};
 
 /// Slot of the intake processor, which holds the records that name no robot.
 pub(super) const INTAKE_SLOT: usize = usize::MAX;
 
+/// Restored processors between two reports of how many there are.
+const SHOW_RESTORED_EVERY: usize = 256;
 /// Wall-clock ticks come at most this often, microseconds.
 const TICK_EVERY_US: i64 = 1_000_000;
 /// An idle partition looks at the time this often: saves come due.
@@ -78,6 +82,8 @@ pub struct PartitionActor {
     ticks: u64,
     /// Everything unsaved is due as soon as nothing is left to read.
     hurries: bool,
+    committed: Arc<CommitFeed>,
+    observed: Observed,
 }
 
 /// The queues and counters a partition shares with other components.
@@ -108,27 +114,13 @@ impl PartitionActor {
         shared
             .committed
             .begin(partition, status.last_output, status.last_dead);
-        let mut intake_processor = IntakeProcessor::default();
-        let mut routes = Routes::new(known_dead_letters::before(
-            &*ports.store,
-            partition,
-            &status,
-        )?);
-        let mut unsaved = UnsavedOutputs::new(params.limits.clone());
-        for stored in ports.store.processors(partition)? {
-            if stored.processor.is_empty() {
-                intake_processor = IntakeProcessor::restore(&stored.state)
-                    .map_err(|error| unreadable(partition, "", error))?;
-                unsaved.restore(INTAKE_SLOT, "", stored.save_number);
-                continue;
-            }
-            let processor =
-                Processor::restore(&stored.processor, &stored.state, params.processor.clone())
-                    .map_err(|error| unreadable(partition, &stored.processor, error))?;
-            let slot = routes.add(&stored.processor);
-            host.insert(slot, processor);
-            unsaved.restore(slot, &stored.processor, stored.save_number);
-        }
+        let dead = known_dead_letters::before(&*ports.store, partition, &status)?;
+        let Restored {
+            intake_processor,
+            routes,
+            unsaved,
+            observed,
+        } = restore(partition, &params, &ports, &mut *host, Routes::new(dead))?;
         let progress = shared.progress;
         let begun = PartitionProgress::begun(epoch, routes.len(), &status.floor);
         progress.update(partition, |share| *share = begun);
@@ -167,6 +159,8 @@ impl PartitionActor {
             last_tick: LogTime(0),
             ticks: 0,
             hurries: false,
+            committed: shared.committed,
+            observed,
         })
     }
 
@@ -192,14 +186,18 @@ impl PartitionActor {
     /// `StaleEpoch`: the partition is lost, drop this value. `Unavailable`: nothing was lost, step
     /// again.
     pub fn step(&mut self) -> Result<Step> {
+        let begun = self.ports.clock.now();
         let committed = self.take_outcome()?;
         let recovered = self.recover()?;
         let read = self.read()?;
         // Not while there is more to read: each chunk would be a commit of its own.
         let submitted = self.submit(self.hurries && !read);
         self.tick();
-        self.report();
         let worked = committed || recovered || read || submitted;
+        let is_paused = self.to_lake.is_some() || self.unsaved.is_full();
+        let now = self.ports.clock.now();
+        self.observed.stepped(begun, now, worked, is_paused);
+        self.report();
         Ok(if worked { Step::Worked } else { Step::Idle })
     }
 
@@ -336,16 +334,14 @@ impl PartitionActor {
             }
         });
         if !chunk.is_empty() {
+            let now = self.ports.clock.now();
             self.progress
                 .records_read(self.partition, chunk.entries.len(), chunk.lag_records);
-            let telemetry = chunk
-                .batches
-                .iter()
-                .rev()
-                .find(|(_, batch)| batch.dataset.kind == DatasetKind::Telemetry);
-            if let Some(last) = telemetry.and_then(|(_, batch)| batch.event_times().last()) {
-                self.progress
-                    .telemetry_read(self.partition, *last, self.ports.clock.now());
+            let reorder_bound_us = self.params.processor.time.reorder_bound_us;
+            self.observed.chunk(chunk, reorder_bound_us, now);
+            let telemetry = observed::last_telemetry(chunk);
+            if let Some(last) = telemetry.and_then(|batch| batch.event_times().last()) {
+                self.progress.telemetry_read(self.partition, *last, now);
             }
         }
     }
@@ -367,6 +363,7 @@ impl PartitionActor {
         }
         let replies = self.host.deliver(work);
         self.collect(replies);
+        self.observed.applied();
         let mut foreign_rows = routed.foreign_rows.into_iter().peekable();
         for (at, entry) in chunk.entries.iter().enumerate() {
             let dead_letter = match *entry {
@@ -408,7 +405,12 @@ impl PartitionActor {
                     self.progress
                         .count_outputs(outputs.events.iter().map(|output| &output.kind));
                     self.progress.count_dead(&self.params.topics, &outputs.dead);
-                    self.unsaved.slot(slot).add(outputs);
+                    self.progress.count(&self.params.topics, &outputs.tally);
+                    let topics = &self.params.output_topics;
+                    let caused_at = self.observed.outputs(slot, &outputs, topics);
+                    let slot = self.unsaved.slot(slot);
+                    slot.caused_at = slot.caused_at.or(caused_at);
+                    slot.add(outputs);
                 }
                 Reply::Panicked { message } => {
                     let robot = self.unsaved.slot(slot).name.clone();
@@ -440,7 +442,9 @@ impl PartitionActor {
         let slots: Vec<usize> = (0..self.routes.len())
             .filter(|slot| self.unsaved.slot(*slot).is_healthy())
             .collect();
-        for (slot, reply) in self.host.tick(&slots, now) {
+        let replies = self.host.tick(&slots, now);
+        self.observed.ticked(&replies);
+        for (slot, reply) in replies {
             // A tick without outputs changed nothing that a restart would not find out again, so it
             // makes no processor dirty: an idle fleet is not saved every second.
             let changed = match &reply {
@@ -497,6 +501,8 @@ impl PartitionActor {
         // After the snapshots: those of this commit hold no processor's floor back any more.
         let floor = self.unsaved.floor(&self.positions);
         self.floor_under_way = floor.clone();
+        let caused_at = self.observed.submitting();
+        self.committed.submitting(self.partition, caused_at);
         self.saves.submit(PartitionCommit {
             partition: self.partition,
             epoch: self.epoch,
@@ -521,11 +527,9 @@ impl PartitionActor {
             .filter(|slot| *slot != INTAKE_SLOT)
             .collect();
         for (slot, snapshot) in self.host.save(&processors) {
-            saves.push(
-                self.unsaved
-                    .slot(slot)
-                    .take_save(snapshot.state, snapshot.positions),
-            );
+            let slot = self.unsaved.slot(slot);
+            self.observed.saving(slot.caused_at.take());
+            saves.push(slot.take_save(snapshot.state, snapshot.positions));
         }
         saves
     }
@@ -540,6 +544,7 @@ impl PartitionActor {
                 share.read.positions = self.positions.clone();
             }
             share.read.ticks = self.ticks;
+            share.standing.watch(self.observed.standing());
             if saved && share.saved != share.read {
                 share.saved = share.read.clone();
             }
@@ -577,12 +582,64 @@ impl PartitionActor {
         self.progress
             .count_outputs(rebuilt.outputs.events.iter().map(|output| &output.kind));
         self.progress.recovered();
+        let open = rebuilt.processor.open_conditions();
+        self.observed.restored(slot, open);
         self.host.remove(slot);
         self.host.insert(slot, rebuilt.processor);
         self.list_slot(slot);
         self.unsaved.slot(slot).replace(rebuilt.outputs);
         Ok(())
     }
+}
+
+/// The processors of a partition as they were saved, but for those that the host has.
+struct Restored {
+    intake_processor: IntakeProcessor,
+    routes: Routes,
+    unsaved: UnsavedOutputs,
+    observed: Observed,
+}
+
+/// Restores all processors of a partition from the store into the host.
+fn restore(
+    partition: Partition,
+    params: &PipelineParams,
+    ports: &Ports,
+    host: &mut dyn ProcessorHost,
+    routes: Routes,
+) -> Result<Restored> {
+    let mut restored = Restored {
+        intake_processor: IntakeProcessor::default(),
+        routes,
+        unsaved: UnsavedOutputs::new(params.limits.clone()),
+        observed: Observed::default(),
+    };
+    names::restore_progress(partition, 0.0);
+    let all = ports.store.processors(partition)?;
+    let count = all.len();
+    for (at, stored) in all.into_iter().enumerate() {
+        if at % SHOW_RESTORED_EVERY == 0 {
+            names::restore_progress(partition, at as f64 / count as f64);
+        }
+        if stored.processor.is_empty() {
+            restored.intake_processor = IntakeProcessor::restore(&stored.state)
+                .map_err(|error| unreadable(partition, "", error))?;
+            let unsaved = &mut restored.unsaved;
+            unsaved.restore(INTAKE_SLOT, "", stored.save_number);
+            continue;
+        }
+        let processor =
+            Processor::restore(&stored.processor, &stored.state, params.processor.clone())
+                .map_err(|error| unreadable(partition, &stored.processor, error))?;
+        let slot = restored.routes.add(&stored.processor);
+        let open = processor.open_conditions();
+        restored.observed.restored(slot, open);
+        host.insert(slot, processor);
+        let (name, number) = (&stored.processor, stored.save_number);
+        restored.unsaved.restore(slot, name, number);
+    }
+    names::restore_progress(partition, 1.0);
+    Ok(restored)
 }
 
 fn unreadable(partition: Partition, processor: &str, error: impl std::fmt::Display) -> Error {

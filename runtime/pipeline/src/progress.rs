@@ -1,19 +1,23 @@
 //! How far everything is, for people and for metrics: atomics that components move and anybody may
 //! read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
-use theatre_actors::outputs::{DeadReason, DeadRow, KINDS, OutputKind};
+use theatre_actors::outputs::{DeadReason, DeadRow, KINDS, OutputKind, Tally};
 use theatre_actors::ports::Epoch;
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
 
 use super::ends::{Ends, Reach};
-use theatre_telemetry::names;
+use super::lifecycle::Role;
+use theatre_telemetry::names::{self, Standing};
+
+/// A process is meant to be this busy: beyond it more are recommended.
+const BUSY_TARGET: f64 = 0.7;
 
 /// One partition's share.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +43,8 @@ pub struct PartitionProgress {
     pub epoch: Epoch,
     /// Append time of the last record read, microseconds UTC.
     pub last_append: i64,
+    /// What of it is only watched.
+    pub standing: Standing,
 }
 
 impl PartitionProgress {
@@ -83,6 +89,10 @@ pub struct Progress {
     /// Processors rebuilt after a panic.
     pub recoveries: AtomicU64,
     partitions: DashMap<Partition, PartitionProgress>,
+    /// Threads on which processors run; 0 until that is known.
+    threads: AtomicUsize,
+    /// Partitions that metrics show as they stand.
+    shown: Mutex<BTreeSet<Partition>>,
     /// The log's members share partitions without this process: it is there should one of them end.
     standing_by: AtomicBool,
     /// What each component last failed with; empty when all is well.
@@ -335,7 +345,16 @@ impl Progress {
     pub(super) fn count_outputs<'a>(&self, kinds: impl Iterator<Item = &'a OutputKind>) {
         for kind in kinds {
             self.outputs[kind.index()].fetch_add(1, Ordering::Relaxed);
-            names::alert_transitions(u64::from(*kind == OutputKind::Alert));
+        }
+    }
+
+    /// Counts what a processor only counted.
+    pub(super) fn count(&self, topics: &[String], tally: &Tally) {
+        if tally.transitions != [0; 3] {
+            names::alert_transitions(tally.transitions);
+        }
+        for (topic, counted) in topics.iter().zip(&tally.by_topic) {
+            names::records_seen(topic, counted.duplicates, counted.missing);
         }
     }
 
@@ -349,6 +368,9 @@ impl Progress {
         }
     }
 }
+
+/// What troubles of the checkpointer are reported under.
+pub(super) const CHECKPOINTER: &str = "checkpointer";
 
 /// What notices call a partition's part of the lake.
 fn lake_of(partition: Partition) -> String {
@@ -366,6 +388,55 @@ impl Progress {
     /// The last telemetry read was dated `event_time`, and it is `now`; both microseconds UTC.
     pub(super) fn telemetry_read(&self, partition: Partition, event_time: i64, now: LogTime) {
         names::event_time_lag(partition, now.0.saturating_sub(event_time) as f64 / 1e6);
+    }
+
+    /// Notes on how many threads processors run.
+    pub(super) fn run_on(&self, threads: usize) {
+        self.threads.store(threads, Ordering::Relaxed);
+    }
+
+    /// Shows where everything stands as metrics, when they are asked for: that costs nothing
+    /// between two scrapes. A partition that was left stands at nothing once more.
+    pub fn show(&self) {
+        names::unready(self.unready().len());
+        for (component, count) in self.troubled() {
+            names::troubled(&component, count);
+        }
+        let partitions = self.partitions();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |shown: &&Partition| !partitions.contains_key(*shown);
+        for partition in shown.iter().filter(left) {
+            names::partition_stands(*partition, &Standing::default());
+        }
+        let mut busy = 0.0;
+        for (partition, share) in &partitions {
+            let standing = Standing {
+                read_at: share.last_append as f64 / 1e6,
+                ..share.standing.clone()
+            };
+            busy += standing.busy;
+            names::partition_stands(*partition, &standing);
+        }
+        let threads = self.threads.load(Ordering::Relaxed).max(1) as f64;
+        // One process for each partition is all that can have work.
+        let wanted = (busy / threads / BUSY_TARGET).min(partitions.len() as f64);
+        names::recommended_replicas(wanted);
+        *shown = partitions.into_keys().collect();
+    }
+
+    /// How many components are in trouble, by what they do: those of partitions, and whatever else
+    /// was troubled.
+    fn troubled(&self) -> BTreeMap<String, usize> {
+        let of_partitions = Role::ALL.map(Role::name).into_iter();
+        let known = of_partitions.chain([CHECKPOINTER]);
+        let mut troubled: BTreeMap<String, usize> =
+            known.map(|name| (name.to_owned(), 0)).collect();
+        let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        for component in all.keys() {
+            let name = component.trim_end_matches(|sign: char| sign.is_ascii_digit());
+            *troubled.entry(name.trim_end().to_owned()).or_default() += 1;
+        }
+        troubled
     }
 
     pub(super) fn recovered(&self) {

@@ -16,6 +16,7 @@ use theatre_actors::ports::{
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_schemas::records::DeadLetter;
+use theatre_telemetry::names;
 
 use super::commit_feed::CommitFeed;
 use super::outbox::{self, Consumer, OutboxConsumer};
@@ -85,7 +86,7 @@ impl Relay {
             return self.note_in_time();
         }
         self.open()?;
-        let (records, upto) = self.next_records()?;
+        let (records, upto, caused_at) = self.next_records()?;
         if upto == self.position {
             return self.note_in_time();
         }
@@ -106,10 +107,11 @@ impl Relay {
                 self.committed.publishes.add(begun.elapsed());
             }
             self.park(&records, &refused);
-            theatre_telemetry::names::records_out(
-                self.lane.as_str(),
-                (records.len() - refused.len()) as u64,
-            );
+            names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
+            if let Some(caused_at) = caused_at {
+                let seconds = self.ports.clock.now().seconds_since(caused_at);
+                names::end_to_end("publish", seconds);
+            }
         }
         self.position = upto;
         Ok(Step::Worked)
@@ -192,7 +194,9 @@ impl Relay {
         ))
     }
 
-    fn next_records(&self) -> Result<(Vec<Outgoing>, u64)> {
+    /// What to publish next, up to which number that is, and when the record was appended that
+    /// caused the first of it, or at least when that was committed; absent for dead letters.
+    fn next_records(&self) -> Result<(Vec<Outgoing>, u64, Option<LogTime>)> {
         let limit = self.params.limits.relay_records;
         match self.lane {
             Lane::Results => {
@@ -203,7 +207,7 @@ impl Relay {
                         .iter()
                         .filter(|(sequence, _)| *sequence > self.position);
                     let records = unpublished.filter_map(|(_, output)| self.output_record(output));
-                    return Ok((records.collect(), handed.last));
+                    return Ok((records.collect(), handed.last, handed.caused_at));
                 }
                 let outputs =
                     self.ports
@@ -213,7 +217,8 @@ impl Relay {
                 let records = outputs
                     .iter()
                     .filter_map(|stored| self.output_record(&stored.output));
-                Ok((records.collect(), upto))
+                let committed_at = outputs.first().map(|first| first.committed_at);
+                Ok((records.collect(), upto, committed_at))
             }
             Lane::DeadLetters => {
                 let dead = self
@@ -222,7 +227,7 @@ impl Relay {
                     .dead_after(self.partition, self.position, limit)?;
                 let upto = dead.last().map_or(self.position, |last| last.sequence);
                 let records = dead.iter().map(|stored| self.dead_record(stored));
-                Ok((records.collect(), upto))
+                Ok((records.collect(), upto, None))
             }
         }
     }
@@ -325,7 +330,7 @@ impl Relay {
             why,
             "a record is parked: it cannot be published"
         );
-        theatre_telemetry::names::record_parked(self.lane.as_str());
+        names::record_parked(self.lane.as_str());
     }
 
     fn note_in_time(&mut self) -> Result<Step> {

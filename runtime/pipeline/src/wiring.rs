@@ -27,6 +27,7 @@ use super::components::{
 use super::ends::Ends;
 use super::live::LiveQueries;
 use super::loading::{LoaderComponent, Tables};
+use super::progress::CHECKPOINTER;
 use super::queue::CommitQueue;
 use super::relay::Relay;
 use super::retry::Need;
@@ -34,6 +35,7 @@ use super::run_loop::{Component, Flow, IDLE, ON, Rest, Stepper, run_loop};
 use super::supervisor::{Hosts, SharedContext};
 use super::{PipelineParams, Ports, Progress, Step};
 use theatre_parquet::{outputs, table_spec};
+use theatre_telemetry::names;
 
 /// A pipeline that runs.
 pub struct Pipeline {
@@ -56,6 +58,7 @@ pub struct Pipeline {
 /// had.
 pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     prepare(&params, &ports)?;
+    names::begin(params.lake, params.warehouse);
     let context = context(params, ports.clone())?;
     let saved = Arc::new(AtomicBool::new(false));
     let checkpointer = start_checkpointer(&context, saved.clone())?;
@@ -84,8 +87,11 @@ pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
 /// What all partitions will share, processors on threads of their own.
 pub(super) fn context(params: PipelineParams, ports: Ports) -> Result<SharedContext> {
     let arbiters = ArbiterPool::start(params.arbiters).map_err(thread_error)?;
+    let threads = params.arbiters;
     let hosts: Hosts = Arc::new(move |partition| Box::new(arbiters.host(partition as usize)));
-    context_on(Arc::new(params), ports, hosts)
+    let context = context_on(Arc::new(params), ports, hosts)?;
+    context.progress.run_on(threads);
+    Ok(context)
 }
 
 /// What all partitions of a process share; `hosts` says where their processors live.
@@ -152,7 +158,7 @@ pub(super) fn start_checkpointer(
 ) -> Result<JoinHandle<()>> {
     let mut checkpointer = checkpointer(context);
     let submitted = context.saves.submitted.clone();
-    let name = "checkpointer".to_owned();
+    let name = CHECKPOINTER.to_owned();
     let mut stepper = Stepper::new(name.clone(), context.progress.clone(), Need::Needed);
     let work = move || {
         let step = || {

@@ -136,6 +136,9 @@ impl Rows {
                 Some(record) => record,
                 None => {
                     self.tally.left_out = self.records.left_out();
+                    for remark in self.records.remarks() {
+                        self.tally.remark(&self.file, remark);
+                    }
                     return Ok(None);
                 }
             },

@@ -3,94 +3,16 @@
 
 #![allow(clippy::unwrap_used)] // Of helpers of tests, too.
 
+mod checked;
+
 use std::fs;
-use std::io::{self, Read};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
+use checked::{check, plans, read};
 use proptest::prelude::*;
-use theatre_recordings::mapping::Mapping;
-use theatre_recordings::rows::{Plan, Row, Rows, Tally};
-use theatre_recordings::source::Input;
 
-/// Mappings of all kinds, over the schema of the corpus.
-const MAPPINGS: &[&str] = &[
-    "robot_id = \"r1\"\ntime_column = \"time\"",
-    "robot_id = \"r1\"\ntime_column = \"time\"\ntime_zone = \"Europe/Berlin\"\nrepeated_hour = \"by_order\"",
-    "robot_column = \"n\"\ntime_column = \"time\"\nbad_cells = \"refuse\"",
-    "robot_id = \"r1\"\ntime_column = \"time\"\ntime_format = \"epoch_ns\"\ndelimiter = \"blanks\"",
-    "robot_id = \"r1\"\nrate = \"100Hz\"\ntime_start = \"2026-01-31T08:00:00Z\"\nfooter_lines = 2",
-    "robot_id = \"r1\"\ntime_column = \"time\"\ndelimiter = \";\"\ndecimal = \",\"\nthousands = \".\"\ntime_format = \"day_first\"\ntime_zone = \"UTC\"",
-    "robot_id = \"r1\"\ntime_column = \"time\"\ncomment = \"#\"\nskip_lines = 1\nskip_after_header = 1\nencoding = \"shift_jis\"",
-    "robot_id = \"r1\"\ntime_column = \"#1\"\nheader = \"none\"\nquote = \"'\"\nescape = '\\'\ntime_format = \"elapsed_s\"\ntime_start = \"2026-01-31T08:00:00Z\"\nnames = [\"time\", \"v\", \"b\", \"i\", \"n\"]",
-];
-
-fn plans() -> Vec<Arc<Plan>> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let of = |keys: &&str| {
-        let columns = "[columns]\nv = \"v\"\nb = \"b\"\ni = \"i\"\n";
-        let text = format!("schema = \"signals.avsc\"\n{keys}\n{columns}");
-        let mut mapping: Mapping = theatre_config::parse(Path::new("m.toml"), &text).unwrap();
-        mapping.schema = corpus.join(&mapping.schema);
-        Arc::new(Plan::new(mapping).unwrap())
-    };
-    MAPPINGS.iter().map(of).collect()
-}
-
-/// Gives its bytes in pieces.
-struct Pieces {
-    bytes: Vec<u8>,
-    at: usize,
-    piece: usize,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.piece.min(into.len()).min(self.bytes.len() - self.at);
-        into[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
-    }
-}
-
-/// Reads all; none when the file itself is refused.
-fn read(plan: &Arc<Plan>, bytes: &[u8], piece: usize) -> Option<(Vec<Row>, Tally)> {
-    let pieces = Pieces {
-        bytes: bytes.to_vec(),
-        at: 0,
-        piece,
-    };
-    let input = Input::of("in.csv", Box::new(pieces)).ok()?;
-    let mut reader = Rows::of_input(plan, input).ok()?;
-    let mut rows = Vec::new();
-    let mut refused = 0;
-    while let Some(row) = reader.next_row().ok()? {
-        match row {
-            Ok(row) => rows.push(row),
-            Err(_) => refused += 1,
-        }
-    }
-    let tally = reader.tally().clone();
-    assert_eq!(tally.rows, rows.len() as u64);
-    assert_eq!(tally.refused_lines(), refused);
-    Some((rows, tally))
-}
-
-/// Lines of bytes in an encoding of one byte a sign, as an editor counts them.
-fn lines(bytes: &[u8]) -> u64 {
-    let mut lines = 0;
-    let mut is_open = false;
-    let mut after_cr = false;
-    for byte in bytes {
-        let is_second = after_cr && *byte == b'\n';
-        after_cr = *byte == b'\r';
-        if is_second {
-            continue;
-        }
-        is_open = !matches!(byte, b'\r' | b'\n');
-        lines += u64::from(!is_open);
-    }
-    lines + u64::from(is_open)
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
 
 /// A good file, in the words that mutations may put together.
@@ -166,31 +88,35 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Whether the bytes are read as one byte a sign: nothing packed, no mark, no zeros.
-fn is_plain(bytes: &[u8]) -> bool {
-    !bytes.contains(&0) && !matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
-}
-
-fn check(bytes: &[u8]) {
-    for plan in plans() {
-        let whole = read(&plan, bytes, usize::MAX);
-        let single = read(&plan, bytes, 1);
-        assert_eq!(whole, single, "bytes come one by one, or all at once");
-        let Some((rows, tally)) = whole else {
-            continue;
-        };
-        if is_plain(bytes) && plan.mapping().encoding.is_none() {
-            assert_eq!(
-                lines(bytes),
-                tally.rows + tally.refused_lines() + tally.left_out,
-                "every line is a row, a refusal, or left out"
-            );
-        }
-        for row in rows {
-            assert!(!row.robot_id.is_empty());
-            assert!(row.draft.encode(i64::MAX).len() >= row.draft.bytes.len());
-        }
-    }
+/// Objects, one a line, with faults.
+fn json_lines() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\n",
+        "\r\n",
+        " ",
+        "\"time\"",
+        "\"v\"",
+        "\"b\"",
+        "\"i\"",
+        "\"n\"",
+        "\"2026-01-31T08:00:00Z\"",
+        "1769846400",
+        "1.5",
+        "-1e400",
+        "true",
+        "null",
+        "\"",
+        "\\u00e4",
+        "\\",
+        "{\"time\": \"2026-01-31T08:00:00Z\", \"v\": 1, \"b\": true, \"i\": 2, \"n\": \"r2\"}\n",
+    ]);
+    prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
 proptest! {
@@ -200,19 +126,24 @@ proptest! {
     fn bytes_of_any_kind_become_rows_refusals_or_nothing(
         bytes in prop::collection::vec(any::<u8>(), 0..400)
     ) {
-        check(&bytes);
+        check(&plans(&corpus()), "in.csv", &bytes);
     }
 
     #[test]
     fn files_with_faults_become_rows_refusals_or_nothing(bytes in mutated()) {
-        check(&bytes);
+        check(&plans(&corpus()), "in.csv", &bytes);
+    }
+
+    #[test]
+    fn lines_of_json_become_rows_refusals_or_nothing(bytes in json_lines()) {
+        check(&plans(&corpus())[..2], "in.ndjson", &bytes);
     }
 }
 
 #[test]
 fn files_of_the_corpus_with_every_byte_changed_or_the_end_missing_do_no_harm() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    let plans = plans();
+    let corpus = corpus();
+    let plans = plans(&corpus);
     for name in [
         "open_quote",
         "semicolon",
@@ -233,8 +164,8 @@ fn files_of_the_corpus_with_every_byte_changed_or_the_end_missing_do_no_harm() {
             let mut changed = bytes.clone();
             changed[at] ^= 0x55;
             for plan in &plans[..3] {
-                let _ = read(plan, &changed, usize::MAX);
-                let _ = read(plan, &bytes[..at], usize::MAX);
+                let _ = read(plan, "in.csv", &changed, usize::MAX);
+                let _ = read(plan, "in.csv", &bytes[..at], usize::MAX);
             }
         }
     }

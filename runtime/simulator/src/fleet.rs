@@ -104,7 +104,9 @@ impl Fleet {
         let jitter = (self.random(robot, tick, 2) % JITTER_US) as i64;
         Sample {
             robot,
-            sequence: tick as i64,
+            // From 1: where the first two rows are swapped, a 1 before the 0 would be taken for the
+            // first.
+            sequence: tick as i64 + 1,
             time: START_US + tick as i64 * TICK_US + jitter,
             values,
         }

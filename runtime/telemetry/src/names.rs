@@ -5,6 +5,8 @@
 
 use theatre_actors::define_metrics;
 use theatre_actors::metrics::Metric;
+use theatre_actors::outputs::DeadReason;
+use theatre_actors::ports::Lane;
 
 define_metrics! {
     /// What the runtime emits.
@@ -13,6 +15,19 @@ define_metrics! {
         "theatre_build_info", "info", ["version"],
         "1, labelled with the version"
     );
+    CONFIG_INFO: Gauge(
+        "theatre_config_info", "info", ["hash"],
+        "1, labelled with a hash of the effective configuration: processes that share work have \
+         the same"
+    );
+    UNREADY_REASONS: Gauge(
+        "theatre_unready_reasons", "reasons", [],
+        "Reasons for which readiness answers 503, 0 while it answers 200"
+    );
+    COMPONENTS_TROUBLED: Gauge(
+        "theatre_components_troubled", "components", ["component"],
+        "Components whose last step failed, by what they do"
+    );
     RECORDS_IN: Counter(
         "theatre_records_in_total", "records", ["partition"],
         "Records read, by partition"
@@ -20,6 +35,15 @@ define_metrics! {
     RECORDS_LATE: Counter(
         "theatre_records_late_total", "records", ["topic"],
         "Records beyond the allowed lateness, by topic"
+    );
+    RECORDS_DUPLICATE: Counter(
+        "theatre_records_duplicate_total", "records", ["topic"],
+        "Records that were seen before and are dropped, by topic"
+    );
+    RECORDS_GAP: Counter(
+        "theatre_records_gap_total", "records", ["topic"],
+        "Records found missing by the sequence numbers around them, by topic; those that come late \
+         are not taken off"
     );
     RECORDS_WRONG_PARTITION: Counter(
         "theatre_records_wrong_partition_total", "records", ["topic"],
@@ -50,6 +74,50 @@ define_metrics! {
         "theatre_event_time_lag_seconds", "seconds", ["partition"],
         "Wall clock less the event time of the last telemetry record read, by partition"
     );
+    READ_TIMESTAMP: Gauge(
+        "theatre_read_timestamp_seconds", "seconds", ["partition"],
+        "Append time of the last record read, Unix time, by partition; 0 before the first"
+    );
+    WATERMARK: Gauge(
+        "theatre_watermark_timestamp_seconds", "seconds", ["partition"],
+        "Event time of the last telemetry record read less the reorder bound, Unix time, by \
+         partition; 0 before the first"
+    );
+    CLOCK_SKEW: Gauge(
+        "theatre_clock_skew_seconds", "seconds", ["partition"],
+        "How far event times are ahead of append times at most, in rows sampled from the last \
+         telemetry read, by partition; negative where all of them are behind"
+    );
+    ROBOTS_STALE: Gauge(
+        "theatre_robots_stale", "robots", ["partition"],
+        "Robots that are silent, by partition; judged only at the log's end"
+    );
+    INPUT_PAUSED: Gauge(
+        "theatre_input_paused", "partitions", ["partition"],
+        "1 while the partition does not read on because what it has read is not saved, or not \
+         taken by the lake writer, yet"
+    );
+    PARTITION_BUSY: Gauge(
+        "theatre_partition_busy_ratio", "ratio", ["partition"],
+        "Share of the last 10 seconds or more in which the partition read, applied and saved \
+         instead of waiting for something to do"
+    );
+    RECOMMENDED_REPLICAS: Gauge(
+        "theatre_recommended_replicas", "processes", [],
+        "Processes that the partitions of this process need, as a fraction: summed over all \
+         processes and rounded up, how many to run"
+    );
+    RESTORE_PROGRESS: Gauge(
+        "theatre_restore_progress_ratio", "ratio", ["partition"],
+        "Share of the stored processors that are restored since the partition was taken, by \
+         partition; 1 once it reads"
+    );
+    END_TO_END_LATENCY: Histogram(
+        "theatre_end_to_end_latency_seconds", "seconds", ["stage"],
+        "Time since a record was appended to the log, by stage: read (the last record of a batch), \
+         commit and publish (alerts and outcomes that it caused), lake (the oldest row of files \
+         that are registered)"
+    );
     CONSUMER_STALLS: Counter(
         "theatre_consumer_stalls_total", "readers", ["topic"],
         "Readers given up because nothing came though there were records, by topic"
@@ -58,9 +126,18 @@ define_metrics! {
         "theatre_kafka_rebalances_total", "rebalances", ["what"],
         "Times that partitions came or went, by what happened"
     );
+    KAFKA_AUTH_FAILURES: Counter(
+        "theatre_kafka_auth_failures_total", "connections", ["cause"],
+        "Connections to a broker that failed for good reasons, by cause: credentials, \
+         client_certificate, broker_certificate"
+    );
     ALERT_TRANSITIONS: Counter(
-        "theatre_alert_transitions_total", "transitions", [],
-        "Conditions that moved, as committed"
+        "theatre_alert_transitions_total", "transitions", ["to"],
+        "Transitions of conditions, by what they became: raised, updated, cleared"
+    );
+    ALERTS_ACTIVE: Gauge(
+        "theatre_alerts_active", "conditions", ["partition", "priority"],
+        "Conditions that are open, by partition and priority"
     );
     ACTORS_LIVE: Gauge(
         "theatre_actors_live", "actors", ["actor_type"],
@@ -98,19 +175,59 @@ define_metrics! {
         "theatre_lake_files_lost_total", "files", ["dataset"],
         "Lake files set aside because their uploads are gone, by dataset"
     );
+    LAKE_OPEN_FILES: Gauge(
+        "theatre_lake_open_files", "files", ["partition"],
+        "Lake files that are being written, by partition"
+    );
+    LAKE_OLDEST_UNCOMMITTED: Gauge(
+        "theatre_lake_oldest_uncommitted_timestamp_seconds", "seconds", ["partition"],
+        "Append time of the oldest record that is in no registered lake file, Unix time, by \
+         partition; 0 while there is none"
+    );
+    LAKE_UPLOAD_FAILURES: Counter(
+        "theatre_lake_upload_failures_total", "calls", ["step"],
+        "Calls to the lake that failed and are tried again, by step: write, export, complete"
+    );
     WAREHOUSE_ROWS_LOADED: Counter(
         "theatre_warehouse_rows_loaded_total", "rows", ["table"],
         "Rows loaded, by table"
     );
     WAREHOUSE_LOAD_FAILURES: Counter(
-        "theatre_warehouse_load_failures_total", "files", ["class"],
-        "Files refused, by class"
+        "theatre_warehouse_load_failures_total", "loads", ["class"],
+        "Loads that failed, by class: file (a file is refused and set aside), refused (the \
+         warehouse refuses the load), unavailable (it does not answer)"
+    );
+    WAREHOUSE_LOAD_DURATION: Histogram(
+        "theatre_warehouse_load_duration_seconds", "seconds", [],
+        "Time of one load that succeeded"
+    );
+    WAREHOUSE_FILES_PENDING: Gauge(
+        "theatre_warehouse_files_pending", "files", ["partition"],
+        "Completed lake files that are not loaded, by partition; at most 1,000 are counted"
+    );
+    WAREHOUSE_OLDEST_UNLOADED: Gauge(
+        "theatre_warehouse_oldest_unloaded_timestamp_seconds", "seconds", ["partition"],
+        "Since when the oldest completed lake file waits to be loaded, as this process has seen it, \
+         Unix time, by partition; 0 while none waits"
+    );
+    RECONCILE_GAP: Gauge(
+        "theatre_reconcile_gap_records", "records", [],
+        "Records that are lost or there twice, as `theatre reconcile --metrics-file` found"
+    );
+    RECONCILE_LAST_RUN: Gauge(
+        "theatre_reconcile_last_run_timestamp_seconds", "seconds", [],
+        "When `theatre reconcile --metrics-file` last ended, Unix time"
     );
 }
 
 /// Every metric of the runtime and of the actors, in order of name.
 pub fn catalogue() -> Vec<Metric> {
-    let mut all = [RUNTIME, theatre_actors::metrics::CATALOGUE].concat();
+    let mut all = [
+        RUNTIME,
+        theatre_actors::metrics::CATALOGUE,
+        crate::series::CATALOGUE,
+    ]
+    .concat();
     all.sort_by_key(|metric| metric.name);
     all
 }
@@ -120,6 +237,42 @@ pub fn describe() {
     catalogue().iter().for_each(Metric::describe);
     BUILD_INFO.set([env!("CARGO_PKG_VERSION").into()], 1.0);
     metrics_process::Collector::default().describe();
+}
+
+/// A pipeline begins, with or without a lake and a warehouse. Counters whose labels are known begin
+/// at 0: the first count of a series that was not there before is no growth to Prometheus.
+pub fn begin(lake: bool, warehouse: bool) {
+    for reason in DeadReason::ALL {
+        DEAD_LETTERS.increment([reason.as_str().into()], 0);
+    }
+    for lane in Lane::ALL {
+        RECORDS_PARKED.increment([lane.as_str().into()], 0);
+        RECORDS_OUT.increment([lane.as_str().into()], 0);
+    }
+    alert_transitions([0; 3]);
+    ACTOR_RESTARTS.increment(["processor".into()], 0);
+    CHECKPOINT_FAILURES.increment([], 0);
+    if lake {
+        RECORDS_PARKED.increment(["lake".into()], 0);
+        for step in ["write", "export", "complete"] {
+            LAKE_UPLOAD_FAILURES.increment([step.into()], 0);
+        }
+    }
+    if warehouse {
+        for class in ["file", "refused", "unavailable"] {
+            WAREHOUSE_LOAD_FAILURES.increment([class.into()], 0);
+        }
+    }
+}
+
+/// A process joins the members of a log on Kafka; its counters begin at 0, likewise.
+pub fn kafka_joined() {
+    for what in ["assigned", "lost", "revoked"] {
+        REBALANCES.increment([what.into()], 0);
+    }
+    for cause in ["credentials", "client_certificate", "broker_certificate"] {
+        KAFKA_AUTH_FAILURES.increment([cause.into()], 0);
+    }
 }
 
 /// Records were read.
@@ -135,6 +288,37 @@ pub fn consumer_stalled(topic: &str) {
 /// Partitions came or went.
 pub fn rebalanced(what: &'static str) {
     REBALANCES.increment([what.into()], 1);
+}
+
+/// The effective configuration has this hash.
+pub fn config(hash: &str) {
+    CONFIG_INFO.set([hash.to_owned().into()], 1.0);
+}
+
+/// Readiness has so many reasons to answer 503.
+pub fn unready(reasons: usize) {
+    UNREADY_REASONS.set([], reasons as f64);
+}
+
+/// So many components of a kind are in trouble.
+pub fn troubled(component: &str, count: usize) {
+    COMPONENTS_TROUBLED.set([component.to_owned().into()], count as f64);
+}
+
+/// Records were seen before, or found missing.
+pub fn records_seen(topic: &str, duplicates: u64, missing: u64) {
+    RECORDS_DUPLICATE.increment([topic.to_owned().into()], duplicates);
+    RECORDS_GAP.increment([topic.to_owned().into()], missing);
+}
+
+/// A connection to a broker failed for a reason that does not pass by itself.
+pub fn kafka_auth_failed(cause: &'static str) {
+    KAFKA_AUTH_FAILURES.increment([cause.into()], 1);
+}
+
+/// What was appended so long ago has come to a stage.
+pub fn end_to_end(stage: &'static str, seconds: f64) {
+    END_TO_END_LATENCY.record([stage.into()], seconds);
 }
 
 /// A record was too late.
@@ -167,7 +351,83 @@ pub fn partition_owned(partition: u32, owned: bool) {
     PARTITION_OWNED.set([partition.to_string().into()], f64::from(owned));
     if !owned {
         CONSUMER_LAG.set([partition.to_string().into()], 0.0);
+        restore_progress(partition, 1.0);
     }
+}
+
+/// So large a part of a partition that was taken is restored.
+pub fn restore_progress(partition: u32, ratio: f64) {
+    RESTORE_PROGRESS.set([partition.to_string().into()], ratio);
+}
+
+/// Where a partition stands, as [`partition_stands`] exposes it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standing {
+    /// Append time of the last record read, seconds Unix time; 0 before the first.
+    pub read_at: f64,
+    /// Event time of the last telemetry record less the reorder bound, seconds Unix time; 0 before
+    /// the first.
+    pub watermark: f64,
+    /// Seconds by which event times are ahead of append times, at most.
+    pub skew: f64,
+    /// Silent robots.
+    pub stale: u64,
+    /// Whether the partition waits to read on.
+    pub is_paused: bool,
+    /// Share of the time in which it worked.
+    pub busy: f64,
+    /// Open conditions of high, medium and low priority.
+    pub conditions: [u64; 3],
+    /// Lake files being written.
+    pub lake_open_files: usize,
+    /// Append time of the oldest record in no registered file, seconds Unix time; 0 if there is
+    /// none.
+    pub lake_oldest: f64,
+    /// Completed files that are not loaded.
+    pub files_pending: usize,
+    /// Since when the oldest of them waits, seconds Unix time; 0 if there is none.
+    pub unloaded_since: f64,
+}
+
+impl Standing {
+    /// Takes over what the partition's reader knows; the lake's and the warehouse's part stays.
+    pub fn watch(&mut self, reader: &Self) {
+        *self = Self {
+            read_at: self.read_at,
+            lake_open_files: self.lake_open_files,
+            lake_oldest: self.lake_oldest,
+            files_pending: self.files_pending,
+            unloaded_since: self.unloaded_since,
+            ..reader.clone()
+        };
+    }
+}
+
+/// Exposes where a partition stands; one that was left stands at the default.
+pub fn partition_stands(partition: u32, standing: &Standing) {
+    let label = || [partition.to_string().into()];
+    READ_TIMESTAMP.set(label(), standing.read_at);
+    WATERMARK.set(label(), standing.watermark);
+    CLOCK_SKEW.set(label(), standing.skew);
+    ROBOTS_STALE.set(label(), standing.stale as f64);
+    INPUT_PAUSED.set(label(), f64::from(standing.is_paused));
+    PARTITION_BUSY.set(label(), standing.busy);
+    for (priority, open) in ["high", "medium", "low"]
+        .into_iter()
+        .zip(standing.conditions)
+    {
+        let labels = [partition.to_string().into(), priority.into()];
+        ALERTS_ACTIVE.set(labels, open as f64);
+    }
+    LAKE_OPEN_FILES.set(label(), standing.lake_open_files as f64);
+    LAKE_OLDEST_UNCOMMITTED.set(label(), standing.lake_oldest);
+    WAREHOUSE_FILES_PENDING.set(label(), standing.files_pending as f64);
+    WAREHOUSE_OLDEST_UNLOADED.set(label(), standing.unloaded_since);
+}
+
+/// So many processes would do for the partitions of this one.
+pub fn recommended_replicas(processes: f64) {
+    RECOMMENDED_REPLICAS.set([], processes);
 }
 
 /// How many records of a partition are not read yet.
@@ -180,9 +440,11 @@ pub fn event_time_lag(partition: u32, seconds: f64) {
     EVENT_TIME_LAG.set([partition.to_string().into()], seconds);
 }
 
-/// Conditions moved.
-pub fn alert_transitions(count: u64) {
-    ALERT_TRANSITIONS.increment([], count);
+/// Conditions moved: so many were raised, updated and cleared.
+pub fn alert_transitions(counts: [u64; 3]) {
+    for (to, count) in ["raised", "updated", "cleared"].into_iter().zip(counts) {
+        ALERT_TRANSITIONS.increment([to.into()], count);
+    }
 }
 
 /// Live processors.
@@ -218,14 +480,26 @@ pub fn lake_file_lost(dataset: &str) {
     LAKE_FILES_LOST.increment([dataset.to_owned().into()], 1);
 }
 
-/// Rows were loaded.
-pub fn warehouse_loaded(table: &str, rows: u64) {
-    WAREHOUSE_ROWS_LOADED.increment([table.to_owned().into()], rows);
+/// A call to the lake failed and is tried again.
+pub fn lake_upload_failed(step: &'static str) {
+    LAKE_UPLOAD_FAILURES.increment([step.into()], 1);
 }
 
-/// A file was refused.
+/// Rows were loaded within so many seconds.
+pub fn warehouse_loaded(table: &str, rows: u64, seconds: f64) {
+    WAREHOUSE_ROWS_LOADED.increment([table.to_owned().into()], rows);
+    WAREHOUSE_LOAD_DURATION.record([], seconds);
+}
+
+/// A load failed.
 pub fn warehouse_load_failed(class: &'static str) {
     WAREHOUSE_LOAD_FAILURES.increment([class.into()], 1);
+}
+
+/// What `theatre reconcile` found, at Unix time `at`.
+pub fn reconciled(gap_records: u64, at: f64) {
+    RECONCILE_GAP.set([], gap_records as f64);
+    RECONCILE_LAST_RUN.set([], at);
 }
 
 #[cfg(test)]

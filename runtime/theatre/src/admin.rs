@@ -1,11 +1,13 @@
-//! The admin server: `/metrics`, `/livez`, `/readyz`. Its own thread; it knows the pipeline only by
-//! its progress.
+//! The admin server: `/metrics`, `/livez`, `/readyz`, and `/log` for the levels of the log. Its own
+//! thread; it knows the pipeline only by its progress.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use theatre_config::ConfigError;
@@ -26,12 +28,22 @@ pub struct Admin {
     pub address: std::net::SocketAddr,
 }
 
+/// What to do when another process listens at the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfTaken {
+    /// Refuse to start: somebody looks for this process there.
+    Refuse,
+    /// Take any free port of the same host: nobody was promised this one.
+    TakeAnother,
+}
+
 /// Starts the server at `listen`; port 0 picks a free one.
 ///
 /// # Errors
 /// When the address is taken or is none; says what to do.
 pub fn start(
     listen: &str,
+    if_taken: IfTaken,
     metrics: PrometheusHandle,
     progress: Arc<Progress>,
 ) -> Result<Admin, ConfigError> {
@@ -40,7 +52,7 @@ pub fn start(
             "the admin server cannot listen on {listen}: {error}; give another address with --admin, such as 127.0.0.1:0 for any free port"
         ))
     };
-    let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
+    let listener = bind(listen, if_taken).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let upkeep = metrics.clone();
     let state = web::Data::new(State { metrics, progress });
@@ -55,6 +67,8 @@ pub fn start(
                         .route("/metrics", web::get().to(render))
                         .route("/livez", web::get().to(live))
                         .route("/readyz", web::get().to(ready))
+                        .route("/log", web::get().to(levels))
+                        .route("/log", web::put().to(set_levels))
                 };
                 let server = HttpServer::new(app)
                     .workers(1)
@@ -82,6 +96,18 @@ pub fn start(
     })
 }
 
+fn bind(listen: &str, if_taken: IfTaken) -> std::io::Result<TcpListener> {
+    let taken = match TcpListener::bind(listen) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && if_taken == IfTaken::TakeAnother => {
+            error
+        }
+        bound => return bound,
+    };
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
+    // Of the two errors the first names the address that was asked for.
+    TcpListener::bind(format!("{host}:0")).map_err(|_| taken)
+}
+
 impl Drop for Admin {
     fn drop(&mut self) {
         // The future only sends the order; the server's own thread carries it out.
@@ -102,9 +128,34 @@ async fn keep_up(metrics: PrometheusHandle) {
 
 async fn render(state: web::Data<State>) -> HttpResponse {
     metrics_process::Collector::default().collect();
+    state.progress.show();
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4")
         .body(state.metrics.render())
+}
+
+/// The levels of the log.
+async fn levels() -> HttpResponse {
+    HttpResponse::Ok().body(format!("{}\n", theatre_telemetry::logs::levels()))
+}
+
+/// Changes the levels of the log to what the body says, until the process ends. Only for callers on
+/// this machine, or in this pod: metrics may be open to a whole network.
+async fn set_levels(request: HttpRequest, levels: String) -> HttpResponse {
+    let is_local = request
+        .peer_addr()
+        .is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    if !is_local {
+        return HttpResponse::Forbidden()
+            .body("levels are changed from the machine, or the pod, of this process only\n");
+    }
+    match theatre_telemetry::logs::set_levels(&levels) {
+        Ok(levels) => {
+            tracing::warn!(levels, "the levels of the log were changed");
+            HttpResponse::Ok().body(format!("{levels}\n"))
+        }
+        Err(why) => HttpResponse::BadRequest().body(format!("{why}\n")),
+    }
 }
 
 async fn live() -> HttpResponse {

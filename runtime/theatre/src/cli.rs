@@ -253,23 +253,24 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// Says why a command failed: a line for people, or an event where the log is for programs.
+fn say_failure(why: &str, code: u8) -> ExitCode {
+    if theatre_telemetry::logs::is_json() {
+        tracing::error!(code, why, "failed");
+    } else {
+        eprintln!("theatre: {why}");
+    }
+    ExitCode::from(code)
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.run(&cli.common) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(why)) => {
-            eprintln!("theatre: {why}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Failed(why)) => {
-            eprintln!("theatre: {why}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Unreachable(why)) => {
-            eprintln!("theatre: {why}");
-            ExitCode::from(3)
-        }
+        Err(Failure::Usage(why)) => say_failure(&why, 2),
+        Err(Failure::Failed(why)) => say_failure(&why, 1),
+        Err(Failure::Unreachable(why)) => say_failure(&why, 3),
         Err(Failure::Difference) => ExitCode::from(4),
         Err(Failure::Interrupted) => ExitCode::from(130),
     }

@@ -1,4 +1,5 @@
-//! Columns under construction: a record adds one value to every column, or to none.
+//! A batch under construction: a record adds one row of signals and one value to every other column,
+//! or nothing.
 
 use std::sync::Arc;
 
@@ -12,22 +13,31 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use super::cursor::Cursor;
 use super::plan::{Op, Skip};
 use super::{DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
-use crate::batch::Batch;
-use crate::dataset::{ColumnType, Dataset, DatasetIndex};
+use crate::batch::{Batch, as_float64};
+use crate::dataset::{ColumnSpec, ColumnType, Dataset, DatasetIndex};
 use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
+use crate::signal_rows::SignalRows;
 
 /// The values of a column; a null has a placeholder here. `ends` are the ends of the values in
 /// `bytes`, after a leading 0.
 #[derive(Debug)]
 enum ColumnValues {
+    /// The values of this signal are in the rows.
+    Signal(usize),
     Boolean(Vec<bool>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
-    Utf8 { ends: Vec<i32>, bytes: Vec<u8> },
-    Binary { ends: Vec<i32>, bytes: Vec<u8> },
+    Utf8 {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
+    Binary {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
     Timestamp(Vec<i64>),
     Date(Vec<i32>),
 }
@@ -47,6 +57,7 @@ pub struct BatchBuilder {
     dataset: Arc<Dataset>,
     dataset_index: DatasetIndex,
     pseudonyms: Arc<Pseudonyms>,
+    signals: SignalRows,
     columns: Vec<Column>,
     offsets: Vec<u64>,
     append_times: Vec<i64>,
@@ -59,16 +70,12 @@ impl BatchBuilder {
         dataset_index: DatasetIndex,
         pseudonyms: Arc<Pseudonyms>,
     ) -> Self {
-        let columns = dataset
-            .columns
-            .iter()
-            .map(|spec| Column::new(spec.column_type, spec.person.clone()))
-            .collect();
         Self {
+            signals: SignalRows::new(dataset.signals.len(), 0),
+            columns: Column::all_of(&dataset, 0),
             dataset,
             dataset_index,
             pseudonyms,
-            columns,
             offsets: Vec::new(),
             append_times: Vec::new(),
         }
@@ -100,6 +107,7 @@ impl BatchBuilder {
         let decoded = self.decode(plan, datum);
         if decoded.is_err() {
             // Part of the record may have been appended already.
+            self.signals.truncate(rows);
             for column in &mut self.columns {
                 column.truncate(rows);
             }
@@ -114,8 +122,10 @@ impl BatchBuilder {
     fn decode(&mut self, plan: &DecodePlan, datum: &[u8]) -> Result<(), DecodeError> {
         let row = self.offsets.len();
         let mut cursor = Cursor::new(datum);
+        self.signals.begin_row();
         let mut sink = RowSink {
             dataset: &self.dataset,
+            signals: &mut self.signals,
             columns: &mut self.columns,
             pseudonyms: &self.pseudonyms,
         };
@@ -160,22 +170,28 @@ impl BatchBuilder {
             return None;
         }
         let rows = self.offsets.len();
-        let fresh = self
-            .dataset
-            .columns
-            .iter()
-            .map(|spec| Column::with_capacity(spec.column_type, spec.person.clone(), rows));
-        let columns = std::mem::replace(&mut self.columns, fresh.collect());
-        let arrays = columns
+        let fresh = Column::all_of(&self.dataset, rows);
+        let columns = std::mem::replace(&mut self.columns, fresh);
+        let fresh = SignalRows::new(self.dataset.signals.len(), rows);
+        let mut signals = std::mem::replace(&mut self.signals, fresh);
+        let columns: Vec<Option<ArrayRef>> = columns
             .into_iter()
             .map(|column| column.finish(rows))
             .collect();
+        // Signals of other types are in both.
+        for (signal, spec) in self.dataset.signals.iter().enumerate() {
+            if let Some(column) = &columns[spec.column] {
+                signals.fill(signal, &as_float64(column));
+            }
+        }
+        signals.finish();
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(rows));
         let append_times = std::mem::replace(&mut self.append_times, Vec::with_capacity(rows));
-        Some(Batch::new(
+        Some(Batch::of_rows(
             self.dataset.clone(),
             self.dataset_index,
-            arrays,
+            signals,
+            columns,
             offsets,
             append_times,
         ))
@@ -185,6 +201,7 @@ impl BatchBuilder {
 /// Appends the values of one datum to the columns.
 struct RowSink<'a> {
     dataset: &'a Dataset,
+    signals: &'a mut SignalRows,
     columns: &'a mut [Column],
     pseudonyms: &'a Pseudonyms,
 }
@@ -195,7 +212,10 @@ impl RowSink<'_> {
     fn run(&mut self, ops: &[Op], cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
         for op in ops {
             match op {
-                Op::Doubles(first, count) => self.floats(*first, cursor.take(8 * count)?),
+                Op::Signals(first, count) => {
+                    let bytes = cursor.take(8 * count)?;
+                    self.signals.set_run(*first, bytes);
+                }
                 Op::Long(column) => self.integer(*column, cursor.long()?)?,
                 Op::String(column) => self.string(*column, cursor.string()?),
                 Op::Union(branches) => {
@@ -235,6 +255,7 @@ impl RowSink<'_> {
             Op::Float(column) => {
                 self.float(*column, f64::from(f32::from_le_bytes(cursor.array()?)))
             }
+            Op::Double(column) => self.float(*column, f64::from_le_bytes(cursor.array()?)),
             Op::Bytes(column) => self.bytes(*column, cursor.length_prefixed()?),
             Op::Fixed(column, size) => self.bytes(*column, cursor.take(*size)?),
             Op::Decimal(column, scale) => {
@@ -255,7 +276,7 @@ impl RowSink<'_> {
             }
             Op::Array(elements) => self.array(elements, cursor)?,
             Op::Skip(skip) => skip_value(skip, cursor)?,
-            Op::Doubles(..) | Op::Long(_) | Op::String(_) | Op::Union(_) => {
+            Op::Signals(..) | Op::Long(_) | Op::String(_) | Op::Union(_) => {
                 unreachable!("handled by run")
             }
         }
@@ -290,22 +311,10 @@ impl RowSink<'_> {
     #[inline]
     fn float(&mut self, column: usize, value: f64) {
         match &mut self.columns[column].values {
+            ColumnValues::Signal(signal) => self.signals.set(*signal, value),
             ColumnValues::Float64(values) => values.push(value),
             ColumnValues::Float32(values) => values.push(value as f32),
             _ => unreachable!("the plan resolves floats to float columns only"),
-        }
-    }
-
-    /// Appends consecutive doubles to consecutive columns.
-    fn floats(&mut self, first: usize, bytes: &[u8]) {
-        let (values, _) = bytes.as_chunks::<8>();
-        for (column, value) in self.columns[first..].iter_mut().zip(values) {
-            let value = f64::from_le_bytes(*value);
-            match &mut column.values {
-                ColumnValues::Float64(values) => values.push(value),
-                ColumnValues::Float32(values) => values.push(value as f32),
-                _ => unreachable!("the plan resolves floats to float columns only"),
-            }
         }
     }
 
@@ -318,6 +327,7 @@ impl RowSink<'_> {
             }
             ColumnValues::Int32(values) => values.push(value as i32),
             ColumnValues::Date(values) if DATE_RANGE.contains(&value) => values.push(value as i32),
+            ColumnValues::Signal(signal) => self.signals.set(*signal, value as f64),
             ColumnValues::Float64(values) => values.push(value as f64),
             ColumnValues::Float32(values) => values.push(value as f32),
             ColumnValues::Timestamp(_) => {
@@ -356,7 +366,10 @@ impl RowSink<'_> {
 
     fn append_nulls(&mut self, columns: &[usize]) {
         for column in columns {
-            self.columns[*column].append_null();
+            match self.columns[*column].values {
+                ColumnValues::Signal(signal) => self.signals.set_missing(signal),
+                _ => self.columns[*column].append_null(),
+            }
         }
     }
 }
@@ -417,8 +430,17 @@ fn decimal(bytes: &[u8], scale: u32) -> f64 {
 }
 
 impl Column {
-    fn new(column_type: ColumnType, person: Option<String>) -> Self {
-        Self::with_capacity(column_type, person, 0)
+    /// Empty columns of a dataset, with room for so many rows.
+    fn all_of(dataset: &Dataset, rows: usize) -> Vec<Self> {
+        let column = |(index, spec): (usize, &ColumnSpec)| match dataset.signal_in_rows(index) {
+            Some(signal) => Self {
+                values: ColumnValues::Signal(signal),
+                nulls: Vec::new(),
+                person: None,
+            },
+            None => Self::with_capacity(spec.column_type, spec.person.clone(), rows),
+        };
+        dataset.columns.iter().enumerate().map(column).collect()
     }
 
     fn with_capacity(column_type: ColumnType, person: Option<String>, rows: usize) -> Self {
@@ -465,6 +487,7 @@ impl Column {
     fn append_null(&mut self) {
         self.nulls.push(self.len() as u32);
         match &mut self.values {
+            ColumnValues::Signal(_) => {}
             ColumnValues::Boolean(values) => values.push(false),
             ColumnValues::Int32(values) | ColumnValues::Date(values) => values.push(0),
             ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.push(0),
@@ -478,6 +501,7 @@ impl Column {
 
     fn len(&self) -> usize {
         match &self.values {
+            ColumnValues::Signal(_) => 0,
             ColumnValues::Boolean(values) => values.len(),
             ColumnValues::Int32(values) | ColumnValues::Date(values) => values.len(),
             ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.len(),
@@ -492,6 +516,7 @@ impl Column {
             self.nulls.pop();
         }
         match &mut self.values {
+            ColumnValues::Signal(_) => {}
             ColumnValues::Boolean(values) => values.truncate(rows),
             ColumnValues::Int32(values) | ColumnValues::Date(values) => values.truncate(rows),
             ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.truncate(rows),
@@ -504,8 +529,8 @@ impl Column {
         }
     }
 
-    fn finish(self, rows: usize) -> ArrayRef {
-        debug_assert_eq!(self.len(), rows);
+    /// The column as an array; `None` for a signal that is in the rows.
+    fn finish(self, rows: usize) -> Option<ArrayRef> {
         let nulls = (!self.nulls.is_empty()).then(|| {
             let mut valid = vec![true; rows];
             for row in &self.nulls {
@@ -513,7 +538,8 @@ impl Column {
             }
             NullBuffer::from(valid)
         });
-        match self.values {
+        Some(match self.values {
+            ColumnValues::Signal(_) => return None,
             ColumnValues::Boolean(values) => {
                 Arc::new(BooleanArray::new(BooleanBuffer::from(values), nulls))
             }
@@ -537,7 +563,7 @@ impl Column {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
                 Arc::new(BinaryArray::new(offsets, bytes.into(), nulls))
             }
-        }
+        })
     }
 }
 

@@ -16,9 +16,9 @@ pub(super) enum Op {
     /// A time in a unit other than microseconds.
     Time(usize, TimeUnit),
     Float(usize),
-    /// Consecutive doubles: the first column and their number; they go into as many columns in a
-    /// row.
-    Doubles(usize, usize),
+    Double(usize),
+    /// Consecutive doubles: the first signal and their number; they are as many signals in a row.
+    Signals(usize, usize),
     String(usize),
     Bytes(usize),
     /// Column and size in bytes.
@@ -153,10 +153,9 @@ impl Compiler<'_> {
             AvroType::Null => Ok(()),
             leaf => {
                 let op = self.leaf(leaf, path)?;
-                // Doubles of adjacent columns become one op, so that a record of many signals is
-                // decoded by one loop.
+                // Adjacent signals become one op, so that those of a record are copied at once.
                 match (ops.last_mut(), &op) {
-                    (Some(Op::Doubles(first, count)), Op::Doubles(next, 1))
+                    (Some(Op::Signals(first, count)), Op::Signals(next, 1))
                         if *first + *count == *next =>
                     {
                         *count += 1
@@ -225,7 +224,10 @@ impl Compiler<'_> {
                 }
             }
             AvroType::Float => Op::Float(column),
-            AvroType::Double => Op::Doubles(column, 1),
+            AvroType::Double => match self.dataset.signal_in_rows(column) {
+                Some(signal) => Op::Signals(signal, 1),
+                None => Op::Double(column),
+            },
             AvroType::String => Op::String(column),
             AvroType::Bytes(Logical::Decimal { scale }) => Op::Decimal(column, *scale),
             AvroType::Fixed(size, Logical::Decimal { scale }) => {

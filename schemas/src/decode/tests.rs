@@ -600,11 +600,12 @@ fn numbers_are_seen_as_floats_and_missing_ones_stay_missing() {
     let (_, batch) = decode(&registry, 9000, &[encode(&row)]);
     let batch = batch.unwrap();
     let speed = batch.dataset.signal("speed").unwrap();
-    assert!(batch.signals[speed].is_null(0));
+    assert!(batch.signals.is_missing(0, speed));
     let on = batch.dataset.signal("on").unwrap();
-    assert_eq!(batch.signals[on].value(0), 1.0);
-    let column =
-        batch.columns[batch.dataset.column("speed").unwrap()].as_primitive::<Float64Type>();
+    assert_eq!(batch.signals.value(0, on), 1.0);
+    let column = batch
+        .column(batch.dataset.column("speed").unwrap())
+        .as_primitive::<Float64Type>();
     assert_eq!(column.null_count(), 1);
 }
 

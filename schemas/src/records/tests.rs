@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn alert() -> Alert {
@@ -99,4 +101,78 @@ fn a_dead_letter_keeps_its_bytes() {
 fn another_schemas_bytes_are_refused() {
     let error = Outcome::decode(&alert().encode()).unwrap_err();
     assert!(error.to_string().contains("1101"), "{error}");
+}
+
+/// The bytes of a record by way of a tree of values, as apache-avro resolves it against the schema.
+fn by_values<T: Serialize>(id: u32, schema: &Schema, record: &T) -> Vec<u8> {
+    let value = apache_avro::to_value(record).unwrap();
+    let datum = write(schema, value.resolve(schema).unwrap()).unwrap();
+    framing::frame(id, &datum)
+}
+
+proptest! {
+    #[test]
+    fn fields_written_one_by_one_are_those_of_the_resolved_value(
+        number in any::<i64>(), small in any::<i32>(), value in proptest::option::of(any::<f64>()),
+        text in ".{0,20}", maybe in proptest::option::of(".{0,8}"), count in 0..4_usize,
+        transition in 0..3_usize, bytes in proptest::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let alert = Alert {
+            procedure_id: maybe.clone(),
+            transition: [Transition::Raised, Transition::Updated, Transition::Cleared][transition],
+            priority: [Priority::High, Priority::Medium, Priority::Low][transition],
+            revision: small,
+            event_time: number,
+            value,
+            limit: value.map(|value| -value),
+            unit: maybe.clone(),
+            message: text.clone(),
+            ..alert()
+        };
+        prop_assert_eq!(alert.encode(), by_values(1101, Alert::schema().schema, &alert));
+        let signal = SignalAggregates {
+            name: text.clone(),
+            count: number,
+            sum: value.unwrap_or(1.5),
+            min: -1.0,
+            max: f64::INFINITY,
+            mean: value,
+            m2: None,
+            first: value,
+            last: None,
+        };
+        let window = WindowAggregates {
+            robot_id: text.clone(),
+            dataset: "d".into(),
+            window: "w".into(),
+            window_start: number,
+            window_size_us: 1,
+            revision: small,
+            rows: number,
+            signals: vec![signal; count],
+        };
+        prop_assert_eq!(
+            window.encode(),
+            by_values(1104, WindowAggregates::schema().schema, &window)
+        );
+        let letter = DeadLetter {
+            topic: text.clone(),
+            partition: small,
+            offset: number,
+            append_time: number,
+            reason: text.clone(),
+            detail: text,
+            robot_id: maybe.clone(),
+            schema_id: maybe.map(|_| number),
+            size: 3,
+            sha256: "00".into(),
+            sealed: count == 0,
+            payload: bytes,
+            version: "0".into(),
+        };
+        prop_assert_eq!(
+            letter.encode(),
+            by_values(1103, DeadLetter::schema().schema, &letter)
+        );
+    }
 }

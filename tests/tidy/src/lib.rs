@@ -6,12 +6,15 @@
 //! The crate depends on none of the others (its tests on the configuration and the metrics, which
 //! are leaves), so `cargo test -p theatre-tidy` answers within seconds.
 
+pub mod alerts;
+pub mod boards;
 pub mod calls;
 pub mod chart;
 pub mod crates;
 pub mod documents;
 pub mod items;
 pub mod licences;
+pub mod promql;
 pub mod sizes;
 pub mod source;
 pub mod words;

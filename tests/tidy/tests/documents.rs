@@ -77,9 +77,12 @@ fn known() -> Known {
         "tests/ops/engine",
         "tests/ops/lint/run",
         "tests/ops/run",
+        "tests/ops/watch/run",
         "tests/run",
     ];
-    let texts = ["rs", "toml", "sql", "avsc", "xml", "sh", "yaml", "tpl", "py"];
+    let texts = [
+        "rs", "toml", "sql", "avsc", "xml", "sh", "yaml", "tpl", "py",
+    ];
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
     for extension in texts
         .iter()

@@ -20,9 +20,11 @@ fn named_by_compose(text: &str) -> BTreeSet<String> {
 
 /// The default of an argument of a Dockerfile.
 fn argument<'a>(dockerfile: &'a str, name: &str) -> Option<&'a str> {
-    dockerfile
-        .lines()
-        .find_map(|line| line.strip_prefix("ARG ")?.strip_prefix(name)?.strip_prefix('='))
+    dockerfile.lines().find_map(|line| {
+        line.strip_prefix("ARG ")?
+            .strip_prefix(name)?
+            .strip_prefix('=')
+    })
 }
 
 /// Images that a Dockerfile begins with, its arguments filled in; not its own stages.

@@ -83,6 +83,11 @@ fn clocks_are_read_in_named_places_only() {
                     "runtime/kafka/src/leader_health.rs",
                     "how long a leader has not answered",
                 ),
+                ("runtime/kafka/src/lean.rs", "when a reader was opened"),
+                (
+                    "runtime/kafka/src/lean/",
+                    "deadlines of connections and answers, pauses between them",
+                ),
                 (
                     "runtime/kafka/src/lib.rs",
                     "deadline of a call to the brokers",
@@ -92,7 +97,7 @@ fn clocks_are_read_in_named_places_only() {
                     "pace of the offsets that are committed for tools",
                 ),
                 (
-                    "runtime/kafka/src/reader.rs",
+                    "runtime/kafka/src/progress.rs",
                     "how long a reader got no record",
                 ),
                 (
@@ -462,7 +467,6 @@ fn files_and_functions_are_short() {
                     73,
                 ),
                 ("compose/redshift-local/src/statements.rs fn submit", 71),
-                ("runtime/pipeline/src/partition.rs fn open", 76),
                 ("runtime/postgres/src/commit.rs fn write", 111),
                 ("runtime/theatre/src/cli/bench.rs fn measure", 96),
                 ("runtime/theatre/src/cli/bench/fleet_bench.rs fn print", 77),

@@ -62,7 +62,7 @@ impl Robot {
 
 /// The samples without numbers.
 fn unnumbered(batch: &Batch) -> Batch {
-    let mut columns = batch.columns.clone();
+    let mut columns: Vec<ArrayRef> = batch.columns().cloned().collect();
     let column = batch.dataset.roles.sequence.unwrap();
     columns[column] = Arc::new(Int64Array::new_null(batch.len())) as ArrayRef;
     assert_eq!(columns[column].len(), batch.len());

@@ -2,6 +2,7 @@
 //! chunk that names rows of the shared batches.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use theatre_actors::actix_host::Segment;
 use theatre_actors::ports::{CheckpointStore, Epoch, Result};
@@ -12,7 +13,7 @@ use crate::intake::{Chunk, Entry};
 
 /// The processors of a partition by robot, and what has none.
 pub(super) struct Routes {
-    slots: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
+    slots: Slots,
     key_ownership: KeyOwnership,
     /// Records that stay dead letters, by topic and offset, at or above the position.
     known_dead_letters: HashSet<(TopicIndex, u64)>,
@@ -33,7 +34,7 @@ impl Routes {
     /// rows go nowhere.
     pub(super) fn new(known_dead_letters: HashSet<(TopicIndex, u64)>) -> Self {
         Self {
-            slots: HashMap::default(),
+            slots: Slots::default(),
             key_ownership: KeyOwnership::default(),
             known_dead_letters,
         }
@@ -41,9 +42,7 @@ impl Routes {
 
     /// Adds a robot; returns its slot. Slots are given in order.
     pub(super) fn add(&mut self, robot_id: &str) -> usize {
-        let slot = self.slots.len();
-        self.slots.insert(robot_id.into(), slot);
-        slot
+        self.slots.add(robot_id)
     }
 
     /// Everything below was routed and will not be read again: its dead letters need not be known.
@@ -54,7 +53,7 @@ impl Routes {
 
     /// Number of processors.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.names.len()
     }
 
     /// Where a robot without a processor here is at home.
@@ -90,11 +89,9 @@ impl Routes {
             {
                 continue;
             }
-            match self
-                .slots
-                .get(chunk.batches[batch as usize].1.robot_id(row as usize))
-            {
-                Some(slot) => table.push(*slot, batch, row),
+            let robot_id = chunk.batches[batch as usize].1.robot_id(row as usize);
+            match self.slots.next(robot_id) {
+                Some(slot) => table.push(slot, batch, row),
                 None => unrouted.push((at, batch, row)),
             }
         }
@@ -114,12 +111,50 @@ impl Routes {
             routed.newcomers.push((self.add(robot), robot.to_owned()));
         }
         for (at, batch, row) in unrouted {
-            match self.slots.get(robot(batch, row)) {
-                Some(slot) => routed.table.push(*slot, batch, row),
+            match self.slots.next(robot(batch, row)) {
+                Some(slot) => routed.table.push(slot, batch, row),
                 None => routed.foreign_rows.push(at),
             }
         }
         Ok(routed)
+    }
+}
+
+/// Slots by robot. Robots that report at a steady rate come in the same order again and again: the
+/// one that followed last time is looked at first, which is cheaper than to hash a name.
+#[derive(Default)]
+struct Slots {
+    by_name: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
+    /// Robots by slot.
+    names: Vec<Arc<str>>,
+    /// By slot: the slot of the row that came after its last row.
+    followers: Vec<usize>,
+    /// The slot of the last row.
+    last: usize,
+}
+
+impl Slots {
+    fn add(&mut self, robot_id: &str) -> usize {
+        let (slot, name) = (self.names.len(), Arc::<str>::from(robot_id));
+        self.by_name.insert(name.clone(), slot);
+        self.names.push(name);
+        self.followers.push(slot);
+        slot
+    }
+
+    /// The slot of the next row's robot.
+    fn next(&mut self, robot_id: &str) -> Option<usize> {
+        let guess = self.followers.get(self.last).copied();
+        let slot = match guess.filter(|guess| *self.names[*guess] == *robot_id) {
+            Some(slot) => slot,
+            None => {
+                let slot = *self.by_name.get(robot_id)?;
+                self.followers[self.last] = slot;
+                slot
+            }
+        };
+        self.last = slot;
+        Some(slot)
     }
 }
 

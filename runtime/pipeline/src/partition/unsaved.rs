@@ -33,6 +33,9 @@ pub(super) struct Slot {
     /// The same for the snapshot that is under way.
     in_flight_from: Option<Positions>,
     saved_at: LogTime,
+    /// When the record was appended that caused the first of the outputs that are published, if a
+    /// record did.
+    pub(super) caused_at: Option<LogTime>,
 }
 
 impl Slot {
@@ -48,6 +51,7 @@ impl Slot {
             dirty_from: None,
             in_flight_from: None,
             saved_at: LogTime(0),
+            caused_at: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What became of lines, by kind.
 
+use std::sync::Arc;
+
 use crate::records::Refusal;
 
 /// Examples that are kept of a kind.
@@ -30,6 +32,9 @@ pub struct Tally {
     pub refused: Vec<Kind>,
     /// Cells of rows that could not be read and became missing values.
     pub bad_cells: Vec<Kind>,
+    /// What is to be said of files as a whole, once their ends were reached: columns and topics that
+    /// were passed over. Each once, with the first file that it was said of.
+    pub remarks: Vec<(Arc<str>, String)>,
 }
 
 impl Tally {
@@ -53,8 +58,19 @@ impl Tally {
         self.bad_cells.iter().map(|kind| kind.count).sum()
     }
 
+    /// Keeps what is to be said of a file as a whole, unless it was said of another.
+    pub fn remark(&mut self, file: &Arc<str>, remark: String) {
+        let is_new = self.remarks.iter().all(|(_, said)| *said != remark);
+        if is_new && self.remarks.len() < KINDS {
+            self.remarks.push((file.clone(), remark));
+        }
+    }
+
     /// Adds what became of the lines of another file.
     pub fn add(&mut self, other: &Self) {
+        for (file, remark) in &other.remarks {
+            self.remark(file, remark.clone());
+        }
         self.rows += other.rows;
         self.left_out += other.left_out;
         for (mine, theirs) in [

@@ -1,12 +1,16 @@
 //! `theatre reconcile`: proves that no input record is lost or there twice.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::json;
+use theatre_actors::time::Clock;
 
 use super::output::{rows, value};
 use super::service::{Place, pseudonym_key};
 use super::{Common, Failure, Output};
 use theatre_operations::reconcile::{self, Line, OutputLine, Report};
+use theatre_system::clock::SystemClock;
 
 // Without a doc comment: the command's description is that of its row in the list of commands.
 #[derive(Debug, Args)]
@@ -14,6 +18,10 @@ pub(super) struct Reconcile {
     /// What is on its way is no failure: for a look at a system that runs.
     #[arg(long)]
     allow_pending: bool,
+    /// Write what was found to this file as metrics, for the textfile collector of Prometheus's node
+    /// exporter: theatre_reconcile_gap_records and when that was.
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
 }
 
 impl Reconcile {
@@ -31,6 +39,9 @@ impl Reconcile {
             Output::Table => print_table(&report)?,
         }
         print_notes(&report);
+        if let Some(file) = &self.metrics_file {
+            write_metrics(file, &report)?;
+        }
         if !report.gaps.is_empty() {
             return Err(Failure::Difference);
         }
@@ -53,6 +64,18 @@ impl Reconcile {
         eprintln!("in = applied + late + duplicate + dead{held}");
         Ok(())
     }
+}
+
+/// Writes what was found as metrics: beside the file and renamed, so that no reader sees half of it.
+fn write_metrics(file: &Path, report: &Report) -> Result<(), Failure> {
+    let now = SystemClock.now().seconds();
+    let found = || theatre_telemetry::names::reconciled(report.gap_records(), now);
+    let text = theatre_telemetry::rendered(found).map_err(Failure::Failed)?;
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, file))
+        .map_err(|error| Failure::Failed(format!("--metrics-file {}: {error}", file.display())))
 }
 
 /// Prints a line for each topic and partition in which there is anything.

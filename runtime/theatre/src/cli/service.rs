@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use sha2::{Digest, Sha256};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error};
 use theatre_schemas::records::Transition;
@@ -13,9 +14,9 @@ use theatre_schemas::records::Transition;
 use super::event_printer::EventPrinter;
 use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, IfTaken};
 use crate::gate;
-use theatre_config::Config;
+use theatre_config::{Config, redacted};
 use theatre_embedded::data_dir::{DataDir, DataLock};
 use theatre_operations::drained::left_to;
 use theatre_pipeline::ends::Ends;
@@ -136,16 +137,57 @@ pub(super) fn pseudonym_key(config: &Config, dir: &DataDir) -> Result<[u8; 32], 
     }
 }
 
+/// A hash of the effective configuration, by which a process with another one can be told from the
+/// others: without passwords, and without what each process has for itself.
+fn config_hash(config: &Config) -> Result<String, Failure> {
+    let mut shared = config.clone();
+    shared.admin.clear();
+    shared.log.group_instance_id = None;
+    let text = serde_json::to_string(&shared)
+        .map_err(|error| Failure::Failed(format!("the configuration: {error}")))?;
+    let digest = Sha256::digest(redacted(&text).as_bytes());
+    Ok(digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+/// Says where a service is: a line for people, or an event where the log is for programs.
+fn say_started(common: &Common, admin: &Admin, partitions: u32, config: &str) {
+    let (version, data, admin) = (env!("CARGO_PKG_VERSION"), &common.data, admin.address);
+    if theatre_telemetry::logs::is_json() {
+        tracing::info!(
+            target: theatre_telemetry::logs::START,
+            version,
+            data = %data.display(),
+            %admin,
+            partitions,
+            config,
+            "started"
+        );
+        return;
+    }
+    eprintln!(
+        "theatre {version} on {} (admin: http://{admin}/metrics, /readyz); {partitions} partitions",
+        data.display(),
+    );
+}
+
 impl Service {
     /// Takes the data directory, starts the pipeline and the admin server.
     pub(super) fn start(common: &Common, config: &Config) -> Result<Self, Failure> {
         Self::start_as(common, config, |_| {})
     }
 
-    /// The same, with a line on standard error for each step: for commands at which a person looks.
+    /// The same, with a line on standard error for each step: for commands at which a person looks,
+    /// which end by themselves. They need no port of their own: unless `--admin` names one, any does.
     pub(super) fn start_visibly(common: &Common, config: &Config) -> Result<Self, Failure> {
         eprintln!("opening the data directory {}", common.data.display());
-        Self::start_as(common, config, |params| {
+        let if_taken = match common.admin {
+            Some(_) => IfTaken::Refuse,
+            None => IfTaken::TakeAnother,
+        };
+        Self::start_with(common, config, if_taken, |params| {
             eprintln!("starting the pipeline: {} partitions", params.partitions);
         })
     }
@@ -155,6 +197,15 @@ impl Service {
     pub(super) fn start_as(
         common: &Common,
         config: &Config,
+        change: impl FnOnce(&mut PipelineParams),
+    ) -> Result<Self, Failure> {
+        Self::start_with(common, config, IfTaken::Refuse, change)
+    }
+
+    fn start_with(
+        common: &Common,
+        config: &Config,
+        if_taken: IfTaken,
         change: impl FnOnce(&mut PipelineParams),
     ) -> Result<Self, Failure> {
         let started = Instant::now();
@@ -188,16 +239,13 @@ impl Service {
         }
         let admin = admin::start(
             common.admin.as_deref().unwrap_or(&config.admin),
+            if_taken,
             metrics,
             pipeline.progress().clone(),
         )?;
-        eprintln!(
-            "theatre {} on {} (admin: http://{}/metrics, /readyz); {} partitions",
-            env!("CARGO_PKG_VERSION"),
-            common.data.display(),
-            admin.address,
-            params.partitions
-        );
+        let hash = config_hash(config)?;
+        theatre_telemetry::names::config(&hash);
+        say_started(common, &admin, params.partitions, &hash);
         Ok(Self {
             pipeline,
             params,

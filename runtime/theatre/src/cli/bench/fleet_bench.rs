@@ -223,7 +223,8 @@ fn shares(threads: &BTreeMap<String, f64>, total: f64, records: u64) -> Vec<Valu
         "lake" => "lake writer",
         "outward" => "export, complete",
         "loader" => "load the warehouse",
-        "rdk:broker" | "rdk:main" => "fetch (librdkafka's threads)",
+        "kafka-fetch" | "kafka-metadata" => "fetch (lean fetcher)",
+        "rdk:broker" | "rdk:main" => "librdkafka's threads",
         "relay" => "relay",
         _ => "other",
     };

@@ -278,14 +278,26 @@ impl Recount {
                 alert.transition == Transition::Raised,
             ));
         }
-        let same = alerts == self.alerts && stored.len() == alerts.len();
-        Ok((!same).then(|| {
-            format!(
-                "{} alerts expected, {} stored, or others",
-                self.alerts.len(),
-                stored.len()
-            )
-        }))
+        if alerts == self.alerts && stored.len() == alerts.len() {
+            return Ok(None);
+        }
+        let some = |what: &str, those: Vec<&(String, i64, bool)>| match those.first() {
+            Some((robot, time, raised)) => {
+                let transition = if *raised { "raised" } else { "cleared" };
+                format!(
+                    "; {} {what}, first {transition} for {robot} at {time}",
+                    those.len()
+                )
+            }
+            None => String::new(),
+        };
+        Ok(Some(format!(
+            "{} alerts expected, {} stored{}{}",
+            self.alerts.len(),
+            stored.len(),
+            some("missing", self.alerts.difference(&alerts).collect()),
+            some("not expected", alerts.difference(&self.alerts).collect())
+        )))
     }
 }
 

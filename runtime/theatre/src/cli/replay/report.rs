@@ -21,7 +21,8 @@ pub(super) struct Report {
     late: u64,
     refused: u64,
     dead: u64,
-    /// Rows that are in the log and not yet in the pipeline: only of a replay that was interrupted.
+    /// Rows that were read and of which nothing is known yet: of a replay that was interrupted, or
+    /// whose rows went missing.
     pending: u64,
     /// Lines that are no rows by the rules.
     left_out: u64,
@@ -30,6 +31,8 @@ pub(super) struct Report {
     missing_cells: Vec<Reason>,
     dead_letters: Vec<Reason>,
     events: Vec<FlagSummary>,
+    /// What is to be said of files as a whole.
+    remarks: Vec<String>,
     /// Share of the recording during which a robot had a condition open.
     open_share: Option<f64>,
     files: Vec<String>,
@@ -72,6 +75,9 @@ impl Report {
             files: files.to_vec(),
             left_out: tally.left_out,
             refused: tally.refused_lines(),
+            remarks: (tally.remarks.iter())
+                .map(|(file, remark)| format!("{file}: {remark}"))
+                .collect(),
             refusals: tally.refused.iter().map(Reason::from).collect(),
             missing_cells: tally.bad_cells.iter().map(Reason::from).collect(),
             applied: counted.applied,
@@ -110,15 +116,14 @@ impl Report {
                 });
             }
             report.duplicate += fed.known;
-            let counted = counted.total();
-            report.pending = fed.sent.saturating_sub(counted);
         }
-        report.lines = report.applied
-            + report.duplicate
-            + report.late
-            + report.refused
-            + report.dead
-            + report.pending;
+        // What the reader saw and what the pipeline counted are two things: what is missing between
+        // them is said. Of a file that was interrupted in its middle only its rows are known.
+        let known = report.applied + report.duplicate + report.late + report.refused + report.dead;
+        let read = tally.rows + tally.refused_lines();
+        let sent = fed.map_or(0, |fed| fed.sent.saturating_sub(counted.total()));
+        report.pending = read.saturating_sub(known).max(sent);
+        report.lines = known + report.pending;
         report
     }
 
@@ -130,6 +135,9 @@ impl Report {
     pub(super) fn print(&self, output: Output) -> Result<(), Failure> {
         if output == Output::Json {
             return output::value(&json!(self));
+        }
+        for remark in &self.remarks {
+            eprintln!("{remark}");
         }
         for (what, reasons) in [
             ("lines refused", &self.refusals),
@@ -178,6 +186,13 @@ impl Report {
     /// Whether that is a success: so many lines were applied. Without a number one is enough, or
     /// that all of the recording is there already.
     pub(super) fn check(&self, min_applied: Option<u64>) -> Result<(), Failure> {
+        if self.pending > 0 {
+            eprintln!(
+                "theatre: {} rows were read and did not arrive: theatre reconcile says what is missing",
+                self.pending
+            );
+            return Err(Failure::Difference);
+        }
         let is_there_already = self.duplicate > 0 && self.late == 0 && self.dead == 0;
         let is_enough = match min_applied {
             Some(min) => self.applied >= min,

@@ -6,7 +6,7 @@ case "$(basename "$0" .sh)" in
   kafka-consumer-groups) class=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand ;;
   kafka-console-consumer) class=org.apache.kafka.tools.consumer.ConsoleConsumer ;;
   kafka-console-producer) class=org.apache.kafka.tools.ConsoleProducer ;;
-  kafka-broker-api-versions) class=kafka.admin.BrokerApiVersionsCommand ;;
+  kafka-broker-api-versions) class=org.apache.kafka.tools.BrokerApiVersionsCommand ;;
   *) echo "$0: no such tool" >&2; exit 1 ;;
 esac
 # shellcheck disable=SC2086 # several words

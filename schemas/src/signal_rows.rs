@@ -1,0 +1,241 @@
+//! The signals of a batch, row by row: what windows, rules and indicators read.
+//!
+//! A record brings its signals together, and whatever looks at a row looks at several of them. So
+//! they lie side by side: thirteen signals are two lines of a processor's cache, where columns would
+//! be thirteen. Columns are made of them only when somebody asks (the lake, a view).
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array};
+use arrow_buffer::{NullBuffer, ScalarBuffer};
+
+/// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named in
+/// a list beside, since a record may say NaN, too.
+#[derive(Debug, Clone, Default)]
+pub struct SignalRows {
+    width: usize,
+    rows: usize,
+    values: Vec<f64>,
+    /// (row, signal) of the values that are missing, ascending.
+    missing: Vec<(u32, u32)>,
+    /// By signal: every value is there and is finite, so that rows need not be checked one by one.
+    whole: Vec<bool>,
+}
+
+impl SignalRows {
+    /// No rows yet, of so many signals.
+    pub(crate) fn new(width: usize, capacity: usize) -> Self {
+        Self {
+            width,
+            rows: 0,
+            values: Vec::with_capacity(width * capacity),
+            missing: Vec::new(),
+            whole: vec![true; width],
+        }
+    }
+
+    /// The rows of columns that exist, one for each signal.
+    pub(crate) fn of_columns(columns: &[Float64Array], rows: usize) -> Self {
+        let mut signals = Self::new(columns.len(), rows);
+        signals.values.resize(columns.len() * rows, f64::NAN);
+        signals.rows = rows;
+        for (signal, column) in columns.iter().enumerate() {
+            signals.fill(signal, column);
+        }
+        signals.finish();
+        signals
+    }
+
+    /// Begins a row, all of whose values are NaN until they are set.
+    #[inline]
+    pub(crate) fn begin_row(&mut self) {
+        self.rows += 1;
+        self.values.resize(self.rows * self.width, f64::NAN);
+    }
+
+    /// Takes back what was begun after so many rows.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.values.truncate(self.rows * self.width);
+        while (self.missing.last()).is_some_and(|(row, _)| *row as usize >= rows) {
+            self.missing.pop();
+        }
+    }
+
+    /// Sets a signal of the row that was begun last.
+    #[inline]
+    pub(crate) fn set(&mut self, signal: usize, value: f64) {
+        let start = self.values.len() - self.width;
+        self.values[start + signal] = value;
+    }
+
+    /// Sets consecutive signals of the row that was begun last, from the bytes of doubles as Avro
+    /// has them.
+    #[inline]
+    pub(crate) fn set_run(&mut self, first: usize, bytes: &[u8]) {
+        let start = self.values.len() - self.width + first;
+        let (doubles, _) = bytes.as_chunks::<8>();
+        let run = &mut self.values[start..start + doubles.len()];
+        for (value, bytes) in run.iter_mut().zip(doubles) {
+            *value = f64::from_le_bytes(*bytes);
+        }
+    }
+
+    /// Notes that a signal of the row that was begun last has no value.
+    pub(crate) fn set_missing(&mut self, signal: usize) {
+        self.missing.push((self.rows as u32 - 1, signal as u32));
+    }
+
+    /// Sets a signal of all rows from its column.
+    pub(crate) fn fill(&mut self, signal: usize, column: &Float64Array) {
+        for (row, value) in column.iter().enumerate().take(self.rows) {
+            match value {
+                Some(value) => self.values[row * self.width + signal] = value,
+                None => self.missing.push((row as u32, signal as u32)),
+            }
+        }
+    }
+
+    /// To be called once all rows are there.
+    pub(crate) fn finish(&mut self) {
+        self.missing.sort_unstable();
+        // The difference of a finite number with itself is 0, of others NaN: without a branch, so
+        // that the compiler takes several signals at once.
+        let mut differences = vec![0.0; self.width];
+        for row in self.values.chunks_exact(self.width.max(1)) {
+            for (difference, value) in differences.iter_mut().zip(row) {
+                *difference += value - value;
+            }
+        }
+        self.whole = differences.iter().map(|sum| *sum == 0.0).collect();
+    }
+
+    /// Number of signals.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// All values, row after row.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The values of a row; a missing one is NaN.
+    #[inline]
+    pub fn row(&self, row: usize) -> &[f64] {
+        &self.values[row * self.width..][..self.width]
+    }
+
+    /// A value; NaN when it is missing.
+    #[inline]
+    pub fn value(&self, row: usize, signal: usize) -> f64 {
+        self.row(row)[signal]
+    }
+
+    /// A value that is there and finite.
+    #[inline]
+    pub fn finite(&self, row: usize, signal: usize) -> Option<f64> {
+        Some(self.value(row, signal)).filter(|value| value.is_finite())
+    }
+
+    /// Whether a signal has a finite value in every row.
+    pub fn is_whole(&self, signal: usize) -> bool {
+        self.whole[signal]
+    }
+
+    /// Whether a record brought no value, rather than one that is no number.
+    pub fn is_missing(&self, row: usize, signal: usize) -> bool {
+        (self.missing)
+            .binary_search(&(row as u32, signal as u32))
+            .is_ok()
+    }
+
+    /// The columns of all signals, in their order. Rows are read once for all of them.
+    pub(crate) fn columns(&self) -> Vec<ArrayRef> {
+        let mut columns: Vec<Vec<f64>> = (0..self.width)
+            .map(|_| Vec::with_capacity(self.rows))
+            .collect();
+        for row in self.values.chunks_exact(self.width.max(1)) {
+            for (column, value) in columns.iter_mut().zip(row) {
+                column.push(*value);
+            }
+        }
+        let mut missing: Vec<Option<Vec<bool>>> = vec![None; self.width];
+        for (row, signal) in &self.missing {
+            let there = missing[*signal as usize].get_or_insert_with(|| vec![true; self.rows]);
+            there[*row as usize] = false;
+            // What a null has in its place is not seen; a file of zeros is smaller.
+            columns[*signal as usize][*row as usize] = 0.0;
+        }
+        let column = |(values, there): (Vec<f64>, Option<Vec<bool>>)| {
+            let nulls = there.map(NullBuffer::from);
+            Arc::new(Float64Array::new(ScalarBuffer::from(values), nulls)) as ArrayRef
+        };
+        columns.into_iter().zip(missing).map(column).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Float64Type;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Option<f64>> {
+        prop_oneof![
+            6 => (-1e3..1e3).prop_map(Some),
+            1 => Just(None),
+            1 => Just(Some(f64::NAN)),
+            1 => Just(Some(f64::INFINITY)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn rows_of_columns_give_the_same_columns(
+            rows in prop::collection::vec(prop::array::uniform3(value()), 0..40)
+        ) {
+            let column = |signal: usize| -> Float64Array {
+                rows.iter().map(|row| row[signal]).collect()
+            };
+            let columns = [column(0), column(1), column(2)];
+            let signals = SignalRows::of_columns(&columns, rows.len());
+            let mut set = SignalRows::new(3, 0);
+            for row in &rows {
+                set.begin_row();
+                for (signal, value) in row.iter().enumerate() {
+                    match value {
+                        Some(value) if signal == 1 => set.set_run(1, &value.to_le_bytes()),
+                        Some(value) => set.set(signal, *value),
+                        None => set.set_missing(signal),
+                    }
+                }
+            }
+            set.begin_row();
+            set.set_missing(1);
+            set.truncate(rows.len());
+            set.finish();
+            for made in [&signals, &set] {
+                for (signal, (column, back)) in columns.iter().zip(made.columns()).enumerate() {
+                    let back = back.as_primitive::<Float64Type>();
+                    for (row, values) in rows.iter().enumerate() {
+                        prop_assert_eq!(column.is_null(row), back.is_null(row));
+                        prop_assert_eq!(column.is_null(row), made.is_missing(row, signal));
+                        prop_assert_eq!(
+                            made.finite(row, signal),
+                            values[signal].filter(|value| value.is_finite())
+                        );
+                        if column.is_valid(row) {
+                            prop_assert_eq!(column.value(row).to_bits(), back.value(row).to_bits());
+                        }
+                    }
+                    let is_whole = rows.iter().all(|row| row[signal].is_some_and(f64::is_finite));
+                    prop_assert_eq!(made.is_whole(signal), is_whole);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,637 @@
+"""The tests behind tests/ops/watch/run; see there."""
+
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from shorten import shorten
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+RULES = ROOT / "helm/theatre/files/rules"
+BOARDS = ROOT / "helm/theatre/files/boards"
+ALERTMANAGER = ROOT / "helm/theatre/files/alertmanager/alertmanager.yaml"
+PROMETHEUS = ROOT / "compose/prometheus/prometheus.yaml"
+RULE_TESTS = ROOT / "tests/ops/rules"
+# Debian's package calls it by another name.
+ALERTMANAGER_PROGRAM = shutil.which("alertmanager") or "prometheus-alertmanager"
+THEATRE = os.environ.get("THEATRE_BIN", "")
+
+# Rules of production wait for minutes; divided by this, for seconds.
+DIVISOR = 20
+
+# Metrics that a healthy deployment does not show, and what shows them.
+ONLY_AFTER_A_FAULT = {
+    "theatre_consumer_stalls_total": "a reader that brings nothing though there are records",
+    "theatre_lake_files_lost_total": "an upload that a rule of the bucket has ended",
+    "theatre_metric_series_dropped_total": "a metric with more than 4,096 series",
+    "theatre_records_wrong_partition_total": "a producer with another partitioner",
+}
+
+# Panels that show nothing until something has gone wrong, or until hours have passed: none.
+EMPTY_PANELS = {}
+
+
+def run(*command, ok=True, **options):
+    """Runs a program; returns its exit code and all that it said."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **options,
+    )
+    if ok:
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
+    return done.returncode, done.stdout
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(url, method="GET", body=None):
+    """Status and text of an answer."""
+    request = urllib.request.Request(url, method=method, data=body)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def wait_for(what, condition, limit=90):
+    """Waits until a condition gives something true, and returns it."""
+    until = time.monotonic() + limit
+    last = None
+    while time.monotonic() < until:
+        try:
+            found = condition()
+            if found:
+                return found
+            last = found
+        except (OSError, ValueError) as error:
+            last = error
+        time.sleep(0.3)
+    raise AssertionError(f"{what}: not within {limit} s; last: {last}")
+
+
+# --- What needs no running Theatre -------------------------------------------------------------
+
+
+def rules_can_be_read():
+    run("promtool", "check", "rules", *sorted(RULES.glob("*.yaml")))
+
+
+def rules_fire_stay_quiet_and_recover():
+    files = sorted(RULE_TESTS.glob("*.yaml"))
+    assert files, f"{RULE_TESTS} is empty"
+    run("promtool", "test", "rules", *files)
+
+
+def a_rule_that_is_wrong_is_found(folder):
+    """A rule that cannot be read, and one that does not do what its test says."""
+    broken = folder / "broken"
+    shutil.copytree(RULES, broken / "rules")
+    file = broken / "rules/pipeline.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("bad_ratio1h >", "bad_ratio1h > >", 1))
+    code, said = run("promtool", "check", "rules", file, ok=False)
+    assert code != 0, said
+    file.write_text(text.replace("> 0.001", "> 0.9", 1))
+    tests = (RULE_TESTS / "pipeline.yaml").read_text()
+    tests = tests.replace("../../../helm/theatre/files/rules", str(broken / "rules"))
+    (broken / "tests.yaml").write_text(tests)
+    code, said = run("promtool", "test", "rules", broken / "tests.yaml", ok=False)
+    assert code != 0 and "TheatreDeadLettersRising" in said, said
+
+
+def the_configuration_of_prometheus_can_be_read(folder):
+    text = PROMETHEUS.read_text()
+    assert "/etc/prometheus/rules/*.yaml" in text
+    file = folder / "prometheus.yaml"
+    file.write_text(text.replace("/etc/prometheus/rules", str(RULES)))
+    _, said = run("promtool", "check", "config", file)
+    assert "3 rule files" in said or said.count("SUCCESS") >= 4, said
+    file.write_text(text.replace("dns_sd_configs", "dns_sd_config"))
+    code, _ = run("promtool", "check", "config", file, ok=False)
+    assert code != 0, "a key that is not there was passed over"
+
+
+def alertmanager_config(folder, url):
+    """The example for Alertmanager, its receivers at a URL. Versions before 0.26 know no files with
+    URLs: there the URL stands in its place."""
+    text = ALERTMANAGER.read_text()
+    assert "url_file: /etc/alertmanager/webhook-url" in text
+    _, version = run(ALERTMANAGER_PROGRAM, "--version")
+    number = re.search(r"version (\d+)\.(\d+)", version)
+    if (int(number[1]), int(number[2])) >= (0, 26):
+        secret = folder / "webhook-url"
+        secret.write_text(url)
+        return text.replace("/etc/alertmanager/webhook-url", str(secret))
+    return text.replace("url_file: /etc/alertmanager/webhook-url", f"url: {url}")
+
+
+def the_example_for_alertmanager_can_be_read_and_routes(folder):
+    file = folder / "alertmanager.yaml"
+    text = alertmanager_config(folder, "http://127.0.0.1:1/")
+    file.write_text(text)
+    run("amtool", "check-config", file)
+    for labels, receiver in [
+        (["alertname=TheatreWatchdog", "severity=info"], "watchdog"),
+        (["alertname=TheatreAbsent", "severity=page"], "pages"),
+        (["alertname=TheatreWarehouseLag", "severity=ticket"], "tickets"),
+        (["alertname=TheatreSeriesDropped", "severity=info"], "tickets"),
+    ]:
+        verify = f"--verify.receivers={receiver}"
+        run("amtool", "config", "routes", "test", f"--config.file={file}", verify, *labels)
+    file.write_text(text.replace("receiver: pages", "receiver: pagers", 1))
+    code, _ = run("amtool", "check-config", file, ok=False)
+    assert code != 0, "a receiver that is not there was passed over"
+
+
+def rules_are_shortened_and_nothing_else(folder):
+    shortened = folder / "short"
+    shortened.mkdir()
+    for file in RULES.glob("*.yaml"):
+        text = file.read_text()
+        short = shorten(text, DIVISOR)
+        (shortened / file.name).write_text(short)
+        plain = re.compile(r"\d+[smhd]\b|:?\]|:1s")
+        assert plain.sub("", text) == plain.sub("", short), file
+    run("promtool", "check", "rules", *sorted(shortened.glob("*.yaml")))
+    example = "for: 10m\nexpr: increase(a[5m]) > 300 and b[10m:] offset 1h\nkeep_firing_for: 5s"
+    assert shorten(example, 20) == (
+        "for: 30s\nexpr: increase(a[15s]) > 300 and b[30s:1s] offset 180s\nkeep_firing_for: 1s"
+    )
+
+
+# --- A running Theatre -------------------------------------------------------------------------
+
+
+class Webhook:
+    """A receiver of notifications, and a server of the file that reconcile writes."""
+
+    def __init__(self, metrics_file):
+        self.seen = []
+        seen = self.seen
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                seen.append(json.loads(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def do_GET(self):
+                there = metrics_file.exists()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(metrics_file.read_bytes() if there else b"")
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def got(self, alert, status, since=0):
+        """Whether an alert came, as firing or resolved, in the notifications from a number on."""
+        for notification in self.seen[since:]:
+            for one in notification["alerts"]:
+                if one["labels"]["alertname"] == alert and one["status"] == status:
+                    return one
+        return None
+
+
+class Site:
+    """Local servers, a Theatre with a simulated fleet, Prometheus, Alertmanager and a webhook."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = folder / "data"
+        self.processes = []
+        self.has_servers = False
+        self.is_up = False
+        self.ending = threading.Event()
+        self.fleet = None
+        self.admin = f"127.0.0.1:{free_port()}"
+        self.log = folder / "theatre.log"
+        self.metrics_file = folder / "reconcile.prom"
+        self.webhook = Webhook(self.metrics_file)
+        self.alertmanager = f"127.0.0.1:{free_port()}"
+        self.prometheus = f"127.0.0.1:{free_port()}"
+
+    def theatre(self, *arguments, **options):
+        return run(THEATRE, "--data", self.data, *arguments, **options)
+
+    @property
+    def config(self):
+        return self.data / "dev/theatre.toml"
+
+    def start(self, name, command, log=None, **options):
+        output = open(log or self.folder / f"{name}.log", "ab")
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=self.folder,
+            **options,
+        )
+        self.processes.append((name, process))
+        return process
+
+    def up(self):
+        self.has_servers = True
+        self.theatre("dev", "up")
+        extra = self.data / "dev/theatre.d"
+        extra.mkdir()
+        # So that the fleet's late records are late within the test.
+        (extra / "watch.toml").write_text('allowed_lateness = "10s"\nsilence_after = "15s"\n')
+        self.theatre("--config", self.config, "topics", "create")
+        environment = dict(os.environ, THEATRE_LOG_FORMAT="json")
+        common = ["--data", self.data, "--config", self.config, "--admin", self.admin]
+        self.start("theatre", [THEATRE, *common, "run"], log=self.log, env=environment)
+        wait_for("readiness", lambda: get(f"http://{self.admin}/readyz")[0] == 200)
+        self.fleet = threading.Thread(target=self.simulate, daemon=True)
+        self.fleet.start()
+        self.watch()
+
+    def simulate(self):
+        """The fleet goes on until the end, a few seconds at a time; without Kafka it waits."""
+        faults = []
+        for name in ["duplicate", "gap", "reorder", "late", "truncated"]:
+            faults += [f"--fault-{name}", "0.0005"]
+        fleet = ["simulate", "--robots", "20", "--late-ticks", "300", *faults]
+        common = ["--data", self.data / "fleet", "--config", self.config]
+        ticks = 0
+        while not self.ending.is_set():
+            ticks += 30
+            begun = time.monotonic()
+            run(THEATRE, *common, *fleet, "--ticks", ticks, ok=False)
+            self.ending.wait(max(0.0, begun + 3 - time.monotonic()))
+
+    def watch(self):
+        rules = self.folder / "live"
+        rules.mkdir()
+        for file in RULES.glob("*.yaml"):
+            (rules / file.name).write_text(shorten(file.read_text(), DIVISOR))
+        receiver = alertmanager_config(self.folder, f"http://127.0.0.1:{self.webhook.port}/")
+        receiver = re.sub(r"group_wait: \w+", "group_wait: 0s", receiver)
+        receiver = re.sub(r"group_interval: \w+", "group_interval: 1s", receiver)
+        (self.folder / "live-alertmanager.yaml").write_text(receiver)
+        self.start(
+            "alertmanager",
+            [
+                ALERTMANAGER_PROGRAM,
+                f"--config.file={self.folder}/live-alertmanager.yaml",
+                f"--storage.path={self.folder}/alertmanager",
+                f"--web.listen-address={self.alertmanager}",
+                "--cluster.listen-address=",
+            ],
+        )
+        config = PROMETHEUS.read_text()
+        config = config.replace("/etc/prometheus/rules", str(rules))
+        config = config.replace("alertmanager:9093", self.alertmanager)
+        config = config.replace("localhost:9090", self.prometheus)
+        config = config.replace("scrape_interval: 15s", "scrape_interval: 1s")
+        config = config.replace("evaluation_interval: 15s", "evaluation_interval: 1s")
+        # There are no names here: an address in the place of the service's name.
+        named = re.compile(r"    dns_sd_configs:\n(      .*\n)+")
+        assert named.search(config), config
+        static = f"    static_configs:\n      - targets: [{self.admin}]\n"
+        config = named.sub(static, config)
+        config += "  - job_name: textfile\n    static_configs:\n"
+        config += f"      - targets: [127.0.0.1:{self.webhook.port}]\n"
+        file = self.folder / "live-prometheus.yaml"
+        file.write_text(config)
+        self.start(
+            "prometheus",
+            [
+                "prometheus",
+                f"--config.file={file}",
+                f"--storage.tsdb.path={self.folder}/prometheus",
+                f"--web.listen-address={self.prometheus}",
+            ],
+        )
+        wait_for("Prometheus scrapes Theatre", lambda: self.query('up{job="theatre"} == 1'))
+
+    def query(self, text):
+        url = f"http://{self.prometheus}/api/v1/query?"
+        status, answer = get(url + urllib.parse.urlencode({"query": text}))
+        answer = json.loads(answer)
+        assert status == 200 and answer["status"] == "success", f"{text}: {answer}"
+        return answer["data"]["result"]
+
+    def firing(self, alert):
+        status, answer = get(f"http://{self.prometheus}/api/v1/alerts")
+        assert status == 200
+        alerts = json.loads(answer)["data"]["alerts"]
+        return [one for one in alerts if one["labels"]["alertname"] == alert]
+
+    def scrape(self):
+        return get(f"http://{self.admin}/metrics")[1]
+
+    def pid(self, server):
+        return int((self.data / "dev" / server / "server.pid").read_text())
+
+    def postgres(self, database, statement):
+        url = re.search(r'\[store\]\nurl = "(postgres://[^"]+)/theatre"', self.config.read_text())
+        return run("psql", "-qAt", "-v", "ON_ERROR_STOP=1", f"{url[1]}/{database}", "-c", statement)
+
+    def down(self):
+        if self.has_servers:
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(self.pid("kafka"), signal.SIGCONT)
+        self.ending.set()
+        if self.fleet:
+            self.fleet.join(60)
+        for name, process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(60 if name == "theatre" else 20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self.has_servers:
+            self.theatre("dev", "down", ok=False)
+
+
+def servers_fleet_and_monitoring_come_up(site):
+    site.up()
+    site.is_up = True
+
+
+def metrics_follow_the_conventions(site):
+    run("promtool", "check", "metrics", input=site.scrape())
+    code, _ = run("promtool", "check", "metrics", ok=False, input="# TYPE a counter\na 1\n")
+    assert code != 0, "a counter without an ending and help was passed over"
+
+
+def every_metric_of_the_catalogue_is_scraped(site):
+    table = (ROOT / "docs/metrics.md").read_text()
+    catalogue = set(re.findall(r"^\| `(theatre_\w+)` \|", table, re.M))
+    assert len(catalogue) > 40, catalogue
+    site.theatre(
+        "--config", site.config, "reconcile", "--allow-pending",
+        "--metrics-file", site.metrics_file, ok=False,
+    )
+
+    def missing():
+        text = site.scrape() + site.metrics_file.read_text()
+        there = set(re.findall(r"^(theatre_\w+?)(?:_bucket|_sum|_count)?(?:\{| )", text, re.M))
+        return catalogue - there - set(ONLY_AFTER_A_FAULT)
+
+    # Late records come last: they are held back, and there are few.
+    until = time.monotonic() + 240
+    while missing() and time.monotonic() < until:
+        time.sleep(1)
+    assert not missing(), missing()
+    strange = set(ONLY_AFTER_A_FAULT) - catalogue
+    assert not strange, f"exceptions that are no metric: {strange}"
+    # What is scraped is in the catalogue, too.
+    text = site.scrape()
+    there = set(re.findall(r"^# TYPE (theatre_\w+) ", text, re.M))
+    assert there <= catalogue, there - catalogue
+
+
+def every_query_of_the_boards_answers(site):
+    queries = []
+    for file in sorted(BOARDS.glob("*.json")):
+        for panel in json.loads(file.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                text = re.sub(r"\$(cluster|namespace|job|instance)\b", ".*", target["expr"])
+                text = text.replace("$__rate_interval", "1m")
+                queries.append((f"{file.stem}: {panel['title']}", text))
+    assert len(queries) > 50, len(queries)
+    # Some wait for the first lake files, loads and late records.
+    until = time.monotonic() + 150
+    while True:
+        empty = [(place, text) for place, text in queries if not site.query(text)]
+        empty = [one for one in empty if one[0] not in EMPTY_PANELS]
+        if not empty or time.monotonic() > until:
+            break
+        time.sleep(2)
+    assert not empty, "\n".join(f"{place}: {text}" for place, text in empty)
+    assert not site.query("theatre_gone_total"), "a metric that is not there answers"
+
+
+def recorded_series_are_there(site):
+    names = re.findall(r"record: (\S+)", (RULES / "recording.yaml").read_text())
+    assert len(names) > 8, names
+    for name in names:
+        wait_for(f"{name} is recorded", lambda name=name: site.query(name))
+    fresh = float(site.query("theatre:freshness:bad_ratio")[0]["value"][1])
+    assert fresh == 0.0, fresh
+
+
+def the_watchdog_comes_and_nothing_else_pages(site):
+    wait_for("the watchdog", lambda: site.webhook.got("TheatreWatchdog", "firing"))
+    for notification in site.webhook.seen:
+        for one in notification["alerts"]:
+            assert one["labels"]["severity"] != "page", one
+            runbook = one["annotations"]["runbook_url"]
+            assert runbook == f"docs/runbooks/{one['labels']['alertname']}.md", runbook
+            assert "runbooks" not in one["labels"], one
+
+
+def fault(site, alert, begin, end):
+    """Forces a fault until its alert reaches the webhook, ends it, and waits until it clears."""
+    since = len(site.webhook.seen)
+    assert not site.webhook.got(alert, "firing", since)
+    begun = time.monotonic()
+    begin()
+    try:
+        one = wait_for(
+            f"{alert} reaches the webhook", lambda: site.webhook.got(alert, "firing", since), 150
+        )
+        reached = time.monotonic() - begun
+        description = one["annotations"]["description"]
+    finally:
+        end()
+    ended = time.monotonic()
+    wait_for(
+        f"{alert} clears", lambda: site.webhook.got(alert, "resolved", since), 150
+    )
+    cleared = time.monotonic() - ended
+    print(f"    {alert}: after {reached:.0f} s, cleared after {cleared:.0f} s: {description}")
+    wait_for("readiness", lambda: get(f"http://{site.admin}/readyz")[0] == 200)
+
+
+def a_producer_of_poison_is_reported_and_clears(site):
+    config = site.config.read_text()
+    brokers = re.search(r"kafka://([^\"]+)", config)[1]
+    done = threading.Event()
+
+    def produce():
+        garbage = "".join(f"robot-{number}:no record at all\n" for number in range(50))
+        while not done.is_set():
+            run(
+                "kcat", "-P", "-b", brokers, "-t", "surgical.robot.telemetry.v1", "-K", ":",
+                "-X", "partitioner=murmur2_random", input=garbage,
+            )
+            done.wait(0.5)
+
+    producer = threading.Thread(target=produce, daemon=True)
+    fault(site, "TheatreDeadLettersRising", producer.start, done.set)
+    producer.join(30)
+    _, dead = site.theatre("--config", site.config, "dlq", "list", "--output", "json")
+    assert "bad_frame" in dead, dead[:500]
+
+
+def a_stopped_kafka_is_reported_and_clears(site):
+    broker = site.pid("kafka")
+    fault(
+        site,
+        "TheatreConsumerStalled",
+        lambda: os.kill(broker, signal.SIGSTOP),
+        lambda: os.kill(broker, signal.SIGCONT),
+    )
+
+
+def a_warehouse_that_refuses_is_reported_and_clears(site):
+    table = "robot_telemetry"
+    fault(
+        site,
+        "TheatreWarehouseLoadFailing",
+        lambda: site.postgres("dev", f"ALTER TABLE {table} RENAME TO {table}_away"),
+        lambda: site.postgres("dev", f"ALTER TABLE {table}_away RENAME TO {table}"),
+    )
+
+
+def logs_are_json_and_their_levels_change_while_it_runs(site):
+    url = f"http://{site.admin}/log"
+
+    def lines():
+        return [json.loads(line) for line in site.log.read_text().splitlines()
+                if line.startswith("{")]
+
+    started = [line for line in lines() if line["message"] == "started"]
+    assert len(started) == 1 and started[0]["admin"] == site.admin, started
+    assert get(url) == (200, "theatre_start=info,warn\n"), get(url)
+    status, said = get(url, "PUT", b"theatre_kafka=loud")
+    assert status == 400 and "such as info" in said, said
+    assert not [line for line in lines() if line["level"] == "DEBUG"]
+    assert get(url, "PUT", b"debug") == (200, "debug\n")
+    wait_for("debug", lambda: [line for line in lines() if line["level"] == "DEBUG"])
+    assert get(url, "PUT", b"") == (200, "theatre_start=info,warn\n")
+    time.sleep(1)
+    count = len(lines())
+    time.sleep(2)
+    later = [line for line in lines()[count:] if line["level"] in ("DEBUG", "INFO")]
+    assert not later, later[:3]
+
+
+def nothing_was_lost_by_it(site):
+    """After all faults, the proof: nothing is lost or there twice, and so says its metric."""
+
+    def reconciled():
+        code, said = site.theatre(
+            "--config", site.config, "reconcile", "--allow-pending",
+            "--metrics-file", site.metrics_file, ok=False,
+        )
+        return said if code == 0 else None
+
+    wait_for("reconcile", reconciled, 60)
+    assert "theatre_reconcile_gap_records 0" in site.metrics_file.read_text()
+    run("promtool", "check", "metrics", input=site.metrics_file.read_text())
+    recorded = 'theatre_reconcile_gap_records{job="textfile"} == 0'
+    wait_for("it is scraped", lambda: site.query(recorded))
+
+
+CHECKS = [
+    rules_can_be_read,
+    rules_fire_stay_quiet_and_recover,
+    a_rule_that_is_wrong_is_found,
+    the_configuration_of_prometheus_can_be_read,
+    the_example_for_alertmanager_can_be_read_and_routes,
+    rules_are_shortened_and_nothing_else,
+]
+LIVE = [
+    servers_fleet_and_monitoring_come_up,
+    metrics_follow_the_conventions,
+    the_watchdog_comes_and_nothing_else_pages,
+    every_metric_of_the_catalogue_is_scraped,
+    every_query_of_the_boards_answers,
+    recorded_series_are_there,
+    logs_are_json_and_their_levels_change_while_it_runs,
+    a_producer_of_poison_is_reported_and_clears,
+    a_warehouse_that_refuses_is_reported_and_clears,
+    a_stopped_kafka_is_reported_and_clears,
+    nothing_was_lost_by_it,
+]
+
+
+def tried(test, *arguments):
+    """Whether a test passes; says so as cargo does."""
+    begun = time.monotonic()
+    try:
+        wanted = test.__code__.co_argcount
+        test(*arguments[:wanted])
+    except Exception:  # pylint: disable=broad-except
+        traceback.print_exc(file=sys.stdout)
+        print(f"test {test.__name__} ... FAILED ({time.monotonic() - begun:.1f}s)", flush=True)
+        return False
+    print(f"test {test.__name__} ... ok", flush=True)
+    return True
+
+
+def main():
+    begun = time.monotonic()
+    live = [] if sys.argv[1:] == ["checks"] else LIVE
+    if sys.argv[1:] not in ([], ["checks"]):
+        sys.exit("usage: tests/ops/watch/run [checks]")
+    print(f"\nrunning {len(CHECKS) + len(live)} tests", flush=True)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="theatre-watch-"))
+    passed = 0
+    site = None
+    try:
+        passed = sum(tried(test, folder) for test in CHECKS)
+        if live:
+            site = Site(folder)
+            for test in live:
+                passed += tried(test, site)
+                # Nothing can be tried on what does not come up.
+                if test is servers_fleet_and_monitoring_come_up and not site.is_up:
+                    break
+    finally:
+        if site:
+            site.down()
+    failed = len(CHECKS) + len(live) - passed
+    if failed:
+        print(f"logs are kept in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    state = "FAILED" if failed else "ok"
+    print(
+        f"\ntest result: {state}. {passed} passed; {failed} failed; 0 ignored; 0 measured; "
+        f"0 filtered out; finished in {time.monotonic() - begun:.2f}s\n",
+        flush=True,
+    )
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    # A signal ends it like an error does: what was started is ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    main()
