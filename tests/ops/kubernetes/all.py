@@ -15,7 +15,7 @@ def main() -> int:
         import level1  # noqa: F401
     if levels >= 2:
         import level2  # noqa: F401
-    return checks.run("snapshot" if checks.renew else only)
+    return checks.run("snapshots" if checks.renew else only)
 
 
 sys.exit(main())

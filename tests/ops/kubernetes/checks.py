@@ -57,13 +57,13 @@ def once(function):
 
 
 def run(only: str) -> int:
-    """Runs the tests with a text in their names; 0 if all passed."""
-    chosen = [one for one in _tests if only in one.__name__]
+    """Runs the tests with a text in their names, such as `level2::`; 0 if all passed."""
+    chosen = [one for one in _tests if only in f"{one.__module__}::{one.__name__}"]
     group = Group("ops::kubernetes")
     print(f"\nrunning {len(chosen)} tests of the chart", flush=True)
     try:
         for one in chosen:
-            with group.test(one.__name__):
+            with group.test(f"{one.__module__}::{one.__name__}"):
                 one()
     finally:
         for end in reversed(_ends):
@@ -107,6 +107,8 @@ def call(*command, text=None, env=None, timeout=120, check=True) -> subprocess.C
         input=text,
         capture_output=True,
         text=True,
+        # What a consumer prints is Avro.
+        errors="replace",
         timeout=timeout,
         env={**os.environ, **(env or {})},
     )

@@ -15,6 +15,8 @@ import time
 import checks
 from control_plane import ControlPlane, free_ports
 from checks import ROOT, call, ensure, paths, wait_for, work
+from harness import cache
+from programs import programs
 
 BRIDGE, ADDRESS = "theatre-node", "10.250.0.1"
 PODS, GATEWAY = "10.244.0.0/24", "10.244.0.1"
@@ -279,8 +281,7 @@ def write_config(path: pathlib.Path, version: str, kind: str, values: dict) -> N
 def save_images() -> pathlib.Path:
     """An archive of all images of the tests: the stand-ins of the official ones, and Theatre."""
     engine = ROOT / "tests" / "ops" / "engine"
-    home = pathlib.Path(call("bash", "-c", f". {ROOT}/tests/ops/cache.sh; echo $cache").stdout.strip())
-    was_running = is_running(home / "engine" / "pid")
+    was_running = is_running(cache() / "engine" / "pid")
     docker = {"DOCKER_HOST": call(engine, "start").stdout.strip(), "DOCKER_BUILDKIT": "0"}
     try:
         checks.log("building the images that are not there yet")
@@ -308,13 +309,14 @@ def is_running(pid_file: pathlib.Path) -> bool:
 
 def build_theatre(docker: dict) -> None:
     """The image of the repository's Dockerfile, with the program that is built already."""
-    import level0
-
-    program = level0.program()
-    ensure(program, "the program is not built: cargo build --bin theatre, or THEATRE_BIN names it")
     context = work() / "theatre-image"
-    (context / "prebuilt").mkdir(parents=True)
-    call("cp", program, context / "prebuilt" / "theatre")
+    prebuilt = context / "prebuilt"
+    prebuilt.mkdir(parents=True)
+    named = os.environ.get("THEATRE_BIN")
+    if named:
+        call("cp", named, prebuilt / "theatre")
+    else:
+        programs(["theatre"], prebuilt)
     call(
         "docker", "build", "--file", ROOT / "Dockerfile", "--target", "theatre-prebuilt",
         "--tag", THEATRE, context, env=docker, timeout=900,
