@@ -1,10 +1,10 @@
 //! The event log on Kafka.
 //!
 //! A process has one client of librdkafka for requests; appends share one idempotent producer, and
-//! each lane has a transactional one. Records are fetched by the lean fetcher, or, where the
-//! configuration says so, by a client of librdkafka that all readers share. The consumer group assigns partitions
-//! to processes, but what fences a former owner is the store's epoch and the lane's transactional
-//! id.
+//! each lane has a transactional one. Records are fetched by a client of librdkafka that all
+//! readers share, or, where the configuration says so, by the lean fetcher. The consumer group
+//! assigns partitions to processes, but what fences a former owner is the store's epoch and the
+//! lane's transactional id.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
