@@ -17,7 +17,7 @@ EVERYTHING = HERE / "values-everything.yaml"
 # One process that keeps everything in its data directory.
 EMBEDDED = HERE / "values-embedded.yaml"
 ALL_VALUES = {**EXAMPLES, "everything": EVERYTHING, "embedded": EMBEDDED}
-# Versions of Kubernetes: the oldest that the chart allows, and the newest of which schemas are there.
+# Versions of Kubernetes: the oldest that the chart allows, and the newest that has schemas here.
 VERSIONS = ("1.30", "1.37")
 # For which the chart is rendered where it does not matter.
 VERSION = "1.34.4"
@@ -493,7 +493,7 @@ def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
 @test
 def the_rendered_objects_are_those_of_the_snapshots():
     for name, values in ALL_VALUES.items():
-        snapshot = HERE / "snapshots" / f"{name}.yaml"
+        snapshot = HERE / "snapshots" / f"{name}.txt"
         text = without_files(template(values))
         if checks.renew:
             snapshot.parent.mkdir(exist_ok=True)

@@ -155,7 +155,8 @@ def a_change_that_kubernetes_does_not_let_happen_fails_the_upgrade():
 
 @test
 def the_rules_are_rules_for_the_operator():
-    rules = [one for one in objects(template(EXAMPLES["staging"])) if one["kind"] == "PrometheusRule"]
+    rendered = objects(template(EXAMPLES["staging"]))
+    rules = [one for one in rendered if one["kind"] == "PrometheusRule"]
     chart = level0.copy_of_the_chart("bad-rules")
     (chart / "files/rules/bad.yaml").write_text(
         "groups: [{name: a, rules: [{alert: A, expr: up == 0, fro: 5m}]}]\n"
