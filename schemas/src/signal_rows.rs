@@ -1,16 +1,16 @@
 //! The signals of a batch, row by row: what windows, rules and indicators read.
 //!
 //! A record brings its signals together, and whatever looks at a row looks at several of them. So
-//! they lie side by side: thirteen signals are two lines of a processor's cache, where columns would
-//! be thirteen. Columns are made of them only when somebody asks (the lake, a view).
+//! they lie side by side: thirteen signals are two lines of a processor's cache, where columns
+//! would be thirteen. Columns are made of them only when they are asked for (the lake, a view).
 
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array};
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 
-/// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named in
-/// a list beside, since a record may say NaN, too.
+/// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named
+/// in a list beside, since a record may say NaN, too.
 #[derive(Debug, Clone, Default)]
 pub struct SignalRows {
     width: usize,

@@ -251,13 +251,7 @@ mod tests {
                 (batch.event_times()[row], batch.sequence(row)),
                 (sample.time, Some(sample.sequence))
             );
-            assert!(
-                sample
-                    .values
-                    .iter()
-                    .zip(&batch.signals)
-                    .all(|(value, column)| column.value(row) == *value)
-            );
+            assert!(sample.values[..] == *batch.signals.row(row));
         }
     }
 }

@@ -31,9 +31,9 @@ pub struct Admin {
 /// What to do when another process listens at the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfTaken {
-    /// Refuse to start: somebody looks for this process there.
+    /// Refuse to start: probes and scrapers look for this process there.
     Refuse,
-    /// Take any free port of the same host: nobody was promised this one.
+    /// Take any free port of the same host.
     TakeAnother,
 }
 

@@ -27,8 +27,6 @@ BOARDS = ROOT / "helm/theatre/files/boards"
 ALERTMANAGER = ROOT / "helm/theatre/files/alertmanager/alertmanager.yaml"
 PROMETHEUS = ROOT / "compose/prometheus/prometheus.yaml"
 RULE_TESTS = ROOT / "tests/ops/rules"
-# Debian's package calls it by another name.
-ALERTMANAGER_PROGRAM = shutil.which("alertmanager") or "prometheus-alertmanager"
 THEATRE = os.environ.get("THEATRE_BIN", "")
 
 # Rules of production wait for minutes; divided by this, for seconds.
@@ -136,17 +134,14 @@ def the_configuration_of_prometheus_can_be_read(folder):
 
 
 def alertmanager_config(folder, url):
-    """The example for Alertmanager, its receivers at a URL. Versions before 0.26 know no files with
-    URLs: there the URL stands in its place."""
+    """The example for Alertmanager, with all of its receivers at one URL."""
+    urls = folder / "urls"
+    urls.mkdir(exist_ok=True)
+    for receiver in ["pages", "tickets", "watchdog"]:
+        (urls / receiver).write_text(url)
     text = ALERTMANAGER.read_text()
-    assert "url_file: /etc/alertmanager/webhook-url" in text
-    _, version = run(ALERTMANAGER_PROGRAM, "--version")
-    number = re.search(r"version (\d+)\.(\d+)", version)
-    if (int(number[1]), int(number[2])) >= (0, 26):
-        secret = folder / "webhook-url"
-        secret.write_text(url)
-        return text.replace("/etc/alertmanager/webhook-url", str(secret))
-    return text.replace("url_file: /etc/alertmanager/webhook-url", f"url: {url}")
+    assert text.count("url_file: /etc/alertmanager/urls/") == 3, text
+    return text.replace("/etc/alertmanager/urls", str(urls))
 
 
 def the_example_for_alertmanager_can_be_read_and_routes(folder):
@@ -303,7 +298,7 @@ class Site:
         self.start(
             "alertmanager",
             [
-                ALERTMANAGER_PROGRAM,
+                "alertmanager",
                 f"--config.file={self.folder}/live-alertmanager.yaml",
                 f"--storage.path={self.folder}/alertmanager",
                 f"--web.listen-address={self.alertmanager}",

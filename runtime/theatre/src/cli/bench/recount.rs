@@ -141,13 +141,13 @@ impl Recount {
             let cells = self
                 .windows
                 .entry((robot, time.div_euclid(WINDOW_US) * WINDOW_US))
-                .or_insert_with(|| vec![Cell::EMPTY; batch.signals.len()]);
-            for (cell, signal) in cells.iter_mut().zip(&batch.signals) {
-                cell.add(signal.value(row));
+                .or_insert_with(|| vec![Cell::EMPTY; batch.signals.width()]);
+            for (cell, value) in cells.iter_mut().zip(batch.signals.row(row)) {
+                cell.add(*value);
             }
             self.clocks[robot] = self.clocks[robot].max(*time);
             let number = batch.sequence(row).unwrap_or_default();
-            let value = batch.signals[temperature].value(row);
+            let value = batch.signals.value(row, temperature);
             self.waiting[robot].insert((*time, number), value);
             self.judge(robot, self.clocks[robot] - REORDER_US);
         }
