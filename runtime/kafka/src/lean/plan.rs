@@ -62,7 +62,9 @@ impl Plan {
         }
         let left_out = take_turns(&mut ready);
         let mut is_any_left_out = left_out != LeftOut::None;
-        ready.sort_by_key(|(_, wanted)| wanted.served);
+        // Those that were left out come first; then, so that each gets a batch whole some time, those
+        // that got records longest ago.
+        ready.sort_by_key(|(_, wanted)| (wanted.asked, wanted.served));
         let (mut entries, mut bytes, mut has_more) = (Vec::with_capacity(ready.len()), 0, false);
         for (partition, wanted) in ready {
             if wanted.has_more {
