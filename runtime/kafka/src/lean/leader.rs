@@ -220,6 +220,9 @@ impl Worker {
     fn fetch(&self, connection: &mut Connection, request: Request) -> Result<()> {
         self.leader.signal.expect_none();
         let number = self.cluster.next_request();
+        for (partition, _) in &request.entries {
+            partition.note_asked(number);
+        }
         let begun = Instant::now();
         connection.send(&message(&request, &self.cluster), FETCH_VERSION)?;
         let mut lookup = Lookup::default();

@@ -108,6 +108,8 @@ struct State {
     leader: Option<Arc<Signal>>,
     /// Number of the request that brought records last.
     served: u64,
+    /// Number of the request that asked for it last.
+    asked: u64,
     /// Id of the topic when the partition was first seen, where the brokers tell it.
     topic_id: Option<[u8; 16]>,
     is_closed: bool,
@@ -131,6 +133,8 @@ pub(super) struct Wanted {
     pub(super) leader_epoch: i32,
     pub(super) piece: usize,
     pub(super) served: u64,
+    /// Number of the request that asked for it last.
+    pub(super) asked: u64,
     /// Whether there are records that were not fetched yet, as far as is known.
     pub(super) has_more: bool,
     /// Whether records wait for the reader.
@@ -202,9 +206,15 @@ impl Partition {
             leader_epoch: state.leader_epoch,
             piece: state.piece,
             served: state.served,
+            asked: state.asked,
             has_more,
             holds_some: state.held > 0,
         })
+    }
+
+    /// Notes that a request asks for it.
+    pub(super) fn note_asked(&self, request: u64) {
+        self.lock().asked = request;
     }
 
     /// Takes what an answer says; the request asked for `wanted` and has this number. Returns what wakes

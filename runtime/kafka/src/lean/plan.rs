@@ -60,15 +60,13 @@ impl Plan {
                 Readiness::NotBefore(at) => retry_at = earlier(retry_at, at),
             }
         }
-        ready.sort_by_key(|(_, wanted)| wanted.served);
+        let left_out = take_turns(&mut ready);
+        let mut is_any_left_out = left_out != LeftOut::None;
+        // Those that were left out come first; then, so that each gets a batch whole some time, those
+        // that got records longest ago.
+        ready.sort_by_key(|(_, wanted)| (wanted.asked, wanted.served));
         let (mut entries, mut bytes, mut has_more) = (Vec::with_capacity(ready.len()), 0, false);
-        let (mut names, mut is_any_left_out) = (HashSet::with_capacity(ready.len()), false);
         for (partition, wanted) in ready {
-            // Two readers of one partition take turns.
-            if names.contains(&(partition.topic.clone(), partition.index)) {
-                is_any_left_out = true;
-                continue;
-            }
             if wanted.has_more {
                 let is_beyond =
                     bytes >= settings.answer_bytes || wanted.holds_some && wanted.piece > room;
@@ -80,7 +78,6 @@ impl Plan {
                 room = room.saturating_sub(wanted.piece);
                 has_more = true;
             }
-            names.insert((partition.topic.clone(), partition.index));
             entries.push((partition, wanted));
         }
         let until_retry = retry_at.map(|at| at.saturating_duration_since(now));
@@ -88,7 +85,9 @@ impl Plan {
             let wait = if is_any_full { FULL_WAIT } else { NOTHING_WAIT };
             return Self::Wait(until_retry.map_or(wait, |until| until.min(wait)));
         }
-        let wait = if is_any_full || is_any_left_out {
+        let wait = if left_out == LeftOut::WithMore {
+            Duration::ZERO
+        } else if is_any_full || is_any_left_out {
             SHORT_WAIT.min(settings.fetch_wait)
         } else {
             settings.fetch_wait
@@ -114,6 +113,33 @@ impl Plan {
             Self::Request(request)
         }
     }
+}
+
+/// Which readers are left out of a request because another one reads the same partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LeftOut {
+    None,
+    /// All of them stand at the end, as far as is known.
+    AtEnd,
+    WithMore,
+}
+
+/// Leaves one reader of each partition, since a request names a partition once: the one that was not
+/// asked for the longest, whether or not it then got records. By records alone, a reader that stands
+/// at the end would keep out one that has all still before it.
+fn take_turns(ready: &mut Vec<(Arc<Partition>, Wanted)>) -> LeftOut {
+    ready.sort_by_key(|(_, wanted)| wanted.asked);
+    let (mut names, mut left_out) = (HashSet::with_capacity(ready.len()), LeftOut::None);
+    ready.retain(|(partition, wanted)| {
+        let is_first = names.insert((partition.topic.clone(), partition.index));
+        if !is_first && wanted.has_more {
+            left_out = LeftOut::WithMore;
+        } else if !is_first && left_out == LeftOut::None {
+            left_out = LeftOut::AtEnd;
+        }
+        is_first
+    });
+    left_out
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

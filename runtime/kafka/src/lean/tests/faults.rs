@@ -435,6 +435,23 @@ fn two_readers_of_one_partition_and_those_that_end_do_not_disturb_each_other() {
 }
 
 #[test]
+fn a_reader_at_the_end_does_not_keep_out_one_that_has_all_before_it() {
+    let cluster = Cluster::start(&[1], 1);
+    fill(&cluster, 0, 0, 100);
+    let fetcher = fetcher(&cluster);
+    let mut readers: Vec<_> = (0..3).map(|_| reader(&fetcher, 0, 100)).collect();
+    for reader in &mut readers {
+        assert!(read_on(&mut **reader, 0).unwrap().1.at_end);
+    }
+    let mut late = reader(&fetcher, 0, 0);
+    assert_eq!(read_on(&mut *late, 100).unwrap().0, expected(0, 100));
+    fill(&cluster, 0, 100, 110);
+    for reader in &mut readers {
+        assert_eq!(read_on(&mut **reader, 10).unwrap().0, expected(100, 110));
+    }
+}
+
+#[test]
 fn an_idle_partition_costs_few_requests() {
     let cluster = Cluster::start(&[1], 4);
     let fetcher = fetcher(&cluster);
