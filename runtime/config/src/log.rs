@@ -35,8 +35,7 @@ pub enum LogSecurity {
 #[serde(rename_all = "snake_case")]
 pub enum LogFetcher {
     /// Theatre's own: a connection and a thread for each broker, records read in place, at a fraction
-    /// of the CPU time. It is on trial: a second reader of a partition, as the lake writer opens
-    /// when it catches up, was seen to wait for records that were there.
+    /// of the CPU time. It is on trial until it has been through all faults that librdkafka has.
     Lean,
     /// That of librdkafka.
     #[default]
