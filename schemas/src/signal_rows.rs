@@ -99,15 +99,15 @@ impl SignalRows {
     /// To be called once all rows are there.
     pub(crate) fn finish(&mut self) {
         self.missing.sort_unstable();
-        // The difference of a finite number with itself is 0, of others NaN: without a branch, so
-        // that the compiler takes several signals at once.
-        let mut differences = vec![0.0; self.width];
+        // A finite number times 0 is 0, any other is NaN: without a branch, so that the compiler
+        // takes several signals at once.
+        let mut products = vec![0.0; self.width];
         for row in self.values.chunks_exact(self.width.max(1)) {
-            for (difference, value) in differences.iter_mut().zip(row) {
-                *difference += value - value;
+            for (product, value) in products.iter_mut().zip(row) {
+                *product += value * 0.0;
             }
         }
-        self.whole = differences.iter().map(|sum| *sum == 0.0).collect();
+        self.whole = products.iter().map(|sum| *sum == 0.0).collect();
     }
 
     /// Number of signals.

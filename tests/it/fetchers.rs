@@ -125,7 +125,7 @@ fn producer(bootstrap: &str, settings: &[(&str, &str)]) -> Result<BaseProducer> 
 /// Sends records whose values have these lengths; contents repeat, so that they can be compressed.
 fn send(producer: &BaseProducer, topic: &str, sizes: impl Iterator<Item = usize>) -> Result<()> {
     for (index, size) in sizes.enumerate() {
-        let value: Vec<u8> = (0..size).map(|at| (at % 251 ^ index) as u8).collect();
+        let value: Vec<u8> = (0..size).map(|at| ((at % 251) ^ index) as u8).collect();
         let key = format!("key-{index}");
         let record = BaseRecord::to(topic).partition(0).payload(&value);
         // Every seventh has no key, every eleventh no value.

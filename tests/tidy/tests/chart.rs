@@ -23,7 +23,7 @@ fn none(findings: Findings) {
 /// Writes a generated file anew if that is asked for, and compares it otherwise.
 fn keep_fresh(path: &str, fresh: &str) {
     if std::env::var_os("THEATRE_RENEW").is_some() {
-        fs::write(root().join(path), fresh).unwrap();
+        fs::write(root().join(path), fresh).expect("a generated file can be written");
     } else {
         none(check_generated(path, &read(path), fresh, RENEW));
     }

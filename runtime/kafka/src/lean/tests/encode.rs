@@ -2,12 +2,15 @@
 
 use std::io::Write;
 
+/// Offset after the first of the batch, key and value.
+pub(super) type BatchRecord = (i32, Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// A batch of format 2.
 #[derive(Debug, Clone)]
 pub(super) struct Batch {
     pub(super) base: i64,
     /// Offset deltas, keys and values.
-    pub(super) records: Vec<(i32, Option<Vec<u8>>, Option<Vec<u8>>)>,
+    pub(super) records: Vec<BatchRecord>,
     /// Compaction may leave a larger one than that of the last record.
     pub(super) last_delta: i32,
     pub(super) attributes: i16,
