@@ -35,9 +35,9 @@ pub enum LogSecurity {
 #[serde(rename_all = "snake_case")]
 pub enum LogFetcher {
     /// Theatre's own: a connection and a thread for each broker, records read in place.
-    #[default]
     Lean,
-    /// That of librdkafka, at several times the CPU time.
+    /// That of librdkafka.
+    #[default]
     Librdkafka,
 }
 
