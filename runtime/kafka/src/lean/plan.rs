@@ -19,6 +19,8 @@ const REQUEST_MIN: usize = 64 << 10;
 const FULL_WAIT: Duration = Duration::from_millis(20);
 /// How long a broker may keep a request while a partition is left out of it.
 const SHORT_WAIT: Duration = Duration::from_millis(10);
+/// The same while another reader of the same partition waits for its turn.
+const TURN_WAIT: Duration = Duration::from_millis(1);
 /// Longest wait for a change when nothing can be asked for.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
 
@@ -86,7 +88,7 @@ impl Plan {
             return Self::Wait(until_retry.map_or(wait, |until| until.min(wait)));
         }
         let wait = if left_out == LeftOut::WithMore {
-            Duration::ZERO
+            TURN_WAIT
         } else if is_any_full || is_any_left_out {
             SHORT_WAIT.min(settings.fetch_wait)
         } else {
