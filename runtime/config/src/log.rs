@@ -34,8 +34,8 @@ pub enum LogSecurity {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFetcher {
-    /// Theatre's own: a connection and a thread for each broker, records read in place, at a fraction
-    /// of the CPU time. It is on trial until it has been through all faults that librdkafka has.
+    /// Theatre's own: a connection and a thread for each broker, records read in place. It is on
+    /// trial until it has been through all faults that librdkafka has been through.
     Lean,
     /// That of librdkafka.
     #[default]
