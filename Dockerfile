@@ -23,19 +23,21 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates libssl3 \
     && rm -rf /var/lib/apt/lists/*
 
-FROM base AS theatre-base
+FROM base AS labelled
 ARG VERSION=unreleased
 ARG REVISION=
 ARG CREATED=
 ARG SOURCE=
-LABEL org.opencontainers.image.title="theatre" \
-    org.opencontainers.image.description="Streams of surgical robots to alerts, outcomes, a lake and a warehouse, each exactly once" \
-    org.opencontainers.image.licenses="Apache-2.0" \
+LABEL org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}" \
     org.opencontainers.image.created="${CREATED}" \
     org.opencontainers.image.source="${SOURCE}" \
     org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+
+FROM labelled AS theatre-base
+LABEL org.opencontainers.image.title="theatre" \
+    org.opencontainers.image.description="Streams of surgical robots to alerts, outcomes, a lake and a warehouse, each exactly once"
 # A named volume takes the owner of the folder that it is first mounted on.
 RUN install --directory --owner=65532 --group=65532 --mode=0750 \
     /var/lib/theatre /etc/theatre /etc/theatre/keys
@@ -49,19 +51,9 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
 ENTRYPOINT ["theatre"]
 CMD ["run"]
 
-FROM base AS redshift-local-base
-ARG VERSION=unreleased
-ARG REVISION=
-ARG CREATED=
-ARG SOURCE=
+FROM labelled AS redshift-local-base
 LABEL org.opencontainers.image.title="redshift-local" \
-    org.opencontainers.image.description="A stand-in for Amazon Redshift: its Data API over PostgreSQL" \
-    org.opencontainers.image.licenses="Apache-2.0" \
-    org.opencontainers.image.version="${VERSION}" \
-    org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.created="${CREATED}" \
-    org.opencontainers.image.source="${SOURCE}" \
-    org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+    org.opencontainers.image.description="A stand-in for Amazon Redshift: its Data API over PostgreSQL"
 EXPOSE 8439
 USER 65532:65532
 # That there is nothing at this address is an answer, too.

@@ -86,8 +86,7 @@ impl Batch {
             return column;
         }
         let columns = self.signal_columns.get_or_init(|| self.signals.columns());
-        let mut signals = self.dataset.signals.iter();
-        let signal = signals.position(|signal| signal.column == index);
+        let signal = self.dataset.signal_of(index);
         &columns[signal.unwrap_or_else(|| unreachable!("what has no column is a signal"))]
     }
 

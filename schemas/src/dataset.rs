@@ -239,10 +239,15 @@ impl Dataset {
     /// that is an array of its own.
     pub(crate) fn signal_in_rows(&self, column: usize) -> Option<usize> {
         let is_double = self.columns[column].column_type == ColumnType::Float64;
-        let mut signals = self.signals.iter();
-        signals
-            .position(|signal| signal.column == column)
-            .filter(|_| is_double)
+        self.signal_of(column).filter(|_| is_double)
+    }
+
+    /// The signal of a column, if it is one. Signals stand in the order of their columns.
+    pub(crate) fn signal_of(&self, column: usize) -> Option<usize> {
+        let found = self
+            .signals
+            .binary_search_by_key(&column, |signal| signal.column);
+        found.ok()
     }
 
     /// Index of a column by name.

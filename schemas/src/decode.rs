@@ -7,6 +7,7 @@
 //! with apache-avro's results. Wire format: Avro 1.12 specification, "Binary encoding".
 
 mod builder;
+mod column;
 mod cursor;
 mod plan;
 #[cfg(test)]

@@ -26,15 +26,15 @@ struct Published {
 
 impl Published {
     fn new(id: u32, json: &str) -> Self {
-        let is_sound =
+        let unusable =
             |error: apache_avro::Error| -> ! { unreachable!("shipped schema {id}: {error}") };
-        let schema = Schema::parse_str(json).unwrap_or_else(|error| is_sound(error));
+        let schema = Schema::parse_str(json).unwrap_or_else(|error| unusable(error));
         let schema: &'static Schema = Box::leak(Box::new(schema));
         let writer = GenericDatumWriter::builder(schema).build();
         Self {
             id,
             schema,
-            writer: writer.unwrap_or_else(|error| is_sound(error)),
+            writer: writer.unwrap_or_else(|error| unusable(error)),
         }
     }
 

@@ -82,7 +82,7 @@ def run(*command, check=True, timeout=600, **options):
     return done
 
 
-def eventually(what, holds, patience):
+def eventually(what, holds, patience=120, pause=0.5):
     """Waits until something holds; says what was seen last if it never does. What `holds` raises
     counts as not yet."""
     until = time.monotonic() + patience
@@ -94,7 +94,7 @@ def eventually(what, holds, patience):
                 return seen
         except (Failed, OSError, ValueError, KeyError) as error:
             seen = error
-        time.sleep(0.5)
+        time.sleep(pause)
     raise Failed(f"not within {patience} s: {what}; last: {seen}")
 
 

@@ -18,7 +18,6 @@ use theatre_actors::ports::{CommitOutcome, Epoch, Error, PartitionCommit, Proces
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::processor::{IntakeProcessor, Processor};
 use theatre_actors::time::LogTime;
-use theatre_telemetry::names;
 
 use super::commit_feed::CommitFeed;
 use super::intake::{self, Chunk, Entry, Intake};
@@ -30,18 +29,18 @@ use super::{PipelineParams, Ports, Step};
 mod key_ownership;
 mod known_dead_letters;
 mod observed;
+mod restore;
 mod routing;
 mod unsaved;
 
 use observed::Observed;
+use restore::{Restored, restore};
 use routing::{Routed, Routes};
 use unsaved::{SlotState, UnsavedOutputs};
 
 /// Slot of the intake processor, which holds the records that name no robot.
 pub(super) const INTAKE_SLOT: usize = usize::MAX;
 
-/// Restored processors between two reports of how many there are.
-const SHOW_RESTORED_EVERY: usize = 256;
 /// Wall-clock ticks come at most this often, microseconds.
 const TICK_EVERY_US: i64 = 1_000_000;
 /// An idle partition looks at the time this often: saves come due.
@@ -590,56 +589,6 @@ impl PartitionActor {
         self.unsaved.slot(slot).replace(rebuilt.outputs);
         Ok(())
     }
-}
-
-/// The processors of a partition as they were saved, but for those that the host has.
-struct Restored {
-    intake_processor: IntakeProcessor,
-    routes: Routes,
-    unsaved: UnsavedOutputs,
-    observed: Observed,
-}
-
-/// Restores all processors of a partition from the store into the host.
-fn restore(
-    partition: Partition,
-    params: &PipelineParams,
-    ports: &Ports,
-    host: &mut dyn ProcessorHost,
-    routes: Routes,
-) -> Result<Restored> {
-    let mut restored = Restored {
-        intake_processor: IntakeProcessor::default(),
-        routes,
-        unsaved: UnsavedOutputs::new(params.limits.clone()),
-        observed: Observed::default(),
-    };
-    names::restore_progress(partition, 0.0);
-    let all = ports.store.processors(partition)?;
-    let count = all.len();
-    for (at, stored) in all.into_iter().enumerate() {
-        if at % SHOW_RESTORED_EVERY == 0 {
-            names::restore_progress(partition, at as f64 / count as f64);
-        }
-        if stored.processor.is_empty() {
-            restored.intake_processor = IntakeProcessor::restore(&stored.state)
-                .map_err(|error| unreadable(partition, "", error))?;
-            let unsaved = &mut restored.unsaved;
-            unsaved.restore(INTAKE_SLOT, "", stored.save_number);
-            continue;
-        }
-        let processor =
-            Processor::restore(&stored.processor, &stored.state, params.processor.clone())
-                .map_err(|error| unreadable(partition, &stored.processor, error))?;
-        let slot = restored.routes.add(&stored.processor);
-        let open = processor.open_conditions();
-        restored.observed.restored(slot, open);
-        host.insert(slot, processor);
-        let (name, number) = (&stored.processor, stored.save_number);
-        restored.unsaved.restore(slot, name, number);
-    }
-    names::restore_progress(partition, 1.0);
-    Ok(restored)
 }
 
 fn unreadable(partition: Partition, processor: &str, error: impl std::fmt::Display) -> Error {

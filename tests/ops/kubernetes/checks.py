@@ -7,12 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(1, str(HERE.parent))
 
-from harness import ROOT, Failed, Group  # noqa: E402
+from harness import ROOT, Failed, Group, eventually, must  # noqa: E402, F401
 
 CHART = ROOT / "helm" / "theatre"
 EXAMPLES = {
@@ -75,12 +74,6 @@ def run(only: str) -> int:
     return group.close() or int(not chosen)
 
 
-def ensure(condition, what: str) -> None:
-    """Fails the test where a condition does not hold."""
-    if not condition:
-        raise Failed(what)
-
-
 @once
 def paths() -> dict:
     """The programs that `tools` got, by name."""
@@ -123,19 +116,8 @@ def refused(what: str, *command, **options) -> None:
     """Runs a command that has to fail, and to say a text."""
     done = call(*command, check=False, **options)
     said = done.stdout + done.stderr
-    ensure(done.returncode != 0, f"not refused: {' '.join(str(word) for word in command)}")
-    ensure(what in " ".join(said.split()), f"refused without saying '{what}': {said[-2000:]}")
-
-
-def wait_for(what: str, look, seconds: float = 120, pause: float = 0.5):
-    """Looks until there is something to see, and gives it."""
-    until = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        ensure(time.monotonic() < until, f"not within {seconds} s: {what}")
-        time.sleep(pause)
+    must(done.returncode != 0, f"not refused: {' '.join(str(word) for word in command)}")
+    must(what in " ".join(said.split()), f"refused without saying '{what}': {said[-2000:]}")
 
 
 def log(text: str) -> None:

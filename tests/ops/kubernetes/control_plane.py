@@ -12,7 +12,7 @@ import tempfile
 import urllib.request
 
 import checks
-from checks import call, ensure, paths, wait_for, work
+from checks import call, eventually, must, paths, work
 
 
 class Program:
@@ -107,7 +107,7 @@ class ControlPlane:
             server.must_run()
             return self.kubectl("get", "--raw", "/readyz", check=False).stdout == "ok"
 
-        wait_for("the API server is ready", is_ready, 90)
+        eventually("the API server is ready", is_ready, 90)
 
     def kubectl(self, *arguments, **options) -> subprocess.CompletedProcess:
         env = {"KUBECONFIG": str(self.config), "HOME": str(self.folder)}
@@ -150,7 +150,7 @@ class ControlPlane:
         # The last that was started first: without etcd the API server would not end.
         for program in reversed(self.programs):
             program.stop()
-        ensure(
+        must(
             all(program.process.poll() is not None for program in self.programs),
             "a program of the control plane still runs",
         )

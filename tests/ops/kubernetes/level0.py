@@ -10,7 +10,7 @@ import tomllib
 import yaml
 
 import checks
-from checks import CHART, EXAMPLES, HERE, ROOT, call, ensure, paths, refused, test, work
+from checks import CHART, EXAMPLES, HERE, ROOT, call, must, paths, refused, test, work
 
 # Every option turned on, as far as they go together.
 EVERYTHING = HERE / "values-everything.yaml"
@@ -49,7 +49,7 @@ def find(rendered: list, kind: str, ending: str = "") -> dict:
     found = [
         one for one in rendered if one["kind"] == kind and one["metadata"]["name"].endswith(ending)
     ]
-    ensure(len(found) == 1, f"{len(found)} objects are a {kind} called ...{ending}")
+    must(len(found) == 1, f"{len(found)} objects are a {kind} called ...{ending}")
     return found[0]
 
 
@@ -62,7 +62,7 @@ def copy_of_the_chart(name: str) -> pathlib.Path:
 
 def replace_in(path: pathlib.Path, old: str, new: str) -> None:
     text = path.read_text()
-    ensure(old in text, f"{path.name} has no '{old}'")
+    must(old in text, f"{path.name} has no '{old}'")
     path.write_text(text.replace(old, new))
 
 
@@ -106,8 +106,8 @@ def the_api_renders_objects_of_kubernetes_once_the_program_has_it():
         kubeconform(text, version)
     deployment = find(objects(text), "Deployment", "-api")
     pod = deployment["spec"]["template"]["spec"]
-    ensure(pod["terminationGracePeriodSeconds"] == 30, "5 + 20 + 5 seconds for the API")
-    ensure("api" in pod["containers"][0]["args"], "the API's pods run another command")
+    must(pod["terminationGracePeriodSeconds"] == 30, "5 + 20 + 5 seconds for the API")
+    must("api" in pod["containers"][0]["args"], "the API's pods run another command")
 
 
 @test
@@ -119,8 +119,8 @@ def a_misspelt_key_of_kubernetes_is_found():
     text = template(EXAMPLES["laptop"], chart=chart)
     for version in VERSIONS:
         done = kubeconform(text, version, check=False)
-        ensure(done.returncode != 0, f"Kubernetes {version} has podManagmentPolicy")
-        ensure("podManagmentPolicy" in done.stdout, done.stdout)
+        must(done.returncode != 0, f"Kubernetes {version} has podManagmentPolicy")
+        must("podManagmentPolicy" in done.stdout, done.stdout)
 
 
 def plain_template() -> list:
@@ -236,9 +236,9 @@ def values_become_the_configuration_that_they_say():
         "ca_file": f"{secrets}/registry/ca.crt",
     }
     expected["lake"]["credentials_file"] = f"{secrets}/object-store/credentials"
-    ensure(written == expected, f"written: {written}\nexpected: {expected}")
+    must(written == expected, f"written: {written}\nexpected: {expected}")
     # A secret for the object store is none for Redshift on AWS.
-    ensure("credentials_file" not in written["warehouse"], "Redshift gets the store's keys")
+    must("credentials_file" not in written["warehouse"], "Redshift gets the store's keys")
     volumes = find(rendered, "StatefulSet")["spec"]["template"]["spec"]["volumes"]
     sources = next(one for one in volumes if one["name"] == "secrets")["projected"]["sources"]
     mounted = {item["path"] for one in sources for item in one["secret"]["items"]}
@@ -249,7 +249,7 @@ def values_become_the_configuration_that_they_say():
         for value in section.values()
         if isinstance(value, str) and value.startswith(secrets)
     }
-    ensure(mounted == named, f"mounted: {mounted}, named in the configuration: {named}")
+    must(mounted == named, f"mounted: {mounted}, named in the configuration: {named}")
 
 
 def program():
@@ -297,20 +297,20 @@ def the_program_takes_the_configuration_of_each_file_of_values():
             theatre, "--data", folder / "data", "--config", folder / "theatre.toml",
             "config", "check",
         )  # fmt: skip
-        ensure("good" in done.stdout, done.stdout)
+        must("good" in done.stdout, done.stdout)
 
 
 @test
 def a_pod_keeps_its_name_in_the_group_and_gets_the_time_that_a_stop_may_take():
     rendered = objects(template(EXAMPLES["eks-production"]))
     spec = find(rendered, "StatefulSet")["spec"]
-    ensure(spec["podManagementPolicy"] == "Parallel", "pods start one after another")
-    ensure(spec["updateStrategy"] == {"type": "RollingUpdate"}, spec["updateStrategy"])
+    must(spec["podManagementPolicy"] == "Parallel", "pods start one after another")
+    must(spec["updateStrategy"] == {"type": "RollingUpdate"}, spec["updateStrategy"])
     pod = spec["template"]["spec"]
     env = {one["name"]: one for one in pod["containers"][0]["env"]}
     name = env["THEATRE__LOG__GROUP_INSTANCE_ID"]["valueFrom"]["fieldRef"]["fieldPath"]
-    ensure(name == "metadata.name", name)
-    ensure(pod["terminationGracePeriodSeconds"] == 60 + 30 + 15, "grace is not drain + checkpoint")
+    must(name == "metadata.name", name)
+    must(pod["terminationGracePeriodSeconds"] == 60 + 30 + 15, "grace is not drain + checkpoint")
     longer = objects(
         template(
             EXAMPLES["laptop"], "--set", "config.store.statement_timeout=1500ms",
@@ -318,9 +318,9 @@ def a_pod_keeps_its_name_in_the_group_and_gets_the_time_that_a_stop_may_take():
         )
     )  # fmt: skip
     pod = find(longer, "StatefulSet")["spec"]["template"]["spec"]
-    ensure(pod["terminationGracePeriodSeconds"] == 7 + 70 + 2 + 15, "grace follows no value")
+    must(pod["terminationGracePeriodSeconds"] == 7 + 70 + 2 + 15, "grace follows no value")
     sleep = pod["containers"][0]["lifecycle"]["preStop"]
-    ensure(sleep == {"sleep": {"seconds": 7}}, f"preStop: {sleep}")
+    must(sleep == {"sleep": {"seconds": 7}}, f"preStop: {sleep}")
 
 
 @test
@@ -331,9 +331,9 @@ def a_changed_configuration_restarts_the_pods_and_nothing_else_does():
         return pod["metadata"]["annotations"]["checksum/config"]
 
     before = checksum()
-    ensure(checksum("--set", "pipeline.minReadySeconds=20") == before, "another value changed it")
-    ensure(checksum("--set", "config.save_interval=4s") != before, "theatre.toml did not")
-    ensure(checksum("--set", "files.rules\\.toml=x") != before, "a file beside it did not")
+    must(checksum("--set", "pipeline.minReadySeconds=20") == before, "another value changed it")
+    must(checksum("--set", "config.save_interval=4s") != before, "theatre.toml did not")
+    must(checksum("--set", "files.rules\\.toml=x") != before, "a file beside it did not")
 
 
 @test
@@ -344,7 +344,7 @@ def a_new_version_of_the_chart_alone_restarts_no_pod():
         find(objects(template(EXAMPLES["laptop"], chart=one)), "StatefulSet")["spec"]["template"]
         for one in (CHART, chart)
     ]
-    ensure(pods[0] == pods[1], "the pods differ")
+    must(pods[0] == pods[1], "the pods differ")
 
 
 @test
@@ -355,22 +355,22 @@ def hooks_come_before_everything_that_they_need_not():
         notes = one["metadata"].get("annotations") or {}
         if "pre-install" in notes.get("helm.sh/hook", ""):
             weights[one["kind"], one["metadata"]["name"]] = int(notes["helm.sh/hook-weight"])
-            ensure(notes["helm.sh/hook"] == "pre-install,pre-upgrade", notes)
+            must(notes["helm.sh/hook"] == "pre-install,pre-upgrade", notes)
     jobs = {name: weight for (kind, name), weight in weights.items() if kind == "Job"}
-    ensure(
+    must(
         sorted(jobs, key=jobs.get)
         == ["theatre-migrate", "theatre-migrate-warehouse", "theatre-topics"],
         f"jobs: {jobs}",
     )
     others = [weight for (kind, _), weight in weights.items() if kind != "Job"]
-    ensure(max(others) < min(jobs.values()), f"something that a job needs comes late: {weights}")
+    must(max(others) < min(jobs.values()), f"something that a job needs comes late: {weights}")
     for name in jobs:
         pod = find(rendered, "Job", name)["spec"]["template"]["spec"]
         needs = {
             ("ServiceAccount", pod["serviceAccountName"]),
             ("ConfigMap", pod["volumes"][0]["configMap"]["name"]),
         }
-        ensure(needs <= set(weights), f"{name} needs {needs} before the release is there")
+        must(needs <= set(weights), f"{name} needs {needs} before the release is there")
 
 
 @test
@@ -384,7 +384,7 @@ def jobs_are_left_out_where_there_is_nothing_for_them_to_do():
         for values in ("laptop", "staging", "embedded")
     }
     expected = ["theatre-migrate", "theatre-topics"]
-    ensure(jobs == {"laptop": expected, "staging": expected, "embedded": []}, f"{jobs}")
+    must(jobs == {"laptop": expected, "staging": expected, "embedded": []}, f"{jobs}")
 
 
 @test
@@ -392,11 +392,11 @@ def every_container_is_restricted_and_its_memory_is_promised():
     for name, values in ALL_VALUES.items():
         for pod in pods_of(objects(template(values))):
             security = pod["securityContext"]
-            ensure(security["runAsNonRoot"] and security["runAsUser"] > 0, f"{name}: root")
-            ensure(security["seccompProfile"] == {"type": "RuntimeDefault"}, f"{name}: seccomp")
-            ensure(pod["automountServiceAccountToken"] is False, f"{name}: token")
+            must(security["runAsNonRoot"] and security["runAsUser"] > 0, f"{name}: root")
+            must(security["seccompProfile"] == {"type": "RuntimeDefault"}, f"{name}: seccomp")
+            must(pod["automountServiceAccountToken"] is False, f"{name}: token")
             for container in pod["containers"] + pod.get("initContainers", []):
-                ensure(
+                must(
                     container["securityContext"]
                     == {
                         "allowPrivilegeEscalation": False,
@@ -406,7 +406,7 @@ def every_container_is_restricted_and_its_memory_is_promised():
                     f"{name}: {container['securityContext']}",
                 )
                 resources = container["resources"]
-                ensure(
+                must(
                     resources["requests"]["memory"] == resources["limits"]["memory"],
                     f"{name}: {resources}",
                 )
@@ -423,7 +423,7 @@ def pods_of(rendered: list) -> list:
             pods.append(spec["jobTemplate"]["spec"]["template"]["spec"])
         elif "template" in spec:
             pods.append(spec["template"]["spec"])
-    ensure(pods, "there are no pods")
+    must(pods, "there are no pods")
     return pods
 
 
@@ -431,7 +431,7 @@ def pods_of(rendered: list) -> list:
 def no_secret_is_made_and_none_stands_in_a_config_map():
     for name, values in ALL_VALUES.items():
         for one in objects(template(values)):
-            ensure(one["kind"] != "Secret", f"{name} makes a Secret")
+            must(one["kind"] != "Secret", f"{name} makes a Secret")
 
 
 @test
@@ -442,7 +442,7 @@ def rules_and_boards_are_those_of_the_files_and_none_without_files():
         for path in (chart / "files" / folder).iterdir():
             path.unlink()
     kinds = {one["kind"] for one in objects(template(values, chart=chart))}
-    ensure("PrometheusRule" not in kinds, "rules out of nothing")
+    must("PrometheusRule" not in kinds, "rules out of nothing")
     rules = (
         "groups:\n  - name: theatre\n    rules:\n      - alert: Silent\n        expr: up == 0\n"
         "        annotations:\n          summary: '{{ $labels.pod }} is down'\n"
@@ -454,11 +454,11 @@ def rules_and_boards_are_those_of_the_files_and_none_without_files():
     (chart / "files/boards/fleet.json").write_text(board)
     rendered = objects(template(values, chart=chart))
     rule = find(rendered, "PrometheusRule")
-    ensure(rule["spec"] == yaml.safe_load(rules), f"{rule['spec']}")
-    ensure(rule["metadata"]["name"] == "theatre-fleet-rules", rule["metadata"]["name"])
+    must(rule["spec"] == yaml.safe_load(rules), f"{rule['spec']}")
+    must(rule["metadata"]["name"] == "theatre-fleet-rules", rule["metadata"]["name"])
     board_map = find(rendered, "ConfigMap", "-board-fleet")
-    ensure(json.loads(board_map["data"]["fleet.json"]) == json.loads(board), "another board")
-    ensure(board_map["metadata"]["labels"]["grafana_dashboard"] == "1", "no sidecar finds it")
+    must(json.loads(board_map["data"]["fleet.json"]) == json.loads(board), "another board")
+    must(board_map["metadata"]["labels"]["grafana_dashboard"] == "1", "no sidecar finds it")
 
 
 @test
@@ -469,25 +469,25 @@ def the_rules_and_boards_of_the_chart_are_installed_whole():
         if "groups" not in content:
             continue
         ending = f"theatre-{path.stem.lower().replace('_', '-')}"
-        ensure(find(rendered, "PrometheusRule", ending)["spec"] == content, f"{path.name} differs")
+        must(find(rendered, "PrometheusRule", ending)["spec"] == content, f"{path.name} differs")
     for path in sorted((CHART / "files/boards").glob("*.json")):
         ending = f"-board-{path.stem.lower().replace('_', '-')}"
         data = find(rendered, "ConfigMap", ending)["data"]
-        ensure(json.loads(data[path.name]) == json.loads(path.read_text()), f"{path.name} differs")
-        ensure(len(data[path.name]) < 1_000_000, f"{path.name} is too long for a ConfigMap")
+        must(json.loads(data[path.name]) == json.loads(path.read_text()), f"{path.name} differs")
+        must(len(data[path.name]) < 1_000_000, f"{path.name} is too long for a ConfigMap")
 
 
 @test
 def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
     rendered = objects(template(EVERYTHING))
-    ensure("replicas" not in find(rendered, "StatefulSet")["spec"], "an upgrade would reset it")
+    must("replicas" not in find(rendered, "StatefulSet")["spec"], "an upgrade would reset it")
     scaled = find(rendered, "ScaledObject")["spec"]
-    ensure(scaled["maxReplicaCount"] == 24, "more replicas than partitions")
+    must(scaled["maxReplicaCount"] == 24, "more replicas than partitions")
     query = scaled["triggers"][0]["metadata"]["query"]
     expected = (
         'sum(theatre_consumer_lag_records{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"})'
     )
-    ensure(query == expected, query)
+    must(query == expected, query)
 
 
 @test

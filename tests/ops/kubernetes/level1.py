@@ -7,7 +7,7 @@ import yaml
 
 import level0
 from control_plane import ControlPlane
-from checks import CHART, EXAMPLES, HERE, call, ensure, once, paths, test, work
+from checks import CHART, EXAMPLES, HERE, call, must, once, paths, test, work
 from level0 import ALL_VALUES, chart_with_api, objects, template
 
 
@@ -35,9 +35,9 @@ def dry_run(text: str, namespace: str = "theatre"):
 
 def admitted(name: str, rendered: list) -> None:
     done = dry_run(yaml.safe_dump_all(rendered))
-    ensure(done.returncode == 0, f"{name}: {done.stderr}")
+    must(done.returncode == 0, f"{name}: {done.stderr}")
     # Of a pod that a workload would make in vain, the server only warns.
-    ensure("Warning" not in done.stderr, f"{name}: {done.stderr}")
+    must("Warning" not in done.stderr, f"{name}: {done.stderr}")
 
 
 @test
@@ -71,15 +71,15 @@ def claims(spec: dict) -> list:
 def what_breaks_the_restricted_standard_is_found():
     text = template(EXAMPLES["laptop"], "--set", "podSecurityContext.runAsNonRoot=false")
     done = dry_run(text)
-    ensure("would violate PodSecurity" in done.stderr, f"no warning: {done.stderr}")
+    must("would violate PodSecurity" in done.stderr, f"no warning: {done.stderr}")
 
 
 @test
 def what_no_schema_sees_is_found():
     text = template(EXAMPLES["laptop"]).replace("name: admin", "name: administration-port")
-    ensure(level0.kubeconform(text, "1.34").returncode == 0, "a schema sees it")
+    must(level0.kubeconform(text, "1.34").returncode == 0, "a schema sees it")
     done = dry_run(text)
-    ensure("must be no more than 15" in done.stderr, f"admitted: {done.stdout}{done.stderr}")
+    must("must be no more than 15" in done.stderr, f"admitted: {done.stdout}{done.stderr}")
 
 
 def release(*arguments) -> dict:
@@ -112,15 +112,15 @@ def a_release_is_installed_upgraded_rolled_back_and_uninstalled():
         "--set", "nameOverride=theatre",
     ]  # fmt: skip
     plane().helm("install", "life", CHART, *common)
-    ensure(release().get("status") == "deployed", f"{release()}")
+    must(release().get("status") == "deployed", f"{release()}")
     first = template_checksum()
     kinds = {one["kind"] for one in belongings()}
     wanted = {"StatefulSet", "Service", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy"}
-    ensure(wanted | {"CronJob", "ServiceMonitor"} <= kinds, f"installed: {kinds}")
+    must(wanted | {"CronJob", "ServiceMonitor"} <= kinds, f"installed: {kinds}")
 
     plane().helm("upgrade", "life", CHART, *common, "--set", "config.save_interval=5s")
-    ensure(release().get("revision") == "2", f"{release()}")
-    ensure(template_checksum() != first, "an upgrade changes no pod")
+    must(release().get("revision") == "2", f"{release()}")
+    must(template_checksum() != first, "an upgrade changes no pod")
 
     # Every value that may be changed in place, at once: another set of objects.
     everything = ["--namespace=theatre", "--no-hooks", "--values", level0.EVERYTHING]
@@ -129,17 +129,17 @@ def a_release_is_installed_upgraded_rolled_back_and_uninstalled():
         "upgrade", "life", CHART, *everything, "--set", "pipeline.persistence.enabled=false"
     )
     kinds = {one["kind"] for one in belongings()}
-    ensure("ScaledObject" in kinds, f"upgraded to everything: {kinds}")
+    must("ScaledObject" in kinds, f"upgraded to everything: {kinds}")
 
     plane().helm("rollback", "life", "1", "--namespace=theatre", "--no-hooks")
-    ensure(template_checksum() == first, "a rollback leaves the pods as they were")
+    must(template_checksum() == first, "a rollback leaves the pods as they were")
     kinds = {one["kind"] for one in belongings()}
-    ensure("ScaledObject" not in kinds, f"rolled back: {kinds}")
+    must("ScaledObject" not in kinds, f"rolled back: {kinds}")
 
     plane().helm("uninstall", "life", "--namespace=theatre", "--no-hooks")
-    ensure(not release(), "the release is still there")
+    must(not release(), "the release is still there")
     left = [f"{one['kind']} {one['metadata']['name']}" for one in belongings()]
-    ensure(not left, f"left behind: {left}")
+    must(not left, f"left behind: {left}")
 
 
 @test
@@ -149,7 +149,7 @@ def a_change_that_kubernetes_does_not_let_happen_fails_the_upgrade():
     done = plane().helm(
         "upgrade", "life", CHART, *common, "--set", "pipeline.persistence.size=20Gi", check=False
     )
-    ensure("Forbidden: updates to statefulset spec" in done.stderr, f"{done.stdout}{done.stderr}")
+    must("Forbidden: updates to statefulset spec" in done.stderr, f"{done.stdout}{done.stderr}")
     plane().helm("uninstall", "life", "--namespace=theatre", "--no-hooks")
 
 
@@ -163,6 +163,6 @@ def the_rules_are_rules_for_the_operator():
     )
     bad = template(EXAMPLES["staging"], "--show-only=templates/prometheusrule.yaml", chart=chart)
     done = dry_run(bad)
-    ensure('unknown field "spec.groups[0].rules[0].fro"' in done.stderr, done.stderr)
+    must('unknown field "spec.groups[0].rules[0].fro"' in done.stderr, done.stderr)
     for rule in rules:
         admitted(rule["metadata"]["name"], [rule])

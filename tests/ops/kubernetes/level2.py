@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 
-from checks import CHART, EXAMPLES, HERE, Failed, ensure, log, once, test, wait_for, work
+from checks import CHART, EXAMPLES, HERE, Failed, eventually, log, must, once, test, work
 from node import THEATRE, Node
 
 PODS = [f"theatre-pipeline-{number}" for number in range(3)]
@@ -74,7 +74,7 @@ def with_reasons(namespace: str, act):
 def wait_until_ready(seconds: float = 180) -> None:
     with_reasons(
         "theatre",
-        lambda: wait_for(
+        lambda: eventually(
             f"{PODS} are ready", lambda: all(is_ready(name) for name in PODS), seconds
         ),
     )
@@ -118,7 +118,7 @@ def settled() -> dict:
         return found if time.monotonic() - held["since"] > 5 else None
 
     try:
-        return wait_for("each pod has its share of the partitions", look, 120, 1)
+        return eventually("each pod has its share of the partitions", look, 120, 1)
     except Failed as error:
         raise Failed(f"{error}; it is {owners()}") from error
 
@@ -148,9 +148,9 @@ def a_release_whose_secrets_are_not_there_says_which():
         "install", "theatre", CHART, *values(), "--set", "jobs.activeDeadlineSeconds=8",
         "--timeout=40s", check=False, timeout=90,
     )  # fmt: skip
-    ensure(done.returncode != 0, "installed without secrets")
+    must(done.returncode != 0, "installed without secrets")
     events = kubectl("get", "events", "--output=jsonpath={.items[*].message}").stdout
-    ensure('secret "theatre-pseudonym" not found' in events, events)
+    must('secret "theatre-pseudonym" not found' in events, events)
     node().plane.helm("uninstall", "theatre", "--namespace=theatre")
 
 
@@ -175,12 +175,12 @@ def three_pods_of_the_chart_are_installed_and_share_the_partitions():
     wait_until_ready()
     log(f"three pods ready: {time.monotonic() - started:.0f} s after the beginning")
     jobs = node().plane.get("--namespace=theatre", "jobs")["items"]
-    ensure(not jobs, "jobs that succeeded are still there")
+    must(not jobs, "jobs that succeeded are still there")
     shares = settled()
     log(f"partitions: {shares}")
     for name in PODS:
         named = pod(name)["spec"]["containers"][0]["env"]
-        ensure(any(one["name"] == "THEATRE__LOG__GROUP_INSTANCE_ID" for one in named), f"{named}")
+        must(any(one["name"] == "THEATRE__LOG__GROUP_INSTANCE_ID" for one in named), f"{named}")
 
 
 @test
@@ -190,14 +190,14 @@ def helm_test_passes_and_tells_a_release_that_is_not_well():
     # PostgreSQL away: the test has to fail.
     servers = ("--namespace=servers",)
     node().plane.kubectl(*servers, "scale", "deployment/postgres", "--replicas=0")
-    wait_for(
+    eventually(
         "PostgreSQL is away",
         lambda: not node().plane.get(*servers, "pods", "--selector=app=postgres")["items"],
     )
     done = helm(
         "test", "theatre", "--namespace=theatre", "--timeout=60s", check=False, timeout=90
     )
-    ensure(done.returncode != 0, "helm test passes without PostgreSQL")
+    must(done.returncode != 0, "helm test passes without PostgreSQL")
     # Its volume is gone with it: what the store knows is made anew, and so is the release.
     node().plane.kubectl(*servers, "delete", "--filename", HERE / "servers.yaml", "--wait=true")
     helm("uninstall", "theatre", "--namespace=theatre", "--wait", "--timeout=150s", timeout=180)
@@ -210,7 +210,7 @@ def helm_test_passes_and_tells_a_release_that_is_not_well():
 @test
 def an_alert_reaches_a_consumer_that_reads_what_is_committed():
     kubectl("apply", "--filename", HERE / "fleet.yaml")
-    wait_for("the robots send", lambda: is_ready("robots"), 60)
+    eventually("the robots send", lambda: is_ready("robots"), 60)
     consumer = (
         "/opt/kafka/bin/kafka-console-consumer.sh --bootstrap-server localhost:9092 "
         f"--topic {ALERTS} --from-beginning --isolation-level read_committed "
@@ -220,9 +220,9 @@ def an_alert_reaches_a_consumer_that_reads_what_is_committed():
         "--namespace=servers", "exec", "deployment/kafka", "--", "bash", "-c", consumer,
         timeout=150, check=False,
     )  # fmt: skip
-    ensure("robot-" in done.stdout, f"no alert: {done.stdout!r} {done.stderr[-1500:]}")
+    must("robot-" in done.stdout, f"no alert: {done.stdout!r} {done.stderr[-1500:]}")
     alerts = kubectl("exec", PODS[0], "--", "theatre", "alerts", "list").stdout
-    ensure("robot-" in alerts, f"the store knows no alert: {alerts}")
+    must("robot-" in alerts, f"the store knows no alert: {alerts}")
 
 
 def epochs() -> dict:
@@ -273,18 +273,18 @@ def a_rolling_restart_moves_no_partition():
     finally:
         seen = watch.end()
     for name in PODS:
-        ensure(pod(name)["metadata"]["uid"] != ids[name], f"{name} was not restarted")
-        ensure(len(seen[name]) >= 10, f"{name} was hardly seen: {len(seen[name])} times")
+        must(pod(name)["metadata"]["uid"] != ids[name], f"{name} was not restarted")
+        must(len(seen[name]) >= 10, f"{name} was hardly seen: {len(seen[name])} times")
         for parts, _ in seen[name]:
-            ensure(parts <= before[name], f"{name} had {parts}, before {before[name]}")
+            must(parts <= before[name], f"{name} had {parts}, before {before[name]}")
         # A process counts from its own start on, so after it there is none of either.
         for what in ("revoked", "lost"):
             most = max(counts.get(what, 0) for _, counts in seen[name])
-            ensure(most <= calm[name].get(what, 0), f"{name}: partitions were {what}: {most}")
-    ensure(after == before, f"before {before}, after {after}")
+            must(most <= calm[name].get(what, 0), f"{name}: partitions were {what}: {most}")
+    must(after == before, f"before {before}, after {after}")
     # The store counts every owner: each partition was acquired once more, by its own pod.
     once_more = {partition: epoch + 1 for partition, epoch in acquired.items()}
-    ensure(epochs() == once_more, f"epochs before {acquired}, after {epochs()}")
+    must(epochs() == once_more, f"epochs before {acquired}, after {epochs()}")
 
 
 @test
@@ -299,10 +299,10 @@ def a_watch_would_see_a_partition_that_moves():
         return sum(len(parts) for parts in found) == PARTITIONS
 
     try:
-        wait_for("the partitions of the third are taken over", moved, 180, 1)
+        eventually("the partitions of the third are taken over", moved, 180, 1)
     finally:
         seen = watch.end()
-    ensure(
+    must(
         any(not parts <= before[name] for name in PODS[:2] for parts, _ in seen[name]),
         "partitions moved, and were not seen to",
     )
@@ -320,9 +320,9 @@ def a_killed_container_is_started_again_and_comes_back_to_its_partitions():
     def restarted():
         return pod(PODS[1])["status"]["containerStatuses"][0]["restartCount"] == restarts + 1
 
-    wait_for("its container is started again", restarted, 60)
+    eventually("its container is started again", restarted, 60)
     wait_until_ready()
-    ensure(settled() == before, f"before {before}, after {owners()}")
+    must(settled() == before, f"before {before}, after {owners()}")
 
 
 @test
@@ -334,10 +334,10 @@ def draining_the_node_is_held_back_by_the_disruption_budget():
     )  # fmt: skip
     try:
         said = done.stdout + done.stderr
-        ensure(done.returncode != 0, f"drained: {said}")
-        ensure("would violate the pod's disruption budget" in said, said)
+        must(done.returncode != 0, f"drained: {said}")
+        must("would violate the pod's disruption budget" in said, said)
         left = [name for name in PODS if is_ready(name)]
-        ensure(len(left) == 2, f"ready while the node is drained: {left}")
+        must(len(left) == 2, f"ready while the node is drained: {left}")
     finally:
         node().plane.kubectl("uncordon", "node1")
     wait_until_ready()
@@ -352,10 +352,10 @@ def an_upgrade_that_cannot_work_leaves_the_pods_as_they_are():
         "upgrade", "theatre", CHART, *values(), "--set", "config.partitions=12",
         "--timeout=90s", check=False, timeout=120,
     )  # fmt: skip
-    ensure(done.returncode != 0, "upgraded to another number of partitions")
+    must(done.returncode != 0, "upgraded to another number of partitions")
     said = kubectl("logs", "job/theatre-topics").stdout
-    ensure("differs" in said or "another" in said, f"the job's log: {said}")
-    ensure({name: pod(name)["metadata"]["uid"] for name in PODS} == ids, "pods were replaced")
+    must("differs" in said or "another" in said, f"the job's log: {said}")
+    must({name: pod(name)["metadata"]["uid"] for name in PODS} == ids, "pods were replaced")
 
 
 @test
@@ -366,14 +366,14 @@ def an_upgrade_restarts_the_pods_with_the_new_configuration_and_a_rollback_undoe
         shown = kubectl("exec", PODS[0], "--", "theatre", "config", "show").stdout
         return re.search(r'^save_interval = "(.*)"$', shown, re.MULTILINE)[1]
 
-    ensure(interval() == "2s", interval())
+    must(interval() == "2s", interval())
     helm(
         "upgrade", "theatre", CHART, *values(), "--set", "config.save_interval=3s", "--wait",
         "--timeout=4m", timeout=260,
     )  # fmt: skip
-    ensure(interval() == "3s", interval())
+    must(interval() == "3s", interval())
     helm("rollback", "theatre", "1", "--namespace=theatre", "--wait", "--timeout=4m", timeout=260)
-    ensure(interval() == "2s", interval())
+    must(interval() == "2s", interval())
     settled()
 
 
@@ -385,12 +385,12 @@ def nothing_was_lost_or_doubled_on_the_way():
         done = kubectl(
             "exec", PODS[0], "--", "theatre", "reconcile", "--output=json", check=False, timeout=60
         )
-        ensure(done.returncode in (0, 4), done.stderr)
+        must(done.returncode in (0, 4), done.stderr)
         report = json.loads(done.stdout)
-        ensure(not report["gaps"], f"gaps: {report['gaps']}")
+        must(not report["gaps"], f"gaps: {report['gaps']}")
         return done.returncode == 0
 
-    wait_for("everything that was sent is applied", whole, 90, 2)
+    eventually("everything that was sent is applied", whole, 90, 2)
 
 
 @test
@@ -400,7 +400,7 @@ def an_uninstalled_release_leaves_no_pod():
     )
     # Helm waits for what it has made; pods that save end a moment later.
     pipeline = "--selector=app.kubernetes.io/instance=theatre,app.kubernetes.io/component=pipeline"
-    wait_for(
+    eventually(
         "the pods have ended",
         lambda: not node().plane.get("--namespace=theatre", "pods", pipeline)["items"],
         120,

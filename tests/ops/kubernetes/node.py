@@ -14,7 +14,7 @@ import time
 
 import checks
 from control_plane import ControlPlane, free_ports
-from checks import ROOT, call, ensure, paths, wait_for, work
+from checks import ROOT, call, eventually, must, paths, work
 from harness import cache
 from programs import programs
 
@@ -30,7 +30,7 @@ class Node:
     """A control plane whose one node runs pods."""
 
     def __init__(self):
-        ensure(os.geteuid() == 0, "pods can only be run as root")
+        must(os.geteuid() == 0, "pods can only be run as root")
         self.folder = work() / "node"
         self.folder.mkdir()
         self.socket = self.folder / "containerd.sock"
@@ -88,7 +88,7 @@ class Node:
             runtime.must_run()
             return self.ctr("version", check=False).returncode == 0
 
-        wait_for("containerd answers", answers, 30)
+        eventually("containerd answers", answers, 30)
         self.ctr("images", "import", "--no-unpack", images, timeout=300)
 
     def ctr(self, *arguments, **options):
@@ -167,7 +167,7 @@ class Node:
             },
         )
         plane.start("kube-proxy", programs / "kube-proxy", f"--config={self.folder}/proxy.yaml")
-        wait_for("the node is ready", self.is_ready, 60)
+        eventually("the node is ready", self.is_ready, 60)
         self._names()
 
     def is_ready(self) -> bool:

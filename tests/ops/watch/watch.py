@@ -14,14 +14,16 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
 
 from shorten import shorten
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from harness import ROOT, Group, eventually, run  # noqa: E402
+
 RULES = ROOT / "helm/theatre/files/rules"
 BOARDS = ROOT / "helm/theatre/files/boards"
 ALERTMANAGER = ROOT / "helm/theatre/files/alertmanager/alertmanager.yaml"
@@ -44,21 +46,6 @@ ONLY_AFTER_A_FAULT = {
 EMPTY_PANELS = {}
 
 
-def run(*command, ok=True, **options):
-    """Runs a program; returns its exit code and all that it said."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        **options,
-    )
-    if ok:
-        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
-    return done.returncode, done.stdout
-
-
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -73,22 +60,6 @@ def get(url, method="GET", body=None):
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-
-
-def wait_for(what, condition, limit=90):
-    """Waits until a condition gives something true, and returns it."""
-    until = time.monotonic() + limit
-    last = None
-    while time.monotonic() < until:
-        try:
-            found = condition()
-            if found:
-                return found
-            last = found
-        except (OSError, ValueError) as error:
-            last = error
-        time.sleep(0.3)
-    raise AssertionError(f"{what}: not within {limit} s; last: {last}")
 
 
 # --- What needs no running Theatre -------------------------------------------------------------
@@ -111,14 +82,14 @@ def a_rule_that_is_wrong_is_found(folder):
     file = broken / "rules/pipeline.yaml"
     text = file.read_text()
     file.write_text(text.replace("bad_ratio1h >", "bad_ratio1h > >", 1))
-    code, said = run("promtool", "check", "rules", file, ok=False)
-    assert code != 0, said
+    done = run("promtool", "check", "rules", file, check=False)
+    assert done.returncode != 0, done.stdout
     file.write_text(text.replace("> 0.001", "> 0.9", 1))
     tests = (RULE_TESTS / "pipeline.yaml").read_text()
     tests = tests.replace("../../../helm/theatre/files/rules", str(broken / "rules"))
     (broken / "tests.yaml").write_text(tests)
-    code, said = run("promtool", "test", "rules", broken / "tests.yaml", ok=False)
-    assert code != 0 and "TheatreDeadLettersRising" in said, said
+    done = run("promtool", "test", "rules", broken / "tests.yaml", check=False)
+    assert done.returncode != 0 and "TheatreDeadLettersRising" in done.stdout, done.stdout
 
 
 def the_configuration_of_prometheus_can_be_read(folder):
@@ -126,11 +97,11 @@ def the_configuration_of_prometheus_can_be_read(folder):
     assert "/etc/prometheus/rules/*.yaml" in text
     file = folder / "prometheus.yaml"
     file.write_text(text.replace("/etc/prometheus/rules", str(RULES)))
-    _, said = run("promtool", "check", "config", file)
+    said = run("promtool", "check", "config", file).stdout
     assert "3 rule files" in said or said.count("SUCCESS") >= 4, said
     file.write_text(text.replace("dns_sd_configs", "dns_sd_config"))
-    code, _ = run("promtool", "check", "config", file, ok=False)
-    assert code != 0, "a key that is not there was passed over"
+    done = run("promtool", "check", "config", file, check=False)
+    assert done.returncode != 0, "a key that is not there was passed over"
 
 
 def alertmanager_config(folder, url):
@@ -158,8 +129,8 @@ def the_example_for_alertmanager_can_be_read_and_routes(folder):
         verify = f"--verify.receivers={receiver}"
         run("amtool", "config", "routes", "test", f"--config.file={file}", verify, *labels)
     file.write_text(text.replace("receiver: pages", "receiver: pagers", 1))
-    code, _ = run("amtool", "check-config", file, ok=False)
-    assert code != 0, "a receiver that is not there was passed over"
+    done = run("amtool", "check-config", file, check=False)
+    assert done.returncode != 0, "a receiver that is not there was passed over"
 
 
 def rules_are_shortened_and_nothing_else(folder):
@@ -267,7 +238,7 @@ class Site:
         environment = dict(os.environ, THEATRE_LOG_FORMAT="json")
         common = ["--data", self.data, "--config", self.config, "--admin", self.admin]
         self.start("theatre", [THEATRE, *common, "run"], log=self.log, env=environment)
-        wait_for("readiness", lambda: get(f"http://{self.admin}/readyz")[0] == 200)
+        eventually("readiness", lambda: get(f"http://{self.admin}/readyz")[0] == 200)
         self.fleet = threading.Thread(target=self.simulate, daemon=True)
         self.fleet.start()
         self.watch()
@@ -283,7 +254,7 @@ class Site:
         while not self.ending.is_set():
             ticks += 30
             begun = time.monotonic()
-            run(THEATRE, *common, *fleet, "--ticks", ticks, ok=False)
+            run(THEATRE, *common, *fleet, "--ticks", ticks, check=False)
             self.ending.wait(max(0.0, begun + 3 - time.monotonic()))
 
     def watch(self):
@@ -329,7 +300,7 @@ class Site:
                 f"--web.listen-address={self.prometheus}",
             ],
         )
-        wait_for("Prometheus scrapes Theatre", lambda: self.query('up{job="theatre"} == 1'))
+        eventually("Prometheus scrapes Theatre", lambda: self.query('up{job="theatre"} == 1'))
 
     def query(self, text):
         url = f"http://{self.prometheus}/api/v1/query?"
@@ -369,7 +340,7 @@ class Site:
                 process.kill()
                 process.wait()
         if self.has_servers:
-            self.theatre("dev", "down", ok=False)
+            self.theatre("dev", "down", check=False)
 
 
 def servers_fleet_and_monitoring_come_up(site):
@@ -379,8 +350,8 @@ def servers_fleet_and_monitoring_come_up(site):
 
 def metrics_follow_the_conventions(site):
     run("promtool", "check", "metrics", input=site.scrape())
-    code, _ = run("promtool", "check", "metrics", ok=False, input="# TYPE a counter\na 1\n")
-    assert code != 0, "a counter without an ending and help was passed over"
+    done = run("promtool", "check", "metrics", check=False, input="# TYPE a counter\na 1\n")
+    assert done.returncode != 0, "a counter without an ending and help was passed over"
 
 
 def every_metric_of_the_catalogue_is_scraped(site):
@@ -435,13 +406,13 @@ def recorded_series_are_there(site):
     names = re.findall(r"record: (\S+)", (RULES / "recording.yaml").read_text())
     assert len(names) > 8, names
     for name in names:
-        wait_for(f"{name} is recorded", lambda name=name: site.query(name))
+        eventually(f"{name} is recorded", lambda name=name: site.query(name))
     fresh = float(site.query("theatre:freshness:bad_ratio")[0]["value"][1])
     assert fresh == 0.0, fresh
 
 
 def the_watchdog_comes_and_nothing_else_pages(site):
-    wait_for("the watchdog", lambda: site.webhook.got("TheatreWatchdog", "firing"))
+    eventually("the watchdog", lambda: site.webhook.got("TheatreWatchdog", "firing"))
     for notification in site.webhook.seen:
         for one in notification["alerts"]:
             assert one["labels"]["severity"] != "page", one
@@ -457,7 +428,7 @@ def fault(site, alert, begin, end):
     begun = time.monotonic()
     begin()
     try:
-        one = wait_for(
+        one = eventually(
             f"{alert} reaches the webhook", lambda: site.webhook.got(alert, "firing", since), 150
         )
         reached = time.monotonic() - begun
@@ -465,12 +436,12 @@ def fault(site, alert, begin, end):
     finally:
         end()
     ended = time.monotonic()
-    wait_for(
+    eventually(
         f"{alert} clears", lambda: site.webhook.got(alert, "resolved", since), 150
     )
     cleared = time.monotonic() - ended
     print(f"    {alert}: after {reached:.0f} s, cleared after {cleared:.0f} s: {description}")
-    wait_for("readiness", lambda: get(f"http://{site.admin}/readyz")[0] == 200)
+    eventually("readiness", lambda: get(f"http://{site.admin}/readyz")[0] == 200)
 
 
 def a_producer_of_poison_is_reported_and_clears(site):
@@ -490,7 +461,7 @@ def a_producer_of_poison_is_reported_and_clears(site):
     producer = threading.Thread(target=produce, daemon=True)
     fault(site, "TheatreDeadLettersRising", producer.start, done.set)
     producer.join(30)
-    _, dead = site.theatre("--config", site.config, "dlq", "list", "--output", "json")
+    dead = site.theatre("--config", site.config, "dlq", "list", "--output", "json").stdout
     assert "bad_frame" in dead, dead[:500]
 
 
@@ -528,7 +499,7 @@ def logs_are_json_and_their_levels_change_while_it_runs(site):
     assert status == 400 and "such as info" in said, said
     assert not [line for line in lines() if line["level"] == "DEBUG"]
     assert get(url, "PUT", b"debug") == (200, "debug\n")
-    wait_for("debug", lambda: [line for line in lines() if line["level"] == "DEBUG"])
+    eventually("debug", lambda: [line for line in lines() if line["level"] == "DEBUG"])
     assert get(url, "PUT", b"") == (200, "theatre_start=info,warn\n")
     time.sleep(1)
     count = len(lines())
@@ -541,17 +512,17 @@ def nothing_was_lost_by_it(site):
     """After all faults, the proof: nothing is lost or there twice, and so says its metric."""
 
     def reconciled():
-        code, said = site.theatre(
+        done = site.theatre(
             "--config", site.config, "reconcile", "--allow-pending",
-            "--metrics-file", site.metrics_file, ok=False,
+            "--metrics-file", site.metrics_file, check=False,
         )
-        return said if code == 0 else None
+        return done.returncode == 0
 
-    wait_for("reconcile", reconciled, 60)
+    eventually("reconcile", reconciled, 60)
     assert "theatre_reconcile_gap_records 0" in site.metrics_file.read_text()
     run("promtool", "check", "metrics", input=site.metrics_file.read_text())
     recorded = 'theatre_reconcile_gap_records{job="textfile"} == 0'
-    wait_for("it is scraped", lambda: site.query(recorded))
+    eventually("it is scraped", lambda: site.query(recorded))
 
 
 CHECKS = [
@@ -577,53 +548,39 @@ LIVE = [
 ]
 
 
-def tried(test, *arguments):
-    """Whether a test passes; says so as cargo does."""
-    begun = time.monotonic()
-    try:
-        wanted = test.__code__.co_argcount
-        test(*arguments[:wanted])
-    except Exception:  # pylint: disable=broad-except
-        traceback.print_exc(file=sys.stdout)
-        print(f"test {test.__name__} ... FAILED ({time.monotonic() - begun:.1f}s)", flush=True)
-        return False
-    print(f"test {test.__name__} ... ok", flush=True)
-    return True
+def tried(group, test, *arguments):
+    """Runs a test with as many of the arguments as it takes."""
+    with group.test(test.__name__):
+        test(*arguments[: test.__code__.co_argcount])
 
 
 def main():
-    begun = time.monotonic()
     live = [] if sys.argv[1:] == ["checks"] else LIVE
     if sys.argv[1:] not in ([], ["checks"]):
         sys.exit("usage: tests/ops/watch/run [checks]")
-    print(f"\nrunning {len(CHECKS) + len(live)} tests", flush=True)
+    group = Group("ops::watch")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="theatre-watch-"))
-    passed = 0
     site = None
     try:
-        passed = sum(tried(test, folder) for test in CHECKS)
+        for test in CHECKS:
+            tried(group, test, folder)
         if live:
             site = Site(folder)
-            for test in live:
-                passed += tried(test, site)
-                # Nothing can be tried on what does not come up.
-                if test is servers_fleet_and_monitoring_come_up and not site.is_up:
-                    break
+            tried(group, live[0], site)
+            for test in live[1:]:
+                if site.is_up:
+                    tried(group, test, site)
+                else:
+                    # Nothing can be tried on what did not come up.
+                    group.failed += 1
     finally:
         if site:
             site.down()
-    failed = len(CHECKS) + len(live) - passed
-    if failed:
+    if group.failed:
         print(f"logs are kept in {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
-    state = "FAILED" if failed else "ok"
-    print(
-        f"\ntest result: {state}. {passed} passed; {failed} failed; 0 ignored; 0 measured; "
-        f"0 filtered out; finished in {time.monotonic() - begun:.2f}s\n",
-        flush=True,
-    )
-    sys.exit(1 if failed else 0)
+    sys.exit(group.close())
 
 
 if __name__ == "__main__":

@@ -21,3 +21,16 @@ pub mod words;
 
 /// What a checker found: one line for each finding, which begins with its place.
 pub type Findings = Vec<String>;
+
+/// Fails the test with what a checker found, unless that is nothing.
+///
+/// # Panics
+/// When there are findings.
+pub fn none(findings: Findings) {
+    assert!(
+        findings.is_empty(),
+        "{} findings:\n{}",
+        findings.len(),
+        findings.join("\n")
+    );
+}

@@ -6,19 +6,15 @@ use std::fs;
 
 use serde_json::Value;
 use theatre_config::reference::SCHEMA;
-use theatre_tidy::Findings;
 use theatre_tidy::chart::{config_schema, schema_paths, values};
 use theatre_tidy::documents::{RENEW, check_generated, renewed};
+use theatre_tidy::none;
 use theatre_tidy::source::{read, root};
 
 const CHART: &str = "helm/theatre/Chart.yaml";
 const SCHEMA_FILE: &str = "helm/theatre/values.schema.json";
 const VALUES: &str = "helm/theatre/values.yaml";
 const README: &str = "helm/theatre/README.md";
-
-fn none(findings: Findings) {
-    assert!(findings.is_empty(), "{}", findings.join("\n"));
-}
 
 /// Writes a generated file anew if that is asked for, and compares it otherwise.
 fn keep_fresh(path: &str, fresh: &str) {

@@ -8,12 +8,12 @@ use theatre_actors::rules::RuleSpec;
 use theatre_config::Config;
 use theatre_config::reference::{self, Key, Section};
 use theatre_recordings::mapping::Mapping;
-use theatre_tidy::Findings;
 use theatre_tidy::crates::Manifest;
 use theatre_tidy::documents::{
     Document, Known, RENEW, anchors, check, check_generated, check_width, renewed, words_of,
 };
 use theatre_tidy::source::{files, read, root, sources};
+use theatre_tidy::{Findings, none};
 
 /// Words in code of documents that belong to other programs.
 const FOREIGN: &[&str] = &[
@@ -42,15 +42,6 @@ fn documents() -> Vec<Document> {
         .filter(|path| *path != "CHANGELOG.md")
         .map(|path| Document::parse(path, &read(path)))
         .collect()
-}
-
-fn none(findings: Findings) {
-    assert!(
-        findings.is_empty(),
-        "{} findings:\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
 }
 
 fn sections() -> Vec<Section> {

@@ -6,12 +6,12 @@ use std::fs;
 
 use serde_yaml_ng::Value;
 use theatre_actors::metrics::Kind;
-use theatre_tidy::Findings;
 use theatre_tidy::alerts::{self, RuleFile, TestFile};
 use theatre_tidy::boards::{self, Boards};
 use theatre_tidy::documents::{Document, check_generated};
 use theatre_tidy::promql::{self, Query};
 use theatre_tidy::source::{files, read, root};
+use theatre_tidy::{Findings, none};
 
 const RULES: &str = "helm/theatre/files/rules/";
 const BOARDS: &str = "helm/theatre/files/boards/";
@@ -20,7 +20,7 @@ const ALERTMANAGER: &str = "helm/theatre/files/alertmanager/alertmanager.yaml";
 const TESTS: &str = "tests/ops/rules/";
 const RUNBOOKS: &str = "docs/runbooks/";
 
-/// Labels that Prometheus gives, or whoever runs it.
+/// Labels that Prometheus or its operator gives.
 const GIVEN: [&str; 5] = ["cluster", "namespace", "job", "instance", "le"];
 /// Metrics of others, with the labels that are used of them.
 const FOREIGN: &[(&str, &[&str])] = &[
@@ -32,15 +32,6 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("process_start_time_seconds", &[]),
     ("process_threads", &[]),
 ];
-
-fn none(findings: Findings) {
-    assert!(
-        findings.is_empty(),
-        "{} findings:\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
-}
 
 /// Files of a folder, by path and as they are read.
 fn parsed<T: serde::de::DeserializeOwned>(folder: &str) -> Vec<(String, T)> {
@@ -303,7 +294,7 @@ fn the_example_for_alertmanager_names_alerts_that_are_there_and_notifies() {
         if webhooks == 0 {
             let name = receiver["name"].as_str().unwrap_or_default();
             findings.push(format!(
-                "{ALERTMANAGER}: the receiver {name} notifies nobody"
+                "{ALERTMANAGER}: the receiver {name} has no way to notify"
             ));
         }
     }

@@ -137,8 +137,8 @@ pub(super) fn pseudonym_key(config: &Config, dir: &DataDir) -> Result<[u8; 32], 
     }
 }
 
-/// A hash of the effective configuration, by which a process with another one can be told from the
-/// others: without passwords, and without what each process has for itself.
+/// A hash of the effective configuration, which shows a process that has another one than the others:
+/// without passwords, and without what each process has for itself.
 fn config_hash(config: &Config) -> Result<String, Failure> {
     let mut shared = config.clone();
     shared.admin.clear();

@@ -1,0 +1,66 @@
+//! The processors of a partition as they were saved, put into a host that has none yet.
+
+use theatre_actors::actix_host::ProcessorHost;
+use theatre_actors::ports::Result;
+use theatre_actors::position::Partition;
+use theatre_actors::processor::{IntakeProcessor, Processor};
+use theatre_telemetry::names;
+
+use super::observed::Observed;
+use super::routing::Routes;
+use super::unsaved::UnsavedOutputs;
+use super::{INTAKE_SLOT, unreadable};
+use crate::{PipelineParams, Ports};
+
+/// Restored processors between two reports of how many there are.
+const SHOW_RESTORED_EVERY: usize = 256;
+
+/// The processors of a partition as they were saved, but for those that the host has.
+pub(super) struct Restored {
+    pub(super) intake_processor: IntakeProcessor,
+    pub(super) routes: Routes,
+    pub(super) unsaved: UnsavedOutputs,
+    pub(super) observed: Observed,
+}
+
+/// Restores all processors of a partition from the store into the host.
+pub(super) fn restore(
+    partition: Partition,
+    params: &PipelineParams,
+    ports: &Ports,
+    host: &mut dyn ProcessorHost,
+    routes: Routes,
+) -> Result<Restored> {
+    let mut restored = Restored {
+        intake_processor: IntakeProcessor::default(),
+        routes,
+        unsaved: UnsavedOutputs::new(params.limits.clone()),
+        observed: Observed::default(),
+    };
+    names::restore_progress(partition, 0.0);
+    let all = ports.store.processors(partition)?;
+    let count = all.len();
+    for (at, stored) in all.into_iter().enumerate() {
+        if at % SHOW_RESTORED_EVERY == 0 {
+            names::restore_progress(partition, at as f64 / count as f64);
+        }
+        if stored.processor.is_empty() {
+            restored.intake_processor = IntakeProcessor::restore(&stored.state)
+                .map_err(|error| unreadable(partition, "", error))?;
+            let unsaved = &mut restored.unsaved;
+            unsaved.restore(INTAKE_SLOT, "", stored.save_number);
+            continue;
+        }
+        let processor =
+            Processor::restore(&stored.processor, &stored.state, params.processor.clone())
+                .map_err(|error| unreadable(partition, &stored.processor, error))?;
+        let slot = restored.routes.add(&stored.processor);
+        let open = processor.open_conditions();
+        restored.observed.restored(slot, open);
+        host.insert(slot, processor);
+        let (name, number) = (&stored.processor, stored.save_number);
+        restored.unsaved.restore(slot, name, number);
+    }
+    names::restore_progress(partition, 1.0);
+    Ok(restored)
+}
