@@ -154,8 +154,8 @@ mod tests {
                         tree.insert(name, value);
                     }
                     1 => {
-                        *map.get_or_default(&name) += value / 2;
-                        *tree.entry(name).or_default() += value / 2;
+                        *map.get_or_default(&name) ^= value;
+                        *tree.entry(name).or_default() ^= value;
                     }
                     2 => prop_assert_eq!(map.remove(&name), tree.remove(&name)),
                     _ => {

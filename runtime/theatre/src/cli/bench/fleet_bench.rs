@@ -11,6 +11,7 @@ use theatre_actors::outputs::{self, Topic};
 use theatre_actors::ports::PollLimit;
 use theatre_actors::window::AggregateSet;
 
+use super::aggregate_set;
 use super::environment::{BenchEnvironment, Kinds};
 use super::measure::{Mark, rounded};
 use super::process::{commit, cpu_by_thread, machine, peak_mib};
@@ -52,7 +53,7 @@ pub(in crate::cli) struct FleetBench {
     #[arg(long, default_value = theatre_simulator::fleet::TOPIC)]
     topic: String,
     /// What is aggregated per signal: basic, full or sketch.
-    #[arg(long, default_value = "basic", value_parser = aggregates)]
+    #[arg(long, default_value = "basic", value_parser = aggregate_set)]
     aggregates: AggregateSet,
 }
 
@@ -63,11 +64,6 @@ enum Switch {
     On,
     /// Without it.
     Off,
-}
-
-fn aggregates(text: &str) -> Result<AggregateSet, String> {
-    serde_json::from_value(json!(text))
-        .map_err(|_| format!("'{text}' is none of basic, full, sketch"))
 }
 
 /// What a run measured.
