@@ -343,7 +343,7 @@ pub fn record_path(
 ) -> String {
     let from: Vec<String> = from.iter().map(u64::to_string).collect();
     format!(
-        "data/{}/v={}/date={}/p{partition}-from-{}-e{epoch}-c{cut}.parquet",
+        "data/{}/theatre_version={}/theatre_date={}/p{partition}-from-{}-e{epoch}-c{cut}.parquet",
         dataset.name,
         dataset.version,
         date(day),

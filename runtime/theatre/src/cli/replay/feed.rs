@@ -311,6 +311,7 @@ fn keys<'a>(rows: &'a [(i64, SpooledRow<'a>)]) -> Vec<RowKey<'a>> {
         robot: row.robot,
         time: *time,
         content: row.content,
+        file: row.place.0,
         counter: row.counter,
     };
     rows.iter().map(key).collect()
