@@ -48,17 +48,22 @@ impl Header {
 
     /// Whether a record is the header once more.
     pub(super) fn is_again(&self, cells: &[String]) -> bool {
-        let same = |(a, b): (&String, &String)| a.trim() == b.trim();
+        let same = |(a, b): (&String, &String)| a.trim().eq_ignore_ascii_case(b.trim());
         !self.cells.is_empty()
             && self.cells.len() == cells.len()
             && self.cells.iter().zip(cells).all(same)
     }
 
-    /// Whether a record is another header: it names every column that is wanted, in another order
-    /// or among others.
+    /// Whether a record is another header: it names every column that is wanted, in another order,
+    /// among others or in other units.
     pub(super) fn is_other(&self, cells: &[String]) -> bool {
         // Few records have a cell that reads like a name.
-        let has = |name: &String| cells.iter().any(|cell| cell.trim() == name.trim());
+        let has = |name: &String| {
+            let name = columns::without_unit(name.trim());
+            let is_it =
+                |cell: &String| columns::without_unit(cell.trim()).eq_ignore_ascii_case(name);
+            cells.iter().any(is_it)
+        };
         !self.cells.is_empty() && self.wanted.len() > 1 && self.wanted.iter().all(has)
     }
 }
@@ -113,15 +118,18 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
             why: "is empty: it has no header".to_owned(),
         });
     };
-    let names = columns::unique(&cells);
-    let missing = dialect
-        .wanted
-        .iter()
-        .find_map(|wanted| columns::find(&names, wanted).err());
+    let missing = columns::missing_of(&columns::unique(&cells), &dialect.wanted);
+    let mut why = missing.unwrap_or_else(|| "is no header".to_owned());
+    why += &other_delimiter(&before, dialect);
+    if looked_at == LINES_LOOKED_AT {
+        why += &format!(
+            "; the header was looked for in the first {LINES_LOOKED_AT} lines: where it comes \
+             later, skip_lines leaves out what stands before it"
+        );
+    }
     Err(ReadError {
         place: feed.place(number),
-        why: missing.unwrap_or_else(|| "is no header".to_owned())
-            + &other_delimiter(&before, dialect),
+        why,
     })
 }
 

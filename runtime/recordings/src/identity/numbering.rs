@@ -248,8 +248,7 @@ impl Numbering<'_> {
         }
         let recording = self.recording;
         let (series, corrects) = (self.series(place), self.robots[place].corrects);
-        let is_earlier =
-            |row: &KnownRow| corrects || self.is_named && row.recording == recording;
+        let is_earlier = |row: &KnownRow| corrects || self.is_named && row.recording == recording;
         let mut others = known.left(is_earlier);
         let mut conflicts = HashSet::new();
         for (at, (content, copy)) in unknown {

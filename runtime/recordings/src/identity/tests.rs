@@ -80,7 +80,10 @@ fn a_file_that_comes_twice_in_one_recording_is_there_once() {
     let numbers = [New(0), New(1), New(2), Known(0), Known(1), Known(2)];
     assert_eq!(bring(&mut index, None, &both), numbers);
     // Of equal rows as many count as the file has that has most.
-    let third = RowKey { file: 1, ..first[0] };
+    let third = RowKey {
+        file: 1,
+        ..first[0]
+    };
     assert_eq!(
         bring(&mut index, None, &[first[0], first[1], third, third, third]),
         [Known(0), Known(1), Known(0), Known(1), New(3)]
@@ -90,11 +93,22 @@ fn a_file_that_comes_twice_in_one_recording_is_there_once() {
 #[test]
 fn a_changed_row_in_two_files_is_one_conflict() {
     let (_folder, mut index) = index();
-    bring(&mut index, None, &keys(&[("r1", 0, 1), ("r1", 0, 2), ("r1", 1, 3)]));
+    bring(
+        &mut index,
+        None,
+        &keys(&[("r1", 0, 1), ("r1", 0, 2), ("r1", 1, 3)]),
+    );
     let changed = keys(&[("r1", 0, 1), ("r1", 0, 20), ("r1", 1, 3)]);
-    let again = RowKey { file: 1, ..changed[1] };
+    let again = RowKey {
+        file: 1,
+        ..changed[1]
+    };
     assert_eq!(
-        bring(&mut index, None, &[changed[0], changed[1], again, changed[2]]),
+        bring(
+            &mut index,
+            None,
+            &[changed[0], changed[1], again, changed[2]]
+        ),
         [Known(0), Conflict, Conflict, Known(2)]
     );
 }

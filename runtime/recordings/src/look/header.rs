@@ -39,7 +39,18 @@ pub(super) fn names(
     mapping: &mut Mapping,
     looking: &mut Looking,
 ) -> Names {
-    let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
+    // The last name may be blank, as that of a separator at the end of a line.
+    let padded: Vec<Vec<String>> = cut
+        .iter()
+        .filter_map(|cells| match width.checked_sub(cells.len())? {
+            0 => Some(cells.clone()),
+            1 if width > 2 && names_a_time(cells) && values(cells, mapping.decimal) == 0 => {
+                Some([cells.as_slice(), &[String::new()]].concat())
+            }
+            _ => None,
+        })
+        .collect();
+    let rows: Vec<&Vec<String>> = padded.iter().collect();
     if let Some(at) = header(&rows, mapping.decimal) {
         let head = rows[at];
         let units = units(&rows[at + 1..], mapping.decimal);
@@ -94,6 +105,10 @@ pub(super) fn names(
     }
 }
 
+fn names_a_time(cells: &[String]) -> bool {
+    cells.iter().any(|cell| is_time_name(cell))
+}
+
 /// How many cells are values rather than names.
 fn values(cells: &[String], decimal: char) -> usize {
     cells.iter().filter(|cell| is_value(cell, decimal)).count()
@@ -122,12 +137,13 @@ fn header(rows: &[&Vec<String>], decimal: char) -> Option<usize> {
             None => 0,
         }
     };
-    let names_a_time = |cells: &[String]| cells.iter().any(|cell| is_time_name(cell));
     rows.iter()
         .enumerate()
         .take(HEADER_MAX)
         .filter(|(_, cells)| values(cells, decimal) == 0)
-        .filter(|(at, cells)| *at == 0 || cells.iter().all(|cell| !cell.trim().is_empty()))
+        .filter(|(at, cells)| {
+            *at == 0 || names_a_time(cells) || cells.iter().all(|cell| !cell.trim().is_empty())
+        })
         .max_by_key(|(at, cells)| (names_a_time(cells), alike(*at), std::cmp::Reverse(*at)))
         .map(|(at, _)| at)
 }
