@@ -2,9 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// Makes the names of a header unique: trimmed; `#3` for a blank one in the third place; `name#1`,
+/// Makes the names of a header unique: trimmed, with blanks for line ends; `#3` for a blank one in the third place; `name#1`,
 /// `name#2` for one that is there twice.
 pub fn unique(names: &[String]) -> Vec<String> {
+    if names.iter().any(|name| name.contains(['\n', '\r'])) {
+        let in_line = |name: &String| name.lines().collect::<Vec<_>>().join(" ");
+        return unique(&names.iter().map(in_line).collect::<Vec<_>>());
+    }
     let mut count: HashMap<&str, usize> = HashMap::new();
     for name in names {
         *count.entry(name.trim()).or_default() += 1;

@@ -8,6 +8,8 @@ use crate::records::ReadError;
 const LINES_LOOKED_AT: usize = 100;
 /// Their bytes, which are kept for a moment.
 const BYTES_LOOKED_AT: usize = 4 << 20;
+/// A header goes on over at most this many lines after its first.
+const NAME_LINES_MAX: usize = 50;
 
 /// Names of the columns.
 pub(super) struct Header {
@@ -94,6 +96,11 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
         bytes += text.len();
         let is_comment = feed.is_nothing(text);
         let Ok(cells) = splitter.split(bare(text, dialect)) else {
+            let text = text.clone();
+            if let Some(cells) = over_lines(&text, feed, splitter, dialect)? {
+                feed.left_out += before.len() as u64;
+                return Ok(cells);
+            }
             continue;
         };
         let names = if dialect.names.is_empty() {
@@ -131,6 +138,40 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
         place: feed.place(number),
         why,
     })
+}
+
+/// The header that begins in a line and has line ends within its names, when it has all wanted ones.
+fn over_lines(
+    first: &str,
+    feed: &mut Feed,
+    splitter: &Splitter,
+    dialect: &Dialect,
+) -> Result<Option<Vec<String>>, ReadError> {
+    let mut text = first.to_owned();
+    let mut taken = Vec::new();
+    while taken.len() < NAME_LINES_MAX && !dialect.wanted.is_empty() {
+        let Some(next) = feed.next()? else { break };
+        let added = next.text.clone();
+        taken.push(next);
+        let Ok(added) = added else { break };
+        text.push('\n');
+        text.push_str(&added);
+        let Ok(cells) = splitter.split(&text) else {
+            continue;
+        };
+        let names = columns::unique(&cells);
+        if dialect
+            .wanted
+            .iter()
+            .all(|wanted| columns::is_there(&names, wanted))
+        {
+            feed.left_out += taken.len() as u64;
+            return Ok(Some(cells));
+        }
+        break;
+    }
+    feed.put_back(taken);
+    Ok(None)
 }
 
 /// A header may stand in a comment: without its mark.
