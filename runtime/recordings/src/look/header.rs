@@ -39,17 +39,7 @@ pub(super) fn names(
     mapping: &mut Mapping,
     looking: &mut Looking,
 ) -> Names {
-    // The last name may be blank, as that of a separator at the end of a line.
-    let padded: Vec<Vec<String>> = cut
-        .iter()
-        .filter_map(|cells| match width.checked_sub(cells.len())? {
-            0 => Some(cells.clone()),
-            1 if width > 2 && names_a_time(cells) && values(cells, mapping.decimal) == 0 => {
-                Some([cells.as_slice(), &[String::new()]].concat())
-            }
-            _ => None,
-        })
-        .collect();
+    let padded = padded(cut, width, mapping.decimal);
     let rows: Vec<&Vec<String>> = padded.iter().collect();
     if let Some(at) = header(&rows, mapping.decimal) {
         let head = rows[at];
@@ -103,6 +93,19 @@ pub(super) fn names(
         names: (1..=width).map(|number| format!("#{number}")).collect(),
         units: Vec::new(),
     }
+}
+
+/// The lines of the usual width, and names among them whose last one is blank: it was taken for a
+/// separator at the end of the line.
+fn padded(cut: &[Vec<String>], width: usize, decimal: char) -> Vec<Vec<String>> {
+    let pad = |cells: &Vec<String>| match width.checked_sub(cells.len())? {
+        0 => Some(cells.clone()),
+        1 if width > 2 && names_a_time(cells) && values(cells, decimal) == 0 => {
+            Some([cells.as_slice(), &[String::new()]].concat())
+        }
+        _ => None,
+    };
+    cut.iter().filter_map(pad).collect()
 }
 
 fn names_a_time(cells: &[String]) -> bool {

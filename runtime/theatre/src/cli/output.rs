@@ -59,6 +59,14 @@ pub(super) fn value(value: &Value) -> Result<(), Failure> {
     write(&format!("{value:#}\n"))
 }
 
+/// Prints a value where the output is JSON: people read the same on standard error.
+pub(super) fn if_json(output: Output, printed: &Value) -> Result<(), Failure> {
+    match output {
+        Output::Json => value(printed),
+        Output::Table => Ok(()),
+    }
+}
+
 /// Whether anything was written to standard output.
 static WRITTEN: AtomicBool = AtomicBool::new(false);
 
