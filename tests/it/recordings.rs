@@ -286,8 +286,14 @@ fn rows_that_were_left_out_come_in_with_a_corrected_recording() -> Result<()> {
 #[test]
 fn a_row_with_a_typing_error_in_its_year_costs_itself_and_can_be_put_right() -> Result<()> {
     let case = Case::new("typo_year")?;
-    case.replay("bad.csv", "m.toml", &[])?
-        .must_be(0, [4, 0, 0, 0, 1])?;
+    let ended = case.replay("bad.csv", "m.toml", &[])?;
+    ended.must_be(0, [4, 0, 0, 0, 1])?;
+    let example = ended.report["dead_letters"][0]["examples"][0].as_str();
+    ensure!(
+        example.is_some_and(|example| example.ends_with("bad.csv line 3")),
+        "{}",
+        ended.report
+    );
     let windows = case.windows("r1", "60s")?;
     ensure!(
         windows.len() == 1 && windows[0]["count"] == 4,

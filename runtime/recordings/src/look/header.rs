@@ -174,8 +174,9 @@ fn said_preamble(lines: &[String], head: &[String], dialect: &Dialect, looking: 
         .iter()
         .position(|line| cells(dialect, line).is_some_and(|cells| cells == head));
     if let Some(at) = at.filter(|at| *at > 0) {
+        let lines = if at == 1 { "line" } else { "lines" };
         looking.findings.push(format!(
-            "header: line {}, after {at} lines of a preamble",
+            "header: line {}, after {at} {lines} of a preamble",
             at + 1
         ));
     }

@@ -75,8 +75,16 @@ impl Order {
     }
 }
 
-fn entry<'a, T: Default>(of: &'a mut HashMap<String, T>, robot: &str) -> &'a mut T {
-    of.entry(robot.to_owned()).or_default()
+/// Does something with what is known of a robot, which is begun when it is new.
+fn with<T: Default, R>(
+    of: &mut HashMap<String, T>,
+    robot: &str,
+    work: impl FnOnce(&mut T) -> R,
+) -> R {
+    match of.get_mut(robot) {
+        Some(found) => work(found),
+        None => work(of.entry(robot.to_owned()).or_default()),
+    }
 }
 
 impl Clock {
@@ -110,7 +118,7 @@ impl Clock {
             Reading::At(micros) => {
                 self.check_digits(times)?;
                 if self.rules.repeated_hour == Some(RepeatedHour::ByOrder) {
-                    entry(&mut self.twice, robot).leave(micros);
+                    with(&mut self.twice, robot, |order| order.leave(micros));
                 }
                 Ok(micros)
             }
@@ -119,12 +127,9 @@ impl Clock {
                 Some(RepeatedHour::First) => Ok(first),
                 Some(RepeatedHour::Second) => Ok(second),
                 Some(RepeatedHour::ByOrder) => {
-                    let order = entry(&mut self.twice, robot);
-                    Ok(if order.is_second(first, second) {
-                        second
-                    } else {
-                        first
-                    })
+                    let is_second = |order: &mut Order| order.is_second(first, second);
+                    let is_second = with(&mut self.twice, robot, is_second);
+                    Ok(if is_second { second } else { first })
                 }
             },
             Reading::Elapsed(nanos) => {
@@ -133,9 +138,9 @@ impl Clock {
                     TimeZero::FirstRow => *self.zero.get_or_insert(nanos),
                 };
                 let nanos = if self.rules.are_clock_times() {
-                    entry(&mut self.days, robot).take(nanos)
+                    with(&mut self.days, robot, |days| days.take(nanos))
                 } else {
-                    entry(&mut self.counts, robot).take(nanos);
+                    with(&mut self.counts, robot, |count| count.take(nanos));
                     nanos
                 };
                 self.rules

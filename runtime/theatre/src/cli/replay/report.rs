@@ -95,19 +95,23 @@ impl Report {
                 examples: Vec::new(),
             });
         }
+        let place = |(file, line): &(u32, u64)| match files.get(*file as usize) {
+            Some(file) => format!("{file} line {line}"),
+            None => format!("line {line}"),
+        };
+        let future = fed.map_or(&[][..], |fed| &fed.future_examples);
         let dead = counted.dead.iter().zip(DeadReason::ALL);
         for (count, reason) in dead.filter(|(count, _)| **count > 0) {
             report.dead_letters.push(Reason {
                 why: reason.as_str().to_owned(),
                 count: *count,
-                examples: Vec::new(),
+                examples: match reason {
+                    DeadReason::Future => future.iter().map(place).collect(),
+                    _ => Vec::new(),
+                },
             });
         }
         if let Some(fed) = fed {
-            let place = |(file, line): &(u32, u64)| match files.get(*file as usize) {
-                Some(file) => format!("{file} line {line}"),
-                None => format!("line {line}"),
-            };
             if fed.conflicts > 0 {
                 report.refused += fed.conflicts;
                 report.refusals.push(Reason {
@@ -160,7 +164,12 @@ impl Report {
         ] {
             for reason in reasons {
                 let what = if reason.count == 1 { one } else { several };
-                eprintln!("{} {what}: {}", reason.count, reason.why);
+                let more = if reason.why == DeadReason::Future.as_str() {
+                    ": later than this machine's clock and future_tolerance allow"
+                } else {
+                    ""
+                };
+                eprintln!("{} {what}: {}{more}", reason.count, reason.why);
                 for example in &reason.examples {
                     eprintln!("  {example}");
                 }
