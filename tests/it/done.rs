@@ -205,7 +205,24 @@ fn a_loss_at_any_stage_is_seen_and_what_waits_is_not_said_to_be_there() -> Resul
         "{said}"
     );
     type Plant = fn(&DataDir) -> Result<()>;
-    let lost: [(&str, Plant, &str); 11] = [
+    let lost: [(&str, Plant, &str); 13] = [
+        (
+            "an entry of the ledger",
+            |dir| {
+                let of_records = "DELETE FROM load_ledger WHERE table_name = 'ds'";
+                sql(&dir.warehouse(), of_records)
+            },
+            "ledger has no entry",
+        ),
+        (
+            "no file, but one that nothing registered",
+            |dir| {
+                let file = &lake_files(dir, "data/ds/")?[0];
+                std::fs::copy(file, file.with_file_name("again.parquet"))?;
+                Ok(())
+            },
+            "is not registered",
+        ),
         (
             "records of the log",
             |dir| sql(&dir.log(), "DELETE FROM block WHERE topic = 1"),

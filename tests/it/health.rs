@@ -50,3 +50,34 @@ fn a_process_is_alive_at_once_ready_soon_and_neither_once_it_has_ended() -> Resu
     }
     Ok(())
 }
+
+/// Programs read standard output, whatever a command ends with.
+#[test]
+fn json_is_json_whether_a_command_succeeds_or_fails() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let simulate = ["simulate", "--robots", "1", "--ticks", "3"];
+    let commands: [(&[&str], i32); 9] = [
+        (&simulate, 0),
+        (&["run", "--until-drained"], 0),
+        (&["lake", "create"], 0),
+        (&["reconcile"], 0),
+        (&["robots", "show", "r99"], 1),
+        (&["warehouse", "query", "SELEC"], 1),
+        (&["topics", "check"], 2),
+        (&["replay", "nothing.csv"], 2),
+        (&["schema", "infer", "nothing.csv"], 2),
+    ];
+    for (command, code) in commands {
+        let arguments = [&["--output", "json"], command].concat();
+        let output = theatre(data.path(), &arguments)?.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(code), "{command:?}: {said}");
+        let printed: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{command:?}: {said}"))?;
+        ensure!(
+            code == 0 || printed["exit_code"] == code && printed["error"].is_string(),
+            "{command:?}: {printed}"
+        );
+    }
+    Ok(())
+}

@@ -166,7 +166,8 @@ fn a_robot_that_is_at_home_in_all_times_fills_one_folder() -> Result<()> {
         log.append(INPUT_TOPICS[0], partition_of(&record.key, 4), &[record])?;
     }
     run(data.path(), &["run", "--until-drained"])?;
-    let files = std::fs::read_dir(dir.lake().join("data/fleet_telemetry/v=1"))?.count();
+    let files =
+        std::fs::read_dir(dir.lake().join("data/fleet_telemetry/theatre_version=1"))?.count();
     // Midnight may pass while they are appended.
     ensure!((1..=2).contains(&files), "{files} folders");
     ensure!(

@@ -286,8 +286,14 @@ fn rows_that_were_left_out_come_in_with_a_corrected_recording() -> Result<()> {
 #[test]
 fn a_row_with_a_typing_error_in_its_year_costs_itself_and_can_be_put_right() -> Result<()> {
     let case = Case::new("typo_year")?;
-    case.replay("bad.csv", "m.toml", &[])?
-        .must_be(0, [4, 0, 0, 0, 1])?;
+    let ended = case.replay("bad.csv", "m.toml", &[])?;
+    ended.must_be(0, [4, 0, 0, 0, 1])?;
+    let example = ended.report["dead_letters"][0]["examples"][0].as_str();
+    ensure!(
+        example.is_some_and(|example| example.ends_with("bad.csv line 3")),
+        "{}",
+        ended.report
+    );
     let windows = case.windows("r1", "60s")?;
     ensure!(
         windows.len() == 1 && windows[0]["count"] == 4,
@@ -606,5 +612,109 @@ fn what_schema_infer_writes_replays_the_file() -> Result<()> {
     );
     // The rows, and the events that begin and end the recording.
     ensure!(reconciled(case.data.path(), &[])? == 122);
+    Ok(())
+}
+
+fn written(folder: &Path, name: &str, text: &str) -> Result<String> {
+    let path = folder.join(name);
+    std::fs::write(&path, text)?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// A table of so many rows, a second apart, whose values begin with this one.
+fn table(first: i64, rows: i64) -> String {
+    let mut text = "time,v\n".to_owned();
+    for row in 0..rows {
+        text.push_str(&format!("{},{}.5\n", time(row), first + row));
+    }
+    text
+}
+
+/// A folder may hold a day twice, packed, renamed, or as part of a longer file.
+#[test]
+fn a_recording_that_is_there_twice_in_one_replay_is_there_once() -> Result<()> {
+    let case = Case::new("second_file")?;
+    let folder = tempfile::tempdir()?;
+    written(folder.path(), "day.csv", &table(0, 50))?;
+    written(folder.path(), "day-copy.csv", &table(0, 50))?;
+    written(folder.path(), "longer.csv", &table(0, 60))?;
+    written(folder.path(), "nothing.csv", "")?;
+    let ended = case.replay(&folder.path().to_string_lossy(), "m.toml", &[])?;
+    ended.must_be(0, [60, 100, 0, 0, 0])?;
+    ensure!(
+        ended.said.contains("nothing.csv: is empty"),
+        "{}",
+        ended.said
+    );
+    let rows = case.query("SELECT count(*) AS n, sum(v) AS sum FROM ds")?;
+    ensure!(rows[0]["n"] == 60 && rows[0]["sum"] == 1800.0, "{rows:?}");
+    reconciled(case.data.path(), &[])?;
+    Ok(())
+}
+
+/// Rows without times of their own have those of their file.
+#[test]
+fn two_files_of_a_robot_without_times_are_refused() -> Result<()> {
+    let case = Case::new("second_file")?;
+    let folder = tempfile::tempdir()?;
+    let schema = case.path("s.avsc");
+    let mapping = format!(
+        "schema = \"{schema}\"\nrobot_id = \"r1\"\nrate = \"1Hz\"\ntime_start = \"2026-01-31T08:00:00Z\"\n[columns]\nv = \"v\"\n"
+    );
+    let mapping = written(folder.path(), "m.toml", &mapping)?;
+    written(folder.path(), "a.csv", "v\n1\n2\n")?;
+    let second = written(folder.path(), "b.csv", "v\n3\n4\n")?;
+    let pattern = folder.path().join("*.csv").to_string_lossy().into_owned();
+    let ended = case.replay(&pattern, &mapping, &[])?;
+    ensure!(
+        ended.code == Some(2) && ended.said.contains("begin at time_start"),
+        "{}",
+        ended.said
+    );
+    let error = ended.report["error"].as_str().unwrap_or_default();
+    ensure!(error.contains("b.csv"), "{}", ended.report);
+    ensure!(!case.data.path().join("recordings.sqlite").exists());
+    let later = ["--time-start", "2026-01-31T09:00:00Z"];
+    case.replay(&second, &mapping, &later)?
+        .must_be(0, [2, 0, 0, 0, 0])?;
+    let rows = case.query("SELECT min(event_time) AS at FROM ds")?;
+    ensure!(rows[0]["at"] == 1_769_850_000_000_000_i64, "{rows:?}");
+    Ok(())
+}
+
+/// A mapping that an earlier replay kept is not that of every file of this name.
+#[test]
+fn what_a_kept_mapping_leaves_out_is_said_and_a_failed_look_keeps_nothing() -> Result<()> {
+    let case = Case::new("")?;
+    let folder = tempfile::tempdir()?;
+    let replay = |text: &str, more: &[&str]| -> Result<Ended> {
+        let file = written(folder.path(), "log.csv", text)?;
+        let begin = ["--output", "json", "replay", &file, "--yes", "--quiet"];
+        Ended::of(&theatre(case.data.path(), &[&begin[..], more].concat())?.output()?)
+    };
+    let naive = "at,v\n2026-01-31 08:00:00,1.5\n";
+    let failed = replay(naive, &["--time-column", "at"])?;
+    ensure!(
+        failed.code == Some(2) && failed.said.contains("time_zone"),
+        "{}",
+        failed.said
+    );
+    let zone = ["--time-column", "at", "--time-zone", "Europe/Berlin"];
+    replay(naive, &zone)?.must_be(0, [1, 0, 0, 0, 0])?;
+    let wider = replay("at,v,temp\n2026-01-31 09:00:00,1.5,20\n", &[])?;
+    wider.must_be(0, [1, 0, 0, 0, 0])?;
+    ensure!(
+        wider
+            .said
+            .contains("leaves out columns that the file has: temp"),
+        "{}",
+        wider.said
+    );
+    let other = replay("stamp;v\n2026-01-31T10:00:00Z;1,5\n", &[])?;
+    ensure!(
+        other.code == Some(2) && other.said.contains("--dataset NAME"),
+        "{}",
+        other.said
+    );
     Ok(())
 }

@@ -390,7 +390,8 @@ fn register_and_lose(store: &Store, deployment: &Deployment, path: &str) -> Resu
 #[test]
 fn a_registered_file_whose_upload_the_bucket_has_ended_is_set_aside_and_stops_nothing() -> Result<()>
 {
-    const PATH: &str = "data/robot_telemetry/v=1/date=2026-01-01/lost.parquet";
+    const PATH: &str =
+        "data/robot_telemetry/theatre_version=1/theatre_date=2026-01-01/lost.parquet";
     let store = Store::start()?;
     let lake = format!(
         "[lake]\nurl = \"{URL}\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"eu-central-1\"\n",

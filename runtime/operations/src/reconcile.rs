@@ -138,7 +138,7 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
     let mut lake = lake::read(&before, ports)?;
     count.with_lake(&params.topics, &mut lake.records);
     let mut found = Findings::default();
-    found.gaps.append(&mut lake.gaps);
+    lake::judge(params, ports, &before, &mut lake, &mut found)?;
     let mut warehouse = warehouse_rows(params, ports)?;
     let statuses: Vec<_> = count.statuses().cloned().collect();
     let outputs = outputs::judge(params, ports, &statuses, lake.outputs, &mut found)?;

@@ -84,6 +84,9 @@ pub fn sql_name(name: &str) -> String {
 /// folder's.
 pub const DATASET_BYTES_MAX: usize = 100;
 
+/// What the folders of the lake say, which readers may take for columns.
+const FOLDER_KEYS: [&str; 2] = ["theatre_version", "theatre_date"];
+
 /// The warehouse table of a dataset.
 ///
 /// # Errors
@@ -111,6 +114,15 @@ pub fn table_spec(dataset: &Dataset) -> Result<TableSpec> {
         .iter()
         .map(|column| (sql_name(&column.name), column.column_type));
     let columns: Vec<(String, ColumnType)> = meta.chain(own).collect();
+    if let Some((name, _)) = columns
+        .iter()
+        .find(|(name, _)| FOLDER_KEYS.contains(&&**name))
+    {
+        return Err(Error::Refused(format!(
+            "dataset '{}': '{name}' is what folders of the lake are called: rename the field",
+            dataset.name
+        )));
+    }
     if let Some(at) = columns.iter().position(|(name, _)| name.is_empty()) {
         return Err(Error::Refused(format!(
             "dataset '{}': nothing is left of the name of field '{}' in a table: rename it",
@@ -343,7 +355,7 @@ pub fn record_path(
 ) -> String {
     let from: Vec<String> = from.iter().map(u64::to_string).collect();
     format!(
-        "data/{}/v={}/date={}/p{partition}-from-{}-e{epoch}-c{cut}.parquet",
+        "data/{}/theatre_version={}/theatre_date={}/p{partition}-from-{}-e{epoch}-c{cut}.parquet",
         dataset.name,
         dataset.version,
         date(day),

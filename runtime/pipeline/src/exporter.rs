@@ -177,7 +177,7 @@ impl Exporter {
             Entry::Vacant(none) => {
                 let date = theatre_parquet::date(day_of(first.committed_at.0));
                 let path = format!(
-                    "facts/{}/v=1/date={date}/p{}-{}-{}.parquet",
+                    "facts/{}/theatre_version=1/theatre_date={date}/p{}-{}-{}.parquet",
                     table.name, self.partition, span.0, span.1
                 );
                 let upload = self.ports.lake.begin(

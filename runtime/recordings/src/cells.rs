@@ -23,6 +23,8 @@ pub const MISSING: &[&str] = &[
     "-1.#ind",
     "1.#ind",
     "#n/a",
+    "\\n",
+    "(null)",
     "#na",
     "n/a",
     "n.a.",

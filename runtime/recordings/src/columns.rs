@@ -2,9 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// Makes the names of a header unique: trimmed; `#3` for a blank one in the third place; `name#1`,
+/// Makes the names of a header unique: trimmed, with blanks for line ends; `#3` for a blank one in the third place; `name#1`,
 /// `name#2` for one that is there twice.
 pub fn unique(names: &[String]) -> Vec<String> {
+    if names.iter().any(|name| name.contains(['\n', '\r'])) {
+        let in_line = |name: &String| name.lines().collect::<Vec<_>>().join(" ");
+        return unique(&names.iter().map(in_line).collect::<Vec<_>>());
+    }
     let mut count: HashMap<&str, usize> = HashMap::new();
     for name in names {
         *count.entry(name.trim()).or_default() += 1;
@@ -47,6 +51,25 @@ pub fn find(names: &[String], wanted: &str) -> Result<usize, String> {
                 several.len(),
                 several.join("', '")
             ))
+        }
+    }
+}
+
+/// What is wrong with the names that a mapping wants, all of it at once; none when each is there.
+pub fn missing_of(names: &[String], wanted: &[String]) -> Option<String> {
+    let absent: Vec<&str> = wanted
+        .iter()
+        .filter(|wanted| !is_there(names, wanted))
+        .map(|wanted| wanted.trim())
+        .collect();
+    match absent.as_slice() {
+        [] => wanted.iter().find_map(|wanted| find(names, wanted).err()),
+        [only] => Some(missing(names, only)),
+        several => {
+            let (last, others) = several.split_last()?;
+            let rest = missing(names, last);
+            let others = others.join("', '");
+            Some(rest.replacen("no column '", &format!("no column '{others}', '"), 1))
         }
     }
 }
@@ -102,6 +125,12 @@ fn without_number(name: &str) -> &str {
 }
 
 fn missing(names: &[String], wanted: &str) -> String {
+    if names.is_empty() {
+        return format!(
+            "there is no column '{wanted}', nor any other: no record could be read at all; of JSON, \
+             each line is one whole object"
+        );
+    }
     let alike = names
         .iter()
         .find(|name| without_unit(name).eq_ignore_ascii_case(without_unit(wanted)));
@@ -116,12 +145,15 @@ fn missing(names: &[String], wanted: &str) -> String {
 
 /// A name without the unit in brackets at its end.
 pub fn without_unit(name: &str) -> &str {
-    for (open, close) in [('[', ']'), ('(', ')')] {
-        if name.ends_with(close)
-            && let Some(at) = name.find(open)
-            && at > 0
-        {
-            return name[..at].trim_end();
+    let brackets = [('[', ']'), ('(', ')'), ('{', '}'), ('<', '>')];
+    let Some((open, close)) = brackets.into_iter().find(|(_, end)| name.ends_with(*end)) else {
+        return name;
+    };
+    let mut depth = 0;
+    for (at, sign) in name.char_indices().rev() {
+        depth += i32::from(sign == close) - i32::from(sign == open);
+        if depth == 0 {
+            return if at > 0 { name[..at].trim_end() } else { name };
         }
     }
     name
@@ -188,6 +220,16 @@ mod tests {
                 .unwrap_err()
                 .contains("is 'Speed' meant?")
         );
+        for (name, bare) in [
+            ("F {N}", "F"),
+            ("F <N>", "F"),
+            ("U (V) (filtered)", "U (V)"),
+            ("a [m/s(2)]", "a"),
+            ("a (rad (mean))", "a"),
+            ("F N)", "F N)"),
+        ] {
+            assert_eq!(without_unit(name), bare, "{name}");
+        }
         assert_eq!(
             (without_unit("(x)"), unit("v [m/s]"), unit("v")),
             ("(x)", Some("m/s"), None)

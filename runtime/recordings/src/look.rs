@@ -158,6 +158,12 @@ pub fn look(file: &str, hints: &Hints) -> Result<Looked, ReadError> {
         roles::time(&named, &mut mapping, &mut looking);
     }
     settle_robot(file, &named, &mut mapping, &mut looking);
+    if form == Form::Json && seen.rows == 1 && seen.names.iter().any(|name| name.contains("[1].")) {
+        looking.unclear.push(
+            "the file is one object with a list of objects in it, and rows are objects: write the list by itself, one object a line, such as with jq -c '.data[]'"
+                .to_owned(),
+        );
+    }
     let columns = fields(&named, &units, form, &seen, &mut mapping, &mut looking);
     let mut looked = Looked {
         file: file.to_owned(),
@@ -341,6 +347,12 @@ fn say_types(columns: &[Column], looking: &mut Looking) {
         }
     }
     for column in columns {
+        if column.column_type == ColumnType::Utf8 && column.profile.has_long_numbers() {
+            looking.findings.push(format!(
+                "column '{}' has whole numbers of more than 64 bits: they are texts, so that no digit is lost",
+                shown(&column.name)
+            ));
+        }
         let bad = column.profile.bad();
         if column.column_type == ColumnType::Float64 && bad > 0 {
             looking.findings.push(format!(

@@ -48,7 +48,7 @@ pub enum RepeatedHour {
     /// The second, in winter time.
     Second,
     /// The first, until the times of a robot jump back by more than half an hour: its rows stand
-    /// in the order of time.
+    /// in the order of time, or in that order backwards.
     ByOrder,
 }
 
@@ -98,8 +98,9 @@ pub struct Mapping {
     /// as `2026/01/31`, `01/31/2026` or `31.01.26`, with hours of 24 or AM and PM; `epoch_s`,
     /// `epoch_ms`, `epoch_us` or `epoch_ns` for numbers since 1970, also with fractions or
     /// exponents; `elapsed_s`, `elapsed_ms`, `elapsed_us`, `elapsed_ns`, `elapsed_min` or
-    /// `elapsed_h` for numbers since `time_start`, `elapsed_hms` for hours, minutes and seconds since then; or a pattern such as
-    /// `"%d.%m.%Y %H-%M-%S%.f"` (as of strftime). Absent: times with a zone, and, with
+    /// `elapsed_h` for numbers since `time_start`, `elapsed_hms` for hours, minutes and seconds since
+    /// then, which go on after midnight; `excel` for days as workbooks count them; or a pattern such
+    /// as `"%d.%m.%Y %H-%M-%S%.f"` (as of strftime). Absent: times with a zone, and, with
     /// `time_zone`, those without one that begin with the year or name the month; with
     /// `time_start`, `elapsed_s`.
     pub time_format: Option<String>,

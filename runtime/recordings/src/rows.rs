@@ -139,6 +139,9 @@ impl Rows {
                     for remark in self.records.remarks() {
                         self.tally.remark(&self.file, remark);
                     }
+                    if let Some(remark) = self.clock.remark() {
+                        self.tally.remark(&self.file, remark);
+                    }
                     return Ok(None);
                 }
             },
@@ -310,6 +313,12 @@ fn start(file: &Arc<str>) -> Place {
 impl Bound {
     fn new(plan: &Plan, file: &Arc<str>, names: &[String]) -> Result<Self, ReadError> {
         let mapping = plan.mapping();
+        if let Some(why) = columns::missing_of(names, &mapping.wanted()) {
+            return Err(ReadError {
+                place: start(file),
+                why,
+            });
+        }
         let find = |wanted: &str| {
             columns::find(names, wanted).map_err(|why| ReadError {
                 place: start(file),

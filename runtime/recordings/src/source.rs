@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use kind::Kind;
 pub use lines::{LINE_BYTES_MAX, Line, LineFault, Lines};
 pub use paths::find;
-pub use text::Text;
+pub use text::{Text, by_name as encoding};
 
 use crate::records::{Place, ReadError};
 

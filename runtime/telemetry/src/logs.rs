@@ -1,6 +1,7 @@
 //! Logs to standard error: text for people or JSON for programs, with levels that can be changed
 //! while the program runs.
 
+use std::io::IsTerminal;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use tracing::Subscriber;
@@ -70,7 +71,9 @@ fn form<S>(is_json: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     if is_json {
         layer.json().flatten_event(true).boxed()
     } else {

@@ -253,8 +253,14 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Says why a command failed: a line for people, or an event where the log is for programs.
-fn say_failure(why: &str, code: u8) -> ExitCode {
+/// Says why a command failed: a line for people, or an event where the log is for programs. With
+/// JSON as the output that is an object, unless one was printed already.
+fn say_failure(output: Output, why: &str, code: u8) -> ExitCode {
+    if output == Output::Json && !output::has_written() {
+        let failure = serde_json::json!({"error": why, "exit_code": code});
+        // Standard output may be closed: standard error says it in any case.
+        drop(output::value(&failure));
+    }
     if theatre_telemetry::logs::is_json() {
         tracing::error!(code, why, "failed");
     } else {
@@ -266,11 +272,12 @@ fn say_failure(why: &str, code: u8) -> ExitCode {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let output = cli.common.output;
     match cli.command.run(&cli.common) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(why)) => say_failure(&why, 2),
-        Err(Failure::Failed(why)) => say_failure(&why, 1),
-        Err(Failure::Unreachable(why)) => say_failure(&why, 3),
+        Err(Failure::Usage(why)) => say_failure(output, &why, 2),
+        Err(Failure::Failed(why)) => say_failure(output, &why, 1),
+        Err(Failure::Unreachable(why)) => say_failure(output, &why, 3),
         Err(Failure::Difference) => ExitCode::from(4),
         Err(Failure::Interrupted) => ExitCode::from(130),
     }

@@ -1,7 +1,7 @@
 //! What the files of the lake hold: records by where they stood in the log, and outputs by what
 //! tells them apart. Files are read, not believed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
@@ -11,6 +11,7 @@ use theatre_actors::ports::{Error, FileStage, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 
 use super::outputs::{OutputRows, RowKey};
+use super::{Findings, rows_of};
 use theatre_pipeline::{PipelineParams, Ports};
 
 /// What completed files hold of a topic in one partition.
@@ -114,6 +115,44 @@ pub(super) fn read(files: &[RegisteredFile], ports: &Ports) -> Result<LakeFiles>
         }
     }
     Ok(lake)
+}
+
+/// Notes what is wrong with files as such: what reading them has found, those that are in the lake
+/// and not registered, and those that were loaded without an entry in the warehouse's ledger.
+pub(super) fn judge(
+    params: &PipelineParams,
+    ports: &Ports,
+    files: &[RegisteredFile],
+    lake: &mut LakeFiles,
+    found: &mut Findings,
+) -> Result<()> {
+    found.gaps.append(&mut lake.gaps);
+    let registered: HashSet<&str> = files.iter().map(|file| file.file.path.as_str()).collect();
+    for prefix in ["data/", "facts/"] {
+        let there = ports.lake.list(prefix)?;
+        let others = there.iter().map(|entry| entry.path.as_str());
+        let others = others.filter(|path| !registered.contains(path));
+        found.surplus.extend(others.map(|path| {
+            format!(
+                "lake file '{path}' is not registered: readers of its folder meet its rows, too"
+            )
+        }));
+    }
+    if !params.warehouse {
+        return Ok(());
+    }
+    let ledger = rows_of(ports, "SELECT batch FROM load_ledger")?;
+    let entries = ledger.iter().filter_map(|row| row.first()?.as_str());
+    let entries: HashSet<&str> = entries.collect();
+    let loaded = files.iter().filter(|file| file.stage == FileStage::Loaded);
+    let batches: BTreeSet<&str> = loaded.filter_map(|file| file.batch.as_deref()).collect();
+    let missing = batches.iter().filter(|batch| !entries.contains(*batch));
+    found.gaps.extend(missing.map(|batch| {
+        format!(
+            "batch '{batch}' was loaded, and the warehouse's ledger has no entry of it: loaded again, its rows would be there twice"
+        )
+    }));
+    Ok(())
 }
 
 /// The kind of output that a file holds; `None` for a file of records.

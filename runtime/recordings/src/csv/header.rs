@@ -8,6 +8,8 @@ use crate::records::ReadError;
 const LINES_LOOKED_AT: usize = 100;
 /// Their bytes, which are kept for a moment.
 const BYTES_LOOKED_AT: usize = 4 << 20;
+/// A header goes on over at most this many lines after its first.
+const NAME_LINES_MAX: usize = 50;
 
 /// Names of the columns.
 pub(super) struct Header {
@@ -48,17 +50,22 @@ impl Header {
 
     /// Whether a record is the header once more.
     pub(super) fn is_again(&self, cells: &[String]) -> bool {
-        let same = |(a, b): (&String, &String)| a.trim() == b.trim();
+        let same = |(a, b): (&String, &String)| a.trim().eq_ignore_ascii_case(b.trim());
         !self.cells.is_empty()
             && self.cells.len() == cells.len()
             && self.cells.iter().zip(cells).all(same)
     }
 
-    /// Whether a record is another header: it names every column that is wanted, in another order
-    /// or among others.
+    /// Whether a record is another header: it names every column that is wanted, in another order,
+    /// among others or in other units.
     pub(super) fn is_other(&self, cells: &[String]) -> bool {
         // Few records have a cell that reads like a name.
-        let has = |name: &String| cells.iter().any(|cell| cell.trim() == name.trim());
+        let has = |name: &String| {
+            let name = columns::without_unit(name.trim());
+            let is_it =
+                |cell: &String| columns::without_unit(cell.trim()).eq_ignore_ascii_case(name);
+            cells.iter().any(is_it)
+        };
         !self.cells.is_empty() && self.wanted.len() > 1 && self.wanted.iter().all(has)
     }
 }
@@ -89,6 +96,11 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
         bytes += text.len();
         let is_comment = feed.is_nothing(text);
         let Ok(cells) = splitter.split(bare(text, dialect)) else {
+            let text = text.clone();
+            if let Some(cells) = over_lines(&text, feed, splitter, dialect)? {
+                feed.left_out += before.len() as u64;
+                return Ok(cells);
+            }
             continue;
         };
         let names = if dialect.names.is_empty() {
@@ -113,16 +125,53 @@ fn find(feed: &mut Feed, splitter: &Splitter, dialect: &Dialect) -> Result<Vec<S
             why: "is empty: it has no header".to_owned(),
         });
     };
-    let names = columns::unique(&cells);
-    let missing = dialect
-        .wanted
-        .iter()
-        .find_map(|wanted| columns::find(&names, wanted).err());
+    let missing = columns::missing_of(&columns::unique(&cells), &dialect.wanted);
+    let mut why = missing.unwrap_or_else(|| "is no header".to_owned());
+    why += &other_delimiter(&before, dialect);
+    if looked_at == LINES_LOOKED_AT {
+        why += &format!(
+            "; the header was looked for in the first {LINES_LOOKED_AT} lines: where it comes \
+             later, skip_lines leaves out what stands before it"
+        );
+    }
     Err(ReadError {
         place: feed.place(number),
-        why: missing.unwrap_or_else(|| "is no header".to_owned())
-            + &other_delimiter(&before, dialect),
+        why,
     })
+}
+
+/// The header that begins in a line and has line ends within its names, when it has all wanted ones.
+fn over_lines(
+    first: &str,
+    feed: &mut Feed,
+    splitter: &Splitter,
+    dialect: &Dialect,
+) -> Result<Option<Vec<String>>, ReadError> {
+    let mut text = first.to_owned();
+    let mut taken = Vec::new();
+    while taken.len() < NAME_LINES_MAX && !dialect.wanted.is_empty() {
+        let Some(next) = feed.next()? else { break };
+        let added = next.text.clone();
+        taken.push(next);
+        let Ok(added) = added else { break };
+        text.push('\n');
+        text.push_str(&added);
+        let Ok(cells) = splitter.split(&text) else {
+            continue;
+        };
+        let names = columns::unique(&cells);
+        if dialect
+            .wanted
+            .iter()
+            .all(|wanted| columns::is_there(&names, wanted))
+        {
+            feed.left_out += taken.len() as u64;
+            return Ok(Some(cells));
+        }
+        break;
+    }
+    feed.put_back(taken);
+    Ok(None)
 }
 
 /// A header may stand in a comment: without its mark.

@@ -1,10 +1,11 @@
 //! Numbering a recording: which of its rows are known, which are new, and which differ from what an
 //! earlier version of it has.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use theatre_actors::ports::{Error, Result};
 
+use super::group::{KnownRows, copies};
 use super::table::{KnownRow, RecordingIndex, Series, StoredRobot};
 use super::{Bounds, Identity, RowKey};
 
@@ -98,14 +99,13 @@ impl Numbering<'_> {
             for group in order.chunk_by(|left, right| is_one_group(rows, *left, *right)) {
                 let first = rows[group[0]];
                 let at = numbering.place(first.robot)?;
-                let mut known = numbering.known(at, first.time)?;
-                let contents = group.iter().map(|row| rows[*row].content);
-                let matched = contents
-                    .filter(|content| take_equal(&mut known, *content).is_some())
-                    .count();
+                let known = numbering.known(at, first.time)?;
+                let distinct: HashSet<_> = copies(rows, group).into_iter().collect();
+                let matched = distinct.iter().filter(|row| known.number(**row).is_some());
+                let matched = matched.count() as i64;
                 let robot = &mut numbering.robots[at];
-                robot.rows += group.len() as i64;
-                robot.matched += matched as i64;
+                robot.rows += distinct.len() as i64;
+                robot.matched += matched;
                 let from = robot.surveyed.map_or(first.time, |(from, _)| from);
                 robot.surveyed = Some((from, first.time));
             }
@@ -233,43 +233,45 @@ impl Numbering<'_> {
         let first = rows[group[0]];
         let place = self.place(first.robot)?;
         let mut known = self.known(place, first.time)?;
+        let copies = copies(rows, group);
         let mut unknown = Vec::new();
-        for at in group {
-            match take_equal(&mut known, rows[*at].content) {
+        for (at, row) in group.iter().zip(copies) {
+            match known.take(row) {
                 Some(number) => {
                     identities[*at] = Identity::Known(number);
                     if rows[*at].counter.is_some() {
                         self.robots[place].counter = rows[*at].counter;
                     }
                 }
-                None => unknown.push(*at),
+                None => unknown.push((*at, row)),
             }
         }
         let recording = self.recording;
         let (series, corrects) = (self.series(place), self.robots[place].corrects);
-        let is_earlier = |row: &&KnownRow| {
-            !row.is_matched && (corrects || self.is_named && row.recording == recording)
-        };
-        let mut others = known.iter().filter(is_earlier).count();
-        for at in unknown {
+        let is_earlier = |row: &KnownRow| corrects || self.is_named && row.recording == recording;
+        let mut others = known.left(is_earlier);
+        let mut conflicts = HashSet::new();
+        for (at, (content, copy)) in unknown {
+            // Another file of the recording has brought it.
+            if let Some(number) = known.number((content, copy)) {
+                identities[at] = Identity::Known(number);
+                continue;
+            }
             // What an earlier version of the recording had here stays.
-            if others > 0 {
-                others -= 1;
+            if others > 0 || conflicts.contains(&(content, copy)) {
+                others -= usize::from(conflicts.insert((content, copy)));
                 continue;
             }
             let row = rows[at];
-            let equal = known.iter().filter(|other| other.content == row.content);
-            let copy = equal.map(|other| other.copy + 1).max().unwrap_or(0);
             let number = self.next_number(place, row.counter)?;
             let added = KnownRow {
-                content: row.content,
+                content,
                 copy,
                 number,
                 recording,
-                is_matched: true,
             };
             self.index.add(series, row.time, &added)?;
-            known.push(added);
+            known.add(&added);
             identities[at] = Identity::New(number);
         }
         Ok(())
@@ -308,12 +310,13 @@ impl Numbering<'_> {
     }
 
     /// The rows that are known of a robot at a time.
-    fn known(&self, place: usize, time: i64) -> Result<Vec<KnownRow>> {
-        if self.robots[place].is_known_at(time) {
-            self.index.known_at(self.series(place), time)
+    fn known(&self, place: usize, time: i64) -> Result<KnownRows> {
+        let rows = if self.robots[place].is_known_at(time) {
+            self.index.known_at(self.series(place), time)?
         } else {
-            Ok(Vec::new())
-        }
+            Vec::new()
+        };
+        Ok(KnownRows::new(rows))
     }
 
     fn series(&self, place: usize) -> Series {
@@ -365,15 +368,6 @@ impl Numbering<'_> {
         }
         Ok(())
     }
-}
-
-/// Marks a row of this content as met and returns its number.
-fn take_equal(known: &mut [KnownRow], content: u64) -> Option<i64> {
-    let row = known
-        .iter_mut()
-        .find(|row| !row.is_matched && row.content == content)?;
-    row.is_matched = true;
-    Some(row.number)
 }
 
 /// Indices of the rows, those of one robot and time beside each other.

@@ -34,8 +34,6 @@ pub(super) struct KnownRow {
     pub(super) copy: i64,
     pub(super) number: i64,
     pub(super) recording: i64,
-    /// Whether a row of the recording that is being numbered is this one.
-    pub(super) is_matched: bool,
 }
 
 /// A robot as the file has it.
@@ -183,7 +181,6 @@ impl RecordingIndex {
                 copy: row.get(1)?,
                 number: row.get(2)?,
                 recording: row.get(3)?,
-                is_matched: false,
             })
         };
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;

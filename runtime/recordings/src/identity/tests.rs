@@ -15,6 +15,7 @@ fn keys(rows: &[Row]) -> Vec<RowKey<'_>> {
             robot,
             time: *time,
             content: *content,
+            file: 0,
             counter: None,
         })
         .collect()
@@ -68,6 +69,48 @@ fn a_file_that_overlaps_brings_what_was_not_there() {
     bring(&mut index, None, &day);
     let rotated = keys(&[("r1", 2, 7), ("r1", 3, 7)]);
     assert_eq!(bring(&mut index, None, &rotated), [Known(2), New(3)]);
+}
+
+#[test]
+fn a_file_that_comes_twice_in_one_recording_is_there_once() {
+    let (_folder, mut index) = index();
+    let first = keys(&[("r1", 0, 7), ("r1", 0, 7), ("r1", 1, 7)]);
+    let again: Vec<_> = first.iter().map(|row| RowKey { file: 1, ..*row }).collect();
+    let both = [first.as_slice(), again.as_slice()].concat();
+    let numbers = [New(0), New(1), New(2), Known(0), Known(1), Known(2)];
+    assert_eq!(bring(&mut index, None, &both), numbers);
+    // Of equal rows as many count as the file has that has most.
+    let third = RowKey {
+        file: 1,
+        ..first[0]
+    };
+    assert_eq!(
+        bring(&mut index, None, &[first[0], first[1], third, third, third]),
+        [Known(0), Known(1), Known(0), Known(1), New(3)]
+    );
+}
+
+#[test]
+fn a_changed_row_in_two_files_is_one_conflict() {
+    let (_folder, mut index) = index();
+    bring(
+        &mut index,
+        None,
+        &keys(&[("r1", 0, 1), ("r1", 0, 2), ("r1", 1, 3)]),
+    );
+    let changed = keys(&[("r1", 0, 1), ("r1", 0, 20), ("r1", 1, 3)]);
+    let again = RowKey {
+        file: 1,
+        ..changed[1]
+    };
+    assert_eq!(
+        bring(
+            &mut index,
+            None,
+            &[changed[0], changed[1], again, changed[2]]
+        ),
+        [Known(0), Conflict, Conflict, Known(2)]
+    );
 }
 
 #[test]
@@ -143,6 +186,7 @@ fn a_counter_with_a_hole_leaves_numbers_out_and_a_correction_fills_them() {
         robot: "r1",
         time,
         content: time as u64,
+        file: 0,
         counter: Some(counter),
     };
     let first = [row(0, 10), row(1, 11), row(4, 14)];

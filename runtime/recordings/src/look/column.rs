@@ -68,6 +68,8 @@ pub struct Profile {
     /// Smallest and greatest number.
     pub range: Option<(f64, f64)>,
     whole: u64,
+    /// Whole numbers of more than 64 bits, written with all their digits.
+    beyond: u64,
     words: u64,
     zeros: u64,
     ones: u64,
@@ -88,6 +90,7 @@ impl Default for Profile {
             numbers: 0,
             range: None,
             whole: 0,
+            beyond: 0,
             words: 0,
             zeros: 0,
             ones: 0,
@@ -139,6 +142,7 @@ impl Profile {
             if let Read::Value(Value::Number(number)) = rules.read(cell, ColumnType::Float64, true)
             {
                 self.number(number, matches!(cell, Cell::Integer(_)) || is_whole(&text));
+                self.beyond += u64::from(matches!(cell, Cell::Text(_)) && is_beyond(&text));
             } else if is_flag_word(&text) {
                 self.words += 1;
             }
@@ -190,10 +194,19 @@ impl Profile {
         if self.whole == present && whole_file {
             return Some(ColumnType::Int64);
         }
+        if self.has_long_numbers() {
+            return Some(ColumnType::Utf8);
+        }
         if self.numbers as f64 >= NUMBERS_AT_LEAST * present as f64 {
             return Some(ColumnType::Float64);
         }
         Some(ColumnType::Utf8)
+    }
+
+    /// Whether all are whole numbers and some have more than 64 bits: as numbers they would lose
+    /// digits.
+    pub(super) fn has_long_numbers(&self) -> bool {
+        self.beyond > 0 && self.whole + self.beyond == self.present()
     }
 
     /// Texts of cells, evenly spread.
@@ -237,6 +250,11 @@ impl Profile {
 
 fn is_whole(text: &str) -> bool {
     text.parse::<i64>().is_ok()
+}
+
+fn is_beyond(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && !is_whole(text)
 }
 
 fn is_flag_word(text: &str) -> bool {

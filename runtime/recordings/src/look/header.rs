@@ -39,7 +39,8 @@ pub(super) fn names(
     mapping: &mut Mapping,
     looking: &mut Looking,
 ) -> Names {
-    let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
+    let padded = padded(cut, width, mapping.decimal);
+    let rows: Vec<&Vec<String>> = padded.iter().collect();
     if let Some(at) = header(&rows, mapping.decimal) {
         let head = rows[at];
         let units = units(&rows[at + 1..], mapping.decimal);
@@ -94,6 +95,23 @@ pub(super) fn names(
     }
 }
 
+/// The lines of the usual width, and names among them whose last one is blank: it was taken for a
+/// separator at the end of the line.
+fn padded(cut: &[Vec<String>], width: usize, decimal: char) -> Vec<Vec<String>> {
+    let pad = |cells: &Vec<String>| match width.checked_sub(cells.len())? {
+        0 => Some(cells.clone()),
+        1 if width > 2 && names_a_time(cells) && values(cells, decimal) == 0 => {
+            Some([cells.as_slice(), &[String::new()]].concat())
+        }
+        _ => None,
+    };
+    cut.iter().filter_map(pad).collect()
+}
+
+fn names_a_time(cells: &[String]) -> bool {
+    cells.iter().any(|cell| is_time_name(cell))
+}
+
 /// How many cells are values rather than names.
 fn values(cells: &[String], decimal: char) -> usize {
     cells.iter().filter(|cell| is_value(cell, decimal)).count()
@@ -122,12 +140,13 @@ fn header(rows: &[&Vec<String>], decimal: char) -> Option<usize> {
             None => 0,
         }
     };
-    let names_a_time = |cells: &[String]| cells.iter().any(|cell| is_time_name(cell));
     rows.iter()
         .enumerate()
         .take(HEADER_MAX)
         .filter(|(_, cells)| values(cells, decimal) == 0)
-        .filter(|(at, cells)| *at == 0 || cells.iter().all(|cell| !cell.trim().is_empty()))
+        .filter(|(at, cells)| {
+            *at == 0 || names_a_time(cells) || cells.iter().all(|cell| !cell.trim().is_empty())
+        })
         .max_by_key(|(at, cells)| (names_a_time(cells), alike(*at), std::cmp::Reverse(*at)))
         .map(|(at, _)| at)
 }
@@ -155,8 +174,9 @@ fn said_preamble(lines: &[String], head: &[String], dialect: &Dialect, looking: 
         .iter()
         .position(|line| cells(dialect, line).is_some_and(|cells| cells == head));
     if let Some(at) = at.filter(|at| *at > 0) {
+        let lines = if at == 1 { "line" } else { "lines" };
         looking.findings.push(format!(
-            "header: line {}, after {at} lines of a preamble",
+            "header: line {}, after {at} {lines} of a preamble",
             at + 1
         ));
     }

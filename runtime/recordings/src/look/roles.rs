@@ -108,10 +108,16 @@ pub(super) fn robot(columns: &[Named<'_>]) -> Option<String> {
             let names = profile.present() * 2 > profile.rows
                 && (!profile.is_number() || profile.is_whole())
                 && !profile.is_time();
-            plain(name) == *known && names && (repeats || rank < ROBOT_NAMES_CLEAR)
+            is_called(name, known) && names && (repeats || rank < ROBOT_NAMES_CLEAR)
         })?;
         Some((*name).to_owned())
     })
+}
+
+/// Whether a column has this name, also as the nested value that it says: `device.id`.
+fn is_called(name: &str, known: &str) -> bool {
+    let name = plain(name);
+    name == known || name.replace(['.', '/'], "_") == known || last(&name) == known
 }
 
 /// Finds the columns of the time and sets the mapping's keys.
@@ -291,6 +297,22 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
         settle(&forms, name, mapping, looking);
         return true;
     }
+    if mapping.time_format.is_none() && counts_days(name, profile) {
+        looking.unclear.push(format!(
+            "the times in column '{name}' can be days as workbooks count them, or seconds: give time_format = \"excel\" (with time_zone) or \"elapsed_s\" (with time_start)"
+        ));
+        return true;
+    }
+    if mapping.time_format.is_some() {
+        if mapping
+            .time_format
+            .as_deref()
+            .is_some_and(|format| format.starts_with("elapsed"))
+        {
+            looking.assume_start(mapping, name);
+        }
+        return true;
+    }
     mapping.time_format = Some(
         match unit(name).map(str::to_lowercase).as_deref() {
             Some("ms" | "msec" | "milliseconds") => "elapsed_ms",
@@ -314,6 +336,18 @@ fn counted(columns: &[Named<'_>], mapping: &mut Mapping, looking: &mut Looking) 
     );
     looking.assume_start(mapping, name);
     true
+}
+
+/// Whether numbers look like days since the end of 1899, of rows that follow each other within a
+/// minute: a count of seconds hardly has such small steps.
+fn counts_days(name: &str, profile: &Profile) -> bool {
+    const DAYS: std::ops::Range<f64> = 30_000.0..60_000.0;
+    const MINUTE: f64 = 0.0007;
+    let steps = profile.rows.saturating_sub(1).max(1) as f64;
+    let fits = |(least, most): (f64, f64)| {
+        DAYS.contains(&least) && DAYS.contains(&most) && (most - least) / steps < MINUTE
+    };
+    unit(name).is_none() && !profile.is_whole() && profile.range.is_some_and(fits)
 }
 
 /// Sets the keys for a form; several are a question.

@@ -61,9 +61,10 @@ impl Seen {
             && refused == refused_last;
         if is_footer {
             mapping.footer_lines = usize::try_from(refused_last).unwrap_or(0);
-            looking.findings.push(format!(
-                "the last {refused_last} lines are no rows: taken for a footer"
-            ));
+            looking.findings.push(match refused_last {
+                1 => "the last line is no row: taken for a footer".to_owned(),
+                count => format!("the last {count} lines are no rows: taken for a footer"),
+            });
         } else if let Some(example) = example {
             looking.findings.push(format!(
                 "{refused} of {} lines are refused, the first: {example}",

@@ -266,6 +266,97 @@ fn control_characters_do_not_reach_the_terminal() {
     assert!(!text.contains('\u{1b}'), "{text}");
 }
 
+#[test]
+fn whole_numbers_of_more_than_64_bits_are_texts_and_said() {
+    let found = looked(
+        "r.csv",
+        "time,id,x\n2026-01-31T08:00:00Z,9007199254740993,1e20\n2026-01-31T08:00:01Z,18446744073709551615,5\n",
+    );
+    let expected = [("id", ColumnType::Utf8), ("x", ColumnType::Float64)];
+    assert_eq!(fields(&found), expected);
+    let said = found.findings.join("\n");
+    assert!(
+        said.contains("'id' has whole numbers of more than 64 bits"),
+        "{said}"
+    );
+}
+
+#[test]
+fn days_of_workbooks_are_asked_for_and_what_is_said_is_heard() {
+    let text = "time,v\n46053.3333333333,1\n46053.3333449074,2\n46053.3333564815,3\n";
+    let found = looked("r.csv", text);
+    assert!(
+        found.unclear[0].contains("\"excel\""),
+        "{:?}",
+        found.unclear
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let hints = |format: &str| Hints {
+        time_format: Some(format.to_owned()),
+        time_zone: Some("UTC".to_owned()),
+        ..Hints::default()
+    };
+    let file = at(folder.path(), "r.csv", text);
+    let found = look(&file, &hints("excel")).unwrap();
+    assert_eq!(found.unclear, [""; 0]);
+    assert_eq!(times(&found)[1], "2026-01-31T08:00:01Z");
+    let file = at(folder.path(), "s.csv", "time,v\n0,1\n8,2\n16,3\n");
+    let found = look(&file, &hints("elapsed_ms")).unwrap();
+    assert_eq!(found.unclear, [""; 0]);
+    assert_eq!(times(&found)[1], "2000-01-01T00:00:00.008Z");
+}
+
+#[test]
+fn names_may_be_blank_and_have_line_ends_in_them() {
+    let found = looked(
+        "r.csv",
+        "time,,\"Force\n[N]\",\n2026-01-31T08:00:00Z,1,2,3\n2026-01-31T08:00:01Z,1,2,3\n",
+    );
+    assert_eq!(found.mapping.header, Header::Line);
+    let names: Vec<&str> = fields(&found).iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["c2", "force", "c4"]);
+    assert_eq!(found.columns[1].unit.as_deref(), Some("N"));
+    assert_eq!(found.first[1][3], "2");
+}
+
+#[test]
+fn a_robot_may_be_named_by_a_nested_value() {
+    let row = |robot: &str, second: u32| {
+        format!(
+            "{{\"time\":\"2026-01-31T08:00:0{second}Z\",\"device\":{{\"id\":\"{robot}\"}},\"v\":1}}\n"
+        )
+    };
+    let text = [row("A", 0), row("B", 0), row("A", 1), row("B", 1)].concat();
+    let found = looked("r.ndjson", text);
+    assert_eq!(found.mapping.robot_column.as_deref(), Some("device.id"));
+}
+
+#[test]
+fn a_list_within_one_object_is_no_recording() {
+    let found = looked(
+        "r.json",
+        "{\"data\":[{\"time\":1,\"v\":1},{\"time\":2,\"v\":2}]}\n",
+    );
+    assert!(
+        found.unclear.iter().any(|why| why.contains("jq -c")),
+        "{:?}",
+        found.unclear
+    );
+}
+
+#[test]
+fn thousands_may_be_separated_by_blanks_of_any_kind() {
+    let found = looked(
+        "r.csv",
+        "t;a\n1769846400;1\u{a0}234,5\n1769846401;12\u{202f}345,25\n",
+    );
+    assert_eq!(
+        (found.mapping.decimal, found.mapping.thousands),
+        (',', Some(' '))
+    );
+    assert_eq!(found.columns[0].column_type, ColumnType::Float64);
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {

@@ -11,6 +11,9 @@ use crate::source::{Input, LineFault, Lines};
 /// Lines by which the form of a table is judged.
 const LINES_MAX: usize = 300;
 
+/// Lines over which the names may go.
+const NAME_LINES_MAX: usize = 50;
+
 /// Separators that are tried, the likeliest first, as the mapping writes them.
 const DELIMITERS: &[(&str, &str)] = &[
     ("\t", "a tab"),
@@ -50,10 +53,7 @@ pub(super) fn look(
         },
         why: error.to_string(),
     })?;
-    let cut: Vec<Vec<String>> = table
-        .iter()
-        .filter_map(|line| cells(&cutting, line))
-        .collect();
+    let cut = cut(&cutting, &table);
     let width = usual_width(&cut);
     let rows: Vec<&Vec<String>> = cut.iter().filter(|cells| cells.len() == width).collect();
     numbers(&rows, mapping, looking);
@@ -103,6 +103,24 @@ fn read(
         }
     }
     Ok(Vec::new())
+}
+
+/// The cells of lines. Names may have line ends in them: what begins with an open quote goes on in
+/// the next lines, when these end it with as many cells as most lines have.
+fn cut(dialect: &Dialect, table: &[&str]) -> Vec<Vec<String>> {
+    let mut cut: Vec<Option<Vec<String>>> = table.iter().map(|line| cells(dialect, line)).collect();
+    let whole: Vec<Vec<String>> = cut.iter().flatten().cloned().collect();
+    let width = usual_width(&whole);
+    // A last name that is blank was taken for a separator at the end.
+    let fits = |count: usize| width > 1 && (count == width || count + 1 == width);
+    if let Some(open) = cut.iter().position(Option::is_none) {
+        let joined = (open + 1..table.len().min(open + NAME_LINES_MAX))
+            .find_map(|end| Some((end, cells(dialect, &table[open..=end].join("\n"))?)));
+        if let Some((end, names)) = joined.filter(|(_, names)| fits(names.len())) {
+            cut.splice(open..=end, [Some(names)]);
+        }
+    }
+    cut.into_iter().flatten().collect()
 }
 
 fn dialect(delimiter: &str) -> Dialect {
@@ -225,10 +243,11 @@ fn is_clean(cell: &str) -> bool {
 /// How a text that may be a number with signs in it uses them: decimal sign, sign of thousands.
 pub(super) fn signs(cell: &str) -> Option<(Option<char>, Option<char>)> {
     let cell = cell.trim().trim_start_matches(['+', '-']);
+    let cell = &cell.replace(['\u{a0}', '\u{202f}', '\u{2009}'], " ");
     if !cell.starts_with(|sign: char| sign.is_ascii_digit())
         || !cell
             .chars()
-            .all(|sign| sign.is_ascii_digit() || ".,'".contains(sign))
+            .all(|sign| sign.is_ascii_digit() || ".,' ".contains(sign))
     {
         return None;
     }
@@ -245,12 +264,16 @@ pub(super) fn signs(cell: &str) -> Option<(Option<char>, Option<char>)> {
         first && parts.all(|part| part.split(['.', ',']).next().map(str::len) == Some(3))
     };
     let first = found[0].1;
+    // What stands around a blank is a number only when it groups digits.
+    if cell.contains(' ') && !groups(' ') {
+        return None;
+    }
     Some(if first != last {
         (Some(last), Some(first))
     } else if found.len() > 1 {
         // The same sign several times groups, or the cell is no number (a version, a date).
         (None, Some(first).filter(|sign| groups(*sign)))
-    } else if last == '\'' {
+    } else if last == '\'' || last == ' ' {
         (None, Some(last))
     } else if cell.len() - at - 1 == 3 && at <= 3 && !cell.starts_with('0') {
         // 1,234 can be either.

@@ -131,7 +131,10 @@ fn decode(decoder: &mut Decoder, mut bytes: &[u8], is_last: bool, into: &mut Vec
 }
 
 /// An encoding by one of its usual names.
-fn by_name(label: &str) -> Result<&'static Encoding, String> {
+///
+/// # Errors
+/// When there is none of this name.
+pub fn by_name(label: &str) -> Result<&'static Encoding, String> {
     let encoding = Encoding::for_label_no_replacement(label.trim().as_bytes());
     encoding.ok_or_else(|| {
         format!(

@@ -60,7 +60,10 @@ impl TimeFault {
                  mapping, time_format = \"day_first\" or time_format = \"month_first\""
             ),
             Self::NeedsUnit { likely } => {
-                let more = if likely.starts_with("elapsed") {
+                let more = if *likely == "excel" {
+                    " (days, as workbooks count them, with time_zone) or time_format = \
+                     \"elapsed_s\" with the time_start from which it counts"
+                } else if likely.starts_with("elapsed") {
                     " and the time from which it counts, such as time_start = \
                      \"2026-01-31T08:00:00Z\""
                 } else {

@@ -24,6 +24,8 @@ enum Format {
     Elapsed(Unit),
     /// Hours, minutes and seconds since a start.
     ElapsedHms,
+    /// Days since the end of 1899, in local time.
+    Workbook,
     /// By a pattern.
     Pattern(String),
     /// The file has none: this many nanoseconds, over this many rows.
@@ -61,25 +63,46 @@ impl TimeRules {
     /// # Errors
     /// Names the key whose value has no meaning, or that is missing.
     pub fn new(mapping: &Mapping) -> Result<Self, String> {
-        let zone = mapping.time_zone.as_deref().map(zone::zone).transpose()?;
-        let start = match &mapping.time_start {
-            Some(text) => Some(start(text, zone.as_ref())?),
-            None => None,
+        let (rules, faults) = Self::checked(mapping);
+        match rules {
+            Some(rules) if faults.is_empty() => Ok(rules),
+            _ => Err(faults.join("; ")),
+        }
+    }
+
+    /// All that is wrong with what a mapping says about times.
+    pub fn faults(mapping: &Mapping) -> Vec<String> {
+        Self::checked(mapping).1
+    }
+
+    fn checked(mapping: &Mapping) -> (Option<Self>, Vec<String>) {
+        let mut faults = Vec::new();
+        let zone = mapping.time_zone.as_deref().map(zone::zone).transpose();
+        let zone = zone.map_err(|why| faults.push(why)).unwrap_or_default();
+        let start = mapping.time_start.as_deref();
+        let start = start.map(|text| start_of(text, zone.as_ref())).transpose();
+        let has_start = !matches!(start, Ok(None));
+        let start = start.map_err(|why| faults.push(why)).unwrap_or_default();
+        let format = match format(mapping) {
+            Ok(format) => format,
+            Err(why) => {
+                faults.push(why);
+                return (None, faults);
+            }
         };
-        let format = format(mapping)?;
         let counts = matches!(
             format,
             Format::Elapsed(_) | Format::ElapsedHms | Format::Pace { .. }
         );
-        if counts && start.is_none() {
-            return Err(
+        if counts && !has_start {
+            faults.push(
                 "times are counted from a start: say which, such as time_start = \
                  \"2026-01-31T08:00:00Z\""
                     .to_owned(),
             );
         }
-        if !counts && start.is_some() {
-            return Err(
+        if !counts && has_start {
+            faults.push(
                 "time_start has no use with this time_format: it is for elapsed_s and its like, \
                  rate and period"
                     .to_owned(),
@@ -87,19 +110,20 @@ impl TimeRules {
         }
         let takes_nanos = matches!(format, Format::Epoch(unit) if unit.nanos > 1);
         if mapping.nanos_column.is_some() && !takes_nanos {
-            return Err(
+            faults.push(
                 "nanos_column is added to whole seconds: give time_format = \"epoch_s\" with it"
                     .to_owned(),
             );
         }
-        Ok(Self {
+        let rules = Self {
             format,
             zone,
             repeated_hour: mapping.repeated_hour,
             start: start.unwrap_or(0),
             zero: mapping.time_zero,
             decimal: mapping.decimal,
-        })
+        };
+        (Some(rules), faults)
     }
 
     /// Whether the time can be read, and is of our time.
@@ -187,6 +211,7 @@ impl TimeRules {
             Format::ElapsedHms => civil::duration(&text)
                 .map(Reading::Elapsed)
                 .ok_or_else(|| expected("hours, minutes and seconds, such as 01:02:03.5")),
+            Format::Workbook => self.workbook(cell, &text),
             Format::Pattern(pattern) => self.by_pattern(pattern, &text),
             Format::Rfc3339 => self.clear(&text),
             Format::Numbers(order) => self.written(&text, Some(*order)),
@@ -219,6 +244,28 @@ impl TimeRules {
             Some(cell) => number(cell, "", 1)?,
         };
         number::micros(nanos.checked_add(more).ok_or(TimeFault::OutOfRange)?).map(Reading::At)
+    }
+
+    /// Days as workbooks count them. They keep milliseconds at most.
+    fn workbook(&self, cell: &Cell, text: &str) -> Result<Reading, TimeFault> {
+        const DAY_NANOS: i128 = 86_400_000_000_000;
+        /// From 1899-12-30 to 1970-01-01.
+        const DAYS_BEFORE: i128 = 25_569;
+        const MILLI: i128 = 1_000_000;
+        let nanos = number::nanos(cell, text, DAY_NANOS, self.decimal)
+            .ok_or_else(|| expected("a number (days, as workbooks count them)"))?;
+        let millis = (nanos - DAYS_BEFORE * DAY_NANOS + MILLI / 2).div_euclid(MILLI);
+        let micros = number::micros(millis * MILLI)?;
+        let time = jiff::Timestamp::from_microsecond(micros).map_err(|_| TimeFault::OutOfRange)?;
+        self.placed(Civil {
+            local: TimeZone::UTC.to_datetime(time),
+            zone: None,
+        })
+    }
+
+    /// Whether times are hours, minutes and seconds, which may be those of a day.
+    pub(super) fn are_clock_times(&self) -> bool {
+        self.format == Format::ElapsedHms
     }
 
     fn clear(&self, text: &str) -> Result<Reading, TimeFault> {
@@ -271,8 +318,12 @@ impl TimeRules {
     fn needed(&self, cell: &Cell, text: &str) -> Option<TimeFault> {
         number::nanos(cell, text, 1, self.decimal)?;
         let likely = number::likely_unit(cell, text, self.decimal);
+        let days = 30_000 * 1_000_000_i128..60_000 * 1_000_000;
+        let millionths = number::nanos(cell, text, 1_000_000, self.decimal)?;
+        let are_days = days.contains(&millionths) && millionths % 1_000_000 != 0;
+        let other = if are_days { "excel" } else { "elapsed_s" };
         Some(TimeFault::NeedsUnit {
-            likely: likely.map_or("elapsed_s", |unit| unit.epoch),
+            likely: likely.map_or(other, |unit| unit.epoch),
         })
     }
 }
@@ -291,7 +342,7 @@ fn unit_of(nanos: i128) -> &'static str {
 }
 
 /// Nanoseconds since 1970 of `time_start`.
-fn start(text: &str, zone: Option<&TimeZone>) -> Result<i128, String> {
+fn start_of(text: &str, zone: Option<&TimeZone>) -> Result<i128, String> {
     let rules = TimeRules {
         format: Format::Clear,
         zone: zone.cloned(),
@@ -340,6 +391,7 @@ fn format(mapping: &Mapping) -> Result<Format, String> {
         "elapsed_min" => Ok(Format::Elapsed(longer("elapsed_min", 60))),
         "elapsed_h" => Ok(Format::Elapsed(longer("elapsed_h", 3600))),
         "elapsed_hms" => Ok(Format::ElapsedHms),
+        "excel" => Ok(Format::Workbook),
         pattern if pattern.contains('%') => {
             let example = jiff::Zoned::new(jiff::Timestamp::UNIX_EPOCH, TimeZone::UTC);
             let tried = jiff::fmt::strtime::format(pattern, &example);
@@ -349,7 +401,7 @@ fn format(mapping: &Mapping) -> Result<Format, String> {
         other => Err(format!(
             "time_format = \"{other}\" is none of rfc3339, year_first, month_first, day_first, \
              epoch_s, epoch_ms, epoch_us, epoch_ns, elapsed_s, elapsed_ms, elapsed_us, elapsed_ns, \
-             elapsed_min, elapsed_h, elapsed_hms, and no pattern such as \"%d.%m.%Y %H:%M:%S\""
+             elapsed_min, elapsed_h, elapsed_hms, excel, and no pattern such as \"%d.%m.%Y %H:%M:%S\""
         )),
     }
 }

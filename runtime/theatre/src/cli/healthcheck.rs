@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs}
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
-use super::{Common, Failure, service};
+use super::{Common, Failure, output, service};
 
 /// How long one step of the question may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ impl Healthcheck {
         let answer = ask(reachable(&listens)?, path).map_err(|error| silent(&error))?;
         let (status, body) = parse(&answer).ok_or_else(|| silent(&"the answer is not HTTP"))?;
         if status == 200 {
-            return Ok(());
+            return output::if_json(common.output, &json!({"path": path, "status": status}));
         }
         Err(Failure::Failed(format!(
             "{listens}{path} answers {status}: {}",

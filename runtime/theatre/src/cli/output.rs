@@ -1,6 +1,7 @@
 //! Printing: tables for people, JSON for programs.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -58,9 +59,25 @@ pub(super) fn value(value: &Value) -> Result<(), Failure> {
     write(&format!("{value:#}\n"))
 }
 
+/// Prints a value where the output is JSON: people read the same on standard error.
+pub(super) fn if_json(output: Output, printed: &Value) -> Result<(), Failure> {
+    match output {
+        Output::Json => value(printed),
+        Output::Table => Ok(()),
+    }
+}
+
+/// Whether anything was written to standard output.
+static WRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether anything was written to standard output.
+pub(super) fn has_written() -> bool {
+    WRITTEN.load(Ordering::Relaxed)
+}
+
 /// Writes to standard output; a reader that went away (`| head`) is no failure.
 pub(super) fn write(text: &str) -> Result<(), Failure> {
-    use std::io::Write;
+    WRITTEN.store(true, Ordering::Relaxed);
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(Failure::from),

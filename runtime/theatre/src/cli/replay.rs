@@ -87,8 +87,13 @@ fn speed(text: &str) -> Result<f64, String> {
 impl ReplayArgs {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let files = source::find(&self.files).map_err(|error| Failure::Usage(error.to_string()))?;
+        let files = without_empty(files);
         let mapping = match &self.mapping {
-            Some(path) => Mapping::load(path)?,
+            Some(path) => {
+                let mut mapping = Mapping::load(path)?;
+                self.said.apply(&mut mapping);
+                mapping
+            }
             None => unmapped::mapping(common, &files, &self.said, self.yes)?,
         };
         let mut config = service::config(common)?;
@@ -110,6 +115,8 @@ impl ReplayArgs {
         }
         let service = Service::start_visibly(common, &config)?;
         let mut printer = EventPrinter::begin(&service, self.quiet)?;
+        // What an earlier replay left when it was killed is no line of this one.
+        service.drain(|| Ok(printer.print_new(&service)?))?;
         let mut fates = Fates::begin(&service)?;
         let fed = self.feed(
             common,
@@ -123,7 +130,7 @@ impl ReplayArgs {
         service.drain(|| Ok(printer.print_new(&service)?))?;
         printer.print_new(&service)?;
         let counted = fates.since(&service)?;
-        let mut report = Report::new(&files, &reading.tally, Some(&fed), &counted);
+        let mut report = Report::new(&files, &reading, Some(&fed), &counted);
         if !fed.flags.is_empty() {
             let alerts = alerts(&service, &fed)?;
             report.set_events(fed.flags.announced(&alerts), fed.flags.open_share(&alerts));
@@ -197,7 +204,7 @@ impl ReplayArgs {
         fed: Option<&Fed>,
         counted: &Counters,
     ) -> Result<(), Failure> {
-        let report = Report::new(files, &reading.tally, fed, counted);
+        let report = Report::new(files, reading, fed, counted);
         report.print(common.output)?;
         self.check(reading, &report)
     }
@@ -208,6 +215,21 @@ impl ReplayArgs {
             None => report.check(self.min_applied),
         }
     }
+}
+
+/// The files but for empty ones among several, which are said.
+fn without_empty(files: Vec<String>) -> Vec<String> {
+    let is_empty = |file: &String| {
+        std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
+    };
+    if files.iter().all(is_empty) {
+        return files;
+    }
+    let (empty, files) = files.into_iter().partition::<Vec<_>, _>(is_empty);
+    for file in empty {
+        eprintln!("{file}: is empty, and left out");
+    }
+    files
 }
 
 /// All alerts of the robots of a recording. They are read at once: the store looks through all of

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use theatre_recordings::infer::Inferred;
 use theatre_recordings::look::{Hints, Looked, look};
+use theatre_recordings::mapping::Mapping;
 use theatre_schemas::dataset::Dataset;
 use theatre_schemas::registry::schema_id;
 
@@ -81,6 +82,34 @@ impl Said {
             time_zone: self.time_zone.clone(),
             time_start: self.time_start.clone(),
             rate: self.rate.clone(),
+        }
+    }
+}
+
+impl Said {
+    /// Puts what is said over what a mapping says.
+    pub(super) fn apply(&self, mapping: &mut Mapping) {
+        if self.robot.is_some() {
+            mapping.robot_id.clone_from(&self.robot);
+            (mapping.robot_column, mapping.robot_from_file) = (None, None);
+        }
+        if self.time_column.is_some() {
+            (mapping.date_column, mapping.nanos_column) = (None, None);
+        }
+        if self.rate.is_some() {
+            (mapping.period, mapping.time_column, mapping.time_format) = (None, None, None);
+        }
+        for (key, said) in [
+            (&mut mapping.topic, &self.topic),
+            (&mut mapping.time_column, &self.time_column),
+            (&mut mapping.time_format, &self.time_format),
+            (&mut mapping.time_zone, &self.time_zone),
+            (&mut mapping.time_start, &self.time_start),
+            (&mut mapping.rate, &self.rate),
+        ] {
+            if said.is_some() {
+                key.clone_from(said);
+            }
         }
     }
 }

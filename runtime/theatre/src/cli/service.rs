@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error};
 use theatre_schemas::records::Transition;
 
 use super::event_printer::EventPrinter;
-use super::{Common, Failure};
+use super::{Common, Failure, output};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin, IfTaken};
 use crate::gate;
@@ -390,7 +391,7 @@ impl Run {
             return if interrupted {
                 Err(Failure::Interrupted)
             } else {
-                Ok(())
+                output::if_json(common.output, &json!({"drained": true}))
             };
         }
         while !service.is_stopping() {

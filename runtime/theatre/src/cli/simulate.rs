@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{EventLog, NewRecord};
 use theatre_actors::position::Partition;
 use theatre_actors::time::Clock;
 
 use super::fleet_writer::FleetWriter;
-use super::output::{progress, progress_done};
+use super::output::{self, progress, progress_done};
 use super::service::Place;
 use super::{Common, Failure};
 use theatre_config::INPUT_TOPICS;
@@ -129,7 +130,7 @@ impl Simulate {
         }
         progress_done();
         eprintln!("the fleet stands at tick {}", writer.next);
-        Ok(())
+        output::if_json(common.output, &json!({"tick": writer.next}))
     }
 
     fn write_fleet(&self, log: &dyn EventLog, topic: &str, partitions: u32) -> Result<(), Failure> {

@@ -53,6 +53,8 @@ pub(super) struct Feed<'a> {
     pub(super) conflicts: u64,
     /// The first of them: file, from 0, and line.
     pub(super) conflict_examples: Vec<(u32, u64)>,
+    /// The first rows that are later than this machine's clock allows: file, from 0, and line.
+    pub(super) future_examples: Vec<(u32, u64)>,
     /// Rising edges of the mapping's events.
     pub(super) flags: Flags,
 }
@@ -76,6 +78,7 @@ impl<'a> Feed<'a> {
             known: 0,
             conflicts: 0,
             conflict_examples: Vec::new(),
+            future_examples: Vec::new(),
             flags,
         })
     }
@@ -166,6 +169,7 @@ impl<'a> Feed<'a> {
             known: self.known,
             conflicts: self.conflicts,
             conflict_examples: self.conflict_examples,
+            future_examples: self.future_examples,
             flags: self.flags,
         };
         (fed, self.numbering)
@@ -190,9 +194,11 @@ impl<'a> Feed<'a> {
             self.flags.see(row.robot, *time, row.events);
             // A row from the future becomes a dead letter: it says nothing of when the recording
             // ended.
-            if *time <= horizon
-                && let Some((_, last)) = self.robots.get_mut(row.robot)
-            {
+            if *time > horizon {
+                if self.future_examples.len() < EXAMPLES {
+                    self.future_examples.push(row.place);
+                }
+            } else if let Some((_, last)) = self.robots.get_mut(row.robot) {
                 *last = (*last).max(*time);
             }
         }
@@ -256,6 +262,7 @@ pub(super) struct Fed {
     pub(super) known: u64,
     pub(super) conflicts: u64,
     pub(super) conflict_examples: Vec<(u32, u64)>,
+    pub(super) future_examples: Vec<(u32, u64)>,
     pub(super) flags: Flags,
 }
 
@@ -311,6 +318,7 @@ fn keys<'a>(rows: &'a [(i64, SpooledRow<'a>)]) -> Vec<RowKey<'a>> {
         robot: row.robot,
         time: *time,
         content: row.content,
+        file: row.place.0,
         counter: row.counter,
     };
     rows.iter().map(key).collect()

@@ -1,6 +1,7 @@
 //! Reading the files of a replay: on a thread of its own, so that a pipe on which nothing comes
 //! holds nothing up, into a sorter.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -50,8 +51,32 @@ pub(super) struct Reading {
     pub(super) tally: Tally,
     /// Why a file could not be read to its end.
     pub(super) broken: Option<ReadError>,
-    rows: u64,
+    pub(super) rows: u64,
     is_ended: bool,
+    /// Of files without times, in which each robot's rows stand.
+    paced: Option<Paced>,
+}
+
+/// In which file the rows of each robot stand, when they have no times of their own.
+struct Paced {
+    files: Vec<String>,
+    robots: HashMap<String, u32>,
+}
+
+impl Paced {
+    /// Refuses a second file of a robot, whose rows would have the times of the first one's.
+    fn see(&mut self, robot: &str, file: u32) -> Result<(), Failure> {
+        let first = *self.robots.entry(robot.to_owned()).or_insert(file);
+        if first == file {
+            return Ok(());
+        }
+        let name = |file: u32| self.files.get(file as usize).map_or("-", String::as_str);
+        Err(Failure::Usage(format!(
+            "{} and {} are both of robot '{robot}' and have no times, so rows of both would begin at time_start: replay one after the other, each with its own --time-start",
+            name(first),
+            name(file)
+        )))
+    }
 }
 
 impl Reading {
@@ -67,6 +92,12 @@ impl Reading {
             let opened = Rows::open(plan, file);
             opened.map_err(|error| Failure::Usage(error.to_string()))?;
         }
+        let mapping = plan.mapping();
+        let has_pace = mapping.rate.is_some() || mapping.period.is_some();
+        let paced = has_pace.then(|| Paced {
+            files: files.clone(),
+            robots: HashMap::new(),
+        });
         let (sender, messages) = sync_channel(QUEUE);
         let plan = plan.clone();
         std::thread::Builder::new()
@@ -79,6 +110,7 @@ impl Reading {
             broken: None,
             rows: 0,
             is_ended: false,
+            paced,
         })
     }
 
@@ -103,6 +135,9 @@ impl Reading {
                 Ok(Message::Rows(rows)) => {
                     heard = Instant::now();
                     for (file, row) in &rows {
+                        if let Some(paced) = &mut self.paced {
+                            paced.see(&row.robot_id, *file)?;
+                        }
                         bytes.clear();
                         spooled(*file, row).write(&mut bytes);
                         sorter

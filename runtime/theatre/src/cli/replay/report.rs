@@ -4,12 +4,13 @@
 use serde::Serialize;
 use serde_json::json;
 use theatre_actors::outputs::{Counters, DeadReason};
-use theatre_recordings::rows::{Kind, Tally};
+use theatre_recordings::rows::Kind;
 
 use super::super::output;
 use super::super::{Failure, Output};
 use super::feed::Fed;
 use super::flags::FlagSummary;
+use super::reading::Reading;
 
 /// What became of the lines of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -67,10 +68,11 @@ impl From<&Kind> for Reason {
 impl Report {
     pub(super) fn new(
         files: &[String],
-        tally: &Tally,
+        reading: &Reading,
         fed: Option<&Fed>,
         counted: &Counters,
     ) -> Self {
+        let tally = &reading.tally;
         let mut report = Self {
             files: files.to_vec(),
             left_out: tally.left_out,
@@ -93,19 +95,23 @@ impl Report {
                 examples: Vec::new(),
             });
         }
+        let place = |(file, line): &(u32, u64)| match files.get(*file as usize) {
+            Some(file) => format!("{file} line {line}"),
+            None => format!("line {line}"),
+        };
+        let future = fed.map_or(&[][..], |fed| &fed.future_examples);
         let dead = counted.dead.iter().zip(DeadReason::ALL);
         for (count, reason) in dead.filter(|(count, _)| **count > 0) {
             report.dead_letters.push(Reason {
                 why: reason.as_str().to_owned(),
                 count: *count,
-                examples: Vec::new(),
+                examples: match reason {
+                    DeadReason::Future => future.iter().map(place).collect(),
+                    _ => Vec::new(),
+                },
             });
         }
         if let Some(fed) = fed {
-            let place = |(file, line): &(u32, u64)| match files.get(*file as usize) {
-                Some(file) => format!("{file} line {line}"),
-                None => format!("line {line}"),
-            };
             if fed.conflicts > 0 {
                 report.refused += fed.conflicts;
                 report.refusals.push(Reason {
@@ -120,7 +126,7 @@ impl Report {
         // What the reader saw and what the pipeline counted are two things: what is missing between
         // them is said. Of a file that was interrupted in its middle only its rows are known.
         let known = report.applied + report.duplicate + report.late + report.refused + report.dead;
-        let read = tally.rows + tally.refused_lines();
+        let read = tally.rows.max(reading.rows) + tally.refused_lines();
         let sent = fed.map_or(0, |fed| fed.sent.saturating_sub(counted.total()));
         report.pending = read.saturating_sub(known).max(sent);
         report.lines = known + report.pending;
@@ -139,16 +145,31 @@ impl Report {
         for remark in &self.remarks {
             eprintln!("{remark}");
         }
-        for (what, reasons) in [
-            ("lines refused", &self.refusals),
-            ("cells taken for missing values", &self.missing_cells),
+        for ([one, several], reasons) in [
+            (["line refused", "lines refused"], &self.refusals),
             (
-                "records dead-lettered (theatre dlq list)",
+                [
+                    "cell taken for a missing value",
+                    "cells taken for missing values",
+                ],
+                &self.missing_cells,
+            ),
+            (
+                [
+                    "record dead-lettered (theatre dlq list)",
+                    "records dead-lettered (theatre dlq list)",
+                ],
                 &self.dead_letters,
             ),
         ] {
             for reason in reasons {
-                eprintln!("{} {what}: {}", reason.count, reason.why);
+                let what = if reason.count == 1 { one } else { several };
+                let more = if reason.why == DeadReason::Future.as_str() {
+                    ": later than this machine's clock and future_tolerance allow"
+                } else {
+                    ""
+                };
+                eprintln!("{} {what}: {}{more}", reason.count, reason.why);
                 for example in &reason.examples {
                     eprintln!("  {example}");
                 }
@@ -179,7 +200,8 @@ impl Report {
         ] {
             parts.push(format!("{count} {name}"));
         }
-        eprintln!("{} lines: {}", self.lines, parts.join(", "));
+        let lines = if self.lines == 1 { "line" } else { "lines" };
+        eprintln!("{} {lines}: {}", self.lines, parts.join(", "));
         Ok(())
     }
 

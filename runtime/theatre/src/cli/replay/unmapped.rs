@@ -2,11 +2,14 @@
 //! schema, mapping and rules in the data directory.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use theatre_recordings::columns;
 use theatre_recordings::infer::Inferred;
-use theatre_recordings::look::look;
-use theatre_recordings::mapping::Mapping;
+use theatre_recordings::look::{Looked, look};
+use theatre_recordings::mapping::{Header, Mapping};
+use theatre_recordings::rows::{Plan, Rows};
 
 use super::super::schema::{self, Said};
 use super::super::{Common, Failure};
@@ -26,6 +29,10 @@ pub(super) fn mapping(
     };
     let looked = look(file, &said.hints()).map_err(|error| Failure::Usage(error.to_string()))?;
     let folder = common.data.join("mappings").join(&looked.dataset);
+    let kept = folder.join(format!("{}.toml", looked.dataset));
+    if kept.exists() {
+        return of_before(&kept, &looked, said);
+    }
     eprint!("{}", schema::described(&looked));
     if !looked.unclear.is_empty() {
         return Err(Failure::Usage(format!(
@@ -34,24 +41,69 @@ pub(super) fn mapping(
     }
     let others = schema::other_ids(common, &looked.dataset)?;
     let inferred = Inferred::of(&looked, &|id| others.contains(&id));
-    let kept = folder.join(&inferred.mapping.0);
-    if kept.exists() {
-        eprintln!(
-            "the mapping of an earlier replay is used: {}",
-            kept.display()
-        );
-        return Ok(Mapping::load(&kept)?);
-    }
     if !yes && !agreed()? {
         return Err(Failure::Usage(format!(
             "nothing was done: say --yes to go on like this, or change it first: theatre schema infer {file} --write DIR"
         )));
     }
     let written: [PathBuf; 3] = inferred.write(&folder, false)?;
-    for path in &written {
-        eprintln!("written: {}", path.display());
+    match tried(&written[1], file) {
+        Ok(mapping) => {
+            for path in &written {
+                eprintln!("written: {}", path.display());
+            }
+            Ok(mapping)
+        }
+        Err(failure) => {
+            // The next replay shall look anew, not meet the same error.
+            for path in &written {
+                std::fs::remove_file(path)?;
+            }
+            Err(failure)
+        }
     }
-    Ok(Mapping::load(&written[1])?)
+}
+
+/// A mapping that reads the file.
+fn tried(path: &Path, file: &str) -> Result<Mapping, Failure> {
+    let mapping = Mapping::load(path)?;
+    let plan = Arc::new(Plan::new(mapping.clone())?);
+    Rows::open(&plan, file).map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(mapping)
+}
+
+/// The mapping that an earlier replay of a data set of this name has kept.
+fn of_before(kept: &Path, looked: &Looked, said: &Said) -> Result<Mapping, Failure> {
+    let mut mapping = Mapping::load(kept)?;
+    said.apply(&mut mapping);
+    let other = format!(
+        "change it there, or give the file a data set of its own with --dataset NAME: {}",
+        kept.display()
+    );
+    let plan = Arc::new(Plan::new(mapping.clone())?);
+    if let Err(error) = Rows::open(&plan, &looked.file) {
+        return Err(Failure::Usage(format!(
+            "{error}; this is the mapping of an earlier replay: {other}"
+        )));
+    }
+    eprintln!(
+        "the mapping of an earlier replay is used: {}",
+        kept.display()
+    );
+    let wanted = mapping.wanted();
+    let is_left_out = |name: &&str| {
+        let name = [(*name).to_owned()];
+        !wanted.iter().any(|wanted| columns::is_there(&name, wanted))
+    };
+    let names = looked.columns.iter().map(|column| column.name.as_str());
+    let left_out: Vec<&str> = names.filter(is_left_out).collect();
+    if !left_out.is_empty() && mapping.header != Header::None {
+        eprintln!(
+            "it leaves out columns that the file has: {}; {other}",
+            left_out.join(", ")
+        );
+    }
+    Ok(mapping)
 }
 
 /// Asks at a terminal; elsewhere the answer is no.
