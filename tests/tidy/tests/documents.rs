@@ -70,6 +70,7 @@ fn known() -> Known {
         "tests/ops/run",
         "tests/ops/watch/run",
         "tests/run",
+        "tests/speed/run",
     ];
     let texts = [
         "rs", "toml", "sql", "avsc", "xml", "sh", "yaml", "tpl", "py",
