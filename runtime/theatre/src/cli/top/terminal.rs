@@ -80,7 +80,7 @@ impl Drop for Terminal {
         // A terminal that went away needs nothing any more.
         drop(print(LEAVE));
         if let Some(before) = &self.before {
-            drop(tcsetattr(stdin(), OptionalActions::Flush, before));
+            let _ = tcsetattr(stdin(), OptionalActions::Flush, before);
         }
     }
 }
