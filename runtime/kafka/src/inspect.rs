@@ -64,8 +64,8 @@ pub struct Right {
 pub struct Rights {
     /// With each topic that is there.
     pub topics: BTreeMap<String, Right>,
-    /// Whether it may join the group.
-    pub group: bool,
+    /// Whether it may join the group; none while no broker keeps groups, as on a new cluster.
+    pub group: Option<bool>,
 }
 
 impl TopicAudit {

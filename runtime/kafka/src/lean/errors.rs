@@ -65,6 +65,11 @@ pub(super) fn is_authorization(code: i16) -> bool {
     )
 }
 
+/// True if no broker coordinates groups: a new cluster has the topic for it only once it was asked.
+pub(super) fn is_without_coordinator(code: i16) -> bool {
+    ResponseError::try_from_code(code) == Some(ResponseError::CoordinatorNotAvailable)
+}
+
 /// The name of an error.
 pub(super) fn name(code: i16) -> String {
     ResponseError::try_from_code(code).map_or_else(

@@ -97,13 +97,20 @@ fn ask(
     Ok(rights)
 }
 
-/// Whether the group can be joined: its coordinator knows.
-fn may_join(connection: &mut Connection, settings: &Settings, config: &LogConfig) -> Result<bool> {
+/// Whether the group can be joined: its coordinator knows, if there is one yet.
+fn may_join(
+    connection: &mut Connection,
+    settings: &Settings,
+    config: &LogConfig,
+) -> Result<Option<bool>> {
     let group = StrBytes::from_string(config.deployment.clone());
     let request = FindCoordinatorRequest::default().with_key(group.clone());
     let found = connection.call(&request, COORDINATOR_VERSION)?;
     if errors::is_authorization(found.error_code) {
-        return Ok(false);
+        return Ok(Some(false));
+    }
+    if errors::is_without_coordinator(found.error_code) {
+        return Ok(None);
     }
     if found.error_code != 0 {
         let why = format!("looking for the group: {}", errors::name(found.error_code));
@@ -122,5 +129,5 @@ fn may_join(connection: &mut Connection, settings: &Settings, config: &LogConfig
     let may = described.groups.first().is_some_and(|group| {
         !errors::is_authorization(group.error_code) && group.authorized_operations & READ != 0
     });
-    Ok(may)
+    Ok(Some(may))
 }

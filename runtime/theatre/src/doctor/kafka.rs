@@ -52,17 +52,12 @@ pub(super) fn check_brokers(deployment: &Deployment, note: &mut dyn FnMut(Judgem
 }
 
 fn judge_brokers(cluster: &Cluster) -> Judgement {
-    let brokers: Vec<String> = cluster
-        .brokers
-        .iter()
-        .map(|(id, address)| format!("{id} at {address}"))
+    let brokers = cluster.brokers.iter();
+    let brokers: Vec<String> = brokers
+        .map(|(id, address)| format!("broker {id} at {address}"))
         .collect();
-    let id = cluster.id.as_deref().unwrap_or("without a name");
-    Judgement::ok(format!(
-        "cluster {id}, {} brokers: {}",
-        brokers.len(),
-        names(&brokers)
-    ))
+    let id = cluster.id.as_deref().unwrap_or("without an id");
+    Judgement::ok(format!("cluster {id}: {}", names(&brokers)))
 }
 
 pub(super) fn check_topics(deployment: &Deployment, note: &mut dyn FnMut(Judgement)) {
@@ -276,16 +271,17 @@ fn judge_rights(wanted: &[ExpectedTopic], rights: &Rights, group: &str) -> Vec<J
             "allow Write and Describe on them, and its transactional ids, to this principal (kafka-acls.sh --add, or the IAM policy)",
         ));
     }
-    if !rights.group {
+    if rights.group == Some(false) {
         judged.push(Judgement::failed(
             format!("the group {group} may not be joined"),
             "allow Read on the group to this principal (kafka-acls.sh --add --group, or the IAM policy)",
         ));
     }
     if judged.is_empty() {
-        judged.push(Judgement::ok(format!(
-            "inputs may be read, results written, and the group {group} joined"
-        )));
+        judged.push(Judgement::ok(match rights.group {
+            Some(_) => format!("inputs may be read, results written, and the group {group} joined"),
+            None => "inputs may be read, and results written".to_owned(),
+        }));
     }
     judged
 }
@@ -306,7 +302,7 @@ fn judge_group(name: &str, group: Option<&Group>) -> Judgement {
         return Judgement::ok(format!("group {name} has no member: no process runs"));
     };
     let seen = format!(
-        "group {name} is {}, {} members: {}",
+        "group {name} is {}, members: {} ({})",
         group.state,
         group.members.len(),
         names(&group.members)

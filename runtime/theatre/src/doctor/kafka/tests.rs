@@ -203,7 +203,7 @@ fn inputs_want_to_be_read_results_to_be_written_and_the_group_to_be_joined() {
     let right = |read, write| Right { read, write };
     let rights = |input, result, group| Rights {
         topics: [(INPUT.to_owned(), input), (RESULT.to_owned(), result)].into(),
-        group,
+        group: Some(group),
     };
     for (rights, said) in [
         (rights(right(true, false), right(false, true), true), vec![]),
@@ -220,11 +220,8 @@ fn inputs_want_to_be_read_results_to_be_written_and_the_group_to_be_joined() {
             vec!["the group theatre may not be joined"],
         ),
         (
-            // Topics that are not there yet.
-            Rights {
-                group: true,
-                ..Rights::default()
-            },
+            // Topics that are not there yet, on a cluster that has had no group.
+            Rights::default(),
             vec![],
         ),
     ] {
@@ -253,7 +250,7 @@ fn a_group_is_well_while_it_is_empty_or_stable() {
         (None, Good, "no process runs"),
         (group("Dead"), Good, "no process runs"),
         (group("Empty"), Good, "no process runs"),
-        (group("Stable"), Good, "1 members: theatre at 10.0.0.7"),
+        (group("Stable"), Good, "members: 1 (theatre at 10.0.0.7)"),
         (group("PreparingRebalance"), Warning, "PreparingRebalance"),
     ] {
         let judged = judge_group("theatre", group.as_ref());
