@@ -81,12 +81,8 @@ fn ask(
     let mut rights = Rights::default();
     for topic in answer.topics {
         let Some(name) = &topic.name else { continue };
-        let operations = topic.topic_authorized_operations;
         let right = match topic.error_code {
-            0 => Right {
-                read: operations & READ != 0,
-                write: operations & WRITE != 0,
-            },
+            0 => right_of(topic.topic_authorized_operations),
             code if errors::is_authorization(code) => Right::default(),
             // One that is not there, or has no leader: others say so.
             _ => continue,
@@ -95,6 +91,13 @@ fn ask(
     }
     rights.group = may_join(&mut connection, settings, config)?;
     Ok(rights)
+}
+
+fn right_of(operations: i32) -> Right {
+    Right {
+        read: operations & READ != 0,
+        write: operations & WRITE != 0,
+    }
 }
 
 /// Whether the group can be joined: its coordinator knows, if there is one yet.
@@ -130,4 +133,23 @@ fn may_join(
         !errors::is_authorization(group.error_code) && group.authorized_operations & READ != 0
     });
     Ok(Some(may))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_bits_by_the_numbers_of_the_protocol() {
+        // AclOperation: READ is 3, WRITE 4, DESCRIBE 8, DESCRIBE_CONFIGS 10.
+        for (numbers, read, write) in [
+            (&[8, 10][..], false, false),
+            (&[3, 8], true, false),
+            (&[4, 8], false, true),
+            (&[3, 4, 5, 6, 7, 8, 10, 11], true, true),
+        ] {
+            let operations = numbers.iter().map(|number| 1 << number).sum();
+            assert_eq!(right_of(operations), Right { read, write }, "{numbers:?}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ struct Seen {
 
 impl Deployment {
     /// The cluster; none where the log is embedded.
-    fn cluster(&self) -> Option<&Opened> {
+    pub(super) fn cluster(&self) -> Option<&Opened> {
         let log = &self.config.log;
         let url = log.url.as_ref()?;
         Some(self.kafka.get_or_init(|| {

@@ -15,6 +15,10 @@ pub(super) fn check(deployment: &Deployment, note: &mut dyn FnMut(Judgement)) {
     };
     // A log or a store that does not answer, or that no start has made yet, is the business of
     // other checks.
+    #[cfg(feature = "kafka")]
+    if matches!(deployment.cluster(), Some(Err(_))) {
+        return;
+    }
     let Ok((stored, in_log)) = look(deployment, &params.topics) else {
         return;
     };
