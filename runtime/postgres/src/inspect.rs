@@ -1,6 +1,6 @@
 //! A server as an operator sees it: its version, what the user may do, how it is set up.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use theatre_actors::ports::Result;
 use theatre_actors::time::{Clock, LogTime};
 
@@ -22,6 +22,8 @@ pub struct Inspection {
     pub tables: Result<()>,
     /// Rights that the user lacks, such as `DELETE on output`.
     pub missing_rights: Vec<String>,
+    /// Time of one round trip, microseconds.
+    pub round_trip: i64,
     /// Connections that the server takes of users such as this one.
     pub connections_max: i64,
     /// Connections of all users that are open now.
@@ -90,6 +92,8 @@ async fn look(
     .fetch_one(&mut *connection)
     .await?;
     let missing_rights = missing_rights(connection, schema).await?;
+    let begun = clock.now();
+    connection.ping().await?;
     let asked = clock.now();
     let (server_us,): (i64,) =
         sqlx::query_as("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8")
@@ -107,6 +111,7 @@ async fn look(
         missing_rights,
         connections_max,
         connections,
+        round_trip: (asked.0 - begun.0).max(0),
         undurable: undurable
             .into_iter()
             .filter(|(_, value)| value == "off")

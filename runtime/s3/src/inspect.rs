@@ -54,7 +54,7 @@ pub fn inspect(
         Ok(Inspection {
             place: bucket.display_name.clone(),
             region: region.unwrap_or_default(),
-            date: date.0.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            date: date.take(),
             asked,
             answered,
             listed: bucket.try_listing().await,
@@ -70,6 +70,12 @@ pub fn inspect(
 /// Notes the `Date` header of the last answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerDate(Arc<Mutex<Option<String>>>);
+
+impl ServerDate {
+    fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl Intercept for ServerDate {
     fn name(&self) -> &'static str {

@@ -4,7 +4,7 @@
 //!
 //! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1
 //! failed, 2 usage or configuration, 3 something that is needed does not answer, 4 a check found a
-//! difference, 130 interrupted.
+//! difference or something wrong, 130 interrupted.
 
 mod alerts;
 #[cfg(feature = "tools")]
