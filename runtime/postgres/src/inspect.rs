@@ -44,7 +44,7 @@ pub struct Inspection {
 ///
 /// # Errors
 /// Says what of the URL or the configuration cannot be used, or why the server does not answer or
-/// lets nobody in.
+/// refuses this user.
 pub fn inspect(
     url: &str,
     config: &StoreConfig,
