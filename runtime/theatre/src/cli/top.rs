@@ -2,6 +2,7 @@
 
 mod terminal;
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ use super::output::{escaped, value, write};
 use super::{Common, Failure, Output, service};
 use crate::admin_client::AskError;
 use crate::top::sample::Sample;
-use crate::top::view::{ProcessView, lines};
+use crate::top::view::{CPU_OVER, ProcessView, lines};
 
 /// Shows processes that run.
 #[derive(Debug, Args)]
@@ -56,7 +57,8 @@ struct Watched(Vec<Process>);
 
 struct Process {
     admin: String,
-    before: Option<Sample>,
+    /// What it said before, the last of it last; no more than rates are taken from.
+    earlier: VecDeque<Sample>,
     now: Result<Sample, AskError>,
 }
 
@@ -65,7 +67,7 @@ impl Watched {
     fn of(addresses: &str) -> Result<Self, Failure> {
         let process = |admin: &str| Process {
             admin: admin.trim().to_owned(),
-            before: None,
+            earlier: VecDeque::new(),
             now: Err(AskError::Silent(format!("{admin} was not asked yet"))),
         };
         let mut watched = Self(addresses.split(',').map(process).collect());
@@ -86,8 +88,7 @@ impl Watched {
             for process in &mut self.0 {
                 scope.spawn(|| {
                     let taken = Sample::take(&process.admin, SystemClock.now().0);
-                    let last = std::mem::replace(&mut process.now, taken);
-                    process.before = last.ok();
+                    process.note(taken);
                 });
             }
         });
@@ -122,9 +123,27 @@ impl Watched {
 }
 
 impl Process {
+    /// A process that did not answer is watched anew once it does.
+    fn note(&mut self, taken: Result<Sample, AskError>) {
+        match std::mem::replace(&mut self.now, taken) {
+            Ok(last) => self.earlier.push_back(last),
+            Err(_) => self.earlier.clear(),
+        }
+        let Ok(now) = &self.now else { return };
+        let is_old = |sample: &Sample| now.at - sample.at >= CPU_OVER;
+        while self.earlier.get(1).is_some_and(is_old) {
+            self.earlier.pop_front();
+        }
+        self.earlier.make_contiguous();
+    }
+
     fn view(&self) -> Result<ProcessView, String> {
         match &self.now {
-            Ok(now) => Ok(ProcessView::of(&self.admin, now, self.before.as_ref())),
+            Ok(now) => Ok(ProcessView::of(
+                &self.admin,
+                now,
+                self.earlier.as_slices().0,
+            )),
             Err(AskError::Silent(why) | AskError::Unusable(why)) => Err(why.clone()),
         }
     }
@@ -166,6 +185,20 @@ fn show(watched: &mut Watched, every: Duration) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_are_kept_for_as_long_as_rates_need_them() {
+        let mut process = Watched::of("127.0.0.1:9").unwrap().0.remove(0);
+        let at = |second: i64| Ok(Sample::of(second * 1_000_000, "", "", ""));
+        for second in 0..60 {
+            process.note(at(second));
+        }
+        assert_eq!(process.earlier.len(), 10);
+        assert_eq!(process.earlier[0].at, 49_000_000);
+        process.note(Err(AskError::Silent("away".to_owned())));
+        process.note(at(61));
+        assert!(process.earlier.is_empty());
+    }
 
     #[test]
     fn an_address_that_cannot_be_asked_is_refused_and_a_silent_process_is_shown() {

@@ -66,7 +66,7 @@ fn judge(seen: &Inspection, schema: &str, pool: u32) -> Vec<Judgement> {
 
 fn judge_round_trip(seen: &Inspection) -> Judgement {
     let said = format!(
-        "PostgreSQL {} at {}, a round trip takes {:.1} ms",
+        "PostgreSQL {} at {}, a round trip takes {:.2} ms",
         seen.version,
         seen.place,
         seen.round_trip as f64 / 1e3
@@ -191,7 +191,7 @@ mod tests {
                     ..good()
                 },
                 Warning,
-                "takes 60.0 ms",
+                "takes 60.00 ms",
             ),
         ] {
             let found = faults(&seen);

@@ -4,6 +4,10 @@ use serde::Serialize;
 
 use super::sample::{Partition, Sample};
 
+/// Share of a processor is taken over this long at least, microseconds: processes count its seconds
+/// in whole numbers.
+pub const CPU_OVER: i64 = 10_000_000;
+
 /// A process, in numbers. What it does not say is missing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProcessView {
@@ -19,7 +23,8 @@ pub struct ProcessView {
     pub notices: Vec<String>,
     /// Bytes of memory that it holds.
     pub memory_bytes: Option<f64>,
-    /// Processors that it keeps busy: 1 is one of them all the time.
+    /// Processors that it keeps busy, 1 being one of them all the time: of the last seconds, or
+    /// since it started while it is not watched for as long.
     pub cpu: Option<f64>,
     /// Records read.
     pub records_per_second: Option<f64>,
@@ -67,9 +72,9 @@ pub struct PartitionView {
 }
 
 impl ProcessView {
-    /// Of a sample, and the one before it, from which rates are.
-    pub fn of(admin: &str, now: &Sample, before: Option<&Sample>) -> Self {
-        let metrics = &now.metrics;
+    /// Of the last sample, and those before it, from which rates are.
+    pub fn of(admin: &str, now: &Sample, earlier: &[Sample]) -> Self {
+        let (metrics, before) = (&now.metrics, earlier.last());
         let rate = |name: &str| {
             let earlier = before?.metrics.sum(name);
             per_second(now, before?, earlier, metrics.sum(name)?)
@@ -83,7 +88,7 @@ impl ProcessView {
             reasons: now.reasons.clone(),
             notices: now.notices.clone(),
             memory_bytes: metrics.sum("process_resident_memory_bytes"),
-            cpu: rate("process_cpu_seconds_total"),
+            cpu: cpu(now, earlier.first()),
             records_per_second: rate("theatre_records_in_total"),
             commits_per_second: rate("theatre_checkpoint_duration_seconds_count"),
             saved_seconds_ago: saved.and_then(|saved| age(now.at, saved)),
@@ -135,6 +140,17 @@ impl PartitionView {
             busy: metric("theatre_partition_busy_ratio"),
         }
     }
+}
+
+/// Processors that are kept busy.
+fn cpu(now: &Sample, oldest: Option<&Sample>) -> Option<f64> {
+    let used = |sample: &Sample| sample.metrics.sum("process_cpu_seconds_total");
+    if let Some(oldest) = oldest.filter(|oldest| now.at - oldest.at >= CPU_OVER) {
+        return per_second(now, oldest, used(oldest), used(now)?);
+    }
+    let started = now.metrics.sum("process_start_time_seconds")?;
+    let lives = age(now.at, started).filter(|lives| *lives > 0.0)?;
+    Some(used(now)? / lives)
 }
 
 /// Growth per second of a counter that was not there, or higher, before it began anew.

@@ -7,7 +7,7 @@ const READY: &str = r#"{"ready":true,"reasons":[],"notices":[]}"#;
 fn metrics(records: u64, cpu: f64) -> String {
     format!(
         "theatre_build_info{{version=\"0.1.0\"}} 1\nprocess_resident_memory_bytes 52428800\n\
-         process_cpu_seconds_total {cpu}\ntheatre_records_in_total{{partition=\"0\"}} {records}\n\
+         process_cpu_seconds_total {cpu}\nprocess_start_time_seconds 80\ntheatre_records_in_total{{partition=\"0\"}} {records}\n\
          theatre_records_in_total{{partition=\"1\"}} 8\ntheatre_checkpoint_duration_seconds_count 4\n\
          theatre_checkpoint_last_success_timestamp_seconds 98.5\n\
          theatre_alerts_active{{partition=\"0\",priority=\"high\"}} 1\n\
@@ -33,11 +33,13 @@ fn sample(at_s: i64, records: u64, cpu: f64) -> Sample {
 
 #[test]
 fn rates_are_of_two_samples_and_ages_of_the_last() {
-    let (before, now) = (sample(98, 100, 1.0), sample(100, 1100, 1.5));
-    let view = ProcessView::of("127.0.0.1:9464", &now, Some(&before));
+    let (before, now) = (sample(98, 100, 1.0), sample(100, 1100, 5.0));
+    let of = |earlier: &[Sample]| ProcessView::of("127.0.0.1:9464", &now, earlier);
+    let view = of(std::slice::from_ref(&before));
     assert_eq!(view.records_per_second, Some(500.0));
     assert_eq!(view.commits_per_second, Some(0.0));
-    assert_eq!(view.cpu, Some(0.25));
+    assert_eq!(view.cpu, Some(0.25), "since it started");
+    assert_eq!(of(&[sample(85, 1, 2.0), before]).cpu, Some(0.2));
     assert_eq!(view.saved_seconds_ago, Some(1.5));
     assert_eq!(view.alerts, [3.0, 0.0, 3.0]);
     assert_eq!(view.lake_files, None, "no file was completed");
@@ -51,17 +53,16 @@ fn rates_are_of_two_samples_and_ages_of_the_last() {
     assert_eq!(second.watermark_age_seconds, None);
     assert_eq!(second.saved_seconds_ago, None);
     // A process that began anew counts from 0.
-    let anew = ProcessView::of("a", &sample(102, 50, 0.0), Some(&now));
+    let anew = ProcessView::of("a", &sample(102, 50, 0.0), std::slice::from_ref(&now));
     assert_eq!(anew.partitions[0].records_per_second, Some(25.0));
     // One sample has no rates.
-    let first = ProcessView::of("a", &now, None);
-    assert_eq!((first.cpu, first.records_per_second), (None, None));
+    assert_eq!(of(&[]).records_per_second, None);
 }
 
 #[test]
 fn a_process_is_laid_out_in_lines() {
-    let (before, now) = (sample(98, 100, 1.0), sample(100, 1100, 1.5));
-    let mut view = ProcessView::of("127.0.0.1:9464", &now, Some(&before));
+    let (before, now) = (sample(98, 100, 1.0), sample(100, 1100, 5.0));
+    let mut view = ProcessView::of("127.0.0.1:9464", &now, &[before]);
     view.reasons = vec!["relay 1: the event log is unavailable".to_owned()];
     view.ready = false;
     let wanted = "\
@@ -83,11 +84,11 @@ fn a_paused_partition_is_called_so_and_other_answers_show_nothing() {
     );
     let now = Sample::of(100_000_000, &paused, READY, PARTITIONS);
     assert_eq!(
-        ProcessView::of("a", &now, None).partitions[0].phase,
+        ProcessView::of("a", &now, &[]).partitions[0].phase,
         "paused"
     );
     let other = Sample::of(1, "<html>", "not here", "[1, {}]");
-    let shown = lines(&ProcessView::of("a", &other, None)).join("\n");
+    let shown = lines(&ProcessView::of("a", &other, &[])).join("\n");
     assert!(
         shown.contains("of another kind") && shown.contains("no partition"),
         "{shown}"
