@@ -4,6 +4,7 @@
 //! A file for each dependency: its check asks by the adapter's own functions, and a pure function
 //! judges what was seen. [`CHECKS`] lists all of them.
 
+#[cfg(any(feature = "postgres", feature = "s3", test))]
 mod clocks;
 mod configuration;
 mod data_dir;
@@ -113,6 +114,10 @@ pub struct Deployment {
     /// Where a process that runs answers.
     admin: String,
     /// Whether the lake may be written, to try it.
+    #[cfg_attr(
+        not(feature = "s3"),
+        allow(dead_code, reason = "only a bucket is tried")
+    )]
     write: bool,
     clock: Arc<dyn Clock>,
     judged: OnceLock<Judged>,
@@ -238,6 +243,7 @@ fn bytes(bytes: u64) -> String {
 }
 
 /// Names, a few of them where there are many.
+#[cfg(any(feature = "kafka", feature = "postgres", test))]
 fn names<T: AsRef<str>>(all: &[T]) -> String {
     const NAMED: usize = 4;
     let mut text: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
