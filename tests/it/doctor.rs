@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,13 +146,24 @@ fn the_doctor_names_faults_of_an_embedded_deployment() -> Result<()> {
     damaged.says("embedded files", "failed", "checkpoint store")
 }
 
+/// A process that ends with this value, also where a test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 #[test]
 fn the_doctor_asks_a_process_that_runs() -> Result<()> {
     let data = tempfile::tempdir()?;
-    let mut process = theatre(data.path(), &["run"])?
+    let process = theatre(data.path(), &["run"])?
         .stderr(Stdio::piped())
         .spawn()?;
-    let said = process.stderr.take().context("no standard error")?;
+    let mut process = Running(process);
+    let said = process.0.stderr.take().context("no standard error")?;
     let line = BufReader::new(said)
         .lines()
         .map_while(std::result::Result::ok)
@@ -179,10 +190,9 @@ fn the_doctor_asks_a_process_that_runs() -> Result<()> {
     });
     last.fails_only(&[])?;
     last.says("process", "ok", &format!("the process at {admin} is ready"))?;
-    let runs_on = format!("process {} runs on", process.id());
+    let runs_on = format!("process {} runs on", process.0.id());
     last.says("data directory", "ok", &runs_on)?;
-    process.kill()?;
-    process.wait()?;
+    drop(process);
     let ended = ask()?;
     ended.says("process", "ok", "no process answers")?;
     ended.says("data directory", "ok", "no process runs on")
