@@ -12,6 +12,7 @@
 
 pub mod actix_host;
 pub mod metrics;
+mod name_map;
 pub mod outputs;
 pub mod partitioner;
 pub mod ports;

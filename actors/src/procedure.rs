@@ -11,11 +11,11 @@ mod indicators;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{ClinicalResult, Outcome, OutcomeStatus, PhaseDuration, Priority};
+
+use crate::name_map::NameMap;
 
 pub use indicators::{IndicatorColumns, IndicatorSpec, Indicators};
 
@@ -87,7 +87,7 @@ const CONDITIONS_MAX: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcedureActor {
     /// Events by their id.
-    events: BTreeMap<String, ProcedureEvent>,
+    events: NameMap<ProcedureEvent>,
     indicators: Indicators,
     /// Number of applied telemetry rows.
     rows: i64,
@@ -121,7 +121,7 @@ impl ProcedureActor {
 
     /// Adds an event under its id.
     pub fn insert_event(&mut self, id: &str, event: ProcedureEvent) -> InsertResult {
-        if self.events.contains_key(id) {
+        if self.events.contains(id) {
             return InsertResult::Known;
         }
         let room = EVENTS_MAX + if ends(event.step) { ENDS_MAX } else { 0 };
@@ -129,7 +129,7 @@ impl ProcedureActor {
             return InsertResult::TooMany;
         }
         self.last_seen = self.last_seen.max(event.time);
-        self.events.insert(id.to_owned(), event);
+        self.events.insert(id, event);
         InsertResult::New
     }
 
@@ -228,7 +228,7 @@ impl ProcedureActor {
 
     /// The events by time; ties by step, then by id, so that the order is total.
     fn ordered(&self) -> Vec<&ProcedureEvent> {
-        let mut events: Vec<(&String, &ProcedureEvent)> = self.events.iter().collect();
+        let mut events: Vec<(&str, &ProcedureEvent)> = self.events.iter().collect();
         events.sort_by_key(|(id, event)| (event.time, event.step, *id));
         events.into_iter().map(|(_, event)| event).collect()
     }

@@ -13,12 +13,11 @@ mod numbers;
 mod signal;
 mod waiting;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{Alert, Transition};
 
+use crate::name_map::NameMap;
 use crate::outputs::DeadReason;
 use crate::position::TopicIndex;
 use crate::rules::{Condition, ConditionV1};
@@ -70,12 +69,12 @@ pub struct RobotActor {
     /// What is known of the sequence numbers, by topic index.
     numbers: Vec<TopicNumbers>,
     /// Open windows by dataset name.
-    windows: BTreeMap<String, Windows>,
+    windows: NameMap<Windows>,
     /// Conditions by dataset ([`ROBOT_WIDE`]: the robot as a whole) and rule id. A condition in its
     /// initial state is not stored.
-    conditions: BTreeMap<String, BTreeMap<String, Condition>>,
+    conditions: NameMap<NameMap<Condition>>,
     /// Rows that rules have not judged yet, by dataset.
-    waiting: BTreeMap<String, WaitingRows>,
+    waiting: NameMap<WaitingRows>,
     /// Correctly dated telemetry records since the last one from the future, counted while the
     /// clock-skew condition is open.
     valid_rows_in_a_row: u32,
@@ -91,8 +90,8 @@ pub(crate) struct RobotV1 {
     clock: Option<EventTime>,
     last_seen: Option<LogTime>,
     trackers: Vec<SequenceTracker>,
-    windows: BTreeMap<String, WindowsV1>,
-    conditions: BTreeMap<String, BTreeMap<String, ConditionV1>>,
+    windows: NameMap<WindowsV1>,
+    conditions: NameMap<NameMap<ConditionV1>>,
     valid_rows_in_a_row: u32,
     not_finite: u64,
     last_event: Option<(String, i64)>,
@@ -100,20 +99,14 @@ pub(crate) struct RobotV1 {
 
 impl From<RobotV1> for RobotActor {
     fn from(stored: RobotV1) -> Self {
-        let windows = stored.windows.into_iter();
-        let conditions = stored.conditions.into_iter().map(|(dataset, conditions)| {
-            let conditions = conditions.into_iter();
-            (
-                dataset,
-                conditions.map(|(id, known)| (id, known.into())).collect(),
-            )
-        });
         Self {
             clock: stored.clock,
             last_seen: stored.last_seen,
             numbers: stored.trackers.into_iter().map(TopicNumbers::of).collect(),
-            windows: windows.map(|(name, known)| (name, known.into())).collect(),
-            conditions: conditions.collect(),
+            windows: stored.windows.map(Windows::from),
+            conditions: stored
+                .conditions
+                .map(|conditions| conditions.map(Condition::from)),
             valid_rows_in_a_row: stored.valid_rows_in_a_row,
             not_finite: stored.not_finite,
             last_event: stored.last_event,
@@ -142,6 +135,7 @@ impl RobotActor {
             };
         };
         if self.numbers.len() <= topic {
+            self.numbers.reserve_exact(topic + 1 - self.numbers.len());
             self.numbers.resize_with(topic + 1, TopicNumbers::default);
         }
         // Duplicates are recognised first: a record that was applied once must not become a dead
@@ -237,23 +231,18 @@ impl RobotActor {
         clocks: &[EventTime],
         out: &mut Vec<WindowRow>,
     ) {
-        if !self.windows.contains_key(&batch.dataset.name) {
-            self.windows.insert(
-                batch.dataset.name.clone(),
-                Windows::new(batch.signals.width()),
-            );
-        }
-        if let Some(windows) = self.windows.get_mut(&batch.dataset.name) {
-            windows.apply(plan, batch, rows, clocks, policy.reorder_bound_us, out);
-        }
+        let windows = self
+            .windows
+            .get_or_insert_with(&batch.dataset.name, || Windows::new(batch.signals.width()));
+        windows.apply(plan, batch, rows, clocks, policy.reorder_bound_us, out);
     }
 
     /// Closes all windows; returns their rows by dataset.
     pub fn flush_windows(&mut self, plan: &WindowPlan) -> Vec<(String, Vec<WindowRow>)> {
-        let flush = |(dataset, windows): (&String, &mut Windows)| {
+        let flush = |(dataset, windows): (&str, &mut Windows)| {
             let mut out = Vec::new();
             windows.flush(plan, &mut out);
-            (dataset.clone(), out)
+            (dataset.to_owned(), out)
         };
         self.windows.iter_mut().map(flush).collect()
     }
@@ -309,7 +298,7 @@ impl RobotActor {
         let all = self.conditions.iter().flat_map(|(dataset, rules)| {
             rules
                 .iter()
-                .map(move |(id, condition)| (dataset.as_str(), id.as_str(), condition))
+                .map(move |(id, condition)| (dataset, id, condition))
         });
         all.filter(|(.., condition)| condition.is_raised())
     }
@@ -355,7 +344,7 @@ impl RobotActor {
     pub fn open_windows(&self) -> impl Iterator<Item = (&str, &str, i64, i64, u64)> {
         self.windows.iter().flat_map(|(dataset, windows)| {
             let open = windows.open_windows().into_iter();
-            open.map(move |(name, start, end, rows)| (dataset.as_str(), name, start, end, rows))
+            open.map(move |(name, start, end, rows)| (dataset, name, start, end, rows))
         })
     }
 

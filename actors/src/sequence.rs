@@ -178,6 +178,8 @@ impl SequenceTracker {
         if at == self.boots.len() && at > 0 {
             self.restarts += 1;
         }
+        // Nearly every robot has one for long.
+        self.boots.reserve_exact(1);
         self.boots.insert(at, Boot::new(boot, sequence));
         if self.boots.len() > BOOTS_MAX {
             let oldest = self.boots.remove(0);

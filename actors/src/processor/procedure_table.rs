@@ -5,12 +5,13 @@
 //! refused instead of starting a second case under the same id, whose outcome would count from
 //! revision 0 again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use theatre_schemas::records::Outcome;
 
+use crate::name_map::NameMap;
 use crate::procedure::ProcedureActor;
 
 /// Ids of evicted finished procedures that are still known; the latest ones.
@@ -19,7 +20,7 @@ const EVICTED_MAX: usize = 128;
 /// The procedures of one robot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ProcedureTable {
-    procedures: BTreeMap<String, ProcedureActor>,
+    procedures: NameMap<ProcedureActor>,
     /// Digests of the ids of finished procedures that made room.
     evicted: VecDeque<u64>,
     /// How many ids were dropped from `evicted`. A procedure that is inserted later is of this
@@ -39,7 +40,7 @@ fn never() -> i64 {
 impl Default for ProcedureTable {
     fn default() -> Self {
         Self {
-            procedures: BTreeMap::new(),
+            procedures: NameMap::default(),
             evicted: VecDeque::new(),
             incarnation: 0,
             next_due: never(),
@@ -64,7 +65,7 @@ impl ProcedureTable {
         self.next_due
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &ProcedureActor)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &ProcedureActor)> {
         self.procedures.iter()
     }
 
@@ -80,7 +81,7 @@ impl ProcedureTable {
     /// The procedure of that id, a new one if there is none; `None` when it was finished and
     /// evicted.
     pub(super) fn get_or_insert(&mut self, id: &str, max: usize) -> Option<&mut ProcedureActor> {
-        if !self.procedures.contains_key(id) {
+        if !self.procedures.contains(id) {
             if !self.evicted.is_empty() && self.evicted.contains(&digest(id)) {
                 return None;
             }
@@ -88,13 +89,13 @@ impl ProcedureTable {
                 let oldest = self.procedures.iter().min_by_key(|(id, procedure)| {
                     (!procedure.is_published(), procedure.last_seen, *id)
                 });
-                let Some(id) = oldest.map(|(id, _)| id.clone()) else {
+                let Some(id) = oldest.map(|(id, _)| id.to_owned()) else {
                     break;
                 };
                 self.evict(&id);
             }
             self.procedures
-                .insert(id.to_owned(), ProcedureActor::new(self.incarnation));
+                .insert(id, ProcedureActor::new(self.incarnation));
         }
         self.procedures.get_mut(id)
     }
@@ -132,7 +133,7 @@ impl ProcedureTable {
             .procedures
             .iter()
             .filter(|(_, procedure)| procedure.last_seen < oldest)
-            .map(|(id, _)| id.clone())
+            .map(|(id, _)| id.to_owned())
             .collect();
         for id in old {
             self.evict(&id);

@@ -48,6 +48,25 @@ impl RowOrder {
 }
 
 impl RowBatch {
+    /// With room for so many rows.
+    fn with_capacity(rows: usize) -> Self {
+        Self {
+            rows: Vec::with_capacity(rows),
+            clocks: Vec::with_capacity(rows),
+            missing: Vec::with_capacity(rows),
+            ..Self::default()
+        }
+    }
+
+    /// Empties it, and keeps its room.
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.clocks.clear();
+        self.missing.clear();
+        self.judged = 0;
+        self.alerts.clear();
+    }
+
     /// Has the rules that judge in event time judge the rows before this index, which are in order.
     fn judge_to(
         &mut self,
@@ -75,7 +94,7 @@ impl Processor {
         rows: &[u32],
         outputs: &mut Outputs,
     ) {
-        let mut row_batch = RowBatch::default();
+        let mut row_batch = RowBatch::with_capacity(rows.len());
         let config = self.config.clone();
         let columns = Columns::of(batch);
         let mut last_procedure = None;
@@ -182,7 +201,6 @@ impl Processor {
             return;
         }
         let config = self.config.clone();
-        let mut row_batch = std::mem::take(row_batch);
         #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &row_batch.rows);
         self.state.counters[topic].applied += row_batch.rows.len() as u64;
@@ -205,12 +223,12 @@ impl Processor {
             alerts.extend(ended.into_iter().map(|alert| (at, alert)));
         }
         row_batch.judge_to(row_batch.rows.len(), robot, context, batch);
-        let RowBatch { rows, clocks, .. } = &row_batch;
+        let RowBatch { rows, clocks, .. } = &*row_batch;
         alerts.extend(robot.judge_on_arrival(context, batch, rows, clocks));
         alerts.append(&mut row_batch.alerts);
         alerts.sort_by_key(|(at, _)| *at);
         robot.count_not_finite(batch, &row_batch.rows);
-        let RowBatch { rows, clocks, .. } = row_batch;
+        let RowBatch { rows, clocks, .. } = &*row_batch;
         let mut from = 0;
         for (at, alert) in alerts {
             // Of several alerts of one row only the first has rows before it.
@@ -221,6 +239,7 @@ impl Processor {
             self.emit_alert(alert, outputs);
         }
         self.aggregate(batch, &rows[from..], &clocks[from..], outputs);
+        row_batch.clear();
     }
 
     fn aggregate(

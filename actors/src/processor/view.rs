@@ -137,7 +137,7 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         .procedures
         .iter()
         .map(|(id, procedure)| ProcedureView {
-            procedure_id: id.clone(),
+            procedure_id: id.to_owned(),
             robot_id: robot_id.to_owned(),
             status: procedure.status().to_owned(),
             heard_at: procedure.last_seen,

@@ -237,10 +237,8 @@ impl RobotActor {
         }
         let condition = self
             .conditions
-            .entry(ROBOT_WIDE.to_owned())
-            .or_default()
-            .entry(rule.spec.id.clone())
-            .or_default();
+            .get_or_default(ROBOT_WIDE)
+            .get_or_default(&rule.spec.id);
         let change = match raise {
             Some(value) => {
                 let raised = rule.raises_with(rule.spec.priority);

@@ -4,14 +4,13 @@
 //! others wait ([`super::waiting`]) until the numbers before them have come, the watermark has
 //! passed them, or the recording ends or the robot falls silent.
 
-use std::collections::BTreeMap;
-
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::Alert;
 
 use super::signal::SignalColumn;
 use super::waiting::{WaitingRow, WaitingRows};
 use super::{ROBOT_WIDE, RobotActor};
+use crate::name_map::NameMap;
 use crate::position::TopicIndex;
 use crate::rules::{
     AlertContext, Condition, ConditionChange, DatasetRules, Manner, RuleSet, SignalRule,
@@ -66,7 +65,7 @@ impl RuleContext<'_> {
     }
 }
 
-type Conditions = BTreeMap<String, Condition>;
+type Conditions = NameMap<Condition>;
 
 /// Most conditions never leave their initial state: one is stored only once it has changed, so that
 /// a processor's state does not grow with the number of rules.
@@ -81,18 +80,9 @@ fn with_condition<T>(
     let mut fresh = Condition::default();
     let result = evaluate(&mut fresh);
     if !fresh.is_default() {
-        conditions.insert(id.to_owned(), fresh);
+        conditions.insert(id, fresh);
     }
     result
-}
-
-/// The entry of a dataset.
-fn of_dataset<'a, T: Default>(map: &'a mut BTreeMap<String, T>, dataset: &str) -> &'a mut T {
-    if !map.contains_key(dataset) {
-        map.insert(dataset.to_owned(), T::default());
-    }
-    map.get_mut(dataset)
-        .expect("inserted above when it was not there")
 }
 
 impl RobotActor {
@@ -147,7 +137,8 @@ impl RobotActor {
         if rules.in_event_time.is_empty() {
             return Vec::new();
         }
-        of_dataset(&mut self.waiting, &batch.dataset.name)
+        self.waiting
+            .get_or_default(&batch.dataset.name)
             .note_judged(batch.event_times()[*last as usize]);
         self.judge_slice(context, &rules.in_event_time, batch, rows, clocks)
     }
@@ -161,7 +152,7 @@ impl RobotActor {
         clocks: &[EventTime],
     ) -> Vec<(usize, Alert)> {
         let dataset = batch.dataset.name.as_str();
-        let conditions = of_dataset(&mut self.conditions, dataset);
+        let conditions = self.conditions.get_or_default(dataset);
         let mut alerts: Vec<(usize, usize, Alert)> = Vec::new();
         for signal_rule in rules {
             let rule = &context.rules.rules()[signal_rule.slot];
@@ -209,13 +200,13 @@ impl RobotActor {
         {
             let dataset = batch.dataset.name.as_str();
             let row = waiting_row(rules, batch, row, number, false);
-            let waiting = of_dataset(&mut self.waiting, dataset);
+            let waiting = self.waiting.get_or_default(dataset);
             if waiting.has_passed(&row) {
                 if in_order && Some(row.time) < waiting.judged_to {
                     // Its number follows, its time does not: those of the next rows may not, either.
                     waiting.distrusted_until = Some(clock.0);
                 }
-                let conditions = of_dataset(&mut self.conditions, dataset);
+                let conditions = self.conditions.get_or_default(dataset);
                 let (waiting, alerts) = (&mut *waiting, &mut alerts);
                 judge_row(context, dataset, rules, conditions, waiting, &row, alerts);
             } else {
@@ -248,7 +239,7 @@ impl RobotActor {
             return Vec::new();
         }
         let mut alerts = Vec::new();
-        let conditions = of_dataset(&mut self.conditions, dataset);
+        let conditions = self.conditions.get_or_default(dataset);
         for signal_rule in &rules.on_arrival {
             let rule = &context.rules.rules()[signal_rule.slot];
             let value = SignalColumn::of(batch, signal_rule.signal).value(row);
@@ -263,7 +254,7 @@ impl RobotActor {
             return alerts;
         }
         let again = waiting_row(rules, batch, row, None, true);
-        let waiting = of_dataset(&mut self.waiting, dataset);
+        let waiting = self.waiting.get_or_default(dataset);
         if waits {
             waiting.push(rules, again);
             alerts.extend(self.judge_due(context, clock));
@@ -288,14 +279,14 @@ impl RobotActor {
             numbers.order.settle(watermark);
         }
         let mut alerts = Vec::new();
-        for (dataset, waiting) in &mut self.waiting {
+        for (dataset, waiting) in self.waiting.iter_mut() {
             waiting.advance(watermark);
             let Some(rules) = context.rules.for_name(dataset) else {
                 continue;
             };
             let mut last = None;
             while let Some(row) = waiting.next_due(&self.numbers, clock.0, watermark, &mut last) {
-                let conditions = of_dataset(&mut self.conditions, dataset);
+                let conditions = self.conditions.get_or_default(dataset);
                 judge_row(
                     context,
                     dataset,
@@ -316,13 +307,13 @@ impl RobotActor {
             numbers.order.settle_all(&numbers.tracker);
         }
         let mut alerts = Vec::new();
-        for (dataset, waiting) in &mut self.waiting {
+        for (dataset, waiting) in self.waiting.iter_mut() {
             waiting.distrusted_until = None;
             let Some(rules) = context.rules.for_name(dataset) else {
                 continue;
             };
             while let Some(row) = waiting.next() {
-                let conditions = of_dataset(&mut self.conditions, dataset);
+                let conditions = self.conditions.get_or_default(dataset);
                 judge_row(
                     context,
                     dataset,
@@ -359,12 +350,12 @@ impl RobotActor {
 
     /// Goes on under another set of rules: conditions whose rule is gone are cleared.
     pub(crate) fn adopt_rules(&mut self, context: RuleContext<'_>) -> Vec<Alert> {
-        for (dataset, waiting) in &mut self.waiting {
+        for (dataset, waiting) in self.waiting.iter_mut() {
             waiting.adopt(context.rules.for_name(dataset));
         }
         let now = self.shown_clock().map_or(i64::MIN, |clock| clock.0);
         let mut alerts = Vec::new();
-        for (dataset, conditions) in &mut self.conditions {
+        for (dataset, conditions) in self.conditions.iter_mut() {
             conditions.retain(|id, condition| {
                 if context.rules.is_rule_of(id, dataset) {
                     return true;

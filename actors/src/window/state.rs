@@ -11,9 +11,6 @@ use super::run::PaneRun;
 use super::spec::{BEFORE_ALL_TIME, Delays, SpecState, SpecStateV1};
 use crate::time::EventTime;
 
-/// Cells kept for the next pane instead of being freed.
-const SPARE_CELLS_MAX: usize = 2;
-
 /// Open panes and fragments of one robot and one dataset; signals by index in its `signals`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
@@ -68,8 +65,8 @@ impl From<WindowsV1> for Windows {
 pub(super) struct Scratch {
     /// When something falls due next; absent: it has to be found anew.
     pub due: Option<NextDue>,
-    /// Cells of dropped panes, reused for new ones.
-    pub spare: Vec<Cells>,
+    /// Cells of the last pane that was dropped, for the next one.
+    pub spare: Option<Cells>,
 }
 
 impl PartialEq for Scratch {
@@ -184,7 +181,7 @@ impl Windows {
             return;
         }
         self.signals = signals;
-        self.scratch.spare.clear();
+        self.scratch.spare = None;
         for pane in self
             .panes
             .iter_mut()
@@ -244,7 +241,8 @@ impl Windows {
             return;
         }
         self.close_all(out);
-        let mut old = std::mem::take(&mut self.specs);
+        let specs = Vec::with_capacity(plan.specs().len());
+        let mut old = std::mem::replace(&mut self.specs, specs);
         for spec in plan.specs() {
             let known = old.iter().position(|state| state.spec == *spec);
             self.specs
@@ -285,17 +283,15 @@ impl Windows {
     }
 
     pub(super) fn recycle(&mut self, mut cells: Cells) {
-        if self.scratch.spare.len() < SPARE_CELLS_MAX {
-            cells.clear();
-            self.scratch.spare.push(cells);
-        }
+        cells.clear();
+        self.scratch.spare = Some(cells);
     }
 
     fn new_pane(&mut self, start: i64) -> Pane {
         let cells = self
             .scratch
             .spare
-            .pop()
+            .take()
             .unwrap_or_else(|| Cells::new(self.aggregates, self.signals));
         Pane {
             start,

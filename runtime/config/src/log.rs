@@ -34,11 +34,10 @@ pub enum LogSecurity {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFetcher {
-    /// Theatre's own: a connection and a thread for each broker, records read in place. It is on
-    /// trial until it has been through all faults that librdkafka has been through.
-    Lean,
-    /// That of librdkafka.
+    /// Theatre's own: a connection and a thread for each broker, records read in place.
     #[default]
+    Lean,
+    /// That of librdkafka: for properties that the lean one refuses, and to compare.
     Librdkafka,
 }
 

@@ -39,6 +39,7 @@ pub mod retention;
 pub mod retry;
 pub mod run_loop;
 pub mod supervisor;
+mod taking;
 pub mod trackers;
 pub mod wiring;
 

@@ -119,10 +119,18 @@ impl PartitionActor {
             routes,
             unsaved,
             observed,
-        } = restore(partition, &params, &ports, &mut *host, Routes::new(dead))?;
+        } = restore(
+            partition,
+            &params,
+            &ports,
+            &mut *host,
+            Routes::new(dead),
+            &shared.progress,
+        )?;
         let progress = shared.progress;
         let begun = PartitionProgress::begun(epoch, routes.len(), &status.floor);
         progress.update(partition, |share| *share = begun);
+        progress.taking.taken(partition);
         // The lake writer may stand behind the processors: an empty chunk where they stand makes it
         // read what lies between.
         let start = intake::beginning(&*ports.log, &params.topics, partition, &status.floor)?;

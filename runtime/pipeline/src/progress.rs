@@ -15,6 +15,7 @@ use theatre_actors::time::LogTime;
 
 use super::ends::{Ends, Reach};
 use super::lifecycle::{Lifecycle, Role};
+use super::taking::Taking;
 pub use states::PartitionState;
 use theatre_telemetry::names::{self, Standing};
 
@@ -95,6 +96,8 @@ pub struct Progress {
     partitions: DashMap<Partition, PartitionProgress>,
     /// The lives of partitions that are had or being taken.
     lives: DashMap<Partition, Weak<Lifecycle>>,
+    /// Partitions that do not run yet.
+    pub(super) taking: Taking,
     /// Threads on which processors run; 0 until that is known.
     threads: AtomicUsize,
     /// Partitions that metrics show as they stand.
@@ -191,6 +194,7 @@ impl Progress {
     /// known.
     pub(super) fn forget(&self, partition: Partition) -> Option<PartitionProgress> {
         let share = self.partitions.remove(&partition);
+        self.taking.left(partition);
         let own = format!(" {partition}");
         for told in [&self.trouble, &self.notices, &self.refused] {
             told.lock()
@@ -205,11 +209,13 @@ impl Progress {
         self.standing_by.store(alone, Ordering::Release);
     }
 
-    /// Why this process is not ready: what is wrong, or that it has no partition yet and was not
-    /// told that it gets none. Empty when it is ready.
+    /// Why this process is not ready: what is wrong, that it starts and has not restored what it was
+    /// given, or that it has no partition yet and none is left to it. Empty when it is ready.
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = self.troubles();
-        if self.partitions.is_empty() && !self.standing_by.load(Ordering::Acquire) {
+        if let Some(taking) = self.taking.unready() {
+            reasons.push(taking);
+        } else if self.partitions.is_empty() && !self.standing_by.load(Ordering::Acquire) {
             reasons.push("no partition is taken yet".to_owned());
         }
         reasons
@@ -278,6 +284,7 @@ impl Progress {
         let all = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter()
             .map(|(about, what)| format!("{about}: {what}"))
+            .chain(self.taking.notice())
             .collect()
     }
 
@@ -388,7 +395,6 @@ impl Progress {
         self.records_in.fetch_add(records as u64, Ordering::Relaxed);
         names::records_in(partition, records as u64);
         names::partition(partition, lag_records);
-        names::actors_live(self.robots());
     }
 
     /// The last telemetry read was dated `event_time`, and it is `now`; both microseconds UTC.
@@ -405,6 +411,7 @@ impl Progress {
     /// between two scrapes. A partition that was left stands at nothing once more.
     pub fn show(&self) {
         names::unready(self.unready().len());
+        names::actors_live(self.robots());
         for (component, count) in self.troubled() {
             names::troubled(&component, count);
         }

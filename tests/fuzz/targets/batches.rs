@@ -5,7 +5,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use theatre_kafka::{Aborted, visit_batches};
+use lean::visit::{Aborted, visit_batches};
+
+/// The parser, without the client that it is a part of.
+#[allow(dead_code)]
+mod lean {
+    #[path = "../../../../runtime/kafka/src/lean/batches.rs"]
+    pub mod batches;
+    #[path = "../../../../runtime/kafka/src/lean/codecs.rs"]
+    pub mod codecs;
+    #[path = "../../../../runtime/kafka/src/lean/records.rs"]
+    pub mod records;
+    #[path = "../../../../runtime/kafka/src/lean/visit.rs"]
+    pub mod visit;
+}
 
 const INFLATED_MAX: usize = 1 << 20;
 const HEADER: usize = 61;

@@ -10,6 +10,7 @@ use super::observed::Observed;
 use super::routing::Routes;
 use super::unsaved::UnsavedOutputs;
 use super::{INTAKE_SLOT, unreadable};
+use crate::progress::Progress;
 use crate::{PipelineParams, Ports};
 
 /// Restored processors between two reports of how many there are.
@@ -30,6 +31,7 @@ pub(super) fn restore(
     ports: &Ports,
     host: &mut dyn ProcessorHost,
     routes: Routes,
+    progress: &Progress,
 ) -> Result<Restored> {
     let mut restored = Restored {
         intake_processor: IntakeProcessor::default(),
@@ -43,6 +45,7 @@ pub(super) fn restore(
     for (at, stored) in all.into_iter().enumerate() {
         if at % SHOW_RESTORED_EVERY == 0 {
             names::restore_progress(partition, at as f64 / count as f64);
+            progress.taking.note(partition, at, count);
         }
         if stored.processor.is_empty() {
             restored.intake_processor = IntakeProcessor::restore(&stored.state)

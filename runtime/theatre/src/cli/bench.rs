@@ -37,7 +37,10 @@ use theatre_simulator::fleet::{self, Fleet};
 pub(super) enum Bench {
     /// The work on a record, without log, store or lake: 13 signals, 10 s windows, one hysteresis
     /// rule; once with each set of aggregates.
-    #[command(after_help = "Example: theatre bench core --records 1000000 --output json")]
+    #[command(
+        after_help = "Examples: theatre bench core --records 1000000 --output json\n          \
+                            theatre bench core --robots 100000 --aggregates basic"
+    )]
     Core {
         /// Records.
         #[arg(long, default_value_t = 1_000_000)]
@@ -48,6 +51,9 @@ pub(super) enum Bench {
         /// Records decoded into one batch.
         #[arg(long, default_value_t = 8192)]
         batch: usize,
+        /// Only with this set: basic, full or sketch.
+        #[arg(long, value_parser = aggregate_set)]
+        aggregates: Option<AggregateSet>,
     },
     /// The whole pipeline on a topic filled beforehand, on Kafka or on the embedded log. The lake
     /// is on and the warehouse off unless it is set otherwise.
@@ -66,25 +72,28 @@ pub(super) enum Bench {
 
 impl Bench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let (records, robots, batch) = match self {
+        let (records, robots, batch, only) = match self {
             Self::Core {
                 records,
                 robots,
                 batch,
-            } => (records, robots, batch),
+                aggregates,
+            } => (records, robots, batch, aggregates),
             Self::Fleet(fleet) => return fleet.run(common),
             Self::Latency(latency) => return latency.run(common),
         };
         let messages = Messages::make(records, robots);
         // Once for nothing: the first pass pays for memory and caches that no later one needs.
-        measure("", &messages, batch, AggregateSet::Basic)?;
+        measure("", &messages, batch, only.unwrap_or(AggregateSet::Basic))?;
         let mut lines = Vec::new();
         for (name, aggregates) in [
             ("count, sum, min, max", AggregateSet::Basic),
             ("all aggregates", AggregateSet::Full),
             ("all and sketches", AggregateSet::Sketch),
         ] {
-            lines.push(measure(name, &messages, batch, aggregates)?);
+            if only.is_none_or(|only| only == aggregates) {
+                lines.push(measure(name, &messages, batch, aggregates)?);
+            }
         }
         rows(
             common.output,
@@ -99,6 +108,12 @@ impl Bench {
             &lines,
         )
     }
+}
+
+/// A set of aggregates by the name that the configuration has for it.
+fn aggregate_set(text: &str) -> Result<AggregateSet, String> {
+    serde_json::from_value(json!(text))
+        .map_err(|_| format!("'{text}' is none of basic, full, sketch"))
 }
 
 /// Framed records one after another.
@@ -166,6 +181,8 @@ fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<Processor
     ))
 }
 
+/// One pass over all messages. Never inlined: `tests/speed` counts its instructions by its name.
+#[inline(never)]
 fn measure(
     name: &str,
     messages: &Messages,

@@ -11,6 +11,7 @@ use theatre_actors::outputs::{self, Topic};
 use theatre_actors::ports::PollLimit;
 use theatre_actors::window::AggregateSet;
 
+use super::aggregate_set;
 use super::environment::{BenchEnvironment, Kinds};
 use super::measure::{Mark, rounded};
 use super::process::{commit, cpu_by_thread, machine, peak_mib};
@@ -38,6 +39,10 @@ pub(in crate::cli) struct FleetBench {
     /// that runs elsewhere loads by itself.
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     warehouse: Switch,
+    /// Whether windows are published to a topic of the run's own, as other stream processors publish
+    /// theirs; the store has them in any case.
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    window_topic: Switch,
     /// Records to fill the topic with when it is empty; on Kafka an empty topic is refused without
     /// this.
     #[arg(long, visible_alias = "fill", value_parser = clap::value_parser!(u64).range(1..))]
@@ -52,7 +57,7 @@ pub(in crate::cli) struct FleetBench {
     #[arg(long, default_value = theatre_simulator::fleet::TOPIC)]
     topic: String,
     /// What is aggregated per signal: basic, full or sketch.
-    #[arg(long, default_value = "basic", value_parser = aggregates)]
+    #[arg(long, default_value = "basic", value_parser = aggregate_set)]
     aggregates: AggregateSet,
 }
 
@@ -63,11 +68,6 @@ enum Switch {
     On,
     /// Without it.
     Off,
-}
-
-fn aggregates(text: &str) -> Result<AggregateSet, String> {
-    serde_json::from_value(json!(text))
-        .map_err(|_| format!("'{text}' is none of basic, full, sketch"))
 }
 
 /// What a run measured.
@@ -87,13 +87,15 @@ impl FleetBench {
             self.brokers.as_deref(),
             self.database.as_deref(),
             Kinds {
-                topics: &["alerts", "outcomes"],
+                topics: &["alerts", "outcomes", "windows"],
                 priority: "medium",
             },
         )?;
         environment.config.aggregates = self.aggregates;
         environment.config.lake.enabled = self.lake == Switch::On;
         environment.config.warehouse.enabled = self.warehouse == Switch::On;
+        environment.config.window_topic =
+            (self.window_topic == Switch::On).then(|| format!("{}.windows", environment.name));
         environment.fill(&self.topic, self.partitions, self.records, self.robots)?;
         let common = environment.common(common);
         eprintln!("running ...");
@@ -130,7 +132,7 @@ impl FleetBench {
             .zip(measured.late)
             .map(|(early, late)| late.since(&early));
         let report = json!({
-            "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(),
+            "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(), "window_topic": self.window_topic == Switch::On,
             "records": recount.records, "robots": recount.robots(), "partitions": environment.config.partitions, "aggregates": self.aggregates,
             "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.map(|read| read.since(&measured.begun)), "steady": steady,
             "bare_drain": drain_ended.since(&drain_begun), "bare_drain_steady": drain_late.since(&drain_early),
@@ -298,8 +300,15 @@ fn print(output: Output, report: &Value) -> Result<(), Failure> {
         &lines,
     )?;
     println!(
-        "log {}, store {}, lake {}",
-        report["log"], report["store"], report["lake"]
+        "log {}, store {}, lake {}, windows {}",
+        report["log"],
+        report["store"],
+        report["lake"],
+        if report["window_topic"] == true {
+            "on a topic"
+        } else {
+            "in the store only"
+        }
     );
     println!(
         "{} records of {} robots, {} partitions, aggregates {}; {} windows and {} alerts, {}; peak {} MiB; {}, commit {}",
