@@ -110,6 +110,11 @@ impl Deployment {
         Ok(command)
     }
 
+    /// Runs a command as process `name`, however it ends.
+    pub fn output(&self, name: &str, arguments: &[&str]) -> Result<Output> {
+        Ok(self.command(name, arguments)?.output()?)
+    }
+
     /// Runs a command as process `name` and wants it to succeed.
     pub fn run(&self, name: &str, arguments: &[&str]) -> Result<Output> {
         let output = self.command(name, arguments)?.output()?;

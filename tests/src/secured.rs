@@ -83,6 +83,21 @@ impl SecuredKafka {
 
     /// Starts it on `root`.
     pub fn start(root: &Path) -> Result<Self> {
+        Self::start_with(root, &[])
+    }
+
+    /// The same, with a broker that gives [`USER`] the rights of access control lists only; those
+    /// of its plain listener may do everything.
+    pub fn start_authorizing(root: &Path) -> Result<Self> {
+        let authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+        let settings = [
+            ("authorizer.class.name", authorizer),
+            ("super.users", "User:ANONYMOUS"),
+        ];
+        Self::start_with(root, &settings)
+    }
+
+    fn start_with(root: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         std::fs::create_dir_all(root)?;
         let files = root.canonicalize()?;
         let write = |name: &str, text: &str| -> Result<String> {
@@ -159,6 +174,7 @@ impl SecuredKafka {
                 listener(Self::ELSEWHERE, "SSL", &[elsewhere]),
             ],
             users: pairs(&[(USER, PASSWORD)]),
+            settings: pairs(settings),
         };
         Ok(Self {
             broker: Kafka::start_with(&files.join("broker"), Life::Owned, extras)?,

@@ -4,6 +4,7 @@
 //! Topics have the names that robots and readers know, so tests that run the whole pipeline cannot
 //! share a broker; and they may stop theirs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -38,7 +39,7 @@ pub struct Site {
     _redshift: RedshiftLocal,
     _objects: ObjectStore,
     // Dropped last: the servers stand on it.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Site {
@@ -82,7 +83,12 @@ impl Site {
             warehouse,
             _redshift: redshift,
             _objects: objects,
-            _folder: folder,
+            folder,
         })
+    }
+
+    /// Where the object store keeps its files.
+    pub fn objects(&self) -> PathBuf {
+        self.folder.path().join("objects")
     }
 }

@@ -71,6 +71,8 @@ pub struct Extras {
     pub listeners: Vec<Listener>,
     /// Users of SCRAM-SHA-512 and their passwords; they are made together with the cluster.
     pub users: Vec<(String, String)>,
+    /// Settings of the broker.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A Kafka broker.
@@ -262,6 +264,9 @@ impl Kafka {
                     listener.name.to_lowercase()
                 );
             }
+        }
+        for (name, value) in &self.extras.settings {
+            own += &format!("{name}={value}\n");
         }
         format!(
             "{SETTINGS}controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\

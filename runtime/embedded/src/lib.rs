@@ -5,6 +5,7 @@
 //! as servers do. A power cut does not undo what another file relies on.
 
 pub mod data_dir;
+pub mod inspect;
 pub mod lake;
 pub mod log;
 pub mod store;

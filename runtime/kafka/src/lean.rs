@@ -31,6 +31,7 @@ mod partition;
 mod plan;
 mod reader;
 mod records;
+mod rights;
 mod sasl;
 mod scram;
 mod settings;
@@ -42,6 +43,7 @@ mod transport;
 mod visit;
 
 pub use batches::BatchFault;
+pub(super) use rights::rights;
 pub use visit::{Aborted, visit_batches};
 
 /// Fetches for all readers of a process. Its threads end with the last of its readers.

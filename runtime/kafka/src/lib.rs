@@ -34,6 +34,7 @@ mod diagnostics;
 mod fetch;
 mod fetch_clients;
 mod identity;
+mod inspect;
 mod lane;
 mod leader_health;
 mod lean;
@@ -44,8 +45,9 @@ mod reader;
 mod topic_audit;
 mod topics;
 
+pub use inspect::{Cluster, Group, Right, Rights, Topic};
 pub use lean::{Aborted, BatchFault, visit_batches};
-pub use topic_audit::{Difference, ExpectedTopic, TopicAudit};
+pub use topic_audit::{Difference, ExpectedTopic, TopicAudit, TopicSettings, differences};
 
 /// Opens the log. It connects at the first request.
 ///

@@ -3,13 +3,14 @@
 //!
 //! Used by `theatre topics`. The settings themselves stand in [`super::topics`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rdkafka::admin::{ConfigResource, ResourceSpecifier};
-use theatre_actors::ports::{Error, Result};
+use rdkafka::admin::{OwnedResourceSpecifier, ResourceSpecifier};
+use theatre_actors::ports::Result;
 
-use super::client::{self, WHAT, by_code};
+use super::client::{self, by_code};
 use super::topics::{Topics, options, settings};
 use super::{admin, fetch_clients, lane};
 use theatre_config::log::LogConfig;
@@ -39,9 +40,12 @@ pub struct Difference {
     pub found: Option<String>,
 }
 
+/// The settings of a topic, by their names on the broker.
+pub type TopicSettings = BTreeMap<String, String>;
+
 /// Compares topics with what Theatre needs, and creates missing ones.
 pub struct TopicAudit {
-    topics: Topics,
+    pub(super) topics: Topics,
     ended: Arc<AtomicBool>,
 }
 
@@ -112,57 +116,80 @@ impl TopicAudit {
     /// # Errors
     /// As [`Self::partitions`].
     pub fn differences(&self, wanted: &[ExpectedTopic]) -> Result<Vec<Difference>> {
-        let mut all = Vec::new();
+        let mut found = Vec::with_capacity(wanted.len());
         for one in wanted {
-            let differs = |setting: &str, wanted: String, found| Difference {
-                topic: one.topic.clone(),
-                setting: setting.to_owned(),
-                wanted,
-                found,
-            };
-            match self.topics.partitions(&one.topic)? {
-                None => all.push(differs("topic", "present".to_owned(), None)),
-                Some(there) => {
-                    if there != one.partitions {
-                        all.push(differs(
-                            "partitions",
-                            one.partitions.to_string(),
-                            Some(there.to_string()),
-                        ));
-                    }
-                    let described = self.describe(&one.topic)?;
-                    let found =
-                        |name: &str| described.get(name).and_then(|entry| entry.value.clone());
-                    all.extend(
-                        differing_settings(one, found)
-                            .into_iter()
-                            .map(|(name, wanted, found)| differs(name, wanted, found)),
-                    );
-                }
-            }
+            found.push(self.topics.partitions(&one.topic)?);
+        }
+        let there = wanted
+            .iter()
+            .zip(&found)
+            .filter(|(_, found)| found.is_some());
+        let names: Vec<&str> = there.map(|(one, _)| one.topic.as_str()).collect();
+        let settings = self.settings(&names)?;
+        let mut all = Vec::new();
+        for (one, found) in wanted.iter().zip(found) {
+            all.extend(differences(one, found, settings.get(&one.topic)));
         }
         Ok(all)
     }
 
-    fn describe(&self, topic: &str) -> Result<ConfigResource> {
-        let what = format!("asking for the settings of topic '{topic}'");
+    /// The settings of topics that are there, by topic; those that are not set are not among them.
+    ///
+    /// # Errors
+    /// As [`Self::partitions`].
+    pub fn settings(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicSettings>> {
+        const CALL: &str = "asking for the settings of topics";
+        if topics.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let admin = self.topics.admin()?;
-        let asked = ResourceSpecifier::Topic(topic);
+        let asked: Vec<_> = topics
+            .iter()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
         let answer = self
             .topics
             .io
-            .block_on(admin.describe_configs([&asked], &options()));
+            .block_on(admin.describe_configs(&asked, &options()));
         let answer = answer
-            .map_err(|error| admin::failed_with_log(&self.topics.base, &admin, &what, &error))?;
-        match answer.into_iter().next() {
-            Some(Ok(described)) => Ok(described),
-            Some(Err(code)) => Err(by_code(&what, code)),
-            None => Err(Error::Unavailable {
-                what: WHAT,
-                why: format!("{what}: an empty answer"),
-            }),
+            .map_err(|error| admin::failed_with_log(&self.topics.base, &admin, CALL, &error))?;
+        let mut all = BTreeMap::new();
+        for described in answer {
+            let described = described.map_err(|code| by_code(CALL, code))?;
+            if let OwnedResourceSpecifier::Topic(topic) = described.specifier {
+                let entries = described.entries.into_iter();
+                let set = entries.filter_map(|entry| Some((entry.name, entry.value?)));
+                all.insert(topic, set.collect());
+            }
         }
+        Ok(all)
     }
+}
+
+/// What of a topic is not as it should be; `found` is its number of partitions, if it is there.
+pub fn differences(
+    wanted: &ExpectedTopic,
+    found: Option<u32>,
+    settings: Option<&TopicSettings>,
+) -> Vec<Difference> {
+    let differs = |setting: &str, as_wanted: String, found| Difference {
+        topic: wanted.topic.clone(),
+        setting: setting.to_owned(),
+        wanted: as_wanted,
+        found,
+    };
+    let Some(there) = found else {
+        return vec![differs("topic", "present".to_owned(), None)];
+    };
+    let mut all = Vec::new();
+    if there != wanted.partitions {
+        let (as_wanted, there) = (wanted.partitions.to_string(), there.to_string());
+        all.push(differs("partitions", as_wanted, Some(there)));
+    }
+    let setting = |name: &str| settings?.get(name).cloned();
+    let differing = differing_settings(wanted, setting).into_iter();
+    all.extend(differing.map(|(name, as_wanted, found)| differs(name, as_wanted, found)));
+    all
 }
 
 /// Settings that differ: name, as it should be, as it is.

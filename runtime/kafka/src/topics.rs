@@ -57,20 +57,25 @@ impl Topics {
     /// The metadata of a topic, or of all topics. Brokers that refuse this process are not asked for
     /// the whole time of a request.
     fn fetch_metadata(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
-        let first = self.query_client.fetch_metadata(topic, REFUSED_WITHIN);
-        if !first.as_ref().is_err_and(is_no_answer) {
+        let first = self.fetch_metadata_once(topic);
+        if !first.as_ref().is_err_and(is_no_answer) || self.base.diagnostics.is_permanent() {
             return first;
         }
-        // A connection that ends at once fails the request before librdkafka has logged the cause.
-        let until = Instant::now() + CAUSE_WITHIN;
-        while !self.base.diagnostics.has_recent_failure() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
+        self.query_client.fetch_metadata(topic, REQUEST_TIMEOUT)
+    }
+
+    /// The same, given up after one attempt that takes a few seconds.
+    pub(super) fn fetch_metadata_once(&self, topic: Option<&str>) -> KafkaResult<Metadata> {
+        let first = self.query_client.fetch_metadata(topic, REFUSED_WITHIN);
+        if first.as_ref().is_err_and(is_no_answer) {
+            // A connection that ends at once fails the request before librdkafka has logged the
+            // cause.
+            let until = Instant::now() + CAUSE_WITHIN;
+            while !self.base.diagnostics.has_recent_failure() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
-        if self.base.diagnostics.is_permanent() {
-            first
-        } else {
-            self.query_client.fetch_metadata(topic, REQUEST_TIMEOUT)
-        }
+        first
     }
 
     /// Refuses a topic or partition that is not there.

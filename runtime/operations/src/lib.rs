@@ -1,6 +1,8 @@
 //! Work on a deployment as a whole, over its ports: proving that every record is held once
-//! ([`reconcile`]), and giving every topic more partitions ([`repartition`]).
+//! ([`reconcile`]), giving every topic more partitions ([`repartition`]), and asking all of its
+//! dependencies at once ([`checkup`]).
 
+pub mod checkup;
 pub mod drained;
 pub mod reconcile;
 pub mod repartition;

@@ -92,6 +92,20 @@ pub enum Phase {
     Left(Ending),
 }
 
+impl Phase {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acquiring => "acquiring",
+            Self::Verifying => "verifying",
+            Self::Running => "running",
+            Self::Draining(_) => "draining",
+            Self::Lost => "lost",
+            Self::Left(_) => "left",
+        }
+    }
+}
+
 /// How far a partition that is left has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drain {

@@ -236,10 +236,12 @@ impl PartitionActor {
         match self.saves.outcome(self.partition).transpose()? {
             None => Ok(false),
             Some(CommitOutcome::Committed { .. }) => {
-                self.unsaved.committed(self.ports.clock.now());
+                let now = self.ports.clock.now();
+                self.unsaved.committed(now);
                 let floor = std::mem::take(&mut self.floor_under_way);
                 self.progress.update(self.partition, |share| {
-                    share.saved.positions = share.saved.positions.highest(&floor)
+                    share.saved.positions = share.saved.positions.highest(&floor);
+                    share.saved_at = now.0;
                 });
                 Ok(true)
             }

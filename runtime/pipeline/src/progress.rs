@@ -1,10 +1,11 @@
 //! How far everything is, for people and for metrics: atomics that components move and anybody may
 //! read.
 
+mod states;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, Weak};
 
 use dashmap::DashMap;
 use theatre_actors::outputs::{DeadReason, DeadRow, KINDS, OutputKind, Tally};
@@ -13,8 +14,9 @@ use theatre_actors::position::{Partition, Positions};
 use theatre_actors::time::LogTime;
 
 use super::ends::{Ends, Reach};
-use super::lifecycle::Role;
+use super::lifecycle::{Lifecycle, Role};
 use super::taking::Taking;
+pub use states::PartitionState;
 use theatre_telemetry::names::{self, Standing};
 
 /// A process is meant to be this busy: beyond it more are recommended.
@@ -44,6 +46,8 @@ pub struct PartitionProgress {
     pub epoch: Epoch,
     /// Append time of the last record read, microseconds UTC.
     pub last_append: i64,
+    /// End of its last commit, microseconds UTC; 0 before the first.
+    pub saved_at: i64,
     /// What of it is only watched.
     pub standing: Standing,
 }
@@ -90,6 +94,8 @@ pub struct Progress {
     /// Processors rebuilt after a panic.
     pub recoveries: AtomicU64,
     partitions: DashMap<Partition, PartitionProgress>,
+    /// The lives of partitions that are had or being taken.
+    lives: DashMap<Partition, Weak<Lifecycle>>,
     /// Partitions that do not run yet.
     pub(super) taking: Taking,
     /// Threads on which processors run; 0 until that is known.

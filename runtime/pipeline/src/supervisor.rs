@@ -74,6 +74,7 @@ impl PartitionSupervisor {
     /// For a partition that is to be taken; `transition` is [`super::lifecycle::next`].
     pub fn new(partition: Partition, context: SharedContext, transition: Transition) -> Self {
         let lifecycle = Lifecycle::new(context.saves.bell(partition), transition);
+        context.progress.watch(partition, &lifecycle);
         context.progress.taking.note(partition, 0, 0);
         Self {
             partition,

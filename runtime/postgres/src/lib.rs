@@ -11,6 +11,7 @@ mod cursors;
 mod failure;
 mod files;
 mod iam;
+mod inspect;
 mod migrations;
 mod outputs;
 mod partitions;
@@ -31,6 +32,7 @@ use theatre_actors::state::Stored;
 use theatre_actors::time::LogTime;
 
 use self::failure::{Attempt, Failure};
+pub use self::inspect::{Inspection, inspect};
 use self::session::{Session, Writer};
 use theatre_config::store::StoreConfig;
 use theatre_system::blocking::IoRuntime;

@@ -9,7 +9,7 @@ use theatre_actors::ports::{Error, Result};
 use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
-const TABLE: &str = "_theatre_migrations";
+pub(super) const TABLE: &str = "_theatre_migrations";
 const FILES: [(&str, &str); 3] = [
     (
         "checkpoint",

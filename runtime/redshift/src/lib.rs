@@ -7,6 +7,7 @@
 //! ledger, the dimensions and the views are migrations (`theatre migrate --warehouse`); tables of
 //! outputs are made from their specifications.
 
+mod inspect;
 mod load;
 mod migrations;
 mod poller;
@@ -21,6 +22,7 @@ use theatre_actors::ports::{
     Error, Lake, LoadBatch, LoadReceipt, QueryResult, Result, TableLimits, TableSpec, Warehouse,
 };
 
+pub use inspect::{Inspection, inspect};
 use session::Session;
 pub use tables::LIMITS;
 use theatre_config::warehouse::WarehouseConfig;

@@ -233,6 +233,45 @@ impl Bucket {
         self.get(self.key(path)).await
     }
 
+    /// Whether the lake's part of the bucket can be listed; one page shows it.
+    pub(super) async fn try_listing(&self) -> Result<()> {
+        let request = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.name)
+            .prefix(&self.prefix)
+            .max_keys(1);
+        let listed = request.send().await.map(drop);
+        listed.map_err(|error| Fault::from(error).into_error("lake, listing"))
+    }
+
+    /// Whether an object can be written, read and deleted. It stands among the markers, which no
+    /// listing of the lake shows, under a name that no attempt has.
+    pub(super) async fn try_writing(&self, number: i64) -> Result<()> {
+        const WHAT: &str = "lake, writing an object to try it";
+        let key = self.marker("doctor", &number.to_string());
+        let body = format!("written and deleted by theatre doctor: {number}");
+        let request = self.client.put_object().bucket(&self.name).key(&key);
+        request
+            .body(ByteStream::from(body.as_bytes().to_vec()))
+            .send()
+            .await
+            .map_err(|error| Fault::from(error).into_error(WHAT))?;
+        let read = self.get(key.clone()).await;
+        // Also if it could not be read.
+        let request = self.client.delete_object().bucket(&self.name).key(&key);
+        let deleted = request.send().await;
+        if read?.is_none_or(|found| found != body.as_bytes()) {
+            return Err(Error::Refused(
+                "lake: what was just written is not what is read; the object store is not consistent"
+                    .to_owned(),
+            ));
+        }
+        deleted
+            .map(drop)
+            .map_err(|error| Fault::from(error).into_error("lake, deleting an object"))
+    }
+
     /// Keys and lengths under a prefix of the bucket.
     async fn keys(&self, prefix: &str) -> Result<Vec<(String, u64)>> {
         let mut keys = Vec::new();

@@ -17,6 +17,7 @@ use theatre_actors::rules::Micros;
 
 use super::bucket::Bucket;
 use super::fault::Fault;
+use super::inspect::ServerDate;
 use theatre_aws::identified;
 use theatre_config::lake::{Checksums, LakeConfig, PART_BYTES_MIN};
 use theatre_config::redacted;
@@ -61,7 +62,13 @@ pub(super) async fn connect(
 
 /// Asks for the bucket: `Refused` says what it or the credentials lack.
 pub(super) async fn check(bucket: &Bucket) -> Result<()> {
-    let seen = Box::pin(bucket.client.head_bucket().bucket(&bucket.name).send()).await;
+    check_with(bucket, ServerDate::default()).await
+}
+
+/// The same, with one who looks at the answer.
+pub(super) async fn check_with(bucket: &Bucket, date: ServerDate) -> Result<()> {
+    let request = bucket.client.head_bucket().bucket(&bucket.name);
+    let seen = Box::pin(request.customize().interceptor(date).send()).await;
     seen.map(drop).map_err(|error| {
         let region = error
             .raw_response()

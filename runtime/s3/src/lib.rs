@@ -26,6 +26,7 @@ mod bucket;
 mod connect;
 mod fault;
 mod handle;
+mod inspect;
 mod upload;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use tokio::sync::Semaphore;
 
 use self::bucket::Bucket;
 use self::handle::Handle;
+pub use self::inspect::{Inspection, inspect};
 use theatre_config::lake::LakeConfig;
 use theatre_system::blocking::IoRuntime;
 

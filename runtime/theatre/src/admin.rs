@@ -1,5 +1,5 @@
-//! The admin server: `/metrics`, `/livez`, `/readyz`, and `/log` for the levels of the log. Its own
-//! thread; it knows the pipeline only by its progress.
+//! The admin server: `/metrics`, `/livez`, `/readyz`, `/partitions`, and `/log` for the levels of the
+//! log. Its own thread; it knows the pipeline only by its progress.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -67,6 +67,7 @@ pub fn start(
                         .route("/metrics", web::get().to(render))
                         .route("/livez", web::get().to(live))
                         .route("/readyz", web::get().to(ready))
+                        .route("/partitions", web::get().to(partitions))
                         .route("/log", web::get().to(levels))
                         .route("/log", web::put().to(set_levels))
                 };
@@ -170,4 +171,20 @@ async fn ready(state: web::Data<State>) -> HttpResponse {
     } else {
         HttpResponse::ServiceUnavailable().json(body)
     }
+}
+
+/// Where each partition of this process is in its life.
+async fn partitions(state: web::Data<State>) -> HttpResponse {
+    let states = state.progress.states();
+    let states = states.into_iter().map(|state| {
+        serde_json::json!({
+            "partition": state.partition,
+            "phase": state.phase.name(),
+            "epoch": state.epoch,
+            "processors": state.processors,
+            "unsaved_records": state.unsaved,
+            "saved_at_us": state.saved_at,
+        })
+    });
+    HttpResponse::Ok().json(states.collect::<Vec<_>>())
 }

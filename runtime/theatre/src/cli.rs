@@ -4,7 +4,7 @@
 //!
 //! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1
 //! failed, 2 usage or configuration, 3 something that is needed does not answer, 4 a check found a
-//! difference, 130 interrupted.
+//! difference or something wrong, 130 interrupted.
 
 mod alerts;
 #[cfg(feature = "tools")]
@@ -14,6 +14,7 @@ mod demo;
 #[cfg(feature = "tools")]
 mod dev;
 mod dlq;
+mod doctor;
 #[cfg(test)]
 mod documented;
 mod event_printer;
@@ -34,6 +35,7 @@ mod service;
 mod simulate;
 mod state;
 mod tail;
+mod top;
 #[cfg(feature = "servers")]
 mod topics;
 mod warehouse;
@@ -143,6 +145,18 @@ commands! {
         after_help = "Examples: theatre healthcheck --config theatre.toml\n          theatre healthcheck --ready --admin 127.0.0.1:9464"
     )]
     Healthcheck = healthcheck::Healthcheck;
+    /// Shows processes that run, each second: partitions, rates, lag, saves, lake, alerts, memory.
+    /// q or Ctrl-C ends it.
+    #[command(
+        after_help = "Examples: theatre top\n          theatre top --admin 127.0.0.1:9464,127.0.0.1:9465\n          theatre top --once --output json"
+    )]
+    Top = top::Top;
+    /// Asks everything that the configuration names (servers, topics, tables, rights, clocks, disk)
+    /// and says what is wrong and how to put it right; exits with 4 where something is.
+    #[command(
+        after_help = "Examples: theatre doctor --config theatre.toml\n          theatre doctor --strict --write --output json --config theatre.toml"
+    )]
+    Doctor = doctor::Doctor;
     /// Writes a simulated fleet into the event log and does nothing else.
     #[command(
         after_help = "Examples: theatre simulate --robots 5 --ticks 600 --data data\n          theatre simulate --live --config theatre.toml"

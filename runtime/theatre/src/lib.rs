@@ -1,12 +1,16 @@
 //! The program: commands ([`cli`]), what they ask of stored data ([`queries`]), the admin server
-//! ([`admin`]), what it refuses before it begins ([`gate`]), and which adapter stands behind which
-//! port ([`adapters`]).
+//! ([`admin`]) and who asks it ([`admin_client`]), what is refused before it begins ([`gate`]), what
+//! is asked of everything it depends on ([`doctor`]), what is shown of processes that run ([`top`]),
+//! and which adapter stands behind which port ([`adapters`]).
 //!
 //! Adapters of servers are features, all of them in the default build: a build for the
 //! demo alone needs none of Kafka, PostgreSQL and AWS.
 
 pub mod adapters;
 pub mod admin;
+pub mod admin_client;
 pub mod cli;
+pub mod doctor;
 pub mod gate;
 pub mod queries;
+pub mod top;

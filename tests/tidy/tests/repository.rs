@@ -96,6 +96,10 @@ fn clocks_are_read_in_named_places_only() {
                     "deadline of the first answer of a broker",
                 ),
                 (
+                    "runtime/operations/src/checkup.rs",
+                    "deadline of a check-up",
+                ),
+                (
                     "runtime/pipeline/src/assignment.rs",
                     "deadline of a hand-over",
                 ),

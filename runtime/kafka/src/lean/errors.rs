@@ -52,6 +52,24 @@ pub(super) fn remedy(code: i16) -> Remedy {
     }
 }
 
+/// True if the broker refuses it to this client.
+pub(super) fn is_authorization(code: i16) -> bool {
+    use ResponseError as Error;
+    matches!(
+        ResponseError::try_from_code(code),
+        Some(
+            Error::TopicAuthorizationFailed
+                | Error::GroupAuthorizationFailed
+                | Error::ClusterAuthorizationFailed
+        )
+    )
+}
+
+/// True if no broker coordinates groups: a new cluster has the topic for it only once it was asked.
+pub(super) fn is_without_coordinator(code: i16) -> bool {
+    ResponseError::try_from_code(code) == Some(ResponseError::CoordinatorNotAvailable)
+}
+
 /// The name of an error.
 pub(super) fn name(code: i16) -> String {
     ResponseError::try_from_code(code).map_or_else(

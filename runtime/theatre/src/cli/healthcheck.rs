@@ -1,19 +1,11 @@
 //! `theatre healthcheck`: asks the admin server of a process that runs, for containers that have
 //! nothing else to ask it with.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::json;
 
 use super::{Common, Failure, output, service};
-
-/// How long one step of the question may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest answer that is read: reasons of readiness are a few lines.
-const ANSWER_BYTES: u64 = 64 << 10;
+use crate::admin_client::{AskError, ask};
 
 /// Asks whether a process is well.
 #[derive(Debug, Args)]
@@ -30,86 +22,24 @@ impl Healthcheck {
             None => service::config(common)?.admin,
         };
         let path = if self.ready { "/readyz" } else { "/livez" };
-        let silent =
-            |why: &dyn std::fmt::Display| Failure::Unreachable(format!("{listens}{path}: {why}"));
-        let answer = ask(reachable(&listens)?, path).map_err(|error| silent(&error))?;
-        let (status, body) = parse(&answer).ok_or_else(|| silent(&"the answer is not HTTP"))?;
-        if status == 200 {
-            return output::if_json(common.output, &json!({"path": path, "status": status}));
+        let answer = ask(&listens, path)?;
+        if answer.status == 200 {
+            let body = json!({"path": path, "status": answer.status});
+            return output::if_json(common.output, &body);
         }
         Err(Failure::Failed(format!(
-            "{listens}{path} answers {status}: {}",
-            body.trim()
+            "{listens}{path} answers {}: {}",
+            answer.status,
+            answer.body.trim()
         )))
     }
 }
 
-/// Where a process that listens at an address can be reached from the same machine.
-fn reachable(listens: &str) -> Result<SocketAddr, Failure> {
-    let unusable = |why: &dyn std::fmt::Display| {
-        Failure::Usage(format!(
-            "the admin address {listens} cannot be asked: {why}"
-        ))
-    };
-    let mut address = listens
-        .to_socket_addrs()
-        .map_err(|error| unusable(&error))?
-        .next()
-        .ok_or_else(|| unusable(&"it names no host"))?;
-    if address.port() == 0 {
-        return Err(unusable(
-            &"port 0 is any free one; name the one that was taken with --admin",
-        ));
-    }
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    Ok(address)
-}
-
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    // With HTTP/1.0 the server closes the connection after its answer, which then has an end.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// Status and body of an answer.
-fn parse(answer: &str) -> Option<(u16, &str)> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let mut words = head.lines().next()?.split(' ');
-    words.next().filter(|word| word.starts_with("HTTP/"))?;
-    Some((words.next()?.parse().ok()?, body))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{parse, reachable};
-
-    #[test]
-    fn a_process_that_listens_everywhere_is_asked_on_the_loopback_address() {
-        let address = |listens| reachable(listens).map(|address| address.to_string()).ok();
-        assert_eq!(address("0.0.0.0:9464").as_deref(), Some("127.0.0.1:9464"));
-        assert_eq!(address("[::]:9464").as_deref(), Some("[::1]:9464"));
-        assert_eq!(address("127.0.0.1:1").as_deref(), Some("127.0.0.1:1"));
-        for unusable in ["127.0.0.1:0", "9464", ""] {
-            assert!(address(unusable).is_none(), "{unusable}");
-        }
-    }
-
-    #[test]
-    fn an_answer_has_a_status_and_a_body() {
-        let answer = "HTTP/1.0 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno";
-        assert_eq!(parse(answer), Some((503, "no")));
-        for other in ["", "SSH-2.0\r\n\r\n", "HTTP/1.1 200 OK"] {
-            assert_eq!(parse(other), None, "{other}");
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Unusable(why) => Self::Usage(why),
+            AskError::Silent(why) => Self::Unreachable(why),
         }
     }
 }
