@@ -467,7 +467,6 @@ fn files_and_functions_are_short() {
                 ("compose/redshift-local/src/statements.rs fn submit", 71),
                 ("runtime/postgres/src/commit.rs fn write", 111),
                 ("runtime/theatre/src/cli/bench.rs fn measure", 96),
-                ("runtime/theatre/src/cli/bench/fleet_bench.rs fn print", 77),
             ],
         },
         &sources(),

@@ -299,6 +299,12 @@ fn print(output: Output, report: &Value) -> Result<(), Failure> {
         ],
         &lines,
     )?;
+    describe(report);
+    Ok(())
+}
+
+/// Says what was measured on what, and whether the results were right.
+fn describe(report: &Value) {
     println!(
         "log {}, store {}, lake {}, windows {}",
         report["log"],
@@ -330,5 +336,4 @@ fn print(output: Output, report: &Value) -> Result<(), Failure> {
     for difference in report["differences"].as_array().into_iter().flatten() {
         println!("  {}", difference.as_str().unwrap_or_default());
     }
-    Ok(())
 }
