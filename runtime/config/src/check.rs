@@ -9,6 +9,7 @@ use theatre_actors::rules::Micros;
 use super::inputs::SchemaOrigin;
 use super::lake::PART_BYTES_MIN;
 use super::log::{LogSecurity, SILENCE_MIN};
+use super::traces::PER_SECOND;
 use super::{Config, ConfigError, ConfigPath, INPUT_TOPICS, RECORD_BYTES_MAX};
 
 /// More partitions than any topic has.
@@ -137,6 +138,7 @@ impl Config {
         self.check_store(&mut faults);
         self.check_lake(&mut faults);
         self.check_warehouse(&mut faults);
+        self.check_traces(&mut faults);
         faults
     }
 
@@ -446,6 +448,27 @@ impl Config {
         );
     }
 
+    fn check_traces(&self, faults: &mut Faults) {
+        let traces = &self.traces;
+        let http = &["http://", "https://"][..];
+        let form = "http://host:4318 or https://host:4318 of a collector, without a query";
+        faults.url("[traces] endpoint", traces.endpoint.as_deref(), http, form);
+        let has_query = traces
+            .endpoint
+            .as_deref()
+            .is_some_and(|url| url.contains(['?', '#']));
+        faults.unless(!has_query, || format!("[traces] endpoint: expected {form}"));
+        faults.unless(PER_SECOND.contains(&traces.per_second), || {
+            format!(
+                "[traces] per_second: {} is not within {} to {}",
+                traces.per_second,
+                PER_SECOND.start(),
+                PER_SECOND.end()
+            )
+        });
+        faults.file("[traces] ca_file", traces.ca_file.as_ref());
+    }
+
     /// What no schema is needed to see.
     ///
     /// # Errors
@@ -537,6 +560,14 @@ mod tests {
                 "[lake]\nurl = \"s3://b/p\"\n[warehouse]\nurl = \"redshift://w/d\"\nschema = \"A\"".to_owned(),
                 "[warehouse] schema",
             ),
+            ("[traces]\nendpoint = \"grpc://c:4317\"".to_owned(), "[traces] endpoint"),
+            ("[traces]\nendpoint = \"c:4318\"".to_owned(), "[traces] endpoint"),
+            ("[traces]\nendpoint = \"http://c?a=b\"".to_owned(), "[traces] endpoint"),
+            ("[traces]\nper_second = 0".to_owned(), "[traces] per_second"),
+            ("[traces]\nper_second = -1.5".to_owned(), "[traces] per_second"),
+            ("[traces]\nper_second = 1000".to_owned(), "[traces] per_second"),
+            ("[traces]\nper_second = nan".to_owned(), "[traces] per_second"),
+            ("[traces]\nca_file = \"/nowhere\"".to_owned(), "[traces] ca_file"),
             ("[registry]\nurl = \"ftp://r\"".to_owned(), "[registry] url"),
             (
                 "[[input]]\ntopic = \"t\"\nkind = \"telemetry\"\nschemas = \"registry\"".to_owned(),

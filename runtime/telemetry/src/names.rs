@@ -210,6 +210,15 @@ define_metrics! {
         "Since when the oldest completed lake file waits to be loaded, as this process has seen it, \
          Unix time, by partition; 0 while none waits"
     );
+    TRACES_EXPORTED: Counter(
+        "theatre_traces_exported_total", "traces", [],
+        "Traces that the collector has taken"
+    );
+    TRACES_DROPPED: Counter(
+        "theatre_traces_dropped_total", "traces", ["cause"],
+        "Traces that were chosen and then dropped, by cause: queue (the exporter is behind), \
+         collector (it refuses them, or does not answer)"
+    );
     RECONCILE_GAP: Gauge(
         "theatre_reconcile_gap_records", "records", [],
         "Records that are lost or there twice, as `theatre reconcile --metrics-file` found"
@@ -273,6 +282,27 @@ pub fn kafka_joined() {
     for cause in ["credentials", "client_certificate", "broker_certificate"] {
         KAFKA_AUTH_FAILURES.increment([cause.into()], 0);
     }
+}
+
+/// Traces are exported; their counters begin at 0, likewise.
+#[cfg(feature = "traces")]
+pub(crate) fn traces_begin() {
+    TRACES_EXPORTED.increment([], 0);
+    for cause in ["queue", "collector"] {
+        TRACES_DROPPED.increment([cause.into()], 0);
+    }
+}
+
+/// The collector has taken traces.
+#[cfg(feature = "traces")]
+pub(crate) fn traces_exported(traces: u64) {
+    TRACES_EXPORTED.increment([], traces);
+}
+
+/// Traces were dropped.
+#[cfg(feature = "traces")]
+pub(crate) fn traces_dropped(cause: &'static str, traces: u64) {
+    TRACES_DROPPED.increment([cause.into()], traces);
 }
 
 /// Records were read.

@@ -10,3 +10,4 @@ pub mod admin;
 pub mod cli;
 pub mod gate;
 pub mod queries;
+mod traces;

@@ -16,6 +16,7 @@ use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin, IfTaken};
 use crate::gate;
+use crate::traces::Tracing;
 use theatre_config::{Config, redacted};
 use theatre_embedded::data_dir::{DataDir, DataLock};
 use theatre_operations::drained::left_to;
@@ -46,6 +47,7 @@ pub(super) struct Service {
     /// When the start began.
     pub(super) started: Instant,
     admin: Admin,
+    tracing: Tracing,
     _lock: DataLock,
 }
 
@@ -229,6 +231,8 @@ impl Service {
             signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
             signal_hook::flag::register(signal, stop.clone())?;
         }
+        let tracing = Tracing::start(config)?;
+        params.traces = tracing.traces.clone();
         let pipeline = start(params.clone(), ports.clone())?;
         if let Some(parts) = parts_of_this_process(config) {
             let what = format!(
@@ -253,6 +257,7 @@ impl Service {
             stop,
             started,
             admin,
+            tracing,
             _lock: lock,
         })
     }
@@ -363,6 +368,7 @@ impl Service {
         let progress = self.pipeline.progress().clone();
         let whole = self.pipeline.stop(STOP_DEADLINE);
         drop(self.admin);
+        drop(self.tracing);
         let failures = progress.failures();
         if !failures.is_empty() {
             return Err(Failure::Failed(failures.join("; ")));
