@@ -26,3 +26,4 @@ mod servers_sharing;
 mod simulation;
 mod simulator;
 mod stores_of_before;
+mod traces;

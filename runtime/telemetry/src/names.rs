@@ -261,6 +261,10 @@ pub fn begin(lake: bool, warehouse: bool) {
     alert_transitions([0; 3]);
     ACTOR_RESTARTS.increment(["processor".into()], 0);
     CHECKPOINT_FAILURES.increment([], 0);
+    traces_exported(0);
+    for cause in ["queue", "collector"] {
+        traces_dropped(cause, 0);
+    }
     if lake {
         RECORDS_PARKED.increment(["lake".into()], 0);
         for step in ["write", "export", "complete"] {
@@ -284,24 +288,13 @@ pub fn kafka_joined() {
     }
 }
 
-/// Traces are exported; their counters begin at 0, likewise.
-#[cfg(feature = "traces")]
-pub(crate) fn traces_begin() {
-    TRACES_EXPORTED.increment([], 0);
-    for cause in ["queue", "collector"] {
-        TRACES_DROPPED.increment([cause.into()], 0);
-    }
-}
-
 /// The collector has taken traces.
-#[cfg(feature = "traces")]
-pub(crate) fn traces_exported(traces: u64) {
+pub fn traces_exported(traces: u64) {
     TRACES_EXPORTED.increment([], traces);
 }
 
 /// Traces were dropped.
-#[cfg(feature = "traces")]
-pub(crate) fn traces_dropped(cause: &'static str, traces: u64) {
+pub fn traces_dropped(cause: &'static str, traces: u64) {
     TRACES_DROPPED.increment([cause.into()], traces);
 }
 

@@ -65,7 +65,6 @@ pub fn start(collector: Collector<'_>) -> Result<(Traces, Exporter), String> {
         let request = request(batch, &resource, log, &mut RandomIds);
         post(&agent, &url, &request.to_string())
     };
-    names::traces_begin();
     run(collector.per_second, send).map_err(|error| format!("a thread cannot be started: {error}"))
 }
 
