@@ -24,6 +24,10 @@ use super::outbox::{self, Consumer, OutboxConsumer};
 use super::{PipelineParams, Ports, Step};
 use theatre_actors::partitioner::partition_of;
 
+mod cloud_event;
+
+use cloud_event::{cloud_event, event_id};
+
 /// The position is noted in the store at most this often, microseconds.
 const NOTE_EVERY_US: i64 = 200_000;
 
@@ -455,34 +459,4 @@ impl OutboxConsumer for Relay {
 fn same<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<String> {
     let first = all.next()?;
     all.all(|other| other == first).then(|| first.to_owned())
-}
-
-/// The id of the CloudEvent that an output is published as.
-fn event_id(output: &OutputEvent) -> String {
-    format!("{}#{}", output.id, output.revision)
-}
-
-/// Headers of the CloudEvents 1.0 Kafka binding, binary mode. `time_us` is event time.
-fn cloud_event(
-    kind: &str,
-    id: &str,
-    subject: &str,
-    partition: Partition,
-    time_us: i64,
-) -> Vec<(String, String)> {
-    let time = jiff::Timestamp::from_microsecond(time_us)
-        .map(|time| time.to_string())
-        .unwrap_or_default();
-    [
-        ("ce_specversion", "1.0".to_owned()),
-        ("ce_id", id.to_owned()),
-        ("ce_source", format!("/theatre/partition/{partition}")),
-        ("ce_type", kind.to_owned()),
-        ("ce_time", time),
-        ("ce_subject", subject.to_owned()),
-        ("ce_partitionkey", subject.to_owned()),
-        ("content-type", "application/avro".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
 }

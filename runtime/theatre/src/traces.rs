@@ -51,8 +51,9 @@ impl Tracing {
     }
 }
 
-/// The names of this process. `OTEL_RESOURCE_ATTRIBUTES` adds to them or takes the place of some, and
-/// `OTEL_SERVICE_NAME` comes before all, as OpenTelemetry has it: what runs containers sets them.
+/// The names of this process. `OTEL_RESOURCE_ATTRIBUTES` adds to them or takes the place of some,
+/// and `OTEL_SERVICE_NAME` comes before all, as OpenTelemetry has it: what runs containers sets
+/// them.
 #[cfg(feature = "traces")]
 fn resource(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
     let mut resource = std::collections::BTreeMap::from([

@@ -156,8 +156,8 @@ fn post(agent: &Agent, url: &str, request: &str) -> Result<(), String> {
     refused(&text).map_or(Ok(()), Err)
 }
 
-/// What a collector that took a request says of spans in it that it did not take. Such a batch counts
-/// as dropped.
+/// What a collector that took a request says of spans in it that it did not take. Such a batch
+/// counts as dropped.
 fn refused(answer: &str) -> Option<String> {
     let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
     let partial = &answer["partialSuccess"];
