@@ -9,7 +9,6 @@ use theatre_actors::rules::Micros;
 use super::inputs::SchemaOrigin;
 use super::lake::PART_BYTES_MIN;
 use super::log::{LogSecurity, SILENCE_MIN};
-use super::traces::PER_SECOND;
 use super::{Config, ConfigError, ConfigPath, INPUT_TOPICS, RECORD_BYTES_MAX};
 
 /// More partitions than any topic has.
@@ -70,7 +69,7 @@ impl Faults {
         }
     }
 
-    fn unless(&mut self, good: bool, fault: impl FnOnce() -> String) {
+    pub(super) fn unless(&mut self, good: bool, fault: impl FnOnce() -> String) {
         if !good {
             self.add(fault());
         }
@@ -86,7 +85,7 @@ impl Faults {
         self.unless(span.0 >= 0, || format!("{key}: {span} is before now"));
     }
 
-    fn url(&mut self, key: &str, url: Option<&str>, schemes: &[&str], form: &str) {
+    pub(super) fn url(&mut self, key: &str, url: Option<&str>, schemes: &[&str], form: &str) {
         let Some(url) = url else { return };
         let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
         let good = rest.is_some_and(|rest| {
@@ -96,7 +95,7 @@ impl Faults {
         self.unless(good, || format!("{key}: expected {form}"));
     }
 
-    fn file(&mut self, key: &str, path: Option<&ConfigPath>) {
+    pub(super) fn file(&mut self, key: &str, path: Option<&ConfigPath>) {
         if let Some(path) = path {
             self.take(readable(key, path));
         }
@@ -138,7 +137,7 @@ impl Config {
         self.check_store(&mut faults);
         self.check_lake(&mut faults);
         self.check_warehouse(&mut faults);
-        self.check_traces(&mut faults);
+        self.traces.check(&mut faults);
         faults
     }
 
@@ -446,27 +445,6 @@ impl Config {
             "[warehouse] credentials_file",
             warehouse.credentials_file.as_ref(),
         );
-    }
-
-    fn check_traces(&self, faults: &mut Faults) {
-        let traces = &self.traces;
-        let http = &["http://", "https://"][..];
-        let form = "http://host:4318 or https://host:4318 of a collector, without a query";
-        faults.url("[traces] endpoint", traces.endpoint.as_deref(), http, form);
-        let has_query = traces
-            .endpoint
-            .as_deref()
-            .is_some_and(|url| url.contains(['?', '#']));
-        faults.unless(!has_query, || format!("[traces] endpoint: expected {form}"));
-        faults.unless(PER_SECOND.contains(&traces.per_second), || {
-            format!(
-                "[traces] per_second: {} is not within {} to {}",
-                traces.per_second,
-                PER_SECOND.start(),
-                PER_SECOND.end()
-            )
-        });
-        faults.file("[traces] ca_file", traces.ca_file.as_ref());
     }
 
     /// What no schema is needed to see.

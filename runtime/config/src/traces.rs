@@ -5,12 +5,13 @@ use std::ops::RangeInclusive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check::Faults;
 use super::path::ConfigPath;
 use super::redact;
 
 /// How many traces a second can be asked for: from one in a quarter of an hour or so to what a
 /// process can spare the time for.
-pub const PER_SECOND: RangeInclusive<f64> = 0.001..=100.0;
+const PER_SECOND: RangeInclusive<f64> = 0.001..=100.0;
 
 /// Where traces go, and how many: each is the way of a record from the log to what it caused on the
 /// log. They are off unless there is an endpoint.
@@ -36,5 +37,25 @@ impl Default for TracesConfig {
             per_second: 1.0,
             ca_file: None,
         }
+    }
+}
+
+impl TracesConfig {
+    /// Adds what means nothing.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        let form = "http://host:4318 or https://host:4318 of a collector, without a query";
+        let (key, url) = ("[traces] endpoint", self.endpoint.as_deref());
+        faults.url(key, url, &["http://", "https://"], form);
+        let has_query = url.is_some_and(|url| url.contains(['?', '#']));
+        faults.unless(!has_query, || format!("{key}: expected {form}"));
+        faults.unless(PER_SECOND.contains(&self.per_second), || {
+            format!(
+                "[traces] per_second: {} is not within {} to {}",
+                self.per_second,
+                PER_SECOND.start(),
+                PER_SECOND.end()
+            )
+        });
+        faults.file("[traces] ca_file", self.ca_file.as_ref());
     }
 }
