@@ -28,3 +28,4 @@ mod simulation;
 mod simulator;
 mod stores_of_before;
 mod top;
+mod traces;

@@ -69,7 +69,7 @@ impl Faults {
         }
     }
 
-    fn unless(&mut self, good: bool, fault: impl FnOnce() -> String) {
+    pub(super) fn unless(&mut self, good: bool, fault: impl FnOnce() -> String) {
         if !good {
             self.add(fault());
         }
@@ -85,7 +85,7 @@ impl Faults {
         self.unless(span.0 >= 0, || format!("{key}: {span} is before now"));
     }
 
-    fn url(&mut self, key: &str, url: Option<&str>, schemes: &[&str], form: &str) {
+    pub(super) fn url(&mut self, key: &str, url: Option<&str>, schemes: &[&str], form: &str) {
         let Some(url) = url else { return };
         let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
         let good = rest.is_some_and(|rest| {
@@ -95,7 +95,7 @@ impl Faults {
         self.unless(good, || format!("{key}: expected {form}"));
     }
 
-    fn file(&mut self, key: &str, path: Option<&ConfigPath>) {
+    pub(super) fn file(&mut self, key: &str, path: Option<&ConfigPath>) {
         if let Some(path) = path {
             self.take(readable(key, path));
         }
@@ -137,6 +137,7 @@ impl Config {
         self.check_store(&mut faults);
         self.check_lake(&mut faults);
         self.check_warehouse(&mut faults);
+        self.traces.check(&mut faults);
         faults
     }
 
@@ -537,6 +538,14 @@ mod tests {
                 "[lake]\nurl = \"s3://b/p\"\n[warehouse]\nurl = \"redshift://w/d\"\nschema = \"A\"".to_owned(),
                 "[warehouse] schema",
             ),
+            ("[traces]\nendpoint = \"grpc://c:4317\"".to_owned(), "[traces] endpoint"),
+            ("[traces]\nendpoint = \"c:4318\"".to_owned(), "[traces] endpoint"),
+            ("[traces]\nendpoint = \"http://c?a=b\"".to_owned(), "[traces] endpoint"),
+            ("[traces]\nper_second = 0".to_owned(), "[traces] per_second"),
+            ("[traces]\nper_second = -1.5".to_owned(), "[traces] per_second"),
+            ("[traces]\nper_second = 1000".to_owned(), "[traces] per_second"),
+            ("[traces]\nper_second = nan".to_owned(), "[traces] per_second"),
+            ("[traces]\nca_file = \"/nowhere\"".to_owned(), "[traces] ca_file"),
             ("[registry]\nurl = \"ftp://r\"".to_owned(), "[registry] url"),
             (
                 "[[input]]\ntopic = \"t\"\nkind = \"telemetry\"\nschemas = \"registry\"".to_owned(),

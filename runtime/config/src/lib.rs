@@ -13,6 +13,7 @@ mod path;
 mod redact;
 pub mod reference;
 pub mod store;
+pub mod traces;
 pub mod warehouse;
 
 use std::path::Path;
@@ -145,6 +146,8 @@ pub struct Config {
     pub lake: lake::LakeConfig,
     /// The warehouse: Redshift, or embedded.
     pub warehouse: warehouse::WarehouseConfig,
+    /// Where traces go, and how many.
+    pub traces: traces::TracesConfig,
     /// Where the admin server listens; port 0 picks a free one.
     pub admin: String,
     /// Which signals a procedure's indicators are computed from, one table a dataset. Default: those
@@ -200,6 +203,7 @@ impl Default for Config {
             store: store::StoreConfig::default(),
             lake: lake::LakeConfig::default(),
             warehouse: warehouse::WarehouseConfig::default(),
+            traces: traces::TracesConfig::default(),
             admin: "127.0.0.1:9464".to_owned(),
             indicators: vec![IndicatorSpec {
                 dataset: "robot_telemetry".to_owned(),

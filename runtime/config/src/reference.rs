@@ -314,6 +314,7 @@ mod tests {
             "[store]",
             "[lake]",
             "[warehouse]",
+            "[traces]",
             "[[indicators]]",
         ];
         assert_eq!(headers, wanted);

@@ -30,6 +30,8 @@ pub struct Checkpointer {
     /// Transactions to make, the next one last.
     under_way: Vec<Vec<PartitionCommit>>,
     started_at: LogTime,
+    /// How often the next of them has failed.
+    failures: u32,
 }
 
 impl Checkpointer {
@@ -52,6 +54,7 @@ impl Checkpointer {
             commit_bytes,
             under_way: Vec::new(),
             started_at: LogTime(0),
+            failures: 0,
         }
     }
 
@@ -76,11 +79,13 @@ impl Checkpointer {
             .commit(commits, self.started_at)
             .inspect_err(|_| self.progress.save_failed());
         if matches!(committed, Err(Error::Unavailable { .. })) {
+            self.failures += 1;
             return committed.map(|_| Step::Idle);
         }
         let commits = self.under_way.pop().unwrap_or_default();
+        let failures = std::mem::take(&mut self.failures);
         match committed {
-            Ok(outcomes) => self.settle(commits, outcomes, begun),
+            Ok(outcomes) => self.settle(commits, outcomes, begun, failures),
             Err(_) if commits.len() > 1 => self
                 .under_way
                 .extend(commits.into_iter().rev().map(|commit| vec![commit])),
@@ -95,7 +100,13 @@ impl Checkpointer {
     }
 
     /// Hands committed outputs to the relays, and outcomes to the partitions.
-    fn settle(&self, commits: Vec<PartitionCommit>, outcomes: Vec<CommitOutcome>, begun: Instant) {
+    fn settle(
+        &self,
+        commits: Vec<PartitionCommit>,
+        outcomes: Vec<CommitOutcome>,
+        begun: Instant,
+        failures: u32,
+    ) {
         if commits
             .iter()
             .flat_map(|commit| &commit.processors)
@@ -116,6 +127,7 @@ impl Checkpointer {
             commits.into_iter().zip(outcomes.iter().cloned()),
             &self.topics,
             now,
+            failures,
         );
         self.queue
             .settle(partitions.into_iter().zip(outcomes.into_iter().map(Ok)));

@@ -15,6 +15,7 @@ use theatre_actors::ports::{CommitOutcome, PartitionCommit};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_telemetry::names;
+use theatre_telemetry::traces::{Cause, Way};
 
 use super::queue::Notifier;
 
@@ -30,8 +31,8 @@ pub(super) struct FeedEntry {
     pub(super) last: u64,
     /// Those of them that may be published, with their numbers.
     pub(super) outputs: Vec<(u64, OutputEvent)>,
-    /// When the record was appended that caused the first of them, if a record did.
-    pub(super) caused_at: Option<LogTime>,
+    /// The way of the first of them, if records caused it.
+    pub(super) way: Option<Way>,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +41,8 @@ struct Lane {
     last_dead: u64,
     handed: VecDeque<FeedEntry>,
     bytes: usize,
-    /// The same of the commit under way.
-    caused_at: Option<LogTime>,
+    /// What caused the outputs of the commit under way, and when that was submitted.
+    submitted: Option<(Cause, LogTime)>,
     /// Rung when there is more.
     news: Arc<Notifier>,
 }
@@ -87,18 +88,20 @@ impl CommitFeed {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a partition submits a commit; the record that caused the first of its outputs that
-    /// are published was appended at `caused_at`.
-    pub(super) fn submitting(&self, partition: Partition, caused_at: Option<LogTime>) {
-        self.lock().entry(partition).or_default().caused_at = caused_at;
+    /// Notes that a partition submits a commit `now`; `cause` is that of the first of its outputs that
+    /// are published.
+    pub(super) fn submitting(&self, partition: Partition, cause: Option<Cause>, now: LogTime) {
+        self.lock().entry(partition).or_default().submitted = cause.map(|cause| (cause, now));
     }
 
-    /// Notes commits, which have ended `now`, and takes those of their outputs that have a topic.
+    /// Notes commits, which have ended `now` after so many failures, and takes those of their
+    /// outputs that have a topic.
     pub(super) fn note(
         &self,
         commits: impl IntoIterator<Item = (PartitionCommit, CommitOutcome)>,
         topics: &OutputTopics,
         now: LogTime,
+        commit_failures: u32,
     ) {
         let mut lanes = self.lock();
         for (commit, outcome) in commits {
@@ -112,9 +115,14 @@ impl CommitFeed {
             let lane = lanes.entry(commit.partition).or_default();
             let before = std::mem::replace(&mut lane.last_output, last_output);
             lane.last_dead = last_dead;
-            let caused_at = lane.caused_at.take();
-            if let Some(caused_at) = caused_at {
-                names::end_to_end("commit", now.seconds_since(caused_at));
+            let way = lane.submitted.take().map(|(cause, submitted)| Way {
+                cause,
+                submitted,
+                committed: now,
+                commit_failures,
+            });
+            if let Some(way) = way {
+                names::end_to_end("commit", now.seconds_since(way.cause.appended));
             }
             let outputs: Vec<OutputEvent> = commit
                 .processors
@@ -123,7 +131,7 @@ impl CommitFeed {
                 .collect();
             // Fewer numbers than outputs: some were there already, and which is not known here.
             if !outputs.is_empty() && before + outputs.len() as u64 == last_output {
-                lane.hand(before + 1, outputs, topics, caused_at);
+                lane.hand(before + 1, outputs, topics, way);
             }
             lane.news.ring();
         }
@@ -179,7 +187,7 @@ impl Lane {
         first: u64,
         outputs: Vec<OutputEvent>,
         topics: &OutputTopics,
-        caused_at: Option<LogTime>,
+        way: Option<Way>,
     ) {
         let last = first + outputs.len() as u64 - 1;
         let numbered = (first..)
@@ -189,7 +197,7 @@ impl Lane {
             first,
             last,
             outputs: numbered.collect(),
-            caused_at,
+            way,
         };
         self.bytes += handed.bytes();
         self.handed.push_back(handed);
@@ -269,6 +277,7 @@ mod tests {
             [(commit(&[OutputKind::Window, OutputKind::Alert]), done(12))],
             &topics(),
             LogTime(0),
+            0,
         );
         let handed = committed.after(3, 10).unwrap();
         assert_eq!(
@@ -295,12 +304,14 @@ mod tests {
             [(commit(&[OutputKind::Alert]), done(10))],
             &topics(),
             LogTime(0),
+            0,
         );
         assert!(committed.after(3, 9).is_none());
         committed.note(
             [(commit(&[OutputKind::Alert]), done(11))],
             &topics(),
             LogTime(0),
+            0,
         );
         assert!(committed.after(3, 8).is_none() && committed.latest(3) == Some((11, 0)));
         assert!(committed.after(3, 10).is_some());
@@ -315,6 +326,7 @@ mod tests {
                 [(commit(&[OutputKind::Alert]), done(number))],
                 &topics(),
                 LogTime(0),
+                0,
             );
         }
         assert!(

@@ -71,6 +71,8 @@ pub struct Chunk {
     pub to: Positions,
     /// Append time of the last entry.
     pub last_append: Option<LogTime>,
+    /// Topic and offset of the last entry.
+    pub last_record: (TopicIndex, u64),
     /// True when nothing was left to read.
     pub caught_up: bool,
     /// Records not yet read, by the logs' ends.
@@ -314,6 +316,7 @@ impl Intake {
         let taken = next_head.and_then(after).unwrap_or(pending.len());
         if let Some(last) = taken.checked_sub(1).map(|last| &pending[last]) {
             chunk.last_append = Some(LogTime(last.append_time));
+            chunk.last_record = (topic, last.offset);
             self.positions.advance(topic, last.offset + 1);
         }
         chunk

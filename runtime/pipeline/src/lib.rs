@@ -54,6 +54,7 @@ use theatre_actors::time::Clock;
 use theatre_config::Config;
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
+use theatre_telemetry::traces::Traces;
 
 use crate::input_schemas::InputSchemas;
 
@@ -182,6 +183,8 @@ pub struct PipelineParams {
     pub limits: Limits,
     /// Threads on which processor actors run.
     pub arbiters: usize,
+    /// Where the ways of records are handed to that have ended.
+    pub traces: Traces,
 }
 
 impl PipelineParams {

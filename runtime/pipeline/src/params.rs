@@ -17,6 +17,7 @@ use theatre_schemas::dataset::{Dataset, DatasetIndex, SchemaError, is_name};
 use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;
 use theatre_schemas::registry::Registry;
+use theatre_telemetry::traces::Traces;
 
 use crate::input_schemas::{InputSchemas, Target};
 use crate::{Limits, PipelineParams};
@@ -85,6 +86,7 @@ impl PipelineParams {
             pseudonyms: Arc::new(Pseudonyms::new(key)),
             limits: Limits::of(config),
             arbiters: std::thread::available_parallelism().map_or(2, usize::from),
+            traces: Traces::default(),
         })
     }
 }

@@ -408,6 +408,7 @@ impl PartitionActor {
     }
 
     fn collect(&mut self, replies: Vec<(usize, Reply)>) {
+        let now = self.ports.clock.now();
         for (slot, reply) in replies {
             match reply {
                 Reply::Applied { outputs } => {
@@ -416,9 +417,9 @@ impl PartitionActor {
                     self.progress.count_dead(&self.params.topics, &outputs.dead);
                     self.progress.count(&self.params.topics, &outputs.tally);
                     let topics = &self.params.output_topics;
-                    let caused_at = self.observed.outputs(slot, &outputs, topics);
+                    let cause = self.observed.outputs(slot, &outputs, topics, now);
                     let slot = self.unsaved.slot(slot);
-                    slot.caused_at = slot.caused_at.or(caused_at);
+                    slot.cause = slot.cause.or(cause);
                     slot.add(outputs);
                 }
                 Reply::Panicked { message } => {
@@ -510,8 +511,8 @@ impl PartitionActor {
         // After the snapshots: those of this commit hold no processor's floor back any more.
         let floor = self.unsaved.floor(&self.positions);
         self.floor_under_way = floor.clone();
-        let caused_at = self.observed.submitting();
-        self.committed.submitting(self.partition, caused_at);
+        self.committed
+            .submitting(self.partition, self.observed.submitting(), now);
         self.saves.submit(PartitionCommit {
             partition: self.partition,
             epoch: self.epoch,
@@ -537,7 +538,7 @@ impl PartitionActor {
             .collect();
         for (slot, snapshot) in self.host.save(&processors) {
             let slot = self.unsaved.slot(slot);
-            self.observed.saving(slot.caused_at.take());
+            self.observed.saving(slot.cause.take());
             saves.push(slot.take_save(snapshot.state, snapshot.positions));
         }
         saves

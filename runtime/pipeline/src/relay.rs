@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use theatre_actors::outputs::OutputEvent;
+use theatre_actors::outputs::{self, OutputEvent};
 use theatre_actors::ports::{
     Epoch, Error, Lane, LanePublisher, NewRecord, Outgoing, PartitionStatus, Result, StoredDead,
 };
@@ -17,11 +17,16 @@ use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 use theatre_schemas::records::DeadLetter;
 use theatre_telemetry::names;
+use theatre_telemetry::traces::Published;
 
-use super::commit_feed::CommitFeed;
+use super::commit_feed::{CommitFeed, FeedEntry};
 use super::outbox::{self, Consumer, OutboxConsumer};
 use super::{PipelineParams, Ports, Step};
 use theatre_actors::partitioner::partition_of;
+
+mod cloud_event;
+
+use cloud_event::{cloud_event, event_id};
 
 /// The position is noted in the store at most this often, microseconds.
 const NOTE_EVERY_US: i64 = 200_000;
@@ -42,6 +47,21 @@ pub struct Relay {
     position: u64,
     noted: u64,
     noted_at: LogTime,
+    /// How often publishing what comes next has failed.
+    failures: u32,
+}
+
+/// What to publish next.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Outgoing>,
+    /// All that has a number up to this one is in it, or has no topic.
+    upto: u64,
+    /// When the record was appended that caused the first of it, or at least when that was
+    /// committed; absent for dead letters.
+    since: Option<LogTime>,
+    /// The commit that it comes from, where that was handed over.
+    commit: Option<FeedEntry>,
 }
 
 impl Relay {
@@ -69,6 +89,7 @@ impl Relay {
             position: 0,
             noted: 0,
             noted_at: LogTime(0),
+            failures: 0,
         }
     }
 
@@ -85,8 +106,12 @@ impl Relay {
         if !self.has_news() {
             return self.note_in_time();
         }
-        self.open()?;
-        let (records, upto, caused_at) = self.next_records()?;
+        if let Err(error) = self.open() {
+            self.failures += 1;
+            return Err(error);
+        }
+        let batch = self.next_batch()?;
+        let (records, upto) = (&batch.records, batch.upto);
         if upto == self.position {
             return self.note_in_time();
         }
@@ -95,24 +120,23 @@ impl Relay {
                 return Ok(Step::Idle);
             };
             let begun = Instant::now();
-            let refused = match publisher.publish(&records, upto) {
+            let refused = match publisher.publish(records, upto) {
                 Ok(refused) => refused,
                 Err(error) => {
                     // Published or not? Only the log knows: ask it at the next step.
                     self.publisher = None;
+                    self.failures += 1;
                     return Err(error);
                 }
             };
             if self.lane == Lane::Results {
                 self.committed.publishes.add(begun.elapsed());
             }
-            self.park(&records, &refused);
+            self.park(records, &refused);
             names::records_out(self.lane.as_str(), (records.len() - refused.len()) as u64);
-            if let Some(caused_at) = caused_at {
-                let seconds = self.ports.clock.now().seconds_since(caused_at);
-                names::end_to_end("publish", seconds);
-            }
+            self.observe(&batch);
         }
+        self.failures = 0;
         self.position = upto;
         Ok(Step::Worked)
     }
@@ -164,7 +188,12 @@ impl Relay {
         let noted = status.cursors.get(consumer_of(self.lane).name);
         // The log may have forgotten its position after a long rest, and the store's may lag behind
         // it: the higher one is true.
-        self.position = publisher.position()?.max(noted);
+        let position = publisher.position()?.max(noted);
+        if position > self.position {
+            // What had failed is published all the same.
+            self.failures = 0;
+        }
+        self.position = position;
         // Before this relay opened the lane only predecessors published, and only what was committed
         // when the partition was taken. A higher position comes from another store: what this one
         // numbers anew up to there would count as published.
@@ -194,9 +223,41 @@ impl Relay {
         ))
     }
 
-    /// What to publish next, up to which number that is, and when the record was appended that
-    /// caused the first of it, or at least when that was committed; absent for dead letters.
-    fn next_records(&self) -> Result<(Vec<Outgoing>, u64, Option<LogTime>)> {
+    /// A batch was published: how long that took from the log to the log, and now and then a trace
+    /// of the way.
+    fn observe(&self, batch: &Batch) {
+        let Some(since) = batch.since else { return };
+        let now = self.ports.clock.now();
+        names::end_to_end("publish", now.seconds_since(since));
+        let Some((commit, way)) = batch.commit.as_ref().and_then(|it| Some((it, it.way?))) else {
+            return;
+        };
+        let failures = self.failures + way.commit_failures;
+        self.params.traces.published(now, failures, || {
+            let unpublished = commit.outputs.iter();
+            let unpublished = unpublished.filter(|(number, _)| *number > self.position);
+            let outputs: Vec<&OutputEvent> = unpublished.map(|(_, output)| output).collect();
+            let counts = outputs::ALL.iter().map(|spec| {
+                let of_kind = outputs.iter().filter(|output| output.kind == spec.kind);
+                (spec.name, of_kind.count() as u64)
+            });
+            let only = <[&OutputEvent; 1]>::try_from(outputs.as_slice()).ok();
+            Published {
+                partition: self.partition,
+                epoch: self.epoch,
+                way,
+                at: now,
+                failures: self.failures,
+                source: self.params.topics[way.cause.topic].clone(),
+                counts: counts.filter(|(_, count)| *count > 0).collect(),
+                topic: same(batch.records.iter().map(|record| record.topic.as_str())),
+                robot_id: same(outputs.iter().map(|output| output.robot_id.as_str())),
+                id: only.map(|[output]| event_id(output)),
+            }
+        });
+    }
+
+    fn next_batch(&self) -> Result<Batch> {
         let limit = self.params.limits.relay_records;
         match self.lane {
             Lane::Results => {
@@ -207,7 +268,12 @@ impl Relay {
                         .iter()
                         .filter(|(sequence, _)| *sequence > self.position);
                     let records = unpublished.filter_map(|(_, output)| self.output_record(output));
-                    return Ok((records.collect(), handed.last, handed.caused_at));
+                    return Ok(Batch {
+                        records: records.collect(),
+                        upto: handed.last,
+                        since: handed.way.map(|way| way.cause.appended),
+                        commit: Some(handed),
+                    });
                 }
                 let outputs =
                     self.ports
@@ -217,8 +283,12 @@ impl Relay {
                 let records = outputs
                     .iter()
                     .filter_map(|stored| self.output_record(&stored.output));
-                let committed_at = outputs.first().map(|first| first.committed_at);
-                Ok((records.collect(), upto, committed_at))
+                Ok(Batch {
+                    records: records.collect(),
+                    upto,
+                    since: outputs.first().map(|first| first.committed_at),
+                    commit: None,
+                })
             }
             Lane::DeadLetters => {
                 let dead = self
@@ -227,7 +297,11 @@ impl Relay {
                     .dead_after(self.partition, self.position, limit)?;
                 let upto = dead.last().map_or(self.position, |last| last.sequence);
                 let records = dead.iter().map(|stored| self.dead_record(stored));
-                Ok((records.collect(), upto, None))
+                Ok(Batch {
+                    records: records.collect(),
+                    upto,
+                    ..Batch::default()
+                })
             }
         }
     }
@@ -248,7 +322,7 @@ impl Relay {
         let key = (spec.key)(output);
         let headers = cloud_event(
             spec.event_type,
-            &format!("{}#{}", output.id, output.revision),
+            &event_id(output),
             key,
             self.partition,
             output.event_time,
@@ -381,27 +455,8 @@ impl OutboxConsumer for Relay {
     }
 }
 
-/// Headers of the CloudEvents 1.0 Kafka binding, binary mode. `time_us` is event time.
-fn cloud_event(
-    kind: &str,
-    id: &str,
-    subject: &str,
-    partition: Partition,
-    time_us: i64,
-) -> Vec<(String, String)> {
-    let time = jiff::Timestamp::from_microsecond(time_us)
-        .map(|time| time.to_string())
-        .unwrap_or_default();
-    [
-        ("ce_specversion", "1.0".to_owned()),
-        ("ce_id", id.to_owned()),
-        ("ce_source", format!("/theatre/partition/{partition}")),
-        ("ce_type", kind.to_owned()),
-        ("ce_time", time),
-        ("ce_subject", subject.to_owned()),
-        ("ce_partitionkey", subject.to_owned()),
-        ("content-type", "application/avro".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
+/// What all of these are, if they are the same.
+fn same<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<String> {
+    let first = all.next()?;
+    all.all(|other| other == first).then(|| first.to_owned())
 }

@@ -39,7 +39,7 @@ impl ConfluentSource {
             format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
         });
         Ok(Self {
-            agent: http::agent(url, ca_file)?,
+            agent: theatre_system::http::agent(url, ca_file)?,
             url: url.trim_end_matches('/').to_owned(),
             authorization,
         })

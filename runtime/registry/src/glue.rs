@@ -68,7 +68,7 @@ impl GlueSource {
             || format!("https://glue.{region}.amazonaws.com"),
             |url| url.trim_end_matches('/').to_owned(),
         );
-        let agent = http::agent(&endpoint, None)?;
+        let agent = theatre_system::http::agent(&endpoint, None)?;
         Ok(Self {
             agent,
             endpoint: endpoint + "/",

@@ -1,8 +1,9 @@
-//! Being watched: the metric vocabulary and logging.
+//! Being watched: the metric vocabulary, traces, and logging.
 
 pub mod logs;
 pub mod names;
 mod series;
+pub mod traces;
 
 pub use logs::log_to_stderr;
 pub use names::catalogue;

@@ -210,6 +210,15 @@ define_metrics! {
         "Since when the oldest completed lake file waits to be loaded, as this process has seen it, \
          Unix time, by partition; 0 while none waits"
     );
+    TRACES_EXPORTED: Counter(
+        "theatre_traces_exported_total", "traces", [],
+        "Traces that the collector has taken"
+    );
+    TRACES_DROPPED: Counter(
+        "theatre_traces_dropped_total", "traces", ["cause"],
+        "Traces that were chosen and then dropped, by cause: queue (the exporter is behind), \
+         collector (it refuses them, or does not answer)"
+    );
     RECONCILE_GAP: Gauge(
         "theatre_reconcile_gap_records", "records", [],
         "Records that are lost or there twice, as `theatre reconcile --metrics-file` found"
@@ -252,6 +261,10 @@ pub fn begin(lake: bool, warehouse: bool) {
     alert_transitions([0; 3]);
     ACTOR_RESTARTS.increment(["processor".into()], 0);
     CHECKPOINT_FAILURES.increment([], 0);
+    traces_exported(0);
+    for cause in ["queue", "collector"] {
+        traces_dropped(cause, 0);
+    }
     if lake {
         RECORDS_PARKED.increment(["lake".into()], 0);
         for step in ["write", "export", "complete"] {
@@ -273,6 +286,16 @@ pub fn kafka_joined() {
     for cause in ["credentials", "client_certificate", "broker_certificate"] {
         KAFKA_AUTH_FAILURES.increment([cause.into()], 0);
     }
+}
+
+/// The collector has taken traces.
+pub fn traces_exported(traces: u64) {
+    TRACES_EXPORTED.increment([], traces);
+}
+
+/// Traces were dropped.
+pub fn traces_dropped(cause: &'static str, traces: u64) {
+    TRACES_DROPPED.increment([cause.into()], traces);
 }
 
 /// Records were read.

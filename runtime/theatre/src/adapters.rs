@@ -155,7 +155,8 @@ impl<'a> Adapters<'a> {
     feature = "kafka",
     feature = "postgres",
     feature = "s3",
-    feature = "redshift"
+    feature = "redshift",
+    feature = "traces"
 )))]
 fn left_out(key: &str, feature: &str) -> Error {
     Error::Refused(format!(
@@ -197,6 +198,10 @@ pub fn try_out(config: &Config, faults: &mut Faults) {
         faults.take(theatre_s3::open(url, &config.lake, &io));
         #[cfg(not(feature = "s3"))]
         faults.take(Err::<(), _>(unusable(url, "[lake] url", "s3")));
+    }
+    if config.traces.endpoint.is_some() {
+        #[cfg(not(feature = "traces"))]
+        faults.add(left_out("[traces] endpoint", "traces"));
     }
     let used = config.lake.enabled && config.warehouse.enabled;
     if let Some(url) = config.warehouse.url.as_ref().filter(|_| used) {

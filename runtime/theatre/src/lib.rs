@@ -14,3 +14,4 @@ pub mod doctor;
 pub mod gate;
 pub mod queries;
 pub mod top;
+mod traces;

@@ -268,9 +268,9 @@ fn unsafe_stands_in_named_files_only() {
 const ARROWS: &[(&str, &[&str])] = &[
     ("theatre-schemas", &[]),
     ("theatre-actors", &["theatre-schemas"]),
-    ("theatre-telemetry", &["theatre-actors"]),
     ("theatre-config", &["theatre-schemas", "theatre-actors"]),
     ("theatre-system", &["theatre-actors"]),
+    ("theatre-telemetry", &["theatre-actors", "theatre-system"]),
     ("theatre-parquet", &["theatre-schemas", "theatre-actors"]),
     (
         "theatre-pipeline",
@@ -417,7 +417,10 @@ const DRIVERS: &[(&str, &[&str])] = &[
             "theatre-dev",
         ],
     ),
-    ("ureq", &["theatre-registry", "theatre-dev"]),
+    (
+        "ureq",
+        &["theatre-system", "theatre-registry", "theatre-dev"],
+    ),
 ];
 
 #[test]

@@ -9,6 +9,7 @@ use theatre_actors::time::{LogTime, MICROS_PER_SECOND};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
 use theatre_telemetry::names::{self, Standing};
+use theatre_telemetry::traces::Cause;
 
 use crate::intake::Chunk;
 
@@ -23,11 +24,10 @@ pub(super) struct Observed {
     standing: Standing,
     /// Open conditions of each processor that has any, by slot.
     conditions: HashMap<usize, [u32; 3]>,
-    /// Append time of the last record of the chunk that is being applied.
-    applying: Option<LogTime>,
-    /// The earliest time at which a record caused one of the outputs that are about to be
-    /// submitted, of those that are published.
-    caused_at: Option<LogTime>,
+    /// The records of the chunk that is being applied.
+    applying: Option<Cause>,
+    /// The first cause of the outputs that are about to be submitted, of those that are published.
+    cause: Option<Cause>,
     /// When the stretch began of which the share of time spent working is taken, and how much of it
     /// was spent so far, microseconds.
     busy_since: Option<LogTime>,
@@ -58,7 +58,15 @@ impl Observed {
 
     /// A chunk was read, which is about to be applied.
     pub(super) fn chunk(&mut self, chunk: &Chunk, reorder_bound_us: i64, now: LogTime) {
-        self.applying = chunk.last_append;
+        let (topic, offset) = chunk.last_record;
+        self.applying = chunk.last_append.map(|appended| Cause {
+            appended,
+            read: now,
+            applied: now,
+            topic,
+            offset,
+            records: chunk.entries.len(),
+        });
         if let Some(last) = chunk.last_append {
             names::end_to_end("read", now.seconds_since(last));
         }
@@ -77,34 +85,35 @@ impl Observed {
         self.applying = None;
     }
 
-    /// A processor has put something out; returns when the record was appended that caused it, if a
-    /// record did and it is published.
+    /// A processor has put something out, by `now`; returns what caused it, if records did and it is
+    /// published.
     pub(super) fn outputs(
         &mut self,
         slot: usize,
         outputs: &Outputs,
         topics: &OutputTopics,
-    ) -> Option<LogTime> {
+        now: LogTime,
+    ) -> Option<Cause> {
         if let Some(open) = outputs.tally.open_conditions {
             self.restored(slot, open);
         }
         let is_published = |output: &OutputEvent| topics.get(output.kind).is_some();
         let applying = self.applying?;
-        outputs.events.iter().any(is_published).then_some(applying)
-    }
-
-    /// A processor is saved, what it put out was caused by a record appended then.
-    pub(super) fn saving(&mut self, caused_at: Option<LogTime>) {
-        self.caused_at = match (self.caused_at, caused_at) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
+        let cause = Cause {
+            applied: now,
+            ..applying
         };
+        outputs.events.iter().any(is_published).then_some(cause)
     }
 
-    /// What is saved is about to be submitted; returns when the record was appended that caused
-    /// the first of it.
-    pub(super) fn submitting(&mut self) -> Option<LogTime> {
-        self.caused_at.take()
+    /// A processor is saved; this caused what it put out.
+    pub(super) fn saving(&mut self, cause: Option<Cause>) {
+        self.cause = Cause::first(self.cause, cause);
+    }
+
+    /// What is saved is about to be submitted; returns what caused the first of it.
+    pub(super) fn submitting(&mut self) -> Option<Cause> {
+        self.cause.take()
     }
 
     /// The wall clock was handed to processors.
@@ -180,7 +189,7 @@ mod tests {
             },
             ..Outputs::default()
         };
-        observed.outputs(0, &cleared, &topics());
+        observed.outputs(0, &cleared, &topics(), LogTime(0));
         assert_eq!(observed.standing().conditions, [1, 1, 0]);
         observed.restored(1, [0, 2, 0]);
         assert_eq!(observed.standing().conditions, [0, 2, 0]);
@@ -192,10 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_record_caused_and_what_is_published_has_a_time() {
+    fn only_what_records_caused_and_what_is_published_has_a_cause() {
         let mut observed = Observed::default();
         let chunk = |at: i64| Chunk {
             last_append: Some(LogTime(at)),
+            last_record: (1, at as u64),
             ..Chunk::default()
         };
         let put_out = |observed: &mut Observed, kind| {
@@ -203,23 +213,27 @@ mod tests {
                 events: vec![output(kind)],
                 ..Outputs::default()
             };
-            observed.outputs(0, &outputs, &topics())
+            observed.outputs(0, &outputs, &topics(), LogTime(7))
         };
         observed.chunk(&chunk(5), 0, LogTime(6));
         let window = put_out(&mut observed, OutputKind::Window);
         assert_eq!(window, None, "windows are published nowhere");
         let first = put_out(&mut observed, OutputKind::Alert);
-        assert_eq!(first, Some(LogTime(5)));
+        let cause = Cause {
+            appended: LogTime(5),
+            read: LogTime(6),
+            applied: LogTime(7),
+            topic: 1,
+            offset: 5,
+            records: 0,
+        };
+        assert_eq!(first, Some(cause));
         observed.chunk(&chunk(9), 0, LogTime(9));
         let second = put_out(&mut observed, OutputKind::Alert);
-        for caused_at in [second, first, None] {
-            observed.saving(caused_at);
+        for cause in [second, first, None] {
+            observed.saving(cause);
         }
-        assert_eq!(
-            observed.submitting(),
-            Some(LogTime(5)),
-            "the first one counts"
-        );
+        assert_eq!(observed.submitting(), Some(cause), "the first one counts");
         assert_eq!(observed.submitting(), None, "once");
         observed.applied();
         let ticked = put_out(&mut observed, OutputKind::Alert);

@@ -5,6 +5,7 @@ use theatre_actors::outputs::{DeadRow, OutputEvent, Outputs};
 use theatre_actors::ports::ProcessorSave;
 use theatre_actors::position::Positions;
 use theatre_actors::time::LogTime;
+use theatre_telemetry::traces::Cause;
 
 use super::INTAKE_SLOT;
 use crate::Limits;
@@ -33,9 +34,8 @@ pub(super) struct Slot {
     /// The same for the snapshot that is under way.
     in_flight_from: Option<Positions>,
     saved_at: LogTime,
-    /// When the record was appended that caused the first of the outputs that are published, if a
-    /// record did.
-    pub(super) caused_at: Option<LogTime>,
+    /// What caused the first of the outputs that are published, if records did.
+    pub(super) cause: Option<Cause>,
 }
 
 impl Slot {
@@ -51,7 +51,7 @@ impl Slot {
             dirty_from: None,
             in_flight_from: None,
             saved_at: LogTime(0),
-            caused_at: None,
+            cause: None,
         }
     }
 

@@ -17,6 +17,7 @@ use super::{Common, Failure, output};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin, IfTaken};
 use crate::gate;
+use crate::traces::Tracing;
 use theatre_config::{Config, redacted};
 use theatre_embedded::data_dir::{DataDir, DataLock};
 use theatre_operations::drained::left_to;
@@ -47,6 +48,7 @@ pub(super) struct Service {
     /// When the start began.
     pub(super) started: Instant,
     admin: Admin,
+    tracing: Tracing,
     _lock: DataLock,
 }
 
@@ -230,6 +232,8 @@ impl Service {
             signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
             signal_hook::flag::register(signal, stop.clone())?;
         }
+        let tracing = Tracing::start(config)?;
+        params.traces = tracing.traces.clone();
         let pipeline = start(params.clone(), ports.clone())?;
         if let Some(parts) = parts_of_this_process(config) {
             let what = format!(
@@ -254,6 +258,7 @@ impl Service {
             stop,
             started,
             admin,
+            tracing,
             _lock: lock,
         })
     }
@@ -364,6 +369,7 @@ impl Service {
         let progress = self.pipeline.progress().clone();
         let whole = self.pipeline.stop(STOP_DEADLINE);
         drop(self.admin);
+        drop(self.tracing);
         let failures = progress.failures();
         if !failures.is_empty() {
             return Err(Failure::Failed(failures.join("; ")));

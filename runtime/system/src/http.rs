@@ -1,0 +1,64 @@
+//! The HTTP client of what needs a small one: short time-outs, the system's root certificates or a
+//! given file's.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::ports::{Error, Result};
+pub use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+const CONNECT: Duration = Duration::from_secs(2);
+const WHOLE: Duration = Duration::from_secs(5);
+
+/// A client for `url`; the certificates are read only when it needs them. An answer is no error,
+/// whatever its status.
+///
+/// # Errors
+/// Names the file of certificates that cannot be used.
+pub fn agent(url: &str, ca_file: Option<&Path>) -> Result<Agent> {
+    let config = Agent::config_builder()
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(WHOLE))
+        .http_status_as_error(false);
+    if !url.starts_with("https://") {
+        return Ok(config.build().into());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(provider)
+        .root_certs(roots(ca_file)?)
+        .build();
+    Ok(config.tls_config(tls).build().into())
+}
+
+fn roots(ca_file: Option<&Path>) -> Result<RootCerts> {
+    let Some(path) = ca_file else {
+        let found = rustls_native_certs::load_native_certs().certs;
+        return Ok(RootCerts::from(
+            found
+                .iter()
+                .map(|der| Certificate::from_der(der.as_ref()).to_owned()),
+        ));
+    };
+    let refused = |why: String| {
+        Error::Refused(format!(
+            "the certificates in {} cannot be used: {why}",
+            path.display()
+        ))
+    };
+    let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) =
+            item.map_err(|error| refused(error.to_string()))?
+        {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(refused("there is none".to_owned()));
+    }
+    Ok(RootCerts::from(certificates))
+}
