@@ -124,7 +124,8 @@ mod tests {
     use super::*;
 
     fn named(variables: &[(&str, &str)], key: &str) -> Option<String> {
-        let config: Config = toml::from_str("[log]\ngroup_instance_id = \"pod-0\"").unwrap();
+        let config: Config = toml::from_str("[log]\ngroup_instance_id = \"pod-0\"")
+            .expect("the text is a configuration");
         let variable = |name: &str| {
             let mut known = variables.iter();
             known
