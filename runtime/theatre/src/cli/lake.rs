@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::output::{self, rows, value, write};
+use super::output::{rows, value, write};
 use super::service::{Place, store};
 use super::{Common, Failure, Output};
 use crate::queries::{self, LakeFileStatus};
@@ -53,12 +53,12 @@ fn create(common: &Common) -> Result<(), Failure> {
     let config = super::service::config(common)?;
     let Some(url) = &config.lake.url else {
         eprintln!("[lake] url is not set: the embedded lake needs no bucket");
-        return output::if_json(common.output, &json!({"url": null, "created": false}));
+        return super::output::if_json(common.output, &json!({"url": null, "created": false}));
     };
     let io = theatre_system::blocking::IoRuntime::start()?;
     let created = theatre_s3::create_bucket(url, &config.lake, &io)?;
     if common.output == Output::Json {
-        output::value(&json!({"url": url, "created": created}))
+        value(&json!({"url": url, "created": created}))
     } else if created {
         write(&format!("created the bucket of {url}\n"))
     } else {
