@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// Makes the names of a header unique: trimmed, with blanks for line ends; `#3` for a blank one in the third place; `name#1`,
-/// `name#2` for one that is there twice.
+/// Makes the names of a header unique: trimmed, with blanks for line ends; `#3` for a blank one in
+/// the third place; `name#1`, `name#2` for one that is there twice.
 pub fn unique(names: &[String]) -> Vec<String> {
     if names.iter().any(|name| name.contains(['\n', '\r'])) {
         let in_line = |name: &String| name.lines().collect::<Vec<_>>().join(" ");

@@ -2,9 +2,9 @@
 //!
 //! The number of a row within its file says nothing: a file is cut, joined, sorted, compressed,
 //! corrected. So a row is known by what it says: its robot, its dataset, its event time and the hash
-//! of its content; equal ones are told apart by how many came before in their file, so that a file
-//! that is there twice, or overlaps another, says nothing new. The index gives every row a number, which is consecutive for each robot over all recordings. A known row gets the number it
-//! had, a new one the next; all are sent to the log under their numbers, and the duplicate check of
+//! of its content; equal ones are distinguished by how many came before in their file, so that
+//! a file that is there twice, or overlaps another, says nothing new. The index gives every row a
+//! number, which is consecutive for each robot over all recordings. A known row gets the number it had, a new one the next; all are sent to the log under their numbers, and the duplicate check of
 //! the pipeline drops what it has. So a replay that was killed at any moment is simply run again.
 //!
 //! **Invariant:** numbers are committed here before their rows are appended to the log; a number is

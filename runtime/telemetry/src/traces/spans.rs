@@ -1,5 +1,7 @@
 //! The spans of a way: what a trace consists of, by the conventions of OpenTelemetry for messaging.
 
+use std::borrow::Cow;
+
 use theatre_actors::time::LogTime;
 
 use super::Published;
@@ -31,7 +33,7 @@ impl From<u64> for Value {
     }
 }
 
-pub(super) type Attributes = Vec<(&'static str, Value)>;
+pub(super) type Attributes = Vec<(Cow<'static, str>, Value)>;
 
 /// A span; its ids are given when it is written.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,7 +98,10 @@ pub(super) fn spans(published: &Published, log: LogNames) -> [Span; 6] {
             3,
             named("commit", None),
             Kind::Internal,
-            vec![("theatre.failures", u64::from(way.commit_failures).into())],
+            vec![(
+                "theatre.failures".into(),
+                u64::from(way.commit_failures).into(),
+            )],
         ),
         stage(
             4,
@@ -136,47 +141,41 @@ fn named(operation: &str, destination: Option<&str>) -> String {
 fn source(published: &Published, log: LogNames, operation: &str, kind: &str) -> Attributes {
     let partition = published.partition.to_string();
     vec![
-        ("messaging.system", log.system.into()),
-        ("messaging.operation.name", operation.into()),
-        ("messaging.operation.type", kind.into()),
+        ("messaging.system".into(), log.system.into()),
+        ("messaging.operation.name".into(), operation.into()),
+        ("messaging.operation.type".into(), kind.into()),
         (
-            "messaging.destination.name",
+            "messaging.destination.name".into(),
             published.source.as_str().into(),
         ),
         (
-            "messaging.destination.partition.id",
+            "messaging.destination.partition.id".into(),
             partition.as_str().into(),
         ),
-        (log.offset, published.way.cause.offset.into()),
+        (log.offset.into(), published.way.cause.offset.into()),
     ]
 }
 
 fn whole(published: &Published, log: LogNames) -> Attributes {
     let mut attributes = source(published, log, "record", "process");
-    attributes.push(("theatre.partition", u64::from(published.partition).into()));
-    attributes.push(("theatre.epoch", published.epoch.into()));
+    attributes.push((
+        "theatre.partition".into(),
+        u64::from(published.partition).into(),
+    ));
+    attributes.push(("theatre.epoch".into(), published.epoch.into()));
     if let Some(robot_id) = &published.robot_id {
-        attributes.push(("theatre.robot.id", robot_id.as_str().into()));
+        attributes.push(("theatre.robot.id".into(), robot_id.as_str().into()));
     }
     for (kind, count) in &published.counts {
-        attributes.push((counted(kind), (*count).into()));
+        attributes.push((format!("theatre.{kind}s").into(), (*count).into()));
     }
     attributes
-}
-
-/// The attribute for a number of outputs of a kind.
-fn counted(kind: &str) -> &'static str {
-    match kind {
-        "alert" => "theatre.alerts",
-        "outcome" => "theatre.outcomes",
-        _ => "theatre.windows",
-    }
 }
 
 fn fetch(published: &Published, log: LogNames) -> Attributes {
     let mut attributes = source(published, log, "fetch", "receive");
     attributes.push((
-        "messaging.batch.message_count",
+        "messaging.batch.message_count".into(),
         (published.way.cause.records as u64).into(),
     ));
     attributes
@@ -185,17 +184,20 @@ fn fetch(published: &Published, log: LogNames) -> Attributes {
 fn publish(published: &Published, log: LogNames) -> Attributes {
     let count: u64 = published.counts.iter().map(|(_, count)| count).sum();
     let mut attributes = vec![
-        ("messaging.system", log.system.into()),
-        ("messaging.operation.name", "publish".into()),
-        ("messaging.operation.type", "send".into()),
-        ("messaging.batch.message_count", count.into()),
-        ("theatre.failures", u64::from(published.failures).into()),
+        ("messaging.system".into(), log.system.into()),
+        ("messaging.operation.name".into(), "publish".into()),
+        ("messaging.operation.type".into(), "send".into()),
+        ("messaging.batch.message_count".into(), count.into()),
+        (
+            "theatre.failures".into(),
+            u64::from(published.failures).into(),
+        ),
     ];
     if let Some(topic) = &published.topic {
-        attributes.push(("messaging.destination.name", topic.as_str().into()));
+        attributes.push(("messaging.destination.name".into(), topic.as_str().into()));
     }
     if let Some(id) = &published.id {
-        attributes.push(("messaging.message.id", id.as_str().into()));
+        attributes.push(("messaging.message.id".into(), id.as_str().into()));
     }
     attributes
 }
