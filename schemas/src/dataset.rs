@@ -46,6 +46,46 @@ pub enum DatasetKind {
     ProcedureEvents,
     /// Clinical results of a procedure, reported later.
     ProcedureResults,
+    /// Work on a robot: what was found, done and replaced.
+    MaintenanceLogs,
+    /// What a robot is, from a moment on: model, site, versions, components.
+    RobotRegistry,
+    /// What a facility is, from a moment on.
+    FacilityRegistry,
+    /// Who a surgeon is, from a moment on.
+    SurgeonRegistry,
+    /// What a robot model is, from a moment on.
+    ModelRegistry,
+}
+
+impl DatasetKind {
+    /// All kinds.
+    pub const ALL: [Self; 9] = [
+        Self::Telemetry,
+        Self::RobotEvents,
+        Self::ProcedureEvents,
+        Self::ProcedureResults,
+        Self::MaintenanceLogs,
+        Self::RobotRegistry,
+        Self::FacilityRegistry,
+        Self::SurgeonRegistry,
+        Self::ModelRegistry,
+    ];
+
+    /// Its name in schemas and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Telemetry => "telemetry",
+            Self::RobotEvents => "robot_events",
+            Self::ProcedureEvents => "procedure_events",
+            Self::ProcedureResults => "procedure_results",
+            Self::MaintenanceLogs => "maintenance_logs",
+            Self::RobotRegistry => "robot_registry",
+            Self::FacilityRegistry => "facility_registry",
+            Self::SurgeonRegistry => "surgeon_registry",
+            Self::ModelRegistry => "model_registry",
+        }
+    }
 }
 
 /// The physical type of a column, in Arrow, Parquet and SQL alike.
@@ -119,7 +159,7 @@ pub struct SignalSpec {
 /// The columns with a role: indices into [`Dataset::columns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
-    /// `robot_id`: required, text.
+    /// `robot_id`, or the field that the schema's `key` names: required, text.
     pub robot_id: usize,
     /// `event_time`: required, microseconds UTC.
     pub event_time: usize,
@@ -156,7 +196,8 @@ impl Dataset {
     /// `"theatre": {"id": 2001, "dataset": "ur3", "kind": "telemetry", "version": 1}`.
     ///
     /// Nested records and arrays of declared `length` are flattened; `robot_id` and `event_time`
-    /// must be there.
+    /// must be there. A record that is about something else than a robot names the field with its
+    /// id: `"key": "facility_id"`.
     ///
     /// # Errors
     /// When the schema is invalid, a required field is missing or a field has no flat form; the
@@ -174,10 +215,18 @@ impl Dataset {
             )));
         }
         let kind = serde_json::from_value(properties["kind"].clone()).map_err(|_| {
-            SchemaError::Invalid(format!("theatre.kind {} is none of telemetry, robot_events, procedure_events, procedure_results", properties["kind"]))
+            let kinds = DatasetKind::ALL.map(DatasetKind::as_str).join(", ");
+            SchemaError::Invalid(format!(
+                "theatre.kind {} is none of {kinds}",
+                properties["kind"]
+            ))
         })?;
         let version = properties["version"].as_u64().unwrap_or(1) as u32;
-        Self::assemble(name, kind, version, &fields, &FieldPaths::default())
+        let paths = FieldPaths {
+            robot_id: properties["key"].as_str().map(str::to_owned),
+            ..FieldPaths::default()
+        };
+        Self::assemble(name, kind, version, &fields, &paths)
     }
 
     /// Builds a dataset from fields; `paths` says which fields have the roles.

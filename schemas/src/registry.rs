@@ -12,7 +12,7 @@ use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject; the versions of one in order.
-pub const INPUT_SCHEMAS: [(&str, &str); 6] = [
+pub const INPUT_SCHEMAS: [(&str, &str); 11] = [
     (
         "robot_telemetry",
         include_str!("../avro/robot_telemetry/v1.avsc"),
@@ -31,6 +31,26 @@ pub const INPUT_SCHEMAS: [(&str, &str); 6] = [
         include_str!("../avro/fleet_telemetry/v1.avsc"),
     ),
     ("robot_events", include_str!("../avro/robot_events/v2.avsc")),
+    (
+        "maintenance_logs",
+        include_str!("../avro/maintenance_logs/v1.avsc"),
+    ),
+    (
+        "robot_registry",
+        include_str!("../avro/robot_registry/v1.avsc"),
+    ),
+    (
+        "facility_registry",
+        include_str!("../avro/facility_registry/v1.avsc"),
+    ),
+    (
+        "surgeon_registry",
+        include_str!("../avro/surgeon_registry/v1.avsc"),
+    ),
+    (
+        "model_registry",
+        include_str!("../avro/model_registry/v1.avsc"),
+    ),
 ];
 
 /// A writer's schema with its decode plan.
