@@ -1,11 +1,12 @@
 //! The ports: what the actors' runtime asks of an event log, a checkpoint store, a lake and a
-//! warehouse.
+//! warehouse, and of those who may use the HTTP interface.
 //!
 //! All calls block; an adapter over an async client drives it on its own runtime, and every
 //! component calls from a thread of its own. Each call may fail *after* having done its work:
 //! callers repeat, and every write here is therefore idempotent or fenced. `runtime` implements
 //! each port for embedded files and in memory, and one contract suite runs against all of them.
 
+mod access;
 mod lake;
 mod lake_files;
 mod log;
@@ -15,6 +16,7 @@ mod warehouse;
 
 use crate::position::Partition;
 
+pub use access::{AccessStore, AuditEntry, Begun, Reservation, Role, StoredToken};
 pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
 pub use log::{

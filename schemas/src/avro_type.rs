@@ -57,6 +57,8 @@ pub(crate) struct AvroField {
     pub(crate) doc: Option<String>,
     pub(crate) unit: Option<String>,
     pub(crate) person: Option<String>,
+    /// As the schema writes it; `None`: a writer has to give a value.
+    pub(crate) default: Option<Value>,
 }
 
 /// Parses a record schema; returns its fields and the root's JSON.
@@ -205,6 +207,7 @@ impl<'a> NamedTypes<'a> {
                     doc: field["doc"].as_str().map(str::to_owned),
                     unit: text("unit"),
                     person: text("person"),
+                    default: field.get("default").cloned(),
                 })
             })
             .collect()

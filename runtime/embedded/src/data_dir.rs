@@ -53,6 +53,11 @@ impl DataDir {
         &self.root
     }
 
+    /// The file of tokens, requests and the audit trail.
+    pub fn access(&self) -> PathBuf {
+        self.root.join("access.sqlite")
+    }
+
     /// The event log's file.
     pub fn log(&self) -> PathBuf {
         self.root.join("log.sqlite")

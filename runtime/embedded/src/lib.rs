@@ -4,6 +4,7 @@
 //! Each file is WAL with synchronous FULL, and no transaction spans two of them, so they fail apart
 //! as servers do. A power cut does not undo what another file relies on.
 
+pub mod access;
 pub mod data_dir;
 pub mod inspect;
 pub mod lake;

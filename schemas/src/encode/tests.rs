@@ -1,0 +1,169 @@
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value as Avro;
+use serde_json::{Value, json};
+
+use super::{Fault, JsonEncoder};
+use crate::registry::INPUT_SCHEMAS;
+
+const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
+    {"name":"id","type":"string"},
+    {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
+    {"name":"day","type":["null",{"type":"int","logicalType":"date"}],"default":null},
+    {"name":"force","type":"double","unit":"N"},
+    {"name":"ratio","type":["null","float"],"default":null},
+    {"name":"cost","type":["null",{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}],"default":null},
+    {"name":"state","type":{"type":"enum","name":"E","symbols":["on","off"]},"default":"off"},
+    {"name":"who","type":["null","string"],"person":"staff","default":null},
+    {"name":"p","type":{"type":"record","name":"P","fields":[{"name":"x","type":"int"},{"name":"y","type":["null","int"],"default":null}]}},
+    {"name":"js","type":{"type":"array","length":3,"items":{"type":"record","name":"J","fields":[{"name":"c","type":"double"}]}},"default":[]}]}"#;
+
+fn encoded(record: &Value) -> Result<Avro, Vec<Fault>> {
+    let mut out = Vec::new();
+    JsonEncoder::new(SCHEMA).unwrap().encode(record, &mut out)?;
+    let mut rest = out.as_slice();
+    let schema = Schema::parse_str(SCHEMA).unwrap();
+    let reader = GenericDatumReader::builder(&schema).build().unwrap();
+    let read = reader.read_value(&mut rest).unwrap();
+    assert!(rest.is_empty(), "all bytes are used up");
+    Ok(read)
+}
+
+fn field(record: &Avro, name: &str) -> Avro {
+    let Avro::Record(fields) = record else {
+        panic!("{record:?}")
+    };
+    let found = fields.iter().find(|(field, _)| field == name);
+    match found.unwrap().1.clone() {
+        Avro::Union(_, value) => *value,
+        value => value,
+    }
+}
+
+fn base() -> Value {
+    json!({"id": "r", "at": "2026-01-31T12:00:00.000001Z", "force": 1.5, "p": {"x": 3}})
+}
+
+fn with(key: &str, value: Value) -> Value {
+    let mut record = base();
+    record[key] = value;
+    record
+}
+
+#[test]
+fn what_is_left_out_is_null_or_the_default() {
+    let read = encoded(&base()).unwrap();
+    assert_eq!(
+        field(&read, "at"),
+        Avro::TimestampMicros(1_769_860_800_000_001)
+    );
+    assert_eq!(field(&read, "day"), Avro::Null);
+    assert_eq!(field(&read, "state"), Avro::Enum(1, "off".to_owned()));
+    assert_eq!(field(&read, "js"), Avro::Array(Vec::new()));
+}
+
+#[test]
+fn values_have_the_forms_that_json_has_for_them() {
+    for (key, given, expected) in [
+        ("at", json!(17), Avro::TimestampMicros(17)),
+        (
+            "at",
+            json!("1970-01-01T01:00:00+01:00"),
+            Avro::TimestampMicros(0),
+        ),
+        ("day", json!("1970-01-11"), Avro::Date(10)),
+        ("day", json!(-3), Avro::Date(-3)),
+        ("force", json!(2), Avro::Double(2.0)),
+        ("force", json!("-Infinity"), Avro::Double(f64::NEG_INFINITY)),
+        ("ratio", json!(0.25), Avro::Float(0.25)),
+        ("state", json!("on"), Avro::Enum(0, "on".to_owned())),
+    ] {
+        assert_eq!(field(&encoded(&with(key, given)).unwrap(), key), expected);
+    }
+    let read = encoded(&with("js", json!([{"c": 1.0}, {"c": 2.0}]))).unwrap();
+    assert!(matches!(field(&read, "js"), Avro::Array(items) if items.len() == 2));
+}
+
+#[test]
+fn decimals_keep_their_digits() {
+    for (given, unscaled) in [
+        (json!("12.34"), 1234_i64),
+        (json!(12.3), 1230),
+        (json!("-0.01"), -1),
+        (json!(-129), -12_900),
+        (json!("0"), 0),
+        (json!("1.2300"), 123),
+        (json!("9999999999.99"), 999_999_999_999),
+    ] {
+        let read = field(&encoded(&with("cost", given.clone())).unwrap(), "cost");
+        let Avro::Decimal(decimal) = read else {
+            panic!("{read:?}")
+        };
+        let bytes: Vec<u8> = (&decimal).try_into().unwrap();
+        let negative = bytes[0] & 0x80 != 0;
+        let mut whole = [if negative { 0xff } else { 0 }; 8];
+        whole[8 - bytes.len()..].copy_from_slice(&bytes);
+        assert_eq!(i64::from_be_bytes(whole), unscaled, "{given}");
+    }
+    for wrong in ["12.345", "1e3", "", "-", ".5", "1.2.3"] {
+        assert!(encoded(&with("cost", json!(wrong))).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn paths_are_nested_fields() {
+    let flat =
+        json!({"id": "r", "at": 0, "force": 1, "p.x": 3, "p.y": 4, "js[1].c": 2.0, "js[0].c": 1.0});
+    let deep = json!({"id": "r", "at": 0, "force": 1, "p": {"x": 3, "y": 4}, "js": [{"c": 1.0}, {"c": 2.0}]});
+    assert_eq!(encoded(&flat), encoded(&deep));
+    for bad in ["p.", "js[", "js[x].c", "js[99999].c", "id.x"] {
+        let mut record = base();
+        record[bad] = json!(1);
+        assert!(encoded(&record).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_fault_names_place_expectation_and_unit() {
+    let faults = encoded(&with("force", json!("much"))).unwrap_err();
+    assert_eq!(faults.len(), 1);
+    assert_eq!(
+        (faults[0].pointer.as_str(), faults[0].expected.as_str()),
+        ("/force", "a number")
+    );
+    assert_eq!(faults[0].unit.as_deref(), Some("N"));
+    let faults = encoded(&with("p", json!({"x": 1.5, "z": 1}))).unwrap_err();
+    let pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    assert_eq!(pointers, ["/p/x", "/p/z"]);
+    let faults = encoded(&with("who", json!(5))).unwrap_err();
+    assert!(!faults[0].found.contains('5'), "{faults:?}");
+    let faults = encoded(&json!({"at": 1})).unwrap_err();
+    assert!(
+        faults[0].expected.contains("may not be left out"),
+        "{faults:?}"
+    );
+    assert!(encoded(&json!([1])).is_err() && encoded(&json!(null)).is_err());
+    let long = with("js", json!([{"c": 1}, {"c": 1}, {"c": 1}, {"c": 1}]));
+    assert!(
+        encoded(&long).unwrap_err()[0]
+            .expected
+            .contains("at most 3")
+    );
+    for (key, wrong) in [
+        ("id", json!(1)),
+        ("state", json!("open")),
+        ("day", json!("31.01.2026")),
+        ("at", json!("yesterday")),
+        ("ratio", json!(1e300)),
+        ("p", json!([])),
+    ] {
+        assert!(encoded(&with(key, wrong)).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn every_shipped_schema_has_an_encoder() {
+    for (subject, json) in INPUT_SCHEMAS {
+        assert!(JsonEncoder::new(json).is_ok(), "{subject}");
+    }
+}
