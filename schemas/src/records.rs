@@ -330,6 +330,43 @@ impl RecordWriter {
     }
 }
 
+/// The text under a path of fields, joined by `.`, in a datum; `None` where there is none. It reads
+/// the whole datum by apache-avro, which is slow: for a record now and then.
+///
+/// # Errors
+/// When the datum does not fit its schema, or bytes are left over.
+pub fn text_of(json: &str, datum: &[u8], path: &str) -> Result<Option<String>, RecordError> {
+    let error = |error: apache_avro::Error| RecordError(error.to_string());
+    let schema = Schema::parse_str(json).map_err(error)?;
+    let reader = GenericDatumReader::builder(&schema)
+        .build()
+        .map_err(error)?;
+    let mut rest = datum;
+    let mut value = reader.read_value(&mut rest).map_err(error)?;
+    if !rest.is_empty() {
+        return Err(RecordError(format!(
+            "{} bytes follow the record",
+            rest.len()
+        )));
+    }
+    for name in path.split('.') {
+        let fields = match value {
+            Value::Record(fields) => fields,
+            _ => return Ok(None),
+        };
+        let field = fields.into_iter().find(|(field, _)| field == name);
+        value = match field {
+            Some((_, Value::Union(_, inner))) => *inner,
+            Some((_, value)) => value,
+            None => return Ok(None),
+        };
+    }
+    match value {
+        Value::String(text) => Ok(Some(text)),
+        _ => Ok(None),
+    }
+}
+
 /// The subjects of what is published, with their schemas, and how a message is read and written
 /// again: each keeps the bytes of every version.
 #[cfg(test)]

@@ -152,6 +152,19 @@ impl Registry {
         self.writers.get(&id.into())
     }
 
+    /// The writer's schema of a dataset with the highest version; of two with the same version the
+    /// one with the higher id. `None` where all of them come from a schema source.
+    pub fn newest_writer(&self, dataset: DatasetIndex) -> Option<&Arc<WriterSchema>> {
+        let version = |writer: &WriterSchema| {
+            let declared = Dataset::from_schema(&writer.json);
+            declared.map_or(0, |dataset| dataset.version)
+        };
+        self.writers
+            .values()
+            .filter(|writer| writer.dataset_index == dataset)
+            .max_by_key(|writer| (version(writer), writer.id.number()))
+    }
+
     /// All datasets.
     pub fn datasets(&self) -> &Datasets {
         &self.datasets

@@ -1,6 +1,6 @@
 //! The command line: one file a command.
 //!
-//! A command prints; what it prints of stored data comes from [`crate::queries`].
+//! A command prints; what it prints of stored data comes from [`theatre_queries`].
 //!
 //! Data goes to standard output, progress and errors to standard error. Exit codes: 0 done, 1
 //! failed, 2 usage or configuration, 3 something that is needed does not answer, 4 a check found a

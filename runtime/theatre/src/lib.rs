@@ -1,4 +1,4 @@
-//! The program: commands ([`cli`]), what they ask of stored data ([`queries`]), the admin server
+//! The program: commands ([`cli`]), the admin server
 //! ([`admin`]) and who asks it ([`admin_client`]), what is refused before it begins ([`gate`]), what
 //! is asked of everything it depends on ([`doctor`]), what is shown of processes that run ([`top`]),
 //! and which adapter stands behind which port ([`adapters`]).
@@ -12,6 +12,5 @@ pub mod admin_client;
 pub mod cli;
 pub mod doctor;
 pub mod gate;
-pub mod queries;
 pub mod top;
 mod traces;

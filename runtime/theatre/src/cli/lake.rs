@@ -6,8 +6,8 @@ use serde_json::json;
 use super::output::{rows, value, write};
 use super::service::{Place, store};
 use super::{Common, Failure, Output};
-use crate::queries::{self, LakeFileStatus};
 use theatre_pipeline::lake_gap::{self, LogGap};
+use theatre_queries::{self, LakeFileStatus};
 
 /// Looks at the lake, and puts back what was set aside.
 #[derive(Debug, Subcommand)]

@@ -30,12 +30,12 @@ use super::event_printer::EventPrinter;
 use super::schema::Said;
 use super::service::{self, Service, look_further, summary};
 use super::{Common, Failure, Output};
-use crate::queries::alert_history;
 use fates::Fates;
 use feed::{Fed, Feed, TELEMETRY};
 use flags::Flags;
 use reading::{Piece, Reading};
 use report::Report;
+use theatre_queries::alert_history;
 
 /// Recordings through the pipeline.
 #[derive(Debug, Args)]

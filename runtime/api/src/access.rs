@@ -1,0 +1,166 @@
+//! Who a caller is, and whether the table of routes lets it in. What is not in the table is refused.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, web};
+use theatre_actors::ports::{Role, StoredToken};
+
+use crate::problem::{Answer, Problem};
+use crate::routes;
+use crate::server::State;
+use crate::tokens;
+
+/// A token that was revoked is refused after this long at the latest.
+const REMEMBERED_FOR: Duration = Duration::from_secs(2);
+/// Hashes that are remembered.
+const REMEMBERED_MAX: usize = 4096;
+
+/// A caller that was let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Id of its token, or `anonymous`.
+    pub(crate) id: String,
+    pub(crate) role: Role,
+    /// The robots that it is limited to.
+    robots: Option<Arc<HashSet<String>>>,
+}
+
+impl Caller {
+    /// Whether it may see and send what concerns a robot.
+    pub(crate) fn may(&self, robot: &str) -> bool {
+        self.robots
+            .as_ref()
+            .is_none_or(|robots| robots.contains(robot))
+    }
+
+    /// Whether it is limited to some robots.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.robots.is_some()
+    }
+
+    fn of(token: &StoredToken) -> Self {
+        let robots: HashSet<String> = token.robots.iter().cloned().collect();
+        Self {
+            id: token.id.clone(),
+            role: token.role,
+            robots: (!robots.is_empty()).then(|| Arc::new(robots)),
+        }
+    }
+}
+
+/// Tokens by their hash, as they were a moment ago.
+#[derive(Default)]
+pub(crate) struct Remembered(Mutex<HashMap<String, (Instant, Option<StoredToken>)>>);
+
+impl Remembered {
+    fn get(&self, hash: &str) -> Option<Option<StoredToken>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, token) = known.get(hash)?;
+        (at.elapsed() < REMEMBERED_FOR).then(|| token.clone())
+    }
+
+    fn put(&self, hash: String, token: Option<StoredToken>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        known.insert(hash, (Instant::now(), token));
+    }
+}
+
+/// Lets a request through to its handler, with its caller, or refuses it.
+pub(crate) async fn check(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let needed = match routes::find(request.method(), request.match_pattern().as_deref()) {
+        Some(route) => route.role,
+        None if routes::is_path(request.match_pattern().as_deref()) => {
+            let detail = format!("{} cannot be done with this", request.method());
+            return Err(Problem::bad(detail).into());
+        }
+        None => return Err(Problem::missing("path", request.path()).into()),
+    };
+    if let Some(needed) = needed {
+        let caller = caller(&request).await?;
+        if caller.role < needed {
+            let detail = format!(
+                "this needs the role {}, the token has {}",
+                needed.as_str(),
+                caller.role.as_str()
+            );
+            return Err(Problem::new("forbidden", detail).into());
+        }
+        request.extensions_mut().insert(caller);
+    }
+    next.call(request).await
+}
+
+async fn caller(request: &ServiceRequest) -> Answer<Caller> {
+    let state = request
+        .app_data::<web::Data<State>>()
+        .cloned()
+        .ok_or_else(|| Problem::new("internal", "the server is not set up"))?;
+    let Some(secret) = bearer(request)? else {
+        return state.settings.anonymous.map_or_else(
+            || {
+                Err(Problem::new(
+                    "unauthenticated",
+                    "send a token: `Authorization: Bearer theatre_...`; `theatre token create` makes one",
+                ))
+            },
+            |role| {
+                Ok(Caller {
+                    id: "anonymous".to_owned(),
+                    role,
+                    robots: None,
+                })
+            },
+        );
+    };
+    let hash = tokens::hash(&secret);
+    let token = match state.remembered.get(&hash) {
+        Some(known) => known,
+        None => {
+            let (parts, wanted) = (state.parts.clone(), hash.clone());
+            let found = web::block(move || parts.access.token(&wanted)).await??;
+            state.remembered.put(hash, found.clone());
+            found
+        }
+    };
+    let now = state.parts.clock.now();
+    let refused = |why: &str| Problem::new("unauthenticated", format!("the token {why}"));
+    let token = token.ok_or_else(|| refused("is not known"))?;
+    if token.revoked_at.is_some() {
+        return Err(refused("was revoked"));
+    }
+    if token.expires_at.is_some_and(|at| at <= now) {
+        return Err(refused("has expired"));
+    }
+    Ok(Caller::of(&token))
+}
+
+/// The token that a request carries.
+fn bearer(request: &ServiceRequest) -> Answer<Option<String>> {
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let secret = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match secret {
+        Some((_, secret)) => Ok(Some(secret.trim().to_owned())),
+        None => Err(Problem::new(
+            "unauthenticated",
+            "the header Authorization is not of the form `Bearer TOKEN`",
+        )),
+    }
+}

@@ -1,0 +1,134 @@
+//! Tokens and the audit trail.
+
+use actix_web::web::{Json, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use theatre_actors::ports::{AuditEntry, Role};
+use theatre_actors::time::LogTime;
+
+use super::{Known, ListQuery, Shared, ask};
+use crate::model::{Audit, Page, Token};
+use crate::problem::{Answer, Problem};
+use crate::tokens::{self, NewToken};
+
+/// Most robots of a token.
+const ROBOTS_MAX: usize = 1000;
+/// Longest name of a token, and longest id of a robot in it, bytes.
+const NAME_MAX: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenWish {
+    name: String,
+    role: Role,
+    #[serde(default)]
+    robots: Vec<String>,
+    expires_at: Option<String>,
+}
+
+impl TokenWish {
+    fn checked(self, now: LogTime) -> Answer<NewToken> {
+        let too_long = |text: &String| text.is_empty() || text.len() > NAME_MAX;
+        if too_long(&self.name) || self.robots.iter().any(too_long) {
+            return Err(Problem::bad(format!("names have 1 to {NAME_MAX} bytes")));
+        }
+        if self.robots.len() > ROBOTS_MAX {
+            return Err(Problem::bad(format!(
+                "a token is limited to {ROBOTS_MAX} robots at most"
+            )));
+        }
+        let expires_at = match &self.expires_at {
+            None => None,
+            Some(text) => {
+                let time: jiff::Timestamp = text.parse().map_err(|_| {
+                    Problem::bad(format!(
+                        "expires_at '{text}' is no time such as 2027-01-31T00:00:00Z"
+                    ))
+                })?;
+                Some(LogTime(time.as_microsecond()))
+            }
+        };
+        if expires_at.is_some_and(|at| at <= now) {
+            return Err(Problem::bad("expires_at is in the past"));
+        }
+        Ok(NewToken {
+            name: self.name,
+            role: self.role,
+            robots: self.robots,
+            expires_at,
+        })
+    }
+}
+
+fn address(request: &HttpRequest) -> Option<String> {
+    request.peer_addr().map(|peer| peer.ip().to_string())
+}
+
+pub(crate) async fn tokens(state: Shared) -> Answer<Json<Page<Token>>> {
+    let as_of = state.parts.clock.now();
+    let found = ask(&state, |parts| Ok(parts.access.tokens()?)).await?;
+    Ok(Json(Page {
+        items: found.iter().map(|token| Token::of(token, None)).collect(),
+        next: None,
+        as_of: as_of.into(),
+    }))
+}
+
+pub(crate) async fn create_token(
+    wish: Json<TokenWish>,
+    request: HttpRequest,
+    caller: Known,
+    state: Shared,
+) -> Answer<HttpResponse> {
+    if caller.is_limited() {
+        return Err(Problem::new(
+            "forbidden",
+            "a token that is limited to robots makes no others",
+        ));
+    }
+    let now = state.parts.clock.now();
+    let wish = wish.into_inner().checked(now)?;
+    let (who, from) = (caller.id.clone(), address(&request));
+    let (token, secret) = ask(&state, move |parts| {
+        Ok(tokens::issue(&*parts.access, wish, now, &who, from)?)
+    })
+    .await?;
+    Ok(HttpResponse::Created().json(Token::of(&token, Some(secret))))
+}
+
+pub(crate) async fn revoke_token(
+    id: Path<String>,
+    request: HttpRequest,
+    caller: Known,
+    state: Shared,
+) -> Answer<HttpResponse> {
+    let id = id.into_inner();
+    let entry = AuditEntry {
+        at: state.parts.clock.now(),
+        who: caller.id.clone(),
+        from: address(&request),
+        action: "token.revoke".to_owned(),
+        target: id.clone(),
+        before: None,
+        after: None,
+    };
+    let wanted = id.clone();
+    let revoked = ask(&state, move |parts| {
+        Ok(parts.access.revoke_token(&wanted, entry.at, &entry)?)
+    });
+    if revoked.await? {
+        return Ok(HttpResponse::NoContent().finish());
+    }
+    Err(Problem::missing("token in force", &id))
+}
+
+pub(crate) async fn audit(query: Query<ListQuery>, state: Shared) -> Answer<Json<Page<Audit>>> {
+    let limit = query.limit()?;
+    let as_of = state.parts.clock.now();
+    let found = ask(&state, move |parts| Ok(parts.access.audit_trail(limit)?)).await?;
+    Ok(Json(Page {
+        items: found.into_iter().map(Audit::from).collect(),
+        next: None,
+        as_of: as_of.into(),
+    }))
+}

@@ -1,0 +1,211 @@
+//! Records come in: checked against their dataset's schema, encoded as a robot would, and appended to
+//! the topic that the pipeline reads.
+
+mod once;
+mod records;
+
+use std::collections::BTreeMap;
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::json;
+use theatre_actors::partitioner::partition_of;
+use theatre_actors::ports::{Error, NewRecord};
+
+use crate::Parts;
+use crate::access::Caller;
+use crate::body::{self, Encoding};
+use crate::handlers::{Known, Shared};
+use crate::model::{Accepted, Position, RejectedRecord};
+use crate::problem::{Answer, Problem};
+use crate::server::State;
+
+pub(crate) use records::Encoders;
+use records::{Form, Parsed};
+
+/// Rejected records that an answer names.
+const NAMED_MAX: usize = 100;
+/// Longest key of a request, bytes.
+const KEY_MAX: usize = 200;
+
+/// What becomes of a body of which a record does not fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OnError {
+    /// Nothing of it is appended.
+    #[default]
+    Reject,
+    /// The others are.
+    Skip,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IngestQuery {
+    #[serde(default)]
+    on_error: OnError,
+}
+
+/// A request for appending records.
+struct Request {
+    dataset: String,
+    form: Form,
+    encoding: Encoding,
+    on_error: OnError,
+    /// The caller's key, with the caller.
+    key: Option<String>,
+    caller: Caller,
+    body: Vec<u8>,
+}
+
+pub(crate) async fn records(
+    dataset: Path<String>,
+    query: Query<IngestQuery>,
+    http: HttpRequest,
+    caller: Known,
+    state: Shared,
+    payload: Payload,
+) -> Answer<HttpResponse> {
+    let (form, encoding) = (Form::of(http.headers())?, Encoding::of(http.headers())?);
+    let key = key(http.headers(), &caller)?;
+    // The permit is held until the records are appended: memory is bounded by it.
+    let _permit = state.ingests.take().ok_or_else(|| {
+        Problem::new("busy", "too many bodies are being read; send it again").after(1)
+    })?;
+    let body = body::read(payload, state.settings.body_bytes).await?;
+    let request = Request {
+        dataset: dataset.into_inner(),
+        form,
+        encoding,
+        on_error: query.on_error,
+        key,
+        caller: caller.into_inner(),
+        body,
+    };
+    let state = state.into_inner();
+    let answer = actix_web::web::block(move || append(&state, request)).await??;
+    Ok(HttpResponse::Accepted()
+        .content_type("application/json")
+        .body(answer))
+}
+
+fn key(headers: &HeaderMap, caller: &Caller) -> Answer<Option<String>> {
+    let Some(value) = headers.get(header::HeaderName::from_static("idempotency-key")) else {
+        return Ok(None);
+    };
+    let key = value.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > KEY_MAX {
+        return Err(Problem::bad(format!(
+            "Idempotency-Key: 1 to {KEY_MAX} visible characters"
+        )));
+    }
+    Ok(Some(format!("{}/{key}", caller.id)))
+}
+
+/// Records by their partition, in order.
+type ByPartition = BTreeMap<u32, Vec<NewRecord>>;
+
+fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
+    let parts = &state.parts;
+    let Request {
+        dataset,
+        form,
+        encoding,
+        on_error,
+        key,
+        caller,
+        body,
+    } = request;
+    let topic = parts
+        .topics
+        .get(&dataset)
+        .ok_or_else(|| Problem::missing("dataset that records can be sent to", &dataset))?;
+    let encoder = state.encoders.of(&dataset)?;
+    let body = body::unpack(body, encoding, state.settings.body_bytes)?;
+    let fingerprint = key.as_ref().map(|_| once::fingerprint(&dataset, &body));
+    let parsed = encoder.parse(form, &body, parts.record_bytes)?;
+    drop(body);
+    if let Some(robot) = parsed
+        .records
+        .iter()
+        .map(NewRecord::robot)
+        .find(|robot| !caller.may(robot))
+    {
+        let detail = format!("the token is limited to other robots than '{robot}'");
+        return Err(Problem::new("forbidden", detail));
+    }
+    if on_error == OnError::Reject && parsed.rejected_total > 0 {
+        return Err(rejected(&parsed));
+    }
+    let (rejected, rejected_total) = (parsed.rejected, parsed.rejected_total);
+    let mut by_partition = ByPartition::new();
+    for record in parsed.records {
+        let partition = partition_of(&record.key, parts.partitions);
+        by_partition.entry(partition).or_default().push(record);
+    }
+    let answer = |positions: Vec<Position>| Accepted {
+        accepted: positions.iter().map(|position| position.records).sum(),
+        rejected,
+        rejected_total,
+        positions,
+    };
+    match (key, fingerprint) {
+        (Some(key), Some(fingerprint)) => {
+            once::append(parts, topic, &by_partition, key, fingerprint, answer)
+        }
+        _ => {
+            let positions = append_all(parts, topic, &by_partition)?;
+            Ok(serde_json::to_vec(&answer(positions)).unwrap_or_default())
+        }
+    }
+}
+
+/// The robot, or other thing, that a record is about.
+trait OfRobot {
+    fn robot(&self) -> std::borrow::Cow<'_, str>;
+}
+
+impl OfRobot for NewRecord {
+    fn robot(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.key)
+    }
+}
+
+fn rejected(parsed: &Parsed) -> Problem {
+    let mut problem = Problem::new(
+        "invalid_records",
+        format!(
+            "{} of {} records do not fit the schema: nothing was appended; put them right, or send the others with ?on_error=skip",
+            parsed.rejected_total,
+            parsed.rejected_total + parsed.records.len() as u64
+        ),
+    );
+    problem.records = Some(json!(parsed.rejected));
+    problem
+}
+
+fn append_all(parts: &Parts, topic: &str, records: &ByPartition) -> Answer<Vec<Position>> {
+    let append = |(partition, records): (&u32, &Vec<NewRecord>)| -> Result<Position, Error> {
+        Ok(Position {
+            topic: topic.to_owned(),
+            partition: *partition,
+            first_offset: parts.log.append(topic, *partition, records)?,
+            records: records.len() as u64,
+        })
+    };
+    records
+        .iter()
+        .map(append)
+        .collect::<Result<_, _>>()
+        .map_err(Problem::from)
+}
+
+/// Notes a rejected record, as far as an answer names it.
+fn reject(parsed: &mut Parsed, index: u64, faults: Vec<theatre_schemas::encode::Fault>) {
+    parsed.rejected_total += 1;
+    if parsed.rejected.len() < NAMED_MAX {
+        parsed.rejected.push(RejectedRecord { index, faults });
+    }
+}

@@ -1,0 +1,174 @@
+//! Requests with a key: repeated as often as one likes, they append their records once.
+//!
+//! Before anything is appended, the request is reserved with the log's ends. Whoever repeats a
+//! request that was never answered looks from those ends on for its records, and appends those that
+//! are not there. Records are known by their bytes: one that says the same of the same robot is the
+//! same record.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use theatre_actors::ports::{Begun, Error, NewRecord, PollLimit, Reservation};
+use theatre_actors::time::LogTime;
+
+use super::{ByPartition, append_all};
+use crate::Parts;
+use crate::model::{Accepted, Position};
+use crate::problem::{Answer, Problem};
+use crate::tokens::hex;
+
+/// A request that was not answered for so long is taken over: longer than an append takes before it
+/// is given up, microseconds.
+const LEASE_US: i64 = 60_000_000;
+/// What may be taken over at once.
+const GIVEN_UP: LogTime = LogTime(0);
+/// How much is looked through at a time.
+const LOOK: PollLimit = PollLimit {
+    records: 4096,
+    bytes: 2 << 20,
+};
+
+/// What a request asks for.
+pub(super) fn fingerprint(dataset: &str, body: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    digest.update((dataset.len() as u64).to_be_bytes());
+    digest.update(dataset);
+    digest.update(body);
+    hex(&digest.finalize())
+}
+
+/// Log ends by partition.
+type Ends = BTreeMap<u32, u64>;
+
+pub(super) fn append(
+    parts: &Parts,
+    topic: &str,
+    records: &ByPartition,
+    key: String,
+    fingerprint: String,
+    answer: impl FnOnce(Vec<Position>) -> Accepted,
+) -> Answer<Vec<u8>> {
+    let now = parts.clock.now();
+    let end = |partition: &u32| Ok((*partition, parts.log.range(topic, *partition)?.end));
+    let ends: Ends = records.keys().map(end).collect::<Result<_, Error>>()?;
+    let reservation = Reservation {
+        key: key.clone(),
+        fingerprint: fingerprint.clone(),
+        ends: serde_json::to_vec(&ends).unwrap_or_default(),
+        begun_at: now,
+    };
+    let other = || Problem::new("conflict", "Idempotency-Key was used for another request");
+    let positions = match parts.access.begin_request(&reservation)? {
+        Begun::Answered {
+            fingerprint: of, ..
+        } if of != fingerprint => return Err(other()),
+        Begun::Answered { answer, .. } => return Ok(answer),
+        Begun::Unanswered(known) if known.fingerprint != fingerprint => return Err(other()),
+        Begun::Unanswered(known) => {
+            take_over(parts, &known, now)?;
+            finish(parts, topic, records, &known, now)
+        }
+        Begun::New => given_up_on_error(parts, &key, now, append_all(parts, topic, records)),
+    }?;
+    let answer = serde_json::to_vec(&answer(positions)).unwrap_or_default();
+    parts.access.finish_request(&key, &answer)?;
+    Ok(answer)
+}
+
+/// Becomes the one that goes on with a request.
+fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Answer<()> {
+    let free_in = known
+        .begun_at
+        .0
+        .saturating_add(LEASE_US)
+        .saturating_sub(now.0);
+    let under_way = |seconds: i64| {
+        Problem::new(
+            "conflict",
+            "the request is under way; ask again for its answer",
+        )
+        .after(u32::try_from(seconds).unwrap_or(1).max(1))
+    };
+    if known.begun_at != GIVEN_UP && free_in > 0 {
+        return Err(under_way(free_in / 1_000_000));
+    }
+    if parts
+        .access
+        .take_over_request(&known.key, known.begun_at, now)?
+    {
+        Ok(())
+    } else {
+        Err(under_way(1))
+    }
+}
+
+/// Appends what an earlier attempt did not.
+fn finish(
+    parts: &Parts,
+    topic: &str,
+    records: &ByPartition,
+    known: &Reservation,
+    now: LogTime,
+) -> Answer<Vec<Position>> {
+    let ends: Ends = serde_json::from_slice(&known.ends).unwrap_or_default();
+    let of_partition = |(partition, records): (&u32, &Vec<NewRecord>)| {
+        let from = ends.get(partition).copied().unwrap_or(0);
+        let (there, first) = already_there(parts, topic, *partition, records, from)?;
+        let rest = &records[there..];
+        let appended = match rest.is_empty() {
+            true => None,
+            false => Some(parts.log.append(topic, *partition, rest)?),
+        };
+        Ok(Position {
+            topic: topic.to_owned(),
+            partition: *partition,
+            first_offset: first.or(appended).unwrap_or(from),
+            records: records.len() as u64,
+        })
+    };
+    let positions: Result<Vec<Position>, Error> = records.iter().map(of_partition).collect();
+    given_up_on_error(parts, &known.key, now, positions.map_err(Problem::from))
+}
+
+/// How many of the records, from the first one on, were appended at or above an offset, and where
+/// the first of them is.
+fn already_there(
+    parts: &Parts,
+    topic: &str,
+    partition: u32,
+    records: &[NewRecord],
+    from: u64,
+) -> Result<(usize, Option<u64>), Error> {
+    let (mut there, mut first) = (0, None);
+    let end = parts.log.range(topic, partition)?.end;
+    let mut reader = parts.log.reader(topic, partition, from)?;
+    let mut next = from;
+    while next < end && there < records.len() {
+        let polled = reader.poll(LOOK, &mut |record| {
+            let wanted = records.get(there);
+            if wanted.is_some_and(|wanted| wanted.key == record.key && wanted.value == record.value)
+            {
+                first = first.or(Some(record.offset));
+                there += 1;
+            }
+        })?;
+        if polled.next_offset == next && !polled.at_end {
+            // The reader fetches in the background.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        } else if polled.at_end {
+            break;
+        }
+        next = polled.next_offset;
+    }
+    Ok((there, first))
+}
+
+/// A request that failed may be taken over at once: nothing of it is on its way any more.
+fn given_up_on_error<T>(parts: &Parts, key: &str, begun: LogTime, done: Answer<T>) -> Answer<T> {
+    if done.is_err()
+        && let Err(error) = parts.access.take_over_request(key, begun, GIVEN_UP)
+    {
+        tracing::warn!(%error, "a request with a key stays reserved for a minute");
+    }
+    done
+}

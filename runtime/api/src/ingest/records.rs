@@ -1,0 +1,298 @@
+//! Bodies as records: JSON, an object a line, a table, or framed Avro.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::http::header::{self, HeaderMap};
+use serde_json::{Map, Value};
+use theatre_actors::ports::NewRecord;
+use theatre_schemas::dataset::{ColumnType, Dataset};
+use theatre_schemas::encode::{Fault, JsonEncoder};
+use theatre_schemas::framing;
+use theatre_schemas::records::text_of;
+use theatre_schemas::registry::Registry;
+
+use super::reject;
+use crate::model::RejectedRecord;
+use crate::problem::{Answer, Problem};
+
+/// What a body is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Lines,
+    Csv,
+    Avro,
+}
+
+impl Form {
+    /// As the headers say.
+    pub(super) fn of(headers: &HeaderMap) -> Answer<Self> {
+        let value = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let kind = value.split(';').next().unwrap_or_default().trim();
+        match kind.to_ascii_lowercase().as_str() {
+            "application/json" => Ok(Self::Json),
+            "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+                Ok(Self::Lines)
+            }
+            "text/csv" => Ok(Self::Csv),
+            "application/vnd.apache.avro" | "application/avro" => Ok(Self::Avro),
+            other => Err(Problem::new(
+                "unsupported",
+                format!(
+                    "Content-Type '{other}': application/json, application/x-ndjson, text/csv and application/vnd.apache.avro are known"
+                ),
+            )),
+        }
+    }
+}
+
+/// What a body holds.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) records: Vec<NewRecord>,
+    /// The first ones that do not fit.
+    pub(super) rejected: Vec<RejectedRecord>,
+    pub(super) rejected_total: u64,
+}
+
+/// Encodes records of one dataset.
+pub(crate) struct DatasetEncoder {
+    dataset: Arc<Dataset>,
+    registry: Arc<Registry>,
+    schema_id: u32,
+    json: JsonEncoder,
+    /// Path of the field that records are keyed by.
+    key: String,
+}
+
+/// The encoders that were needed so far.
+pub(crate) struct Encoders {
+    registry: Arc<Registry>,
+    made: Mutex<HashMap<String, Arc<DatasetEncoder>>>,
+}
+
+impl Encoders {
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self {
+            registry,
+            made: Mutex::default(),
+        }
+    }
+
+    /// The encoder of a dataset, by the newest schema that is known.
+    pub(super) fn of(&self, name: &str) -> Answer<Arc<DatasetEncoder>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(encoder) = made.get(name) {
+            return Ok(encoder.clone());
+        }
+        let encoder = Arc::new(DatasetEncoder::new(&self.registry, name)?);
+        made.insert(name.to_owned(), encoder.clone());
+        Ok(encoder)
+    }
+}
+
+impl DatasetEncoder {
+    fn new(registry: &Arc<Registry>, name: &str) -> Answer<Self> {
+        let (index, dataset) = registry
+            .datasets()
+            .find(name)
+            .ok_or_else(|| Problem::missing("dataset", name))?;
+        let writer = registry.newest_writer(index);
+        let by_number = writer.and_then(|writer| Some((writer.id.number()?, writer)));
+        let (schema_id, writer) = by_number.ok_or_else(|| {
+            Problem::new(
+                "not_found",
+                format!("schemas of '{name}' are in a registry that its producers use: send framed Avro to its topic"),
+            )
+        })?;
+        let json = JsonEncoder::new(&writer.json).map_err(|error| {
+            tracing::error!(%error, dataset = name, "a schema that is in use cannot be read");
+            Problem::new(
+                "internal",
+                "the request could not be carried out; the log says why",
+            )
+        })?;
+        Ok(Self {
+            key: dataset.columns[dataset.roles.robot_id].name.clone(),
+            dataset: dataset.clone(),
+            registry: registry.clone(),
+            schema_id,
+            json,
+        })
+    }
+
+    /// The records of a body. One longer than `longest` bytes is rejected: the pipeline would make a
+    /// dead letter of it.
+    pub(super) fn parse(&self, form: Form, body: &[u8], longest: usize) -> Answer<Parsed> {
+        let mut parsed = Parsed::default();
+        match form {
+            Form::Json => self.json(body, longest, &mut parsed)?,
+            Form::Lines => self.lines(body, longest, &mut parsed),
+            Form::Csv => self.csv(body, longest, &mut parsed)?,
+            Form::Avro => self.avro(body, longest, &mut parsed),
+        }
+        Ok(parsed)
+    }
+
+    fn json(&self, body: &[u8], longest: usize, parsed: &mut Parsed) -> Answer<()> {
+        let value: Value = serde_json::from_slice(body)
+            .map_err(|error| Problem::bad(format!("the body is no JSON: {error}")))?;
+        match value {
+            Value::Array(records) => {
+                for (index, record) in records.iter().enumerate() {
+                    self.push(index as u64, record, longest, parsed);
+                }
+            }
+            record => self.push(0, &record, longest, parsed),
+        }
+        Ok(())
+    }
+
+    fn lines(&self, body: &[u8], longest: usize, parsed: &mut Parsed) {
+        let lines = body
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::trim_ascii)
+            .filter(|line| !line.is_empty());
+        for (index, line) in lines.enumerate() {
+            match serde_json::from_slice(line) {
+                Ok(record) => self.push(index as u64, &record, longest, parsed),
+                Err(error) => reject(
+                    parsed,
+                    index as u64,
+                    vec![fault("an object in JSON", &error)],
+                ),
+            }
+        }
+    }
+
+    fn csv(&self, body: &[u8], longest: usize, parsed: &mut Parsed) -> Answer<()> {
+        let mut reader = csv::ReaderBuilder::new().from_reader(body);
+        let unreadable =
+            |error: csv::Error| Problem::bad(format!("the header of the table: {error}"));
+        let header = reader.headers().map_err(unreadable)?.clone();
+        let column = |name: &str| {
+            self.dataset
+                .column(name)
+                .map(|column| self.dataset.columns[column].column_type)
+        };
+        let types: Vec<Option<ColumnType>> = header.iter().map(column).collect();
+        for (index, row) in reader.records().enumerate() {
+            let row = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    reject(
+                        parsed,
+                        index as u64,
+                        vec![fault("a row as long as the header", &error)],
+                    );
+                    continue;
+                }
+            };
+            let cells = header.iter().zip(&types).zip(&row);
+            let record: Map<String, Value> = cells
+                .filter(|(_, cell)| !cell.is_empty())
+                .map(|((name, column_type), cell)| (name.to_owned(), value(*column_type, cell)))
+                .collect();
+            self.push(index as u64, &Value::Object(record), longest, parsed);
+        }
+        Ok(())
+    }
+
+    /// One framed record. That it is keyed by its robot is all that is looked for: what a robot may
+    /// write to the log may come here as well.
+    fn avro(&self, body: &[u8], longest: usize, parsed: &mut Parsed) {
+        let opened = framing::parse(body).map_err(|error| error.to_string());
+        let key = opened.and_then(|(id, datum)| {
+            let writer = self
+                .registry
+                .lookup(id)
+                .ok_or_else(|| format!("schema {id} is not known"))?;
+            if self.registry.datasets().get(writer.dataset_index).name != self.dataset.name {
+                return Err(format!("schema {id} is of another dataset"));
+            }
+            text_of(&writer.json, datum, &self.key).map_err(|error| error.to_string())
+        });
+        match key {
+            Ok(Some(key)) if body.len() <= longest => parsed.records.push(NewRecord {
+                key: key.into_bytes(),
+                value: body.to_vec(),
+                headers: Vec::new(),
+            }),
+            Ok(Some(_)) => reject(parsed, 0, vec![too_long(longest)]),
+            Ok(None) => reject(parsed, 0, vec![self.no_key()]),
+            Err(why) => reject(parsed, 0, vec![fault("a framed Avro record", &why)]),
+        }
+    }
+
+    fn push(&self, index: u64, record: &Value, longest: usize, parsed: &mut Parsed) {
+        let mut value = framing::frame(self.schema_id, &[]);
+        if let Err(faults) = self.json.encode(record, &mut value) {
+            return reject(parsed, index, faults);
+        }
+        let Some(key) = text_at(record, &self.key).filter(|key| !key.is_empty()) else {
+            return reject(parsed, index, vec![self.no_key()]);
+        };
+        if value.len() > longest {
+            return reject(parsed, index, vec![too_long(longest)]);
+        }
+        parsed.records.push(NewRecord {
+            key: key.as_bytes().to_vec(),
+            value,
+            headers: Vec::new(),
+        });
+    }
+
+    fn no_key(&self) -> Fault {
+        Fault {
+            pointer: format!("/{}", self.key.replace('.', "/")),
+            expected: "an id that is not empty".to_owned(),
+            found: "nothing".to_owned(),
+            unit: None,
+        }
+    }
+}
+
+/// The text under a path, of a record that is nested or has the path as its key.
+fn text_at<'a>(record: &'a Value, path: &str) -> Option<&'a str> {
+    if let Some(text) = record.get(path).and_then(Value::as_str) {
+        return Some(text);
+    }
+    let step = |value: Option<&'a Value>, name: &str| value.and_then(|value| value.get(name));
+    path.split('.').fold(Some(record), step)?.as_str()
+}
+
+/// A cell as the JSON value that its column's type has.
+fn value(column_type: Option<ColumnType>, cell: &str) -> Value {
+    let number = |cell: &str| cell.parse().ok().map(Value::Number);
+    let typed = match column_type {
+        Some(ColumnType::Boolean) => cell.to_ascii_lowercase().parse().ok().map(Value::Bool),
+        Some(ColumnType::Utf8 | ColumnType::Binary) | None => None,
+        Some(ColumnType::TimestampMicros | ColumnType::Date) => {
+            cell.parse::<i64>().ok().map(Value::from)
+        }
+        Some(_) => number(cell),
+    };
+    typed.unwrap_or_else(|| Value::String(cell.to_owned()))
+}
+
+fn fault(expected: &str, why: &dyn std::fmt::Display) -> Fault {
+    Fault {
+        pointer: String::new(),
+        expected: expected.to_owned(),
+        found: why.to_string(),
+        unit: None,
+    }
+}
+
+fn too_long(longest: usize) -> Fault {
+    Fault {
+        pointer: String::new(),
+        expected: format!("at most {longest} bytes of Avro"),
+        found: "a longer record".to_owned(),
+        unit: None,
+    }
+}

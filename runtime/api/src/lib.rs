@@ -1,0 +1,70 @@
+//! The HTTP interface: records come in, and what a deployment knows goes out, to programs and to the
+//! page that is served beside them.
+//!
+//! Data flows one way. [`server`] listens; [`access`] says who a caller is and what the table of
+//! [`routes`] lets it do; a handler reads the ports through `theatre-queries` and answers in the
+//! forms of [`model`], or with a [`problem`]. [`ingest`] encodes records and appends them to the log;
+//! [`events`] hands committed outputs to those who listen. Nothing here knows of the pipeline: every
+//! answer comes from the store, so any process answers for all partitions.
+
+mod access;
+mod body;
+mod events;
+mod handlers;
+mod ingest;
+mod model;
+mod openapi;
+mod page;
+mod problem;
+mod routes;
+mod server;
+mod snapshot;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
+use theatre_actors::rules::RuleSpec;
+use theatre_actors::time::Clock;
+use theatre_schemas::registry::Registry;
+
+pub use openapi::document as openapi;
+pub use server::{Server, start};
+pub use tokens::{NewToken, issue};
+
+/// What the interface is served from.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where records are appended.
+    pub log: Arc<dyn EventLog>,
+    /// What is known.
+    pub store: Arc<dyn CheckpointStore>,
+    /// Who may ask.
+    pub access: Arc<dyn AccessStore>,
+    /// Schemas and datasets.
+    pub registry: Arc<Registry>,
+    /// The input topic of each dataset that records can be sent to.
+    pub topics: BTreeMap<String, String>,
+    /// The rules that are in force.
+    pub rules: Arc<Vec<RuleSpec>>,
+    /// Partitions of every topic.
+    pub partitions: u32,
+    /// Longest record, bytes, as it is appended.
+    pub record_bytes: usize,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How the interface is served.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Role of a caller without a token; `None`: such a caller is refused.
+    pub anonymous: Option<Role>,
+    /// Longest body after decompression, bytes.
+    pub body_bytes: usize,
+    /// Bodies that are read and appended at a time.
+    pub ingests: usize,
+    /// Listeners of events at a time.
+    pub listeners: usize,
+}

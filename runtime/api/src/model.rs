@@ -1,0 +1,400 @@
+//! What answers look like. Times are texts of RFC 3339 in UTC; a unit stands in the name of a field,
+//! or in a field of its own where signals have different ones.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use theatre_actors::ports::{AuditEntry, StoredToken};
+use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
+use theatre_actors::time::LogTime;
+use theatre_schemas::records::{Alert, Outcome, Priority, Transition};
+
+/// A moment, kept in microseconds UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) i64);
+
+impl From<LogTime> for Time {
+    fn from(time: LogTime) -> Self {
+        Self(time.0)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(time) => serializer.serialize_str(&format!("{time:.6}")),
+            // No record has such a time.
+            Err(_) => serializer.serialize_none(),
+        }
+    }
+}
+
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Page<T> {
+    /// The things themselves.
+    pub(crate) items: Vec<T>,
+    /// Give this as `after` to get the next page; absent: this is the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+    /// When the store was read.
+    pub(crate) as_of: Time,
+}
+
+/// An open condition.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Condition {
+    /// The robot it is on.
+    pub(crate) robot_id: String,
+    /// The rule that raised it.
+    pub(crate) rule_id: String,
+    /// The dataset it was raised on; absent for the robot as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dataset: Option<String>,
+    /// `high`, `medium` or `low`.
+    #[schemars(with = "String")]
+    pub(crate) priority: Priority,
+    /// Event time at which it was raised.
+    pub(crate) raised_at: Time,
+}
+
+impl Condition {
+    pub(crate) fn of(robot: &str, view: &ConditionView) -> Self {
+        Self {
+            robot_id: robot.to_owned(),
+            rule_id: view.rule_id.clone(),
+            dataset: view.dataset.clone(),
+            priority: view.priority,
+            raised_at: Time(view.raised_at),
+        }
+    }
+}
+
+/// A robot.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Robot {
+    /// Its id.
+    pub(crate) robot_id: String,
+    /// Event time that it has reached.
+    pub(crate) clock: Option<Time>,
+    /// When its last record came.
+    pub(crate) heard_at: Option<Time>,
+    /// The last event of it, such as `fault`.
+    pub(crate) last_event: Option<String>,
+    /// Records that were applied, of all topics.
+    pub(crate) records_applied: u64,
+    /// Records that are missing by their numbers.
+    pub(crate) records_missing: u64,
+    /// Open conditions, the gravest first.
+    pub(crate) conditions: Vec<Condition>,
+    /// The procedure that is under way.
+    pub(crate) procedure_id: Option<String>,
+    /// Procedures that are remembered.
+    pub(crate) procedures: u64,
+}
+
+impl From<&ProcessorView> for Robot {
+    fn from(view: &ProcessorView) -> Self {
+        let condition = |condition: &ConditionView| Condition::of(&view.robot_id, condition);
+        let mut conditions: Vec<Condition> = view.conditions.iter().map(condition).collect();
+        conditions.sort_by_key(|condition| (condition.priority, condition.raised_at));
+        let under_way = view
+            .procedures
+            .iter()
+            .filter(|procedure| matches!(procedure.status.as_str(), "under way" | "paused"));
+        Self {
+            robot_id: view.robot_id.clone(),
+            clock: view.clock.map(Time),
+            heard_at: view.heard_at.map(Time),
+            last_event: view.last_event.clone(),
+            records_applied: view.counters.iter().map(|counters| counters.applied).sum(),
+            records_missing: view.missing,
+            conditions,
+            procedure_id: under_way
+                .max_by_key(|procedure| procedure.heard_at)
+                .map(|procedure| procedure.procedure_id.clone()),
+            procedures: view.procedures.len() as u64,
+        }
+    }
+}
+
+/// A procedure on a robot.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Procedure {
+    /// Its id.
+    pub(crate) procedure_id: String,
+    /// The robot.
+    pub(crate) robot_id: String,
+    /// `scheduled`, `under way`, `paused`, `completed`, `aborted`, `cancelled` or `heard of`.
+    pub(crate) status: String,
+    /// Latest event time heard of it.
+    pub(crate) heard_at: Time,
+    /// Its outcome, once it has ended.
+    #[schemars(with = "Option<serde_json::Value>")]
+    pub(crate) outcome: Option<serde_json::Value>,
+}
+
+impl From<&ProcedureView> for Procedure {
+    fn from(view: &ProcedureView) -> Self {
+        Self {
+            procedure_id: view.procedure_id.clone(),
+            robot_id: view.robot_id.clone(),
+            status: view.status.clone(),
+            heard_at: Time(view.heard_at),
+            outcome: view.outcome.as_ref().map(outcome),
+        }
+    }
+}
+
+/// An outcome with times as texts.
+pub(crate) fn outcome(outcome: &Outcome) -> serde_json::Value {
+    let mut value = serde_json::to_value(outcome).unwrap_or_default();
+    value["started_at"] = serde_json::json!(outcome.started_at.map(Time));
+    value["ended_at"] = serde_json::json!(Time(outcome.ended_at));
+    value
+}
+
+/// A transition of a condition.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AlertTransition {
+    /// Id of this transition.
+    pub(crate) alert_id: String,
+    /// Id of the condition.
+    pub(crate) condition_id: String,
+    /// The robot.
+    pub(crate) robot_id: String,
+    /// The procedure under way at that moment.
+    pub(crate) procedure_id: Option<String>,
+    /// The rule, and its version.
+    pub(crate) rule_id: String,
+    /// Version of the rule.
+    pub(crate) rule_version: i32,
+    /// `raised`, `updated` or `cleared`.
+    #[schemars(with = "String")]
+    pub(crate) transition: Transition,
+    /// `high`, `medium` or `low`.
+    #[schemars(with = "String")]
+    pub(crate) priority: Priority,
+    /// Event time of the transition.
+    pub(crate) event_time: Time,
+    /// Event time at which the condition was raised.
+    pub(crate) raised_at: Time,
+    /// The signal.
+    pub(crate) signal: Option<String>,
+    /// Its value, in `unit`.
+    pub(crate) value: Option<f64>,
+    /// The limit that it crossed, in `unit`.
+    pub(crate) limit: Option<f64>,
+    /// Unit of value and limit.
+    pub(crate) unit: Option<String>,
+    /// What happened, in words.
+    pub(crate) message: String,
+}
+
+impl From<&Alert> for AlertTransition {
+    fn from(alert: &Alert) -> Self {
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        Self {
+            alert_id: alert.alert_id.clone(),
+            condition_id: alert.condition_id.clone(),
+            robot_id: alert.robot_id.clone(),
+            procedure_id: alert.procedure_id.clone(),
+            rule_id: alert.rule_id.clone(),
+            rule_version: alert.rule_version,
+            transition: alert.transition,
+            priority: alert.priority,
+            event_time: Time(alert.event_time),
+            raised_at: Time(alert.raised_at),
+            signal: alert.signal.clone(),
+            value: finite(alert.value),
+            limit: finite(alert.limit),
+            unit: alert.unit.clone(),
+            message: alert.message.clone(),
+        }
+    }
+}
+
+/// A stretch of a signal.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Point {
+    /// Its first moment.
+    pub(crate) start: Time,
+    /// Values in it.
+    pub(crate) count: u64,
+    /// Their mean.
+    pub(crate) mean: f64,
+    /// The smallest.
+    pub(crate) min: f64,
+    /// The greatest.
+    pub(crate) max: f64,
+}
+
+/// A signal over time.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Series {
+    /// The robot.
+    pub(crate) robot_id: String,
+    /// The dataset.
+    pub(crate) dataset: String,
+    /// The signal.
+    pub(crate) signal: String,
+    /// Its unit.
+    pub(crate) unit: Option<String>,
+    /// The window that points are made of, and how long a point is, in seconds.
+    pub(crate) window: String,
+    /// Length of a point.
+    pub(crate) resolution_s: f64,
+    /// In order of time; stretches without a value are left out.
+    pub(crate) points: Vec<Point>,
+    /// When the store was read.
+    pub(crate) as_of: Time,
+}
+
+/// A token, without its secret.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Token {
+    /// Its id.
+    pub(crate) id: String,
+    /// What it is for.
+    pub(crate) name: String,
+    /// `viewer`, `operator`, `engineer` or `admin`.
+    pub(crate) role: String,
+    /// The robots that it is limited to; empty: all.
+    pub(crate) robots: Vec<String>,
+    /// When it was made.
+    pub(crate) created_at: Time,
+    /// From when on it is refused.
+    pub(crate) expires_at: Option<Time>,
+    /// Since when it is refused.
+    pub(crate) revoked_at: Option<Time>,
+    /// The secret; only in the answer that made the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<String>,
+}
+
+impl Token {
+    pub(crate) fn of(token: &StoredToken, secret: Option<String>) -> Self {
+        Self {
+            id: token.id.clone(),
+            name: token.name.clone(),
+            role: token.role.as_str().to_owned(),
+            robots: token.robots.clone(),
+            created_at: token.created_at.into(),
+            expires_at: token.expires_at.map(Time::from),
+            revoked_at: token.revoked_at.map(Time::from),
+            secret,
+        }
+    }
+}
+
+/// An entry of the audit trail.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Audit {
+    /// When.
+    pub(crate) at: Time,
+    /// Id of the token, or `command line`.
+    pub(crate) who: String,
+    /// Address that it came from.
+    pub(crate) from: Option<String>,
+    /// What was done.
+    pub(crate) action: String,
+    /// To what.
+    pub(crate) target: String,
+    /// What was there before, as JSON.
+    pub(crate) before: Option<String>,
+    /// What is there now, as JSON.
+    pub(crate) after: Option<String>,
+}
+
+impl From<AuditEntry> for Audit {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            at: entry.at.into(),
+            who: entry.who,
+            from: entry.from,
+            action: entry.action,
+            target: entry.target,
+            before: entry.before,
+            after: entry.after,
+        }
+    }
+}
+
+/// A dataset and its columns.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DatasetInfo {
+    /// Its name.
+    pub(crate) dataset: String,
+    /// What its records are about.
+    pub(crate) kind: String,
+    /// Version of the schema that it is read by.
+    pub(crate) version: u32,
+    /// The topic that its records are on; absent: records cannot be sent to it here.
+    pub(crate) topic: Option<String>,
+    /// Its columns.
+    pub(crate) columns: Vec<ColumnInfo>,
+}
+
+/// A column.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ColumnInfo {
+    /// Its path in a record.
+    pub(crate) name: String,
+    /// Its type.
+    pub(crate) r#type: String,
+    /// Its unit.
+    pub(crate) unit: Option<String>,
+    /// What it is.
+    pub(crate) doc: Option<String>,
+    /// True where windows and rules may name it.
+    pub(crate) is_signal: bool,
+}
+
+/// What became of a body of records.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Accepted {
+    /// Records that were appended to the log.
+    pub(crate) accepted: u64,
+    /// Records that were left out.
+    pub(crate) rejected: Vec<RejectedRecord>,
+    /// Records that were left out in all; `rejected` names the first ones.
+    pub(crate) rejected_total: u64,
+    /// Where they are.
+    pub(crate) positions: Vec<Position>,
+}
+
+/// A record that does not fit.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct RejectedRecord {
+    /// Its number in the body, from 0.
+    pub(crate) index: u64,
+    /// What is wrong with it.
+    #[schemars(with = "Vec<serde_json::Value>")]
+    pub(crate) faults: Vec<theatre_schemas::encode::Fault>,
+}
+
+/// Records in the log.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Position {
+    /// Topic.
+    pub(crate) topic: String,
+    /// Partition.
+    pub(crate) partition: u32,
+    /// Offset of the first one.
+    pub(crate) first_offset: u64,
+    /// How many there are.
+    pub(crate) records: u64,
+}

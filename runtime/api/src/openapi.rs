@@ -1,0 +1,158 @@
+//! The document of the interface (OpenAPI 3.1), made of the table of routes.
+
+use actix_web::HttpResponse;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use crate::problem::CODES;
+use crate::routes::{self, Gives, RouteSpec};
+
+/// The document as it is served at `/api/openapi.json`.
+pub fn document() -> Value {
+    let settings = SchemaSettings::openapi3().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes::all() {
+        let schema = match route.gives {
+            Gives::Json(schema) => Some(schema(&mut generator).to_value()),
+            _ => None,
+        };
+        let method = route.method.as_str().to_ascii_lowercase();
+        let path = paths
+            .entry(route.path.to_owned())
+            .or_insert_with(|| json!({}));
+        path[method.as_str()] = operation(&route, schema);
+    }
+    let mut schemas = generator.take_definitions(true);
+    schemas.insert("Problem".to_owned(), problem_schema());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Theatre",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Records in, and what is known out. Times are RFC 3339 in UTC.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+fn problem_schema() -> Value {
+    let codes: Vec<&str> = CODES.iter().map(|(code, ..)| *code).collect();
+    json!({
+        "type": "object",
+        "description": "What is wrong, as RFC 9457 describes it.",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "code": {"type": "string", "enum": codes, "description": "Stable: programs may compare it."},
+            "detail": {"type": "string", "description": "What happened and what to do."},
+            "records": {"type": "array", "items": {"type": "object"}, "description": "Records that do not fit."},
+        },
+    })
+}
+
+fn operation(route: &RouteSpec, schema: Option<Value>) -> Value {
+    let parameters: Vec<Value> = route
+        .parameters
+        .iter()
+        .map(|parameter| {
+            json!({
+                "name": parameter.name,
+                "in": parameter.place,
+                "required": parameter.place == "path",
+                "description": parameter.doc,
+                "schema": {"type": parameter.kind},
+            })
+        })
+        .collect();
+    let id: String = route
+        .path
+        .split(['/', '{', '}', '-', '.'])
+        .filter(|part| !part.is_empty() && !["api", "v1"].contains(part))
+        .collect::<Vec<_>>()
+        .join("_");
+    let method = route.method.as_str().to_ascii_lowercase();
+    let mut operation = json!({
+        "operationId": format!("{method}_{}", if id.is_empty() { "page" } else { &id }),
+        "summary": route.summary,
+        "parameters": parameters,
+        "responses": responses(route, schema),
+        "security": [],
+    });
+    if let Some(role) = route.role {
+        operation["security"] = json!([{"token": []}]);
+        operation["description"] = json!(format!("For callers with the role {}.", role.as_str()));
+    }
+    if let Some(takes) = route.takes {
+        operation["requestBody"] = body(route, takes);
+    }
+    operation
+}
+
+fn body(route: &RouteSpec, takes: &str) -> Value {
+    let any = json!({"schema": {}});
+    let content = if route.path.ends_with("/records") {
+        json!({
+            "application/json": any,
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "text/csv": {"schema": {"type": "string"}},
+            "application/vnd.apache.avro": {"schema": {"type": "string"}},
+        })
+    } else {
+        json!({"application/json": any})
+    };
+    json!({"required": true, "description": takes, "content": content})
+}
+
+fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
+    let content = match (route.gives, schema) {
+        (Gives::Json(_), Some(schema)) => json!({"application/json": {"schema": schema}}),
+        (Gives::Events, _) => json!({"text/event-stream": {"schema": {"type": "string"}}}),
+        _ => json!({}),
+    };
+    let mut good = json!({"description": "Done."});
+    if content
+        .as_object()
+        .is_some_and(|content| !content.is_empty())
+    {
+        good["content"] = content;
+    }
+    let mut responses = Map::new();
+    responses.insert(route.status.to_string(), good);
+    let mut statuses: Vec<(u16, &str)> = Vec::new();
+    for (_, status, title) in CODES {
+        let of_bodies = matches!(status, 409 | 413 | 415);
+        if (route.takes.is_some() || !of_bodies)
+            && !statuses.iter().any(|(known, _)| known == status)
+        {
+            statuses.push((*status, title));
+        }
+    }
+    for (status, title) in statuses {
+        let problem = json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
+        responses.insert(
+            status.to_string(),
+            json!({"description": title, "content": problem}),
+        );
+    }
+    Value::Object(responses)
+}
+
+pub(crate) async fn serve() -> HttpResponse {
+    static TEXT: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| format!("{:#}\n", document()));
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(TEXT.as_str())
+}

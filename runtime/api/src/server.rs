@@ -1,0 +1,222 @@
+//! The server: its threads, its limits, and what every answer carries.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::{App, HttpServer, web};
+use theatre_config::ConfigError;
+
+use crate::access::{self, Remembered};
+use crate::events::Feed;
+use crate::ingest::Encoders;
+use crate::problem::Problem;
+use crate::snapshot::Snapshot;
+use crate::{Parts, Settings, routes};
+
+/// How often committed outputs are looked for while somebody may listen.
+const FEED_EVERY: Duration = Duration::from_millis(200);
+/// How long an answer to a request with a key is kept, microseconds.
+const REQUESTS_KEPT_US: i64 = 24 * 3_600 * 1_000_000;
+/// Looks of the feed between two clean-ups of requests: an hour or so.
+const LOOKS_PER_CLEANUP: u64 = 18_000;
+/// A caller that sends its headers more slowly is cut off.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Connections of a thread.
+const CONNECTIONS: usize = 2048;
+/// Bytes of a body that is JSON and no records.
+const SMALL_BODY: usize = 64 << 10;
+
+/// What handlers share.
+pub(crate) struct State {
+    pub(crate) parts: Parts,
+    pub(crate) settings: Settings,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) remembered: Remembered,
+    pub(crate) encoders: Encoders,
+    pub(crate) feed: Feed,
+    pub(crate) ingests: Permits,
+    pub(crate) listeners: Permits,
+    stopping: AtomicBool,
+}
+
+impl State {
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// So many at a time.
+pub(crate) struct Permits {
+    taken: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// One of them, given back when dropped.
+pub(crate) struct Permit(Arc<AtomicUsize>);
+
+impl Permits {
+    fn new(most: usize) -> Self {
+        Self {
+            taken: Arc::default(),
+            most,
+        }
+    }
+
+    /// One, if one is left.
+    pub(crate) fn take(&self) -> Option<Permit> {
+        let taken = self.taken.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit(self.taken.clone());
+        (taken < self.most).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A running server; stops when dropped.
+pub struct Server {
+    handle: actix_web::dev::ServerHandle,
+    state: Arc<State>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Serves the interface on a listener.
+///
+/// # Errors
+/// When a thread cannot be had.
+pub fn start(
+    listener: TcpListener,
+    parts: Parts,
+    settings: Settings,
+) -> Result<Server, ConfigError> {
+    let refused =
+        |error: std::io::Error| ConfigError(format!("the HTTP interface cannot start: {error}"));
+    let address = listener.local_addr().map_err(refused)?;
+    let state = Arc::new(State {
+        encoders: Encoders::new(parts.registry.clone()),
+        ingests: Permits::new(settings.ingests),
+        listeners: Permits::new(settings.listeners),
+        parts,
+        settings,
+        snapshot: Snapshot::default(),
+        remembered: Remembered::default(),
+        feed: Feed::default(),
+        stopping: AtomicBool::new(false),
+    });
+    let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    let read = state.clone();
+    let feed = named("api-feed")
+        .spawn(move || keep_feed(&read))
+        .map_err(refused)?;
+    let (handles, started) = channel();
+    let served = state.clone();
+    let serve = move || {
+        let ended = actix_web::rt::System::new().block_on(async move {
+            let data = web::Data::from(served);
+            let server = HttpServer::new(move || app(data.clone()))
+                .workers(2)
+                .max_connections(CONNECTIONS)
+                .client_request_timeout(HEADERS_WITHIN)
+                .shutdown_timeout(5)
+                .disable_signals()
+                .listen(listener)?
+                .run();
+            drop(handles.send(server.handle()));
+            server.await
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "the HTTP interface ended");
+        }
+    };
+    let thread = named("api").spawn(serve).map_err(refused)?;
+    let handle = started
+        .recv()
+        .map_err(|_| ConfigError(format!("the HTTP interface on {address} did not start")))?;
+    Ok(Server {
+        handle,
+        state,
+        threads: vec![feed, thread],
+        address,
+    })
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.stopping.store(true, Ordering::Release);
+        // The future only sends the order; the server's own thread carries it out.
+        drop(self.handle.stop(true));
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
+fn app(
+    state: web::Data<State>,
+) -> App<
+    impl actix_web::dev::ServiceFactory<
+        actix_web::dev::ServiceRequest,
+        Config = (),
+        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let headers = DefaultHeaders::new()
+        .add(("x-content-type-options", "nosniff"))
+        .add(("referrer-policy", "no-referrer"))
+        .add(("cross-origin-resource-policy", "same-origin"))
+        .add(("cache-control", "no-store"));
+    let bad_query = |error: actix_web::error::QueryPayloadError, _: &_| {
+        Problem::bad(format!("the query: {error}")).into()
+    };
+    let bad_json = |error: actix_web::error::JsonPayloadError, _: &_| {
+        Problem::bad(format!("the body: {error}")).into()
+    };
+    let bad_path = |error: actix_web::error::PathError, _: &_| {
+        Problem::bad(format!("the path: {error}")).into()
+    };
+    let mut app = App::new()
+        .app_data(state)
+        .app_data(web::QueryConfig::default().error_handler(bad_query))
+        .app_data(
+            web::JsonConfig::default()
+                .limit(SMALL_BODY)
+                .error_handler(bad_json),
+        )
+        .app_data(web::PathConfig::default().error_handler(bad_path))
+        .wrap(from_fn(access::check))
+        .wrap(headers);
+    for route in routes::all() {
+        app = app.route(route.path, (route.handler)().method(route.method.clone()));
+    }
+    app
+}
+
+/// Reads committed outputs until the server stops, and forgets old requests now and then.
+fn keep_feed(state: &State) {
+    let mut looks = 0_u64;
+    while !state.is_stopping() {
+        if let Err(error) = state.feed.read(&*state.parts.store) {
+            tracing::warn!(%error, "events of the HTTP interface wait for the store");
+        }
+        if looks.is_multiple_of(LOOKS_PER_CLEANUP) {
+            let now = state.parts.clock.now();
+            let before = theatre_actors::time::LogTime(now.0.saturating_sub(REQUESTS_KEPT_US));
+            if let Err(error) = state.parts.access.forget_requests(before) {
+                tracing::warn!(%error, "old requests of the HTTP interface could not be forgotten");
+            }
+        }
+        looks += 1;
+        std::thread::sleep(FEED_EVERY);
+    }
+}

@@ -1,0 +1,74 @@
+//! Tokens: made, and known again by their hash.
+
+use rand::RngExt;
+use sha2::{Digest, Sha256};
+use theatre_actors::ports::{AccessStore, AuditEntry, Result, Role, StoredToken};
+use theatre_actors::time::LogTime;
+
+/// How a secret begins, so that it is recognised where it was left lying.
+const PREFIX: &str = "theatre_";
+/// Random bytes of a secret.
+const SECRET_BYTES: usize = 32;
+
+/// What is wished for in a token.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// What it is for.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: Role,
+    /// The robots that it is limited to; empty: all.
+    pub robots: Vec<String>,
+    /// From when on it is refused.
+    pub expires_at: Option<LogTime>,
+}
+
+/// Makes a token and keeps it; returns it with its secret, which is nowhere kept.
+///
+/// # Errors
+/// When the store does not take it.
+pub fn issue(
+    access: &dyn AccessStore,
+    wish: NewToken,
+    now: LogTime,
+    who: &str,
+    from: Option<String>,
+) -> Result<(StoredToken, String)> {
+    let secret = format!(
+        "{PREFIX}{}",
+        hex(&rand::rng().random::<[u8; SECRET_BYTES]>())
+    );
+    let token = StoredToken {
+        id: format!("tok_{}", hex(&rand::rng().random::<[u8; 6]>())),
+        hash: hash(&secret),
+        name: wish.name,
+        role: wish.role,
+        robots: wish.robots,
+        created_at: now,
+        expires_at: wish.expires_at,
+        revoked_at: None,
+    };
+    let after = serde_json::json!({
+        "name": token.name, "role": token.role, "robots": token.robots, "expires_at_us": token.expires_at.map(|at| at.0),
+    });
+    let entry = AuditEntry {
+        at: now,
+        who: who.to_owned(),
+        from,
+        action: "token.create".to_owned(),
+        target: token.id.clone(),
+        before: None,
+        after: Some(after.to_string()),
+    };
+    access.add_token(&token, &entry)?;
+    Ok((token, secret))
+}
+
+/// What of a secret is kept.
+pub(crate) fn hash(secret: &str) -> String {
+    hex(&Sha256::digest(secret.as_bytes()))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
