@@ -101,6 +101,16 @@ impl Faults {
         }
     }
 
+    /// An address to listen at.
+    pub(super) fn listen(&mut self, key: &str, listen: &str) {
+        let good = listen.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && port.parse::<u16>().is_ok() && !listen.contains('/')
+        });
+        self.unless(good, || {
+            format!("{key}: \"{listen}\" is no address such as 127.0.0.1:9464")
+        });
+    }
+
     fn topic(&mut self, key: &str, topic: &str) {
         let simple = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let good = !topic.is_empty()
@@ -138,6 +148,7 @@ impl Config {
         self.check_lake(&mut faults);
         self.check_warehouse(&mut faults);
         self.traces.check(&mut faults);
+        self.api.check(&mut faults);
         faults
     }
 
@@ -183,16 +194,7 @@ impl Config {
                 )
             },
         );
-        let address = self.admin.rsplit_once(':');
-        let good = address.is_some_and(|(host, port)| {
-            !host.is_empty() && port.parse::<u16>().is_ok() && !self.admin.contains('/')
-        });
-        faults.unless(good, || {
-            format!(
-                "admin: \"{}\" is no address such as 127.0.0.1:9464",
-                self.admin
-            )
-        });
+        faults.listen("admin", &self.admin);
         if let Some(topic) = &self.window_topic {
             faults.topic("window_topic", topic);
             faults.unless(!INPUT_TOPICS.contains(&topic.as_str()), || {
@@ -483,6 +485,10 @@ mod tests {
             ("record_bytes = 0".to_owned(), "record_bytes"),
             ("record_bytes = 4000000".to_owned(), "record_bytes"),
             ("admin = \"nowhere\"".to_owned(), "admin"),
+            ("[api]\nlisten = \"8080\"".to_owned(), "[api] listen"),
+            ("[api]\nbody_bytes = 1".to_owned(), "[api] body_bytes"),
+            ("[api]\ningests = 0".to_owned(), "[api] ingests"),
+            ("[api]\nlisteners = 0".to_owned(), "[api] listeners"),
             ("admin = \"127.0.0.1:99999\"".to_owned(), "admin"),
             ("window_topic = \"a b\"".to_owned(), "window_topic"),
             (

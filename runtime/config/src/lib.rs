@@ -4,6 +4,7 @@
 //! where it is defined; an unknown key is an error. A path is relative to the file that names it;
 //! one in a variable, to the working directory.
 
+pub mod api;
 pub mod check;
 pub mod inputs;
 pub mod lake;
@@ -148,6 +149,8 @@ pub struct Config {
     pub warehouse: warehouse::WarehouseConfig,
     /// Where traces go, and how many.
     pub traces: traces::TracesConfig,
+    /// The HTTP interface and the page.
+    pub api: api::ApiConfig,
     /// Where the admin server listens; port 0 picks a free one.
     pub admin: String,
     /// Which signals a procedure's indicators are computed from, one table a dataset. Default: those
@@ -204,6 +207,7 @@ impl Default for Config {
             lake: lake::LakeConfig::default(),
             warehouse: warehouse::WarehouseConfig::default(),
             traces: traces::TracesConfig::default(),
+            api: api::ApiConfig::default(),
             admin: "127.0.0.1:9464".to_owned(),
             indicators: vec![IndicatorSpec {
                 dataset: "robot_telemetry".to_owned(),

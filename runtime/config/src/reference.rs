@@ -315,6 +315,7 @@ mod tests {
             "[lake]",
             "[warehouse]",
             "[traces]",
+            "[api]",
             "[[indicators]]",
         ];
         assert_eq!(headers, wanted);

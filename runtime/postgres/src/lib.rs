@@ -5,6 +5,7 @@
 //! made by `theatre migrate`; a start only compares their version, because the user that runs the
 //! service need not own them.
 
+mod access;
 mod commit;
 mod connect;
 mod cursors;
@@ -23,9 +24,9 @@ use std::sync::Arc;
 
 use sqlx::PgConnection;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
-    LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout, RegisteredFile,
-    Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    AccessStore, CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export,
+    FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
+    RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::state::Stored;
@@ -55,6 +56,25 @@ pub fn open(url: &str, config: &StoreConfig, io: &IoRuntime) -> Result<Arc<dyn C
         migrations::check(connection, &config.schema).await
     })?;
     Ok(Arc::new(store))
+}
+
+/// Opens what the HTTP interface keeps beside the store at `url`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_access(
+    url: &str,
+    config: &StoreConfig,
+    io: &IoRuntime,
+) -> Result<Arc<dyn AccessStore>> {
+    let access = access::PostgresAccess {
+        session: Session::new(url, config, io)?,
+        writer: Writer::default(),
+    };
+    access.session.write(&access.writer, async |connection| {
+        migrations::check(connection, &config.schema).await
+    })?;
+    Ok(Arc::new(access))
 }
 
 /// Whether a store could be opened, without a connection.

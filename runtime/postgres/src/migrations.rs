@@ -10,7 +10,7 @@ use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -20,6 +20,7 @@ const FILES: [(&str, &str); 3] = [
         include_str!("../migrations/0002_past_layouts.sql"),
     ),
     ("cursors", include_str!("../migrations/0003_cursors.sql")),
+    ("access", include_str!("../migrations/0004_access.sql")),
 ];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use theatre_actors::ports::{
-    CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult, Result,
-    TableLimits, TableSpec, Warehouse,
+    AccessStore, CheckpointStore, Error, EventLog, Lake, LoadBatch, LoadReceipt, QueryResult,
+    Result, TableLimits, TableSpec, Warehouse,
 };
 use theatre_actors::time::Clock;
 
 use theatre_config::check::Faults;
 use theatre_config::{Config, ConfigError};
+use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::lake::DirectoryLake;
 use theatre_embedded::log::EmbeddedLog;
@@ -112,6 +113,20 @@ impl<'a> Adapters<'a> {
             (Some(_), _) => Err(left_out("[store] url", "postgres")),
             (None, Access::Write) => Ok(Arc::new(EmbeddedStore::open(&self.dir.store())?)),
             (None, Access::Read) => Ok(Arc::new(EmbeddedStore::open_read_only(&self.dir.store())?)),
+        }
+    }
+
+    /// Tokens, requests and the audit trail: beside the checkpoint store.
+    ///
+    /// # Errors
+    /// As [`Self::ports`].
+    pub fn access(&self) -> Result<Arc<dyn AccessStore>> {
+        match &self.config.store.url {
+            #[cfg(feature = "postgres")]
+            Some(url) => theatre_postgres::open_access(url, &self.config.store, &self.io),
+            #[cfg(not(feature = "postgres"))]
+            Some(_) => Err(left_out("[store] url", "postgres")),
+            None => Ok(Arc::new(EmbeddedAccess::open(&self.dir.access())?)),
         }
     }
 

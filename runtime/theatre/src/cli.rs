@@ -7,6 +7,7 @@
 //! difference or something wrong, 130 interrupted.
 
 mod alerts;
+mod api;
 #[cfg(feature = "tools")]
 mod bench;
 mod config;
@@ -35,6 +36,7 @@ mod service;
 mod simulate;
 mod state;
 mod tail;
+mod token;
 mod top;
 #[cfg(feature = "servers")]
 mod topics;
@@ -157,6 +159,18 @@ commands! {
         after_help = "Examples: theatre doctor --config theatre.toml\n          theatre doctor --strict --write --output json --config theatre.toml"
     )]
     Doctor = doctor::Doctor;
+    /// The HTTP interface and the page, without a pipeline: as many processes as one likes on the
+    /// same servers. `theatre run` serves the same.
+    #[command(
+        after_help = "Examples: theatre api --config theatre.toml\n          theatre api --document"
+    )]
+    Api = api::Api;
+    /// Who may use the HTTP interface.
+    #[command(
+        subcommand,
+        after_help = "Example: theatre token create --role operator --name gateway-3"
+    )]
+    Token = token::Token;
     /// Writes a simulated fleet into the event log and does nothing else.
     #[command(
         after_help = "Examples: theatre simulate --robots 5 --ticks 600 --data data\n          theatre simulate --live --config theatre.toml"

@@ -1,5 +1,5 @@
-//! The program: commands ([`cli`]), the admin server
-//! ([`admin`]) and who asks it ([`admin_client`]), what is refused before it begins ([`gate`]), what
+//! The program: commands ([`cli`]), the admin server ([`admin`]) and who asks it
+//! ([`admin_client`]), the HTTP interface ([`api`]), what is refused before it begins ([`gate`]), what
 //! is asked of everything it depends on ([`doctor`]), what is shown of processes that run ([`top`]),
 //! and which adapter stands behind which port ([`adapters`]).
 //!
@@ -9,6 +9,7 @@
 pub mod adapters;
 pub mod admin;
 pub mod admin_client;
+pub mod api;
 pub mod cli;
 pub mod doctor;
 pub mod gate;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::output::{rows, time};
 use super::service::store;
 use super::{Common, Failure};
-use theatre_queries::{self, OpenCondition};
+use theatre_queries::{self as queries, OpenCondition};
 use theatre_schemas::records::Alert;
 
 /// Looks at alerts.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use theatre_actors::ports::Role;
 use theatre_actors::rules::Micros;
 use theatre_actors::time::Clock;
 
@@ -65,7 +66,8 @@ impl Demo {
             reorder_bound: Micros(2_000_000),
             ..service::config(common)?
         };
-        let service = Service::start_visibly(common, &config)?;
+        let mut service = Service::start_visibly(common, &config)?;
+        service.serve(common, &config, Some(Role::Viewer))?;
         let mut event_printer = EventPrinter::begin(&service, false)?;
         let now = SystemClock.now().0;
         let mut fleet = FleetWriter::open(

@@ -8,7 +8,7 @@ use theatre_schemas::pseudonym::Pseudonyms;
 use super::output::{rows, time, value};
 use super::service::{Place, pseudonym_key, store};
 use super::{Common, Failure};
-use theatre_queries::{self, DeadLetterSummary};
+use theatre_queries::{self as queries, DeadLetterSummary};
 
 /// Looks at dead letters.
 #[derive(Debug, Subcommand)]

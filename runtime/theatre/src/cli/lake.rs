@@ -7,7 +7,7 @@ use super::output::{rows, value, write};
 use super::service::{Place, store};
 use super::{Common, Failure, Output};
 use theatre_pipeline::lake_gap::{self, LogGap};
-use theatre_queries::{self, LakeFileStatus};
+use theatre_queries::{self as queries, LakeFileStatus};
 
 /// Looks at the lake, and puts back what was set aside.
 #[derive(Debug, Subcommand)]

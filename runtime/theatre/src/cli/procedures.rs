@@ -6,7 +6,7 @@ use serde_json::json;
 use super::output::{rows, time, value};
 use super::service::store;
 use super::{Common, Failure};
-use theatre_queries;
+use theatre_queries as queries;
 
 /// Looks at procedures.
 #[derive(Debug, Subcommand)]

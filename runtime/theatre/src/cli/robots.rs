@@ -6,7 +6,7 @@ use serde_json::json;
 use super::output::{rows, time, value};
 use super::service::store;
 use super::{Common, Failure};
-use theatre_queries::{self, RobotSummary};
+use theatre_queries::{self as queries, RobotSummary};
 
 /// Looks at robots.
 #[derive(Debug, Subcommand)]

@@ -9,13 +9,14 @@ use clap::Args;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::{CheckpointStore, Error};
+use theatre_actors::ports::{CheckpointStore, Error, Role};
 use theatre_schemas::records::Transition;
 
 use super::event_printer::EventPrinter;
 use super::{Common, Failure, output};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin, IfTaken};
+use crate::api::{self, ApiPorts};
 use crate::gate;
 use crate::traces::Tracing;
 use theatre_config::{Config, redacted};
@@ -48,6 +49,8 @@ pub(super) struct Service {
     /// When the start began.
     pub(super) started: Instant,
     admin: Admin,
+    /// Where the command serves it.
+    api: Option<theatre_api::Server>,
     tracing: Tracing,
     _lock: DataLock,
 }
@@ -258,9 +261,42 @@ impl Service {
             stop,
             started,
             admin,
+            api: None,
             tracing,
             _lock: lock,
         })
+    }
+
+    /// Serves the HTTP interface and the page beside the pipeline, unless the configuration has none;
+    /// `anonymous` is what callers of this machine may do without a token where the configuration
+    /// does not say it.
+    pub(super) fn serve(
+        &mut self,
+        common: &Common,
+        config: &Config,
+        anonymous: Option<Role>,
+    ) -> Result<(), Failure> {
+        if !config.api.enabled {
+            return Ok(());
+        }
+        let dir = DataDir::new(&common.data);
+        let ports = ApiPorts {
+            log: self.ports.log.clone(),
+            store: self.ports.store.clone(),
+            access: Adapters::new(config, &dir, Access::Write)?.access()?,
+        };
+        let server = api::start(config, self.params.registry.clone(), ports, anonymous)?;
+        if theatre_telemetry::logs::is_json() {
+            tracing::info!(
+                target: theatre_telemetry::logs::START,
+                address = %server.address,
+                "serving the HTTP interface"
+            );
+        } else {
+            eprintln!("HTTP interface and page: http://{}/", server.address);
+        }
+        self.api = Some(server);
+        Ok(())
     }
 
     /// True once a signal has asked it to stop.
@@ -367,6 +403,8 @@ impl Service {
     /// stopped a component is.
     pub(super) fn end(self) -> Result<(), Failure> {
         let progress = self.pipeline.progress().clone();
+        // Nothing comes in any more that would not be read.
+        drop(self.api);
         let whole = self.pipeline.stop(STOP_DEADLINE);
         drop(self.admin);
         drop(self.tracing);
@@ -389,7 +427,8 @@ impl Service {
 
 impl Run {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let service = Service::start(common, &config(common)?)?;
+        let config = config(common)?;
+        let mut service = Service::start(common, &config)?;
         if self.until_drained {
             service.drain_all()?;
             let interrupted = service.is_stopping();
@@ -400,6 +439,7 @@ impl Run {
                 output::if_json(common.output, &json!({"drained": true}))
             };
         }
+        service.serve(common, &config, None)?;
         while !service.is_stopping() {
             std::thread::sleep(Duration::from_millis(50));
         }

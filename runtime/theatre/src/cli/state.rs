@@ -6,7 +6,7 @@ use serde_json::json;
 use super::output::rows;
 use super::service::store;
 use super::{Common, Failure};
-use theatre_queries::{self, PartitionState};
+use theatre_queries::{self as queries, PartitionState};
 
 /// Looks at partitions, and makes more of them.
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::output::{rows, time};
 use super::service::{self, store};
 use super::{Common, Failure, robots};
-use theatre_queries::{self, WindowAggregate, WindowQuery};
+use theatre_queries::{self as queries, WindowAggregate, WindowQuery};
 
 /// Looks at windows.
 #[derive(Debug, Subcommand)]

@@ -1,0 +1,73 @@
+//! The section `[api]`.
+
+use std::ops::RangeInclusive;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use theatre_actors::ports::Role;
+
+use super::check::Faults;
+
+/// Where the HTTP interface listens unless it is said.
+pub const LISTEN: &str = "127.0.0.1:8080";
+/// How long a body may be made.
+const BODY_BYTES: RangeInclusive<usize> = 1 << 10..=1 << 30;
+/// How many bodies at a time, and how many listeners, can be allowed.
+const AT_A_TIME: RangeInclusive<usize> = 1..=100_000;
+
+/// The HTTP interface and the page, which `theatre run`, `theatre demo` and `theatre api` serve.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Whether `theatre run` and `theatre demo` serve it.
+    pub enabled: bool,
+    /// Where it listens. Absent: `127.0.0.1:8080`, or any other port of this machine where that one
+    /// is taken.
+    pub listen: Option<String>,
+    /// What callers without a token may do: `viewer`, `operator`, `engineer` or `admin`. Absent:
+    /// nothing. `theatre demo` lets them look (`viewer`) where it listens on this machine only.
+    #[schemars(with = "Option<String>")]
+    pub anonymous: Option<Role>,
+    /// Longest body of a request, bytes, after it was unpacked.
+    pub body_bytes: usize,
+    /// Bodies of records that are read and appended at a time; further ones are asked to come
+    /// again. Together with `body_bytes` it bounds memory.
+    pub ingests: usize,
+    /// Listeners of events at a time.
+    pub listeners: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: None,
+            anonymous: None,
+            body_bytes: 16 << 20,
+            ingests: 4,
+            listeners: 2000,
+        }
+    }
+}
+
+impl ApiConfig {
+    /// Adds what means nothing.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        if let Some(listen) = &self.listen {
+            faults.listen("[api] listen", listen);
+        }
+        faults.unless(BODY_BYTES.contains(&self.body_bytes), || {
+            let (from, to) = (BODY_BYTES.start(), BODY_BYTES.end());
+            format!(
+                "[api] body_bytes: {} is not within {from} to {to}",
+                self.body_bytes
+            )
+        });
+        for (key, value) in [("ingests", self.ingests), ("listeners", self.listeners)] {
+            faults.unless(AT_A_TIME.contains(&value), || {
+                let (from, to) = (AT_A_TIME.start(), AT_A_TIME.end());
+                format!("[api] {key}: {value} is not within {from} to {to}")
+            });
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The HTTP interface of this process: what it is served from, and where.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
+use theatre_api::{Parts, Server, Settings};
+use theatre_config::api::{ApiConfig, LISTEN};
+use theatre_config::{Config, ConfigError, INPUT_TOPICS};
+use theatre_schemas::dataset::DatasetKind;
+use theatre_schemas::registry::Registry;
+use theatre_system::clock::SystemClock;
+
+/// The ports that the interface asks.
+pub struct ApiPorts {
+    /// Where records are appended.
+    pub log: Arc<dyn EventLog>,
+    /// What is known.
+    pub store: Arc<dyn CheckpointStore>,
+    /// Who may ask.
+    pub access: Arc<dyn AccessStore>,
+}
+
+/// Starts the interface as configured; `anonymous` is what callers without a token may do where the
+/// configuration does not say it.
+///
+/// # Errors
+/// When the address that the configuration names is taken.
+pub fn start(
+    config: &Config,
+    registry: Arc<Registry>,
+    ports: ApiPorts,
+    anonymous: Option<Role>,
+) -> Result<Server, ConfigError> {
+    let listener = bind(&config.api)?;
+    let local = listener
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_loopback());
+    let parts = Parts {
+        log: ports.log,
+        store: ports.store,
+        access: ports.access,
+        topics: topics(config, &registry),
+        registry,
+        rules: Arc::new(config.rule_specs()?),
+        partitions: config.partitions,
+        record_bytes: config.record_bytes,
+        clock: Arc::new(SystemClock),
+    };
+    let settings = Settings {
+        anonymous: config.api.anonymous.or(anonymous.filter(|_| local)),
+        body_bytes: config.api.body_bytes,
+        ingests: config.api.ingests,
+        listeners: config.api.listeners,
+    };
+    theatre_api::start(listener, parts, settings)
+}
+
+fn bind(config: &ApiConfig) -> Result<TcpListener, ConfigError> {
+    let refused = |listen: &str, error: std::io::Error| {
+        ConfigError(format!(
+            "[api] listen: {listen}: {error}; give another address, such as 127.0.0.1:0 for any free port, or set [api] enabled = false"
+        ))
+    };
+    match &config.listen {
+        Some(listen) => TcpListener::bind(listen).map_err(|error| refused(listen, error)),
+        None => TcpListener::bind(LISTEN)
+            .or_else(|_| TcpListener::bind("127.0.0.1:0"))
+            .map_err(|error| refused(LISTEN, error)),
+    }
+}
+
+/// The topic of each dataset: the one that declares it, else the standard one of its kind.
+fn topics(config: &Config, registry: &Registry) -> BTreeMap<String, String> {
+    let declared = |name: &str| {
+        let mut inputs = config.input.iter();
+        let input = inputs.find(|input| input.dataset_name() == name);
+        input.map(|input| input.topic.clone())
+    };
+    let datasets = registry.datasets().iter();
+    datasets
+        .filter_map(|(_, dataset)| {
+            let standard = standard_topic(dataset.kind).map(str::to_owned);
+            let topic = declared(&dataset.name).or(standard)?;
+            Some((dataset.name.clone(), topic))
+        })
+        .collect()
+}
+
+fn standard_topic(kind: DatasetKind) -> Option<&'static str> {
+    let index = match kind {
+        DatasetKind::Telemetry => 0,
+        DatasetKind::RobotEvents => 1,
+        DatasetKind::ProcedureEvents => 2,
+        DatasetKind::ProcedureResults => 3,
+        _ => return None,
+    };
+    INPUT_TOPICS.get(index).copied()
+}

@@ -1,0 +1,59 @@
+//! `theatre api`: the HTTP interface and the page without a pipeline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::output;
+use super::service::Place;
+use super::{Common, Failure};
+use crate::adapters::{self, Access};
+use crate::api::{self, ApiPorts};
+
+/// The HTTP interface and the page, without a pipeline.
+#[derive(Debug, Args)]
+pub(super) struct Api {
+    /// Where it listens; default from the configuration.
+    #[arg(long)]
+    listen: Option<String>,
+    /// Print the document of the interface (OpenAPI 3.1) and do nothing else.
+    #[arg(long)]
+    document: bool,
+}
+
+impl Api {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        if self.document {
+            return output::value(&theatre_api::openapi());
+        }
+        let mut place = Place::of(common)?;
+        place.config.api.listen = self.listen.or(place.config.api.listen);
+        let config = &place.config;
+        if config.log.url.is_none() || config.store.url.is_none() {
+            return Err(Failure::Usage(
+                "theatre api needs [log] url and [store] url: an embedded log is written by the process that runs on it, and `theatre run` serves the same interface there".to_owned(),
+            ));
+        }
+        config.faults().checked()?;
+        let registry = Arc::new(adapters::registry(config)?);
+        let adapters = adapters::Adapters::new(config, &place.dir, Access::Write)?;
+        let ports = ApiPorts {
+            log: adapters.log()?,
+            store: adapters.store()?,
+            access: adapters.access()?,
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+            signal_hook::flag::register(signal, stop.clone())?;
+        }
+        let server = api::start(config, registry, ports, None)?;
+        eprintln!("HTTP interface and page: http://{}/", server.address);
+        while !stop.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
