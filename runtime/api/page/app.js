@@ -1,0 +1,136 @@
+// The page: which view is shown, when it is shown anew, and whether it is live.
+
+import { get, listen, setToken } from "./api.js";
+import { el } from "./dom.js";
+import * as views from "./views.js";
+
+const main = document.getElementById("main");
+const link = document.getElementById("link");
+
+/// A view is asked anew this often even when nothing was heard, and at most so often.
+const EVERY_MS = 5000;
+const AT_MOST_MS = 1000;
+
+const ROUTES = [
+  [/^fleet$/, views.fleet, "fleet"],
+  [/^robots\/(.+)$/, views.robot, "fleet"],
+  [/^alerts$/, views.alerts, "alerts"],
+  [/^procedures$/, views.procedures, "procedures"],
+  [/^procedures\/(.+)$/, views.procedure, "procedures"],
+  [/^pipeline$/, views.pipeline, "pipeline"],
+  [/^rules$/, views.rules, "rules"],
+];
+
+function here() {
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  for (const [pattern, view, section] of ROUTES) {
+    const match = pattern.exec(path || "fleet");
+    if (match) return { view, section, id: match[1] && decodeURIComponent(match[1]), query: new URLSearchParams(query) };
+  }
+  return { view: views.fleet, section: "fleet", query: new URLSearchParams() };
+}
+
+let shown = 0;
+let asking = false;
+let again = false;
+
+/// Shows the view of the address. What a person is just using is not taken away.
+async function show(moved) {
+  if (asking) { again = true; return; }
+  asking = true;
+  const place = here();
+  const address = location.hash;
+  try {
+    const content = await place.view.show(place.id, place.query);
+    if (address === location.hash && (moved || !isBusy())) {
+      const open = [...main.querySelectorAll("details")].map((details) => details.open);
+      main.replaceChildren(...content.filter(Boolean));
+      if (!moved) main.querySelectorAll("details").forEach((details, index) => { details.open = open[index] || false; });
+      document.title = `${place.id || place.view.title} – Theatre`;
+    }
+    shown = Date.now();
+    state("live");
+  } catch (problem) {
+    if (problem.status === 401) askForToken(problem.message);
+    else if (problem.status) main.replaceChildren(el("h1", {}, "That did not work"), el("p", { role: "alert" }, problem.message));
+    else state("lost");
+  }
+  for (const item of document.querySelectorAll("nav a")) {
+    if (item.getAttribute("href") === `#/${place.section}`) item.setAttribute("aria-current", "page");
+    else item.removeAttribute("aria-current");
+  }
+  asking = false;
+  if (again) { again = false; show(address !== location.hash); }
+}
+
+function isBusy() {
+  const at = document.activeElement;
+  return main.contains(at) && ["INPUT", "SELECT"].includes(at.tagName) || main.querySelector(".brush") !== null;
+}
+
+let lostSince = null;
+
+/// Says whether what is shown is live; if not, since when.
+function state(now) {
+  if (now === "live") {
+    lostSince = null;
+    delete document.body.dataset.old;
+    set("live", "live");
+    return;
+  }
+  lostSince = lostSince || new Date();
+  document.body.dataset.old = "";
+  set("lost", `connection lost at ${lostSince.toLocaleTimeString()}: what is shown is old`);
+}
+
+function set(name, text) {
+  if (link.textContent !== text) link.textContent = text;
+  link.dataset.state = name;
+}
+
+function askForToken(why) {
+  const dialog = document.getElementById("login");
+  document.getElementById("login-why").textContent = sessionStorage.getItem("token") ? why : "";
+  if (!dialog.open) dialog.showModal();
+}
+
+document.getElementById("login").addEventListener("close", () => {
+  const token = document.getElementById("token").value.trim();
+  if (token) { setToken(token); location.reload(); }
+});
+
+document.getElementById("help").addEventListener("click", () => document.getElementById("keys").showModal());
+
+function theme(name) {
+  if (name) document.documentElement.dataset.theme = name;
+}
+theme(localStorage.getItem("theme"));
+document.getElementById("theme").addEventListener("click", () => {
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark"
+    || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  localStorage.setItem("theme", dark ? "light" : "dark");
+  theme(dark ? "light" : "dark");
+});
+
+const GO = { f: "fleet", a: "alerts", p: "procedures", l: "pipeline", r: "rules" };
+let going = false;
+document.addEventListener("keydown", (event) => {
+  const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(document.activeElement.tagName);
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (going && GO[event.key]) { location.hash = `#/${GO[event.key]}`; event.preventDefault(); }
+  else if (event.key === "?") document.getElementById("keys").showModal();
+  else if (event.key === "/" && document.getElementById("filter")) { document.getElementById("filter").focus(); event.preventDefault(); }
+  going = event.key === "g";
+});
+
+addEventListener("hashchange", () => { show(true); main.focus(); });
+setInterval(() => { if (!document.hidden && Date.now() - shown >= EVERY_MS) show(false); }, 1000);
+
+let pending = null;
+function heard() {
+  // A burst of events is one look.
+  if (pending === null) pending = setTimeout(() => { pending = null; if (!document.hidden) show(false); }, AT_MOST_MS);
+}
+
+get("me").then(() => listen(heard, state), () => {});
+show(true);

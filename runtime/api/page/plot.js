@@ -1,0 +1,132 @@
+// A signal over time: mean as a line, least to greatest as a band, limits, alerts and cases.
+
+import { draw, el, number, table, time } from "./dom.js";
+
+const WIDTH = 1000;
+const HEIGHT = 320;
+const EDGE = { left: 64, right: 14, top: 12, bottom: 28 };
+
+function ticks(from, to, wanted) {
+  const rough = (to - from) / wanted;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+  const found = [];
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push(at);
+  return found;
+}
+
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+
+function timeTicks(from, to) {
+  const step = (TIME_STEPS.find((seconds) => (to - from) / 1000 / seconds <= 8) || 604800) * 1000;
+  const found = [];
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push(at);
+  return found;
+}
+
+/// Draws `series`; `limits` are numbers, `marks` are `{at, text}`, `cases` are `{from, until, text}`.
+/// `zoom(from, until)` is called with milliseconds when a stretch is chosen.
+export function plot(series, limits, marks, cases, zoom) {
+  const points = series.points.map((point) => ({ ...point, at: new Date(point.start).getTime() }));
+  if (points.length === 0) {
+    return el("p", { class: "empty" }, "The store keeps no windows of this signal for this stretch.");
+  }
+  const step = series.resolution_s * 1000;
+  const from = points[0].at;
+  const until = points[points.length - 1].at + step;
+  const values = points.flatMap((point) => [point.min, point.max]).concat(limits);
+  let low = Math.min(...values);
+  let high = Math.max(...values);
+  const margin = (high - low || Math.abs(high) || 1) * 0.06;
+  low -= margin;
+  high += margin;
+  const x = (at) => EDGE.left + ((at - from) / (until - from)) * (WIDTH - EDGE.left - EDGE.right);
+  const y = (value) => HEIGHT - EDGE.bottom - ((value - low) / (high - low)) * (HEIGHT - EDGE.top - EDGE.bottom);
+  const unit = series.unit && series.unit !== "1" ? ` in ${series.unit}` : "";
+  const title = `${series.signal}${unit} of ${series.robot_id}, a point for each ${series.resolution_s} s`;
+  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": title });
+  for (const stretch of cases) {
+    const [start, end] = [Math.max(stretch.from, from), Math.min(stretch.until, until)];
+    if (end <= start) continue;
+    svg.append(draw("rect", { class: "case", x: x(start), y: EDGE.top, width: x(end) - x(start), height: HEIGHT - EDGE.top - EDGE.bottom },
+      draw("title", {}, stretch.text)));
+  }
+  for (const value of ticks(low, high, 5)) {
+    svg.append(draw("line", { class: "axis", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(value), y2: y(value) }));
+    svg.append(draw("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, number(value)));
+  }
+  for (const at of timeTicks(from, until)) {
+    svg.append(draw("line", { class: "axis", x1: x(at), x2: x(at), y1: HEIGHT - EDGE.bottom, y2: HEIGHT - EDGE.bottom + 5 }));
+    svg.append(draw("text", { x: x(at), y: HEIGHT - 8, "text-anchor": "middle" }, new Date(at).toLocaleTimeString()));
+  }
+  for (const stretch of stretches(points, step)) {
+    const middle = (point) => x(point.at + step / 2);
+    const upper = stretch.map((point) => `${middle(point)},${y(point.max)}`);
+    const lower = stretch.map((point) => `${middle(point)},${y(point.min)}`).reverse();
+    svg.append(draw("polygon", { class: "band", points: upper.concat(lower).join(" ") }));
+    svg.append(draw("polyline", { class: "mean", points: stretch.map((point) => `${middle(point)},${y(point.mean)}`).join(" ") }));
+  }
+  for (const limit of limits) {
+    svg.append(draw("line", { class: "limit", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(limit), y2: y(limit) },
+      draw("title", {}, `limit ${number(limit, series.unit)}`)));
+    svg.append(draw("text", { x: WIDTH - EDGE.right, y: y(limit) - 4, "text-anchor": "end" }, `limit ${number(limit)}`));
+  }
+  for (const mark of marks.filter((mark) => mark.at >= from && mark.at <= until)) {
+    svg.append(draw("line", { class: "mark", x1: x(mark.at), x2: x(mark.at), y1: EDGE.top, y2: HEIGHT - EDGE.bottom },
+      draw("title", {}, mark.text)));
+  }
+  brush(svg, (at) => from + ((at - EDGE.left) / (WIDTH - EDGE.left - EDGE.right)) * (until - from), zoom);
+  return el("figure", { class: "plot" }, svg,
+    el("figcaption", { class: "lead" }, `${title}. Drag over a stretch to look closer.`),
+    el("details", {}, el("summary", {}, "As a table"), asTable(series)));
+}
+
+/// Parts without a gap.
+function stretches(points, step) {
+  const found = [];
+  for (const point of points) {
+    const last = found[found.length - 1];
+    if (last && point.at - last[last.length - 1].at <= step * 1.5) last.push(point);
+    else found.push([point]);
+  }
+  return found;
+}
+
+function asTable(series) {
+  const value = (name, pick) => ({ name, number: true, cell: (point) => number(pick(point), series.unit) });
+  return table(`${series.signal} over time`, [
+    { name: "from", cell: (point) => time(point.start) },
+    value("mean", (point) => point.mean),
+    value("least", (point) => point.min),
+    value("greatest", (point) => point.max),
+    { name: "values", number: true, cell: (point) => number(point.count) },
+  ], series.points);
+}
+
+function brush(svg, moment, zoom) {
+  const place = (event) => {
+    const box = svg.getBoundingClientRect();
+    return ((event.clientX - box.left) / box.width) * WIDTH;
+  };
+  let start = null;
+  let shade = null;
+  svg.addEventListener("pointerdown", (event) => {
+    start = place(event);
+    shade = draw("rect", { class: "brush", x: start, y: EDGE.top, width: 0, height: HEIGHT - EDGE.top - EDGE.bottom });
+    svg.append(shade);
+    svg.setPointerCapture(event.pointerId);
+  });
+  svg.addEventListener("pointermove", (event) => {
+    if (start === null) return;
+    const now = place(event);
+    shade.setAttribute("x", Math.min(start, now));
+    shade.setAttribute("width", Math.abs(now - start));
+  });
+  svg.addEventListener("pointerup", (event) => {
+    if (start === null) return;
+    const [left, right] = [start, place(event)].sort((a, b) => a - b);
+    start = null;
+    shade.remove();
+    if (right - left > 8) zoom(moment(left), moment(right));
+  });
+}

@@ -1,0 +1,261 @@
+// One view answers one question. Each takes the rest of the address and its query, and gives
+// `{title, show}`: `show` asks the server and returns elements.
+
+import { get } from "./api.js";
+import { ago, badge, el, number, table, time } from "./dom.js";
+import { plot } from "./plot.js";
+
+const robotLink = (id) => el("a", { href: `#/robots/${encodeURIComponent(id)}` }, id);
+const procedureLink = (id) => (id ? el("a", { href: `#/procedures/${encodeURIComponent(id)}` }, id) : "–");
+const lead = (...text) => el("p", { class: "lead" }, ...text);
+
+function filterBox(label, value, change) {
+  const box = el("input", { type: "search", id: "filter", value, placeholder: label, "aria-label": label, "aria-keyshortcuts": "/" });
+  box.addEventListener("input", () => change(box.value));
+  return box;
+}
+
+/// Is anything wrong with the fleet, and with which robots?
+export const fleet = {
+  title: "Fleet",
+  filter: "",
+  more: 200,
+  async show() {
+    const [robots, open] = await Promise.all([get("robots", { limit: 500 }), get("alerts", { limit: 500 })]);
+    const known = new Set(robots.items.map((robot) => robot.robot_id));
+    // Robots with open conditions come first, also those beyond the first page.
+    const troubled = [...new Set(open.items.map((condition) => condition.robot_id))];
+    const missing = troubled.filter((id) => !known.has(id)).map((id) => ({
+      robot_id: id, conditions: open.items.filter((condition) => condition.robot_id === id),
+    }));
+    const rank = (robot) => (robot.conditions.length === 0 ? 3 : ["high", "medium", "low"].indexOf(robot.conditions[0].priority));
+    const all = robots.items.concat(missing).sort((a, b) => rank(a) - rank(b) || a.robot_id.localeCompare(b.robot_id));
+    const list = el("ul", { class: "grid" });
+    const draw = () => {
+      const wanted = all.filter((robot) => robot.robot_id.toLowerCase().includes(this.filter.toLowerCase()));
+      list.replaceChildren(...wanted.slice(0, this.more).map(card));
+      if (wanted.length > this.more) {
+        list.append(el("li", {}, el("button", { type: "button", onclick: () => { this.more += 400; draw(); } }, `Show more (${wanted.length - this.more})`)));
+      }
+    };
+    draw();
+    const count = (priority) => open.items.filter((condition) => condition.priority === priority).length;
+    const summary = ["high", "medium", "low"].filter((priority) => count(priority) > 0)
+      .map((priority) => el("span", {}, badge(priority), ` ${count(priority)}  `));
+    return [
+      el("h1", {}, "Fleet"),
+      lead(`${all.length}${robots.next ? " and more" : ""} robots; `, ...(summary.length > 0 ? summary : [el("span", { class: "badge good" }, "✓ nothing open")])),
+      el("div", { class: "tools" }, filterBox("Filter robots", this.filter, (value) => { this.filter = value; draw(); })),
+      list,
+    ];
+  },
+};
+
+function card(robot) {
+  const worst = robot.conditions[0];
+  return el("li", {}, el("a", { class: `card ${worst ? worst.priority : ""}`, href: `#/robots/${encodeURIComponent(robot.robot_id)}` },
+    el("b", {}, robot.robot_id),
+    worst ? el("span", {}, badge(worst.priority), ` ${worst.rule_id}${robot.conditions.length > 1 ? ` and ${robot.conditions.length - 1} more` : ""}`)
+      : el("span", {}, "✓ nothing open"),
+    el("span", {}, robot.procedure_id ? `in ${robot.procedure_id}` : robot.clock ? `heard ${ago(robot.heard_at)}` : "")));
+}
+
+/// What is open, and what moved?
+export const alerts = {
+  title: "Alerts",
+  async show() {
+    const [open, moved] = await Promise.all([get("alerts", { limit: 200 }), get("alerts/transitions", { limit: 100 })]);
+    return [
+      el("h1", {}, "Alerts"),
+      lead(`${open.items.length} conditions are open.`),
+      table("Open conditions", [
+        { name: "priority", cell: (row) => badge(row.priority) },
+        { name: "robot", cell: (row) => robotLink(row.robot_id) },
+        { name: "rule", cell: (row) => row.rule_id },
+        { name: "since", cell: (row) => time(row.raised_at) },
+      ], open.items),
+      el("h2", {}, "What moved"),
+      transitions(moved.items),
+    ];
+  },
+};
+
+function transitions(rows) {
+  return table("Transitions", [
+    { name: "when", cell: (row) => time(row.event_time) },
+    { name: "what", cell: (row) => row.transition },
+    { name: "priority", cell: (row) => badge(row.priority) },
+    { name: "robot", cell: (row) => robotLink(row.robot_id) },
+    { name: "message", cell: (row) => row.message },
+    { name: "value", number: true, cell: (row) => number(row.value, row.unit) },
+    { name: "limit", number: true, cell: (row) => number(row.limit, row.unit) },
+    { name: "procedure", cell: (row) => procedureLink(row.procedure_id) },
+  ], rows);
+}
+
+/// What is the matter with this robot?
+export const robot = {
+  title: "Robot",
+  async show(id, query) {
+    const [found, moved, cases, rules, datasets] = await Promise.all([
+      get(`robots/${encodeURIComponent(id)}`), get("alerts/transitions", { robot: id, limit: 200 }),
+      get("procedures", { robot: id, limit: 50 }), get("rules"), get("datasets"),
+    ]);
+    const limited = rules.items.map((rule) => rule.kind.threshold).filter(Boolean).map((rule) => rule.signal);
+    const known = datasets.items.filter((dataset) => dataset.topic && dataset.kind === "telemetry");
+    const own = known.flatMap((dataset) => dataset.columns.filter((column) => column.is_signal)
+      .map((column) => ({ dataset: dataset.dataset, signal: column.name, unit: column.unit })));
+    const raised = moved.items.find((row) => row.signal);
+    const signal = query.get("signal") || (raised && raised.signal) || limited[0] || (own[0] && own[0].signal);
+    const dataset = query.get("dataset") || (own.find((item) => item.signal === signal) || {}).dataset;
+    const go = (changes) => {
+      const next = new URLSearchParams(query);
+      for (const [name, value] of Object.entries(changes)) value === null ? next.delete(name) : next.set(name, value);
+      location.hash = `#/robots/${encodeURIComponent(id)}?${next}`;
+    };
+    const choice = el("select", { "aria-label": "Signal", onchange: (event) => go(JSON.parse(event.target.value)) },
+      own.map((item) => el("option", { value: JSON.stringify({ signal: item.signal, dataset: item.dataset }), selected: item.signal === signal && item.dataset === dataset },
+        `${item.signal}${item.unit && item.unit !== "1" ? ` (${item.unit})` : ""}`)));
+    return [
+      el("h1", {}, id),
+      lead(found.conditions.length > 0 ? `${found.conditions.length} conditions are open` : "Nothing is open", "; ",
+        found.procedure_id ? el("span", {}, "in ", procedureLink(found.procedure_id), "; ") : "",
+        `${number(found.records_applied)} records, ${number(found.records_missing)} missing; heard `, found.heard_at ? ago(found.heard_at) : "never", "."),
+      found.conditions.length > 0 ? table("Open conditions", [
+        { name: "priority", cell: (row) => badge(row.priority) },
+        { name: "rule", cell: (row) => row.rule_id },
+        { name: "since", cell: (row) => time(row.raised_at) },
+      ], found.conditions) : null,
+      el("h2", {}, "Signal"),
+      el("div", { class: "tools" }, choice, ranges(found, query, go)),
+      await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, rules.items, go),
+      el("h2", {}, "What moved"),
+      transitions(moved.items.slice(0, 20)),
+      el("h2", {}, "Procedures"),
+      procedureTable(cases.items),
+    ];
+  },
+};
+
+const RANGES = [["5 min", 300], ["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800]];
+
+function ranges(found, query, go) {
+  const chosen = query.get("from") ? null : Number(query.get("span") || 900);
+  const buttons = RANGES.map(([name, seconds]) => el("button", {
+    type: "button", "aria-pressed": chosen === seconds ? "true" : "false",
+    onclick: () => go({ span: seconds, from: null, until: null }),
+  }, name));
+  return el("span", { role: "group", "aria-label": "Stretch of time" }, buttons);
+}
+
+async function signalPlot(id, found, signal, dataset, query, moved, cases, rules, go) {
+  if (!signal || !found.clock) return el("p", { class: "empty" }, "There is no telemetry of this robot yet.");
+  const end = query.get("until") || new Date(new Date(found.clock).getTime() + 1).toISOString();
+  const span = Number(query.get("span") || 900);
+  const begin = query.get("from") || new Date(new Date(end).getTime() - span * 1000).toISOString();
+  const series = await get(`robots/${encodeURIComponent(id)}/signals`, { signal, dataset, from: begin, until: end });
+  const limits = rules.filter((rule) => (!rule.dataset || rule.dataset === series.dataset) && rule.kind.threshold && rule.kind.threshold.signal === signal)
+    .flatMap((rule) => [rule.kind.threshold.raise_above, rule.kind.threshold.raise_below]).filter((limit) => limit !== null && limit !== undefined);
+  const marks = moved.filter((row) => row.signal === signal).map((row) => ({ at: new Date(row.event_time).getTime(), text: row.message }));
+  const stretches = cases.filter((item) => item.outcome && item.outcome.started_at)
+    .map((item) => ({ from: new Date(item.outcome.started_at).getTime(), until: new Date(item.outcome.ended_at).getTime(), text: item.procedure_id }));
+  return plot(series, limits, marks, stretches, (from, until) => go({ from: new Date(from).toISOString(), until: new Date(until).toISOString() }));
+}
+
+function procedureTable(rows) {
+  return table("Procedures", [
+    { name: "procedure", cell: (row) => procedureLink(row.procedure_id) },
+    { name: "robot", cell: (row) => robotLink(row.robot_id) },
+    { name: "status", cell: (row) => row.status },
+    { name: "type", cell: (row) => (row.outcome && row.outcome.procedure_type) || "–" },
+    { name: "minutes", number: true, cell: (row) => (row.outcome && row.outcome.duration_s !== null ? number(Math.round(row.outcome.duration_s / 6) / 10) : "–") },
+    { name: "alerts", number: true, cell: (row) => (row.outcome ? number(row.outcome.alerts_high + row.outcome.alerts_medium + row.outcome.alerts_low) : "–") },
+    { name: "last heard", cell: (row) => time(row.heard_at) },
+  ], rows);
+}
+
+/// Which procedures were there lately?
+export const procedures = {
+  title: "Procedures",
+  async show() {
+    const found = await get("procedures", { limit: 200 });
+    return [el("h1", {}, "Procedures"), lead("The latest ones that are remembered."), procedureTable(found.items)];
+  },
+};
+
+/// How did this procedure go?
+export const procedure = {
+  title: "Procedure",
+  async show(id) {
+    const found = await get(`procedures/${encodeURIComponent(id)}`);
+    return [el("h1", {}, id), ...found.items.flatMap(leg)];
+  },
+};
+
+function leg(item) {
+  const outcome = item.outcome;
+  const parts = [el("h2", {}, "On ", robotLink(item.robot_id)), lead(item.status)];
+  if (!outcome) return parts;
+  parts.push(
+    table("Phases", [
+      { name: "phase", cell: (row) => row.name },
+      { name: "minutes", number: true, cell: (row) => number(Math.round(row.duration_s / 6) / 10) },
+    ], outcome.phases),
+    el("h2", {}, "Indicators"),
+    table("Indicators", [
+      { name: "indicator", cell: (row) => row.name.replaceAll("_", " ") },
+      { name: "value", number: true, cell: (row) => number(row.value, row.unit) },
+    ], outcome.indicators),
+    lead(`From `, time(outcome.started_at), ` to `, time(outcome.ended_at), `; ${number(outcome.telemetry_rows)} samples, ${number(outcome.telemetry_missing)} missing.`));
+  return parts;
+}
+
+/// Does everything flow, and where does it wait?
+export const pipeline = {
+  title: "Pipeline",
+  async show() {
+    const found = await get("pipeline");
+    const sum = (list) => (list || []).reduce((total, value) => total + value, 0);
+    return [
+      el("h1", {}, "Pipeline"),
+      lead(`${found.partitions.length} partitions of ${found.topics.length} topics; as of `, time(found.as_of), "."),
+      table("Partitions", [
+        { name: "partition", number: true, cell: (row) => row.partition },
+        { name: "epoch", number: true, cell: (row) => row.epoch },
+        { name: "records in the log", number: true, cell: (row) => number(sum(row.log_end)) },
+        { name: "not saved yet", number: true, cell: (row) => number(sum(row.log_end) - sum(row.saved_to)) },
+        { name: "not in the lake yet", number: true, cell: (row) => number(sum(row.log_end) - sum(row.lake_to)) },
+        { name: "outputs", number: true, cell: (row) => number(row.outputs) },
+        { name: "to publish", number: true, cell: (row) => number(row.outputs - row.relayed) },
+        { name: "to export", number: true, cell: (row) => number(row.outputs - row.exported) },
+        { name: "dead letters", number: true, cell: (row) => number(row.dead) },
+      ], found.partitions),
+      el("h2", {}, "Files of the lake"),
+      table("Files of the lake", [
+        { name: "stage", cell: (row) => row.stage },
+        { name: "files", number: true, cell: (row) => number(row.files) },
+        { name: "rows", number: true, cell: (row) => number(row.rows) },
+        { name: "MiB", number: true, cell: (row) => number(Math.round(row.bytes / 104857.6) / 10) },
+      ], found.lake_files),
+    ];
+  },
+};
+
+/// What is watched for?
+export const rules = {
+  title: "Rules",
+  async show() {
+    const found = await get("rules");
+    const details = (rule) => Object.entries(Object.values(rule.kind)[0] || {})
+      .filter(([, value]) => value !== null && (!Array.isArray(value) || value.length > 0))
+      .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
+    return [el("h1", {}, "Rules"), lead("The rules that are in force."), table("Rules", [
+      { name: "rule", cell: (rule) => rule.id },
+      { name: "priority", cell: (rule) => badge(rule.priority) },
+      { name: "dataset", cell: (rule) => rule.dataset || "every" },
+      { name: "kind", cell: (rule) => Object.keys(rule.kind)[0] },
+      { name: "when", cell: details },
+      { name: "what it means", cell: (rule) => rule.description },
+    ], found.items)];
+  },
+};
