@@ -7,6 +7,7 @@ use anyhow::Result;
 use theatre_actors::ports::CheckpointStore;
 use theatre_config::log::{LogConfig, LogFetcher};
 use theatre_config::store::StoreConfig;
+use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::lake::DirectoryLake;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_embedded::store::EmbeddedStore;
@@ -66,6 +67,24 @@ fn kafka_keeps_log_contract(fetcher: LogFetcher) -> Result<()> {
 fn the_embedded_store_keeps_its_contract() -> Result<()> {
     let folder = tempfile::tempdir()?;
     keeps_store_contract(|name| Ok(Arc::new(EmbeddedStore::open(&folder.path().join(name))?)))
+}
+
+#[test]
+fn the_embedded_access_store_keeps_its_contract() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("access");
+    // Commands write it beside the process that runs.
+    let (one, other) = (EmbeddedAccess::open(&path)?, EmbeddedAccess::open(&path)?);
+    contract::access::keeps_its_contract(&one, &other)
+}
+
+#[test]
+fn the_access_store_on_postgres_keeps_its_contract() -> Result<()> {
+    let (url, io) = (servers::database()?, IoRuntime::start()?);
+    let config = StoreConfig::default();
+    theatre_postgres::migrate(&url, &config, &io)?;
+    let open = || theatre_postgres::open_access(&url, &config, &io);
+    contract::access::keeps_its_contract(&*open()?, &*open()?)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The system tests: one binary.
 
+mod api;
 mod bench;
 mod bounds;
 mod checkpointer;

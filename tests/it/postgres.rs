@@ -27,7 +27,12 @@ mod unknown_fate;
 
 const FACTS_PER_SAVE: usize = 3;
 /// All migrations of the store's tables, in order.
-const MIGRATIONS: [&str; 3] = ["0001_checkpoint", "0002_past_layouts", "0003_cursors"];
+const MIGRATIONS: [&str; 4] = [
+    "0001_checkpoint",
+    "0002_past_layouts",
+    "0003_cursors",
+    "0004_access",
+];
 
 fn commit(partition: Partition, epoch: Epoch, processor: &str, number: u64) -> PartitionCommit {
     let output = |index: usize| OutputEvent {

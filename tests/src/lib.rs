@@ -22,6 +22,7 @@ pub mod conclusions;
 pub mod deployment;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod http;
 pub mod kafka_cluster;
 pub mod secured;
 pub mod servers;

@@ -132,6 +132,10 @@ pub trait AccessStore: Send + Sync {
     /// has done so meanwhile.
     fn take_over_request(&self, key: &str, seen: LogTime, now: LogTime) -> Result<bool>;
 
+    /// Lets every request that was not answered be taken over at once (`begun_at` 0): for a process
+    /// that is alone with the store, when it starts.
+    fn release_requests(&self) -> Result<()>;
+
     /// Notes the answer of a request.
     fn finish_request(&self, key: &str, answer: &[u8]) -> Result<()>;
 

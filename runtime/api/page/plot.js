@@ -2,7 +2,6 @@
 
 import { draw, el, number, table, time } from "./dom.js";
 
-const WIDTH = 1000;
 const HEIGHT = 320;
 const EDGE = { left: 64, right: 14, top: 12, bottom: 28 };
 
@@ -27,6 +26,8 @@ function timeTicks(from, to) {
 /// Draws `series`; `limits` are numbers, `marks` are `{at, text}`, `cases` are `{from, until, text}`.
 /// `zoom(from, until)` is called with milliseconds when a stretch is chosen.
 export function plot(series, limits, marks, cases, zoom) {
+  // The drawing is as wide as the page, so that its text keeps its shape.
+  const WIDTH = Math.max(320, document.getElementById("main").clientWidth - 60);
   const points = series.points.map((point) => ({ ...point, at: new Date(point.start).getTime() }));
   if (points.length === 0) {
     return el("p", { class: "empty" }, "The store keeps no windows of this signal for this stretch.");
@@ -53,7 +54,7 @@ export function plot(series, limits, marks, cases, zoom) {
   }
   for (const value of ticks(low, high, 5)) {
     svg.append(draw("line", { class: "axis", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(value), y2: y(value) }));
-    svg.append(draw("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, number(value)));
+    svg.append(draw("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, number(Math.abs(value) < (high - low) * 1e-9 ? 0 : value)));
   }
   for (const at of timeTicks(from, until)) {
     svg.append(draw("line", { class: "axis", x1: x(at), x2: x(at), y1: HEIGHT - EDGE.bottom, y2: HEIGHT - EDGE.bottom + 5 }));
@@ -75,9 +76,9 @@ export function plot(series, limits, marks, cases, zoom) {
     svg.append(draw("line", { class: "mark", x1: x(mark.at), x2: x(mark.at), y1: EDGE.top, y2: HEIGHT - EDGE.bottom },
       draw("title", {}, mark.text)));
   }
-  brush(svg, (at) => from + ((at - EDGE.left) / (WIDTH - EDGE.left - EDGE.right)) * (until - from), zoom);
+  brush(svg, WIDTH, (at) => from + ((at - EDGE.left) / (WIDTH - EDGE.left - EDGE.right)) * (until - from), zoom);
   return el("figure", { class: "plot" }, svg,
-    el("figcaption", { class: "lead" }, `${title}. Drag over a stretch to look closer.`),
+    el("figcaption", { class: "lead" }, `${title}. Line: mean; band: least to greatest; dashed: limits; upright lines: alerts; shaded: procedures. Drag over a stretch to look closer.`),
     el("details", {}, el("summary", {}, "As a table"), asTable(series)));
 }
 
@@ -103,10 +104,10 @@ function asTable(series) {
   ], series.points);
 }
 
-function brush(svg, moment, zoom) {
+function brush(svg, width, moment, zoom) {
   const place = (event) => {
     const box = svg.getBoundingClientRect();
-    return ((event.clientX - box.left) / box.width) * WIDTH;
+    return ((event.clientX - box.left) / box.width) * width;
   };
   let start = null;
   let shade = null;

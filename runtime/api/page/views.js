@@ -67,7 +67,7 @@ export const alerts = {
     const [open, moved] = await Promise.all([get("alerts", { limit: 200 }), get("alerts/transitions", { limit: 100 })]);
     return [
       el("h1", {}, "Alerts"),
-      lead(`${open.items.length} conditions are open.`),
+      lead(`Open conditions: ${open.items.length}.`),
       table("Open conditions", [
         { name: "priority", cell: (row) => badge(row.priority) },
         { name: "robot", cell: (row) => robotLink(row.robot_id) },
@@ -118,7 +118,7 @@ export const robot = {
         `${item.signal}${item.unit && item.unit !== "1" ? ` (${item.unit})` : ""}`)));
     return [
       el("h1", {}, id),
-      lead(found.conditions.length > 0 ? `${found.conditions.length} conditions are open` : "Nothing is open", "; ",
+      lead(found.conditions.length > 0 ? `Open conditions: ${found.conditions.length}` : "Nothing is open", "; ",
         found.procedure_id ? el("span", {}, "in ", procedureLink(found.procedure_id), "; ") : "",
         `${number(found.records_applied)} records, ${number(found.records_missing)} missing; heard `, found.heard_at ? ago(found.heard_at) : "never", "."),
       found.conditions.length > 0 ? table("Open conditions", [

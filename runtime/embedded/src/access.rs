@@ -170,6 +170,13 @@ impl AccessStore for EmbeddedAccess {
         })
     }
 
+    fn release_requests(&self) -> Result<()> {
+        self.write(|transaction| {
+            let sql = "UPDATE request SET begun_at = 0 WHERE answer IS NULL";
+            transaction.execute(sql, []).map(drop)
+        })
+    }
+
     fn finish_request(&self, key: &str, answer: &[u8]) -> Result<()> {
         self.write(|transaction| {
             let sql = "UPDATE request SET answer = ?2 WHERE key = ?1";

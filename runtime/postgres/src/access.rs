@@ -143,6 +143,14 @@ impl AccessStore for PostgresAccess {
         })
     }
 
+    fn release_requests(&self) -> Result<()> {
+        self.write(async |connection| {
+            let sql = "UPDATE request SET begun_at = 0 WHERE answer IS NULL";
+            sqlx::query(sql).execute(connection).await?;
+            Ok(())
+        })
+    }
+
     fn finish_request(&self, key: &str, answer: &[u8]) -> Result<()> {
         self.write(async |connection| {
             let sql = "UPDATE request SET answer = $2 WHERE key = $1";

@@ -14,6 +14,7 @@ use theatre_parquet::writer::FileWriter;
 
 use crate::unique;
 
+pub mod access;
 mod outcomes;
 mod repartition;
 mod widening;

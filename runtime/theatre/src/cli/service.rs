@@ -285,6 +285,10 @@ impl Service {
             store: self.ports.store.clone(),
             access: Adapters::new(config, &dir, Access::Write)?.access()?,
         };
+        if config.store.url.is_none() {
+            // This process has the lock of the directory: whoever began them is gone.
+            ports.access.release_requests()?;
+        }
         let server = api::start(config, self.params.registry.clone(), ports, anonymous)?;
         if theatre_telemetry::logs::is_json() {
             tracing::info!(

@@ -1,0 +1,531 @@
+//! The HTTP interface of the real program: who may do what, records that come in once, events that
+//! are heard once, and callers that mean harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use theatre_actors::outputs::OutputKind;
+use theatre_tests::http::{self, Answer, Events};
+use theatre_tests::{outputs, reconciled, run, theatre};
+
+const RECORDS: &str = "/api/v1/datasets/robot_events/records";
+const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
+
+/// A process that serves the interface; killed at the end.
+struct Served {
+    process: Child,
+    address: String,
+}
+
+impl Served {
+    /// Runs a command at an address of the interface; port 0 is any.
+    fn start(data: &Path, listen: &str, arguments: &[&str]) -> Result<Self> {
+        let mut process = theatre(data, arguments)?
+            .env("THEATRE__API__LISTEN", listen)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let said = process.stderr.take().context("no standard error")?;
+        let mut lines = BufReader::new(said).lines();
+        let line = lines
+            .by_ref()
+            .map_while(std::result::Result::ok)
+            .find_map(|line| Some(line.split("page: http://").nth(1)?.to_owned()));
+        std::thread::spawn(move || lines.for_each(drop));
+        let line = line.context("it did not say where the interface is")?;
+        let address = line.trim_end_matches('/').to_owned();
+        Ok(Self { process, address })
+    }
+
+    fn get(&self, path: &str, token: Option<&str>) -> Result<Answer> {
+        http::request(&self.address, "GET", path, token, &[], &[])
+    }
+
+    fn post(&self, token: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+        http::request(&self.address, "POST", RECORDS, Some(token), headers, body)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn token(data: &Path, flags: &[&str]) -> Result<String> {
+    let arguments = [
+        &["--output", "json", "token", "create", "--name", "test"],
+        flags,
+    ]
+    .concat();
+    let made: Value = serde_json::from_slice(&run(data, &arguments)?.stdout)?;
+    let secret = made[0]["secret"].as_str().context("no secret")?;
+    Ok(secret.to_owned())
+}
+
+/// Every route and the least role that it wants, written down a second time.
+const ROUTES: &[(&str, &str, &str)] = &[
+    ("GET", "/api/v1/me", "viewer"),
+    ("GET", "/api/v1/robots", "viewer"),
+    ("GET", "/api/v1/robots/{robot}", "viewer"),
+    ("GET", "/api/v1/robots/{robot}/signals", "viewer"),
+    ("GET", "/api/v1/procedures", "viewer"),
+    ("GET", "/api/v1/procedures/{procedure}", "viewer"),
+    ("GET", "/api/v1/alerts", "viewer"),
+    ("GET", "/api/v1/alerts/transitions", "viewer"),
+    ("GET", "/api/v1/rules", "viewer"),
+    ("GET", "/api/v1/datasets", "viewer"),
+    ("GET", "/api/v1/pipeline", "viewer"),
+    ("GET", "/api/v1/events", "viewer"),
+    ("POST", "/api/v1/datasets/{dataset}/records", "operator"),
+    ("GET", "/api/v1/dead-letters", "engineer"),
+    ("GET", "/api/v1/tokens", "admin"),
+    ("POST", "/api/v1/tokens", "admin"),
+    ("DELETE", "/api/v1/tokens/{token}", "admin"),
+    ("GET", "/api/v1/audit", "admin"),
+    ("GET", "/", ""),
+    ("GET", "/assets/{name}", ""),
+    ("GET", "/api/openapi.json", ""),
+    ("GET", "/livez", ""),
+    ("GET", "/readyz", ""),
+];
+const ROLES: [&str; 4] = ["viewer", "operator", "engineer", "admin"];
+
+#[test]
+fn every_route_lets_in_whom_it_should_and_nobody_else() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
+    let document = served.get("/api/openapi.json", None)?.json();
+    let paths = document["paths"].as_object().context("no paths")?;
+    let there: BTreeSet<(String, String)> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().into_iter().flatten();
+            methods.map(move |(method, _)| (method.to_ascii_uppercase(), path.clone()))
+        })
+        .collect();
+    let known = ROUTES
+        .iter()
+        .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()));
+    ensure!(there == known.collect(), "{there:?}");
+
+    let mut secrets: Vec<(Option<usize>, Option<String>)> = vec![(None, None)];
+    for (rank, role) in ROLES.iter().enumerate() {
+        secrets.push((Some(rank), Some(token(data.path(), &["--role", role])?)));
+    }
+    for (method, path, needed) in ROUTES {
+        let path = path.replace("{name}", "app.js").replace(['{', '}'], "");
+        let needed = ROLES.iter().position(|role| role == needed);
+        for (rank, secret) in &secrets {
+            // Of events the head is enough.
+            let answer = if path.ends_with("/events") {
+                let listening = Events::listen(&served.address, secret.as_deref(), Some("x"))?;
+                drop(listening);
+                http::request(
+                    &served.address,
+                    method,
+                    "/api/v1/events?last_event_id=x",
+                    secret.as_deref(),
+                    &[],
+                    &[],
+                )?
+            } else {
+                http::request(&served.address, method, &path, secret.as_deref(), &[], &[])?
+            };
+            let wanted = match (rank, needed) {
+                (None, Some(_)) => Some(401),
+                (Some(rank), Some(needed)) if *rank < needed => Some(403),
+                _ => None,
+            };
+            let is_let_in = ![401, 403].contains(&answer.status);
+            ensure!(
+                wanted.map_or(is_let_in, |status| answer.status == status),
+                "{method} {path} as {rank:?}: {answer:?}"
+            );
+            ensure!(
+                answer.status < 500,
+                "{method} {path} as {rank:?}: {answer:?}"
+            );
+        }
+    }
+    let unknown = served.get("/api/v1/secrets", None)?;
+    ensure!(unknown.status == 404, "{unknown:?}");
+    let wrong = served.get("/api/v1/robots", Some("theatre_wrong"))?;
+    ensure!(
+        wrong.status == 401 && wrong.headers.contains("www-authenticate"),
+        "{wrong:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_token_ends_when_it_is_revoked_expired_or_limited() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
+    let admin = token(data.path(), &["--role", "admin"])?;
+    let brief = token(data.path(), &["--role", "viewer", "--expires", "2s"])?;
+    let limited = token(
+        data.path(),
+        &["--role", "operator", "--robots", "mine,ours"],
+    )?;
+    ensure!(served.get("/api/v1/robots", Some(&brief))?.status == 200);
+
+    let body = |robot: &str| {
+        json!({"robot_id": robot, "event_time": "2026-01-01T00:00:00Z", "event_id": "1", "event_type": "started"})
+            .to_string()
+            .into_bytes()
+    };
+    let json = [("content-type", "application/json")];
+    let refused = served.post(&limited, &json, &body("theirs"))?;
+    ensure!(
+        refused.status == 403 && refused.json()["code"] == "forbidden",
+        "{refused:?}"
+    );
+    ensure!(served.post(&limited, &json, &body("mine"))?.status == 202);
+    ensure!(served.post(&admin, &json, &body("theirs"))?.status == 202);
+    let until = Instant::now() + Duration::from_secs(30);
+    let seen = |secret: &str| -> Result<usize> {
+        let robots = served.get("/api/v1/robots", Some(secret))?.json();
+        Ok(robots["items"].as_array().map_or(0, Vec::len))
+    };
+    while seen(&admin)? < 2 {
+        ensure!(Instant::now() < until, "the robots do not appear");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    ensure!(seen(&limited)? == 1, "others are not shown");
+    ensure!(served.get("/api/v1/robots/theirs", Some(&limited))?.status == 404);
+
+    let tokens = served.get("/api/v1/tokens", Some(&admin))?;
+    ensure!(
+        !tokens.body.contains(&admin[8..]) && !tokens.body.contains("hash"),
+        "no secret is kept"
+    );
+    let tokens = tokens.json();
+    let of = |role: &str| -> Result<String> {
+        let items = tokens["items"].as_array().context("no tokens")?;
+        let found = items.iter().find(|token| token["role"] == role);
+        Ok(found.context("no such token")?["id"]
+            .as_str()
+            .context("no id")?
+            .to_owned())
+    };
+    let path = format!("/api/v1/tokens/{}", of("operator")?);
+    let revoked = http::request(&served.address, "DELETE", &path, Some(&admin), &[], &[])?;
+    ensure!(revoked.status == 204, "{revoked:?}");
+    let again = http::request(&served.address, "DELETE", &path, Some(&admin), &[], &[])?;
+    ensure!(again.status == 404, "{again:?}");
+    std::thread::sleep(Duration::from_millis(2500));
+    ensure!(served.get("/api/v1/robots", Some(&limited))?.status == 401);
+    ensure!(served.get("/api/v1/robots", Some(&brief))?.status == 401);
+    let trail = served.get("/api/v1/audit", Some(&admin))?.json();
+    ensure!(trail["items"][0]["action"] == "token.revoke", "{trail:#}");
+    Ok(())
+}
+
+/// Sends a batch until it is answered; `None` while nothing answers.
+fn try_to_send(address: &str, secret: &str, key: &str, batch: &[u8]) -> Result<Option<Value>> {
+    let headers = [NDJSON, ("idempotency-key", key)];
+    let answer = http::request(address, "POST", RECORDS, Some(secret), &headers, batch);
+    match answer {
+        Ok(answer) if answer.status == 202 => Ok(Some(answer.json())),
+        // The request is under way, or the server stops.
+        Ok(answer) if [409, 429, 503].contains(&answer.status) => Ok(None),
+        Ok(answer) => bail!("batch {key}: {answer:?}"),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A gateway repeats what was not answered while the process is killed at any moment: nothing is
+/// lost, and nothing is there twice. Its records have no numbers, so only the key tells.
+#[test]
+fn records_of_a_gateway_that_repeats_itself_come_in_once() -> Result<()> {
+    const BATCHES: usize = 30;
+    const RECORDS_EACH: usize = 40;
+    let data = tempfile::tempdir()?;
+    let mut served = Some(Served::start(data.path(), "127.0.0.1:0", &["run"])?);
+    let address = served.as_ref().context("it runs")?.address.clone();
+    let secret = token(data.path(), &["--role", "operator"])?;
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(24);
+    let mut kills = 0;
+    for batch in 0..BATCHES {
+        let records: Vec<String> = (0..RECORDS_EACH)
+            .map(|record| {
+                json!({
+                    "robot_id": format!("gw-{}", record % 7), "event_time": 1_767_225_600_000_000_i64 + (batch * 1000 + record) as i64,
+                    "event_id": format!("{batch}/{record}"), "event_type": "fault",
+                })
+                .to_string()
+            })
+            .collect();
+        let body = records.join("\n").into_bytes();
+        let key = format!("batch-{batch}");
+        let killed = batch % 3 == 1;
+        if killed {
+            // In the middle of the request, or shortly before or after.
+            let sender = std::thread::spawn({
+                let (address, secret) = (address.clone(), secret.clone());
+                let (key, body) = (key.clone(), body.clone());
+                move || try_to_send(&address, &secret, &key, &body)
+            });
+            std::thread::sleep(Duration::from_micros(random.random_range(0..12_000)));
+            drop(served.take());
+            kills += 1;
+            drop(sender.join());
+            served = Some(Served::start(data.path(), &address, &["run"])?);
+        }
+        let until = Instant::now() + Duration::from_secs(120);
+        let answer = loop {
+            if let Some(answer) = try_to_send(&address, &secret, &key, &body)? {
+                break answer;
+            }
+            ensure!(Instant::now() < until, "batch {batch} is never answered");
+            std::thread::sleep(Duration::from_millis(300));
+        };
+        ensure!(answer["accepted"] == RECORDS_EACH, "{answer:#}");
+        // Once more, now that it was answered: the same answer.
+        let again = try_to_send(&address, &secret, &key, &body)?;
+        ensure!(
+            again.as_ref() == Some(&answer),
+            "{again:?} is not {answer:?}"
+        );
+    }
+    ensure!(kills == BATCHES / 3, "{kills}");
+    let served_now = served.take().context("it runs")?;
+    let other =
+        json!({"robot_id": "gw-0", "event_time": 0, "event_id": "other", "event_type": "fault"});
+    let headers = [NDJSON, ("idempotency-key", "batch-0")];
+    let other = served_now.post(&secret, &headers, other.to_string().as_bytes())?;
+    ensure!(
+        other.status == 409 && other.json()["code"] == "conflict",
+        "the key belongs to another request: {other:?}"
+    );
+    drop(served_now);
+    run(data.path(), &["run", "--until-drained"])?;
+    reconciled(data.path(), &[])?;
+    let sql = "SELECT count(*), count(DISTINCT event_id) FROM robot_events";
+    let output = run(
+        data.path(),
+        &["--output", "json", "warehouse", "query", sql],
+    )?;
+    let rows: Value = serde_json::from_slice(&output.stdout)?;
+    let counts: Vec<i64> = rows[0]
+        .as_object()
+        .context("no row")?
+        .values()
+        .filter_map(Value::as_i64)
+        .collect();
+    let sent = (BATCHES * RECORDS_EACH) as i64;
+    ensure!(counts == [sent, sent], "{sent} were sent: {rows}");
+    Ok(())
+}
+
+/// A listener that comes back again and again hears every alert and outcome once.
+#[test]
+fn a_listener_that_comes_back_hears_everything_once() -> Result<()> {
+    const EVENTS: usize = 60;
+    let data = tempfile::tempdir()?;
+    let served = Served::start(data.path(), "127.0.0.1:0", &["demo", "--robots", "30"])?;
+    let mut heard: BTreeMap<(String, u64), usize> = BTreeMap::new();
+    // From the very beginning.
+    let mut last = "-".to_owned();
+    let until = Instant::now() + Duration::from_secs(180);
+    let mut visits = 0;
+    while heard.len() < EVENTS && Instant::now() < until {
+        visits += 1;
+        let mut events = Events::listen(&served.address, None, Some(&last))?;
+        for _ in 0..7 {
+            let Ok((kind, said)) = events.next_event() else {
+                break;
+            };
+            let (id, revision) = match kind.as_str() {
+                "alert" => (said["alert_id"].clone(), 0),
+                _ => (
+                    json!(format!("{}/{}", said["procedure_id"], said["robot_id"])),
+                    said["revision"].as_u64().unwrap_or(u64::MAX),
+                ),
+            };
+            *heard.entry((id.to_string(), revision)).or_default() += 1;
+        }
+        last = events.last;
+    }
+    ensure!(
+        heard.len() >= EVENTS && visits > 3,
+        "{} in {visits} visits",
+        heard.len()
+    );
+    ensure!(
+        heard.values().all(|times| *times == 1),
+        "heard twice: {heard:?}"
+    );
+    drop(served);
+    let stored: usize = [OutputKind::Alert, OutputKind::Outcome]
+        .into_iter()
+        .map(|kind| Ok(outputs(data.path(), kind)?.len()))
+        .sum::<Result<usize>>()?;
+    // Everything up to some moment: as many of each partition as its position says.
+    let upto: u64 = last
+        .split('.')
+        .filter_map(|part| part.split_once('-')?.1.parse::<u64>().ok())
+        .sum();
+    ensure!(
+        upto > 0 && stored >= heard.len(),
+        "{stored} stored, {} heard",
+        heard.len()
+    );
+    let missing = missing(data.path(), &last, &heard)?;
+    ensure!(missing.is_empty(), "not heard: {missing:?}");
+    Ok(())
+}
+
+/// Outputs up to a position that were not heard.
+fn missing(
+    data: &Path,
+    position: &str,
+    heard: &BTreeMap<(String, u64), usize>,
+) -> Result<Vec<String>> {
+    let upto: BTreeMap<u32, u64> = position
+        .split('.')
+        .filter_map(|part| {
+            let (partition, sequence) = part.split_once('-')?;
+            Some((partition.parse().ok()?, sequence.parse().ok()?))
+        })
+        .collect();
+    let mut missing = Vec::new();
+    for kind in [OutputKind::Alert, OutputKind::Outcome] {
+        for stored in outputs(data, kind)? {
+            let is_due = upto
+                .get(&stored.partition)
+                .is_some_and(|upto| stored.sequence <= *upto);
+            let key = match kind {
+                OutputKind::Alert => {
+                    let alert = theatre_schemas::records::Alert::decode(&stored.output.payload)?;
+                    (json!(alert.alert_id).to_string(), 0)
+                }
+                _ => {
+                    let ended = theatre_schemas::records::Outcome::decode(&stored.output.payload)?;
+                    let id = format!("{}/{}", json!(ended.procedure_id), json!(ended.robot_id));
+                    (json!(id).to_string(), ended.revision as u64)
+                }
+            };
+            if is_due && !heard.contains_key(&key) {
+                missing.push(format!("{} {}", stored.partition, stored.sequence));
+            }
+        }
+    }
+    Ok(missing)
+}
+
+#[test]
+fn callers_that_mean_harm_are_refused_and_the_others_are_served() -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
+    let secret = token(data.path(), &["--role", "operator"])?;
+    let json = ("content-type", "application/json");
+    let zeros = vec![b' '; 64 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&zeros)?;
+    let gzip = gzip.finish()?;
+    let nested = "[".repeat(100_000);
+    let many = format!("[{}]", vec!["{}"; 200_000].join(","));
+    let long = "x".repeat(2 << 20);
+    let long = json!({"robot_id": "r", "event_time": 0, "event_id": "e", "event_type": "fault", "detail": long}).to_string();
+    for (what, headers, body, status) in [
+        (
+            "a bomb of gzip",
+            vec![json, ("content-encoding", "gzip")],
+            gzip.as_slice(),
+            413,
+        ),
+        ("a long body", vec![json], zeros.as_slice(), 413),
+        ("deep nesting", vec![json], nested.as_bytes(), 400),
+        ("many bad records", vec![json], many.as_bytes(), 400),
+        (
+            "a record that is too long",
+            vec![json],
+            long.as_bytes(),
+            400,
+        ),
+        ("no JSON", vec![json], b"\xff\xfe\x00".as_slice(), 400),
+        (
+            "an unknown type",
+            vec![("content-type", "text/html")],
+            b"".as_slice(),
+            415,
+        ),
+        (
+            "an unknown encoding",
+            vec![json, ("content-encoding", "br")],
+            b"".as_slice(),
+            415,
+        ),
+        (
+            "rubbish as gzip",
+            vec![json, ("content-encoding", "gzip")],
+            b"rubbish".as_slice(),
+            400,
+        ),
+        (
+            "an empty key",
+            vec![json, ("idempotency-key", "")],
+            b"[]".as_slice(),
+            400,
+        ),
+    ] {
+        let answer = served.post(&secret, &headers, body);
+        let answer = answer.with_context(|| what.to_owned())?;
+        ensure!(answer.status == status, "{what}: {answer:?}");
+        ensure!(answer.json()["code"].is_string(), "{what}: {answer:?}");
+        ensure!(answer.body.len() < 100_000, "{what}: the answer is short");
+    }
+    for path in [
+        "/api/v1/robots/..%2f..%2fetc%2fpasswd",
+        "/assets/..%2fserver.rs",
+        "/assets/../../etc/passwd",
+        "/api/v1/robots/%00",
+        "/api/v1/robots/%ff",
+        "/api/v1/robots?limit=-1",
+        "/api/v1/robots?limit=99999999999999999999",
+        "/api/v1/robots?nothing=1",
+        "/api/v1/robots/x/signals?signal=%27%3B--",
+        "//api/v1/robots",
+    ] {
+        let answer = served.get(path, Some(&secret))?;
+        ensure!((400..500).contains(&answer.status), "{path}: {answer:?}");
+    }
+    let huge = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "y".repeat(1 << 20)
+    );
+    // It is cut off, or told that it asks for too much.
+    let told = http::raw(&served.address, huge.as_bytes());
+    ensure!(
+        told.as_ref().map_or(true, |answer| answer.status >= 400),
+        "{told:?}"
+    );
+    // Slow callers hold nobody up.
+    let mut slow = Vec::new();
+    for _ in 0..50 {
+        let mut stream = std::net::TcpStream::connect(&served.address)?;
+        stream.write_all(b"GET /api/v1/robots HTTP/1.1\r\nhost: x\r\n")?;
+        slow.push(stream);
+    }
+    let begun = Instant::now();
+    ensure!(served.get("/api/v1/robots", Some(&secret))?.status == 200);
+    ensure!(begun.elapsed() < Duration::from_secs(5));
+    let page = served.get("/", None)?;
+    for header in [
+        "content-security-policy: default-src 'none'",
+        "x-content-type-options: nosniff",
+    ] {
+        ensure!(page.headers.contains(header), "{page:?}");
+    }
+    drop(slow);
+    Ok(())
+}
