@@ -307,6 +307,9 @@ fn records_of_a_gateway_that_repeats_itself_come_in_once() -> Result<()> {
         "the key belongs to another request: {other:?}"
     );
     drop(served_now);
+    let sent = BATCHES * RECORDS_EACH;
+    let held = theatre_tests::records_held(data.path())?;
+    ensure!(held == sent, "{sent} were sent, the log holds {held}");
     run(data.path(), &["run", "--until-drained"])?;
     reconciled(data.path(), &[])?;
     let sql = "SELECT count(*), count(DISTINCT event_id) FROM robot_events";
@@ -321,8 +324,10 @@ fn records_of_a_gateway_that_repeats_itself_come_in_once() -> Result<()> {
         .values()
         .filter_map(Value::as_i64)
         .collect();
-    let sent = (BATCHES * RECORDS_EACH) as i64;
-    ensure!(counts == [sent, sent], "{sent} were sent: {rows}");
+    ensure!(
+        counts == [sent as i64, sent as i64],
+        "{sent} were sent: {rows}"
+    );
     Ok(())
 }
 

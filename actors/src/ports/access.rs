@@ -71,8 +71,10 @@ pub struct Reservation {
     /// Where the log ended before the request wrote anything: from there on a repetition looks for
     /// what was written.
     pub ends: Vec<u8>,
-    /// When it began, or was last taken over.
+    /// When it was begun.
     pub begun_at: LogTime,
+    /// Since when somebody works on it; 0: nobody does.
+    pub held_at: LogTime,
 }
 
 /// What is known of a request when it begins.
@@ -128,12 +130,12 @@ pub trait AccessStore: Send + Sync {
     /// Reserves a request, unless its key is known.
     fn begin_request(&self, reservation: &Reservation) -> Result<Begun>;
 
-    /// Makes the caller the one that goes on with a request that began at `seen`; false if another
-    /// has done so meanwhile.
+    /// Makes the caller the one that works on a request that was held since `seen`; false if another
+    /// has done so meanwhile. With `now` 0 it is given up.
     fn take_over_request(&self, key: &str, seen: LogTime, now: LogTime) -> Result<bool>;
 
-    /// Lets every request that was not answered be taken over at once (`begun_at` 0): for a process
-    /// that is alone with the store, when it starts.
+    /// Gives up every request that was not answered: for a process that is alone with the store,
+    /// when it starts.
     fn release_requests(&self) -> Result<()>;
 
     /// Notes the answer of a request.
@@ -142,7 +144,7 @@ pub trait AccessStore: Send + Sync {
     /// Forgets a request that wrote nothing.
     fn abandon_request(&self, key: &str) -> Result<()>;
 
-    /// Forgets requests that began before; returns how many.
+    /// Forgets requests that were begun before, answered or not; returns how many.
     fn forget_requests(&self, before: LogTime) -> Result<u64>;
 
     /// The newest entries of the audit trail, newest first, at most `limit`. There is no way to

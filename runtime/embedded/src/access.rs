@@ -138,16 +138,18 @@ impl AccessStore for EmbeddedAccess {
 
     fn begin_request(&self, reservation: &Reservation) -> Result<Begun> {
         self.write(|transaction| {
-            let sql = "INSERT INTO request VALUES (?1, ?2, ?3, ?4, NULL) ON CONFLICT DO NOTHING";
+            let sql =
+                "INSERT INTO request VALUES (?1, ?2, ?3, ?4, ?4, NULL) ON CONFLICT DO NOTHING";
             let (key, ends) = (&reservation.key, &reservation.ends);
             let values = params![key, reservation.fingerprint, ends, reservation.begun_at.0];
             if transaction.execute(sql, values)? == 1 {
                 return Ok(Begun::New);
             }
-            let sql = "SELECT fingerprint, ends, begun_at, answer FROM request WHERE key = ?1";
+            let sql =
+                "SELECT fingerprint, ends, begun_at, held_at, answer FROM request WHERE key = ?1";
             transaction.query_row(sql, [key], |row| {
                 let fingerprint = row.get(0)?;
-                Ok(match row.get::<_, Option<Vec<u8>>>(3)? {
+                Ok(match row.get::<_, Option<Vec<u8>>>(4)? {
                     Some(answer) => Begun::Answered {
                         fingerprint,
                         answer,
@@ -157,6 +159,7 @@ impl AccessStore for EmbeddedAccess {
                         fingerprint,
                         ends: row.get(1)?,
                         begun_at: LogTime(row.get(2)?),
+                        held_at: LogTime(row.get(3)?),
                     }),
                 })
             })
@@ -165,14 +168,14 @@ impl AccessStore for EmbeddedAccess {
 
     fn take_over_request(&self, key: &str, seen: LogTime, now: LogTime) -> Result<bool> {
         self.write(|transaction| {
-            let sql = "UPDATE request SET begun_at = ?3 WHERE key = ?1 AND begun_at = ?2 AND answer IS NULL";
+            let sql = "UPDATE request SET held_at = ?3 WHERE key = ?1 AND held_at = ?2 AND answer IS NULL";
             Ok(transaction.execute(sql, params![key, seen.0, now.0])? == 1)
         })
     }
 
     fn release_requests(&self) -> Result<()> {
         self.write(|transaction| {
-            let sql = "UPDATE request SET begun_at = 0 WHERE answer IS NULL";
+            let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL";
             transaction.execute(sql, []).map(drop)
         })
     }

@@ -16,6 +16,7 @@ CREATE TABLE request (
     fingerprint TEXT NOT NULL,
     ends        BYTEA NOT NULL,
     begun_at    BIGINT NOT NULL,
+    held_at     BIGINT NOT NULL,
     answer      BYTEA
 );
 CREATE INDEX request_by_age ON request (begun_at);

@@ -105,7 +105,7 @@ impl AccessStore for PostgresAccess {
 
     fn begin_request(&self, reservation: &Reservation) -> Result<Begun> {
         self.write(async |connection| {
-            let sql = "INSERT INTO request (key, fingerprint, ends, begun_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO request (key, fingerprint, ends, begun_at, held_at) VALUES ($1, $2, $3, $4, $4) ON CONFLICT DO NOTHING";
             let query = sqlx::query(sql)
                 .bind(stored(&reservation.key))
                 .bind(&reservation.fingerprint)
@@ -114,12 +114,12 @@ impl AccessStore for PostgresAccess {
             if query.execute(&mut *connection).await?.rows_affected() == 1 {
                 return Ok(Begun::New);
             }
-            let sql = "SELECT fingerprint, ends, begun_at, answer FROM request WHERE key = $1";
-            let found: (String, Vec<u8>, i64, Option<Vec<u8>>) = sqlx::query_as(sql)
+            let sql = "SELECT fingerprint, ends, begun_at, held_at, answer FROM request WHERE key = $1";
+            let found: (String, Vec<u8>, i64, i64, Option<Vec<u8>>) = sqlx::query_as(sql)
                 .bind(stored(&reservation.key))
                 .fetch_one(connection)
                 .await?;
-            let (fingerprint, ends, begun_at, answer) = found;
+            let (fingerprint, ends, begun_at, held_at, answer) = found;
             Ok(match answer {
                 Some(answer) => Begun::Answered {
                     fingerprint,
@@ -130,6 +130,7 @@ impl AccessStore for PostgresAccess {
                     fingerprint,
                     ends,
                     begun_at: LogTime(begun_at),
+                    held_at: LogTime(held_at),
                 }),
             })
         })
@@ -137,7 +138,7 @@ impl AccessStore for PostgresAccess {
 
     fn take_over_request(&self, key: &str, seen: LogTime, now: LogTime) -> Result<bool> {
         self.write(async |connection| {
-            let sql = "UPDATE request SET begun_at = $3 WHERE key = $1 AND begun_at = $2 AND answer IS NULL";
+            let sql = "UPDATE request SET held_at = $3 WHERE key = $1 AND held_at = $2 AND answer IS NULL";
             let query = sqlx::query(sql).bind(stored(key)).bind(seen.0).bind(now.0);
             Ok(query.execute(connection).await?.rows_affected() == 1)
         })
@@ -145,7 +146,7 @@ impl AccessStore for PostgresAccess {
 
     fn release_requests(&self) -> Result<()> {
         self.write(async |connection| {
-            let sql = "UPDATE request SET begun_at = 0 WHERE answer IS NULL";
+            let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL";
             sqlx::query(sql).execute(connection).await?;
             Ok(())
         })

@@ -56,6 +56,7 @@ pub(super) fn append(
         fingerprint: fingerprint.clone(),
         ends: serde_json::to_vec(&ends).unwrap_or_default(),
         begun_at: now,
+        held_at: now,
     };
     let other = || Problem::new("conflict", "Idempotency-Key was used for another request");
     let positions = match parts.access.begin_request(&reservation)? {
@@ -78,7 +79,7 @@ pub(super) fn append(
 /// Becomes the one that goes on with a request.
 fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Answer<()> {
     let free_in = known
-        .begun_at
+        .held_at
         .0
         .saturating_add(LEASE_US)
         .saturating_sub(now.0);
@@ -89,12 +90,12 @@ fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Answer<()> {
         )
         .after(u32::try_from(seconds).unwrap_or(1).max(1))
     };
-    if known.begun_at != GIVEN_UP && free_in > 0 {
+    if known.held_at != GIVEN_UP && free_in > 0 {
         return Err(under_way(free_in / 1_000_000));
     }
     if parts
         .access
-        .take_over_request(&known.key, known.begun_at, now)?
+        .take_over_request(&known.key, known.held_at, now)?
     {
         Ok(())
     } else {

@@ -81,6 +81,7 @@ fn requests(one: &dyn AccessStore, other: &dyn AccessStore) -> Result<()> {
         fingerprint: "f".to_owned(),
         ends: vec![1, 0, 255],
         begun_at: LogTime(at),
+        held_at: LogTime(at),
     };
     ensure!(one.begin_request(&request("k", 100))? == Begun::New);
     ensure!(
