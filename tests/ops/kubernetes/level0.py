@@ -66,13 +66,6 @@ def replace_in(path: pathlib.Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def chart_with_api() -> pathlib.Path:
-    """The chart as it will be once the program has the command."""
-    chart = copy_of_the_chart("with-api")
-    replace_in(chart / "Chart.yaml", 'has-api-command: "false"', 'has-api-command: "true"')
-    return chart
-
-
 def kubeconform(text: str, version: str, check=True):
     """Checks objects against the schemas of a version of Kubernetes, and of the operators."""
     schemas = f"{paths()['schemas']}/{version}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
@@ -98,10 +91,8 @@ def each_file_of_values_renders_objects_of_the_oldest_and_the_newest_kubernetes(
 
 
 @test
-def the_api_renders_objects_of_kubernetes_once_the_program_has_it():
-    text = template(
-        EXAMPLES["eks-production"], "--set", "api.enabled=true", chart=chart_with_api()
-    )
+def the_api_renders_objects_of_kubernetes():
+    text = template(EXAMPLES["eks-production"], "--set", "api.enabled=true")
     for version in VERSIONS:
         kubeconform(text, version)
     deployment = find(objects(text), "Deployment", "-api")

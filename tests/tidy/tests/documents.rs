@@ -8,6 +8,7 @@ use theatre_actors::rules::RuleSpec;
 use theatre_config::Config;
 use theatre_config::reference::{self, Key, Section};
 use theatre_recordings::mapping::Mapping;
+use theatre_tidy::chart;
 use theatre_tidy::crates::Manifest;
 use theatre_tidy::documents::{
     Document, Known, RENEW, anchors, check, check_generated, check_width, renewed, words_of,
@@ -78,7 +79,7 @@ fn known() -> Known {
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
     for extension in texts
         .iter()
-        .chain(&["md", "csv", "json", "bin", "lock", "txt"])
+        .chain(&["md", "csv", "json", "bin", "lock", "txt", "png", "svg"])
     {
         let found = files(extension);
         known.files.extend(found.iter().cloned());
@@ -127,6 +128,13 @@ fn known() -> Known {
     known
         .keys
         .extend(mapping_keys().into_iter().map(|key| key.path));
+    // The chart has a section that is called as one of the configuration is.
+    let values = chart::values(&read("helm/theatre/values.yaml"));
+    let values = values.expect("the values of the chart can be read");
+    let of_that_section = values.into_iter().map(|value| value.path);
+    known
+        .keys
+        .extend(of_that_section.filter(|path| path.starts_with("api.")));
     known
 }
 
@@ -221,6 +229,17 @@ fn generated_documents_are_fresh() {
         }
     }
     none(findings);
+}
+
+#[test]
+fn the_generated_document_of_the_http_interface_is_fresh() {
+    let path = "docs/openapi.json";
+    let fresh = format!("{:#}\n", theatre_api::openapi());
+    if std::env::var_os("THEATRE_RENEW").is_some() {
+        fs::write(root().join(path), &fresh).unwrap();
+    } else {
+        none(check_generated(path, &read(path), &fresh, RENEW));
+    }
 }
 
 /// A text as it stands in a cell of a table.

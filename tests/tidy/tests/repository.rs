@@ -286,6 +286,19 @@ const ARROWS: &[(&str, &[&str])] = &[
         "theatre-operations",
         &["theatre-actors", "theatre-parquet", "theatre-pipeline"],
     ),
+    (
+        "theatre-queries",
+        &["theatre-schemas", "theatre-actors", "theatre-pipeline"],
+    ),
+    (
+        "theatre-api",
+        &[
+            "theatre-schemas",
+            "theatre-actors",
+            "theatre-config",
+            "theatre-queries",
+        ],
+    ),
     ("theatre-aws", &["theatre-actors"]),
     (
         "theatre-embedded",
@@ -375,7 +388,7 @@ const ADAPTER: &[&str] = &[
 /// Which crates may use a driver; the system tests may use all.
 const DRIVERS: &[(&str, &[&str])] = &[
     ("actix", &["theatre-actors"]),
-    ("actix-web", &["redshift-local", "theatre"]),
+    ("actix-web", &["redshift-local", "theatre", "theatre-api"]),
     (
         "aws-",
         &[

@@ -10,6 +10,7 @@ use super::output;
 use super::service::Place;
 use super::{Common, Failure};
 use crate::adapters::{self, Access};
+use crate::admin::{self, IfTaken};
 use crate::api::{self, ApiPorts};
 
 /// The HTTP interface and the page, without a pipeline.
@@ -49,8 +50,20 @@ impl Api {
             signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
             signal_hook::flag::register(signal, stop.clone())?;
         }
+        let metrics = theatre_telemetry::install()
+            .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
+        // It owns no partition, and so has nothing to be unready for but its store.
+        let admin = admin::start(
+            common.admin.as_deref().unwrap_or(&config.admin),
+            IfTaken::Refuse,
+            metrics,
+            Arc::default(),
+        )?;
         let server = api::start(config, registry, ports, None)?;
-        eprintln!("HTTP interface and page: http://{}/", server.address);
+        eprintln!(
+            "HTTP interface and page: http://{}/ (admin: http://{}/metrics)",
+            server.address, admin.address
+        );
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(50));
         }
