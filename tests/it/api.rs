@@ -99,7 +99,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
 const ROLES: [&str; 4] = ["viewer", "operator", "engineer", "admin"];
 
 #[test]
-fn every_route_lets_in_whom_it_should_and_nobody_else() -> Result<()> {
+fn every_route_lets_in_the_roles_that_may_use_it_and_no_others() -> Result<()> {
     let data = tempfile::tempdir()?;
     let served = Served::start(data.path(), "127.0.0.1:0", &["run"])?;
     let document = served.get("/api/openapi.json", None)?.json();
@@ -331,9 +331,9 @@ fn records_of_a_gateway_that_repeats_itself_come_in_once() -> Result<()> {
     Ok(())
 }
 
-/// A listener that comes back again and again hears every alert and outcome once.
+/// A listener that comes back again and again gets every alert and outcome once.
 #[test]
-fn a_listener_that_comes_back_hears_everything_once() -> Result<()> {
+fn a_listener_that_comes_back_gets_every_event_once() -> Result<()> {
     const EVENTS: usize = 60;
     let data = tempfile::tempdir()?;
     let served = Served::start(data.path(), "127.0.0.1:0", &["demo", "--robots", "30"])?;
@@ -514,7 +514,7 @@ fn callers_that_mean_harm_are_refused_and_the_others_are_served() -> Result<()> 
         told.as_ref().map_or(true, |answer| answer.status >= 400),
         "{told:?}"
     );
-    // Slow callers hold nobody up.
+    // Slow callers do not hold up the others.
     let mut slow = Vec::new();
     for _ in 0..50 {
         let mut stream = std::net::TcpStream::connect(&served.address)?;

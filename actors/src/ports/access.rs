@@ -73,7 +73,7 @@ pub struct Reservation {
     pub ends: Vec<u8>,
     /// When it was begun.
     pub begun_at: LogTime,
-    /// Since when somebody works on it; 0: nobody does.
+    /// Since when a process works on it; 0: none does.
     pub held_at: LogTime,
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -10,14 +9,15 @@ use actix_web::http::header;
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
 use theatre_actors::ports::{Role, StoredToken};
+use theatre_actors::time::LogTime;
 
 use crate::problem::{Answer, Problem};
 use crate::routes;
 use crate::server::State;
 use crate::tokens;
 
-/// A token that was revoked is refused after this long at the latest.
-const REMEMBERED_FOR: Duration = Duration::from_secs(2);
+/// A token that was revoked is refused after this long at the latest, microseconds.
+const REMEMBERED_US: i64 = 2_000_000;
 /// Hashes that are remembered.
 const REMEMBERED_MAX: usize = 4096;
 
@@ -56,21 +56,23 @@ impl Caller {
 
 /// Tokens by their hash, as they were a moment ago.
 #[derive(Default)]
-pub(crate) struct Remembered(Mutex<HashMap<String, (Instant, Option<StoredToken>)>>);
+pub(crate) struct Remembered(Mutex<HashMap<String, (LogTime, Option<StoredToken>)>>);
 
 impl Remembered {
-    fn get(&self, hash: &str) -> Option<Option<StoredToken>> {
+    fn get(&self, hash: &str, now: LogTime) -> Option<Option<StoredToken>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, token) = known.get(hash)?;
-        (at.elapsed() < REMEMBERED_FOR).then(|| token.clone())
+        (0..REMEMBERED_US)
+            .contains(&(now.0 - at.0))
+            .then(|| token.clone())
     }
 
-    fn put(&self, hash: String, token: Option<StoredToken>) {
+    fn put(&self, hash: String, token: Option<StoredToken>, now: LogTime) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
-        known.insert(hash, (Instant::now(), token));
+        known.insert(hash, (now, token));
     }
 }
 
@@ -124,17 +126,17 @@ async fn caller(request: &ServiceRequest) -> Answer<Caller> {
             },
         );
     };
+    let now = state.parts.clock.now();
     let hash = tokens::hash(&secret);
-    let token = match state.remembered.get(&hash) {
+    let token = match state.remembered.get(&hash, now) {
         Some(known) => known,
         None => {
             let (parts, wanted) = (state.parts.clone(), hash.clone());
             let found = web::block(move || parts.access.token(&wanted)).await??;
-            state.remembered.put(hash, found.clone());
+            state.remembered.put(hash, found.clone(), now);
             found
         }
     };
-    let now = state.parts.clock.now();
     let refused = |why: &str| Problem::new("unauthenticated", format!("the token {why}"));
     let token = token.ok_or_else(|| refused("is not known"))?;
     if token.revoked_at.is_some() {

@@ -115,7 +115,8 @@ fn get(
 /// All routes.
 pub(crate) fn all() -> Vec<RouteSpec> {
     let mut routes = open();
-    routes.extend(fleet());
+    routes.extend(robots());
+    routes.extend(procedures_and_alerts());
     routes.extend(deployment());
     routes.extend(changes());
     routes
@@ -162,7 +163,7 @@ fn open() -> Vec<RouteSpec> {
     ]
 }
 
-fn fleet() -> Vec<RouteSpec> {
+fn robots() -> Vec<RouteSpec> {
     let viewer = Some(Role::Viewer);
     vec![
         get(
@@ -220,6 +221,12 @@ fn fleet() -> Vec<RouteSpec> {
             Gives::Json(schema::<Series>),
             || web::get().to(handlers::windows::series),
         ),
+    ]
+}
+
+fn procedures_and_alerts() -> Vec<RouteSpec> {
+    let viewer = Some(Role::Viewer);
+    vec![
         get(
             "/api/v1/procedures",
             viewer,

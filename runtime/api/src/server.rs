@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use crate::snapshot::Snapshot;
 use crate::{Parts, Settings, routes};
 
-/// How often committed outputs are looked for while somebody may listen.
+/// How often committed outputs are looked for for those who listen.
 const FEED_EVERY: Duration = Duration::from_millis(200);
 /// How long an answer to a request with a key is kept, microseconds.
 const REQUESTS_KEPT_US: i64 = 24 * 3_600 * 1_000_000;

@@ -1,14 +1,13 @@
 //! Robots and procedures as the store has them, read at most once a second however many ask.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use theatre_actors::ports::{CheckpointStore, Result};
 use theatre_actors::processor::ProcessorView;
 use theatre_actors::time::{Clock, LogTime};
 
-/// How old an answer may be.
-const AGE_MAX: Duration = Duration::from_secs(1);
+/// How old an answer may be, microseconds.
+const AGE_MAX_US: i64 = 1_000_000;
 
 /// All robots at one moment.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ impl Fleet {
 
 /// Keeps the last answer.
 #[derive(Default)]
-pub(crate) struct Snapshot(Mutex<Option<(Instant, Arc<Fleet>)>>);
+pub(crate) struct Snapshot(Mutex<Option<Arc<Fleet>>>);
 
 impl Snapshot {
     /// All robots, at most a second old. Blocks; of several callers one reads, the others wait for
@@ -42,13 +41,15 @@ impl Snapshot {
         clock: &dyn Clock,
     ) -> Result<Arc<Fleet>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, fleet)) = kept.as_ref().filter(|(at, _)| at.elapsed() < AGE_MAX) {
+        let as_of = clock.now();
+        // A clock that was set back makes no answer last for ever.
+        let is_fresh = |fleet: &&Arc<Fleet>| (0..AGE_MAX_US).contains(&(as_of.0 - fleet.as_of.0));
+        if let Some(fleet) = kept.as_ref().filter(is_fresh) {
             return Ok(fleet.clone());
         }
-        let as_of = clock.now();
         let robots = theatre_queries::robots(store)?;
         let fleet = Arc::new(Fleet { as_of, robots });
-        *kept = Some((Instant::now(), fleet.clone()));
+        *kept = Some(fleet.clone());
         Ok(fleet)
     }
 }

@@ -33,6 +33,7 @@ mod replay;
 mod robots;
 mod schema;
 mod service;
+mod serving;
 mod simulate;
 mod state;
 mod tail;

@@ -50,29 +50,11 @@ fn try_write(avro_type: &AvroType, value: &Value, out: &mut Vec<u8>) -> Option<(
             bytes(value.as_str()?.as_bytes(), out);
             Some(())
         }
-        AvroType::Bytes(Logical::Decimal { scale, .. }) => {
-            bytes(&shortest(decimal(value, *scale)?), out);
+        AvroType::Bytes(logical) => {
+            bytes(&blob(*logical, value)?, out);
             Some(())
         }
-        AvroType::Bytes(_) => {
-            bytes(&hex(value.as_str()?)?, out);
-            Some(())
-        }
-        AvroType::Fixed(size, Logical::Decimal { scale, .. }) => {
-            let unscaled = decimal(value, *scale)?;
-            let short = shortest(unscaled);
-            let padding = size.checked_sub(short.len())?;
-            out.extend(std::iter::repeat_n(
-                if unscaled < 0 { 0xff } else { 0 },
-                padding,
-            ));
-            out.extend_from_slice(&short);
-            Some(())
-        }
-        AvroType::Fixed(size, _) => {
-            let bytes = hex(value.as_str()?)?;
-            (bytes.len() == *size).then(|| out.extend_from_slice(&bytes))
-        }
+        AvroType::Fixed(size, logical) => fixed(*size, *logical, value, out),
         AvroType::Enum { symbols, .. } => {
             let symbol = value.as_str()?;
             let index = symbols.iter().position(|known| known == symbol)?;
@@ -96,6 +78,30 @@ fn try_write(avro_type: &AvroType, value: &Value, out: &mut Vec<u8>) -> Option<(
         }
         AvroType::Record(_) | AvroType::Array { .. } | AvroType::Map(_) => None,
     }
+}
+
+/// The bytes of a value: a decimal, or what a text in hex says.
+fn blob(logical: Logical, value: &Value) -> Option<Vec<u8>> {
+    match logical {
+        Logical::Decimal { scale, .. } => Some(shortest(decimal(value, scale)?)),
+        _ => hex(value.as_str()?),
+    }
+}
+
+/// The same in as many bytes as the type has.
+fn fixed(size: usize, logical: Logical, value: &Value, out: &mut Vec<u8>) -> Option<()> {
+    let bytes = blob(logical, value)?;
+    let padding = size.checked_sub(bytes.len())?;
+    if !matches!(logical, Logical::Decimal { .. }) && padding > 0 {
+        return None;
+    }
+    let is_negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+    out.extend(std::iter::repeat_n(
+        if is_negative { 0xff } else { 0 },
+        padding,
+    ));
+    out.extend_from_slice(&bytes);
+    Some(())
 }
 
 /// What is expected of a value, in words.

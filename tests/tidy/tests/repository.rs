@@ -43,6 +43,7 @@ fn actix_stands_in_the_host_of_the_actors_and_in_servers_only() {
             allowed: &[
                 ("actors/src/actix_host.rs", "the host of the actors"),
                 ("compose/redshift-local/", "the stand-in's HTTP server"),
+                ("runtime/api/src/", "the HTTP interface"),
                 ("runtime/theatre/src/admin.rs", "the admin server"),
             ],
         },
@@ -152,6 +153,18 @@ fn threads_sleep_in_named_places_only() {
             why: "a component answers how long it waits, and the run loop sleeps",
             allowed: &[
                 (
+                    "runtime/api/src/events.rs",
+                    "a connection looks for news now and then",
+                ),
+                (
+                    "runtime/api/src/ingest/once.rs",
+                    "waits for records that are fetched",
+                ),
+                (
+                    "runtime/api/src/server.rs",
+                    "a thread of its own that reads outputs for those who listen",
+                ),
+                (
                     "runtime/kafka/src/lane.rs",
                     "waits for a coordinator that is moving",
                 ),
@@ -190,6 +203,10 @@ fn threads_sleep_in_named_places_only() {
                 (
                     "runtime/redshift/src/poller.rs",
                     "is where statements are polled",
+                ),
+                (
+                    "runtime/theatre/src/cli/api.rs",
+                    "waits for the signal to stop",
                 ),
                 (
                     "runtime/theatre/src/cli/bench/",

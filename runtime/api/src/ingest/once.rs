@@ -1,8 +1,8 @@
 //! Requests with a key: repeated as often as one likes, they append their records once.
 //!
-//! Before anything is appended, the request is reserved with the log's ends. Whoever repeats a
-//! request that was never answered looks from those ends on for its records, and appends those that
-//! are not there. Records are known by their bytes: one that says the same of the same robot is the
+//! Before anything is appended, the request is reserved with the log's ends. The repetition
+//! of a request that was never answered looks from those ends on for its records, and appends those
+//! that are not there. Records are known by their bytes: one that says the same of the same robot is the
 //! same record.
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use theatre_actors::time::Clock;
 use super::event_printer::EventPrinter;
 use super::fleet_writer::FleetWriter;
 use super::service::{self, Service, look_further, summary};
-use super::{Common, Failure};
+use super::{Common, Failure, serving};
 use theatre_config::Config;
 use theatre_simulator::{Faults, TICK_US};
 use theatre_system::clock::SystemClock;
@@ -67,7 +67,7 @@ impl Demo {
             ..service::config(common)?
         };
         let mut service = Service::start_visibly(common, &config)?;
-        service.serve(common, &config, Some(Role::Viewer))?;
+        serving::serve(&mut service, common, &config, Some(Role::Viewer))?;
         let mut event_printer = EventPrinter::begin(&service, false)?;
         let now = SystemClock.now().0;
         let mut fleet = FleetWriter::open(

@@ -9,14 +9,13 @@ use clap::Args;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::{CheckpointStore, Error, Role};
+use theatre_actors::ports::{CheckpointStore, Error};
 use theatre_schemas::records::Transition;
 
 use super::event_printer::EventPrinter;
-use super::{Common, Failure, output};
+use super::{Common, Failure, output, serving};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin, IfTaken};
-use crate::api::{self, ApiPorts};
 use crate::gate;
 use crate::traces::Tracing;
 use theatre_config::{Config, redacted};
@@ -50,7 +49,7 @@ pub(super) struct Service {
     pub(super) started: Instant,
     admin: Admin,
     /// Where the command serves it.
-    api: Option<theatre_api::Server>,
+    pub(super) api: Option<theatre_api::Server>,
     tracing: Tracing,
     _lock: DataLock,
 }
@@ -267,42 +266,6 @@ impl Service {
         })
     }
 
-    /// Serves the HTTP interface and the page beside the pipeline, unless the configuration has none;
-    /// `anonymous` is what callers of this machine may do without a token where the configuration
-    /// does not say it.
-    pub(super) fn serve(
-        &mut self,
-        common: &Common,
-        config: &Config,
-        anonymous: Option<Role>,
-    ) -> Result<(), Failure> {
-        if !config.api.enabled {
-            return Ok(());
-        }
-        let dir = DataDir::new(&common.data);
-        let ports = ApiPorts {
-            log: self.ports.log.clone(),
-            store: self.ports.store.clone(),
-            access: Adapters::new(config, &dir, Access::Write)?.access()?,
-        };
-        if config.store.url.is_none() {
-            // This process has the lock of the directory: whoever began them is gone.
-            ports.access.release_requests()?;
-        }
-        let server = api::start(config, self.params.registry.clone(), ports, anonymous)?;
-        if theatre_telemetry::logs::is_json() {
-            tracing::info!(
-                target: theatre_telemetry::logs::START,
-                address = %server.address,
-                "serving the HTTP interface"
-            );
-        } else {
-            eprintln!("HTTP interface and page: http://{}/", server.address);
-        }
-        self.api = Some(server);
-        Ok(())
-    }
-
     /// True once a signal has asked it to stop.
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
@@ -443,7 +406,7 @@ impl Run {
                 output::if_json(common.output, &json!({"drained": true}))
             };
         }
-        service.serve(common, &config, None)?;
+        serving::serve(&mut service, common, &config, None)?;
         while !service.is_stopping() {
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -1,0 +1,45 @@
+//! The HTTP interface beside a pipeline.
+
+use theatre_actors::ports::Role;
+use theatre_config::Config;
+use theatre_embedded::data_dir::DataDir;
+
+use super::service::Service;
+use super::{Common, Failure};
+use crate::adapters::{Access, Adapters};
+use crate::api::{self, ApiPorts};
+
+/// Serves the HTTP interface and the page, unless the configuration has none; `anonymous` is what
+/// callers of this machine may do without a token where the configuration does not say it.
+pub(super) fn serve(
+    service: &mut Service,
+    common: &Common,
+    config: &Config,
+    anonymous: Option<Role>,
+) -> Result<(), Failure> {
+    if !config.api.enabled {
+        return Ok(());
+    }
+    let dir = DataDir::new(&common.data);
+    let ports = ApiPorts {
+        log: service.ports.log.clone(),
+        store: service.ports.store.clone(),
+        access: Adapters::new(config, &dir, Access::Write)?.access()?,
+    };
+    if config.store.url.is_none() {
+        // This process has the lock of the directory: those that began them have ended.
+        ports.access.release_requests()?;
+    }
+    let server = api::start(config, service.params.registry.clone(), ports, anonymous)?;
+    if theatre_telemetry::logs::is_json() {
+        tracing::info!(
+            target: theatre_telemetry::logs::START,
+            address = %server.address,
+            "serving the HTTP interface"
+        );
+    } else {
+        eprintln!("HTTP interface and page: http://{}/", server.address);
+    }
+    service.api = Some(server);
+    Ok(())
+}
