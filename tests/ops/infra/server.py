@@ -1,6 +1,7 @@
 """AWS as moto has it, on a port of this machine: with the kinds of `standins`, and with what moto
 does otherwise than AWS put right. Run as a program it serves until it is stopped."""
 
+import json
 import logging
 import os
 import sys
@@ -15,7 +16,14 @@ os.environ.update(
 
 import standins  # noqa: E402
 from moto.cloudformation import parsing  # noqa: E402
+from moto.cloudformation.exceptions import ValidationError  # noqa: E402
+from moto.cloudformation.models import CloudFormationBackend  # noqa: E402
+from moto.cloudformation.responses import CloudFormationResponse  # noqa: E402
+from moto.core.responses import ActionResult  # noqa: E402
+from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.ec2.models.launch_templates import LaunchTemplate  # noqa: E402
+from moto.ec2.models.subnets import SubnetRouteTableAssociation  # noqa: E402
+from moto.kafka.responses import KafkaResponse  # noqa: E402
 from moto.rds.models import DBInstance, DBParameterGroup  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
@@ -58,6 +66,86 @@ def keep_what_is_to_be_kept():
     parsing.ResourceMap.delete = careful
 
 
+def give_brokers():
+    """Addresses of brokers: moto's clusters have none."""
+    host = "b-{}.log.abcdef.c2.kafka.eu-central-1.amazonaws.com:9098"
+    addresses = ",".join(host.format(number) for number in (1, 2, 3))
+    answer = json.dumps({"bootstrapBrokerStringSaslIam": addresses})
+    KafkaResponse.get_bootstrap_brokers = lambda self: answer
+
+
+def drop_no_values():
+    """`AWS::NoValue` takes an item out of a list: moto leaves it there as nothing."""
+    clean = parsing.clean_json
+
+    def careful(value, resources):
+        cleaned = clean(value, resources)
+        if isinstance(cleaned, list):
+            return [item for item in cleaned if item is not None]
+        return cleaned
+
+    parsing.clean_json = careful
+
+
+def end_associations():
+    """An association of a subnet with its table of routes ends with its stack: in moto it stays,
+    and the table with it."""
+
+    def delete(self, account, region):
+        table = ec2_backends[account][region].route_tables[self.route_table_id]
+        for key, subnet in list(table.associations.items()):
+            if subnet == self.subnet_id:
+                del table.associations[key]
+
+    SubnetRouteTableAssociation.delete = delete
+
+
+def execute_change_sets():
+    """A change set makes a stack as a template does: moto's knows of no exports of others, and adds
+    none."""
+
+    def execute(self, change_set_name, stack_name=None):
+        for key, change_set in list(self.change_sets.items()):
+            if change_set_name in (key, change_set.change_set_name):
+                break
+        else:
+            raise ValidationError(stack_name)
+        stack = change_set.stack
+        if change_set.change_set_type == "CREATE":
+            del self.stacks[stack.stack_id]
+            self.create_stack(
+                stack.name, change_set.template, change_set.parameters, tags=stack.tags
+            )
+        else:
+            stack.update(change_set.template, parameters=change_set.parameters)
+            self.exports.update({export.name: export for export in stack.exports})
+        change_set.execution_status = "EXECUTE_COMPLETE"
+
+    CloudFormationBackend.execute_change_set = execute
+    # A change set without a change fails in AWS after it was made; moto refuses to make it.
+    CloudFormationResponse._validate_different_update = lambda *_: None
+
+
+def protect_stacks():
+    """Stacks that are protected are not deleted: moto has no such protection."""
+    delete = CloudFormationBackend.delete_stack
+
+    def protect(self):
+        stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
+        stack.is_protected = str(self._get_param("EnableTerminationProtection")).lower() == "true"
+        return ActionResult({"StackId": stack.stack_id})
+
+    def careful(self, name_or_stack_id):
+        for stack in self.stacks.values():
+            if name_or_stack_id in (stack.name, stack.stack_id):
+                if getattr(stack, "is_protected", False) and stack.status != "DELETE_COMPLETE":
+                    raise ValidationError(stack.name, "TerminationProtection is enabled")
+        delete(self, name_or_stack_id)
+
+    CloudFormationResponse.update_termination_protection = protect
+    CloudFormationBackend.delete_stack = careful
+
+
 def start(port):
     """Starts it; gives the server and its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -65,6 +153,11 @@ def start(port):
     standins.install(endpoint)
     give_attributes()
     keep_what_is_to_be_kept()
+    protect_stacks()
+    end_associations()
+    execute_change_sets()
+    drop_no_values()
+    give_brokers()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
     return server, endpoint
