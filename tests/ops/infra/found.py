@@ -63,8 +63,8 @@ FIND = {
     ),
     # Moto names it by its table.
     "AWS::EC2::SubnetRouteTableAssociation": lambda aws, name: any(
-        each.get("SubnetId")
-        for table in aws("ec2").describe_route_tables(RouteTableIds=[name])["RouteTables"]
+        each["RouteTableAssociationId"] == name and each.get("SubnetId")
+        for table in aws("ec2").describe_route_tables()["RouteTables"]
         for each in table["Associations"]
     ),
     "AWS::EC2::VPC": lambda aws, name: aws("ec2").describe_vpcs(VpcIds=[name])["Vpcs"],

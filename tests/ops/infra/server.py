@@ -23,8 +23,10 @@ from moto.core.responses import ActionResult  # noqa: E402
 from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.ec2.models.launch_templates import LaunchTemplate  # noqa: E402
 from moto.ec2.models.subnets import SubnetRouteTableAssociation  # noqa: E402
+from moto.kafka.models import FakeKafkaCluster as KafkaCluster  # noqa: E402
 from moto.kafka.responses import KafkaResponse  # noqa: E402
 from moto.rds.models import DBInstance, DBParameterGroup  # noqa: E402
+from moto.redshift.models import Cluster as RedshiftCluster  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 
 EXTRA = {
@@ -49,6 +51,7 @@ def give_attributes():
     DBInstance.has_cfn_attr = classmethod(has)
     DBInstance.get_cfn_attribute = get
     DBParameterGroup.physical_resource_id = property(lambda made: made.name)
+    RedshiftCluster.physical_resource_id = property(lambda made: made.cluster_identifier)
     LaunchTemplate.has_cfn_attr = classmethod(lambda cls, name: name == "LatestVersionNumber")
     LaunchTemplate.get_cfn_attribute = lambda self, name: str(self.latest_version_number)
 
@@ -87,17 +90,35 @@ def drop_no_values():
     parsing.clean_json = careful
 
 
-def end_associations():
-    """An association of a subnet with its table of routes ends with its stack: in moto it stays,
-    and the table with it."""
+def make_associations():
+    """An association of a subnet with its table of routes can be asked for, and ends with its
+    stack: moto's templates make one that no call shows."""
+
+    def create(cls, _name, wanted, account, region, **_):
+        properties = wanted["Properties"]
+        made = cls(properties["RouteTableId"], properties["SubnetId"])
+        backend = ec2_backends[account][region]
+        made.association = backend.associate_route_table(
+            made.route_table_id, subnet_id=made.subnet_id
+        )
+        return made
 
     def delete(self, account, region):
-        table = ec2_backends[account][region].route_tables[self.route_table_id]
-        for key, subnet in list(table.associations.items()):
-            if subnet == self.subnet_id:
-                del table.associations[key]
+        ec2_backends[account][region].disassociate_route_table(self.association)
 
+    SubnetRouteTableAssociation.create_from_cloudformation_json = classmethod(create)
+    SubnetRouteTableAssociation.physical_resource_id = property(lambda made: made.association)
     SubnetRouteTableAssociation.delete = delete
+
+
+def name_clusters():
+    """The name of a cluster stands in its ARN, whichever kind it is."""
+
+    def arn(self):
+        begin = f"arn:aws:kafka:{self.region_name}:{self.account_id}"
+        return f"{begin}:cluster/{self.cluster_name}/{self.cluster_id}"
+
+    KafkaCluster._generate_arn = arn
 
 
 def execute_change_sets():
@@ -154,7 +175,8 @@ def start(port):
     give_attributes()
     keep_what_is_to_be_kept()
     protect_stacks()
-    end_associations()
+    make_associations()
+    name_clusters()
     execute_change_sets()
     drop_no_values()
     give_brokers()

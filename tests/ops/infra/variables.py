@@ -73,7 +73,7 @@ def chart_faults(cloudformation, deployment, settings):
     chart's own example for EKS."""
     out = exported(cloudformation, deployment)
     brokers = "b-1.log.test:9098"
-    wanted = flat(SETTINGS.configuration(settings, out, brokers))
+    wanted = flat(tomllib.loads(SETTINGS.toml(SETTINGS.configuration(settings, out, brokers))))
     values = SETTINGS.values(settings, out, brokers)
     chart = ROOT / "helm/theatre"
     schema = json.loads((chart / "values.schema.json").read_text())
