@@ -179,7 +179,7 @@ FIND = {
         aws("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
     ),
     "AWS::SNS::TopicPolicy": lambda aws, name: any(
-        "Senders" in aws("sns").get_topic_attributes(TopicArn=each["TopicArn"])["Attributes"]["Policy"]
+        "Senders" in aws("sns").get_topic_attributes(**each)["Attributes"]["Policy"]
         for each in aws("sns").list_topics()["Topics"]
     ),
     "AWS::SSM::Parameter": lambda aws, name: (

@@ -71,7 +71,8 @@ class Task:
 
     def check(self):
         """`theatre config check` with all variables, as they are."""
-        return run(self.theatre, "config", "check", cwd=self.volume, env=self.variables(), check=False)
+        command = [self.theatre, "config", "check"]
+        return run(*command, cwd=self.volume, env=self.variables(), check=False)
 
     @contextlib.contextmanager
     def started(self):

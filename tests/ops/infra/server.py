@@ -22,6 +22,7 @@ from moto.cloudformation.responses import CloudFormationResponse  # noqa: E402
 from moto.core.responses import ActionResult  # noqa: E402
 from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.ec2.models.launch_templates import LaunchTemplate  # noqa: E402
+from moto.ec2.models.route_tables import RouteTable  # noqa: E402
 from moto.ec2.models.subnets import SubnetRouteTableAssociation  # noqa: E402
 from moto.kafka.models import FakeKafkaCluster as KafkaCluster  # noqa: E402
 from moto.kafka.responses import KafkaResponse  # noqa: E402
@@ -109,6 +110,10 @@ def make_associations():
     SubnetRouteTableAssociation.create_from_cloudformation_json = classmethod(create)
     SubnetRouteTableAssociation.physical_resource_id = property(lambda made: made.association)
     SubnetRouteTableAssociation.delete = delete
+    # Tables stay, too, and the network with them.
+    RouteTable.delete = lambda self, account, region: ec2_backends[account][
+        region
+    ].delete_route_table(self.id)
 
 
 def name_clusters():

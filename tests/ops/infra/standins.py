@@ -111,7 +111,8 @@ def scalable_target(aws, wanted):
             MaxCapacity=int(wanted["MaxCapacity"]),
             RoleARN=wanted["RoleARN"],
         )
-    return "|".join([wanted["ResourceId"], wanted["ScalableDimension"], wanted["ServiceNamespace"]]), {}
+    parts = ["ResourceId", "ScalableDimension", "ServiceNamespace"]
+    return "|".join(wanted[part] for part in parts), {}
 
 
 @kind("AWS::ApplicationAutoScaling::ScalingPolicy")
