@@ -63,9 +63,17 @@ fn known() -> Known {
         ".ci/run",
         "Dockerfile",
         "compose/.env.example",
+        "infra/cost/model",
+        "infra/deploy",
+        "infra/destroy",
+        "infra/job",
+        "infra/settings",
+        "infra/shell",
+        "infra/stacks",
         "justfile",
         "tests/ops/compose/run",
         "tests/ops/engine",
+        "tests/ops/infra/run",
         "tests/ops/lint/run",
         "tests/ops/run",
         "tests/ops/watch/run",
@@ -78,7 +86,7 @@ fn known() -> Known {
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
     for extension in texts
         .iter()
-        .chain(&["md", "csv", "json", "bin", "lock", "txt"])
+        .chain(&["md", "csv", "json", "bin", "lock", "svg", "txt"])
     {
         let found = files(extension);
         known.files.extend(found.iter().cloned());
