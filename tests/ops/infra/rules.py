@@ -35,6 +35,10 @@ OF_THEATRE = {
 # Parameters that a program asks for, or that only an alternative wants.
 ASKED_FOR = {"Brokers", "ApiCertificateArn", "AdministratorArn", "TrustedPrincipalArn"}
 
+# Actions that are not called as the commands of the AWS command line are.
+PREFIXES = {"amp": "aps"}
+OTHER_NAMES = {"ecr:GetLoginPassword": "ecr:GetAuthorizationToken"}
+
 # Calls of the sources that no role may make, each with the reason.
 NOT_ALLOWED = {"create_bucket": "theatre lake create: on AWS the bucket is made by buckets.yaml"}
 
@@ -135,6 +139,31 @@ def rights_that_are_used(all_templates):
         if call.get("role") == "topics" and allowed.get(action, set()) != {"TopicsAccess"}:
             found.append(f"{action}: only the jobs that make topics may")
     return found
+
+
+def calls_of_programs():
+    """Actions that infra/deploy, infra/job and infra/shell call."""
+    found = set()
+    for name in ["deploy", "job", "shell", "stacks"]:
+        for service, command in re.findall(r"\baws ([a-z]+) ([a-z-]+)", (INFRA / name).read_text()):
+            # Everyone may ask who he is; a waiter repeats a call that the programs make, too; and
+            # one message says that aws is missing.
+            if service not in ("sts", "is") and command != "wait":
+                call = "".join(word.capitalize() for word in command.split("-"))
+                action = f"{PREFIXES.get(service, service)}:{call}"
+                found.add(OTHER_NAMES.get(action, action))
+    return found
+
+
+def deployer_may(all_templates):
+    """The role of who deploys may call what the programs call."""
+    allowed = {
+        action
+        for name, statement in statements(all_templates["deployment"])
+        if name == "DeployRole"
+        for action in actions(statement)
+    }
+    return [f"the deployer may not: {each}" for each in sorted(calls_of_programs() - allowed)]
 
 
 def calls_that_are_listed(sources):
