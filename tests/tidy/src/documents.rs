@@ -312,7 +312,7 @@ fn is_path(span: &str) -> bool {
         .chars()
         .all(|sign| sign.is_ascii_alphanumeric() || "._-/".contains(sign));
     let folder = [
-        "actors/", "compose/", "docs/", "helm/", "runtime/", "schemas/", "tests/",
+        "actors/", "compose/", "docs/", "helm/", "infra/", "runtime/", "schemas/", "tests/",
     ];
     plain
         && ([".rs", ".sql", ".avsc", ".md"]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Folders that are looked through for sources and documents.
 const FOLDERS: &[&str] = &[
-    "actors", "compose", "docs", "helm", "runtime", "schemas", "tests",
+    "actors", "compose", "docs", "helm", "infra", "runtime", "schemas", "tests",
 ];
 
 /// A source file.

@@ -1,0 +1,125 @@
+"""A task of ECS started as a process of this machine: its commands, its variables, its secrets, its
+health command. What it cannot have here are the servers with IAM, so the process that runs leaves
+out the variables that name them and works on its data directory."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+import programs
+from harness import eventually, must, run
+
+# Where the tasks have their volume.
+VOLUME = "/var/lib/theatre"
+# Tables of the configuration that name servers.
+SERVERS = ("LOG", "STORE", "LAKE", "WAREHOUSE")
+# The port of the admin server in the task, and one that is free here.
+PORT, FREE = "9464", "9864"
+
+
+def program(folder):
+    """The program: that of THEATRE_OPS_PROGRAMS, or the one that the tests have built."""
+    there = os.environ.get("THEATRE_OPS_PROGRAMS")
+    if there is None:
+        programs.programs(["theatre"], folder)
+    return pathlib.Path(there or folder) / "theatre"
+
+
+class Task:
+    """A task of ECS with its volume in a folder."""
+
+    def __init__(self, aws, family, folder, theatre):
+        found = aws("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
+        self.aws, self.volume, self.theatre = aws, pathlib.Path(folder) / "volume", theatre
+        self.containers = {each["name"]: each for each in found["containerDefinitions"]}
+        self.volume.mkdir(mode=0o700)
+
+    def here(self, text):
+        """A text of the definition with the folder in place of the volume, and the free port."""
+        return text.replace(VOLUME, str(self.volume)).replace(f":{PORT}", f":{FREE}")
+
+    def variables(self, servers=True):
+        """Variables of the process; without those that name servers, if it is to have none."""
+        pairs = {each["name"]: each["value"] for each in self.containers["theatre"]["environment"]}
+        left_out = tuple(f"THEATRE__{table}__" for table in SERVERS)
+        return {
+            "PATH": os.environ["PATH"],
+            **{
+                name: self.here(value)
+                for name, value in pairs.items()
+                if servers or not name.startswith(left_out)
+            },
+        }
+
+    def write_files(self, authorities):
+        """Does what the container before the process does, with its secrets; infra/deploy gives the
+        one with the authorities its value."""
+        container = self.containers["files"]
+        manager = self.aws("secretsmanager")
+        sources = {each["name"]: each["valueFrom"] for each in container["secrets"]}
+        manager.put_secret_value(SecretId=sources["STORE_AUTHORITIES"], SecretString=authorities)
+        secrets = {
+            name: manager.get_secret_value(SecretId=source)["SecretString"]
+            for name, source in sources.items()
+        }
+        command = [*container["entryPoint"], *container["command"]]
+        run(*command, cwd=self.volume, env={"PATH": os.environ["PATH"], **secrets})
+
+    def check(self):
+        """`theatre config check` with all variables, as they are."""
+        command = [self.theatre, "config", "check"]
+        return run(*command, cwd=self.volume, env=self.variables(), check=False)
+
+    @contextlib.contextmanager
+    def started(self):
+        """The process, and the health command of the task as a function."""
+        container = self.containers["theatre"]
+        environment = self.variables(servers=False)
+        with open(self.volume.parent / "log", "w") as log:
+            process = subprocess.Popen(
+                [self.theatre, *(self.here(word) for word in container["command"])],
+                cwd=self.volume,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+            kind, name, *rest = container["healthCheck"]["command"]
+            must((kind, name) == ("CMD", "theatre"), "the health command is another")
+            try:
+                yield process, lambda: run(
+                    self.theatre, *rest, cwd=self.volume, env=environment, check=False
+                )
+            finally:
+                process.kill()
+                process.wait()
+
+    def stop(self, process):
+        """Ends it as ECS does; its exit code."""
+        process.send_signal(signal.SIGTERM)
+        return process.wait(timeout=self.containers["theatre"]["stopTimeout"])
+
+
+def ready():
+    """What /readyz answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{FREE}/readyz", timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def runs_as_it_is(task):
+    """The process is alive by its health command, ready, and ends when it is asked to."""
+    with task.started() as (process, health):
+        must(health().returncode != 0, "it was healthy before it could be")
+        eventually("the health command is content", lambda: health().returncode == 0)
+        eventually("it is ready", lambda: ready() == 200)
+        log = (task.volume.parent / "log").read_text()
+        must(log.startswith("{"), f"the log is no JSON: {log[:200]}")
+        code = task.stop(process)
+        must(code == 0, f"it ended with {code}")
+        must(health().returncode != 0, "it is healthy although it has ended")

@@ -1,0 +1,90 @@
+"""What the tasks of ECS, theatre.toml and the values of the chart say, and whether that is one."""
+
+import importlib.machinery
+import importlib.util
+import json
+import tomllib
+
+import jsonschema
+from templates import INFRA, ROOT, load
+
+LOADER = importlib.machinery.SourceFileLoader("settings", str(INFRA / "settings"))
+SETTINGS = importlib.util.module_from_spec(importlib.util.spec_from_loader("settings", LOADER))
+LOADER.exec_module(SETTINGS)
+text = SETTINGS.text
+
+
+def exported(cloudformation, deployment):
+    pages = cloudformation.get_paginator("list_exports").paginate()
+    names = {each["Name"]: each.get("Value", "") for page in pages for each in page["Exports"]}
+    begin = f"{deployment}-"
+    return {name[len(begin) :]: value for name, value in names.items() if name.startswith(begin)}
+
+
+def container(ecs, family):
+    """The container of a task that runs theatre."""
+    definition = ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+    found = [each for each in definition["containerDefinitions"] if each["name"] == "theatre"]
+    return found[0]
+
+
+def of_task(ecs, family):
+    """Variables of a task as keys of the configuration; logging is none of it."""
+    pairs = {each["name"]: each["value"] for each in container(ecs, family)["environment"]}
+    begin = "THEATRE__"
+    return {
+        name[len(begin) :].lower().replace("__", "."): value
+        for name, value in pairs.items()
+        if name.startswith(begin)
+    }
+
+
+def flat(tables):
+    """A configuration as paths and texts."""
+    found = {}
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{key}": text(inner) for key, inner in value.items()}
+        else:
+            found[name] = text(value)
+    return found
+
+
+def differences(cloudformation, ecs, deployment, settings):
+    """What theatre.toml and the variables of the pipeline's and the jobs' tasks say otherwise."""
+    out = exported(cloudformation, deployment)
+    brokers = "b-1.log.test:9098"
+    tables = tomllib.loads(SETTINGS.toml(SETTINGS.configuration(settings, out, brokers)))
+    wanted = flat(tables)
+    found = []
+    for family in ["pipeline", "job", "reconcile", "shell"]:
+        there = of_task(ecs, f"{deployment}-{family}")
+        for key in wanted.keys() | there.keys():
+            if wanted.get(key) != there.get(key):
+                found.append(f"{family}: {key}: {there.get(key)}, theatre.toml {wanted.get(key)}")
+    topics = of_task(ecs, f"{deployment}-topics")
+    if {**topics, "log.create_topics": "false"} != wanted:
+        found.append("topics: differs in more than log.create_topics")
+    return found
+
+
+def chart_faults(cloudformation, deployment, settings):
+    """What the values for the chart say otherwise than theatre.toml, the chart's schema, or the
+    chart's own example for EKS."""
+    out = exported(cloudformation, deployment)
+    brokers = "b-1.log.test:9098"
+    wanted = flat(tomllib.loads(SETTINGS.toml(SETTINGS.configuration(settings, out, brokers))))
+    values = SETTINGS.values(settings, out, brokers)
+    chart = ROOT / "helm/theatre"
+    schema = json.loads((chart / "values.schema.json").read_text())
+    checker = jsonschema.validators.validator_for(schema)(schema)
+    found = [error.message for error in checker.iter_errors(values)]
+    there = flat(values["config"])
+    for key in wanted.keys() - {"admin", "pseudonym_key_file", "store.ca_file"}:
+        if there.get(key) != wanted[key]:
+            found.append(f"{key}: {there.get(key)}, theatre.toml {wanted[key]}")
+    example = load((chart / "examples/values-eks-production.yaml").read_text())
+    for table in ["log", "store", "lake", "warehouse"]:
+        missing = example["config"][table].keys() - values["config"][table].keys()
+        found += [f"the chart's example also says {table}.{key}" for key in missing]
+    return found
