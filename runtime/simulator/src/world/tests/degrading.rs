@@ -1,0 +1,1 @@
+//! Parts wear, show it, fail, and are replaced.
