@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use theatre_config::ConfigError;
 
-use calendar::DAY_US;
+pub use calendar::DAY_US;
 use catalogue::Catalogue;
 use leg::Leg;
 use procedure::Case;

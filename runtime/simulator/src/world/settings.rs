@@ -134,7 +134,7 @@ impl Settings {
     }
 
     /// True when a day has a schedule; otherwise robots work case after case.
-    pub(super) fn has_days(&self) -> bool {
+    pub fn has_days(&self) -> bool {
         self.haste() == 1
     }
 

@@ -73,9 +73,19 @@ impl Stream {
         self.step
     }
 
+    /// Event time of the fleet's beginning.
+    pub fn start_us(&self) -> i64 {
+        self.settings.start_us
+    }
+
     /// Event time up to which the steps before the next one go.
     pub fn until_us(&self) -> i64 {
         self.settings.start_us + self.step as i64 * self.settings.step_us()
+    }
+
+    /// Event time up to which the next step goes.
+    pub fn next_until_us(&self) -> i64 {
+        self.until_us() + self.settings.step_us()
     }
 
     /// True when all is sent.
