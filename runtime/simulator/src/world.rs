@@ -219,6 +219,12 @@ impl World {
                 Status::Operational => self.event(start, robot, "started", None, None),
                 _ => self.registration(start, robot),
             }
+            // Wear that was there before the beginning.
+            let wear = self.robots[robot].wear(self.catalogue, start);
+            for part in (0..wear.len()).filter(|part| wear[*part] > 0.0) {
+                let onset = self.truth_of(start, robot, part, "onset");
+                self.truth.push(onset);
+            }
         }
         if self.settings.has_days() {
             self.at(start, Action::Plan(self.settings.begin()));

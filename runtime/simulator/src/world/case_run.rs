@@ -163,7 +163,7 @@ impl World {
     fn call_off(&mut self, time: i64, case: &Case) {
         let step = self.step(case, case.robot, (time, "cancelled", None));
         self.facts.push(step);
-        self.note_case(case, "cancelled", case.robot);
+        self.note_case(case, "cancelled", case.robot, 0.0);
         self.free(case, case.robot, time);
         let mut dice = Dice::new(self.settings.seed, Purpose::Result, case.number);
         let reports = outcome::cancelled(&case.procedure_id, time, &mut dice);
@@ -396,7 +396,8 @@ impl World {
         last: Option<&'static str>,
         wear: &Wear,
     ) {
-        self.note_case(case, last.unwrap_or("in_progress"), robot);
+        let worst = wear.iter().copied().fold(0.0, f64::max);
+        self.note_case(case, last.unwrap_or("in_progress"), robot, worst);
         let Some(last) = last else { return };
         let causes = Causes {
             complexity: case.complexity,
@@ -429,7 +430,7 @@ impl World {
     }
 
     /// What is true of a case and stands in no record.
-    fn note_case(&mut self, case: &Case, end: &str, robot: usize) {
+    fn note_case(&mut self, case: &Case, end: &str, robot: usize, worst: f64) {
         let note = json!({
             "what": "case",
             "event_time": case.start,
@@ -440,6 +441,7 @@ impl World {
             "age_band": case.patient.band(),
             "gender": case.patient.gender,
             "emergency": case.is_emergency,
+            "wear": worst,
         });
         self.truth.push(note);
     }

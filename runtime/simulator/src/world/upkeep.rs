@@ -181,8 +181,19 @@ impl World {
     }
 
     fn note_service(&mut self, time: i64, order: &Order) {
-        let name = |(part, _): &(usize, bool)| self.catalogue.parts[*part].part.clone();
-        let parts: Vec<String> = order.parts.iter().map(name).collect();
+        let part = |(part, has_failed): &(usize, bool)| {
+            let (of, unit) = (
+                &self.catalogue.parts[*part],
+                &self.robots[order.robot].units[*part],
+            );
+            json!({
+                "part": of.part,
+                "serial": unit.serial,
+                "failed": has_failed,
+                "wear": unit.wear(of, time),
+            })
+        };
+        let parts: Vec<serde_json::Value> = order.parts.iter().map(part).collect();
         let note = json!({
             "what": "service",
             "event_time": time,
@@ -190,6 +201,7 @@ impl World {
             "maintenance_id": order.maintenance_id,
             "type": self.kind(order),
             "parts": parts,
+            "cause": if order.kind == Kind::Emergency { "failure" } else { "date" },
             "until": order.end,
         });
         self.truth.push(note);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::world::records::{Content, Fact};
+use crate::world::records::Fact;
 use crate::world::settings::Settings;
 use crate::world::{Topic, World};
 
@@ -76,7 +76,7 @@ pub(super) fn of(facts: &[Fact], topic: Topic) -> impl Iterator<Item = &Fact> {
 macro_rules! contents {
     ($facts:expr, $kind:ident) => {
         $facts.iter().filter_map(|fact| match &fact.content {
-            Content::$kind(content) => Some((fact, content)),
+            $crate::world::records::Content::$kind(content) => Some((fact, content)),
             _ => None,
         })
     };
