@@ -77,7 +77,7 @@ fn camera(at: &Moment, sample: &mut Sample, dice: &mut Dice) {
 /// The power ripples, and now and then breaks down for a moment.
 fn supply(wear: &Wear, sample: &mut Sample, dice: &mut Dice) {
     let wear = wear[SUPPLY];
-    sample.power += 45.0 * wear * dice.normal();
+    sample.power += 60.0 * wear * dice.normal();
     if dice.chance(0.03 * wear) {
         sample.power *= 0.4;
         sample.lighting *= 0.4;

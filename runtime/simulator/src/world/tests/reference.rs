@@ -295,7 +295,7 @@ fn samples_are_a_hundred_for_each_completed_case_and_within_their_ranges() {
         ("force z", -5.0, 5.0, 0.1),
         ("temperature", 20.0, 35.0, 0.35),
         ("power", 150.0, 400.0, 0.35),
-        ("current", 0.0, 4.0, 0.35),
+        ("current", 0.0, 4.0, 0.45),
     ] {
         assert_range(name, &signals[name], low, high, near);
     }

@@ -69,6 +69,7 @@ fn the_network_of_the_stress_profile_has_every_fault_and_notes_it() {
     };
     let network = Network {
         days_late: 0.001,
+        reboot: 0.8,
         offline: 0.1,
         silent: 0.1,
         ..network
