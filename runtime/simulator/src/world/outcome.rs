@@ -45,8 +45,8 @@ pub(super) struct ClinicalResult {
     pub(super) follow_up_required: Option<bool>,
 }
 
-/// A result and the reports of it: soon after the end, and 30 days after the discharge, when it is
-/// known whether the patient came back.
+/// A result and the reports of it: soon after the end, and 30 days after it, when it is known whether
+/// the patient came back.
 #[derive(Debug)]
 pub(super) struct Reports {
     pub(super) first: (i64, ClinicalResult),
@@ -96,7 +96,7 @@ pub(super) fn reports(procedure_id: &str, end: i64, causes: &Causes, dice: &mut 
     result.follow_up_required = Some(rank > 0 || dice.chance(0.3));
     let is_back = dice.chance(if rank == 0 { 0.05 } else { 0.25 });
     let reported = end + dice.whole(1, 24) * HOUR_US;
-    let known = end + (stay + 30) * DAY_US;
+    let known = end + 30 * DAY_US;
     let corrected = ClinicalResult {
         readmission_30day: Some(is_back),
         ..result.clone()

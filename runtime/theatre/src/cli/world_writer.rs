@@ -104,6 +104,12 @@ impl<'a> WorldWriter<'a> {
                 writeln!(truth, "{happened}")?;
             }
         }
+        // Events of a batch are appended before its samples. When robots rest, what waits goes first:
+        // the end of a recording must not come before the last samples of it.
+        let is_sample = |(topic, _): &(Topic, NewRecord)| *topic == Topic::Telemetry;
+        if !chunk.records.iter().any(is_sample) && self.waiting.iter().any(is_sample) {
+            self.flush()?;
+        }
         self.waiting.extend(chunk.records);
         if self.waiting.len() >= BATCH_RECORDS {
             self.flush()?;
