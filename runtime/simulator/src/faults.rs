@@ -85,7 +85,7 @@ impl Fate {
 
 impl Faults {
     /// True when nothing ever happens.
-    pub(super) fn is_none(&self) -> bool {
+    pub fn is_none(&self) -> bool {
         self.total() <= 0.0
     }
 

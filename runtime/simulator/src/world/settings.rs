@@ -133,6 +133,14 @@ impl Settings {
         }
     }
 
+    /// How many times as fast as in life services are done: a newcomer waits minutes for one.
+    pub(super) fn service_haste(&self) -> i64 {
+        match self.profile {
+            Profile::Demo => 4 * self.haste(),
+            _ => self.haste(),
+        }
+    }
+
     /// True when a day has a schedule; otherwise robots work case after case.
     pub fn has_days(&self) -> bool {
         self.haste() == 1

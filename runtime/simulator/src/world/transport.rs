@@ -72,12 +72,8 @@ impl Network {
         (faults, network)
     }
 
-    /// Refuses shares that make no sense.
-    ///
-    /// # Errors
-    /// Names what is wrong.
-    pub fn check(&self) -> Result<(), String> {
-        let shares = [
+    fn shares(&self) -> [f64; 7] {
+        [
             self.days_late,
             self.unit,
             self.skew,
@@ -85,7 +81,20 @@ impl Network {
             self.offline,
             self.silent,
             self.reboot,
-        ];
+        ]
+    }
+
+    /// True when nothing ever happens.
+    pub fn is_none(&self) -> bool {
+        self.shares().iter().all(|share| *share <= 0.0)
+    }
+
+    /// Refuses shares that make no sense.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let shares = self.shares();
         let is_share = |share: &f64| (0.0..=1.0).contains(share);
         if !shares.iter().all(is_share) || self.offline + self.silent > 1.0 {
             return Err(

@@ -116,7 +116,7 @@ impl World {
         let failed = units.filter(|(_, unit)| unit.has_failed());
         let parts: Vec<(usize, bool)> = failed.map(|(part, _)| (part, true)).take(4).collect();
         let mut dice = self.service_dice();
-        let haste = self.settings.haste();
+        let haste = self.settings.service_haste();
         let travel = (dice.uniform(0.5, 3.0) * HOUR_US as f64) as i64 / haste;
         let start = time + travel;
         let what = (robot, Kind::Emergency);

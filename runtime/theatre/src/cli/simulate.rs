@@ -233,7 +233,7 @@ impl Simulate {
             let ahead = settings.span_us.min(DEMO_BACKLOG_US) as f64 * (1.0 - 1.0 / speed);
             settings.start_us = SystemClock.now().0 - ahead.max(0.0) as i64;
         }
-        let is_calm = self.faults == Faults::default() && flags.network == Network::default();
+        let is_calm = self.faults.is_none() && flags.network.is_none();
         let (faults, network) = match profile {
             world::Profile::Stress if is_calm => Network::bad(),
             _ => (self.faults.clone(), flags.network.clone()),
