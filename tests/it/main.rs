@@ -25,6 +25,7 @@ mod servers;
 mod servers_chaos;
 mod servers_parity;
 mod servers_sharing;
+mod simulated_world;
 mod simulation;
 mod simulator;
 mod stores_of_before;

@@ -9,7 +9,7 @@ pub(super) const REORDER_TICKS: u64 = 20;
 
 /// Faults of the transport, as shares of the telemetry records from 0 to 1; together at most 1.
 /// Ground truth is written apart (`--truth`).
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 pub struct Faults {
     /// Share of records sent twice.
     #[arg(long = "fault-duplicate", default_value_t = 0.0, value_name = "SHARE")]
@@ -85,7 +85,7 @@ impl Fate {
 
 impl Faults {
     /// True when nothing ever happens.
-    pub(super) fn is_none(&self) -> bool {
+    pub fn is_none(&self) -> bool {
         self.total() <= 0.0
     }
 

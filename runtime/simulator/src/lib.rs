@@ -1,7 +1,8 @@
-//! A simulated fleet: the same seed gives the same bytes, tick by tick, so a run that was killed
-//! goes on where it stopped.
+//! Simulated fleets: the same seed gives the same bytes, so a run that was killed goes on where it
+//! stopped. [`world`] is a surgical fleet with sites, people, services and causes, [`fleet`] the
+//! layout of the throughput benchmark, and [`Simulator`] a small fleet for a first look.
 //!
-//! Pure: asked for a tick (100 ms of event time), it gives that tick's records. What a robot does
+//! The small fleet is pure: asked for a tick (100 ms of event time), it gives that tick's records. What a robot does
 //! is a function of seed, robot and tick alone; there is no state to lose. Some robots wear out:
 //! the actuator of joint 2 draws more current and runs hotter, until it fails and is replaced. What
 //! the transport does to records is decided the same way ([`Faults`]); [`Simulator::truth`] lists
@@ -10,6 +11,7 @@
 mod faults;
 pub mod fleet;
 mod telemetry;
+pub mod world;
 
 use apache_avro::types::Value;
 use fake::Fake;

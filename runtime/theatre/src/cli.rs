@@ -43,6 +43,7 @@ mod top;
 mod topics;
 mod warehouse;
 mod windows;
+mod world_writer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -174,7 +175,15 @@ commands! {
     Token = token::Token;
     /// Writes a simulated fleet into the event log and does nothing else.
     #[command(
-        after_help = "Examples: theatre simulate --robots 5 --ticks 600 --data data\n          theatre simulate --live --config theatre.toml"
+        after_help = "Examples:\n  \
+            theatre simulate --robots 5 --ticks 600 --data data\n  \
+            theatre simulate --live --config theatre.toml\n  \
+            theatre simulate --profile fleet --records 1000000 --data data/fleet\n  \
+            theatre simulate --profile reference --data data/reference --truth truth.jsonl\n  \
+            theatre simulate --profile degrading --days 180 --interval 60s --data data/months\n  \
+            theatre simulate --profile demo --speed 10 --data data/demo\n  \
+            theatre simulate --profile stress --hz 1000 --for 10s --robots 10 --data data/stress\n\
+            A run that was killed goes on where it stopped, with the same flags. docs/simulate.md has more."
     )]
     Simulate = simulate::Simulate;
     /// What is known of robots.

@@ -13,7 +13,7 @@ use theatre_config::INPUT_TOPICS;
 use theatre_simulator::{Faults, Produced, Simulator, TICK_US};
 
 /// Where the simulator notes how far it came, in the log itself.
-const PROGRESS_TOPIC: &str = "theatre.simulator.progress.v1";
+pub(super) const PROGRESS_TOPIC: &str = "theatre.simulator.progress.v1";
 /// A fleet and the log it writes to.
 pub(super) struct FleetWriter<'a> {
     simulator: Simulator,
@@ -39,20 +39,8 @@ impl<'a> FleetWriter<'a> {
         start_us: i64,
     ) -> Result<Self, Failure> {
         faults.check().map_err(Failure::Usage)?;
-        log.ensure_topics(&[PROGRESS_TOPIC.to_owned()], 1)?;
-        let end = log.range(PROGRESS_TOPIC, 0)?.end;
-        let mut noted = Vec::new();
-        if end > 0 {
-            log.reader(PROGRESS_TOPIC, 0, end - 1)?.poll(
-                PollLimit {
-                    records: 1,
-                    bytes: 1 << 10,
-                },
-                &mut |record| noted = record.value.to_vec(),
-            )?;
-        }
         // The note holds four numbers: seed, robots, start, next tick.
-        let note = String::from_utf8_lossy(&noted).into_owned();
+        let note = last_note(log)?;
         let numbers: Vec<i64> = note
             .split(' ')
             .filter_map(|number| number.parse().ok())
@@ -66,6 +54,11 @@ impl<'a> FleetWriter<'a> {
             [known_seed, known_robots, ..] => {
                 return Err(Failure::Usage(format!(
                     "this data directory holds the fleet of --seed {known_seed} --robots {known_robots}: go on with these, or give another one with --data"
+                )));
+            }
+            _ if !note.is_empty() => {
+                return Err(Failure::Usage(format!(
+                    "this data directory holds another fleet, {note}: give another one with --data"
                 )));
             }
             _ => (start_us, 0),
@@ -131,6 +124,23 @@ impl<'a> FleetWriter<'a> {
         }
         Ok(())
     }
+}
+
+/// What a simulator noted last in the log about how far it came; empty if none wrote there.
+pub(super) fn last_note(log: &dyn EventLog) -> Result<String, Failure> {
+    log.ensure_topics(&[PROGRESS_TOPIC.to_owned()], 1)?;
+    let end = log.range(PROGRESS_TOPIC, 0)?.end;
+    let mut noted = Vec::new();
+    if end > 0 {
+        log.reader(PROGRESS_TOPIC, 0, end - 1)?.poll(
+            PollLimit {
+                records: 1,
+                bytes: 1 << 10,
+            },
+            &mut |record| noted = record.value.to_vec(),
+        )?;
+    }
+    Ok(String::from_utf8_lossy(&noted).into_owned())
 }
 
 /// Appends records by topic and partition, in order.
