@@ -12,7 +12,7 @@ use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject; the versions of one in order.
-pub const INPUT_SCHEMAS: [(&str, &str); 11] = [
+pub const INPUT_SCHEMAS: [(&str, &str); 12] = [
     (
         "robot_telemetry",
         include_str!("../avro/robot_telemetry/v1.avsc"),
@@ -50,6 +50,10 @@ pub const INPUT_SCHEMAS: [(&str, &str); 11] = [
     (
         "model_registry",
         include_str!("../avro/model_registry/v1.avsc"),
+    ),
+    (
+        "procedure_events",
+        include_str!("../avro/procedure_events/v2.avsc"),
     ),
 ];
 
