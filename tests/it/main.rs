@@ -26,6 +26,7 @@ mod servers_parity;
 mod servers_sharing;
 mod simulation;
 mod simulator;
+mod star;
 mod stores_of_before;
 mod top;
 mod traces;

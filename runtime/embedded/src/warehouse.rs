@@ -35,6 +35,8 @@ mod file_table;
 mod loaded_files;
 mod star;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use loaded_files::{Footers, Values};
 pub use tables::LIMITS;

@@ -10,4 +10,4 @@
 SELECT t.time_of_day, COUNT(*) AS cases, @round(AVG(p.duration_minutes), 1) AS mean_duration_minutes, @rates_rounded(p)
 FROM {schema}.fact_procedures p JOIN {schema}.dim_time t ON t.time_key = p.start_time_key
 WHERE p.status = @symbol(OutcomeStatus, completed)
-GROUP BY t.time_of_day ORDER BY MIN(MOD(t.hour + 19, 24))
+GROUP BY t.time_of_day ORDER BY MIN((t.hour + 19) % 24)

@@ -14,6 +14,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::vtab::{
     Context, CreateVTab, Filters, IndexConstraintOp, IndexInfo, VTab, VTabConnection, VTabCursor,
@@ -33,8 +34,15 @@ const LOOKUP_ROWS: f64 = 20.0;
 /// Rows of a file at most, as far as row ids of the table go.
 const FILE_ROWS_BITS: u32 = 32;
 
-/// Lets tables over files be made and read on a connection.
+/// Lets tables over files be made and read on a connection, and gives it the one function of the
+/// star that SQLite is built without.
 pub(super) fn register(connection: &Connection, footers: &Footers) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("sqrt", 1, flags, |of| {
+        Ok(of.get::<Option<f64>>(0)?.map(f64::sqrt))
+    })?;
     let module = read_only_module::<FileTable>();
     connection.create_module(MODULE, module, Some(footers.clone()))
 }
