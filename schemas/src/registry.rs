@@ -32,6 +32,10 @@ pub const INPUT_SCHEMAS: [(&str, &str); 12] = [
     ),
     ("robot_events", include_str!("../avro/robot_events/v2.avsc")),
     (
+        "procedure_events",
+        include_str!("../avro/procedure_events/v2.avsc"),
+    ),
+    (
         "maintenance_logs",
         include_str!("../avro/maintenance_logs/v1.avsc"),
     ),
@@ -50,10 +54,6 @@ pub const INPUT_SCHEMAS: [(&str, &str); 12] = [
     (
         "model_registry",
         include_str!("../avro/model_registry/v1.avsc"),
-    ),
-    (
-        "procedure_events",
-        include_str!("../avro/procedure_events/v2.avsc"),
     ),
 ];
 
