@@ -79,7 +79,7 @@ struct Common {
     #[arg(long, global = true, env = "THEATRE_CONFIG")]
     config: Option<PathBuf>,
     /// How to print.
-    #[arg(id = "output", long = "output", global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(long = "output", value_name = "OUTPUT", global = true, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// The same, of the two that every command knows.
     #[arg(skip = Output::Table)]

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array,
-    Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array,
+    Float64Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow_schema::DataType;
 use bytes::Bytes;
@@ -135,6 +136,9 @@ pub(super) enum Values {
     Float64(Float64Array),
     Time(TimestampMicrosecondArray),
     Date(Date32Array),
+    /// Units of the last digit, and how many of them make one: SQLite has no decimals, and gets the
+    /// nearest number.
+    Decimal(Decimal128Array, f64),
     Text(StringArray),
     Binary(BinaryArray),
     /// Of a type that no table has.
@@ -153,6 +157,10 @@ impl Values {
                 Self::Time(array.as_primitive::<TimestampMicrosecondType>().clone())
             }
             DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>().clone()),
+            DataType::Decimal128(_, scale) => Self::Decimal(
+                array.as_primitive::<Decimal128Type>().clone(),
+                10_f64.powi(i32::from(*scale)),
+            ),
             DataType::Utf8 => Self::Text(array.as_string::<i32>().clone()),
             DataType::Binary => Self::Binary(array.as_binary::<i32>().clone()),
             _ => Self::Nothing,
@@ -172,6 +180,9 @@ impl Values {
             Self::Float64(of) => there(of, row, |of| ValueRef::Real(of.value(row))),
             Self::Time(of) => there(of, row, |of| ValueRef::Integer(of.value(row))),
             Self::Date(of) => there(of, row, |of| ValueRef::Integer(of.value(row).into())),
+            Self::Decimal(of, units) => {
+                there(of, row, |of| ValueRef::Real(of.value(row) as f64 / units))
+            }
             Self::Text(of) => of
                 .is_valid(row)
                 .then(|| ValueRef::Text(of.value(row).as_bytes())),

@@ -40,8 +40,7 @@ SELECT h * 10000 + m * 100, printf('%02d:%02d:00', h, m), h, m, 0, CASE WHEN h %
     CASE WHEN h >= 5 AND h < 12 THEN 'Morning' WHEN h >= 12 AND h < 17 THEN 'Afternoon' WHEN h >= 17 AND h < 21 THEN 'Evening' ELSE 'Night' END,
     h >= 8 AND h < 18
 FROM parts WHERE NOT EXISTS (SELECT 1 FROM dim_time);
-CREATE INDEX IF NOT EXISTS procedure_outcomes_by_case ON procedure_outcomes (procedure_id, robot_id);
-CREATE INDEX IF NOT EXISTS procedure_outcomes_by_robot ON procedure_outcomes (robot_id, started_at);";
+CREATE INDEX IF NOT EXISTS procedure_outcomes_by_case ON procedure_outcomes (procedure_id, robot_id);";
 
 /// Makes what is missing or of another build, once all tables are there on which the views stand.
 pub(super) fn ensure(connection: &Connection, tables: &[TableSpec]) -> Result<()> {

@@ -156,9 +156,11 @@ fn picture(report: &Report, found: &QueryResult) -> Result<String, Failure> {
         .rows
         .iter()
         .map(|row| {
-            let text = row[label]
-                .as_str()
-                .map_or_else(|| row[label].to_string(), str::to_owned);
+            let text = match &row[label] {
+                Value::Null => "unknown".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
             (text, row[value].as_f64().unwrap_or(0.0))
         })
         .collect();
