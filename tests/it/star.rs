@@ -13,7 +13,7 @@ use theatre_star::VIEWS;
 use theatre_star::dialect::Dialect;
 use theatre_star::report::REPORTS;
 use theatre_tests::star::{BEGIN, Fleet};
-use theatre_tests::{repository, row, servers};
+use theatre_tests::{repository, row, run, servers};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -253,5 +253,41 @@ fn a_correction_that_comes_late_moves_the_facts_that_it_concerns() -> Result<()>
     let after = loaded(&folder.path().join("after"), &fleet)?;
     // What is known first holds for the time before it, too: reference data may come after facts.
     ensure!(after.query(site)?.rows == [["FAC-003"]]);
+    Ok(())
+}
+
+#[test]
+fn the_command_prints_every_report_in_every_format() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    drop(loaded(folder.path(), &small())?);
+    let printed = |arguments: &[&str]| -> Result<String> {
+        Ok(String::from_utf8(run(folder.path(), arguments)?.stdout)?)
+    };
+    let list = printed(&["report", "list"])?;
+    for report in REPORTS {
+        ensure!(list.contains(report.title()), "{list}");
+        let json = printed(&["--output", "json", "report", report.name])?;
+        let rows: Vec<Value> = serde_json::from_str(&json)?;
+        let csv = printed(&["report", report.name, "--output", "csv"])?;
+        ensure!(csv.lines().count() == rows.len() + 1, "{csv}");
+        let table = printed(&["report", report.name])?;
+        ensure!(table.lines().count() == rows.len() + 1, "{table}");
+        let Some(picture) = report.picture() else {
+            continue;
+        };
+        let out = folder.path().join("picture.svg");
+        let path = out.to_string_lossy().into_owned();
+        printed(&["report", report.name, "--output", "svg", "--out", &path])?;
+        let drawn = std::fs::read_to_string(&out)?;
+        let marks = if picture.is_line { "<circle" } else { "<rect" };
+        ensure!(
+            drawn.starts_with("<svg") && drawn.matches(marks).count() == rows.len(),
+            "{drawn}"
+        );
+    }
+    let unknown = run(folder.path(), &["report", "nothing"]);
+    ensure!(unknown.is_err());
+    let elsewhere = run(folder.path(), &["--output", "csv", "robots", "list"]);
+    ensure!(elsewhere.is_err(), "only reports are printed as CSV");
     Ok(())
 }

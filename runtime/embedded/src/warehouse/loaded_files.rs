@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS loaded_files (id INTEGER PRIMARY KEY AUTOINCREMENT, t
     row_count INTEGER NOT NULL, footer_from INTEGER NOT NULL, bytes INTEGER NOT NULL, content BLOB NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS loaded_files_by_table ON loaded_files (table_name, row_count);";
 
+/// So many footers are remembered; one takes tens of kilobytes.
+const FOOTERS_MAX: usize = 2000;
+
 /// Footers that were read, by the file's number: a file never changes, and numbers do not come
 /// again.
 #[derive(Clone, Default)]
@@ -93,7 +96,11 @@ pub(super) fn of_table(
                 let end = part(connection, id, from as u64..bytes as u64)?;
                 let footer = Footer::read(&path, bytes as u64, end).map_err(of_the_file)?;
                 let footer = Arc::new(footer);
-                lock(&footers.0).insert(id, Arc::clone(&footer));
+                let mut known = lock(&footers.0);
+                if known.len() >= FOOTERS_MAX {
+                    known.clear();
+                }
+                known.insert(id, Arc::clone(&footer));
                 footer
             }
         };
