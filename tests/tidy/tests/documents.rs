@@ -78,7 +78,7 @@ fn known() -> Known {
     let mut read_too: Vec<String> = scripts.map(str::to_owned).to_vec();
     for extension in texts
         .iter()
-        .chain(&["md", "csv", "json", "bin", "lock", "txt"])
+        .chain(&["md", "csv", "json", "bin", "lock", "txt", "svg"])
     {
         let found = files(extension);
         known.files.extend(found.iter().cloned());
