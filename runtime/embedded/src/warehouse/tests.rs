@@ -1,5 +1,7 @@
 //! Tables over files: what a query finds is what rows would have given, however it looks.
 
+mod versions;
+
 use std::path::Path;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
