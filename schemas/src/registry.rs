@@ -12,7 +12,7 @@ use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject; the versions of one in order.
-pub const INPUT_SCHEMAS: [(&str, &str); 11] = [
+pub const INPUT_SCHEMAS: [(&str, &str); 12] = [
     (
         "robot_telemetry",
         include_str!("../avro/robot_telemetry/v1.avsc"),
@@ -31,6 +31,10 @@ pub const INPUT_SCHEMAS: [(&str, &str); 11] = [
         include_str!("../avro/fleet_telemetry/v1.avsc"),
     ),
     ("robot_events", include_str!("../avro/robot_events/v2.avsc")),
+    (
+        "procedure_events",
+        include_str!("../avro/procedure_events/v2.avsc"),
+    ),
     (
         "maintenance_logs",
         include_str!("../avro/maintenance_logs/v1.avsc"),

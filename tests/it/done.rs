@@ -1,6 +1,8 @@
 //! Never done when it is not: who waits for input to be drained, and who proves that everything is
 //! there, says what is missing.
 
+mod reload;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -12,6 +14,8 @@ use theatre_actors::ports::Lake;
 use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::lake::DirectoryLake;
 use theatre_tests::{binary, ending, run, theatre};
+
+use reload::{first_once_more, reload, second_for_the_first, without_the_first};
 
 const SCHEMA: &str = r#"{"type": "record", "name": "Sample", "theatre": {"id": 3500, "dataset": "ds", "kind": "telemetry", "version": 1},
     "fields": [{"name": "robot_id", "type": "string"},
@@ -254,17 +258,12 @@ fn a_loss_at_any_stage_is_seen_and_what_waits_is_not_said_to_be_there() -> Resul
         ),
         (
             "a row of the warehouse",
-            |dir| sql(&dir.warehouse(), "DELETE FROM ds WHERE rowid = 1"),
+            |dir| reload(dir, "ds", without_the_first),
             "in the warehouse and 0 on the way",
         ),
         (
             "a row that another stands for in the warehouse",
-            |dir| {
-                sql(
-                    &dir.warehouse(),
-                    "UPDATE ds SET _offset = 1 WHERE _offset = 0",
-                )
-            },
+            |dir| reload(dir, "ds", second_for_the_first),
             "are there once more",
         ),
         (
@@ -280,7 +279,7 @@ fn a_loss_at_any_stage_is_seen_and_what_waits_is_not_said_to_be_there() -> Resul
         (
             "an alert that is in the warehouse twice",
             |dir| {
-                let twice = "CREATE TABLE twice AS SELECT * FROM maintenance_alerts;
+                let twice = "PRAGMA legacy_alter_table = ON; CREATE TABLE twice AS SELECT * FROM maintenance_alerts;
                     INSERT INTO twice SELECT * FROM maintenance_alerts LIMIT 1;
                     DROP TABLE maintenance_alerts; ALTER TABLE twice RENAME TO maintenance_alerts;";
                 Ok(Connection::open(dir.warehouse())?.execute_batch(twice)?)
@@ -289,12 +288,7 @@ fn a_loss_at_any_stage_is_seen_and_what_waits_is_not_said_to_be_there() -> Resul
         ),
         (
             "a window that is in the warehouse twice",
-            |dir| {
-                sql(
-                    &dir.warehouse(),
-                    "INSERT INTO robot_windows SELECT * FROM robot_windows LIMIT 1",
-                )
-            },
+            |dir| reload(dir, "robot_windows", first_once_more),
             "are there once more",
         ),
         (
@@ -323,7 +317,10 @@ fn a_loss_at_any_stage_is_seen_and_what_waits_is_not_said_to_be_there() -> Resul
             "a file that is registered and not completed",
             |dir| {
                 std::fs::remove_file(&lake_files(dir, "data/ds/")?[0])?;
-                sql(&dir.warehouse(), "DELETE FROM ds")?;
+                sql(
+                    &dir.warehouse(),
+                    "DELETE FROM loaded_files WHERE table_name = 'ds'",
+                )?;
                 sql(
                     &dir.store(),
                     "UPDATE lake_file SET stage = 1, batch = NULL WHERE dataset = 'ds'",
@@ -334,7 +331,10 @@ fn a_loss_at_any_stage_is_seen_and_what_waits_is_not_said_to_be_there() -> Resul
         (
             "a file that is not loaded",
             |dir| {
-                sql(&dir.warehouse(), "DELETE FROM ds")?;
+                sql(
+                    &dir.warehouse(),
+                    "DELETE FROM loaded_files WHERE table_name = 'ds'",
+                )?;
                 sql(
                     &dir.store(),
                     "UPDATE lake_file SET stage = 2, batch = NULL WHERE dataset = 'ds'",
@@ -352,8 +352,11 @@ fn a_loss_at_any_stage_is_seen_and_what_waits_is_not_said_to_be_there() -> Resul
                     &dir.store(),
                     "DELETE FROM lake_file WHERE dataset IN ('maintenance_alerts', 'robot_windows')",
                 )?;
-                for table in ["maintenance_alerts", "robot_windows"] {
-                    sql(&dir.warehouse(), &format!("DELETE FROM {table}"))?;
+                for rows in [
+                    "maintenance_alerts",
+                    "loaded_files WHERE table_name = 'robot_windows'",
+                ] {
+                    sql(&dir.warehouse(), &format!("DELETE FROM {rows}"))?;
                 }
                 sql(
                     &dir.store(),

@@ -28,6 +28,7 @@ mod servers_sharing;
 mod simulated_world;
 mod simulation;
 mod simulator;
+mod star;
 mod stores_of_before;
 mod top;
 mod traces;

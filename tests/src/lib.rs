@@ -28,6 +28,7 @@ pub mod secured;
 pub mod servers;
 pub mod simulation;
 pub mod site;
+pub mod star;
 
 /// The repository.
 pub fn repository() -> PathBuf {

@@ -1,26 +1,27 @@
 //! The warehouse as one SQLite file.
 //!
-//! A load is one transaction: ask the ledger, read the batch's Parquet files through the lake,
-//! insert or merge, write the ledger row. Columns are matched by position, as COPY does it.
-//! Timestamps are microseconds UTC.
+//! A load is one transaction: ask the ledger, read the batch's Parquet files through the lake, keep
+//! or merge them, write the ledger row. Columns are matched by position, as COPY does it. Timestamps
+//! are microseconds UTC.
+//!
+//! A table to which rows are only added keeps its files as they are, and is read through a virtual
+//! table (`file_table.rs`): to take rows apart into cells costs more than all that comes before,
+//! and most of them are never asked for. The bytes are a copy, so that the lake's files may move,
+//! and the warehouse is one file still. A table that is merged by revision has rows.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
-};
-use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
-use rusqlite::types::{Value as Cell, ValueRef};
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{
     Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter,
 };
 use theatre_actors::ports::{
-    Error, Lake, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableLimits, TableSpec,
-    Warehouse,
+    Error, Lake, LakeFile, LoadBatch, LoadMode, LoadReceipt, QueryResult, Result, TableLimits,
+    TableSpec, Warehouse,
 };
+
+use theatre_parquet::columns::Footer;
 
 use super::{fault, lock, open, open_read_only};
 
@@ -29,8 +30,15 @@ const WHAT: &str = "warehouse";
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY KEY, table_name TEXT NOT NULL, row_count INTEGER NOT NULL,
     files INTEGER NOT NULL) STRICT;";
 
+mod adopted;
+mod file_table;
+mod loaded_files;
+mod star;
 mod tables;
+#[cfg(test)]
+mod tests;
 
+use loaded_files::{Footers, Values};
 pub use tables::LIMITS;
 use tables::{compare, ensure_table};
 
@@ -47,11 +55,19 @@ impl EmbeddedWarehouse {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
-        let writer = open(path, WHAT, SCHEMA)?;
-        let reader = Arc::new(Mutex::new(open_read_only(path, WHAT)?));
+        let schema = format!("{SCHEMA}{}", loaded_files::SCHEMA);
+        let writer = open(path, WHAT, &schema)?;
+        Self::of(writer, open_read_only(path, WHAT)?)
+    }
+
+    fn of(writer: Connection, reader: Connection) -> Result<Self> {
+        let footers = Footers::default();
+        for connection in [&writer, &reader] {
+            file_table::register(connection, &footers).map_err(fault(WHAT))?;
+        }
         Ok(Self {
             writer: Arc::new(Mutex::new(writer)),
-            reader,
+            reader: Arc::new(Mutex::new(reader)),
             tables: Mutex::default(),
         })
     }
@@ -62,7 +78,9 @@ impl EmbeddedWarehouse {
     /// When SQLite cannot be had, which would be a bug.
     pub fn in_memory() -> Result<Self> {
         let connection = Connection::open_in_memory().map_err(fault(WHAT))?;
-        connection.execute_batch(SCHEMA).map_err(fault(WHAT))?;
+        let schema = format!("{SCHEMA}{}", loaded_files::SCHEMA);
+        connection.execute_batch(&schema).map_err(fault(WHAT))?;
+        file_table::register(&connection, &Footers::default()).map_err(fault(WHAT))?;
         let both = Arc::new(Mutex::new(connection));
         Ok(Self {
             writer: both.clone(),
@@ -76,13 +94,7 @@ impl EmbeddedWarehouse {
     /// # Errors
     /// When there is none.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        let writer = open_read_only(path, WHAT)?;
-        let reader = Arc::new(Mutex::new(open_read_only(path, WHAT)?));
-        Ok(Self {
-            writer: Arc::new(Mutex::new(writer)),
-            reader,
-            tables: Mutex::default(),
-        })
+        Self::of(open_read_only(path, WHAT)?, open_read_only(path, WHAT)?)
     }
 }
 
@@ -107,109 +119,106 @@ fn receipt(connection: &Connection, batch: &str) -> Result<Option<LoadReceipt>> 
         .map_err(fault(WHAT))
 }
 
-fn insert_sql(table: &TableSpec, columns: usize) -> String {
+fn insert_sql(table: &TableSpec, key: &[String], revision: &str, columns: usize) -> String {
     let names: Vec<String> = table.columns[..columns]
         .iter()
         .map(|(name, _)| quoted(name))
         .collect();
     let marks = vec!["?"; columns].join(", ");
-    let merge = match &table.mode {
-        LoadMode::Append => String::new(),
-        LoadMode::MergeByRevision { key, revision } => {
-            let set: Vec<String> = names
-                .iter()
-                .map(|name| format!("{name} = excluded.{name}"))
-                .collect();
-            let key: Vec<String> = key.iter().map(|name| quoted(name)).collect();
-            let (target, revision) = (quoted(&table.name), quoted(revision));
-            format!(
-                " ON CONFLICT ({}) DO UPDATE SET {} WHERE {target}.{revision} < excluded.{revision}",
-                key.join(", "),
-                set.join(", ")
-            )
-        }
-    };
+    let set: Vec<String> = names
+        .iter()
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
+    let key: Vec<String> = key.iter().map(|name| quoted(name)).collect();
+    let (target, revision) = (quoted(&table.name), quoted(revision));
     format!(
-        "INSERT INTO {} ({}) VALUES ({marks}){merge}",
-        quoted(&table.name),
-        names.join(", ")
+        "INSERT INTO {target} ({}) VALUES ({marks}) ON CONFLICT ({}) DO UPDATE SET {} WHERE {target}.{revision} < excluded.{revision}",
+        names.join(", "),
+        key.join(", "),
+        set.join(", ")
     )
 }
 
-fn load_file(
-    transaction: &Transaction<'_>,
-    table: &TableSpec,
-    path: &str,
+/// A file of a batch, which fits its table.
+struct FittingFile {
+    footer: Footer,
+    footer_from: u64,
     bytes: bytes::Bytes,
-    expected: u64,
-) -> Result<()> {
+}
+
+/// Reads a file and refuses one that does not fit the table, or is not what was registered.
+fn read_file(table: &TableSpec, file: &LakeFile, lake: &dyn Lake) -> Result<FittingFile> {
+    let path = file.path.as_str();
+    let bytes = lake.read(path).map_err(of_a_file)?;
+    if bytes.len() as u64 != file.bytes {
+        let (there, said) = (bytes.len(), file.bytes);
+        return Err(Error::BadFile(format!(
+            "lake file '{path}' has {there} bytes, its registration says {said}"
+        )));
+    }
     let refused = |why: String| {
         Error::BadFile(format!(
             "lake file '{path}' does not fit table '{}': {why}",
             table.name
         ))
     };
-    let mut rows = 0;
-    let batches = theatre_parquet::read(path, bytes).map_err(|error| refused(error.to_string()))?;
-    for batch in batches {
-        let batch = batch.map_err(|error| refused(error.to_string()))?;
-        let columns = batch.num_columns();
-        if columns > table.columns.len() {
-            return Err(refused(format!(
-                "it has {columns} columns, the table {}",
-                table.columns.len()
-            )));
-        }
-        for (field, (name, kind)) in batch.schema().fields().iter().zip(&table.columns) {
-            // One of before the column was widened fits as well: SQLite makes it the column's type.
-            let fits = theatre_parquet::column_type(field.data_type())
-                .is_some_and(|there| there.widens_to(*kind));
-            if !fits {
-                return Err(refused(format!(
-                    "column '{name}' is {} there",
-                    field.data_type()
-                )));
-            }
-        }
-        let mut statement = transaction
-            .prepare_cached(&insert_sql(table, columns))
-            .map_err(fault(WHAT))?;
-        for row in 0..batch.num_rows() {
-            statement
-                .execute(params_from_iter(
-                    (0..columns).map(|column| cell(&batch, column, row)),
-                ))
-                .map_err(fault(WHAT))?;
-        }
-        rows += batch.num_rows() as u64;
-    }
-    if rows != expected {
+    let footer_from = Footer::begin(path, &bytes).map_err(|error| refused(error.to_string()))?;
+    let end = bytes.slice(footer_from as usize..);
+    let footer = Footer::read(path, file.bytes, end).map_err(|error| refused(error.to_string()))?;
+    let types = footer.types();
+    if types.len() > table.columns.len() {
         return Err(refused(format!(
-            "it has {rows} rows, its registration says {expected}"
+            "it has {} columns, the table {}",
+            types.len(),
+            table.columns.len()
         )));
     }
-    Ok(())
+    for ((there, called), (name, kind)) in types.iter().zip(&table.columns) {
+        // One of before the column was widened fits as well: it is read as the column's type.
+        if !there.is_some_and(|there| there.widens_to(*kind)) {
+            return Err(refused(format!("column '{name}' is {called} there")));
+        }
+    }
+    if footer.rows() != file.rows {
+        return Err(refused(format!(
+            "it has {} rows, its registration says {}",
+            footer.rows(),
+            file.rows
+        )));
+    }
+    Ok(FittingFile {
+        footer,
+        footer_from,
+        bytes,
+    })
 }
 
-fn cell(batch: &RecordBatch, column: usize, row: usize) -> Cell {
-    let array = batch.column(column);
-    if array.is_null(row) {
-        return Cell::Null;
-    }
-    match array.data_type() {
-        DataType::Boolean => Cell::Integer(i64::from(array.as_boolean().value(row))),
-        DataType::Int32 => Cell::Integer(i64::from(array.as_primitive::<Int32Type>().value(row))),
-        DataType::Int64 => Cell::Integer(array.as_primitive::<Int64Type>().value(row)),
-        DataType::Float32 => Cell::Real(f64::from(array.as_primitive::<Float32Type>().value(row))),
-        DataType::Float64 => Cell::Real(array.as_primitive::<Float64Type>().value(row)),
-        DataType::Timestamp(..) => {
-            Cell::Integer(array.as_primitive::<TimestampMicrosecondType>().value(row))
+/// Merges the rows of a file into those of its table.
+fn merge_rows(
+    transaction: &Transaction<'_>,
+    table: &TableSpec,
+    (key, revision): (&[String], &str),
+    file: FittingFile,
+) -> Result<()> {
+    let columns = file.footer.types().len();
+    let sql = insert_sql(table, key, revision, columns);
+    let mut statement = transaction.prepare_cached(&sql).map_err(fault(WHAT))?;
+    let bad = |error: Error| Error::BadFile(error.to_string());
+    for batch in theatre_parquet::read(file.footer.path(), file.bytes).map_err(bad)? {
+        let batch = batch.map_err(|error| {
+            Error::BadFile(format!("lake file '{}': {error}", file.footer.path()))
+        })?;
+        let values: Vec<Values> = batch.columns().iter().map(Values::of).collect();
+        for row in 0..batch.num_rows() {
+            let cells = values
+                .iter()
+                .map(|column| ToSqlOutput::Borrowed(column.get(row)));
+            statement
+                .execute(params_from_iter(cells))
+                .map_err(fault(WHAT))?;
         }
-        DataType::Date32 => Cell::Integer(i64::from(array.as_primitive::<Date32Type>().value(row))),
-        DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
-        DataType::Binary => Cell::Blob(array.as_binary::<i32>().value(row).to_vec()),
-        _ => Cell::Null,
     }
+    Ok(())
 }
 
 /// A lake that answers and has not got the file.
@@ -240,6 +249,7 @@ impl Warehouse for EmbeddedWarehouse {
         for table in tables {
             ensure_table(&transaction, table)?;
         }
+        star::ensure(&transaction, tables)?;
         transaction.commit().map_err(fault(WHAT))?;
         *lock(&self.tables) = tables.to_vec();
         Ok(())
@@ -265,15 +275,20 @@ impl Warehouse for EmbeddedWarehouse {
         }
         let mut rows = 0;
         for file in &batch.files {
-            let bytes = lake.read(&file.file.path).map_err(of_a_file)?;
-            if bytes.len() as u64 != file.file.bytes {
-                let (there, said) = (bytes.len(), file.file.bytes);
-                return Err(Error::BadFile(format!(
-                    "lake file '{}' has {there} bytes, its registration says {said}",
-                    file.file.path
-                )));
+            let read = read_file(&table, &file.file, lake)?;
+            match &table.mode {
+                LoadMode::Append => loaded_files::insert(
+                    &transaction,
+                    &table.name,
+                    &read.footer,
+                    read.footer_from,
+                    &read.bytes,
+                )
+                .map_err(fault(WHAT))?,
+                LoadMode::MergeByRevision { key, revision } => {
+                    merge_rows(&transaction, &table, (key, revision), read)?;
+                }
             }
-            load_file(&transaction, &table, &file.file.path, bytes, file.file.rows)?;
             rows += file.file.rows;
         }
         transaction
@@ -299,8 +314,14 @@ impl Warehouse for EmbeddedWarehouse {
                 "the warehouse refuses the query: {error} (\"SELECT name FROM sqlite_schema\" lists the tables)"
             ))
         };
-        let connection = lock(&self.reader);
-        let mut statement = connection.prepare(sql).map_err(refused)?;
+        let mut connection = lock(&self.reader);
+        // What the query reads is of one moment, the tables' own list included: a table over files
+        // asks for its files by statements of its own, which cannot follow a change of the schema.
+        let moment = connection.transaction().map_err(refused)?;
+        moment
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+            .map_err(refused)?;
+        let mut statement = moment.prepare(sql).map_err(refused)?;
         if !statement.readonly() {
             return Err(Error::Refused(
                 "the warehouse refuses the query: only statements that read are run here"

@@ -4,6 +4,7 @@
 //! come at the end), TIMESTAMP in microseconds UTC, ZSTD where it saves something, v1 pages,
 //! dictionaries for text only. Files hold rows in the log's order.
 
+pub mod columns;
 pub mod cpu_limit;
 pub mod outputs;
 pub mod writer;

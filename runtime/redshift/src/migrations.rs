@@ -9,6 +9,8 @@ use theatre_actors::ports::{Error, Result};
 use super::session::Session;
 use super::{sql, tables};
 use theatre_parquet::outputs;
+use theatre_star::VIEWS;
+use theatre_star::dialect::Dialect;
 
 const MIGRATIONS: [(&str, &str); 5] = [
     ("0001_ledger", include_str!("../migrations/0001_ledger.sql")),
@@ -27,6 +29,34 @@ const MIGRATIONS: [(&str, &str); 5] = [
     ),
 ];
 
+/// What the names of the star's versions begin with.
+const STAR: &str = "star_";
+
+/// The name of the version of the views that this build makes. A version is not listed above: views
+/// hold nothing, so all of them are made anew when one is another.
+fn star_name() -> String {
+    format!("{STAR}{}", theatre_star::fingerprint())
+}
+
+/// The statements that make the views of the star anew. They are bound late, so that a table below
+/// them can be made anew with wider columns.
+fn star_statements(quoted: &str) -> Vec<String> {
+    let names: Vec<String> = VIEWS
+        .iter()
+        .rev()
+        .map(|view| format!("{quoted}.{}", view.name))
+        .collect();
+    let drops = format!("DROP VIEW IF EXISTS {}", names.join(", "));
+    let creates = VIEWS.iter().map(|view| {
+        let query = view.query(&Dialect::Redshift(quoted));
+        format!(
+            "CREATE VIEW {quoted}.{} AS {query} WITH NO SCHEMA BINDING",
+            view.name
+        )
+    });
+    std::iter::once(drops).chain(creates).collect()
+}
+
 /// Applies what is missing; returns the names.
 pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
     let quoted = sql::name(schema);
@@ -37,30 +67,29 @@ pub(super) fn apply(session: &Session, schema: &str) -> Result<Vec<String>> {
     }
     // The views stand on these.
     tables::ensure(session, schema, &outputs::tables())?;
+    tables::ensure_there(session, schema, &theatre_star::tables())?;
     let applied = applied(session, schema)?;
     let mut done = Vec::new();
-    for (name, text) in MIGRATIONS {
-        if applied.iter().any(|applied| applied == name) {
+    let listed = MIGRATIONS.map(|(name, text)| (name.to_owned(), statements_of(text, &quoted)));
+    let star = (star_name(), star_statements(&quoted));
+    for (name, migration) in listed.into_iter().chain([star]) {
+        if applied.contains(&name) {
             continue;
         }
-        let (versions, named) = (format!("{quoted}.theatre_schema_version"), sql::text(name));
+        let (versions, named) = (format!("{quoted}.theatre_schema_version"), sql::text(&name));
         // Divides by zero, and so takes all back, when another process has applied it meanwhile.
         let once = format!(
             "SELECT 1 / CASE WHEN count(*) = 0 THEN 1 ELSE 0 END FROM {versions} WHERE name = {named}"
         );
         let mut statements = vec![format!("LOCK {versions}"), once];
-        statements.extend(statements_of(text, &quoted));
+        statements.extend(migration);
         statements.push(format!(
             "INSERT INTO {versions} (name, applied_at) SELECT {named}, GETDATE()"
         ));
         match session.run_batch(statements, "theatre-migrate") {
-            Ok(_) => done.push(name.to_owned()),
-            Err(error)
-                if !self::applied(session, schema)?
-                    .iter()
-                    .any(|applied| applied == name) =>
-            {
-                return Err(in_migration(name, error));
+            Ok(_) => done.push(name),
+            Err(error) if !self::applied(session, schema)?.contains(&name) => {
+                return Err(in_migration(&name, error));
             }
             Err(_) => {}
         }
@@ -100,17 +129,19 @@ pub(super) fn check(session: &Session, schema: &str) -> Result<()> {
     } else {
         applied(session, schema)?
     };
-    if let Some((missing, _)) = MIGRATIONS
+    let known: Vec<String> = MIGRATIONS
         .iter()
-        .find(|(name, _)| !applied.iter().any(|applied| applied == name))
-    {
+        .map(|(name, _)| (*name).to_owned())
+        .chain([star_name()])
+        .collect();
+    if let Some(missing) = known.iter().find(|name| !applied.contains(name)) {
         return Err(Error::Refused(format!(
             "the warehouse lacks migration {missing} in schema '{schema}': run `theatre migrate --warehouse`"
         )));
     }
     match applied
         .iter()
-        .find(|applied| !MIGRATIONS.iter().any(|(name, _)| name == applied))
+        .find(|applied| !known.contains(applied) && !applied.starts_with(STAR))
     {
         Some(newer) => Err(Error::Refused(format!(
             "the warehouse has migration {newer}, which this version does not know: run a newer version"
@@ -152,5 +183,17 @@ fn in_migration(name: &str, error: Error) -> Error {
             "migration {name}: {why} (a view of your own that stands on one of Theatre's is to be dropped first)"
         )),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::BATCH_MAX;
+    use super::*;
+
+    #[test]
+    fn the_star_is_made_by_one_batch() {
+        // The lock, the check that it is done once, and the entry in the list of versions.
+        assert!(star_statements("\"s\"").len() + 3 <= BATCH_MAX);
     }
 }

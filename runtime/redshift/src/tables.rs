@@ -17,6 +17,9 @@ pub const LIMITS: TableLimits = TableLimits {
         "theatre_schema_version",
         "dim_*",
         "fact_*",
+        "star_*",
+        "vw_*",
+        "rollup_*",
         "pg_*",
         "stl_*",
         "stv_*",
@@ -65,6 +68,16 @@ pub(super) fn ensure(session: &Session, schema: &str, tables: &[TableSpec]) -> R
             done => return done,
         }
     }
+}
+
+/// Creates the tables that are not there at all, and leaves the others as they are.
+pub(super) fn ensure_there(session: &Session, schema: &str, tables: &[TableSpec]) -> Result<()> {
+    let there = columns(session, schema)?;
+    let missing = tables
+        .iter()
+        .filter(|table| !there.contains_key(&table.name));
+    let missing: Vec<TableSpec> = missing.cloned().collect();
+    ensure(session, schema, &missing)
 }
 
 /// Refuses what [`ensure`] would refuse.

@@ -30,6 +30,7 @@ mod procedures;
 mod reconcile;
 mod repartition;
 mod replay;
+mod report;
 mod robots;
 mod schema;
 mod service;
@@ -82,7 +83,10 @@ struct Common {
     #[arg(long, global = true, env = "THEATRE_CONFIG")]
     config: Option<PathBuf>,
     /// How to print.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long = "output", value_name = "OUTPUT", global = true, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// The same, of the two that every command knows.
+    #[arg(skip = Output::Table)]
     output: Output,
     /// Where the admin server listens (/metrics, /livez, /readyz); default from the configuration.
     /// Port 0 picks a free one.
@@ -90,12 +94,25 @@ struct Common {
     admin: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Output {
     /// For people.
     Table,
     /// For programs: JSON.
     Json,
+}
+
+/// What can be asked for on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// For programs: JSON.
+    Json,
+    /// For spreadsheets: CSV. Of `report` only.
+    Csv,
+    /// A picture: SVG. Of `report` only.
+    Svg,
 }
 
 /// Makes the commands of their list: the variants that clap parses, and the call of each one's
@@ -214,6 +231,11 @@ commands! {
         after_help = "Example: theatre warehouse query \"SELECT rule_id, count(*) FROM maintenance_alerts GROUP BY 1\""
     )]
     Warehouse = warehouse::Warehouse;
+    /// The warehouse's reports: as a table, as CSV, as JSON, or as a picture.
+    #[command(
+        after_help = "Examples: theatre report list\n          theatre report busiest_robots\n          theatre report quarterly_growth --output svg --out growth.svg"
+    )]
+    Report = report::ReportArgs;
     /// Dead letters: records that could not be applied, and why.
     #[command(subcommand, after_help = "Example: theatre dlq list")]
     Dlq = dlq::Dlq;
@@ -309,8 +331,16 @@ fn say_failure(output: Output, why: &str, code: u8) -> ExitCode {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    if cli.common.format == Format::Json {
+        cli.common.output = Output::Json;
+    }
     let output = cli.common.output;
+    let for_reports = matches!(cli.common.format, Format::Csv | Format::Svg);
+    if for_reports && !matches!(cli.command, Command::Report(_)) {
+        let why = "only `theatre report` prints CSV and pictures: take --output json";
+        return say_failure(output, why, 2);
+    }
     match cli.command.run(&cli.common) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(why)) => say_failure(output, &why, 2),

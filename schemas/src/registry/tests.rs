@@ -113,9 +113,12 @@ fn input_records_of_every_version_are_read_as_ever() {
             "{subject}: the schema writes other bytes than version {version} did: make it a new version"
         );
         let decoded = columns(&bytes);
-        assert_eq!(
-            decoded.as_bytes(),
-            golden(subject, &format!("v{version}.columns"), decoded.as_bytes()),
+        let known = golden(subject, &format!("v{version}.columns"), decoded.as_bytes());
+        let added = decoded.strip_prefix(std::str::from_utf8(&known).unwrap());
+        // What a later version added is missing in records of this one.
+        let is_missing = |added: &str| added.lines().all(|line| line.ends_with(" = -"));
+        assert!(
+            added.is_some_and(is_missing),
             "{subject}: read as {decoded}"
         );
         let missing = decoded

@@ -273,6 +273,10 @@ fn unsafe_stands_in_named_files_only() {
                     "runtime/kafka/src/fetch.rs",
                     "librdkafka's fetch in batches",
                 ),
+                (
+                    "runtime/embedded/src/warehouse/file_table.rs",
+                    "SQLite's virtual tables",
+                ),
                 ("runtime/theatre/src/main.rs", "the allocator's options"),
             ],
         },
@@ -300,6 +304,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "theatre-star",
+        &["theatre-schemas", "theatre-actors", "theatre-parquet"],
+    ),
+    (
         "theatre-operations",
         &["theatre-actors", "theatre-parquet", "theatre-pipeline"],
     ),
@@ -319,7 +327,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("theatre-aws", &["theatre-actors"]),
     (
         "theatre-embedded",
-        &["theatre-schemas", "theatre-actors", "theatre-parquet"],
+        &[
+            "theatre-schemas",
+            "theatre-actors",
+            "theatre-parquet",
+            "theatre-star",
+        ],
     ),
     (
         "theatre-kafka",
@@ -351,6 +364,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "theatre-config",
             "theatre-system",
             "theatre-parquet",
+            "theatre-star",
             "theatre-aws",
         ],
     ),

@@ -5,7 +5,8 @@
 pub const SESSION: &str =
     "SET TIME ZONE 'UTC'; SET search_path TO \"$user\", public, redshift_catalog";
 
-/// `svv_columns` and `svv_tables` of the schemas that users make.
+/// `svv_columns` and `svv_tables` of the schemas that users make; `JSON_EXTRACT_PATH_TEXT`, whose
+/// document is a text in Redshift.
 pub const VIEWS: &str = "
 CREATE SCHEMA IF NOT EXISTS redshift_catalog;
 CREATE OR REPLACE VIEW redshift_catalog.svv_columns AS
@@ -17,5 +18,7 @@ CREATE OR REPLACE VIEW redshift_catalog.svv_columns AS
 CREATE OR REPLACE VIEW redshift_catalog.svv_tables AS
     SELECT table_catalog::varchar, table_schema::varchar, table_name::varchar, table_type::varchar, NULL::varchar AS remarks
     FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema', 'redshift_catalog');
+CREATE OR REPLACE FUNCTION redshift_catalog.json_extract_path_text(document text, VARIADIC path text[]) RETURNS text
+    LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.json_extract_path_text(document::json, VARIADIC path)';
 GRANT USAGE ON SCHEMA redshift_catalog TO PUBLIC;
 GRANT SELECT ON ALL TABLES IN SCHEMA redshift_catalog TO PUBLIC;";

@@ -4,14 +4,23 @@ use rusqlite::Connection;
 use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableLimits, TableSpec};
 
 use super::super::fault;
-use super::{WHAT, quoted};
+use super::{WHAT, adopted, file_table, quoted};
 
 /// What SQLite takes, as it is built; it folds the case of names, and so do the names of tables and
 /// columns.
 pub const LIMITS: TableLimits = TableLimits {
     columns_max: 2000,
     name_bytes_max: 1000,
-    reserved_tables: &["load_ledger", "sqlite_*"],
+    reserved_tables: &[
+        "load_ledger",
+        "loaded_files",
+        "sqlite_*",
+        "star_*",
+        "dim_*",
+        "fact_*",
+        "vw_*",
+        "rollup_*",
+    ],
     reserved_columns: &[],
 };
 
@@ -127,6 +136,9 @@ fn create(table: &TableSpec, name: &str, columns: usize) -> String {
 pub(super) fn ensure_table(connection: &Connection, table: &TableSpec) -> Result<()> {
     let execute = |sql: &str| connection.execute_batch(sql).map_err(fault(WHAT));
     let difference = compare(connection, table)?;
+    if table.mode == LoadMode::Append {
+        return ensure_files(connection, table, &difference);
+    }
     if difference.is_missing {
         return execute(&create(table, &table.name, table.columns.len()));
     }
@@ -142,6 +154,31 @@ pub(super) fn ensure_table(connection: &Connection, table: &TableSpec) -> Result
                 definition(added)
             ))
         })
+}
+
+/// Makes what a table over files should be of it. It can be made anew at any time, since it holds
+/// nothing but the names of its columns; rows that an earlier build loaded become a file first.
+fn ensure_files(connection: &Connection, table: &TableSpec, there: &Difference) -> Result<()> {
+    let execute = |sql: &str| connection.execute_batch(sql).map_err(fault(WHAT));
+    if !there.is_missing {
+        let sql = "SELECT sql LIKE 'CREATE VIRTUAL TABLE%' FROM sqlite_schema WHERE name = ?1";
+        let is_virtual: Vec<bool> = described(connection, sql, table, |row| row.get(0))?;
+        let as_it_should_be = !there.widens && there.columns == table.columns.len();
+        if is_virtual == [true] && as_it_should_be {
+            return Ok(());
+        }
+        if is_virtual == [false] {
+            adopted::keep_rows(connection, table, there.columns)?;
+        }
+        execute(&format!("DROP TABLE {}", quoted(&table.name)))?;
+    }
+    let columns: Vec<String> = table.columns.iter().map(definition).collect();
+    execute(&format!(
+        "CREATE VIRTUAL TABLE {} USING {} ({})",
+        quoted(&table.name),
+        file_table::MODULE,
+        columns.join(", ")
+    ))
 }
 
 /// Makes a table anew with wider types, and what is in it: SQLite cannot change the type of a column.
@@ -160,6 +197,8 @@ fn widen(connection: &Connection, table: &TableSpec, columns: usize) -> Result<(
     let (names, old) = (names.join(", "), quoted(&table.name));
     let wider = format!("{} (wider)", table.name);
     let statements = [
+        // A view that names the table does not hold the change up.
+        "PRAGMA legacy_alter_table = ON".to_owned(),
         create(table, &wider, columns),
         format!(
             "INSERT INTO {} ({names}) SELECT {names} FROM {old} ORDER BY rowid",
@@ -167,6 +206,7 @@ fn widen(connection: &Connection, table: &TableSpec, columns: usize) -> Result<(
         ),
         format!("DROP TABLE {old}"),
         format!("ALTER TABLE {} RENAME TO {old}", quoted(&wider)),
+        "PRAGMA legacy_alter_table = OFF".to_owned(),
     ];
     statements
         .iter()

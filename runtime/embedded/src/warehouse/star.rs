@@ -1,0 +1,74 @@
+//! The star schema in SQLite: the calendar as tables, all else as views.
+
+use rusqlite::{Connection, OptionalExtension};
+use theatre_actors::ports::{Result, TableSpec};
+use theatre_star::VIEWS;
+use theatre_star::dialect::Dialect;
+
+use super::super::fault;
+use super::{WHAT, quoted};
+
+/// Days from 2020-01-01 to 2039-12-31, and minutes of a day, as the migrations of Redshift make
+/// them.
+const CALENDAR: &str = "
+CREATE TABLE IF NOT EXISTS star_version (fingerprint TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS dim_date (date_key INTEGER PRIMARY KEY, date INTEGER NOT NULL, year INTEGER NOT NULL, quarter INTEGER NOT NULL,
+    month INTEGER NOT NULL, month_name TEXT NOT NULL, week INTEGER NOT NULL, day_of_month INTEGER NOT NULL, day_of_week INTEGER NOT NULL,
+    day_name TEXT NOT NULL, is_weekend INTEGER NOT NULL, is_holiday INTEGER NOT NULL, fiscal_year INTEGER NOT NULL, fiscal_quarter INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS dim_time (time_key INTEGER PRIMARY KEY, time_value TEXT NOT NULL, hour INTEGER NOT NULL, minute INTEGER NOT NULL,
+    second INTEGER NOT NULL, hour_12 INTEGER NOT NULL, am_pm TEXT NOT NULL, time_of_day TEXT NOT NULL, business_hours INTEGER NOT NULL) STRICT;
+WITH RECURSIVE days (date, moment) AS (
+    SELECT 18262, 18262 * 86400 UNION ALL SELECT date + 1, (date + 1) * 86400 FROM days WHERE date < 25566
+), parts AS (
+    SELECT date, moment, CAST(strftime('%Y', moment, 'unixepoch') AS INTEGER) AS year, CAST(strftime('%m', moment, 'unixepoch') AS INTEGER) AS month,
+        CAST(strftime('%d', moment, 'unixepoch') AS INTEGER) AS day, CAST(strftime('%w', moment, 'unixepoch') AS INTEGER) AS weekday FROM days
+)
+INSERT INTO dim_date
+SELECT year * 10000 + month * 100 + day, date, year, (month + 2) / 3, month,
+    CASE month WHEN 1 THEN 'January' WHEN 2 THEN 'February' WHEN 3 THEN 'March' WHEN 4 THEN 'April' WHEN 5 THEN 'May' WHEN 6 THEN 'June' WHEN 7 THEN 'July'
+        WHEN 8 THEN 'August' WHEN 9 THEN 'September' WHEN 10 THEN 'October' WHEN 11 THEN 'November' ELSE 'December' END,
+    CAST(strftime('%V', moment, 'unixepoch') AS INTEGER), day, weekday,
+    CASE weekday WHEN 0 THEN 'Sunday' WHEN 1 THEN 'Monday' WHEN 2 THEN 'Tuesday' WHEN 3 THEN 'Wednesday' WHEN 4 THEN 'Thursday' WHEN 5 THEN 'Friday'
+        ELSE 'Saturday' END,
+    weekday IN (0, 6), month * 100 + day IN (101, 704, 1225) OR (month = 11 AND weekday = 4 AND day BETWEEN 22 AND 28),
+    year + (month >= 10), CASE WHEN month >= 10 THEN 1 ELSE (month + 2) / 3 + 1 END
+FROM parts WHERE NOT EXISTS (SELECT 1 FROM dim_date);
+WITH RECURSIVE minutes (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM minutes WHERE n < 1439),
+parts AS (SELECT n / 60 AS h, n % 60 AS m FROM minutes)
+INSERT INTO dim_time
+SELECT h * 10000 + m * 100, printf('%02d:%02d:00', h, m), h, m, 0, CASE WHEN h % 12 = 0 THEN 12 ELSE h % 12 END, CASE WHEN h < 12 THEN 'AM' ELSE 'PM' END,
+    CASE WHEN h >= 5 AND h < 12 THEN 'Morning' WHEN h >= 12 AND h < 17 THEN 'Afternoon' WHEN h >= 17 AND h < 21 THEN 'Evening' ELSE 'Night' END,
+    h >= 8 AND h < 18
+FROM parts WHERE NOT EXISTS (SELECT 1 FROM dim_time);
+CREATE INDEX IF NOT EXISTS procedure_outcomes_by_case ON procedure_outcomes (procedure_id, robot_id);";
+
+/// Makes what is missing or of another build, once all tables are there on which the views stand.
+pub(super) fn ensure(connection: &Connection, tables: &[TableSpec]) -> Result<()> {
+    let below = theatre_star::tables();
+    let mut below = below.iter();
+    if !below.all(|wanted| tables.iter().any(|table| table.name == wanted.name)) {
+        return Ok(());
+    }
+    connection.execute_batch(CALENDAR).map_err(fault(WHAT))?;
+    let wanted = theatre_star::fingerprint();
+    let there: Option<String> = connection
+        .query_row("SELECT fingerprint FROM star_version", [], |row| row.get(0))
+        .optional()
+        .map_err(fault(WHAT))?;
+    if there.as_deref() == Some(wanted.as_str()) {
+        return Ok(());
+    }
+    let mut statements: Vec<String> = VIEWS
+        .iter()
+        .map(|view| format!("DROP VIEW IF EXISTS {}", quoted(view.name)))
+        .collect();
+    statements.extend(VIEWS.iter().map(|view| {
+        let query = view.query(&Dialect::Sqlite);
+        format!("CREATE VIEW {} AS {query}", quoted(view.name))
+    }));
+    statements.push("DELETE FROM star_version".to_owned());
+    statements.push(format!("INSERT INTO star_version VALUES ('{wanted}')"));
+    statements
+        .iter()
+        .try_for_each(|sql| connection.execute_batch(sql).map_err(fault(WHAT)))
+}

@@ -1,0 +1,237 @@
+//! Single columns of a file's row groups, for a reader that wants few of them: the footer says
+//! where each lies, so that no other byte has to be fetched.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::ArrayRef;
+use arrow_select::concat::concat;
+use bytes::{Buf, Bytes};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+use theatre_actors::ports::{ColumnType, Error, Result};
+
+use super::column_type;
+
+/// The bytes at the end of a file behind its footer: the footer's length, and the format's name.
+const TAIL_BYTES: u64 = 8;
+
+/// A part of a file that is known, as if it were the file.
+#[derive(Clone)]
+struct Part {
+    file_bytes: u64,
+    from: u64,
+    bytes: Bytes,
+}
+
+impl Part {
+    fn slice(&self, start: u64, length: Option<usize>) -> parquet::errors::Result<Bytes> {
+        let outside = || ParquetError::EOF(format!("byte {start} is outside of its column"));
+        let from = start.checked_sub(self.from).ok_or_else(outside)?;
+        let from = usize::try_from(from).map_err(|_| outside())?;
+        let to = length.map_or(Some(self.bytes.len()), |length| from.checked_add(length));
+        match to {
+            Some(to) if from <= to && to <= self.bytes.len() => Ok(self.bytes.slice(from..to)),
+            _ => Err(outside()),
+        }
+    }
+}
+
+impl Length for Part {
+    fn len(&self) -> u64 {
+        self.file_bytes
+    }
+}
+
+impl ChunkReader for Part {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(self.slice(start, None)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        self.slice(start, Some(length))
+    }
+}
+
+/// The least and the greatest value of a column in a row group, as far as the file tells them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bounds {
+    /// Of whole numbers, times and dates.
+    Integers(i64, i64),
+    /// Of texts; the bounds may be shorter than the values, and still bound them.
+    Texts(Vec<u8>, Vec<u8>),
+}
+
+/// What a file says of itself at its end.
+pub struct Footer {
+    path: String,
+    file_bytes: u64,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Footer {
+    /// Where the footer of a whole file begins.
+    ///
+    /// # Errors
+    /// `Refused` when the bytes are not a Parquet file.
+    pub fn begin(path: &str, file: &[u8]) -> Result<u64> {
+        let (bytes, tail) = (file.len() as u64, TAIL_BYTES as usize);
+        let length = file
+            .last_chunk::<8>()
+            .filter(|tail| tail.ends_with(b"PAR1"));
+        let length = length.and_then(|tail| tail.first_chunk::<4>());
+        length
+            .and_then(|length| {
+                let footer = u64::from(u32::from_le_bytes(*length));
+                bytes.checked_sub(footer)?.checked_sub(tail as u64)
+            })
+            .ok_or_else(|| unreadable(path, "its end is not that of one"))
+    }
+
+    /// Reads the footer of a file of `file_bytes` from all bytes from [`Self::begin`] on.
+    ///
+    /// # Errors
+    /// `Refused` when the bytes are not a Parquet file of flat columns.
+    pub fn read(path: &str, file_bytes: u64, end: Bytes) -> Result<Self> {
+        let part = Part {
+            file_bytes,
+            from: file_bytes.saturating_sub(end.len() as u64),
+            bytes: end,
+        };
+        let metadata = guarded(path, || {
+            ArrowReaderMetadata::load(&part, ArrowReaderOptions::new())
+        })?;
+        let footer = Self {
+            path: path.to_owned(),
+            file_bytes,
+            metadata,
+        };
+        let leaves = footer.metadata.parquet_schema().num_columns();
+        if leaves != footer.metadata.schema().fields().len() {
+            return Err(unreadable(path, "its columns are not flat"));
+        }
+        for group in 0..footer.groups() {
+            for column in 0..leaves {
+                let range = guarded(path, || Ok(footer.range(group, column)))?;
+                if range.end > file_bytes {
+                    return Err(unreadable(path, "a column lies outside of the file"));
+                }
+            }
+        }
+        Ok(footer)
+    }
+
+    /// Path of the file, for messages.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Rows of the file.
+    pub fn rows(&self) -> u64 {
+        let rows = self.metadata.metadata().file_metadata().num_rows();
+        rows.unsigned_abs()
+    }
+
+    /// The types of its columns in their order, with what Arrow calls them; `None` for one that no
+    /// table has.
+    pub fn types(&self) -> Vec<(Option<ColumnType>, String)> {
+        let fields = self.metadata.schema().fields().iter();
+        fields
+            .map(|field| {
+                (
+                    column_type(field.data_type()),
+                    field.data_type().to_string(),
+                )
+            })
+            .collect()
+    }
+
+    /// Row groups of the file.
+    pub fn groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Rows of a row group.
+    pub fn group_rows(&self, group: usize) -> usize {
+        let rows = self.metadata.metadata().row_group(group).num_rows();
+        usize::try_from(rows).unwrap_or(0)
+    }
+
+    /// The bytes of the file that hold a column of a row group.
+    pub fn range(&self, group: usize, column: usize) -> Range<u64> {
+        let group = self.metadata.metadata().row_group(group);
+        let (from, length) = group.column(column).byte_range();
+        from..from.saturating_add(length)
+    }
+
+    /// What a row group says of the values of a column; `None` if it says nothing, or if there is
+    /// none but NULL.
+    pub fn bounds(&self, group: usize, column: usize) -> Option<Bounds> {
+        let group = self.metadata.metadata().row_group(group);
+        match group.column(column).statistics()? {
+            Statistics::Int32(of) => Some(Bounds::Integers(
+                i64::from(*of.min_opt()?),
+                i64::from(*of.max_opt()?),
+            )),
+            Statistics::Int64(of) => Some(Bounds::Integers(*of.min_opt()?, *of.max_opt()?)),
+            Statistics::ByteArray(of) => Some(Bounds::Texts(
+                of.min_bytes_opt()?.to_vec(),
+                of.max_bytes_opt()?.to_vec(),
+            )),
+            _ => None,
+        }
+    }
+
+    /// The values of a column of a row group, from the bytes of its [`Self::range`].
+    ///
+    /// # Errors
+    /// `Refused` when they are damaged.
+    pub fn decode(&self, group: usize, column: usize, bytes: Bytes) -> Result<ArrayRef> {
+        let part = Part {
+            file_bytes: self.file_bytes,
+            from: self.range(group, column).start,
+            bytes,
+        };
+        let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), [column]);
+        let rows = self.group_rows(group);
+        let values = guarded(&self.path, || {
+            let reader =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(part, self.metadata.clone())
+                    .with_row_groups(vec![group])
+                    .with_projection(mask)
+                    .with_batch_size(rows.max(1))
+                    .build()?;
+            let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+            let columns: Vec<&dyn arrow_array::Array> =
+                batches.iter().map(|batch| &**batch.column(0)).collect();
+            Ok(concat(&columns)?)
+        })?;
+        if values.len() == rows {
+            Ok(values)
+        } else {
+            Err(unreadable(&self.path, "a column lacks values"))
+        }
+    }
+}
+
+fn unreadable(path: &str, why: &str) -> Error {
+    Error::Refused(format!(
+        "lake file '{path}' is no readable Parquet file: {why}"
+    ))
+}
+
+/// What the decoder makes of bytes that may be damaged in any way: a panic of it is an error of the
+/// file, since its caller may be code in C, through which none may pass.
+fn guarded<T>(path: &str, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| unreadable(path, &error.to_string())),
+        Err(_) => Err(unreadable(path, "its bytes are damaged")),
+    }
+}

@@ -1,0 +1,12 @@
+-- title: Ten busiest robots
+-- description: The robots with the most completed cases.
+-- column robot_id: the robot
+-- column model: its model today
+-- column facility_id: where it stands today
+-- column cases: completed cases
+-- column hours: hours of operation
+-- column mean_duration_minutes: mean duration of a case
+-- column cases_per_day: cases by days from its first to its last
+-- picture: bar robot_id cases
+SELECT robot_id, model, facility_id, cases, @round(hours, 1) AS hours, @round(mean_duration_minutes, 1) AS mean_duration_minutes, @round(cases_per_day, 3) AS cases_per_day
+FROM {schema}.vw_robot_utilization ORDER BY cases DESC, robot_id LIMIT 10

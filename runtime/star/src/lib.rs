@@ -1,0 +1,107 @@
+//! The warehouse's star schema and its reports.
+//!
+//! The views stand in `views/`, the reports in `reports/`, a file each, written once for both
+//! warehouses: what SQLite and Redshift say differently is a macro of [`dialect`]. All of it are
+//! views: they are never older than the tables below them, a late or corrected record shows at
+//! once, and there is nothing that a second run could double.
+
+pub mod dialect;
+pub mod report;
+
+use theatre_actors::ports::TableSpec;
+use theatre_parquet::{outputs, table_spec};
+use theatre_schemas::registry::Registry;
+
+use dialect::Dialect;
+
+/// A view by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Its name.
+    pub name: &'static str,
+    source: &'static str,
+}
+
+macro_rules! views {
+    ($($name:literal,)*) => {
+        &[$(View { name: $name, source: include_str!(concat!("../views/", $name, ".sql")) },)*]
+    };
+}
+
+/// All views, each after those that it reads.
+pub const VIEWS: &[View] = views![
+    "star_robots",
+    "star_surgeons",
+    "dim_facilities",
+    "dim_models",
+    "dim_components",
+    "dim_instruments",
+    "dim_rules",
+    "dim_robots",
+    "dim_surgeons",
+    "fact_conditions",
+    "fact_procedures",
+    "fact_procedure_telemetry",
+    "fact_maintenance",
+    "fact_alerts",
+    "fact_robot_window",
+    "vw_robot_utilization",
+    "vw_robot_utilization_monthly",
+    "vw_procedure_outcomes",
+    "vw_outcomes_by_robot_model",
+    "vw_surgeon_performance",
+    "vw_surgeon_procedure_categories",
+    "vw_facility_performance",
+    "vw_daily_procedure_volume",
+    "vw_procedures_by_time_of_day",
+    "vw_outcomes_by_demographics",
+    "vw_telemetry_system_health",
+    "rollup_facility_hour",
+    "rollup_facility_day",
+    "rollup_model_hour",
+    "rollup_model_day",
+    "rollup_surgeon_hour",
+    "rollup_surgeon_day",
+    "rollup_fleet_hour",
+    "rollup_fleet_day",
+];
+
+impl View {
+    /// The query that the view stands for.
+    pub fn query(&self, dialect: &Dialect<'_>) -> String {
+        dialect.render(self.source)
+    }
+
+    /// What the view is for, from the comment that its file begins with.
+    pub fn purpose(&self) -> String {
+        let comment = self
+            .source
+            .lines()
+            .map_while(|line| line.strip_prefix("-- "));
+        comment.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The tables that the views read: they are there before a view is made.
+pub fn tables() -> Vec<TableSpec> {
+    let registry = Registry::builtin();
+    let datasets = registry.datasets();
+    let inputs = datasets
+        .iter()
+        .filter_map(|(_, dataset)| table_spec(dataset).ok());
+    inputs.chain(outputs::tables()).collect()
+}
+
+/// A number for this build's views: others have another one.
+pub fn fingerprint() -> String {
+    // FNV-1a, 64 bits.
+    let texts = VIEWS.iter().flat_map(|view| [view.name, view.source]);
+    let bytes = texts.chain([dialect::REVISION]).flat_map(str::bytes);
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests;

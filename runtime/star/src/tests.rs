@@ -1,0 +1,138 @@
+//! All SQL can be rendered, names what the schemas have, and is documented.
+
+use std::collections::BTreeSet;
+
+use theatre_actors::ports::ColumnType;
+use theatre_schemas::registry::INPUT_SCHEMAS;
+
+use super::dialect::Dialect;
+use super::report::REPORTS;
+use super::*;
+
+const DIALECTS: [Dialect<'_>; 2] = [Dialect::Sqlite, Dialect::Redshift("\"s\"")];
+
+fn texts() -> Vec<(&'static str, &'static str)> {
+    let views = VIEWS.iter().map(|view| (view.name, view.source));
+    let reports = REPORTS.iter().map(|report| (report.name, report.source()));
+    views.chain(reports).collect()
+}
+
+#[test]
+fn every_text_is_written_in_both_dialects() {
+    for (name, source) in texts() {
+        for dialect in DIALECTS {
+            let written = dialect.render(source);
+            assert!(
+                written.starts_with("SELECT") || written.starts_with("WITH"),
+                "{name}: {written}"
+            );
+            assert!(
+                !written.contains(['@', '{']) && !written.ends_with(';'),
+                "{name}: {written}"
+            );
+        }
+    }
+}
+
+/// The symbols of all enumerations, by their name.
+fn symbols(value: &str, found: &mut BTreeSet<(String, String)>) {
+    for (at, _) in value.match_indices("\"type\": \"enum\"") {
+        let rest = &value[at..];
+        let text = |after: &str| {
+            let from = rest.find(after)? + after.len();
+            rest[from..].split('"').nth(1).map(str::to_owned)
+        };
+        let name = text("\"name\":").expect("an enumeration has a name");
+        let list = rest.split_once("\"symbols\": [").expect("symbols").1;
+        let list = list.split_once(']').expect("symbols end").0;
+        for symbol in list.split('"').skip(1).step_by(2) {
+            found.insert((name.clone(), symbol.to_owned()));
+        }
+    }
+}
+
+#[test]
+fn a_symbol_of_an_enumeration_is_one_of_the_schemas() {
+    let mut known = BTreeSet::new();
+    for (_, schema) in INPUT_SCHEMAS {
+        symbols(schema, &mut known);
+    }
+    for schema in [
+        include_str!("../../../schemas/avro/procedure_outcomes/v1.avsc"),
+        include_str!("../../../schemas/avro/maintenance_alerts/v1.avsc"),
+    ] {
+        symbols(schema, &mut known);
+    }
+    let mut seen = 0;
+    let rates = Dialect::Sqlite.render("@rates(p)");
+    assert!(rates.contains("'successful'"));
+    for (name, source) in texts() {
+        for (at, start) in source.match_indices("@symbol(") {
+            let inside = source[at + start.len()..].split(')').next();
+            let (of, symbol) = inside.and_then(|text| text.split_once(", ")).expect("two");
+            seen += 1;
+            assert!(
+                known.contains(&(of.to_owned(), symbol.to_owned())),
+                "{name}: {of} has no symbol {symbol}"
+            );
+        }
+    }
+    for (of, symbol) in [("SuccessStatus", "successful"), ("Severity", "severe")] {
+        assert!(known.contains(&(of.to_owned(), symbol.to_owned())));
+    }
+    assert!(seen > 20 && !known.contains(&("Severity".to_owned(), "Severe".to_owned())));
+}
+
+#[test]
+fn views_come_after_those_that_they_read() {
+    for (at, view) in VIEWS.iter().enumerate() {
+        for later in &VIEWS[at..] {
+            let named = format!("{{schema}}.{} ", later.name);
+            let source = view.source.replace(['\n', ')', '('], " ");
+            assert!(
+                !source.contains(&named),
+                "{} reads {}",
+                view.name,
+                later.name
+            );
+        }
+        assert!(!view.purpose().is_empty(), "{}", view.name);
+    }
+    assert_eq!(fingerprint().len(), 16);
+}
+
+#[test]
+fn reports_say_what_they_show() {
+    for report in REPORTS {
+        let columns = report.columns();
+        assert!(
+            report.title() != report.name && !report.description().is_empty() && columns.len() > 2,
+            "{}",
+            report.name
+        );
+        if let Some(picture) = report.picture() {
+            for wanted in [picture.label, picture.value] {
+                assert!(columns.iter().any(|(name, _)| *name == wanted), "{wanted}");
+            }
+        }
+    }
+    assert_eq!(REPORTS.len(), 15);
+}
+
+#[test]
+fn the_tables_below_are_those_of_the_shipped_schemas_and_of_outputs() {
+    let tables = tables();
+    let column = |table: &str, column: &str| {
+        let spec = tables.iter().find(|spec| spec.name == table);
+        spec.and_then(|spec| spec.columns.iter().find(|(name, _)| name == column))
+            .map(|(_, kind)| *kind)
+    };
+    assert_eq!(
+        column("procedure_events", "patient_age"),
+        Some(ColumnType::Int32)
+    );
+    assert_eq!(
+        column("procedure_outcomes", "result"),
+        Some(ColumnType::Utf8)
+    );
+}

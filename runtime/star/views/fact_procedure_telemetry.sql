@@ -1,0 +1,12 @@
+-- A sample taken in a case. This is the one mapping from a robot's signals to columns of the warehouse.
+SELECT t._topic || '/' || CAST(t._partition AS VARCHAR) || '/' || CAST(t._offset AS VARCHAR) AS telemetry_key, c.outcome_id AS procedure_key, t.procedure_id, t.robot_id,
+    t.event_time AS sample_timestamp, @date_key(t.event_time) AS date_key, @time_key(t.event_time) AS timestamp_key, t.arm_id,
+    t.arm_position_x, t.arm_position_y, t.arm_position_z, t.arm_rotation_x, t.arm_rotation_y, t.arm_rotation_z,
+    SQRT(t.force_feedback_x * t.force_feedback_x + t.force_feedback_y * t.force_feedback_y + t.force_feedback_z * t.force_feedback_z) AS force_feedback,
+    t.force_feedback_x, t.force_feedback_y, t.force_feedback_z, t.tool_type, t.tool_serial, t.tool_active, t.tool_use_count, t.grip_pressure,
+    t.tremor_compensation, t.camera_zoom, t.camera_angle, t.lighting_level, t.system_temperature, t.power_consumption,
+    @greatest(t.joints_0_current, t.joints_1_current, t.joints_2_current, t.joints_3_current, t.joints_4_current, t.joints_5_current) AS motor_current,
+    t.network_latency_ms, t.packet_loss, t.video_fps, t.operating_state, t.error_code, t.warning_code, t.sequence, t.boot_id
+FROM {schema}.robot_telemetry t
+LEFT JOIN {schema}.procedure_outcomes c ON c.procedure_id = t.procedure_id AND c.robot_id = t.robot_id AND t.event_time >= c.started_at AND t.event_time <= c.ended_at
+WHERE t.procedure_id IS NOT NULL
