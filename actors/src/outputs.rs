@@ -15,6 +15,8 @@ use crate::ports::{Error, LoadMode, Result, TableSpec, UnknownCode};
 pub mod alert;
 pub mod columns;
 pub mod outcome;
+pub mod phase;
+pub mod procedure;
 pub mod window;
 
 use columns::{ColumnSink, ColumnTypes};
@@ -53,6 +55,10 @@ output_kinds! {
     Alert in alert,
     /// A revision of a procedure's outcome: published to the outcome topic.
     Outcome in outcome,
+    /// What was measured in a phase of a case: published to a topic of its own.
+    Phase in phase,
+    /// The state of a case after a step: published to a topic of its own.
+    Procedure in procedure,
 }
 
 impl OutputKind {

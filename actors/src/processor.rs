@@ -13,25 +13,26 @@ mod row_batch;
 mod tests;
 mod view;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
-use theatre_schemas::records::{Alert, Outcome, Priority};
+use theatre_schemas::records::{Alert, Priority};
 
-use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, window};
+use crate::outputs::{
+    Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, phase, window,
+};
 use crate::position::{Positions, TopicIndex};
-use crate::procedure::{IndicatorColumns, IndicatorSpec};
+use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
 use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};
 use crate::rules::RuleSet;
 use crate::state::{self, Body, StateError, Stored};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
-use procedure_table::ProcedureTable;
+use procedure_table::{Concluded, Concluding, ProcedureTable, ProcedureTableV2};
 
 pub use intake::IntakeProcessor;
 pub use view::{
@@ -117,12 +118,21 @@ struct Version1 {
     positions: Positions,
     counters: Vec<Counters>,
     robot: RobotV1,
-    procedures: ProcedureTable,
+    procedures: ProcedureTableV2,
+}
+
+/// Version 2: what was measured of a procedure was not cut by its steps.
+#[derive(Deserialize)]
+struct Version2 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotActor,
+    procedures: ProcedureTableV2,
 }
 
 impl Stored for ProcessorState {
     const NAME: &'static str = "processor";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn body(&self) -> impl Serialize {
         self
@@ -136,10 +146,19 @@ impl Stored for ProcessorState {
                     positions: stored.positions,
                     counters: stored.counters,
                     robot: stored.robot.into(),
-                    procedures: stored.procedures,
+                    procedures: stored.procedures.into(),
                 })
             }
-            2 => body.decode(),
+            2 => {
+                let stored: Version2 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot,
+                    procedures: stored.procedures.into(),
+                })
+            }
+            3 => body.decode(),
             _ => body.unknown(),
         }
     }
@@ -416,18 +435,16 @@ impl Processor {
     }
 
     /// A case that moves to another robot has a leg on each, with an outcome of its own.
-    fn emit_outcome(&self, incarnation: u64, ended: &Outcome, outputs: &mut Outputs) {
-        let mut id = format!(
-            "{}/{}",
-            without_slash(&ended.procedure_id),
-            without_slash(&self.robot_id)
-        );
-        if incarnation > 0 {
-            id.push_str(&format!("/{incarnation}"));
+    fn emit_concluded(&mut self, concluded: Concluded, outputs: &mut Outputs) {
+        let Conclusion {
+            outcome: ended,
+            phases,
+        } = concluded.conclusion;
+        if let Some(ended) = ended {
+            let output = outcome::output(&self.robot_id, concluded.leg_id, &ended);
+            outputs.events.push(output);
         }
-        outputs
-            .events
-            .push(outcome::output(&self.robot_id, id, ended));
+        outputs.events.extend(phases.iter().map(phase::output));
     }
 
     /// Closes windows, judges what waits and emits the outcomes of ended procedures, in this order:
@@ -450,8 +467,16 @@ impl Processor {
     /// Emits the outcomes that are due at `clock`, in order of procedure id, and evicts procedures
     /// that are too old to be corrected.
     fn emit_due_outcomes(&mut self, clock: i64, outputs: &mut Outputs) {
-        for (incarnation, outcome) in self.state.procedures.take_due(&self.robot_id, clock) {
-            self.emit_outcome(incarnation, &outcome, outputs);
+        let config = self.config.clone();
+        let concluding = Concluding {
+            robot_id: &self.robot_id,
+            clock,
+            reorder_bound_us: config.time.reorder_bound_us,
+            allowed_lateness_us: config.time.allowed_lateness_us,
+            indicators: &config.indicators,
+        };
+        for concluded in self.state.procedures.take_due(concluding) {
+            self.emit_concluded(concluded, outputs);
         }
         let oldest = self
             .state
@@ -460,15 +485,5 @@ impl Processor {
             .0
             .saturating_sub(self.config.procedure_retention_us);
         self.state.procedures.expire(oldest);
-    }
-}
-
-/// A part of an id, so that ids of other parts are others: slashes, which part them,
-/// percent-encoded, as is the percent sign (RFC 3986).
-fn without_slash(part: &str) -> Cow<'_, str> {
-    if part.contains(['/', '%']) {
-        Cow::Owned(part.replace('%', "%25").replace('/', "%2F"))
-    } else {
-        Cow::Borrowed(part)
     }
 }

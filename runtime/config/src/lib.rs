@@ -150,8 +150,8 @@ pub struct Config {
     pub traces: traces::TracesConfig,
     /// Where the admin server listens; port 0 picks a free one.
     pub admin: String,
-    /// Which signals a procedure's indicators are computed from, one table a dataset. Default: those
-    /// of the reference telemetry.
+    /// Which signals a procedure's indicators are computed from, and which others are aggregated by
+    /// phase, one table a dataset. Default: those of the reference telemetry.
     #[schemars(with = "Vec<IndicatorKeys>")]
     pub indicators: Vec<IndicatorSpec>,
     /// A panic in the rules of one robot, for tests of what happens then.
@@ -210,6 +210,18 @@ impl Default for Config {
                 position: axes("arm_position"),
                 force: axes("force_feedback"),
                 tool: Some("tool_type".to_owned()),
+                camera: ["camera_zoom", "camera_angle"].map(str::to_owned).to_vec(),
+                signals: [
+                    "grip_pressure",
+                    "tremor_compensation",
+                    "system_temperature",
+                    "power_consumption",
+                    "network_latency_ms",
+                    "video_fps",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+                ..IndicatorSpec::default()
             }],
             #[cfg(feature = "test-hooks")]
             panic_on: None,
@@ -231,6 +243,21 @@ struct IndicatorKeys {
     force: Vec<String>,
     /// Column that names the instrument. Absent: none.
     tool: Option<String>,
+    /// Signals of the camera, three at most. Absent: none.
+    #[serde(default)]
+    camera: Vec<String>,
+    /// By how much a signal of the camera changes from row to row while the camera moves, in the
+    /// signal's own unit.
+    #[serde(default = "camera_step")]
+    camera_step: f64,
+    /// Further signals that are aggregated by case and phase, 23 at most. Absent: none.
+    #[serde(default)]
+    signals: Vec<String>,
+}
+
+#[allow(dead_code)]
+fn camera_step() -> f64 {
+    IndicatorSpec::default().camera_step
 }
 
 /// A rule file.
