@@ -5,6 +5,7 @@
 //! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
 //! A row below the processor's own position was applied before and is skipped.
 
+mod entities;
 mod events;
 mod intake;
 mod procedure_table;
@@ -32,8 +33,11 @@ use crate::state::{self, Body, StateError, Stored};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
+use entities::Entities;
+pub(crate) use procedure_table::without_slash;
 use procedure_table::{Concluded, Concluding, ProcedureTable, ProcedureTableV2};
 
+pub use entities::EntityConfig;
 pub use intake::IntakeProcessor;
 pub use view::{
     ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, next_sequence,
@@ -63,6 +67,8 @@ pub struct ProcessorConfig {
     pub rules: RuleSet,
     /// Where indicators come from, by dataset.
     pub indicators: BTreeMap<DatasetIndex, IndicatorColumns>,
+    /// Where instruments and components are seen.
+    pub entities: EntityConfig,
     /// Procedures a robot remembers, for corrections; the oldest finished ones go first.
     pub procedures_max: usize,
     /// A procedure without a row for this long by the robot's clock is evicted, microseconds.
@@ -96,6 +102,7 @@ impl ProcessorConfig {
             windows,
             rules,
             indicators: sources,
+            entities: EntityConfig::default(),
             procedures_max: 64,
             procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND,
             #[cfg(any(test, feature = "test-hooks"))]
@@ -110,6 +117,7 @@ struct ProcessorState {
     counters: Vec<Counters>,
     robot: RobotActor,
     procedures: ProcedureTable,
+    entities: Entities,
 }
 
 /// Version 1: rules judged rows as they came, and a clock had no end.
@@ -147,6 +155,7 @@ impl Stored for ProcessorState {
                     counters: stored.counters,
                     robot: stored.robot.into(),
                     procedures: stored.procedures.into(),
+                    entities: Entities::default(),
                 })
             }
             2 => {
@@ -156,6 +165,7 @@ impl Stored for ProcessorState {
                     counters: stored.counters,
                     robot: stored.robot,
                     procedures: stored.procedures.into(),
+                    entities: Entities::default(),
                 })
             }
             3 => body.decode(),
@@ -278,7 +288,10 @@ impl Processor {
     /// How many conditions are open: of high, medium and low priority.
     pub fn open_conditions(&self) -> [u32; 3] {
         let mut open = [0; 3];
-        for (.., condition) in self.state.robot.open_conditions() {
+        let instruments = self.state.entities.instruments.open_conditions();
+        let of_robot = self.state.robot.open_conditions();
+        let of_robot = of_robot.map(|(.., condition)| condition);
+        for condition in of_robot.chain(instruments.map(|(_, condition)| condition)) {
             if let Some((_, priority)) = condition.raised() {
                 open[priority as usize] += 1;
             }
@@ -404,12 +417,13 @@ impl Processor {
         });
     }
 
-    fn emit_windows(&self, dataset: &str, rows: Vec<WindowRow>, outputs: &mut Outputs) {
-        for row in rows {
+    fn emit_windows(&mut self, dataset: &str, rows: Vec<WindowRow>, outputs: &mut Outputs) {
+        for row in &rows {
             outputs
                 .events
-                .push(window::output(&self.robot_id, dataset, &row));
+                .push(window::output(&self.robot_id, dataset, row));
         }
+        self.follow_components(dataset, &rows, outputs);
     }
 
     fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
@@ -440,11 +454,13 @@ impl Processor {
             outcome: ended,
             phases,
         } = concluded.conclusion;
+        let ended_at = ended.as_ref().map(|ended| ended.ended_at);
         if let Some(ended) = ended {
             let output = outcome::output(&self.robot_id, concluded.leg_id, &ended);
             outputs.events.push(output);
         }
         outputs.events.extend(phases.iter().map(phase::output));
+        self.conclude_instruments(&concluded.procedure_id, ended_at, outputs);
     }
 
     /// Closes windows, judges what waits and emits the outcomes of ended procedures, in this order:
@@ -462,6 +478,7 @@ impl Processor {
     fn begin_anew(&mut self, outputs: &mut Outputs) {
         self.close_all(outputs);
         self.with_rules(outputs, RobotActor::begin_anew);
+        self.begin_entities_anew(outputs);
     }
 
     /// Emits the outcomes that are due at `clock`, in order of procedure id, and evicts procedures

@@ -2,8 +2,9 @@
 
 use theatre_schemas::records::ProcedureState;
 
-use super::phases::{Leg, fingerprint};
+use super::phases::Leg;
 use super::{ProcedureActor, ProcedureEvent, ProcedureMetadata, ProcedureStep, ends, paused};
+use crate::outputs::fingerprint;
 
 impl ProcedureActor {
     /// From when to when it was on the robot, event times in microseconds UTC; `None` before its

@@ -1,12 +1,12 @@
 //! Phases of a case with what was measured in them, as they are published.
 
-use sha2::{Digest, Sha256};
 use theatre_schemas::records::{Indicator, ProcedurePhase, SignalSummary};
 
 use super::course::{Course, Measured, Stretch};
 use super::indicators::IndicatorColumns;
 use super::measures::{Aggregate, Measures};
 use super::{ProcedureEvent, ProcedureStep};
+use crate::outputs::fingerprint;
 
 /// What a phase's record says of its case.
 #[derive(Debug, Clone, Copy)]
@@ -208,12 +208,4 @@ pub(super) fn indicators(
         })
     });
     known.collect()
-}
-
-/// Tells contents apart.
-pub(crate) fn fingerprint(content: &[u8]) -> u64 {
-    let digest = Sha256::digest(content);
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    u64::from_be_bytes(first)
 }

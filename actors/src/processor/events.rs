@@ -5,6 +5,7 @@ use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessStatus};
 
 use super::{Judgement, Processor};
+use crate::component::Named;
 use crate::outputs::{DeadReason, Outputs, procedure};
 use crate::position::TopicIndex;
 use crate::procedure::{
@@ -14,6 +15,8 @@ use crate::robot::Columns;
 
 /// The robot event before the rows of a recording.
 const RECORDING_STARTED: &str = "recording_started";
+/// The robot event of a new component; it says where it sits, and which part it is.
+const PART_REPLACED: &str = "part_replaced";
 /// The robot event after the rows of a recording.
 const RECORDING_ENDED: &str = "recording_ended";
 
@@ -74,6 +77,14 @@ impl Processor {
         if batch.dataset.kind == DatasetKind::RobotEvents {
             let event_type = event_type(batch, row).ok_or("the event has no event_type")?;
             self.take_robot_event(event_type, time, outputs);
+            if let Some(component) = text("component").filter(|_| event_type == PART_REPLACED) {
+                let named = Named {
+                    component,
+                    part: text("code"),
+                    serial: None,
+                };
+                self.component_replaced(named, time, outputs);
+            }
             return Ok(());
         }
         let id = text("procedure_id").ok_or("the event names no procedure")?;

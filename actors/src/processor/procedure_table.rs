@@ -316,7 +316,7 @@ impl ProcedureTable {
 
 /// A part of an id, so that ids of other parts are others: slashes, which part them,
 /// percent-encoded, as is the percent sign (RFC 3986).
-pub(super) fn without_slash(part: &str) -> Cow<'_, str> {
+pub(crate) fn without_slash(part: &str) -> Cow<'_, str> {
     if part.contains(['/', '%']) {
         Cow::Owned(part.replace('%', "%25").replace('/', "%2F"))
     } else {

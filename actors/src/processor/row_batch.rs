@@ -198,8 +198,8 @@ impl Processor {
 
     /// Hands the collected rows on, which is decided by nothing but what the rows are: to the
     /// procedures, the rules and the windows. Of what a row causes the windows it closes come first,
-    /// then the alerts: those of the robot as a whole, of rules that judge as rows come, and of rows
-    /// whose turn it was.
+    /// then the alerts: those of the robot as a whole, of rules that judge as rows come, of rows whose
+    /// turn it was, and of instruments.
     fn flush_rows(
         &mut self,
         topic: TopicIndex,
@@ -236,6 +236,10 @@ impl Processor {
         let RowBatch { rows, clocks, .. } = &*row_batch;
         alerts.extend(robot.judge_on_arrival(context, batch, rows, clocks));
         alerts.append(&mut row_batch.alerts);
+        if let Some(columns) = config.entities.instruments.get(&batch.dataset_index) {
+            let instruments = &mut self.state.entities.instruments;
+            alerts.extend(instruments.on_rows(context, columns, batch, &row_batch.rows));
+        }
         alerts.sort_by_key(|(at, _)| *at);
         robot.count_not_finite(batch, &row_batch.rows);
         let RowBatch { rows, clocks, .. } = &*row_batch;

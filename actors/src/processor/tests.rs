@@ -1,3 +1,4 @@
+mod entities;
 mod golden;
 mod life;
 mod order;
