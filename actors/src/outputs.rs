@@ -20,6 +20,7 @@ pub mod instrument;
 pub mod outcome;
 pub mod phase;
 pub mod procedure;
+pub mod session;
 pub mod window;
 
 use columns::{ColumnSink, ColumnTypes};
@@ -66,6 +67,8 @@ output_kinds! {
     Instrument in instrument,
     /// Use of a component of a robot: published to a topic of its own.
     Component in component,
+    /// A session: in store, lake and warehouse only.
+    Session in session,
 }
 
 impl OutputKind {

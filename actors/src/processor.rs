@@ -37,7 +37,7 @@ use entities::Entities;
 pub(crate) use procedure_table::without_slash;
 use procedure_table::{Concluded, Concluding, ProcedureTable, ProcedureTableV2};
 
-pub use entities::EntityConfig;
+pub use entities::{EntityConfig, SessionConfig};
 pub use intake::IntakeProcessor;
 pub use view::{
     ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, next_sequence,
@@ -307,6 +307,7 @@ impl Processor {
         // silent.
         let open = self.state.robot.open_panes() > 0
             || self.state.robot.has_waiting_rows()
+            || self.has_open_sessions()
             || self.state.procedures.next_due() != i64::MAX;
         let is_silent = self.state.robot.is_silent(&self.config.time, now);
         if open && is_silent {
@@ -470,6 +471,7 @@ impl Processor {
         for (dataset, rows) in self.state.robot.flush_windows(&config.windows) {
             self.emit_windows(&dataset, rows, outputs);
         }
+        self.flush_sessions(outputs);
         self.with_rules(outputs, RobotActor::judge_all);
         self.emit_due_outcomes(i64::MAX, outputs);
     }

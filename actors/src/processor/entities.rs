@@ -1,15 +1,19 @@
-//! What a processor follows besides robot and procedures: instruments and components.
+//! What a processor follows besides robot and procedures: instruments, components and sessions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use theatre_schemas::dataset::{DatasetIndex, Datasets};
+use theatre_schemas::batch::Batch;
+use theatre_schemas::dataset::{Dataset, DatasetIndex, DatasetKind, Datasets};
 
 use super::{Processor, RuleContext};
 use crate::component::{ComponentColumns, ComponentSpec, Components, Named};
 use crate::instrument::{InstrumentColumns, InstrumentSpec, Instruments};
-use crate::outputs::{Outputs, component, instrument};
-use crate::window::{WindowPlan, WindowRow};
+use crate::name_map::NameMap;
+use crate::outputs::{Outputs, component, instrument, session};
+use crate::time::EventTime;
+use crate::window::{SessionSpec, Sessions, WindowPlan, WindowRow};
 
 /// Where instruments and components are seen.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +22,31 @@ pub struct EntityConfig {
     pub(crate) instruments: BTreeMap<DatasetIndex, InstrumentColumns>,
     /// The signals of components, by name of the dataset.
     pub(crate) components: BTreeMap<String, ComponentColumns>,
+    /// The kinds of session windows, by dataset.
+    pub(crate) sessions: BTreeMap<DatasetIndex, Vec<SessionSpec>>,
+    /// The datasets of session windows, by name.
+    pub(crate) datasets: BTreeMap<String, Arc<Dataset>>,
 }
+
+/// A kind of session window, as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Name in ids and tables.
+    pub name: String,
+    /// The telemetry dataset; `None`: all that have the signal.
+    pub dataset: Option<String>,
+    /// Signal that is not 0 in active rows; `None`: every row is active.
+    pub active: Option<String>,
+    /// Rows further apart than this are of two sessions, microseconds.
+    pub gap_us: i64,
+    /// The longest session, microseconds.
+    pub longest_us: i64,
+}
+
+/// The shortest gap that ends a session, microseconds.
+const GAP_US_MIN: i64 = 1_000_000;
+/// The longest session that may be configured, microseconds.
+const LONGEST_US_MAX: i64 = 366 * 86_400 * 1_000_000;
 
 impl EntityConfig {
     /// Finds the columns in the datasets.
@@ -54,6 +82,63 @@ impl EntityConfig {
         }
         Ok(config)
     }
+
+    /// Adds kinds of session windows.
+    ///
+    /// # Errors
+    /// Names one that is impossible, or whose dataset or signal does not exist.
+    pub fn add_sessions(
+        &mut self,
+        configured: &[SessionConfig],
+        windows: &WindowPlan,
+        datasets: &Datasets,
+    ) -> Result<(), String> {
+        for (at, of) in configured.iter().enumerate() {
+            let fault = |why: &str| format!("session window '{}': {why}", of.name);
+            let is_known = configured[..at].iter().any(|other| other.name == of.name)
+                || windows.specs().iter().any(|other| other.name == of.name);
+            let is_plain =
+                |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '-' | '_' | '.');
+            if of.name.is_empty() || !of.name.chars().all(is_plain) {
+                return Err(fault(
+                    "its name must be of letters, digits, `-`, `_` and `.`",
+                ));
+            }
+            if is_known {
+                return Err(fault("its name is there twice: give it another"));
+            }
+            if of.gap_us < GAP_US_MIN || of.longest_us < of.gap_us || of.longest_us > LONGEST_US_MAX
+            {
+                return Err(fault(
+                    "its gap must be at least 1 s and at most as long as its longest session, which is a year at most",
+                ));
+            }
+            let mut is_found = false;
+            let telemetry = datasets
+                .iter()
+                .filter(|(_, dataset)| dataset.kind == DatasetKind::Telemetry);
+            for (index, dataset) in telemetry {
+                let active = of.active.as_ref().map(|name| dataset.signal(name));
+                let is_wanted = of.dataset.as_ref().is_none_or(|name| *name == dataset.name);
+                if !is_wanted || active == Some(None) {
+                    continue;
+                }
+                is_found = true;
+                self.datasets.insert(dataset.name.clone(), dataset.clone());
+                self.sessions.entry(index).or_default().push(SessionSpec {
+                    name: of.name.clone(),
+                    active: active.flatten(),
+                    gap_us: of.gap_us,
+                    longest_us: of.longest_us,
+                    aggregates: windows.aggregates(),
+                });
+            }
+            if !is_found {
+                return Err(fault("there is no such dataset, or none has the signal"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The state of a processor's instruments and components.
@@ -61,9 +146,55 @@ impl EntityConfig {
 pub(super) struct Entities {
     pub(super) instruments: Instruments,
     pub(super) components: Components,
+    /// By `dataset/window`.
+    pub(super) sessions: NameMap<Sessions>,
 }
 
 impl Processor {
+    /// Adds accepted rows to the sessions. `clocks[i]` is the robot's clock after `rows[i]`.
+    pub(super) fn follow_sessions(
+        &mut self,
+        batch: &Batch,
+        rows: &[u32],
+        clocks: &[EventTime],
+        outputs: &mut Outputs,
+    ) {
+        let Some(specs) = self.config.entities.sessions.get(&batch.dataset_index) else {
+            return;
+        };
+        for spec in specs {
+            let name = format!("{}/{}", batch.dataset.name, spec.name);
+            let known = &mut self.state.entities.sessions;
+            let sessions = known.get_or_insert_with(&name, || Sessions::new(spec));
+            let rows = sessions.apply(spec, &self.config.time, batch, rows, clocks);
+            let output = |row| session::output(&self.robot_id, &batch.dataset, &spec.name, row);
+            outputs.events.extend(rows.iter().map(output));
+        }
+    }
+
+    /// Closes the sessions that are open: the recording ended, or the robot fell silent.
+    pub(super) fn flush_sessions(&mut self, outputs: &mut Outputs) {
+        let datasets = &self.config.entities.datasets;
+        for (name, sessions) in self.state.entities.sessions.iter_mut() {
+            let Some((dataset, window)) = name.split_once('/') else {
+                continue;
+            };
+            // Without its dataset, which has left the configuration, its signals have no names.
+            let Some(dataset) = datasets.get(dataset) else {
+                continue;
+            };
+            let rows = sessions.flush(&self.config.time);
+            let output = |row| session::output(&self.robot_id, dataset, window, row);
+            outputs.events.extend(rows.iter().map(output));
+        }
+    }
+
+    /// True while a session is open.
+    pub(super) fn has_open_sessions(&self) -> bool {
+        let sessions = self.state.entities.sessions.values();
+        sessions.flat_map(Sessions::open).next().is_some()
+    }
+
     /// Adds closed windows to the components.
     pub(super) fn follow_components(
         &mut self,
@@ -142,6 +273,10 @@ impl Processor {
         let entities = &mut self.state.entities;
         entities.instruments.begin_anew();
         entities.components.begin_anew();
+        entities
+            .sessions
+            .values_mut()
+            .for_each(Sessions::begin_anew);
         let uses = entities.components.revise(&self.robot_id);
         outputs.events.extend(uses.iter().map(component::output));
     }

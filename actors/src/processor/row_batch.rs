@@ -277,6 +277,7 @@ impl Processor {
             &mut closed,
         );
         self.emit_windows(&batch.dataset.name, closed, outputs);
+        self.follow_sessions(batch, rows, clocks, outputs);
     }
 
     /// Runs of rows of one procedure.
