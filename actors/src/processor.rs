@@ -474,6 +474,7 @@ impl Processor {
         self.flush_sessions(outputs);
         self.with_rules(outputs, RobotActor::judge_all);
         self.emit_due_outcomes(i64::MAX, outputs);
+        self.revise_instruments(outputs);
     }
 
     /// Closes all, and ends the robot's clock.

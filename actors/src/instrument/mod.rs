@@ -153,12 +153,18 @@ impl Instruments {
         alerts
     }
 
-    /// The uses of the instruments of a case that differ from what was published last.
-    pub(crate) fn revise(&mut self, robot_id: &str, procedure_id: &str) -> Vec<InstrumentUse> {
+    /// The uses that differ from what was published last, of the instruments of a case or of all
+    /// that were in one.
+    pub(crate) fn revise(
+        &mut self,
+        robot_id: &str,
+        procedure_id: Option<&str>,
+    ) -> Vec<InstrumentUse> {
+        let is_wanted = |case: &String| procedure_id.is_none_or(|id| case == id);
         let of_case = self
             .known
             .iter_mut()
-            .filter(|(_, instrument)| instrument.recent.iter().any(|case| case == procedure_id));
+            .filter(|(_, instrument)| instrument.recent.iter().any(is_wanted));
         of_case
             .filter_map(|(serial, instrument)| instrument.revise(robot_id, serial))
             .collect()

@@ -8,12 +8,12 @@ use crate::outputs::fingerprint;
 
 impl ProcedureActor {
     /// From when to when it was on the robot, event times in microseconds UTC; `None` before its
-    /// start. One that has not ended was there up to its latest record.
+    /// start. One that has not ended was there up to its latest step.
     pub(crate) fn under_way(&self) -> Option<(i64, i64)> {
         let events = self.ordered();
         let started = first(&events, ProcedureStep::Started)?;
-        let ended = self.ended_at().unwrap_or(self.last_seen);
-        Some((started, ended.max(started)))
+        let latest = events.last().map_or(started, |event| event.time);
+        Some((started, self.ended_at().unwrap_or(latest).max(started)))
     }
 
     /// Its state, with the next revision, when it differs from the one published last. `overlaps`:

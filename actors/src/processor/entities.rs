@@ -172,6 +172,13 @@ impl Processor {
         }
     }
 
+    /// The uses of instruments as of now: the recording ended, or the robot fell silent.
+    pub(super) fn revise_instruments(&mut self, outputs: &mut Outputs) {
+        let instruments = &mut self.state.entities.instruments;
+        let uses = instruments.revise(&self.robot_id, None);
+        outputs.events.extend(uses.iter().map(instrument::output));
+    }
+
     /// Closes the sessions that are open: the recording ended, or the robot fell silent.
     pub(super) fn flush_sessions(&mut self, outputs: &mut Outputs) {
         let datasets = &self.config.entities.datasets;
@@ -261,7 +268,7 @@ impl Processor {
         };
         let instruments = &mut self.state.entities.instruments;
         let cleared = ended_at.map(|at| instruments.clear(context, procedure_id, at));
-        let uses = instruments.revise(&self.robot_id, procedure_id);
+        let uses = instruments.revise(&self.robot_id, Some(procedure_id));
         for alert in cleared.into_iter().flatten() {
             self.emit_alert(alert, outputs);
         }
