@@ -5,6 +5,7 @@
 //! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
 //! A row below the processor's own position was applied before and is skipped.
 
+mod before;
 mod entities;
 mod events;
 mod intake;
@@ -27,15 +28,15 @@ use crate::outputs::{
 };
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
-use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};
+use crate::robot::{Columns, Judgement, RobotActor, RuleContext, is_raising};
 use crate::rules::RuleSet;
-use crate::state::{self, Body, StateError, Stored};
+use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
 use entities::Entities;
 pub(crate) use procedure_table::without_slash;
-use procedure_table::{Concluded, Concluding, ProcedureTable, ProcedureTableV2};
+use procedure_table::{Concluded, Concluding, ProcedureTable};
 
 pub use entities::{EntityConfig, SessionConfig};
 pub use intake::IntakeProcessor;
@@ -118,60 +119,6 @@ struct ProcessorState {
     robot: RobotActor,
     procedures: ProcedureTable,
     entities: Entities,
-}
-
-/// Version 1: rules judged rows as they came, and a clock had no end.
-#[derive(Deserialize)]
-struct Version1 {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotV1,
-    procedures: ProcedureTableV2,
-}
-
-/// Version 2: what was measured of a procedure was not cut by its steps.
-#[derive(Deserialize)]
-struct Version2 {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotActor,
-    procedures: ProcedureTableV2,
-}
-
-impl Stored for ProcessorState {
-    const NAME: &'static str = "processor";
-    const VERSION: u8 = 3;
-
-    fn body(&self) -> impl Serialize {
-        self
-    }
-
-    fn read(body: Body<'_>) -> Result<Self, StateError> {
-        match body.version {
-            1 => {
-                let stored: Version1 = body.decode()?;
-                Ok(Self {
-                    positions: stored.positions,
-                    counters: stored.counters,
-                    robot: stored.robot.into(),
-                    procedures: stored.procedures.into(),
-                    entities: Entities::default(),
-                })
-            }
-            2 => {
-                let stored: Version2 = body.decode()?;
-                Ok(Self {
-                    positions: stored.positions,
-                    counters: stored.counters,
-                    robot: stored.robot,
-                    procedures: stored.procedures.into(),
-                    entities: Entities::default(),
-                })
-            }
-            3 => body.decode(),
-            _ => body.unknown(),
-        }
-    }
 }
 
 /// A robot and its procedures.
@@ -474,14 +421,14 @@ impl Processor {
         self.flush_sessions(outputs);
         self.with_rules(outputs, RobotActor::judge_all);
         self.emit_due_outcomes(i64::MAX, outputs);
-        self.revise_instruments(outputs);
+        self.revise_entities(outputs);
     }
 
     /// Closes all, and ends the robot's clock.
     fn begin_anew(&mut self, outputs: &mut Outputs) {
         self.close_all(outputs);
         self.with_rules(outputs, RobotActor::begin_anew);
-        self.begin_entities_anew(outputs);
+        self.begin_entities_anew();
     }
 
     /// Emits the outcomes that are due at `clock`, in order of procedure id, and evicts procedures

@@ -1,5 +1,5 @@
 //! Uses of components: hours, load and age since the installation, revised once a day of event time,
-//! when the component is replaced, and at the end of a recording.
+//! when the component is replaced, at the end of a recording and when the robot falls silent.
 
 use std::borrow::Cow;
 

@@ -172,11 +172,14 @@ impl Processor {
         }
     }
 
-    /// The uses of instruments as of now: the recording ended, or the robot fell silent.
-    pub(super) fn revise_instruments(&mut self, outputs: &mut Outputs) {
-        let instruments = &mut self.state.entities.instruments;
-        let uses = instruments.revise(&self.robot_id, None);
+    /// The uses of instruments and components as of now: the recording ended, or the robot fell
+    /// silent.
+    pub(super) fn revise_entities(&mut self, outputs: &mut Outputs) {
+        let entities = &mut self.state.entities;
+        let uses = entities.instruments.revise(&self.robot_id, None);
         outputs.events.extend(uses.iter().map(instrument::output));
+        let uses = entities.components.revise(&self.robot_id);
+        outputs.events.extend(uses.iter().map(component::output));
     }
 
     /// Closes the sessions that are open: the recording ended, or the robot fell silent.
@@ -276,7 +279,7 @@ impl Processor {
     }
 
     /// The robot's clock begins anew.
-    pub(super) fn begin_entities_anew(&mut self, outputs: &mut Outputs) {
+    pub(super) fn begin_entities_anew(&mut self) {
         let entities = &mut self.state.entities;
         entities.instruments.begin_anew();
         entities.components.begin_anew();
@@ -284,7 +287,5 @@ impl Processor {
             .sessions
             .values_mut()
             .for_each(Sessions::begin_anew);
-        let uses = entities.components.revise(&self.robot_id);
-        outputs.events.extend(uses.iter().map(component::output));
     }
 }

@@ -17,25 +17,27 @@
 //!
 //! **Bounds.** Chains are kept for as long as a row may come for them; [`CHAINS_MAX`] at most, beyond
 //! which the oldest is closed for good and rows within a gap of it are left out. Of
-//! [`EMITTED_MAX`] sessions it is remembered that they were emitted; older ones go on above the
+//! 128 sessions it is remembered that they were emitted; older ones go on above the
 //! highest revision of those that were forgotten.
 
-use std::collections::BTreeMap;
+mod chain;
+mod emitted;
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 
-use super::aggregate::SignalAggregate;
 use super::cells::Cells;
 use super::plan::{AggregateSet, TIME_LIMIT_US, WAIT_LIMIT_US};
 use super::run::PaneRun;
 use super::state::clamp_clock;
 use crate::time::{EventTime, TimePolicy};
 
+use chain::{Chain, Slice, session};
+use emitted::EmittedSessions;
+pub use emitted::SessionRow;
+
 /// Most chains that are kept.
 const CHAINS_MAX: usize = 32;
-/// Most sessions of which it is remembered that they were emitted.
-const EMITTED_MAX: usize = 128;
 
 /// One kind of session window, on one dataset. Times are in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,25 +67,6 @@ impl SessionSpec {
     }
 }
 
-/// A session, or that one was withdrawn. Times are in microseconds UTC.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SessionRow {
-    /// Event time of its first row; names it.
-    pub start_us: i64,
-    /// Event time of its last row.
-    pub end_us: i64,
-    /// 0 first, one more for each correction.
-    pub revision: u32,
-    /// It is in another session now.
-    pub is_withdrawn: bool,
-    /// It is a part of a longer chain.
-    pub is_cut: bool,
-    /// Active rows in it.
-    pub rows: u64,
-    /// One per signal of the dataset.
-    pub signals: Vec<SignalAggregate>,
-}
-
 /// The sessions of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sessions {
@@ -92,73 +75,11 @@ pub struct Sessions {
     aggregates: AggregateSet,
     /// Ascending, more than a gap apart.
     chains: Vec<Chain>,
-    /// What was emitted last under each time.
-    emitted: BTreeMap<i64, Emitted>,
-    /// Of the sessions that were forgotten: the latest time, and the highest revision.
-    forgotten: Option<(i64, u32)>,
+    emitted: EmittedSessions,
     /// Rows up to here are left out: they belong to a chain that was closed for good.
     closed_to: Option<i64>,
     /// The clock at which something falls due next.
     next_due: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Chain {
-    /// Time of its first and of its last row.
-    from: i64,
-    to: i64,
-    /// Ascending by their first moment; those that no row can come for are dropped.
-    slices: Vec<Slice>,
-}
-
-/// The rows of a chain between two multiples of the longest length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Slice {
-    start: i64,
-    /// Time of its first and of its last row.
-    from: i64,
-    to: i64,
-    rows: u64,
-    cells: Cells,
-    /// Of chains that were joined to this one.
-    joined: Vec<SignalAggregate>,
-    /// What it holds was emitted.
-    is_done: bool,
-    /// It was emitted before it was changed: it is corrected at this clock at the earliest.
-    not_before: Option<i64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Emitted {
-    revision: u32,
-    rows: u64,
-    to: i64,
-    is_cut: bool,
-    is_withdrawn: bool,
-}
-
-impl Slice {
-    fn total(&self) -> Vec<SignalAggregate> {
-        let mut total = self.joined.clone();
-        let signals = self.cells.signals().max(total.len());
-        total.resize_with(signals, SignalAggregate::empty);
-        self.cells.merge_into(self.start, &mut total);
-        total
-    }
-
-    fn join(&mut self, other: &Self) {
-        let theirs = other.total();
-        let signals = theirs.len().max(self.joined.len());
-        self.joined.resize_with(signals, SignalAggregate::empty);
-        for (mine, theirs) in self.joined.iter_mut().zip(&theirs) {
-            mine.merge(theirs);
-        }
-        self.from = self.from.min(other.from);
-        self.to = self.to.max(other.to);
-        self.rows += other.rows;
-        self.is_done = false;
-        self.not_before = self.not_before.max(other.not_before);
-    }
 }
 
 /// Delays of the robot's clock.
@@ -185,8 +106,7 @@ impl Sessions {
             longest_us: spec.longest_us,
             aggregates: spec.aggregates,
             chains: Vec::new(),
-            emitted: BTreeMap::new(),
-            forgotten: None,
+            emitted: EmittedSessions::default(),
             closed_to: None,
             next_due: i64::MAX,
         }
@@ -528,118 +448,13 @@ impl Sessions {
         // What was emitted of slices that were dropped lies before the first one and stays.
         let first = wanted.first().map_or(chain.from, |(start, _)| *start);
         let last = chain.to;
-        let gone: Vec<i64> = (self.emitted.range(first..=last))
-            .filter(|(start, known)| {
-                !known.is_withdrawn && wanted.iter().all(|(wanted, _)| wanted != *start)
-            })
-            .map(|(start, _)| *start)
-            .collect();
-        for start in gone {
-            out.extend(self.withdraw(start));
+        for start in self.emitted.between(first, last) {
+            if wanted.iter().all(|(wanted, _)| *wanted != start) {
+                out.extend(self.emitted.withdraw(start));
+            }
         }
         for row in wanted.into_iter().filter_map(|(_, row)| row) {
-            out.extend(self.revise(row));
+            out.extend(self.emitted.revise(row));
         }
-    }
-
-    fn withdraw(&mut self, start: i64) -> Option<SessionRow> {
-        let known = self.emitted.get_mut(&start)?;
-        known.is_withdrawn = true;
-        known.revision = known.revision.saturating_add(1);
-        Some(SessionRow {
-            start_us: start,
-            end_us: known.to,
-            revision: known.revision,
-            is_withdrawn: true,
-            is_cut: known.is_cut,
-            rows: 0,
-            signals: Vec::new(),
-        })
-    }
-
-    /// A session under its next revision; `None` when it was emitted as it is.
-    fn revise(&mut self, mut row: SessionRow) -> Option<SessionRow> {
-        let content = Emitted {
-            revision: 0,
-            rows: row.rows,
-            to: row.end_us,
-            is_cut: row.is_cut,
-            is_withdrawn: false,
-        };
-        let floor = self.forgotten.filter(|(to, _)| row.start_us <= *to);
-        row.revision = match self.emitted.get(&row.start_us) {
-            Some(known)
-                if (Emitted {
-                    revision: 0,
-                    ..*known
-                }) == content =>
-            {
-                return None;
-            }
-            Some(known) => known.revision.saturating_add(1),
-            None => floor.map_or(0, |(_, revision)| revision.saturating_add(1)),
-        };
-        let revision = row.revision;
-        let known = Emitted {
-            revision,
-            ..content
-        };
-        self.emitted.insert(row.start_us, known);
-        while self.emitted.len() > EMITTED_MAX {
-            let Some((start, known)) = self.emitted.pop_first() else {
-                break;
-            };
-            let (to, highest) = self.forgotten.unwrap_or((start, known.revision));
-            self.forgotten = Some((to.max(start), highest.max(known.revision)));
-        }
-        Some(row)
-    }
-}
-
-impl Chain {
-    /// Takes in the chain that follows.
-    fn join(&mut self, next: Self) {
-        self.from = self.from.min(next.from);
-        self.to = self.to.max(next.to);
-        for slice in next.slices {
-            match self
-                .slices
-                .binary_search_by_key(&slice.start, |of| of.start)
-            {
-                Ok(at) => self.slices[at].join(&slice),
-                Err(at) => self.slices.insert(at, slice),
-            }
-        }
-        // What was emitted in one piece may be in several now, or the other way round.
-        self.slices
-            .iter_mut()
-            .for_each(|slice| slice.is_done = false);
-    }
-}
-
-/// The session of these slices, of which there is one at least.
-fn session(slices: &[&Slice], is_cut: bool) -> SessionRow {
-    let mut signals: Vec<SignalAggregate> = Vec::new();
-    let (mut from, mut to, mut rows) = (i64::MAX, i64::MIN, 0);
-    for slice in slices {
-        let total = slice.total();
-        if signals.len() < total.len() {
-            signals.resize_with(total.len(), SignalAggregate::empty);
-        }
-        for (signal, of) in signals.iter_mut().zip(&total) {
-            signal.merge(of);
-        }
-        from = from.min(slice.from);
-        to = to.max(slice.to);
-        rows += slice.rows;
-    }
-    SessionRow {
-        start_us: from,
-        end_us: to,
-        revision: 0,
-        is_withdrawn: false,
-        is_cut,
-        rows,
-        signals,
     }
 }
