@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`time`], [`position`], [`outputs`] (what a processor emits), [`sequence`]
 //! (duplicates and gaps), [`window`] (panes, windows, late fragments), [`rules`] (conditions),
-//! [`robot`] and [`procedure`] (the actors), [`processor`] (a robot and its procedures in one
+//! [`robot`], [`procedure`], [`instrument`] and [`component`] (the actors), [`processor`] (a robot and its procedures in one
 //! mailbox), [`actix_host`] (the only file that names actix), [`ports`] (traits of log, store, lake
 //! and warehouse).
 //!
@@ -11,6 +11,8 @@
 //! does I/O.
 
 pub mod actix_host;
+pub mod component;
+pub mod instrument;
 pub mod metrics;
 mod name_map;
 pub mod outputs;

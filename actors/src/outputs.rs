@@ -8,13 +8,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use theatre_schemas::dataset::Datasets;
 
 use crate::ports::{Error, LoadMode, Result, TableSpec, UnknownCode};
 
 pub mod alert;
 pub mod columns;
+pub mod component;
+pub mod instrument;
 pub mod outcome;
+pub mod phase;
+pub mod procedure;
+pub mod session;
 pub mod window;
 
 use columns::{ColumnSink, ColumnTypes};
@@ -53,6 +59,16 @@ output_kinds! {
     Alert in alert,
     /// A revision of a procedure's outcome: published to the outcome topic.
     Outcome in outcome,
+    /// What was measured in a phase of a case: published to a topic of its own.
+    Phase in phase,
+    /// The state of a case after a step: published to a topic of its own.
+    Procedure in procedure,
+    /// Use of an instrument on a robot: published to a topic of its own.
+    Instrument in instrument,
+    /// Use of a component of a robot: published to a topic of its own.
+    Component in component,
+    /// A session: in store, lake and warehouse only.
+    Session in session,
 }
 
 impl OutputKind {
@@ -220,6 +236,14 @@ impl OutputEvent {
             self.id, self.revision
         ))
     }
+}
+
+/// Tells contents apart: what was published last is compared by it.
+pub(crate) fn fingerprint(content: &[u8]) -> u64 {
+    let digest = Sha256::digest(content);
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    u64::from_be_bytes(first)
 }
 
 /// Why a record was dead-lettered. The names are stored and published; never re-used.

@@ -5,19 +5,31 @@
 //! outcome is published once its end event has arrived and the robot's clock has passed the time of
 //! that event by the reorder bound, or the recording ended. A record that arrives later and changes
 //! the outcome leads to the next revision. Events are kept as a set ordered by event time, so the
-//! order of their arrival does not affect the outcome.
+//! order of their arrival does not affect the outcome. What is measured of the rows is cut where the
+//! case and its phases begin and end, see `course.rs`.
 
+mod before;
+mod course;
 mod indicators;
+mod life;
+mod measures;
+mod motion;
+mod phases;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
-use theatre_schemas::records::{ClinicalResult, Outcome, OutcomeStatus, PhaseDuration, Priority};
+use theatre_schemas::records::{
+    ClinicalResult, Indicator, Outcome, OutcomeStatus, PhaseDuration, Priority, ProcedurePhase,
+};
 
 use crate::name_map::NameMap;
 
-pub use indicators::{IndicatorColumns, IndicatorSpec, Indicators};
+pub(crate) use before::ProcedureV2;
+pub(crate) use course::{CaseRows, Course};
+pub use indicators::{IndicatorColumns, IndicatorSpec, Indicators, SIGNALS_MAX};
+pub(crate) use phases::Leg;
 
 /// A step in a procedure's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,6 +51,11 @@ impl ProcedureStep {
     /// Parses the name that the schema uses; `None` for an unknown one.
     pub fn parse(name: &str) -> Option<Self> {
         serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+    }
+
+    /// True for the steps at which a case or a phase begins or ends.
+    pub(crate) fn cuts(self) -> bool {
+        ends(self) || matches!(self, Self::Started | Self::PhaseStarted)
     }
 }
 
@@ -74,6 +91,10 @@ pub struct ProcedureMetadata {
     pub procedure_type: Option<String>,
     /// A pseudonym, set by the decoder.
     pub surgeon_id: Option<String>,
+    /// A pseudonym, set by the decoder.
+    pub patient_id: Option<String>,
+    /// 1 to 5.
+    pub complexity: Option<f64>,
 }
 
 /// Most events kept per procedure; further ones are refused, but for a few end events.
@@ -83,12 +104,34 @@ const ENDS_MAX: usize = 8;
 /// Most conditions named in an outcome; all of them are counted.
 const CONDITIONS_MAX: usize = 64;
 
+/// How the rows of a case are measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Measuring {
+    /// Of a case that began under version 2 of the processor: as they come.
+    ByArrival(Box<Indicators>),
+    /// In event order, by phase.
+    Course(Box<Course>),
+}
+
+impl Default for Measuring {
+    fn default() -> Self {
+        Self::Course(Box::default())
+    }
+}
+
+/// What a procedure concludes: what has changed since it did so last.
+#[derive(Debug, Default)]
+pub(crate) struct Conclusion {
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) phases: Vec<ProcedurePhase>,
+}
+
 /// One case on one robot.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcedureActor {
     /// Events by their id.
     events: NameMap<ProcedureEvent>,
-    indicators: Indicators,
+    measuring: Measuring,
     /// Number of applied telemetry rows.
     rows: i64,
     /// Number of missing telemetry rows, by their sequence numbers.
@@ -101,6 +144,8 @@ pub struct ProcedureActor {
     result: Option<(i64, ClinicalResult)>,
     /// Revision and content of the outcome that was published last.
     last_published: Option<(i32, Box<Outcome>)>,
+    /// Revision and fingerprint of the state that was published last.
+    state_published: Option<(i32, u64)>,
     /// When the robot's clock reaches this, changes since the last publication are published.
     pub(crate) due: Option<i64>,
     /// Latest event time of the procedure's records.
@@ -133,6 +178,22 @@ impl ProcedureActor {
         InsertResult::New
     }
 
+    /// The course of its rows; `None` for a case that is measured by arrival.
+    pub(crate) fn course_mut(&mut self) -> Option<&mut Course> {
+        match &mut self.measuring {
+            Measuring::Course(course) => Some(course),
+            Measuring::ByArrival(_) => None,
+        }
+    }
+
+    /// The same, to look at.
+    pub(crate) fn course(&self) -> Option<&Course> {
+        match &self.measuring {
+            Measuring::Course(course) => Some(course),
+            Measuring::ByArrival(_) => None,
+        }
+    }
+
     /// Sets the clinical result, unless one with a later event time (microseconds UTC) is there.
     pub fn insert_result(&mut self, time: i64, result: ClinicalResult) {
         self.last_seen = self.last_seen.max(time);
@@ -143,21 +204,27 @@ impl ProcedureActor {
 
     /// Adds telemetry rows in order. `missing[i]` is the change of the number of missing records
     /// that `rows[i]` causes, see [`crate::robot::Judgement::Apply`].
-    pub fn add_samples(
+    pub(crate) fn add_samples(
         &mut self,
         columns: Option<&IndicatorColumns>,
         batch: &Batch,
-        rows: &[u32],
+        rows: CaseRows<'_>,
         missing: &[i64],
     ) {
-        self.rows = self.rows.saturating_add(rows.len() as i64);
+        self.rows = self.rows.saturating_add(rows.rows.len() as i64);
         let times = batch.event_times();
-        for (row, missing) in rows.iter().zip(missing) {
-            let row = *row as usize;
+        for (row, missing) in rows.rows.iter().zip(missing) {
             self.missing = self.missing.saturating_add(*missing);
-            self.last_seen = self.last_seen.max(times[row]);
-            if let Some(columns) = columns {
-                self.indicators.add_sample(columns, batch, row, times[row]);
+            self.last_seen = self.last_seen.max(times[*row as usize]);
+        }
+        let Some(columns) = columns else { return };
+        match &mut self.measuring {
+            Measuring::Course(course) => course.add(columns, batch, rows),
+            Measuring::ByArrival(indicators) => {
+                for row in rows.rows {
+                    let row = *row as usize;
+                    indicators.add_sample(columns, batch, row, times[row]);
+                }
             }
         }
     }
@@ -209,11 +276,17 @@ impl ProcedureActor {
     }
 
     /// Computes the outcome if the procedure has ended. Returns it, with the next revision, when it
-    /// differs from the one published last, and remembers it as published.
-    pub fn finalize(&mut self, procedure_id: &str, robot_id: &str) -> Option<Outcome> {
+    /// differs from the one published last, and remembers it as published. `columns`: those of its
+    /// rows.
+    pub(crate) fn finalize(
+        &mut self,
+        procedure_id: &str,
+        robot_id: &str,
+        columns: Option<&IndicatorColumns>,
+    ) -> Option<Outcome> {
         self.due = None;
         let ended_at = self.ended_at()?;
-        let mut outcome = self.compute(procedure_id, robot_id, ended_at);
+        let mut outcome = self.compute(procedure_id, robot_id, ended_at, columns);
         if let Some((revision, published)) = &self.last_published {
             // Compare the content under the same revision number: only the rest may differ.
             outcome.revision = *revision;
@@ -226,19 +299,75 @@ impl ProcedureActor {
         Some(outcome)
     }
 
-    /// The events by time; ties by step, then by id, so that the order is total.
-    fn ordered(&self) -> Vec<&ProcedureEvent> {
-        let mut events: Vec<(&str, &ProcedureEvent)> = self.events.iter().collect();
-        events.sort_by_key(|(id, event)| (event.time, event.step, *id));
-        events.into_iter().map(|(_, event)| event).collect()
+    /// Concludes as [`Self::finalize`] does, and its phases with it. The rows up to its end must
+    /// be settled.
+    pub(crate) fn conclude(
+        &mut self,
+        leg: Leg<'_>,
+        columns: Option<&IndicatorColumns>,
+    ) -> Conclusion {
+        let outcome = self.finalize(leg.procedure_id, leg.robot_id, columns);
+        let (started_at, ended_at) = (self.started_at(), self.ended_at());
+        let (Measuring::Course(course), Some(ended_at)) = (&mut self.measuring, ended_at) else {
+            return Conclusion {
+                outcome,
+                phases: Vec::new(),
+            };
+        };
+        let events = in_order(&self.events);
+        Conclusion {
+            outcome,
+            phases: phases::changed(course, leg, &events, started_at, ended_at),
+        }
     }
 
-    fn compute(&self, procedure_id: &str, robot_id: &str, ended_at: i64) -> Outcome {
+    /// Keeps of its rows what its outcome needs: no more can come.
+    pub(crate) fn close_course(&mut self) {
+        if let (Measuring::Course(course), Some((_, outcome))) =
+            (&mut self.measuring, &self.last_published)
+        {
+            course.close(outcome.indicators.clone());
+        }
+    }
+
+    /// Event time of its first start; `None` while there is none.
+    fn started_at(&self) -> Option<i64> {
         let events = self.ordered();
-        let started_at = events
+        let mut starts = events
             .iter()
-            .find(|event| event.step == ProcedureStep::Started)
-            .map(|event| event.time);
+            .filter(|event| event.step == ProcedureStep::Started);
+        starts.next().map(|event| event.time)
+    }
+
+    fn indicators(
+        &self,
+        columns: Option<&IndicatorColumns>,
+        started_at: Option<i64>,
+        ended_at: i64,
+    ) -> Vec<Indicator> {
+        let duration_us = started_at.map(|from| ended_at.saturating_sub(from).max(0));
+        match &self.measuring {
+            Measuring::ByArrival(indicators) => {
+                indicators.values(duration_us.map(|us| us as f64 / 1e6))
+            }
+            Measuring::Course(course) => phases::indicators(course, columns, duration_us),
+        }
+    }
+
+    /// The events by time; ties by step, then by id, so that the order is total.
+    fn ordered(&self) -> Vec<&ProcedureEvent> {
+        in_order(&self.events)
+    }
+
+    fn compute(
+        &self,
+        procedure_id: &str,
+        robot_id: &str,
+        ended_at: i64,
+        columns: Option<&IndicatorColumns>,
+    ) -> Outcome {
+        let events = self.ordered();
+        let started_at = self.started_at();
         let seconds = |from: i64, to: i64| to.saturating_sub(from).max(0) as f64 / 1e6;
         let count = |priority| self.raised[rank(priority)];
         // Each descriptive field is that of the latest event that carries it.
@@ -262,9 +391,7 @@ impl ProcedureActor {
             duration_s: started_at.map(|started| seconds(started, ended_at)),
             paused_s: paused(&events, ended_at),
             phases: phases(&events, ended_at),
-            indicators: self
-                .indicators
-                .values(started_at.map(|started| seconds(started, ended_at))),
+            indicators: self.indicators(columns, started_at, ended_at),
             alerts_high: count(Priority::High),
             alerts_medium: count(Priority::Medium),
             alerts_low: count(Priority::Low),
@@ -275,6 +402,13 @@ impl ProcedureActor {
             result: self.result.as_ref().map(|(_, result)| result.clone()),
         }
     }
+}
+
+/// Events by time; ties by step, then by id, so that the order is total.
+fn in_order(events: &NameMap<ProcedureEvent>) -> Vec<&ProcedureEvent> {
+    let mut events: Vec<(&str, &ProcedureEvent)> = events.iter().collect();
+    events.sort_by_key(|(id, event)| (event.time, event.step, *id));
+    events.into_iter().map(|(_, event)| event).collect()
 }
 
 /// Index into [`ProcedureActor::raised`].

@@ -5,6 +5,8 @@
 //! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
 //! A row below the processor's own position was applied before and is skipped.
 
+mod before;
+mod entities;
 mod events;
 mod intake;
 mod procedure_table;
@@ -13,26 +15,30 @@ mod row_batch;
 mod tests;
 mod view;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
-use theatre_schemas::records::{Alert, Outcome, Priority};
+use theatre_schemas::records::{Alert, Priority};
 
-use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, window};
+use crate::outputs::{
+    Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, phase, window,
+};
 use crate::position::{Positions, TopicIndex};
-use crate::procedure::{IndicatorColumns, IndicatorSpec};
-use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};
+use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
+use crate::robot::{Columns, Judgement, RobotActor, RuleContext, is_raising};
 use crate::rules::RuleSet;
-use crate::state::{self, Body, StateError, Stored};
+use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
-use procedure_table::ProcedureTable;
+use entities::Entities;
+pub(crate) use procedure_table::without_slash;
+use procedure_table::{Concluded, Concluding, ProcedureTable};
 
+pub use entities::{EntityConfig, SessionConfig};
 pub use intake::IntakeProcessor;
 pub use view::{
     ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, next_sequence,
@@ -62,6 +68,8 @@ pub struct ProcessorConfig {
     pub rules: RuleSet,
     /// Where indicators come from, by dataset.
     pub indicators: BTreeMap<DatasetIndex, IndicatorColumns>,
+    /// Where instruments and components are seen.
+    pub entities: EntityConfig,
     /// Procedures a robot remembers, for corrections; the oldest finished ones go first.
     pub procedures_max: usize,
     /// A procedure without a row for this long by the robot's clock is evicted, microseconds.
@@ -95,6 +103,7 @@ impl ProcessorConfig {
             windows,
             rules,
             indicators: sources,
+            entities: EntityConfig::default(),
             procedures_max: 64,
             procedure_retention_us: 30 * 86_400 * MICROS_PER_SECOND,
             #[cfg(any(test, feature = "test-hooks"))]
@@ -109,40 +118,7 @@ struct ProcessorState {
     counters: Vec<Counters>,
     robot: RobotActor,
     procedures: ProcedureTable,
-}
-
-/// Version 1: rules judged rows as they came, and a clock had no end.
-#[derive(Deserialize)]
-struct Version1 {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotV1,
-    procedures: ProcedureTable,
-}
-
-impl Stored for ProcessorState {
-    const NAME: &'static str = "processor";
-    const VERSION: u8 = 2;
-
-    fn body(&self) -> impl Serialize {
-        self
-    }
-
-    fn read(body: Body<'_>) -> Result<Self, StateError> {
-        match body.version {
-            1 => {
-                let stored: Version1 = body.decode()?;
-                Ok(Self {
-                    positions: stored.positions,
-                    counters: stored.counters,
-                    robot: stored.robot.into(),
-                    procedures: stored.procedures,
-                })
-            }
-            2 => body.decode(),
-            _ => body.unknown(),
-        }
-    }
+    entities: Entities,
 }
 
 /// A robot and its procedures.
@@ -259,7 +235,10 @@ impl Processor {
     /// How many conditions are open: of high, medium and low priority.
     pub fn open_conditions(&self) -> [u32; 3] {
         let mut open = [0; 3];
-        for (.., condition) in self.state.robot.open_conditions() {
+        let instruments = self.state.entities.instruments.open_conditions();
+        let of_robot = self.state.robot.open_conditions();
+        let of_robot = of_robot.map(|(.., condition)| condition);
+        for condition in of_robot.chain(instruments.map(|(_, condition)| condition)) {
             if let Some((_, priority)) = condition.raised() {
                 open[priority as usize] += 1;
             }
@@ -275,6 +254,7 @@ impl Processor {
         // silent.
         let open = self.state.robot.open_panes() > 0
             || self.state.robot.has_waiting_rows()
+            || self.has_open_sessions()
             || self.state.procedures.next_due() != i64::MAX;
         let is_silent = self.state.robot.is_silent(&self.config.time, now);
         if open && is_silent {
@@ -385,12 +365,13 @@ impl Processor {
         });
     }
 
-    fn emit_windows(&self, dataset: &str, rows: Vec<WindowRow>, outputs: &mut Outputs) {
-        for row in rows {
+    fn emit_windows(&mut self, dataset: &str, rows: Vec<WindowRow>, outputs: &mut Outputs) {
+        for row in &rows {
             outputs
                 .events
-                .push(window::output(&self.robot_id, dataset, &row));
+                .push(window::output(&self.robot_id, dataset, row));
         }
+        self.follow_components(dataset, &rows, outputs);
     }
 
     fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
@@ -416,18 +397,18 @@ impl Processor {
     }
 
     /// A case that moves to another robot has a leg on each, with an outcome of its own.
-    fn emit_outcome(&self, incarnation: u64, ended: &Outcome, outputs: &mut Outputs) {
-        let mut id = format!(
-            "{}/{}",
-            without_slash(&ended.procedure_id),
-            without_slash(&self.robot_id)
-        );
-        if incarnation > 0 {
-            id.push_str(&format!("/{incarnation}"));
+    fn emit_concluded(&mut self, concluded: Concluded, outputs: &mut Outputs) {
+        let Conclusion {
+            outcome: ended,
+            phases,
+        } = concluded.conclusion;
+        let ended_at = ended.as_ref().map(|ended| ended.ended_at);
+        if let Some(ended) = ended {
+            let output = outcome::output(&self.robot_id, concluded.leg_id, &ended);
+            outputs.events.push(output);
         }
-        outputs
-            .events
-            .push(outcome::output(&self.robot_id, id, ended));
+        outputs.events.extend(phases.iter().map(phase::output));
+        self.conclude_instruments(&concluded.procedure_id, ended_at, outputs);
     }
 
     /// Closes windows, judges what waits and emits the outcomes of ended procedures, in this order:
@@ -437,21 +418,32 @@ impl Processor {
         for (dataset, rows) in self.state.robot.flush_windows(&config.windows) {
             self.emit_windows(&dataset, rows, outputs);
         }
+        self.flush_sessions(outputs);
         self.with_rules(outputs, RobotActor::judge_all);
         self.emit_due_outcomes(i64::MAX, outputs);
+        self.revise_entities(outputs);
     }
 
     /// Closes all, and ends the robot's clock.
     fn begin_anew(&mut self, outputs: &mut Outputs) {
         self.close_all(outputs);
         self.with_rules(outputs, RobotActor::begin_anew);
+        self.begin_entities_anew();
     }
 
     /// Emits the outcomes that are due at `clock`, in order of procedure id, and evicts procedures
     /// that are too old to be corrected.
     fn emit_due_outcomes(&mut self, clock: i64, outputs: &mut Outputs) {
-        for (incarnation, outcome) in self.state.procedures.take_due(&self.robot_id, clock) {
-            self.emit_outcome(incarnation, &outcome, outputs);
+        let config = self.config.clone();
+        let concluding = Concluding {
+            robot_id: &self.robot_id,
+            clock,
+            reorder_bound_us: config.time.reorder_bound_us,
+            allowed_lateness_us: config.time.allowed_lateness_us,
+            indicators: &config.indicators,
+        };
+        for concluded in self.state.procedures.take_due(concluding) {
+            self.emit_concluded(concluded, outputs);
         }
         let oldest = self
             .state
@@ -460,15 +452,5 @@ impl Processor {
             .0
             .saturating_sub(self.config.procedure_retention_us);
         self.state.procedures.expire(oldest);
-    }
-}
-
-/// A part of an id, so that ids of other parts are others: slashes, which part them,
-/// percent-encoded, as is the percent sign (RFC 3986).
-fn without_slash(part: &str) -> Cow<'_, str> {
-    if part.contains(['/', '%']) {
-        Cow::Owned(part.replace('%', "%25").replace('/', "%2F"))
-    } else {
-        Cow::Borrowed(part)
     }
 }

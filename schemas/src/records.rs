@@ -100,6 +100,12 @@ macro_rules! published {
     };
 }
 
+mod entities;
+
+pub use entities::{
+    ComponentUse, InstrumentUse, ProcedurePhase, ProcedureState, RobotSession, SignalSummary,
+};
+
 /// How a condition moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -370,7 +376,7 @@ pub fn text_of(json: &str, datum: &[u8], path: &str) -> Result<Option<String>, R
 /// The subjects of what is published, with their schemas, and how a message is read and written
 /// again: each keeps the bytes of every version.
 #[cfg(test)]
-pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 4] = [
+pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 9] = [
     (
         "maintenance_alerts",
         include_str!("../avro/maintenance_alerts/v1.avsc"),
@@ -390,6 +396,31 @@ pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 4] = [
         "window_aggregates",
         include_str!("../avro/window_aggregates/v1.avsc"),
         |bytes| Ok(WindowAggregates::decode(bytes)?.encode()),
+    ),
+    (
+        "procedure_phases",
+        include_str!("../avro/procedure_phases/v1.avsc"),
+        |bytes| Ok(ProcedurePhase::decode(bytes)?.encode()),
+    ),
+    (
+        "procedures",
+        include_str!("../avro/procedures/v1.avsc"),
+        |bytes| Ok(ProcedureState::decode(bytes)?.encode()),
+    ),
+    (
+        "instruments",
+        include_str!("../avro/instruments/v1.avsc"),
+        |bytes| Ok(InstrumentUse::decode(bytes)?.encode()),
+    ),
+    (
+        "components",
+        include_str!("../avro/components/v1.avsc"),
+        |bytes| Ok(ComponentUse::decode(bytes)?.encode()),
+    ),
+    (
+        "sessions",
+        include_str!("../avro/sessions/v1.avsc"),
+        |bytes| Ok(RobotSession::decode(bytes)?.encode()),
     ),
 ];
 

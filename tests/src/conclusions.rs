@@ -40,7 +40,7 @@ pub struct Conclusions {
     pub outcomes: BTreeMap<String, Outcome>,
     /// Windows by robot, name and start, as [`WindowRow::encode`] writes them.
     pub windows: BTreeMap<(String, String, i64), Vec<u8>>,
-    /// Outputs of kinds that need no merging: payloads by kind, id and revision.
+    /// Outputs of kinds that are neither merged nor replaced: payloads by kind, id and revision.
     pub others: BTreeMap<(OutputKind, String, u32), Vec<u8>>,
     /// Counters by topic.
     pub counters: BTreeMap<usize, Counters>,
@@ -81,11 +81,11 @@ impl Conclusions {
 
     /// Reads the files of the lake, all of which are loaded; returns the rows of windows.
     fn read_lake(&mut self, ports: &Ports) -> Result<Table> {
-        let (of_windows, of_outcomes) = (
-            OutputKind::Window.table().name,
-            OutputKind::Outcome.table().name,
-        );
-        let (mut windows, mut outcomes) = (Table::default(), Table::default());
+        let of_windows = OutputKind::Window.table().name;
+        let mut windows = Table::default();
+        let mut revised: BTreeMap<&str, (&str, Table)> = revised_tables()
+            .map(|(name, key)| (name, (key, Table::default())))
+            .collect();
         for file in ports.store.all_files()? {
             let (path, dataset) = (&file.file.path, &file.file.dataset);
             ensure!(
@@ -96,15 +96,18 @@ impl Conclusions {
             let bytes = ports.lake.read(path)?;
             if *dataset == of_windows {
                 windows.add_file(path, bytes)?;
-            } else if *dataset == of_outcomes {
-                outcomes.add_file(path, bytes)?;
+            } else if let Some((_, rows)) = revised.get_mut(dataset.as_str()) {
+                rows.add_file(path, bytes)?;
             } else {
                 let mut rows = Table::default();
                 rows.add_file(path, bytes)?;
                 rows.count(ARRIVED, self.lake.entry(dataset.clone()).or_default());
             }
         }
-        self.lake.insert(of_outcomes, last_published(&outcomes)?);
+        for (name, (key, rows)) in revised {
+            self.lake
+                .insert(name.to_owned(), last_published(&rows, key)?);
+        }
         Ok(windows)
     }
 
@@ -117,16 +120,19 @@ impl Conclusions {
             .collect::<Result<_, _>>()?;
         let by_row = ALL
             .iter()
-            .map(|spec| spec.kind)
-            .filter(|kind| ![OutputKind::Window, OutputKind::Outcome].contains(kind));
+            .filter(|spec| spec.table.keeps_every_row && spec.kind != OutputKind::Window)
+            .map(|spec| spec.kind);
         for spec in datasets.into_iter().chain(by_row.map(OutputKind::table)) {
             let mut rows = Rows::new();
             Table::of_warehouse(&*ports.warehouse, &spec)?.count(ARRIVED, &mut rows);
             self.warehouse.insert(spec.name, rows);
         }
-        let outcomes = OutputKind::Outcome.table();
-        let rows = last_published(&Table::of_warehouse(&*ports.warehouse, &outcomes)?)?;
-        self.warehouse.insert(outcomes.name, rows);
+        for spec in ALL.iter().filter(|spec| !spec.table.keeps_every_row) {
+            let table = spec.kind.table();
+            let rows = Table::of_warehouse(&*ports.warehouse, &table)?;
+            let rows = last_published(&rows, spec.table.identity[0])?;
+            self.warehouse.insert(table.name, rows);
+        }
         Table::of_warehouse(&*ports.warehouse, &OutputKind::Window.table())
     }
 
@@ -158,7 +164,7 @@ impl Conclusions {
                     ))
                     .or_default()
                     .push(row);
-            } else {
+            } else if output.kind.spec().table.keeps_every_row {
                 let key = (output.kind, output.id.clone(), output.revision);
                 self.others.insert(key, output.payload.clone());
             }
@@ -302,11 +308,15 @@ fn same_rows(
         .try_for_each(|(name, rows)| same(&format!("{what} {name}"), rows, &got[name]))
 }
 
-/// Outcomes as last published, the one of each that there is in the warehouse too.
-fn last_published(outcomes: &Table) -> Result<Rows> {
+/// The tables in which a later revision replaces the one before, each with the column of its key.
+fn revised_tables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let revised = ALL.iter().filter(|spec| !spec.table.keeps_every_row);
+    revised.map(|spec| (spec.table.name, spec.table.identity[0]))
+}
+
+/// What was published last under each key, the one that there is in the warehouse too.
+fn last_published(revisions: &Table, key: &str) -> Result<Rows> {
     let mut rows = Rows::new();
-    outcomes
-        .last_revisions("outcome_id")?
-        .count(CORRECTED, &mut rows);
+    revisions.last_revisions(key)?.count(CORRECTED, &mut rows);
     Ok(rows)
 }

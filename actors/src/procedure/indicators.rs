@@ -1,41 +1,78 @@
-//! Objective performance indicators, computed sample by sample.
+//! Objective performance indicators: which columns they come from, and how they were computed in
+//! cases that began under an earlier version, sample by sample in order of arrival.
 //!
-//! Path length and economy of motion as in surgical skill assessment (sum of distances; distance
-//! between the ends over the path); smoothness as the mean square of the jerk, the third difference
-//! of the position over time. Differences are taken in order of arrival; a sample older than the
-//! last one used is left out of them.
+//! Now they come from the rows in event order (`course.rs`), see `motion.rs` for the formulas.
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
 use theatre_schemas::records::Indicator;
 
+use super::motion::AXES_MAX;
+
 /// An instrument slower than this is idle. Units of position per second.
 const IDLE_SPEED: f64 = 1.0;
 /// A longer silence than this between two samples is a gap, not idleness, microseconds.
 const GAP_US: i64 = 5_000_000;
+/// Most signals of a dataset that are measured in cases and phases.
+pub const SIGNALS_MAX: usize = 32;
 
 /// Which columns of a telemetry dataset the indicators come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndicatorSpec {
     /// Name of the telemetry dataset.
     pub dataset: String,
-    /// Signals of the tip's position, one per axis.
+    /// Signals of the tip's position, one per axis; three at most.
     #[serde(default)]
     pub position: Vec<String>,
-    /// Signals of the force at the tip, one per axis.
+    /// Signals of the force at the tip, one per axis; three at most.
     #[serde(default)]
     pub force: Vec<String>,
     /// Column that names the instrument.
     pub tool: Option<String>,
+    /// Signals of the camera; three at most.
+    #[serde(default)]
+    pub camera: Vec<String>,
+    /// By how much a signal of the camera changes from row to row while the camera moves, in the
+    /// signal's own unit.
+    #[serde(default = "camera_step")]
+    pub camera_step: f64,
+    /// Further signals that are aggregated by case and phase.
+    #[serde(default)]
+    pub signals: Vec<String>,
+}
+
+fn camera_step() -> f64 {
+    0.5
+}
+
+impl Default for IndicatorSpec {
+    fn default() -> Self {
+        Self {
+            dataset: String::new(),
+            position: Vec::new(),
+            force: Vec::new(),
+            tool: None,
+            camera: Vec::new(),
+            camera_step: camera_step(),
+            signals: Vec::new(),
+        }
+    }
 }
 
 /// An [`IndicatorSpec`] resolved to a dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IndicatorColumns {
+    dataset: String,
+    /// The signals that are measured, by their index in the dataset, each once.
+    signals: Vec<usize>,
+    names: Vec<String>,
+    /// Indices into `signals`.
     position: Vec<usize>,
     force: Vec<usize>,
+    camera: Vec<usize>,
+    camera_step: f64,
     tool: Option<usize>,
     position_unit: String,
     force_unit: String,
@@ -45,40 +82,118 @@ impl IndicatorColumns {
     /// Finds the columns of an indicator in a dataset.
     ///
     /// # Errors
-    /// Names a signal or column that the dataset does not have.
+    /// Names a signal or column that the dataset does not have, or says what is too much.
     pub fn resolve(spec: &IndicatorSpec, dataset: &Dataset) -> Result<Self, String> {
-        let missing = |name: &String| {
-            format!(
-                "indicators of dataset '{}': there is no '{name}'",
-                dataset.name
-            )
+        let fault = |why: String| format!("indicators of dataset '{}': {why}", dataset.name);
+        let missing = |name: &String| fault(format!("there is no '{name}'"));
+        let (mut signals, mut names): (Vec<usize>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut find = |wanted: &[String], max: usize| -> Result<Vec<usize>, String> {
+            if wanted.len() > max {
+                return Err(fault(format!(
+                    "{} are more than {max} signals",
+                    wanted.join(", ")
+                )));
+            }
+            let found = wanted.iter().map(|name| {
+                let signal = dataset.signal(name).ok_or_else(|| missing(name))?;
+                let known = signals.iter().position(|known| *known == signal);
+                Ok(known.unwrap_or_else(|| {
+                    signals.push(signal);
+                    names.push(name.clone());
+                    signals.len() - 1
+                }))
+            });
+            found.collect()
         };
-        let signals = |names: &[String]| -> Result<Vec<usize>, String> {
-            names
-                .iter()
-                .map(|name| dataset.signal(name).ok_or_else(|| missing(name)))
-                .collect()
-        };
-        let unit = |signals: &[usize], default: &str| {
-            let unit = signals
-                .first()
-                .and_then(|signal| dataset.signals[*signal].unit.clone());
-            unit.unwrap_or_else(|| default.to_owned())
-        };
+        let position = find(&spec.position, AXES_MAX)?;
+        let force = find(&spec.force, AXES_MAX)?;
+        let camera = find(&spec.camera, AXES_MAX)?;
+        find(&spec.signals, SIGNALS_MAX - 3 * AXES_MAX)?;
+        if !(spec.camera_step >= 0.0) {
+            return Err(fault("camera_step is below 0".to_owned()));
+        }
         let tool = spec
             .tool
             .as_ref()
             .map(|name| dataset.column(name).ok_or_else(|| missing(name)))
             .transpose()?;
-        let (position, force) = (signals(&spec.position)?, signals(&spec.force)?);
+        let unit = |of: &[usize], default: &str| {
+            let unit = of
+                .first()
+                .and_then(|at| dataset.signals[signals[*at]].unit.clone());
+            unit.unwrap_or_else(|| default.to_owned())
+        };
         let (position_unit, force_unit) = (unit(&position, "mm"), unit(&force, "N"));
         Ok(Self {
+            dataset: dataset.name.clone(),
+            signals,
+            names,
             position,
             force,
+            camera,
+            camera_step: spec.camera_step,
             tool,
             position_unit,
             force_unit,
         })
+    }
+
+    /// The dataset's name.
+    pub(super) fn dataset(&self) -> &str {
+        &self.dataset
+    }
+
+    /// Names of the signals that are measured.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The signals of the position, by index in [`Self::names`].
+    pub(super) fn position(&self) -> &[usize] {
+        &self.position
+    }
+
+    /// Those of the force.
+    pub(super) fn force(&self) -> &[usize] {
+        &self.force
+    }
+
+    /// Those of the camera.
+    pub(super) fn camera(&self) -> &[usize] {
+        &self.camera
+    }
+
+    /// See [`IndicatorSpec::camera_step`].
+    pub(super) fn camera_step(&self) -> f64 {
+        self.camera_step
+    }
+
+    /// The column that names the instrument.
+    pub(super) fn tool(&self) -> Option<usize> {
+        self.tool
+    }
+
+    /// Unit of the position; `None` without one.
+    pub(super) fn position_unit(&self) -> Option<&str> {
+        (!self.position.is_empty()).then_some(&*self.position_unit)
+    }
+
+    /// Unit of the force; `None` without one.
+    pub(super) fn force_unit(&self) -> Option<&str> {
+        (!self.force.is_empty()).then_some(&*self.force_unit)
+    }
+
+    /// The values of a row, by index in [`Self::names`]; NaN where there is none.
+    pub(super) fn values(&self, batch: &Batch, row: usize) -> Box<[f64]> {
+        self.signals
+            .iter()
+            .map(|signal| batch.signals.value(row, *signal))
+            .collect()
+    }
+
+    /// Indices in the dataset of signals given by index in [`Self::names`].
+    fn in_dataset(&self, of: &[usize]) -> Vec<usize> {
+        of.iter().map(|at| self.signals[*at]).collect()
     }
 }
 
@@ -99,7 +214,7 @@ struct Motion {
     jerk_squares: f64,
 }
 
-/// Running indicators of one procedure.
+/// Running indicators of a procedure that began under version 2 of the processor.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Indicators {
     motion: Option<Motion>,
@@ -116,8 +231,12 @@ pub struct Indicators {
 impl Indicators {
     /// Adds a sample; `time` is its event time, microseconds UTC.
     pub fn add_sample(&mut self, columns: &IndicatorColumns, batch: &Batch, row: usize, time: i64) {
-        if has_values(batch, &columns.force, row) {
-            let force = row_values(batch, &columns.force, row)
+        let (position, force) = (
+            columns.in_dataset(&columns.position),
+            columns.in_dataset(&columns.force),
+        );
+        if has_values(batch, &force, row) {
+            let force = row_values(batch, &force, row)
                 .map(|axis| axis * axis)
                 .sum::<f64>()
                 .sqrt();
@@ -139,11 +258,11 @@ impl Indicators {
                 self.tool = Some(tool.to_owned());
             }
         }
-        if has_values(batch, &columns.position, row) {
-            let axes = row_values(batch, &columns.position, row);
+        if has_values(batch, &position, row) {
+            let axes = row_values(batch, &position, row);
             match &mut self.motion {
                 // The sample is of another dataset with other axes: there is no difference to take.
-                Some(motion) if motion.position.len() != columns.position.len() => {}
+                Some(motion) if motion.position.len() != position.len() => {}
                 Some(motion) if time < motion.time => {}
                 Some(motion) => motion.advance(axes, time),
                 None => {

@@ -39,7 +39,7 @@ proptest! {
         for index in order {
             actor.insert_event(&format!("e{index}"), events[index].clone());
         }
-        let outcome = actor.finalize("p", "r").unwrap();
+        let outcome = actor.finalize("p", "r", None).unwrap();
         prop_assert_eq!(outcome.status, OutcomeStatus::Completed);
         prop_assert_eq!(outcome.duration_s, Some(40.0));
         prop_assert_eq!(outcome.paused_s, 5.0);
@@ -53,7 +53,7 @@ proptest! {
 fn without_an_end_there_is_no_outcome() {
     let mut actor = ProcedureActor::default();
     actor.insert_event("a", event(1, ProcedureStep::Started, None));
-    assert_eq!(actor.finalize("p", "r"), None);
+    assert_eq!(actor.finalize("p", "r", None), None);
 }
 
 #[test]
@@ -61,12 +61,12 @@ fn a_later_output_corrects_and_a_repeated_one_does_not() {
     let mut actor = ProcedureActor::default();
     actor.insert_event("a", event(1, ProcedureStep::Started, None));
     actor.insert_event("b", event(9, ProcedureStep::Aborted, None));
-    assert_eq!(actor.finalize("p", "r").unwrap().revision, 0);
+    assert_eq!(actor.finalize("p", "r", None).unwrap().revision, 0);
     assert_eq!(
         actor.insert_event("b", event(9, ProcedureStep::Aborted, None)),
         InsertResult::Known
     );
-    assert_eq!(actor.finalize("p", "r"), None);
+    assert_eq!(actor.finalize("p", "r", None), None);
     let result = ClinicalResult {
         success_status: SuccessStatus::Failed,
         blood_loss_ml: None,
@@ -78,7 +78,7 @@ fn a_later_output_corrects_and_a_repeated_one_does_not() {
         follow_up_required: None,
     };
     actor.insert_result(99, result);
-    let corrected = actor.finalize("p", "r").unwrap();
+    let corrected = actor.finalize("p", "r", None).unwrap();
     assert_eq!(
         (corrected.revision, corrected.status),
         (1, OutcomeStatus::Aborted)

@@ -5,7 +5,8 @@ use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessStatus};
 
 use super::{Judgement, Processor};
-use crate::outputs::{DeadReason, Outputs};
+use crate::component::Named;
+use crate::outputs::{DeadReason, Outputs, procedure};
 use crate::position::TopicIndex;
 use crate::procedure::{
     EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, ProcedureStep,
@@ -14,6 +15,8 @@ use crate::robot::Columns;
 
 /// The robot event before the rows of a recording.
 const RECORDING_STARTED: &str = "recording_started";
+/// The robot event of a new component; it says where it sits, and which part it is.
+const PART_REPLACED: &str = "part_replaced";
 /// The robot event after the rows of a recording.
 const RECORDING_ENDED: &str = "recording_ended";
 
@@ -74,6 +77,14 @@ impl Processor {
         if batch.dataset.kind == DatasetKind::RobotEvents {
             let event_type = event_type(batch, row).ok_or("the event has no event_type")?;
             self.take_robot_event(event_type, time, outputs);
+            if let Some(component) = text("component").filter(|_| event_type == PART_REPLACED) {
+                let named = Named {
+                    component,
+                    part: text("code"),
+                    serial: None,
+                };
+                self.component_replaced(named, time, outputs);
+            }
             return Ok(());
         }
         let id = text("procedure_id").ok_or("the event names no procedure")?;
@@ -98,6 +109,9 @@ impl Processor {
                 category: owned("category"),
                 procedure_type: owned("procedure_type"),
                 surgeon_id: owned("surgeon_id"),
+                patient_id: owned("patient_id"),
+                complexity: (batch.dataset.column("complexity"))
+                    .and_then(|column| batch.number(column, row)),
             };
             // Without an id it is known by what it says.
             let event_id = owned("event_id").unwrap_or_else(|| {
@@ -108,19 +122,26 @@ impl Processor {
                 .procedures
                 .get_or_insert(id, max)
                 .ok_or_else(forgotten)?;
-            if procedure.insert_event(
-                &event_id,
-                ProcedureEvent {
-                    time,
-                    step,
-                    phase: owned("phase"),
-                    metadata,
-                },
-            ) == InsertResult::TooMany
-            {
-                return Err(format!(
-                    "the procedure has {EVENTS_MAX} events already: more are not remembered"
-                ));
+            let event = ProcedureEvent {
+                time,
+                step,
+                phase: owned("phase"),
+                metadata,
+            };
+            match procedure.insert_event(&event_id, event) {
+                InsertResult::TooMany => {
+                    return Err(format!(
+                        "the procedure has {EVENTS_MAX} events already: more are not remembered"
+                    ));
+                }
+                InsertResult::Known => {}
+                InsertResult::New => {
+                    if step.cuts()
+                        && let Some(course) = procedure.course_mut()
+                    {
+                        course.cut(time);
+                    }
+                }
             }
             procedure.ended_at()
         };
@@ -137,7 +158,17 @@ impl Processor {
         let ended = robot.shown_clock().filter(|_| !robot.is_recording());
         let clock = ended.map_or(robot.clock(), |clock| clock.max(robot.clock()));
         self.emit_due_outcomes(clock.0, outputs);
+        self.emit_states(outputs);
         Ok(())
+    }
+
+    /// Emits the states of the procedures that a step has changed: its own, and those of which it
+    /// says that they overlap.
+    fn emit_states(&mut self, outputs: &mut Outputs) {
+        for state in self.state.procedures.revise_states(&self.robot_id) {
+            let output = procedure::output(&state);
+            outputs.events.push(output);
+        }
     }
 }
 

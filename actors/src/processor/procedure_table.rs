@@ -5,15 +5,20 @@
 //! refused instead of starting a second case under the same id, whose outcome would count from
 //! revision 0 again.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use theatre_schemas::records::Outcome;
+use theatre_schemas::dataset::DatasetIndex;
+use theatre_schemas::records::ProcedureState;
 
 use crate::name_map::NameMap;
-use crate::procedure::ProcedureActor;
+use crate::procedure::{Conclusion, Course, IndicatorColumns, Leg, ProcedureActor, ProcedureV2};
 
+/// Most ended cases of a robot of which the rows are kept apart for corrections; of the others only
+/// the indicators are kept.
+const OPEN_COURSES_MAX: usize = 8;
 /// Ids of evicted finished procedures that are still known; the latest ones.
 const EVICTED_MAX: usize = 128;
 
@@ -31,6 +36,59 @@ pub(super) struct ProcedureTable {
     /// stored.
     #[serde(skip, default = "never")]
     next_due: i64,
+    /// The same with the closing of courses.
+    #[serde(skip, default = "never")]
+    next_event: i64,
+}
+
+/// As versions 1 and 2 of the processor stored it.
+#[derive(Debug, Deserialize)]
+pub(super) struct ProcedureTableV2 {
+    procedures: NameMap<ProcedureV2>,
+    evicted: VecDeque<u64>,
+    incarnation: u64,
+}
+
+impl From<ProcedureTableV2> for ProcedureTable {
+    fn from(stored: ProcedureTableV2) -> Self {
+        Self {
+            procedures: stored.procedures.map(ProcedureActor::from),
+            evicted: stored.evicted,
+            incarnation: stored.incarnation,
+            ..Self::default()
+        }
+    }
+}
+
+/// What a procedure has concluded.
+pub(super) struct Concluded {
+    pub(super) procedure_id: String,
+    /// The id of its leg on the robot.
+    pub(super) leg_id: String,
+    pub(super) conclusion: Conclusion,
+}
+
+/// When and by what the procedures conclude.
+#[derive(Clone, Copy)]
+pub(super) struct Concluding<'a> {
+    pub(super) robot_id: &'a str,
+    pub(super) clock: i64,
+    pub(super) reorder_bound_us: i64,
+    pub(super) allowed_lateness_us: i64,
+    pub(super) indicators: &'a BTreeMap<DatasetIndex, IndicatorColumns>,
+}
+
+/// The id of a case's leg on a robot. A case that moves to another robot has a leg on each.
+pub(super) fn leg_id(procedure_id: &str, robot_id: &str, incarnation: u64) -> String {
+    let mut id = format!(
+        "{}/{}",
+        without_slash(procedure_id),
+        without_slash(robot_id)
+    );
+    if incarnation > 0 {
+        id.push_str(&format!("/{incarnation}"));
+    }
+    id
 }
 
 fn never() -> i64 {
@@ -44,6 +102,7 @@ impl Default for ProcedureTable {
             evicted: VecDeque::new(),
             incarnation: 0,
             next_due: never(),
+            next_event: never(),
         }
     }
 }
@@ -57,12 +116,70 @@ impl ProcedureTable {
             .filter_map(|procedure| procedure.due)
             .min()
             .unwrap_or_else(never);
+        // One whose outcome is due is closed after that.
+        let closing = (self.procedures.values())
+            .filter(|procedure| procedure.due.is_none())
+            .filter_map(|procedure| procedure.course().and_then(Course::closes_at));
+        self.next_event = closing.min().unwrap_or_else(never).min(self.next_due);
     }
 
-    /// The earliest moment of the robot's clock at which something is due; `i64::MAX` when nothing
+    /// The earliest moment of the robot's clock at which an outcome is due; `i64::MAX` when none
     /// is.
     pub(super) fn next_due(&self) -> i64 {
         self.next_due
+    }
+
+    /// The earliest moment of the robot's clock at which [`Self::take_due`] has something to do.
+    pub(super) fn next_event(&self) -> i64 {
+        self.next_event
+    }
+
+    /// Folds the rows of all cases that the watermark has passed.
+    pub(super) fn settle(
+        &mut self,
+        indicators: &BTreeMap<DatasetIndex, IndicatorColumns>,
+        watermark: i64,
+    ) {
+        for procedure in self.procedures.values_mut() {
+            if let Some(course) = procedure.course_mut() {
+                course.settle_with(indicators.values(), watermark);
+            }
+        }
+    }
+
+    /// The states of procedures that differ from what was published last.
+    pub(super) fn revise_states(&mut self, robot_id: &str) -> Vec<ProcedureState> {
+        let overlaps: Vec<Vec<String>> = self
+            .procedures
+            .iter()
+            .map(|(id, _)| self.overlaps(id))
+            .collect();
+        let all = self.procedures.iter_mut().zip(overlaps);
+        let changed = all.filter_map(|((id, procedure), overlaps)| {
+            let leg_id = leg_id(id, robot_id, procedure.incarnation);
+            let leg = Leg {
+                procedure_id: id,
+                robot_id,
+                id: &leg_id,
+            };
+            procedure.revise_state(leg, &overlaps)
+        });
+        changed.collect()
+    }
+
+    /// The other cases that were on the robot at the same time.
+    fn overlaps(&self, id: &str) -> Vec<String> {
+        let Some((from, to)) = self.procedures.get(id).and_then(ProcedureActor::under_way) else {
+            return Vec::new();
+        };
+        let is_at_once = |(other, procedure): &(&str, &ProcedureActor)| {
+            *other != id
+                && procedure
+                    .under_way()
+                    .is_some_and(|(start, end)| start < to && from < end)
+        };
+        let others = self.procedures.iter().filter(is_at_once);
+        others.map(|(other, _)| other.to_owned()).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &ProcedureActor)> {
@@ -108,23 +225,65 @@ impl ProcedureTable {
         }
     }
 
-    /// The outcomes that are due at `clock` and have changed, in order of procedure id, each with its
-    /// procedure's incarnation.
-    pub(super) fn take_due(&mut self, robot_id: &str, clock: i64) -> Vec<(u64, Outcome)> {
-        if clock < self.next_due {
+    /// What is due at a clock and has changed, in order of procedure id. Courses of which no row can
+    /// come any more are closed.
+    pub(super) fn take_due(&mut self, at: Concluding<'_>) -> Vec<Concluded> {
+        if at.clock < self.next_event {
             return Vec::new();
         }
-        let due = self
-            .procedures
-            .iter_mut()
-            .filter(|(_, procedure)| procedure.due.is_some_and(|due| due <= clock));
-        let outcomes = due
-            .filter_map(|(id, procedure)| {
-                Some((procedure.incarnation, procedure.finalize(id, robot_id)?))
-            })
-            .collect();
+        let mut concluded = Vec::new();
+        for (id, procedure) in self.procedures.iter_mut() {
+            if procedure.due.is_none_or(|due| due > at.clock) {
+                continue;
+            }
+            let watermark = at.clock.saturating_sub(at.reorder_bound_us);
+            let mut columns = None;
+            if let Some(course) = procedure.course_mut() {
+                columns = course.columns(at.indicators.values());
+                course.settle_with(columns, watermark);
+            }
+            let leg_id = leg_id(id, at.robot_id, procedure.incarnation);
+            let leg = Leg {
+                procedure_id: id,
+                robot_id: at.robot_id,
+                id: &leg_id,
+            };
+            let conclusion = procedure.conclude(leg, columns);
+            let closes_at = procedure.ended_at().map(|ended_at| {
+                ended_at
+                    .saturating_add(at.allowed_lateness_us)
+                    .saturating_add(at.reorder_bound_us)
+            });
+            if let (Some(course), Some(closes_at)) = (procedure.course_mut(), closes_at) {
+                course.close_at(closes_at);
+            }
+            concluded.push(Concluded {
+                procedure_id: id.to_owned(),
+                leg_id,
+                conclusion,
+            });
+        }
+        self.close_courses(at.clock);
         self.restored();
-        outcomes
+        concluded
+    }
+
+    /// Closes courses that no row can change any more, and the oldest ones of too many.
+    fn close_courses(&mut self, clock: i64) {
+        let mut open: Vec<(i64, String)> = (self.procedures.iter())
+            .filter(|(_, procedure)| procedure.due.is_none())
+            .filter_map(|(id, procedure)| Some((procedure.course()?.closes_at()?, id.to_owned())))
+            .collect();
+        open.sort_unstable();
+        let too_many = open.len().saturating_sub(OPEN_COURSES_MAX);
+        for (at, (closes_at, id)) in open.iter().enumerate() {
+            // At the end of a recording, or in a silence, rows may still come.
+            if (*closes_at <= clock && clock < i64::MAX) || at < too_many {
+                if let Some(procedure) = self.procedures.get_mut(id) {
+                    procedure.close_course();
+                }
+            }
+        }
     }
 
     /// Evicts procedures without a row since `oldest`, event time.
@@ -151,9 +310,17 @@ impl ProcedureTable {
             }
             self.evicted.push_back(digest(id));
         }
-        if procedure.due.is_some() {
-            self.restored();
-        }
+        self.restored();
+    }
+}
+
+/// A part of an id, so that ids of other parts are others: slashes, which part them,
+/// percent-encoded, as is the percent sign (RFC 3986).
+pub(crate) fn without_slash(part: &str) -> Cow<'_, str> {
+    if part.contains(['/', '%']) {
+        Cow::Owned(part.replace('%', "%25").replace('/', "%2F"))
+    } else {
+        Cow::Borrowed(part)
     }
 }
 
@@ -168,7 +335,9 @@ fn digest(id: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{EVICTED_MAX, ProcedureTable};
+    use std::collections::BTreeMap;
+
+    use super::{Concluding, EVICTED_MAX, ProcedureTable};
     use crate::procedure::{ProcedureEvent, ProcedureMetadata, ProcedureStep};
 
     #[test]
@@ -185,8 +354,17 @@ mod tests {
                 .get_or_insert(id, 1)?
                 .insert_event("end", completed);
             procedures.due(id, 0);
-            let outcomes = procedures.take_due("r", 0);
-            Some((outcomes[0].0, outcomes[0].1.revision))
+            let concluded = procedures.take_due(Concluding {
+                robot_id: "r",
+                clock: 0,
+                reorder_bound_us: 0,
+                allowed_lateness_us: 0,
+                indicators: &BTreeMap::new(),
+            });
+            let incarnation = concluded[0].leg_id.split('/').nth(2);
+            let incarnation = incarnation.map_or(0, |of| of.parse().unwrap());
+            let outcome = concluded[0].conclusion.outcome.as_ref()?;
+            Some((incarnation, outcome.revision))
         };
         assert_eq!(end("case-1"), Some((0, 0)));
         for other in 0..EVICTED_MAX {

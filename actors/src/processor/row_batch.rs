@@ -6,6 +6,7 @@ use theatre_schemas::records::Alert;
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
+use crate::procedure::CaseRows;
 use crate::robot::{Columns, RobotActor, RuleContext};
 use crate::time::EventTime;
 
@@ -124,7 +125,7 @@ impl Processor {
                         self.judge_in_turn(topic, &columns, in_order, batch, &mut row_batch);
                         order.refresh(&self.state.robot, &batch.dataset.name);
                     }
-                    if clock.0 >= self.state.procedures.next_due() {
+                    if clock.0 >= self.state.procedures.next_event() {
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
                         self.emit_due_outcomes(clock.0, outputs);
                         last_procedure = None;
@@ -145,6 +146,15 @@ impl Processor {
             }
         }
         self.flush_rows(topic, batch, &mut row_batch, outputs);
+        let watermark = self.watermark();
+        let procedures = &mut self.state.procedures;
+        procedures.settle(&config.indicators, watermark);
+    }
+
+    /// The robot's clock less the reorder bound.
+    pub(super) fn watermark(&self) -> i64 {
+        let clock = self.state.robot.clock().0;
+        clock.saturating_sub(self.config.time.reorder_bound_us)
     }
 
     /// Has the rules that judge in event time judge the rows before the last one, which are in
@@ -188,8 +198,8 @@ impl Processor {
 
     /// Hands the collected rows on, which is decided by nothing but what the rows are: to the
     /// procedures, the rules and the windows. Of what a row causes the windows it closes come first,
-    /// then the alerts: those of the robot as a whole, of rules that judge as rows come, and of rows
-    /// whose turn it was.
+    /// then the alerts: those of the robot as a whole, of rules that judge as rows come, of rows whose
+    /// turn it was, and of instruments.
     fn flush_rows(
         &mut self,
         topic: TopicIndex,
@@ -204,7 +214,7 @@ impl Processor {
         #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &row_batch.rows);
         self.state.counters[topic].applied += row_batch.rows.len() as u64;
-        self.feed_procedures(batch, &row_batch.rows, &row_batch.missing);
+        self.feed_procedures(batch, row_batch);
         let context = RuleContext {
             robot_id: &self.robot_id,
             rules: &config.rules,
@@ -226,6 +236,10 @@ impl Processor {
         let RowBatch { rows, clocks, .. } = &*row_batch;
         alerts.extend(robot.judge_on_arrival(context, batch, rows, clocks));
         alerts.append(&mut row_batch.alerts);
+        if let Some(columns) = config.entities.instruments.get(&batch.dataset_index) {
+            let instruments = &mut self.state.entities.instruments;
+            alerts.extend(instruments.on_rows(context, columns, batch, &row_batch.rows));
+        }
         alerts.sort_by_key(|(at, _)| *at);
         robot.count_not_finite(batch, &row_batch.rows);
         let RowBatch { rows, clocks, .. } = &*row_batch;
@@ -263,13 +277,22 @@ impl Processor {
             &mut closed,
         );
         self.emit_windows(&batch.dataset.name, closed, outputs);
+        self.follow_sessions(batch, rows, clocks, outputs);
     }
 
     /// Runs of rows of one procedure.
-    fn feed_procedures(&mut self, batch: &Batch, rows: &[u32], missing: &[i64]) {
+    fn feed_procedures(&mut self, batch: &Batch, row_batch: &RowBatch) {
         let config = self.config.clone();
         let sources = config.indicators.get(&batch.dataset_index);
         let columns = Columns::of(batch);
+        let rows = &row_batch.rows;
+        let (mut watermarks, mut numbers) = (Vec::new(), Vec::new());
+        if sources.is_some() {
+            let bound_us = config.time.reorder_bound_us;
+            let clocks = row_batch.clocks.iter();
+            watermarks.extend(clocks.map(|clock| clock.0.saturating_sub(bound_us)));
+            numbers.extend(rows.iter().map(|row| columns.sequence(*row as usize)));
+        }
         let mut from = 0;
         while from < rows.len() {
             let id = columns.procedure(rows[from] as usize);
@@ -281,7 +304,12 @@ impl Processor {
             // A procedure that was finished and evicted is not there: its samples are the robot's
             // only.
             if let Some(procedure) = id.and_then(|id| self.state.procedures.get_mut(id)) {
-                procedure.add_samples(sources, batch, &rows[from..to], &missing[from..to]);
+                let run = CaseRows {
+                    rows: &rows[from..to],
+                    watermarks: watermarks.get(from..to).unwrap_or_default(),
+                    numbers: numbers.get(from..to).unwrap_or_default(),
+                };
+                procedure.add_samples(sources, batch, run, &row_batch.missing[from..to]);
             }
             from = to;
         }

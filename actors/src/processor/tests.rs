@@ -1,6 +1,8 @@
+mod entities;
 mod golden;
 mod life;
 mod order;
+mod phases;
 mod recordings;
 
 use std::sync::{Arc, LazyLock};
@@ -10,9 +12,10 @@ use proptest::prelude::*;
 use theatre_schemas::decode::BatchBuilder;
 use theatre_schemas::framing;
 use theatre_schemas::pseudonym::Pseudonyms;
-use theatre_schemas::records::{Alert, Priority, RecordWriter, Transition};
+use theatre_schemas::records::{Alert, Outcome, Priority, RecordWriter, Transition};
 use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
 
+use super::procedure_table::without_slash;
 use super::*;
 use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
 use crate::outputs::{OutputEvent, OutputKind};
@@ -79,7 +82,7 @@ fn config(panic_on: Option<PanicHook>) -> Arc<ProcessorConfig> {
         dataset: "fleet_telemetry".into(),
         position: vec!["motor_temperature".into()],
         force: vec!["grip_force".into()],
-        tool: None,
+        ..IndicatorSpec::default()
     };
     let mut config =
         ProcessorConfig::new(time, windows, rules, &[motion], registry.datasets()).unwrap();

@@ -10,6 +10,7 @@ use theatre_schemas::records::{Outcome, Priority};
 use super::ProcessorState;
 use crate::outputs::Counters;
 use crate::position::{Positions, TopicIndex};
+use crate::rules::INSTRUMENT_LIVES;
 use crate::state::{self, StateError};
 
 /// An open condition.
@@ -133,6 +134,16 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
                 raised_at,
             })
         });
+    let instruments = state.entities.instruments.open_conditions();
+    let instruments = instruments.filter_map(|(_, condition)| {
+        let (raised_at, priority) = condition.raised()?;
+        Some(ConditionView {
+            rule_id: INSTRUMENT_LIVES.to_owned(),
+            dataset: None,
+            priority,
+            raised_at,
+        })
+    });
     let procedures = state
         .procedures
         .iter()
@@ -148,7 +159,7 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         clock: robot.shown_clock().map(|clock| clock.0),
         heard_at: robot.last_seen().map(|seen| seen.0),
         last_event: robot.last_event().map(|(event, _)| event.clone()),
-        conditions: conditions.collect(),
+        conditions: conditions.chain(instruments).collect(),
         open_panes: robot.open_panes(),
         missing,
         given_up,

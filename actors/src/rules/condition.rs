@@ -178,7 +178,7 @@ impl Condition {
                 (!self.is_begun() && time.saturating_sub(since) >= *after_us)
                     .then(|| self.raise(rule.raises_with(rule.spec.priority), time, None, None))
             }
-            Predicate::Silence { .. } | Predicate::ClockSkew => None,
+            Predicate::Silence { .. } | Predicate::ClockSkew | Predicate::InstrumentLives => None,
         }
     }
 

@@ -25,6 +25,9 @@ pub const ROBOT_SILENT: &str = "robot_silent";
 /// Id of the built-in condition of a robot whose clock runs ahead.
 pub const CLOCK_SKEW: &str = "clock_skew";
 
+/// Id of the built-in condition of an instrument that has no life left in a case.
+pub const INSTRUMENT_LIVES: &str = "instrument_lives_ended";
+
 /// Why rules cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("rule '{rule}': {why}")]
@@ -60,6 +63,8 @@ pub(crate) enum Predicate {
     Silence { after_us: Option<i64> },
     /// The robot's records are dated in the future.
     ClockSkew,
+    /// An instrument has used all of its lives in a case.
+    InstrumentLives,
 }
 
 /// A compiled rule.
@@ -141,6 +146,8 @@ pub struct RuleSet {
     silence_rules: Vec<usize>,
     /// Slot of [`CLOCK_SKEW`].
     clock_skew_rule: Option<usize>,
+    /// Slot of [`INSTRUMENT_LIVES`].
+    instrument_rule: Option<usize>,
 }
 
 impl RuleSet {
@@ -155,6 +162,7 @@ impl RuleSet {
             set.add(spec, datasets)?;
         }
         set.clock_skew_rule = Some(set.rules.len() + 1);
+        set.instrument_rule = Some(set.rules.len() + 2);
         for (id, priority, description, predicate) in [
             (
                 ROBOT_SILENT,
@@ -167,6 +175,12 @@ impl RuleSet {
                 Priority::Low,
                 "the robot's clock runs ahead: its records are dated in the future",
                 Predicate::ClockSkew,
+            ),
+            (
+                INSTRUMENT_LIVES,
+                Priority::Medium,
+                "an instrument has no life left in the middle of a case",
+                Predicate::InstrumentLives,
             ),
         ] {
             let spec = RuleSpec {
@@ -195,7 +209,7 @@ impl RuleSet {
             rule: spec.id.clone(),
             why,
         };
-        if [ROBOT_SILENT, CLOCK_SKEW].contains(&spec.id.as_str())
+        if [ROBOT_SILENT, CLOCK_SKEW, INSTRUMENT_LIVES].contains(&spec.id.as_str())
             || self.rules.iter().any(|rule| rule.spec.id == spec.id)
         {
             return Err(fault("the id is taken: give it another".to_owned()));
@@ -257,6 +271,11 @@ impl RuleSet {
     /// Slot of the built-in clock-skew condition; `None` only in an empty set.
     pub(crate) fn clock_skew_rule(&self) -> Option<usize> {
         self.clock_skew_rule
+    }
+
+    /// Slot of the built-in condition of instruments; `None` only in an empty set.
+    pub(crate) fn instrument_rule(&self) -> Option<usize> {
+        self.instrument_rule
     }
 
     /// The rules of a dataset; `None` when it has none.

@@ -28,6 +28,14 @@ impl Cells {
         cells
     }
 
+    /// Number of signals.
+    pub fn signals(&self) -> usize {
+        match self {
+            Self::Basic(cells) => cells.len(),
+            Self::Full(cells) | Self::Sketch(cells, _) => cells.len(),
+        }
+    }
+
     /// Makes room for signals that the dataset has gained.
     pub fn grow(&mut self, signals: usize) {
         match self {

@@ -1,4 +1,5 @@
-//! Event-time windows of one robot and one dataset: tumbling and hopping windows over shared panes.
+//! Event-time windows of one robot and one dataset: tumbling and hopping windows over shared panes,
+//! and session windows, which are described in `session.rs`.
 //!
 //! A *pane* is a slice of event time as wide as the greatest common divisor of all hops, so every
 //! window of every [`WindowSpec`] is a whole number of panes and a row is aggregated once, however
@@ -47,6 +48,7 @@ mod pane;
 mod plan;
 mod row;
 mod run;
+mod session;
 mod sketch;
 mod spec;
 mod state;
@@ -57,6 +59,7 @@ mod tests;
 pub use aggregate::SignalAggregate;
 pub use plan::{AggregateSet, WindowError, WindowPlan, WindowSpec};
 pub use row::{RowDecodeError, WindowRow, merge_revisions};
+pub use session::{SessionRow, SessionSpec, Sessions};
 pub use sketch::Sketch;
 pub use state::Windows;
 pub(crate) use state::WindowsV1;

@@ -1,6 +1,7 @@
 //! Windows as sentences; see `properties` for what holds of any rows.
 
 mod properties;
+mod sessions;
 mod support;
 
 use support::*;

@@ -17,10 +17,13 @@ pub mod store;
 pub mod traces;
 pub mod warehouse;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use theatre_actors::component::ComponentSpec;
+use theatre_actors::instrument::InstrumentSpec;
 use theatre_actors::outputs::{self, OutputKind};
 use theatre_actors::procedure::IndicatorSpec;
 #[cfg(feature = "test-hooks")]
@@ -153,10 +156,20 @@ pub struct Config {
     pub api: api::ApiConfig,
     /// Where the admin server listens; port 0 picks a free one.
     pub admin: String,
-    /// Which signals a procedure's indicators are computed from, one table a dataset. Default: those
-    /// of the reference telemetry.
+    /// Which signals a procedure's indicators are computed from, and which others are aggregated by
+    /// phase, one table a dataset. Default: those of the reference telemetry.
     #[schemars(with = "Vec<IndicatorKeys>")]
     pub indicators: Vec<IndicatorSpec>,
+    /// Which columns name the instrument on a robot, one table a dataset. Default: those of the
+    /// reference telemetry, with no number of lives.
+    #[schemars(with = "Vec<InstrumentKeys>")]
+    pub instruments: Vec<InstrumentSpec>,
+    /// Which signals say the load of which component. Hours and load are computed from the shortest
+    /// tumbling window. Default: the motors of the joints of the reference telemetry.
+    #[schemars(with = "Vec<ComponentKeys>")]
+    pub components: Vec<ComponentSpec>,
+    /// Session windows: stretches of activity with a gap that ends them.
+    pub sessions: Vec<SessionWindow>,
     /// A panic in the rules of one robot, for tests of what happens then.
     #[cfg(feature = "test-hooks")]
     #[schemars(skip)]
@@ -214,7 +227,34 @@ impl Default for Config {
                 position: axes("arm_position"),
                 force: axes("force_feedback"),
                 tool: Some("tool_type".to_owned()),
+                camera: ["camera_zoom", "camera_angle"].map(str::to_owned).to_vec(),
+                signals: [
+                    "grip_pressure",
+                    "tremor_compensation",
+                    "system_temperature",
+                    "power_consumption",
+                    "network_latency_ms",
+                    "video_fps",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+                ..IndicatorSpec::default()
             }],
+            instruments: vec![InstrumentSpec {
+                dataset: "robot_telemetry".to_owned(),
+                serial: "tool_serial".to_owned(),
+                kind: Some("tool_type".to_owned()),
+                lives_used: Some("tool_use_count".to_owned()),
+                active: Some("tool_active".to_owned()),
+                lives: BTreeMap::new(),
+            }],
+            components: vec![ComponentSpec {
+                dataset: "robot_telemetry".to_owned(),
+                component: "arms[{arm}].joints[*]".to_owned(),
+                load: "joints[*].current".to_owned(),
+                arm: Some("arm_id".to_owned()),
+            }],
+            sessions: Vec::new(),
             #[cfg(feature = "test-hooks")]
             panic_on: None,
         }
@@ -235,6 +275,74 @@ struct IndicatorKeys {
     force: Vec<String>,
     /// Column that names the instrument. Absent: none.
     tool: Option<String>,
+    /// Signals of the camera, three at most. Absent: none.
+    #[serde(default)]
+    camera: Vec<String>,
+    /// By how much a signal of the camera changes from row to row while the camera moves, in the
+    /// signal's own unit.
+    #[serde(default = "camera_step")]
+    camera_step: f64,
+    /// Further signals that are aggregated by case and phase, 23 at most. Absent: none.
+    #[serde(default)]
+    signals: Vec<String>,
+}
+
+/// The keys of an [`InstrumentSpec`], for the reference.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+struct InstrumentKeys {
+    /// The telemetry dataset.
+    dataset: String,
+    /// Column of the serial number. Rows without one are of no instrument.
+    serial: String,
+    /// Column of the kind of instrument. Absent: none.
+    kind: Option<String>,
+    /// Signal of the lives that the instrument has used. Absent: they are not known.
+    lives_used: Option<String>,
+    /// Signal that is not 0 while the instrument is active. Absent: none.
+    active: Option<String>,
+    /// Lives of an instrument by its kind, with `*` for all others; where there is none, lives left
+    /// are not known. Such as `{ grasper = 12, "*" = 10 }`.
+    #[serde(default)]
+    lives: BTreeMap<String, u32>,
+}
+
+/// The keys of a [`ComponentSpec`], for the reference.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+struct ComponentKeys {
+    /// The telemetry dataset.
+    dataset: String,
+    /// Where the component sits, as the registry calls it: `*` stands for each number for which
+    /// there is such a signal, `{arm}` for the number of the arm.
+    component: String,
+    /// Signal of the load; `*` as above.
+    load: String,
+    /// Signal of the arm's number. Absent: none.
+    arm: Option<String>,
+}
+
+/// A kind of session window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionWindow {
+    /// Name in tables and commands.
+    pub name: String,
+    /// The telemetry dataset. Absent: each that has the signal.
+    pub dataset: Option<String>,
+    /// Signal that is not 0 in active rows, such as `tool_active`. Absent: every row is active.
+    pub active: Option<String>,
+    /// Rows further apart than this are of two sessions; at least `"1s"`.
+    #[schemars(with = "Span")]
+    pub gap: Micros,
+    /// The longest session. A longer stretch is cut at the multiples of this length since 1970.
+    #[schemars(with = "Span")]
+    pub longest: Micros,
+}
+
+#[allow(dead_code)]
+fn camera_step() -> f64 {
+    IndicatorSpec::default().camera_step
 }
 
 /// A rule file.

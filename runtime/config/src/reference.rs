@@ -317,6 +317,9 @@ mod tests {
             "[traces]",
             "[api]",
             "[[indicators]]",
+            "[[instruments]]",
+            "[[components]]",
+            "[[sessions]]",
         ];
         assert_eq!(headers, wanted);
         assert!(
@@ -349,18 +352,23 @@ mod tests {
         }
     }
 
-    /// The schema of `[[indicators]]` is written apart from its type, which is of another crate.
+    /// The schemas of these tables are written apart from their types, which are of another crate.
     #[test]
-    fn the_keys_of_indicators_are_those_of_the_type() {
-        let spec = &crate::Config::default().indicators[0];
-        let written = serde_json::to_value(spec).unwrap();
-        for name in written.as_object().unwrap().keys() {
-            key(&format!("indicators.{name}"));
+    fn the_keys_of_indicators_instruments_and_components_are_those_of_the_types() {
+        let config = crate::Config::default();
+        for (table, written) in [
+            ("indicators", serde_json::to_value(&config.indicators[0])),
+            ("instruments", serde_json::to_value(&config.instruments[0])),
+            ("components", serde_json::to_value(&config.components[0])),
+        ] {
+            let written = written.unwrap();
+            for name in written.as_object().unwrap().keys() {
+                key(&format!("{table}.{name}"));
+            }
+            let begin = format!("{table}.");
+            let keys = keys();
+            let of_table = keys.iter().filter(|key| key.path.starts_with(&begin));
+            assert_eq!(of_table.count(), written.as_object().unwrap().len());
         }
-        let count = keys()
-            .iter()
-            .filter(|key| key.path.starts_with("indicators."))
-            .count();
-        assert_eq!(count, written.as_object().unwrap().len());
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::SchemaSource;
-use theatre_actors::processor::ProcessorConfig;
+use theatre_actors::processor::{EntityConfig, ProcessorConfig, SessionConfig};
 use theatre_actors::rules::{RuleSet, RuleSpec};
 use theatre_actors::time::{Clock, TimePolicy};
 use theatre_actors::window::{WindowPlan, WindowSpec};
 use theatre_config::check::Faults;
 use theatre_config::inputs::{InputConfig, SchemaOrigin, SchemaSources};
-use theatre_config::{Config, ConfigError, INPUT_TOPICS, WindowConfig};
+use theatre_config::{Config, ConfigError, INPUT_TOPICS, SessionWindow, WindowConfig};
 use theatre_schemas::dataset::{Dataset, DatasetIndex, SchemaError, is_name};
 use theatre_schemas::declaration::{Declaration, FieldPaths};
 use theatre_schemas::pseudonym::Pseudonyms;
@@ -133,6 +133,7 @@ fn processor(
         future_tolerance_us: config.future_tolerance.0,
         silence_after_us: config.silence_after.0,
     };
+    let entities = entities(config, &windows, registry, faults);
     let made = ProcessorConfig::new(
         time,
         windows,
@@ -140,13 +141,36 @@ fn processor(
         &config.indicators,
         registry.datasets(),
     );
-    #[cfg_attr(not(feature = "test-hooks"), expect(unused_mut))]
     let mut processor = faults.take(made)?;
+    processor.entities = entities?;
     #[cfg(feature = "test-hooks")]
     {
         processor.panic_on = config.panic_on.clone();
     }
     Some(processor)
+}
+
+/// Instruments, components and session windows.
+fn entities(
+    config: &Config,
+    windows: &WindowPlan,
+    registry: &Registry,
+    faults: &mut Faults,
+) -> Option<EntityConfig> {
+    let datasets = registry.datasets();
+    let (instruments, components) = (&config.instruments, &config.components);
+    let made = EntityConfig::new(instruments, components, windows, datasets);
+    let mut entities = faults.take(made)?;
+    let session = |of: &SessionWindow| SessionConfig {
+        name: of.name.clone(),
+        dataset: of.dataset.clone(),
+        active: of.active.clone(),
+        gap_us: of.gap.0,
+        longest_us: of.longest.0,
+    };
+    let sessions: Vec<SessionConfig> = config.sessions.iter().map(session).collect();
+    faults.take(entities.add_sessions(&sessions, windows, datasets))?;
+    Some(entities)
 }
 
 /// The schemas, and the inputs where none of them is at fault.

@@ -7,6 +7,7 @@ use theatre_actors::outputs::OutputKind;
 use theatre_actors::outputs::window::WindowSubject;
 use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result};
 use theatre_actors::window::{WindowRow, merge_revisions};
+use theatre_schemas::records::RobotSession;
 use theatre_schemas::registry::Registry;
 
 /// Which windows to read.
@@ -77,6 +78,53 @@ pub fn windows(
                 min: aggregate.min,
                 max: aggregate.max,
             });
+        }
+    }
+    aggregates.extend(sessions(store, query)?);
+    Ok(aggregates)
+}
+
+/// The sessions of a robot, of each its latest revision unless it is withdrawn.
+fn sessions(store: &dyn CheckpointStore, query: &WindowQuery) -> Result<Vec<WindowAggregate>> {
+    let filter = OutputFilter {
+        kind: Some(OutputKind::Session),
+        robot_id: Some(query.robot_id.clone()),
+        ..OutputFilter::default()
+    };
+    let mut latest: BTreeMap<(String, i64, String), RobotSession> = BTreeMap::new();
+    for stored in store.find_outputs(&filter)? {
+        let session = RobotSession::decode(&stored.output.payload)
+            .map_err(|error| Error::Refused(error.to_string()))?;
+        let key = (
+            session.window_name.clone(),
+            session.began_at,
+            session.dataset.clone(),
+        );
+        let is_newer = |known: &RobotSession| known.revision < session.revision;
+        if latest.get(&key).is_none_or(is_newer) {
+            latest.insert(key, session);
+        }
+    }
+    let is_wanted =
+        |name: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == name);
+    let mut aggregates = Vec::new();
+    for session in latest.into_values().filter(|session| !session.is_withdrawn) {
+        if !is_wanted(&session.window_name, &query.window) {
+            continue;
+        }
+        for of in session.signals {
+            if is_wanted(&of.name, &query.signal) {
+                aggregates.push(WindowAggregate {
+                    window: session.window_name.clone(),
+                    start: session.began_at,
+                    revision: u32::try_from(session.revision).unwrap_or(0),
+                    signal: of.name,
+                    count: u64::try_from(of.count).unwrap_or(0),
+                    mean: of.mean.unwrap_or(f64::NAN),
+                    min: of.min.unwrap_or(f64::NAN),
+                    max: of.max.unwrap_or(f64::NAN),
+                });
+            }
         }
     }
     Ok(aggregates)

@@ -15,15 +15,20 @@ const RESERVED: &[&str] = &[
 
 /// Data sets and tables that are there in any case.
 const SHIPPED: &[&str] = &[
+    "components",
     "dead_letters",
     "fleet_telemetry",
+    "instruments",
     "load_ledger",
     "maintenance_alerts",
     "procedure_events",
     "procedure_outcomes",
+    "procedure_phases",
     "procedure_results",
+    "procedures",
     "robot_events",
     "robot_telemetry",
+    "sessions",
     "window_aggregates",
 ];
 

@@ -11,7 +11,7 @@ use theatre_queries::{self as queries, WindowAggregate, WindowQuery};
 /// Looks at windows.
 #[derive(Debug, Subcommand)]
 pub(super) enum Windows {
-    /// Windows of one robot, late corrections merged.
+    /// Windows and sessions of one robot, late corrections merged.
     #[command(
         after_help = "Example: theatre windows show robot-0001 --window 10s --signal 'joints[2].temperature'"
     )]

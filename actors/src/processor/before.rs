@@ -1,0 +1,65 @@
+//! The stored state of a processor, in the shape of every version.
+
+use serde::{Deserialize, Serialize};
+
+use super::ProcessorState;
+use super::entities::Entities;
+use super::procedure_table::ProcedureTableV2;
+use crate::outputs::Counters;
+use crate::position::Positions;
+use crate::robot::{RobotActor, RobotV1};
+use crate::state::{Body, StateError, Stored};
+
+/// Version 1: rules judged rows as they came, and a clock had no end.
+#[derive(Deserialize)]
+struct Version1 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotV1,
+    procedures: ProcedureTableV2,
+}
+
+/// Version 2: what was measured of a procedure was not cut by its steps.
+#[derive(Deserialize)]
+struct Version2 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotActor,
+    procedures: ProcedureTableV2,
+}
+
+impl Stored for ProcessorState {
+    const NAME: &'static str = "processor";
+    const VERSION: u8 = 3;
+
+    fn body(&self) -> impl Serialize {
+        self
+    }
+
+    fn read(body: Body<'_>) -> Result<Self, StateError> {
+        match body.version {
+            1 => {
+                let stored: Version1 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot.into(),
+                    procedures: stored.procedures.into(),
+                    entities: Entities::default(),
+                })
+            }
+            2 => {
+                let stored: Version2 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot,
+                    procedures: stored.procedures.into(),
+                    entities: Entities::default(),
+                })
+            }
+            3 => body.decode(),
+            _ => body.unknown(),
+        }
+    }
+}
