@@ -4,7 +4,9 @@
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow_array::{Array, ArrayRef, Float64Array};
 
 use crate::dataset::{Dataset, DatasetIndex};
@@ -155,6 +157,19 @@ impl Batch {
         array
             .as_primitive_opt::<arrow_array::types::Int32Type>()
             .map(|values| i64::from(values.value(row)))
+    }
+
+    /// A decimal cell by column index, in units of its last digit.
+    pub fn decimal(&self, column: usize, row: usize) -> Option<i64> {
+        let array = self.column(column).as_primitive_opt::<Decimal128Type>()?;
+        let units = array.is_valid(row).then(|| array.value(row))?;
+        i64::try_from(units).ok()
+    }
+
+    /// A date cell by column index, days since 1970-01-01.
+    pub fn date(&self, column: usize, row: usize) -> Option<i32> {
+        let array = self.column(column).as_primitive_opt::<Date32Type>()?;
+        array.is_valid(row).then(|| array.value(row))
     }
 
     /// A numeric or boolean cell by column index, as a float.

@@ -9,6 +9,7 @@
 mod builder;
 mod column;
 mod cursor;
+mod decimal;
 mod plan;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
 };
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
@@ -206,6 +207,10 @@ fn cell(batch: &RecordBatch, column: usize, row: usize) -> Cell {
             Cell::Integer(array.as_primitive::<TimestampMicrosecondType>().value(row))
         }
         DataType::Date32 => Cell::Integer(i64::from(array.as_primitive::<Date32Type>().value(row))),
+        DataType::Decimal128(_, scale) => {
+            let units = array.as_primitive::<Decimal128Type>().value(row);
+            Cell::Real(units as f64 / 10_f64.powi(i32::from(*scale)))
+        }
         DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
         DataType::Binary => Cell::Blob(array.as_binary::<i32>().value(row).to_vec()),
         _ => Cell::Null,
