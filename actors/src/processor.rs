@@ -20,11 +20,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
-use theatre_schemas::records::{Alert, Outcome, Priority};
+use theatre_schemas::records::{Alert, Outcome, OutcomeStatus, Priority};
 
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{IndicatorColumns, IndicatorSpec};
+use crate::registry::{RegistryState, RobotRecord};
 use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};
 use crate::rules::RuleSet;
 use crate::state::{self, Body, StateError, Stored};
@@ -109,6 +110,18 @@ struct ProcessorState {
     counters: Vec<Counters>,
     robot: RobotActor,
     procedures: ProcedureTable,
+    record: RobotRecord,
+    /// Of an actor that is no robot.
+    registry: Option<Box<RegistryState>>,
+}
+
+/// Version 2: a robot was what its telemetry says.
+#[derive(Deserialize)]
+struct Version2 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotActor,
+    procedures: ProcedureTable,
 }
 
 /// Version 1: rules judged rows as they came, and a clock had no end.
@@ -122,7 +135,7 @@ struct Version1 {
 
 impl Stored for ProcessorState {
     const NAME: &'static str = "processor";
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn body(&self) -> impl Serialize {
         self
@@ -137,9 +150,20 @@ impl Stored for ProcessorState {
                     counters: stored.counters,
                     robot: stored.robot.into(),
                     procedures: stored.procedures,
+                    ..Self::default()
                 })
             }
-            2 => body.decode(),
+            2 => {
+                let stored: Version2 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot,
+                    procedures: stored.procedures,
+                    ..Self::default()
+                })
+            }
+            3 => body.decode(),
             _ => body.unknown(),
         }
     }
@@ -269,6 +293,10 @@ impl Processor {
 
     /// The wall clock says `now`, on a partition that has seen its log's end.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
+        // What is registered is not heard, so it cannot fall silent.
+        if self.state.registry.is_some() {
+            return;
+        }
         self.adopt_rules(outputs);
         self.with_rules(outputs, |robot, context| robot.tick(context, now));
         // Not only when silence is raised: a procedure may end, by its event, while its robot is
@@ -394,6 +422,7 @@ impl Processor {
     }
 
     fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
+        self.state.record.note_alert(&transition);
         outputs.urgent |= transition.priority == Priority::High;
         outputs.tally.transitions[transition.transition as usize] += 1;
         if let Some(id) = transition
@@ -444,6 +473,7 @@ impl Processor {
     /// Closes all, and ends the robot's clock.
     fn begin_anew(&mut self, outputs: &mut Outputs) {
         self.close_all(outputs);
+        self.state.record.end_clock();
         self.with_rules(outputs, RobotActor::begin_anew);
     }
 
@@ -451,6 +481,9 @@ impl Processor {
     /// that are too old to be corrected.
     fn emit_due_outcomes(&mut self, clock: i64, outputs: &mut Outputs) {
         for (incarnation, outcome) in self.state.procedures.take_due(&self.robot_id, clock) {
+            if outcome.revision == 0 && outcome.status != OutcomeStatus::Cancelled {
+                self.state.record.count_case();
+            }
             self.emit_outcome(incarnation, &outcome, outputs);
         }
         let oldest = self

@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{Array, ArrayRef, Float64Array};
+use arrow_array::{Array, ArrayRef, Float64Array, StringArray};
 
 use crate::dataset::{Dataset, DatasetIndex};
 use crate::signal_rows::SignalRows;
@@ -30,6 +30,8 @@ pub struct Batch {
     pub append_times: Vec<i64>,
     /// One array per [`Dataset::columns`] entry; `None` for a signal that is in `signals` only.
     columns: Vec<Option<ArrayRef>>,
+    /// The keys of rows that are about something else than a robot.
+    keys: Option<StringArray>,
     /// The columns of all signals, once one of them was asked for.
     signal_columns: OnceLock<Vec<ArrayRef>>,
 }
@@ -71,6 +73,11 @@ impl Batch {
     ) -> Self {
         debug_assert_eq!(columns.len(), dataset.columns.len());
         debug_assert_eq!(offsets.len(), append_times.len());
+        let keys = dataset.kind.entity().and_then(|entity| {
+            let ids = columns[dataset.roles.robot_id].as_ref()?.as_string::<i32>();
+            let key = |id: Option<&str>| id.map(|id| format!("{}{id}", entity.prefix()));
+            Some(ids.iter().map(key).collect())
+        });
         Self {
             dataset,
             dataset_index,
@@ -78,6 +85,7 @@ impl Batch {
             offsets,
             append_times,
             columns,
+            keys,
             signal_columns: OnceLock::new(),
         }
     }
@@ -107,8 +115,17 @@ impl Batch {
         self.offsets.is_empty()
     }
 
-    /// The robot of a row; never null, checked at decoding.
+    /// The robot of a row, or the key of what else it is about, see [`EntityKind::prefix`]: the name
+    /// of the actor that it is for. Never null, checked at decoding.
     pub fn robot_id(&self, row: usize) -> &str {
+        match &self.keys {
+            Some(keys) => keys.value(row),
+            None => self.entity_id(row),
+        }
+    }
+
+    /// The id of what a row is about, as the record has it.
+    pub fn entity_id(&self, row: usize) -> &str {
         self.column(self.dataset.roles.robot_id)
             .as_string::<i32>()
             .value(row)

@@ -10,12 +10,16 @@ use crate::position::TopicIndex;
 use crate::procedure::{
     EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, ProcedureStep,
 };
+use crate::registry::{RegistryState, Replaced};
 use crate::robot::Columns;
 
 /// The robot event before the rows of a recording.
 const RECORDING_STARTED: &str = "recording_started";
 /// The robot event after the rows of a recording.
 const RECORDING_ENDED: &str = "recording_ended";
+/// The robot events around a service.
+const SERVICE_STARTED: &str = "maintenance_started";
+const SERVICE_ENDED: &str = "maintenance_completed";
 
 impl Processor {
     pub(super) fn apply_event(
@@ -49,6 +53,11 @@ impl Processor {
     /// missing: as at the end of one, all is closed and the clock begins anew.
     fn take_robot_event(&mut self, event_type: &str, time: i64, outputs: &mut Outputs) {
         self.state.robot.note_event(event_type, time);
+        if [SERVICE_STARTED, SERVICE_ENDED].contains(&event_type) {
+            let begins = event_type == SERVICE_STARTED;
+            let record = &mut self.state.record;
+            record.note_service(&self.robot_id, time, begins, outputs);
+        }
         if [RECORDING_STARTED, RECORDING_ENDED].contains(&event_type) {
             self.begin_anew(outputs);
         }
@@ -75,6 +84,9 @@ impl Processor {
             let event_type = event_type(batch, row).ok_or("the event has no event_type")?;
             self.take_robot_event(event_type, time, outputs);
             return Ok(());
+        }
+        if let Some(taken) = self.take_report(batch, row, outputs) {
+            return taken;
         }
         let id = text("procedure_id").ok_or("the event names no procedure")?;
         let max = self.config.procedures_max;
@@ -138,6 +150,44 @@ impl Processor {
         let clock = ended.map_or(robot.clock(), |clock| clock.max(robot.clock()));
         self.emit_due_outcomes(clock.0, outputs);
         Ok(())
+    }
+}
+
+impl Processor {
+    /// Hears a report of people and their systems; `None` when the row is none.
+    fn take_report(
+        &mut self,
+        batch: &Batch,
+        row: usize,
+        outputs: &mut Outputs,
+    ) -> Option<Result<(), String>> {
+        let (actor, record) = (&self.robot_id, &mut self.state.record);
+        let taken = match batch.dataset.kind {
+            DatasetKind::RobotRegistry => record.register(actor, batch, row, outputs),
+            DatasetKind::MaintenanceLogs => record
+                .serve(actor, batch, row, outputs)
+                .map(|replaced| self.clear_serviced(replaced.as_ref(), outputs)),
+            kind => {
+                let entity = kind.entity()?;
+                let new = || Box::new(RegistryState::new(entity));
+                let registry = self.state.registry.get_or_insert_with(new);
+                registry.take(actor, batch, row, outputs)
+            }
+        };
+        Some(taken)
+    }
+}
+
+impl Processor {
+    /// What wore is new: conditions on it end.
+    fn clear_serviced(&mut self, replaced: Option<&Replaced>, outputs: &mut Outputs) {
+        if let Some(Replaced { at, components }) = replaced
+            && !components.is_empty()
+        {
+            self.with_rules(outputs, |robot, context| {
+                robot.clear_serviced(context, *at, components)
+            });
+        }
     }
 }
 

@@ -2,6 +2,7 @@ mod golden;
 mod life;
 mod order;
 mod recordings;
+mod registered;
 
 use std::sync::{Arc, LazyLock};
 

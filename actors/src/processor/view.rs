@@ -10,6 +10,7 @@ use theatre_schemas::records::{Outcome, Priority};
 use super::ProcessorState;
 use crate::outputs::Counters;
 use crate::position::{Positions, TopicIndex};
+use crate::registry::RobotRecordView;
 use crate::state::{self, StateError};
 
 /// An open condition.
@@ -55,6 +56,8 @@ pub struct ProcessorView {
     pub positions: Positions,
     pub counters: Vec<Counters>,
     pub procedures: Vec<ProcedureView>,
+    /// Registry, services, hours and cases.
+    pub record: RobotRecordView,
 }
 
 /// An open window that has rows; times are event times, microseconds UTC.
@@ -157,6 +160,7 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         positions: state.positions.clone(),
         counters: state.counters.clone(),
         procedures: procedures.collect(),
+        record: state.record.view(),
     }
 }
 

@@ -33,7 +33,8 @@ pub struct InputConfig {
     /// Topic. One of the four standard ones is declared anew; others come after them, in this
     /// order, which must stay.
     pub topic: String,
-    /// `telemetry`, `robot_events`, `procedure_events` or `procedure_results`.
+    /// `telemetry`, `robot_events`, `procedure_events`, `procedure_results`, `maintenance_logs`,
+    /// `robot_registry`, `facility_registry`, `surgeon_registry` or `model_registry`.
     #[schemars(with = "String")]
     pub kind: DatasetKind,
     /// Where its schemas come from. Absent: `directory`.

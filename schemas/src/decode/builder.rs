@@ -11,7 +11,7 @@ use super::decimal;
 use super::plan::{Op, Skip};
 use super::{DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
 use crate::batch::{Batch, as_float64};
-use crate::dataset::{Dataset, DatasetIndex};
+use crate::dataset::{Dataset, DatasetIndex, EntityKind};
 use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
 use crate::signal_rows::SignalRows;
@@ -108,6 +108,7 @@ impl BatchBuilder {
         if !named {
             return Err(DecodeError::Unroutable { what: "robot_id" });
         }
+        self.check_reserved(row)?;
         let names = [
             ("robot_id", Some(roles.robot_id)),
             ("procedure_id", roles.procedure_id),
@@ -127,6 +128,23 @@ impl BatchBuilder {
             return Err(DecodeError::Unroutable { what: "event_time" });
         }
         Ok(())
+    }
+
+    /// Refuses a robot that is called as the actors of facilities, surgeons and models are.
+    fn check_reserved(&self, row: usize) -> Result<(), DecodeError> {
+        let ColumnValues::Utf8 { ends, bytes } = &self.columns[self.dataset.roles.robot_id].values
+        else {
+            return Ok(());
+        };
+        let id = &bytes[ends[row] as usize..ends[row + 1] as usize];
+        if id.first() != Some(&b'@') || self.dataset.kind.entity().is_some() {
+            return Ok(());
+        }
+        let prefixes = EntityKind::ALL.map(EntityKind::prefix);
+        let found = prefixes
+            .into_iter()
+            .find(|prefix| id.starts_with(prefix.as_bytes()));
+        found.map_or(Ok(()), |prefix| Err(DecodeError::Reserved { prefix }))
     }
 
     /// The rows so far as a batch, leaving the builder empty; `None` when there are none.

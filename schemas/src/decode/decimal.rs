@@ -1,7 +1,7 @@
 //! Decimals: big-endian two's complement, by the specification.
 
 /// The units of a decimal's last digit (big-endian two's complement); `None` beyond 64 bits.
-pub(super) fn units(bytes: &[u8]) -> Option<i64> {
+pub(crate) fn units(bytes: &[u8]) -> Option<i64> {
     let sign: u8 = match bytes.first() {
         Some(first) if first & 0x80 != 0 => 0xff,
         _ => 0,

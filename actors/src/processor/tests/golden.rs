@@ -5,7 +5,8 @@ use super::*;
 use crate::state::StateError;
 
 const V1: &[u8] = include_bytes!("../../../golden/processor/v1.bin");
-const V2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v2.bin");
+const V2: &[u8] = include_bytes!("../../../golden/processor/v2.bin");
+const V3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v3.bin");
 
 /// A life with something of everything in it.
 fn processor() -> Processor {
@@ -64,6 +65,20 @@ fn later_processor() -> Processor {
     processor
 }
 
+/// The same, with what is registered of the robot and a service of it.
+fn registered_processor() -> Processor {
+    let mut processor = later_processor();
+    let mut outputs = Outputs::default();
+    let batch = registered::entry(0, -50, "1.0.0", "operational");
+    processor.apply(5, &batch, &[0], &mut outputs);
+    let batch = registered::entry(1, -20, "1.1.0", "operational");
+    processor.apply(5, &batch, &[0], &mut outputs);
+    let batch = registered::log(0, "m1", "completed", (22, Some(26)), &[]);
+    processor.apply(4, &batch, &[0], &mut outputs);
+    assert!(outputs.dead.is_empty() && outputs.events.len() > 4);
+    processor
+}
+
 fn check_first_life(view: &ProcessorView) {
     assert_eq!(view.last_event.as_deref(), Some("fault"));
     let conditions: Vec<_> = view
@@ -100,7 +115,10 @@ fn state_written_by_version_1_is_read_and_goes_on() {
     let mut of_now = processor();
     check_first_life(&of_now.view());
     let again = Processor::restore("r", &of_before.snapshot(), config(None)).unwrap();
-    assert_eq!(again.state, of_before.state, "it is all in version 2, too");
+    assert_eq!(
+        again.state, of_before.state,
+        "it is all in the present version, too"
+    );
     // The next rows, late ones too, come to the same under both; so nothing of the past is waited for.
     let samples: Vec<Sample> = (8..60)
         .map(|at| {
@@ -128,14 +146,14 @@ fn state_written_by_version_1_is_read_and_goes_on() {
 /// Fails when the encoding changed without a new version. `THEATRE_GOLDEN=write cargo test -p
 /// theatre-actors golden` writes the file when it is not there.
 #[test]
-fn the_encoding_is_still_that_of_version_2() {
-    let processor = later_processor();
+fn the_encoding_is_still_that_of_version_3() {
+    let processor = registered_processor();
     let state = processor.snapshot();
     let wish = std::env::var_os("THEATRE_GOLDEN");
-    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V2).exists() {
-        std::fs::write(V2, &state).unwrap();
+    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V3).exists() {
+        std::fs::write(V3, &state).unwrap();
     }
-    let stored = std::fs::read(V2).unwrap();
+    let stored = std::fs::read(V3).unwrap();
     assert!(
         state == stored,
         "the encoding of processor state changed: {} bytes, {} in the golden file",
@@ -146,20 +164,43 @@ fn the_encoding_is_still_that_of_version_2() {
     assert_eq!(read.state, processor.state);
     assert!(read.state.robot.has_waiting_rows() && read.state.robot.is_recording());
     assert_eq!(read.view().clock, Some(NOW + 25 * S));
+    let record = read.view().record;
+    assert_eq!(
+        (record.status.as_str(), record.versions),
+        ("operational", 4)
+    );
+    assert!(record.operating_hours > 0.0);
+}
+
+#[test]
+fn state_written_by_version_2_is_read_and_goes_on() {
+    assert_eq!(V2[0], 2);
+    let mut of_before = Processor::restore("r", V2, config(None)).unwrap();
+    let mut of_now = later_processor();
+    let hours = of_now.view().record.operating_hours;
+    // All but what was not followed then.
+    of_now.state.record = RobotRecord::default();
+    assert_eq!(of_before.state, of_now.state);
+    let batch = telemetry_from(14, &[(30, 18, 90.0, None), (31, 19, 70.0, None)]);
+    let (mut expected, mut got) = (Outputs::default(), Outputs::default());
+    of_now.apply(0, &batch, &[0, 1], &mut expected);
+    of_before.apply(0, &batch, &[0, 1], &mut got);
+    assert_eq!(got, expected);
+    assert!(of_before.view().record.operating_hours < hours);
 }
 
 #[test]
 fn unknown_versions_and_damage_are_told_apart() {
     assert_eq!(
-        Processor::restore("r", &[3], config(None)).unwrap_err(),
+        Processor::restore("r", &[4], config(None)).unwrap_err(),
         StateError::Version {
             name: "processor",
-            found: 3,
-            known: 2
+            found: 4,
+            known: 3
         }
     );
     let config = config(None);
-    for bytes in [V1, &std::fs::read(V2).unwrap()] {
+    for bytes in [V1, V2, &std::fs::read(V3).unwrap()] {
         for length in 0..bytes.len() {
             assert!(
                 matches!(
