@@ -16,14 +16,24 @@ const RESERVED: &[&str] = &[
 /// Data sets and tables that are there in any case.
 const SHIPPED: &[&str] = &[
     "dead_letters",
+    "facility_registry",
+    "facility_versions",
     "fleet_telemetry",
     "load_ledger",
     "maintenance_alerts",
+    "maintenance_logs",
+    "maintenance_records",
+    "model_registry",
+    "model_versions",
     "procedure_events",
     "procedure_outcomes",
     "procedure_results",
     "robot_events",
+    "robot_registry",
     "robot_telemetry",
+    "robot_versions",
+    "surgeon_registry",
+    "surgeon_versions",
     "window_aggregates",
 ];
 

@@ -31,6 +31,7 @@ mod repartition;
 mod replay;
 mod robots;
 mod schema;
+mod send;
 mod service;
 mod simulate;
 mod state;
@@ -162,6 +163,12 @@ commands! {
         after_help = "Examples: theatre simulate --robots 5 --ticks 600 --data data\n          theatre simulate --live --config theatre.toml"
     )]
     Simulate = simulate::Simulate;
+    /// Appends records of the shipped schemas to their topics, of services and registries above all:
+    /// one JSON object a line. Times are as 2026-01-31T08:00:00Z, decimals may be texts.
+    #[command(
+        after_help = "Example: theatre send maintenance_logs services.ndjson --data data"
+    )]
+    Send = send::Send;
     /// What is known of robots.
     #[command(subcommand, after_help = "Example: theatre robots list")]
     Robots = robots::Robots;
