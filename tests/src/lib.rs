@@ -23,6 +23,7 @@ pub mod deployment;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod kafka_cluster;
+pub mod registered;
 pub mod secured;
 pub mod servers;
 pub mod simulation;
