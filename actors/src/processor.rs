@@ -111,7 +111,6 @@ struct ProcessorState {
     robot: RobotActor,
     procedures: ProcedureTable,
     record: RobotRecord,
-    /// Of an actor that is no robot.
     registry: Option<Box<RegistryState>>,
 }
 
@@ -293,9 +292,8 @@ impl Processor {
 
     /// The wall clock says `now`, on a partition that has seen its log's end.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
-        // What is registered is not heard, so it cannot fall silent.
         if self.state.registry.is_some() {
-            return;
+            return; // What is registered cannot fall silent.
         }
         self.adopt_rules(outputs);
         self.with_rules(outputs, |robot, context| robot.tick(context, now));

@@ -35,7 +35,7 @@ pub fn records(
 ) -> Result<Vec<(usize, NewRecord)>> {
     let now = start_us + tick as i64 * TICK_US;
     // Reports of a registry say from when on they hold, up to some seconds before.
-    let from = now - (tick as i64 * 7919 % 5) * SECOND;
+    let from = now - (tick as i64 * 7919 % 13) * SECOND;
     let mut records = Vec::new();
     let robot = format!("robot-{:04}", tick / 13 % robots);
     if tick % 13 == 3 {
@@ -48,7 +48,7 @@ pub fn records(
         let fields = vec![
             ("facility_name", text(format!("Site {}", tick / 11 % 2))),
             ("facility_type", text("teaching")),
-            ("bed_count", Value::Int(400 + (tick / 33 % 3) as i32)),
+            ("bed_count", Value::Int(400 + (tick / 33 % 2) as i32)),
         ];
         let id = format!("FAC-{:03}", tick / 11 % 3);
         records.push((FACILITIES, entry("facility", tick, &id, from, fields)?));

@@ -42,7 +42,7 @@ impl Processor {
                 }
             }
             Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
-            Judgement::Apply { .. } => match self.take_event(batch, row, outputs) {
+            Judgement::Apply { .. } => match self.take(batch, row, outputs) {
                 Ok(()) => self.state.counters[topic].applied += 1,
                 Err(why) => self.dead(topic, batch, row, DeadReason::Invalid, why, outputs),
             },
@@ -84,9 +84,6 @@ impl Processor {
             let event_type = event_type(batch, row).ok_or("the event has no event_type")?;
             self.take_robot_event(event_type, time, outputs);
             return Ok(());
-        }
-        if let Some(taken) = self.take_report(batch, row, outputs) {
-            return taken;
         }
         let id = text("procedure_id").ok_or("the event names no procedure")?;
         let max = self.config.procedures_max;
@@ -154,7 +151,15 @@ impl Processor {
 }
 
 impl Processor {
-    /// Hears a report of people and their systems; `None` when the row is none.
+    /// Takes an event or a report; nothing has changed when it is refused.
+    fn take(&mut self, batch: &Batch, row: usize, outputs: &mut Outputs) -> Result<(), String> {
+        match self.take_report(batch, row, outputs) {
+            Some(taken) => taken,
+            None => self.take_event(batch, row, outputs),
+        }
+    }
+
+    /// Takes a report of people and their systems; `None` when the row is none.
     fn take_report(
         &mut self,
         batch: &Batch,

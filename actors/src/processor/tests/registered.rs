@@ -159,7 +159,7 @@ fn a_surgeon_is_known_by_a_pseudonym_only() {
     let fields = [
         ("surgeon_id", text("SURG-0001")),
         ("event_id", text("e")),
-        ("surgeon_name", text("Dr. Nobody")),
+        ("surgeon_name", text("Example Name")),
     ];
     let batch = record("surgeon_registry", 0, NOW, &fields);
     let actor = batch.robot_id(0).to_owned();
