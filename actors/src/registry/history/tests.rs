@@ -145,7 +145,7 @@ proptest! {
 #[test]
 fn a_version_that_a_late_report_makes_superfluous_is_withdrawn() {
     let mut history = History::default();
-    let mut publish = |history: &mut History<u8>, from, said| {
+    let publish = |history: &mut History<u8>, from, said| {
         history.insert(from, rank(0), said);
         let changed = history.publish(&[], |_, said| *said);
         let rows = changed
