@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`time`], [`position`], [`outputs`] (what a processor emits), [`sequence`]
 //! (duplicates and gaps), [`window`] (panes, windows, late fragments), [`rules`] (conditions),
-//! [`robot`], [`procedure`], [`instrument`] and [`component`] (the actors), [`processor`] (a robot and its procedures in one
+//! [`robot`], [`procedure`], [`instrument`] and [`component`] (the actors), [`registry`] (what people
+//! and their systems say), [`processor`] (a robot and its procedures in one
 //! mailbox), [`actix_host`] (the only file that names actix), [`ports`] (traits of log, store, lake
 //! and warehouse).
 //!
@@ -21,6 +22,7 @@ pub mod ports;
 pub mod position;
 pub mod procedure;
 pub mod processor;
+pub mod registry;
 pub mod robot;
 pub mod rules;
 pub mod sequence;

@@ -16,11 +16,16 @@ use crate::ports::{Error, LoadMode, Result, TableSpec, UnknownCode};
 pub mod alert;
 pub mod columns;
 pub mod component;
+pub mod facility_version;
 pub mod instrument;
+pub mod maintenance;
+pub mod model_version;
 pub mod outcome;
 pub mod phase;
 pub mod procedure;
+pub mod robot_version;
 pub mod session;
+pub mod surgeon_version;
 pub mod window;
 
 use columns::{ColumnSink, ColumnTypes};
@@ -59,6 +64,16 @@ output_kinds! {
     Alert in alert,
     /// A revision of a procedure's outcome: published to the outcome topic.
     Outcome in outcome,
+    /// What a robot was from a moment on.
+    RobotVersion in robot_version,
+    /// What a facility was from a moment on.
+    FacilityVersion in facility_version,
+    /// Who a surgeon was from a moment on.
+    SurgeonVersion in surgeon_version,
+    /// What a robot model was from a moment on.
+    ModelVersion in model_version,
+    /// A revision of the record of work on a robot.
+    Maintenance in maintenance,
     /// What was measured in a phase of a case: published to a topic of its own.
     Phase in phase,
     /// The state of a case after a step: published to a topic of its own.
@@ -199,7 +214,7 @@ impl OutputTopics {
 pub struct OutputEvent {
     /// Kind of output.
     pub kind: OutputKind,
-    /// Robot it is about.
+    /// The actor that concluded it: the robot, or the key of what else it is about.
     pub robot_id: String,
     /// Deterministic id, the same on every replay: `(kind, id, revision)` is unique.
     pub id: String,
@@ -213,6 +228,12 @@ pub struct OutputEvent {
     /// Encoded content: [`crate::window::WindowRow::encode`] for windows, framed Avro for the
     /// published kinds.
     pub payload: Vec<u8>,
+}
+
+/// The id of a version: what it is of, with slashes percent-encoded, and its moment.
+pub(crate) fn version_id(id: &str, valid_from: i64) -> String {
+    let id = id.replace('%', "%25").replace('/', "%2F");
+    format!("{id}/{valid_from}")
 }
 
 /// What an output or a dead letter weighs beside its payload, bytes.
@@ -496,7 +517,7 @@ mod tests {
             assert_eq!(ALL[spec.kind.index()].name, spec.name);
             assert_eq!(spec.kind.spec().name, spec.name);
         }
-        for code in [-1, 0, 4, 257, i64::MAX] {
+        for code in [-1, 0, 255, 257, i64::MAX] {
             let refused = OutputKind::from_code(code).unwrap_err().to_string();
             assert!(refused.contains(&format!("code {code},")), "{refused}");
         }

@@ -21,13 +21,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
-use theatre_schemas::records::{Alert, Priority};
+use theatre_schemas::records::{Alert, OutcomeStatus, Priority};
 
 use crate::outputs::{
     Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, phase, window,
 };
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
+use crate::registry::{RegistryState, RobotRecord};
 use crate::robot::{Columns, Judgement, RobotActor, RuleContext, is_raising};
 use crate::rules::RuleSet;
 use crate::state::{self, StateError};
@@ -119,6 +120,8 @@ struct ProcessorState {
     robot: RobotActor,
     procedures: ProcedureTable,
     entities: Entities,
+    record: RobotRecord,
+    registry: Option<Box<RegistryState>>,
 }
 
 /// A robot and its procedures.
@@ -248,6 +251,9 @@ impl Processor {
 
     /// The wall clock says `now`, on a partition that has seen its log's end.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
+        if self.state.registry.is_some() {
+            return; // What is registered cannot fall silent.
+        }
         self.adopt_rules(outputs);
         self.with_rules(outputs, |robot, context| robot.tick(context, now));
         // Not only when silence is raised: a procedure may end, by its event, while its robot is
@@ -375,6 +381,7 @@ impl Processor {
     }
 
     fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
+        self.state.record.note_alert(&transition);
         outputs.urgent |= transition.priority == Priority::High;
         outputs.tally.transitions[transition.transition as usize] += 1;
         if let Some(id) = transition
@@ -404,6 +411,9 @@ impl Processor {
         } = concluded.conclusion;
         let ended_at = ended.as_ref().map(|ended| ended.ended_at);
         if let Some(ended) = ended {
+            if ended.revision == 0 && ended.status != OutcomeStatus::Cancelled {
+                self.state.record.count_case();
+            }
             let output = outcome::output(&self.robot_id, concluded.leg_id, &ended);
             outputs.events.push(output);
         }
@@ -427,6 +437,7 @@ impl Processor {
     /// Closes all, and ends the robot's clock.
     fn begin_anew(&mut self, outputs: &mut Outputs) {
         self.close_all(outputs);
+        self.state.record.end_clock();
         self.with_rules(outputs, RobotActor::begin_anew);
         self.begin_entities_anew();
     }

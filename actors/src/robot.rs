@@ -10,6 +10,7 @@ mod columns;
 mod feed;
 mod judging;
 mod numbers;
+mod servicing;
 mod signal;
 mod waiting;
 
@@ -63,7 +64,7 @@ pub struct RobotActor {
     ended_clock: Option<EventTime>,
     /// A recording has ended: rows that come again may belong to a corrected one.
     began_anew: bool,
-    /// Highest append time of the records judged so far.
+    /// Highest append time of the robot's own records judged so far.
     last_seen: Option<LogTime>,
     feed: Feed,
     /// What is known of the sequence numbers, by topic index.
@@ -124,7 +125,9 @@ impl RobotActor {
         row: usize,
         policy: &TimePolicy,
     ) -> Judgement {
-        self.last_seen = self.last_seen.max(Some(LogTime(columns.append_times[row])));
+        if columns.is_of_robot {
+            self.last_seen = self.last_seen.max(Some(LogTime(columns.append_times[row])));
+        }
         let Some(number) = columns.sequence(row) else {
             return match self.judge_time(columns, row, policy) {
                 Some(reason) => Judgement::Dead(reason),

@@ -20,7 +20,7 @@ pub(crate) enum Logical {
     TimestampMillis,
     TimestampMicros,
     Date,
-    Decimal { scale: u32 },
+    Decimal { precision: u32, scale: u32 },
 }
 
 /// An Avro type with named types resolved.
@@ -253,6 +253,7 @@ fn logical(schema: &Value) -> Logical {
         Some("timestamp-micros") => Logical::TimestampMicros,
         Some("date") => Logical::Date,
         Some("decimal") => Logical::Decimal {
+            precision: schema["precision"].as_u64().unwrap_or(0) as u32,
             scale: schema["scale"].as_u64().unwrap_or(0) as u32,
         },
         _ => Logical::None,

@@ -4,8 +4,10 @@
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, Float64Array};
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType,
+};
+use arrow_array::{Array, ArrayRef, Float64Array, StringArray};
 
 use crate::dataset::{Dataset, DatasetIndex};
 use crate::signal_rows::SignalRows;
@@ -28,6 +30,8 @@ pub struct Batch {
     pub append_times: Vec<i64>,
     /// One array per [`Dataset::columns`] entry; `None` for a signal that is in `signals` only.
     columns: Vec<Option<ArrayRef>>,
+    /// The keys of rows that are about something else than a robot.
+    keys: Option<StringArray>,
     /// The columns of all signals, once one of them was asked for.
     signal_columns: OnceLock<Vec<ArrayRef>>,
 }
@@ -69,6 +73,11 @@ impl Batch {
     ) -> Self {
         debug_assert_eq!(columns.len(), dataset.columns.len());
         debug_assert_eq!(offsets.len(), append_times.len());
+        let keys = dataset.kind.entity().and_then(|entity| {
+            let ids = columns[dataset.roles.robot_id].as_ref()?.as_string::<i32>();
+            let key = |id: Option<&str>| id.map(|id| format!("{}{id}", entity.prefix()));
+            Some(ids.iter().map(key).collect())
+        });
         Self {
             dataset,
             dataset_index,
@@ -76,6 +85,7 @@ impl Batch {
             offsets,
             append_times,
             columns,
+            keys,
             signal_columns: OnceLock::new(),
         }
     }
@@ -105,8 +115,17 @@ impl Batch {
         self.offsets.is_empty()
     }
 
-    /// The robot of a row; never null, checked at decoding.
+    /// The robot of a row, or the key of what else it is about, see [`EntityKind::prefix`]: the name
+    /// of the actor that it is for. Never null, checked at decoding.
     pub fn robot_id(&self, row: usize) -> &str {
+        match &self.keys {
+            Some(keys) => keys.value(row),
+            None => self.entity_id(row),
+        }
+    }
+
+    /// The id of what a row is about, as the record has it.
+    pub fn entity_id(&self, row: usize) -> &str {
         self.column(self.dataset.roles.robot_id)
             .as_string::<i32>()
             .value(row)
@@ -155,6 +174,19 @@ impl Batch {
         array
             .as_primitive_opt::<arrow_array::types::Int32Type>()
             .map(|values| i64::from(values.value(row)))
+    }
+
+    /// A decimal cell by column index, in units of its last digit.
+    pub fn decimal(&self, column: usize, row: usize) -> Option<i64> {
+        let array = self.column(column).as_primitive_opt::<Decimal128Type>()?;
+        let units = array.is_valid(row).then(|| array.value(row))?;
+        i64::try_from(units).ok()
+    }
+
+    /// A date cell by column index, days since 1970-01-01.
+    pub fn date(&self, column: usize, row: usize) -> Option<i32> {
+        let array = self.column(column).as_primitive_opt::<Date32Type>()?;
+        array.is_valid(row).then(|| array.value(row))
     }
 
     /// A numeric or boolean cell by column index, as a float.

@@ -9,7 +9,7 @@ use crate::declaration::{FieldPaths, TimeUnit};
 mod kind;
 mod versions;
 
-pub use kind::DatasetKind;
+pub use kind::{DatasetKind, EntityKind};
 
 /// Arrays are flattened to at most this many elements.
 pub const ARRAY_LENGTH_MAX: usize = 1024;
@@ -59,7 +59,18 @@ pub enum ColumnType {
     TimestampMicros,
     /// Days since 1970-01-01.
     Date,
+    /// An exact decimal number, such as money: so many digits, so many of them after the point. Held
+    /// as a whole number of units of the last digit.
+    Decimal {
+        /// Digits, 18 at most.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
 }
+
+/// Most digits of a [`ColumnType::Decimal`]: as many fit 64 bits.
+pub const DECIMAL_PRECISION_MAX: u32 = 18;
 
 impl ColumnType {
     /// True when every value of this type is one of `later`, too, or becomes one by Avro's
@@ -188,6 +199,9 @@ impl Dataset {
     ) -> Result<Self, SchemaError> {
         let mut columns = Vec::new();
         flatten(fields, "", &mut columns)?;
+        if !kind.keeps_decimals() {
+            columns.iter_mut().for_each(measure_decimals);
+        }
         let event_time_unit = convert_plain_event_time(&mut columns, paths)?;
         let mut seen = HashSet::new();
         if let Some(twice) = columns
@@ -291,6 +305,12 @@ impl Datasets {
     /// All datasets in index order.
     pub fn iter(&self) -> impl Iterator<Item = (DatasetIndex, &Arc<Dataset>)> {
         self.list.iter().enumerate()
+    }
+}
+
+fn measure_decimals(column: &mut ColumnSpec) {
+    if matches!(column.column_type, ColumnType::Decimal { .. }) {
+        column.column_type = ColumnType::Float64;
     }
 }
 
@@ -478,9 +498,18 @@ pub(crate) fn column_type(avro_type: &AvroType) -> Option<ColumnType> {
         }
         AvroType::Long(_) => ColumnType::Int64,
         AvroType::Float => ColumnType::Float32,
-        AvroType::Double
-        | AvroType::Bytes(Logical::Decimal { .. })
-        | AvroType::Fixed(_, Logical::Decimal { .. }) => ColumnType::Float64,
+        AvroType::Double => ColumnType::Float64,
+        AvroType::Bytes(Logical::Decimal { precision, scale })
+        | AvroType::Fixed(_, Logical::Decimal { precision, scale }) => {
+            if (1..=DECIMAL_PRECISION_MAX).contains(precision) && scale <= precision {
+                ColumnType::Decimal {
+                    precision: *precision as u8,
+                    scale: *scale as u8,
+                }
+            } else {
+                ColumnType::Float64
+            }
+        }
         AvroType::String | AvroType::Enum { .. } => ColumnType::Utf8,
         AvroType::Bytes(_) | AvroType::Fixed(..) => ColumnType::Binary,
         _ => return None,

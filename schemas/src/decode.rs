@@ -9,6 +9,7 @@
 mod builder;
 mod column;
 mod cursor;
+pub(crate) mod decimal;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,12 @@ pub enum DecodeError {
     Unroutable {
         /// The missing field.
         what: &'static str,
+    },
+    /// The id of the robot begins as the names of other actors do.
+    #[error("the robot_id begins with '{prefix}', which names something else than a robot")]
+    Reserved {
+        /// What it begins with.
+        prefix: &'static str,
     },
     /// The record was decoded, but an id in it is longer than a store can index.
     #[error("{what} has {bytes} bytes, {ID_BYTES_MAX} are allowed")]

@@ -101,9 +101,14 @@ macro_rules! published {
 }
 
 mod entities;
+mod registry;
 
 pub use entities::{
     ComponentUse, InstrumentUse, ProcedurePhase, ProcedureState, RobotSession, SignalSummary,
+};
+pub use registry::{
+    DecimalUnits, FacilityVersion, InstalledComponent, MaintenanceRecord, ModelVersion,
+    PartReplacement, RobotVersion, SurgeonVersion,
 };
 
 /// How a condition moved.
@@ -376,7 +381,7 @@ pub fn text_of(json: &str, datum: &[u8], path: &str) -> Result<Option<String>, R
 /// The subjects of what is published, with their schemas, and how a message is read and written
 /// again: each keeps the bytes of every version.
 #[cfg(test)]
-pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 9] = [
+pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 14] = [
     (
         "maintenance_alerts",
         include_str!("../avro/maintenance_alerts/v1.avsc"),
@@ -396,6 +401,31 @@ pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 9] = [
         "window_aggregates",
         include_str!("../avro/window_aggregates/v1.avsc"),
         |bytes| Ok(WindowAggregates::decode(bytes)?.encode()),
+    ),
+    (
+        "robot_versions",
+        include_str!("../avro/robot_versions/v1.avsc"),
+        |bytes| Ok(RobotVersion::decode(bytes)?.encode()),
+    ),
+    (
+        "facility_versions",
+        include_str!("../avro/facility_versions/v1.avsc"),
+        |bytes| Ok(FacilityVersion::decode(bytes)?.encode()),
+    ),
+    (
+        "surgeon_versions",
+        include_str!("../avro/surgeon_versions/v1.avsc"),
+        |bytes| Ok(SurgeonVersion::decode(bytes)?.encode()),
+    ),
+    (
+        "model_versions",
+        include_str!("../avro/model_versions/v1.avsc"),
+        |bytes| Ok(ModelVersion::decode(bytes)?.encode()),
+    ),
+    (
+        "maintenance_records",
+        include_str!("../avro/maintenance_records/v1.avsc"),
+        |bytes| Ok(MaintenanceRecord::decode(bytes)?.encode()),
     ),
     (
         "procedure_phases",

@@ -16,6 +16,7 @@ mod postgres;
 mod real_input;
 mod recordings;
 mod redshift;
+mod registered;
 mod repartition;
 mod s3;
 mod schema_changes;

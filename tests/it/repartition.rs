@@ -27,7 +27,7 @@ fn feed(log: &dyn EventLog, partitions: u32, ticks: std::ops::Range<u64>) -> Res
     Ok(())
 }
 
-fn inputs() -> [String; 4] {
+fn inputs() -> [String; INPUT_TOPICS.len()] {
     INPUT_TOPICS.map(str::to_owned)
 }
 

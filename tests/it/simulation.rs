@@ -31,13 +31,14 @@ fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
         all.alerts += tally.alerts;
         all.outcomes += tally.outcomes;
         all.corrections += tally.corrections;
+        all.versions += tally.versions;
         all.drained += tally.drained;
         all.lost += tally.lost;
         all.trimmed += tally.trimmed;
     }
     println!("{all:?}");
     // A single seed may lack some of it.
-    let concluded = all.alerts > 0 && all.outcomes > 0 && all.corrections > 0;
+    let concluded = all.versions > 0 && all.alerts > 0 && all.outcomes > 0 && all.corrections > 0;
     let tried = concluded && all.crashes > 0 && all.drained > 0 && all.lost > 0 && all.trimmed > 0;
     ensure!(
         tried || std::env::var("THEATRE_SEEDS").is_ok(),
@@ -79,5 +80,16 @@ fn saving_before_the_lanes_of_the_old_owner_are_closed_is_caught() -> Result<()>
         (0..50).any(|seed| simulate(seed, Some(Bug::SaveBeforeLanes)).is_err()),
         "50 seeds did not notice that an old owner could publish what its successor commits"
     );
+    Ok(())
+}
+
+#[test]
+fn a_version_that_is_lost_or_there_twice_is_caught() -> Result<()> {
+    for bug in [Bug::LosesVersions, Bug::RepeatsVersions] {
+        ensure!(
+            (0..20).any(|seed| simulate(seed, Some(bug)).is_err()),
+            "20 seeds did not notice {bug:?}"
+        );
+    }
     Ok(())
 }

@@ -11,6 +11,7 @@
 mod gate;
 mod oracle;
 mod process;
+mod versions;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use theatre_testkit::memory::lake::MemoryLake;
 use theatre_testkit::memory::log::MemoryLog;
 use theatre_testkit::memory::store::MemoryStore;
 
+use crate::registered::{self, Services};
 use gate::{Gate, Lanes, Late, Trimmed};
 use process::Process;
 
@@ -45,6 +47,10 @@ pub enum Bug {
     PublishBeforeCommit,
     /// A partition that is drained does not wait for its lake writer.
     DrainForgetsLake,
+    /// The store loses versions that correct others.
+    LosesVersions,
+    /// The store keeps versions twice.
+    RepeatsVersions,
     /// A partition saves before the lanes of its old owner are closed.
     SaveBeforeLanes,
 }
@@ -60,6 +66,8 @@ pub struct Tally {
     pub outcomes: usize,
     /// Window revisions after the first.
     pub corrections: usize,
+    /// Versions of robots and facilities, corrections among them.
+    pub versions: usize,
     /// Hand-overs in order.
     pub drained: usize,
     /// Owners that lost the partition, as far as they noticed.
@@ -84,6 +92,7 @@ kind = { boolean = { signal = "tool_active" } }
 
 const START: i64 = 1_767_225_600_000_000;
 const TICKS: u64 = 260;
+const ROBOTS: u64 = 3;
 
 struct VirtualClock(AtomicI64);
 
@@ -162,7 +171,7 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
     let folder = tempfile::tempdir()?;
     let world = World::open(folder.path(), bug)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let simulator = Simulator::new(seed, 3, START)?;
+    let simulator = Simulator::new(seed, ROBOTS, START)?;
     let mut tally = Tally::default();
     let mut next_tick = 0;
     let mut held: Vec<(usize, NewRecord)> = Vec::new();
@@ -238,6 +247,7 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
         let is = |kind| usize::from(stored.output.kind == kind);
         tally.alerts += is(OutputKind::Alert);
         tally.outcomes += is(OutputKind::Outcome);
+        tally.versions += is(OutputKind::RobotVersion) + is(OutputKind::FacilityVersion);
         tally.corrections += is(OutputKind::Window) * usize::from(stored.output.revision > 0);
     }
     Ok(tally)
@@ -273,11 +283,12 @@ fn produce(
     let to = from + random.random_range(1..6);
     for tick in from..to {
         let mut records = Vec::new();
-        for (topic, record) in simulator.tick(tick)? {
+        let more = registered::records(tick, ROBOTS, START, Services::AmongRecords)?;
+        for (topic, record) in simulator.tick(tick)?.into_iter().chain(more) {
             match random.random_range(0..200) {
                 0..4 => records.extend([(topic, record.clone()), (topic, record)]),
                 4..7 => {}
-                7..14 if topic == 0 => held.push((topic, record)),
+                7..14 if topic == 0 || topic > 3 => held.push((topic, record)),
                 14..20 => records.push((
                     topic,
                     NewRecord {

@@ -18,6 +18,23 @@ pub trait ColumnSink {
     /// A column of 64-bit integers.
     fn int64(&mut self, name: &'static str, values: &mut dyn Iterator<Item = i64>);
 
+    /// A column of 32-bit integers that may be missing.
+    fn optional_int32(&mut self, name: &'static str, values: &mut dyn Iterator<Item = Option<i32>>);
+
+    /// A column of truths.
+    fn flag(&mut self, name: &'static str, values: &mut dyn Iterator<Item = bool>);
+
+    /// A column of dates, days since 1970-01-01.
+    fn date(&mut self, name: &'static str, values: &mut dyn Iterator<Item = Option<i32>>);
+
+    /// A column of decimals of this type, in units of their last digit.
+    fn decimal(
+        &mut self,
+        name: &'static str,
+        column_type: ColumnType,
+        values: &mut dyn Iterator<Item = Option<i64>>,
+    );
+
     /// A column of finite numbers.
     fn float(&mut self, name: &'static str, values: &mut dyn Iterator<Item = Option<f64>>);
 
@@ -73,6 +90,37 @@ impl<'a, R> Columns<'a, R> {
         self
     }
 
+    /// A 32-bit integer that may be missing.
+    pub fn optional_int32(self, name: &'static str, of: impl Fn(&'a R) -> Option<i32>) -> Self {
+        self.sink
+            .optional_int32(name, &mut self.rows.iter().map(of));
+        self
+    }
+
+    /// A truth.
+    pub fn flag(self, name: &'static str, of: impl Fn(&'a R) -> bool) -> Self {
+        self.sink.flag(name, &mut self.rows.iter().map(of));
+        self
+    }
+
+    /// A date, days since 1970-01-01.
+    pub fn date(self, name: &'static str, of: impl Fn(&'a R) -> Option<i32>) -> Self {
+        self.sink.date(name, &mut self.rows.iter().map(of));
+        self
+    }
+
+    /// A decimal of this type, in units of its last digit.
+    pub fn decimal(
+        self,
+        name: &'static str,
+        column_type: ColumnType,
+        of: impl Fn(&'a R) -> Option<i64>,
+    ) -> Self {
+        let values = &mut self.rows.iter().map(of);
+        self.sink.decimal(name, column_type, values);
+        self
+    }
+
     /// A number; one that is not finite is NULL, as no warehouse has it.
     pub fn float(self, name: &'static str, of: impl Fn(&'a R) -> Option<f64>) -> Self {
         let finite = |row| of(row).filter(|value| value.is_finite());
@@ -108,6 +156,27 @@ impl ColumnSink for ColumnTypes {
 
     fn int64(&mut self, name: &'static str, _: &mut dyn Iterator<Item = i64>) {
         self.add(name, ColumnType::Int64);
+    }
+
+    fn optional_int32(&mut self, name: &'static str, _: &mut dyn Iterator<Item = Option<i32>>) {
+        self.add(name, ColumnType::Int32);
+    }
+
+    fn flag(&mut self, name: &'static str, _: &mut dyn Iterator<Item = bool>) {
+        self.add(name, ColumnType::Boolean);
+    }
+
+    fn date(&mut self, name: &'static str, _: &mut dyn Iterator<Item = Option<i32>>) {
+        self.add(name, ColumnType::Date);
+    }
+
+    fn decimal(
+        &mut self,
+        name: &'static str,
+        column_type: ColumnType,
+        _: &mut dyn Iterator<Item = Option<i64>>,
+    ) {
+        self.add(name, column_type);
     }
 
     fn float(&mut self, name: &'static str, _: &mut dyn Iterator<Item = Option<f64>>) {

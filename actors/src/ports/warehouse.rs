@@ -24,8 +24,13 @@ pub enum LoadMode {
 impl LoadMode {
     /// The row with the same value of one key column and a lower `revision` is replaced.
     pub fn by_revision(key: &str) -> Self {
+        Self::by_revision_of(&[key])
+    }
+
+    /// The row with the same values of these key columns and a lower `revision` is replaced.
+    pub fn by_revision_of(key: &[&str]) -> Self {
         Self::MergeByRevision {
-            key: vec![key.to_owned()],
+            key: key.iter().map(|name| (*name).to_owned()).collect(),
             revision: "revision".to_owned(),
         }
     }

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::ProcessorState;
-use super::entities::Entities;
 use super::procedure_table::ProcedureTableV2;
 use crate::outputs::Counters;
 use crate::position::Positions;
@@ -19,7 +18,8 @@ struct Version1 {
     procedures: ProcedureTableV2,
 }
 
-/// Version 2: what was measured of a procedure was not cut by its steps.
+/// Version 2: what was measured of a procedure was not cut by its steps, and a robot was what its
+/// telemetry says.
 #[derive(Deserialize)]
 struct Version2 {
     positions: Positions,
@@ -45,7 +45,7 @@ impl Stored for ProcessorState {
                     counters: stored.counters,
                     robot: stored.robot.into(),
                     procedures: stored.procedures.into(),
-                    entities: Entities::default(),
+                    ..Self::default()
                 })
             }
             2 => {
@@ -55,7 +55,7 @@ impl Stored for ProcessorState {
                     counters: stored.counters,
                     robot: stored.robot,
                     procedures: stored.procedures.into(),
-                    entities: Entities::default(),
+                    ..Self::default()
                 })
             }
             3 => body.decode(),

@@ -11,6 +11,7 @@ use crate::position::TopicIndex;
 use crate::procedure::{
     EVENTS_MAX, InsertResult, ProcedureEvent, ProcedureMetadata, ProcedureStep,
 };
+use crate::registry::{RegistryState, Replaced};
 use crate::robot::Columns;
 
 /// The robot event before the rows of a recording.
@@ -19,6 +20,9 @@ const RECORDING_STARTED: &str = "recording_started";
 const PART_REPLACED: &str = "part_replaced";
 /// The robot event after the rows of a recording.
 const RECORDING_ENDED: &str = "recording_ended";
+/// The robot events around a service.
+const SERVICE_STARTED: &str = "maintenance_started";
+const SERVICE_ENDED: &str = "maintenance_completed";
 
 impl Processor {
     pub(super) fn apply_event(
@@ -41,7 +45,7 @@ impl Processor {
                 }
             }
             Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
-            Judgement::Apply { .. } => match self.take_event(batch, row, outputs) {
+            Judgement::Apply { .. } => match self.take(batch, row, outputs) {
                 Ok(()) => self.state.counters[topic].applied += 1,
                 Err(why) => self.dead(topic, batch, row, DeadReason::Invalid, why, outputs),
             },
@@ -52,6 +56,11 @@ impl Processor {
     /// missing: as at the end of one, all is closed and the clock begins anew.
     fn take_robot_event(&mut self, event_type: &str, time: i64, outputs: &mut Outputs) {
         self.state.robot.note_event(event_type, time);
+        if [SERVICE_STARTED, SERVICE_ENDED].contains(&event_type) {
+            let begins = event_type == SERVICE_STARTED;
+            let record = &mut self.state.record;
+            record.note_service(&self.robot_id, time, begins, outputs);
+        }
         if [RECORDING_STARTED, RECORDING_ENDED].contains(&event_type) {
             self.begin_anew(outputs);
         }
@@ -168,6 +177,52 @@ impl Processor {
         for state in self.state.procedures.revise_states(&self.robot_id) {
             let output = procedure::output(&state);
             outputs.events.push(output);
+        }
+    }
+}
+
+impl Processor {
+    /// Takes an event or a report; nothing has changed when it is refused.
+    fn take(&mut self, batch: &Batch, row: usize, outputs: &mut Outputs) -> Result<(), String> {
+        match self.take_report(batch, row, outputs) {
+            Some(taken) => taken,
+            None => self.take_event(batch, row, outputs),
+        }
+    }
+
+    /// Takes a report of people and their systems; `None` when the row is none.
+    fn take_report(
+        &mut self,
+        batch: &Batch,
+        row: usize,
+        outputs: &mut Outputs,
+    ) -> Option<Result<(), String>> {
+        let (actor, record) = (&self.robot_id, &mut self.state.record);
+        let taken = match batch.dataset.kind {
+            DatasetKind::RobotRegistry => record.register(actor, batch, row, outputs),
+            DatasetKind::MaintenanceLogs => record
+                .serve(actor, batch, row, outputs)
+                .map(|replaced| self.clear_serviced(replaced.as_ref(), outputs)),
+            kind => {
+                let entity = kind.entity()?;
+                let new = || Box::new(RegistryState::new(entity));
+                let registry = self.state.registry.get_or_insert_with(new);
+                registry.take(actor, batch, row, outputs)
+            }
+        };
+        Some(taken)
+    }
+}
+
+impl Processor {
+    /// What wore is new: conditions on it end.
+    fn clear_serviced(&mut self, replaced: Option<&Replaced>, outputs: &mut Outputs) {
+        if let Some(Replaced { at, components }) = replaced
+            && !components.is_empty()
+        {
+            self.with_rules(outputs, |robot, context| {
+                robot.clear_serviced(context, *at, components)
+            });
         }
     }
 }

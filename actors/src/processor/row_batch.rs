@@ -222,6 +222,7 @@ impl Processor {
         };
         let robot = &mut self.state.robot;
         robot.note_applied();
+        self.state.record.operate(&row_batch.clocks);
         let mut alerts = Vec::new();
         for (at, row) in row_batch.rows.iter().enumerate() {
             if !robot.watches_rows() {
@@ -382,7 +383,7 @@ impl Processor {
             explain(reason, batch, row),
             outputs,
         );
-        if reason == DeadReason::Future {
+        if reason == DeadReason::Future && batch.dataset.kind.is_of_robot() {
             self.with_rules(outputs, |robot, context| {
                 robot.on_future_record(context, batch, row)
             });

@@ -4,6 +4,7 @@ mod life;
 mod order;
 mod phases;
 mod recordings;
+mod registered;
 
 use std::sync::{Arc, LazyLock};
 

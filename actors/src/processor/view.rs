@@ -10,6 +10,7 @@ use theatre_schemas::records::{Outcome, Priority};
 use super::ProcessorState;
 use crate::outputs::Counters;
 use crate::position::{Positions, TopicIndex};
+use crate::registry::RobotRecordView;
 use crate::rules::INSTRUMENT_LIVES;
 use crate::state::{self, StateError};
 
@@ -56,6 +57,8 @@ pub struct ProcessorView {
     pub positions: Positions,
     pub counters: Vec<Counters>,
     pub procedures: Vec<ProcedureView>,
+    /// Registry, services, hours and cases.
+    pub record: RobotRecordView,
 }
 
 /// An open window that has rows; times are event times, microseconds UTC.
@@ -168,7 +171,20 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         positions: state.positions.clone(),
         counters: state.counters.clone(),
         procedures: procedures.collect(),
+        record: state.record.view(),
     }
+}
+
+/// A decimal with all of its digits; a JSON number could lose some.
+fn decimal_text(units: i64, scale: u8) -> String {
+    let sign = if units < 0 { "-" } else { "" };
+    let scale = usize::from(scale);
+    let digits = format!("{:0>width$}", units.unsigned_abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    if scale == 0 {
+        return format!("{sign}{whole}");
+    }
+    format!("{sign}{whole}.{fraction}")
 }
 
 /// A row as JSON: what a dead letter of a decodable record carries. Persons are pseudonyms already.
@@ -186,7 +202,12 @@ pub(super) fn row_json(batch: &Batch, row: usize) -> Value {
         ColumnType::Int32 | ColumnType::Int64 | ColumnType::TimestampMicros => {
             batch.int(column, row).map(|value| json!(value))
         }
-        ColumnType::Date | ColumnType::Binary => None,
+        ColumnType::Decimal { scale, .. } => {
+            let units = batch.decimal(column, row);
+            units.map(|units| json!(decimal_text(units, scale)))
+        }
+        ColumnType::Date => batch.date(column, row).map(|days| json!(days)),
+        ColumnType::Binary => None,
     };
     let columns = batch.dataset.columns.iter().enumerate();
     Value::Object(

@@ -38,6 +38,8 @@ pub(crate) struct Columns<'a> {
     pub(crate) append_times: &'a [i64],
     /// True for telemetry, which alone moves the robot's clock.
     pub(crate) telemetry: bool,
+    /// True for records by which the robot is heard.
+    pub(crate) is_of_robot: bool,
     sequence: Option<IntegerColumn<'a>>,
     boot: Option<IntegerColumn<'a>>,
     procedure: Option<&'a StringArray>,
@@ -51,6 +53,7 @@ impl<'a> Columns<'a> {
             times: batch.event_times(),
             append_times: &batch.append_times,
             telemetry: batch.dataset.kind == DatasetKind::Telemetry,
+            is_of_robot: batch.dataset.kind.is_of_robot(),
             sequence: IntegerColumn::of(batch, roles.sequence),
             boot: IntegerColumn::of(batch, roles.boot_id),
             procedure: roles

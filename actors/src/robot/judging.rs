@@ -30,7 +30,7 @@ impl RuleContext<'_> {
         clock.saturating_sub(self.policy.reorder_bound_us)
     }
 
-    fn alert(
+    pub(super) fn alert(
         &self,
         dataset: &str,
         rule: &SignalRule,

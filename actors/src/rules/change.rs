@@ -94,7 +94,7 @@ impl ConditionChange {
             dataset,
             &ordinal.to_string(),
         ]);
-        let alert_id = stable_id(&["alert", &condition_id, &revision.to_string()]);
+        let alert_id = alert_id(&condition_id, revision);
         let verb = match self.transition {
             Transition::Raised => "raised",
             Transition::Updated => "updated",
@@ -122,6 +122,11 @@ impl ConditionChange {
             message: format!("{verb}: {what}{why}"),
         }
     }
+}
+
+/// The id of a condition's alert, by its revision.
+pub(crate) fn alert_id(condition_id: &str, revision: i32) -> String {
+    stable_id(&["alert", condition_id, &revision.to_string()])
 }
 
 /// A hash of the parts as 32 hex digits. Each part's length is hashed too, so that two lists of

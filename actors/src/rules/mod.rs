@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets, SignalSpec};
 use theatre_schemas::records::Priority;
 
+pub(crate) use change::alert_id;
 pub use change::{AlertContext, ConditionChange};
 pub use condition::Condition;
 pub(crate) use condition::{ConditionV1, Manner};

@@ -36,13 +36,19 @@ pub use redact::redacted;
 
 use reference::Span;
 
-/// Input topics, in the order of their positions: telemetry, robot events, procedure events,
-/// procedure results.
-pub const INPUT_TOPICS: [&str; 4] = [
+/// Input topics, in the order of their positions in a new store: telemetry, robot events, procedure
+/// events, procedure results, maintenance logs, and the registries. A store keeps the order that it
+/// began with.
+pub const INPUT_TOPICS: [&str; 9] = [
     "surgical.robot.telemetry.v1",
     "surgical.robot.events.v1",
     "surgical.procedure.events.v1",
     "surgical.procedure.results.v1",
+    "surgical.maintenance.logs.v1",
+    "surgical.robot.registry.v1",
+    "surgical.facility.registry.v1",
+    "surgical.surgeon.registry.v1",
+    "surgical.model.registry.v1",
 ];
 /// Topic of alerts.
 pub const ALERT_TOPIC: &str = outputs::alert::TOPIC;

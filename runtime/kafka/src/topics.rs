@@ -252,6 +252,11 @@ pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)
         ("delete", 30)
     } else if topic.contains(".outcomes.") {
         ("compact,delete", 365)
+    } else if topic.ends_with(".registry.v1") {
+        // What is registered holds until something else is.
+        ("compact", 365)
+    } else if topic.contains(".versions.") {
+        ("delete", 365)
     } else if topic.contains(".maintenance.") || topic.contains(".alert.") {
         ("delete", 365)
     } else if topic.contains(".telemetry.") || topic.ends_with(".telemetry") {

@@ -43,6 +43,9 @@ pub struct Line {
     /// Offsets below this were deleted: what was there is not provable any more, and counters may
     /// hold up to so many records more than `read`.
     pub trimmed_below: u64,
+    /// Offsets above it whose records a compaction has removed, as it does with the registries':
+    /// the same holds for them.
+    pub compacted: u64,
     /// Records in the log that their processors have seen.
     pub read: u64,
     /// Records in the log that their processors have not seen yet.
@@ -120,7 +123,11 @@ impl Findings {
     /// Adds the files that are lost, unless the log is whole and says that no record of theirs is
     /// missing.
     fn add_lost(&mut self, lost: Vec<String>, lines: &[Line]) {
-        if !self.gaps.is_empty() || lines.iter().any(|line| line.trimmed_below > 0) {
+        if !self.gaps.is_empty()
+            || lines
+                .iter()
+                .any(|line| line.trimmed_below + line.compacted > 0)
+        {
             self.gaps.extend(lost);
         }
     }
@@ -262,7 +269,10 @@ fn pending(
 /// `registered` are rows of files that are not completed: so many may be missing.
 fn judge(place: &str, lines: &mut [Line], registered: &mut u64, gaps: &mut Vec<String>) {
     let sum = |value: fn(&Line) -> u64| lines.iter().map(value).sum::<u64>();
-    let (read, trimmed) = (sum(|line| line.read), sum(|line| line.trimmed_below));
+    let (read, trimmed) = (
+        sum(|line| line.read),
+        sum(|line| line.trimmed_below + line.compacted),
+    );
     let gap = gap(
         read,
         sum(|line| line.applied + line.late + line.duplicate + line.dead),
@@ -340,11 +350,13 @@ fn line(
         .lake
         .seen
         .iter()
-        .filter(|offset| in_question.contains(offset));
+        .filter(|offset| in_question.contains(offset))
+        .filter(|offset| (cell.kept.as_ref()).is_none_or(|kept| kept.offsets.contains(offset)));
     Line {
         topic: topic.to_owned(),
         partition,
         trimmed_below,
+        compacted: (cell.kept.as_ref()).map_or(0, |kept| kept.holes(trimmed_below)),
         read: cell.read,
         pending: cell.pending,
         applied: counters.applied,

@@ -63,6 +63,7 @@ pub fn arrow_type(column_type: ColumnType) -> DataType {
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
         }
         ColumnType::Date => DataType::Date32,
+        ColumnType::Decimal { precision, scale } => DataType::Decimal128(precision, scale as i8),
     }
 }
 
@@ -273,6 +274,12 @@ pub fn column_types(path: &str, bytes: bytes::Bytes) -> Result<Vec<Option<Column
 
 /// The column type of an Arrow type; `None` for one that no table has.
 pub fn column_type(data_type: &DataType) -> Option<ColumnType> {
+    if let DataType::Decimal128(precision, scale) = data_type {
+        return Some(ColumnType::Decimal {
+            precision: *precision,
+            scale: u8::try_from(*scale).ok()?,
+        });
+    }
     use ColumnType::{
         Binary, Boolean, Date, Float32, Float64, Int32, Int64, TimestampMicros, Utf8,
     };

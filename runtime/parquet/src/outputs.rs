@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    RecordBatch, TimestampMicrosecondArray,
 };
 use arrow_schema::SchemaRef;
 use theatre_actors::outputs::columns::ColumnSink;
 use theatre_actors::outputs::{ALL, OutputEvent, OutputKind};
 use theatre_actors::ports::{Error, Result, TableSpec};
-use theatre_schemas::dataset::Datasets;
+use theatre_schemas::dataset::{ColumnType, Datasets};
 
-use super::fitting;
+use super::{arrow_type, fitting};
 
 /// The tables of all kinds of output.
 pub fn tables() -> Vec<TableSpec> {
@@ -58,6 +59,31 @@ impl ColumnSink for ArrowColumns {
     fn int64(&mut self, _: &'static str, values: &mut dyn Iterator<Item = i64>) {
         let numbers = Int64Array::from_iter_values(values);
         self.0.push(Arc::new(numbers));
+    }
+
+    fn optional_int32(&mut self, _: &'static str, values: &mut dyn Iterator<Item = Option<i32>>) {
+        self.0.push(Arc::new(values.collect::<Int32Array>()));
+    }
+
+    fn flag(&mut self, _: &'static str, values: &mut dyn Iterator<Item = bool>) {
+        let truths: BooleanArray = values.map(Some).collect();
+        self.0.push(Arc::new(truths));
+    }
+
+    fn date(&mut self, _: &'static str, values: &mut dyn Iterator<Item = Option<i32>>) {
+        self.0.push(Arc::new(values.collect::<Date32Array>()));
+    }
+
+    fn decimal(
+        &mut self,
+        _: &'static str,
+        column_type: ColumnType,
+        values: &mut dyn Iterator<Item = Option<i64>>,
+    ) {
+        let units = values.map(|units| units.map(i128::from));
+        let units = units.collect::<Decimal128Array>();
+        self.0
+            .push(Arc::new(units.with_data_type(arrow_type(column_type))));
     }
 
     fn float(&mut self, _: &'static str, values: &mut dyn Iterator<Item = Option<f64>>) {

@@ -33,7 +33,7 @@ pub struct IntakeParams {
     /// Input topics, in [`TopicIndex`] order.
     pub topics: Arc<Vec<String>>,
     /// Writer schemas of each topic.
-    pub inputs: Arc<Vec<InputSchemas>>,
+    pub inputs: Arc<Vec<Arc<InputSchemas>>>,
     /// The datasets.
     pub registry: Arc<Registry>,
     /// Pseudonyms for marked fields, and the seal for bytes that could not be decoded.

@@ -12,6 +12,7 @@
 //! on one thread, under virtual time, in any order. Every queue between them is bounded; a
 //! full one makes the partition stop polling, that to the lake only for a while.
 
+pub mod actor_keys;
 mod assignment;
 mod backlog;
 pub mod checkpointer;
@@ -164,7 +165,7 @@ pub struct PipelineParams {
     /// Input topics, in the order that their positions are stored in.
     pub topics: Arc<Vec<String>>,
     /// Their schemas, in the same order.
-    pub inputs: Arc<Vec<InputSchemas>>,
+    pub inputs: Arc<Vec<Arc<InputSchemas>>>,
     /// Topics that outputs are published to, by kind.
     pub output_topics: OutputTopics,
     /// Whether there is a lake at all.

@@ -74,7 +74,7 @@ impl PipelineParams {
             inputs: Arc::new(
                 inputs
                     .into_iter()
-                    .map(|input| input.schemas(&registry, clock.clone()))
+                    .map(|input| Arc::new(input.schemas(&registry, clock.clone())))
                     .collect(),
             ),
             output_topics: OutputTopics::new(|kind| config.output_topic(kind)),
@@ -88,6 +88,32 @@ impl PipelineParams {
             arbiters: std::thread::available_parallelism().map_or(2, usize::from),
             traces: Traces::default(),
         })
+    }
+}
+
+impl PipelineParams {
+    /// Takes over the order of inputs that a store has recorded, since positions are stored by it:
+    /// inputs that the store does not know come after all that it does. Nothing changes where the
+    /// store knows one that is not configured, which the start refuses.
+    pub fn follow(&mut self, known: &[String]) {
+        let place = |topic: &String| known.iter().position(|other| other == topic);
+        if known.iter().any(|topic| !self.topics.contains(topic)) {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.topics.len()).collect();
+        order.sort_by_key(|at| place(&self.topics[*at]).unwrap_or(known.len() + at));
+        self.topics = Arc::new(order.iter().map(|at| self.topics[*at].clone()).collect());
+        self.inputs = Arc::new(order.iter().map(|at| self.inputs[*at].clone()).collect());
+    }
+
+    /// The same, of inputs that the store knows and no others: for commands that look at a store
+    /// which the next start is going to give more inputs.
+    pub fn follow_only(&mut self, known: &[String]) {
+        self.follow(known);
+        if self.topics.starts_with(known) {
+            self.topics = Arc::new(self.topics[..known.len()].to_vec());
+            self.inputs = Arc::new(self.inputs[..known.len()].to_vec());
+        }
     }
 }
 
@@ -378,7 +404,7 @@ pub(crate) fn without_sources(config: &Config) -> Result<PipelineParams, ConfigE
 mod tests {
     use theatre_actors::rules::Micros;
 
-    use theatre_config::{Config, RECORD_BYTES_MAX};
+    use theatre_config::{Config, INPUT_TOPICS, RECORD_BYTES_MAX};
 
     use super::without_sources as params;
 
@@ -389,6 +415,42 @@ mod tests {
             params.processor.rules.rules().len() > 2,
             "rules are shipped"
         );
+    }
+
+    #[test]
+    fn inputs_keep_the_places_that_a_store_gave_them() {
+        let inputs = ["mine", "second"].map(|topic| {
+            format!(
+                "[[input]]\ntopic = \"{topic}\"\nkind = \"telemetry\"\ndataset = \"robot_telemetry\"\n"
+            )
+        });
+        let path = std::path::Path::new("theatre.toml");
+        let config: Config = theatre_config::parse(path, &inputs.concat()).unwrap();
+        let made = params(&config).unwrap();
+        let mut known: Vec<String> = INPUT_TOPICS[..4]
+            .iter()
+            .map(|it| (*it).to_owned())
+            .collect();
+        known.push("mine".to_owned());
+        // An older build had four inputs of its own, and those that were declared after them.
+        let mut older = params(&config).unwrap();
+        older.follow(&known);
+        let mut expected: Vec<&str> = INPUT_TOPICS[..4].to_vec();
+        expected.push("mine");
+        expected.extend(&INPUT_TOPICS[4..]);
+        expected.push("second");
+        assert_eq!(*older.topics, expected);
+        assert_eq!(older.inputs.len(), expected.len());
+        let all: Vec<String> = older.topics.to_vec();
+        let mut again = params(&config).unwrap();
+        again.follow(&all);
+        assert_eq!(again.topics, older.topics);
+        again.follow_only(&known);
+        assert_eq!(*again.topics, known);
+        let mut other = params(&Config::default()).unwrap();
+        other.follow(&known);
+        assert_eq!(other.topics, params(&Config::default()).unwrap().topics);
+        assert_eq!(made.topics.len(), 11);
     }
 
     #[test]

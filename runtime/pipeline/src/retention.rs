@@ -14,6 +14,7 @@ use theatre_actors::ports::{Epoch, Expiry, PartitionStatus, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
+use super::actor_keys::is_registry;
 use super::{PipelineParams, Ports, outbox};
 
 /// Time between two steps that do something, microseconds.
@@ -76,6 +77,10 @@ impl Retention {
         };
         let oldest = before(now, self.params.limits.log_retention);
         for (topic, name) in self.params.topics.iter().enumerate() {
+            // What is registered holds until something else is.
+            if is_registry(name) {
+                continue;
+            }
             let before = self
                 .ports
                 .log

@@ -9,7 +9,7 @@ use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::sequence::{SequenceTracker, Verdict};
 use theatre_actors::state::{self, Body, StateError, Stored};
 
-use theatre_actors::partitioner::partition_of;
+use crate::actor_keys::ActorKeys;
 
 /// The checks of one partition.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -111,19 +111,18 @@ impl Stored for Trackers {
 ///
 /// A tracker in a partition that is not its robot's (a producer with another partitioner) stays:
 /// where such a producer goes next is not known.
-pub fn rehome(mut trackers: Vec<Trackers>, to: u32) -> Vec<Trackers> {
+pub fn rehome(mut trackers: Vec<Trackers>, to: u32, keys: &ActorKeys) -> Vec<Trackers> {
     let from = trackers.len() as u32;
     trackers.resize_with(to as usize, Trackers::default);
     let mut moving = Vec::new();
     for (partition, own) in (0..from).zip(&mut trackers) {
         let moves = |robot: &str| {
-            partition_of(robot.as_bytes(), from) == partition
-                && partition_of(robot.as_bytes(), to) != partition
+            keys.partition(robot, from) == partition && keys.partition(robot, to) != partition
         };
         moving.extend(own.by_robot.extract_if(|robot, _| moves(robot)));
     }
     for (robot, topics) in moving {
-        let home = partition_of(robot.as_bytes(), to) as usize;
+        let home = keys.partition(&robot, to) as usize;
         if let Some(trackers) = trackers.get_mut(home) {
             topics
                 .into_iter()
@@ -135,6 +134,8 @@ pub fn rehome(mut trackers: Vec<Trackers>, to: u32) -> Vec<Trackers> {
 
 #[cfg(test)]
 mod tests {
+    use theatre_actors::partitioner::partition_of;
+
     use super::*;
 
     fn tracker(sequence: i64) -> SequenceTracker {
@@ -237,7 +238,7 @@ mod tests {
             .find(|robot| partition_of(robot.as_bytes(), 4) != 3)
             .unwrap();
         before[3].insert(foreign.as_str().into(), 2, tracker(99));
-        let after = rehome(before, 6);
+        let after = rehome(before, 6, &ActorKeys::default());
         assert_eq!(after.len(), 6);
         for (sequence, robot) in (0..).zip(&robots) {
             let home = partition_of(robot.as_bytes(), 6) as usize;

@@ -56,7 +56,10 @@ pub struct Pipeline {
 /// # Errors
 /// When the layout differs from the stored one, log or store do not answer, or threads cannot be
 /// had.
-pub fn start(params: PipelineParams, ports: Ports) -> Result<Pipeline> {
+pub fn start(mut params: PipelineParams, ports: Ports) -> Result<Pipeline> {
+    if let Some((known, _)) = ports.store.layout()? {
+        params.follow(&known);
+    }
     prepare(&params, &ports)?;
     names::begin(params.lake, params.warehouse);
     let context = context(params, ports.clone())?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result};
 use theatre_actors::processor::{ProcedureView, ProcessorView};
+use theatre_schemas::dataset::EntityKind;
 use theatre_schemas::records::{Alert, Priority};
 
 /// A robot in one line.
@@ -59,8 +60,9 @@ pub fn robots(store: &dyn CheckpointStore) -> Result<Vec<ProcessorView>> {
     let mut views = Vec::new();
     for partition in 0..partition_count(store)? {
         for stored in store.processors(partition)? {
-            // The processor without a name holds what belongs to no robot.
-            if stored.processor.is_empty() {
+            // The processor without a name holds what belongs to no robot; others are of
+            // facilities, surgeons and models.
+            if stored.processor.is_empty() || EntityKind::of_key(&stored.processor).is_some() {
                 continue;
             }
             let view = ProcessorView::from_state(&stored.processor, &stored.state);

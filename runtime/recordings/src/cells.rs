@@ -188,6 +188,7 @@ impl CellRules {
                 Ok(Value::Time(time.as_microsecond()))
             }
             ColumnType::Binary => Err("bytes cannot come from text"),
+            ColumnType::Decimal { .. } => Err("exact decimals come from producers only"),
         }
     }
 

@@ -103,7 +103,7 @@ fn field(column: &Column) -> Value {
         ColumnType::TimestampMicros | ColumnType::Date => {
             json!({"type": "long", "logicalType": "timestamp-micros"})
         }
-        ColumnType::Utf8 | ColumnType::Binary => json!("string"),
+        ColumnType::Utf8 | ColumnType::Binary | ColumnType::Decimal { .. } => json!("string"),
     };
     let mut field = json!({
         "name": column.field,

@@ -1,5 +1,7 @@
 //! The SQL that is sent: names and values quoted, tables made, batches loaded.
 
+use std::borrow::Cow;
+
 use theatre_actors::ports::{ColumnType, LoadBatch, LoadMode, TableSpec};
 
 /// A name in double quotes.
@@ -13,8 +15,8 @@ pub(super) fn text(value: &str) -> String {
 }
 
 /// A column's type in CREATE TABLE, and as the catalog names it.
-pub(super) fn column_type(column_type: ColumnType) -> (&'static str, &'static str) {
-    match column_type {
+pub(super) fn column_type(column_type: ColumnType) -> (Cow<'static, str>, &'static str) {
+    let (name, in_catalog) = match column_type {
         ColumnType::Boolean => ("BOOLEAN", "boolean"),
         ColumnType::Int32 => ("INTEGER", "integer"),
         ColumnType::Int64 => ("BIGINT", "bigint"),
@@ -24,7 +26,11 @@ pub(super) fn column_type(column_type: ColumnType) -> (&'static str, &'static st
         ColumnType::Binary => ("VARBYTE(1024000)", "binary varying"),
         ColumnType::TimestampMicros => ("TIMESTAMP", "timestamp without time zone"),
         ColumnType::Date => ("DATE", "date"),
-    }
+        ColumnType::Decimal { precision, scale } => {
+            return (format!("DECIMAL({precision},{scale})").into(), "numeric");
+        }
+    };
+    (name.into(), in_catalog)
 }
 
 /// CREATE TABLE; outputs are distributed by robot where they have one, so that joins on it stay on

@@ -33,6 +33,7 @@ mod replay;
 mod report;
 mod robots;
 mod schema;
+mod send;
 mod service;
 mod serving;
 mod simulate;
@@ -203,6 +204,12 @@ commands! {
             A run that was killed goes on where it stopped, with the same flags. docs/simulate.md has more."
     )]
     Simulate = simulate::Simulate;
+    /// Appends records of the shipped schemas to their topics, of services and registries above all:
+    /// one JSON object a line. Times are as 2026-01-31T08:00:00Z, decimals may be texts.
+    #[command(
+        after_help = "Example: theatre send maintenance_logs services.ndjson --data data"
+    )]
+    Send = send::Send;
     /// What is known of robots.
     #[command(subcommand, after_help = "Example: theatre robots list")]
     Robots = robots::Robots;

@@ -1,4 +1,4 @@
-//! The kinds of datasets.
+//! What the records of a dataset are, and what they are about.
 
 /// The kind of a dataset's records, which decides which actors of a processor receive them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -38,6 +38,32 @@ impl DatasetKind {
         Self::ModelRegistry,
     ];
 
+    /// Whether decimals stay exact. Those of telemetry are measurements, hence signals, which are
+    /// floats; in the other older kinds they have been floats in lakes and warehouses from the
+    /// beginning, and stay what they are there.
+    pub fn keeps_decimals(self) -> bool {
+        !matches!(
+            self,
+            Self::Telemetry | Self::RobotEvents | Self::ProcedureEvents | Self::ProcedureResults
+        )
+    }
+
+    /// What its records are about; `None`: a robot.
+    pub fn entity(self) -> Option<EntityKind> {
+        match self {
+            Self::FacilityRegistry => Some(EntityKind::Facility),
+            Self::SurgeonRegistry => Some(EntityKind::Surgeon),
+            Self::ModelRegistry => Some(EntityKind::Model),
+            _ => None,
+        }
+    }
+
+    /// Whether its records come from the robot itself, so that it is heard by them and answers for
+    /// their times; others are written by people and their systems.
+    pub fn is_of_robot(self) -> bool {
+        self.entity().is_none() && !matches!(self, Self::MaintenanceLogs | Self::RobotRegistry)
+    }
+
     /// Its name in schemas and in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,5 +77,40 @@ impl DatasetKind {
             Self::SurgeonRegistry => "surgeon_registry",
             Self::ModelRegistry => "model_registry",
         }
+    }
+}
+
+/// What a record is about, if it is about no robot: each has an actor of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntityKind {
+    /// A facility.
+    Facility,
+    /// A surgeon.
+    Surgeon,
+    /// A robot model.
+    Model,
+}
+
+impl EntityKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Facility, Self::Surgeon, Self::Model];
+
+    /// What the name of its actor begins with: `@facility/FAC-001`. No robot's id begins so; records
+    /// of one that does are refused.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Facility => "@facility/",
+            Self::Surgeon => "@surgeon/",
+            Self::Model => "@model/",
+        }
+    }
+
+    /// The kind and id in an actor's name; `None` for that of a robot.
+    pub fn of_key(key: &str) -> Option<(Self, &str)> {
+        if !key.starts_with('@') {
+            return None;
+        }
+        let found = |kind: Self| Some((kind, key.strip_prefix(kind.prefix())?));
+        Self::ALL.into_iter().find_map(found)
     }
 }

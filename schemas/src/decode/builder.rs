@@ -7,10 +7,11 @@ use arrow_array::ArrayRef;
 
 use super::column::{Column, ColumnValues};
 use super::cursor::Cursor;
+use super::decimal;
 use super::plan::{Op, Skip};
 use super::{DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
 use crate::batch::{Batch, as_float64};
-use crate::dataset::{Dataset, DatasetIndex};
+use crate::dataset::{Dataset, DatasetIndex, EntityKind};
 use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
 use crate::signal_rows::SignalRows;
@@ -107,6 +108,7 @@ impl BatchBuilder {
         if !named {
             return Err(DecodeError::Unroutable { what: "robot_id" });
         }
+        self.check_reserved(row)?;
         let names = [
             ("robot_id", Some(roles.robot_id)),
             ("procedure_id", roles.procedure_id),
@@ -126,6 +128,23 @@ impl BatchBuilder {
             return Err(DecodeError::Unroutable { what: "event_time" });
         }
         Ok(())
+    }
+
+    /// Refuses a robot that is called as the actors of facilities, surgeons and models are.
+    fn check_reserved(&self, row: usize) -> Result<(), DecodeError> {
+        let ColumnValues::Utf8 { ends, bytes } = &self.columns[self.dataset.roles.robot_id].values
+        else {
+            return Ok(());
+        };
+        let id = &bytes[ends[row] as usize..ends[row + 1] as usize];
+        if id.first() != Some(&b'@') || self.dataset.kind.entity().is_some() {
+            return Ok(());
+        }
+        let prefixes = EntityKind::ALL.map(EntityKind::prefix);
+        let found = prefixes
+            .into_iter()
+            .find(|prefix| id.starts_with(prefix.as_bytes()));
+        found.map_or(Ok(()), |prefix| Err(DecodeError::Reserved { prefix }))
     }
 
     /// The rows so far as a batch, leaving the builder empty; `None` when there are none.
@@ -223,10 +242,12 @@ impl RowSink<'_> {
             Op::Bytes(column) => self.bytes(*column, cursor.length_prefixed()?),
             Op::Fixed(column, size) => self.bytes(*column, cursor.take(*size)?),
             Op::Decimal(column, scale) => {
-                self.float(*column, decimal(cursor.length_prefixed()?, *scale))
+                let bytes = cursor.length_prefixed()?;
+                self.decimal(*column, bytes, *scale, cursor)?;
             }
             Op::FixedDecimal(column, size, scale) => {
-                self.float(*column, decimal(cursor.take(*size)?, *scale))
+                let bytes = cursor.take(*size)?;
+                self.decimal(*column, bytes, *scale, cursor)?;
             }
             Op::Enum(column, symbols) => {
                 let index = usize::try_from(cursor.int()?).ok();
@@ -280,6 +301,26 @@ impl RowSink<'_> {
             ColumnValues::Float32(values) => values.push(value as f32),
             _ => unreachable!("the plan resolves floats to float columns only"),
         }
+    }
+
+    /// A decimal: exact in a column of decimals, else the nearest float.
+    fn decimal(
+        &mut self,
+        column: usize,
+        bytes: &[u8],
+        scale: u32,
+        cursor: &Cursor<'_>,
+    ) -> Result<(), DecodeError> {
+        if let ColumnValues::Decimal(values, precision, _) = &mut self.columns[column].values {
+            let units =
+                decimal::units(bytes).filter(|units| units.unsigned_abs() < 10_u64.pow(*precision));
+            values.push(units.ok_or_else(|| {
+                cursor.malformed("a decimal has more digits than its schema says")
+            })?);
+        } else {
+            self.float(column, decimal::float(bytes, scale));
+        }
+        Ok(())
     }
 
     #[inline]
@@ -377,18 +418,4 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
         },
     }
     Ok(())
-}
-
-/// Converts a decimal (big-endian two's complement, by the specification) to the nearest float.
-fn decimal(bytes: &[u8], scale: u32) -> f64 {
-    let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
-    let magnitude = bytes.iter().fold(0.0, |value, byte| {
-        value * 256.0 + f64::from(if negative { !*byte } else { *byte })
-    });
-    let value = if negative {
-        -(magnitude + 1.0)
-    } else {
-        magnitude
-    };
-    value / 10_f64.powi(scale.min(300) as i32)
 }

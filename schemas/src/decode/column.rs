@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
 };
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, PrimitiveArray, StringArray};
 use arrow_buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::DataType;
 
 use crate::dataset::{ColumnSpec, ColumnType, Dataset};
 
@@ -32,6 +33,8 @@ pub(super) enum ColumnValues {
     },
     Timestamp(Vec<i64>),
     Date(Vec<i32>),
+    /// Units of the last digit, with the digits and those after the point.
+    Decimal(Vec<i64>, u32, u8),
 }
 
 #[derive(Debug)]
@@ -79,6 +82,9 @@ impl Column {
             }
             ColumnType::TimestampMicros => ColumnValues::Timestamp(Vec::with_capacity(rows)),
             ColumnType::Date => ColumnValues::Date(Vec::with_capacity(rows)),
+            ColumnType::Decimal { precision, scale } => {
+                ColumnValues::Decimal(Vec::with_capacity(rows), precision.into(), scale)
+            }
         };
         Self {
             values,
@@ -104,7 +110,9 @@ impl Column {
             ColumnValues::Signal(_) => {}
             ColumnValues::Boolean(values) => values.push(false),
             ColumnValues::Int32(values) | ColumnValues::Date(values) => values.push(0),
-            ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.push(0),
+            ColumnValues::Int64(values)
+            | ColumnValues::Timestamp(values)
+            | ColumnValues::Decimal(values, ..) => values.push(0),
             ColumnValues::Float32(values) => values.push(0.0),
             ColumnValues::Float64(values) => values.push(0.0),
             ColumnValues::Utf8 { ends, bytes } | ColumnValues::Binary { ends, bytes } => {
@@ -118,7 +126,9 @@ impl Column {
             ColumnValues::Signal(_) => 0,
             ColumnValues::Boolean(values) => values.len(),
             ColumnValues::Int32(values) | ColumnValues::Date(values) => values.len(),
-            ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.len(),
+            ColumnValues::Int64(values)
+            | ColumnValues::Timestamp(values)
+            | ColumnValues::Decimal(values, ..) => values.len(),
             ColumnValues::Float32(values) => values.len(),
             ColumnValues::Float64(values) => values.len(),
             ColumnValues::Utf8 { ends, .. } | ColumnValues::Binary { ends, .. } => ends.len() - 1,
@@ -133,7 +143,9 @@ impl Column {
             ColumnValues::Signal(_) => {}
             ColumnValues::Boolean(values) => values.truncate(rows),
             ColumnValues::Int32(values) | ColumnValues::Date(values) => values.truncate(rows),
-            ColumnValues::Int64(values) | ColumnValues::Timestamp(values) => values.truncate(rows),
+            ColumnValues::Int64(values)
+            | ColumnValues::Timestamp(values)
+            | ColumnValues::Decimal(values, ..) => values.truncate(rows),
             ColumnValues::Float32(values) => values.truncate(rows),
             ColumnValues::Float64(values) => values.truncate(rows),
             ColumnValues::Utf8 { ends, bytes } | ColumnValues::Binary { ends, bytes } => {
@@ -169,6 +181,12 @@ impl Column {
                 Arc::new(array.with_timezone("UTC"))
             }
             ColumnValues::Date(values) => primitive::<Date32Type>(values, nulls),
+            ColumnValues::Decimal(values, precision, scale) => {
+                let wide: Vec<i128> = values.into_iter().map(i128::from).collect();
+                let data_type = DataType::Decimal128(precision as u8, scale as i8);
+                let array = PrimitiveArray::<Decimal128Type>::new(ScalarBuffer::from(wide), nulls);
+                Arc::new(array.with_data_type(data_type))
+            }
             ColumnValues::Utf8 { ends, bytes } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
                 Arc::new(StringArray::new(offsets, bytes.into(), nulls))

@@ -229,8 +229,8 @@ impl Compiler<'_> {
                 None => Op::Double(column),
             },
             AvroType::String => Op::String(column),
-            AvroType::Bytes(Logical::Decimal { scale }) => Op::Decimal(column, *scale),
-            AvroType::Fixed(size, Logical::Decimal { scale }) => {
+            AvroType::Bytes(Logical::Decimal { scale, .. }) => Op::Decimal(column, *scale),
+            AvroType::Fixed(size, Logical::Decimal { scale, .. }) => {
                 Op::FixedDecimal(column, *size, *scale)
             }
             AvroType::Bytes(_) => Op::Bytes(column),
@@ -276,9 +276,22 @@ fn complete(parts: Vec<(Vec<Op>, Vec<usize>)>) -> Vec<(Vec<Op>, Vec<usize>)> {
 
 /// True when a writer's column type can be read as the reader's: Avro's promotions, on columns.
 fn resolves(writer: ColumnType, reader: ColumnType) -> bool {
-    use ColumnType::{Binary, Int64, TimestampMicros, Utf8};
+    use ColumnType::{Binary, Decimal, Float64, Int64, TimestampMicros, Utf8};
+    if let (
+        Decimal { precision, scale },
+        Decimal {
+            precision: of,
+            scale: at,
+        },
+    ) = (writer, reader)
+    {
+        return scale == at && precision <= of;
+    }
     writer.widens_to(reader)
-        || matches!((writer, reader), (Utf8, Binary) | (Int64, TimestampMicros))
+        || matches!(
+            (writer, reader),
+            (Utf8, Binary) | (Int64, TimestampMicros) | (Decimal { .. }, Float64)
+        )
 }
 
 /// How to skip a value of a type.

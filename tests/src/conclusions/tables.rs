@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
@@ -315,6 +316,10 @@ fn lake_cell(column: &ArrayRef, row: usize) -> Result<String> {
         DataType::Float32 => column.as_primitive::<Float32Type>().value(row).to_string(),
         DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
         DataType::Date32 => column.as_primitive::<Date32Type>().value(row).to_string(),
+        DataType::Decimal128(..) => column
+            .as_primitive::<Decimal128Type>()
+            .value(row)
+            .to_string(),
         DataType::Timestamp(..) => column
             .as_primitive::<TimestampMicrosecondType>()
             .value(row)
@@ -340,6 +345,9 @@ fn warehouse_cell(kind: ColumnType, value: &Value) -> Result<String> {
         (ColumnType::Boolean, Value::Bool(truth)) => u8::from(*truth).to_string(),
         (ColumnType::Float32, _) => real_text(real()?, |number| (number as f32).to_string()),
         (ColumnType::Float64, _) => real_text(real()?, |number| number.to_string()),
+        (ColumnType::Decimal { scale, .. }, _) => {
+            format!("{:.0}", real()? * 10_f64.powi(i32::from(scale)))
+        }
         (ColumnType::Utf8, Value::String(text)) => text.clone(),
         (ColumnType::TimestampMicros, Value::String(text)) => micros(text)?.to_string(),
         (ColumnType::Date, Value::String(text)) => micros(text)?.div_euclid(DAY_US).to_string(),

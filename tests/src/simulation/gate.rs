@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use theatre_actors::outputs::OutputKind;
+use theatre_actors::outputs::{OutputEvent, OutputKind};
 use theatre_actors::ports::*;
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -407,6 +407,28 @@ fn publish(log: &dyn EventLog, commits: &[PartitionCommit]) -> Result<()> {
     Ok(())
 }
 
+/// What the bugs do to versions.
+fn spoil_versions(bug: Option<Bug>, commits: &mut [PartitionCommit]) {
+    let saves = commits.iter_mut().flat_map(|commit| &mut commit.processors);
+    for save in saves {
+        let is_version = |output: &OutputEvent| output.kind == OutputKind::FacilityVersion;
+        match bug {
+            Some(Bug::LosesVersions) => save
+                .outputs
+                .retain(|output| !is_version(output) || output.revision == 0),
+            Some(Bug::RepeatsVersions) => {
+                let again = save.outputs.iter().find(|output| is_version(output));
+                let again = again.cloned().map(|output| OutputEvent {
+                    revision: output.revision + 1,
+                    ..output
+                });
+                save.outputs.extend(again);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl CheckpointStore for GatedStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
         self.gate
@@ -455,6 +477,7 @@ impl CheckpointStore for GatedStore {
             commit.epoch = self.epoch(commit.partition, commit.epoch)?;
             self.lanes.check(commit);
         }
+        spoil_versions(self.bug, &mut commits);
         let (log, bug) = (self.log.clone(), self.bug);
         self.commit_late(move |store| {
             if bug == Some(Bug::PublishBeforeCommit) {

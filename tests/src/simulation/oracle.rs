@@ -14,6 +14,7 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
     let mut processors: BTreeMap<String, (Processor, Outputs)> = BTreeMap::new();
     let mut intake_processor = IntakeProcessor::default();
     let mut buried = Vec::new();
+    let mut reports = super::versions::Reports::default();
     let mut limits = params.limits.clone();
     limits.poll_records = 1 << 20;
     let intake = IntakeParams {
@@ -38,6 +39,7 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
                                 Outputs::default(),
                             )
                         });
+                    reports.note(batch, row as usize);
                     processor.apply(*topic, batch, &[row], outputs);
                 }
                 Entry::Dead(index) => {
@@ -53,7 +55,8 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
     check_published(params, ports, &processors)?;
     let report = theatre_operations::reconcile::run(params, ports)?;
     ensure!(report.gaps.is_empty(), "reconcile: {:?}", report.gaps);
-    check_warehouse(ports, &processors)
+    check_warehouse(ports, &processors)?;
+    reports.check(ports)
 }
 
 type Processors = BTreeMap<String, (Processor, Outputs)>;

@@ -193,6 +193,10 @@ fn threads_sleep_in_named_places_only() {
                     "waits for the end of a log that is fetched",
                 ),
                 (
+                    "runtime/pipeline/src/actor_keys.rs",
+                    "waits for the end of a log that is fetched",
+                ),
+                (
                     "runtime/pipeline/src/recovery.rs",
                     "waits for records that are fetched",
                 ),

@@ -65,6 +65,20 @@ fn later_processor() -> Processor {
     processor
 }
 
+/// The same, with what is registered of the robot and a service of it.
+fn registered_processor() -> Processor {
+    let mut processor = later_processor();
+    let mut outputs = Outputs::default();
+    let batch = registered::entry(0, -50, "1.0.0", "operational");
+    processor.apply(5, &batch, &[0], &mut outputs);
+    let batch = registered::entry(1, -20, "1.1.0", "operational");
+    processor.apply(5, &batch, &[0], &mut outputs);
+    let batch = registered::log(0, "m1", "completed", (22, Some(26)), &[]);
+    processor.apply(4, &batch, &[0], &mut outputs);
+    assert!(outputs.dead.is_empty() && outputs.events.len() > 4);
+    processor
+}
+
 fn check_first_life(view: &ProcessorView) {
     assert_eq!(view.last_event.as_deref(), Some("fault"));
     let conditions: Vec<_> = view
@@ -142,7 +156,7 @@ fn state_written_by_version_1_is_read_and_goes_on() {
 /// theatre-actors golden` writes the file when it is not there.
 #[test]
 fn the_encoding_is_still_that_of_version_3() {
-    let processor = later_processor();
+    let processor = registered_processor();
     let state = processor.snapshot();
     let wish = std::env::var_os("THEATRE_GOLDEN");
     if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V3).exists() {
@@ -159,6 +173,12 @@ fn the_encoding_is_still_that_of_version_3() {
     assert_eq!(read.state, processor.state);
     assert!(read.state.robot.has_waiting_rows() && read.state.robot.is_recording());
     assert_eq!(read.view().clock, Some(NOW + 25 * S));
+    let record = read.view().record;
+    assert_eq!(
+        (record.status.as_str(), record.versions),
+        ("operational", 4)
+    );
+    assert!(record.operating_hours > 0.0);
 }
 
 #[test]
@@ -172,6 +192,11 @@ fn state_written_by_version_2_is_read_and_goes_on() {
         "it is all in the present version, too"
     );
     assert_eq!(of_before.view().clock, of_now.view().clock);
+    let hours = |processor: &Processor| processor.view().record.operating_hours;
+    assert!(
+        hours(&of_before) < hours(&of_now),
+        "they were not followed then"
+    );
     let samples: Vec<Sample> = (18..70)
         .map(|at| (8 + at, at, 70.0 + (at % 3) as f64 * 10.0, Some(1)))
         .collect();

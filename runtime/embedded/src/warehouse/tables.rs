@@ -1,5 +1,7 @@
 //! Tables: made, given more columns and wider ones, and compared with what they should be.
 
+use std::borrow::Cow;
+
 use rusqlite::Connection;
 use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableLimits, TableSpec};
 
@@ -24,8 +26,8 @@ pub const LIMITS: TableLimits = TableLimits {
     reserved_columns: &[],
 };
 
-fn sql_type(column_type: ColumnType) -> &'static str {
-    match column_type {
+fn sql_type(column_type: ColumnType) -> Cow<'static, str> {
+    let name = match column_type {
         ColumnType::Boolean
         | ColumnType::Int32
         | ColumnType::Int64
@@ -34,7 +36,13 @@ fn sql_type(column_type: ColumnType) -> &'static str {
         ColumnType::Float32 | ColumnType::Float64 => "REAL",
         ColumnType::Utf8 => "TEXT",
         ColumnType::Binary => "BLOB",
-    }
+        // SQLite has no decimals. The type says what the number is; it is held as the nearest
+        // double, which is the decimal again once it is rounded to its digits, up to 15 of them.
+        ColumnType::Decimal { precision, scale } => {
+            return format!("DECIMAL({precision},{scale})").into();
+        }
+    };
+    name.into()
 }
 
 /// How a table differs from the one that it should be.
@@ -83,6 +91,7 @@ pub(super) fn compare(connection: &Connection, table: &TableSpec) -> Result<Diff
     for (at, (name, kind)) in there.iter().enumerate() {
         let wanted = table.columns.get(at);
         let wanted = wanted.map(|(name, kind)| (name.as_str(), sql_type(*kind)));
+        let wanted = wanted.as_ref().map(|(name, kind)| (*name, &**kind));
         match wanted {
             Some(wanted) if wanted == (name.as_str(), kind.as_str()) => {}
             // Whole numbers are numbers.

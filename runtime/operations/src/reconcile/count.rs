@@ -1,7 +1,7 @@
 //! Counts the records of a log by what their processors have saved, and judges duplicates as they
 //! were judged when the records came.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use theatre_actors::outputs::{Counters, DeadReason, DeadRow};
 use theatre_actors::ports::{Error, PartitionStatus, Result};
@@ -9,6 +9,7 @@ use theatre_actors::position::{Partition, Positions};
 use theatre_actors::processor::{IntakeProcessor, ProcessorView};
 
 use super::lake::LakeCount;
+use theatre_pipeline::actor_keys::{ActorKeys, is_registry};
 use theatre_pipeline::intake::{Chunk, Entry, Intake, IntakeParams};
 use theatre_pipeline::trackers::{self, Trackers};
 use theatre_pipeline::{PipelineParams, Ports};
@@ -35,6 +36,24 @@ pub(super) struct Cell {
     pub(super) lake: LakeCount,
     /// The lake's position when the store was looked at.
     pub(super) lake_position: u64,
+    /// The records of a topic that is compacted, which are not all that were there.
+    pub(super) kept: Option<Kept>,
+}
+
+/// What compaction has left of a topic.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Offsets of the records that are there.
+    pub(super) offsets: HashSet<i64>,
+    /// The offset after the last of them.
+    end: u64,
+}
+
+impl Kept {
+    /// How many offsets from `start` on have no record.
+    pub(super) fn holes(&self, start: u64) -> u64 {
+        (self.end.saturating_sub(start)).saturating_sub(self.offsets.len() as u64)
+    }
 }
 
 /// The counting of a log, one partition count after another.
@@ -53,6 +72,8 @@ pub(super) struct Count<'a> {
     reached: Vec<Positions>,
     /// The duplicate checks, by partition.
     trackers: Vec<Trackers>,
+    /// How they move from one partition count to the next.
+    keys: ActorKeys,
 }
 
 /// What the store says of a partition.
@@ -75,12 +96,14 @@ impl<'a> Count<'a> {
             starts: Vec::new(),
             reached: Vec::new(),
             trackers: Vec::new(),
+            keys: ActorKeys::read(params, &*ports.log, params.partitions)?,
         };
         for partition in 0..params.partitions {
             let mut cells: Vec<Cell> = params.topics.iter().map(|_| Cell::default()).collect();
             let saved = saved(ports, partition, &mut cells)?;
             let mut start = Positions::zero();
             for (topic, (name, cell)) in params.topics.iter().zip(&mut cells).enumerate() {
+                cell.kept = is_registry(name).then(Kept::default);
                 cell.lake_position = saved.status.lake_positions.get(topic);
                 start.advance(topic, ports.log.range(name, partition)?.start);
             }
@@ -113,7 +136,8 @@ impl<'a> Count<'a> {
     /// Reads on while robots live among so many partitions: to where that ended, or to the end of
     /// the log.
     pub(super) fn read(&mut self, partitions: u32, ended_at: Option<&[Positions]>) -> Result<()> {
-        self.trackers = trackers::rehome(std::mem::take(&mut self.trackers), partitions);
+        self.trackers =
+            trackers::rehome(std::mem::take(&mut self.trackers), partitions, &self.keys);
         for partition in 0..partitions {
             let until = ended_at.map(|ended_at| {
                 ended_at
@@ -179,6 +203,10 @@ impl<'a> Count<'a> {
             return;
         }
         let (saved, cell) = (&self.saved[at], &mut self.cells[at][topic]);
+        if let Some(kept) = &mut cell.kept {
+            kept.offsets.insert(offset as i64);
+            kept.end = kept.end.max(offset + 1);
+        }
         let processor = match entry {
             Entry::Row { batch, row } => {
                 let (batch, row) = (&chunk.batches[batch as usize].1, row as usize);

@@ -16,6 +16,7 @@ use theatre_actors::position::Partition;
 use crate::drained;
 use plan::Plan;
 use theatre_pipeline::PipelineParams;
+use theatre_pipeline::actor_keys::ActorKeys;
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -151,7 +152,8 @@ impl Repartitioning<'_> {
 
     fn plan(&self, before: u32) -> Result<Plan> {
         drained::check(self.params, self.log, self.store, before)?;
-        plan::make(self.store, before, self.partitions)
+        let keys = ActorKeys::read(self.params, self.log, before)?;
+        plan::make(self.store, &keys, before, self.partitions)
     }
 
     /// Refuses a topic that has more partitions than are wanted; one that was grown already may

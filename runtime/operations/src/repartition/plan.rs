@@ -6,7 +6,7 @@ use theatre_actors::ports::{
 use theatre_actors::position::Partition;
 use theatre_actors::processor::Processor;
 
-use theatre_actors::partitioner::partition_of;
+use theatre_pipeline::actor_keys::ActorKeys;
 use theatre_pipeline::trackers::{self, Trackers};
 
 /// So many robots that are elsewhere than they should be are named.
@@ -20,7 +20,12 @@ pub(super) struct Plan {
 }
 
 /// Reads the store and finds out.
-pub(super) fn make(store: &dyn CheckpointStore, before: u32, after: u32) -> Result<Plan> {
+pub(super) fn make(
+    store: &dyn CheckpointStore,
+    keys: &ActorKeys,
+    before: u32,
+    after: u32,
+) -> Result<Plan> {
     let status: Vec<PartitionStatus> = (0..after)
         .map(|partition| store.status(partition))
         .collect::<Result<_>>()?;
@@ -33,11 +38,11 @@ pub(super) fn make(store: &dyn CheckpointStore, before: u32, after: u32) -> Resu
             .filter(|stored| !stored.processor.is_empty())
         {
             robots += 1;
-            if partition_of(stored.processor.as_bytes(), before) != partition {
+            if keys.partition(&stored.processor, before) != partition {
                 strays.push((stored.processor, partition));
                 continue;
             }
-            let to = partition_of(stored.processor.as_bytes(), after);
+            let to = keys.partition(&stored.processor, after);
             if to == partition {
                 continue;
             }
@@ -59,7 +64,7 @@ pub(super) fn make(store: &dyn CheckpointStore, before: u32, after: u32) -> Resu
         }
     }
     if !strays.is_empty() {
-        return Err(misplaced(&strays, before, after));
+        return Err(misplaced(&strays, keys, before, after));
     }
     let old = &status[..before as usize];
     let ended = PastLayout {
@@ -73,7 +78,7 @@ pub(super) fn make(store: &dyn CheckpointStore, before: u32, after: u32) -> Resu
             partitions: after,
             epochs,
             moves,
-            lake_states: lake_states(store, before, after)?,
+            lake_states: lake_states(store, keys, before, after)?,
         },
         robots,
     })
@@ -82,12 +87,13 @@ pub(super) fn make(store: &dyn CheckpointStore, before: u32, after: u32) -> Resu
 /// States of the lake writers whose robots come or go.
 fn lake_states(
     store: &dyn CheckpointStore,
+    keys: &ActorKeys,
     before: u32,
     after: u32,
 ) -> Result<Vec<(Partition, Vec<u8>)>> {
     let read = |partition| Trackers::decode(partition, &store.lake_state(partition)?);
     let old: Vec<Trackers> = (0..before).map(read).collect::<Result<_>>()?;
-    let new = trackers::rehome(old.clone(), after);
+    let new = trackers::rehome(old.clone(), after, keys);
     let nothing = Trackers::default();
     let changed = (0..)
         .zip(&new)
@@ -97,11 +103,11 @@ fn lake_states(
         .collect())
 }
 
-fn misplaced(strays: &[(String, Partition)], before: u32, after: u32) -> Error {
+fn misplaced(strays: &[(String, Partition)], keys: &ActorKeys, before: u32, after: u32) -> Error {
     let named = |(robot, partition): &(String, Partition)| {
         format!(
             "'{robot}' in partition {partition} instead of {}",
-            partition_of(robot.as_bytes(), before)
+            keys.partition(robot, before)
         )
     };
     let names: Vec<String> = strays.iter().take(NAMED).map(named).collect();

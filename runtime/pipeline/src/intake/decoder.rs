@@ -98,9 +98,9 @@ impl Decoder<'_> {
             .push(&writer.plan, &datum, record.offset, record.append_time.0)
             .map_err(|error| {
                 let reason = match error {
-                    DecodeError::Unroutable { .. } | DecodeError::NameTooLong { .. } => {
-                        DeadReason::Unroutable
-                    }
+                    DecodeError::Unroutable { .. }
+                    | DecodeError::Reserved { .. }
+                    | DecodeError::NameTooLong { .. } => DeadReason::Unroutable,
                     _ => DeadReason::Undecodable,
                 };
                 Refusal::Dead(reason, error.to_string(), Some(schema_id))

@@ -31,8 +31,11 @@ impl Reconcile {
         let mut config = place.config.clone();
         // The store knows best how many partitions there are: the configuration may be behind.
         let known = ports.store.layout()?;
-        config.partitions = known.map_or(config.partitions, |(_, partitions)| partitions);
-        let params = crate::adapters::params(&config, pseudonym_key(&place.config, &place.dir)?)?;
+        let (topics, partitions) = known.unwrap_or((Vec::new(), config.partitions));
+        config.partitions = partitions;
+        let mut params =
+            crate::adapters::params(&config, pseudonym_key(&place.config, &place.dir)?)?;
+        params.follow_only(&topics);
         let report = reconcile::run(&params, &ports)?;
         match common.output {
             Output::Json => value(&json!(report))?,

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{rows, value};
-use super::service::Place;
+use super::service::{Place, pseudonym_key};
 use super::{Common, Failure, Output};
 use theatre_operations::repartition::{Repartitioning, Report, State};
 
@@ -26,8 +26,10 @@ impl Repartition {
         let place = Place::of(common)?;
         // Looked for first: a store that is opened for writing is made where there is none.
         let looking = place.look()?;
-        looking.store()?;
-        let params = crate::adapters::params(&place.config, [0; 32])?;
+        let known = looking.store()?.layout()?;
+        let key = pseudonym_key(&place.config, &place.dir)?;
+        let mut params = crate::adapters::params(&place.config, key)?;
+        params.follow_only(&known.unwrap_or_default().0);
         let report = if self.dry_run {
             let (log, store) = (looking.log()?, looking.store()?);
             Repartitioning {

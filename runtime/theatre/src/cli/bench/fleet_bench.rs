@@ -203,11 +203,11 @@ impl FleetBench {
 pub(super) fn only(params: &mut PipelineParams, topic: &str, run: &str) {
     params.topics = std::sync::Arc::new(vec![topic.to_owned()]);
     let clock = std::sync::Arc::new(theatre_system::clock::SystemClock);
-    params.inputs = std::sync::Arc::new(vec![InputSchemas::shared(
+    params.inputs = std::sync::Arc::new(vec![std::sync::Arc::new(InputSchemas::shared(
         topic,
         params.registry.clone(),
         clock,
-    )]);
+    ))]);
     for spec in outputs::ALL {
         if matches!(spec.topic, Topic::Named(_)) {
             let topic = format!("{run}.{}s", spec.name);
