@@ -88,13 +88,33 @@ fn topics(config: &Config, registry: &Registry) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Kinds and topics stand in one order.
 fn standard_topic(kind: DatasetKind) -> Option<&'static str> {
-    let index = match kind {
-        DatasetKind::Telemetry => 0,
-        DatasetKind::RobotEvents => 1,
-        DatasetKind::ProcedureEvents => 2,
-        DatasetKind::ProcedureResults => 3,
-        _ => return None,
-    };
-    INPUT_TOPICS.get(index).copied()
+    let place = DatasetKind::ALL.iter().position(|known| *known == kind)?;
+    INPUT_TOPICS.get(place).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use theatre_schemas::dataset::DatasetKind;
+
+    use super::standard_topic;
+
+    #[test]
+    fn each_kind_has_its_topic() {
+        let topic = |kind| standard_topic(kind).unwrap_or_default();
+        assert_eq!(topic(DatasetKind::Telemetry), "surgical.robot.telemetry.v1");
+        assert_eq!(
+            topic(DatasetKind::ProcedureResults),
+            "surgical.procedure.results.v1"
+        );
+        assert_eq!(
+            topic(DatasetKind::MaintenanceLogs),
+            "surgical.maintenance.logs.v1"
+        );
+        assert_eq!(
+            topic(DatasetKind::ModelRegistry),
+            "surgical.model.registry.v1"
+        );
+    }
 }

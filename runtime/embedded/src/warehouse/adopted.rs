@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use arrow_array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int32Builder,
-    Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
+    Float64Builder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::DataType;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use theatre_actors::ports::{ColumnType, Error, LakeUpload, Result, TableSpec};
@@ -105,6 +106,8 @@ enum Column {
     Binary(BinaryBuilder),
     Time(TimestampMicrosecondBuilder),
     Date(Date32Builder),
+    /// Type of the column, and how many units make one: the table has the nearest number.
+    Decimal(Decimal128Builder, DataType, f64),
 }
 
 impl Column {
@@ -119,6 +122,11 @@ impl Column {
             ColumnType::Binary => Self::Binary(BinaryBuilder::new()),
             ColumnType::TimestampMicros => Self::Time(TimestampMicrosecondBuilder::new()),
             ColumnType::Date => Self::Date(Date32Builder::new()),
+            ColumnType::Decimal { precision, scale } => Self::Decimal(
+                Decimal128Builder::new(),
+                DataType::Decimal128(precision, scale as i8),
+                10_f64.powi(i32::from(scale)),
+            ),
         }
     }
 
@@ -142,6 +150,9 @@ impl Column {
             Self::Binary(of) => of.append_option(cell.as_blob().ok()),
             Self::Time(of) => of.append_option(whole),
             Self::Date(of) => of.append_option(whole.map(|value| value as i32)),
+            Self::Decimal(of, _, one) => {
+                of.append_option(number.map(|value| (value * *one).round() as i128));
+            }
         }
     }
 
@@ -156,6 +167,7 @@ impl Column {
             Self::Binary(mut of) => Arc::new(of.finish()),
             Self::Time(mut of) => Arc::new(of.finish().with_timezone("UTC")),
             Self::Date(mut of) => Arc::new(of.finish()),
+            Self::Decimal(mut of, kind, _) => Arc::new(of.finish().with_data_type(kind)),
         }
     }
 }
