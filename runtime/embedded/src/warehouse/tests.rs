@@ -11,6 +11,7 @@ use theatre_parquet::file_schema;
 use theatre_parquet::writer::FileWriter;
 
 use super::super::lake::DirectoryLake;
+use super::super::open;
 use super::*;
 
 fn spec(columns: &[(&str, ColumnType)]) -> TableSpec {
