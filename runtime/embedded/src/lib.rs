@@ -22,14 +22,32 @@ use theatre_actors::ports::Error;
 /// How long one process waits for another's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// SQLite's own page size, bytes.
+const PAGE_BYTES: u32 = 4096;
+
+/// So many bytes wait in a write-ahead log before they go into the file itself.
+const CHECKPOINT_BYTES: u32 = 16 << 20;
+
 /// Opens a file for writing, creating it and its schema when it is not there.
 fn open(path: &Path, what: &'static str, schema: &str) -> Result<Connection, Error> {
+    open_paged(path, what, schema, PAGE_BYTES)
+}
+
+/// As [`open`]; a file that is created has pages of so many bytes.
+fn open_paged(
+    path: &Path,
+    what: &'static str,
+    schema: &str,
+    page_bytes: u32,
+) -> Result<Connection, Error> {
     let connection = Connection::open(path).map_err(|error| cannot_open(path, what, &error))?;
     let configure = || -> rusqlite::Result<()> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "page_size", page_bytes)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
-        connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        let pages = CHECKPOINT_BYTES / page_bytes;
+        connection.pragma_update(None, "wal_autocheckpoint", pages)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(schema)
     };

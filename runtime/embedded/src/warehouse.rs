@@ -23,9 +23,13 @@ use theatre_actors::ports::{
 
 use theatre_parquet::columns::Footer;
 
-use super::{fault, lock, open, open_read_only};
+use super::{fault, lock, open_paged, open_read_only};
 
 const WHAT: &str = "warehouse";
+
+/// Bytes of a page: a loaded file is a chain of them, and with longer ones half of the work on it is
+/// saved.
+const PAGE_BYTES: u32 = 16_384;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS load_ledger (batch TEXT PRIMARY KEY, table_name TEXT NOT NULL, row_count INTEGER NOT NULL,
     files INTEGER NOT NULL) STRICT;";
@@ -56,7 +60,7 @@ impl EmbeddedWarehouse {
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         let schema = format!("{SCHEMA}{}", loaded_files::SCHEMA);
-        let writer = open(path, WHAT, &schema)?;
+        let writer = open_paged(path, WHAT, &schema, PAGE_BYTES)?;
         Self::of(writer, open_read_only(path, WHAT)?)
     }
 

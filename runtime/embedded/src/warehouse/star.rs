@@ -1,5 +1,7 @@
 //! The star schema in SQLite: the calendar as tables, all else as views.
 
+use std::sync::OnceLock;
+
 use rusqlite::{Connection, OptionalExtension};
 use theatre_actors::ports::{Result, TableSpec};
 use theatre_star::VIEWS;
@@ -8,10 +10,12 @@ use theatre_star::dialect::Dialect;
 use super::super::fault;
 use super::{WHAT, quoted};
 
+/// Of which build the views are.
+const VERSION: &str = "CREATE TABLE IF NOT EXISTS star_version (fingerprint TEXT NOT NULL) STRICT";
+
 /// Days from 2020-01-01 to 2039-12-31, and minutes of a day, as the migrations of Redshift make
 /// them.
 const CALENDAR: &str = "
-CREATE TABLE IF NOT EXISTS star_version (fingerprint TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS dim_date (date_key INTEGER PRIMARY KEY, date INTEGER NOT NULL, year INTEGER NOT NULL, quarter INTEGER NOT NULL,
     month INTEGER NOT NULL, month_name TEXT NOT NULL, week INTEGER NOT NULL, day_of_month INTEGER NOT NULL, day_of_week INTEGER NOT NULL,
     day_name TEXT NOT NULL, is_weekend INTEGER NOT NULL, is_holiday INTEGER NOT NULL, fiscal_year INTEGER NOT NULL, fiscal_quarter INTEGER NOT NULL) STRICT;
@@ -42,22 +46,34 @@ SELECT h * 10000 + m * 100, printf('%02d:%02d:00', h, m), h, m, 0, CASE WHEN h %
 FROM parts WHERE NOT EXISTS (SELECT 1 FROM dim_time);
 CREATE INDEX IF NOT EXISTS procedure_outcomes_by_case ON procedure_outcomes (procedure_id, robot_id);";
 
+/// The names of the tables on which the views stand: to find them, all schemas are read.
+fn below() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let tables = theatre_star::tables().into_iter();
+        tables.map(|table| table.name).collect()
+    })
+}
+
 /// Makes what is missing or of another build, once all tables are there on which the views stand.
 pub(super) fn ensure(connection: &Connection, tables: &[TableSpec]) -> Result<()> {
-    let below = theatre_star::tables();
-    let mut below = below.iter();
-    if !below.all(|wanted| tables.iter().any(|table| table.name == wanted.name)) {
+    let is_there = |name: &String| tables.iter().any(|table| table.name == *name);
+    if !below().iter().all(is_there) {
         return Ok(());
     }
-    connection.execute_batch(CALENDAR).map_err(fault(WHAT))?;
     let wanted = theatre_star::fingerprint();
     let there: Option<String> = connection
-        .query_row("SELECT fingerprint FROM star_version", [], |row| row.get(0))
-        .optional()
+        .execute_batch(VERSION)
+        .and_then(|()| {
+            connection
+                .query_row("SELECT fingerprint FROM star_version", [], |row| row.get(0))
+                .optional()
+        })
         .map_err(fault(WHAT))?;
     if there.as_deref() == Some(wanted.as_str()) {
         return Ok(());
     }
+    connection.execute_batch(CALENDAR).map_err(fault(WHAT))?;
     let mut statements: Vec<String> = VIEWS
         .iter()
         .map(|view| format!("DROP VIEW IF EXISTS {}", quoted(view.name)))

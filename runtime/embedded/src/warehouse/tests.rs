@@ -11,6 +11,7 @@ use theatre_parquet::file_schema;
 use theatre_parquet::writer::FileWriter;
 
 use super::super::lake::DirectoryLake;
+use super::super::open;
 use super::*;
 
 fn spec(columns: &[(&str, ColumnType)]) -> TableSpec {
@@ -95,6 +96,10 @@ fn what_a_condition_leaves_out_is_what_it_would_leave_out_of_rows() {
     let warehouse = filled(folder.path());
     for condition in [
         "at = 150",
+        "at = 100",
+        "at = 199",
+        "at <= 200 AND at >= 200",
+        "at >= 299",
         "at >= 199 AND at < 201",
         "at > 298.5",
         "at < '5'",
