@@ -36,6 +36,7 @@ def deploy_and_destroy(group, aws, endpoint, settings, there):
     with group.test("deploy_plans_without_making_anything"):
         said = infra("deploy", "--plan").stdout
         must("theatre-try-keys: to be done" in said and "DataKey" in said, said)
+        must("theatre-try-ecs: to be made; its changes are known" in said, said)
         must(not exported(aws, "theatre-try"), "something was made")
     with group.test("deploy_asks_before_it_makes_anything"):
         done = infra("deploy", check=False)

@@ -1,12 +1,13 @@
 """A task of ECS started as a process of this machine: its commands, its variables, its secrets, its
-health command. What it cannot have here are the servers with IAM, so the process that runs leaves
-out the variables that name them and works on its data directory."""
+health command. What it cannot have here are servers with IAM: those of `theatre dev up` are in
+their place, and the variables that ask for IAM are left out."""
 
 import contextlib
 import os
 import pathlib
 import signal
 import subprocess
+import tomllib
 import urllib.error
 import urllib.request
 
@@ -15,8 +16,8 @@ from harness import eventually, must, run
 
 # Where the tasks have their volume.
 VOLUME = "/var/lib/theatre"
-# Tables of the configuration that name servers.
-SERVERS = ("LOG", "STORE", "LAKE", "WAREHOUSE")
+# What asks for TLS and IAM, which the servers here have not.
+OF_AWS = {"LOG__SECURITY", "LOG__REGION", "STORE__AUTH", "STORE__REGION", "STORE__CA_FILE"}
 # The port of the admin server in the task, and one that is free here.
 PORT, FREE = "9464", "9864"
 
@@ -25,8 +26,32 @@ def program(folder):
     """The program: that of THEATRE_OPS_PROGRAMS, or the one that the tests have built."""
     there = os.environ.get("THEATRE_OPS_PROGRAMS")
     if there is None:
-        programs.programs(["theatre"], folder)
+        programs.programs(["theatre", "redshift-local", "object-store"], folder)
     return pathlib.Path(there or folder) / "theatre"
+
+
+class Servers:
+    """The servers of `theatre dev up`, and the variables that name them."""
+
+    def __init__(self, theatre, folder):
+        self.command = [theatre, "--data", pathlib.Path(folder) / "servers", "dev"]
+
+    def __enter__(self):
+        run(*self.command, "up")
+        there = self.command[2] / "dev"
+        tables = tomllib.loads((there / "theatre.toml").read_text())
+        self.variables = {
+            f"THEATRE__{table}__{key}".upper(): str(there / value)
+            if key == "credentials_file"
+            else str(value).lower()
+            for table, pairs in tables.items()
+            if isinstance(pairs, dict)
+            for key, value in pairs.items()
+        }
+        return self
+
+    def __exit__(self, *_):
+        run(*self.command, "down")
 
 
 class Task:
@@ -42,18 +67,15 @@ class Task:
         """A text of the definition with the folder in place of the volume, and the free port."""
         return text.replace(VOLUME, str(self.volume)).replace(f":{PORT}", f":{FREE}")
 
-    def variables(self, servers=True):
-        """Variables of the process; without those that name servers, if it is to have none."""
+    def variables(self, servers=None):
+        """Variables of the process; with those of servers that are here, if there are any."""
         pairs = {each["name"]: each["value"] for each in self.containers["theatre"]["environment"]}
-        left_out = tuple(f"THEATRE__{table}__" for table in SERVERS)
-        return {
-            "PATH": os.environ["PATH"],
-            **{
-                name: self.here(value)
-                for name, value in pairs.items()
-                if servers or not name.startswith(left_out)
-            },
-        }
+        given = {name: self.here(value) for name, value in pairs.items()}
+        if servers:
+            left_out = {f"THEATRE__{name}" for name in OF_AWS}
+            given = {name: value for name, value in given.items() if name not in left_out}
+            given |= servers.variables
+        return {"PATH": os.environ["PATH"], **given}
 
     def write_files(self, authorities):
         """Does what the container before the process does, with its secrets; infra/deploy gives the
@@ -74,11 +96,16 @@ class Task:
         command = [self.theatre, "config", "check"]
         return run(*command, cwd=self.volume, env=self.variables(), check=False)
 
+    def does(self, servers, *words, **more):
+        """A command of theatre in the task, as infra/job runs it, with more variables."""
+        command = [self.theatre, f"--data={self.volume}/data", *words]
+        return run(*command, cwd=self.volume, env={**self.variables(servers), **more})
+
     @contextlib.contextmanager
-    def started(self):
+    def started(self, servers):
         """The process, and the health command of the task as a function."""
         container = self.containers["theatre"]
-        environment = self.variables(servers=False)
+        environment = self.variables(servers)
         with open(self.volume.parent / "log", "w") as log:
             process = subprocess.Popen(
                 [self.theatre, *(self.here(word) for word in container["command"])],
@@ -112,12 +139,20 @@ def ready():
         return error.code
 
 
-def runs_as_it_is(task):
-    """The process is alive by its health command, ready, and ends when it is asked to."""
-    with task.started() as (process, health):
+def runs_as_it_is(task, servers):
+    """The process is alive by its health command, ready, does its work, and ends when it is asked
+    to. What comes before it is what `infra/job setup` does."""
+    for words in (["migrate"], ["topics", "create"], ["migrate", "--warehouse"]):
+        task.does(servers, *words)
+    with task.started(servers) as (process, health):
         must(health().returncode != 0, "it was healthy before it could be")
         eventually("the health command is content", lambda: health().returncode == 0)
         eventually("it is ready", lambda: ready() == 200)
+        # The simulator keeps its place in a topic of its own.
+        more = {"THEATRE__LOG__CREATE_TOPICS": "true"}
+        task.does(servers, "simulate", "--robots", "5", "--ticks", "300", **more)
+        listed = lambda: task.does(servers, "robots", "list").stdout  # noqa: E731
+        eventually("all robots are known", lambda: "robot-0004" in listed())
         log = (task.volume.parent / "log").read_text()
         must(log.startswith("{"), f"the log is no JSON: {log[:200]}")
         code = task.stop(process)

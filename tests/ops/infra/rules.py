@@ -4,6 +4,7 @@ fault for each, which it must find."""
 import copy
 import json
 import re
+from fnmatch import fnmatch
 
 import botocore.session
 from botocore import xform_name
@@ -138,6 +139,31 @@ def rights_that_are_used(all_templates):
     for action, call in CALLS.items():
         if call.get("role") == "topics" and allowed.get(action, set()) != {"TopicsAccess"}:
             found.append(f"{action}: only the jobs that make topics may")
+    return found
+
+
+def topics_that_may_be_written(all_templates, sources):
+    """Theatre may write every topic of its outputs and none of its inputs; producers the other way
+    round."""
+
+    def patterns(policy):
+        document = all_templates["access"]["Resources"][policy]["Properties"]["PolicyDocument"]
+        write = next(each for each in document["Statement"] if each["Sid"] == "Write")
+        return [substitution(each).rpartition("/")[2] for each in write["Resource"]]
+
+    def named(folder):
+        return set(re.findall(r'"(surgical\.[a-z.]+\.v\d+)"', sources(folder)))
+
+    outputs, inputs = named("actors/src/outputs"), named("runtime/config/src")
+    found = [] if outputs and inputs else ["there are no topics in the sources"]
+    for policy, mine, others in [
+        ("LogAccess", outputs, inputs),
+        ("ProducerAccess", inputs, outputs),
+    ]:
+        allowed = patterns(policy)
+        may = {each for each in mine | others for form in allowed if fnmatch(each, form)}
+        found += [f"{policy}: {each} may not be written" for each in mine - may]
+        found += [f"{policy}: {each} may be written" for each in others & may]
     return found
 
 

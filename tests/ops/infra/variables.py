@@ -88,3 +88,12 @@ def chart_faults(cloudformation, deployment, settings):
         missing = example["config"][table].keys() - values["config"][table].keys()
         found += [f"the chart's example also says {table}.{key}" for key in missing]
     return found
+
+
+def collector_faults(text):
+    """Parts of the collector that its pipelines name and that are not there, or the other way."""
+    parts = load(text)
+    pipelines = parts["service"]["pipelines"].values()
+    named = {name for each in pipelines for kind in each.values() for name in kind}
+    made = {name for kind in ["receivers", "processors", "exporters"] for name in parts[kind]}
+    return named ^ made
