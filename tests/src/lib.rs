@@ -256,9 +256,14 @@ pub type Topics = BTreeMap<(String, u32), Vec<Vec<u8>>>;
 
 /// All values of the input topics.
 pub fn topics(data: &Path) -> Result<Topics> {
+    topics_named(data, &INPUT_TOPICS)
+}
+
+/// All values of some topics.
+pub fn topics_named(data: &Path, names: &[&str]) -> Result<Topics> {
     let log = EmbeddedLog::open(&DataDir::new(data).log(), Arc::new(SystemClock))?;
     let mut all = Topics::new();
-    for topic in INPUT_TOPICS {
+    for topic in names.iter().copied() {
         for partition in 0..log.partitions(topic)?.unwrap_or(0) {
             let values = all.entry((topic.to_owned(), partition)).or_default();
             let everything = PollLimit {

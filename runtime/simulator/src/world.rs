@@ -1,12 +1,13 @@
 //! A surgical fleet in which faults have causes: sites, robots, surgeons and patients, a schedule,
 //! parts that wear, and services that put them right.
 //!
-//! The world is a discrete simulation: an agenda of what happens when, of which each entry may write
-//! facts of its own moment and put further entries into the agenda. Samples are taken by the legs of
-//! cases that are under way. All random numbers are drawn by what they decide ([`dice`]), so the same
-//! settings give the same facts in the same order, and nothing of it depends on how far the world is
-//! moved at once. A run that was killed moves a new world, without taking samples, to where the old
-//! one was written, which takes a moment for months: nothing has to be stored but that position.
+//! The world is a discrete simulation: an agenda of what happens when, of which each entry may
+//! write facts of its own moment and put further entries into the agenda. Samples are taken by the
+//! legs of cases that are under way. All random numbers are drawn by what they decide ([`dice`]),
+//! so the same settings give the same facts in the same order, and nothing of it depends on how far
+//! the world is moved at once. A run that was killed moves a new world, without taking samples, to
+//! where the old one was written, which takes a moment for months: nothing has to be stored but
+//! that position.
 
 mod avro;
 mod calendar;
@@ -29,6 +30,7 @@ mod stream;
 mod surgeon;
 mod telemetry;
 mod transport;
+mod turns;
 mod upkeep;
 
 #[cfg(test)]
@@ -247,7 +249,6 @@ impl World {
             .filter(|next| next.key().0 < until)
         {
             let ((time, _), action) = entry.remove_entry();
-            // A leg that is over has no say any more in how its robot counts.
             self.act(time, action);
         }
         for leg in &mut self.legs {

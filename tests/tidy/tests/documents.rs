@@ -97,6 +97,7 @@ fn known() -> Known {
     }
     known.files.extend(scripts.map(str::to_owned));
     known.files.insert("LICENSE".to_owned());
+    known.files.extend(files("svg"));
     read_too.retain(|path| root().join(path).is_file());
     for path in read_too {
         known.words.extend(words_of(&read(&path)));

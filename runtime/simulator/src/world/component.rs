@@ -2,10 +2,10 @@
 //!
 //! A unit has a hazard that grows with its operating hours. Cumulative hazard of wear-out is
 //! `frailty x (hours / life)^shape` (Weibull); a unit with a defect of manufacture has `3 x
-//! sqrt(hours / 100)` more, which is steep at first (infant mortality). Load and temperature make an
-//! hour count for more. A unit fails when its cumulative hazard reaches a limit drawn from the
-//! exponential distribution, so failures follow the hazard exactly. What is left to that limit is its
-//! health: wear shows from a share of the limit on (`onset`) and grows to 1 at failure.
+//! sqrt(hours / 100)` more, which is steep at first (infant mortality). Load and temperature make
+//! an hour count for more. A unit fails when its cumulative hazard reaches a limit drawn from the
+//! exponential distribution, so failures follow the hazard exactly. What is left to that limit is
+//! its health: wear shows from a share of the limit on (`onset`) and grows to 1 at failure.
 
 use super::catalogue::Part;
 use super::dice::Dice;

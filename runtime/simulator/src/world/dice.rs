@@ -1,5 +1,5 @@
-//! Random numbers: every decision draws from a generator of its own, seeded by the fleet's seed, what
-//! is decided, and its number, so that one decision more moves no other.
+//! Random numbers: every decision draws from a generator of its own, seeded by the fleet's seed,
+//! what is decided, and its number, so that one decision more moves no other.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,5 +1,5 @@
-//! Instruments: each robot has a tray of eight kinds; one that has used its lives is replaced by a new
-//! one with another serial number.
+//! Instruments: each robot has a tray of eight kinds; one that has used its lives is replaced by a
+//! new one with another serial number.
 
 use super::dice::Dice;
 

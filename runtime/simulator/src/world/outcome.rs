@@ -45,8 +45,8 @@ pub(super) struct ClinicalResult {
     pub(super) follow_up_required: Option<bool>,
 }
 
-/// A result and the reports of it: soon after the end, and 30 days after it, when it is known whether
-/// the patient came back.
+/// A result and the reports of it: soon after the end, and 30 days after it, when it is known
+/// whether the patient came back.
 #[derive(Debug)]
 pub(super) struct Reports {
     pub(super) first: (i64, ClinicalResult),

@@ -1,4 +1,5 @@
-//! Robots: what they are, what they are fit for, what sits in them, and how they count their records.
+//! Robots: what they are, what they are fit for, what sits in them, and how they count their
+//! records.
 
 use std::collections::{BTreeSet, VecDeque};
 

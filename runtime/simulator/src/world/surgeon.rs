@@ -20,8 +20,8 @@ pub(super) struct Surgeon {
     pub(super) years: f64,
 }
 
-/// All surgeons of a fleet that begins on a day; the first belongs to the first facility, the second
-/// to the second, and so on.
+/// All surgeons of a fleet that begins on a day; the first belongs to the first facility, the
+/// second to the second, and so on.
 pub(super) fn staff(catalogue: &Catalogue, seed: u64, count: usize, begin: i64) -> Vec<Surgeon> {
     let facilities = &catalogue.facilities;
     let surgeon = |index: usize| {

@@ -1,6 +1,6 @@
 //! Telemetry: what the sensors of a robot measure, and why. The instrument decides force and grip,
-//! force decides current and power, power heats the cabinet with a time constant, and worn parts show
-//! in the signals that depend on them ([`super::signature`]).
+//! force decides current and power, power heats the cabinet with a time constant, and worn parts
+//! show in the signals that depend on them ([`super::signature`]).
 
 use std::sync::Arc;
 
@@ -137,26 +137,9 @@ impl Signals {
             .rposition(|mount| mount.from <= at.share)
             .unwrap_or_default();
         let kind = mounts[mount].kind;
-        let [
-            lateral_x,
-            lateral_y,
-            axial,
-            effort,
-            grip,
-            tremor,
-            zoom,
-            angle,
-            latency,
-        ] = self.wander;
+        let [_, _, _, effort, grip, tremor, zoom, angle, latency] = self.wander;
         let is_active = effort > -0.6;
-        // Complex cases push the tails of the force; the limits stay.
-        let tail = 0.8 + 0.15 * self.label.complexity;
-        let scale = FORCE[kind] * if is_active { 1.0 } else { 0.2 };
-        let force = [
-            2.0 * scale * squash(lateral_x * tail),
-            2.0 * scale * squash(lateral_y * tail),
-            5.0 * scale * squash(axial * tail),
-        ];
+        let force = self.force(kind, is_active);
         let size = force.iter().map(|axis| axis * axis).sum::<f64>().sqrt();
         let grip = match GRIPS[kind] {
             true => 0.5 + 4.5 * (0.6 * size / 4.0 + 0.45 * squash(grip).abs()).min(1.0),
@@ -197,6 +180,19 @@ impl Signals {
         self.temperature +=
             (target - self.temperature) * (1.0 - (-seconds / CABINET_SECONDS).exp());
         sample
+    }
+
+    /// The force at the tip of an instrument.
+    fn force(&self, kind: usize, is_active: bool) -> [f64; 3] {
+        // Complex cases push the tails of the force; the limits stay.
+        let tail = 0.8 + 0.15 * self.label.complexity;
+        let scale = FORCE[kind] * if is_active { 1.0 } else { 0.2 };
+        let axis = |limit: f64, wander: f64| limit * scale * squash(wander * tail);
+        [
+            axis(2.0, self.wander[0]),
+            axis(2.0, self.wander[1]),
+            axis(5.0, self.wander[2]),
+        ]
     }
 
     /// Lets everything wander: positions by steps, the rest back to its mean within its own time.

@@ -1,5 +1,5 @@
-//! The reference fleet has the counts, ranges and shares that the reference platform has, parts of the
-//! others wear, and all fleets give the same bytes whatever interrupts them.
+//! The reference fleet has the counts, ranges and shares that the reference platform has, parts of
+//! the others wear, and all fleets give the same bytes whatever interrupts them.
 
 mod causes;
 mod degrading;

@@ -1,5 +1,6 @@
-//! The transport: what may happen to a record between a robot and the log, decided for each sample by
-//! its number, and for each robot by a stretch of time, so that what was sent before does not matter.
+//! The transport: what may happen to a record between a robot and the log, decided for each sample
+//! by its number, and for each robot by a stretch of time, so that what was sent before does not
+//! matter.
 
 use clap::Args;
 
@@ -19,8 +20,8 @@ const UNKNOWN_SCHEMA: u32 = 987;
 /// Bytes of a frame before the datum.
 const FRAME_BYTES: usize = 5;
 
-/// More faults of the transport, for the fleets of the profiles `reference`, `degrading`, `demo` and
-/// `stress`.
+/// More faults of the transport, for the fleets of the profiles `reference`, `degrading`, `demo`
+/// and `stress`.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 pub struct Network {
     /// Share of records held back by one to five days.
@@ -176,27 +177,31 @@ impl Transport {
             matches!(fact.content, Content::Telemetry(_)),
             &mut delivery,
         );
-        if let Content::Telemetry(sample) = &mut fact.content {
-            if !self.faults.is_none() || self.network.days_late + self.network.unit > 0.0 {
-                let number =
-                    (robot as u64) << 44 ^ (sample.boot as u64) << 34 ^ sample.sequence as u64;
-                let mut dice = Dice::new(self.seed, Purpose::Transport, number);
-                let fate = self.faults.fate(dice.uniform(0.0, 1.0), dice.bits());
-                fact.time += self.apply(fate, &mut sample.temperature, &mut delivery);
-                if dice.chance(self.network.unit) {
-                    sample.temperature = sample.temperature * 1.8 + 32.0;
-                    delivery.faults.push("unit");
-                }
-                if dice.chance(self.network.days_late) {
-                    delivery.at += dice.whole(DAY_US, DAYS_LATE * DAY_US);
-                    delivery.faults.push("days_late");
-                }
+        if let Content::Telemetry(sample) = &mut fact.content
+            && self.harms_samples()
+        {
+            let number = (robot as u64) << 44 ^ (sample.boot as u64) << 34 ^ sample.sequence as u64;
+            let mut dice = Dice::new(self.seed, Purpose::Transport, number);
+            let fate = self.faults.fate(dice.uniform(0.0, 1.0), dice.bits());
+            fact.time += self.apply(fate, &mut sample.temperature, &mut delivery);
+            if dice.chance(self.network.unit) {
+                sample.temperature = sample.temperature * 1.8 + 32.0;
+                delivery.faults.push("unit");
+            }
+            if dice.chance(self.network.days_late) {
+                delivery.at += dice.whole(DAY_US, DAYS_LATE * DAY_US);
+                delivery.faults.push("days_late");
             }
         }
         if is_clocked {
             fact.time += self.clock_error(robot, measured);
         }
         delivery
+    }
+
+    /// True when something may happen to single samples.
+    fn harms_samples(&self) -> bool {
+        !self.faults.is_none() || self.network.days_late + self.network.unit > 0.0
     }
 
     /// Applies a fate. Returns by how much the record is dated ahead.
@@ -215,7 +220,8 @@ impl Transport {
         0
     }
 
-    /// A robot that is offline sends at the end of the outage; one that is silent loses its samples.
+    /// A robot that is offline sends at the end of the outage; one that is silent loses its
+    /// samples.
     fn outages(&self, robot: usize, time: i64, is_sample: bool, delivery: &mut Delivery) {
         if self.network.offline + self.network.silent <= 0.0 {
             return;

@@ -111,8 +111,8 @@ struct WorldFlags {
     /// With --profile degrading: days that the fleet works [default: 180].
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..=3_660))]
     days: Option<i64>,
-    /// With --profile degrading or demo: time between two samples of a case, such as 10s [default: 60s
-    /// and 1s].
+    /// With --profile degrading or demo: time between two samples of a case, such as 10s [default:
+    /// 60s and 1s].
     #[arg(long, value_parser = Micros::parse)]
     interval: Option<Micros>,
     /// With --profile stress: samples a second of a case [default: 100].
@@ -122,8 +122,8 @@ struct WorldFlags {
     /// goes on until a signal asks it to stop.
     #[arg(long = "for", value_parser = Micros::parse)]
     span: Option<Micros>,
-    /// With --profile demo: how many times as fast as the clock on the wall event time runs; without
-    /// it, as fast as it goes.
+    /// With --profile demo: how many times as fast as the clock on the wall event time runs;
+    /// without it, as fast as it goes.
     #[arg(long, value_parser = speed)]
     speed: Option<f64>,
     /// Facilities, models and surgeons are registered 30 days after the facts that name them.

@@ -1,5 +1,5 @@
-//! Writing a simulated surgical fleet with causes into the event log, step by step, with the position
-//! noted in the log itself.
+//! Writing a simulated surgical fleet with causes into the event log, step by step, with the
+//! position noted in the log itself.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -104,8 +104,8 @@ impl<'a> WorldWriter<'a> {
                 writeln!(truth, "{happened}")?;
             }
         }
-        // Events of a batch are appended before its samples. When robots rest, what waits goes first:
-        // the end of a recording must not come before the last samples of it.
+        // Events of a batch are appended before its samples. When robots rest, what waits goes
+        // first: the end of a recording must not come before the last samples of it.
         let is_sample = |(topic, _): &(Topic, NewRecord)| *topic == Topic::Telemetry;
         if !chunk.records.iter().any(is_sample) && self.waiting.iter().any(is_sample) {
             self.flush()?;
@@ -138,7 +138,8 @@ impl<'a> WorldWriter<'a> {
     }
 }
 
-/// What makes a fleet this one and no other. A fleet that works case after case may go on for longer.
+/// What makes a fleet this one and no other. A fleet that works case after case may go on for
+/// longer.
 fn describe(settings: &Settings, faults: &Faults, network: &Network) -> Result<Value, Failure> {
     let mut fleet = serde_json::to_value(settings)
         .map_err(|error| Failure::Usage(format!("the settings cannot be noted: {error}")))?;

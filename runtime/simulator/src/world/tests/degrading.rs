@@ -171,13 +171,13 @@ fn a_robot_that_is_out_of_use_takes_no_case() {
             crate::world::records::Content::Robot(entry) => {
                 status.insert(&fact.key, entry.status);
             }
-            crate::world::records::Content::Step(step) => {
-                if ["started", "resumed"].contains(&step.step) {
-                    started += 1;
-                    assert_eq!(status[fact.key.as_str()], "operational", "{fact:?}");
-                    let robots = moved.entry(&step.procedure_id).or_default();
-                    robots.insert(&fact.key);
-                }
+            crate::world::records::Content::Step(step)
+                if ["started", "resumed"].contains(&step.step) =>
+            {
+                started += 1;
+                assert_eq!(status[fact.key.as_str()], "operational", "{fact:?}");
+                let robots = moved.entry(&step.procedure_id).or_default();
+                robots.insert(&fact.key);
             }
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! The picture of docs/simulate.md: an actuator's health and its signals over months, made from a run.
-//! `THEATRE_RENEW=1` writes it anew.
+//! The picture of docs/simulate.md: an actuator's health and its signals over months, made from a
+//! run. `THEATRE_RENEW=1` writes it anew.
 
 use std::fmt::Write;
 

@@ -300,7 +300,8 @@ fn samples_are_a_hundred_for_each_completed_case_and_within_their_ranges() {
         assert_range(name, &signals[name], low, high, near);
     }
     for (kind, count) in &tools {
-        // Samples of a case come in stretches of one instrument: the deviation is that of stretches.
+        // Samples of a case come in stretches of one instrument: the deviation is that of
+        // stretches.
         assert_share(
             &format!("tool {kind}"),
             *count / 20,
