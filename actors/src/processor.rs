@@ -376,8 +376,8 @@ impl Processor {
             outputs
                 .events
                 .push(window::output(&self.robot_id, dataset, row));
+            self.follow_components(dataset, row, outputs);
         }
-        self.follow_components(dataset, &rows, outputs);
     }
 
     fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {

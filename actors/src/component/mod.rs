@@ -174,26 +174,26 @@ impl Place {
 }
 
 impl Components {
-    /// Adds closed windows of a dataset. Returns what is to be published: once a day of event time.
-    pub(crate) fn on_windows(
+    /// Adds a closed window of a dataset. Returns what is to be published: once a day of event time.
+    pub(crate) fn on_window(
         &mut self,
         robot_id: &str,
         columns: &ComponentColumns,
-        windows: &[WindowRow],
+        row: &WindowRow,
     ) -> Vec<ComponentUse> {
         let mut published = Vec::new();
-        let of_kind = |row: &&WindowRow| row.window == columns.window();
-        for row in windows.iter().filter(of_kind) {
-            let day = row.start_us.div_euclid(DAY_US);
-            if self.day.is_some_and(|known| known < day) {
-                published.extend(self.revise(robot_id));
-            }
-            let is_first = self.day.is_none();
-            self.day = self.day.max(Some(day));
-            self.add(columns, row);
-            if is_first {
-                published.extend(self.revise(robot_id));
-            }
+        if row.window != columns.window() {
+            return published;
+        }
+        let day = row.start_us.div_euclid(DAY_US);
+        if self.day.is_some_and(|known| known < day) {
+            published.extend(self.revise(robot_id));
+        }
+        let is_first = self.day.is_none();
+        self.day = self.day.max(Some(day));
+        self.add(columns, row);
+        if is_first {
+            published.extend(self.revise(robot_id));
         }
         published
     }

@@ -11,7 +11,7 @@ use super::{Processor, RuleContext};
 use crate::component::{ComponentColumns, ComponentSpec, Components, Named};
 use crate::instrument::{InstrumentColumns, InstrumentSpec, Instruments};
 use crate::name_map::NameMap;
-use crate::outputs::{Outputs, component, instrument, session};
+use crate::outputs::{OutputEvent, Outputs, component, instrument, session};
 use crate::time::EventTime;
 use crate::window::{SessionSpec, Sessions, WindowPlan, WindowRow};
 
@@ -151,25 +151,30 @@ pub(super) struct Entities {
 }
 
 impl Processor {
-    /// Adds accepted rows to the sessions. `clocks[i]` is the robot's clock after `rows[i]`.
+    /// Adds accepted rows to the sessions. `clocks[i]` is the robot's clock after `rows[i]`. Returns
+    /// what closes, in row order, with the index of the row that closed it.
     pub(super) fn follow_sessions(
         &mut self,
         batch: &Batch,
         rows: &[u32],
         clocks: &[EventTime],
-        outputs: &mut Outputs,
-    ) {
+    ) -> Vec<(usize, OutputEvent)> {
         let Some(specs) = self.config.entities.sessions.get(&batch.dataset_index) else {
-            return;
+            return Vec::new();
         };
+        let mut closed = Vec::new();
         for spec in specs {
             let name = format!("{}/{}", batch.dataset.name, spec.name);
             let known = &mut self.state.entities.sessions;
             let sessions = known.get_or_insert_with(&name, || Sessions::new(spec));
             let rows = sessions.apply(spec, &self.config.time, batch, rows, clocks);
-            let output = |row| session::output(&self.robot_id, &batch.dataset, &spec.name, row);
-            outputs.events.extend(rows.iter().map(output));
+            closed.extend(rows.into_iter().map(|(at, row)| {
+                let output = session::output(&self.robot_id, &batch.dataset, &spec.name, &row);
+                (at, output)
+            }));
         }
+        closed.sort_by_key(|(at, _)| *at);
+        closed
     }
 
     /// The uses of instruments and components as of now: the recording ended, or the robot fell
@@ -205,18 +210,16 @@ impl Processor {
         sessions.flat_map(Sessions::open).next().is_some()
     }
 
-    /// Adds closed windows to the components.
+    /// Adds a closed window to the components.
     pub(super) fn follow_components(
         &mut self,
         dataset: &str,
-        rows: &[WindowRow],
+        row: &WindowRow,
         outputs: &mut Outputs,
     ) {
-        if let Some(columns) = self.config.entities.components.get(dataset)
-            && !rows.is_empty()
-        {
+        if let Some(columns) = self.config.entities.components.get(dataset) {
             let components = &mut self.state.entities.components;
-            let uses = components.on_windows(&self.robot_id, columns, rows);
+            let uses = components.on_window(&self.robot_id, columns, row);
             outputs.events.extend(uses.iter().map(component::output));
         }
     }

@@ -14,6 +14,9 @@ use crate::procedure::{
 use crate::registry::{RegistryState, Replaced};
 use crate::robot::Columns;
 
+/// Why an event of a procedure is refused that was evicted.
+const FORGOTTEN: &str =
+    "the procedure was finished and is not remembered any more: its outcome cannot be corrected";
 /// The robot event before the rows of a recording.
 const RECORDING_STARTED: &str = "recording_started";
 /// The robot event of a new component; it says where it sits, and which part it is.
@@ -87,10 +90,11 @@ impl Processor {
             let event_type = event_type(batch, row).ok_or("the event has no event_type")?;
             self.take_robot_event(event_type, time, outputs);
             if let Some(component) = text("component").filter(|_| event_type == PART_REPLACED) {
+                let (part, serial) = (text("code"), None);
                 let named = Named {
                     component,
-                    part: text("code"),
-                    serial: None,
+                    part,
+                    serial,
                 };
                 self.component_replaced(named, time, outputs);
             }
@@ -98,61 +102,16 @@ impl Processor {
         }
         let id = text("procedure_id").ok_or("the event names no procedure")?;
         let max = self.config.procedures_max;
-        let forgotten = || {
-            "the procedure was finished and is not remembered any more: its outcome cannot be corrected".to_owned()
-        };
         let ended_at = if batch.dataset.kind == DatasetKind::ProcedureResults {
             let procedure = self
                 .state
                 .procedures
                 .get_or_insert(id, max)
-                .ok_or_else(forgotten)?;
+                .ok_or(FORGOTTEN)?;
             procedure.insert_result(time, result(batch, row));
             procedure.ended_at()
         } else {
-            let step = text("step")
-                .and_then(ProcedureStep::parse)
-                .ok_or("the step of the event is not known")?;
-            let owned = |name: &str| text(name).map(str::to_owned);
-            let metadata = ProcedureMetadata {
-                category: owned("category"),
-                procedure_type: owned("procedure_type"),
-                surgeon_id: owned("surgeon_id"),
-                patient_id: owned("patient_id"),
-                complexity: (batch.dataset.column("complexity"))
-                    .and_then(|column| batch.number(column, row)),
-            };
-            // Without an id it is known by what it says.
-            let event_id = owned("event_id").unwrap_or_else(|| {
-                format!("{step:?}/{time}/{}", text("phase").unwrap_or_default())
-            });
-            let procedure = self
-                .state
-                .procedures
-                .get_or_insert(id, max)
-                .ok_or_else(forgotten)?;
-            let event = ProcedureEvent {
-                time,
-                step,
-                phase: owned("phase"),
-                metadata,
-            };
-            match procedure.insert_event(&event_id, event) {
-                InsertResult::TooMany => {
-                    return Err(format!(
-                        "the procedure has {EVENTS_MAX} events already: more are not remembered"
-                    ));
-                }
-                InsertResult::Known => {}
-                InsertResult::New => {
-                    if step.cuts()
-                        && let Some(course) = procedure.course_mut()
-                    {
-                        course.cut(time);
-                    }
-                }
-            }
-            procedure.ended_at()
+            self.take_step(id, batch, row)?
         };
         // Published when the robot's clock has passed the end by the reorder bound; at once if it has
         // already.
@@ -169,6 +128,57 @@ impl Processor {
         self.emit_due_outcomes(clock.0, outputs);
         self.emit_states(outputs);
         Ok(())
+    }
+
+    /// A procedure takes a step. Returns when it ended, if it has.
+    fn take_step(&mut self, id: &str, batch: &Batch, row: usize) -> Result<Option<i64>, String> {
+        let text = |name: &str| {
+            let column = batch.dataset.column(name)?;
+            batch.text(column, row)
+        };
+        let time = batch.event_times()[row];
+        let step = text("step")
+            .and_then(ProcedureStep::parse)
+            .ok_or("the step of the event is not known")?;
+        let owned = |name: &str| text(name).map(str::to_owned);
+        let metadata = ProcedureMetadata {
+            category: owned("category"),
+            procedure_type: owned("procedure_type"),
+            surgeon_id: owned("surgeon_id"),
+            patient_id: owned("patient_id"),
+            complexity: (batch.dataset.column("complexity"))
+                .and_then(|column| batch.number(column, row)),
+        };
+        // Without an id it is known by what it says.
+        let event_id = owned("event_id")
+            .unwrap_or_else(|| format!("{step:?}/{time}/{}", text("phase").unwrap_or_default()));
+        let procedure = self
+            .state
+            .procedures
+            .get_or_insert(id, self.config.procedures_max)
+            .ok_or(FORGOTTEN)?;
+        let event = ProcedureEvent {
+            time,
+            step,
+            phase: owned("phase"),
+            metadata,
+        };
+        match procedure.insert_event(&event_id, event) {
+            InsertResult::TooMany => {
+                return Err(format!(
+                    "the procedure has {EVENTS_MAX} events already: more are not remembered"
+                ));
+            }
+            InsertResult::Known => {}
+            InsertResult::New => {
+                if step.cuts()
+                    && let Some(course) = procedure.course_mut()
+                {
+                    course.cut(time);
+                }
+            }
+        }
+        Ok(procedure.ended_at())
     }
 
     /// Emits the states of the procedures that a step has changed: its own, and those of which it

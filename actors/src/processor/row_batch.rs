@@ -257,7 +257,29 @@ impl Processor {
         row_batch.clear();
     }
 
+    /// Adds rows to the windows and the sessions. Of what a row closes the windows come first.
     fn aggregate(
+        &mut self,
+        batch: &Batch,
+        rows: &[u32],
+        clocks: &[EventTime],
+        outputs: &mut Outputs,
+    ) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut from = 0;
+        for (at, session) in self.follow_sessions(batch, rows, clocks) {
+            if from <= at {
+                self.add_to_windows(batch, &rows[from..=at], &clocks[from..=at], outputs);
+                from = at + 1;
+            }
+            outputs.events.push(session);
+        }
+        self.add_to_windows(batch, &rows[from..], &clocks[from..], outputs);
+    }
+
+    fn add_to_windows(
         &mut self,
         batch: &Batch,
         rows: &[u32],
@@ -278,7 +300,6 @@ impl Processor {
             &mut closed,
         );
         self.emit_windows(&batch.dataset.name, closed, outputs);
-        self.follow_sessions(batch, rows, clocks, outputs);
     }
 
     /// Runs of rows of one procedure.

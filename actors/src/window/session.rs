@@ -112,8 +112,9 @@ impl Sessions {
         }
     }
 
-    /// Adds accepted rows in order and returns what closes on the way. `clocks[i]` is the robot's
-    /// clock after `rows[i]`. If the kind has other lengths than before, all is closed first.
+    /// Adds accepted rows in order and returns what closes on the way, each with the index into
+    /// `rows` of the row that closed it. `clocks[i]` is the robot's clock after `rows[i]`. If the
+    /// kind has other lengths than before, all is closed first.
     pub fn apply(
         &mut self,
         spec: &SessionSpec,
@@ -121,17 +122,18 @@ impl Sessions {
         batch: &Batch,
         rows: &[u32],
         clocks: &[EventTime],
-    ) -> Vec<SessionRow> {
-        let mut out = Vec::new();
-        self.adopt(spec, &mut out);
+    ) -> Vec<(usize, SessionRow)> {
+        let (mut out, mut closed) = (Vec::new(), Vec::new());
+        self.adopt(spec, &mut closed);
         let waits = Waits::of(policy);
         let times = batch.event_times();
         let mut at = 0;
         while at < rows.len().min(clocks.len()) {
             let clock = clamp_clock(clocks[at]);
             if clock >= self.next_due {
-                self.examine(clock, waits, false, &mut out);
+                self.examine(clock, waits, false, &mut closed);
             }
+            out.extend(closed.drain(..).map(|row| (at, row)));
             if !spec.is_active(batch, rows[at]) {
                 at += 1;
                 continue;
@@ -153,7 +155,8 @@ impl Sessions {
                 origin: start,
             };
             let last = clamp_clock(clocks[at + length - 1]);
-            self.add((chain, slice), &run, last, waits, &mut out);
+            self.add((chain, slice), &run, last, waits, &mut closed);
+            out.extend(closed.drain(..).map(|row| (at, row)));
             at += length;
         }
         out

@@ -190,11 +190,6 @@ impl Default for Config {
             size: seconds(size),
             hop: Some(seconds(hop)),
         };
-        let axes = |signal: &str| {
-            ["x", "y", "z"]
-                .map(|axis| format!("{signal}.{axis}"))
-                .to_vec()
-        };
         Self {
             partitions: 4,
             schemas: Vec::new(),
@@ -228,42 +223,61 @@ impl Default for Config {
             traces: traces::TracesConfig::default(),
             api: api::ApiConfig::default(),
             admin: "127.0.0.1:9464".to_owned(),
-            indicators: vec![IndicatorSpec {
-                dataset: "robot_telemetry".to_owned(),
-                position: axes("arm_position"),
-                force: axes("force_feedback"),
-                tool: Some("tool_type".to_owned()),
-                camera: ["camera_zoom", "camera_angle"].map(str::to_owned).to_vec(),
-                signals: [
-                    "grip_pressure",
-                    "tremor_compensation",
-                    "system_temperature",
-                    "power_consumption",
-                    "network_latency_ms",
-                    "video_fps",
-                ]
-                .map(str::to_owned)
-                .to_vec(),
-                ..IndicatorSpec::default()
-            }],
-            instruments: vec![InstrumentSpec {
-                dataset: "robot_telemetry".to_owned(),
-                serial: "tool_serial".to_owned(),
-                kind: Some("tool_type".to_owned()),
-                lives_used: Some("tool_use_count".to_owned()),
-                active: Some("tool_active".to_owned()),
-                lives: BTreeMap::new(),
-            }],
-            components: vec![ComponentSpec {
-                dataset: "robot_telemetry".to_owned(),
-                component: "arms[{arm}].joints[*]".to_owned(),
-                load: "joints[*].current".to_owned(),
-                arm: Some("arm_id".to_owned()),
-            }],
+            indicators: vec![reference_indicators()],
+            instruments: vec![reference_instruments()],
+            components: vec![reference_components()],
             sessions: Vec::new(),
             #[cfg(feature = "test-hooks")]
             panic_on: None,
         }
+    }
+}
+
+/// The indicators of the reference telemetry.
+fn reference_indicators() -> IndicatorSpec {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let axes = |signal: &str| {
+        ["x", "y", "z"]
+            .map(|axis| format!("{signal}.{axis}"))
+            .to_vec()
+    };
+    IndicatorSpec {
+        dataset: "robot_telemetry".to_owned(),
+        position: axes("arm_position"),
+        force: axes("force_feedback"),
+        tool: Some("tool_type".to_owned()),
+        camera: names(&["camera_zoom", "camera_angle"]),
+        signals: names(&[
+            "grip_pressure",
+            "tremor_compensation",
+            "system_temperature",
+            "power_consumption",
+            "network_latency_ms",
+            "video_fps",
+        ]),
+        ..IndicatorSpec::default()
+    }
+}
+
+/// The instruments of the reference telemetry.
+fn reference_instruments() -> InstrumentSpec {
+    InstrumentSpec {
+        dataset: "robot_telemetry".to_owned(),
+        serial: "tool_serial".to_owned(),
+        kind: Some("tool_type".to_owned()),
+        lives_used: Some("tool_use_count".to_owned()),
+        active: Some("tool_active".to_owned()),
+        lives: BTreeMap::new(),
+    }
+}
+
+/// The components of the reference telemetry.
+fn reference_components() -> ComponentSpec {
+    ComponentSpec {
+        dataset: "robot_telemetry".to_owned(),
+        component: "arms[{arm}].joints[*]".to_owned(),
+        load: "joints[*].current".to_owned(),
+        arm: Some("arm_id".to_owned()),
     }
 }
 

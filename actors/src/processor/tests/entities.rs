@@ -322,3 +322,100 @@ fn a_component_has_hours_and_load_since_its_replacement() {
         (1, Some("S-9"))
     );
 }
+
+/// The usual configuration with a session window, and indicators of the reference telemetry.
+fn everything() -> Arc<ProcessorConfig> {
+    let mut config = Arc::unwrap_or_clone(entity_config());
+    let sessions = SessionConfig {
+        name: "use".into(),
+        dataset: Some("robot_telemetry".into()),
+        active: Some("tool_active".into()),
+        gap_us: 4 * S,
+        longest_us: 30 * S,
+    };
+    let windows = config.windows.clone();
+    let datasets = registry().datasets();
+    config
+        .entities
+        .add_sessions(&[sessions], &windows, datasets)
+        .unwrap();
+    let motion = IndicatorSpec {
+        dataset: "robot_telemetry".into(),
+        position: vec!["joints[2].current".into()],
+        camera: vec!["tool_use_count".into()],
+        tool: Some("tool_serial".into()),
+        signals: vec!["tool_active".into()],
+        ..IndicatorSpec::default()
+    };
+    let (index, dataset) = datasets.find("robot_telemetry").unwrap();
+    let columns = crate::procedure::IndicatorColumns::resolve(&motion, dataset).unwrap();
+    config.indicators.insert(index, columns);
+    Arc::new(config)
+}
+
+/// All of it, with the rows cut at `cuts`, saved and restored at each.
+fn lived(rows_of: &[Row], cuts: &[usize]) -> (Vec<u8>, Outputs) {
+    let config = everything();
+    let mut processor = Processor::new("r", config.clone());
+    let mut outputs = Outputs::default();
+    let steps = [
+        step(0, 1, 3, "started", None),
+        step(1, 1, 20, "phase_started", Some("docking")),
+        step(2, 1, 40, "phase_started", Some("closing")),
+        step(3, 1, 60, "completed", None),
+        step(4, 2, 50, "started", None),
+        step(5, 2, 90, "aborted", None),
+    ];
+    for event in &steps {
+        processor.apply(2, event, &[0], &mut outputs);
+    }
+    let batch = rows(rows_of);
+    let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut % (rows_of.len() + 1)).collect();
+    bounds.extend([0, rows_of.len()]);
+    bounds.sort_unstable();
+    for pair in bounds.windows(2) {
+        let rows: Vec<u32> = (pair[0] as u32..pair[1] as u32).collect();
+        processor.apply(0, &batch, &rows, &mut outputs);
+        processor = Processor::restore("r", &processor.snapshot(), config.clone()).unwrap();
+    }
+    (processor.snapshot(), outputs)
+}
+
+fn lives() -> impl Strategy<Value = Vec<Row>> {
+    let row = (
+        prop_oneof![8 => 0..140_i64, 1 => 3_000..5_000_i64],
+        proptest::option::of(1..3_u8),
+        proptest::option::of(prop_oneof![Just("T-1"), Just("T-2")]),
+        0..6_i32,
+        any::<bool>(),
+        -5..5_i8,
+    );
+    let row = row.prop_map(|(time, case, serial, lives, is_active, current)| Row {
+        time,
+        case,
+        serial,
+        lives,
+        is_active,
+        current: f64::from(current),
+    });
+    proptest::collection::vec(row, 1..70).prop_map(|mut rows| {
+        // Out of order within a few seconds, and a few that are late.
+        let far = rows.len().div_ceil(8);
+        let (late, mut in_time) = (rows.split_off(rows.len() - far), rows);
+        in_time.sort_by_key(|row| row.time / 7);
+        in_time.extend(late);
+        in_time
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn cuts_and_saves_change_no_byte_of_any_actor(rows in lives(), cuts in proptest::collection::vec(any::<usize>(), 0..8)) {
+        let (state, outputs) = lived(&rows, &[]);
+        let (cut_state, cut_outputs) = lived(&rows, &cuts);
+        prop_assert_eq!(outputs, cut_outputs);
+        prop_assert_eq!(state, cut_state);
+    }
+}

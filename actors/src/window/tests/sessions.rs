@@ -78,13 +78,9 @@ fn emitted(rows: &[Row], cuts: &[usize]) -> (Vec<SessionRow>, Vec<u8>) {
     let mut out = Vec::new();
     for pair in bounds.windows(2) {
         let indices: Vec<u32> = (pair[0] as u32..pair[1] as u32).collect();
-        out.extend(sessions.apply(
-            &kind(),
-            &policy(),
-            &batch,
-            &indices,
-            &clocks[pair[0]..pair[1]],
-        ));
+        let clocks = &clocks[pair[0]..pair[1]];
+        let closed = sessions.apply(&kind(), &policy(), &batch, &indices, clocks);
+        out.extend(closed.into_iter().map(|(_, row)| row));
         let stored = postcard::to_allocvec(&sessions).unwrap();
         sessions = postcard::from_bytes(&stored).unwrap();
     }
