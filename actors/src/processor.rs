@@ -9,6 +9,7 @@ mod events;
 mod intake;
 mod procedure_table;
 mod row_batch;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "test-hooks"))]
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
@@ -25,14 +27,13 @@ use theatre_schemas::records::{Alert, Outcome, OutcomeStatus, Priority};
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{IndicatorColumns, IndicatorSpec};
-use crate::registry::{RegistryState, RobotRecord};
-use crate::robot::{Columns, Judgement, RobotActor, RobotV1, RuleContext, is_raising};
+use crate::robot::{Columns, Judgement, RobotActor, RuleContext, is_raising};
 use crate::rules::RuleSet;
-use crate::state::{self, Body, StateError, Stored};
+use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
-use procedure_table::ProcedureTable;
+use stored::ProcessorState;
 
 pub use intake::IntakeProcessor;
 pub use view::{
@@ -101,70 +102,6 @@ impl ProcessorConfig {
             #[cfg(any(test, feature = "test-hooks"))]
             panic_on: None,
         })
-    }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct ProcessorState {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotActor,
-    procedures: ProcedureTable,
-    record: RobotRecord,
-    registry: Option<Box<RegistryState>>,
-}
-
-/// Version 2: a robot was what its telemetry says.
-#[derive(Deserialize)]
-struct Version2 {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotActor,
-    procedures: ProcedureTable,
-}
-
-/// Version 1: rules judged rows as they came, and a clock had no end.
-#[derive(Deserialize)]
-struct Version1 {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotV1,
-    procedures: ProcedureTable,
-}
-
-impl Stored for ProcessorState {
-    const NAME: &'static str = "processor";
-    const VERSION: u8 = 3;
-
-    fn body(&self) -> impl Serialize {
-        self
-    }
-
-    fn read(body: Body<'_>) -> Result<Self, StateError> {
-        match body.version {
-            1 => {
-                let stored: Version1 = body.decode()?;
-                Ok(Self {
-                    positions: stored.positions,
-                    counters: stored.counters,
-                    robot: stored.robot.into(),
-                    procedures: stored.procedures,
-                    ..Self::default()
-                })
-            }
-            2 => {
-                let stored: Version2 = body.decode()?;
-                Ok(Self {
-                    positions: stored.positions,
-                    counters: stored.counters,
-                    robot: stored.robot,
-                    procedures: stored.procedures,
-                    ..Self::default()
-                })
-            }
-            3 => body.decode(),
-            _ => body.unknown(),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! changes, the version grows, and the files of those before must still be read.
 
 use super::*;
+use crate::registry::RobotRecord;
 use crate::state::StateError;
 
 const V1: &[u8] = include_bytes!("../../../golden/processor/v1.bin");
