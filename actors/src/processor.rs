@@ -5,12 +5,12 @@
 //! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
 //! A row below the processor's own position was applied before and is skipped.
 
-mod before;
 mod entities;
 mod events;
 mod intake;
 mod procedure_table;
 mod row_batch;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -18,6 +18,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "test-hooks"))]
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
@@ -28,16 +29,15 @@ use crate::outputs::{
 };
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
-use crate::registry::{RegistryState, RobotRecord};
 use crate::robot::{Columns, Judgement, RobotActor, RuleContext, is_raising};
 use crate::rules::RuleSet;
 use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
-use entities::Entities;
 pub(crate) use procedure_table::without_slash;
-use procedure_table::{Concluded, Concluding, ProcedureTable};
+use procedure_table::{Concluded, Concluding};
+use stored::ProcessorState;
 
 pub use entities::{EntityConfig, SessionConfig};
 pub use intake::IntakeProcessor;
@@ -111,17 +111,6 @@ impl ProcessorConfig {
             panic_on: None,
         })
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct ProcessorState {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotActor,
-    procedures: ProcedureTable,
-    entities: Entities,
-    record: RobotRecord,
-    registry: Option<Box<RegistryState>>,
 }
 
 /// A robot and its procedures.

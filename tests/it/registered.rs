@@ -125,7 +125,7 @@ fn a_line_that_is_wrong_sends_nothing() -> Result<()> {
         FACILITIES.replace("teaching", "school")
     );
     let refused = send(folder.path(), data.path(), "facility_registry", &lines);
-    let why = format!("{:#}", refused.err().expect("it is refused"));
+    let why = format!("{:#}", refused.expect_err("it is refused"));
     ensure!(
         why.contains("line 4") && why.contains("'facility_type'"),
         "{why}"

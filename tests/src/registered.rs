@@ -35,7 +35,8 @@ pub fn records(
 ) -> Result<Vec<(usize, NewRecord)>> {
     let now = start_us + tick as i64 * TICK_US;
     // Reports of a registry say from when on they hold, up to some seconds before.
-    let from = now - (tick as i64 * 7919 % 13) * SECOND;
+    let back = tick.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+    let from = now - back as i64 * SECOND;
     let mut records = Vec::new();
     let robot = format!("robot-{:04}", tick / 13 % robots);
     if tick % 13 == 3 {

@@ -255,9 +255,10 @@ pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)
     } else if topic.ends_with(".registry.v1") {
         // What is registered holds until something else is.
         ("compact", 365)
-    } else if topic.contains(".versions.") {
-        ("delete", 365)
-    } else if topic.contains(".maintenance.") || topic.contains(".alert.") {
+    } else if [".versions.", ".maintenance.", ".alert."]
+        .iter()
+        .any(|part| topic.contains(part))
+    {
         ("delete", 365)
     } else if topic.contains(".telemetry.") || topic.ends_with(".telemetry") {
         ("delete", 7)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use arrow_array::{
-    ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
 };
 use theatre_actors::ports::*;
 use theatre_parquet::file_schema;
@@ -80,6 +81,42 @@ pub fn warehouse_widens(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Result<()
             "{name} is refused for good"
         );
     }
+    keeps_decimals(warehouse, lake)
+}
+
+/// Decimals are what they were, to their last digit, and no column of before becomes one.
+fn keeps_decimals(warehouse: &dyn Warehouse, lake: &dyn Lake) -> Result<()> {
+    let money = ColumnType::Decimal {
+        precision: 12,
+        scale: 2,
+    };
+    let spec = |kind| TableSpec {
+        name: "exact".to_owned(),
+        columns: vec![
+            ("id".to_owned(), ColumnType::Utf8),
+            ("cost".to_owned(), kind),
+        ],
+        mode: LoadMode::Append,
+    };
+    let table = spec(money);
+    warehouse.ensure_tables(std::slice::from_ref(&table))?;
+    let units = [Some(999_999_999_999), Some(-123_456_789), Some(10), None];
+    let costs = Decimal128Array::from(units.to_vec()).with_precision_and_scale(12, 2)?;
+    let ids = StringArray::from(vec!["most", "debt", "dime", "none"]);
+    let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(costs)];
+    let rows = RecordBatch::try_new(file_schema(&table), columns)?;
+    let file = completed(lake, &table, 33, rows)?;
+    warehouse.load(&batch(&table, "exact numbers", &[&file]), lake)?;
+    let found = warehouse.query(
+        "SELECT id FROM exact WHERE cost IN (9999999999.99, -1234567.89, 0.1) OR cost IS NULL ORDER BY id",
+    )?;
+    ensure!(found.rows.len() == 4, "{:?}", found.rows);
+    let float = spec(ColumnType::Float64);
+    let refused = warehouse.check_tables(std::slice::from_ref(&float));
+    ensure!(
+        matches!(&refused, Err(Error::Refused(_))),
+        "a decimal becomes no float: {refused:?}"
+    );
     Ok(())
 }
 

@@ -2,12 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ProcessorState;
-use super::procedure_table::ProcedureTableV2;
+use super::entities::Entities;
+use super::procedure_table::{ProcedureTable, ProcedureTableV2};
 use crate::outputs::Counters;
 use crate::position::Positions;
+use crate::registry::{RegistryState, RobotRecord};
 use crate::robot::{RobotActor, RobotV1};
 use crate::state::{Body, StateError, Stored};
+
+/// What is stored of a processor.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct ProcessorState {
+    pub(super) positions: Positions,
+    pub(super) counters: Vec<Counters>,
+    pub(super) robot: RobotActor,
+    pub(super) procedures: ProcedureTable,
+    pub(super) entities: Entities,
+    pub(super) record: RobotRecord,
+    pub(super) registry: Option<Box<RegistryState>>,
+}
 
 /// Version 1: rules judged rows as they came, and a clock had no end.
 #[derive(Deserialize)]
