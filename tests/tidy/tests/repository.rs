@@ -509,7 +509,6 @@ fn files_and_functions_are_short() {
                 ("runtime/pipeline/src/partition.rs", 552),
             ],
             functions: &[
-                ("actors/src/processor/events.rs fn take_event", 77),
                 ("compose/redshift-local/src/copy.rs fn load_file", 91),
                 (
                     "compose/redshift-local/src/sql/copy_command.rs fn parse",
