@@ -41,8 +41,6 @@ pub(crate) struct Instruments {
     known: NameMap<Instrument>,
     /// The instrument of the last row.
     attached: Option<Box<str>>,
-    /// Lives of an instrument by the robot's model, where the configuration does not say.
-    model_lives: Option<i64>,
 }
 
 /// An instrument on one robot. Times are event times, microseconds UTC.
@@ -81,7 +79,6 @@ impl Instruments {
         rows: &[u32],
     ) -> Vec<(usize, Alert)> {
         let (reading, cases) = (columns.read(batch), Columns::of(batch));
-        let model_lives = self.model_lives;
         let mut alerts = Vec::new();
         let mut from = 0;
         while from < rows.len() {
@@ -100,7 +97,7 @@ impl Instruments {
                     instrument.note(&reading, row, time, case);
                     if at == from {
                         let kind = instrument.kind.as_deref();
-                        instrument.limit = columns.lives(kind).or(model_lives);
+                        instrument.limit = columns.lives(kind);
                     }
                     let ended = instrument.ends(context, serial, time, case);
                     alerts.extend(ended.map(|alert| (at, alert)));
@@ -168,11 +165,6 @@ impl Instruments {
         of_case
             .filter_map(|(serial, instrument)| instrument.revise(robot_id, serial))
             .collect()
-    }
-
-    /// Says how many lives an instrument has by the robot's model.
-    pub(crate) fn set_model_lives(&mut self, lives: Option<i64>) {
-        self.model_lives = lives;
     }
 
     /// The robot's clock begins anew: no time passes from one recording to the next.

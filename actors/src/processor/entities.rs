@@ -238,7 +238,6 @@ impl Processor {
     }
 
     /// The registry lists the robot's components, as of an event time in microseconds UTC.
-    #[allow(dead_code)]
     pub(super) fn components_registered<'a>(
         &mut self,
         list: impl IntoIterator<Item = Named<'a>>,
@@ -248,12 +247,6 @@ impl Processor {
         let components = &mut self.state.entities.components;
         let uses = components.registered(&self.robot_id, list, time);
         outputs.events.extend(uses.iter().map(component::output));
-    }
-
-    /// Lives of an instrument by the robot's model, where the configuration does not say.
-    #[allow(dead_code)]
-    pub(super) fn set_model_lives(&mut self, lives: Option<i64>) {
-        self.state.entities.instruments.set_model_lives(lives);
     }
 
     /// A case has concluded: so have the uses of its instruments, up to now.

@@ -2,7 +2,9 @@
 
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
-use theatre_schemas::records::{ClinicalResult, Complication, Severity, SuccessStatus};
+use theatre_schemas::records::{
+    ClinicalResult, Complication, InstalledComponent, PartReplacement, Severity, SuccessStatus,
+};
 
 use super::{Judgement, Processor};
 use crate::component::Named;
@@ -209,10 +211,14 @@ impl Processor {
     ) -> Option<Result<(), String>> {
         let (actor, record) = (&self.robot_id, &mut self.state.record);
         let taken = match batch.dataset.kind {
-            DatasetKind::RobotRegistry => record.register(actor, batch, row, outputs),
+            DatasetKind::RobotRegistry => {
+                let listed = record.register(actor, batch, row, outputs);
+                let time = batch.event_times()[row];
+                listed.map(|listed| self.register_components(&listed, time, outputs))
+            }
             DatasetKind::MaintenanceLogs => record
                 .serve(actor, batch, row, outputs)
-                .map(|replaced| self.clear_serviced(replaced.as_ref(), outputs)),
+                .map(|replaced| self.renew_parts(replaced.as_ref(), outputs)),
             kind => {
                 let entity = kind.entity()?;
                 let new = || Box::new(RegistryState::new(entity));
@@ -225,14 +231,50 @@ impl Processor {
 }
 
 impl Processor {
-    /// What wore is new: conditions on it end.
-    fn clear_serviced(&mut self, replaced: Option<&Replaced>, outputs: &mut Outputs) {
-        if let Some(Replaced { at, components }) = replaced
-            && !components.is_empty()
-        {
-            self.with_rules(outputs, |robot, context| {
-                robot.clear_serviced(context, *at, components)
+    /// The registry says which components the robot has.
+    fn register_components(
+        &mut self,
+        listed: &[InstalledComponent],
+        time: i64,
+        outputs: &mut Outputs,
+    ) {
+        let named = |installed: &InstalledComponent| {
+            let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            (said(&installed.part), said(&installed.serial))
+        };
+        let said: Vec<_> = listed.iter().map(named).collect();
+        let list = listed
+            .iter()
+            .zip(&said)
+            .map(|(installed, (part, serial))| Named {
+                component: &installed.component,
+                part: part.as_deref(),
+                serial: serial.as_deref(),
             });
+        self.components_registered(list, time, outputs);
+    }
+
+    /// What wore is new: conditions on it end, and its hours begin anew.
+    fn renew_parts(&mut self, replaced: Option<&Replaced>, outputs: &mut Outputs) {
+        let Some(Replaced { at, parts }) = replaced else {
+            return;
+        };
+        let of_part = |part: &PartReplacement| part.component.clone();
+        let components: Vec<String> = parts.iter().filter_map(of_part).collect();
+        if !components.is_empty() {
+            self.with_rules(outputs, |robot, context| {
+                robot.clear_serviced(context, *at, &components)
+            });
+        }
+        for part in parts {
+            if let Some(component) = part.component.as_deref() {
+                let named = Named {
+                    component,
+                    part: Some(&part.part),
+                    serial: part.new_serial.as_deref(),
+                };
+                self.component_replaced(named, *at, outputs);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
-use theatre_schemas::records::{Alert, InstalledComponent, RobotVersion};
+use theatre_schemas::records::{Alert, InstalledComponent, PartReplacement, RobotVersion};
 
 use super::cells::Cells;
 use super::entities::SETTLED;
@@ -115,7 +115,7 @@ impl RobotRecord {
         }
     }
 
-    /// Takes an entry of the registry.
+    /// Takes an entry of the registry; returns the components that it lists.
     ///
     /// # Errors
     /// When nothing can be said any more of its moment.
@@ -125,21 +125,19 @@ impl RobotRecord {
         batch: &Batch,
         row: usize,
         outputs: &mut Outputs,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<InstalledComponent>, String> {
         let cells = Cells::of(batch, row);
         let file = self.file.get_or_insert_default();
-        if file
-            .history
-            .insert(cells.time(), cells.rank(), attributes(cells))
-            == Inserted::Settled
-        {
+        let (time, rank, said) = (cells.time(), cells.rank(), attributes(cells));
+        let components = said.components.clone();
+        if file.history.insert(time, rank, said) == Inserted::Settled {
             return Err(SETTLED.to_owned());
         }
         file.publish(robot_id, outputs);
-        Ok(())
+        Ok(components)
     }
 
-    /// Takes a report of a service; returns the components whose parts were replaced.
+    /// Takes a report of a service; returns the parts that were replaced.
     ///
     /// # Errors
     /// When it names no work, or one that is not remembered any more.
@@ -165,10 +163,9 @@ impl RobotRecord {
         if record.status != "completed" {
             return Ok(None);
         }
-        let components = record.parts.into_iter().filter_map(|part| part.component);
         Ok(Some(Replaced {
             at: record.ended_at.unwrap_or(record.reported_at),
-            components: components.collect(),
+            parts: record.parts,
         }))
     }
 
@@ -208,7 +205,7 @@ impl RobotRecord {
 pub(crate) struct Replaced {
     /// When it ended, microseconds UTC.
     pub(crate) at: i64,
-    pub(crate) components: Vec<String>,
+    pub(crate) parts: Vec<PartReplacement>,
 }
 
 impl File {

@@ -2,7 +2,7 @@
 
 use apache_avro::types::Value;
 use theatre_schemas::records::{
-    FacilityVersion, MaintenanceRecord, RobotVersion, SurgeonVersion, Transition,
+    ComponentUse, FacilityVersion, MaintenanceRecord, RobotVersion, SurgeonVersion, Transition,
 };
 
 use super::*;
@@ -309,4 +309,48 @@ fn reports_do_not_make_a_robot_heard_and_hours_are_those_of_samples() {
     processor.apply(ROBOTS, &future, &[0], &mut outputs);
     assert_eq!(outputs.dead.len(), 1);
     assert_eq!(alerts(&outputs), []);
+}
+
+#[test]
+fn components_are_those_that_the_registry_lists_and_services_replace() {
+    let mut processor = Processor::new("r", config(None));
+    let mut outputs = Outputs::default();
+    processor.apply(
+        ROBOTS,
+        &entry(0, -50, "1.0.0", "operational"),
+        &[0],
+        &mut outputs,
+    );
+    let uses = |outputs: &Outputs| -> Vec<(Option<String>, i32)> {
+        let read = |output: &OutputEvent| ComponentUse::decode(&output.payload).unwrap();
+        by_kind(outputs, OutputKind::Component)
+            .iter()
+            .map(read)
+            .inspect(|of| assert_eq!(of.component, "motor_temperature"))
+            .map(|of| (of.serial, of.installation))
+            .collect()
+    };
+    assert_eq!(uses(&outputs), [(Some("A-1".to_owned()), 0)]);
+
+    let mut outputs = Outputs::default();
+    let service = log(0, "m1", "completed", (22, Some(26)), &[]);
+    processor.apply(LOGS, &service, &[0], &mut outputs);
+    let new = (Some("A-2".to_owned()), 1);
+    assert!(uses(&outputs).contains(&new), "{:?}", uses(&outputs));
+
+    // The same service again, and the entry of before, change nothing.
+    let mut outputs = Outputs::default();
+    processor.apply(
+        LOGS,
+        &log(1, "m1", "completed", (22, Some(26)), &[]),
+        &[0],
+        &mut outputs,
+    );
+    processor.apply(
+        ROBOTS,
+        &entry(1, -40, "1.0.1", "operational"),
+        &[0],
+        &mut outputs,
+    );
+    assert_eq!(uses(&outputs), []);
 }
