@@ -250,7 +250,7 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
         "{refused:?}"
     );
     let applied = theatre_postgres::migrate(&url, &config, &io)?;
-    ensure!(applied == ["0003_cursors"], "{applied:?}");
+    ensure!(applied == ["0003_cursors", "0004_access"], "{applied:?}");
     is_as_it_was(&*theatre_postgres::open(&url, &config, &io)?)?;
     goes_on(&*theatre_postgres::open(&url, &config, &io)?)?;
     ensure!(theatre_postgres::migrate(&url, &config, &io)?.is_empty());

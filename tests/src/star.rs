@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use arrow_array::builder::{
-    BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder, Int64Builder,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use rand::{Rng, RngExt, SeedableRng};
@@ -470,6 +470,15 @@ fn column(name: &str, kind: ColumnType, rows: &[Row]) -> Result<ArrayRef> {
             .map(|value| value as i32)),
         ColumnType::Int64 => collect!(Int64Builder::new(), whole),
         ColumnType::Float64 => collect!(Float64Builder::new(), number),
+        ColumnType::Decimal { precision, scale } => {
+            let one = 10_f64.powi(i32::from(scale));
+            let mut builder =
+                Decimal128Builder::new().with_precision_and_scale(precision, scale as i8)?;
+            for cell in cells {
+                builder.append_option(number(cell).map(|value| (value * one).round() as i128));
+            }
+            Arc::new(builder.finish())
+        }
         ColumnType::Utf8 => collect!(StringBuilder::new(), text),
         ColumnType::Date => collect!(Date32Builder::new(), |cell| whole(cell)
             .map(|value| value as i32)),

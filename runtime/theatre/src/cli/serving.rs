@@ -1,5 +1,7 @@
 //! The HTTP interface beside a pipeline.
 
+use std::io::Write;
+
 use theatre_actors::ports::Role;
 use theatre_config::Config;
 use theatre_embedded::data_dir::DataDir;
@@ -38,7 +40,12 @@ pub(super) fn serve(
             "serving the HTTP interface"
         );
     } else {
-        eprintln!("HTTP interface and page: http://{}/", server.address);
+        // Standard error may be closed by then: that ends nothing.
+        drop(writeln!(
+            std::io::stderr(),
+            "HTTP interface and page: http://{}/",
+            server.address
+        ));
     }
     service.api = Some(server);
     Ok(())
