@@ -122,7 +122,8 @@ fn concluded(site: &Site) -> Result<Conclusions> {
     site.deployment.drain("first")?;
     site.deployment.run("first", &["reconcile"])?;
     let ports = site.deployment.ports("first")?;
-    let topics = OutputTopics::new(|_| Some(WINDOW_TOPIC.to_owned()));
+    let topics =
+        OutputTopics::new(|kind| (kind == OutputKind::Window).then(|| WINDOW_TOPIC.to_owned()));
     let topics: Vec<&str> = topics.iter().collect();
     let seen = Audience::listen_to(&site.kafka.bootstrap(), &topics, PARTITIONS)?.leave()?;
     let (windows, others): (Vec<Seen>, Vec<Seen>) = seen
