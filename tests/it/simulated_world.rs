@@ -10,8 +10,11 @@ use rand::{RngExt, SeedableRng};
 use theatre_simulator::world::Topic;
 use theatre_tests::{ending, reconciled, run, spawn, topics_named};
 
+/// The values of records, by topic and partition.
+type Written = BTreeMap<(String, u32), Vec<Vec<u8>>>;
+
 /// The records of each topic and partition, each where it was written first.
-fn first_written(data: &Path) -> Result<BTreeMap<(String, u32), Vec<Vec<u8>>>> {
+fn first_written(data: &Path) -> Result<Written> {
     let mut written = BTreeMap::new();
     for (place, mut values) in topics_named(data, &Topic::ALL.map(Topic::name))? {
         let mut known = HashSet::new();

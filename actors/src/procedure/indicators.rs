@@ -109,7 +109,7 @@ impl IndicatorColumns {
         let force = find(&spec.force, AXES_MAX)?;
         let camera = find(&spec.camera, AXES_MAX)?;
         find(&spec.signals, SIGNALS_MAX - 3 * AXES_MAX)?;
-        if !(spec.camera_step >= 0.0) {
+        if spec.camera_step.is_nan() || spec.camera_step < 0.0 {
             return Err(fault("camera_step is below 0".to_owned()));
         }
         let tool = spec

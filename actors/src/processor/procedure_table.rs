@@ -278,10 +278,10 @@ impl ProcedureTable {
         let too_many = open.len().saturating_sub(OPEN_COURSES_MAX);
         for (at, (closes_at, id)) in open.iter().enumerate() {
             // At the end of a recording, or in a silence, rows may still come.
-            if (*closes_at <= clock && clock < i64::MAX) || at < too_many {
-                if let Some(procedure) = self.procedures.get_mut(id) {
-                    procedure.close_course();
-                }
+            if ((*closes_at <= clock && clock < i64::MAX) || at < too_many)
+                && let Some(procedure) = self.procedures.get_mut(id)
+            {
+                procedure.close_course();
             }
         }
     }

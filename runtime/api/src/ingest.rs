@@ -182,7 +182,7 @@ fn rejected(parsed: &Parsed) -> Problem {
             parsed.rejected_total + parsed.records.len() as u64
         ),
     );
-    problem.records = Some(json!(parsed.rejected));
+    problem.records = Some(Box::new(json!(parsed.rejected)));
     problem
 }
 

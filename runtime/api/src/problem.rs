@@ -52,7 +52,7 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// For records that do not fit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) records: Option<serde_json::Value>,
+    pub(crate) records: Option<Box<serde_json::Value>>,
     /// Seconds after which it may go through.
     #[serde(skip)]
     pub(crate) retry_after: Option<u32>,
