@@ -115,7 +115,7 @@ impl Batch {
         self.offsets.is_empty()
     }
 
-    /// The robot of a row, or the key of what else it is about, see [`EntityKind::prefix`]: the name
+    /// The robot of a row, or the key of what else it is about, see `EntityKind::prefix`: the name
     /// of the actor that it is for. Never null, checked at decoding.
     pub fn robot_id(&self, row: usize) -> &str {
         match &self.keys {
