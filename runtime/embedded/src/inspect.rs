@@ -59,14 +59,18 @@ impl DataDir {
         let mut file = std::fs::File::open(self.root().join("lock")).ok()?;
         let inode = file.metadata().ok()?.ino();
         file.read_to_string(&mut named).ok()?;
-        let locks = std::fs::read_to_string("/proc/locks").ok()?;
-        let holder = holder_in(&locks, inode)?;
+        // The kernel gives its list in pieces: one that changes meanwhile may lack an entry.
+        let look = |_| holder_in(&std::fs::read_to_string("/proc/locks").ok()?, inode);
+        let holder = (0..LOOKS).find_map(look)?;
         // In a container the kernel may not name a process of another one.
         Some(holder)
             .filter(|holder| *holder > 0)
             .or_else(|| named.trim().parse().ok())
     }
 }
+
+/// How often the kernel's list of locks is read before a lock is taken to be free.
+const LOOKS: usize = 5;
 
 /// The process that holds a whole file of this number, by the kernel's list of locks.
 fn holder_in(locks: &str, inode: u64) -> Option<u32> {
