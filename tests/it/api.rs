@@ -157,6 +157,7 @@ fn every_route_lets_in_the_roles_that_may_use_it_and_no_others() -> Result<()> {
     }
     let unknown = served.get("/api/v1/secrets", None)?;
     ensure!(unknown.status == 404, "{unknown:?}");
+    ensure!(unknown.headers.contains("x-content-type-options: nosniff"));
     let wrong = served.get("/api/v1/robots", Some("theatre_wrong"))?;
     ensure!(
         wrong.status == 401 && wrong.headers.contains("www-authenticate"),

@@ -141,9 +141,6 @@ pub trait AccessStore: Send + Sync {
     /// Notes the answer of a request.
     fn finish_request(&self, key: &str, answer: &[u8]) -> Result<()>;
 
-    /// Forgets a request that wrote nothing.
-    fn abandon_request(&self, key: &str) -> Result<()>;
-
     /// Forgets requests that were begun before, answered or not; returns how many.
     fn forget_requests(&self, before: LogTime) -> Result<u64>;
 

@@ -38,9 +38,9 @@ export async function get(path, query) {
   return (await checked(await fetch(url, { headers: headers() }))).json();
 }
 
-/// Calls `heard` with each event, and `state` with "live" or "lost"; goes on after the last one
-/// that was heard when the connection comes back.
-export async function listen(heard, state) {
+/// Calls `received` with each event, and `state` with "live" or "lost"; goes on after the last one
+/// that was received when the connection comes back.
+export async function listen(received, state) {
   let last = null;
   for (;;) {
     try {
@@ -49,7 +49,7 @@ export async function listen(heard, state) {
       state("live");
       for await (const event of events(response.body)) {
         if (event.id) last = event.id;
-        if (event.data) heard(event.event, JSON.parse(event.data));
+        if (event.data) received(event.event, JSON.parse(event.data));
       }
     } catch (problem) {
       if (problem.status === 401 || problem.status === 403) return;

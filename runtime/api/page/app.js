@@ -7,7 +7,7 @@ import * as views from "./views.js";
 const main = document.getElementById("main");
 const link = document.getElementById("link");
 
-/// A view is asked anew this often even when nothing was heard, and at most so often.
+/// A view is asked anew this often even when no event came, and at most so often.
 const EVERY_MS = 5000;
 const AT_MOST_MS = 1000;
 
@@ -127,10 +127,10 @@ addEventListener("hashchange", () => { show(true); main.focus(); });
 setInterval(() => { if (!document.hidden && Date.now() - shown >= EVERY_MS) show(false); }, 1000);
 
 let pending = null;
-function heard() {
+function refreshSoon() {
   // A burst of events is one look.
   if (pending === null) pending = setTimeout(() => { pending = null; if (!document.hidden) show(false); }, AT_MOST_MS);
 }
 
-get("me").then(() => listen(heard, state), () => {});
+get("me").then(() => listen(refreshSoon, state), () => {});
 show(true);

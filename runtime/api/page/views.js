@@ -57,7 +57,7 @@ function card(robot) {
     el("b", {}, robot.robot_id),
     worst ? el("span", {}, badge(worst.priority), ` ${worst.rule_id}${robot.conditions.length > 1 ? ` and ${robot.conditions.length - 1} more` : ""}`)
       : el("span", {}, "✓ nothing open"),
-    el("span", {}, robot.procedure_id ? `in ${robot.procedure_id}` : robot.clock ? `heard ${ago(robot.heard_at)}` : "")));
+    el("span", {}, robot.procedure_id ? `in ${robot.procedure_id}` : robot.clock ? `latest record ${ago(robot.heard_at)}` : "")));
 }
 
 /// What is open, and what moved?
@@ -120,7 +120,7 @@ export const robot = {
       el("h1", {}, id),
       lead(found.conditions.length > 0 ? `Open conditions: ${found.conditions.length}` : "Nothing is open", "; ",
         found.procedure_id ? el("span", {}, "in ", procedureLink(found.procedure_id), "; ") : "",
-        `${number(found.records_applied)} records, ${number(found.records_missing)} missing; heard `, found.heard_at ? ago(found.heard_at) : "never", "."),
+        `${number(found.records_applied)} records, ${number(found.records_missing)} missing; latest record `, found.heard_at ? ago(found.heard_at) : "never", "."),
       found.conditions.length > 0 ? table("Open conditions", [
         { name: "priority", cell: (row) => badge(row.priority) },
         { name: "rule", cell: (row) => row.rule_id },
@@ -170,7 +170,7 @@ function procedureTable(rows) {
     { name: "type", cell: (row) => (row.outcome && row.outcome.procedure_type) || "–" },
     { name: "minutes", number: true, cell: (row) => (row.outcome && row.outcome.duration_s !== null ? number(Math.round(row.outcome.duration_s / 6) / 10) : "–") },
     { name: "alerts", number: true, cell: (row) => (row.outcome ? number(row.outcome.alerts_high + row.outcome.alerts_medium + row.outcome.alerts_low) : "–") },
-    { name: "last heard", cell: (row) => time(row.heard_at) },
+    { name: "latest record", cell: (row) => time(row.heard_at) },
   ], rows);
 }
 

@@ -157,7 +157,7 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         }
         _ => {
             let positions = append_all(parts, topic, &by_partition)?;
-            Ok(serde_json::to_vec(&answer(positions)).unwrap_or_default())
+            encoded(&answer(positions))
         }
     }
 }
@@ -200,6 +200,20 @@ fn append_all(parts: &Parts, topic: &str, records: &ByPartition) -> Answer<Vec<P
         .map(append)
         .collect::<Result<_, _>>()
         .map_err(Problem::from)
+}
+
+/// A value as JSON, for an answer or to be kept.
+fn encoded(value: &impl serde::Serialize) -> Answer<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| unreadable(&error))
+}
+
+/// What is kept of a request, or was to be kept, is no JSON; that would be a bug.
+fn unreadable(error: &serde_json::Error) -> Problem {
+    tracing::error!(%error, "what is kept of a request cannot be read or written");
+    Problem::new(
+        "internal",
+        "the request could not be carried out; the log says why",
+    )
 }
 
 /// Notes a rejected record, as far as an answer names it.

@@ -107,6 +107,10 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/problem+json");
+        // A refusal before the handler does not come by the server's own headers.
+        for header in crate::server::HEADERS {
+            response.insert_header(header);
+        }
         if self.status == 401 {
             response.insert_header((
                 header::WWW_AUTHENTICATE,

@@ -30,6 +30,14 @@ const CONNECTIONS: usize = 2048;
 /// Bytes of a body that is JSON and no records.
 const SMALL_BODY: usize = 64 << 10;
 
+/// What every answer carries, unless its handler says otherwise.
+pub(crate) const HEADERS: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+
 /// What handlers share.
 pub(crate) struct State {
     pub(crate) parts: Parts,
@@ -171,11 +179,9 @@ fn app(
         InitError = (),
     >,
 > {
-    let headers = DefaultHeaders::new()
-        .add(("x-content-type-options", "nosniff"))
-        .add(("referrer-policy", "no-referrer"))
-        .add(("cross-origin-resource-policy", "same-origin"))
-        .add(("cache-control", "no-store"));
+    let headers = HEADERS
+        .into_iter()
+        .fold(DefaultHeaders::new(), DefaultHeaders::add);
     let bad_query = |error: actix_web::error::QueryPayloadError, _: &_| {
         Problem::bad(format!("the query: {error}")).into()
     };

@@ -187,13 +187,6 @@ impl AccessStore for EmbeddedAccess {
         })
     }
 
-    fn abandon_request(&self, key: &str) -> Result<()> {
-        self.write(|transaction| {
-            let sql = "DELETE FROM request WHERE key = ?1 AND answer IS NULL";
-            transaction.execute(sql, [key]).map(drop)
-        })
-    }
-
     fn forget_requests(&self, before: LogTime) -> Result<u64> {
         self.write(|transaction| {
             let sql = "DELETE FROM request WHERE begun_at < ?1";

@@ -161,17 +161,6 @@ impl AccessStore for PostgresAccess {
         })
     }
 
-    fn abandon_request(&self, key: &str) -> Result<()> {
-        self.write(async |connection| {
-            let sql = "DELETE FROM request WHERE key = $1 AND answer IS NULL";
-            sqlx::query(sql)
-                .bind(stored(key))
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-    }
-
     fn forget_requests(&self, before: LogTime) -> Result<u64> {
         self.write(async |connection| {
             let sql = "DELETE FROM request WHERE begun_at < $1";

@@ -1,10 +1,10 @@
-//! How far a listener has heard, by partition.
+//! How far a listener has received outputs, by partition.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The sequence number of the last output that was heard, by partition; as text `0-17.3-4`. A
-/// partition that is not named was heard of from its beginning on.
+/// The sequence number of the last output that was received, by partition; as text `0-17.3-4`. A
+/// partition that is not named is received from its beginning on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Position(BTreeMap<u32, u64>);
 

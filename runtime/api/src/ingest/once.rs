@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use theatre_actors::ports::{Begun, Error, NewRecord, PollLimit, Reservation};
 use theatre_actors::time::LogTime;
 
-use super::{ByPartition, append_all};
+use super::{ByPartition, append_all, encoded, unreadable};
 use crate::Parts;
 use crate::model::{Accepted, Position};
 use crate::problem::{Answer, Problem};
@@ -54,7 +54,7 @@ pub(super) fn append(
     let reservation = Reservation {
         key: key.clone(),
         fingerprint: fingerprint.clone(),
-        ends: serde_json::to_vec(&ends).unwrap_or_default(),
+        ends: encoded(&ends)?,
         begun_at: now,
         held_at: now,
     };
@@ -71,7 +71,7 @@ pub(super) fn append(
         }
         Begun::New => given_up_on_error(parts, &key, now, append_all(parts, topic, records)),
     }?;
-    let answer = serde_json::to_vec(&answer(positions)).unwrap_or_default();
+    let answer = encoded(&answer(positions))?;
     parts.access.finish_request(&key, &answer)?;
     Ok(answer)
 }
@@ -111,7 +111,7 @@ fn finish(
     known: &Reservation,
     now: LogTime,
 ) -> Answer<Vec<Position>> {
-    let ends: Ends = serde_json::from_slice(&known.ends).unwrap_or_default();
+    let ends: Ends = serde_json::from_slice(&known.ends).map_err(|error| unreadable(&error))?;
     let of_partition = |(partition, records): (&u32, &Vec<NewRecord>)| {
         let from = ends.get(partition).copied().unwrap_or(0);
         let (there, first) = already_there(parts, topic, *partition, records, from)?;
