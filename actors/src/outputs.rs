@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use theatre_schemas::dataset::Datasets;
+use theatre_schemas::records::Transition;
 
 use crate::ports::{Error, LoadMode, Result, TableSpec, UnknownCode};
 
@@ -470,8 +471,8 @@ pub struct Tally {
     /// Records that were seen before, and records found missing by their numbers, by topic;
     /// trailing zeros may be missing.
     pub by_topic: Vec<TopicTally>,
-    /// Transitions of conditions: raised, updated, cleared.
-    pub transitions: [u64; 3],
+    /// Transitions of conditions, in the order of [`Transition::ALL`].
+    pub transitions: [u64; Transition::ALL.len()],
     /// Open conditions by priority (high, medium, low); `None` where none has changed.
     pub open_conditions: Option<[u32; 3]>,
     /// Whether the robot is silent, as a tick of the wall clock found; `None` without a tick.
@@ -488,6 +489,12 @@ pub struct TopicTally {
 }
 
 impl Tally {
+    /// How many conditions became what.
+    pub fn transitions_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Transition::ALL.map(Transition::as_str);
+        names.into_iter().zip(self.transitions)
+    }
+
     /// Adds to the counts of a topic.
     pub fn add(&mut self, topic: usize, counted: TopicTally) {
         if counted == TopicTally::default() {

@@ -219,7 +219,7 @@ impl Processor {
 
     /// Notes how many conditions are open, if any has moved.
     fn tally_conditions(&self, outputs: &mut Outputs) {
-        if outputs.tally.transitions != [0; 3] {
+        if outputs.tally.transitions.iter().any(|count| *count > 0) {
             outputs.tally.open_conditions = Some(self.open_conditions());
         }
     }

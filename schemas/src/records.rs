@@ -22,19 +22,28 @@ struct Published {
     id: u32,
     schema: &'static Schema,
     writer: GenericDatumWriter<'static>,
+    /// Its earlier versions, by which stores and lakes may have it.
+    earlier: Vec<(u32, &'static Schema)>,
+}
+
+fn shipped(id: u32, json: &str) -> &'static Schema {
+    let schema = Schema::parse_str(json)
+        .unwrap_or_else(|error| unreachable!("shipped schema {id}: {error}"));
+    Box::leak(Box::new(schema))
 }
 
 impl Published {
-    fn new(id: u32, json: &str) -> Self {
-        let unusable =
-            |error: apache_avro::Error| -> ! { unreachable!("shipped schema {id}: {error}") };
-        let schema = Schema::parse_str(json).unwrap_or_else(|error| unusable(error));
-        let schema: &'static Schema = Box::leak(Box::new(schema));
+    fn new(id: u32, json: &str, earlier: &[(u32, &str)]) -> Self {
+        let schema = shipped(id, json);
         let writer = GenericDatumWriter::builder(schema).build();
         Self {
             id,
             schema,
-            writer: writer.unwrap_or_else(|error| unusable(error)),
+            writer: writer.unwrap_or_else(|error| unreachable!("shipped schema {id}: {error}")),
+            earlier: earlier
+                .iter()
+                .map(|(id, json)| (*id, shipped(*id, json)))
+                .collect(),
         }
     }
 
@@ -51,13 +60,15 @@ impl Published {
     fn decode<T: DeserializeOwned>(&self, message: &[u8]) -> Result<T, RecordError> {
         let (id, mut datum) =
             framing::parse(message).map_err(|error| RecordError(error.to_string()))?;
-        if id != self.id {
+        let mut known = [(self.id, self.schema)].into_iter().chain(self.earlier.iter().copied());
+        let Some((_, written_by)) = known.find(|(known, _)| *known == id) else {
             return Err(RecordError(format!(
                 "schema id {id} where {} was expected",
                 self.id
             )));
-        }
-        let reader = GenericDatumReader::builder(self.schema)
+        };
+        let reader = GenericDatumReader::builder(written_by)
+            .reader_schema(self.schema)
             .build()
             .map_err(|error| RecordError(error.to_string()))?;
         let value = reader
@@ -73,15 +84,19 @@ fn write(schema: &Schema, value: Value) -> apache_avro::AvroResult<Vec<u8>> {
         .write_value_to_vec(value)
 }
 
+/// A record, the id and file of its schema, and those of the versions before.
 macro_rules! published {
-    ($record:ty, $id:literal, $file:literal) => {
+    ($record:ty, $id:literal, $file:literal $(, ($earlier:literal, $earlier_file:literal))* $(,)?) => {
         impl $record {
             /// Schema id of the record.
             pub const SCHEMA_ID: u32 = $id;
 
             fn schema() -> &'static Published {
                 static SCHEMA: OnceLock<Published> = OnceLock::new();
-                SCHEMA.get_or_init(|| Published::new($id, include_str!($file)))
+                SCHEMA.get_or_init(|| {
+                    let earlier = [$(($earlier, include_str!($earlier_file))),*];
+                    Published::new($id, include_str!($file), &earlier)
+                })
             }
 
             /// The framed bytes of the record.
@@ -112,19 +127,76 @@ pub use registry::{
 };
 
 /// How a condition moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transition {
     /// It began.
     Raised,
     /// Its priority changed.
+    #[default]
     Updated,
     /// It ended.
     Cleared,
+    /// Somebody has seen it and answers for it.
+    Acknowledged,
+    /// That was taken back.
+    Unacknowledged,
+    /// Nobody is told of it for a while.
+    Silenced,
+    /// They are again.
+    Unsilenced,
+    /// Somebody is to see to it.
+    Assigned,
+    /// Nobody acknowledged it in time: its priority rises, or others are told.
+    Escalated,
+    /// What raised it is over; it stays open until somebody closes it.
+    Latched,
+    /// It comes and goes: nobody is told of each time.
+    Flapping,
+    /// It has stopped coming and going, and is open.
+    Settled,
+}
+
+impl Transition {
+    /// All of them, in order of their symbols in the schema.
+    pub const ALL: [Self; 12] = [
+        Self::Raised,
+        Self::Updated,
+        Self::Cleared,
+        Self::Acknowledged,
+        Self::Unacknowledged,
+        Self::Silenced,
+        Self::Unsilenced,
+        Self::Assigned,
+        Self::Escalated,
+        Self::Latched,
+        Self::Flapping,
+        Self::Settled,
+    ];
+
+    /// Its name, as in the schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Updated => "updated",
+            Self::Cleared => "cleared",
+            Self::Acknowledged => "acknowledged",
+            Self::Unacknowledged => "unacknowledged",
+            Self::Silenced => "silenced",
+            Self::Unsilenced => "unsilenced",
+            Self::Assigned => "assigned",
+            Self::Escalated => "escalated",
+            Self::Latched => "latched",
+            Self::Flapping => "flapping",
+            Self::Settled => "settled",
+        }
+    }
 }
 
 /// Priority as in IEC 60601-1-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Act at once.
@@ -132,11 +204,12 @@ pub enum Priority {
     /// Act soon.
     Medium,
     /// Be aware.
+    #[default]
     Low,
 }
 
-/// A transition of a condition. Fields as in `avro/maintenance_alerts/v1.avsc`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A transition of a condition. Fields as in `avro/maintenance_alerts/v2.avsc`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Alert {
     pub alert_id: String,
@@ -155,8 +228,24 @@ pub struct Alert {
     pub signal: Option<String>,
     pub unit: Option<String>,
     pub message: String,
+    pub reason: Option<String>,
+    pub actor: Option<String>,
+    pub comment: Option<String>,
+    pub action_id: Option<String>,
+    pub acknowledged_by: Option<String>,
+    pub acknowledged_at: Option<i64>,
+    pub assignee: Option<String>,
+    pub silenced_until: Option<i64>,
+    pub escalation: i32,
+    pub is_latched: bool,
+    pub is_flapping: bool,
 }
-published!(Alert, 1101, "../avro/maintenance_alerts/v1.avsc");
+published!(
+    Alert,
+    1121,
+    "../avro/maintenance_alerts/v2.avsc",
+    (1101, "../avro/maintenance_alerts/v1.avsc")
+);
 
 /// How a procedure ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -384,7 +473,7 @@ pub fn text_of(json: &str, datum: &[u8], path: &str) -> Result<Option<String>, R
 pub(crate) const PUBLISHED: [(&str, &str, Rewrite); 14] = [
     (
         "maintenance_alerts",
-        include_str!("../avro/maintenance_alerts/v1.avsc"),
+        include_str!("../avro/maintenance_alerts/v2.avsc"),
         |bytes| Ok(Alert::decode(bytes)?.encode()),
     ),
     (

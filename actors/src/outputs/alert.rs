@@ -69,6 +69,17 @@ fn columns(outputs: &[&OutputEvent], _: &Datasets, sink: &mut dyn ColumnSink) ->
         .float("limit", |alert| alert.limit)
         .optional_text("signal", |alert| alert.signal.as_deref())
         .optional_text("unit", |alert| alert.unit.as_deref())
-        .text("message", |alert| &alert.message);
+        .text("message", |alert| &alert.message)
+        .optional_text("reason", |alert| alert.reason.as_deref())
+        .optional_text("actor", |alert| alert.actor.as_deref())
+        .optional_text("comment", |alert| alert.comment.as_deref())
+        .optional_text("action_id", |alert| alert.action_id.as_deref())
+        .optional_text("acknowledged_by", |alert| alert.acknowledged_by.as_deref())
+        .time("acknowledged_at", |alert| alert.acknowledged_at)
+        .optional_text("assignee", |alert| alert.assignee.as_deref())
+        .time("silenced_until", |alert| alert.silenced_until)
+        .int32("escalation", |alert| alert.escalation)
+        .flag("is_latched", |alert| alert.is_latched)
+        .flag("is_flapping", |alert| alert.is_flapping);
     Ok(())
 }

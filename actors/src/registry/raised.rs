@@ -51,10 +51,8 @@ impl RaisedConditions {
                     priority: alert.priority,
                 });
             }
-            (Transition::Updated, Some(raised)) => {
-                raised.priority = raised.priority.min(alert.priority)
-            }
             (Transition::Cleared, Some(raised)) => raised.cleared_at = Some(alert.event_time),
+            (_, Some(raised)) => raised.priority = raised.priority.min(alert.priority),
             _ => {}
         }
     }

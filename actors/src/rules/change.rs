@@ -95,11 +95,7 @@ impl ConditionChange {
             &ordinal.to_string(),
         ]);
         let alert_id = alert_id(&condition_id, revision);
-        let verb = match self.transition {
-            Transition::Raised => "raised",
-            Transition::Updated => "updated",
-            Transition::Cleared => "cleared",
-        };
+        let verb = self.transition.as_str();
         let why = self
             .reason
             .map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -120,6 +116,8 @@ impl ConditionChange {
             signal: signal.map(|(name, _)| name.to_owned()),
             unit: signal.and_then(|(_, unit)| unit).map(str::to_owned),
             message: format!("{verb}: {what}{why}"),
+            reason: self.reason.map(str::to_owned),
+            ..Alert::default()
         }
     }
 }

@@ -182,7 +182,8 @@ pub(crate) struct AlertTransition {
     pub(crate) rule_id: String,
     /// Version of the rule.
     pub(crate) rule_version: i32,
-    /// `raised`, `updated` or `cleared`.
+    /// `raised`, `updated`, `cleared`, `acknowledged`, `unacknowledged`, `silenced`, `unsilenced`,
+    /// `assigned`, `escalated`, `latched`, `flapping` or `settled`.
     #[schemars(with = "String")]
     pub(crate) transition: Transition,
     /// `high`, `medium` or `low`.
@@ -202,6 +203,24 @@ pub(crate) struct AlertTransition {
     pub(crate) unit: Option<String>,
     /// What happened, in words.
     pub(crate) message: String,
+    /// Why it moved, where no value of a signal moved it.
+    pub(crate) reason: Option<String>,
+    /// Who moved it.
+    pub(crate) actor: Option<String>,
+    /// What they said.
+    pub(crate) comment: Option<String>,
+    /// Who has acknowledged the condition, after this transition.
+    pub(crate) acknowledged_by: Option<String>,
+    /// Who sees to it.
+    pub(crate) assignee: Option<String>,
+    /// Until when nobody is told of it.
+    pub(crate) silenced_until: Option<Time>,
+    /// How often it was passed on because nobody acknowledged it in time.
+    pub(crate) escalation: i32,
+    /// Its cause is over; it stays open until somebody closes it.
+    pub(crate) is_latched: bool,
+    /// It comes and goes.
+    pub(crate) is_flapping: bool,
 }
 
 impl From<&Alert> for AlertTransition {
@@ -223,6 +242,15 @@ impl From<&Alert> for AlertTransition {
             limit: finite(alert.limit),
             unit: alert.unit.clone(),
             message: alert.message.clone(),
+            reason: alert.reason.clone(),
+            actor: alert.actor.clone(),
+            comment: alert.comment.clone(),
+            acknowledged_by: alert.acknowledged_by.clone(),
+            assignee: alert.assignee.clone(),
+            silenced_until: alert.silenced_until.map(Time),
+            escalation: alert.escalation,
+            is_latched: alert.is_latched,
+            is_flapping: alert.is_flapping,
         }
     }
 }

@@ -227,19 +227,12 @@ mod tests {
             alert_id: "a/1".to_owned(),
             condition_id: "a".to_owned(),
             robot_id: "r".to_owned(),
-            procedure_id: None,
             rule_id: "hot".to_owned(),
             rule_version: 1,
             transition: Transition::Raised,
-            revision: 0,
             priority: Priority::High,
-            event_time: 0,
-            raised_at: 0,
-            value: None,
-            limit: None,
-            signal: None,
-            unit: None,
             message: "hot".to_owned(),
+            ..Alert::default()
         };
         let output = |kind, subject: &str, payload| OutputEvent {
             kind,

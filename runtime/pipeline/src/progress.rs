@@ -363,8 +363,8 @@ impl Progress {
 
     /// Counts what a processor only counted.
     pub(super) fn count(&self, topics: &[String], tally: &Tally) {
-        if tally.transitions != [0; 3] {
-            names::alert_transitions(tally.transitions);
+        if tally.transitions.iter().any(|count| *count > 0) {
+            names::alert_transitions(tally);
         }
         for (topic, counted) in topics.iter().zip(&tally.by_topic) {
             names::records_seen(topic, counted.duplicates, counted.missing);

@@ -59,7 +59,7 @@ fn a_symbol_of_an_enumeration_is_one_of_the_schemas() {
     }
     for schema in [
         include_str!("../../../schemas/avro/procedure_outcomes/v1.avsc"),
-        include_str!("../../../schemas/avro/maintenance_alerts/v1.avsc"),
+        include_str!("../../../schemas/avro/maintenance_alerts/v2.avsc"),
     ] {
         symbols(schema, &mut known);
     }

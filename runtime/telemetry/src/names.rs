@@ -5,7 +5,7 @@
 
 use theatre_actors::define_metrics;
 use theatre_actors::metrics::Metric;
-use theatre_actors::outputs::DeadReason;
+use theatre_actors::outputs::{DeadReason, Tally};
 use theatre_actors::ports::Lane;
 
 define_metrics! {
@@ -133,7 +133,8 @@ define_metrics! {
     );
     ALERT_TRANSITIONS: Counter(
         "theatre_alert_transitions_total", "transitions", ["to"],
-        "Transitions of conditions, by what they became: raised, updated, cleared"
+        "Transitions of conditions, by what they became: raised, updated, cleared, acknowledged, \
+         silenced and so on"
     );
     ALERTS_ACTIVE: Gauge(
         "theatre_alerts_active", "conditions", ["partition", "priority"],
@@ -258,7 +259,7 @@ pub fn begin(lake: bool, warehouse: bool) {
         RECORDS_PARKED.increment([lane.as_str().into()], 0);
         RECORDS_OUT.increment([lane.as_str().into()], 0);
     }
-    alert_transitions([0; 3]);
+    alert_transitions(&Tally::default());
     ACTOR_RESTARTS.increment(["processor".into()], 0);
     CHECKPOINT_FAILURES.increment([], 0);
     traces_exported(0);
@@ -463,9 +464,9 @@ pub fn event_time_lag(partition: u32, seconds: f64) {
     EVENT_TIME_LAG.set([partition.to_string().into()], seconds);
 }
 
-/// Conditions moved: so many were raised, updated and cleared.
-pub fn alert_transitions(counts: [u64; 3]) {
-    for (to, count) in ["raised", "updated", "cleared"].into_iter().zip(counts) {
+/// Conditions moved.
+pub fn alert_transitions(tally: &Tally) {
+    for (to, count) in tally.transitions_by_name() {
         ALERT_TRANSITIONS.increment([to.into()], count);
     }
 }

@@ -20,7 +20,66 @@ fn alert() -> Alert {
         signal: Some("t".into()),
         unit: None,
         message: "m".into(),
+        acknowledged_by: Some("dana".into()),
+        escalation: 2,
+        is_flapping: true,
+        ..Alert::default()
     }
+}
+
+/// Reads a datum that one schema wrote by another one.
+fn read_by(writer: &str, reader: &str, datum: &mut &[u8]) -> Value {
+    let (writer, reader) = (
+        Schema::parse_str(writer).unwrap(),
+        Schema::parse_str(reader).unwrap(),
+    );
+    let resolving = GenericDatumReader::builder(&writer)
+        .reader_schema(&reader)
+        .build()
+        .unwrap();
+    resolving.read_value(datum).unwrap()
+}
+
+fn field<'a>(record: &'a Value, name: &str) -> &'a Value {
+    let Value::Record(fields) = record else {
+        panic!("{record:?} is no record");
+    };
+    &fields.iter().find(|(known, _)| known == name).unwrap().1
+}
+
+#[test]
+fn consumers_of_version_1_read_every_transition_of_an_alert_and_version_2_reads_theirs() {
+    let first = include_str!("../../avro/maintenance_alerts/v1.avsc");
+    let second = include_str!("../../avro/maintenance_alerts/v2.avsc");
+    for transition in Transition::ALL {
+        let sent = Alert {
+            transition,
+            ..alert()
+        };
+        let message = sent.encode();
+        let (_, mut datum) = framing::parse(&message).unwrap();
+        let read = read_by(second, first, &mut datum);
+        let shown = match transition {
+            Transition::Raised | Transition::Cleared => transition.as_str(),
+            _ => "updated",
+        };
+        let Value::Enum(_, symbol) = field(&read, "transition") else {
+            panic!("{read:?}");
+        };
+        assert_eq!(symbol, shown);
+        assert_eq!(field(&read, "condition_id"), &Value::String("c".into()));
+        assert_eq!(Alert::decode(&message).unwrap(), sent);
+    }
+    let golden = include_bytes!("../../golden/maintenance_alerts/v1.bin");
+    let (_, mut datum) = framing::parse(golden).unwrap();
+    let read = read_by(first, second, &mut datum);
+    assert_eq!(field(&read, "escalation"), &Value::Int(0));
+    let ours = Alert::decode(golden).unwrap();
+    assert_eq!(
+        (ours.acknowledged_by, ours.escalation, ours.is_latched),
+        (None, 0, false)
+    );
+    assert_eq!(ours.robot_id, "the robot_id");
 }
 
 #[test]
@@ -100,7 +159,7 @@ fn a_dead_letter_keeps_its_bytes() {
 #[test]
 fn another_schemas_bytes_are_refused() {
     let error = Outcome::decode(&alert().encode()).unwrap_err();
-    assert!(error.to_string().contains("1101"), "{error}");
+    assert!(error.to_string().contains("1121"), "{error}");
 }
 
 /// The bytes of a record by way of a tree of values, as apache-avro resolves it against the schema.
@@ -115,12 +174,12 @@ proptest! {
     fn fields_written_one_by_one_are_those_of_the_resolved_value(
         number in any::<i64>(), small in any::<i32>(), value in proptest::option::of(any::<f64>()),
         text in ".{0,20}", maybe in proptest::option::of(".{0,8}"), count in 0..4_usize,
-        transition in 0..3_usize, bytes in proptest::collection::vec(any::<u8>(), 0..20),
+        transition in 0..12_usize, bytes in proptest::collection::vec(any::<u8>(), 0..20),
     ) {
         let alert = Alert {
             procedure_id: maybe.clone(),
-            transition: [Transition::Raised, Transition::Updated, Transition::Cleared][transition],
-            priority: [Priority::High, Priority::Medium, Priority::Low][transition],
+            transition: Transition::ALL[transition],
+            priority: [Priority::High, Priority::Medium, Priority::Low][transition % 3],
             revision: small,
             event_time: number,
             value,
@@ -129,7 +188,7 @@ proptest! {
             message: text.clone(),
             ..alert()
         };
-        prop_assert_eq!(alert.encode(), by_values(1101, Alert::schema().schema, &alert));
+        prop_assert_eq!(alert.encode(), by_values(1121, Alert::schema().schema, &alert));
         let signal = SignalAggregates {
             name: text.clone(),
             count: number,

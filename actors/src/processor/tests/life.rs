@@ -211,7 +211,7 @@ fn what_is_only_counted_says_what_was_seen_missing_and_open() {
     assert_eq!(outputs.tally.open_conditions, None, "nothing has moved yet");
     let later = telemetry_from(4, &[(60, 6, 90.0, None)]);
     processor.apply(0, &later, &[0], &mut outputs);
-    assert_eq!(outputs.tally.transitions, [1, 0, 0]);
+    assert_eq!(outputs.tally.transitions[..3], [1, 0, 0]);
     assert_eq!(outputs.tally.open_conditions, Some([1, 0, 0]));
     assert_eq!(processor.open_conditions(), [1, 0, 0]);
 

@@ -170,7 +170,7 @@ pub(super) fn alert_line(alert: &Alert) -> String {
     let mark = match alert.transition {
         Transition::Raised => "ALERT  ",
         Transition::Updated => "UPDATED",
-        Transition::Cleared => "cleared",
+        other => other.as_str(),
     };
     let value = alert.value.map_or(String::new(), |value| {
         format!(" ({})", measured(value, alert.unit.as_deref()))
