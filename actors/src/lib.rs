@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`time`], [`position`], [`outputs`] (what a processor emits), [`sequence`]
 //! (duplicates and gaps), [`window`] (panes, windows, late fragments), [`rules`] (conditions),
-//! [`robot`], [`procedure`], [`instrument`] and [`component`] (the actors), [`registry`] (what people
+//! [`robot`], [`procedure`], [`instrument`] and [`component`] (the actors), `alerts` (the life of conditions), [`registry`] (what people
 //! and their systems say), [`processor`] (a robot and its procedures in one
 //! mailbox), [`actix_host`] (the only file that names actix), [`ports`] (traits of log, store, lake
 //! and warehouse).
@@ -12,6 +12,7 @@
 //! does I/O.
 
 pub mod actix_host;
+mod alerts;
 pub mod component;
 pub mod instrument;
 pub mod metrics;

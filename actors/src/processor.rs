@@ -5,6 +5,7 @@
 //! alone: how they are cut into messages and when the state is saved cannot be seen in the result.
 //! A row below the processor's own position was applied before and is skipped.
 
+mod alerting;
 mod entities;
 mod events;
 mod intake;
@@ -22,14 +23,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
-use theatre_schemas::records::{Alert, OutcomeStatus, Priority};
+use theatre_schemas::records::{Alert, OutcomeStatus};
 
-use crate::outputs::{
-    Counters, DeadReason, DeadRow, Outputs, TopicTally, alert, outcome, phase, window,
-};
+use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, outcome, phase, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
-use crate::robot::{Columns, Judgement, RobotActor, RuleContext, is_raising};
+use crate::robot::{Columns, Judgement, RobotActor, RuleContext};
 use crate::rules::RuleSet;
 use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
@@ -42,7 +41,8 @@ use stored::ProcessorState;
 pub use entities::{EntityConfig, SessionConfig};
 pub use intake::IntakeProcessor;
 pub use view::{
-    ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, next_sequence,
+    ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, SilenceView,
+    next_sequence,
 };
 
 /// Panics on a row, for tests of what happens then. Production builds do not have it.
@@ -121,6 +121,9 @@ pub struct Processor {
     state: ProcessorState,
     /// The state is known to fit the rules; not stored, because they may change while nothing runs.
     has_adopted_rules: bool,
+    /// The log's clock at the row or tick that is under way, microseconds UTC; not stored, because
+    /// each of them says it.
+    now: i64,
 }
 
 impl Processor {
@@ -131,6 +134,7 @@ impl Processor {
             config,
             state: ProcessorState::default(),
             has_adopted_rules: false,
+            now: i64::MIN,
         }
     }
 
@@ -224,26 +228,14 @@ impl Processor {
         }
     }
 
-    /// How many conditions are open: of high, medium and low priority.
-    pub fn open_conditions(&self) -> [u32; 3] {
-        let mut open = [0; 3];
-        let instruments = self.state.entities.instruments.open_conditions();
-        let of_robot = self.state.robot.open_conditions();
-        let of_robot = of_robot.map(|(.., condition)| condition);
-        for condition in of_robot.chain(instruments.map(|(_, condition)| condition)) {
-            if let Some((_, priority)) = condition.raised() {
-                open[priority as usize] += 1;
-            }
-        }
-        open
-    }
-
     /// The wall clock says `now`, on a partition that has seen its log's end.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
         if self.state.registry.is_some() {
             return; // What is registered cannot fall silent.
         }
+        self.note_now(now.0);
         self.adopt_rules(outputs);
+        self.fall_due(outputs);
         self.with_rules(outputs, |robot, context| robot.tick(context, now));
         // Not only when silence is raised: a procedure may end, by its event, while its robot is
         // silent.
@@ -281,6 +273,7 @@ impl Processor {
         if !self.has_adopted_rules {
             self.has_adopted_rules = true;
             self.with_rules(outputs, RobotActor::adopt_rules);
+            self.adopt_alert_policies(outputs);
         }
     }
 
@@ -369,29 +362,6 @@ impl Processor {
         }
     }
 
-    fn emit_alert(&mut self, transition: Alert, outputs: &mut Outputs) {
-        self.state.record.note_alert(&transition);
-        outputs.urgent |= transition.priority == Priority::High;
-        outputs.tally.transitions[transition.transition as usize] += 1;
-        if let Some(id) = transition
-            .procedure_id
-            .as_ref()
-            .filter(|_| is_raising(&transition))
-            && let Some(procedure) = self.state.procedures.get_mut(id)
-        {
-            procedure.add_condition(&transition.condition_id, transition.priority);
-            // A row that waited may raise something after the outcome of its procedure.
-            if procedure.is_published() && procedure.due.is_none() {
-                let clock = self.state.robot.clock().0;
-                let due = clock.saturating_add(self.config.time.reorder_bound_us);
-                self.state.procedures.due(id, due);
-            }
-        }
-        outputs
-            .events
-            .push(alert::output(&self.robot_id, &transition));
-    }
-
     /// A case that moves to another robot has a leg on each, with an outcome of its own.
     fn emit_concluded(&mut self, concluded: Concluded, outputs: &mut Outputs) {
         let Conclusion {
@@ -419,6 +389,7 @@ impl Processor {
         }
         self.flush_sessions(outputs);
         self.with_rules(outputs, RobotActor::judge_all);
+        self.settle_alerts(i64::MAX, outputs);
         self.emit_due_outcomes(i64::MAX, outputs);
         self.revise_entities(outputs);
     }

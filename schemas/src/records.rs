@@ -60,7 +60,9 @@ impl Published {
     fn decode<T: DeserializeOwned>(&self, message: &[u8]) -> Result<T, RecordError> {
         let (id, mut datum) =
             framing::parse(message).map_err(|error| RecordError(error.to_string()))?;
-        let mut known = [(self.id, self.schema)].into_iter().chain(self.earlier.iter().copied());
+        let mut known = [(self.id, self.schema)]
+            .into_iter()
+            .chain(self.earlier.iter().copied());
         let Some((_, written_by)) = known.find(|(known, _)| *known == id) else {
             return Err(RecordError(format!(
                 "schema id {id} where {} was expected",
@@ -228,6 +230,7 @@ pub struct Alert {
     pub signal: Option<String>,
     pub unit: Option<String>,
     pub message: String,
+    pub subject: Option<String>,
     pub reason: Option<String>,
     pub actor: Option<String>,
     pub comment: Option<String>,

@@ -12,7 +12,7 @@ use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject; the versions of one in order.
-pub const INPUT_SCHEMAS: [(&str, &str); 12] = [
+pub const INPUT_SCHEMAS: [(&str, &str); 13] = [
     (
         "robot_telemetry",
         include_str!("../avro/robot_telemetry/v1.avsc"),
@@ -54,6 +54,10 @@ pub const INPUT_SCHEMAS: [(&str, &str); 12] = [
     (
         "model_registry",
         include_str!("../avro/model_registry/v1.avsc"),
+    ),
+    (
+        "alert_actions",
+        include_str!("../avro/alert_actions/v1.avsc"),
     ),
 ];
 

@@ -70,6 +70,7 @@ fn columns(outputs: &[&OutputEvent], _: &Datasets, sink: &mut dyn ColumnSink) ->
         .optional_text("signal", |alert| alert.signal.as_deref())
         .optional_text("unit", |alert| alert.unit.as_deref())
         .text("message", |alert| &alert.message)
+        .optional_text("subject", |alert| alert.subject.as_deref())
         .optional_text("reason", |alert| alert.reason.as_deref())
         .optional_text("actor", |alert| alert.actor.as_deref())
         .optional_text("comment", |alert| alert.comment.as_deref())

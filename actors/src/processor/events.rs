@@ -38,6 +38,8 @@ impl Processor {
         outputs: &mut Outputs,
     ) {
         let config = self.config.clone();
+        self.note_now(batch.append_times[row]);
+        self.fall_due(outputs);
         match self
             .state
             .robot
@@ -216,6 +218,7 @@ impl Processor {
                 let time = batch.event_times()[row];
                 listed.map(|listed| self.register_components(&listed, time, outputs))
             }
+            DatasetKind::AlertActions => self.take_action(batch, row, outputs),
             DatasetKind::MaintenanceLogs => record
                 .serve(actor, batch, row, outputs)
                 .map(|replaced| self.renew_parts(replaced.as_ref(), outputs)),

@@ -245,16 +245,66 @@ impl Processor {
         robot.count_not_finite(batch, &row_batch.rows);
         let RowBatch { rows, clocks, .. } = &*row_batch;
         let mut from = 0;
-        for (at, alert) in alerts {
+        let mut alerts = alerts.into_iter().peekable();
+        while let Some((at, alert)) = alerts.next() {
             // Of several alerts of one row only the first has rows before it.
             if from <= at {
-                self.aggregate(batch, &rows[from..=at], &clocks[from..=at], outputs);
+                let (rows, clocks) = (&rows[from..=at], &clocks[from..=at]);
+                self.aggregate_between_dues(batch, rows, clocks, outputs);
                 from = at + 1;
             }
             self.emit_alert(alert, outputs);
+            if alerts.peek().is_none_or(|(next, _)| *next > at) {
+                self.settle_alerts(self.watermark_at(clocks[at]), outputs);
+            }
         }
-        self.aggregate(batch, &rows[from..], &clocks[from..], outputs);
+        self.aggregate_between_dues(batch, &rows[from..], &clocks[from..], outputs);
+        if let Some(last) = clocks.last() {
+            self.settle_alerts(self.watermark_at(*last), outputs);
+        }
         row_batch.clear();
+    }
+
+    /// Adds rows to the windows and the sessions. What falls due for alerts comes in its place: by the
+    /// log's clock before the row that has come so far, by the watermark behind it. The last row's
+    /// own alerts come first, so what the watermark makes due behind it is left to the caller.
+    fn aggregate_between_dues(
+        &mut self,
+        batch: &Batch,
+        rows: &[u32],
+        clocks: &[EventTime],
+        outputs: &mut Outputs,
+    ) {
+        let mut from = 0;
+        while from < rows.len() {
+            let rules = &self.config.rules;
+            let due = self.state.alerts.next_due(rules);
+            let quiet = self.state.alerts.next_quiet(rules);
+            let is_due = |at: &usize| batch.append_times[rows[*at] as usize] >= due;
+            let is_quiet = |at: &usize| self.watermark_at(clocks[*at]) >= quiet;
+            if is_due(&from) {
+                self.note_now(batch.append_times[rows[from] as usize]);
+                self.fall_due(outputs);
+                continue;
+            }
+            let mut to = rows.len();
+            if due != i64::MAX {
+                to = (from..to).find(is_due).unwrap_or(to);
+            }
+            if quiet != i64::MAX {
+                to = (from..to).find(is_quiet).map_or(to, |at| at + 1);
+            }
+            self.aggregate(batch, &rows[from..to], &clocks[from..to], outputs);
+            self.note_now(batch.append_times[rows[to - 1] as usize]);
+            if to < rows.len() {
+                self.settle_alerts(self.watermark_at(clocks[to - 1]), outputs);
+            }
+            from = to;
+        }
+    }
+
+    fn watermark_at(&self, clock: EventTime) -> i64 {
+        clock.0.saturating_sub(self.config.time.reorder_bound_us)
     }
 
     /// Adds rows to the windows and the sessions. Of what a row closes the windows come first.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entities::Entities;
 use super::procedure_table::{ProcedureTable, ProcedureTableV2};
+use crate::alerts::Alerts;
 use crate::outputs::Counters;
 use crate::position::Positions;
 use crate::registry::{RegistryState, RobotRecord};
@@ -20,6 +21,19 @@ pub(super) struct ProcessorState {
     pub(super) entities: Entities,
     pub(super) record: RobotRecord,
     pub(super) registry: Option<Box<RegistryState>>,
+    pub(super) alerts: Alerts,
+}
+
+/// Version 3: conditions were told as the rules moved them.
+#[derive(Deserialize)]
+struct Version3 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotActor,
+    procedures: ProcedureTable,
+    entities: Entities,
+    record: RobotRecord,
+    registry: Option<Box<RegistryState>>,
 }
 
 /// Version 1: rules judged rows as they came, and a clock had no end.
@@ -43,7 +57,7 @@ struct Version2 {
 
 impl Stored for ProcessorState {
     const NAME: &'static str = "processor";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn body(&self) -> impl Serialize {
         self
@@ -71,7 +85,20 @@ impl Stored for ProcessorState {
                     ..Self::default()
                 })
             }
-            3 => body.decode(),
+            3 => {
+                let stored: Version3 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot,
+                    procedures: stored.procedures,
+                    entities: stored.entities,
+                    record: stored.record,
+                    registry: stored.registry,
+                    alerts: Alerts::default(),
+                })
+            }
+            4 => body.decode(),
             _ => body.unknown(),
         }
     }

@@ -1,3 +1,4 @@
+mod alerting;
 mod entities;
 mod golden;
 mod life;
@@ -33,16 +34,7 @@ fn registry() -> &'static Registry {
 
 /// A rule on the motor's temperature.
 fn rule(id: &str, priority: Priority, kind: RuleKind) -> RuleSpec {
-    RuleSpec {
-        id: id.into(),
-        version: 1,
-        priority,
-        dataset: None,
-        description: String::new(),
-        order: RuleOrder::default(),
-        max_gap: None,
-        kind,
-    }
+    RuleSpec::new(id, priority, kind)
 }
 
 /// Raised above 85, cleared below 80.

@@ -5,9 +5,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::ColumnType;
-use theatre_schemas::records::{Outcome, Priority};
+use theatre_schemas::records::{Alert, Outcome, Priority};
 
 use super::ProcessorState;
+use crate::alerts::Silence;
 use crate::outputs::Counters;
 use crate::position::{Positions, TopicIndex};
 use crate::registry::RobotRecordView;
@@ -24,6 +25,40 @@ pub struct ConditionView {
     pub priority: Priority,
     /// Event time, microseconds UTC.
     pub raised_at: i64,
+    /// Its id in alerts; `None` where a build raised it that did not keep what it told.
+    pub condition_id: Option<String>,
+    pub signal: Option<String>,
+    /// What was told of it last, in words.
+    pub message: Option<String>,
+    pub acknowledged_by: Option<String>,
+    /// Microseconds UTC, as are those below.
+    pub acknowledged_at: Option<i64>,
+    pub assignee: Option<String>,
+    pub silenced_until: Option<i64>,
+    /// How often it was passed on because nobody acknowledged it in time.
+    pub escalation: i32,
+    /// Its cause is over; it stays open until somebody closes it.
+    pub is_latched: bool,
+    /// It comes and goes.
+    pub is_flapping: bool,
+    /// The robot is silent: nobody knows whether it is still so.
+    pub is_stale: bool,
+}
+
+/// A silence that holds for a robot.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct SilenceView {
+    pub silence_id: String,
+    pub rule_id: Option<String>,
+    pub condition_id: Option<String>,
+    pub facility_id: Option<String>,
+    pub robot_model: Option<String>,
+    /// Microseconds UTC.
+    pub until: i64,
+    pub hides_high: bool,
+    pub actor: String,
+    pub comment: Option<String>,
 }
 
 /// A procedure.
@@ -49,6 +84,7 @@ pub struct ProcessorView {
     pub heard_at: Option<i64>,
     pub last_event: Option<String>,
     pub conditions: Vec<ConditionView>,
+    pub silences: Vec<SilenceView>,
     pub open_panes: usize,
     pub missing: u64,
     pub given_up: u64,
@@ -125,28 +161,6 @@ pub fn next_sequence(state: &[u8], topic: TopicIndex) -> Result<i64, StateError>
 pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
     let robot = &state.robot;
     let (missing, given_up, restarts, not_finite) = robot.quality();
-    let conditions = robot
-        .open_conditions()
-        .filter_map(|(dataset, rule_id, condition)| {
-            let (raised_at, priority) = condition.raised()?;
-            let dataset = (!dataset.is_empty()).then(|| dataset.to_owned());
-            Some(ConditionView {
-                rule_id: rule_id.to_owned(),
-                dataset,
-                priority,
-                raised_at,
-            })
-        });
-    let instruments = state.entities.instruments.open_conditions();
-    let instruments = instruments.filter_map(|(_, condition)| {
-        let (raised_at, priority) = condition.raised()?;
-        Some(ConditionView {
-            rule_id: INSTRUMENT_LIVES.to_owned(),
-            dataset: None,
-            priority,
-            raised_at,
-        })
-    });
     let procedures = state
         .procedures
         .iter()
@@ -162,7 +176,8 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         clock: robot.shown_clock().map(|clock| clock.0),
         heard_at: robot.last_seen().map(|seen| seen.0),
         last_event: robot.last_event().map(|(event, _)| event.clone()),
-        conditions: conditions.chain(instruments).collect(),
+        conditions: conditions(state),
+        silences: state.alerts.silences().map(silence).collect(),
         open_panes: robot.open_panes(),
         missing,
         given_up,
@@ -172,6 +187,74 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         counters: state.counters.clone(),
         procedures: procedures.collect(),
         record: state.record.view(),
+    }
+}
+
+/// The open conditions, as they were told last.
+fn conditions(state: &ProcessorState) -> Vec<ConditionView> {
+    let is_silent = state.robot.is_known_silent();
+    let open = state.alerts.open().iter().map(|open| told(open.alert()));
+    let of_robot = state.robot.open_conditions();
+    let of_instruments = state.entities.instruments.open_conditions();
+    let of_instruments =
+        of_instruments.map(|(serial, condition)| (serial, INSTRUMENT_LIVES, condition));
+    let untold = of_robot
+        .chain(of_instruments)
+        .filter(|(subject, rule, _)| !state.alerts.knows(rule, subject))
+        .filter_map(|(subject, rule, condition)| {
+            let (raised_at, priority) = condition.raised()?;
+            Some(told(&Alert {
+                rule_id: rule.to_owned(),
+                subject: (!subject.is_empty()).then(|| subject.to_owned()),
+                priority,
+                raised_at,
+                ..Alert::default()
+            }))
+        });
+    let mut conditions: Vec<ConditionView> = open.chain(untold).collect();
+    // Those of the robot as a whole first, those of instruments last.
+    let place = |of: &ConditionView| (of.rule_id == INSTRUMENT_LIVES, of.dataset.clone());
+    conditions
+        .sort_by(|left, right| (place(left), &left.rule_id).cmp(&(place(right), &right.rule_id)));
+    for condition in &mut conditions {
+        condition.is_stale = is_silent && condition.dataset.is_some();
+    }
+    conditions
+}
+
+fn told(alert: &Alert) -> ConditionView {
+    let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let is_of_instrument = alert.rule_id == INSTRUMENT_LIVES;
+    ConditionView {
+        rule_id: alert.rule_id.clone(),
+        dataset: alert.subject.clone().filter(|_| !is_of_instrument),
+        priority: alert.priority,
+        raised_at: alert.raised_at,
+        condition_id: said(&alert.condition_id),
+        signal: alert.signal.clone(),
+        message: said(&alert.message),
+        acknowledged_by: alert.acknowledged_by.clone(),
+        acknowledged_at: alert.acknowledged_at,
+        assignee: alert.assignee.clone(),
+        silenced_until: alert.silenced_until,
+        escalation: alert.escalation,
+        is_latched: alert.is_latched,
+        is_flapping: alert.is_flapping,
+        is_stale: false,
+    }
+}
+
+fn silence(silence: &Silence) -> SilenceView {
+    SilenceView {
+        silence_id: silence.id.clone(),
+        rule_id: silence.rule.clone(),
+        condition_id: silence.condition.clone(),
+        facility_id: silence.facility.clone(),
+        robot_model: silence.model.clone(),
+        until: silence.until,
+        hides_high: silence.hides_high,
+        actor: silence.actor.clone(),
+        comment: silence.comment.clone(),
     }
 }
 

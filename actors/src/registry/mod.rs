@@ -12,6 +12,7 @@ pub(crate) mod maintenance;
 pub(crate) mod raised;
 pub(crate) mod robot_record;
 
+pub(crate) use cells::Cells;
 pub(crate) use entities::RegistryState;
 pub use robot_record::RobotRecordView;
 pub(crate) use robot_record::{Replaced, RobotRecord};

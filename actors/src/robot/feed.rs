@@ -216,6 +216,11 @@ impl RobotActor {
             })
     }
 
+    /// True while it is said that the robot is silent.
+    pub(crate) fn is_known_silent(&self) -> bool {
+        self.raised_at(ROBOT_SILENT).is_some()
+    }
+
     /// When a condition of the robot as a whole was raised; `None` when it is not.
     fn raised_at(&self, id: &str) -> Option<i64> {
         let condition = self.conditions.get(ROBOT_WIDE)?.get(id)?;

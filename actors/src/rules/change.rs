@@ -117,6 +117,7 @@ impl ConditionChange {
             unit: signal.and_then(|(_, unit)| unit).map(str::to_owned),
             message: format!("{verb}: {what}{why}"),
             reason: self.reason.map(str::to_owned),
+            subject: (!dataset.is_empty()).then(|| dataset.to_owned()),
             ..Alert::default()
         }
     }

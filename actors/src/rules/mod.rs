@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets, SignalSpec};
 use theatre_schemas::records::Priority;
 
+pub use crate::alerts::{FlappingSpec, Unacknowledged};
 pub(crate) use change::alert_id;
 pub use change::{AlertContext, ConditionChange};
 pub use condition::Condition;
@@ -185,14 +186,8 @@ impl RuleSet {
             ),
         ] {
             let spec = RuleSpec {
-                id: id.to_owned(),
-                version: 1,
-                priority,
-                dataset: None,
                 description: description.to_owned(),
-                order: RuleOrder::default(),
-                max_gap: None,
-                kind: RuleKind::BuiltIn {},
+                ..RuleSpec::new(id, priority, RuleKind::BuiltIn {})
             };
             set.rules.push(Rule { spec, predicate });
         }
@@ -215,6 +210,7 @@ impl RuleSet {
         {
             return Err(fault("the id is taken: give it another".to_owned()));
         }
+        crate::alerts::check(spec).map_err(fault)?;
         let (signal, predicate) = spec.predicate().map_err(fault)?;
         let Some(signal) = signal else {
             if spec.dataset.is_some() {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use theatre_schemas::records::Priority;
 
 use super::{Limit, Predicate};
+use crate::alerts::{FlappingSpec, Unacknowledged};
 
 /// Least default of [`RuleSpec::max_gap`], microseconds.
 const MAX_GAP_US: i64 = 60_000_000;
@@ -185,11 +186,37 @@ pub struct RuleSpec {
     /// `clear_after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_gap: Option<Micros>,
+    /// Its conditions stay open, when their cause is over, until somebody closes them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latch: bool,
+    /// When a condition that comes and goes is held for one that flaps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flapping: Option<FlappingSpec>,
+    /// What happens to a condition that nobody acknowledges, step by step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unacknowledged: Vec<Unacknowledged>,
     /// When its conditions begin and end.
     pub kind: RuleKind,
 }
 
 impl RuleSpec {
+    /// Version 1 of a rule that says nothing but what it must.
+    pub fn new(id: &str, priority: Priority, kind: RuleKind) -> Self {
+        Self {
+            id: id.to_owned(),
+            version: 1,
+            priority,
+            dataset: None,
+            description: String::new(),
+            order: RuleOrder::default(),
+            max_gap: None,
+            latch: false,
+            flapping: None,
+            unacknowledged: Vec::new(),
+            kind,
+        }
+    }
+
     /// Compiles the rule: its signal, if it has one, and its predicate.
     pub(super) fn predicate(&self) -> Result<(Option<String>, Predicate), String> {
         let predicate = match &self.kind {

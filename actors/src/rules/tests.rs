@@ -4,26 +4,21 @@ use theatre_schemas::registry::Registry;
 use super::*;
 
 fn threshold(hold: &str) -> RuleSpec {
+    let kind = RuleKind::Threshold {
+        signal: "motor_temperature".into(),
+        raise_above: Some(85.0),
+        clear_below: Some(80.0),
+        raise_below: None,
+        clear_above: None,
+        hold: Micros::parse(hold).unwrap(),
+        escalate: vec![Escalation {
+            at: 95.0,
+            priority: Priority::High,
+        }],
+    };
     RuleSpec {
-        id: "hot".into(),
-        version: 1,
-        priority: Priority::Low,
         dataset: Some("fleet_telemetry".into()),
-        description: String::new(),
-        order: RuleOrder::default(),
-        max_gap: None,
-        kind: RuleKind::Threshold {
-            signal: "motor_temperature".into(),
-            raise_above: Some(85.0),
-            clear_below: Some(80.0),
-            raise_below: None,
-            clear_above: None,
-            hold: Micros::parse(hold).unwrap(),
-            escalate: vec![Escalation {
-                at: 95.0,
-                priority: Priority::High,
-            }],
-        },
+        ..RuleSpec::new("hot", Priority::Low, kind)
     }
 }
 

@@ -15,6 +15,7 @@ const RESERVED: &[&str] = &[
 
 /// Data sets and tables that are there in any case.
 const SHIPPED: &[&str] = &[
+    "alert_actions",
     "components",
     "dead_letters",
     "facility_registry",

@@ -22,11 +22,13 @@ pub enum DatasetKind {
     SurgeonRegistry,
     /// What a robot model is, from a moment on.
     ModelRegistry,
+    /// What people do about open conditions.
+    AlertActions,
 }
 
 impl DatasetKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Telemetry,
         Self::RobotEvents,
         Self::ProcedureEvents,
@@ -36,6 +38,7 @@ impl DatasetKind {
         Self::FacilityRegistry,
         Self::SurgeonRegistry,
         Self::ModelRegistry,
+        Self::AlertActions,
     ];
 
     /// Whether decimals stay exact. Those of telemetry are measurements, hence signals, which are
@@ -61,7 +64,11 @@ impl DatasetKind {
     /// Whether its records come from the robot itself, so that it is heard by them and answers for
     /// their times; others are written by people and their systems.
     pub fn is_of_robot(self) -> bool {
-        self.entity().is_none() && !matches!(self, Self::MaintenanceLogs | Self::RobotRegistry)
+        let is_of_people = matches!(
+            self,
+            Self::MaintenanceLogs | Self::RobotRegistry | Self::AlertActions
+        );
+        self.entity().is_none() && !is_of_people
     }
 
     /// Its name in schemas and in the configuration.
@@ -76,6 +83,7 @@ impl DatasetKind {
             Self::FacilityRegistry => "facility_registry",
             Self::SurgeonRegistry => "surgeon_registry",
             Self::ModelRegistry => "model_registry",
+            Self::AlertActions => "alert_actions",
         }
     }
 }

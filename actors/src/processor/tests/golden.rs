@@ -6,7 +6,8 @@ use crate::state::StateError;
 
 const V1: &[u8] = include_bytes!("../../../golden/processor/v1.bin");
 const V2: &[u8] = include_bytes!("../../../golden/processor/v2.bin");
-const V3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v3.bin");
+const V3: &[u8] = include_bytes!("../../../golden/processor/v3.bin");
+const V4: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v4.bin");
 
 /// A life with something of everything in it.
 fn processor() -> Processor {
@@ -76,6 +77,18 @@ fn registered_processor() -> Processor {
     let batch = registered::log(0, "m1", "completed", (22, Some(26)), &[]);
     processor.apply(4, &batch, &[0], &mut outputs);
     assert!(outputs.dead.is_empty() && outputs.events.len() > 4);
+    processor
+}
+
+/// The same, with a condition that was acknowledged and silenced.
+fn handled_processor() -> Processor {
+    let mut processor = registered_processor();
+    let mut outputs = Outputs::default();
+    for (offset, action) in ["acknowledge", "silence"].into_iter().enumerate() {
+        let batch = alerting::action(offset as u64, action, &[]);
+        processor.apply(9, &batch, &[0], &mut outputs);
+    }
+    assert_eq!(alerts(&outputs).len(), 2, "{outputs:?}");
     processor
 }
 
@@ -155,14 +168,14 @@ fn state_written_by_version_1_is_read_and_goes_on() {
 /// Fails when the encoding changed without a new version. `THEATRE_GOLDEN=write cargo test -p
 /// theatre-actors golden` writes the file when it is not there.
 #[test]
-fn the_encoding_is_still_that_of_version_3() {
-    let processor = registered_processor();
+fn the_encoding_is_still_that_of_version_4() {
+    let processor = handled_processor();
     let state = processor.snapshot();
     let wish = std::env::var_os("THEATRE_GOLDEN");
-    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V3).exists() {
-        std::fs::write(V3, &state).unwrap();
+    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V4).exists() {
+        std::fs::write(V4, &state).unwrap();
     }
-    let stored = std::fs::read(V3).unwrap();
+    let stored = std::fs::read(V4).unwrap();
     assert!(
         state == stored,
         "the encoding of processor state changed: {} bytes, {} in the golden file",
@@ -213,17 +226,37 @@ fn state_written_by_version_2_is_read_and_goes_on() {
 }
 
 #[test]
+fn state_written_by_version_3_is_read_and_what_is_open_in_it_ends() {
+    assert_eq!(V3[0], 3);
+    let mut of_before = Processor::restore("r", V3, config(None)).unwrap();
+    let mut of_now = registered_processor();
+    assert_eq!(of_before.open_conditions(), of_now.open_conditions());
+    let again = Processor::restore("r", &of_before.snapshot(), config(None)).unwrap();
+    assert_eq!(again.state, of_before.state);
+    let samples: Vec<Sample> = (18..70)
+        .map(|at| (8 + at, at, 70.0 + (at % 3) as f64 * 10.0, Some(1)))
+        .collect();
+    let batch = telemetry_from(14, &samples);
+    let rows: Vec<u32> = (0..samples.len() as u32).collect();
+    let (mut expected, mut got) = (Outputs::default(), Outputs::default());
+    of_now.apply(0, &batch, &rows, &mut expected);
+    of_before.apply(0, &batch, &rows, &mut got);
+    assert_eq!(alerts(&got), alerts(&expected));
+    assert!(alerts(&got).len() > 5);
+}
+
+#[test]
 fn unknown_versions_and_damage_are_told_apart() {
     assert_eq!(
-        Processor::restore("r", &[4], config(None)).unwrap_err(),
+        Processor::restore("r", &[5], config(None)).unwrap_err(),
         StateError::Version {
             name: "processor",
-            found: 4,
-            known: 3
+            found: 5,
+            known: 4
         }
     );
     let config = config(None);
-    for bytes in [V1, V2, &std::fs::read(V3).unwrap()] {
+    for bytes in [V1, V2, V3, &std::fs::read(V4).unwrap()] {
         for length in 0..bytes.len() {
             assert!(
                 matches!(

@@ -32,6 +32,7 @@ enum Kind {
     FacilityRegistry,
     SurgeonRegistry,
     ModelRegistry,
+    AlertActions,
 }
 
 impl Kind {
@@ -46,6 +47,7 @@ impl Kind {
             Self::FacilityRegistry => ("facility_registry", 6),
             Self::SurgeonRegistry => ("surgeon_registry", 7),
             Self::ModelRegistry => ("model_registry", 8),
+            Self::AlertActions => ("alert_actions", 9),
         }
     }
 }

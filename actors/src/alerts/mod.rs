@@ -1,0 +1,185 @@
+//! The life of a robot's open conditions: what rules say of them, and what people do.
+//!
+//! Rules raise, update and clear conditions. Here it is decided what of that is told, and what else
+//! moves: a condition is acknowledged, silenced, assigned, passed on because nobody acknowledges it,
+//! kept open until somebody closes it (latched), or held for one while it comes and goes (flapping).
+//! Each move is a transition of its own, numbered within its condition. Like everything in a
+//! processor, the result depends on rows in order only: what falls due by the log's clock (silences,
+//! escalations) or by the watermark (the end of flapping) does so between two rows, with a time that
+//! is due and not one at which it was noticed.
+
+mod actions;
+mod dues;
+mod flapping;
+mod open;
+mod policy;
+mod silences;
+
+use serde::{Deserialize, Serialize};
+use theatre_schemas::records::{Alert, Priority, Transition};
+
+use crate::rules::RuleSet;
+
+pub(crate) use actions::Action;
+use flapping::Turns;
+pub(crate) use open::OpenAlert;
+pub(crate) use policy::{AlertPolicy, check};
+pub use policy::{FlappingSpec, Unacknowledged};
+pub(crate) use silences::Silence;
+use silences::Silences;
+
+/// Actions whose ids are remembered, so that one that comes again changes nothing.
+const ACTIONS_MAX: usize = 64;
+
+/// What decides about a robot's alerts beside their state.
+#[derive(Clone, Copy)]
+pub(crate) struct AlertContext<'a> {
+    pub(crate) rules: &'a RuleSet,
+    /// The robot's facility and model, as registered.
+    pub(crate) facility: Option<&'a str>,
+    pub(crate) model: Option<&'a str>,
+    /// The log's clock, microseconds UTC.
+    pub(crate) now: i64,
+}
+
+/// The open conditions of a robot, as they were told, and what people said about them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Alerts {
+    open: Vec<OpenAlert>,
+    turns: Turns,
+    silences: Silences,
+    /// Fingerprints of the latest actions, the latest one last.
+    actions: Vec<u64>,
+}
+
+impl Alerts {
+    /// The open conditions, in the order in which they were raised.
+    pub(crate) fn open(&self) -> &[OpenAlert] {
+        &self.open
+    }
+
+    /// The silences that hold.
+    pub(crate) fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.iter()
+    }
+
+    /// Whether a condition of a rule is among them; the subject is that of its alerts, empty for the
+    /// robot as a whole. One that was raised by a build that did not keep what it told is not.
+    pub(crate) fn knows(&self, rule: &str, subject: &str) -> bool {
+        let is = |open: &OpenAlert| {
+            let alert = open.alert();
+            alert.rule_id == rule && alert.subject.as_deref().unwrap_or_default() == subject
+        };
+        self.open.iter().any(is)
+    }
+
+    /// A rule has moved a condition; returns what is to be told of it.
+    pub(crate) fn pass(&mut self, moved: Alert, context: AlertContext<'_>) -> Vec<Alert> {
+        let policy = AlertPolicy::of(context.rules, &moved.rule_id);
+        let mut told = Vec::new();
+        match moved.transition {
+            Transition::Raised => self.raised(moved, &policy, context, &mut told),
+            Transition::Cleared => self.cleared(moved, &policy, &mut told),
+            _ => self.updated(moved, context, &mut told),
+        }
+        told
+    }
+
+    fn raised(
+        &mut self,
+        moved: Alert,
+        policy: &AlertPolicy<'_>,
+        context: AlertContext<'_>,
+        told: &mut Vec<Alert>,
+    ) {
+        let (flaps, time) = (self.turns.note(&moved, policy), moved.event_time);
+        let goes_on = self.open.iter().position(|open| open.takes_up(&moved));
+        let at = match goes_on {
+            Some(at) => {
+                let open = &mut self.open[at];
+                told.extend(open.raised_again(&moved, context.now));
+                at
+            }
+            None => {
+                self.open.push(OpenAlert::new(moved, context.now));
+                let at = self.open.len() - 1;
+                self.silences.apply(&mut self.open[at], context);
+                told.push(self.open[at].alert().clone());
+                at
+            }
+        };
+        let open = &mut self.open[at];
+        if flaps && !open.alert().is_flapping {
+            told.push(open.flaps(time, policy));
+        }
+        if goes_on.is_some() {
+            self.silences
+                .refresh_last(&mut self.open[at], context, told);
+        }
+    }
+
+    fn updated(&mut self, moved: Alert, context: AlertContext<'_>, told: &mut Vec<Alert>) {
+        let caused = self.open.iter_mut().find(|open| open.is_caused_by(&moved));
+        let Some(open) = caused else {
+            told.push(moved); // Raised by a build that did not keep what it told.
+            return;
+        };
+        told.extend(open.updated(&moved, context.now));
+        self.silences.refresh_last(open, context, told);
+    }
+
+    fn cleared(&mut self, moved: Alert, policy: &AlertPolicy<'_>, told: &mut Vec<Alert>) {
+        let flaps = self.turns.note(&moved, policy);
+        let caused = self.open.iter().position(|open| open.is_caused_by(&moved));
+        let Some(at) = caused else {
+            told.push(moved);
+            return;
+        };
+        let open = &mut self.open[at];
+        open.cause_is_over();
+        if open.alert().is_flapping && policy.flapping.is_some() {
+            return;
+        }
+        if flaps {
+            told.push(open.flaps(moved.event_time, policy));
+        } else if policy.latch && !open.is_released() {
+            told.push(open.latches(&moved, policy));
+        } else {
+            told.push(open.ends(&moved));
+            self.open.remove(at);
+        }
+    }
+
+    /// Ends what only a rule kept open that is not there any more, or does so no longer.
+    pub(crate) fn adopt(&mut self, context: AlertContext<'_>) -> Vec<Alert> {
+        let mut told = Vec::new();
+        self.open.retain_mut(|open| {
+            let policy = AlertPolicy::of(context.rules, &open.alert().rule_id);
+            let flaps_no_more = open.alert().is_flapping && policy.flapping.is_none();
+            let is_kept = open.alert().is_flapping && policy.flapping.is_some()
+                || policy.latch && !open.is_released();
+            if open.is_active() && flaps_no_more {
+                told.push(open.settles("the rule was changed", &policy));
+            }
+            if open.is_active() || is_kept {
+                return true;
+            }
+            told.push(open.ends_because("the rule was changed", &policy));
+            false
+        });
+        told
+    }
+
+    /// How many conditions are open, of high, medium and low priority.
+    pub(crate) fn count(&self) -> [u32; 3] {
+        let mut count = [0; 3];
+        for open in &self.open {
+            count[match open.alert().priority {
+                Priority::High => 0,
+                Priority::Medium => 1,
+                Priority::Low => 2,
+            }] += 1;
+        }
+        count
+    }
+}

@@ -1,0 +1,131 @@
+//! How a processor tells of conditions: what the rules move and what people do goes through the life
+//! of the robot's alerts, and what that says is told.
+
+use theatre_schemas::batch::Batch;
+use theatre_schemas::records::{Alert, Priority};
+
+use super::Processor;
+use crate::alerts::{Action, AlertContext, Alerts};
+use crate::outputs::{Outputs, alert};
+use crate::robot::is_raising;
+
+impl Processor {
+    /// The rules have moved a condition.
+    pub(super) fn emit_alert(&mut self, moved: Alert, outputs: &mut Outputs) {
+        self.with_alerts(outputs, |alerts, context| alerts.pass(moved, context));
+    }
+
+    /// Somebody does something about conditions.
+    ///
+    /// # Errors
+    /// When nothing is meant, or the record is incomplete; nothing has changed then.
+    pub(super) fn take_action(
+        &mut self,
+        batch: &Batch,
+        row: usize,
+        outputs: &mut Outputs,
+    ) -> Result<(), String> {
+        let action = Action::read(batch, row)?;
+        let mut refused = None;
+        self.with_alerts(outputs, |alerts, context| {
+            match alerts.act(&action, false, context) {
+                Ok(told) => told,
+                Err(why) => {
+                    refused = Some(why);
+                    Vec::new()
+                }
+            }
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// The log's clock has come to a record.
+    pub(super) fn note_now(&mut self, append_time: i64) {
+        self.now = self.now.max(append_time);
+    }
+
+    /// Does what is due by the log's clock.
+    pub(super) fn fall_due(&mut self, outputs: &mut Outputs) {
+        if self.state.alerts.next_due(&self.config.rules) <= self.now {
+            self.with_alerts(outputs, Alerts::fall_due);
+        }
+    }
+
+    /// Ends the flapping of what has been quiet for long enough at a watermark.
+    pub(super) fn settle_alerts(&mut self, watermark: i64, outputs: &mut Outputs) {
+        let rules = &self.config.rules;
+        if self.state.alerts.next_quiet(rules) <= watermark && watermark != i64::MIN {
+            self.with_alerts(outputs, |alerts, context| {
+                alerts.settle(context.rules, watermark)
+            });
+        }
+    }
+
+    /// What was kept open by a rule that is another one now.
+    pub(super) fn adopt_alert_policies(&mut self, outputs: &mut Outputs) {
+        self.with_alerts(outputs, Alerts::adopt);
+    }
+
+    fn with_alerts(
+        &mut self,
+        outputs: &mut Outputs,
+        act: impl FnOnce(&mut Alerts, AlertContext<'_>) -> Vec<Alert>,
+    ) {
+        let config = self.config.clone();
+        let site = self.state.record.view();
+        let last_seen = self.state.robot.last_seen().map_or(i64::MIN, |seen| seen.0);
+        // Rows are judged ahead of what they cause: what was seen last is later than the row at hand.
+        let now = if self.now == i64::MIN {
+            last_seen
+        } else {
+            self.now
+        };
+        let context = AlertContext {
+            rules: &config.rules,
+            facility: site.facility_id.as_deref(),
+            model: site.robot_model.as_deref(),
+            now,
+        };
+        for told in act(&mut self.state.alerts, context) {
+            self.tell(&told, outputs);
+        }
+    }
+
+    fn tell(&mut self, told: &Alert, outputs: &mut Outputs) {
+        self.state.record.note_alert(told);
+        // Who does something wants to see that it is done.
+        outputs.urgent |= told.priority == Priority::High || told.actor.is_some();
+        outputs.tally.transitions[told.transition as usize] += 1;
+        if let Some(id) = told.procedure_id.as_ref().filter(|_| is_raising(told))
+            && let Some(procedure) = self.state.procedures.get_mut(id)
+        {
+            procedure.add_condition(&told.condition_id, told.priority);
+            // A row that waited may raise something after the outcome of its procedure.
+            if procedure.is_published() && procedure.due.is_none() {
+                let clock = self.state.robot.clock().0;
+                let due = clock.saturating_add(self.config.time.reorder_bound_us);
+                self.state.procedures.due(id, due);
+            }
+        }
+        outputs.events.push(alert::output(&self.robot_id, told));
+    }
+
+    /// How many conditions are open: of high, medium and low priority.
+    pub fn open_conditions(&self) -> [u32; 3] {
+        let mut open = self.state.alerts.count();
+        let instruments = self.state.entities.instruments.open_conditions();
+        let of_robot = self.state.robot.open_conditions();
+        let of_robot = of_robot.map(|(dataset, rule, condition)| (rule, dataset, condition));
+        let of_instruments = instruments
+            .map(|(serial, condition)| (crate::rules::INSTRUMENT_LIVES, serial, condition));
+        for (rule, subject, condition) in of_robot.chain(of_instruments) {
+            let untold = condition
+                .raised()
+                .filter(|_| !self.state.alerts.knows(rule, subject));
+            if let Some((_, priority)) = untold {
+                open[priority as usize] += 1;
+            }
+        }
+        open
+    }
+}

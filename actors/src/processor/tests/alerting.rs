@@ -1,0 +1,449 @@
+//! The life of conditions: what people do about them, what falls due, and what flaps.
+
+use apache_avro::types::Value;
+
+use super::*;
+use crate::rules::{FlappingSpec, Unacknowledged};
+
+const ACTIONS: usize = 9;
+
+/// What somebody does at 50 s about conditions of the robot; its id is its offset.
+pub(super) fn action(offset: u64, action: &str, fields: &[(&str, Value)]) -> Arc<Batch> {
+    let mut all = vec![
+        ("action_id", text(&format!("action {offset}"))),
+        ("action", Value::Enum(0, action.to_owned())),
+        ("actor", text("dana")),
+    ];
+    if action == "silence" {
+        all.push(("until", Value::TimestampMicros(NOW + 2_000 * S)));
+    }
+    all.extend(fields.iter().cloned());
+    record("alert_actions", offset, NOW + 50 * S, &all)
+}
+
+/// The same samples, appended at so many seconds.
+fn appended(batch: &Batch, at: &[i64]) -> Batch {
+    let times = at.iter().map(|at| NOW + at * S).collect();
+    Batch::new(
+        batch.dataset.clone(),
+        batch.dataset_index,
+        batch.columns().cloned().collect(),
+        batch.offsets.clone(),
+        times,
+    )
+}
+
+struct Robot {
+    processor: Processor,
+    outputs: Outputs,
+    next: u64,
+    actions: u64,
+}
+
+impl Robot {
+    fn new(rules: &[RuleSpec]) -> Self {
+        Self {
+            processor: Processor::new("r", with_rules(rules)),
+            outputs: Outputs::default(),
+            next: 0,
+            actions: 0,
+        }
+    }
+
+    /// Samples (event time and temperature), appended when they were taken.
+    fn rows(&mut self, samples: &[(i64, f64)]) {
+        let at: Vec<i64> = samples.iter().map(|(time, _)| *time).collect();
+        self.rows_at(samples, &at);
+    }
+
+    fn rows_at(&mut self, samples: &[(i64, f64)], at: &[i64]) {
+        let next = self.next;
+        let numbered = |(index, (time, value)): (usize, &(i64, f64))| {
+            (*time, next as i64 + index as i64 + 1, *value, None)
+        };
+        let samples: Vec<Sample> = samples.iter().enumerate().map(numbered).collect();
+        let batch = appended(&telemetry_from(self.next, &samples), at);
+        let rows: Vec<u32> = (0..batch.len() as u32).collect();
+        self.processor.apply(0, &batch, &rows, &mut self.outputs);
+        self.next += samples.len() as u64;
+    }
+
+    fn act(&mut self, verb: &str, fields: &[(&str, Value)]) {
+        let batch = appended(&action(self.actions, verb, fields), &[50]);
+        self.processor
+            .apply(ACTIONS, &batch, &[0], &mut self.outputs);
+        self.actions += 1;
+    }
+
+    /// What was told since the last call: how, when (seconds) and with which number.
+    fn told(&mut self) -> Vec<(Transition, i64, i32)> {
+        let told = alerts(&self.outputs);
+        self.outputs.events.clear();
+        told.iter()
+            .map(|alert| {
+                (
+                    alert.transition,
+                    (alert.event_time - NOW) / S,
+                    alert.revision,
+                )
+            })
+            .collect()
+    }
+}
+
+fn hot_rule() -> RuleSpec {
+    rule("hot", Priority::Medium, hot(0))
+}
+
+#[test]
+fn a_condition_is_acknowledged_assigned_silenced_and_ends() {
+    use Transition::{Acknowledged, Assigned, Cleared, Raised, Silenced, Unacknowledged};
+    let mut robot = Robot::new(&[hot_rule()]);
+    robot.rows(&[(1, 90.0)]);
+    let raised = alerts(&robot.outputs)[0].clone();
+    assert_eq!(robot.told(), [(Raised, 1, 0)]);
+    let condition = [("condition_id", text(&raised.condition_id))];
+    robot.act("acknowledge", &condition);
+    let acknowledged = alerts(&robot.outputs)[0].clone();
+    assert_eq!(acknowledged.acknowledged_by.as_deref(), Some("dana"));
+    assert_eq!(acknowledged.action_id.as_deref(), Some("action 0"));
+    assert_eq!(
+        (acknowledged.signal, acknowledged.condition_id),
+        (raised.signal, raised.condition_id)
+    );
+    assert_eq!(robot.told(), [(Acknowledged, 50, 1)]);
+    robot.act("acknowledge", &condition);
+    assert_eq!(robot.told(), [], "it is acknowledged already");
+    robot.act("assign", &[("assignee", text("lee"))]);
+    robot.act("silence", &[("rule_id", text("hot"))]);
+    robot.act("unacknowledge", &[]);
+    let expected = [
+        (Assigned, 50, 2),
+        (Silenced, 50, 3),
+        (Unacknowledged, 50, 4),
+    ];
+    assert_eq!(robot.told(), expected);
+    let view = &robot.processor.view().conditions[0];
+    assert_eq!(view.assignee.as_deref(), Some("lee"));
+    assert_eq!(view.silenced_until, Some(NOW + 2_000 * S));
+    assert_eq!((view.acknowledged_by.clone(), view.is_stale), (None, false));
+    assert_eq!(robot.processor.view().silences.len(), 1);
+    robot.rows(&[(60, 70.0)]);
+    assert_eq!(robot.told(), [(Cleared, 60, 5)]);
+    assert_eq!(robot.processor.open_conditions(), [0; 3]);
+    robot.act("acknowledge", &condition);
+    assert_eq!(robot.outputs.dead.len(), 1, "it has ended");
+    assert!(robot.outputs.dead[0].detail.contains("has ended"));
+}
+
+#[test]
+fn an_action_that_comes_again_changes_nothing() {
+    let mut robot = Robot::new(&[hot_rule()]);
+    robot.rows(&[(1, 90.0)]);
+    let first = appended(&action(0, "acknowledge", &[]), &[50]);
+    let again = appended(
+        &record(
+            "alert_actions",
+            1,
+            NOW + 51 * S,
+            &[
+                ("action_id", text("action 0")),
+                ("action", Value::Enum(0, "acknowledge".into())),
+                ("actor", text("dana")),
+            ],
+        ),
+        &[50],
+    );
+    robot.told();
+    for batch in [&first, &again] {
+        robot
+            .processor
+            .apply(ACTIONS, batch, &[0], &mut robot.outputs);
+    }
+    assert_eq!(robot.told().len(), 1);
+    assert!(robot.outputs.dead.is_empty());
+}
+
+#[test]
+fn a_silence_ends_at_its_moment_and_holds_for_what_is_raised_within() {
+    use Transition::{Cleared, Raised, Silenced, Unsilenced};
+    let mut robot = Robot::new(&[hot_rule()]);
+    robot.act(
+        "silence",
+        &[("until", Value::TimestampMicros(NOW + 100 * S))],
+    );
+    robot.rows(&[(60, 90.0)]);
+    assert_eq!(
+        alerts(&robot.outputs)[0].silenced_until,
+        Some(NOW + 100 * S)
+    );
+    assert_eq!(robot.told(), [(Raised, 60, 0)]);
+    // In one message: the end comes before the row that is appended at it, with its own time.
+    robot.rows(&[(99, 90.0), (103, 90.0), (104, 70.0)]);
+    assert_eq!(robot.told(), [(Unsilenced, 100, 1), (Cleared, 104, 2)]);
+    robot.act(
+        "silence",
+        &[("until", Value::TimestampMicros(NOW + 40 * S))],
+    );
+    robot.rows(&[(105, 90.0)]);
+    assert_eq!(
+        robot.told(),
+        [(Raised, 105, 0)],
+        "it was over before it was read"
+    );
+    robot.act("silence", &[]);
+    robot.act("unsilence", &[]);
+    assert_eq!(robot.told(), [(Silenced, 50, 1), (Unsilenced, 50, 2)]);
+    robot.act("unsilence", &[]);
+    assert!(robot.outputs.dead[0].detail.contains("no such silence"));
+}
+
+#[test]
+fn a_silence_hides_high_priority_only_where_it_says_so() {
+    let mut escalating = hot_rule();
+    if let RuleKind::Threshold { escalate, .. } = &mut escalating.kind {
+        escalate.push(crate::rules::Escalation {
+            at: 100.0,
+            priority: Priority::High,
+        });
+    }
+    for (hides_high, silenced) in [(false, None), (true, Some(NOW + 2_000 * S))] {
+        let mut robot = Robot::new(std::slice::from_ref(&escalating));
+        robot.act("silence", &[("hides_high", Value::Boolean(hides_high))]);
+        robot.rows(&[(60, 90.0), (61, 105.0)]);
+        let told = alerts(&robot.outputs);
+        assert_eq!(told[0].silenced_until, Some(NOW + 2_000 * S));
+        assert_eq!(
+            (told[1].priority, told[1].silenced_until),
+            (Priority::High, silenced)
+        );
+    }
+}
+
+#[test]
+fn what_nobody_acknowledges_is_passed_on_step_by_step() {
+    use Transition::{Acknowledged, Escalated, Raised, Updated};
+    let step = |after, priority| Unacknowledged {
+        after: Micros(after * S),
+        priority,
+    };
+    let mut escalating = RuleSpec {
+        unacknowledged: vec![step(30, None), step(90, None), step(200, None)],
+        ..hot_rule()
+    };
+    let mut robot = Robot::new(std::slice::from_ref(&escalating));
+    robot.rows(&[(1, 90.0), (20, 90.0), (40, 90.0)]);
+    let told = alerts(&robot.outputs);
+    assert_eq!((told[1].priority, told[1].escalation), (Priority::High, 1));
+    assert_eq!(robot.told(), [(Raised, 1, 0), (Escalated, 31, 1)]);
+    robot.act("acknowledge", &[]);
+    robot.rows(&[(150, 90.0)]);
+    assert_eq!(
+        robot.told(),
+        [(Acknowledged, 50, 2)],
+        "somebody answers for it"
+    );
+    robot.act("unacknowledge", &[]);
+    robot.told();
+    let mut outputs = Outputs::default();
+    robot.processor.tick(LogTime(NOW + 300 * S), &mut outputs);
+    let told = alerts(&outputs);
+    assert_eq!(
+        told[0].event_time,
+        NOW + 240 * S,
+        "90 s after row 150, at which it was taken back"
+    );
+    // An acknowledgement holds for the priority that it was given for.
+    if let RuleKind::Threshold { escalate, .. } = &mut escalating.kind {
+        escalate.push(crate::rules::Escalation {
+            at: 100.0,
+            priority: Priority::High,
+        });
+    }
+    let mut robot = Robot::new(&[escalating]);
+    robot.rows(&[(40, 90.0)]);
+    robot.act("acknowledge", &[]);
+    robot.rows(&[(60, 105.0), (89, 105.0), (90, 105.0)]);
+    let told = alerts(&robot.outputs);
+    assert_eq!(told[2].acknowledged_by, None);
+    let expected = [
+        (Raised, 40, 0),
+        (Acknowledged, 50, 1),
+        (Updated, 60, 2),
+        (Escalated, 90, 3),
+    ];
+    assert_eq!(robot.told(), expected);
+}
+
+#[test]
+fn a_latched_condition_stays_until_somebody_closes_it() {
+    use Transition::{Cleared, Latched, Raised, Updated};
+    let latching = RuleSpec {
+        latch: true,
+        ..hot_rule()
+    };
+    let mut robot = Robot::new(&[latching, rule("free", Priority::Low, hot(1000))]);
+    robot.rows(&[(1, 90.0), (2, 70.0), (3, 90.0), (4, 70.0)]);
+    let told = alerts(&robot.outputs);
+    assert!(
+        told.iter()
+            .all(|alert| alert.condition_id == told[0].condition_id)
+    );
+    let expected = [
+        (Raised, 1, 0),
+        (Latched, 2, 1),
+        (Updated, 3, 2),
+        (Latched, 4, 3),
+    ];
+    assert_eq!(robot.told(), expected);
+    assert_eq!(robot.processor.open_conditions(), [0, 1, 0]);
+    assert!(robot.processor.view().conditions[0].is_latched);
+    robot.act("close", &[]);
+    assert_eq!(robot.told(), [(Cleared, 50, 4)]);
+    // Closed before its cause is over, it ends with that.
+    robot.rows(&[(60, 90.0)]);
+    robot.act("close", &[]);
+    robot.rows(&[(61, 70.0)]);
+    let expected = [(Raised, 60, 0), (Updated, 50, 1), (Cleared, 61, 2)];
+    assert_eq!(robot.told(), expected);
+    let mut robot = Robot::new(&[hot_rule()]);
+    robot.rows(&[(1, 90.0)]);
+    robot.act("close", &[]);
+    assert!(robot.outputs.dead[0].detail.contains("does not latch"));
+}
+
+fn flapping() -> RuleSpec {
+    RuleSpec {
+        flapping: Some(FlappingSpec {
+            turns: 4,
+            within: Micros(20 * S),
+        }),
+        ..hot_rule()
+    }
+}
+
+#[test]
+fn a_condition_that_comes_and_goes_is_told_once_until_it_is_quiet() {
+    use Transition::{Cleared, Flapping, Raised, Settled};
+    let mut robot = Robot::new(&[flapping()]);
+    let turns: Vec<(i64, f64)> = (1..12)
+        .map(|at| (at, if at % 2 == 1 { 90.0 } else { 70.0 }))
+        .collect();
+    robot.rows(&turns);
+    let expected = [
+        (Raised, 1, 0),
+        (Cleared, 2, 1),
+        (Raised, 3, 0),
+        (Flapping, 4, 1),
+    ];
+    assert_eq!(robot.told(), expected, "raised last at 11 s");
+    // The reorder bound is 5 s.
+    robot.rows(&[(35, 90.0), (36, 90.0)]);
+    assert_eq!(robot.told(), [(Settled, 31, 2)]);
+    robot.rows(&[(37, 70.0)]);
+    assert_eq!(
+        robot.told(),
+        [(Cleared, 37, 3)],
+        "it is quiet, so that is told"
+    );
+    // Over when it is quiet.
+    let turns: Vec<(i64, f64)> = (101..111)
+        .map(|at| (at, if at % 2 == 1 { 90.0 } else { 70.0 }))
+        .collect();
+    robot.rows(&turns);
+    robot.told();
+    robot.rows(&[(134, 70.0), (135, 70.0)]);
+    assert_eq!(robot.told(), [(Cleared, 130, 2)]);
+}
+
+#[test]
+fn what_a_changed_rule_kept_open_ends() {
+    use Transition::{Cleared, Settled};
+    for (kept, value, expected) in [
+        (
+            RuleSpec {
+                latch: true,
+                ..hot_rule()
+            },
+            70.0,
+            Cleared,
+        ),
+        (flapping(), 70.0, Cleared),
+        (flapping(), 90.0, Settled),
+    ] {
+        let mut robot = Robot::new(&[kept]);
+        robot.rows(&[(1, 90.0), (2, 70.0), (3, 90.0), (4, 70.0), (5, value)]);
+        robot.told();
+        let state = robot.processor.snapshot();
+        robot.processor = Processor::restore("r", &state, with_rules(&[hot_rule()])).unwrap();
+        robot.rows(&[(6, value)]);
+        let told = robot.told();
+        assert_eq!(
+            told.iter().map(|(how, ..)| *how).collect::<Vec<_>>(),
+            [expected]
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn actions_dues_and_flapping_are_the_same_however_rows_are_cut_and_saved(
+        steps in proptest::collection::vec((0..4_i64, 76.0..92.0, 0..3_i64, proptest::option::weighted(0.2, 0..6_usize)), 1..60),
+        cuts in proptest::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let rules = [
+            RuleSpec {
+                latch: true,
+                unacknowledged: vec![Unacknowledged { after: Micros(7 * S), priority: None }],
+                ..flapping()
+            },
+            rule("plain", Priority::Low, hot(1)),
+        ];
+        let run = |cuts: &[usize]| {
+            let mut robot = Robot::new(&rules);
+            let (mut time, mut append) = (0, 0);
+            let mut pending: Vec<((i64, f64), i64)> = Vec::new();
+            let flush = |robot: &mut Robot, pending: &mut Vec<((i64, f64), i64)>| {
+                if pending.is_empty() {
+                    return;
+                }
+                let (samples, at): (Vec<(i64, f64)>, Vec<i64>) = pending.drain(..).unzip();
+                robot.rows_at(&samples, &at);
+                let config = robot.processor.config.clone();
+                let state = robot.processor.snapshot();
+                robot.processor = Processor::restore("r", &state, config).unwrap();
+            };
+            for (index, (step, value, delay, act)) in steps.iter().enumerate() {
+                time += step;
+                append = append.max(time + delay);
+                pending.push(((time, *value), append));
+                if cuts.iter().any(|cut| cut % steps.len() == index) {
+                    flush(&mut robot, &mut pending);
+                }
+                if let Some(verb) = act {
+                    flush(&mut robot, &mut pending);
+                    let verb = ["acknowledge", "unacknowledge", "silence", "unsilence", "close", "assign"][*verb];
+                    let until = ("until", Value::TimestampMicros(NOW + (append + 9) * S));
+                    let batch = action(robot.actions, verb, &[until]);
+                    robot.processor.apply(ACTIONS, &appended(&batch, &[append]), &[0], &mut robot.outputs);
+                    robot.actions += 1;
+                }
+            }
+            flush(&mut robot, &mut pending);
+            (alerts(&robot.outputs), robot.outputs.dead.len(), robot.processor.snapshot())
+        };
+        let (told, dead, state) = run(&[]);
+        let (cut_told, cut_dead, cut_state) = run(&cuts);
+        prop_assert_eq!(&told, &cut_told);
+        prop_assert_eq!(dead, cut_dead);
+        prop_assert_eq!(state, cut_state);
+        // Numbers of a condition follow each other, and every id is there once.
+        let mut last: std::collections::BTreeMap<&str, i32> = std::collections::BTreeMap::new();
+        for alert in &told {
+            let before = last.insert(&alert.condition_id, alert.revision);
+            prop_assert_eq!(alert.revision, before.map_or(0, |before| before + 1));
+        }
+    }
+}
