@@ -14,6 +14,7 @@
 pub mod actix_host;
 mod alerts;
 pub mod component;
+pub mod control;
 pub mod instrument;
 pub mod metrics;
 mod name_map;

@@ -26,6 +26,7 @@ pub mod phase;
 pub mod procedure;
 pub mod robot_version;
 pub mod session;
+pub mod shadow_alert;
 pub mod surgeon_version;
 pub mod window;
 
@@ -85,6 +86,8 @@ output_kinds! {
     Component in component,
     /// A session: in store, lake and warehouse only.
     Session in session,
+    /// A transition of a condition of a rule in the shadow: in store, lake and warehouse only.
+    ShadowAlert in shadow_alert,
 }
 
 impl OutputKind {

@@ -6,6 +6,7 @@
 //! A row below the processor's own position was applied before and is skipped.
 
 mod alerting;
+mod controlled;
 mod entities;
 mod events;
 mod intake;
@@ -25,6 +26,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::{Alert, OutcomeStatus};
 
+use crate::control::ControlBook;
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, outcome, phase, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
@@ -37,6 +39,7 @@ use crate::window::{WindowPlan, WindowRow};
 pub(crate) use procedure_table::without_slash;
 use procedure_table::{Concluded, Concluding};
 use stored::ProcessorState;
+pub(crate) use stored::control_state;
 
 pub use entities::{EntityConfig, SessionConfig};
 pub use intake::IntakeProcessor;
@@ -124,6 +127,8 @@ pub struct Processor {
     /// The log's clock at the row or tick that is under way, microseconds UTC; not stored, because
     /// each of them says it.
     now: i64,
+    /// What was said to all robots of its partition; without it the configuration's rules hold.
+    book: Option<Arc<ControlBook>>,
 }
 
 impl Processor {
@@ -135,6 +140,7 @@ impl Processor {
             state: ProcessorState::default(),
             has_adopted_rules: false,
             now: i64::MIN,
+            book: None,
         }
     }
 
@@ -195,6 +201,9 @@ impl Processor {
         }
         let before = self.seen_on(topic);
         match batch.dataset.kind {
+            kind if kind.reaches_partitions() => rows
+                .iter()
+                .for_each(|row| self.apply_controlled(topic, batch, *row as usize, outputs)),
             DatasetKind::Telemetry => self.apply_telemetry(topic, batch, rows, outputs),
             _ => rows
                 .iter()

@@ -9,7 +9,7 @@ use crate::declaration::{FieldPaths, TimeUnit};
 mod kind;
 mod versions;
 
-pub use kind::{DatasetKind, EntityKind};
+pub use kind::{DatasetKind, EntityKind, PARTITION_PREFIX};
 
 /// Arrays are flattened to at most this many elements.
 pub const ARRAY_LENGTH_MAX: usize = 1024;

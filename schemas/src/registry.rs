@@ -12,7 +12,7 @@ use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject; the versions of one in order.
-pub const INPUT_SCHEMAS: [(&str, &str); 13] = [
+pub const INPUT_SCHEMAS: [(&str, &str); 14] = [
     (
         "robot_telemetry",
         include_str!("../avro/robot_telemetry/v1.avsc"),
@@ -59,6 +59,7 @@ pub const INPUT_SCHEMAS: [(&str, &str); 13] = [
         "alert_actions",
         include_str!("../avro/alert_actions/v1.avsc"),
     ),
+    ("rule_changes", include_str!("../avro/rule_changes/v1.avsc")),
 ];
 
 /// A writer's schema with its decode plan.

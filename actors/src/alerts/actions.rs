@@ -1,5 +1,6 @@
 //! What people do about conditions: the records of the topic of alert actions.
 
+use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{Alert, Transition};
 
@@ -9,12 +10,13 @@ use super::silences::Silence;
 use super::{ACTIONS_MAX, AlertContext, Alerts};
 use crate::outputs::fingerprint;
 use crate::registry::Cells;
+use crate::rules::in_shadow;
 
 /// Longest text of an action that is kept, characters.
 const TEXT_MAX: usize = 500;
 
 /// What somebody does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Verb {
     Acknowledge,
     Unacknowledge,
@@ -25,7 +27,7 @@ enum Verb {
 }
 
 /// An action of somebody, about the open conditions that it names.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Action {
     verb: Verb,
     /// Its own id; one that comes again changes nothing.
@@ -85,6 +87,16 @@ impl Action {
         Ok(action)
     }
 
+    /// Until when it silences, if it does.
+    pub(crate) fn silences_until(&self) -> Option<i64> {
+        self.until.filter(|_| self.verb == Verb::Silence)
+    }
+
+    /// Whether it takes silences back.
+    pub(crate) fn takes_silences_back(&self) -> bool {
+        self.verb == Verb::Unsilence
+    }
+
     fn mover<'a>(&'a self, reason: Option<&'a str>) -> Mover<'a> {
         Mover {
             actor: Some(&self.actor),
@@ -99,7 +111,8 @@ impl Action {
         let is = |wanted: &Option<String>, known: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == known)
         };
-        is(&self.condition, Some(&alert.condition_id))
+        in_shadow(&alert.rule_id).is_none()
+            && is(&self.condition, Some(&alert.condition_id))
             && is(&self.rule, Some(&alert.rule_id))
             && is(&self.facility, context.facility)
             && is(&self.model, context.model)

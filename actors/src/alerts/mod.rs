@@ -18,7 +18,7 @@ mod silences;
 use serde::{Deserialize, Serialize};
 use theatre_schemas::records::{Alert, Priority, Transition};
 
-use crate::rules::RuleSet;
+use crate::rules::{RuleSet, in_shadow};
 
 pub(crate) use actions::Action;
 use flapping::Turns;
@@ -53,9 +53,10 @@ pub(crate) struct Alerts {
 }
 
 impl Alerts {
-    /// The open conditions, in the order in which they were raised.
-    pub(crate) fn open(&self) -> &[OpenAlert] {
-        &self.open
+    /// The open conditions, in the order in which they were raised; not those of rules in the shadow.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &OpenAlert> {
+        let open = self.open.iter();
+        open.filter(|open| in_shadow(&open.alert().rule_id).is_none())
     }
 
     /// The silences that hold.
@@ -173,7 +174,7 @@ impl Alerts {
     /// How many conditions are open, of high, medium and low priority.
     pub(crate) fn count(&self) -> [u32; 3] {
         let mut count = [0; 3];
-        for open in &self.open {
+        for open in self.open() {
             count[match open.alert().priority {
                 Priority::High => 0,
                 Priority::Medium => 1,

@@ -6,8 +6,9 @@ use theatre_schemas::records::{Alert, Priority};
 
 use super::Processor;
 use crate::alerts::{Action, AlertContext, Alerts};
-use crate::outputs::{Outputs, alert};
+use crate::outputs::{Outputs, alert, shadow_alert};
 use crate::robot::is_raising;
+use crate::rules::{INSTRUMENT_LIVES, in_shadow};
 
 impl Processor {
     /// The rules have moved a condition.
@@ -37,6 +38,14 @@ impl Processor {
             }
         });
         refused.map_or(Ok(()), Err)
+    }
+
+    /// Somebody does something about the conditions of all robots that it fits.
+    pub(super) fn act_widely(&mut self, action: &Action, outputs: &mut Outputs) {
+        // It need not mean anything on each robot.
+        self.with_alerts(outputs, |alerts, context| {
+            alerts.act(action, true, context).unwrap_or_default()
+        });
     }
 
     /// The log's clock has come to a record.
@@ -92,6 +101,11 @@ impl Processor {
     }
 
     fn tell(&mut self, told: &Alert, outputs: &mut Outputs) {
+        if let Some(rule_id) = in_shadow(&told.rule_id) {
+            let output = shadow_alert::output(&self.robot_id, told, rule_id);
+            outputs.events.push(output);
+            return;
+        }
         self.state.record.note_alert(told);
         // Who does something wants to see that it is done.
         outputs.urgent |= told.priority == Priority::High || told.actor.is_some();
@@ -117,7 +131,7 @@ impl Processor {
         let of_robot = self.state.robot.open_conditions();
         let of_robot = of_robot.map(|(dataset, rule, condition)| (rule, dataset, condition));
         let of_instruments = instruments
-            .map(|(serial, condition)| (crate::rules::INSTRUMENT_LIVES, serial, condition));
+            .map(|(serial, condition)| (INSTRUMENT_LIVES, serial, condition));
         for (rule, subject, condition) in of_robot.chain(of_instruments) {
             let untold = condition
                 .raised()

@@ -52,7 +52,7 @@ impl Processor {
                 }
             }
             Judgement::Dead(reason) => self.refuse(topic, batch, row, reason, outputs),
-            Judgement::Apply { .. } => match self.take(batch, row, outputs) {
+            Judgement::Apply { .. } => match self.take(topic, batch, row, outputs) {
                 Ok(()) => self.state.counters[topic].applied += 1,
                 Err(why) => self.dead(topic, batch, row, DeadReason::Invalid, why, outputs),
             },
@@ -197,7 +197,16 @@ impl Processor {
 
 impl Processor {
     /// Takes an event or a report; nothing has changed when it is refused.
-    fn take(&mut self, batch: &Batch, row: usize, outputs: &mut Outputs) -> Result<(), String> {
+    fn take(
+        &mut self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        outputs: &mut Outputs,
+    ) -> Result<(), String> {
+        if batch.dataset.kind.reaches_partitions() {
+            return self.take_controlled(topic, batch, row, outputs);
+        }
         match self.take_report(batch, row, outputs) {
             Some(taken) => taken,
             None => self.take_event(batch, row, outputs),
@@ -218,7 +227,6 @@ impl Processor {
                 let time = batch.event_times()[row];
                 listed.map(|listed| self.register_components(&listed, time, outputs))
             }
-            DatasetKind::AlertActions => self.take_action(batch, row, outputs),
             DatasetKind::MaintenanceLogs => record
                 .serve(actor, batch, row, outputs)
                 .map(|replaced| self.renew_parts(replaced.as_ref(), outputs)),

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::entities::Entities;
 use super::procedure_table::{ProcedureTable, ProcedureTableV2};
 use crate::alerts::Alerts;
+use crate::control::ControlState;
 use crate::outputs::Counters;
 use crate::position::Positions;
 use crate::registry::{RegistryState, RobotRecord};
 use crate::robot::{RobotActor, RobotV1};
-use crate::state::{Body, StateError, Stored};
+use crate::state::{self, Body, StateError, Stored};
 
 /// What is stored of a processor.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,14 @@ pub(super) struct ProcessorState {
     pub(super) record: RobotRecord,
     pub(super) registry: Option<Box<RegistryState>>,
     pub(super) alerts: Alerts,
+    /// Of the actor of what is said to all robots of a partition.
+    pub(super) control: ControlState,
+}
+
+/// What the actor of what is said to all robots of a partition remembers.
+pub(crate) fn control_state(bytes: &[u8]) -> Result<ControlState, StateError> {
+    let state: ProcessorState = state::decode(bytes)?;
+    Ok(state.control)
 }
 
 /// Version 3: conditions were told as the rules moved them.
@@ -95,7 +104,7 @@ impl Stored for ProcessorState {
                     entities: stored.entities,
                     record: stored.record,
                     registry: stored.registry,
-                    alerts: Alerts::default(),
+                    ..Self::default()
                 })
             }
             4 => body.decode(),

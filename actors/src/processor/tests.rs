@@ -1,4 +1,5 @@
 mod alerting;
+mod controlled;
 mod entities;
 mod golden;
 mod life;

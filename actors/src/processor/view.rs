@@ -193,7 +193,7 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
 /// The open conditions, as they were told last.
 fn conditions(state: &ProcessorState) -> Vec<ConditionView> {
     let is_silent = state.robot.is_known_silent();
-    let open = state.alerts.open().iter().map(|open| told(open.alert()));
+    let open = state.alerts.open().map(|open| told(open.alert()));
     let of_robot = state.robot.open_conditions();
     let of_instruments = state.entities.instruments.open_conditions();
     let of_instruments =

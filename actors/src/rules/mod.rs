@@ -20,6 +20,7 @@ pub(crate) use change::alert_id;
 pub use change::{AlertContext, ConditionChange};
 pub use condition::Condition;
 pub(crate) use condition::{ConditionV1, Manner};
+pub(crate) use spec::in_shadow;
 pub use spec::{Escalation, Micros, RuleKind, RuleOrder, RuleSpec};
 
 /// Id of the built-in condition of a robot that sends no records any more.
@@ -161,7 +162,7 @@ impl RuleSet {
     pub fn compile(specs: &[RuleSpec], datasets: &Datasets) -> Result<Self, RuleError> {
         let mut set = Self::default();
         for spec in specs {
-            set.add(spec, datasets)?;
+            set.add(&spec.as_judging(), datasets)?;
         }
         set.clock_skew_rule = Some(set.rules.len() + 1);
         set.instrument_rule = Some(set.rules.len() + 2);
@@ -209,6 +210,9 @@ impl RuleSet {
             || self.rules.iter().any(|rule| rule.spec.id == spec.id)
         {
             return Err(fault("the id is taken: give it another".to_owned()));
+        }
+        if !spec.shadow && spec.id.contains('~') {
+            return Err(fault("an id has no '~'".to_owned()));
         }
         crate::alerts::check(spec).map_err(fault)?;
         let (signal, predicate) = spec.predicate().map_err(fault)?;
@@ -337,7 +341,7 @@ fn unknown_signal(spec: &RuleSpec, signal: &str, datasets: &Datasets) -> String 
 
 /// Suggests the names with the smallest edit distance, the nearest first; lists all names when none
 /// is near.
-fn did_you_mean(wanted: &str, known: &[&str]) -> String {
+pub(crate) fn did_you_mean(wanted: &str, known: &[&str]) -> String {
     let mut near: Vec<(usize, &str)> = known
         .iter()
         .map(|name| (strsim::levenshtein(wanted, name), *name))

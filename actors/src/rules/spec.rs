@@ -195,8 +195,20 @@ pub struct RuleSpec {
     /// What happens to a condition that nobody acknowledges, step by step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unacknowledged: Vec<Unacknowledged>,
+    /// It judges beside the others and tells nobody: what it would have raised goes to a table of its
+    /// own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// When its conditions begin and end.
     pub kind: RuleKind,
+}
+
+/// What is added to the id of a rule that runs in the shadow, so that it may have that of another.
+const SHADOW: &str = "~shadow";
+
+/// The id by which a rule in the shadow was written; `None` of any other rule.
+pub(crate) fn in_shadow(rule_id: &str) -> Option<&str> {
+    rule_id.strip_suffix(SHADOW)
 }
 
 impl RuleSpec {
@@ -213,8 +225,27 @@ impl RuleSpec {
             latch: false,
             flapping: None,
             unacknowledged: Vec::new(),
+            shadow: false,
             kind,
         }
+    }
+
+    /// The rule as it judges: one in the shadow under an id of its own.
+    pub(super) fn as_judging(&self) -> Self {
+        let mut spec = self.clone();
+        if spec.shadow {
+            spec.id.push_str(SHADOW);
+        }
+        spec
+    }
+
+    /// The rule as it was written.
+    pub(crate) fn as_written(&self) -> Self {
+        let mut spec = self.clone();
+        if let Some(id) = self.id.strip_suffix(SHADOW).filter(|_| self.shadow) {
+            spec.id = id.to_owned();
+        }
+        spec
     }
 
     /// Compiles the rule: its signal, if it has one, and its predicate.

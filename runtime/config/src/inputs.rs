@@ -30,11 +30,12 @@ pub enum SchemaOrigin {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
-    /// Topic. One of the ten standard ones is declared anew; others are read beside them. A store
+    /// Topic. One of the eleven standard ones is declared anew; others are read beside them. A store
     /// remembers all that it was begun with: none of them may be left out later.
     pub topic: String,
     /// `telemetry`, `robot_events`, `procedure_events`, `procedure_results`, `maintenance_logs`,
-    /// `robot_registry`, `facility_registry`, `surgeon_registry`, `model_registry` or `alert_actions`.
+    /// `robot_registry`, `facility_registry`, `surgeon_registry`, `model_registry`,
+    /// `alert_actions` or `rule_changes`.
     #[schemars(with = "String")]
     pub kind: DatasetKind,
     /// Where its schemas come from. Absent: `directory`.

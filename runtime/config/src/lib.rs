@@ -39,7 +39,7 @@ use reference::Span;
 /// Input topics, in the order of their positions in a new store: telemetry, robot events, procedure
 /// events, procedure results, maintenance logs, and the registries. A store keeps the order that it
 /// began with.
-pub const INPUT_TOPICS: [&str; 10] = [
+pub const INPUT_TOPICS: [&str; 11] = [
     "surgical.robot.telemetry.v1",
     "surgical.robot.events.v1",
     "surgical.procedure.events.v1",
@@ -50,6 +50,7 @@ pub const INPUT_TOPICS: [&str; 10] = [
     "surgical.surgeon.registry.v1",
     "surgical.model.registry.v1",
     "surgical.alert.acks.v1",
+    "surgical.rules.control.v1",
 ];
 /// Topic of alerts.
 pub const ALERT_TOPIC: &str = outputs::alert::TOPIC;

@@ -37,6 +37,7 @@ const SHIPPED: &[&str] = &[
     "robot_registry",
     "robot_telemetry",
     "robot_versions",
+    "rule_changes",
     "sessions",
     "surgeon_registry",
     "surgeon_versions",

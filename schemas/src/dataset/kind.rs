@@ -24,11 +24,13 @@ pub enum DatasetKind {
     ModelRegistry,
     /// What people do about open conditions.
     AlertActions,
+    /// Changes of rules, for all robots of a partition.
+    RuleChanges,
 }
 
 impl DatasetKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Telemetry,
         Self::RobotEvents,
         Self::ProcedureEvents,
@@ -39,6 +41,7 @@ impl DatasetKind {
         Self::SurgeonRegistry,
         Self::ModelRegistry,
         Self::AlertActions,
+        Self::RuleChanges,
     ];
 
     /// Whether decimals stay exact. Those of telemetry are measurements, hence signals, which are
@@ -66,9 +69,15 @@ impl DatasetKind {
     pub fn is_of_robot(self) -> bool {
         let is_of_people = matches!(
             self,
-            Self::MaintenanceLogs | Self::RobotRegistry | Self::AlertActions
+            Self::MaintenanceLogs | Self::RobotRegistry | Self::AlertActions | Self::RuleChanges
         );
         self.entity().is_none() && !is_of_people
+    }
+
+    /// Whether a record may be for all robots of a partition, whose key is then
+    /// [`PARTITION_PREFIX`] and the partition.
+    pub fn reaches_partitions(self) -> bool {
+        matches!(self, Self::AlertActions | Self::RuleChanges)
     }
 
     /// Its name in schemas and in the configuration.
@@ -84,9 +93,13 @@ impl DatasetKind {
             Self::SurgeonRegistry => "surgeon_registry",
             Self::ModelRegistry => "model_registry",
             Self::AlertActions => "alert_actions",
+            Self::RuleChanges => "rule_changes",
         }
     }
 }
+
+/// What the key of a record begins with that is for all robots of a partition.
+pub const PARTITION_PREFIX: &str = "@partition/";
 
 /// What a record is about, if it is about no robot: each has an actor of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,7 +11,7 @@ use super::decimal;
 use super::plan::{Op, Skip};
 use super::{DATE_RANGE, DecodeError, DecodePlan, ID_BYTES_MAX, TIMESTAMP_RANGE};
 use crate::batch::{Batch, as_float64};
-use crate::dataset::{Dataset, DatasetIndex, EntityKind};
+use crate::dataset::{Dataset, DatasetIndex, EntityKind, PARTITION_PREFIX};
 use crate::declaration::TimeUnit;
 use crate::pseudonym::Pseudonyms;
 use crate::signal_rows::SignalRows;
@@ -140,9 +140,11 @@ impl BatchBuilder {
         if id.first() != Some(&b'@') || self.dataset.kind.entity().is_some() {
             return Ok(());
         }
-        let prefixes = EntityKind::ALL.map(EntityKind::prefix);
+        let of_partitions =
+            (!self.dataset.kind.reaches_partitions()).then_some(PARTITION_PREFIX);
+        let prefixes = EntityKind::ALL.map(EntityKind::prefix).into_iter();
         let found = prefixes
-            .into_iter()
+            .chain(of_partitions)
             .find(|prefix| id.starts_with(prefix.as_bytes()));
         found.map_or(Ok(()), |prefix| Err(DecodeError::Reserved { prefix }))
     }

@@ -1,0 +1,186 @@
+//! The book of a partition: what was said to all of its robots, and which rules follow from it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use theatre_schemas::batch::Batch;
+use theatre_schemas::dataset::Datasets;
+
+use super::change::fold;
+use super::{ControlRecord, RuleChange, Said};
+use crate::alerts::Action;
+use crate::position::{Positions, TopicIndex};
+use crate::processor::ProcessorConfig;
+use crate::rules::{RuleKind, RuleSet, RuleSpec};
+use crate::state::StateError;
+
+/// A change of rules that was met, and what follows.
+struct Met {
+    topic: TopicIndex,
+    /// It holds for who has read the topic to here.
+    from: u64,
+    change: RuleChange,
+    /// What all processors do from there on; why it was refused.
+    outcome: Result<Arc<ProcessorConfig>, String>,
+}
+
+#[derive(Default)]
+struct Pages {
+    met: Vec<Met>,
+    actions: Vec<ControlRecord>,
+}
+
+/// What was said to all robots of a partition, shared by its processors. The partition notes a record
+/// before any processor meets it; each processor asks by its own positions, so that a replay finds
+/// the same rules at the same records.
+pub struct ControlBook {
+    base: Arc<ProcessorConfig>,
+    base_rules: Vec<RuleSpec>,
+    datasets: Datasets,
+    /// The topics of what is said to all robots.
+    topics: Vec<TopicIndex>,
+    pages: Mutex<Pages>,
+}
+
+impl std::fmt::Debug for ControlBook {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ControlBook").finish_non_exhaustive()
+    }
+}
+
+impl ControlBook {
+    /// The book of a partition in which nothing was said: the rules are those of the configuration.
+    /// `topics` are those of what is said to all robots.
+    pub fn new(base: Arc<ProcessorConfig>, datasets: &Datasets, topics: Vec<TopicIndex>) -> Self {
+        let written = base.rules.rules().iter().map(|rule| &rule.spec);
+        let base_rules = written.filter(|spec| spec.kind != RuleKind::BuiltIn {});
+        Self {
+            base_rules: base_rules.map(RuleSpec::as_written).collect(),
+            base,
+            datasets: datasets.clone(),
+            topics,
+            pages: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn topics(&self) -> impl Iterator<Item = TopicIndex> {
+        self.topics.iter().copied()
+    }
+
+    /// Takes what the partition's actor remembered when it was saved.
+    ///
+    /// # Errors
+    /// When the state is of an unknown version or damaged.
+    pub fn restore(&self, state: &[u8]) -> Result<(), StateError> {
+        for record in crate::processor::control_state(state)?.records() {
+            self.add(record.clone());
+        }
+        Ok(())
+    }
+
+    /// Notes a record before it is delivered; one that is known, or cannot be read, changes nothing.
+    pub fn note(&self, topic: TopicIndex, batch: &Batch, row: usize) {
+        if let Ok(record) = ControlRecord::read(topic, batch, row) {
+            self.add(record);
+        }
+    }
+
+    fn add(&self, record: ControlRecord) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        match &record.said {
+            Said::Action(_) => {
+                let is_known = |known: &ControlRecord| {
+                    (known.topic, known.from) == (record.topic, record.from)
+                };
+                // Those of a partition that was rebased are all at the beginning.
+                if record.from == 0 || !pages.actions.iter().any(is_known) {
+                    pages.actions.push(record);
+                }
+            }
+            Said::Rule(change) => {
+                let is_known = |met: &Met| {
+                    met.change.change_id == change.change_id
+                        && (met.topic, met.from) == (record.topic, record.from)
+                };
+                if pages.met.iter().any(is_known) {
+                    return;
+                }
+                let accepted = pages.met.iter().filter(|met| met.outcome.is_ok());
+                let changes = accepted.map(|met| &met.change).chain([change]);
+                let outcome = self.compile(changes);
+                pages.met.push(Met {
+                    topic: record.topic,
+                    from: record.from,
+                    change: change.clone(),
+                    outcome,
+                });
+            }
+        }
+    }
+
+    fn compile<'a>(
+        &self,
+        changes: impl Iterator<Item = &'a RuleChange>,
+    ) -> Result<Arc<ProcessorConfig>, String> {
+        let specs = fold(&self.base_rules, changes)?;
+        let rules =
+            RuleSet::compile(&specs, &self.datasets).map_err(|error| error.to_string())?;
+        let mut config = ProcessorConfig::clone(&self.base);
+        config.rules = rules;
+        Ok(Arc::new(config))
+    }
+
+    /// What a processor does that has read its topics so far.
+    pub(crate) fn config_at(&self, positions: &Positions) -> Arc<ProcessorConfig> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let holding = pages.met.iter().rev().find_map(|met| {
+            let holds = met.from <= positions.get(met.topic);
+            met.outcome.as_ref().ok().filter(|_| holds)
+        });
+        holding.unwrap_or(&self.base).clone()
+    }
+
+    /// Whether a change of rules is accepted; why not.
+    pub(crate) fn verdict(&self, topic: TopicIndex, offset: u64) -> Result<(), String> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = pages
+            .met
+            .iter()
+            .find(|met| (met.topic, met.from) == (topic, offset + 1));
+        match met.map(|met| &met.outcome) {
+            Some(Err(why)) => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The actions that hold for a robot that appears at these positions, in order.
+    pub(crate) fn actions_at(&self, positions: &Positions) -> Vec<(Action, i64)> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = pages
+            .actions
+            .iter()
+            .filter(|record| record.holds_at(positions));
+        held.filter_map(|record| match &record.said {
+            Said::Action(action) => Some((action.clone(), record.at)),
+            Said::Rule(_) => None,
+        })
+        .collect()
+    }
+
+    /// The rules that hold when everything that was noted is read, those in the shadow too.
+    pub fn rules(&self) -> Vec<RuleSpec> {
+        let latest = self.config_at(&Positions::from(vec![u64::MAX; 64]));
+        let rules = latest.rules.rules().iter().map(|rule| &rule.spec);
+        rules
+            .filter(|spec| spec.kind != RuleKind::BuiltIn {})
+            .map(RuleSpec::as_written)
+            .collect()
+    }
+
+    /// All changes in order; those that were refused with the reason.
+    pub fn changes(&self) -> Vec<(RuleChange, Option<String>)> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = pages.met.iter();
+        met.map(|met| (met.change.clone(), met.outcome.as_ref().err().cloned()))
+            .collect()
+    }
+}

@@ -1,0 +1,186 @@
+//! A change of rules, and the rules that a base and changes make.
+
+use serde::{Deserialize, Serialize};
+use theatre_schemas::batch::Batch;
+
+use super::{ControlRecord, Said};
+use crate::registry::Cells;
+use crate::rules::RuleSpec;
+
+/// What a change does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// Adds a rule, or another version of it.
+    Put,
+    /// Removes it.
+    Remove,
+    /// Has it judge again.
+    Enable,
+    /// Has it judge nothing; it stays known.
+    Disable,
+}
+
+/// A change of one rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RuleChange {
+    /// Its own id.
+    pub change_id: String,
+    /// What it does.
+    pub kind: ChangeKind,
+    /// The rule.
+    pub rule_id: String,
+    /// The rule as JSON, of one that is put.
+    pub rule: Option<String>,
+    /// About the rule that runs in the shadow, of this id.
+    pub shadow: bool,
+    /// When it was made, microseconds UTC.
+    pub at: i64,
+    /// Who made it.
+    pub actor: String,
+    /// Who agreed to it, where two are needed.
+    pub approved_by: Option<String>,
+    /// What they said.
+    pub comment: Option<String>,
+}
+
+impl RuleChange {
+    /// Reads the record of a change.
+    ///
+    /// # Errors
+    /// Names what is missing or wrong.
+    pub(super) fn read(batch: &Batch, row: usize) -> Result<Self, String> {
+        let cells = Cells::of(batch, row);
+        let said = |name: &str| cells.owned(name).filter(|text| !text.is_empty());
+        let kind = match cells.text("change") {
+            Some("put") => ChangeKind::Put,
+            Some("remove") => ChangeKind::Remove,
+            Some("enable") => ChangeKind::Enable,
+            Some("disable") => ChangeKind::Disable,
+            _ => {
+                return Err(
+                    "the change is not known: it is put, remove, enable or disable".to_owned(),
+                );
+            }
+        };
+        let change = Self {
+            change_id: said("change_id").ok_or("the change has no change_id")?,
+            kind,
+            rule_id: said("rule_id").ok_or("the change names no rule")?,
+            rule: said("rule"),
+            shadow: cells.flag("shadow"),
+            at: cells.time(),
+            actor: said("actor").ok_or("the change names no actor")?,
+            approved_by: said("approved_by"),
+            comment: said("comment"),
+        };
+        if kind == ChangeKind::Put {
+            change.spec()?;
+        }
+        Ok(change)
+    }
+
+    /// The rule that is put.
+    ///
+    /// # Errors
+    /// When there is none, or its JSON is no rule of this id.
+    pub fn spec(&self) -> Result<RuleSpec, String> {
+        let json = self.rule.as_deref().ok_or("a rule that is put is needed")?;
+        let mut spec: RuleSpec =
+            serde_json::from_str(json).map_err(|error| format!("the rule: {error}"))?;
+        if spec.id != self.rule_id {
+            return Err(format!(
+                "the rule's id is '{}', the change is about '{}'",
+                spec.id, self.rule_id
+            ));
+        }
+        spec.shadow = self.shadow;
+        Ok(spec)
+    }
+}
+
+/// A rule, and whether it judges.
+struct Known {
+    spec: RuleSpec,
+    is_enabled: bool,
+}
+
+/// The rules that changes make of those of the configuration, in the order in which they came.
+///
+/// # Errors
+/// When a change puts no rule, or is about one that is not there.
+pub(super) fn fold<'a>(
+    base: &[RuleSpec],
+    changes: impl Iterator<Item = &'a RuleChange>,
+) -> Result<Vec<RuleSpec>, String> {
+    let known = |spec: &RuleSpec| Known {
+        spec: spec.clone(),
+        is_enabled: true,
+    };
+    let mut rules: Vec<Known> = base.iter().map(known).collect();
+    for change in changes {
+        let is = |rule: &Known| rule.spec.id == change.rule_id && rule.spec.shadow == change.shadow;
+        let at = rules.iter().position(is);
+        match (change.kind, at) {
+            (ChangeKind::Put, at) => {
+                let spec = change.spec()?;
+                let is_enabled = true;
+                match at.and_then(|at| rules.get_mut(at)) {
+                    Some(rule) => *rule = Known { spec, is_enabled },
+                    None => rules.push(Known { spec, is_enabled }),
+                }
+            }
+            (ChangeKind::Remove, Some(at)) => {
+                rules.remove(at);
+            }
+            (ChangeKind::Enable | ChangeKind::Disable, Some(at)) => {
+                rules[at].is_enabled = change.kind == ChangeKind::Enable;
+            }
+            (_, None) => {
+                return Err(unknown(change, &rules));
+            }
+        }
+    }
+    let enabled = rules.into_iter().filter(|rule| rule.is_enabled);
+    Ok(enabled.map(|rule| rule.spec).collect())
+}
+
+fn unknown(change: &RuleChange, rules: &[Known]) -> String {
+    let ids: Vec<&str> = rules
+        .iter()
+        .filter(|rule| rule.spec.shadow == change.shadow)
+        .map(|rule| rule.spec.id.as_str())
+        .collect();
+    let place = if change.shadow { " in the shadow" } else { "" };
+    format!(
+        "there is no rule '{}'{place}; {}",
+        change.rule_id,
+        crate::rules::did_you_mean(&change.rule_id, &ids)
+    )
+}
+
+/// Forgets the oldest changes that a later one of the same rule has replaced.
+pub(super) fn forget_replaced(records: &mut Vec<ControlRecord>) {
+    let half = records.len() / 2;
+    let replaced = |at: usize| {
+        let Said::Rule(old) = &records[at].said else {
+            return false;
+        };
+        let later = records[at + 1..half].iter();
+        later.into_iter().any(|record| match &record.said {
+            Said::Rule(new) => {
+                (&new.rule_id, new.shadow) == (&old.rule_id, old.shadow)
+                    && matches!(new.kind, ChangeKind::Put)
+            }
+            Said::Action(_) => false,
+        })
+    };
+    let gone: Vec<bool> = (0..records.len())
+        .map(|at| at < half && replaced(at))
+        .collect();
+    let mut at = 0;
+    records.retain(|_| {
+        at += 1;
+        !gone[at - 1]
+    });
+}

@@ -1,0 +1,275 @@
+//! What is said to all robots of a partition: silences and changes of rules.
+
+use apache_avro::types::Value;
+
+use super::*;
+use crate::control::{self, ControlBook};
+
+const ACTIONS: usize = 9;
+const RULES: usize = 10;
+
+fn book() -> Arc<ControlBook> {
+    let config = with_rules(&[rule("hot", Priority::Medium, hot(0))]);
+    let topics = vec![ACTIONS, RULES];
+    Arc::new(ControlBook::new(config, registry().datasets(), topics))
+}
+
+fn config_of_book() -> Arc<ProcessorConfig> {
+    with_rules(&[rule("hot", Priority::Medium, hot(0))])
+}
+
+/// A record for partition 0.
+fn wide(subject: &str, offset: u64, fields: &[(&str, Value)]) -> Arc<Batch> {
+    let mut all = vec![("robot_id", text(&control::name(0))), ("actor", text("dana"))];
+    all.extend(fields.iter().cloned());
+    record_of(subject, offset, NOW + 50 * S, &all)
+}
+
+/// As `record`, where the fields name the robot.
+fn record_of(subject: &str, offset: u64, time: i64, fields: &[(&str, Value)]) -> Arc<Batch> {
+    let registry = registry();
+    let (_, json) = INPUT_SCHEMAS
+        .iter()
+        .rfind(|(name, _)| *name == subject)
+        .unwrap();
+    let id = theatre_schemas::registry::schema_id(json).unwrap();
+    let writer = registry.lookup(id).unwrap();
+    let dataset = registry.datasets().get(writer.dataset_index).clone();
+    let key = Arc::new(Pseudonyms::new([0; 32]));
+    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, key);
+    let mut all = vec![("event_time".to_owned(), Value::TimestampMicros(time))];
+    let fields = fields.iter();
+    all.extend(fields.map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let message = RecordWriter::new(id, json)
+        .unwrap()
+        .encode(Value::Record(all))
+        .unwrap();
+    let datum = framing::parse(&message).unwrap().1;
+    builder
+        .push(&writer.plan, datum, offset, NOW + 100 * S)
+        .unwrap();
+    Arc::new(builder.finish().unwrap())
+}
+
+fn change(offset: u64, kind: &str, id: &str, rule: Option<&RuleSpec>, shadow: bool) -> Arc<Batch> {
+    let mut fields = vec![
+        ("change_id", text(&format!("change {offset}"))),
+        ("change", Value::Enum(0, kind.to_owned())),
+        ("rule_id", text(id)),
+        ("shadow", Value::Boolean(shadow)),
+    ];
+    if let Some(rule) = rule {
+        fields.push(("rule", text(&serde_json::to_string(rule).unwrap())));
+    }
+    wide("rule_changes", offset, &fields)
+}
+
+/// A partition with its own actor and one robot.
+struct Fleet {
+    book: Arc<ControlBook>,
+    robot: Processor,
+    actor: Processor,
+    outputs: Outputs,
+    next: u64,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let book = book();
+        let begun = |name: &str| {
+            Processor::begun(name, config_of_book(), &book, &Positions::zero())
+        };
+        Self {
+            robot: begun("r"),
+            actor: begun(&control::name(0)),
+            book,
+            outputs: Outputs::default(),
+            next: 0,
+        }
+    }
+
+    fn say(&mut self, topic: usize, batch: &Batch) {
+        self.book.note(topic, batch, 0);
+        self.actor.apply(topic, batch, &[0], &mut self.outputs);
+        self.robot.apply(topic, batch, &[0], &mut self.outputs);
+    }
+
+    fn rows(&mut self, samples: &[(i64, f64)]) {
+        let next = self.next;
+        let numbered = |(index, (time, value)): (usize, &(i64, f64))| {
+            (*time, next as i64 + index as i64 + 1, *value, None)
+        };
+        let samples: Vec<Sample> = samples.iter().enumerate().map(numbered).collect();
+        let batch = telemetry_from(self.next, &samples);
+        let rows: Vec<u32> = (0..batch.len() as u32).collect();
+        self.robot.apply(0, &batch, &rows, &mut self.outputs);
+        self.next += samples.len() as u64;
+    }
+
+    /// The process ends and begins anew, from what is saved.
+    fn restart(&mut self) {
+        let book = book();
+        book.restore(&self.actor.snapshot()).unwrap();
+        let restored = |name: &str, of: &Processor| {
+            let config = config_of_book();
+            Processor::restore(name, &of.snapshot(), config).unwrap().under(&book)
+        };
+        self.robot = restored("r", &self.robot);
+        self.actor = restored(&control::name(0), &self.actor);
+        self.book = book;
+    }
+
+    fn told(&mut self) -> Vec<(String, Transition, i64)> {
+        let told = alerts(&self.outputs);
+        self.outputs.events.clear();
+        let seconds = |alert: &Alert| (alert.event_time - NOW) / S;
+        told.iter()
+            .map(|alert| (alert.rule_id.clone(), alert.transition, seconds(alert)))
+            .collect()
+    }
+}
+
+fn at(rule: &str, transition: Transition, seconds: i64) -> (String, Transition, i64) {
+    (rule.to_owned(), transition, seconds)
+}
+
+#[test]
+fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
+    use Transition::{Cleared, Raised};
+    let mut fleet = Fleet::new();
+    fleet.rows(&[(1, 87.0)]);
+    assert_eq!(fleet.told(), [at("hot", Raised, 1)]);
+    let later = RuleSpec {
+        version: 2,
+        ..rule("hot", Priority::Medium, hot(0))
+    };
+    let cold = RuleKind::Threshold {
+        signal: "motor_temperature".into(),
+        raise_above: None,
+        clear_below: None,
+        raise_below: Some(75.0),
+        clear_above: None,
+        hold: Micros(0),
+        escalate: vec![],
+    };
+    let cold = rule("cold", Priority::Low, cold);
+    fleet.say(RULES, &change(0, "put", "hot", Some(&later), false));
+    fleet.say(RULES, &change(1, "put", "cold", Some(&cold), false));
+    assert_eq!(fleet.told(), [], "what is open under a rule stays open under its next version");
+    fleet.restart();
+    fleet.rows(&[(2, 70.0)]);
+    assert_eq!(fleet.told(), [at("hot", Cleared, 2), at("cold", Raised, 2)]);
+    fleet.say(RULES, &change(2, "remove", "cold", None, false));
+    assert_eq!(fleet.told(), [at("cold", Cleared, 2)]);
+    fleet.say(RULES, &change(3, "disable", "hot", None, false));
+    fleet.restart();
+    fleet.rows(&[(3, 99.0)]);
+    assert_eq!(fleet.told(), []);
+    fleet.say(RULES, &change(4, "enable", "hot", None, false));
+    fleet.rows(&[(4, 99.0)]);
+    assert_eq!(fleet.told(), [at("hot", Raised, 4)]);
+    assert_eq!(fleet.robot.counters().get(RULES).map_or(0, Counters::total), 0);
+    assert_eq!(fleet.actor.counters()[RULES].applied, 5, "accounted once");
+}
+
+#[test]
+fn a_processor_that_was_saved_before_a_change_meets_it_again_at_its_place() {
+    use Transition::{Cleared, Raised};
+    let mut fleet = Fleet::new();
+    fleet.rows(&[(1, 87.0)]);
+    let saved = fleet.robot.snapshot();
+    let removed = change(0, "remove", "hot", None, false);
+    fleet.say(RULES, &removed);
+    assert_eq!(fleet.told(), [at("hot", Raised, 1), at("hot", Cleared, 1)]);
+    // Killed: the actor was saved, the robot was not.
+    let book = book();
+    book.restore(&fleet.actor.snapshot()).unwrap();
+    let robot = Processor::restore("r", &saved, config_of_book()).unwrap();
+    fleet.robot = robot.under(&book);
+    fleet.book = book;
+    fleet.rows(&[(2, 70.0), (3, 87.0)]);
+    assert_eq!(fleet.told(), [at("hot", Cleared, 2), at("hot", Raised, 3)]);
+    fleet.robot.apply(RULES, &removed, &[0], &mut fleet.outputs);
+    assert_eq!(fleet.told(), [at("hot", Cleared, 3)]);
+}
+
+#[test]
+fn a_change_that_does_not_fit_is_a_dead_letter_and_changes_nothing() {
+    let mut fleet = Fleet::new();
+    let unknown = RuleKind::Boolean {
+        signal: "motor_temprature".into(),
+        when: true,
+        hold: Micros(0),
+        clear_after: Micros(0),
+    };
+    let unknown = rule("new", Priority::Low, unknown);
+    fleet.say(RULES, &change(0, "put", "new", Some(&unknown), false));
+    fleet.say(RULES, &change(1, "disable", "hit", None, false));
+    let why: Vec<&str> = fleet.outputs.dead.iter().map(|dead| dead.detail.as_str()).collect();
+    assert!(why[0].contains("did you mean motor_temperature"), "{why:?}");
+    assert!(why[1].contains("did you mean hot"), "{why:?}");
+    assert_eq!(fleet.book.rules().len(), 1);
+    fleet.rows(&[(1, 90.0)]);
+    assert_eq!(fleet.told().len(), 1);
+    let own = record(
+        "rule_changes",
+        2,
+        NOW,
+        &[
+            ("change_id", text("c")),
+            ("change", Value::Enum(0, "remove".into())),
+            ("rule_id", text("hot")),
+            ("actor", text("dana")),
+        ],
+    );
+    fleet.robot.apply(RULES, &own, &[0], &mut fleet.outputs);
+    assert!(fleet.outputs.dead[2].detail.contains("for all robots"));
+}
+
+#[test]
+fn a_rule_in_the_shadow_tells_nobody_and_is_counted() {
+    let mut fleet = Fleet::new();
+    let shadow = rule("hot", Priority::High, hot(0));
+    fleet.say(RULES, &change(0, "put", "hot", Some(&shadow), true));
+    fleet.rows(&[(1, 90.0), (2, 70.0)]);
+    let shadows = by_kind(&fleet.outputs, OutputKind::ShadowAlert);
+    assert!(!fleet.outputs.urgent);
+    let told: Vec<Alert> = shadows
+        .iter()
+        .map(|output| Alert::decode(&output.payload).unwrap())
+        .collect();
+    assert_eq!(told.len(), 2);
+    let of_rule = alerts(&fleet.outputs);
+    assert_eq!((of_rule.len(), of_rule[0].priority), (2, Priority::Medium));
+    assert_eq!((told[0].rule_id.as_str(), told[0].priority), ("hot", Priority::High));
+    assert_ne!(told[0].condition_id, of_rule[0].condition_id);
+    fleet.rows(&[(3, 90.0)]);
+    assert_eq!(fleet.robot.open_conditions(), [0, 1, 0]);
+    assert_eq!(fleet.robot.view().conditions.len(), 1);
+}
+
+#[test]
+fn a_silence_for_all_holds_for_robots_that_appear_later() {
+    let mut fleet = Fleet::new();
+    let until = NOW + 2_000 * S;
+    let silence = wide(
+        "alert_actions",
+        0,
+        &[
+            ("action_id", text("a")),
+            ("action", Value::Enum(0, "silence".into())),
+            ("until", Value::TimestampMicros(until)),
+        ],
+    );
+    let before = Positions::from(vec![0; 11]);
+    fleet.say(ACTIONS, &silence);
+    fleet.restart();
+    let mut after = before.clone();
+    after.advance(ACTIONS, 1);
+    for (at, silences) in [(before, 0), (after, 1)] {
+        let late = Processor::begun("late", config_of_book(), &fleet.book, &at);
+        assert_eq!(late.view().silences.len(), silences);
+    }
+    fleet.rows(&[(1, 90.0)]);
+    assert_eq!(alerts(&fleet.outputs)[0].silenced_until, Some(until));
+}
