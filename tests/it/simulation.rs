@@ -29,6 +29,8 @@ fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
         })?;
         all.crashes += tally.crashes;
         all.alerts += tally.alerts;
+        all.handled += tally.handled;
+        all.shadows += tally.shadows;
         all.outcomes += tally.outcomes;
         all.corrections += tally.corrections;
         all.versions += tally.versions;
@@ -39,6 +41,7 @@ fn no_seed_loses_doubles_or_changes_anything() -> Result<()> {
     println!("{all:?}");
     // A single seed may lack some of it.
     let concluded = all.versions > 0 && all.alerts > 0 && all.outcomes > 0 && all.corrections > 0;
+    let concluded = concluded && all.handled > 0 && all.shadows > 0;
     let tried = concluded && all.crashes > 0 && all.drained > 0 && all.lost > 0 && all.trimmed > 0;
     ensure!(
         tried || std::env::var("THEATRE_SEEDS").is_ok(),
@@ -53,6 +56,17 @@ fn a_dropped_fence_is_caught() -> Result<()> {
         (0..150).any(|seed| simulate(seed, Some(Bug::NoFence)).is_err()),
         "150 seeds did not notice that old owners may write"
     );
+    Ok(())
+}
+
+#[test]
+fn what_was_said_and_is_forgotten_is_caught() -> Result<()> {
+    for bug in [Bug::ForgetsWhatWasSaid, Bug::RulesFromElsewhere] {
+        ensure!(
+            (0..50).any(|seed| simulate(seed, Some(bug)).is_err()),
+            "50 seeds did not notice {bug:?}"
+        );
+    }
     Ok(())
 }
 

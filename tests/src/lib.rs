@@ -17,6 +17,7 @@ use theatre_embedded::store::EmbeddedStore;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_system::clock::SystemClock;
 
+pub mod acting;
 pub mod broker;
 pub mod conclusions;
 pub mod deployment;

@@ -85,7 +85,7 @@ fn numbered(tick: u64) -> Value {
     }
 }
 
-fn record(subject: &str, key: &str, fields: Vec<(&str, Value)>) -> Result<NewRecord> {
+pub(crate) fn record(subject: &str, key: &str, fields: Vec<(&str, Value)>) -> Result<NewRecord> {
     let found = INPUT_SCHEMAS.iter().rfind(|(name, _)| *name == subject);
     let (_, json) = found.context("no such schema")?;
     let writer = RecordWriter::new(schema_id(json)?, json)?;

@@ -29,11 +29,13 @@ use theatre_embedded::warehouse::EmbeddedWarehouse;
 use theatre_pipeline::ends::Ends;
 use theatre_pipeline::lifecycle::{Ending, Event, Phase};
 use theatre_pipeline::{PipelineParams, Ports, outbox, wiring};
+use theatre_schemas::records::{Alert, Transition};
 use theatre_simulator::Simulator;
 use theatre_testkit::memory::lake::MemoryLake;
 use theatre_testkit::memory::log::MemoryLog;
 use theatre_testkit::memory::store::MemoryStore;
 
+use crate::acting;
 use crate::registered::{self, Services};
 use gate::{Gate, Lanes, Late, Trimmed};
 use process::Process;
@@ -53,6 +55,10 @@ pub enum Bug {
     RepeatsVersions,
     /// A partition saves before the lanes of its old owner are closed.
     SaveBeforeLanes,
+    /// A new owner does not know what was said to all robots.
+    ForgetsWhatWasSaid,
+    /// A robot that is restored takes its rules from another record than it had come to.
+    RulesFromElsewhere,
 }
 
 /// What a simulation went through.
@@ -62,6 +68,10 @@ pub struct Tally {
     pub crashes: usize,
     /// Alert transitions.
     pub alerts: usize,
+    /// Those that people made, or that fell due.
+    pub handled: usize,
+    /// What rules in the shadow would have told.
+    pub shadows: usize,
     /// Outcome revisions.
     pub outcomes: usize,
     /// Window revisions after the first.
@@ -81,11 +91,15 @@ const RULES: &str = r#"
 [[rule]]
 id = "far_right"
 priority = "high"
+latch = true
+unacknowledged = [{ after = "2s" }, { after = "4s" }]
 dataset = "robot_telemetry"
 kind = { threshold = { signal = "arm_position.x", raise_above = 300.0, clear_below = 220.0 } }
 [[rule]]
 id = "active"
 priority = "low"
+flapping = { turns = 4, within = "2s" }
+unacknowledged = [{ after = "1s" }]
 dataset = "robot_telemetry"
 kind = { boolean = { signal = "tool_active" } }
 "#;
@@ -246,6 +260,12 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
     for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
         let is = |kind| usize::from(stored.output.kind == kind);
         tally.alerts += is(OutputKind::Alert);
+        tally.shadows += is(OutputKind::ShadowAlert);
+        if stored.output.kind == OutputKind::Alert {
+            let alert = Alert::decode(&stored.output.payload)?;
+            let by_rule = [Transition::Raised, Transition::Updated, Transition::Cleared];
+            tally.handled += usize::from(!by_rule.contains(&alert.transition));
+        }
         tally.outcomes += is(OutputKind::Outcome);
         tally.versions += is(OutputKind::RobotVersion) + is(OutputKind::FacilityVersion);
         tally.corrections += is(OutputKind::Window) * usize::from(stored.output.revision > 0);
@@ -283,7 +303,8 @@ fn produce(
     let to = from + random.random_range(1..6);
     for tick in from..to {
         let mut records = Vec::new();
-        let more = registered::records(tick, ROBOTS, START, Services::AmongRecords)?;
+        let mut more = registered::records(tick, ROBOTS, START, Services::AmongRecords)?;
+        more.extend(acting::records(tick, ROBOTS, START)?);
         for (topic, record) in simulator.tick(tick)?.into_iter().chain(more) {
             match random.random_range(0..200) {
                 0..4 => records.extend([(topic, record.clone()), (topic, record)]),

@@ -162,7 +162,7 @@ impl Alerts {
         context: AlertContext<'_>,
     ) -> Result<Vec<Alert>, String> {
         let id = fingerprint(action.id.as_bytes());
-        if self.actions.contains(&id) {
+        if !is_wide && self.actions.contains(&id) {
             return Ok(Vec::new());
         }
         let told = match action.verb {
@@ -178,6 +178,10 @@ impl Alerts {
             }
             _ => self.handle(action, is_wide, context)?,
         };
+        // A robot that appears later does not know the ids of what was said to all before.
+        if is_wide {
+            return Ok(told);
+        }
         if self.actions.len() >= ACTIONS_MAX {
             self.actions.remove(0);
         }

@@ -27,6 +27,8 @@ struct Met {
 struct Pages {
     met: Vec<Met>,
     actions: Vec<ControlRecord>,
+    /// What another partition had been told before this one was made.
+    inherited: Vec<ControlRecord>,
 }
 
 /// What was said to all robots of a partition, shared by its processors. The partition notes a record
@@ -43,7 +45,9 @@ pub struct ControlBook {
 
 impl std::fmt::Debug for ControlBook {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("ControlBook").finish_non_exhaustive()
+        formatter
+            .debug_struct("ControlBook")
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,6 +79,32 @@ impl ControlBook {
             self.add(record.clone());
         }
         Ok(())
+    }
+
+    /// Takes what the actor of another partition remembered that had read to `until`, in a partition
+    /// that was made since: it holds there from the beginning.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub fn inherit(&self, state: &[u8], until: &Positions) -> Result<(), StateError> {
+        for record in crate::processor::control_state(state)?.records() {
+            if record.holds_at(until) {
+                let record = ControlRecord {
+                    from: 0,
+                    ..record.clone()
+                };
+                self.add(record.clone());
+                let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+                pages.inherited.push(record);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was inherited, for the partition's own actor.
+    pub(crate) fn inherited(&self) -> Vec<ControlRecord> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.inherited.clone()
     }
 
     /// Notes a record before it is delivered; one that is known, or cannot be read, changes nothing.
@@ -122,8 +152,7 @@ impl ControlBook {
         changes: impl Iterator<Item = &'a RuleChange>,
     ) -> Result<Arc<ProcessorConfig>, String> {
         let specs = fold(&self.base_rules, changes)?;
-        let rules =
-            RuleSet::compile(&specs, &self.datasets).map_err(|error| error.to_string())?;
+        let rules = RuleSet::compile(&specs, &self.datasets).map_err(|error| error.to_string())?;
         let mut config = ProcessorConfig::clone(&self.base);
         config.rules = rules;
         Ok(Arc::new(config))

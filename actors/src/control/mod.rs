@@ -20,6 +20,8 @@ use crate::position::{Partition, Positions, TopicIndex};
 pub use book::ControlBook;
 pub use change::{ChangeKind, RuleChange};
 
+/// How long a silence is remembered after its end, microseconds: longer than any processor is behind.
+const KEPT_US: i64 = 86_400_000_000;
 /// Records that are remembered. Processors are at most a save interval behind, so none needs a change
 /// of rules that is older and was replaced since.
 const RECORDS_MAX: usize = 512;
@@ -96,7 +98,10 @@ impl ControlState {
     pub(crate) fn take(&mut self, record: ControlRecord) {
         let now = record.at;
         self.0.retain(|known| match &known.said {
-            Said::Action(action) => action.silences_until().is_some_and(|until| until > now),
+            Said::Action(action) => {
+                let until = action.silences_until().unwrap_or(known.at);
+                until.saturating_add(KEPT_US) > now
+            }
             Said::Rule(_) => true,
         });
         match &record.said {
@@ -115,13 +120,5 @@ impl ControlState {
 
     pub(crate) fn records(&self) -> &[ControlRecord] {
         &self.0
-    }
-
-    /// The same where nothing of the topics was read: in a partition that is new.
-    pub(crate) fn rebased(mut self) -> Self {
-        for record in &mut self.0 {
-            record.from = 0;
-        }
-        self
     }
 }

@@ -48,7 +48,11 @@ pub fn output(robot_id: &str, alert: &Alert) -> OutputEvent {
     }
 }
 
-pub(super) fn columns(outputs: &[&OutputEvent], _: &Datasets, sink: &mut dyn ColumnSink) -> Result<()> {
+pub(super) fn columns(
+    outputs: &[&OutputEvent],
+    _: &Datasets,
+    sink: &mut dyn ColumnSink,
+) -> Result<()> {
     let read = |output: &&OutputEvent| {
         Alert::decode(&output.payload).map_err(|error| output.unreadable(error))
     };

@@ -130,8 +130,8 @@ impl Processor {
         let instruments = self.state.entities.instruments.open_conditions();
         let of_robot = self.state.robot.open_conditions();
         let of_robot = of_robot.map(|(dataset, rule, condition)| (rule, dataset, condition));
-        let of_instruments = instruments
-            .map(|(serial, condition)| (INSTRUMENT_LIVES, serial, condition));
+        let of_instruments =
+            instruments.map(|(serial, condition)| (INSTRUMENT_LIVES, serial, condition));
         for (rule, subject, condition) in of_robot.chain(of_instruments) {
             let untold = condition
                 .raised()

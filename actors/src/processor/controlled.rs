@@ -21,7 +21,14 @@ impl Processor {
         at: &Positions,
     ) -> Self {
         let mut processor = Self::new(robot_id, config);
-        for topic in book.topics() {
+        if control::partition_of(robot_id).is_some() {
+            let records = book.inherited().into_iter();
+            records.for_each(|record| processor.state.control.take(record));
+        }
+        if !control::is_robot(robot_id) {
+            return processor.under(book);
+        }
+        for topic in book.topics().filter(|topic| at.get(*topic) > 0) {
             processor.state.positions.advance(topic, at.get(topic));
         }
         let mut untold = Outputs::default();

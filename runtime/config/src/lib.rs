@@ -52,6 +52,8 @@ pub const INPUT_TOPICS: [&str; 11] = [
     "surgical.alert.acks.v1",
     "surgical.rules.control.v1",
 ];
+/// The standard topics of what may be said to all robots of a partition.
+pub const CONTROL_TOPICS: [&str; 2] = [INPUT_TOPICS[9], INPUT_TOPICS[10]];
 /// Topic of alerts.
 pub const ALERT_TOPIC: &str = outputs::alert::TOPIC;
 /// Topic of outcomes.

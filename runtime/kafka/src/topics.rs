@@ -252,8 +252,8 @@ pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)
         ("delete", 30)
     } else if topic.contains(".outcomes.") {
         ("compact,delete", 365)
-    } else if topic.ends_with(".registry.v1") {
-        // What is registered holds until something else is.
+    } else if topic.ends_with(".registry.v1") || topic.ends_with(".control.v1") {
+        // What is registered, and how a rule was changed, holds until something else is.
         ("compact", 365)
     } else if [".versions.", ".maintenance.", ".alert."]
         .iter()

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use theatre_actors::control;
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{EventLog, PollLimit, Result};
 use theatre_actors::position::Partition;
@@ -18,9 +19,9 @@ const AT_ONCE: PollLimit = PollLimit {
     bytes: 1 << 22,
 };
 
-/// Where registries are kept: their records are compacted and never expire.
+/// Where registries, and changes of rules, are kept: their records are compacted and never expire.
 pub fn is_registry(topic: &str) -> bool {
-    topic.ends_with(".registry.v1")
+    topic.ends_with(".registry.v1") || topic.ends_with(".control.v1")
 }
 
 /// Keys of actors whose names hold a pseudonym, by that name.
@@ -68,6 +69,9 @@ impl ActorKeys {
 
     /// The partition that producers give an actor's records among so many.
     pub fn partition(&self, actor: &str, partitions: u32) -> Partition {
+        if let Some(own) = control::partition_of(actor) {
+            return own;
+        }
         let key = match EntityKind::of_key(actor) {
             None => actor.as_bytes(),
             Some((_, id)) => self.0.get(actor).map_or(id.as_bytes(), Vec::as_slice),
@@ -78,6 +82,7 @@ impl ActorKeys {
 
 #[cfg(test)]
 mod tests {
+    use theatre_actors::control;
     use theatre_actors::partitioner::partition_of;
 
     use super::ActorKeys;

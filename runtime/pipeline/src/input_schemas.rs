@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use theatre_actors::ports::{Error, Result, SchemaSource};
 use theatre_actors::time::Clock;
+use theatre_config::CONTROL_TOPICS;
 use theatre_schemas::dataset::{Dataset, DatasetIndex};
 use theatre_schemas::framing::SchemaId;
 use theatre_schemas::registry::{Registry, WriterSchema};
@@ -72,6 +73,16 @@ impl InputSchemas {
     /// An input that knows the registry's schemas only.
     pub fn shared(topic: &str, registry: Arc<Registry>, clock: Arc<dyn Clock>) -> Self {
         Self::new(topic, registry, true, None, clock)
+    }
+
+    /// Whether its records may be for all robots of a partition.
+    pub fn reaches_partitions(&self) -> bool {
+        let declared = self.target.as_ref().and_then(|target| target.dataset);
+        let kind = declared.map(|index| self.registry.datasets().get(index).kind);
+        match kind {
+            Some(kind) => kind.reaches_partitions(),
+            None => CONTROL_TOPICS.contains(&self.topic.as_str()),
+        }
     }
 
     /// An input that asks `target` for what it does not know; with `shares`, after the registry.

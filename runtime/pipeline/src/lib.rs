@@ -47,6 +47,7 @@ pub mod wiring;
 use std::sync::Arc;
 use std::time::Duration;
 
+use theatre_actors::control::ControlBook;
 use theatre_actors::outputs::OutputTopics;
 use theatre_actors::ports::{CheckpointStore, EventLog, Lake, Warehouse};
 use theatre_actors::processor::ProcessorConfig;
@@ -192,6 +193,14 @@ impl PipelineParams {
     /// The dead-letter topic of an input topic.
     pub fn dead_letter_topic(topic: &str) -> String {
         format!("{topic}.dlq")
+    }
+
+    /// The book of a partition in which nothing was said to all robots so far.
+    pub fn control_book(&self) -> ControlBook {
+        let inputs = self.inputs.iter().enumerate();
+        let topics = inputs.filter(|(_, input)| input.reaches_partitions());
+        let topics = topics.map(|(topic, _)| topic).collect();
+        ControlBook::new(self.processor.clone(), self.registry.datasets(), topics)
     }
 
     /// Every topic the pipeline reads or writes.

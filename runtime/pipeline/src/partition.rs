@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use theatre_actors::actix_host::{ProcessorHost, Reply};
+use theatre_actors::control::ControlBook;
 use theatre_actors::outputs::DeadRow;
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, PartitionCommit, ProcessorSave, Result};
 use theatre_actors::position::{Partition, Positions};
@@ -66,6 +67,8 @@ pub struct PartitionActor {
     intake_processor: IntakeProcessor,
     routes: Routes,
     unsaved: UnsavedOutputs,
+    /// What was said to all robots.
+    book: Arc<ControlBook>,
     positions: Positions,
     /// The floor of the commit under way.
     floor_under_way: Positions,
@@ -119,12 +122,13 @@ impl PartitionActor {
             routes,
             unsaved,
             observed,
+            book,
         } = restore(
             partition,
             &params,
             &ports,
             &mut *host,
-            Routes::new(dead),
+            Routes::new(partition, dead),
             &shared.progress,
         )?;
         let progress = shared.progress;
@@ -155,6 +159,7 @@ impl PartitionActor {
             intake_processor,
             routes,
             unsaved,
+            book,
             positions: start,
             floor_under_way: Positions::zero(),
             saves: shared.saves,
@@ -359,10 +364,15 @@ impl PartitionActor {
     /// foreign robots, in the log's order.
     fn apply(&mut self, chunk: &Chunk, routed: Routed) {
         for (slot, robot) in routed.newcomers {
-            self.host
-                .insert(slot, Processor::new(&robot, self.params.processor.clone()));
+            let config = self.params.processor.clone();
+            let begun = Processor::begun(&robot, config, &self.book, &chunk.from);
+            self.host.insert(slot, begun);
             self.unsaved.restore(slot, &robot, 0);
             self.list_slot(slot);
+        }
+        for (batch, row) in routed.wide {
+            let (topic, batch) = &chunk.batches[batch as usize];
+            self.book.note(*topic, batch, row as usize);
         }
         let work = routed
             .table
@@ -588,6 +598,7 @@ impl PartitionActor {
             until: &until,
             params: &self.params,
             ports: &self.ports,
+            book: &self.book,
         })?;
         self.progress
             .count_outputs(rebuilt.outputs.events.iter().map(|output| &output.kind));

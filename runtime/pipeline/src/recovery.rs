@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use theatre_actors::actix_host::{GuardedProcessor, Reply, Segment};
+use theatre_actors::control::{self, ControlBook};
 use theatre_actors::outputs::Outputs;
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
@@ -27,6 +28,8 @@ pub(super) struct RebuildRequest<'a> {
     pub(super) until: &'a Positions,
     pub(super) params: &'a PipelineParams,
     pub(super) ports: &'a Ports,
+    /// What was said to all robots of the partition.
+    pub(super) book: &'a Arc<ControlBook>,
 }
 
 /// A processor that has seen all rows up to the partition's position, and what it concluded since
@@ -46,12 +49,14 @@ const FETCH_REST: Duration = Duration::from_millis(5);
 pub(super) fn rebuild(case: &RebuildRequest<'_>) -> Result<Rebuilt> {
     let config = &case.params.processor;
     let processor = match case.ports.store.processor(case.partition, case.robot)? {
-        Some(stored) => restore(case.robot, &stored.state, config)?,
-        None => Processor::new(case.robot, config.clone()),
+        Some(stored) => restore(case.robot, &stored.state, config)?.under(case.book),
+        None => Processor::begun(case.robot, config.clone(), case.book, case.from),
     };
     let mut careful = RowByRowReplay {
         robot: case.robot,
+        partition: case.partition,
         config,
+        book: case.book,
         processor,
         outputs: Outputs::default(),
     };
@@ -90,8 +95,10 @@ pub(super) fn rebuild(case: &RebuildRequest<'_>) -> Result<Rebuilt> {
 }
 
 struct RowByRowReplay<'a> {
+    partition: Partition,
     robot: &'a str,
     config: &'a Arc<ProcessorConfig>,
+    book: &'a Arc<ControlBook>,
     processor: Processor,
     outputs: Outputs,
 }
@@ -103,7 +110,11 @@ impl RowByRowReplay<'_> {
         };
         let (topic, batch) = &chunk.batches[batch as usize];
         let at = row as usize;
-        if batch.offsets[at] >= until.get(*topic) || batch.robot_id(at) != self.robot {
+        let name = batch.robot_id(at);
+        let is_wide = batch.dataset.kind.reaches_partitions()
+            && control::is_robot(self.robot)
+            && control::partition_of(name) == Some(self.partition);
+        if batch.offsets[at] >= until.get(*topic) || !(name == self.robot || is_wide) {
             return Ok(());
         }
         self.apply(*topic, batch, row)
@@ -126,7 +137,7 @@ impl RowByRowReplay<'_> {
                 self.keep(outputs);
             }
             Reply::Panicked { message } => {
-                self.processor = restore(self.robot, &before, self.config)?;
+                self.processor = restore(self.robot, &before, self.config)?.under(self.book);
                 let mut outputs = Outputs::default();
                 self.processor
                     .dead_letter_row(topic, batch, row as usize, &message, &mut outputs);

@@ -1,10 +1,10 @@
 //! Robots, procedures, conditions and alerts.
 
 use serde::Serialize;
+use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result};
 use theatre_actors::processor::{ProcedureView, ProcessorView};
-use theatre_schemas::dataset::EntityKind;
 use theatre_schemas::records::{Alert, Priority};
 
 /// A robot in one line.
@@ -61,8 +61,8 @@ pub fn robots(store: &dyn CheckpointStore) -> Result<Vec<ProcessorView>> {
     for partition in 0..partition_count(store)? {
         for stored in store.processors(partition)? {
             // The processor without a name holds what belongs to no robot; others are of
-            // facilities, surgeons and models.
-            if stored.processor.is_empty() || EntityKind::of_key(&stored.processor).is_some() {
+            // facilities, surgeons, models and partitions.
+            if stored.processor.is_empty() || !is_robot(&stored.processor) {
                 continue;
             }
             let view = ProcessorView::from_state(&stored.processor, &stored.state);

@@ -140,8 +140,7 @@ impl BatchBuilder {
         if id.first() != Some(&b'@') || self.dataset.kind.entity().is_some() {
             return Ok(());
         }
-        let of_partitions =
-            (!self.dataset.kind.reaches_partitions()).then_some(PARTITION_PREFIX);
+        let of_partitions = (!self.dataset.kind.reaches_partitions()).then_some(PARTITION_PREFIX);
         let prefixes = EntityKind::ALL.map(EntityKind::prefix).into_iter();
         let found = prefixes
             .chain(of_partitions)

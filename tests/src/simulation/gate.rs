@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use theatre_actors::control;
 use theatre_actors::outputs::{OutputEvent, OutputKind};
 use theatre_actors::ports::*;
 use theatre_actors::position::Partition;
+use theatre_actors::processor::Processor;
 use theatre_actors::time::LogTime;
-use theatre_config::ALERT_TOPIC;
+use theatre_config::{ALERT_TOPIC, INPUT_TOPICS};
 use theatre_pipeline::Ports;
 
 use super::{Bug, World};
@@ -429,6 +431,33 @@ fn spoil_versions(bug: Option<Bug>, commits: &mut [PartitionCommit]) {
     }
 }
 
+/// What the bugs do to what was said to all robots, when an owner begins.
+fn spoil_what_was_said(
+    bug: Option<Bug>,
+    log: &dyn EventLog,
+    mut found: Vec<StoredProcessor>,
+) -> Result<Vec<StoredProcessor>> {
+    match bug {
+        Some(Bug::ForgetsWhatWasSaid) => {
+            found.retain(|stored| control::partition_of(&stored.processor).is_none());
+        }
+        Some(Bug::RulesFromElsewhere) => {
+            let rules = 10;
+            let end = log.range(INPUT_TOPICS[rules], 0)?.end;
+            for stored in &mut found {
+                if control::is_robot(&stored.processor) && !stored.processor.is_empty() {
+                    let mut positions = stored.positions.clone();
+                    positions.advance(rules, end);
+                    let moved = Processor::moved(&stored.state, &positions);
+                    stored.state = moved.map_err(|error| Error::Refused(error.to_string()))?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(found)
+}
+
 impl CheckpointStore for GatedStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
         self.gate
@@ -461,7 +490,8 @@ impl CheckpointStore for GatedStore {
         self.look(|| self.inner.status(partition))
     }
     fn processors(&self, partition: Partition) -> Result<Vec<StoredProcessor>> {
-        self.look(|| self.inner.processors(partition))
+        let found = self.look(|| self.inner.processors(partition))?;
+        spoil_what_was_said(self.bug, &*self.log, found)
     }
     fn processor(&self, partition: Partition, processor: &str) -> Result<Option<StoredProcessor>> {
         self.gate

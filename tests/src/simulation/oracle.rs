@@ -1,8 +1,10 @@
 //! The oracle: all processors over the whole log in one piece, and what must follow from them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use theatre_actors::control;
 use theatre_actors::outputs::{ALL, DeadReason, OutputKind, Outputs, Topic};
 use theatre_actors::position::Positions;
 use theatre_actors::processor::{IntakeProcessor, Processor};
@@ -21,6 +23,9 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
         limits,
         ..params.intake()
     };
+    let book = Arc::new(params.control_book());
+    // Where the topics of what is said to all robots have been read to.
+    let mut said = Positions::zero();
     let mut reader = Intake::open(&*ports.log, 0, intake, &Positions::zero())?;
     loop {
         let chunk = reader.poll()?;
@@ -34,13 +39,22 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
                     let robot = batch.robot_id(row as usize);
                     let (processor, outputs) =
                         processors.entry(robot.to_owned()).or_insert_with(|| {
-                            (
-                                Processor::new(robot, params.processor.clone()),
-                                Outputs::default(),
-                            )
+                            let config = params.processor.clone();
+                            let begun = Processor::begun(robot, config, &book, &said);
+                            (begun, Outputs::default())
                         });
                     reports.note(batch, row as usize);
-                    processor.apply(*topic, batch, &[row], outputs);
+                    if control::partition_of(robot).is_none() {
+                        processor.apply(*topic, batch, &[row], outputs);
+                        continue;
+                    }
+                    book.note(*topic, batch, row as usize);
+                    said.advance(*topic, batch.offsets[row as usize] + 1);
+                    for (name, (processor, outputs)) in &mut processors {
+                        if name == robot || control::is_robot(name) {
+                            processor.apply(*topic, batch, &[row], outputs);
+                        }
+                    }
                 }
                 Entry::Dead(index) => {
                     intake_processor.dead_letter_row(&chunk.dead[index as usize]);

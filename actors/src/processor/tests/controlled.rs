@@ -20,7 +20,10 @@ fn config_of_book() -> Arc<ProcessorConfig> {
 
 /// A record for partition 0.
 fn wide(subject: &str, offset: u64, fields: &[(&str, Value)]) -> Arc<Batch> {
-    let mut all = vec![("robot_id", text(&control::name(0))), ("actor", text("dana"))];
+    let mut all = vec![
+        ("robot_id", text(&control::name(0))),
+        ("actor", text("dana")),
+    ];
     all.extend(fields.iter().cloned());
     record_of(subject, offset, NOW + 50 * S, &all)
 }
@@ -76,9 +79,8 @@ struct Fleet {
 impl Fleet {
     fn new() -> Self {
         let book = book();
-        let begun = |name: &str| {
-            Processor::begun(name, config_of_book(), &book, &Positions::zero())
-        };
+        let begun =
+            |name: &str| Processor::begun(name, config_of_book(), &book, &Positions::zero());
         Self {
             robot: begun("r"),
             actor: begun(&control::name(0)),
@@ -112,7 +114,9 @@ impl Fleet {
         book.restore(&self.actor.snapshot()).unwrap();
         let restored = |name: &str, of: &Processor| {
             let config = config_of_book();
-            Processor::restore(name, &of.snapshot(), config).unwrap().under(&book)
+            Processor::restore(name, &of.snapshot(), config)
+                .unwrap()
+                .under(&book)
         };
         self.robot = restored("r", &self.robot);
         self.actor = restored(&control::name(0), &self.actor);
@@ -155,7 +159,11 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
     let cold = rule("cold", Priority::Low, cold);
     fleet.say(RULES, &change(0, "put", "hot", Some(&later), false));
     fleet.say(RULES, &change(1, "put", "cold", Some(&cold), false));
-    assert_eq!(fleet.told(), [], "what is open under a rule stays open under its next version");
+    assert_eq!(
+        fleet.told(),
+        [],
+        "what is open under a rule stays open under its next version"
+    );
     fleet.restart();
     fleet.rows(&[(2, 70.0)]);
     assert_eq!(fleet.told(), [at("hot", Cleared, 2), at("cold", Raised, 2)]);
@@ -168,7 +176,10 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
     fleet.say(RULES, &change(4, "enable", "hot", None, false));
     fleet.rows(&[(4, 99.0)]);
     assert_eq!(fleet.told(), [at("hot", Raised, 4)]);
-    assert_eq!(fleet.robot.counters().get(RULES).map_or(0, Counters::total), 0);
+    assert_eq!(
+        fleet.robot.counters().get(RULES).map_or(0, Counters::total),
+        0
+    );
     assert_eq!(fleet.actor.counters()[RULES].applied, 5, "accounted once");
 }
 
@@ -205,7 +216,12 @@ fn a_change_that_does_not_fit_is_a_dead_letter_and_changes_nothing() {
     let unknown = rule("new", Priority::Low, unknown);
     fleet.say(RULES, &change(0, "put", "new", Some(&unknown), false));
     fleet.say(RULES, &change(1, "disable", "hit", None, false));
-    let why: Vec<&str> = fleet.outputs.dead.iter().map(|dead| dead.detail.as_str()).collect();
+    let why: Vec<&str> = fleet
+        .outputs
+        .dead
+        .iter()
+        .map(|dead| dead.detail.as_str())
+        .collect();
     assert!(why[0].contains("did you mean motor_temperature"), "{why:?}");
     assert!(why[1].contains("did you mean hot"), "{why:?}");
     assert_eq!(fleet.book.rules().len(), 1);
@@ -241,7 +257,10 @@ fn a_rule_in_the_shadow_tells_nobody_and_is_counted() {
     assert_eq!(told.len(), 2);
     let of_rule = alerts(&fleet.outputs);
     assert_eq!((of_rule.len(), of_rule[0].priority), (2, Priority::Medium));
-    assert_eq!((told[0].rule_id.as_str(), told[0].priority), ("hot", Priority::High));
+    assert_eq!(
+        (told[0].rule_id.as_str(), told[0].priority),
+        ("hot", Priority::High)
+    );
     assert_ne!(told[0].condition_id, of_rule[0].condition_id);
     fleet.rows(&[(3, 90.0)]);
     assert_eq!(fleet.robot.open_conditions(), [0, 1, 0]);

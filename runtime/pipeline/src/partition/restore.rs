@@ -1,6 +1,9 @@
 //! The processors of a partition as they were saved, put into a host that has none yet.
 
+use std::sync::Arc;
+
 use theatre_actors::actix_host::ProcessorHost;
+use theatre_actors::control::{self, ControlBook};
 use theatre_actors::ports::Result;
 use theatre_actors::position::Partition;
 use theatre_actors::processor::{IntakeProcessor, Processor};
@@ -22,6 +25,8 @@ pub(super) struct Restored {
     pub(super) routes: Routes,
     pub(super) unsaved: UnsavedOutputs,
     pub(super) observed: Observed,
+    /// What was said to all robots.
+    pub(super) book: Arc<ControlBook>,
 }
 
 /// Restores all processors of a partition from the store into the host.
@@ -38,10 +43,19 @@ pub(super) fn restore(
         routes,
         unsaved: UnsavedOutputs::new(params.limits.clone()),
         observed: Observed::default(),
+        book: Arc::new(params.control_book()),
     };
     names::restore_progress(partition, 0.0);
     let all = ports.store.processors(partition)?;
     let count = all.len();
+    // Before any robot: which rules it goes on under is in there.
+    let own = control::name(partition);
+    if let Some(stored) = all.iter().find(|stored| stored.processor == own) {
+        let noted = restored.book.restore(&stored.state);
+        noted.map_err(|error| unreadable(partition, &own, error))?;
+    } else {
+        inherit(partition, ports, &restored.book)?;
+    }
     for (at, stored) in all.into_iter().enumerate() {
         if at % SHOW_RESTORED_EVERY == 0 {
             names::restore_progress(partition, at as f64 / count as f64);
@@ -56,7 +70,8 @@ pub(super) fn restore(
         }
         let processor =
             Processor::restore(&stored.processor, &stored.state, params.processor.clone())
-                .map_err(|error| unreadable(partition, &stored.processor, error))?;
+                .map_err(|error| unreadable(partition, &stored.processor, error))?
+                .under(&restored.book);
         let slot = restored.routes.add(&stored.processor);
         let open = processor.open_conditions();
         restored.observed.restored(slot, open);
@@ -66,4 +81,24 @@ pub(super) fn restore(
     }
     names::restore_progress(partition, 1.0);
     Ok(restored)
+}
+
+/// A partition that a repartition has made begins with what was said to all robots before. It has no
+/// actor of its own that remembers it until something is said again.
+fn inherit(partition: Partition, ports: &Ports, book: &ControlBook) -> Result<()> {
+    let layouts = ports.store.past_layouts()?;
+    let before = layouts
+        .iter()
+        .rev()
+        .find(|layout| layout.partitions <= partition);
+    let Some(read) = before.and_then(|layout| layout.ended_at.first()) else {
+        return Ok(());
+    };
+    let first = control::name(0);
+    match ports.store.processor(0, &first)? {
+        Some(stored) => book
+            .inherit(&stored.state, read)
+            .map_err(|error| unreadable(0, &first, error)),
+        None => Ok(()),
+    }
 }

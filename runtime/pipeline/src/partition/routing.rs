@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use theatre_actors::actix_host::Segment;
+use theatre_actors::control;
 use theatre_actors::ports::{CheckpointStore, Epoch, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
 
@@ -13,6 +14,8 @@ use crate::intake::{Chunk, Entry};
 
 /// The processors of a partition by robot, and what has none.
 pub(super) struct Routes {
+    /// The actor of what is said to all robots of the partition.
+    own_name: String,
     slots: Slots,
     key_ownership: KeyOwnership,
     /// Records that stay dead letters, by topic and offset, at or above the position.
@@ -27,13 +30,19 @@ pub(super) struct Routed {
     pub(super) newcomers: Vec<(usize, String)>,
     /// Entries that are rows of robots at home elsewhere, ascending.
     pub(super) foreign_rows: Vec<usize>,
+    /// Rows for all robots of the partition (batch and row), in order.
+    pub(super) wide: Vec<(u32, u32)>,
 }
 
 impl Routes {
     /// No processor so far; records among `known_dead_letters` are dead letters already, so their
     /// rows go nowhere.
-    pub(super) fn new(known_dead_letters: HashSet<(TopicIndex, u64)>) -> Self {
+    pub(super) fn new(
+        partition: Partition,
+        known_dead_letters: HashSet<(TopicIndex, u64)>,
+    ) -> Self {
         Self {
+            own_name: control::name(partition),
             slots: Slots::default(),
             key_ownership: KeyOwnership::default(),
             known_dead_letters,
@@ -58,7 +67,7 @@ impl Routes {
 
     /// Where a robot without a processor here is at home.
     pub(super) fn home_of(&self, robot_id: &str) -> Option<Partition> {
-        self.key_ownership.of(robot_id)
+        control::partition_of(robot_id).or_else(|| self.key_ownership.of(robot_id))
     }
 
     /// Counts a record of such a robot; returns how many of its topic there were.
@@ -79,17 +88,28 @@ impl Routes {
         epoch: Epoch,
     ) -> Result<Routed> {
         let mut table = Table::default();
-        let mut unrouted = Vec::new();
+        let (mut unrouted, mut wide) = (Vec::new(), Vec::new());
         for (at, entry) in chunk.entries.iter().enumerate() {
             let Entry::Row { batch, row } = *entry else {
                 continue;
             };
+            let batch_of = &chunk.batches[batch as usize].1;
+            let robot_id = batch_of.robot_id(row as usize);
+            let is_wide = batch_of.dataset.kind.reaches_partitions()
+                && control::partition_of(robot_id).is_some();
+            // Each robot counts what is said to all, also what the actor of the partition refused.
+            if is_wide && robot_id == self.own_name {
+                wide.push((batch, row));
+                let robots = self.slots.robots();
+                robots.for_each(|slot| table.push(slot, batch, row));
+                unrouted.push((at, batch, row));
+                continue;
+            }
             if !self.known_dead_letters.is_empty()
                 && self.known_dead_letters.contains(&chunk.place(batch, row))
             {
                 continue;
             }
-            let robot_id = chunk.batches[batch as usize].1.robot_id(row as usize);
             match self.slots.next(robot_id) {
                 Some(slot) => table.push(slot, batch, row),
                 None => unrouted.push((at, batch, row)),
@@ -99,19 +119,36 @@ impl Routes {
             table,
             newcomers: Vec::new(),
             foreign_rows: Vec::new(),
+            wide,
         };
         if unrouted.is_empty() {
             return Ok(routed);
         }
         let robot = |batch: u32, row: u32| chunk.batches[batch as usize].1.robot_id(row as usize);
         let robots = unrouted.iter().map(|(_, batch, row)| robot(*batch, *row));
+        let robots = robots.filter(|robot| control::partition_of(robot).is_none());
         // The claim is the only call that can fail, and it comes before any change of the routes: a
         // chunk that is routed again after an error meets the same slots.
+        let known = self.len();
         for robot in self.key_ownership.claim(store, partition, epoch, robots)? {
             routed.newcomers.push((self.add(robot), robot.to_owned()));
         }
+        // Nobody else can be at home under this name: it needs no claim.
+        if !routed.wide.is_empty() && self.slots.of(&self.own_name).is_none() {
+            let own = self.own_name.clone();
+            routed.newcomers.push((self.add(&own), own));
+        }
         for (at, batch, row) in unrouted {
-            match self.slots.next(robot(batch, row)) {
+            let name = robot(batch, row);
+            if name == self.own_name {
+                let newcomers = self.slots.robots().filter(|slot| *slot >= known);
+                newcomers.for_each(|slot| routed.table.push(slot, batch, row));
+                if let Some(slot) = self.slots.of(name) {
+                    routed.table.push(slot, batch, row);
+                }
+                continue;
+            }
+            match self.slots.next(name) {
                 Some(slot) => routed.table.push(slot, batch, row),
                 None => routed.foreign_rows.push(at),
             }
@@ -140,6 +177,19 @@ impl Slots {
         self.names.push(name);
         self.followers.push(slot);
         slot
+    }
+
+    /// The slot of an actor.
+    fn of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The slots of robots.
+    fn robots(&self) -> impl Iterator<Item = usize> {
+        let names = self.names.iter().enumerate();
+        names
+            .filter(|(_, name)| control::is_robot(name))
+            .map(|(slot, _)| slot)
     }
 
     /// The slot of the next row's robot.

@@ -1,6 +1,7 @@
 //! The outputs of each processor of a partition that are in no commit, and which processor is saved
 //! when.
 
+use theatre_actors::control;
 use theatre_actors::outputs::{DeadRow, OutputEvent, Outputs};
 use theatre_actors::ports::ProcessorSave;
 use theatre_actors::position::Positions;
@@ -114,6 +115,8 @@ pub(super) struct UnsavedOutputs {
     limits: Limits,
     intake: Slot,
     slots: Vec<Slot>,
+    /// Slot of the actor that remembers what was said to all robots.
+    control: Option<usize>,
     under_way: bool,
 }
 
@@ -123,6 +126,7 @@ impl UnsavedOutputs {
             limits,
             intake: Slot::new("", 0),
             slots: Vec::new(),
+            control: None,
             under_way: false,
         }
     }
@@ -134,6 +138,9 @@ impl UnsavedOutputs {
             return;
         }
         debug_assert_eq!(slot, self.slots.len(), "slots are given in order");
+        if control::partition_of(name).is_some() {
+            self.control = Some(slot);
+        }
         self.slots.push(Slot::new(name, save_number));
     }
 
@@ -195,6 +202,14 @@ impl UnsavedOutputs {
     /// Slots to save now: urgent ones first, then those unsaved for longest; marks a commit as
     /// under way when there are any.
     pub(super) fn due(&mut self, now: LogTime, everything: bool) -> Vec<usize> {
+        let control = self.control.map(|slot| (slot, &self.slots[slot]));
+        // What it remembers is saved no later than what robots concluded by it, since a robot that is
+        // restored asks for it.
+        if control.is_some_and(|(_, actor)| !actor.is_healthy()) {
+            return Vec::new();
+        }
+        let control = control.filter(|(_, actor)| actor.dirty_from.is_some());
+        let control = control.map(|(slot, _)| slot);
         let pressed = self.unsaved_bytes() >= self.limits.unsaved_bytes;
         let interval = i64::try_from(self.limits.save_interval.as_micros()).unwrap_or(i64::MAX);
         let all = self
@@ -218,9 +233,12 @@ impl UnsavedOutputs {
         // The intake processor goes into every commit when it is dirty: a record that was dead-lettered
         // for an unknown schema must be saved no later than what a robot concluded after it, for at
         // the next reading the schema may be known.
-        if !due.is_empty() && self.intake.dirty_from.is_some() {
-            due.retain(|slot| *slot != INTAKE_SLOT);
-            due.insert(0, INTAKE_SLOT);
+        let intake = self.intake.dirty_from.is_some().then_some(INTAKE_SLOT);
+        if !due.is_empty() {
+            for first in [control, intake].into_iter().flatten() {
+                due.retain(|slot| *slot != first);
+                due.insert(0, first);
+            }
         }
         due
     }

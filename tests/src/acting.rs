@@ -1,0 +1,105 @@
+//! What people do about a simulated fleet while it runs: they acknowledge, silence and close
+//! conditions of a robot and of all robots, and change rules; partly more than once, and partly what
+//! does not fit.
+
+use anyhow::Result;
+use apache_avro::types::Value;
+use theatre_actors::ports::NewRecord;
+
+use crate::registered::record;
+
+const SECOND: i64 = 1_000_000;
+/// A tick of the simulated fleet, microseconds.
+const TICK_US: i64 = 100_000;
+/// Topics by their places in the list of inputs.
+const ACTIONS: usize = 9;
+const RULES: usize = 10;
+
+/// The records of a tick for partition 0, by topic. A fleet of so many robots begins at `start_us`.
+pub fn records(tick: u64, robots: u64, start_us: i64) -> Result<Vec<(usize, NewRecord)>> {
+    let now = start_us + tick as i64 * TICK_US;
+    let mut records = Vec::new();
+    if tick % 5 == 3 {
+        let robot = format!("robot-{:04}", tick / 5 % robots);
+        let verbs = [
+            "acknowledge",
+            "assign",
+            "silence",
+            "close",
+            "unacknowledge",
+            "unsilence",
+            "acknowledge",
+        ];
+        let verb = verbs[(tick / 5 % 7) as usize];
+        records.push((ACTIONS, action(tick, &robot, verb, now)?));
+    }
+    if tick % 29 == 11 {
+        let verb = ["silence", "acknowledge", "unsilence"][(tick / 29 % 3) as usize];
+        records.push((ACTIONS, action(tick, "@partition/0", verb, now)?));
+    }
+    if tick % 31 == 17 {
+        records.push((RULES, change(tick, now)?));
+    }
+    Ok(records)
+}
+
+fn text(text: impl Into<String>) -> Value {
+    Value::String(text.into())
+}
+
+fn symbol(name: &str) -> Value {
+    Value::Enum(0, name.to_owned())
+}
+
+fn action(tick: u64, key: &str, verb: &str, now: i64) -> Result<NewRecord> {
+    let mut fields = vec![
+        ("robot_id", text(key)),
+        ("event_time", Value::TimestampMicros(now)),
+        // Every other one is said again under its id.
+        ("action_id", text(format!("{key}/{}", tick / 10))),
+        ("action", symbol(verb)),
+        ("actor", text(format!("person {}", tick % 3))),
+        ("assignee", text("workshop")),
+        ("hides_high", Value::Boolean(tick % 2 == 0)),
+        (
+            "until",
+            Value::TimestampMicros(now + (tick % 7) as i64 * SECOND),
+        ),
+    ];
+    if tick % 4 == 0 {
+        fields.push(("rule_id", text("far_right")));
+    }
+    record("alert_actions", key, fields)
+}
+
+/// Rules come, change, go into the shadow and out of it, rest and go.
+fn change(tick: u64, now: i64) -> Result<NewRecord> {
+    let limit = 200 + tick as i64 % 90;
+    let rule = |id: &str, more: &str| {
+        format!(
+            r#"{{"id":"{id}","version":{tick},"priority":"medium",{more}"kind":{{"threshold":{{"signal":"arm_position.x","raise_above":{limit}.0,"clear_below":150.0}}}}}}"#
+        )
+    };
+    let flapping = r#""flapping":{"turns":3,"within":"3s"},"latch":true,"#;
+    let (kind, id, json, shadow) = match tick / 31 % 8 {
+        0 => ("put", "right", Some(rule("right", flapping)), false),
+        1 => ("put", "far_right", Some(rule("far_right", "")), true),
+        2 => ("disable", "active", None, false),
+        3 => ("put", "far_right", Some(rule("far_right", flapping)), false),
+        4 => ("remove", "right", None, false),
+        5 => ("remove", "nobody knows it", None, false),
+        6 => ("enable", "active", None, false),
+        _ => ("remove", "far_right", None, true),
+    };
+    let mut fields = vec![
+        ("robot_id", text("@partition/0")),
+        ("event_time", Value::TimestampMicros(now)),
+        ("change_id", text(format!("change {tick}"))),
+        ("change", symbol(kind)),
+        ("rule_id", text(id)),
+        ("shadow", Value::Boolean(shadow)),
+        ("actor", text("person 0")),
+    ];
+    fields.extend(json.map(|json| ("rule", text(json))));
+    record("rule_changes", id, fields)
+}
