@@ -16,6 +16,8 @@ pub mod picture;
 mod plan;
 pub mod scoring;
 pub mod seen;
+#[cfg(test)]
+mod tests;
 pub mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};

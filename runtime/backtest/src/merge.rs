@@ -24,12 +24,12 @@ pub(crate) struct Run {
 /// Gives the rows of a file, stretch by stretch.
 pub(crate) trait Source {
     /// The next rows; `None` at the end.
-    fn next(&mut self) -> Result<Option<Records>>;
+    fn read_next(&mut self) -> Result<Option<Records>>;
 }
 
 impl Source for RecordReader {
-    fn next(&mut self) -> Result<Option<Records>> {
-        RecordReader::next(self)
+    fn read_next(&mut self) -> Result<Option<Records>> {
+        RecordReader::read_next(self)
     }
 }
 
@@ -57,7 +57,7 @@ impl<S: Source> Cursor<S> {
         self.row = row;
         loop {
             if self.row >= self.records.batch.len() {
-                let Some(records) = self.source.next()? else {
+                let Some(records) = self.source.read_next()? else {
                     return Ok(false);
                 };
                 (self.records, self.row) = (records, 0);
@@ -109,7 +109,7 @@ impl<'a, S: Source> Merge<'a, S> {
             strangers: 0,
         };
         for mut source in sources {
-            let Some(records) = source.next()? else {
+            let Some(records) = source.read_next()? else {
                 continue;
             };
             let mut cursor = Cursor {
@@ -127,7 +127,7 @@ impl<'a, S: Source> Merge<'a, S> {
     }
 
     /// The next rows in order; `None` at the end of all files.
-    pub(crate) fn next(&mut self) -> Result<Option<Run>> {
+    pub(crate) fn next_run(&mut self) -> Result<Option<Run>> {
         let Some((at, first)) = self.first() else {
             return Ok(None);
         };
@@ -180,5 +180,131 @@ impl<'a, S: Source> Merge<'a, S> {
             }
         }
         (offset_end, next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use arrow_array::{ArrayRef, StringArray, TimestampMicrosecondArray};
+    use proptest::prelude::*;
+    use theatre_schemas::dataset::Dataset;
+
+    use super::*;
+
+    const SCHEMA: &str = r#"{"type": "record", "name": "R", "theatre": {"id": 9000, "dataset": "d", "kind": "telemetry"}, "fields": [
+        {"name": "robot_id", "type": "string"},
+        {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}}]}"#;
+
+    /// A row: topic, offset, append time.
+    type Row = (usize, u64, i64);
+
+    /// A file of stretches of rows.
+    struct Stretches(VecDeque<Records>);
+
+    impl Source for Stretches {
+        fn read_next(&mut self) -> Result<Option<Records>> {
+            Ok(self.0.pop_front())
+        }
+    }
+
+    fn topics() -> Vec<String> {
+        ["t0", "t1", "t2"].map(str::to_owned).to_vec()
+    }
+
+    fn file(rows: &[Row], stretch: usize) -> Stretches {
+        let dataset = Arc::new(Dataset::from_schema(SCHEMA).unwrap());
+        let records = |rows: &[Row]| {
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(StringArray::from(vec!["r"; rows.len()])),
+                Arc::new(TimestampMicrosecondArray::from(vec![0; rows.len()])),
+            ];
+            let offsets = rows.iter().map(|row| row.1).collect();
+            let times = rows.iter().map(|row| row.2).collect();
+            let batch = Batch::new(dataset.clone(), 0, columns, offsets, times);
+            let mut topics: Vec<(String, usize)> = Vec::new();
+            for (at, row) in rows.iter().enumerate() {
+                let name = format!("t{}", row.0);
+                match topics.last_mut() {
+                    Some((last, end)) if *last == name => *end = at + 1,
+                    _ => topics.push((name, at + 1)),
+                }
+            }
+            Records {
+                batch: Arc::new(batch),
+                topics,
+            }
+        };
+        Stretches(rows.chunks(stretch).map(records).collect())
+    }
+
+    fn merged(files: Vec<Stretches>) -> Vec<Row> {
+        let topics = topics();
+        let mut merge = Merge::new(files, &topics).unwrap();
+        let mut rows = Vec::new();
+        while let Some(run) = merge.next_run().unwrap() {
+            for row in run.rows {
+                rows.push((
+                    run.topic,
+                    run.batch.offsets[row],
+                    run.batch.append_times[row],
+                ));
+            }
+        }
+        rows
+    }
+
+    /// The log's order: of the next rows of all topics the one of the lowest (append time, topic).
+    fn in_order(mut topics: Vec<VecDeque<Row>>) -> Vec<Row> {
+        let mut rows = Vec::new();
+        loop {
+            let heads = topics.iter().filter_map(|topic| topic.front());
+            let Some(next) = heads.min_by_key(|row| (row.2, row.0)).map(|row| row.0) else {
+                return rows;
+            };
+            rows.extend(topics[next].pop_front());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn files_come_together_in_the_order_of_the_log(
+            rows in prop::collection::vec((0..3_usize, 0..4_i64, 0..3_usize), 0..60),
+            stretch in 1..7_usize,
+            ascend in any::<bool>(),
+        ) {
+            // Append times that ascend by topic, or those of producers, which need not; then every
+            // file is of one topic, as each dataset has its own.
+            let mut log: Vec<VecDeque<Row>> = vec![VecDeque::new(); 3];
+            let mut files_of = std::collections::HashMap::new();
+            for (topic, step, file) in rows {
+                let last = log[topic].back().map_or(0, |row: &Row| row.2);
+                let time = if ascend { last + step } else { 100 + step };
+                let offset = log[topic].len() as u64 * 2;
+                log[topic].push_back((topic, offset, time));
+                let file = if ascend { file } else { topic * 3 + file };
+                files_of.insert((topic, offset), file);
+            }
+            let expected = in_order(log);
+            let mut files: Vec<Vec<Row>> = vec![Vec::new(); 9];
+            for row in &expected {
+                files[files_of[&(row.0, row.1)]].push(*row);
+            }
+            let files = files.iter().map(|rows| file(rows, stretch)).collect();
+            prop_assert_eq!(merged(files), expected);
+        }
+    }
+
+    #[test]
+    fn rows_of_a_topic_that_is_no_input_are_counted() {
+        let rows = [(0, 1, 1), (7, 1, 2), (7, 2, 3), (1, 1, 4)];
+        let topics = topics();
+        let mut merge = Merge::new(vec![file(&rows, 3)], &topics).unwrap();
+        let mut met = Vec::new();
+        while let Some(run) = merge.next_run().unwrap() {
+            met.push(run.topic);
+        }
+        assert_eq!((met, merge.strangers), (vec![0, 1], 2));
     }
 }

@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
             }
         }
         let mut merge = Merge::new(readers, self.shared.topics)?;
-        while let Some(run) = merge.next()? {
+        while let Some(run) = merge.next_run()? {
             self.take(&run)?;
             if self.waiting >= ROWS_AT_ONCE {
                 self.deliver()?;

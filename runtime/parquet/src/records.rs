@@ -91,7 +91,7 @@ impl RecordReader {
     ///
     /// # Errors
     /// `Refused` when the file is damaged, or has a column that does not become one of the dataset.
-    pub fn next(&mut self) -> Result<Option<Records>> {
+    pub fn read_next(&mut self) -> Result<Option<Records>> {
         let Some(rows) = self.reader.next() else {
             return Ok(None);
         };
@@ -269,7 +269,7 @@ mod tests {
     fn rows_come_back_as_they_were_written_with_their_topics() {
         let written = rows();
         let mut reader = RecordReader::open("f", file(), written.dataset.clone(), 5).unwrap();
-        let read = reader.next().unwrap().unwrap();
+        let read = reader.read_next().unwrap().unwrap();
         assert_eq!(read.topics, [("t".to_owned(), 2), ("u".to_owned(), 3)]);
         assert_eq!(read.batch.offsets, written.offsets);
         assert_eq!(read.batch.append_times, written.append_times);
@@ -277,7 +277,7 @@ mod tests {
         for (there, here) in read.batch.columns().zip(written.columns()) {
             assert_eq!(format!("{there:?}"), format!("{here:?}"));
         }
-        assert!(reader.next().unwrap().is_none());
+        assert!(reader.read_next().unwrap().is_none());
     }
 
     #[test]
@@ -285,14 +285,16 @@ mod tests {
         let more = r#", {"name": "heat", "type": ["null", "double"], "default": null}"#;
         let later = dataset(2, "double", more);
         let mut reader = RecordReader::open("f", file(), later.clone(), 0).unwrap();
-        let batch = reader.next().unwrap().unwrap().batch;
+        let batch = reader.read_next().unwrap().unwrap().batch;
         let signal = |name: &str| later.signal(name).unwrap();
         assert_eq!(batch.signals.value(0, signal("counted")), 7.0);
         assert!(batch.signals.is_missing(1, signal("counted")));
         assert!(batch.signals.is_missing(2, signal("heat")));
         assert_eq!(batch.signals.value(1, signal("joints[0]")), 2.5);
         let other = dataset(1, "string", "");
-        let refused = RecordReader::open("f", file(), other, 0).unwrap().next();
+        let refused = RecordReader::open("f", file(), other, 0)
+            .unwrap()
+            .read_next();
         let refused = refused.unwrap_err().to_string();
         assert!(
             refused.contains("'counted'") && refused.contains("'f'"),
