@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array};
+use arrow_array::{Array, ArrayRef, Float64Array};
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 
 /// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named
@@ -88,6 +88,17 @@ impl SignalRows {
 
     /// Sets a signal of all rows from its column.
     pub(crate) fn fill(&mut self, signal: usize, column: &Float64Array) {
+        if column.null_count() == 0 {
+            let cells = self
+                .values
+                .iter_mut()
+                .skip(signal)
+                .step_by(self.width.max(1));
+            for (cell, value) in cells.zip(column.values()) {
+                *cell = *value;
+            }
+            return;
+        }
         for (row, value) in column.iter().enumerate().take(self.rows) {
             match value {
                 Some(value) => self.values[row * self.width + signal] = value,

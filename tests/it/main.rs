@@ -1,6 +1,7 @@
 //! The system tests: one binary.
 
 mod api;
+mod back_test;
 mod bench;
 mod bounds;
 mod checkpointer;

@@ -264,6 +264,18 @@ impl RuleSet {
         self.rules.iter().position(|rule| rule.spec.id == id)
     }
 
+    /// What a rule watches: index of a dataset, and index of one of its signals. Nothing for a rule
+    /// on the robot as a whole.
+    pub fn watched(&self, slot: usize) -> Vec<(DatasetIndex, usize)> {
+        let of_dataset = |(index, rules): (&DatasetIndex, &DatasetRules)| {
+            let signals = rules.all().filter(|rule| rule.slot == slot);
+            signals
+                .map(|rule| (*index, rule.signal))
+                .collect::<Vec<_>>()
+        };
+        self.by_dataset.iter().flat_map(of_dataset).collect()
+    }
+
     /// Slots of the rules with [`Predicate::Silence`], the built-in one among them.
     pub(crate) fn silence_rules(&self) -> &[usize] {
         &self.silence_rules

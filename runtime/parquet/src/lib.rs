@@ -7,6 +7,7 @@
 pub mod columns;
 pub mod cpu_limit;
 pub mod outputs;
+pub mod records;
 pub mod writer;
 
 use std::borrow::Cow;

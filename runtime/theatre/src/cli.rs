@@ -32,6 +32,7 @@ mod repartition;
 mod replay;
 mod report;
 mod robots;
+mod rules;
 mod schema;
 mod send;
 mod service;
@@ -222,6 +223,12 @@ commands! {
         after_help = "Example: theatre alerts history --robot robot-0001"
     )]
     Alerts = alerts::Alerts;
+    /// Rule files before they are used: whether they are right, and how they would have done.
+    #[command(
+        subcommand,
+        after_help = "Example: theatre rules test rules.toml --from 2026-01-01"
+    )]
+    Rules = rules::Rules;
     /// Window aggregates of a robot, late corrections merged, as long as the store keeps them
     /// (window_retention).
     #[command(

@@ -136,6 +136,10 @@ fn clocks_are_read_in_named_places_only() {
                 ),
                 ("runtime/theatre/src/cli/replay/", "pace of a replay"),
                 (
+                    "runtime/theatre/src/cli/rules/back_test.rs",
+                    "measures a back-test",
+                ),
+                (
                     "runtime/theatre/src/cli/service.rs",
                     "pace of progress on the terminal",
                 ),
@@ -306,6 +310,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "theatre-config",
             "theatre-parquet",
         ],
+    ),
+    (
+        "theatre-backtest",
+        &["theatre-schemas", "theatre-actors", "theatre-parquet"],
     ),
     (
         "theatre-star",
