@@ -174,13 +174,14 @@ impl<'a> Known<'a> {
         Ok((one.robot_id.clone(), Deed::Unsilence { silence }))
     }
 
-    /// What a wished silence does, and its reason.
+    /// What a wished silence does; its reason is the action's comment.
     ///
     /// # Errors
     /// When it names something that is not known, has no end or a wrong one, or no reason.
-    pub fn silence(&self, wish: &SilenceWish, now: LogTime) -> Result<(Meant, String), Refusal> {
-        let reason = text("the reason", Some(&wish.reason))?;
-        let reason = reason.ok_or_else(|| Refusal::Wrong("a silence needs a reason".to_owned()))?;
+    pub fn silence(&self, wish: &SilenceWish, now: LogTime) -> Result<Meant, Refusal> {
+        if text("the reason", Some(&wish.reason))?.is_none() {
+            return Err(Refusal::Wrong("a silence needs a reason".to_owned()));
+        }
         let until = until(wish, now)?;
         let (mut robot, mut condition) = (wish.robot.clone(), None);
         if let Some(id) = &wish.condition {
@@ -218,7 +219,7 @@ impl<'a> Known<'a> {
                 "a silence of everything is not possible: name a robot, a condition, a rule, a facility or a model".to_owned(),
             ));
         }
-        Ok(((robot, Deed::Silence(scope)), reason))
+        Ok((robot, Deed::Silence(scope)))
     }
 
     /// Whether there are such rules, facilities and models.

@@ -227,7 +227,7 @@ fn a_silence_that_means_nothing_is_refused_with_what_may_have_been_meant() {
         let refused = why(wish(change));
         assert!(refused.contains(because), "{refused}");
     }
-    let of = |change: Change<'_>| wish(change).unwrap().0;
+    let of = |change: Change<'_>| wish(change).unwrap();
     let (robot, deed) = of(&|wish| wish.condition = said("fff"));
     let Deed::Silence(scope) = deed else {
         panic!("{deed:?}")

@@ -198,7 +198,7 @@ pub(crate) async fn silence(
     let asked = serde_json::json!(wish).to_string();
     let request = Request::of(&http, caller, Some(&wish.reason), &asked)?;
     let now = state.parts.clock.now();
-    let meant = move |known: &Known<'_>| known.silence(&wish, now).map(|(meant, _)| meant);
+    let meant = move |known: &Known<'_>| known.silence(&wish, now);
     request.act(state, meant).await
 }
 
