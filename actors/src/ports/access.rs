@@ -12,9 +12,9 @@ use crate::time::LogTime;
 pub enum Role {
     /// Look at everything but dead letters.
     Viewer,
-    /// Send records.
+    /// Send records, and act on conditions.
     Operator,
-    /// Look at dead letters.
+    /// Look at dead letters, and silence conditions of high priority.
     Engineer,
     /// Manage tokens.
     Admin,
@@ -143,6 +143,9 @@ pub trait AccessStore: Send + Sync {
 
     /// Forgets requests that were begun before, answered or not; returns how many.
     fn forget_requests(&self, before: LogTime) -> Result<u64>;
+
+    /// Adds an entry to the audit trail that stands for itself: for what changes nothing here.
+    fn note(&self, entry: &AuditEntry) -> Result<()>;
 
     /// The newest entries of the audit trail, newest first, at most `limit`. There is no way to
     /// change or delete one.

@@ -212,6 +212,8 @@ pub struct OutputFilter {
     pub kind: Option<OutputKind>,
     /// Only this robot.
     pub robot_id: Option<String>,
+    /// Only those with this id: of alerts, the transitions of one condition.
+    pub id: Option<String>,
     /// Only this subject (window name, condition, procedure).
     pub subject: Option<String>,
     /// Event time at or after, microseconds UTC.

@@ -353,7 +353,7 @@ fn unknown_signal(spec: &RuleSpec, signal: &str, datasets: &Datasets) -> String 
 
 /// Suggests the names with the smallest edit distance, the nearest first; lists all names when none
 /// is near.
-pub(crate) fn did_you_mean(wanted: &str, known: &[&str]) -> String {
+pub fn did_you_mean(wanted: &str, known: &[&str]) -> String {
     let mut near: Vec<(usize, &str)> = known
         .iter()
         .map(|name| (strsim::levenshtein(wanted, name), *name))

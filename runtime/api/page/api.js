@@ -38,6 +38,21 @@ export async function get(path, query) {
   return (await checked(await fetch(url, { headers: headers() }))).json();
 }
 
+/// Asks for a change below /api/v1.
+export async function change(method, path, body) {
+  const url = new URL(`/api/v1/${path}`, location.origin);
+  const more = body ? { "content-type": "application/json" } : {};
+  return (await checked(await fetch(url, { method, headers: headers(more), body: body && JSON.stringify(body) }))).json();
+}
+
+let known = null;
+
+/// Who the caller is, asked once.
+export function caller() {
+  known = known || get("me").catch((problem) => { known = null; throw problem; });
+  return known;
+}
+
 /// Calls `received` with each event, and `state` with "live" or "lost"; goes on after the last one
 /// that was received when the connection comes back.
 export async function listen(received, state) {

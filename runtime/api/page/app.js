@@ -1,6 +1,7 @@
 // The page: which view is shown, when it is shown anew, and whether it is live.
 
-import { get, listen, setToken } from "./api.js";
+import { alerts, condition } from "./alerts.js";
+import { caller, listen, setToken } from "./api.js";
 import { el } from "./dom.js";
 import * as views from "./views.js";
 
@@ -14,7 +15,8 @@ const AT_MOST_MS = 1000;
 const ROUTES = [
   [/^fleet$/, views.fleet, "fleet"],
   [/^robots\/(.+)$/, views.robot, "fleet"],
-  [/^alerts$/, views.alerts, "alerts"],
+  [/^alerts$/, alerts, "alerts"],
+  [/^alerts\/(.+)$/, condition, "alerts"],
   [/^procedures$/, views.procedures, "procedures"],
   [/^procedures\/(.+)$/, views.procedure, "procedures"],
   [/^pipeline$/, views.pipeline, "pipeline"],
@@ -126,11 +128,14 @@ document.addEventListener("keydown", (event) => {
 addEventListener("hashchange", () => { show(true); main.focus(); });
 setInterval(() => { if (!document.hidden && Date.now() - shown >= EVERY_MS) show(false); }, 1000);
 
+// What somebody did here is looked for when the server may have read it.
+addEventListener("acted", () => { setTimeout(() => show(false), 1500); setTimeout(() => show(false), 3500); });
+
 let pending = null;
 function refreshSoon() {
   // A burst of events is one look.
   if (pending === null) pending = setTimeout(() => { pending = null; if (!document.hidden) show(false); }, AT_MOST_MS);
 }
 
-get("me").then(() => listen(refreshSoon, state), () => {});
+caller().then(() => listen(refreshSoon, state), () => {});
 show(true);

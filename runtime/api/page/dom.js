@@ -57,13 +57,17 @@ export function badge(priority) {
   return el("span", { class: `badge ${priority}` }, `${SHAPES[priority] || ""} ${priority}`);
 }
 
-/// A table: columns are `{name, cell, number}`.
-export function table(caption, columns, rows) {
+/// A table: columns are `{name, cell, number}`; `mark` gives a row's class.
+export function table(caption, columns, rows, mark = () => null) {
   if (rows.length === 0) return el("p", { class: "empty" }, `${caption}: none`);
   const kind = (column) => (column.number ? { class: "number" } : {});
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     el("table", {},
       el("caption", { class: "hidden" }, caption),
       el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", ...kind(column) }, column.name)))),
-      el("tbody", {}, rows.map((row) => el("tr", {}, columns.map((column) => el("td", kind(column), column.cell(row))))))));
+      el("tbody", {}, rows.map((row) => el("tr", { class: mark(row) }, columns.map((column) => el("td", kind(column), column.cell(row))))))));
 }
+
+export const robotLink = (id) => el("a", { href: `#/robots/${encodeURIComponent(id)}` }, id);
+export const procedureLink = (id) => (id ? el("a", { href: `#/procedures/${encodeURIComponent(id)}` }, id) : "–");
+export const lead = (...text) => el("p", { class: "lead" }, ...text);

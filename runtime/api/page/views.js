@@ -1,13 +1,10 @@
 // One view answers one question. Each takes the rest of the address and its query, and gives
 // `{title, show}`: `show` asks the server and returns elements.
 
-import { get } from "./api.js";
-import { ago, badge, el, number, table, time } from "./dom.js";
+import { openConditions, transitions } from "./alerts.js";
+import { caller, get } from "./api.js";
+import { ago, badge, el, lead, number, procedureLink, robotLink, table, time } from "./dom.js";
 import { plot } from "./plot.js";
-
-const robotLink = (id) => el("a", { href: `#/robots/${encodeURIComponent(id)}` }, id);
-const procedureLink = (id) => (id ? el("a", { href: `#/procedures/${encodeURIComponent(id)}` }, id) : "–");
-const lead = (...text) => el("p", { class: "lead" }, ...text);
 
 function filterBox(label, value, change) {
   const box = el("input", { type: "search", id: "filter", value, placeholder: label, "aria-label": label, "aria-keyshortcuts": "/" });
@@ -53,53 +50,27 @@ export const fleet = {
 
 function card(robot) {
   const worst = robot.conditions[0];
+  const count = (is) => robot.conditions.filter(is).length;
+  const marks = [
+    [count((condition) => condition.is_stale), "old: the robot is silent"],
+    [count((condition) => condition.acknowledged_by), "acknowledged"],
+    [count((condition) => condition.silenced_until), "silenced"],
+  ].filter(([many]) => many > 0).map(([many, name]) => `${many} ${name}`);
   return el("li", {}, el("a", { class: `card ${worst ? worst.priority : ""}`, href: `#/robots/${encodeURIComponent(robot.robot_id)}` },
     el("b", {}, robot.robot_id),
     worst ? el("span", {}, badge(worst.priority), ` ${worst.rule_id}${robot.conditions.length > 1 ? ` and ${robot.conditions.length - 1} more` : ""}`)
       : el("span", {}, "✓ nothing open"),
+    marks.length > 0 ? el("span", {}, marks.join(", ")) : null,
     el("span", {}, robot.procedure_id ? `in ${robot.procedure_id}` : robot.clock ? `latest record ${ago(robot.heard_at)}` : "")));
-}
-
-/// What is open, and what moved?
-export const alerts = {
-  title: "Alerts",
-  async show() {
-    const [open, moved] = await Promise.all([get("alerts", { limit: 200 }), get("alerts/transitions", { limit: 100 })]);
-    return [
-      el("h1", {}, "Alerts"),
-      lead(`Open conditions: ${open.items.length}.`),
-      table("Open conditions", [
-        { name: "priority", cell: (row) => badge(row.priority) },
-        { name: "robot", cell: (row) => robotLink(row.robot_id) },
-        { name: "rule", cell: (row) => row.rule_id },
-        { name: "since", cell: (row) => time(row.raised_at) },
-      ], open.items),
-      el("h2", {}, "What moved"),
-      transitions(moved.items),
-    ];
-  },
-};
-
-function transitions(rows) {
-  return table("Transitions", [
-    { name: "when", cell: (row) => time(row.event_time) },
-    { name: "what", cell: (row) => row.transition },
-    { name: "priority", cell: (row) => badge(row.priority) },
-    { name: "robot", cell: (row) => robotLink(row.robot_id) },
-    { name: "message", cell: (row) => row.message },
-    { name: "value", number: true, cell: (row) => number(row.value, row.unit) },
-    { name: "limit", number: true, cell: (row) => number(row.limit, row.unit) },
-    { name: "procedure", cell: (row) => procedureLink(row.procedure_id) },
-  ], rows);
 }
 
 /// What is the matter with this robot?
 export const robot = {
   title: "Robot",
   async show(id, query) {
-    const [found, moved, cases, rules, datasets] = await Promise.all([
+    const [found, moved, cases, rules, datasets, me] = await Promise.all([
       get(`robots/${encodeURIComponent(id)}`), get("alerts/transitions", { robot: id, limit: 200 }),
-      get("procedures", { robot: id, limit: 50 }), get("rules"), get("datasets"),
+      get("procedures", { robot: id, limit: 50 }), get("rules"), get("datasets"), caller(),
     ]);
     const limited = rules.items.map((rule) => rule.kind.threshold).filter(Boolean).map((rule) => rule.signal);
     const known = datasets.items.filter((dataset) => dataset.topic && dataset.kind === "telemetry");
@@ -121,11 +92,7 @@ export const robot = {
       lead(found.conditions.length > 0 ? `Open conditions: ${found.conditions.length}` : "Nothing is open", "; ",
         found.procedure_id ? el("span", {}, "in ", procedureLink(found.procedure_id), "; ") : "",
         `${number(found.records_applied)} records, ${number(found.records_missing)} missing; latest record `, found.heard_at ? ago(found.heard_at) : "never", "."),
-      found.conditions.length > 0 ? table("Open conditions", [
-        { name: "priority", cell: (row) => badge(row.priority) },
-        { name: "rule", cell: (row) => row.rule_id },
-        { name: "since", cell: (row) => time(row.raised_at) },
-      ], found.conditions) : null,
+      found.conditions.length > 0 ? openConditions(found.conditions, me, false) : null,
       el("h2", {}, "Signal"),
       el("div", { class: "tools" }, choice, ranges(found, query, go)),
       await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, rules.items, go),

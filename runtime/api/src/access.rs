@@ -26,6 +26,8 @@ const REMEMBERED_MAX: usize = 4096;
 pub(crate) struct Caller {
     /// Id of its token, or `anonymous`.
     pub(crate) id: String,
+    /// What its token is called.
+    name: String,
     pub(crate) role: Role,
     /// The robots that it is limited to.
     robots: Option<Arc<HashSet<String>>>,
@@ -44,10 +46,20 @@ impl Caller {
         self.robots.is_some()
     }
 
+    /// Who acts, in the words of the one who made the token.
+    pub(crate) fn actor(&self) -> &str {
+        if self.name.trim().is_empty() {
+            &self.id
+        } else {
+            &self.name
+        }
+    }
+
     fn of(token: &StoredToken) -> Self {
         let robots: HashSet<String> = token.robots.iter().cloned().collect();
         Self {
             id: token.id.clone(),
+            name: token.name.clone(),
             role: token.role,
             robots: (!robots.is_empty()).then(|| Arc::new(robots)),
         }
@@ -120,6 +132,7 @@ async fn caller(request: &ServiceRequest) -> Answer<Caller> {
             |role| {
                 Ok(Caller {
                     id: "anonymous".to_owned(),
+                    name: "anonymous".to_owned(),
                     role,
                     robots: None,
                 })

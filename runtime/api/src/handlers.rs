@@ -1,5 +1,6 @@
 //! Answers to questions: each reads the ports and says as of when.
 
+pub(crate) mod actions;
 pub(crate) mod admin;
 pub(crate) mod alerts;
 pub(crate) mod deployment;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{Error, NewRecord};
+use theatre_schemas::dataset::DatasetKind;
 
 use crate::Parts;
 use crate::access::Caller;
@@ -91,7 +92,7 @@ pub(crate) async fn records(
         .body(answer))
 }
 
-fn key(headers: &HeaderMap, caller: &Caller) -> Answer<Option<String>> {
+pub(crate) fn key(headers: &HeaderMap, caller: &Caller) -> Answer<Option<String>> {
     let Some(value) = headers.get(header::HeaderName::from_static("idempotency-key")) else {
         return Ok(None);
     };
@@ -122,6 +123,14 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         .topics
         .get(&dataset)
         .ok_or_else(|| Problem::missing("dataset that records can be sent to", &dataset))?;
+    let kept = parts.registry.datasets().find(&dataset);
+    if kept.is_some_and(|(_, dataset)| dataset.kind == DatasetKind::AlertActions) {
+        // Who acts and whether high priorities are hidden stands in such a record.
+        return Err(Problem::new(
+            "forbidden",
+            "actions are not sent as records: POST /api/v1/alerts/{condition}/acknowledge, unacknowledge, assign or close, and /api/v1/silences",
+        ));
+    }
     let encoder = state.encoders.of(&dataset)?;
     let body = body::unpack(body, encoding, state.settings.body_bytes)?;
     let fingerprint = key.as_ref().map(|_| once::fingerprint(&dataset, &body));

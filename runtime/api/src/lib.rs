@@ -8,6 +8,7 @@
 //! answer comes from the store, so any process answers for all partitions.
 
 mod access;
+pub mod actions;
 mod body;
 mod events;
 mod handlers;

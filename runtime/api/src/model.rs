@@ -6,7 +6,10 @@ use serde::{Serialize, Serializer};
 use theatre_actors::ports::{AuditEntry, StoredToken};
 use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
 use theatre_actors::time::LogTime;
+use theatre_queries::StandingSilence;
 use theatre_schemas::records::{Alert, Outcome, Priority, Transition};
+
+use crate::actions::{Action, Placed};
 
 /// A moment, kept in microseconds UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +72,29 @@ pub(crate) struct Condition {
     pub(crate) priority: Priority,
     /// Event time at which it was raised.
     pub(crate) raised_at: Time,
+    /// Its id, by which it is acknowledged; absent where a build raised it that did not keep what it
+    /// told.
+    pub(crate) condition_id: Option<String>,
+    /// The signal.
+    pub(crate) signal: Option<String>,
+    /// What was told of it last, in words.
+    pub(crate) message: Option<String>,
+    /// Who has acknowledged it.
+    pub(crate) acknowledged_by: Option<String>,
+    /// When they did.
+    pub(crate) acknowledged_at: Option<Time>,
+    /// Who sees to it.
+    pub(crate) assignee: Option<String>,
+    /// Until when nobody is told of it.
+    pub(crate) silenced_until: Option<Time>,
+    /// How often it was passed on because nobody acknowledged it in time.
+    pub(crate) escalation: i32,
+    /// Its cause is over; it stays open until somebody closes it.
+    pub(crate) is_latched: bool,
+    /// It comes and goes.
+    pub(crate) is_flapping: bool,
+    /// The robot is silent: nobody knows whether it is still so.
+    pub(crate) is_stale: bool,
 }
 
 impl Condition {
@@ -79,8 +105,30 @@ impl Condition {
             dataset: view.dataset.clone(),
             priority: view.priority,
             raised_at: Time(view.raised_at),
+            condition_id: view.condition_id.clone(),
+            signal: view.signal.clone(),
+            message: view.message.clone(),
+            acknowledged_by: view.acknowledged_by.clone(),
+            acknowledged_at: view.acknowledged_at.map(Time),
+            assignee: view.assignee.clone(),
+            silenced_until: view.silenced_until.map(Time),
+            escalation: view.escalation,
+            is_latched: view.is_latched,
+            is_flapping: view.is_flapping,
+            is_stale: view.is_stale,
         }
     }
+}
+
+/// A condition and all that became of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ConditionHistory {
+    /// How it stands; absent once it has ended.
+    pub(crate) condition: Option<Condition>,
+    /// Its transitions, the first one first.
+    pub(crate) transitions: Vec<AlertTransition>,
+    /// When the store was read.
+    pub(crate) as_of: Time,
 }
 
 /// A robot.
@@ -412,6 +460,79 @@ pub(crate) struct RejectedRecord {
     /// What is wrong with it.
     #[schemars(with = "Vec<serde_json::Value>")]
     pub(crate) faults: Vec<theatre_schemas::encode::Fault>,
+}
+
+/// An action that was appended to the log. It counts once the pipeline has read it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Acted {
+    /// Its id; transitions that it makes carry it. Of a silence it is the silence's id, too.
+    pub(crate) action_id: String,
+    /// What is done.
+    pub(crate) action: String,
+    /// The robot; absent: all of them.
+    pub(crate) robot_id: Option<String>,
+    /// Where it is in the log: one partition, or all of them.
+    pub(crate) positions: Vec<Position>,
+    /// What that means.
+    pub(crate) detail: String,
+}
+
+impl Acted {
+    pub(crate) fn of(action: Action, placed: Vec<Placed>) -> Self {
+        Self {
+            action_id: action.id,
+            action: action.deed.name().to_owned(),
+            robot_id: action.robot,
+            positions: placed.into_iter().map(Position::from).collect(),
+            detail: "it is in the log and counts once the pipeline has read it".to_owned(),
+        }
+    }
+}
+
+/// A silence that holds.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Silence {
+    /// Its id, by which it is taken back.
+    pub(crate) silence_id: String,
+    /// The robot; absent: it was made for all of them.
+    pub(crate) robot_id: Option<String>,
+    /// Robots that know of it.
+    pub(crate) robots: u64,
+    /// Conditions of this rule only.
+    pub(crate) rule_id: Option<String>,
+    /// This condition only.
+    pub(crate) condition_id: Option<String>,
+    /// Robots of this facility only.
+    pub(crate) facility_id: Option<String>,
+    /// Robots of this model only.
+    pub(crate) robot_model: Option<String>,
+    /// Its end.
+    pub(crate) until: Time,
+    /// Conditions of high priority, too.
+    pub(crate) hides_high: bool,
+    /// Who made it.
+    pub(crate) actor: String,
+    /// Why.
+    pub(crate) comment: Option<String>,
+}
+
+impl From<StandingSilence> for Silence {
+    fn from(standing: StandingSilence) -> Self {
+        let silence = standing.silence;
+        Self {
+            silence_id: silence.silence_id,
+            robot_id: standing.robot_id,
+            robots: standing.robots as u64,
+            rule_id: silence.rule_id,
+            condition_id: silence.condition_id,
+            facility_id: silence.facility_id,
+            robot_model: silence.robot_model,
+            until: Time(silence.until),
+            hides_high: silence.hides_high,
+            actor: silence.actor,
+            comment: silence.comment,
+        }
+    }
 }
 
 /// Records in the log.

@@ -194,6 +194,10 @@ impl AccessStore for EmbeddedAccess {
         })
     }
 
+    fn note(&self, entry: &AuditEntry) -> Result<()> {
+        self.write(|transaction| note(transaction, entry))
+    }
+
     fn audit_trail(&self, limit: usize) -> Result<Vec<AuditEntry>> {
         self.read(|connection| {
             let sql = "SELECT at, who, origin, action, target, before, after FROM audit ORDER BY number DESC LIMIT ?1";

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,42 @@ impl DataDir {
     /// The file of tokens, requests and the audit trail.
     pub fn access(&self) -> PathBuf {
         self.root.join("access.sqlite")
+    }
+
+    /// Where the process that runs on the directory serves its HTTP interface, if it does; without
+    /// one that runs it means nothing.
+    pub fn api_address(&self) -> Option<String> {
+        let noted = std::fs::read_to_string(self.api_note()).ok()?;
+        Some(noted.trim().to_owned()).filter(|address| !address.is_empty())
+    }
+
+    /// Notes that address for other commands: for the process that has the lock. An address that stands
+    /// for all of the machine's is noted as that of the machine itself.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_api(&self, address: Option<SocketAddr>) -> Result<(), Error> {
+        let path = self.api_note();
+        let done = match address {
+            Some(mut address) => {
+                if address.ip().is_unspecified() {
+                    address.set_ip(match address.ip() {
+                        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                    });
+                }
+                std::fs::write(&path, address.to_string())
+            }
+            None => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        };
+        done.map_err(|error| at(&path, "cannot be written", &error))
+    }
+
+    fn api_note(&self) -> PathBuf {
+        self.root.join("api-address")
     }
 
     /// The event log's file.

@@ -549,6 +549,7 @@ impl CheckpointStore for EmbeddedStore {
         let sql = format!(
             "SELECT * FROM (SELECT {} FROM fact WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR robot_id = ?2)
              AND (?3 IS NULL OR subject = ?3) AND (?4 IS NULL OR event_time >= ?4) AND (?5 IS NULL OR event_time < ?5)
+             AND (?7 IS NULL OR id = ?7)
              ORDER BY committed_at DESC, partition, sequence DESC LIMIT ?6) ORDER BY event_time, robot_id, kind, id, revision",
             outputs::COLUMNS
         );
@@ -561,7 +562,8 @@ impl CheckpointStore for EmbeddedStore {
                 filter.subject,
                 filter.from,
                 filter.until,
-                limit
+                limit,
+                filter.id
             ],
             outputs::read,
         )

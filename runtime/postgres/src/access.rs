@@ -169,6 +169,10 @@ impl AccessStore for PostgresAccess {
         })
     }
 
+    fn note(&self, entry: &AuditEntry) -> Result<()> {
+        self.write(async |connection| note(connection, entry).await)
+    }
+
     fn audit_trail(&self, limit: usize) -> Result<Vec<AuditEntry>> {
         self.session.read(async |connection| {
             let sql = "SELECT at, who, origin, action, target, before, after FROM audit ORDER BY number DESC LIMIT $1";

@@ -160,6 +160,7 @@ pub(super) async fn find(
                    SELECT * FROM fact
                    WHERE ($1::smallint IS NULL OR kind = $1) AND ($2::text IS NULL OR robot_id = $2) AND ($3::text IS NULL OR subject = $3)
                    AND ($4::bigint IS NULL OR event_time >= $4) AND ($5::bigint IS NULL OR event_time < $5)
+                   AND ($7::text IS NULL OR id = $7)
                    ORDER BY committed_at DESC, partition, sequence DESC LIMIT $6
                ) AS newest ORDER BY event_time, robot_id, kind, id, revision";
     let query = sqlx::query(sql)
@@ -169,6 +170,7 @@ pub(super) async fn find(
         .bind(filter.from)
         .bind(filter.until)
         .bind((filter.limit > 0).then(|| limited(filter.limit)))
+        .bind(filter.id.as_deref().map(stored))
         // Planned with the values at hand: a plan for any of them could not use the index.
         .persistent(false);
     query

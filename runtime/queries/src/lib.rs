@@ -6,13 +6,15 @@
 //! process: the answers are as of its last checkpoint. Times are microseconds UTC.
 
 mod robots;
+mod silences;
 mod storage;
 mod windows;
 
 pub use robots::{
-    OpenCondition, RobotSummary, alert_history, open_conditions, procedure, procedures, robot,
-    robots,
+    OpenCondition, RobotSummary, alert_history, condition_history, open_conditions, procedure,
+    procedures, robot, robots,
 };
+pub use silences::{StandingSilence, WIDE, standing_silences};
 pub use storage::{
     DeadLetterSummary, LakeFileStatus, PartitionState, dead_letter, dead_letters, lake_files,
     lake_gaps, partitions, unsealed,

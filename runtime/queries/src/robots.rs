@@ -4,8 +4,8 @@ use serde::Serialize;
 use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result};
-use theatre_actors::processor::{ProcedureView, ProcessorView};
-use theatre_schemas::records::{Alert, Priority};
+use theatre_actors::processor::{ConditionView, ProcedureView, ProcessorView};
+use theatre_schemas::records::Alert;
 
 /// A robot in one line.
 #[derive(Debug, Clone, Serialize)]
@@ -26,7 +26,7 @@ pub struct RobotSummary {
 
 impl From<&ProcessorView> for RobotSummary {
     fn from(view: &ProcessorView) -> Self {
-        let rule = |condition: &theatre_actors::processor::ConditionView| condition.rule_id.clone();
+        let rule = |condition: &ConditionView| condition.rule_id.clone();
         Self {
             robot_id: view.robot_id.clone(),
             clock: view.clock,
@@ -43,12 +43,9 @@ impl From<&ProcessorView> for RobotSummary {
 pub struct OpenCondition {
     /// The robot.
     pub robot_id: String,
-    /// The rule that raised it.
-    pub rule_id: String,
-    /// Its present priority.
-    pub priority: Priority,
-    /// Event time at which it was raised, microseconds UTC.
-    pub raised_at: i64,
+    /// How it stands.
+    #[serde(flatten)]
+    pub condition: ConditionView,
 }
 
 /// All robots with their procedures, in full, by id.
@@ -114,12 +111,26 @@ pub fn open_conditions(store: &dyn CheckpointStore) -> Result<Vec<OpenCondition>
     for view in robots(store)? {
         open.extend(view.conditions.into_iter().map(|condition| OpenCondition {
             robot_id: view.robot_id.clone(),
-            rule_id: condition.rule_id,
-            priority: condition.priority,
-            raised_at: condition.raised_at,
+            condition,
         }));
     }
     Ok(open)
+}
+
+/// All transitions of one condition, in their order; of a store that has none of it, nothing.
+///
+/// # Errors
+/// As [`alert_history`].
+pub fn condition_history(store: &dyn CheckpointStore, condition_id: &str) -> Result<Vec<Alert>> {
+    let filter = OutputFilter {
+        kind: Some(OutputKind::Alert),
+        id: Some(condition_id.to_owned()),
+        ..OutputFilter::default()
+    };
+    let mut history = alerts(store, &filter)?;
+    // What people do has their clock's time, what rules say has the robot's.
+    history.sort_by_key(|alert| alert.revision);
+    Ok(history)
 }
 
 /// Transitions of alerts, oldest first: the newest `limit` of them (0: all), of one robot or of
@@ -138,9 +149,13 @@ pub fn alert_history(
         limit,
         ..OutputFilter::default()
     };
+    alerts(store, &filter)
+}
+
+fn alerts(store: &dyn CheckpointStore, filter: &OutputFilter) -> Result<Vec<Alert>> {
     let decode =
         |payload: &[u8]| Alert::decode(payload).map_err(|error| Error::Refused(error.to_string()));
-    let stored = store.find_outputs(&filter)?;
+    let stored = store.find_outputs(filter)?;
     stored
         .iter()
         .map(|stored| decode(&stored.output.payload))

@@ -72,7 +72,7 @@ fn bind(config: &ApiConfig) -> Result<TcpListener, ConfigError> {
 }
 
 /// The topic of each dataset: the one that declares it, else the standard one of its kind.
-fn topics(config: &Config, registry: &Registry) -> BTreeMap<String, String> {
+pub(crate) fn topics(config: &Config, registry: &Registry) -> BTreeMap<String, String> {
     let declared = |name: &str| {
         let mut inputs = config.input.iter();
         let input = inputs.find(|input| input.dataset_name() == name);

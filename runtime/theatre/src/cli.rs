@@ -217,10 +217,11 @@ commands! {
     /// What is known of procedures.
     #[command(subcommand, after_help = "Example: theatre procedures list")]
     Procedures = procedures::Procedures;
-    /// Conditions that are open, and all that ever moved.
+    /// Conditions that are open, all that ever moved, and what people do about them: acknowledge,
+    /// assign, silence, close.
     #[command(
         subcommand,
-        after_help = "Example: theatre alerts history --robot robot-0001"
+        after_help = "Examples: theatre alerts list\n          theatre alerts ack --robot robot-0001 --comment \"on my way\""
     )]
     Alerts = alerts::Alerts;
     /// Rule files before they are used: whether they are right, and how they would have done.

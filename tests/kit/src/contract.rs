@@ -648,6 +648,16 @@ pub fn store_numbers_densely(store: &dyn CheckpointStore) -> Result<()> {
             })?
             .is_empty()
     );
+    for (id, there) in [("y3", true), ("none", false)] {
+        let found = store.find_outputs(&OutputFilter {
+            id: Some(id.to_owned()),
+            ..OutputFilter::default()
+        })?;
+        ensure!(
+            found.is_empty() != there && found.iter().all(|found| found.output.id == id),
+            "{id}: {found:?}"
+        );
+    }
     ensure!(
         store
             .find_outputs(&OutputFilter {

@@ -60,7 +60,7 @@ impl TokenWish {
     }
 }
 
-fn address(request: &HttpRequest) -> Option<String> {
+pub(super) fn address(request: &HttpRequest) -> Option<String> {
     request.peer_addr().map(|peer| peer.ip().to_string())
 }
 

@@ -1,10 +1,10 @@
 //! Conditions and their transitions.
 
-use actix_web::web::{Json, Query};
+use actix_web::web::{Json, Path, Query};
 
 use super::{Known, ListQuery, Shared, ask, fleet_of};
-use crate::model::{AlertTransition, Condition, Page};
-use crate::problem::Answer;
+use crate::model::{AlertTransition, Condition, ConditionHistory, Page};
+use crate::problem::{Answer, Problem};
 
 pub(crate) async fn open(
     query: Query<ListQuery>,
@@ -68,6 +68,38 @@ pub(crate) async fn transitions(
     Ok(Json(Page {
         items,
         next: None,
+        as_of: as_of.into(),
+    }))
+}
+
+pub(crate) async fn history(
+    id: Path<String>,
+    caller: Known,
+    state: Shared,
+) -> Answer<Json<ConditionHistory>> {
+    let id = id.into_inner();
+    let as_of = state.parts.clock.now();
+    let fleet = fleet_of(&state).await?;
+    let wanted = id.clone();
+    let moved = ask(&state, move |parts| {
+        Ok(theatre_queries::condition_history(&*parts.store, &wanted)?)
+    });
+    let transitions: Vec<AlertTransition> = (moved.await?.iter())
+        .filter(|alert| caller.may(&alert.robot_id))
+        .map(AlertTransition::from)
+        .collect();
+    if transitions.is_empty() {
+        return Err(Problem::missing("condition", &id));
+    }
+    let seen = (fleet.robots.iter()).filter(|view| caller.may(&view.robot_id));
+    let mut open = seen.flat_map(|view| {
+        let conditions = view.conditions.iter();
+        conditions.map(|condition| (view.robot_id.as_str(), condition))
+    });
+    let found = open.find(|(_, condition)| condition.condition_id.as_deref() == Some(&id));
+    Ok(Json(ConditionHistory {
+        condition: found.map(|(robot, condition)| Condition::of(robot, condition)),
+        transitions,
         as_of: as_of.into(),
     }))
 }

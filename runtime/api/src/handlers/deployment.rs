@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::web::{Json, Query};
 use serde_json::{Value, json};
-use theatre_schemas::dataset::Dataset;
+use theatre_schemas::dataset::{Dataset, DatasetKind};
 
 use super::{Known, ListQuery, Shared, ask};
 use crate::model::{ColumnInfo, DatasetInfo, Page};
@@ -25,7 +25,9 @@ pub(crate) async fn datasets(state: Shared) -> Answer<Json<Page<DatasetInfo>>> {
         dataset: dataset.name.clone(),
         kind: json!(dataset.kind).as_str().unwrap_or_default().to_owned(),
         version: dataset.version,
-        topic: parts.topics.get(&dataset.name).cloned(),
+        topic: (parts.topics.get(&dataset.name))
+            .filter(|_| dataset.kind != DatasetKind::AlertActions)
+            .cloned(),
         columns: columns(dataset),
     };
     let all = parts.registry.datasets().iter();

@@ -84,7 +84,8 @@ impl EventPrinter {
                 };
                 if !quiet {
                     eprintln!("{}", alert_line(&alert));
-                    if seen.is_empty() {
+                    let was_raised = |alert: &Alert| alert.transition == Transition::Raised;
+                    if was_raised(&alert) && !seen.iter().any(was_raised) {
                         let after = service.started.elapsed().as_secs_f64();
                         eprintln!("-- first alert, {after:.1} s after the start");
                     }
@@ -167,17 +168,29 @@ fn begun_line(service: &Service, value: &[u8]) -> Option<String> {
 
 /// An alert in a line.
 pub(super) fn alert_line(alert: &Alert) -> String {
+    // What wants somebody to look stands out.
     let mark = match alert.transition {
-        Transition::Raised => "ALERT  ",
+        Transition::Raised => "ALERT",
         Transition::Updated => "UPDATED",
+        Transition::Escalated => "ESCALATED",
         other => other.as_str(),
     };
     let value = alert.value.map_or(String::new(), |value| {
         format!(" ({})", measured(value, alert.unit.as_deref()))
     });
+    let said = (alert.comment.as_deref()).map_or(String::new(), |comment| {
+        format!(" - \"{}\"", escaped(comment))
+    });
+    let silenced = match (alert.transition, alert.silenced_until) {
+        (Transition::Silenced, Some(until)) => {
+            format!(" [until {}]", time(until).as_str().unwrap_or("-"))
+        }
+        (_, Some(_)) => " [silenced]".to_owned(),
+        _ => String::new(),
+    };
     let at = time(alert.event_time);
     format!(
-        "{} {mark} {:?} {} {}{value}: {}",
+        "{} {mark:<7} {:?} {} {}{value}: {}{said}{silenced}",
         at.as_str().unwrap_or("-"),
         alert.priority,
         escaped(&alert.robot_id),
@@ -210,4 +223,58 @@ pub(super) fn outcome_line(outcome: &Outcome) -> String {
         outcome.telemetry_rows,
         outcome.alert_conditions.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use theatre_schemas::records::Priority;
+
+    use super::*;
+
+    #[test]
+    fn a_transition_is_a_line_that_says_who_moved_it_and_whether_it_is_silenced() {
+        let alert = |transition, message: &str| Alert {
+            robot_id: "r1".to_owned(),
+            rule_id: "hot".to_owned(),
+            priority: Priority::High,
+            event_time: 1_767_225_600_000_000,
+            transition,
+            message: message.to_owned(),
+            ..Alert::default()
+        };
+        let raised = Alert {
+            silenced_until: Some(1),
+            ..alert(Transition::Raised, "raised: the motor is hot")
+        };
+        let acknowledged = Alert {
+            comment: Some("on my\nway".to_owned()),
+            ..alert(
+                Transition::Acknowledged,
+                "acknowledged by Anna: the motor is hot",
+            )
+        };
+        let silenced = Alert {
+            silenced_until: Some(1_767_225_660_000_000),
+            ..alert(Transition::Silenced, "silenced by Anna: the motor is hot")
+        };
+        for (alert, line) in [
+            (
+                raised,
+                "ALERT   High r1 hot: raised: the motor is hot [silenced]",
+            ),
+            (
+                acknowledged,
+                "acknowledged High r1 hot: acknowledged by Anna: the motor is hot - \"on my\\nway\"",
+            ),
+            (
+                silenced,
+                "silenced High r1 hot: silenced by Anna: the motor is hot [until 2026-01-01T00:01:00.000Z]",
+            ),
+        ] {
+            assert_eq!(
+                alert_line(&alert),
+                format!("2026-01-01T00:00:00.000Z {line}")
+            );
+        }
+    }
 }

@@ -217,6 +217,8 @@ impl Service {
         let dir = DataDir::new(&common.data);
         dir.create()?;
         let lock = dir.lock()?;
+        // Of a process before this one.
+        dir.note_api(None)?;
         // The same faults as `theatre config check` names, all at once.
         gate::faults(config).0.checked()?;
         let mut params = crate::adapters::params(config, pseudonym_key(config, &dir)?)?;

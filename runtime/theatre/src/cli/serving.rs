@@ -33,6 +33,7 @@ pub(super) fn serve(
         ports.access.release_requests()?;
     }
     let server = api::start(config, service.params.registry.clone(), ports, anonymous)?;
+    dir.note_api(Some(server.address))?;
     if theatre_telemetry::logs::is_json() {
         tracing::info!(
             target: theatre_telemetry::logs::START,

@@ -15,7 +15,7 @@ use super::service::Place;
 use super::{Common, Failure};
 
 /// Who did it, in the audit trail.
-const WHO: &str = "command line";
+pub(super) const WHO: &str = "command line";
 
 /// Manages tokens of the HTTP interface.
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! A process as `theatre top` shows it: numbers of two samples, and their layout.
 
 use serde::Serialize;
+use theatre_schemas::records::Transition;
 
 use super::sample::{Partition, Sample};
 
@@ -40,10 +41,21 @@ pub struct ProcessView {
     pub loads_pending: Option<f64>,
     /// Open conditions: of high, medium and low priority.
     pub alerts: [f64; 3],
+    /// How often conditions moved since it started, by what they did; what never happened is missing.
+    pub moves: Vec<Moves>,
     /// Dead letters.
     pub dead_letters: Option<f64>,
     /// Its partitions.
     pub partitions: Vec<PartitionView>,
+}
+
+/// How often conditions did something.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moves {
+    /// What they did: `raised`, `acknowledged` and so on.
+    pub to: String,
+    /// How often.
+    pub count: f64,
 }
 
 /// A partition, in numbers.
@@ -80,6 +92,12 @@ impl ProcessView {
             per_second(now, before?, earlier, metrics.sum(name)?)
         };
         let alerts = metrics.by("theatre_alerts_active", "priority");
+        let moved = metrics.by("theatre_alert_transitions_total", "to");
+        let moves = Transition::ALL.iter().filter_map(|to| {
+            let count = *moved.get(to.as_str())?;
+            let to = to.as_str().to_owned();
+            (count > 0.0).then_some(Moves { to, count })
+        });
         let saved = metrics.sum("theatre_checkpoint_last_success_timestamp_seconds");
         Self {
             admin: admin.to_owned(),
@@ -97,6 +115,7 @@ impl ProcessView {
             loads_pending: metrics.sum("theatre_warehouse_files_pending"),
             alerts: ["high", "medium", "low"]
                 .map(|priority| alerts.get(priority).copied().unwrap_or_default()),
+            moves: moves.collect(),
             dead_letters: metrics.sum("theatre_dlq_records_total"),
             partitions: now
                 .partitions
@@ -190,6 +209,12 @@ pub fn lines(process: &ProcessView) -> Vec<String> {
             number(process.loads_pending),
         ),
     ];
+    if !process.moves.is_empty() {
+        let moves = process.moves.iter();
+        let moves = moves.map(|moves| format!("{} {}", number(Some(moves.count)), moves.to));
+        let moves = moves.collect::<Vec<_>>().join(", ");
+        lines.push(format!("  conditions since the start: {moves}"));
+    }
     let said = [
         ("not ready", &process.reasons),
         ("notice", &process.notices),

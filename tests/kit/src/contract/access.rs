@@ -72,6 +72,9 @@ fn tokens(one: &dyn AccessStore, other: &dyn AccessStore) -> Result<()> {
         "what did not happen is not there: {said:?}"
     );
     ensure!(trail[1] == entry("token.create", "b") && other.audit_trail(1)?.len() == 1);
+    one.note(&entry("alert.close", "c"))?;
+    ensure!(other.audit_trail(10)?.first() == Some(&entry("alert.close", "c")));
+    ensure!(other.audit_trail(10)?.len() == 4, "it stands for itself");
     Ok(())
 }
 

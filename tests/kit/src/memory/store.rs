@@ -640,6 +640,7 @@ impl CheckpointStore for MemoryStore {
                     .robot_id
                     .as_ref()
                     .is_none_or(|robot| *robot == output.robot_id)
+                && filter.id.as_ref().is_none_or(|id| *id == output.id)
                 && filter
                     .subject
                     .as_ref()

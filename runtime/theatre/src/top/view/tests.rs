@@ -102,3 +102,19 @@ fn spans_and_numbers_are_short() {
     let numbers = [0.0, 1.25, 99.95, 123.4, 1e6].map(|value| number(Some(value)));
     assert_eq!(numbers, ["0", "1.2", "100.0", "123", "1000000"]);
 }
+
+#[test]
+fn what_conditions_did_is_shown_in_the_order_of_their_lives() {
+    let moved = format!(
+        "{}theatre_alert_transitions_total{{to=\"acknowledged\"}} 2\n\
+         theatre_alert_transitions_total{{to=\"silenced\"}} 0\n\
+         theatre_alert_transitions_total{{to=\"raised\"}} 12\n",
+        metrics(1, 0.0)
+    );
+    let now = Sample::of(100_000_000, &moved, READY, PARTITIONS);
+    let shown = lines(&ProcessView::of("a", &now, &[])).join("\n");
+    assert!(
+        shown.contains("  conditions since the start: 12 raised, 2 acknowledged\n"),
+        "{shown}"
+    );
+}

@@ -1,0 +1,233 @@
+//! What callers do about conditions: acknowledged, assigned, closed, silenced.
+//!
+//! Who acts is the caller's token, never what a body says. The answer comes when the action is in the
+//! log; it counts once the pipeline has read it.
+
+use actix_web::http::header::HeaderMap;
+use actix_web::web::{Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use theatre_actors::ports::Role;
+
+use super::admin::address;
+use super::{Known as Caller, Shared, fleet_of};
+use crate::access;
+use crate::actions::{Action, Deed, Known, Refusal, SilenceWish, new_id, text};
+use crate::ingest;
+use crate::model::{Acted, Page, Silence};
+use crate::problem::{Answer, Problem};
+use crate::server::State;
+
+/// What may be said with an action.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Said {
+    comment: Option<String>,
+}
+
+/// The same, and to whom a condition is given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Assignment {
+    comment: Option<String>,
+    assignee: Option<String>,
+}
+
+/// An action as a request asks for it.
+struct Request {
+    caller: access::Caller,
+    /// Address that it came from.
+    from: Option<String>,
+    /// What makes its id, where it has a key.
+    seed: Option<String>,
+    comment: Option<String>,
+}
+
+type Meant = Result<(Option<String>, Deed), Refusal>;
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing(why) => Self::new("not_found", why),
+            Refusal::Wrong(why) => Self::bad(why),
+        }
+    }
+}
+
+impl Request {
+    /// `asked` tells requests with one key apart: the same one again is the same action.
+    fn of(http: &HttpRequest, caller: Caller, comment: Option<&str>, asked: &str) -> Answer<Self> {
+        let caller = caller.into_inner();
+        let headers: &HeaderMap = http.headers();
+        let key = ingest::key(headers, &caller)?;
+        Ok(Self {
+            seed: key.map(|key| format!("{key}\n{}\n{asked}", http.path())),
+            from: address(http),
+            comment: text("the comment", comment)?,
+            caller,
+        })
+    }
+
+    /// Finds what is meant among what the caller may see, and appends it.
+    async fn act(
+        self,
+        state: Shared,
+        meant: impl Fn(&Known<'_>) -> Meant + Send + 'static,
+    ) -> Answer<HttpResponse> {
+        let acted = actix_web::web::block(move || self.append(&state, meant)).await??;
+        Ok(HttpResponse::Accepted().json(acted))
+    }
+
+    fn append(&self, state: &State, meant: impl Fn(&Known<'_>) -> Meant) -> Answer<Acted> {
+        let parts = &state.parts;
+        let fleet = state.snapshot.fleet(&*parts.store, &*parts.clock)?;
+        let mut found = meant(&self.known(&fleet.robots, state));
+        if matches!(found, Err(Refusal::Missing(_))) {
+            // It may have come since the fleet was read.
+            let robots = theatre_queries::robots(&*parts.store)?;
+            found = meant(&self.known(&robots, state));
+        }
+        let (robot, deed) = found?;
+        if robot.is_none() && self.caller.is_limited() {
+            return Err(Problem::new(
+                "forbidden",
+                "the token is limited to robots: it silences no others; name a robot or a condition",
+            ));
+        }
+        let topic = parts.topics.get("alert_actions");
+        let topic = topic.ok_or_else(|| Problem::missing("topic of", "alert_actions"))?;
+        let action = Action {
+            id: new_id(robot.is_none(), self.seed.as_deref()),
+            at: parts.clock.now(),
+            actor: self.caller.actor().to_owned(),
+            robot,
+            deed,
+            comment: self.comment.clone(),
+        };
+        let placed = action.append(
+            &*parts.log,
+            &*parts.access,
+            (topic, parts.partitions),
+            &self.caller.id,
+            self.from.clone(),
+        )?;
+        Ok(Acted::of(action, placed))
+    }
+
+    fn known<'a>(
+        &self,
+        robots: &'a [theatre_actors::processor::ProcessorView],
+        state: &'a State,
+    ) -> Known<'a> {
+        let seen = robots.iter().filter(|view| self.caller.may(&view.robot_id));
+        Known::new(seen, &state.parts.rules)
+    }
+}
+
+/// Does something to the condition of the path.
+macro_rules! to_condition {
+    ($(#[$attribute:meta])* $handler:ident, $deed:ident) => {
+        $(#[$attribute])*
+        pub(crate) async fn $handler(
+            condition: Path<String>,
+            said: Json<Said>,
+            http: HttpRequest,
+            caller: Caller,
+            state: Shared,
+        ) -> Answer<HttpResponse> {
+            let comment = said.comment.as_deref();
+            let request = Request::of(&http, caller, comment, comment.unwrap_or_default())?;
+            let meant = move |known: &Known<'_>| {
+                exact(known, &condition)?;
+                known.to_condition(&condition, |condition| Deed::$deed { condition })
+            };
+            request.act(state, meant).await
+        }
+    };
+}
+
+to_condition!(acknowledge, Acknowledge);
+to_condition!(unacknowledge, Unacknowledge);
+to_condition!(close, Close);
+
+pub(crate) async fn assign(
+    condition: Path<String>,
+    assignment: Json<Assignment>,
+    http: HttpRequest,
+    caller: Caller,
+    state: Shared,
+) -> Answer<HttpResponse> {
+    let assignee = text("the assignee", assignment.assignee.as_deref())?;
+    let asked = format!("{assignee:?} {:?}", assignment.comment);
+    let request = Request::of(&http, caller, assignment.comment.as_deref(), &asked)?;
+    let meant = move |known: &Known<'_>| {
+        exact(known, &condition)?;
+        let assignee = assignee.clone();
+        known.to_condition(&condition, |condition| Deed::Assign {
+            condition,
+            assignee,
+        })
+    };
+    request.act(state, meant).await
+}
+
+/// People shorten ids on a command line; a program gives all of it.
+fn exact(known: &Known<'_>, id: &str) -> Result<(), Refusal> {
+    let (_, condition) = known.condition(id)?;
+    match condition.condition_id.as_deref() {
+        Some(whole) if whole != id => Err(Refusal::Missing(format!(
+            "no open condition has the id '{id}'; did you mean {whole}?"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) async fn silence(
+    wish: Json<SilenceWish>,
+    http: HttpRequest,
+    caller: Caller,
+    state: Shared,
+) -> Answer<HttpResponse> {
+    let wish = wish.into_inner();
+    if wish.hides_high && caller.role < Role::Engineer {
+        return Err(Problem::new(
+            "forbidden",
+            "hides_high needs the role engineer: without it the silence leaves conditions of high priority alone",
+        ));
+    }
+    let asked = serde_json::json!(wish).to_string();
+    let request = Request::of(&http, caller, Some(&wish.reason), &asked)?;
+    let now = state.parts.clock.now();
+    let meant = move |known: &Known<'_>| known.silence(&wish, now);
+    request.act(state, meant).await
+}
+
+pub(crate) async fn unsilence(
+    silence: Path<String>,
+    http: HttpRequest,
+    caller: Caller,
+    state: Shared,
+) -> Answer<HttpResponse> {
+    let request = Request::of(&http, caller, None, "")?;
+    let meant = move |known: &Known<'_>| {
+        let (robot, deed) = known.unsilence(&silence)?;
+        match &deed {
+            Deed::Unsilence { silence: whole } if *whole != *silence => Err(Refusal::Missing(
+                format!("there is no silence '{silence}'; did you mean {whole}?"),
+            )),
+            _ => Ok((robot, deed)),
+        }
+    };
+    request.act(state, meant).await
+}
+
+pub(crate) async fn silences(caller: Caller, state: Shared) -> Answer<Json<Page<Silence>>> {
+    let fleet = fleet_of(&state).await?;
+    let seen = (fleet.robots.iter()).filter(|view| caller.may(&view.robot_id));
+    let standing = theatre_queries::standing_silences(seen);
+    Ok(Json(Page {
+        items: standing.into_iter().map(Silence::from).collect(),
+        next: None,
+        as_of: fleet.as_of.into(),
+    }))
+}
