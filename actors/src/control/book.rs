@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Datasets;
 
-use super::change::fold;
+use super::change::{Approvals, fold};
 use super::{ControlRecord, RuleChange, Said};
 use crate::alerts::Action;
 use crate::position::{Positions, TopicIndex};
 use crate::processor::ProcessorConfig;
-use crate::rules::{RuleKind, RuleSet, RuleSpec};
+use crate::rules::{RuleSet, RuleSpec};
 use crate::state::StateError;
 
 /// A change of rules that was met, and what follows.
@@ -19,12 +19,14 @@ struct Met {
     /// It holds for who has read the topic to here.
     from: u64,
     change: RuleChange,
-    /// What all processors do from there on; why it was refused.
-    outcome: Result<Arc<ProcessorConfig>, String>,
+    /// The change that counts from there on, and what all processors do then; nothing where it waits
+    /// to be approved; why it was refused.
+    outcome: Result<Option<(RuleChange, Arc<ProcessorConfig>)>, String>,
 }
 
 #[derive(Default)]
 struct Pages {
+    approvals: Approvals,
     met: Vec<Met>,
     actions: Vec<ControlRecord>,
     /// What another partition had been told before this one was made.
@@ -53,16 +55,23 @@ impl std::fmt::Debug for ControlBook {
 
 impl ControlBook {
     /// The book of a partition in which nothing was said: the rules are those of the configuration.
-    /// `topics` are those of what is said to all robots.
-    pub fn new(base: Arc<ProcessorConfig>, datasets: &Datasets, topics: Vec<TopicIndex>) -> Self {
-        let written = base.rules.rules().iter().map(|rule| &rule.spec);
-        let base_rules = written.filter(|spec| spec.kind != RuleKind::BuiltIn {});
+    /// `topics` are those of what is said to all robots; `needs_approval`: a change of rules counts once
+    /// somebody else approves it.
+    pub fn new(
+        base: Arc<ProcessorConfig>,
+        datasets: &Datasets,
+        topics: Vec<TopicIndex>,
+        needs_approval: bool,
+    ) -> Self {
         Self {
-            base_rules: base_rules.map(RuleSpec::as_written).collect(),
+            base_rules: base.rules.written(),
             base,
             datasets: datasets.clone(),
             topics,
-            pages: Mutex::default(),
+            pages: Mutex::new(Pages {
+                approvals: Approvals::new(needs_approval),
+                ..Pages::default()
+            }),
         }
     }
 
@@ -134,9 +143,16 @@ impl ControlBook {
                 if pages.met.iter().any(is_known) {
                     return;
                 }
-                let accepted = pages.met.iter().filter(|met| met.outcome.is_ok());
-                let changes = accepted.map(|met| &met.change).chain([change]);
-                let outcome = self.compile(changes);
+                let counts = pages.approvals.meet(change);
+                let accepted = pages.met.iter().filter_map(Met::accepted);
+                let outcome = match counts {
+                    Ok(Some(counts)) => {
+                        let config = self.compile(accepted.chain([&counts]));
+                        config.map(|config| Some((counts, config)))
+                    }
+                    Ok(None) => Ok(None),
+                    Err(why) => Err(why),
+                };
                 pages.met.push(Met {
                     topic: record.topic,
                     from: record.from,
@@ -163,7 +179,8 @@ impl ControlBook {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         let holding = pages.met.iter().rev().find_map(|met| {
             let holds = met.from <= positions.get(met.topic);
-            met.outcome.as_ref().ok().filter(|_| holds)
+            let accepted = met.outcome.as_ref().ok().filter(|_| holds)?;
+            accepted.as_ref().map(|(_, config)| config)
         });
         holding.unwrap_or(&self.base).clone()
     }
@@ -194,22 +211,12 @@ impl ControlBook {
         })
         .collect()
     }
+}
 
-    /// The rules that hold when everything that was noted is read, those in the shadow too.
-    pub fn rules(&self) -> Vec<RuleSpec> {
-        let latest = self.config_at(&Positions::from(vec![u64::MAX; 64]));
-        let rules = latest.rules.rules().iter().map(|rule| &rule.spec);
-        rules
-            .filter(|spec| spec.kind != RuleKind::BuiltIn {})
-            .map(RuleSpec::as_written)
-            .collect()
-    }
-
-    /// All changes in order; those that were refused with the reason.
-    pub fn changes(&self) -> Vec<(RuleChange, Option<String>)> {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let met = pages.met.iter();
-        met.map(|met| (met.change.clone(), met.outcome.as_ref().err().cloned()))
-            .collect()
+impl Met {
+    /// The change that counts from here on.
+    fn accepted(&self) -> Option<&RuleChange> {
+        let accepted = self.outcome.as_ref().ok()?;
+        accepted.as_ref().map(|(change, _)| change)
     }
 }

@@ -8,10 +8,11 @@ use crate::registry::Cells;
 use crate::rules::RuleSpec;
 
 /// What a change does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// Adds a rule, or another version of it.
+    #[default]
     Put,
     /// Removes it.
     Remove,
@@ -19,10 +20,25 @@ pub enum ChangeKind {
     Enable,
     /// Has it judge nothing; it stays known.
     Disable,
+    /// Lets a change of somebody else count, where two are needed.
+    Approve,
+}
+
+impl ChangeKind {
+    /// Its name, as in the schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Remove => "remove",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Approve => "approve",
+        }
+    }
 }
 
 /// A change of one rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuleChange {
     /// Its own id.
     pub change_id: String,
@@ -38,8 +54,8 @@ pub struct RuleChange {
     pub at: i64,
     /// Who made it.
     pub actor: String,
-    /// Who agreed to it, where two are needed.
-    pub approved_by: Option<String>,
+    /// The change that it approves, by its id.
+    pub approves: Option<String>,
     /// What they said.
     pub comment: Option<String>,
 }
@@ -57,9 +73,11 @@ impl RuleChange {
             Some("remove") => ChangeKind::Remove,
             Some("enable") => ChangeKind::Enable,
             Some("disable") => ChangeKind::Disable,
+            Some("approve") => ChangeKind::Approve,
             _ => {
                 return Err(
-                    "the change is not known: it is put, remove, enable or disable".to_owned(),
+                    "the change is not known: it is put, remove, enable, disable or approve"
+                        .to_owned(),
                 );
             }
         };
@@ -71,7 +89,7 @@ impl RuleChange {
             shadow: cells.flag("shadow"),
             at: cells.time(),
             actor: said("actor").ok_or("the change names no actor")?,
-            approved_by: said("approved_by"),
+            approves: said("approves"),
             comment: said("comment"),
         };
         if kind == ChangeKind::Put {
@@ -96,6 +114,53 @@ impl RuleChange {
         }
         spec.shadow = self.shadow;
         Ok(spec)
+    }
+}
+
+/// Which changes count. Where two people are needed, a change waits until somebody else approves it.
+#[derive(Debug, Default)]
+pub(super) struct Approvals {
+    are_needed: bool,
+    waiting: Vec<RuleChange>,
+}
+
+impl Approvals {
+    pub(super) fn new(are_needed: bool) -> Self {
+        Self {
+            are_needed,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// A change has come; returns the one that counts from here on, if one does.
+    ///
+    /// # Errors
+    /// When it approves nothing that waits, or a change of the same person.
+    pub(super) fn meet(&mut self, change: &RuleChange) -> Result<Option<RuleChange>, String> {
+        if change.kind != ChangeKind::Approve {
+            if self.are_needed {
+                self.waiting.push(change.clone());
+                return Ok(None);
+            }
+            return Ok(Some(change.clone()));
+        }
+        let id = change.approves.as_deref().unwrap_or_default();
+        let waits = self.waiting.iter().position(|waits| waits.change_id == id);
+        let Some(at) = waits else {
+            return Err(format!("no change '{id}' waits to be approved"));
+        };
+        if self.waiting[at].actor == change.actor {
+            return Err(format!(
+                "the change is {}'s own: somebody else approves it",
+                change.actor
+            ));
+        }
+        Ok(Some(self.waiting.remove(at)))
+    }
+
+    /// The changes that wait.
+    pub(super) fn waiting(&self) -> &[RuleChange] {
+        &self.waiting
     }
 }
 
@@ -136,6 +201,7 @@ pub(super) fn fold<'a>(
             (ChangeKind::Enable | ChangeKind::Disable, Some(at)) => {
                 rules[at].is_enabled = change.kind == ChangeKind::Enable;
             }
+            (ChangeKind::Approve, _) => {}
             (_, None) => {
                 return Err(unknown(change, &rules));
             }

@@ -7,6 +7,7 @@
 
 mod book;
 mod change;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::position::{Partition, Positions, TopicIndex};
 
 pub use book::ControlBook;
 pub use change::{ChangeKind, RuleChange};
+pub use standing::StandingRules;
 
 /// How long a silence is remembered after its end, microseconds: longer than any processor is behind.
 const KEPT_US: i64 = 86_400_000_000;

@@ -28,7 +28,7 @@ fn change(kind: ChangeKind, rule_id: &str, rule: Option<&RuleSpec>) -> RuleChang
         shadow: false,
         at: 0,
         actor: "dana".to_owned(),
-        approved_by: None,
+        approves: None,
         comment: None,
     }
 }

@@ -254,6 +254,13 @@ impl RuleSet {
         Ok(())
     }
 
+    /// The rules as they were written, without the built-in ones.
+    pub fn written(&self) -> Vec<RuleSpec> {
+        let specs = self.rules.iter().map(|rule| &rule.spec);
+        let written = specs.filter(|spec| spec.kind != RuleKind::BuiltIn {});
+        written.map(RuleSpec::as_written).collect()
+    }
+
     /// All rules by slot.
     pub fn rules(&self) -> &[Rule] {
         &self.rules

@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod alerts;
 pub(crate) mod deployment;
 pub(crate) mod fleet;
+pub(crate) mod rules;
 pub(crate) mod windows;
 
 use std::sync::Arc;

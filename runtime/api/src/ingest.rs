@@ -124,12 +124,21 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         .get(&dataset)
         .ok_or_else(|| Problem::missing("dataset that records can be sent to", &dataset))?;
     let kept = parts.registry.datasets().find(&dataset);
-    if kept.is_some_and(|(_, dataset)| dataset.kind == DatasetKind::AlertActions) {
-        // Who acts and whether high priorities are hidden stands in such a record.
-        return Err(Problem::new(
-            "forbidden",
-            "actions are not sent as records: POST /api/v1/alerts/{condition}/acknowledge, unacknowledge, assign or close, and /api/v1/silences",
-        ));
+    // Who acts, and what they may, stands in such records.
+    match kept.map(|(_, dataset)| dataset.kind) {
+        Some(DatasetKind::AlertActions) => {
+            return Err(Problem::new(
+                "forbidden",
+                "actions are not sent as records: POST /api/v1/alerts/{condition}/acknowledge, unacknowledge, assign or close, and /api/v1/silences",
+            ));
+        }
+        Some(DatasetKind::RuleChanges) => {
+            return Err(Problem::new(
+                "forbidden",
+                "changes of rules are not sent as records: PUT or DELETE /api/v1/rules/{rule}, POST /api/v1/rules/{rule}/enable or disable",
+            ));
+        }
+        _ => {}
     }
     let encoder = state.encoders.of(&dataset)?;
     let body = body::unpack(body, encoding, state.settings.body_bytes)?;

@@ -18,6 +18,7 @@ mod openapi;
 mod page;
 mod problem;
 mod routes;
+pub mod rule_changes;
 mod server;
 mod snapshot;
 mod tokens;
@@ -47,8 +48,10 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// The input topic of each dataset that records can be sent to.
     pub topics: BTreeMap<String, String>,
-    /// The rules that are in force.
+    /// The rules of the configuration.
     pub rules: Arc<Vec<RuleSpec>>,
+    /// A change of rules counts only once somebody else approves it.
+    pub rules_approval: bool,
     /// Partitions of every topic.
     pub partitions: u32,
     /// Longest record, bytes, as it is appended.

@@ -89,6 +89,8 @@ const PRIORITY: Parameter = query(
     "Only conditions of `high`, `medium` or `low` priority.",
 );
 
+const COMMENT: &str = "{\"comment\": ...}: what may be said, or {}.";
+
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> schemars::Schema {
     generator.subschema_for::<T>()
 }
@@ -122,6 +124,7 @@ pub(crate) fn all() -> Vec<RouteSpec> {
     routes.extend(actions());
     routes.extend(deployment());
     routes.extend(changes());
+    routes.extend(rule_changes());
     routes
 }
 
@@ -288,7 +291,6 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
 
 /// What operators do about conditions.
 fn actions() -> Vec<RouteSpec> {
-    const COMMENT: &str = "{\"comment\": ...}: what may be said, or {}.";
     let act = |path, summary, parameters, takes, handler| RouteSpec {
         method: Method::POST,
         path,
@@ -356,10 +358,18 @@ fn deployment() -> Vec<RouteSpec> {
         get(
             "/api/v1/rules",
             viewer,
-            "The rules that are in force.",
+            "The rules that hold, those in the shadow too.",
             vec![],
             Gives::Json(schema::<Page<Value>>),
-            || web::get().to(handlers::deployment::rules),
+            || web::get().to(handlers::rules::rules),
+        ),
+        get(
+            "/api/v1/rules/changes",
+            viewer,
+            "Changes of rules, the latest first, and which of them wait to be approved.",
+            vec![],
+            Gives::Json(schema::<Page<Value>>),
+            || web::get().to(handlers::rules::changes),
         ),
         get(
             "/api/v1/datasets",
@@ -466,6 +476,69 @@ fn changes() -> Vec<RouteSpec> {
             gives: Gives::Nothing,
             handler: || web::delete().to(handlers::admin::revoke_token),
         },
+    ]
+}
+
+/// Changes of rules.
+fn rule_changes() -> Vec<RouteSpec> {
+    const RULE: Parameter = path("rule", "Id of the rule.");
+    const SHADOW: Parameter = query(
+        "shadow",
+        "boolean",
+        "The rule of this id that runs in the shadow.",
+    );
+    let change = |method, path, summary, parameters, takes, handler| RouteSpec {
+        method,
+        path,
+        role: Some(Role::Engineer),
+        summary,
+        parameters,
+        takes,
+        status: 202,
+        gives: Gives::Json(schema::<Value>),
+        handler,
+    };
+    vec![
+        change(
+            Method::PUT,
+            "/api/v1/rules/{rule}",
+            "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once somebody else approves it.",
+            vec![RULE, SHADOW],
+            Some("{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file."),
+            || web::put().to(handlers::rules::put),
+        ),
+        change(
+            Method::DELETE,
+            "/api/v1/rules/{rule}",
+            "Removes a rule; what is open under it ends with that reason.",
+            vec![RULE, SHADOW],
+            None,
+            || web::delete().to(handlers::rules::remove),
+        ),
+        change(
+            Method::POST,
+            "/api/v1/rules/{rule}/enable",
+            "Has a rule judge again.",
+            vec![RULE, SHADOW],
+            Some(COMMENT),
+            || web::post().to(handlers::rules::enable),
+        ),
+        change(
+            Method::POST,
+            "/api/v1/rules/{rule}/disable",
+            "Has a rule judge nothing; what is open under it ends.",
+            vec![RULE, SHADOW],
+            Some(COMMENT),
+            || web::post().to(handlers::rules::disable),
+        ),
+        change(
+            Method::POST,
+            "/api/v1/rules/changes/{change}/approve",
+            "Lets a change of somebody else count that waits for it.",
+            vec![path("change", "Id of the change.")],
+            Some(COMMENT),
+            || web::post().to(handlers::rules::approve),
+        ),
     ]
 }
 

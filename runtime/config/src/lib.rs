@@ -107,6 +107,9 @@ pub struct Config {
     /// Rule file, in place of the shipped rules. Absent: the shipped ones, for the reference
     /// telemetry.
     pub rules: Option<ConfigPath>,
+    /// A change of rules (`theatre rules add`, `remove`, `enable`, `disable`) counts only once somebody
+    /// else approves it.
+    pub rules_approval: bool,
     /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.
     pub windows: Vec<WindowConfig>,
     /// What is aggregated per signal: `basic` (count, sum, min, max), `full` (and mean, variance,
@@ -202,6 +205,7 @@ impl Default for Config {
             registry: inputs::RegistryConfig::default(),
             glue: inputs::GlueConfig::default(),
             rules: None,
+            rules_approval: false,
             windows: vec![
                 window("10s", 10, 10),
                 window("60s", 60, 60),

@@ -175,6 +175,8 @@ pub struct PipelineParams {
     pub warehouse: bool,
     /// Receivers of outputs beside log and lake.
     pub sinks: Vec<Arc<dyn outbox::OutputSink>>,
+    /// Whether a change of rules counts only once somebody else approves it.
+    pub rules_approval: bool,
     /// What processors do.
     pub processor: Arc<ProcessorConfig>,
     /// Schemas.
@@ -200,7 +202,13 @@ impl PipelineParams {
         let inputs = self.inputs.iter().enumerate();
         let topics = inputs.filter(|(_, input)| input.reaches_partitions());
         let topics = topics.map(|(topic, _)| topic).collect();
-        ControlBook::new(self.processor.clone(), self.registry.datasets(), topics)
+        let datasets = self.registry.datasets();
+        ControlBook::new(
+            self.processor.clone(),
+            datasets,
+            topics,
+            self.rules_approval,
+        )
     }
 
     /// Every topic the pipeline reads or writes.

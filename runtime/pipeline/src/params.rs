@@ -81,6 +81,7 @@ impl PipelineParams {
             lake: config.lake.enabled,
             warehouse: config.lake.enabled && config.warehouse.enabled,
             sinks: Vec::new(),
+            rules_approval: config.rules_approval,
             processor: Arc::new(processor),
             registry,
             pseudonyms: Arc::new(Pseudonyms::new(key)),

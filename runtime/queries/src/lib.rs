@@ -6,14 +6,16 @@
 //! process: the answers are as of its last checkpoint. Times are microseconds UTC.
 
 mod robots;
+mod rules;
 mod silences;
 mod storage;
 mod windows;
 
 pub use robots::{
-    OpenCondition, RobotSummary, alert_history, condition_history, open_conditions, procedure,
-    procedures, robot, robots,
+    OpenCondition, RobotSummary, alert_history, alerts_of, condition_history, open_conditions,
+    procedure, procedures, robot, robots,
 };
+pub use rules::standing_rules;
 pub use silences::{StandingSilence, WIDE, standing_silences};
 pub use storage::{
     DeadLetterSummary, LakeFileStatus, PartitionState, dead_letter, dead_letters, lake_files,

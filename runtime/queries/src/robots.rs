@@ -152,6 +152,24 @@ pub fn alert_history(
     alerts(store, &filter)
 }
 
+/// Transitions of a rule's conditions, oldest first: alerts, or what a rule in the shadow would have
+/// told.
+///
+/// # Errors
+/// As [`alert_history`].
+pub fn alerts_of(
+    store: &dyn CheckpointStore,
+    kind: OutputKind,
+    rule_id: &str,
+) -> Result<Vec<Alert>> {
+    let filter = OutputFilter {
+        kind: Some(kind),
+        subject: Some(rule_id.to_owned()),
+        ..OutputFilter::default()
+    };
+    alerts(store, &filter)
+}
+
 fn alerts(store: &dyn CheckpointStore, filter: &OutputFilter) -> Result<Vec<Alert>> {
     let decode =
         |payload: &[u8]| Alert::decode(payload).map_err(|error| Error::Refused(error.to_string()));

@@ -18,6 +18,7 @@ mod dlq;
 mod doctor;
 #[cfg(test)]
 mod documented;
+mod door;
 mod event_printer;
 mod fleet_writer;
 mod healthcheck;

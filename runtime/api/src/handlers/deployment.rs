@@ -4,20 +4,11 @@ use std::collections::BTreeMap;
 
 use actix_web::web::{Json, Query};
 use serde_json::{Value, json};
-use theatre_schemas::dataset::{Dataset, DatasetKind};
+use theatre_schemas::dataset::Dataset;
 
 use super::{Known, ListQuery, Shared, ask};
 use crate::model::{ColumnInfo, DatasetInfo, Page};
 use crate::problem::Answer;
-
-pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
-    let rules = state.parts.rules.iter();
-    Ok(Json(Page {
-        items: rules.map(|rule| json!(rule)).collect(),
-        next: None,
-        as_of: state.parts.clock.now().into(),
-    }))
-}
 
 pub(crate) async fn datasets(state: Shared) -> Answer<Json<Page<DatasetInfo>>> {
     let parts = &state.parts;
@@ -26,7 +17,7 @@ pub(crate) async fn datasets(state: Shared) -> Answer<Json<Page<DatasetInfo>>> {
         kind: json!(dataset.kind).as_str().unwrap_or_default().to_owned(),
         version: dataset.version,
         topic: (parts.topics.get(&dataset.name))
-            .filter(|_| dataset.kind != DatasetKind::AlertActions)
+            .filter(|_| !dataset.kind.reaches_partitions())
             .cloned(),
         columns: columns(dataset),
     };

@@ -4,6 +4,8 @@ mod desk;
 mod doing;
 mod looking;
 
+pub(super) use doing::refused;
+
 use clap::Subcommand;
 
 use super::{Common, Failure};

@@ -1,17 +1,82 @@
-//! `theatre rules`: rule files before they are used.
+//! `theatre rules`: the rules that hold, changes of them, and rule files before they are used.
 
 mod back_test;
+mod changing;
 mod check;
 mod file;
 mod printed;
+mod standing;
 
 use clap::Subcommand;
+use theatre_actors::control::ChangeKind;
 
 use super::{Common, Failure};
 
-/// Looks at rules.
+/// Looks at rules, tries them, and changes them while Theatre runs.
 #[derive(Debug, Subcommand)]
 pub(super) enum Rules {
+    /// The rules that hold: those of the configuration, as changed since.
+    #[command(after_help = "Example: theatre rules list --output json")]
+    List,
+    /// One rule in full, as in a rule file.
+    #[command(after_help = "Example: theatre rules show hot_motor")]
+    Show {
+        /// Its id.
+        rule: String,
+        /// The one of this id that runs in the shadow.
+        #[arg(long)]
+        shadow: bool,
+    },
+    /// Adds the rules of a file, or another version of them. They count from where each partition
+    /// reads the change.
+    #[command(
+        after_help = "Examples: theatre rules add motor.toml --comment 'limit of the new motor'\n          theatre rules add motor.toml --shadow   (beside the others, telling nobody)"
+    )]
+    Add {
+        /// Rule file.
+        file: std::path::PathBuf,
+        /// They run beside the others and tell nobody; `compare` shows what they would have raised.
+        #[arg(long)]
+        shadow: bool,
+        #[command(flatten)]
+        who: changing::Who,
+    },
+    /// Removes a rule; what is open under it ends with that reason.
+    #[command(
+        after_help = "Example: theatre rules remove hot_motor --comment 'another takes its place'"
+    )]
+    Remove(changing::Which),
+    /// Has a rule judge again.
+    #[command(after_help = "Example: theatre rules enable hot_motor")]
+    Enable(changing::Which),
+    /// Has a rule judge nothing; it stays known, what is open under it ends.
+    #[command(
+        after_help = "Example: theatre rules disable hot_motor --comment 'sensor is being replaced'"
+    )]
+    Disable(changing::Which),
+    /// Lets a change of somebody else count that waits for it (`rules_approval` in the configuration).
+    #[command(after_help = "Example: theatre rules approve chg_0123456789abcdef --by lee")]
+    Approve {
+        /// Its id, as `theatre rules history` has it.
+        change: String,
+        #[command(flatten)]
+        who: changing::Who,
+    },
+    /// What a rule file would change of the rules that hold.
+    #[command(after_help = "Example: theatre rules diff rules.toml")]
+    Diff {
+        /// Rule file.
+        file: std::path::PathBuf,
+    },
+    /// Changes of rules, the oldest first.
+    #[command(after_help = "Example: theatre rules history --output json")]
+    History,
+    /// What a rule in the shadow would have raised, beside what the rule of that id has.
+    #[command(after_help = "Example: theatre rules compare hot_motor")]
+    Compare {
+        /// Id of both.
+        rule: String,
+    },
     /// Tries a rule file against the datasets of the configuration: names all faults with their
     /// lines, or says what each rule watches.
     #[command(after_help = "Example: theatre rules check rules.toml --config theatre.toml")]
@@ -28,6 +93,16 @@ pub(super) enum Rules {
 impl Rules {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         match self {
+            Self::List => standing::list(common),
+            Self::Show { rule, shadow } => standing::show(common, &rule, shadow),
+            Self::Add { file, shadow, who } => changing::add(common, &file, shadow, &who),
+            Self::Remove(which) => changing::turn(common, ChangeKind::Remove, which),
+            Self::Enable(which) => changing::turn(common, ChangeKind::Enable, which),
+            Self::Disable(which) => changing::turn(common, ChangeKind::Disable, which),
+            Self::Approve { change, who } => changing::approve(common, &change, &who),
+            Self::Diff { file } => standing::diff(common, &file),
+            Self::History => standing::history(common),
+            Self::Compare { rule } => standing::compare(common, &rule),
             Self::Check(arguments) => arguments.run(common),
             Self::Test(arguments) => arguments.run(common),
         }

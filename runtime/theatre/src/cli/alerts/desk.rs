@@ -1,14 +1,11 @@
 //! Where actions of the command line go: into the log, or, while a process runs on the data directory
 //! and owns its log, through that process's HTTP interface.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
-use theatre_actors::ports::{AccessStore, AuditEntry, Role};
+use theatre_actors::ports::Role;
 use theatre_actors::processor::ProcessorView;
 use theatre_actors::rules::RuleSpec;
 use theatre_actors::time::{Clock, LogTime};
-use theatre_api::NewToken;
 use theatre_api::actions::{Action, Deed, Known, new_id, text};
 use theatre_config::INPUT_TOPICS;
 use theatre_system::clock::SystemClock;
@@ -16,13 +13,11 @@ use theatre_system::clock::SystemClock;
 use super::doing::refused;
 use crate::adapters;
 use crate::api;
+use crate::cli::door::{Door, actor};
 use crate::cli::output::rows;
 use crate::cli::service::Place;
 use crate::cli::token::WHO;
 use crate::cli::{Common, Failure};
-
-/// How long the token holds by which a running process is asked, microseconds.
-const TOKEN_US: i64 = 60_000_000;
 
 /// What a command that acts knows.
 pub(super) struct Desk {
@@ -147,100 +142,25 @@ impl Desk {
         Ok((ids.collect(), Way::Appended))
     }
 
-    /// Asks the process that runs on the directory, as the one who acts: with a token of that name,
-    /// which is revoked afterwards. Whoever may write the directory may make one anyway.
+    /// Asks the process that runs on the directory, as the one who acts.
     fn ask(&self, address: &str, actions: &[Action]) -> Result<Vec<String>, Failure> {
-        let access: Arc<dyn AccessStore> = self.place.write()?.access()?;
         let hides_high = actions
             .iter()
             .any(|action| matches!(&action.deed, Deed::Silence(scope) if scope.hides_high));
-        let wish = NewToken {
-            name: self.actor.clone(),
-            role: if hides_high {
-                Role::Engineer
-            } else {
-                Role::Operator
-            },
-            robots: Vec::new(),
-            expires_at: Some(LogTime(self.now.0.saturating_add(TOKEN_US))),
+        let role = if hides_high {
+            Role::Engineer
+        } else {
+            Role::Operator
         };
-        let (token, secret) = theatre_api::issue(&*access, wish, self.now, WHO, None)?;
-        let asked = actions.iter().map(|action| ask(address, &secret, action));
-        let asked: Result<Vec<String>, Failure> = asked.collect();
-        let at = SystemClock.now();
-        let entry = AuditEntry {
-            at,
-            who: WHO.to_owned(),
-            from: None,
-            action: "token.revoke".to_owned(),
-            target: token.id.clone(),
-            before: None,
-            after: None,
+        let requests: Vec<_> = actions.iter().map(Action::request).collect();
+        let door = Door {
+            place: &self.place,
+            address,
+            actor: &self.actor,
+            role,
         };
-        access.revoke_token(&token.id, at, &entry)?;
-        asked
-    }
-}
-
-/// Who acts: as said, or the user.
-fn actor(by: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<String, Failure> {
-    let user = || ["USER", "LOGNAME"].iter().find_map(|name| variable(name));
-    let name = by.map(str::to_owned).or_else(user);
-    let name = text("--by", name.as_deref()).map_err(refused)?;
-    name.ok_or_else(|| {
-        Failure::Usage("say who you are: --by NAME (neither USER nor LOGNAME is set)".to_owned())
-    })
-}
-
-/// Asks for one action; returns its id.
-fn ask(address: &str, secret: &str, action: &Action) -> Result<String, Failure> {
-    let (method, path, body) = action.request();
-    let url = format!("http://{address}{path}");
-    let silent = |error: &dyn std::fmt::Display| {
-        Failure::Unreachable(format!(
-            "the process that runs here does not answer at {url}: {error}"
-        ))
-    };
-    let agent = theatre_system::http::agent(&url, None)?;
-    let bearer = format!("Bearer {secret}");
-    let answered = match method {
-        "DELETE" => agent.delete(&url).header("authorization", &bearer).call(),
-        _ => agent
-            .post(&url)
-            .header("authorization", &bearer)
-            .send_json(&body),
-    };
-    let mut answer = answered.map_err(|error| silent(&error))?;
-    let status = answer.status().as_u16();
-    let said = answer
-        .body_mut()
-        .read_to_string()
-        .map_err(|error| silent(&error))?;
-    let said: Value = serde_json::from_str(&said).unwrap_or_default();
-    match (status, said["action_id"].as_str()) {
-        (202, Some(id)) => Ok(id.to_owned()),
-        (401, _) => Err(Failure::Failed(format!(
-            "another process than that of this data directory answers at {address}: stop one of them"
-        ))),
-        _ => Err(Failure::Failed(format!(
-            "the process that runs here refuses it ({status}): {}",
-            said["detail"].as_str().unwrap_or("it does not say why")
-        ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::actor;
-    use crate::cli::Failure;
-
-    #[test]
-    fn who_acts_is_the_one_named_or_the_user() {
-        let user = |name: &str| (name == "LOGNAME").then(|| "anna".to_owned());
-        assert_eq!(actor(Some("Ben"), user).unwrap(), "Ben");
-        assert_eq!(actor(None, user).unwrap(), "anna");
-        for nobody in [actor(None, |_| None), actor(Some(" "), user)] {
-            assert!(matches!(nobody, Err(Failure::Usage(_))), "{nobody:?}");
-        }
+        let answers = door.ask(&requests)?;
+        let id = |answer: &Value| answer["action_id"].as_str().unwrap_or_default().to_owned();
+        Ok(answers.iter().map(id).collect())
     }
 }

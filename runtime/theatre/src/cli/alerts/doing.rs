@@ -102,7 +102,7 @@ pub(in crate::cli) struct Unsilence {
 }
 
 /// A refusal as the failure of a command.
-pub(super) fn refused(refusal: Refusal) -> Failure {
+pub(in crate::cli) fn refused(refusal: Refusal) -> Failure {
     match refusal {
         Refusal::Missing(why) => Failure::Failed(why),
         Refusal::Wrong(why) => Failure::Usage(why),

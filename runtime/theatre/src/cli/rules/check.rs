@@ -61,7 +61,7 @@ fn described(spec: &RuleSpec, watched: Value) -> Vec<Value> {
 }
 
 /// The kind as rule files call it.
-fn kind_name(kind: &RuleKind) -> String {
+pub(super) fn kind_name(kind: &RuleKind) -> String {
     let written = serde_json::to_value(kind).unwrap_or_default();
     match written {
         Value::Object(fields) => fields.keys().next().cloned().unwrap_or_default(),

@@ -1,0 +1,196 @@
+//! Changes of rules while Theatre runs: into every partition of their topic, or through the process
+//! that owns the log.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::{Value, json};
+use theatre_actors::control::{ChangeKind, RuleChange, StandingRules};
+use theatre_actors::ports::Role;
+use theatre_actors::time::Clock;
+use theatre_api::actions::text;
+use theatre_api::rule_changes::{self, DATASET};
+use theatre_config::INPUT_TOPICS;
+use theatre_schemas::registry::Registry;
+use theatre_system::clock::SystemClock;
+
+use super::file;
+use super::standing::standing;
+use crate::cli::alerts::refused;
+use crate::cli::door::{Door, actor};
+use crate::cli::output::rows;
+use crate::cli::service::Place;
+use crate::cli::token::WHO;
+use crate::cli::{Common, Failure};
+use crate::{adapters, api};
+
+/// Who changes rules, and why.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Who {
+    /// Who does it; default: the user's name.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Why, without personal data.
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+}
+
+/// A rule, and who changes it.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Which {
+    /// Its id.
+    rule: String,
+    /// The one of this id that runs in the shadow.
+    #[arg(long)]
+    shadow: bool,
+    #[command(flatten)]
+    who: Who,
+}
+
+/// What changes are made from.
+struct Desk {
+    place: Place,
+    registry: Registry,
+    standing: StandingRules,
+}
+
+impl Desk {
+    fn open(common: &Common) -> Result<Self, Failure> {
+        let place = Place::of(common)?;
+        let registry = adapters::registry(&place.config)?;
+        Ok(Self {
+            standing: standing(&place)?,
+            place,
+            registry,
+        })
+    }
+
+    /// A change by somebody; what it does is yet to be said.
+    fn change(who: &Who) -> Result<RuleChange, Failure> {
+        Ok(RuleChange {
+            change_id: rule_changes::new_id(),
+            at: SystemClock.now().0,
+            actor: actor(who.by.as_deref(), |name| std::env::var(name).ok())?,
+            comment: text("the comment", who.comment.as_deref()).map_err(refused)?,
+            ..RuleChange::default()
+        })
+    }
+
+    /// Checks all changes, then sends them in and says what became of them.
+    fn submit(mut self, common: &Common, changes: &[RuleChange]) -> Result<(), Failure> {
+        for change in changes {
+            let checked = self.standing.check(change, self.registry.datasets());
+            checked.map_err(|why| Failure::Usage(format!("{}: {why}", change.rule_id)))?;
+        }
+        let said = self.send(changes)?;
+        let line = |change: &RuleChange| {
+            vec![
+                json!(change.change_id),
+                json!(change.kind),
+                json!(change.rule_id),
+                json!(change.shadow),
+            ]
+        };
+        let lines: Vec<Vec<Value>> = changes.iter().map(line).collect();
+        let names = ["change_id", "change", "rule_id", "shadow"];
+        rows(common.output, &names, &lines)?;
+        eprintln!("{said}");
+        let approvals = changes.iter().all(|it| it.kind == ChangeKind::Approve);
+        if self.place.config.rules_approval && !approvals {
+            eprintln!("it counts once somebody else says `theatre rules approve` with its id");
+        }
+        Ok(())
+    }
+
+    /// Appends the changes, or has them appended.
+    fn send(&self, changes: &[RuleChange]) -> Result<&'static str, Failure> {
+        let config = &self.place.config;
+        let lock = match &config.log.url {
+            None => match self.place.dir.lock() {
+                Ok(lock) => Some(lock),
+                Err(taken) => {
+                    let address = self.place.dir.api_address().ok_or_else(|| {
+                        Failure::Failed(format!(
+                            "{taken}; it serves no HTTP interface, which would take the change ([api] enabled)"
+                        ))
+                    })?;
+                    let requests: Vec<_> = changes.iter().map(rule_changes::request).collect();
+                    let door = Door {
+                        place: &self.place,
+                        address: &address,
+                        actor: changes.first().map_or("", |change| &change.actor),
+                        role: Role::Engineer,
+                    };
+                    door.ask(&requests)?;
+                    return Ok(
+                        "the process that runs here has it; it counts as soon as it is read",
+                    );
+                }
+            },
+            Some(_) => None,
+        };
+        let write = self.place.write()?;
+        let (log, access) = (write.log()?, write.access()?);
+        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
+        let topics = api::topics(config, &self.registry);
+        let topic = topics.get(DATASET).ok_or_else(|| {
+            Failure::Failed(format!("no topic is configured for the dataset {DATASET}"))
+        })?;
+        for change in changes {
+            let to = (topic.as_str(), config.partitions);
+            rule_changes::append(change, &*log, &*access, to, (WHO, None))?;
+        }
+        drop(lock);
+        Ok(match config.log.url {
+            Some(_) => "in the log; it counts as soon as each partition's process has read it",
+            None => "in the log; it counts when theatre next runs here",
+        })
+    }
+}
+
+pub(super) fn add(common: &Common, path: &Path, shadow: bool, who: &Who) -> Result<(), Failure> {
+    let desk = Desk::open(common)?;
+    let mut config = desk.place.config.clone();
+    let rules = file::compiled(path, &mut config, desk.registry.datasets())?;
+    let mut changes = Vec::new();
+    for rule in rules.written() {
+        let json = serde_json::to_string(&rule).map_err(|error| {
+            Failure::Failed(format!("rule '{}' cannot be written: {error}", rule.id))
+        })?;
+        changes.push(RuleChange {
+            kind: ChangeKind::Put,
+            shadow: shadow || rule.shadow,
+            rule_id: rule.id,
+            rule: Some(json),
+            ..Desk::change(who)?
+        });
+    }
+    desk.submit(common, &changes)
+}
+
+pub(super) fn turn(common: &Common, kind: ChangeKind, which: Which) -> Result<(), Failure> {
+    let change = RuleChange {
+        kind,
+        rule_id: which.rule,
+        shadow: which.shadow,
+        ..Desk::change(&which.who)?
+    };
+    Desk::open(common)?.submit(common, &[change])
+}
+
+pub(super) fn approve(common: &Common, id: &str, who: &Who) -> Result<(), Failure> {
+    let desk = Desk::open(common)?;
+    let mut waiting = desk.standing.waiting().iter();
+    let Some(waits) = waiting.find(|change| change.change_id == id) else {
+        return Err(Failure::Usage(format!(
+            "no change '{id}' waits to be approved; `theatre rules history` names them"
+        )));
+    };
+    let approval = RuleChange {
+        kind: ChangeKind::Approve,
+        rule_id: waits.rule_id.clone(),
+        approves: Some(id.to_owned()),
+        ..Desk::change(who)?
+    };
+    desk.submit(common, &[approval])
+}
