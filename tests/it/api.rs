@@ -18,14 +18,14 @@ const RECORDS: &str = "/api/v1/datasets/robot_events/records";
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 
 /// A process that serves the interface; killed at the end.
-struct Served {
+pub(crate) struct Served {
     process: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Served {
     /// Runs a command at an address of the interface; port 0 is any.
-    fn start(data: &Path, listen: &str, arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(data: &Path, listen: &str, arguments: &[&str]) -> Result<Self> {
         let mut process = theatre(data, arguments)?
             .env("THEATRE__API__LISTEN", listen)
             .stdout(Stdio::null())
@@ -43,7 +43,7 @@ impl Served {
         Ok(Self { process, address })
     }
 
-    fn get(&self, path: &str, token: Option<&str>) -> Result<Answer> {
+    pub(crate) fn get(&self, path: &str, token: Option<&str>) -> Result<Answer> {
         http::request(&self.address, "GET", path, token, &[], &[])
     }
 
@@ -59,7 +59,7 @@ impl Drop for Served {
     }
 }
 
-fn token(data: &Path, flags: &[&str]) -> Result<String> {
+pub(crate) fn token(data: &Path, flags: &[&str]) -> Result<String> {
     let arguments = [
         &["--output", "json", "token", "create", "--name", "test"],
         flags,
@@ -80,6 +80,18 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/procedures/{procedure}", "viewer"),
     ("GET", "/api/v1/alerts", "viewer"),
     ("GET", "/api/v1/alerts/transitions", "viewer"),
+    ("GET", "/api/v1/alerts/{condition}", "viewer"),
+    ("POST", "/api/v1/alerts/{condition}/acknowledge", "operator"),
+    (
+        "POST",
+        "/api/v1/alerts/{condition}/unacknowledge",
+        "operator",
+    ),
+    ("POST", "/api/v1/alerts/{condition}/assign", "operator"),
+    ("POST", "/api/v1/alerts/{condition}/close", "operator"),
+    ("GET", "/api/v1/silences", "viewer"),
+    ("POST", "/api/v1/silences", "operator"),
+    ("DELETE", "/api/v1/silences/{silence}", "operator"),
     ("GET", "/api/v1/rules", "viewer"),
     ("GET", "/api/v1/datasets", "viewer"),
     ("GET", "/api/v1/pipeline", "viewer"),

@@ -1,5 +1,6 @@
 //! The system tests: one binary.
 
+mod alerts;
 mod api;
 mod back_test;
 mod bench;

@@ -25,8 +25,8 @@ pub(super) enum Token {
         after_help = "Examples: theatre token create --role operator --name gateway-3 --robots robot-0001,robot-0002 --expires 90d\n          theatre token create --role viewer --name wallboard --output json"
     )]
     Create {
-        /// What its bearer may do: `viewer` looks, `operator` sends records too, `engineer` looks at
-        /// dead letters too, `admin` manages tokens too.
+        /// What its bearer may do: `viewer` looks, `operator` sends records and acts on
+        /// conditions too, `engineer` looks at dead letters and silences high priorities too, `admin` manages tokens too.
         #[arg(long, value_parser = role)]
         role: Role,
         /// What it is for.
