@@ -272,7 +272,7 @@ fn a_period_and_robots_leave_out_the_rest() {
     let question = Question {
         from: Some(60 * SECOND),
         to: Some(160 * SECOND),
-        robots: BTreeSet::from(["a".to_owned()]),
+        robots: BTreeSet::from(["a".to_owned(), "y".to_owned()]),
     };
     assert_eq!(
         world.conditions(&question),
@@ -285,6 +285,11 @@ fn a_period_and_robots_leave_out_the_rest() {
             .iter()
             .any(|unknown| unknown.what == "rows_before")
     );
+    let no_rows = past
+        .unknown
+        .iter()
+        .find(|of| of.what == "robots_without_rows");
+    assert!(no_rows.unwrap().text.ends_with("is of y"));
     let absent = Question {
         robots: BTreeSet::from(["z".to_owned()]),
         ..Question::default()

@@ -45,6 +45,18 @@ pub(crate) fn of(
     question: &Question,
 ) -> Vec<Unknown> {
     let mut unknown = beginning(plan, past, config, question);
+    let strangers: Vec<&str> = question
+        .robots
+        .iter()
+        .filter(|robot| !past.robots.contains_key(*robot))
+        .map(String::as_str)
+        .collect();
+    if !strangers.is_empty() {
+        unknown.push(Unknown::new(
+            "robots_without_rows",
+            format!("no row in the period is of {}", strangers.join(", ")),
+        ));
+    }
     unknown.extend(absent(plan));
     unknown.extend(unwatched(past, config, datasets));
     let refused: u64 = past
