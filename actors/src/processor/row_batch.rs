@@ -3,6 +3,7 @@
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::Alert;
 
+use super::following::{Around, Emission};
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
@@ -12,10 +13,13 @@ use crate::time::EventTime;
 
 /// Accepted rows that procedures, rules and windows have not got yet.
 #[derive(Default)]
-struct RowBatch {
-    rows: Vec<u32>,
-    clocks: Vec<EventTime>,
+pub(super) struct RowBatch {
+    pub(super) rows: Vec<u32>,
+    pub(super) clocks: Vec<EventTime>,
     missing: Vec<i64>,
+    /// Up to which event time rules have judged all there is, after each row; empty unless rules
+    /// have deadlines.
+    pub(super) progress: Vec<i64>,
     /// How many of the rows the rules that judge in event time have got.
     judged: usize,
     /// The alerts of those rules, each with the index of the row that let it go.
@@ -64,6 +68,7 @@ impl RowBatch {
         self.rows.clear();
         self.clocks.clear();
         self.missing.clear();
+        self.progress.clear();
         self.judged = 0;
         self.alerts.clear();
     }
@@ -106,11 +111,18 @@ impl Processor {
             last: i64::MIN,
         };
         order.refresh(&self.state.robot, &batch.dataset.name);
+        let has_deadlines = config.rules.has_deadlines();
+        let mut usage_due = self.usage_due();
         for row in rows {
             let at = *row as usize;
+            let boot = self.state.robot.boot();
             match self.state.robot.judge(topic, &columns, at, &config.time) {
                 Judgement::Apply { missing, in_order } => {
                     let clock = self.state.robot.clock();
+                    if self.state.robot.boot() != boot {
+                        // Rows before a start are judged before it is noted that there were others.
+                        self.flush_rows(topic, batch, &mut row_batch, outputs);
+                    }
                     let procedure = columns.procedure(at);
                     if procedure != last_procedure
                         && let Some(id) = procedure
@@ -125,9 +137,19 @@ impl Processor {
                         self.judge_in_turn(topic, &columns, in_order, batch, &mut row_batch);
                         order.refresh(&self.state.robot, &batch.dataset.name);
                     }
-                    if clock.0 >= self.state.procedures.next_event() {
+                    if has_deadlines {
+                        let is_complete = order.is_calm;
+                        let progress = if is_complete {
+                            clock.0
+                        } else {
+                            self.watermark()
+                        };
+                        row_batch.progress.push(progress);
+                    }
+                    if clock.0 >= self.state.procedures.next_event().min(usage_due) {
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
-                        self.emit_due_outcomes(clock.0, outputs);
+                        self.emit_due(clock.0, outputs);
+                        usage_due = self.usage_due();
                         last_procedure = None;
                     }
                 }
@@ -151,6 +173,16 @@ impl Processor {
         procedures.settle(&config.indicators, watermark);
     }
 
+    /// What is due at the robot's clock: outcomes, and the judgement of its usage.
+    fn emit_due(&mut self, clock: i64, outputs: &mut Outputs) {
+        if clock >= self.state.procedures.next_event() {
+            self.emit_due_outcomes(clock, outputs);
+        }
+        if clock >= self.usage_due() {
+            self.judge_usage(outputs);
+        }
+    }
+
     /// The robot's clock less the reorder bound.
     pub(super) fn watermark(&self) -> i64 {
         let clock = self.state.robot.clock().0;
@@ -172,6 +204,10 @@ impl Processor {
             robot_id: &self.robot_id,
             rules: &config.rules,
             policy: &config.time,
+            around: &Around {
+                record: &self.state.record,
+                procedures: &self.state.procedures,
+            },
         };
         let last = row_batch.rows.len() - 1;
         row_batch.judge_to(last, &mut self.state.robot, context, batch);
@@ -210,19 +246,46 @@ impl Processor {
         if row_batch.rows.is_empty() {
             return;
         }
-        let config = self.config.clone();
         #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &row_batch.rows);
         self.state.counters[topic].applied += row_batch.rows.len() as u64;
         self.feed_procedures(batch, row_batch);
+        let alerts = self.judge_rows(batch, row_batch);
+        let mut emission = Emission::default();
+        for (at, alert) in alerts {
+            self.pass_deadlines_to(at, batch, row_batch, &mut emission, outputs);
+            // Of several alerts of one row only the first has rows before it.
+            let from = emission.aggregated;
+            if from <= at {
+                let RowBatch { rows, clocks, .. } = &*row_batch;
+                self.aggregate(batch, &rows[from..=at], &clocks[from..=at], outputs);
+                emission.aggregated = at + 1;
+            }
+            self.emit_alert(alert, outputs);
+        }
+        let end = row_batch.rows.len();
+        self.pass_deadlines_to(end, batch, row_batch, &mut emission, outputs);
+        let RowBatch { rows, clocks, .. } = &*row_batch;
+        let from = emission.aggregated;
+        self.aggregate(batch, &rows[from..], &clocks[from..], outputs);
+        row_batch.clear();
+    }
+
+    /// The alerts of collected rows, each with the index of the row that caused it, in row order.
+    fn judge_rows(&mut self, batch: &Batch, row_batch: &mut RowBatch) -> Vec<(usize, Alert)> {
+        let config = self.config.clone();
+        self.state.record.operate(&row_batch.clocks);
         let context = RuleContext {
             robot_id: &self.robot_id,
             rules: &config.rules,
             policy: &config.time,
+            around: &Around {
+                record: &self.state.record,
+                procedures: &self.state.procedures,
+            },
         };
         let robot = &mut self.state.robot;
         robot.note_applied();
-        self.state.record.operate(&row_batch.clocks);
         let mut alerts = Vec::new();
         for (at, row) in row_batch.rows.iter().enumerate() {
             if !robot.watches_rows() {
@@ -243,22 +306,11 @@ impl Processor {
         }
         alerts.sort_by_key(|(at, _)| *at);
         robot.count_not_finite(batch, &row_batch.rows);
-        let RowBatch { rows, clocks, .. } = &*row_batch;
-        let mut from = 0;
-        for (at, alert) in alerts {
-            // Of several alerts of one row only the first has rows before it.
-            if from <= at {
-                self.aggregate(batch, &rows[from..=at], &clocks[from..=at], outputs);
-                from = at + 1;
-            }
-            self.emit_alert(alert, outputs);
-        }
-        self.aggregate(batch, &rows[from..], &clocks[from..], outputs);
-        row_batch.clear();
+        alerts
     }
 
     /// Adds rows to the windows and the sessions. Of what a row closes the windows come first.
-    fn aggregate(
+    pub(super) fn aggregate(
         &mut self,
         batch: &Batch,
         rows: &[u32],

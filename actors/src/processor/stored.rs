@@ -7,7 +7,7 @@ use super::procedure_table::{ProcedureTable, ProcedureTableV2};
 use crate::outputs::Counters;
 use crate::position::Positions;
 use crate::registry::{RegistryState, RobotRecord};
-use crate::robot::{RobotActor, RobotV1};
+use crate::robot::{RobotActor, RobotV1, RobotV3};
 use crate::state::{Body, StateError, Stored};
 
 /// What is stored of a processor.
@@ -37,13 +37,25 @@ struct Version1 {
 struct Version2 {
     positions: Positions,
     counters: Vec<Counters>,
-    robot: RobotActor,
+    robot: RobotV3,
     procedures: ProcedureTableV2,
+}
+
+/// Version 3: rules looked at the values of a signal only.
+#[derive(Deserialize)]
+struct Version3 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotV3,
+    procedures: ProcedureTable,
+    entities: Entities,
+    record: RobotRecord,
+    registry: Option<Box<RegistryState>>,
 }
 
 impl Stored for ProcessorState {
     const NAME: &'static str = "processor";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn body(&self) -> impl Serialize {
         self
@@ -66,12 +78,24 @@ impl Stored for ProcessorState {
                 Ok(Self {
                     positions: stored.positions,
                     counters: stored.counters,
-                    robot: stored.robot,
+                    robot: stored.robot.into(),
                     procedures: stored.procedures.into(),
                     ..Self::default()
                 })
             }
-            3 => body.decode(),
+            3 => {
+                let stored: Version3 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot.into(),
+                    procedures: stored.procedures,
+                    entities: stored.entities,
+                    record: stored.record,
+                    registry: stored.registry,
+                })
+            }
+            4 => body.decode(),
             _ => body.unknown(),
         }
     }

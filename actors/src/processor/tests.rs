@@ -1,5 +1,6 @@
 mod entities;
 mod golden;
+mod kinds;
 mod life;
 mod order;
 mod phases;
@@ -33,16 +34,7 @@ fn registry() -> &'static Registry {
 
 /// A rule on the motor's temperature.
 fn rule(id: &str, priority: Priority, kind: RuleKind) -> RuleSpec {
-    RuleSpec {
-        id: id.into(),
-        version: 1,
-        priority,
-        dataset: None,
-        description: String::new(),
-        order: RuleOrder::default(),
-        max_gap: None,
-        kind,
-    }
+    RuleSpec::new(id, priority, kind)
 }
 
 /// Raised above 85, cleared below 80.
@@ -55,6 +47,7 @@ fn hot(hold: i64) -> RuleKind {
         clear_above: None,
         hold: Micros(hold * S),
         escalate: vec![],
+        count: None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::ProcessorState;
 use crate::outputs::Counters;
 use crate::position::{Positions, TopicIndex};
 use crate::registry::RobotRecordView;
-use crate::rules::INSTRUMENT_LIVES;
+use crate::rules::{INSTRUMENT_LIVES, rule_and_signal};
 use crate::state::{self, StateError};
 
 /// An open condition.
@@ -19,6 +19,9 @@ use crate::state::{self, StateError};
 #[allow(missing_docs)]
 pub struct ConditionView {
     pub rule_id: String,
+    /// The signal, where the rule has a condition for each of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
     /// The dataset it was raised on; `None` for conditions of the robot as a whole.
     pub dataset: Option<String>,
     pub priority: Priority,
@@ -127,11 +130,13 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
     let (missing, given_up, restarts, not_finite) = robot.quality();
     let conditions = robot
         .open_conditions()
-        .filter_map(|(dataset, rule_id, condition)| {
+        .filter_map(|(dataset, key, condition)| {
             let (raised_at, priority) = condition.raised()?;
             let dataset = (!dataset.is_empty()).then(|| dataset.to_owned());
+            let (rule_id, signal) = rule_and_signal(key);
             Some(ConditionView {
                 rule_id: rule_id.to_owned(),
+                signal: signal.map(str::to_owned),
                 dataset,
                 priority,
                 raised_at,
@@ -142,6 +147,7 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
         let (raised_at, priority) = condition.raised()?;
         Some(ConditionView {
             rule_id: INSTRUMENT_LIVES.to_owned(),
+            signal: None,
             dataset: None,
             priority,
             raised_at,

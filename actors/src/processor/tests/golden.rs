@@ -6,7 +6,8 @@ use crate::state::StateError;
 
 const V1: &[u8] = include_bytes!("../../../golden/processor/v1.bin");
 const V2: &[u8] = include_bytes!("../../../golden/processor/v2.bin");
-const V3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v3.bin");
+const V3: &[u8] = include_bytes!("../../../golden/processor/v3.bin");
+const V4: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v4.bin");
 
 /// A life with something of everything in it.
 fn processor() -> Processor {
@@ -76,6 +77,23 @@ fn registered_processor() -> Processor {
     let batch = registered::log(0, "m1", "completed", (22, Some(26)), &[]);
     processor.apply(4, &batch, &[0], &mut outputs);
     assert!(outputs.dead.is_empty() && outputs.events.len() > 4);
+    processor
+}
+
+/// The same, with rules of every kind that remember something, and rows that wait with their texts.
+fn measured_processor() -> Processor {
+    let mut outputs = Outputs::default();
+    let saved = registered_processor().snapshot();
+    let mut processor = Processor::restore("r", &saved, with_rules(&kinds::rules())).unwrap();
+    let samples: Vec<Sample> = (18..60)
+        .map(|at| (8 + at, at, 70.0 + (at % 5) as f64 * 6.0, Some(1)))
+        .chain([(70, 61, 90.0, Some(1)), (71, 62, 60.0, None)])
+        .collect();
+    let rows: Vec<u32> = (0..samples.len() as u32).collect();
+    processor.apply(0, &telemetry_from(14, &samples), &rows, &mut outputs);
+    let fields = [("event_id", text("s")), ("event_type", text("started"))];
+    let event = record("robot_events", 3, NOW + 66 * S, &fields);
+    processor.apply(1, &event, &[0], &mut outputs);
     processor
 }
 
@@ -155,30 +173,54 @@ fn state_written_by_version_1_is_read_and_goes_on() {
 /// Fails when the encoding changed without a new version. `THEATRE_GOLDEN=write cargo test -p
 /// theatre-actors golden` writes the file when it is not there.
 #[test]
-fn the_encoding_is_still_that_of_version_3() {
-    let processor = registered_processor();
+fn the_encoding_is_still_that_of_version_4() {
+    let processor = measured_processor();
     let state = processor.snapshot();
     let wish = std::env::var_os("THEATRE_GOLDEN");
-    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V3).exists() {
-        std::fs::write(V3, &state).unwrap();
+    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V4).exists() {
+        std::fs::write(V4, &state).unwrap();
     }
-    let stored = std::fs::read(V3).unwrap();
+    let stored = std::fs::read(V4).unwrap();
     assert!(
         state == stored,
         "the encoding of processor state changed: {} bytes, {} in the golden file",
         state.len(),
         stored.len()
     );
-    let read = Processor::restore("r", &stored, config(None)).unwrap();
+    let read = Processor::restore("r", &stored, with_rules(&kinds::rules())).unwrap();
     assert_eq!(read.state, processor.state);
     assert!(read.state.robot.has_waiting_rows() && read.state.robot.is_recording());
-    assert_eq!(read.view().clock, Some(NOW + 25 * S));
-    let record = read.view().record;
+    assert_eq!(read.view().clock, Some(NOW + 71 * S));
+    let open: Vec<String> = (read.view().conditions.into_iter())
+        .map(|open| open.rule_id)
+        .collect();
+    assert!(open.contains(&"hours".to_owned()), "{open:?}");
+}
+
+#[test]
+fn state_written_by_version_3_is_read_and_goes_on() {
+    assert_eq!(V3[0], 3);
+    let mut of_before = Processor::restore("r", V3, config(None)).unwrap();
+    let mut of_now = registered_processor();
+    let view = |processor: &Processor| serde_json::to_value(processor.view()).unwrap();
+    assert_eq!(view(&of_before), view(&of_now));
+    assert!(of_before.state.robot.has_waiting_rows() && of_before.state.robot.is_recording());
+    let record = of_before.view().record;
     assert_eq!(
         (record.status.as_str(), record.versions),
         ("operational", 4)
     );
     assert!(record.operating_hours > 0.0);
+    let samples: Vec<Sample> = (18..70)
+        .map(|at| (8 + at, at, 70.0 + (at % 3) as f64 * 10.0, Some(1)))
+        .collect();
+    let batch = telemetry_from(14, &samples);
+    let rows: Vec<u32> = (0..samples.len() as u32).collect();
+    let (mut expected, mut got) = (Outputs::default(), Outputs::default());
+    of_now.apply(0, &batch, &rows, &mut expected);
+    of_before.apply(0, &batch, &rows, &mut got);
+    assert_eq!(got, expected);
+    assert!(alerts(&got).len() > 5);
 }
 
 #[test]
@@ -215,15 +257,15 @@ fn state_written_by_version_2_is_read_and_goes_on() {
 #[test]
 fn unknown_versions_and_damage_are_told_apart() {
     assert_eq!(
-        Processor::restore("r", &[4], config(None)).unwrap_err(),
+        Processor::restore("r", &[5], config(None)).unwrap_err(),
         StateError::Version {
             name: "processor",
-            found: 4,
-            known: 3
+            found: 5,
+            known: 4
         }
     );
     let config = config(None);
-    for bytes in [V1, V2, &std::fs::read(V3).unwrap()] {
+    for bytes in [V1, V2, V3, &std::fs::read(V4).unwrap()] {
         for length in 0..bytes.len() {
             assert!(
                 matches!(

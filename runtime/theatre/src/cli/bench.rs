@@ -19,7 +19,7 @@ use serde_json::json;
 use theatre_actors::actix_host::{InlineHost, ProcessorHost, Reply, Segment};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::processor::{Processor, ProcessorConfig};
-use theatre_actors::rules::{Micros, RuleKind, RuleOrder, RuleSet, RuleSpec};
+use theatre_actors::rules::{Micros, RuleKind, RuleSet, RuleSpec};
 use theatre_actors::time::TimePolicy;
 use theatre_actors::window::{AggregateSet, WindowPlan, WindowSpec};
 use theatre_schemas::decode::BatchBuilder;
@@ -152,17 +152,9 @@ fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<Processor
         clear_above: None,
         hold: Micros(0),
         escalate: Vec::new(),
+        count: None,
     };
-    let rule = RuleSpec {
-        id: "hot".to_owned(),
-        version: 1,
-        priority: Priority::Medium,
-        dataset: None,
-        description: String::new(),
-        order: RuleOrder::default(),
-        max_gap: None,
-        kind,
-    };
+    let rule = RuleSpec::new("hot", Priority::Medium, kind);
     let refused = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let rules = RuleSet::compile(&[rule], registry.datasets()).map_err(|error| refused(&error))?;
     let window = WindowSpec {
