@@ -1,3 +1,5 @@
+mod kinds;
+
 use theatre_schemas::records::{Priority, Transition};
 use theatre_schemas::registry::Registry;
 
