@@ -127,6 +127,7 @@ impl Measuring<'_> {
                 return is_next.then(|| condition.leave_scope(seen.time)).flatten();
             }
         }
+        let is_warming_up = rule.is_warming_up(self.starts, (seen.time, seen.time));
         let reading = match (&rule.measure, memory) {
             (Some((measure, _)), Some(memory)) if seen.manner != Manner::Late => {
                 let by = self.rule.columns.by;
@@ -134,7 +135,7 @@ impl Measuring<'_> {
                     time: seen.time,
                     value: seen.value?,
                     state: by.and_then(|column| seen.texts.get(column)),
-                    learns: seen.manner == Manner::Next && !condition.is_raised(),
+                    learns: seen.manner == Manner::Next && !condition.is_raised() && !is_warming_up,
                 };
                 Some(measure.observe(memory, &input)?)
             }
@@ -142,7 +143,7 @@ impl Measuring<'_> {
             (Some(_), _) => return None,
             (None, _) => seen.value.map(Reading::of),
         };
-        if !condition.is_raised() && rule.is_warming_up(self.starts, (seen.time, seen.time)) {
+        if !condition.is_raised() && is_warming_up {
             condition.rest();
             return None;
         }

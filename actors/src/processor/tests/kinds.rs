@@ -76,7 +76,7 @@ pub(super) fn rules() -> Vec<RuleSpec> {
         read("now", json!({"order": "arrival", "kind": {"rate": {"signal": signal, "over": "8s", "raise_below": -0.3}}})),
         read("fault_then_hot", json!({"kind": {"sequence": {
             "first": {"event": "fault"}, "then": {"condition": "hot"}, "within": "30s", "without": {"event": "started"}}}})),
-        read("peak_for_long", json!({"kind": {"combination": {"of": {"or": ["peak", "hot_for_long"]}, "hold": "4s"}}})),
+        read("peak_for_long", json!({"kind": {"combination": {"of": {"or": ["peak", {"and": ["mean", "hot_for_long"]}]}, "hold": "9s"}}})),
     ]);
     rules
 }
@@ -446,4 +446,35 @@ fn a_window_that_a_rule_needs_must_be_there() {
     );
     let why = refused(kind("10s", "p95"));
     assert!(why.contains("aggregates = \"sketch\""), "{why}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn cuts_of_rows_in_order_change_no_byte(
+        blocks in proptest::collection::vec((1..25_usize, 70.0..95.0), 4..12),
+        cuts in proptest::collection::vec(any::<usize>(), 0..10),
+    ) {
+        let values = blocks.iter().flat_map(|(rows, value)| vec![*value; *rows]);
+        let samples: Vec<Sample> = (values.enumerate())
+            .map(|(at, value)| (at as i64, at as i64 + 1, value, None))
+            .collect();
+        let run = |cuts: &[usize]| {
+            let mut fed = Fed::new(&rules());
+            fed.event("fault", None, 0);
+            let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut % samples.len()).chain([0, samples.len()]).collect();
+            bounds.sort_unstable();
+            bounds.dedup();
+            for pair in bounds.windows(2) {
+                fed.rows(&samples[pair[0]..pair[1]]);
+                fed.restart();
+            }
+            (fed.processor.snapshot(), fed.outputs)
+        };
+        let (state, outputs) = run(&[]);
+        let (cut_state, cut_outputs) = run(&cuts);
+        prop_assert_eq!(outputs, cut_outputs);
+        prop_assert_eq!(state, cut_state);
+    }
 }
