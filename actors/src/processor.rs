@@ -9,6 +9,7 @@ mod alerting;
 mod controlled;
 mod entities;
 mod events;
+mod following;
 mod intake;
 mod procedure_table;
 mod row_batch;
@@ -36,6 +37,7 @@ use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
+use following::Around;
 pub(crate) use procedure_table::without_slash;
 use procedure_table::{Concluded, Concluding};
 use stored::ProcessorState;
@@ -87,14 +89,15 @@ impl ProcessorConfig {
     /// Defaults but for windows, rules and indicators.
     ///
     /// # Errors
-    /// Names an indicator's column that does not exist.
+    /// Names an indicator's column that does not exist, or a window that a rule needs.
     pub fn new(
         time: TimePolicy,
         windows: WindowPlan,
-        rules: RuleSet,
+        mut rules: RuleSet,
         indicators: &[IndicatorSpec],
         datasets: &Datasets,
     ) -> Result<Self, String> {
+        (rules.bind(&windows)).map_err(|error| format!("rules: {error}"))?;
         let mut sources = BTreeMap::new();
         for spec in indicators {
             let (index, dataset) = datasets
@@ -271,8 +274,13 @@ impl Processor {
             robot_id: &self.robot_id,
             rules: &config.rules,
             policy: &config.time,
+            around: &Around {
+                record: &self.state.record,
+                procedures: &self.state.procedures,
+            },
         };
-        for alert in act(&mut self.state.robot, context) {
+        let alerts = act(&mut self.state.robot, context).into_iter();
+        for alert in alerts.collect::<Vec<Alert>>() {
             self.emit_alert(alert, outputs);
         }
     }
@@ -282,6 +290,7 @@ impl Processor {
         if !self.has_adopted_rules {
             self.has_adopted_rules = true;
             self.with_rules(outputs, RobotActor::adopt_rules);
+            self.with_rules(outputs, RobotActor::recount);
             self.adopt_alert_policies(outputs);
         }
     }
@@ -363,11 +372,18 @@ impl Processor {
     }
 
     fn emit_windows(&mut self, dataset: &str, rows: Vec<WindowRow>, outputs: &mut Outputs) {
+        let rules = self.config.rules.for_name(dataset);
+        let has_rules = rules.is_some_and(|rules| !rules.on_windows.is_empty());
         for row in &rows {
             outputs
                 .events
                 .push(window::output(&self.robot_id, dataset, row));
             self.follow_components(dataset, row, outputs);
+            if has_rules {
+                self.with_rules(outputs, |robot, context| {
+                    robot.judge_window(context, dataset, row)
+                });
+            }
         }
     }
 
@@ -398,6 +414,7 @@ impl Processor {
         }
         self.flush_sessions(outputs);
         self.with_rules(outputs, RobotActor::judge_all);
+        self.pass_deadlines(self.state.robot.clock().0, outputs);
         self.settle_alerts(i64::MAX, outputs);
         self.emit_due_outcomes(i64::MAX, outputs);
         self.revise_entities(outputs);

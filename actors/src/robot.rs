@@ -8,10 +8,13 @@
 
 mod columns;
 mod feed;
+mod following;
 mod judging;
+mod measuring;
 mod numbers;
 mod servicing;
 mod signal;
+mod stored;
 mod waiting;
 
 use serde::{Deserialize, Serialize};
@@ -21,15 +24,17 @@ use theatre_schemas::records::{Alert, Transition};
 use crate::name_map::NameMap;
 use crate::outputs::DeadReason;
 use crate::position::TopicIndex;
-use crate::rules::{Condition, ConditionV1};
+use crate::rules::{Condition, MeasureState};
 use crate::sequence::{SequenceTracker, Verdict};
 use crate::time::{EventTime, LogTime, TimePolicy};
-use crate::window::{WindowPlan, WindowRow, Windows, WindowsV1};
+use crate::window::{WindowPlan, WindowRow, Windows};
 
 pub(crate) use columns::Columns;
 use feed::Feed;
+use following::Following;
 pub(crate) use judging::RuleContext;
 use numbers::TopicNumbers;
+pub(crate) use stored::{RobotV1, RobotV3};
 #[cfg(test)]
 pub(crate) use waiting::WAITING_MAX;
 use waiting::WaitingRows;
@@ -83,37 +88,16 @@ pub struct RobotActor {
     not_finite: u64,
     /// Type and event time of the latest robot event (start-up, error, end of a recording).
     last_event: Option<(String, i64)>,
-}
-
-/// A robot as version 1 of the processor stored it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct RobotV1 {
-    clock: Option<EventTime>,
-    last_seen: Option<LogTime>,
-    trackers: Vec<SequenceTracker>,
-    windows: NameMap<WindowsV1>,
-    conditions: NameMap<NameMap<ConditionV1>>,
-    valid_rows_in_a_row: u32,
-    not_finite: u64,
-    last_event: Option<(String, i64)>,
-}
-
-impl From<RobotV1> for RobotActor {
-    fn from(stored: RobotV1) -> Self {
-        Self {
-            clock: stored.clock,
-            last_seen: stored.last_seen,
-            numbers: stored.trackers.into_iter().map(TopicNumbers::of).collect(),
-            windows: stored.windows.map(Windows::from),
-            conditions: stored
-                .conditions
-                .map(|conditions| conditions.map(Condition::from)),
-            valid_rows_in_a_row: stored.valid_rows_in_a_row,
-            not_finite: stored.not_finite,
-            last_event: stored.last_event,
-            ..Self::default()
-        }
-    }
+    /// What measures remember, by dataset and the key of the condition.
+    measures: NameMap<NameMap<MeasureState>>,
+    /// Conditions that follow others, events or counters, by rule id.
+    following: NameMap<Following>,
+    /// The highest boot number.
+    boot: Option<i64>,
+    /// Event times at which the robot started or was serviced, the latest ones.
+    starts: Vec<i64>,
+    /// The robot's clock at which its usage is judged next.
+    usage_due: Option<i64>,
 }
 
 impl RobotActor {
@@ -173,6 +157,9 @@ impl RobotActor {
             None => {
                 if was_refused {
                     numbers.refused.remove(number);
+                }
+                if columns.is_of_robot {
+                    self.note_boot(number.0, columns.times[row]);
                 }
                 Judgement::Apply { missing, in_order }
             }
@@ -295,15 +282,18 @@ impl RobotActor {
         self.last_event.as_ref()
     }
 
-    /// Open conditions: (dataset, rule id, condition); the dataset is empty for those of the robot
-    /// as a whole.
+    /// Open conditions: (dataset, key, condition); the key is the rule's id, with the signal where
+    /// the rule is on several. The dataset is empty for those of the robot as a whole.
     pub fn open_conditions(&self) -> impl Iterator<Item = (&str, &str, &Condition)> {
         let all = self.conditions.iter().flat_map(|(dataset, rules)| {
             rules
                 .iter()
                 .map(move |(id, condition)| (dataset, id, condition))
         });
-        all.filter(|(.., condition)| condition.is_raised())
+        let following = self.following_conditions();
+        let following = following.map(|(id, condition)| (ROBOT_WIDE, id, condition));
+        all.chain(following)
+            .filter(|(.., condition)| condition.is_raised())
     }
 
     /// (missing, given up, restarts, not finite), over all topics.

@@ -168,7 +168,10 @@ impl ControlBook {
         changes: impl Iterator<Item = &'a RuleChange>,
     ) -> Result<Arc<ProcessorConfig>, String> {
         let specs = fold(&self.base_rules, changes)?;
-        let rules = RuleSet::compile(&specs, &self.datasets).map_err(|error| error.to_string())?;
+        let compiled = RuleSet::compile(&specs, &self.datasets);
+        let mut rules = compiled.map_err(|error| error.to_string())?;
+        let bound = rules.bind(&self.base.windows);
+        bound.map_err(|error| error.to_string())?;
         let mut config = ProcessorConfig::clone(&self.base);
         config.rules = rules;
         Ok(Arc::new(config))

@@ -15,6 +15,7 @@ fn rule(id: &str, above: f64) -> RuleSpec {
             clear_above: None,
             hold: Micros(0),
             escalate: Vec::new(),
+            count: None,
         },
     )
 }

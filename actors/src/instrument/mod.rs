@@ -167,6 +167,19 @@ impl Instruments {
             .collect()
     }
 
+    /// Lives used, and lives left, of the attached instrument, as far as they are known.
+    pub(crate) fn lives(&self) -> (Option<i64>, Option<i64>) {
+        let attached = self.attached.as_deref().and_then(|it| self.known.get(it));
+        let Some(instrument) = attached else {
+            return (None, None);
+        };
+        let left = instrument.limit.zip(instrument.lives);
+        (
+            instrument.lives,
+            left.map(|(all, used)| (all - used).max(0)),
+        )
+    }
+
     /// The robot's clock begins anew: no time passes from one recording to the next.
     pub(crate) fn begin_anew(&mut self) {
         self.attach(None);
@@ -297,6 +310,7 @@ fn alert(
             dataset: serial,
             signal: None,
             procedure_id: Some(procedure_id),
+            one_of_many: None,
         },
     );
     alert.message.push_str(&format!(": instrument {serial}"));

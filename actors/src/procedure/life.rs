@@ -16,6 +16,18 @@ impl ProcedureActor {
         Some((started, self.ended_at().unwrap_or(latest).max(started)))
     }
 
+    /// The phase that is under way at an event time, microseconds UTC; `None` before the first one
+    /// and after the end of the case.
+    pub(crate) fn phase_at(&self, time: i64) -> Option<&str> {
+        let turns = self.events.values().filter(|event| {
+            event.time <= time && (event.step == ProcedureStep::PhaseStarted || ends(event.step))
+        });
+        let last = turns.max_by_key(|event| (event.time, event.step, &event.phase))?;
+        last.phase
+            .as_deref()
+            .filter(|_| last.step == ProcedureStep::PhaseStarted)
+    }
+
     /// Its state, with the next revision, when it differs from the one published last. `overlaps`:
     /// the cases that were on the robot at the same time.
     pub(crate) fn revise_state(

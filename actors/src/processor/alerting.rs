@@ -8,12 +8,15 @@ use super::Processor;
 use crate::alerts::{Action, AlertContext, Alerts};
 use crate::outputs::{Outputs, alert, shadow_alert};
 use crate::robot::is_raising;
-use crate::rules::{INSTRUMENT_LIVES, in_shadow};
+use crate::rules::{INSTRUMENT_LIVES, in_shadow, rule_and_signal};
 
 impl Processor {
     /// The rules have moved a condition.
     pub(super) fn emit_alert(&mut self, moved: Alert, outputs: &mut Outputs) {
+        let moved_too = moved.clone();
         self.with_alerts(outputs, |alerts, context| alerts.pass(moved, context));
+        // Rules follow what other rules say, whatever is told of it.
+        self.follow_alert(&moved_too, outputs);
     }
 
     /// Somebody does something about conditions.
@@ -132,7 +135,8 @@ impl Processor {
         let of_robot = of_robot.map(|(dataset, rule, condition)| (rule, dataset, condition));
         let of_instruments =
             instruments.map(|(serial, condition)| (INSTRUMENT_LIVES, serial, condition));
-        for (rule, subject, condition) in of_robot.chain(of_instruments) {
+        for (key, subject, condition) in of_robot.chain(of_instruments) {
+            let (rule, _) = rule_and_signal(key);
             let untold = condition
                 .raised()
                 .filter(|_| !self.state.alerts.knows(rule, subject));

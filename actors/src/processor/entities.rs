@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{Dataset, DatasetIndex, DatasetKind, Datasets};
 
+use super::following::Around;
 use super::{Processor, RuleContext};
 use crate::component::{ComponentColumns, ComponentSpec, Components, Named};
 use crate::instrument::{InstrumentColumns, InstrumentSpec, Instruments};
@@ -264,6 +265,10 @@ impl Processor {
             robot_id: &self.robot_id,
             rules: &config.rules,
             policy: &config.time,
+            around: &Around {
+                record: &self.state.record,
+                procedures: &self.state.procedures,
+            },
         };
         let instruments = &mut self.state.entities.instruments;
         let cleared = ended_at.map(|at| instruments.clear(context, procedure_id, at));

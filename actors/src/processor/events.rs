@@ -25,6 +25,8 @@ const RECORDING_STARTED: &str = "recording_started";
 const PART_REPLACED: &str = "part_replaced";
 /// The robot event after the rows of a recording.
 const RECORDING_ENDED: &str = "recording_ended";
+/// The robot event after it has started.
+const STARTED: &str = "started";
 /// The robot events around a service.
 const SERVICE_STARTED: &str = "maintenance_started";
 const SERVICE_ENDED: &str = "maintenance_completed";
@@ -63,6 +65,9 @@ impl Processor {
     /// missing: as at the end of one, all is closed and the clock begins anew.
     fn take_robot_event(&mut self, event_type: &str, time: i64, outputs: &mut Outputs) {
         self.state.robot.note_event(event_type, time);
+        if [STARTED, SERVICE_ENDED].contains(&event_type) {
+            self.state.robot.note_start(time);
+        }
         if [SERVICE_STARTED, SERVICE_ENDED].contains(&event_type) {
             let begins = event_type == SERVICE_STARTED;
             let record = &mut self.state.record;
@@ -93,6 +98,7 @@ impl Processor {
         if batch.dataset.kind == DatasetKind::RobotEvents {
             let event_type = event_type(batch, row).ok_or("the event has no event_type")?;
             self.take_robot_event(event_type, time, outputs);
+            self.follow_event((event_type, text("code")), time, outputs);
             if let Some(component) = text("component").filter(|_| event_type == PART_REPLACED) {
                 let (part, serial) = (text("code"), None);
                 let named = Named {
@@ -270,6 +276,7 @@ impl Processor {
         let Some(Replaced { at, parts }) = replaced else {
             return;
         };
+        self.state.robot.note_start(*at);
         let of_part = |part: &PartReplacement| part.component.clone();
         let components: Vec<String> = parts.iter().filter_map(of_part).collect();
         if !components.is_empty() {

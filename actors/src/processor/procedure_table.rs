@@ -186,6 +186,10 @@ impl ProcedureTable {
         self.procedures.iter()
     }
 
+    pub(super) fn get(&self, id: &str) -> Option<&ProcedureActor> {
+        self.procedures.get(id)
+    }
+
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut ProcedureActor> {
         self.procedures.get_mut(id)
     }

@@ -3,6 +3,7 @@
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::Alert;
 
+use super::following::{Around, Emission};
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
@@ -12,10 +13,13 @@ use crate::time::EventTime;
 
 /// Accepted rows that procedures, rules and windows have not got yet.
 #[derive(Default)]
-struct RowBatch {
-    rows: Vec<u32>,
-    clocks: Vec<EventTime>,
+pub(super) struct RowBatch {
+    pub(super) rows: Vec<u32>,
+    pub(super) clocks: Vec<EventTime>,
     missing: Vec<i64>,
+    /// Up to which event time rules have judged all there is, after each row; empty unless rules
+    /// have deadlines.
+    pub(super) progress: Vec<i64>,
     /// How many of the rows the rules that judge in event time have got.
     judged: usize,
     /// The alerts of those rules, each with the index of the row that let it go.
@@ -64,6 +68,7 @@ impl RowBatch {
         self.rows.clear();
         self.clocks.clear();
         self.missing.clear();
+        self.progress.clear();
         self.judged = 0;
         self.alerts.clear();
     }
@@ -106,11 +111,18 @@ impl Processor {
             last: i64::MIN,
         };
         order.refresh(&self.state.robot, &batch.dataset.name);
+        let has_deadlines = config.rules.has_deadlines();
+        let mut usage_due = self.usage_due();
         for row in rows {
             let at = *row as usize;
+            let boot = self.state.robot.boot();
             match self.state.robot.judge(topic, &columns, at, &config.time) {
                 Judgement::Apply { missing, in_order } => {
                     let clock = self.state.robot.clock();
+                    if self.state.robot.boot() != boot {
+                        // Rows before a start are judged before it is noted that there were others.
+                        self.flush_rows(topic, batch, &mut row_batch, outputs);
+                    }
                     let procedure = columns.procedure(at);
                     if procedure != last_procedure
                         && let Some(id) = procedure
@@ -125,9 +137,19 @@ impl Processor {
                         self.judge_in_turn(topic, &columns, in_order, batch, &mut row_batch);
                         order.refresh(&self.state.robot, &batch.dataset.name);
                     }
-                    if clock.0 >= self.state.procedures.next_event() {
+                    if has_deadlines {
+                        let is_complete = order.is_calm;
+                        let progress = if is_complete {
+                            clock.0
+                        } else {
+                            self.watermark()
+                        };
+                        row_batch.progress.push(progress);
+                    }
+                    if clock.0 >= self.state.procedures.next_event().min(usage_due) {
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
-                        self.emit_due_outcomes(clock.0, outputs);
+                        self.emit_due(clock.0, outputs);
+                        usage_due = self.usage_due();
                         last_procedure = None;
                     }
                 }
@@ -151,6 +173,16 @@ impl Processor {
         procedures.settle(&config.indicators, watermark);
     }
 
+    /// What is due at the robot's clock: outcomes, and the judgement of its usage.
+    fn emit_due(&mut self, clock: i64, outputs: &mut Outputs) {
+        if clock >= self.state.procedures.next_event() {
+            self.emit_due_outcomes(clock, outputs);
+        }
+        if clock >= self.usage_due() {
+            self.judge_usage(outputs);
+        }
+    }
+
     /// The robot's clock less the reorder bound.
     pub(super) fn watermark(&self) -> i64 {
         let clock = self.state.robot.clock().0;
@@ -172,6 +204,10 @@ impl Processor {
             robot_id: &self.robot_id,
             rules: &config.rules,
             policy: &config.time,
+            around: &Around {
+                record: &self.state.record,
+                procedures: &self.state.procedures,
+            },
         };
         let last = row_batch.rows.len() - 1;
         row_batch.judge_to(last, &mut self.state.robot, context, batch);
@@ -210,19 +246,54 @@ impl Processor {
         if row_batch.rows.is_empty() {
             return;
         }
-        let config = self.config.clone();
         #[cfg(any(test, feature = "test-hooks"))]
         self.panic_if_asked(batch, &row_batch.rows);
         self.state.counters[topic].applied += row_batch.rows.len() as u64;
         self.feed_procedures(batch, row_batch);
+        let alerts = self.judge_rows(batch, row_batch);
+        let mut emission = Emission::default();
+        let mut alerts = alerts.into_iter().peekable();
+        while let Some((at, alert)) = alerts.next() {
+            self.pass_deadlines_to(at, batch, row_batch, &mut emission, outputs);
+            // Of several alerts of one row only the first has rows before it.
+            let from = emission.aggregated;
+            let RowBatch { rows, clocks, .. } = &*row_batch;
+            if from <= at {
+                let (rows, clocks) = (&rows[from..=at], &clocks[from..=at]);
+                self.aggregate_between_dues(batch, rows, clocks, outputs);
+                emission.aggregated = at + 1;
+            }
+            self.emit_alert(alert, outputs);
+            if alerts.peek().is_none_or(|(next, _)| *next > at) {
+                self.settle_alerts(self.watermark_at(clocks[at]), outputs);
+            }
+        }
+        let end = row_batch.rows.len();
+        self.pass_deadlines_to(end, batch, row_batch, &mut emission, outputs);
+        let RowBatch { rows, clocks, .. } = &*row_batch;
+        let from = emission.aggregated;
+        self.aggregate_between_dues(batch, &rows[from..], &clocks[from..], outputs);
+        if let Some(last) = clocks.last() {
+            self.settle_alerts(self.watermark_at(*last), outputs);
+        }
+        row_batch.clear();
+    }
+
+    /// The alerts of collected rows, each with the index of the row that caused it, in row order.
+    fn judge_rows(&mut self, batch: &Batch, row_batch: &mut RowBatch) -> Vec<(usize, Alert)> {
+        let config = self.config.clone();
+        self.state.record.operate(&row_batch.clocks);
         let context = RuleContext {
             robot_id: &self.robot_id,
             rules: &config.rules,
             policy: &config.time,
+            around: &Around {
+                record: &self.state.record,
+                procedures: &self.state.procedures,
+            },
         };
         let robot = &mut self.state.robot;
         robot.note_applied();
-        self.state.record.operate(&row_batch.clocks);
         let mut alerts = Vec::new();
         for (at, row) in row_batch.rows.iter().enumerate() {
             if !robot.watches_rows() {
@@ -243,38 +314,22 @@ impl Processor {
         }
         alerts.sort_by_key(|(at, _)| *at);
         robot.count_not_finite(batch, &row_batch.rows);
-        let RowBatch { rows, clocks, .. } = &*row_batch;
-        let mut from = 0;
-        let mut alerts = alerts.into_iter().peekable();
-        while let Some((at, alert)) = alerts.next() {
-            // Of several alerts of one row only the first has rows before it.
-            if from <= at {
-                let (rows, clocks) = (&rows[from..=at], &clocks[from..=at]);
-                self.aggregate_between_dues(batch, rows, clocks, outputs);
-                from = at + 1;
-            }
-            self.emit_alert(alert, outputs);
-            if alerts.peek().is_none_or(|(next, _)| *next > at) {
-                self.settle_alerts(self.watermark_at(clocks[at]), outputs);
-            }
-        }
-        self.aggregate_between_dues(batch, &rows[from..], &clocks[from..], outputs);
-        if let Some(last) = clocks.last() {
-            self.settle_alerts(self.watermark_at(*last), outputs);
-        }
-        row_batch.clear();
+        alerts
     }
 
     /// Adds rows to the windows and the sessions. What falls due for alerts comes in its place: by the
     /// log's clock before the row that has come so far, by the watermark behind it. The last row's
     /// own alerts come first, so what the watermark makes due behind it is left to the caller.
-    fn aggregate_between_dues(
+    pub(super) fn aggregate_between_dues(
         &mut self,
         batch: &Batch,
         rows: &[u32],
         clocks: &[EventTime],
         outputs: &mut Outputs,
     ) {
+        let of_dataset = self.config.rules.for_dataset(batch.dataset_index);
+        // A window that closes may raise something, which is as old as the row that closes it.
+        let by_row = of_dataset.is_some_and(|rules| !rules.on_windows.is_empty());
         let mut from = 0;
         while from < rows.len() {
             let rules = &self.config.rules;
@@ -294,6 +349,10 @@ impl Processor {
             if quiet != i64::MAX {
                 to = (from..to).find(is_quiet).map_or(to, |at| at + 1);
             }
+            if by_row {
+                to = from + 1;
+                self.note_now(batch.append_times[rows[from] as usize]);
+            }
             self.aggregate(batch, &rows[from..to], &clocks[from..to], outputs);
             self.note_now(batch.append_times[rows[to - 1] as usize]);
             if to < rows.len() {
@@ -303,12 +362,12 @@ impl Processor {
         }
     }
 
-    fn watermark_at(&self, clock: EventTime) -> i64 {
+    pub(super) fn watermark_at(&self, clock: EventTime) -> i64 {
         clock.0.saturating_sub(self.config.time.reorder_bound_us)
     }
 
     /// Adds rows to the windows and the sessions. Of what a row closes the windows come first.
-    fn aggregate(
+    pub(super) fn aggregate(
         &mut self,
         batch: &Batch,
         rows: &[u32],

@@ -9,7 +9,7 @@ use crate::control::ControlState;
 use crate::outputs::Counters;
 use crate::position::Positions;
 use crate::registry::{RegistryState, RobotRecord};
-use crate::robot::{RobotActor, RobotV1};
+use crate::robot::{RobotActor, RobotV1, RobotV3};
 use crate::state::{self, Body, StateError, Stored};
 
 /// What is stored of a processor.
@@ -33,18 +33,6 @@ pub(crate) fn control_state(bytes: &[u8]) -> Result<ControlState, StateError> {
     Ok(state.control)
 }
 
-/// Version 3: conditions were told as the rules moved them.
-#[derive(Deserialize)]
-struct Version3 {
-    positions: Positions,
-    counters: Vec<Counters>,
-    robot: RobotActor,
-    procedures: ProcedureTable,
-    entities: Entities,
-    record: RobotRecord,
-    registry: Option<Box<RegistryState>>,
-}
-
 /// Version 1: rules judged rows as they came, and a clock had no end.
 #[derive(Deserialize)]
 struct Version1 {
@@ -60,8 +48,20 @@ struct Version1 {
 struct Version2 {
     positions: Positions,
     counters: Vec<Counters>,
-    robot: RobotActor,
+    robot: RobotV3,
     procedures: ProcedureTableV2,
+}
+
+/// Version 3: rules looked at the values of a signal only.
+#[derive(Deserialize)]
+struct Version3 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotV3,
+    procedures: ProcedureTable,
+    entities: Entities,
+    record: RobotRecord,
+    registry: Option<Box<RegistryState>>,
 }
 
 impl Stored for ProcessorState {
@@ -89,7 +89,7 @@ impl Stored for ProcessorState {
                 Ok(Self {
                     positions: stored.positions,
                     counters: stored.counters,
-                    robot: stored.robot,
+                    robot: stored.robot.into(),
                     procedures: stored.procedures.into(),
                     ..Self::default()
                 })
@@ -99,7 +99,7 @@ impl Stored for ProcessorState {
                 Ok(Self {
                     positions: stored.positions,
                     counters: stored.counters,
-                    robot: stored.robot,
+                    robot: stored.robot.into(),
                     procedures: stored.procedures,
                     entities: stored.entities,
                     record: stored.record,

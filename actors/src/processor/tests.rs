@@ -2,6 +2,7 @@ mod alerting;
 mod controlled;
 mod entities;
 mod golden;
+mod kinds;
 mod life;
 mod order;
 mod phases;
@@ -48,6 +49,7 @@ fn hot(hold: i64) -> RuleKind {
         clear_above: None,
         hold: Micros(hold * S),
         escalate: vec![],
+        count: None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::alerts::Silence;
 use crate::outputs::Counters;
 use crate::position::{Positions, TopicIndex};
 use crate::registry::RobotRecordView;
-use crate::rules::INSTRUMENT_LIVES;
+use crate::rules::{INSTRUMENT_LIVES, rule_and_signal};
 use crate::state::{self, StateError};
 
 /// An open condition.
@@ -20,6 +20,9 @@ use crate::state::{self, StateError};
 #[allow(missing_docs)]
 pub struct ConditionView {
     pub rule_id: String,
+    /// The signal, where the rule has a condition for each of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
     /// The dataset it was raised on; `None` for conditions of the robot as a whole.
     pub dataset: Option<String>,
     pub priority: Priority,
@@ -27,7 +30,6 @@ pub struct ConditionView {
     pub raised_at: i64,
     /// Its id in alerts; `None` where a build raised it that did not keep what it told.
     pub condition_id: Option<String>,
-    pub signal: Option<String>,
     /// What was told of it last, in words.
     pub message: Option<String>,
     pub acknowledged_by: Option<String>,
@@ -200,11 +202,13 @@ fn conditions(state: &ProcessorState) -> Vec<ConditionView> {
         of_instruments.map(|(serial, condition)| (serial, INSTRUMENT_LIVES, condition));
     let untold = of_robot
         .chain(of_instruments)
-        .filter(|(subject, rule, _)| !state.alerts.knows(rule, subject))
-        .filter_map(|(subject, rule, condition)| {
+        .map(|(subject, key, condition)| (subject, rule_and_signal(key), condition))
+        .filter(|(subject, (rule, _), _)| !state.alerts.knows(rule, subject))
+        .filter_map(|(subject, (rule, signal), condition)| {
             let (raised_at, priority) = condition.raised()?;
             Some(told(&Alert {
                 rule_id: rule.to_owned(),
+                signal: signal.map(str::to_owned),
                 subject: (!subject.is_empty()).then(|| subject.to_owned()),
                 priority,
                 raised_at,

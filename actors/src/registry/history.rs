@@ -222,6 +222,13 @@ impl<A: Clone + PartialEq> History<A> {
         self.contents = kept;
     }
 
+    /// What holds at a moment, by the reports.
+    pub(crate) fn at(&self, moment: i64) -> Option<&A> {
+        let after = self.entries.partition_point(|entry| entry.from <= moment);
+        let entry = self.entries.get(after.checked_sub(1)?)?;
+        self.contents.get(entry.content as usize)
+    }
+
     /// What holds at the end, by the reports.
     pub(crate) fn latest(&self) -> Option<&A> {
         let entry = self.entries.last()?;

@@ -169,6 +169,25 @@ impl RobotRecord {
         }))
     }
 
+    /// What the registry says of the robot as of an event time, microseconds UTC.
+    pub(crate) fn registered_at(&self, time: i64) -> Option<&RobotVersion> {
+        self.file.as_deref()?.history.at(time)
+    }
+
+    /// Time in operation, microseconds, and cases.
+    pub(crate) fn used(&self) -> (i64, u64) {
+        (self.operating_us, self.cases)
+    }
+
+    /// When the last service ended, by a report or by the robot itself; event time in microseconds
+    /// UTC.
+    pub(crate) fn served_at(&self) -> Option<i64> {
+        let file = self.file.as_deref()?;
+        let reported = file.works.last_service().map(|(ended, _)| ended);
+        let said = file.marks.iter().rfind(|(_, begins)| !begins);
+        reported.max(said.map(|(ended, _)| *ended))
+    }
+
     pub(crate) fn view(&self) -> RobotRecordView {
         let file = self.file.as_deref();
         let latest = file.and_then(|file| {

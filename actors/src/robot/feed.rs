@@ -258,6 +258,7 @@ impl RobotActor {
                 dataset: ROBOT_WIDE,
                 signal: None,
                 procedure_id: None,
+                one_of_many: None,
             },
         ))
     }

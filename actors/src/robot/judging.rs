@@ -7,13 +7,15 @@
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::Alert;
 
+use super::measuring::{Measuring, Seen, Texts};
 use super::signal::SignalColumn;
 use super::waiting::{WaitingRow, WaitingRows};
 use super::{ROBOT_WIDE, RobotActor};
 use crate::name_map::NameMap;
 use crate::position::TopicIndex;
 use crate::rules::{
-    AlertContext, Condition, ConditionChange, DatasetRules, Manner, RuleSet, SignalRule,
+    AlertContext, Condition, ConditionChange, DatasetRules, Manner, MeasureState, RuleSet,
+    SignalRule, Surroundings, rule_and_signal,
 };
 use crate::time::{EventTime, TimePolicy};
 
@@ -23,10 +25,12 @@ pub(crate) struct RuleContext<'a> {
     pub(crate) robot_id: &'a str,
     pub(crate) rules: &'a RuleSet,
     pub(crate) policy: &'a TimePolicy,
+    /// The robot's record and its cases.
+    pub(crate) around: &'a dyn Surroundings,
 }
 
 impl RuleContext<'_> {
-    fn watermark(&self, clock: i64) -> i64 {
+    pub(super) fn watermark(&self, clock: i64) -> i64 {
         clock.saturating_sub(self.policy.reorder_bound_us)
     }
 
@@ -42,24 +46,27 @@ impl RuleContext<'_> {
             dataset,
             signal: Some((&rule.name, rule.unit.as_deref())),
             procedure_id,
+            one_of_many: rule.is_one_of_many.then_some(&*rule.name),
         };
         change.alert(&self.rules.rules()[rule.slot], context)
     }
 
     /// The alert of a change that no row caused; its rule may be gone.
-    fn alert_without_row(&self, dataset: &str, id: &str, change: ConditionChange) -> Alert {
+    fn alert_without_row(&self, dataset: &str, key: &str, change: ConditionChange) -> Alert {
         let known = self.rules.for_name(dataset).and_then(|rules| {
-            let is = |rule: &&SignalRule| self.rules.rules()[rule.slot].spec.id == id;
+            let is = |rule: &&SignalRule| *rule.key == *key;
             rules.all().find(is)
         });
         if let Some(rule) = known {
             return self.alert(dataset, rule, change, None);
         }
+        let (id, signal) = rule_and_signal(key);
         let context = AlertContext {
             robot_id: self.robot_id,
             dataset,
-            signal: None,
+            signal: signal.map(|signal| (signal, None)),
             procedure_id: None,
+            one_of_many: signal,
         };
         change.alert_of_removed(id, context)
     }
@@ -69,7 +76,7 @@ type Conditions = NameMap<Condition>;
 
 /// Most conditions never leave their initial state: one is stored only once it has changed, so that
 /// a processor's state does not grow with the number of rules.
-fn with_condition<T>(
+pub(super) fn with_condition<T>(
     conditions: &mut Conditions,
     id: &str,
     evaluate: impl FnOnce(&mut Condition) -> T,
@@ -157,21 +164,29 @@ impl RobotActor {
         for signal_rule in rules {
             let rule = &context.rules.rules()[signal_rule.slot];
             let column = SignalColumn::of(batch, signal_rule.signal);
-            with_condition(conditions, &rule.spec.id, |condition| {
-                column.evaluate(
-                    condition,
-                    rule,
-                    context.policy,
-                    batch.event_times(),
-                    rows,
-                    clocks,
-                    |at, change| {
-                        let procedure_id = batch.procedure_id(rows[at] as usize);
-                        let alert = context.alert(dataset, signal_rule, change, procedure_id);
-                        alerts.push((at, signal_rule.slot, alert));
-                    },
-                );
-            });
+            let on_change = |at: usize, change: ConditionChange| {
+                let procedure_id = batch.procedure_id(rows[at] as usize);
+                let alert = context.alert(dataset, signal_rule, change, procedure_id);
+                alerts.push((at, signal_rule.slot, alert));
+            };
+            if signal_rule.is_plain {
+                with_condition(conditions, &signal_rule.key, |condition| {
+                    let (times, policy) = (batch.event_times(), context.policy);
+                    column.evaluate(condition, rule, policy, times, rows, clocks, on_change);
+                });
+            } else {
+                let measuring = Measuring {
+                    context,
+                    rule: signal_rule,
+                    starts: &self.starts,
+                };
+                let measures = &mut self.measures;
+                with_condition(conditions, &signal_rule.key, |condition| {
+                    measuring.with_memory(measures, dataset, |memory| {
+                        measuring.judge_slice(condition, memory, batch, (rows, clocks), on_change);
+                    });
+                });
+            }
         }
         // Rules are evaluated one after another over all rows; alerts go out row by row.
         alerts.sort_by_key(|(at, slot, _)| (*at, *slot));
@@ -206,9 +221,15 @@ impl RobotActor {
                     // Its number follows, its time does not: those of the next rows may not, either.
                     waiting.distrusted_until = Some(clock.0);
                 }
-                let conditions = self.conditions.get_or_default(dataset);
-                let (waiting, alerts) = (&mut *waiting, &mut alerts);
-                judge_row(context, dataset, rules, conditions, waiting, &row, alerts);
+                let mut judge = RowJudge {
+                    context,
+                    dataset,
+                    rules,
+                    conditions: self.conditions.get_or_default(dataset),
+                    measures: &mut self.measures,
+                    starts: &self.starts,
+                };
+                judge.judge(waiting, &row, &mut alerts);
             } else {
                 waiting.push(rules, row);
             }
@@ -235,20 +256,27 @@ impl RobotActor {
             .get(dataset)
             .is_some_and(|conditions| conditions.values().any(Condition::is_begun));
         let waits = !self.is_calm(dataset);
-        if !(is_begun || waits) || time < context.watermark(clock.0) {
+        if !(is_begun || waits || rules.has_measures()) || time < context.watermark(clock.0) {
             return Vec::new();
         }
         let mut alerts = Vec::new();
-        let conditions = self.conditions.get_or_default(dataset);
+        let mut judge = RowJudge {
+            context,
+            dataset,
+            rules,
+            conditions: self.conditions.get_or_default(dataset),
+            measures: &mut self.measures,
+            starts: &self.starts,
+        };
         for signal_rule in &rules.on_arrival {
-            let rule = &context.rules.rules()[signal_rule.slot];
-            let value = SignalColumn::of(batch, signal_rule.signal).value(row);
-            let change = with_condition(conditions, &rule.spec.id, |condition| {
-                condition.evaluate(rule, value, time, Manner::Again)
-            });
-            alerts.extend(change.map(|change| {
-                context.alert(dataset, signal_rule, change, batch.procedure_id(row))
-            }));
+            let seen = Seen {
+                time,
+                value: SignalColumn::of(batch, signal_rule.signal).value(row),
+                texts: Texts::Row(batch, row, &rules.texts),
+                procedure_id: batch.procedure_id(row),
+                manner: Manner::Again,
+            };
+            alerts.extend(judge.judge_seen(signal_rule, &seen));
         }
         if rules.in_event_time.is_empty() {
             return alerts;
@@ -259,15 +287,7 @@ impl RobotActor {
             waiting.push(rules, again);
             alerts.extend(self.judge_due(context, clock));
         } else {
-            judge_row(
-                context,
-                dataset,
-                rules,
-                conditions,
-                waiting,
-                &again,
-                &mut alerts,
-            );
+            judge.judge(waiting, &again, &mut alerts);
         }
         alerts
     }
@@ -285,17 +305,16 @@ impl RobotActor {
                 continue;
             };
             let mut last = None;
+            let mut judge = RowJudge {
+                context,
+                dataset,
+                rules,
+                conditions: self.conditions.get_or_default(dataset),
+                measures: &mut self.measures,
+                starts: &self.starts,
+            };
             while let Some(row) = waiting.next_due(&self.numbers, clock.0, watermark, &mut last) {
-                let conditions = self.conditions.get_or_default(dataset);
-                judge_row(
-                    context,
-                    dataset,
-                    rules,
-                    conditions,
-                    waiting,
-                    &row,
-                    &mut alerts,
-                );
+                judge.judge(waiting, &row, &mut alerts);
             }
         }
         alerts
@@ -312,17 +331,16 @@ impl RobotActor {
             let Some(rules) = context.rules.for_name(dataset) else {
                 continue;
             };
+            let mut judge = RowJudge {
+                context,
+                dataset,
+                rules,
+                conditions: self.conditions.get_or_default(dataset),
+                measures: &mut self.measures,
+                starts: &self.starts,
+            };
             while let Some(row) = waiting.next() {
-                let conditions = self.conditions.get_or_default(dataset);
-                judge_row(
-                    context,
-                    dataset,
-                    rules,
-                    conditions,
-                    waiting,
-                    &row,
-                    &mut alerts,
-                );
+                judge.judge(waiting, &row, &mut alerts);
             }
         }
         alerts
@@ -345,6 +363,10 @@ impl RobotActor {
             }
             conditions.retain(|_, condition| !condition.is_default());
         }
+        for measures in self.measures.values_mut() {
+            measures.retain(|_, memory| memory.outlives_the_clock());
+        }
+        alerts.extend(self.begin_following_anew(context));
         alerts
     }
 
@@ -366,6 +388,10 @@ impl RobotActor {
                 !condition.is_default()
             });
         }
+        for (dataset, measures) in self.measures.iter_mut() {
+            measures.retain(|key, _| context.rules.is_rule_of(key, dataset));
+        }
+        alerts.extend(self.adopt_followers(context, now));
         alerts
     }
 }
@@ -384,37 +410,63 @@ fn waiting_row(
         is_again,
         procedure: batch.procedure_id(row).map(str::to_owned),
         values: rules.signals.iter().map(value).collect(),
+        texts: (rules.texts.iter())
+            .map(|(column, _)| batch.text(*column, row).map(str::to_owned))
+            .collect(),
     }
 }
 
-/// Judges one row by the rules that judge in event time.
-fn judge_row(
-    context: RuleContext<'_>,
-    dataset: &str,
-    rules: &DatasetRules,
-    conditions: &mut Conditions,
-    waiting: &mut WaitingRows,
-    row: &WaitingRow,
-    alerts: &mut Vec<Alert>,
-) {
-    let is_late = Some(row.time) < waiting.judged_to;
-    let manner = match (row.is_again, is_late) {
-        (true, true) => return,
-        (true, false) => Manner::Again,
-        (false, true) => Manner::Late,
-        (false, false) => Manner::Next,
-    };
-    waiting.note_judged(row.time);
-    for signal_rule in &rules.in_event_time {
-        let rule = &context.rules.rules()[signal_rule.slot];
-        let value = row.values.get(signal_rule.value).copied().flatten();
-        let change = with_condition(conditions, &rule.spec.id, |condition| {
-            condition.evaluate(rule, value, row.time, manner)
+/// What rows of a dataset are judged by, one by one.
+struct RowJudge<'a> {
+    context: RuleContext<'a>,
+    dataset: &'a str,
+    rules: &'a DatasetRules,
+    conditions: &'a mut Conditions,
+    measures: &'a mut NameMap<NameMap<MeasureState>>,
+    starts: &'a [i64],
+}
+
+impl RowJudge<'_> {
+    /// Judges a row by the rules that judge in event time.
+    fn judge(&mut self, waiting: &mut WaitingRows, row: &WaitingRow, alerts: &mut Vec<Alert>) {
+        let is_late = Some(row.time) < waiting.judged_to;
+        let manner = match (row.is_again, is_late) {
+            (true, true) => return,
+            (true, false) => Manner::Again,
+            (false, true) => Manner::Late,
+            (false, false) => Manner::Next,
+        };
+        waiting.note_judged(row.time);
+        for signal_rule in &self.rules.in_event_time {
+            let seen = Seen {
+                time: row.time,
+                value: row.values.get(signal_rule.value).copied().flatten(),
+                texts: Texts::Kept(&row.texts),
+                procedure_id: row.procedure.as_deref(),
+                manner,
+            };
+            alerts.extend(self.judge_seen(signal_rule, &seen));
+        }
+    }
+
+    /// Judges a row by a rule.
+    fn judge_seen(&mut self, signal_rule: &SignalRule, seen: &Seen<'_>) -> Option<Alert> {
+        let rule = &self.context.rules.rules()[signal_rule.slot];
+        let (measures, dataset) = (&mut *self.measures, self.dataset);
+        let measuring = Measuring {
+            context: self.context,
+            rule: signal_rule,
+            starts: self.starts,
+        };
+        let change = with_condition(self.conditions, &signal_rule.key, |condition| {
+            if signal_rule.is_plain {
+                return condition.evaluate(rule, seen.value, seen.time, seen.manner);
+            }
+            measuring.with_memory(measures, dataset, |memory| {
+                measuring.judge(condition, memory, seen)
+            })
         });
-        alerts.extend(
-            change.map(|change| {
-                context.alert(dataset, signal_rule, change, row.procedure.as_deref())
-            }),
-        );
+        let (context, procedure_id) = (self.context, seen.procedure_id);
+        change.map(|change| context.alert(dataset, signal_rule, change, procedure_id))
     }
 }

@@ -38,6 +38,11 @@ impl TopicNumbers {
         }
     }
 
+    /// The newest boot.
+    pub(super) fn boot(&self) -> Option<i64> {
+        self.order.boot
+    }
+
     /// Whether nothing is missing before a row that came earlier.
     pub(super) fn is_complete_before(&self, number: (i64, i64)) -> bool {
         self.order.is_complete_before(&self.tracker, number)

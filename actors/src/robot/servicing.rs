@@ -24,8 +24,11 @@ impl RobotActor {
                 components.iter().any(is_of)
             });
             for rule in worn {
-                let id = &context.rules.rules()[rule.slot].spec.id;
-                let condition = conditions.get_mut(id);
+                // What was normal of the old part says nothing of the new one.
+                if let Some(measures) = self.measures.get_mut(dataset) {
+                    measures.remove(&rule.key);
+                }
+                let condition = conditions.get_mut(&rule.key);
                 let open = condition.filter(|it| it.raised().is_some_and(|(from, _)| from <= at));
                 if let Some(condition) = open {
                     let change = condition.clear(at, None, None, Some("serviced"));

@@ -21,9 +21,11 @@ pub(crate) struct WaitingRows {
     /// rows went back although their numbers followed each other.
     pub(super) distrusted_until: Option<i64>,
     /// Names of the signals whose values are kept.
-    signals: Vec<String>,
+    pub(super) signals: Vec<String>,
+    /// Names of the text columns that are kept.
+    pub(super) texts: Vec<String>,
     /// Ascending by time, then by number.
-    rows: VecDeque<WaitingRow>,
+    pub(super) rows: VecDeque<WaitingRow>,
 }
 
 /// A row that waits: what rules need of it.
@@ -38,6 +40,8 @@ pub(super) struct WaitingRow {
     pub(super) procedure: Option<String>,
     /// By signal; `None`: missing or not finite.
     pub(super) values: Vec<Option<f64>>,
+    /// By text column; `None`: there is none.
+    pub(super) texts: Vec<Option<String>>,
 }
 
 impl WaitingRows {
@@ -55,7 +59,8 @@ impl WaitingRows {
     /// Adds a row with the values of the signals that these rules need.
     pub(super) fn push(&mut self, rules: &DatasetRules, row: WaitingRow) {
         if self.signals.is_empty() {
-            self.signals = names(rules);
+            self.signals = names(&rules.signals);
+            self.texts = names(&rules.texts);
         }
         let key = |row: &WaitingRow| (row.time, row.number);
         let at = self
@@ -66,24 +71,33 @@ impl WaitingRows {
 
     /// Makes the values those that these rules need. What was not kept counts as missing.
     pub(super) fn adopt(&mut self, rules: Option<&DatasetRules>) {
-        let names = rules.map(names).unwrap_or_default();
-        if names == self.signals || self.signals.is_empty() {
+        if self.signals.is_empty() {
             return;
         }
-        if names.is_empty() {
+        let signals = rules.map(|rules| names(&rules.signals)).unwrap_or_default();
+        let texts = rules.map(|rules| names(&rules.texts)).unwrap_or_default();
+        if signals.is_empty() {
             self.rows.clear();
         }
-        let kept: Vec<Option<usize>> = names
-            .iter()
-            .map(|name| self.signals.iter().position(|known| known == name))
-            .collect();
-        for row in &mut self.rows {
-            row.values = kept
-                .iter()
-                .map(|at| row.values.get((*at)?).copied().flatten())
-                .collect();
+        if signals != self.signals {
+            let kept = places(&signals, &self.signals);
+            for row in &mut self.rows {
+                row.values = kept
+                    .iter()
+                    .map(|at| row.values.get((*at)?).copied().flatten())
+                    .collect();
+            }
         }
-        self.signals = names;
+        if texts != self.texts {
+            let kept = places(&texts, &self.texts);
+            for row in &mut self.rows {
+                row.texts = kept
+                    .iter()
+                    .map(|at| row.texts.get((*at)?).cloned().flatten())
+                    .collect();
+            }
+        }
+        (self.signals, self.texts) = (signals, texts);
     }
 
     /// Takes the next row in event time if its turn has come: when the watermark has passed it, when
@@ -135,6 +149,12 @@ impl WaitingRows {
     }
 }
 
-fn names(rules: &DatasetRules) -> Vec<String> {
-    rules.signals.iter().map(|(_, name)| name.clone()).collect()
+fn names(of: &[(usize, String)]) -> Vec<String> {
+    of.iter().map(|(_, name)| name.clone()).collect()
+}
+
+/// Where the wanted names are among those that were kept.
+fn places(wanted: &[String], kept: &[String]) -> Vec<Option<usize>> {
+    let place = |name: &String| kept.iter().position(|known| known == name);
+    wanted.iter().map(place).collect()
 }

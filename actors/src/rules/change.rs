@@ -35,6 +35,8 @@ pub struct ConditionChange {
     pub(super) open: Open,
     /// Why it was cleared, if no value did that.
     pub(super) reason: Option<&'static str>,
+    /// Between what the value is likely to lie, seconds, where that is known.
+    pub(super) spread: Option<(f64, f64)>,
 }
 
 /// What an alert states about its condition besides the rule: robot, dataset, signal, procedure.
@@ -48,6 +50,8 @@ pub struct AlertContext<'a> {
     pub signal: Option<(&'a str, Option<&'a str>)>,
     /// Procedure of the row that caused the alert.
     pub procedure_id: Option<&'a str>,
+    /// The signal, where the rule has a condition for each of several.
+    pub one_of_many: Option<&'a str>,
 }
 
 impl ConditionChange {
@@ -79,6 +83,7 @@ impl ConditionChange {
             dataset,
             signal,
             procedure_id,
+            one_of_many,
         } = context;
         let Open {
             at,
@@ -87,18 +92,20 @@ impl ConditionChange {
             ordinal,
             ..
         } = self.open;
-        let condition_id = stable_id(&[
-            "condition",
-            robot_id,
-            rule_id,
-            dataset,
-            &ordinal.to_string(),
-        ]);
+        let ordinal = ordinal.to_string();
+        let mut parts = vec!["condition", robot_id, rule_id, dataset];
+        parts.extend(one_of_many);
+        parts.push(&ordinal);
+        let condition_id = stable_id(&parts);
         let alert_id = alert_id(&condition_id, revision);
         let verb = self.transition.as_str();
         let why = self
             .reason
             .map_or_else(String::new, |reason| format!(" ({reason})"));
+        let which = one_of_many.map_or_else(String::new, |signal| format!(": {signal}"));
+        let spread = self.spread.map_or_else(String::new, |(from, to)| {
+            format!(" ({} to {} left)", told(from), told(to))
+        });
         Alert {
             alert_id,
             condition_id,
@@ -115,12 +122,30 @@ impl ConditionChange {
             limit: self.limit,
             signal: signal.map(|(name, _)| name.to_owned()),
             unit: signal.and_then(|(_, unit)| unit).map(str::to_owned),
-            message: format!("{verb}: {what}{why}"),
+            message: format!("{verb}: {what}{which}{spread}{why}"),
             reason: self.reason.map(str::to_owned),
             subject: (!dataset.is_empty()).then(|| dataset.to_owned()),
             ..Alert::default()
         }
     }
+}
+
+impl ConditionChange {
+    /// Notes between what the value is likely to lie.
+    pub(crate) fn with_spread(self, spread: Option<(f64, f64)>) -> Self {
+        Self { spread, ..self }
+    }
+}
+
+/// Seconds as people say them.
+fn told(seconds: f64) -> String {
+    let (unit, name) = match seconds {
+        short if short < 120.0 => (1.0, "s"),
+        short if short < 7_200.0 => (60.0, "min"),
+        long if long < 172_800.0 => (3_600.0, "h"),
+        _ => (86_400.0, "d"),
+    };
+    format!("{:.1} {name}", seconds / unit)
 }
 
 /// The id of a condition's alert, by its revision.

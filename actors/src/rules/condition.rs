@@ -135,6 +135,37 @@ impl Condition {
         !matches!(self.phase, Phase::Idle)
     }
 
+    /// Since when the limit has been exceeded, while that is not yet for as long as the `hold`.
+    pub(crate) fn pending_since(&self) -> Option<i64> {
+        match self.phase {
+            Phase::Pending { since } => Some(since),
+            _ => None,
+        }
+    }
+
+    /// How many are open: one that is parked may be beside one that was raised since.
+    pub(crate) fn open_count(&self) -> u32 {
+        let raised = matches!(self.phase, Phase::Raised { .. });
+        u32::from(raised) + u32::from(self.parked.is_some())
+    }
+
+    /// Nothing is held any more: what comes next begins anew.
+    pub(crate) fn rest(&mut self) {
+        if !matches!(self.phase, Phase::Raised { .. }) {
+            self.phase = Phase::Idle;
+        }
+        self.seen_at = None;
+    }
+
+    /// A row at this event time is outside of the rule's scope: there is no value that could end
+    /// what is open.
+    pub(crate) fn leave_scope(&mut self, time: i64) -> Option<ConditionChange> {
+        self.take_up(time);
+        self.rest();
+        matches!(self.phase, Phase::Raised { .. })
+            .then(|| self.clear(time, None, None, Some("outside of its scope")))
+    }
+
     /// True in the initial state: a condition that was never raised and holds no times.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -178,7 +209,10 @@ impl Condition {
                 (!self.is_begun() && time.saturating_sub(since) >= *after_us)
                     .then(|| self.raise(rule.raises_with(rule.spec.priority), time, None, None))
             }
-            Predicate::Silence { .. } | Predicate::ClockSkew | Predicate::InstrumentLives => None,
+            Predicate::Silence { .. }
+            | Predicate::ClockSkew
+            | Predicate::InstrumentLives
+            | Predicate::Told => None,
         }
     }
 
@@ -317,6 +351,7 @@ impl Condition {
             limit: Some(limit.sign * crossed),
             open: *open,
             reason: None,
+            spread: None,
         })
     }
 
@@ -348,6 +383,7 @@ impl Condition {
             limit,
             open,
             reason: None,
+            spread: None,
         }
     }
 
@@ -378,6 +414,7 @@ impl Condition {
             limit,
             open,
             reason,
+            spread: None,
         }
     }
 

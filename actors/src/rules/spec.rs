@@ -1,76 +1,20 @@
-//! Rules as written in rule files, and their translation into predicates.
+//! Rules as written in rule files; `compile.rs` translates them into predicates.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use theatre_schemas::records::Priority;
 
-use super::{Limit, Predicate};
 use crate::alerts::{FlappingSpec, Unacknowledged};
 
-/// Least default of [`RuleSpec::max_gap`], microseconds.
-const MAX_GAP_US: i64 = 60_000_000;
-
-/// A span of time, written as `"500ms"`, `"30s"`, `"5m"`, `"1h"` or `"2d"`; kept in microseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Micros(pub i64);
-
-impl Micros {
-    /// Reads a span.
-    ///
-    /// # Errors
-    /// When it is not a number with a unit.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let factor = match unit.trim() {
-            "us" => 1.0,
-            "ms" => 1e3,
-            "s" => 1e6,
-            "m" | "min" => 60e6,
-            "h" => 3600e6,
-            "d" => 86_400e6,
-            _ => {
-                return Err(format!(
-                    "'{text}' is not a duration: write a number and a unit, such as 500ms, 30s, 5m, 1h or 2d"
-                ));
-            }
-        };
-        let number: f64 = number
-            .parse()
-            .map_err(|_| format!("'{text}' is not a duration: '{number}' is no number"))?;
-        Ok(Self((number * factor) as i64))
-    }
-}
-
-impl std::fmt::Display for Micros {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let units = [
-            (86_400_000_000, "d"),
-            (3_600_000_000, "h"),
-            (60_000_000, "m"),
-            (1_000_000, "s"),
-            (1_000, "ms"),
-        ];
-        let whole = units
-            .iter()
-            .find(|(unit, _)| self.0 != 0 && self.0 % unit == 0);
-        let (unit, name) = whole.copied().unwrap_or((1, "us"));
-        write!(f, "{}{name}", self.0 / unit)
-    }
-}
-
-impl Serialize for Micros {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_string())
-    }
-}
-
-impl<'de> Deserialize<'de> for Micros {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
+use super::aggregate::AggregateSpec;
+use super::combination::CombinationSpec;
+use super::count::CountSpec;
+use super::deviation::DeviationSpec;
+use super::micros::Micros;
+use super::rate::RateSpec;
+use super::scope::ScopeSpec;
+use super::sequence::SequenceSpec;
+use super::trend::TrendSpec;
+use super::usage::UsageSpec;
 
 /// A limit at which an open condition takes another priority.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,6 +49,9 @@ pub enum RuleKind {
         /// Higher limits with other priorities.
         #[serde(default)]
         escalate: Vec<Escalation>,
+        /// So many of the last values must be beyond the limit; absent: each by itself counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<CountSpec>,
     },
     /// A true-or-false signal.
     Boolean {
@@ -131,6 +78,20 @@ pub enum RuleKind {
         /// How long the signal or the robot must have been missing.
         after: Micros,
     },
+    /// How fast a signal changes.
+    Rate(RateSpec),
+    /// An aggregate of a window, when the window closes.
+    Aggregate(AggregateSpec),
+    /// How far a signal is from what is normal for this robot.
+    Deviation(DeviationSpec),
+    /// The time until a signal reaches a limit at its present slope.
+    Trend(TrendSpec),
+    /// How much the robot or its instrument was used.
+    Usage(UsageSpec),
+    /// Something, and then something else within a time.
+    Sequence(SequenceSpec),
+    /// Conditions of other rules, joined by and, or and not.
+    Combination(CombinationSpec),
     /// Raised by Theatre itself; not for rule files.
     #[serde(skip)]
     BuiltIn {},
@@ -186,6 +147,12 @@ pub struct RuleSpec {
     /// `clear_after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_gap: Option<Micros>,
+    /// For so long after a start of the robot or a service it raises nothing, in event time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<Micros>,
+    /// Where it holds; absent: everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<ScopeSpec>,
     /// Its conditions stay open, when their cause is over, until somebody closes them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub latch: bool,
@@ -212,7 +179,7 @@ pub(crate) fn in_shadow(rule_id: &str) -> Option<&str> {
 }
 
 impl RuleSpec {
-    /// Version 1 of a rule that says nothing but what it must.
+    /// A rule of version 1 with the defaults of all that is not said.
     pub fn new(id: &str, priority: Priority, kind: RuleKind) -> Self {
         Self {
             id: id.to_owned(),
@@ -222,6 +189,8 @@ impl RuleSpec {
             description: String::new(),
             order: RuleOrder::default(),
             max_gap: None,
+            warm_up: None,
+            only: None,
             latch: false,
             flapping: None,
             unacknowledged: Vec::new(),
@@ -246,154 +215,5 @@ impl RuleSpec {
             spec.id = id.to_owned();
         }
         spec
-    }
-
-    /// Compiles the rule: its signal, if it has one, and its predicate.
-    pub(super) fn predicate(&self) -> Result<(Option<String>, Predicate), String> {
-        let predicate = match &self.kind {
-            RuleKind::Threshold {
-                signal,
-                hold,
-                escalate,
-                ..
-            } => {
-                let (sign, raise, clear) = self.limits()?;
-                let limit = Limit {
-                    sign,
-                    raise: sign * raise,
-                    clear: sign * clear,
-                    hold_us: hold.0,
-                    clear_after_us: 0,
-                    max_gap_us: self.max_gap_us(*hold, Micros(0))?,
-                    escalate: self.steps(sign, raise, escalate)?,
-                };
-                (Some(signal.clone()), Predicate::Limit(limit))
-            }
-            RuleKind::Boolean {
-                signal,
-                when,
-                hold,
-                clear_after,
-            } => {
-                let sign = if *when { 1.0 } else { -1.0 };
-                let limit = Limit {
-                    sign,
-                    raise: sign * 0.5,
-                    clear: sign * 0.5,
-                    hold_us: hold.0,
-                    clear_after_us: clear_after.0,
-                    max_gap_us: self.max_gap_us(*hold, *clear_after)?,
-                    escalate: Vec::new(),
-                };
-                (Some(signal.clone()), Predicate::Limit(limit))
-            }
-            RuleKind::MissingData { signal, after } => {
-                if after.0 <= 0 {
-                    return Err("after must be longer than nothing".to_owned());
-                }
-                if self.max_gap.is_some() {
-                    return Err(
-                        "max_gap goes with hold and clear_after, which missing_data has not"
-                            .to_owned(),
-                    );
-                }
-                if signal.is_none() && self.order == RuleOrder::Arrival {
-                    return Err("without a signal it judges no rows: leave out order".to_owned());
-                }
-                let after_us = after.0;
-                let predicate = match signal {
-                    Some(_) => Predicate::Missing { after_us },
-                    None => Predicate::Silence {
-                        after_us: Some(after_us),
-                    },
-                };
-                (signal.clone(), predicate)
-            }
-            RuleKind::BuiltIn {} => {
-                return Err("built-in conditions cannot be written in a rule file".to_owned());
-            }
-        };
-        Ok(predicate)
-    }
-
-    fn max_gap_us(&self, hold: Micros, clear_after: Micros) -> Result<i64, String> {
-        match self.max_gap {
-            Some(gap) if gap.0 <= 0 => Err("max_gap must be longer than nothing".to_owned()),
-            Some(gap) => Ok(gap.0),
-            None => Ok(MAX_GAP_US.max(hold.0).max(clear_after.0)),
-        }
-    }
-
-    /// The sign of a threshold (1 for a limit above, -1 for one below), where it raises and where
-    /// it clears.
-    fn limits(&self) -> Result<(f64, f64, f64), String> {
-        let RuleKind::Threshold {
-            raise_above,
-            clear_below,
-            raise_below,
-            clear_above,
-            escalate,
-            ..
-        } = &self.kind
-        else {
-            return Err("it has no limits".to_owned());
-        };
-        let (sign, raise, clear) = match (raise_above, raise_below) {
-            (Some(raise), None) => (1.0, *raise, clear_below.unwrap_or(*raise)),
-            (None, Some(raise)) => (-1.0, *raise, clear_above.unwrap_or(*raise)),
-            _ => return Err("give exactly one of raise_above and raise_below".to_owned()),
-        };
-        if (sign > 0.0 && clear_above.is_some()) || (sign < 0.0 && clear_below.is_some()) {
-            return Err(
-                "raise_above goes with clear_below, raise_below with clear_above".to_owned(),
-            );
-        }
-        let limits = [*raise_above, *clear_below, *raise_below, *clear_above];
-        if limits
-            .into_iter()
-            .flatten()
-            .chain(escalate.iter().map(|step| step.at))
-            .any(|limit| !limit.is_finite())
-        {
-            return Err("a limit must be a finite number".to_owned());
-        }
-        if sign * clear > sign * raise {
-            return Err(format!(
-                "it would clear at {clear} while still raised at {raise}"
-            ));
-        }
-        Ok((sign, raise, clear))
-    }
-
-    /// The escalations in ascending order, multiplied by the sign.
-    fn steps(
-        &self,
-        sign: f64,
-        raise: f64,
-        escalate: &[Escalation],
-    ) -> Result<Vec<(f64, Priority)>, String> {
-        let mut steps: Vec<(f64, Priority)> = escalate
-            .iter()
-            .map(|step| (sign * step.at, step.priority))
-            .collect();
-        steps.sort_by(|left, right| left.0.total_cmp(&right.0));
-        if steps.first().is_some_and(|first| first.0 <= sign * raise) {
-            return Err(format!(
-                "an escalation must lie beyond the raising limit {raise}"
-            ));
-        }
-        // Each step must be more urgent than the one before it; `Priority` orders the most urgent
-        // first.
-        let mut below = self.priority;
-        for (at, priority) in &steps {
-            if *priority >= below {
-                return Err(format!(
-                    "the escalation at {} must have a higher priority than what it follows",
-                    sign * at
-                ));
-            }
-            below = *priority;
-        }
-        Ok(steps)
     }
 }

@@ -215,6 +215,7 @@ fn rule(id: &str, signal: &str) -> RuleSpec {
             clear_above: None,
             hold: Micros(0),
             escalate: Vec::new(),
+            count: None,
         },
     }
 }

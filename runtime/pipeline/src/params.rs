@@ -151,7 +151,8 @@ fn processor(
         RuleSet::compile(specs, registry.datasets()).map_err(|error| named("rules", &error))
     };
     for spec in specs.iter().flatten() {
-        faults.take(compiled(std::slice::from_ref(spec)));
+        let alone = RuleSet::check(spec, registry.datasets());
+        faults.take(alone.map_err(|error| named("rules", &error)));
     }
     let rules = faults.take(compiled(&specs?))?;
     let time = TimePolicy {

@@ -160,6 +160,7 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
         clear_above: None,
         hold: Micros(0),
         escalate: vec![],
+        count: None,
     };
     let cold = rule("cold", Priority::Low, cold);
     fleet.say(RULES, &change(0, "put", "hot", Some(&later), false));

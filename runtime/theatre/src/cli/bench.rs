@@ -1,5 +1,5 @@
 //! `theatre bench`: what the work costs on this machine. `core`: decode, route, duplicate check,
-//! windows and one rule, from memory, on one thread. `fleet`: the whole pipeline, as fast as it
+//! windows and rules, from memory, on one thread. `fleet`: the whole pipeline, as fast as it
 //! goes. `latency`: the whole pipeline at a pace, by the clock.
 
 mod environment;
@@ -39,7 +39,8 @@ pub(super) enum Bench {
     /// rule; once with each set of aggregates.
     #[command(
         after_help = "Examples: theatre bench core --records 1000000 --output json\n          \
-                            theatre bench core --robots 100000 --aggregates basic"
+                            theatre bench core --robots 100000 --aggregates basic\n          \
+                            theatre bench core --rules --aggregates full"
     )]
     Core {
         /// Records.
@@ -54,6 +55,12 @@ pub(super) enum Bench {
         /// Only with this set: basic, full or sketch.
         #[arg(long, value_parser = aggregate_set)]
         aggregates: Option<AggregateSet>,
+        /// With so many rules: a number, or several with commas; without one a table of 0, 1, 10,
+        /// 100 and 1000. All but the first are thresholds that nothing reaches, on all signals in
+        /// turn.
+        #[arg(long, value_delimiter = ',', num_args = 0..=1, default_value = "1")]
+        #[arg(default_missing_values = ["0", "1", "10", "100", "1000"])]
+        rules: Vec<usize>,
     },
     /// The whole pipeline on a topic filled beforehand, on Kafka or on the embedded log. The lake
     /// is on and the warehouse off unless it is set otherwise.
@@ -72,33 +79,39 @@ pub(super) enum Bench {
 
 impl Bench {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let (records, robots, batch, only) = match self {
+        let (records, robots, batch, only, rules) = match self {
             Self::Core {
                 records,
                 robots,
                 batch,
                 aggregates,
-            } => (records, robots, batch, aggregates),
+                rules,
+            } => (records, robots, batch, aggregates, rules),
             Self::Fleet(fleet) => return fleet.run(common),
             Self::Latency(latency) => return latency.run(common),
         };
         let messages = Messages::make(records, robots);
         // Once for nothing: the first pass pays for memory and caches that no later one needs.
-        measure("", &messages, batch, only.unwrap_or(AggregateSet::Basic))?;
+        let first = only.unwrap_or(AggregateSet::Basic);
+        measure("", &messages, batch, (first, 1))?;
         let mut lines = Vec::new();
         for (name, aggregates) in [
             ("count, sum, min, max", AggregateSet::Basic),
             ("all aggregates", AggregateSet::Full),
             ("all and sketches", AggregateSet::Sketch),
         ] {
-            if only.is_none_or(|only| only == aggregates) {
-                lines.push(measure(name, &messages, batch, aggregates)?);
+            if only.is_some_and(|only| only != aggregates) {
+                continue;
+            }
+            for rules in &rules {
+                lines.push(measure(name, &messages, batch, (aggregates, *rules))?);
             }
         }
         rows(
             common.output,
             &[
                 "aggregates",
+                "rules",
                 "records",
                 "records_per_s",
                 "cpu_s_per_million",
@@ -143,19 +156,38 @@ impl Messages {
     }
 }
 
-fn config(registry: &Registry, aggregates: AggregateSet) -> Result<Arc<ProcessorConfig>, Failure> {
-    let kind = RuleKind::Threshold {
-        signal: "motor_temperature".to_owned(),
-        raise_above: Some(85.0),
-        clear_below: Some(80.0),
+/// So many rules: one with hysteresis that the fleet's faults reach, and others that nothing does, on
+/// all signals in turn.
+fn rules(count: usize, registry: &Registry) -> Vec<RuleSpec> {
+    let signals: Vec<&str> = (registry.datasets().find("fleet_telemetry"))
+        .map(|(_, dataset)| dataset.signals.iter().map(|of| of.name.as_str()).collect())
+        .unwrap_or_default();
+    let threshold = |signal: &str, raise: f64, clear: f64| RuleKind::Threshold {
+        signal: signal.to_owned(),
+        raise_above: Some(raise),
+        clear_below: Some(clear),
         raise_below: None,
         clear_above: None,
         hold: Micros(0),
         escalate: Vec::new(),
+        count: None,
     };
-    let rule = RuleSpec::new("hot", Priority::Medium, kind);
+    let hot = threshold("motor_temperature", 85.0, 80.0);
+    let first = RuleSpec::new("hot", Priority::Medium, hot);
+    let others = signals.iter().cycle().enumerate().map(|(at, signal)| {
+        let kind = threshold(signal, 1e6 + at as f64, 1e6);
+        RuleSpec::new(&format!("never{at}"), Priority::Low, kind)
+    });
+    std::iter::once(first).chain(others).take(count).collect()
+}
+
+fn config(
+    registry: &Registry,
+    (aggregates, count): (AggregateSet, usize),
+) -> Result<Arc<ProcessorConfig>, Failure> {
     let refused = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let rules = RuleSet::compile(&[rule], registry.datasets()).map_err(|error| refused(&error))?;
+    let rules = RuleSet::compile(&rules(count, registry), registry.datasets())
+        .map_err(|error| refused(&error))?;
     let window = WindowSpec {
         name: "10s".to_owned(),
         size_us: 10_000_000,
@@ -178,10 +210,10 @@ fn measure(
     name: &str,
     messages: &Messages,
     batch: usize,
-    aggregates: AggregateSet,
+    (aggregates, rules): (AggregateSet, usize),
 ) -> Result<Vec<serde_json::Value>, Failure> {
     let registry = Registry::builtin();
-    let config = config(&registry, aggregates)?;
+    let config = config(&registry, (aggregates, rules))?;
     let writer = registry
         .lookup(1)
         .ok_or_else(|| Failure::Failed("schema 1 is not shipped".to_owned()))?;
@@ -263,6 +295,7 @@ fn measure(
     let million = offset as f64 / 1e6;
     Ok(vec![
         json!(name),
+        json!(rules),
         json!(offset),
         json!((offset as f64 / elapsed) as u64),
         json!(cpu / million),

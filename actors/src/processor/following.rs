@@ -1,0 +1,164 @@
+//! What rules of a processor know beside rows, and the rules that follow what it puts out.
+
+use theatre_schemas::records::{Alert, Transition};
+
+use super::procedure_table::ProcedureTable;
+use super::row_batch::RowBatch;
+use super::{Batch, Outputs, Processor, RobotActor, RuleContext};
+use crate::registry::RobotRecord;
+use crate::rules::{Happened, Surroundings, Usage};
+
+/// A robot's record and its cases, as rules see them.
+pub(super) struct Around<'a> {
+    pub(super) record: &'a RobotRecord,
+    pub(super) procedures: &'a ProcedureTable,
+}
+
+impl Surroundings for Around<'_> {
+    fn model(&self, time: i64) -> Option<&str> {
+        self.record.registered_at(time)?.robot_model.as_deref()
+    }
+
+    fn facility(&self, time: i64) -> Option<&str> {
+        self.record.registered_at(time)?.facility_id.as_deref()
+    }
+
+    fn phase(&self, procedure_id: &str, time: i64) -> Option<&str> {
+        self.procedures.get(procedure_id)?.phase_at(time)
+    }
+}
+
+/// How far a stretch of rows was put out.
+#[derive(Default)]
+pub(super) struct Emission {
+    /// Rows that windows have got.
+    pub(super) aggregated: usize,
+    /// Rows after which deadlines were looked at.
+    checked: usize,
+}
+
+impl Processor {
+    /// Lets rules follow an alert that was put out.
+    pub(super) fn follow_alert(&mut self, alert: &Alert, outputs: &mut Outputs) {
+        if self.config.rules.followers(&alert.rule_id).is_empty() {
+            return;
+        }
+        let happened = match alert.transition {
+            Transition::Raised => Happened::Raised(&alert.rule_id),
+            Transition::Cleared => Happened::Cleared(&alert.rule_id),
+            _ => return,
+        };
+        self.with_rules(outputs, |robot, context| {
+            robot.follow(context, happened, alert.event_time)
+        });
+    }
+
+    /// Lets rules follow an event of the robot, at an event time in microseconds UTC.
+    pub(super) fn follow_event(
+        &mut self,
+        (event_type, code): (&str, Option<&str>),
+        time: i64,
+        outputs: &mut Outputs,
+    ) {
+        if self.config.rules.event_rules().is_empty() {
+            return;
+        }
+        let happened = Happened::Event(event_type, code);
+        self.with_rules(outputs, |robot, context| {
+            robot.follow(context, happened, time)
+        });
+    }
+
+    /// Up to this event time nothing is missing: lets happen what was due before.
+    pub(super) fn pass_deadlines(&mut self, progress: i64, outputs: &mut Outputs) {
+        if !self.config.rules.has_deadlines() {
+            return;
+        }
+        while self.next_deadline().is_some_and(|at| at < progress) {
+            self.with_rules(outputs, |robot, context| {
+                robot.pass_deadline(context, progress)
+            });
+        }
+    }
+
+    fn next_deadline(&mut self) -> Option<i64> {
+        let mut deadline = None;
+        let look = |robot: &mut RobotActor, context: RuleContext<'_>| {
+            deadline = robot.next_deadline(context);
+            Vec::new()
+        };
+        self.with_rules(&mut Outputs::default(), look);
+        deadline
+    }
+
+    /// Lets happen what is due after the rows before this index, each after all that its row causes.
+    pub(super) fn pass_deadlines_to(
+        &mut self,
+        to: usize,
+        batch: &Batch,
+        row_batch: &RowBatch,
+        emission: &mut Emission,
+        outputs: &mut Outputs,
+    ) {
+        let RowBatch {
+            rows,
+            clocks,
+            progress,
+            ..
+        } = row_batch;
+        if progress.is_empty() {
+            return;
+        }
+        let rules = self.config.rules.for_dataset(batch.dataset_index);
+        // A window that closes may begin something that is due in a row after it.
+        let by_row = rules.is_some_and(|rules| !rules.on_windows.is_empty());
+        while emission.checked < to {
+            let from = emission.checked;
+            let at = if by_row {
+                from
+            } else {
+                let deadline = self.next_deadline();
+                let is_due = |at: &i64| deadline.is_some_and(|deadline| deadline < *at);
+                let Some(due) = progress[from..to].iter().position(is_due) else {
+                    emission.checked = to;
+                    return;
+                };
+                from + due
+            };
+            if emission.aggregated <= at {
+                let stretch = emission.aggregated..=at;
+                let (rows, clocks) = (&rows[stretch.clone()], &clocks[stretch]);
+                self.aggregate_between_dues(batch, rows, clocks, outputs);
+                emission.aggregated = at + 1;
+            }
+            let watermark = self.watermark_at(clocks[at]);
+            self.settle_alerts(watermark, outputs);
+            self.pass_deadlines(progress[at], outputs);
+            self.settle_alerts(watermark, outputs);
+            emission.checked = at + 1;
+        }
+    }
+
+    /// Judges how much the robot was used, at its clock.
+    pub(super) fn judge_usage(&mut self, outputs: &mut Outputs) {
+        let (operating_us, cases) = self.state.record.used();
+        let usage = Usage {
+            operating_us,
+            cases,
+            served_at: self.state.record.served_at(),
+            lives: self.state.entities.instruments.lives(),
+        };
+        let clock = self.state.robot.clock().0;
+        self.with_rules(outputs, |robot, context| {
+            robot.judge_usage(context, &usage, clock)
+        });
+    }
+
+    /// The robot's clock at which its usage is to be judged next; `i64::MAX` without such rules.
+    pub(super) fn usage_due(&self) -> i64 {
+        if self.config.rules.usage_rules().is_empty() {
+            return i64::MAX;
+        }
+        self.state.robot.usage_due()
+    }
+}

@@ -1,0 +1,480 @@
+//! Rules of the kinds that look at more than one value, through a processor: what they raise does
+//! not depend on how rows are cut, in which order they come, or when the state is saved.
+
+use serde_json::json;
+
+use super::*;
+
+/// A rule as a rule file has it.
+fn read(id: &str, more: serde_json::Value) -> RuleSpec {
+    let mut rule = json!({"id": id, "priority": "medium"});
+    let fields = rule.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    serde_json::from_value(rule).unwrap()
+}
+
+/// Rules of each kind that judges rows in event time or follows such rules at once.
+pub(super) fn rules_by_event_time() -> Vec<RuleSpec> {
+    let signal = "motor_temperature";
+    vec![
+        read(
+            "hot",
+            json!({"kind": {"threshold": {"signal": signal, "raise_above": 85.0, "clear_below": 80.0}}}),
+        ),
+        read(
+            "twice",
+            json!({"kind": {"threshold": {"signal": signal, "raise_above": 84.0, "count": {"n": 2, "of": 3}}}}),
+        ),
+        read(
+            "rising",
+            json!({"kind": {"rate": {"signal": signal, "over": "8s", "raise_above": 0.4, "clear_below": 0.2}}}),
+        ),
+        read(
+            "odd",
+            json!({"kind": {"deviation": {"signal": signal, "learn": "16s", "least": 3, "raise_above": 1.2}}}),
+        ),
+        read(
+            "odd_in_case",
+            json!({"kind": {"deviation": {"signal": signal, "learn": "16s", "least": 3, "by": "procedure_id", "raise_below": -1.0}}}),
+        ),
+        read(
+            "soon",
+            json!({"kind": {"trend": {"signal": signal, "limit": 95.0, "within": "40s", "over": "32s"}}}),
+        ),
+        read(
+            "peak",
+            json!({"kind": {"aggregate": {"signal": "motor_*", "window": "10s", "aggregate": "max", "raise_above": 88.0}}}),
+        ),
+        read(
+            "in_case",
+            json!({"only": {"state_column": "procedure_id", "states": ["p0"]}, "kind": {"threshold": {"signal": signal, "raise_above": 82.0, "hold": "2s"}}}),
+        ),
+        read(
+            "both",
+            json!({"kind": {"combination": {"of": {"and": ["hot", "twice"]}}}}),
+        ),
+        read(
+            "hot_for_long",
+            json!({"kind": {"combination": {"of": {"and": ["hot", {"not": "rising"}]}, "hold": "2s"}}}),
+        ),
+        read(
+            "hot_after_odd",
+            json!({"kind": {"sequence": {"first": {"condition": "odd"}, "then": {"condition": "hot"}, "within": "20s", "clear_after": "5s"}}}),
+        ),
+    ]
+}
+
+/// Rules of every kind.
+pub(super) fn rules() -> Vec<RuleSpec> {
+    let mut rules = rules_by_event_time();
+    let signal = "motor_temperature";
+    rules.extend([
+        read("torque", json!({"kind": {"threshold": {"signal": "joint*_torque", "raise_above": 0.5, "hold": "3s"}}})),
+        read("mean", json!({"kind": {"aggregate": {"signal": signal, "window": "10s", "aggregate": "mean", "raise_above": 81.0}}})),
+        read("hours", json!({"kind": {"usage": {"counter": "operating_hours", "raise_above": 0.001}}})),
+        read("awake", json!({"warm_up": "10s", "kind": {"threshold": {"signal": signal, "raise_above": 80.0}}})),
+        read("now", json!({"order": "arrival", "kind": {"rate": {"signal": signal, "over": "8s", "raise_below": -0.3}}})),
+        read("fault_then_hot", json!({"kind": {"sequence": {
+            "first": {"event": "fault"}, "then": {"condition": "hot"}, "within": "30s", "without": {"event": "started"}}}})),
+        read("peak_for_long", json!({"kind": {"combination": {"of": {"or": ["peak", {"and": ["mean", "hot_for_long"]}]}, "hold": "9s"}}})),
+    ]);
+    rules
+}
+
+/// The alerts as (rule, transition, seconds).
+fn told(outputs: &Outputs) -> Vec<(String, Transition, i64)> {
+    let alert = |alert: Alert| {
+        let seconds = (alert.event_time - NOW) / S;
+        (alert.rule_id, alert.transition, seconds)
+    };
+    alerts(outputs).into_iter().map(alert).collect()
+}
+
+/// What rules tell of values, one a second from 0 on.
+fn tell(rules: &[RuleSpec], values: &[f64]) -> Vec<(String, Transition, i64)> {
+    let mut processor = Processor::new("r", with_rules(rules));
+    let samples: Vec<Sample> = (values.iter().enumerate())
+        .map(|(at, value)| (at as i64, at as i64 + 1, *value, None))
+        .collect();
+    let mut outputs = Outputs::default();
+    let rows: Vec<u32> = (0..samples.len() as u32).collect();
+    processor.apply(0, &telemetry(&samples), &rows, &mut outputs);
+    told(&outputs)
+}
+
+fn raised(rule: &str, at: i64) -> (String, Transition, i64) {
+    (rule.to_owned(), Transition::Raised, at)
+}
+
+fn cleared(rule: &str, at: i64) -> (String, Transition, i64) {
+    (rule.to_owned(), Transition::Cleared, at)
+}
+
+fn only(id: &str) -> Vec<RuleSpec> {
+    let wanted = |rule: &RuleSpec| rule.id == id;
+    rules().into_iter().filter(wanted).collect()
+}
+
+/// A processor that is fed by name.
+struct Fed {
+    processor: Processor,
+    outputs: Outputs,
+    next: [u64; 3],
+}
+
+impl Fed {
+    fn new(rules: &[RuleSpec]) -> Self {
+        Self {
+            processor: Processor::new("r", with_rules(rules)),
+            outputs: Outputs::default(),
+            next: [0; 3],
+        }
+    }
+
+    fn rows(&mut self, samples: &[Sample]) {
+        let rows: Vec<u32> = (0..samples.len() as u32).collect();
+        let batch = telemetry_from(self.next[0], samples);
+        self.processor.apply(0, &batch, &rows, &mut self.outputs);
+        self.next[0] += samples.len() as u64;
+    }
+
+    fn event(&mut self, event_type: &str, code: Option<&str>, at: i64) {
+        let mut fields = vec![("event_id", text("e")), ("event_type", text(event_type))];
+        fields.extend(code.map(|code| ("code", text(code))));
+        let event = record("robot_events", self.next[1], NOW + at * S, &fields);
+        self.processor.apply(1, &event, &[0], &mut self.outputs);
+        self.next[1] += 1;
+    }
+
+    fn step(&mut self, procedure: u8, at: i64, name: &str, phase: Option<&str>) {
+        let step = step(self.next[2], procedure, at, name, phase);
+        self.processor.apply(2, &step, &[0], &mut self.outputs);
+        self.next[2] += 1;
+    }
+
+    fn restart(&mut self) {
+        let config = self.processor.config.clone();
+        self.processor = Processor::restore("r", &self.processor.snapshot(), config).unwrap();
+    }
+
+    fn told(&self) -> Vec<(String, Transition, i64)> {
+        told(&self.outputs)
+    }
+}
+
+#[test]
+fn a_rate_is_raised_by_a_slope_and_not_by_an_outlier() {
+    let flat_then_steep = |at: i64| if at < 20 { 70.0 } else { 50.0 + at as f64 };
+    let mut values: Vec<f64> = (0..40).map(flat_then_steep).collect();
+    values[10] = 1e6;
+    values.extend([89.0; 10]);
+    let told = tell(&only("rising"), &values);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!((23..28).contains(&told[0].2) && told[0].1 == Transition::Raised);
+    assert!((42..48).contains(&told[1].2) && told[1].1 == Transition::Cleared);
+}
+
+#[test]
+fn so_many_of_the_last_values_raise_and_clear() {
+    let values = [90.0, 70.0, 70.0, 90.0, 70.0, 90.0, 70.0, 70.0];
+    let expected = [raised("twice", 5), cleared("twice", 6)];
+    assert_eq!(tell(&only("twice"), &values), expected);
+}
+
+#[test]
+fn what_is_not_normal_for_the_robot_raises() {
+    let value = |at: i64| 70.0 + (at % 2) as f64;
+    let mut values: Vec<f64> = (0..20).map(value).collect();
+    values.extend([75.0, 75.0, 70.0]);
+    let expected = [raised("odd", 20), cleared("odd", 22)];
+    assert_eq!(tell(&only("odd"), &values), expected);
+}
+
+#[test]
+fn a_trend_raises_before_the_limit_is_reached_and_says_how_certain_it_is() {
+    let values: Vec<f64> = (0..60).map(|at| 30.0 + f64::from(at)).collect();
+    let mut fed = Fed::new(&only("soon"));
+    let samples: Vec<Sample> = (values.iter().enumerate())
+        .map(|(at, value)| (at as i64, at as i64 + 1, *value, None))
+        .collect();
+    fed.rows(&samples);
+    // 30 + 25 is 40 from 95, and the time left must be less than 40 s.
+    assert_eq!(fed.told(), [raised("soon", 26)]);
+    let alert = &alerts(&fed.outputs)[0];
+    assert_eq!(
+        (alert.unit.as_deref(), alert.limit),
+        (Some("s"), Some(40.0))
+    );
+    assert!(
+        alert.message.contains("39.0 s to 39.0 s left"),
+        "{}",
+        alert.message
+    );
+}
+
+#[test]
+fn an_aggregate_is_judged_when_its_window_closes_and_by_what_was_in_time() {
+    let mut fed = Fed::new(&only("mean"));
+    fed.rows(&[(1, 1, 90.0, None), (9, 2, 80.0, None), (14, 3, 70.0, None)]);
+    assert_eq!(fed.told(), [], "the window from 0 to 10 s closes at 15 s");
+    fed.rows(&[(15, 4, 70.0, None)]);
+    assert_eq!(fed.told(), [raised("mean", 10)]);
+    // Late rows revise the window, and judge nothing.
+    fed.rows(&[
+        (2, 5, -900.0, None),
+        (24, 6, 70.0, None),
+        (26, 7, 70.0, None),
+    ]);
+    assert_eq!(fed.told()[1..], [cleared("mean", 20)]);
+}
+
+#[test]
+fn each_signal_of_a_pattern_has_a_condition_of_its_own() {
+    let rules = only("torque");
+    let mut fed = Fed::new(&rules);
+    fed.rows(&[(0, 1, 70.0, None), (3, 2, 70.0, None)]);
+    let alerts = alerts(&fed.outputs);
+    let mut signals: Vec<&str> = alerts
+        .iter()
+        .filter_map(|it| it.signal.as_deref())
+        .collect();
+    signals.sort_unstable();
+    let expected: Vec<String> = (1..=6)
+        .map(|joint| format!("joint{joint}_torque"))
+        .collect();
+    assert_eq!(signals, expected);
+    let mut ids: Vec<&str> = alerts.iter().map(|it| it.condition_id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 6);
+    let view = fed.processor.view();
+    let signals: Vec<_> = view.conditions.iter().map(|it| it.signal.clone()).collect();
+    assert_eq!(signals, expected.into_iter().map(Some).collect::<Vec<_>>());
+    assert!(view.conditions.iter().all(|it| it.rule_id == "torque"));
+    // A rule that goes takes all of them with it.
+    let saved = fed.processor.snapshot();
+    fed.processor = Processor::restore("r", &saved, with_rules(&[])).unwrap();
+    fed.outputs = Outputs::default();
+    fed.rows(&[(4, 3, 70.0, None)]);
+    assert_eq!(fed.told(), vec![cleared("torque", 3); 6]);
+}
+
+#[test]
+fn usage_is_judged_once_a_minute_of_the_robots_clock() {
+    let rule = read(
+        "hours",
+        json!({"kind": {"usage": {"counter": "operating_hours", "raise_above": 0.02}}}),
+    );
+    let values = [70.0; 200];
+    // More than 72 s of operation, at the first row of a minute. 10,000,000 s are 40 s into one.
+    assert_eq!(tell(&[rule], &values), [raised("hours", 80)]);
+    let rule = read(
+        "days",
+        json!({"kind": {"usage": {"counter": "days_since_service", "raise_above": 0.005}}}),
+    );
+    let mut fed = Fed::new(&[rule]);
+    fed.rows(&[(0, 1, 70.0, None)]);
+    fed.event("maintenance_completed", None, 1);
+    // More than 432 s; the minute begins at 440 s.
+    fed.rows(&[
+        (400, 2, 70.0, None),
+        (439, 3, 70.0, None),
+        (445, 4, 70.0, None),
+    ]);
+    assert_eq!(fed.told(), [raised("days", 445)]);
+    fed.event("maintenance_completed", None, 450);
+    fed.rows(&[(460, 5, 70.0, None), (505, 6, 70.0, None)]);
+    assert_eq!(fed.told()[1..], [cleared("days", 505)]);
+}
+
+#[test]
+fn a_sequence_follows_events_and_conditions() {
+    let rules: Vec<RuleSpec> = only("hot")
+        .into_iter()
+        .chain(only("fault_then_hot"))
+        .collect();
+    let run = |between: Option<&str>| {
+        let mut fed = Fed::new(&rules);
+        fed.rows(&[(0, 1, 70.0, None)]);
+        fed.event("fault", Some("E1"), 1);
+        if let Some(event) = between {
+            fed.event(event, None, 2);
+        }
+        fed.restart();
+        fed.rows(&[(3, 2, 90.0, None), (30, 3, 70.0, None), (34, 4, 70.0, None)]);
+        let told = fed.told().into_iter();
+        told.filter(|(rule, ..)| rule == "fault_then_hot")
+            .collect::<Vec<_>>()
+    };
+    let expected = [raised("fault_then_hot", 3), cleared("fault_then_hot", 33)];
+    assert_eq!(run(None), expected);
+    assert_eq!(run(Some("stopped")), expected);
+    assert_eq!(run(Some("started")), []);
+}
+
+#[test]
+fn a_combination_follows_what_is_open_and_holds_by_event_time() {
+    let rules: Vec<RuleSpec> = only("hot").into_iter().chain([
+        read("both", json!({"kind": {"combination": {"of": {"and": ["hot", {"not": "cold"}]}, "hold": "3s"}}})),
+        read("cold", json!({"kind": {"threshold": {"signal": "motor_temperature", "raise_below": 60.0}}})),
+    ]).collect();
+    let of_both = |values: &[(i64, f64)]| {
+        let mut fed = Fed::new(&rules);
+        for (at, (time, value)) in values.iter().enumerate() {
+            fed.rows(&[(*time, at as i64 + 1, *value, None)]);
+            fed.restart();
+        }
+        let told = fed.told().into_iter();
+        told.filter(|(rule, ..)| rule == "both").collect::<Vec<_>>()
+    };
+    let open = [(0, 90.0), (3, 90.0), (4, 90.0), (5, 70.0)];
+    assert_eq!(of_both(&open), [raised("both", 3), cleared("both", 5)]);
+    // Known to be over only by a row after it.
+    assert_eq!(of_both(&[(0, 90.0), (3, 90.0)]), []);
+    assert_eq!(of_both(&[(0, 90.0), (3, 70.0), (9, 70.0)]), []);
+    assert_eq!(
+        of_both(&[(0, 90.0), (7, 70.0)]),
+        [raised("both", 3), cleared("both", 7)]
+    );
+}
+
+#[test]
+fn a_combination_that_is_new_counts_what_is_open_already() {
+    let mut fed = Fed::new(&only("hot"));
+    fed.rows(&[(0, 1, 90.0, None)]);
+    let rules: Vec<RuleSpec> = only("hot")
+        .into_iter()
+        .chain([read(
+            "also",
+            json!({"kind": {"combination": {"of": "hot"}}}),
+        )])
+        .collect();
+    let saved = fed.processor.snapshot();
+    fed.processor = Processor::restore("r", &saved, with_rules(&rules)).unwrap();
+    fed.rows(&[(1, 2, 90.0, None), (2, 3, 70.0, None)]);
+    let expected = [
+        raised("hot", 0),
+        raised("also", 0),
+        cleared("hot", 2),
+        cleared("also", 2),
+    ];
+    assert_eq!(fed.told(), expected);
+}
+
+#[test]
+fn a_rule_sees_nothing_outside_of_its_scope() {
+    let rule = read(
+        "in_phase",
+        json!({
+            "only": {"phases": ["dissection"]},
+            "kind": {"threshold": {"signal": "motor_temperature", "raise_above": 82.0}},
+        }),
+    );
+    let mut fed = Fed::new(&[rule]);
+    fed.step(0, 0, "started", None);
+    fed.step(0, 10, "phase_started", Some("dissection"));
+    fed.step(0, 20, "phase_started", Some("closure"));
+    fed.rows(&[
+        (5, 1, 90.0, Some(0)),
+        (10, 2, 90.0, Some(0)),
+        (19, 3, 90.0, Some(0)),
+    ]);
+    assert_eq!(fed.told(), [raised("in_phase", 10)]);
+    fed.restart();
+    fed.rows(&[(20, 4, 90.0, Some(0)), (21, 5, 90.0, None)]);
+    assert_eq!(fed.told()[1..], [cleared("in_phase", 20)]);
+    let alert = alerts(&fed.outputs).pop().unwrap();
+    assert_eq!(alert.reason.as_deref(), Some("outside of its scope"));
+}
+
+#[test]
+fn a_model_is_that_of_the_registry_at_the_time() {
+    let rule = read(
+        "of_site",
+        json!({
+            "only": {"facilities": ["FAC-001"]},
+            "kind": {"threshold": {"signal": "motor_temperature", "raise_above": 82.0}},
+        }),
+    );
+    let mut fed = Fed::new(&[rule]);
+    let entry = registered::entry(0, 5, "1.0.0", "operational");
+    fed.processor.apply(5, &entry, &[0], &mut fed.outputs);
+    fed.rows(&[(4, 1, 90.0, None), (6, 2, 90.0, None)]);
+    assert_eq!(fed.told(), [raised("of_site", 6)]);
+}
+
+#[test]
+fn nothing_is_raised_while_the_robot_warms_up() {
+    let mut fed = Fed::new(&only("awake"));
+    fed.rows(&[(0, 1, 70.0, None)]);
+    fed.event("started", None, 1);
+    fed.rows(&[(2, 2, 90.0, None), (10, 3, 90.0, None)]);
+    assert_eq!(fed.told(), []);
+    fed.restart();
+    fed.rows(&[(11, 4, 90.0, None)]);
+    assert_eq!(fed.told(), [raised("awake", 11)]);
+    // What is open goes on, and clears.
+    fed.event("maintenance_completed", None, 12);
+    fed.rows(&[
+        (13, 5, 90.0, None),
+        (14, 6, 70.0, None),
+        (15, 7, 90.0, None),
+    ]);
+    assert_eq!(fed.told()[1..], [cleared("awake", 14)]);
+}
+
+#[test]
+fn a_window_that_a_rule_needs_must_be_there() {
+    let refused = |kind: serde_json::Value| {
+        let rule = read("mean", json!({ "kind": { "aggregate": kind } }));
+        let rules = RuleSet::compile(&[rule], registry().datasets()).unwrap();
+        let config = config(None);
+        let made = ProcessorConfig::new(
+            config.time.clone(),
+            config.windows.clone(),
+            rules,
+            &[],
+            registry().datasets(),
+        );
+        made.unwrap_err()
+    };
+    let kind = |window: &str, aggregate: &str| json!({"signal": "motor_temperature", "window": window, "aggregate": aggregate, "raise_above": 1.0});
+    let why = refused(kind("11s", "mean"));
+    assert!(
+        why.contains("rule 'mean'") && why.contains("did you mean 10s"),
+        "{why}"
+    );
+    let why = refused(kind("10s", "p95"));
+    assert!(why.contains("aggregates = \"sketch\""), "{why}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn cuts_of_rows_in_order_change_no_byte(
+        blocks in proptest::collection::vec((1..25_usize, 70.0..95.0), 4..12),
+        cuts in proptest::collection::vec(any::<usize>(), 0..10),
+    ) {
+        let values = blocks.iter().flat_map(|(rows, value)| vec![*value; *rows]);
+        let samples: Vec<Sample> = (values.enumerate())
+            .map(|(at, value)| (at as i64, at as i64 + 1, value, None))
+            .collect();
+        let run = |cuts: &[usize]| {
+            let mut fed = Fed::new(&rules());
+            fed.event("fault", None, 0);
+            let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut % samples.len()).chain([0, samples.len()]).collect();
+            bounds.sort_unstable();
+            bounds.dedup();
+            for pair in bounds.windows(2) {
+                fed.rows(&samples[pair[0]..pair[1]]);
+                fed.restart();
+            }
+            (fed.processor.snapshot(), fed.outputs)
+        };
+        let (state, outputs) = run(&[]);
+        let (cut_state, cut_outputs) = run(&cuts);
+        prop_assert_eq!(outputs, cut_outputs);
+        prop_assert_eq!(state, cut_state);
+    }
+}

@@ -1,0 +1,119 @@
+//! What a rule judges in place of a signal's values: something that is made of several of them.
+//!
+//! A measure takes the rows of a robot one by one and keeps a bounded memory, which is part of the
+//! stored state. A row that does not follow those before it in time is left out. A new measure is a
+//! variant of [`Measure`] and, at the end, of [`Memory`].
+
+use serde::{Deserialize, Serialize};
+
+use super::bins::Bins;
+use super::count::{Count, Latest};
+use super::deviation::{Deviation, Learnt};
+use super::rate::Rate;
+use super::trend::Trend;
+use crate::outputs::fingerprint;
+
+/// What is judged in place of a signal's values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) enum Measure {
+    /// The n-th of the last values.
+    Count(Count),
+    /// The slope.
+    Rate(Rate),
+    /// The time left.
+    Trend(Trend),
+    /// The distance from what is normal.
+    Deviation(Deviation),
+}
+
+/// A row as a measure sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    /// Event time, microseconds UTC.
+    pub(crate) time: i64,
+    /// A finite value of the signal.
+    pub(crate) value: f64,
+    /// The operating state, where the rule names a column of it.
+    pub(crate) state: Option<&'a str>,
+    /// The row may become part of what is normal.
+    pub(crate) learns: bool,
+}
+
+/// What is judged after a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) value: f64,
+    /// Between what the true value is likely to lie, where that is known.
+    pub(crate) spread: Option<(f64, f64)>,
+}
+
+impl Reading {
+    pub(crate) fn of(value: f64) -> Self {
+        Self {
+            value,
+            spread: None,
+        }
+    }
+}
+
+/// What a measure remembers of a robot's signal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Memory {
+    Latest(Latest),
+    Bins(Bins),
+    Learnt(Learnt),
+}
+
+/// The memory of a measure, and a mark of the measure that made it: one of another is of no use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MeasureState {
+    mark: u64,
+    memory: Memory,
+}
+
+impl Measure {
+    /// Tells this measure from those with other parameters.
+    pub(crate) fn mark(&self) -> u64 {
+        fingerprint(&postcard::to_allocvec(self).unwrap_or_default())
+    }
+
+    /// An empty memory for a measure of this mark.
+    pub(crate) fn begin(&self, mark: u64) -> MeasureState {
+        let memory = match self {
+            Self::Count(_) => Memory::Latest(Latest::default()),
+            Self::Rate(_) | Self::Trend(_) => Memory::Bins(Bins::default()),
+            Self::Deviation(_) => Memory::Learnt(Learnt::default()),
+        };
+        MeasureState { mark, memory }
+    }
+
+    /// Takes a row; returns what is to be judged, if anything is.
+    pub(crate) fn observe(&self, state: &mut MeasureState, input: &Input<'_>) -> Option<Reading> {
+        match (self, &mut state.memory) {
+            (Self::Count(count), Memory::Latest(latest)) => {
+                count.observe(latest, input.time, input.value)
+            }
+            (Self::Rate(rate), Memory::Bins(bins)) => rate.observe(bins, input.time, input.value),
+            (Self::Trend(trend), Memory::Bins(bins)) => {
+                trend.observe(bins, input.time, input.value)
+            }
+            (Self::Deviation(deviation), Memory::Learnt(learnt)) => {
+                deviation.observe(learnt, input)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl MeasureState {
+    /// Whether it was made by a measure of this mark.
+    pub(crate) fn is_of(&self, mark: u64) -> bool {
+        self.mark == mark
+    }
+
+    /// True for what is kept when the robot's clock begins anew: what is normal is so in every
+    /// recording, while values of two recordings make no slope.
+    pub(crate) fn outlives_the_clock(&self) -> bool {
+        matches!(self.memory, Memory::Learnt(_))
+    }
+}
