@@ -12,6 +12,7 @@ mod fetchers;
 mod health;
 mod hostile;
 mod kafka;
+mod notify;
 mod postgres;
 mod real_input;
 mod recordings;

@@ -149,6 +149,7 @@ impl Config {
         self.check_warehouse(&mut faults);
         self.traces.check(&mut faults);
         self.api.check(&mut faults);
+        self.check_recipients(&mut faults);
         faults
     }
 
@@ -216,6 +217,19 @@ impl Config {
             if let Some(hop) = window.hop {
                 faults.span(&format!("{key}, hop"), hop);
             }
+        }
+    }
+
+    fn check_recipients(&self, faults: &mut Faults) {
+        if self.notify.is_empty() {
+            return;
+        }
+        // A rule file that cannot be used is named where the rules are made of it.
+        let rules = self.rule_specs().unwrap_or_default();
+        let rules: Vec<String> = rules.into_iter().map(|rule| rule.id).collect();
+        for (at, recipient) in self.notify.iter().enumerate() {
+            let earlier = self.notify.get(..at).unwrap_or_default();
+            recipient.check(earlier, &rules, faults);
         }
     }
 

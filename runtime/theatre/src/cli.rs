@@ -25,6 +25,8 @@ mod lake;
 mod left_out;
 #[cfg(feature = "servers")]
 mod migrate;
+#[cfg(feature = "notify")]
+mod notify;
 mod output;
 mod procedures;
 mod reconcile;
@@ -57,6 +59,8 @@ use theatre_actors::ports;
 use left_out::{bench, dev};
 #[cfg(not(feature = "servers"))]
 use left_out::{migrate, topics};
+#[cfg(not(feature = "notify"))]
+use left_out::notify;
 use theatre_config::ConfigError;
 
 /// A live actor for every robot and every procedure: alerts, outcomes, windows, a lake and a
@@ -246,6 +250,16 @@ commands! {
     /// Dead letters: records that could not be applied, and why.
     #[command(subcommand, after_help = "Example: theatre dlq list")]
     Dlq = dlq::Dlq;
+    /// Recipients of what happens to conditions: what could not be delivered, sent again; a test.
+    #[cfg_attr(
+        feature = "notify",
+        command(
+            subcommand,
+            after_help = "Examples: theatre notify test pager --config theatre.toml\n          theatre notify list --output json"
+        )
+    )]
+    #[cfg_attr(not(feature = "notify"), command(hide = true))]
+    Notify = notify::Notify;
     /// Alerts and outcomes as they come, from their topics.
     #[command(after_help = "Example: theatre tail surgical.maintenance.alerts.v1 --from-start")]
     Tail = tail::Tail;

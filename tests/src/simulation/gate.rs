@@ -494,6 +494,15 @@ impl CheckpointStore for GatedStore {
     ) -> Result<Vec<StoredOutput>> {
         self.look(|| self.inner.outputs_after(partition, after, limit))
     }
+    fn outputs_of_kind_after(
+        &self,
+        partition: Partition,
+        kind: OutputKind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        self.look(|| self.inner.outputs_of_kind_after(partition, kind, after, limit))
+    }
     fn dead_after(
         &self,
         partition: Partition,
@@ -512,6 +521,29 @@ impl CheckpointStore for GatedStore {
     ) -> Result<()> {
         let (epoch, consumer) = (self.epoch(partition, epoch)?, consumer.to_owned());
         self.commit_late(move |store| store.advance_cursor(partition, epoch, &consumer, position))
+    }
+    fn set_aside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        consumer: &str,
+        undelivered: &Undelivered,
+    ) -> Result<()> {
+        let (epoch, consumer) = (self.epoch(partition, epoch)?, consumer.to_owned());
+        let undelivered = undelivered.clone();
+        self.commit_late(move |store| store.set_aside(partition, epoch, &consumer, &undelivered))
+    }
+    fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>> {
+        self.gate.call(|| self.inner.undelivered(consumer, limit))
+    }
+    fn settle_undelivered(
+        &self,
+        partition: Partition,
+        consumer: &str,
+        sequence: u64,
+    ) -> Result<bool> {
+        self.gate
+            .call(|| self.inner.settle_undelivered(partition, consumer, sequence))
     }
     fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
         let epoch = self.epoch(partition, epoch)?;

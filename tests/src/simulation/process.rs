@@ -196,7 +196,7 @@ impl Process {
         ensure!(
             [RELAY, DEAD_LETTER_RELAY]
                 .iter()
-                .all(|relay| status.cursors.get(relay.name) == relay.stream.last(&status)),
+                .all(|relay| status.cursors.get(&relay.name) == relay.stream.last(&status)),
             "a partition was left in order before all was published: {status:?}"
         );
         if self.left {
@@ -208,7 +208,7 @@ impl Process {
         );
         let registered = world.ports.store.files(0, FileStage::Registered, 1)?;
         ensure!(
-            status.cursors.get(EXPORTER.name) == status.last_output && registered.is_empty(),
+            status.cursors.get(&EXPORTER.name) == status.last_output && registered.is_empty(),
             "a partition was left in order before all was exported: {status:?}, {registered:?}"
         );
         Ok(())

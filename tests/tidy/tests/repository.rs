@@ -433,6 +433,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
             "theatre-s3",
             "theatre-redshift",
             "theatre-registry",
+            "theatre-notify",
             "redshift-local",
             "theatre-dev",
         ],
@@ -467,7 +468,12 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ),
     (
         "ureq",
-        &["theatre-system", "theatre-registry", "theatre-dev"],
+        &[
+            "theatre-system",
+            "theatre-registry",
+            "theatre-notify",
+            "theatre-dev",
+        ],
     ),
 ];
 
