@@ -177,7 +177,10 @@ impl NotifyConfig {
         self.check_filters(rules, faults);
         let timeout = self.timeout;
         faults.unless(TIMEOUT_US.contains(&timeout.0), || {
-            format!("{}: {timeout} is not within 100ms to 30s", self.key("timeout"))
+            format!(
+                "{}: {timeout} is not within 100ms to 30s",
+                self.key("timeout")
+            )
         });
         faults.unless(self.give_up_after >= timeout, || {
             format!(
@@ -218,7 +221,10 @@ impl NotifyConfig {
         if self.credentials_file.is_some() && !wants_topic {
             self.stray("credentials_file", "sns", faults);
         }
-        faults.file(&self.key("credentials_file"), self.credentials_file.as_ref());
+        faults.file(
+            &self.key("credentials_file"),
+            self.credentials_file.as_ref(),
+        );
         faults.file(&self.key("ca_file"), self.ca_file.as_ref());
     }
 
@@ -319,9 +325,8 @@ mod tests {
     #[test]
     fn what_means_nothing_is_named_by_recipient_and_key() {
         let with = |more: &str| format!("{WEBHOOK}{more}");
-        let of_kind = |kind: &str, more: &str| {
-            format!("[[notify]]\nname = \"n\"\nkind = \"{kind}\"\n{more}")
-        };
+        let of_kind =
+            |kind: &str, more: &str| format!("[[notify]]\nname = \"n\"\nkind = \"{kind}\"\n{more}");
         let table = [
             (WEBHOOK.replace("pager", "a b"), "\"a b\" is no name"),
             (format!("{WEBHOOK}{WEBHOOK}"), "two recipients \"pager\""),
@@ -342,12 +347,12 @@ mod tests {
             ),
             (with("robots = [\" \"]"), "\"pager\", robots: one of them"),
             (of_kind("sns", ""), "\"n\", topic: it is missing"),
+            (of_kind("sns", "topic = \"alerts\""), "\"alerts\" is no ARN"),
             (
-                of_kind("sns", "topic = \"alerts\""),
-                "\"alerts\" is no ARN",
-            ),
-            (
-                of_kind("alertmanager", "url = \"http://h\"\nsecret_variable = \"S\""),
+                of_kind(
+                    "alertmanager",
+                    "url = \"http://h\"\nsecret_variable = \"S\"",
+                ),
                 "only kind = \"webhook\"",
             ),
         ];

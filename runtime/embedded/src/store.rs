@@ -461,7 +461,11 @@ impl CheckpointStore for EmbeddedStore {
 
     fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>> {
         let limit = if limit == 0 { -1 } else { limit as i64 };
-        self.query(undelivered::LIST, params![consumer, limit], undelivered::read)
+        self.query(
+            undelivered::LIST,
+            params![consumer, limit],
+            undelivered::read,
+        )
     }
 
     fn settle_undelivered(

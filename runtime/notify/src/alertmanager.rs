@@ -56,12 +56,13 @@ impl Alertmanager {
     }
 
     pub(super) fn send(&self, notification: &Notification<'_>) -> Result<Receipt> {
-        let body = serde_json::to_string(&posted(notification, self.clock.now().0)).map_err(|error| {
-            Error::Refused(format!(
-                "alert {} cannot be written as JSON: {error}",
-                notification.alert.alert_id
-            ))
-        })?;
+        let body =
+            serde_json::to_string(&posted(notification, self.clock.now().0)).map_err(|error| {
+                Error::Refused(format!(
+                    "alert {} cannot be written as JSON: {error}",
+                    notification.alert.alert_id
+                ))
+            })?;
         let headers = [("content-type", "application/json")];
         self.client.post(&headers, &body)?.receipt()
     }
@@ -200,7 +201,9 @@ mod tests {
         assert_eq!(ended.len(), 3, "of whatever priority it was");
         assert_eq!(ended[0].labels, fires.labels);
         assert!(
-            ended.iter().all(|alert| alert.ends_at == "2023-11-14T22:14:20Z"),
+            ended
+                .iter()
+                .all(|alert| alert.ends_at == "2023-11-14T22:14:20Z"),
             "{ended:?}"
         );
     }

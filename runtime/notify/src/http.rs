@@ -93,7 +93,11 @@ impl Client {
         let mut response = request.send(body.as_bytes()).map_err(failed)?;
         let status = response.status().as_u16();
         // An answer that breaks off was given all the same.
-        let begin = response.body_mut().with_config().limit(SHOWN_BYTES).lossy_utf8(true);
+        let begin = response
+            .body_mut()
+            .with_config()
+            .limit(SHOWN_BYTES)
+            .lossy_utf8(true);
         Ok(Answer {
             status,
             body: begin.read_to_string().unwrap_or_default(),

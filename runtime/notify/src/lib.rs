@@ -27,8 +27,8 @@ use theatre_pipeline::outbox::{Consumer, OutputSink, RECIPIENT_PREFIX, Receipt, 
 use theatre_schemas::records::{Alert, Priority, Transition};
 
 use alertmanager::Alertmanager;
-pub use message::facility;
 use message::Notification;
+pub use message::facility;
 use route::Route;
 use sns::Sns;
 use webhook::Webhook;
@@ -78,7 +78,9 @@ impl Recipient {
     pub fn new(section: &NotifyConfig, clock: Arc<dyn Clock>) -> Self {
         let wire = match section.kind {
             NotifyKind::Webhook => Wire::Webhook(Webhook::new(section, clock.clone())),
-            NotifyKind::Alertmanager => Wire::Alertmanager(Alertmanager::new(section, clock.clone())),
+            NotifyKind::Alertmanager => {
+                Wire::Alertmanager(Alertmanager::new(section, clock.clone()))
+            }
             NotifyKind::Sns => Wire::Sns(Box::new(Sns::new(section, clock.clone()))),
         };
         Self {
@@ -153,11 +155,18 @@ impl OutputSink for Recipient {
     }
 
     fn wants(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<bool> {
-        self.route.passes(&read(output)?, output, store)
+        match read(output) {
+            Ok(alert) => self.route.passes(&alert, output, store),
+            // Set aside by `take`: it will never be read, and holds up nothing.
+            Err(_) => Ok(true),
+        }
     }
 
     fn take(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<Receipt> {
-        let alert = read(output)?;
+        let alert = match read(output) {
+            Ok(alert) => alert,
+            Err(error) => return Ok(Receipt::Refused(error.to_string())),
+        };
         let notification = Notification {
             facility_id: facility(&alert.robot_id, alert.event_time, store)?,
             alert: &alert,

@@ -40,7 +40,10 @@ struct Identity {
 impl Sns {
     pub(super) fn new(section: &NotifyConfig, clock: Arc<dyn Clock>) -> Self {
         let region = section.region().unwrap_or_default().to_owned();
-        let partition = section.topic.as_deref().and_then(|arn| arn.split(':').nth(1));
+        let partition = section
+            .topic
+            .as_deref()
+            .and_then(|arn| arn.split(':').nth(1));
         let domain = match partition {
             Some("aws-cn") => "amazonaws.com.cn",
             _ => "amazonaws.com",
@@ -156,10 +159,15 @@ fn fields(topic: &str, notification: &Notification<'_>) -> Result<Vec<(String, S
         ("priority", priority),
         ("rule_id", &alert.rule_id),
         ("robot_id", &alert.robot_id),
-        ("facility_id", notification.facility_id.as_deref().unwrap_or_default()),
+        (
+            "facility_id",
+            notification.facility_id.as_deref().unwrap_or_default(),
+        ),
     ];
     // An attribute without a value is refused.
-    let given = attributes.into_iter().filter(|(_, value)| !value.is_empty());
+    let given = attributes
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty());
     for (number, (name, value)) in (1..).zip(given) {
         let field = |part: &str| format!("MessageAttributes.entry.{number}.{part}");
         fields.push((field("Name"), name.to_owned()));

@@ -164,10 +164,7 @@ mod tests {
         ] {
             std::fs::write(&folder, text).unwrap();
             let error = secrets.read().unwrap_err().to_string();
-            assert!(
-                error.contains(wanted) && !error.contains("hush"),
-                "{error}"
-            );
+            assert!(error.contains(wanted) && !error.contains("hush"), "{error}");
         }
         let good = format!("whsec_{}\n", STANDARD.encode([7; 32]));
         std::fs::write(&folder, format!("{good}{good}")).unwrap();

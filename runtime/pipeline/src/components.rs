@@ -381,7 +381,11 @@ impl Component for PublisherComponent {
                 return Ok(ON);
             }
         }
-        if last && self.notifiers.are_waited_for(self.context.ports.clock.now()) {
+        if last
+            && self
+                .notifiers
+                .are_waited_for(self.context.ports.clock.now())
+        {
             return Ok(Flow::On(Rest::Time(IDLE)));
         }
         self.retention.step(last)?;

@@ -91,7 +91,11 @@ impl Component for NotifierComponent {
     }
 
     fn name(&self) -> String {
-        format!("{} {}", Role::Notifier.name(), self.delivery.consumer.label())
+        format!(
+            "{} {}",
+            Role::Notifier.name(),
+            self.delivery.consumer.label()
+        )
     }
 
     fn step(&mut self, life: Life) -> Result<Flow> {
@@ -104,7 +108,10 @@ impl Component for NotifierComponent {
                 Flow::On(Rest::Time(LOOK_EVERY))
             });
         }
-        match self.delivery.deliver(last || self.flush.load(Ordering::Acquire)) {
+        match self
+            .delivery
+            .deliver(last || self.flush.load(Ordering::Acquire))
+        {
             Ok(Step::Worked) => Ok(ON),
             Ok(Step::Idle) if last => Ok(self.end(Flow::Done)),
             Ok(Step::Idle) => Ok(Flow::On(Rest::News(self.news.clone(), LOOK_EVERY))),
@@ -174,7 +181,12 @@ impl Delivery {
         if !self.sink.wants(stored, &**store)? {
             return Ok(());
         }
-        let waited = self.ports.clock.now().0.saturating_sub(stored.committed_at.0);
+        let waited = self
+            .ports
+            .clock
+            .now()
+            .0
+            .saturating_sub(stored.committed_at.0);
         let patience = self.sink.patience();
         let receipt = if u128::from(waited.unsigned_abs()) > patience.as_micros() && waited > 0 {
             let patience = patience.as_secs_f64();

@@ -31,12 +31,7 @@ pub fn patient_agent(url: &str, ca_file: Option<&Path>, whole: Duration) -> Resu
     agent_of(url, ca_file, whole, 0)
 }
 
-fn agent_of(
-    url: &str,
-    ca_file: Option<&Path>,
-    whole: Duration,
-    redirects: u32,
-) -> Result<Agent> {
+fn agent_of(url: &str, ca_file: Option<&Path>, whole: Duration, redirects: u32) -> Result<Agent> {
     let config = Agent::config_builder()
         .timeout_connect(Some(CONNECT.min(whole)))
         .timeout_global(Some(whole))

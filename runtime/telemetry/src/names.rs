@@ -327,10 +327,7 @@ pub fn notification_undelivered(recipient: &str) {
 /// The oldest transition that a recipient was offered in vain was saved then, Unix time in seconds;
 /// 0: there is none.
 pub fn notifications_wait(partition: u32, recipient: &str, since: f64) {
-    let labels = [
-        partition.to_string().into(),
-        recipient.to_owned().into(),
-    ];
+    let labels = [partition.to_string().into(), recipient.to_owned().into()];
     NOTIFICATIONS_WAIT.set(labels, since);
 }
 

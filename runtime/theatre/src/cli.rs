@@ -55,12 +55,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use theatre_actors::ports;
 
+#[cfg(not(feature = "notify"))]
+use left_out::notify;
 #[cfg(not(feature = "tools"))]
 use left_out::{bench, dev};
 #[cfg(not(feature = "servers"))]
 use left_out::{migrate, topics};
-#[cfg(not(feature = "notify"))]
-use left_out::notify;
 use theatre_config::ConfigError;
 
 /// A live actor for every robot and every procedure: alerts, outcomes, windows, a lake and a

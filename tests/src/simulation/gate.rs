@@ -14,7 +14,7 @@ use theatre_actors::time::LogTime;
 use theatre_config::ALERT_TOPIC;
 use theatre_pipeline::Ports;
 
-use super::{Bug, World};
+use super::{Bug, World, pager};
 
 /// Commits that the store has begun and that nobody waits for any more: their caller has given up,
 /// they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one so
@@ -501,7 +501,18 @@ impl CheckpointStore for GatedStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredOutput>> {
-        self.look(|| self.inner.outputs_of_kind_after(partition, kind, after, limit))
+        let found = self.look(|| {
+            self.inner
+                .outputs_of_kind_after(partition, kind, after, limit)
+        })?;
+        if self.bug == Some(Bug::NotesBeforeDelivery)
+            && let Some(last) = found.last()
+        {
+            let epoch = self.inner.status(partition)?.epoch;
+            self.inner
+                .advance_cursor(partition, epoch, pager::NAME, last.sequence)?;
+        }
+        Ok(found)
     }
     fn dead_after(
         &self,

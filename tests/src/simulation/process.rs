@@ -19,8 +19,9 @@ use theatre_pipeline::wiring;
 
 use super::{Bug, Gate, World};
 
-/// What is stepped: the supervisor, the checkpointer, and the components.
-const PARTS: usize = 2 + Role::ALL.len();
+/// What is stepped beside notifiers, of which there is one for each sink: the supervisor, the
+/// checkpointer, and the other components.
+const PARTS: usize = 2 + Role::ALL.len() - 1;
 
 /// One process on the partition.
 pub(super) struct Process {
@@ -35,7 +36,7 @@ pub(super) struct Process {
     /// A command that is not carried out yet.
     pending: Option<Command>,
     /// How often each part is stepped: some starve.
-    weights: [u32; PARTS],
+    weights: Vec<u32>,
     epoch: Epoch,
     saved: bool,
     /// A component was left before its work was done: the lake may lack something.
@@ -62,7 +63,9 @@ impl Process {
             runners: Vec::new(),
             started: false,
             pending: None,
-            weights: std::array::from_fn(|_| [1, 1, 6, 12][random.random_range(0..4)]),
+            weights: (0..PARTS + world.params.sinks.len())
+                .map(|_| [1, 1, 6, 12][random.random_range(0..4)])
+                .collect(),
             epoch: 0,
             saved: false,
             left: false,
@@ -103,7 +106,7 @@ impl Process {
         random: &mut ChaCha8Rng,
         world: &World,
     ) -> Result<Option<Ending>> {
-        for part in (0..PARTS).rev() {
+        for part in (0..self.weights.len()).rev() {
             let ended = self.step_part(part, random, world)?;
             if ended.is_some() {
                 return Ok(ended);

@@ -14,9 +14,8 @@ use Transition::{
 };
 
 fn route(filters: &str) -> Route {
-    let text = format!(
-        "[[notify]]\nname = \"n\"\nkind = \"alertmanager\"\nurl = \"http://h\"\n{filters}"
-    );
+    let text =
+        format!("[[notify]]\nname = \"n\"\nkind = \"alertmanager\"\nurl = \"http://h\"\n{filters}");
     let config: Config = toml::from_str(&text).unwrap();
     Route::of(&config.notify[0])
 }
@@ -77,13 +76,16 @@ fn sent(route: &Route, store: &MemoryStore, moves: &[Move]) -> Vec<Transition> {
         store,
         alerts.iter().map(|of| alert::output("r", of)).collect(),
     );
-    let outputs = store.outputs_of_kind_after(0, OutputKind::Alert, 0, 99).unwrap();
+    let outputs = store
+        .outputs_of_kind_after(0, OutputKind::Alert, 0, 99)
+        .unwrap();
     let passes = |output: &&StoredOutput| {
         let alert = read(output).unwrap();
         route.passes(&alert, output, store).unwrap()
     };
     let sent = outputs.iter().filter(passes);
-    sent.map(|output| read(output).unwrap().transition).collect()
+    sent.map(|output| read(output).unwrap().transition)
+        .collect()
 }
 
 #[test]
@@ -145,13 +147,21 @@ fn what_is_sent_follows_the_life_of_a_condition() {
         ),
         (
             "",
-            &[silenced(Raised, 1000), silenced(Updated, 101), silenced(Cleared, 101)],
+            &[
+                silenced(Raised, 1000),
+                silenced(Updated, 101),
+                silenced(Cleared, 101),
+            ],
             &[Updated, Cleared],
         ),
         ("", &[silenced(Raised, 1000), silenced(Cleared, 1000)], &[]),
         (
             "transitions = [\"silenced\", \"unsilenced\"]",
-            &[plain(Raised, Low), silenced(Silenced, 1000), plain(Unsilenced, Low)],
+            &[
+                plain(Raised, Low),
+                silenced(Silenced, 1000),
+                plain(Unsilenced, Low),
+            ],
             &[Silenced, Unsilenced],
         ),
         // Of what comes and goes the beginning is sent, and the end.

@@ -90,7 +90,10 @@ struct World {
 
 impl World {
     fn new(receivers: &[&Arc<Receiver>]) -> Self {
-        let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(ByHand::default()));
+        let (store, clock) = (
+            Arc::new(MemoryStore::default()),
+            Arc::new(ByHand::default()),
+        );
         let ports = Ports {
             log: Arc::new(MemoryLog::new(clock.clone())),
             store: store.clone(),
@@ -115,9 +118,8 @@ impl World {
         let epoch = self.store.acquire(0).unwrap();
         let status = self.store.status(0).unwrap();
         outbox::begin(0, epoch, &self.params, &self.ports, &status).unwrap();
-        let delivery = |sink: &Arc<dyn OutputSink>| {
-            Delivery::new(0, epoch, self.ports.clone(), sink.clone())
-        };
+        let delivery =
+            |sink: &Arc<dyn OutputSink>| Delivery::new(0, epoch, self.ports.clone(), sink.clone());
         (epoch, self.params.sinks.iter().map(delivery).collect())
     }
 
@@ -173,7 +175,11 @@ fn transitions_come_in_order_and_the_next_owner_goes_on_where_the_last_one_was()
         matches!(old[0].deliver(false), Err(Error::Unavailable { .. })),
         "also a refusal that may pass is tried again"
     );
-    assert_eq!(world.position("pager"), 0, "what was not taken is not passed over");
+    assert_eq!(
+        world.position("pager"),
+        0,
+        "what was not taken is not passed over"
+    );
     receiver.is_away.store(false, Ordering::Relaxed);
     assert_eq!(old[0].deliver(false), Ok(Step::Worked));
     assert_eq!((receiver.taken(), world.position("pager")), (vec![1, 2], 2));
@@ -186,7 +192,10 @@ fn transitions_come_in_order_and_the_next_owner_goes_on_where_the_last_one_was()
     ));
     assert_eq!(new[0].deliver(false), Ok(Step::Worked));
     assert_eq!(new[0].deliver(false), Ok(Step::Idle));
-    assert_eq!((receiver.taken(), world.position("pager")), (vec![1, 2, 3], 3));
+    assert_eq!(
+        (receiver.taken(), world.position("pager")),
+        (vec![1, 2, 3], 3)
+    );
 }
 
 #[test]
@@ -245,8 +254,14 @@ fn what_is_refused_or_too_old_is_set_aside_with_its_reason_and_holds_up_nothing(
     world.alerts(epoch, 2);
     world.commit(epoch, OutputKind::Alert, "of no concern");
     world.pass(60);
-    assert!(deliveries[0].deliver(true).is_err(), "it has its time still");
-    assert!(!outbox::is_out(&world.params, &world.store.status(0).unwrap()));
+    assert!(
+        deliveries[0].deliver(true).is_err(),
+        "it has its time still"
+    );
+    assert!(!outbox::is_out(
+        &world.params,
+        &world.store.status(0).unwrap()
+    ));
     world.pass(1);
     assert_eq!(deliveries[0].deliver(true), Ok(Step::Worked));
     let undelivered = world.store.undelivered(Some("pager"), 0).unwrap();

@@ -48,9 +48,7 @@ pub(super) enum Notify {
     },
     /// Takes what could not be delivered to a recipient off the list. The transitions themselves
     /// stay: `theatre alerts history` has them.
-    #[command(
-        after_help = "Example: theatre notify discard pager --dry-run --config theatre.toml"
-    )]
+    #[command(after_help = "Example: theatre notify discard pager --dry-run --config theatre.toml")]
     Discard {
         /// The recipient, which need not be in the configuration any more.
         recipient: String,
