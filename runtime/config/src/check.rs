@@ -220,19 +220,6 @@ impl Config {
         }
     }
 
-    fn check_recipients(&self, faults: &mut Faults) {
-        if self.notify.is_empty() {
-            return;
-        }
-        // A rule file that cannot be used is named where the rules are made of it.
-        let rules = self.rule_specs().unwrap_or_default();
-        let rules: Vec<String> = rules.into_iter().map(|rule| rule.id).collect();
-        for (at, recipient) in self.notify.iter().enumerate() {
-            let earlier = self.notify.get(..at).unwrap_or_default();
-            recipient.check(earlier, &rules, faults);
-        }
-    }
-
     fn check_files(&self, faults: &mut Faults) {
         for path in &self.schemas {
             faults.file("schemas", Some(path));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 use theatre_schemas::records::{Priority, Transition};
 
+use super::Config;
 use super::check::Faults;
 use super::path::ConfigPath;
 use super::redact;
@@ -136,6 +137,22 @@ impl std::fmt::Debug for NotifyConfig {
     }
 }
 
+impl Config {
+    /// Adds what means nothing in the sections of recipients.
+    pub(super) fn check_recipients(&self, faults: &mut Faults) {
+        if self.notify.is_empty() {
+            return;
+        }
+        // A rule file that cannot be used is named where the rules are made of it.
+        let rules = self.rule_specs().unwrap_or_default();
+        let rules: Vec<String> = rules.into_iter().map(|rule| rule.id).collect();
+        for (at, recipient) in self.notify.iter().enumerate() {
+            let earlier = self.notify.get(..at).unwrap_or_default();
+            recipient.check(earlier, &rules, faults);
+        }
+    }
+}
+
 impl NotifyConfig {
     /// The region in the topic's ARN; `None` where it is no ARN of SNS.
     pub fn region(&self) -> Option<&str> {
@@ -159,7 +176,7 @@ impl NotifyConfig {
     }
 
     /// Adds what means nothing; `earlier` sections come before this one, `rules` are known.
-    pub(super) fn check(&self, earlier: &[Self], rules: &[String], faults: &mut Faults) {
+    fn check(&self, earlier: &[Self], rules: &[String], faults: &mut Faults) {
         let simple = |sign: char| sign.is_ascii_alphanumeric() || "-_".contains(sign);
         let name = &self.name;
         let good = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(simple);
