@@ -27,7 +27,7 @@ pub use schema_source::SchemaSource;
 pub use store::{
     CheckpointStore, CommitOutcome, Cursors, Expiry, Export, LakeCut, OutputFilter,
     PartitionCommit, PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, Repartition,
-    StoredDead, StoredOutput, StoredProcessor, UnknownCode,
+    StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered, UnknownCode,
 };
 pub use warehouse::{
     ColumnType, LoadMode, LoadReceipt, QueryResult, TableLimits, TableSpec, Warehouse,

@@ -14,6 +14,7 @@ mod fetchers;
 mod health;
 mod hostile;
 mod kafka;
+mod notify;
 mod postgres;
 mod real_input;
 mod recordings;

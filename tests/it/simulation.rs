@@ -98,6 +98,15 @@ fn saving_before_the_lanes_of_the_old_owner_are_closed_is_caught() -> Result<()>
 }
 
 #[test]
+fn a_position_that_moves_before_the_receiver_has_the_alert_is_caught() -> Result<()> {
+    ensure!(
+        (0..20).any(|seed| simulate(seed, Some(Bug::NotesBeforeDelivery)).is_err()),
+        "20 seeds did not notice that a receiver lacks alerts"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_version_that_is_lost_or_there_twice_is_caught() -> Result<()> {
     for bug in [Bug::LosesVersions, Bug::RepeatsVersions] {
         ensure!(

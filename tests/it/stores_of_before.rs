@@ -215,7 +215,7 @@ fn a_look_at_an_embedded_store_of_before_is_refused_with_what_to_do_and_changes_
         "{refused:?}"
     );
     ensure!(std::fs::read(&path)? == before);
-    ensure!(EmbeddedStore::migrate(&path)? == ["0001_cursors"]);
+    ensure!(EmbeddedStore::migrate(&path)? == ["0001_cursors", "0002_undelivered"]);
     is_as_it_was(&EmbeddedStore::open_read_only(&path)?)
 }
 
@@ -250,7 +250,10 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
         "{refused:?}"
     );
     let applied = theatre_postgres::migrate(&url, &config, &io)?;
-    ensure!(applied == ["0003_cursors", "0004_access"], "{applied:?}");
+    ensure!(
+        applied == ["0003_cursors", "0004_access", "0005_undelivered"],
+        "{applied:?}"
+    );
     is_as_it_was(&*theatre_postgres::open(&url, &config, &io)?)?;
     goes_on(&*theatre_postgres::open(&url, &config, &io)?)?;
     ensure!(theatre_postgres::migrate(&url, &config, &io)?.is_empty());
@@ -259,6 +262,7 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
         &url,
         "SET ROLE serves_before; UPDATE theatre.cursor SET position = position;
          INSERT INTO theatre.cursor VALUES (9, 'x', 1); DELETE FROM theatre.cursor WHERE partition = 9;
+         INSERT INTO theatre.undelivered VALUES ('x', 9, 1, 'why', 1); DELETE FROM theatre.undelivered;
          RESET ROLE; DROP OWNED BY serves_before; DROP ROLE serves_before",
     )
 }

@@ -25,6 +25,7 @@ pub mod fault_proxy;
 pub mod fleet;
 pub mod http;
 pub mod kafka_cluster;
+pub mod receiver;
 pub mod registered;
 pub mod secured;
 pub mod servers;

@@ -6,10 +6,11 @@
 //!
 //! The oracle is a batch recomputation: all processors over the whole log in one piece, without
 //! saves. Everything that was concluded, published, written to the lake and loaded must equal it,
-//! once.
+//! once; and a receiver of alerts that fails now and then gets each of them, in order.
 
 mod gate;
 mod oracle;
+mod pager;
 mod process;
 mod versions;
 
@@ -38,6 +39,7 @@ use theatre_testkit::memory::store::MemoryStore;
 use crate::acting;
 use crate::registered::{self, Services};
 use gate::{Gate, Lanes, Late, Trimmed};
+use pager::Pager;
 use process::Process;
 
 /// A bug to put in, to see that the simulation notices.
@@ -59,6 +61,8 @@ pub enum Bug {
     ForgetsWhatWasSaid,
     /// A robot that is restored takes its rules from another record than it had come to.
     RulesFromElsewhere,
+    /// The position of a receiver moves before it has taken anything.
+    NotesBeforeDelivery,
 }
 
 /// What a simulation went through.
@@ -126,11 +130,13 @@ struct World {
     trimmed: Arc<Trimmed>,
     /// Who can publish.
     lanes: Arc<Lanes>,
+    /// Gets the alerts beside the log and the lake.
+    pager: Option<Arc<Pager>>,
     bug: Option<Bug>,
 }
 
 impl World {
-    fn open(root: &Path, bug: Option<Bug>) -> Result<Self> {
+    fn open(root: &Path, seed: u64, bug: Option<Bug>) -> Result<Self> {
         let clock = Arc::new(VirtualClock(AtomicI64::new(START)));
         let ports = Ports {
             log: Arc::new(MemoryLog::new(clock.clone())),
@@ -164,6 +170,10 @@ impl World {
         // Of virtual time: so a lake writer that is not stepped for a while is left behind.
         params.limits.lake_patience = std::time::Duration::from_millis(400);
         params.limits.log_retention = std::time::Duration::from_secs(2);
+        let pager = has_pager(seed, bug).then(|| Arc::new(Pager::new(seed)));
+        if let Some(pager) = &pager {
+            params.sinks.push(pager.clone());
+        }
         wiring::prepare(&params, &ports)?;
         Ok(Self {
             ports,
@@ -172,8 +182,18 @@ impl World {
             late: Arc::default(),
             trimmed: Arc::default(),
             lanes: Arc::default(),
+            pager,
             bug,
         })
+    }
+}
+
+/// Whether there is a receiver beside the log and the lake: with every other seed, so that there are
+/// pipelines without one, too; with a bug, only if that is the receiver's.
+fn has_pager(seed: u64, bug: Option<Bug>) -> bool {
+    match bug {
+        None => seed % 2 == 1,
+        Some(bug) => bug == Bug::NotesBeforeDelivery,
     }
 }
 
@@ -183,7 +203,7 @@ impl World {
 /// When anything was lost, doubled or changed.
 pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
     let folder = tempfile::tempdir()?;
-    let world = World::open(folder.path(), bug)?;
+    let world = World::open(folder.path(), seed, bug)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let simulator = Simulator::new(seed, ROBOTS, START)?;
     let mut tally = Tally::default();
@@ -256,6 +276,9 @@ pub fn simulate(seed: u64, bug: Option<Bug>) -> Result<Tally> {
     finish(&world, &mut random)?;
     oracle::check(&world.params, &world.ports)
         .with_context(|| format!("after {} crashes", tally.crashes))?;
+    if let Some(pager) = &world.pager {
+        pager.check(&*world.ports.store)?;
+    }
     tally.trimmed = world.check_trimmed()?;
     for stored in world.ports.store.outputs_after(0, 0, 1 << 30)? {
         let is = |kind| usize::from(stored.output.kind == kind);

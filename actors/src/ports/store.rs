@@ -179,6 +179,30 @@ pub struct StoredDead {
     pub dead: DeadRow,
 }
 
+/// An output that a consumer could not deliver and has passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undelivered {
+    /// Its number within the partition.
+    pub sequence: u64,
+    /// Why it was not delivered, in words.
+    pub reason: String,
+    /// When it was set aside.
+    pub at: LogTime,
+}
+
+/// An undelivered output, as the store has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredUndelivered {
+    /// The consumer.
+    pub consumer: String,
+    /// Why it was not delivered, in words.
+    pub reason: String,
+    /// When it was set aside.
+    pub at: LogTime,
+    /// The output.
+    pub output: StoredOutput,
+}
+
 /// A cut of the lake: every open file of a partition closed at one position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LakeCut {
@@ -351,6 +375,15 @@ pub trait CheckpointStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredOutput>>;
 
+    /// The same of one kind.
+    fn outputs_of_kind_after(
+        &self,
+        partition: Partition,
+        kind: OutputKind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>>;
+
     /// Dead letters of a partition with a sequence above `after`, in order, at most `limit`.
     fn dead_after(&self, partition: Partition, after: u64, limit: usize)
     -> Result<Vec<StoredDead>>;
@@ -363,6 +396,29 @@ pub trait CheckpointStore: Send + Sync {
         consumer: &str,
         position: u64,
     ) -> Result<()>;
+
+    /// Notes what a consumer could not deliver and moves its position over it, in one transaction;
+    /// the position never moves back. An output that is noted already keeps what was said first.
+    fn set_aside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        consumer: &str,
+        undelivered: &Undelivered,
+    ) -> Result<()>;
+
+    /// What consumers could not deliver and the store still has, in order of consumer, partition
+    /// and number; `consumer`: of this one only. At most `limit` (0 = all).
+    fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>>;
+
+    /// Takes an undelivered output off the list, once it was delivered after all or is not needed.
+    /// It needs no epoch: the consumer is beyond it. False if it was not there.
+    fn settle_undelivered(
+        &self,
+        partition: Partition,
+        consumer: &str,
+        sequence: u64,
+    ) -> Result<bool>;
 
     /// Deletes expired outputs of the kinds that expire; the others stay. Returns the sequence
     /// number of the last output that was looked at and is old enough, or `after` if there is none:

@@ -149,6 +149,7 @@ impl Config {
         self.check_warehouse(&mut faults);
         self.traces.check(&mut faults);
         self.api.check(&mut faults);
+        self.check_recipients(&mut faults);
         faults
     }
 

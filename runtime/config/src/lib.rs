@@ -10,6 +10,7 @@ pub mod inputs;
 pub mod lake;
 pub mod layers;
 pub mod log;
+pub mod notify;
 mod path;
 mod redact;
 pub mod reference;
@@ -32,7 +33,7 @@ use theatre_actors::rules::{Micros, RuleSpec};
 use theatre_actors::window::AggregateSet;
 
 pub use path::ConfigPath;
-pub use redact::redacted;
+pub use redact::{redacted, without_path};
 
 use reference::Span;
 
@@ -167,6 +168,8 @@ pub struct Config {
     pub traces: traces::TracesConfig,
     /// The HTTP interface and the page.
     pub api: api::ApiConfig,
+    /// Recipients of what happens to conditions.
+    pub notify: Vec<notify::NotifyConfig>,
     /// Where the admin server listens; port 0 picks a free one.
     pub admin: String,
     /// Which signals a procedure's indicators are computed from, and which others are aggregated by
@@ -230,6 +233,7 @@ impl Default for Config {
             warehouse: warehouse::WarehouseConfig::default(),
             traces: traces::TracesConfig::default(),
             api: api::ApiConfig::default(),
+            notify: Vec::new(),
             admin: "127.0.0.1:9464".to_owned(),
             indicators: vec![reference_indicators()],
             instruments: vec![reference_instruments()],

@@ -18,6 +18,28 @@ pub(super) fn url<S: Serializer>(url: &Option<String>, serializer: S) -> Result<
     url.as_deref().map(redacted).serialize(serializer)
 }
 
+/// Writes a URL without what lies behind its host, which may be a secret of its own.
+pub(super) fn address<S: Serializer>(
+    url: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(without_path).serialize(serializer)
+}
+
+/// A URL up to its host, with `/***` for the rest if there is any.
+pub fn without_path(url: &str) -> String {
+    let url = redacted(url);
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let rest = url.get(host..).unwrap_or_default();
+    match rest.find(['/', '?', '#']) {
+        Some(end) if rest.len() > end + 1 => {
+            let until = url.get(..host + end).unwrap_or_default();
+            format!("{until}/{HIDDEN}")
+        }
+        _ => url,
+    }
+}
+
 /// Writes properties without the values of those that are secret by name.
 pub(super) fn properties<S: Serializer>(
     properties: &BTreeMap<String, String>,

@@ -316,6 +316,7 @@ mod tests {
             "[warehouse]",
             "[traces]",
             "[api]",
+            "[[notify]]",
             "[[indicators]]",
             "[[instruments]]",
             "[[components]]",

@@ -12,7 +12,7 @@ use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, Cursors, DeferredBatches, Epoch, Error, Expiry, Export,
     FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
-    UnknownCode,
+    StoredUndelivered, Undelivered, UnknownCode,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::state::Stored;
@@ -25,6 +25,7 @@ mod files;
 mod migrations;
 mod outputs;
 mod repartition;
+mod undelivered;
 
 const WHAT: &str = "checkpoint store";
 
@@ -401,6 +402,24 @@ impl CheckpointStore for EmbeddedStore {
         )
     }
 
+    fn outputs_of_kind_after(
+        &self,
+        partition: Partition,
+        kind: OutputKind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        let sql = format!(
+            "SELECT {} FROM fact WHERE partition = ?1 AND sequence > ?2 AND kind = ?3 ORDER BY sequence LIMIT ?4",
+            outputs::COLUMNS
+        );
+        self.query(
+            &sql,
+            params![partition, after as i64, kind.code(), limit as i64],
+            outputs::read,
+        )
+    }
+
     fn dead_after(
         &self,
         partition: Partition,
@@ -425,6 +444,37 @@ impl CheckpointStore for EmbeddedStore {
         self.fenced(partition, epoch, |transaction| {
             cursors::advance(transaction, partition, consumer, position)
         })
+    }
+
+    fn set_aside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        consumer: &str,
+        undelivered: &Undelivered,
+    ) -> Result<()> {
+        self.fenced(partition, epoch, |transaction| {
+            undelivered::note(transaction, partition, consumer, undelivered)?;
+            cursors::advance(transaction, partition, consumer, undelivered.sequence)
+        })
+    }
+
+    fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>> {
+        let limit = if limit == 0 { -1 } else { limit as i64 };
+        self.query(
+            undelivered::LIST,
+            params![consumer, limit],
+            undelivered::read,
+        )
+    }
+
+    fn settle_undelivered(
+        &self,
+        partition: Partition,
+        consumer: &str,
+        sequence: u64,
+    ) -> Result<bool> {
+        self.write(|transaction| undelivered::settle(transaction, partition, consumer, sequence))
     }
 
     fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {

@@ -84,7 +84,7 @@ pub struct Report {
     /// By table of outputs.
     pub outputs: Vec<OutputLine>,
     /// Outputs and dead letters that are not published yet, by consumer.
-    pub unpublished: BTreeMap<&'static str, u64>,
+    pub unpublished: BTreeMap<String, u64>,
     /// True if robots have moved between partitions: a line's counters are those of the robots that
     /// live there now.
     pub repartitioned: bool,
@@ -213,12 +213,13 @@ pub fn run(params: &PipelineParams, ports: &Ports) -> Result<Report> {
 fn unpublished<'a>(
     params: &PipelineParams,
     statuses: impl Iterator<Item = &'a PartitionStatus>,
-) -> BTreeMap<&'static str, u64> {
+) -> BTreeMap<String, u64> {
     let mut unpublished = BTreeMap::new();
     for status in statuses {
         for (consumer, behind) in outbox::backlogs(params, status) {
             if consumer.name != EXPORTER.name {
-                *unpublished.entry(consumer.backlog).or_default() += behind;
+                let what = consumer.backlog.into_owned();
+                *unpublished.entry(what).or_default() += behind;
             }
         }
     }
@@ -229,7 +230,7 @@ fn unpublished<'a>(
 fn pending(
     lines: &[Line],
     outputs: &[OutputLine],
-    unpublished: &BTreeMap<&'static str, u64>,
+    unpublished: &BTreeMap<String, u64>,
     registered: u64,
 ) -> Vec<String> {
     let sum = |value: fn(&Line) -> u64| lines.iter().map(value).sum::<u64>();
@@ -256,7 +257,9 @@ fn pending(
             "rows wait for the warehouse",
         ),
     ];
-    let unpublished = unpublished.iter().map(|(what, count)| (*count, *what));
+    let unpublished = unpublished
+        .iter()
+        .map(|(what, count)| (*count, what.as_str()));
     records
         .into_iter()
         .chain(unpublished)

@@ -12,6 +12,7 @@ use super::completer::Completer;
 use super::ends::Mark;
 use super::lake_writer::LakeWriter;
 use super::lifecycle::{Event, Life, Role, Tenure};
+use super::notifier::AtWork;
 use super::outbox::OutboxConsumer;
 use super::partition::PartitionActor;
 use super::progress::PartitionProgress;
@@ -271,10 +272,11 @@ pub(super) struct PublisherComponent {
     completer: Completer,
     retention: Retention,
     mark: Option<Mark>,
+    notifiers: AtWork,
 }
 
 impl PublisherComponent {
-    pub(super) fn new(context: &SharedContext, acquired: &Acquired) -> Self {
+    pub(super) fn new(context: &SharedContext, acquired: &Acquired, notifiers: AtWork) -> Self {
         let (partition, epoch) = (acquired.partition, acquired.epoch);
         let (params, ports) = (&context.params, &context.ports);
         Self {
@@ -284,6 +286,7 @@ impl PublisherComponent {
             retention: Retention::new(partition, epoch, params.clone(), ports.clone()),
             context: context.clone(),
             mark: None,
+            notifiers,
         }
     }
 
@@ -305,10 +308,12 @@ impl PublisherComponent {
             last_dead: status.last_dead,
             last_file: None,
         });
-        let position = |consumer: outbox::Consumer| status.cursors.get(consumer.name);
-        let delivered = |consumer: outbox::Consumer| match consumer.stream {
-            outbox::Stream::Outputs => position(consumer) >= mark.last_output,
-            outbox::Stream::DeadLetters => position(consumer) >= mark.last_dead,
+        let delivered = |consumer: outbox::Consumer| {
+            let last = match consumer.stream {
+                outbox::Stream::DeadLetters => mark.last_dead,
+                outbox::Stream::Outputs | outbox::Stream::OutputsOf(_) => mark.last_output,
+            };
+            status.cursors.get(&consumer.name) >= last
         };
         if !outbox::active(params).all(delivered) {
             return Ok(());
@@ -375,6 +380,13 @@ impl Component for PublisherComponent {
             if steps.contains(&Step::Worked) {
                 return Ok(ON);
             }
+        }
+        if last
+            && self
+                .notifiers
+                .are_waited_for(self.context.ports.clock.now())
+        {
+            return Ok(Flow::On(Rest::Time(IDLE)));
         }
         self.retention.step(last)?;
         if last {

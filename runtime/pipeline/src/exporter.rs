@@ -63,7 +63,7 @@ impl Exporter {
     /// `StaleEpoch`: the partition is lost. `Unavailable`: step again.
     pub fn step(&mut self, everything: bool) -> Result<Step> {
         let status = self.ports.store.status(self.partition)?;
-        let exported = status.cursors.get(EXPORTER.name);
+        let exported = status.cursors.get(&EXPORTER.name);
         if exported >= status.last_output {
             return Ok(Step::Idle);
         }
@@ -98,7 +98,7 @@ impl Exporter {
     /// Registers the files and moves the position, in one transaction.
     fn commit(&self, after: u64, up_to: u64, files: Vec<LakeFile>) -> Result<Step> {
         let export = Export {
-            consumer: EXPORTER.name.to_owned(),
+            consumer: EXPORTER.name.into_owned(),
             after,
             up_to,
             files,
@@ -290,7 +290,7 @@ mod tests {
             params.limits.clone(),
         );
         assert_eq!(exporter.step(true), Ok(Step::Worked));
-        assert_eq!(store.status(0).unwrap().cursors.get(EXPORTER.name), 2);
+        assert_eq!(store.status(0).unwrap().cursors.get(&EXPORTER.name), 2);
         let files: Vec<(String, u64)> = store
             .all_files()
             .unwrap()

@@ -29,6 +29,7 @@ pub mod lifecycle;
 pub mod live;
 pub mod loader;
 mod loading;
+pub mod notifier;
 pub mod outbox;
 pub mod params;
 pub mod partition;

@@ -25,6 +25,9 @@ pub use shared::{Lifecycle, Tenure};
 pub enum Role {
     /// Loads completed files into the warehouse. A partition that is left does not wait for it.
     Loader,
+    /// Delivers outputs to one receiver beside log and lake; there may be several or none. A
+    /// partition that is left does not wait for those that cannot deliver.
+    Notifier,
     /// Exports outputs, completes files, and trims.
     Publisher,
     /// Writes records to the lake.
@@ -37,8 +40,9 @@ pub enum Role {
 
 impl Role {
     /// All of them, sink first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Loader,
+        Self::Notifier,
         Self::Publisher,
         Self::LakeWriter,
         Self::Relay,
@@ -49,6 +53,7 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::Loader => "loader",
+            Self::Notifier => "notifier",
             Self::Publisher => "publisher",
             Self::LakeWriter => "lake writer",
             Self::Relay => "relay",
@@ -217,7 +222,7 @@ impl Life {
     pub fn is_last(self, role: Role) -> bool {
         let feeders: &[Role] = match role {
             Role::Loader | Role::Partition => &[],
-            Role::LakeWriter | Role::Relay => &[Role::Partition],
+            Role::LakeWriter | Role::Relay | Role::Notifier => &[Role::Partition],
             Role::Publisher => &[Role::Partition, Role::LakeWriter],
         };
         self.is_draining() && feeders.iter().all(|feeder| self.ended.has(*feeder))

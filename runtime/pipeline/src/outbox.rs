@@ -3,11 +3,14 @@
 //! A [`Consumer`] is a name under which the store keeps how far it is in each partition. Whether
 //! everything is out, and what retention may delete, are folds over the consumers that a pipeline
 //! has ([`active`]). Three are built in: the relays of outputs and of dead letters, and the
-//! exporter. Any number of [`OutputSink`]s may stand beside them.
+//! exporter. Any number of [`OutputSink`]s may stand beside them, each delivered to apart from all
+//! others ([`super::notifier`]).
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::time::Duration;
 
-use theatre_actors::ports::{Epoch, Error, PartitionStatus, Result, StoredOutput};
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{CheckpointStore, Epoch, PartitionStatus, Result, StoredOutput};
 use theatre_actors::position::Partition;
 
 use super::exporter::Exporter;
@@ -18,6 +21,8 @@ use super::{PipelineParams, Ports, Step};
 pub enum Stream {
     /// The outputs of a partition.
     Outputs,
+    /// Those of one kind; the position goes on over the others.
+    OutputsOf(OutputKind),
     /// The dead letters of a partition.
     DeadLetters,
 }
@@ -26,43 +31,65 @@ impl Stream {
     /// The sequence number of the last record, 0 if there is none.
     pub fn last(self, status: &PartitionStatus) -> u64 {
         match self {
-            Self::Outputs => status.last_output,
+            Self::Outputs | Self::OutputsOf(_) => status.last_output,
             Self::DeadLetters => status.last_dead,
+        }
+    }
+
+    /// Whether it has outputs of kinds that expire.
+    fn expires(self) -> bool {
+        match self {
+            Self::Outputs => true,
+            Self::OutputsOf(kind) => kind.spec().expires,
+            Self::DeadLetters => false,
         }
     }
 }
 
 /// A consumer of the outbox, apart from how it delivers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumer {
     /// The name under which its positions are stored; never re-used for another consumer.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it reads.
     pub stream: Stream,
     /// What its backlog is to people, after a number.
-    pub backlog: &'static str,
+    pub backlog: Cow<'static, str>,
+}
+
+impl Consumer {
+    /// What it is called in metrics and troubles: a recipient by the name that the configuration
+    /// gives it.
+    pub fn label(&self) -> &str {
+        let recipient = self.name.strip_prefix(RECIPIENT_PREFIX);
+        recipient.unwrap_or(&self.name)
+    }
 }
 
 /// Publishes outputs to the log.
 pub const RELAY: Consumer = Consumer {
-    name: "relay",
+    name: Cow::Borrowed("relay"),
     stream: Stream::Outputs,
-    backlog: "outputs are not published",
+    backlog: Cow::Borrowed("outputs are not published"),
 };
 
 /// Publishes dead letters to the log.
 pub const DEAD_LETTER_RELAY: Consumer = Consumer {
-    name: "dead_letter_relay",
+    name: Cow::Borrowed("dead_letter_relay"),
     stream: Stream::DeadLetters,
-    backlog: "dead letters are not published",
+    backlog: Cow::Borrowed("dead letters are not published"),
 };
 
 /// Writes outputs to lake files, where there is a lake.
 pub const EXPORTER: Consumer = Consumer {
-    name: "exporter",
+    name: Cow::Borrowed("exporter"),
     stream: Stream::Outputs,
-    backlog: "outputs are not in the lake",
+    backlog: Cow::Borrowed("outputs are not in the lake"),
 };
+
+/// What the names of those consumers begin with that are recipients of the configuration; their
+/// own names follow.
+pub const RECIPIENT_PREFIX: &str = "notify/";
 
 /// The part of a consumer that delivers the records of one partition.
 ///
@@ -89,19 +116,39 @@ pub trait OutboxConsumer: Send {
     }
 }
 
-/// A receiver of outputs beside log and lake, such as a webhook or a search index.
+/// What a receiver says of an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    /// It is safe there.
+    Taken,
+    /// It will never be taken, however often it comes; why, in words.
+    Refused(String),
+}
+
+/// A receiver of outputs beside log and lake, such as a webhook.
 ///
-/// It gets the outputs of each partition in order and at least once: those that it had when an
-/// owner ended before the position was noted come again, with the same ids and revisions.
+/// It gets the outputs of each partition in order and at least once: the one that it had when an
+/// owner ended before the position was noted comes again, with the same id and revision. It is
+/// called by one thread for each partition, at the same time.
 pub trait OutputSink: Send + Sync {
-    /// The consumer: its stream is that of outputs, and its name differs from all others.
+    /// The consumer: its stream is that of a kind of outputs, and its name differs from all others.
     fn consumer(&self) -> Consumer;
 
-    /// Takes outputs of one partition. It returns once they are safe with the receiver.
+    /// What cannot be delivered for so long since it was committed is set aside as undelivered, and
+    /// the ones behind it go on: nothing waits longer for a receiver that is away.
+    fn patience(&self) -> Duration;
+
+    /// Whether an output is for this receiver.
     ///
     /// # Errors
-    /// `Unavailable`: they are delivered again. `Refused`: a person must put something right.
-    fn take(&self, outputs: &[StoredOutput]) -> Result<()>;
+    /// Those of the store.
+    fn wants(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<bool>;
+
+    /// Hands one output over. It returns once the output is safe with the receiver, or refused.
+    ///
+    /// # Errors
+    /// Any: it is handed over again, after a pause.
+    fn take(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<Receipt>;
 }
 
 /// The consumers that a pipeline has. One that it does not have any more keeps its positions, and
@@ -115,7 +162,7 @@ pub fn active(params: &PipelineParams) -> impl Iterator<Item = Consumer> {
         .chain(sinks)
 }
 
-/// The consumers that the outward thread of a partition runs; the relays have a thread of their
+/// The consumers that the outward thread of a partition runs; relays and sinks have threads of their
 /// own.
 pub fn outward(
     partition: Partition,
@@ -129,16 +176,38 @@ pub fn outward(
         let exporter = Exporter::new(partition, epoch, ports.clone(), registry, limits);
         consumers.push(Box::new(exporter));
     }
-    for sink in &params.sinks {
-        consumers.push(Box::new(Delivery {
-            partition,
-            epoch,
-            ports: ports.clone(),
-            sink: sink.clone(),
-            limit: params.limits.relay_records,
-        }));
-    }
     consumers
+}
+
+/// Has the sinks that are new begin at the end of what is committed: a receiver of what happens from
+/// now on does not want everything that ever was. To be called before anything is
+/// committed under the epoch, so that nothing of it counts as old.
+///
+/// # Errors
+/// Those of the store; `StaleEpoch`: the partition is lost.
+pub fn begin(
+    partition: Partition,
+    epoch: Epoch,
+    params: &PipelineParams,
+    ports: &Ports,
+    status: &PartitionStatus,
+) -> Result<()> {
+    for sink in &params.sinks {
+        let name = sink.consumer().name;
+        // A position of 0 is like none: that there was nothing yet is a mark of its own.
+        let begun_at_zero = format!("{name} begun");
+        if status.cursors.get(&name) > 0 || status.cursors.get(&begun_at_zero) > 0 {
+            continue;
+        }
+        let (cursor, position) = match status.last_output {
+            0 => (begun_at_zero.as_str(), 1),
+            last => (&*name, last),
+        };
+        ports
+            .store
+            .advance_cursor(partition, epoch, cursor, position)?;
+    }
+    Ok(())
 }
 
 /// What each active consumer has not delivered yet, where that is anything.
@@ -148,7 +217,7 @@ pub fn backlogs(
 ) -> impl Iterator<Item = (Consumer, u64)> {
     active(params).filter_map(|consumer| {
         let last = consumer.stream.last(status);
-        let behind = last.saturating_sub(status.cursors.get(consumer.name));
+        let behind = last.saturating_sub(status.cursors.get(&consumer.name));
         (behind > 0).then_some((consumer, behind))
     })
 }
@@ -158,112 +227,56 @@ pub fn is_out(params: &PipelineParams, status: &PartitionStatus) -> bool {
     backlogs(params, status).next().is_none()
 }
 
-/// The last output that no active consumer needs any more.
+/// The last output that no active consumer needs any more, of those that may expire.
 pub fn delivered_outputs(params: &PipelineParams, status: &PartitionStatus) -> u64 {
     active(params)
-        .filter(|consumer| consumer.stream == Stream::Outputs)
-        .map(|consumer| status.cursors.get(consumer.name))
+        .filter(|consumer| consumer.stream.expires())
+        .map(|consumer| status.cursors.get(&consumer.name))
         .min()
         .unwrap_or(status.last_output)
 }
 
-/// Delivers the outputs of one partition to a sink.
-struct Delivery {
-    partition: Partition,
-    epoch: Epoch,
-    ports: Ports,
-    sink: Arc<dyn OutputSink>,
-    /// Most outputs of one delivery.
-    limit: usize,
-}
-
-impl OutboxConsumer for Delivery {
-    fn consumer(&self) -> Consumer {
-        self.sink.consumer()
-    }
-
-    fn deliver(&mut self, _: bool) -> Result<Step> {
-        let (store, name) = (&self.ports.store, self.consumer().name);
-        let status = store.status(self.partition)?;
-        // The position is fenced by the epoch, the sink is not: a former owner that looks first
-        // delivers nothing any more.
-        if status.epoch != self.epoch {
-            return Err(Error::StaleEpoch {
-                partition: self.partition,
-                ours: self.epoch,
-                current: status.epoch,
-            });
-        }
-        let position = status.cursors.get(name);
-        if position >= status.last_output {
-            return Ok(Step::Idle);
-        }
-        let outputs = store.outputs_after(self.partition, position, self.limit)?;
-        // Nothing is there up to the last one where all has expired before there was this sink.
-        let up_to = outputs
-            .last()
-            .map_or(status.last_output, |last| last.sequence);
-        if !outputs.is_empty() {
-            self.sink.take(&outputs)?;
-        }
-        store.advance_cursor(self.partition, self.epoch, name, up_to)?;
-        Ok(Step::Worked)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Arc;
 
-    use theatre_actors::outputs::{OutputEvent, OutputKind};
-    use theatre_actors::ports::{CheckpointStore, PartitionCommit, ProcessorSave};
-    use theatre_actors::position::Positions;
-    use theatre_actors::time::LogTime;
     use theatre_config::Config;
-    use theatre_embedded::warehouse::EmbeddedWarehouse;
-    use theatre_system::clock::SystemClock;
-    use theatre_testkit::memory::lake::MemoryLake;
-    use theatre_testkit::memory::log::MemoryLog;
-    use theatre_testkit::memory::store::MemoryStore;
 
     use super::*;
 
     const WEBHOOK: Consumer = Consumer {
-        name: "webhook",
-        stream: Stream::Outputs,
-        backlog: "outputs are not delivered to the webhook",
+        name: Cow::Borrowed("webhook"),
+        stream: Stream::OutputsOf(OutputKind::Alert),
+        backlog: Cow::Borrowed("outputs are not delivered to the webhook"),
     };
 
-    /// Remembers the numbers of what it took.
-    #[derive(Default)]
-    struct Webhook {
-        taken: Mutex<Vec<u64>>,
-        is_away: AtomicBool,
-    }
+    struct Webhook(Stream);
 
     impl OutputSink for Webhook {
         fn consumer(&self) -> Consumer {
-            WEBHOOK
+            Consumer {
+                stream: self.0,
+                ..WEBHOOK
+            }
         }
 
-        fn take(&self, outputs: &[StoredOutput]) -> Result<()> {
-            if self.is_away.load(Ordering::Relaxed) {
-                return Err(Error::Unavailable {
-                    what: "webhook",
-                    why: "it is away".to_owned(),
-                });
-            }
-            let numbers = outputs.iter().map(|stored| stored.sequence);
-            self.taken.lock().unwrap().extend(numbers);
-            Ok(())
+        fn patience(&self) -> Duration {
+            Duration::MAX
+        }
+
+        fn wants(&self, _: &StoredOutput, _: &dyn CheckpointStore) -> Result<bool> {
+            Ok(true)
+        }
+
+        fn take(&self, _: &StoredOutput, _: &dyn CheckpointStore) -> Result<Receipt> {
+            Ok(Receipt::Taken)
         }
     }
 
     fn status(positions: &[(Consumer, u64)]) -> PartitionStatus {
         let cursors = positions
             .iter()
-            .map(|(consumer, position)| (consumer.name.to_owned(), *position));
+            .map(|(consumer, position)| (consumer.name.to_string(), *position));
         PartitionStatus {
             last_output: 7,
             last_dead: 2,
@@ -306,83 +319,20 @@ mod tests {
         assert_eq!(delivered_outputs(&params, &status), 4);
         params.lake = false;
         assert_eq!(delivered_outputs(&params, &status), 5);
-        params.sinks.push(Arc::new(Webhook::default()));
+        params.sinks = vec![Arc::new(Webhook(WEBHOOK.stream))];
+        assert_eq!(
+            delivered_outputs(&params, &status),
+            5,
+            "alerts stay in the store: a sink that reads nothing else holds up no window"
+        );
+        params.sinks = vec![Arc::new(Webhook(Stream::OutputsOf(OutputKind::Window)))];
         assert_eq!(delivered_outputs(&params, &status), 0);
+        params.sinks = vec![Arc::new(Webhook(WEBHOOK.stream))];
         let backlogs: Vec<_> = backlogs(&params, &status).collect();
         assert_eq!(
             backlogs,
             [(RELAY, 2), (DEAD_LETTER_RELAY, 1), (WEBHOOK, 7)],
             "everything waits for it"
         );
-    }
-
-    fn commit(store: &MemoryStore, epoch: Epoch, number: u64) {
-        let output = OutputEvent {
-            kind: OutputKind::Alert,
-            robot_id: "r".to_owned(),
-            id: format!("a{number}"),
-            subject: "hot".to_owned(),
-            revision: 0,
-            event_time: 0,
-            payload: Vec::new(),
-        };
-        let save = ProcessorSave {
-            processor: "r".to_owned(),
-            save_number: number,
-            positions: Positions::zero(),
-            state: Vec::new(),
-            outputs: vec![output],
-            dead: Vec::new(),
-        };
-        let commit = PartitionCommit {
-            partition: 0,
-            epoch,
-            processors: vec![save],
-            floor: Positions::zero(),
-        };
-        store.commit(&[commit], LogTime(1)).unwrap();
-    }
-
-    #[test]
-    fn a_sink_gets_the_outputs_in_order_and_the_next_owner_goes_on_where_it_is() {
-        let (store, clock) = (Arc::new(MemoryStore::default()), Arc::new(SystemClock));
-        let ports = Ports {
-            log: Arc::new(MemoryLog::new(clock.clone())),
-            store: store.clone(),
-            lake: Arc::new(MemoryLake::default()),
-            warehouse: Arc::new(EmbeddedWarehouse::in_memory().unwrap()),
-            clock,
-        };
-        let mut params = crate::params::without_sources(&Config::default()).unwrap();
-        let webhook = Arc::new(Webhook::default());
-        params.lake = false;
-        params.limits.relay_records = 2;
-        params.sinks.push(webhook.clone());
-        let first = store.acquire(0).unwrap();
-        (1..=3).for_each(|number| commit(&store, first, number));
-        let position = || store.status(0).unwrap().cursors.get(WEBHOOK.name);
-
-        let mut consumers = outward(0, first, &params, &ports);
-        let deliver = |consumers: &mut Vec<Box<dyn OutboxConsumer>>| consumers[0].deliver(false);
-        webhook.is_away.store(true, Ordering::Relaxed);
-        assert!(matches!(
-            deliver(&mut consumers),
-            Err(Error::Unavailable { .. })
-        ));
-        assert_eq!(position(), 0, "what was not taken is not passed over");
-        webhook.is_away.store(false, Ordering::Relaxed);
-        assert_eq!(deliver(&mut consumers), Ok(Step::Worked));
-        assert_eq!(position(), 2);
-
-        let second = store.acquire(0).unwrap();
-        assert!(matches!(
-            deliver(&mut consumers),
-            Err(Error::StaleEpoch { .. })
-        ));
-        let mut consumers = outward(0, second, &params, &ports);
-        assert_eq!(deliver(&mut consumers), Ok(Step::Worked));
-        assert_eq!(deliver(&mut consumers), Ok(Step::Idle));
-        assert_eq!(*webhook.taken.lock().unwrap(), [1, 2, 3]);
-        assert_eq!(position(), 3);
     }
 }

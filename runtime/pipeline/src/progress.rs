@@ -447,7 +447,12 @@ impl Progress {
         let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         for component in all.keys() {
             let name = component.trim_end_matches(|sign: char| sign.is_ascii_digit());
-            *troubled.entry(name.trim_end().to_owned()).or_default() += 1;
+            let name = match name.split_once(' ') {
+                // One for each receiver, which is named after it.
+                Some((notifier, _)) if notifier == Role::Notifier.name() => notifier,
+                _ => name.trim_end(),
+            };
+            *troubled.entry(name.to_owned()).or_default() += 1;
         }
         troubled
     }

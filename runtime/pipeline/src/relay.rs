@@ -185,7 +185,7 @@ impl Relay {
             }
             opened => opened?,
         };
-        let noted = status.cursors.get(consumer_of(self.lane).name);
+        let noted = status.cursors.get(&consumer_of(self.lane).name);
         // The log may have forgotten its position after a long rest, and the store's may lag behind
         // it: the higher one is true.
         let position = publisher.position()?.max(noted);
@@ -423,7 +423,7 @@ impl Relay {
             self.ports.store.advance_cursor(
                 self.partition,
                 self.epoch,
-                consumer_of(self.lane).name,
+                &consumer_of(self.lane).name,
                 self.position,
             )?;
             self.noted = self.position;

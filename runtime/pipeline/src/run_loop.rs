@@ -48,6 +48,10 @@ pub enum Rest {
 pub trait Component: Send {
     /// Which one it is.
     fn role(&self) -> Role;
+    /// What its troubles are reported under, before the number of the partition.
+    fn name(&self) -> String {
+        self.role().name().to_owned()
+    }
     /// Does a bounded piece of work, as far as the partition's life allows.
     ///
     /// # Errors

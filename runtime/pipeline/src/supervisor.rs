@@ -3,8 +3,8 @@
 //!
 //! Four threads: the partition itself, its lake writer, its relays, and exporter and completer.
 //! Each ends once those that feed it have ended: what a partition still saves is still published.
-//! Its loader runs apart ([`super::loading`]): a partition that is left does not wait for a
-//! warehouse. Lake writer, exporter and completer stop only themselves when they are refused, and
+//! Its loader ([`super::loading`]) and its notifiers ([`super::notifier`]), one for each receiver,
+//! run apart: a partition that is left does not wait for a warehouse or for a receiver. Lake writer, exporter and completer stop only themselves when they are refused, and
 //! delay leaving only shortly when the lake is away: alerts do not need the lake.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::partition::{PartitionActor, Shared};
 use super::queue::{CommitQueue, LakeQueue};
 use super::retry::Need;
 use super::run_loop::{Flow, IDLE, Runner, Stepper, keep, run_loop};
-use super::{PipelineParams, Ports, Progress, wiring};
+use super::{PipelineParams, Ports, Progress, outbox, wiring};
 
 /// A partition that was lost is taken again after this long, unless the membership takes it away.
 const RETAKE_AFTER: Duration = Duration::from_secs(1);
@@ -160,11 +160,12 @@ impl PartitionSupervisor {
             let role = component.role();
             let need = match role {
                 Role::Partition | Role::Relay => Need::Needed,
-                Role::LakeWriter | Role::Publisher | Role::Loader => Need::Spared,
+                Role::LakeWriter | Role::Publisher | Role::Loader | Role::Notifier => Need::Spared,
             };
-            let stepper = Stepper::new(self.name(role), self.context.progress.clone(), need);
+            let name = format!("{} {}", component.name(), self.partition);
+            let stepper = Stepper::new(name, self.context.progress.clone(), need);
             let stepper = match role {
-                Role::Loader => stepper.held(self.partition, epoch),
+                Role::Loader | Role::Notifier => stepper.held(self.partition, epoch),
                 _ => stepper,
             };
             Runner::new(component, tenure.clone(), stepper)
@@ -199,6 +200,13 @@ impl PartitionSupervisor {
         // A repartition since the look above has not fenced this epoch.
         self.check_layout()?;
         let status = self.context.ports.store.status(self.partition)?;
+        outbox::begin(
+            self.partition,
+            epoch,
+            &self.context.params,
+            &self.context.ports,
+            &status,
+        )?;
         if self.context.params.lake {
             lake_gap::begin(
                 self.partition,
@@ -248,6 +256,7 @@ impl PartitionSupervisor {
                 // Named, so that a profiler and the benchmark can tell what each costs.
                 let thread = match runner.role() {
                     Role::Loader => "loader",
+                    Role::Notifier => "notify",
                     Role::Publisher => "outward",
                     Role::LakeWriter => "lake",
                     Role::Relay => "relay",
@@ -258,7 +267,7 @@ impl PartitionSupervisor {
                 };
                 let named =
                     std::thread::Builder::new().name(format!("{thread}-{}", self.partition));
-                let spawned = if runner.role() == Role::Loader {
+                let spawned = if matches!(runner.role(), Role::Loader | Role::Notifier) {
                     // It may outlast the partition.
                     named.spawn(move || keep(&mut runner)).map(drop)
                 } else {

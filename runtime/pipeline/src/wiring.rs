@@ -33,7 +33,7 @@ use super::relay::Relay;
 use super::retry::Need;
 use super::run_loop::{Component, Flow, IDLE, ON, Rest, Stepper, run_loop};
 use super::supervisor::{Hosts, SharedContext};
-use super::{PipelineParams, Ports, Progress, Step};
+use super::{PipelineParams, Ports, Progress, Step, notifier};
 use theatre_parquet::{outputs, table_spec};
 use theatre_telemetry::names;
 
@@ -135,13 +135,17 @@ pub(super) fn components(context: &SharedContext, acquired: Acquired) -> Vec<Box
         )
     });
     let news = context.committed.news(partition);
-    vec![
-        Box::new(LoaderComponent::new(context, &acquired)),
-        Box::new(PublisherComponent::new(context, &acquired)),
+    let (notifiers, at_work) = notifier::components(context, partition, epoch);
+    let mut components: Vec<Box<dyn Component>> =
+        vec![Box::new(LoaderComponent::new(context, &acquired))];
+    components.extend(notifiers);
+    components.extend([
+        Box::new(PublisherComponent::new(context, &acquired, at_work)) as Box<dyn Component>,
         Box::new(LakeComponent::new(context, &acquired)),
         Box::new(RelayComponent::new(relays, news, acquired.tenure)),
         Box::new(PartitionComponent::new(context, acquired.actor)),
-    ]
+    ]);
+    components
 }
 
 /// The checkpointer of a process, for all its partitions.

@@ -19,14 +19,17 @@ mod partitions;
 mod repartition;
 mod session;
 mod text;
+mod undelivered;
 
 use std::sync::Arc;
 
 use sqlx::PgConnection;
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     AccessStore, CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export,
     FileStage, LakeCut, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     RegisteredFile, Repartition, Result, StoredDead, StoredOutput, StoredProcessor,
+    StoredUndelivered, Undelivered,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::state::Stored;
@@ -214,6 +217,18 @@ impl CheckpointStore for PostgresStore {
         })
     }
 
+    fn outputs_of_kind_after(
+        &self,
+        partition: Partition,
+        kind: OutputKind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        self.session.read(async |connection| {
+            outputs::outputs_of_kind_after(connection, partition, kind, after, limit).await
+        })
+    }
+
     fn dead_after(
         &self,
         partition: Partition,
@@ -233,6 +248,35 @@ impl CheckpointStore for PostgresStore {
     ) -> Result<()> {
         self.fenced(partition, epoch, async |connection| {
             cursors::advance(connection, partition, consumer, position).await
+        })
+    }
+
+    fn set_aside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        consumer: &str,
+        undelivered: &Undelivered,
+    ) -> Result<()> {
+        self.fenced(partition, epoch, async |connection| {
+            undelivered::note(connection, partition, consumer, undelivered).await?;
+            cursors::advance(connection, partition, consumer, undelivered.sequence).await
+        })
+    }
+
+    fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>> {
+        self.session
+            .read(async |connection| undelivered::list(connection, consumer, limit).await)
+    }
+
+    fn settle_undelivered(
+        &self,
+        partition: Partition,
+        consumer: &str,
+        sequence: u64,
+    ) -> Result<bool> {
+        self.write(async |connection| {
+            undelivered::settle(connection, partition, consumer, sequence).await
         })
     }
 

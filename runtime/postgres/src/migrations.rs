@@ -10,7 +10,7 @@ use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -21,6 +21,10 @@ const FILES: [(&str, &str); 4] = [
     ),
     ("cursors", include_str!("../migrations/0003_cursors.sql")),
     ("access", include_str!("../migrations/0004_access.sql")),
+    (
+        "undelivered",
+        include_str!("../migrations/0005_undelivered.sql"),
+    ),
 ];
 /// PostgreSQL 15.
 const SERVER_VERSION_MIN: u32 = 150_000;

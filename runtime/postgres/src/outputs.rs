@@ -13,7 +13,7 @@ use super::failure::Attempt;
 use super::text::{read_text, stored};
 use super::{decode, limited};
 
-fn read_output(row: &PgRow) -> Attempt<StoredOutput> {
+pub(super) fn read_output(row: &PgRow) -> Attempt<StoredOutput> {
     let text = |column: &str| row.try_get(column).map(read_text);
     let kind: i16 = row.try_get("kind")?;
     let output = OutputEvent {
@@ -96,6 +96,27 @@ pub(super) async fn outputs_after(
     let query = sqlx::query(sql)
         .bind(partition as i32)
         .bind(after as i64)
+        .bind(limited(limit));
+    query
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(read_output)
+        .collect()
+}
+
+pub(super) async fn outputs_of_kind_after(
+    connection: &mut PgConnection,
+    partition: Partition,
+    kind: OutputKind,
+    after: u64,
+    limit: usize,
+) -> Attempt<Vec<StoredOutput>> {
+    let sql = "SELECT * FROM fact WHERE partition = $1 AND sequence > $2 AND kind = $3 ORDER BY sequence LIMIT $4";
+    let query = sqlx::query(sql)
+        .bind(partition as i32)
+        .bind(after as i64)
+        .bind(i16::from(kind.code()))
         .bind(limited(limit));
     query
         .fetch_all(connection)

@@ -1,16 +1,18 @@
 //! What a deployment knows, as plain serializable values: robots, procedures, alerts, windows, lake
-//! files, dead letters, partitions.
+//! files, dead letters, notifications, partitions.
 //!
 //! Every function reads the ports (checkpoint store, event log) and prints nothing; the command
 //! line prints the answers and an HTTP server can serialize them. The store may belong to a running
 //! process: the answers are as of its last checkpoint. Times are microseconds UTC.
 
+mod notifications;
 mod robots;
 mod rules;
 mod silences;
 mod storage;
 mod windows;
 
+pub use notifications::{UndeliveredNotification, undelivered_notifications};
 pub use robots::{
     OpenCondition, RobotSummary, alert_history, alerts_of, condition_history, open_conditions,
     procedure, procedures, robot, robots,

@@ -163,10 +163,10 @@ pub fn partitions(store: &dyn CheckpointStore) -> Result<Vec<PartitionState>> {
             saved_to: by_topic(&status.floor),
             lake_to: by_topic(&status.lake_positions),
             outputs: status.last_output,
-            relayed: status.cursors.get(outbox::RELAY.name),
-            exported: status.cursors.get(outbox::EXPORTER.name),
+            relayed: status.cursors.get(&outbox::RELAY.name),
+            exported: status.cursors.get(&outbox::EXPORTER.name),
             dead: status.last_dead,
-            dead_relayed: status.cursors.get(outbox::DEAD_LETTER_RELAY.name),
+            dead_relayed: status.cursors.get(&outbox::DEAD_LETTER_RELAY.name),
         })
     };
     (0..partitions).map(state).collect()

@@ -11,6 +11,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 const CONNECT: Duration = Duration::from_secs(2);
 const WHOLE: Duration = Duration::from_secs(5);
+const REDIRECTS: u32 = 10;
 
 /// A client for `url`; the certificates are read only when it needs them. An answer is no error,
 /// whatever its status.
@@ -18,9 +19,23 @@ const WHOLE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Names the file of certificates that cannot be used.
 pub fn agent(url: &str, ca_file: Option<&Path>) -> Result<Agent> {
+    agent_of(url, ca_file, WHOLE, REDIRECTS)
+}
+
+/// The same for requests that may take up to `whole` and go to the address that is named and to no
+/// other: a redirect is an answer as any.
+///
+/// # Errors
+/// As [`agent`].
+pub fn patient_agent(url: &str, ca_file: Option<&Path>, whole: Duration) -> Result<Agent> {
+    agent_of(url, ca_file, whole, 0)
+}
+
+fn agent_of(url: &str, ca_file: Option<&Path>, whole: Duration, redirects: u32) -> Result<Agent> {
     let config = Agent::config_builder()
-        .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(WHOLE))
+        .timeout_connect(Some(CONNECT.min(whole)))
+        .timeout_global(Some(whole))
+        .max_redirects(redirects)
         .http_status_as_error(false);
     if !url.starts_with("https://") {
         return Ok(config.build().into());

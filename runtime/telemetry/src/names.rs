@@ -211,6 +211,25 @@ define_metrics! {
         "Since when the oldest completed lake file waits to be loaded, as this process has seen it, \
          Unix time, by partition; 0 while none waits"
     );
+    NOTIFICATIONS_DELIVERED: Counter(
+        "theatre_notifications_delivered_total", "notifications", ["recipient"],
+        "Transitions of conditions that a recipient has taken, by recipient"
+    );
+    NOTIFICATIONS_FAILED: Counter(
+        "theatre_notifications_failed_total", "attempts", ["recipient"],
+        "Deliveries that failed and are tried again, by recipient"
+    );
+    NOTIFICATIONS_UNDELIVERED: Counter(
+        "theatre_notifications_undelivered_total", "notifications", ["recipient"],
+        "Transitions that were set aside because a recipient refused them or was away for too \
+         long, by recipient"
+    );
+    NOTIFICATIONS_WAIT: Gauge(
+        "theatre_notifications_oldest_waiting_timestamp_seconds", "seconds",
+        ["partition", "recipient"],
+        "When the oldest transition was saved that a recipient has not taken though it was tried, \
+         Unix time, by partition and recipient; 0 while there is none"
+    );
     TRACES_EXPORTED: Counter(
         "theatre_traces_exported_total", "traces", [],
         "Traces that the collector has taken"
@@ -277,6 +296,39 @@ pub fn begin(lake: bool, warehouse: bool) {
             WAREHOUSE_LOAD_FAILURES.increment([class.into()], 0);
         }
     }
+}
+
+/// A recipient is notified from now on: its counters begin at 0, likewise.
+pub fn notifications_begin(recipient: &str) {
+    for counter in [
+        NOTIFICATIONS_DELIVERED,
+        NOTIFICATIONS_FAILED,
+        NOTIFICATIONS_UNDELIVERED,
+    ] {
+        counter.increment([recipient.to_owned().into()], 0);
+    }
+}
+
+/// A recipient has taken a transition.
+pub fn notification_delivered(recipient: &str) {
+    NOTIFICATIONS_DELIVERED.increment([recipient.to_owned().into()], 1);
+}
+
+/// A delivery failed and is tried again.
+pub fn notification_failed(recipient: &str) {
+    NOTIFICATIONS_FAILED.increment([recipient.to_owned().into()], 1);
+}
+
+/// A transition was set aside.
+pub fn notification_undelivered(recipient: &str) {
+    NOTIFICATIONS_UNDELIVERED.increment([recipient.to_owned().into()], 1);
+}
+
+/// The oldest transition that a recipient was offered in vain was saved then, Unix time in seconds;
+/// 0: there is none.
+pub fn notifications_wait(partition: u32, recipient: &str, since: f64) {
+    let labels = [partition.to_string().into(), recipient.to_owned().into()];
+    NOTIFICATIONS_WAIT.set(labels, since);
 }
 
 /// A process joins the members of a log on Kafka; its counters begin at 0, likewise.

@@ -17,6 +17,7 @@ use theatre_embedded::lake::DirectoryLake;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_embedded::store::EmbeddedStore;
 use theatre_embedded::warehouse::EmbeddedWarehouse;
+use theatre_pipeline::outbox::OutputSink;
 use theatre_pipeline::{PipelineParams, Ports};
 use theatre_registry::Sources;
 use theatre_schemas::registry::Registry;
@@ -171,6 +172,7 @@ impl<'a> Adapters<'a> {
     feature = "postgres",
     feature = "s3",
     feature = "redshift",
+    feature = "notify",
     feature = "traces"
 )))]
 fn left_out(key: &str, feature: &str) -> Error {
@@ -218,6 +220,12 @@ pub fn try_out(config: &Config, faults: &mut Faults) {
         #[cfg(not(feature = "traces"))]
         faults.add(left_out("[traces] endpoint", "traces"));
     }
+    for _recipient in &config.notify {
+        #[cfg(feature = "notify")]
+        faults.take(theatre_notify::check(_recipient));
+        #[cfg(not(feature = "notify"))]
+        faults.add(left_out("[[notify]]", "notify"));
+    }
     let used = config.lake.enabled && config.warehouse.enabled;
     if let Some(url) = config.warehouse.url.as_ref().filter(|_| used) {
         #[cfg(feature = "redshift")]
@@ -238,13 +246,33 @@ fn unusable(_: &str, key: &str, feature: &str) -> Error {
     left_out(key, feature)
 }
 
-/// The pipeline that a configuration makes, with the schema sources that it names.
+/// The pipeline that a configuration makes, with the schema sources and the recipients that it
+/// names.
 ///
 /// # Errors
 /// When schemas, rules, windows or indicators do not fit together; says which.
 pub fn params(config: &Config, key: [u8; 32]) -> std::result::Result<PipelineParams, ConfigError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    PipelineParams::from_config(config, key, &Sources::new(config, clock.clone()), &clock)
+    let sources = Sources::new(config, clock.clone());
+    let params = PipelineParams::from_config(config, key, &sources, &clock)?;
+    Ok(PipelineParams {
+        sinks: sinks(config, &clock),
+        ..params
+    })
+}
+
+/// The recipients of a configuration.
+#[cfg(feature = "notify")]
+fn sinks(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn OutputSink>> {
+    let recipients = theatre_notify::recipients(&config.notify, clock);
+    let sink = |recipient: Arc<theatre_notify::Recipient>| -> Arc<dyn OutputSink> { recipient };
+    recipients.into_iter().map(sink).collect()
+}
+
+/// None: a start refuses a configuration that names any ([`try_out`]).
+#[cfg(not(feature = "notify"))]
+fn sinks(_: &Config, _: &Arc<dyn Clock>) -> Vec<Arc<dyn OutputSink>> {
+    Vec::new()
 }
 
 /// The schemas of a configuration: shipped, configured and of declared inputs.

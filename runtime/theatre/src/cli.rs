@@ -26,6 +26,8 @@ mod lake;
 mod left_out;
 #[cfg(feature = "servers")]
 mod migrate;
+#[cfg(feature = "notify")]
+mod notify;
 mod output;
 mod procedures;
 mod reconcile;
@@ -55,6 +57,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use theatre_actors::ports;
 
+#[cfg(not(feature = "notify"))]
+use left_out::notify;
 #[cfg(not(feature = "tools"))]
 use left_out::{bench, dev};
 #[cfg(not(feature = "servers"))]
@@ -255,6 +259,16 @@ commands! {
     /// Dead letters: records that could not be applied, and why.
     #[command(subcommand, after_help = "Example: theatre dlq list")]
     Dlq = dlq::Dlq;
+    /// Recipients of what happens to conditions: what could not be delivered, sent again; a test.
+    #[cfg_attr(
+        feature = "notify",
+        command(
+            subcommand,
+            after_help = "Examples: theatre notify test pager --config theatre.toml\n          theatre notify list --output json"
+        )
+    )]
+    #[cfg_attr(not(feature = "notify"), command(hide = true))]
+    Notify = notify::Notify;
     /// Alerts and outcomes as they come, from their topics.
     #[command(after_help = "Example: theatre tail surgical.maintenance.alerts.v1 --from-start")]
     Tail = tail::Tail;

@@ -17,10 +17,12 @@ use crate::unique;
 pub mod access;
 mod outcomes;
 mod repartition;
+mod undelivered;
 mod widening;
 
 pub use outcomes::warehouse_tells_cases_apart;
 pub use repartition::{log_grows_topics, store_repartitions};
+pub use undelivered::store_keeps_what_was_not_delivered;
 pub use widening::warehouse_widens;
 
 const ALL: PollLimit = PollLimit {

@@ -16,7 +16,7 @@ use theatre_actors::time::LogTime;
 use theatre_config::{ALERT_TOPIC, INPUT_TOPICS};
 use theatre_pipeline::Ports;
 
-use super::{Bug, World};
+use super::{Bug, World, pager};
 
 /// Commits that the store has begun and that nobody waits for any more: their caller has given up,
 /// they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one so
@@ -524,6 +524,26 @@ impl CheckpointStore for GatedStore {
     ) -> Result<Vec<StoredOutput>> {
         self.look(|| self.inner.outputs_after(partition, after, limit))
     }
+    fn outputs_of_kind_after(
+        &self,
+        partition: Partition,
+        kind: OutputKind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        let found = self.look(|| {
+            self.inner
+                .outputs_of_kind_after(partition, kind, after, limit)
+        })?;
+        if self.bug == Some(Bug::NotesBeforeDelivery)
+            && let Some(last) = found.last()
+        {
+            let epoch = self.inner.status(partition)?.epoch;
+            self.inner
+                .advance_cursor(partition, epoch, pager::NAME, last.sequence)?;
+        }
+        Ok(found)
+    }
     fn dead_after(
         &self,
         partition: Partition,
@@ -542,6 +562,29 @@ impl CheckpointStore for GatedStore {
     ) -> Result<()> {
         let (epoch, consumer) = (self.epoch(partition, epoch)?, consumer.to_owned());
         self.commit_late(move |store| store.advance_cursor(partition, epoch, &consumer, position))
+    }
+    fn set_aside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        consumer: &str,
+        undelivered: &Undelivered,
+    ) -> Result<()> {
+        let (epoch, consumer) = (self.epoch(partition, epoch)?, consumer.to_owned());
+        let undelivered = undelivered.clone();
+        self.commit_late(move |store| store.set_aside(partition, epoch, &consumer, &undelivered))
+    }
+    fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>> {
+        self.gate.call(|| self.inner.undelivered(consumer, limit))
+    }
+    fn settle_undelivered(
+        &self,
+        partition: Partition,
+        consumer: &str,
+        sequence: u64,
+    ) -> Result<bool> {
+        self.gate
+            .call(|| self.inner.settle_undelivered(partition, consumer, sequence))
     }
     fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {
         let epoch = self.epoch(partition, epoch)?;

@@ -19,8 +19,9 @@ use theatre_pipeline::wiring;
 
 use super::{Bug, Gate, World};
 
-/// What is stepped: the supervisor, the checkpointer, and the components.
-const PARTS: usize = 2 + Role::ALL.len();
+/// What is stepped beside notifiers, of which there is one for each sink: the supervisor, the
+/// checkpointer, and the other components.
+const PARTS: usize = 2 + Role::ALL.len() - 1;
 
 /// One process on the partition.
 pub(super) struct Process {
@@ -35,7 +36,7 @@ pub(super) struct Process {
     /// A command that is not carried out yet.
     pending: Option<Command>,
     /// How often each part is stepped: some starve.
-    weights: [u32; PARTS],
+    weights: Vec<u32>,
     epoch: Epoch,
     saved: bool,
     /// A component was left before its work was done: the lake may lack something.
@@ -62,7 +63,9 @@ impl Process {
             runners: Vec::new(),
             started: false,
             pending: None,
-            weights: std::array::from_fn(|_| [1, 1, 6, 12][random.random_range(0..4)]),
+            weights: (0..PARTS + world.params.sinks.len())
+                .map(|_| [1, 1, 6, 12][random.random_range(0..4)])
+                .collect(),
             epoch: 0,
             saved: false,
             left: false,
@@ -103,7 +106,7 @@ impl Process {
         random: &mut ChaCha8Rng,
         world: &World,
     ) -> Result<Option<Ending>> {
-        for part in (0..PARTS).rev() {
+        for part in (0..self.weights.len()).rev() {
             let ended = self.step_part(part, random, world)?;
             if ended.is_some() {
                 return Ok(ended);
@@ -196,7 +199,7 @@ impl Process {
         ensure!(
             [RELAY, DEAD_LETTER_RELAY]
                 .iter()
-                .all(|relay| status.cursors.get(relay.name) == relay.stream.last(&status)),
+                .all(|relay| status.cursors.get(&relay.name) == relay.stream.last(&status)),
             "a partition was left in order before all was published: {status:?}"
         );
         if self.left {
@@ -208,7 +211,7 @@ impl Process {
         );
         let registered = world.ports.store.files(0, FileStage::Registered, 1)?;
         ensure!(
-            status.cursors.get(EXPORTER.name) == status.last_output && registered.is_empty(),
+            status.cursors.get(&EXPORTER.name) == status.last_output && registered.is_empty(),
             "a partition was left in order before all was exported: {status:?}, {registered:?}"
         );
         Ok(())

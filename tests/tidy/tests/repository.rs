@@ -441,6 +441,7 @@ const DRIVERS: &[(&str, &[&str])] = &[
             "theatre-s3",
             "theatre-redshift",
             "theatre-registry",
+            "theatre-notify",
             "redshift-local",
             "theatre-dev",
         ],
@@ -475,7 +476,12 @@ const DRIVERS: &[(&str, &[&str])] = &[
     ),
     (
         "ureq",
-        &["theatre-system", "theatre-registry", "theatre-dev"],
+        &[
+            "theatre-system",
+            "theatre-registry",
+            "theatre-notify",
+            "theatre-dev",
+        ],
     ),
 ];
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | 0 | the first tables, with the consumers' positions in columns of `partition` |
 //! | 1 | the table `cursor`, a row for each consumer |
+//! | 2 | the table `undelivered` |
 
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use crate::cannot_open;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of [`SCHEMA`].
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// From version 0 to 1. The names of the consumers are those under which they go on.
 const CURSORS: &str = "
@@ -43,14 +44,20 @@ pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<Vec<Stri
         if stored_version(transaction)? == VERSION {
             return Ok(Vec::new());
         }
-        let is_old = has_column(transaction, "relayed_fact")?;
+        // A file that was just made has no tables: nothing is missing there.
+        let is_old = has_column(transaction, "epoch")?;
+        let has_no_cursors = has_column(transaction, "relayed_fact")?;
+        // Makes the tables that are missing, `undelivered` too.
         transaction.execute_batch(SCHEMA)?;
-        if is_old {
+        if has_no_cursors {
             transaction.execute_batch(CURSORS)?;
         }
         transaction.pragma_update(None, "user_version", VERSION)?;
-        let applied = is_old.then(|| "0001_cursors".to_owned());
-        Ok(applied.into_iter().collect())
+        let applied = [
+            has_no_cursors.then_some("0001_cursors"),
+            is_old.then_some("0002_undelivered"),
+        ];
+        Ok(applied.into_iter().flatten().map(str::to_owned).collect())
     };
     let migrated = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)

@@ -25,6 +25,16 @@ CREATE TABLE IF NOT EXISTS cursor (
     PRIMARY KEY (partition, consumer)
 ) STRICT, WITHOUT ROWID;
 
+-- Outputs that a consumer could not deliver and has passed over.
+CREATE TABLE IF NOT EXISTS undelivered (
+    consumer  TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    sequence  INTEGER NOT NULL,
+    reason    TEXT NOT NULL,
+    at        INTEGER NOT NULL,
+    PRIMARY KEY (consumer, partition, sequence)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS family (
     partition   INTEGER NOT NULL,
     family      TEXT NOT NULL,

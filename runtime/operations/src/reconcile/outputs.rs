@@ -219,7 +219,7 @@ fn stored(
 ) -> Result<HashMap<&'static str, StoredCount>> {
     let mut counts: HashMap<&'static str, StoredCount> = HashMap::new();
     for (partition, status) in (0..).zip(statuses) {
-        let exported = status.cursors.get(EXPORTER.name);
+        let exported = status.cursors.get(&EXPORTER.name);
         let mut after = 0;
         while after < status.last_output {
             let store = &ports.store;

@@ -41,6 +41,7 @@ macro_rules! stand_ins {
 stand_ins! {
     topics::Topics, "theatre topics", without "servers";
     migrate::Migrate, "theatre migrate", without "servers";
+    notify::Notify, "theatre notify", without "notify";
     bench::Bench, "theatre bench", without "tools";
     dev::Dev, "theatre dev", without "tools";
 }
@@ -57,6 +58,7 @@ mod tests {
             ("theatre topics", "servers"),
             ("theatre topics check --config theatre.toml", "servers"),
             ("theatre migrate --warehouse", "servers"),
+            ("theatre notify test pager", "notify"),
             ("theatre bench core", "tools"),
             ("theatre dev up", "tools"),
             ("theatre dev --help", "tools"),

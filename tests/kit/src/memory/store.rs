@@ -9,7 +9,7 @@ use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
     LakeCut, LakeFile, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
     ProcessorMove, ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput,
-    StoredProcessor,
+    StoredProcessor, StoredUndelivered, Undelivered,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -24,6 +24,8 @@ struct PartitionState {
     processors: BTreeMap<String, StoredProcessor>,
     outputs: Vec<StoredOutput>,
     dead: Vec<StoredDead>,
+    /// By consumer and number of the output.
+    undelivered: BTreeMap<(String, u64), Undelivered>,
     lake_state: Vec<u8>,
     files: Vec<RegisteredFile>,
 }
@@ -458,6 +460,20 @@ impl CheckpointStore for MemoryStore {
         }))
     }
 
+    fn outputs_of_kind_after(
+        &self,
+        partition: Partition,
+        kind: OutputKind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredOutput>> {
+        Ok(self.read(partition, |state| {
+            let of_kind = |output: &&StoredOutput| output.output.kind == kind;
+            let found = state.outputs_above(after).filter(of_kind);
+            found.take(limit).cloned().collect()
+        }))
+    }
+
     fn dead_after(
         &self,
         partition: Partition,
@@ -487,6 +503,65 @@ impl CheckpointStore for MemoryStore {
             let noted = cursors.get(consumer);
             cursors.set(consumer, position.max(noted));
         })
+    }
+
+    fn set_aside(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        consumer: &str,
+        undelivered: &Undelivered,
+    ) -> Result<()> {
+        self.fenced(partition, epoch, |state| {
+            let key = (consumer.to_owned(), undelivered.sequence);
+            let noted = state.undelivered.entry(key);
+            noted.or_insert_with(|| undelivered.clone());
+            let cursors = &mut state.status.cursors;
+            let position = cursors.get(consumer).max(undelivered.sequence);
+            cursors.set(consumer, position);
+        })
+    }
+
+    fn undelivered(&self, consumer: Option<&str>, limit: usize) -> Result<Vec<StoredUndelivered>> {
+        let state = lock(&self.state);
+        let mut found = Vec::new();
+        for known in state.partitions.values() {
+            for ((of, sequence), noted) in &known.undelivered {
+                let output = known.outputs_above(sequence - 1).next();
+                let output = output.filter(|output| output.sequence == *sequence);
+                if let Some(output) = output
+                    && consumer.is_none_or(|consumer| consumer == of)
+                {
+                    found.push(StoredUndelivered {
+                        consumer: of.clone(),
+                        reason: noted.reason.clone(),
+                        at: noted.at,
+                        output: output.clone(),
+                    });
+                }
+            }
+        }
+        found.sort_by(|left, right| {
+            let key = |noted: &StoredUndelivered| (noted.output.partition, noted.output.sequence);
+            let consumers = left.consumer.cmp(&right.consumer);
+            consumers.then_with(|| key(left).cmp(&key(right)))
+        });
+        if limit > 0 {
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
+
+    fn settle_undelivered(
+        &self,
+        partition: Partition,
+        consumer: &str,
+        sequence: u64,
+    ) -> Result<bool> {
+        let mut state = lock(&self.state);
+        let known = state.partitions.get_mut(&partition);
+        let key = (consumer.to_owned(), sequence);
+        Ok(known.is_some_and(|known| known.undelivered.remove(&key).is_some()))
     }
 
     fn expire_outputs(&self, partition: Partition, epoch: Epoch, expiry: Expiry) -> Result<u64> {

@@ -1,0 +1,411 @@
+//! The sections `[[notify]]`.
+
+use std::ops::RangeInclusive;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use theatre_actors::rules::Micros;
+use theatre_schemas::records::{Priority, Transition};
+
+use super::Config;
+use super::check::Faults;
+use super::path::ConfigPath;
+use super::redact;
+use super::reference::Span;
+
+/// Longest name.
+const NAME_BYTES_MAX: usize = 40;
+/// How long an attempt may take: a shorter one fails on busy hosts, a longer one holds up
+/// its own queue.
+const TIMEOUT_US: RangeInclusive<i64> = 100_000..=30_000_000;
+/// A rule of the filter that is so near to one that is known was meant to be it.
+const NEAR: f64 = 0.9;
+
+/// How a recipient is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyKind {
+    /// An HTTP POST for each transition, signed as Standard Webhooks describes.
+    Webhook,
+    /// Alertmanager, by version 2 of its interface.
+    Alertmanager,
+    /// A topic of AWS SNS.
+    Sns,
+}
+
+impl NotifyKind {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Alertmanager => "alertmanager",
+            Self::Sns => "sns",
+        }
+    }
+}
+
+/// A recipient of what happens to conditions. Each gets the transitions that pass its filters, at
+/// least once, in order, and apart from all other recipients. docs/notify.md has the whole.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyConfig {
+    /// Name in commands, metrics and positions: letters, digits, `-` and `_`, at most 40. Under it
+    /// the store keeps how far the recipient is; a new name begins with what happens from then on.
+    pub name: String,
+    /// How it is reached.
+    pub kind: NotifyKind,
+    /// `https://host/path` of a webhook; `http://host:9093` of an Alertmanager, with its path prefix
+    /// if it has one; another address than the region's for SNS. It is shown without its path,
+    /// which may be a secret.
+    #[serde(default, serialize_with = "redact::address")]
+    pub url: Option<String>,
+    /// File with the secret that a webhook is signed with: `whsec_` and 24 to 64 bytes in base64. It
+    /// is read again for each attempt, so it may be exchanged.
+    pub secret_file: Option<ConfigPath>,
+    /// Name of the environment variable that has the secret, in place of the file.
+    pub secret_variable: Option<String>,
+    /// ARN of the SNS topic; its region is that of the calls. On a FIFO topic messages are grouped
+    /// by condition and distinguished by the transition.
+    pub topic: Option<String>,
+    /// File with an AWS access key for SNS, in the form of `~/.aws/credentials`. Absent: the SDK
+    /// looks where it always does: variables, profile, container or instance role.
+    pub credentials_file: Option<ConfigPath>,
+    /// PEM file of the authorities that may have signed the recipient's certificate. Absent: the
+    /// system's.
+    pub ca_file: Option<ConfigPath>,
+    /// Only conditions of these priorities: `high`, `medium`, `low`. What follows in the life of one
+    /// that was sent is sent as well, whatever its priority is by then. Default: all.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub priorities: Vec<Priority>,
+    /// Only robots that stand in these facilities, by the registry. Default: all, and robots of
+    /// which no facility is known.
+    #[serde(default)]
+    pub facilities: Vec<String>,
+    /// Only these rules, by their ids. Default: all.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Only these robots. Default: all.
+    #[serde(default)]
+    pub robots: Vec<String>,
+    /// What is sent of a condition's life: `raised`, `updated`, `cleared`, `acknowledged`,
+    /// `unacknowledged`, `silenced`, `unsilenced`, `assigned`, `escalated`, `latched`, `flapping`,
+    /// `settled`. Default: `raised`, `updated`, `escalated`, `acknowledged`, `flapping` and
+    /// `cleared`.
+    #[serde(default = "transitions")]
+    #[schemars(with = "Vec<String>")]
+    pub transitions: Vec<Transition>,
+    /// Only conditions that were escalated so often because they were not acknowledged in time: 1
+    /// is for the next recipient. Default: 0, which is all.
+    #[serde(default)]
+    pub escalation_at_least: u32,
+    /// One attempt may take so long, `"100ms"` to `"30s"`. Default: `"5s"`.
+    #[serde(default = "timeout")]
+    #[schemars(with = "Span")]
+    pub timeout: Micros,
+    /// What could not be delivered so long after it was saved is set aside (`theatre notify list`),
+    /// and what lies behind it goes on. A command that waits until everything is drained waits for
+    /// a recipient that is away no longer than this. Default: `"1h"`.
+    #[serde(default = "give_up_after")]
+    #[schemars(with = "Span")]
+    pub give_up_after: Micros,
+}
+
+fn transitions() -> Vec<Transition> {
+    vec![
+        Transition::Raised,
+        Transition::Updated,
+        Transition::Escalated,
+        Transition::Acknowledged,
+        Transition::Flapping,
+        Transition::Cleared,
+    ]
+}
+
+fn timeout() -> Micros {
+    Micros(5_000_000)
+}
+
+fn give_up_after() -> Micros {
+    Micros(3_600_000_000)
+}
+
+/// As it is printed: without secrets.
+impl std::fmt::Debug for NotifyConfig {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        redact::debug("NotifyConfig", self, formatter)
+    }
+}
+
+impl Config {
+    /// Adds what means nothing in the sections of recipients.
+    pub(super) fn check_recipients(&self, faults: &mut Faults) {
+        if self.notify.is_empty() {
+            return;
+        }
+        // A rule file that cannot be used is named where the rules are made of it.
+        let rules = self.rule_specs().unwrap_or_default();
+        let rules: Vec<String> = rules.into_iter().map(|rule| rule.id).collect();
+        for (at, recipient) in self.notify.iter().enumerate() {
+            let earlier = self.notify.get(..at).unwrap_or_default();
+            recipient.check(earlier, &rules, faults);
+        }
+    }
+}
+
+impl NotifyConfig {
+    /// The region in the topic's ARN; `None` where it is no ARN of SNS.
+    pub fn region(&self) -> Option<&str> {
+        let parts: Vec<&str> = self.topic.as_deref()?.split(':').collect();
+        match parts.as_slice() {
+            ["arn", partition, "sns", region, account, name]
+                if partition.starts_with("aws")
+                    && !region.is_empty()
+                    && !account.is_empty()
+                    && !name.is_empty() =>
+            {
+                Some(region)
+            }
+            _ => None,
+        }
+    }
+
+    /// What begins a message about a key of this section.
+    pub fn key(&self, key: &str) -> String {
+        format!("[[notify]] \"{}\", {key}", self.name)
+    }
+
+    /// Adds what means nothing; `earlier` sections come before this one, `rules` are known.
+    fn check(&self, earlier: &[Self], rules: &[String], faults: &mut Faults) {
+        let simple = |sign: char| sign.is_ascii_alphanumeric() || "-_".contains(sign);
+        let name = &self.name;
+        let good = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(simple);
+        faults.unless(good, || {
+            format!(
+                "[[notify]] name: \"{name}\" is no name: letters, digits, '-' and '_' are, at most {NAME_BYTES_MAX}"
+            )
+        });
+        let twice = earlier.iter().any(|other| other.name == *name);
+        faults.unless(!twice, || {
+            format!("[[notify]] name: there are two recipients \"{name}\"")
+        });
+        self.check_address(faults);
+        self.check_secret(faults);
+        self.check_filters(rules, faults);
+        let timeout = self.timeout;
+        faults.unless(TIMEOUT_US.contains(&timeout.0), || {
+            format!(
+                "{}: {timeout} is not within 100ms to 30s",
+                self.key("timeout")
+            )
+        });
+        faults.unless(self.give_up_after >= timeout, || {
+            format!(
+                "{}: {} is less than one attempt may take ({timeout})",
+                self.key("give_up_after"),
+                self.give_up_after
+            )
+        });
+    }
+
+    fn check_address(&self, faults: &mut Faults) {
+        let form = match self.kind {
+            NotifyKind::Webhook => "https://host/path of the webhook",
+            NotifyKind::Alertmanager => "http://host:9093 of the Alertmanager",
+            NotifyKind::Sns => "https://host of an SNS; for the region's leave it out",
+        };
+        let schemes = &["http://", "https://"][..];
+        faults.url(&self.key("url"), self.url.as_deref(), schemes, form);
+        faults.unless(self.url.is_some() || self.kind == NotifyKind::Sns, || {
+            format!("{}: it is missing: {form}", self.key("url"))
+        });
+        let wants_topic = self.kind == NotifyKind::Sns;
+        match &self.topic {
+            None => faults.unless(!wants_topic, || {
+                format!(
+                    "{}: it is missing: arn:aws:sns:region:account:name of the topic",
+                    self.key("topic")
+                )
+            }),
+            Some(_) if !wants_topic => self.stray("topic", "sns", faults),
+            Some(topic) => faults.unless(self.region().is_some(), || {
+                format!(
+                    "{}: \"{topic}\" is no ARN such as arn:aws:sns:eu-central-1:123456789012:alerts",
+                    self.key("topic")
+                )
+            }),
+        }
+        if self.credentials_file.is_some() && !wants_topic {
+            self.stray("credentials_file", "sns", faults);
+        }
+        faults.file(
+            &self.key("credentials_file"),
+            self.credentials_file.as_ref(),
+        );
+        faults.file(&self.key("ca_file"), self.ca_file.as_ref());
+    }
+
+    fn check_secret(&self, faults: &mut Faults) {
+        let given = [
+            ("secret_file", self.secret_file.is_some()),
+            ("secret_variable", self.secret_variable.is_some()),
+        ];
+        if self.kind != NotifyKind::Webhook {
+            for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+                self.stray(key, "webhook", faults);
+            }
+            return;
+        }
+        let count = given.iter().filter(|(_, given)| *given).count();
+        faults.unless(count == 1, || {
+            format!(
+                "{}: a webhook is signed: set either secret_file or secret_variable (make a secret with: echo whsec_$(head -c 32 /dev/urandom | base64))",
+                self.key("secret_file")
+            )
+        });
+        faults.file(&self.key("secret_file"), self.secret_file.as_ref());
+    }
+
+    fn check_filters(&self, rules: &[String], faults: &mut Faults) {
+        faults.unless(!self.transitions.is_empty(), || {
+            format!(
+                "{}: nothing would ever be sent; leave it out for what is sent by default",
+                self.key("transitions")
+            )
+        });
+        // Rules can be added while Theatre runs: one that is not known is refused only if it is
+        // nearly one that is.
+        for rule in &self.rules {
+            let near = rules
+                .iter()
+                .map(|known| (known, strsim::jaro_winkler(known, rule)))
+                .max_by(|left, right| left.1.total_cmp(&right.1));
+            if let Some((known, likeness)) = near
+                && known != rule
+                && likeness > NEAR
+                && !rules.contains(rule)
+            {
+                faults.add(format!(
+                    "{}: there is no rule \"{rule}\": did you mean \"{known}\"?",
+                    self.key("rules")
+                ));
+            }
+        }
+        for (key, names) in [
+            ("facilities", &self.facilities),
+            ("rules", &self.rules),
+            ("robots", &self.robots),
+        ] {
+            faults.unless(names.iter().all(|name| !name.trim().is_empty()), || {
+                format!("{}: one of them is empty", self.key(key))
+            });
+        }
+    }
+
+    fn stray(&self, key: &str, of: &str, faults: &mut Faults) {
+        faults.add(format!(
+            "{}: only kind = \"{of}\" has it, and this is of kind \"{}\"",
+            self.key(key),
+            self.kind.as_str()
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    const WEBHOOK: &str = "[[notify]]\nname = \"pager\"\nkind = \"webhook\"\nurl = \"https://h/p\"\nsecret_variable = \"S\"\n";
+
+    fn faults(text: &str) -> Vec<String> {
+        let config: Config = toml::from_str(text).unwrap();
+        config.faults().list().to_vec()
+    }
+
+    #[test]
+    fn what_is_right_is_taken_and_has_the_documented_defaults() {
+        let sns = "[[notify]]\nname = \"a\"\nkind = \"sns\"\ntopic = \"arn:aws:sns:eu-central-1:123456789012:alerts\"\n";
+        let am =
+            "[[notify]]\nname = \"b\"\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:9093\"\n";
+        let text = format!("{WEBHOOK}{sns}{am}");
+        assert_eq!(faults(&text), Vec::<String>::new());
+        let config: Config = toml::from_str(&text).unwrap();
+        let pager = &config.notify[0];
+        assert_eq!(
+            (pager.timeout.to_string(), pager.give_up_after.to_string()),
+            ("5s".to_owned(), "1h".to_owned())
+        );
+        assert_eq!(pager.transitions.len(), 6);
+        assert_eq!(config.notify[1].region(), Some("eu-central-1"));
+    }
+
+    #[test]
+    fn what_means_nothing_is_named_by_recipient_and_key() {
+        let with = |more: &str| format!("{WEBHOOK}{more}");
+        let of_kind =
+            |kind: &str, more: &str| format!("[[notify]]\nname = \"n\"\nkind = \"{kind}\"\n{more}");
+        let table = [
+            (WEBHOOK.replace("pager", "a b"), "\"a b\" is no name"),
+            (format!("{WEBHOOK}{WEBHOOK}"), "two recipients \"pager\""),
+            (WEBHOOK.replace("https", "ftp"), "\"pager\", url: expected"),
+            (of_kind("webhook", ""), "\"n\", url: it is missing"),
+            (with("secret_file = \"/dev/null\""), "either secret_file or"),
+            (
+                WEBHOOK.replace("secret_variable = \"S\"", "secret_file = \"/nowhere\""),
+                "\"pager\", secret_file: /nowhere",
+            ),
+            (with("topic = \"arn:aws:sns:r:1:t\""), "only kind = \"sns\""),
+            (with("timeout = \"1m\""), "\"pager\", timeout: 1m"),
+            (with("give_up_after = \"1s\""), "\"pager\", give_up_after"),
+            (with("transitions = []"), "nothing would ever be sent"),
+            (
+                with("rules = [\"joint2_temperature_hihg\"]"),
+                "did you mean \"joint2_temperature_high",
+            ),
+            (with("robots = [\" \"]"), "\"pager\", robots: one of them"),
+            (of_kind("sns", ""), "\"n\", topic: it is missing"),
+            (of_kind("sns", "topic = \"alerts\""), "\"alerts\" is no ARN"),
+            (
+                of_kind(
+                    "alertmanager",
+                    "url = \"http://h\"\nsecret_variable = \"S\"",
+                ),
+                "only kind = \"webhook\"",
+            ),
+        ];
+        for (text, named) in table {
+            let found = faults(&text);
+            assert!(
+                found.iter().any(|fault| fault.contains(named)),
+                "{text}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_refused_with_those_that_there_are() {
+        for (text, wanted) in [
+            (format!("{WEBHOOK}priorities = [\"hgih\"]"), "`high`"),
+            (format!("{WEBHOOK}transitions = [\"rised\"]"), "`raised`"),
+            (WEBHOOK.replace("webhook", "webhok"), "`webhook`"),
+            (format!("{WEBHOOK}priority = [\"high\"]"), "`priorities`"),
+        ] {
+            let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
+            assert!(error.contains(wanted) && error.contains("line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_url_is_not_shown() {
+        let config: Config = toml::from_str(&WEBHOOK.replace("h/p", "h:8/hush?a=hush")).unwrap();
+        let shown = format!(
+            "{:?} {}",
+            config.notify[0],
+            serde_json::to_string(&config).unwrap()
+        );
+        assert!(
+            shown.contains("https://h:8/***") && !shown.contains("hush"),
+            "{shown}"
+        );
+    }
+}

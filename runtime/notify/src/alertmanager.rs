@@ -1,0 +1,222 @@
+//! Alertmanager, by version 2 of its interface.
+//!
+//! A condition is an alert there: it fires from the moment it was raised until it is cleared. An
+//! alert is known by its labels, so those that may change in a condition's life, its priority and
+//! what follows from it, make another alert: with each transition after the first the alerts of the
+//! other priorities are said to have ended.
+//!
+//! Alertmanager takes an alert for resolved at its `endsAt`, or, without one, when it was not sent
+//! again for a while. A robot's condition is not over because Theatre is being restarted, so open
+//! ones get an end that is far away, and only `cleared` ends them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use theatre_actors::ports::{Error, Result};
+use theatre_actors::time::Clock;
+use theatre_config::notify::NotifyConfig;
+use theatre_pipeline::outbox::Receipt;
+use theatre_schemas::records::{Alert, Priority, Transition};
+
+use super::http::Client;
+use super::message::{Notification, time};
+
+/// The end of an alert that is open: a year after it was sent.
+const FAR_US: i64 = 365 * 86_400_000_000;
+/// The end of a test.
+const TEST_US: i64 = 300_000_000;
+
+const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Medium, Priority::Low];
+
+/// An Alertmanager.
+pub(super) struct Alertmanager {
+    client: Client,
+    clock: Arc<dyn Clock>,
+}
+
+/// An alert as Alertmanager takes it.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+struct Posted {
+    labels: BTreeMap<&'static str, String>,
+    annotations: BTreeMap<&'static str, String>,
+    starts_at: String,
+    ends_at: String,
+}
+
+impl Alertmanager {
+    pub(super) fn new(section: &NotifyConfig, clock: Arc<dyn Clock>) -> Self {
+        let base = section.url.as_deref().unwrap_or_default();
+        let url = format!("{}/api/v2/alerts", base.trim_end_matches('/'));
+        Self {
+            client: Client::at(url, section),
+            clock,
+        }
+    }
+
+    pub(super) fn send(&self, notification: &Notification<'_>) -> Result<Receipt> {
+        let body =
+            serde_json::to_string(&posted(notification, self.clock.now().0)).map_err(|error| {
+                Error::Refused(format!(
+                    "alert {} cannot be written as JSON: {error}",
+                    notification.alert.alert_id
+                ))
+            })?;
+        let headers = [("content-type", "application/json")];
+        self.client.post(&headers, &body)?.receipt()
+    }
+}
+
+/// The alert of a condition, and those of the priorities that it has not, or not any more.
+fn posted(notification: &Notification<'_>, now: i64) -> Vec<Posted> {
+    let alert = notification.alert;
+    // A robot's clock may be ahead: what is over would fire until then. An end before the beginning
+    // is refused.
+    let moved = alert.event_time.min(now).max(alert.raised_at);
+    let end = match alert.transition {
+        Transition::Cleared => moved,
+        _ if notification.is_test => now.saturating_add(TEST_US),
+        _ => now.max(moved).saturating_add(FAR_US),
+    };
+    let mut all = vec![of_priority(notification, alert.priority, end)];
+    if alert.revision > 0 {
+        let others = PRIORITIES.into_iter();
+        let others = others.filter(|priority| *priority != alert.priority);
+        all.extend(others.map(|priority| of_priority(notification, priority, moved)));
+    }
+    all
+}
+
+fn of_priority(notification: &Notification<'_>, priority: Priority, end: i64) -> Posted {
+    let alert = notification.alert;
+    let (priority, severity) = match priority {
+        Priority::High => ("high", "critical"),
+        Priority::Medium => ("medium", "warning"),
+        Priority::Low => ("low", "info"),
+    };
+    let mut labels = BTreeMap::from([
+        ("alertname", alert.rule_id.clone()),
+        ("robot_id", alert.robot_id.clone()),
+        ("condition_id", alert.condition_id.clone()),
+        ("priority", priority.to_owned()),
+        ("severity", severity.to_owned()),
+    ]);
+    if let Some(facility) = &notification.facility_id {
+        labels.insert("facility", facility.clone());
+    }
+    Posted {
+        labels,
+        annotations: annotations(alert),
+        starts_at: time(alert.raised_at),
+        ends_at: time(end),
+    }
+}
+
+/// What may change without making another alert.
+fn annotations(alert: &Alert) -> BTreeMap<&'static str, String> {
+    let value = |value: f64| match &alert.unit {
+        Some(unit) => format!("{value} {unit}"),
+        None => value.to_string(),
+    };
+    let texts = [
+        ("message", Some(alert.message.clone())),
+        ("summary", Some(alert.message.clone())),
+        ("value", alert.value.map(value)),
+        ("limit", alert.limit.map(value)),
+        ("signal", alert.signal.clone()),
+        ("procedure_id", alert.procedure_id.clone()),
+        ("acknowledged_by", alert.acknowledged_by.clone()),
+        ("assignee", alert.assignee.clone()),
+        ("transition", Some(alert.transition.as_str().to_owned())),
+        ("alert_id", Some(alert.alert_id.clone())),
+    ];
+    let texts = texts.into_iter();
+    texts
+        .filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(alert: &Alert) -> Notification<'_> {
+        Notification {
+            alert,
+            facility_id: Some("FAC-001".to_owned()),
+            is_test: false,
+        }
+    }
+
+    fn alert(transition: Transition, revision: i32, priority: Priority) -> Alert {
+        Alert {
+            alert_id: format!("a{revision}"),
+            condition_id: "c".to_owned(),
+            robot_id: "r".to_owned(),
+            rule_id: "hot".to_owned(),
+            transition,
+            revision,
+            priority,
+            event_time: 1_700_000_060_000_000,
+            raised_at: 1_700_000_000_000_000,
+            value: Some(91.5),
+            unit: Some("degC".to_owned()),
+            message: "hot raised".to_owned(),
+            ..Alert::default()
+        }
+    }
+
+    /// An hour after the conditions here moved.
+    const NOW: i64 = 1_700_003_660_000_000;
+
+    #[test]
+    fn a_condition_fires_from_its_beginning_and_ends_when_it_is_cleared() {
+        let raised = alert(Transition::Raised, 0, Priority::High);
+        let [fires] = &posted(&notification(&raised), NOW)[..] else {
+            panic!("one alert of one priority");
+        };
+        let labels: Vec<String> = fires
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(
+            labels,
+            [
+                "alertname=hot",
+                "condition_id=c",
+                "facility=FAC-001",
+                "priority=high",
+                "robot_id=r",
+                "severity=critical"
+            ]
+        );
+        assert_eq!(fires.annotations["value"], "91.5 degC");
+        assert_eq!(fires.starts_at, "2023-11-14T22:13:20Z");
+        assert_eq!(fires.ends_at, "2024-11-13T23:14:20Z", "far away");
+
+        let cleared = alert(Transition::Cleared, 1, Priority::High);
+        let ended = posted(&notification(&cleared), NOW);
+        assert_eq!(ended.len(), 3, "of whatever priority it was");
+        assert_eq!(ended[0].labels, fires.labels);
+        assert!(
+            ended
+                .iter()
+                .all(|alert| alert.ends_at == "2023-11-14T22:14:20Z"),
+            "{ended:?}"
+        );
+    }
+
+    #[test]
+    fn with_another_priority_the_alert_of_the_one_before_ends() {
+        let updated = alert(Transition::Updated, 1, Priority::Medium);
+        let all = posted(&notification(&updated), NOW);
+        let priorities: Vec<_> = all
+            .iter()
+            .map(|alert| (alert.labels["priority"].as_str(), &alert.ends_at[..4]))
+            .collect();
+        let wanted = [("medium", "2024"), ("high", "2023"), ("low", "2023")];
+        assert_eq!(priorities, wanted);
+    }
+}

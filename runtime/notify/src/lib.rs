@@ -1,0 +1,177 @@
+//! Recipients of what happens to conditions: webhooks, Alertmanager and AWS SNS, as output sinks.
+//!
+//! A [`Recipient`] gets the committed transitions of each partition from the pipeline's notifiers,
+//! one at a time and in order; what keeps its place, tries again and sets aside is there
+//! ([`theatre_pipeline::notifier`]). Here is which transitions are sent ([`route`]) and how one is
+//! handed over.
+//!
+//! **What must hold:** a recipient can recognise a transition that comes again: its id goes with it,
+//! the same each time. A secret is in no message, no error and no log.
+
+mod alertmanager;
+mod http;
+mod message;
+mod route;
+mod sns;
+mod webhook;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{CheckpointStore, Error, Result, StoredOutput};
+use theatre_actors::time::Clock;
+use theatre_config::notify::{NotifyConfig, NotifyKind};
+use theatre_pipeline::outbox::{Consumer, OutputSink, RECIPIENT_PREFIX, Receipt, Stream};
+use theatre_schemas::records::{Alert, Priority, Transition};
+
+use alertmanager::Alertmanager;
+use message::Notification;
+pub use message::facility;
+use route::Route;
+use sns::Sns;
+use webhook::Webhook;
+
+/// A recipient of transitions.
+pub struct Recipient {
+    name: String,
+    route: Route,
+    patience: Duration,
+    wire: Wire,
+    clock: Arc<dyn Clock>,
+}
+
+/// How it is reached.
+enum Wire {
+    Webhook(Webhook),
+    Alertmanager(Alertmanager),
+    Sns(Box<Sns>),
+}
+
+/// The recipients of a configuration. Nothing is opened: that they are named does not hinder a
+/// command that sends nothing.
+pub fn recipients(sections: &[NotifyConfig], clock: &Arc<dyn Clock>) -> Vec<Arc<Recipient>> {
+    let recipient = |section| Arc::new(Recipient::new(section, clock.clone()));
+    sections.iter().map(recipient).collect()
+}
+
+/// The name under which the store keeps the positions of a recipient, and what it could not be
+/// delivered.
+pub fn consumer_name(recipient: &str) -> String {
+    format!("{RECIPIENT_PREFIX}{recipient}")
+}
+
+/// Whether a recipient could be reached, without asking it: its secret and its certificates.
+///
+/// # Errors
+/// Names the section, the key, and what is wrong.
+pub fn check(section: &NotifyConfig) -> Result<()> {
+    match section.kind {
+        NotifyKind::Webhook => webhook::check(section),
+        NotifyKind::Alertmanager | NotifyKind::Sns => http::Client::of(section).check(),
+    }
+}
+
+impl Recipient {
+    /// As a section says.
+    pub fn new(section: &NotifyConfig, clock: Arc<dyn Clock>) -> Self {
+        let wire = match section.kind {
+            NotifyKind::Webhook => Wire::Webhook(Webhook::new(section, clock.clone())),
+            NotifyKind::Alertmanager => {
+                Wire::Alertmanager(Alertmanager::new(section, clock.clone()))
+            }
+            NotifyKind::Sns => Wire::Sns(Box::new(Sns::new(section, clock.clone()))),
+        };
+        Self {
+            name: section.name.clone(),
+            route: Route::of(section),
+            patience: Duration::from_micros(section.give_up_after.0.unsigned_abs()),
+            wire,
+            clock,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends a message that says that it is a test, whatever the filters. `id` tells it from others.
+    ///
+    /// # Errors
+    /// When it could not be delivered; a recipient that refuses it is no error.
+    pub fn test(&self, id: &str) -> Result<Receipt> {
+        let now = self.clock.now().0;
+        let alert = Alert {
+            alert_id: id.to_owned(),
+            condition_id: id.to_owned(),
+            robot_id: "test".to_owned(),
+            rule_id: "theatre_notify_test".to_owned(),
+            transition: Transition::Raised,
+            priority: Priority::Low,
+            event_time: now,
+            raised_at: now,
+            message: format!("A test of the recipient {}: nothing is wrong.", self.name),
+            ..Alert::default()
+        };
+        let notification = Notification {
+            alert: &alert,
+            facility_id: None,
+            is_test: true,
+        };
+        self.send(&notification)
+    }
+
+    fn send(&self, notification: &Notification<'_>) -> Result<Receipt> {
+        match &self.wire {
+            Wire::Webhook(webhook) => webhook.send(notification),
+            Wire::Alertmanager(alertmanager) => alertmanager.send(notification),
+            Wire::Sns(sns) => sns.send(notification),
+        }
+    }
+}
+
+fn read(output: &StoredOutput) -> Result<Alert> {
+    Alert::decode(&output.output.payload).map_err(|error| {
+        Error::Refused(format!(
+            "alert {} of partition {} cannot be read: {error}",
+            output.sequence, output.partition
+        ))
+    })
+}
+
+impl OutputSink for Recipient {
+    fn consumer(&self) -> Consumer {
+        Consumer {
+            name: Cow::Owned(consumer_name(&self.name)),
+            stream: Stream::OutputsOf(OutputKind::Alert),
+            backlog: Cow::Owned(format!("outputs are not looked at for {}", self.name)),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn wants(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<bool> {
+        match read(output) {
+            Ok(alert) => self.route.passes(&alert, output, store),
+            // Set aside by `take`: it will never be read, and holds up nothing.
+            Err(_) => Ok(true),
+        }
+    }
+
+    fn take(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<Receipt> {
+        let alert = match read(output) {
+            Ok(alert) => alert,
+            Err(error) => return Ok(Receipt::Refused(error.to_string())),
+        };
+        let notification = Notification {
+            facility_id: facility(&alert.robot_id, alert.event_time, store)?,
+            alert: &alert,
+            is_test: false,
+        };
+        self.send(&notification)
+    }
+}

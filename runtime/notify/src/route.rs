@@ -1,0 +1,124 @@
+//! Which transitions a recipient is sent.
+//!
+//! A condition is sent from the transition on that first passes the filters. What follows in its
+//! life is sent as well where only its priority does not fit any more, and its end is sent if
+//! anything of it was: nothing stays open at the recipient. Nothing is remembered for that: the
+//! store has the whole life of a condition, and each answer is a function of it, under each owner
+//! of the partition the same.
+
+use theatre_actors::outputs::OutputKind;
+use theatre_actors::ports::{CheckpointStore, OutputFilter, Result, StoredOutput};
+use theatre_config::notify::NotifyConfig;
+use theatre_schemas::records::{Alert, Priority, Transition};
+
+use super::message::facility;
+use super::read;
+
+/// The filters of a recipient.
+pub(super) struct Route {
+    priorities: Vec<Priority>,
+    facilities: Vec<String>,
+    rules: Vec<String>,
+    robots: Vec<String>,
+    transitions: Vec<Transition>,
+    escalation_at_least: i32,
+}
+
+impl Route {
+    pub(super) fn of(section: &NotifyConfig) -> Self {
+        Self {
+            priorities: section.priorities.clone(),
+            facilities: section.facilities.clone(),
+            rules: section.rules.clone(),
+            robots: section.robots.clone(),
+            transitions: section.transitions.clone(),
+            escalation_at_least: i32::try_from(section.escalation_at_least).unwrap_or(i32::MAX),
+        }
+    }
+
+    /// Whether a transition, which is this output of the store, is sent.
+    pub(super) fn passes(
+        &self,
+        alert: &Alert,
+        output: &StoredOutput,
+        store: &dyn CheckpointStore,
+    ) -> Result<bool> {
+        if !self.transitions.contains(&alert.transition) || !self.concerns(alert, store)? {
+            return Ok(false);
+        }
+        let earlier = || earlier(alert, output, store);
+        match alert.transition {
+            Transition::Silenced | Transition::Unsilenced => Ok(self.fits(alert)),
+            Transition::Cleared => {
+                let before = earlier()?;
+                // Of a life that the store does not have, the end alone is better than nothing.
+                let begun = before.is_empty() && self.would(alert);
+                Ok(begun || before.iter().any(|alert| self.would(alert)))
+            }
+            _ if self.would(alert) => Ok(true),
+            Transition::Raised => Ok(false),
+            _ if is_quiet(alert) => Ok(false),
+            _ => Ok(earlier()?.iter().any(|alert| self.would(alert))),
+        }
+    }
+
+    /// What does not change in the life of a condition.
+    fn concerns(&self, alert: &Alert, store: &dyn CheckpointStore) -> Result<bool> {
+        let any_or = |wanted: &[String], name: &str| {
+            wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)
+        };
+        if !any_or(&self.rules, &alert.rule_id) || !any_or(&self.robots, &alert.robot_id) {
+            return Ok(false);
+        }
+        if self.facilities.is_empty() {
+            return Ok(true);
+        }
+        let stands_in = facility(&alert.robot_id, alert.event_time, store)?;
+        Ok(stands_in.is_some_and(|facility| self.facilities.contains(&facility)))
+    }
+
+    fn fits(&self, alert: &Alert) -> bool {
+        (self.priorities.is_empty() || self.priorities.contains(&alert.priority))
+            && alert.escalation >= self.escalation_at_least
+    }
+
+    /// Whether a condition that stands so would be sent.
+    fn would(&self, alert: &Alert) -> bool {
+        self.fits(alert) && !is_quiet(alert)
+    }
+}
+
+/// Whether a condition is kept quiet for now: it is silenced, or it comes and goes, of which only
+/// the beginning is sent. A silence that does not reach a condition of high priority is not noted in
+/// it.
+fn is_quiet(alert: &Alert) -> bool {
+    let is_silenced = alert
+        .silenced_until
+        .is_some_and(|until| until > alert.event_time);
+    is_silenced || alert.is_flapping && alert.transition != Transition::Flapping
+}
+
+/// The life of a condition before one of its transitions.
+fn earlier(
+    alert: &Alert,
+    output: &StoredOutput,
+    store: &dyn CheckpointStore,
+) -> Result<Vec<Alert>> {
+    let found = store.find_outputs(&OutputFilter {
+        kind: Some(OutputKind::Alert),
+        robot_id: Some(alert.robot_id.clone()),
+        subject: Some(alert.rule_id.clone()),
+        from: Some(alert.raised_at),
+        ..OutputFilter::default()
+    })?;
+    found
+        .iter()
+        .filter(|stored| {
+            stored.output.id == output.output.id && stored.output.revision < output.output.revision
+        })
+        .map(read)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

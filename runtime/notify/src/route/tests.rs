@@ -1,0 +1,227 @@
+use theatre_actors::outputs::{OutputEvent, alert, robot_version};
+use theatre_actors::ports::{PartitionCommit, ProcessorSave};
+use theatre_actors::position::Positions;
+use theatre_actors::time::LogTime;
+use theatre_config::Config;
+use theatre_schemas::records::RobotVersion;
+use theatre_testkit::memory::store::MemoryStore;
+
+use super::*;
+use Priority::{High, Low};
+use Transition::{
+    Acknowledged, Assigned, Cleared, Escalated, Flapping, Raised, Settled, Silenced, Unsilenced,
+    Updated,
+};
+
+fn route(filters: &str) -> Route {
+    let text =
+        format!("[[notify]]\nname = \"n\"\nkind = \"alertmanager\"\nurl = \"http://h\"\n{filters}");
+    let config: Config = toml::from_str(&text).unwrap();
+    Route::of(&config.notify[0])
+}
+
+/// How a condition moves: to what, at which priority, until when silenced, how often escalated, and
+/// whether it comes and goes.
+type Move = (Transition, Priority, Option<i64>, i32, bool);
+
+fn plain(transition: Transition, priority: Priority) -> Move {
+    (transition, priority, None, 0, false)
+}
+
+fn life(moves: &[Move]) -> Vec<Alert> {
+    let alert = |(number, moved): (i32, &Move)| {
+        let (transition, priority, silenced_until, escalation, is_flapping) = *moved;
+        Alert {
+            alert_id: format!("a{number}"),
+            condition_id: "c".to_owned(),
+            robot_id: "r".to_owned(),
+            rule_id: "hot".to_owned(),
+            revision: number,
+            event_time: 100 + i64::from(number),
+            raised_at: 100,
+            transition,
+            priority,
+            silenced_until,
+            escalation,
+            is_flapping,
+            ..Alert::default()
+        }
+    };
+    (0..).zip(moves).map(alert).collect()
+}
+
+fn commit(store: &MemoryStore, outputs: Vec<OutputEvent>) {
+    let epoch = store.acquire(0).unwrap();
+    let save = ProcessorSave {
+        processor: "r".to_owned(),
+        save_number: epoch,
+        positions: Positions::zero(),
+        state: Vec::new(),
+        outputs,
+        dead: Vec::new(),
+    };
+    let commit = PartitionCommit {
+        partition: 0,
+        epoch,
+        processors: vec![save],
+        floor: Positions::zero(),
+    };
+    store.commit(&[commit], LogTime(1)).unwrap();
+}
+
+/// What of a life is sent.
+fn sent(route: &Route, store: &MemoryStore, moves: &[Move]) -> Vec<Transition> {
+    let alerts = life(moves);
+    commit(
+        store,
+        alerts.iter().map(|of| alert::output("r", of)).collect(),
+    );
+    let outputs = store
+        .outputs_of_kind_after(0, OutputKind::Alert, 0, 99)
+        .unwrap();
+    let passes = |output: &&StoredOutput| {
+        let alert = read(output).unwrap();
+        route.passes(&alert, output, store).unwrap()
+    };
+    let sent = outputs.iter().filter(passes);
+    sent.map(|output| read(output).unwrap().transition)
+        .collect()
+}
+
+#[test]
+fn what_is_sent_follows_the_life_of_a_condition() {
+    let silenced = |transition, until| (transition, Low, Some(until), 0, false);
+    let flapping = |transition| (transition, Low, None, 0, true);
+    let escalated = |transition, times| (transition, High, None, times, false);
+    let whole = [
+        plain(Raised, Low),
+        plain(Updated, High),
+        plain(Acknowledged, High),
+        plain(Assigned, High),
+        plain(Cleared, High),
+    ];
+    let table: [(&str, &[Move], &[Transition]); 14] = [
+        ("", &whole, &[Raised, Updated, Acknowledged, Cleared]),
+        ("transitions = [\"assigned\"]", &whole, &[Assigned]),
+        ("transitions = [\"cleared\"]", &whole, &[Cleared]),
+        ("rules = [\"cold\", \"hot\"]", &whole[..1], &[Raised]),
+        ("rules = [\"cold\"]", &whole, &[]),
+        ("robots = [\"s\"]", &whole, &[]),
+        // From the priority that fits, and to the end though it falls again.
+        (
+            "priorities = [\"high\"]",
+            &[
+                plain(Raised, Low),
+                plain(Updated, High),
+                plain(Updated, Low),
+                plain(Cleared, Low),
+            ],
+            &[Updated, Updated, Cleared],
+        ),
+        (
+            "priorities = [\"high\"]",
+            &[plain(Raised, Low), plain(Cleared, Low)],
+            &[],
+        ),
+        // The next recipient gets it once it was not acknowledged in time.
+        (
+            "escalation_at_least = 1",
+            &[
+                plain(Raised, High),
+                escalated(Escalated, 1),
+                escalated(Acknowledged, 1),
+                escalated(Cleared, 1),
+            ],
+            &[Escalated, Acknowledged, Cleared],
+        ),
+        // A silence hides what happens under it; the end of what was sent before is sent.
+        (
+            "",
+            &[
+                plain(Raised, Low),
+                silenced(Silenced, 1000),
+                silenced(Updated, 1000),
+                silenced(Cleared, 1000),
+            ],
+            &[Raised, Cleared],
+        ),
+        (
+            "",
+            &[
+                silenced(Raised, 1000),
+                silenced(Updated, 101),
+                silenced(Cleared, 101),
+            ],
+            &[Updated, Cleared],
+        ),
+        ("", &[silenced(Raised, 1000), silenced(Cleared, 1000)], &[]),
+        (
+            "transitions = [\"silenced\", \"unsilenced\"]",
+            &[
+                plain(Raised, Low),
+                silenced(Silenced, 1000),
+                plain(Unsilenced, Low),
+            ],
+            &[Silenced, Unsilenced],
+        ),
+        // Of what comes and goes the beginning is sent, and the end.
+        (
+            "",
+            &[
+                plain(Raised, Low),
+                flapping(Flapping),
+                flapping(Updated),
+                plain(Settled, Low),
+                plain(Cleared, Low),
+            ],
+            &[Raised, Flapping, Cleared],
+        ),
+    ];
+    for (filters, moves, wanted) in table {
+        let found = sent(&route(filters), &MemoryStore::default(), moves);
+        assert_eq!(found, wanted, "{filters} {moves:?}");
+    }
+}
+
+#[test]
+fn a_facility_is_that_in_which_the_robot_stood() {
+    let version = |valid_from: i64, revision: i32, facility: &str, is_withdrawn: bool| {
+        let version = RobotVersion {
+            robot_id: "r".to_owned(),
+            valid_from,
+            revision,
+            is_withdrawn,
+            serial_number: String::new(),
+            robot_model: None,
+            manufacturer: None,
+            facility_id: Some(facility.to_owned()),
+            installation_date: None,
+            hardware_revision: None,
+            software_version: None,
+            firmware_version: None,
+            status: "active".to_owned(),
+            decommission_date: None,
+            components: Vec::new(),
+        };
+        robot_version::output("r", &version)
+    };
+    let store = MemoryStore::default();
+    commit(
+        &store,
+        vec![
+            version(50, 0, "A", false),
+            version(101, 0, "wrong", false),
+            version(101, 1, "B", false),
+            version(102, 0, "C", false),
+            version(102, 1, "C", true),
+        ],
+    );
+    for (at, wanted) in [(10, "A"), (100, "A"), (101, "B"), (105, "B")] {
+        let found = facility("r", at, &store).unwrap();
+        assert_eq!(found.as_deref(), Some(wanted), "at {at}");
+    }
+    assert_eq!(facility("unknown", 100, &store).unwrap(), None);
+    let moves = [plain(Raised, Low), plain(Updated, High)];
+    let found = sent(&route("facilities = [\"B\"]"), &store, &moves);
+    assert_eq!(found, [Updated], "it stood elsewhere before");
+}

@@ -1,0 +1,259 @@
+//! `theatre notify`: recipients of what happens to conditions, and what could not be delivered.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use theatre_actors::ports::{CheckpointStore, Error, StoredUndelivered};
+use theatre_actors::time::Clock;
+use theatre_notify::{Recipient, consumer_name};
+use theatre_pipeline::outbox::{OutputSink, Receipt};
+use theatre_system::clock::SystemClock;
+
+use super::output::{if_json, rows, time, value, write};
+use super::service::{Place, store};
+use super::{Common, Failure, Output};
+use theatre_queries::{self as queries, UndeliveredNotification};
+
+/// Looks at what could not be delivered, and sends it again.
+#[derive(Debug, Subcommand)]
+pub(super) enum Notify {
+    /// What could not be delivered, and why.
+    #[command(after_help = "Example: theatre notify list --recipient pager --output json")]
+    List {
+        /// Only of this recipient.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// At most so many; 0 = all.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Sends again what could not be delivered, with the same ids, once what was wrong is put right.
+    /// Theatre may be running.
+    #[command(
+        after_help = "Example: theatre notify resend --dry-run --config theatre.toml (what would be sent), then\n         \
+                            theatre notify resend --recipient pager --config theatre.toml"
+    )]
+    Resend {
+        /// Only to this recipient.
+        #[arg(long)]
+        recipient: Option<String>,
+        /// At most so many; 0 = all.
+        #[arg(long, default_value_t = 0)]
+        limit: usize,
+        /// Only say what would be sent.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Takes what could not be delivered to a recipient off the list. The transitions themselves
+    /// stay: `theatre alerts history` has them.
+    #[command(after_help = "Example: theatre notify discard pager --dry-run --config theatre.toml")]
+    Discard {
+        /// The recipient, which need not be in the configuration any more.
+        recipient: String,
+        /// Only say how many there are.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Sends a recipient of the configuration a message that says that it is a test.
+    #[command(after_help = "Example: theatre notify test pager --config theatre.toml")]
+    Test {
+        /// The recipient.
+        recipient: String,
+    },
+}
+
+impl Notify {
+    pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
+        match self {
+            Self::List { recipient, limit } => list(common, recipient.as_deref(), limit),
+            Self::Resend {
+                recipient,
+                limit,
+                dry_run: true,
+            } => list(common, recipient.as_deref(), limit),
+            Self::Resend {
+                recipient, limit, ..
+            } => resend(common, recipient.as_deref(), limit),
+            Self::Discard { recipient, dry_run } => discard(common, &recipient, dry_run),
+            Self::Test { recipient } => test(common, &recipient),
+        }
+    }
+}
+
+fn list(common: &Common, recipient: Option<&str>, limit: usize) -> Result<(), Failure> {
+    let line = |found: UndeliveredNotification| {
+        vec![
+            json!(found.recipient),
+            json!(found.partition),
+            json!(found.number),
+            time(found.at),
+            json!(found.alert.robot_id),
+            json!(found.alert.rule_id),
+            json!(found.alert.transition),
+            json!(found.reason),
+        ]
+    };
+    let found = queries::undelivered_notifications(&*store(common)?, recipient, limit)?;
+    rows(
+        common.output,
+        &[
+            "recipient",
+            "partition",
+            "number",
+            "set_aside_at",
+            "robot_id",
+            "rule_id",
+            "transition",
+            "reason",
+        ],
+        &found.into_iter().map(line).collect::<Vec<_>>(),
+    )
+}
+
+/// The recipients of the configuration.
+fn recipients(place: &Place) -> Vec<Arc<Recipient>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    theatre_notify::recipients(&place.config.notify, &clock)
+}
+
+/// The store of a command that changes the list. It is opened for reading first, which fails where
+/// there is none: opening it for writing would create one. The lock of the data directory is not
+/// taken, so that a running process can go on.
+fn writable(place: &Place) -> Result<Arc<dyn CheckpointStore>, Failure> {
+    place.look()?.store()?;
+    Ok(place.write()?.store()?)
+}
+
+fn resend(common: &Common, recipient: Option<&str>, limit: usize) -> Result<(), Failure> {
+    let place = Place::of(common)?;
+    let recipients = recipients(&place);
+    if let Some(name) = recipient {
+        named(&recipients, name)?;
+    }
+    let store = writable(&place)?;
+    let consumer = recipient.map(consumer_name);
+    let mut away = BTreeSet::new();
+    let mut lines = Vec::new();
+    let mut left = 0;
+    for stored in store.undelivered(consumer.as_deref(), limit)? {
+        let sink = recipients
+            .iter()
+            .find(|recipient| consumer_name(recipient.name()) == stored.consumer);
+        let outcome = match sink {
+            None => Err("it is not in the configuration".to_owned()),
+            // What lies behind is of the same conditions, and is not to overtake.
+            Some(_) if away.contains(&stored.consumer) => Err("not tried".to_owned()),
+            Some(sink) => again(sink, &stored, &*store, &mut away)?,
+        };
+        left += usize::from(outcome.is_err());
+        lines.push(line(&stored, outcome));
+    }
+    rows(
+        common.output,
+        &["recipient", "partition", "number", "delivered", "reason"],
+        &lines,
+    )?;
+    match left {
+        0 => Ok(()),
+        left => Err(Failure::Failed(format!(
+            "{left} notifications are still not delivered; `theatre notify list` names them"
+        ))),
+    }
+}
+
+fn line(stored: &StoredUndelivered, outcome: Result<(), String>) -> Vec<Value> {
+    vec![
+        json!(stored.consumer.trim_start_matches(&consumer_name(""))),
+        json!(stored.output.partition),
+        json!(stored.output.sequence),
+        json!(outcome.is_ok()),
+        json!(outcome.err()),
+    ]
+}
+
+/// Sends one again and takes it off the list, or says why it is still there.
+fn again(
+    sink: &Recipient,
+    stored: &StoredUndelivered,
+    store: &dyn CheckpointStore,
+    away: &mut BTreeSet<String>,
+) -> Result<Result<(), String>, Failure> {
+    match sink.take(&stored.output, store) {
+        Ok(Receipt::Taken) => {
+            let (partition, number) = (stored.output.partition, stored.output.sequence);
+            store.settle_undelivered(partition, &stored.consumer, number)?;
+            Ok(Ok(()))
+        }
+        Ok(Receipt::Refused(why)) => Ok(Err(why)),
+        Err(error) => {
+            away.insert(stored.consumer.clone());
+            Ok(Err(error.to_string()))
+        }
+    }
+}
+
+fn discard(common: &Common, recipient: &str, dry_run: bool) -> Result<(), Failure> {
+    let place = Place::of(common)?;
+    let store = if dry_run {
+        place.look()?.store()?
+    } else {
+        writable(&place)?
+    };
+    let consumer = consumer_name(recipient);
+    let mut discarded = 0;
+    for stored in store.undelivered(Some(&consumer), 0)? {
+        let (partition, number) = (stored.output.partition, stored.output.sequence);
+        let is_gone = dry_run || store.settle_undelivered(partition, &consumer, number)?;
+        discarded += u64::from(is_gone);
+    }
+    let verb = if dry_run { "would be" } else { "are" };
+    match common.output {
+        Output::Json => value(&json!({ "recipient": recipient, "discarded": discarded })),
+        Output::Table => write(&format!("{discarded} notifications {verb} discarded\n")),
+    }
+}
+
+/// The recipient of this name.
+fn named<'a>(recipients: &'a [Arc<Recipient>], name: &str) -> Result<&'a Recipient, Failure> {
+    let found = recipients.iter().find(|recipient| recipient.name() == name);
+    let known: Vec<&str> = recipients
+        .iter()
+        .map(|recipient| recipient.name())
+        .collect();
+    let there_are = if known.is_empty() {
+        "the configuration has no [[notify]]".to_owned()
+    } else {
+        format!("there are: {}", known.join(", "))
+    };
+    match found {
+        Some(recipient) => Ok(recipient),
+        None => Err(Failure::Usage(format!(
+            "there is no recipient \"{name}\"; {there_are}"
+        ))),
+    }
+}
+
+fn test(common: &Common, name: &str) -> Result<(), Failure> {
+    let place = Place::of(common)?;
+    place.config.check()?;
+    let recipients = recipients(&place);
+    let recipient = named(&recipients, name)?;
+    let id = format!("test-{}", SystemClock.now().0);
+    let why = match recipient.test(&id) {
+        Ok(Receipt::Taken) => {
+            eprintln!("{name} has taken the message {id}");
+            return if_json(
+                common.output,
+                &json!({"recipient": name, "id": id, "delivered": true}),
+            );
+        }
+        Ok(Receipt::Refused(why)) => why,
+        Err(Error::Unavailable { why, .. }) => {
+            return Err(Failure::Unreachable(format!("{name}: {why}")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Err(Failure::Failed(format!("{name} refused it: {why}")))
+}
