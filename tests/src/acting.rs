@@ -87,7 +87,7 @@ fn change(tick: u64, now: i64) -> Result<NewRecord> {
         2 => ("disable", "active", None, false),
         3 => ("put", "far_right", Some(rule("far_right", flapping)), false),
         4 => ("remove", "right", None, false),
-        5 => ("remove", "nobody knows it", None, false),
+        5 => ("remove", "unknown rule", None, false),
         6 => ("enable", "active", None, false),
         _ => ("remove", "far_right", None, true),
     };

@@ -15,7 +15,7 @@ use crate::rules::in_shadow;
 /// Longest text of an action that is kept, characters.
 const TEXT_MAX: usize = 500;
 
-/// What somebody does.
+/// What a person does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Verb {
     Acknowledge,
@@ -26,7 +26,7 @@ enum Verb {
     Assign,
 }
 
-/// An action of somebody, about the open conditions that it names.
+/// An action of a person, about the open conditions that it names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Action {
     verb: Verb,
@@ -149,7 +149,7 @@ impl Action {
 }
 
 impl Alerts {
-    /// Somebody does something; returns what is to be told of it. An action that is known changes
+    /// A person does something; returns what is to be emitted of it. An action that is known changes
     /// nothing.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl Alerts {
         if !is_wide && self.actions.contains(&id) {
             return Ok(Vec::new());
         }
-        let told = match action.verb {
+        let emitted = match action.verb {
             Verb::Silence => self.silence(action, context)?,
             Verb::Unsilence => {
                 let found = self.silences.remove(|silence| action.names(silence));
@@ -180,13 +180,13 @@ impl Alerts {
         };
         // A robot that appears later does not know the ids of what was said to all before.
         if is_wide {
-            return Ok(told);
+            return Ok(emitted);
         }
         if self.actions.len() >= ACTIONS_MAX {
             self.actions.remove(0);
         }
         self.actions.push(id);
-        Ok(told)
+        Ok(emitted)
     }
 
     fn silence(
@@ -218,7 +218,7 @@ impl Alerts {
                 None => "no open condition of the robot is meant: all have ended".to_owned(),
             });
         }
-        let mut told = Vec::new();
+        let mut emitted = Vec::new();
         let mut refused = None;
         for open in self.open.iter_mut().filter(|open| meant(open)) {
             let policy = AlertPolicy::of(context.rules, &open.alert().rule_id);
@@ -226,17 +226,17 @@ impl Alerts {
                 Verb::Acknowledge if open.alert().acknowledged_at.is_none() => {
                     open.acknowledge(&action.actor, action.at);
                     let mover = action.mover(None);
-                    told.push(open.moves(Transition::Acknowledged, action.at, mover, &policy));
+                    emitted.push(open.moves(Transition::Acknowledged, action.at, mover, &policy));
                 }
                 Verb::Unacknowledge if open.alert().acknowledged_at.is_some() => {
                     open.unacknowledge(context.now);
                     let mover = action.mover(None);
-                    told.push(open.moves(Transition::Unacknowledged, action.at, mover, &policy));
+                    emitted.push(open.moves(Transition::Unacknowledged, action.at, mover, &policy));
                 }
                 Verb::Assign if open.alert().assignee != action.assignee => {
                     open.assign(action.assignee.as_deref());
                     let mover = action.mover(None);
-                    told.push(open.moves(Transition::Assigned, action.at, mover, &policy));
+                    emitted.push(open.moves(Transition::Assigned, action.at, mover, &policy));
                 }
                 Verb::Close if !policy.latch => {
                     refused = Some("its rule does not latch: the condition ends by itself with its cause; acknowledge or silence it".to_owned());
@@ -244,24 +244,24 @@ impl Alerts {
                 Verb::Close if open.is_active() && !open.is_released() => {
                     open.release();
                     let mover = action.mover(Some("it is closed as soon as its cause is over"));
-                    told.push(open.moves(Transition::Updated, action.at, mover, &policy));
+                    emitted.push(open.moves(Transition::Updated, action.at, mover, &policy));
                 }
                 Verb::Close if !open.is_active() => {
                     open.release();
                     open.set_latched(false);
                     if !open.alert().is_flapping {
                         let mover = action.mover(Some("closed"));
-                        told.push(open.moves(Transition::Cleared, action.at, mover, &policy));
+                        emitted.push(open.moves(Transition::Cleared, action.at, mover, &policy));
                     }
                 }
                 _ => {}
             }
         }
-        if let Some(why) = refused.filter(|_| told.is_empty() && !is_wide) {
+        if let Some(why) = refused.filter(|_| emitted.is_empty() && !is_wide) {
             return Err(why);
         }
         self.open
             .retain(|open| open.alert().transition != Transition::Cleared);
-        Ok(told)
+        Ok(emitted)
     }
 }

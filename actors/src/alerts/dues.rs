@@ -1,4 +1,4 @@
-//! What falls due: silences that end and conditions that nobody acknowledges, by the log's clock;
+//! What falls due: silences that end and conditions that is not acknowledged, by the log's clock;
 //! flapping that is over, by the watermark.
 
 use theatre_schemas::records::{Alert, Transition};
@@ -23,15 +23,15 @@ impl Alerts {
 
     /// Does what is due at `context.now`, in the order in which it fell due.
     pub(crate) fn fall_due(&mut self, context: AlertContext<'_>) -> Vec<Alert> {
-        let mut told = Vec::new();
+        let mut emitted = Vec::new();
         loop {
             let due = self.next_due(context.rules);
             if due == i64::MAX || due > context.now {
-                return told;
+                return emitted;
             }
             if self.silences.next_end() == due {
                 self.silences.end(due);
-                told.extend(self.refresh_silences(
+                emitted.extend(self.refresh_silences(
                     context,
                     due,
                     Mover {
@@ -48,20 +48,20 @@ impl Alerts {
                 };
                 open.escalates(step, due, &policy);
                 self.silences.apply(open, context);
-                told.push(open.alert().clone());
+                emitted.push(open.alert().clone());
             }
         }
     }
 
     /// Notes in all open conditions whether they are silenced now, and tells of those for which that
-    /// has changed. Conditions that nobody acknowledged meanwhile wait from now on.
+    /// has changed. Conditions that no person acknowledged meanwhile wait from now on.
     pub(super) fn refresh_silences(
         &mut self,
         context: AlertContext<'_>,
         at: i64,
         mover: Mover<'_>,
     ) -> Vec<Alert> {
-        let mut told = Vec::new();
+        let mut emitted = Vec::new();
         for open in &mut self.open {
             let before = open.alert().silenced_until;
             let until = self.silences.until(open.alert(), context);
@@ -77,9 +77,9 @@ impl Alerts {
                 }
             };
             let policy = AlertPolicy::of(context.rules, &open.alert().rule_id);
-            told.push(open.moves(transition, at, mover, &policy));
+            emitted.push(open.moves(transition, at, mover, &policy));
         }
-        told
+        emitted
     }
 
     /// From which watermark on a condition flaps no more; `i64::MAX` where none flaps.
@@ -101,15 +101,15 @@ impl Alerts {
     /// Ends the flapping of conditions that have been quiet for long enough at a watermark: they are
     /// open, latched or over, as the rules left them.
     pub(crate) fn settle(&mut self, rules: &RuleSet, watermark: i64) -> Vec<Alert> {
-        let mut told = Vec::new();
+        let mut emitted = Vec::new();
         loop {
             let due = self.next_quiet(rules);
             if due == i64::MAX || due > watermark {
-                return told;
+                return emitted;
             }
             let is_due = |alert: &Alert| self.quiet_at(alert, rules) == Some(due);
             let Some(at) = self.open.iter().position(|open| is_due(open.alert())) else {
-                return told;
+                return emitted;
             };
             let open = &mut self.open[at];
             let policy = AlertPolicy::of(rules, &open.alert().rule_id);
@@ -125,7 +125,7 @@ impl Alerts {
                 (false, true) => Transition::Latched,
                 (false, false) => Transition::Cleared,
             };
-            told.push(open.moves(transition, due, mover, &policy));
+            emitted.push(open.moves(transition, due, mover, &policy));
             let alert = open.alert().clone();
             self.turns.forget(&alert);
             if transition == Transition::Cleared {

@@ -1,8 +1,8 @@
 //! The life of a robot's open conditions: what rules say of them, and what people do.
 //!
-//! Rules raise, update and clear conditions. Here it is decided what of that is told, and what else
-//! moves: a condition is acknowledged, silenced, assigned, passed on because nobody acknowledges it,
-//! kept open until somebody closes it (latched), or held for one while it comes and goes (flapping).
+//! Rules raise, update and clear conditions. Here it is decided what of that is emitted, and what else
+//! moves: a condition is acknowledged, silenced, assigned, passed on because it is not acknowledged,
+//! kept open until a person closes it (latched), or held for one while it comes and goes (flapping).
 //! Each move is a transition of its own, numbered within its condition. Like everything in a
 //! processor, the result depends on rows in order only: what falls due by the log's clock (silences,
 //! escalations) or by the watermark (the end of flapping) does so between two rows, with a time that
@@ -42,7 +42,7 @@ pub(crate) struct AlertContext<'a> {
     pub(crate) now: i64,
 }
 
-/// The open conditions of a robot, as they were told, and what people said about them.
+/// The open conditions of a robot, as they were emitted, and what people said about them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Alerts {
     open: Vec<OpenAlert>,
@@ -65,7 +65,7 @@ impl Alerts {
     }
 
     /// Whether a condition of a rule is among them; the subject is that of its alerts, empty for the
-    /// robot as a whole. One that was raised by a build that did not keep what it told is not.
+    /// robot as a whole. One that was raised by a build that did not keep what it emitted is not.
     pub(crate) fn knows(&self, rule: &str, subject: &str) -> bool {
         let is = |open: &OpenAlert| {
             let alert = open.alert();
@@ -74,16 +74,16 @@ impl Alerts {
         self.open.iter().any(is)
     }
 
-    /// A rule has moved a condition; returns what is to be told of it.
+    /// A rule has moved a condition; returns what is to be emitted of it.
     pub(crate) fn pass(&mut self, moved: Alert, context: AlertContext<'_>) -> Vec<Alert> {
         let policy = AlertPolicy::of(context.rules, &moved.rule_id);
-        let mut told = Vec::new();
+        let mut emitted = Vec::new();
         match moved.transition {
-            Transition::Raised => self.raised(moved, &policy, context, &mut told),
-            Transition::Cleared => self.cleared(moved, &policy, &mut told),
-            _ => self.updated(moved, context, &mut told),
+            Transition::Raised => self.raised(moved, &policy, context, &mut emitted),
+            Transition::Cleared => self.cleared(moved, &policy, &mut emitted),
+            _ => self.updated(moved, context, &mut emitted),
         }
-        told
+        emitted
     }
 
     fn raised(
@@ -91,49 +91,49 @@ impl Alerts {
         moved: Alert,
         policy: &AlertPolicy<'_>,
         context: AlertContext<'_>,
-        told: &mut Vec<Alert>,
+        emitted: &mut Vec<Alert>,
     ) {
         let (flaps, time) = (self.turns.note(&moved, policy), moved.event_time);
         let goes_on = self.open.iter().position(|open| open.takes_up(&moved));
         let at = match goes_on {
             Some(at) => {
                 let open = &mut self.open[at];
-                told.extend(open.raised_again(&moved, context.now));
+                emitted.extend(open.raised_again(&moved, context.now));
                 at
             }
             None => {
                 self.open.push(OpenAlert::new(moved, context.now));
                 let at = self.open.len() - 1;
                 self.silences.apply(&mut self.open[at], context);
-                told.push(self.open[at].alert().clone());
+                emitted.push(self.open[at].alert().clone());
                 at
             }
         };
         let open = &mut self.open[at];
         if flaps && !open.alert().is_flapping {
-            told.push(open.flaps(time, policy));
+            emitted.push(open.flaps(time, policy));
         }
         if goes_on.is_some() {
             self.silences
-                .refresh_last(&mut self.open[at], context, told);
+                .refresh_last(&mut self.open[at], context, emitted);
         }
     }
 
-    fn updated(&mut self, moved: Alert, context: AlertContext<'_>, told: &mut Vec<Alert>) {
+    fn updated(&mut self, moved: Alert, context: AlertContext<'_>, emitted: &mut Vec<Alert>) {
         let caused = self.open.iter_mut().find(|open| open.is_caused_by(&moved));
         let Some(open) = caused else {
-            told.push(moved); // Raised by a build that did not keep what it told.
+            emitted.push(moved); // Raised by a build that did not keep what it emitted.
             return;
         };
-        told.extend(open.updated(&moved, context.now));
-        self.silences.refresh_last(open, context, told);
+        emitted.extend(open.updated(&moved, context.now));
+        self.silences.refresh_last(open, context, emitted);
     }
 
-    fn cleared(&mut self, moved: Alert, policy: &AlertPolicy<'_>, told: &mut Vec<Alert>) {
+    fn cleared(&mut self, moved: Alert, policy: &AlertPolicy<'_>, emitted: &mut Vec<Alert>) {
         let flaps = self.turns.note(&moved, policy);
         let caused = self.open.iter().position(|open| open.is_caused_by(&moved));
         let Some(at) = caused else {
-            told.push(moved);
+            emitted.push(moved);
             return;
         };
         let open = &mut self.open[at];
@@ -142,33 +142,33 @@ impl Alerts {
             return;
         }
         if flaps {
-            told.push(open.flaps(moved.event_time, policy));
+            emitted.push(open.flaps(moved.event_time, policy));
         } else if policy.latch && !open.is_released() {
-            told.push(open.latches(&moved, policy));
+            emitted.push(open.latches(&moved, policy));
         } else {
-            told.push(open.ends(&moved));
+            emitted.push(open.ends(&moved));
             self.open.remove(at);
         }
     }
 
     /// Ends what only a rule kept open that is not there any more, or does so no longer.
     pub(crate) fn adopt(&mut self, context: AlertContext<'_>) -> Vec<Alert> {
-        let mut told = Vec::new();
+        let mut emitted = Vec::new();
         self.open.retain_mut(|open| {
             let policy = AlertPolicy::of(context.rules, &open.alert().rule_id);
             let flaps_no_more = open.alert().is_flapping && policy.flapping.is_none();
             let is_kept = open.alert().is_flapping && policy.flapping.is_some()
                 || policy.latch && !open.is_released();
             if open.is_active() && flaps_no_more {
-                told.push(open.settles("the rule was changed", &policy));
+                emitted.push(open.settles("the rule was changed", &policy));
             }
             if open.is_active() || is_kept {
                 return true;
             }
-            told.push(open.ends_because("the rule was changed", &policy));
+            emitted.push(open.ends_because("the rule was changed", &policy));
             false
         });
-        told
+        emitted
     }
 
     /// How many conditions are open, of high, medium and low priority.

@@ -1,4 +1,4 @@
-//! An open condition, as it was last told.
+//! An open condition, as it was last emitted.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use theatre_schemas::records::{Alert, Priority, Transition};
@@ -7,20 +7,20 @@ use super::flapping::same_series;
 use super::policy::{AlertPolicy, Unacknowledged};
 use crate::rules::alert_id;
 
-/// An open condition: the latest transition that was told, and what is not in it.
+/// An open condition: the latest transition that was emitted, and what is not in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OpenAlert {
     /// Stored as it is published, so that it can be read by every later build.
     #[serde(serialize_with = "write", deserialize_with = "read")]
     alert: Alert,
     /// Id by which the rules know what causes it now: one that flaps, or was raised again while it
-    /// was latched, keeps the id under which it was told first.
+    /// was latched, keeps the id under which it was emitted first.
     cause_id: String,
     /// The rules have not cleared it.
     is_active: bool,
-    /// Somebody has closed it before its cause was over.
+    /// A person has closed it before its cause was over.
     is_released: bool,
-    /// From when on nobody has acknowledged it, by the log's clock in microseconds UTC.
+    /// From when on no person has acknowledged it, by the log's clock in microseconds UTC.
     pub(super) waiting_since: i64,
 }
 
@@ -54,7 +54,7 @@ impl OpenAlert {
         }
     }
 
-    /// As it was last told.
+    /// As it was last emitted.
     pub(crate) fn alert(&self) -> &Alert {
         &self.alert
     }
@@ -86,7 +86,7 @@ impl OpenAlert {
     }
 
     /// The rules raise it once more. What was acknowledged is another occurrence; of one that flaps
-    /// only a higher priority is told.
+    /// only a higher priority is emitted.
     pub(super) fn raised_again(&mut self, moved: &Alert, now: i64) -> Option<Alert> {
         self.cause_id.clone_from(&moved.condition_id);
         self.is_active = true;
@@ -113,13 +113,13 @@ impl OpenAlert {
 
     pub(super) fn latches(&mut self, moved: &Alert, policy: &AlertPolicy<'_>) -> Alert {
         self.alert.is_latched = true;
-        let mut told = self.moves_by_value(Transition::Latched, moved);
-        told.message = format!(
-            "latched: {} (its cause is over, it stays open until somebody closes it)",
+        let mut emitted = self.moves_by_value(Transition::Latched, moved);
+        emitted.message = format!(
+            "latched: {} (its cause is over, it stays open until a person closes it)",
             self.what(policy)
         );
-        self.alert.message.clone_from(&told.message);
-        told
+        self.alert.message.clone_from(&emitted.message);
+        emitted
     }
 
     pub(super) fn flaps(&mut self, at: i64, policy: &AlertPolicy<'_>) -> Alert {
@@ -145,7 +145,7 @@ impl OpenAlert {
         self.moves_by_value(Transition::Cleared, moved)
     }
 
-    /// Ended for another reason than its rule's, at the moment at which it was last told.
+    /// Ended for another reason than its rule's, at the moment at which it was last emitted.
     pub(super) fn ends_because(&mut self, reason: &str, policy: &AlertPolicy<'_>) -> Alert {
         self.alert.is_latched = false;
         self.alert.is_flapping = false;
@@ -162,7 +162,7 @@ impl OpenAlert {
         self.alert.acknowledged_at = Some(at);
     }
 
-    /// Nobody has acknowledged it from now on.
+    /// No person has acknowledged it from now on.
     pub(super) fn unacknowledge(&mut self, now: i64) {
         self.alert.acknowledged_by = None;
         self.alert.acknowledged_at = None;
@@ -185,7 +185,7 @@ impl OpenAlert {
         self.alert.is_latched = is_latched;
     }
 
-    /// The next step that is due when nobody acknowledges it, and when.
+    /// The next step that is due when it is not acknowledged, and when.
     pub(super) fn next_step<'a>(
         &self,
         policy: &AlertPolicy<'a>,
@@ -199,7 +199,7 @@ impl OpenAlert {
         Some((self.waiting_since.saturating_add(step.after.0), step))
     }
 
-    /// Passed on, because nobody has acknowledged it.
+    /// Passed on, because it was not acknowledged.
     pub(super) fn escalates(
         &mut self,
         step: &Unacknowledged,

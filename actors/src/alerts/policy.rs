@@ -18,7 +18,7 @@ pub struct FlappingSpec {
     pub within: Micros,
 }
 
-/// What happens to a condition that nobody acknowledges.
+/// What happens to a condition that is not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unacknowledged {

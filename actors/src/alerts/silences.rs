@@ -1,4 +1,4 @@
-//! Silences: until when nobody is told of which conditions.
+//! Silences: until when which conditions are not sent.
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::records::{Alert, Priority};
@@ -9,7 +9,7 @@ use super::open::OpenAlert;
 /// Silences that a robot has at a time.
 pub(super) const SILENCES_MAX: usize = 64;
 
-/// Conditions of which nobody is told until a moment. What is absent does not narrow it.
+/// Conditions that are not sent until a moment. What is absent does not narrow it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Silence {
     /// Id of the action that made it.
@@ -87,7 +87,7 @@ impl Silences {
         self.0.iter()
     }
 
-    /// Until when nobody is told of a condition.
+    /// Until when a condition is not sent.
     pub(super) fn until(&self, alert: &Alert, context: AlertContext<'_>) -> Option<i64> {
         let hiding = self
             .0
@@ -102,16 +102,16 @@ impl Silences {
         open.set_silence(until);
     }
 
-    /// The same where the rules have moved it, and in what is told of that: with a higher priority a
+    /// The same where the rules have moved it, and in what is emitted of that: with a higher priority a
     /// silence may not hold any more.
     pub(super) fn refresh_last(
         &self,
         open: &mut OpenAlert,
         context: AlertContext<'_>,
-        told: &mut [Alert],
+        emitted: &mut [Alert],
     ) {
         self.apply(open, context);
-        for alert in told {
+        for alert in emitted {
             if alert.condition_id == open.alert().condition_id {
                 alert.silenced_until = open.alert().silenced_until;
             }

@@ -56,7 +56,7 @@ impl std::fmt::Debug for ControlBook {
 impl ControlBook {
     /// The book of a partition in which nothing was said: the rules are those of the configuration.
     /// `topics` are those of what is said to all robots; `needs_approval`: a change of rules counts once
-    /// somebody else approves it.
+    /// another person approves it.
     pub fn new(
         base: Arc<ProcessorConfig>,
         datasets: &Datasets,

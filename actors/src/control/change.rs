@@ -20,7 +20,7 @@ pub enum ChangeKind {
     Enable,
     /// Has it judge nothing; it stays known.
     Disable,
-    /// Lets a change of somebody else count, where two are needed.
+    /// Lets a change of another person count, where two are needed.
     Approve,
 }
 
@@ -117,7 +117,7 @@ impl RuleChange {
     }
 }
 
-/// Which changes count. Where two people are needed, a change waits until somebody else approves it.
+/// Which changes count. Where two people are needed, a change waits until another person approves it.
 #[derive(Debug, Default)]
 pub(super) struct Approvals {
     are_needed: bool,
@@ -151,7 +151,7 @@ impl Approvals {
         };
         if self.waiting[at].actor == change.actor {
             return Err(format!(
-                "the change is {}'s own: somebody else approves it",
+                "the change is {}'s own: another person approves it",
                 change.actor
             ));
         }

@@ -1,5 +1,5 @@
-//! What a rule in the shadow would have told: transitions as alerts are, for nobody's eyes but those of
-//! who tries the rule.
+//! What a rule in the shadow would have sent: transitions as alerts are, for those
+//! who try the rule.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
 //! How a processor tells of conditions: what the rules move and what people do goes through the life
-//! of the robot's alerts, and what that says is told.
+//! of the robot's alerts, and what that says is emitted.
 
 use theatre_schemas::batch::Batch;
 use theatre_schemas::records::{Alert, Priority};
@@ -15,11 +15,11 @@ impl Processor {
     pub(super) fn emit_alert(&mut self, moved: Alert, outputs: &mut Outputs) {
         let moved_too = moved.clone();
         self.with_alerts(outputs, |alerts, context| alerts.pass(moved, context));
-        // Rules follow what other rules say, whatever is told of it.
+        // Rules follow what other rules say, whatever is emitted of it.
         self.follow_alert(&moved_too, outputs);
     }
 
-    /// Somebody does something about conditions.
+    /// A person does something about conditions.
     ///
     /// # Errors
     /// When nothing is meant, or the record is incomplete; nothing has changed then.
@@ -33,7 +33,7 @@ impl Processor {
         let mut refused = None;
         self.with_alerts(outputs, |alerts, context| {
             match alerts.act(&action, false, context) {
-                Ok(told) => told,
+                Ok(emitted) => emitted,
                 Err(why) => {
                     refused = Some(why);
                     Vec::new()
@@ -43,7 +43,7 @@ impl Processor {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Somebody does something about the conditions of all robots that it fits.
+    /// A person does something about the conditions of all robots that it fits.
     pub(super) fn act_widely(&mut self, action: &Action, outputs: &mut Outputs) {
         // It need not mean anything on each robot.
         self.with_alerts(outputs, |alerts, context| {
@@ -98,25 +98,28 @@ impl Processor {
             model: site.robot_model.as_deref(),
             now,
         };
-        for told in act(&mut self.state.alerts, context) {
-            self.tell(&told, outputs);
+        for emitted in act(&mut self.state.alerts, context) {
+            self.tell(&emitted, outputs);
         }
     }
 
-    fn tell(&mut self, told: &Alert, outputs: &mut Outputs) {
-        if let Some(rule_id) = in_shadow(&told.rule_id) {
-            let output = shadow_alert::output(&self.robot_id, told, rule_id);
+    fn tell(&mut self, emitted: &Alert, outputs: &mut Outputs) {
+        if let Some(rule_id) = in_shadow(&emitted.rule_id) {
+            let output = shadow_alert::output(&self.robot_id, emitted, rule_id);
             outputs.events.push(output);
             return;
         }
-        self.state.record.note_alert(told);
+        self.state.record.note_alert(emitted);
         // Who does something wants to see that it is done.
-        outputs.urgent |= told.priority == Priority::High || told.actor.is_some();
-        outputs.tally.transitions[told.transition as usize] += 1;
-        if let Some(id) = told.procedure_id.as_ref().filter(|_| is_raising(told))
+        outputs.urgent |= emitted.priority == Priority::High || emitted.actor.is_some();
+        outputs.tally.transitions[emitted.transition as usize] += 1;
+        if let Some(id) = emitted
+            .procedure_id
+            .as_ref()
+            .filter(|_| is_raising(emitted))
             && let Some(procedure) = self.state.procedures.get_mut(id)
         {
-            procedure.add_condition(&told.condition_id, told.priority);
+            procedure.add_condition(&emitted.condition_id, emitted.priority);
             // A row that waited may raise something after the outcome of its procedure.
             if procedure.is_published() && procedure.due.is_none() {
                 let clock = self.state.robot.clock().0;
@@ -124,7 +127,7 @@ impl Processor {
                 self.state.procedures.due(id, due);
             }
         }
-        outputs.events.push(alert::output(&self.robot_id, told));
+        outputs.events.push(alert::output(&self.robot_id, emitted));
     }
 
     /// How many conditions are open: of high, medium and low priority.

@@ -28,22 +28,22 @@ pub struct ConditionView {
     pub priority: Priority,
     /// Event time, microseconds UTC.
     pub raised_at: i64,
-    /// Its id in alerts; `None` where a build raised it that did not keep what it told.
+    /// Its id in alerts; `None` where a build raised it that did not keep what it emitted.
     pub condition_id: Option<String>,
-    /// What was told of it last, in words.
+    /// What was emitted of it last, in words.
     pub message: Option<String>,
     pub acknowledged_by: Option<String>,
     /// Microseconds UTC, as are those below.
     pub acknowledged_at: Option<i64>,
     pub assignee: Option<String>,
     pub silenced_until: Option<i64>,
-    /// How often it was passed on because nobody acknowledged it in time.
+    /// How often it was passed on because it was not acknowledged in time.
     pub escalation: i32,
-    /// Its cause is over; it stays open until somebody closes it.
+    /// Its cause is over; it stays open until a person closes it.
     pub is_latched: bool,
     /// It comes and goes.
     pub is_flapping: bool,
-    /// The robot is silent: nobody knows whether it is still so.
+    /// The robot is silent: no person knows whether it is still so.
     pub is_stale: bool,
 }
 
@@ -192,10 +192,10 @@ pub(super) fn of(robot_id: &str, state: &ProcessorState) -> ProcessorView {
     }
 }
 
-/// The open conditions, as they were told last.
+/// The open conditions, as they were emitted last.
 fn conditions(state: &ProcessorState) -> Vec<ConditionView> {
     let is_silent = state.robot.is_known_silent();
-    let open = state.alerts.open().map(|open| told(open.alert()));
+    let open = state.alerts.open().map(|open| condition_view(open.alert()));
     let of_robot = state.robot.open_conditions();
     let of_instruments = state.entities.instruments.open_conditions();
     let of_instruments =
@@ -206,7 +206,7 @@ fn conditions(state: &ProcessorState) -> Vec<ConditionView> {
         .filter(|(subject, (rule, _), _)| !state.alerts.knows(rule, subject))
         .filter_map(|(subject, (rule, signal), condition)| {
             let (raised_at, priority) = condition.raised()?;
-            Some(told(&Alert {
+            Some(condition_view(&Alert {
                 rule_id: rule.to_owned(),
                 signal: signal.map(str::to_owned),
                 subject: (!subject.is_empty()).then(|| subject.to_owned()),
@@ -226,7 +226,7 @@ fn conditions(state: &ProcessorState) -> Vec<ConditionView> {
     conditions
 }
 
-fn told(alert: &Alert) -> ConditionView {
+fn condition_view(alert: &Alert) -> ConditionView {
     let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let is_of_instrument = alert.rule_id == INSTRUMENT_LIVES;
     ConditionView {

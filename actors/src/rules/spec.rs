@@ -153,16 +153,16 @@ pub struct RuleSpec {
     /// Where it holds; absent: everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<ScopeSpec>,
-    /// Its conditions stay open, when their cause is over, until somebody closes them.
+    /// Its conditions stay open, when their cause is over, until a person closes them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub latch: bool,
     /// When a condition that comes and goes is held for one that flaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flapping: Option<FlappingSpec>,
-    /// What happens to a condition that nobody acknowledges, step by step.
+    /// What happens to a condition that is not acknowledged, step by step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unacknowledged: Vec<Unacknowledged>,
-    /// It judges beside the others and tells nobody: what it would have raised goes to a table of its
+    /// It judges beside the others and sends nothing: what it would have raised goes to a table of its
     /// own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,

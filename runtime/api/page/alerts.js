@@ -31,7 +31,7 @@ function silence(row, me) {
   const reason = document.getElementById("silence-reason");
   const high = document.getElementById("silence-high");
   const box = el("input", { type: "checkbox", id: "silence-hides" });
-  document.getElementById("silence-what").textContent = `${row.rule_id} on ${row.robot_id}: nobody is told of it meanwhile. It stays on this page.`;
+  document.getElementById("silence-what").textContent = `${row.rule_id} on ${row.robot_id}: no recipient gets it meanwhile. It stays on this page.`;
   high.replaceChildren();
   if (may(me, "engineer")) high.append(box, el("label", { for: "silence-hides" }, row.priority === "high" ? " also while its priority is high, as it is now" : " also while its priority is high"));
   else if (row.priority === "high") high.append("Its priority is high: that needs the role engineer. This silence will count if it falls.");
@@ -64,14 +64,14 @@ function buttons(row, me) {
 /// How a condition stands, a line for each thing that is so.
 function stands(row) {
   const lines = [];
-  if (row.is_stale) lines.push(el("span", {}, el("span", { class: "old" }, "? old: the robot is silent, nobody knows whether it is still so")));
-  if (row.is_latched) lines.push(el("span", {}, "⚿ latched: its cause is over, somebody has to close it"));
+  if (row.is_stale) lines.push(el("span", {}, el("span", { class: "old" }, "? old: the robot is silent, no person knows whether it is still so")));
+  if (row.is_latched) lines.push(el("span", {}, "⚿ latched: its cause is over, a person has to close it"));
   if (row.is_flapping) lines.push(el("span", {}, "⇅ flapping: it comes and goes"));
   if (row.acknowledged_by) lines.push(el("span", {}, `✓ acknowledged by ${row.acknowledged_by}`, row.acknowledged_at ? ` ${ago(row.acknowledged_at)}` : ""));
   if (row.assignee) lines.push(el("span", {}, `assigned to ${row.assignee}`));
   if (row.silenced_until) lines.push(el("span", {}, "silenced until ", time(row.silenced_until)));
   if (row.escalation > 0) lines.push(el("span", {}, `passed on ${row.escalation} times`));
-  if (lines.length === 0) lines.push(el("span", {}, "nobody has acknowledged it"));
+  if (lines.length === 0) lines.push(el("span", {}, "no person has acknowledged it"));
   return el("div", { class: "stands" }, lines);
 }
 

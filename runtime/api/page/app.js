@@ -128,7 +128,7 @@ document.addEventListener("keydown", (event) => {
 addEventListener("hashchange", () => { show(true); main.focus(); });
 setInterval(() => { if (!document.hidden && Date.now() - shown >= EVERY_MS) show(false); }, 1000);
 
-// What somebody did here is looked for when the server may have read it.
+// What a person did here is looked for when the server may have read it.
 addEventListener("acted", () => { setTimeout(() => show(false), 1500); setTimeout(() => show(false), 3500); });
 
 let pending = null;

@@ -50,7 +50,7 @@ pub struct Parts {
     pub topics: BTreeMap<String, String>,
     /// The rules of the configuration.
     pub rules: Arc<Vec<RuleSpec>>,
-    /// A change of rules counts only once somebody else approves it.
+    /// A change of rules counts only once another person approves it.
     pub rules_approval: bool,
     /// Partitions of every topic.
     pub partitions: u32,

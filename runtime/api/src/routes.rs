@@ -319,9 +319,9 @@ fn actions() -> Vec<RouteSpec> {
         ),
         act(
             "/api/v1/alerts/{condition}/assign",
-            "Gives a condition to somebody, or to nobody.",
+            "Gives a condition to a person, or to no one.",
             vec![CONDITION],
-            "{\"assignee\": ..., \"comment\": ...}: without an assignee nobody has it.",
+            "{\"assignee\": ..., \"comment\": ...}: without an assignee no person has it.",
             || web::post().to(handlers::actions::assign),
         ),
         act(
@@ -502,7 +502,7 @@ fn rule_changes() -> Vec<RouteSpec> {
         change(
             Method::PUT,
             "/api/v1/rules/{rule}",
-            "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once somebody else approves it.",
+            "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once another person approves it.",
             vec![RULE, SHADOW],
             Some("{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file."),
             || web::put().to(handlers::rules::put),
@@ -534,7 +534,7 @@ fn rule_changes() -> Vec<RouteSpec> {
         change(
             Method::POST,
             "/api/v1/rules/changes/{change}/approve",
-            "Lets a change of somebody else count that waits for it.",
+            "Lets a change of another person count that waits for it.",
             vec![path("change", "Id of the change.")],
             Some(COMMENT),
             || web::post().to(handlers::rules::approve),

@@ -108,7 +108,7 @@ pub struct Config {
     /// Rule file, in place of the shipped rules. Absent: the shipped ones, for the reference
     /// telemetry.
     pub rules: Option<ConfigPath>,
-    /// A change of rules (`theatre rules add`, `remove`, `enable`, `disable`) counts only once somebody
+    /// A change of rules (`theatre rules add`, `remove`, `enable`, `disable`) counts only once a person
     /// else approves it.
     pub rules_approval: bool,
     /// Windows. Default: 10 s and 60 s tumbling, and 5 min every minute.

@@ -176,7 +176,7 @@ pub struct PipelineParams {
     pub warehouse: bool,
     /// Receivers of outputs beside log and lake.
     pub sinks: Vec<Arc<dyn outbox::OutputSink>>,
-    /// Whether a change of rules counts only once somebody else approves it.
+    /// Whether a change of rules counts only once another person approves it.
     pub rules_approval: bool,
     /// What processors do.
     pub processor: Arc<ProcessorConfig>,

@@ -5,7 +5,7 @@ use theatre_actors::ports::{CheckpointStore, Error, Result};
 use theatre_actors::rules::RuleSpec;
 
 /// The rules of the configuration, changed as far as the first partition that remembers changes has
-/// read them. `needs_approval`: a change counts once somebody else has approved it.
+/// read them. `needs_approval`: a change counts once another person has approved it.
 ///
 /// # Errors
 /// When the store cannot be read, or the stored state is damaged or of an unknown version.

@@ -7,7 +7,7 @@ use crate::rules::{FlappingSpec, Unacknowledged};
 
 const ACTIONS: usize = 9;
 
-/// What somebody does at 50 s about conditions of the robot; its id is its offset.
+/// What a person does at 50 s about conditions of the robot; its id is its offset.
 pub(super) fn action(offset: u64, action: &str, fields: &[(&str, Value)]) -> Arc<Batch> {
     let mut all = vec![
         ("action_id", text(&format!("action {offset}"))),
@@ -75,11 +75,12 @@ impl Robot {
         self.actions += 1;
     }
 
-    /// What was told since the last call: how, when (seconds) and with which number.
-    fn told(&mut self) -> Vec<(Transition, i64, i32)> {
-        let told = alerts(&self.outputs);
+    /// What was emitted since the last call: how, when (seconds) and with which number.
+    fn emitted(&mut self) -> Vec<(Transition, i64, i32)> {
+        let emitted = alerts(&self.outputs);
         self.outputs.events.clear();
-        told.iter()
+        emitted
+            .iter()
             .map(|alert| {
                 (
                     alert.transition,
@@ -101,7 +102,7 @@ fn a_condition_is_acknowledged_assigned_silenced_and_ends() {
     let mut robot = Robot::new(&[hot_rule()]);
     robot.rows(&[(1, 90.0)]);
     let raised = alerts(&robot.outputs)[0].clone();
-    assert_eq!(robot.told(), [(Raised, 1, 0)]);
+    assert_eq!(robot.emitted(), [(Raised, 1, 0)]);
     let condition = [("condition_id", text(&raised.condition_id))];
     robot.act("acknowledge", &condition);
     let acknowledged = alerts(&robot.outputs)[0].clone();
@@ -111,9 +112,9 @@ fn a_condition_is_acknowledged_assigned_silenced_and_ends() {
         (acknowledged.signal, acknowledged.condition_id),
         (raised.signal, raised.condition_id)
     );
-    assert_eq!(robot.told(), [(Acknowledged, 50, 1)]);
+    assert_eq!(robot.emitted(), [(Acknowledged, 50, 1)]);
     robot.act("acknowledge", &condition);
-    assert_eq!(robot.told(), [], "it is acknowledged already");
+    assert_eq!(robot.emitted(), [], "it is acknowledged already");
     robot.act("assign", &[("assignee", text("lee"))]);
     robot.act("silence", &[("rule_id", text("hot"))]);
     robot.act("unacknowledge", &[]);
@@ -122,14 +123,14 @@ fn a_condition_is_acknowledged_assigned_silenced_and_ends() {
         (Silenced, 50, 3),
         (Unacknowledged, 50, 4),
     ];
-    assert_eq!(robot.told(), expected);
+    assert_eq!(robot.emitted(), expected);
     let view = &robot.processor.view().conditions[0];
     assert_eq!(view.assignee.as_deref(), Some("lee"));
     assert_eq!(view.silenced_until, Some(NOW + 2_000 * S));
     assert_eq!((view.acknowledged_by.clone(), view.is_stale), (None, false));
     assert_eq!(robot.processor.view().silences.len(), 1);
     robot.rows(&[(60, 70.0)]);
-    assert_eq!(robot.told(), [(Cleared, 60, 5)]);
+    assert_eq!(robot.emitted(), [(Cleared, 60, 5)]);
     assert_eq!(robot.processor.open_conditions(), [0; 3]);
     robot.act("acknowledge", &condition);
     assert_eq!(robot.outputs.dead.len(), 1, "it has ended");
@@ -154,13 +155,13 @@ fn an_action_that_comes_again_changes_nothing() {
         ),
         &[50],
     );
-    robot.told();
+    robot.emitted();
     for batch in [&first, &again] {
         robot
             .processor
             .apply(ACTIONS, batch, &[0], &mut robot.outputs);
     }
-    assert_eq!(robot.told().len(), 1);
+    assert_eq!(robot.emitted().len(), 1);
     assert!(robot.outputs.dead.is_empty());
 }
 
@@ -177,23 +178,23 @@ fn a_silence_ends_at_its_moment_and_holds_for_what_is_raised_within() {
         alerts(&robot.outputs)[0].silenced_until,
         Some(NOW + 100 * S)
     );
-    assert_eq!(robot.told(), [(Raised, 60, 0)]);
+    assert_eq!(robot.emitted(), [(Raised, 60, 0)]);
     // In one message: the end comes before the row that is appended at it, with its own time.
     robot.rows(&[(99, 90.0), (103, 90.0), (104, 70.0)]);
-    assert_eq!(robot.told(), [(Unsilenced, 100, 1), (Cleared, 104, 2)]);
+    assert_eq!(robot.emitted(), [(Unsilenced, 100, 1), (Cleared, 104, 2)]);
     robot.act(
         "silence",
         &[("until", Value::TimestampMicros(NOW + 40 * S))],
     );
     robot.rows(&[(105, 90.0)]);
     assert_eq!(
-        robot.told(),
+        robot.emitted(),
         [(Raised, 105, 0)],
         "it was over before it was read"
     );
     robot.act("silence", &[]);
     robot.act("unsilence", &[]);
-    assert_eq!(robot.told(), [(Silenced, 50, 1), (Unsilenced, 50, 2)]);
+    assert_eq!(robot.emitted(), [(Silenced, 50, 1), (Unsilenced, 50, 2)]);
     robot.act("unsilence", &[]);
     assert!(robot.outputs.dead[0].detail.contains("no such silence"));
 }
@@ -211,17 +212,17 @@ fn a_silence_hides_high_priority_only_where_it_says_so() {
         let mut robot = Robot::new(std::slice::from_ref(&escalating));
         robot.act("silence", &[("hides_high", Value::Boolean(hides_high))]);
         robot.rows(&[(60, 90.0), (61, 105.0)]);
-        let told = alerts(&robot.outputs);
-        assert_eq!(told[0].silenced_until, Some(NOW + 2_000 * S));
+        let emitted = alerts(&robot.outputs);
+        assert_eq!(emitted[0].silenced_until, Some(NOW + 2_000 * S));
         assert_eq!(
-            (told[1].priority, told[1].silenced_until),
+            (emitted[1].priority, emitted[1].silenced_until),
             (Priority::High, silenced)
         );
     }
 }
 
 #[test]
-fn what_nobody_acknowledges_is_passed_on_step_by_step() {
+fn what_no_person_acknowledges_is_passed_on_step_by_step() {
     use Transition::{Acknowledged, Escalated, Raised, Updated};
     let step = |after, priority| Unacknowledged {
         after: Micros(after * S),
@@ -233,23 +234,26 @@ fn what_nobody_acknowledges_is_passed_on_step_by_step() {
     };
     let mut robot = Robot::new(std::slice::from_ref(&escalating));
     robot.rows(&[(1, 90.0), (20, 90.0), (40, 90.0)]);
-    let told = alerts(&robot.outputs);
-    assert_eq!((told[1].priority, told[1].escalation), (Priority::High, 1));
-    assert_eq!(robot.told(), [(Raised, 1, 0), (Escalated, 31, 1)]);
+    let emitted = alerts(&robot.outputs);
+    assert_eq!(
+        (emitted[1].priority, emitted[1].escalation),
+        (Priority::High, 1)
+    );
+    assert_eq!(robot.emitted(), [(Raised, 1, 0), (Escalated, 31, 1)]);
     robot.act("acknowledge", &[]);
     robot.rows(&[(150, 90.0)]);
     assert_eq!(
-        robot.told(),
+        robot.emitted(),
         [(Acknowledged, 50, 2)],
-        "somebody answers for it"
+        "a person answers for it"
     );
     robot.act("unacknowledge", &[]);
-    robot.told();
+    robot.emitted();
     let mut outputs = Outputs::default();
     robot.processor.tick(LogTime(NOW + 300 * S), &mut outputs);
-    let told = alerts(&outputs);
+    let emitted = alerts(&outputs);
     assert_eq!(
-        told[0].event_time,
+        emitted[0].event_time,
         NOW + 240 * S,
         "90 s after row 150, at which it was taken back"
     );
@@ -264,19 +268,19 @@ fn what_nobody_acknowledges_is_passed_on_step_by_step() {
     robot.rows(&[(40, 90.0)]);
     robot.act("acknowledge", &[]);
     robot.rows(&[(60, 105.0), (89, 105.0), (90, 105.0)]);
-    let told = alerts(&robot.outputs);
-    assert_eq!(told[2].acknowledged_by, None);
+    let emitted = alerts(&robot.outputs);
+    assert_eq!(emitted[2].acknowledged_by, None);
     let expected = [
         (Raised, 40, 0),
         (Acknowledged, 50, 1),
         (Updated, 60, 2),
         (Escalated, 90, 3),
     ];
-    assert_eq!(robot.told(), expected);
+    assert_eq!(robot.emitted(), expected);
 }
 
 #[test]
-fn a_latched_condition_stays_until_somebody_closes_it() {
+fn a_latched_condition_stays_until_a_person_closes_it() {
     use Transition::{Cleared, Latched, Raised, Updated};
     let latching = RuleSpec {
         latch: true,
@@ -284,10 +288,11 @@ fn a_latched_condition_stays_until_somebody_closes_it() {
     };
     let mut robot = Robot::new(&[latching, rule("free", Priority::Low, hot(1000))]);
     robot.rows(&[(1, 90.0), (2, 70.0), (3, 90.0), (4, 70.0)]);
-    let told = alerts(&robot.outputs);
+    let emitted = alerts(&robot.outputs);
     assert!(
-        told.iter()
-            .all(|alert| alert.condition_id == told[0].condition_id)
+        emitted
+            .iter()
+            .all(|alert| alert.condition_id == emitted[0].condition_id)
     );
     let expected = [
         (Raised, 1, 0),
@@ -295,17 +300,17 @@ fn a_latched_condition_stays_until_somebody_closes_it() {
         (Updated, 3, 2),
         (Latched, 4, 3),
     ];
-    assert_eq!(robot.told(), expected);
+    assert_eq!(robot.emitted(), expected);
     assert_eq!(robot.processor.open_conditions(), [0, 1, 0]);
     assert!(robot.processor.view().conditions[0].is_latched);
     robot.act("close", &[]);
-    assert_eq!(robot.told(), [(Cleared, 50, 4)]);
+    assert_eq!(robot.emitted(), [(Cleared, 50, 4)]);
     // Closed before its cause is over, it ends with that.
     robot.rows(&[(60, 90.0)]);
     robot.act("close", &[]);
     robot.rows(&[(61, 70.0)]);
     let expected = [(Raised, 60, 0), (Updated, 50, 1), (Cleared, 61, 2)];
-    assert_eq!(robot.told(), expected);
+    assert_eq!(robot.emitted(), expected);
     let mut robot = Robot::new(&[hot_rule()]);
     robot.rows(&[(1, 90.0)]);
     robot.act("close", &[]);
@@ -336,24 +341,24 @@ fn a_condition_that_comes_and_goes_is_told_once_until_it_is_quiet() {
         (Raised, 3, 0),
         (Flapping, 4, 1),
     ];
-    assert_eq!(robot.told(), expected, "raised last at 11 s");
+    assert_eq!(robot.emitted(), expected, "raised last at 11 s");
     // The reorder bound is 5 s.
     robot.rows(&[(35, 90.0), (36, 90.0)]);
-    assert_eq!(robot.told(), [(Settled, 31, 2)]);
+    assert_eq!(robot.emitted(), [(Settled, 31, 2)]);
     robot.rows(&[(37, 70.0)]);
     assert_eq!(
-        robot.told(),
+        robot.emitted(),
         [(Cleared, 37, 3)],
-        "it is quiet, so that is told"
+        "it is quiet, so that is emitted"
     );
     // Over when it is quiet.
     let turns: Vec<(i64, f64)> = (101..111)
         .map(|at| (at, if at % 2 == 1 { 90.0 } else { 70.0 }))
         .collect();
     robot.rows(&turns);
-    robot.told();
+    robot.emitted();
     robot.rows(&[(134, 70.0), (135, 70.0)]);
-    assert_eq!(robot.told(), [(Cleared, 130, 2)]);
+    assert_eq!(robot.emitted(), [(Cleared, 130, 2)]);
 }
 
 #[test]
@@ -373,13 +378,13 @@ fn what_a_changed_rule_kept_open_ends() {
     ] {
         let mut robot = Robot::new(&[kept]);
         robot.rows(&[(1, 90.0), (2, 70.0), (3, 90.0), (4, 70.0), (5, value)]);
-        robot.told();
+        robot.emitted();
         let state = robot.processor.snapshot();
         robot.processor = Processor::restore("r", &state, with_rules(&[hot_rule()])).unwrap();
         robot.rows(&[(6, value)]);
-        let told = robot.told();
+        let emitted = robot.emitted();
         assert_eq!(
-            told.iter().map(|(how, ..)| *how).collect::<Vec<_>>(),
+            emitted.iter().map(|(how, ..)| *how).collect::<Vec<_>>(),
             [expected]
         );
     }
@@ -434,14 +439,14 @@ proptest! {
             flush(&mut robot, &mut pending);
             (alerts(&robot.outputs), robot.outputs.dead.len(), robot.processor.snapshot())
         };
-        let (told, dead, state) = run(&[]);
+        let (emitted, dead, state) = run(&[]);
         let (cut_told, cut_dead, cut_state) = run(&cuts);
-        prop_assert_eq!(&told, &cut_told);
+        prop_assert_eq!(&emitted, &cut_told);
         prop_assert_eq!(dead, cut_dead);
         prop_assert_eq!(state, cut_state);
         // Numbers of a condition follow each other, and every id is there once.
         let mut last: std::collections::BTreeMap<&str, i32> = std::collections::BTreeMap::new();
-        for alert in &told {
+        for alert in &emitted {
             let before = last.insert(&alert.condition_id, alert.revision);
             prop_assert_eq!(alert.revision, before.map_or(0, |before| before + 1));
         }

@@ -128,11 +128,12 @@ impl Fleet {
         self.book = book;
     }
 
-    fn told(&mut self) -> Vec<(String, Transition, i64)> {
-        let told = alerts(&self.outputs);
+    fn emitted(&mut self) -> Vec<(String, Transition, i64)> {
+        let emitted = alerts(&self.outputs);
         self.outputs.events.clear();
         let seconds = |alert: &Alert| (alert.event_time - NOW) / S;
-        told.iter()
+        emitted
+            .iter()
             .map(|alert| (alert.rule_id.clone(), alert.transition, seconds(alert)))
             .collect()
     }
@@ -147,7 +148,7 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
     use Transition::{Cleared, Raised};
     let mut fleet = Fleet::new();
     fleet.rows(&[(1, 87.0)]);
-    assert_eq!(fleet.told(), [at("hot", Raised, 1)]);
+    assert_eq!(fleet.emitted(), [at("hot", Raised, 1)]);
     let later = RuleSpec {
         version: 2,
         ..rule("hot", Priority::Medium, hot(0))
@@ -166,22 +167,25 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
     fleet.say(RULES, &change(0, "put", "hot", Some(&later), false));
     fleet.say(RULES, &change(1, "put", "cold", Some(&cold), false));
     assert_eq!(
-        fleet.told(),
+        fleet.emitted(),
         [],
         "what is open under a rule stays open under its next version"
     );
     fleet.restart();
     fleet.rows(&[(2, 70.0)]);
-    assert_eq!(fleet.told(), [at("hot", Cleared, 2), at("cold", Raised, 2)]);
+    assert_eq!(
+        fleet.emitted(),
+        [at("hot", Cleared, 2), at("cold", Raised, 2)]
+    );
     fleet.say(RULES, &change(2, "remove", "cold", None, false));
-    assert_eq!(fleet.told(), [at("cold", Cleared, 2)]);
+    assert_eq!(fleet.emitted(), [at("cold", Cleared, 2)]);
     fleet.say(RULES, &change(3, "disable", "hot", None, false));
     fleet.restart();
     fleet.rows(&[(3, 99.0)]);
-    assert_eq!(fleet.told(), []);
+    assert_eq!(fleet.emitted(), []);
     fleet.say(RULES, &change(4, "enable", "hot", None, false));
     fleet.rows(&[(4, 99.0)]);
-    assert_eq!(fleet.told(), [at("hot", Raised, 4)]);
+    assert_eq!(fleet.emitted(), [at("hot", Raised, 4)]);
     assert_eq!(
         fleet.robot.counters().get(RULES).map_or(0, Counters::total),
         0
@@ -197,7 +201,10 @@ fn a_processor_that_was_saved_before_a_change_meets_it_again_at_its_place() {
     let saved = fleet.robot.snapshot();
     let removed = change(0, "remove", "hot", None, false);
     fleet.say(RULES, &removed);
-    assert_eq!(fleet.told(), [at("hot", Raised, 1), at("hot", Cleared, 1)]);
+    assert_eq!(
+        fleet.emitted(),
+        [at("hot", Raised, 1), at("hot", Cleared, 1)]
+    );
     // Killed: the actor was saved, the robot was not.
     let book = book();
     book.restore(&fleet.actor.snapshot()).unwrap();
@@ -205,9 +212,12 @@ fn a_processor_that_was_saved_before_a_change_meets_it_again_at_its_place() {
     fleet.robot = robot.under(&book);
     fleet.book = book;
     fleet.rows(&[(2, 70.0), (3, 87.0)]);
-    assert_eq!(fleet.told(), [at("hot", Cleared, 2), at("hot", Raised, 3)]);
+    assert_eq!(
+        fleet.emitted(),
+        [at("hot", Cleared, 2), at("hot", Raised, 3)]
+    );
     fleet.robot.apply(RULES, &removed, &[0], &mut fleet.outputs);
-    assert_eq!(fleet.told(), [at("hot", Cleared, 3)]);
+    assert_eq!(fleet.emitted(), [at("hot", Cleared, 3)]);
 }
 
 #[test]
@@ -231,7 +241,7 @@ fn a_change_that_does_not_fit_is_a_dead_letter_and_changes_nothing() {
     assert!(why[0].contains("did you mean motor_temperature"), "{why:?}");
     assert!(why[1].contains("did you mean hot"), "{why:?}");
     fleet.rows(&[(1, 90.0)]);
-    assert_eq!(fleet.told().len(), 1);
+    assert_eq!(fleet.emitted().len(), 1);
     let own = record(
         "rule_changes",
         2,
@@ -248,25 +258,25 @@ fn a_change_that_does_not_fit_is_a_dead_letter_and_changes_nothing() {
 }
 
 #[test]
-fn a_rule_in_the_shadow_tells_nobody_and_is_counted() {
+fn a_rule_in_the_shadow_sends_nothing_and_is_counted() {
     let mut fleet = Fleet::new();
     let shadow = rule("hot", Priority::High, hot(0));
     fleet.say(RULES, &change(0, "put", "hot", Some(&shadow), true));
     fleet.rows(&[(1, 90.0), (2, 70.0)]);
     let shadows = by_kind(&fleet.outputs, OutputKind::ShadowAlert);
     assert!(!fleet.outputs.urgent);
-    let told: Vec<Alert> = shadows
+    let emitted: Vec<Alert> = shadows
         .iter()
         .map(|output| Alert::decode(&output.payload).unwrap())
         .collect();
-    assert_eq!(told.len(), 2);
+    assert_eq!(emitted.len(), 2);
     let of_rule = alerts(&fleet.outputs);
     assert_eq!((of_rule.len(), of_rule[0].priority), (2, Priority::Medium));
     assert_eq!(
-        (told[0].rule_id.as_str(), told[0].priority),
+        (emitted[0].rule_id.as_str(), emitted[0].priority),
         ("hot", Priority::High)
     );
-    assert_ne!(told[0].condition_id, of_rule[0].condition_id);
+    assert_ne!(emitted[0].condition_id, of_rule[0].condition_id);
     fleet.rows(&[(3, 90.0)]);
     assert_eq!(fleet.robot.open_conditions(), [0, 1, 0]);
     assert_eq!(fleet.robot.view().conditions.len(), 1);

@@ -82,7 +82,7 @@ pub(super) fn rules() -> Vec<RuleSpec> {
 }
 
 /// The alerts as (rule, transition, seconds).
-fn told(outputs: &Outputs) -> Vec<(String, Transition, i64)> {
+fn emitted(outputs: &Outputs) -> Vec<(String, Transition, i64)> {
     let alert = |alert: Alert| {
         let seconds = (alert.event_time - NOW) / S;
         (alert.rule_id, alert.transition, seconds)
@@ -99,7 +99,7 @@ fn tell(rules: &[RuleSpec], values: &[f64]) -> Vec<(String, Transition, i64)> {
     let mut outputs = Outputs::default();
     let rows: Vec<u32> = (0..samples.len() as u32).collect();
     processor.apply(0, &telemetry(&samples), &rows, &mut outputs);
-    told(&outputs)
+    emitted(&outputs)
 }
 
 fn raised(rule: &str, at: i64) -> (String, Transition, i64) {
@@ -157,8 +157,8 @@ impl Fed {
         self.processor = Processor::restore("r", &self.processor.snapshot(), config).unwrap();
     }
 
-    fn told(&self) -> Vec<(String, Transition, i64)> {
-        told(&self.outputs)
+    fn emitted(&self) -> Vec<(String, Transition, i64)> {
+        emitted(&self.outputs)
     }
 }
 
@@ -168,10 +168,10 @@ fn a_rate_is_raised_by_a_slope_and_not_by_an_outlier() {
     let mut values: Vec<f64> = (0..40).map(flat_then_steep).collect();
     values[10] = 1e6;
     values.extend([89.0; 10]);
-    let told = tell(&only("rising"), &values);
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!((23..28).contains(&told[0].2) && told[0].1 == Transition::Raised);
-    assert!((42..48).contains(&told[1].2) && told[1].1 == Transition::Cleared);
+    let emitted = tell(&only("rising"), &values);
+    assert_eq!(emitted.len(), 2, "{emitted:?}");
+    assert!((23..28).contains(&emitted[0].2) && emitted[0].1 == Transition::Raised);
+    assert!((42..48).contains(&emitted[1].2) && emitted[1].1 == Transition::Cleared);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_trend_raises_before_the_limit_is_reached_and_says_how_certain_it_is() {
         .collect();
     fed.rows(&samples);
     // 30 + 25 is 40 from 95, and the time left must be less than 40 s.
-    assert_eq!(fed.told(), [raised("soon", 26)]);
+    assert_eq!(fed.emitted(), [raised("soon", 26)]);
     let alert = &alerts(&fed.outputs)[0];
     assert_eq!(
         (alert.unit.as_deref(), alert.limit),
@@ -216,16 +216,20 @@ fn a_trend_raises_before_the_limit_is_reached_and_says_how_certain_it_is() {
 fn an_aggregate_is_judged_when_its_window_closes_and_by_what_was_in_time() {
     let mut fed = Fed::new(&only("mean"));
     fed.rows(&[(1, 1, 90.0, None), (9, 2, 80.0, None), (14, 3, 70.0, None)]);
-    assert_eq!(fed.told(), [], "the window from 0 to 10 s closes at 15 s");
+    assert_eq!(
+        fed.emitted(),
+        [],
+        "the window from 0 to 10 s closes at 15 s"
+    );
     fed.rows(&[(15, 4, 70.0, None)]);
-    assert_eq!(fed.told(), [raised("mean", 10)]);
+    assert_eq!(fed.emitted(), [raised("mean", 10)]);
     // Late rows revise the window, and judge nothing.
     fed.rows(&[
         (2, 5, -900.0, None),
         (24, 6, 70.0, None),
         (26, 7, 70.0, None),
     ]);
-    assert_eq!(fed.told()[1..], [cleared("mean", 20)]);
+    assert_eq!(fed.emitted()[1..], [cleared("mean", 20)]);
 }
 
 #[test]
@@ -256,7 +260,7 @@ fn each_signal_of_a_pattern_has_a_condition_of_its_own() {
     fed.processor = Processor::restore("r", &saved, with_rules(&[])).unwrap();
     fed.outputs = Outputs::default();
     fed.rows(&[(4, 3, 70.0, None)]);
-    assert_eq!(fed.told(), vec![cleared("torque", 3); 6]);
+    assert_eq!(fed.emitted(), vec![cleared("torque", 3); 6]);
 }
 
 #[test]
@@ -281,10 +285,10 @@ fn usage_is_judged_once_a_minute_of_the_robots_clock() {
         (439, 3, 70.0, None),
         (445, 4, 70.0, None),
     ]);
-    assert_eq!(fed.told(), [raised("days", 445)]);
+    assert_eq!(fed.emitted(), [raised("days", 445)]);
     fed.event("maintenance_completed", None, 450);
     fed.rows(&[(460, 5, 70.0, None), (505, 6, 70.0, None)]);
-    assert_eq!(fed.told()[1..], [cleared("days", 505)]);
+    assert_eq!(fed.emitted()[1..], [cleared("days", 505)]);
 }
 
 #[test]
@@ -302,8 +306,9 @@ fn a_sequence_follows_events_and_conditions() {
         }
         fed.restart();
         fed.rows(&[(3, 2, 90.0, None), (30, 3, 70.0, None), (34, 4, 70.0, None)]);
-        let told = fed.told().into_iter();
-        told.filter(|(rule, ..)| rule == "fault_then_hot")
+        let emitted = fed.emitted().into_iter();
+        emitted
+            .filter(|(rule, ..)| rule == "fault_then_hot")
             .collect::<Vec<_>>()
     };
     let expected = [raised("fault_then_hot", 3), cleared("fault_then_hot", 33)];
@@ -324,8 +329,10 @@ fn a_combination_follows_what_is_open_and_holds_by_event_time() {
             fed.rows(&[(*time, at as i64 + 1, *value, None)]);
             fed.restart();
         }
-        let told = fed.told().into_iter();
-        told.filter(|(rule, ..)| rule == "both").collect::<Vec<_>>()
+        let emitted = fed.emitted().into_iter();
+        emitted
+            .filter(|(rule, ..)| rule == "both")
+            .collect::<Vec<_>>()
     };
     let open = [(0, 90.0), (3, 90.0), (4, 90.0), (5, 70.0)];
     assert_eq!(of_both(&open), [raised("both", 3), cleared("both", 5)]);
@@ -358,7 +365,7 @@ fn a_combination_that_is_new_counts_what_is_open_already() {
         cleared("hot", 2),
         cleared("also", 2),
     ];
-    assert_eq!(fed.told(), expected);
+    assert_eq!(fed.emitted(), expected);
 }
 
 #[test]
@@ -379,10 +386,10 @@ fn a_rule_sees_nothing_outside_of_its_scope() {
         (10, 2, 90.0, Some(0)),
         (19, 3, 90.0, Some(0)),
     ]);
-    assert_eq!(fed.told(), [raised("in_phase", 10)]);
+    assert_eq!(fed.emitted(), [raised("in_phase", 10)]);
     fed.restart();
     fed.rows(&[(20, 4, 90.0, Some(0)), (21, 5, 90.0, None)]);
-    assert_eq!(fed.told()[1..], [cleared("in_phase", 20)]);
+    assert_eq!(fed.emitted()[1..], [cleared("in_phase", 20)]);
     let alert = alerts(&fed.outputs).pop().unwrap();
     assert_eq!(alert.reason.as_deref(), Some("outside of its scope"));
 }
@@ -400,7 +407,7 @@ fn a_model_is_that_of_the_registry_at_the_time() {
     let entry = registered::entry(0, 5, "1.0.0", "operational");
     fed.processor.apply(5, &entry, &[0], &mut fed.outputs);
     fed.rows(&[(4, 1, 90.0, None), (6, 2, 90.0, None)]);
-    assert_eq!(fed.told(), [raised("of_site", 6)]);
+    assert_eq!(fed.emitted(), [raised("of_site", 6)]);
 }
 
 #[test]
@@ -409,10 +416,10 @@ fn nothing_is_raised_while_the_robot_warms_up() {
     fed.rows(&[(0, 1, 70.0, None)]);
     fed.event("started", None, 1);
     fed.rows(&[(2, 2, 90.0, None), (10, 3, 90.0, None)]);
-    assert_eq!(fed.told(), []);
+    assert_eq!(fed.emitted(), []);
     fed.restart();
     fed.rows(&[(11, 4, 90.0, None)]);
-    assert_eq!(fed.told(), [raised("awake", 11)]);
+    assert_eq!(fed.emitted(), [raised("awake", 11)]);
     // What is open goes on, and clears.
     fed.event("maintenance_completed", None, 12);
     fed.rows(&[
@@ -420,7 +427,7 @@ fn nothing_is_raised_while_the_robot_warms_up() {
         (14, 6, 70.0, None),
         (15, 7, 90.0, None),
     ]);
-    assert_eq!(fed.told()[1..], [cleared("awake", 14)]);
+    assert_eq!(fed.emitted()[1..], [cleared("awake", 14)]);
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl Routes {
         for robot in self.key_ownership.claim(store, partition, epoch, robots)? {
             routed.newcomers.push((self.add(robot), robot.to_owned()));
         }
-        // Nobody else can be at home under this name: it needs no claim.
+        // No other actor can be at home under this name: it needs no claim.
         if !routed.wide.is_empty() && self.slots.of(&self.own_name).is_none() {
             let own = self.own_name.clone();
             routed.newcomers.push((self.add(&own), own));

@@ -127,8 +127,8 @@ mod tests {
         let user = |name: &str| (name == "LOGNAME").then(|| "anna".to_owned());
         assert_eq!(actor(Some("Ben"), user).unwrap(), "Ben");
         assert_eq!(actor(None, user).unwrap(), "anna");
-        for nobody in [actor(None, |_| None), actor(Some(" "), user)] {
-            assert!(matches!(nobody, Err(Failure::Usage(_))), "{nobody:?}");
+        for no_name in [actor(None, |_| None), actor(Some(" "), user)] {
+            assert!(matches!(no_name, Err(Failure::Usage(_))), "{no_name:?}");
         }
     }
 }

@@ -30,12 +30,12 @@ pub(super) enum Rules {
     /// Adds the rules of a file, or another version of them. They count from where each partition
     /// reads the change.
     #[command(
-        after_help = "Examples: theatre rules add motor.toml --comment 'limit of the new motor'\n          theatre rules add motor.toml --shadow   (beside the others, telling nobody)"
+        after_help = "Examples: theatre rules add motor.toml --comment 'limit of the new motor'\n          theatre rules add motor.toml --shadow   (beside the others, sending nothing)"
     )]
     Add {
         /// Rule file.
         file: std::path::PathBuf,
-        /// They run beside the others and tell nobody; `compare` shows what they would have raised.
+        /// They run beside the others and send nothing; `compare` shows what they would have raised.
         #[arg(long)]
         shadow: bool,
         #[command(flatten)]
@@ -54,7 +54,7 @@ pub(super) enum Rules {
         after_help = "Example: theatre rules disable hot_motor --comment 'sensor is being replaced'"
     )]
     Disable(changing::Which),
-    /// Lets a change of somebody else count that waits for it (`rules_approval` in the configuration).
+    /// Lets a change of another person count that waits for it (`rules_approval` in the configuration).
     #[command(after_help = "Example: theatre rules approve chg_0123456789abcdef --by lee")]
     Approve {
         /// Its id, as `theatre rules history` has it.

@@ -49,7 +49,7 @@ fn stands(condition: &ConditionView) -> String {
         words.push(format!("passed on {} times", condition.escalation));
     }
     if words.is_empty() {
-        return "nobody has acknowledged it".to_owned();
+        return "no person has acknowledged it".to_owned();
     }
     words.join("; ")
 }
@@ -298,7 +298,7 @@ mod tests {
             is_flapping: false,
             is_stale: false,
         };
-        assert_eq!(stands(&condition), "nobody has acknowledged it");
+        assert_eq!(stands(&condition), "no person has acknowledged it");
         condition.acknowledged_by = Some("Anna".to_owned());
         condition.silenced_until = Some(1_767_225_600_000_000);
         condition.is_stale = true;

@@ -65,7 +65,7 @@ impl Desk {
         })
     }
 
-    /// A change by somebody; what it does is yet to be said.
+    /// A change by a person; what it does is yet to be said.
     fn change(who: &Who) -> Result<RuleChange, Failure> {
         Ok(RuleChange {
             change_id: rule_changes::new_id(),
@@ -97,7 +97,7 @@ impl Desk {
         eprintln!("{said}");
         let approvals = changes.iter().all(|it| it.kind == ChangeKind::Approve);
         if self.place.config.rules_approval && !approvals {
-            eprintln!("it counts once somebody else says `theatre rules approve` with its id");
+            eprintln!("it counts once another person says `theatre rules approve` with its id");
         }
         Ok(())
     }

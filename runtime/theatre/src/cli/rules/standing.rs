@@ -163,7 +163,7 @@ fn raised(store: &dyn CheckpointStore, kind: OutputKind, rule: &str) -> Result<R
 pub(super) fn compare(common: &Common, rule: &str) -> Result<(), Failure> {
     let place = Place::of(common)?;
     let store = place.look()?.store()?;
-    let told = raised(&*store, OutputKind::Alert, rule)?;
+    let live = raised(&*store, OutputKind::Alert, rule)?;
     let shadow = raised(&*store, OutputKind::ShadowAlert, rule)?;
     if shadow.is_empty() {
         let rules = holding(&standing(&place)?)?;
@@ -173,7 +173,7 @@ pub(super) fn compare(common: &Common, rule: &str) -> Result<(), Failure> {
             )));
         }
     }
-    let mut robots: Vec<&String> = told.keys().chain(shadow.keys()).collect();
+    let mut robots: Vec<&String> = live.keys().chain(shadow.keys()).collect();
     robots.sort_unstable();
     robots.dedup();
     let of = |raised: &Raised, robot: &String| match raised.get(robot) {
@@ -183,8 +183,8 @@ pub(super) fn compare(common: &Common, rule: &str) -> Result<(), Failure> {
     let lines: Vec<Vec<Value>> = robots
         .into_iter()
         .map(|robot| {
-            let ((told, first), (shadow, shadow_first)) = (of(&told, robot), of(&shadow, robot));
-            vec![json!(robot), told, first, shadow, shadow_first]
+            let ((live, first), (shadow, shadow_first)) = (of(&live, robot), of(&shadow, robot));
+            vec![json!(robot), live, first, shadow, shadow_first]
         })
         .collect();
     let names = [
