@@ -37,21 +37,21 @@ pub enum Refusal {
 /// What is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deed {
-    /// Somebody sees to the condition.
+    /// A person sees to the condition.
     Acknowledge {
         /// Its id.
         condition: String,
     },
-    /// Nobody does any more.
+    /// No one does any more.
     Unacknowledge {
         /// Its id.
         condition: String,
     },
-    /// The condition is given to somebody.
+    /// The condition is given to a person.
     Assign {
         /// Its id.
         condition: String,
-        /// To whom; `None`: to nobody.
+        /// To whom; `None`: to no one.
         assignee: Option<String>,
     },
     /// A condition that latches is closed.
@@ -59,7 +59,7 @@ pub enum Deed {
         /// Its id.
         condition: String,
     },
-    /// Nobody is told of some conditions for a while.
+    /// No one is notified of some conditions for a while.
     Silence(Scope),
     /// That is taken back.
     Unsilence {
@@ -102,7 +102,7 @@ pub struct Action {
     pub comment: Option<String>,
 }
 
-/// A silence that somebody wishes.
+/// A silence that is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SilenceWish {
@@ -145,7 +145,7 @@ pub fn new_id(is_wide: bool, seed: Option<&str>) -> String {
     format!("{prefix}{}", hex(bytes.get(..16).unwrap_or(&bytes)))
 }
 
-/// A text of somebody; `None` where there is none.
+/// What a person wrote; `None` where there is none.
 ///
 /// # Errors
 /// When it is too long.

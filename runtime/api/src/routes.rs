@@ -1,6 +1,8 @@
 //! The table of routes: what there is, who may use it, and what it takes and gives. The server, the
 //! check of access and the document of the interface are made of it.
 
+mod actions;
+
 use actix_web::http::Method;
 use actix_web::{Route, web};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -8,8 +10,8 @@ use serde_json::Value;
 use theatre_actors::ports::Role;
 
 use crate::model::{
-    Accepted, Acted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, Page,
-    Procedure, Robot, Series, Silence, Token,
+    Accepted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, Page, Procedure,
+    Robot, Series, Silence, Token,
 };
 use crate::{events, handlers, ingest, openapi, page};
 
@@ -119,7 +121,7 @@ pub(crate) fn all() -> Vec<RouteSpec> {
     let mut routes = open();
     routes.extend(robots());
     routes.extend(procedures_and_alerts());
-    routes.extend(actions());
+    routes.extend(actions::all());
     routes.extend(deployment());
     routes.extend(changes());
     routes
@@ -283,70 +285,6 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
             Gives::Json(schema::<Page<Silence>>),
             || web::get().to(handlers::actions::silences),
         ),
-    ]
-}
-
-/// What operators do about conditions.
-fn actions() -> Vec<RouteSpec> {
-    const COMMENT: &str = "{\"comment\": ...}: what may be said, or {}.";
-    let act = |path, summary, parameters, takes, handler| RouteSpec {
-        method: Method::POST,
-        path,
-        role: Some(Role::Operator),
-        summary,
-        parameters,
-        takes: Some(takes),
-        status: 202,
-        gives: Gives::Json(schema::<Acted>),
-        handler,
-    };
-    vec![
-        act(
-            "/api/v1/alerts/{condition}/acknowledge",
-            "Says that the caller sees to an open condition. With `Idempotency-Key` the same request again is the same action; so it is for all actions.",
-            vec![CONDITION],
-            COMMENT,
-            || web::post().to(handlers::actions::acknowledge),
-        ),
-        act(
-            "/api/v1/alerts/{condition}/unacknowledge",
-            "Takes an acknowledgement back.",
-            vec![CONDITION],
-            COMMENT,
-            || web::post().to(handlers::actions::unacknowledge),
-        ),
-        act(
-            "/api/v1/alerts/{condition}/assign",
-            "Gives a condition to somebody, or to nobody.",
-            vec![CONDITION],
-            "{\"assignee\": ..., \"comment\": ...}: without an assignee nobody has it.",
-            || web::post().to(handlers::actions::assign),
-        ),
-        act(
-            "/api/v1/alerts/{condition}/close",
-            "Closes a condition of a rule that latches: at once where its cause is over, else as soon as it is.",
-            vec![CONDITION],
-            COMMENT,
-            || web::post().to(handlers::actions::close),
-        ),
-        act(
-            "/api/v1/silences",
-            "Silences conditions for a while. Without a robot or a condition it is for all robots, which a token that is limited to some may not. `hides_high` needs the role engineer.",
-            vec![],
-            "{\"robot\": ..., \"rule\": ..., \"condition\": ..., \"facility\": ..., \"model\": ..., \"until\": ..., \"for\": \"2h\", \"reason\": ..., \"hides_high\": false}: one of `until` and `for`, and the reason, are needed, and one of the first five.",
-            || web::post().to(handlers::actions::silence),
-        ),
-        RouteSpec {
-            method: Method::DELETE,
-            path: "/api/v1/silences/{silence}",
-            role: Some(Role::Operator),
-            summary: "Takes a silence back.",
-            parameters: vec![path("silence", "Id of the silence.")],
-            takes: None,
-            status: 202,
-            gives: Gives::Json(schema::<Acted>),
-            handler: || web::delete().to(handlers::actions::unsilence),
-        },
     ]
 }
 

@@ -33,7 +33,7 @@ pub(super) enum Alerts {
     /// Silences that hold.
     #[command(after_help = "Example: theatre alerts silences --output json")]
     Silences,
-    /// Says that somebody sees to a condition: it is not passed on any more.
+    /// Says that a person sees to a condition: it is not passed on any more.
     #[command(
         after_help = "Examples: theatre alerts ack 3f2a91c07b44 --comment \"joint 2 is ordered\" --by Anna\n          theatre alerts ack --robot robot-0001 --rule motor_hot"
     )]
@@ -41,7 +41,7 @@ pub(super) enum Alerts {
     /// Takes an acknowledgement back.
     #[command(after_help = "Example: theatre alerts unack 3f2a91c07b44")]
     Unack(doing::Act),
-    /// Gives a condition to somebody, or to nobody.
+    /// Gives a condition to a person, or to no one.
     #[command(after_help = "Example: theatre alerts assign 3f2a91c07b44 --to Ben")]
     Assign(doing::Assign),
     /// Closes a condition of a rule that latches: at once where its cause is over, else as soon as it
@@ -50,7 +50,7 @@ pub(super) enum Alerts {
         after_help = "Example: theatre alerts close 3f2a91c07b44 --comment \"part replaced\""
     )]
     Close(doing::Act),
-    /// Tells nobody of some conditions for a while. Without a robot or a condition it is for all
+    /// Notifies no one of some conditions for a while. Without a robot or a condition it is for all
     /// robots, of a facility, of a model, or for a rule.
     #[command(
         after_help = "Examples: theatre alerts silence --robot robot-0001 --for 2h --reason calibration\n          theatre alerts silence --facility FAC-003 --until 2027-01-31T08:00:00Z --reason \"power works\""

@@ -168,7 +168,7 @@ fn begun_line(service: &Service, value: &[u8]) -> Option<String> {
 
 /// An alert in a line.
 pub(super) fn alert_line(alert: &Alert) -> String {
-    // What wants somebody to look stands out.
+    // What wants a person to look stands out.
     let mark = match alert.transition {
         Transition::Raised => "ALERT",
         Transition::Updated => "UPDATED",

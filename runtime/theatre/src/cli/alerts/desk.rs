@@ -148,7 +148,7 @@ impl Desk {
     }
 
     /// Asks the process that runs on the directory, as the one who acts: with a token of that name,
-    /// which is revoked afterwards. Whoever may write the directory may make one anyway.
+    /// which is revoked afterwards. A user who may write the directory may make one anyway.
     fn ask(&self, address: &str, actions: &[Action]) -> Result<Vec<String>, Failure> {
         let access: Arc<dyn AccessStore> = self.place.write()?.access()?;
         let hides_high = actions
@@ -239,8 +239,8 @@ mod tests {
         let user = |name: &str| (name == "LOGNAME").then(|| "anna".to_owned());
         assert_eq!(actor(Some("Ben"), user).unwrap(), "Ben");
         assert_eq!(actor(None, user).unwrap(), "anna");
-        for nobody in [actor(None, |_| None), actor(Some(" "), user)] {
-            assert!(matches!(nobody, Err(Failure::Usage(_))), "{nobody:?}");
+        for unnamed in [actor(None, |_| None), actor(Some(" "), user)] {
+            assert!(matches!(unnamed, Err(Failure::Usage(_))), "{unnamed:?}");
         }
     }
 }
