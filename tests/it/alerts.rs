@@ -194,7 +194,7 @@ fn what_people_say_counts_after_a_stop_a_restart_and_a_replay() -> Result<()> {
     ensure!(open(&shown, "r2", "burning").context("it is open")?["acknowledged_by"].is_null());
     drop(served); // killed
 
-    // No person runs: what is said now counts at the next start.
+    // No process runs: what is said now counts at the next start.
     let silence = [
         "alerts",
         "silence",
@@ -326,7 +326,7 @@ fn only_those_who_may_act_do_and_the_trail_says_who_did() -> Result<()> {
         json!({"rule": "robot_silent", "for": "1h", "reason": "works"}),
     );
     let high = json!({"robot": "r1", "for": "1h", "reason": "works", "hides_high": true});
-    let no_such_robot = json!({"robot": "r9", "for": "1h", "reason": "works"});
+    let unknown_robot = json!({"robot": "r9", "for": "1h", "reason": "works"});
     let forged = json!({"actor": "Anna"});
     let record = json!({"robot_id": "r1", "event_time": 1, "action_id": "a", "action": "silence", "actor": "Anna", "until": 9_000_000_000_000_000_i64, "hides_high": true});
     let unknown = format!("{}x", &mine[..31]);
@@ -355,7 +355,7 @@ fn only_those_who_may_act_do_and_the_trail_says_who_did() -> Result<()> {
         (
             &operator,
             silences.to_owned(),
-            no_such_robot,
+            unknown_robot,
             404,
             "did you mean r1, r2?",
         ),

@@ -31,7 +31,7 @@ function silence(row, me) {
   const reason = document.getElementById("silence-reason");
   const high = document.getElementById("silence-high");
   const box = el("input", { type: "checkbox", id: "silence-hides" });
-  document.getElementById("silence-what").textContent = `${row.rule_id} on ${row.robot_id}: no recipient gets it meanwhile. It stays on this page.`;
+  document.getElementById("silence-what").textContent = `${row.rule_id} on ${row.robot_id}: no one is notified of it meanwhile. It stays on this page.`;
   high.replaceChildren();
   if (may(me, "engineer")) high.append(box, el("label", { for: "silence-hides" }, row.priority === "high" ? " also while its priority is high, as it is now" : " also while its priority is high"));
   else if (row.priority === "high") high.append("Its priority is high: that needs the role engineer. This silence will count if it falls.");
@@ -71,7 +71,7 @@ function stands(row) {
   if (row.assignee) lines.push(el("span", {}, `assigned to ${row.assignee}`));
   if (row.silenced_until) lines.push(el("span", {}, "silenced until ", time(row.silenced_until)));
   if (row.escalation > 0) lines.push(el("span", {}, `passed on ${row.escalation} times`));
-  if (lines.length === 0) lines.push(el("span", {}, "no person has acknowledged it"));
+  if (lines.length === 0) lines.push(el("span", {}, "not acknowledged"));
   return el("div", { class: "stands" }, lines);
 }
 

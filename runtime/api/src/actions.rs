@@ -42,7 +42,7 @@ pub enum Deed {
         /// Its id.
         condition: String,
     },
-    /// No person does any more.
+    /// No one does any more.
     Unacknowledge {
         /// Its id.
         condition: String,
@@ -59,7 +59,7 @@ pub enum Deed {
         /// Its id.
         condition: String,
     },
-    /// Some conditions are not sent for a while.
+    /// No one is notified of some conditions for a while.
     Silence(Scope),
     /// That is taken back.
     Unsilence {
@@ -102,7 +102,7 @@ pub struct Action {
     pub comment: Option<String>,
 }
 
-/// A silence that a person wishes.
+/// A silence that is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SilenceWish {
@@ -145,7 +145,7 @@ pub fn new_id(is_wide: bool, seed: Option<&str>) -> String {
     format!("{prefix}{}", hex(bytes.get(..16).unwrap_or(&bytes)))
 }
 
-/// A text of a person; `None` where there is none.
+/// What a person wrote; `None` where there is none.
 ///
 /// # Errors
 /// When it is too long.

@@ -85,15 +85,15 @@ pub(crate) struct Condition {
     pub(crate) acknowledged_at: Option<Time>,
     /// Who sees to it.
     pub(crate) assignee: Option<String>,
-    /// Until when no recipient gets it.
+    /// Until when no one is notified of it.
     pub(crate) silenced_until: Option<Time>,
-    /// How often it was passed on because it was not acknowledged in time.
+    /// How often it was passed on because no one acknowledged it in time.
     pub(crate) escalation: i32,
     /// Its cause is over; it stays open until a person closes it.
     pub(crate) is_latched: bool,
     /// It comes and goes.
     pub(crate) is_flapping: bool,
-    /// The robot is silent: no person knows whether it is still so.
+    /// The robot is silent: no one knows whether it is still so.
     pub(crate) is_stale: bool,
 }
 
@@ -261,9 +261,9 @@ pub(crate) struct AlertTransition {
     pub(crate) acknowledged_by: Option<String>,
     /// Who sees to it.
     pub(crate) assignee: Option<String>,
-    /// Until when no recipient gets it.
+    /// Until when no one is notified of it.
     pub(crate) silenced_until: Option<Time>,
-    /// How often it was passed on because it was not acknowledged in time.
+    /// How often it was passed on because no one acknowledged it in time.
     pub(crate) escalation: i32,
     /// Its cause is over; it stays open until a person closes it.
     pub(crate) is_latched: bool,

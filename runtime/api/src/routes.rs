@@ -1,6 +1,9 @@
 //! The table of routes: what there is, who may use it, and what it takes and gives. The server, the
 //! check of access and the document of the interface are made of it.
 
+mod actions;
+mod rule_changes;
+
 use actix_web::http::Method;
 use actix_web::{Route, web};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -8,8 +11,8 @@ use serde_json::Value;
 use theatre_actors::ports::Role;
 
 use crate::model::{
-    Accepted, Acted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, Page,
-    Procedure, Robot, Series, Silence, Token,
+    Accepted, AlertTransition, Audit, Condition, ConditionHistory, DatasetInfo, Page, Procedure,
+    Robot, Series, Silence, Token,
 };
 use crate::{events, handlers, ingest, openapi, page};
 
@@ -121,10 +124,10 @@ pub(crate) fn all() -> Vec<RouteSpec> {
     let mut routes = open();
     routes.extend(robots());
     routes.extend(procedures_and_alerts());
-    routes.extend(actions());
+    routes.extend(actions::all());
     routes.extend(deployment());
     routes.extend(changes());
-    routes.extend(rule_changes());
+    routes.extend(rule_changes::all());
     routes
 }
 
@@ -289,69 +292,6 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
     ]
 }
 
-/// What operators do about conditions.
-fn actions() -> Vec<RouteSpec> {
-    let act = |path, summary, parameters, takes, handler| RouteSpec {
-        method: Method::POST,
-        path,
-        role: Some(Role::Operator),
-        summary,
-        parameters,
-        takes: Some(takes),
-        status: 202,
-        gives: Gives::Json(schema::<Acted>),
-        handler,
-    };
-    vec![
-        act(
-            "/api/v1/alerts/{condition}/acknowledge",
-            "Says that the caller sees to an open condition. With `Idempotency-Key` the same request again is the same action; so it is for all actions.",
-            vec![CONDITION],
-            COMMENT,
-            || web::post().to(handlers::actions::acknowledge),
-        ),
-        act(
-            "/api/v1/alerts/{condition}/unacknowledge",
-            "Takes an acknowledgement back.",
-            vec![CONDITION],
-            COMMENT,
-            || web::post().to(handlers::actions::unacknowledge),
-        ),
-        act(
-            "/api/v1/alerts/{condition}/assign",
-            "Gives a condition to a person, or to no one.",
-            vec![CONDITION],
-            "{\"assignee\": ..., \"comment\": ...}: without an assignee no person has it.",
-            || web::post().to(handlers::actions::assign),
-        ),
-        act(
-            "/api/v1/alerts/{condition}/close",
-            "Closes a condition of a rule that latches: at once where its cause is over, else as soon as it is.",
-            vec![CONDITION],
-            COMMENT,
-            || web::post().to(handlers::actions::close),
-        ),
-        act(
-            "/api/v1/silences",
-            "Silences conditions for a while. Without a robot or a condition it is for all robots, which a token that is limited to some may not. `hides_high` needs the role engineer.",
-            vec![],
-            "{\"robot\": ..., \"rule\": ..., \"condition\": ..., \"facility\": ..., \"model\": ..., \"until\": ..., \"for\": \"2h\", \"reason\": ..., \"hides_high\": false}: one of `until` and `for`, and the reason, are needed, and one of the first five.",
-            || web::post().to(handlers::actions::silence),
-        ),
-        RouteSpec {
-            method: Method::DELETE,
-            path: "/api/v1/silences/{silence}",
-            role: Some(Role::Operator),
-            summary: "Takes a silence back.",
-            parameters: vec![path("silence", "Id of the silence.")],
-            takes: None,
-            status: 202,
-            gives: Gives::Json(schema::<Acted>),
-            handler: || web::delete().to(handlers::actions::unsilence),
-        },
-    ]
-}
-
 fn deployment() -> Vec<RouteSpec> {
     let viewer = Some(Role::Viewer);
     vec![
@@ -476,69 +416,6 @@ fn changes() -> Vec<RouteSpec> {
             gives: Gives::Nothing,
             handler: || web::delete().to(handlers::admin::revoke_token),
         },
-    ]
-}
-
-/// Changes of rules.
-fn rule_changes() -> Vec<RouteSpec> {
-    const RULE: Parameter = path("rule", "Id of the rule.");
-    const SHADOW: Parameter = query(
-        "shadow",
-        "boolean",
-        "The rule of this id that runs in the shadow.",
-    );
-    let change = |method, path, summary, parameters, takes, handler| RouteSpec {
-        method,
-        path,
-        role: Some(Role::Engineer),
-        summary,
-        parameters,
-        takes,
-        status: 202,
-        gives: Gives::Json(schema::<Value>),
-        handler,
-    };
-    vec![
-        change(
-            Method::PUT,
-            "/api/v1/rules/{rule}",
-            "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once another person approves it.",
-            vec![RULE, SHADOW],
-            Some("{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file."),
-            || web::put().to(handlers::rules::put),
-        ),
-        change(
-            Method::DELETE,
-            "/api/v1/rules/{rule}",
-            "Removes a rule; what is open under it ends with that reason.",
-            vec![RULE, SHADOW],
-            None,
-            || web::delete().to(handlers::rules::remove),
-        ),
-        change(
-            Method::POST,
-            "/api/v1/rules/{rule}/enable",
-            "Has a rule judge again.",
-            vec![RULE, SHADOW],
-            Some(COMMENT),
-            || web::post().to(handlers::rules::enable),
-        ),
-        change(
-            Method::POST,
-            "/api/v1/rules/{rule}/disable",
-            "Has a rule judge nothing; what is open under it ends.",
-            vec![RULE, SHADOW],
-            Some(COMMENT),
-            || web::post().to(handlers::rules::disable),
-        ),
-        change(
-            Method::POST,
-            "/api/v1/rules/changes/{change}/approve",
-            "Lets a change of another person count that waits for it.",
-            vec![path("change", "Id of the change.")],
-            Some(COMMENT),
-            || web::post().to(handlers::rules::approve),
-        ),
     ]
 }
 

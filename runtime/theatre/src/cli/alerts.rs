@@ -52,7 +52,7 @@ pub(super) enum Alerts {
         after_help = "Example: theatre alerts close 3f2a91c07b44 --comment \"part replaced\""
     )]
     Close(doing::Act),
-    /// Tells no person of some conditions for a while. Without a robot or a condition it is for all
+    /// Notifies no one of some conditions for a while. Without a robot or a condition it is for all
     /// robots, of a facility, of a model, or for a rule.
     #[command(
         after_help = "Examples: theatre alerts silence --robot robot-0001 --for 2h --reason calibration\n          theatre alerts silence --facility FAC-003 --until 2027-01-31T08:00:00Z --reason \"power works\""

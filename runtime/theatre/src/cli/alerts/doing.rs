@@ -45,7 +45,7 @@ pub(in crate::cli) struct Act {
 pub(in crate::cli) struct Assign {
     #[command(flatten)]
     which: Which,
-    /// Who is to see to it; absent: no person any more.
+    /// Who is to see to it; absent: no one any more.
     #[arg(long, value_name = "NAME")]
     to: Option<String>,
     #[command(flatten)]

@@ -49,7 +49,7 @@ fn stands(condition: &ConditionView) -> String {
         words.push(format!("passed on {} times", condition.escalation));
     }
     if words.is_empty() {
-        return "no person has acknowledged it".to_owned();
+        return "not acknowledged".to_owned();
     }
     words.join("; ")
 }
@@ -112,7 +112,7 @@ fn transition_json(alert: &Alert) -> Value {
 }
 
 /// What happened, and what was said with it.
-fn told(alert: &Alert) -> String {
+fn in_words(alert: &Alert) -> String {
     match &alert.comment {
         Some(comment) => format!("{} - \"{comment}\"", alert.message),
         None => alert.message.clone(),
@@ -133,7 +133,7 @@ pub(super) fn history(common: &Common, robot: Option<String>, limit: usize) -> R
             json!(alert.transition),
             json!(alert.priority),
             json!(alert.value),
-            json!(told(alert)),
+            json!(in_words(alert)),
         ]
     };
     rows(
@@ -192,7 +192,7 @@ pub(super) fn show(common: &Common, id: &str) -> Result<(), Failure> {
             json!(alert.transition),
             json!(alert.priority),
             json!(alert.value),
-            json!(told(alert)),
+            json!(in_words(alert)),
         ]
     };
     rows(
@@ -298,7 +298,7 @@ mod tests {
             is_flapping: false,
             is_stale: false,
         };
-        assert_eq!(stands(&condition), "no person has acknowledged it");
+        assert_eq!(stands(&condition), "not acknowledged");
         condition.acknowledged_by = Some("Anna".to_owned());
         condition.silenced_until = Some(1_767_225_600_000_000);
         condition.is_stale = true;

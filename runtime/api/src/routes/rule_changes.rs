@@ -1,0 +1,71 @@
+//! Routes that change rules while Theatre runs.
+
+use actix_web::http::Method;
+use actix_web::web;
+use serde_json::Value;
+use theatre_actors::ports::Role;
+
+use super::{COMMENT, Gives, Parameter, RouteSpec, path, query, schema};
+use crate::handlers;
+
+pub(super) fn all() -> Vec<RouteSpec> {
+    const RULE: Parameter = path("rule", "Id of the rule.");
+    const SHADOW: Parameter = query(
+        "shadow",
+        "boolean",
+        "The rule of this id that runs in the shadow.",
+    );
+    let change = |method, path, summary, parameters, takes, handler| RouteSpec {
+        method,
+        path,
+        role: Some(Role::Engineer),
+        summary,
+        parameters,
+        takes,
+        status: 202,
+        gives: Gives::Json(schema::<Value>),
+        handler,
+    };
+    vec![
+        change(
+            Method::PUT,
+            "/api/v1/rules/{rule}",
+            "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once another person approves it.",
+            vec![RULE, SHADOW],
+            Some("{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file."),
+            || web::put().to(handlers::rules::put),
+        ),
+        change(
+            Method::DELETE,
+            "/api/v1/rules/{rule}",
+            "Removes a rule; what is open under it ends with that reason.",
+            vec![RULE, SHADOW],
+            None,
+            || web::delete().to(handlers::rules::remove),
+        ),
+        change(
+            Method::POST,
+            "/api/v1/rules/{rule}/enable",
+            "Has a rule judge again.",
+            vec![RULE, SHADOW],
+            Some(COMMENT),
+            || web::post().to(handlers::rules::enable),
+        ),
+        change(
+            Method::POST,
+            "/api/v1/rules/{rule}/disable",
+            "Has a rule judge nothing; what is open under it ends.",
+            vec![RULE, SHADOW],
+            Some(COMMENT),
+            || web::post().to(handlers::rules::disable),
+        ),
+        change(
+            Method::POST,
+            "/api/v1/rules/changes/{change}/approve",
+            "Lets a change of another person count that waits for it.",
+            vec![path("change", "Id of the change.")],
+            Some(COMMENT),
+            || web::post().to(handlers::rules::approve),
+        ),
+    ]
+}
