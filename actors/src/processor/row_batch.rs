@@ -112,14 +112,15 @@ impl Processor {
         };
         order.refresh(&self.state.robot, &batch.dataset.name);
         let has_deadlines = config.rules.has_deadlines();
+        let has_warm_up = config.rules.has_warm_up();
         let mut usage_due = self.usage_due();
         for row in rows {
             let at = *row as usize;
-            let boot = self.state.robot.boot();
+            let boot = has_warm_up.then(|| self.state.robot.boot());
             match self.state.robot.judge(topic, &columns, at, &config.time) {
                 Judgement::Apply { missing, in_order } => {
                     let clock = self.state.robot.clock();
-                    if self.state.robot.boot() != boot {
+                    if boot.is_some_and(|boot| self.state.robot.boot() != boot) {
                         // Rows before a start are judged before it is noted that there were others.
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
                     }
