@@ -30,7 +30,7 @@ limited_kind! {
     /// How much the robot or its instrument was used.
     UsageSpec {
         /// What is counted.
-        counter: UsageCounter,
+        pub counter: UsageCounter,
     }
 }
 
