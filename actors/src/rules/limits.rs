@@ -24,6 +24,8 @@ pub(super) struct Limits<'a> {
 macro_rules! limited_kind {
     ($(#[$doc:meta])* $name:ident { $($(#[$of_field:meta])* $vis:vis $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
+        ///
+        /// As a rule file has it, with the limits of a threshold.
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
