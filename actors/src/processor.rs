@@ -13,6 +13,7 @@ mod following;
 mod intake;
 mod procedure_table;
 mod row_batch;
+mod row_order;
 mod stored;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ mod following;
 mod judging;
 mod measuring;
 mod numbers;
+mod row_judge;
 mod servicing;
 mod signal;
 mod stored;

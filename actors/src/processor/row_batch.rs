@@ -4,6 +4,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::records::Alert;
 
 use super::following::{Around, Emission};
+use super::row_order::{RowOrder, explain};
 use super::{Judgement, Processor};
 use crate::outputs::{DeadReason, Outputs};
 use crate::position::TopicIndex;
@@ -24,32 +25,6 @@ pub(super) struct RowBatch {
     judged: usize,
     /// The alerts of those rules, each with the index of the row that let it go.
     alerts: Vec<(usize, Alert)>,
-}
-
-/// Whether rows may be judged as a slice by the rules that judge in event time.
-struct RowOrder {
-    /// The dataset has such rules.
-    matters: bool,
-    is_calm: bool,
-    /// The latest event time that was judged, or is in the slice.
-    last: i64,
-}
-
-impl RowOrder {
-    fn refresh(&mut self, robot: &RobotActor, dataset: &str) {
-        self.is_calm = robot.is_calm(dataset);
-        self.last = robot.judged_to(dataset);
-    }
-
-    /// Whether a row may join the slice.
-    #[inline]
-    fn takes(&mut self, in_order: bool, time: i64) -> bool {
-        if self.matters && !(in_order && time >= self.last) {
-            return false;
-        }
-        self.last = time;
-        self.is_calm
-    }
 }
 
 impl RowBatch {
@@ -104,22 +79,19 @@ impl Processor {
         let config = self.config.clone();
         let columns = Columns::of(batch);
         let mut last_procedure = None;
+        let dataset = batch.dataset.name.as_str();
         let rules = config.rules.for_dataset(batch.dataset_index);
-        let mut order = RowOrder {
-            matters: rules.is_some_and(|rules| !rules.in_event_time.is_empty()),
-            is_calm: false,
-            last: i64::MIN,
-        };
-        order.refresh(&self.state.robot, &batch.dataset.name);
+        let mut order = RowOrder::of(rules, &self.state.robot, dataset);
         let has_deadlines = config.rules.has_deadlines();
+        let has_warm_up = config.rules.has_warm_up();
         let mut usage_due = self.usage_due();
         for row in rows {
             let at = *row as usize;
-            let boot = self.state.robot.boot();
+            let boot = has_warm_up.then(|| self.state.robot.boot());
             match self.state.robot.judge(topic, &columns, at, &config.time) {
                 Judgement::Apply { missing, in_order } => {
                     let clock = self.state.robot.clock();
-                    if self.state.robot.boot() != boot {
+                    if boot.is_some_and(|boot| self.state.robot.boot() != boot) {
                         // Rows before a start are judged before it is noted that there were others.
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
                     }
@@ -135,16 +107,10 @@ impl Processor {
                     row_batch.missing.push(missing);
                     if !order.takes(in_order, columns.times[at]) {
                         self.judge_in_turn(topic, &columns, in_order, batch, &mut row_batch);
-                        order.refresh(&self.state.robot, &batch.dataset.name);
+                        order.refresh(&self.state.robot, dataset);
                     }
                     if has_deadlines {
-                        let is_complete = order.is_calm;
-                        let progress = if is_complete {
-                            clock.0
-                        } else {
-                            self.watermark()
-                        };
-                        row_batch.progress.push(progress);
+                        row_batch.progress.push(self.progress(order.is_calm));
                     }
                     if clock.0 >= self.state.procedures.next_event().min(usage_due) {
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
@@ -158,7 +124,7 @@ impl Processor {
                     if self.state.robot.began_anew() || self.state.robot.is_recording() {
                         self.flush_rows(topic, batch, &mut row_batch, outputs);
                         self.judge_again(batch, at, outputs);
-                        order.refresh(&self.state.robot, &batch.dataset.name);
+                        order.refresh(&self.state.robot, dataset);
                     }
                 }
                 Judgement::Dead(reason) => {
@@ -187,6 +153,14 @@ impl Processor {
     pub(super) fn watermark(&self) -> i64 {
         let clock = self.state.robot.clock().0;
         clock.saturating_sub(self.config.time.reorder_bound_us)
+    }
+
+    /// Up to which event time rules have judged all there is: to the clock while nothing waits.
+    fn progress(&self, is_calm: bool) -> i64 {
+        if is_calm {
+            return self.state.robot.clock().0;
+        }
+        self.watermark()
     }
 
     /// Has the rules that judge in event time judge the rows before the last one, which are in
@@ -518,23 +492,5 @@ impl Processor {
                 robot.on_future_record(context, batch, row)
             });
         }
-    }
-}
-
-fn explain(reason: DeadReason, batch: &Batch, row: usize) -> String {
-    let seconds = |from: i64, to: i64| to.saturating_sub(from) as f64 / 1e6;
-    match reason {
-        DeadReason::Future => format!(
-            "dated {:.1} s after it was appended",
-            seconds(batch.append_times[row], batch.event_times()[row])
-        ),
-        DeadReason::Late => {
-            "older than the robot's clock by more than the allowed lateness".to_owned()
-        }
-        DeadReason::SequenceGivenUp => format!(
-            "sequence {:?} is from a range that was given up",
-            batch.sequence(row)
-        ),
-        _ => String::new(),
     }
 }

@@ -8,14 +8,15 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::records::Alert;
 
 use super::measuring::{Measuring, Seen, Texts};
+use super::row_judge::RowJudge;
 use super::signal::SignalColumn;
 use super::waiting::{WaitingRow, WaitingRows};
 use super::{ROBOT_WIDE, RobotActor};
 use crate::name_map::NameMap;
 use crate::position::TopicIndex;
 use crate::rules::{
-    AlertContext, Condition, ConditionChange, DatasetRules, Manner, MeasureState, RuleSet,
-    SignalRule, Surroundings, rule_and_signal,
+    AlertContext, Condition, ConditionChange, DatasetRules, Manner, RuleSet, SignalRule,
+    Surroundings, rule_and_signal,
 };
 use crate::time::{EventTime, TimePolicy};
 
@@ -72,7 +73,7 @@ impl RuleContext<'_> {
     }
 }
 
-type Conditions = NameMap<Condition>;
+pub(super) type Conditions = NameMap<Condition>;
 
 /// Most conditions never leave their initial state: one is stored only once it has changed, so that
 /// a processor's state does not grow with the number of rules.
@@ -413,60 +414,5 @@ fn waiting_row(
         texts: (rules.texts.iter())
             .map(|(column, _)| batch.text(*column, row).map(str::to_owned))
             .collect(),
-    }
-}
-
-/// What rows of a dataset are judged by, one by one.
-struct RowJudge<'a> {
-    context: RuleContext<'a>,
-    dataset: &'a str,
-    rules: &'a DatasetRules,
-    conditions: &'a mut Conditions,
-    measures: &'a mut NameMap<NameMap<MeasureState>>,
-    starts: &'a [i64],
-}
-
-impl RowJudge<'_> {
-    /// Judges a row by the rules that judge in event time.
-    fn judge(&mut self, waiting: &mut WaitingRows, row: &WaitingRow, alerts: &mut Vec<Alert>) {
-        let is_late = Some(row.time) < waiting.judged_to;
-        let manner = match (row.is_again, is_late) {
-            (true, true) => return,
-            (true, false) => Manner::Again,
-            (false, true) => Manner::Late,
-            (false, false) => Manner::Next,
-        };
-        waiting.note_judged(row.time);
-        for signal_rule in &self.rules.in_event_time {
-            let seen = Seen {
-                time: row.time,
-                value: row.values.get(signal_rule.value).copied().flatten(),
-                texts: Texts::Kept(&row.texts),
-                procedure_id: row.procedure.as_deref(),
-                manner,
-            };
-            alerts.extend(self.judge_seen(signal_rule, &seen));
-        }
-    }
-
-    /// Judges a row by a rule.
-    fn judge_seen(&mut self, signal_rule: &SignalRule, seen: &Seen<'_>) -> Option<Alert> {
-        let rule = &self.context.rules.rules()[signal_rule.slot];
-        let (measures, dataset) = (&mut *self.measures, self.dataset);
-        let measuring = Measuring {
-            context: self.context,
-            rule: signal_rule,
-            starts: self.starts,
-        };
-        let change = with_condition(self.conditions, &signal_rule.key, |condition| {
-            if signal_rule.is_plain {
-                return condition.evaluate(rule, seen.value, seen.time, seen.manner);
-            }
-            measuring.with_memory(measures, dataset, |memory| {
-                measuring.judge(condition, memory, seen)
-            })
-        });
-        let (context, procedure_id) = (self.context, seen.procedure_id);
-        change.map(|change| context.alert(dataset, signal_rule, change, procedure_id))
     }
 }

@@ -221,3 +221,25 @@ impl RobotActor {
         alerts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_boot_is_a_start_and_the_latest_starts_are_remembered() {
+        let mut robot = RobotActor::default();
+        robot.note_boot(3, 10);
+        assert!(robot.starts.is_empty(), "it may have been on for long");
+        robot.note_boot(3, 11);
+        robot.note_boot(2, 12);
+        robot.note_boot(4, 13);
+        robot.note_boot(4, 14);
+        assert_eq!(robot.starts, [13]);
+        for boot in 5..30 {
+            robot.note_boot(boot, 10 * boot);
+        }
+        assert_eq!(robot.starts.len(), STARTS_MAX);
+        assert_eq!(robot.starts.last(), Some(&290));
+    }
+}

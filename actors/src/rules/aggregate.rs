@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::compile::Unit;
 use super::limits::limited_kind;
 use crate::window::{AggregateSet, SignalAggregate, WindowPlan, WindowRow};
 
@@ -33,11 +34,11 @@ limited_kind! {
     /// An aggregate of a window, in the signal's unit.
     AggregateSpec {
         /// Signal; `*` stands for any index.
-        signal: String,
+        pub signal: String,
         /// Name of the window.
-        window: String,
+        pub window: String,
         /// What is judged of its values.
-        aggregate: AggregateName,
+        pub aggregate: AggregateName,
     }
 }
 
@@ -100,9 +101,12 @@ impl AggregateName {
         value.is_finite().then_some(value)
     }
 
-    /// Whether it has the unit of its signal.
-    pub(super) fn has_unit(self) -> bool {
-        self != Self::Count
+    /// The unit of its values.
+    pub(super) fn unit(self) -> Unit {
+        match self {
+            Self::Count => Unit::Named("1"),
+            _ => Unit::Signal,
+        }
     }
 }
 

@@ -123,19 +123,11 @@ impl RuleSpec {
                     Unit::Named("s"),
                 ))
             }
-            RuleKind::Aggregate(spec) => {
-                let limit = limit(spec.limits(), 0)?;
-                let unit = if spec.aggregate.has_unit() {
-                    Unit::Signal
-                } else {
-                    Unit::Named("1")
-                };
-                Ok(Compiled {
-                    subject: Subject::Window,
-                    unit,
-                    ..Compiled::of_signal(&spec.signal, Predicate::Limit(limit))
-                })
-            }
+            RuleKind::Aggregate(spec) => Ok(Compiled {
+                subject: Subject::Window,
+                unit: spec.aggregate.unit(),
+                ..Compiled::of_signal(&spec.signal, Predicate::Limit(limit(spec.limits(), 0)?))
+            }),
             RuleKind::Usage(spec) => {
                 let limit = limit(spec.limits(), 3_600_000_000)?;
                 let unit = Unit::Named(spec.counter.unit());

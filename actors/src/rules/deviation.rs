@@ -24,19 +24,19 @@ limited_kind! {
     /// How far a signal is from what is normal for this robot; limits are in standard deviations.
     DeviationSpec {
         /// Signal; `*` stands for any index.
-        signal: String,
+        pub signal: String,
         /// The span from which it is learnt what is normal.
         #[serde(default = "week")]
-        learn: Micros,
+        pub learn: Micros,
         /// So many values at least, or nothing is judged.
         #[serde(default = "thousand")]
-        least: u64,
+        pub least: u64,
         /// A text column, such as an operating state: each of its values has a normal of its own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<String>,
+        pub by: Option<String>,
         /// A standard deviation less than this counts as this, in the signal's unit.
         #[serde(default)]
-        least_deviation: f64,
+        pub least_deviation: f64,
     }
 }
 

@@ -22,12 +22,14 @@ pub(super) struct Limits<'a> {
 
 /// A rule's kind that judges a value by limits, with what it has besides them.
 macro_rules! limited_kind {
-    ($(#[$doc:meta])* $name:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of_field:meta])* $vis:vis $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
+        ///
+        /// As a rule file has it, with the limits of a threshold.
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
-            $($(#[$of_field])* pub $field: $type,)*
+            $($(#[$of_field])* $vis $field: $type,)*
             /// Raise above this.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub raise_above: Option<f64>,

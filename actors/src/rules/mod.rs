@@ -105,7 +105,7 @@ pub(crate) enum Predicate {
     ClockSkew,
     /// An instrument has used all of its lives in a case.
     InstrumentLives,
-    /// Whoever follows it says when it begins and ends.
+    /// What it follows says when it begins and ends.
     Told,
 }
 

@@ -23,9 +23,9 @@ limited_kind! {
     /// How fast a signal changes, in its unit per second; limits are of that.
     RateSpec {
         /// Signal; `*` stands for any index.
-        signal: String,
+        pub signal: String,
         /// The span over which the slope is taken.
-        over: Micros,
+        pub over: Micros,
     }
 }
 

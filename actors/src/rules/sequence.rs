@@ -247,7 +247,8 @@ mod tests {
         let other = Happened::Event("fault", Some("E2"));
         let service = Happened::Event("maintenance_completed", None);
         let hot = Happened::Raised("hot");
-        let table: [(&str, &[(Happened<'_>, i64)], &[Step]); 9] = [
+        type Case<'a> = (&'a str, &'a [(Happened<'a>, i64)], &'a [Step]);
+        let table: [Case<'_>; 9] = [
             (
                 "in time",
                 &[(fault, 1), (hot, 11)],

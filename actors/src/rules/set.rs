@@ -36,6 +36,8 @@ pub struct RuleSet {
     followers: BTreeMap<String, Vec<usize>>,
     /// A rule has something to do after a time that no row and no event marks.
     has_deadlines: bool,
+    /// A rule raises nothing for a time after a start.
+    has_warm_up: bool,
 }
 
 impl RuleSet {
@@ -74,6 +76,7 @@ impl RuleSet {
         });
         (set.silence_rules, set.usage_rules, set.event_rules) = (silence, usage, events);
         set.has_deadlines = !deadlines.is_empty();
+        set.has_warm_up = set.rules.iter().any(|rule| rule.spec.warm_up.is_some());
         for (slot, rule) in set.rules.iter().enumerate() {
             for id in references::of(rule) {
                 let followers = set.followers.entry(id.to_owned()).or_default();
@@ -302,6 +305,11 @@ impl RuleSet {
     /// Whether a rule has something to do after a time that no row and no event marks.
     pub(crate) fn has_deadlines(&self) -> bool {
         self.has_deadlines
+    }
+
+    /// Whether a rule raises nothing for a time after a start of the robot.
+    pub(crate) fn has_warm_up(&self) -> bool {
+        self.has_warm_up
     }
 
     /// The rules of a dataset; `None` when it has none.

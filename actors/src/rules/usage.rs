@@ -30,7 +30,7 @@ limited_kind! {
     /// How much the robot or its instrument was used.
     UsageSpec {
         /// What is counted.
-        counter: UsageCounter,
+        pub counter: UsageCounter,
     }
 }
 
@@ -90,13 +90,14 @@ mod tests {
             served_at: Some(-43_200_000_000),
             lives: (Some(7), Some(3)),
         };
-        for (counter, unit, expected) in [
-            (UsageCounter::OperatingHours, "h", 1.5),
-            (UsageCounter::Cases, "1", 3.0),
-            (UsageCounter::DaysSinceService, "d", 1.0),
-            (UsageCounter::InstrumentLivesUsed, "1", 7.0),
-            (UsageCounter::InstrumentLivesLeft, "1", 3.0),
+        for (name, unit, expected) in [
+            ("operating_hours", "h", 1.5),
+            ("cases", "1", 3.0),
+            ("days_since_service", "d", 1.0),
+            ("instrument_lives_used", "1", 7.0),
+            ("instrument_lives_left", "1", 3.0),
         ] {
+            let counter: UsageCounter = serde_json::from_value(name.into()).unwrap();
             assert_eq!(
                 counter.value(&usage, 43_200_000_000),
                 Some(expected),

@@ -191,6 +191,25 @@ fn what_is_not_normal_for_the_robot_raises() {
 }
 
 #[test]
+fn what_is_normal_is_learnt_anew_after_a_service_of_the_component() {
+    let run = |is_served: bool| {
+        let mut fed = Fed::new(&only("odd"));
+        let samples: Vec<Sample> = (0..20)
+            .map(|at| (at, at + 1, 70.0 + (at % 2) as f64, None))
+            .collect();
+        fed.rows(&samples);
+        if is_served {
+            let log = registered::log(0, "m1", "completed", (19, Some(20)), &[]);
+            fed.processor.apply(4, &log, &[0], &mut fed.outputs);
+        }
+        fed.rows(&[(21, 21, 75.0, None), (22, 22, 75.0, None)]);
+        fed.told()
+    };
+    assert_eq!(run(false), [raised("odd", 21)]);
+    assert_eq!(run(true), []);
+}
+
+#[test]
 fn a_trend_raises_before_the_limit_is_reached_and_says_how_certain_it_is() {
     let values: Vec<f64> = (0..60).map(|at| 30.0 + f64::from(at)).collect();
     let mut fed = Fed::new(&only("soon"));

@@ -292,13 +292,12 @@ fn measure(
         }
     }
     let (elapsed, cpu) = (begun.elapsed().as_secs_f64(), process::cpu_seconds()? - cpu);
-    let million = offset as f64 / 1e6;
     Ok(vec![
         json!(name),
         json!(rules),
         json!(offset),
         json!((offset as f64 / elapsed) as u64),
-        json!(cpu / million),
+        json!(cpu * 1e6 / offset as f64),
         json!(windows),
         json!(alerts),
     ])
