@@ -203,7 +203,7 @@ fn what_is_normal_is_learnt_anew_after_a_service_of_the_component() {
             fed.processor.apply(4, &log, &[0], &mut fed.outputs);
         }
         fed.rows(&[(21, 21, 75.0, None), (22, 22, 75.0, None)]);
-        fed.told()
+        fed.emitted()
     };
     assert_eq!(run(false), [raised("odd", 21)]);
     assert_eq!(run(true), []);

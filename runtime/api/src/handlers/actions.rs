@@ -8,6 +8,7 @@ use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use theatre_actors::ports::Role;
+use theatre_actors::rules::RuleSpec;
 
 use super::admin::address;
 use super::{Known as Caller, Shared, fleet_of};
@@ -81,11 +82,13 @@ impl Request {
     fn append(&self, state: &State, meant: impl Fn(&Known<'_>) -> Meant) -> Answer<Acted> {
         let parts = &state.parts;
         let fleet = state.snapshot.fleet(&*parts.store, &*parts.clock)?;
-        let mut found = meant(&self.known(&fleet.robots, state));
+        let rules = super::rules::standing(parts)?.rules();
+        let rules = rules.map_err(|why| Problem::new("internal", why))?;
+        let mut found = meant(&self.known(&fleet.robots, &rules));
         if matches!(found, Err(Refusal::Missing(_))) {
             // It may have come since the fleet was read.
             let robots = theatre_queries::robots(&*parts.store)?;
-            found = meant(&self.known(&robots, state));
+            found = meant(&self.known(&robots, &rules));
         }
         let (robot, deed) = found?;
         if robot.is_none() && self.caller.is_limited() {
@@ -117,10 +120,10 @@ impl Request {
     fn known<'a>(
         &self,
         robots: &'a [theatre_actors::processor::ProcessorView],
-        state: &'a State,
+        rules: &'a [RuleSpec],
     ) -> Known<'a> {
         let seen = robots.iter().filter(|view| self.caller.may(&view.robot_id));
-        Known::new(seen, &state.parts.rules)
+        Known::new(seen, rules)
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Wish {
     comment: Option<String>,
 }
 
-fn standing(parts: &Parts) -> Answer<StandingRules> {
+pub(super) fn standing(parts: &Parts) -> Answer<StandingRules> {
     Ok(theatre_queries::standing_rules(
         &*parts.store,
         &parts.rules,

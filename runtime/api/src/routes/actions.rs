@@ -4,13 +4,12 @@ use actix_web::http::Method;
 use actix_web::web;
 use theatre_actors::ports::Role;
 
-use super::{CONDITION, Gives, RouteSpec, path, schema};
+use super::{COMMENT, CONDITION, Gives, RouteSpec, path, schema};
 use crate::handlers;
 use crate::model::Acted;
 
 /// The routes.
 pub(super) fn all() -> Vec<RouteSpec> {
-    const COMMENT: &str = "{\"comment\": ...}: what may be said, or {}.";
     let act = |path, summary, parameters, takes, handler| RouteSpec {
         method: Method::POST,
         path,

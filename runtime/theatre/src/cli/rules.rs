@@ -7,6 +7,8 @@ mod file;
 mod printed;
 mod standing;
 
+pub(super) use standing::standing;
+
 use clap::Subcommand;
 use theatre_actors::control::ChangeKind;
 

@@ -15,6 +15,7 @@ use crate::adapters;
 use crate::api;
 use crate::cli::door::{Door, actor};
 use crate::cli::output::rows;
+use crate::cli::rules::standing;
 use crate::cli::service::Place;
 use crate::cli::token::WHO;
 use crate::cli::{Common, Failure};
@@ -48,7 +49,7 @@ impl Desk {
         let comment = text("the comment", comment).map_err(refused)?;
         let robots = theatre_queries::robots(&*place.look()?.store()?)?;
         Ok(Self {
-            rules: place.config.rule_specs()?,
+            rules: standing(&place)?.rules().map_err(Failure::Failed)?,
             robots,
             actor,
             comment,

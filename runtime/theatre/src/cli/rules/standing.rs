@@ -18,7 +18,7 @@ use crate::cli::service::Place;
 use crate::cli::{Common, Failure};
 
 /// The rules that hold. Where nothing has run yet they are those of the configuration.
-pub(super) fn standing(place: &Place) -> Result<StandingRules, Failure> {
+pub(in crate::cli) fn standing(place: &Place) -> Result<StandingRules, Failure> {
     let (base, approval) = (place.config.rule_specs()?, place.config.rules_approval);
     if place.config.store.url.is_none() && !place.dir.store().exists() {
         let standing = StandingRules::read(&base, approval, None);
