@@ -18,6 +18,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod view;
+mod windowing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

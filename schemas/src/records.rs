@@ -93,7 +93,7 @@ macro_rules! published {
             /// Schema id of the record.
             pub const SCHEMA_ID: u32 = $id;
 
-            fn schema() -> &'static Published {
+            pub(in crate::records) fn schema() -> &'static Published {
                 static SCHEMA: OnceLock<Published> = OnceLock::new();
                 SCHEMA.get_or_init(|| {
                     let earlier = [$(($earlier, include_str!($earlier_file))),*];

@@ -60,13 +60,13 @@ fn action(tick: u64, key: &str, verb: &str, now: i64) -> Result<NewRecord> {
         ("action", symbol(verb)),
         ("actor", text(format!("person {}", tick % 3))),
         ("assignee", text("workshop")),
-        ("hides_high", Value::Boolean(tick % 2 == 0)),
+        ("hides_high", Value::Boolean(tick.is_multiple_of(2))),
         (
             "until",
             Value::TimestampMicros(now + (tick % 7) as i64 * SECOND),
         ),
     ];
-    if tick % 4 == 0 {
+    if tick.is_multiple_of(4) {
         fields.push(("rule_id", text("far_right")));
     }
     record("alert_actions", key, fields)

@@ -106,13 +106,11 @@ impl ControlState {
             }
             Said::Rule(_) => true,
         });
-        match &record.said {
-            Said::Action(action) if action.silences_until().is_none() => {
-                if !action.takes_silences_back() {
-                    return;
-                }
-            }
-            _ => {}
+        if let Said::Action(action) = &record.said
+            && action.silences_until().is_none()
+            && !action.takes_silences_back()
+        {
+            return;
         }
         self.0.push(record);
         if self.0.len() > RECORDS_MAX {

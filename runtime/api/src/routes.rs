@@ -2,7 +2,7 @@
 //! check of access and the document of the interface are made of it.
 
 mod actions;
-mod rule_changes;
+mod rules;
 
 use actix_web::http::Method;
 use actix_web::{Route, web};
@@ -127,7 +127,7 @@ pub(crate) fn all() -> Vec<RouteSpec> {
     routes.extend(actions::all());
     routes.extend(deployment());
     routes.extend(changes());
-    routes.extend(rule_changes::all());
+    routes.extend(rules::all());
     routes
 }
 
@@ -295,22 +295,6 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
 fn deployment() -> Vec<RouteSpec> {
     let viewer = Some(Role::Viewer);
     vec![
-        get(
-            "/api/v1/rules",
-            viewer,
-            "The rules that hold, those in the shadow too.",
-            vec![],
-            Gives::Json(schema::<Page<Value>>),
-            || web::get().to(handlers::rules::rules),
-        ),
-        get(
-            "/api/v1/rules/changes",
-            viewer,
-            "Changes of rules, the latest first, and which of them wait to be approved.",
-            vec![],
-            Gives::Json(schema::<Page<Value>>),
-            || web::get().to(handlers::rules::changes),
-        ),
         get(
             "/api/v1/datasets",
             viewer,

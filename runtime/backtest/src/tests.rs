@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use theatre_actors::ports::{FileStage, LakeEntry, LakeFile, LakeUpload};
 use theatre_actors::position::Positions;
-use theatre_actors::rules::{Micros, RuleOrder, RuleSpec};
+use theatre_actors::rules::{Micros, RuleSpec};
 use theatre_actors::time::TimePolicy;
 use theatre_actors::window::{AggregateSet, WindowPlan};
 use theatre_parquet::writer::FileWriter;
@@ -199,25 +199,17 @@ impl World {
 }
 
 fn rule(id: &str, signal: &str) -> RuleSpec {
-    RuleSpec {
-        id: id.to_owned(),
-        version: 1,
-        priority: Priority::Medium,
-        dataset: None,
-        description: String::new(),
-        order: RuleOrder::default(),
-        max_gap: None,
-        kind: RuleKind::Threshold {
-            signal: signal.to_owned(),
-            raise_above: Some(50.0),
-            clear_below: None,
-            raise_below: None,
-            clear_above: None,
-            hold: Micros(0),
-            escalate: Vec::new(),
-            count: None,
-        },
-    }
+    let kind = RuleKind::Threshold {
+        signal: signal.to_owned(),
+        raise_above: Some(50.0),
+        clear_below: None,
+        raise_below: None,
+        clear_above: None,
+        hold: Micros(0),
+        escalate: Vec::new(),
+        count: None,
+    };
+    RuleSpec::new(id, Priority::Medium, kind)
 }
 
 fn condition(

@@ -82,7 +82,6 @@ impl ActorKeys {
 
 #[cfg(test)]
 mod tests {
-    use theatre_actors::control;
     use theatre_actors::partitioner::partition_of;
 
     use super::ActorKeys;

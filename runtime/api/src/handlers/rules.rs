@@ -61,7 +61,7 @@ pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
 
 pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Value>>> {
     let as_of = state.parts.clock.now();
-    let standing = ask(&state, |parts| standing(parts)).await?;
+    let standing = ask(&state, standing).await?;
     let waiting = standing.waiting();
     let shown = |change: &RuleChange| {
         let mut shown = json!(change);

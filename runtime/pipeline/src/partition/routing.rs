@@ -142,8 +142,7 @@ impl Routes {
             let name = robot(batch, row);
             if name == self.own_name {
                 let newcomers = self.slots.robots().filter(|slot| *slot >= known);
-                newcomers.for_each(|slot| routed.table.push(slot, batch, row));
-                if let Some(slot) = self.slots.of(name) {
+                for slot in newcomers.chain(self.slots.of(name)) {
                     routed.table.push(slot, batch, row);
                 }
                 continue;

@@ -32,8 +32,8 @@ pub(super) struct Door<'a> {
 }
 
 impl Door<'_> {
-    /// Asks as the one who acts: with a token of that name, which is revoked afterwards. Whoever may
-    /// write the directory may make one anyway.
+    /// Asks as the one who acts: with a token of that name, which is revoked afterwards. A user
+    /// who may write the directory may make one anyway.
     pub(super) fn ask(&self, requests: &[Request]) -> Result<Vec<Value>, Failure> {
         let access: Arc<dyn AccessStore> = self.place.write()?.access()?;
         let now = SystemClock.now();

@@ -1,12 +1,13 @@
-//! Routes that change rules while Theatre runs.
+//! Rules: which hold, and changes of them while Theatre runs.
 
 use actix_web::http::Method;
 use actix_web::web;
 use serde_json::Value;
 use theatre_actors::ports::Role;
 
-use super::{COMMENT, Gives, Parameter, RouteSpec, path, query, schema};
+use super::{COMMENT, Gives, Parameter, RouteSpec, get, path, query, schema};
 use crate::handlers;
+use crate::model::Page;
 
 pub(super) fn all() -> Vec<RouteSpec> {
     const RULE: Parameter = path("rule", "Id of the rule.");
@@ -26,7 +27,24 @@ pub(super) fn all() -> Vec<RouteSpec> {
         gives: Gives::Json(schema::<Value>),
         handler,
     };
+    let viewer = Some(Role::Viewer);
     vec![
+        get(
+            "/api/v1/rules",
+            viewer,
+            "The rules that hold, those in the shadow too.",
+            vec![],
+            Gives::Json(schema::<Page<Value>>),
+            || web::get().to(handlers::rules::rules),
+        ),
+        get(
+            "/api/v1/rules/changes",
+            viewer,
+            "Changes of rules, the latest first, and which of them wait to be approved.",
+            vec![],
+            Gives::Json(schema::<Page<Value>>),
+            || web::get().to(handlers::rules::changes),
+        ),
         change(
             Method::PUT,
             "/api/v1/rules/{rule}",
