@@ -41,12 +41,12 @@ const ACTIONS: &str = INPUT_TOPICS[9];
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A data directory, and beside it schema, rules and configuration.
-struct Case {
-    folder: tempfile::TempDir,
+pub(super) struct Case {
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Case {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         for (name, text) in [
             ("probe.avsc", SCHEMA),
@@ -62,11 +62,11 @@ impl Case {
         Ok(Self { folder })
     }
 
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    fn config(&self) -> String {
+    pub(super) fn config(&self) -> String {
         self.folder
             .path()
             .join("theatre.toml")
@@ -74,13 +74,13 @@ impl Case {
             .to_string()
     }
 
-    fn serve(&self) -> Result<Served> {
+    pub(super) fn serve(&self) -> Result<Served> {
         let config = self.config();
         Served::start(&self.data(), "127.0.0.1:0", &["--config", &config, "run"])
     }
 
     /// What a command prints as JSON.
-    fn json(&self, data: &Path, arguments: &[&str]) -> Result<Value> {
+    pub(super) fn json(&self, data: &Path, arguments: &[&str]) -> Result<Value> {
         let config = self.config();
         let flags = ["--config", &config, "--output", "json"];
         Ok(serde_json::from_slice(
@@ -89,7 +89,7 @@ impl Case {
     }
 
     /// Why a command refuses.
-    fn refused(&self, arguments: &[&str]) -> Result<String> {
+    pub(super) fn refused(&self, arguments: &[&str]) -> Result<String> {
         let config = self.config();
         let arguments = [&["--config", &config], arguments].concat();
         let ended = theatre(&self.data(), &arguments)?.output()?;
@@ -98,12 +98,18 @@ impl Case {
     }
 
     /// All transitions, each with everything that it says.
-    fn history(&self, data: &Path) -> Result<Value> {
+    pub(super) fn history(&self, data: &Path) -> Result<Value> {
         self.json(data, &["alerts", "history", "--limit", "0"])
     }
 }
 
-fn send(served: &Served, secret: &str, robot: &str, sequence: i64, v: f64) -> Result<()> {
+pub(super) fn send(
+    served: &Served,
+    secret: &str,
+    robot: &str,
+    sequence: i64,
+    v: f64,
+) -> Result<()> {
     let row = json!({"robot_id": robot, "event_time": 1_767_225_600_000_000_i64 + sequence * 1_000_000, "sequence": sequence, "v": v});
     let path = "/api/v1/datasets/probe/records";
     let answer = post(served, secret, path, &row)?;
@@ -111,13 +117,13 @@ fn send(served: &Served, secret: &str, robot: &str, sequence: i64, v: f64) -> Re
     Ok(())
 }
 
-fn post(served: &Served, secret: &str, path: &str, body: &Value) -> Result<Answer> {
+pub(super) fn post(served: &Served, secret: &str, path: &str, body: &Value) -> Result<Answer> {
     let body = body.to_string().into_bytes();
     http::request(&served.address, "POST", path, Some(secret), &[JSON], &body)
 }
 
 /// Waits until the interface says so.
-fn until(
+pub(super) fn until(
     served: &Served,
     secret: &str,
     path: &str,
@@ -137,7 +143,7 @@ fn until(
 }
 
 /// The open condition of a robot by a rule.
-fn open<'a>(alerts: &'a Value, robot: &str, rule: &str) -> Option<&'a Value> {
+pub(super) fn open<'a>(alerts: &'a Value, robot: &str, rule: &str) -> Option<&'a Value> {
     let mut items = alerts["items"].as_array()?.iter();
     items.find(|item| item["robot_id"] == robot && item["rule_id"] == rule)
 }

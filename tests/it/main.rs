@@ -21,6 +21,7 @@ mod recordings;
 mod redshift;
 mod registered;
 mod repartition;
+mod rules_live;
 mod s3;
 mod schema_changes;
 mod schemas;

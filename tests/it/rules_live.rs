@@ -1,0 +1,214 @@
+//! Rules of the real program change while it runs and while it does not: by the command line and over
+//! HTTP, in the shadow, with another person's yes, and in partitions that were made since.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use theatre_tests::http;
+use theatre_tests::{reconciled, run};
+
+use super::alerts::{Case, open, post, send, until};
+use super::api::token;
+
+/// The limit of `hot` is another one, and there is one more rule.
+const CHANGED: &str = r#"[[rule]]
+id = "hot"
+version = 2
+priority = "medium"
+dataset = "probe"
+kind = { threshold = { signal = "v", raise_above = 80.0, clear_below = 75.0 } }
+[[rule]]
+id = "cold"
+priority = "low"
+dataset = "probe"
+kind = { threshold = { signal = "v", raise_below = 10.0 } }
+"#;
+
+const SHADOW: &str = r#"[[rule]]
+id = "hot"
+version = 3
+priority = "medium"
+dataset = "probe"
+kind = { threshold = { signal = "v", raise_above = 30.0, clear_below = 25.0 } }
+"#;
+
+/// Transitions as (rule, robot, how).
+fn moves(history: &Value) -> Vec<(String, String, String)> {
+    let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+    let all = history.as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter()
+        .map(|it| {
+            (
+                text(it, "rule_id"),
+                text(it, "robot_id"),
+                text(it, "transition"),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn rules_change_while_it_runs_and_while_it_does_not() -> Result<()> {
+    let case = Case::new()?;
+    let data = case.data();
+    for (name, text) in [("changed.toml", CHANGED), ("shadow.toml", SHADOW)] {
+        std::fs::write(case.folder.path().join(name), text)?;
+    }
+    let file = |name: &str| case.folder.path().join(name).display().to_string();
+    let (config, changed, shadow) = (case.config(), file("changed.toml"), file("shadow.toml"));
+    let change = |arguments: &[&str]| {
+        let all = [
+            &["--config", &config, "rules"],
+            arguments,
+            &["--by", "Anna"],
+        ]
+        .concat();
+        run(&data, &all).map(|_| ())
+    };
+    // Before anything has run.
+    change(&["add", &shadow, "--shadow", "--comment", "is 30 too low?"])?;
+    let refused = case.refused(&["rules", "disable", "hit", "--by", "Anna"])?;
+    ensure!(refused.contains("did you mean hot"), "{refused}");
+    let served = case.serve()?;
+    let operator = token(&data, &["--role", "operator"])?;
+    let engineer = token(&data, &["--role", "engineer"])?;
+    send(&served, &operator, "r1", 1, 50.0)?;
+    send(&served, &operator, "r1", 2, 85.0)?;
+    let alerts = "/api/v1/alerts";
+    until(&served, &operator, alerts, |seen| {
+        open(seen, "r1", "hot").is_some()
+    })?;
+    // While it runs, through its own interface.
+    change(&["add", &changed])?;
+    let rules = until(&served, &operator, "/api/v1/rules", |seen| {
+        seen["items"].as_array().is_some_and(|all| all.len() == 4)
+    })?;
+    ensure!(rules["items"][0]["version"] == 2, "{rules:#}");
+    send(&served, &operator, "r1", 3, 70.5)?;
+    until(&served, &operator, alerts, |seen| {
+        open(seen, "r1", "hot").is_none()
+    })?;
+    send(&served, &operator, "r1", 4, 5.0)?;
+    until(&served, &operator, alerts, |seen| {
+        open(seen, "r1", "cold").is_some()
+    })?;
+    let path = "/api/v1/rules/cold/disable";
+    ensure!(post(&served, &operator, path, &json!({}))?.status == 403);
+    ensure!(post(&served, &engineer, path, &json!({}))?.status == 202);
+    until(&served, &operator, alerts, |seen| {
+        open(seen, "r1", "cold").is_none()
+    })?;
+    let forged = json!({"robot_id": "@partition/0"});
+    let path = "/api/v1/datasets/rule_changes/records";
+    ensure!(post(&served, &engineer, path, &forged)?.status == 403);
+    let body =
+        json!({"rule": {"id": "x", "priority": "low", "kind": {"boolean": {"signal": "w"}}}});
+    let answer = http::request(
+        &served.address,
+        "PUT",
+        "/api/v1/rules/x",
+        Some(&engineer),
+        &[("content-type", "application/json")],
+        body.to_string().as_bytes(),
+    )?;
+    ensure!(answer.status == 400 && answer.json()["detail"].to_string().contains("'w'"));
+    drop(served);
+    // Killed, it goes on under the same rules.
+    change(&["enable", "cold"])?;
+    let served = case.serve()?;
+    until(&served, &operator, "/api/v1/rules", |seen| {
+        seen["items"].as_array().is_some_and(|all| all.len() == 4)
+    })?;
+    send(&served, &operator, "r2", 1, 4.0)?;
+    until(&served, &operator, alerts, |seen| {
+        open(seen, "r2", "cold").is_some()
+    })?;
+    drop(served);
+    run(&data, &["--config", &config, "run", "--until-drained"])?;
+    let is =
+        |rule: &str, robot: &str, how: &str| (rule.to_owned(), robot.to_owned(), how.to_owned());
+    let expected = [
+        is("hot", "r1", "raised"),
+        is("burning", "r1", "raised"),
+        is("hot", "r1", "cleared"),
+        is("burning", "r1", "cleared"),
+        is("cold", "r1", "raised"),
+        is("cold", "r1", "cleared"),
+        is("cold", "r2", "raised"),
+    ];
+    let history = moves(&case.history(&data)?);
+    let mut sorted = (history.clone(), expected.to_vec());
+    sorted.0.sort();
+    sorted.1.sort();
+    ensure!(sorted.0 == sorted.1, "{history:?}");
+    let compared = case.json(&data, &["rules", "compare", "hot"])?;
+    ensure!(
+        compared[0]["in_the_shadow"] == 1 && compared[0]["raised"] == 1,
+        "{compared:#}"
+    );
+    let changes = case.json(&data, &["rules", "history"])?;
+    let kinds: Vec<&str> = changes
+        .as_array()
+        .context("a list")?
+        .iter()
+        .filter_map(|it| it["change"].as_str())
+        .collect();
+    ensure!(
+        kinds == ["put", "put", "put", "disable", "enable"],
+        "{kinds:?}"
+    );
+    reconciled(&data, &["--config", &config])?;
+    Ok(())
+}
+
+#[test]
+fn a_change_waits_for_another_person_where_two_are_needed() -> Result<()> {
+    let case = Case::new()?;
+    let (data, config) = (case.data(), case.config());
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, format!("rules_approval = true\n{text}"))?;
+    let command = |arguments: &[&str]| run(&data, &[&["--config", &config], arguments].concat());
+    let rules = |arguments: &[&str]| command(&[&["rules"], arguments].concat());
+    rules(&["remove", "hot", "--by", "Anna"])?;
+    command(&["run", "--until-drained"])?;
+    let standing = || case.json(&data, &["rules", "list"]);
+    let count = |listed: &Value| listed.as_array().map_or(0, Vec::len);
+    ensure!(count(&standing()?) == 2, "it waits");
+    let history = case.json(&data, &["rules", "history"])?;
+    let id = history[0]["change_id"]
+        .as_str()
+        .context("an id")?
+        .to_owned();
+    ensure!(history[0]["is_waiting"] == true, "{history:#}");
+    let own = case.refused(&["rules", "approve", &id, "--by", "Anna"])?;
+    ensure!(own.contains("another person"), "{own}");
+    rules(&["approve", &id, "--by", "Lee"])?;
+    command(&["run", "--until-drained"])?;
+    ensure!(count(&standing()?) == 1, "it counts");
+    Ok(())
+}
+
+#[test]
+fn partitions_that_are_made_later_know_the_rules_that_hold() -> Result<()> {
+    let case = Case::new()?;
+    let (data, config) = (case.data(), case.config());
+    let command = |arguments: &[&str]| run(&data, &[&["--config", &config], arguments].concat());
+    command(&["rules", "remove", "hot", "--by", "Anna"])?;
+    command(&["run", "--until-drained"])?;
+    command(&["state", "repartition", "--partitions", "16"])?;
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, format!("partitions = 16\n{text}"))?;
+    let served = case.serve()?;
+    let operator = token(&data, &["--role", "operator"])?;
+    for robot in 0..24 {
+        send(&served, &operator, &format!("r{robot}"), 1, 85.0)?;
+    }
+    let burning = until(&served, &operator, "/api/v1/alerts?limit=100", |seen| {
+        seen["items"].as_array().is_some_and(|all| all.len() >= 24)
+    })?;
+    let all = burning["items"].as_array().context("a list")?;
+    ensure!(
+        all.iter().all(|open| open["rule_id"] == "burning") && all.len() == 24,
+        "{burning:#}"
+    );
+    Ok(())
+}
