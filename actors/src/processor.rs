@@ -292,7 +292,7 @@ impl Processor {
         if !self.has_adopted_rules {
             self.has_adopted_rules = true;
             self.with_rules(outputs, RobotActor::adopt_rules);
-            self.with_rules(outputs, RobotActor::recount);
+            self.recount(outputs);
             self.adopt_alert_policies(outputs);
         }
     }
@@ -417,7 +417,7 @@ impl Processor {
         self.flush_sessions(outputs);
         self.with_rules(outputs, RobotActor::judge_all);
         self.pass_deadlines(self.state.robot.clock().0, outputs);
-        self.settle_alerts(i64::MAX, outputs);
+        self.settle_alerts(self.state.robot.clock().0, outputs);
         self.emit_due_outcomes(i64::MAX, outputs);
         self.revise_entities(outputs);
     }
@@ -425,6 +425,8 @@ impl Processor {
     /// Closes all, and ends the robot's clock.
     fn begin_anew(&mut self, outputs: &mut Outputs) {
         self.close_all(outputs);
+        self.settle_alerts(i64::MAX, outputs);
+        self.state.alerts.begin_anew();
         self.state.record.end_clock();
         self.with_rules(outputs, RobotActor::begin_anew);
         self.begin_entities_anew();

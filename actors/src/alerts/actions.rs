@@ -97,6 +97,12 @@ impl Action {
         self.verb == Verb::Unsilence
     }
 
+    /// Whether it takes back what another one silences.
+    pub(crate) fn takes_back(&self, silence: &Self) -> bool {
+        let until = silence.until.unwrap_or(i64::MAX);
+        self.takes_silences_back() && self.names(&silence.as_silence(until))
+    }
+
     fn mover<'a>(&'a self, reason: Option<&'a str>) -> Mover<'a> {
         Mover {
             actor: Some(&self.actor),

@@ -99,8 +99,9 @@ impl Alerts {
     }
 
     /// Ends the flapping of conditions that have been quiet for long enough at a watermark: they are
-    /// open, latched or over, as the rules left them.
-    pub(crate) fn settle(&mut self, rules: &RuleSet, watermark: i64) -> Vec<Alert> {
+    /// open, latched or over, as the rules left them. The time is when it has been quiet for long enough,
+    /// `latest` at the latest.
+    pub(crate) fn settle(&mut self, rules: &RuleSet, watermark: i64, latest: i64) -> Vec<Alert> {
         let mut emitted = Vec::new();
         loop {
             let due = self.next_quiet(rules);
@@ -125,7 +126,7 @@ impl Alerts {
                 (false, true) => Transition::Latched,
                 (false, false) => Transition::Cleared,
             };
-            emitted.push(open.moves(transition, due, mover, &policy));
+            emitted.push(open.moves(transition, due.min(latest), mover, &policy));
             let alert = open.alert().clone();
             self.turns.forget(&alert);
             if transition == Transition::Cleared {

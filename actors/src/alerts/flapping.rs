@@ -36,6 +36,12 @@ impl Turns {
             .and_then(|turns| turns.last().copied())
     }
 
+    /// Keeps those of some rules.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0
+            .retain(|series, _| is_kept(series.split_once('\n').map_or(series, |(rule, _)| rule)));
+    }
+
     pub(super) fn forget(&mut self, of: &Alert) {
         self.0.remove(&series(of));
     }

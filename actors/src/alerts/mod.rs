@@ -151,24 +151,36 @@ impl Alerts {
         }
     }
 
-    /// Ends what only a rule kept open that is not there any more, or does so no longer.
+    /// Goes on under other rules: ends what only a rule kept open that is not there any more, or keeps
+    /// it open for another reason.
     pub(crate) fn adopt(&mut self, context: AlertContext<'_>) -> Vec<Alert> {
+        const CHANGED: &str = "the rule was changed";
         let mut emitted = Vec::new();
         self.open.retain_mut(|open| {
             let policy = AlertPolicy::of(context.rules, &open.alert().rule_id);
+            let is_latched = policy.latch && !open.is_released();
             let flaps_no_more = open.alert().is_flapping && policy.flapping.is_none();
-            let is_kept = open.alert().is_flapping && policy.flapping.is_some()
-                || policy.latch && !open.is_released();
-            if open.is_active() && flaps_no_more {
-                emitted.push(open.settles("the rule was changed", &policy));
+            match (open.is_active(), flaps_no_more) {
+                (true, true) => emitted.push(open.settles(CHANGED, &policy)),
+                (false, true) if is_latched => {
+                    emitted.push(open.latches_because(CHANGED, &policy));
+                }
+                _ => {}
             }
-            if open.is_active() || is_kept {
+            if open.is_active() || is_latched || open.alert().is_flapping && !flaps_no_more {
                 return true;
             }
-            emitted.push(open.ends_because("the rule was changed", &policy));
+            emitted.push(open.ends_because(CHANGED, &policy));
             false
         });
+        let flaps = |rule: &str| AlertPolicy::of(context.rules, rule).flapping.is_some();
+        self.turns.retain(flaps);
         emitted
+    }
+
+    /// The robot's clock begins anew: what turned before it has nothing to do with what turns now.
+    pub(crate) fn begin_anew(&mut self) {
+        self.turns = Turns::default();
     }
 
     /// How many conditions are open, of high, medium and low priority.

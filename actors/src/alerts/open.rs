@@ -90,6 +90,8 @@ impl OpenAlert {
     pub(super) fn raised_again(&mut self, moved: &Alert, now: i64) -> Option<Alert> {
         self.cause_id.clone_from(&moved.condition_id);
         self.is_active = true;
+        // It was closed for what had raised it then.
+        self.is_released = false;
         let rises = moved.priority < self.alert.priority;
         if self.alert.is_flapping && !rises {
             return None;
@@ -104,6 +106,7 @@ impl OpenAlert {
     pub(super) fn updated(&mut self, moved: &Alert, now: i64) -> Option<Alert> {
         if moved.priority < self.alert.priority {
             self.alert.priority = moved.priority;
+            self.is_released = false;
             self.unacknowledge(now);
         } else if self.alert.is_flapping {
             return None;
@@ -125,6 +128,18 @@ impl OpenAlert {
     pub(super) fn flaps(&mut self, at: i64, policy: &AlertPolicy<'_>) -> Alert {
         self.alert.is_flapping = true;
         self.moves(Transition::Flapping, at, Mover::default(), policy)
+    }
+
+    /// It flaps no more, since its rule asks for that no longer, but stays open until it is closed.
+    pub(super) fn latches_because(&mut self, reason: &str, policy: &AlertPolicy<'_>) -> Alert {
+        self.alert.is_flapping = false;
+        self.alert.is_latched = true;
+        let mover = Mover {
+            reason: Some(reason),
+            ..Mover::default()
+        };
+        let at = self.alert.event_time;
+        self.moves(Transition::Latched, at, mover, policy)
     }
 
     /// It flaps no more, since its rule asks for that no longer.

@@ -6,7 +6,7 @@ use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Datasets;
 
 use super::change::{Approvals, fold};
-use super::{ControlRecord, RuleChange, Said};
+use super::{ControlRecord, RuleChange, Said, forget_ended};
 use crate::alerts::Action;
 use crate::position::{Positions, TopicIndex};
 use crate::processor::ProcessorConfig;
@@ -29,6 +29,8 @@ struct Pages {
     approvals: Approvals,
     met: Vec<Met>,
     actions: Vec<ControlRecord>,
+    /// How far the partition's actor had read when it was saved.
+    read: Positions,
     /// What another partition had been told before this one was made.
     inherited: Vec<ControlRecord>,
 }
@@ -84,9 +86,12 @@ impl ControlBook {
     /// # Errors
     /// When the state is of an unknown version or damaged.
     pub fn restore(&self, state: &[u8]) -> Result<(), StateError> {
-        for record in crate::processor::control_state(state)?.records() {
+        let (remembered, read) = crate::processor::control_state(state)?;
+        for record in remembered.records() {
             self.add(record.clone());
         }
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.read = read;
         Ok(())
     }
 
@@ -96,7 +101,7 @@ impl ControlBook {
     /// # Errors
     /// As [`Self::restore`].
     pub fn inherit(&self, state: &[u8], until: &Positions) -> Result<(), StateError> {
-        for record in crate::processor::control_state(state)?.records() {
+        for record in crate::processor::control_state(state)?.0.records() {
             if record.holds_at(until) {
                 let record = ControlRecord {
                     from: 0,
@@ -118,6 +123,23 @@ impl ControlBook {
 
     /// Notes a record before it is delivered; one that is known, or cannot be read, changes nothing.
     pub fn note(&self, topic: TopicIndex, batch: &Batch, row: usize) {
+        let (offset, append_time) = (batch.offsets[row], batch.append_times[row]);
+        // What the actor had read before it was saved it remembers, unless it was refused; judged again
+        // after what came later it might not be.
+        if offset
+            < self
+                .pages
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .read
+                .get(topic)
+        {
+            return;
+        }
+        let latest = append_time.saturating_add(self.base.time.future_tolerance_us);
+        if batch.event_times()[row] > latest {
+            return;
+        }
         if let Ok(record) = ControlRecord::read(topic, batch, row) {
             self.add(record);
         }
@@ -130,8 +152,9 @@ impl ControlBook {
                 let is_known = |known: &ControlRecord| {
                     (known.topic, known.from) == (record.topic, record.from)
                 };
-                // Those of a partition that was rebased are all at the beginning.
+                // Those that were inherited are all at the beginning.
                 if record.from == 0 || !pages.actions.iter().any(is_known) {
+                    forget_ended(&mut pages.actions, record.at);
                     pages.actions.push(record);
                 }
             }

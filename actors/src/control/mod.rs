@@ -91,6 +91,31 @@ impl ControlRecord {
     }
 }
 
+/// Forgets silences that have ended, and what takes back none that is remembered.
+fn forget_ended(records: &mut Vec<ControlRecord>, now: i64) {
+    let is_recent = |until: i64| until.saturating_add(KEPT_US) > now;
+    records.retain(|known| match &known.said {
+        Said::Action(action) => action.silences_until().is_none_or(is_recent),
+        Said::Rule(_) => true,
+    });
+    let silences: Vec<(u64, Action)> = records
+        .iter()
+        .filter_map(|known| match &known.said {
+            Said::Action(action) if action.silences_until().is_some() => {
+                Some((known.from, action.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    records.retain(|known| match &known.said {
+        Said::Action(action) if action.takes_silences_back() => {
+            let mut before = silences.iter().filter(|(from, _)| *from <= known.from);
+            is_recent(known.at) || before.any(|(_, silence)| action.takes_back(silence))
+        }
+        _ => true,
+    });
+}
+
 /// What was said in a partition, as its actor remembers it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ControlState(Vec<ControlRecord>);
@@ -98,14 +123,7 @@ pub(crate) struct ControlState(Vec<ControlRecord>);
 impl ControlState {
     /// Remembers a record. Of actions only what holds for robots to come: silences, until they end.
     pub(crate) fn take(&mut self, record: ControlRecord) {
-        let now = record.at;
-        self.0.retain(|known| match &known.said {
-            Said::Action(action) => {
-                let until = action.silences_until().unwrap_or(known.at);
-                until.saturating_add(KEPT_US) > now
-            }
-            Said::Rule(_) => true,
-        });
+        forget_ended(&mut self.0, record.at);
         if let Said::Action(action) = &record.said
             && action.silences_until().is_none()
             && !action.takes_silences_back()

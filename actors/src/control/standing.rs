@@ -36,7 +36,7 @@ impl StandingRules {
         let Some(state) = state else {
             return Ok(standing);
         };
-        for record in crate::processor::control_state(state)?.records() {
+        for record in crate::processor::control_state(state)?.0.records() {
             if let Said::Rule(change) = &record.said {
                 standing.changes.push(change.clone());
                 // What is remembered was accepted when it came.
@@ -66,7 +66,8 @@ impl StandingRules {
         self.approvals.waiting()
     }
 
-    /// Whether a change would be accepted now, by the datasets.
+    /// Whether a change would be accepted now, by the datasets; it counts for those that are checked
+    /// after it.
     ///
     /// # Errors
     /// Says why not, and what may have been meant.
@@ -77,7 +78,8 @@ impl StandingRules {
             None => change.clone(),
         };
         let rules = fold(&self.base, self.accepted.iter().chain([&counts]))?;
-        let compiled = RuleSet::compile(&rules, datasets);
-        compiled.map(|_| ()).map_err(|error| error.to_string())
+        RuleSet::compile(&rules, datasets).map_err(|error| error.to_string())?;
+        self.accepted.push(counts);
+        Ok(())
     }
 }

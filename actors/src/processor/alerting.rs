@@ -67,8 +67,10 @@ impl Processor {
     pub(super) fn settle_alerts(&mut self, watermark: i64, outputs: &mut Outputs) {
         let rules = &self.config.rules;
         if self.state.alerts.next_quiet(rules) <= watermark && watermark != i64::MIN {
+            // At the end of a recording no later moment than that of its clock is known.
+            let latest = self.state.robot.clock().0;
             self.with_alerts(outputs, |alerts, context| {
-                alerts.settle(context.rules, watermark)
+                alerts.settle(context.rules, watermark, latest)
             });
         }
     }

@@ -34,6 +34,7 @@ impl Processor {
         let mut untold = Outputs::default();
         for (action, now) in book.actions_at(at) {
             processor.now = now;
+            processor.fall_due(&mut untold);
             processor.act_widely(&action, &mut untold);
         }
         processor.now = i64::MIN;
@@ -111,6 +112,8 @@ impl Processor {
                 book.verdict(topic, batch.offsets[row])?;
             }
             self.state.control.take(record);
+            // Who says it wants to see that it holds.
+            outputs.urgent = true;
             return Ok(());
         }
         match batch.dataset.kind {

@@ -53,6 +53,18 @@ impl Processor {
         });
     }
 
+    /// Counts anew what combinations follow, one after the other: one may follow another.
+    pub(super) fn recount(&mut self, outputs: &mut Outputs) {
+        let rules = self.config.rules.rules().iter().enumerate();
+        let combinations = rules.filter(|(_, rule)| rule.follows_conditions());
+        let slots: Vec<usize> = combinations.map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let open = self.state.entities.instruments.open_conditions().count();
+            let open = u32::try_from(open).unwrap_or(u32::MAX);
+            self.with_rules(outputs, |robot, context| robot.recount(context, slot, open));
+        }
+    }
+
     /// Lets rules follow an event of the robot, at an event time in microseconds UTC.
     pub(super) fn follow_event(
         &mut self,

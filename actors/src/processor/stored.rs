@@ -27,10 +27,10 @@ pub(super) struct ProcessorState {
     pub(super) control: ControlState,
 }
 
-/// What the actor of what is said to all robots of a partition remembers.
-pub(crate) fn control_state(bytes: &[u8]) -> Result<ControlState, StateError> {
+/// What the actor of what is said to all robots of a partition remembers, and how far it has read.
+pub(crate) fn control_state(bytes: &[u8]) -> Result<(ControlState, Positions), StateError> {
     let state: ProcessorState = state::decode(bytes)?;
-    Ok(state.control)
+    Ok((state.control, state.positions))
 }
 
 /// Version 1: rules judged rows as they came, and a clock had no end.

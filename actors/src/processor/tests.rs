@@ -139,40 +139,33 @@ fn telemetry_from(first: u64, samples: &[Sample]) -> Arc<Batch> {
 /// One record of a built-in schema other than telemetry; the robot is `r`, text fields are strings
 /// or enum symbols.
 fn record(subject: &str, offset: u64, time: i64, fields: &[(&str, Value)]) -> Arc<Batch> {
+    let robot = ("robot_id", text("r"));
+    let all: Vec<_> = [robot].into_iter().chain(fields.iter().cloned()).collect();
+    record_of(subject, offset, (time, NOW + 1_000 * S), &all)
+}
+
+/// The same of whom the fields name, of an event time and appended at another.
+fn record_of(
+    subject: &str,
+    offset: u64,
+    (time, appended): (i64, i64),
+    fields: &[(&str, Value)],
+) -> Arc<Batch> {
     let registry = registry();
-    let (_, json) = INPUT_SCHEMAS
-        .iter()
-        .rfind(|(name, _)| *name == subject)
-        .unwrap();
+    let mut shipped = INPUT_SCHEMAS.iter();
+    let (_, json) = shipped.rfind(|(name, _)| *name == subject).unwrap();
     let id = theatre_schemas::registry::schema_id(json).unwrap();
     let writer = registry.lookup(id).unwrap();
     let dataset = registry.datasets().get(writer.dataset_index).clone();
-    let mut builder = BatchBuilder::new(
-        dataset,
-        writer.dataset_index,
-        Arc::new(Pseudonyms::new([0; 32])),
-    );
-    let mut all = vec![
-        ("robot_id".to_owned(), Value::String("r".into())),
-        ("event_time".to_owned(), Value::TimestampMicros(time)),
-    ];
-    all.extend(
-        fields
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone())),
-    );
-    let message = RecordWriter::new(id, json)
-        .unwrap()
-        .encode(Value::Record(all))
-        .unwrap();
-    builder
-        .push(
-            &writer.plan,
-            framing::parse(&message).unwrap().1,
-            offset,
-            NOW + 1_000 * S,
-        )
-        .unwrap();
+    let key = Arc::new(Pseudonyms::new([0; 32]));
+    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, key);
+    let mut all = vec![("event_time".to_owned(), Value::TimestampMicros(time))];
+    let fields = fields.iter();
+    all.extend(fields.map(|(name, value)| ((*name).to_owned(), value.clone())));
+    let encoder = RecordWriter::new(id, json).unwrap();
+    let message = encoder.encode(Value::Record(all)).unwrap();
+    let datum = framing::parse(&message).unwrap().1;
+    builder.push(&writer.plan, datum, offset, appended).unwrap();
     Arc::new(builder.finish().unwrap())
 }
 

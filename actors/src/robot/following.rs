@@ -309,36 +309,43 @@ impl RobotActor {
         alerts
     }
 
-    /// Combinations may name other rules than before: what is open is counted again, and judged
-    /// where that makes a difference.
-    pub(crate) fn recount(&mut self, context: RuleContext<'_>) -> Vec<Alert> {
-        let now = self.shown_clock().map_or(i64::MIN, |clock| clock.0);
-        let mut alerts = Vec::new();
-        for rule in context.rules.rules() {
-            let RuleKind::Combination(spec) = &rule.spec.kind else {
-                continue;
-            };
-            let rules = spec.of.rules();
-            let known = match self.following.get(&rule.spec.id).map(|it| &it.memory) {
-                Some(Memory::Open(open)) if open.len() == rules.len() => open.clone(),
-                _ => vec![0; rules.len()],
-            };
-            let counted = rules.iter().zip(&known).map(|(id, known)| match *id {
-                // The processor keeps those of instruments.
-                INSTRUMENT_LIVES => *known,
-                id => self.open_of(id),
-            });
-            let counted: Vec<u32> = counted.collect();
-            if counted == known {
-                continue;
-            }
-            let change = self.with_following(rule, |it| {
-                it.memory = Memory::Open(counted);
-                it.combine(rule, now)
-            });
-            alerts.extend(change.map(|change| alert(context, rule, change)));
+    /// A combination may name other rules than before: what is open is counted again, and judged where
+    /// that makes a difference. Conditions of instruments are counted by the processor, which keeps
+    /// them.
+    pub(crate) fn recount(
+        &mut self,
+        context: RuleContext<'_>,
+        slot: usize,
+        of_instruments: u32,
+    ) -> Vec<Alert> {
+        let rule = &context.rules.rules()[slot];
+        let RuleKind::Combination(spec) = &rule.spec.kind else {
+            return Vec::new();
+        };
+        let rules = spec.of.rules();
+        let counted = rules.iter().map(|id| match *id {
+            INSTRUMENT_LIVES => of_instruments,
+            id => self.open_of(id),
+        });
+        let counted: Vec<u32> = counted.collect();
+        let known = match self.following.get(&rule.spec.id).map(|it| &it.memory) {
+            Some(Memory::Open(open)) => open.clone(),
+            _ => vec![0; rules.len()],
+        };
+        if counted == known {
+            return Vec::new();
         }
-        alerts
+        let last_seen = self.last_seen().map_or(i64::MIN, |seen| seen.0);
+        let now = self.shown_clock().map_or(last_seen, |clock| clock.0);
+        let in_scope = is_in_scope(context, rule, now);
+        let change = self.with_following(rule, |it| {
+            it.memory = Memory::Open(counted);
+            in_scope.then(|| it.combine(rule, now)).flatten()
+        });
+        change
+            .map(|change| alert(context, rule, change))
+            .into_iter()
+            .collect()
     }
 
     /// How many conditions of a rule are open.

@@ -143,6 +143,11 @@ impl Rule {
         (priority, self.spec.version)
     }
 
+    /// Whether it is a combination of conditions of other rules.
+    pub(crate) fn follows_conditions(&self) -> bool {
+        matches!(self.spec.kind, RuleKind::Combination(_))
+    }
+
     /// Whether a moment lies in its warm-up after one of these starts; event times in microseconds
     /// UTC. A window is warming up when a part of it does: `from` is its first moment.
     pub(crate) fn is_warming_up(&self, starts: &[i64], (from, to): (i64, i64)) -> bool {

@@ -87,8 +87,8 @@ fn record(change: &RuleChange, partition: u32) -> Result<NewRecord> {
             Error::Refused(format!("the change does not fit its schema: {faults:?}"))
         })?;
     Ok(NewRecord {
-        // Of a compacted topic: the latest change of each rule stays.
-        key: change.rule_id.clone().into_bytes(),
+        // Of a compacted topic, which keeps every change for ever by this.
+        key: change.change_id.clone().into_bytes(),
         value,
         headers: Vec::new(),
     })
@@ -151,7 +151,7 @@ mod tests {
             ..RuleChange::default()
         };
         let record = record(&change, 3).unwrap();
-        assert_eq!(record.key, b"a/b");
+        assert_eq!(record.key, change.change_id.as_bytes());
         let (method, path, _) = request(&change);
         assert_eq!(
             (method, path.as_str()),

@@ -102,12 +102,15 @@ fn of_priority(notification: &Notification<'_>, priority: Priority, end: i64) ->
         ("priority", priority.to_owned()),
         ("severity", severity.to_owned()),
     ]);
+    let mut annotations = annotations(alert);
+    // No label: a robot may be registered, or moved, while its condition is open, and an alert with
+    // other labels is another one.
     if let Some(facility) = &notification.facility_id {
-        labels.insert("facility", facility.clone());
+        annotations.insert("facility", facility.clone());
     }
     Posted {
         labels,
-        annotations: annotations(alert),
+        annotations,
         starts_at: time(alert.raised_at),
         ends_at: time(end),
     }
@@ -186,13 +189,13 @@ mod tests {
             [
                 "alertname=hot",
                 "condition_id=c",
-                "facility=FAC-001",
                 "priority=high",
                 "robot_id=r",
                 "severity=critical"
             ]
         );
         assert_eq!(fires.annotations["value"], "91.5 degC");
+        assert_eq!(fires.annotations["facility"], "FAC-001");
         assert_eq!(fires.starts_at, "2023-11-14T22:13:20Z");
         assert_eq!(fires.ends_at, "2024-11-13T23:14:20Z", "far away");
 

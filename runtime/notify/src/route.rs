@@ -89,13 +89,17 @@ impl Route {
 }
 
 /// Whether a condition is kept quiet for now: it is silenced, or it comes and goes, of which only
-/// the beginning is sent. A silence that does not reach a condition of high priority is not noted in
+/// the beginning is sent, and that it has become more urgent or was passed on. A silence that does not reach a condition of high priority is not noted in
 /// it.
 fn is_quiet(alert: &Alert) -> bool {
     let is_silenced = alert
         .silenced_until
         .is_some_and(|until| until > alert.event_time);
-    is_silenced || alert.is_flapping && alert.transition != Transition::Flapping
+    let is_news = matches!(
+        alert.transition,
+        Transition::Flapping | Transition::Updated | Transition::Escalated
+    );
+    is_silenced || alert.is_flapping && !is_news
 }
 
 /// The life of a condition before one of its transitions.

@@ -452,7 +452,7 @@ mod tests {
         let mut other = params(&Config::default()).unwrap();
         other.follow(&known);
         assert_eq!(other.topics, params(&Config::default()).unwrap().topics);
-        assert_eq!(made.topics.len(), 11);
+        assert_eq!(made.topics.len(), INPUT_TOPICS.len() + 2);
     }
 
     #[test]

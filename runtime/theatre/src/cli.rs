@@ -229,7 +229,7 @@ commands! {
         after_help = "Examples: theatre alerts list\n          theatre alerts ack --robot robot-0001 --comment \"on my way\""
     )]
     Alerts = alerts::Alerts;
-    /// Rule files before they are used: whether they are right, and how they would have done.
+    /// The rules that hold, changes of them while Theatre runs, and how a rule file would have done.
     #[command(
         subcommand,
         after_help = "Example: theatre rules test rules.toml --from 2026-01-01"

@@ -30,33 +30,7 @@ fn wide(subject: &str, offset: u64, fields: &[(&str, Value)]) -> Arc<Batch> {
         ("actor", text("dana")),
     ];
     all.extend(fields.iter().cloned());
-    record_of(subject, offset, NOW + 50 * S, &all)
-}
-
-/// As `record`, where the fields name the robot.
-fn record_of(subject: &str, offset: u64, time: i64, fields: &[(&str, Value)]) -> Arc<Batch> {
-    let registry = registry();
-    let (_, json) = INPUT_SCHEMAS
-        .iter()
-        .rfind(|(name, _)| *name == subject)
-        .unwrap();
-    let id = theatre_schemas::registry::schema_id(json).unwrap();
-    let writer = registry.lookup(id).unwrap();
-    let dataset = registry.datasets().get(writer.dataset_index).clone();
-    let key = Arc::new(Pseudonyms::new([0; 32]));
-    let mut builder = BatchBuilder::new(dataset, writer.dataset_index, key);
-    let mut all = vec![("event_time".to_owned(), Value::TimestampMicros(time))];
-    let fields = fields.iter();
-    all.extend(fields.map(|(name, value)| ((*name).to_owned(), value.clone())));
-    let message = RecordWriter::new(id, json)
-        .unwrap()
-        .encode(Value::Record(all))
-        .unwrap();
-    let datum = framing::parse(&message).unwrap().1;
-    builder
-        .push(&writer.plan, datum, offset, NOW + 100 * S)
-        .unwrap();
-    Arc::new(builder.finish().unwrap())
+    record_of(subject, offset, (NOW + 50 * S, NOW + 100 * S), &all)
 }
 
 fn change(offset: u64, kind: &str, id: &str, rule: Option<&RuleSpec>, shadow: bool) -> Arc<Batch> {

@@ -10,23 +10,12 @@ use crate::handlers;
 use crate::model::Page;
 
 pub(super) fn all() -> Vec<RouteSpec> {
-    const RULE: Parameter = path("rule", "Id of the rule.");
-    const SHADOW: Parameter = query(
-        "shadow",
-        "boolean",
-        "The rule of this id that runs in the shadow.",
-    );
-    let change = |method, path, summary, parameters, takes, handler| RouteSpec {
-        method,
-        path,
-        role: Some(Role::Engineer),
-        summary,
-        parameters,
-        takes,
-        status: 202,
-        gives: Gives::Json(schema::<Value>),
-        handler,
-    };
+    let mut routes = standing();
+    routes.extend(changes());
+    routes
+}
+
+fn standing() -> Vec<RouteSpec> {
     let viewer = Some(Role::Viewer);
     vec![
         get(
@@ -45,6 +34,28 @@ pub(super) fn all() -> Vec<RouteSpec> {
             Gives::Json(schema::<Page<Value>>),
             || web::get().to(handlers::rules::changes),
         ),
+    ]
+}
+
+fn changes() -> Vec<RouteSpec> {
+    const RULE: Parameter = path("rule", "Id of the rule.");
+    const SHADOW: Parameter = query(
+        "shadow",
+        "boolean",
+        "The rule of this id that runs in the shadow.",
+    );
+    let change = |method, path, summary, parameters, takes, handler| RouteSpec {
+        method,
+        path,
+        role: Some(Role::Engineer),
+        summary,
+        parameters,
+        takes,
+        status: 202,
+        gives: Gives::Json(schema::<Value>),
+        handler,
+    };
+    vec![
         change(
             Method::PUT,
             "/api/v1/rules/{rule}",

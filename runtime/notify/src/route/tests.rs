@@ -164,7 +164,7 @@ fn what_is_sent_follows_the_life_of_a_condition() {
             ],
             &[Silenced, Unsilenced],
         ),
-        // Of what comes and goes the beginning is sent, and the end.
+        // Of what comes and goes the beginning is sent, that it becomes more urgent, and the end.
         (
             "",
             &[
@@ -174,7 +174,7 @@ fn what_is_sent_follows_the_life_of_a_condition() {
                 plain(Settled, Low),
                 plain(Cleared, Low),
             ],
-            &[Raised, Flapping, Cleared],
+            &[Raised, Flapping, Updated, Cleared],
         ),
     ];
     for (filters, moves, wanted) in table {

@@ -82,16 +82,16 @@ impl Desk {
             let checked = self.standing.check(change, self.registry.datasets());
             checked.map_err(|why| Failure::Usage(format!("{}: {why}", change.rule_id)))?;
         }
-        let said = self.send(changes)?;
-        let line = |change: &RuleChange| {
+        let (ids, said) = self.send(changes)?;
+        let line = |(change, id): (&RuleChange, &String)| {
             vec![
-                json!(change.change_id),
+                json!(id),
                 json!(change.kind),
                 json!(change.rule_id),
                 json!(change.shadow),
             ]
         };
-        let lines: Vec<Vec<Value>> = changes.iter().map(line).collect();
+        let lines: Vec<Vec<Value>> = changes.iter().zip(&ids).map(line).collect();
         let names = ["change_id", "change", "rule_id", "shadow"];
         rows(common.output, &names, &lines)?;
         eprintln!("{said}");
@@ -102,8 +102,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Appends the changes, or has them appended.
-    fn send(&self, changes: &[RuleChange]) -> Result<&'static str, Failure> {
+    /// Appends the changes, or has them appended; returns their ids, and what became of them.
+    fn send(&self, changes: &[RuleChange]) -> Result<(Vec<String>, &'static str), Failure> {
         let config = &self.place.config;
         let lock = match &config.log.url {
             None => match self.place.dir.lock() {
@@ -121,10 +121,13 @@ impl Desk {
                         actor: changes.first().map_or("", |change| &change.actor),
                         role: Role::Engineer,
                     };
-                    door.ask(&requests)?;
-                    return Ok(
-                        "the process that runs here has it; it counts as soon as it is read",
-                    );
+                    // The process gives ids of its own.
+                    let answers = door.ask(&requests)?;
+                    let id = |answer: &Value| {
+                        answer["change_id"].as_str().unwrap_or_default().to_owned()
+                    };
+                    let said = "the process that runs here has it; it counts as soon as it is read";
+                    return Ok((answers.iter().map(id).collect(), said));
                 }
             },
             Some(_) => None,
@@ -141,19 +144,22 @@ impl Desk {
             rule_changes::append(change, &*log, &*access, to, (WHO, None))?;
         }
         drop(lock);
-        Ok(match config.log.url {
+        let said = match config.log.url {
             Some(_) => "in the log; it counts as soon as each partition's process has read it",
             None => "in the log; it counts when theatre next runs here",
-        })
+        };
+        let ids = changes.iter().map(|change| change.change_id.clone());
+        Ok((ids.collect(), said))
     }
 }
 
 pub(super) fn add(common: &Common, path: &Path, shadow: bool, who: &Who) -> Result<(), Failure> {
     let desk = Desk::open(common)?;
     let mut config = desk.place.config.clone();
-    let rules = file::compiled(path, &mut config, desk.registry.datasets())?;
+    // Rules that they follow may hold already: the whole is checked with these.
+    let rules = file::checked(path, &mut config, desk.registry.datasets())?;
     let mut changes = Vec::new();
-    for rule in rules.written() {
+    for rule in rules {
         let json = serde_json::to_string(&rule).map_err(|error| {
             Failure::Failed(format!("rule '{}' cannot be written: {error}", rule.id))
         })?;

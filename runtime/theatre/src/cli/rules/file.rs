@@ -17,6 +17,20 @@ pub(super) fn compiled(
     config: &mut Config,
     datasets: &Datasets,
 ) -> Result<RuleSet, Failure> {
+    let specs = checked(file, config, datasets)?;
+    RuleSet::compile(&specs, datasets)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
+}
+
+/// The same, each rule by itself: what it says of other rules is not looked at.
+///
+/// # Errors
+/// As [`compiled`].
+pub(super) fn checked(
+    file: &Path,
+    config: &mut Config,
+    datasets: &Datasets,
+) -> Result<Vec<RuleSpec>, Failure> {
     config.rules = Some(file.to_owned().into());
     let text = theatre_config::read(file)?;
     let specs = config.rule_specs()?;
@@ -31,7 +45,7 @@ pub(super) fn compiled(
         faults.push(format!("{}:{}: {error}", file.display(), line(&text, at)));
     };
     for (at, spec) in specs.iter().enumerate() {
-        if let Err(error) = RuleSet::compile(std::slice::from_ref(spec), datasets) {
+        if let Err(error) = RuleSet::check(spec, datasets) {
             fault(at, &error);
         } else if specs[..at].iter().any(|other| other.id == spec.id) {
             // Alone it is good: what is wrong is that there are two.
@@ -41,10 +55,7 @@ pub(super) fn compiled(
         }
     }
     if faults.is_empty() {
-        match RuleSet::compile(&specs, datasets) {
-            Ok(rules) => return Ok(rules),
-            Err(error) => faults.push(format!("{}: {error}", file.display())),
-        }
+        return Ok(specs);
     }
     Err(Failure::Usage(faults.join("\n")))
 }
