@@ -27,11 +27,12 @@ mod unknown_fate;
 
 const FACTS_PER_SAVE: usize = 3;
 /// All migrations of the store's tables, in order.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "0001_checkpoint",
     "0002_past_layouts",
     "0003_cursors",
     "0004_access",
+    "0005_undelivered",
 ];
 
 fn commit(partition: Partition, epoch: Epoch, processor: &str, number: u64) -> PartitionCommit {
