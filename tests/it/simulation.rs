@@ -110,8 +110,8 @@ fn a_position_that_moves_before_the_receiver_has_the_alert_is_caught() -> Result
 fn a_version_that_is_lost_or_there_twice_is_caught() -> Result<()> {
     for bug in [Bug::LosesVersions, Bug::RepeatsVersions] {
         ensure!(
-            (0..20).any(|seed| simulate(seed, Some(bug)).is_err()),
-            "20 seeds did not notice {bug:?}"
+            (0..50).any(|seed| simulate(seed, Some(bug)).is_err()),
+            "50 seeds did not notice {bug:?}"
         );
     }
     Ok(())

@@ -95,7 +95,7 @@ fn of_priority(notification: &Notification<'_>, priority: Priority, end: i64) ->
         Priority::Medium => ("medium", "warning"),
         Priority::Low => ("low", "info"),
     };
-    let mut labels = BTreeMap::from([
+    let labels = BTreeMap::from([
         ("alertname", alert.rule_id.clone()),
         ("robot_id", alert.robot_id.clone()),
         ("condition_id", alert.condition_id.clone()),
