@@ -105,6 +105,8 @@ impl Desk {
     /// Appends the changes, or has them appended; returns their ids, and what became of them.
     fn send(&self, changes: &[RuleChange]) -> Result<(Vec<String>, &'static str), Failure> {
         let config = &self.place.config;
+        // Rules may be said before anything has run.
+        self.place.dir.create()?;
         let lock = match &config.log.url {
             None => match self.place.dir.lock() {
                 Ok(lock) => Some(lock),
