@@ -8,6 +8,7 @@ use theatre_actors::ports::{AccessStore, AuditEntry, Role};
 use theatre_actors::time::{Clock, LogTime};
 use theatre_api::NewToken;
 use theatre_api::actions::text;
+use theatre_embedded::data_dir::DataLock;
 use theatre_system::clock::SystemClock;
 
 use super::Failure;
@@ -20,6 +21,46 @@ const TOKEN_US: i64 = 60_000_000;
 
 /// Method, path and body of a request.
 pub(super) type Request = (&'static str, String, Value);
+
+/// Who appends what a command says.
+pub(super) enum Appender {
+    /// The command itself. An embedded log belongs to the process that runs on its directory, so its
+    /// lock is held meanwhile.
+    Command(Option<DataLock>),
+    /// The process that runs on the directory, whose HTTP interface listens here.
+    Process(String),
+}
+
+impl Appender {
+    /// Who appends at a place; its directory is made where nothing has run yet.
+    pub(super) fn at(place: &Place) -> Result<Self, Failure> {
+        place.dir.create()?;
+        if place.config.log.url.is_some() {
+            return Ok(Self::Command(None));
+        }
+        match place.dir.lock() {
+            Ok(lock) => Ok(Self::Command(Some(lock))),
+            Err(taken) => place.dir.api_address().map(Self::Process).ok_or_else(|| {
+                Failure::Failed(format!(
+                    "{taken}; it serves no HTTP interface, which would take this ([api] enabled)"
+                ))
+            }),
+        }
+    }
+
+    /// When what was said counts.
+    pub(super) fn counts(&self) -> &'static str {
+        match self {
+            Self::Process(_) => {
+                "the process that runs here has it; it counts as soon as it is read"
+            }
+            Self::Command(None) => {
+                "in the log; it counts as soon as each partition's process has read it"
+            }
+            Self::Command(Some(_)) => "in the log; it counts when theatre next runs here",
+        }
+    }
+}
 
 /// The process that runs on a data directory, and who asks it.
 pub(super) struct Door<'a> {

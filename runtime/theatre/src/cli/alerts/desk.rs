@@ -13,7 +13,7 @@ use theatre_system::clock::SystemClock;
 use super::doing::refused;
 use crate::adapters;
 use crate::api;
-use crate::cli::door::{Door, actor};
+use crate::cli::door::{Appender, Door, actor};
 use crate::cli::output::rows;
 use crate::cli::rules::standing;
 use crate::cli::service::Place;
@@ -28,14 +28,6 @@ pub(super) struct Desk {
     actor: String,
     comment: Option<String>,
     pub(super) now: LogTime,
-}
-
-/// How an action went in.
-enum Way {
-    /// Appended; a process that shares the log reads it, now or when it starts.
-    Appended,
-    /// Taken by the process that runs on the directory.
-    Taken,
 }
 
 impl Desk {
@@ -77,7 +69,7 @@ impl Desk {
             comment: self.comment.clone(),
         };
         let actions: Vec<Action> = deeds.into_iter().map(action).collect();
-        let (ids, way) = self.send(&actions)?;
+        let (ids, counts) = self.send(&actions)?;
         let line = |(action, id): (&Action, String)| {
             let of = match &action.deed {
                 Deed::Acknowledge { condition }
@@ -97,36 +89,17 @@ impl Desk {
         let lines: Vec<Vec<Value>> = actions.iter().zip(ids).map(line).collect();
         let names = ["action_id", "action", "robot_id", "of"];
         rows(common.output, &names, &lines)?;
-        eprintln!(
-            "{}",
-            match way {
-                Way::Taken => "the process that runs here has it; it counts as soon as it is read",
-                Way::Appended if self.place.config.log.url.is_some() =>
-                    "in the log; it counts as soon as its partition's process has read it",
-                Way::Appended => "in the log; it counts when theatre next runs here",
-            }
-        );
+        eprintln!("{counts}");
         Ok(())
     }
 
-    /// Appends the actions, or has them appended; returns their ids.
-    fn send(&self, actions: &[Action]) -> Result<(Vec<String>, Way), Failure> {
+    /// Appends the actions, or has them appended; returns their ids, and when they count.
+    fn send(&self, actions: &[Action]) -> Result<(Vec<String>, &'static str), Failure> {
         let config = &self.place.config;
-        // An embedded log belongs to the process that runs on its directory.
-        let lock = match &config.log.url {
-            None => match self.place.dir.lock() {
-                Ok(lock) => Some(lock),
-                Err(taken) => {
-                    let address = self.place.dir.api_address().ok_or_else(|| {
-                        Failure::Failed(format!(
-                            "{taken}; it serves no HTTP interface, which would take the action ([api] enabled)"
-                        ))
-                    })?;
-                    return Ok((self.ask(&address, actions)?, Way::Taken));
-                }
-            },
-            Some(_) => None,
-        };
+        let appender = Appender::at(&self.place)?;
+        if let Appender::Process(address) = &appender {
+            return Ok((self.ask(address, actions)?, appender.counts()));
+        }
         let write = self.place.write()?;
         let (log, access) = (write.log()?, write.access()?);
         log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
@@ -138,9 +111,8 @@ impl Desk {
         for action in actions {
             action.append(&*log, &*access, (topic, config.partitions), WHO, None)?;
         }
-        drop(lock);
         let ids = actions.iter().map(|action| action.id.clone());
-        Ok((ids.collect(), Way::Appended))
+        Ok((ids.collect(), appender.counts()))
     }
 
     /// Asks the process that runs on the directory, as the one who acts.

@@ -17,7 +17,7 @@ use theatre_system::clock::SystemClock;
 use super::file;
 use super::standing::standing;
 use crate::cli::alerts::refused;
-use crate::cli::door::{Door, actor};
+use crate::cli::door::{Appender, Door, actor};
 use crate::cli::output::rows;
 use crate::cli::service::Place;
 use crate::cli::token::WHO;
@@ -105,35 +105,20 @@ impl Desk {
     /// Appends the changes, or has them appended; returns their ids, and what became of them.
     fn send(&self, changes: &[RuleChange]) -> Result<(Vec<String>, &'static str), Failure> {
         let config = &self.place.config;
-        // Rules may be said before anything has run.
-        self.place.dir.create()?;
-        let lock = match &config.log.url {
-            None => match self.place.dir.lock() {
-                Ok(lock) => Some(lock),
-                Err(taken) => {
-                    let address = self.place.dir.api_address().ok_or_else(|| {
-                        Failure::Failed(format!(
-                            "{taken}; it serves no HTTP interface, which would take the change ([api] enabled)"
-                        ))
-                    })?;
-                    let requests: Vec<_> = changes.iter().map(rule_changes::request).collect();
-                    let door = Door {
-                        place: &self.place,
-                        address: &address,
-                        actor: changes.first().map_or("", |change| &change.actor),
-                        role: Role::Engineer,
-                    };
-                    // The process gives ids of its own.
-                    let answers = door.ask(&requests)?;
-                    let id = |answer: &Value| {
-                        answer["change_id"].as_str().unwrap_or_default().to_owned()
-                    };
-                    let said = "the process that runs here has it; it counts as soon as it is read";
-                    return Ok((answers.iter().map(id).collect(), said));
-                }
-            },
-            Some(_) => None,
-        };
+        let appender = Appender::at(&self.place)?;
+        if let Appender::Process(address) = &appender {
+            let requests: Vec<_> = changes.iter().map(rule_changes::request).collect();
+            let door = Door {
+                place: &self.place,
+                address,
+                actor: changes.first().map_or("", |change| &change.actor),
+                role: Role::Engineer,
+            };
+            // The process gives ids of its own.
+            let answers = door.ask(&requests)?;
+            let id = |answer: &Value| answer["change_id"].as_str().unwrap_or_default().to_owned();
+            return Ok((answers.iter().map(id).collect(), appender.counts()));
+        }
         let write = self.place.write()?;
         let (log, access) = (write.log()?, write.access()?);
         log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), config.partitions)?;
@@ -145,13 +130,8 @@ impl Desk {
             let to = (topic.as_str(), config.partitions);
             rule_changes::append(change, &*log, &*access, to, (WHO, None))?;
         }
-        drop(lock);
-        let said = match config.log.url {
-            Some(_) => "in the log; it counts as soon as each partition's process has read it",
-            None => "in the log; it counts when theatre next runs here",
-        };
         let ids = changes.iter().map(|change| change.change_id.clone());
-        Ok((ids.collect(), said))
+        Ok((ids.collect(), appender.counts()))
     }
 }
 
