@@ -3,7 +3,8 @@
 
 use theatre_schemas::records::{Alert, Transition};
 
-use super::open::Mover;
+use super::flapping::same_series;
+use super::open::{Mover, OpenAlert};
 use super::policy::AlertPolicy;
 use super::{AlertContext, Alerts};
 use crate::rules::RuleSet;
@@ -108,30 +109,50 @@ impl Alerts {
             if due == i64::MAX || due > watermark {
                 return emitted;
             }
-            let is_due = |alert: &Alert| self.quiet_at(alert, rules) == Some(due);
-            let Some(at) = self.open.iter().position(|open| is_due(open.alert())) else {
+            let is_due = |open: &OpenAlert| self.quiet_at(open.alert(), rules) == Some(due);
+            let Some(at) = self.open.iter().position(is_due) else {
                 return emitted;
             };
-            let open = &mut self.open[at];
-            let policy = AlertPolicy::of(rules, &open.alert().rule_id);
-            let keeps = policy.latch && !open.is_released();
-            let mover = Mover {
-                reason: Some("it has stopped coming and going"),
-                ..Mover::default()
-            };
-            open.set_flapping(false);
-            open.set_latched(!open.is_active() && keeps);
-            let transition = match (open.is_active(), keeps) {
-                (true, _) => Transition::Settled,
-                (false, true) => Transition::Latched,
-                (false, false) => Transition::Cleared,
-            };
-            emitted.push(open.moves(transition, due.min(latest), mover, &policy));
-            let alert = open.alert().clone();
-            self.turns.forget(&alert);
-            if transition == Transition::Cleared {
-                self.open.remove(at);
-            }
+            emitted.push(self.settle_at(at, rules, due.min(latest)));
         }
+    }
+
+    /// Ends the flapping of a condition that was quiet for long enough before a rule has moved it. The
+    /// watermark may not have come so far yet: rows that are in order are judged ahead of it, and
+    /// whether they are must not decide what a turn belongs to.
+    pub(super) fn settle_before(&mut self, moved: &Alert, rules: &RuleSet) -> Option<Alert> {
+        let quiet_before = |open: &OpenAlert| {
+            let quiet_at = self.quiet_at(open.alert(), rules);
+            quiet_at.filter(|at| *at < moved.event_time && same_series(open.alert(), moved))
+        };
+        let (at, quiet_at) = self
+            .open
+            .iter()
+            .enumerate()
+            .find_map(|(at, open)| Some((at, quiet_before(open)?)))?;
+        Some(self.settle_at(at, rules, quiet_at))
+    }
+
+    fn settle_at(&mut self, at: usize, rules: &RuleSet, time: i64) -> Alert {
+        let open = &mut self.open[at];
+        let policy = AlertPolicy::of(rules, &open.alert().rule_id);
+        let keeps = policy.latch && !open.is_released();
+        let mover = Mover {
+            reason: Some("it has stopped coming and going"),
+            ..Mover::default()
+        };
+        open.set_flapping(false);
+        open.set_latched(!open.is_active() && keeps);
+        let transition = match (open.is_active(), keeps) {
+            (true, _) => Transition::Settled,
+            (false, true) => Transition::Latched,
+            (false, false) => Transition::Cleared,
+        };
+        let settled = open.moves(transition, time, mover, &policy);
+        self.turns.forget(&settled);
+        if transition == Transition::Cleared {
+            self.open.remove(at);
+        }
+        settled
     }
 }

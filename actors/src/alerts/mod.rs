@@ -78,6 +78,7 @@ impl Alerts {
     pub(crate) fn pass(&mut self, moved: Alert, context: AlertContext<'_>) -> Vec<Alert> {
         let policy = AlertPolicy::of(context.rules, &moved.rule_id);
         let mut emitted = Vec::new();
+        emitted.extend(self.settle_before(&moved, context.rules));
         match moved.transition {
             Transition::Raised => self.raised(moved, &policy, context, &mut emitted),
             Transition::Cleared => self.cleared(moved, &policy, &mut emitted),

@@ -4,6 +4,7 @@
 use arrow_array::{Array, ArrayRef, Int64Array};
 
 use super::*;
+use crate::rules::FlappingSpec;
 
 /// A robot that is fed row by row.
 struct Robot {
@@ -213,6 +214,66 @@ proptest! {
         let (cut_state, cut_outputs) = run(&cuts);
         prop_assert_eq!(outputs, cut_outputs);
         prop_assert_eq!(state, cut_state);
+    }
+
+    #[test]
+    fn late_rows_duplicates_and_restarts_change_no_transition_of_what_flaps(
+        steps in proptest::collection::vec((0..3_i64, 76.0..92.0, 0..5_i64, proptest::bool::weighted(0.15)), 1..120),
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+        twice in proptest::collection::vec(any::<usize>(), 0..8),
+    ) {
+        let flaps = |id: &str, kind: RuleKind| RuleSpec {
+            flapping: Some(FlappingSpec { turns: 4, within: Micros(20 * S) }),
+            ..rule(id, Priority::Medium, kind)
+        };
+        let rules = [
+            flaps("turns", hot(0)),
+            flaps("holds", hot(1)),
+            RuleSpec { latch: true, ..flaps("latched", hot(0)) },
+            rule("plain", Priority::High, hot(0)),
+        ];
+        let mut time = 0;
+        let mut rows: Vec<(i64, Sample)> = Vec::new();
+        let mut late: Vec<(i64, Sample)> = Vec::new();
+        for (at, (step, temperature, delay, is_late)) in steps.into_iter().enumerate() {
+            time += step;
+            let sample = (time, at as i64 + 1, temperature, None);
+            // Half a minute late, of a reorder bound of 5 s.
+            if is_late {
+                late.push((time + 30, sample));
+            } else {
+                rows.push((time + delay, sample));
+            }
+        }
+        // Late is what comes when the clock is further.
+        let ends = (time + 100, i64::from(u16::MAX), 70.0, None);
+        late.retain(|(arrival, _)| rows.iter().any(|(came, (at, ..))| came < arrival && at + 15 > *arrival));
+        rows.push((ends.0, ends));
+        let mut sorted = Robot::new(&rules);
+        sorted.rows(&rows.iter().map(|(_, sample)| *sample).collect::<Vec<_>>());
+        sorted.end();
+        rows.append(&mut late);
+        rows.sort_by_key(|(arrival, (_, number, ..))| (*arrival, std::cmp::Reverse(*number)));
+        let mut samples: Vec<Sample> = rows.iter().map(|(_, sample)| *sample).collect();
+        for at in twice {
+            let at = at % samples.len();
+            samples.insert(at + 1, samples[at]);
+        }
+        let mut disturbed = Robot::new(&rules);
+        let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut % (samples.len() + 1)).chain([0, samples.len()]).collect();
+        bounds.sort_unstable();
+        for pair in bounds.windows(2) {
+            disturbed.rows(&samples[pair[0]..pair[1]]);
+            let config = disturbed.processor.config.clone();
+            disturbed.processor = Processor::restore("r", &disturbed.processor.snapshot(), config).unwrap();
+        }
+        disturbed.end();
+        let by_condition = |robot: &Robot| {
+            let mut emitted = alerts(&robot.outputs);
+            emitted.sort_by(|left, right| (&left.rule_id, left.event_time, &left.condition_id, left.revision).cmp(&(&right.rule_id, right.event_time, &right.condition_id, right.revision)));
+            emitted
+        };
+        prop_assert_eq!(by_condition(&disturbed), by_condition(&sorted));
     }
 }
 
