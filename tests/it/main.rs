@@ -27,6 +27,7 @@ mod schema_changes;
 mod schemas;
 mod secure;
 mod servers;
+mod servers_actions;
 mod servers_chaos;
 mod servers_parity;
 mod servers_sharing;

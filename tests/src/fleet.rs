@@ -46,10 +46,10 @@ const SEED: u64 = 7;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Settings of a deployment for such a fleet: everything is saved, cut and published soon, nothing
-/// is decided by the wall clock.
+/// is decided by the wall clock. Files are not so many that reading all of them is most of a test.
 pub fn settings(partitions: u32) -> String {
     format!(
-        "partitions = {partitions}\nsave_interval = \"300ms\"\nlake_roll_age = \"1s\"\nexport_age = \"1s\"\nsilence_after = \"1d\"\n\
+        "partitions = {partitions}\nsave_interval = \"300ms\"\nlake_roll_age = \"3s\"\nexport_age = \"3s\"\nsilence_after = \"1d\"\n\
          reorder_bound = \"1s\"\nallowed_lateness = \"5s\"\nwindows = [{{ name = \"5s\", size = \"5s\" }}]\n"
     )
 }

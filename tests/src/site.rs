@@ -66,7 +66,7 @@ impl Site {
             "[log]\nurl = \"kafka://{}\"\nsession_timeout = \"{}s\"\n\
              [store]\nurl = \"{store}\"\n\
              [lake]\nurl = \"s3://{BUCKET}/fleet\"\nendpoint = \"http://{}\"\npath_style = true\nregion = \"us-east-1\"\nattempt_timeout = \"2s\"\noperation_timeout = \"5s\"\nstall_grace = \"2s\"\n\
-             [warehouse]\nurl = \"redshift://local/{WAREHOUSE}\"\nendpoint = \"http://{}\"\nrequest_timeout = \"2s\"\nregion = \"us-east-1\"\nstatement_timeout = \"20s\"\n",
+             [warehouse]\nurl = \"redshift://local/{WAREHOUSE}\"\nendpoint = \"http://{}\"\nrequest_timeout = \"2s\"\nregion = \"us-east-1\"\nstatement_timeout = \"60s\"\n",
             kafka.bootstrap(),
             SESSION_TIMEOUT.as_secs(),
             lake.address(),

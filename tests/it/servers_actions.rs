@@ -1,0 +1,238 @@
+//! A rule is changed and alerts are acknowledged while processes are restarted one after another:
+//! the history is that of one process that was never stopped.
+
+use anyhow::{Context, Result, ensure};
+use theatre_actors::ports::EventLog;
+use theatre_config::INPUT_TOPICS;
+use theatre_schemas::records::{Alert, Transition};
+use theatre_tests::broker::{Audience, seen_once};
+use theatre_tests::conclusions::{Conclusions, all_outputs, all_published};
+use theatre_tests::deployment::{Deployment, Member, PATIENCE, same, wait_for};
+use theatre_tests::fleet::{self, Fleet};
+use theatre_tests::site::Site;
+
+const PARTITIONS: u32 = 4;
+const ROBOTS: u64 = 12;
+/// Ticks of the fleet before anything is said, until more is said, and to the end.
+const STAGES: [std::ops::Range<u64>; 3] = [0..150, 150..300, 300..450];
+/// Datasets and tables of what people say and of what is said of conditions: their rows name moments
+/// and ids that no two runs have in common.
+const SAID: [&str; 3] = ["alert_actions", "rule_changes", "maintenance_alerts"];
+
+/// The joint is hot sooner.
+const CHANGED: &str = "\
+[[rule]]
+id = \"joint2_hot\"
+version = 2
+priority = \"medium\"
+dataset = \"robot_telemetry\"
+description = \"the motor of joint 2 is hot\"
+[rule.kind.threshold]
+signal = \"joints[2].temperature\"
+raise_above = 40.0
+clear_below = 38.0
+";
+
+/// The fleet on a deployment, and what people do between two of its stages.
+struct Played<'a> {
+    deployment: &'a Deployment,
+    log: std::sync::Arc<dyn EventLog>,
+    fleet: Fleet,
+}
+
+impl<'a> Played<'a> {
+    fn begin(deployment: &'a Deployment, process: &str) -> Result<Self> {
+        let log = deployment.log(process)?;
+        log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
+        Ok(Self {
+            deployment,
+            log,
+            fleet: Fleet::new(ROBOTS, PARTITIONS)?,
+        })
+    }
+
+    fn feed(&self, stage: usize) -> Result<()> {
+        for tick in STAGES[stage].clone() {
+            self.fleet.feed(&*self.log, tick..tick + 1)?;
+        }
+        Ok(())
+    }
+
+    /// After the first stage.
+    fn change_a_rule(&self, process: &str) -> Result<()> {
+        let file = self.deployment.path("changed.toml");
+        std::fs::write(&file, CHANGED)?;
+        let file = file.display().to_string();
+        self.deployment
+            .run(process, &["rules", "add", &file, "--by", "Anna"])
+            .map(drop)
+    }
+
+    /// After the second: two conditions that are open have somebody who sees to them, and a rule is
+    /// disabled, which ends what is open under it.
+    fn acknowledge(&self, process: &str) -> Result<()> {
+        let open = self.open(process)?;
+        ensure!(open.len() >= 2, "{} conditions are open", open.len());
+        let run = |arguments: &[&str]| {
+            let arguments = [arguments, &["--by", "Ben"]].concat();
+            self.deployment.run(process, &arguments).map(drop)
+        };
+        run(&["alerts", "ack", &open[0], "--comment", "on my way"])?;
+        run(&["alerts", "assign", &open[1], "--to", "Carla"])?;
+        run(&["rules", "disable", "tremor"])
+    }
+
+    /// Open conditions of the rule that was changed, in the order of their ids.
+    fn open(&self, process: &str) -> Result<Vec<String>> {
+        let mut last = std::collections::BTreeMap::new();
+        for output in all_outputs(&*self.deployment.ports(process)?.store)? {
+            if output.kind == theatre_actors::outputs::OutputKind::Alert {
+                let alert = Alert::decode(&output.payload)?;
+                last.insert(alert.condition_id.clone(), alert);
+            }
+        }
+        let open = last.into_values().filter(|alert| {
+            alert.rule_id == "joint2_hot" && alert.transition != Transition::Cleared
+        });
+        Ok(open.map(|alert| alert.condition_id).collect())
+    }
+
+    /// Waits until all that is in the log is applied and saved.
+    fn settled(&self) -> Result<()> {
+        let store = self.deployment.ports("looking")?.store;
+        wait_for(PATIENCE, || {
+            for partition in 0..PARTITIONS {
+                let floor = store.status(partition)?.floor;
+                for (index, topic) in INPUT_TOPICS.into_iter().enumerate() {
+                    if floor.get(index) < self.log.range(topic, partition)?.end {
+                        return Ok(None);
+                    }
+                }
+            }
+            Ok(Some(()))
+        })
+        .context("not everything is applied")
+    }
+}
+
+/// What must be the same: not the moments at which people said something, nor its ids.
+fn comparable(mut concluded: Conclusions) -> Conclusions {
+    for alert in concluded.alerts.values_mut().flatten() {
+        if alert.actor.is_some() {
+            alert.event_time = 0;
+        }
+        alert.acknowledged_at = None;
+        alert.action_id = None;
+    }
+    for rows in [&mut concluded.lake, &mut concluded.warehouse] {
+        rows.retain(|table, _| !SAID.contains(&table.as_str()));
+    }
+    concluded
+}
+
+/// The same stages on one embedded process.
+fn calm() -> Result<Conclusions> {
+    let deployment = Deployment::new(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let played = Played::begin(&deployment, "calm")?;
+    for stage in 0..STAGES.len() {
+        played.feed(stage)?;
+        deployment.drain("calm")?;
+        match stage {
+            0 => played.change_a_rule("calm")?,
+            1 => played.acknowledge("calm")?,
+            _ => continue,
+        }
+        deployment.drain("calm")?;
+    }
+    Conclusions::read(&deployment.config()?, &deployment.ports("calm")?)
+}
+
+/// A member with a name of its own, that is waited for while it is started again.
+fn member(site: &Site, name: &str) -> Result<Member> {
+    let named = [
+        ("THEATRE__LOG__GROUP_INSTANCE_ID", name),
+        ("THEATRE__LOG__SESSION_TIMEOUT", "15s"),
+    ];
+    site.deployment.start(name, &named)
+}
+
+fn restart(site: &Site, running: &mut Member) -> Result<()> {
+    ensure!(running.terminate()?.success(), "{}", running.said());
+    *running = member(site, &running.name)?;
+    running.wait_until_ready()
+}
+
+#[test]
+fn a_rule_changed_and_an_alert_acknowledged_in_a_rolling_restart_count_as_in_one_process()
+-> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let played = Played::begin(&site.deployment, "producer")?;
+    let (mut first, mut second) = (member(&site, "first")?, member(&site, "second")?);
+    first.wait_until_ready()?;
+    second.wait_until_ready()?;
+    let audience = Audience::listen(&site.kafka.bootstrap(), PARTITIONS)?;
+    played.feed(0)?;
+    played.settled()?;
+
+    // The rule is changed while one process is away.
+    ensure!(second.terminate()?.success(), "{}", second.said());
+    played.change_a_rule("person")?;
+    second = member(&site, "second")?;
+    played.settled()?;
+    std::thread::scope(|scope| -> Result<()> {
+        let feeding = scope.spawn(|| played.feed(1));
+        restart(&site, &mut first)?;
+        restart(&site, &mut second)?;
+        feeding
+            .join()
+            .map_err(|_| anyhow::anyhow!("the producer panicked"))?
+    })?;
+    played.settled()?;
+
+    // Somebody acknowledges while another one is killed.
+    second.kill()?;
+    played.acknowledge("person")?;
+    second = member(&site, "second")?;
+    played.settled()?;
+    std::thread::scope(|scope| -> Result<()> {
+        let feeding = scope.spawn(|| played.feed(2));
+        restart(&site, &mut first)?;
+        feeding
+            .join()
+            .map_err(|_| anyhow::anyhow!("the producer panicked"))?
+    })?;
+    played.settled()?;
+    for running in [&mut first, &mut second] {
+        ensure!(running.terminate()?.success(), "{}", running.said());
+    }
+    site.deployment.drain("first")?;
+    site.deployment.look(&["reconcile"])?;
+    let ports = site.deployment.ports("first")?;
+    same(
+        "published records",
+        &all_published(&*ports.store)?,
+        &seen_once(&audience.leave()?)?,
+    )?;
+    let concluded = comparable(Conclusions::read(&site.deployment.config()?, &ports)?);
+    let transitions: Vec<Transition> = concluded
+        .alerts
+        .values()
+        .flatten()
+        .map(|alert| alert.transition)
+        .collect();
+    for wanted in [Transition::Acknowledged, Transition::Assigned] {
+        ensure!(
+            transitions.iter().filter(|it| **it == wanted).count() == 1,
+            "{wanted:?} once"
+        );
+    }
+    let versions: std::collections::BTreeSet<i32> = concluded
+        .alerts
+        .values()
+        .flatten()
+        .filter(|alert| alert.rule_id == "joint2_hot")
+        .map(|alert| alert.rule_version)
+        .collect();
+    ensure!(versions.contains(&2), "the changed rule raised nothing");
+    comparable(calm()?).must_equal(&concluded)
+}
