@@ -1,38 +1,42 @@
-//! A cpu_limit that lets as many through at a time as there are cores: for work of every partition
-//! that needs much memory and no waiting, of which more at once would be no faster.
+//! A limit that lets as many threads through at a time as there are cores: for work of every
+//! partition that needs much memory and no waiting, of which more at once would be no faster.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Counts who is inside.
+/// Counts the threads that are inside.
 #[derive(Debug)]
 pub struct CpuLimit {
     inside: Mutex<usize>,
     left: Condvar,
+    /// Cores: asked for once, since the answer is read from files of the system.
+    room: OnceLock<usize>,
 }
 
-/// A place behind a cpu_limit, given back when dropped.
+/// A place within the limit, given back when dropped.
 #[derive(Debug)]
 pub struct CpuPermit<'a>(&'a CpuLimit);
 
 impl CpuLimit {
-    /// A cpu_limit with nobody inside.
+    /// A limit with no thread inside.
     pub const fn new() -> Self {
         Self {
             inside: Mutex::new(0),
             left: Condvar::new(),
+            room: OnceLock::new(),
         }
     }
 
-    /// Waits for a place. Whoever has one must not ask the same cpu_limit for another.
+    /// Waits for a place. A thread that has one must not ask the same limit for another.
     #[must_use]
     pub fn acquire(&self) -> CpuPermit<'_> {
-        let room = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let room = *self.room.get_or_init(cores);
         let inside = self.left.wait_while(self.count(), |inside| *inside >= room);
         *inside.unwrap_or_else(PoisonError::into_inner) += 1;
         CpuPermit(self)
     }
 
-    /// A count is whole whoever panicked while holding it.
+    /// A count is whole, whichever thread panicked while holding it.
     fn count(&self) -> MutexGuard<'_, usize> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
