@@ -1,11 +1,12 @@
 //! The book of a partition: what was said to all of its robots, and which rules follow from it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Datasets;
 
-use super::change::{Approvals, fold};
+use super::change::Approvals;
+use super::known::KnownRules;
 use super::{ControlRecord, RuleChange, Said, forget_ended};
 use crate::alerts::Action;
 use crate::position::{Positions, TopicIndex};
@@ -18,16 +19,26 @@ struct Met {
     topic: TopicIndex,
     /// It holds for who has read the topic to here.
     from: u64,
+    change_id: String,
+    /// The change that counts from there on; nothing where it waits to be approved; why it was refused.
+    outcome: Result<Option<Counting>, String>,
+}
+
+/// A change that counts.
+struct Counting {
     change: RuleChange,
-    /// The change that counts from there on, and what all processors do then; nothing where it waits
-    /// to be approved; why it was refused.
-    outcome: Result<Option<(RuleChange, Arc<ProcessorConfig>)>, String>,
+    /// What all processors do from there on, while one of them does it.
+    made: Weak<ProcessorConfig>,
+    /// The same, until all have gone on.
+    kept: Option<Arc<ProcessorConfig>>,
 }
 
 #[derive(Default)]
 struct Pages {
     approvals: Approvals,
     met: Vec<Met>,
+    /// After all changes that count.
+    latest: KnownRules,
     actions: Vec<ControlRecord>,
     /// How far the partition's actor had read when it was saved.
     read: Positions,
@@ -38,6 +49,9 @@ struct Pages {
 /// What was said to all robots of a partition, shared by its processors. The partition notes a record
 /// before any processor meets it; each processor asks by its own positions, so that a replay finds
 /// the same rules at the same records.
+///
+/// A change is checked when it comes, by compiling the rule that it puts. All rules are compiled when
+/// a processor asks for them: those of a place that none asks for never are.
 pub struct ControlBook {
     base: Arc<ProcessorConfig>,
     base_rules: Vec<RuleSpec>,
@@ -65,16 +79,24 @@ impl ControlBook {
         topics: Vec<TopicIndex>,
         needs_approval: bool,
     ) -> Self {
+        let base_rules = base.rules.written();
+        let latest = KnownRules::of(&base_rules);
         Self {
-            base_rules: base.rules.written(),
+            base_rules,
             base,
             datasets: datasets.clone(),
             topics,
             pages: Mutex::new(Pages {
                 approvals: Approvals::new(needs_approval),
+                latest,
                 ..Pages::default()
             }),
         }
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Each change of the pages is whole before anything can panic.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn topics(&self) -> impl Iterator<Item = TopicIndex> {
@@ -90,8 +112,7 @@ impl ControlBook {
         for record in remembered.records() {
             self.add(record.clone());
         }
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.read = read;
+        self.pages().read = read;
         Ok(())
     }
 
@@ -108,8 +129,7 @@ impl ControlBook {
                     ..record.clone()
                 };
                 self.add(record.clone());
-                let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-                pages.inherited.push(record);
+                self.pages().inherited.push(record);
             }
         }
         Ok(())
@@ -117,8 +137,7 @@ impl ControlBook {
 
     /// What was inherited, for the partition's own actor.
     pub(crate) fn inherited(&self) -> Vec<ControlRecord> {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.inherited.clone()
+        self.pages().inherited.clone()
     }
 
     /// Notes a record before it is delivered; one that is known, or cannot be read, changes nothing.
@@ -126,14 +145,7 @@ impl ControlBook {
         let (offset, append_time) = (batch.offsets[row], batch.append_times[row]);
         // What the actor had read before it was saved it remembers, unless it was refused; judged again
         // after what came later it might not be.
-        if offset
-            < self
-                .pages
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .read
-                .get(topic)
-        {
+        if offset < self.pages().read.get(topic) {
             return;
         }
         let latest = append_time.saturating_add(self.base.time.future_tolerance_us);
@@ -146,7 +158,7 @@ impl ControlBook {
     }
 
     fn add(&self, record: ControlRecord) {
-        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages = self.pages();
         match &record.said {
             Said::Action(_) => {
                 let is_known = |known: &ControlRecord| {
@@ -160,60 +172,88 @@ impl ControlBook {
             }
             Said::Rule(change) => {
                 let is_known = |met: &Met| {
-                    met.change.change_id == change.change_id
-                        && (met.topic, met.from) == (record.topic, record.from)
+                    (met.topic, met.from) == (record.topic, record.from)
+                        && met.change_id == change.change_id
                 };
                 if pages.met.iter().any(is_known) {
                     return;
                 }
-                let counts = pages.approvals.meet(change);
-                let accepted = pages.met.iter().filter_map(Met::accepted);
-                let outcome = match counts {
-                    Ok(Some(counts)) => {
-                        let config = self.compile(accepted.chain([&counts]));
-                        config.map(|config| Some((counts, config)))
-                    }
-                    Ok(None) => Ok(None),
-                    Err(why) => Err(why),
-                };
+                let outcome = self.meet(&mut pages, change);
                 pages.met.push(Met {
                     topic: record.topic,
                     from: record.from,
-                    change: change.clone(),
+                    change_id: change.change_id.clone(),
                     outcome,
                 });
             }
         }
     }
 
-    fn compile<'a>(
-        &self,
-        changes: impl Iterator<Item = &'a RuleChange>,
-    ) -> Result<Arc<ProcessorConfig>, String> {
-        let specs = fold(&self.base_rules, changes)?;
-        let compiled = RuleSet::compile(&specs, &self.datasets);
-        let mut rules = compiled.map_err(|error| error.to_string())?;
-        let bound = rules.bind(&self.base.windows);
-        bound.map_err(|error| error.to_string())?;
-        let mut config = ProcessorConfig::clone(&self.base);
-        config.rules = rules;
-        Ok(Arc::new(config))
+    /// A change has come: whether one counts from here on, and which.
+    fn meet(&self, pages: &mut Pages, change: &RuleChange) -> Result<Option<Counting>, String> {
+        let Some(change) = pages.approvals.meet(change)? else {
+            return Ok(None);
+        };
+        let windows = Some(&self.base.windows);
+        pages.latest = pages.latest.changed(&change, &self.datasets, windows)?;
+        Ok(Some(Counting {
+            change,
+            made: Weak::new(),
+            kept: None,
+        }))
+    }
+
+    /// All processors of the partition have gone through what was noted so far: of what they did
+    /// before, only what one still does is kept, and what they do now.
+    pub fn settle(&self) {
+        let mut pages = self.pages();
+        let counting = pages.met.iter_mut().rev().filter_map(Met::counting);
+        counting.skip(1).for_each(|earlier| earlier.kept = None);
     }
 
     /// What a processor does that has read its topics so far.
     pub(crate) fn config_at(&self, positions: &Positions) -> Arc<ProcessorConfig> {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let holding = pages.met.iter().rev().find_map(|met| {
-            let holds = met.from <= positions.get(met.topic);
-            let accepted = met.outcome.as_ref().ok().filter(|_| holds)?;
-            accepted.as_ref().map(|(_, config)| config)
+        let mut pages = self.pages();
+        let holding = pages.met.iter().rposition(|met| {
+            met.from <= positions.get(met.topic) && matches!(met.outcome, Ok(Some(_)))
         });
-        holding.unwrap_or(&self.base).clone()
+        let Some(at) = holding else {
+            return self.base.clone();
+        };
+        let (before, from_here) = pages.met.split_at_mut(at);
+        let Some(counting) = from_here.first_mut().and_then(Met::counting) else {
+            return self.base.clone();
+        };
+        if let Some(made) = counting.made.upgrade() {
+            return made;
+        }
+        let mut rules = KnownRules::of(&self.base_rules);
+        let earlier = before.iter_mut().filter_map(Met::counting);
+        for change in earlier.map(|it| &it.change).chain([&counting.change]) {
+            // Each was tried upon those before it when it came.
+            drop(rules.apply(change));
+        }
+        let Some(made) = self.compile(&rules) else {
+            return self.base.clone();
+        };
+        counting.made = Arc::downgrade(&made);
+        counting.kept = Some(made.clone());
+        made
+    }
+
+    /// What processors do under these rules. They were found good when the last change of them came.
+    fn compile(&self, rules: &KnownRules) -> Option<Arc<ProcessorConfig>> {
+        let specs: Vec<RuleSpec> = rules.enabled().cloned().collect();
+        let mut rules = RuleSet::compile(&specs, &self.datasets).ok()?;
+        rules.bind(&self.base.windows).ok()?;
+        let mut config = ProcessorConfig::clone(&self.base);
+        config.rules = rules;
+        Some(Arc::new(config))
     }
 
     /// Whether a change of rules is accepted; why not.
     pub(crate) fn verdict(&self, topic: TopicIndex, offset: u64) -> Result<(), String> {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = self.pages();
         let met = pages
             .met
             .iter()
@@ -226,7 +266,7 @@ impl ControlBook {
 
     /// The actions that hold for a robot that appears at these positions, in order.
     pub(crate) fn actions_at(&self, positions: &Positions) -> Vec<(Action, i64)> {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let pages = self.pages();
         let held = pages
             .actions
             .iter()
@@ -241,8 +281,7 @@ impl ControlBook {
 
 impl Met {
     /// The change that counts from here on.
-    fn accepted(&self) -> Option<&RuleChange> {
-        let accepted = self.outcome.as_ref().ok()?;
-        accepted.as_ref().map(|(change, _)| change)
+    fn counting(&mut self) -> Option<&mut Counting> {
+        self.outcome.as_mut().ok()?.as_mut()
     }
 }

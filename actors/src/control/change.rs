@@ -164,67 +164,6 @@ impl Approvals {
     }
 }
 
-/// A rule, and whether it judges.
-struct Known {
-    spec: RuleSpec,
-    is_enabled: bool,
-}
-
-/// The rules that changes make of those of the configuration, in the order in which they came.
-///
-/// # Errors
-/// When a change puts no rule, or is about one that is not there.
-pub(super) fn fold<'a>(
-    base: &[RuleSpec],
-    changes: impl Iterator<Item = &'a RuleChange>,
-) -> Result<Vec<RuleSpec>, String> {
-    let known = |spec: &RuleSpec| Known {
-        spec: spec.clone(),
-        is_enabled: true,
-    };
-    let mut rules: Vec<Known> = base.iter().map(known).collect();
-    for change in changes {
-        let is = |rule: &Known| rule.spec.id == change.rule_id && rule.spec.shadow == change.shadow;
-        let at = rules.iter().position(is);
-        match (change.kind, at) {
-            (ChangeKind::Put, at) => {
-                let spec = change.spec()?;
-                let is_enabled = true;
-                match at.and_then(|at| rules.get_mut(at)) {
-                    Some(rule) => *rule = Known { spec, is_enabled },
-                    None => rules.push(Known { spec, is_enabled }),
-                }
-            }
-            (ChangeKind::Remove, Some(at)) => {
-                rules.remove(at);
-            }
-            (ChangeKind::Enable | ChangeKind::Disable, Some(at)) => {
-                rules[at].is_enabled = change.kind == ChangeKind::Enable;
-            }
-            (ChangeKind::Approve, _) => {}
-            (_, None) => {
-                return Err(unknown(change, &rules));
-            }
-        }
-    }
-    let enabled = rules.into_iter().filter(|rule| rule.is_enabled);
-    Ok(enabled.map(|rule| rule.spec).collect())
-}
-
-fn unknown(change: &RuleChange, rules: &[Known]) -> String {
-    let ids: Vec<&str> = rules
-        .iter()
-        .filter(|rule| rule.spec.shadow == change.shadow)
-        .map(|rule| rule.spec.id.as_str())
-        .collect();
-    let place = if change.shadow { " in the shadow" } else { "" };
-    format!(
-        "there is no rule '{}'{place}; {}",
-        change.rule_id,
-        crate::rules::did_you_mean(&change.rule_id, &ids)
-    )
-}
-
 /// Forgets the oldest changes that a later one of the same rule has replaced.
 pub(super) fn forget_replaced(records: &mut Vec<ControlRecord>) {
     let half = records.len() / 2;

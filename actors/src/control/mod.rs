@@ -7,6 +7,7 @@
 
 mod book;
 mod change;
+mod known;
 mod standing;
 #[cfg(test)]
 mod tests;

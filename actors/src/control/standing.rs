@@ -3,17 +3,17 @@
 
 use theatre_schemas::dataset::Datasets;
 
-use super::change::{Approvals, fold};
+use super::change::Approvals;
+use super::known::KnownRules;
 use super::{RuleChange, Said};
-use crate::rules::{RuleSet, RuleSpec};
+use crate::rules::RuleSpec;
 use crate::state::StateError;
 
 /// The rules of a deployment as far as one partition has read their changes.
 #[derive(Debug, Default)]
 pub struct StandingRules {
-    base: Vec<RuleSpec>,
+    known: KnownRules,
     approvals: Approvals,
-    accepted: Vec<RuleChange>,
     changes: Vec<RuleChange>,
 }
 
@@ -29,7 +29,7 @@ impl StandingRules {
         state: Option<&[u8]>,
     ) -> Result<Self, StateError> {
         let mut standing = Self {
-            base: base.to_vec(),
+            known: KnownRules::of(base),
             approvals: Approvals::new(needs_approval),
             ..Self::default()
         };
@@ -39,9 +39,10 @@ impl StandingRules {
         for record in crate::processor::control_state(state)?.0.records() {
             if let Said::Rule(change) = &record.said {
                 standing.changes.push(change.clone());
-                // What is remembered was accepted when it came.
+                // What is remembered was accepted when it came. Where the configuration is another one
+                // since, it may be about a rule that is gone: then it changes nothing, as in processors.
                 if let Ok(Some(counts)) = standing.approvals.meet(change) {
-                    standing.accepted.push(counts);
+                    drop(standing.known.apply(&counts));
                 }
             }
         }
@@ -49,11 +50,13 @@ impl StandingRules {
     }
 
     /// The rules that hold, in the order in which they judge; those in the shadow too.
-    ///
-    /// # Errors
-    /// When the changes do not fit the rules of the configuration any more.
-    pub fn rules(&self) -> Result<Vec<RuleSpec>, String> {
-        fold(&self.base, self.accepted.iter())
+    pub fn rules(&self) -> Vec<RuleSpec> {
+        self.known.enabled().cloned().collect()
+    }
+
+    /// Whether a rule is known, be it disabled; `shadow`: the one of this id that runs in the shadow.
+    pub fn has(&self, rule_id: &str, shadow: bool) -> bool {
+        self.known.has(rule_id, shadow)
     }
 
     /// All changes that were accepted, in order.
@@ -77,9 +80,7 @@ impl StandingRules {
             Some(counts) => counts,
             None => change.clone(),
         };
-        let rules = fold(&self.base, self.accepted.iter().chain([&counts]))?;
-        RuleSet::compile(&rules, datasets).map_err(|error| error.to_string())?;
-        self.accepted.push(counts);
+        self.known = self.known.changed(&counts, datasets, None)?;
         Ok(())
     }
 }

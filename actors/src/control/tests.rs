@@ -1,7 +1,9 @@
-use super::change::fold;
+use super::known::KnownRules;
 use super::*;
-use crate::rules::{Micros, RuleKind, RuleSpec};
+use crate::rules::{CombinationSpec, Expression, Micros, RuleKind, RuleSet, RuleSpec};
+use proptest::prelude::*;
 use theatre_schemas::records::Priority;
+use theatre_schemas::registry::Registry;
 
 fn rule(id: &str, above: f64) -> RuleSpec {
     RuleSpec::new(
@@ -32,6 +34,16 @@ fn change(kind: ChangeKind, rule_id: &str, rule: Option<&RuleSpec>) -> RuleChang
         approves: None,
         comment: None,
     }
+}
+
+/// The rules that changes make, or why one does not fit.
+fn fold<'a>(
+    base: &[RuleSpec],
+    mut changes: impl Iterator<Item = &'a RuleChange>,
+) -> Result<Vec<RuleSpec>, String> {
+    let mut rules = KnownRules::of(base);
+    changes.try_for_each(|change| rules.apply(change).map(drop))?;
+    Ok(rules.enabled().cloned().collect())
 }
 
 #[test]
@@ -131,4 +143,54 @@ fn only_changes_that_were_replaced_are_forgotten() {
     assert_eq!(limits, ["rare", "often"]);
     let latest = RECORDS_MAX as u64 + 1;
     assert!(state.records().iter().any(|record| record.from == latest));
+}
+
+/// A change of one of three rules, of which some cannot be put and some follow others.
+fn some_change() -> impl Strategy<Value = RuleChange> {
+    use ChangeKind::{Disable, Enable, Put, Remove};
+    let id = || prop::sample::select(vec!["a", "b", "c"]);
+    let kind = prop::sample::select(vec![Put, Put, Put, Put, Remove, Enable, Disable]);
+    (kind, id(), id(), 0..8_u8, any::<bool>()).prop_map(|(kind, about, other, what, shadow)| {
+        let mut put = rule(about, 80.0);
+        match (&mut put.kind, what) {
+            (RuleKind::Threshold { signal, .. }, 0) => *signal = "motor_temprature".to_owned(),
+            (RuleKind::Threshold { clear_below, .. }, 1) => *clear_below = Some(90.0),
+            (kind, 2 | 3) => {
+                *kind = RuleKind::Combination(CombinationSpec {
+                    of: Expression::Rule(other.to_owned()),
+                    hold: Micros(0),
+                });
+            }
+            (RuleKind::Threshold { .. }, 4) => put.id = "clock_skew".to_owned(),
+            _ => {}
+        }
+        let about = put.id.clone();
+        RuleChange {
+            shadow,
+            ..change(kind, &about, (kind == Put).then_some(&put))
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_change_is_judged_as_if_all_rules_were_compiled_again(
+        changes in prop::collection::vec(some_change(), 1..12)
+    ) {
+        let registry = Registry::builtin();
+        let base = [rule("a", 85.0), rule("b", 10.0)];
+        let mut known = KnownRules::of(&base);
+        for change in &changes {
+            let mut all = known.clone();
+            let whole = all.apply(change).and_then(|_| {
+                let specs: Vec<RuleSpec> = all.enabled().cloned().collect();
+                let compiled = RuleSet::compile(&specs, registry.datasets());
+                compiled.map(|set| set.written()).map_err(|error| error.to_string())
+            });
+            let one = known.changed(change, registry.datasets(), None);
+            let specs = |known: &KnownRules| known.enabled().cloned().collect::<Vec<RuleSpec>>();
+            prop_assert_eq!(one.as_ref().map(specs).map_err(Clone::clone), whole);
+            known = one.unwrap_or(known);
+        }
+    }
 }

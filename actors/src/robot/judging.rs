@@ -222,14 +222,13 @@ impl RobotActor {
                     // Its number follows, its time does not: those of the next rows may not, either.
                     waiting.distrusted_until = Some(clock.0);
                 }
-                let mut judge = RowJudge {
+                let mut judge = RowJudge::new(
                     context,
-                    dataset,
-                    rules,
-                    conditions: self.conditions.get_or_default(dataset),
-                    measures: &mut self.measures,
-                    starts: &self.starts,
-                };
+                    (dataset, rules),
+                    &mut self.conditions,
+                    &mut self.measures,
+                    &self.starts,
+                );
                 judge.judge(waiting, &row, &mut alerts);
             } else {
                 waiting.push(rules, row);
@@ -261,14 +260,13 @@ impl RobotActor {
             return Vec::new();
         }
         let mut alerts = Vec::new();
-        let mut judge = RowJudge {
+        let mut judge = RowJudge::new(
             context,
-            dataset,
-            rules,
-            conditions: self.conditions.get_or_default(dataset),
-            measures: &mut self.measures,
-            starts: &self.starts,
-        };
+            (dataset, rules),
+            &mut self.conditions,
+            &mut self.measures,
+            &self.starts,
+        );
         for signal_rule in &rules.on_arrival {
             let seen = Seen {
                 time,
@@ -306,14 +304,13 @@ impl RobotActor {
                 continue;
             };
             let mut last = None;
-            let mut judge = RowJudge {
+            let mut judge = RowJudge::new(
                 context,
-                dataset,
-                rules,
-                conditions: self.conditions.get_or_default(dataset),
-                measures: &mut self.measures,
-                starts: &self.starts,
-            };
+                (dataset, rules),
+                &mut self.conditions,
+                &mut self.measures,
+                &self.starts,
+            );
             while let Some(row) = waiting.next_due(&self.numbers, clock.0, watermark, &mut last) {
                 judge.judge(waiting, &row, &mut alerts);
             }
@@ -332,14 +329,13 @@ impl RobotActor {
             let Some(rules) = context.rules.for_name(dataset) else {
                 continue;
             };
-            let mut judge = RowJudge {
+            let mut judge = RowJudge::new(
                 context,
-                dataset,
-                rules,
-                conditions: self.conditions.get_or_default(dataset),
-                measures: &mut self.measures,
-                starts: &self.starts,
-            };
+                (dataset, rules),
+                &mut self.conditions,
+                &mut self.measures,
+                &self.starts,
+            );
             while let Some(row) = waiting.next() {
                 judge.judge(waiting, &row, &mut alerts);
             }

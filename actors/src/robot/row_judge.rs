@@ -11,15 +11,33 @@ use crate::rules::{DatasetRules, Manner, MeasureState, SignalRule};
 
 /// What rows of a dataset are judged by, one by one.
 pub(super) struct RowJudge<'a> {
-    pub(super) context: RuleContext<'a>,
-    pub(super) dataset: &'a str,
-    pub(super) rules: &'a DatasetRules,
-    pub(super) conditions: &'a mut Conditions,
-    pub(super) measures: &'a mut NameMap<NameMap<MeasureState>>,
-    pub(super) starts: &'a [i64],
+    context: RuleContext<'a>,
+    dataset: &'a str,
+    rules: &'a DatasetRules,
+    conditions: &'a mut Conditions,
+    measures: &'a mut NameMap<NameMap<MeasureState>>,
+    starts: &'a [i64],
 }
 
-impl RowJudge<'_> {
+impl<'a> RowJudge<'a> {
+    /// Judges rows of a dataset by its rules, with what a robot remembers of all datasets.
+    pub(super) fn new(
+        context: RuleContext<'a>,
+        (dataset, rules): (&'a str, &'a DatasetRules),
+        conditions: &'a mut NameMap<Conditions>,
+        measures: &'a mut NameMap<NameMap<MeasureState>>,
+        starts: &'a [i64],
+    ) -> Self {
+        Self {
+            context,
+            dataset,
+            rules,
+            conditions: conditions.get_or_default(dataset),
+            measures,
+            starts,
+        }
+    }
+
     /// Judges a row by the rules that judge in event time.
     pub(super) fn judge(
         &mut self,

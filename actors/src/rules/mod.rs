@@ -53,6 +53,8 @@ pub use scope::ScopeSpec;
 pub(crate) use scope::{Place, Surroundings};
 pub(crate) use sequence::{Happened, Step, Steps};
 pub use sequence::{Happening, SequenceSpec};
+#[cfg(test)]
+pub(crate) use set::COMPILED;
 pub use set::RuleSet;
 pub(crate) use spec::in_shadow;
 pub use spec::{Escalation, RuleKind, RuleOrder, RuleSpec};

@@ -1,11 +1,11 @@
 //! What rules say of other rules: that these are there, and that none follows itself.
 
 use super::names::did_you_mean;
-use super::{Rule, RuleError, RuleKind};
+use super::{RuleError, RuleKind, RuleSpec};
 
 /// The ids of the rules whose conditions a rule follows.
-pub(super) fn of(rule: &Rule) -> Vec<&str> {
-    match &rule.spec.kind {
+pub(super) fn of(rule: &RuleSpec) -> Vec<&str> {
+    match &rule.kind {
         RuleKind::Sequence(sequence) => sequence.rules(),
         RuleKind::Combination(combination) => combination.of.rules(),
         _ => Vec::new(),
@@ -14,18 +14,18 @@ pub(super) fn of(rule: &Rule) -> Vec<&str> {
 
 /// # Errors
 /// Names a rule that is not there, with those that may have been meant, or a circle.
-pub(super) fn check(rules: &[Rule]) -> Result<(), RuleError> {
-    let fault = |rule: &Rule, why: String| RuleError {
-        rule: rule.spec.id.clone(),
+pub(super) fn check(rules: &[&RuleSpec]) -> Result<(), RuleError> {
+    let fault = |rule: &RuleSpec, why: String| RuleError {
+        rule: rule.id.clone(),
         why,
     };
-    let find = |id: &str| rules.iter().find(|rule| rule.spec.id == id);
-    for rule in rules {
+    let find = |id: &str| rules.iter().copied().find(|rule| rule.id == id);
+    for rule in rules.iter().copied() {
         for id in of(rule) {
             if find(id).is_none() {
-                let is_other = |other: &&Rule| other.spec.id != rule.spec.id;
+                let is_other = |other: &&&RuleSpec| other.id != rule.id;
                 let known: Vec<&str> = (rules.iter().filter(is_other))
-                    .map(|other| other.spec.id.as_str())
+                    .map(|other| other.id.as_str())
                     .collect();
                 let hint = did_you_mean(id, &known);
                 return Err(fault(rule, format!("there is no rule '{id}'; {hint}")));
@@ -34,18 +34,18 @@ pub(super) fn check(rules: &[Rule]) -> Result<(), RuleError> {
     }
     // Each rule is left once what it follows is known to be sound.
     let mut sound: Vec<&str> = Vec::new();
-    for rule in rules {
-        let mut way: Vec<(&Rule, usize)> = vec![(rule, 0)];
+    for rule in rules.iter().copied() {
+        let mut way: Vec<(&RuleSpec, usize)> = vec![(rule, 0)];
         while let Some((at, next)) = way.pop() {
             let Some(id) = of(at).get(next).copied() else {
-                sound.push(&at.spec.id);
+                sound.push(&at.id);
                 continue;
             };
             way.push((at, next + 1));
-            if way.iter().any(|(on_way, _)| on_way.spec.id == id) {
+            if way.iter().any(|(on_way, _)| on_way.id == id) {
                 let circle: Vec<&str> = (way.iter())
-                    .skip_while(|(on_way, _)| on_way.spec.id != id)
-                    .map(|(on_way, _)| on_way.spec.id.as_str())
+                    .skip_while(|(on_way, _)| on_way.id != id)
+                    .map(|(on_way, _)| on_way.id.as_str())
                     .chain([id])
                     .collect();
                 let circle = circle.join(" -> ");

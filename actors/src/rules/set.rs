@@ -1,5 +1,6 @@
 //! The compiled rules of a deployment.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
@@ -14,6 +15,12 @@ use super::{
     RuleSpec, Subject, references,
 };
 use crate::window::WindowPlan;
+
+#[cfg(test)]
+thread_local! {
+    /// Rules that this thread has compiled.
+    pub(crate) static COMPILED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// All compiled rules. A rule's slot is its index in this list.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +63,8 @@ impl RuleSet {
         set.clock_skew_rule = Some(set.rules.len() + 1);
         set.instrument_rule = Some(set.rules.len() + 2);
         set.add_built_in();
-        references::check(&set.rules)?;
+        let specs: Vec<&RuleSpec> = set.rules.iter().map(|rule| &rule.spec).collect();
+        references::check(&specs)?;
         let slots = |is: &dyn Fn(&Rule) -> bool| -> Vec<usize> {
             let all = set.rules.iter().enumerate();
             all.filter(|(_, rule)| is(rule))
@@ -78,7 +86,7 @@ impl RuleSet {
         set.has_deadlines = !deadlines.is_empty();
         set.has_warm_up = set.rules.iter().any(|rule| rule.spec.warm_up.is_some());
         for (slot, rule) in set.rules.iter().enumerate() {
-            for id in references::of(rule) {
+            for id in references::of(&rule.spec) {
                 let followers = set.followers.entry(id.to_owned()).or_default();
                 if followers.last() != Some(&slot) {
                     followers.push(slot);
@@ -94,7 +102,35 @@ impl RuleSet {
     /// # Errors
     /// As [`Self::compile`].
     pub fn check(spec: &RuleSpec, datasets: &Datasets) -> Result<(), RuleError> {
-        Self::default().add(&spec.as_judging(), datasets)
+        Self::alone(spec, datasets).map(drop)
+    }
+
+    /// A rule compiled by itself, without what it says of other rules.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) fn alone(spec: &RuleSpec, datasets: &Datasets) -> Result<Self, RuleError> {
+        let mut set = Self::default();
+        set.add(&spec.as_judging(), datasets)?;
+        Ok(set)
+    }
+
+    /// Checks what rules say of each other, of rules of which each is good by itself.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) fn check_references<'a>(
+        specs: impl Iterator<Item = &'a RuleSpec>,
+    ) -> Result<(), RuleError> {
+        let written: Vec<Cow<'_, RuleSpec>> = specs.map(RuleSpec::as_judging).collect();
+        if written.iter().all(|spec| references::of(spec).is_empty()) {
+            return Ok(());
+        }
+        let mut built_in = Self::default();
+        built_in.add_built_in();
+        let built_in = built_in.rules.iter().map(|rule| &rule.spec);
+        let all: Vec<&RuleSpec> = written.iter().map(|spec| &**spec).chain(built_in).collect();
+        references::check(&all)
     }
 
     /// Completes the rules on windows.
@@ -152,6 +188,8 @@ impl RuleSet {
     }
 
     fn add(&mut self, spec: &RuleSpec, datasets: &Datasets) -> Result<(), RuleError> {
+        #[cfg(test)]
+        COMPILED.with(|compiled| compiled.set(compiled.get() + 1));
         let fault = |why: String| RuleError {
             rule: spec.id.clone(),
             why,

@@ -1,5 +1,7 @@
 //! Rules as written in rule files; `compile.rs` translates them into predicates.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use theatre_schemas::records::Priority;
 
@@ -200,12 +202,13 @@ impl RuleSpec {
     }
 
     /// The rule as it judges: one in the shadow under an id of its own.
-    pub(super) fn as_judging(&self) -> Self {
-        let mut spec = self.clone();
-        if spec.shadow {
-            spec.id.push_str(SHADOW);
+    pub(super) fn as_judging(&self) -> Cow<'_, Self> {
+        if !self.shadow {
+            return Cow::Borrowed(self);
         }
-        spec
+        let mut spec = self.clone();
+        spec.id.push_str(SHADOW);
+        Cow::Owned(spec)
     }
 
     /// The rule as it was written.

@@ -370,6 +370,7 @@ impl PartitionActor {
             self.unsaved.restore(slot, &robot, 0);
             self.list_slot(slot);
         }
+        let is_told = !routed.wide.is_empty();
         for (batch, row) in routed.wide {
             let (topic, batch) = &chunk.batches[batch as usize];
             self.book.note(*topic, batch, row as usize);
@@ -382,6 +383,9 @@ impl PartitionActor {
         }
         let replies = self.host.deliver(work);
         self.collect(replies);
+        if is_told {
+            self.book.settle();
+        }
         self.observed.applied();
         let mut foreign_rows = routed.foreign_rows.into_iter().peekable();
         for (at, entry) in chunk.entries.iter().enumerate() {

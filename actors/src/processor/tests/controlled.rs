@@ -4,6 +4,7 @@ use apache_avro::types::Value;
 
 use super::*;
 use crate::control::{self, ControlBook};
+use crate::rules::COMPILED;
 
 const ACTIONS: usize = 9;
 const RULES: usize = 10;
@@ -256,6 +257,68 @@ fn a_rule_in_the_shadow_sends_nothing_and_is_counted() {
     fleet.rows(&[(3, 90.0)]);
     assert_eq!(fleet.robot.open_conditions(), [0, 1, 0]);
     assert_eq!(fleet.robot.view().conditions.len(), 1);
+}
+
+/// How many rules are compiled meanwhile.
+fn compiled(meanwhile: impl FnOnce()) -> usize {
+    let before = COMPILED.get();
+    meanwhile();
+    COMPILED.get() - before
+}
+
+#[test]
+fn a_partition_is_taken_without_compiling_all_rules_for_every_change() {
+    let mut fleet = Fleet::new();
+    let changes = 100;
+    for offset in 0..changes {
+        let id = format!("rule {offset}");
+        let put = rule(&id, Priority::Low, hot(0));
+        let batch = change(offset, "put", &id, Some(&put), false);
+        fleet.book.note(RULES, &batch, 0);
+        fleet.actor.apply(RULES, &batch, &[0], &mut fleet.outputs);
+    }
+    let (saved, book) = (fleet.actor.snapshot(), book());
+    let restored = compiled(|| book.restore(&saved).unwrap());
+    assert_eq!(restored, changes as usize, "each change its own rule");
+    let here = |read: u64| {
+        let mut positions = Positions::zero();
+        positions.advance(RULES, read);
+        positions
+    };
+    let latest = compiled(|| {
+        let first = book.config_at(&here(changes));
+        let again = book.config_at(&here(changes));
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(first.rules.written().len(), changes as usize + 1);
+    });
+    assert_eq!(latest, changes as usize + 1, "all rules once");
+    assert_eq!(book.config_at(&here(7)).rules.written().len(), 8);
+    assert_eq!(book.config_at(&here(0)).rules.written().len(), 1);
+}
+
+#[test]
+fn what_no_processor_does_any_more_is_not_kept() {
+    let mut fleet = Fleet::new();
+    for offset in 0..3 {
+        let id = format!("rule {offset}");
+        let put = rule(&id, Priority::Low, hot(0));
+        fleet.say(RULES, &change(offset, "put", &id, Some(&put), false));
+    }
+    let here = |read: u64| {
+        let mut positions = Positions::zero();
+        positions.advance(RULES, read);
+        positions
+    };
+    let asked = |read: u64| compiled(|| drop(fleet.book.config_at(&here(read))));
+    assert_eq!([1, 2, 3].map(asked), [0; 3], "robots may be on their way");
+    let held = fleet.book.config_at(&here(1));
+    fleet.book.settle();
+    assert_eq!(
+        [1, 2, 3].map(asked),
+        [0, 3, 0],
+        "made again for who goes back"
+    );
+    assert!(Arc::ptr_eq(&held, &fleet.book.config_at(&here(1))));
 }
 
 #[test]

@@ -83,7 +83,6 @@ impl Request {
         let parts = &state.parts;
         let fleet = state.snapshot.fleet(&*parts.store, &*parts.clock)?;
         let rules = super::rules::standing(parts)?.rules();
-        let rules = rules.map_err(|why| Problem::new("internal", why))?;
         let mut found = meant(&self.known(&fleet.robots, &rules));
         if matches!(found, Err(Refusal::Missing(_))) {
             // It may have come since the fleet was read.

@@ -47,11 +47,7 @@ pub(super) fn standing(parts: &Parts) -> Answer<StandingRules> {
 
 pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
     let as_of = state.parts.clock.now();
-    let rules = ask(&state, |parts| {
-        standing(parts)?
-            .rules()
-            .map_err(|why| Problem::new("internal", why))
-    });
+    let rules = ask(&state, |parts| Ok(standing(parts)?.rules()));
     Ok(Json(Page {
         items: rules.await?.iter().map(|rule| json!(rule)).collect(),
         next: None,

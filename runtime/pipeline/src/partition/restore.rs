@@ -79,6 +79,7 @@ pub(super) fn restore(
         let (name, number) = (&stored.processor, stored.save_number);
         restored.unsaved.restore(slot, name, number);
     }
+    restored.book.settle();
     names::restore_progress(partition, 1.0);
     Ok(restored)
 }

@@ -41,7 +41,7 @@ impl Desk {
         let comment = text("the comment", comment).map_err(refused)?;
         let robots = theatre_queries::robots(&*place.look()?.store()?)?;
         Ok(Self {
-            rules: standing(&place)?.rules().map_err(Failure::Failed)?,
+            rules: standing(&place)?.rules(),
             robots,
             actor,
             comment,

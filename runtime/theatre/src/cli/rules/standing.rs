@@ -28,12 +28,8 @@ pub(in crate::cli) fn standing(place: &Place) -> Result<StandingRules, Failure> 
     Ok(theatre_queries::standing_rules(&*store, &base, approval)?)
 }
 
-fn holding(standing: &StandingRules) -> Result<Vec<RuleSpec>, Failure> {
-    standing.rules().map_err(Failure::Failed)
-}
-
 pub(super) fn list(common: &Common) -> Result<(), Failure> {
-    let rules = holding(&standing(&Place::of(common)?)?)?;
+    let rules = standing(&Place::of(common)?)?.rules();
     let line = |rule: &RuleSpec| {
         vec![
             json!(rule.id),
@@ -57,7 +53,7 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
 }
 
 pub(super) fn show(common: &Common, id: &str, shadow: bool) -> Result<(), Failure> {
-    let rules = holding(&standing(&Place::of(common)?)?)?;
+    let rules = standing(&Place::of(common)?)?.rules();
     let found = rules
         .iter()
         .find(|rule| rule.id == id && rule.shadow == shadow);
@@ -77,7 +73,7 @@ pub(super) fn diff(common: &Common, path: &Path) -> Result<(), Failure> {
     let registry = adapters::registry(&place.config)?;
     let mut config = place.config.clone();
     let wanted = file::compiled(path, &mut config, registry.datasets())?.written();
-    let known = holding(&standing(&place)?)?;
+    let known = standing(&place)?.rules();
     let find = |rules: &[RuleSpec], wanted: &RuleSpec| {
         let is = |rule: &&RuleSpec| (&rule.id, rule.shadow) == (&wanted.id, wanted.shadow);
         rules.iter().find(is).cloned()
@@ -166,7 +162,7 @@ pub(super) fn compare(common: &Common, rule: &str) -> Result<(), Failure> {
     let live = raised(&*store, OutputKind::Alert, rule)?;
     let shadow = raised(&*store, OutputKind::ShadowAlert, rule)?;
     if shadow.is_empty() {
-        let rules = holding(&standing(&place)?)?;
+        let rules = standing(&place)?.rules();
         if !rules.iter().any(|known| known.id == rule && known.shadow) {
             return Err(Failure::Usage(format!(
                 "no rule '{rule}' runs in the shadow, and none has raised anything: `theatre rules add FILE --shadow` puts one there"
