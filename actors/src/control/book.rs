@@ -58,6 +58,7 @@ pub struct ControlBook {
     datasets: Datasets,
     /// The topics of what is said to all robots.
     topics: Vec<TopicIndex>,
+    needs_approval: bool,
     pages: Mutex<Pages>,
 }
 
@@ -71,8 +72,8 @@ impl std::fmt::Debug for ControlBook {
 
 impl ControlBook {
     /// The book of a partition in which nothing was said: the rules are those of the configuration.
-    /// `topics` are those of what is said to all robots; `needs_approval`: a change of rules counts once
-    /// another person approves it.
+    /// `topics` are those of what is said to all robots; `needs_approval`: a change of rules that
+    /// comes from now on counts once another person approves it.
     pub fn new(
         base: Arc<ProcessorConfig>,
         datasets: &Datasets,
@@ -86,8 +87,8 @@ impl ControlBook {
             base,
             datasets: datasets.clone(),
             topics,
+            needs_approval,
             pages: Mutex::new(Pages {
-                approvals: Approvals::new(needs_approval),
                 latest,
                 ..Pages::default()
             }),
@@ -152,9 +153,22 @@ impl ControlBook {
         if batch.event_times()[row] > latest {
             return;
         }
-        if let Ok(record) = ControlRecord::read(topic, batch, row) {
+        if let Ok(record) = self.read(topic, batch, row) {
             self.add(record);
         }
+    }
+
+    /// Reads a record that comes now.
+    ///
+    /// # Errors
+    /// As [`ControlRecord::read`].
+    pub(crate) fn read(
+        &self,
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+    ) -> Result<ControlRecord, String> {
+        ControlRecord::read(topic, batch, row, self.needs_approval)
     }
 
     fn add(&self, record: ControlRecord) {
@@ -178,7 +192,7 @@ impl ControlBook {
                 if pages.met.iter().any(is_known) {
                     return;
                 }
-                let outcome = self.meet(&mut pages, change);
+                let outcome = self.meet(&mut pages, change, record.needs_approval);
                 pages.met.push(Met {
                     topic: record.topic,
                     from: record.from,
@@ -190,8 +204,13 @@ impl ControlBook {
     }
 
     /// A change has come: whether one counts from here on, and which.
-    fn meet(&self, pages: &mut Pages, change: &RuleChange) -> Result<Option<Counting>, String> {
-        let Some(change) = pages.approvals.meet(change)? else {
+    fn meet(
+        &self,
+        pages: &mut Pages,
+        change: &RuleChange,
+        needs_approval: bool,
+    ) -> Result<Option<Counting>, String> {
+        let Some(change) = pages.approvals.meet(change, needs_approval)? else {
             return Ok(None);
         };
         let windows = Some(&self.base.windows);

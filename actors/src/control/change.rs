@@ -117,28 +117,25 @@ impl RuleChange {
     }
 }
 
-/// Which changes count. Where two people are needed, a change waits until another person approves it.
+/// Which changes count. One that needs it waits until another person approves it.
 #[derive(Debug, Default)]
 pub(super) struct Approvals {
-    are_needed: bool,
     waiting: Vec<RuleChange>,
 }
 
 impl Approvals {
-    pub(super) fn new(are_needed: bool) -> Self {
-        Self {
-            are_needed,
-            waiting: Vec::new(),
-        }
-    }
-
-    /// A change has come; returns the one that counts from here on, if one does.
+    /// A change has come, and needs approval or not; returns the one that counts from here on, if one
+    /// does.
     ///
     /// # Errors
     /// When it approves nothing that waits, or a change of the same person.
-    pub(super) fn meet(&mut self, change: &RuleChange) -> Result<Option<RuleChange>, String> {
+    pub(super) fn meet(
+        &mut self,
+        change: &RuleChange,
+        needs_approval: bool,
+    ) -> Result<Option<RuleChange>, String> {
         if change.kind != ChangeKind::Approve {
-            if self.are_needed {
+            if needs_approval {
                 self.waiting.push(change.clone());
                 return Ok(None);
             }

@@ -88,6 +88,11 @@ impl KnownRules {
         Ok(next)
     }
 
+    /// All of them, and whether each judges.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&RuleSpec, bool)> {
+        self.0.iter().map(|rule| (&*rule.spec, rule.is_enabled))
+    }
+
     /// The rules that judge.
     pub(super) fn enabled(&self) -> impl Iterator<Item = &RuleSpec> {
         let enabled = self.0.iter().filter(|rule| rule.is_enabled);

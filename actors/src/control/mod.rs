@@ -60,15 +60,23 @@ pub(crate) struct ControlRecord {
     pub(crate) from: u64,
     /// Append time, microseconds UTC.
     pub(crate) at: i64,
+    /// Changes of rules needed another person's approval when it came: this decides, and not the
+    /// configuration of a later start.
+    pub(crate) needs_approval: bool,
     pub(crate) said: Said,
 }
 
 impl ControlRecord {
-    /// Reads a record.
+    /// Reads a record that comes where changes of rules need another person's approval, or not.
     ///
     /// # Errors
     /// Names what is missing or wrong.
-    pub(crate) fn read(topic: TopicIndex, batch: &Batch, row: usize) -> Result<Self, String> {
+    pub(crate) fn read(
+        topic: TopicIndex,
+        batch: &Batch,
+        row: usize,
+        needs_approval: bool,
+    ) -> Result<Self, String> {
         let said = match batch.dataset.kind {
             DatasetKind::AlertActions => Said::Action(Action::read(batch, row)?),
             DatasetKind::RuleChanges => Said::Rule(RuleChange::read(batch, row)?),
@@ -83,6 +91,7 @@ impl ControlRecord {
             topic,
             from: batch.offsets[row] + 1,
             at: batch.append_times[row],
+            needs_approval,
             said,
         })
     }

@@ -14,12 +14,13 @@ use crate::state::StateError;
 pub struct StandingRules {
     known: KnownRules,
     approvals: Approvals,
+    needs_approval: bool,
     changes: Vec<RuleChange>,
 }
 
 impl StandingRules {
     /// The rules of the configuration, and the changes that the actor of a partition remembers, by its
-    /// stored state.
+    /// stored state. `needs_approval`: changes that come now wait for another person's approval.
     ///
     /// # Errors
     /// When the state is of an unknown version or damaged.
@@ -30,7 +31,7 @@ impl StandingRules {
     ) -> Result<Self, StateError> {
         let mut standing = Self {
             known: KnownRules::of(base),
-            approvals: Approvals::new(needs_approval),
+            needs_approval,
             ..Self::default()
         };
         let Some(state) = state else {
@@ -41,7 +42,7 @@ impl StandingRules {
                 standing.changes.push(change.clone());
                 // What is remembered was accepted when it came. Where the configuration is another one
                 // since, it may be about a rule that is gone: then it changes nothing, as in processors.
-                if let Ok(Some(counts)) = standing.approvals.meet(change) {
+                if let Ok(Some(counts)) = standing.approvals.meet(change, record.needs_approval) {
                     drop(standing.known.apply(&counts));
                 }
             }
@@ -52,6 +53,11 @@ impl StandingRules {
     /// The rules that hold, in the order in which they judge; those in the shadow too.
     pub fn rules(&self) -> Vec<RuleSpec> {
         self.known.enabled().cloned().collect()
+    }
+
+    /// The same and those that are disabled, each with whether it judges.
+    pub fn known(&self) -> impl Iterator<Item = (&RuleSpec, bool)> {
+        self.known.all()
     }
 
     /// Whether a rule is known, be it disabled; `shadow`: the one of this id that runs in the shadow.
@@ -76,7 +82,7 @@ impl StandingRules {
     /// Says why not, and what may have been meant.
     pub fn check(&mut self, change: &RuleChange, datasets: &Datasets) -> Result<(), String> {
         // A change that waits is tried as if it were approved.
-        let counts = match self.approvals.meet(change)? {
+        let counts = match self.approvals.meet(change, self.needs_approval)? {
             Some(counts) => counts,
             None => change.clone(),
         };

@@ -126,6 +126,7 @@ fn only_changes_that_were_replaced_are_forgotten() {
             topic: 10,
             from,
             at: 0,
+            needs_approval: false,
             said: Said::Rule(change(ChangeKind::Put, id, Some(&rule(id, from as f64)))),
         });
     }

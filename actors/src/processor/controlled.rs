@@ -107,10 +107,14 @@ impl Processor {
         outputs: &mut Outputs,
     ) -> Result<(), String> {
         if control::partition_of(&self.robot_id).is_some() {
-            let record = ControlRecord::read(topic, batch, row)?;
-            if let Some(book) = &self.book {
-                book.verdict(topic, batch.offsets[row])?;
-            }
+            let record = match &self.book {
+                Some(book) => {
+                    let record = book.read(topic, batch, row)?;
+                    book.verdict(topic, batch.offsets[row])?;
+                    record
+                }
+                None => ControlRecord::read(topic, batch, row, false)?,
+            };
             self.state.control.take(record);
             // Who says it wants to see that it holds.
             outputs.urgent = true;

@@ -72,7 +72,8 @@ export const robot = {
       get(`robots/${encodeURIComponent(id)}`), get("alerts/transitions", { robot: id, limit: 200 }),
       get("procedures", { robot: id, limit: 50 }), get("rules"), get("datasets"), caller(),
     ]);
-    const limited = rules.items.map((rule) => rule.kind.threshold).filter(Boolean).map((rule) => rule.signal);
+    const judging = rules.items.filter((rule) => rule.is_enabled);
+    const limited = judging.map((rule) => rule.kind.threshold).filter(Boolean).map((rule) => rule.signal);
     const known = datasets.items.filter((dataset) => dataset.topic && dataset.kind === "telemetry");
     const own = known.flatMap((dataset) => dataset.columns.filter((column) => column.is_signal)
       .map((column) => ({ dataset: dataset.dataset, signal: column.name, unit: column.unit })));
@@ -95,7 +96,7 @@ export const robot = {
       found.conditions.length > 0 ? openConditions(found.conditions, me, false) : null,
       el("h2", {}, "Signal"),
       el("div", { class: "tools" }, choice, ranges(found, query, go)),
-      await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, rules.items, go),
+      await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, judging, go),
       el("h2", {}, "What moved"),
       transitions(moved.items.slice(0, 20)),
       el("h2", {}, "Procedures"),
@@ -216,8 +217,9 @@ export const rules = {
     const details = (rule) => Object.entries(Object.values(rule.kind)[0] || {})
       .filter(([, value]) => value !== null && (!Array.isArray(value) || value.length > 0))
       .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ");
-    return [el("h1", {}, "Rules"), lead("The rules that are in force."), table("Rules", [
+    return [el("h1", {}, "Rules"), lead("The rules that are in force, and those that are disabled."), table("Rules", [
       { name: "rule", cell: (rule) => rule.id },
+      { name: "judges", cell: (rule) => (!rule.is_enabled ? "disabled" : rule.shadow ? "in the shadow" : "yes") },
       { name: "priority", cell: (rule) => badge(rule.priority) },
       { name: "dataset", cell: (rule) => rule.dataset || "every" },
       { name: "kind", cell: (rule) => Object.keys(rule.kind)[0] },

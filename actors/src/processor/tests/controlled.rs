@@ -9,14 +9,14 @@ use crate::rules::COMPILED;
 const ACTIONS: usize = 9;
 const RULES: usize = 10;
 
-fn book() -> Arc<ControlBook> {
+fn book(needs_approval: bool) -> Arc<ControlBook> {
     let config = with_rules(&[rule("hot", Priority::Medium, hot(0))]);
     let topics = vec![ACTIONS, RULES];
     Arc::new(ControlBook::new(
         config,
         registry().datasets(),
         topics,
-        false,
+        needs_approval,
     ))
 }
 
@@ -30,6 +30,7 @@ fn wide(subject: &str, offset: u64, fields: &[(&str, Value)]) -> Arc<Batch> {
         ("robot_id", text(&control::name(0))),
         ("actor", text("dana")),
     ];
+    all.retain(|(name, _)| fields.iter().all(|(given, _)| given != name));
     all.extend(fields.iter().cloned());
     record_of(subject, offset, (NOW + 50 * S, NOW + 100 * S), &all)
 }
@@ -58,7 +59,7 @@ struct Fleet {
 
 impl Fleet {
     fn new() -> Self {
-        let book = book();
+        let book = book(false);
         let begun =
             |name: &str| Processor::begun(name, config_of_book(), &book, &Positions::zero());
         Self {
@@ -90,7 +91,12 @@ impl Fleet {
 
     /// The process ends and begins anew, from what is saved.
     fn restart(&mut self) {
-        let book = book();
+        self.restart_under(false);
+    }
+
+    /// The same with the setting that changes of rules need approval, or not.
+    fn restart_under(&mut self, needs_approval: bool) {
+        let book = book(needs_approval);
         book.restore(&self.actor.snapshot()).unwrap();
         let restored = |name: &str, of: &Processor| {
             let config = config_of_book();
@@ -169,6 +175,30 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
 }
 
 #[test]
+fn a_change_counts_as_it_did_when_it_came_whatever_is_needed_since() {
+    use Transition::Raised;
+    let mut fleet = Fleet::new();
+    fleet.say(RULES, &change(0, "disable", "hot", None, false));
+    fleet.restart_under(true);
+    fleet.rows(&[(1, 90.0)]);
+    assert_eq!(fleet.emitted(), [], "no one has to approve it now");
+    fleet.say(RULES, &change(1, "enable", "hot", None, false));
+    fleet.restart_under(false);
+    fleet.rows(&[(2, 90.0)]);
+    assert_eq!(fleet.emitted(), [], "it waits as it did");
+    let approval = [
+        ("change_id", text("change 2")),
+        ("change", Value::Enum(4, "approve".into())),
+        ("rule_id", text("hot")),
+        ("approves", text("change 1")),
+        ("actor", text("ben")),
+    ];
+    fleet.say(RULES, &wide("rule_changes", 2, &approval));
+    fleet.rows(&[(3, 90.0)]);
+    assert_eq!(fleet.emitted(), [at("hot", Raised, 3)]);
+}
+
+#[test]
 fn a_processor_that_was_saved_before_a_change_meets_it_again_at_its_place() {
     use Transition::{Cleared, Raised};
     let mut fleet = Fleet::new();
@@ -181,7 +211,7 @@ fn a_processor_that_was_saved_before_a_change_meets_it_again_at_its_place() {
         [at("hot", Raised, 1), at("hot", Cleared, 1)]
     );
     // Killed: the actor was saved, the robot was not.
-    let book = book();
+    let book = book(false);
     book.restore(&fleet.actor.snapshot()).unwrap();
     let robot = Processor::restore("r", &saved, config_of_book()).unwrap();
     fleet.robot = robot.under(&book);
@@ -277,7 +307,7 @@ fn a_partition_is_taken_without_compiling_all_rules_for_every_change() {
         fleet.book.note(RULES, &batch, 0);
         fleet.actor.apply(RULES, &batch, &[0], &mut fleet.outputs);
     }
-    let (saved, book) = (fleet.actor.snapshot(), book());
+    let (saved, book) = (fleet.actor.snapshot(), book(false));
     let restored = compiled(|| book.restore(&saved).unwrap());
     assert_eq!(restored, changes as usize, "each change its own rule");
     let here = |read: u64| {

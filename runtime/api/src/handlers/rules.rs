@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use theatre_actors::control::{ChangeKind, RuleChange, StandingRules};
+use theatre_actors::rules::RuleSpec;
 
 use super::admin::address;
 use super::{Known, Shared, ask};
@@ -47,9 +48,14 @@ pub(super) fn standing(parts: &Parts) -> Answer<StandingRules> {
 
 pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
     let as_of = state.parts.clock.now();
-    let rules = ask(&state, |parts| Ok(standing(parts)?.rules()));
+    let standing = ask(&state, standing).await?;
+    let shown = |(rule, is_enabled): (&RuleSpec, bool)| {
+        let mut shown = json!(rule);
+        shown["is_enabled"] = json!(is_enabled);
+        shown
+    };
     Ok(Json(Page {
-        items: rules.await?.iter().map(|rule| json!(rule)).collect(),
+        items: standing.known().map(shown).collect(),
         next: None,
         as_of: as_of.into(),
     }))

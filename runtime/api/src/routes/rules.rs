@@ -21,7 +21,7 @@ fn standing() -> Vec<RouteSpec> {
         get(
             "/api/v1/rules",
             viewer,
-            "The rules that hold, those in the shadow too.",
+            "The rules that hold, those in the shadow and those that are disabled too (`is_enabled`).",
             vec![],
             Gives::Json(schema::<Page<Value>>),
             || web::get().to(handlers::rules::rules),

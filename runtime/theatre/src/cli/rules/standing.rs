@@ -29,23 +29,25 @@ pub(in crate::cli) fn standing(place: &Place) -> Result<StandingRules, Failure> 
 }
 
 pub(super) fn list(common: &Common) -> Result<(), Failure> {
-    let rules = standing(&Place::of(common)?)?.rules();
-    let line = |rule: &RuleSpec| {
+    let standing = standing(&Place::of(common)?)?;
+    let line = |(rule, is_enabled): (&RuleSpec, bool)| {
         vec![
             json!(rule.id),
             json!(rule.version),
             json!(rule.priority),
             json!(kind_name(&rule.kind)),
+            json!(is_enabled),
             json!(rule.shadow),
             json!(rule.description),
         ]
     };
-    let lines: Vec<Vec<Value>> = rules.iter().map(line).collect();
+    let lines: Vec<Vec<Value>> = standing.known().map(line).collect();
     let names = [
         "rule",
         "version",
         "priority",
         "kind",
+        "enabled",
         "shadow",
         "description",
     ];
@@ -53,12 +55,10 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
 }
 
 pub(super) fn show(common: &Common, id: &str, shadow: bool) -> Result<(), Failure> {
-    let rules = standing(&Place::of(common)?)?.rules();
-    let found = rules
-        .iter()
-        .find(|rule| rule.id == id && rule.shadow == shadow);
-    let Some(rule) = found else {
-        let ids: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
+    let standing = standing(&Place::of(common)?)?;
+    let mut rules = standing.known().map(|(rule, _)| rule);
+    let Some(rule) = rules.find(|rule| rule.id == id && rule.shadow == shadow) else {
+        let ids: Vec<&str> = standing.known().map(|(rule, _)| rule.id.as_str()).collect();
         let place = if shadow { " in the shadow" } else { "" };
         return Err(Failure::Usage(format!(
             "there is no rule '{id}'{place}; {}",
