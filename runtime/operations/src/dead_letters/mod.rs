@@ -36,11 +36,16 @@ pub struct Selection {
     pub from: Option<i64>,
     /// Those whose record was appended before, microseconds UTC.
     pub until: Option<i64>,
-    /// At most so many, the oldest of each partition first; 0: all.
-    pub limit: usize,
+    /// At most so many are sent, or erased, the oldest of each partition first; 0: all.
+    pub limit: u64,
 }
 
 impl Selection {
+    /// Whether so many are enough.
+    fn is_enough(&self, done: u64) -> bool {
+        self.limit > 0 && done >= self.limit
+    }
+
     /// Whether a dead letter is meant, apart from the limit.
     pub fn takes(&self, stored: &StoredDead) -> bool {
         let dead = &stored.dead;
@@ -61,7 +66,6 @@ struct Pages<'a> {
     selection: &'a Selection,
     /// Partitions that are left, the next one last: where to go on, and the last number.
     left: Vec<(Partition, u64, u64)>,
-    found: usize,
 }
 
 impl<'a> Pages<'a> {
@@ -81,19 +85,11 @@ impl<'a> Pages<'a> {
             store,
             selection,
             left,
-            found: 0,
         })
     }
 
     /// The next ones that are meant; `None` at the end. A page may have none of them.
     fn next(&mut self) -> Result<Option<Vec<StoredDead>>> {
-        let limit = match self.selection.limit {
-            0 => usize::MAX,
-            limit => limit,
-        };
-        if self.found >= limit {
-            return Ok(None);
-        }
         while let Some((partition, after, last)) = self.left.pop() {
             let mut page = self.store.dead_after(partition, after, PAGE)?;
             let Some(reached) = page.last().map(|stored| stored.sequence) else {
@@ -103,8 +99,6 @@ impl<'a> Pages<'a> {
                 self.left.push((partition, reached, last));
             }
             page.retain(|stored| stored.sequence <= last && self.selection.takes(stored));
-            page.truncate(limit - self.found);
-            self.found += page.len();
             return Ok(Some(page));
         }
         Ok(None)
@@ -146,11 +140,10 @@ mod tests {
         assert_eq!(only(|it| it.robot = Some("r".to_owned())), []);
         assert_eq!(only(|it| it.from = Some(1_002)), [(0, 3)]);
         assert_eq!(only(|it| it.until = Some(1_001)), [(0, 1), (1, 1)]);
-        assert_eq!(only(|it| it.limit = 2), [(0, 1), (0, 2)]);
         let of_both = |it: &mut Selection| {
-            it.reasons = vec![DeadReason::BadFrame];
-            it.limit = 2;
+            it.reasons = vec![DeadReason::BadFrame, DeadReason::Future];
+            it.until = Some(1_001);
         };
-        assert_eq!(only(of_both), [(0, 1), (0, 3)]);
+        assert_eq!(only(of_both), [(0, 1), (1, 1)]);
     }
 }

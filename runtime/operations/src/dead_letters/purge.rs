@@ -14,7 +14,7 @@ use super::{Pages, Selection};
 /// What was done, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// Dead letters that were meant.
+    /// Dead letters that were meant and looked at.
     pub selected: u64,
     /// Those of which the content was erased, or would be.
     pub purged: u64,
@@ -57,6 +57,10 @@ impl Purging<'_> {
         while let Some(page) = pages.next()? {
             let mut purged = Vec::new();
             for stored in &page {
+                let done = report.purged + purged.len() as u64;
+                if self.selection.is_enough(done) {
+                    break;
+                }
                 report.selected += 1;
                 let up_to = self.published(&mut published, stored.partition)?;
                 match refusal(stored, up_to, &in_doubt) {
@@ -70,6 +74,9 @@ impl Purging<'_> {
                 hold()?;
                 report.purged += self.store.purge_dead(&purged, self.clock.now())?;
                 progress(report);
+            }
+            if self.selection.is_enough(report.purged) {
+                break;
             }
         }
         Ok(())

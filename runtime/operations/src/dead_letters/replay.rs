@@ -107,7 +107,7 @@ pub struct Letter {
 /// What was done, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// Dead letters that were meant.
+    /// Dead letters that were meant and looked at.
     pub selected: u64,
     /// Records that were appended, or would be.
     pub sent: u64,
@@ -183,9 +183,14 @@ impl Replaying<'_> {
         });
         let began = Instant::now();
         let mut pages = Pages::begin(self.store, self.selection)?;
+        let mut batch = Vec::new();
+        let mut is_enough = false;
         while let Some(page) = pages.next()? {
-            let mut batch = Vec::new();
             for stored in &page {
+                is_enough = self.selection.is_enough(report.sent + batch.len() as u64);
+                if is_enough {
+                    break;
+                }
                 report.selected += 1;
                 match work.look(stored)? {
                     Ok(looked) => batch.push(looked.planned),
@@ -198,12 +203,14 @@ impl Replaying<'_> {
                     self.pace(began, report.sent);
                 }
             }
-            if !batch.is_empty() {
-                hold()?;
-                work.send(batch, report)?;
-                progress(report);
-                self.pace(began, report.sent);
+            if is_enough {
+                break;
             }
+        }
+        if !batch.is_empty() {
+            hold()?;
+            work.send(batch, report)?;
+            progress(report);
         }
         Ok(())
     }
@@ -219,6 +226,9 @@ impl Replaying<'_> {
         let mut pages = Pages::begin(self.store, self.selection)?;
         while let Some(page) = pages.next()? {
             for stored in &page {
+                if self.selection.is_enough(report.sent) {
+                    return Ok(report);
+                }
                 report.selected += 1;
                 let letter = match work.look(stored)? {
                     Ok(looked) => {

@@ -27,12 +27,17 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new() -> Self {
+        Self::with_key([0; 32])
+    }
+
+    /// With another key of seals.
+    pub(super) fn with_key(key: [u8; 32]) -> Self {
         let config = Config {
             partitions: PARTITIONS,
             ..Config::default()
         };
         let clock: Arc<dyn theatre_actors::time::Clock> = Arc::new(SystemClock);
-        let params = PipelineParams::from_config(&config, [0; 32], &NoSources, &clock).unwrap();
+        let params = PipelineParams::from_config(&config, key, &NoSources, &clock).unwrap();
         let log = MemoryLog::new(clock);
         log.ensure_topics(&params.topics, PARTITIONS).unwrap();
         let store = MemoryStore::default();

@@ -165,13 +165,35 @@ fn what_the_log_has_lost_comes_from_the_seal_and_is_never_guessed() {
     site.append(0, b"?d");
     site.log.trim(&site.params.topics[0], 0, 3).unwrap();
     // What was sealed elsewhere cannot be opened.
+    let own = std::mem::replace(
+        &mut site.params.pseudonyms,
+        Site::with_key([9; 32]).params.pseudonyms,
+    );
     site.bury_as(0, 1, b"?z", DeadReason::Undecodable);
-    site.params.pseudonyms = Site::new().params.pseudonyms;
-    assert_eq!(fates(&site), ["bad_frame", "unproven", "bad_frame"]);
+    site.params.pseudonyms = own;
+    assert_eq!(fates(&site), ["bad_frame", "unproven", "record_gone"]);
     let report = replay(&site, &Selection::default());
-    assert_eq!((report.sent, report.found), (2, 0));
-    assert_eq!(report.refused, BTreeMap::from([("unproven", 1)]));
+    assert_eq!((report.sent, report.found), (1, 0));
+    let refused = [("record_gone", 1), ("unproven", 1)];
+    assert_eq!(report.refused, BTreeMap::from(refused));
     assert_eq!(site.records(0)[1].1, b"?a");
+}
+
+#[test]
+fn a_limit_counts_what_is_sent_so_that_the_command_can_be_repeated() {
+    let site = Site::new();
+    for value in [b"?a", b"?b", b"?c"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    let two = Selection {
+        limit: 2,
+        ..Selection::default()
+    };
+    assert_eq!(asked(&site, &two).look().unwrap().letters.len(), 2);
+    assert_eq!(replay(&site, &two).sent, 2);
+    assert_eq!(replay(&site, &two).sent, 1);
+    assert_eq!(replay(&site, &two).sent, 0);
 }
 
 #[test]
