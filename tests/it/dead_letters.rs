@@ -11,12 +11,14 @@ use serde_json::Value;
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{AccessStore, EventLog, NewRecord};
 use theatre_config::INPUT_TOPICS;
+use theatre_dev::kafka::Kafka;
 use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_schemas::records::RecordWriter;
 use theatre_system::clock::SystemClock;
-use theatre_tests::{run, theatre};
+use theatre_tests::deployment::Deployment;
+use theatre_tests::{run, servers, theatre};
 
 const NOW: i64 = 1_767_225_600_000_000;
 const PARTITIONS: u32 = 4;
@@ -288,7 +290,7 @@ fn what_dies_each_time_is_given_up_and_what_is_erased_stays_accounted_for() -> R
     let mut done = Vec::new();
     for entry in trail.iter().rev() {
         let after: Value = serde_json::from_str(entry.after.as_deref().context("no words")?)?;
-        let by = after["by"].as_str().context("nobody")?.to_owned();
+        let by = after["by"].as_str().context("no name")?.to_owned();
         done.push(format!("{by} {} {}", entry.action, entry.target));
     }
     let unsealed = format!("eve dead_letter.unseal {partition}/1");
@@ -315,5 +317,74 @@ fn what_dies_each_time_is_given_up_and_what_is_erased_stays_accounted_for() -> R
             .iter()
             .any(|entry| format!("{entry:?}").contains("Jane"))
     );
+    Ok(())
+}
+
+/// A sum over the lines of what `reconcile` proves of a deployment.
+fn proven_of(deployment: &Deployment, column: &str) -> Result<u64> {
+    let output = deployment.look(&["reconcile", "--output", "json"])?;
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(report["gaps"] == serde_json::json!([]), "{report}");
+    let lines = report["lines"].as_array().context("no lines")?;
+    Ok(lines.iter().filter_map(|line| line[column].as_u64()).sum())
+}
+
+#[test]
+fn on_servers_two_commands_at_once_send_each_record_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kafka = Kafka::start(&folder.path().join("kafka"))?;
+    let (schemas, store) = (folder.path().join("schemas"), servers::database()?);
+    std::fs::create_dir(&schemas)?;
+    let settings = format!(
+        "partitions = {PARTITIONS}\nsilence_after = \"1d\"\nschema_folder = \"{}\"\n\
+         [log]\nurl = \"kafka://{}\"\n[store]\nurl = \"{store}\"\n[lake]\nenabled = false\n[warehouse]\nenabled = false\n",
+        schemas.display(),
+        kafka.bootstrap()
+    );
+    let deployment = Deployment::new(&settings, "")?;
+    deployment.look(&["migrate"])?;
+    deployment.drain("one")?;
+    let log = deployment.log("one")?;
+    let records = records()?;
+    for record in &records {
+        let partition = partition_of(&record.key, PARTITIONS);
+        log.append(INPUT_TOPICS[0], partition, std::slice::from_ref(record))?;
+    }
+    deployment.drain("one")?;
+    ensure!(proven_of(&deployment, "dead")? == 9);
+
+    std::fs::write(schemas.join("3700.avsc"), ARM)?;
+    let replay = |name: &str| -> Result<Value> {
+        let all = ["dlq", "replay", "--all", "--by", name, "--output", "json"];
+        let output = deployment.output(name, &all)?;
+        let printed: Value = serde_json::from_slice(&output.stdout)?;
+        let waits = printed["error"]
+            .as_str()
+            .is_some_and(|it| it.contains("another command"));
+        ensure!(output.status.success() || waits, "{printed}");
+        Ok(printed)
+    };
+    let (one, two) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| replay("two"));
+        (replay("one"), other.join())
+    });
+    let two = two.map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+    let sent = |printed: &Value| printed["sent"].as_u64().unwrap_or(0);
+    let (one, two) = (one?, two?);
+    ensure!(sent(&one) + sent(&two) == 9, "{one} {two}");
+    let ends = (0..PARTITIONS).map(|partition| Ok(log.range(INPUT_TOPICS[0], partition)?.end));
+    let ends: Vec<u64> = ends.collect::<Result<_>>()?;
+    ensure!(ends.iter().sum::<u64>() == 18, "{ends:?}");
+    let again = replay("one")?;
+    ensure!(
+        again["refused"]["already_replayed"] == 9 && sent(&again) == 0,
+        "{again}"
+    );
+    deployment.drain("one")?;
+    ensure!(proven_of(&deployment, "applied")? == 9 && proven_of(&deployment, "dead")? == 9);
+    let purge = ["dlq", "purge", "--all", "--by", "one", "--output", "json"];
+    let purged: Value = serde_json::from_slice(&deployment.run("two", &purge)?.stdout)?;
+    ensure!(purged["purged"] == 9, "{purged}");
+    ensure!(proven_of(&deployment, "purged")? == 9 && proven_of(&deployment, "dead")? == 9);
     Ok(())
 }

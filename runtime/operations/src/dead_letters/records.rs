@@ -21,7 +21,7 @@ const READ_ON: u64 = 2_000;
 /// A record as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Original {
-    /// Its key; `None` where it is known to nobody any more.
+    /// Its key; `None` where it is not known any more.
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Vec<u8>,
 }

@@ -54,7 +54,7 @@ impl Site {
         &self.params.topics[0]
     }
 
-    /// Appends a record that nobody can read.
+    /// Appends a record that cannot be read.
     pub(super) fn append(&self, partition: Partition, value: &[u8]) -> u64 {
         let record = NewRecord {
             key: b"r".to_vec(),

@@ -1,4 +1,7 @@
-use theatre_actors::ports::DeadLetterStore;
+use std::collections::{BTreeMap, HashSet};
+
+use theatre_actors::outputs::DeadReason;
+use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error};
 use theatre_actors::time::LogTime;
 use theatre_system::clock::SystemClock;
 

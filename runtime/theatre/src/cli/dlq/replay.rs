@@ -117,7 +117,7 @@ impl Replay {
         let (log, store, access) = (adapters.log()?, adapters.store()?, adapters.access()?);
         let trail = Trail::of(&*access, &self.who)?;
         if lock.is_some() {
-            // Whoever worked here before has ended.
+            // A command that worked here before has ended: this one holds the lock.
             access.release_requests()?;
         }
         let mut lease = Lease::take(&*access, &SystemClock)?;
