@@ -363,6 +363,15 @@ pub struct DeadRow {
 }
 
 impl DeadRow {
+    /// The same without what may name persons or was in the record: its place, reason, robot and
+    /// hash stay, by which it is accounted for.
+    #[must_use]
+    pub fn erased(mut self) -> Self {
+        self.payload = Vec::new();
+        self.detail = String::new();
+        self
+    }
+
     /// Rough size in memory and in a commit, bytes.
     pub fn weight(&self) -> usize {
         self.payload.len() + OVERHEAD

@@ -7,6 +7,7 @@
 //! each port for embedded files and in memory, and one contract suite runs against all of them.
 
 mod access;
+mod dead_letters;
 mod lake;
 mod lake_files;
 mod log;
@@ -17,6 +18,7 @@ mod warehouse;
 use crate::position::Partition;
 
 pub use access::{AccessStore, AuditEntry, Begun, Reservation, Role, StoredToken};
+pub use dead_letters::{DeadLetterStore, DeadReplay};
 pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
 pub use log::{

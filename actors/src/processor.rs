@@ -10,6 +10,7 @@ mod controlled;
 mod entities;
 mod events;
 mod following;
+mod foresight;
 mod intake;
 mod procedure_table;
 mod row_batch;
@@ -46,6 +47,7 @@ use stored::ProcessorState;
 pub(crate) use stored::control_state;
 
 pub use entities::{EntityConfig, SessionConfig};
+pub use foresight::foresee;
 pub use intake::IntakeProcessor;
 pub use view::{
     ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, SilenceView,

@@ -8,6 +8,7 @@ mod bounds;
 mod checkpointer;
 mod contracts;
 mod crash;
+mod dead_letters;
 mod doctor;
 mod done;
 mod fetchers;

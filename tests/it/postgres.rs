@@ -27,12 +27,13 @@ mod unknown_fate;
 
 const FACTS_PER_SAVE: usize = 3;
 /// All migrations of the store's tables, in order.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "0001_checkpoint",
     "0002_past_layouts",
     "0003_cursors",
     "0004_access",
     "0005_undelivered",
+    "0006_dead_letters",
 ];
 
 fn commit(partition: Partition, epoch: Epoch, processor: &str, number: u64) -> PartitionCommit {

@@ -215,7 +215,8 @@ fn a_look_at_an_embedded_store_of_before_is_refused_with_what_to_do_and_changes_
         "{refused:?}"
     );
     ensure!(std::fs::read(&path)? == before);
-    ensure!(EmbeddedStore::migrate(&path)? == ["0001_cursors", "0002_undelivered"]);
+    let applied = EmbeddedStore::migrate(&path)?;
+    ensure!(applied == ["0001_cursors", "0002_undelivered", "0003_dead_letters"]);
     is_as_it_was(&EmbeddedStore::open_read_only(&path)?)
 }
 
@@ -251,7 +252,13 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
     );
     let applied = theatre_postgres::migrate(&url, &config, &io)?;
     ensure!(
-        applied == ["0003_cursors", "0004_access", "0005_undelivered"],
+        applied
+            == [
+                "0003_cursors",
+                "0004_access",
+                "0005_undelivered",
+                "0006_dead_letters"
+            ],
         "{applied:?}"
     );
     is_as_it_was(&*theatre_postgres::open(&url, &config, &io)?)?;
@@ -263,6 +270,7 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
         "SET ROLE serves_before; UPDATE theatre.cursor SET position = position;
          INSERT INTO theatre.cursor VALUES (9, 'x', 1); DELETE FROM theatre.cursor WHERE partition = 9;
          INSERT INTO theatre.undelivered VALUES ('x', 9, 1, 'why', 1); DELETE FROM theatre.undelivered;
+         INSERT INTO theatre.dead_replay VALUES (9, 1, 1, 0, 9, 0, NULL, 1); DELETE FROM theatre.dead_replay;
          RESET ROLE; DROP OWNED BY serves_before; DROP ROLE serves_before",
     )
 }

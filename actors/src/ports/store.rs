@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeferredBatches, Epoch, Error, FileStage, LakeFile, LoadBatch, RegisteredFile, Result,
+    DeadLetterStore, DeferredBatches, Epoch, Error, FileStage, LakeFile, LoadBatch, RegisteredFile,
+    Result,
 };
 use crate::outputs::{DeadRow, OutputEvent, OutputKind};
 use crate::position::{Partition, Positions};
@@ -177,6 +178,8 @@ pub struct StoredDead {
     pub sequence: u64,
     /// The dead letter.
     pub dead: DeadRow,
+    /// Since when its payload and detail are erased.
+    pub purged_at: Option<LogTime>,
 }
 
 /// An output that a consumer could not deliver and has passed over.
@@ -319,7 +322,7 @@ pub struct Expiry {
 
 /// The store in which everything is decided. Every write is one transaction, fenced by the
 /// partition's epoch.
-pub trait CheckpointStore: Send + Sync {
+pub trait CheckpointStore: DeadLetterStore + Send + Sync {
     /// Records the input topics and the partition count at first start, and refuses a different
     /// count or topics in another order later (new topics may be added at the end).
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()>;

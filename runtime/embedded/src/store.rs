@@ -21,6 +21,7 @@ use theatre_actors::time::LogTime;
 use super::{lock, open, open_read_only};
 
 mod cursors;
+mod dead_letters;
 mod files;
 mod migrations;
 mod outputs;
@@ -226,7 +227,7 @@ fn save_processor(
     for dead in &save.dead {
         numbers.1 += 1;
         transaction
-            .prepare_cached("INSERT INTO dead VALUES (?1, ?2, ?3)")
+            .prepare_cached("INSERT INTO dead VALUES (?1, ?2, ?3, NULL)")
             .and_then(|mut statement| {
                 statement.execute(params![partition, numbers.1, encode(dead)])
             })
@@ -426,7 +427,7 @@ impl CheckpointStore for EmbeddedStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredDead>> {
-        let sql = "SELECT partition, sequence, dead FROM dead WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
+        let sql = "SELECT partition, sequence, dead, purged_at FROM dead WHERE partition = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
         self.query(
             sql,
             params![partition, after as i64, limit as i64],
@@ -622,7 +623,7 @@ impl CheckpointStore for EmbeddedStore {
     fn find_dead(&self, limit: usize) -> Result<Vec<StoredDead>> {
         let limit = if limit == 0 { -1 } else { limit as i64 };
         self.query(
-            "SELECT partition, sequence, dead FROM dead ORDER BY sequence DESC, partition LIMIT ?1",
+            "SELECT partition, sequence, dead, purged_at FROM dead ORDER BY sequence DESC, partition LIMIT ?1",
             [limit],
             outputs::read_dead,
         )

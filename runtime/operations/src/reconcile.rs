@@ -54,6 +54,8 @@ pub struct Line {
     pub late: u64,
     pub duplicate: u64,
     pub dead: u64,
+    /// Of the late and the dead: those of which `theatre dlq purge` has erased what they held.
+    pub purged: u64,
     /// Decodable records in the log that are no duplicates, below the lake's position: what the
     /// lake must hold of what is still in the log.
     pub lake_expected: u64,
@@ -366,6 +368,7 @@ fn line(
         late: counters.late,
         duplicate: counters.duplicate,
         dead: counters.dead_total(),
+        purged: cell.purged,
         lake_expected: cell.in_lake,
         lake_found: found.count() as u64,
         lake_pending: cell.not_yet_in_lake,

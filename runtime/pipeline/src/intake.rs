@@ -26,6 +26,7 @@ use crate::input_schemas::InputSchemas;
 use decoder::Decoder;
 
 mod decoder;
+pub mod reread;
 
 /// What intake needs to read any partition.
 #[derive(Clone)]

@@ -9,6 +9,7 @@ mod access;
 mod commit;
 mod connect;
 mod cursors;
+mod dead_letters;
 mod failure;
 mod files;
 mod iam;

@@ -10,7 +10,7 @@ use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -24,6 +24,10 @@ const FILES: [(&str, &str); 5] = [
     (
         "undelivered",
         include_str!("../migrations/0005_undelivered.sql"),
+    ),
+    (
+        "dead_letters",
+        include_str!("../migrations/0006_dead_letters.sql"),
     ),
 ];
 /// PostgreSQL 15.

@@ -37,14 +37,15 @@ pub(super) fn read_output(row: &PgRow) -> Attempt<StoredOutput> {
     })
 }
 
-type DeadRow = (i32, i64, Vec<u8>);
+type DeadRow = (i32, i64, Vec<u8>, Option<i64>);
 type ProcessorRow = (String, i64, Vec<u8>, Vec<u8>);
 
-fn read_dead((partition, sequence, letter): DeadRow) -> Attempt<StoredDead> {
+fn read_dead((partition, sequence, letter, purged_at): DeadRow) -> Attempt<StoredDead> {
     Ok(StoredDead {
         partition: partition as u32,
         sequence: sequence as u64,
         dead: decode(&letter)?,
+        purged_at: purged_at.map(LogTime),
     })
 }
 
@@ -132,7 +133,7 @@ pub(super) async fn dead_after(
     after: u64,
     limit: usize,
 ) -> Attempt<Vec<StoredDead>> {
-    let sql = "SELECT partition, sequence, letter FROM dead WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+    let sql = "SELECT partition, sequence, letter, purged_at FROM dead WHERE partition = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
     let query = sqlx::query_as(sql)
         .bind(partition as i32)
         .bind(after as i64)
@@ -206,8 +207,7 @@ pub(super) async fn find_dead(
     connection: &mut PgConnection,
     limit: usize,
 ) -> Attempt<Vec<StoredDead>> {
-    let sql =
-        "SELECT partition, sequence, letter FROM dead ORDER BY sequence DESC, partition LIMIT $1";
+    let sql = "SELECT partition, sequence, letter, purged_at FROM dead ORDER BY sequence DESC, partition LIMIT $1";
     let found: Vec<DeadRow> = sqlx::query_as(sql)
         .bind((limit > 0).then(|| limited(limit)))
         .fetch_all(connection)

@@ -37,7 +37,7 @@ pub struct DeadLetterSummary {
     pub reason: &'static str,
     /// The robot, where known.
     pub robot_id: Option<String>,
-    /// The reason in words, without personal data.
+    /// The reason in words, without personal data; `erased` once it was purged.
     pub detail: String,
 }
 
@@ -118,7 +118,10 @@ pub fn dead_letters(store: &dyn CheckpointStore, limit: usize) -> Result<Vec<Dea
         offset: stored.dead.offset,
         reason: stored.dead.reason.as_str(),
         robot_id: stored.dead.robot_id,
-        detail: stored.dead.detail,
+        detail: match stored.purged_at {
+            Some(_) => "erased".to_owned(),
+            None => stored.dead.detail,
+        },
     };
     Ok(store.find_dead(limit)?.into_iter().map(summary).collect())
 }

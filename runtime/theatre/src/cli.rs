@@ -26,6 +26,7 @@ mod lake;
 mod left_out;
 #[cfg(feature = "servers")]
 mod migrate;
+mod moment;
 #[cfg(feature = "notify")]
 mod notify;
 mod output;
@@ -256,8 +257,11 @@ commands! {
         after_help = "Examples: theatre report list\n          theatre report busiest_robots\n          theatre report quarterly_growth --output svg --out growth.svg"
     )]
     Report = report::ReportArgs;
-    /// Dead letters: records that could not be applied, and why.
-    #[command(subcommand, after_help = "Example: theatre dlq list")]
+    /// Dead letters: records that could not be applied, and why; sent again, or erased.
+    #[command(
+        subcommand,
+        after_help = "Examples: theatre dlq list\n          theatre dlq replay --reason unknown_schema --dry-run"
+    )]
     Dlq = dlq::Dlq;
     /// Recipients of what happens to conditions: what could not be delivered, sent again; a test.
     #[cfg_attr(

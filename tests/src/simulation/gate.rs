@@ -458,6 +458,21 @@ fn spoil_what_was_said(
     Ok(found)
 }
 
+impl DeadLetterStore for GatedStore {
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
+        self.gate.call(|| self.inner.begin_dead_replays(replays))
+    }
+    fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()> {
+        self.gate.call(|| self.inner.finish_dead_replays(sent))
+    }
+    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
+        self.gate.call(|| self.inner.dead_replays())
+    }
+    fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
+        self.gate.call(|| self.inner.purge_dead(dead, at))
+    }
+}
+
 impl CheckpointStore for GatedStore {
     fn ensure_layout(&self, topics: &[String], partitions: u32) -> Result<()> {
         self.gate

@@ -6,6 +6,7 @@
 //! | 0 | the first tables, with the consumers' positions in columns of `partition` |
 //! | 1 | the table `cursor`, a row for each consumer |
 //! | 2 | the table `undelivered` |
+//! | 3 | the table `dead_replay`, and in `dead` when a letter was erased |
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use crate::cannot_open;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of [`SCHEMA`].
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// From version 0 to 1. The names of the consumers are those under which they go on.
 const CURSORS: &str = "
@@ -29,6 +30,9 @@ const CURSORS: &str = "
     ALTER TABLE partition DROP COLUMN relayed_fact;
     ALTER TABLE partition DROP COLUMN relayed_dead;
     ALTER TABLE partition DROP COLUMN exported_fact;";
+
+/// From version 2 to 3.
+const PURGED_AT: &str = "ALTER TABLE dead ADD COLUMN purged_at INTEGER;";
 
 /// Makes the tables, or brings those of an earlier build to this one's version, in one transaction;
 /// says which migrations that took.
@@ -41,21 +45,26 @@ pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<Vec<Stri
     }
     // Of two processes that open the file at once one waits here, and finds the work done.
     let migrate = |transaction: &Transaction<'_>| -> rusqlite::Result<Vec<String>> {
-        if stored_version(transaction)? == VERSION {
+        let found = stored_version(transaction)?;
+        if found == VERSION {
             return Ok(Vec::new());
         }
         // A file that was just made has no tables: nothing is missing there.
         let is_old = has_column(transaction, "epoch")?;
         let has_no_cursors = has_column(transaction, "relayed_fact")?;
-        // Makes the tables that are missing, `undelivered` too.
+        // Makes the tables that are missing, `undelivered` and `dead_replay` too.
         transaction.execute_batch(SCHEMA)?;
         if has_no_cursors {
             transaction.execute_batch(CURSORS)?;
         }
+        if is_old {
+            transaction.execute_batch(PURGED_AT)?;
+        }
         transaction.pragma_update(None, "user_version", VERSION)?;
         let applied = [
             has_no_cursors.then_some("0001_cursors"),
-            is_old.then_some("0002_undelivered"),
+            (is_old && found < 2).then_some("0002_undelivered"),
+            is_old.then_some("0003_dead_letters"),
         ];
         Ok(applied.into_iter().flatten().map(str::to_owned).collect())
     };

@@ -35,6 +35,7 @@ pub(super) fn read_dead(row: &Row<'_>) -> rusqlite::Result<StoredDead> {
         partition: row.get(0)?,
         sequence: row.get::<_, i64>(1)? as u64,
         dead,
+        purged_at: row.get::<_, Option<i64>>(3)?.map(LogTime),
     })
 }
 

@@ -66,8 +66,24 @@ CREATE TABLE IF NOT EXISTS dead (
     partition INTEGER NOT NULL,
     sequence  INTEGER NOT NULL,
     dead      BLOB NOT NULL,
+    -- Since when its content is erased.
+    purged_at INTEGER,
     PRIMARY KEY (partition, sequence)
 ) STRICT;
+
+-- Dead letters whose records were sent again: the copy stands in `to_partition` of the topic at
+-- `copy_offset`, or, where that is not known, nowhere or at `after_offset` or above.
+CREATE TABLE IF NOT EXISTS dead_replay (
+    partition    INTEGER NOT NULL,
+    sequence     INTEGER NOT NULL,
+    count        INTEGER NOT NULL,
+    topic        INTEGER NOT NULL,
+    to_partition INTEGER NOT NULL,
+    after_offset INTEGER NOT NULL,
+    copy_offset  INTEGER,
+    begun_at     INTEGER NOT NULL,
+    PRIMARY KEY (partition, sequence)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS lake_file (
     partition INTEGER NOT NULL,

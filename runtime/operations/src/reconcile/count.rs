@@ -38,6 +38,8 @@ pub(super) struct Cell {
     pub(super) lake_position: u64,
     /// The records of a topic that is compacted, which are not all that were there.
     pub(super) kept: Option<Kept>,
+    /// Dead letters of which the content is erased.
+    pub(super) purged: u64,
 }
 
 /// What compaction has left of a topic.
@@ -212,15 +214,17 @@ impl<'a> Count<'a> {
                 let (batch, row) = (&chunk.batches[batch as usize].1, row as usize);
                 let robot = batch.robot_id(row);
                 let boot = batch.boot_id(row).unwrap_or(0);
-                let again = batch.sequence(row).is_some_and(|sequence| {
-                    self.trackers[at].is_duplicate(robot, topic, boot, sequence)
-                });
-                cell.duplicates += u64::from(again);
                 let refused = saved.refused.get(&(topic, offset));
                 // It could not be read when its robot should have seen it, and can be now; the lake
-                // may have met it later.
+                // may have met it later. Else its number was not seen either: the record may have
+                // been sent again.
                 let late = refused.is_some_and(|reason| *reason != DeadReason::WrongPartition);
                 let expected = !late || cell.lake.seen.contains(&(offset as i64));
+                let again = expected
+                    && batch.sequence(row).is_some_and(|sequence| {
+                        self.trackers[at].is_duplicate(robot, topic, boot, sequence)
+                    });
+                cell.duplicates += u64::from(again);
                 if expected && !again && self.with_lake {
                     if offset < cell.lake_position {
                         cell.in_lake += 1;
@@ -274,13 +278,18 @@ fn saved(ports: &Ports, partition: Partition, cells: &mut [Cell]) -> Result<Save
     Ok(Saved {
         status,
         positions,
-        refused: refused(ports, partition)?,
+        refused: refused(ports, partition, cells)?,
     })
 }
 
 /// Records that the intake processor accounts though they may name a robot: the robot's home is
-/// another partition, or they could not be read then. By topic and offset.
-fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), DeadReason>> {
+/// another partition, or they could not be read then. By topic and offset. Counts dead letters of
+/// which the content is erased: they are among the others.
+fn refused(
+    ports: &Ports,
+    partition: Partition,
+    cells: &mut [Cell],
+) -> Result<HashMap<(usize, u64), DeadReason>> {
     const PAGE: usize = 1000;
     let (mut found, mut after) = (HashMap::new(), 0);
     loop {
@@ -289,6 +298,11 @@ fn refused(ports: &Ports, partition: Partition) -> Result<HashMap<(usize, u64), 
             return Ok(found);
         };
         after = last.sequence;
+        for purged in page.iter().filter(|stored| stored.purged_at.is_some()) {
+            if let Some(cell) = cells.get_mut(purged.dead.topic) {
+                cell.purged += 1;
+            }
+        }
         let ours =
             |dead: &&DeadRow| dead.reason == DeadReason::WrongPartition || dead.robot_id.is_none();
         let dead = page.iter().map(|stored| &stored.dead).filter(ours);

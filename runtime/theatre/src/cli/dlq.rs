@@ -1,16 +1,20 @@
 //! `theatre dlq`: dead letters, records that could not be applied.
 
-use clap::Subcommand;
-use serde_json::{Value, json};
-use theatre_actors::outputs::DeadRow;
-use theatre_schemas::pseudonym::Pseudonyms;
+mod purge;
+mod replay;
+mod show;
+mod trail;
+mod which;
 
-use super::output::{rows, time, value};
-use super::service::{Place, pseudonym_key, store};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::rows;
+use super::service::store;
 use super::{Common, Failure};
 use theatre_queries::{self as queries, DeadLetterSummary};
 
-/// Looks at dead letters.
+/// Looks at dead letters, sends them again, erases them.
 #[derive(Debug, Subcommand)]
 pub(super) enum Dlq {
     /// The newest ones.
@@ -24,26 +28,30 @@ pub(super) enum Dlq {
     #[command(
         after_help = "Example: theatre dlq show 0 1 (partition and number, as theatre dlq list has them)"
     )]
-    Show {
-        /// Partition.
-        partition: u32,
-        /// Number within the partition.
-        number: u64,
-        /// Open the seal of a record that could not be decoded. It may name persons.
-        #[arg(long)]
-        unseal: bool,
-    },
+    Show(show::Show),
+    /// Appends the records of dead letters again to the topics that they came from, once what was
+    /// wrong is mended. On an embedded log no process may be running; on Kafka it may.
+    #[command(
+        after_help = "Examples: theatre dlq replay --reason unknown_schema --dry-run   (what would become of each)\n          \
+                            theatre dlq replay --reason unknown_schema --rate 100\n          \
+                            theatre dlq replay 0 1"
+    )]
+    Replay(replay::Replay),
+    /// Erases what dead letters hold, for good. Their numbers, places and reasons stay, and they
+    /// count as ever. Theatre may be running.
+    #[command(
+        after_help = "Examples: theatre dlq purge --before 2026-01-01 --dry-run\n          theatre dlq purge --before 2026-01-01 --comment 'kept long enough'"
+    )]
+    Purge(purge::Purge),
 }
 
 impl Dlq {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         match self {
             Self::List { limit } => list(common, limit),
-            Self::Show {
-                partition,
-                number,
-                unseal,
-            } => show(common, partition, number, unseal),
+            Self::Show(show) => show.run(common),
+            Self::Replay(replay) => replay.run(common),
+            Self::Purge(purge) => purge.run(common),
         }
     }
 }
@@ -76,44 +84,9 @@ fn list(common: &Common, limit: usize) -> Result<(), Failure> {
     )
 }
 
-fn show(common: &Common, partition: u32, number: u64, unseal: bool) -> Result<(), Failure> {
-    let found = queries::dead_letter(&*store(common)?, partition, number)?;
-    let missing = || {
-        Failure::Failed(format!(
-            "there is no dead letter {number} in partition {partition}; `theatre dlq list` names them"
-        ))
-    };
-    let dead = found.ok_or_else(missing)?.dead;
-    let payload = payload(common, &dead, unseal)?;
-    value(&json!({
-        "topic": dead.topic,
-        "offset": dead.offset,
-        "append_time": time(dead.append_time),
-        "reason": dead.reason.as_str(),
-        "detail": dead.detail,
-        "robot_id": dead.robot_id,
-        "schema_id": dead.schema_id,
-        "size": dead.size,
-        "sha256": dead.sha256,
-        "payload": payload,
-    }))
-}
-
-/// The payload as it is printed: columns as JSON, or the sealed bytes, opened on demand only.
-fn payload(common: &Common, dead: &DeadRow, unseal: bool) -> Result<Value, Failure> {
-    if !dead.sealed {
-        return Ok(serde_json::from_slice(&dead.payload).unwrap_or(Value::Null));
-    }
-    if !unseal {
-        return Ok(json!(format!(
-            "{} bytes, sealed (--unseal opens them)",
-            dead.payload.len()
-        )));
-    }
-    let place = Place::of(common)?;
-    let pseudonyms = Pseudonyms::new(pseudonym_key(&place.config, &place.dir)?);
-    let opened = queries::unsealed(&dead.payload, &pseudonyms);
-    let opened =
-        opened.ok_or_else(|| Failure::Failed("the seal was made with another key".to_owned()))?;
-    Ok(json!(opened))
+/// Why a dead letter is not there.
+fn missing(partition: u32, number: u64) -> Failure {
+    Failure::Failed(format!(
+        "there is no dead letter {number} in partition {partition}; `theatre dlq list` names them"
+    ))
 }

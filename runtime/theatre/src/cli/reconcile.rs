@@ -174,6 +174,12 @@ fn print_notes(report: &Report) {
             line.topic, line.partition, line.trimmed_below
         );
     }
+    let purged: u64 = report.lines.iter().map(|line| line.purged).sum();
+    if purged > 0 {
+        eprintln!(
+            "of the late and the dead, {purged} are erased (theatre dlq purge), and count as ever"
+        );
+    }
     for gap in &report.gaps {
         eprintln!("gap: {gap}");
     }

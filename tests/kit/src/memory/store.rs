@@ -6,10 +6,10 @@ use std::sync::Mutex;
 
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
-    CheckpointStore, CommitOutcome, DeferredBatches, Epoch, Error, Expiry, Export, FileStage,
-    LakeCut, LakeFile, LoadBatch, OutputFilter, PartitionCommit, PartitionStatus, PastLayout,
-    ProcessorMove, ProcessorSave, RegisteredFile, Repartition, Result, StoredDead, StoredOutput,
-    StoredProcessor, StoredUndelivered, Undelivered,
+    CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
+    Expiry, Export, FileStage, LakeCut, LakeFile, LoadBatch, OutputFilter, PartitionCommit,
+    PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, RegisteredFile, Repartition, Result,
+    StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -60,6 +60,7 @@ impl PartitionState {
                 partition,
                 sequence: self.status.last_dead,
                 dead: dead.clone(),
+                purged_at: None,
             });
         }
         let ProcessorSave {
@@ -201,6 +202,8 @@ struct State {
     partitions: BTreeMap<Partition, PartitionState>,
     output_ids: HashSet<OutputId>,
     homes: BTreeMap<String, Partition>,
+    /// By partition and number of the dead letter.
+    replays: BTreeMap<(Partition, u64), DeadReplay>,
 }
 
 impl State {
@@ -324,6 +327,49 @@ fn new_ids(state: &State, commits: &[PartitionCommit]) -> Result<HashSet<OutputI
         }
     }
     Ok(ids)
+}
+
+impl DeadLetterStore for MemoryStore {
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
+        let mut state = lock(&self.state);
+        let mut begun = state.replays.clone();
+        for replay in replays {
+            let key = (replay.partition, replay.sequence);
+            if begun.insert(key, replay.clone()).is_some() {
+                let what = "the replay of a dead letter";
+                return Err(Error::overtaken(replay.partition, what));
+            }
+        }
+        state.replays = begun;
+        Ok(())
+    }
+
+    fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()> {
+        let mut state = lock(&self.state);
+        for (partition, sequence, offset) in sent {
+            if let Some(replay) = state.replays.get_mut(&(*partition, *sequence)) {
+                replay.offset = Some(*offset);
+            }
+        }
+        Ok(())
+    }
+
+    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
+        Ok(lock(&self.state).replays.values().cloned().collect())
+    }
+
+    fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
+        let mut state = lock(&self.state);
+        let all = (state.partitions.values_mut()).flat_map(|known| &mut known.dead);
+        let wanted = all.filter(|stored| {
+            stored.purged_at.is_none() && dead.contains(&(stored.partition, stored.sequence))
+        });
+        let erase = |stored: &mut StoredDead| {
+            stored.dead = stored.dead.clone().erased();
+            stored.purged_at = Some(at);
+        };
+        Ok(wanted.map(erase).count() as u64)
+    }
 }
 
 impl CheckpointStore for MemoryStore {

@@ -15,6 +15,7 @@ use theatre_backtest::unknown::Unknown;
 use theatre_backtest::{Archive, Past, Question, picture};
 
 use super::{check, file, printed};
+use crate::cli::moment::moment;
 use crate::cli::output::{progress, progress_done};
 use crate::cli::service::Place;
 use crate::cli::{Common, Failure, Output};
@@ -40,19 +41,6 @@ pub(in crate::cli) struct BackTest {
     /// Draw a line of time for each robot into this file, as SVG.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-}
-
-/// A date or a time, as microseconds UTC.
-fn moment(text: &str) -> Result<i64, String> {
-    let of_date = |date: jiff::civil::Date| date.to_zoned(jiff::tz::TimeZone::UTC);
-    let day = text.parse::<jiff::civil::Date>().ok();
-    let at = match day.filter(|_| text.len() == 10) {
-        Some(date) => of_date(date).ok().map(|zoned| zoned.timestamp()),
-        None => text.parse::<jiff::Timestamp>().ok(),
-    };
-    at.map(|at| at.as_microsecond()).ok_or_else(|| {
-        "a date such as 2026-01-31, or a time such as 2026-01-31T08:00:00Z".to_owned()
-    })
 }
 
 fn horizon(text: &str) -> Result<Micros, String> {

@@ -1,0 +1,123 @@
+//! What is done about dead letters: records sent again, content erased.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use theatre_actors::outputs::DeadRow;
+use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error, Result};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::{EmbeddedStore, WHAT, decode, encode, fault};
+use crate::lock;
+
+impl DeadLetterStore for EmbeddedStore {
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
+        self.write(|transaction| replays.iter().try_for_each(|one| begin(transaction, one)))
+    }
+
+    fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()> {
+        self.write(|transaction| {
+            for (partition, sequence, offset) in sent {
+                let sql = "UPDATE dead_replay SET copy_offset = ?3 WHERE partition = ?1 AND sequence = ?2";
+                transaction
+                    .prepare_cached(sql)
+                    .and_then(|mut statement| {
+                        statement.execute(params![partition, *sequence as i64, *offset as i64])
+                    })
+                    .map_err(fault(WHAT))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
+        let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+                   FROM dead_replay ORDER BY partition, sequence";
+        self.query(sql, [], read)
+    }
+
+    fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
+        // What is erased is overwritten in the file, too.
+        lock(&self.writer)
+            .pragma_update(None, "secure_delete", true)
+            .map_err(fault(WHAT))?;
+        self.write(|transaction| {
+            let mut purged = 0;
+            for (partition, sequence) in dead {
+                purged += u64::from(purge(transaction, *partition, *sequence, at)?);
+            }
+            Ok(purged)
+        })
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<DeadReplay> {
+    let number = |index: usize| row.get::<_, i64>(index).map(|number| number as u64);
+    Ok(DeadReplay {
+        partition: row.get(0)?,
+        sequence: number(1)?,
+        count: row.get(2)?,
+        topic: number(3)? as usize,
+        to: row.get(4)?,
+        after: number(5)?,
+        offset: row.get::<_, Option<i64>>(6)?.map(|offset| offset as u64),
+        begun_at: LogTime(row.get(7)?),
+    })
+}
+
+fn begin(transaction: &Transaction<'_>, replay: &DeadReplay) -> Result<()> {
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO dead_replay VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                replay.partition,
+                replay.sequence as i64,
+                replay.count,
+                replay.topic as i64,
+                replay.to,
+                replay.after as i64,
+                replay.offset.map(|offset| offset as i64),
+                replay.begun_at.0
+            ])
+        })
+        .map_err(fault(WHAT))?;
+    if inserted == 1 {
+        Ok(())
+    } else {
+        Err(Error::overtaken(
+            replay.partition,
+            "the replay of a dead letter",
+        ))
+    }
+}
+
+/// Erases one; false if it is not there, or is erased already.
+fn purge(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    sequence: u64,
+    at: LogTime,
+) -> Result<bool> {
+    let sql = "SELECT dead FROM dead WHERE partition = ?1 AND sequence = ?2 AND purged_at IS NULL";
+    let found: Option<DeadRow> = transaction
+        .prepare_cached(sql)
+        .and_then(|mut statement| {
+            let row = params![partition, sequence as i64];
+            let read = |row: &Row<'_>| decode(row.get_ref(0)?.as_blob()?);
+            statement.query_row(row, read).optional()
+        })
+        .map_err(fault(WHAT))?;
+    let Some(dead) = found else {
+        return Ok(false);
+    };
+    let sql = "UPDATE dead SET dead = ?3, purged_at = ?4 WHERE partition = ?1 AND sequence = ?2";
+    let erased = encode(&dead.erased());
+    transaction
+        .prepare_cached(sql)
+        .and_then(|mut statement| {
+            statement.execute(params![partition, sequence as i64, erased, at.0])
+        })
+        .map(|changed| changed == 1)
+        .map_err(fault(WHAT))
+}

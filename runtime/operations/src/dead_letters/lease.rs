@@ -1,0 +1,130 @@
+//! Who works on dead letters at the moment: one at a time, whichever machine it is on.
+//!
+//! The lease is a request of the access store that is never answered. A holder says again and again
+//! that it is there; one that was killed is waited for until [`LEASE_US`] has passed.
+
+use theatre_actors::ports::{AccessStore, Begun, Error, Reservation, Result};
+use theatre_actors::time::{Clock, LogTime};
+
+/// A holder that was not heard for so long is gone, microseconds.
+pub const LEASE_US: i64 = 60_000_000;
+/// The lease is renewed when it is this old, microseconds.
+const RENEW_US: i64 = LEASE_US / 6;
+const KEY: &str = "theatre/dead-letters";
+
+/// The right to work on dead letters. It is given back when it is dropped.
+pub struct Lease<'a> {
+    access: &'a dyn AccessStore,
+    clock: &'a dyn Clock,
+    held_at: LogTime,
+}
+
+impl<'a> Lease<'a> {
+    /// Takes the lease.
+    ///
+    /// # Errors
+    /// Refused while another holds it; when the store does not answer.
+    pub fn take(access: &'a dyn AccessStore, clock: &'a dyn Clock) -> Result<Self> {
+        let now = clock.now();
+        let reservation = Reservation {
+            key: KEY.to_owned(),
+            fingerprint: String::new(),
+            ends: Vec::new(),
+            begun_at: now,
+            held_at: now,
+        };
+        let lease = Self {
+            access,
+            clock,
+            held_at: now,
+        };
+        match access.begin_request(&reservation)? {
+            Begun::New => Ok(lease),
+            Begun::Unanswered(known) => {
+                let since = now.0.saturating_sub(known.held_at.0);
+                let is_free = known.held_at.0 == 0 || since > LEASE_US;
+                if is_free && access.take_over_request(KEY, known.held_at, now)? {
+                    return Ok(lease);
+                }
+                Err(Error::Refused(format!(
+                    "another command replays or purges dead letters, or was killed {} s ago: let it end, or repeat this after {} s",
+                    since / 1_000_000,
+                    LEASE_US / 1_000_000
+                )))
+            }
+            Begun::Answered { .. } => Err(Error::Refused(format!(
+                "the request '{KEY}' was answered, which no build of Theatre does"
+            ))),
+        }
+    }
+
+    /// Makes sure that it is still held. To be called before each step that must not be done twice.
+    ///
+    /// # Errors
+    /// Refused when another has taken it meanwhile.
+    pub fn hold(&mut self) -> Result<()> {
+        let now = self.clock.now();
+        if now.0.saturating_sub(self.held_at.0) < RENEW_US {
+            return Ok(());
+        }
+        if !self.access.take_over_request(KEY, self.held_at, now)? {
+            return Err(Error::Refused(
+                "another command has taken over the work on dead letters: repeat this when it has ended"
+                    .to_owned(),
+            ));
+        }
+        self.held_at = now;
+        Ok(())
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let given_back = self.access.take_over_request(KEY, self.held_at, LogTime(0));
+        if let Err(error) = given_back {
+            tracing::warn!(%error, "the lease of dead letters is not given back: it runs out by itself");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use theatre_embedded::access::EmbeddedAccess;
+
+    use super::*;
+
+    struct Hand(AtomicI64);
+
+    impl Clock for Hand {
+        fn now(&self) -> LogTime {
+            LogTime(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn one_holds_it_until_it_is_given_back_or_runs_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = EmbeddedAccess::open(&folder.path().join("access")).unwrap();
+        let clock = Hand(AtomicI64::new(1_000));
+        let pass = |micros| clock.0.fetch_add(micros, Ordering::Relaxed);
+        let take = || Lease::take(&access, &clock);
+        let mut first = take().unwrap();
+        pass(RENEW_US);
+        first.hold().unwrap();
+        pass(LEASE_US);
+        let refused = take().err().unwrap().to_string();
+        assert!(refused.contains("60 s"), "{refused}");
+        first.hold().unwrap();
+        drop(first);
+        let mut killed = take().unwrap();
+        pass(LEASE_US + 1);
+        let successor = take().unwrap();
+        assert!(killed.hold().is_err(), "another has it");
+        drop(killed);
+        assert!(take().is_err(), "who has lost it gives nothing back");
+        drop(successor);
+        take().unwrap();
+    }
+}

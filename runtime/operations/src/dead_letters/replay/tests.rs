@@ -1,0 +1,225 @@
+use std::collections::{BTreeMap, HashSet};
+
+use theatre_actors::outputs::DeadReason;
+use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error};
+use theatre_actors::time::LogTime;
+use theatre_system::clock::SystemClock;
+
+use super::super::test_site::Site;
+use super::*;
+
+fn replay(site: &Site, selection: &Selection) -> Report {
+    let mut report = Report::default();
+    asked(site, selection)
+        .run(&mut report, &mut || Ok(()), &mut |_| ())
+        .unwrap();
+    report
+}
+
+fn asked<'a>(site: &'a Site, selection: &'a Selection) -> Replaying<'a> {
+    Replaying {
+        params: &site.params,
+        log: &site.log,
+        store: &site.store,
+        clock: &SystemClock,
+        selection,
+        max_replays: 3,
+        rate: None,
+    }
+}
+
+fn fates(site: &Site) -> Vec<&'static str> {
+    let all = Selection::default();
+    let report = asked(site, &all).look().unwrap();
+    report.letters.iter().map(|letter| letter.fate).collect()
+}
+
+#[test]
+fn a_record_is_sent_once_with_its_bytes_and_its_key() {
+    let site = Site::new();
+    site.append(1, b"?one");
+    site.append(1, b"?two");
+    site.bury(1, 1);
+    assert_eq!(fates(&site), ["bad_frame"]);
+    let report = replay(&site, &Selection::default());
+    assert_eq!((report.selected, report.sent, report.found), (1, 1, 0));
+    let records = site.records(1);
+    assert_eq!(records.len(), 3);
+    assert_eq!(records[2], records[1]);
+    let noted = site.store.dead_replays().unwrap();
+    assert_eq!(
+        (noted[0].offset, noted[0].count, noted[0].to),
+        (Some(2), 1, 1)
+    );
+
+    assert_eq!(fates(&site), ["already_replayed"]);
+    let again = replay(&site, &Selection::default());
+    assert_eq!(again.sent, 0);
+    assert_eq!(again.refused, BTreeMap::from([("already_replayed", 1)]));
+    assert_eq!(site.records(1).len(), 3);
+}
+
+#[test]
+fn a_record_that_dies_each_time_is_sent_three_times_and_no_more() {
+    let site = Site::new();
+    site.append(0, b"?bad");
+    site.bury(0, 0);
+    for turn in 1..=3 {
+        let report = replay(&site, &Selection::default());
+        assert_eq!(report.sent, 1, "turn {turn}");
+        site.bury(0, turn);
+    }
+    let report = replay(&site, &Selection::default());
+    assert_eq!(report.sent, 0);
+    let refused = [("already_replayed", 3), ("replayed_too_often", 1)];
+    assert_eq!(report.refused, BTreeMap::from(refused));
+    assert_eq!(site.records(0).len(), 4);
+    let counts: Vec<u32> = site
+        .store
+        .dead_replays()
+        .unwrap()
+        .iter()
+        .map(|it| it.count)
+        .collect();
+    assert_eq!(counts, [1, 2, 3]);
+}
+
+#[test]
+fn a_copy_that_dies_while_it_is_sent_is_not_sent_again_by_the_same_command() {
+    let site = Site::new();
+    for value in [b"?a", b"?b"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    let all = Selection::default();
+    let mut pages = Pages::begin(&site.store, &all).unwrap();
+    site.append(0, b"?a");
+    site.bury(0, 2);
+    assert_eq!(pages.next().unwrap().unwrap().len(), 2);
+    assert!(pages.next().unwrap().is_none());
+}
+
+/// As a replay leaves it that was killed before it noted what it had done.
+fn interrupt(site: &Site, sequence: u64, after: u64) {
+    let replay = DeadReplay {
+        partition: 0,
+        sequence,
+        count: 1,
+        topic: 0,
+        to: 0,
+        after,
+        offset: None,
+        begun_at: LogTime(1),
+    };
+    site.store.begin_dead_replays(&[replay]).unwrap();
+}
+
+#[test]
+fn what_an_interrupted_replay_appended_is_found_and_the_rest_is_sent_once() {
+    let site = Site::new();
+    // Two records with the same bytes are two records.
+    for value in [b"?a", b"?b", b"?b"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    for sequence in 1..=3 {
+        interrupt(&site, sequence, 3);
+    }
+    site.append(0, b"?another producer's");
+    site.append(0, b"?b");
+    let wanted = ["bad_frame", "already_replayed", "bad_frame"];
+    assert_eq!(fates(&site), wanted);
+    let doubt = site.store.dead_replays().unwrap();
+    assert!(
+        doubt.iter().all(|it| it.offset.is_none()),
+        "a look notes nothing"
+    );
+
+    let report = replay(&site, &Selection::default());
+    assert_eq!((report.found, report.sent), (1, 2));
+    assert_eq!(report.refused, BTreeMap::from([("already_replayed", 1)]));
+    let values: Vec<Vec<u8>> = site
+        .records(0)
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
+    let copies = |of: &[u8]| values[3..].iter().filter(|value| *value == of).count();
+    assert_eq!((copies(b"?a"), copies(b"?b")), (1, 2));
+    assert_eq!(replay(&site, &Selection::default()).sent, 0);
+    let offsets: HashSet<_> = site
+        .store
+        .dead_replays()
+        .unwrap()
+        .iter()
+        .map(|it| it.offset)
+        .collect();
+    assert_eq!(offsets, HashSet::from([Some(4), Some(5), Some(6)]));
+}
+
+#[test]
+fn what_the_log_has_lost_comes_from_the_seal_and_is_never_guessed() {
+    let mut site = Site::new();
+    for value in [b"?a", b"?b"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    interrupt(&site, 2, 2);
+    site.append(0, b"?c");
+    site.append(0, b"?d");
+    site.log.trim(&site.params.topics[0], 0, 3).unwrap();
+    // What was sealed elsewhere cannot be opened.
+    let own = std::mem::replace(
+        &mut site.params.pseudonyms,
+        Site::with_key([9; 32]).params.pseudonyms,
+    );
+    site.bury_as(0, 1, b"?z", DeadReason::Undecodable);
+    site.params.pseudonyms = own;
+    assert_eq!(fates(&site), ["bad_frame", "unproven", "record_gone"]);
+    let report = replay(&site, &Selection::default());
+    assert_eq!((report.sent, report.found), (1, 0));
+    let refused = [("record_gone", 1), ("unproven", 1)];
+    assert_eq!(report.refused, BTreeMap::from(refused));
+    assert_eq!(site.records(0)[1].1, b"?a");
+}
+
+#[test]
+fn a_limit_counts_what_is_sent_so_that_the_command_can_be_repeated() {
+    let site = Site::new();
+    for value in [b"?a", b"?b", b"?c"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    let two = Selection {
+        limit: 2,
+        ..Selection::default()
+    };
+    assert_eq!(asked(&site, &two).look().unwrap().letters.len(), 2);
+    assert_eq!(replay(&site, &two).sent, 2);
+    assert_eq!(replay(&site, &two).sent, 1);
+    assert_eq!(replay(&site, &two).sent, 0);
+}
+
+#[test]
+fn a_purged_dead_letter_is_not_sent() {
+    let site = Site::new();
+    site.append(0, b"?a");
+    site.bury(0, 0);
+    site.store.purge_dead(&[(0, 1)], LogTime(1)).unwrap();
+    let report = replay(&site, &Selection::default());
+    assert_eq!(report.refused, BTreeMap::from([("purged", 1)]));
+    assert_eq!(site.records(0).len(), 1);
+}
+
+#[test]
+fn nothing_is_appended_once_the_lease_is_lost() {
+    let site = Site::new();
+    site.append(0, b"?a");
+    site.bury(0, 0);
+    let all = Selection::default();
+    let lost = || Err(Error::Refused("lost".to_owned()));
+    let mut report = Report::default();
+    let done = asked(&site, &all).run(&mut report, &mut { lost }, &mut |_| ());
+    assert_eq!(done, Err(Error::Refused("lost".to_owned())));
+    assert_eq!((report.sent, site.records(0).len()), (0, 1));
+    assert!(site.store.dead_replays().unwrap().is_empty());
+}

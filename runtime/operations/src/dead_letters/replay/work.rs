@@ -1,0 +1,387 @@
+//! A replay under way: what is looked at, appended, noted.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use theatre_actors::control;
+use theatre_actors::outputs::DeadReason;
+use theatre_actors::partitioner::partition_of;
+use theatre_actors::ports::{DeadReplay, Error, NewRecord, Result, StoredDead};
+use theatre_actors::position::{Partition, TopicIndex};
+use theatre_actors::processor::foresee;
+use theatre_actors::robot::Judgement;
+use theatre_pipeline::intake::reread::{Reread, actor, key_of, reread};
+
+use super::report::{Letter, Refusal, Report};
+use super::{COUNT_HEADER, ORIGIN_HEADER, Replaying};
+use crate::dead_letters::ledger::Ledger;
+use crate::dead_letters::records::{Original, Records, find};
+
+/// A source of schemas that does not say what an id means is asked again so often.
+const ASKED_AGAIN: usize = 12;
+const ASK_PAUSE: Duration = Duration::from_millis(250);
+/// Actors whose state is at hand.
+const ACTORS_MAX: usize = 64;
+
+/// A topic and a partition of it.
+type InputPartition = (TopicIndex, Partition);
+
+/// A record that is to be appended.
+pub(super) struct Planned {
+    letter: (Partition, u64),
+    topic: TopicIndex,
+    to: Partition,
+    count: u32,
+    /// It is noted as begun already.
+    is_begun: bool,
+    record: NewRecord,
+}
+
+/// What is known of a dead letter that can be sent.
+pub(super) struct Looked {
+    pub(super) planned: Planned,
+    actor: Option<String>,
+    source: &'static str,
+    /// What it would become now; `None` while a source of schemas does not say.
+    reread: Option<Reread>,
+}
+
+/// A replay under way.
+pub(super) struct Work<'a> {
+    asked: &'a Replaying<'a>,
+    ledger: Ledger,
+    records: Records<'a>,
+    partitions: u32,
+    /// Robots have moved between partitions.
+    has_moved: bool,
+    /// Interrupted replays of which nothing can be said any more.
+    unproven: HashSet<(Partition, u64)>,
+    /// Homes of actors, and their states.
+    actors: HashMap<String, (Partition, Option<Vec<u8>>)>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn begin(asked: &'a Replaying<'a>) -> Result<Self> {
+        Ok(Self {
+            asked,
+            ledger: Ledger::read(asked.store)?,
+            records: Records::new(asked.params, asked.log),
+            partitions: asked.store.layout()?.unwrap_or_default().1,
+            has_moved: !asked.store.past_layouts()?.is_empty(),
+            unproven: HashSet::new(),
+            actors: HashMap::new(),
+        })
+    }
+
+    fn topic(&self, topic: TopicIndex) -> Result<&'a str> {
+        let name = self.asked.params.topics.get(topic).map(String::as_str);
+        name.ok_or_else(|| {
+            Error::Refused(format!(
+                "input {topic} of the store is not in the configuration: use the one that it runs with"
+            ))
+        })
+    }
+
+    /// Looks for the copies of replays that were interrupted.
+    pub(super) fn settle(&mut self, report: &mut Report, is_noted: bool) -> Result<()> {
+        let in_doubt = self.ledger.in_doubt();
+        for (topic, to, after) in Ledger::ranges(&in_doubt) {
+            let name = self.topic(topic)?;
+            let ours = in_doubt
+                .iter()
+                .filter(|replay| (replay.topic, replay.to) == (topic, to));
+            let mut wanted = Vec::new();
+            for replay in ours.clone() {
+                let number = (replay.partition, replay.sequence);
+                let from = replay.sequence.saturating_sub(1);
+                let stored = self.asked.store.dead_after(replay.partition, from, 1)?;
+                let original = stored.first().map(|stored| self.records.of(stored));
+                match original.transpose()?.flatten() {
+                    Some(original) => wanted.push((number, original.value)),
+                    None => {
+                        self.unproven.insert(number);
+                    }
+                }
+            }
+            if self.asked.log.range(name, to)?.start > after {
+                self.unproven
+                    .extend(wanted.iter().map(|(number, _)| *number));
+            }
+            let is_taken = |place| self.ledger.is_copy(place);
+            let found = find(self.asked.log, (topic, name, to), after, wanted, &is_taken)?;
+            let found: Vec<_> = found
+                .into_iter()
+                .map(|((partition, sequence), offset)| (partition, sequence, offset))
+                .collect();
+            if is_noted {
+                self.asked.store.finish_dead_replays(&found)?;
+            }
+            report.found += found.len() as u64;
+            let known: HashMap<_, _> = found
+                .into_iter()
+                .map(|(partition, sequence, offset)| ((partition, sequence), offset))
+                .collect();
+            for replay in ours {
+                let offset = known.get(&(replay.partition, replay.sequence));
+                self.ledger.note(DeadReplay {
+                    offset: offset.copied(),
+                    ..replay.clone()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What would be sent for a dead letter, or why nothing is.
+    pub(super) fn look(
+        &mut self,
+        stored: &StoredDead,
+    ) -> Result<std::result::Result<Looked, Refusal>> {
+        let number = (stored.partition, stored.sequence);
+        let begun = self.ledger.of(stored).cloned();
+        let count = self.ledger.count(stored);
+        if stored.purged_at.is_some() {
+            return Ok(Err(Refusal::Purged));
+        }
+        match &begun {
+            Some(replay) if replay.offset.is_some() => return Ok(Err(Refusal::AlreadyReplayed)),
+            Some(_) if self.unproven.contains(&number) => return Ok(Err(Refusal::Unproven)),
+            None if count >= self.asked.max_replays => return Ok(Err(Refusal::ReplayedTooOften)),
+            _ => {}
+        }
+        let Some(Original { key, value }) = self.records.of(stored)? else {
+            return Ok(Err(Refusal::RecordGone));
+        };
+        let source = if key.is_some() { "log" } else { "seal" };
+        let reread = self.reread(stored.dead.topic, &value)?;
+        let named = match &reread {
+            Some(Reread::Row(batch)) => Some(actor(batch).to_owned()),
+            _ => stored.dead.robot_id.clone(),
+        };
+        // Of a seal the key is that of the actor, or unknown.
+        let key = key.or_else(|| named.as_deref().map_or(Some(Vec::new()), key_of));
+        let Some(key) = key else {
+            return Ok(Err(Refusal::RecordGone));
+        };
+        let to = match &begun {
+            Some(replay) => replay.to,
+            None => self.home(stored, named.as_deref(), &key)?,
+        };
+        let count = begun.as_ref().map_or(count + 1, |replay| replay.count);
+        let topic = self.topic(stored.dead.topic)?;
+        let origin = format!("{topic}/{}/{}", stored.partition, stored.dead.offset);
+        let headers = vec![
+            (COUNT_HEADER.to_owned(), count.to_string()),
+            (ORIGIN_HEADER.to_owned(), origin),
+        ];
+        let planned = Planned {
+            letter: number,
+            topic: stored.dead.topic,
+            to,
+            count,
+            is_begun: begun.is_some(),
+            record: NewRecord {
+                key,
+                value,
+                headers,
+            },
+        };
+        Ok(Ok(Looked {
+            planned,
+            actor: named,
+            source,
+            reread,
+        }))
+    }
+
+    /// What a record would become; `None` if no source says what its schema is.
+    fn reread(&self, topic: TopicIndex, value: &[u8]) -> Result<Option<Reread>> {
+        let params = self.asked.params.intake();
+        for _ in 0..ASKED_AGAIN {
+            match reread(&params, topic, value, self.asked.clock.now()) {
+                Err(Error::Unavailable { .. }) => std::thread::sleep(ASK_PAUSE),
+                read => return read.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The partition in which an actor lives, with its state; where it was never seen, the one that
+    /// its records go to.
+    fn home(&mut self, stored: &StoredDead, actor: Option<&str>, key: &[u8]) -> Result<Partition> {
+        let origin = stored.partition;
+        let hashed = match key {
+            [] => origin,
+            key => partition_of(key, self.partitions.max(1)),
+        };
+        // Its producer would write it there again, unless that was wrong or is over.
+        let by_default = match stored.dead.reason {
+            DeadReason::WrongPartition => hashed,
+            _ if self.has_moved => hashed,
+            _ => origin,
+        };
+        let Some(actor) = actor else {
+            return Ok(by_default);
+        };
+        if let Some((home, _)) = self.actors.get(actor) {
+            return Ok(*home);
+        }
+        let own = control::partition_of(actor).filter(|own| *own < self.partitions);
+        let likely = [own, Some(origin), Some(hashed)].into_iter().flatten();
+        let mut home = (own.unwrap_or(by_default), None);
+        for partition in likely.chain(0..self.partitions) {
+            if let Some(found) = self.asked.store.processor(partition, actor)? {
+                home = (partition, Some(found.state));
+                break;
+            }
+        }
+        if self.actors.len() >= ACTORS_MAX {
+            self.actors.clear();
+        }
+        let partition = home.0;
+        self.actors.insert(actor.to_owned(), home);
+        Ok(partition)
+    }
+
+    /// Notes what is about to be appended; returns it, and the topic partitions it goes to.
+    fn begin_batch(&self, batch: &[Planned]) -> Result<(Vec<DeadReplay>, Vec<InputPartition>)> {
+        let begun_at = self.asked.clock.now();
+        let mut ends: HashMap<InputPartition, u64> = HashMap::new();
+        let mut replays = Vec::new();
+        for planned in batch {
+            let place = (planned.topic, planned.to);
+            let after = match ends.get(&place) {
+                Some(end) => *end,
+                None => {
+                    let name = self.topic(planned.topic)?;
+                    self.asked.log.range(name, planned.to)?.end
+                }
+            };
+            ends.insert(place, after);
+            replays.push(DeadReplay {
+                partition: planned.letter.0,
+                sequence: planned.letter.1,
+                count: planned.count,
+                topic: planned.topic,
+                to: planned.to,
+                after,
+                offset: None,
+                begun_at,
+            });
+        }
+        let pairs = batch.iter().zip(&replays);
+        let new: Vec<DeadReplay> = pairs
+            .filter(|(planned, _)| !planned.is_begun)
+            .map(|(_, replay)| replay.clone())
+            .collect();
+        self.asked.store.begin_dead_replays(&new)?;
+        let mut places: Vec<InputPartition> = ends.into_keys().collect();
+        places.sort_unstable();
+        Ok((replays, places))
+    }
+
+    /// Appends records and notes where they stand.
+    pub(super) fn send(&mut self, batch: &[Planned], report: &mut Report) -> Result<()> {
+        let (store, log) = (self.asked.store, self.asked.log);
+        let (replays, places) = self.begin_batch(batch)?;
+        let mut sent = Vec::new();
+        for (topic, to) in places {
+            let name = self.topic(topic)?;
+            let ours = || batch.iter().filter(|it| (it.topic, it.to) == (topic, to));
+            let records: Vec<NewRecord> = ours().map(|planned| planned.record.clone()).collect();
+            let base = log.append(name, to, &records)?;
+            report.sent += records.len() as u64;
+            // Other producers write there, too: each copy is looked for.
+            let wanted = ours().map(|planned| (planned.letter, planned.record.value.clone()));
+            let is_taken = |place| self.ledger.is_copy(place);
+            sent.extend(find(log, (topic, name, to), base, wanted, &is_taken)?);
+        }
+        let noted: Vec<_> = sent
+            .iter()
+            .map(|((partition, sequence), offset)| (*partition, *sequence, *offset))
+            .collect();
+        store.finish_dead_replays(&noted)?;
+        let known: HashMap<(Partition, u64), u64> = sent.into_iter().collect();
+        for replay in replays {
+            let offset = known.get(&(replay.partition, replay.sequence)).copied();
+            self.ledger.note(DeadReplay { offset, ..replay });
+        }
+        Ok(())
+    }
+
+    fn letter(&self, stored: &StoredDead) -> Letter {
+        Letter {
+            partition: stored.partition,
+            number: stored.sequence,
+            topic: self.asked.params.topics.get(stored.dead.topic).cloned(),
+            offset: stored.dead.offset,
+            reason: stored.dead.reason.as_str(),
+            replays: self.ledger.count(stored),
+            robot_id: stored.dead.robot_id.clone(),
+            source: None,
+            to_partition: None,
+            fate: "",
+            detail: String::new(),
+        }
+    }
+
+    pub(super) fn refused(&self, stored: &StoredDead, refusal: Refusal) -> Letter {
+        let letter = self.letter(stored);
+        Letter {
+            fate: refusal.as_str(),
+            detail: refusal.words(letter.replays),
+            ..letter
+        }
+    }
+
+    /// What a record would become that is sent now.
+    pub(super) fn foreseen(&self, stored: &StoredDead, looked: Looked) -> Result<Letter> {
+        let state = looked.actor.as_ref().and_then(|it| self.actors.get(it));
+        let state = state.and_then(|(_, state)| state.as_deref());
+        let (fate, detail) = match looked.reread {
+            None => (
+                "unknown",
+                "no source says what the id of its schema means".to_owned(),
+            ),
+            Some(Reread::Dead(reason, detail)) => (reason.as_str(), detail),
+            Some(Reread::Row(batch)) => {
+                let time = &self.asked.params.processor.time;
+                let judged = foresee(state, stored.dead.topic, &batch, 0, time);
+                let judged = judged.map_err(|error| {
+                    Error::Refused(format!(
+                        "the state of '{}' cannot be read: {error}",
+                        looked.actor.as_deref().unwrap_or_default()
+                    ))
+                })?;
+                judgement(judged)
+            }
+        };
+        Ok(Letter {
+            robot_id: looked.actor,
+            source: Some(looked.source),
+            to_partition: Some(looked.planned.to),
+            fate,
+            detail,
+            ..self.letter(stored)
+        })
+    }
+}
+
+/// What is judged, in a word and in words.
+fn judgement(judged: Judgement) -> (&'static str, String) {
+    match judged {
+        Judgement::Apply { .. } => (
+            "applies",
+            "its number and time are good as things stand".to_owned(),
+        ),
+        Judgement::Duplicate => (
+            "duplicate",
+            "a record of its number was seen: it would be dropped".to_owned(),
+        ),
+        Judgement::Dead(DeadReason::Late) => (
+            DeadReason::Late.as_str(),
+            "older than the robot's clock by more than the allowed lateness".to_owned(),
+        ),
+        Judgement::Dead(reason) => (reason.as_str(), "it would die again".to_owned()),
+    }
+}

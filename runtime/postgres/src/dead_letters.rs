@@ -1,0 +1,109 @@
+//! What is done about dead letters: records sent again, content erased.
+
+use sqlx::PgConnection;
+use theatre_actors::outputs::DeadRow;
+use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error, Result};
+use theatre_actors::position::Partition;
+use theatre_actors::time::LogTime;
+
+use super::failure::Attempt;
+use super::{PostgresStore, decode, encode};
+
+impl DeadLetterStore for PostgresStore {
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
+        self.write(async |connection| {
+            for replay in replays {
+                begin(connection, replay).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()> {
+        self.write(async |connection| {
+            let sql = "UPDATE dead_replay SET copy_offset = sent.copy_offset
+                       FROM UNNEST($1::integer[], $2::bigint[], $3::bigint[]) AS sent (partition, sequence, copy_offset)
+                       WHERE dead_replay.partition = sent.partition AND dead_replay.sequence = sent.sequence";
+            let partitions: Vec<i32> = sent.iter().map(|(of, _, _)| *of as i32).collect();
+            let sequences: Vec<i64> = sent.iter().map(|(_, of, _)| *of as i64).collect();
+            let offsets: Vec<i64> = sent.iter().map(|(_, _, at)| *at as i64).collect();
+            let query = sqlx::query(sql).bind(partitions).bind(sequences);
+            query.bind(offsets).execute(connection).await?;
+            Ok(())
+        })
+    }
+
+    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
+        self.session.read(list)
+    }
+
+    fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
+        self.write(async |connection| purge(connection, dead, at).await)
+    }
+}
+
+async fn begin(connection: &mut PgConnection, replay: &DeadReplay) -> Attempt<()> {
+    let sql = "INSERT INTO dead_replay (partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+    let done = sqlx::query(sql)
+        .bind(replay.partition as i32)
+        .bind(replay.sequence as i64)
+        .bind(replay.count as i32)
+        .bind(replay.topic as i32)
+        .bind(replay.to as i32)
+        .bind(replay.after as i64)
+        .bind(replay.offset.map(|offset| offset as i64))
+        .bind(replay.begun_at.0)
+        .execute(connection)
+        .await?;
+    if done.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::overtaken(replay.partition, "the replay of a dead letter").into())
+    }
+}
+
+async fn list(connection: &mut PgConnection) -> Attempt<Vec<DeadReplay>> {
+    type Row = (i32, i64, i32, i32, i32, i64, Option<i64>, i64);
+    let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+               FROM dead_replay ORDER BY partition, sequence";
+    let found: Vec<Row> = sqlx::query_as(sql).fetch_all(connection).await?;
+    let read = |(partition, sequence, count, topic, to, after, offset, begun_at): Row| DeadReplay {
+        partition: partition as u32,
+        sequence: sequence as u64,
+        count: count as u32,
+        topic: topic as usize,
+        to: to as u32,
+        after: after as u64,
+        offset: offset.map(|offset| offset as u64),
+        begun_at: LogTime(begun_at),
+    };
+    Ok(found.into_iter().map(read).collect())
+}
+
+/// Erases those that are not erased yet; returns how many.
+async fn purge(
+    connection: &mut PgConnection,
+    dead: &[(Partition, u64)],
+    at: LogTime,
+) -> Attempt<u64> {
+    let partitions: Vec<i32> = dead.iter().map(|(of, _)| *of as i32).collect();
+    let sequences: Vec<i64> = dead.iter().map(|(_, of)| *of as i64).collect();
+    let sql = "SELECT partition, sequence, letter FROM dead
+               JOIN UNNEST($1::integer[], $2::bigint[]) AS asked (partition, sequence) USING (partition, sequence)
+               WHERE purged_at IS NULL ORDER BY partition, sequence FOR UPDATE OF dead";
+    let query = sqlx::query_as(sql).bind(partitions).bind(sequences);
+    let found: Vec<(i32, i64, Vec<u8>)> = query.fetch_all(&mut *connection).await?;
+    let (mut partitions, mut sequences, mut erased) = (Vec::new(), Vec::new(), Vec::new());
+    for (partition, sequence, letter) in found {
+        partitions.push(partition);
+        sequences.push(sequence);
+        erased.push(encode(&decode::<DeadRow>(&letter)?.erased()));
+    }
+    let sql = "UPDATE dead SET letter = erased.letter, purged_at = $4
+               FROM UNNEST($1::integer[], $2::bigint[], $3::bytea[]) AS erased (partition, sequence, letter)
+               WHERE dead.partition = erased.partition AND dead.sequence = erased.sequence";
+    let query = sqlx::query(sql).bind(partitions).bind(sequences);
+    let done = query.bind(erased).bind(at.0).execute(connection).await?;
+    Ok(done.rows_affected())
+}
