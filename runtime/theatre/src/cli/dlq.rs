@@ -6,7 +6,8 @@ use theatre_actors::outputs::DeadRow;
 use theatre_schemas::pseudonym::Pseudonyms;
 
 use super::output::{rows, time, value};
-use super::service::{Place, pseudonym_key, store};
+use super::process::pseudonym_key;
+use super::service::{Place, store};
 use super::{Common, Failure};
 use theatre_queries::{self as queries, DeadLetterSummary};
 

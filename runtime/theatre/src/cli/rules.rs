@@ -7,6 +7,7 @@ mod file;
 mod printed;
 mod standing;
 
+pub(super) use file::of_text;
 pub(super) use standing::standing;
 
 use clap::Subcommand;
