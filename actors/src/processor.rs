@@ -35,7 +35,7 @@ use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, outcome
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
 use crate::robot::{Columns, Judgement, RobotActor, RuleContext};
-use crate::rules::RuleSet;
+use crate::rules::{CohortAverages, RuleSet};
 use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
@@ -343,6 +343,11 @@ impl Processor {
     /// What it knows, for people.
     pub fn view(&self) -> ProcessorView {
         view::of(&self.robot_id, &self.state)
+    }
+
+    /// Averages that rules on cohorts kept to learn from; none under the rules of a rule file.
+    pub fn cohort_averages(&self) -> Vec<CohortAverages> {
+        self.state.robot.cohort_averages()
     }
 
     /// What it knows, with its open windows.

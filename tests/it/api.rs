@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,6 +22,8 @@ const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 pub(crate) struct Served {
     process: Child,
     pub(crate) address: String,
+    /// What it has said on standard error since it serves.
+    said: Arc<Mutex<String>>,
 }
 
 impl Served {
@@ -37,10 +40,39 @@ impl Served {
             .by_ref()
             .map_while(std::result::Result::ok)
             .find_map(|line| Some(line.split("page: http://").nth(1)?.to_owned()));
-        std::thread::spawn(move || lines.for_each(drop));
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = said.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(std::result::Result::ok) {
+                let mut said = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
         let line = line.context("it did not say where the interface is")?;
         let address = line.trim_end_matches('/').to_owned();
-        Ok(Self { process, address })
+        Ok(Self {
+            process,
+            address,
+            said,
+        })
+    }
+
+    /// Waits until it has said all of these words on standard error.
+    pub(crate) fn says(&self, words: &[&str]) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let said = self
+                .said
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            if words.iter().all(|word| said.contains(word)) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "it never says {words:?}: {said}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub(crate) fn get(&self, path: &str, token: Option<&str>) -> Result<Answer> {

@@ -6,6 +6,7 @@ mod back_test;
 mod bench;
 mod bounds;
 mod checkpointer;
+mod cohort;
 mod contracts;
 mod crash;
 mod dead_letters;

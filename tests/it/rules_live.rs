@@ -7,7 +7,7 @@ use theatre_tests::http;
 use theatre_tests::{reconciled, run};
 
 use super::alerts::{Case, open, post, send, until};
-use super::api::token;
+use super::api::{Served, token};
 
 /// The limit of `hot` is another one, and there is one more rule.
 const CHANGED: &str = r#"[[rule]]
@@ -30,6 +30,34 @@ priority = "medium"
 dataset = "probe"
 kind = { threshold = { signal = "v", raise_above = 30.0, clear_below = 25.0 } }
 "#;
+
+/// A rule file: versions and limits of `hot` and `burning`, of which each may be left out.
+fn rule_file(rules: &[(&str, i32, f64)]) -> String {
+    let rule = |(id, version, above): &(&str, i32, f64)| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\nversion = {version}\npriority = \"medium\"\ndataset = \"probe\"\nkind = {{ threshold = {{ signal = \"v\", raise_above = {above:?} }} }}\n"
+        )
+    };
+    rules.iter().map(rule).collect()
+}
+
+/// The rules that hold, as (id, version).
+fn versions(rules: &Value) -> Vec<(String, i64)> {
+    let all = rules.as_array().map(Vec::as_slice).unwrap_or_default();
+    let version = |rule: &Value| {
+        let id = rule["id"].as_str().or(rule["rule"].as_str());
+        Some((id?.to_owned(), rule["version"].as_i64()?))
+    };
+    all.iter().filter_map(version).collect()
+}
+
+/// Changes as (what, rule, who).
+fn changes(history: &Value) -> Vec<(String, String, String)> {
+    let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+    let all = history.as_array().map(Vec::as_slice).unwrap_or_default();
+    let change = |it: &Value| (text(it, "change"), text(it, "rule_id"), text(it, "actor"));
+    all.iter().map(change).collect()
+}
 
 /// Transitions as (rule, robot, how).
 fn moves(history: &Value) -> Vec<(String, String, String)> {
@@ -210,5 +238,123 @@ fn partitions_that_are_made_later_know_the_rules_that_hold() -> Result<()> {
         all.iter().all(|open| open["rule_id"] == "burning") && all.len() == 24,
         "{burning:#}"
     );
+    Ok(())
+}
+
+#[test]
+fn what_changes_in_the_rule_file_counts_and_nothing_else_does() -> Result<()> {
+    let case = Case::new()?;
+    let (data, config) = (case.data(), case.config());
+    let (file, by_hand) = (
+        case.folder.path().join("rules.toml"),
+        case.folder.path().join("by-hand.toml"),
+    );
+    std::fs::write(&file, rule_file(&[("hot", 1, 60.0), ("burning", 1, 70.0)]))?;
+    std::fs::write(&by_hand, rule_file(&[("burning", 5, 75.0)]))?;
+    let served = case.serve()?;
+    let operator = token(&data, &["--role", "operator"])?;
+    let hold = |served: &Served, expected: &[(&str, i64)]| {
+        let expected: Vec<(String, i64)> = (expected.iter())
+            .map(|(id, version)| ((*id).to_owned(), *version))
+            .collect();
+        until(served, &operator, "/api/v1/rules", |seen| {
+            versions(&seen["items"]) == expected
+        })
+    };
+    let by_hand = by_hand.display().to_string();
+    let add = [
+        "--config", &config, "rules", "add", &by_hand, "--by", "Anna",
+    ];
+    run(&data, &add)?;
+    hold(&served, &[("hot", 1), ("burning", 5)])?;
+
+    // While it runs.
+    send(&served, &operator, "r1", 1, 50.0)?;
+    std::fs::write(&file, rule_file(&[("hot", 2, 40.0), ("burning", 1, 70.0)]))?;
+    hold(&served, &[("hot", 2), ("burning", 5)])?;
+    send(&served, &operator, "r1", 2, 72.0)?;
+    let alerts = until(&served, &operator, "/api/v1/alerts", |seen| {
+        open(seen, "r1", "hot").is_some()
+    })?;
+    ensure!(open(&alerts, "r1", "burning").is_none(), "{alerts:#}");
+
+    // What is wrong changes nothing, and is said with its place.
+    let good = rule_file(&[("hot", 2, 40.0), ("burning", 1, 70.0)]);
+    std::fs::write(&file, format!("{}[[rule]\n", rule_file(&[("hot", 9, 1.0)])))?;
+    served.says(&["nothing of it is taken", "rules.toml", "line 7"])?;
+    let wrong = rule_file(&[("hot", 9, 1.0), ("warm", 1, 1.0)]);
+    std::fs::write(
+        &file,
+        wrong.replace(
+            "\"v\", raise_above = 1.0 } }\n",
+            "\"w\", raise_above = 1.0 } }\n",
+        ),
+    )?;
+    served.says(&[
+        "rules.toml:1: rule 'hot'",
+        "rules.toml:7: rule 'warm'",
+        "'w'",
+    ])?;
+    std::fs::write(&file, "")?;
+    served.says(&["there is no rule in it"])?;
+    hold(&served, &[("hot", 2), ("burning", 5)])?;
+    std::fs::write(&file, &good)?;
+    drop(served);
+
+    // Killed and begun anew; then edited while nothing ran.
+    let served = case.serve()?;
+    hold(&served, &[("hot", 2), ("burning", 5)])?;
+    drop(served);
+    std::fs::write(&file, rule_file(&[("hot", 3, 90.0)]))?;
+    let served = case.serve()?;
+    hold(&served, &[("hot", 3)])?;
+    send(&served, &operator, "r1", 3, 72.0)?;
+    until(&served, &operator, "/api/v1/alerts", |seen| {
+        open(seen, "r1", "hot").is_none()
+    })?;
+    drop(served);
+    for _ in 0..2 {
+        run(&data, &["--config", &config, "run", "--until-drained"])?;
+    }
+    let history = changes(&case.json(&data, &["rules", "history"])?);
+    let is = |what: &str, rule: &str, who: &str| (what.to_owned(), rule.to_owned(), who.to_owned());
+    ensure!(
+        history
+            == [
+                is("put", "burning", "Anna"),
+                is("put", "hot", "rule file"),
+                is("put", "hot", "rule file"),
+                is("remove", "burning", "rule file"),
+            ],
+        "{history:?}"
+    );
+    reconciled(&data, &["--config", &config])?;
+    Ok(())
+}
+
+#[test]
+fn a_change_of_the_rule_file_waits_for_another_person_also_over_restarts() -> Result<()> {
+    let case = Case::new()?;
+    let (data, config) = (case.data(), case.config());
+    let text = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, format!("rules_approval = true\n{text}"))?;
+    let file = case.folder.path().join("rules.toml");
+    std::fs::write(&file, rule_file(&[("hot", 1, 60.0)]))?;
+    let drained = || run(&data, &["--config", &config, "run", "--until-drained"]);
+    let standing = || Ok::<_, anyhow::Error>(versions(&case.json(&data, &["rules", "list"])?));
+    drained()?;
+    std::fs::write(&file, rule_file(&[("hot", 2, 50.0)]))?;
+    for _ in 0..3 {
+        drained()?;
+        ensure!(standing()? == [("hot".to_owned(), 1)], "it waits");
+    }
+    let history = case.json(&data, &["rules", "history"])?;
+    ensure!(changes(&history).len() == 1, "{history:#}");
+    let id = history[0]["change_id"].as_str().context("an id")?;
+    ensure!(history[0]["is_waiting"] == true, "{history:#}");
+    let approve = ["--config", &config, "rules", "approve", id, "--by", "Lee"];
+    run(&data, &approve)?;
+    drained()?;
+    ensure!(standing()? == [("hot".to_owned(), 2)], "it counts");
     Ok(())
 }

@@ -361,7 +361,7 @@ impl RobotActor {
             conditions.retain(|_, condition| !condition.is_default());
         }
         for measures in self.measures.values_mut() {
-            measures.retain(|_, memory| memory.outlives_the_clock());
+            measures.retain(|_, memory| memory.begin_clock_anew());
         }
         alerts.extend(self.begin_following_anew(context));
         alerts

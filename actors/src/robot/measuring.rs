@@ -9,7 +9,8 @@ use super::signal::SignalColumn;
 use super::{RobotActor, RuleContext};
 use crate::name_map::NameMap;
 use crate::rules::{
-    Condition, ConditionChange, Input, Manner, MeasureState, Place, Reading, RuleKind, SignalRule,
+    CohortAverages, Condition, ConditionChange, Input, KeptAverages, Manner, MeasureState, Place,
+    Reading, RuleKind, SignalRule, rule_and_signal,
 };
 use crate::time::EventTime;
 use crate::window::WindowRow;
@@ -115,17 +116,21 @@ impl Measuring<'_> {
         seen: &Seen<'_>,
     ) -> Option<ConditionChange> {
         let rule = &self.context.rules.rules()[self.rule.slot];
-        if let Some(only) = &rule.spec.only {
-            let place = Place {
-                time: seen.time,
-                procedure_id: seen.procedure_id,
-                columns: &self.rule.columns,
-                around: self.context.around,
-            };
-            if !only.holds(&place, |column| seen.texts.get(column)) {
-                let is_next = seen.manner == Manner::Next;
-                return is_next.then(|| condition.leave_scope(seen.time)).flatten();
-            }
+        let place = Place {
+            time: seen.time,
+            procedure_id: seen.procedure_id,
+            columns: &self.rule.columns,
+            around: self.context.around,
+        };
+        let text = |column| seen.texts.get(column);
+        let measure = rule.measure.as_ref().map(|(measure, _)| measure);
+        let asking = measure.filter(|measure| measure.needs_model());
+        let model = asking.and_then(|_| place.model(text));
+        let only = rule.spec.only.as_ref();
+        let holds = only.is_none_or(|only| only.holds(&place, text));
+        if !holds || asking.is_some_and(|measure| !measure.knows(model)) {
+            let is_next = seen.manner == Manner::Next;
+            return is_next.then(|| condition.leave_scope(seen.time)).flatten();
         }
         let is_warming_up = rule.is_warming_up(self.starts, (seen.time, seen.time));
         let reading = match (&rule.measure, memory) {
@@ -136,6 +141,8 @@ impl Measuring<'_> {
                     value: seen.value?,
                     state: by.and_then(|column| seen.texts.get(column)),
                     learns: seen.manner == Manner::Next && !condition.is_raised() && !is_warming_up,
+                    model,
+                    signal: &self.rule.name,
                 };
                 Some(measure.observe(memory, &input)?)
             }
@@ -155,6 +162,23 @@ impl Measuring<'_> {
 }
 
 impl RobotActor {
+    /// Averages that rules kept to learn from what is normal for robots of a model.
+    pub(crate) fn cohort_averages(&self) -> Vec<CohortAverages> {
+        let memories = self.measures.values().flat_map(NameMap::iter);
+        let of_rule = |(key, memory): (&str, &MeasureState)| {
+            let (rule_id, signal) = rule_and_signal(key);
+            let averages = |kept: &KeptAverages| CohortAverages {
+                rule_id: rule_id.to_owned(),
+                signal: signal.map(str::to_owned),
+                model: kept.model.to_string(),
+                state: kept.state.to_string(),
+                values: kept.values.clone(),
+            };
+            memory.kept().iter().map(averages).collect::<Vec<_>>()
+        };
+        memories.flat_map(of_rule).collect()
+    }
+
     /// The robot has started, or was serviced, at an event time in microseconds UTC.
     pub(crate) fn note_start(&mut self, time: i64) {
         if self.starts.contains(&time) {

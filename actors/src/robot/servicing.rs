@@ -25,7 +25,10 @@ impl RobotActor {
             });
             for rule in worn {
                 // What was normal of the old part says nothing of the new one.
-                if let Some(measures) = self.measures.get_mut(dataset) {
+                if let Some(measures) = self.measures.get_mut(dataset)
+                    && let Some(memory) = measures.get_mut(&rule.key)
+                    && !memory.forget()
+                {
                     measures.remove(&rule.key);
                 }
                 let condition = conditions.get_mut(&rule.key);

@@ -13,6 +13,8 @@ pub(super) struct Compiled {
     pub(super) signal: Option<String>,
     /// A text column that its measure needs.
     pub(super) by: Option<String>,
+    /// Its measure asks of which model the robot is.
+    pub(super) needs_model: bool,
     pub(super) predicate: Predicate,
     pub(super) measure: Option<Measure>,
     pub(super) subject: Subject,
@@ -46,6 +48,7 @@ impl Compiled {
         Self {
             signal: Some(signal.to_owned()),
             by: None,
+            needs_model: false,
             predicate,
             measure: None,
             subject: Subject::Rows,
@@ -65,6 +68,7 @@ impl Compiled {
         Self {
             signal: None,
             by: None,
+            needs_model: false,
             predicate,
             measure: None,
             subject,
@@ -110,6 +114,20 @@ impl RuleSpec {
                 Ok(Compiled {
                     by: spec.by.clone(),
                     ..Compiled::measured(&spec.signal, limit, measure, Unit::Named("1"))
+                })
+            }
+            RuleKind::Cohort(spec) => {
+                let cohort = spec.measure()?;
+                let limit = limit(spec.limits(), cohort.least_gap_us())?;
+                Ok(Compiled {
+                    by: spec.by.clone(),
+                    needs_model: true,
+                    ..Compiled::measured(
+                        &spec.signal,
+                        limit,
+                        Measure::Cohort(cohort),
+                        Unit::Named("1"),
+                    )
                 })
             }
             RuleKind::Trend(spec) => {

@@ -205,6 +205,8 @@ mod tests {
             value,
             state,
             learns,
+            model: None,
+            signal: "",
         };
         of.observe(learnt, &input).map(|reading| reading.value)
     }

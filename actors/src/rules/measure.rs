@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bins::Bins;
+use super::cohort::{Averages, Cohort, KeptAverages};
 use super::count::{Count, Latest};
 use super::deviation::{Deviation, Learnt};
 use super::rate::Rate;
@@ -24,6 +25,8 @@ pub(crate) enum Measure {
     Trend(Trend),
     /// The distance from what is normal.
     Deviation(Deviation),
+    /// The distance from what is normal for the model.
+    Cohort(Cohort),
 }
 
 /// A row as a measure sees it.
@@ -37,6 +40,10 @@ pub(crate) struct Input<'a> {
     pub(crate) state: Option<&'a str>,
     /// The row may become part of what is normal.
     pub(crate) learns: bool,
+    /// The robot's model, where the measure asks for it.
+    pub(crate) model: Option<&'a str>,
+    /// The signal's name.
+    pub(crate) signal: &'a str,
 }
 
 /// What is judged after a row.
@@ -62,6 +69,7 @@ enum Memory {
     Latest(Latest),
     Bins(Bins),
     Learnt(Learnt),
+    Averages(Averages),
 }
 
 /// The memory of a measure, and a mark of the measure that made it: one of another is of no use.
@@ -72,6 +80,19 @@ pub(crate) struct MeasureState {
 }
 
 impl Measure {
+    /// Whether it asks for the robot's model.
+    pub(crate) fn needs_model(&self) -> bool {
+        matches!(self, Self::Cohort(_))
+    }
+
+    /// Whether robots of a model are judged at all.
+    pub(crate) fn knows(&self, model: Option<&str>) -> bool {
+        match self {
+            Self::Cohort(cohort) => cohort.knows(model),
+            _ => true,
+        }
+    }
+
     /// Tells this measure from those with other parameters.
     pub(crate) fn mark(&self) -> u64 {
         fingerprint(&postcard::to_allocvec(self).unwrap_or_default())
@@ -83,6 +104,7 @@ impl Measure {
             Self::Count(_) => Memory::Latest(Latest::default()),
             Self::Rate(_) | Self::Trend(_) => Memory::Bins(Bins::default()),
             Self::Deviation(_) => Memory::Learnt(Learnt::default()),
+            Self::Cohort(_) => Memory::Averages(Averages::default()),
         };
         MeasureState { mark, memory }
     }
@@ -100,6 +122,7 @@ impl Measure {
             (Self::Deviation(deviation), Memory::Learnt(learnt)) => {
                 deviation.observe(learnt, input)
             }
+            (Self::Cohort(cohort), Memory::Averages(averages)) => cohort.observe(averages, input),
             _ => None,
         }
     }
@@ -111,9 +134,25 @@ impl MeasureState {
         self.mark == mark
     }
 
-    /// True for what is kept when the robot's clock begins anew: what is normal is so in every
+    /// The robot's clock begins anew; false when nothing of it is kept. What is normal is so in every
     /// recording, while values of two recordings make no slope.
-    pub(crate) fn outlives_the_clock(&self) -> bool {
-        matches!(self.memory, Memory::Learnt(_))
+    pub(crate) fn begin_clock_anew(&mut self) -> bool {
+        matches!(self.memory, Memory::Learnt(_)) || self.forget()
+    }
+
+    /// The part that was measured is another one; false when nothing of it is kept.
+    pub(crate) fn forget(&mut self) -> bool {
+        match &mut self.memory {
+            Memory::Averages(averages) => averages.forget(),
+            _ => false,
+        }
+    }
+
+    /// Averages that were kept to learn from.
+    pub(crate) fn kept(&self) -> &[KeptAverages] {
+        match &self.memory {
+            Memory::Averages(averages) => averages.kept(),
+            _ => &[],
+        }
     }
 }

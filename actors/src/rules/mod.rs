@@ -11,6 +11,7 @@
 mod aggregate;
 mod bins;
 mod change;
+mod cohort;
 mod combination;
 mod compile;
 mod condition;
@@ -38,6 +39,8 @@ pub use crate::alerts::{FlappingSpec, Unacknowledged};
 pub use aggregate::{AggregateName, AggregateSpec};
 pub(crate) use change::alert_id;
 pub use change::{AlertContext, ConditionChange};
+pub(crate) use cohort::KeptAverages;
+pub use cohort::{Average, CohortAverages, CohortNormal, CohortSpec, middle_and_spread};
 pub use combination::{CombinationSpec, Expression, Joined};
 pub use condition::Condition;
 pub(crate) use condition::{ConditionV1, Manner};

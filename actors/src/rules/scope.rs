@@ -61,7 +61,7 @@ pub(crate) struct TextColumns {
     facility: Option<usize>,
     state: Option<usize>,
     tool: Option<usize>,
-    /// The column of a deviation's operating states.
+    /// The column of the operating states of a deviation or a cohort.
     pub(crate) by: Option<usize>,
 }
 
@@ -72,6 +72,14 @@ pub(crate) struct Place<'a> {
     pub(crate) procedure_id: Option<&'a str>,
     pub(crate) columns: &'a TextColumns,
     pub(crate) around: &'a dyn Surroundings,
+}
+
+impl<'a> Place<'a> {
+    /// The robot's model by the registry, or by the row where nothing is registered.
+    pub(crate) fn model(&self, text: impl Fn(usize) -> Option<&'a str>) -> Option<&'a str> {
+        let of_row = || self.columns.model.and_then(text);
+        self.around.model(self.time).or_else(of_row)
+    }
 }
 
 impl ScopeSpec {
@@ -102,9 +110,7 @@ impl ScopeSpec {
         };
         is_in(&self.states, &|| of(columns.state))
             && is_in(&self.tools, &|| of(columns.tool))
-            && is_in(&self.models, &|| {
-                around.model(time).or_else(|| of(columns.model))
-            })
+            && is_in(&self.models, &|| place.model(&text))
             && is_in(&self.facilities, &|| {
                 around.facility(time).or_else(|| of(columns.facility))
             })
@@ -134,8 +140,7 @@ impl TextColumns {
     /// # Errors
     /// Names a text column that the dataset does not have.
     pub(super) fn resolve(
-        only: Option<&ScopeSpec>,
-        by: Option<&str>,
+        (only, by, needs_model): (Option<&ScopeSpec>, Option<&str>, bool),
         dataset: &Dataset,
         texts: &mut Vec<(usize, String)>,
     ) -> Result<Self, String> {
@@ -143,12 +148,12 @@ impl TextColumns {
             by: by.map(|name| required(name, dataset, texts)).transpose()?,
             ..Self::default()
         };
+        if needs_model || only.is_some_and(|only| !only.models.is_empty()) {
+            columns.model = noted(MODEL_COLUMN, dataset, texts);
+        }
         let Some(only) = only else {
             return Ok(columns);
         };
-        if !only.models.is_empty() {
-            columns.model = noted(MODEL_COLUMN, dataset, texts);
-        }
         if !only.facilities.is_empty() {
             columns.facility = noted(FACILITY_COLUMN, dataset, texts);
         }

@@ -273,7 +273,8 @@ impl RuleSet {
             self.names.insert(dataset.name.clone(), index);
             let rules = self.by_dataset.entry(index).or_default();
             let (only, by) = (spec.only.as_ref(), compiled.by.as_deref());
-            rule.columns = TextColumns::resolve(only, by, dataset, &mut rules.texts)?;
+            let named = (only, by, compiled.needs_model);
+            rule.columns = TextColumns::resolve(named, dataset, &mut rules.texts)?;
             for signal in signals {
                 rules.add(judges, &rule, dataset, signal);
             }

@@ -8,6 +8,7 @@ use theatre_schemas::records::Priority;
 use crate::alerts::{FlappingSpec, Unacknowledged};
 
 use super::aggregate::AggregateSpec;
+use super::cohort::CohortSpec;
 use super::combination::CombinationSpec;
 use super::count::CountSpec;
 use super::deviation::DeviationSpec;
@@ -86,6 +87,8 @@ pub enum RuleKind {
     Aggregate(AggregateSpec),
     /// How far a signal is from what is normal for this robot.
     Deviation(DeviationSpec),
+    /// How far a robot is from what is normal for its model.
+    Cohort(CohortSpec),
     /// The time until a signal reaches a limit at its present slope.
     Trend(TrendSpec),
     /// How much the robot or its instrument was used.

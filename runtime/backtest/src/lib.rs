@@ -3,13 +3,15 @@
 //! [`run()`] reads the files of a period, partition by partition in the order of the log, hands the
 //! rows to a processor for each robot, and gathers their conditions, faults and services.
 //! [`scoring`] says, as a function of those, how well the conditions announced what happened;
-//! [`unknown`] says what cannot be known from a lake; [`picture`] draws it.
+//! [`unknown`] says what cannot be known from a lake; [`picture`] draws it. [`learning`] makes of the
+//! same actors' averages what is normal for the robots of a model.
 //!
-//! Called by `theatre rules test`. Invariants: nothing is written, neither to the lake nor to the
+//! Called by `theatre rules test` and `theatre rules learn`. Invariants: nothing is written, neither to the lake nor to the
 //! store; no clock is read; the result depends on the files and the question alone, not on how many
 //! threads read. Memory holds the files of one cut for each thread, and the robots.
 
 pub mod history;
+pub mod learning;
 mod merge;
 mod partition;
 pub mod picture;
@@ -31,6 +33,7 @@ use theatre_actors::rules::{RuleKind, RuleSet};
 use theatre_schemas::dataset::Datasets;
 
 use history::RobotHistory;
+use learning::RobotAverages;
 use partition::{Outcome, Reader, Robot};
 use plan::{Absent, Plan, Stretch};
 use seen::{Seen, Watched};
@@ -72,6 +75,8 @@ pub struct Past {
     pub period: (i64, i64),
     /// Rows that were applied.
     pub rows: u64,
+    /// Averages that rules on cohorts kept to learn from, by robot.
+    pub averages: RobotAverages,
     /// What the rows had.
     pub seen: Seen,
     /// What cannot be known.
@@ -170,6 +175,7 @@ pub fn run(
     };
     for (name, robot) in std::mem::take(&mut *lock(&shared.parked)) {
         past.rows += robot.history.rows;
+        past.averages.insert(name.clone(), robot.averages());
         past.robots.insert(name, robot.history);
     }
     let spans = || past.robots.values().filter_map(|robot| robot.telemetry);

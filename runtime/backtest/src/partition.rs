@@ -7,6 +7,7 @@ use theatre_actors::outputs::Outputs;
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::processor::Processor;
+use theatre_actors::rules::CohortAverages;
 use theatre_actors::time::LogTime;
 use theatre_parquet::records::RecordReader;
 use theatre_schemas::batch::Batch;
@@ -241,6 +242,11 @@ impl<'a> Reader<'a> {
 }
 
 impl Robot {
+    /// Averages that rules on cohorts kept to learn from.
+    pub(crate) fn averages(&self) -> Vec<CohortAverages> {
+        self.processor.cohort_averages()
+    }
+
     /// Applies rows; before a row that comes after a silence the wall clock has gone on.
     fn apply(&mut self, share: &Share, shared: &Shared<'_>, outputs: &mut Outputs) {
         let batch = &share.batch;

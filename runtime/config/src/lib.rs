@@ -399,11 +399,32 @@ impl Config {
     /// # Errors
     /// Names the file and what is wrong with it.
     pub fn rule_specs(&self) -> Result<Vec<RuleSpec>, ConfigError> {
+        rules_of(self.rule_source(), &self.rule_text()?)
+    }
+
+    /// The text of the rule file, or of the shipped rules where none is named.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn rule_text(&self) -> Result<String, ConfigError> {
         match &self.rules {
-            Some(path) => Ok(parse::<RuleFile>(path, &read(path)?)?.rules),
-            None => Ok(parse::<RuleFile>(Path::new("the shipped rules"), DEFAULT_RULES)?.rules),
+            Some(path) => read(path),
+            None => Ok(DEFAULT_RULES.to_owned()),
         }
     }
+
+    /// What errors of that text name.
+    pub fn rule_source(&self) -> &Path {
+        (self.rules.as_deref()).unwrap_or_else(|| Path::new("the shipped rules"))
+    }
+}
+
+/// The rules of a rule file's text; `path` is what errors name.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn rules_of(path: &Path, text: &str) -> Result<Vec<RuleSpec>, ConfigError> {
+    Ok(parse::<RuleFile>(path, text)?.rules)
 }
 
 /// Reads a file that the configuration names.

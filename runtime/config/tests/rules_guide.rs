@@ -48,7 +48,7 @@ fn every_kind_has_an_example_in_the_guide_that_can_be_copied() {
         .unwrap();
     let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
     let named: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
-    assert_eq!(named.len(), 10);
+    assert_eq!(named.len(), 11);
     for kind in named {
         // The two that are not shown are of a line each.
         let is_shown = examples.contains(kind) || ["boolean", "missing_data"].contains(&kind);

@@ -296,6 +296,14 @@ impl Progress {
             .insert(about.to_owned(), what);
     }
 
+    /// What was said of this is over.
+    pub fn clear_notice(&self, about: &str) {
+        self.notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(about);
+    }
+
     /// A record of a robot that is at home in partition `home` was turned away, with it so many of
     /// the topic.
     pub(super) fn turned_away(

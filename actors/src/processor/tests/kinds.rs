@@ -430,6 +430,90 @@ fn a_model_is_that_of_the_registry_at_the_time() {
 }
 
 #[test]
+fn a_robot_is_compared_with_its_model_as_registered_at_the_time() {
+    let rule = read(
+        "unlike",
+        json!({"kind": {"cohort": {
+            "signal": "motor_temperature", "over": "16s", "raise_above": 3.0, "clear_below": 2.0,
+            "normal": [
+                {"model": "X1", "middle": 70.0, "spread": 2.0, "robots": 9},
+                {"model": "X2", "middle": 77.0, "spread": 2.0},
+            ]
+        }}}),
+    );
+    let entry = |offset: u64, at: i64, model: &str| {
+        let fields = [
+            ("event_id", text(&format!("entry/{at}"))),
+            ("serial_number", text("S-1")),
+            ("facility_id", text("FAC-001")),
+            ("status", text("operational")),
+            ("robot_model", text(model)),
+        ];
+        record("robot_registry", offset, NOW + at * S, &fields)
+    };
+    let told = |cut: usize, restarts: bool| {
+        let mut fed = Fed::new(std::slice::from_ref(&rule));
+        let value = |at: i64| if at < 40 { 70.0 } else { 77.5 };
+        let samples: Vec<Sample> = (0..140).map(|at| (at, at + 1, value(at), None)).collect();
+        for (offset, (at, model)) in [(30, "X1"), (90, "X2"), (120, "X3")].iter().enumerate() {
+            let entry = entry(offset as u64, *at, model);
+            fed.processor.apply(5, &entry, &[0], &mut fed.outputs);
+        }
+        for rows in samples.chunks(cut) {
+            fed.rows(rows);
+            if restarts {
+                fed.restart();
+            }
+        }
+        fed.emitted()
+    };
+    let emitted = told(140, false);
+    // Seconds 40 to 90 are far from X1, the same is normal for X2.
+    assert_eq!(emitted.len(), 2, "{emitted:?}");
+    assert_eq!(
+        (emitted[0].1, emitted[1].1),
+        (Transition::Raised, Transition::Cleared)
+    );
+    assert!(
+        (45..60).contains(&emitted[0].2) && (90..93).contains(&emitted[1].2),
+        "{emitted:?}"
+    );
+    assert_eq!(told(7, true), emitted);
+}
+
+#[test]
+fn a_robot_that_changes_to_a_model_without_a_normal_is_judged_no_more() {
+    let normal = json!([{"model": "X1", "middle": 70.0, "spread": 2.0}]);
+    let rule = read(
+        "unlike",
+        json!({"kind": {"cohort": {
+            "signal": "motor_temperature", "over": "16s", "raise_above": 3.0, "normal": normal
+        }}}),
+    );
+    let mut fed = Fed::new(&[rule]);
+    for (offset, at, model) in [(0, 0, "X1"), (1, 50, "X3")] {
+        let fields = [
+            ("event_id", text(&format!("entry/{at}"))),
+            ("serial_number", text("S-1")),
+            ("facility_id", text("FAC-001")),
+            ("status", text("operational")),
+            ("robot_model", text(model)),
+        ];
+        let entry = record("robot_registry", offset, NOW + at * S, &fields);
+        fed.processor.apply(5, &entry, &[0], &mut fed.outputs);
+    }
+    let samples: Vec<Sample> = (0..80).map(|at| (at, at + 1, 90.0, None)).collect();
+    fed.rows(&samples);
+    let emitted = fed.emitted();
+    assert_eq!(emitted[1..], [cleared("unlike", 50)]);
+    let ended = alerts(&fed.outputs).pop().unwrap();
+    assert!(
+        format!("{ended:?}").contains("outside of its scope"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn nothing_is_raised_while_the_robot_warms_up() {
     let mut fed = Fed::new(&only("awake"));
     fed.rows(&[(0, 1, 70.0, None)]);

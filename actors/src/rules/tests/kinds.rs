@@ -40,6 +40,10 @@ fn rules_that_cannot_work_say_why_and_what_may_have_been_meant() {
             .extend(fields.as_object().unwrap().clone());
         of("deviation", all)
     };
+    let cohort = |normal: Value| {
+        let fields = json!({"signal": signal, "over": "1h", "raise_above": 4.0, "normal": normal});
+        of("cohort", fields)
+    };
     let with = |mut rule: Value, key: &str, value: Value| {
         rule[key] = value;
         rule
@@ -64,6 +68,11 @@ fn rules_that_cannot_work_say_why_and_what_may_have_been_meant() {
         ),
         (of("threshold", count), "not 6 of 5"),
         (of("trend", trend), "clear_beyond must not be less"),
+        (cohort(json!([])), "theatre rules learn"),
+        (
+            cohort(json!([{"model": "m", "middle": 1.0, "spread": 0.0}])),
+            "give the rule a least_deviation",
+        ),
         (deviation(json!({"least": 1})), "least must be 2"),
         (
             deviation(json!({"by": "operating_stat"})),

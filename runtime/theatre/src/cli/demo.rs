@@ -67,7 +67,7 @@ impl Demo {
             ..service::config(common)?
         };
         let mut service = Service::start_visibly(common, &config)?;
-        serving::serve(&mut service, common, &config, Some(Role::Viewer))?;
+        serving::serve(&mut service, common, Some(Role::Viewer))?;
         let mut event_printer = EventPrinter::begin(&service, false)?;
         let now = SystemClock.now().0;
         let mut fleet = FleetWriter::open(

@@ -7,7 +7,8 @@ use serde_json::json;
 use theatre_actors::time::Clock;
 
 use super::output::{rows, value};
-use super::service::{Place, pseudonym_key};
+use super::process::pseudonym_key;
+use super::service::Place;
 use super::{Common, Failure, Output};
 use theatre_operations::reconcile::{self, Line, OutputLine, Report};
 use theatre_system::clock::SystemClock;

@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{rows, value};
-use super::service::{Place, pseudonym_key};
+use super::process::pseudonym_key;
+use super::service::Place;
 use super::{Common, Failure, Output};
 use theatre_operations::repartition::{Repartitioning, Report, State};
 

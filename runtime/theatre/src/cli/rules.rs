@@ -4,9 +4,12 @@ mod back_test;
 mod changing;
 mod check;
 mod file;
+mod learn;
+mod past;
 mod printed;
 mod standing;
 
+pub(super) use file::of_text;
 pub(super) use standing::standing;
 
 use clap::Subcommand;
@@ -90,6 +93,12 @@ pub(super) enum Rules {
                             theatre rules test rules.toml --from 2026-01-01 --to 2026-03-01 --horizon 7d --picture past.svg"
     )]
     Test(back_test::BackTest),
+    /// Learns from the lake what is normal for the robots of a model, for the rules of the kind
+    /// cohort in a rule file.
+    #[command(
+        after_help = "Example: theatre rules learn rules.toml --from 2026-01-01 --to 2026-03-01 --write learnt.toml"
+    )]
+    Learn(learn::Learn),
 }
 
 impl Rules {
@@ -107,6 +116,7 @@ impl Rules {
             Self::Compare { rule } => standing::compare(common, &rule),
             Self::Check(arguments) => arguments.run(common),
             Self::Test(arguments) => arguments.run(common),
+            Self::Learn(arguments) => arguments.run(common),
         }
     }
 }

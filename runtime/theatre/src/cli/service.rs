@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error};
 use theatre_schemas::records::Transition;
 
 use super::event_printer::EventPrinter;
+use super::process::{config_hash, note_own_parts, pseudonym_key};
+use super::rule_file::{self, RuleFile, RuleWatch, Watcher};
 use super::{Common, Failure, output, serving};
 use crate::adapters::{Access, Adapters};
 use crate::admin::{self, Admin, IfTaken};
 use crate::gate;
 use crate::traces::Tracing;
-use theatre_config::{Config, redacted};
+use theatre_config::Config;
 use theatre_embedded::data_dir::{DataDir, DataLock};
 use theatre_operations::drained::left_to;
 use theatre_pipeline::ends::Ends;
@@ -43,6 +44,8 @@ pub(super) struct Run {
 pub(super) struct Service {
     pub(super) pipeline: Pipeline,
     pub(super) params: PipelineParams,
+    /// As given, but for the rules: those on which recorded changes stand.
+    pub(super) config: Config,
     pub(super) ports: Ports,
     pub(super) stop: Arc<AtomicBool>,
     /// When the start began.
@@ -50,6 +53,9 @@ pub(super) struct Service {
     admin: Admin,
     /// Where the command serves it.
     pub(super) api: Option<theatre_api::Server>,
+    /// Where changes of the rule file are taken; no thread looks for more of them yet.
+    watcher: Option<Watcher>,
+    rule_watch: Option<RuleWatch>,
     tracing: Tracing,
     _lock: DataLock,
 }
@@ -63,9 +69,10 @@ pub(super) struct Place {
 impl Place {
     /// As the command line says.
     pub(super) fn of(common: &Common) -> Result<Self, Failure> {
+        let dir = DataDir::new(&common.data);
         Ok(Self {
-            config: config(common)?,
-            dir: DataDir::new(&common.data),
+            config: rule_file::on_base(config(common)?, &dir),
+            dir,
         })
     }
 
@@ -95,66 +102,15 @@ pub(super) fn store(common: &Common) -> Result<Arc<dyn CheckpointStore>, Failure
     Ok(Place::of(common)?.look()?.store()?)
 }
 
-/// What processes that shared the log on Kafka would not have in common.
-fn parts_of_this_process(config: &Config) -> Option<String> {
-    config.log.url.as_ref()?;
-    let all = [
-        ("store", config.store.url.is_none()),
-        ("lake", config.lake.enabled && config.lake.url.is_none()),
-        (
-            "warehouse",
-            config.warehouse.enabled && config.warehouse.url.is_none(),
-        ),
-    ];
-    let own: Vec<&str> = all
-        .into_iter()
-        .filter(|(_, own)| *own)
-        .map(|(part, _)| part)
-        .collect();
-    (!own.is_empty()).then(|| {
-        format!(
-            "{} {}",
-            own.join(" and "),
-            if own.len() == 1 { "is" } else { "are" }
-        )
-    })
-}
-
-/// The key of pseudonyms and seals: the configured file's, or one kept in the data directory.
-pub(super) fn pseudonym_key(config: &Config, dir: &DataDir) -> Result<[u8; 32], Failure> {
-    match &config.pseudonym_key_file {
-        Some(path) => {
-            let bytes = std::fs::read(path).map_err(|error| Failure::Usage(format!("pseudonym_key_file {}: {error}", path.display())))?;
-            <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
-                Failure::Usage(format!(
-                    "pseudonym_key_file {} has {} bytes, 32 are needed (make one with: head -c 32 /dev/urandom > FILE)",
-                    path.display(),
-                    bytes.len()
-                ))
-            })
-        }
-        None if config.log.url.is_some() => Err(Failure::Usage(
-            "pseudonym_key_file is not set: processes that share a log need one key, or the same person gets several pseudonyms (make one with: \
-             head -c 32 /dev/urandom > FILE)"
-                .to_owned(),
-        )),
-        None => Ok(dir.pseudonym_key()?),
+/// Is set by a signal that asks the process to stop.
+fn on_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The second signal ends at once, with the code for it; the first is a request.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
     }
-}
-
-/// A hash of the effective configuration, which shows a process that has another one than the others:
-/// without passwords, and without what each process has for itself.
-fn config_hash(config: &Config) -> Result<String, Failure> {
-    let mut shared = config.clone();
-    shared.admin.clear();
-    shared.log.group_instance_id = None;
-    let text = serde_json::to_string(&shared)
-        .map_err(|error| Failure::Failed(format!("the configuration: {error}")))?;
-    let digest = Sha256::digest(redacted(&text).as_bytes());
-    Ok(digest[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(stop)
 }
 
 /// Says where a service is: a line for people, or an event where the log is for programs.
@@ -179,9 +135,10 @@ fn say_started(common: &Common, admin: &Admin, partitions: u32, config: &str) {
 }
 
 impl Service {
-    /// Takes the data directory, starts the pipeline and the admin server.
+    /// Takes the data directory, starts the pipeline and the admin server. From the first time on
+    /// changes of the rule file are recorded.
     pub(super) fn start(common: &Common, config: &Config) -> Result<Self, Failure> {
-        Self::start_as(common, config, |_| {})
+        Self::start_with(common, config, (IfTaken::Refuse, true), |_| {})
     }
 
     /// The same, with a line on standard error for each step: for commands at which a person looks,
@@ -192,7 +149,7 @@ impl Service {
             Some(_) => IfTaken::Refuse,
             None => IfTaken::TakeAnother,
         };
-        Self::start_with(common, config, if_taken, |params| {
+        Self::start_with(common, config, (if_taken, false), |params| {
             eprintln!("starting the pipeline: {} partitions", params.partitions);
         })
     }
@@ -204,13 +161,13 @@ impl Service {
         config: &Config,
         change: impl FnOnce(&mut PipelineParams),
     ) -> Result<Self, Failure> {
-        Self::start_with(common, config, IfTaken::Refuse, change)
+        Self::start_with(common, config, (IfTaken::Refuse, false), change)
     }
 
     fn start_with(
         common: &Common,
         config: &Config,
-        if_taken: IfTaken,
+        (if_taken, records_rules): (IfTaken, bool),
         change: impl FnOnce(&mut PipelineParams),
     ) -> Result<Self, Failure> {
         let started = Instant::now();
@@ -223,29 +180,25 @@ impl Service {
         gate::faults(config).0.checked()?;
         let mut params = crate::adapters::params(config, pseudonym_key(config, &dir)?)?;
         change(&mut params);
-        let ports = Adapters::new(config, &dir, Access::Write)?.ports()?;
+        let adapters = Adapters::new(config, &dir, Access::Write)?;
+        let ports = adapters.ports()?;
         // Before a schema is kept or a record appended: what is refused leaves the directory as it
         // was.
         gate::check(&params, &ports)?;
         dir.keep_schemas(&config.schemas)?;
+        let (rule_file, on_base) = RuleFile::prepare(config, &dir, records_rules, &mut params)?;
         let metrics = theatre_telemetry::install()
             .map_err(|error| Failure::Failed(format!("metrics cannot be set up: {error}")))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second signal ends at once, with the code for it; the first is a request.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
-            signal_hook::flag::register(signal, stop.clone())?;
-        }
+        let stop = on_signals()?;
         let tracing = Tracing::start(config)?;
         params.traces = tracing.traces.clone();
         let pipeline = start(params.clone(), ports.clone())?;
-        if let Some(parts) = parts_of_this_process(config) {
-            let what = format!(
-                "{parts} in the data directory of this process: no other may share its log, or what one wrote is missing to the other"
-            );
-            tracing::warn!("{what}");
-            pipeline.progress().set_notice("configuration", what);
-        }
+        note_own_parts(config, pipeline.progress());
+        let watch = |file| -> Result<Watcher, Failure> {
+            let (ports, access) = (ports.clone(), adapters.access()?);
+            Watcher::begin(file, &on_base, (&params, ports), access, &pipeline)
+        };
+        let watcher = rule_file.map(watch).transpose()?;
         let admin = admin::start(
             common.admin.as_deref().unwrap_or(&config.admin),
             if_taken,
@@ -258,14 +211,25 @@ impl Service {
         Ok(Self {
             pipeline,
             params,
+            config: on_base,
             ports,
             stop,
             started,
             admin,
             api: None,
+            watcher,
+            rule_watch: None,
             tracing,
             _lock: lock,
         })
+    }
+
+    /// Looks for changes of the rule file from now on, where they are recorded.
+    fn watch_rules(&mut self) -> Result<(), Failure> {
+        if let Some(watcher) = self.watcher.take() {
+            self.rule_watch = Some(watcher.watch()?);
+        }
+        Ok(())
     }
 
     /// True once a signal has asked it to stop.
@@ -374,6 +338,7 @@ impl Service {
         let progress = self.pipeline.progress().clone();
         // Nothing comes in any more that would not be read.
         drop(self.api);
+        drop(self.rule_watch);
         let whole = self.pipeline.stop(STOP_DEADLINE);
         drop(self.admin);
         drop(self.tracing);
@@ -408,7 +373,8 @@ impl Run {
                 output::if_json(common.output, &json!({"drained": true}))
             };
         }
-        serving::serve(&mut service, common, &config, None)?;
+        serving::serve(&mut service, common, None)?;
+        service.watch_rules()?;
         while !service.is_stopping() {
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use theatre_actors::ports::Role;
-use theatre_config::Config;
 use theatre_embedded::data_dir::DataDir;
 
 use super::service::Service;
@@ -16,9 +15,9 @@ use crate::api::{self, ApiPorts};
 pub(super) fn serve(
     service: &mut Service,
     common: &Common,
-    config: &Config,
     anonymous: Option<Role>,
 ) -> Result<(), Failure> {
+    let config = &service.config;
     if !config.api.enabled {
         return Ok(());
     }

@@ -13,7 +13,8 @@ use super::missing;
 use super::trail::{Trail, Who};
 use super::which::{Stop, Which, left};
 use crate::cli::output::{if_json, progress, progress_done, rows, value};
-use crate::cli::service::{Place, pseudonym_key};
+use crate::cli::process::pseudonym_key;
+use crate::cli::service::Place;
 use crate::cli::{Common, Failure, Output};
 
 /// What has to be looked at by a person.

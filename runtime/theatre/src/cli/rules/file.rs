@@ -32,17 +32,28 @@ pub(super) fn checked(
     datasets: &Datasets,
 ) -> Result<Vec<RuleSpec>, Failure> {
     config.rules = Some(file.to_owned().into());
-    let text = theatre_config::read(file)?;
-    let specs = config.rule_specs()?;
+    of_text(file, &theatre_config::read(file)?, datasets).map_err(Failure::Usage)
+}
+
+/// The same of a text that was read from a file.
+///
+/// # Errors
+/// As [`checked`], each fault on a line.
+pub(in crate::cli) fn of_text(
+    file: &Path,
+    text: &str,
+    datasets: &Datasets,
+) -> Result<Vec<RuleSpec>, String> {
+    let specs = theatre_config::rules_of(file, text).map_err(|error| error.to_string())?;
     if specs.is_empty() {
-        return Err(Failure::Usage(format!(
+        return Err(format!(
             "{}: there is no rule in it: begin one with [[rule]]",
             file.display()
-        )));
+        ));
     }
     let mut faults: Vec<String> = Vec::new();
     let mut fault = |at: usize, error: &RuleError| {
-        faults.push(format!("{}:{}: {error}", file.display(), line(&text, at)));
+        faults.push(format!("{}:{}: {error}", file.display(), line(text, at)));
     };
     for (at, spec) in specs.iter().enumerate() {
         if let Err(error) = RuleSet::check(spec, datasets) {
@@ -57,7 +68,7 @@ pub(super) fn checked(
     if faults.is_empty() {
         return Ok(specs);
     }
-    Err(Failure::Usage(faults.join("\n")))
+    Err(faults.join("\n"))
 }
 
 /// A rule twice, as two rules of one id are.
