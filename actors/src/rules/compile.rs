@@ -1,5 +1,7 @@
 //! The translation of a rule as written into what is judged and by what.
 
+use super::cohort::CohortSpec;
+use super::deviation::DeviationSpec;
 use super::limits::{Limits, max_gap_us};
 use super::measure::Measure;
 use super::micros::Micros;
@@ -108,28 +110,8 @@ impl RuleSpec {
                     Unit::PerSecond,
                 ))
             }
-            RuleKind::Deviation(spec) => {
-                let limit = limit(spec.limits(), 0)?;
-                let measure = Measure::Deviation(spec.measure()?);
-                Ok(Compiled {
-                    by: spec.by.clone(),
-                    ..Compiled::measured(&spec.signal, limit, measure, Unit::Named("1"))
-                })
-            }
-            RuleKind::Cohort(spec) => {
-                let cohort = spec.measure()?;
-                let limit = limit(spec.limits(), cohort.least_gap_us())?;
-                Ok(Compiled {
-                    by: spec.by.clone(),
-                    needs_model: true,
-                    ..Compiled::measured(
-                        &spec.signal,
-                        limit,
-                        Measure::Cohort(cohort),
-                        Unit::Named("1"),
-                    )
-                })
-            }
+            RuleKind::Deviation(spec) => self.deviation(spec),
+            RuleKind::Cohort(spec) => self.cohort(spec),
             RuleKind::Trend(spec) => {
                 let trend = spec.measure()?;
                 let limit = spec.time_limit(&trend, self.max_gap)?;
@@ -169,6 +151,27 @@ impl RuleSpec {
                 Err("built-in conditions cannot be written in a rule file".to_owned())
             }
         }
+    }
+
+    fn deviation(&self, spec: &DeviationSpec) -> Result<Compiled, String> {
+        let limit = spec.limits().compile(self.priority, self.max_gap, 0)?;
+        let measure = Measure::Deviation(spec.measure()?);
+        Ok(Compiled {
+            by: spec.by.clone(),
+            ..Compiled::measured(&spec.signal, limit, measure, Unit::Named("1"))
+        })
+    }
+
+    fn cohort(&self, spec: &CohortSpec) -> Result<Compiled, String> {
+        let cohort = spec.measure()?;
+        let (limits, least_gap_us) = (spec.limits(), cohort.least_gap_us());
+        let limit = limits.compile(self.priority, self.max_gap, least_gap_us)?;
+        let measure = Measure::Cohort(cohort);
+        Ok(Compiled {
+            by: spec.by.clone(),
+            needs_model: true,
+            ..Compiled::measured(&spec.signal, limit, measure, Unit::Named("1"))
+        })
     }
 
     fn threshold(&self) -> Result<Compiled, String> {

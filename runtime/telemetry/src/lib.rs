@@ -2,6 +2,7 @@
 
 pub mod logs;
 pub mod names;
+pub mod rule_file;
 mod series;
 pub mod traces;
 

@@ -20,11 +20,6 @@ define_metrics! {
         "1, labelled with a hash of the effective configuration: processes that share work have \
          the same"
     );
-    RULE_FILE_READINGS: Counter(
-        "theatre_rule_file_readings_total", "readings", ["outcome"],
-        "Times that a changed rule file was looked at while theatre runs, by outcome: taken or \
-         refused"
-    );
     UNREADY_REASONS: Gauge(
         "theatre_unready_reasons", "reasons", [],
         "Reasons for which readiness answers 503, 0 while it answers 200"
@@ -260,6 +255,7 @@ pub fn catalogue() -> Vec<Metric> {
         RUNTIME,
         theatre_actors::metrics::CATALOGUE,
         crate::series::CATALOGUE,
+        crate::rule_file::CATALOGUE,
     ]
     .concat();
     all.sort_by_key(|metric| metric.name);
@@ -570,12 +566,6 @@ pub fn lake_upload_failed(step: &'static str) {
 pub fn warehouse_loaded(table: &str, rows: u64, seconds: f64) {
     WAREHOUSE_ROWS_LOADED.increment([table.to_owned().into()], rows);
     WAREHOUSE_LOAD_DURATION.record([], seconds);
-}
-
-/// A rule file that had changed was taken, or refused.
-pub fn rule_file_read(is_taken: bool) {
-    let outcome = if is_taken { "taken" } else { "refused" };
-    RULE_FILE_READINGS.increment([outcome.into()], 1);
 }
 
 /// A load failed.

@@ -136,7 +136,7 @@ fn clocks_are_read_in_named_places_only() {
                 ),
                 ("runtime/theatre/src/cli/replay/", "pace of a replay"),
                 (
-                    "runtime/theatre/src/cli/rules/back_test.rs",
+                    "runtime/theatre/src/cli/rules/past.rs",
                     "measures a back-test",
                 ),
                 (

@@ -158,7 +158,7 @@ mod tests {
     fn what_does_not_fit_the_rules_that_hold_is_refused_whole() {
         let (a, b) = (limit("a", 1.0), limit("b", 2.0));
         let now = [a.clone(), limit("b", 3.0), follows("c", "a")];
-        // Somebody has removed a.
+        // A command has removed a.
         let refused = said(&[a, b.clone()], &now, &[b]).unwrap_err();
         assert!(
             refused.contains("rule 'c'") && refused.contains("'a'"),

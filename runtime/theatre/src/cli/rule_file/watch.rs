@@ -1,7 +1,7 @@
 //! The rule file is looked at while the process runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use theatre_actors::ports::AccessStore;
 use theatre_config::Config;
 use theatre_pipeline::progress::Progress;
 use theatre_pipeline::{Pipeline, PipelineParams, Ports};
-use theatre_telemetry::names;
+use theatre_telemetry::rule_file;
 
 use super::RuleFile;
 use super::saying::Sayer;
@@ -17,8 +17,6 @@ use crate::cli::Failure;
 
 /// Between two looks at the file.
 const EVERY: Duration = Duration::from_millis(500);
-/// A stop is noticed within this time.
-const STEP: Duration = Duration::from_millis(50);
 /// What was refused is tried again after so many looks: it may have been the other rules, or the log.
 const AGAIN: u32 = 60;
 /// What readiness calls it.
@@ -35,7 +33,8 @@ pub(in crate::cli) struct Watcher {
 
 /// The thread that does it now and then; it ends when this is dropped.
 pub(in crate::cli) struct RuleWatch {
-    stop: Arc<AtomicBool>,
+    /// Its end is that of the thread, too.
+    stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,7 +73,7 @@ impl Seen {
 }
 
 impl Watcher {
-    /// Takes the file as it is: what was changed while nobody ran counts from here on. `config` names
+    /// Takes the file as it is: what was changed while nothing ran counts from here on. `config` names
     /// the rules on which the recorded changes stand.
     ///
     /// # Errors
@@ -93,6 +92,7 @@ impl Watcher {
             progress: pipeline.progress().clone(),
             seen: Seen::default(),
         };
+        rule_file::begin();
         let reading = watcher.file.read(&watcher.config);
         watcher.handle(reading);
         Ok(watcher)
@@ -106,7 +106,7 @@ impl Watcher {
             Ok(0) => self.progress.clear_notice(ABOUT),
             Ok(changes) => {
                 self.progress.clear_notice(ABOUT);
-                names::rule_file_read(true);
+                rule_file::taken();
                 tracing::info!(
                     changes,
                     "the rule file was changed, and its changes are said"
@@ -116,7 +116,7 @@ impl Watcher {
                 self.progress
                     .set_notice(ABOUT, format!("nothing of it was taken: {why}"));
                 if !is_again {
-                    names::rule_file_read(false);
+                    rule_file::refused();
                     tracing::error!("the rule file was changed, and nothing of it is taken: {why}");
                 }
             }
@@ -129,17 +129,9 @@ impl Watcher {
     /// # Errors
     /// When the thread cannot be had.
     pub(in crate::cli) fn watch(mut self) -> Result<RuleWatch, Failure> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let (stop, stopped) = mpsc::channel();
         let look = move || {
-            let mut waited = Duration::ZERO;
-            while !stopped.load(Ordering::Acquire) {
-                std::thread::sleep(STEP);
-                waited += STEP;
-                if waited < EVERY {
-                    continue;
-                }
-                waited = Duration::ZERO;
+            while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 let reading = self.file.read(&self.config);
                 if self.seen.look(&reading) {
                     self.handle(reading);
@@ -150,7 +142,7 @@ impl Watcher {
             .name("rule-file".to_owned())
             .spawn(look)?;
         Ok(RuleWatch {
-            stop,
+            stop: Some(stop),
             thread: Some(thread),
         })
     }
@@ -158,7 +150,7 @@ impl Watcher {
 
 impl Drop for RuleWatch {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
