@@ -214,6 +214,25 @@ fn what_was_mended_is_sent_again_and_counts_once_however_often_it_comes() -> Res
 }
 
 #[test]
+fn what_a_producer_has_repeated_itself_is_said_to_be_a_duplicate_and_is_one() -> Result<()> {
+    let (case, records) = (Case::new()?, records()?);
+    case.append(&records)?;
+    case.drain()?;
+    case.mend()?;
+    case.append(&records)?;
+    case.drain()?;
+    ensure!(case.proven("applied")? == 9 && case.proven("dead")? == 9);
+    let once = case.rows()?;
+    ensure!(case.fates(&["--all"])? == counted([("duplicate", 9)]));
+    let sent = case.json(&["dlq", "replay", "--all", "--by", "anna"])?;
+    ensure!(sent["sent"] == 9, "{sent}");
+    case.drain()?;
+    ensure!(case.rows()? == once);
+    ensure!(case.proven("applied")? == 9 && case.proven("duplicate")? == 9);
+    Ok(())
+}
+
+#[test]
 fn what_dies_each_time_is_given_up_and_what_is_erased_stays_accounted_for() -> Result<()> {
     let case = Case::new()?;
     let bad = NewRecord {
@@ -322,7 +341,7 @@ fn what_dies_each_time_is_given_up_and_what_is_erased_stays_accounted_for() -> R
 
 /// A sum over the lines of what `reconcile` proves of a deployment.
 fn proven_of(deployment: &Deployment, column: &str) -> Result<u64> {
-    let output = deployment.look(&["reconcile", "--output", "json"])?;
+    let output = deployment.run("one", &["reconcile", "--output", "json"])?;
     let report: Value = serde_json::from_slice(&output.stdout)?;
     ensure!(report["gaps"] == serde_json::json!([]), "{report}");
     let lines = report["lines"].as_array().context("no lines")?;
@@ -333,12 +352,10 @@ fn proven_of(deployment: &Deployment, column: &str) -> Result<u64> {
 fn on_servers_two_commands_at_once_send_each_record_once() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let kafka = Kafka::start(&folder.path().join("kafka"))?;
-    let (schemas, store) = (folder.path().join("schemas"), servers::database()?);
-    std::fs::create_dir(&schemas)?;
+    let (schema, store) = (folder.path().join("arm.avsc"), servers::database()?);
     let settings = format!(
-        "partitions = {PARTITIONS}\nsilence_after = \"1d\"\nschema_folder = \"{}\"\n\
+        "partitions = {PARTITIONS}\nsilence_after = \"1d\"\nschemas = []\n\
          [log]\nurl = \"kafka://{}\"\n[store]\nurl = \"{store}\"\n[lake]\nenabled = false\n[warehouse]\nenabled = false\n",
-        schemas.display(),
         kafka.bootstrap()
     );
     let deployment = Deployment::new(&settings, "")?;
@@ -353,7 +370,9 @@ fn on_servers_two_commands_at_once_send_each_record_once() -> Result<()> {
     deployment.drain("one")?;
     ensure!(proven_of(&deployment, "dead")? == 9);
 
-    std::fs::write(schemas.join("3700.avsc"), ARM)?;
+    std::fs::write(&schema, ARM)?;
+    let mended = format!("schemas = [\"{}\"]", schema.display());
+    deployment.reconfigure("schemas = []", &mended)?;
     let replay = |name: &str| -> Result<Value> {
         let all = ["dlq", "replay", "--all", "--by", name, "--output", "json"];
         let output = deployment.output(name, &all)?;

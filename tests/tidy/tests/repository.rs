@@ -189,6 +189,14 @@ fn threads_sleep_in_named_places_only() {
                     "waits for the first answer of a broker, and for new topics",
                 ),
                 (
+                    "runtime/operations/src/dead_letters/records.rs",
+                    "waits for records that are fetched",
+                ),
+                (
+                    "runtime/operations/src/dead_letters/replay/work.rs",
+                    "waits for the answer of a source of schemas",
+                ),
+                (
                     "runtime/operations/src/drained.rs",
                     "waits for the end of a log that is fetched",
                 ),
@@ -225,6 +233,10 @@ fn threads_sleep_in_named_places_only() {
                     "keeps the pace of the demo",
                 ),
                 ("runtime/theatre/src/cli/dev.rs", "waits for servers to end"),
+                (
+                    "runtime/theatre/src/cli/dlq/replay.rs",
+                    "keeps the pace of a replay of dead letters",
+                ),
                 (
                     "runtime/theatre/src/cli/replay/",
                     "keeps the pace of a replay",

@@ -6,8 +6,9 @@
 use theatre_actors::ports::{AccessStore, Begun, Error, Reservation, Result};
 use theatre_actors::time::{Clock, LogTime};
 
-/// A holder that was not heard for so long is gone, microseconds.
-pub const LEASE_US: i64 = 60_000_000;
+/// A holder that was not heard for so long is gone, microseconds: what it was appending when it was
+/// killed, a broker has by then or never (librdkafka gives a record up after five minutes).
+pub const LEASE_US: i64 = 360_000_000;
 /// The lease is renewed when it is this old, microseconds.
 const RENEW_US: i64 = LEASE_US / 6;
 const KEY: &str = "theatre/dead-letters";
@@ -115,7 +116,7 @@ mod tests {
         first.hold().unwrap();
         pass(LEASE_US);
         let refused = take().err().unwrap().to_string();
-        assert!(refused.contains("60 s"), "{refused}");
+        assert!(refused.contains("after 360 s"), "{refused}");
         first.hold().unwrap();
         drop(first);
         let mut killed = take().unwrap();

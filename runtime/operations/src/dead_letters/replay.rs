@@ -8,8 +8,6 @@
 mod report;
 mod work;
 
-use std::time::{Duration, Instant};
-
 use theatre_actors::ports::{CheckpointStore, EventLog, Result};
 use theatre_actors::time::Clock;
 use theatre_pipeline::PipelineParams;
@@ -18,13 +16,13 @@ pub use self::report::{Letter, Report};
 use super::{Pages, Selection};
 use work::Work;
 
-/// Records that are appended together.
-const BATCH: usize = 100;
+/// Records that are appended together, unless fewer are wished for.
+pub const BATCH: usize = 100;
 
 /// The header that says how often a record was sent again.
-pub const COUNT_HEADER: &str = "theatre_replay";
+pub const COUNT_HEADER: &str = "theatre-replay";
 /// The header that names the record of which this is a copy: topic, partition and offset.
-pub const ORIGIN_HEADER: &str = "theatre_replay_of";
+pub const ORIGIN_HEADER: &str = "theatre-replay-of";
 
 /// Dead letters that are to be sent again.
 pub struct Replaying<'a> {
@@ -40,13 +38,13 @@ pub struct Replaying<'a> {
     pub selection: &'a Selection,
     /// A record that was sent again so often is not sent any more.
     pub max_replays: u32,
-    /// At most so many records a second.
-    pub rate: Option<u32>,
+    /// At most so many records are appended together.
+    pub at_once: usize,
 }
 
 impl Replaying<'_> {
     /// Sends them; `hold` is called before each batch and ends the work when it fails, `progress`
-    /// after each. `report` says also after a failure what was done.
+    /// after each, which may wait. `report` says also after a failure what was done.
     ///
     /// # Errors
     /// When log or store do not answer, and what `hold` fails with. The command can be repeated.
@@ -58,10 +56,6 @@ impl Replaying<'_> {
     ) -> Result<()> {
         let mut work = Work::begin(self)?;
         work.settle(report, true)?;
-        let batch_size = self.rate.map_or(BATCH, |rate| {
-            usize::try_from(rate / 5).unwrap_or(BATCH).clamp(1, BATCH)
-        });
-        let began = Instant::now();
         let mut pages = Pages::begin(self.store, self.selection)?;
         let mut batch = Vec::new();
         let mut is_enough = false;
@@ -76,11 +70,10 @@ impl Replaying<'_> {
                     Ok(looked) => batch.push(looked.planned),
                     Err(refusal) => report.refuse(refusal),
                 }
-                if batch.len() == batch_size {
+                if batch.len() >= self.at_once {
                     hold()?;
                     work.send(&std::mem::take(&mut batch), report)?;
                     progress(report);
-                    self.pace(began, report.sent);
                 }
             }
             if is_enough {
@@ -124,13 +117,6 @@ impl Replaying<'_> {
             }
         }
         Ok(report)
-    }
-
-    fn pace(&self, began: Instant, sent: u64) {
-        if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
-            let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
-            std::thread::sleep(due.saturating_sub(began.elapsed()));
-        }
     }
 }
 

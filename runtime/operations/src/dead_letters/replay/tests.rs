@@ -24,7 +24,7 @@ fn asked<'a>(site: &'a Site, selection: &'a Selection) -> Replaying<'a> {
         clock: &SystemClock,
         selection,
         max_replays: 3,
-        rate: None,
+        at_once: 2,
     }
 }
 

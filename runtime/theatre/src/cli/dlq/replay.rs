@@ -1,11 +1,14 @@
 //! `theatre dlq replay`: records of dead letters, appended again to the topics they came from.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::{Value, json};
 use theatre_actors::ports::{CheckpointStore, EventLog};
+use theatre_actors::time::Clock;
 use theatre_operations::dead_letters::Selection;
 use theatre_operations::dead_letters::lease::Lease;
-use theatre_operations::dead_letters::replay::{Letter, Replaying, Report};
+use theatre_operations::dead_letters::replay::{BATCH, Letter, Replaying, Report};
 use theatre_pipeline::PipelineParams;
 use theatre_system::clock::SystemClock;
 
@@ -45,6 +48,17 @@ fn rate(text: &str) -> Result<u32, String> {
     rate.ok_or_else(|| "a whole number of records a second, such as 100".to_owned())
 }
 
+/// Records that are appended together at a rate: a fifth of a second's.
+fn at_once(rate: u32) -> usize {
+    usize::try_from(rate / 5).unwrap_or(BATCH).clamp(1, BATCH)
+}
+
+/// How long to wait until so many records may have been sent.
+fn rest(sent: u64, rate: u32, passed_us: i64) -> Duration {
+    let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
+    due.saturating_sub(Duration::from_micros(passed_us.unsigned_abs()))
+}
+
 impl Replay {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
         let place = Place::of(common)?;
@@ -82,7 +96,7 @@ impl Replay {
             clock: &SystemClock,
             selection,
             max_replays: self.max_replays,
-            rate: self.rate,
+            at_once: self.rate.map_or(BATCH, at_once),
         }
     }
 
@@ -128,9 +142,13 @@ impl Replay {
         let wish =
             json!({"selection": selection, "max_replays": self.max_replays, "rate": self.rate});
         trail.note("dead_letters.replay", &target, &wish)?;
-        let mut report = Report::default();
+        let (mut report, began) = (Report::default(), SystemClock.now());
         let done = asked.run(&mut report, &mut || stop.hold(&mut lease), &mut |report| {
             progress(format_args!("{} records sent again", report.sent));
+            if let Some(rate) = self.rate {
+                let passed = SystemClock.now().0.saturating_sub(began.0);
+                std::thread::sleep(rest(report.sent, rate, passed));
+            }
         });
         progress_done();
         let failed = done.as_ref().err().map(ToString::to_string);
@@ -226,7 +244,7 @@ fn print_letters(letters: &[Letter]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::rate;
+    use super::*;
 
     #[test]
     fn a_rate_is_a_number_above_nothing() {
@@ -234,5 +252,13 @@ mod tests {
         for wrong in ["0", "-1", "fast", "1/m", ""] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_rate_is_kept_by_waiting_for_what_was_sent_too_soon() {
+        assert_eq!((at_once(2), at_once(50), at_once(10_000)), (1, 10, BATCH));
+        assert_eq!(rest(50, 100, 200_000), Duration::from_millis(300));
+        assert_eq!(rest(50, 100, 900_000), Duration::ZERO);
+        assert_eq!(rest(0, 1, 0), Duration::ZERO);
     }
 }
