@@ -12,6 +12,7 @@ mod events;
 mod following;
 mod intake;
 mod procedure_table;
+mod rebuilt;
 mod row_batch;
 mod row_order;
 mod stored;
@@ -47,6 +48,7 @@ pub(crate) use stored::control_state;
 
 pub use entities::{EntityConfig, SessionConfig};
 pub use intake::IntakeProcessor;
+pub use rebuilt::{Difference, Missing, differences};
 pub use view::{
     ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, SilenceView,
     next_sequence,

@@ -10,7 +10,6 @@
 //! threads read. Memory holds the files of one cut for each thread, and the robots.
 
 pub mod history;
-mod merge;
 mod partition;
 pub mod picture;
 mod plan;

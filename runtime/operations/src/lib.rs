@@ -1,8 +1,9 @@
 //! Work on a deployment as a whole, over its ports: proving that every record is held once
-//! ([`reconcile`]), giving every topic more partitions ([`repartition`]), and asking all of its
-//! dependencies at once ([`checkup`]).
+//! ([`reconcile`]), giving every topic more partitions ([`repartition`]), building states anew
+//! ([`rebuild`]), and asking all of its dependencies at once ([`checkup`]).
 
 pub mod checkup;
 pub mod drained;
+pub mod rebuild;
 pub mod reconcile;
 pub mod repartition;
