@@ -2,20 +2,22 @@
 //! ones are found and mended, and nothing is sent twice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use theatre::adapters::{Access, Adapters};
-use theatre_actors::outputs::{OutputKind, alert};
+use theatre_actors::outputs::{OutputEvent, OutputKind, alert};
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, PartitionCommit, ProcessorSave, StoredProcessor,
 };
 use theatre_actors::processor::{Processor, differences};
+use theatre_actors::rules::ROBOT_SILENT;
 use theatre_actors::time::LogTime;
 use theatre_config::INPUT_TOPICS;
 use theatre_embedded::data_dir::DataDir;
 use theatre_tests::conclusions::{Conclusions, all_outputs};
-use theatre_tests::deployment::Deployment;
+use theatre_tests::deployment::{Deployment, PATIENCE};
 use theatre_tests::fleet::{self, Fleet};
 
 const ROBOTS: u64 = 6;
@@ -263,6 +265,36 @@ fn damaged_states_are_found_and_go_on_as_if_nothing_had_happened() -> Result<()>
         Conclusions::read(&deployment.config()?, &deployment.ports(PLACE)?)
     };
     read(&twin)?.must_equal(&read(&deployment)?)
+}
+
+#[test]
+fn what_the_wall_clock_decided_is_taken_over_where_it_was_told() -> Result<()> {
+    let settings = fleet::settings(PARTITIONS);
+    let settings = settings.replace("silence_after = \"1d\"", "silence_after = \"3s\"");
+    let deployment = Deployment::new(&settings, fleet::RULES)?;
+    let mut running = deployment.start(PLACE, &[])?;
+    running.wait_until_ready()?;
+    let silences = || -> Result<usize> {
+        let outputs = all_outputs(&*deployment.ports(PLACE)?.store)?;
+        let is_silence = |it: &OutputEvent| it.subject == ROBOT_SILENT;
+        Ok(outputs.iter().filter(|it| is_silence(it)).count())
+    };
+    // Silent, heard again, silent again.
+    for (ticks, expected) in [(0..60, ROBOTS), (60..120, 3 * ROBOTS)] {
+        feed(&deployment, ticks)?;
+        let begun = Instant::now();
+        while (silences()? as u64) < expected {
+            ensure!(begun.elapsed() < PATIENCE, "the robots do not fall silent");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    ensure!(running.terminate()?.success(), "{}", running.said());
+    deployment.drain(PLACE)?;
+    for from in ["log", "lake"] {
+        let found = differing(&rebuild(&deployment, from, &[], 0)?)?;
+        ensure!(found.is_empty(), "{found:?} differ from the {from}");
+    }
+    Ok(())
 }
 
 #[test]

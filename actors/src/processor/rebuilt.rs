@@ -62,14 +62,18 @@ impl Processor {
     }
 
     /// Takes the place of the stored state: goes on where that stood. Repetitions that were not
-    /// there to be met again are counted as that had counted them.
+    /// there to be met again are counted as that had counted them. `was_ticked`: the wall clock has
+    /// moved something. No record says at which moment, so that is as the stored state has it.
     ///
     /// # Errors
     /// When the stored state is of an unknown version or damaged; nothing has changed then.
-    pub fn succeed(&mut self, stored: &[u8]) -> Result<(), StateError> {
+    pub fn succeed(&mut self, stored: &[u8], was_ticked: bool) -> Result<(), StateError> {
         let missing = self.missing(stored)?;
         let stored: ProcessorState = state::decode(stored)?;
         self.state.positions = self.state.positions.highest(&stored.positions);
+        if was_ticked {
+            self.state.alerts.wait_as(&stored.alerts);
+        }
         let counted = |counters: &[Counters]| {
             let last = counters.iter().rposition(|counted| counted.total() > 0);
             last.map_or(0, |last| last + 1)
@@ -294,14 +298,14 @@ mod tests {
     fn a_successor_stands_where_the_stored_state_stood_and_counts_its_repetitions() {
         let before = state(vec![counted(5, 2), counted(0, 0)], vec![9, 0, 3]);
         let mut built = processor(state(vec![counted(5, 0)], vec![7]));
-        built.succeed(&state::encode(&before)).unwrap();
+        built.succeed(&state::encode(&before), false).unwrap();
         assert_eq!(
             differences(&state::encode(&before), &built.snapshot()).unwrap(),
             []
         );
         // What was applied and is not there is not made up.
         let mut short = processor(state(vec![counted(4, 0)], vec![7]));
-        short.succeed(&state::encode(&before)).unwrap();
+        short.succeed(&state::encode(&before), false).unwrap();
         assert_eq!(short.counters()[0], counted(4, 0));
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Actor {
     last_append: i64,
     /// When something of it was committed, the next one last.
     commits: Vec<i64>,
+    /// The wall clock has moved something.
+    pub(super) was_ticked: bool,
     pub(super) records: u64,
     /// Outputs that were never told, in order.
     pub(super) untold: Vec<OutputEvent>,
@@ -50,6 +52,7 @@ impl Actor {
             shares: Vec::new(),
             last_append: i64::MIN,
             commits,
+            was_ticked: false,
             records: 0,
             untold: Vec::new(),
             untold_dead: Vec::new(),
@@ -180,6 +183,7 @@ impl Actor {
             is_open = was_told(&outputs, told);
             if is_open {
                 self.processor = Some(ticked);
+                self.was_ticked = true;
                 self.keep(outputs, told);
             }
         }

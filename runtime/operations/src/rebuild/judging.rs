@@ -152,7 +152,7 @@ fn compare(
         let repeats = missing.iter().filter(|it| it.are_repeats);
         family.repeats = repeats.map(|it| it.counted - it.met).sum();
         built
-            .succeed(&stored.state)
+            .succeed(&stored.state, actor.was_ticked)
             .map_err(|why| unreadable(&why))?;
         family.differences = processor::differences(&stored.state, &built.snapshot())
             .map_err(|why| unreadable(&why))?;
