@@ -176,3 +176,49 @@ fn compare(
         dead: actor.untold_dead,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_are_not_there_are_named_unless_they_were_repetitions() {
+        let of = |counted, met, are_repeats| {
+            Some(vec![Missing {
+                topic: 0,
+                counted,
+                met,
+                are_repeats,
+            }])
+        };
+        let (whole, gap) = (Vec::new(), vec!["a file was deleted".to_owned()]);
+        let topics = ["t".to_owned()];
+        let same = FamilyState::Same;
+        let known = "'r': 4 records of t are there, its stored state has counted 9";
+        let surplus = "'r': 9 records of t are there, its stored state has counted 4";
+        let unknown = "'r': how many records it had nobody knows any more";
+        for (missing, gaps, state, expected) in [
+            // All were met, whatever else is missing.
+            (Some(Vec::new()), &whole, same, None),
+            (Some(Vec::new()), &gap, same, None),
+            (of(9, 4, true), &gap, same, None),
+            (of(9, 4, false), &whole, same, Some(known)),
+            (of(9, 4, false), &gap, same, Some(known)),
+            // The stored counters are wrong: only a source without gaps proves that all is there.
+            (of(4, 9, false), &whole, same, None),
+            (of(4, 9, false), &gap, same, Some(surplus)),
+            // There is no stored state that can be read.
+            (None, &whole, same, None),
+            (None, &gap, same, Some(unknown)),
+            (None, &whole, FamilyState::New, None),
+            (None, &gap, FamilyState::New, Some(unknown)),
+        ] {
+            let mut after = state;
+            let lacks = lacks("r", &missing, &topics, gaps, &mut after);
+            let expected: Vec<&str> = expected.into_iter().collect();
+            assert_eq!(lacks, expected, "{missing:?} {gaps:?}");
+            let unreadable = missing.is_none() && state == same;
+            assert_eq!(after == FamilyState::Unreadable, unreadable, "{missing:?}");
+        }
+    }
+}

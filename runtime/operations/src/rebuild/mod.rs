@@ -255,6 +255,11 @@ impl Rebuilding<'_> {
             partition,
             gaps: Vec::new(),
         };
+        if has_moved {
+            reading.gaps.push(format!(
+                "partition {partition}: robots that were in other partitions before a repartition have their records of then there"
+            ));
+        }
         if !actors.all.is_empty() || actors_may_come(status) {
             let mut from = Positions::zero();
             if self.source == Source::Lake {
