@@ -147,7 +147,7 @@ fn with_a_wrong_window(state: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// No output has the id of another, and the topic has each alert once.
-fn nothing_is_told_twice(deployment: &Deployment) -> Result<usize> {
+fn nothing_is_sent_twice(deployment: &Deployment) -> Result<usize> {
     let ports = deployment.ports(PLACE)?;
     let outputs = all_outputs(&*ports.store)?;
     let ids: BTreeSet<_> = outputs
@@ -169,7 +169,7 @@ fn nothing_is_told_twice(deployment: &Deployment) -> Result<usize> {
 }
 
 #[test]
-fn states_that_nobody_touched_are_the_same_from_the_lake_and_from_the_log() -> Result<()> {
+fn states_that_were_left_alone_are_the_same_from_the_lake_and_from_the_log() -> Result<()> {
     let deployment = deployed()?;
     let from_log = rebuild(&deployment, "log", &[], 0)?;
     all_same(&from_log)?;
@@ -197,15 +197,15 @@ fn states_that_nobody_touched_are_the_same_from_the_lake_and_from_the_log() -> R
     let name = families(&one)?[0]["name"].as_str().context("no name")?;
     let one = rebuild(&deployment, "log", &["--robot", name], 0)?;
     ensure!(families(&one)?.len() == 1, "{one:#}");
-    let refused = deployment.refused(PLACE, &arguments("log", &["--robot", "nobody"]))?;
-    ensure!(refused.contains("knows nothing of nobody"), "{refused}");
+    let refused = deployment.refused(PLACE, &arguments("log", &["--robot", "robot-none"]))?;
+    ensure!(refused.contains("knows nothing of robot-none"), "{refused}");
     // Nothing to switch changes nothing.
     let before = states(&*deployment.ports(PLACE)?.store)?;
     all_same(&rebuild(&deployment, "log", &["--switch"], 0)?)?;
     ensure!(states(&*deployment.ports(PLACE)?.store)? == before);
     deployment.drain(PLACE)?;
     deployment.run(PLACE, &["reconcile"])?;
-    nothing_is_told_twice(&deployment).map(drop)
+    nothing_is_sent_twice(&deployment).map(drop)
 }
 
 #[test]
@@ -250,6 +250,13 @@ fn damaged_states_are_found_and_go_on_as_if_nothing_had_happened() -> Result<()>
     ensure!(differing(&left)? == [lost.clone()].into(), "{left:#}");
     rebuild(&deployment, "log", &["--switch"], 0)?;
     all_same(&rebuild(&deployment, "log", &[], 0)?)?;
+    let (config, dir) = (deployment.config()?, DataDir::new(deployment.path(PLACE)));
+    let access = Adapters::new(&config, &dir, Access::Write)?.access()?;
+    let trail = access.audit_trail(10)?;
+    let acts: Vec<&str> = trail.iter().map(|it| it.action.as_str()).collect();
+    let each = ["state.rebuilt", "state.rebuild"];
+    ensure!(acts == [each, each].concat(), "{acts:?}");
+    drop(access);
     let after = states(&*deployment.ports(PLACE)?.store)?;
     for (key, stored) in &before {
         ensure!(after[key].state == stored.state, "{key:?} is not as it was");
@@ -259,7 +266,7 @@ fn damaged_states_are_found_and_go_on_as_if_nothing_had_happened() -> Result<()>
         feed(each, TICKS..TICKS + 100)?;
         each.drain(PLACE)?;
         each.run(PLACE, &["reconcile"])?;
-        nothing_is_told_twice(each)?;
+        nothing_is_sent_twice(each)?;
     }
     let read = |deployment: &Deployment| {
         Conclusions::read(&deployment.config()?, &deployment.ports(PLACE)?)
@@ -268,7 +275,7 @@ fn damaged_states_are_found_and_go_on_as_if_nothing_had_happened() -> Result<()>
 }
 
 #[test]
-fn what_the_wall_clock_decided_is_taken_over_where_it_was_told() -> Result<()> {
+fn what_the_wall_clock_decided_is_taken_over_where_it_was_sent() -> Result<()> {
     let settings = fleet::settings(PARTITIONS);
     let settings = settings.replace("silence_after = \"1d\"", "silence_after = \"3s\"");
     let deployment = Deployment::new(&settings, fleet::RULES)?;
@@ -298,39 +305,39 @@ fn what_the_wall_clock_decided_is_taken_over_where_it_was_told() -> Result<()> {
 }
 
 #[test]
-fn under_another_rule_only_what_was_never_told_is_told() -> Result<()> {
+fn under_another_rule_only_what_was_never_sent_is_sent() -> Result<()> {
     let deployment = deployed()?;
-    let alerts = nothing_is_told_twice(&deployment)?;
+    let alerts = nothing_is_sent_twice(&deployment)?;
     let rules = deployment.path("rules.toml");
     let changed =
         std::fs::read_to_string(&rules)?.replace("raise_above = 10.0", "raise_above = 9.0");
     std::fs::write(&rules, changed)?;
     let found = rebuild(&deployment, "lake", &["--allow-gap"], DIFFERENCE)?;
-    let told = |report: &Value| -> Result<u64> {
-        let of_family = |family: &Value| family["never_told"]["by_kind"]["alert"].as_u64();
+    let sent = |report: &Value| -> Result<u64> {
+        let of_family = |family: &Value| family["never_sent"]["by_kind"]["alert"].as_u64();
         Ok(families(report)?.iter().filter_map(of_family).sum())
     };
-    let never_told = told(&rebuild(&deployment, "log", &[], DIFFERENCE)?)?;
-    ensure!(never_told > 0 && told(&found)? == never_told, "{found:#}");
+    let never_sent = sent(&rebuild(&deployment, "log", &[], DIFFERENCE)?)?;
+    ensure!(never_sent > 0 && sent(&found)? == never_sent, "{found:#}");
     ensure!(
-        nothing_is_told_twice(&deployment)? == alerts,
+        nothing_is_sent_twice(&deployment)? == alerts,
         "looking tells nothing"
     );
     rebuild(&deployment, "log", &["--switch"], 0)?;
     deployment.drain(PLACE)?;
     deployment.run(PLACE, &["reconcile"])?;
-    let after = nothing_is_told_twice(&deployment)?;
+    let after = nothing_is_sent_twice(&deployment)?;
     ensure!(
-        after as u64 == alerts as u64 + never_told,
-        "{alerts}, {never_told}, {after}"
+        after as u64 == alerts as u64 + never_sent,
+        "{alerts}, {never_sent}, {after}"
     );
-    // What was told before stays, and there is nothing more to tell.
+    // What was sent before stays, and there is nothing more to tell.
     let again = rebuild(&deployment, "log", &[], DIFFERENCE)?;
-    ensure!(told(&again)? == 0, "{again:#}");
+    ensure!(sent(&again)? == 0, "{again:#}");
     feed(&deployment, TICKS..TICKS + 50)?;
     deployment.drain(PLACE)?;
     deployment.run(PLACE, &["reconcile"])?;
-    nothing_is_told_twice(&deployment).map(drop)
+    nothing_is_sent_twice(&deployment).map(drop)
 }
 
 #[test]

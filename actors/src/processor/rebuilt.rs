@@ -171,7 +171,7 @@ fn parts(stored: &[u8]) -> Result<Parts, StateError> {
         ];
         let names: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
         let priority = format!("{:?}", condition.priority).to_lowercase();
-        let message = condition.message.as_deref().unwrap_or("not yet told");
+        let message = condition.message.as_deref().unwrap_or("not emitted yet");
         let said = format!("{priority}, raised at {}: {message}", condition.raised_at);
         note("condition", names.join(" "), state::body(condition), said);
     }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_were_not_met_again_are_told_apart_from_repetitions() {
+    fn repetitions_that_were_not_met_are_kept_apart_from_other_records() {
         let stored = state::encode(&state(
             vec![counted(5, 2), counted(4, 1), counted(1, 0)],
             vec![],

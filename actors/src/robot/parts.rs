@@ -1,4 +1,4 @@
-//! The state of a robot in parts that have names, so that people can be told in what two states
+//! The state of a robot in parts that have names, so that it can be said in what two states
 //! differ.
 
 use super::RobotActor;

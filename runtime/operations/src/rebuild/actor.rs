@@ -12,7 +12,7 @@ use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 
 use super::report::OutputList;
-use super::told::{Dead, Told, Verdict};
+use super::sent::{Dead, Sent, Verdict};
 
 /// Rows of a batch that are for one actor.
 struct Share {
@@ -35,11 +35,11 @@ pub(super) struct Actor {
     /// The wall clock has moved something.
     pub(super) was_ticked: bool,
     pub(super) records: u64,
-    /// Outputs that were never told, in order.
-    pub(super) untold: Vec<OutputEvent>,
-    pub(super) untold_dead: Vec<DeadRow>,
-    pub(super) told_otherwise: OutputList,
-    pub(super) perhaps_told: u64,
+    /// Outputs that were never sent, in order.
+    pub(super) unsent: Vec<OutputEvent>,
+    pub(super) unsent_dead: Vec<DeadRow>,
+    pub(super) sent_otherwise: OutputList,
+    pub(super) perhaps_sent: u64,
 }
 
 impl Actor {
@@ -54,10 +54,10 @@ impl Actor {
             commits,
             was_ticked: false,
             records: 0,
-            untold: Vec::new(),
-            untold_dead: Vec::new(),
-            told_otherwise: OutputList::default(),
-            perhaps_told: 0,
+            unsent: Vec::new(),
+            unsent_dead: Vec::new(),
+            sent_otherwise: OutputList::default(),
+            perhaps_sent: 0,
         }
     }
 
@@ -80,37 +80,37 @@ impl Actor {
     ///
     /// # Errors
     /// `Refused` when it panics on a row.
-    pub(super) fn apply(&mut self, told: &mut Told, silence_us: i64) -> Result<()> {
+    pub(super) fn apply(&mut self, sent: &mut Sent, silence_us: i64) -> Result<()> {
         for share in std::mem::take(&mut self.shares) {
             let (topic, batch) = (share.topic, &share.batch);
             let mut from = 0;
             for (at, row) in share.rows.iter().map(|row| *row as usize).enumerate() {
                 let append_time = batch.append_times[row];
                 if self.commits.last().is_some_and(|next| *next < append_time) {
-                    self.deliver(topic, batch, &share.rows[from..at], told)?;
+                    self.deliver(topic, batch, &share.rows[from..at], sent)?;
                     from = at;
-                    self.pass_time(append_time, silence_us, told);
+                    self.pass_time(append_time, silence_us, sent);
                 }
-                let dead = told.dead(topic, batch.offsets[row]);
+                let dead = sent.dead(topic, batch.offsets[row]);
                 if let Some(Dead::Poison { actor, detail }) = dead
                     && *actor == self.name
                 {
                     let detail = detail.clone();
-                    self.deliver(topic, batch, &share.rows[from..at], told)?;
+                    self.deliver(topic, batch, &share.rows[from..at], sent)?;
                     from = at + 1;
-                    self.bury(topic, batch, row, &detail, told);
+                    self.bury(topic, batch, row, &detail, sent);
                 }
                 self.last_append = self.last_append.max(append_time);
             }
-            self.deliver(topic, batch, &share.rows[from..], told)?;
+            self.deliver(topic, batch, &share.rows[from..], sent)?;
             self.records += share.rows.len() as u64;
         }
         Ok(())
     }
 
     /// All rows are applied: what the wall clock did after the last of them.
-    pub(super) fn end(&mut self, told: &mut Told) {
-        self.pass_time(i64::MAX, 0, told);
+    pub(super) fn end(&mut self, sent: &mut Sent) {
+        self.pass_time(i64::MAX, 0, sent);
     }
 
     fn deliver(
@@ -118,7 +118,7 @@ impl Actor {
         topic: TopicIndex,
         batch: &Arc<Batch>,
         rows: &[u32],
-        told: &mut Told,
+        sent: &mut Sent,
     ) -> Result<()> {
         let Some(processor) = self.processor.take_if(|_| !rows.is_empty()) else {
             return Ok(());
@@ -132,7 +132,7 @@ impl Actor {
         match guarded.deliver(&[segment]) {
             Reply::Applied { outputs } => {
                 self.processor = Some(guarded.into_processor());
-                self.keep(outputs, told);
+                self.keep(outputs, sent);
                 Ok(())
             }
             Reply::Panicked { message } => Err(Error::Refused(format!(
@@ -151,20 +151,20 @@ impl Actor {
         batch: &Arc<Batch>,
         row: usize,
         detail: &str,
-        told: &mut Told,
+        sent: &mut Sent,
     ) {
         let mut outputs = Outputs::default();
         if let Some(processor) = &mut self.processor {
             processor.dead_letter_row(topic, batch, row, detail, &mut outputs);
         }
-        self.keep(outputs, told);
+        self.keep(outputs, sent);
     }
 
-    /// What the wall clock decided between the last row and `until` is known by what was told of
+    /// What the wall clock decided between the last row and `until` is known by what was sent of
     /// it: no record says when a process was there and looked at the time. So each moment at which
     /// something of the actor was committed is tried, and what a tick then concludes is taken over
-    /// if its alerts were told.
-    fn pass_time(&mut self, until: i64, silence_us: i64, told: &mut Told) {
+    /// if its alerts were sent.
+    fn pass_time(&mut self, until: i64, silence_us: i64, sent: &mut Sent) {
         let mut is_open = true;
         while let Some(at) = self.commits.pop_if(|at| *at < until) {
             if !is_open || at.saturating_sub(self.last_append) < silence_us {
@@ -180,38 +180,38 @@ impl Actor {
                 continue;
             }
             // What is due at one moment is due at all later ones.
-            is_open = was_told(&outputs, told);
+            is_open = was_sent(&outputs, sent);
             if is_open {
                 self.processor = Some(ticked);
                 self.was_ticked = true;
-                self.keep(outputs, told);
+                self.keep(outputs, sent);
             }
         }
     }
 
-    fn keep(&mut self, outputs: Outputs, told: &mut Told) {
+    fn keep(&mut self, outputs: Outputs, sent: &mut Sent) {
         for output in outputs.events {
-            match told.take(&output) {
+            match sent.take(&output) {
                 Verdict::Same => {}
-                Verdict::Otherwise => self.told_otherwise.note(&output),
-                Verdict::Never if told.may_have_expired(output.kind) => self.perhaps_told += 1,
-                Verdict::Never => self.untold.push(output),
+                Verdict::Otherwise => self.sent_otherwise.note(&output),
+                Verdict::Never if sent.may_have_expired(output.kind) => self.perhaps_sent += 1,
+                Verdict::Never => self.unsent.push(output),
             }
         }
         for dead in outputs.dead {
-            if told.dead(dead.topic, dead.offset).is_none() {
-                self.untold_dead.push(dead);
+            if sent.dead(dead.topic, dead.offset).is_none() {
+                self.unsent_dead.push(dead);
             }
         }
     }
 }
 
-/// Whether all alerts among outputs were told; where there is none, all outputs with their content.
-fn was_told(outputs: &Outputs, told: &Told) -> bool {
+/// Whether all alerts among outputs were sent; where there is none, all outputs with their content.
+fn was_sent(outputs: &Outputs, sent: &Sent) -> bool {
     let mut by_kind: BTreeMap<bool, bool> = BTreeMap::new();
     for output in &outputs.events {
         let is_alert = output.kind == OutputKind::Alert;
-        let verdict = told.verdict(output);
+        let verdict = sent.verdict(output);
         let fits = verdict == Verdict::Same || (is_alert && verdict == Verdict::Otherwise);
         let all = by_kind.entry(is_alert).or_insert(true);
         *all &= fits;

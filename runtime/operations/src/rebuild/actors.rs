@@ -10,7 +10,7 @@ use theatre_actors::processor::{Processor, ProcessorConfig};
 use theatre_schemas::batch::Batch;
 
 use super::actor::Actor;
-use super::told::{Dead, Told};
+use super::sent::{Dead, Sent};
 
 /// Rows that are handed to the actors at once.
 const ROWS_AT_ONCE: usize = 65_536;
@@ -25,7 +25,7 @@ pub(super) struct Actors<'a> {
     /// Places in `all`; `None` for one that is not built.
     places: HashMap<String, Option<usize>>,
     pub(super) all: Vec<Actor>,
-    pub(super) told: Told,
+    pub(super) sent: Sent,
     /// A robot without a state is at home here, if nothing says otherwise.
     takes_newcomers: bool,
     /// Everything below was read.
@@ -48,7 +48,7 @@ pub(super) struct Setting<'a> {
     pub(super) stored: Vec<StoredProcessor>,
     /// Robots may be met that have no state.
     pub(super) takes_newcomers: bool,
-    pub(super) told: Told,
+    pub(super) sent: Sent,
     /// Where the partition stands.
     pub(super) end: Positions,
     /// The shortest time without a record after which a robot is silent by some rule, microseconds.
@@ -59,12 +59,12 @@ pub(super) struct Setting<'a> {
 
 impl<'a> Actors<'a> {
     pub(super) fn new(setting: Setting<'a>) -> Self {
-        let mut told = setting.told;
+        let mut sent = setting.sent;
         let (mut places, mut all) = (HashMap::new(), Vec::new());
         for stored in setting.stored {
             let name = stored.processor.clone();
             places.insert(name.clone(), Some(all.len()));
-            let commits = told.take_commits(&name);
+            let commits = sent.take_commits(&name);
             all.push(Actor::new(&name, Some(stored), commits));
         }
         Self {
@@ -73,7 +73,7 @@ impl<'a> Actors<'a> {
             own_name: control::name(setting.partition),
             places,
             all,
-            told,
+            sent,
             takes_newcomers: setting.takes_newcomers,
             at: Positions::zero(),
             end: setting.end,
@@ -105,7 +105,7 @@ impl<'a> Actors<'a> {
         if is_wide && name == self.own_name {
             self.take_wide(topic, batch, row);
         } else if !is_wide
-            && self.told.dead(topic, offset) != Some(&Dead::Unread)
+            && self.sent.dead(topic, offset) != Some(&Dead::Unread)
             && let Some(place) = self.place(name, topic, offset)
         {
             self.push(place, topic, batch, row);
@@ -145,10 +145,10 @@ impl<'a> Actors<'a> {
         if let Some(place) = self.places.get(name) {
             return *place;
         }
-        let is_foreign = self.told.dead(topic, offset) == Some(&Dead::Foreign);
+        let is_foreign = self.sent.dead(topic, offset) == Some(&Dead::Foreign);
         let place = (self.takes_newcomers && !is_foreign).then_some(self.all.len());
         if place.is_some() {
-            let commits = self.told.take_commits(name);
+            let commits = self.sent.take_commits(name);
             self.all.push(Actor::new(name, None, commits));
         }
         self.places.insert(name.to_owned(), place);
@@ -161,7 +161,7 @@ impl<'a> Actors<'a> {
     /// `Refused` when an actor panics.
     pub(super) fn deliver(&mut self) -> Result<()> {
         for actor in &mut self.all {
-            actor.apply(&mut self.told, self.silence_us)?;
+            actor.apply(&mut self.sent, self.silence_us)?;
         }
         self.rows += std::mem::take(&mut self.waiting) as u64;
         (self.on_rows)(self.rows);
@@ -175,7 +175,7 @@ impl<'a> Actors<'a> {
     pub(super) fn end(&mut self) -> Result<()> {
         self.deliver()?;
         for actor in &mut self.all {
-            actor.end(&mut self.told);
+            actor.end(&mut self.sent);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use theatre_actors::processor::{self, Missing, Processor, ProcessorConfig};
 use super::report::{Family, FamilyState, OutputList};
 use super::{Actor, Built, Rebuilding};
 
-/// Compares the actors of a partition. `rest` is what they have told and did not conclude, `gaps`
+/// Compares the actors of a partition. `rest` is what they have sent and did not conclude, `gaps`
 /// what was found to be missing when the records were read.
 pub(super) fn judge(
     rebuilding: &Rebuilding<'_>,
@@ -68,11 +68,11 @@ pub(super) fn judge(
 
 fn begin(partition: Partition, actor: &Actor) -> Family {
     let stored = actor.stored.as_ref();
-    let mut never_told = OutputList::default();
+    let mut never_sent = OutputList::default();
     actor
-        .untold
+        .unsent
         .iter()
-        .for_each(|output| never_told.note(output));
+        .for_each(|output| never_sent.note(output));
     Family {
         partition,
         name: actor.name.clone(),
@@ -85,11 +85,11 @@ fn begin(partition: Partition, actor: &Actor) -> Family {
         bytes_before: stored.map_or(0, |stored| stored.state.len() as u64),
         bytes_after: 0,
         differences: Vec::new(),
-        never_told,
-        told_otherwise: actor.told_otherwise.clone(),
+        never_sent,
+        sent_otherwise: actor.sent_otherwise.clone(),
         not_concluded: OutputList::default(),
-        perhaps_told: actor.perhaps_told,
-        new_dead_letters: actor.untold_dead.len() as u64,
+        perhaps_sent: actor.perhaps_sent,
+        new_dead_letters: actor.unsent_dead.len() as u64,
         repeats: 0,
     }
 }
@@ -119,7 +119,7 @@ fn lacks(
         }
         // Nothing says how many records it had.
         let unknown = (!gaps.is_empty())
-            .then(|| format!("'{name}': how many records it had nobody knows any more"));
+            .then(|| format!("'{name}': how many records it had is not known any more"));
         return unknown.into_iter().collect();
     };
     // Where something is known to be missing, a state that has counted too little proves nothing.
@@ -161,10 +161,10 @@ fn compare(
     family.bytes_after = state.len() as u64;
     let is_to_be_saved = family.state != FamilyState::Same
         || !family.differences.is_empty()
-        || !actor.untold.is_empty()
-        || !actor.untold_dead.is_empty();
-    let told_differently = family.told_otherwise.count() + family.not_concluded.count();
-    if family.state == FamilyState::Same && (is_to_be_saved || told_differently > 0) {
+        || !actor.unsent.is_empty()
+        || !actor.unsent_dead.is_empty();
+    let sent_differently = family.sent_otherwise.count() + family.not_concluded.count();
+    if family.state == FamilyState::Same && (is_to_be_saved || sent_differently > 0) {
         family.state = FamilyState::Differs;
     }
     Ok(is_to_be_saved.then(|| ProcessorSave {
@@ -172,8 +172,8 @@ fn compare(
         save_number: actor.stored.map_or(1, |stored| stored.save_number + 1),
         positions: built.positions().clone(),
         state,
-        outputs: actor.untold,
-        dead: actor.untold_dead,
+        outputs: actor.unsent,
+        dead: actor.unsent_dead,
     }))
 }
 
@@ -196,7 +196,7 @@ mod tests {
         let same = FamilyState::Same;
         let known = "'r': 4 records of t are there, its stored state has counted 9";
         let surplus = "'r': 9 records of t are there, its stored state has counted 4";
-        let unknown = "'r': how many records it had nobody knows any more";
+        let unknown = "'r': how many records it had is not known any more";
         for (missing, gaps, state, expected) in [
             // All were met, whatever else is missing.
             (Some(Vec::new()), &whole, same, None),

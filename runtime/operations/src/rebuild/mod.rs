@@ -3,7 +3,7 @@
 //!
 //! What is built is compared with what is stored. Nothing is written unless it is to be switched:
 //! then the new states go into one commit for each partition, under an epoch that fences every
-//! earlier owner, together with the outputs that were never told. An output was told if the store
+//! earlier owner, together with the outputs that were never sent. An output was sent if the store
 //! has one of its kind, id and revision: ids are functions of what happened.
 //!
 //! A state whose records are not all there is refused. They are all there if it has counted as many
@@ -18,7 +18,7 @@ mod actors;
 mod judging;
 mod reading;
 mod report;
-mod told;
+mod sent;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use actor::Actor;
 use actors::{Actors, Setting};
 use reading::Reading;
 pub use report::{Family, FamilyState, OutputList, OutputName, Report};
-use told::Told;
+use sent::Sent;
 
 /// Gaps that a refusal names.
 const NAMED: usize = 5;
@@ -177,7 +177,7 @@ impl Rebuilding<'_> {
     ) -> Result<Built> {
         let store = &self.ports.store;
         let looked = store.status(partition)?;
-        // Whoever owned the partition until now cannot change it from here on.
+        // The process that owned the partition until now cannot change it from here on.
         let epoch = match switches {
             true => Some(store.acquire(partition)?),
             false => None,
@@ -244,7 +244,7 @@ impl Rebuilding<'_> {
             stored: stored.collect(),
             // After a repartition a robot without a state here lives in another partition.
             takes_newcomers: !has_moved && !named,
-            told: Told::read(store, partition, others(has_moved), &is_wanted)?,
+            sent: Sent::read(store, partition, others(has_moved), &is_wanted)?,
             end: end.clone(),
             silence_us: self.silence_us(),
             on_rows: &on_rows,
@@ -269,7 +269,7 @@ impl Rebuilding<'_> {
             reading.log(&from, &end, &mut actors)?;
             actors.end()?;
         }
-        let rest = actors.told.rest(
+        let rest = actors.sent.rest(
             store,
             std::iter::once(partition).chain(others(has_moved)),
             &actors.names(),

@@ -93,15 +93,15 @@ pub struct Family {
     pub bytes_after: u64,
     /// In what the states differ.
     pub differences: Vec<Difference>,
-    /// Outputs that were concluded and never told.
-    pub never_told: OutputList,
-    /// Outputs that were told with another content under the same id. They cannot be told again.
-    pub told_otherwise: OutputList,
-    /// Outputs that were told and would not be concluded any more. They cannot be taken back.
+    /// Outputs that were concluded and never sent.
+    pub never_sent: OutputList,
+    /// Outputs that were sent with another content under the same id. They cannot be sent again.
+    pub sent_otherwise: OutputList,
+    /// Outputs that were sent and would not be concluded any more. They cannot be taken back.
     pub not_concluded: OutputList,
-    /// Outputs of kinds that expire, of which nobody knows whether they were told: the store has
-    /// deleted some of its partition. They are not told.
-    pub perhaps_told: u64,
+    /// Outputs of kinds that expire, of which it is not known whether they were sent: the store has
+    /// deleted some of its partition. They are not sent.
+    pub perhaps_sent: u64,
     /// Records that would be dead letters now and are none.
     pub new_dead_letters: u64,
     /// Repetitions that the lake does not keep: counted as the stored state counts them.

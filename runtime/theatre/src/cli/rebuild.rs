@@ -118,9 +118,9 @@ impl Rebuild {
         };
         let after = done.map(|report| {
             let switched: BTreeSet<&str> = report.differing().map(|it| it.name.as_str()).collect();
-            let told: u64 = report.differing().map(|it| it.never_told.count()).sum();
+            let sent: u64 = report.differing().map(|it| it.never_sent.count()).sum();
             let first: Vec<&&str> = switched.iter().take(AUDITED).collect();
-            json!({"differed": switched.len(), "first": first, "outputs": told}).to_string()
+            json!({"differed": switched.len(), "first": first, "outputs": sent}).to_string()
         });
         let from = format!("{:?}", self.from).to_lowercase();
         let entry = AuditEntry {
@@ -149,8 +149,8 @@ fn print(report: &Report) -> Result<(), Failure> {
             json!(family.records),
             json!(family.bytes_before),
             json!(family.bytes_after),
-            json!(family.never_told.count()),
-            json!(family.told_otherwise.count()),
+            json!(family.never_sent.count()),
+            json!(family.sent_otherwise.count()),
             json!(family.not_concluded.count()),
             json!(what(family)),
         ]
@@ -165,8 +165,8 @@ fn print(report: &Report) -> Result<(), Failure> {
             "records",
             "bytes",
             "bytes_new",
-            "never_told",
-            "told_otherwise",
+            "never_sent",
+            "sent_otherwise",
             "not_concluded",
             "differs_in",
         ],
@@ -212,30 +212,30 @@ fn say(report: &Report) {
             "{repeats} repetitions are not in the lake: counted as the stored states count them"
         );
     }
-    let perhaps = sum(|family| family.perhaps_told);
+    let perhaps = sum(|family| family.perhaps_sent);
     if perhaps > 0 {
         eprintln!(
             "{perhaps} outputs were concluded of which the store does not know any more whether they were sent (window_retention): they are not sent"
         );
     }
     let (differing, all) = (report.differing().count(), report.families.len());
-    let never = of(|family| &family.never_told);
+    let never = of(|family| &family.never_sent);
     let (otherwise, not) = (
-        of(|family| &family.told_otherwise),
+        of(|family| &family.sent_otherwise),
         of(|family| &family.not_concluded),
     );
-    let told = format!(
+    let sent = format!(
         "{never} outputs were never sent, {otherwise} were sent with another content, {not} were sent and would not be concluded any more"
     );
     if report.switched {
         eprintln!(
-            "{differing} of {all} states differed and were switched; {told}. What was never sent is sent when Theatre starts"
+            "{differing} of {all} states differed and were switched; {sent}. What was never sent is sent when Theatre starts"
         );
     } else if differing == 0 {
         eprintln!("all {all} states are those that the records give");
     } else {
         eprintln!(
-            "{differing} of {all} states differ; {told}. Nothing was changed (--switch does it)"
+            "{differing} of {all} states differ; {sent}. Nothing was changed (--switch does it)"
         );
     }
 }

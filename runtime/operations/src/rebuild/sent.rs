@@ -1,4 +1,4 @@
-//! What was told: the committed outputs and dead letters, by their ids.
+//! What was sent: the committed outputs and dead letters, by their ids.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,7 +12,7 @@ use super::report::OutputList;
 /// Outputs and dead letters that are read in one piece.
 const PAGE: usize = 1000;
 
-/// Whether an output was told.
+/// Whether an output was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// With this content.
@@ -23,9 +23,9 @@ pub(super) enum Verdict {
     Never,
 }
 
-/// What the actors of a partition have told, and not been asked for yet.
+/// What the actors of a partition have sent, and not been asked for yet.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Sent {
     /// Digest of the content by digest of (kind, id, revision).
     outputs: HashMap<u64, u64>,
     /// When something of an actor was committed, ascending, microseconds UTC.
@@ -62,8 +62,8 @@ fn content(output: &OutputEvent) -> u64 {
     digest((&output.subject, output.event_time, &output.payload))
 }
 
-impl Told {
-    /// Reads what was told by actors of a partition; `wanted`: of these only. `elsewhere` are
+impl Sent {
+    /// Reads what was sent by actors of a partition; `wanted`: of these only. `elsewhere` are
     /// partitions in which they may have lived before.
     pub(super) fn read(
         store: &dyn CheckpointStore,
@@ -71,23 +71,23 @@ impl Told {
         elsewhere: impl Iterator<Item = Partition>,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Self> {
-        let mut told = Self::default();
+        let mut sent = Self::default();
         for place in std::iter::once(partition).chain(elsewhere) {
             let mut there = 0;
             let last = store.status(place)?.last_output;
             each_output(store, place, &mut |stored| {
                 there += 1;
                 if is_wanted(&stored.output.robot_id) {
-                    told.note(stored);
+                    sent.note(stored);
                 }
             })?;
-            told.has_expired |= there < last;
+            sent.has_expired |= there < last;
         }
-        for commits in told.commits.values_mut() {
+        for commits in sent.commits.values_mut() {
             commits.sort_unstable();
         }
-        told.read_dead(store, partition)?;
-        Ok(told)
+        sent.read_dead(store, partition)?;
+        Ok(sent)
     }
 
     fn note(&mut self, stored: &StoredOutput) {
@@ -136,10 +136,10 @@ impl Told {
         self.commits.remove(actor).unwrap_or_default()
     }
 
-    /// Whether an output was told.
+    /// Whether an output was sent.
     pub(super) fn verdict(&self, output: &OutputEvent) -> Verdict {
         match self.outputs.get(&key(output)) {
-            Some(told) if *told == content(output) => Verdict::Same,
+            Some(sent) if *sent == content(output) => Verdict::Same,
             Some(_) => Verdict::Otherwise,
             None => Verdict::Never,
         }
@@ -152,12 +152,12 @@ impl Told {
         verdict
     }
 
-    /// Whether nobody knows if an output of this kind was told that the store does not have.
+    /// Whether an output of this kind may have been sent that the store does not have.
     pub(super) fn may_have_expired(&self, kind: OutputKind) -> bool {
         self.has_expired && kind.spec().expires
     }
 
-    /// What these actors have told and not concluded, by actor.
+    /// What these actors have sent and not concluded, by actor.
     pub(super) fn rest(
         &self,
         store: &dyn CheckpointStore,
@@ -265,40 +265,40 @@ mod tests {
         store
     }
 
-    fn read(store: &MemoryStore) -> Told {
-        Told::read(store, 0, std::iter::empty(), &|robot| robot != "other").unwrap()
+    fn read(store: &MemoryStore) -> Sent {
+        Sent::read(store, 0, std::iter::empty(), &|robot| robot != "other").unwrap()
     }
 
     #[test]
-    fn an_output_was_told_if_the_store_has_its_kind_id_and_revision() {
-        let told_alert = output(OutputKind::Alert, "r", "a", 1);
+    fn an_output_was_sent_if_the_store_has_its_kind_id_and_revision() {
+        let sent_alert = output(OutputKind::Alert, "r", "a", 1);
         let not_concluded = output(OutputKind::Outcome, "r", "b", 0);
         let of_other = output(OutputKind::Alert, "other", "c", 0);
-        let all = vec![told_alert.clone(), not_concluded.clone(), of_other];
+        let all = vec![sent_alert.clone(), not_concluded.clone(), of_other];
         let store = store(all, Vec::new());
-        let mut told = read(&store);
-        let mut otherwise = told_alert.clone();
+        let mut sent = read(&store);
+        let mut otherwise = sent_alert.clone();
         otherwise.payload = vec![2];
         for (output, verdict) in [
-            (told_alert.clone(), Verdict::Same),
+            (sent_alert.clone(), Verdict::Same),
             (otherwise, Verdict::Otherwise),
             (output(OutputKind::Alert, "r", "a", 2), Verdict::Never),
             (output(OutputKind::Outcome, "r", "a", 1), Verdict::Never),
         ] {
-            assert_eq!(told.verdict(&output), verdict, "{output:?}");
+            assert_eq!(sent.verdict(&output), verdict, "{output:?}");
         }
-        assert_eq!(told.take_commits("r"), [10, 20]);
-        assert!(!told.may_have_expired(OutputKind::Window));
-        told.take(&told_alert);
+        assert_eq!(sent.take_commits("r"), [10, 20]);
+        assert!(!sent.may_have_expired(OutputKind::Window));
+        sent.take(&sent_alert);
         let actors = BTreeSet::from(["r", "other"]);
-        let rest = told.rest(&store, std::iter::once(0), &actors).unwrap();
+        let rest = sent.rest(&store, std::iter::once(0), &actors).unwrap();
         assert_eq!(rest.keys().collect::<Vec<_>>(), ["r"]);
         assert_eq!(rest["r"].first[0].id, not_concluded.id);
         assert_eq!(rest["r"].count(), 1);
     }
 
     #[test]
-    fn where_windows_have_expired_nobody_knows_which_were_told() {
+    fn where_windows_have_expired_it_is_not_known_which_were_sent() {
         let all = (0..3).map(|at| output(OutputKind::Window, "r", &at.to_string(), 0));
         let store = store(all.collect(), Vec::new());
         let epoch = store.status(0).unwrap().epoch;
@@ -309,9 +309,9 @@ mod tests {
             limit: 10,
         };
         store.expire_outputs(0, epoch, expiry).unwrap();
-        let told = read(&store);
-        assert!(told.may_have_expired(OutputKind::Window));
-        assert!(!told.may_have_expired(OutputKind::Alert));
+        let sent = read(&store);
+        assert!(sent.may_have_expired(OutputKind::Window));
+        assert!(!sent.may_have_expired(OutputKind::Alert));
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
             dead(3, DeadReason::Poison, Some("r")),
             dead(4, DeadReason::Late, Some("r")),
         ];
-        let told = read(&store(
+        let sent = read(&store(
             vec![output(OutputKind::Alert, "r", "a", 0)],
             letters,
         ));
@@ -337,7 +337,7 @@ mod tests {
             (4, Some(Dead::Refused)),
             (5, None),
         ] {
-            assert_eq!(told.dead(0, offset), expected.as_ref(), "{offset}");
+            assert_eq!(sent.dead(0, offset), expected.as_ref(), "{offset}");
         }
     }
 }
