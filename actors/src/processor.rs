@@ -13,6 +13,7 @@ mod following;
 mod foresight;
 mod intake;
 mod procedure_table;
+mod rebuilt;
 mod row_batch;
 mod row_order;
 mod stored;
@@ -49,6 +50,7 @@ pub(crate) use stored::control_state;
 pub use entities::{EntityConfig, SessionConfig};
 pub use foresight::foresee;
 pub use intake::IntakeProcessor;
+pub use rebuilt::{Difference, Missing, differences};
 pub use view::{
     ConditionView, LiveView, OpenWindowView, ProcedureView, ProcessorView, SilenceView,
     next_sequence,

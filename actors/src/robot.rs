@@ -12,6 +12,7 @@ mod following;
 mod judging;
 mod measuring;
 mod numbers;
+mod parts;
 mod row_judge;
 mod servicing;
 mod signal;

@@ -102,6 +102,12 @@ pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
         .expect("writing to memory cannot fail, and every map's length is known")
 }
 
+/// A part of a value in the encoding of stored values, without version: for comparing.
+pub(crate) fn body(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, Vec::new())
+        .expect("writing to memory cannot fail, and every map's length is known")
+}
+
 /// Decodes any version of a type that was ever written.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ mod kafka;
 mod notify;
 mod postgres;
 mod real_input;
+mod rebuild;
 mod recordings;
 mod redshift;
 mod registered;

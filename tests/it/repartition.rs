@@ -1,7 +1,8 @@
 //! More partitions: robots move, and nothing of what they concluded or will conclude changes.
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::ports::EventLog;
+use theatre_actors::partitioner::partition_of;
+use theatre_actors::ports::{CheckpointStore, EventLog};
 use theatre_config::INPUT_TOPICS;
 use theatre_tests::conclusions::Conclusions;
 use theatre_tests::deployment::Deployment;
@@ -151,8 +152,35 @@ fn a_fleet_concludes_the_same_over_a_change_of_the_partition_count() -> Result<(
         .map(|partition| Ok(ports.store.processors(partition)?.len()))
         .sum::<Result<usize>>()?;
     ensure!(processors > 0, "no robot lives in the new partitions");
+    only_who_has_not_moved_is_built_anew(&deployment, &*ports.store)?;
     drop(ports);
     once_more(&deployment)
+}
+
+/// The first records of the others lie in their old partitions.
+fn only_who_has_not_moved_is_built_anew(
+    deployment: &Deployment,
+    store: &dyn CheckpointStore,
+) -> Result<()> {
+    let rebuild = ["state", "rebuild", "--from", "log"];
+    let why = deployment.refused("first", &rebuild)?;
+    ensure!(
+        why.contains("before a repartition") && why.contains("--allow-gap"),
+        "{why}"
+    );
+    let mut built = 0;
+    for partition in 0..BEFORE {
+        for stored in store.processors(partition)? {
+            let name = stored.processor.as_str();
+            let is_robot = name.starts_with("robot-");
+            if is_robot && partition_of(name.as_bytes(), BEFORE) == partition {
+                deployment.run("first", &[&rebuild[..], &["--robot", name]].concat())?;
+                built += 1;
+            }
+        }
+    }
+    ensure!(built > 0, "all robots have moved");
+    Ok(())
 }
 
 /// A second change, after which everything that comes has been there before.

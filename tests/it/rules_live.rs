@@ -152,6 +152,11 @@ fn rules_change_while_it_runs_and_while_it_does_not() -> Result<()> {
     })?;
     drop(served);
     run(&data, &["--config", &config, "run", "--until-drained"])?;
+    // A replay of all records meets the changes at their places.
+    for from in ["log", "lake"] {
+        let rebuild = ["--config", &config, "state", "rebuild", "--from", from];
+        run(&data, &rebuild)?;
+    }
     let is =
         |rule: &str, robot: &str, how: &str| (rule.to_owned(), robot.to_owned(), how.to_owned());
     let expected = [

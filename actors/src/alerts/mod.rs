@@ -74,6 +74,19 @@ impl Alerts {
         self.open.iter().any(is)
     }
 
+    /// Takes over since when conditions wait that are the same in all else.
+    pub(crate) fn wait_as(&mut self, stored: &Self) {
+        for open in &mut self.open {
+            let same = |known: &&OpenAlert| {
+                let mut known = (*known).clone();
+                known.waiting_since = open.waiting_since;
+                known == *open
+            };
+            let waiting_since = stored.open.iter().find(same).map(|it| it.waiting_since);
+            open.waiting_since = waiting_since.unwrap_or(open.waiting_since);
+        }
+    }
+
     /// A rule has moved a condition; returns what is to be emitted of it.
     pub(crate) fn pass(&mut self, moved: Alert, context: AlertContext<'_>) -> Vec<Alert> {
         let policy = AlertPolicy::of(context.rules, &moved.rule_id);

@@ -60,6 +60,10 @@ fn with_rules(rules: &[RuleSpec]) -> Arc<ProcessorConfig> {
     Arc::new(config)
 }
 
+pub(super) fn plain_config() -> Arc<ProcessorConfig> {
+    config(None)
+}
+
 fn config(panic_on: Option<PanicHook>) -> Arc<ProcessorConfig> {
     let registry = registry();
     let rule = rule("hot", Priority::High, hot(0));

@@ -12,7 +12,6 @@
 
 pub mod history;
 pub mod learning;
-mod merge;
 mod partition;
 pub mod picture;
 mod plan;

@@ -9,13 +9,13 @@ use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::processor::Processor;
 use theatre_actors::rules::CohortAverages;
 use theatre_actors::time::LogTime;
+use theatre_parquet::merge::{Merge, Run};
 use theatre_parquet::records::RecordReader;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::DatasetKind;
 
 use super::Shared;
 use super::history::RobotHistory;
-use super::merge::{Merge, Run};
 use super::plan::{Absent, Cut, Stretch};
 use super::seen::Seen;
 

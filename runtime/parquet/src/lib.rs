@@ -6,6 +6,7 @@
 
 pub mod columns;
 pub mod cpu_limit;
+pub mod merge;
 pub mod outputs;
 pub mod records;
 pub mod writer;

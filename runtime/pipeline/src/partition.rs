@@ -35,6 +35,7 @@ mod routing;
 mod unsaved;
 
 use observed::Observed;
+pub use restore::inherit;
 use restore::{Restored, restore};
 use routing::{Routed, Routes};
 use unsaved::{SlotState, UnsavedOutputs};

@@ -10,12 +10,12 @@ use std::time::Duration;
 use theatre_actors::actix_host::{GuardedProcessor, Reply, Segment};
 use theatre_actors::control::{self, ControlBook};
 use theatre_actors::outputs::Outputs;
-use theatre_actors::ports::{Error, Result};
+use theatre_actors::ports::{Error, EventLog, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::processor::{Processor, ProcessorConfig};
 use theatre_schemas::batch::Batch;
 
-use super::intake::{Chunk, Entry, Intake};
+use super::intake::{Chunk, Entry, Intake, IntakeParams};
 use super::{PipelineParams, Ports};
 
 /// Which processor to rebuild, over which rows.
@@ -60,14 +60,32 @@ pub(super) fn rebuild(case: &RebuildRequest<'_>) -> Result<Rebuilt> {
         processor,
         outputs: Outputs::default(),
     };
-    let mut intake = Intake::open(
-        &*case.ports.log,
-        case.partition,
-        case.params.intake(),
-        case.from,
-    )?;
-    let mut reached = case.from.clone();
-    while !reached.covers(case.until) {
+    let place = (case.partition, case.params.intake());
+    read(&*case.ports.log, place, case.from, case.until, |chunk| {
+        let mut entries = chunk.entries.iter();
+        entries.try_for_each(|entry| careful.take(chunk, *entry, case.until))
+    })?;
+    Ok(Rebuilt {
+        processor: careful.processor,
+        outputs: careful.outputs,
+    })
+}
+
+/// Reads a partition's input again from one position until another, which it had reached before;
+/// hands on each chunk. The last one may go beyond.
+///
+/// # Errors
+/// Port errors, those of `take`, and when records below `until` are not there.
+pub fn read(
+    log: &dyn EventLog,
+    (partition, params): (Partition, IntakeParams),
+    from: &Positions,
+    until: &Positions,
+    mut take: impl FnMut(&Chunk) -> Result<()>,
+) -> Result<()> {
+    let mut intake = Intake::open(log, partition, params, from)?;
+    let mut reached = from.clone();
+    while !reached.covers(until) {
         let chunk = intake.poll()?;
         if chunk.is_empty() && !chunk.caught_up {
             // Not fetched yet; a reader that brings nothing for long fails by itself.
@@ -79,19 +97,14 @@ pub(super) fn rebuild(case: &RebuildRequest<'_>) -> Result<Rebuilt> {
                 what: "event log",
                 why: format!(
                     "rows below {:?} that were read before are not there",
-                    case.until.as_slice()
+                    until.as_slice()
                 ),
             });
         }
-        for entry in &chunk.entries {
-            careful.take(&chunk, *entry, case.until)?;
-        }
+        take(&chunk)?;
         reached = chunk.to;
     }
-    Ok(Rebuilt {
-        processor: careful.processor,
-        outputs: careful.outputs,
-    })
+    Ok(())
 }
 
 struct RowByRowReplay<'a> {

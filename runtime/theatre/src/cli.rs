@@ -32,6 +32,7 @@ mod notify;
 mod output;
 mod procedures;
 mod process;
+mod rebuild;
 mod reconcile;
 mod repartition;
 mod replay;
@@ -282,7 +283,7 @@ commands! {
     #[cfg_attr(feature = "servers", command(subcommand))]
     #[cfg_attr(not(feature = "servers"), command(hide = true))]
     Topics = topics::Topics;
-    /// Where partitions stand; more of them.
+    /// Where partitions stand; more of them; their states built anew.
     #[command(subcommand, after_help = "Example: theatre state show")]
     State = state::State;
     /// How fast the core and the whole pipeline are on this machine, and how long an alert takes.

@@ -333,7 +333,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "theatre-operations",
-        &["theatre-actors", "theatre-parquet", "theatre-pipeline"],
+        &[
+            "theatre-schemas",
+            "theatre-actors",
+            "theatre-parquet",
+            "theatre-pipeline",
+        ],
     ),
     (
         "theatre-queries",

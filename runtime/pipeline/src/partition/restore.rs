@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use theatre_actors::actix_host::ProcessorHost;
 use theatre_actors::control::{self, ControlBook};
-use theatre_actors::ports::Result;
+use theatre_actors::ports::{CheckpointStore, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::processor::{IntakeProcessor, Processor};
 use theatre_telemetry::names;
@@ -54,7 +54,7 @@ pub(super) fn restore(
         let noted = restored.book.restore(&stored.state);
         noted.map_err(|error| unreadable(partition, &own, error))?;
     } else {
-        inherit(partition, ports, &restored.book)?;
+        inherit(partition, &*ports.store, &restored.book)?;
     }
     for (at, stored) in all.into_iter().enumerate() {
         if at % SHOW_RESTORED_EVERY == 0 {
@@ -86,8 +86,15 @@ pub(super) fn restore(
 
 /// A partition that a repartition has made begins with what was said to all robots before. It has no
 /// actor of its own that remembers it until something is said again.
-fn inherit(partition: Partition, ports: &Ports, book: &ControlBook) -> Result<()> {
-    let layouts = ports.store.past_layouts()?;
+///
+/// # Errors
+/// When the store cannot be asked, or its state cannot be read.
+pub fn inherit(
+    partition: Partition,
+    store: &dyn CheckpointStore,
+    book: &ControlBook,
+) -> Result<()> {
+    let layouts = store.past_layouts()?;
     let before = layouts
         .iter()
         .rev()
@@ -96,7 +103,7 @@ fn inherit(partition: Partition, ports: &Ports, book: &ControlBook) -> Result<()
         return Ok(());
     };
     let first = control::name(0);
-    match ports.store.processor(0, &first)? {
+    match store.processor(0, &first)? {
         Some(stored) => book
             .inherit(&stored.state, read)
             .map_err(|error| unreadable(0, &first, error)),

@@ -1,4 +1,4 @@
-//! `theatre state`: where partitions stand, and more of them.
+//! `theatre state`: where partitions stand, more of them, and their states built anew.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::service::store;
 use super::{Common, Failure};
 use theatre_queries::{self as queries, PartitionState};
 
-/// Looks at partitions, and makes more of them.
+/// Looks at partitions, makes more of them, builds their states anew.
 #[derive(Debug, Subcommand)]
 pub(super) enum State {
     /// Epochs, positions, numbers.
@@ -22,6 +22,14 @@ pub(super) enum State {
                             theatre state repartition --partitions 12 --config theatre.toml\nset partitions = 12 in theatre.toml, start Theatre, then the producers."
     )]
     Repartition(super::repartition::Repartition),
+    /// Builds states anew out of the lake's files or the log, by the present rules and schemas, and
+    /// says in what they differ from those that are stored; exits with 4 where they do. Nothing is
+    /// changed without --switch. Nothing may run, and everything must be drained.
+    #[command(
+        after_help = "Examples:\n  theatre state rebuild --from log --config theatre.toml\n  \
+                            theatre state rebuild --from lake --robot robot-0001 --switch --config theatre.toml"
+    )]
+    Rebuild(super::rebuild::Rebuild),
 }
 
 impl State {
@@ -29,6 +37,7 @@ impl State {
         match self {
             Self::Show => show(common),
             Self::Repartition(repartition) => repartition.run(common),
+            Self::Rebuild(rebuild) => rebuild.run(common),
         }
     }
 }

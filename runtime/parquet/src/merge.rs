@@ -1,4 +1,5 @@
-//! The rows of a cut's files in the order in which the partition applied them.
+//! The rows of a cut's files in the order in which the partition applied them. Read by the back-test
+//! and by a rebuild of state.
 //!
 //! Within a topic rows come by their offsets. Between topics the next rows are compared, as intake
 //! does: the one with the lowest (append time, topic) comes first. A file's rows are in that order
@@ -11,19 +12,26 @@ use std::sync::Arc;
 
 use theatre_actors::ports::Result;
 use theatre_actors::position::TopicIndex;
-use theatre_parquet::records::{RecordReader, Records};
 use theatre_schemas::batch::Batch;
 
+use super::records::{RecordReader, Records};
+
 /// Rows of one batch and topic that follow each other.
-pub(crate) struct Run {
-    pub(crate) topic: TopicIndex,
-    pub(crate) batch: Arc<Batch>,
-    pub(crate) rows: Range<usize>,
+pub struct Run {
+    /// The topic.
+    pub topic: TopicIndex,
+    /// The batch.
+    pub batch: Arc<Batch>,
+    /// Its rows.
+    pub rows: Range<usize>,
 }
 
 /// Gives the rows of a file, stretch by stretch.
-pub(crate) trait Source {
+pub trait Source {
     /// The next rows; `None` at the end.
+    ///
+    /// # Errors
+    /// `Refused` when the file is damaged.
     fn read_next(&mut self) -> Result<Option<Records>>;
 }
 
@@ -93,16 +101,19 @@ impl<S: Source> Cursor<S> {
 }
 
 /// Merges files.
-pub(crate) struct Merge<'a, S> {
+pub struct Merge<'a, S> {
     cursors: Vec<Cursor<S>>,
     topics: &'a [String],
     /// Rows of topics that are not among the inputs.
-    pub(crate) strangers: u64,
+    pub strangers: u64,
 }
 
 impl<'a, S: Source> Merge<'a, S> {
     /// Opens files at their first rows; `topics` are the inputs in order.
-    pub(crate) fn new(sources: Vec<S>, topics: &'a [String]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn new(sources: Vec<S>, topics: &'a [String]) -> Result<Self> {
         let mut merge = Self {
             cursors: Vec::with_capacity(sources.len()),
             topics,
@@ -127,7 +138,10 @@ impl<'a, S: Source> Merge<'a, S> {
     }
 
     /// The next rows in order; `None` at the end of all files.
-    pub(crate) fn next_run(&mut self) -> Result<Option<Run>> {
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn next_run(&mut self) -> Result<Option<Run>> {
         let Some((at, first)) = self.first() else {
             return Ok(None);
         };
