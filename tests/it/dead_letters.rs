@@ -214,25 +214,6 @@ fn what_was_mended_is_sent_again_and_counts_once_however_often_it_comes() -> Res
 }
 
 #[test]
-fn what_a_producer_has_repeated_itself_is_said_to_be_a_duplicate_and_is_one() -> Result<()> {
-    let (case, records) = (Case::new()?, records()?);
-    case.append(&records)?;
-    case.drain()?;
-    case.mend()?;
-    case.append(&records)?;
-    case.drain()?;
-    ensure!(case.proven("applied")? == 9 && case.proven("dead")? == 9);
-    let once = case.rows()?;
-    ensure!(case.fates(&["--all"])? == counted([("duplicate", 9)]));
-    let sent = case.json(&["dlq", "replay", "--all", "--by", "anna"])?;
-    ensure!(sent["sent"] == 9, "{sent}");
-    case.drain()?;
-    ensure!(case.rows()? == once);
-    ensure!(case.proven("applied")? == 9 && case.proven("duplicate")? == 9);
-    Ok(())
-}
-
-#[test]
 fn what_dies_each_time_is_given_up_and_what_is_erased_stays_accounted_for() -> Result<()> {
     let case = Case::new()?;
     let bad = NewRecord {

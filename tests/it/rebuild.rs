@@ -19,6 +19,7 @@ use theatre_embedded::data_dir::DataDir;
 use theatre_tests::conclusions::{Conclusions, all_outputs};
 use theatre_tests::deployment::{Deployment, PATIENCE};
 use theatre_tests::fleet::{self, Fleet};
+use theatre_tests::site::Site;
 
 const ROBOTS: u64 = 6;
 const PARTITIONS: u32 = 2;
@@ -374,6 +375,39 @@ fn what_is_missing_is_named_and_refused() -> Result<()> {
         "{found:#}"
     );
     Ok(())
+}
+
+#[test]
+fn on_servers_a_lost_state_is_built_anew_though_its_process_still_runs() -> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let deployment = &site.deployment;
+    feed(deployment, 0..TICKS)?;
+    deployment.drain(PLACE)?;
+    for from in ["log", "lake"] {
+        all_same(&rebuild(deployment, from, &[], 0)?)?;
+    }
+    let before = states(&*deployment.ports(PLACE)?.store)?;
+    let (key, stored) = before.last_key_value().context("no state")?;
+    let config = theatre::adapters::params(&deployment.config()?, [7; 32])?.processor;
+    let nothing = Processor::new(&key.1, config).snapshot();
+    let nothing = Processor::moved(&nothing, &stored.positions)?;
+    damage(deployment, stored, key.0, nothing)?;
+    // A process that restored the damaged state, and knows nothing of the switch.
+    let mut running = deployment.start("other", &[])?;
+    running.wait_until_ready()?;
+    running.freeze(true)?;
+    let switched = rebuild(deployment, "log", &["--switch"], 0)?;
+    ensure!(
+        differing(&switched)? == [key.1.clone()].into(),
+        "{switched:#}"
+    );
+    ensure!(states(&*deployment.ports(PLACE)?.store)?[key].state == stored.state);
+    feed(deployment, TICKS..TICKS + 20)?;
+    running.freeze(false)?;
+    running.terminate()?;
+    deployment.drain(PLACE)?;
+    deployment.run(PLACE, &["reconcile"])?;
+    all_same(&rebuild(deployment, "log", &[], 0)?)
 }
 
 #[test]
