@@ -357,6 +357,14 @@ fn a_change_of_the_rule_file_waits_for_another_person_also_over_restarts() -> Re
     ensure!(changes(&history).len() == 1, "{history:#}");
     let id = history[0]["change_id"].as_str().context("an id")?;
     ensure!(history[0]["is_waiting"] == true, "{history:#}");
+    // Nor does it count because changes to come need nobody else.
+    std::fs::write(&config, &text)?;
+    drained()?;
+    ensure!(
+        standing()? == [("hot".to_owned(), 1)],
+        "it waits as it did when it came"
+    );
+    std::fs::write(&config, format!("rules_approval = true\n{text}"))?;
     let approve = ["--config", &config, "rules", "approve", id, "--by", "Lee"];
     run(&data, &approve)?;
     drained()?;

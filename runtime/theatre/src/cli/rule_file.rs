@@ -4,9 +4,7 @@
 //! The data directory keeps two copies of the file. `rules/base.toml` is the file with which `theatre
 //! run` began on the directory: all recorded changes stand on it. `rules/taken.toml` is the file as it
 //! was when its changes were last said: only what differs from it is said, so a rule that was changed
-//! otherwise stays as it is until the file says something else of it. Whether two people are needed for
-//! a change says which of the recorded ones count, so where that is switched, both begin anew with the
-//! present file (`rules/base-approval.toml`).
+//! otherwise stays as it is until the file says something else of it.
 
 mod differences;
 mod saying;
@@ -25,14 +23,17 @@ use super::Failure;
 
 pub(super) use watch::{RuleWatch, Watcher};
 
+/// The copy on which recorded changes stand.
+const BASE: &str = "base.toml";
+/// The copy of what was said last.
+const TAKEN: &str = "taken.toml";
+
 /// The rule file, and the copies that are kept of it.
 pub(super) struct RuleFile {
     /// The file that the configuration names; `None`: the shipped rules.
     source: Option<PathBuf>,
     /// The folder of the copies.
     folder: PathBuf,
-    /// Whether a change of rules needs two people.
-    approval: bool,
 }
 
 /// The configuration whose rules are those on which the recorded changes of a data directory stand.
@@ -49,7 +50,6 @@ impl RuleFile {
         Self {
             source: config.rules.as_deref().map(Path::to_owned),
             folder: dir.root().join("rules"),
-            approval: config.rules_approval,
         }
     }
 
@@ -129,26 +129,22 @@ impl RuleFile {
     }
 
     fn base(&self) -> PathBuf {
-        self.folder.join(base_name(self.approval))
+        self.folder.join(BASE)
     }
 
     /// The text whose changes were last said.
     fn taken(&self) -> Result<String, String> {
-        theatre_config::read(&self.folder.join("taken.toml")).map_err(|error| error.to_string())
+        theatre_config::read(&self.folder.join(TAKEN)).map_err(|error| error.to_string())
     }
 
     fn take(&self, text: &str) -> std::io::Result<()> {
-        self.keep("taken.toml", text)
+        self.keep(TAKEN, text)
     }
 
     fn begin(&self, text: &str) -> Result<(), Failure> {
         let write = || {
             self.take(text)?;
-            self.keep(base_name(self.approval), text)?;
-            match std::fs::remove_file(self.folder.join(base_name(!self.approval))) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
+            self.keep(BASE, text)
         };
         write().map_err(|error| {
             let folder = self.folder.display();
@@ -165,14 +161,5 @@ impl RuleFile {
         file.sync_all()?;
         std::fs::rename(&beside, self.folder.join(name))?;
         std::fs::File::open(&self.folder)?.sync_all()
-    }
-}
-
-/// The name of the copy on which recorded changes stand.
-fn base_name(approval: bool) -> &'static str {
-    if approval {
-        "base-approval.toml"
-    } else {
-        "base.toml"
     }
 }
