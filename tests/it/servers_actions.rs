@@ -68,7 +68,7 @@ impl<'a> Played<'a> {
             .map(drop)
     }
 
-    /// After the second: two conditions that are open have somebody who sees to them, and a rule is
+    /// After the second: one open condition is acknowledged, another one assigned, and a rule is
     /// disabled, which ends what is open under it.
     fn acknowledge(&self, process: &str) -> Result<()> {
         let open = self.open(process)?;
@@ -189,7 +189,7 @@ fn a_rule_changed_and_an_alert_acknowledged_in_a_rolling_restart_count_as_in_one
     })?;
     played.settled()?;
 
-    // Somebody acknowledges while another one is killed.
+    // Conditions are acknowledged while a process is killed.
     second.kill()?;
     played.acknowledge("person")?;
     second = member(&site, "second")?;
