@@ -149,7 +149,7 @@ mod tests {
         }
         let followed = [a.clone(), follows("d", "a")];
         assert_eq!(
-            said(&followed, &[b.clone()], &followed),
+            said(&followed, std::slice::from_ref(&b), &followed),
             Ok(vec![put("b"), remove("d"), remove("a")])
         );
     }
