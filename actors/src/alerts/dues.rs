@@ -117,13 +117,13 @@ impl Alerts {
         }
     }
 
-    /// Ends the flapping of a condition that was quiet for long enough before a rule has moved it. The
+    /// Ends the flapping of a condition that was quiet for long enough when a rule has moved it. The
     /// watermark may not have come so far yet: rows that are in order are judged ahead of it, and
     /// whether they are must not decide what a turn belongs to.
     pub(super) fn settle_before(&mut self, moved: &Alert, rules: &RuleSet) -> Option<Alert> {
         let quiet_before = |open: &OpenAlert| {
             let quiet_at = self.quiet_at(open.alert(), rules);
-            quiet_at.filter(|at| *at < moved.event_time && same_series(open.alert(), moved))
+            quiet_at.filter(|at| *at <= moved.event_time && same_series(open.alert(), moved))
         };
         let (at, quiet_at) = self
             .open

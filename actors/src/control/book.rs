@@ -1,5 +1,6 @@
 //! The book of a partition: what was said to all of its robots, and which rules follow from it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use theatre_schemas::batch::Batch;
@@ -42,6 +43,8 @@ struct Pages {
     actions: Vec<ControlRecord>,
     /// How far the partition's actor had read when it was saved.
     read: Positions,
+    /// Whether changes needed approval when they came, by topic and the offset after each.
+    came: BTreeMap<(TopicIndex, u64), bool>,
     /// What another partition had been told before this one was made.
     inherited: Vec<ControlRecord>,
 }
@@ -117,6 +120,18 @@ impl ControlBook {
         Ok(())
     }
 
+    /// Takes from what the partition's actor remembered when it was saved only whether changes needed
+    /// approval when they came: for who reads the records once more from the beginning.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub fn approve_as(&self, state: &[u8]) -> Result<(), StateError> {
+        let (remembered, _) = crate::processor::control_state(state)?;
+        let came = |record: &ControlRecord| ((record.topic, record.from), record.needs_approval);
+        self.pages().came = remembered.records().iter().map(came).collect();
+        Ok(())
+    }
+
     /// Takes what the actor of another partition remembered that had read to `until`, in a partition
     /// that was made since: it holds there from the beginning.
     ///
@@ -168,7 +183,9 @@ impl ControlBook {
         batch: &Batch,
         row: usize,
     ) -> Result<ControlRecord, String> {
-        ControlRecord::read(topic, batch, row, self.needs_approval)
+        let place = (topic, batch.offsets[row] + 1);
+        let came = self.pages().came.get(&place).copied();
+        ControlRecord::read(topic, batch, row, came.unwrap_or(self.needs_approval))
     }
 
     fn add(&self, record: ControlRecord) {

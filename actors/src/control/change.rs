@@ -161,21 +161,32 @@ impl Approvals {
     }
 }
 
-/// Forgets the oldest changes that a later one of the same rule has replaced.
+/// Forgets the oldest changes that a later one of the same rule has replaced. The first one that puts a
+/// rule stays: others that came before the later one may follow it. So does what needed approval: an
+/// approval may come at any time.
 pub(super) fn forget_replaced(records: &mut Vec<ControlRecord>) {
     let half = records.len() / 2;
+    let puts = |record: &ControlRecord, old: &RuleChange| match &record.said {
+        Said::Rule(new) => {
+            (&new.rule_id, new.shadow) == (&old.rule_id, old.shadow)
+                && new.kind == ChangeKind::Put
+                && !record.needs_approval
+        }
+        Said::Action(_) => false,
+    };
     let replaced = |at: usize| {
-        let Said::Rule(old) = &records[at].said else {
+        let record = &records[at];
+        let Said::Rule(old) = &record.said else {
             return false;
         };
-        let later = records[at + 1..half].iter();
-        later.into_iter().any(|record| match &record.said {
-            Said::Rule(new) => {
-                (&new.rule_id, new.shadow) == (&old.rule_id, old.shadow)
-                    && matches!(new.kind, ChangeKind::Put)
-            }
-            Said::Action(_) => false,
-        })
+        if record.needs_approval || old.kind == ChangeKind::Approve {
+            return false;
+        }
+        let is_first = || !records[..at].iter().any(|earlier| puts(earlier, old));
+        if old.kind == ChangeKind::Put && is_first() {
+            return false;
+        }
+        records[at + 1..half].iter().any(|later| puts(later, old))
     };
     let gone: Vec<bool> = (0..records.len())
         .map(|at| at < half && replaced(at))

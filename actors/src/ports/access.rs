@@ -135,13 +135,14 @@ pub trait AccessStore: Send + Sync {
     fn take_over_request(&self, key: &str, seen: LogTime, now: LogTime) -> Result<bool>;
 
     /// Gives up every request that was not answered: for a process that is alone with the store,
-    /// when it starts.
+    /// when it starts. One without a fingerprint is the lease of a command and stays.
     fn release_requests(&self) -> Result<()>;
 
     /// Notes the answer of a request.
     fn finish_request(&self, key: &str, answer: &[u8]) -> Result<()>;
 
-    /// Forgets requests that were begun before, answered or not; returns how many.
+    /// Forgets requests that were begun before, answered or not; returns how many. One without a
+    /// fingerprint is the lease of a command and stays.
     fn forget_requests(&self, before: LogTime) -> Result<u64>;
 
     /// Adds an entry to the audit trail that stands for itself: for what changes nothing here.

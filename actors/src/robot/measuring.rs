@@ -128,7 +128,7 @@ impl Measuring<'_> {
         let model = asking.and_then(|_| place.model(text));
         let only = rule.spec.only.as_ref();
         let holds = only.is_none_or(|only| only.holds(&place, text));
-        if !holds || asking.is_some_and(|measure| !measure.knows(model)) {
+        if !holds || asking.is_some_and(|measure| !measure.knows(model, &self.rule.name)) {
             let is_next = seen.manner == Manner::Next;
             return is_next.then(|| condition.leave_scope(seen.time)).flatten();
         }

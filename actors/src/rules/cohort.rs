@@ -211,9 +211,13 @@ impl Cohort {
         self.grid.width_us().saturating_mul(2)
     }
 
-    /// Whether it is known what is normal for a model, or will be.
-    pub(super) fn knows(&self, model: Option<&str>) -> bool {
-        let is_of = |model: &str| self.normal.iter().any(|normal| normal.model == model);
+    /// Whether it is known what is normal for a model on a signal, or will be.
+    pub(super) fn knows(&self, model: Option<&str>, signal: &str) -> bool {
+        let is_on = |normal: &CohortNormal| normal.signal.as_deref().is_none_or(|on| on == signal);
+        let is_of = |model: &str| {
+            let mut normals = self.normal.iter();
+            normals.any(|normal| normal.model == model && is_on(normal))
+        };
         self.learns || model.is_some_and(is_of)
     }
 

@@ -85,10 +85,10 @@ impl Measure {
         matches!(self, Self::Cohort(_))
     }
 
-    /// Whether robots of a model are judged at all.
-    pub(crate) fn knows(&self, model: Option<&str>) -> bool {
+    /// Whether robots of a model are judged on a signal at all.
+    pub(crate) fn knows(&self, model: Option<&str>, signal: &str) -> bool {
         match self {
-            Self::Cohort(cohort) => cohort.knows(model),
+            Self::Cohort(cohort) => cohort.knows(model, signal),
             _ => true,
         }
     }

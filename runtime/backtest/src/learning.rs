@@ -49,6 +49,8 @@ pub fn rules_that_learn(rules: &[RuleSpec]) -> Vec<RuleSpec> {
         };
         cohort.learns = true;
         cohort.normal.clear();
+        // What is learnt does not depend on whether the rule's alerts are sent.
+        rule.shadow = false;
         Some(rule)
     };
     rules.iter().filter_map(learning).collect()

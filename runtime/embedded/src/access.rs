@@ -175,7 +175,7 @@ impl AccessStore for EmbeddedAccess {
 
     fn release_requests(&self) -> Result<()> {
         self.write(|transaction| {
-            let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL";
+            let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL AND fingerprint <> ''";
             transaction.execute(sql, []).map(drop)
         })
     }
@@ -189,7 +189,7 @@ impl AccessStore for EmbeddedAccess {
 
     fn forget_requests(&self, before: LogTime) -> Result<u64> {
         self.write(|transaction| {
-            let sql = "DELETE FROM request WHERE begun_at < ?1";
+            let sql = "DELETE FROM request WHERE begun_at < ?1 AND fingerprint <> ''";
             Ok(transaction.execute(sql, [before.0])? as u64)
         })
     }

@@ -146,7 +146,7 @@ impl AccessStore for PostgresAccess {
 
     fn release_requests(&self) -> Result<()> {
         self.write(async |connection| {
-            let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL";
+            let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL AND fingerprint <> ''";
             sqlx::query(sql).execute(connection).await?;
             Ok(())
         })
@@ -163,7 +163,7 @@ impl AccessStore for PostgresAccess {
 
     fn forget_requests(&self, before: LogTime) -> Result<u64> {
         self.write(async |connection| {
-            let sql = "DELETE FROM request WHERE begun_at < $1";
+            let sql = "DELETE FROM request WHERE begun_at < $1 AND fingerprint <> ''";
             let query = sqlx::query(sql).bind(before.0);
             Ok(query.execute(connection).await?.rows_affected())
         })

@@ -101,7 +101,8 @@ fn a_score_is_how_many_spreads_the_average_is_from_the_middle_of_the_model() {
         seconds(200),
     );
     assert_eq!(known, Some(0.5));
-    assert!(of.knows(Some("m2")) && !of.knows(Some("m3")) && !of.knows(None));
+    let knows = |model| of.knows(model, "motor_temperature");
+    assert!(knows(Some("m2")) && !knows(Some("m3")) && !knows(None));
 }
 
 #[test]

@@ -29,6 +29,7 @@ impl<'a> Lease<'a> {
         let now = clock.now();
         let reservation = Reservation {
             key: KEY.to_owned(),
+            // The store knows by this that it is no request to forget or to release.
             fingerprint: String::new(),
             ends: Vec::new(),
             begun_at: now,

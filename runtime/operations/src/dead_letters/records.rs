@@ -107,19 +107,32 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Looks through a topic partition from an offset to its present end for records with these values;
-/// returns the names under which they are looked for, with their offsets. Of equal values the first
-/// name gets the first record. Places of which `is_taken` says so are passed over.
+/// A record that is looked for.
+pub(super) struct Wanted<N> {
+    /// What it is called.
+    pub(super) name: N,
+    /// It stands at this offset or above it.
+    pub(super) after: u64,
+    /// Its key, where that is known.
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Vec<u8>,
+}
+
+/// Looks through a topic partition from the lowest offset at which one may stand to the present end;
+/// returns the names of the records that are there, with their offsets. Of equal records the first
+/// name gets the first one. Places of which `is_taken` says so are passed over.
 pub(super) fn find<N>(
     log: &dyn EventLog,
     (topic, name, partition): (TopicIndex, &str, Partition),
-    from: u64,
-    wanted: impl IntoIterator<Item = (N, Vec<u8>)>,
+    wanted: impl IntoIterator<Item = Wanted<N>>,
     is_taken: &dyn Fn(PlaceInLog) -> bool,
 ) -> Result<Vec<(N, u64)>> {
-    let mut by_value: HashMap<Vec<u8>, VecDeque<N>> = HashMap::new();
-    for (name, value) in wanted {
-        by_value.entry(value).or_default().push_back(name);
+    let mut by_value: HashMap<Vec<u8>, VecDeque<(N, u64, Option<Vec<u8>>)>> = HashMap::new();
+    let mut from = u64::MAX;
+    for wanted in wanted {
+        from = from.min(wanted.after);
+        let of_value = by_value.entry(wanted.value).or_default();
+        of_value.push_back((wanted.name, wanted.after, wanted.key));
     }
     let mut left: usize = by_value.values().map(VecDeque::len).sum();
     let range = log.range(name, partition)?;
@@ -135,8 +148,14 @@ pub(super) fn find<N>(
             if is_taken((topic, partition, record.offset)) {
                 return;
             }
-            let names = by_value.get_mut(record.value);
-            if let Some(name) = names.and_then(VecDeque::pop_front) {
+            let Some(names) = by_value.get_mut(record.value) else {
+                return;
+            };
+            let fits = |(_, after, key): &(N, u64, Option<Vec<u8>>)| {
+                *after <= record.offset && key.as_deref().is_none_or(|key| key == record.key)
+            };
+            let at = names.iter().position(fits);
+            if let Some((name, ..)) = at.and_then(|at| names.remove(at)) {
                 found.push((name, record.offset));
                 left -= 1;
             }

@@ -43,7 +43,7 @@ pub struct Replaying<'a> {
 }
 
 impl Replaying<'_> {
-    /// Sends them; `hold` is called before each batch and ends the work when it fails, `progress`
+    /// Sends them; `hold` is called before each append and ends the work when it fails, `progress`
     /// after each, which may wait. `report` says also after a failure what was done.
     ///
     /// # Errors
@@ -71,8 +71,7 @@ impl Replaying<'_> {
                     Err(refusal) => report.refuse(refusal),
                 }
                 if batch.len() >= self.at_once {
-                    hold()?;
-                    work.send(&std::mem::take(&mut batch), report)?;
+                    work.send(&std::mem::take(&mut batch), report, hold)?;
                     progress(report);
                 }
             }
@@ -81,8 +80,7 @@ impl Replaying<'_> {
             }
         }
         if !batch.is_empty() {
-            hold()?;
-            work.send(&batch, report)?;
+            work.send(&batch, report, hold)?;
             progress(report);
         }
         Ok(())

@@ -102,12 +102,14 @@ impl<'a> Actors<'a> {
         let name = batch.robot_id(row);
         let is_wide =
             batch.dataset.kind.reaches_partitions() && control::partition_of(name).is_some();
+        // No actor has met it, also where it could be read by now.
+        if self.sent.dead(topic, offset) == Some(&Dead::Unread) {
+            self.at.advance(topic, offset + 1);
+            return Ok(());
+        }
         if is_wide && name == self.own_name {
             self.take_wide(topic, batch, row);
-        } else if !is_wide
-            && self.sent.dead(topic, offset) != Some(&Dead::Unread)
-            && let Some(place) = self.place(name, topic, offset)
-        {
+        } else if !is_wide && let Some(place) = self.place(name, topic, offset) {
             self.push(place, topic, batch, row);
         }
         self.at.advance(topic, offset + 1);

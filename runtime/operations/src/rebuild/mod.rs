@@ -98,51 +98,63 @@ impl Rebuilding<'_> {
     /// `Refused` when something is not drained, when records are missing, or when another process
     /// works on the partitions; others when a port does not answer.
     pub fn look(&self, progress: &dyn Fn(&str)) -> Result<Report> {
-        self.carry_out(false, progress)
+        let mut report = Report::of(self.source);
+        self.carry_out(&mut report, progress)?;
+        Ok(report)
     }
 
     /// Switches what differs.
     ///
     /// # Errors
-    /// As [`Self::look`]. Partitions that were named as switched stay so.
-    pub fn switch(&self, progress: &dyn Fn(&str)) -> Result<Report> {
-        self.carry_out(true, progress)
+    /// As [`Self::look`]. What `report` has by then was switched and stays so.
+    pub fn switch(&self, report: &mut Report, progress: &dyn Fn(&str)) -> Result<()> {
+        report.switched = true;
+        self.carry_out(report, progress)
     }
 
-    fn carry_out(&self, switches: bool, progress: &dyn Fn(&str)) -> Result<Report> {
+    fn carry_out(&self, report: &mut Report, progress: &dyn Fn(&str)) -> Result<()> {
         self.check()?;
         let files = match self.source {
             Source::Lake => self.ports.store.all_files()?,
             Source::Log => Vec::new(),
         };
-        let mut report = Report {
-            source: self.source,
-            switched: switches,
-            families: Vec::new(),
-            gaps: Vec::new(),
-        };
-        for partition in 0..self.params.partitions {
-            let of = self.selection.partition;
-            if of.is_some_and(|of| of != partition) {
-                continue;
-            }
-            let built = self.partition(partition, switches, &files, progress)?;
+        for partition in self.partitions() {
+            let built = self.partition(partition, report.switched, &files, progress)?;
             report.families.extend(built.families);
             report.gaps.extend(built.gaps);
         }
-        let met: BTreeSet<&str> = report.families.iter().map(|it| it.name.as_str()).collect();
-        let strangers = self.selection.actors.iter();
-        let strangers: Vec<&str> = strangers
-            .map(String::as_str)
-            .filter(|actor| !met.contains(actor))
-            .collect();
-        if !strangers.is_empty() {
-            return Err(Error::Refused(format!(
-                "the store knows nothing of {}: `theatre robots list` names the robots",
-                strangers.join(", ")
-            )));
+        Ok(())
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = Partition> {
+        let of = self.selection.partition;
+        (0..self.params.partitions)
+            .filter(move |partition| of.is_none_or(|chosen| chosen == *partition))
+    }
+
+    /// Refuses names that no chosen partition knows, before anything is switched.
+    fn check_names(&self) -> Result<()> {
+        let mut strangers = Vec::new();
+        for actor in &self.selection.actors {
+            let mut is_known = false;
+            for partition in self.partitions() {
+                is_known |= self.ports.store.processor(partition, actor)?.is_some();
+            }
+            if !is_known {
+                strangers.push(actor.as_str());
+            }
         }
-        Ok(report)
+        if strangers.is_empty() {
+            return Ok(());
+        }
+        let place = match self.selection.partition {
+            Some(partition) => format!(" in partition {partition}"),
+            None => String::new(),
+        };
+        Err(Error::Refused(format!(
+            "the store knows nothing of {}{place}: `theatre robots list` names the robots",
+            strangers.join(", ")
+        )))
     }
 
     /// Refuses what cannot be begun.
@@ -161,6 +173,7 @@ impl Rebuilding<'_> {
                 "there is no partition {partition}: there are {partitions}, from 0 on"
             )));
         }
+        self.check_names()?;
         // What the lake does not have yet is read from the log, and no one asks the warehouse.
         let mut params = self.params.clone();
         (params.lake, params.warehouse) = (false, false);
@@ -218,10 +231,13 @@ impl Rebuilding<'_> {
         let book = Arc::new(self.params.control_book());
         let own = control::name(partition);
         partition::inherit(partition, store, &book)?;
-        let remembered = all.iter().find(|stored| stored.processor == own);
-        if let Some(remembered) = remembered.filter(|_| self.allow_gap) {
-            // What was said to all robots may be among what is missing.
-            let read = book.restore(&remembered.state);
+        if let Some(remembered) = all.iter().find(|stored| stored.processor == own) {
+            let read = match self.allow_gap {
+                // What was said to all robots may be among what is missing.
+                true => book.restore(&remembered.state),
+                // A change of rules needed approval, or not, when it came.
+                false => book.approve_as(&remembered.state),
+            };
             read.map_err(|why| Error::Refused(format!("partition {partition}, {own}: {why}")))?;
         }
         // The intake processor is the partition's own: it has refused what no actor has met.

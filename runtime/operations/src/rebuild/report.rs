@@ -122,6 +122,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// One that nothing is in yet.
+    pub fn of(source: super::Source) -> Self {
+        Self {
+            source,
+            switched: false,
+            families: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
     /// Actors of which something differs.
     pub fn differing(&self) -> impl Iterator<Item = &Family> {
         let differs =

@@ -9,9 +9,10 @@ use theatre_actors::time::Clock;
 
 use super::output::{self, rows, value};
 use super::process::pseudonym_key;
-use super::service::Place;
+use super::service::{self, Place};
 use super::token::WHO;
-use super::{Common, Failure, Output};
+use super::{Common, Failure, Output, rule_file};
+use theatre_embedded::data_dir::DataDir;
 use theatre_operations::rebuild::{Family, OutputList, Rebuilding, Report, Selection, Source};
 use theatre_system::clock::SystemClock;
 
@@ -51,7 +52,11 @@ pub(super) struct Rebuild {
 
 impl Rebuild {
     pub(super) fn run(self, common: &Common) -> Result<(), Failure> {
-        let place = Place::of(common)?;
+        // By the present rules, also where recorded changes stand on earlier ones.
+        let place = Place {
+            config: service::config(common)?,
+            dir: DataDir::new(&common.data),
+        };
         // Looked for first: a store that is opened for writing is made where there is none.
         let looking = place.look()?;
         let Some((topics, partitions)) = looking.store()?.layout()? else {
@@ -84,21 +89,28 @@ impl Rebuild {
             allow_gap: self.allow_gap,
         };
         let progress = |step: &str| output::progress(format_args!("{step}"));
-        let report = if self.switch {
+        let (mut report, mut done) = (Report::of(rebuilding.source), Ok(()));
+        if self.switch {
             let access = adapters.access()?;
             self.audit(&*access, None)?;
-            let report = rebuilding.switch(&progress)?;
+            done = rebuilding.switch(&mut report, &progress);
             self.audit(&*access, Some(&report))?;
-            report
+            if done.is_ok() {
+                rule_file::stand_on(&place.config, &place.dir)?;
+            }
         } else {
-            rebuilding.look(&progress)?
-        };
-        output::progress_done();
-        match common.output {
-            Output::Json => value(&json!(report))?,
-            Output::Table => print(&report)?,
+            report = rebuilding.look(&progress)?;
         }
-        say(&report);
+        output::progress_done();
+        // What was switched before something failed stays so: it is said, too.
+        if done.is_ok() || !report.families.is_empty() {
+            match common.output {
+                Output::Json => value(&json!(report))?,
+                Output::Table => print(&report)?,
+            }
+            say(&report);
+        }
+        done?;
         if !self.switch && report.differing().next().is_some() {
             return Err(Failure::Difference);
         }

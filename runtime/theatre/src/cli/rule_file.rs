@@ -4,7 +4,9 @@
 //! The data directory keeps two copies of the file. `rules/base.toml` is the file with which `theatre
 //! run` began on the directory: all recorded changes stand on it. `rules/taken.toml` is the file as it
 //! was when its changes were last said: only what differs from it is said, so a rule that was changed
-//! otherwise stays as it is until the file says something else of it.
+//! otherwise stays as it is until the file says something else of it. `rules/saying.toml` is there while
+//! changes are being said: one that was interrupted is said to its end before anything else, also where
+//! the file was put back meanwhile, or partitions would go by different rules.
 
 mod differences;
 mod saying;
@@ -27,6 +29,8 @@ pub(super) use watch::{RuleWatch, Watcher};
 const BASE: &str = "base.toml";
 /// The copy of what was said last.
 const TAKEN: &str = "taken.toml";
+/// The copy of what is being said.
+const SAYING: &str = "saying.toml";
 
 /// The rule file, and the copies that are kept of it.
 pub(super) struct RuleFile {
@@ -34,6 +38,19 @@ pub(super) struct RuleFile {
     source: Option<PathBuf>,
     /// The folder of the copies.
     folder: PathBuf,
+}
+
+/// Has recorded changes stand on the present rules from here on, where they stand on a copy: states
+/// were built anew by these. What of the file was not said yet is said all the same.
+///
+/// # Errors
+/// When the copy cannot be written.
+pub(super) fn stand_on(config: &Config, dir: &DataDir) -> Result<(), Failure> {
+    let file = RuleFile::of(config, dir);
+    if config.log.url.is_some() || !file.base().exists() {
+        return Ok(());
+    }
+    file.keep_base(&config.rule_text()?)
 }
 
 /// The configuration whose rules are those on which the recorded changes of a data directory stand.
@@ -73,6 +90,16 @@ impl RuleFile {
         if !is_kept {
             file.begin(&config.rule_text()?)?;
         }
+        if !begins
+            && file
+                .taken()
+                .is_ok_and(|taken| file.read(config) != Ok(taken))
+        {
+            tracing::warn!(
+                "the rules that hold in this data directory are used, not those of {}: `theatre rules add` changes them",
+                file.name().display()
+            );
+        }
         let on_base = file.put_under(config, params)?;
         Ok((Some(file), on_base))
     }
@@ -90,7 +117,8 @@ impl RuleFile {
                 tracing::warn!(
                     "the rules that this directory began with do not fit the configuration any more, the rule file takes their place: {why}"
                 );
-                self.begin(&config.rule_text()?)?;
+                // What of it was not said yet is said all the same.
+                self.keep_base(&config.rule_text()?)?;
             }
         }
         let mut config = config.clone();
@@ -142,14 +170,40 @@ impl RuleFile {
     }
 
     fn begin(&self, text: &str) -> Result<(), Failure> {
-        let write = || {
-            self.take(text)?;
-            self.keep(BASE, text)
-        };
-        write().map_err(|error| {
-            let folder = self.folder.display();
-            Failure::Failed(format!("{folder} cannot be written: {error}"))
-        })
+        self.take(text).map_err(|error| self.unwritten(&error))?;
+        self.keep_base(text)
+    }
+
+    fn keep_base(&self, text: &str) -> Result<(), Failure> {
+        self.keep(BASE, text)
+            .map_err(|error| self.unwritten(&error))
+    }
+
+    fn unwritten(&self, error: &std::io::Error) -> Failure {
+        let folder = self.folder.display();
+        Failure::Failed(format!("{folder} cannot be written: {error}"))
+    }
+
+    /// The text whose changes were being said when that was interrupted.
+    fn saying(&self) -> Result<Option<String>, String> {
+        let path = self.folder.join(SAYING);
+        match std::fs::exists(&path) {
+            Ok(true) => theatre_config::read(&path)
+                .map(Some)
+                .map_err(|error| error.to_string()),
+            Ok(false) => Ok(None),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn begin_to_say(&self, text: &str) -> std::io::Result<()> {
+        self.keep(SAYING, text)
+    }
+
+    /// The changes of a text are said, all of them.
+    fn said(&self, text: &str) -> std::io::Result<()> {
+        self.take(text)?;
+        std::fs::remove_file(self.folder.join(SAYING))
     }
 
     /// Writes a copy, whole or not at all.

@@ -198,7 +198,9 @@ impl Service {
             let (ports, access) = (ports.clone(), adapters.access()?);
             Watcher::begin(file, &on_base, (&params, ports), access, &pipeline)
         };
-        let watcher = rule_file.map(watch).transpose()?;
+        // Only the service says what of its file has changed: another command may bring another file.
+        let of_service = rule_file.filter(|_| records_rules);
+        let watcher = of_service.map(watch).transpose()?;
         let admin = admin::start(
             common.admin.as_deref().unwrap_or(&config.admin),
             if_taken,

@@ -13,6 +13,7 @@ pub(super) enum Refusal {
     ReplayedTooOften,
     RecordGone,
     Unproven,
+    OfRegistry,
 }
 
 impl Refusal {
@@ -23,6 +24,7 @@ impl Refusal {
             Self::ReplayedTooOften => "replayed_too_often",
             Self::RecordGone => "record_gone",
             Self::Unproven => "unproven",
+            Self::OfRegistry => "of_registry",
         }
     }
 
@@ -36,6 +38,10 @@ impl Refusal {
             }
             Self::Unproven => {
                 "a replay of it was interrupted, and the log has lost the records since: whether the copy was appended cannot be proven"
+                    .to_owned()
+            }
+            Self::OfRegistry => {
+                "its topic keeps the latest entry of each key, and the copy would be later than a newer one: name it by partition and number if it is to be the latest"
                     .to_owned()
             }
         }

@@ -10,12 +10,13 @@ use theatre_actors::ports::{DeadReplay, Error, NewRecord, Result, StoredDead};
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::processor::foresee;
 use theatre_actors::robot::Judgement;
+use theatre_pipeline::actor_keys::is_registry;
 use theatre_pipeline::intake::reread::{Reread, actor, key_of, reread};
 
 use super::report::{Letter, Refusal, Report};
 use super::{COUNT_HEADER, ORIGIN_HEADER, Replaying};
 use crate::dead_letters::ledger::Ledger;
-use crate::dead_letters::records::{Original, Records, find};
+use crate::dead_letters::records::{Original, Records, Wanted, find};
 
 /// A source of schemas that does not say what an id means is asked again so often.
 const ASKED_AGAIN: usize = 12;
@@ -97,7 +98,12 @@ impl<'a> Work<'a> {
                 let stored = self.asked.store.dead_after(replay.partition, from, 1)?;
                 let original = stored.first().map(|stored| self.records.of(stored));
                 match original.transpose()?.flatten() {
-                    Some(original) => wanted.push((number, original.value)),
+                    Some(original) => wanted.push(Wanted {
+                        name: number,
+                        after: replay.after,
+                        key: original.key,
+                        value: original.value,
+                    }),
                     None => {
                         self.unproven.insert(number);
                     }
@@ -105,10 +111,10 @@ impl<'a> Work<'a> {
             }
             if self.asked.log.range(name, to)?.start > after {
                 self.unproven
-                    .extend(wanted.iter().map(|(number, _)| *number));
+                    .extend(wanted.iter().map(|wanted| wanted.name));
             }
             let is_taken = |place| self.ledger.is_copy(place);
-            let found = find(self.asked.log, (topic, name, to), after, wanted, &is_taken)?;
+            let found = find(self.asked.log, (topic, name, to), wanted, &is_taken)?;
             let found: Vec<_> = found
                 .into_iter()
                 .map(|((partition, sequence), offset)| (partition, sequence, offset))
@@ -148,6 +154,11 @@ impl<'a> Work<'a> {
             Some(_) if self.unproven.contains(&number) => return Ok(Err(Refusal::Unproven)),
             None if count >= self.asked.max_replays => return Ok(Err(Refusal::ReplayedTooOften)),
             _ => {}
+        }
+        // A copy would take the place of a newer entry on a compacted topic.
+        let of_registry = is_registry(self.topic(stored.dead.topic)?);
+        if of_registry && begun.is_none() && self.asked.selection.one != Some(number) {
+            return Ok(Err(Refusal::OfRegistry));
         }
         let Some(Original { key, value }) = self.records.of(stored)? else {
             return Ok(Err(Refusal::RecordGone));
@@ -280,21 +291,34 @@ impl<'a> Work<'a> {
         Ok((replays, places))
     }
 
-    /// Appends records and notes where they stand.
-    pub(super) fn send(&mut self, batch: &[Planned], report: &mut Report) -> Result<()> {
+    /// Appends records and notes where they stand; `hold` makes sure before each append that nobody
+    /// else does the same.
+    pub(super) fn send(
+        &mut self,
+        batch: &[Planned],
+        report: &mut Report,
+        hold: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
         let (store, log) = (self.asked.store, self.asked.log);
+        hold()?;
         let (replays, places) = self.begin_batch(batch)?;
         let mut sent = Vec::new();
         for (topic, to) in places {
             let name = self.topic(topic)?;
             let ours = || batch.iter().filter(|it| (it.topic, it.to) == (topic, to));
             let records: Vec<NewRecord> = ours().map(|planned| planned.record.clone()).collect();
+            hold()?;
             let base = log.append(name, to, &records)?;
             report.sent += records.len() as u64;
             // Other producers write there, too: each copy is looked for.
-            let wanted = ours().map(|planned| (planned.letter, planned.record.value.clone()));
+            let wanted = ours().map(|planned| Wanted {
+                name: planned.letter,
+                after: base,
+                key: Some(planned.record.key.clone()),
+                value: planned.record.value.clone(),
+            });
             let is_taken = |place| self.ledger.is_copy(place);
-            sent.extend(find(log, (topic, name, to), base, wanted, &is_taken)?);
+            sent.extend(find(log, (topic, name, to), wanted, &is_taken)?);
         }
         let noted: Vec<_> = sent
             .iter()

@@ -131,10 +131,6 @@ impl Replay {
         let adapters = place.write()?;
         let (log, store, access) = (adapters.log()?, adapters.store()?, adapters.access()?);
         let trail = Trail::of(&*access, &self.who)?;
-        if lock.is_some() {
-            // A command that worked here before has ended: this one holds the lock.
-            access.release_requests()?;
-        }
         let mut lease = Lease::take(&*access, &SystemClock)?;
         let stop = Stop::listen()?;
         let asked = self.asked(params, &*log, &*store, selection);

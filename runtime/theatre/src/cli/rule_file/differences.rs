@@ -41,6 +41,8 @@ pub(super) fn between(before: &[RuleSpec], now: &[RuleSpec]) -> Result<Vec<RuleC
 
 /// The changes in an order in which each is accepted upon those before it: a rule comes after those
 /// that it follows, whatever their order in the file. A rule that is gone already is not removed.
+/// `again`: the rules that hold may be those of some partitions only, since the changes were said in
+/// part; then all of them are said once more, those last that do not fit.
 ///
 /// # Errors
 /// Names the rules that do not fit those that hold, and why.
@@ -48,9 +50,10 @@ pub(super) fn in_order(
     mut changes: Vec<RuleChange>,
     mut standing: StandingRules,
     datasets: &Datasets,
+    again: bool,
 ) -> Result<Vec<RuleChange>, String> {
     changes.retain(|change| {
-        change.kind != ChangeKind::Remove || standing.has(&change.rule_id, change.shadow)
+        again || change.kind != ChangeKind::Remove || standing.has(&change.rule_id, change.shadow)
     });
     let mut ordered = Vec::new();
     loop {
@@ -69,6 +72,10 @@ pub(super) fn in_order(
             return Ok(ordered);
         }
         if left.len() == count {
+            if again {
+                ordered.extend(left);
+                return Ok(ordered);
+            }
             return Err(faults.join("\n"));
         }
         changes = left;
@@ -105,9 +112,18 @@ mod tests {
         now: &[String],
         standing: &[String],
     ) -> Result<Vec<(&'static str, String)>, String> {
+        said_where(before, now, standing, false)
+    }
+
+    fn said_where(
+        before: &[String],
+        now: &[String],
+        standing: &[String],
+        again: bool,
+    ) -> Result<Vec<(&'static str, String)>, String> {
         let changes = between(&rules(before), &rules(now))?;
         let standing = StandingRules::read(&rules(standing), false, None).unwrap();
-        let ordered = in_order(changes, standing, Registry::builtin().datasets())?;
+        let ordered = in_order(changes, standing, Registry::builtin().datasets(), again)?;
         Ok(ordered
             .into_iter()
             .map(|change| (change.kind.as_str(), change.rule_id))
@@ -152,6 +168,17 @@ mod tests {
             said(&followed, std::slice::from_ref(&b), &followed),
             Ok(vec![put("b"), remove("d"), remove("a")])
         );
+    }
+
+    #[test]
+    fn what_was_said_in_part_is_said_whole_once_more() {
+        let (a, b) = (limit("a", 1.0), limit("b", 2.0));
+        let now = [b.clone(), follows("d", "c"), limit("c", 3.0)];
+        // One partition has read all of it, others may have read none.
+        let said = said_where(&[a, b], &now, &now, true).unwrap();
+        let mut kinds: Vec<&str> = said.iter().map(|(kind, _)| *kind).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["put", "put", "remove"], "{said:?}");
     }
 
     #[test]

@@ -57,20 +57,40 @@ impl Sayer {
     /// Names what is wrong with the text, or why it does not fit the rules that hold: nothing has
     /// changed then. Or what could not be written: all of it is said again the next time.
     pub(super) fn say(&self, file: &RuleFile, text: &str) -> Result<usize, String> {
+        let interrupted = file.saying()?;
+        let mut count = match &interrupted {
+            Some(interrupted) => self.say_all(file, interrupted, true)?,
+            None => 0,
+        };
+        count += self.say_all(file, text, false)?;
+        Ok(count)
+    }
+
+    /// Says what of a text differs from the one that was taken last; `again`: some of it was said.
+    fn say_all(&self, file: &RuleFile, text: &str, again: bool) -> Result<usize, String> {
         let taken = file.taken()?;
-        if taken == text {
+        if taken == text && !again {
             return Ok(0);
         }
         let before = theatre_config::rules_of(Path::new("taken.toml"), &taken);
-        let changes = self.changes(file, &before.map_err(|error| error.to_string())?, text)?;
+        let before = before.map_err(|error| error.to_string())?;
+        let changes = match self.changes(file, &before, text, again) {
+            // It fits no more, such as after a change of schemas: what follows replaces it.
+            Err(why) if again => {
+                tracing::warn!("what was being said of the rule file is given up: {why}");
+                return Ok(0);
+            }
+            changes => changes?,
+        };
+        let unwritten = |error| format!("{} cannot be written: {error}", file.folder.display());
+        file.begin_to_say(text).map_err(unwritten)?;
         let to = (self.topic.as_str(), self.params.partitions);
         for change in &changes {
             let (log, access) = (&*self.ports.log, &*self.access);
             let appended = rule_changes::append(change, log, access, to, (WHO, None));
             appended.map_err(|error| format!("{}: {error}", change.rule_id))?;
         }
-        let noted = file.take(text);
-        noted.map_err(|error| format!("{} cannot be written: {error}", file.folder.display()))?;
+        file.said(text).map_err(unwritten)?;
         Ok(changes.len())
     }
 
@@ -79,6 +99,7 @@ impl Sayer {
         file: &RuleFile,
         before: &[RuleSpec],
         text: &str,
+        again: bool,
     ) -> Result<Vec<RuleChange>, String> {
         let (name, datasets) = (file.name(), self.params.registry.datasets());
         let now = rules::of_text(name, text, datasets)?;
@@ -99,7 +120,7 @@ impl Sayer {
                 comment: Some(format!("{} was changed", name.display())),
                 ..change
             });
-        let ordered = differences::in_order(changes.collect(), standing, datasets);
+        let ordered = differences::in_order(changes.collect(), standing, datasets, again);
         ordered.map_err(|why| placed(&format!("it does not fit the rules that hold: {why}")))
     }
 }

@@ -51,6 +51,18 @@ impl Learn {
                 "{at}: there is no rule of the kind cohort in it, and others learn nothing"
             )));
         }
+        let twice = |(at, rule): &(usize, &RuleSpec)| {
+            learning
+                .iter()
+                .take(*at)
+                .any(|earlier| earlier.id == rule.id)
+        };
+        if let Some((_, rule)) = learning.iter().enumerate().find(twice) {
+            return Err(Failure::Usage(format!(
+                "{at}: rule '{}' is in it twice, once in the shadow: learn them from two files",
+                rule.id
+            )));
+        }
         let rules = RuleSet::compile(&learning, datasets)
             .map_err(|error| Failure::Usage(format!("{at}: {error}")))?;
         // Nothing is decoded: the lake's columns hold pseudonyms already.
@@ -111,10 +123,22 @@ fn of(learnt: &[Learnt], rule: &RuleSpec) -> Vec<CohortNormal> {
 fn written(specs: &[RuleSpec], learnt: &[Learnt]) -> Result<String, String> {
     let mut specs = specs.to_vec();
     for spec in &mut specs {
-        let found = of(learnt, spec);
+        let mut found = of(learnt, spec);
         let RuleKind::Cohort(cohort) = &mut spec.kind else {
             continue;
         };
+        let is_same = |one: &CohortNormal, other: &CohortNormal| {
+            (&one.model, &one.state, &one.signal) == (&other.model, &other.state, &other.signal)
+        };
+        for old in &cohort.normal {
+            if !found.iter().any(|new| is_same(old, new)) {
+                eprintln!(
+                    "rule '{}': nothing was learnt of model '{}' anew: what was normal for it stays in the file",
+                    spec.id, old.model
+                );
+                found.push(old.clone());
+            }
+        }
         if cohort.normal != found {
             cohort.normal = found;
             spec.version = spec.version.saturating_add(1);
