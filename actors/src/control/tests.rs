@@ -120,30 +120,52 @@ fn names_tell_partitions_robots_and_others_apart() {
 #[test]
 fn only_changes_that_were_replaced_are_forgotten() {
     let mut state = ControlState::default();
+    let mut all = Vec::new();
     for from in 1..=RECORDS_MAX as u64 + 1 {
-        let id = if from % 100 == 0 { "rare" } else { "often" };
+        let change = match from {
+            // Others follow the first version of `often`.
+            2 => {
+                let mut follows = rule("follows", 1.0);
+                follows.kind = RuleKind::Combination(CombinationSpec {
+                    of: Expression::Rule("often".to_owned()),
+                    hold: Micros(0),
+                });
+                change(ChangeKind::Put, "follows", Some(&follows))
+            }
+            from => {
+                let id = if from % 100 == 0 { "rare" } else { "often" };
+                change(ChangeKind::Put, id, Some(&rule(id, from as f64)))
+            }
+        };
+        all.push(change.clone());
         state.take(ControlRecord {
             topic: 10,
             from,
             at: 0,
-            needs_approval: false,
-            said: Said::Rule(change(ChangeKind::Put, id, Some(&rule(id, from as f64)))),
+            // Approvals may come at any time.
+            needs_approval: from == 3,
+            said: Said::Rule(change),
         });
     }
     assert!(state.records().len() < RECORDS_MAX / 2 + 10);
     let base: Vec<RuleSpec> = Vec::new();
-    let changes = state
+    let remembered = state
         .records()
         .iter()
         .filter_map(|record| match &record.said {
             Said::Rule(change) => Some(change),
             Said::Action(_) => None,
         });
-    let rules = fold(&base, changes).unwrap();
-    let limits: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
-    assert_eq!(limits, ["rare", "often"]);
-    let latest = RECORDS_MAX as u64 + 1;
-    assert!(state.records().iter().any(|record| record.from == latest));
+    let registry = Registry::builtin();
+    let mut known = KnownRules::of(&base);
+    for change in remembered {
+        let next = known.changed(change, registry.datasets(), None);
+        known = next.unwrap();
+    }
+    let rules: Vec<RuleSpec> = known.enabled().cloned().collect();
+    assert_eq!(rules, fold(&base, all.iter()).unwrap());
+    let has = |from| state.records().iter().any(|record| record.from == from);
+    assert!(has(3) && has(RECORDS_MAX as u64 + 1) && !has(4));
 }
 
 /// A change of one of three rules, of which some cannot be put and some follow others.
