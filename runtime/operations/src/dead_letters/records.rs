@@ -127,14 +127,17 @@ pub(super) fn find<N>(
     wanted: impl IntoIterator<Item = Wanted<N>>,
     is_taken: &dyn Fn(PlaceInLog) -> bool,
 ) -> Result<Vec<(N, u64)>> {
-    let mut by_value: HashMap<Vec<u8>, VecDeque<(N, u64, Option<Vec<u8>>)>> = HashMap::new();
+    let mut by_value: HashMap<Vec<u8>, VecDeque<Wanted<N>>> = HashMap::new();
     let mut from = u64::MAX;
-    for wanted in wanted {
+    for mut wanted in wanted {
         from = from.min(wanted.after);
-        let of_value = by_value.entry(wanted.value).or_default();
-        of_value.push_back((wanted.name, wanted.after, wanted.key));
+        let value = std::mem::take(&mut wanted.value);
+        by_value.entry(value).or_default().push_back(wanted);
     }
     let mut left: usize = by_value.values().map(VecDeque::len).sum();
+    if left == 0 {
+        return Ok(Vec::new());
+    }
     let range = log.range(name, partition)?;
     let mut next = from.max(range.start);
     let mut reader = log.reader(name, partition, next)?;
@@ -151,11 +154,12 @@ pub(super) fn find<N>(
             let Some(names) = by_value.get_mut(record.value) else {
                 return;
             };
-            let fits = |(_, after, key): &(N, u64, Option<Vec<u8>>)| {
-                *after <= record.offset && key.as_deref().is_none_or(|key| key == record.key)
+            let fits = |wanted: &Wanted<N>| {
+                let key = wanted.key.as_deref();
+                wanted.after <= record.offset && key.is_none_or(|key| key == record.key)
             };
             let at = names.iter().position(fits);
-            if let Some((name, ..)) = at.and_then(|at| names.remove(at)) {
+            if let Some(Wanted { name, .. }) = at.and_then(|at| names.remove(at)) {
                 found.push((name, record.offset));
                 left -= 1;
             }
