@@ -24,13 +24,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
-use theatre_actors::control;
+use theatre_actors::control::{self, ControlBook};
 use theatre_actors::ports::{
     CommitOutcome, Epoch, Error, PartitionCommit, PartitionStatus, ProcessorSave, RegisteredFile,
     Result,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::rules::RuleKind;
+use theatre_actors::state::StateError;
 use theatre_pipeline::{PipelineParams, Ports, partition};
 
 use crate::drained;
@@ -232,12 +233,7 @@ impl Rebuilding<'_> {
         let own = control::name(partition);
         partition::inherit(partition, store, &book)?;
         if let Some(remembered) = all.iter().find(|stored| stored.processor == own) {
-            let read = match self.allow_gap {
-                // What was said to all robots may be among what is missing.
-                true => book.restore(&remembered.state),
-                // A change of rules needed approval, or not, when it came.
-                false => book.approve_as(&remembered.state),
-            };
+            let read = self.remember(&book, &remembered.state);
             read.map_err(|why| Error::Refused(format!("partition {partition}, {own}: {why}")))?;
         }
         // The intake processor is the partition's own: it has refused what no actor has met.
@@ -291,6 +287,16 @@ impl Rebuilding<'_> {
             &actors.names(),
         )?;
         judging::judge(self, partition, actors.all, rest, &reading.gaps)
+    }
+
+    /// Takes from what the partition's actor remembers what the records do not say, or may not.
+    fn remember(&self, book: &ControlBook, state: &[u8]) -> std::result::Result<(), StateError> {
+        match self.allow_gap {
+            // What was said to all robots may be among what is missing.
+            true => book.restore(state),
+            // A change of rules needed approval, or not, when it came.
+            false => book.approve_as(state),
+        }
     }
 
     /// The shortest time after which some rule finds a robot silent, microseconds.

@@ -291,8 +291,8 @@ impl<'a> Work<'a> {
         Ok((replays, places))
     }
 
-    /// Appends records and notes where they stand; `hold` makes sure before each append that nobody
-    /// else does the same.
+    /// Appends records and notes where they stand; `hold` makes sure before each append that no
+    /// other command does the same.
     pub(super) fn send(
         &mut self,
         batch: &[Planned],
