@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{
@@ -21,7 +22,7 @@ use theatre_actors::ports::{
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
 
-use client::{Base, PlainConsumer, REQUEST_TIMEOUT, failed};
+use client::{Base, PlainConsumer, REQUEST_TIMEOUT, by_code, failed};
 use theatre_config::log::{LogConfig, LogFetcher};
 use theatre_system::blocking::IoRuntime;
 use topics::Topics;
@@ -183,9 +184,41 @@ fn watermarks(
             {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(error) => return Err(base.failed("asking for a topic's range", &error)),
+            Err(error) => {
+                let what = "asking for a topic's range";
+                return Err(of_partition(base, client, what, (topic, partition), &error));
+            }
         }
     }
+}
+
+/// The error of a question about a partition. The client calls one without a leader unknown, too,
+/// such as while a broker that was away for long is fenced: that passes.
+fn of_partition(
+    base: &Base,
+    client: &PlainConsumer,
+    what: &str,
+    (topic, partition): (&str, Partition),
+    error: &KafkaError,
+) -> Error {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    let is_unknown = error.rdkafka_error_code() == Some(Code::UnknownPartition);
+    if is_unknown && is_there(client, topic, partition) {
+        return by_code(what, Code::LeaderNotAvailable);
+    }
+    base.failed(what, error)
+}
+
+/// Whether the brokers know a partition, or say nothing about it.
+fn is_there(client: &PlainConsumer, topic: &str, partition: Partition) -> bool {
+    let Ok(metadata) = client.fetch_metadata(Some(topic), REQUEST_TIMEOUT) else {
+        return true;
+    };
+    let topics = metadata.topics().iter();
+    let mut partitions = topics
+        .filter(|known| known.name() == topic)
+        .flat_map(|known| known.partitions());
+    partitions.any(|known| known.id() == partition as i32)
 }
 
 impl EventLog for KafkaLog {
@@ -305,7 +338,10 @@ impl EventLog for KafkaLog {
         let answer = self
             .query_client
             .offsets_for_times(asked, REQUEST_TIMEOUT)
-            .map_err(|error| self.base.failed(what, &error))?;
+            .map_err(|error| {
+                let client = &self.query_client;
+                of_partition(&self.base, client, what, (topic, partition), &error)
+            })?;
         match answer.elements().first().map(|element| element.offset()) {
             Some(Offset::Offset(offset)) => Ok(offset as u64),
             _ => Ok(self.range(topic, partition)?.end),
