@@ -282,6 +282,20 @@ impl RuleSet {
         Ok(is_found)
     }
 
+    /// The shortest time after which some rule finds a robot silent, microseconds; `built_in_us` is
+    /// that of the rule which is always there.
+    pub fn silence_us(&self, built_in_us: i64) -> i64 {
+        let after = |rule: &Rule| match &rule.spec.kind {
+            RuleKind::MissingData {
+                signal: None,
+                after,
+            } => Some(after.0),
+            _ => None,
+        };
+        let shortest = self.rules().iter().filter_map(after).min();
+        shortest.map_or(built_in_us, |after| after.min(built_in_us))
+    }
+
     /// The rules as they were written, without the built-in ones.
     pub fn written(&self) -> Vec<RuleSpec> {
         let specs = self.rules.iter().map(|rule| &rule.spec);

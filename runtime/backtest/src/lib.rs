@@ -28,7 +28,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use theatre_actors::ports::{Error, Lake, PastLayout, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::processor::ProcessorConfig;
-use theatre_actors::rules::{RuleKind, RuleSet};
 use theatre_schemas::dataset::Datasets;
 
 use history::RobotHistory;
@@ -154,7 +153,7 @@ pub fn run(
         config,
         question,
         watched: &watched,
-        silence_us: silence_us(&config.rules, config.time.silence_after_us),
+        silence_us: config.rules.silence_us(config.time.silence_after_us),
         live_within_us: config
             .time
             .allowed_lateness_us
@@ -187,20 +186,6 @@ pub fn run(
     past.unknown = unknown::of(&plan, &past, config, datasets, question);
     past.unknown.extend(sum.unknown());
     Ok(past)
-}
-
-/// The shortest time after which some rule finds a robot silent.
-fn silence_us(rules: &RuleSet, built_in_us: i64) -> i64 {
-    let after = |kind: &RuleKind| match kind {
-        RuleKind::MissingData {
-            signal: None,
-            after,
-        } => Some(after.0),
-        _ => None,
-    };
-    let rules = rules.rules().iter();
-    let shortest = rules.filter_map(|rule| after(&rule.spec.kind)).min();
-    shortest.map_or(built_in_us, |after| after.min(built_in_us))
 }
 
 /// Reads the stretches of a layout, each by one thread.

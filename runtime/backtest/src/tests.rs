@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
 use theatre_actors::ports::{FileStage, LakeEntry, LakeFile, LakeUpload};
 use theatre_actors::position::Positions;
-use theatre_actors::rules::{Micros, RuleSpec};
+use theatre_actors::rules::{Micros, RuleKind, RuleSet, RuleSpec};
 use theatre_actors::time::TimePolicy;
 use theatre_actors::window::{AggregateSet, WindowPlan};
 use theatre_parquet::writer::FileWriter;

@@ -30,7 +30,6 @@ use theatre_actors::ports::{
     Result,
 };
 use theatre_actors::position::{Partition, Positions};
-use theatre_actors::rules::RuleKind;
 use theatre_actors::state::StateError;
 use theatre_pipeline::{PipelineParams, Ports, partition};
 
@@ -249,16 +248,17 @@ impl Rebuilding<'_> {
         let has_moved = !layouts.is_empty();
         let named = !self.selection.actors.is_empty();
         let on_rows = |rows| progress(&format!("partition {partition}: {rows} rows"));
+        let processor = &self.params.processor;
         let mut actors = Actors::new(Setting {
             partition,
-            config: &self.params.processor,
+            config: processor,
             book,
             stored: stored.collect(),
             // After a repartition a robot without a state here lives in another partition.
             takes_newcomers: !has_moved && !named,
             sent: Sent::read(store, partition, others(has_moved), &is_wanted)?,
             end: end.clone(),
-            silence_us: self.silence_us(),
+            silence_us: processor.rules.silence_us(processor.time.silence_after_us),
             on_rows: &on_rows,
         });
         let mut reading = Reading {
@@ -297,22 +297,6 @@ impl Rebuilding<'_> {
             // A change of rules needed approval, or not, when it came.
             false => book.approve_as(state),
         }
-    }
-
-    /// The shortest time after which some rule finds a robot silent, microseconds.
-    fn silence_us(&self) -> i64 {
-        let config = &self.params.processor;
-        let after = |kind: &RuleKind| match kind {
-            RuleKind::MissingData {
-                signal: None,
-                after,
-            } => Some(after.0),
-            _ => None,
-        };
-        let rules = config.rules.rules().iter();
-        let shortest = rules.filter_map(|rule| after(&rule.spec.kind)).min();
-        let built_in = config.time.silence_after_us;
-        shortest.map_or(built_in, |after| after.min(built_in))
     }
 
     fn commit(
