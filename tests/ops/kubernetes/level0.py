@@ -146,7 +146,6 @@ REFUSED = [
         ["pipeline.terminationGracePeriodSeconds=100", "pipeline.preStopSeconds=10"],
         "100 is not longer than a stop may take, 100",
     ),
-    (["api.enabled=true"], "api.enabled: Theatre 0.1.0 has no command `api`"),
     (["api.terminationGracePeriodSeconds=25"], "api.terminationGracePeriodSeconds: it must be"),
     (["pipeline.resources.limits.memory=2Gi"], "pipeline.resources: limits.memory must be"),
     (["jobs.resources.limits.memory=2Gi"], "jobs.resources: limits.memory must be"),

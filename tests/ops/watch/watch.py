@@ -206,6 +206,7 @@ class Site:
         self.webhook = Webhook(self.metrics_file)
         self.alertmanager = f"127.0.0.1:{free_port()}"
         self.prometheus = f"127.0.0.1:{free_port()}"
+        self.pushgateway = f"127.0.0.1:{free_port()}"
 
     def theatre(self, *arguments, **options):
         return run(THEATRE, "--data", self.data, *arguments, **options)
@@ -289,6 +290,11 @@ class Site:
         config = named.sub(static, config)
         config += "  - job_name: textfile\n    static_configs:\n"
         config += f"      - targets: [127.0.0.1:{self.webhook.port}]\n"
+        config += "  - job_name: pushgateway\n    honor_labels: true\n    static_configs:\n"
+        config += f"      - targets: ['{self.pushgateway}']\n"
+        self.start(
+            "pushgateway", ["prometheus-pushgateway", f"--web.listen-address={self.pushgateway}"]
+        )
         file = self.folder / "live-prometheus.yaml"
         file.write_text(config)
         self.start(
@@ -514,15 +520,19 @@ def nothing_was_lost_by_it(site):
     def reconciled():
         done = site.theatre(
             "--config", site.config, "reconcile", "--allow-pending",
-            "--metrics-file", site.metrics_file, check=False,
+            "--metrics-file", site.metrics_file, "--metrics-push", group, check=False,
         )
         return done.returncode == 0
+
+    group = f"http://{site.pushgateway}/metrics/job/theatre_reconcile/namespace/watched"
 
     eventually("reconcile", reconciled, 60)
     assert "theatre_reconcile_gap_records 0" in site.metrics_file.read_text()
     run("promtool", "check", "metrics", input=site.metrics_file.read_text())
     recorded = 'theatre_reconcile_gap_records{job="textfile"} == 0'
     eventually("it is scraped", lambda: site.query(recorded))
+    pushed = 'theatre_reconcile_gap_records{job="theatre_reconcile", namespace="watched"} == 0'
+    eventually("what was pushed is scraped", lambda: site.query(pushed))
 
 
 CHECKS = [

@@ -1,17 +1,17 @@
 //! `theatre reconcile`: proves that no input record is lost or there twice.
 
-use std::path::{Path, PathBuf};
+mod metrics;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
-use theatre_actors::time::Clock;
 
 use super::output::{rows, value};
 use super::process::pseudonym_key;
 use super::service::Place;
 use super::{Common, Failure, Output};
 use theatre_operations::reconcile::{self, Line, OutputLine, Report};
-use theatre_system::clock::SystemClock;
 
 // Without a doc comment: the command's description is that of its row in the list of commands.
 #[derive(Debug, Args)]
@@ -23,6 +23,11 @@ pub(super) struct Reconcile {
     /// exporter: theatre_reconcile_gap_records and when that was.
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
+    /// Push the same to a Prometheus Pushgateway, for a job that keeps no file: its address, as in
+    /// http://pushgateway:9091, or with a group of its own,
+    /// http://pushgateway:9091/metrics/job/theatre_reconcile/namespace/prod.
+    #[arg(long, value_name = "URL", value_parser = metrics::group)]
+    metrics_push: Option<String>,
 }
 
 impl Reconcile {
@@ -43,9 +48,7 @@ impl Reconcile {
             Output::Table => print_table(&report)?,
         }
         print_notes(&report);
-        if let Some(file) = &self.metrics_file {
-            write_metrics(file, &report)?;
-        }
+        self.publish(&report)?;
         if !report.gaps.is_empty() {
             return Err(Failure::Difference);
         }
@@ -68,18 +71,21 @@ impl Reconcile {
         eprintln!("in = applied + late + duplicate + dead{held}");
         Ok(())
     }
-}
 
-/// Writes what was found as metrics: beside the file and renamed, so that no reader sees half of it.
-fn write_metrics(file: &Path, report: &Report) -> Result<(), Failure> {
-    let now = SystemClock.now().seconds();
-    let found = || theatre_telemetry::names::reconciled(report.gap_records(), now);
-    let text = theatre_telemetry::rendered(found).map_err(Failure::Failed)?;
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, text)
-        .and_then(|()| std::fs::rename(&beside, file))
-        .map_err(|error| Failure::Failed(format!("--metrics-file {}: {error}", file.display())))
+    /// Writes and pushes what was found as metrics, where that is asked for.
+    fn publish(&self, report: &Report) -> Result<(), Failure> {
+        if self.metrics_file.is_none() && self.metrics_push.is_none() {
+            return Ok(());
+        }
+        let text = metrics::text(report)?;
+        if let Some(file) = &self.metrics_file {
+            metrics::write(file, &text)?;
+        }
+        match &self.metrics_push {
+            Some(group) => metrics::push(group, &text),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Prints a line for each topic and partition in which there is anything.
