@@ -22,7 +22,7 @@ mod tests;
 mod view;
 mod windowing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[cfg(any(test, feature = "test-hooks"))]
@@ -36,7 +36,7 @@ use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, outcome
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
 use crate::robot::{Columns, Judgement, RobotActor, RuleContext};
-use crate::rules::{CohortAverages, RuleSet};
+use crate::rules::{CohortAverages, RuleKind, RuleSet};
 use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
@@ -122,6 +122,23 @@ impl ProcessorConfig {
             #[cfg(any(test, feature = "test-hooks"))]
             panic_on: None,
         })
+    }
+
+    /// The same without what no rule asks for: windows that none judges, sessions, and the
+    /// measurements of cases. Conditions are those of the whole; windows and outcomes are not.
+    pub fn for_rules(&self) -> Self {
+        let rules = self.rules.rules().iter();
+        let windows: BTreeSet<&str> = rules
+            .filter_map(|rule| match &rule.spec.kind {
+                RuleKind::Aggregate(spec) => Some(spec.window.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut config = self.clone();
+        config.windows = (self.windows).only(|spec| windows.contains(spec.name.as_str()));
+        config.indicators.clear();
+        config.entities.sessions.clear();
+        config
     }
 }
 

@@ -152,6 +152,20 @@ impl WindowPlan {
         self
     }
 
+    /// The same with some of its windows, whose values stay what they are to the last bit: the panes
+    /// that they are merged from are the same.
+    pub fn only(&self, is_wanted: impl Fn(&WindowSpec) -> bool) -> Self {
+        let specs: Vec<WindowSpec> = (self.specs.iter().filter(|spec| is_wanted(spec)))
+            .cloned()
+            .collect();
+        let pane_us = if specs.is_empty() { 0 } else { self.pane_us };
+        Self {
+            specs,
+            pane_us,
+            ..self.clone()
+        }
+    }
+
     /// The windows, in the configured order.
     pub fn specs(&self) -> &[WindowSpec] {
         &self.specs

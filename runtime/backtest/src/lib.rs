@@ -140,6 +140,7 @@ pub fn run(
         datasets,
         question,
     );
+    let config = &Arc::new(config.for_rules());
     let mut watched = Watched::new();
     for slot in 0..config.rules.rules().len() {
         for (dataset, signal) in config.rules.watched(slot) {

@@ -115,6 +115,42 @@ fn only(id: &str) -> Vec<RuleSpec> {
     rules().into_iter().filter(wanted).collect()
 }
 
+/// A configuration in which windows that no rule judges share the panes of one that rules do.
+fn with_other_windows() -> Arc<ProcessorConfig> {
+    let mut config = Arc::unwrap_or_clone(with_rules(&rules()));
+    let window = |name: &str, size: i64, hop: i64| WindowSpec {
+        name: name.into(),
+        size_us: size * S,
+        hop_us: hop * S,
+    };
+    let windows = vec![
+        window("10s", 10, 10),
+        window("6s", 6, 3),
+        window("1min", 60, 60),
+    ];
+    config.windows = WindowPlan::new(windows, AggregateSet::Full).unwrap();
+    Arc::new(config)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn what_no_rule_asks_for_can_be_left_out_and_alerts_stay_the_same(
+        samples in samples(),
+        cuts in proptest::collection::vec(any::<usize>(), 0..4),
+    ) {
+        let whole = with_other_windows();
+        let lean = Arc::new(whole.for_rules());
+        prop_assert_eq!(lean.windows.specs().len(), 1);
+        let (_, outputs) = run_from(Processor::new("r", whole), &samples, &cuts);
+        let (_, of_rules) = run_from(Processor::new("r", lean), &samples, &cuts);
+        prop_assert_eq!(alerts(&outputs), alerts(&of_rules));
+        let windows = |of: &Outputs| by_kind(of, OutputKind::Window).len();
+        prop_assert!(windows(&of_rules) <= windows(&outputs));
+    }
+}
+
 /// A processor that is fed by name.
 struct Fed {
     processor: Processor,
