@@ -32,6 +32,7 @@ use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::{Alert, OutcomeStatus};
 
 use crate::control::ControlBook;
+use crate::instrument::InstrumentColumns;
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, outcome, phase, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
@@ -139,6 +140,18 @@ impl ProcessorConfig {
         config.indicators.clear();
         config.entities.sessions.clear();
         config
+    }
+
+    /// The signals of a dataset on which conditions depend, by their index: those that rules watch,
+    /// and those by which instruments are followed.
+    pub fn signals_of_rules(&self, dataset: DatasetIndex) -> BTreeSet<usize> {
+        let slots = 0..self.rules.rules().len();
+        let watched = slots.flat_map(|slot| self.rules.watched(slot));
+        let of_rules = watched.filter(|(index, _)| *index == dataset);
+        let instruments = self.entities.instruments.get(&dataset).into_iter();
+        (of_rules.map(|(_, signal)| signal))
+            .chain(instruments.flat_map(InstrumentColumns::signals))
+            .collect()
     }
 }
 

@@ -45,13 +45,27 @@ impl Batch {
         offsets: Vec<u64>,
         append_times: Vec<i64>,
     ) -> Self {
-        let signals: Vec<Float64Array> = dataset
+        let columns = columns.into_iter().map(Some).collect();
+        Self::of_some(dataset, dataset_index, columns, offsets, append_times)
+    }
+
+    /// The same without some signals, for a reader that asks for the others only: such a signal has
+    /// `None` for its column, and is 0 in every row.
+    ///
+    /// Every column that is no signal must be there.
+    pub fn of_some(
+        dataset: Arc<Dataset>,
+        dataset_index: DatasetIndex,
+        columns: Vec<Option<ArrayRef>>,
+        offsets: Vec<u64>,
+        append_times: Vec<i64>,
+    ) -> Self {
+        let signals: Vec<Option<Float64Array>> = dataset
             .signals
             .iter()
-            .map(|signal| as_float64(&columns[signal.column]))
+            .map(|signal| columns[signal.column].as_ref().map(as_float64))
             .collect();
         let signals = SignalRows::of_columns(&signals, offsets.len());
-        let columns = columns.into_iter().map(Some).collect();
         Self::of_rows(
             dataset,
             dataset_index,

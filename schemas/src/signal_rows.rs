@@ -34,13 +34,18 @@ impl SignalRows {
         }
     }
 
-    /// The rows of columns that exist, one for each signal.
-    pub(crate) fn of_columns(columns: &[Float64Array], rows: usize) -> Self {
+    /// The rows of columns that exist, one for each signal; a signal without one is 0
+    /// in every row.
+    pub(crate) fn of_columns(columns: &[Option<Float64Array>], rows: usize) -> Self {
         let mut signals = Self::new(columns.len(), rows);
-        signals.values.resize(columns.len() * rows, f64::NAN);
+        let empty = |column: &Option<Float64Array>| if column.is_some() { f64::NAN } else { 0.0 };
+        let row: Vec<f64> = columns.iter().map(empty).collect();
+        signals.values = row.repeat(rows);
         signals.rows = rows;
         for (signal, column) in columns.iter().enumerate() {
-            signals.fill(signal, column);
+            if let Some(column) = column {
+                signals.fill(signal, column);
+            }
         }
         signals.finish();
         signals
@@ -213,7 +218,7 @@ mod tests {
                 rows.iter().map(|row| row[signal]).collect()
             };
             let columns = [column(0), column(1), column(2)];
-            let signals = SignalRows::of_columns(&columns, rows.len());
+            let signals = SignalRows::of_columns(&columns.clone().map(Some), rows.len());
             let mut set = SignalRows::new(3, 0);
             for row in &rows {
                 set.begin_row();
@@ -246,6 +251,13 @@ mod tests {
                     let is_whole = rows.iter().all(|row| row[signal].is_some_and(f64::is_finite));
                     prop_assert_eq!(made.is_whole(signal), is_whole);
                 }
+            }
+            let [first, _, last] = columns;
+            let some = SignalRows::of_columns(&[Some(first), None, Some(last)], rows.len());
+            for row in 0..rows.len() {
+                prop_assert_eq!(some.finite(row, 1), Some(0.0));
+                prop_assert_eq!([0, 2].map(|at| some.finite(row, at)), [0, 2].map(|at| signals.finite(row, at)));
+                prop_assert_eq!([0, 2].map(|at| some.is_missing(row, at)), [0, 2].map(|at| signals.is_missing(row, at)));
             }
         }
     }

@@ -38,6 +38,11 @@ pub struct InstrumentColumns {
 }
 
 impl InstrumentColumns {
+    /// The signals that are read, by their index in the dataset.
+    pub(crate) fn signals(&self) -> impl Iterator<Item = usize> {
+        self.lives_used.into_iter().chain(self.active)
+    }
+
     /// Finds the columns in a dataset.
     ///
     /// # Errors

@@ -89,6 +89,8 @@ struct Shared<'a> {
     config: &'a Arc<ProcessorConfig>,
     question: &'a Question,
     watched: &'a Watched,
+    /// Signals on which conditions depend, by dataset.
+    needed: BTreeMap<DatasetIndex, BTreeSet<usize>>,
     /// After so long without a row a robot is silent by some rule, microseconds.
     silence_us: i64,
     /// A row that is appended within this of its event time came live, microseconds.
@@ -154,6 +156,10 @@ pub fn run(
         config,
         question,
         watched: &watched,
+        needed: datasets
+            .iter()
+            .map(|(index, _)| (index, config.signals_of_rules(index)))
+            .collect(),
         silence_us: config.rules.silence_us(config.time.silence_after_us),
         live_within_us: config
             .time

@@ -12,7 +12,7 @@ use theatre_actors::time::LogTime;
 use theatre_parquet::merge::{Merge, Run};
 use theatre_parquet::records::RecordReader;
 use theatre_schemas::batch::Batch;
-use theatre_schemas::dataset::DatasetKind;
+use theatre_schemas::dataset::{Dataset, DatasetIndex, DatasetKind};
 
 use super::Shared;
 use super::history::RobotHistory;
@@ -105,9 +105,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             match self.shared.lake.read(path) {
-                Ok(bytes) => {
-                    readers.push(RecordReader::open(path, bytes, dataset.clone(), index)?);
-                }
+                Ok(bytes) => readers.push(self.shared.open(path, bytes, dataset, index)?),
                 // Deleted by those who keep the lake: the period begins later there.
                 Err(Error::Gone(_)) => self.done.gone.count(file),
                 Err(error) => return Err(error),
@@ -238,6 +236,24 @@ impl<'a> Reader<'a> {
             robot.history.take(outputs)?;
         }
         Ok(())
+    }
+}
+
+impl Shared<'_> {
+    /// Opens a file. Of telemetry only the signals are read on which conditions depend: most of a
+    /// row is not looked at by any rule.
+    fn open(
+        &self,
+        path: &str,
+        bytes: bytes::Bytes,
+        dataset: &Arc<Dataset>,
+        index: DatasetIndex,
+    ) -> Result<RecordReader> {
+        let (dataset, is_telemetry) = (dataset.clone(), dataset.kind == DatasetKind::Telemetry);
+        let needed = self.needed.get(&index).filter(|_| is_telemetry);
+        RecordReader::open_some(path, bytes, dataset, index, |signal| {
+            needed.is_none_or(|needed| needed.contains(&signal))
+        })
     }
 }
 

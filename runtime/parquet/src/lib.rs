@@ -12,6 +12,7 @@ pub mod records;
 pub mod writer;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -305,8 +306,26 @@ pub fn column_type(data_type: &DataType) -> Option<ColumnType> {
 /// # Errors
 /// When the bytes are not a Parquet file.
 pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(|builder| builder.with_batch_size(8192).build());
+    read_without(path, bytes, &HashSet::new())
+}
+
+/// Reads a file without some of its columns, which are not decoded.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_without(
+    path: &str,
+    bytes: bytes::Bytes,
+    left_out: &HashSet<String>,
+) -> Result<ParquetRecordBatchReader> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| {
+        let names = builder.schema().fields().iter().map(|field| field.name());
+        let kept: Vec<&str> = (names.filter(|name| !left_out.contains(*name)))
+            .map(String::as_str)
+            .collect();
+        let mask = ProjectionMask::columns(builder.parquet_schema(), kept);
+        builder.with_projection(mask).with_batch_size(8192).build()
+    });
     reader.map_err(|error| {
         Error::Refused(format!(
             "lake file '{path}' is no readable Parquet file: {error}"

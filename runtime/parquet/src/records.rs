@@ -1,5 +1,6 @@
 //! Files of records read back: their rows as batches, as if they had just been decoded.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -11,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use theatre_actors::ports::{ColumnType, Error, Result};
 use theatre_actors::position::Positions;
 use theatre_schemas::batch::Batch;
-use theatre_schemas::dataset::{Dataset, DatasetIndex};
+use theatre_schemas::dataset::{ColumnSpec, Dataset, DatasetIndex};
 
 use super::{META_COLUMNS, arrow_type, column_type, sql_name};
 
@@ -58,8 +59,19 @@ pub struct RecordReader {
     reader: ParquetRecordBatchReader,
     dataset: Arc<Dataset>,
     index: DatasetIndex,
-    /// By column of the dataset: its place in the file; `None` for one that came later.
-    places: Vec<Option<usize>>,
+    /// By column of the dataset.
+    sources: Vec<Source>,
+}
+
+/// Where a column of the dataset comes from.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// The column at this place in the file.
+    Column(usize),
+    /// The file was written before the dataset had it: it is null.
+    CameLater,
+    /// A signal that is not asked for.
+    NotRead,
 }
 
 impl RecordReader {
@@ -73,17 +85,45 @@ impl RecordReader {
         dataset: Arc<Dataset>,
         index: DatasetIndex,
     ) -> Result<Self> {
-        let reader = super::read(path, bytes)?;
+        Self::open_some(path, bytes, dataset, index, |_| true)
+    }
+
+    /// The same without signals that are not asked for, by their index in the dataset: they are not
+    /// decoded, and 0 in every row.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_some(
+        path: &str,
+        bytes: bytes::Bytes,
+        dataset: Arc<Dataset>,
+        index: DatasetIndex,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Result<Self> {
+        let mut is_read = vec![true; dataset.columns.len()];
+        for (signal, spec) in dataset.signals.iter().enumerate() {
+            is_read[spec.column] = is_wanted(signal);
+        }
+        let left_out: HashSet<String> = (dataset.columns.iter().zip(&is_read))
+            .filter(|(_, is_read)| !**is_read)
+            .map(|(column, _)| sql_name(&column.name))
+            .collect();
+        let reader = super::read_without(path, bytes, &left_out)?;
         let schema = reader.schema();
-        let place = |name: &str| Some(schema.column_with_name(name)?.0);
-        let names = dataset.columns.iter().map(|column| sql_name(&column.name));
-        let places = names.map(|name| place(&name)).collect();
+        let source = |(column, is_read): (&ColumnSpec, bool)| {
+            if !is_read {
+                return Source::NotRead;
+            }
+            let place = schema.column_with_name(&sql_name(&column.name));
+            place.map_or(Source::CameLater, |(at, _)| Source::Column(at))
+        };
+        let sources = dataset.columns.iter().zip(is_read).map(source).collect();
         Ok(Self {
             path: path.to_owned(),
             reader,
             dataset,
             index,
-            places,
+            sources,
         })
     }
 
@@ -115,10 +155,8 @@ impl RecordReader {
         };
         let columns = self.columns(rows)?;
         let roles = self.dataset.roles;
-        if [roles.robot_id, roles.event_time]
-            .iter()
-            .any(|role| columns[*role].null_count() > 0)
-        {
+        let has_null = |role: usize| columns[role].as_ref().is_some_and(|it| it.null_count() > 0);
+        if has_null(roles.robot_id) || has_null(roles.event_time) {
             return Err(self.damaged(&"a row has no robot or no time"));
         }
         let mut runs: Vec<(String, usize)> = Vec::new();
@@ -128,7 +166,7 @@ impl RecordReader {
                 _ => runs.push((topics.value(row).to_owned(), row + 1)),
             }
         }
-        let batch = Batch::new(
+        let batch = Batch::of_some(
             self.dataset.clone(),
             self.index,
             columns,
@@ -145,16 +183,20 @@ impl RecordReader {
         })
     }
 
-    /// The columns of the dataset, in its types.
-    fn columns(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let wanted = self.dataset.columns.iter().zip(&self.places);
-        let column = |(spec, place): (&theatre_schemas::dataset::ColumnSpec, &Option<usize>)| {
-            let Some(place) = place else {
-                let of = arrow_type(spec.column_type);
-                return Ok(new_null_array(&of, rows.num_rows()));
+    /// The columns of the dataset, in its types; `None` for those that are not read.
+    fn columns(&self, rows: &RecordBatch) -> Result<Vec<Option<ArrayRef>>> {
+        let wanted = self.dataset.columns.iter().zip(&self.sources);
+        let column = |(spec, source): (&ColumnSpec, &Source)| {
+            let place = match source {
+                Source::Column(place) => *place,
+                Source::NotRead => return Ok(None),
+                Source::CameLater => {
+                    let of = arrow_type(spec.column_type);
+                    return Ok(Some(new_null_array(&of, rows.num_rows())));
+                }
             };
-            let there = rows.column(*place);
-            widened(there, spec.column_type).ok_or_else(|| {
+            let there = rows.column(place);
+            widened(there, spec.column_type).map(Some).ok_or_else(|| {
                 self.damaged(&format!(
                     "column '{}' is {}, which does not become {:?}",
                     spec.name,
@@ -278,6 +320,29 @@ mod tests {
             assert_eq!(format!("{there:?}"), format!("{here:?}"));
         }
         assert!(reader.read_next().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_signal_that_is_not_asked_for_is_0_and_the_others_are_as_ever() {
+        let written = rows();
+        let dataset = &written.dataset;
+        let joints = dataset.signal("joints[0]").unwrap();
+        let wanted = |signal| signal == joints;
+        let mut reader = RecordReader::open_some("f", file(), dataset.clone(), 5, wanted).unwrap();
+        assert_eq!(
+            reader.reader.schema().fields().len(),
+            META_COLUMNS.len() + 3
+        );
+        let batch = reader.read_next().unwrap().unwrap().batch;
+        let counted = dataset.signal("counted").unwrap();
+        for row in 0..3 {
+            assert_eq!(batch.signals.value(row, counted), 0.0);
+            assert!(!batch.signals.is_missing(row, counted));
+            let values = [&batch, &written].map(|it| it.signals.value(row, joints).to_bits());
+            assert_eq!(values[0], values[1]);
+        }
+        assert_eq!(batch.robot_id(1), "r-2");
+        assert_eq!(batch.event_times(), written.event_times());
     }
 
     #[test]
