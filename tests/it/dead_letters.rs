@@ -11,7 +11,7 @@ use apache_avro::types::Value as Avro;
 use serde_json::Value;
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::{AccessStore, Begun, EventLog, NewRecord, PollLimit, Reservation};
-use theatre_actors::time::Clock;
+use theatre_actors::time::{Clock, LogTime};
 use theatre_config::INPUT_TOPICS;
 use theatre_dev::kafka::Kafka;
 use theatre_embedded::access::EmbeddedAccess;
@@ -325,6 +325,54 @@ fn what_dies_each_time_is_given_up_and_what_is_erased_stays_accounted_for() -> R
             .iter()
             .any(|entry| format!("{entry:?}").contains("Jane"))
     );
+    Ok(())
+}
+
+/// A clock that stands.
+struct Stands(LogTime);
+
+impl Clock for Stands {
+    fn now(&self) -> LogTime {
+        self.0
+    }
+}
+
+#[test]
+fn a_record_that_came_before_its_time_and_was_sent_again_is_found_by_a_rebuild_from_the_lake()
+-> Result<()> {
+    let case = Case::new()?;
+    case.mend()?;
+    // Two hours ago, when the fourth record was one from the future.
+    let began = SystemClock.now().0 - 7_200_000_000;
+    let at = |number: i64| match number {
+        3 => began + 3_600_000_000,
+        number => began + number * 1_000_000,
+    };
+    let records = (0..6).map(|number| record("arm-0", number, at(number)));
+    let records: Vec<NewRecord> = records.collect::<Result<_>>()?;
+    case.append_by(Arc::new(Stands(LogTime(began))), &records)?;
+    case.drain()?;
+    ensure!(case.dead()? == counted([("future", 1)]));
+    let sent = case.json(&["dlq", "replay", "--reason", "future", "--by", "anna"])?;
+    ensure!(sent["sent"] == 1, "{sent}");
+    case.drain()?;
+    ensure!(case.proven("applied")? == 6);
+    let rows = case.rows()?;
+    ensure!(
+        rows["copies"] == 6,
+        "the lake has the first of them: {rows}"
+    );
+    for source in ["log", "lake"] {
+        let rebuilt = case.json(&["state", "rebuild", "--from", source])?;
+        let families = rebuilt["families"].as_array().context("no actors")?;
+        let found = families.iter().find(|family| family["name"] == "arm-0");
+        let arm = found.context("no arm")?;
+        ensure!(
+            arm["state"] == "same" && arm["records"] == 7,
+            "{source}: {arm}"
+        );
+        ensure!(rebuilt["gaps"] == serde_json::json!([]), "{rebuilt}");
+    }
     Ok(())
 }
 
