@@ -134,7 +134,7 @@ fn what_is_sent_follows_the_life_of_a_condition() {
             ],
             &[Escalated, Acknowledged, Cleared],
         ),
-        // Everyone hears that it was passed on, and that no one sees to it any more.
+        // All are sent that it was passed on, and that no one sees to it any more.
         (
             "",
             &[
