@@ -199,4 +199,21 @@ mod tests {
             );
         }
     }
+    #[test]
+    fn a_store_that_has_replays_and_no_indexes_of_them_gets_these() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(EmbeddedStore::open(&path).unwrap());
+        let before = "DROP INDEX dead_replay_in_doubt; DROP INDEX dead_replay_copy;
+            INSERT INTO dead_replay VALUES (0, 1, 1, 0, 0, 4, NULL, 9);
+            PRAGMA user_version = 3;";
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(before).unwrap();
+        drop(connection);
+        let applied = EmbeddedStore::migrate(&path).unwrap();
+        assert_eq!(applied, ["0004_dead_replay_indexes"]);
+        let store = EmbeddedStore::open_read_only(&path).unwrap();
+        assert_eq!(store.dead_replays_in_doubt().unwrap().len(), 1);
+        assert!(EmbeddedStore::migrate(&path).unwrap().is_empty());
+    }
 }
