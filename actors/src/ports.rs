@@ -18,12 +18,12 @@ mod warehouse;
 use crate::position::Partition;
 
 pub use access::{AccessStore, AuditEntry, Begun, Reservation, Role, StoredToken};
-pub use dead_letters::{DeadLetterStore, DeadReplay};
+pub use dead_letters::{DeadLetterStore, DeadReplay, PlaceInLog};
 pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
 pub use log::{
-    EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing, Ownership,
-    PollEnd, PollLimit, RecordView, SoleMember,
+    Appender, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing,
+    Ownership, PollEnd, PollLimit, RecordView, SoleMember,
 };
 pub use schema_source::SchemaSource;
 pub use store::{

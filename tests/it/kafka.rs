@@ -125,6 +125,52 @@ fn a_lane_ends_the_open_transaction_of_its_dead_predecessor_at_once() -> Result<
 }
 
 #[test]
+fn the_next_appender_decides_what_the_one_before_had_under_way_and_ends_it() -> Result<()> {
+    let config = config();
+    let log = open(&config)?;
+    let topic = unique("input");
+    log.ensure_topics(std::slice::from_ref(&topic), 1)?;
+    let mut first = log.open_appender("copies")?;
+    ensure!(first.append(&topic, 0, &[record("one"), record("two")])? == 0);
+    // As a command that is killed leaves it: a record that is written and not committed.
+    let killed: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers()?)
+        .set("transactional.id", format!("{}-copies", config.deployment))
+        .set("transaction.timeout.ms", "600000")
+        .create()?;
+    killed.init_transactions(PATIENCE)?;
+    killed.begin_transaction()?;
+    killed
+        .send(
+            BaseRecord::to(&topic)
+                .partition(0)
+                .key("k")
+                .payload("of the killed"),
+        )
+        .map_err(|(error, _)| anyhow!(error))?;
+    killed.flush(PATIENCE)?;
+    let (readable, written) = (log.range(&topic, 0)?.end, log.written_end(&topic, 0)?);
+    ensure!(
+        readable + 1 == written,
+        "{readable} of {written} can be read"
+    );
+    let fenced = first.append(&topic, 0, &[record("too late")]);
+    ensure!(
+        matches!(&fenced, Err(Error::Refused(why)) if why.contains("another command")),
+        "{fenced:?}"
+    );
+
+    let mut next = log.open_appender("copies")?;
+    let (readable, written) = (log.range(&topic, 0)?.end, log.written_end(&topic, 0)?);
+    ensure!(readable == written, "{readable} of {written} can be read");
+    ensure!(next.append(&topic, 0, &[record("three")])? >= written);
+    ensure!(killed.commit_transaction(PATIENCE).is_err());
+    let (seen, _) = read(&mut *log.reader(&topic, 0, 0)?, 3)?;
+    ensure!(seen == ["one", "two", "three"], "{seen:?}");
+    Ok(())
+}
+
+#[test]
 fn the_reader_of_a_transactional_topic_is_at_the_end_behind_the_marker() -> Result<()> {
     let log = open(&config())?;
     let topic = unique("results");

@@ -266,6 +266,67 @@ fn what_a_recipient_refuses_is_set_aside_and_what_lies_behind_goes_on() -> Resul
 }
 
 #[test]
+fn what_does_not_hold_any_more_is_not_sent_again_unless_by_force_and_says_so_then() -> Result<()> {
+    let receiver = Receiver::start("127.0.0.1:0", Duration::ZERO, |request| {
+        if request.body.contains("\"transition\":\"raised\"") {
+            422
+        } else {
+            200
+        }
+    })?;
+    let address = receiver.address().to_string();
+    let case = Case::new(&webhook("picky", &address, ""))?;
+    case.run(&["run", "--until-drained"])?;
+    drop(receiver.end());
+    let alerts = case.alerts()?;
+    let followed: BTreeSet<&str> = (alerts.iter().filter(|alert| alert.revision > 0))
+        .map(|alert| alert.condition_id.as_str())
+        .collect();
+    let raised = alerts.iter().filter(|alert| alert.revision == 0);
+    let (overtaken, open): (BTreeSet<_>, BTreeSet<_>) = raised
+        .map(|alert| (alert.condition_id.as_str(), alert.alert_id.as_str()))
+        .partition(|(condition, _)| followed.contains(condition));
+    ensure!(overtaken.len() > 10, "{} show nothing", overtaken.len());
+
+    let back = Receiver::start(&address, Duration::ZERO, |_| 200)?;
+    let looked = case.json(&["notify", "resend", "--dry-run"])?;
+    let looked = looked.as_array().context("no list")?;
+    let left = looked.iter().filter(|line| {
+        let reason = line["reason"].as_str().unwrap_or_default();
+        line["would_send"] == false && reason.contains("does not hold any more")
+    });
+    ensure!(
+        left.count() == overtaken.len() && looked.len() == overtaken.len() + open.len(),
+        "{looked:?}"
+    );
+    ensure!(back.requests().is_empty(), "a look sends nothing");
+    let said = case.refused(&["notify", "resend"], 1)?;
+    ensure!(said.contains("still not delivered"), "{said}");
+    let came = |requests: &[Request]| -> Result<BTreeSet<String>> {
+        let alerts = requests.iter().map(verified);
+        alerts.map(|alert| Ok(alert?.alert_id)).collect()
+    };
+    let ids = |of: &BTreeSet<(&str, &str)>| -> BTreeSet<String> {
+        of.iter().map(|(_, id)| (*id).to_owned()).collect()
+    };
+    ensure!(came(&back.requests())? == ids(&open));
+
+    let before = back.requests().len();
+    case.json(&["notify", "resend", "--force"])?;
+    let forced = back.requests().split_off(before);
+    ensure!(came(&forced)? == ids(&overtaken));
+    for request in &forced {
+        let message: Value = serde_json::from_str(&request.body)?;
+        ensure!(
+            message["data"]["now"]["transition"].is_string(),
+            "{message}"
+        );
+    }
+    ensure!(case.json(&["notify", "list"])? == Value::Array(Vec::new()));
+    Ok(())
+}
+
+#[test]
 fn a_test_message_says_that_it_is_one_and_a_redirect_is_not_followed() -> Result<()> {
     let good = Receiver::answering(200)?;
     let elsewhere = Receiver::answering(302)?;

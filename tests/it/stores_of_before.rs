@@ -216,7 +216,13 @@ fn a_look_at_an_embedded_store_of_before_is_refused_with_what_to_do_and_changes_
     );
     ensure!(std::fs::read(&path)? == before);
     let applied = EmbeddedStore::migrate(&path)?;
-    ensure!(applied == ["0001_cursors", "0002_undelivered", "0003_dead_letters"]);
+    let all = [
+        "0001_cursors",
+        "0002_undelivered",
+        "0003_dead_letters",
+        "0004_dead_replay_indexes",
+    ];
+    ensure!(applied == all, "{applied:?}");
     is_as_it_was(&EmbeddedStore::open_read_only(&path)?)
 }
 
@@ -257,7 +263,8 @@ fn a_postgres_store_of_before_is_refused_until_the_command_has_migrated_it() -> 
                 "0003_cursors",
                 "0004_access",
                 "0005_undelivered",
-                "0006_dead_letters"
+                "0006_dead_letters",
+                "0007_dead_replay_indexes"
             ],
         "{applied:?}"
     );

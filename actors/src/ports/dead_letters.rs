@@ -1,6 +1,8 @@
 //! What is done about dead letters once they are committed: their records are sent again, or what
 //! they hold is erased. Their numbers, places and reasons stay for ever.
 
+use std::ops::Range;
+
 use super::Result;
 use crate::position::{Partition, TopicIndex};
 use crate::time::LogTime;
@@ -27,6 +29,9 @@ pub struct DeadReplay {
     pub begun_at: LogTime,
 }
 
+/// A place in the log: an input topic, a partition of it, and an offset.
+pub type PlaceInLog = (TopicIndex, Partition, u64);
+
 /// Keeps what was done about dead letters. No call needs an epoch: none touches what the owner of a
 /// partition writes.
 pub trait DeadLetterStore: Send + Sync {
@@ -37,11 +42,28 @@ pub trait DeadLetterStore: Send + Sync {
     /// Notes where copies stand, by partition and number of their dead letters, in one transaction.
     fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()>;
 
-    /// All that was ever begun, in order of partition and number.
-    fn dead_replays(&self) -> Result<Vec<DeadReplay>>;
+    /// The replays of these dead letters, by partition and number, as far as they were begun; in
+    /// that order.
+    fn dead_replays(&self, dead: &[(Partition, u64)]) -> Result<Vec<DeadReplay>>;
+
+    /// Those that were begun and of which it is not known whether the copy is in the log, in order
+    /// of partition and number.
+    fn dead_replays_in_doubt(&self) -> Result<Vec<DeadReplay>>;
+
+    /// Those whose copies stand at these places of the log, in order of partition and number.
+    fn dead_replays_at(&self, places: &[PlaceInLog]) -> Result<Vec<DeadReplay>>;
+
+    /// Those whose copies stand in a partition of an input topic, at these offsets; in the order of
+    /// the copies.
+    fn dead_replays_within(
+        &self,
+        topic: TopicIndex,
+        to: Partition,
+        offsets: Range<u64>,
+    ) -> Result<Vec<DeadReplay>>;
 
     /// Erases payload and detail of dead letters, by partition and number, and notes when; those of
-    /// which they are erased already, or that are not there, stay as they are. Returns how many it were. What was erased
-    /// is still found under its number.
+    /// which they are erased already, or that are not there, stay as they are. Returns how many it
+    /// were. What was erased is still found under its number.
     fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64>;
 }

@@ -122,6 +122,22 @@ pub trait LanePublisher: Send {
     fn publish(&mut self, records: &[Outgoing], position: u64) -> Result<Vec<(usize, String)>>;
 }
 
+/// The only one that appends under its name ([`EventLog::open_appender`]).
+pub trait Appender {
+    /// Appends records in order and returns the first one's offset. A failed call may have appended
+    /// some of them, the first ones. Fails for good once another has opened the name.
+    fn append(&mut self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64>;
+}
+
+/// The appender of a log that belongs to one process.
+struct Unfenced<'a, L: ?Sized>(&'a L);
+
+impl<L: EventLog + ?Sized> Appender for Unfenced<'_, L> {
+    fn append(&mut self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64> {
+        self.0.append(topic, partition, records)
+    }
+}
+
 /// How a process reacts to changes of its partition assignment. The log's membership calls it, one
 /// call at a time.
 pub trait Ownership: Send + Sync {
@@ -198,12 +214,26 @@ pub trait EventLog: Send + Sync {
     /// some of them, the first ones.
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64>;
 
+    /// Becomes the one that appends under `name`. Whoever did so before can append nothing more, and
+    /// what it had under way is decided: it is in the log, or it never will be. A log that belongs
+    /// to one process has no other, and appends as [`Self::append`] does.
+    fn open_appender<'a>(&'a self, name: &str) -> Result<Box<dyn Appender + 'a>> {
+        let _ = name;
+        Ok(Box::new(Unfenced(self)))
+    }
+
     /// Opens a reader at an offset. An offset below the start of the log fails with `Trimmed` at
     /// the first poll.
     fn reader(&self, topic: &str, partition: Partition, from: u64) -> Result<Box<dyn LogReader>>;
 
-    /// The range of offsets that a topic partition holds.
+    /// The range of offsets of a topic partition that can be read.
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange>;
+
+    /// The offset that the next record will get. It lies beyond the end of [`Self::range`] as long
+    /// as a transaction is open there, which hides what follows its beginning.
+    fn written_end(&self, topic: &str, partition: Partition) -> Result<u64> {
+        Ok(self.range(topic, partition)?.end)
+    }
 
     /// Offset of the first record appended at `time` or later; the end of the log when there is
     /// none.

@@ -90,8 +90,8 @@ pub struct NotifyConfig {
     pub robots: Vec<String>,
     /// What is sent of a condition's life: `raised`, `updated`, `cleared`, `acknowledged`,
     /// `unacknowledged`, `silenced`, `unsilenced`, `assigned`, `escalated`, `latched`, `flapping`,
-    /// `settled`. Default: `raised`, `updated`, `escalated`, `acknowledged`, `flapping` and
-    /// `cleared`.
+    /// `settled`. Default: `raised`, `updated`, `escalated`, `acknowledged`, `unacknowledged`,
+    /// `flapping` and `cleared`.
     #[serde(default = "transitions")]
     #[schemars(with = "Vec<String>")]
     pub transitions: Vec<Transition>,
@@ -117,6 +117,7 @@ fn transitions() -> Vec<Transition> {
         Transition::Updated,
         Transition::Escalated,
         Transition::Acknowledged,
+        Transition::Unacknowledged,
         Transition::Flapping,
         Transition::Cleared,
     ]

@@ -15,7 +15,8 @@ pub struct DataDir {
     root: PathBuf,
 }
 
-/// Held by the process that runs on a data directory; released when it ends, however it ends.
+/// A lock of a data directory, such as that of the process that runs on it; released when the process
+/// ends, however it ends.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,
@@ -162,7 +163,31 @@ impl DataDir {
     /// # Errors
     /// When another process holds it: names that process.
     pub fn lock(&self) -> Result<DataLock, Error> {
-        let path = self.root.join("lock");
+        self.lock_file("lock")?.map_err(|holder| {
+            Error::Refused(format!(
+                "the data directory {} is in use by process {holder}: stop it, or give this one another directory with --data",
+                self.root.display(),
+            ))
+        })
+    }
+
+    /// Takes the lock of commands that work on dead letters, which a process that runs on the
+    /// directory does not need. Who has it knows that no other such command lives here.
+    ///
+    /// # Errors
+    /// When another command holds it: names its process.
+    pub fn lock_dead_letters(&self) -> Result<DataLock, Error> {
+        self.lock_file("dead-letters.lock")?.map_err(|holder| {
+            Error::Refused(format!(
+                "another command, process {holder}, replays or purges dead letters in {}: let it end, or stop it, and repeat this",
+                self.root.display(),
+            ))
+        })
+    }
+
+    /// Takes the lock that a file stands for, or says which process has it.
+    fn lock_file(&self, name: &str) -> Result<Result<DataLock, String>, Error> {
+        let path = self.root.join(name);
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -174,11 +199,7 @@ impl DataDir {
             let mut holder = String::new();
             file.read_to_string(&mut holder)
                 .map_err(|error| at(&path, "cannot be read", &error))?;
-            return Err(Error::Refused(format!(
-                "the data directory {} is in use by process {}: stop it, or give this one another directory with --data",
-                self.root.display(),
-                holder.trim()
-            )));
+            return Ok(Err(holder.trim().to_owned()));
         }
         let mut note = || -> std::io::Result<()> {
             file.set_len(0)?;
@@ -186,7 +207,7 @@ impl DataDir {
             write!(file, "{}", std::process::id())
         };
         note().map_err(|error| at(&path, "cannot be written", &error))?;
-        Ok(DataLock { _file: file })
+        Ok(Ok(DataLock { _file: file }))
     }
 
     /// The key of pseudonyms and seals: 32 bytes, made from the system's randomness at first use,

@@ -19,7 +19,7 @@ use super::client::{
     self, Base, PlainConsumer, REQUEST_TIMEOUT, WHAT, by_code, consumer, failed, is_fence,
     is_of_record, is_refusal, serve_events,
 };
-use super::producer::{self, Producer};
+use super::producer::{self, Producer, decisive_code};
 use super::topics::Topics;
 use theatre_config::log::LogConfig;
 
@@ -251,16 +251,6 @@ impl Publisher {
         };
         (usable.then_some(producer), error)
     }
-}
-
-/// The code that decides what follows: the producer's fatal error, which other errors hide, or that of
-/// the error at hand.
-fn decisive_code(producer: &Producer, error: &KafkaError) -> Option<RDKafkaErrorCode> {
-    producer
-        .client()
-        .fatal_error()
-        .map(|(code, _)| code)
-        .or(error.rdkafka_error_code())
 }
 
 fn is_moving(error: &KafkaError) -> bool {

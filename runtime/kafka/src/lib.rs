@@ -16,8 +16,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use theatre_actors::ports::{
-    Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord,
-    Ownership, Result,
+    Appender, Epoch, Error, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership,
+    NewRecord, Ownership, Result,
 };
 use theatre_actors::position::Partition;
 use theatre_actors::time::LogTime;
@@ -28,6 +28,7 @@ use theatre_system::blocking::IoRuntime;
 use topics::Topics;
 
 mod admin;
+mod appender;
 mod brokers;
 mod client;
 mod context;
@@ -73,6 +74,7 @@ pub fn open(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Arc<dyn Eve
         base,
         config: config.clone(),
         query_client,
+        ends_client: OnceLock::new(),
         lean,
         fetching,
         topics,
@@ -109,6 +111,8 @@ struct KafkaLog {
     config: LogConfig,
     /// For requests; it fetches nothing.
     query_client: Arc<PlainConsumer>,
+    /// For the ends of topic partitions beyond open transactions, where they are asked for.
+    ends_client: OnceLock<PlainConsumer>,
     lean: Option<lean::Fetcher>,
     /// Clients of librdkafka that fetch, if the lean fetcher does not.
     fetching: fetch_clients::FetchClients,
@@ -133,6 +137,17 @@ impl KafkaLog {
         let opened = producer::open(&self.base, &[])
             .map_err(|error| failed("opening a producer", &error))?;
         Ok(self.producer.get_or_init(|| opened))
+    }
+
+    /// The client that sees what open transactions have written.
+    fn ends_client(&self) -> Result<&PlainConsumer> {
+        if let Some(there) = self.ends_client.get() {
+            return Ok(there);
+        }
+        let mut settings = client::consumer(&self.base);
+        settings.set("isolation.level", "read_uncommitted");
+        let opened = client::open(&self.base, &settings, "opening the log")?;
+        Ok(self.ends_client.get_or_init(|| opened))
     }
 
     /// The shared client, if it does not fetch this partition yet; else a client for this reader
@@ -323,6 +338,17 @@ impl EventLog for KafkaLog {
     fn range(&self, topic: &str, partition: Partition) -> Result<LogRange> {
         self.topics.check_partition(topic, partition)?;
         watermarks(&self.base, &self.query_client, topic, partition)
+    }
+
+    fn written_end(&self, topic: &str, partition: Partition) -> Result<u64> {
+        self.topics.check_partition(topic, partition)?;
+        let client = self.ends_client()?;
+        client::serve_events(client);
+        watermarks(&self.base, client, topic, partition).map(|range| range.end)
+    }
+
+    fn open_appender<'a>(&'a self, name: &str) -> Result<Box<dyn Appender + 'a>> {
+        Ok(Box::new(appender::Appender::open(self, name)?))
     }
 
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {

@@ -86,6 +86,16 @@ pub(super) fn serve_events(producer: &Producer) {
     producer.poll(producer.context().identity.poll_time());
 }
 
+/// The code that decides what follows: the producer's fatal error, which other errors hide, or that of
+/// the error at hand.
+pub(super) fn decisive_code(producer: &Producer, error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    producer
+        .client()
+        .fatal_error()
+        .map(|(code, _)| code)
+        .or(error.rdkafka_error_code())
+}
+
 /// Sends all and waits until each is delivered or has failed.
 pub(super) fn send_all<'a>(
     producer: &Producer,

@@ -74,10 +74,15 @@ fn posted(notification: &Notification<'_>, now: i64) -> Vec<Posted> {
     // A robot's clock may be ahead: what is over would fire until then. An end before the beginning
     // is refused.
     let moved = alert.event_time.min(now).max(alert.raised_at);
-    let end = match alert.transition {
-        Transition::Cleared => moved,
-        _ if notification.is_test => now.saturating_add(TEST_US),
-        _ => now.max(moved).saturating_add(FAR_US),
+    // Sent again, and others have followed: it may be over, or of another priority by now.
+    let ended = notification
+        .now
+        .filter(|now| now.transition == Transition::Cleared || now.priority != alert.priority);
+    let end = match (alert.transition, ended) {
+        (Transition::Cleared, _) => moved,
+        (_, Some(since)) => since.event_time.min(now).max(moved),
+        (_, None) if notification.is_test => now.saturating_add(TEST_US),
+        (_, None) => now.max(moved).saturating_add(FAR_US),
     };
     let mut all = vec![of_priority(notification, alert.priority, end)];
     if alert.revision > 0 {
@@ -142,12 +147,14 @@ fn annotations(alert: &Alert) -> BTreeMap<&'static str, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Standing;
     use super::*;
 
     fn notification(alert: &Alert) -> Notification<'_> {
         Notification {
             alert,
             facility_id: Some("FAC-001".to_owned()),
+            now: None,
             is_test: false,
         }
     }
@@ -221,5 +228,28 @@ mod tests {
             .collect();
         let wanted = [("medium", "2024"), ("high", "2023"), ("low", "2023")];
         assert_eq!(priorities, wanted);
+    }
+    #[test]
+    fn what_is_sent_again_fires_only_if_it_is_open_with_that_priority() {
+        let raised = alert(Transition::Raised, 0, Priority::High);
+        let (over, open) = ("2023-11-14T22:14:21Z", "2024-11-13T23:14:20Z");
+        for (transition, priority, end) in [
+            (Transition::Cleared, Priority::High, over),
+            (Transition::Updated, Priority::Low, over),
+            (Transition::Assigned, Priority::High, open),
+        ] {
+            let followed = Alert {
+                event_time: raised.event_time + 1_000_000,
+                ..alert(transition, 1, priority)
+            };
+            let again = Notification {
+                now: Some(Standing::of(&followed)),
+                ..notification(&raised)
+            };
+            let [fires] = &posted(&again, NOW)[..] else {
+                panic!("one alert of one priority");
+            };
+            assert_eq!(fires.ends_at, end, "{transition:?}");
+        }
     }
 }

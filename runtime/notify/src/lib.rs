@@ -27,8 +27,8 @@ use theatre_pipeline::outbox::{Consumer, OutputSink, RECIPIENT_PREFIX, Receipt, 
 use theatre_schemas::records::{Alert, Priority, Transition};
 
 use alertmanager::Alertmanager;
-use message::Notification;
 pub use message::facility;
+use message::{Notification, Standing};
 use route::Route;
 use sns::Sns;
 use webhook::Webhook;
@@ -118,9 +118,67 @@ impl Recipient {
         let notification = Notification {
             alert: &alert,
             facility_id: None,
+            now: None,
             is_test: true,
         };
         self.send(&notification)
+    }
+
+    /// Why a transition that was set aside does not hold any more: the condition has moved on, and
+    /// what followed does not come behind it, because it was delivered before or is not for this
+    /// recipient. `comes_behind` says of an output whether it is sent again as well, after this
+    /// one.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn outdated(
+        &self,
+        output: &StoredOutput,
+        store: &dyn CheckpointStore,
+        comes_behind: &dyn Fn(&StoredOutput) -> bool,
+    ) -> Result<Option<String>> {
+        // What cannot be read is refused when it is sent.
+        let Ok(alert) = read(output) else {
+            return Ok(None);
+        };
+        let since = self.route.since(&alert, output, store)?;
+        let is_outdated = since.is_outdated(comes_behind);
+        let newest = since.newest.filter(|_| is_outdated);
+        Ok(newest.map(|newest| {
+            format!(
+                "the condition was {} at {}, so this does not hold any more: --force sends it all the same, `theatre notify discard` takes it off the list",
+                newest.transition.as_str(),
+                message::time(newest.event_time)
+            )
+        }))
+    }
+
+    /// Sends again what was set aside. If the condition has moved on, the message says how it stands
+    /// now.
+    ///
+    /// # Errors
+    /// When it could not be delivered, or the store does not answer.
+    pub fn resend(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<Receipt> {
+        let alert = match read(output) {
+            Ok(alert) => alert,
+            Err(error) => return Ok(Receipt::Refused(error.to_string())),
+        };
+        let newest = self.route.since(&alert, output, store)?.newest;
+        self.deliver(&alert, store, newest.as_ref().map(Standing::of))
+    }
+
+    fn deliver(
+        &self,
+        alert: &Alert,
+        store: &dyn CheckpointStore,
+        now: Option<Standing>,
+    ) -> Result<Receipt> {
+        self.send(&Notification {
+            facility_id: facility(&alert.robot_id, alert.event_time, store)?,
+            alert,
+            now,
+            is_test: false,
+        })
     }
 
     fn send(&self, notification: &Notification<'_>) -> Result<Receipt> {
@@ -167,11 +225,6 @@ impl OutputSink for Recipient {
             Ok(alert) => alert,
             Err(error) => return Ok(Receipt::Refused(error.to_string())),
         };
-        let notification = Notification {
-            facility_id: facility(&alert.robot_id, alert.event_time, store)?,
-            alert: &alert,
-            is_test: false,
-        };
-        self.send(&notification)
+        self.deliver(&alert, store, None)
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error, OutputFilter, Result};
-use theatre_schemas::records::{Alert, RobotVersion};
+use theatre_schemas::records::{Alert, Priority, RobotVersion, Transition};
 
 /// A transition on its way to a recipient.
 #[derive(Debug, Serialize)]
@@ -16,9 +16,31 @@ pub(super) struct Notification<'a> {
     pub(super) alert: &'a Alert,
     /// The facility in which the robot stood, by its registry.
     pub(super) facility_id: Option<String>,
+    /// How the condition stands now: of a transition that is sent again and was followed by others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) now: Option<Standing>,
     /// A person has asked for it, to see whether it comes.
     #[serde(skip)]
     pub(super) is_test: bool,
+}
+
+/// What the newest transition has made of a condition.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Standing {
+    pub(super) transition: Transition,
+    pub(super) priority: Priority,
+    /// When, microseconds UTC.
+    pub(super) event_time: i64,
+}
+
+impl Standing {
+    pub(super) fn of(alert: &Alert) -> Self {
+        Self {
+            transition: alert.transition,
+            priority: alert.priority,
+            event_time: alert.event_time,
+        }
+    }
 }
 
 /// The message of a transition, in the form that Standard Webhooks recommends.
@@ -100,19 +122,36 @@ mod tests {
             value: Some(91.5),
             ..Alert::default()
         };
-        let notification = Notification {
+        let mut notification = Notification {
             alert: &alert,
             facility_id: Some("FAC-001".to_owned()),
+            now: None,
             is_test: false,
         };
-        let json: serde_json::Value = serde_json::from_str(&notification.json().unwrap()).unwrap();
+        let read = |notification: &Notification<'_>| -> serde_json::Value {
+            serde_json::from_str(&notification.json().unwrap()).unwrap()
+        };
+        let json = read(&notification);
         assert_eq!(json["type"], "theatre.alert.updated");
         assert_eq!(json["timestamp"], "2023-11-14T22:13:20.5Z");
         assert_eq!(json["data"]["alert_id"], "a1");
         assert_eq!(json["data"]["value"], 91.5);
         assert_eq!(json["data"]["facility_id"], "FAC-001");
         assert_eq!(json["data"]["silenced_until"], serde_json::Value::Null);
-        assert!(json["data"].get("is_test").is_none());
+        assert!(json["data"].get("is_test").is_none() && json["data"].get("now").is_none());
+        let cleared = Alert {
+            transition: Transition::Cleared,
+            event_time: 7,
+            ..alert.clone()
+        };
+        notification.now = Some(Standing::of(&cleared));
+        let json = read(&notification);
+        assert_eq!(
+            json["type"], "theatre.alert.updated",
+            "what is sent is what was"
+        );
+        let now = serde_json::json!({"transition": "cleared", "priority": "low", "event_time": 7});
+        assert_eq!(json["data"]["now"], now);
     }
 
     #[test]

@@ -46,7 +46,12 @@ impl Route {
         if !self.transitions.contains(&alert.transition) || !self.concerns(alert, store)? {
             return Ok(false);
         }
-        let earlier = || earlier(alert, output, store);
+        let earlier = || -> Result<Vec<Alert>> {
+            let whole = life(alert, output, store)?.into_iter();
+            let before =
+                whole.filter(|(stored, _)| stored.output.revision < output.output.revision);
+            Ok(before.map(|(_, alert)| alert).collect())
+        };
         match alert.transition {
             Transition::Silenced | Transition::Unsilenced => Ok(self.fits(alert)),
             Transition::Cleared => {
@@ -89,39 +94,85 @@ impl Route {
 }
 
 /// Whether a condition is kept quiet for now: it is silenced, or it comes and goes, of which only
-/// the beginning is sent, and that it has become more urgent or was passed on. A silence that does not reach a condition of high priority is not noted in
-/// it.
+/// the beginning is sent, and that it has become more urgent, was passed on, or that no one sees to
+/// it any more. A silence that does not reach a condition of high priority is not noted in it.
 fn is_quiet(alert: &Alert) -> bool {
     let is_silenced = alert
         .silenced_until
         .is_some_and(|until| until > alert.event_time);
     let is_news = matches!(
         alert.transition,
-        Transition::Flapping | Transition::Updated | Transition::Escalated
+        Transition::Flapping
+            | Transition::Updated
+            | Transition::Escalated
+            | Transition::Unacknowledged
     );
     is_silenced || alert.is_flapping && !is_news
 }
 
-/// The life of a condition before one of its transitions.
-fn earlier(
+/// The life of a condition, of which this is a transition, in order.
+fn life(
     alert: &Alert,
     output: &StoredOutput,
     store: &dyn CheckpointStore,
-) -> Result<Vec<Alert>> {
-    let found = store.find_outputs(&OutputFilter {
+) -> Result<Vec<(StoredOutput, Alert)>> {
+    let mut found = store.find_outputs(&OutputFilter {
         kind: Some(OutputKind::Alert),
         robot_id: Some(alert.robot_id.clone()),
         subject: Some(alert.rule_id.clone()),
         from: Some(alert.raised_at),
         ..OutputFilter::default()
     })?;
-    found
-        .iter()
-        .filter(|stored| {
-            stored.output.id == output.output.id && stored.output.revision < output.output.revision
-        })
-        .map(read)
-        .collect()
+    found.retain(|stored| stored.output.id == output.output.id);
+    found.sort_by_key(|stored| stored.output.revision);
+    let with_alert = |stored: StoredOutput| read(&stored).map(|alert| (stored, alert));
+    found.into_iter().map(with_alert).collect()
+}
+
+/// What has become of a condition since one of its transitions.
+pub(super) struct Since {
+    /// The newest transition; `None` if nothing has followed.
+    pub(super) newest: Option<Alert>,
+    /// The newest one that the recipient is sent.
+    pub(super) told: Option<StoredOutput>,
+}
+
+impl Since {
+    /// Whether the recipient would be told by the transition what does not hold any more, and not
+    /// what holds, too: what followed does not come behind it, or is not for this recipient and has
+    /// ended the condition.
+    pub(super) fn is_outdated(&self, comes_behind: &dyn Fn(&StoredOutput) -> bool) -> bool {
+        let is_over = |newest: &Alert| newest.transition == Transition::Cleared;
+        match &self.told {
+            Some(told) => !comes_behind(told),
+            None => self.newest.as_ref().is_some_and(is_over),
+        }
+    }
+}
+
+impl Route {
+    /// What has followed a transition, which is this output of the store.
+    pub(super) fn since(
+        &self,
+        alert: &Alert,
+        output: &StoredOutput,
+        store: &dyn CheckpointStore,
+    ) -> Result<Since> {
+        let mut since = Since {
+            newest: None,
+            told: None,
+        };
+        for (stored, alert) in life(alert, output, store)? {
+            if stored.output.revision <= output.output.revision {
+                continue;
+            }
+            if self.passes(&alert, &stored, store)? {
+                since.told = Some(stored);
+            }
+            since.newest = Some(alert);
+        }
+        Ok(since)
+    }
 }
 
 #[cfg(test)]

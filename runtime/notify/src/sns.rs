@@ -226,6 +226,7 @@ mod tests {
         let notification = Notification {
             alert: &alert,
             facility_id: None,
+            now: None,
             is_test: false,
         };
         let plain = fields("arn:aws:sns:r:1:t", &notification).unwrap();

@@ -1,9 +1,11 @@
 //! What is done about dead letters: records sent again, content erased.
 
+use std::ops::Range;
+
 use sqlx::PgConnection;
 use theatre_actors::outputs::DeadRow;
-use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error, Result};
-use theatre_actors::position::Partition;
+use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error, PlaceInLog, Result};
+use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
 
 use super::failure::Attempt;
@@ -33,8 +35,58 @@ impl DeadLetterStore for PostgresStore {
         })
     }
 
-    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
-        self.session.read(list)
+    fn dead_replays(&self, dead: &[(Partition, u64)]) -> Result<Vec<DeadReplay>> {
+        self.session.read(async |connection| {
+            let partitions: Vec<i32> = dead.iter().map(|(of, _)| *of as i32).collect();
+            let sequences: Vec<i64> = dead.iter().map(|(_, of)| *of as i64).collect();
+            let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+                       FROM dead_replay
+                       WHERE (partition, sequence) IN (SELECT * FROM UNNEST($1::integer[], $2::bigint[]))
+                       ORDER BY partition, sequence";
+            let query = sqlx::query_as(sql).bind(partitions).bind(sequences);
+            Ok(replays(query.fetch_all(connection).await?))
+        })
+    }
+
+    fn dead_replays_in_doubt(&self) -> Result<Vec<DeadReplay>> {
+        self.session.read(async |connection| {
+            let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+                       FROM dead_replay WHERE copy_offset IS NULL ORDER BY partition, sequence";
+            Ok(replays(sqlx::query_as(sql).fetch_all(connection).await?))
+        })
+    }
+
+    fn dead_replays_at(&self, places: &[PlaceInLog]) -> Result<Vec<DeadReplay>> {
+        self.session.read(async |connection| {
+            let topics: Vec<i32> = places.iter().map(|(topic, _, _)| *topic as i32).collect();
+            let partitions: Vec<i32> = places.iter().map(|(_, to, _)| *to as i32).collect();
+            let offsets: Vec<i64> = places.iter().map(|(_, _, at)| *at as i64).collect();
+            let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+                       FROM dead_replay
+                       WHERE (topic, to_partition, copy_offset)
+                             IN (SELECT * FROM UNNEST($1::integer[], $2::integer[], $3::bigint[]))
+                       ORDER BY partition, sequence";
+            let query = sqlx::query_as(sql).bind(topics).bind(partitions);
+            Ok(replays(query.bind(offsets).fetch_all(connection).await?))
+        })
+    }
+
+    fn dead_replays_within(
+        &self,
+        topic: TopicIndex,
+        to: Partition,
+        offsets: Range<u64>,
+    ) -> Result<Vec<DeadReplay>> {
+        let bound = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
+        self.session.read(async |connection| {
+            let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+                       FROM dead_replay
+                       WHERE topic = $1 AND to_partition = $2 AND copy_offset >= $3 AND copy_offset < $4
+                       ORDER BY copy_offset";
+            let query = sqlx::query_as(sql).bind(topic as i32).bind(to as i32);
+            let query = query.bind(bound(offsets.start)).bind(bound(offsets.end));
+            Ok(replays(query.fetch_all(connection).await?))
+        })
     }
 
     fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
@@ -63,11 +115,10 @@ async fn begin(connection: &mut PgConnection, replay: &DeadReplay) -> Attempt<()
     }
 }
 
-async fn list(connection: &mut PgConnection) -> Attempt<Vec<DeadReplay>> {
-    type Row = (i32, i64, i32, i32, i32, i64, Option<i64>, i64);
-    let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
-               FROM dead_replay ORDER BY partition, sequence";
-    let found: Vec<Row> = sqlx::query_as(sql).fetch_all(connection).await?;
+/// A row of `dead_replay`.
+type Row = (i32, i64, i32, i32, i32, i64, Option<i64>, i64);
+
+fn replays(found: Vec<Row>) -> Vec<DeadReplay> {
     let read = |(partition, sequence, count, topic, to, after, offset, begun_at): Row| DeadReplay {
         partition: partition as u32,
         sequence: sequence as u64,
@@ -78,7 +129,7 @@ async fn list(connection: &mut PgConnection) -> Attempt<Vec<DeadReplay>> {
         offset: offset.map(|offset| offset as u64),
         begun_at: LogTime(begun_at),
     };
-    Ok(found.into_iter().map(read).collect())
+    found.into_iter().map(read).collect()
 }
 
 /// Erases those that are not erased yet; returns how many.

@@ -10,7 +10,7 @@ use super::connect::Server;
 use super::failure::{Attempt, Failure};
 
 pub(super) const TABLE: &str = "_theatre_migrations";
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (
         "checkpoint",
         include_str!("../migrations/0001_checkpoint.sql"),
@@ -28,6 +28,10 @@ const FILES: [(&str, &str); 6] = [
     (
         "dead_letters",
         include_str!("../migrations/0006_dead_letters.sql"),
+    ),
+    (
+        "dead_replay_indexes",
+        include_str!("../migrations/0007_dead_replay_indexes.sql"),
     ),
 ];
 /// PostgreSQL 15.

@@ -2,6 +2,7 @@
 //! answer, has a commit come in late, or crashes the process.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use theatre_actors::control;
 use theatre_actors::outputs::{OutputEvent, OutputKind};
 use theatre_actors::ports::*;
-use theatre_actors::position::Partition;
+use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::processor::Processor;
 use theatre_actors::time::LogTime;
 use theatre_config::{ALERT_TOPIC, INPUT_TOPICS};
@@ -258,6 +259,9 @@ impl EventLog for GatedLog {
             Ok(LogRange { start, ..range })
         })
     }
+    fn written_end(&self, topic: &str, partition: Partition) -> Result<u64> {
+        self.gate.call(|| self.inner.written_end(topic, partition))
+    }
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
         self.gate.call(|| {
             let offset = self.inner.offset_at(topic, partition, time)?;
@@ -465,8 +469,23 @@ impl DeadLetterStore for GatedStore {
     fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()> {
         self.gate.call(|| self.inner.finish_dead_replays(sent))
     }
-    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
-        self.gate.call(|| self.inner.dead_replays())
+    fn dead_replays(&self, dead: &[(Partition, u64)]) -> Result<Vec<DeadReplay>> {
+        self.gate.call(|| self.inner.dead_replays(dead))
+    }
+    fn dead_replays_in_doubt(&self) -> Result<Vec<DeadReplay>> {
+        self.gate.call(|| self.inner.dead_replays_in_doubt())
+    }
+    fn dead_replays_at(&self, places: &[PlaceInLog]) -> Result<Vec<DeadReplay>> {
+        self.gate.call(|| self.inner.dead_replays_at(places))
+    }
+    fn dead_replays_within(
+        &self,
+        topic: TopicIndex,
+        to: Partition,
+        offsets: Range<u64>,
+    ) -> Result<Vec<DeadReplay>> {
+        self.gate
+            .call(|| self.inner.dead_replays_within(topic, to, offsets.clone()))
     }
     fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
         self.gate.call(|| self.inner.purge_dead(dead, at))

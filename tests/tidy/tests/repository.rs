@@ -189,8 +189,8 @@ fn threads_sleep_in_named_places_only() {
                     "waits for the first answer of a broker, and for new topics",
                 ),
                 (
-                    "runtime/operations/src/dead_letters/records.rs",
-                    "waits for records that are fetched",
+                    "runtime/operations/src/dead_letters/reading.rs",
+                    "waits for records that are fetched, and for the end of another producer's transaction",
                 ),
                 (
                     "runtime/operations/src/dead_letters/replay/work.rs",

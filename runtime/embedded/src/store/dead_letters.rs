@@ -1,13 +1,28 @@
 //! What is done about dead letters: records sent again, content erased.
 
+use std::ops::Range;
+
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use theatre_actors::outputs::DeadRow;
-use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error, Result};
-use theatre_actors::position::Partition;
+use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error, PlaceInLog, Result};
+use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
 
 use super::{EmbeddedStore, WHAT, decode, encode, fault};
 use crate::lock;
+
+const OF_LETTER: &str =
+    "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+    FROM dead_replay WHERE partition = ?1 AND sequence = ?2";
+const IN_DOUBT: &str =
+    "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+    FROM dead_replay WHERE copy_offset IS NULL ORDER BY partition, sequence";
+const AT_PLACE: &str =
+    "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+    FROM dead_replay WHERE topic = ?1 AND to_partition = ?2 AND copy_offset = ?3";
+const WITHIN: &str = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
+    FROM dead_replay WHERE topic = ?1 AND to_partition = ?2 AND copy_offset >= ?3 AND copy_offset < ?4
+    ORDER BY copy_offset";
 
 impl DeadLetterStore for EmbeddedStore {
     fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
@@ -29,10 +44,33 @@ impl DeadLetterStore for EmbeddedStore {
         })
     }
 
-    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
-        let sql = "SELECT partition, sequence, count, topic, to_partition, after_offset, copy_offset, begun_at
-                   FROM dead_replay ORDER BY partition, sequence";
-        self.query(sql, [], read)
+    fn dead_replays(&self, dead: &[(Partition, u64)]) -> Result<Vec<DeadReplay>> {
+        let one = |(partition, sequence): &(Partition, u64)| {
+            self.query(OF_LETTER, params![partition, *sequence as i64], read)
+        };
+        in_order(dead.iter().map(one))
+    }
+
+    fn dead_replays_in_doubt(&self) -> Result<Vec<DeadReplay>> {
+        self.query(IN_DOUBT, [], read)
+    }
+
+    fn dead_replays_at(&self, places: &[PlaceInLog]) -> Result<Vec<DeadReplay>> {
+        let one = |(topic, to, offset): &PlaceInLog| {
+            self.query(AT_PLACE, params![*topic as i64, to, *offset as i64], read)
+        };
+        in_order(places.iter().map(one))
+    }
+
+    fn dead_replays_within(
+        &self,
+        topic: TopicIndex,
+        to: Partition,
+        offsets: Range<u64>,
+    ) -> Result<Vec<DeadReplay>> {
+        let bound = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
+        let (from, until) = (bound(offsets.start), bound(offsets.end));
+        self.query(WITHIN, params![topic as i64, to, from, until], read)
     }
 
     fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
@@ -48,6 +86,17 @@ impl DeadLetterStore for EmbeddedStore {
             Ok(purged)
         })
     }
+}
+
+/// What several looks have found: each replay once, by partition and number.
+fn in_order(found: impl Iterator<Item = Result<Vec<DeadReplay>>>) -> Result<Vec<DeadReplay>> {
+    let mut all = Vec::new();
+    for found in found {
+        all.extend(found?);
+    }
+    all.sort_by_key(|replay| (replay.partition, replay.sequence));
+    all.dedup();
+    Ok(all)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<DeadReplay> {
@@ -120,4 +169,51 @@ fn purge(
         })
         .map(|changed| changed == 1)
         .map_err(fault(WHAT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_look_at_replays_goes_through_all_that_were_ever_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(&folder.path().join("store")).unwrap();
+        for (sql, index) in [
+            (OF_LETTER, "PRIMARY KEY"),
+            (IN_DOUBT, "dead_replay_in_doubt"),
+            (AT_PLACE, "dead_replay_copy"),
+            (WITHIN, "dead_replay_copy"),
+        ] {
+            let nothing = vec![0_i64; sql.matches('?').count()];
+            let plan = store
+                .query(
+                    &format!("EXPLAIN QUERY PLAN {sql}"),
+                    rusqlite::params_from_iter(nothing),
+                    |row| row.get::<_, String>(3),
+                )
+                .unwrap();
+            assert!(
+                plan.len() == 1 && plan[0].contains(index),
+                "{sql}: {plan:?}"
+            );
+        }
+    }
+    #[test]
+    fn a_store_that_has_replays_and_no_indexes_of_them_gets_these() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        drop(EmbeddedStore::open(&path).unwrap());
+        let before = "DROP INDEX dead_replay_in_doubt; DROP INDEX dead_replay_copy;
+            INSERT INTO dead_replay VALUES (0, 1, 1, 0, 0, 4, NULL, 9);
+            PRAGMA user_version = 3;";
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(before).unwrap();
+        drop(connection);
+        let applied = EmbeddedStore::migrate(&path).unwrap();
+        assert_eq!(applied, ["0004_dead_replay_indexes"]);
+        let store = EmbeddedStore::open_read_only(&path).unwrap();
+        assert_eq!(store.dead_replays_in_doubt().unwrap().len(), 1);
+        assert!(EmbeddedStore::migrate(&path).unwrap().is_empty());
+    }
 }

@@ -7,6 +7,7 @@
 //! | 1 | the table `cursor`, a row for each consumer |
 //! | 2 | the table `undelivered` |
 //! | 3 | the table `dead_replay`, and in `dead` when a letter was erased |
+//! | 4 | the indexes of `dead_replay` |
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use crate::cannot_open;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The version of [`SCHEMA`].
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// From version 0 to 1. The names of the consumers are those under which they go on.
 const CURSORS: &str = "
@@ -52,19 +53,20 @@ pub(super) fn apply(connection: &mut Connection, path: &Path) -> Result<Vec<Stri
         // A file that was just made has no tables: nothing is missing there.
         let is_old = has_column(transaction, "epoch")?;
         let has_no_cursors = has_column(transaction, "relayed_fact")?;
-        // Makes the tables that are missing, `undelivered` and `dead_replay` too.
+        // Makes the tables and indexes that are missing.
         transaction.execute_batch(SCHEMA)?;
         if has_no_cursors {
             transaction.execute_batch(CURSORS)?;
         }
-        if is_old {
+        if is_old && found < 3 {
             transaction.execute_batch(PURGED_AT)?;
         }
         transaction.pragma_update(None, "user_version", VERSION)?;
         let applied = [
             has_no_cursors.then_some("0001_cursors"),
             (is_old && found < 2).then_some("0002_undelivered"),
-            is_old.then_some("0003_dead_letters"),
+            (is_old && found < 3).then_some("0003_dead_letters"),
+            is_old.then_some("0004_dead_replay_indexes"),
         ];
         Ok(applied.into_iter().flatten().map(str::to_owned).collect())
     };

@@ -84,6 +84,8 @@ CREATE TABLE IF NOT EXISTS dead_replay (
     begun_at     INTEGER NOT NULL,
     PRIMARY KEY (partition, sequence)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS dead_replay_in_doubt ON dead_replay (partition, sequence) WHERE copy_offset IS NULL;
+CREATE INDEX IF NOT EXISTS dead_replay_copy ON dead_replay (topic, to_partition, copy_offset) WHERE copy_offset IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS lake_file (
     partition INTEGER NOT NULL,

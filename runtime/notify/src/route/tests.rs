@@ -9,8 +9,8 @@ use theatre_testkit::memory::store::MemoryStore;
 use super::*;
 use Priority::{High, Low};
 use Transition::{
-    Acknowledged, Assigned, Cleared, Escalated, Flapping, Raised, Settled, Silenced, Unsilenced,
-    Updated,
+    Acknowledged, Assigned, Cleared, Escalated, Flapping, Raised, Settled, Silenced,
+    Unacknowledged, Unsilenced, Updated,
 };
 
 fn route(filters: &str) -> Route {
@@ -100,7 +100,7 @@ fn what_is_sent_follows_the_life_of_a_condition() {
         plain(Assigned, High),
         plain(Cleared, High),
     ];
-    let table: [(&str, &[Move], &[Transition]); 14] = [
+    let table: [(&str, &[Move], &[Transition]); 16] = [
         ("", &whole, &[Raised, Updated, Acknowledged, Cleared]),
         ("transitions = [\"assigned\"]", &whole, &[Assigned]),
         ("transitions = [\"cleared\"]", &whole, &[Cleared]),
@@ -133,6 +133,28 @@ fn what_is_sent_follows_the_life_of_a_condition() {
                 escalated(Cleared, 1),
             ],
             &[Escalated, Acknowledged, Cleared],
+        ),
+        // All are sent that it was passed on, and that no one sees to it any more.
+        (
+            "",
+            &[
+                plain(Raised, High),
+                escalated(Escalated, 1),
+                escalated(Acknowledged, 1),
+                escalated(Unacknowledged, 1),
+                escalated(Cleared, 1),
+            ],
+            &[Raised, Escalated, Acknowledged, Unacknowledged, Cleared],
+        ),
+        (
+            "",
+            &[
+                plain(Raised, Low),
+                plain(Acknowledged, Low),
+                flapping(Flapping),
+                flapping(Unacknowledged),
+            ],
+            &[Raised, Acknowledged, Flapping, Unacknowledged],
         ),
         // A silence hides what happens under it; the end of what was sent before is sent.
         (
@@ -180,6 +202,55 @@ fn what_is_sent_follows_the_life_of_a_condition() {
     for (filters, moves, wanted) in table {
         let found = sent(&route(filters), &MemoryStore::default(), moves);
         assert_eq!(found, wanted, "{filters} {moves:?}");
+    }
+}
+
+#[test]
+fn what_is_sent_again_says_nothing_that_was_overtaken() {
+    let whole = [
+        plain(Raised, Low),
+        plain(Updated, High),
+        plain(Cleared, High),
+    ];
+    let open = [plain(Raised, Low), plain(Assigned, Low)];
+    let told_of = |store: &MemoryStore| {
+        store
+            .outputs_of_kind_after(0, OutputKind::Alert, 0, 99)
+            .unwrap()
+    };
+    // Filters, the life, the transition that is to be sent again, those that are set aside as well,
+    // how the condition stands, and whether the transition does not hold any more.
+    let table: [(&str, &[Move], usize, &[usize], Option<Transition>, bool); 8] = [
+        ("", &whole, 0, &[0], Some(Cleared), true),
+        ("", &whole, 0, &[0, 1], Some(Cleared), true),
+        // Its end comes behind it.
+        ("", &whole, 0, &[0, 1, 2], Some(Cleared), false),
+        ("", &whole[..2], 0, &[0], Some(Updated), true),
+        ("", &whole, 2, &[2], None, false),
+        ("", &open[..1], 0, &[0], None, false),
+        // It is open, and what followed is not for this recipient.
+        ("", &open, 0, &[0], Some(Assigned), false),
+        // It is over, and that is not for this recipient.
+        (
+            "transitions = [\"raised\"]",
+            &whole,
+            0,
+            &[0],
+            Some(Cleared),
+            true,
+        ),
+    ];
+    for (filters, moves, which, aside, newest, is_outdated) in table {
+        let store = MemoryStore::default();
+        sent(&route(filters), &store, moves);
+        let outputs = told_of(&store);
+        let output = &outputs[which];
+        let alert = read(output).unwrap();
+        let since = route(filters).since(&alert, output, &store).unwrap();
+        let stands = since.newest.as_ref().map(|alert| alert.transition);
+        let comes_behind = |of: &StoredOutput| aside.contains(&(of.sequence as usize - 1));
+        let found = (stands, since.is_outdated(&comes_behind));
+        assert_eq!(found, (newest, is_outdated), "{filters} {which} {aside:?}");
     }
 }
 

@@ -1,15 +1,17 @@
 //! Who works on dead letters at the moment: one at a time, whichever machine it is on.
 //!
 //! The lease is a request of the access store that is never answered. A holder says again and again
-//! that it is there; one that was killed is waited for until [`LEASE_US`] has passed.
+//! that it is there; one that was killed is waited for until [`LEASE_US`] has passed, unless
+//! something proves that it lives no more. What it was appending meanwhile is not what the lease is
+//! for: the log refuses it once the next one has opened its appender.
 
 use theatre_actors::ports::{AccessStore, Begun, Error, Reservation, Result};
 use theatre_actors::time::{Clock, LogTime};
 
-/// A holder that was not heard for so long is gone, microseconds: what it was appending when it was
-/// killed, a broker has by then or never (librdkafka gives a record up after five minutes).
-pub const LEASE_US: i64 = 360_000_000;
-/// The lease is renewed when it is this old, microseconds.
+/// A holder that was not heard for so long is gone, microseconds.
+pub const LEASE_US: i64 = 30_000_000;
+/// The lease is renewed when it is this old, microseconds. Between two renewals is the append of
+/// one batch.
 const RENEW_US: i64 = LEASE_US / 6;
 const KEY: &str = "theatre/dead-letters";
 
@@ -21,11 +23,12 @@ pub struct Lease<'a> {
 }
 
 impl<'a> Lease<'a> {
-    /// Takes the lease.
+    /// Takes the lease. `is_alone`: it is known that no other holder lives, as by a lock that the
+    /// operating system gives back when a process ends, however it ends.
     ///
     /// # Errors
     /// Refused while another holds it; when the store does not answer.
-    pub fn take(access: &'a dyn AccessStore, clock: &'a dyn Clock) -> Result<Self> {
+    pub fn take(access: &'a dyn AccessStore, clock: &'a dyn Clock, is_alone: bool) -> Result<Self> {
         let now = clock.now();
         let reservation = Reservation {
             key: KEY.to_owned(),
@@ -44,14 +47,14 @@ impl<'a> Lease<'a> {
             Begun::New => Ok(lease),
             Begun::Unanswered(known) => {
                 let since = now.0.saturating_sub(known.held_at.0);
-                let is_free = known.held_at.0 == 0 || since > LEASE_US;
+                let is_free = is_alone || known.held_at.0 == 0 || since > LEASE_US;
                 if is_free && access.take_over_request(KEY, known.held_at, now)? {
                     return Ok(lease);
                 }
                 Err(Error::Refused(format!(
-                    "another command replays or purges dead letters, or was killed {} s ago: let it end, or repeat this after {} s",
+                    "another command replays or purges dead letters, or was killed; it was heard {} s ago: let it end, or repeat this in {} s",
                     since / 1_000_000,
-                    LEASE_US / 1_000_000
+                    (LEASE_US - since).max(0) / 1_000_000 + 1
                 )))
             }
             Begun::Answered { .. } => Err(Error::Refused(format!(
@@ -111,14 +114,17 @@ mod tests {
         let access = EmbeddedAccess::open(&folder.path().join("access")).unwrap();
         let clock = Hand(AtomicI64::new(1_000));
         let pass = |micros| clock.0.fetch_add(micros, Ordering::Relaxed);
-        let take = || Lease::take(&access, &clock);
+        let take = || Lease::take(&access, &clock, false);
         let mut first = take().unwrap();
         pass(RENEW_US);
         first.hold().unwrap();
         pass(LEASE_US);
-        let refused = take().err().unwrap().to_string();
-        assert!(refused.contains("after 360 s"), "{refused}");
         first.hold().unwrap();
+        let refused = take().err().unwrap().to_string();
+        assert!(
+            refused.contains("0 s ago") && refused.contains("in 31 s"),
+            "{refused}"
+        );
         drop(first);
         let mut killed = take().unwrap();
         pass(LEASE_US + 1);
@@ -128,5 +134,19 @@ mod tests {
         assert!(take().is_err(), "who has lost it gives nothing back");
         drop(successor);
         take().unwrap();
+    }
+
+    #[test]
+    fn one_that_is_known_to_live_no_more_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = EmbeddedAccess::open(&folder.path().join("access")).unwrap();
+        let clock = Hand(AtomicI64::new(1_000));
+        let mut killed = Lease::take(&access, &clock, true).unwrap();
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        assert!(Lease::take(&access, &clock, false).is_err());
+        let next = Lease::take(&access, &clock, true).unwrap();
+        clock.0.fetch_add(RENEW_US, Ordering::Relaxed);
+        assert!(killed.hold().is_err(), "another has it");
+        drop(next);
     }
 }

@@ -1,62 +1,81 @@
-//! What was sent again, as the store has it.
+//! What was sent again, as the store has it: only what is asked for is held.
 
 use std::collections::HashMap;
 
-use theatre_actors::ports::{CheckpointStore, DeadReplay, Result, StoredDead};
+use theatre_actors::ports::{CheckpointStore, DeadReplay, PlaceInLog, Result, StoredDead};
 use theatre_actors::position::{Partition, TopicIndex};
 
-/// A place in the log: topic, partition, offset.
-pub(super) type PlaceInLog = (TopicIndex, Partition, u64);
-
-/// All replays, by their dead letters and by where the copies stand.
-pub(super) struct Ledger {
+/// The replays of the dead letters at hand, and those that were in doubt.
+pub(super) struct Ledger<'a> {
+    store: &'a dyn CheckpointStore,
+    /// Those that were in doubt, as they were found: a look does not note it in the store.
+    settled: HashMap<(Partition, u64), DeadReplay>,
+    /// Of the page at hand, by their dead letters.
     by_letter: HashMap<(Partition, u64), DeadReplay>,
+    /// How often what stands at a place was sent, of the page at hand and of what was in doubt.
     by_copy: HashMap<PlaceInLog, u32>,
+    /// Copies that were in doubt.
+    found: HashMap<PlaceInLog, u32>,
 }
 
-impl Ledger {
-    pub(super) fn read(store: &dyn CheckpointStore) -> Result<Self> {
-        let mut ledger = Self {
+impl<'a> Ledger<'a> {
+    pub(super) fn of_store(store: &'a dyn CheckpointStore) -> Self {
+        Self {
+            store,
+            settled: HashMap::new(),
             by_letter: HashMap::new(),
             by_copy: HashMap::new(),
-        };
-        for replay in store.dead_replays()? {
-            ledger.note(replay);
+            found: HashMap::new(),
         }
-        Ok(ledger)
     }
 
-    pub(super) fn note(&mut self, replay: DeadReplay) {
+    /// Those of which it is not known whether the copy is in the log.
+    pub(super) fn in_doubt(&self) -> Result<Vec<DeadReplay>> {
+        self.store.dead_replays_in_doubt()
+    }
+
+    /// Notes what was found of one that was in doubt.
+    pub(super) fn settle(&mut self, replay: DeadReplay) {
         if let Some(offset) = replay.offset {
             let copy = (replay.topic, replay.to, offset);
-            self.by_copy.insert(copy, replay.count);
+            self.found.insert(copy, replay.count);
         }
-        self.by_letter
-            .insert((replay.partition, replay.sequence), replay);
+        let letter = (replay.partition, replay.sequence);
+        self.settled.insert(letter, replay);
     }
 
-    /// The replay of a dead letter.
+    /// Asks for what is known of these dead letters; those before are forgotten.
+    pub(super) fn turn_to(&mut self, page: &[StoredDead]) -> Result<()> {
+        let letter = |stored: &StoredDead| (stored.partition, stored.sequence);
+        let letters: Vec<_> = page.iter().map(letter).collect();
+        let places: Vec<_> = page.iter().map(place).collect();
+        let of_letters = self.store.dead_replays(&letters)?.into_iter();
+        self.by_letter = of_letters
+            .map(|replay| ((replay.partition, replay.sequence), replay))
+            .collect();
+        self.by_letter.extend(self.settled.clone());
+        let of_copies = self.store.dead_replays_at(&places)?.into_iter();
+        self.by_copy = of_copies
+            .filter_map(|replay| Some(((replay.topic, replay.to, replay.offset?), replay.count)))
+            .collect();
+        self.by_copy.extend(&self.found);
+        Ok(())
+    }
+
+    /// The replay of a dead letter of the page at hand.
     pub(super) fn of(&self, stored: &StoredDead) -> Option<&DeadReplay> {
         self.by_letter.get(&(stored.partition, stored.sequence))
     }
 
-    /// How often the record of a dead letter was sent again before it died.
+    /// How often the record of a dead letter of the page at hand was sent again before it died.
     pub(super) fn count(&self, stored: &StoredDead) -> u32 {
-        let place = (stored.dead.topic, stored.partition, stored.dead.offset);
-        self.by_copy.get(&place).copied().unwrap_or(0)
+        self.by_copy.get(&place(stored)).copied().unwrap_or(0)
     }
 
     /// Whether a place holds a copy that is known.
-    pub(super) fn is_copy(&self, place: PlaceInLog) -> bool {
-        self.by_copy.contains_key(&place)
-    }
-
-    /// Those of which it is not known whether the copy is in the log.
-    pub(super) fn in_doubt(&self) -> Vec<DeadReplay> {
-        let mut found: Vec<DeadReplay> = self.by_letter.values().cloned().collect();
-        found.retain(|replay| replay.offset.is_none());
-        found.sort_by_key(|replay| (replay.partition, replay.sequence));
-        found
+    pub(super) fn is_copy(&self, place: PlaceInLog) -> Result<bool> {
+        let is_found = self.found.contains_key(&place);
+        Ok(is_found || !self.store.dead_replays_at(&[place])?.is_empty())
     }
 
     /// The topic partitions of such replays, with the lowest offset at which a copy may stand.
@@ -73,4 +92,9 @@ impl Ledger {
         ranges.sort_unstable();
         ranges
     }
+}
+
+/// Where the record of a dead letter stands.
+fn place(stored: &StoredDead) -> PlaceInLog {
+    (stored.dead.topic, stored.partition, stored.dead.offset)
 }

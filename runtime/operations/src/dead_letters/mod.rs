@@ -8,6 +8,7 @@
 pub mod lease;
 mod ledger;
 pub mod purge;
+pub(crate) mod reading;
 mod records;
 pub mod replay;
 #[cfg(test)]
@@ -103,6 +104,35 @@ impl<'a> Pages<'a> {
         }
         Ok(None)
     }
+}
+
+/// What is done with the dead letters of a selection, page by page.
+trait Worker {
+    /// These come next.
+    fn turn_to(&mut self, page: &[StoredDead]) -> Result<()>;
+
+    /// Takes one that is meant; says whether it counts for the limit.
+    fn take(&mut self, stored: &StoredDead) -> Result<bool>;
+
+    /// Does what is left to do with those that were taken.
+    fn end_page(&mut self) -> Result<()>;
+}
+
+/// Goes through a selection, up to its limit.
+fn walk(store: &dyn CheckpointStore, selection: &Selection, worker: &mut dyn Worker) -> Result<()> {
+    let mut pages = Pages::begin(store, selection)?;
+    let mut taken = 0;
+    while let Some(page) = pages.next()? {
+        worker.turn_to(&page)?;
+        for stored in &page {
+            taken += u64::from(worker.take(stored)?);
+            if selection.is_enough(taken) {
+                return worker.end_page();
+            }
+        }
+        worker.end_page()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

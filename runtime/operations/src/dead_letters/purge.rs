@@ -9,7 +9,7 @@ use theatre_actors::position::Partition;
 use theatre_actors::time::Clock;
 use theatre_pipeline::outbox::DEAD_LETTER_RELAY;
 
-use super::{Pages, Selection};
+use super::{Selection, Worker, walk};
 
 /// What was done, or would be.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -47,50 +47,74 @@ impl Purging<'_> {
         hold: &mut dyn FnMut() -> Result<()>,
         progress: &mut dyn FnMut(&Report),
     ) -> Result<()> {
-        let replays = self.store.dead_replays()?.into_iter();
-        let in_doubt = replays.filter(|replay| replay.offset.is_none());
-        let in_doubt: HashSet<(Partition, u64)> = in_doubt
-            .map(|replay| (replay.partition, replay.sequence))
-            .collect();
-        let mut published: HashMap<Partition, u64> = HashMap::new();
-        let mut pages = Pages::begin(self.store, self.selection)?;
-        while let Some(page) = pages.next()? {
-            let mut purged = Vec::new();
-            for stored in &page {
-                let done = report.purged + purged.len() as u64;
-                if self.selection.is_enough(done) {
-                    break;
-                }
-                report.selected += 1;
-                let up_to = self.published(&mut published, stored.partition)?;
-                match refusal(stored, up_to, &in_doubt) {
-                    Some(why) => *report.refused.entry(why).or_default() += 1,
-                    None => purged.push((stored.partition, stored.sequence)),
-                }
-            }
-            if self.dry_run {
-                report.purged += purged.len() as u64;
-            } else if !purged.is_empty() {
-                hold()?;
-                report.purged += self.store.purge_dead(&purged, self.clock.now())?;
-                progress(report);
-            }
-            if self.selection.is_enough(report.purged) {
-                break;
-            }
-        }
-        Ok(())
+        let in_doubt = self.store.dead_replays_in_doubt()?.into_iter();
+        let mut work = Work {
+            asked: self,
+            in_doubt: in_doubt
+                .map(|replay| (replay.partition, replay.sequence))
+                .collect(),
+            published: HashMap::new(),
+            purged: Vec::new(),
+            report,
+            hold,
+            progress,
+        };
+        walk(self.store, self.selection, &mut work)
     }
+}
 
-    /// The number up to which a partition's dead letters are published, as the store knows.
-    fn published(&self, known: &mut HashMap<Partition, u64>, partition: Partition) -> Result<u64> {
-        if let Some(up_to) = known.get(&partition) {
+/// A purge under way.
+struct Work<'a> {
+    asked: &'a Purging<'a>,
+    in_doubt: HashSet<(Partition, u64)>,
+    /// The numbers up to which the dead letters of partitions are published, as the store knows.
+    published: HashMap<Partition, u64>,
+    /// What is to be erased.
+    purged: Vec<(Partition, u64)>,
+    report: &'a mut Report,
+    hold: &'a mut dyn FnMut() -> Result<()>,
+    progress: &'a mut dyn FnMut(&Report),
+}
+
+impl Work<'_> {
+    fn published(&mut self, partition: Partition) -> Result<u64> {
+        if let Some(up_to) = self.published.get(&partition) {
             return Ok(*up_to);
         }
-        let status = self.store.status(partition)?;
+        let status = self.asked.store.status(partition)?;
         let up_to = status.cursors.get(&DEAD_LETTER_RELAY.name);
-        known.insert(partition, up_to);
+        self.published.insert(partition, up_to);
         Ok(up_to)
+    }
+}
+
+impl Worker for Work<'_> {
+    fn turn_to(&mut self, _page: &[StoredDead]) -> Result<()> {
+        (self.hold)()
+    }
+
+    fn take(&mut self, stored: &StoredDead) -> Result<bool> {
+        self.report.selected += 1;
+        let up_to = self.published(stored.partition)?;
+        let refused = refusal(stored, up_to, &self.in_doubt);
+        match refused {
+            Some(why) => *self.report.refused.entry(why).or_default() += 1,
+            None => self.purged.push((stored.partition, stored.sequence)),
+        }
+        Ok(refused.is_none())
+    }
+
+    fn end_page(&mut self) -> Result<()> {
+        let purged = std::mem::take(&mut self.purged);
+        if self.asked.dry_run {
+            self.report.purged += purged.len() as u64;
+        } else if !purged.is_empty() {
+            (self.hold)()?;
+            let now = self.asked.clock.now();
+            self.report.purged += self.asked.store.purge_dead(&purged, now)?;
+            (self.progress)(self.report);
+        }
+        Ok(())
     }
 }
 

@@ -2,21 +2,15 @@
 //! for copies.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
 
 use theatre_actors::outputs::DeadRow;
-use theatre_actors::ports::{EventLog, LogReader, PollLimit, Result, StoredDead};
+use theatre_actors::ports::{EventLog, PlaceInLog, Result, StoredDead};
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_pipeline::PipelineParams;
 use theatre_pipeline::actor_keys::is_registry;
 use theatre_pipeline::intake::reread;
 
-use super::ledger::PlaceInLog;
-
-/// Pause before a log is polled again that brought nothing and is not at its end.
-const FETCH_REST: Duration = Duration::from_millis(5);
-/// A record that lies no further ahead is read up to; one beyond is gone to.
-const READ_ON: u64 = 2_000;
+use super::reading::{Forward, Lookup};
 
 /// A record as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,16 +23,14 @@ pub(super) struct Original {
 /// Reads records of dead letters, which come roughly in the log's order.
 pub(super) struct Records<'a> {
     params: &'a PipelineParams,
-    log: &'a dyn EventLog,
-    readers: HashMap<(TopicIndex, Partition), (Box<dyn LogReader>, u64)>,
+    lookup: Lookup<'a>,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(params: &'a PipelineParams, log: &'a dyn EventLog) -> Self {
         Self {
             params,
-            log,
-            readers: HashMap::new(),
+            lookup: Lookup::new(log),
         }
     }
 
@@ -63,46 +55,16 @@ impl<'a> Records<'a> {
         partition: Partition,
         dead: &DeadRow,
     ) -> Result<Option<Original>> {
-        let range = self.log.range(topic, partition)?;
-        if !(range.start..range.end).contains(&dead.offset) {
-            return Ok(None);
-        }
-        let place = (dead.topic, partition);
-        let at_hand = self.readers.remove(&place);
-        let near = |(_, next): &(_, u64)| {
-            (dead.offset.saturating_sub(READ_ON)..=dead.offset).contains(next)
-        };
-        let (mut reader, mut next) = match at_hand.filter(near) {
-            Some(at_hand) => at_hand,
-            None => (self.log.reader(topic, partition, dead.offset)?, dead.offset),
-        };
         let mut found = None;
-        while next <= dead.offset {
-            let left = dead.offset - next + 1;
-            let limit = PollLimit {
-                records: usize::try_from(left).unwrap_or(1),
-                bytes: 1 << 20,
-            };
-            let end = reader.poll(limit, &mut |record| {
-                if record.offset == dead.offset
-                    && reread::is_record_of(dead, record.append_time, record.value)
-                {
-                    found = Some(Original {
-                        key: Some(record.key.to_vec()),
-                        value: record.value.to_vec(),
-                    });
-                }
-            })?;
-            if end.next_offset == next {
-                if end.at_end {
-                    break;
-                }
-                // A log that is fetched from afar brings nothing at first.
-                std::thread::sleep(FETCH_REST);
+        let place = (topic, partition);
+        self.lookup.visit(place, dead.offset, &mut |record| {
+            if reread::is_record_of(dead, record.append_time, record.value) {
+                found = Some(Original {
+                    key: Some(record.key.to_vec()),
+                    value: record.value.to_vec(),
+                });
             }
-            next = end.next_offset;
-        }
-        self.readers.insert(place, (reader, next));
+        })?;
         Ok(found)
     }
 }
@@ -118,14 +80,16 @@ pub(super) struct Wanted<N> {
     pub(super) value: Vec<u8>,
 }
 
-/// Looks through a topic partition from the lowest offset at which one may stand to the present end;
-/// returns the names of the records that are there, with their offsets. Of equal records the first
-/// name gets the first one. Places of which `is_taken` says so are passed over.
+/// Looks through a topic partition from the lowest offset at which one may stand to `end`, up to
+/// which it can be read; returns the names of the records that are there, with their offsets. Of
+/// equal records the first name gets the first one. Places of which `is_taken` says so are passed
+/// over.
 pub(super) fn find<N>(
     log: &dyn EventLog,
     (topic, name, partition): (TopicIndex, &str, Partition),
+    end: u64,
     wanted: impl IntoIterator<Item = Wanted<N>>,
-    is_taken: &dyn Fn(PlaceInLog) -> bool,
+    is_taken: &dyn Fn(PlaceInLog) -> Result<bool>,
 ) -> Result<Vec<(N, u64)>> {
     let mut by_value: HashMap<Vec<u8>, VecDeque<Wanted<N>>> = HashMap::new();
     let mut from = u64::MAX;
@@ -138,39 +102,29 @@ pub(super) fn find<N>(
     if left == 0 {
         return Ok(Vec::new());
     }
-    let range = log.range(name, partition)?;
-    let mut next = from.max(range.start);
-    let mut reader = log.reader(name, partition, next)?;
+    let from = from.max(log.range(name, partition)?.start);
     let mut found = Vec::new();
-    while left > 0 && next < range.end {
-        let limit = PollLimit {
-            records: 4_096,
-            bytes: 2 << 20,
+    let mut failed = Ok(());
+    Forward::open(log, (name, partition), from)?.read_to(end, &mut |record| {
+        let Some(names) = by_value.get_mut(record.value) else {
+            return true;
         };
-        let end = reader.poll(limit, &mut |record| {
-            if is_taken((topic, partition, record.offset)) {
-                return;
-            }
-            let Some(names) = by_value.get_mut(record.value) else {
-                return;
-            };
-            let fits = |wanted: &Wanted<N>| {
-                let key = wanted.key.as_deref();
-                wanted.after <= record.offset && key.is_none_or(|key| key == record.key)
-            };
-            let at = names.iter().position(fits);
-            if let Some(Wanted { name, .. }) = at.and_then(|at| names.remove(at)) {
-                found.push((name, record.offset));
+        let fits = |wanted: &Wanted<N>| {
+            let key = wanted.key.as_deref();
+            wanted.after <= record.offset && key.is_none_or(|key| key == record.key)
+        };
+        let Some(at) = names.iter().position(fits) else {
+            return true;
+        };
+        match is_taken((topic, partition, record.offset)) {
+            Ok(true) => {}
+            Ok(false) => {
+                found.extend(names.remove(at).map(|wanted| (wanted.name, record.offset)));
                 left -= 1;
             }
-        })?;
-        if end.next_offset == next {
-            if end.at_end {
-                break;
-            }
-            std::thread::sleep(FETCH_REST);
+            Err(error) => failed = Err(error),
         }
-        next = end.next_offset;
-    }
-    Ok(found)
+        left > 0 && failed.is_ok()
+    })?;
+    failed.map(|()| found)
 }

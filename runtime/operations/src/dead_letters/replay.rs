@@ -3,21 +3,28 @@
 //! A copy is a new record, with the bytes and the key of the first, and comes in by the ordinary
 //! door. Its dead letter is noted as begun before it is appended, with the end of the log at that
 //! moment, and as done with its offset afterwards. One that is killed in between leaves it in
-//! doubt: the next replay looks in the log from that end on, and appends only what is not there.
+//! doubt: the next replay becomes the one that appends, so that nothing more can come of the one
+//! before, looks in the log from that end on to the present end, and appends only what is not
+//! there. What another producer's open transaction hides is waited for.
 
 mod report;
 mod work;
 
-use theatre_actors::ports::{CheckpointStore, EventLog, Result};
+use std::time::Duration;
+
+use theatre_actors::ports::{Appender, CheckpointStore, EventLog, Result, StoredDead};
 use theatre_actors::time::Clock;
 use theatre_pipeline::PipelineParams;
 
 pub use self::report::{Letter, Report};
-use super::{Pages, Selection};
-use work::Work;
+use super::{Selection, Worker, walk};
+use work::{Planned, Work};
 
 /// Records that are appended together, unless fewer are wished for.
 pub const BATCH: usize = 100;
+
+/// The name under which one replay at a time appends.
+const APPENDER: &str = "dead-letters";
 
 /// The header that says how often a record was sent again.
 pub const COUNT_HEADER: &str = "theatre-replay";
@@ -40,14 +47,18 @@ pub struct Replaying<'a> {
     pub max_replays: u32,
     /// At most so many records are appended together.
     pub at_once: usize,
+    /// Where another producer's transaction hides what may be a copy, it is waited for so long.
+    pub patience: Duration,
 }
 
 impl Replaying<'_> {
-    /// Sends them; `hold` is called before each append and ends the work when it fails, `progress`
-    /// after each, which may wait. `report` says also after a failure what was done.
+    /// Sends them; `hold` is called before each step and in each wait and ends the work when it
+    /// fails, `progress` after each append, which may wait. `report` says also after a failure what
+    /// was done.
     ///
     /// # Errors
-    /// When log or store do not answer, and what `hold` fails with. The command can be repeated.
+    /// When log or store do not answer, when another producer's transaction stays open, and what
+    /// `hold` fails with. The command can be repeated.
     pub fn run(
         &self,
         report: &mut Report,
@@ -55,66 +66,107 @@ impl Replaying<'_> {
         progress: &mut dyn FnMut(&Report),
     ) -> Result<()> {
         let mut work = Work::begin(self)?;
-        work.settle(report, true)?;
-        let mut pages = Pages::begin(self.store, self.selection)?;
-        let mut batch = Vec::new();
-        let mut is_enough = false;
-        while let Some(page) = pages.next()? {
-            for stored in &page {
-                is_enough = self.selection.is_enough(report.sent + batch.len() as u64);
-                if is_enough {
-                    break;
-                }
-                report.selected += 1;
-                match work.look(stored)? {
-                    Ok(looked) => batch.push(looked.planned),
-                    Err(refusal) => report.refuse(refusal),
-                }
-                if batch.len() >= self.at_once {
-                    work.send(&std::mem::take(&mut batch), report, hold)?;
-                    progress(report);
-                }
-            }
-            if is_enough {
-                break;
-            }
-        }
-        if !batch.is_empty() {
-            work.send(&batch, report, hold)?;
-            progress(report);
-        }
-        Ok(())
+        // Before it is looked what is there: nothing is added by the one before from here on.
+        let appender = self.log.open_appender(APPENDER)?;
+        work.settle(report, true, hold)?;
+        let mut sending = Sending {
+            work,
+            appender,
+            batch: Vec::new(),
+            report,
+            hold,
+            progress,
+        };
+        walk(self.store, self.selection, &mut sending)
     }
 
     /// Says what would be sent and what would become of it, and changes nothing.
     ///
     /// # Errors
-    /// When log or store do not answer.
+    /// When log or store do not answer, or another producer's transaction stays open.
     pub fn look(&self) -> Result<Report> {
         let mut report = Report::default();
         let mut work = Work::begin(self)?;
-        work.settle(&mut report, false)?;
-        let mut pages = Pages::begin(self.store, self.selection)?;
-        while let Some(page) = pages.next()? {
-            for stored in &page {
-                if self.selection.is_enough(report.sent) {
-                    return Ok(report);
-                }
-                report.selected += 1;
-                let letter = match work.look(stored)? {
-                    Ok(looked) => {
-                        report.sent += 1;
-                        work.foreseen(stored, looked)?
-                    }
-                    Err(refusal) => {
-                        report.refuse(refusal);
-                        work.refused(stored, refusal)
-                    }
-                };
-                report.letters.push(letter);
-            }
-        }
+        work.settle(&mut report, false, &mut || Ok(()))?;
+        let mut looking = Looking {
+            work,
+            report: &mut report,
+        };
+        walk(self.store, self.selection, &mut looking)?;
         Ok(report)
+    }
+}
+
+/// Sends what is meant.
+struct Sending<'a> {
+    work: Work<'a>,
+    appender: Box<dyn Appender + 'a>,
+    batch: Vec<Planned>,
+    report: &'a mut Report,
+    hold: &'a mut dyn FnMut() -> Result<()>,
+    progress: &'a mut dyn FnMut(&Report),
+}
+
+impl Worker for Sending<'_> {
+    fn turn_to(&mut self, page: &[StoredDead]) -> Result<()> {
+        self.work.turn_to(page)
+    }
+
+    fn take(&mut self, stored: &StoredDead) -> Result<bool> {
+        (self.hold)()?;
+        self.report.selected += 1;
+        match self.work.look(stored)? {
+            Err(refusal) => {
+                self.report.refuse(refusal);
+                return Ok(false);
+            }
+            Ok(looked) => self.batch.push(looked.planned),
+        }
+        if self.batch.len() >= self.work.at_once() {
+            self.end_page()?;
+        }
+        Ok(true)
+    }
+
+    fn end_page(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let appender = &mut *self.appender;
+        self.work.send(&batch, appender, self.report, self.hold)?;
+        (self.progress)(self.report);
+        Ok(())
+    }
+}
+
+/// Says what would become of what is meant.
+struct Looking<'a> {
+    work: Work<'a>,
+    report: &'a mut Report,
+}
+
+impl Worker for Looking<'_> {
+    fn turn_to(&mut self, page: &[StoredDead]) -> Result<()> {
+        self.work.turn_to(page)
+    }
+
+    fn take(&mut self, stored: &StoredDead) -> Result<bool> {
+        self.report.selected += 1;
+        let (is_sent, letter) = match self.work.look(stored)? {
+            Ok(looked) => (true, self.work.foreseen(stored, looked)?),
+            Err(refusal) => {
+                self.report.refuse(refusal);
+                (false, self.work.refused(stored, refusal))
+            }
+        };
+        self.report.sent += u64::from(is_sent);
+        self.report.letters.push(letter);
+        Ok(is_sent)
+    }
+
+    fn end_page(&mut self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod actor;
 mod actors;
+mod copies;
 mod judging;
 mod reading;
 mod report;
@@ -275,8 +276,8 @@ impl Rebuilding<'_> {
         if !actors.all.is_empty() || actors_may_come(status) {
             let mut from = Positions::zero();
             if self.source == Source::Lake {
-                reading.lake(files, &mut actors)?;
                 from = status.lake_positions.clone();
+                reading.lake(files, &from, &mut actors)?;
             }
             reading.log(&from, &end, &mut actors)?;
             actors.end()?;

@@ -10,6 +10,7 @@ use theatre_pipeline::intake::Entry;
 use theatre_pipeline::{PipelineParams, Ports, recovery};
 
 use super::actors::Actors;
+use super::copies::{self, Rows};
 
 /// A partition to be read.
 pub(super) struct Reading<'a> {
@@ -24,11 +25,17 @@ pub(super) struct Reading<'a> {
 type Cut<'a> = (Positions, Vec<&'a RegisteredFile>);
 
 impl Reading<'_> {
-    /// Reads the files of the lake, cut by cut.
+    /// Reads the files of the lake, cut by cut, up to where the lake stands, and with each what was
+    /// sent again and is not in it.
     ///
     /// # Errors
-    /// When the lake does not answer, a file is damaged, or an actor panics.
-    pub(super) fn lake(&mut self, files: &[RegisteredFile], actors: &mut Actors<'_>) -> Result<()> {
+    /// When lake or log do not answer, a file is damaged, or an actor panics.
+    pub(super) fn lake(
+        &mut self,
+        files: &[RegisteredFile],
+        until: &Positions,
+        actors: &mut Actors<'_>,
+    ) -> Result<()> {
         let mut cuts: BTreeMap<u64, Cut<'_>> = BTreeMap::new();
         for file in files.iter().filter(|file| file.partition == self.partition) {
             let is_record = file.file.path.starts_with("data/");
@@ -44,16 +51,30 @@ impl Reading<'_> {
             let begins_at = begins_at.clone();
             self.begins(&begins_at, "the lake begins");
         }
-        for (from, files) in cuts.values() {
+        let begins: Vec<&Positions> = cuts.values().map(|(from, _)| from).collect();
+        let ends = begins.iter().skip(1).copied().chain([until]);
+        for ((from, files), end) in cuts.values().zip(ends) {
             actors.note_read(from);
-            let mut readers = Vec::with_capacity(files.len());
+            let mut sources =
+                copies::between(self.params, self.ports, self.partition, (from, end))?;
             for file in files {
-                readers.extend(self.open(file)?);
+                sources.extend(self.open(file)?.map(Rows::File));
             }
-            let mut merge = Merge::new(readers, &self.params.topics)?;
-            while let Some(run) = merge.next_run()? {
-                for row in run.rows {
+            self.cut(sources, actors)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on the rows of a cut: each once, though a copy may be in the lake as well.
+    fn cut(&self, sources: Vec<Rows>, actors: &mut Actors<'_>) -> Result<()> {
+        let mut next = Positions::zero();
+        let mut merge = Merge::new(sources, &self.params.topics)?;
+        while let Some(run) = merge.next_run()? {
+            for row in run.rows {
+                let offset = run.batch.offsets[row];
+                if offset >= next.get(run.topic) {
                     actors.take(run.topic, &run.batch, row)?;
+                    next.advance(run.topic, offset + 1);
                 }
             }
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use theatre_actors::ports::{CheckpointStore, Error, StoredUndelivered};
+use theatre_actors::ports::{CheckpointStore, Error, StoredOutput, StoredUndelivered};
 use theatre_actors::time::Clock;
 use theatre_notify::{Recipient, consumer_name};
-use theatre_pipeline::outbox::{OutputSink, Receipt};
+use theatre_pipeline::outbox::Receipt;
 use theatre_system::clock::SystemClock;
 
 use super::output::{if_json, rows, time, value, write};
@@ -29,8 +29,8 @@ pub(super) enum Notify {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// Sends again what could not be delivered, with the same ids, once what was wrong is put right.
-    /// Theatre may be running.
+    /// Sends again what could not be delivered, with the same ids, once what was wrong is put right;
+    /// but not what does not hold any more. Theatre may be running.
     #[command(
         after_help = "Example: theatre notify resend --dry-run --config theatre.toml (what would be sent), then\n         \
                             theatre notify resend --recipient pager --config theatre.toml"
@@ -42,6 +42,10 @@ pub(super) enum Notify {
         /// At most so many; 0 = all.
         #[arg(long, default_value_t = 0)]
         limit: usize,
+        /// Send also what does not hold any more, such as that a condition was raised which is cleared
+        /// since; it says so (`now`).
+        #[arg(long)]
+        force: bool,
         /// Only say what would be sent.
         #[arg(long)]
         dry_run: bool,
@@ -71,11 +75,9 @@ impl Notify {
             Self::Resend {
                 recipient,
                 limit,
-                dry_run: true,
-            } => list(common, recipient.as_deref(), limit),
-            Self::Resend {
-                recipient, limit, ..
-            } => resend(common, recipient.as_deref(), limit),
+                force,
+                dry_run,
+            } => resend(common, recipient.as_deref(), limit, (force, dry_run)),
             Self::Discard { recipient, dry_run } => discard(common, &recipient, dry_run),
             Self::Test { recipient } => test(common, &recipient),
         }
@@ -126,41 +128,67 @@ fn writable(place: &Place) -> Result<Arc<dyn CheckpointStore>, Failure> {
     Ok(place.write()?.store()?)
 }
 
-fn resend(common: &Common, recipient: Option<&str>, limit: usize) -> Result<(), Failure> {
+fn resend(
+    common: &Common,
+    recipient: Option<&str>,
+    limit: usize,
+    (by_force, dry_run): (bool, bool),
+) -> Result<(), Failure> {
     let place = Place::of(common)?;
     let recipients = recipients(&place);
     if let Some(name) = recipient {
         named(&recipients, name)?;
     }
-    let store = writable(&place)?;
+    let store = match dry_run {
+        true => place.look()?.store()?,
+        false => writable(&place)?,
+    };
     let consumer = recipient.map(consumer_name);
-    let mut away = BTreeSet::new();
+    let aside = store.undelivered(consumer.as_deref(), 0)?;
+    let limit = if limit == 0 { aside.len() } else { limit };
+    let mut again = Again {
+        store: &*store,
+        by_force,
+        dry_run,
+        aside: aside.iter().take(limit).map(place_of).collect(),
+        away: BTreeSet::new(),
+    };
     let mut lines = Vec::new();
     let mut left = 0;
-    for stored in store.undelivered(consumer.as_deref(), limit)? {
+    for stored in aside.iter().take(limit) {
         let sink = recipients
             .iter()
             .find(|recipient| consumer_name(recipient.name()) == stored.consumer);
         let outcome = match sink {
             None => Err("it is not in the configuration".to_owned()),
             // What lies behind is of the same conditions, and is not to overtake.
-            Some(_) if away.contains(&stored.consumer) => Err("not tried".to_owned()),
-            Some(sink) => again(sink, &stored, &*store, &mut away)?,
+            Some(_) if again.away.contains(&stored.consumer) => Err("not tried".to_owned()),
+            Some(sink) => again.send(sink, stored)?,
         };
         left += usize::from(outcome.is_err());
-        lines.push(line(&stored, outcome));
+        lines.push(line(stored, outcome));
     }
+    let done = if dry_run { "would_send" } else { "delivered" };
     rows(
         common.output,
-        &["recipient", "partition", "number", "delivered", "reason"],
+        &["recipient", "partition", "number", done, "reason"],
         &lines,
     )?;
     match left {
+        _ if dry_run => Ok(()),
         0 => Ok(()),
         left => Err(Failure::Failed(format!(
             "{left} notifications are still not delivered; `theatre notify list` names them"
         ))),
     }
+}
+
+/// What was set aside, and where: recipient, partition and number.
+type Aside = (String, u32, u64);
+
+fn place_of(stored: &StoredUndelivered) -> Aside {
+    let output = &stored.output;
+    (stored.consumer.clone(), output.partition, output.sequence)
 }
 
 fn line(stored: &StoredUndelivered, outcome: Result<(), String>) -> Vec<Value> {
@@ -173,23 +201,48 @@ fn line(stored: &StoredUndelivered, outcome: Result<(), String>) -> Vec<Value> {
     ]
 }
 
-/// Sends one again and takes it off the list, or says why it is still there.
-fn again(
-    sink: &Recipient,
-    stored: &StoredUndelivered,
-    store: &dyn CheckpointStore,
-    away: &mut BTreeSet<String>,
-) -> Result<Result<(), String>, Failure> {
-    match sink.take(&stored.output, store) {
-        Ok(Receipt::Taken) => {
-            let (partition, number) = (stored.output.partition, stored.output.sequence);
-            store.settle_undelivered(partition, &stored.consumer, number)?;
-            Ok(Ok(()))
+/// What is sent again.
+struct Again<'a> {
+    store: &'a dyn CheckpointStore,
+    by_force: bool,
+    /// Only says what would be sent.
+    dry_run: bool,
+    /// What is set aside and to be sent.
+    aside: BTreeSet<Aside>,
+    /// Recipients that do not answer.
+    away: BTreeSet<String>,
+}
+
+impl Again<'_> {
+    /// Sends one again and takes it off the list, or says why it is still there.
+    fn send(
+        &mut self,
+        sink: &Recipient,
+        stored: &StoredUndelivered,
+    ) -> Result<Result<(), String>, Failure> {
+        let consumer = &stored.consumer;
+        let comes_behind = |output: &StoredOutput| {
+            (self.aside).contains(&(consumer.clone(), output.partition, output.sequence))
+        };
+        if !self.by_force
+            && let Some(why) = sink.outdated(&stored.output, self.store, &comes_behind)?
+        {
+            return Ok(Err(why));
         }
-        Ok(Receipt::Refused(why)) => Ok(Err(why)),
-        Err(error) => {
-            away.insert(stored.consumer.clone());
-            Ok(Err(error.to_string()))
+        if self.dry_run {
+            return Ok(Ok(()));
+        }
+        match sink.resend(&stored.output, self.store) {
+            Ok(Receipt::Taken) => {
+                let (_, partition, number) = place_of(stored);
+                self.store.settle_undelivered(partition, consumer, number)?;
+                Ok(Ok(()))
+            }
+            Ok(Receipt::Refused(why)) => Ok(Err(why)),
+            Err(error) => {
+                self.away.insert(consumer.clone());
+                Ok(Err(error.to_string()))
+            }
         }
     }
 }

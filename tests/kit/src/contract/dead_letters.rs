@@ -50,9 +50,13 @@ pub fn store_keeps_what_is_done_about_dead_letters(store: &dyn CheckpointStore) 
     elsewhere.partition = 1;
     store.commit(&[commit(epoch, vec![buried], 1), elsewhere], LogTime(5))?;
 
-    ensure!(store.dead_replays()?.is_empty());
+    let all: Vec<_> = (0..2)
+        .flat_map(|of| (1..9).map(move |it| (of, it)))
+        .collect();
+    ensure!(store.dead_replays(&all)?.is_empty());
     store.begin_dead_replays(&[replay(3, 1), replay(1, 2)])?;
-    ensure!(store.dead_replays()? == [replay(1, 2), replay(3, 1)]);
+    ensure!(store.dead_replays(&all)? == [replay(1, 2), replay(3, 1)]);
+    ensure!(store.dead_replays_in_doubt()? == [replay(1, 2), replay(3, 1)]);
     ensure!(
         matches!(
             store.begin_dead_replays(&[replay(2, 1), replay(3, 2)]),
@@ -61,7 +65,7 @@ pub fn store_keeps_what_is_done_about_dead_letters(store: &dyn CheckpointStore) 
         "one that was begun is not begun again"
     );
     ensure!(
-        store.dead_replays()?.len() == 2,
+        store.dead_replays_in_doubt()?.len() == 2,
         "none is begun where one is refused"
     );
     store.finish_dead_replays(&[(0, 3, 1 << 41), (0, 9, 1), (1, 1, 1)])?;
@@ -69,7 +73,8 @@ pub fn store_keeps_what_is_done_about_dead_letters(store: &dyn CheckpointStore) 
         offset: Some(1 << 41),
         ..replay(3, 1)
     };
-    ensure!(store.dead_replays()? == [replay(1, 2), sent.clone()]);
+    ensure!(store.dead_replays(&all)? == [replay(1, 2), sent.clone()]);
+    replays_are_found_by_what_is_asked(store, &sent)?;
 
     ensure!(store.purge_dead(&[(0, 2), (0, 3), (0, 9), (7, 1)], LogTime(21))? == 2);
     ensure!(
@@ -92,6 +97,41 @@ pub fn store_keeps_what_is_done_about_dead_letters(store: &dyn CheckpointStore) 
     let newest = store.find_dead(2)?;
     ensure!(newest[0].purged_at.is_none() && newest[1].purged_at == Some(LogTime(22)));
     ensure!(store.status(0)?.last_dead == 4);
-    ensure!(store.dead_replays()? == [replay(1, 2), sent]);
+    ensure!(store.dead_replays(&all)? == [replay(1, 2), sent]);
+    Ok(())
+}
+
+/// Of two replays the one of the dead letter 3 is `sent`, the one of 1 is in doubt.
+fn replays_are_found_by_what_is_asked(
+    store: &dyn CheckpointStore,
+    sent: &DeadReplay,
+) -> Result<()> {
+    ensure!(store.dead_replays_in_doubt()? == [replay(1, 2)]);
+    let asked = [(0, 3), (0, 2), (1, 1), (0, 3)];
+    ensure!(store.dead_replays(&asked)? == [sent.clone()], "each once");
+    ensure!(store.dead_replays(&[])?.is_empty());
+    // Another topic, another partition, the place from which on a copy in doubt may stand.
+    let elsewhere = [(3, 1, 1 << 41), (4, 0, 1 << 41), (4, 1, 1 << 40)];
+    ensure!(store.dead_replays_at(&elsewhere)?.is_empty());
+    let place = (4, 1, 1 << 41);
+    ensure!(store.dead_replays_at(&[place, place])? == [sent.clone()]);
+    ensure!(store.dead_replays_at(&[])?.is_empty());
+    let at = 1 << 41;
+    for (topic, to, offsets, is_there) in [
+        (4, 1, at..at + 1, true),
+        (4, 1, 0..u64::MAX, true),
+        (4, 1, 0..at, false),
+        (4, 1, at + 1..u64::MAX, false),
+        (3, 1, 0..u64::MAX, false),
+        (4, 0, 0..u64::MAX, false),
+    ] {
+        let found = store.dead_replays_within(topic, to, offsets.clone())?;
+        let wanted: &[DeadReplay] = if is_there {
+            std::slice::from_ref(sent)
+        } else {
+            &[]
+        };
+        ensure!(found == wanted, "{topic} {to} {offsets:?}: {found:?}");
+    }
     Ok(())
 }

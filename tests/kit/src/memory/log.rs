@@ -16,11 +16,19 @@ use super::lock;
 struct PartitionLog {
     start: u64,
     records: VecDeque<(LogTime, Arc<NewRecord>)>,
+    /// Where an open transaction begins: what stands there and above cannot be read.
+    hidden_from: Option<u64>,
 }
 
 impl PartitionLog {
     fn end(&self) -> u64 {
         self.start + self.records.len() as u64
+    }
+
+    /// The end of what can be read.
+    fn readable_end(&self) -> u64 {
+        self.hidden_from
+            .map_or(self.end(), |from| from.min(self.end()))
     }
 }
 
@@ -78,6 +86,27 @@ impl MemoryLog {
             state: Arc::default(),
             clock,
         }
+    }
+
+    /// What is appended from now on cannot be read until [`Self::end_transaction`], as beside another
+    /// producer's open transaction.
+    ///
+    /// # Errors
+    /// When there is no such topic partition.
+    pub fn begin_transaction(&self, topic: &str, partition: Partition) -> Result<()> {
+        let mut state = lock(&self.state);
+        let log = state.partition(topic, partition)?;
+        log.hidden_from = Some(log.readable_end());
+        Ok(())
+    }
+
+    /// All that was appended can be read.
+    ///
+    /// # Errors
+    /// When there is no such topic partition.
+    pub fn end_transaction(&self, topic: &str, partition: Partition) -> Result<()> {
+        lock(&self.state).partition(topic, partition)?.hidden_from = None;
+        Ok(())
     }
 }
 
@@ -166,8 +195,12 @@ impl EventLog for MemoryLog {
         let log = state.partition(topic, partition)?;
         Ok(LogRange {
             start: log.start,
-            end: log.end(),
+            end: log.readable_end(),
         })
+    }
+
+    fn written_end(&self, topic: &str, partition: Partition) -> Result<u64> {
+        Ok(lock(&self.state).partition(topic, partition)?.end())
     }
 
     fn offset_at(&self, topic: &str, partition: Partition, time: LogTime) -> Result<u64> {
@@ -214,7 +247,7 @@ struct Reader {
 impl LogReader for Reader {
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
         // Taken out first: the visitor may ask the log for something else.
-        let (taken, end_offset) = {
+        let (taken, readable_end, end_offset) = {
             let mut state = lock(&self.state);
             let log = state.partition(&self.topic, self.partition)?;
             if self.next < log.start {
@@ -227,7 +260,9 @@ impl LogReader for Reader {
             }
             let mut bytes = 0;
             let mut taken = Vec::new();
-            for (at, record) in log.records.iter().skip((self.next - log.start) as usize) {
+            let readable = log.readable_end().saturating_sub(self.next) as usize;
+            let from_here = log.records.iter().skip((self.next - log.start) as usize);
+            for (at, record) in from_here.take(readable) {
                 if taken.len() >= limit.records.max(1)
                     || (!taken.is_empty() && bytes >= limit.bytes)
                 {
@@ -236,7 +271,7 @@ impl LogReader for Reader {
                 bytes += record.value.len();
                 taken.push((*at, record.clone()));
             }
-            (taken, log.end())
+            (taken, log.readable_end(), log.end())
         };
         for (append_time, record) in taken {
             visit(RecordView {
@@ -250,7 +285,7 @@ impl LogReader for Reader {
         Ok(PollEnd {
             next_offset: self.next,
             end_offset,
-            at_end: self.next >= end_offset,
+            at_end: self.next >= readable_end,
         })
     }
 }

@@ -2,16 +2,17 @@
 //! leaves nothing.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::Mutex;
 
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{
     CheckpointStore, CommitOutcome, DeadLetterStore, DeadReplay, DeferredBatches, Epoch, Error,
     Expiry, Export, FileStage, LakeCut, LakeFile, LoadBatch, OutputFilter, PartitionCommit,
-    PartitionStatus, PastLayout, ProcessorMove, ProcessorSave, RegisteredFile, Repartition, Result,
-    StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered,
+    PartitionStatus, PastLayout, PlaceInLog, ProcessorMove, ProcessorSave, RegisteredFile,
+    Repartition, Result, StoredDead, StoredOutput, StoredProcessor, StoredUndelivered, Undelivered,
 };
-use theatre_actors::position::Partition;
+use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::time::LogTime;
 
 use super::lock;
@@ -329,6 +330,14 @@ fn new_ids(state: &State, commits: &[PartitionCommit]) -> Result<HashSet<OutputI
     Ok(ids)
 }
 
+impl MemoryStore {
+    fn replays(&self, is_asked: impl Fn(&DeadReplay) -> bool) -> Vec<DeadReplay> {
+        let state = lock(&self.state);
+        let found = state.replays.values().filter(|replay| is_asked(replay));
+        found.cloned().collect()
+    }
+}
+
 impl DeadLetterStore for MemoryStore {
     fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
         let mut state = lock(&self.state);
@@ -354,8 +363,32 @@ impl DeadLetterStore for MemoryStore {
         Ok(())
     }
 
-    fn dead_replays(&self) -> Result<Vec<DeadReplay>> {
-        Ok(lock(&self.state).replays.values().cloned().collect())
+    fn dead_replays(&self, dead: &[(Partition, u64)]) -> Result<Vec<DeadReplay>> {
+        let is_asked = |it: &DeadReplay| dead.contains(&(it.partition, it.sequence));
+        Ok(self.replays(is_asked))
+    }
+
+    fn dead_replays_in_doubt(&self) -> Result<Vec<DeadReplay>> {
+        Ok(self.replays(|it| it.offset.is_none()))
+    }
+
+    fn dead_replays_at(&self, places: &[PlaceInLog]) -> Result<Vec<DeadReplay>> {
+        let place = |it: &DeadReplay| it.offset.map(|offset| (it.topic, it.to, offset));
+        Ok(self.replays(|it| place(it).is_some_and(|place| places.contains(&place))))
+    }
+
+    fn dead_replays_within(
+        &self,
+        topic: TopicIndex,
+        to: Partition,
+        offsets: Range<u64>,
+    ) -> Result<Vec<DeadReplay>> {
+        let is_within = |it: &DeadReplay| {
+            (it.topic, it.to) == (topic, to) && it.offset.is_some_and(|at| offsets.contains(&at))
+        };
+        let mut found = self.replays(is_within);
+        found.sort_by_key(|replay| replay.offset);
+        Ok(found)
     }
 
     fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {

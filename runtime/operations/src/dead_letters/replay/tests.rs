@@ -5,6 +5,7 @@ use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error};
 use theatre_actors::time::LogTime;
 use theatre_system::clock::SystemClock;
 
+use super::super::Pages;
 use super::super::test_site::Site;
 use super::*;
 
@@ -25,7 +26,16 @@ fn asked<'a>(site: &'a Site, selection: &'a Selection) -> Replaying<'a> {
         selection,
         max_replays: 3,
         at_once: 2,
+        patience: Duration::from_millis(1),
     }
+}
+
+/// All replays of the first dead letters of both partitions.
+fn replays(site: &Site) -> Vec<DeadReplay> {
+    let letters: Vec<_> = (0..2)
+        .flat_map(|partition| (1..=9).map(move |number| (partition, number)))
+        .collect();
+    site.store.dead_replays(&letters).unwrap()
 }
 
 fn fates(site: &Site) -> Vec<&'static str> {
@@ -46,7 +56,7 @@ fn a_record_is_sent_once_with_its_bytes_and_its_key() {
     let records = site.records(1);
     assert_eq!(records.len(), 3);
     assert_eq!(records[2], records[1]);
-    let noted = site.store.dead_replays().unwrap();
+    let noted = replays(&site);
     assert_eq!(
         (noted[0].offset, noted[0].count, noted[0].to),
         (Some(2), 1, 1)
@@ -74,13 +84,7 @@ fn a_record_that_dies_each_time_is_sent_three_times_and_no_more() {
     let refused = [("already_replayed", 3), ("replayed_too_often", 1)];
     assert_eq!(report.refused, BTreeMap::from(refused));
     assert_eq!(site.records(0).len(), 4);
-    let counts: Vec<u32> = site
-        .store
-        .dead_replays()
-        .unwrap()
-        .iter()
-        .map(|it| it.count)
-        .collect();
+    let counts: Vec<u32> = replays(&site).iter().map(|it| it.count).collect();
     assert_eq!(counts, [1, 2, 3]);
 }
 
@@ -129,7 +133,7 @@ fn what_an_interrupted_replay_appended_is_found_and_the_rest_is_sent_once() {
     site.append(0, b"?b");
     let wanted = ["bad_frame", "already_replayed", "bad_frame"];
     assert_eq!(fates(&site), wanted);
-    let doubt = site.store.dead_replays().unwrap();
+    let doubt = replays(&site);
     assert!(
         doubt.iter().all(|it| it.offset.is_none()),
         "a look notes nothing"
@@ -146,13 +150,7 @@ fn what_an_interrupted_replay_appended_is_found_and_the_rest_is_sent_once() {
     let copies = |of: &[u8]| values[3..].iter().filter(|value| *value == of).count();
     assert_eq!((copies(b"?a"), copies(b"?b")), (1, 2));
     assert_eq!(replay(&site, &Selection::default()).sent, 0);
-    let offsets: HashSet<_> = site
-        .store
-        .dead_replays()
-        .unwrap()
-        .iter()
-        .map(|it| it.offset)
-        .collect();
+    let offsets: HashSet<_> = replays(&site).iter().map(|it| it.offset).collect();
     assert_eq!(offsets, HashSet::from([Some(4), Some(5), Some(6)]));
 }
 
@@ -221,5 +219,76 @@ fn nothing_is_appended_once_the_lease_is_lost() {
     let done = asked(&site, &all).run(&mut report, &mut { lost }, &mut |_| ());
     assert_eq!(done, Err(Error::Refused("lost".to_owned())));
     assert_eq!((report.sent, site.records(0).len()), (0, 1));
-    assert!(site.store.dead_replays().unwrap().is_empty());
+    assert!(replays(&site).is_empty());
+}
+
+#[test]
+fn a_copy_that_an_open_transaction_hides_is_waited_for_and_not_sent_again() {
+    let site = Site::new();
+    let topic = site.topic();
+    site.append(0, b"?a");
+    site.bury(0, 0);
+    interrupt(&site, 1, 1);
+    // Another producer's transaction was open already when the copy was appended.
+    site.log.begin_transaction(topic, 0).unwrap();
+    site.append(0, b"?another producer's");
+    site.append(0, b"?a");
+    let all = Selection::default();
+    let run = || asked(&site, &all).run(&mut Report::default(), &mut || Ok(()), &mut |_| ());
+    let refused = run().unwrap_err().to_string();
+    let place = format!("'{topic}' partition 0 since offset 1");
+    assert!(refused.contains(&place), "{refused}");
+    let looked = asked(&site, &all).look().err().map(|it| it.to_string());
+    assert_eq!(looked.as_deref(), Some(refused.as_str()), "a look neither");
+
+    site.log.end_transaction(topic, 0).unwrap();
+    let report = replay(&site, &all);
+    assert_eq!((report.found, report.sent), (1, 0));
+    assert_eq!(site.records(0).len(), 3);
+}
+
+#[test]
+fn what_is_sent_beside_an_open_transaction_is_found_by_the_next_command() {
+    let site = Site::new();
+    let topic = site.topic();
+    for value in [b"?a", b"?b"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    site.log.begin_transaction(topic, 0).unwrap();
+    // Of the same bytes as a copy, and of another producer: no copy is looked for below the end.
+    site.append(0, b"?b");
+    let all = Selection::default();
+    let mut report = Report::default();
+    let done = asked(&site, &all).run(&mut report, &mut || Ok(()), &mut |_| ());
+    assert!(done.is_err(), "where the copies stand is not known yet");
+    assert_eq!(report.sent, 2);
+    assert_eq!(site.store.dead_replays_in_doubt().unwrap().len(), 2);
+    site.log.end_transaction(topic, 0).unwrap();
+    let report = replay(&site, &all);
+    assert_eq!((report.found, report.sent), (2, 0));
+    let offsets: Vec<_> = replays(&site).iter().map(|it| it.offset).collect();
+    assert_eq!(offsets, [Some(3), Some(4)]);
+}
+
+#[test]
+fn the_copies_of_earlier_commands_are_known_by_the_store_alone() {
+    let site = Site::new();
+    for _ in 0..3 {
+        let offset = site.append(0, b"?a");
+        site.bury(0, offset);
+    }
+    let one = Selection {
+        limit: 1,
+        ..Selection::default()
+    };
+    assert_eq!(replay(&site, &one).sent, 1);
+    // In doubt, with the same bytes as the copy that is known, which stands before its place.
+    interrupt(&site, 2, 3);
+    assert_eq!(fates(&site), ["already_replayed", "bad_frame", "bad_frame"]);
+    site.append(0, b"?a");
+    let report = replay(&site, &Selection::default());
+    assert_eq!((report.found, report.sent), (1, 1));
+    let offsets: Vec<_> = replays(&site).iter().map(|it| it.offset).collect();
+    assert_eq!(offsets, [Some(3), Some(4), Some(5)]);
 }

@@ -1,12 +1,12 @@
 //! A replay under way: what is looked at, appended, noted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use theatre_actors::control;
 use theatre_actors::outputs::DeadReason;
 use theatre_actors::partitioner::partition_of;
-use theatre_actors::ports::{DeadReplay, Error, NewRecord, Result, StoredDead};
+use theatre_actors::ports::{Appender, DeadReplay, Error, NewRecord, Result, StoredDead};
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::processor::foresee;
 use theatre_actors::robot::Judgement;
@@ -16,6 +16,7 @@ use theatre_pipeline::intake::reread::{Reread, actor, key_of, reread};
 use super::report::{Letter, Refusal, Report};
 use super::{COUNT_HEADER, ORIGIN_HEADER, Replaying};
 use crate::dead_letters::ledger::Ledger;
+use crate::dead_letters::reading::settled_end;
 use crate::dead_letters::records::{Original, Records, Wanted, find};
 
 /// A source of schemas that does not say what an id means is asked again so often.
@@ -50,7 +51,7 @@ pub(super) struct Looked {
 /// A replay under way.
 pub(super) struct Work<'a> {
     asked: &'a Replaying<'a>,
-    ledger: Ledger,
+    ledger: Ledger<'a>,
     records: Records<'a>,
     partitions: u32,
     /// Robots have moved between partitions.
@@ -65,7 +66,7 @@ impl<'a> Work<'a> {
     pub(super) fn begin(asked: &'a Replaying<'a>) -> Result<Self> {
         Ok(Self {
             asked,
-            ledger: Ledger::read(asked.store)?,
+            ledger: Ledger::of_store(asked.store),
             records: Records::new(asked.params, asked.log),
             partitions: asked.store.layout()?.unwrap_or_default().1,
             has_moved: !asked.store.past_layouts()?.is_empty(),
@@ -83,59 +84,85 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// At most so many records are appended together.
+    pub(super) fn at_once(&self) -> usize {
+        self.asked.at_once
+    }
+
+    /// These dead letters come next.
+    pub(super) fn turn_to(&mut self, page: &[StoredDead]) -> Result<()> {
+        self.ledger.turn_to(page)
+    }
+
     /// Looks for the copies of replays that were interrupted.
-    pub(super) fn settle(&mut self, report: &mut Report, is_noted: bool) -> Result<()> {
-        let in_doubt = self.ledger.in_doubt();
+    pub(super) fn settle(
+        &mut self,
+        report: &mut Report,
+        is_noted: bool,
+        hold: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let in_doubt = self.ledger.in_doubt()?;
         for (topic, to, after) in Ledger::ranges(&in_doubt) {
             let name = self.topic(topic)?;
-            let ours = in_doubt
+            let ours: Vec<&DeadReplay> = in_doubt
                 .iter()
-                .filter(|replay| (replay.topic, replay.to) == (topic, to));
-            let mut wanted = Vec::new();
-            for replay in ours.clone() {
-                let number = (replay.partition, replay.sequence);
-                let from = replay.sequence.saturating_sub(1);
-                let stored = self.asked.store.dead_after(replay.partition, from, 1)?;
-                let original = stored.first().map(|stored| self.records.of(stored));
-                match original.transpose()?.flatten() {
-                    Some(original) => wanted.push(Wanted {
-                        name: number,
-                        after: replay.after,
-                        key: original.key,
-                        value: original.value,
-                    }),
-                    None => {
-                        self.unproven.insert(number);
-                    }
-                }
-            }
+                .filter(|replay| (replay.topic, replay.to) == (topic, to))
+                .collect();
+            let wanted = self.wanted(&ours)?;
+            let end = settled_end(self.asked.log, (name, to), self.asked.patience, hold)?;
             if self.asked.log.range(name, to)?.start > after {
                 self.unproven
                     .extend(wanted.iter().map(|wanted| wanted.name));
             }
             let is_taken = |place| self.ledger.is_copy(place);
-            let found = find(self.asked.log, (topic, name, to), wanted, &is_taken)?;
-            let found: Vec<_> = found
-                .into_iter()
-                .map(|((partition, sequence), offset)| (partition, sequence, offset))
-                .collect();
+            let found = find(self.asked.log, (topic, name, to), end, wanted, &is_taken)?;
             if is_noted {
-                self.asked.store.finish_dead_replays(&found)?;
+                self.note(&found)?;
             }
             report.found += found.len() as u64;
-            let known: HashMap<_, _> = found
-                .into_iter()
-                .map(|(partition, sequence, offset)| ((partition, sequence), offset))
-                .collect();
+            let known: HashMap<(Partition, u64), u64> = found.into_iter().collect();
             for replay in ours {
-                let offset = known.get(&(replay.partition, replay.sequence));
-                self.ledger.note(DeadReplay {
-                    offset: offset.copied(),
+                let offset = known.get(&(replay.partition, replay.sequence)).copied();
+                self.ledger.settle(DeadReplay {
+                    offset,
                     ..replay.clone()
                 });
             }
         }
         Ok(())
+    }
+
+    /// The records of interrupted replays, which are looked for; those that nothing has any more are
+    /// unproven.
+    fn wanted(&mut self, replays: &[&DeadReplay]) -> Result<Vec<Wanted<(Partition, u64)>>> {
+        let mut wanted = Vec::new();
+        for replay in replays {
+            let number = (replay.partition, replay.sequence);
+            let from = replay.sequence.saturating_sub(1);
+            let stored = self.asked.store.dead_after(replay.partition, from, 1)?;
+            let original = stored.first().map(|stored| self.records.of(stored));
+            match original.transpose()?.flatten() {
+                Some(original) => wanted.push(Wanted {
+                    name: number,
+                    after: replay.after,
+                    key: original.key,
+                    value: original.value,
+                }),
+                None => {
+                    self.unproven.insert(number);
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Notes where copies stand.
+    fn note(&self, found: &[((Partition, u64), u64)]) -> Result<()> {
+        let places: Vec<_> = found
+            .iter()
+            .map(|((partition, sequence), offset)| (*partition, *sequence, *offset))
+            .collect();
+        self.asked.store.finish_dead_replays(&places)
     }
 
     /// What would be sent for a dead letter, or why nothing is.
@@ -254,10 +281,10 @@ impl<'a> Work<'a> {
         Ok(partition)
     }
 
-    /// Notes what is about to be appended; returns it, and the topic partitions it goes to.
-    fn begin_batch(&self, batch: &[Planned]) -> Result<(Vec<DeadReplay>, Vec<InputPartition>)> {
+    /// Notes what is about to be appended; returns the topic partitions it goes to.
+    fn begin_batch(&self, batch: &[Planned]) -> Result<Vec<InputPartition>> {
         let begun_at = self.asked.clock.now();
-        let mut ends: HashMap<InputPartition, u64> = HashMap::new();
+        let mut ends: BTreeMap<InputPartition, u64> = BTreeMap::new();
         let mut replays = Vec::new();
         for planned in batch {
             let place = (planned.topic, planned.to);
@@ -265,10 +292,13 @@ impl<'a> Work<'a> {
                 Some(end) => *end,
                 None => {
                     let name = self.topic(planned.topic)?;
-                    self.asked.log.range(name, planned.to)?.end
+                    self.asked.log.written_end(name, planned.to)?
                 }
             };
             ends.insert(place, after);
+            if planned.is_begun {
+                continue;
+            }
             replays.push(DeadReplay {
                 partition: planned.letter.0,
                 sequence: planned.letter.1,
@@ -280,15 +310,8 @@ impl<'a> Work<'a> {
                 begun_at,
             });
         }
-        let pairs = batch.iter().zip(&replays);
-        let new: Vec<DeadReplay> = pairs
-            .filter(|(planned, _)| !planned.is_begun)
-            .map(|(_, replay)| replay.clone())
-            .collect();
-        self.asked.store.begin_dead_replays(&new)?;
-        let mut places: Vec<InputPartition> = ends.into_keys().collect();
-        places.sort_unstable();
-        Ok((replays, places))
+        self.asked.store.begin_dead_replays(&replays)?;
+        Ok(ends.into_keys().collect())
     }
 
     /// Appends records and notes where they stand; `hold` makes sure before each append that no
@@ -296,19 +319,18 @@ impl<'a> Work<'a> {
     pub(super) fn send(
         &mut self,
         batch: &[Planned],
+        appender: &mut dyn Appender,
         report: &mut Report,
         hold: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        let (store, log) = (self.asked.store, self.asked.log);
+        let log = self.asked.log;
         hold()?;
-        let (replays, places) = self.begin_batch(batch)?;
-        let mut sent = Vec::new();
-        for (topic, to) in places {
+        for (topic, to) in self.begin_batch(batch)? {
             let name = self.topic(topic)?;
             let ours = || batch.iter().filter(|it| (it.topic, it.to) == (topic, to));
             let records: Vec<NewRecord> = ours().map(|planned| planned.record.clone()).collect();
             hold()?;
-            let base = log.append(name, to, &records)?;
+            let base = appender.append(name, to, &records)?;
             report.sent += records.len() as u64;
             // Other producers write there, too: each copy is looked for.
             let wanted = ours().map(|planned| Wanted {
@@ -317,18 +339,10 @@ impl<'a> Work<'a> {
                 key: Some(planned.record.key.clone()),
                 value: planned.record.value.clone(),
             });
+            let end = settled_end(log, (name, to), self.asked.patience, hold)?;
             let is_taken = |place| self.ledger.is_copy(place);
-            sent.extend(find(log, (topic, name, to), wanted, &is_taken)?);
-        }
-        let noted: Vec<_> = sent
-            .iter()
-            .map(|((partition, sequence), offset)| (*partition, *sequence, *offset))
-            .collect();
-        store.finish_dead_replays(&noted)?;
-        let known: HashMap<(Partition, u64), u64> = sent.into_iter().collect();
-        for replay in replays {
-            let offset = known.get(&(replay.partition, replay.sequence)).copied();
-            self.ledger.note(DeadReplay { offset, ..replay });
+            let sent = find(log, (topic, name, to), end, wanted, &is_taken)?;
+            self.note(&sent)?;
         }
         Ok(())
     }

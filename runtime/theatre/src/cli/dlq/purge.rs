@@ -8,7 +8,7 @@ use theatre_system::clock::SystemClock;
 
 use super::missing;
 use super::trail::{Trail, Who};
-use super::which::{Stop, Which, left};
+use super::which::{Stop, Which, alone, left};
 use crate::cli::output::{if_json, progress, progress_done};
 use crate::cli::service::Place;
 use crate::cli::{Common, Failure};
@@ -47,7 +47,8 @@ impl Purge {
         let adapters = place.write()?;
         let (store, access) = (adapters.store()?, adapters.access()?);
         let trail = Trail::of(&*access, &self.who)?;
-        let mut lease = Lease::take(&*access, &SystemClock)?;
+        let alone = alone(&place)?;
+        let mut lease = Lease::take(&*access, &SystemClock, alone.is_some())?;
         let stop = Stop::listen()?;
         let target = self.which.target();
         trail.note(

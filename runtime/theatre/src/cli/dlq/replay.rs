@@ -14,12 +14,15 @@ use theatre_system::clock::SystemClock;
 
 use super::missing;
 use super::trail::{Trail, Who};
-use super::which::{Stop, Which, left};
+use super::which::{Stop, Which, alone, left};
 use crate::cli::output::{if_json, progress, progress_done, rows, value};
 use crate::cli::process::pseudonym_key;
 use crate::cli::service::Place;
 use crate::cli::{Common, Failure, Output};
 
+/// How long another producer's open transaction is waited for: of one that has died the brokers end
+/// it after a minute, by default, and look for such ones every ten seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// What has to be looked at by a person.
 const FOR_PERSONS: [&str; 3] = ["replayed_too_often", "record_gone", "unproven"];
 
@@ -97,6 +100,7 @@ impl Replay {
             selection,
             max_replays: self.max_replays,
             at_once: self.rate.map_or(BATCH, at_once),
+            patience: PATIENCE,
         }
     }
 
@@ -131,7 +135,8 @@ impl Replay {
         let adapters = place.write()?;
         let (log, store, access) = (adapters.log()?, adapters.store()?, adapters.access()?);
         let trail = Trail::of(&*access, &self.who)?;
-        let mut lease = Lease::take(&*access, &SystemClock)?;
+        let alone = alone(place)?;
+        let mut lease = Lease::take(&*access, &SystemClock, alone.is_some())?;
         let stop = Stop::listen()?;
         let asked = self.asked(params, &*log, &*store, selection);
         let target = self.which.target();

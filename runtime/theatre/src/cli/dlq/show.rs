@@ -34,9 +34,7 @@ impl Show {
         let store = store(common)?;
         let found = queries::dead_letter(&*store, self.partition, self.number)?;
         let stored = found.ok_or_else(|| missing(self.partition, self.number))?;
-        let mut replays = store.dead_replays()?.into_iter();
-        let replay = replays
-            .find(|replay| (replay.partition, replay.sequence) == (self.partition, self.number));
+        let replays = store.dead_replays(&[(self.partition, self.number)])?;
         let payload = self.payload(common, &stored)?;
         let dead = stored.dead;
         value(&json!({
@@ -51,7 +49,7 @@ impl Show {
             "sha256": dead.sha256,
             "payload": payload,
             "purged_at": stored.purged_at.map(|at| time(at.0)),
-            "replay": replay.map(|replay| printed(&replay)),
+            "replay": replays.first().map(printed),
         }))
     }
 

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use theatre_actors::outputs::DeadReason;
 use theatre_actors::ports::Error;
+use theatre_embedded::data_dir::DataLock;
 use theatre_operations::dead_letters::Selection;
 use theatre_operations::dead_letters::lease::Lease;
 
 use crate::cli::Failure;
 use crate::cli::moment::moment;
+use crate::cli::service::Place;
 
 /// Which dead letters are meant. All that is said must hold.
 #[derive(Debug, Args)]
@@ -126,6 +128,16 @@ impl Stop {
             return Err(Error::Refused("interrupted".to_owned()));
         }
         lease.hold()
+    }
+}
+
+/// What proves that no other command works on dead letters here: with an embedded store all of them
+/// have the same data directory, whose lock the operating system gives back when one ends, however
+/// it ends. With a server there is no such proof.
+pub(super) fn alone(place: &Place) -> Result<Option<DataLock>, Failure> {
+    match place.config.store.url {
+        None => Ok(Some(place.dir.lock_dead_letters()?)),
+        Some(_) => Ok(None),
     }
 }
 
