@@ -36,7 +36,7 @@ use feed::Feed;
 use following::Following;
 pub(crate) use judging::RuleContext;
 use numbers::TopicNumbers;
-pub(crate) use stored::{RobotV1, RobotV3};
+pub(crate) use stored::{RobotV1, RobotV3, RobotV4};
 #[cfg(test)]
 pub(crate) use waiting::WAITING_MAX;
 use waiting::WaitingRows;

@@ -12,7 +12,7 @@ use crate::decode::DecodePlan;
 use crate::framing::SchemaId;
 
 /// The built-in schemas of input records, by subject; the versions of one in order.
-pub const INPUT_SCHEMAS: [(&str, &str); 14] = [
+pub const INPUT_SCHEMAS: [(&str, &str); 15] = [
     (
         "robot_telemetry",
         include_str!("../avro/robot_telemetry/v1.avsc"),
@@ -60,6 +60,7 @@ pub const INPUT_SCHEMAS: [(&str, &str); 14] = [
         include_str!("../avro/alert_actions/v1.avsc"),
     ),
     ("rule_changes", include_str!("../avro/rule_changes/v1.avsc")),
+    ("rule_changes", include_str!("../avro/rule_changes/v2.avsc")),
 ];
 
 /// A writer's schema with its decode plan.

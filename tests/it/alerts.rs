@@ -435,7 +435,20 @@ fn only_those_who_may_act_do_and_the_trail_says_who_did() -> Result<()> {
         )
     };
     let (first, again) = (accepted(ask()?)?, accepted(ask()?)?);
-    ensure!(first["action_id"] == again["action_id"], "{first} {again}");
+    ensure!(first == again, "{first} {again}");
+    let mut other = wide.clone();
+    other["reason"] = json!("another one");
+    for (path, body) in [(silences, &other), (&*on(&mine, "acknowledge"), &json!({}))] {
+        let headers = [JSON, key];
+        let body = body.to_string().into_bytes();
+        let address = &served.address;
+        let answer = http::request(address, "POST", path, Some(&operator), &headers, &body)?;
+        let detail = answer.json()["detail"].to_string();
+        ensure!(
+            answer.status == 409 && detail.contains("used for another request"),
+            "{path}: {answer:?}"
+        );
+    }
     let partitions = first["positions"].as_array().map_or(0, Vec::len);
     let held = held(ACTIONS)?;
     for partition in 0..u32::try_from(partitions)? {

@@ -131,6 +131,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/rules/{rule}/enable", "engineer"),
     ("POST", "/api/v1/rules/{rule}/disable", "engineer"),
     ("POST", "/api/v1/rules/changes/{change}/approve", "engineer"),
+    ("POST", "/api/v1/rules/changes/{change}/reject", "engineer"),
     ("GET", "/api/v1/datasets", "viewer"),
     ("GET", "/api/v1/pipeline", "viewer"),
     ("GET", "/api/v1/events", "viewer"),

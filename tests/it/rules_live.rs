@@ -217,6 +217,59 @@ fn a_change_waits_for_another_person_where_two_are_needed() -> Result<()> {
     rules(&["approve", &id, "--by", "Lee"])?;
     command(&["run", "--until-drained"])?;
     ensure!(count(&standing()?) == 1, "it counts");
+    // Another one is rejected, through the process that runs.
+    let served = case.serve()?;
+    rules(&["disable", "burning", "--by", "Anna"])?;
+    let operator = token(&data, &["--role", "operator"])?;
+    let changes = "/api/v1/rules/changes";
+    let waits = until(&served, &operator, changes, |seen| {
+        seen["items"][0]["is_waiting"] == true
+    })?;
+    let id = waits["items"][0]["change_id"].as_str().context("an id")?;
+    let path = format!("{changes}/{id}/reject");
+    let reason = json!({"reason": "it is needed"});
+    ensure!(post(&served, &operator, &path, &reason)?.status == 403);
+    let engineer = token(&data, &["--role", "engineer"])?;
+    ensure!(post(&served, &engineer, &path, &json!({"reason": " "}))?.status == 400);
+    rules(&["reject", id, "--reason", "it is needed", "--by", "Lee"])?;
+    until(&served, &operator, changes, |seen| {
+        seen["items"][1]["fate"]
+            == json!({"state": "rejected", "by": "Lee", "reason": "it is needed"})
+    })?;
+    ensure!(
+        post(&served, &engineer, &path, &reason)?.status == 404,
+        "it waits no more"
+    );
+    // The same request with its key is answered alike, and is one change.
+    let key = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "k"),
+    ];
+    let ask = |body: &Value| {
+        let (address, path) = (&served.address, "/api/v1/rules/burning/disable");
+        let body = body.to_string().into_bytes();
+        http::request(address, "POST", path, Some(&engineer), &key, &body)
+    };
+    let (first, again) = (ask(&json!({}))?, ask(&json!({}))?);
+    ensure!(
+        first.status == 202 && first.json() == again.json(),
+        "{first:?} {again:?}"
+    );
+    ensure!(ask(&json!({"comment": "why"}))?.status == 409);
+    let waits = until(&served, &operator, changes, |seen| {
+        seen["items"].as_array().is_some_and(|all| all.len() == 5)
+    })?;
+    ensure!(
+        waits["items"][0]["change_id"] == first.json()["change_id"],
+        "{waits:#}"
+    );
+    let own = waits["items"][0]["change_id"].as_str().context("an id")?;
+    rules(&["reject", own, "--reason", "a mistake", "--by", "test"])?;
+    drop(served);
+    command(&["run", "--until-drained"])?;
+    ensure!(count(&standing()?) == 1 && standing()?[0]["enabled"] == true);
+    let history = case.json(&data, &["rules", "history"])?;
+    ensure!(history[4]["fate"] == "withdrawn: a mistake", "{history:#}");
     Ok(())
 }
 

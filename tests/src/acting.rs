@@ -1,6 +1,6 @@
 //! What people do about a simulated fleet while it runs: they acknowledge, silence and close
-//! conditions of a robot and of all robots, and change rules; partly more than once, and partly what
-//! does not fit.
+//! conditions of a robot and of all robots, and change rules; partly more than once, which acts once,
+//! and partly what does not fit.
 
 use anyhow::Result;
 use apache_avro::types::Value;
@@ -33,12 +33,21 @@ pub fn records(tick: u64, robots: u64, start_us: i64) -> Result<Vec<(usize, NewR
         let verb = verbs[(tick / 5 % 7) as usize];
         records.push((ACTIONS, action(tick, &robot, verb, now)?));
     }
-    if tick % 29 == 11 {
-        let verb = ["silence", "acknowledge", "unsilence"][(tick / 29 % 3) as usize];
-        records.push((ACTIONS, action(tick, "@partition/0", verb, now)?));
+    // What was said to all is said once more under its id a while later.
+    for said in [tick, tick.saturating_sub(9)] {
+        if said % 29 == 11 {
+            let verb = ["silence", "acknowledge", "unsilence"][(said / 29 % 3) as usize];
+            let then = start_us + said as i64 * TICK_US;
+            records.push((ACTIONS, action(said, "@partition/0", verb, then)?));
+        }
     }
-    if tick % 31 == 17 {
-        records.push((RULES, change(tick, now)?));
+    for said in [tick, tick.saturating_sub(8)] {
+        if said % 31 == 17 {
+            records.push((RULES, change(said, start_us + said as i64 * TICK_US)?));
+        }
+    }
+    if tick % 43 == 30 {
+        records.push((RULES, combination(tick, now)?));
     }
     Ok(records)
 }
@@ -91,6 +100,29 @@ fn change(tick: u64, now: i64) -> Result<NewRecord> {
         6 => ("enable", "active", None, false),
         _ => ("remove", "far_right", None, true),
     };
+    said((tick, now), kind, (id, shadow), json)
+}
+
+/// A combination says something else each time.
+fn combination(tick: u64, now: i64) -> Result<NewRecord> {
+    let of = [
+        r#"{"or":["far_right","robot_silent"]}"#,
+        r#"{"and":["far_right","robot_silent"]}"#,
+        r#"{"and":["far_right",{"not":"robot_silent"}]}"#,
+    ][(tick / 43 % 3) as usize];
+    let hold = tick / 43 % 2;
+    let rule = format!(
+        r#"{{"id":"both","version":{tick},"priority":"low","kind":{{"combination":{{"of":{of},"hold":"{hold}s"}}}}}}"#
+    );
+    said((tick, now), "put", ("both", false), Some(rule))
+}
+
+fn said(
+    (tick, now): (u64, i64),
+    kind: &str,
+    (id, shadow): (&str, bool),
+    rule: Option<String>,
+) -> Result<NewRecord> {
     let mut fields = vec![
         ("robot_id", text("@partition/0")),
         ("event_time", Value::TimestampMicros(now)),
@@ -100,6 +132,6 @@ fn change(tick: u64, now: i64) -> Result<NewRecord> {
         ("shadow", Value::Boolean(shadow)),
         ("actor", text("person 0")),
     ];
-    fields.extend(json.map(|json| ("rule", text(json))));
+    fields.extend(rule.map(|json| ("rule", text(json))));
     record("rule_changes", id, fields)
 }

@@ -87,6 +87,11 @@ impl Action {
         Ok(action)
     }
 
+    /// A fingerprint of its id.
+    pub(crate) fn id_print(&self) -> u64 {
+        fingerprint(self.id.as_bytes())
+    }
+
     /// Until when it silences, if it does.
     pub(crate) fn silences_until(&self) -> Option<i64> {
         self.until.filter(|_| self.verb == Verb::Silence)
@@ -100,7 +105,7 @@ impl Action {
     /// Whether it takes back what another one silences.
     pub(crate) fn takes_back(&self, silence: &Self) -> bool {
         let until = silence.until.unwrap_or(i64::MAX);
-        self.takes_silences_back() && self.names(&silence.as_silence(until))
+        self.takes_silences_back() && self.names(&silence.as_silence(until, true))
     }
 
     fn mover<'a>(&'a self, reason: Option<&'a str>) -> Mover<'a> {
@@ -124,7 +129,7 @@ impl Action {
             && is(&self.model, context.model)
     }
 
-    fn as_silence(&self, until: i64) -> Silence {
+    pub(super) fn as_silence(&self, until: i64, is_wide: bool) -> Silence {
         Silence {
             id: self.id.clone(),
             rule: self.rule.clone(),
@@ -135,10 +140,11 @@ impl Action {
             hides_high: self.hides_high,
             actor: self.actor.clone(),
             comment: self.comment.clone(),
+            is_wide,
         }
     }
 
-    fn names(&self, silence: &Silence) -> bool {
+    pub(super) fn names(&self, silence: &Silence) -> bool {
         match &self.silence {
             Some(id) => *id == silence.id,
             None => {
@@ -167,12 +173,12 @@ impl Alerts {
         is_wide: bool,
         context: AlertContext<'_>,
     ) -> Result<Vec<Alert>, String> {
-        let id = fingerprint(action.id.as_bytes());
+        let id = action.id_print();
         if !is_wide && self.actions.contains(&id) {
             return Ok(Vec::new());
         }
         let emitted = match action.verb {
-            Verb::Silence => self.silence(action, context)?,
+            Verb::Silence => self.silence(action, is_wide, context)?,
             Verb::Unsilence => {
                 let found = self.silences.remove(|silence| action.names(silence));
                 if !(found || is_wide) {
@@ -184,7 +190,7 @@ impl Alerts {
             }
             _ => self.handle(action, is_wide, context)?,
         };
-        // A robot that appears later does not know the ids of what was said to all before.
+        // By its id the partition knows it: a robot that appears later was not there.
         if is_wide {
             return Ok(emitted);
         }
@@ -198,13 +204,14 @@ impl Alerts {
     fn silence(
         &mut self,
         action: &Action,
+        is_wide: bool,
         context: AlertContext<'_>,
     ) -> Result<Vec<Alert>, String> {
         // One that was over before it was read has silenced nothing.
         let Some(until) = action.until.filter(|until| *until > context.now) else {
             return Ok(Vec::new());
         };
-        self.silences.add(action.as_silence(until))?;
+        self.silences.add(action.as_silence(until, is_wide))?;
         Ok(self.refresh_silences(context, action.at, action.mover(None)))
     }
 

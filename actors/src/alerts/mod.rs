@@ -26,7 +26,8 @@ pub(crate) use open::OpenAlert;
 pub(crate) use policy::{AlertPolicy, check};
 pub use policy::{FlappingSpec, Unacknowledged};
 pub(crate) use silences::Silence;
-use silences::Silences;
+pub use silences::{SILENCES_MAX, too_many_silences};
+use silences::{SilenceV4, Silences};
 
 /// Actions whose ids are remembered, so that one that comes again changes nothing.
 const ACTIONS_MAX: usize = 64;
@@ -50,6 +51,60 @@ pub(crate) struct Alerts {
     silences: Silences,
     /// Fingerprints of the latest actions, the latest one last.
     actions: Vec<u64>,
+}
+
+/// As version 4 of the processor stored them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AlertsV4 {
+    open: Vec<OpenAlert>,
+    turns: Turns,
+    silences: Vec<SilenceV4>,
+    actions: Vec<u64>,
+}
+
+impl From<AlertsV4> for Alerts {
+    fn from(stored: AlertsV4) -> Self {
+        Self {
+            open: stored.open,
+            turns: stored.turns,
+            silences: Silences::of_version_4(stored.silences),
+            actions: stored.actions,
+        }
+    }
+}
+
+/// Whether one more silence for all robots can be taken at a moment (microseconds UTC) after what
+/// was said to all robots before, each with the moment at which it came.
+///
+/// # Errors
+/// When there are too many.
+pub(crate) fn check_wide<'a>(
+    before: impl Iterator<Item = (&'a Action, i64)>,
+    (action, now): (&Action, i64),
+) -> Result<(), String> {
+    let mut silences = Silences::default();
+    let mut latest = i64::MIN;
+    for (said, at) in before {
+        latest = latest.max(at);
+        silences.end(latest);
+        match said.silences_until() {
+            // What was accepted had room.
+            Some(until) if until > latest => {
+                let _ = silences.add(said.as_silence(until, true));
+            }
+            Some(_) => {}
+            None => {
+                let meant = |silence: &Silence| said.takes_silences_back() && said.names(silence);
+                silences.remove(meant);
+            }
+        }
+    }
+    let now = latest.max(now);
+    silences.end(now);
+    match action.silences_until() {
+        Some(until) if until > now => silences.add(action.as_silence(until, true)),
+        _ => Ok(()),
+    }
 }
 
 impl Alerts {

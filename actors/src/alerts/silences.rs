@@ -6,8 +6,8 @@ use theatre_schemas::records::{Alert, Priority};
 use super::AlertContext;
 use super::open::OpenAlert;
 
-/// Silences that a robot has at a time.
-pub(super) const SILENCES_MAX: usize = 64;
+/// Silences that are a robot's own, at a time, and as many that are for all robots.
+pub const SILENCES_MAX: usize = 64;
 
 /// Conditions that are not sent until a moment. What is absent does not narrow it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,50 @@ pub(crate) struct Silence {
     pub(crate) hides_high: bool,
     pub(crate) actor: String,
     pub(crate) comment: Option<String>,
+    /// It was made for all robots.
+    pub(crate) is_wide: bool,
+}
+
+/// As version 4 of the processor stored it.
+#[derive(Debug, Deserialize)]
+pub(super) struct SilenceV4 {
+    id: String,
+    rule: Option<String>,
+    condition: Option<String>,
+    facility: Option<String>,
+    model: Option<String>,
+    until: i64,
+    hides_high: bool,
+    actor: String,
+    comment: Option<String>,
+}
+
+impl From<SilenceV4> for Silence {
+    fn from(stored: SilenceV4) -> Self {
+        Self {
+            id: stored.id,
+            rule: stored.rule,
+            condition: stored.condition,
+            facility: stored.facility,
+            model: stored.model,
+            until: stored.until,
+            hides_high: stored.hides_high,
+            actor: stored.actor,
+            comment: stored.comment,
+            // Of which kind it was is not known; there were no more than a robot's own may be.
+            is_wide: false,
+        }
+    }
+}
+
+/// Why a silence is refused where there are as many as there can be.
+pub fn too_many_silences(is_wide: bool) -> String {
+    let whose = match is_wide {
+        true => "there are",
+        false => "the robot has",
+    };
+    let which = if is_wide { " for all robots" } else { "" };
+    format!("{whose} {SILENCES_MAX} silences{which} already: take one back, or wait until one ends")
 }
 
 impl Silence {
@@ -50,17 +94,23 @@ impl Silence {
 pub(super) struct Silences(Vec<Silence>);
 
 impl Silences {
-    /// Adds one, in place of one about the same conditions.
+    /// Those of a build that did not know which of them are for all robots.
+    pub(super) fn of_version_4(stored: Vec<SilenceV4>) -> Self {
+        Self(stored.into_iter().map(Silence::from).collect())
+    }
+
+    /// Adds one, in place of one about the same conditions. Those for all robots are counted apart: the
+    /// partition has accepted them for all, so a robot that has many of its own does not refuse them.
     ///
     /// # Errors
-    /// When there are too many.
+    /// When there are too many; nothing has changed then.
     pub(super) fn add(&mut self, silence: Silence) -> Result<(), String> {
-        self.0.retain(|known| !known.is_like(&silence));
-        if self.0.len() >= SILENCES_MAX {
-            return Err(format!(
-                "the robot has {SILENCES_MAX} silences already: take one back, or wait until one ends"
-            ));
+        let others = self.0.iter().filter(|known| !known.is_like(&silence));
+        let of_kind = others.filter(|known| known.is_wide == silence.is_wide);
+        if of_kind.count() >= SILENCES_MAX {
+            return Err(too_many_silences(silence.is_wide));
         }
+        self.0.retain(|known| !known.is_like(&silence));
         self.0.push(silence);
         Ok(())
     }

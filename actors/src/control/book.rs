@@ -8,7 +8,7 @@ use theatre_schemas::dataset::Datasets;
 
 use super::change::Approvals;
 use super::known::KnownRules;
-use super::{ControlRecord, RuleChange, Said, forget_ended};
+use super::{ControlRecord, ControlState, RuleChange, Said};
 use crate::alerts::Action;
 use crate::position::{Positions, TopicIndex};
 use crate::processor::ProcessorConfig;
@@ -40,13 +40,14 @@ struct Pages {
     met: Vec<Met>,
     /// After all changes that count.
     latest: KnownRules,
-    actions: Vec<ControlRecord>,
+    /// What the partition's actor remembers once it has taken what was noted.
+    said: ControlState,
     /// How far the partition's actor had read when it was saved.
     read: Positions,
     /// Whether changes needed approval when they came, by topic and the offset after each.
     came: BTreeMap<(TopicIndex, u64), bool>,
     /// What another partition had been told before this one was made.
-    inherited: Vec<ControlRecord>,
+    inherited: ControlState,
 }
 
 /// What was said to all robots of a partition, shared by its processors. The partition notes a record
@@ -113,9 +114,7 @@ impl ControlBook {
     /// When the state is of an unknown version or damaged.
     pub fn restore(&self, state: &[u8]) -> Result<(), StateError> {
         let (remembered, read) = crate::processor::control_state(state)?;
-        for record in remembered.records() {
-            self.add(record.clone());
-        }
+        self.remember(remembered);
         self.pages().read = read;
         Ok(())
     }
@@ -138,21 +137,14 @@ impl ControlBook {
     /// # Errors
     /// As [`Self::restore`].
     pub fn inherit(&self, state: &[u8], until: &Positions) -> Result<(), StateError> {
-        for record in crate::processor::control_state(state)?.0.records() {
-            if record.holds_at(until) {
-                let record = ControlRecord {
-                    from: 0,
-                    ..record.clone()
-                };
-                self.add(record.clone());
-                self.pages().inherited.push(record);
-            }
-        }
+        let inherited = crate::processor::control_state(state)?.0.inherited(until);
+        self.pages().inherited = inherited.clone();
+        self.remember(inherited);
         Ok(())
     }
 
     /// What was inherited, for the partition's own actor.
-    pub(crate) fn inherited(&self) -> Vec<ControlRecord> {
+    pub(crate) fn inherited(&self) -> ControlState {
         self.pages().inherited.clone()
     }
 
@@ -190,34 +182,36 @@ impl ControlBook {
 
     fn add(&self, record: ControlRecord) {
         let mut pages = self.pages();
-        match &record.said {
-            Said::Action(_) => {
-                let is_known = |known: &ControlRecord| {
-                    (known.topic, known.from) == (record.topic, record.from)
-                };
-                // Those that were inherited are all at the beginning.
-                if record.from == 0 || !pages.actions.iter().any(is_known) {
-                    forget_ended(&mut pages.actions, record.at);
-                    pages.actions.push(record);
-                }
+        let place = (record.topic, record.from);
+        let Said::Rule(change) = &record.said else {
+            if !pages.said.has_acted_at(place) {
+                // One that is refused is known as that.
+                drop(pages.said.take(record));
             }
-            Said::Rule(change) => {
-                let is_known = |met: &Met| {
-                    (met.topic, met.from) == (record.topic, record.from)
-                        && met.change_id == change.change_id
-                };
-                if pages.met.iter().any(is_known) {
-                    return;
-                }
-                let outcome = self.meet(&mut pages, change, record.needs_approval);
-                pages.met.push(Met {
-                    topic: record.topic,
-                    from: record.from,
-                    change_id: change.change_id.clone(),
-                    outcome,
-                });
-            }
+            return;
+        };
+        let is_known =
+            |met: &Met| (met.topic, met.from) == place && met.change_id == change.change_id;
+        if pages.met.iter().any(is_known) {
+            return;
         }
+        let (change_id, is_repeated) = (
+            change.change_id.clone(),
+            pages.said.has_change(&change.change_id),
+        );
+        let outcome = match is_repeated {
+            true => Ok(None),
+            false => self.meet(&mut pages, change, record.needs_approval),
+        };
+        if outcome.is_ok() {
+            drop(pages.said.take(record));
+        }
+        pages.met.push(Met {
+            topic: place.0,
+            from: place.1,
+            change_id,
+            outcome,
+        });
     }
 
     /// A change has come: whether one counts from here on, and which.
@@ -227,16 +221,49 @@ impl ControlBook {
         change: &RuleChange,
         needs_approval: bool,
     ) -> Result<Option<Counting>, String> {
+        let before = pages.approvals.clone();
         let Some(change) = pages.approvals.meet(change, needs_approval)? else {
             return Ok(None);
         };
         let windows = Some(&self.base.windows);
-        pages.latest = pages.latest.changed(&change, &self.datasets, windows)?;
-        Ok(Some(Counting {
-            change,
-            made: Weak::new(),
-            kept: None,
-        }))
+        match pages.latest.changed(&change, &self.datasets, windows) {
+            Ok(latest) => {
+                pages.latest = latest;
+                Ok(Some(Counting::of(change)))
+            }
+            Err(why) => {
+                // It is refused, so it has not approved anything.
+                pages.approvals = before;
+                Err(why)
+            }
+        }
+    }
+
+    /// Takes what was accepted when it came. Where the configuration is another one since, changes may
+    /// not fit any more: then they change nothing.
+    fn remember(&self, remembered: ControlState) {
+        let mut pages = self.pages();
+        let windows = Some(&self.base.windows);
+        for record in remembered.records() {
+            let Said::Rule(change) = &record.said else {
+                continue;
+            };
+            let counts = pages.approvals.meet(change, record.needs_approval);
+            let outcome = counts.and_then(|counts| {
+                let Some(counts) = counts else {
+                    return Ok(None);
+                };
+                (pages.latest).remember(&counts, &self.datasets, windows)?;
+                Ok(Some(Counting::of(counts)))
+            });
+            pages.met.push(Met {
+                topic: record.topic,
+                from: record.from,
+                change_id: change.change_id.clone(),
+                outcome,
+            });
+        }
+        pages.said = remembered;
     }
 
     /// All processors of the partition have gone through what was noted so far: of what they did
@@ -300,18 +327,33 @@ impl ControlBook {
         }
     }
 
+    /// Whether robots take an action that stands at an offset and came at a moment (microseconds UTC):
+    /// not one that has come before by its id, nor one that was refused.
+    pub(crate) fn acts(&self, action: &Action, place: (TopicIndex, u64), at: i64) -> bool {
+        let (topic, offset) = place;
+        self.pages().said.acts(action, (topic, offset + 1), at)
+    }
+
     /// The actions that hold for a robot that appears at these positions, in order.
     pub(crate) fn actions_at(&self, positions: &Positions) -> Vec<(Action, i64)> {
         let pages = self.pages();
-        let held = pages
-            .actions
-            .iter()
-            .filter(|record| record.holds_at(positions));
+        let records = pages.said.records().iter();
+        let held = records.filter(|record| record.holds_at(positions));
         held.filter_map(|record| match &record.said {
             Said::Action(action) => Some((action.clone(), record.at)),
             Said::Rule(_) => None,
         })
         .collect()
+    }
+}
+
+impl Counting {
+    fn of(change: RuleChange) -> Self {
+        Self {
+            change,
+            made: Weak::new(),
+            kept: None,
+        }
     }
 }
 

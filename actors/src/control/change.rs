@@ -22,6 +22,8 @@ pub enum ChangeKind {
     Disable,
     /// Lets a change of another person count, where two are needed.
     Approve,
+    /// Ends the wait of a change: another person rejects it, or who made it withdraws it.
+    Reject,
 }
 
 impl ChangeKind {
@@ -33,6 +35,7 @@ impl ChangeKind {
             Self::Enable => "enable",
             Self::Disable => "disable",
             Self::Approve => "approve",
+            Self::Reject => "reject",
         }
     }
 }
@@ -58,6 +61,39 @@ pub struct RuleChange {
     pub approves: Option<String>,
     /// What they said.
     pub comment: Option<String>,
+    /// The change that it rejects, by its id.
+    pub rejects: Option<String>,
+}
+
+/// As version 4 of the processor stored it.
+#[derive(Debug, Deserialize)]
+pub(super) struct RuleChangeV4 {
+    change_id: String,
+    kind: ChangeKind,
+    rule_id: String,
+    rule: Option<String>,
+    shadow: bool,
+    at: i64,
+    actor: String,
+    approves: Option<String>,
+    comment: Option<String>,
+}
+
+impl From<RuleChangeV4> for RuleChange {
+    fn from(stored: RuleChangeV4) -> Self {
+        Self {
+            change_id: stored.change_id,
+            kind: stored.kind,
+            rule_id: stored.rule_id,
+            rule: stored.rule,
+            shadow: stored.shadow,
+            at: stored.at,
+            actor: stored.actor,
+            approves: stored.approves,
+            comment: stored.comment,
+            rejects: None,
+        }
+    }
 }
 
 impl RuleChange {
@@ -74,9 +110,10 @@ impl RuleChange {
             Some("enable") => ChangeKind::Enable,
             Some("disable") => ChangeKind::Disable,
             Some("approve") => ChangeKind::Approve,
+            Some("reject") => ChangeKind::Reject,
             _ => {
                 return Err(
-                    "the change is not known: it is put, remove, enable, disable or approve"
+                    "the change is not known: it is put, remove, enable, disable, approve or reject"
                         .to_owned(),
                 );
             }
@@ -91,11 +128,32 @@ impl RuleChange {
             actor: said("actor").ok_or("the change names no actor")?,
             approves: said("approves"),
             comment: said("comment"),
+            rejects: said("rejects"),
         };
         if kind == ChangeKind::Put {
             change.spec()?;
         }
         Ok(change)
+    }
+
+    /// The answer to a change that waits: an approval or a rejection. Its id, time and actor are yet to
+    /// be said.
+    pub fn answering(waits: &Self, kind: ChangeKind, comment: Option<String>) -> Self {
+        let of = |wanted| (kind == wanted).then(|| waits.change_id.clone());
+        Self {
+            kind,
+            rule_id: waits.rule_id.clone(),
+            shadow: waits.shadow,
+            approves: of(ChangeKind::Approve),
+            rejects: of(ChangeKind::Reject),
+            comment,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is about another change, and not about a rule itself.
+    pub fn is_answer(&self) -> bool {
+        matches!(self.kind, ChangeKind::Approve | ChangeKind::Reject)
     }
 
     /// The rule that is put.
@@ -118,7 +176,7 @@ impl RuleChange {
 }
 
 /// Which changes count. One that needs it waits until another person approves it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Approvals {
     waiting: Vec<RuleChange>,
 }
@@ -128,31 +186,49 @@ impl Approvals {
     /// does.
     ///
     /// # Errors
-    /// When it approves nothing that waits, or a change of the same person.
+    /// When it answers nothing that waits, or approves a change of the same person.
     pub(super) fn meet(
         &mut self,
         change: &RuleChange,
         needs_approval: bool,
     ) -> Result<Option<RuleChange>, String> {
-        if change.kind != ChangeKind::Approve {
-            if needs_approval {
-                self.waiting.push(change.clone());
-                return Ok(None);
+        match change.kind {
+            ChangeKind::Approve => {
+                let at = self.find(change.approves.as_deref(), "approved")?;
+                if self.waiting[at].actor == change.actor {
+                    return Err(format!(
+                        "the change is {}'s own: another person approves it",
+                        change.actor
+                    ));
+                }
+                Ok(Some(self.waiting.remove(at)))
             }
-            return Ok(Some(change.clone()));
+            ChangeKind::Reject => {
+                let at = self.find(change.rejects.as_deref(), "rejected")?;
+                self.waiting.remove(at);
+                Ok(None)
+            }
+            _ if needs_approval => {
+                self.waiting.push(change.clone());
+                Ok(None)
+            }
+            _ => Ok(Some(change.clone())),
         }
-        let id = change.approves.as_deref().unwrap_or_default();
-        let waits = self.waiting.iter().position(|waits| waits.change_id == id);
-        let Some(at) = waits else {
-            return Err(format!("no change '{id}' waits to be approved"));
-        };
-        if self.waiting[at].actor == change.actor {
-            return Err(format!(
-                "the change is {}'s own: another person approves it",
-                change.actor
-            ));
-        }
-        Ok(Some(self.waiting.remove(at)))
+    }
+
+    fn find(&self, id: Option<&str>, what: &str) -> Result<usize, String> {
+        let id = id.unwrap_or_default();
+        let found = self.waiting.iter().position(|waits| waits.change_id == id);
+        found.ok_or_else(|| {
+            let ids: Vec<&str> = (self.waiting.iter())
+                .map(|waits| waits.change_id.as_str())
+                .collect();
+            let hint = match ids.as_slice() {
+                [] => "none waits".to_owned(),
+                ids => crate::rules::did_you_mean(id, ids),
+            };
+            format!("no change '{id}' waits to be {what}: {hint}")
+        })
     }
 
     /// The changes that wait.
@@ -163,7 +239,7 @@ impl Approvals {
 
 /// Forgets the oldest changes that a later one of the same rule has replaced. The first one that puts a
 /// rule stays: others that came before the later one may follow it. So does what needed approval: an
-/// approval may come at any time.
+/// approval may come at any time, unless it was rejected.
 pub(super) fn forget_replaced(records: &mut Vec<ControlRecord>) {
     let half = records.len() / 2;
     let puts = |record: &ControlRecord, old: &RuleChange| match &record.said {
@@ -174,12 +250,25 @@ pub(super) fn forget_replaced(records: &mut Vec<ControlRecord>) {
         }
         Said::Action(_) => false,
     };
+    let rejected: Vec<&str> = (records[..half].iter())
+        .filter_map(|record| match &record.said {
+            Said::Rule(change) => change.rejects.as_deref(),
+            Said::Action(_) => None,
+        })
+        .collect();
     let replaced = |at: usize| {
         let record = &records[at];
         let Said::Rule(old) = &record.said else {
             return false;
         };
-        if record.needs_approval || old.kind == ChangeKind::Approve {
+        let id = match old.kind {
+            ChangeKind::Reject => old.rejects.as_deref(),
+            _ => Some(old.change_id.as_str()),
+        };
+        if id.is_some_and(|id| rejected.contains(&id)) {
+            return true;
+        }
+        if record.needs_approval || old.is_answer() {
             return false;
         }
         let is_first = || !records[..at].iter().any(|earlier| puts(earlier, old));

@@ -15,10 +15,24 @@ struct Known {
     is_enabled: bool,
 }
 
+/// A rule that was put and cannot judge with the others any more, since the configuration is another
+/// one; it judges nothing until it is put again, or the configuration has what it needs.
+#[derive(Debug, Clone)]
+pub struct RefusedRule {
+    /// The rule.
+    pub spec: RuleSpec,
+    /// Why it cannot judge.
+    pub why: String,
+}
+
 /// The rules that are known at a place of the input, in the order in which they judge; those that are
 /// disabled too.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownRules(Vec<Known>);
+pub(super) struct KnownRules {
+    rules: Vec<Known>,
+    /// None of them is among the rules.
+    refused: Vec<RefusedRule>,
+}
 
 impl KnownRules {
     /// Those of the configuration.
@@ -27,7 +41,39 @@ impl KnownRules {
             spec: Arc::new(spec.clone()),
             is_enabled: true,
         };
-        Self(base.iter().map(known).collect())
+        Self {
+            rules: base.iter().map(known).collect(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Takes a change that was accepted when it came.
+    ///
+    /// # Errors
+    /// As [`Self::changed`]: the configuration is another one since. It changes nothing then, but a
+    /// rule that was put stays known as one that is refused.
+    pub(super) fn remember(
+        &mut self,
+        change: &RuleChange,
+        datasets: &Datasets,
+        windows: Option<&WindowPlan>,
+    ) -> Result<(), String> {
+        match self.changed(change, datasets, windows) {
+            Ok(next) => {
+                *self = next;
+                Ok(())
+            }
+            Err(why) => {
+                if let (ChangeKind::Put, Ok(spec)) = (change.kind, change.spec())
+                    && !self.has(&change.rule_id, change.shadow)
+                {
+                    self.forget_refused(change);
+                    let why = why.clone();
+                    self.refused.push(RefusedRule { spec, why });
+                }
+                Err(why)
+            }
+        }
     }
 
     /// Changes them; returns the rule that begins to judge, if one does. It is not looked at what the
@@ -36,7 +82,7 @@ impl KnownRules {
     /// # Errors
     /// When the change puts no rule, or is about one that is not there; nothing has changed then.
     pub(super) fn apply(&mut self, change: &RuleChange) -> Result<Option<Arc<RuleSpec>>, String> {
-        let rules = &mut self.0;
+        let rules = &mut self.rules;
         let at = rules.iter().position(|rule| rule.is(change));
         match (change.kind, at) {
             (ChangeKind::Put, at) => {
@@ -49,6 +95,7 @@ impl KnownRules {
                     Some(rule) => *rule = put,
                     None => rules.push(put),
                 }
+                self.forget_refused(change);
                 Ok(Some(spec))
             }
             (ChangeKind::Remove, Some(at)) => {
@@ -60,7 +107,8 @@ impl KnownRules {
                 rule.is_enabled = change.kind == ChangeKind::Enable;
                 Ok(rule.is_enabled.then(|| rule.spec.clone()))
             }
-            (ChangeKind::Approve, _) => Ok(None),
+            (ChangeKind::Approve | ChangeKind::Reject, _) => Ok(None),
+            (ChangeKind::Remove, None) if self.forget_refused(change) => Ok(None),
             (_, None) => Err(self.unknown(change)),
         }
     }
@@ -90,23 +138,43 @@ impl KnownRules {
 
     /// All of them, and whether each judges.
     pub(super) fn all(&self) -> impl Iterator<Item = (&RuleSpec, bool)> {
-        self.0.iter().map(|rule| (&*rule.spec, rule.is_enabled))
+        self.rules.iter().map(|rule| (&*rule.spec, rule.is_enabled))
     }
 
     /// The rules that judge.
     pub(super) fn enabled(&self) -> impl Iterator<Item = &RuleSpec> {
-        let enabled = self.0.iter().filter(|rule| rule.is_enabled);
+        let enabled = self.rules.iter().filter(|rule| rule.is_enabled);
         enabled.map(|rule| &*rule.spec)
     }
 
     /// Whether a rule is known, be it disabled.
     pub(super) fn has(&self, rule_id: &str, shadow: bool) -> bool {
-        let mut all = self.0.iter();
+        let mut all = self.rules.iter();
         all.any(|rule| rule.spec.id == rule_id && rule.spec.shadow == shadow)
     }
 
+    /// The rules that were put and cannot judge.
+    pub(super) fn refused(&self) -> &[RefusedRule] {
+        &self.refused
+    }
+
+    /// Forgets the refused rule that a change is about; true if there was one.
+    fn forget_refused(&mut self, change: &RuleChange) -> bool {
+        let before = self.refused.len();
+        let is = |spec: &RuleSpec| spec.id == change.rule_id && spec.shadow == change.shadow;
+        self.refused.retain(|refused| !is(&refused.spec));
+        self.refused.len() < before
+    }
+
     fn unknown(&self, change: &RuleChange) -> String {
-        let of_kind = self.0.iter().map(|rule| &rule.spec);
+        let is = |spec: &RuleSpec| spec.id == change.rule_id && spec.shadow == change.shadow;
+        if let Some(refused) = self.refused.iter().find(|refused| is(&refused.spec)) {
+            return format!(
+                "the rule '{}' judges nothing since the configuration is another one: {}; put it again, or remove it",
+                change.rule_id, refused.why
+            );
+        }
+        let of_kind = self.rules.iter().map(|rule| &rule.spec);
         let ids: Vec<&str> = of_kind
             .filter(|spec| spec.shadow == change.shadow)
             .map(|spec| spec.id.as_str())

@@ -8,6 +8,7 @@
 mod book;
 mod change;
 mod known;
+mod remembered;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -21,13 +22,9 @@ use crate::position::{Partition, Positions, TopicIndex};
 
 pub use book::ControlBook;
 pub use change::{ChangeKind, RuleChange};
-pub use standing::StandingRules;
-
-/// How long a silence is remembered after its end, microseconds: longer than any processor is behind.
-const KEPT_US: i64 = 86_400_000_000;
-/// Records that are remembered. Processors are at most a save interval behind, so none needs a change
-/// of rules that is older and was replaced since.
-const RECORDS_MAX: usize = 512;
+pub use known::RefusedRule;
+pub(crate) use remembered::{ControlState, ControlStateV4};
+pub use standing::{ChangeFate, RuleBase, StandingRules};
 
 /// The actor of what is said to all robots of a partition.
 pub fn name(partition: Partition) -> String {
@@ -98,55 +95,5 @@ impl ControlRecord {
 
     fn holds_at(&self, positions: &Positions) -> bool {
         self.from <= positions.get(self.topic)
-    }
-}
-
-/// Forgets silences that have ended, and what takes back none that is remembered.
-fn forget_ended(records: &mut Vec<ControlRecord>, now: i64) {
-    let is_recent = |until: i64| until.saturating_add(KEPT_US) > now;
-    records.retain(|known| match &known.said {
-        Said::Action(action) => action.silences_until().is_none_or(is_recent),
-        Said::Rule(_) => true,
-    });
-    let silences: Vec<(u64, Action)> = records
-        .iter()
-        .filter_map(|known| match &known.said {
-            Said::Action(action) if action.silences_until().is_some() => {
-                Some((known.from, action.clone()))
-            }
-            _ => None,
-        })
-        .collect();
-    records.retain(|known| match &known.said {
-        Said::Action(action) if action.takes_silences_back() => {
-            let mut before = silences.iter().filter(|(from, _)| *from <= known.from);
-            is_recent(known.at) || before.any(|(_, silence)| action.takes_back(silence))
-        }
-        _ => true,
-    });
-}
-
-/// What was said in a partition, as its actor remembers it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ControlState(Vec<ControlRecord>);
-
-impl ControlState {
-    /// Remembers a record. Of actions only what holds for robots to come: silences, until they end.
-    pub(crate) fn take(&mut self, record: ControlRecord) {
-        forget_ended(&mut self.0, record.at);
-        if let Said::Action(action) = &record.said
-            && action.silences_until().is_none()
-            && !action.takes_silences_back()
-        {
-            return;
-        }
-        self.0.push(record);
-        if self.0.len() > RECORDS_MAX {
-            change::forget_replaced(&mut self.0);
-        }
-    }
-
-    pub(crate) fn records(&self) -> &[ControlRecord] {
-        &self.0
     }
 }

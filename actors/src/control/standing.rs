@@ -1,53 +1,168 @@
-//! Which rules hold, and which changes made them, for people: read from what the actor of a partition
-//! remembers.
+//! The rules of a deployment: those of its configuration, and what changes have made of them.
 
+use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Datasets;
 
 use super::change::Approvals;
-use super::known::KnownRules;
+use super::known::{KnownRules, RefusedRule};
 use super::{RuleChange, Said};
+use crate::position::{Positions, TopicIndex};
 use crate::rules::RuleSpec;
 use crate::state::StateError;
+use crate::window::WindowPlan;
+
+/// What the configuration of a deployment says about rules.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleBase<'a> {
+    /// The rules on which recorded changes stand.
+    pub rules: &'a [RuleSpec],
+    /// Changes that come now wait for another person's approval.
+    pub needs_approval: bool,
+    /// What rules may watch.
+    pub datasets: &'a Datasets,
+    /// The windows, where they are known: without them rules on windows are not compared with these.
+    pub windows: Option<&'a WindowPlan>,
+}
+
+/// What has become of a change.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ChangeFate {
+    /// It counts.
+    Counts,
+    /// It waits for another person's approval.
+    Waiting,
+    /// Another person did not want it.
+    Rejected {
+        /// Who.
+        by: String,
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// Who made it has taken it back before it counted.
+    Withdrawn {
+        /// What they said.
+        reason: Option<String>,
+    },
+    /// It does not fit the configuration any more, and changes nothing.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for ChangeFate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let because = |reason: &Option<String>| match reason {
+            Some(reason) => format!(": {reason}"),
+            None => String::new(),
+        };
+        match self {
+            Self::Counts => write!(formatter, "counts"),
+            Self::Waiting => write!(formatter, "waiting"),
+            Self::Rejected { by, reason } => {
+                write!(formatter, "rejected by {by}{}", because(reason))
+            }
+            Self::Withdrawn { reason } => write!(formatter, "withdrawn{}", because(reason)),
+            Self::Refused { why } => write!(formatter, "refused: {why}"),
+        }
+    }
+}
 
 /// The rules of a deployment as far as one partition has read their changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StandingRules {
+    needs_approval: bool,
+    datasets: Datasets,
+    windows: Option<WindowPlan>,
     known: KnownRules,
     approvals: Approvals,
-    needs_approval: bool,
     changes: Vec<RuleChange>,
+    /// Changes that do not fit any more by their ids, and why.
+    refused: Vec<(String, String)>,
+    /// How far the partition had read.
+    read: Positions,
 }
 
 impl StandingRules {
     /// The rules of the configuration, and the changes that the actor of a partition remembers, by its
-    /// stored state. `needs_approval`: changes that come now wait for another person's approval.
+    /// stored state.
     ///
     /// # Errors
     /// When the state is of an unknown version or damaged.
-    pub fn read(
-        base: &[RuleSpec],
-        needs_approval: bool,
-        state: Option<&[u8]>,
-    ) -> Result<Self, StateError> {
+    pub fn read(base: RuleBase<'_>, state: Option<&[u8]>) -> Result<Self, StateError> {
         let mut standing = Self {
-            known: KnownRules::of(base),
-            needs_approval,
-            ..Self::default()
+            needs_approval: base.needs_approval,
+            datasets: base.datasets.clone(),
+            windows: base.windows.cloned(),
+            known: KnownRules::of(base.rules),
+            approvals: Approvals::default(),
+            changes: Vec::new(),
+            refused: Vec::new(),
+            read: Positions::zero(),
         };
         let Some(state) = state else {
             return Ok(standing);
         };
-        for record in crate::processor::control_state(state)?.0.records() {
+        let (remembered, read) = crate::processor::control_state(state)?;
+        standing.read = read;
+        for record in remembered.records() {
             if let Said::Rule(change) = &record.said {
-                standing.changes.push(change.clone());
-                // What is remembered was accepted when it came. Where the configuration is another one
-                // since, it may be about a rule that is gone: then it changes nothing, as in processors.
-                if let Ok(Some(counts)) = standing.approvals.meet(change, record.needs_approval) {
-                    drop(standing.known.apply(&counts));
-                }
+                standing.remember(change, record.needs_approval);
             }
         }
         Ok(standing)
+    }
+
+    /// Takes a change that was accepted when it came. Where the configuration is another one since, it
+    /// may not fit any more: then it changes nothing, as in processors.
+    fn remember(&mut self, change: &RuleChange, needs_approval: bool) {
+        self.changes.push(change.clone());
+        let Ok(Some(counts)) = self.approvals.meet(change, needs_approval) else {
+            return;
+        };
+        let windows = self.windows.as_ref();
+        if let Err(why) = (self.known).remember(&counts, &self.datasets, windows) {
+            self.refused.push((counts.change_id, why));
+        }
+    }
+
+    /// How far the partition had read a topic.
+    pub fn read_to(&self, topic: TopicIndex) -> u64 {
+        self.read.get(topic)
+    }
+
+    /// Takes a record that the partition has not read yet as it will take it; one that it will refuse
+    /// changes nothing.
+    pub fn foresee(&mut self, batch: &Batch, row: usize) {
+        if let Ok(change) = RuleChange::read(batch, row) {
+            self.meet(change);
+        }
+    }
+
+    /// Takes a change as a partition takes it; one that it refuses changes nothing.
+    pub fn meet(&mut self, change: RuleChange) {
+        let is_known = |known: &RuleChange| known.change_id == change.change_id;
+        if self.changes.iter().any(is_known) {
+            return;
+        }
+        let before = self.approvals.clone();
+        let Ok(counts) = self.approvals.meet(&change, self.needs_approval) else {
+            return;
+        };
+        let changed = counts.map(|counts| self.changed(&counts)).transpose();
+        match changed {
+            Ok(changed) => {
+                self.known = changed.unwrap_or_else(|| self.known.clone());
+                self.changes.push(change);
+            }
+            Err(_) => self.approvals = before,
+        }
+    }
+
+    fn changed(&self, change: &RuleChange) -> Result<KnownRules, String> {
+        let windows = self.windows.as_ref();
+        self.known.changed(change, &self.datasets, windows)
     }
 
     /// The rules that hold, in the order in which they judge; those in the shadow too.
@@ -58,6 +173,11 @@ impl StandingRules {
     /// The same and those that are disabled, each with whether it judges.
     pub fn known(&self) -> impl Iterator<Item = (&RuleSpec, bool)> {
         self.known.all()
+    }
+
+    /// The rules that were put and do not fit the configuration any more: they judge nothing.
+    pub fn refused(&self) -> &[RefusedRule] {
+        self.known.refused()
     }
 
     /// Whether a rule is known, be it disabled; `shadow`: the one of this id that runs in the shadow.
@@ -75,18 +195,45 @@ impl StandingRules {
         self.approvals.waiting()
     }
 
-    /// Whether a change would be accepted now, by the datasets; it counts for those that are checked
-    /// after it.
+    /// What has become of a change that was accepted.
+    pub fn fate(&self, change: &RuleChange) -> ChangeFate {
+        let id = change.change_id.as_str();
+        let waits = |known: &RuleChange| known.change_id == id;
+        if self.waiting().iter().any(waits) {
+            return ChangeFate::Waiting;
+        }
+        let rejects = |known: &&RuleChange| known.rejects.as_deref() == Some(id);
+        if let Some(rejection) = self.changes.iter().find(rejects) {
+            let (by, reason) = (rejection.actor.clone(), rejection.comment.clone());
+            return match by == change.actor {
+                true => ChangeFate::Withdrawn { reason },
+                false => ChangeFate::Rejected { by, reason },
+            };
+        }
+        match self.refused.iter().find(|(refused, _)| refused == id) {
+            Some((_, why)) => ChangeFate::Refused { why: why.clone() },
+            None => ChangeFate::Counts,
+        }
+    }
+
+    /// Whether a change would be accepted now; it counts for those that are checked after it.
     ///
     /// # Errors
     /// Says why not, and what may have been meant.
-    pub fn check(&mut self, change: &RuleChange, datasets: &Datasets) -> Result<(), String> {
-        // A change that waits is tried as if it were approved.
+    pub fn check(&mut self, change: &RuleChange) -> Result<(), String> {
+        let before = self.approvals.clone();
         let counts = match self.approvals.meet(change, self.needs_approval)? {
             Some(counts) => counts,
+            // One that waits is tried as if it were approved.
             None => change.clone(),
         };
-        self.known = self.known.changed(&counts, datasets, None)?;
+        match self.changed(&counts) {
+            Ok(changed) => self.known = changed,
+            Err(why) => {
+                self.approvals = before;
+                return Err(why);
+            }
+        }
         Ok(())
     }
 }

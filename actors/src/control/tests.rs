@@ -1,4 +1,7 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::known::KnownRules;
+use super::remembered::RECORDS_MAX;
 use super::*;
 use crate::rules::{CombinationSpec, Expression, Micros, RuleKind, RuleSet, RuleSpec};
 use proptest::prelude::*;
@@ -23,8 +26,10 @@ fn rule(id: &str, above: f64) -> RuleSpec {
 }
 
 fn change(kind: ChangeKind, rule_id: &str, rule: Option<&RuleSpec>) -> RuleChange {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
     RuleChange {
-        change_id: format!("{kind:?} {rule_id}"),
+        change_id: format!("{kind:?} {rule_id} {number}"),
         kind,
         rule_id: rule_id.to_owned(),
         rule: rule.map(|rule| serde_json::to_string(rule).unwrap()),
@@ -33,6 +38,7 @@ fn change(kind: ChangeKind, rule_id: &str, rule: Option<&RuleSpec>) -> RuleChang
         actor: "dana".to_owned(),
         approves: None,
         comment: None,
+        rejects: None,
     }
 }
 
@@ -138,7 +144,7 @@ fn only_changes_that_were_replaced_are_forgotten() {
             }
         };
         all.push(change.clone());
-        state.take(ControlRecord {
+        let taken = state.take(ControlRecord {
             topic: 10,
             from,
             at: 0,
@@ -146,6 +152,7 @@ fn only_changes_that_were_replaced_are_forgotten() {
             needs_approval: from == 3,
             said: Said::Rule(change),
         });
+        taken.unwrap();
     }
     assert!(state.records().len() < RECORDS_MAX / 2 + 10);
     let base: Vec<RuleSpec> = Vec::new();

@@ -127,6 +127,9 @@ pub trait AccessStore: Send + Sync {
     /// The token with this hash.
     fn token(&self, hash: &str) -> Result<Option<StoredToken>>;
 
+    /// What is known of a request by its key; `None` where it was never reserved, or is forgotten.
+    fn request(&self, key: &str) -> Result<Option<Begun>>;
+
     /// Reserves a request, unless its key is known.
     fn begin_request(&self, reservation: &Reservation) -> Result<Begun>;
 

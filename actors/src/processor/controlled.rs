@@ -22,8 +22,7 @@ impl Processor {
     ) -> Self {
         let mut processor = Self::new(robot_id, config);
         if control::partition_of(robot_id).is_some() {
-            let records = book.inherited().into_iter();
-            records.for_each(|record| processor.state.control.take(record));
+            processor.state.control = book.inherited();
         }
         if !control::is_robot(robot_id) {
             return processor.under(book);
@@ -71,12 +70,20 @@ impl Processor {
         self.fall_due(outputs);
         match batch.dataset.kind {
             DatasetKind::AlertActions => {
-                if let Ok(action) = Action::read(batch, row) {
+                if let Ok(action) = Action::read(batch, row)
+                    && self.takes(&action, (topic, batch.offsets[row]), append_time)
+                {
                     self.act_widely(&action, outputs);
                 }
             }
             _ => self.follow_rules(topic, batch.offsets[row], outputs),
         }
+    }
+
+    /// Whether an action for all robots is one that has not come before, and was not refused.
+    fn takes(&self, action: &Action, place: (TopicIndex, u64), at: i64) -> bool {
+        let book = self.book.as_ref();
+        book.is_none_or(|book| book.acts(action, place, at))
     }
 
     /// A change of rules has come.
@@ -115,7 +122,7 @@ impl Processor {
                 }
                 None => ControlRecord::read(topic, batch, row, false)?,
             };
-            self.state.control.take(record);
+            self.state.control.take(record)?;
             // Who says it wants to see that it holds.
             outputs.urgent = true;
             return Ok(());

@@ -53,15 +53,22 @@ impl Processor {
         });
     }
 
-    /// Counts anew what combinations follow, one after the other: one may follow another.
+    /// Counts anew what combinations follow, then judges those that say something else than before, or
+    /// know of other conditions now; one after the other, since one may follow another.
     pub(super) fn recount(&mut self, outputs: &mut Outputs) {
         let rules = self.config.rules.rules().iter().enumerate();
         let combinations = rules.filter(|(_, rule)| rule.follows_conditions());
-        let slots: Vec<usize> = combinations.map(|(slot, _)| slot).collect();
+        let mut slots: Vec<usize> = combinations.map(|(slot, _)| slot).collect();
+        let open = self.state.entities.instruments.open_conditions().count();
+        let open = u32::try_from(open).unwrap_or(u32::MAX);
+        self.with_rules(outputs, |robot, context| {
+            slots.retain(|slot| robot.recount(context, *slot, open));
+            Vec::new()
+        });
         for slot in slots {
-            let open = self.state.entities.instruments.open_conditions().count();
-            let open = u32::try_from(open).unwrap_or(u32::MAX);
-            self.with_rules(outputs, |robot, context| robot.recount(context, slot, open));
+            self.with_rules(outputs, |robot, context| {
+                robot.judge_combination(context, slot)
+            });
         }
     }
 

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::entities::Entities;
 use super::procedure_table::{ProcedureTable, ProcedureTableV2};
-use crate::alerts::Alerts;
-use crate::control::ControlState;
+use crate::alerts::{Alerts, AlertsV4};
+use crate::control::{ControlState, ControlStateV4};
 use crate::outputs::Counters;
 use crate::position::Positions;
 use crate::registry::{RegistryState, RobotRecord};
-use crate::robot::{RobotActor, RobotV1, RobotV3};
+use crate::robot::{RobotActor, RobotV1, RobotV3, RobotV4};
 use crate::state::{self, Body, StateError, Stored};
 
 /// What is stored of a processor.
@@ -64,9 +64,24 @@ struct Version3 {
     registry: Option<Box<RegistryState>>,
 }
 
+/// Version 4: what was said to all robots was not known by its id, changes of rules were not rejected,
+/// and a combination that says something else was not noticed.
+#[derive(Deserialize)]
+struct Version4 {
+    positions: Positions,
+    counters: Vec<Counters>,
+    robot: RobotV4,
+    procedures: ProcedureTable,
+    entities: Entities,
+    record: RobotRecord,
+    registry: Option<Box<RegistryState>>,
+    alerts: AlertsV4,
+    control: ControlStateV4,
+}
+
 impl Stored for ProcessorState {
     const NAME: &'static str = "processor";
-    const VERSION: u8 = 4;
+    const VERSION: u8 = 5;
 
     fn body(&self) -> impl Serialize {
         self
@@ -107,7 +122,21 @@ impl Stored for ProcessorState {
                     ..Self::default()
                 })
             }
-            4 => body.decode(),
+            4 => {
+                let stored: Version4 = body.decode()?;
+                Ok(Self {
+                    positions: stored.positions,
+                    counters: stored.counters,
+                    robot: stored.robot.into(),
+                    procedures: stored.procedures,
+                    entities: stored.entities,
+                    record: stored.record,
+                    registry: stored.registry,
+                    alerts: stored.alerts.into(),
+                    control: stored.control.into(),
+                })
+            }
+            5 => body.decode(),
             _ => body.unknown(),
         }
     }

@@ -61,6 +61,8 @@ pub struct SilenceView {
     pub hides_high: bool,
     pub actor: String,
     pub comment: Option<String>,
+    /// It was made for all robots.
+    pub is_wide: bool,
 }
 
 /// A procedure.
@@ -259,6 +261,7 @@ fn silence(silence: &Silence) -> SilenceView {
         hides_high: silence.hides_high,
         actor: silence.actor.clone(),
         comment: silence.comment.clone(),
+        is_wide: silence.is_wide,
     }
 }
 

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use theatre_schemas::records::Alert;
 
 use super::{ROBOT_WIDE, RobotActor, RuleContext};
+use crate::outputs::fingerprint;
 use crate::rules::{
-    AlertContext, Condition, ConditionChange, Happened, INSTRUMENT_LIVES, Manner, Rule, RuleKind,
-    Step, Steps, Usage, next_judgement, rule_and_signal,
+    AlertContext, CombinationSpec, Condition, ConditionChange, Happened, INSTRUMENT_LIVES, Manner,
+    Rule, RuleKind, Step, Steps, Usage, next_judgement, rule_and_signal,
 };
 
 /// A condition that follows others, and what it remembers of them.
@@ -20,6 +21,51 @@ pub(super) struct Following {
     /// The latest event time of what a combination has followed: what is put out later may be of an
     /// earlier time, but what follows from it is not.
     latest: Option<i64>,
+    /// What a combination said when it was judged last.
+    judged: Option<Judged>,
+}
+
+/// As version 4 of the processor stored it: a combination that says something else was not noticed.
+#[derive(Debug, Deserialize)]
+pub(super) struct FollowingV4 {
+    condition: Condition,
+    memory: Memory,
+    latest: Option<i64>,
+}
+
+impl From<FollowingV4> for Following {
+    fn from(stored: FollowingV4) -> Self {
+        Self {
+            condition: stored.condition,
+            memory: stored.memory,
+            latest: stored.latest,
+            judged: None,
+        }
+    }
+}
+
+/// What a combination says, as fingerprints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Judged {
+    /// What must be open: a hold begins anew where that is another one.
+    of: u64,
+    /// The same, for how long and where.
+    all: u64,
+}
+
+impl Judged {
+    fn by(rule: &Rule, spec: &CombinationSpec) -> Self {
+        let print =
+            |said: serde_json::Result<String>| fingerprint(said.unwrap_or_default().as_bytes());
+        Self {
+            of: print(serde_json::to_string(&spec.of)),
+            all: print(serde_json::to_string(&(
+                &spec.of,
+                spec.hold,
+                &rule.spec.only,
+            ))),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,6 +112,7 @@ impl Following {
         let due = deadline.and_then(|deadline| self.pass(rule, deadline));
         let change = match &rule.spec.kind {
             RuleKind::Combination(spec) => {
+                self.judged.get_or_insert_with(|| Judged::by(rule, spec));
                 let time = self.latest.map_or(time, |latest| latest.max(time));
                 self.latest = Some(time);
                 self.count(&spec.of.rules(), happened);
@@ -157,6 +204,16 @@ impl Following {
                 change
             }
             _ => self.end(deadline, "it has not happened again"),
+        }
+    }
+
+    /// How many conditions of each of so many rules a combination knows to be open, and what it said
+    /// when it was judged last; `now` where a build that did not keep that has judged it.
+    fn known(&self, rules: usize, now: Judged) -> (Vec<u32>, Judged) {
+        const ANOTHER_KIND: Judged = Judged { of: 0, all: 0 };
+        match &self.memory {
+            Memory::Open(open) => (open.clone(), self.judged.unwrap_or(now)),
+            _ => (vec![0; rules], ANOTHER_KIND),
         }
     }
 
@@ -304,23 +361,24 @@ impl RobotActor {
             let changes = following.condition.remove_rule(now).into_iter();
             alerts.extend(changes.map(|change| change.alert_of_removed(id, of_robot)));
             following.memory = Memory::Nothing;
+            following.judged = None;
             !following.is_default()
         });
         alerts
     }
 
-    /// A combination may name other rules than before: what is open is counted again, and judged where
-    /// that makes a difference. Conditions of instruments are counted by the processor, which keeps
-    /// them.
+    /// A combination may say something else than before: what is open is counted again. Conditions of
+    /// instruments are counted by the processor, which keeps them. True where it is to be judged: it
+    /// says something else, or other conditions are open than it knew of.
     pub(crate) fn recount(
         &mut self,
         context: RuleContext<'_>,
         slot: usize,
         of_instruments: u32,
-    ) -> Vec<Alert> {
+    ) -> bool {
         let rule = &context.rules.rules()[slot];
         let RuleKind::Combination(spec) = &rule.spec.kind else {
-            return Vec::new();
+            return false;
         };
         let rules = spec.of.rules();
         let counted = rules.iter().map(|id| match *id {
@@ -328,24 +386,49 @@ impl RobotActor {
             id => self.open_of(id),
         });
         let counted: Vec<u32> = counted.collect();
-        let known = match self.following.get(&rule.spec.id).map(|it| &it.memory) {
-            Some(Memory::Open(open)) => open.clone(),
-            _ => vec![0; rules.len()],
+        let now = Judged::by(rule, spec);
+        let (known, before) = match self.following.get(&rule.spec.id) {
+            Some(following) => following.known(rules.len(), now),
+            // Nothing was open.
+            None => (vec![0; rules.len()], now),
         };
-        if counted == known {
-            return Vec::new();
+        let is_same = counted == known && before == now;
+        if is_same && self.following.get(&rule.spec.id).is_none() {
+            return false;
         }
+        self.with_following(rule, |it| {
+            it.memory = Memory::Open(counted);
+            it.judged = Some(now);
+            if before.of != now.of {
+                // That the other one was true does not count towards the hold of this one.
+                it.condition.rest();
+            }
+        });
+        !is_same
+    }
+
+    /// Judges a combination by what is open, at the robot's clock.
+    pub(crate) fn judge_combination(
+        &mut self,
+        context: RuleContext<'_>,
+        slot: usize,
+    ) -> Vec<Alert> {
+        let rule = &context.rules.rules()[slot];
         let last_seen = self.last_seen().map_or(i64::MIN, |seen| seen.0);
         let now = self.shown_clock().map_or(last_seen, |clock| clock.0);
-        let in_scope = is_in_scope(context, rule, now);
+        let has_clock = self.clock.is_some();
         let change = self.with_following(rule, |it| {
-            it.memory = Memory::Open(counted);
-            in_scope.then(|| it.combine(rule, now)).flatten()
+            let time = it.latest.map_or(now, |latest| latest.max(now));
+            if has_clock {
+                it.latest = Some(time);
+            }
+            if is_in_scope(context, rule, time) {
+                it.combine(rule, time)
+            } else {
+                it.condition.leave_scope(time)
+            }
         });
-        change
-            .map(|change| alert(context, rule, change))
-            .into_iter()
-            .collect()
+        Vec::from_iter(change.map(|change| alert(context, rule, change)))
     }
 
     /// How many conditions of a rule are open.

@@ -6,11 +6,12 @@ use serde::Deserialize;
 
 use super::RobotActor;
 use super::feed::Feed;
+use super::following::{Following, FollowingV4};
 use super::numbers::TopicNumbers;
 use super::waiting::{WaitingRow, WaitingRows};
 use crate::name_map::NameMap;
 use crate::position::TopicIndex;
-use crate::rules::{Condition, ConditionV1};
+use crate::rules::{Condition, ConditionV1, MeasureState};
 use crate::sequence::SequenceTracker;
 use crate::time::{EventTime, LogTime};
 use crate::window::{Windows, WindowsV1};
@@ -97,6 +98,52 @@ impl From<RobotV3> for RobotActor {
             not_finite: stored.not_finite,
             last_event: stored.last_event,
             ..Self::default()
+        }
+    }
+}
+
+/// As version 4 stored it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RobotV4 {
+    clock: Option<EventTime>,
+    ended_clock: Option<EventTime>,
+    began_anew: bool,
+    last_seen: Option<LogTime>,
+    feed: Feed,
+    numbers: Vec<TopicNumbers>,
+    windows: NameMap<Windows>,
+    conditions: NameMap<NameMap<Condition>>,
+    waiting: NameMap<WaitingRows>,
+    valid_rows_in_a_row: u32,
+    not_finite: u64,
+    last_event: Option<(String, i64)>,
+    measures: NameMap<NameMap<MeasureState>>,
+    following: NameMap<FollowingV4>,
+    boot: Option<i64>,
+    starts: Vec<i64>,
+    usage_due: Option<i64>,
+}
+
+impl From<RobotV4> for RobotActor {
+    fn from(stored: RobotV4) -> Self {
+        Self {
+            clock: stored.clock,
+            ended_clock: stored.ended_clock,
+            began_anew: stored.began_anew,
+            last_seen: stored.last_seen,
+            feed: stored.feed,
+            numbers: stored.numbers,
+            windows: stored.windows,
+            conditions: stored.conditions,
+            waiting: stored.waiting,
+            valid_rows_in_a_row: stored.valid_rows_in_a_row,
+            not_finite: stored.not_finite,
+            last_event: stored.last_event,
+            measures: stored.measures,
+            following: stored.following.map(Following::from),
+            boot: stored.boot,
+            starts: stored.starts,
+            usage_due: stored.usage_due,
         }
     }
 }

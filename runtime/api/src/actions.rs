@@ -35,7 +35,7 @@ pub enum Refusal {
 }
 
 /// What is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Deed {
     /// A person sees to the condition.
     Acknowledge {
@@ -69,7 +69,7 @@ pub enum Deed {
 }
 
 /// Which conditions a silence is about, and until when. What is absent does not narrow it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// One condition.
     pub condition: Option<String>,
@@ -86,7 +86,7 @@ pub struct Scope {
 }
 
 /// An action that can be appended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// Its own id; a second one with the same id changes nothing.
     pub id: String,
@@ -133,16 +133,11 @@ pub struct SilenceWish {
     pub hides_high: bool,
 }
 
-/// A new id: random, or the same for the same `seed`, so that a request that is repeated is one action.
-pub fn new_id(is_wide: bool, seed: Option<&str>) -> String {
+/// A new id.
+pub fn new_id(is_wide: bool) -> String {
     use rand::RngExt;
-    use sha2::{Digest, Sha256};
-    let bytes = match seed {
-        Some(seed) => Sha256::digest(seed.as_bytes()).to_vec(),
-        None => rand::rng().random::<[u8; 16]>().to_vec(),
-    };
     let prefix = if is_wide { WIDE } else { "act_" };
-    format!("{prefix}{}", hex(bytes.get(..16).unwrap_or(&bytes)))
+    format!("{prefix}{}", hex(&rand::rng().random::<[u8; 16]>()))
 }
 
 /// What a person wrote; `None` where there is none.

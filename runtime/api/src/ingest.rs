@@ -23,6 +23,7 @@ use crate::model::{Accepted, Position, RejectedRecord};
 use crate::problem::{Answer, Problem};
 use crate::server::State;
 
+pub(crate) use once::{fingerprint, given_up_on_error, other_request, take_over};
 pub(crate) use records::Encoders;
 use records::{Form, Parsed};
 
@@ -135,7 +136,7 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         Some(DatasetKind::RuleChanges) => {
             return Err(Problem::new(
                 "forbidden",
-                "changes of rules are not sent as records: PUT or DELETE /api/v1/rules/{rule}, POST /api/v1/rules/{rule}/enable or disable",
+                "changes of rules are not sent as records: PUT or DELETE /api/v1/rules/{rule}, POST /api/v1/rules/{rule}/enable or disable, /api/v1/rules/changes/{change}/approve or reject",
             ));
         }
         _ => {}
@@ -221,12 +222,12 @@ fn append_all(parts: &Parts, topic: &str, records: &ByPartition) -> Answer<Vec<P
 }
 
 /// A value as JSON, for an answer or to be kept.
-fn encoded(value: &impl serde::Serialize) -> Answer<Vec<u8>> {
+pub(crate) fn encoded(value: &impl serde::Serialize) -> Answer<Vec<u8>> {
     serde_json::to_vec(value).map_err(|error| unreadable(&error))
 }
 
 /// What is kept of a request, or was to be kept, is no JSON; that would be a bug.
-fn unreadable(error: &serde_json::Error) -> Problem {
+pub(crate) fn unreadable(error: &serde_json::Error) -> Problem {
     tracing::error!(%error, "what is kept of a request cannot be read or written");
     Problem::new(
         "internal",

@@ -13,6 +13,7 @@ mod body;
 mod events;
 mod handlers;
 mod ingest;
+mod keyed;
 mod model;
 mod openapi;
 mod page;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
 use theatre_actors::rules::RuleSpec;
 use theatre_actors::time::Clock;
+use theatre_actors::window::WindowPlan;
 use theatre_schemas::registry::Registry;
 
 pub use openapi::document as openapi;
@@ -50,6 +52,8 @@ pub struct Parts {
     pub topics: BTreeMap<String, String>,
     /// The rules of the configuration.
     pub rules: Arc<Vec<RuleSpec>>,
+    /// The windows that rules may name, where they are known.
+    pub windows: Option<Arc<WindowPlan>>,
     /// A change of rules counts only once another person approves it.
     pub rules_approval: bool,
     /// Partitions of every topic.

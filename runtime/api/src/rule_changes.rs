@@ -62,6 +62,7 @@ fn fields(change: &RuleChange) -> Map<String, Value> {
         ("rule", &change.rule),
         ("approves", &change.approves),
         ("comment", &change.comment),
+        ("rejects", &change.rejects),
     ] {
         if let Some(value) = value {
             put(name, json!(value));
@@ -128,6 +129,11 @@ pub fn request(change: &RuleChange) -> (&'static str, String, Value) {
             let path = format!("/api/v1/rules/changes/{id}/approve");
             ("POST", path, json!({"comment": comment}))
         }
+        ChangeKind::Reject => {
+            let id = encoded(change.rejects.as_deref().unwrap_or_default());
+            let path = format!("/api/v1/rules/changes/{id}/reject");
+            ("POST", path, json!({"reason": comment}))
+        }
         ChangeKind::Enable | ChangeKind::Disable => {
             let path = format!("/api/v1/rules/{rule}/{}{shadow}", change.kind.as_str());
             ("POST", path, json!({"comment": comment}))
@@ -156,6 +162,19 @@ mod tests {
         assert_eq!(
             (method, path.as_str()),
             ("POST", "/api/v1/rules/changes/chg_1/approve")
+        );
+        let waits = RuleChange {
+            change_id: "chg_2".to_owned(),
+            ..change.clone()
+        };
+        let rejection = RuleChange::answering(&waits, ChangeKind::Reject, Some("no".to_owned()));
+        assert_eq!(
+            super::request(&rejection),
+            (
+                "POST",
+                "/api/v1/rules/changes/chg_2/reject".to_owned(),
+                json!({"reason": "no"})
+            )
         );
         let removed = RuleChange {
             kind: ChangeKind::Remove,

@@ -82,6 +82,27 @@ fn note(transaction: &Transaction<'_>, entry: &AuditEntry) -> rusqlite::Result<(
         .map(drop)
 }
 
+/// A request that is known.
+fn request(connection: &Connection, key: &str) -> rusqlite::Result<Begun> {
+    let sql = "SELECT fingerprint, ends, begun_at, held_at, answer FROM request WHERE key = ?1";
+    connection.query_row(sql, [key], |row| {
+        let fingerprint = row.get(0)?;
+        Ok(match row.get::<_, Option<Vec<u8>>>(4)? {
+            Some(answer) => Begun::Answered {
+                fingerprint,
+                answer,
+            },
+            None => Begun::Unanswered(Reservation {
+                key: key.to_owned(),
+                fingerprint,
+                ends: row.get(1)?,
+                begun_at: LogTime(row.get(2)?),
+                held_at: LogTime(row.get(3)?),
+            }),
+        })
+    })
+}
+
 impl AccessStore for EmbeddedAccess {
     fn add_token(&self, token: &StoredToken, entry: &AuditEntry) -> Result<()> {
         if token.robots.iter().any(|robot| robot.contains('\n')) {
@@ -136,6 +157,10 @@ impl AccessStore for EmbeddedAccess {
         })
     }
 
+    fn request(&self, key: &str) -> Result<Option<Begun>> {
+        self.read(|connection| request(connection, key).optional())
+    }
+
     fn begin_request(&self, reservation: &Reservation) -> Result<Begun> {
         self.write(|transaction| {
             let sql =
@@ -145,24 +170,7 @@ impl AccessStore for EmbeddedAccess {
             if transaction.execute(sql, values)? == 1 {
                 return Ok(Begun::New);
             }
-            let sql =
-                "SELECT fingerprint, ends, begun_at, held_at, answer FROM request WHERE key = ?1";
-            transaction.query_row(sql, [key], |row| {
-                let fingerprint = row.get(0)?;
-                Ok(match row.get::<_, Option<Vec<u8>>>(4)? {
-                    Some(answer) => Begun::Answered {
-                        fingerprint,
-                        answer,
-                    },
-                    None => Begun::Unanswered(Reservation {
-                        key: key.clone(),
-                        fingerprint,
-                        ends: row.get(1)?,
-                        begun_at: LogTime(row.get(2)?),
-                        held_at: LogTime(row.get(3)?),
-                    }),
-                })
-            })
+            request(transaction, key)
         })
     }
 

@@ -122,6 +122,11 @@ fn named(what: &str, error: &dyn std::fmt::Display) -> String {
     format!("{what}: {error}")
 }
 
+/// The windows of a configuration; `None` where they are at fault.
+pub fn window_plan(config: &Config) -> Option<WindowPlan> {
+    windows(config, &mut Faults::default())
+}
+
 fn windows(config: &Config, faults: &mut Faults) -> Option<WindowPlan> {
     let spec = |window: &WindowConfig| WindowSpec {
         name: window.name.clone(),

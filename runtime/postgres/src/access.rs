@@ -55,6 +55,30 @@ async fn note(connection: &mut PgConnection, entry: &AuditEntry) -> Attempt<()> 
     Ok(())
 }
 
+/// A request that is known.
+async fn request(connection: &mut PgConnection, key: &str) -> Attempt<Option<Begun>> {
+    let sql = "SELECT fingerprint, ends, begun_at, held_at, answer FROM request WHERE key = $1";
+    let found: Option<(String, Vec<u8>, i64, i64, Option<Vec<u8>>)> = sqlx::query_as(sql)
+        .bind(stored(key))
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.map(
+        |(fingerprint, ends, begun_at, held_at, answer)| match answer {
+            Some(answer) => Begun::Answered {
+                fingerprint,
+                answer,
+            },
+            None => Begun::Unanswered(Reservation {
+                key: key.to_owned(),
+                fingerprint,
+                ends,
+                begun_at: LogTime(begun_at),
+                held_at: LogTime(held_at),
+            }),
+        },
+    ))
+}
+
 impl AccessStore for PostgresAccess {
     fn add_token(&self, token: &StoredToken, entry: &AuditEntry) -> Result<()> {
         self.write(async |connection| {
@@ -103,6 +127,11 @@ impl AccessStore for PostgresAccess {
         })
     }
 
+    fn request(&self, key: &str) -> Result<Option<Begun>> {
+        self.session
+            .read(async |connection| request(connection, key).await)
+    }
+
     fn begin_request(&self, reservation: &Reservation) -> Result<Begun> {
         self.write(async |connection| {
             let sql = "INSERT INTO request (key, fingerprint, ends, begun_at, held_at) VALUES ($1, $2, $3, $4, $4) ON CONFLICT DO NOTHING";
@@ -114,25 +143,8 @@ impl AccessStore for PostgresAccess {
             if query.execute(&mut *connection).await?.rows_affected() == 1 {
                 return Ok(Begun::New);
             }
-            let sql = "SELECT fingerprint, ends, begun_at, held_at, answer FROM request WHERE key = $1";
-            let found: (String, Vec<u8>, i64, i64, Option<Vec<u8>>) = sqlx::query_as(sql)
-                .bind(stored(&reservation.key))
-                .fetch_one(connection)
-                .await?;
-            let (fingerprint, ends, begun_at, held_at, answer) = found;
-            Ok(match answer {
-                Some(answer) => Begun::Answered {
-                    fingerprint,
-                    answer,
-                },
-                None => Begun::Unanswered(Reservation {
-                    key: reservation.key.clone(),
-                    fingerprint,
-                    ends,
-                    begun_at: LogTime(begun_at),
-                    held_at: LogTime(held_at),
-                }),
-            })
+            let found = request(connection, &reservation.key).await?;
+            Ok(found.ok_or(sqlx::Error::RowNotFound)?)
         })
     }
 

@@ -17,7 +17,7 @@ pub use robots::{
     OpenCondition, RobotSummary, alert_history, alerts_of, condition_history, open_conditions,
     procedure, procedures, robot, robots,
 };
-pub use rules::standing_rules;
+pub use rules::{foreseen_rules, standing_rules};
 pub use silences::{StandingSilence, WIDE, standing_silences};
 pub use storage::{
     DeadLetterSummary, LakeFileStatus, PartitionState, dead_letter, dead_letters, lake_files,

@@ -44,6 +44,7 @@ pub fn start(
         topics: topics(config, &registry),
         registry,
         rules: Arc::new(config.rule_specs()?),
+        windows: theatre_pipeline::params::window_plan(config).map(Arc::new),
         rules_approval: config.rules_approval,
         partitions: config.partitions,
         record_bytes: config.record_bytes,

@@ -222,6 +222,47 @@ fn a_silence_hides_high_priority_only_where_it_says_so() {
 }
 
 #[test]
+fn a_robot_keeps_so_many_silences_and_says_so_of_one_more() {
+    let mut robot = Robot::new(&[hot_rule()]);
+    let of = |condition: usize| ("condition_id", text(&format!("c{condition}")));
+    // The first one ends before the others.
+    robot.act(
+        "silence",
+        &[of(0), ("until", Value::TimestampMicros(NOW + 55 * S))],
+    );
+    for condition in 1..SILENCES_MAX {
+        robot.act("silence", &[of(condition)]);
+    }
+    robot.act("silence", &[of(7)]);
+    assert!(
+        robot.outputs.dead.is_empty(),
+        "one takes the place of another"
+    );
+    robot.act("silence", &[of(100)]);
+    let ids = |robot: &Robot| -> Vec<String> {
+        let silences = robot.processor.view().silences.into_iter();
+        silences
+            .filter_map(|silence| silence.condition_id)
+            .collect()
+    };
+    let why = &robot.outputs.dead[0].detail;
+    assert!(why.contains("64 silences already: take one back"), "{why}");
+    assert_eq!(ids(&robot).len(), SILENCES_MAX, "none is forgotten");
+    assert!(!ids(&robot).contains(&"c100".to_owned()));
+    // What has ended makes room.
+    let batch = appended(&action(robot.actions, "silence", &[of(101)]), &[56]);
+    robot
+        .processor
+        .apply(ACTIONS, &batch, &[0], &mut robot.outputs);
+    assert_eq!(robot.outputs.dead.len(), 1);
+    let now = ids(&robot);
+    assert!(
+        now.contains(&"c101".to_owned()) && !now.contains(&"c0".to_owned()),
+        "{now:?}"
+    );
+}
+
+#[test]
 fn what_no_person_acknowledges_is_passed_on_step_by_step() {
     use Transition::{Acknowledged, Escalated, Raised, Updated};
     let step = |after, priority| Unacknowledged {

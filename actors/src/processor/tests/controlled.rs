@@ -1,5 +1,8 @@
 //! What is said to all robots of a partition: silences and changes of rules.
 
+mod changed;
+mod once;
+
 use apache_avro::types::Value;
 
 use super::*;

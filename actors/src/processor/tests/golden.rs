@@ -1,13 +1,17 @@
 //! State as every version wrote it. A file is written once and never edited: when the encoding
 //! changes, the version grows, and the files of those before must still be read.
 
+use apache_avro::types::Value;
+
 use super::*;
+use crate::control::ControlRecord;
 use crate::state::StateError;
 
 const V1: &[u8] = include_bytes!("../../../golden/processor/v1.bin");
 const V2: &[u8] = include_bytes!("../../../golden/processor/v2.bin");
 const V3: &[u8] = include_bytes!("../../../golden/processor/v3.bin");
-const V4: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v4.bin");
+const V4: &[u8] = include_bytes!("../../../golden/processor/v4.bin");
+const V5: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/processor/v5.bin");
 
 /// A life with something of everything in it.
 fn processor() -> Processor {
@@ -109,6 +113,50 @@ fn handled_processor() -> Processor {
     processor
 }
 
+/// The same, with something of all that a partition's actor remembers; so it is robot and partition.
+fn said_processor() -> Processor {
+    let mut processor = handled_processor();
+    let records = [
+        (
+            "alert_actions",
+            vec![
+                ("action_id", text("a")),
+                ("action", Value::Enum(0, "silence".into())),
+                ("until", Value::TimestampMicros(NOW + 9_000 * S)),
+            ],
+        ),
+        (
+            "rule_changes",
+            vec![
+                ("change_id", text("c")),
+                ("change", Value::Enum(0, "put".into())),
+                ("rule_id", text("hot")),
+                (
+                    "rule",
+                    text(&serde_json::to_string(&rule("hot", Priority::Low, hot(1))).unwrap()),
+                ),
+            ],
+        ),
+        (
+            "rule_changes",
+            vec![
+                ("change_id", text("d")),
+                ("change", Value::Enum(0, "reject".into())),
+                ("rule_id", text("hot")),
+                ("rejects", text("c")),
+                ("comment", text("too low")),
+            ],
+        ),
+    ];
+    for (offset, (subject, mut fields)) in records.into_iter().enumerate() {
+        fields.push(("actor", text("dana")));
+        let batch = record(subject, offset as u64, NOW + 80 * S, &fields);
+        let read = ControlRecord::read(9, &batch, 0, offset == 1).unwrap();
+        processor.state.control.take(read).unwrap();
+    }
+    processor
+}
+
 fn check_first_life(view: &ProcessorView) {
     assert_eq!(view.last_event.as_deref(), Some("fault"));
     let conditions: Vec<_> = view
@@ -185,14 +233,14 @@ fn state_written_by_version_1_is_read_and_goes_on() {
 /// Fails when the encoding changed without a new version. `THEATRE_GOLDEN=write cargo test -p
 /// theatre-actors golden` writes the file when it is not there.
 #[test]
-fn the_encoding_is_still_that_of_version_4() {
-    let processor = handled_processor();
+fn the_encoding_is_still_that_of_version_5() {
+    let processor = said_processor();
     let state = processor.snapshot();
     let wish = std::env::var_os("THEATRE_GOLDEN");
-    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V4).exists() {
-        std::fs::write(V4, &state).unwrap();
+    if wish.is_some_and(|wish| wish == "write") && !std::path::Path::new(V5).exists() {
+        std::fs::write(V5, &state).unwrap();
     }
-    let stored = std::fs::read(V4).unwrap();
+    let stored = std::fs::read(V5).unwrap();
     assert!(
         state == stored,
         "the encoding of processor state changed: {} bytes, {} in the golden file",
@@ -207,6 +255,86 @@ fn the_encoding_is_still_that_of_version_4() {
         .map(|open| open.rule_id)
         .collect();
     assert!(open.contains(&"hours".to_owned()), "{open:?}");
+}
+
+#[test]
+fn state_written_by_version_4_is_read_and_goes_on() {
+    assert_eq!(V4[0], 4);
+    let mut of_before = Processor::restore("r", V4, with_rules(&kinds::rules())).unwrap();
+    let mut of_now = handled_processor();
+    let view = |processor: &Processor| serde_json::to_value(processor.view()).unwrap();
+    assert_eq!(view(&of_before), view(&of_now));
+    assert_eq!(of_before.view().silences.len(), 1);
+    let again = Processor::restore("r", &of_before.snapshot(), config(None)).unwrap();
+    assert_eq!(
+        again.state, of_before.state,
+        "it is all in the present version, too"
+    );
+    let samples: Vec<Sample> = (63..120)
+        .map(|at| (10 + at, at, 70.0 + (at % 3) as f64 * 10.0, Some(1)))
+        .collect();
+    let batch = telemetry_from(60, &samples);
+    let rows: Vec<u32> = (0..samples.len() as u32).collect();
+    let (mut expected, mut got) = (Outputs::default(), Outputs::default());
+    of_now.apply(0, &batch, &rows, &mut expected);
+    of_before.apply(0, &batch, &rows, &mut got);
+    assert_eq!(got, expected);
+    assert!(alerts(&got).len() > 5);
+    // What combinations say is kept from the next message on.
+    assert_eq!(of_before.state, of_now.state);
+}
+
+#[test]
+fn what_a_partition_remembered_in_version_4_is_read() {
+    use crate::control::{ControlState, ControlStateV4};
+    let none: Option<String> = None;
+    // As it was written: topic, offset after it, append time, whether it needs approval, what was said.
+    let action = (
+        2_u32,
+        "a",
+        5_i64,
+        "dana",
+        &none,
+        Some("hot"),
+        &none,
+        &none,
+        Some(7_i64),
+    );
+    let action = (
+        9_usize,
+        1_u64,
+        6_i64,
+        false,
+        0_u32,
+        (action, (true, &none, &none, Some("why"))),
+    );
+    let change = (
+        0_u32,
+        "hot",
+        Some("{}"),
+        false,
+        8_i64,
+        "lee",
+        &none,
+        Some("so"),
+    );
+    let change = (10_usize, 2_u64, 9_i64, true, 1_u32, ("c", change));
+    let mut bytes = vec![2];
+    bytes = postcard::to_extend(&action, bytes).unwrap();
+    bytes = postcard::to_extend(&change, bytes).unwrap();
+    let read: ControlStateV4 = postcard::from_bytes(&bytes).unwrap();
+    let state = ControlState::from(read);
+    let said = format!("{:?}", state.records());
+    for part in [
+        "Silence",
+        "hides_high: true",
+        "needs_approval: true",
+        "kind: Put",
+        "rejects: None",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(state.records().len(), 2);
 }
 
 #[test]
@@ -277,15 +405,15 @@ fn state_written_by_version_2_is_read_and_goes_on() {
 #[test]
 fn unknown_versions_and_damage_are_told_apart() {
     assert_eq!(
-        Processor::restore("r", &[5], config(None)).unwrap_err(),
+        Processor::restore("r", &[6], config(None)).unwrap_err(),
         StateError::Version {
             name: "processor",
-            found: 5,
-            known: 4
+            found: 6,
+            known: 5
         }
     );
     let config = config(None);
-    for bytes in [V1, V2, V3, &std::fs::read(V4).unwrap()] {
+    for bytes in [V1, V2, V3, V4, &std::fs::read(V5).unwrap()] {
         for length in 0..bytes.len() {
             assert!(
                 matches!(

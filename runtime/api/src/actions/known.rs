@@ -1,6 +1,6 @@
 //! What actions may name: robots and their open conditions, silences and rules as they are known.
 
-use theatre_actors::processor::{ConditionView, ProcessorView};
+use theatre_actors::processor::{ConditionView, ProcessorView, SILENCES_MAX, too_many_silences};
 use theatre_actors::rules::{
     CLOCK_SKEW, INSTRUMENT_LIVES, Micros, ROBOT_SILENT, RuleSpec, did_you_mean,
 };
@@ -219,7 +219,29 @@ impl<'a> Known<'a> {
                 "a silence of everything is not possible: name a robot, a condition, a rule, a facility or a model".to_owned(),
             ));
         }
+        self.check_room(robot.as_deref(), &scope)?;
         Ok((robot, Deed::Silence(scope)))
+    }
+
+    /// Whether there is room for a silence: of a robot's own there are so many at a time, and as many
+    /// that are for all robots. One takes the place of one about the same conditions.
+    fn check_room(&self, robot: Option<&str>, scope: &Scope) -> Result<(), Refusal> {
+        let is_meant = |view: &&&ProcessorView| robot.is_none_or(|robot| view.robot_id == robot);
+        for view in self.robots.iter().filter(is_meant) {
+            let others = view.silences.iter().filter(|silence| {
+                silence.is_wide == robot.is_none()
+                    && (
+                        &silence.rule_id,
+                        &silence.condition_id,
+                        &silence.facility_id,
+                        &silence.robot_model,
+                    ) != (&scope.rule, &scope.condition, &scope.facility, &scope.model)
+            });
+            if others.count() >= SILENCES_MAX {
+                return Err(Refusal::Wrong(too_many_silences(robot.is_none())));
+            }
+        }
+        Ok(())
     }
 
     /// Whether there are such rules, facilities and models.

@@ -48,6 +48,7 @@ fn silence(id: &str) -> SilenceView {
         hides_high: false,
         actor: "Anna".to_owned(),
         comment: None,
+        is_wide: id.starts_with(WIDE),
     }
 }
 
@@ -273,7 +274,7 @@ fn read(value: &[u8]) -> Batch {
 #[test]
 fn a_wide_action_is_written_once_into_every_partition_and_another_one_into_its_robots() {
     let mut action = Action {
-        id: new_id(true, None),
+        id: new_id(true),
         at: NOW,
         actor: "Anna".to_owned(),
         robot: None,
@@ -331,9 +332,100 @@ fn a_wide_action_is_written_once_into_every_partition_and_another_one_into_its_r
 }
 
 #[test]
-fn ids_are_unique_unless_a_request_is_repeated() {
-    assert_ne!(new_id(false, None), new_id(false, None));
-    assert_eq!(new_id(false, Some("k")), new_id(false, Some("k")));
-    assert_ne!(new_id(false, Some("k")), new_id(false, Some("l")));
-    assert!(new_id(true, None).starts_with(WIDE) && new_id(false, None).len() == 36);
+fn ids_are_unique_and_tell_for_whom_an_action_is() {
+    assert_ne!(new_id(false), new_id(false));
+    assert!(new_id(true).starts_with(WIDE) && new_id(false).len() == 36);
+}
+
+#[test]
+fn an_action_that_is_kept_is_read_as_it_was() {
+    let of = |deed| Action {
+        id: new_id(false),
+        at: NOW,
+        actor: "Anna".to_owned(),
+        robot: Some("r1".to_owned()),
+        deed,
+        comment: None,
+    };
+    let silence = Deed::Silence(Scope {
+        condition: None,
+        rule: Some("hot".to_owned()),
+        facility: None,
+        model: None,
+        until: LogTime(NOW.0 + 5),
+        hides_high: true,
+    });
+    let assign = Deed::Assign {
+        condition: "c".to_owned(),
+        assignee: None,
+    };
+    for action in [of(silence), of(assign)] {
+        let kept = serde_json::to_vec(&action).unwrap();
+        assert_eq!(serde_json::from_slice::<Action>(&kept).unwrap(), action);
+    }
+}
+
+#[test]
+fn a_silence_is_refused_where_there_are_as_many_as_can_be() {
+    let rules = rules();
+    let of = |count: usize, is_wide: bool| {
+        let one = |number: usize| SilenceView {
+            facility_id: is_wide.then(|| "FAC-001".to_owned()),
+            condition_id: Some(format!("c{number}")),
+            is_wide,
+            ..silence(&format!("{}{number}", if is_wide { WIDE } else { "act_" }))
+        };
+        robot(
+            "r1",
+            vec![condition("c1", "hot"), condition("d1", "hot")],
+            (0..count).map(one).collect(),
+        )
+    };
+    let said = |text: &str| Some(text.to_owned());
+    let wish = |change: &dyn Fn(&mut SilenceWish)| {
+        let mut wish = SilenceWish {
+            lasts: said("2h"),
+            reason: "calibration".to_owned(),
+            ..SilenceWish::default()
+        };
+        change(&mut wish);
+        wish
+    };
+    let (own, wide) = (
+        wish(&|wish| wish.robot = said("r1")),
+        wish(&|wish| wish.model = said("MX-2")),
+    );
+    for (count, is_wide, wish, because) in [
+        (63, false, &own, None),
+        (64, false, &own, Some("the robot has 64 silences already")),
+        (64, false, &wide, None),
+        (64, true, &own, None),
+        (64, true, &wide, Some("64 silences for all robots already")),
+    ] {
+        let robots = [of(count, is_wide)];
+        let known = Known::new(robots.iter(), &rules);
+        let refused = known.silence(wish, NOW).map_err(|refusal| match refusal {
+            Refusal::Missing(why) | Refusal::Wrong(why) => why,
+        });
+        match because {
+            None => assert!(refused.is_ok(), "{refused:?}"),
+            Some(because) => assert!(refused.unwrap_err().contains(because)),
+        }
+    }
+    // One about the same conditions takes the place of the one before.
+    let mut full = of(64, false);
+    let standing = &mut full.silences[1];
+    (standing.rule_id, standing.condition_id) = (None, said("c1"));
+    let robots = [full];
+    let known = Known::new(robots.iter(), &rules);
+    assert!(
+        known
+            .silence(&wish(&|wish| wish.condition = said("c1")), NOW)
+            .is_ok()
+    );
+    assert!(
+        known
+            .silence(&wish(&|wish| wish.condition = said("d1")), NOW)
+            .is_err()
+    );
 }

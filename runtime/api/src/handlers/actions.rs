@@ -3,7 +3,6 @@
 //! Who acts is the caller's token, never what a body says. The answer comes when the action is in the
 //! log; it counts once the pipeline has read it.
 
-use actix_web::http::header::HeaderMap;
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use super::admin::address;
 use super::{Known as Caller, Shared, fleet_of};
 use crate::access;
 use crate::actions::{Action, Deed, Known, Refusal, SilenceWish, new_id, text};
-use crate::ingest;
+use crate::keyed::{Key, once};
 use crate::model::{Acted, Page, Silence};
 use crate::problem::{Answer, Problem};
 use crate::server::State;
@@ -39,8 +38,8 @@ struct Request {
     caller: access::Caller,
     /// Address that it came from.
     from: Option<String>,
-    /// What makes its id, where it has a key.
-    seed: Option<String>,
+    /// The caller's key.
+    key: Option<Key>,
     comment: Option<String>,
 }
 
@@ -59,10 +58,8 @@ impl Request {
     /// `asked` tells requests with one key apart: the same one again is the same action.
     fn of(http: &HttpRequest, caller: Caller, comment: Option<&str>, asked: &str) -> Answer<Self> {
         let caller = caller.into_inner();
-        let headers: &HeaderMap = http.headers();
-        let key = ingest::key(headers, &caller)?;
         Ok(Self {
-            seed: key.map(|key| format!("{key}\n{}\n{asked}", http.path())),
+            key: Key::of(http, &caller, asked)?,
             from: address(http),
             comment: text("the comment", comment)?,
             caller,
@@ -76,10 +73,30 @@ impl Request {
         meant: impl Fn(&Known<'_>) -> Meant + Send + 'static,
     ) -> Answer<HttpResponse> {
         let acted = actix_web::web::block(move || self.append(&state, meant)).await??;
-        Ok(HttpResponse::Accepted().json(acted))
+        Ok(HttpResponse::Accepted()
+            .content_type("application/json")
+            .body(acted))
     }
 
-    fn append(&self, state: &State, meant: impl Fn(&Known<'_>) -> Meant) -> Answer<Acted> {
+    fn append(&self, state: &State, meant: impl Fn(&Known<'_>) -> Meant) -> Answer<Vec<u8>> {
+        let parts = &state.parts;
+        let topic = parts.topics.get("alert_actions");
+        let topic = topic.ok_or_else(|| Problem::missing("topic of", "alert_actions"))?;
+        let act = |action: &Action| {
+            let placed = action.append(
+                &*parts.log,
+                &*parts.access,
+                (topic, parts.partitions),
+                &self.caller.id,
+                self.from.clone(),
+            )?;
+            Ok(Acted::of(action.clone(), placed))
+        };
+        once(parts, self.key.as_ref(), || self.action(state, meant), act)
+    }
+
+    /// The action that is asked for, by what is known now.
+    fn action(&self, state: &State, meant: impl Fn(&Known<'_>) -> Meant) -> Answer<Action> {
         let parts = &state.parts;
         let fleet = state.snapshot.fleet(&*parts.store, &*parts.clock)?;
         let rules = super::rules::standing(parts)?.rules();
@@ -96,24 +113,14 @@ impl Request {
                 "the token is limited to robots: it silences no others; name a robot or a condition",
             ));
         }
-        let topic = parts.topics.get("alert_actions");
-        let topic = topic.ok_or_else(|| Problem::missing("topic of", "alert_actions"))?;
-        let action = Action {
-            id: new_id(robot.is_none(), self.seed.as_deref()),
+        Ok(Action {
+            id: new_id(robot.is_none()),
             at: parts.clock.now(),
             actor: self.caller.actor().to_owned(),
             robot,
             deed,
             comment: self.comment.clone(),
-        };
-        let placed = action.append(
-            &*parts.log,
-            &*parts.access,
-            (topic, parts.partitions),
-            &self.caller.id,
-            self.from.clone(),
-        )?;
-        Ok(Acted::of(action, placed))
+        })
     }
 
     fn known<'a>(

@@ -2,14 +2,15 @@
 
 use actix_web::web::{Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use theatre_actors::control::{ChangeKind, RuleChange, StandingRules};
+use theatre_actors::control::{ChangeFate, ChangeKind, RuleBase, RuleChange, StandingRules};
 use theatre_actors::rules::RuleSpec;
 
 use super::admin::address;
 use super::{Known, Shared, ask};
 use crate::actions::text;
+use crate::keyed::{Key, once};
 use crate::model::Page;
 use crate::problem::{Answer, Problem};
 use crate::rule_changes::{self, DATASET};
@@ -29,6 +30,13 @@ pub(crate) struct Said {
     comment: Option<String>,
 }
 
+/// Why a change is rejected.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Because {
+    reason: String,
+}
+
 /// A rule that is put.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,23 +47,36 @@ pub(crate) struct Wish {
 }
 
 pub(super) fn standing(parts: &Parts) -> Answer<StandingRules> {
-    Ok(theatre_queries::standing_rules(
-        &*parts.store,
-        &parts.rules,
-        parts.rules_approval,
-    )?)
+    let base = RuleBase {
+        rules: &parts.rules,
+        needs_approval: parts.rules_approval,
+        datasets: parts.registry.datasets(),
+        windows: parts.windows.as_deref(),
+    };
+    Ok(theatre_queries::standing_rules(&*parts.store, base)?)
 }
 
 pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
     let as_of = state.parts.clock.now();
     let standing = ask(&state, standing).await?;
-    let shown = |(rule, is_enabled): (&RuleSpec, bool)| {
+    let shown = |rule: &RuleSpec, is_enabled: bool, refused: Option<&str>| {
+        let waits =
+            |change: &&RuleChange| (&change.rule_id, change.shadow) == (&rule.id, rule.shadow);
+        let waiting = standing.waiting().iter().filter(waits);
         let mut shown = json!(rule);
         shown["is_enabled"] = json!(is_enabled);
+        shown["waiting"] = waiting.map(|change| json!(change.change_id)).collect();
+        if let Some(why) = refused {
+            shown["refused"] = json!(why);
+        }
         shown
     };
+    let known = standing.known();
+    let known = known.map(|(rule, is_enabled)| shown(rule, is_enabled, None));
+    let refused = standing.refused().iter();
+    let refused = refused.map(|it| shown(&it.spec, false, Some(&it.why)));
     Ok(Json(Page {
-        items: standing.known().map(shown).collect(),
+        items: known.chain(refused).collect(),
         next: None,
         as_of: as_of.into(),
     }))
@@ -64,10 +85,11 @@ pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
 pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Value>>> {
     let as_of = state.parts.clock.now();
     let standing = ask(&state, standing).await?;
-    let waiting = standing.waiting();
     let shown = |change: &RuleChange| {
         let mut shown = json!(change);
-        shown["is_waiting"] = json!(waiting.contains(change));
+        let fate = standing.fate(change);
+        shown["is_waiting"] = json!(fate == ChangeFate::Waiting);
+        shown["fate"] = json!(fate);
         shown
     };
     Ok(Json(Page {
@@ -77,9 +99,18 @@ pub(crate) async fn changes(state: Shared) -> Answer<Json<Page<Value>>> {
     }))
 }
 
-/// Checks a change against the rules that hold, and appends it.
+/// What is answered to who asked for a change.
+#[derive(Debug, Serialize)]
+struct Accepted {
+    change_id: String,
+    rule_id: String,
+    is_waiting: bool,
+}
+
+/// Checks a change against the rules that hold, and appends it: `wanted` says which one that is.
 async fn change(
-    change: RuleChange,
+    wanted: impl FnOnce(&StandingRules) -> Answer<RuleChange> + Send + 'static,
+    asked: &str,
     http: &HttpRequest,
     caller: Known,
     state: Shared,
@@ -91,30 +122,39 @@ async fn change(
             "the token is limited to robots: rules are for all of them",
         ));
     }
-    let from = address(http);
-    let (change, waits) = ask(&state, move |parts| {
-        let mut standing = standing(parts)?;
-        let change = RuleChange {
-            change_id: rule_changes::new_id(),
-            at: parts.clock.now().0,
-            actor: caller.actor().to_owned(),
-            ..change
-        };
-        let datasets = parts.registry.datasets();
-        standing.check(&change, datasets).map_err(Problem::bad)?;
+    let (key, from) = (Key::of(http, &caller, asked)?, address(http));
+    let answer = ask(&state, move |parts| {
         let topic = parts.topics.get(DATASET);
         let topic = topic.ok_or_else(|| Problem::missing("topic of", DATASET))?;
-        let to = (topic.as_str(), parts.partitions);
-        rule_changes::append(&change, &*parts.log, &*parts.access, to, (&caller.id, from))?;
-        let waits = parts.rules_approval && change.kind != ChangeKind::Approve;
-        Ok((change, waits))
+        let prepare = || {
+            let mut standing = standing(parts)?;
+            let change = RuleChange {
+                change_id: rule_changes::new_id(),
+                at: parts.clock.now().0,
+                actor: caller.actor().to_owned(),
+                ..wanted(&standing)?
+            };
+            standing.check(&change).map_err(Problem::bad)?;
+            Ok(change)
+        };
+        let act = |change: &RuleChange| {
+            let (to, who) = (
+                (topic.as_str(), parts.partitions),
+                (&*caller.id, from.clone()),
+            );
+            rule_changes::append(change, &*parts.log, &*parts.access, to, who)?;
+            Ok(Accepted {
+                change_id: change.change_id.clone(),
+                rule_id: change.rule_id.clone(),
+                is_waiting: parts.rules_approval && !change.is_answer(),
+            })
+        };
+        once(parts, key.as_ref(), prepare, act)
     })
     .await?;
-    Ok(HttpResponse::Accepted().json(json!({
-        "change_id": change.change_id,
-        "rule_id": change.rule_id,
-        "is_waiting": waits,
-    })))
+    Ok(HttpResponse::Accepted()
+        .content_type("application/json")
+        .body(answer))
 }
 
 pub(crate) async fn put(
@@ -135,7 +175,8 @@ pub(crate) async fn put(
         ..RuleChange::default()
     };
     put.spec().map_err(Problem::bad)?;
-    change(put, &http, caller, state).await
+    let asked = format!("{:?} {:?}", put.rule, put.comment);
+    change(move |_| Ok(put), &asked, &http, caller, state).await
 }
 
 pub(crate) async fn remove(
@@ -151,7 +192,7 @@ pub(crate) async fn remove(
         shadow: of.shadow,
         ..RuleChange::default()
     };
-    change(removed, &http, caller, state).await
+    change(move |_| Ok(removed), "", &http, caller, state).await
 }
 
 /// Has a rule judge again, or rest.
@@ -172,13 +213,33 @@ macro_rules! to_rule {
                 comment: text("the comment", said.comment.as_deref())?,
                 ..RuleChange::default()
             };
-            change(turned, &http, caller, state).await
+            let asked = format!("{:?}", turned.comment);
+            change(move |_| Ok(turned), &asked, &http, caller, state).await
         }
     };
 }
 
 to_rule!(enable, Enable);
 to_rule!(disable, Disable);
+
+/// Answers a change that waits: with what, and what is said.
+async fn answer(
+    kind: ChangeKind,
+    id: String,
+    comment: Option<String>,
+    http: HttpRequest,
+    caller: Known,
+    state: Shared,
+) -> Answer<HttpResponse> {
+    let asked = format!("{comment:?}");
+    let wanted = move |standing: &StandingRules| {
+        let mut waiting = standing.waiting().iter();
+        let found = waiting.find(|change| change.change_id == id);
+        let found = found.ok_or_else(|| Problem::missing("change that waits", &id))?;
+        Ok(RuleChange::answering(found, kind, comment))
+    };
+    change(wanted, &asked, &http, caller, state).await
+}
 
 pub(crate) async fn approve(
     id: Path<String>,
@@ -187,21 +248,36 @@ pub(crate) async fn approve(
     caller: Known,
     state: Shared,
 ) -> Answer<HttpResponse> {
-    let id = id.into_inner();
-    let wanted = id.clone();
-    let rule = ask(&state, move |parts| {
-        let standing = standing(parts)?;
-        let mut waiting = standing.waiting().iter();
-        let found = waiting.find(|change| change.change_id == wanted);
-        let found = found.map(|change| change.rule_id.clone());
-        found.ok_or_else(|| Problem::missing("change that waits", &wanted))
-    });
-    let approval = RuleChange {
-        kind: ChangeKind::Approve,
-        rule_id: rule.await?,
-        approves: Some(id),
-        comment: text("the comment", said.comment.as_deref())?,
-        ..RuleChange::default()
-    };
-    change(approval, &http, caller, state).await
+    let comment = text("the comment", said.comment.as_deref())?;
+    answer(
+        ChangeKind::Approve,
+        id.into_inner(),
+        comment,
+        http,
+        caller,
+        state,
+    )
+    .await
+}
+
+pub(crate) async fn reject(
+    id: Path<String>,
+    because: Json<Because>,
+    http: HttpRequest,
+    caller: Known,
+    state: Shared,
+) -> Answer<HttpResponse> {
+    let reason = text("the reason", Some(&because.reason))?;
+    if reason.is_none() {
+        return Err(Problem::bad("a rejection needs a reason"));
+    }
+    answer(
+        ChangeKind::Reject,
+        id.into_inner(),
+        reason,
+        http,
+        caller,
+        state,
+    )
+    .await
 }

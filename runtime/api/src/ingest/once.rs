@@ -29,7 +29,7 @@ const LOOK: PollLimit = PollLimit {
 };
 
 /// What a request asks for.
-pub(super) fn fingerprint(dataset: &str, body: &[u8]) -> String {
+pub(crate) fn fingerprint(dataset: &str, body: &[u8]) -> String {
     let mut digest = Sha256::new();
     digest.update((dataset.len() as u64).to_be_bytes());
     digest.update(dataset);
@@ -58,13 +58,12 @@ pub(super) fn append(
         begun_at: now,
         held_at: now,
     };
-    let other = || Problem::new("conflict", "Idempotency-Key was used for another request");
     let positions = match parts.access.begin_request(&reservation)? {
         Begun::Answered {
             fingerprint: of, ..
-        } if of != fingerprint => return Err(other()),
+        } if of != fingerprint => return Err(other_request()),
         Begun::Answered { answer, .. } => return Ok(answer),
-        Begun::Unanswered(known) if known.fingerprint != fingerprint => return Err(other()),
+        Begun::Unanswered(known) if known.fingerprint != fingerprint => return Err(other_request()),
         Begun::Unanswered(known) => {
             take_over(parts, &known, now)?;
             finish(parts, topic, records, &known, now)
@@ -76,8 +75,13 @@ pub(super) fn append(
     Ok(answer)
 }
 
+/// The key is that of a request that asked for something else.
+pub(crate) fn other_request() -> Problem {
+    Problem::new("conflict", "Idempotency-Key was used for another request")
+}
+
 /// Becomes the one that goes on with a request.
-fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Answer<()> {
+pub(crate) fn take_over(parts: &Parts, known: &Reservation, now: LogTime) -> Answer<()> {
     let free_in = known
         .held_at
         .0
@@ -165,7 +169,12 @@ fn already_there(
 }
 
 /// A request that failed may be taken over at once: nothing of it is on its way any more.
-fn given_up_on_error<T>(parts: &Parts, key: &str, begun: LogTime, done: Answer<T>) -> Answer<T> {
+pub(crate) fn given_up_on_error<T>(
+    parts: &Parts,
+    key: &str,
+    begun: LogTime,
+    done: Answer<T>,
+) -> Answer<T> {
     if done.is_err()
         && let Err(error) = parts.access.take_over_request(key, begun, GIVEN_UP)
     {

@@ -24,7 +24,7 @@ pub(super) fn all() -> Vec<RouteSpec> {
     vec![
         act(
             "/api/v1/alerts/{condition}/acknowledge",
-            "Says that the caller sees to an open condition. With `Idempotency-Key` the same request again is the same action; so it is for all actions.",
+            "Says that the caller sees to an open condition. With `Idempotency-Key` the same request again is the same action and gets the same answer, for 24 hours, and another one is refused; so it is for all actions.",
             vec![CONDITION],
             COMMENT,
             || web::post().to(handlers::actions::acknowledge),

@@ -21,7 +21,7 @@ fn standing() -> Vec<RouteSpec> {
         get(
             "/api/v1/rules",
             viewer,
-            "The rules that hold, those in the shadow and those that are disabled too (`is_enabled`).",
+            "The rules that hold, those in the shadow and those that are disabled too (`is_enabled`), and which changes of each wait (`waiting`); with those that do not fit the configuration any more, and why (`refused`).",
             vec![],
             Gives::Json(schema::<Page<Value>>),
             || web::get().to(handlers::rules::rules),
@@ -29,7 +29,7 @@ fn standing() -> Vec<RouteSpec> {
         get(
             "/api/v1/rules/changes",
             viewer,
-            "Changes of rules, the latest first, and which of them wait to be approved.",
+            "Changes of rules, the latest first, and what became of each (`fate`): it counts, is waiting, was rejected or withdrawn, or is refused since the configuration is another one.",
             vec![],
             Gives::Json(schema::<Page<Value>>),
             || web::get().to(handlers::rules::changes),
@@ -59,7 +59,7 @@ fn changes() -> Vec<RouteSpec> {
         change(
             Method::PUT,
             "/api/v1/rules/{rule}",
-            "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once another person approves it.",
+            "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once another person approves it. With `Idempotency-Key` the same request again changes nothing and gets the same answer, for 24 hours; so it is for all changes of rules.",
             vec![RULE, SHADOW],
             Some("{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file."),
             || web::put().to(handlers::rules::put),
@@ -95,6 +95,14 @@ fn changes() -> Vec<RouteSpec> {
             vec![path("change", "Id of the change.")],
             Some(COMMENT),
             || web::post().to(handlers::rules::approve),
+        ),
+        change(
+            Method::POST,
+            "/api/v1/rules/changes/{change}/reject",
+            "Ends the wait of a change: another person rejects it, or who made it withdraws it. It never counts then.",
+            vec![path("change", "Id of the change.")],
+            Some("{\"reason\": ...}: why, without personal data."),
+            || web::post().to(handlers::rules::reject),
         ),
     ]
 }

@@ -4,9 +4,10 @@
 //! The data directory keeps two copies of the file. `rules/base.toml` is the file with which `theatre
 //! run` began on the directory: all recorded changes stand on it. `rules/taken.toml` is the file as it
 //! was when its changes were last said: only what differs from it is said, so a rule that was changed
-//! otherwise stays as it is until the file says something else of it. `rules/saying.toml` is there while
-//! changes are being said: one that was interrupted is said to its end before anything else, also where
-//! the file was put back meanwhile, or partitions would go by different rules.
+//! otherwise stays as it is until the file says something else of it. `rules/saying.json` is there while
+//! changes are being said: what was interrupted is said once more before anything else, also where the
+//! file was put back meanwhile, or partitions would go by different rules. Its changes have ids, by
+//! which partitions know those that they have.
 
 mod differences;
 mod saying;
@@ -16,6 +17,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use theatre_actors::control::RuleChange;
 use theatre_actors::rules::RuleSet;
 use theatre_config::Config;
 use theatre_embedded::data_dir::DataDir;
@@ -30,7 +33,7 @@ const BASE: &str = "base.toml";
 /// The copy of what was said last.
 const TAKEN: &str = "taken.toml";
 /// The copy of what is being said.
-const SAYING: &str = "saying.toml";
+const SAYING: &str = "saying.json";
 
 /// The rule file, and the copies that are kept of it.
 pub(super) struct RuleFile {
@@ -38,6 +41,13 @@ pub(super) struct RuleFile {
     source: Option<PathBuf>,
     /// The folder of the copies.
     folder: PathBuf,
+}
+
+/// What is being said: the text of the file, and the changes that it makes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Saying {
+    text: String,
+    changes: Vec<RuleChange>,
 }
 
 /// Has recorded changes stand on the present rules from here on, where they stand on a copy: states
@@ -184,26 +194,30 @@ impl RuleFile {
         Failure::Failed(format!("{folder} cannot be written: {error}"))
     }
 
-    /// The text whose changes were being said when that was interrupted.
-    fn saying(&self) -> Result<Option<String>, String> {
+    /// What was being said when that was interrupted.
+    fn saying(&self) -> Result<Option<Saying>, String> {
         let path = self.folder.join(SAYING);
-        match std::fs::exists(&path) {
-            Ok(true) => theatre_config::read(&path)
+        let placed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        match std::fs::read(&path) {
+            Ok(kept) => serde_json::from_slice(&kept)
                 .map(Some)
-                .map_err(|error| error.to_string()),
-            Ok(false) => Ok(None),
-            Err(error) => Err(format!("{}: {error}", path.display())),
+                .map_err(|error| placed(&error)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(placed(&error)),
         }
     }
 
-    fn begin_to_say(&self, text: &str) -> std::io::Result<()> {
-        self.keep(SAYING, text)
+    fn begin_to_say(&self, saying: &Saying) -> std::io::Result<()> {
+        self.keep(SAYING, &serde_json::to_string(saying)?)
     }
 
-    /// The changes of a text are said, all of them.
+    /// All changes of a text are said.
     fn said(&self, text: &str) -> std::io::Result<()> {
         self.take(text)?;
-        std::fs::remove_file(self.folder.join(SAYING))
+        match std::fs::remove_file(self.folder.join(SAYING)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a copy, whole or not at all.

@@ -67,6 +67,17 @@ pub(super) enum Rules {
         #[command(flatten)]
         who: changing::Who,
     },
+    /// Ends the wait of a change: another person rejects it, or who made it withdraws it. It never
+    /// counts then.
+    #[command(
+        after_help = "Example: theatre rules reject chg_0123456789abcdef --reason 'the limit is too low' --by lee"
+    )]
+    Reject {
+        /// Its id, as `theatre rules history` has it.
+        change: String,
+        #[command(flatten)]
+        because: changing::Because,
+    },
     /// What a rule file would change of the rules that hold.
     #[command(after_help = "Example: theatre rules diff rules.toml")]
     Diff {
@@ -111,6 +122,7 @@ impl Rules {
             Self::Enable(which) => changing::turn(common, ChangeKind::Enable, which),
             Self::Disable(which) => changing::turn(common, ChangeKind::Disable, which),
             Self::Approve { change, who } => changing::approve(common, &change, &who),
+            Self::Reject { change, because } => changing::reject(common, &change, because),
             Self::Diff { file } => standing::diff(common, &file),
             Self::History => standing::history(common),
             Self::Compare { rule } => standing::compare(common, &rule),

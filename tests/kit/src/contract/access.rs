@@ -86,7 +86,9 @@ fn requests(one: &dyn AccessStore, other: &dyn AccessStore) -> Result<()> {
         begun_at: LogTime(at),
         held_at: LogTime(at),
     };
+    ensure!(one.request("k")?.is_none(), "to look reserves nothing");
     ensure!(one.begin_request(&request("k", 100))? == Begun::New);
+    ensure!(other.request("k")? == Some(Begun::Unanswered(request("k", 100))));
     ensure!(
         other.begin_request(&request("k", 200))? == Begun::Unanswered(request("k", 100)),
         "the first one counts"
@@ -103,6 +105,7 @@ fn requests(one: &dyn AccessStore, other: &dyn AccessStore) -> Result<()> {
         answer: b"answer".to_vec(),
     };
     ensure!(one.begin_request(&request("k", 400))? == answered);
+    ensure!(one.request("k")? == Some(answered));
     ensure!(!one.take_over_request("k", LogTime(300), LogTime(500))?);
     ensure!(one.begin_request(&request("l", 1001))? == Begun::New);
     ensure!(

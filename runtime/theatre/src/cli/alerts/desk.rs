@@ -61,7 +61,7 @@ impl Desk {
         deeds: Vec<(Option<String>, Deed)>,
     ) -> Result<(), Failure> {
         let action = |(robot, deed): (Option<String>, Deed)| Action {
-            id: new_id(robot.is_none(), None),
+            id: new_id(robot.is_none()),
             at: self.now,
             actor: self.actor.clone(),
             robot,

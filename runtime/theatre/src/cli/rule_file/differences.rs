@@ -2,7 +2,6 @@
 
 use theatre_actors::control::{ChangeKind, RuleChange, StandingRules};
 use theatre_actors::rules::RuleSpec;
-use theatre_schemas::dataset::Datasets;
 
 /// The changes that make the rules of a file `now` of those that it had `before`: each rule that is
 /// new or another is put, each that is gone removed. Ids, times and names are yet to be said.
@@ -39,28 +38,55 @@ pub(super) fn between(before: &[RuleSpec], now: &[RuleSpec]) -> Result<Vec<RuleC
     Ok(changes)
 }
 
+/// The changes by `who` that wait to be approved and that these changes take the place of, withdrawn;
+/// then those of the changes that are still needed: no rule is removed that is gone already, nor put as
+/// it is where only what was withdrawn would have changed it.
+pub(super) fn in_place_of(
+    changes: Vec<RuleChange>,
+    standing: &StandingRules,
+    who: &str,
+) -> Vec<RuleChange> {
+    let is_about = |one: &RuleChange, other: &RuleChange| {
+        (&one.rule_id, one.shadow) == (&other.rule_id, other.shadow)
+    };
+    let replaced: Vec<&RuleChange> = (standing.waiting().iter())
+        .filter(|waits| waits.actor == who && changes.iter().any(|new| is_about(waits, new)))
+        .collect();
+    let withdrawn = replaced.iter().map(|waits| {
+        let comment = Some("the file says something else by now".to_owned());
+        RuleChange::answering(waits, ChangeKind::Reject, comment)
+    });
+    let withdrawn: Vec<RuleChange> = withdrawn.collect();
+    let is_needed = |change: &RuleChange| match change.kind {
+        ChangeKind::Remove => standing.has(&change.rule_id, change.shadow),
+        _ => {
+            let is_replaced = replaced.iter().any(|waits| is_about(waits, change));
+            let mut known = standing.known();
+            let is_so = known.any(|(rule, is_enabled)| {
+                is_enabled && change.spec().is_ok_and(|wanted| wanted == *rule)
+            });
+            !(is_replaced && is_so)
+        }
+    };
+    let needed = changes.iter().filter(|change| is_needed(change)).cloned();
+    withdrawn.into_iter().chain(needed).collect()
+}
+
 /// The changes in an order in which each is accepted upon those before it: a rule comes after those
-/// that it follows, whatever their order in the file. A rule that is gone already is not removed.
-/// `again`: the rules that hold may be those of some partitions only, since the changes were said in
-/// part; then all of them are said once more, those last that do not fit.
+/// that it follows, whatever their order in the file.
 ///
 /// # Errors
 /// Names the rules that do not fit those that hold, and why.
 pub(super) fn in_order(
     mut changes: Vec<RuleChange>,
     mut standing: StandingRules,
-    datasets: &Datasets,
-    again: bool,
 ) -> Result<Vec<RuleChange>, String> {
-    changes.retain(|change| {
-        again || change.kind != ChangeKind::Remove || standing.has(&change.rule_id, change.shadow)
-    });
     let mut ordered = Vec::new();
     loop {
         let (mut left, mut faults) = (Vec::new(), Vec::new());
         let count = changes.len();
         for change in changes {
-            match standing.check(&change, datasets) {
+            match standing.check(&change) {
                 Ok(()) => ordered.push(change),
                 Err(why) => {
                     faults.push(why);
@@ -72,10 +98,6 @@ pub(super) fn in_order(
             return Ok(ordered);
         }
         if left.len() == count {
-            if again {
-                ordered.extend(left);
-                return Ok(ordered);
-            }
             return Err(faults.join("\n"));
         }
         changes = left;
@@ -86,6 +108,7 @@ pub(super) fn in_order(
 mod tests {
     use std::path::Path;
 
+    use theatre_actors::control::RuleBase;
     use theatre_schemas::registry::Registry;
 
     use super::*;
@@ -106,24 +129,33 @@ mod tests {
         theatre_config::rules_of(Path::new("r.toml"), &texts.concat()).unwrap()
     }
 
+    fn holding(rules: &[RuleSpec], needs_approval: bool) -> StandingRules {
+        let registry = Registry::builtin();
+        let base = RuleBase {
+            rules,
+            needs_approval,
+            datasets: registry.datasets(),
+            windows: None,
+        };
+        StandingRules::read(base, None).unwrap()
+    }
+
     /// What is said where the file changes, and the rules `standing` hold.
     fn said(
         before: &[String],
         now: &[String],
         standing: &[String],
     ) -> Result<Vec<(&'static str, String)>, String> {
-        said_where(before, now, standing, false)
+        said_to(before, now, holding(&rules(standing), false))
     }
 
-    fn said_where(
+    fn said_to(
         before: &[String],
         now: &[String],
-        standing: &[String],
-        again: bool,
+        standing: StandingRules,
     ) -> Result<Vec<(&'static str, String)>, String> {
         let changes = between(&rules(before), &rules(now))?;
-        let standing = StandingRules::read(&rules(standing), false, None).unwrap();
-        let ordered = in_order(changes, standing, Registry::builtin().datasets(), again)?;
+        let ordered = in_order(in_place_of(changes, &standing, "rule file"), standing)?;
         Ok(ordered
             .into_iter()
             .map(|change| (change.kind.as_str(), change.rule_id))
@@ -171,14 +203,59 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_in_part_is_said_whole_once_more() {
+    fn what_waits_is_withdrawn_where_the_file_says_something_else() {
         let (a, b) = (limit("a", 1.0), limit("b", 2.0));
-        let now = [b.clone(), follows("d", "c"), limit("c", 3.0)];
-        // One partition has read all of it, others may have read none.
-        let said = said_where(&[a, b], &now, &now, true).unwrap();
-        let mut kinds: Vec<&str> = said.iter().map(|(kind, _)| *kind).collect();
-        kinds.sort_unstable();
-        assert_eq!(kinds, ["put", "put", "remove"], "{said:?}");
+        let first = [a.clone(), b.clone()];
+        // The file had said `now`, and that waits.
+        let waiting = |now: &[String], who: &str| {
+            let mut standing = holding(&rules(&first), true);
+            for (number, change) in (0..).zip(between(&rules(&first), &rules(now)).unwrap()) {
+                let change = RuleChange {
+                    change_id: format!("chg_{number}"),
+                    actor: who.to_owned(),
+                    ..change
+                };
+                standing.meet(change);
+            }
+            standing
+        };
+        let is = |what: &'static str, id: &str| (what, id.to_owned());
+        let added = [a.clone(), b.clone(), limit("c", 3.0)];
+        let changed = [a.clone(), limit("b", 3.0)];
+        let removed = [a.clone()];
+        for (before, now, expected) in [
+            // A rule that was added is lost again.
+            (&added[..], &first[..], vec![is("reject", "c")]),
+            // One that was changed is as it was, or another one.
+            (&changed, &first, vec![is("reject", "b")]),
+            (
+                &changed,
+                &[a.clone(), limit("b", 4.0)],
+                vec![is("reject", "b"), is("put", "b")],
+            ),
+            (
+                &changed,
+                &removed,
+                vec![is("reject", "b"), is("remove", "b")],
+            ),
+            // One that was removed is there again.
+            (&removed, &first, vec![is("reject", "b")]),
+            // What is said of other rules leaves it alone.
+            (
+                &added,
+                &[limit("a", 9.0), b.clone(), limit("c", 3.0)],
+                vec![is("put", "a")],
+            ),
+        ] {
+            let standing = waiting(before, "rule file");
+            assert_eq!(said_to(before, now, standing), Ok(expected), "{now:?}");
+        }
+        // What people have said is theirs.
+        let standing = waiting(&changed, "Anna");
+        assert_eq!(
+            said_to(&changed, &first, standing),
+            Ok(vec![is("put", "b")])
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use theatre_actors::control::RuleChange;
+use theatre_actors::control::{RuleBase, RuleChange, StandingRules};
 use theatre_actors::ports::AccessStore;
 use theatre_actors::rules::{RuleSet, RuleSpec};
 use theatre_actors::time::Clock;
@@ -12,7 +12,7 @@ use theatre_config::Config;
 use theatre_pipeline::{PipelineParams, Ports};
 use theatre_system::clock::SystemClock;
 
-use super::{RuleFile, differences};
+use super::{RuleFile, Saying, differences};
 use crate::api;
 use crate::cli::{Failure, rules};
 
@@ -57,41 +57,36 @@ impl Sayer {
     /// Names what is wrong with the text, or why it does not fit the rules that hold: nothing has
     /// changed then. Or what could not be written: all of it is said again the next time.
     pub(super) fn say(&self, file: &RuleFile, text: &str) -> Result<usize, String> {
-        let interrupted = file.saying()?;
-        let mut count = match &interrupted {
-            Some(interrupted) => self.say_all(file, interrupted, true)?,
-            None => 0,
-        };
-        count += self.say_all(file, text, false)?;
-        Ok(count)
-    }
-
-    /// Says what of a text differs from the one that was taken last; `again`: some of it was said.
-    fn say_all(&self, file: &RuleFile, text: &str, again: bool) -> Result<usize, String> {
+        let mut count = 0;
+        if let Some(interrupted) = file.saying()? {
+            count += self.say_all(file, &interrupted)?;
+        }
         let taken = file.taken()?;
-        if taken == text && !again {
-            return Ok(0);
+        if taken == text {
+            return Ok(count);
         }
         let before = theatre_config::rules_of(Path::new("taken.toml"), &taken);
         let before = before.map_err(|error| error.to_string())?;
-        let changes = match self.changes(file, &before, text, again) {
-            // It fits no more, such as after a change of schemas: what follows replaces it.
-            Err(why) if again => {
-                tracing::warn!("what was being said of the rule file is given up: {why}");
-                return Ok(0);
-            }
-            changes => changes?,
+        let saying = Saying {
+            text: text.to_owned(),
+            changes: self.changes(file, &before, text)?,
         };
         let unwritten = |error| format!("{} cannot be written: {error}", file.folder.display());
-        file.begin_to_say(text).map_err(unwritten)?;
+        file.begin_to_say(&saying).map_err(unwritten)?;
+        Ok(count + self.say_all(file, &saying)?)
+    }
+
+    /// Appends changes to all partitions; a partition that has one changes nothing by it.
+    fn say_all(&self, file: &RuleFile, saying: &Saying) -> Result<usize, String> {
         let to = (self.topic.as_str(), self.params.partitions);
-        for change in &changes {
+        for change in &saying.changes {
             let (log, access) = (&*self.ports.log, &*self.access);
             let appended = rule_changes::append(change, log, access, to, (WHO, None));
             appended.map_err(|error| format!("{}: {error}", change.rule_id))?;
         }
-        file.said(text).map_err(unwritten)?;
-        Ok(changes.len())
+        let unwritten = |error| format!("{} cannot be written: {error}", file.folder.display());
+        file.said(&saying.text).map_err(unwritten)?;
+        Ok(saying.changes.len())
     }
 
     fn changes(
@@ -99,7 +94,6 @@ impl Sayer {
         file: &RuleFile,
         before: &[RuleSpec],
         text: &str,
-        again: bool,
     ) -> Result<Vec<RuleChange>, String> {
         let (name, datasets) = (file.name(), self.params.registry.datasets());
         let now = rules::of_text(name, text, datasets)?;
@@ -108,19 +102,153 @@ impl Sayer {
         let mut whole = compiled.map_err(|error| placed(&error))?;
         let bound = whole.bind(&self.params.processor.windows);
         bound.map_err(|error| placed(&error))?;
-        let (store, approval) = (&*self.ports.store, self.params.rules_approval);
-        let standing = theatre_queries::standing_rules(store, &self.base, approval);
-        let standing = standing.map_err(|error| error.to_string())?;
-        let changes = differences::between(before, &now)?
-            .into_iter()
-            .map(|change| RuleChange {
-                change_id: rule_changes::new_id(),
-                at: SystemClock.now().0,
-                actor: WHO.to_owned(),
-                comment: Some(format!("{} was changed", name.display())),
-                ..change
-            });
-        let ordered = differences::in_order(changes.collect(), standing, datasets, again);
+        let standing = self.standing().map_err(|error| error.to_string())?;
+        let changes = differences::between(before, &now)?;
+        let changes = differences::in_place_of(changes, &standing, WHO).into_iter();
+        let by_file = changes.map(|change| RuleChange {
+            change_id: rule_changes::new_id(),
+            at: SystemClock.now().0,
+            actor: WHO.to_owned(),
+            comment: (change.comment).or_else(|| Some(format!("{} was changed", name.display()))),
+            ..change
+        });
+        let ordered = differences::in_order(by_file.collect(), standing);
         ordered.map_err(|why| placed(&format!("it does not fit the rules that hold: {why}")))
+    }
+
+    /// The rules that hold once all that is in the log is read: what was said a moment ago counts, too.
+    fn standing(&self) -> theatre_actors::ports::Result<StandingRules> {
+        let base = RuleBase {
+            rules: &self.base,
+            needs_approval: self.params.rules_approval,
+            datasets: self.params.registry.datasets(),
+            windows: Some(&self.params.processor.windows),
+        };
+        let (store, log) = (&*self.ports.store, &*self.ports.log);
+        theatre_queries::foreseen_rules(store, log, &self.params, base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use theatre_embedded::data_dir::DataDir;
+
+    use super::*;
+    use crate::adapters::{self, Access, Adapters};
+
+    fn limit(id: &str) -> String {
+        format!(
+            "[[rule]]\nid = \"{id}\"\npriority = \"low\"\nkind = {{ threshold = {{ signal = \"motor_temperature\", raise_above = 1.0 }} }}\n"
+        )
+    }
+
+    /// A rule file of a data directory on which nothing reads.
+    struct Case {
+        folder: PathBuf,
+        file: RuleFile,
+        sayer: Sayer,
+    }
+
+    impl Drop for Case {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.folder).unwrap();
+        }
+    }
+
+    impl Case {
+        fn new(name: &str, rules_approval: bool) -> Self {
+            let process = std::process::id();
+            let folder = std::env::temp_dir().join(format!("theatre-{process}-{name}"));
+            let config = Config {
+                rules_approval,
+                partitions: 2,
+                ..Config::default()
+            };
+            let dir = DataDir::new(&folder);
+            dir.create().unwrap();
+            let params = adapters::params(&config, [0; 32]).unwrap();
+            let adapters = Adapters::new(&config, &dir, Access::Write).unwrap();
+            let (ports, access) = (adapters.ports().unwrap(), adapters.access().unwrap());
+            ports.log.ensure_topics(&params.topics, 2).unwrap();
+            let file = RuleFile::of(&config, &dir);
+            file.begin(&limit("a")).unwrap();
+            let mut sayer = Sayer::new(&config, params, ports, access).unwrap();
+            sayer.base = theatre_config::rules_of(Path::new("a"), &limit("a")).unwrap();
+            Self {
+                folder,
+                file,
+                sayer,
+            }
+        }
+
+        fn say(&self, rules: &[&str]) -> Result<usize, String> {
+            let text: String = rules.iter().map(|id| limit(id)).collect();
+            self.sayer.say(&self.file, &text)
+        }
+
+        /// What stands in the log, and which rules it makes.
+        fn outcome(&self) -> (Vec<&'static str>, Vec<String>) {
+            let standing = self.sayer.standing().unwrap();
+            let kinds = standing.changes().iter().map(|change| change.kind.as_str());
+            let ids = standing.rules().into_iter().map(|rule| rule.id);
+            (kinds.collect(), ids.collect())
+        }
+    }
+
+    #[test]
+    fn a_rule_that_is_lost_before_anyone_has_read_of_it_does_not_come_in() {
+        let case = Case::new("lost", false);
+        assert_eq!(case.say(&["a", "b"]), Ok(1));
+        assert_eq!(case.say(&["a"]), Ok(1));
+        let (kinds, rules) = case.outcome();
+        assert_eq!(
+            (kinds, rules),
+            (vec!["put", "remove"], vec!["a".to_owned()])
+        );
+        assert_eq!(case.say(&["a"]), Ok(0));
+    }
+
+    #[test]
+    fn a_rule_that_is_lost_before_anyone_has_approved_it_waits_no_more() {
+        let case = Case::new("withdrawn", true);
+        assert_eq!(case.say(&["a", "b"]), Ok(1));
+        assert_eq!(case.say(&["a"]), Ok(1));
+        let (kinds, rules) = case.outcome();
+        assert_eq!(
+            (kinds, rules),
+            (vec!["put", "reject"], vec!["a".to_owned()])
+        );
+        let standing = case.sayer.standing().unwrap();
+        assert!(standing.waiting().is_empty());
+        // It is added once more, and waits as before.
+        assert_eq!(case.say(&["a", "b"]), Ok(1));
+        assert_eq!(case.sayer.standing().unwrap().waiting().len(), 1);
+    }
+
+    #[test]
+    fn what_was_interrupted_is_said_once_more_under_the_same_ids() {
+        let case = Case::new("interrupted", false);
+        let text = limit("a") + &limit("b");
+        let before = theatre_config::rules_of(Path::new("a"), &limit("a")).unwrap();
+        let saying = Saying {
+            changes: case.sayer.changes(&case.file, &before, &text).unwrap(),
+            text,
+        };
+        case.file.begin_to_say(&saying).unwrap();
+        // One partition has it, the other has not; then the process was killed, and the file put back.
+        let (log, access) = (&*case.sayer.ports.log, &*case.sayer.access);
+        let to = (case.sayer.topic.as_str(), 1);
+        rule_changes::append(&saying.changes[0], log, access, to, (WHO, None)).unwrap();
+        assert_eq!(case.say(&["a"]), Ok(2));
+        let (kinds, rules) = case.outcome();
+        assert_eq!(
+            (kinds, rules),
+            (vec!["put", "remove"], vec!["a".to_owned()])
+        );
+        let ends = [0, 1].map(|partition| log.range(&case.sayer.topic, partition).unwrap().end);
+        assert_eq!(ends, [3, 2]);
+        assert_eq!(case.file.saying(), Ok(None));
     }
 }

@@ -79,7 +79,7 @@ impl Desk {
     /// Checks all changes, then sends them in and says what became of them.
     fn submit(mut self, common: &Common, changes: &[RuleChange]) -> Result<(), Failure> {
         for change in changes {
-            let checked = self.standing.check(change, self.registry.datasets());
+            let checked = self.standing.check(change);
             checked.map_err(|why| Failure::Usage(format!("{}: {why}", change.rule_id)))?;
         }
         let (ids, said) = self.send(changes)?;
@@ -95,8 +95,7 @@ impl Desk {
         let names = ["change_id", "change", "rule_id", "shadow"];
         rows(common.output, &names, &lines)?;
         eprintln!("{said}");
-        let approvals = changes.iter().all(|it| it.kind == ChangeKind::Approve);
-        if self.place.config.rules_approval && !approvals {
+        if self.place.config.rules_approval && !changes.iter().all(RuleChange::is_answer) {
             eprintln!("it counts once another person says `theatre rules approve` with its id");
         }
         Ok(())
@@ -166,19 +165,48 @@ pub(super) fn turn(common: &Common, kind: ChangeKind, which: Which) -> Result<()
     Desk::open(common)?.submit(common, &[change])
 }
 
+/// Why a change is rejected, and by whom.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Because {
+    /// Who does it; default: the user's name. Who made the change withdraws it so.
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// Why, without personal data.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
 pub(super) fn approve(common: &Common, id: &str, who: &Who) -> Result<(), Failure> {
+    answer(common, id, ChangeKind::Approve, who)
+}
+
+pub(super) fn reject(common: &Common, id: &str, because: Because) -> Result<(), Failure> {
+    let who = Who {
+        by: because.by,
+        comment: Some(because.reason),
+    };
+    if Desk::change(&who)?.comment.is_none() {
+        let why = "--reason: say why, for who made the change".to_owned();
+        return Err(Failure::Usage(why));
+    }
+    answer(common, id, ChangeKind::Reject, &who)
+}
+
+/// Answers a change that waits.
+fn answer(common: &Common, id: &str, kind: ChangeKind, who: &Who) -> Result<(), Failure> {
     let desk = Desk::open(common)?;
     let mut waiting = desk.standing.waiting().iter();
     let Some(waits) = waiting.find(|change| change.change_id == id) else {
         return Err(Failure::Usage(format!(
-            "no change '{id}' waits to be approved; `theatre rules history` names them"
+            "no change '{id}' waits to be approved or rejected; `theatre rules history` names them"
         )));
     };
-    let approval = RuleChange {
-        kind: ChangeKind::Approve,
-        rule_id: waits.rule_id.clone(),
-        approves: Some(id.to_owned()),
-        ..Desk::change(who)?
+    let by = Desk::change(who)?;
+    let answer = RuleChange {
+        change_id: by.change_id,
+        at: by.at,
+        actor: by.actor,
+        ..RuleChange::answering(waits, kind, by.comment)
     };
-    desk.submit(common, &[approval])
+    desk.submit(common, &[answer])
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use theatre_actors::control::StandingRules;
+use theatre_actors::control::{ChangeFate, RuleBase, RuleChange, StandingRules};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::CheckpointStore;
 use theatre_actors::rules::{RuleSpec, did_you_mean};
@@ -19,18 +19,29 @@ use crate::cli::{Common, Failure};
 
 /// The rules that hold. Where nothing has run yet they are those of the configuration.
 pub(in crate::cli) fn standing(place: &Place) -> Result<StandingRules, Failure> {
-    let (base, approval) = (place.config.rule_specs()?, place.config.rules_approval);
+    let rules = place.config.rule_specs()?;
+    let registry = adapters::registry(&place.config)?;
+    let windows = theatre_pipeline::params::window_plan(&place.config);
+    let base = RuleBase {
+        rules: &rules,
+        needs_approval: place.config.rules_approval,
+        datasets: registry.datasets(),
+        windows: windows.as_ref(),
+    };
     if place.config.store.url.is_none() && !place.dir.store().exists() {
-        let standing = StandingRules::read(&base, approval, None);
+        let standing = StandingRules::read(base, None);
         return standing.map_err(|error| Failure::Failed(error.to_string()));
     }
     let store = place.look()?.store()?;
-    Ok(theatre_queries::standing_rules(&*store, &base, approval)?)
+    Ok(theatre_queries::standing_rules(&*store, base)?)
 }
 
 pub(super) fn list(common: &Common) -> Result<(), Failure> {
     let standing = standing(&Place::of(common)?)?;
-    let line = |(rule, is_enabled): (&RuleSpec, bool)| {
+    let line = |rule: &RuleSpec, is_enabled: bool, refused: Option<&str>| {
+        let waits = |it: &&RuleChange| (&it.rule_id, it.shadow) == (&rule.id, rule.shadow);
+        let waiting = standing.waiting().iter().filter(waits);
+        let waiting: Vec<&str> = waiting.map(|change| change.change_id.as_str()).collect();
         vec![
             json!(rule.id),
             json!(rule.version),
@@ -38,10 +49,16 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
             json!(kind_name(&rule.kind)),
             json!(is_enabled),
             json!(rule.shadow),
+            json!(waiting.join(", ")),
+            json!(refused),
             json!(rule.description),
         ]
     };
-    let lines: Vec<Vec<Value>> = standing.known().map(line).collect();
+    let known = standing.known();
+    let known = known.map(|(rule, is_enabled)| line(rule, is_enabled, None));
+    let refused = standing.refused().iter();
+    let refused = refused.map(|it| line(&it.spec, false, Some(&it.why)));
+    let lines: Vec<Vec<Value>> = known.chain(refused).collect();
     let names = [
         "rule",
         "version",
@@ -49,6 +66,8 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
         "kind",
         "enabled",
         "shadow",
+        "waiting",
+        "refused",
         "description",
     ];
     rows(common.output, &names, &lines)
@@ -109,11 +128,11 @@ pub(super) fn diff(common: &Common, path: &Path) -> Result<(), Failure> {
 
 pub(super) fn history(common: &Common) -> Result<(), Failure> {
     let standing = standing(&Place::of(common)?)?;
-    let waiting = standing.waiting();
     let lines: Vec<Vec<Value>> = standing
         .changes()
         .iter()
         .map(|change| {
+            let fate = standing.fate(change);
             vec![
                 time(change.at),
                 json!(change.change_id),
@@ -121,7 +140,8 @@ pub(super) fn history(common: &Common) -> Result<(), Failure> {
                 json!(change.rule_id),
                 json!(change.shadow),
                 json!(change.actor),
-                json!(waiting.contains(change)),
+                json!(fate == ChangeFate::Waiting),
+                json!(fate.to_string()),
                 json!(change.comment),
             ]
         })
@@ -134,6 +154,7 @@ pub(super) fn history(common: &Common) -> Result<(), Failure> {
         "shadow",
         "actor",
         "is_waiting",
+        "fate",
         "comment",
     ];
     rows(common.output, &names, &lines)

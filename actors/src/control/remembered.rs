@@ -1,0 +1,237 @@
+//! What the actor of a partition remembers of what was said to all robots.
+
+use serde::{Deserialize, Serialize};
+
+use super::change::{self, RuleChange, RuleChangeV4};
+use super::{ControlRecord, Said};
+use crate::alerts::{Action, check_wide};
+use crate::position::{Positions, TopicIndex};
+
+/// How long a silence is remembered after its end, microseconds: longer than any processor is behind.
+const KEPT_US: i64 = 86_400_000_000;
+/// Records that are remembered. Processors are at most a save interval behind, so none needs a change
+/// of rules that is older and was replaced since.
+pub(super) const RECORDS_MAX: usize = 512;
+/// An action that comes again within so long, by append times, changes nothing; microseconds.
+const KNOWN_US: i64 = 86_400_000_000;
+/// It is known by its id among so many that came before it.
+const KNOWN_MAX: usize = 512;
+
+/// An action that has come, by its id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Acted {
+    /// Fingerprint of its id.
+    id: u64,
+    topic: TopicIndex,
+    /// The offset after it; 0 where another partition was told before this one was made.
+    from: u64,
+    /// Append time, microseconds UTC.
+    at: i64,
+    /// It was refused: no robot takes it, and the same one may come again.
+    is_refused: bool,
+}
+
+/// What was said in a partition, as its actor remembers it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ControlState {
+    records: Vec<ControlRecord>,
+    /// Actions that have come, the latest ones last: twice as many and for twice as long as are looked
+    /// at, for robots that are behind.
+    acted: Vec<Acted>,
+}
+
+/// As version 4 of the processor stored it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ControlStateV4(Vec<ControlRecordV4>);
+
+#[derive(Debug, Deserialize)]
+struct ControlRecordV4 {
+    topic: TopicIndex,
+    from: u64,
+    at: i64,
+    needs_approval: bool,
+    said: SaidV4,
+}
+
+#[derive(Debug, Deserialize)]
+enum SaidV4 {
+    Action(Action),
+    Rule(RuleChangeV4),
+}
+
+impl From<ControlStateV4> for ControlState {
+    fn from(stored: ControlStateV4) -> Self {
+        let record = |stored: ControlRecordV4| ControlRecord {
+            topic: stored.topic,
+            from: stored.from,
+            at: stored.at,
+            needs_approval: stored.needs_approval,
+            said: match stored.said {
+                SaidV4::Action(action) => Said::Action(action),
+                SaidV4::Rule(change) => Said::Rule(change.into()),
+            },
+        };
+        Self {
+            records: stored.0.into_iter().map(record).collect(),
+            acted: Vec::new(),
+        }
+    }
+}
+
+impl ControlState {
+    /// Remembers a record; one that is known by its id changes nothing. Of actions only what holds for
+    /// robots to come: silences, until they end.
+    ///
+    /// # Errors
+    /// When there are too many silences for all robots already; only that it was refused is remembered.
+    pub(crate) fn take(&mut self, record: ControlRecord) -> Result<(), String> {
+        match &record.said {
+            Said::Action(action) => {
+                let (action, place) = (action.clone(), (record.topic, record.from));
+                self.take_action(&action, place, record)
+            }
+            Said::Rule(change) => {
+                if !self.has_change(&change.change_id) {
+                    self.forget_ended(record.at);
+                    self.push(record);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_action(
+        &mut self,
+        action: &Action,
+        place: (TopicIndex, u64),
+        record: ControlRecord,
+    ) -> Result<(), String> {
+        if self.is_repeated(action, place, record.at) {
+            return Ok(());
+        }
+        self.forget_ended(record.at);
+        let fits = check_wide(self.actions(), (action, record.at));
+        self.acted.push(Acted {
+            id: action.id_print(),
+            topic: place.0,
+            from: place.1,
+            at: record.at,
+            is_refused: fits.is_err(),
+        });
+        if self.acted.len() > 2 * KNOWN_MAX {
+            self.acted.remove(0);
+        }
+        fits?;
+        if action.silences_until().is_some() || action.takes_silences_back() {
+            self.push(record);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, record: ControlRecord) {
+        self.records.push(record);
+        if self.records.len() > RECORDS_MAX {
+            change::forget_replaced(&mut self.records);
+        }
+    }
+
+    pub(crate) fn records(&self) -> &[ControlRecord] {
+        &self.records
+    }
+
+    /// The actions that are remembered, each with when it came.
+    fn actions(&self) -> impl Iterator<Item = (&Action, i64)> {
+        self.records.iter().filter_map(|record| match &record.said {
+            Said::Action(action) => Some((action, record.at)),
+            Said::Rule(_) => None,
+        })
+    }
+
+    fn changes(&self) -> impl Iterator<Item = &RuleChange> {
+        self.records.iter().filter_map(|record| match &record.said {
+            Said::Rule(change) => Some(change),
+            Said::Action(_) => None,
+        })
+    }
+
+    /// Whether a change of rules is known by its id.
+    pub(super) fn has_change(&self, id: &str) -> bool {
+        self.changes().any(|known| known.change_id == id)
+    }
+
+    /// Whether an action that stands at a place has come there.
+    pub(super) fn has_acted_at(&self, place: (TopicIndex, u64)) -> bool {
+        let mut acted = self.acted.iter();
+        acted.any(|known| (known.topic, known.from) == place)
+    }
+
+    /// Whether robots take an action that stands at a place, and came at a moment (microseconds UTC):
+    /// not one that has come before, nor one that was refused.
+    pub(super) fn acts(&self, action: &Action, place: (TopicIndex, u64), at: i64) -> bool {
+        let is_here = |known: &&Acted| (known.topic, known.from) == place;
+        match self.acted.iter().find(is_here) {
+            Some(here) => !here.is_refused,
+            None => !self.is_repeated(action, place, at),
+        }
+    }
+
+    fn is_repeated(&self, action: &Action, (topic, from): (TopicIndex, u64), at: i64) -> bool {
+        let id = action.id_print();
+        let is_before =
+            |known: &&Acted| known.from == 0 || known.topic == topic && known.from < from;
+        let before = self.acted.iter().rev().filter(is_before);
+        let mut known = before.take(KNOWN_MAX);
+        known.any(|known| {
+            known.id == id && !known.is_refused && known.at.saturating_add(KNOWN_US) > at
+        })
+    }
+
+    /// What holds from the beginning in a partition that was made when this one had read to `until`.
+    pub(super) fn inherited(&self, until: &Positions) -> Self {
+        let records = self.records.iter().filter(|record| record.holds_at(until));
+        let acted = self.acted.iter();
+        let acted = acted.filter(|known| known.from <= until.get(known.topic) && !known.is_refused);
+        Self {
+            records: records
+                .map(|record| ControlRecord {
+                    from: 0,
+                    ..record.clone()
+                })
+                .collect(),
+            acted: acted
+                .map(|known| Acted {
+                    from: 0,
+                    ..known.clone()
+                })
+                .collect(),
+        }
+    }
+
+    /// Forgets silences that have ended, what takes back none that is remembered, and ids of long ago.
+    fn forget_ended(&mut self, now: i64) {
+        let is_recent = |until: i64| until.saturating_add(KEPT_US) > now;
+        self.acted
+            .retain(|known| known.at.saturating_add(2 * KNOWN_US) > now);
+        self.records.retain(|known| match &known.said {
+            Said::Action(action) => action.silences_until().is_none_or(is_recent),
+            Said::Rule(_) => true,
+        });
+        let silences: Vec<(u64, Action)> = self
+            .records
+            .iter()
+            .filter_map(|known| match &known.said {
+                Said::Action(action) if action.silences_until().is_some() => {
+                    Some((known.from, action.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        self.records.retain(|known| match &known.said {
+            Said::Action(action) if action.takes_silences_back() => {
+                let mut before = silences.iter().filter(|(from, _)| *from <= known.from);
+                is_recent(known.at) || before.any(|(_, silence)| action.takes_back(silence))
+            }
+            _ => true,
+        });
+    }
+}
