@@ -29,8 +29,19 @@ pub(crate) struct Served {
 impl Served {
     /// Runs a command at an address of the interface; port 0 is any.
     pub(crate) fn start(data: &Path, listen: &str, arguments: &[&str]) -> Result<Self> {
+        Self::configured(data, listen, arguments, &[])
+    }
+
+    /// The same with variables of the configuration.
+    pub(crate) fn configured(
+        data: &Path,
+        listen: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut process = theatre(data, arguments)?
             .env("THEATRE__API__LISTEN", listen)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -39,7 +50,10 @@ impl Served {
         let line = lines
             .by_ref()
             .map_while(std::result::Result::ok)
-            .find_map(|line| Some(line.split("page: http://").nth(1)?.to_owned()));
+            .find_map(|line| {
+                let (_, url) = line.split_once("page: http")?;
+                Some(url.split_once("://")?.1.to_owned())
+            });
         let said = Arc::new(Mutex::new(String::new()));
         let heard = said.clone();
         std::thread::spawn(move || {

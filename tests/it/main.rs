@@ -39,5 +39,6 @@ mod simulation;
 mod simulator;
 mod star;
 mod stores_of_before;
+mod tls;
 mod top;
 mod traces;

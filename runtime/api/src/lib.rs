@@ -10,6 +10,8 @@
 mod access;
 pub mod actions;
 mod body;
+#[cfg(test)]
+mod deployed;
 mod events;
 mod handlers;
 mod ingest;
@@ -21,6 +23,7 @@ mod routes;
 pub mod rule_changes;
 mod server;
 mod snapshot;
+mod tls;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ use theatre_schemas::registry::Registry;
 
 pub use openapi::document as openapi;
 pub use server::{Server, start};
+pub use tls::TlsFiles;
 pub use tokens::{NewToken, issue};
 
 /// What the interface is served from.
@@ -71,4 +75,6 @@ pub struct Settings {
     pub ingests: usize,
     /// Listeners of events at a time.
     pub listeners: usize,
+    /// Certificate and key; `None`: HTTP without TLS.
+    pub tls: Option<TlsFiles>,
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::ports::Role;
 
+use super::ConfigPath;
 use super::check::Faults;
 
 /// Where the HTTP interface listens unless it is said.
@@ -35,6 +36,11 @@ pub struct ApiConfig {
     pub ingests: usize,
     /// Listeners of events at a time.
     pub listeners: usize,
+    /// Certificate of the interface in PEM, followed by those between it and the root. With it the
+    /// interface speaks TLS (1.2 and 1.3) only. The file is read again when it changes.
+    pub tls_cert: Option<ConfigPath>,
+    /// Private key of `tls_cert` in PEM, without a password. Read again with it.
+    pub tls_key: Option<ConfigPath>,
 }
 
 impl Default for ApiConfig {
@@ -46,6 +52,8 @@ impl Default for ApiConfig {
             body_bytes: 16 << 20,
             ingests: 4,
             listeners: 2000,
+            tls_cert: None,
+            tls_key: None,
         }
     }
 }
@@ -56,6 +64,11 @@ impl ApiConfig {
         if let Some(listen) = &self.listen {
             faults.listen("[api] listen", listen);
         }
+        faults.file("[api] tls_cert", self.tls_cert.as_ref());
+        faults.file("[api] tls_key", self.tls_key.as_ref());
+        faults.unless(self.tls_cert.is_some() == self.tls_key.is_some(), || {
+            "[api] tls_cert and tls_key: one is of no use without the other".to_owned()
+        });
         faults.unless(BODY_BYTES.contains(&self.body_bytes), || {
             let (from, to) = (BODY_BYTES.start(), BODY_BYTES.end());
             format!(

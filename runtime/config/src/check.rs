@@ -490,6 +490,8 @@ mod tests {
             ("[api]\nbody_bytes = 1".to_owned(), "[api] body_bytes"),
             ("[api]\ningests = 0".to_owned(), "[api] ingests"),
             ("[api]\nlisteners = 0".to_owned(), "[api] listeners"),
+            ("[api]\ntls_cert = \"/nowhere\"".to_owned(), "[api] tls_cert: /nowhere"),
+            ("[api]\ntls_key = \"/dev/null\"".to_owned(), "[api] tls_cert and tls_key"),
             ("admin = \"127.0.0.1:99999\"".to_owned(), "admin"),
             ("window_topic = \"a b\"".to_owned(), "window_topic"),
             (

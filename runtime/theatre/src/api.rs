@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
-use theatre_api::{Parts, Server, Settings};
+use theatre_api::{Parts, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
 use theatre_schemas::dataset::DatasetKind;
@@ -26,7 +26,7 @@ pub struct ApiPorts {
 /// configuration does not say it.
 ///
 /// # Errors
-/// When the address that the configuration names is taken.
+/// When the address that the configuration names is taken, or its certificate cannot be used.
 pub fn start(
     config: &Config,
     registry: Arc<Registry>,
@@ -54,8 +54,18 @@ pub fn start(
         body_bytes: config.api.body_bytes,
         ingests: config.api.ingests,
         listeners: config.api.listeners,
+        tls: tls(&config.api),
     };
     theatre_api::start(listener, parts, settings)
+}
+
+/// Certificate and key of the interface, where it has them.
+pub(crate) fn tls(config: &ApiConfig) -> Option<TlsFiles> {
+    let (cert, key) = (config.tls_cert.as_ref()?, config.tls_key.as_ref()?);
+    Some(TlsFiles {
+        cert: cert.to_path_buf(),
+        key: key.to_path_buf(),
+    })
 }
 
 fn bind(config: &ApiConfig) -> Result<TcpListener, ConfigError> {

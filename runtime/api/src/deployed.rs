@@ -1,0 +1,80 @@
+//! A deployment that is served for a test: embedded files in a folder of their own.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use theatre_actors::ports::CheckpointStore;
+use theatre_actors::time::Clock;
+use theatre_embedded::access::EmbeddedAccess;
+use theatre_embedded::log::EmbeddedLog;
+use theatre_embedded::store::EmbeddedStore;
+use theatre_schemas::registry::Registry;
+use theatre_system::clock::SystemClock;
+use theatre_system::http;
+
+use crate::{Parts, Server, Settings, start};
+
+pub(crate) struct Deployed {
+    pub(crate) server: Server,
+    _folder: tempfile::TempDir,
+}
+
+impl Deployed {
+    /// Serves with these settings.
+    pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let store = EmbeddedStore::open(&file("store")).unwrap();
+        store.ensure_layout(&["records".to_owned()], 1).unwrap();
+        let access = Arc::new(EmbeddedAccess::open(&file("access")).unwrap());
+        let parts = Parts {
+            log: Arc::new(EmbeddedLog::open(&file("log"), clock.clone()).unwrap()),
+            store: Arc::new(store),
+            access,
+            registry: Arc::new(Registry::builtin()),
+            topics: BTreeMap::new(),
+            rules: Arc::default(),
+            rules_approval: false,
+            partitions: 1,
+            record_bytes: 1 << 20,
+            clock,
+        };
+        let mut settings = Settings {
+            anonymous: None,
+            body_bytes: 1 << 20,
+            ingests: 1,
+            listeners: 1,
+            tls: None,
+        };
+        change(&mut settings);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = start(listener, parts, settings).unwrap();
+        Self {
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// Status and body of an answer; `ca` is the authority that the server is known by.
+    pub(crate) fn get(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        ca: Option<&Path>,
+    ) -> Result<(u16, Value), String> {
+        let url = format!("{}{path}", self.server.url());
+        let agent = http::agent(&url, ca).map_err(|error| error.to_string())?;
+        let mut request = agent.get(&url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut answer = request.call().map_err(|error| error.to_string())?;
+        let body = answer.body_mut().read_to_string().unwrap_or_default();
+        let body = serde_json::from_str(&body).unwrap_or_default();
+        Ok((answer.status().as_u16(), body))
+    }
+}
