@@ -12,6 +12,7 @@ mod crash;
 mod dead_letters;
 mod doctor;
 mod done;
+mod facilities;
 mod fetchers;
 mod health;
 mod hostile;

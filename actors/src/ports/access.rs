@@ -51,7 +51,8 @@ pub struct StoredToken {
     pub name: String,
     /// What its bearer may do.
     pub role: Role,
-    /// The robots that it is limited to; empty: all.
+    /// The robots that it is limited to, and the facilities, each as `@facility/FAC-001`; empty:
+    /// all.
     pub robots: Vec<String>,
     /// When it was made.
     pub created_at: LogTime,

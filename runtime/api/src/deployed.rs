@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use theatre_actors::ports::CheckpointStore;
+use theatre_actors::ports::{CheckpointStore, EventLog, Role};
 use theatre_actors::time::Clock;
 use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::log::EmbeddedLog;
@@ -15,10 +15,12 @@ use theatre_schemas::registry::Registry;
 use theatre_system::clock::SystemClock;
 use theatre_system::http;
 
-use crate::{Parts, Server, Settings, start};
+use crate::{NewToken, Parts, Server, Settings, issue, start};
 
 pub(crate) struct Deployed {
     pub(crate) server: Server,
+    pub(crate) access: Arc<EmbeddedAccess>,
+    pub(crate) clock: Arc<dyn Clock>,
     _folder: tempfile::TempDir,
 }
 
@@ -29,19 +31,22 @@ impl Deployed {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
         let store = EmbeddedStore::open(&file("store")).unwrap();
-        store.ensure_layout(&["records".to_owned()], 1).unwrap();
+        let topics = ["records".to_owned()];
+        store.ensure_layout(&topics, 1).unwrap();
+        let log = EmbeddedLog::open(&file("log"), clock.clone()).unwrap();
+        log.ensure_topics(&topics, 1).unwrap();
         let access = Arc::new(EmbeddedAccess::open(&file("access")).unwrap());
         let parts = Parts {
-            log: Arc::new(EmbeddedLog::open(&file("log"), clock.clone()).unwrap()),
+            log: Arc::new(log),
             store: Arc::new(store),
-            access,
+            access: access.clone(),
             registry: Arc::new(Registry::builtin()),
             topics: BTreeMap::new(),
             rules: Arc::default(),
             rules_approval: false,
             partitions: 1,
             record_bytes: 1 << 20,
-            clock,
+            clock: clock.clone(),
         };
         let mut settings = Settings {
             anonymous: None,
@@ -55,8 +60,23 @@ impl Deployed {
         let server = start(listener, parts, settings).unwrap();
         Self {
             server,
+            access,
+            clock,
             _folder: folder,
         }
+    }
+
+    /// The secret of a new token of this role, limited to facilities if there are any.
+    pub(crate) fn token(&self, role: Role, facilities: &[&str]) -> String {
+        let wish = NewToken {
+            name: "test".to_owned(),
+            role,
+            robots: Vec::new(),
+            facilities: facilities.iter().map(|name| (*name).to_owned()).collect(),
+            expires_at: None,
+        };
+        let (_, secret) = issue(&*self.access, wish, self.clock.now(), "test", None).unwrap();
+        secret
     }
 
     /// Status and body of an answer; `ca` is the authority that the server is known by.

@@ -160,6 +160,11 @@ impl Listener {
                 actix_web::web::block(read).await??
             }
         };
+        if !events.is_empty() {
+            // Robots move to other facilities while it listens.
+            let state = actix_web::web::Data::from(self.state.clone());
+            self.filter.caller.look(&state).await?;
+        }
         let mut text = String::new();
         let mut moved = self.at.clone();
         for event in &events {

@@ -15,6 +15,7 @@ mod deployed;
 mod events;
 mod handlers;
 mod ingest;
+mod limits;
 mod model;
 mod openapi;
 mod page;
@@ -34,6 +35,7 @@ use theatre_actors::rules::RuleSpec;
 use theatre_actors::time::Clock;
 use theatre_schemas::registry::Registry;
 
+pub use limits::split as robots_and_facilities;
 pub use openapi::document as openapi;
 pub use server::{Server, start};
 pub use tls::TlsFiles;

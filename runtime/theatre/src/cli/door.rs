@@ -82,6 +82,7 @@ impl Door<'_> {
             name: self.actor.to_owned(),
             role: self.role,
             robots: Vec::new(),
+            facilities: Vec::new(),
             expires_at: Some(LogTime(now.0.saturating_add(TOKEN_US))),
         };
         let (token, secret) = theatre_api::issue(&*access, wish, now, WHO, None)?;
