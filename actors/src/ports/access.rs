@@ -99,7 +99,7 @@ pub enum Begun {
 pub struct AuditEntry {
     /// When.
     pub at: LogTime,
-    /// Id of the token, or `command line`.
+    /// Id of the token, `oidc:` and the subject of an issuer's token, or `command line`.
     pub who: String,
     /// Address that it came from; `None` on the command line.
     pub from: Option<String>,

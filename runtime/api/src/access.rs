@@ -32,6 +32,8 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
     /// What it is limited to.
     limits: Limits,
+    /// From when on its token is refused.
+    until: Option<LogTime>,
 }
 
 impl Caller {
@@ -48,6 +50,23 @@ impl Caller {
     /// What it is limited to.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether its token has expired.
+    pub(crate) fn has_ended(&self, now: LogTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// The bearer of an issuer's token. A subject may hold anything, also what keeps ids apart.
+    pub(crate) fn of_issuer(subject: &str, role: Role, limits: Limits, until: LogTime) -> Self {
+        let escaped = subject.replace('%', "%25").replace('/', "%2F");
+        Self {
+            id: format!("oidc:{escaped}"),
+            name: subject.to_owned(),
+            role,
+            limits,
+            until: Some(until),
+        }
     }
 
     /// Looks where robots stand now, where that decides what it may.
@@ -73,6 +92,7 @@ impl Caller {
             name: token.name.clone(),
             role: token.role,
             limits: Limits::of_token(&token.robots),
+            until: token.expires_at,
         }
     }
 }
@@ -154,10 +174,14 @@ async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
                     name: "anonymous".to_owned(),
                     role,
                     limits: Limits::default(),
+                    until: None,
                 })
             },
         );
     };
+    if let Some(issuer) = state.issuer.as_ref().filter(|_| !tokens::is_own(&secret)) {
+        return issuer.caller(&secret).await;
+    }
     let now = state.parts.clock.now();
     let hash = tokens::hash(&secret);
     let token = match state.remembered.get(&hash, now) {

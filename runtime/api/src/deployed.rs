@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use theatre_actors::ports::{CheckpointStore, EventLog, Role};
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
 use theatre_actors::time::Clock;
 use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::log::EmbeddedLog;
@@ -25,9 +25,13 @@ pub(crate) struct Deployed {
 }
 
 impl Deployed {
-    /// Serves with these settings.
+    /// Serves with these settings, by the clock of the machine.
     pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::at(Arc::new(SystemClock), change)
+    }
+
+    /// The same by another clock.
+    pub(crate) fn at(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
         let store = EmbeddedStore::open(&file("store")).unwrap();
@@ -54,6 +58,7 @@ impl Deployed {
             ingests: 1,
             listeners: 1,
             tls: None,
+            oidc: None,
         };
         change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -77,6 +82,12 @@ impl Deployed {
         };
         let (_, secret) = issue(&*self.access, wish, self.clock.now(), "test", None).unwrap();
         secret
+    }
+
+    /// Everybody in the audit trail, the latest first.
+    pub(crate) fn trail(&self) -> Vec<String> {
+        let entries = self.access.audit_trail(100).unwrap();
+        entries.into_iter().map(|entry| entry.who).collect()
     }
 
     /// Status and body of an answer; `ca` is the authority that the server is known by.

@@ -123,7 +123,8 @@ async fn next(mut listener: Listener) -> Option<(Result<Bytes, actix_web::Error>
         return Some((Ok(Bytes::from(hello)), listener));
     }
     loop {
-        if listener.state.is_stopping() {
+        let now = listener.state.parts.clock.now();
+        if listener.state.is_stopping() || listener.filter.caller.has_ended(now) {
             return None;
         }
         match listener.news().await {

@@ -17,6 +17,7 @@ mod handlers;
 mod ingest;
 mod limits;
 mod model;
+mod oidc;
 mod openapi;
 mod page;
 mod problem;
@@ -36,6 +37,7 @@ use theatre_actors::time::Clock;
 use theatre_schemas::registry::Registry;
 
 pub use limits::split as robots_and_facilities;
+pub use oidc::Oidc;
 pub use openapi::document as openapi;
 pub use server::{Server, start};
 pub use tls::TlsFiles;
@@ -79,4 +81,6 @@ pub struct Settings {
     pub listeners: usize,
     /// Certificate and key; `None`: HTTP without TLS.
     pub tls: Option<TlsFiles>,
+    /// Whose tokens are taken beside those of the deployment.
+    pub oidc: Option<Oidc>,
 }

@@ -34,6 +34,14 @@ impl Limits {
         }
     }
 
+    /// Those of who is limited to facilities, be it to none.
+    pub(crate) fn of_facilities(facilities: HashSet<String>) -> Self {
+        Self {
+            facilities: Some(Arc::new(facilities)),
+            ..Self::default()
+        }
+    }
+
     /// Whether a caller may see and send what concerns a robot.
     pub(crate) fn allow(&self, robot: &str) -> bool {
         if !self.need_fleet() {

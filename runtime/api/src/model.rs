@@ -386,7 +386,7 @@ impl Token {
 pub(crate) struct Audit {
     /// When.
     pub(crate) at: Time,
-    /// Id of the token, or `command line`.
+    /// Id of the token, `oidc:` and the subject of an issuer's token, or `command line`.
     pub(crate) who: String,
     /// Address that it came from.
     pub(crate) from: Option<String>,

@@ -14,6 +14,7 @@ use theatre_config::ConfigError;
 use crate::access::{self, Remembered};
 use crate::events::Feed;
 use crate::ingest::Encoders;
+use crate::oidc::Issuer;
 use crate::problem::Problem;
 use crate::snapshot::Snapshot;
 use crate::tls::Certificates;
@@ -48,6 +49,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) snapshot: Snapshot,
     pub(crate) remembered: Remembered,
+    pub(crate) issuer: Option<Issuer>,
     pub(crate) encoders: Encoders,
     pub(crate) feed: Feed,
     pub(crate) ingests: Permits,
@@ -119,10 +121,12 @@ pub fn start(
     let tls = tls.map(Arc::new);
     let config = tls.as_ref().map(Certificates::server).transpose()?;
     let is_tls = config.is_some();
+    let issuer = settings.oidc.clone();
     let state = Arc::new(State {
         encoders: Encoders::new(parts.registry.clone()),
         ingests: Permits::new(settings.ingests),
         listeners: Permits::new(settings.listeners),
+        issuer: issuer.map(|oidc| Issuer::new(oidc, parts.clock.clone())),
         parts,
         settings,
         snapshot: Snapshot::default(),

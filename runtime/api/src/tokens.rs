@@ -69,6 +69,11 @@ pub fn issue(
     Ok((token, secret))
 }
 
+/// Whether a secret is one of the deployment: an issuer makes others.
+pub(crate) fn is_own(secret: &str) -> bool {
+    secret.starts_with(PREFIX)
+}
+
 /// What of a secret is kept.
 pub(crate) fn hash(secret: &str) -> String {
     hex(&Sha256::digest(secret.as_bytes()))

@@ -8,6 +8,7 @@ use theatre_actors::ports::Role;
 
 use super::ConfigPath;
 use super::check::Faults;
+use super::oidc::OidcConfig;
 
 /// Where the HTTP interface listens unless it is said.
 pub const LISTEN: &str = "127.0.0.1:8080";
@@ -59,8 +60,9 @@ impl Default for ApiConfig {
 }
 
 impl ApiConfig {
-    /// Adds what means nothing.
-    pub(super) fn check(&self, faults: &mut Faults) {
+    /// Adds what means nothing, in whose tokens are taken, too.
+    pub(super) fn check(&self, oidc: &OidcConfig, faults: &mut Faults) {
+        oidc.check(faults);
         if let Some(listen) = &self.listen {
             faults.listen("[api] listen", listen);
         }

@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
-use theatre_api::{Parts, Server, Settings, TlsFiles};
+use theatre_api::{Oidc, Parts, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
+use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
 use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::registry::Registry;
@@ -55,6 +56,7 @@ pub fn start(
         ingests: config.api.ingests,
         listeners: config.api.listeners,
         tls: tls(&config.api),
+        oidc: oidc(&config.oidc),
     };
     theatre_api::start(listener, parts, settings)
 }
@@ -65,6 +67,19 @@ pub(crate) fn tls(config: &ApiConfig) -> Option<TlsFiles> {
     Some(TlsFiles {
         cert: cert.to_path_buf(),
         key: key.to_path_buf(),
+    })
+}
+
+/// The issuer whose tokens are taken, where there is one.
+fn oidc(config: &OidcConfig) -> Option<Oidc> {
+    let (issuer, audience) = (config.issuer.clone()?, config.audience.clone()?);
+    Some(Oidc {
+        issuer,
+        audience,
+        role_claim: config.role_claim.clone(),
+        roles: config.roles.clone(),
+        facility_claim: config.facility_claim.clone(),
+        ca_file: config.ca_file.as_ref().map(|path| path.to_path_buf()),
     })
 }
 
