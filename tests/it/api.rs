@@ -29,8 +29,19 @@ pub(crate) struct Served {
 impl Served {
     /// Runs a command at an address of the interface; port 0 is any.
     pub(crate) fn start(data: &Path, listen: &str, arguments: &[&str]) -> Result<Self> {
+        Self::configured(data, listen, arguments, &[])
+    }
+
+    /// The same with variables of the configuration.
+    pub(crate) fn configured(
+        data: &Path,
+        listen: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut process = theatre(data, arguments)?
             .env("THEATRE__API__LISTEN", listen)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -39,7 +50,10 @@ impl Served {
         let line = lines
             .by_ref()
             .map_while(std::result::Result::ok)
-            .find_map(|line| Some(line.split("page: http://").nth(1)?.to_owned()));
+            .find_map(|line| {
+                let (_, url) = line.split_once("page: http")?;
+                Some(url.split_once("://")?.1.to_owned())
+            });
         let said = Arc::new(Mutex::new(String::new()));
         let heard = said.clone();
         std::thread::spawn(move || {
@@ -149,6 +163,13 @@ const ROUTES: &[(&str, &str, &str)] = &[
 ];
 const ROLES: [&str; 4] = ["viewer", "operator", "engineer", "admin"];
 
+/// Whether it is about the whole deployment: refused to who is limited to robots or facilities.
+fn is_of_all(method: &str, path: &str) -> bool {
+    let below = |folder: &str| path.starts_with(&format!("/api/v1/{folder}"));
+    let is_change = method != "GET";
+    below("tokens") || below("audit") || below("pipeline") || (below("rules") && is_change)
+}
+
 #[test]
 fn every_route_lets_in_the_roles_that_may_use_it_and_no_others() -> Result<()> {
     let data = tempfile::tempdir()?;
@@ -167,14 +188,17 @@ fn every_route_lets_in_the_roles_that_may_use_it_and_no_others() -> Result<()> {
         .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()));
     ensure!(there == known.collect(), "{there:?}");
 
-    let mut secrets: Vec<(Option<usize>, Option<String>)> = vec![(None, None)];
+    let mut secrets: Vec<(Option<usize>, bool, Option<String>)> = vec![(None, false, None)];
     for (rank, role) in ROLES.iter().enumerate() {
-        secrets.push((Some(rank), Some(token(data.path(), &["--role", role])?)));
+        for limit in [&[][..], &["--facility", "FAC-1"], &["--robots", "r"]] {
+            let secret = token(data.path(), &[&["--role", *role], limit].concat())?;
+            secrets.push((Some(rank), !limit.is_empty(), Some(secret)));
+        }
     }
     for (method, path, needed) in ROUTES {
         let path = path.replace("{name}", "app.js").replace(['{', '}'], "");
         let needed = ROLES.iter().position(|role| role == needed);
-        for (rank, secret) in &secrets {
+        for (rank, is_limited, secret) in &secrets {
             // Of events the head is enough.
             let answer = if path.ends_with("/events") {
                 let listening = Events::listen(&served.address, secret.as_deref(), Some("x"))?;
@@ -193,12 +217,13 @@ fn every_route_lets_in_the_roles_that_may_use_it_and_no_others() -> Result<()> {
             let wanted = match (rank, needed) {
                 (None, Some(_)) => Some(401),
                 (Some(rank), Some(needed)) if *rank < needed => Some(403),
+                (Some(_), Some(_)) if *is_limited && is_of_all(method, &path) => Some(403),
                 _ => None,
             };
             let is_let_in = ![401, 403].contains(&answer.status);
             ensure!(
                 wanted.map_or(is_let_in, |status| answer.status == status),
-                "{method} {path} as {rank:?}: {answer:?}"
+                "{method} {path} as {rank:?}, limited {is_limited}: {answer:?}"
             );
             ensure!(
                 answer.status < 500,

@@ -51,7 +51,8 @@ pub struct StoredToken {
     pub name: String,
     /// What its bearer may do.
     pub role: Role,
-    /// The robots that it is limited to; empty: all.
+    /// The robots that it is limited to, and the facilities, each as `@facility/FAC-001`; empty:
+    /// all.
     pub robots: Vec<String>,
     /// When it was made.
     pub created_at: LogTime,
@@ -98,7 +99,7 @@ pub enum Begun {
 pub struct AuditEntry {
     /// When.
     pub at: LogTime,
-    /// Id of the token, or `command line`.
+    /// Id of the token, `oidc:` and the subject of an issuer's token, or `command line`.
     pub who: String,
     /// Address that it came from; `None` on the command line.
     pub from: Option<String>,

@@ -1,7 +1,7 @@
 //! Who a caller is, and whether the table of routes lets it in. What is not in the table is refused.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,9 +11,10 @@ use actix_web::{HttpMessage, web};
 use theatre_actors::ports::{Role, StoredToken};
 use theatre_actors::time::LogTime;
 
+use crate::handlers::{Shared, fleet_of};
+use crate::limits::Limits;
 use crate::problem::{Answer, Problem};
 use crate::routes;
-use crate::server::State;
 use crate::tokens;
 
 /// A token that was revoked is refused after this long at the latest, microseconds.
@@ -29,21 +30,51 @@ pub(crate) struct Caller {
     /// What its token is called.
     name: String,
     pub(crate) role: Role,
-    /// The robots that it is limited to.
-    robots: Option<Arc<HashSet<String>>>,
+    /// What it is limited to.
+    limits: Limits,
+    /// From when on its token is refused.
+    until: Option<LogTime>,
 }
 
 impl Caller {
     /// Whether it may see and send what concerns a robot.
     pub(crate) fn may(&self, robot: &str) -> bool {
-        self.robots
-            .as_ref()
-            .is_none_or(|robots| robots.contains(robot))
+        self.limits.allow(robot)
     }
 
-    /// Whether it is limited to some robots.
+    /// Whether it is limited to robots or facilities.
     pub(crate) fn is_limited(&self) -> bool {
-        self.robots.is_some()
+        self.limits.are_set()
+    }
+
+    /// What it is limited to.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether its token has expired.
+    pub(crate) fn has_ended(&self, now: LogTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// The bearer of an issuer's token. A subject may hold anything, also what keeps ids apart.
+    pub(crate) fn of_issuer(subject: &str, role: Role, limits: Limits, until: LogTime) -> Self {
+        let escaped = subject.replace('%', "%25").replace('/', "%2F");
+        Self {
+            id: format!("oidc:{escaped}"),
+            name: subject.to_owned(),
+            role,
+            limits,
+            until: Some(until),
+        }
+    }
+
+    /// Looks where robots stand now, where that decides what it may.
+    pub(crate) async fn look(&mut self, state: &Shared) -> Answer<()> {
+        if self.limits.need_fleet() {
+            self.limits.by(fleet_of(state).await?);
+        }
+        Ok(())
     }
 
     /// Who acts, in the words of the one who made the token.
@@ -56,12 +87,12 @@ impl Caller {
     }
 
     fn of(token: &StoredToken) -> Self {
-        let robots: HashSet<String> = token.robots.iter().cloned().collect();
         Self {
             id: token.id.clone(),
             name: token.name.clone(),
             role: token.role,
-            robots: (!robots.is_empty()).then(|| Arc::new(robots)),
+            limits: Limits::of_token(&token.robots),
+            until: token.expires_at,
         }
     }
 }
@@ -93,16 +124,20 @@ pub(crate) async fn check(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let needed = match routes::find(request.method(), request.match_pattern().as_deref()) {
-        Some(route) => route.role,
+    let route = match routes::find(request.method(), request.match_pattern().as_deref()) {
+        Some(route) => route,
         None if routes::is_path(request.match_pattern().as_deref()) => {
             let detail = format!("{} cannot be done with this", request.method());
             return Err(Problem::bad(detail).into());
         }
         None => return Err(Problem::missing("path", request.path()).into()),
     };
-    if let Some(needed) = needed {
-        let caller = caller(&request).await?;
+    if let Some(needed) = route.role {
+        let state = request
+            .app_data::<Shared>()
+            .cloned()
+            .ok_or_else(|| Problem::new("internal", "the server is not set up"))?;
+        let mut caller = caller(&request, &state).await?;
         if caller.role < needed {
             let detail = format!(
                 "this needs the role {}, the token has {}",
@@ -111,16 +146,20 @@ pub(crate) async fn check(
             );
             return Err(Problem::new("forbidden", detail).into());
         }
+        if caller.is_limited() && !routes::is_for_limited(route) {
+            return Err(Problem::new(
+                "forbidden",
+                "the token is limited to robots or facilities: this is about the whole deployment",
+            )
+            .into());
+        }
+        caller.look(&state).await?;
         request.extensions_mut().insert(caller);
     }
     next.call(request).await
 }
 
-async fn caller(request: &ServiceRequest) -> Answer<Caller> {
-    let state = request
-        .app_data::<web::Data<State>>()
-        .cloned()
-        .ok_or_else(|| Problem::new("internal", "the server is not set up"))?;
+async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
     let Some(secret) = bearer(request)? else {
         return state.settings.anonymous.map_or_else(
             || {
@@ -134,11 +173,15 @@ async fn caller(request: &ServiceRequest) -> Answer<Caller> {
                     id: "anonymous".to_owned(),
                     name: "anonymous".to_owned(),
                     role,
-                    robots: None,
+                    limits: Limits::default(),
+                    until: None,
                 })
             },
         );
     };
+    if let Some(issuer) = state.issuer.as_ref().filter(|_| !tokens::is_own(&secret)) {
+        return issuer.caller(&secret).await;
+    }
     let now = state.parts.clock.now();
     let hash = tokens::hash(&secret);
     let token = match state.remembered.get(&hash, now) {

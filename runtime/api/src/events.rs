@@ -123,7 +123,8 @@ async fn next(mut listener: Listener) -> Option<(Result<Bytes, actix_web::Error>
         return Some((Ok(Bytes::from(hello)), listener));
     }
     loop {
-        if listener.state.is_stopping() {
+        let now = listener.state.parts.clock.now();
+        if listener.state.is_stopping() || listener.filter.caller.has_ended(now) {
             return None;
         }
         match listener.news().await {
@@ -160,6 +161,11 @@ impl Listener {
                 actix_web::web::block(read).await??
             }
         };
+        if !events.is_empty() {
+            // Robots move to other facilities while it listens.
+            let state = actix_web::web::Data::from(self.state.clone());
+            self.filter.caller.look(&state).await?;
+        }
         let mut text = String::new();
         let mut moved = self.at.clone();
         for event in &events {

@@ -87,6 +87,7 @@ pub(crate) async fn me(caller: Known, state: Shared) -> web::Json<Value> {
         "id": caller.id,
         "role": caller.role,
         "is_limited": caller.is_limited(),
+        "facilities": caller.limits().facilities(),
         "anonymous": state.settings.anonymous,
         "version": env!("CARGO_PKG_VERSION"),
     }))

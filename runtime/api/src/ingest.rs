@@ -125,21 +125,8 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         .get(&dataset)
         .ok_or_else(|| Problem::missing("dataset that records can be sent to", &dataset))?;
     let kept = parts.registry.datasets().find(&dataset);
-    // Who acts, and what they may, stands in such records.
-    match kept.map(|(_, dataset)| dataset.kind) {
-        Some(DatasetKind::AlertActions) => {
-            return Err(Problem::new(
-                "forbidden",
-                "actions are not sent as records: POST /api/v1/alerts/{condition}/acknowledge, unacknowledge, assign or close, and /api/v1/silences",
-            ));
-        }
-        Some(DatasetKind::RuleChanges) => {
-            return Err(Problem::new(
-                "forbidden",
-                "changes of rules are not sent as records: PUT or DELETE /api/v1/rules/{rule}, POST /api/v1/rules/{rule}/enable or disable, /api/v1/rules/changes/{change}/approve or reject",
-            ));
-        }
-        _ => {}
+    if let Some((_, kept)) = kept {
+        check(kept.kind, &caller)?;
     }
     let encoder = state.encoders.of(&dataset)?;
     let body = body::unpack(body, encoding, state.settings.body_bytes)?;
@@ -152,7 +139,9 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         .map(NewRecord::robot)
         .find(|robot| !caller.may(robot))
     {
-        let detail = format!("the token is limited to other robots than '{robot}'");
+        let detail = format!(
+            "the token is limited to other robots than '{robot}', or to facilities in which it does not stand"
+        );
         return Err(Problem::new("forbidden", detail));
     }
     if on_error == OnError::Reject && parsed.rejected_total > 0 {
@@ -178,6 +167,26 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
             let positions = append_all(parts, topic, &by_partition)?;
             encoded(&answer(positions))
         }
+    }
+}
+
+/// Refuses records that no caller sends as such, or that a limited one may not.
+fn check(kind: DatasetKind, caller: &Caller) -> Answer<()> {
+    // Who acts, and what they may, stands in records of actions and of changes of rules.
+    match kind {
+        DatasetKind::AlertActions => Err(Problem::new(
+            "forbidden",
+            "actions are not sent as records: POST /api/v1/alerts/{condition}/acknowledge, unacknowledge, assign or close, and /api/v1/silences",
+        )),
+        DatasetKind::RuleChanges => Err(Problem::new(
+            "forbidden",
+            "changes of rules are not sent as records: PUT or DELETE /api/v1/rules/{rule}, POST /api/v1/rules/{rule}/enable or disable, /api/v1/rules/changes/{change}/approve or reject",
+        )),
+        kind if kind.entity().is_some() && caller.is_limited() => Err(Problem::new(
+            "forbidden",
+            "the token is limited to robots or facilities: such records are about other things",
+        )),
+        _ => Ok(()),
     }
 }
 

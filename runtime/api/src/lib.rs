@@ -10,11 +10,15 @@
 mod access;
 pub mod actions;
 mod body;
+#[cfg(test)]
+mod deployed;
 mod events;
 mod handlers;
 mod ingest;
 mod keyed;
+mod limits;
 mod model;
+mod oidc;
 mod openapi;
 mod page;
 mod problem;
@@ -22,6 +26,7 @@ mod routes;
 pub mod rule_changes;
 mod server;
 mod snapshot;
+mod tls;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -33,8 +38,11 @@ use theatre_actors::time::Clock;
 use theatre_actors::window::WindowPlan;
 use theatre_schemas::registry::Registry;
 
+pub use limits::split as robots_and_facilities;
+pub use oidc::Oidc;
 pub use openapi::document as openapi;
 pub use server::{Server, start};
+pub use tls::TlsFiles;
 pub use tokens::{NewToken, issue};
 
 /// What the interface is served from.
@@ -75,4 +83,8 @@ pub struct Settings {
     pub ingests: usize,
     /// Listeners of events at a time.
     pub listeners: usize,
+    /// Certificate and key; `None`: HTTP without TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whose tokens are taken beside those of the deployment.
+    pub oidc: Option<Oidc>,
 }

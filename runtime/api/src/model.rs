@@ -10,6 +10,7 @@ use theatre_queries::StandingSilence;
 use theatre_schemas::records::{Alert, Outcome, Priority, Transition};
 
 use crate::actions::{Action, Placed};
+use crate::limits;
 
 /// A moment, kept in microseconds UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -350,6 +351,8 @@ pub(crate) struct Token {
     pub(crate) role: String,
     /// The robots that it is limited to; empty: all.
     pub(crate) robots: Vec<String>,
+    /// The facilities that it is limited to; empty: all.
+    pub(crate) facilities: Vec<String>,
     /// When it was made.
     pub(crate) created_at: Time,
     /// From when on it is refused.
@@ -363,11 +366,13 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn of(token: &StoredToken, secret: Option<String>) -> Self {
+        let (robots, facilities) = limits::split(&token.robots);
         Self {
             id: token.id.clone(),
             name: token.name.clone(),
             role: token.role.as_str().to_owned(),
-            robots: token.robots.clone(),
+            robots,
+            facilities,
             created_at: token.created_at.into(),
             expires_at: token.expires_at.map(Time::from),
             revoked_at: token.revoked_at.map(Time::from),
@@ -381,7 +386,7 @@ impl Token {
 pub(crate) struct Audit {
     /// When.
     pub(crate) at: Time,
-    /// Id of the token, or `command line`.
+    /// Id of the token, `oidc:` and the subject of an issuer's token, or `command line`.
     pub(crate) who: String,
     /// Address that it came from.
     pub(crate) from: Option<String>,

@@ -2,6 +2,7 @@
 //! check of access and the document of the interface are made of it.
 
 mod actions;
+mod limited;
 mod rules;
 
 use actix_web::http::Method;
@@ -15,6 +16,8 @@ use crate::model::{
     Robot, Series, Silence, Token,
 };
 use crate::{events, handlers, ingest, openapi, page};
+
+pub(crate) use limited::is_for_limited;
 
 /// A parameter in the path or in the query.
 #[derive(Debug, Clone, Copy)]
@@ -383,7 +386,7 @@ fn changes() -> Vec<RouteSpec> {
             summary: "Makes a token; its secret is in this answer only.",
             parameters: vec![],
             takes: Some(
-                "{\"name\": ..., \"role\": ..., \"robots\": [...], \"expires_at\": ...}: the last two may be left out.",
+                "{\"name\": ..., \"role\": ..., \"robots\": [...], \"facilities\": [...], \"expires_at\": ...}: the last three may be left out.",
             ),
             status: 201,
             gives: Gives::Json(schema::<Token>),

@@ -3,9 +3,10 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpServer, web};
 use theatre_config::ConfigError;
@@ -13,8 +14,10 @@ use theatre_config::ConfigError;
 use crate::access::{self, Remembered};
 use crate::events::Feed;
 use crate::ingest::Encoders;
+use crate::oidc::Issuer;
 use crate::problem::Problem;
 use crate::snapshot::Snapshot;
+use crate::tls::Certificates;
 use crate::{Parts, Settings, routes};
 
 /// How often committed outputs are looked for for those who listen.
@@ -23,6 +26,8 @@ const FEED_EVERY: Duration = Duration::from_millis(200);
 const REQUESTS_KEPT_US: i64 = 24 * 3_600 * 1_000_000;
 /// Looks of the feed between two clean-ups of requests: an hour or so.
 const LOOKS_PER_CLEANUP: u64 = 18_000;
+/// Pauses between two looks at the files of the certificate.
+const PAUSES_PER_LOOK: u64 = 10;
 /// A caller that sends its headers more slowly is cut off.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// Connections of a thread.
@@ -44,6 +49,7 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) snapshot: Snapshot,
     pub(crate) remembered: Remembered,
+    pub(crate) issuer: Option<Issuer>,
     pub(crate) encoders: Encoders,
     pub(crate) feed: Feed,
     pub(crate) ingests: Permits,
@@ -90,17 +96,19 @@ impl Drop for Permit {
 
 /// A running server; stops when dropped.
 pub struct Server {
-    handle: actix_web::dev::ServerHandle,
+    handle: ServerHandle,
     state: Arc<State>,
     threads: Vec<std::thread::JoinHandle<()>>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
 }
 
 /// Serves the interface on a listener.
 ///
 /// # Errors
-/// When a thread cannot be had.
+/// When a thread cannot be had, or the certificate cannot be used.
 pub fn start(
     listener: TcpListener,
     parts: Parts,
@@ -109,10 +117,16 @@ pub fn start(
     let refused =
         |error: std::io::Error| ConfigError(format!("the HTTP interface cannot start: {error}"));
     let address = listener.local_addr().map_err(refused)?;
+    let tls = settings.tls.clone().map(Certificates::load).transpose()?;
+    let tls = tls.map(Arc::new);
+    let config = tls.as_ref().map(Certificates::server).transpose()?;
+    let is_tls = config.is_some();
+    let issuer = settings.oidc.clone();
     let state = Arc::new(State {
         encoders: Encoders::new(parts.registry.clone()),
         ingests: Permits::new(settings.ingests),
         listeners: Permits::new(settings.listeners),
+        issuer: issuer.map(|oidc| Issuer::new(oidc, parts.clock.clone())),
         parts,
         settings,
         snapshot: Snapshot::default(),
@@ -125,36 +139,63 @@ pub fn start(
     let feed = named("api-feed")
         .spawn(move || keep_feed(&read))
         .map_err(refused)?;
+    let mut threads = vec![feed];
+    if let Some(certificates) = tls {
+        let read = state.clone();
+        let keep = move || keep_certificate(&read, &certificates);
+        threads.push(named("api-tls").spawn(keep).map_err(refused)?);
+    }
     let (handles, started) = channel();
     let served = state.clone();
     let serve = move || {
-        let ended = actix_web::rt::System::new().block_on(async move {
-            let data = web::Data::from(served);
-            let server = HttpServer::new(move || app(data.clone()))
-                .workers(2)
-                .max_connections(CONNECTIONS)
-                .client_request_timeout(HEADERS_WITHIN)
-                .shutdown_timeout(5)
-                .disable_signals()
-                .listen(listener)?
-                .run();
-            drop(handles.send(server.handle()));
-            server.await
-        });
-        if let Err(error) = ended {
+        if let Err(error) = serve(served, listener, config, &handles) {
             tracing::error!(%error, "the HTTP interface ended");
         }
     };
-    let thread = named("api").spawn(serve).map_err(refused)?;
+    threads.push(named("api").spawn(serve).map_err(refused)?);
     let handle = started
         .recv()
         .map_err(|_| ConfigError(format!("the HTTP interface on {address} did not start")))?;
     Ok(Server {
         handle,
         state,
-        threads: vec![feed, thread],
+        threads,
         address,
+        is_tls,
     })
+}
+
+/// Serves until it is stopped; gives away its handle once it has begun.
+fn serve(
+    state: Arc<State>,
+    listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
+    handles: &Sender<ServerHandle>,
+) -> std::io::Result<()> {
+    actix_web::rt::System::new().block_on(async move {
+        let data = web::Data::from(state);
+        let server = HttpServer::new(move || app(data.clone()))
+            .workers(2)
+            .max_connections(CONNECTIONS)
+            .client_request_timeout(HEADERS_WITHIN)
+            .shutdown_timeout(5)
+            .disable_signals();
+        let server = match tls {
+            Some(config) => server.listen_rustls_0_23(listener, config)?,
+            None => server.listen(listener)?,
+        };
+        let server = server.run();
+        drop(handles.send(server.handle()));
+        server.await
+    })
+}
+
+impl Server {
+    /// Where it is asked, such as `https://127.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
 }
 
 impl Drop for Server {
@@ -223,6 +264,18 @@ fn keep_feed(state: &State) {
             }
         }
         looks += 1;
+        std::thread::sleep(FEED_EVERY);
+    }
+}
+
+/// Looks at the files of the certificate now and then until the server stops.
+fn keep_certificate(state: &State, certificates: &Certificates) {
+    let mut pauses = 0_u64;
+    while !state.is_stopping() {
+        if pauses.is_multiple_of(PAUSES_PER_LOOK) {
+            certificates.renew();
+        }
+        pauses += 1;
         std::thread::sleep(FEED_EVERY);
     }
 }

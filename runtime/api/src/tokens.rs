@@ -5,6 +5,8 @@ use sha2::{Digest, Sha256};
 use theatre_actors::ports::{AccessStore, AuditEntry, Result, Role, StoredToken};
 use theatre_actors::time::LogTime;
 
+use crate::limits;
+
 /// How a secret begins, so that it is recognised where it was left lying.
 const PREFIX: &str = "theatre_";
 /// Random bytes of a secret.
@@ -19,6 +21,9 @@ pub struct NewToken {
     pub role: Role,
     /// The robots that it is limited to; empty: all.
     pub robots: Vec<String>,
+    /// The facilities that it is limited to: it may what concerns robots that stand there. Empty:
+    /// all.
+    pub facilities: Vec<String>,
     /// From when on it is refused.
     pub expires_at: Option<LogTime>,
 }
@@ -26,7 +31,7 @@ pub struct NewToken {
 /// Makes a token and keeps it; returns it with its secret, which is nowhere kept.
 ///
 /// # Errors
-/// When the store does not take it.
+/// When a robot or facility can be none, or the store does not take it.
 pub fn issue(
     access: &dyn AccessStore,
     wish: NewToken,
@@ -43,7 +48,7 @@ pub fn issue(
         hash: hash(&secret),
         name: wish.name,
         role: wish.role,
-        robots: wish.robots,
+        robots: limits::entries(wish.robots, &wish.facilities)?,
         created_at: now,
         expires_at: wish.expires_at,
         revoked_at: None,
@@ -62,6 +67,11 @@ pub fn issue(
     };
     access.add_token(&token, &entry)?;
     Ok((token, secret))
+}
+
+/// Whether a secret is one of the deployment: an issuer makes others.
+pub(crate) fn is_own(secret: &str) -> bool {
+    secret.starts_with(PREFIX)
 }
 
 /// What of a secret is kept.

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::ports::Role;
 
+use super::ConfigPath;
 use super::check::Faults;
+use super::oidc::OidcConfig;
 
 /// Where the HTTP interface listens unless it is said.
 pub const LISTEN: &str = "127.0.0.1:8080";
@@ -35,6 +37,11 @@ pub struct ApiConfig {
     pub ingests: usize,
     /// Listeners of events at a time.
     pub listeners: usize,
+    /// Certificate of the interface in PEM, followed by those between it and the root. With it the
+    /// interface speaks TLS (1.2 and 1.3) only. The file is read again when it changes.
+    pub tls_cert: Option<ConfigPath>,
+    /// Private key of `tls_cert` in PEM, without a password. Read again with it.
+    pub tls_key: Option<ConfigPath>,
 }
 
 impl Default for ApiConfig {
@@ -46,16 +53,24 @@ impl Default for ApiConfig {
             body_bytes: 16 << 20,
             ingests: 4,
             listeners: 2000,
+            tls_cert: None,
+            tls_key: None,
         }
     }
 }
 
 impl ApiConfig {
-    /// Adds what means nothing.
-    pub(super) fn check(&self, faults: &mut Faults) {
+    /// Adds what means nothing, in whose tokens are taken, too.
+    pub(super) fn check(&self, oidc: &OidcConfig, faults: &mut Faults) {
+        oidc.check(faults);
         if let Some(listen) = &self.listen {
             faults.listen("[api] listen", listen);
         }
+        faults.file("[api] tls_cert", self.tls_cert.as_ref());
+        faults.file("[api] tls_key", self.tls_key.as_ref());
+        faults.unless(self.tls_cert.is_some() == self.tls_key.is_some(), || {
+            "[api] tls_cert and tls_key: one is of no use without the other".to_owned()
+        });
         faults.unless(BODY_BYTES.contains(&self.body_bytes), || {
             let (from, to) = (BODY_BYTES.start(), BODY_BYTES.end());
             format!(

@@ -148,7 +148,7 @@ impl Config {
         self.check_lake(&mut faults);
         self.check_warehouse(&mut faults);
         self.traces.check(&mut faults);
-        self.api.check(&mut faults);
+        self.api.check(&self.oidc, &mut faults);
         self.check_recipients(&mut faults);
         faults
     }
@@ -490,6 +490,13 @@ mod tests {
             ("[api]\nbody_bytes = 1".to_owned(), "[api] body_bytes"),
             ("[api]\ningests = 0".to_owned(), "[api] ingests"),
             ("[api]\nlisteners = 0".to_owned(), "[api] listeners"),
+            ("[oidc]\nissuer = \"http://login.example.org\"".to_owned(), "[oidc] issuer"),
+            ("[oidc]\nissuer = \"https://login.example.org\"".to_owned(), "[oidc] audience"),
+            ("[oidc]\naudience = \"theatre\"".to_owned(), "[oidc] issuer is not set"),
+            ("[oidc]\nissuer = \"https://a\"\naudience = \"t\"".to_owned(), "[oidc] roles"),
+            ("[oidc]\nca_file = \"/nowhere\"".to_owned(), "[oidc] ca_file"),
+            ("[api]\ntls_cert = \"/nowhere\"".to_owned(), "[api] tls_cert: /nowhere"),
+            ("[api]\ntls_key = \"/dev/null\"".to_owned(), "[api] tls_cert and tls_key"),
             ("admin = \"127.0.0.1:99999\"".to_owned(), "admin"),
             ("window_topic = \"a b\"".to_owned(), "window_topic"),
             (

@@ -11,6 +11,7 @@ pub mod lake;
 pub mod layers;
 pub mod log;
 pub mod notify;
+pub mod oidc;
 mod path;
 mod redact;
 pub mod reference;
@@ -168,6 +169,8 @@ pub struct Config {
     pub traces: traces::TracesConfig,
     /// The HTTP interface and the page.
     pub api: api::ApiConfig,
+    /// Whose bearer tokens the HTTP interface takes beside its own.
+    pub oidc: oidc::OidcConfig,
     /// Recipients of what happens to conditions.
     pub notify: Vec<notify::NotifyConfig>,
     /// Where the admin server listens; port 0 picks a free one.
@@ -233,6 +236,7 @@ impl Default for Config {
             warehouse: warehouse::WarehouseConfig::default(),
             traces: traces::TracesConfig::default(),
             api: api::ApiConfig::default(),
+            oidc: oidc::OidcConfig::default(),
             notify: Vec::new(),
             admin: "127.0.0.1:9464".to_owned(),
             indicators: vec![reference_indicators()],

@@ -316,6 +316,7 @@ mod tests {
             "[warehouse]",
             "[traces]",
             "[api]",
+            "[oidc]",
             "[[notify]]",
             "[[indicators]]",
             "[[instruments]]",

@@ -60,29 +60,36 @@ impl DataDir {
         self.root.join("access.sqlite")
     }
 
-    /// Where the process that runs on the directory serves its HTTP interface, if it does; without
-    /// one that runs it means nothing.
+    /// Where the process that runs on the directory serves its HTTP interface, if it does, such as
+    /// `http://127.0.0.1:8080`; without one that runs it means nothing.
     pub fn api_address(&self) -> Option<String> {
         let noted = std::fs::read_to_string(self.api_note()).ok()?;
-        Some(noted.trim().to_owned()).filter(|address| !address.is_empty())
+        match noted.trim() {
+            "" => None,
+            // As a build noted it that served without TLS only.
+            address if !address.contains("://") => Some(format!("http://{address}")),
+            url => Some(url.to_owned()),
+        }
     }
 
-    /// Notes that address for other commands: for the process that has the lock. An address that stands
+    /// Notes that address, and whether TLS is spoken there, for other commands: for the process that
+    /// has the lock. An address that stands
     /// for all of the machine's is noted as that of the machine itself.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn note_api(&self, address: Option<SocketAddr>) -> Result<(), Error> {
+    pub fn note_api(&self, address: Option<(SocketAddr, bool)>) -> Result<(), Error> {
         let path = self.api_note();
         let done = match address {
-            Some(mut address) => {
+            Some((mut address, is_tls)) => {
                 if address.ip().is_unspecified() {
                     address.set_ip(match address.ip() {
                         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
                     });
                 }
-                std::fs::write(&path, address.to_string())
+                let scheme = if is_tls { "https" } else { "http" };
+                std::fs::write(&path, format!("{scheme}://{address}"))
             }
             None => match std::fs::remove_file(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use theatre_actors::ports::{Error, Result};
 pub use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::config::ConfigBuilder;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsConfigBuilder, parse_pem};
+use ureq::typestate::AgentScope;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const WHOLE: Duration = Duration::from_secs(5);
@@ -31,21 +33,35 @@ pub fn patient_agent(url: &str, ca_file: Option<&Path>, whole: Duration) -> Resu
     agent_of(url, ca_file, whole, 0)
 }
 
+/// A client for a process of this machine that is known by its address. With TLS it may show any
+/// certificate: that of the machine names the machine, not the loopback address, and what is sent
+/// does not leave the machine.
+pub fn local_agent() -> Agent {
+    let tls = tls().disable_verification(true).build();
+    let config = config(WHOLE, 0);
+    config.tls_config(tls).build().into()
+}
+
 fn agent_of(url: &str, ca_file: Option<&Path>, whole: Duration, redirects: u32) -> Result<Agent> {
-    let config = Agent::config_builder()
-        .timeout_connect(Some(CONNECT.min(whole)))
-        .timeout_global(Some(whole))
-        .max_redirects(redirects)
-        .http_status_as_error(false);
+    let config = config(whole, redirects);
     if !url.starts_with("https://") {
         return Ok(config.build().into());
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(provider)
-        .root_certs(roots(ca_file)?)
-        .build();
+    let tls = tls().root_certs(roots(ca_file)?).build();
     Ok(config.tls_config(tls).build().into())
+}
+
+fn config(whole: Duration, redirects: u32) -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .timeout_connect(Some(CONNECT.min(whole)))
+        .timeout_global(Some(whole))
+        .max_redirects(redirects)
+        .http_status_as_error(false)
+}
+
+fn tls() -> TlsConfigBuilder {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    TlsConfig::builder().unversioned_rustls_crypto_provider(provider)
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCerts> {

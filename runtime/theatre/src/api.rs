@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
-use theatre_api::{Parts, Server, Settings};
+use theatre_api::{Oidc, Parts, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
+use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
 use theatre_schemas::dataset::DatasetKind;
 use theatre_schemas::registry::Registry;
@@ -26,7 +27,7 @@ pub struct ApiPorts {
 /// configuration does not say it.
 ///
 /// # Errors
-/// When the address that the configuration names is taken.
+/// When the address that the configuration names is taken, or its certificate cannot be used.
 pub fn start(
     config: &Config,
     registry: Arc<Registry>,
@@ -55,8 +56,32 @@ pub fn start(
         body_bytes: config.api.body_bytes,
         ingests: config.api.ingests,
         listeners: config.api.listeners,
+        tls: tls(&config.api),
+        oidc: oidc(&config.oidc),
     };
     theatre_api::start(listener, parts, settings)
+}
+
+/// Certificate and key of the interface, where it has them.
+pub(crate) fn tls(config: &ApiConfig) -> Option<TlsFiles> {
+    let (cert, key) = (config.tls_cert.as_ref()?, config.tls_key.as_ref()?);
+    Some(TlsFiles {
+        cert: cert.to_path_buf(),
+        key: key.to_path_buf(),
+    })
+}
+
+/// The issuer whose tokens are taken, where there is one.
+fn oidc(config: &OidcConfig) -> Option<Oidc> {
+    let (issuer, audience) = (config.issuer.clone()?, config.audience.clone()?);
+    Some(Oidc {
+        issuer,
+        audience,
+        role_claim: config.role_claim.clone(),
+        roles: config.roles.clone(),
+        facility_claim: config.facility_claim.clone(),
+        ca_file: config.ca_file.as_ref().map(|path| path.to_path_buf()),
+    })
 }
 
 fn bind(config: &ApiConfig) -> Result<TcpListener, ConfigError> {

@@ -19,7 +19,7 @@ use theatre_registry::Sources;
 use theatre_schemas::dataset::{Dataset, DatasetKind};
 use theatre_system::clock::SystemClock;
 
-use crate::adapters;
+use crate::{adapters, api};
 
 /// So long a start waits for what the warehouse says of its tables.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -74,6 +74,9 @@ pub fn faults(config: &Config) -> (Faults, Option<PipelineParams>) {
         );
     }
     adapters::try_out(config, &mut faults);
+    if let Some(files) = api::tls(&config.api) {
+        faults.take(files.check());
+    }
     let params = params.filter(|_| faults.is_empty());
     (faults, params)
 }

@@ -350,6 +350,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "theatre-schemas",
             "theatre-actors",
             "theatre-config",
+            "theatre-system",
             "theatre-queries",
         ],
     ),

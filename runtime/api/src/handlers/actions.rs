@@ -7,6 +7,7 @@ use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use theatre_actors::ports::Role;
+use theatre_actors::processor::ProcessorView;
 use theatre_actors::rules::RuleSpec;
 
 use super::admin::address;
@@ -44,6 +45,9 @@ struct Request {
 }
 
 type Meant = Result<(Option<String>, Deed), Refusal>;
+
+/// The robot, what is done, and the facility that it is done for.
+type Found = Result<(Option<String>, Deed, Option<String>), Refusal>;
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
@@ -100,17 +104,19 @@ impl Request {
         let parts = &state.parts;
         let fleet = state.snapshot.fleet(&*parts.store, &*parts.clock)?;
         let rules = super::rules::standing(parts)?.rules();
-        let mut found = meant(&self.known(&fleet.robots, &rules));
+        let mut found = self.find(&fleet.robots, &rules, &meant);
         if matches!(found, Err(Refusal::Missing(_))) {
             // It may have come since the fleet was read.
             let robots = theatre_queries::robots(&*parts.store)?;
-            found = meant(&self.known(&robots, &rules));
+            found = self.find(&robots, &rules, &meant);
         }
-        let (robot, deed) = found?;
-        if robot.is_none() && self.caller.is_limited() {
+        let (robot, deed, facility) = found?;
+        let limits = self.caller.limits();
+        let is_within = facility.is_some_and(|facility| limits.allow_facility(&facility));
+        if robot.is_none() && limits.are_set() && !is_within {
             return Err(Problem::new(
                 "forbidden",
-                "the token is limited to robots: it silences no others; name a robot or a condition",
+                "the token is limited to robots or facilities: it silences no others; name a robot, a condition, or a facility that is its own",
             ));
         }
         Ok(Action {
@@ -123,13 +129,25 @@ impl Request {
         })
     }
 
-    fn known<'a>(
+    fn find(
         &self,
-        robots: &'a [theatre_actors::processor::ProcessorView],
-        rules: &'a [RuleSpec],
-    ) -> Known<'a> {
+        robots: &[ProcessorView],
+        rules: &[RuleSpec],
+        meant: impl Fn(&Known<'_>) -> Meant,
+    ) -> Found {
         let seen = robots.iter().filter(|view| self.caller.may(&view.robot_id));
-        Known::new(seen, rules)
+        let known = Known::new(seen, rules);
+        let (robot, deed) = meant(&known)?;
+        let facility = match &deed {
+            Deed::Silence(scope) => scope.facility.clone(),
+            Deed::Unsilence { silence } => {
+                let mut silences = known.silences().into_iter();
+                let one = silences.find(|known| known.silence.silence_id == *silence);
+                one.and_then(|known| known.silence.facility_id)
+            }
+            _ => None,
+        };
+        Ok((robot, deed, facility))
     }
 }
 
@@ -233,7 +251,12 @@ pub(crate) async fn unsilence(
 pub(crate) async fn silences(caller: Caller, state: Shared) -> Answer<Json<Page<Silence>>> {
     let fleet = fleet_of(&state).await?;
     let seen = (fleet.robots.iter()).filter(|view| caller.may(&view.robot_id));
-    let standing = theatre_queries::standing_silences(seen);
+    let mut standing = theatre_queries::standing_silences(seen);
+    // Every robot knows of a silence of a facility.
+    standing.retain(|known| {
+        let facility = known.silence.facility_id.as_deref();
+        caller.limits().concern(facility)
+    });
     Ok(Json(Page {
         items: standing.into_iter().map(Silence::from).collect(),
         next: None,

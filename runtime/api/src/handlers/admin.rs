@@ -7,11 +7,12 @@ use theatre_actors::ports::{AuditEntry, Role};
 use theatre_actors::time::LogTime;
 
 use super::{Known, ListQuery, Shared, ask};
+use crate::limits;
 use crate::model::{Audit, Page, Token};
 use crate::problem::{Answer, Problem};
 use crate::tokens::{self, NewToken};
 
-/// Most robots of a token.
+/// Most robots of a token, and most facilities.
 const ROBOTS_MAX: usize = 1000;
 /// Longest name of a token, and longest id of a robot in it, bytes.
 const NAME_MAX: usize = 200;
@@ -23,18 +24,21 @@ pub(crate) struct TokenWish {
     role: Role,
     #[serde(default)]
     robots: Vec<String>,
+    #[serde(default)]
+    facilities: Vec<String>,
     expires_at: Option<String>,
 }
 
 impl TokenWish {
     fn checked(self, now: LogTime) -> Answer<NewToken> {
         let too_long = |text: &String| text.is_empty() || text.len() > NAME_MAX;
-        if too_long(&self.name) || self.robots.iter().any(too_long) {
+        let mut limits = self.robots.iter().chain(&self.facilities);
+        if too_long(&self.name) || limits.any(too_long) {
             return Err(Problem::bad(format!("names have 1 to {NAME_MAX} bytes")));
         }
-        if self.robots.len() > ROBOTS_MAX {
+        if self.robots.len().max(self.facilities.len()) > ROBOTS_MAX {
             return Err(Problem::bad(format!(
-                "a token is limited to {ROBOTS_MAX} robots at most"
+                "a token is limited to {ROBOTS_MAX} robots or facilities at most"
             )));
         }
         let expires_at = match &self.expires_at {
@@ -51,10 +55,13 @@ impl TokenWish {
         if expires_at.is_some_and(|at| at <= now) {
             return Err(Problem::bad("expires_at is in the past"));
         }
+        limits::entries(self.robots.clone(), &self.facilities)
+            .map_err(|error| Problem::bad(error.to_string()))?;
         Ok(NewToken {
             name: self.name,
             role: self.role,
             robots: self.robots,
+            facilities: self.facilities,
             expires_at,
         })
     }
@@ -80,12 +87,6 @@ pub(crate) async fn create_token(
     caller: Known,
     state: Shared,
 ) -> Answer<HttpResponse> {
-    if caller.is_limited() {
-        return Err(Problem::new(
-            "forbidden",
-            "a token that is limited to robots makes no others",
-        ));
-    }
     let now = state.parts.clock.now();
     let wish = wish.into_inner().checked(now)?;
     let (who, from) = (caller.id.clone(), address(&request));

@@ -52,7 +52,7 @@ pub(super) fn all() -> Vec<RouteSpec> {
         ),
         act(
             "/api/v1/silences",
-            "Silences conditions for a while. Without a robot or a condition it is for all robots, which a token that is limited to some may not. `hides_high` needs the role engineer.",
+            "Silences conditions for a while. Without a robot or a condition it is for all robots, which a token that is limited may not, unless it is for all of its own facility. `hides_high` needs the role engineer.",
             vec![],
             "{\"robot\": ..., \"rule\": ..., \"condition\": ..., \"facility\": ..., \"model\": ..., \"until\": ..., \"for\": \"2h\", \"reason\": ..., \"hides_high\": false}: one of `until` and `for`, and the reason, are needed, and one of the first five.",
             || web::post().to(handlers::actions::silence),

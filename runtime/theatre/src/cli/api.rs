@@ -61,8 +61,9 @@ impl Api {
         )?;
         let server = api::start(config, registry, ports, None)?;
         eprintln!(
-            "HTTP interface and page: http://{}/ (admin: http://{}/metrics)",
-            server.address, admin.address
+            "HTTP interface and page: {}/ (admin: http://{}/metrics)",
+            server.url(),
+            admin.address
         );
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(50));

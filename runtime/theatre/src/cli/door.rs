@@ -27,7 +27,7 @@ pub(super) enum Appender {
     /// The command itself. An embedded log belongs to the process that runs on its directory, so its
     /// lock is held meanwhile.
     Command(Option<DataLock>),
-    /// The process that runs on the directory, whose HTTP interface listens here.
+    /// The process that runs on the directory, whose HTTP interface is asked at this URL.
     Process(String),
 }
 
@@ -65,7 +65,7 @@ impl Appender {
 /// The process that runs on a data directory, and who asks it.
 pub(super) struct Door<'a> {
     pub(super) place: &'a Place,
-    /// Where its HTTP interface listens.
+    /// Where its HTTP interface is asked.
     pub(super) address: &'a str,
     pub(super) actor: &'a str,
     /// What the requests need.
@@ -82,6 +82,7 @@ impl Door<'_> {
             name: self.actor.to_owned(),
             role: self.role,
             robots: Vec::new(),
+            facilities: Vec::new(),
             expires_at: Some(LogTime(now.0.saturating_add(TOKEN_US))),
         };
         let (token, secret) = theatre_api::issue(&*access, wish, now, WHO, None)?;
@@ -120,13 +121,13 @@ pub(super) fn actor(
 /// Asks for one thing; returns the answer.
 fn ask(address: &str, secret: &str, request: &Request) -> Result<Value, Failure> {
     let (method, path, body) = request;
-    let url = format!("http://{address}{path}");
+    let url = format!("{address}{path}");
     let silent = |error: &dyn std::fmt::Display| {
         Failure::Unreachable(format!(
             "the process that runs here does not answer at {url}: {error}"
         ))
     };
-    let agent = theatre_system::http::agent(&url, None)?;
+    let agent = theatre_system::http::local_agent();
     let bearer = format!("Bearer {secret}");
     let answered = match *method {
         "DELETE" => agent.delete(&url).header("authorization", &bearer).call(),

@@ -32,7 +32,7 @@ pub(super) fn serve(
         ports.access.release_requests()?;
     }
     let server = api::start(config, service.params.registry.clone(), ports, anonymous)?;
-    dir.note_api(Some(server.address))?;
+    dir.note_api(Some((server.address, server.is_tls)))?;
     if theatre_telemetry::logs::is_json() {
         tracing::info!(
             target: theatre_telemetry::logs::START,
@@ -43,8 +43,8 @@ pub(super) fn serve(
         // Standard error may be closed by then: that ends nothing.
         drop(writeln!(
             std::io::stderr(),
-            "HTTP interface and page: http://{}/",
-            server.address
+            "HTTP interface and page: {}/",
+            server.url()
         ));
     }
     service.api = Some(server);

@@ -22,7 +22,7 @@ pub(super) const WHO: &str = "command line";
 pub(super) enum Token {
     /// Makes a token and prints its secret, which is shown this once and kept nowhere.
     #[command(
-        after_help = "Examples: theatre token create --role operator --name gateway-3 --robots robot-0001,robot-0002 --expires 90d\n          theatre token create --role viewer --name wallboard --output json"
+        after_help = "Examples: theatre token create --role operator --name gateway-3 --robots robot-0001,robot-0002 --expires 90d\n          theatre token create --role viewer --name wallboard --facility FAC-003 --output json"
     )]
     Create {
         /// What its bearer may do: `viewer` looks, `operator` sends records and acts on
@@ -32,6 +32,10 @@ pub(super) enum Token {
         /// What it is for.
         #[arg(long)]
         name: String,
+        /// The facilities that it is limited to: its bearer sees, changes and sends what concerns
+        /// robots that stand there, by their registry; absent: all.
+        #[arg(long, value_delimiter = ',')]
+        facility: Vec<String>,
         /// The robots that it is limited to; absent: all.
         #[arg(long, value_delimiter = ',')]
         robots: Vec<String>,
@@ -66,6 +70,7 @@ impl Token {
             Self::Create {
                 role,
                 name,
+                facility,
                 robots,
                 expires,
             } => {
@@ -73,6 +78,7 @@ impl Token {
                     name,
                     role,
                     robots,
+                    facilities: facility,
                     expires_at: expires.map(|span| LogTime(now.0.saturating_add(span.0))),
                 };
                 let (token, secret) = theatre_api::issue(&*access, wish, now, WHO, None)?;
@@ -83,31 +89,7 @@ impl Token {
                     &[vec![made["id"].clone(), made["secret"].clone()]],
                 )
             }
-            Self::List => {
-                let optional = |at: Option<LogTime>| at.map_or(json!(null), |at| time(at.0));
-                let line = |token: theatre_actors::ports::StoredToken| {
-                    vec![
-                        json!(token.id),
-                        json!(token.name),
-                        json!(token.role),
-                        json!(token.robots.join(", ")),
-                        time(token.created_at.0),
-                        optional(token.expires_at),
-                        optional(token.revoked_at),
-                    ]
-                };
-                let names = [
-                    "id",
-                    "name",
-                    "role",
-                    "robots",
-                    "created_at",
-                    "expires_at",
-                    "revoked_at",
-                ];
-                let lines: Vec<_> = access.tokens()?.into_iter().map(line).collect();
-                rows(common.output, &names, &lines)
-            }
+            Self::List => list(&*access, common),
             Self::Revoke { id } => {
                 let entry = AuditEntry {
                     at: now,
@@ -127,4 +109,33 @@ impl Token {
             }
         }
     }
+}
+
+fn list(access: &dyn AccessStore, common: &Common) -> Result<(), Failure> {
+    let optional = |at: Option<LogTime>| at.map_or(json!(null), |at| time(at.0));
+    let line = |token: theatre_actors::ports::StoredToken| {
+        let (robots, facilities) = theatre_api::robots_and_facilities(&token.robots);
+        vec![
+            json!(token.id),
+            json!(token.name),
+            json!(token.role),
+            json!(robots.join(", ")),
+            json!(facilities.join(", ")),
+            time(token.created_at.0),
+            optional(token.expires_at),
+            optional(token.revoked_at),
+        ]
+    };
+    let names = [
+        "id",
+        "name",
+        "role",
+        "robots",
+        "facilities",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+    ];
+    let lines: Vec<_> = access.tokens()?.into_iter().map(line).collect();
+    rows(common.output, &names, &lines)
 }

@@ -1,0 +1,111 @@
+//! A deployment that is served for a test: embedded files in a folder of their own.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
+use theatre_actors::time::Clock;
+use theatre_embedded::access::EmbeddedAccess;
+use theatre_embedded::log::EmbeddedLog;
+use theatre_embedded::store::EmbeddedStore;
+use theatre_schemas::registry::Registry;
+use theatre_system::clock::SystemClock;
+use theatre_system::http;
+
+use crate::{NewToken, Parts, Server, Settings, issue, start};
+
+pub(crate) struct Deployed {
+    pub(crate) server: Server,
+    pub(crate) access: Arc<EmbeddedAccess>,
+    pub(crate) clock: Arc<dyn Clock>,
+    _folder: tempfile::TempDir,
+}
+
+impl Deployed {
+    /// Serves with these settings, by the clock of the machine.
+    pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::at(Arc::new(SystemClock), change)
+    }
+
+    /// The same by another clock.
+    pub(crate) fn at(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let store = EmbeddedStore::open(&file("store")).unwrap();
+        let topics = ["records".to_owned()];
+        store.ensure_layout(&topics, 1).unwrap();
+        let log = EmbeddedLog::open(&file("log"), clock.clone()).unwrap();
+        log.ensure_topics(&topics, 1).unwrap();
+        let access = Arc::new(EmbeddedAccess::open(&file("access")).unwrap());
+        let parts = Parts {
+            log: Arc::new(log),
+            store: Arc::new(store),
+            access: access.clone(),
+            registry: Arc::new(Registry::builtin()),
+            topics: BTreeMap::new(),
+            rules: Arc::default(),
+            rules_approval: false,
+            partitions: 1,
+            record_bytes: 1 << 20,
+            clock: clock.clone(),
+        };
+        let mut settings = Settings {
+            anonymous: None,
+            body_bytes: 1 << 20,
+            ingests: 1,
+            listeners: 1,
+            tls: None,
+            oidc: None,
+        };
+        change(&mut settings);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = start(listener, parts, settings).unwrap();
+        Self {
+            server,
+            access,
+            clock,
+            _folder: folder,
+        }
+    }
+
+    /// The secret of a new token of this role, limited to facilities if there are any.
+    pub(crate) fn token(&self, role: Role, facilities: &[&str]) -> String {
+        let wish = NewToken {
+            name: "test".to_owned(),
+            role,
+            robots: Vec::new(),
+            facilities: facilities.iter().map(|name| (*name).to_owned()).collect(),
+            expires_at: None,
+        };
+        let (_, secret) = issue(&*self.access, wish, self.clock.now(), "test", None).unwrap();
+        secret
+    }
+
+    /// Everybody in the audit trail, the latest first.
+    pub(crate) fn trail(&self) -> Vec<String> {
+        let entries = self.access.audit_trail(100).unwrap();
+        entries.into_iter().map(|entry| entry.who).collect()
+    }
+
+    /// Status and body of an answer; `ca` is the authority that the server is known by.
+    pub(crate) fn get(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        ca: Option<&Path>,
+    ) -> Result<(u16, Value), String> {
+        let url = format!("{}{path}", self.server.url());
+        let agent = http::agent(&url, ca).map_err(|error| error.to_string())?;
+        let mut request = agent.get(&url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut answer = request.call().map_err(|error| error.to_string())?;
+        let body = answer.body_mut().read_to_string().unwrap_or_default();
+        let body = serde_json::from_str(&body).unwrap_or_default();
+        Ok((answer.status().as_u16(), body))
+    }
+}

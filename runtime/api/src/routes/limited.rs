@@ -1,0 +1,87 @@
+//! Which routes a caller may use that is limited to robots or facilities. What is not here is about
+//! the whole deployment, and refused.
+
+use actix_web::http::Method;
+
+use super::RouteSpec;
+
+/// Each route, with what it shows and changes reduced to the robots of the caller. Datasets and
+/// rules are the same for all robots, and can only be looked at.
+const ROUTES: &[(Method, &str)] = &[
+    (Method::GET, "/api/v1/me"),
+    (Method::GET, "/api/v1/robots"),
+    (Method::GET, "/api/v1/robots/{robot}"),
+    (Method::GET, "/api/v1/robots/{robot}/signals"),
+    (Method::GET, "/api/v1/procedures"),
+    (Method::GET, "/api/v1/procedures/{procedure}"),
+    (Method::GET, "/api/v1/alerts"),
+    (Method::GET, "/api/v1/alerts/transitions"),
+    (Method::GET, "/api/v1/alerts/{condition}"),
+    (Method::POST, "/api/v1/alerts/{condition}/acknowledge"),
+    (Method::POST, "/api/v1/alerts/{condition}/unacknowledge"),
+    (Method::POST, "/api/v1/alerts/{condition}/assign"),
+    (Method::POST, "/api/v1/alerts/{condition}/close"),
+    (Method::GET, "/api/v1/silences"),
+    (Method::POST, "/api/v1/silences"),
+    (Method::DELETE, "/api/v1/silences/{silence}"),
+    (Method::GET, "/api/v1/rules"),
+    (Method::GET, "/api/v1/rules/changes"),
+    (Method::GET, "/api/v1/datasets"),
+    (Method::POST, "/api/v1/datasets/{dataset}/records"),
+    (Method::GET, "/api/v1/events"),
+    (Method::GET, "/api/v1/dead-letters"),
+];
+
+/// Whether a route is for such a caller, too.
+pub(crate) fn is_for_limited(route: &RouteSpec) -> bool {
+    ROUTES
+        .iter()
+        .any(|(method, path)| *method == route.method && *path == route.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::Method;
+    use theatre_actors::ports::Role;
+
+    use super::{ROUTES, is_for_limited};
+    use crate::deployed::Deployed;
+    use crate::routes::{all, find};
+
+    #[test]
+    fn each_of_them_is_a_route_that_needs_a_token() {
+        for (method, path) in ROUTES {
+            let route = find(method, Some(path));
+            assert!(route.is_some_and(|route| route.role.is_some()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_whole_deployment_is_refused_to_who_is_limited() {
+        let served = Deployed::start(|_| {});
+        let (bound, free) = (
+            served.token(Role::Admin, &["FAC-1"]),
+            served.token(Role::Admin, &[]),
+        );
+        let is_plain = |path: &str| !path.contains('{') && !path.ends_with("/events");
+        let mut refused = Vec::new();
+        for route in all() {
+            if route.method != Method::GET || route.role.is_none() || !is_plain(route.path) {
+                continue;
+            }
+            let status = |secret: &str| served.get(route.path, Some(secret), None).unwrap().0;
+            assert_eq!(status(&free), 200, "{}", route.path);
+            let answered = status(&bound);
+            let wanted = if is_for_limited(&route) { 200 } else { 403 };
+            assert_eq!(answered, wanted, "{}", route.path);
+            if answered == 403 {
+                refused.push(route.path);
+            }
+        }
+        refused.sort_unstable();
+        assert_eq!(
+            refused,
+            ["/api/v1/audit", "/api/v1/pipeline", "/api/v1/tokens"]
+        );
+    }
+}
