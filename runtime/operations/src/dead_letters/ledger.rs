@@ -61,9 +61,9 @@ impl<'a> Ledger<'a> {
             .collect();
         for (letter, replay) in &self.settled {
             match replay {
-                Some(replay) => drop(self.by_letter.insert(*letter, replay.clone())),
-                None => drop(self.by_letter.remove(letter)),
-            }
+                Some(replay) => self.by_letter.insert(*letter, replay.clone()),
+                None => self.by_letter.remove(letter),
+            };
         }
         let of_copies = self.store.dead_replays_at(&places)?.into_iter();
         self.by_copy = of_copies
