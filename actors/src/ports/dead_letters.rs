@@ -36,8 +36,13 @@ pub type PlaceInLog = (TopicIndex, Partition, u64);
 /// partition writes.
 pub trait DeadLetterStore: Send + Sync {
     /// Notes records that are about to be sent again, all or none; one that is noted already is
-    /// [`Error::overtaken`](super::Error::overtaken).
-    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()>;
+    /// [`Error::overtaken`](super::Error::overtaken). Those of which the dead letter is erased are
+    /// passed over: returns these, by partition and number.
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<Vec<(Partition, u64)>>;
+
+    /// Forgets replays of which it is known that no copy is in the log, by partition and number;
+    /// one whose copy is noted stays.
+    fn forget_dead_replays(&self, absent: &[(Partition, u64)]) -> Result<()>;
 
     /// Notes where copies stand, by partition and number of their dead letters, in one transaction.
     fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()>;

@@ -15,6 +15,10 @@ use super::producer::{self, Producer, decisive_code};
 /// How long a commit may take.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long the records of an append may be under way, milliseconds. What is appended by a command
+/// holds up no partition, so it may take longer than what a lane publishes.
+const MESSAGE_TIMEOUT_MS: i64 = 60_000;
+
 pub(super) struct Appender<'a> {
     log: &'a KafkaLog,
     name: String,
@@ -26,11 +30,14 @@ impl<'a> Appender<'a> {
     pub(super) fn open(log: &'a KafkaLog, name: &str) -> Result<Self> {
         let what = "opening an appender";
         let id = format!("{}-{name}", log.config.deployment);
-        let timeout = (log.config.transaction_timeout.0 / 1000).to_string();
+        let of_messages = MESSAGE_TIMEOUT_MS.to_string();
+        // A message's may not be longer than that of its transaction.
+        let of_lanes = log.config.transaction_timeout.0 / 1000;
+        let of_transaction = of_lanes.max(MESSAGE_TIMEOUT_MS).to_string();
         let more = [
             ("transactional.id", id.as_str()),
-            ("transaction.timeout.ms", &timeout),
-            ("message.timeout.ms", &timeout),
+            ("transaction.timeout.ms", &of_transaction),
+            ("message.timeout.ms", &of_messages),
         ];
         let opened = producer::open(&log.base, &more).map_err(|error| failed(what, &error))?;
         producer::serve_events(&opened);
@@ -55,8 +62,8 @@ impl<'a> Appender<'a> {
         let all = records.iter().enumerate();
         let all = all.map(|(index, record)| (index, topic, partition, record));
         let outcome = producer::send_all(producer, all);
-        if let Some((_, code)) = outcome.failed.first() {
-            return Err(KafkaError::MessageProduction(*code));
+        if let Some(code) = producer::cause(outcome.failed.iter().map(|(_, code)| *code)) {
+            return Err(KafkaError::MessageProduction(code));
         }
         producer.commit_transaction(COMMIT_TIMEOUT)?;
         let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::InvalidArgument);

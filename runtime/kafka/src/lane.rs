@@ -17,7 +17,7 @@ use theatre_actors::position::Partition;
 
 use super::client::{
     self, Base, PlainConsumer, REQUEST_TIMEOUT, WHAT, by_code, consumer, failed, is_fence,
-    is_of_record, is_refusal, serve_events,
+    is_of_record, serve_events,
 };
 use super::producer::{self, Producer, decisive_code};
 use super::topics::Topics;
@@ -208,12 +208,7 @@ impl Publisher {
                 .iter()
                 .map(|(_, code)| *code)
                 .filter(|code| !is_of_record(*code));
-            // A refusal is the cause of the failure; errors of other kinds follow from it.
-            if let Some(code) = fatal
-                .clone()
-                .find(|code| is_refusal(*code))
-                .or(fatal.clone().next())
-            {
+            if let Some(code) = producer::cause(fatal) {
                 return Err(KafkaError::MessageProduction(code));
             }
             producer.abort_transaction(REQUEST_TIMEOUT)?;

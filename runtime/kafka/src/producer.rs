@@ -11,7 +11,7 @@ use rdkafka::producer::{
 use theatre_actors::ports::NewRecord;
 use theatre_actors::position::Partition;
 
-use super::client::{Base, MAX_MESSAGE_BYTES};
+use super::client::{Base, MAX_MESSAGE_BYTES, is_refusal};
 use super::context::Context;
 
 /// How long a wait for deliveries sleeps when there was none. The rdkafka crate's own flush sleeps in
@@ -26,6 +26,15 @@ pub(super) struct Outcome {
     pub(super) first_offset: Option<u64>,
     /// Records that were not delivered, by index.
     pub(super) failed: Vec<(usize, RDKafkaErrorCode)>,
+}
+
+/// The cause of a failed batch, of what its records failed with: a refusal, before what follows from
+/// it for the other records.
+pub(super) fn cause(
+    mut codes: impl Iterator<Item = RDKafkaErrorCode> + Clone,
+) -> Option<RDKafkaErrorCode> {
+    let refusal = codes.clone().find(|code| is_refusal(*code));
+    refusal.or_else(|| codes.next())
 }
 
 /// A record of a batch that is being sent.
@@ -163,5 +172,33 @@ pub(super) fn send_all<'a>(
             .brokers
             .restore_if_lost(producer.client());
         std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_the_cause_of_what_follows_from_it() {
+        use RDKafkaErrorCode as Code;
+        for (codes, wanted) in [
+            (vec![], None),
+            (vec![Code::PurgeQueue], Some(Code::PurgeQueue)),
+            (
+                vec![
+                    Code::PurgeQueue,
+                    Code::MessageSizeTooLarge,
+                    Code::InvalidTopic,
+                ],
+                Some(Code::MessageSizeTooLarge),
+            ),
+            (
+                vec![Code::MessageTimedOut, Code::PurgeQueue],
+                Some(Code::MessageTimedOut),
+            ),
+        ] {
+            assert_eq!(cause(codes.iter().copied()), wanted, "{codes:?}");
+        }
     }
 }

@@ -20,7 +20,7 @@ use theatre_pipeline::outbox::Receipt;
 use theatre_schemas::records::{Alert, Priority, Transition};
 
 use super::http::Client;
-use super::message::{Notification, time};
+use super::message::{Notification, Standing, time};
 
 /// The end of an alert that is open: a year after it was sent.
 const FAR_US: i64 = 365 * 86_400_000_000;
@@ -68,26 +68,25 @@ impl Alertmanager {
     }
 }
 
-/// The alert of a condition, and those of the priorities that it has not, or not any more.
+/// The alert of a condition, and those of the priorities that it has not, or not any more. What is
+/// sent again, and was followed by others, tells how the condition stands now.
 fn posted(notification: &Notification<'_>, now: i64) -> Vec<Posted> {
     let alert = notification.alert;
+    let standing = notification.now.unwrap_or(Standing::of(alert));
     // A robot's clock may be ahead: what is over would fire until then. An end before the beginning
     // is refused.
-    let moved = alert.event_time.min(now).max(alert.raised_at);
-    // Sent again, and others have followed: it may be over, or of another priority by now.
-    let ended = notification
-        .now
-        .filter(|now| now.transition == Transition::Cleared || now.priority != alert.priority);
-    let end = match (alert.transition, ended) {
-        (Transition::Cleared, _) => moved,
-        (_, Some(since)) => since.event_time.min(now).max(moved),
-        (_, None) if notification.is_test => now.saturating_add(TEST_US),
-        (_, None) => now.max(moved).saturating_add(FAR_US),
+    let moved = alert.event_time.max(standing.event_time);
+    let moved = moved.min(now).max(alert.raised_at);
+    let is_over = [alert.transition, standing.transition].contains(&Transition::Cleared);
+    let end = match (is_over, notification.is_test) {
+        (true, _) => moved,
+        (false, true) => now.saturating_add(TEST_US),
+        (false, false) => now.max(moved).saturating_add(FAR_US),
     };
-    let mut all = vec![of_priority(notification, alert.priority, end)];
-    if alert.revision > 0 {
+    let mut all = vec![of_priority(notification, standing.priority, end)];
+    if alert.revision > 0 || notification.now.is_some() {
         let others = PRIORITIES.into_iter();
-        let others = others.filter(|priority| *priority != alert.priority);
+        let others = others.filter(|priority| *priority != standing.priority);
         all.extend(others.map(|priority| of_priority(notification, priority, moved)));
     }
     all
@@ -147,7 +146,6 @@ fn annotations(alert: &Alert) -> BTreeMap<&'static str, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::Standing;
     use super::*;
 
     fn notification(alert: &Alert) -> Notification<'_> {
@@ -229,15 +227,18 @@ mod tests {
         let wanted = [("medium", "2024"), ("high", "2023"), ("low", "2023")];
         assert_eq!(priorities, wanted);
     }
+
     #[test]
-    fn what_is_sent_again_fires_only_if_it_is_open_with_that_priority() {
+    fn what_is_sent_again_fires_as_long_as_it_is_open_with_the_priority_that_it_has_now() {
         let raised = alert(Transition::Raised, 0, Priority::High);
         let (over, open) = ("2023-11-14T22:14:21Z", "2024-11-13T23:14:20Z");
-        for (transition, priority, end) in [
-            (Transition::Cleared, Priority::High, over),
-            (Transition::Updated, Priority::Low, over),
-            (Transition::Assigned, Priority::High, open),
-        ] {
+        let table = [
+            (Transition::Cleared, Priority::High, [over, over, over]),
+            (Transition::Cleared, Priority::Low, [over, over, over]),
+            (Transition::Updated, Priority::Low, [over, over, open]),
+            (Transition::Assigned, Priority::High, [open, over, over]),
+        ];
+        for (transition, priority, wanted) in table {
             let followed = Alert {
                 event_time: raised.event_time + 1_000_000,
                 ..alert(transition, 1, priority)
@@ -246,10 +247,14 @@ mod tests {
                 now: Some(Standing::of(&followed)),
                 ..notification(&raised)
             };
-            let [fires] = &posted(&again, NOW)[..] else {
-                panic!("one alert of one priority");
+            let all = posted(&again, NOW);
+            let end = |priority| {
+                let mut of = all.iter().filter(|it| it.labels["priority"] == priority);
+                let found = of.next().unwrap();
+                assert!(of.next().is_none(), "one of each priority");
+                found.ends_at.as_str()
             };
-            assert_eq!(fires.ends_at, end, "{transition:?}");
+            assert_eq!(["high", "medium", "low"].map(end), wanted, "{followed:?}");
         }
     }
 }

@@ -49,6 +49,25 @@ enum Wire {
     Sns(Box<Sns>),
 }
 
+/// Why a transition that was set aside is not sent again, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftOut {
+    /// It does not hold any more: the condition is over, or has another priority, and what says so
+    /// does not come behind it, because it was delivered before or is not for this recipient.
+    Outdated(String),
+    /// Its condition is open and silenced at the moment.
+    Silenced(String),
+}
+
+impl LeftOut {
+    /// The reason, and what can be done.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Outdated(why) | Self::Silenced(why) => why,
+        }
+    }
+}
+
 /// The recipients of a configuration. Nothing is opened: that they are named does not hinder a
 /// command that sends nothing.
 pub fn recipients(sections: &[NotifyConfig], clock: &Arc<dyn Clock>) -> Vec<Arc<Recipient>> {
@@ -124,32 +143,38 @@ impl Recipient {
         self.send(&notification)
     }
 
-    /// Why a transition that was set aside does not hold any more: the condition has moved on, and
-    /// what followed does not come behind it, because it was delivered before or is not for this
-    /// recipient. `comes_behind` says of an output whether it is sent again as well, after this
-    /// one.
+    /// Why a transition that was set aside is not to be sent again, unless by force; `None` if it
+    /// is. `comes_behind` says of an output whether it is sent again as well, after this one.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub fn outdated(
+    pub fn left_out(
         &self,
         output: &StoredOutput,
         store: &dyn CheckpointStore,
         comes_behind: &dyn Fn(&StoredOutput) -> bool,
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<LeftOut>> {
         // What cannot be read is refused when it is sent.
         let Ok(alert) = read(output) else {
             return Ok(None);
         };
         let since = self.route.since(&alert, output, store)?;
-        let is_outdated = since.is_outdated(comes_behind);
-        let newest = since.newest.filter(|_| is_outdated);
-        Ok(newest.map(|newest| {
-            format!(
-                "the condition was {} at {}, so this does not hold any more: --force sends it all the same, `theatre notify discard` takes it off the list",
+        let until = since.silenced_until(&alert, self.clock.now().0);
+        if since.is_outdated(&alert, comes_behind)
+            && let Some(newest) = since.newest
+        {
+            return Ok(Some(LeftOut::Outdated(format!(
+                "the condition was {} at {}, so this does not hold any more: --force sends it all the same, `theatre notify discard {} --outdated` takes it off the list",
                 newest.transition.as_str(),
-                message::time(newest.event_time)
-            )
+                message::time(newest.event_time),
+                self.name
+            ))));
+        }
+        Ok(until.map(|until| {
+            LeftOut::Silenced(format!(
+                "the condition is silenced until {}: repeat this then, or send it all the same (--force)",
+                message::time(until)
+            ))
         }))
     }
 

@@ -134,19 +134,44 @@ pub(super) struct Since {
     /// The newest transition; `None` if nothing has followed.
     pub(super) newest: Option<Alert>,
     /// The newest one that the recipient is sent.
-    pub(super) told: Option<StoredOutput>,
+    told: Option<(StoredOutput, Alert)>,
 }
 
 impl Since {
-    /// Whether the recipient would be told by the transition what does not hold any more, and not
-    /// what holds, too: what followed does not come behind it, or is not for this recipient and has
-    /// ended the condition.
-    pub(super) fn is_outdated(&self, comes_behind: &dyn Fn(&StoredOutput) -> bool) -> bool {
-        let is_over = |newest: &Alert| newest.transition == Transition::Cleared;
-        match &self.told {
-            Some(told) => !comes_behind(told),
-            None => self.newest.as_ref().is_some_and(is_over),
+    /// Whether the recipient would be told by this transition what does not hold any more, and not
+    /// what holds, too: the condition is over or has another priority by now, and what says so does
+    /// not come behind it. That people have seen to it meanwhile leaves it open.
+    pub(super) fn is_outdated(
+        &self,
+        alert: &Alert,
+        comes_behind: &dyn Fn(&StoredOutput) -> bool,
+    ) -> bool {
+        let corrects = |(output, told): &(StoredOutput, Alert)| {
+            !self.is_overtaken(told) && comes_behind(output)
+        };
+        self.is_overtaken(alert) && !self.told.as_ref().is_some_and(corrects)
+    }
+
+    /// Whether the condition is over, or has another priority, after a transition.
+    fn is_overtaken(&self, alert: &Alert) -> bool {
+        let Some(newest) = &self.newest else {
+            return false;
+        };
+        match newest.transition {
+            Transition::Cleared => alert.transition != Transition::Cleared,
+            _ => newest.priority != alert.priority,
         }
+    }
+
+    /// Until when an open condition is silenced, microseconds UTC; `None` where it is not, at this
+    /// time. That it was silenced may be told under a silence, too.
+    pub(super) fn silenced_until(&self, alert: &Alert, now: i64) -> Option<i64> {
+        let newest = self.newest.as_ref().unwrap_or(alert);
+        let may_be_told =
+            newest.transition == Transition::Cleared || alert.transition == Transition::Silenced;
+        newest
+            .silenced_until
+            .filter(|until| *until > now && !may_be_told)
     }
 }
 
@@ -167,7 +192,7 @@ impl Route {
                 continue;
             }
             if self.passes(&alert, &stored, store)? {
-                since.told = Some(stored);
+                since.told = Some((stored, alert.clone()));
             }
             since.newest = Some(alert);
         }

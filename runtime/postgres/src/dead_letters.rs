@@ -12,11 +12,26 @@ use super::failure::Attempt;
 use super::{PostgresStore, decode, encode};
 
 impl DeadLetterStore for PostgresStore {
-    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<Vec<(Partition, u64)>> {
         self.write(async |connection| {
-            for replay in replays {
+            let erased = erased(connection, replays).await?;
+            let letter = |replay: &DeadReplay| (replay.partition, replay.sequence);
+            for replay in replays.iter().filter(|it| !erased.contains(&letter(it))) {
                 begin(connection, replay).await?;
             }
+            Ok(erased)
+        })
+    }
+
+    fn forget_dead_replays(&self, absent: &[(Partition, u64)]) -> Result<()> {
+        self.write(async |connection| {
+            let partitions: Vec<i32> = absent.iter().map(|(of, _)| *of as i32).collect();
+            let sequences: Vec<i64> = absent.iter().map(|(_, of)| *of as i64).collect();
+            let sql = "DELETE FROM dead_replay
+                       WHERE (partition, sequence) IN (SELECT * FROM UNNEST($1::integer[], $2::bigint[]))
+                             AND copy_offset IS NULL";
+            let query = sqlx::query(sql).bind(partitions).bind(sequences);
+            query.execute(connection).await?;
             Ok(())
         })
     }
@@ -92,6 +107,25 @@ impl DeadLetterStore for PostgresStore {
     fn purge_dead(&self, dead: &[(Partition, u64)], at: LogTime) -> Result<u64> {
         self.write(async |connection| purge(connection, dead, at).await)
     }
+}
+
+/// Those of which the dead letter is erased. The dead letters are held until the transaction ends,
+/// so that none is erased meanwhile.
+async fn erased(
+    connection: &mut PgConnection,
+    replays: &[DeadReplay],
+) -> Attempt<Vec<(Partition, u64)>> {
+    let partitions: Vec<i32> = replays.iter().map(|it| it.partition as i32).collect();
+    let sequences: Vec<i64> = replays.iter().map(|it| it.sequence as i64).collect();
+    let sql = "SELECT partition, sequence, purged_at IS NOT NULL FROM dead
+               JOIN UNNEST($1::integer[], $2::bigint[]) AS asked (partition, sequence) USING (partition, sequence)
+               ORDER BY partition, sequence FOR UPDATE OF dead";
+    let query = sqlx::query_as(sql).bind(partitions).bind(sequences);
+    let found: Vec<(i32, i64, bool)> = query.fetch_all(connection).await?;
+    let erased = found.into_iter().filter(|(_, _, is_erased)| *is_erased);
+    Ok(erased
+        .map(|(partition, sequence, _)| (partition as u32, sequence as u64))
+        .collect())
 }
 
 async fn begin(connection: &mut PgConnection, replay: &DeadReplay) -> Attempt<()> {

@@ -463,8 +463,11 @@ fn spoil_what_was_said(
 }
 
 impl DeadLetterStore for GatedStore {
-    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<Vec<(Partition, u64)>> {
         self.gate.call(|| self.inner.begin_dead_replays(replays))
+    }
+    fn forget_dead_replays(&self, absent: &[(Partition, u64)]) -> Result<()> {
+        self.gate.call(|| self.inner.forget_dead_replays(absent))
     }
     fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()> {
         self.gate.call(|| self.inner.finish_dead_replays(sent))

@@ -25,8 +25,34 @@ const WITHIN: &str = "SELECT partition, sequence, count, topic, to_partition, af
     ORDER BY copy_offset";
 
 impl DeadLetterStore for EmbeddedStore {
-    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
-        self.write(|transaction| replays.iter().try_for_each(|one| begin(transaction, one)))
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<Vec<(Partition, u64)>> {
+        self.write(|transaction| {
+            let mut erased = Vec::new();
+            for replay in replays {
+                if is_erased(transaction, replay)? {
+                    erased.push((replay.partition, replay.sequence));
+                } else {
+                    begin(transaction, replay)?;
+                }
+            }
+            Ok(erased)
+        })
+    }
+
+    fn forget_dead_replays(&self, absent: &[(Partition, u64)]) -> Result<()> {
+        self.write(|transaction| {
+            for (partition, sequence) in absent {
+                let sql = "DELETE FROM dead_replay
+                    WHERE partition = ?1 AND sequence = ?2 AND copy_offset IS NULL";
+                transaction
+                    .prepare_cached(sql)
+                    .and_then(|mut statement| {
+                        statement.execute(params![partition, *sequence as i64])
+                    })
+                    .map_err(fault(WHAT))?;
+            }
+            Ok(())
+        })
     }
 
     fn finish_dead_replays(&self, sent: &[(Partition, u64, u64)]) -> Result<()> {
@@ -111,6 +137,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<DeadReplay> {
         offset: row.get::<_, Option<i64>>(6)?.map(|offset| offset as u64),
         begun_at: LogTime(row.get(7)?),
     })
+}
+
+/// Whether what the dead letter of a replay held is erased.
+fn is_erased(transaction: &Transaction<'_>, replay: &DeadReplay) -> Result<bool> {
+    let sql = "SELECT purged_at IS NOT NULL FROM dead WHERE partition = ?1 AND sequence = ?2";
+    let known = transaction
+        .prepare_cached(sql)
+        .and_then(|mut statement| {
+            let letter = params![replay.partition, replay.sequence as i64];
+            statement.query_row(letter, |row| row.get(0)).optional()
+        })
+        .map_err(fault(WHAT))?;
+    Ok(known.unwrap_or(false))
 }
 
 fn begin(transaction: &Transaction<'_>, replay: &DeadReplay) -> Result<()> {

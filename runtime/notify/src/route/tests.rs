@@ -213,6 +213,13 @@ fn what_is_sent_again_says_nothing_that_was_overtaken() {
         plain(Cleared, High),
     ];
     let open = [plain(Raised, Low), plain(Assigned, Low)];
+    let seen = [plain(Raised, Low), plain(Acknowledged, Low)];
+    // Seen to after it became more urgent.
+    let urgent = [
+        plain(Raised, Low),
+        plain(Updated, High),
+        plain(Acknowledged, High),
+    ];
     let told_of = |store: &MemoryStore| {
         store
             .outputs_of_kind_after(0, OutputKind::Alert, 0, 99)
@@ -220,7 +227,7 @@ fn what_is_sent_again_says_nothing_that_was_overtaken() {
     };
     // Filters, the life, the transition that is to be sent again, those that are set aside as well,
     // how the condition stands, and whether the transition does not hold any more.
-    let table: [(&str, &[Move], usize, &[usize], Option<Transition>, bool); 8] = [
+    let table: [(&str, &[Move], usize, &[usize], Option<Transition>, bool); 13] = [
         ("", &whole, 0, &[0], Some(Cleared), true),
         ("", &whole, 0, &[0, 1], Some(Cleared), true),
         // Its end comes behind it.
@@ -230,6 +237,20 @@ fn what_is_sent_again_says_nothing_that_was_overtaken() {
         ("", &open[..1], 0, &[0], None, false),
         // It is open, and what followed is not for this recipient.
         ("", &open, 0, &[0], Some(Assigned), false),
+        // It was delivered that a person has seen to it: it is open all the same.
+        ("", &seen, 0, &[0], Some(Acknowledged), false),
+        ("", &urgent, 0, &[0], Some(Acknowledged), true),
+        ("", &urgent, 1, &[1], Some(Acknowledged), false),
+        ("", &urgent, 0, &[0, 1, 2], Some(Acknowledged), false),
+        // What comes behind is overtaken itself.
+        (
+            "transitions = [\"raised\", \"updated\"]",
+            &whole,
+            0,
+            &[0, 1],
+            Some(Cleared),
+            true,
+        ),
         // It is over, and that is not for this recipient.
         (
             "transitions = [\"raised\"]",
@@ -249,8 +270,41 @@ fn what_is_sent_again_says_nothing_that_was_overtaken() {
         let since = route(filters).since(&alert, output, &store).unwrap();
         let stands = since.newest.as_ref().map(|alert| alert.transition);
         let comes_behind = |of: &StoredOutput| aside.contains(&(of.sequence as usize - 1));
-        let found = (stands, since.is_outdated(&comes_behind));
+        let found = (stands, since.is_outdated(&alert, &comes_behind));
         assert_eq!(found, (newest, is_outdated), "{filters} {which} {aside:?}");
+    }
+}
+
+#[test]
+fn a_condition_is_not_told_again_under_a_silence_that_goes_on() {
+    let silenced = |transition| (transition, Low, Some(1000), 0, false);
+    let begun = [plain(Raised, Low), silenced(Silenced)];
+    let over = [plain(Raised, Low), silenced(Silenced), silenced(Cleared)];
+    let lifted = [
+        plain(Raised, Low),
+        silenced(Silenced),
+        plain(Unsilenced, Low),
+    ];
+    // The life, the transition, the time, and until when it is silenced.
+    let table: [(&[Move], usize, i64, Option<i64>); 7] = [
+        (&begun, 0, 999, Some(1000)),
+        (&begun, 0, 1000, None),
+        (&begun, 1, 999, None),
+        (&begun[..1], 0, 999, None),
+        (&[silenced(Escalated)], 0, 999, Some(1000)),
+        (&over, 0, 999, None),
+        (&lifted, 0, 999, None),
+    ];
+    for (moves, which, now, wanted) in table {
+        let store = MemoryStore::default();
+        sent(&route(""), &store, moves);
+        let outputs = store
+            .outputs_of_kind_after(0, OutputKind::Alert, 0, 99)
+            .unwrap();
+        let alert = read(&outputs[which]).unwrap();
+        let since = route("").since(&alert, &outputs[which], &store).unwrap();
+        let found = since.silenced_until(&alert, now);
+        assert_eq!(found, wanted, "{moves:?} {which} at {now}");
     }
 }
 

@@ -8,8 +8,9 @@ use theatre_actors::position::{Partition, TopicIndex};
 /// The replays of the dead letters at hand, and those that were in doubt.
 pub(super) struct Ledger<'a> {
     store: &'a dyn CheckpointStore,
-    /// Those that were in doubt, as they were found: a look does not note it in the store.
-    settled: HashMap<(Partition, u64), DeadReplay>,
+    /// Those that were in doubt, as they were found; `None`: no copy is in the log. A look does not
+    /// note it in the store.
+    settled: HashMap<(Partition, u64), Option<DeadReplay>>,
     /// Of the page at hand, by their dead letters.
     by_letter: HashMap<(Partition, u64), DeadReplay>,
     /// How often what stands at a place was sent, of the page at hand and of what was in doubt.
@@ -41,7 +42,12 @@ impl<'a> Ledger<'a> {
             self.found.insert(copy, replay.count);
         }
         let letter = (replay.partition, replay.sequence);
-        self.settled.insert(letter, replay);
+        self.settled.insert(letter, Some(replay));
+    }
+
+    /// Notes that no copy of one that was in doubt is in the log: it is as if it had not begun.
+    pub(super) fn forget(&mut self, letter: (Partition, u64)) {
+        self.settled.insert(letter, None);
     }
 
     /// Asks for what is known of these dead letters; those before are forgotten.
@@ -53,7 +59,12 @@ impl<'a> Ledger<'a> {
         self.by_letter = of_letters
             .map(|replay| ((replay.partition, replay.sequence), replay))
             .collect();
-        self.by_letter.extend(self.settled.clone());
+        for (letter, replay) in &self.settled {
+            match replay {
+                Some(replay) => self.by_letter.insert(*letter, replay.clone()),
+                None => self.by_letter.remove(letter),
+            };
+        }
         let of_copies = self.store.dead_replays_at(&places)?.into_iter();
         self.by_copy = of_copies
             .filter_map(|replay| Some(((replay.topic, replay.to, replay.offset?), replay.count)))

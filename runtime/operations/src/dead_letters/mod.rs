@@ -12,7 +12,7 @@ pub(crate) mod reading;
 mod records;
 pub mod replay;
 #[cfg(test)]
-mod test_site;
+pub(crate) mod test_site;
 
 use serde::Serialize;
 use theatre_actors::outputs::DeadReason;

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
-use theatre_actors::ports::{CheckpointStore, Result, StoredDead};
+use theatre_actors::ports::{CheckpointStore, EventLog, Result, StoredDead};
 use theatre_actors::position::Partition;
 use theatre_actors::time::Clock;
 use theatre_pipeline::outbox::DEAD_LETTER_RELAY;
 
+use super::replay::APPENDER;
 use super::{Selection, Worker, walk};
 
 /// What was done, or would be.
@@ -27,6 +28,8 @@ pub struct Report {
 pub struct Purging<'a> {
     /// The store.
     pub store: &'a dyn CheckpointStore,
+    /// The log that replays on other machines may append to; `None` of an embedded one.
+    pub log: Option<&'a dyn EventLog>,
     /// The time.
     pub clock: &'a dyn Clock,
     /// Which are meant.
@@ -40,13 +43,16 @@ impl Purging<'_> {
     /// after each. `report` says also after a failure what was done.
     ///
     /// # Errors
-    /// When the store does not answer, and what `hold` fails with. The command can be repeated.
+    /// When the store or the log does not answer, and what `hold` fails with. The command can be repeated.
     pub fn run(
         &self,
         report: &mut Report,
         hold: &mut dyn FnMut() -> Result<()>,
         progress: &mut dyn FnMut(&Report),
     ) -> Result<()> {
+        // Before it is looked what is in doubt: nothing more comes of a replay that was frozen.
+        let fence = self.log.filter(|_| !self.dry_run);
+        let _appender = fence.map(|log| log.open_appender(APPENDER)).transpose()?;
         let in_doubt = self.store.dead_replays_in_doubt()?.into_iter();
         let mut work = Work {
             asked: self,

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use theatre_actors::ports::{Error, EventLog, LogReader, PollLimit, RecordView, Result};
-use theatre_actors::position::Partition;
+use theatre_actors::ports::{Error, EventLog, LogRange, LogReader, PollLimit, RecordView, Result};
+use theatre_actors::position::{Partition, TopicIndex};
+use theatre_actors::time::LogTime;
+use theatre_pipeline::intake::IntakeParams;
+use theatre_pipeline::intake::reread::{Reread, reread};
 
 /// Pause before a log is polled again that brought nothing: one that is fetched from afar brings
 /// nothing at first.
@@ -13,6 +16,10 @@ const FETCH_REST: Duration = Duration::from_millis(5);
 const FETCHES_MAX: u32 = 6_000;
 /// Pause before it is asked again whether a transaction has ended.
 const HELD_REST: Duration = Duration::from_millis(200);
+
+/// A source of schemas that does not say what an id means is asked so often.
+const ASKED_AGAIN: usize = 12;
+const ASK_PAUSE: Duration = Duration::from_millis(250);
 
 /// A record that lies no further ahead is read up to; one beyond is gone to.
 const READ_ON: u64 = 2_000;
@@ -44,18 +51,21 @@ impl Forward {
     }
 
     /// Visits the records below `end`, up to which the log can be read; stops early once `visit`
-    /// wants no more, at the end of what came together.
+    /// wants no more, at the end of what came together. `hold` is called again and again meanwhile
+    /// and ends the reading when it fails.
     ///
     /// # Errors
-    /// When the log does not answer. It never ends before `end` otherwise: that a record is not
+    /// When the log does not answer, and those of `hold`. It never ends before `end` otherwise: that a record is not
     /// there is known only once all was seen.
     pub(super) fn read_to(
         &mut self,
         end: u64,
         visit: &mut dyn FnMut(RecordView<'_>) -> bool,
+        hold: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
         let (mut goes_on, mut in_vain) = (true, 0);
         while goes_on && self.next < end {
+            hold()?;
             let left = usize::try_from(end - self.next).unwrap_or(usize::MAX);
             let limit = PollLimit {
                 records: left.min(4_096),
@@ -87,6 +97,8 @@ impl Forward {
 pub(crate) struct Lookup<'a> {
     log: &'a dyn EventLog,
     at_hand: HashMap<(String, Partition), Forward>,
+    /// What the log has, as it was when it was asked for; its beginning may have moved on.
+    ranges: HashMap<(String, Partition), LogRange>,
 }
 
 impl<'a> Lookup<'a> {
@@ -94,6 +106,7 @@ impl<'a> Lookup<'a> {
         Self {
             log,
             at_hand: HashMap::new(),
+            ranges: HashMap::new(),
         }
     }
 
@@ -107,10 +120,28 @@ impl<'a> Lookup<'a> {
         offset: u64,
         visit: &mut dyn FnMut(RecordView<'_>),
     ) -> Result<()> {
-        let range = self.log.range(topic, partition)?;
+        let key = (topic.to_owned(), partition);
+        let range = match self.ranges.get(&key) {
+            Some(range) if offset < range.end => *range,
+            _ => self.log.range(topic, partition)?,
+        };
+        self.ranges.insert(key, range);
         if !(range.start..range.end).contains(&offset) {
             return Ok(());
         }
+        match self.read((topic, partition), offset, visit) {
+            // It was deleted since.
+            Err(_) if self.log.range(topic, partition)?.start > offset => Ok(()),
+            read => read,
+        }
+    }
+
+    fn read(
+        &mut self,
+        (topic, partition): TopicPartition<'_>,
+        offset: u64,
+        visit: &mut dyn FnMut(RecordView<'_>),
+    ) -> Result<()> {
         let key = (topic.to_owned(), partition);
         let near = offset.saturating_sub(READ_ON)..=offset;
         let at_hand = self.at_hand.remove(&key);
@@ -118,15 +149,37 @@ impl<'a> Lookup<'a> {
             Some(at_hand) => at_hand,
             None => Forward::open(self.log, (topic, partition), offset)?,
         };
-        forward.read_to(offset + 1, &mut |record| {
+        let mut see = |record: RecordView<'_>| {
             if record.offset == offset {
                 visit(record);
             }
             true
-        })?;
+        };
+        // It is near: the lease of a command does not run out by it.
+        forward.read_to(offset + 1, &mut see, &mut || Ok(()))?;
         self.at_hand.insert(key, forward);
         Ok(())
     }
+}
+
+/// Reads a record again as intake does. A source of schemas that does not say what an id means is
+/// asked for a few seconds.
+///
+/// # Errors
+/// `Unavailable` when it does not say it then either.
+pub(crate) fn reread_patiently(
+    params: &IntakeParams,
+    topic: TopicIndex,
+    value: &[u8],
+    now: LogTime,
+) -> Result<Reread> {
+    for _ in 1..ASKED_AGAIN {
+        match reread(params, topic, value, now) {
+            Err(Error::Unavailable { .. }) => std::thread::sleep(ASK_PAUSE),
+            read => return read,
+        }
+    }
+    reread(params, topic, value, now)
 }
 
 /// The present end of a topic partition, as soon as everything below it can be read. Where a
@@ -179,13 +232,18 @@ mod tests {
                 seen.push(record.value[0]);
                 true
             };
-            forward.read_to(end, &mut note).unwrap();
+            forward.read_to(end, &mut note, &mut || Ok(())).unwrap();
             std::mem::take(&mut seen)
         };
         assert_eq!(read(&mut forward, 3), [1, 2]);
         assert!(read(&mut forward, 3).is_empty());
         assert_eq!(read(&mut forward, 5), [3, 4]);
         assert_eq!(forward.next(), 5);
+
+        let mut from_the_start = Forward::open(&site.log, (site.topic(), 0), 0).unwrap();
+        let mut lost = || Err(Error::Refused("lost".to_owned()));
+        let ended = from_the_start.read_to(5, &mut |_| true, &mut lost);
+        assert_eq!(ended, lost(), "who has lost the lease reads no further");
     }
 
     #[test]

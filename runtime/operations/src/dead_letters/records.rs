@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use theatre_actors::outputs::DeadRow;
-use theatre_actors::ports::{EventLog, PlaceInLog, Result, StoredDead};
+use theatre_actors::ports::{EventLog, PlaceInLog, RecordView, Result, StoredDead};
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_pipeline::PipelineParams;
 use theatre_pipeline::actor_keys::is_registry;
@@ -83,13 +83,14 @@ pub(super) struct Wanted<N> {
 /// Looks through a topic partition from the lowest offset at which one may stand to `end`, up to
 /// which it can be read; returns the names of the records that are there, with their offsets. Of
 /// equal records the first name gets the first one. Places of which `is_taken` says so are passed
-/// over.
+/// over. `hold` is called meanwhile and ends the search when it fails.
 pub(super) fn find<N>(
     log: &dyn EventLog,
     (topic, name, partition): (TopicIndex, &str, Partition),
     end: u64,
     wanted: impl IntoIterator<Item = Wanted<N>>,
     is_taken: &dyn Fn(PlaceInLog) -> Result<bool>,
+    hold: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Vec<(N, u64)>> {
     let mut by_value: HashMap<Vec<u8>, VecDeque<Wanted<N>>> = HashMap::new();
     let mut from = u64::MAX;
@@ -105,7 +106,7 @@ pub(super) fn find<N>(
     let from = from.max(log.range(name, partition)?.start);
     let mut found = Vec::new();
     let mut failed = Ok(());
-    Forward::open(log, (name, partition), from)?.read_to(end, &mut |record| {
+    let mut visit = |record: RecordView<'_>| {
         let Some(names) = by_value.get_mut(record.value) else {
             return true;
         };
@@ -125,6 +126,7 @@ pub(super) fn find<N>(
             Err(error) => failed = Err(error),
         }
         left > 0 && failed.is_ok()
-    })?;
+    };
+    Forward::open(log, (name, partition), from)?.read_to(end, &mut visit, hold)?;
     failed.map(|()| found)
 }

@@ -22,9 +22,12 @@ use work::{Planned, Work};
 
 /// Records that are appended together, unless fewer are wished for.
 pub const BATCH: usize = 100;
+/// Bytes of keys and values that are appended together; a larger record goes alone.
+const BATCH_BYTES: usize = 1 << 20;
 
-/// The name under which one replay at a time appends.
-const APPENDER: &str = "dead-letters";
+/// The name under which one replay at a time appends. A purge takes it as well, so that a replay that
+/// was frozen appends nothing that is erased.
+pub(super) const APPENDER: &str = "dead-letters";
 
 /// The header that says how often a record was sent again.
 pub const COUNT_HEADER: &str = "theatre-replay";
@@ -73,6 +76,7 @@ impl Replaying<'_> {
             work,
             appender,
             batch: Vec::new(),
+            bytes: 0,
             report,
             hold,
             progress,
@@ -102,6 +106,8 @@ struct Sending<'a> {
     work: Work<'a>,
     appender: Box<dyn Appender + 'a>,
     batch: Vec<Planned>,
+    /// Bytes of keys and values in the batch.
+    bytes: usize,
     report: &'a mut Report,
     hold: &'a mut dyn FnMut() -> Result<()>,
     progress: &'a mut dyn FnMut(&Report),
@@ -120,7 +126,14 @@ impl Worker for Sending<'_> {
                 self.report.refuse(refusal);
                 return Ok(false);
             }
-            Ok(looked) => self.batch.push(looked.planned),
+            Ok(looked) => {
+                let planned = looked.planned;
+                if self.bytes + planned.bytes() > BATCH_BYTES {
+                    self.end_page()?;
+                }
+                self.bytes += planned.bytes();
+                self.batch.push(planned);
+            }
         }
         if self.batch.len() >= self.work.at_once() {
             self.end_page()?;
@@ -130,6 +143,7 @@ impl Worker for Sending<'_> {
 
     fn end_page(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
         if batch.is_empty() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use theatre_actors::outputs::{DeadReason, DeadRow};
 use theatre_actors::ports::{
     CheckpointStore, EventLog, NewRecord, PartitionCommit, PollLimit, ProcessorSave,
 };
-use theatre_actors::position::{Partition, Positions};
+use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::time::LogTime;
 use theatre_config::Config;
 use theatre_config::inputs::NoSources;
@@ -16,22 +16,22 @@ use theatre_system::clock::SystemClock;
 use theatre_testkit::memory::log::MemoryLog;
 use theatre_testkit::memory::store::MemoryStore;
 
-pub(super) const PARTITIONS: u32 = 2;
+pub(crate) const PARTITIONS: u32 = 2;
 
-pub(super) struct Site {
-    pub(super) params: PipelineParams,
-    pub(super) log: MemoryLog,
-    pub(super) store: MemoryStore,
+pub(crate) struct Site {
+    pub(crate) params: PipelineParams,
+    pub(crate) log: MemoryLog,
+    pub(crate) store: MemoryStore,
     saves: Cell<u64>,
 }
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_key([0; 32])
     }
 
     /// With another key of seals.
-    pub(super) fn with_key(key: [u8; 32]) -> Self {
+    pub(crate) fn with_key(key: [u8; 32]) -> Self {
         let config = Config {
             partitions: PARTITIONS,
             ..Config::default()
@@ -50,12 +50,12 @@ impl Site {
         }
     }
 
-    pub(super) fn topic(&self) -> &str {
+    pub(crate) fn topic(&self) -> &str {
         &self.params.topics[0]
     }
 
     /// Appends a record that cannot be read.
-    pub(super) fn append(&self, partition: Partition, value: &[u8]) -> u64 {
+    pub(crate) fn append(&self, partition: Partition, value: &[u8]) -> u64 {
         let record = NewRecord {
             key: b"r".to_vec(),
             value: value.to_vec(),
@@ -65,23 +65,34 @@ impl Site {
     }
 
     /// Has the record at an offset die.
-    pub(super) fn bury(&self, partition: Partition, offset: u64) {
+    pub(crate) fn bury(&self, partition: Partition, offset: u64) {
         let (key, value) = self.records(partition)[offset as usize].clone();
         assert_eq!(key, b"r");
         self.bury_as(partition, offset, &value, DeadReason::BadFrame);
     }
 
-    pub(super) fn bury_as(
+    pub(crate) fn bury_as(
         &self,
         partition: Partition,
         offset: u64,
         value: &[u8],
         reason: DeadReason,
     ) {
+        self.bury_of(0, (partition, offset), value, reason);
+    }
+
+    /// Has a record of any input topic die.
+    pub(crate) fn bury_of(
+        &self,
+        topic: TopicIndex,
+        (partition, offset): (Partition, u64),
+        value: &[u8],
+        reason: DeadReason,
+    ) {
         use sha2::Digest;
         self.saves.set(self.saves.get() + 1);
         let dead = DeadRow {
-            topic: 0,
+            topic,
             offset,
             append_time: 1_000 + offset as i64,
             reason,
@@ -111,7 +122,7 @@ impl Site {
     }
 
     /// Keys and values that the first topic has.
-    pub(super) fn records(&self, partition: Partition) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn records(&self, partition: Partition) -> Vec<(Vec<u8>, Vec<u8>)> {
         let start = self.log.range(self.topic(), partition).unwrap().start;
         let mut reader = self.log.reader(self.topic(), partition, start).unwrap();
         let limit = PollLimit {

@@ -10,7 +10,7 @@ use theatre_pipeline::intake::Entry;
 use theatre_pipeline::{PipelineParams, Ports, recovery};
 
 use super::actors::Actors;
-use super::copies::{self, Rows};
+use super::copies::{self, Between, Rows};
 
 /// A partition to be read.
 pub(super) struct Reading<'a> {
@@ -55,23 +55,33 @@ impl Reading<'_> {
         let ends = begins.iter().skip(1).copied().chain([until]);
         for ((from, files), end) in cuts.values().zip(ends) {
             actors.note_read(from);
-            let mut sources =
-                copies::between(self.params, self.ports, self.partition, (from, end))?;
+            let (log, store) = (&*self.ports.log, &*self.ports.store);
+            let place = (log, store);
+            let mut copies = copies::between(self.params, place, self.partition, (from, end))?;
             for file in files {
-                sources.extend(self.open(file)?.map(Rows::File));
+                copies.rows.extend(self.open(file)?.map(Rows::File));
             }
-            self.cut(sources, actors)?;
+            self.cut(&mut copies, actors)?;
+            for lost in copies.lost(&self.params.topics) {
+                self.gap(lost);
+            }
+        }
+        let store = &*self.ports.store;
+        for doubt in copies::in_doubt(self.params, store, self.partition, until)? {
+            self.gap(doubt);
         }
         Ok(())
     }
 
     /// Hands on the rows of a cut: each once, though a copy may be in the lake as well.
-    fn cut(&self, sources: Vec<Rows>, actors: &mut Actors<'_>) -> Result<()> {
+    fn cut(&self, copies: &mut Between<'_>, actors: &mut Actors<'_>) -> Result<()> {
         let mut next = Positions::zero();
+        let sources = std::mem::take(&mut copies.rows);
         let mut merge = Merge::new(sources, &self.params.topics)?;
         while let Some(run) = merge.next_run()? {
             for row in run.rows {
                 let offset = run.batch.offsets[row];
+                copies.meet(run.topic, offset);
                 if offset >= next.get(run.topic) {
                     actors.take(run.topic, &run.batch, row)?;
                     next.advance(run.topic, offset + 1);

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use theatre_actors::ports::{CheckpointStore, Error, StoredOutput, StoredUndelivered};
 use theatre_actors::time::Clock;
-use theatre_notify::{Recipient, consumer_name};
+use theatre_notify::{LeftOut, Recipient, consumer_name};
 use theatre_pipeline::outbox::Receipt;
 use theatre_system::clock::SystemClock;
 
@@ -30,7 +30,7 @@ pub(super) enum Notify {
         limit: usize,
     },
     /// Sends again what could not be delivered, with the same ids, once what was wrong is put right;
-    /// but not what does not hold any more. Theatre may be running.
+    /// but not what does not hold any more, or is silenced. Theatre may be running.
     #[command(
         after_help = "Example: theatre notify resend --dry-run --config theatre.toml (what would be sent), then\n         \
                             theatre notify resend --recipient pager --config theatre.toml"
@@ -39,11 +39,11 @@ pub(super) enum Notify {
         /// Only to this recipient.
         #[arg(long)]
         recipient: Option<String>,
-        /// At most so many; 0 = all.
+        /// Try to send at most so many, what is left out not counted; 0 = all.
         #[arg(long, default_value_t = 0)]
         limit: usize,
         /// Send also what does not hold any more, such as that a condition was raised which is cleared
-        /// since; it says so (`now`).
+        /// since; it says so (`now`). And what is silenced.
         #[arg(long)]
         force: bool,
         /// Only say what would be sent.
@@ -52,10 +52,15 @@ pub(super) enum Notify {
     },
     /// Takes what could not be delivered to a recipient off the list. The transitions themselves
     /// stay: `theatre alerts history` has them.
-    #[command(after_help = "Example: theatre notify discard pager --dry-run --config theatre.toml")]
+    #[command(
+        after_help = "Example: theatre notify discard pager --outdated --dry-run --config theatre.toml"
+    )]
     Discard {
         /// The recipient, which need not be in the configuration any more.
         recipient: String,
+        /// Only what `resend` leaves out because it does not hold any more.
+        #[arg(long)]
+        outdated: bool,
         /// Only say how many there are.
         #[arg(long)]
         dry_run: bool,
@@ -78,7 +83,11 @@ impl Notify {
                 force,
                 dry_run,
             } => resend(common, recipient.as_deref(), limit, (force, dry_run)),
-            Self::Discard { recipient, dry_run } => discard(common, &recipient, dry_run),
+            Self::Discard {
+                recipient,
+                outdated,
+                dry_run,
+            } => discard(common, &recipient, outdated, dry_run),
             Self::Test { recipient } => test(common, &recipient),
         }
     }
@@ -145,27 +154,29 @@ fn resend(
     };
     let consumer = recipient.map(consumer_name);
     let aside = store.undelivered(consumer.as_deref(), 0)?;
-    let limit = if limit == 0 { aside.len() } else { limit };
+    let limit = if limit == 0 { usize::MAX } else { limit };
     let mut again = Again {
         store: &*store,
         by_force,
         dry_run,
-        aside: aside.iter().take(limit).map(place_of).collect(),
+        aside: aside.iter().map(place_of).collect(),
         away: BTreeSet::new(),
     };
-    let mut lines = Vec::new();
-    let mut left = 0;
-    for stored in aside.iter().take(limit) {
-        let sink = recipients
-            .iter()
-            .find(|recipient| consumer_name(recipient.name()) == stored.consumer);
-        let outcome = match sink {
-            None => Err("it is not in the configuration".to_owned()),
+    let (mut lines, mut tried, mut left) = (Vec::new(), 0, 0);
+    for stored in &aside {
+        if tried >= limit {
+            break;
+        }
+        let outcome = match recipient_of(&recipients, stored) {
+            None => Outcome::NotTried("it is not in the configuration".to_owned()),
             // What lies behind is of the same conditions, and is not to overtake.
-            Some(_) if again.away.contains(&stored.consumer) => Err("not tried".to_owned()),
+            Some(_) if again.away.contains(&stored.consumer) => {
+                Outcome::NotTried("not tried".to_owned())
+            }
             Some(sink) => again.send(sink, stored)?,
         };
-        left += usize::from(outcome.is_err());
+        tried += usize::from(matches!(outcome, Outcome::Sent | Outcome::Failed(_)));
+        left += usize::from(matches!(outcome, Outcome::NotTried(_) | Outcome::Failed(_)));
         lines.push(line(stored, outcome));
     }
     let done = if dry_run { "would_send" } else { "delivered" };
@@ -183,6 +194,24 @@ fn resend(
     }
 }
 
+fn recipient_of<'a>(
+    recipients: &'a [Arc<Recipient>],
+    stored: &StoredUndelivered,
+) -> Option<&'a Recipient> {
+    let is_of = |recipient: &&Arc<Recipient>| consumer_name(recipient.name()) == stored.consumer;
+    recipients.iter().find(is_of).map(Arc::as_ref)
+}
+
+/// What became of one that was to be sent again; if it is still on the list, why.
+enum Outcome {
+    Sent,
+    /// It was not to be sent, as it stands.
+    LeftOut(String),
+    /// It was to be sent, and could not be tried.
+    NotTried(String),
+    Failed(String),
+}
+
 /// What was set aside, and where: recipient, partition and number.
 type Aside = (String, u32, u64);
 
@@ -191,13 +220,17 @@ fn place_of(stored: &StoredUndelivered) -> Aside {
     (stored.consumer.clone(), output.partition, output.sequence)
 }
 
-fn line(stored: &StoredUndelivered, outcome: Result<(), String>) -> Vec<Value> {
+fn line(stored: &StoredUndelivered, outcome: Outcome) -> Vec<Value> {
+    let why = match outcome {
+        Outcome::Sent => None,
+        Outcome::LeftOut(why) | Outcome::NotTried(why) | Outcome::Failed(why) => Some(why),
+    };
     vec![
         json!(stored.consumer.trim_start_matches(&consumer_name(""))),
         json!(stored.output.partition),
         json!(stored.output.sequence),
-        json!(outcome.is_ok()),
-        json!(outcome.err()),
+        json!(why.is_none()),
+        json!(why),
     ]
 }
 
@@ -207,7 +240,7 @@ struct Again<'a> {
     by_force: bool,
     /// Only says what would be sent.
     dry_run: bool,
-    /// What is set aside and to be sent.
+    /// What is set aside: it is sent in this order, by this command or the next one.
     aside: BTreeSet<Aside>,
     /// Recipients that do not answer.
     away: BTreeSet<String>,
@@ -215,48 +248,70 @@ struct Again<'a> {
 
 impl Again<'_> {
     /// Sends one again and takes it off the list, or says why it is still there.
-    fn send(
-        &mut self,
-        sink: &Recipient,
-        stored: &StoredUndelivered,
-    ) -> Result<Result<(), String>, Failure> {
+    fn send(&mut self, sink: &Recipient, stored: &StoredUndelivered) -> Result<Outcome, Failure> {
         let consumer = &stored.consumer;
-        let comes_behind = |output: &StoredOutput| {
-            (self.aside).contains(&(consumer.clone(), output.partition, output.sequence))
-        };
         if !self.by_force
-            && let Some(why) = sink.outdated(&stored.output, self.store, &comes_behind)?
+            && let Some(why) = left_out(self.store, &self.aside, sink, stored)?
         {
-            return Ok(Err(why));
+            return Ok(Outcome::LeftOut(why.words().to_owned()));
         }
         if self.dry_run {
-            return Ok(Ok(()));
+            return Ok(Outcome::Sent);
         }
-        match sink.resend(&stored.output, self.store) {
+        Ok(match sink.resend(&stored.output, self.store) {
             Ok(Receipt::Taken) => {
                 let (_, partition, number) = place_of(stored);
                 self.store.settle_undelivered(partition, consumer, number)?;
-                Ok(Ok(()))
+                Outcome::Sent
             }
-            Ok(Receipt::Refused(why)) => Ok(Err(why)),
+            Ok(Receipt::Refused(why)) => Outcome::Failed(why),
             Err(error) => {
                 self.away.insert(consumer.clone());
-                Ok(Err(error.to_string()))
+                Outcome::Failed(error.to_string())
             }
-        }
+        })
     }
 }
 
-fn discard(common: &Common, recipient: &str, dry_run: bool) -> Result<(), Failure> {
+/// Why one is not sent again unless by force.
+fn left_out(
+    store: &dyn CheckpointStore,
+    aside: &BTreeSet<Aside>,
+    sink: &Recipient,
+    stored: &StoredUndelivered,
+) -> Result<Option<LeftOut>, Failure> {
+    let comes_behind = |output: &StoredOutput| {
+        aside.contains(&(stored.consumer.clone(), output.partition, output.sequence))
+    };
+    Ok(sink.left_out(&stored.output, store, &comes_behind)?)
+}
+
+fn discard(common: &Common, recipient: &str, outdated: bool, dry_run: bool) -> Result<(), Failure> {
     let place = Place::of(common)?;
+    let recipients = recipients(&place);
+    // What does not hold any more depends on what the recipient is sent.
+    let only = match outdated {
+        true => Some(named(&recipients, recipient)?),
+        false => None,
+    };
     let store = if dry_run {
         place.look()?.store()?
     } else {
         writable(&place)?
     };
     let consumer = consumer_name(recipient);
+    let mut listed = store.undelivered(Some(&consumer), 0)?;
+    if let Some(sink) = only {
+        let aside: BTreeSet<Aside> = listed.iter().map(place_of).collect();
+        let mut over = Vec::new();
+        for stored in listed {
+            let why = left_out(&*store, &aside, sink, &stored)?;
+            over.extend(matches!(why, Some(LeftOut::Outdated(_))).then_some(stored));
+        }
+        listed = over;
+    }
     let mut discarded = 0;
-    for stored in store.undelivered(Some(&consumer), 0)? {
+    for stored in listed {
         let (partition, number) = (stored.output.partition, stored.output.sequence);
         let is_gone = dry_run || store.settle_undelivered(partition, &consumer, number)?;
         discarded += u64::from(is_gone);

@@ -54,8 +54,8 @@ pub fn store_keeps_what_is_done_about_dead_letters(store: &dyn CheckpointStore) 
         .flat_map(|of| (1..9).map(move |it| (of, it)))
         .collect();
     ensure!(store.dead_replays(&all)?.is_empty());
-    store.begin_dead_replays(&[replay(3, 1), replay(1, 2)])?;
-    ensure!(store.dead_replays(&all)? == [replay(1, 2), replay(3, 1)]);
+    let erased = store.begin_dead_replays(&[replay(3, 1), replay(1, 2)])?;
+    ensure!(erased.is_empty() && store.dead_replays(&all)? == [replay(1, 2), replay(3, 1)]);
     ensure!(store.dead_replays_in_doubt()? == [replay(1, 2), replay(3, 1)]);
     ensure!(
         matches!(
@@ -97,7 +97,24 @@ pub fn store_keeps_what_is_done_about_dead_letters(store: &dyn CheckpointStore) 
     let newest = store.find_dead(2)?;
     ensure!(newest[0].purged_at.is_none() && newest[1].purged_at == Some(LogTime(22)));
     ensure!(store.status(0)?.last_dead == 4);
-    ensure!(store.dead_replays(&all)? == [replay(1, 2), sent]);
+    ensure!(store.dead_replays(&all)? == [replay(1, 2), sent.clone()]);
+    what_is_erased_is_not_begun_and_what_is_absent_is_forgotten(store, &sent)
+}
+
+/// The dead letters 2 and 3 are erased; the replay of 3 is `sent`, the one of 1 is in doubt.
+fn what_is_erased_is_not_begun_and_what_is_absent_is_forgotten(
+    store: &dyn CheckpointStore,
+    sent: &DeadReplay,
+) -> Result<()> {
+    let all: Vec<_> = (1..9).map(|number| (0, number)).collect();
+    let erased = store.begin_dead_replays(&[replay(2, 1), replay(4, 1)])?;
+    ensure!(erased == [(0, 2)], "{erased:?}");
+    ensure!(store.dead_replays(&all)? == [replay(1, 2), sent.clone(), replay(4, 1)]);
+    store.forget_dead_replays(&[(0, 1), (0, 3), (0, 9), (1, 4)])?;
+    ensure!(store.dead_replays(&all)? == [sent.clone(), replay(4, 1)]);
+    store.forget_dead_replays(&[])?;
+    store.begin_dead_replays(&[replay(1, 1)])?;
+    ensure!(store.dead_replays_in_doubt()? == [replay(1, 1), replay(4, 1)]);
     Ok(())
 }
 

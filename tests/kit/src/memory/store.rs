@@ -339,17 +339,35 @@ impl MemoryStore {
 }
 
 impl DeadLetterStore for MemoryStore {
-    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<()> {
+    fn begin_dead_replays(&self, replays: &[DeadReplay]) -> Result<Vec<(Partition, u64)>> {
         let mut state = lock(&self.state);
         let mut begun = state.replays.clone();
+        let mut erased = Vec::new();
+        let is_erased = |key: (Partition, u64)| {
+            let known = state.partitions.get(&key.0);
+            let mut dead = known.into_iter().flat_map(|known| &known.dead);
+            dead.any(|stored| stored.sequence == key.1 && stored.purged_at.is_some())
+        };
         for replay in replays {
             let key = (replay.partition, replay.sequence);
+            if is_erased(key) {
+                erased.push(key);
+                continue;
+            }
             if begun.insert(key, replay.clone()).is_some() {
                 let what = "the replay of a dead letter";
                 return Err(Error::overtaken(replay.partition, what));
             }
         }
         state.replays = begun;
+        Ok(erased)
+    }
+
+    fn forget_dead_replays(&self, absent: &[(Partition, u64)]) -> Result<()> {
+        let is_kept = |key: &(Partition, u64), it: &mut DeadReplay| {
+            it.offset.is_some() || !absent.contains(key)
+        };
+        lock(&self.state).replays.retain(is_kept);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ fn purge(site: &Site, selection: &Selection, dry_run: bool) -> Report {
     let mut report = Report::default();
     let purging = Purging {
         store: &site.store,
+        log: Some(&site.log),
         clock: &SystemClock,
         selection,
         dry_run,

@@ -1,11 +1,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use theatre_actors::outputs::DeadReason;
-use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error};
+use theatre_actors::ports::{DeadLetterStore, DeadReplay, Error, NewRecord};
 use theatre_actors::time::LogTime;
+use theatre_pipeline::actor_keys::is_registry;
 use theatre_system::clock::SystemClock;
 
 use super::super::Pages;
+use super::super::purge::Purging;
 use super::super::test_site::Site;
 use super::*;
 
@@ -105,7 +107,12 @@ fn a_copy_that_dies_while_it_is_sent_is_not_sent_again_by_the_same_command() {
 
 /// As a replay leaves it that was killed before it noted what it had done.
 fn interrupt(site: &Site, sequence: u64, after: u64) {
-    let replay = DeadReplay {
+    let begun = begun(sequence, after);
+    site.store.begin_dead_replays(&[begun]).unwrap();
+}
+
+fn begun(sequence: u64, after: u64) -> DeadReplay {
+    DeadReplay {
         partition: 0,
         sequence,
         count: 1,
@@ -114,8 +121,7 @@ fn interrupt(site: &Site, sequence: u64, after: u64) {
         after,
         offset: None,
         begun_at: LogTime(1),
-    };
-    site.store.begin_dead_replays(&[replay]).unwrap();
+    }
 }
 
 #[test]
@@ -206,6 +212,120 @@ fn a_purged_dead_letter_is_not_sent() {
     let report = replay(&site, &Selection::default());
     assert_eq!(report.refused, BTreeMap::from([("purged", 1)]));
     assert_eq!(site.records(0).len(), 1);
+}
+
+#[test]
+fn an_interrupted_replay_of_which_nothing_is_in_the_log_is_forgotten() {
+    let site = Site::new();
+    for value in [b"?a", b"?b"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    interrupt(&site, 1, 2);
+    site.append(0, b"?c");
+    let other = Selection {
+        one: Some((0, 2)),
+        ..Selection::default()
+    };
+    assert_eq!(asked(&site, &other).look().unwrap().sent, 1);
+    assert_eq!(replays(&site).len(), 1, "a look forgets nothing");
+    assert_eq!(replay(&site, &other).sent, 1);
+    let noted: Vec<u64> = replays(&site).iter().map(|it| it.sequence).collect();
+    assert_eq!(noted, [2]);
+    // The log loses what was proven, and it can be sent or erased all the same.
+    site.log.trim(site.topic(), 0, 3).unwrap();
+    assert_eq!(fates(&site), ["bad_frame", "already_replayed"]);
+    let epoch = site.store.acquire(0).unwrap();
+    let relay = &theatre_pipeline::outbox::DEAD_LETTER_RELAY.name;
+    site.store.advance_cursor(0, epoch, relay, 2).unwrap();
+    let purging = Purging {
+        store: &site.store,
+        log: Some(&site.log),
+        clock: &SystemClock,
+        selection: &Selection::default(),
+        dry_run: false,
+    };
+    let mut purged = crate::dead_letters::purge::Report::default();
+    let done = purging.run(&mut purged, &mut || Ok(()), &mut |_| ());
+    assert_eq!((done, purged.purged), (Ok(()), 2));
+}
+
+#[test]
+fn an_entry_of_a_registry_is_sent_only_by_name_also_after_an_interruption() {
+    let site = Site::new();
+    let topics = &site.params.topics;
+    let registry = topics.iter().position(|topic| is_registry(topic)).unwrap();
+    let record = NewRecord {
+        key: b"r".to_vec(),
+        value: b"?old".to_vec(),
+        headers: Vec::new(),
+    };
+    site.log.append(&topics[registry], 0, &[record]).unwrap();
+    site.bury_of(registry, (0, 0), b"?old", DeadReason::BadFrame);
+    let in_doubt = DeadReplay {
+        topic: registry,
+        ..begun(1, 1)
+    };
+    for has_begun in [false, true] {
+        if has_begun {
+            let begun = std::slice::from_ref(&in_doubt);
+            site.store.begin_dead_replays(begun).unwrap();
+        }
+        let report = replay(&site, &Selection::default());
+        let refused = BTreeMap::from([("of_registry", 1)]);
+        assert_eq!((report.sent, report.refused), (0, refused));
+    }
+    let by_name = Selection {
+        one: Some((0, 1)),
+        ..Selection::default()
+    };
+    assert_eq!(replay(&site, &by_name).sent, 1);
+}
+
+#[test]
+fn a_batch_ends_also_by_its_bytes() {
+    let site = Site::new();
+    let large = vec![b'?'; BATCH_BYTES / 2];
+    for value in [&large[..], &large, b"?a", b"?b"] {
+        let offset = site.append(0, value);
+        site.bury_as(0, offset, value, DeadReason::BadFrame);
+    }
+    let all = Selection::default();
+    let replaying = Replaying {
+        at_once: BATCH,
+        ..asked(&site, &all)
+    };
+    let mut sent = Vec::new();
+    let mut report = Report::default();
+    let mut note = |report: &Report| sent.push(report.sent);
+    replaying
+        .run(&mut report, &mut || Ok(()), &mut note)
+        .unwrap();
+    assert_eq!(sent, [1, 4]);
+}
+
+#[test]
+fn what_is_erased_while_it_is_looked_at_is_not_sent() {
+    let site = Site::new();
+    for value in [b"?a", b"?b"] {
+        let offset = site.append(0, value);
+        site.bury(0, offset);
+    }
+    let all = Selection::default();
+    let mut calls = 0;
+    let mut hold = || {
+        calls += 1;
+        // Before the batch is begun: both dead letters were looked at.
+        if calls == 3 {
+            site.store.purge_dead(&[(0, 1)], LogTime(1)).unwrap();
+        }
+        Ok(())
+    };
+    let mut report = Report::default();
+    let done = asked(&site, &all).run(&mut report, &mut hold, &mut |_| ());
+    assert_eq!((done, report.sent), (Ok(()), 1));
+    assert_eq!(report.refused, BTreeMap::from([("purged", 1)]));
+    assert_eq!(site.records(0)[2..], [(b"r".to_vec(), b"?b".to_vec())]);
 }
 
 #[test]

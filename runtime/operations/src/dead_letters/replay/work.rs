@@ -1,7 +1,6 @@
 //! A replay under way: what is looked at, appended, noted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
 
 use theatre_actors::control;
 use theatre_actors::outputs::DeadReason;
@@ -11,22 +10,21 @@ use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::processor::foresee;
 use theatre_actors::robot::Judgement;
 use theatre_pipeline::actor_keys::is_registry;
-use theatre_pipeline::intake::reread::{Reread, actor, key_of, reread};
+use theatre_pipeline::intake::reread::{Reread, actor, key_of};
 
 use super::report::{Letter, Refusal, Report};
 use super::{COUNT_HEADER, ORIGIN_HEADER, Replaying};
 use crate::dead_letters::ledger::Ledger;
-use crate::dead_letters::reading::settled_end;
+use crate::dead_letters::reading::{reread_patiently, settled_end};
 use crate::dead_letters::records::{Original, Records, Wanted, find};
 
-/// A source of schemas that does not say what an id means is asked again so often.
-const ASKED_AGAIN: usize = 12;
-const ASK_PAUSE: Duration = Duration::from_millis(250);
 /// Actors whose state is at hand.
 const ACTORS_MAX: usize = 64;
 
 /// A topic and a partition of it.
 type InputPartition = (TopicIndex, Partition);
+/// A dead letter: its partition and number.
+type Number = (Partition, u64);
 
 /// A record that is to be appended.
 pub(super) struct Planned {
@@ -34,9 +32,14 @@ pub(super) struct Planned {
     topic: TopicIndex,
     to: Partition,
     count: u32,
-    /// It is noted as begun already.
-    is_begun: bool,
     record: NewRecord,
+}
+
+impl Planned {
+    /// Bytes of its key and its value.
+    pub(super) fn bytes(&self) -> usize {
+        self.record.key.len() + self.record.value.len()
+    }
 }
 
 /// What is known of a dead letter that can be sent.
@@ -56,8 +59,6 @@ pub(super) struct Work<'a> {
     partitions: u32,
     /// Robots have moved between partitions.
     has_moved: bool,
-    /// Interrupted replays of which nothing can be said any more.
-    unproven: HashSet<(Partition, u64)>,
     /// Homes of actors, and their states.
     actors: HashMap<String, (Partition, Option<Vec<u8>>)>,
 }
@@ -70,7 +71,6 @@ impl<'a> Work<'a> {
             records: Records::new(asked.params, asked.log),
             partitions: asked.store.layout()?.unwrap_or_default().1,
             has_moved: !asked.store.past_layouts()?.is_empty(),
-            unproven: HashSet::new(),
             actors: HashMap::new(),
         })
     }
@@ -109,22 +109,38 @@ impl<'a> Work<'a> {
                 .filter(|replay| (replay.topic, replay.to) == (topic, to))
                 .collect();
             let wanted = self.wanted(&ours)?;
+            let mut absent: HashSet<_> = wanted.iter().map(|wanted| wanted.name).collect();
             let end = settled_end(self.asked.log, (name, to), self.asked.patience, hold)?;
-            if self.asked.log.range(name, to)?.start > after {
-                self.unproven
-                    .extend(wanted.iter().map(|wanted| wanted.name));
-            }
             let is_taken = |place| self.ledger.is_copy(place);
-            let found = find(self.asked.log, (topic, name, to), end, wanted, &is_taken)?;
+            let found = find(
+                self.asked.log,
+                (topic, name, to),
+                end,
+                wanted,
+                &is_taken,
+                hold,
+            )?;
+            let known: HashMap<(Partition, u64), u64> = found.iter().copied().collect();
+            absent.retain(|letter| !known.contains_key(letter));
+            // What the log has lost, also while it was read, may have been a copy.
+            if self.asked.log.range(name, to)?.start > after {
+                absent.clear();
+            }
             if is_noted {
+                hold()?;
                 self.note(&found)?;
+                let absent: Vec<_> = absent.iter().copied().collect();
+                self.asked.store.forget_dead_replays(&absent)?;
             }
             report.found += found.len() as u64;
-            let known: HashMap<(Partition, u64), u64> = found.into_iter().collect();
             for replay in ours {
-                let offset = known.get(&(replay.partition, replay.sequence)).copied();
+                let letter = (replay.partition, replay.sequence);
+                if absent.contains(&letter) {
+                    self.ledger.forget(letter);
+                    continue;
+                }
                 self.ledger.settle(DeadReplay {
-                    offset,
+                    offset: known.get(&letter).copied(),
                     ..replay.clone()
                 });
             }
@@ -132,26 +148,20 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The records of interrupted replays, which are looked for; those that nothing has any more are
-    /// unproven.
+    /// The records of interrupted replays, which are looked for, as far as anything has them.
     fn wanted(&mut self, replays: &[&DeadReplay]) -> Result<Vec<Wanted<(Partition, u64)>>> {
         let mut wanted = Vec::new();
         for replay in replays {
-            let number = (replay.partition, replay.sequence);
             let from = replay.sequence.saturating_sub(1);
             let stored = self.asked.store.dead_after(replay.partition, from, 1)?;
             let original = stored.first().map(|stored| self.records.of(stored));
-            match original.transpose()?.flatten() {
-                Some(original) => wanted.push(Wanted {
-                    name: number,
-                    after: replay.after,
-                    key: original.key,
-                    value: original.value,
-                }),
-                None => {
-                    self.unproven.insert(number);
-                }
-            }
+            let original = original.transpose()?.flatten();
+            wanted.extend(original.map(|original| Wanted {
+                name: (replay.partition, replay.sequence),
+                after: replay.after,
+                key: original.key,
+                value: original.value,
+            }));
         }
         Ok(wanted)
     }
@@ -171,20 +181,19 @@ impl<'a> Work<'a> {
         stored: &StoredDead,
     ) -> Result<std::result::Result<Looked, Refusal>> {
         let number = (stored.partition, stored.sequence);
-        let begun = self.ledger.of(stored).cloned();
         let count = self.ledger.count(stored);
         if stored.purged_at.is_some() {
             return Ok(Err(Refusal::Purged));
         }
-        match &begun {
+        match self.ledger.of(stored) {
             Some(replay) if replay.offset.is_some() => return Ok(Err(Refusal::AlreadyReplayed)),
-            Some(_) if self.unproven.contains(&number) => return Ok(Err(Refusal::Unproven)),
+            Some(_) => return Ok(Err(Refusal::Unproven)),
             None if count >= self.asked.max_replays => return Ok(Err(Refusal::ReplayedTooOften)),
             _ => {}
         }
         // A copy would take the place of a newer entry on a compacted topic.
         let of_registry = is_registry(self.topic(stored.dead.topic)?);
-        if of_registry && begun.is_none() && self.asked.selection.one != Some(number) {
+        if of_registry && self.asked.selection.one != Some(number) {
             return Ok(Err(Refusal::OfRegistry));
         }
         let Some(Original { key, value }) = self.records.of(stored)? else {
@@ -201,11 +210,8 @@ impl<'a> Work<'a> {
         let Some(key) = key else {
             return Ok(Err(Refusal::RecordGone));
         };
-        let to = match &begun {
-            Some(replay) => replay.to,
-            None => self.home(stored, named.as_deref(), &key)?,
-        };
-        let count = begun.as_ref().map_or(count + 1, |replay| replay.count);
+        let to = self.home(stored, named.as_deref(), &key)?;
+        let count = count + 1;
         let topic = self.topic(stored.dead.topic)?;
         let origin = format!("{topic}/{}/{}", stored.partition, stored.dead.offset);
         let headers = vec![
@@ -217,7 +223,6 @@ impl<'a> Work<'a> {
             topic: stored.dead.topic,
             to,
             count,
-            is_begun: begun.is_some(),
             record: NewRecord {
                 key,
                 value,
@@ -235,13 +240,10 @@ impl<'a> Work<'a> {
     /// What a record would become; `None` if no source says what its schema is.
     fn reread(&self, topic: TopicIndex, value: &[u8]) -> Result<Option<Reread>> {
         let params = self.asked.params.intake();
-        for _ in 0..ASKED_AGAIN {
-            match reread(&params, topic, value, self.asked.clock.now()) {
-                Err(Error::Unavailable { .. }) => std::thread::sleep(ASK_PAUSE),
-                read => return read.map(Some),
-            }
+        match reread_patiently(&params, topic, value, self.asked.clock.now()) {
+            Err(Error::Unavailable { .. }) => Ok(None),
+            read => read.map(Some),
         }
-        Ok(None)
     }
 
     /// The partition in which an actor lives, with its state; where it was never seen, the one that
@@ -281,8 +283,9 @@ impl<'a> Work<'a> {
         Ok(partition)
     }
 
-    /// Notes what is about to be appended; returns the topic partitions it goes to.
-    fn begin_batch(&self, batch: &[Planned]) -> Result<Vec<InputPartition>> {
+    /// Notes what is about to be appended; returns the topic partitions it goes to, and the dead
+    /// letters of it that were erased meanwhile.
+    fn begin_batch(&self, batch: &[Planned]) -> Result<(Vec<InputPartition>, Vec<Number>)> {
         let begun_at = self.asked.clock.now();
         let mut ends: BTreeMap<InputPartition, u64> = BTreeMap::new();
         let mut replays = Vec::new();
@@ -296,9 +299,6 @@ impl<'a> Work<'a> {
                 }
             };
             ends.insert(place, after);
-            if planned.is_begun {
-                continue;
-            }
             replays.push(DeadReplay {
                 partition: planned.letter.0,
                 sequence: planned.letter.1,
@@ -310,8 +310,8 @@ impl<'a> Work<'a> {
                 begun_at,
             });
         }
-        self.asked.store.begin_dead_replays(&replays)?;
-        Ok(ends.into_keys().collect())
+        let erased = self.asked.store.begin_dead_replays(&replays)?;
+        Ok((ends.into_keys().collect(), erased))
     }
 
     /// Appends records and notes where they stand; `hold` makes sure before each append that no
@@ -325,10 +325,18 @@ impl<'a> Work<'a> {
     ) -> Result<()> {
         let log = self.asked.log;
         hold()?;
-        for (topic, to) in self.begin_batch(batch)? {
+        let (places, erased) = self.begin_batch(batch)?;
+        for _ in &erased {
+            report.refuse(Refusal::Purged);
+        }
+        for (topic, to) in places {
             let name = self.topic(topic)?;
-            let ours = || batch.iter().filter(|it| (it.topic, it.to) == (topic, to));
+            let left = || batch.iter().filter(|it| !erased.contains(&it.letter));
+            let ours = || left().filter(|it| (it.topic, it.to) == (topic, to));
             let records: Vec<NewRecord> = ours().map(|planned| planned.record.clone()).collect();
+            if records.is_empty() {
+                continue;
+            }
             hold()?;
             let base = appender.append(name, to, &records)?;
             report.sent += records.len() as u64;
@@ -341,7 +349,7 @@ impl<'a> Work<'a> {
             });
             let end = settled_end(log, (name, to), self.asked.patience, hold)?;
             let is_taken = |place| self.ledger.is_copy(place);
-            let sent = find(log, (topic, name, to), end, wanted, &is_taken)?;
+            let sent = find(log, (topic, name, to), end, wanted, &is_taken, hold)?;
             self.note(&sent)?;
         }
         Ok(())

@@ -35,6 +35,7 @@ impl Purge {
             .selection(&store.layout()?.unwrap_or_default().0)?;
         let purging = Purging {
             store: &*store,
+            log: None,
             clock: &SystemClock,
             selection: &selection,
             dry_run: true,
@@ -56,8 +57,14 @@ impl Purge {
             &target,
             &json!({"selection": selection}),
         )?;
+        // An embedded log belongs to one process, whose lock a replay holds as long as it lives.
+        let log = match place.config.log.url {
+            Some(_) => Some(adapters.log()?),
+            None => None,
+        };
         let purging = Purging {
             store: &*store,
+            log: log.as_deref(),
             dry_run: false,
             ..purging
         };

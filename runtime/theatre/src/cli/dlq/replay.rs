@@ -24,7 +24,12 @@ use crate::cli::{Common, Failure, Output};
 /// it after a minute, by default, and look for such ones every ten seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// What has to be looked at by a person.
-const FOR_PERSONS: [&str; 3] = ["replayed_too_often", "record_gone", "unproven"];
+const FOR_PERSONS: [&str; 4] = [
+    "replayed_too_often",
+    "record_gone",
+    "unproven",
+    "of_registry",
+];
 
 // Without a doc comment: the command's description is that of its row in the list of commands.
 #[derive(Debug, Args)]
