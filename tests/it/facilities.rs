@@ -163,6 +163,7 @@ fn a_token_of_a_facility_sends_records_of_its_robots_only() -> Result<()> {
     world.until(&bound, "/api/v1/robots/r1", |seen| seen["robot_id"] == "r1")?;
     let row = |robot: &str| json!({"robot_id": robot, "event_time": BEGIN_US + 1_000_000, "sequence": 1, "v": 1.0});
     let facility = json!({"facility_id": "FAC-1", "event_time": BEGIN_US, "event_id": "f", "facility_name": "North", "facility_type": "unknown"});
+    let moved = json!({"robot_id": "r1", "event_time": BEGIN_US + 9, "event_id": "m", "serial_number": "r1", "facility_id": "FAC-2", "status": "operational"});
     for (dataset, body, status) in [
         ("probe", row("r1"), 202),
         ("probe", row("r2"), 403),
@@ -171,6 +172,8 @@ fn a_token_of_a_facility_sends_records_of_its_robots_only() -> Result<()> {
         ("probe", row("r9"), 403),
         ("probe", json!([row("r1"), row("r2")]), 403),
         ("facility_registry", facility, 403),
+        // Where its robot stands is what the token is limited by.
+        ("robot_registry", moved, 403),
     ] {
         let path = format!("/api/v1/datasets/{dataset}/records");
         let answer = world.post(&bound, &path, &body)?;
@@ -216,6 +219,26 @@ fn a_token_of_a_facility_silences_all_of_it_and_nothing_else() -> Result<()> {
         let answer = world.delete(&bound, &path)?;
         ensure!(answer.status == status, "{facility}: {answer:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_revoked_token_loses_its_event_stream_and_a_limited_list_reaches_behind_others() -> Result<()> {
+    let world = World::new()?;
+    let bound = world.token(&["--role", "viewer", "--facility", "FAC-1"])?;
+    world.until(&bound, "/api/v1/robots/r1", |seen| seen["robot_id"] == "r1")?;
+    // What others had since does not take the place of its own.
+    world.until(&bound, "/api/v1/alerts/transitions?limit=1", |seen| {
+        all(seen, "robot_id") == ["r1"]
+    })?;
+    let mut events = Events::listen(&world.served.address, Some(&bound), Some("-"))?;
+    let (_, said) = events.next_event()?;
+    ensure!(said["robot_id"] == "r1", "{said:#}");
+    let me = world.get(&bound, "/api/v1/me")?.json();
+    let id = me["id"].as_str().context("no id")?;
+    let revoked = world.delete(&world.admin, &format!("/api/v1/tokens/{id}"))?;
+    ensure!(revoked.status < 300, "{revoked:?}");
+    while events.next_event().is_ok() {}
     Ok(())
 }
 

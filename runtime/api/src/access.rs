@@ -34,6 +34,8 @@ pub(crate) struct Caller {
     limits: Limits,
     /// From when on its token is refused.
     until: Option<LogTime>,
+    /// The hash under which its token is stored; `None` where none is.
+    hash: Option<String>,
 }
 
 impl Caller {
@@ -52,9 +54,25 @@ impl Caller {
         &self.limits
     }
 
-    /// Whether its token has expired.
-    pub(crate) fn has_ended(&self, now: LogTime) -> bool {
-        self.until.is_some_and(|until| until <= now)
+    /// Whether its token is refused by now: it has expired, or was revoked.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub(crate) async fn has_ended(&self, state: &Shared) -> Answer<bool> {
+        let now = state.parts.clock.now();
+        if self.until.is_some_and(|until| until <= now) {
+            return Ok(true);
+        }
+        let Some(hash) = &self.hash else {
+            return Ok(false);
+        };
+        let token = stored(state, hash, now).await?;
+        Ok(token.is_none_or(|token| token.revoked_at.is_some()))
+    }
+
+    /// Forgets where robots stood: a caller that waits must not keep a whole fleet in memory.
+    pub(crate) fn look_away(&mut self) {
+        self.limits.forget();
     }
 
     /// The bearer of an issuer's token. A subject may hold anything, also what keeps ids apart.
@@ -66,6 +84,7 @@ impl Caller {
             role,
             limits,
             until: Some(until),
+            hash: None,
         }
     }
 
@@ -86,13 +105,14 @@ impl Caller {
         }
     }
 
-    fn of(token: &StoredToken) -> Self {
+    fn of(token: &StoredToken, hash: String) -> Self {
         Self {
             id: token.id.clone(),
             name: token.name.clone(),
             role: token.role,
             limits: Limits::of_token(&token.robots),
             until: token.expires_at,
+            hash: Some(hash),
         }
     }
 }
@@ -175,6 +195,7 @@ async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
                     role,
                     limits: Limits::default(),
                     until: None,
+                    hash: None,
                 })
             },
         );
@@ -184,15 +205,7 @@ async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
     }
     let now = state.parts.clock.now();
     let hash = tokens::hash(&secret);
-    let token = match state.remembered.get(&hash, now) {
-        Some(known) => known,
-        None => {
-            let (parts, wanted) = (state.parts.clone(), hash.clone());
-            let found = web::block(move || parts.access.token(&wanted)).await??;
-            state.remembered.put(hash, found.clone(), now);
-            found
-        }
-    };
+    let token = stored(state, &hash, now).await?;
     let refused = |why: &str| Problem::new("unauthenticated", format!("the token {why}"));
     let token = token.ok_or_else(|| refused("is not known"))?;
     if token.revoked_at.is_some() {
@@ -201,7 +214,18 @@ async fn caller(request: &ServiceRequest, state: &Shared) -> Answer<Caller> {
     if token.expires_at.is_some_and(|at| at <= now) {
         return Err(refused("has expired"));
     }
-    Ok(Caller::of(&token))
+    Ok(Caller::of(&token, hash))
+}
+
+/// The token of a hash, as it was a moment ago; `None` where it is not known.
+async fn stored(state: &Shared, hash: &str, now: LogTime) -> Answer<Option<StoredToken>> {
+    if let Some(known) = state.remembered.get(hash, now) {
+        return Ok(known);
+    }
+    let (parts, wanted) = (state.parts.clone(), hash.to_owned());
+    let found = web::block(move || parts.access.token(&wanted)).await??;
+    state.remembered.put(hash.to_owned(), found.clone(), now);
+    Ok(found)
 }
 
 /// The token that a request carries.

@@ -96,12 +96,14 @@ pub(crate) async fn listen(
         None => state.feed.now(),
     };
     let query = query.into_inner();
+    let mut caller = caller.into_inner();
+    caller.look_away();
     let listener = Listener {
         state: state.into_inner(),
         filter: Filter {
             robot: query.robot,
             priority: query.priority,
-            caller: caller.into_inner(),
+            caller,
         },
         at,
         quiet: 0,
@@ -123,9 +125,17 @@ async fn next(mut listener: Listener) -> Option<(Result<Bytes, actix_web::Error>
         return Some((Ok(Bytes::from(hello)), listener));
     }
     loop {
-        let now = listener.state.parts.clock.now();
-        if listener.state.is_stopping() || listener.filter.caller.has_ended(now) {
+        if listener.state.is_stopping() {
             return None;
+        }
+        let state = actix_web::web::Data::from(listener.state.clone());
+        match listener.filter.caller.has_ended(&state).await {
+            Ok(false) => {}
+            Ok(true) => return None,
+            Err(problem) => {
+                tracing::warn!(%problem, "a listener of events is cut off");
+                return None;
+            }
         }
         match listener.news().await {
             Ok(events) if events.is_empty() => {}
@@ -177,6 +187,7 @@ impl Listener {
                 ));
             }
         }
+        self.filter.caller.look_away();
         self.at = at;
         Ok(text)
     }

@@ -27,6 +27,8 @@ pub(crate) type Known = web::ReqData<Caller>;
 /// Most items of a page.
 const LIMIT_MAX: usize = 500;
 const LIMIT: usize = 100;
+/// Of so many of the deployment's newest those are looked for that a limited caller may see.
+const LOOKED_AT: usize = 20_000;
 
 /// What lists take.
 #[derive(Debug, Deserialize)]
@@ -48,6 +50,16 @@ impl ListQuery {
         Err(Problem::bad(format!(
             "limit {limit} is not within 1 to {LIMIT_MAX}"
         )))
+    }
+}
+
+/// How many of a list's newest items are read, so that a limited caller has its own although others
+/// have newer ones.
+pub(crate) fn looked_at(caller: &Caller, limit: usize) -> usize {
+    if caller.is_limited() {
+        LOOKED_AT
+    } else {
+        limit
     }
 }
 

@@ -182,10 +182,15 @@ fn check(kind: DatasetKind, caller: &Caller) -> Answer<()> {
             "forbidden",
             "changes of rules are not sent as records: PUT or DELETE /api/v1/rules/{rule}, POST /api/v1/rules/{rule}/enable or disable, /api/v1/rules/changes/{change}/approve or reject",
         )),
-        kind if kind.entity().is_some() && caller.is_limited() => Err(Problem::new(
-            "forbidden",
-            "the token is limited to robots or facilities: such records are about other things",
-        )),
+        // Where a robot stands decides who may see it: a registry entry is no matter of its own.
+        kind if caller.is_limited()
+            && (kind.entity().is_some() || kind == DatasetKind::RobotRegistry) =>
+        {
+            Err(Problem::new(
+                "forbidden",
+                "the token is limited to robots or facilities: such records are about other things, or decide what it is limited to",
+            ))
+        }
         _ => Ok(()),
     }
 }

@@ -87,6 +87,11 @@ impl Limits {
         self.fleet = Some(fleet);
     }
 
+    /// Forgets where robots stand.
+    pub(crate) fn forget(&mut self) {
+        self.fleet = None;
+    }
+
     /// The facilities, in order.
     pub(crate) fn facilities(&self) -> Vec<&str> {
         let facilities = self.facilities.iter().flat_map(|own| own.iter());

@@ -39,7 +39,8 @@ pub struct Oidc {
     pub role_claim: String,
     /// What each name lets its bearer do.
     pub roles: BTreeMap<String, Role>,
-    /// The claim that has the facilities that the bearer is limited to; `None`: to none.
+    /// The claim that has the facilities that the bearer is limited to; `None`: no bearer is
+    /// limited.
     pub facility_claim: Option<String>,
     /// Certificates that the issuer's is checked against; `None`: those of the system.
     pub ca_file: Option<PathBuf>,

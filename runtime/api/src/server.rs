@@ -177,6 +177,10 @@ fn serve(
         let server = HttpServer::new(move || app(data.clone()))
             .workers(2)
             .max_connections(CONNECTIONS)
+            // Handshakes count apart: with the library's 256, as many sockets that say nothing would
+            // shut the door.
+            .max_connection_rate(CONNECTIONS)
+            .tls_handshake_timeout(HEADERS_WITHIN)
             .client_request_timeout(HEADERS_WITHIN)
             .shutdown_timeout(5)
             .disable_signals();

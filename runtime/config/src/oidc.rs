@@ -11,7 +11,7 @@ use super::check::Faults;
 
 /// Bearer tokens of an OpenID Connect issuer, which the HTTP interface takes beside its own tokens:
 /// JWTs that are signed with RS256, PS256, ES256 or EdDSA.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OidcConfig {
     /// The issuer, exactly as its tokens name it (`iss`), such as `https://login.example.org/realm`.
@@ -75,8 +75,7 @@ impl OidcConfig {
     pub(super) fn check(&self, faults: &mut Faults) {
         faults.file("[oidc] ca_file", self.ca_file.as_ref());
         let Some(issuer) = &self.issuer else {
-            let is_meant = self.audience.is_some() || !self.roles.is_empty();
-            faults.unless(!is_meant, || {
+            faults.unless(*self == Self::default(), || {
                 "[oidc] issuer is not set: without it the section does nothing".to_owned()
             });
             return;

@@ -38,17 +38,40 @@ pub fn patient_agent(url: &str, ca_file: Option<&Path>, whole: Duration) -> Resu
 /// does not leave the machine.
 pub fn local_agent() -> Agent {
     let tls = tls().disable_verification(true).build();
-    let config = config(WHOLE, 0);
+    let config = config(WHOLE, 0).proxy(None);
     config.tls_config(tls).build().into()
 }
 
 fn agent_of(url: &str, ca_file: Option<&Path>, whole: Duration, redirects: u32) -> Result<Agent> {
-    let config = config(whole, redirects);
+    let mut config = config(whole, redirects);
+    if is_of_this_machine(url) {
+        // A proxy's loopback address is another one.
+        config = config.proxy(None);
+    }
     if !url.starts_with("https://") {
         return Ok(config.build().into());
     }
     let tls = tls().root_certs(roots(ca_file)?).build();
     Ok(config.tls_config(tls).build().into())
+}
+
+/// Whether an address is a loopback address.
+fn is_of_this_machine(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => host,
+    };
+    ["127.0.0.1", "localhost", "[::1]"].contains(&host)
+}
+
+/// Tries whether certificates can be read from a file.
+///
+/// # Errors
+/// As [`agent`].
+pub fn check_certificates(ca_file: &Path) -> Result<()> {
+    roots(Some(ca_file)).map(drop)
 }
 
 fn config(whole: Duration, redirects: u32) -> ConfigBuilder<AgentScope> {

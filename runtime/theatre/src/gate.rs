@@ -74,6 +74,9 @@ pub fn faults(config: &Config) -> (Faults, Option<PipelineParams>) {
         );
     }
     adapters::try_out(config, &mut faults);
+    if let Some(file) = &config.oidc.ca_file {
+        faults.take(theatre_system::http::check_certificates(file));
+    }
     if let Some(files) = api::tls(&config.api) {
         faults.take(files.check());
     }

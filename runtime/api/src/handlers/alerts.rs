@@ -2,7 +2,7 @@
 
 use actix_web::web::{Json, Path, Query};
 
-use super::{Known, ListQuery, Shared, ask, fleet_of};
+use super::{Known, ListQuery, Shared, ask, fleet_of, looked_at};
 use crate::model::{AlertTransition, Condition, ConditionHistory, Page};
 use crate::problem::{Answer, Problem};
 
@@ -55,8 +55,9 @@ pub(crate) async fn transitions(
 ) -> Answer<Json<Page<AlertTransition>>> {
     let (limit, robot) = (query.limit()?, query.robot.clone());
     let as_of = state.parts.clock.now();
+    let read = looked_at(&caller, limit);
     let found = ask(&state, move |parts| {
-        Ok(theatre_queries::alert_history(&*parts.store, robot, limit)?)
+        Ok(theatre_queries::alert_history(&*parts.store, robot, read)?)
     });
     let mut items: Vec<AlertTransition> = found
         .await?
@@ -65,6 +66,7 @@ pub(crate) async fn transitions(
         .map(AlertTransition::from)
         .collect();
     items.reverse();
+    items.truncate(limit);
     Ok(Json(Page {
         items,
         next: None,

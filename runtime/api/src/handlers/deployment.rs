@@ -6,7 +6,7 @@ use actix_web::web::{Json, Query};
 use serde_json::{Value, json};
 use theatre_schemas::dataset::Dataset;
 
-use super::{Known, ListQuery, Shared, ask};
+use super::{Known, ListQuery, Shared, ask, looked_at};
 use crate::model::{ColumnInfo, DatasetInfo, Page};
 use crate::problem::Answer;
 
@@ -87,8 +87,9 @@ pub(crate) async fn dead_letters(
 ) -> Answer<Json<Page<Value>>> {
     let limit = query.limit()?;
     let as_of = state.parts.clock.now();
+    let read = looked_at(&caller, limit);
     let found = ask(&state, move |parts| {
-        Ok(theatre_queries::dead_letters(&*parts.store, limit)?)
+        Ok(theatre_queries::dead_letters(&*parts.store, read)?)
     });
     let visible = found.await?.into_iter().filter(|dead| {
         // One whose robot is not known may be of any.
@@ -97,7 +98,7 @@ pub(crate) async fn dead_letters(
             .map_or(!caller.is_limited(), |robot| caller.may(robot))
     });
     Ok(Json(Page {
-        items: visible.map(|dead| json!(dead)).collect(),
+        items: visible.take(limit).map(|dead| json!(dead)).collect(),
         next: None,
         as_of: as_of.into(),
     }))
