@@ -108,6 +108,18 @@ impl Action {
         self.takes_silences_back() && self.names(&silence.as_silence(until, true))
     }
 
+    /// Whether it takes the place of an earlier silence: both are about the same conditions.
+    pub(crate) fn replaces(&self, earlier: &Self) -> bool {
+        let about = |of: &Self| {
+            let until = of.silences_until()?;
+            Some(of.as_silence(until, true))
+        };
+        match (about(self), about(earlier)) {
+            (Some(now), Some(before)) => now.is_like(&before),
+            _ => false,
+        }
+    }
+
     fn mover<'a>(&'a self, reason: Option<&'a str>) -> Mover<'a> {
         Mover {
             actor: Some(&self.actor),

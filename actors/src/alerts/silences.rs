@@ -9,6 +9,9 @@ use super::open::OpenAlert;
 /// Silences that are a robot's own, at a time, and as many that are for all robots.
 pub const SILENCES_MAX: usize = 64;
 
+/// The ids begin so that the HTTP interface and the command line give to actions for all robots.
+const WIDE_ID: &str = "all_";
+
 /// Conditions that are not sent until a moment. What is absent does not narrow it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Silence {
@@ -44,6 +47,10 @@ pub(super) struct SilenceV4 {
 
 impl From<SilenceV4> for Silence {
     fn from(stored: SilenceV4) -> Self {
+        // That it was for all robots was not stored. One of a facility or a model is, and so is one
+        // by the ids that Theatre gives to those.
+        let is_wide =
+            stored.id.starts_with(WIDE_ID) || stored.facility.is_some() || stored.model.is_some();
         Self {
             id: stored.id,
             rule: stored.rule,
@@ -54,8 +61,7 @@ impl From<SilenceV4> for Silence {
             hides_high: stored.hides_high,
             actor: stored.actor,
             comment: stored.comment,
-            // Of which kind it was is not known; there were no more than a robot's own may be.
-            is_wide: false,
+            is_wide,
         }
     }
 }
@@ -83,7 +89,7 @@ impl Silence {
     }
 
     /// Whether another one is about the same conditions.
-    fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
         (&self.rule, &self.condition, &self.facility, &self.model)
             == (&other.rule, &other.condition, &other.facility, &other.model)
     }
@@ -165,6 +171,34 @@ impl Silences {
             if alert.condition_id == open.alert().condition_id {
                 alert.silenced_until = open.alert().silenced_until;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_of_version_4_is_for_all_robots_where_its_id_or_what_it_names_says_so() {
+        for (id, facility, model, is_wide) in [
+            ("act_1", None, None, false),
+            ("all_1", None, None, true),
+            ("own", Some("F"), None, true),
+            ("own", None, Some("MX-2"), true),
+        ] {
+            let stored = SilenceV4 {
+                id: id.to_owned(),
+                rule: None,
+                condition: None,
+                facility: facility.map(str::to_owned),
+                model: model.map(str::to_owned),
+                until: 1,
+                hides_high: false,
+                actor: "dana".to_owned(),
+                comment: None,
+            };
+            assert_eq!(Silence::from(stored).is_wide, is_wide, "{id}");
         }
     }
 }

@@ -28,6 +28,8 @@ struct Met {
 /// A change that counts.
 struct Counting {
     change: RuleChange,
+    /// What is wrong by now with the rule that it puts.
+    fault: Option<String>,
     /// What all processors do from there on, while one of them does it.
     made: Weak<ProcessorConfig>,
     /// The same, until all have gone on.
@@ -195,10 +197,7 @@ impl ControlBook {
         if pages.met.iter().any(is_known) {
             return;
         }
-        let (change_id, is_repeated) = (
-            change.change_id.clone(),
-            pages.said.has_change(&change.change_id),
-        );
+        let (change_id, is_repeated) = (change.change_id.clone(), pages.said.knows(change));
         let outcome = match is_repeated {
             true => Ok(None),
             false => self.meet(&mut pages, change, record.needs_approval),
@@ -229,7 +228,7 @@ impl ControlBook {
         match pages.latest.changed(&change, &self.datasets, windows) {
             Ok(latest) => {
                 pages.latest = latest;
-                Ok(Some(Counting::of(change)))
+                Ok(Some(Counting::of(change, None)))
             }
             Err(why) => {
                 // It is refused, so it has not approved anything.
@@ -240,7 +239,7 @@ impl ControlBook {
     }
 
     /// Takes what was accepted when it came. Where the configuration is another one since, changes may
-    /// not fit any more: then they change nothing.
+    /// not fit any more: then they change nothing, and a rule that was put judges nothing.
     fn remember(&self, remembered: ControlState) {
         let mut pages = self.pages();
         let windows = Some(&self.base.windows);
@@ -253,8 +252,8 @@ impl ControlBook {
                 let Some(counts) = counts else {
                     return Ok(None);
                 };
-                (pages.latest).remember(&counts, &self.datasets, windows)?;
-                Ok(Some(Counting::of(counts)))
+                let fault = (pages.latest).remember(&counts, &self.datasets, windows)?;
+                Ok(Some(Counting::of(counts, fault)))
             });
             pages.met.push(Met {
                 topic: record.topic,
@@ -292,10 +291,11 @@ impl ControlBook {
         }
         let mut rules = KnownRules::of(&self.base_rules);
         let earlier = before.iter_mut().filter_map(Met::counting);
-        for change in earlier.map(|it| &it.change).chain([&counting.change]) {
+        for earlier in earlier {
             // Each was tried upon those before it when it came.
-            drop(rules.apply(change));
+            rules.take(&earlier.change, earlier.fault.as_deref());
         }
+        rules.take(&counting.change, counting.fault.as_deref());
         let Some(made) = self.compile(&rules) else {
             return self.base.clone();
         };
@@ -348,9 +348,10 @@ impl ControlBook {
 }
 
 impl Counting {
-    fn of(change: RuleChange) -> Self {
+    fn of(change: RuleChange, fault: Option<String>) -> Self {
         Self {
             change,
+            fault,
             made: Weak::new(),
             kept: None,
         }

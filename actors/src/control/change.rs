@@ -1,8 +1,11 @@
 //! A change of rules, and the rules that a base and changes make.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
 
+use super::remembered::RECORDS_MAX;
 use super::{ControlRecord, Said};
 use crate::registry::Cells;
 use crate::rules::RuleSpec;
@@ -126,9 +129,9 @@ impl RuleChange {
             shadow: cells.flag("shadow"),
             at: cells.time(),
             actor: said("actor").ok_or("the change names no actor")?,
-            approves: said("approves"),
+            approves: said("approves").filter(|_| kind == ChangeKind::Approve),
             comment: said("comment"),
-            rejects: said("rejects"),
+            rejects: said("rejects").filter(|_| kind == ChangeKind::Reject),
         };
         if kind == ChangeKind::Put {
             change.spec()?;
@@ -175,15 +178,40 @@ impl RuleChange {
     }
 }
 
+/// Whether a change that comes has come before, by its id, and no other one of its rule was accepted
+/// since; `accepted` are those that were, in order. Otherwise it acts once more: a partition that got
+/// only the repetition then goes by the same rules as one that got both.
+pub(super) fn is_known<'a>(
+    accepted: impl DoubleEndedIterator<Item = &'a RuleChange>,
+    change: &RuleChange,
+) -> bool {
+    let is_same = |known: &RuleChange| known.change_id == change.change_id;
+    let is_about =
+        |known: &RuleChange| (&known.rule_id, known.shadow) == (&change.rule_id, change.shadow);
+    let mut latest = accepted.rev();
+    latest
+        .find(|known| is_same(known) || is_about(known))
+        .is_some_and(is_same)
+}
+
+/// An approval that was accepted.
+#[derive(Debug)]
+struct Approved {
+    approval_id: String,
+    change: RuleChange,
+}
+
 /// Which changes count. One that needs it waits until another person approves it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Approvals {
     waiting: Vec<RuleChange>,
+    /// The latest approvals, for one that comes again.
+    approved: Vec<Arc<Approved>>,
 }
 
 impl Approvals {
     /// A change has come, and needs approval or not; returns the one that counts from here on, if one
-    /// does.
+    /// does. What was approved counts once more where its approval comes again after other changes.
     ///
     /// # Errors
     /// When it answers nothing that waits, or approves a change of the same person.
@@ -194,14 +222,19 @@ impl Approvals {
     ) -> Result<Option<RuleChange>, String> {
         match change.kind {
             ChangeKind::Approve => {
-                let at = self.find(change.approves.as_deref(), "approved")?;
+                let at = match self.find(change.approves.as_deref(), "approved") {
+                    Ok(at) => at,
+                    Err(why) => return self.approved_before(change).map(Some).ok_or(why),
+                };
                 if self.waiting[at].actor == change.actor {
                     return Err(format!(
                         "the change is {}'s own: another person approves it",
                         change.actor
                     ));
                 }
-                Ok(Some(self.waiting.remove(at)))
+                let approved = self.waiting.remove(at);
+                self.note_approval(change, &approved);
+                Ok(Some(approved))
             }
             ChangeKind::Reject => {
                 let at = self.find(change.rejects.as_deref(), "rejected")?;
@@ -209,11 +242,30 @@ impl Approvals {
                 Ok(None)
             }
             _ if needs_approval => {
+                self.waiting
+                    .retain(|waits| waits.change_id != change.change_id);
                 self.waiting.push(change.clone());
                 Ok(None)
             }
             _ => Ok(Some(change.clone())),
         }
+    }
+
+    fn note_approval(&mut self, approval: &RuleChange, change: &RuleChange) {
+        self.approved.push(Arc::new(Approved {
+            approval_id: approval.change_id.clone(),
+            change: change.clone(),
+        }));
+        if self.approved.len() > RECORDS_MAX {
+            self.approved.remove(0);
+        }
+    }
+
+    /// What an approval has approved when it came before.
+    fn approved_before(&self, approval: &RuleChange) -> Option<RuleChange> {
+        let mut latest = self.approved.iter().rev();
+        let known = latest.find(|known| known.approval_id == approval.change_id)?;
+        Some(known.change.clone())
     }
 
     fn find(&self, id: Option<&str>, what: &str) -> Result<usize, String> {
@@ -250,22 +302,22 @@ pub(super) fn forget_replaced(records: &mut Vec<ControlRecord>) {
         }
         Said::Action(_) => false,
     };
-    let rejected: Vec<&str> = (records[..half].iter())
-        .filter_map(|record| match &record.said {
-            Said::Rule(change) => change.rejects.as_deref(),
-            Said::Action(_) => None,
-        })
-        .collect();
+    // The kind of an answer to a change.
+    let answers = |record: &ControlRecord, id: &str| match &record.said {
+        Said::Rule(answer) => {
+            let of = answer.approves.as_ref().or(answer.rejects.as_ref());
+            (of.is_some_and(|of| of == id)).then_some(answer.kind)
+        }
+        Said::Action(_) => None,
+    };
     let replaced = |at: usize| {
         let record = &records[at];
         let Said::Rule(old) = &record.said else {
             return false;
         };
-        let id = match old.kind {
-            ChangeKind::Reject => old.rejects.as_deref(),
-            _ => Some(old.change_id.as_str()),
-        };
-        if id.is_some_and(|id| rejected.contains(&id)) {
+        let mut later = records[at + 1..half].iter();
+        let answer = later.find_map(|it| answers(it, &old.change_id));
+        if [Some(old.kind), answer].contains(&Some(ChangeKind::Reject)) {
             return true;
         }
         if record.needs_approval || old.is_answer() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use theatre_schemas::dataset::Datasets;
 
 use super::{ChangeKind, RuleChange};
-use crate::rules::{RuleSet, RuleSpec};
+use crate::rules::{RuleSet, RuleSpec, in_shadow};
 use crate::window::WindowPlan;
 
 /// A rule, and whether it judges.
@@ -13,10 +13,20 @@ use crate::window::WindowPlan;
 struct Known {
     spec: Arc<RuleSpec>,
     is_enabled: bool,
+    refusal: Option<Refusal>,
 }
 
-/// A rule that was put and cannot judge with the others any more, since the configuration is another
-/// one; it judges nothing until it is put again, or the configuration has what it needs.
+/// Why a rule cannot judge.
+#[derive(Debug, Clone)]
+struct Refusal {
+    why: String,
+    /// It is the rule itself, whatever becomes of others: until it is put again.
+    is_own: bool,
+}
+
+/// A rule that cannot judge any more since the configuration is another one: what was put last does not
+/// fit it, or the rule follows such a rule. No version of it judges until it is put again, or what it
+/// needs is there again.
 #[derive(Debug, Clone)]
 pub struct RefusedRule {
     /// The rule.
@@ -26,54 +36,82 @@ pub struct RefusedRule {
 }
 
 /// The rules that are known at a place of the input, in the order in which they judge; those that are
-/// disabled too.
+/// disabled or refused too.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownRules {
     rules: Vec<Known>,
-    /// None of them is among the rules.
-    refused: Vec<RefusedRule>,
 }
 
 impl KnownRules {
     /// Those of the configuration.
     pub(super) fn of(base: &[RuleSpec]) -> Self {
-        let known = |spec: &RuleSpec| Known {
-            spec: Arc::new(spec.clone()),
-            is_enabled: true,
-        };
+        let known = |spec: &RuleSpec| Known::new(Arc::new(spec.clone()));
         Self {
             rules: base.iter().map(known).collect(),
-            refused: Vec::new(),
         }
     }
 
-    /// Takes a change that was accepted when it came.
+    /// Takes a change that was accepted when it came. A rule that was put and does not fit any more is
+    /// refused, and judges in no version: the one before it was replaced. Returns what is wrong with
+    /// such a rule, for [`Self::take`]; nothing is where it only lacks rules that it follows, which
+    /// later changes may put.
     ///
     /// # Errors
-    /// As [`Self::changed`]: the configuration is another one since. It changes nothing then, but a
-    /// rule that was put stays known as one that is refused.
+    /// As [`Self::changed`], of changes that put no rule: the configuration is another one since, and
+    /// the change changes nothing.
     pub(super) fn remember(
         &mut self,
         change: &RuleChange,
         datasets: &Datasets,
         windows: Option<&WindowPlan>,
-    ) -> Result<(), String> {
-        match self.changed(change, datasets, windows) {
+    ) -> Result<Option<String>, String> {
+        let why = match self.changed(change, datasets, windows) {
             Ok(next) => {
                 *self = next;
-                Ok(())
+                return Ok(None);
             }
-            Err(why) => {
-                if let (ChangeKind::Put, Ok(spec)) = (change.kind, change.spec())
-                    && !self.has(&change.rule_id, change.shadow)
-                {
-                    self.forget_refused(change);
-                    let why = why.clone();
-                    self.refused.push(RefusedRule { spec, why });
-                }
-                Err(why)
-            }
+            Err(why) => why,
+        };
+        if change.kind == ChangeKind::Remove {
+            return Err(why);
         }
+        let mut next = self.clone();
+        if next.apply(change).is_err() {
+            return Err(why);
+        }
+        next.refuse_followers();
+        let is_refused = |rule: &&Known| rule.refusal.is_some() && !rule.is(change);
+        let mut refused = next.rules.iter().filter(is_refused);
+        let spoils_others = refused.any(|rule| self.judges(rule));
+        if change.kind != ChangeKind::Put {
+            // Of a rule that only lacks others it is remembered whether it is to judge.
+            return match spoils_others {
+                true => Err(why),
+                false => {
+                    *self = next;
+                    Ok(None)
+                }
+            };
+        }
+        let fits = Self::check_alone(&change.spec()?, datasets, windows).is_ok();
+        let fault = (!fits || spoils_others).then_some(why);
+        self.take(change, fault.as_deref());
+        Ok(fault)
+    }
+
+    /// Takes a change once more that was found to count, with what was found wrong with the rule that
+    /// it puts.
+    pub(super) fn take(&mut self, change: &RuleChange, fault: Option<&str>) {
+        if self.apply(change).is_err() {
+            return;
+        }
+        if let (Some(why), Some(rule)) = (fault, self.rules.iter_mut().find(|it| it.is(change))) {
+            rule.refusal = Some(Refusal {
+                why: why.to_owned(),
+                is_own: true,
+            });
+        }
+        self.refuse_followers();
     }
 
     /// Changes them; returns the rule that begins to judge, if one does. It is not looked at what the
@@ -82,35 +120,62 @@ impl KnownRules {
     /// # Errors
     /// When the change puts no rule, or is about one that is not there; nothing has changed then.
     pub(super) fn apply(&mut self, change: &RuleChange) -> Result<Option<Arc<RuleSpec>>, String> {
-        let rules = &mut self.rules;
-        let at = rules.iter().position(|rule| rule.is(change));
-        match (change.kind, at) {
-            (ChangeKind::Put, at) => {
+        let at = self.rules.iter().position(|rule| rule.is(change));
+        let known = at.and_then(|at| self.rules.get_mut(at));
+        match (change.kind, known) {
+            (ChangeKind::Put, known) => {
                 let spec = Arc::new(change.spec()?);
-                let put = Known {
-                    spec: spec.clone(),
-                    is_enabled: true,
-                };
-                match at.and_then(|at| rules.get_mut(at)) {
+                let put = Known::new(spec.clone());
+                match known {
                     Some(rule) => *rule = put,
-                    None => rules.push(put),
+                    None => self.rules.push(put),
                 }
-                self.forget_refused(change);
                 Ok(Some(spec))
             }
-            (ChangeKind::Remove, Some(at)) => {
-                rules.remove(at);
+            (ChangeKind::Remove, Some(_)) => {
+                self.rules.retain(|rule| !rule.is(change));
                 Ok(None)
             }
-            (ChangeKind::Enable | ChangeKind::Disable, Some(at)) => {
-                let rule = &mut rules[at];
+            (ChangeKind::Enable | ChangeKind::Disable, Some(rule)) if !rule.is_faulty() => {
                 rule.is_enabled = change.kind == ChangeKind::Enable;
                 Ok(rule.is_enabled.then(|| rule.spec.clone()))
             }
             (ChangeKind::Approve | ChangeKind::Reject, _) => Ok(None),
-            (ChangeKind::Remove, None) if self.forget_refused(change) => Ok(None),
-            (_, None) => Err(self.unknown(change)),
+            _ => Err(self.unknown(change)),
         }
+    }
+
+    /// Refuses the rules that follow rules which do not judge, and no others that only followed;
+    /// returns where those that it refuses are, in the order in which they were found.
+    fn refuse_followers(&mut self) -> Vec<usize> {
+        for rule in self.rules.iter_mut().filter(|rule| !rule.is_faulty()) {
+            rule.refusal = None;
+        }
+        let mut refused = Vec::new();
+        while let Err(error) = RuleSet::check_references(self.enabled()) {
+            let mut rules = self.rules.iter_mut().enumerate();
+            let found = rules.find(|(_, rule)| rule.judges() && rule.is_called(&error.rule));
+            let Some((at, rule)) = found else {
+                break;
+            };
+            rule.refusal = Some(Refusal {
+                why: error.to_string(),
+                is_own: false,
+            });
+            refused.push(at);
+        }
+        refused
+    }
+
+    fn check_alone(
+        spec: &RuleSpec,
+        datasets: &Datasets,
+        windows: Option<&WindowPlan>,
+    ) -> Result<(), String> {
+        let alone = RuleSet::alone(spec, datasets);
+        let mut alone = alone.map_err(|error| error.to_string())?;
+        let bound = windows.map(|windows| alone.bind(windows)).transpose();
+        bound.map(drop).map_err(|error| error.to_string())
     }
 
     /// The rules after a change, if they can judge together. Those that are known can: so the rule
@@ -125,53 +190,81 @@ impl KnownRules {
         datasets: &Datasets,
         windows: Option<&WindowPlan>,
     ) -> Result<Self, String> {
+        let turns = matches!(change.kind, ChangeKind::Enable | ChangeKind::Disable);
+        let is_refused = |rule: &Known| rule.is(change) && rule.refusal.is_some();
+        if turns && self.rules.iter().any(is_refused) {
+            return Err(self.unknown(change));
+        }
         let mut next = self.clone();
         let begins = next.apply(change)?;
-        let begins = begins.map(|spec| RuleSet::alone(&spec, datasets));
-        let begins = begins.transpose().map_err(|error| error.to_string())?;
-        RuleSet::check_references(next.enabled()).map_err(|error| error.to_string())?;
-        if let (Some(mut alone), Some(windows)) = (begins, windows) {
+        let alone = begins.map(|spec| RuleSet::alone(&spec, datasets));
+        let alone = alone.transpose().map_err(|error| error.to_string())?;
+        let refused = next.refuse_followers().into_iter();
+        let refused = refused.filter_map(|at| next.rules.get(at));
+        let is_new = |rule: &&Known| rule.is(change) || self.judges(rule);
+        if let Some(refusal) = refused
+            .filter(is_new)
+            .find_map(|rule| rule.refusal.as_ref())
+        {
+            return Err(refusal.why.clone());
+        }
+        if let (Some(mut alone), Some(windows)) = (alone, windows) {
             alone.bind(windows).map_err(|error| error.to_string())?;
         }
         Ok(next)
     }
 
-    /// All of them, and whether each judges.
+    /// All of them that are not refused, and whether each judges.
     pub(super) fn all(&self) -> impl Iterator<Item = (&RuleSpec, bool)> {
-        self.rules.iter().map(|rule| (&*rule.spec, rule.is_enabled))
+        let fit = self.rules.iter().filter(|rule| rule.refusal.is_none());
+        fit.map(|rule| (&*rule.spec, rule.is_enabled))
     }
 
     /// The rules that judge.
     pub(super) fn enabled(&self) -> impl Iterator<Item = &RuleSpec> {
-        let enabled = self.rules.iter().filter(|rule| rule.is_enabled);
+        let enabled = self.rules.iter().filter(|rule| rule.judges());
         enabled.map(|rule| &*rule.spec)
     }
 
-    /// Whether a rule is known, be it disabled.
+    /// Whether a rule is known and not refused, be it disabled.
     pub(super) fn has(&self, rule_id: &str, shadow: bool) -> bool {
-        let mut all = self.rules.iter();
-        all.any(|rule| rule.spec.id == rule_id && rule.spec.shadow == shadow)
+        let mut all = self.all();
+        all.any(|(spec, _)| spec.id == rule_id && spec.shadow == shadow)
     }
 
-    /// The rules that were put and cannot judge.
-    pub(super) fn refused(&self) -> &[RefusedRule] {
-        &self.refused
+    /// The rules that cannot judge.
+    pub(super) fn refused(&self) -> Vec<RefusedRule> {
+        let refused = |rule: &Known| {
+            Some(RefusedRule {
+                spec: RuleSpec::clone(&rule.spec),
+                why: rule.refusal.as_ref()?.why.clone(),
+            })
+        };
+        self.rules.iter().filter_map(refused).collect()
     }
 
-    /// Forgets the refused rule that a change is about; true if there was one.
-    fn forget_refused(&mut self, change: &RuleChange) -> bool {
-        let before = self.refused.len();
-        let is = |spec: &RuleSpec| spec.id == change.rule_id && spec.shadow == change.shadow;
-        self.refused.retain(|refused| !is(&refused.spec));
-        self.refused.len() < before
+    /// Why the rule that a change has put cannot judge, where it is still the one that was put last.
+    pub(super) fn refusal(&self, change: &RuleChange) -> Option<&str> {
+        let rule = self.rules.iter().find(|rule| rule.is(change))?;
+        let refusal = rule.refusal.as_ref()?;
+        let is_put =
+            change.kind == ChangeKind::Put && change.spec().is_ok_and(|it| it == *rule.spec);
+        is_put.then_some(refusal.why.as_str())
+    }
+
+    /// Whether the rule that a rule of other known ones is judges in these.
+    fn judges(&self, other: &Known) -> bool {
+        let is =
+            |rule: &Known| (&rule.spec.id, rule.spec.shadow) == (&other.spec.id, other.spec.shadow);
+        self.rules.iter().any(|rule| is(rule) && rule.judges())
     }
 
     fn unknown(&self, change: &RuleChange) -> String {
-        let is = |spec: &RuleSpec| spec.id == change.rule_id && spec.shadow == change.shadow;
-        if let Some(refused) = self.refused.iter().find(|refused| is(&refused.spec)) {
+        let known = self.rules.iter().find(|rule| rule.is(change));
+        if let Some(refusal) = known.and_then(|rule| rule.refusal.as_ref()) {
             return format!(
                 "the rule '{}' judges nothing since the configuration is another one: {}; put it again, or remove it",
-                change.rule_id, refused.why
+                change.rule_id, refusal.why
             );
         }
         let of_kind = self.rules.iter().map(|rule| &rule.spec);
@@ -189,8 +282,33 @@ impl KnownRules {
 }
 
 impl Known {
+    fn new(spec: Arc<RuleSpec>) -> Self {
+        Self {
+            spec,
+            is_enabled: true,
+            refusal: None,
+        }
+    }
+
+    fn judges(&self) -> bool {
+        self.is_enabled && self.refusal.is_none()
+    }
+
+    /// Whether it is refused whatever becomes of others.
+    fn is_faulty(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.is_own)
+    }
+
     /// Whether a change is about it.
     fn is(&self, change: &RuleChange) -> bool {
         self.spec.id == change.rule_id && self.spec.shadow == change.shadow
+    }
+
+    /// Whether it is the one that judges by this id.
+    fn is_called(&self, id: &str) -> bool {
+        match in_shadow(id) {
+            Some(id) => self.spec.shadow && self.spec.id == id,
+            None => !self.spec.shadow && self.spec.id == id,
+        }
     }
 }

@@ -79,7 +79,8 @@ impl From<ControlStateV4> for ControlState {
 }
 
 impl ControlState {
-    /// Remembers a record; one that is known by its id changes nothing. Of actions only what holds for
+    /// Remembers a record; an action that is known by its id changes nothing, nor does a change of
+    /// rules with no other change of its rule since. Of actions only what holds for
     /// robots to come: silences, until they end.
     ///
     /// # Errors
@@ -91,7 +92,7 @@ impl ControlState {
                 self.take_action(&action, place, record)
             }
             Said::Rule(change) => {
-                if !self.has_change(&change.change_id) {
+                if !self.knows(change) {
                     self.forget_ended(record.at);
                     self.push(record);
                 }
@@ -147,16 +148,16 @@ impl ControlState {
         })
     }
 
-    fn changes(&self) -> impl Iterator<Item = &RuleChange> {
+    fn changes(&self) -> impl DoubleEndedIterator<Item = &RuleChange> {
         self.records.iter().filter_map(|record| match &record.said {
             Said::Rule(change) => Some(change),
             Said::Action(_) => None,
         })
     }
 
-    /// Whether a change of rules is known by its id.
-    pub(super) fn has_change(&self, id: &str) -> bool {
-        self.changes().any(|known| known.change_id == id)
+    /// Whether a change of rules has come before, and no other one of its rule since.
+    pub(super) fn knows(&self, change: &RuleChange) -> bool {
+        change::is_known(self.changes(), change)
     }
 
     /// Whether an action that stands at a place has come there.
@@ -207,15 +208,27 @@ impl ControlState {
         }
     }
 
-    /// Forgets silences that have ended, what takes back none that is remembered, and ids of long ago.
+    /// Forgets silences that have ended, with those that they took the place of, what takes back none
+    /// that is remembered, and ids of long ago.
     fn forget_ended(&mut self, now: i64) {
         let is_recent = |until: i64| until.saturating_add(KEPT_US) > now;
         self.acted
             .retain(|known| known.at.saturating_add(2 * KNOWN_US) > now);
-        self.records.retain(|known| match &known.said {
-            Said::Action(action) => action.silences_until().is_none_or(is_recent),
-            Said::Rule(_) => true,
-        });
+        let mut forgotten: Vec<Action> = Vec::new();
+        let mut kept = Vec::with_capacity(self.records.len());
+        for known in self.records.drain(..).rev() {
+            if let Said::Action(action) = &known.said
+                && let Some(until) = action.silences_until()
+                // A longer one before it would come back.
+                && (!is_recent(until) || forgotten.iter().any(|later| later.replaces(action)))
+            {
+                forgotten.push(action.clone());
+                continue;
+            }
+            kept.push(known);
+        }
+        kept.reverse();
+        self.records = kept;
         let silences: Vec<(u64, Action)> = self
             .records
             .iter()

@@ -3,9 +3,9 @@
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Datasets;
 
-use super::change::Approvals;
+use super::change::{Approvals, is_known};
 use super::known::{KnownRules, RefusedRule};
-use super::{RuleChange, Said};
+use super::{ChangeKind, RuleChange, Said};
 use crate::position::{Positions, TopicIndex};
 use crate::rules::RuleSpec;
 use crate::state::StateError;
@@ -115,14 +115,16 @@ impl StandingRules {
     }
 
     /// Takes a change that was accepted when it came. Where the configuration is another one since, it
-    /// may not fit any more: then it changes nothing, as in processors.
+    /// may not fit any more: then it changes nothing, and a rule that it puts judges nothing, as in
+    /// processors.
     fn remember(&mut self, change: &RuleChange, needs_approval: bool) {
         self.changes.push(change.clone());
         let Ok(Some(counts)) = self.approvals.meet(change, needs_approval) else {
             return;
         };
         let windows = self.windows.as_ref();
-        if let Err(why) = (self.known).remember(&counts, &self.datasets, windows) {
+        let remembered = (self.known).remember(&counts, &self.datasets, windows);
+        if let Ok(Some(why)) | Err(why) = remembered {
             self.refused.push((counts.change_id, why));
         }
     }
@@ -142,8 +144,7 @@ impl StandingRules {
 
     /// Takes a change as a partition takes it; one that it refuses changes nothing.
     pub fn meet(&mut self, change: RuleChange) {
-        let is_known = |known: &RuleChange| known.change_id == change.change_id;
-        if self.changes.iter().any(is_known) {
+        if is_known(self.changes.iter(), &change) {
             return;
         }
         let before = self.approvals.clone();
@@ -175,12 +176,14 @@ impl StandingRules {
         self.known.all()
     }
 
-    /// The rules that were put and do not fit the configuration any more: they judge nothing.
-    pub fn refused(&self) -> &[RefusedRule] {
+    /// The rules that do not fit the configuration any more, and those that follow them: they judge
+    /// nothing.
+    pub fn refused(&self) -> Vec<RefusedRule> {
         self.known.refused()
     }
 
-    /// Whether a rule is known, be it disabled; `shadow`: the one of this id that runs in the shadow.
+    /// Whether a rule is known and not refused, be it disabled; `shadow`: the one of this id that runs
+    /// in the shadow.
     pub fn has(&self, rule_id: &str, shadow: bool) -> bool {
         self.known.has(rule_id, shadow)
     }
@@ -202,16 +205,24 @@ impl StandingRules {
         if self.waiting().iter().any(waits) {
             return ChangeFate::Waiting;
         }
-        let rejects = |known: &&RuleChange| known.rejects.as_deref() == Some(id);
-        if let Some(rejection) = self.changes.iter().find(rejects) {
+        let answers = |known: &&RuleChange| {
+            let of = known.approves.as_deref().or(known.rejects.as_deref());
+            of == Some(id)
+        };
+        let latest = self.changes.iter().rev().find(answers);
+        if let Some(rejection) = latest.filter(|answer| answer.kind == ChangeKind::Reject) {
             let (by, reason) = (rejection.actor.clone(), rejection.comment.clone());
             return match by == change.actor {
                 true => ChangeFate::Withdrawn { reason },
                 false => ChangeFate::Rejected { by, reason },
             };
         }
-        match self.refused.iter().find(|(refused, _)| refused == id) {
-            Some((_, why)) => ChangeFate::Refused { why: why.clone() },
+        let refused = self.refused.iter().find(|(refused, _)| refused == id);
+        let refused = refused.map(|(_, why)| why.as_str());
+        match refused.or_else(|| self.known.refusal(change)) {
+            Some(why) => ChangeFate::Refused {
+                why: why.to_owned(),
+            },
             None => ChangeFate::Counts,
         }
     }

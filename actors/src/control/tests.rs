@@ -175,6 +175,101 @@ fn only_changes_that_were_replaced_are_forgotten() {
     assert!(has(3) && has(RECORDS_MAX as u64 + 1) && !has(4));
 }
 
+#[test]
+fn no_version_of_a_rule_judges_whose_last_one_does_not_fit_any_more_nor_what_follows_it() {
+    use ChangeKind::{Disable, Put};
+    let follows = |id: &str, other: &str| {
+        let mut follows = rule(id, 1.0);
+        follows.kind = RuleKind::Combination(CombinationSpec {
+            of: Expression::Rule(other.to_owned()),
+            hold: Micros(0),
+        });
+        follows
+    };
+    let base = [
+        rule("hot", 85.0),
+        follows("both", "hot"),
+        rule("cold", 10.0),
+    ];
+    let mut gone = rule("hot", 80.0);
+    if let RuleKind::Threshold { signal, .. } = &mut gone.kind {
+        *signal = "gone".to_owned();
+    }
+    let lost = change(Put, "hot", Some(&gone));
+    let again = change(Put, "hot", Some(&rule("hot", 60.0)));
+    let third = change(Put, "third", Some(&follows("third", "hot")));
+    let disable = change(Disable, "both", None);
+    let circle = change(Put, "cold", Some(&follows("cold", "cold")));
+    for (changes, judging, refused) in [
+        (vec![&lost], vec!["cold"], vec!["hot", "both"]),
+        // What followed it judges again with a version that fits, as it was told meanwhile.
+        (vec![&lost, &again], vec!["hot", "both", "cold"], vec![]),
+        (vec![&lost, &disable, &again], vec!["hot", "cold"], vec![]),
+        (
+            vec![&lost, &third],
+            vec!["cold"],
+            vec!["hot", "both", "third"],
+        ),
+        (
+            vec![&lost, &third, &again],
+            vec!["hot", "both", "cold", "third"],
+            vec![],
+        ),
+        (vec![&circle], vec!["hot", "both"], vec!["cold"]),
+    ] {
+        let registry = Registry::builtin();
+        let (mut known, mut replayed) = (KnownRules::of(&base), KnownRules::of(&base));
+        for change in &changes {
+            let fault = known.remember(change, registry.datasets(), None).unwrap();
+            replayed.take(change, fault.as_deref());
+        }
+        for known in [&known, &replayed] {
+            let ids: Vec<&str> = known.enabled().map(|spec| spec.id.as_str()).collect();
+            assert_eq!(ids, judging, "{changes:?}");
+            let of_refused = known.refused();
+            let ids: Vec<&str> = of_refused.iter().map(|it| it.spec.id.as_str()).collect();
+            assert_eq!(ids, refused, "{changes:?}");
+        }
+        assert!(
+            RuleSet::compile(
+                &known.enabled().cloned().collect::<Vec<_>>(),
+                registry.datasets()
+            )
+            .is_ok()
+        );
+    }
+}
+
+#[test]
+fn a_silence_that_was_shortened_does_not_come_back_when_the_short_one_is_forgotten() {
+    const DAY: i64 = 86_400_000_000;
+    let silence = |id: &str, rule: &str, until: i64| -> Action {
+        // Verb, id, at, actor, condition, rule, facility, model, until, whether it hides high ones,
+        // silence, assignee and comment.
+        let none: Option<&str> = None;
+        let first = (2_u32, id, 0_i64, "dana", none, Some(rule), none, none);
+        let stored = (first, Some(until), false, none, none, none);
+        postcard::from_bytes(&postcard::to_allocvec(&stored).unwrap()).unwrap()
+    };
+    let mut state = ControlState::default();
+    let mut take = |from: u64, at: i64, action: Action| {
+        let record = ControlRecord {
+            topic: 9,
+            from,
+            at,
+            needs_approval: false,
+            said: Said::Action(action),
+        };
+        state.take(record).unwrap();
+        let records = state.records().iter();
+        records.map(|record| record.from).collect::<Vec<u64>>()
+    };
+    take(1, 0, silence("long", "hot", 10 * DAY));
+    take(2, 0, silence("other", "cold", 10 * DAY));
+    assert_eq!(take(3, 0, silence("short", "hot", DAY)), [1, 2, 3]);
+    assert_eq!(take(4, 3 * DAY, silence("new", "hot", 9 * DAY)), [2, 4]);
+}
+
 /// A change of one of three rules, of which some cannot be put and some follow others.
 fn some_change() -> impl Strategy<Value = RuleChange> {
     use ChangeKind::{Disable, Enable, Put, Remove};

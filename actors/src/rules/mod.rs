@@ -77,7 +77,7 @@ pub const INSTRUMENT_LIVES: &str = "instrument_lives_ended";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("rule '{rule}': {why}")]
 pub struct RuleError {
-    rule: String,
+    pub(crate) rule: String,
     why: String,
 }
 

@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value, json};
 use theatre_actors::control::{self, ChangeKind, RuleChange};
-use theatre_actors::ports::{AccessStore, AuditEntry, Error, EventLog, NewRecord, Result};
+use theatre_actors::ports::{
+    AccessStore, AuditEntry, Begun, Error, EventLog, NewRecord, Reservation, Result,
+};
 use theatre_actors::time::LogTime;
 use theatre_schemas::encode::JsonEncoder;
 use theatre_schemas::framing;
@@ -20,11 +22,50 @@ pub fn new_id() -> String {
     format!("chg_{}", hex(&rand::rng().random::<[u8; 8]>()))
 }
 
+/// Whoever answers a change and was not heard of for so long has not answered it, microseconds: what it
+/// was appending, a broker has by then or never (librdkafka gives a record up after five minutes).
+const ANSWERING_US: i64 = 360_000_000;
+
+/// Has nobody else answer a change meanwhile: partitions might take two answers in different orders.
+/// Returns what gives that up again, once the answer is in all partitions.
+fn begin_to_answer(change: &RuleChange, access: &dyn AccessStore) -> Result<Option<String>> {
+    let Some(of) = change.approves.as_ref().or(change.rejects.as_ref()) else {
+        return Ok(None);
+    };
+    let (key, now) = (format!("theatre/answer/{of}"), LogTime(change.at));
+    let begun = access.begin_request(&Reservation {
+        key: key.clone(),
+        fingerprint: change.change_id.clone(),
+        ends: Vec::new(),
+        begun_at: now,
+        held_at: now,
+    })?;
+    let is_ours = match begun {
+        Begun::New => true,
+        Begun::Unanswered(known) => {
+            let since = now.0.saturating_sub(known.held_at.0);
+            let is_free = known.held_at.0 == 0 || since > ANSWERING_US;
+            // The same answer once more completes what was interrupted.
+            known.fingerprint == change.change_id
+                || is_free && access.take_over_request(&key, known.held_at, now)?
+        }
+        Begun::Answered { .. } => false,
+    };
+    match is_ours {
+        true => Ok(Some(key)),
+        false => Err(Error::Refused(format!(
+            "another person answers the change '{of}' at the moment: see what became of it in the history of changes, and repeat this after {} s if it still waits",
+            ANSWERING_US / 1_000_000
+        ))),
+    }
+}
+
 /// Notes a change in the audit trail as `who`'s, from an address, and appends it to all partitions of
 /// the topic. One that fails may be in some of them: the same change again completes it.
 ///
 /// # Errors
-/// When the access store or the log does not take it.
+/// When the access store or the log does not take it; refused where another person is answering the
+/// same change.
 pub fn append(
     change: &RuleChange,
     log: &dyn EventLog,
@@ -32,6 +73,7 @@ pub fn append(
     (topic, partitions): (&str, u32),
     (who, from): (&str, Option<String>),
 ) -> Result<()> {
+    let answering = begin_to_answer(change, access)?;
     access.note(&AuditEntry {
         at: LogTime(change.at),
         who: who.to_owned(),
@@ -44,6 +86,10 @@ pub fn append(
     for partition in 0..partitions {
         let record = record(change, partition)?;
         log.append(topic, partition, &[record])?;
+    }
+    if let Some(key) = answering {
+        // Where another has taken it over after a long time, it is theirs.
+        access.take_over_request(&key, LogTime(change.at), LogTime(0))?;
     }
     Ok(())
 }
@@ -58,11 +104,13 @@ fn fields(change: &RuleChange) -> Map<String, Value> {
     put("rule_id", json!(change.rule_id));
     put("shadow", json!(change.shadow));
     put("actor", json!(change.actor));
+    // The first version of the schema has no `rejects`.
+    let rejects = (change.rejects.clone()).filter(|_| change.kind == ChangeKind::Reject);
     for (name, value) in [
         ("rule", &change.rule),
         ("approves", &change.approves),
         ("comment", &change.comment),
-        ("rejects", &change.rejects),
+        ("rejects", &rejects),
     ] {
         if let Some(value) = value {
             put(name, json!(value));
@@ -74,8 +122,13 @@ fn fields(change: &RuleChange) -> Map<String, Value> {
 fn record(change: &RuleChange, partition: u32) -> Result<NewRecord> {
     let broken =
         |error: &dyn std::fmt::Display| Error::Refused(format!("the schema of {DATASET}: {error}"));
-    let mut shipped = INPUT_SCHEMAS.iter();
-    let found = shipped.rfind(|(name, _)| *name == DATASET);
+    let mut shipped = INPUT_SCHEMAS.iter().filter(|(name, _)| *name == DATASET);
+    // A process of a version before rejections reads no other version than the first: in a rolling
+    // upgrade it is to go by the same rules.
+    let found = match change.kind {
+        ChangeKind::Reject => shipped.next_back(),
+        _ => shipped.next(),
+    };
     let (_, schema) = found.ok_or_else(|| broken(&"it is not shipped"))?;
     let encoder = JsonEncoder::new(schema).map_err(|error| broken(&error))?;
     let mut fields = fields(change);
@@ -158,6 +211,8 @@ mod tests {
         };
         let record = record(&change, 3).unwrap();
         assert_eq!(record.key, change.change_id.as_bytes());
+        // Schema 1 of changes, which processes from before rejections read.
+        assert_eq!(framing::parse(&record.value).unwrap().0, 1012);
         let (method, path, _) = request(&change);
         assert_eq!(
             (method, path.as_str()),
@@ -168,6 +223,8 @@ mod tests {
             ..change.clone()
         };
         let rejection = RuleChange::answering(&waits, ChangeKind::Reject, Some("no".to_owned()));
+        let rejected = super::record(&rejection, 3).unwrap();
+        assert_eq!(framing::parse(&rejected.value).unwrap().0, 1016);
         assert_eq!(
             super::request(&rejection),
             (

@@ -1,5 +1,6 @@
 //! What is said to all robots of a partition: silences and changes of rules.
 
+mod again;
 mod changed;
 mod once;
 

@@ -219,17 +219,19 @@ impl<'a> Known<'a> {
                 "a silence of everything is not possible: name a robot, a condition, a rule, a facility or a model".to_owned(),
             ));
         }
-        self.check_room(robot.as_deref(), &scope)?;
+        self.check_room(robot.as_deref(), &scope, now)?;
         Ok((robot, Deed::Silence(scope)))
     }
 
     /// Whether there is room for a silence: of a robot's own there are so many at a time, and as many
-    /// that are for all robots. One takes the place of one about the same conditions.
-    fn check_room(&self, robot: Option<&str>, scope: &Scope) -> Result<(), Refusal> {
+    /// that are for all robots. One takes the place of one about the same conditions. Those that have
+    /// ended a robot only drops when it hears something: they take no room.
+    fn check_room(&self, robot: Option<&str>, scope: &Scope, now: LogTime) -> Result<(), Refusal> {
         let is_meant = |view: &&&ProcessorView| robot.is_none_or(|robot| view.robot_id == robot);
         for view in self.robots.iter().filter(is_meant) {
             let others = view.silences.iter().filter(|silence| {
-                silence.is_wide == robot.is_none()
+                silence.until > now.0
+                    && silence.is_wide == robot.is_none()
                     && (
                         &silence.rule_id,
                         &silence.condition_id,

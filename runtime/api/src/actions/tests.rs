@@ -412,6 +412,14 @@ fn a_silence_is_refused_where_there_are_as_many_as_can_be() {
             Some(because) => assert!(refused.unwrap_err().contains(because)),
         }
     }
+    // What has ended takes no room.
+    let mut ended = of(64, false);
+    ended.silences[0].until = NOW.0;
+    assert!(
+        Known::new([ended].iter(), &rules)
+            .silence(&own, NOW)
+            .is_ok()
+    );
     // One about the same conditions takes the place of the one before.
     let mut full = of(64, false);
     let standing = &mut full.silences[1];

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theatre_actors::control::{ChangeFate, ChangeKind, RuleBase, RuleChange, StandingRules};
+use theatre_actors::ports::Error;
 use theatre_actors::rules::RuleSpec;
 
 use super::admin::address;
@@ -73,8 +74,10 @@ pub(crate) async fn rules(state: Shared) -> Answer<Json<Page<Value>>> {
     };
     let known = standing.known();
     let known = known.map(|(rule, is_enabled)| shown(rule, is_enabled, None));
-    let refused = standing.refused().iter();
-    let refused = refused.map(|it| shown(&it.spec, false, Some(&it.why)));
+    let refused = standing.refused();
+    let refused = refused
+        .iter()
+        .map(|it| shown(&it.spec, false, Some(&it.why)));
     Ok(Json(Page {
         items: known.chain(refused).collect(),
         next: None,
@@ -142,7 +145,11 @@ async fn change(
                 (topic.as_str(), parts.partitions),
                 (&*caller.id, from.clone()),
             );
-            rule_changes::append(change, &*parts.log, &*parts.access, to, who)?;
+            let appended = rule_changes::append(change, &*parts.log, &*parts.access, to, who);
+            appended.map_err(|error| match error {
+                Error::Refused(why) if change.is_answer() => Problem::new("conflict", why),
+                other => other.into(),
+            })?;
             Ok(Accepted {
                 change_id: change.change_id.clone(),
                 rule_id: change.rule_id.clone(),

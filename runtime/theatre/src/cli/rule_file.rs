@@ -214,6 +214,11 @@ impl RuleFile {
     /// All changes of a text are said.
     fn said(&self, text: &str) -> std::io::Result<()> {
         self.take(text)?;
+        self.stop_saying()
+    }
+
+    /// What is being said is not said any more.
+    fn stop_saying(&self) -> std::io::Result<()> {
         match std::fs::remove_file(self.folder.join(SAYING)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -19,7 +19,7 @@ fn combination(of: serde_json::Value, hold: &str) -> RuleSpec {
     .unwrap()
 }
 
-fn above(id: &str, limit: f64) -> RuleSpec {
+pub(super) fn above(id: &str, limit: f64) -> RuleSpec {
     let mut kind = hot(0);
     if let RuleKind::Threshold {
         raise_above,
@@ -232,28 +232,6 @@ fn an_approval_that_is_refused_leaves_the_change_waiting() {
     );
 }
 
-#[test]
-fn a_change_that_comes_again_under_its_id_changes_nothing() {
-    let mut fleet = Fleet::new();
-    let again = |offset: u64, kind: &str| {
-        let fields = [
-            ("change_id", text("once")),
-            ("change", Value::Enum(0, kind.to_owned())),
-            ("rule_id", text("hot")),
-        ];
-        wide("rule_changes", offset, &fields)
-    };
-    fleet.say(RULES, &again(0, "disable"));
-    fleet.restart();
-    fleet.say(RULES, &change(1, "enable", "hot", None, false));
-    fleet.say(RULES, &again(2, "disable"));
-    fleet.restart();
-    fleet.rows(&[(1, 90.0)]);
-    assert_eq!(fleet.emitted().len(), 1, "it judges");
-    assert!(fleet.outputs.dead.is_empty());
-    assert_eq!(fleet.actor.counters()[RULES].applied, 3);
-}
-
 /// A change by Dana of a rule, which is put where it is given.
 fn by_dana(kind: ChangeKind, rule_id: &str, rule: Option<&RuleSpec>) -> RuleChange {
     RuleChange {
@@ -296,8 +274,9 @@ fn a_rule_that_follows_one_which_is_gone_is_refused_and_holds_up_no_other_change
             assert!(standing.refused().is_empty());
             break;
         }
-        let [refused] = standing.refused() else {
-            panic!("{:?}", standing.refused())
+        let refused = standing.refused();
+        let [refused] = refused.as_slice() else {
+            panic!("{refused:?}")
         };
         assert!(
             refused.spec.id == "both" && refused.why.contains("no rule 'hot'"),

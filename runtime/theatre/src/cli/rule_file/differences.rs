@@ -57,19 +57,36 @@ pub(super) fn in_place_of(
         RuleChange::answering(waits, ChangeKind::Reject, comment)
     });
     let withdrawn: Vec<RuleChange> = withdrawn.collect();
-    let is_needed = |change: &RuleChange| match change.kind {
-        ChangeKind::Remove => standing.has(&change.rule_id, change.shadow),
-        _ => {
-            let is_replaced = replaced.iter().any(|waits| is_about(waits, change));
-            let mut known = standing.known();
-            let is_so = known.any(|(rule, is_enabled)| {
-                is_enabled && change.spec().is_ok_and(|wanted| wanted == *rule)
-            });
-            !(is_replaced && is_so)
-        }
+    let is_needed = |change: &RuleChange| {
+        let is_replaced = || replaced.iter().any(|waits| is_about(waits, change));
+        !is_so(change, standing) || change.kind == ChangeKind::Put && !is_replaced()
     };
     let needed = changes.iter().filter(|change| is_needed(change)).cloned();
     withdrawn.into_iter().chain(needed).collect()
+}
+
+/// Whether the rules are already what a change makes of them: it is gone, or put and judges.
+fn is_so(change: &RuleChange, standing: &StandingRules) -> bool {
+    if change.kind == ChangeKind::Remove {
+        let is = |spec: &RuleSpec| (&spec.id, spec.shadow) == (&change.rule_id, change.shadow);
+        return !standing.has(&change.rule_id, change.shadow)
+            && !standing.refused().iter().any(|refused| is(&refused.spec));
+    }
+    let mut known = standing.known();
+    known.any(|(rule, is_enabled)| {
+        is_enabled && change.spec().is_ok_and(|wanted| wanted == *rule)
+    })
+}
+
+/// Whether the rules are not what a change by `who` makes of them, and no such change waits.
+pub(super) fn is_to_be_said(change: &RuleChange, standing: &StandingRules, who: &str) -> bool {
+    let mut waiting = standing.waiting().iter();
+    let waits = waiting.any(|waits| {
+        waits.actor == who
+            && (waits.kind, &waits.rule_id, waits.shadow, &waits.rule)
+                == (change.kind, &change.rule_id, change.shadow, &change.rule)
+    });
+    !waits && !is_so(change, standing)
 }
 
 /// The changes in an order in which each is accepted upon those before it: a rule comes after those

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use theatre_actors::control::{RuleBase, RuleChange, StandingRules};
+use theatre_actors::control::{ChangeKind, RuleBase, RuleChange, StandingRules};
 use theatre_actors::ports::AccessStore;
 use theatre_actors::rules::{RuleSet, RuleSpec};
 use theatre_actors::time::Clock;
@@ -76,17 +76,60 @@ impl Sayer {
         Ok(count + self.say_all(file, &saying)?)
     }
 
-    /// Appends changes to all partitions; a partition that has one changes nothing by it.
+    /// Says changes, and what follows where a change that they withdraw was approved before they came.
     fn say_all(&self, file: &RuleFile, saying: &Saying) -> Result<usize, String> {
+        let unwritten = |error| format!("{} cannot be written: {error}", file.folder.display());
+        self.append(&saying.changes)?;
+        let mut count = saying.changes.len();
+        let late = match self.too_late(file, saying) {
+            Ok(late) => late,
+            Err(why) => {
+                // What is said next is what the file differs in from what was taken before this.
+                file.stop_saying().map_err(unwritten)?;
+                return Err(why);
+            }
+        };
+        if !late.is_empty() {
+            let next = Saying {
+                text: saying.text.clone(),
+                changes: late,
+            };
+            file.begin_to_say(&next).map_err(unwritten)?;
+            self.append(&next.changes)?;
+            count += next.changes.len();
+        }
+        file.said(&saying.text).map_err(unwritten)?;
+        Ok(count)
+    }
+
+    /// Appends changes to all partitions; a partition that has one changes nothing by it.
+    fn append(&self, changes: &[RuleChange]) -> Result<(), String> {
         let to = (self.topic.as_str(), self.params.partitions);
-        for change in &saying.changes {
+        for change in changes {
             let (log, access) = (&*self.ports.log, &*self.access);
             let appended = rule_changes::append(change, log, access, to, (WHO, None));
             appended.map_err(|error| format!("{}: {error}", change.rule_id))?;
         }
-        let unwritten = |error| format!("{} cannot be written: {error}", file.folder.display());
-        file.said(&saying.text).map_err(unwritten)?;
-        Ok(saying.changes.len())
+        Ok(())
+    }
+
+    /// What is still to be said of rules whose waiting change was to be withdrawn: it may count by now.
+    fn too_late(&self, file: &RuleFile, saying: &Saying) -> Result<Vec<RuleChange>, String> {
+        let withdraws = |change: &RuleChange| change.kind == ChangeKind::Reject;
+        if !saying.changes.iter().any(withdraws) {
+            return Ok(Vec::new());
+        }
+        let standing = self.standing().map_err(|error| error.to_string())?;
+        let read = |text: &str| theatre_config::rules_of(Path::new("taken.toml"), text);
+        let before = read(&file.taken()?).map_err(|error| error.to_string())?;
+        let now = read(&saying.text).map_err(|error| error.to_string())?;
+        let mut changes = differences::between(&before, &now)?;
+        changes.retain(|change| {
+            let mut said = saying.changes.iter().filter(|said| withdraws(said));
+            said.any(|said| (&said.rule_id, said.shadow) == (&change.rule_id, change.shadow))
+                && differences::is_to_be_said(change, &standing, WHO)
+        });
+        self.by_file(file, changes, standing)
     }
 
     fn changes(
@@ -104,16 +147,27 @@ impl Sayer {
         bound.map_err(|error| placed(&error))?;
         let standing = self.standing().map_err(|error| error.to_string())?;
         let changes = differences::between(before, &now)?;
-        let changes = differences::in_place_of(changes, &standing, WHO).into_iter();
-        let by_file = changes.map(|change| RuleChange {
+        let changes = differences::in_place_of(changes, &standing, WHO);
+        self.by_file(file, changes, standing)
+    }
+
+    /// Changes as the file makes them, in an order that fits the rules that hold.
+    fn by_file(
+        &self,
+        file: &RuleFile,
+        changes: Vec<RuleChange>,
+        standing: StandingRules,
+    ) -> Result<Vec<RuleChange>, String> {
+        let name = file.name().display();
+        let by_file = changes.into_iter().map(|change| RuleChange {
             change_id: rule_changes::new_id(),
             at: SystemClock.now().0,
             actor: WHO.to_owned(),
-            comment: (change.comment).or_else(|| Some(format!("{} was changed", name.display()))),
+            comment: (change.comment).or_else(|| Some(format!("{name} was changed"))),
             ..change
         });
         let ordered = differences::in_order(by_file.collect(), standing);
-        ordered.map_err(|why| placed(&format!("it does not fit the rules that hold: {why}")))
+        ordered.map_err(|why| format!("{name}: it does not fit the rules that hold: {why}"))
     }
 
     /// The rules that hold once all that is in the log is read: what was said a moment ago counts, too.
@@ -250,5 +304,85 @@ mod tests {
         let ends = [0, 1].map(|partition| log.range(&case.sayer.topic, partition).unwrap().end);
         assert_eq!(ends, [3, 2]);
         assert_eq!(case.file.saying(), Ok(None));
+    }
+
+    #[test]
+    fn a_change_that_was_approved_before_its_withdrawal_came_is_undone() {
+        let case = Case::new("late", true);
+        assert_eq!(case.say(&["a", "b"]), Ok(1));
+        let before = limit("a") + &limit("b");
+        let rules = theatre_config::rules_of(Path::new("a"), &before).unwrap();
+        let saying = Saying {
+            changes: case.sayer.changes(&case.file, &rules, &limit("a")).unwrap(),
+            text: limit("a"),
+        };
+        assert_eq!(saying.changes[0].kind, ChangeKind::Reject);
+        case.file.begin_to_say(&saying).unwrap();
+        // The process was killed; a person has approved it.
+        let (log, access) = (&*case.sayer.ports.log, &*case.sayer.access);
+        let waiting = case.sayer.standing().unwrap().waiting()[0].clone();
+        let approval = RuleChange {
+            change_id: rule_changes::new_id(),
+            at: SystemClock.now().0,
+            actor: "Anna".to_owned(),
+            ..RuleChange::answering(&waiting, ChangeKind::Approve, None)
+        };
+        let to = (case.sayer.topic.as_str(), 2);
+        rule_changes::append(&approval, log, access, to, ("Anna", None)).unwrap();
+        assert_eq!(case.say(&["a"]), Ok(2));
+        let standing = case.sayer.standing().unwrap();
+        let [removal] = standing.waiting() else {
+            panic!("{:?}", standing.waiting())
+        };
+        assert_eq!(
+            (removal.kind, removal.rule_id.as_str()),
+            (ChangeKind::Remove, "b")
+        );
+        assert_eq!(case.file.saying(), Ok(None));
+        assert_eq!(case.say(&["a"]), Ok(0));
+    }
+
+    #[test]
+    fn a_change_is_answered_by_one_person_at_a_time() {
+        let case = Case::new("answered", true);
+        assert_eq!(case.say(&["a", "b"]), Ok(1));
+        let waiting = case.sayer.standing().unwrap().waiting()[0].clone();
+        let answer = |who: &str, kind: ChangeKind, at: i64| RuleChange {
+            change_id: format!("by {who}"),
+            at,
+            actor: who.to_owned(),
+            ..RuleChange::answering(&waiting, kind, None)
+        };
+        let (log, access) = (&*case.sayer.ports.log, &*case.sayer.access);
+        let append = |answer: &RuleChange, topic: &str| {
+            rule_changes::append(answer, log, access, (topic, 2), ("who", None))
+        };
+        let at = SystemClock.now().0;
+        let (anna, ben) = (
+            answer("Anna", ChangeKind::Approve, at),
+            answer("Ben", ChangeKind::Reject, at + 1),
+        );
+        // Hers has not come through.
+        append(&anna, "no topic").unwrap_err();
+        let refused = append(&ben, &case.sayer.topic).unwrap_err().to_string();
+        assert!(refused.contains("another person answers"), "{refused}");
+        append(&anna, &case.sayer.topic).unwrap();
+        append(&ben, &case.sayer.topic).unwrap();
+        let (kinds, rules) = case.outcome();
+        assert_eq!(kinds, ["put", "approve"]);
+        assert_eq!(rules, ["a", "b"]);
+        // One that was killed is not waited for for ever.
+        let other = RuleChange {
+            approves: Some("other".to_owned()),
+            ..anna
+        };
+        append(&other, "no topic").unwrap_err();
+        let later = RuleChange {
+            approves: None,
+            rejects: Some("other".to_owned()),
+            at: at + 361_000_000,
+            ..ben
+        };
+        append(&later, &case.sayer.topic).unwrap();
     }
 }
