@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use theatre_actors::ports::{Error, Lake, PastLayout, RegisteredFile, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::processor::ProcessorConfig;
-use theatre_schemas::dataset::Datasets;
+use theatre_schemas::dataset::{DatasetIndex, Datasets};
 
 use history::RobotHistory;
 use learning::RobotAverages;
