@@ -410,7 +410,7 @@ fn a_change_of_the_rule_file_waits_for_another_person_also_over_restarts() -> Re
     ensure!(changes(&history).len() == 1, "{history:#}");
     let id = history[0]["change_id"].as_str().context("an id")?;
     ensure!(history[0]["is_waiting"] == true, "{history:#}");
-    // Nor does it count because changes to come need nobody else.
+    // Nor does it count because changes to come need no second person.
     std::fs::write(&config, &text)?;
     drained()?;
     ensure!(

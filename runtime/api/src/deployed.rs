@@ -48,6 +48,7 @@ impl Deployed {
             topics: BTreeMap::new(),
             rules: Arc::default(),
             rules_approval: false,
+            windows: None,
             partitions: 1,
             record_bytes: 1 << 20,
             clock: clock.clone(),

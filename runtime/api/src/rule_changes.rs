@@ -22,11 +22,11 @@ pub fn new_id() -> String {
     format!("chg_{}", hex(&rand::rng().random::<[u8; 8]>()))
 }
 
-/// Whoever answers a change and was not heard of for so long has not answered it, microseconds: what it
-/// was appending, a broker has by then or never (librdkafka gives a record up after five minutes).
+/// An answer that was begun and has made no progress for so long is given up, microseconds: what was
+/// being appended, a broker has by then or never (librdkafka gives a record up after five minutes).
 const ANSWERING_US: i64 = 360_000_000;
 
-/// Has nobody else answer a change meanwhile: partitions might take two answers in different orders.
+/// Lets no other person answer a change meanwhile: partitions might take two answers in different orders.
 /// Returns what gives that up again, once the answer is in all partitions.
 fn begin_to_answer(change: &RuleChange, access: &dyn AccessStore) -> Result<Option<String>> {
     let Some(of) = change.approves.as_ref().or(change.rejects.as_ref()) else {

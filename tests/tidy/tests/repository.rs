@@ -123,6 +123,10 @@ fn clocks_are_read_in_named_places_only() {
                 ),
                 ("runtime/postgres/src/iam.rs", "age of a token"),
                 (
+                    "runtime/queries/src/rules.rs",
+                    "waits for records that are fetched",
+                ),
+                (
                     "runtime/redshift/src/poller.rs",
                     "pace of the questions after a statement",
                 ),
@@ -190,11 +194,7 @@ fn threads_sleep_in_named_places_only() {
                 ),
                 (
                     "runtime/operations/src/dead_letters/reading.rs",
-                    "waits for records that are fetched, and for the end of another producer's transaction",
-                ),
-                (
-                    "runtime/operations/src/dead_letters/replay/work.rs",
-                    "waits for the answer of a source of schemas",
+                    "waits for records that are fetched, for the end of another producer's transaction, and for a source of schemas",
                 ),
                 (
                     "runtime/operations/src/drained.rs",

@@ -225,7 +225,7 @@ impl<'a> Known<'a> {
 
     /// Whether there is room for a silence: of a robot's own there are so many at a time, and as many
     /// that are for all robots. One takes the place of one about the same conditions. Those that have
-    /// ended a robot only drops when it hears something: they take no room.
+    /// ended a robot only drops at its next record: they take no room.
     fn check_room(&self, robot: Option<&str>, scope: &Scope, now: LogTime) -> Result<(), Refusal> {
         let is_meant = |view: &&&ProcessorView| robot.is_none_or(|robot| view.robot_id == robot);
         for view in self.robots.iter().filter(is_meant) {

@@ -73,9 +73,7 @@ fn is_so(change: &RuleChange, standing: &StandingRules) -> bool {
             && !standing.refused().iter().any(|refused| is(&refused.spec));
     }
     let mut known = standing.known();
-    known.any(|(rule, is_enabled)| {
-        is_enabled && change.spec().is_ok_and(|wanted| wanted == *rule)
-    })
+    known.any(|(rule, is_enabled)| is_enabled && change.spec().is_ok_and(|wanted| wanted == *rule))
 }
 
 /// Whether the rules are not what a change by `who` makes of them, and no such change waits.

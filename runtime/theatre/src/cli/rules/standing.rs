@@ -57,7 +57,9 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
     let known = standing.known();
     let known = known.map(|(rule, is_enabled)| line(rule, is_enabled, None));
     let refused = standing.refused();
-    let refused = refused.iter().map(|it| line(&it.spec, false, Some(&it.why)));
+    let refused = refused
+        .iter()
+        .map(|it| line(&it.spec, false, Some(&it.why)));
     let lines: Vec<Vec<Value>> = known.chain(refused).collect();
     let names = [
         "rule",
