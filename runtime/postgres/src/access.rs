@@ -55,10 +55,13 @@ async fn note(connection: &mut PgConnection, entry: &AuditEntry) -> Attempt<()> 
     Ok(())
 }
 
+/// A row of a request: fingerprint, ends, begun, held, answer.
+type StoredRequest = (String, Vec<u8>, i64, i64, Option<Vec<u8>>);
+
 /// A request that is known.
 async fn request(connection: &mut PgConnection, key: &str) -> Attempt<Option<Begun>> {
     let sql = "SELECT fingerprint, ends, begun_at, held_at, answer FROM request WHERE key = $1";
-    let found: Option<(String, Vec<u8>, i64, i64, Option<Vec<u8>>)> = sqlx::query_as(sql)
+    let found: Option<StoredRequest> = sqlx::query_as(sql)
         .bind(stored(key))
         .fetch_optional(connection)
         .await?;

@@ -227,7 +227,15 @@ fn what_is_sent_again_says_nothing_that_was_overtaken() {
     };
     // Filters, the life, the transition that is to be sent again, those that are set aside as well,
     // how the condition stands, and whether the transition does not hold any more.
-    let table: [(&str, &[Move], usize, &[usize], Option<Transition>, bool); 13] = [
+    type Row<'a> = (
+        &'a str,
+        &'a [Move],
+        usize,
+        &'a [usize],
+        Option<Transition>,
+        bool,
+    );
+    let table: [Row<'_>; 13] = [
         ("", &whole, 0, &[0], Some(Cleared), true),
         ("", &whole, 0, &[0, 1], Some(Cleared), true),
         // Its end comes behind it.
