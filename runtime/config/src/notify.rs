@@ -336,7 +336,7 @@ mod tests {
             (pager.timeout.to_string(), pager.give_up_after.to_string()),
             ("5s".to_owned(), "1h".to_owned())
         );
-        assert_eq!(pager.transitions.len(), 6);
+        assert_eq!(pager.transitions.len(), 7);
         assert_eq!(config.notify[1].region(), Some("eu-central-1"));
     }
 

@@ -123,10 +123,6 @@ fn clocks_are_read_in_named_places_only() {
                 ),
                 ("runtime/postgres/src/iam.rs", "age of a token"),
                 (
-                    "runtime/queries/src/rules.rs",
-                    "waits for records that are fetched",
-                ),
-                (
                     "runtime/redshift/src/poller.rs",
                     "pace of the questions after a statement",
                 ),
@@ -215,6 +211,10 @@ fn threads_sleep_in_named_places_only() {
                 (
                     "runtime/pipeline/src/run_loop.rs",
                     "is where components sleep",
+                ),
+                (
+                    "runtime/queries/src/rules.rs",
+                    "waits for records that are fetched",
                 ),
                 (
                     "runtime/redshift/src/poller.rs",
