@@ -366,7 +366,7 @@ def every_metric_of_the_catalogue_is_scraped(site):
     assert len(catalogue) > 40, catalogue
     site.theatre(
         "--config", site.config, "reconcile", "--allow-pending",
-        "--metrics-file", site.metrics_file, ok=False,
+        "--metrics-file", site.metrics_file, check=False,
     )
 
     def missing():
