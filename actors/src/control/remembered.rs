@@ -23,7 +23,7 @@ struct Acted {
     /// Fingerprint of its id.
     id: u64,
     topic: TopicIndex,
-    /// The offset after it; 0 where another partition was told before this one was made.
+    /// The offset after it; 0 where it was said before this partition was made.
     from: u64,
     /// Append time, microseconds UTC.
     at: i64,

@@ -202,7 +202,7 @@ fn no_version_of_a_rule_judges_whose_last_one_does_not_fit_any_more_nor_what_fol
     let circle = change(Put, "cold", Some(&follows("cold", "cold")));
     for (changes, judging, refused) in [
         (vec![&lost], vec!["cold"], vec!["hot", "both"]),
-        // What followed it judges again with a version that fits, as it was told meanwhile.
+        // What followed it judges again with a version that fits, as it was said meanwhile.
         (vec![&lost, &again], vec!["hot", "both", "cold"], vec![]),
         (vec![&lost, &disable, &again], vec!["hot", "cold"], vec![]),
         (

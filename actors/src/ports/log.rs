@@ -214,7 +214,7 @@ pub trait EventLog: Send + Sync {
     /// some of them, the first ones.
     fn append(&self, topic: &str, partition: Partition, records: &[NewRecord]) -> Result<u64>;
 
-    /// Becomes the one that appends under `name`. Whoever did so before can append nothing more, and
+    /// Becomes the one that appends under `name`. One that did so before can append nothing more, and
     /// what it had under way is decided: it is in the log, or it never will be. A log that belongs
     /// to one process has no other, and appends as [`Self::append`] does.
     fn open_appender<'a>(&'a self, name: &str) -> Result<Box<dyn Appender + 'a>> {

@@ -164,7 +164,7 @@ impl Since {
     }
 
     /// Until when an open condition is silenced, microseconds UTC; `None` where it is not, at this
-    /// time. That it was silenced may be told under a silence, too.
+    /// time. That it was silenced may be sent under a silence, too.
     pub(super) fn silenced_until(&self, alert: &Alert, now: i64) -> Option<i64> {
         let newest = self.newest.as_ref().unwrap_or(alert);
         let may_be_told =

@@ -8,7 +8,7 @@
 use theatre_actors::ports::{AccessStore, Begun, Error, Reservation, Result};
 use theatre_actors::time::{Clock, LogTime};
 
-/// A holder that was not heard for so long is gone, microseconds.
+/// A holder that has not renewed its lease for so long is gone, microseconds.
 pub const LEASE_US: i64 = 30_000_000;
 /// The lease is renewed when it is this old, microseconds. Between two renewals is the append of
 /// one batch.
