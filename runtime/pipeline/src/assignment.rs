@@ -15,6 +15,7 @@ use theatre_actors::ports::{Ownership, Result};
 use theatre_actors::position::{Partition, Positions};
 
 use super::lifecycle::{self, Event, Lifecycle};
+use super::progress::GROUP;
 use super::queue::Notifier;
 use super::supervisor::{PartitionSupervisor, SharedContext};
 use super::wiring::{spawn, thread_error};
@@ -23,9 +24,6 @@ use theatre_telemetry::names;
 /// How long a partition that is taken away may take to save and publish. Well below the time after
 /// which a group gives a silent member up.
 const HANDOVER: Duration = Duration::from_secs(20);
-
-/// What readiness calls the membership.
-const GROUP: &str = "event log: group";
 
 /// The owned partitions.
 pub(super) struct Assignment {

@@ -70,6 +70,14 @@ impl PartitionProgress {
     }
 }
 
+/// Whose gauges were set by the last scrape: they are set once more when they have left.
+#[derive(Debug, Default)]
+struct Shown {
+    partitions: BTreeSet<Partition>,
+    /// Kinds of components.
+    components: BTreeSet<String>,
+}
+
 /// Counts since the process started, and where things stand.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -100,8 +108,8 @@ pub struct Progress {
     pub(super) taking: Taking,
     /// Threads on which processors run; 0 until that is known.
     threads: AtomicUsize,
-    /// Partitions that metrics show as they stand.
-    shown: Mutex<BTreeSet<Partition>>,
+    /// What metrics show.
+    shown: Mutex<Shown>,
     /// The log's members share partitions without this process: it is there should one of them end.
     standing_by: AtomicBool,
     /// What each component last failed with; empty when all is well.
@@ -393,6 +401,9 @@ impl Progress {
 /// What troubles of the checkpointer are reported under.
 pub(super) const CHECKPOINTER: &str = "checkpointer";
 
+/// What readiness and metrics call the membership of the processes that share partitions.
+pub(super) const GROUP: &str = "event log: group";
+
 /// What notices call a partition's part of the lake.
 fn lake_of(partition: Partition) -> String {
     format!("lake partition {partition}")
@@ -420,13 +431,13 @@ impl Progress {
     pub fn show(&self) {
         names::unready(self.unready().len());
         names::actors_live(self.robots());
-        for (component, count) in self.troubled() {
+        let partitions = self.partitions();
+        for (component, count) in self.troubled_now() {
             names::troubled(&component, count);
         }
-        let partitions = self.partitions();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let left = |shown: &&Partition| !partitions.contains_key(*shown);
-        for partition in shown.iter().filter(left) {
+        for partition in shown.partitions.iter().filter(left) {
             names::partition_stands(*partition, &Standing::default());
         }
         let mut busy = 0.0;
@@ -442,16 +453,20 @@ impl Progress {
         // One process for each partition is all that can have work.
         let wanted = (busy / threads / BUSY_TARGET).min(partitions.len() as f64);
         names::recommended_replicas(wanted);
-        *shown = partitions.into_keys().collect();
+        shown.partitions = partitions.into_keys().collect();
     }
 
-    /// How many components are in trouble, by what they do: those of partitions, and whatever else
-    /// was troubled.
-    fn troubled(&self) -> BTreeMap<String, usize> {
+    /// How many components are in trouble, by what they do: those that every process has, and
+    /// others that were ever named here, with none once they have recovered.
+    pub(super) fn troubled_now(&self) -> BTreeMap<String, usize> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let of_partitions = Role::ALL.map(Role::name).into_iter();
-        let known = of_partitions.chain([CHECKPOINTER]);
-        let mut troubled: BTreeMap<String, usize> =
-            known.map(|name| (name.to_owned(), 0)).collect();
+        let known = of_partitions.chain([CHECKPOINTER, GROUP]);
+        let mut troubled: BTreeMap<String, usize> = known
+            .map(str::to_owned)
+            .chain(shown.components.iter().cloned())
+            .map(|name| (name, 0))
+            .collect();
         let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         for component in all.keys() {
             let name = component.trim_end_matches(|sign: char| sign.is_ascii_digit());
@@ -462,6 +477,7 @@ impl Progress {
             };
             *troubled.entry(name.to_owned()).or_default() += 1;
         }
+        shown.components = troubled.keys().cloned().collect();
         troubled
     }
 

@@ -1,5 +1,6 @@
 """The tests behind tests/ops/watch/run; see there."""
 
+import base64
 import contextlib
 import http.server
 import json
@@ -153,18 +154,23 @@ def rules_are_shortened_and_nothing_else(folder):
 
 
 class Webhook:
-    """A receiver of notifications, and a server of the file that reconcile writes."""
+    """A receiver of what Alertmanager (at /), Theatre (at /engineers) and its traces (at /v1/traces)
+    post, and a server of the file that reconcile writes."""
 
     def __init__(self, metrics_file):
         self.seen = []
-        seen = self.seen
+        self.engineers = []
+        self.traces = []
+        places = {"/": self.seen, "/engineers": self.engineers, "/v1/traces": self.traces}
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                seen.append(json.loads(body))
+                places[self.path].append(json.loads(body))
                 self.send_response(200)
+                self.send_header("Content-Length", "2")
                 self.end_headers()
+                self.wfile.write(b"{}")
 
             def do_GET(self):
                 there = metrics_file.exists()
@@ -190,7 +196,8 @@ class Webhook:
 
 
 class Site:
-    """Local servers, a Theatre with a simulated fleet, Prometheus, Alertmanager and a webhook."""
+    """Local servers, a Theatre with a simulated fleet, an embedded one, Prometheus, Alertmanager and
+    a webhook."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -201,6 +208,7 @@ class Site:
         self.ending = threading.Event()
         self.fleet = None
         self.admin = f"127.0.0.1:{free_port()}"
+        self.embedded = f"127.0.0.1:{free_port()}"
         self.log = folder / "theatre.log"
         self.metrics_file = folder / "reconcile.prom"
         self.webhook = Webhook(self.metrics_file)
@@ -234,15 +242,31 @@ class Site:
         extra = self.data / "dev/theatre.d"
         extra.mkdir()
         # So that the fleet's late records are late within the test.
-        (extra / "watch.toml").write_text('allowed_lateness = "10s"\nsilence_after = "15s"\n')
+        (extra / "watch.toml").write_text(
+            'allowed_lateness = "10s"\nsilence_after = "15s"\n'
+            f'[traces]\nendpoint = "http://127.0.0.1:{self.webhook.port}"\n'
+            '[[notify]]\nname = "engineers"\nkind = "webhook"\nsecret_variable = "SECRET"\n'
+            f'url = "http://127.0.0.1:{self.webhook.port}/engineers"\n'
+        )
         self.theatre("--config", self.config, "topics", "create")
-        environment = dict(os.environ, THEATRE_LOG_FORMAT="json")
+        secret = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+        environment = dict(os.environ, THEATRE_LOG_FORMAT="json", SECRET=secret)
         common = ["--data", self.data, "--config", self.config, "--admin", self.admin]
         self.start("theatre", [THEATRE, *common, "run"], log=self.log, env=environment)
         eventually("readiness", lambda: get(f"http://{self.admin}/readyz")[0] == 200)
+        self.start_embedded()
         self.fleet = threading.Thread(target=self.simulate, daemon=True)
         self.fleet.start()
         self.watch()
+
+    def start_embedded(self):
+        """A second Theatre without servers: only there is a rule file looked at while it runs."""
+        config = self.folder / "embedded.toml"
+        shipped = ROOT / "runtime/config/src/default_rules.toml"
+        config.write_text(f'rules = "{shipped}"\n[api]\nenabled = false\n')
+        common = ["--data", self.folder / "embedded", "--config", config]
+        self.start("embedded", [THEATRE, *common, "--admin", self.embedded, "run"])
+        eventually("readiness", lambda: get(f"http://{self.embedded}/readyz")[0] == 200)
 
     def simulate(self):
         """The fleet goes on until the end, a few seconds at a time; without Kafka it waits."""
@@ -288,6 +312,8 @@ class Site:
         assert named.search(config), config
         static = f"    static_configs:\n      - targets: [{self.admin}]\n"
         config = named.sub(static, config)
+        config += "  - job_name: embedded\n    static_configs:\n"
+        config += f"      - targets: ['{self.embedded}']\n"
         config += "  - job_name: textfile\n    static_configs:\n"
         config += f"      - targets: [127.0.0.1:{self.webhook.port}]\n"
         config += "  - job_name: pushgateway\n    honor_labels: true\n    static_configs:\n"
@@ -322,6 +348,7 @@ class Site:
         return [one for one in alerts if one["labels"]["alertname"] == alert]
 
     def scrape(self):
+        """What the Theatre on servers shows."""
         return get(f"http://{self.admin}/metrics")[1]
 
     def pid(self, server):
@@ -371,6 +398,7 @@ def every_metric_of_the_catalogue_is_scraped(site):
 
     def missing():
         text = site.scrape() + site.metrics_file.read_text()
+        text += get(f"http://{site.embedded}/metrics")[1]
         there = set(re.findall(r"^(theatre_\w+?)(?:_bucket|_sum|_count)?(?:\{| )", text, re.M))
         return catalogue - there - set(ONLY_AFTER_A_FAULT)
 

@@ -357,6 +357,25 @@ fn who_outlasts_a_partition_has_no_say_in_its_progress() {
 }
 
 #[test]
+fn the_gauge_of_a_component_that_has_recovered_goes_back_to_zero() {
+    let progress = Progress::default();
+    let counts = |progress: &Progress, of: [&str; 2]| {
+        let troubled = progress.troubled_now();
+        of.map(|component| troubled.get(component).copied())
+    };
+    let components = [GROUP, "loads of"];
+    assert_eq!(counts(&progress, components), [Some(0), None]);
+    progress.set_trouble(GROUP, Some("lost".to_owned()));
+    progress.set_trouble("loads of 1", Some("refused".to_owned()));
+    progress.set_trouble("loads of 12", Some("refused".to_owned()));
+    assert_eq!(counts(&progress, components), [Some(1), Some(2)]);
+    for component in [GROUP, "loads of 1", "loads of 12"] {
+        progress.set_trouble(component, None);
+    }
+    assert_eq!(counts(&progress, components), [Some(0), Some(0)]);
+}
+
+#[test]
 fn what_is_to_be_flushed_never_waits_for_the_next_save_interval() {
     let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
     let world = World::open_saving_every(log, 86_400_000);
