@@ -43,6 +43,9 @@ pub(in crate::cli) struct FleetBench {
     /// theirs; the store has them in any case.
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     window_topic: Switch,
+    /// A collector of traces, `http://HOST:PORT`: what they cost is the difference to a run without.
+    #[arg(long, value_name = "URL")]
+    traces: Option<String>,
     /// Records to fill the topic with when it is empty; on Kafka an empty topic is refused without
     /// this.
     #[arg(long, visible_alias = "fill", value_parser = clap::value_parser!(u64).range(1..))]
@@ -94,6 +97,7 @@ impl FleetBench {
         environment.config.aggregates = self.aggregates;
         environment.config.lake.enabled = self.lake == Switch::On;
         environment.config.warehouse.enabled = self.warehouse == Switch::On;
+        environment.config.traces.endpoint.clone_from(&self.traces);
         environment.config.window_topic =
             (self.window_topic == Switch::On).then(|| format!("{}.windows", environment.name));
         environment.fill(&self.topic, self.partitions, self.records, self.robots)?;
@@ -132,7 +136,7 @@ impl FleetBench {
             .zip(measured.late)
             .map(|(early, late)| late.since(&early));
         let report = json!({
-            "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(), "window_topic": self.window_topic == Switch::On,
+            "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(), "window_topic": self.window_topic == Switch::On, "traces": self.traces,
             "records": recount.records, "robots": recount.robots(), "partitions": environment.config.partitions, "aggregates": self.aggregates,
             "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.map(|read| read.since(&measured.begun)), "steady": steady,
             "bare_drain": drain_ended.since(&drain_begun), "bare_drain_steady": drain_late.since(&drain_early),
