@@ -42,7 +42,7 @@ use crate::state::{self, StateError};
 use crate::time::{LogTime, MICROS_PER_SECOND, TimePolicy};
 use crate::window::{WindowPlan, WindowRow};
 
-pub use crate::alerts::{SILENCES_MAX, too_many_silences};
+pub use crate::alerts::{FACILITY_SILENCES_MAX, SILENCES_MAX, SilenceScope};
 use following::Around;
 pub(crate) use procedure_table::without_slash;
 use procedure_table::{Concluded, Concluding};

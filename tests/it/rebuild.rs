@@ -25,7 +25,7 @@ const ROBOTS: u64 = 6;
 const PARTITIONS: u32 = 2;
 const TICKS: u64 = 200;
 /// Exit code of a command that found a difference.
-const DIFFERENCE: i32 = 4;
+pub(super) const DIFFERENCE: i32 = 4;
 const PLACE: &str = "first";
 
 fn inputs() -> [String; INPUT_TOPICS.len()] {
@@ -104,7 +104,7 @@ fn states(store: &dyn CheckpointStore) -> Result<BTreeMap<(u32, String), StoredP
 }
 
 /// Puts another state in the place of a stored one, as a fault of the disk or of a program might.
-fn damage(
+pub(super) fn damage(
     deployment: &Deployment,
     stored: &StoredProcessor,
     partition: u32,

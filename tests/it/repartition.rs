@@ -2,12 +2,15 @@
 
 use anyhow::{Context, Result, ensure};
 use theatre_actors::partitioner::partition_of;
-use theatre_actors::ports::{CheckpointStore, EventLog};
+use theatre_actors::ports::EventLog;
+use theatre_actors::processor::Processor;
 use theatre_config::INPUT_TOPICS;
 use theatre_tests::conclusions::Conclusions;
 use theatre_tests::deployment::Deployment;
 use theatre_tests::fleet::{self, Fleet};
 use theatre_tests::site::Site;
+
+use super::rebuild::{DIFFERENCE, damage};
 
 const ROBOTS: u64 = 16;
 const BEFORE: u32 = 4;
@@ -152,35 +155,76 @@ fn a_fleet_concludes_the_same_over_a_change_of_the_partition_count() -> Result<(
         .map(|partition| Ok(ports.store.processors(partition)?.len()))
         .sum::<Result<usize>>()?;
     ensure!(processors > 0, "no robot lives in the new partitions");
-    only_who_has_not_moved_is_built_anew(&deployment, &*ports.store)?;
     drop(ports);
-    once_more(&deployment)
+    all_are_built_anew(&deployment, AFTER, &["log", "lake"])?;
+    once_more(&deployment)?;
+    // All that came again is not in the lake.
+    all_are_built_anew(&deployment, 9, &["log"])
 }
 
-/// The first records of the others lie in their old partitions.
-fn only_who_has_not_moved_is_built_anew(
-    deployment: &Deployment,
-    store: &dyn CheckpointStore,
-) -> Result<()> {
-    let rebuild = ["state", "rebuild", "--from", "log"];
-    let why = deployment.refused("first", &rebuild)?;
-    ensure!(
-        why.contains("before a repartition") && why.contains("--allow-gap"),
-        "{why}"
-    );
-    let mut built = 0;
-    for partition in 0..BEFORE {
-        for stored in store.processors(partition)? {
-            let name = stored.processor.as_str();
-            let is_robot = name.starts_with("robot-");
-            if is_robot && partition_of(name.as_bytes(), BEFORE) == partition {
-                deployment.run("first", &[&rebuild[..], &["--robot", name]].concat())?;
-                built += 1;
-            }
+/// What a rebuild says, which has to end with a code.
+fn rebuilt(deployment: &Deployment, more: &[&str], code: i32) -> Result<serde_json::Value> {
+    let rebuild = ["state", "rebuild", "--output", "json"];
+    let output = deployment.ends_with(code, "first", &[&rebuild[..], more].concat())?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Also those that have moved: their first records lie in the partitions where they lived then.
+fn all_are_built_anew(deployment: &Deployment, partitions: u32, sources: &[&str]) -> Result<()> {
+    for from in sources.iter().copied() {
+        let report = rebuilt(deployment, &["--from", from], 0)?;
+        let families = report["families"].as_array().context("no list of actors")?;
+        let robots: Vec<&serde_json::Value> = (families.iter())
+            .filter(|it| {
+                it["name"]
+                    .as_str()
+                    .is_some_and(|it| it.starts_with("robot-"))
+            })
+            .collect();
+        ensure!(robots.len() as u64 == ROBOTS, "{from}: {report:#}");
+        for robot in robots {
+            let records = robot["records"].as_u64().unwrap_or_default();
+            ensure!(
+                robot["state"] == "same" && records > TICKS / 2,
+                "{from}: {robot:#}"
+            );
         }
+        ensure!(
+            report["gaps"].as_array().is_some_and(Vec::is_empty),
+            "{report:#}"
+        );
     }
-    ensure!(built > 0, "all robots have moved");
-    Ok(())
+    // One that was lost is as it was.
+    let store = deployment.ports("first")?.store;
+    let moved = |partition: u32, name: &str| {
+        name.starts_with("robot-") && partition_of(name.as_bytes(), BEFORE) != partition
+    };
+    let mut found = None;
+    for partition in 0..partitions {
+        let all = store.processors(partition)?.into_iter();
+        let mut movers = all.filter(|stored| moved(partition, &stored.processor));
+        found = found.or_else(|| movers.next().map(|stored| (partition, stored)));
+    }
+    drop(store);
+    let (partition, stored) = found.context("no robot has moved")?;
+    let config = theatre::adapters::params(&deployment.config()?, [7; 32])?.processor;
+    let nothing = Processor::new(&stored.processor, config).snapshot();
+    let nothing = Processor::moved(&nothing, &stored.positions)?;
+    damage(deployment, &stored, partition, nothing)?;
+    // The lake has no repetitions, and what counted them is gone.
+    let one = ["--robot", &stored.processor, "--from", "log"];
+    rebuilt(deployment, &one, DIFFERENCE)?;
+    rebuilt(deployment, &[&one[..], &["--switch"]].concat(), 0)?;
+    let after = deployment
+        .ports("first")?
+        .store
+        .processor(partition, &stored.processor)?;
+    ensure!(
+        after.is_some_and(|after| after.state == stored.state),
+        "{} is not as it was",
+        stored.processor
+    );
+    deployment.run("first", &["reconcile"]).map(drop)
 }
 
 /// A second change, after which everything that comes has been there before.

@@ -279,14 +279,19 @@ fn partitions_that_are_made_later_know_the_rules_that_hold() -> Result<()> {
     let (data, config) = (case.data(), case.config());
     let command = |arguments: &[&str]| run(&data, &[&["--config", &config], arguments].concat());
     command(&["rules", "remove", "hot", "--by", "Anna"])?;
+    let served = case.serve()?;
+    let operator = token(&data, &["--role", "operator"])?;
+    for robot in 0..24 {
+        send(&served, &operator, &format!("r{robot}"), 1, 50.0)?;
+    }
+    drop(served);
     command(&["run", "--until-drained"])?;
     command(&["state", "repartition", "--partitions", "16"])?;
     let text = std::fs::read_to_string(&config)?;
     std::fs::write(&config, format!("partitions = 16\n{text}"))?;
     let served = case.serve()?;
-    let operator = token(&data, &["--role", "operator"])?;
     for robot in 0..24 {
-        send(&served, &operator, &format!("r{robot}"), 1, 85.0)?;
+        send(&served, &operator, &format!("r{robot}"), 2, 85.0)?;
     }
     let burning = until(&served, &operator, "/api/v1/alerts?limit=100", |seen| {
         seen["items"].as_array().is_some_and(|all| all.len() >= 24)
@@ -296,6 +301,12 @@ fn partitions_that_are_made_later_know_the_rules_that_hold() -> Result<()> {
         all.iter().all(|open| open["rule_id"] == "burning") && all.len() == 24,
         "{burning:#}"
     );
+    drop(served);
+    command(&["run", "--until-drained"])?;
+    // Robots that have moved were under the same rules where they lived before.
+    for from in ["log", "lake"] {
+        command(&["state", "rebuild", "--from", from])?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! the history is that of one process that was never stopped.
 
 use anyhow::{Context, Result, ensure};
-use theatre_actors::ports::EventLog;
+use theatre_actors::ports::{EventLog, PollLimit};
 use theatre_config::INPUT_TOPICS;
 use theatre_schemas::records::{Alert, Transition};
 use theatre_tests::broker::{Audience, seen_once};
@@ -235,4 +235,64 @@ fn a_rule_changed_and_an_alert_acknowledged_in_a_rolling_restart_count_as_in_one
         .collect();
     ensure!(versions.contains(&2), "the changed rule raised nothing");
     comparable(calm()?).must_equal(&concluded)
+}
+
+/// Ids of the changes of rules in a partition, in their order.
+fn changes(log: &dyn EventLog, partition: u32) -> Result<Vec<String>> {
+    let topic = "surgical.rules.control.v1";
+    let end = log.range(topic, partition)?.end;
+    let all = PollLimit {
+        records: usize::MAX,
+        bytes: usize::MAX,
+    };
+    let mut reader = log.reader(topic, partition, 0)?;
+    let mut ids = Vec::new();
+    wait_for(PATIENCE, || {
+        let polled = reader.poll(all, &mut |record| {
+            ids.push(String::from_utf8_lossy(record.key).into_owned());
+        })?;
+        Ok((polled.next_offset >= end).then_some(()))
+    })?;
+    Ok(ids)
+}
+
+#[test]
+fn two_processes_that_change_one_rule_at_the_same_moment_reach_all_partitions_in_one_order()
+-> Result<()> {
+    let site = Site::start(&fleet::settings(PARTITIONS), fleet::RULES)?;
+    let log = site.deployment.log("looking")?;
+    log.ensure_topics(&INPUT_TOPICS.map(str::to_owned), PARTITIONS)?;
+    let mut said = 0;
+    for _ in 0..5 {
+        let outputs = std::thread::scope(|scope| {
+            let both = [("anna", "disable"), ("ben", "enable")].map(|(who, what)| {
+                let deployment = &site.deployment;
+                scope.spawn(move || deployment.output(who, &["rules", what, "tremor", "--by", who]))
+            });
+            both.map(|one| one.join())
+        });
+        let before = said;
+        for output in outputs {
+            let output = output.map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+            let why = String::from_utf8_lossy(&output.stderr).into_owned();
+            match output.status.code() {
+                Some(0) => said += 1,
+                code => ensure!(
+                    code == Some(1) && why.contains("changes the rule 'tremor' at the moment"),
+                    "{code:?}: {why}"
+                ),
+            }
+        }
+        ensure!(said > before, "one of two has its turn");
+    }
+    let first = changes(&*log, 0)?;
+    ensure!(first.len() == said, "{said} were taken: {first:?}");
+    for partition in 1..PARTITIONS {
+        let other = changes(&*log, partition)?;
+        ensure!(
+            other == first,
+            "partition {partition}: {other:?}, not {first:?}"
+        );
+    }
+    Ok(())
 }

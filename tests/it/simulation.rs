@@ -71,6 +71,15 @@ fn what_was_said_and_is_forgotten_is_caught() -> Result<()> {
 }
 
 #[test]
+fn a_rejected_change_that_can_be_approved_after_a_restart_is_caught() -> Result<()> {
+    ensure!(
+        (0..50).any(|seed| simulate(seed, Some(Bug::ForgetsRejections)).is_err()),
+        "50 seeds did not notice that a change acts that was rejected"
+    );
+    Ok(())
+}
+
+#[test]
 fn publishing_before_the_commit_is_caught() -> Result<()> {
     ensure!(
         (0..50).any(|seed| simulate(seed, Some(Bug::PublishBeforeCommit)).is_err()),

@@ -1,6 +1,6 @@
 //! What people do about a simulated fleet while it runs: they acknowledge, silence and close
-//! conditions of a robot and of all robots, and change rules; partly more than once, which acts once,
-//! and partly what does not fit.
+//! conditions of a robot and of all robots, change rules, and answer such changes; partly more than
+//! once, which acts once, and partly what does not fit.
 
 use anyhow::Result;
 use apache_avro::types::Value;
@@ -14,6 +14,9 @@ const TICK_US: i64 = 100_000;
 /// Topics by their places in the list of inputs.
 const ACTIONS: usize = 9;
 const RULES: usize = 10;
+
+/// Why changes are rejected and withdrawn.
+pub const REASON: &str = "not on a Friday";
 
 /// The records of a tick for partition 0, by topic. A fleet of so many robots begins at `start_us`.
 pub fn records(tick: u64, robots: u64, start_us: i64) -> Result<Vec<(usize, NewRecord)>> {
@@ -49,6 +52,7 @@ pub fn records(tick: u64, robots: u64, start_us: i64) -> Result<Vec<(usize, NewR
     if tick % 43 == 30 {
         records.push((RULES, combination(tick, now)?));
     }
+    records.extend(answers(tick, now)?.into_iter().map(|it| (RULES, it)));
     Ok(records)
 }
 
@@ -115,6 +119,65 @@ fn combination(tick: u64, now: i64) -> Result<NewRecord> {
         r#"{{"id":"both","version":{tick},"priority":"low","kind":{{"combination":{{"of":{of},"hold":"{hold}s"}}}}}}"#
     );
     said((tick, now), "put", ("both", false), Some(rule))
+}
+
+/// Changes are approved a while after they came, which refuses its own maker, and once more after their
+/// repetition. Some combinations are rejected or withdrawn, and what approves them later is too late.
+/// Where changes need no approval nothing waits, and all of these are refused.
+fn answers(tick: u64, now: i64) -> Result<Vec<NewRecord>> {
+    let mut answers = Vec::new();
+    let mut say = |of: u64, rule: &str, kind: &str, person: u64| -> Result<()> {
+        answers.push(answer((tick, now), (of, rule), kind, person)?);
+        Ok(())
+    };
+    let is_of = |after: u64, every: u64, rest: u64| {
+        let of = tick.checked_sub(after).filter(|of| of % every == rest)?;
+        Some((of, of / every))
+    };
+    for (after, person) in [(2, 0), (3, 1), (11, 2)] {
+        if let Some((of, number)) = is_of(after, 31, 17) {
+            let rules = ["right", "far_right", "active", "far_right"];
+            let more = ["right", "unknown rule", "active", "far_right"];
+            let all = [rules, more].concat();
+            say(of, all[(number % 8) as usize], "approve", person)?;
+        }
+    }
+    if let Some((of, number)) = is_of(3, 43, 30) {
+        match number % 3 {
+            0 => say(of, "both", "approve", 1)?,
+            1 => say(of, "both", "reject", 1)?,
+            _ => say(of, "both", "reject", 0)?,
+        }
+    }
+    for after in [12, 20] {
+        if let Some((of, _)) = is_of(after, 43, 30) {
+            say(of, "both", "approve", 2)?;
+        }
+    }
+    Ok(answers)
+}
+
+fn answer(
+    (tick, now): (u64, i64),
+    (of, rule): (u64, &str),
+    kind: &str,
+    person: u64,
+) -> Result<NewRecord> {
+    let of = text(format!("change {of}"));
+    let mut fields = vec![
+        ("robot_id", text("@partition/0")),
+        ("event_time", Value::TimestampMicros(now)),
+        ("change_id", text(format!("answer {tick} of {rule}"))),
+        ("change", symbol(kind)),
+        ("rule_id", text(rule)),
+        ("shadow", Value::Boolean(false)),
+        ("actor", text(format!("person {person}"))),
+    ];
+    match kind {
+        "approve" => fields.push(("approves", of)),
+        _ => fields.extend([("rejects", of), ("comment", text(REASON))]),
+    }
+    record("rule_changes", rule, fields)
 }
 
 fn said(

@@ -61,6 +61,8 @@ pub enum Bug {
     ForgetsWhatWasSaid,
     /// A robot that is restored takes its rules from another record than it had come to.
     RulesFromElsewhere,
+    /// A new owner does not know that a change was rejected or withdrawn: it waits again.
+    ForgetsRejections,
     /// The position of a receiver moves before it has taken anything.
     NotesBeforeDelivery,
 }
@@ -152,6 +154,7 @@ impl World {
         let config = Config {
             partitions: 1,
             rules: Some(rules.into()),
+            rules_approval: needs_approval(seed, bug),
             silence_after: day,
             save_interval: second(2),
             reorder_bound: second(2),
@@ -194,6 +197,15 @@ fn has_pager(seed: u64, bug: Option<Bug>) -> bool {
     match bug {
         None => seed % 2 == 1,
         Some(bug) => bug == Bug::NotesBeforeDelivery,
+    }
+}
+
+/// Whether changes of rules need another person's approval: with every other pair of seeds; with a bug,
+/// only if that is one of approvals.
+fn needs_approval(seed: u64, bug: Option<Bug>) -> bool {
+    match bug {
+        None => seed / 2 % 2 == 1,
+        Some(bug) => bug == Bug::ForgetsRejections,
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) use open::OpenAlert;
 pub(crate) use policy::{AlertPolicy, check};
 pub use policy::{FlappingSpec, Unacknowledged};
 pub(crate) use silences::Silence;
-pub use silences::{SILENCES_MAX, too_many_silences};
+pub use silences::{FACILITY_SILENCES_MAX, SILENCES_MAX, SilenceScope};
 use silences::{SilenceV4, Silences};
 
 /// Actions whose ids are remembered, so that one that comes again changes nothing.

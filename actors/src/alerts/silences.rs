@@ -6,8 +6,11 @@ use theatre_schemas::records::{Alert, Priority};
 use super::AlertContext;
 use super::open::OpenAlert;
 
-/// Silences that are a robot's own, at a time, and as many that are for all robots.
+/// Silences that count together, at a time ([`SilenceScope`]).
 pub const SILENCES_MAX: usize = 64;
+/// Those of all facilities together. Each robot keeps them, since it may come to another facility; with
+/// its own and those without a facility it keeps 1,152 at most.
+pub const FACILITY_SILENCES_MAX: usize = 1024;
 
 /// The ids begin so that the HTTP interface and the command line give to actions for all robots.
 const WIDE_ID: &str = "all_";
@@ -66,14 +69,55 @@ impl From<SilenceV4> for Silence {
     }
 }
 
-/// Why a silence is refused where there are as many as there can be.
-pub fn too_many_silences(is_wide: bool) -> String {
-    let whose = match is_wide {
-        true => "there are",
-        false => "the robot has",
-    };
-    let which = if is_wide { " for all robots" } else { "" };
-    format!("{whose} {SILENCES_MAX} silences{which} already: take one back, or wait until one ends")
+/// Which silences count together: who may silence the one can use up no room of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SilenceScope<'a> {
+    /// Those that are a robot's own.
+    Robot,
+    /// Those of a facility.
+    Facility(&'a str),
+    /// Those for all robots that name no facility.
+    All,
+}
+
+impl<'a> SilenceScope<'a> {
+    /// That of a silence, which is for all robots or not.
+    pub fn of(is_wide: bool, facility: Option<&'a str>) -> Self {
+        match facility {
+            _ if !is_wide => Self::Robot,
+            Some(facility) => Self::Facility(facility),
+            None => Self::All,
+        }
+    }
+
+    /// Whether there is room for one more beside the others, given by their scopes.
+    ///
+    /// # Errors
+    /// Says of what there are too many.
+    pub fn check_room<'b>(
+        self,
+        others: impl Iterator<Item = SilenceScope<'b>>,
+    ) -> Result<(), String> {
+        let (mut alike, mut of_facilities) = (0, 0);
+        for other in others {
+            alike += usize::from(other == self);
+            of_facilities += usize::from(matches!(other, SilenceScope::Facility(_)));
+        }
+        let too_many = match self {
+            Self::Facility(_) if of_facilities >= FACILITY_SILENCES_MAX => {
+                format!("there are {FACILITY_SILENCES_MAX} silences of facilities")
+            }
+            _ if alike < SILENCES_MAX => return Ok(()),
+            Self::Robot => format!("the robot has {SILENCES_MAX} silences"),
+            Self::Facility(facility) => {
+                format!("there are {SILENCES_MAX} silences of the facility '{facility}'")
+            }
+            Self::All => format!("there are {SILENCES_MAX} silences for all robots"),
+        };
+        Err(format!(
+            "{too_many} already: take one back, or wait until one ends"
+        ))
+    }
 }
 
 impl Silence {
@@ -86,6 +130,10 @@ impl Silence {
             && is(&self.condition, Some(&alert.condition_id))
             && is(&self.facility, context.facility)
             && is(&self.model, context.model)
+    }
+
+    fn scope(&self) -> SilenceScope<'_> {
+        SilenceScope::of(self.is_wide, self.facility.as_deref())
     }
 
     /// Whether another one is about the same conditions.
@@ -107,15 +155,13 @@ impl Silences {
 
     /// Adds one, in place of one about the same conditions. Those for all robots are counted apart: the
     /// partition has accepted them for all, so a robot that has many of its own does not refuse them.
+    /// So are those of each facility: one that silences much leaves room for the others.
     ///
     /// # Errors
     /// When there are too many; nothing has changed then.
     pub(super) fn add(&mut self, silence: Silence) -> Result<(), String> {
         let others = self.0.iter().filter(|known| !known.is_like(&silence));
-        let of_kind = others.filter(|known| known.is_wide == silence.is_wide);
-        if of_kind.count() >= SILENCES_MAX {
-            return Err(too_many_silences(silence.is_wide));
-        }
+        silence.scope().check_room(others.map(Silence::scope))?;
         self.0.retain(|known| !known.is_like(&silence));
         self.0.push(silence);
         Ok(())
@@ -178,6 +224,46 @@ impl Silences {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silences_have_room_by_facility_by_robot_and_for_all() {
+        let of = |facility: &'static str| SilenceScope::of(true, Some(facility));
+        let (all, own) = (SilenceScope::of(true, None), SilenceScope::of(false, None));
+        let full: Vec<SilenceScope<'_>> = std::iter::repeat_n(of("F"), SILENCES_MAX).collect();
+        let names: Vec<String> = (0..FACILITY_SILENCES_MAX / SILENCES_MAX)
+            .map(|number| format!("F{number}"))
+            .collect();
+        let total: Vec<SilenceScope<'_>> = (names.iter())
+            .flat_map(|name| std::iter::repeat_n(SilenceScope::Facility(name), SILENCES_MAX))
+            .collect();
+        let alls: Vec<SilenceScope<'_>> = std::iter::repeat_n(all, SILENCES_MAX).collect();
+        for (others, new, why) in [
+            (&full, of("F"), Some("64 silences of the facility 'F'")),
+            (&full, of("G"), None),
+            (&full, all, None),
+            (&full, own, None),
+            (&alls, all, Some("64 silences for all robots")),
+            (&alls, of("F"), None),
+            (&alls, own, None),
+            (&total, of("F"), Some("1024 silences of facilities")),
+            (&total, all, None),
+            (&total, own, None),
+        ] {
+            let checked = new.check_room(others.iter().copied());
+            match why {
+                None => assert_eq!(checked, Ok(()), "{new:?}"),
+                Some(why) => {
+                    let said = checked.unwrap_err();
+                    assert!(
+                        said.contains(why) && said.contains("take one back"),
+                        "{said}"
+                    );
+                }
+            }
+            let one_less = new.check_room(others.iter().skip(1).copied());
+            assert_eq!(one_less, Ok(()), "{new:?}");
+        }
+    }
 
     #[test]
     fn a_silence_of_version_4_is_for_all_robots_where_its_id_or_what_it_names_says_so() {

@@ -9,7 +9,7 @@ use crate::position::{Positions, TopicIndex};
 
 /// How long a silence is remembered after its end, microseconds: longer than any processor is behind.
 const KEPT_US: i64 = 86_400_000_000;
-/// Records that are remembered. Processors are at most a save interval behind, so none needs a change
+/// Changes of rules that are remembered. Processors are at most a save interval behind, so none needs a change
 /// of rules that is older and was replaced since.
 pub(super) const RECORDS_MAX: usize = 512;
 /// An action that comes again within so long, by append times, changes nothing; microseconds.
@@ -131,7 +131,8 @@ impl ControlState {
 
     fn push(&mut self, record: ControlRecord) {
         self.records.push(record);
-        if self.records.len() > RECORDS_MAX {
+        // Silences are as many as there can be: they are forgotten when they end.
+        if self.changes().count() > RECORDS_MAX {
             change::forget_replaced(&mut self.records);
         }
     }

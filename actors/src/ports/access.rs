@@ -69,8 +69,8 @@ pub struct Reservation {
     pub key: String,
     /// SHA-256 of what was asked for, in hex: the same key for something else is refused.
     pub fingerprint: String,
-    /// Where the log ended before the request wrote anything: from there on a repetition looks for
-    /// what was written.
+    /// What is kept for who goes on with it. For records that are sent: where the log ended before the
+    /// request wrote anything, since from there on a repetition looks for what was written.
     pub ends: Vec<u8>,
     /// When it was begun.
     pub begun_at: LogTime,
@@ -137,6 +137,10 @@ pub trait AccessStore: Send + Sync {
     /// Makes the caller the one that works on a request that was held since `seen`; false if another
     /// has done so meanwhile. With `now` 0 it is given up.
     fn take_over_request(&self, key: &str, seen: LogTime, now: LogTime) -> Result<bool>;
+
+    /// Keeps other bytes with a request that was not answered and is held since `held`; false if another
+    /// holds it by now, or none does.
+    fn keep_in_request(&self, key: &str, held: LogTime, ends: &[u8]) -> Result<bool>;
 
     /// Gives up every request that was not answered: for a process that is alone with the store,
     /// when it starts. One without a fingerprint is the lease of a command and stays.

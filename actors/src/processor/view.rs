@@ -48,7 +48,7 @@ pub struct ConditionView {
 }
 
 /// A silence that holds for a robot.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs)]
 pub struct SilenceView {
     pub silence_id: String,

@@ -1,15 +1,20 @@
 //! Changes of rules: checked as at a start, noted in the audit trail, and appended to every partition
 //! of the topic that the pipeline reads. The handlers and the command line use the same.
 
+mod turn;
+
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 use theatre_actors::control::{self, ChangeKind, RuleChange};
-use theatre_actors::ports::{
-    AccessStore, AuditEntry, Begun, Error, EventLog, NewRecord, Reservation, Result,
-};
-use theatre_actors::time::LogTime;
+use theatre_actors::ports::{AccessStore, AuditEntry, Error, EventLog, NewRecord};
+use theatre_actors::time::{Clock, LogTime};
 use theatre_schemas::encode::JsonEncoder;
 use theatre_schemas::framing;
 use theatre_schemas::registry::{INPUT_SCHEMAS, schema_id};
+
+use self::turn::Turn;
+pub use self::turn::end_turns;
 
 use crate::tokens::hex;
 
@@ -22,74 +27,66 @@ pub fn new_id() -> String {
     format!("chg_{}", hex(&rand::rng().random::<[u8; 8]>()))
 }
 
-/// An answer that was begun and has made no progress for so long is given up, microseconds: what was
-/// being appended, a broker has by then or never (librdkafka gives a record up after five minutes).
-const ANSWERING_US: i64 = 360_000_000;
+/// How long a change waits for its turn before it is refused, where nothing else is said.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Lets no other person answer a change meanwhile: partitions might take two answers in different orders.
-/// Returns what gives that up again, once the answer is in all partitions.
-fn begin_to_answer(change: &RuleChange, access: &dyn AccessStore) -> Result<Option<String>> {
-    let Some(of) = change.approves.as_ref().or(change.rejects.as_ref()) else {
-        return Ok(None);
-    };
-    let (key, now) = (format!("theatre/answer/{of}"), LogTime(change.at));
-    let begun = access.begin_request(&Reservation {
-        key: key.clone(),
-        fingerprint: change.change_id.clone(),
-        ends: Vec::new(),
-        begun_at: now,
-        held_at: now,
-    })?;
-    let is_ours = match begun {
-        Begun::New => true,
-        Begun::Unanswered(known) => {
-            let since = now.0.saturating_sub(known.held_at.0);
-            let is_free = known.held_at.0 == 0 || since > ANSWERING_US;
-            // The same answer once more completes what was interrupted.
-            known.fingerprint == change.change_id
-                || is_free && access.take_over_request(&key, known.held_at, now)?
-        }
-        Begun::Answered { .. } => false,
-    };
-    match is_ours {
-        true => Ok(Some(key)),
-        false => Err(Error::Refused(format!(
-            "another person answers the change '{of}' at the moment: see what became of it in the history of changes, and repeat this after {} s if it still waits",
-            ANSWERING_US / 1_000_000
-        ))),
-    }
+/// By which way changes of rules come to the partitions.
+pub struct Way<'a> {
+    /// Where they are appended.
+    pub log: &'a dyn EventLog,
+    /// Keeps whose turn it is, and the audit trail.
+    pub access: &'a dyn AccessStore,
+    /// Wall clock.
+    pub clock: &'a dyn Clock,
+    /// The topic of changes.
+    pub topic: &'a str,
+    /// Its partitions.
+    pub partitions: u32,
+    /// How long to wait for another who changes another rule at the moment.
+    pub patience: Duration,
 }
 
-/// Notes a change in the audit trail as `who`'s, from an address, and appends it to all partitions of
-/// the topic. One that fails may be in some of them: the same change again completes it.
+/// Why changes were not appended, or not to all partitions.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Another person changes rules at the moment, or what another person has said is to be seen first.
+    #[error("{why}")]
+    Conflict {
+        /// What happened and what to do.
+        why: String,
+        /// It may go through after so many seconds.
+        seconds: u32,
+    },
+    /// The access store or the log does not take it.
+    #[error(transparent)]
+    Port(#[from] Error),
+}
+
+/// Notes changes in the audit trail as `who`'s, from an address, and appends them to all partitions of
+/// the topic, one after the other and no other person's between the partitions: all partitions have all
+/// changes in one order. One that fails or is killed may be in some partitions only: whoever changes
+/// rules next completes it, or the same change again.
 ///
 /// # Errors
-/// When the access store or the log does not take it; refused where another person is answering the
-/// same change.
+/// When the access store or the log does not take it; a conflict where another person is changing the
+/// same rule, or takes longer than `patience` to change another one.
 pub fn append(
-    change: &RuleChange,
-    log: &dyn EventLog,
-    access: &dyn AccessStore,
-    (topic, partitions): (&str, u32),
+    changes: &[RuleChange],
+    way: &Way<'_>,
     (who, from): (&str, Option<String>),
-) -> Result<()> {
-    let answering = begin_to_answer(change, access)?;
-    access.note(&AuditEntry {
-        at: LogTime(change.at),
-        who: who.to_owned(),
-        from,
-        action: format!("rule.{}", change.kind.as_str()),
-        target: change.rule_id.clone(),
-        before: None,
-        after: Some(Value::Object(fields(change)).to_string()),
-    })?;
-    for partition in 0..partitions {
-        let record = record(change, partition)?;
-        log.append(topic, partition, &[record])?;
-    }
-    if let Some(key) = answering {
-        // Where another has taken it over after a long time, it is theirs.
-        access.take_over_request(&key, LogTime(change.at), LogTime(0))?;
+) -> Result<(), Fault> {
+    let mut turn = Turn::take(way, changes)?;
+    for change in changes {
+        way.access.note(&AuditEntry {
+            at: LogTime(change.at),
+            who: who.to_owned(),
+            from: from.clone(),
+            action: format!("rule.{}", change.kind.as_str()),
+            target: change.rule_id.clone(),
+            before: None,
+            after: Some(Value::Object(fields(change)).to_string()),
+        })?;
+        turn.append(change)?;
     }
     Ok(())
 }
@@ -119,7 +116,7 @@ fn fields(change: &RuleChange) -> Map<String, Value> {
     fields
 }
 
-fn record(change: &RuleChange, partition: u32) -> Result<NewRecord> {
+fn record(change: &RuleChange, partition: u32) -> Result<NewRecord, Error> {
     let broken =
         |error: &dyn std::fmt::Display| Error::Refused(format!("the schema of {DATASET}: {error}"));
     let mut shipped = INPUT_SCHEMAS.iter().filter(|(name, _)| *name == DATASET);

@@ -181,6 +181,14 @@ impl AccessStore for EmbeddedAccess {
         })
     }
 
+    fn keep_in_request(&self, key: &str, held: LogTime, ends: &[u8]) -> Result<bool> {
+        self.write(|transaction| {
+            let sql =
+                "UPDATE request SET ends = ?3 WHERE key = ?1 AND held_at = ?2 AND answer IS NULL";
+            Ok(transaction.execute(sql, params![key, held.0, ends])? == 1)
+        })
+    }
+
     fn release_requests(&self) -> Result<()> {
         self.write(|transaction| {
             let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL AND fingerprint <> ''";

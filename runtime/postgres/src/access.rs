@@ -159,6 +159,15 @@ impl AccessStore for PostgresAccess {
         })
     }
 
+    fn keep_in_request(&self, key: &str, held: LogTime, ends: &[u8]) -> Result<bool> {
+        self.write(async |connection| {
+            let sql =
+                "UPDATE request SET ends = $3 WHERE key = $1 AND held_at = $2 AND answer IS NULL";
+            let query = sqlx::query(sql).bind(stored(key)).bind(held.0).bind(ends);
+            Ok(query.execute(connection).await?.rows_affected() == 1)
+        })
+    }
+
     fn release_requests(&self) -> Result<()> {
         self.write(async |connection| {
             let sql = "UPDATE request SET held_at = 0 WHERE answer IS NULL AND fingerprint <> ''";

@@ -344,6 +344,15 @@ impl From<ports::Error> for Failure {
     }
 }
 
+impl From<theatre_api::rule_changes::Fault> for Failure {
+    fn from(fault: theatre_api::rule_changes::Fault) -> Self {
+        match fault {
+            theatre_api::rule_changes::Fault::Port(error) => error.into(),
+            conflict => Self::Failed(conflict.to_string()),
+        }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(error.to_string())

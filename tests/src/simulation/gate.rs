@@ -18,6 +18,7 @@ use theatre_config::{ALERT_TOPIC, INPUT_TOPICS};
 use theatre_pipeline::Ports;
 
 use super::{Bug, World, pager};
+use crate::acting;
 
 /// Commits that the store has begun and that nobody waits for any more: their caller has given up,
 /// they hold their partition's lock, and readers do not see them yet. PostgreSQL can hold one so
@@ -457,9 +458,29 @@ fn spoil_what_was_said(
                 }
             }
         }
+        Some(Bug::ForgetsRejections) => {
+            let of_partition = |it: &&mut StoredProcessor| control::partition_of(&it.processor);
+            for stored in found.iter_mut().filter(|it| of_partition(it).is_some()) {
+                name_other_changes(&mut stored.state);
+            }
+        }
         _ => {}
     }
     Ok(found)
+}
+
+/// Has rejections in a state name changes that never were. The id follows the reason, each behind its
+/// length.
+fn name_other_changes(state: &mut [u8]) {
+    let reason = acting::REASON.as_bytes();
+    let places = state.windows(reason.len()).enumerate();
+    let places = places.filter(|(_, bytes)| *bytes == reason);
+    let ids: Vec<usize> = places.map(|(at, _)| at + reason.len() + 2).collect();
+    for at in ids {
+        if let Some(first @ b'c') = state.get_mut(at) {
+            *first = b'x';
+        }
+    }
 }
 
 impl DeadLetterStore for GatedStore {

@@ -1,6 +1,6 @@
 //! What actions may name: robots and their open conditions, silences and rules as they are known.
 
-use theatre_actors::processor::{ConditionView, ProcessorView, SILENCES_MAX, too_many_silences};
+use theatre_actors::processor::{ConditionView, ProcessorView, SilenceScope, SilenceView};
 use theatre_actors::rules::{
     CLOCK_SKEW, INSTRUMENT_LIVES, Micros, ROBOT_SILENT, RuleSpec, did_you_mean,
 };
@@ -223,15 +223,13 @@ impl<'a> Known<'a> {
         Ok((robot, Deed::Silence(scope)))
     }
 
-    /// Whether there is room for a silence: of a robot's own there are so many at a time, and as many
-    /// that are for all robots. One takes the place of one about the same conditions. Those that have
+    /// Whether there is room for a silence among those that count together with it. One takes the place of one about the same conditions. Those that have
     /// ended a robot only drops at its next record: they take no room.
     fn check_room(&self, robot: Option<&str>, scope: &Scope, now: LogTime) -> Result<(), Refusal> {
         let is_meant = |view: &&&ProcessorView| robot.is_none_or(|robot| view.robot_id == robot);
         for view in self.robots.iter().filter(is_meant) {
             let others = view.silences.iter().filter(|silence| {
                 silence.until > now.0
-                    && silence.is_wide == robot.is_none()
                     && (
                         &silence.rule_id,
                         &silence.condition_id,
@@ -239,9 +237,10 @@ impl<'a> Known<'a> {
                         &silence.robot_model,
                     ) != (&scope.rule, &scope.condition, &scope.facility, &scope.model)
             });
-            if others.count() >= SILENCES_MAX {
-                return Err(Refusal::Wrong(too_many_silences(robot.is_none())));
-            }
+            let scopes = others
+                .map(|it: &SilenceView| SilenceScope::of(it.is_wide, it.facility_id.as_deref()));
+            let room = SilenceScope::of(robot.is_none(), scope.facility.as_deref());
+            room.check_room(scopes).map_err(Refusal::Wrong)?;
         }
         Ok(())
     }

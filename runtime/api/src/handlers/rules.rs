@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theatre_actors::control::{ChangeFate, ChangeKind, RuleBase, RuleChange, StandingRules};
-use theatre_actors::ports::Error;
 use theatre_actors::rules::RuleSpec;
 
 use super::admin::address;
@@ -14,7 +13,7 @@ use crate::actions::text;
 use crate::keyed::{Key, once};
 use crate::model::Page;
 use crate::problem::{Answer, Problem};
-use crate::rule_changes::{self, DATASET};
+use crate::rule_changes::{self, DATASET, Fault, Way};
 use crate::{Parts, access};
 
 /// A change of the rule that runs in the shadow.
@@ -110,6 +109,15 @@ struct Accepted {
     is_waiting: bool,
 }
 
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Conflict { why, seconds } => Self::new("conflict", why).after(seconds),
+            Fault::Port(error) => error.into(),
+        }
+    }
+}
+
 /// Checks a change against the rules that hold, and appends it: `wanted` says which one that is.
 async fn change(
     wanted: impl FnOnce(&StandingRules) -> Answer<RuleChange> + Send + 'static,
@@ -141,15 +149,16 @@ async fn change(
             Ok(change)
         };
         let act = |change: &RuleChange| {
-            let (to, who) = (
-                (topic.as_str(), parts.partitions),
-                (&*caller.id, from.clone()),
-            );
-            let appended = rule_changes::append(change, &*parts.log, &*parts.access, to, who);
-            appended.map_err(|error| match error {
-                Error::Refused(why) if change.is_answer() => Problem::new("conflict", why),
-                other => other.into(),
-            })?;
+            let way = Way {
+                log: &*parts.log,
+                access: &*parts.access,
+                clock: &*parts.clock,
+                topic,
+                partitions: parts.partitions,
+                patience: rule_changes::PATIENCE,
+            };
+            let who = (&*caller.id, from.clone());
+            rule_changes::append(std::slice::from_ref(change), &way, who)?;
             Ok(Accepted {
                 change_id: change.change_id.clone(),
                 rule_id: change.rule_id.clone(),

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use theatre_actors::actix_host::{GuardedProcessor, Reply, Segment};
+use theatre_actors::control::ControlBook;
 use theatre_actors::outputs::{DeadRow, OutputEvent, OutputKind, Outputs};
 use theatre_actors::ports::{Error, Result, StoredProcessor};
-use theatre_actors::position::TopicIndex;
-use theatre_actors::processor::Processor;
+use theatre_actors::position::{Partition, Positions, TopicIndex};
+use theatre_actors::processor::{Processor, ProcessorConfig};
 use theatre_actors::time::LogTime;
 use theatre_schemas::batch::Batch;
 
@@ -27,6 +28,12 @@ pub(super) struct Actor {
     pub(super) stored: Option<StoredProcessor>,
     /// `None` before its first row.
     pub(super) processor: Option<Processor>,
+    /// Where its records are at the moment.
+    pub(super) partition: Partition,
+    /// Rows of that partition below belong to others: it lived elsewhere then.
+    pub(super) from: Positions,
+    /// What of it cannot be kept, in words.
+    pub(super) lost: Vec<String>,
     shares: Vec<Share>,
     /// Append time of its last row, microseconds UTC.
     last_append: i64,
@@ -43,12 +50,20 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn new(name: &str, stored: Option<StoredProcessor>, mut commits: Vec<i64>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        partition: Partition,
+        stored: Option<StoredProcessor>,
+        mut commits: Vec<i64>,
+    ) -> Self {
         commits.reverse();
         Self {
             name: name.to_owned(),
             stored,
             processor: None,
+            partition,
+            from: Positions::zero(),
+            lost: Vec::new(),
             shares: Vec::new(),
             last_append: i64::MIN,
             commits,
@@ -106,6 +121,48 @@ impl Actor {
             self.records += share.rows.len() as u64;
         }
         Ok(())
+    }
+
+    /// Goes on in a partition from these positions, under what was said there; as a repartition moved
+    /// it, if it was elsewhere.
+    ///
+    /// # Errors
+    /// When its state cannot be read, which would be a bug.
+    pub(super) fn go_on(
+        &mut self,
+        (partition, from): (Partition, &Positions),
+        config: &Arc<ProcessorConfig>,
+        book: &Arc<ControlBook>,
+    ) -> Result<()> {
+        if let Some(processor) = &self.processor {
+            let state = processor.snapshot();
+            let state = match self.partition == partition {
+                true => Ok(state),
+                false => Processor::moved(&state, from),
+            };
+            let moved = state.and_then(|it| Processor::restore(&self.name, &it, config.clone()));
+            let moved = moved.map_err(|why| {
+                Error::Refused(format!(
+                    "'{}' cannot go on in partition {partition}: {why}",
+                    self.name
+                ))
+            })?;
+            self.processor = Some(moved.under(book));
+        }
+        (self.partition, self.from) = (partition, from.clone());
+        Ok(())
+    }
+
+    /// It leaves a partition: what of its records there was no dead letter and would be one now cannot
+    /// be noted elsewhere, since a dead letter is known by its place.
+    pub(super) fn leave_dead_letters(&mut self, partition: Partition) {
+        let left = std::mem::take(&mut self.unsent_dead).len();
+        if left > 0 {
+            self.lost.push(format!(
+                "'{}': {left} of its records in partition {partition}, where it lived before a repartition, would be dead letters, which cannot be noted there any more",
+                self.name
+            ));
+        }
     }
 
     /// All rows are applied: what the wall clock did after the last of them.

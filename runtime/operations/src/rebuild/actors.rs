@@ -20,6 +20,7 @@ pub(super) struct Actors<'a> {
     config: &'a Arc<ProcessorConfig>,
     /// What was said to all robots.
     book: Arc<ControlBook>,
+    partition: Partition,
     /// The actor of what is said to all robots of the partition.
     own_name: String,
     /// Places in `all`; `None` for one that is not built.
@@ -65,11 +66,12 @@ impl<'a> Actors<'a> {
             let name = stored.processor.clone();
             places.insert(name.clone(), Some(all.len()));
             let commits = sent.take_commits(&name);
-            all.push(Actor::new(&name, Some(stored), commits));
+            all.push(Actor::new(&name, setting.partition, Some(stored), commits));
         }
         Self {
             config: setting.config,
             book: setting.book,
+            partition: setting.partition,
             own_name: control::name(setting.partition),
             places,
             all,
@@ -82,6 +84,17 @@ impl<'a> Actors<'a> {
             silence_us: setting.silence_us,
             on_rows: setting.on_rows,
         }
+    }
+
+    /// Takes in an actor that has lived elsewhere; rows from these positions on are its own.
+    ///
+    /// # Errors
+    /// As [`Actor::go_on`].
+    pub(super) fn adopt(&mut self, mut actor: Actor, from: &Positions) -> Result<()> {
+        actor.go_on((self.partition, from), self.config, &self.book)?;
+        self.places.insert(actor.name.clone(), Some(self.all.len()));
+        self.all.push(actor);
+        Ok(())
     }
 
     /// Everything below these positions was read.
@@ -133,7 +146,11 @@ impl<'a> Actors<'a> {
 
     fn push(&mut self, place: usize, topic: TopicIndex, batch: &Arc<Batch>, row: usize) {
         let (at, config, book) = (&self.at, self.config, &self.book);
-        let actor = &mut self.all[place];
+        let (offset, actor) = (batch.offsets[row], &mut self.all[place]);
+        let is_foreign = || self.sent.dead(topic, offset) == Some(&Dead::Foreign);
+        if offset < actor.from.get(topic) || is_foreign() {
+            return;
+        }
         if actor.processor.is_none() {
             let begun = Processor::begun(&actor.name, config.clone(), book, at);
             actor.processor = Some(begun);
@@ -151,7 +168,8 @@ impl<'a> Actors<'a> {
         let place = (self.takes_newcomers && !is_foreign).then_some(self.all.len());
         if place.is_some() {
             let commits = self.sent.take_commits(name);
-            self.all.push(Actor::new(name, None, commits));
+            self.all
+                .push(Actor::new(name, self.partition, None, commits));
         }
         self.places.insert(name.to_owned(), place);
         place

@@ -31,7 +31,8 @@ pub(super) fn judge(
         let mut family = begin(partition, &actor);
         family.not_concluded = rest.remove(&actor.name).unwrap_or_default();
         let missing = missing(&actor, config);
-        let lacks = lacks(&family.name, &missing, topics, gaps, &mut family.state);
+        let mut lacks = lacks(&family.name, &missing, topics, gaps, &mut family.state);
+        lacks.extend(actor.lost.iter().cloned());
         let is_own = control::partition_of(&actor.name).is_some();
         let lacks_something = !lacks.is_empty();
         built.gaps.extend(lacks);

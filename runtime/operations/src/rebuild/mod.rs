@@ -17,6 +17,7 @@ mod actor;
 mod actors;
 mod copies;
 mod judging;
+mod moved;
 mod reading;
 mod report;
 mod sent;
@@ -28,7 +29,7 @@ use serde::Serialize;
 use theatre_actors::control::{self, ControlBook};
 use theatre_actors::ports::{
     CommitOutcome, Epoch, Error, PartitionCommit, PartitionStatus, ProcessorSave, RegisteredFile,
-    Result,
+    Result, StoredProcessor,
 };
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::state::StateError;
@@ -37,6 +38,7 @@ use theatre_pipeline::{PipelineParams, Ports, partition};
 use crate::drained;
 use actor::Actor;
 use actors::{Actors, Setting};
+use moved::Past;
 use reading::Reading;
 pub use report::{Family, FamilyState, OutputList, OutputName, Report};
 use sent::Sent;
@@ -229,65 +231,90 @@ impl Rebuilding<'_> {
         let end = all.iter().fold(status.floor.clone(), |end, stored| {
             end.highest(&stored.positions)
         });
-        let book = Arc::new(self.params.control_book());
         let own = control::name(partition);
-        partition::inherit(partition, store, &book)?;
-        if let Some(remembered) = all.iter().find(|stored| stored.processor == own) {
-            let read = self.remember(&book, &remembered.state);
-            read.map_err(|why| Error::Refused(format!("partition {partition}, {own}: {why}")))?;
-        }
+        let remembered = all.iter().find(|stored| stored.processor == own);
+        let book = Arc::new(self.book(partition, remembered)?);
         // The intake processor is the partition's own: it has refused what no actor has met.
         let is_wanted = |actor: &str| !actor.is_empty() && self.selection.has(actor);
-        let stored = all
-            .into_iter()
-            .filter(|stored| is_wanted(&stored.processor));
-        let layouts = store.past_layouts()?;
-        let others = |has_moved: bool| {
-            let others = (0..self.params.partitions).filter(move |other| *other != partition);
-            others.filter(move |_| has_moved)
+        let wanted = all.into_iter().filter(|it| is_wanted(&it.processor));
+        let past = Past::read(self)?;
+        let (movers, stored): (Vec<_>, Vec<_>) =
+            wanted.partition(|it| past.has_moved(&it.processor, partition));
+        let elsewhere = || {
+            let others = (0..self.params.partitions).filter(|other| *other != partition);
+            others.filter(|_| !past.is_empty())
         };
-        let has_moved = !layouts.is_empty();
-        let named = !self.selection.actors.is_empty();
+        let mut sent = Sent::read(store, partition, elsewhere(), &is_wanted)?;
+        let movers = movers.into_iter().map(|stored| {
+            let commits = sent.take_commits(&stored.processor);
+            Actor::new(&stored.processor.clone(), partition, Some(stored), commits)
+        });
+        let movers = movers.collect();
+        let mut moved = past.go_through(self, (movers, sent), files, progress)?;
+        moved.sent.turn_to(store, partition)?;
         let on_rows = |rows| progress(&format!("partition {partition}: {rows} rows"));
         let processor = &self.params.processor;
         let mut actors = Actors::new(Setting {
             partition,
             config: processor,
             book,
-            stored: stored.collect(),
+            stored,
             // After a repartition a robot without a state here lives in another partition.
-            takes_newcomers: !has_moved && !named,
-            sent: Sent::read(store, partition, others(has_moved), &is_wanted)?,
+            takes_newcomers: past.is_empty() && self.selection.actors.is_empty(),
+            sent: moved.sent,
             end: end.clone(),
             silence_us: processor.rules.silence_us(processor.time.silence_after_us),
             on_rows: &on_rows,
         });
+        for actor in moved.actors {
+            actors.adopt(actor, &past.ended_at(partition))?;
+        }
+        let gaps = self.read(partition, (status, &end), files, &mut actors)?;
+        moved.gaps.extend(gaps);
+        let places = std::iter::once(partition).chain(elsewhere());
+        let rest = actors.sent.rest(store, places, &actors.names())?;
+        judging::judge(self, partition, actors.all, rest, &moved.gaps)
+    }
+
+    /// Has actors of a partition do what its records say, up to the end; returns what is missing.
+    fn read(
+        &self,
+        partition: Partition,
+        (status, end): (&PartitionStatus, &Positions),
+        files: &[RegisteredFile],
+        actors: &mut Actors<'_>,
+    ) -> Result<Vec<String>> {
         let mut reading = Reading {
             params: self.params,
             ports: self.ports,
             partition,
             gaps: Vec::new(),
         };
-        if has_moved {
-            reading.gaps.push(format!(
-                "partition {partition}: robots that were in other partitions before a repartition have their records of then there"
-            ));
-        }
         if !actors.all.is_empty() || actors_may_come(status) {
             let mut from = Positions::zero();
             if self.source == Source::Lake {
                 from = status.lake_positions.clone();
-                reading.lake(files, &from, &mut actors)?;
+                reading.lake(files, &from, actors)?;
             }
-            reading.log(&from, &end, &mut actors)?;
+            reading.log(&from, end, actors)?;
             actors.end()?;
         }
-        let rest = actors.sent.rest(
-            store,
-            std::iter::once(partition).chain(others(has_moved)),
-            &actors.names(),
-        )?;
-        judging::judge(self, partition, actors.all, rest, &reading.gaps)
+        Ok(reading.gaps)
+    }
+
+    /// What was said to all robots of a partition, as far as no record says it; `own` is what is stored
+    /// of the partition's actor.
+    fn book(&self, partition: Partition, own: Option<&StoredProcessor>) -> Result<ControlBook> {
+        let book = self.params.control_book();
+        partition::inherit(partition, &*self.ports.store, &book)?;
+        if let Some(own) = own {
+            let read = self.remember(&book, &own.state);
+            read.map_err(|why| {
+                let name = control::name(partition);
+                Error::Refused(format!("partition {partition}, {name}: {why}"))
+            })?;
+        }
+        Ok(book)
     }
 
     /// Takes from what the partition's actor remembers what the records do not say, or may not.

@@ -25,8 +25,8 @@ pub(super) struct Reading<'a> {
 type Cut<'a> = (Positions, Vec<&'a RegisteredFile>);
 
 impl Reading<'_> {
-    /// Reads the files of the lake, cut by cut, up to where the lake stands, and with each what was
-    /// sent again and is not in it.
+    /// Reads the files of the lake, cut by cut, up to these positions, where a cut ends, and with each
+    /// what was sent again and is not in it.
     ///
     /// # Errors
     /// When lake or log do not answer, a file is damaged, or an actor panics.
@@ -40,7 +40,7 @@ impl Reading<'_> {
         for file in files.iter().filter(|file| file.partition == self.partition) {
             let is_record = file.file.path.starts_with("data/");
             let place = RecordPlace::of(&file.file.path).filter(|_| is_record);
-            if let Some(place) = place {
+            if let Some(place) = place.filter(|place| !place.from.covers(until)) {
                 let cut = cuts
                     .entry(place.cut)
                     .or_insert_with(|| (place.from, Vec::new()));

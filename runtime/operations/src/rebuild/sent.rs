@@ -103,6 +103,16 @@ impl Sent {
         }
     }
 
+    /// Records are those of another partition from here on: its dead letters take the place of those
+    /// that are known.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) fn turn_to(&mut self, store: &dyn CheckpointStore, to: Partition) -> Result<()> {
+        self.dead.clear();
+        self.read_dead(store, to)
+    }
+
     fn read_dead(&mut self, store: &dyn CheckpointStore, partition: Partition) -> Result<()> {
         let mut after = 0;
         loop {

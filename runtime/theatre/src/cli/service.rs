@@ -196,6 +196,8 @@ impl Service {
         note_own_parts(config, pipeline.progress());
         let watch = |file| -> Result<Watcher, Failure> {
             let (ports, access) = (ports.clone(), adapters.access()?);
+            // Whoever changed rules on this directory has ended.
+            theatre_api::rule_changes::end_turns(&*access)?;
             Watcher::begin(file, &on_base, (&params, ports), access, &pipeline)
         };
         // Only the service says what of its file has changed: another command may bring another file.

@@ -31,6 +31,9 @@ pub(super) fn serve(
         // This process has the lock of the directory: those that began them have ended.
         ports.access.release_requests()?;
     }
+    if config.log.url.is_none() {
+        theatre_api::rule_changes::end_turns(&*ports.access)?;
+    }
     let server = api::start(config, service.params.registry.clone(), ports, anonymous)?;
     dir.note_api(Some((server.address, server.is_tls)))?;
     if theatre_telemetry::logs::is_json() {

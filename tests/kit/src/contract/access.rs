@@ -99,7 +99,17 @@ fn requests(one: &dyn AccessStore, other: &dyn AccessStore) -> Result<()> {
         !one.take_over_request("k", LogTime(100), LogTime(301))?,
         "one at a time goes on with it"
     );
+    ensure!(
+        !one.keep_in_request("k", LogTime(100), b"of one that has lost it")?,
+        "only who holds it keeps something in it"
+    );
+    ensure!(other.keep_in_request("k", LogTime(300), b"kept")?);
+    let Some(Begun::Unanswered(kept)) = one.request("k")? else {
+        anyhow::bail!("it was not answered");
+    };
+    ensure!(kept.ends == b"kept" && kept.begun_at == LogTime(100));
     other.finish_request("k", b"answer")?;
+    ensure!(!other.keep_in_request("k", LogTime(300), b"too late")?);
     let answered = Begun::Answered {
         fingerprint: "f".to_owned(),
         answer: b"answer".to_vec(),

@@ -80,13 +80,13 @@ fn what_was_taken_back_does_not_come_back_with_a_repetition() {
 fn silences_for_all_are_as_many_as_every_robot_can_keep_and_none_is_forgotten() {
     let mut fleet = Fleet::new();
     let silence = |offset: u64| {
-        let facility = text(&format!("FAC-{offset:03}"));
+        let model = text(&format!("M-{offset:03}"));
         act(
             offset,
             &format!("s{offset}"),
             "silence",
             50,
-            &[("facility_id", facility)],
+            &[("robot_model", model)],
         )
     };
     // The robot has as many of its own as it can.
@@ -133,13 +133,13 @@ fn silences_for_all_are_as_many_as_every_robot_can_keep_and_none_is_forgotten() 
         &[("silence_id", text("s64"))],
     );
     fleet.say(ACTIONS, &back);
-    let facility = text("FAC-128");
+    let model = text("M-128");
     let again = act(
         2 * first + 2,
         "s128",
         "silence",
         61,
-        &[("facility_id", facility)],
+        &[("robot_model", model)],
     );
     fleet.say(ACTIONS, &again);
     assert_eq!(count(&fleet), 2 * SILENCES_MAX);
@@ -147,4 +147,34 @@ fn silences_for_all_are_as_many_as_every_robot_can_keep_and_none_is_forgotten() 
         .map(|silence| silence.silence_id)
         .collect();
     assert!(ids.contains(&"s128".to_owned()) && !ids.contains(&"s64".to_owned()));
+}
+
+#[test]
+fn a_facility_that_has_silenced_all_it_can_takes_no_room_from_the_others() {
+    let mut fleet = Fleet::new();
+    let silence = |offset: u64, facility: &str| {
+        let names = [
+            ("facility_id", text(facility)),
+            ("rule_id", text(&format!("rule-{offset}"))),
+        ];
+        act(offset, &format!("s{offset}"), "silence", 50, &names)
+    };
+    let most = SILENCES_MAX as u64;
+    for offset in 0..=most {
+        fleet.say(ACTIONS, &silence(offset, "FAC-1"));
+    }
+    let [dead] = &fleet.outputs.dead[..] else {
+        panic!("{:?}", fleet.outputs.dead);
+    };
+    assert!(dead.detail.contains("facility 'FAC-1'"), "{}", dead.detail);
+    fleet.say(ACTIONS, &silence(most + 1, "FAC-2"));
+    let of_model = [("robot_model", text("M"))];
+    fleet.say(ACTIONS, &act(most + 2, "m", "silence", 50, &of_model));
+    assert_eq!(fleet.outputs.dead.len(), 1);
+    let silences = fleet.robot.view().silences;
+    assert_eq!(silences.len(), SILENCES_MAX + 2);
+    // The same for who appears later, and after a restart.
+    assert_eq!(late(&fleet, most + 3).view().silences, silences);
+    fleet.restart();
+    assert_eq!(late(&fleet, most + 3).view().silences, silences);
 }

@@ -7,7 +7,7 @@ use theatre_actors::control::{ChangeKind, RuleBase, RuleChange, StandingRules};
 use theatre_actors::ports::AccessStore;
 use theatre_actors::rules::{RuleSet, RuleSpec};
 use theatre_actors::time::Clock;
-use theatre_api::rule_changes::{self, DATASET};
+use theatre_api::rule_changes::{self, DATASET, Way};
 use theatre_config::Config;
 use theatre_pipeline::{PipelineParams, Ports};
 use theatre_system::clock::SystemClock;
@@ -104,13 +104,19 @@ impl Sayer {
 
     /// Appends changes to all partitions; a partition that has one changes nothing by it.
     fn append(&self, changes: &[RuleChange]) -> Result<(), String> {
-        let to = (self.topic.as_str(), self.params.partitions);
-        for change in changes {
-            let (log, access) = (&*self.ports.log, &*self.access);
-            let appended = rule_changes::append(change, log, access, to, (WHO, None));
-            appended.map_err(|error| format!("{}: {error}", change.rule_id))?;
+        let appended = rule_changes::append(changes, &self.way(), (WHO, None));
+        appended.map_err(|fault| fault.to_string())
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way {
+            log: &*self.ports.log,
+            access: &*self.access,
+            clock: &SystemClock,
+            topic: &self.topic,
+            partitions: self.params.partitions,
+            patience: rule_changes::PATIENCE,
         }
-        Ok(())
     }
 
     /// What is still to be said of rules whose waiting change was to be withdrawn: it may count by now.
@@ -292,9 +298,12 @@ mod tests {
         };
         case.file.begin_to_say(&saying).unwrap();
         // One partition has it, the other has not; then the process was killed, and the file put back.
-        let (log, access) = (&*case.sayer.ports.log, &*case.sayer.access);
-        let to = (case.sayer.topic.as_str(), 1);
-        rule_changes::append(&saying.changes[0], log, access, to, (WHO, None)).unwrap();
+        let log = &*case.sayer.ports.log;
+        let in_one = Way {
+            partitions: 1,
+            ..case.sayer.way()
+        };
+        rule_changes::append(&saying.changes, &in_one, (WHO, None)).unwrap();
         assert_eq!(case.say(&["a"]), Ok(2));
         let (kinds, rules) = case.outcome();
         assert_eq!(
@@ -319,7 +328,6 @@ mod tests {
         assert_eq!(saying.changes[0].kind, ChangeKind::Reject);
         case.file.begin_to_say(&saying).unwrap();
         // The process was killed; a person has approved it.
-        let (log, access) = (&*case.sayer.ports.log, &*case.sayer.access);
         let waiting = case.sayer.standing().unwrap().waiting()[0].clone();
         let approval = RuleChange {
             change_id: rule_changes::new_id(),
@@ -327,8 +335,7 @@ mod tests {
             actor: "Anna".to_owned(),
             ..RuleChange::answering(&waiting, ChangeKind::Approve, None)
         };
-        let to = (case.sayer.topic.as_str(), 2);
-        rule_changes::append(&approval, log, access, to, ("Anna", None)).unwrap();
+        rule_changes::append(&[approval], &case.sayer.way(), ("Anna", None)).unwrap();
         assert_eq!(case.say(&["a"]), Ok(2));
         let standing = case.sayer.standing().unwrap();
         let [removal] = standing.waiting() else {
@@ -353,36 +360,26 @@ mod tests {
             actor: who.to_owned(),
             ..RuleChange::answering(&waiting, kind, None)
         };
-        let (log, access) = (&*case.sayer.ports.log, &*case.sayer.access);
         let append = |answer: &RuleChange, topic: &str| {
-            rule_changes::append(answer, log, access, (topic, 2), ("who", None))
+            let way = Way {
+                topic,
+                ..case.sayer.way()
+            };
+            rule_changes::append(std::slice::from_ref(answer), &way, ("who", None))
         };
         let at = SystemClock.now().0;
         let (anna, ben) = (
             answer("Anna", ChangeKind::Approve, at),
             answer("Ben", ChangeKind::Reject, at + 1),
         );
-        // Hers has not come through.
+        // Hers has not come through: it is completed, and he is to see it first.
         append(&anna, "no topic").unwrap_err();
         let refused = append(&ben, &case.sayer.topic).unwrap_err().to_string();
-        assert!(refused.contains("another person answers"), "{refused}");
+        assert!(refused.contains("'by Anna' of rule 'b'"), "{refused}");
         append(&anna, &case.sayer.topic).unwrap();
         append(&ben, &case.sayer.topic).unwrap();
         let (kinds, rules) = case.outcome();
         assert_eq!(kinds, ["put", "approve"]);
         assert_eq!(rules, ["a", "b"]);
-        // One that was killed is not waited for for ever.
-        let other = RuleChange {
-            approves: Some("other".to_owned()),
-            ..anna
-        };
-        append(&other, "no topic").unwrap_err();
-        let later = RuleChange {
-            approves: None,
-            rejects: Some("other".to_owned()),
-            at: at + 361_000_000,
-            ..ben
-        };
-        append(&later, &case.sayer.topic).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use theatre_actors::control::{ChangeKind, RuleChange, StandingRules};
 use theatre_actors::ports::Role;
 use theatre_actors::time::Clock;
 use theatre_api::actions::text;
-use theatre_api::rule_changes::{self, DATASET};
+use theatre_api::rule_changes::{self, DATASET, Way};
 use theatre_config::INPUT_TOPICS;
 use theatre_schemas::registry::Registry;
 use theatre_system::clock::SystemClock;
@@ -125,10 +125,19 @@ impl Desk {
         let topic = topics.get(DATASET).ok_or_else(|| {
             Failure::Failed(format!("no topic is configured for the dataset {DATASET}"))
         })?;
-        for change in changes {
-            let to = (topic.as_str(), config.partitions);
-            rule_changes::append(change, &*log, &*access, to, (WHO, None))?;
+        if config.log.url.is_none() {
+            // No other process can change rules while this one has the lock.
+            rule_changes::end_turns(&*access)?;
         }
+        let way = Way {
+            log: &*log,
+            access: &*access,
+            clock: &SystemClock,
+            topic,
+            partitions: config.partitions,
+            patience: rule_changes::PATIENCE,
+        };
+        rule_changes::append(changes, &way, (WHO, None))?;
         let ids = changes.iter().map(|change| change.change_id.clone());
         Ok((ids.collect(), appender.counts()))
     }
