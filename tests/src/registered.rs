@@ -1,7 +1,10 @@
 //! What people and their systems write beside a simulated fleet: services and registries, out of
 //! order and partly more than once.
 
-use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow};
 use apache_avro::types::Value;
 use theatre_actors::ports::NewRecord;
 use theatre_schemas::records::RecordWriter;
@@ -85,10 +88,23 @@ fn numbered(tick: u64) -> Value {
     }
 }
 
+/// The writer of a subject's last version: a schema is parsed once.
+fn writer(subject: &str) -> Result<&'static RecordWriter> {
+    type Writers = BTreeMap<&'static str, RecordWriter>;
+    static WRITERS: OnceLock<Result<Writers>> = OnceLock::new();
+    let parsed = WRITERS.get_or_init(|| {
+        let writer = |(name, json): &(&'static str, &str)| {
+            let writer = RecordWriter::new(schema_id(json)?, json)?;
+            Ok((*name, writer))
+        };
+        INPUT_SCHEMAS.iter().map(writer).collect()
+    });
+    let writers = parsed.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+    writers.get(subject).context("no such schema")
+}
+
 pub(crate) fn record(subject: &str, key: &str, fields: Vec<(&str, Value)>) -> Result<NewRecord> {
-    let found = INPUT_SCHEMAS.iter().rfind(|(name, _)| *name == subject);
-    let (_, json) = found.context("no such schema")?;
-    let writer = RecordWriter::new(schema_id(json)?, json)?;
+    let writer = writer(subject)?;
     let fields = fields.into_iter();
     let fields = fields.map(|(name, value)| (name.to_owned(), value));
     Ok(NewRecord {

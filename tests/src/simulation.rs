@@ -12,6 +12,7 @@ mod gate;
 mod oracle;
 mod pager;
 mod process;
+pub mod seeds;
 mod versions;
 
 use std::path::Path;
@@ -90,6 +91,33 @@ pub struct Tally {
     pub lost: usize,
     /// Records of the input that were trimmed.
     pub trimmed: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            crashes,
+            alerts,
+            handled,
+            shadows,
+            outcomes,
+            corrections,
+            versions,
+            drained,
+            lost,
+            trimmed,
+        } = other;
+        self.crashes += crashes;
+        self.alerts += alerts;
+        self.handled += handled;
+        self.shadows += shadows;
+        self.outcomes += outcomes;
+        self.corrections += corrections;
+        self.versions += versions;
+        self.drained += drained;
+        self.lost += lost;
+        self.trimmed += trimmed;
+    }
 }
 
 /// Rules that move often, so that there is much to lose.
