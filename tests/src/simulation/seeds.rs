@@ -79,8 +79,8 @@ impl Run {
     }
 }
 
-/// Runs each seed of a range once, so many at a time; `say` hears how far it is, and at the end how
-/// many seeds of which range passed. Returns what all of them went through.
+/// Runs each seed of a range once, so many at a time; `say` is called with how far it is, and at the
+/// end with how many seeds of which range passed. Returns what all of them went through.
 ///
 /// # Errors
 /// Names the lowest seed that failed or panicked, why, and the command that runs it again. Seeds that

@@ -193,6 +193,10 @@ fn threads_sleep_in_named_places_only() {
                     "waits for records that are fetched, for the end of another producer's transaction, and for a source of schemas",
                 ),
                 (
+                    "runtime/api/src/rule_changes/turn.rs",
+                    "waits for another change of rules, 3 s at most",
+                ),
+                (
                     "runtime/operations/src/drained.rs",
                     "waits for the end of a log that is fetched",
                 ),
