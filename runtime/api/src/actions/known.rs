@@ -223,8 +223,9 @@ impl<'a> Known<'a> {
         Ok((robot, Deed::Silence(scope)))
     }
 
-    /// Whether there is room for a silence among those that count together with it. One takes the place of one about the same conditions. Those that have
-    /// ended a robot only drops at its next record: they take no room.
+    /// Whether there is room for a silence among those that count together with it. One takes the
+    /// place of one about the same conditions. Those that have ended a robot only drops at its next
+    /// record: they take no room.
     fn check_room(&self, robot: Option<&str>, scope: &Scope, now: LogTime) -> Result<(), Refusal> {
         let is_meant = |view: &&&ProcessorView| robot.is_none_or(|robot| view.robot_id == robot);
         for view in self.robots.iter().filter(is_meant) {

@@ -368,9 +368,15 @@ fn an_action_that_is_kept_is_read_as_it_was() {
 #[test]
 fn a_silence_is_refused_where_there_are_as_many_as_can_be() {
     let rules = rules();
-    let of = |count: usize, is_wide: bool| {
+    let (of_robot, of_facility, of_all) = (
+        (false, None),
+        (true, Some("FAC-001".to_owned())),
+        (true, None),
+    );
+    let of = |count: usize, (is_wide, facility): &(bool, Option<String>)| {
+        let (is_wide, facility) = (*is_wide, facility.clone());
         let one = |number: usize| SilenceView {
-            facility_id: is_wide.then(|| "FAC-001".to_owned()),
+            facility_id: facility.clone(),
             condition_id: Some(format!("c{number}")),
             is_wide,
             ..silence(&format!("{}{number}", if is_wide { WIDE } else { "act_" }))
@@ -391,18 +397,35 @@ fn a_silence_is_refused_where_there_are_as_many_as_can_be() {
         change(&mut wish);
         wish
     };
-    let (own, wide) = (
+    let (own, site, wide) = (
         wish(&|wish| wish.robot = said("r1")),
+        wish(&|wish| wish.facility = said("FAC-001")),
         wish(&|wish| wish.model = said("MX-2")),
     );
-    for (count, is_wide, wish, because) in [
-        (63, false, &own, None),
-        (64, false, &own, Some("the robot has 64 silences already")),
-        (64, false, &wide, None),
-        (64, true, &own, None),
-        (64, true, &wide, Some("64 silences for all robots already")),
+    let full_site = "there are 64 silences of the facility 'FAC-001' already";
+    for (count, standing, wish, because) in [
+        (63, &of_robot, &own, None),
+        (
+            64,
+            &of_robot,
+            &own,
+            Some("the robot has 64 silences already"),
+        ),
+        (64, &of_robot, &site, None),
+        (64, &of_robot, &wide, None),
+        (64, &of_facility, &own, None),
+        (64, &of_facility, &site, Some(full_site)),
+        (64, &of_facility, &wide, None),
+        (64, &of_all, &own, None),
+        (64, &of_all, &site, None),
+        (
+            64,
+            &of_all,
+            &wide,
+            Some("64 silences for all robots already"),
+        ),
     ] {
-        let robots = [of(count, is_wide)];
+        let robots = [of(count, standing)];
         let known = Known::new(robots.iter(), &rules);
         let refused = known.silence(wish, NOW).map_err(|refusal| match refusal {
             Refusal::Missing(why) | Refusal::Wrong(why) => why,
@@ -413,7 +436,7 @@ fn a_silence_is_refused_where_there_are_as_many_as_can_be() {
         }
     }
     // What has ended takes no room.
-    let mut ended = of(64, false);
+    let mut ended = of(64, &of_robot);
     ended.silences[0].until = NOW.0;
     assert!(
         Known::new([ended].iter(), &rules)
@@ -421,7 +444,7 @@ fn a_silence_is_refused_where_there_are_as_many_as_can_be() {
             .is_ok()
     );
     // One about the same conditions takes the place of the one before.
-    let mut full = of(64, false);
+    let mut full = of(64, &of_robot);
     let standing = &mut full.silences[1];
     (standing.rule_id, standing.condition_id) = (None, said("c1"));
     let robots = [full];
