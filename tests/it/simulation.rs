@@ -12,7 +12,7 @@ const SEEDS: std::ops::Range<u64> = 0..300;
 /// Said at once: what tests print is held back until they have failed.
 fn say(line: &str) {
     let line = format!("simulation: {line}\n");
-    // Nobody may be listening.
+    // Standard error may be closed.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 

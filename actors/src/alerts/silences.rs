@@ -8,8 +8,8 @@ use super::open::OpenAlert;
 
 /// Silences that count together, at a time ([`SilenceScope`]).
 pub const SILENCES_MAX: usize = 64;
-/// Those of all facilities together. Each robot keeps them, since it may come to another facility; with
-/// its own and those without a facility it keeps 1,152 at most.
+/// Those of all facilities together. Each robot keeps them, since it may come to another facility;
+/// with its own and those without a facility it keeps 1,152 at most.
 pub const FACILITY_SILENCES_MAX: usize = 1024;
 
 /// The ids begin so that the HTTP interface and the command line give to actions for all robots.

@@ -64,8 +64,8 @@ pub enum Fault {
 
 /// Notes changes in the audit trail as `who`'s, from an address, and appends them to all partitions of
 /// the topic, one after the other and no other person's between the partitions: all partitions have all
-/// changes in one order. One that fails or is killed may be in some partitions only: whoever changes
-/// rules next completes it, or the same change again.
+/// changes in one order. One that fails or is killed may be in some partitions only: the next change
+/// of rules completes it, or the same change again.
 ///
 /// # Errors
 /// When the access store or the log does not take it; a conflict where another person is changing the

@@ -15,7 +15,7 @@ use theatre_actors::time::LogTime;
 
 use super::{Fault, Way, record};
 
-/// The turn of one that was not heard for so long is over, microseconds.
+/// A turn that was not prolonged for so long is over, microseconds.
 const LEASE_US: i64 = 30_000_000;
 /// A turn is prolonged when it is this old, microseconds. Between two looks at it is the append of one
 /// record.
@@ -252,7 +252,7 @@ fn busy(first: Option<&RuleChange>, silent_us: i64) -> Fault {
     };
     Fault::Conflict {
         why: format!(
-            "{who}, or was interrupted; its process was heard {} s ago: see what became of it in the history of changes, and repeat this if it is still wanted, in {seconds} s at the latest",
+            "{who}, or was interrupted; its turn was last prolonged {} s ago: see what became of it in the history of changes, and repeat this if it is still wanted, in {seconds} s at the latest",
             silent_us.max(0) / 1_000_000
         ),
         seconds: u32::try_from(seconds).unwrap_or(1),

@@ -196,7 +196,7 @@ impl Service {
         note_own_parts(config, pipeline.progress());
         let watch = |file| -> Result<Watcher, Failure> {
             let (ports, access) = (ports.clone(), adapters.access()?);
-            // Whoever changed rules on this directory has ended.
+            // The process that changed rules on this directory has ended.
             theatre_api::rule_changes::end_turns(&*access)?;
             Watcher::begin(file, &on_base, (&params, ports), access, &pipeline)
         };
