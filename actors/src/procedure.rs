@@ -29,6 +29,7 @@ use crate::name_map::NameMap;
 pub(crate) use before::ProcedureV2;
 pub(crate) use course::{CaseRows, Course};
 pub use indicators::{IndicatorColumns, IndicatorSpec, Indicators, SIGNALS_MAX};
+use life::Described;
 pub(crate) use phases::Leg;
 
 /// A step in a procedure's life.
@@ -146,6 +147,8 @@ pub struct ProcedureActor {
     last_published: Option<(i32, Box<Outcome>)>,
     /// Revision and fingerprint of the state that was published last.
     state_published: Option<(i32, u64)>,
+    #[serde(skip)]
+    described: Described,
     /// When the robot's clock reaches this, changes since the last publication are published.
     pub(crate) due: Option<i64>,
     /// Latest event time of the procedure's records.
@@ -240,11 +243,8 @@ impl ProcedureActor {
 
     /// Event time of its latest end event, microseconds UTC; `None` while there is none.
     pub fn ended_at(&self) -> Option<i64> {
-        self.ordered()
-            .iter()
-            .rev()
-            .find(|event| ends(event.step))
-            .map(|event| event.time)
+        let ends = self.events.values().filter(|event| ends(event.step));
+        ends.map(|event| event.time).max()
     }
 
     /// True once an outcome was published.
@@ -332,11 +332,9 @@ impl ProcedureActor {
 
     /// Event time of its first start; `None` while there is none.
     fn started_at(&self) -> Option<i64> {
-        let events = self.ordered();
-        let mut starts = events
-            .iter()
-            .filter(|event| event.step == ProcedureStep::Started);
-        starts.next().map(|event| event.time)
+        let is_start = |event: &&ProcedureEvent| event.step == ProcedureStep::Started;
+        let starts = self.events.values().filter(is_start);
+        starts.map(|event| event.time).min()
     }
 
     fn indicators(

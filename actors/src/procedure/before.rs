@@ -78,6 +78,7 @@ impl From<ProcedureV2> for ProcedureActor {
             result: stored.result,
             last_published: stored.last_published,
             state_published: None,
+            described: Default::default(),
             due: stored.due,
             last_seen: stored.last_seen,
             incarnation: stored.incarnation,

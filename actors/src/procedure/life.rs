@@ -6,14 +6,27 @@ use super::phases::Leg;
 use super::{ProcedureActor, ProcedureEvent, ProcedureMetadata, ProcedureStep, ends, paused};
 use crate::outputs::fingerprint;
 
+/// Number of events and overlapping cases of which a state was made last. Saves making it again; it
+/// is neither stored nor compared, since whoever does not know it finds the same state once more.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Described(Option<(usize, Vec<String>)>);
+
+impl PartialEq for Described {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 impl ProcedureActor {
     /// From when to when it was on the robot, event times in microseconds UTC; `None` before its
     /// start. One that has not ended was there up to its latest step.
     pub(crate) fn under_way(&self) -> Option<(i64, i64)> {
-        let events = self.ordered();
-        let started = first(&events, ProcedureStep::Started)?;
-        let latest = events.last().map_or(started, |event| event.time);
-        Some((started, self.ended_at().unwrap_or(latest).max(started)))
+        let events = || self.events.values();
+        let starts = events().filter(|event| event.step == ProcedureStep::Started);
+        let started = starts.map(|event| event.time).min()?;
+        let latest = events().map(|event| event.time).max();
+        let ended = self.ended_at().or(latest).unwrap_or(started);
+        Some((started, ended.max(started)))
     }
 
     /// The phase that is under way at an event time, microseconds UTC; `None` before the first one
@@ -28,17 +41,25 @@ impl ProcedureActor {
             .filter(|_| last.step == ProcedureStep::PhaseStarted)
     }
 
+    /// Whether its state is made of what it was made of last: of its events, which only grow in
+    /// number, and of the cases that were on the robot at the same time.
+    pub(crate) fn is_described(&self, overlaps: &[String]) -> bool {
+        let known = self.described.0.as_ref();
+        known.is_some_and(|(events, known)| *events == self.events.len() && known == overlaps)
+    }
+
     /// Its state, with the next revision, when it differs from the one published last. `overlaps`:
     /// the cases that were on the robot at the same time.
     pub(crate) fn revise_state(
         &mut self,
         leg: Leg<'_>,
-        overlaps: &[String],
+        overlaps: Vec<String>,
     ) -> Option<ProcedureState> {
         if self.events.len() == 0 {
             return None;
         }
-        let mut state = self.state(leg, overlaps);
+        let mut state = self.state(leg, &overlaps);
+        self.described = Described(Some((self.events.len(), overlaps)));
         let content = fingerprint(&state.encode());
         state.revision = match self.state_published {
             Some((_, known)) if known == content => return None,

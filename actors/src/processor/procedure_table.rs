@@ -91,6 +91,18 @@ pub(super) fn leg_id(procedure_id: &str, robot_id: &str, incarnation: u64) -> St
     id
 }
 
+/// Of all cases and when they were on the robot, those that were there at the same time as one.
+fn overlaps(spans: &[(&str, Option<(i64, i64)>)], at: usize) -> Vec<String> {
+    let Some((from, to)) = spans[at].1 else {
+        return Vec::new();
+    };
+    let is_at_once = |(other, (_, span)): &(usize, &(&str, Option<(i64, i64)>))| {
+        *other != at && span.is_some_and(|(start, end)| start < to && from < end)
+    };
+    let others = spans.iter().enumerate().filter(is_at_once);
+    others.map(|(_, (id, _))| (*id).to_owned()).collect()
+}
+
 fn never() -> i64 {
     i64::MAX
 }
@@ -149,37 +161,24 @@ impl ProcedureTable {
 
     /// The states of procedures that differ from what was published last.
     pub(super) fn revise_states(&mut self, robot_id: &str) -> Vec<ProcedureState> {
-        let overlaps: Vec<Vec<String>> = self
-            .procedures
-            .iter()
-            .map(|(id, _)| self.overlaps(id))
+        let spans: Vec<(&str, Option<(i64, i64)>)> = (self.procedures.iter())
+            .map(|(id, procedure)| (id, procedure.under_way()))
             .collect();
+        let overlaps: Vec<Vec<String>> = (0..spans.len()).map(|at| overlaps(&spans, at)).collect();
         let all = self.procedures.iter_mut().zip(overlaps);
         let changed = all.filter_map(|((id, procedure), overlaps)| {
+            if procedure.is_described(&overlaps) {
+                return None;
+            }
             let leg_id = leg_id(id, robot_id, procedure.incarnation);
             let leg = Leg {
                 procedure_id: id,
                 robot_id,
                 id: &leg_id,
             };
-            procedure.revise_state(leg, &overlaps)
+            procedure.revise_state(leg, overlaps)
         });
         changed.collect()
-    }
-
-    /// The other cases that were on the robot at the same time.
-    fn overlaps(&self, id: &str) -> Vec<String> {
-        let Some((from, to)) = self.procedures.get(id).and_then(ProcedureActor::under_way) else {
-            return Vec::new();
-        };
-        let is_at_once = |(other, procedure): &(&str, &ProcedureActor)| {
-            *other != id
-                && procedure
-                    .under_way()
-                    .is_some_and(|(start, end)| start < to && from < end)
-        };
-        let others = self.procedures.iter().filter(is_at_once);
-        others.map(|(other, _)| other.to_owned()).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &ProcedureActor)> {
