@@ -7,17 +7,17 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Float64Array};
-use arrow_buffer::{NullBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 
 /// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named
-/// in a list beside, since a record may say NaN, too.
+/// beside them, since a record may say NaN, too.
 #[derive(Debug, Clone, Default)]
 pub struct SignalRows {
     width: usize,
     rows: usize,
     values: Vec<f64>,
-    /// (row, signal) of the values that are missing, ascending.
-    missing: Vec<(u32, u32)>,
+    /// By signal: whether its value is missing, row by row up to the last one that is.
+    missing: Vec<Vec<bool>>,
     /// By signal: every value is there and is finite, so that rows need not be checked one by one.
     whole: Vec<bool>,
 }
@@ -29,7 +29,7 @@ impl SignalRows {
             width,
             rows: 0,
             values: Vec::with_capacity(width * capacity),
-            missing: Vec::new(),
+            missing: vec![Vec::new(); width],
             whole: vec![true; width],
         }
     }
@@ -62,8 +62,8 @@ impl SignalRows {
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.rows = self.rows.min(rows);
         self.values.truncate(self.rows * self.width);
-        while (self.missing.last()).is_some_and(|(row, _)| *row as usize >= rows) {
-            self.missing.pop();
+        for missing in &mut self.missing {
+            missing.truncate(rows);
         }
     }
 
@@ -88,33 +88,33 @@ impl SignalRows {
 
     /// Notes that a signal of the row that was begun last has no value.
     pub(crate) fn set_missing(&mut self, signal: usize) {
-        self.missing.push((self.rows as u32 - 1, signal as u32));
+        let missing = &mut self.missing[signal];
+        missing.resize(self.rows - 1, false);
+        missing.push(true);
     }
 
     /// Sets a signal of all rows from its column.
     pub(crate) fn fill(&mut self, signal: usize, column: &Float64Array) {
-        if column.null_count() == 0 {
-            let cells = self
-                .values
-                .iter_mut()
-                .skip(signal)
-                .step_by(self.width.max(1));
+        let cells = self
+            .values
+            .iter_mut()
+            .skip(signal)
+            .step_by(self.width.max(1));
+        let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) else {
             for (cell, value) in cells.zip(column.values()) {
                 *cell = *value;
             }
             return;
+        };
+        for ((cell, value), is_there) in cells.zip(column.values()).zip(nulls) {
+            *cell = if is_there { *value } else { f64::NAN };
         }
-        for (row, value) in column.iter().enumerate().take(self.rows) {
-            match value {
-                Some(value) => self.values[row * self.width + signal] = value,
-                None => self.missing.push((row as u32, signal as u32)),
-            }
-        }
+        let is_missing = nulls.iter().map(|is_there| !is_there);
+        self.missing[signal] = is_missing.take(self.rows).collect();
     }
 
     /// To be called once all rows are there.
     pub(crate) fn finish(&mut self) {
-        self.missing.sort_unstable();
         // A finite number times 0 is 0, any other is NaN: without a branch, so that the compiler
         // takes several signals at once.
         let mut products = vec![0.0; self.width];
@@ -161,9 +161,7 @@ impl SignalRows {
 
     /// Whether a record brought no value, rather than one that is no number.
     pub fn is_missing(&self, row: usize, signal: usize) -> bool {
-        (self.missing)
-            .binary_search(&(row as u32, signal as u32))
-            .is_ok()
+        self.missing[signal].get(row) == Some(&true)
     }
 
     /// The columns of all signals, in their order. Rows are read once for all of them.
@@ -176,18 +174,20 @@ impl SignalRows {
                 column.push(*value);
             }
         }
-        let mut missing: Vec<Option<Vec<bool>>> = vec![None; self.width];
-        for (row, signal) in &self.missing {
-            let there = missing[*signal as usize].get_or_insert_with(|| vec![true; self.rows]);
-            there[*row as usize] = false;
+        for (column, missing) in columns.iter_mut().zip(&self.missing) {
             // What a null has in its place is not seen; a file of zeros is smaller.
-            columns[*signal as usize][*row as usize] = 0.0;
+            for (value, _) in column.iter_mut().zip(missing).filter(|(_, is)| **is) {
+                *value = 0.0;
+            }
         }
-        let column = |(values, there): (Vec<f64>, Option<Vec<bool>>)| {
-            let nulls = there.map(NullBuffer::from);
+        let column = |(values, missing): (Vec<f64>, &Vec<bool>)| {
+            let nulls = missing.contains(&true).then(|| {
+                let is_there = |row| missing.get(row) != Some(&true);
+                NullBuffer::from(BooleanBuffer::collect_bool(self.rows, is_there))
+            });
             Arc::new(Float64Array::new(ScalarBuffer::from(values), nulls)) as ArrayRef
         };
-        columns.into_iter().zip(missing).map(column).collect()
+        columns.into_iter().zip(&self.missing).map(column).collect()
     }
 }
 
