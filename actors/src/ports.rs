@@ -19,7 +19,7 @@ use crate::position::Partition;
 
 pub use access::{AccessStore, AuditEntry, Begun, Reservation, Role, StoredToken};
 pub use dead_letters::{DeadLetterStore, DeadReplay, PlaceInLog};
-pub use lake::{Lake, LakeEntry, LakeUpload, attempts_of, is_outdated};
+pub use lake::{Lake, LakeBytes, LakeEntry, LakeUpload, attempts_of, is_outdated, outside};
 pub use lake_files::{DeferredBatches, FileStage, LakeFile, LoadBatch, RegisteredFile};
 pub use log::{
     Appender, EventLog, Lane, LanePublisher, LogRange, LogReader, Membership, NewRecord, Outgoing,

@@ -28,11 +28,10 @@ use std::sync::Arc;
 #[cfg(any(test, feature = "test-hooks"))]
 use serde::{Deserialize, Serialize};
 use theatre_schemas::batch::Batch;
-use theatre_schemas::dataset::{DatasetIndex, DatasetKind, Datasets};
+use theatre_schemas::dataset::{Dataset, DatasetIndex, DatasetKind, Datasets};
 use theatre_schemas::records::{Alert, OutcomeStatus};
 
 use crate::control::ControlBook;
-use crate::instrument::InstrumentColumns;
 use crate::outputs::{Counters, DeadReason, DeadRow, Outputs, TopicTally, outcome, phase, window};
 use crate::position::{Positions, TopicIndex};
 use crate::procedure::{Conclusion, IndicatorColumns, IndicatorSpec};
@@ -143,16 +142,24 @@ impl ProcessorConfig {
         config
     }
 
-    /// The signals of a dataset on which conditions depend, by their index: those that rules watch,
-    /// and those by which instruments are followed.
-    pub fn signals_of_rules(&self, dataset: DatasetIndex) -> BTreeSet<usize> {
-        let slots = 0..self.rules.rules().len();
-        let watched = slots.flat_map(|slot| self.rules.watched(slot));
-        let of_rules = watched.filter(|(index, _)| *index == dataset);
-        let instruments = self.entities.instruments.get(&dataset).into_iter();
-        (of_rules.map(|(_, signal)| signal))
-            .chain(instruments.flat_map(InstrumentColumns::signals))
-            .collect()
+    /// The columns of a telemetry dataset on which conditions depend, by their index: those that
+    /// say whose row it is and when, those that rules watch, and those by which instruments are
+    /// followed.
+    pub fn columns_of_rules(&self, index: DatasetIndex, dataset: &Dataset) -> BTreeSet<usize> {
+        let roles = dataset.roles;
+        let optional = [roles.procedure_id, roles.sequence, roles.boot_id];
+        let mut columns = BTreeSet::from([roles.robot_id, roles.event_time]);
+        columns.extend(optional.into_iter().flatten());
+        let column = |signal: usize| dataset.signals.get(signal).map(|of| of.column);
+        if let Some(rules) = self.rules.for_dataset(index) {
+            columns.extend(rules.all().filter_map(|rule| column(rule.signal)));
+            columns.extend(rules.texts.iter().map(|(column, _)| *column));
+        }
+        if let Some(instruments) = self.entities.instruments.get(&index) {
+            columns.extend(instruments.texts());
+            columns.extend(instruments.signals().filter_map(column));
+        }
+        columns
     }
 }
 

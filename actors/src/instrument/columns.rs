@@ -43,6 +43,11 @@ impl InstrumentColumns {
         self.lives_used.into_iter().chain(self.active)
     }
 
+    /// The text columns that are read, by their index in the dataset.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.serial).chain(self.kind)
+    }
+
     /// Finds the columns in a dataset.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
 //! The lake: immutable files that become visible atomically, as a whole.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, Result};
+use super::{Epoch, Error, Result};
 use crate::position::Partition;
 
 /// A lake file being written. Dropping it without `seal` abandons it.
@@ -24,6 +27,37 @@ pub struct LakeEntry {
     pub bytes: u64,
 }
 
+/// A completed file that is open, for a reader that wants few of its bytes.
+pub trait LakeBytes: Send + Sync {
+    /// Length in bytes.
+    fn size(&self) -> u64;
+
+    /// The bytes of a range. Fails with `Refused` when it lies outside of the file.
+    fn read(&self, range: Range<u64>) -> Result<Bytes>;
+}
+
+impl LakeBytes for Bytes {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let place = |at: u64| usize::try_from(at).ok().filter(|at| *at <= self.len());
+        match (place(range.start), place(range.end)) {
+            (Some(from), Some(to)) if from <= to => Ok(self.slice(from..to)),
+            _ => Err(outside(&range, self.size())),
+        }
+    }
+}
+
+/// A range that is not in its file, which says of itself where its parts are.
+pub fn outside(range: &Range<u64>, size: u64) -> Error {
+    Error::Refused(format!(
+        "a lake file of {size} bytes is damaged: it says that bytes {} to {} are a part of it",
+        range.start, range.end
+    ))
+}
+
 /// A store of immutable files.
 pub trait Lake: Send + Sync {
     /// Starts a file, which is invisible until it is completed. `attempt` makes concurrent writers
@@ -39,7 +73,13 @@ pub trait Lake: Send + Sync {
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>>;
 
     /// The bytes of a completed file. Fails with `Gone` when it is not there.
-    fn read(&self, path: &str) -> Result<bytes::Bytes>;
+    fn read(&self, path: &str) -> Result<Bytes>;
+
+    /// Opens a completed file for a reader that wants few of its bytes. Where fetching one part after
+    /// the other is no gain, all are fetched here. Fails with `Gone` when it is not there.
+    fn open_file(&self, path: &str) -> Result<Box<dyn LakeBytes>> {
+        Ok(Box::new(self.read(path)?))
+    }
 
     /// The URL under which other systems find a file, such as `s3://bucket/prefix/path`; `None` for
     /// a lake that only this process can read.

@@ -225,7 +225,11 @@ fn skewed() -> Processor {
     processor
 }
 
-fn run_from(mut processor: Processor, samples: &[Sample], cuts: &[usize]) -> (Vec<u8>, Outputs) {
+fn run_from(processor: Processor, samples: &[Sample], cuts: &[usize]) -> (Vec<u8>, Outputs) {
+    run_batch(processor, &telemetry(samples), cuts)
+}
+
+fn run_batch(mut processor: Processor, batch: &Batch, cuts: &[usize]) -> (Vec<u8>, Outputs) {
     let config = processor.config.clone();
     let mut outputs = Outputs::default();
     for procedure in 0..3 {
@@ -233,16 +237,15 @@ fn run_from(mut processor: Processor, samples: &[Sample], cuts: &[usize]) -> (Ve
         processor.apply(2, &batch, &[0], &mut outputs);
         processor.state.positions = Positions::zero();
     }
-    let batch = telemetry(samples);
     let mut bounds: Vec<usize> = cuts
         .iter()
-        .map(|cut| cut % (samples.len() + 1))
-        .chain([0, samples.len()])
+        .map(|cut| cut % (batch.len() + 1))
+        .chain([0, batch.len()])
         .collect();
     bounds.sort_unstable();
     for pair in bounds.windows(2) {
         let rows: Vec<u32> = (pair[0] as u32..pair[1] as u32).collect();
-        processor.apply(0, &batch, &rows, &mut outputs);
+        processor.apply(0, batch, &rows, &mut outputs);
         processor = Processor::restore("r", &processor.snapshot(), config.clone()).unwrap();
     }
     (processor.snapshot(), outputs)

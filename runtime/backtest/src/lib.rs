@@ -5,7 +5,7 @@
 //! [`scoring`] says, as a function of those, how well the conditions announced what happened;
 //! [`unknown`] says what cannot be known from a lake; [`picture`] draws it. [`learning`] makes of the
 //! same actors' averages what is normal for the robots of a model. The actors are without what no
-//! condition depends on: windows that no rule judges, and signals that no rule watches.
+//! condition depends on: windows that no rule judges, and columns that no rule looks at.
 //!
 //! Called by `theatre rules test` and `theatre rules learn`. Invariants: nothing is written, neither to the lake nor to the
 //! store; no clock is read; the result depends on the files and the question alone, not on how many
@@ -90,7 +90,7 @@ struct Shared<'a> {
     config: &'a Arc<ProcessorConfig>,
     question: &'a Question,
     watched: &'a Watched,
-    /// Signals on which conditions depend, by dataset.
+    /// Columns on which conditions depend, by dataset.
     needed: BTreeMap<DatasetIndex, BTreeSet<usize>>,
     /// After so long without a row a robot is silent by some rule, microseconds.
     silence_us: i64,
@@ -159,7 +159,7 @@ pub fn run(
         watched: &watched,
         needed: datasets
             .iter()
-            .map(|(index, _)| (index, config.signals_of_rules(index)))
+            .map(|(index, dataset)| (index, config.columns_of_rules(index, dataset)))
             .collect(),
         silence_us: config.rules.silence_us(config.time.silence_after_us),
         live_within_us: config

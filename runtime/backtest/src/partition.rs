@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use theatre_actors::outputs::Outputs;
-use theatre_actors::ports::{Error, Result};
+use theatre_actors::ports::{Error, LakeBytes, Result};
 use theatre_actors::position::{Partition, TopicIndex};
 use theatre_actors::processor::Processor;
 use theatre_actors::rules::CohortAverages;
@@ -104,8 +104,8 @@ impl<'a> Reader<'a> {
             let Some((index, dataset)) = self.shared.datasets.find(&file.file.dataset) else {
                 continue;
             };
-            match self.shared.lake.read(path) {
-                Ok(bytes) => readers.push(self.shared.open(path, bytes, dataset, index)?),
+            match self.shared.lake.open_file(path) {
+                Ok(bytes) => readers.push(self.shared.open(path, &*bytes, dataset, index)?),
                 // Deleted by those who keep the lake: the period begins later there.
                 Err(Error::Gone(_)) => self.done.gone.count(file),
                 Err(error) => return Err(error),
@@ -240,19 +240,19 @@ impl<'a> Reader<'a> {
 }
 
 impl Shared<'_> {
-    /// Opens a file. Of telemetry only the signals are read on which conditions depend: most of a
+    /// Opens a file. Of telemetry only the columns are read on which conditions depend: most of a
     /// row is not looked at by any rule.
     fn open(
         &self,
         path: &str,
-        bytes: bytes::Bytes,
+        bytes: &dyn LakeBytes,
         dataset: &Arc<Dataset>,
         index: DatasetIndex,
     ) -> Result<RecordReader> {
         let (dataset, is_telemetry) = (dataset.clone(), dataset.kind == DatasetKind::Telemetry);
         let needed = self.needed.get(&index).filter(|_| is_telemetry);
-        RecordReader::open_some(path, bytes, dataset, index, |signal| {
-            needed.is_none_or(|needed| needed.contains(&signal))
+        RecordReader::open_some(path, bytes, dataset, index, |column| {
+            needed.is_none_or(|needed| needed.contains(&column))
         })
     }
 }

@@ -6,10 +6,14 @@
 
 use std::fs::{File, create_dir_all};
 use std::io::{BufWriter, ErrorKind, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use theatre_actors::ports::{Epoch, Error, Lake, LakeEntry, LakeUpload, Result, is_outdated};
+use theatre_actors::ports::{
+    Epoch, Error, Lake, LakeBytes, LakeEntry, LakeUpload, Result, is_outdated, outside,
+};
 use theatre_actors::position::Partition;
 
 const UPLOADS: &str = ".uploads";
@@ -94,6 +98,35 @@ impl LakeUpload for Upload {
     }
 }
 
+/// A file that is open.
+struct OpenFile {
+    file: File,
+    size: u64,
+}
+
+impl LakeBytes for OpenFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let length = (range.end.checked_sub(range.start))
+            .filter(|_| range.end <= self.size)
+            .and_then(|length| usize::try_from(length).ok())
+            .ok_or_else(|| outside(&range, self.size))?;
+        let mut bytes = vec![0; length];
+        (self.file.read_exact_at(&mut bytes, range.start)).map_err(fault)?;
+        Ok(bytes.into())
+    }
+}
+
+fn not_read(path: &str, error: std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::Gone(format!("lake file '{path}' is not there")),
+        _ => fault(error),
+    }
+}
+
 impl Lake for DirectoryLake {
     fn begin(&self, path: &str, attempt: &str) -> Result<Box<dyn LakeUpload>> {
         // The attempt comes first, so that all uploads of an owner can be found by its prefix.
@@ -143,13 +176,16 @@ impl Lake for DirectoryLake {
     }
 
     fn read(&self, path: &str) -> Result<Bytes> {
-        match std::fs::read(self.root.join(path)) {
-            Ok(bytes) => Ok(bytes.into()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Error::Gone(format!("lake file '{path}' is not there")))
-            }
-            Err(error) => Err(fault(error)),
-        }
+        let bytes = std::fs::read(self.root.join(path));
+        Ok(bytes.map_err(|error| not_read(path, error))?.into())
+    }
+
+    fn open_file(&self, path: &str) -> Result<Box<dyn LakeBytes>> {
+        let opened = File::open(self.root.join(path)).and_then(|file| {
+            let size = file.metadata()?.len();
+            Ok(OpenFile { file, size })
+        });
+        Ok(Box::new(opened.map_err(|error| not_read(path, error))?))
     }
 
     fn location(&self, _path: &str) -> Option<String> {

@@ -6,59 +6,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::ArrayRef;
 use arrow_select::concat::concat;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::errors::ParquetError;
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
-use theatre_actors::ports::{ColumnType, Error, Result};
+use theatre_actors::ports::{ColumnType, Result};
 
 use super::column_type;
-
-/// The bytes at the end of a file behind its footer: the footer's length, and the format's name.
-const TAIL_BYTES: u64 = 8;
-
-/// A part of a file that is known, as if it were the file.
-#[derive(Clone)]
-struct Part {
-    file_bytes: u64,
-    from: u64,
-    bytes: Bytes,
-}
-
-impl Part {
-    fn slice(&self, start: u64, length: Option<usize>) -> parquet::errors::Result<Bytes> {
-        let outside = || ParquetError::EOF(format!("byte {start} is outside of its column"));
-        let from = start.checked_sub(self.from).ok_or_else(outside)?;
-        let from = usize::try_from(from).map_err(|_| outside())?;
-        let to = length.map_or(Some(self.bytes.len()), |length| from.checked_add(length));
-        match to {
-            Some(to) if from <= to && to <= self.bytes.len() => Ok(self.bytes.slice(from..to)),
-            _ => Err(outside()),
-        }
-    }
-}
-
-impl Length for Part {
-    fn len(&self) -> u64 {
-        self.file_bytes
-    }
-}
-
-impl ChunkReader for Part {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(self.slice(start, None)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        self.slice(start, Some(length))
-    }
-}
+use super::parts::{Parts, footer_begins, unreadable};
 
 /// The least and the greatest value of a column in a row group, as far as the file tells them.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,17 +39,8 @@ impl Footer {
     /// # Errors
     /// `Refused` when the bytes are not a Parquet file.
     pub fn begin(path: &str, file: &[u8]) -> Result<u64> {
-        let (bytes, tail) = (file.len() as u64, TAIL_BYTES as usize);
-        let length = file
-            .last_chunk::<8>()
-            .filter(|tail| tail.ends_with(b"PAR1"));
-        let length = length.and_then(|tail| tail.first_chunk::<4>());
-        length
-            .and_then(|length| {
-                let footer = u64::from(u32::from_le_bytes(*length));
-                bytes.checked_sub(footer)?.checked_sub(tail as u64)
-            })
-            .ok_or_else(|| unreadable(path, "its end is not that of one"))
+        let tail = file.last_chunk::<8>().map_or(&[][..], |tail| tail);
+        footer_begins(path, file.len() as u64, tail)
     }
 
     /// Reads the footer of a file of `file_bytes` from all bytes from [`Self::begin`] on.
@@ -100,11 +48,8 @@ impl Footer {
     /// # Errors
     /// `Refused` when the bytes are not a Parquet file of flat columns.
     pub fn read(path: &str, file_bytes: u64, end: Bytes) -> Result<Self> {
-        let part = Part {
-            file_bytes,
-            from: file_bytes.saturating_sub(end.len() as u64),
-            bytes: end,
-        };
+        let from = file_bytes.saturating_sub(end.len() as u64);
+        let part = Parts::new(file_bytes, vec![(from, end)]);
         let metadata = guarded(path, || {
             ArrowReaderMetadata::load(&part, ArrowReaderOptions::new())
         })?;
@@ -115,13 +60,13 @@ impl Footer {
         };
         let leaves = footer.metadata.parquet_schema().num_columns();
         if leaves != footer.metadata.schema().fields().len() {
-            return Err(unreadable(path, "its columns are not flat"));
+            return Err(unreadable(path, &"its columns are not flat"));
         }
         for group in 0..footer.groups() {
             for column in 0..leaves {
                 let range = guarded(path, || Ok(footer.range(group, column)))?;
                 if range.end > file_bytes {
-                    return Err(unreadable(path, "a column lies outside of the file"));
+                    return Err(unreadable(path, &"a column lies outside of the file"));
                 }
             }
         }
@@ -194,11 +139,8 @@ impl Footer {
     /// # Errors
     /// `Refused` when they are damaged.
     pub fn decode(&self, group: usize, column: usize, bytes: Bytes) -> Result<ArrayRef> {
-        let part = Part {
-            file_bytes: self.file_bytes,
-            from: self.range(group, column).start,
-            bytes,
-        };
+        let from = self.range(group, column).start;
+        let part = Parts::new(self.file_bytes, vec![(from, bytes)]);
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), [column]);
         let rows = self.group_rows(group);
         let values = guarded(&self.path, || {
@@ -216,22 +158,16 @@ impl Footer {
         if values.len() == rows {
             Ok(values)
         } else {
-            Err(unreadable(&self.path, "a column lacks values"))
+            Err(unreadable(&self.path, &"a column lacks values"))
         }
     }
-}
-
-fn unreadable(path: &str, why: &str) -> Error {
-    Error::Refused(format!(
-        "lake file '{path}' is no readable Parquet file: {why}"
-    ))
 }
 
 /// What the decoder makes of bytes that may be damaged in any way: a panic of it is an error of the
 /// file, since its caller may be code in C, through which none may pass.
 fn guarded<T>(path: &str, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|error| unreadable(path, &error.to_string())),
-        Err(_) => Err(unreadable(path, "its bytes are damaged")),
+        Ok(read) => read.map_err(|error| unreadable(path, &error)),
+        Err(_) => Err(unreadable(path, &"its bytes are damaged")),
     }
 }

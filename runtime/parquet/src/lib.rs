@@ -8,11 +8,11 @@ pub mod columns;
 pub mod cpu_limit;
 pub mod merge;
 pub mod outputs;
+mod parts;
 pub mod records;
 pub mod writer;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -29,6 +29,8 @@ use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableSpec};
 use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
+
+use parts::{BATCH_ROWS, unreadable};
 
 /// The longest text of a lake file, bytes: what a VARCHAR of the warehouse holds.
 pub const TEXT_BYTES_MAX: usize = 65_535;
@@ -306,31 +308,9 @@ pub fn column_type(data_type: &DataType) -> Option<ColumnType> {
 /// # Errors
 /// When the bytes are not a Parquet file.
 pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader> {
-    read_without(path, bytes, &HashSet::new())
-}
-
-/// Reads a file without some of its columns, which are not decoded.
-///
-/// # Errors
-/// As [`read`].
-pub fn read_without(
-    path: &str,
-    bytes: bytes::Bytes,
-    left_out: &HashSet<String>,
-) -> Result<ParquetRecordBatchReader> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| {
-        let names = builder.schema().fields().iter().map(|field| field.name());
-        let kept: Vec<&str> = (names.filter(|name| !left_out.contains(*name)))
-            .map(String::as_str)
-            .collect();
-        let mask = ProjectionMask::columns(builder.parquet_schema(), kept);
-        builder.with_projection(mask).with_batch_size(8192).build()
-    });
-    reader.map_err(|error| {
-        Error::Refused(format!(
-            "lake file '{path}' is no readable Parquet file: {error}"
-        ))
-    })
+    ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+        .map_err(|error| unreadable(path, &error))
 }
 
 /// Reads some columns of a file, in the order in which the file has them.
@@ -353,7 +333,7 @@ pub fn read_columns(
     let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
     builder
         .with_projection(mask)
-        .with_batch_size(8192)
+        .with_batch_size(BATCH_ROWS)
         .build()
         .map_err(|error| refused(error.to_string()))
 }

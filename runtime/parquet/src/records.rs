@@ -9,11 +9,12 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader, new_null_array};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-use theatre_actors::ports::{ColumnType, Error, Result};
+use theatre_actors::ports::{ColumnType, Error, LakeBytes, Result};
 use theatre_actors::position::Positions;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{ColumnSpec, Dataset, DatasetIndex};
 
+use super::parts::read_some;
 use super::{META_COLUMNS, arrow_type, column_type, sql_name};
 
 /// Where a file of records stands in its partition, as [`super::record_path`] named it.
@@ -68,8 +69,8 @@ pub struct RecordReader {
 enum Source {
     /// The column at this place in the file.
     Column(usize),
-    /// The file was written before the dataset had it: it is null.
-    CameLater,
+    /// The file was written before the dataset had it, or it is not asked for: it is null.
+    Null,
     /// A signal that is not asked for.
     NotRead,
 }
@@ -85,39 +86,38 @@ impl RecordReader {
         dataset: Arc<Dataset>,
         index: DatasetIndex,
     ) -> Result<Self> {
-        Self::open_some(path, bytes, dataset, index, |_| true)
+        Self::open_some(path, &bytes, dataset, index, |_| true)
     }
 
-    /// The same without signals that are not asked for, by their index in the dataset: they are not
-    /// decoded, and 0 in every row.
+    /// The same without columns that are not asked for, by their index in the dataset: they are
+    /// neither fetched nor decoded. Of these, signals are 0 in every row, and others null. Robot and
+    /// event time must be asked for.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::open`], and others when the bytes cannot be had.
     pub fn open_some(
         path: &str,
-        bytes: bytes::Bytes,
+        file: &dyn LakeBytes,
         dataset: Arc<Dataset>,
         index: DatasetIndex,
         is_wanted: impl Fn(usize) -> bool,
     ) -> Result<Self> {
-        let mut is_read = vec![true; dataset.columns.len()];
-        for (signal, spec) in dataset.signals.iter().enumerate() {
-            is_read[spec.column] = is_wanted(signal);
-        }
-        let left_out: HashSet<String> = (dataset.columns.iter().zip(&is_read))
-            .filter(|(_, is_read)| !**is_read)
-            .map(|(column, _)| sql_name(&column.name))
+        let names: Vec<String> = (dataset.columns.iter())
+            .map(|column| sql_name(&column.name))
             .collect();
-        let reader = super::read_without(path, bytes, &left_out)?;
+        let [(topic, _), _, (offset, _), (append_time, _)] = META_COLUMNS;
+        let mut wanted = HashSet::from([topic, offset, append_time]);
+        let columns = names.iter().enumerate();
+        wanted.extend(columns.filter_map(|(at, name)| is_wanted(at).then_some(name.as_str())));
+        let reader = read_some(path, file, |name| wanted.contains(name))?;
         let schema = reader.schema();
-        let source = |(column, is_read): (&ColumnSpec, bool)| {
-            if !is_read {
-                return Source::NotRead;
-            }
-            let place = schema.column_with_name(&sql_name(&column.name));
-            place.map_or(Source::CameLater, |(at, _)| Source::Column(at))
+        let is_signal = |at: usize| dataset.signals.iter().any(|signal| signal.column == at);
+        let source = |(at, name): (usize, &String)| match schema.column_with_name(name) {
+            Some((place, _)) => Source::Column(place),
+            None if !is_wanted(at) && is_signal(at) => Source::NotRead,
+            None => Source::Null,
         };
-        let sources = dataset.columns.iter().zip(is_read).map(source).collect();
+        let sources = names.iter().enumerate().map(source).collect();
         Ok(Self {
             path: path.to_owned(),
             reader,
@@ -190,7 +190,7 @@ impl RecordReader {
             let place = match source {
                 Source::Column(place) => *place,
                 Source::NotRead => return Ok(None),
-                Source::CameLater => {
+                Source::Null => {
                     let of = arrow_type(spec.column_type);
                     return Ok(Some(new_null_array(&of, rows.num_rows())));
                 }
@@ -263,6 +263,21 @@ mod tests {
         }
     }
 
+    /// A file that remembers how many bytes were fetched at a time.
+    #[derive(Default)]
+    struct Fetched(Mutex<Vec<u64>>);
+
+    impl LakeBytes for Fetched {
+        fn size(&self) -> u64 {
+            file().size()
+        }
+
+        fn read(&self, range: std::ops::Range<u64>) -> Result<bytes::Bytes> {
+            self.0.lock().unwrap().push(range.end - range.start);
+            file().read(range)
+        }
+    }
+
     fn dataset(version: u32, counted: &str, more: &str) -> Arc<Dataset> {
         let json = format!(
             r#"{{"type": "record", "name": "R", "theatre": {{"id": {}, "dataset": "d", "kind": "telemetry", "version": {version}}}, "fields": [
@@ -327,12 +342,15 @@ mod tests {
         let written = rows();
         let dataset = &written.dataset;
         let joints = dataset.signal("joints[0]").unwrap();
-        let wanted = |signal| signal == joints;
-        let mut reader = RecordReader::open_some("f", file(), dataset.clone(), 5, wanted).unwrap();
-        assert_eq!(
-            reader.reader.schema().fields().len(),
-            META_COLUMNS.len() + 3
-        );
+        let columns = ["robot_id", "event_time", "joints[0]"].map(|name| dataset.column(name));
+        let wanted = |column| columns.contains(&Some(column));
+        let fetched = Fetched::default();
+        let mut reader =
+            RecordReader::open_some("f", &fetched, dataset.clone(), 5, wanted).unwrap();
+        // Those, and where a row stood in the log.
+        assert_eq!(reader.reader.schema().fields().len(), 3 + 3);
+        let bytes: u64 = fetched.0.lock().unwrap().iter().sum();
+        assert!(bytes < fetched.size() - 50, "{bytes} of {}", fetched.size());
         let batch = reader.read_next().unwrap().unwrap().batch;
         let counted = dataset.signal("counted").unwrap();
         for row in 0..3 {

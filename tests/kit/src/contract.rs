@@ -1088,6 +1088,12 @@ pub fn lake_completes_once(lake: &dyn Lake) -> Result<()> {
     lake.complete("d/x/1.parquet", &upload)?;
     lake.complete("d/x/1.parquet", &upload)?;
     ensure!(&lake.read("d/x/1.parquet")?[..] == b"one");
+    let opened = lake.open_file("d/x/1.parquet")?;
+    ensure!(opened.size() == 3 && &opened.read(1..3)?[..] == b"ne");
+    ensure!(
+        opened.read(1..4).is_err() && matches!(lake.open_file("d/x/0"), Err(Error::Gone(_))),
+        "bytes that are not there are not made up"
+    );
     let again = put("d/x/1.parquet", "p0-e2-1", b"two")?;
     lake.complete("d/x/1.parquet", &again)?;
     ensure!(

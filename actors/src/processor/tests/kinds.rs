@@ -1,9 +1,12 @@
 //! Rules of the kinds that look at more than one value, through a processor: what they raise does
 //! not depend on how rows are cut, in which order they come, or when the state is saved.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::json;
 
 use super::*;
+use crate::instrument::{InstrumentColumns, InstrumentSpec};
 
 /// A rule as a rule file has it.
 fn read(id: &str, more: serde_json::Value) -> RuleSpec {
@@ -132,6 +135,29 @@ fn with_other_windows() -> Arc<ProcessorConfig> {
     Arc::new(config)
 }
 
+/// Rows without the columns on which no condition depends, as a reader gives them that reads the
+/// others only.
+fn without_unread(config: &ProcessorConfig, batch: &Batch) -> Batch {
+    let (index, dataset) = (batch.dataset_index, &batch.dataset);
+    let read = config.columns_of_rules(index, dataset);
+    assert!(read.len() < dataset.columns.len() - 3, "{read:?}");
+    let is_signal = |at: usize| dataset.signals.iter().any(|signal| signal.column == at);
+    let columns = batch.columns().enumerate().map(|(at, column)| {
+        if read.contains(&at) {
+            return Some(column.clone());
+        }
+        let null = || arrow_array::new_null_array(column.data_type(), batch.len());
+        (!is_signal(at)).then(null)
+    });
+    Batch::of_some(
+        dataset.clone(),
+        index,
+        columns.collect(),
+        batch.offsets.clone(),
+        batch.append_times.clone(),
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -144,11 +170,55 @@ proptest! {
         let lean = Arc::new(whole.for_rules());
         prop_assert_eq!(lean.windows.specs().len(), 1);
         let (_, outputs) = run_from(Processor::new("r", whole), &samples, &cuts);
-        let (_, of_rules) = run_from(Processor::new("r", lean), &samples, &cuts);
+        let batch = without_unread(&lean, &telemetry(&samples));
+        let (_, of_rules) = run_batch(Processor::new("r", lean), &batch, &cuts);
         prop_assert_eq!(alerts(&outputs), alerts(&of_rules));
         let windows = |of: &Outputs| by_kind(of, OutputKind::Window).len();
         prop_assert!(windows(&of_rules) <= windows(&outputs));
     }
+}
+
+#[test]
+fn the_columns_that_are_read_are_those_of_the_row_of_rules_and_of_instruments() {
+    let watched = json!({"dataset": "robot_telemetry",
+        "only": {"facilities": ["F"], "tools": ["scissors"]},
+        "kind": {"threshold": {"signal": "joints[2].current", "raise_above": 4.0}}});
+    let mut config = Arc::unwrap_or_clone(with_rules(&[read("strained", watched)]));
+    let (index, dataset) = registry().datasets().find("robot_telemetry").unwrap();
+    let names = |config: &ProcessorConfig| -> BTreeSet<&str> {
+        let columns = config.columns_of_rules(index, dataset).into_iter();
+        columns
+            .map(|at| dataset.columns[at].name.as_str())
+            .collect()
+    };
+    let of_rows = [
+        "boot_id",
+        "event_time",
+        "procedure_id",
+        "robot_id",
+        "sequence",
+    ];
+    let of_rule = ["facility_id", "joints[2].current", "tool_type"];
+    let expected: BTreeSet<&str> = of_rows.into_iter().chain(of_rule).collect();
+    assert_eq!(names(&config), expected);
+    let spec = InstrumentSpec {
+        dataset: "robot_telemetry".into(),
+        serial: "firmware_version".into(),
+        kind: Some("robot_model".into()),
+        lives_used: Some("joints[0].current".into()),
+        active: Some("joints[1].current".into()),
+        lives: BTreeMap::new(),
+    };
+    let columns = InstrumentColumns::resolve(&spec, dataset).unwrap();
+    config.entities.instruments.insert(index, columns);
+    let mut with_instruments = expected;
+    with_instruments.extend([
+        "firmware_version",
+        "robot_model",
+        "joints[0].current",
+        "joints[1].current",
+    ]);
+    assert_eq!(names(&config), with_instruments);
 }
 
 /// A processor that is fed by name.
