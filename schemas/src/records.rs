@@ -17,13 +17,14 @@ use crate::framing;
 #[error("{0}")]
 pub struct RecordError(String);
 
-/// A shipped schema and its writer, which live as long as the process: the writer borrows the schema.
+/// The writer and the readers of a shipped schema, which live as long as the process: they borrow it.
 struct Published {
     id: u32,
+    #[cfg(test)]
     schema: &'static Schema,
     writer: GenericDatumWriter<'static>,
-    /// Its earlier versions, by which stores and lakes may have it.
-    earlier: Vec<(u32, &'static Schema)>,
+    /// By the versions that stores and lakes may have, the last one first.
+    readers: Vec<(u32, GenericDatumReader<'static>)>,
 }
 
 fn shipped(id: u32, json: &str) -> &'static Schema {
@@ -36,13 +37,21 @@ impl Published {
     fn new(id: u32, json: &str, earlier: &[(u32, &str)]) -> Self {
         let schema = shipped(id, json);
         let writer = GenericDatumWriter::builder(schema).build();
+        let reader = |(id, written_by): (u32, &'static Schema)| {
+            let reader = GenericDatumReader::builder(written_by).reader_schema(schema);
+            let reader = reader.build();
+            let broken = |error| unreachable!("shipped schema {id}: {error}");
+            (id, reader.unwrap_or_else(broken))
+        };
+        let earlier = earlier.iter().map(|(id, json)| (*id, shipped(*id, json)));
         Self {
             id,
+            #[cfg(test)]
             schema,
             writer: writer.unwrap_or_else(|error| unreachable!("shipped schema {id}: {error}")),
-            earlier: earlier
-                .iter()
-                .map(|(id, json)| (*id, shipped(*id, json)))
+            readers: std::iter::once((id, schema))
+                .chain(earlier)
+                .map(reader)
                 .collect(),
         }
     }
@@ -60,19 +69,12 @@ impl Published {
     fn decode<T: DeserializeOwned>(&self, message: &[u8]) -> Result<T, RecordError> {
         let (id, mut datum) =
             framing::parse(message).map_err(|error| RecordError(error.to_string()))?;
-        let mut known = [(self.id, self.schema)]
-            .into_iter()
-            .chain(self.earlier.iter().copied());
-        let Some((_, written_by)) = known.find(|(known, _)| *known == id) else {
+        let Some((_, reader)) = self.readers.iter().find(|(known, _)| *known == id) else {
             return Err(RecordError(format!(
                 "schema id {id} where {} was expected",
                 self.id
             )));
         };
-        let reader = GenericDatumReader::builder(written_by)
-            .reader_schema(self.schema)
-            .build()
-            .map_err(|error| RecordError(error.to_string()))?;
         let value = reader
             .read_value(&mut datum)
             .map_err(|error| RecordError(error.to_string()))?;

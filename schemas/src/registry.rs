@@ -5,7 +5,7 @@ mod tests;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::dataset::{Dataset, DatasetIndex, Datasets, SchemaError};
 use crate::decode::DecodePlan;
@@ -97,22 +97,26 @@ impl WriterSchema {
 }
 
 /// The writers' schemas by id, and the datasets that read them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Registry {
     datasets: Datasets,
     writers: HashMap<SchemaId, Arc<WriterSchema>, foldhash::fast::RandomState>,
 }
 
 impl Registry {
-    /// A registry of the schemas that Theatre ships.
+    /// A registry of the schemas that Theatre ships, which a process compiles once.
     pub fn builtin() -> Self {
-        let mut registry = Self::default();
-        for (subject, json) in INPUT_SCHEMAS {
-            registry.add(json).unwrap_or_else(|error| {
-                unreachable!("shipped schema {subject}, read by every test: {error}")
-            });
-        }
-        registry
+        static SHIPPED: OnceLock<Registry> = OnceLock::new();
+        let compiled = SHIPPED.get_or_init(|| {
+            let mut registry = Self::default();
+            for (subject, json) in INPUT_SCHEMAS {
+                registry.add(json).unwrap_or_else(|error| {
+                    unreachable!("shipped schema {subject}, read by every test: {error}")
+                });
+            }
+            registry
+        });
+        compiled.clone()
     }
 
     /// Adds a schema as a reader and as a writer; its `theatre` property names its id, dataset and
