@@ -208,7 +208,7 @@ fn merge_rows(
     let sql = insert_sql(table, key, revision, columns);
     let mut statement = transaction.prepare_cached(&sql).map_err(fault(WHAT))?;
     let bad = |error: Error| Error::BadFile(error.to_string());
-    for batch in theatre_parquet::read(file.footer.path(), file.bytes).map_err(bad)? {
+    for batch in file.footer.rows_of(file.bytes).map_err(bad)? {
         let batch = batch.map_err(|error| {
             Error::BadFile(format!("lake file '{}': {error}", file.footer.path()))
         })?;

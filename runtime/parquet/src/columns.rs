@@ -9,13 +9,14 @@ use arrow_select::concat::concat;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::statistics::Statistics;
 use theatre_actors::ports::{ColumnType, Result};
 
 use super::column_type;
-use super::parts::{Parts, footer_begins, unreadable};
+use super::parts::{BATCH_ROWS, Parts, footer_begins, unreadable};
 
 /// The least and the greatest value of a column in a row group, as far as the file tells them.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +133,17 @@ impl Footer {
             )),
             _ => None,
         }
+    }
+
+    /// All rows, from the bytes of the whole file.
+    ///
+    /// # Errors
+    /// `Refused` when the file is damaged.
+    pub fn rows_of(&self, file: Bytes) -> Result<ParquetRecordBatchReader> {
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|error| unreadable(&self.path, &error))
     }
 
     /// The values of a column of a row group, from the bytes of its [`Self::range`].

@@ -170,6 +170,11 @@ impl FileWriter {
 
     fn write_group(&mut self, waiting: &[RecordBatch]) -> parquet::errors::Result<()> {
         let number = self.writer.flushed_row_groups().len();
+        if number == 1 {
+            // The file goes on with other encoders: how a column is stored is said by each of its
+            // row groups. Most files have one group, and need none.
+            (_, self.encoders) = encoding(std::io::sink(), &self.schema, &self.plain)?;
+        }
         let encoders = self.encoders.create_column_writers(number)?;
         let mut group = self.writer.next_row_group()?;
         // Columns are flat: each has one encoder.
@@ -191,9 +196,6 @@ impl FileWriter {
                 .iter()
                 .map(|column| !worth(column))
                 .collect();
-            // The file goes on with other encoders: how a column is stored is said by each of its
-            // row groups.
-            (_, self.encoders) = encoding(std::io::sink(), &self.schema, &self.plain)?;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use super::{WHAT, quoted};
 const VERSION: &str = "CREATE TABLE IF NOT EXISTS star_version (fingerprint TEXT NOT NULL) STRICT";
 
 /// Days from 2020-01-01 to 2039-12-31, and minutes of a day, as the migrations of Redshift make
-/// them.
+/// them. What is asked of a day is worked out once (`MATERIALIZED`): SQLite would do it for each place
+/// that names it, and be busy for most of the first start.
 const CALENDAR: &str = "
 CREATE TABLE IF NOT EXISTS dim_date (date_key INTEGER PRIMARY KEY, date INTEGER NOT NULL, year INTEGER NOT NULL, quarter INTEGER NOT NULL,
     month INTEGER NOT NULL, month_name TEXT NOT NULL, week INTEGER NOT NULL, day_of_month INTEGER NOT NULL, day_of_week INTEGER NOT NULL,
@@ -23,20 +24,22 @@ CREATE TABLE IF NOT EXISTS dim_time (time_key INTEGER PRIMARY KEY, time_value TE
     second INTEGER NOT NULL, hour_12 INTEGER NOT NULL, am_pm TEXT NOT NULL, time_of_day TEXT NOT NULL, business_hours INTEGER NOT NULL) STRICT;
 WITH RECURSIVE days (date, moment) AS (
     SELECT 18262, 18262 * 86400 UNION ALL SELECT date + 1, (date + 1) * 86400 FROM days WHERE date < 25566
-), parts AS (
-    SELECT date, moment, CAST(strftime('%Y', moment, 'unixepoch') AS INTEGER) AS year, CAST(strftime('%m', moment, 'unixepoch') AS INTEGER) AS month,
-        CAST(strftime('%d', moment, 'unixepoch') AS INTEGER) AS day, CAST(strftime('%w', moment, 'unixepoch') AS INTEGER) AS weekday FROM days
+), texts AS MATERIALIZED (
+    SELECT date, strftime('%Y%m%d%w%V', moment, 'unixepoch') AS text FROM days WHERE NOT EXISTS (SELECT 1 FROM dim_date)
+), parts AS MATERIALIZED (
+    SELECT date, CAST(substr(text, 1, 4) AS INTEGER) AS year, CAST(substr(text, 5, 2) AS INTEGER) AS month, CAST(substr(text, 7, 2) AS INTEGER) AS day,
+        CAST(substr(text, 9, 1) AS INTEGER) AS weekday, CAST(substr(text, 10, 2) AS INTEGER) AS week FROM texts
 )
 INSERT INTO dim_date
 SELECT year * 10000 + month * 100 + day, date, year, (month + 2) / 3, month,
     CASE month WHEN 1 THEN 'January' WHEN 2 THEN 'February' WHEN 3 THEN 'March' WHEN 4 THEN 'April' WHEN 5 THEN 'May' WHEN 6 THEN 'June' WHEN 7 THEN 'July'
         WHEN 8 THEN 'August' WHEN 9 THEN 'September' WHEN 10 THEN 'October' WHEN 11 THEN 'November' ELSE 'December' END,
-    CAST(strftime('%V', moment, 'unixepoch') AS INTEGER), day, weekday,
+    week, day, weekday,
     CASE weekday WHEN 0 THEN 'Sunday' WHEN 1 THEN 'Monday' WHEN 2 THEN 'Tuesday' WHEN 3 THEN 'Wednesday' WHEN 4 THEN 'Thursday' WHEN 5 THEN 'Friday'
         ELSE 'Saturday' END,
     weekday IN (0, 6), month * 100 + day IN (101, 704, 1225) OR (month = 11 AND weekday = 4 AND day BETWEEN 22 AND 28),
     year + (month >= 10), CASE WHEN month >= 10 THEN 1 ELSE (month + 2) / 3 + 1 END
-FROM parts WHERE NOT EXISTS (SELECT 1 FROM dim_date);
+FROM parts;
 WITH RECURSIVE minutes (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM minutes WHERE n < 1439),
 parts AS (SELECT n / 60 AS h, n % 60 AS m FROM minutes)
 INSERT INTO dim_time
