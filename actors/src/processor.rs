@@ -142,9 +142,9 @@ impl ProcessorConfig {
         config
     }
 
-    /// The columns of a telemetry dataset on which conditions depend, by their index: those that
-    /// say whose row it is and when, those that rules watch, and those by which instruments are
-    /// followed.
+    /// The columns of a telemetry dataset on which conditions depend, by their index: robot,
+    /// event time, case, sequence and boot number, those that rules watch, and those by which
+    /// instruments are followed.
     pub fn columns_of_rules(&self, index: DatasetIndex, dataset: &Dataset) -> BTreeSet<usize> {
         let roles = dataset.roles;
         let optional = [roles.procedure_id, roles.sequence, roles.boot_id];

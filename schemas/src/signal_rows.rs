@@ -9,6 +9,10 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, Float64Array};
 use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 
+/// So many bytes of rows are made of columns at a time: they stay in a processor's first-level cache
+/// while each of their signals is set.
+const BYTES_AT_ONCE: usize = 16 * 1024;
+
 /// Rows by signals of 64-bit floats; booleans are 0 and 1. A missing value is NaN here, and named
 /// beside them, since a record may say NaN, too.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +20,7 @@ pub struct SignalRows {
     width: usize,
     rows: usize,
     values: Vec<f64>,
-    /// By signal: whether its value is missing, row by row up to the last one that is.
+    /// By signal: whether its value is missing, by row; rows behind the end have one.
     missing: Vec<Vec<bool>>,
     /// By signal: every value is there and is finite, so that rows need not be checked one by one.
     whole: Vec<bool>,
@@ -37,17 +41,26 @@ impl SignalRows {
     /// The rows of columns that exist, one for each signal; a signal without one is 0
     /// in every row.
     pub(crate) fn of_columns(columns: &[Option<Float64Array>], rows: usize) -> Self {
-        let mut signals = Self::new(columns.len(), rows);
-        let empty = |column: &Option<Float64Array>| if column.is_some() { f64::NAN } else { 0.0 };
-        let row: Vec<f64> = columns.iter().map(empty).collect();
-        signals.values = row.repeat(rows);
+        let width = columns.len();
+        let mut signals = Self::new(width, rows);
         signals.rows = rows;
-        for (signal, column) in columns.iter().enumerate() {
-            if let Some(column) = column {
-                signals.fill(signal, column);
+        let at_once = (BYTES_AT_ONCE / (size_of::<f64>() * width.max(1))).max(1);
+        let mut products = vec![0.0; width];
+        for from in (0..rows).step_by(at_once) {
+            let to = rows.min(from + at_once);
+            signals.values.resize(to * width, 0.0);
+            let cells = &mut signals.values[from * width..];
+            for (signal, column) in columns.iter().enumerate() {
+                if let Some(column) = column {
+                    fill(cells, width, signal, &column.slice(from, to - from));
+                }
             }
+            add_products_with_zero(&mut products, cells);
         }
-        signals.finish();
+        for (signal, column) in columns.iter().enumerate() {
+            signals.note_missing(signal, column.as_ref());
+        }
+        signals.note_whole(&products);
         signals
     }
 
@@ -95,34 +108,28 @@ impl SignalRows {
 
     /// Sets a signal of all rows from its column.
     pub(crate) fn fill(&mut self, signal: usize, column: &Float64Array) {
-        let cells = self
-            .values
-            .iter_mut()
-            .skip(signal)
-            .step_by(self.width.max(1));
-        let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) else {
-            for (cell, value) in cells.zip(column.values()) {
-                *cell = *value;
-            }
-            return;
-        };
-        for ((cell, value), is_there) in cells.zip(column.values()).zip(nulls) {
-            *cell = if is_there { *value } else { f64::NAN };
+        fill(&mut self.values, self.width, signal, column);
+        self.note_missing(signal, Some(column));
+    }
+
+    /// Notes in which rows a signal has no value.
+    fn note_missing(&mut self, signal: usize, column: Option<&Float64Array>) {
+        let nulls = column.and_then(Array::nulls);
+        if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
+            let is_missing = nulls.iter().map(|is_there| !is_there);
+            self.missing[signal] = is_missing.take(self.rows).collect();
         }
-        let is_missing = nulls.iter().map(|is_there| !is_there);
-        self.missing[signal] = is_missing.take(self.rows).collect();
     }
 
     /// To be called once all rows are there.
     pub(crate) fn finish(&mut self) {
-        // A finite number times 0 is 0, any other is NaN: without a branch, so that the compiler
-        // takes several signals at once.
         let mut products = vec![0.0; self.width];
-        for row in self.values.chunks_exact(self.width.max(1)) {
-            for (product, value) in products.iter_mut().zip(row) {
-                *product += value * 0.0;
-            }
-        }
+        add_products_with_zero(&mut products, &self.values);
+        self.note_whole(&products);
+    }
+
+    /// Notes which signals are whole, by what [`add_products_with_zero`] made of their values.
+    fn note_whole(&mut self, products: &[f64]) {
         self.whole = products.iter().map(|sum| *sum == 0.0).collect();
     }
 
@@ -191,6 +198,30 @@ impl SignalRows {
     }
 }
 
+/// Sets a signal in consecutive rows of so many signals.
+fn fill(rows: &mut [f64], width: usize, signal: usize, column: &Float64Array) {
+    let cells = rows.iter_mut().skip(signal).step_by(width.max(1));
+    let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) else {
+        for (cell, value) in cells.zip(column.values()) {
+            *cell = *value;
+        }
+        return;
+    };
+    for ((cell, value), is_there) in cells.zip(column.values()).zip(nulls) {
+        *cell = if is_there { *value } else { f64::NAN };
+    }
+}
+
+/// Adds every value times 0 to the sum of its signal, which is 0 for a finite number and NaN for any
+/// other: without a branch, so that the compiler takes several signals at once.
+fn add_products_with_zero(products: &mut [f64], rows: &[f64]) {
+    for row in rows.chunks_exact(products.len().max(1)) {
+        for (product, value) in products.iter_mut().zip(row) {
+            *product += value * 0.0;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use arrow_array::Array;
@@ -212,7 +243,7 @@ mod tests {
     proptest! {
         #[test]
         fn rows_of_columns_give_the_same_columns(
-            rows in prop::collection::vec(prop::array::uniform3(value()), 0..40)
+            rows in prop::collection::vec(prop::array::uniform3(value()), 0..150)
         ) {
             let column = |signal: usize| -> Float64Array {
                 rows.iter().map(|row| row[signal]).collect()

@@ -32,7 +32,8 @@ pub trait LakeBytes: Send + Sync {
     /// Length in bytes.
     fn size(&self) -> u64;
 
-    /// The bytes of a range. Fails with `Refused` when it lies outside of the file.
+    /// The bytes of a range. Fails with `Refused` when it lies outside of the file, and never with
+    /// `Gone`: what is open stays.
     fn read(&self, range: Range<u64>) -> Result<Bytes>;
 }
 
@@ -75,8 +76,8 @@ pub trait Lake: Send + Sync {
     /// The bytes of a completed file. Fails with `Gone` when it is not there.
     fn read(&self, path: &str) -> Result<Bytes>;
 
-    /// Opens a completed file for a reader that wants few of its bytes. Where fetching one part after
-    /// the other is no gain, all are fetched here. Fails with `Gone` when it is not there.
+    /// Opens a completed file for a reader that wants few of its bytes. An adapter that has no way of
+    /// its own fetches all of them. Fails with `Gone` when it is not there.
     fn open_file(&self, path: &str) -> Result<Box<dyn LakeBytes>> {
         Ok(Box::new(self.read(path)?))
     }

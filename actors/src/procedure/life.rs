@@ -6,10 +6,11 @@ use super::phases::Leg;
 use super::{ProcedureActor, ProcedureEvent, ProcedureMetadata, ProcedureStep, ends, paused};
 use crate::outputs::fingerprint;
 
-/// Number of events and overlapping cases of which a state was made last. Saves making it again; it
-/// is neither stored nor compared, since whoever does not know it finds the same state once more.
+/// Number of events, and fingerprint of the overlapping cases, of which a state was made last. It
+/// saves making the same state again. It is neither stored nor compared: without it the same state
+/// is made once more.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Described(Option<(usize, Vec<String>)>);
+pub(super) struct Described(Option<(usize, u64)>);
 
 impl PartialEq for Described {
     fn eq(&self, _: &Self) -> bool {
@@ -44,8 +45,7 @@ impl ProcedureActor {
     /// Whether its state is made of what it was made of last: of its events, which only grow in
     /// number, and of the cases that were on the robot at the same time.
     pub(crate) fn is_described(&self, overlaps: &[String]) -> bool {
-        let known = self.described.0.as_ref();
-        known.is_some_and(|(events, known)| *events == self.events.len() && known == overlaps)
+        self.described.0 == Some((self.events.len(), fingerprint_of(overlaps)))
     }
 
     /// Its state, with the next revision, when it differs from the one published last. `overlaps`:
@@ -59,7 +59,7 @@ impl ProcedureActor {
             return None;
         }
         let mut state = self.state(leg, &overlaps);
-        self.described = Described(Some((self.events.len(), overlaps)));
+        self.described = Described(Some((self.events.len(), fingerprint_of(&overlaps))));
         let content = fingerprint(&state.encode());
         state.revision = match self.state_published {
             Some((_, known)) if known == content => return None,
@@ -104,6 +104,10 @@ impl ProcedureActor {
             remarks,
         }
     }
+}
+
+fn fingerprint_of(overlaps: &[String]) -> u64 {
+    fingerprint(overlaps.join("\0").as_bytes())
 }
 
 fn first(events: &[&ProcedureEvent], step: ProcedureStep) -> Option<i64> {

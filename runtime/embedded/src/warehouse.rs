@@ -209,9 +209,7 @@ fn merge_rows(
     let mut statement = transaction.prepare_cached(&sql).map_err(fault(WHAT))?;
     let bad = |error: Error| Error::BadFile(error.to_string());
     for batch in file.footer.rows_of(file.bytes).map_err(bad)? {
-        let batch = batch.map_err(|error| {
-            Error::BadFile(format!("lake file '{}': {error}", file.footer.path()))
-        })?;
+        let batch = batch.map_err(bad)?;
         let values: Vec<Values> = batch.columns().iter().map(Values::of).collect();
         for row in 0..batch.num_rows() {
             let cells = values

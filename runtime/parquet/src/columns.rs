@@ -2,21 +2,18 @@
 //! where each lies, so that no other byte has to be fetched.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::ArrayRef;
 use arrow_select::concat::concat;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::file::statistics::Statistics;
 use theatre_actors::ports::{ColumnType, Result};
 
 use super::column_type;
-use super::parts::{BATCH_ROWS, Parts, footer_begins, unreadable};
+use super::file_rows::{FileRows, guarded, metadata_of, unreadable};
+use super::parts::{Parts, footer_begins};
 
 /// The least and the greatest value of a column in a row group, as far as the file tells them.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,13 +44,11 @@ impl Footer {
     /// Reads the footer of a file of `file_bytes` from all bytes from [`Self::begin`] on.
     ///
     /// # Errors
-    /// `Refused` when the bytes are not a Parquet file of flat columns.
+    /// `Refused` when the bytes are not a Parquet file, or one of its columns is nested.
     pub fn read(path: &str, file_bytes: u64, end: Bytes) -> Result<Self> {
         let from = file_bytes.saturating_sub(end.len() as u64);
         let part = Parts::new(file_bytes, vec![(from, end)]);
-        let metadata = guarded(path, || {
-            ArrowReaderMetadata::load(&part, ArrowReaderOptions::new())
-        })?;
+        let metadata = metadata_of(path, &part)?;
         let footer = Self {
             path: path.to_owned(),
             file_bytes,
@@ -61,7 +56,7 @@ impl Footer {
         };
         let leaves = footer.metadata.parquet_schema().num_columns();
         if leaves != footer.metadata.schema().fields().len() {
-            return Err(unreadable(path, &"its columns are not flat"));
+            return Err(unreadable(path, &"it has nested columns"));
         }
         for group in 0..footer.groups() {
             for column in 0..leaves {
@@ -139,11 +134,13 @@ impl Footer {
     ///
     /// # Errors
     /// `Refused` when the file is damaged.
-    pub fn rows_of(&self, file: Bytes) -> Result<ParquetRecordBatchReader> {
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|error| unreadable(&self.path, &error))
+    pub fn rows_of(&self, file: Bytes) -> Result<FileRows> {
+        FileRows::new(
+            &self.path,
+            file,
+            self.metadata.clone(),
+            ProjectionMask::all(),
+        )
     }
 
     /// The values of a column of a row group, from the bytes of its [`Self::range`].
@@ -172,14 +169,5 @@ impl Footer {
         } else {
             Err(unreadable(&self.path, &"a column lacks values"))
         }
-    }
-}
-
-/// What the decoder makes of bytes that may be damaged in any way: a panic of it is an error of the
-/// file, since its caller may be code in C, through which none may pass.
-fn guarded<T>(path: &str, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|error| unreadable(path, &error)),
-        Err(_) => Err(unreadable(path, &"its bytes are damaged")),
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod columns;
 pub mod cpu_limit;
+pub mod file_rows;
 pub mod merge;
 pub mod outputs;
 mod parts;
@@ -17,20 +18,19 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{
-    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, RecordBatchReader, StringArray,
+    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt32Array,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::take::take;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use theatre_actors::outputs::ALL;
 use theatre_actors::ports::{ColumnType, Error, LoadMode, Result, TableSpec};
 use theatre_actors::position::Partition;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::Dataset;
 
-use parts::{BATCH_ROWS, unreadable};
+use file_rows::{FileRows, metadata_of};
 
 /// The longest text of a lake file, bytes: what a VARCHAR of the warehouse holds.
 pub const TEXT_BYTES_MAX: usize = 65_535;
@@ -306,50 +306,37 @@ pub fn column_type(data_type: &DataType) -> Option<ColumnType> {
 /// Reads a file.
 ///
 /// # Errors
-/// When the bytes are not a Parquet file.
-pub fn read(path: &str, bytes: bytes::Bytes) -> Result<ParquetRecordBatchReader> {
-    ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-        .map_err(|error| unreadable(path, &error))
+/// `Refused` when the bytes are damaged or no Parquet file, as the rows themselves do.
+pub fn read(path: &str, bytes: bytes::Bytes) -> Result<FileRows> {
+    let metadata = metadata_of(path, &bytes)?;
+    FileRows::new(path, bytes, metadata, ProjectionMask::all())
 }
 
 /// Reads some columns of a file, in the order in which the file has them.
 ///
 /// # Errors
-/// When the bytes are not a Parquet file, or it lacks one of the columns.
-pub fn read_columns(
-    path: &str,
-    bytes: bytes::Bytes,
-    names: &[&str],
-) -> Result<ParquetRecordBatchReader> {
-    let refused = |why: String| Error::Refused(format!("lake file '{path}': {why}"));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)
-        .map_err(|error| refused(error.to_string()))?;
+/// As [`read`], and when it lacks one of the columns.
+pub fn read_columns(path: &str, bytes: bytes::Bytes, names: &[&str]) -> Result<FileRows> {
+    let metadata = metadata_of(path, &bytes)?;
     for name in names {
-        if builder.schema().column_with_name(name).is_none() {
-            return Err(refused(format!("it has no column '{name}'")));
+        if metadata.schema().column_with_name(name).is_none() {
+            return Err(Error::Refused(format!(
+                "lake file '{path}': it has no column '{name}'"
+            )));
         }
     }
-    let mask = ProjectionMask::columns(builder.parquet_schema(), names.iter().copied());
-    builder
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|error| refused(error.to_string()))
+    let mask = ProjectionMask::columns(metadata.parquet_schema(), names.iter().copied());
+    FileRows::new(path, bytes, metadata, mask)
 }
 
 /// How many rows a file has.
 ///
 /// # Errors
-/// When the bytes are not a Parquet file.
+/// As [`read`].
 pub fn rows(path: &str, bytes: bytes::Bytes) -> Result<u64> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes);
-    let builder = builder.map_err(|error| {
-        Error::Refused(format!(
-            "lake file '{path}' is no readable Parquet file: {error}"
-        ))
-    })?;
-    Ok(builder.metadata().file_metadata().num_rows().unsigned_abs())
+    let metadata = metadata_of(path, &bytes)?;
+    let rows = metadata.metadata().file_metadata().num_rows();
+    Ok(rows.unsigned_abs())
 }
 
 /// Path of a file of records: dataset, version, event date, partition, the input positions at which

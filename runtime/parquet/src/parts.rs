@@ -1,25 +1,21 @@
-//! Parts of a file that are known, as if they were the file: what a reader of few columns fetches.
+//! Byte ranges of a file, as if they were the file: what a reader of few columns fetches.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
-use theatre_actors::ports::{Error, LakeBytes, Result};
+use theatre_actors::ports::{LakeBytes, Result};
+
+use super::file_rows::{FileRows, guarded, metadata_of, unreadable};
 
 /// The bytes at the end of a file behind its footer: the footer's length, and the format's name.
 pub(crate) const TAIL_BYTES: u64 = 8;
 
-/// Rows of a batch that a reader gives.
-pub(crate) const BATCH_ROWS: usize = 8192;
-
-/// Parts of a file.
+/// Some byte ranges of a file.
 #[derive(Clone)]
 pub(crate) struct Parts {
     file_bytes: u64,
@@ -28,7 +24,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Parts of a file of so many bytes: where each begins and its bytes, ascending.
+    /// Those of a file of so many bytes: where each begins and its bytes, ascending.
     pub(crate) fn new(file_bytes: u64, parts: Vec<(u64, Bytes)>) -> Self {
         Self {
             file_bytes,
@@ -70,13 +66,6 @@ impl ChunkReader for Parts {
     }
 }
 
-/// What is wrong with a file that is not as it should be.
-pub(crate) fn unreadable(path: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::Refused(format!(
-        "lake file '{path}' is no readable Parquet file: {why}"
-    ))
-}
-
 /// Where the footer of a file of so many bytes begins, by its last [`TAIL_BYTES`].
 pub(crate) fn footer_begins(path: &str, file_bytes: u64, tail: &[u8]) -> Result<u64> {
     let tail = tail
@@ -95,31 +84,28 @@ pub(crate) fn footer_begins(path: &str, file_bytes: u64, tail: &[u8]) -> Result<
 /// lie, and no other byte is fetched.
 ///
 /// # Errors
-/// `Refused` when the file is not a Parquet file, others when its bytes cannot be had.
+/// `Refused` when the file is damaged or no Parquet file, others when its bytes cannot be had.
 pub(crate) fn read_some(
     path: &str,
     file: &dyn LakeBytes,
     is_wanted: impl Fn(&str) -> bool,
-) -> Result<ParquetRecordBatchReader> {
+) -> Result<FileRows> {
     let size = file.size();
     let tail = file.read(size.saturating_sub(TAIL_BYTES)..size)?;
     let begin = footer_begins(path, size, &tail)?;
     let end = Parts::new(size, vec![(begin, file.read(begin..size)?)]);
-    let metadata = ArrowReaderMetadata::load(&end, ArrowReaderOptions::new())
-        .map_err(|error| unreadable(path, &error))?;
+    let metadata = metadata_of(path, &end)?;
     let names = metadata.schema().fields().iter().map(|field| field.name());
     let wanted = names.filter(|name| is_wanted(name)).map(String::as_str);
     let mask = ProjectionMask::columns(metadata.parquet_schema(), wanted);
     let mut parts = Vec::new();
-    for range in ranges(&metadata, &mask) {
+    for range in guarded(path, || Ok(ranges(&metadata, &mask)))? {
+        if range.end > begin {
+            return Err(unreadable(path, &"a column lies outside of the file"));
+        }
         parts.push((range.start, file.read(range)?));
     }
-    let parts = Parts::new(size, parts);
-    ParquetRecordBatchReaderBuilder::new_with_metadata(parts, metadata)
-        .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|error| unreadable(path, &error))
+    FileRows::new(path, Parts::new(size, parts), metadata, mask)
 }
 
 /// Where the columns lie, ascending; those that follow each other as one.

@@ -7,13 +7,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchReader, new_null_array};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use theatre_actors::ports::{ColumnType, Error, LakeBytes, Result};
 use theatre_actors::position::Positions;
 use theatre_schemas::batch::Batch;
 use theatre_schemas::dataset::{ColumnSpec, Dataset, DatasetIndex};
 
+use super::file_rows::FileRows;
 use super::parts::read_some;
 use super::{META_COLUMNS, arrow_type, column_type, sql_name};
 
@@ -57,7 +57,7 @@ pub struct Records {
 /// Reads a file of records from its beginning.
 pub struct RecordReader {
     path: String,
-    reader: ParquetRecordBatchReader,
+    rows: FileRows,
     dataset: Arc<Dataset>,
     index: DatasetIndex,
     /// By column of the dataset.
@@ -109,18 +109,18 @@ impl RecordReader {
         let mut wanted = HashSet::from([topic, offset, append_time]);
         let columns = names.iter().enumerate();
         wanted.extend(columns.filter_map(|(at, name)| is_wanted(at).then_some(name.as_str())));
-        let reader = read_some(path, file, |name| wanted.contains(name))?;
-        let schema = reader.schema();
-        let is_signal = |at: usize| dataset.signals.iter().any(|signal| signal.column == at);
+        let rows = read_some(path, file, |name| wanted.contains(name))?;
+        let schema = rows.schema();
+        let signals: HashSet<usize> = dataset.signals.iter().map(|it| it.column).collect();
         let source = |(at, name): (usize, &String)| match schema.column_with_name(name) {
             Some((place, _)) => Source::Column(place),
-            None if !is_wanted(at) && is_signal(at) => Source::NotRead,
+            None if !is_wanted(at) && signals.contains(&at) => Source::NotRead,
             None => Source::Null,
         };
         let sources = names.iter().enumerate().map(source).collect();
         Ok(Self {
             path: path.to_owned(),
-            reader,
+            rows,
             dataset,
             index,
             sources,
@@ -132,11 +132,8 @@ impl RecordReader {
     /// # Errors
     /// `Refused` when the file is damaged, or has a column that does not become one of the dataset.
     pub fn read_next(&mut self) -> Result<Option<Records>> {
-        let Some(rows) = self.reader.next() else {
-            return Ok(None);
-        };
-        let rows = rows.map_err(|error| self.damaged(&error))?;
-        self.records(&rows).map(Some)
+        let rows = self.rows.next().transpose()?;
+        rows.map(|rows| self.records(&rows)).transpose()
     }
 
     fn damaged(&self, why: &dyn std::fmt::Display) -> Error {
@@ -243,6 +240,8 @@ mod tests {
     use std::sync::Mutex;
 
     use arrow_array::{Float64Array, Int32Array, StringArray, TimestampMicrosecondArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
     use theatre_actors::ports::LakeUpload;
 
     use super::*;
@@ -263,18 +262,17 @@ mod tests {
         }
     }
 
-    /// A file that remembers how many bytes were fetched at a time.
-    #[derive(Default)]
-    struct Fetched(Mutex<Vec<u64>>);
+    /// A file that remembers which bytes were fetched.
+    struct Fetched(bytes::Bytes, Mutex<Vec<std::ops::Range<u64>>>);
 
     impl LakeBytes for Fetched {
         fn size(&self) -> u64 {
-            file().size()
+            self.0.size()
         }
 
         fn read(&self, range: std::ops::Range<u64>) -> Result<bytes::Bytes> {
-            self.0.lock().unwrap().push(range.end - range.start);
-            file().read(range)
+            self.1.lock().unwrap().push(range.clone());
+            self.0.read(range)
         }
     }
 
@@ -284,6 +282,7 @@ mod tests {
                 {{"name": "robot_id", "type": "string"}},
                 {{"name": "event_time", "type": {{"type": "long", "logicalType": "timestamp-micros"}}}},
                 {{"name": "counted", "type": ["null", "{counted}"], "default": null}},
+                {{"name": "word", "type": ["null", "string"], "default": null}},
                 {{"name": "joints", "type": {{"type": "array", "length": 1, "items": "double"}}}}{more}]}}"#,
             9000 + version
         );
@@ -295,6 +294,7 @@ mod tests {
             Arc::new(StringArray::from(vec!["r-1", "r-2", "r-1"])),
             Arc::new(TimestampMicrosecondArray::from(vec![10, 20, 30]).with_timezone("UTC")),
             Arc::new(Int32Array::from(vec![Some(7), None, Some(-9)])),
+            Arc::new(StringArray::from(vec![Some("begun"), None, Some("ended")])),
             Arc::new(Float64Array::from(vec![1.5, 2.5, f64::NAN])),
         ];
         Batch::new(
@@ -322,6 +322,19 @@ mod tests {
         bytes.into()
     }
 
+    /// The rows of [`file`], each in a row group of its own.
+    fn file_of_groups() -> bytes::Bytes {
+        let batch = rows();
+        let schema = file_schema(&table_spec(&batch.dataset).unwrap());
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), None).unwrap();
+        for (topic, row) in [("t", 0), ("t", 1), ("u", 2)] {
+            let of = file_rows(&schema, topic, 3, &batch, &[row]).unwrap();
+            writer.write(&of).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.into_inner().unwrap().into()
+    }
+
     #[test]
     fn rows_come_back_as_they_were_written_with_their_topics() {
         let written = rows();
@@ -338,29 +351,83 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_is_not_asked_for_is_0_and_the_others_are_as_ever() {
+    fn what_is_not_asked_for_is_not_fetched_and_the_rest_is_as_ever() {
         let written = rows();
         let dataset = &written.dataset;
         let joints = dataset.signal("joints[0]").unwrap();
+        let counted = dataset.signal("counted").unwrap();
+        let word = dataset.column("word").unwrap();
         let columns = ["robot_id", "event_time", "joints[0]"].map(|name| dataset.column(name));
         let wanted = |column| columns.contains(&Some(column));
-        let fetched = Fetched::default();
-        let mut reader =
-            RecordReader::open_some("f", &fetched, dataset.clone(), 5, wanted).unwrap();
-        // Those, and where a row stood in the log.
-        assert_eq!(reader.reader.schema().fields().len(), 3 + 3);
-        let bytes: u64 = fetched.0.lock().unwrap().iter().sum();
-        assert!(bytes < fetched.size() - 50, "{bytes} of {}", fetched.size());
-        let batch = reader.read_next().unwrap().unwrap().batch;
-        let counted = dataset.signal("counted").unwrap();
-        for row in 0..3 {
-            assert_eq!(batch.signals.value(row, counted), 0.0);
-            assert!(!batch.signals.is_missing(row, counted));
-            let values = [&batch, &written].map(|it| it.signals.value(row, joints).to_bits());
-            assert_eq!(values[0], values[1]);
+        for bytes in [file(), file_of_groups()] {
+            let file = Fetched(bytes.clone(), Mutex::default());
+            let mut reader =
+                RecordReader::open_some("f", &file, dataset.clone(), 5, wanted).unwrap();
+            let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()).unwrap();
+            let chunks = metadata.metadata().row_groups().iter();
+            let of_group = chunks.flat_map(|group| group.columns());
+            let mut unread = 0;
+            for chunk in of_group {
+                let (from, length) = chunk.byte_range();
+                let is_fetched = (file.1.lock().unwrap().iter())
+                    .any(|range| range.start < from + length && from < range.end);
+                let name = chunk.column_path().string();
+                assert_eq!(
+                    is_fetched,
+                    !["_partition", "counted", "word"].contains(&name.as_str())
+                );
+                unread += usize::from(!is_fetched);
+            }
+            assert_eq!(unread, 3 * metadata.metadata().num_row_groups());
+            let read = reader.read_next().unwrap().unwrap();
+            assert_eq!(read.topics, [("t".to_owned(), 2), ("u".to_owned(), 3)]);
+            assert_eq!(read.batch.offsets, written.offsets);
+            let batch = read.batch;
+            for row in 0..3 {
+                assert_eq!(batch.signals.value(row, counted), 0.0);
+                assert!(!batch.signals.is_missing(row, counted));
+                let values = [&batch, &written].map(|it| it.signals.value(row, joints).to_bits());
+                assert_eq!(values[0], values[1]);
+                assert_eq!(batch.robot_id(row), written.robot_id(row));
+            }
+            assert_eq!(batch.column(word).null_count(), 3);
+            assert_eq!(batch.event_times(), written.event_times());
+            assert!(reader.read_next().unwrap().is_none());
         }
-        assert_eq!(batch.robot_id(1), "r-2");
-        assert_eq!(batch.event_times(), written.event_times());
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_by_its_name() {
+        let read = |bytes: bytes::Bytes| -> Result<usize> {
+            let dataset = rows().dataset;
+            let mut reader = RecordReader::open("folder/f", bytes, dataset, 0)?;
+            let mut rows = 0;
+            while let Some(records) = reader.read_next()? {
+                rows += records.batch.offsets.len();
+            }
+            Ok(rows)
+        };
+        for whole in [file(), file_of_groups()] {
+            assert_eq!(read(whole.clone()).unwrap(), 3);
+            let mut refused = 0;
+            for (at, flipped) in (0..whole.len()).flat_map(|at| [(at, 1), (at, 0xff)]) {
+                let mut damaged = whole.to_vec();
+                damaged[at] ^= flipped;
+                // Where a value lies, a damaged one is a value, too.
+                if let Err(error) = read(damaged.into()) {
+                    assert!(
+                        error.to_string().contains("'folder/f'"),
+                        "byte {at}: {error}"
+                    );
+                    refused += 1;
+                }
+            }
+            assert!(refused > whole.len() / 2, "{refused} of {}", whole.len());
+            for length in 0..whole.len() {
+                let error = read(whole.slice(..length)).unwrap_err().to_string();
+                assert!(error.contains("'folder/f'"), "{length} bytes: {error}");
+            }
+        }
     }
 
     #[test]

@@ -174,7 +174,7 @@ impl LakeFiles {
         let path = &file.file.path;
         let mut read = 0;
         for rows in theatre_parquet::read(path, ports.lake.read(path)?)? {
-            let rows = rows.map_err(|error| damaged(path, &error))?;
+            let rows = rows?;
             self.count_records(file, &rows)?;
             read += rows.num_rows() as u64;
         }
@@ -222,7 +222,7 @@ impl LakeFiles {
         let key = RowKey::of(spec);
         let mut read = 0;
         for rows in theatre_parquet::read_columns(path, ports.lake.read(path)?, &key.columns())? {
-            let rows = rows.map_err(|error| damaged(path, &error))?;
+            let rows = rows?;
             self.of(spec).count(&key, &rows, file.stage)?;
             read += rows.num_rows() as u64;
         }
