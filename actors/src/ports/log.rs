@@ -64,7 +64,9 @@ pub struct LogRange {
 
 /// A cursor that reads one topic partition forward.
 pub trait LogReader: Send {
-    /// Calls `visit` with the next records, in order. Returns at once when there are none.
+    /// Calls `visit` with the next records, in order. Returns at once when there are none, and
+    /// while those that are there are still being fetched: only [`PollEnd::at_end`] tells these
+    /// apart.
     fn poll(&mut self, limit: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd>;
 
     /// Registers `wake` to be called, on any thread, whenever there may be new records to poll;

@@ -242,6 +242,10 @@ fn threads_sleep_in_named_places_only() {
                     "keeps the pace of a replay of dead letters",
                 ),
                 (
+                    "runtime/theatre/src/cli/fleet_writer.rs",
+                    "waits for the note of a simulator, which is fetched",
+                ),
+                (
                     "runtime/theatre/src/cli/replay/",
                     "keeps the pace of a replay",
                 ),

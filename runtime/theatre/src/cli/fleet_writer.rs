@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
 
 use theatre_actors::partitioner::partition_of;
-use theatre_actors::ports::{EventLog, NewRecord, PollLimit};
+use theatre_actors::ports::{self, EventLog, LogReader, NewRecord, PollLimit};
 use theatre_actors::position::Partition;
 
 use super::Failure;
@@ -14,6 +15,9 @@ use theatre_simulator::{Faults, Produced, Simulator, TICK_US};
 
 /// Where the simulator notes how far it came, in the log itself.
 pub(super) const PROGRESS_TOPIC: &str = "theatre.simulator.progress.v1";
+/// Between two looks at a note that is still being fetched.
+const FETCH_REST: Duration = Duration::from_millis(10);
+
 /// A fleet and the log it writes to.
 pub(super) struct FleetWriter<'a> {
     simulator: Simulator,
@@ -129,18 +133,37 @@ impl<'a> FleetWriter<'a> {
 /// What a simulator noted last in the log about how far it came; empty if none wrote there.
 pub(super) fn last_note(log: &dyn EventLog) -> Result<String, Failure> {
     log.ensure_topics(&[PROGRESS_TOPIC.to_owned()], 1)?;
-    let end = log.range(PROGRESS_TOPIC, 0)?.end;
-    let mut noted = Vec::new();
-    if end > 0 {
-        log.reader(PROGRESS_TOPIC, 0, end - 1)?.poll(
-            PollLimit {
-                records: 1,
-                bytes: 1 << 10,
-            },
-            &mut |record| noted = record.value.to_vec(),
-        )?;
+    let range = log.range(PROGRESS_TOPIC, 0)?;
+    if range.start >= range.end {
+        return Ok(String::new());
     }
-    Ok(String::from_utf8_lossy(&noted).into_owned())
+    let last = range.end - 1;
+    let mut reader = log.reader(PROGRESS_TOPIC, 0, last)?;
+    match next_value(&mut *reader)? {
+        Some(note) => Ok(String::from_utf8_lossy(&note).into_owned()),
+        // Without its note a fleet would begin anew under the names and numbers that were sent.
+        None => Err(Failure::Failed(format!(
+            "topic {PROGRESS_TOPIC} has no note at offset {last}, its last one: delete the topic to begin a new fleet"
+        ))),
+    }
+}
+
+/// The value of a reader's next record, or none at the end of the log. A poll that gives nothing
+/// does not mean the end: readers of a server fetch in the background, and fail by themselves where
+/// nothing comes.
+fn next_value(reader: &mut dyn LogReader) -> ports::Result<Option<Vec<u8>>> {
+    let limit = PollLimit {
+        records: 1,
+        bytes: usize::MAX,
+    };
+    loop {
+        let mut value = None;
+        let end = reader.poll(limit, &mut |record| value = Some(record.value.to_vec()))?;
+        if value.is_some() || end.at_end {
+            return Ok(value);
+        }
+        std::thread::sleep(FETCH_REST);
+    }
 }
 
 /// Appends records by topic and partition, in order.
@@ -162,4 +185,67 @@ pub(super) fn append(
         log.append(INPUT_TOPICS[topic], partition, &records)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_value;
+    use theatre_actors::ports::{LogReader, PollEnd, PollLimit, RecordView, Result};
+    use theatre_actors::time::LogTime;
+
+    /// A reader that gives nothing for so many polls, then its records one by one.
+    struct Fetching {
+        in_vain: usize,
+        values: Vec<&'static [u8]>,
+    }
+
+    impl LogReader for Fetching {
+        fn poll(&mut self, _: PollLimit, visit: &mut dyn FnMut(RecordView<'_>)) -> Result<PollEnd> {
+            let mut end = PollEnd {
+                next_offset: 7,
+                end_offset: 8,
+                at_end: false,
+            };
+            if self.in_vain > 0 {
+                self.in_vain -= 1;
+                return Ok(end);
+            }
+            if let Some(value) = self.values.pop() {
+                visit(RecordView {
+                    offset: 7,
+                    append_time: LogTime(0),
+                    key: b"",
+                    value,
+                });
+                end.next_offset = 8;
+            }
+            end.at_end = self.values.is_empty();
+            Ok(end)
+        }
+    }
+
+    #[test]
+    fn a_note_that_is_still_being_fetched_is_waited_for() {
+        for in_vain in [0, 1, 3] {
+            let mut reader = Fetching {
+                in_vain,
+                values: vec![&b"0 100 5 1370"[..]],
+            };
+            let note = next_value(&mut reader).unwrap();
+            assert_eq!(
+                note.as_deref(),
+                Some(&b"0 100 5 1370"[..]),
+                "after {in_vain} polls in vain"
+            );
+        }
+    }
+
+    #[test]
+    fn a_log_without_a_record_at_its_end_has_no_note() {
+        let mut reader = Fetching {
+            in_vain: 2,
+            values: Vec::new(),
+        };
+        assert_eq!(next_value(&mut reader).unwrap(), None);
+    }
 }
