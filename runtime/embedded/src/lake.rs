@@ -169,7 +169,12 @@ impl Lake for DirectoryLake {
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         let mut entries = Vec::new();
-        walk(&self.root, &self.root, &mut entries).map_err(fault)?;
+        // A folder that nobody has made yet is a lake without files: one that is only looked at is
+        // not made, and where there is to be no lake it is never made.
+        match std::fs::metadata(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(entries),
+            _ => walk(&self.root, &self.root, &mut entries).map_err(fault)?,
+        }
         entries.retain(|entry| entry.path.starts_with(prefix));
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(entries)
@@ -222,4 +227,35 @@ fn walk(root: &Path, folder: &Path, entries: &mut Vec<LakeEntry>) -> std::io::Re
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DirectoryLake, Lake};
+
+    #[test]
+    fn a_lake_that_is_only_looked_at_has_no_files_until_somebody_makes_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("lake");
+        let looked_at = DirectoryLake::open_read_only(&root);
+        assert!(looked_at.list("data/").unwrap().is_empty());
+        assert!(!root.exists(), "a look has made the folder");
+
+        let lake = DirectoryLake::open(&root).unwrap();
+        let mut upload = lake.begin("data/a.parquet", "p0-e1-a").unwrap();
+        upload.write(b"rows").unwrap();
+        let handle = upload.seal().unwrap();
+        lake.complete("data/a.parquet", &handle).unwrap();
+        let listed = looked_at.list("data/").unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0].path, "data/a.parquet");
+    }
+
+    #[test]
+    fn a_lake_whose_folder_is_a_file_is_not_taken_for_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("lake");
+        std::fs::write(&root, b"").unwrap();
+        assert!(DirectoryLake::open_read_only(&root).list("data/").is_err());
+    }
 }
