@@ -40,6 +40,7 @@ def values() -> list:
         "config.store.url=postgres://theatre@postgres.servers:5432/theatre",
         "pipeline.podDisruptionBudget.enabled=true", "pipeline.minReadySeconds=2",
         "pipeline.resources.requests.cpu=50m", "networkPolicy.enabled=true",
+        "reconcile.enabled=true", "reconcile.resources.requests.cpu=50m",
     ]  # fmt: skip
     sets = [word for setting in settings for word in ("--set", setting)]
     return ["--namespace=theatre", "--values", EXAMPLES["laptop"], *sets]
@@ -391,6 +392,20 @@ def nothing_was_lost_or_doubled_on_the_way():
         return done.returncode == 0
 
     eventually("everything that was sent is applied", whole, 90, 2)
+
+
+@test
+def the_cron_job_that_reconciles_says_so_too():
+    kubectl("create", "job", "books", "--from=cronjob/theatre-reconcile")
+
+    def succeeded():
+        job = node().plane.get("--namespace=theatre", "job", "books")
+        return job["status"].get("succeeded")
+
+    with_reasons("theatre", lambda: eventually("the job succeeds", succeeded, 120, 1))
+    said = kubectl("logs", "job/books").stdout
+    must("in = applied + late + duplicate + dead" in said, said)
+    kubectl("delete", "job", "books", "--wait=true")
 
 
 @test
