@@ -18,8 +18,9 @@ from harness import eventually, must, run
 VOLUME = "/var/lib/theatre"
 # What asks for TLS and IAM, which the servers here have not.
 OF_AWS = {"LOG__SECURITY", "LOG__REGION", "STORE__AUTH", "STORE__REGION", "STORE__CA_FILE"}
-# The port of the admin server in the task, and one that is free here.
-PORT, FREE = "9464", "9864"
+# Ports of the admin server and of the HTTP interface in a task, and such as are free here.
+FREE = "9864"
+PORTS = {":9464": f":{FREE}", ":8080": ":8864"}
 
 
 def program(folder):
@@ -55,21 +56,25 @@ class Servers:
 
 
 class Task:
-    """A task of ECS with its volume in a folder."""
+    """A task of ECS with its volume in a folder; `container` is the one that runs theatre."""
 
-    def __init__(self, aws, family, folder, theatre):
+    def __init__(self, aws, family, folder, theatre, container="theatre"):
         found = aws("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
         self.aws, self.volume, self.theatre = aws, pathlib.Path(folder) / "volume", theatre
         self.containers = {each["name"]: each for each in found["containerDefinitions"]}
+        self.container = self.containers[container]
         self.volume.mkdir(mode=0o700)
 
     def here(self, text):
-        """A text of the definition with the folder in place of the volume, and the free port."""
-        return text.replace(VOLUME, str(self.volume)).replace(f":{PORT}", f":{FREE}")
+        """A text of the definition with the folder in place of the volume, and ports of here."""
+        text = text.replace(VOLUME, str(self.volume))
+        for there, here in PORTS.items():
+            text = text.replace(there, here)
+        return text
 
     def variables(self, servers=None):
         """Variables of the process; with those of servers that are here, if there are any."""
-        pairs = {each["name"]: each["value"] for each in self.containers["theatre"]["environment"]}
+        pairs = {each["name"]: each["value"] for each in self.container["environment"]}
         given = {name: self.here(value) for name, value in pairs.items()}
         if servers:
             left_out = {f"THEATRE__{name}" for name in OF_AWS}
@@ -104,7 +109,7 @@ class Task:
     @contextlib.contextmanager
     def started(self, servers):
         """The process, and the health command of the task as a function."""
-        container = self.containers["theatre"]
+        container = self.container
         environment = self.variables(servers)
         with open(self.volume.parent / "log", "w") as log:
             process = subprocess.Popen(
@@ -127,7 +132,7 @@ class Task:
     def stop(self, process):
         """Ends it as ECS does; its exit code."""
         process.send_signal(signal.SIGTERM)
-        return process.wait(timeout=self.containers["theatre"]["stopTimeout"])
+        return process.wait(timeout=self.container["stopTimeout"])
 
 
 def ready():

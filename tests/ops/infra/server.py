@@ -24,6 +24,7 @@ from moto.ec2.models import ec2_backends  # noqa: E402
 from moto.ec2.models.launch_templates import LaunchTemplate  # noqa: E402
 from moto.ec2.models.route_tables import RouteTable  # noqa: E402
 from moto.ec2.models.subnets import SubnetRouteTableAssociation  # noqa: E402
+from moto.ecs.models import TaskDefinition  # noqa: E402
 from moto.kafka.models import FakeKafkaCluster as KafkaCluster  # noqa: E402
 from moto.kafka.responses import KafkaResponse  # noqa: E402
 from moto.rds.models import DBInstance, DBParameterGroup  # noqa: E402
@@ -172,6 +173,18 @@ def protect_stacks():
     CloudFormationBackend.delete_stack = careful
 
 
+def keep_roles_of_tasks():
+    """The role of a task: moto's templates pass over it."""
+    given = TaskDefinition.create_from_cloudformation_json.__func__
+
+    def create(cls, name, wanted, account_id, region_name, **more):
+        made = given(cls, name, wanted, account_id, region_name, **more)
+        made.task_role_arn = wanted["Properties"].get("TaskRoleArn")
+        return made
+
+    TaskDefinition.create_from_cloudformation_json = classmethod(create)
+
+
 def start(port):
     """Starts it; gives the server and its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -185,6 +198,7 @@ def start(port):
     execute_change_sets()
     drop_no_values()
     give_brokers()
+    keep_roles_of_tasks()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
     return server, endpoint

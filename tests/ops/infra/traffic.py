@@ -1,0 +1,331 @@
+"""What a program asks of AWS, recorded: a proxy between it and the server that answers, which turns
+each request into the actions of IAM that it needs and the resources that it needs them on. A
+request of which that is not known is kept as such: nothing is passed over."""
+
+import http.client
+import http.server
+import json
+import re
+import threading
+import urllib.parse
+from dataclasses import dataclass, field
+
+import botocore.session
+
+# Requests to S3 by method, whether there is a key, and the names of the query that decide.
+S3 = {
+    ("GET", False, "list-type"): "s3:ListBucket",
+    ("HEAD", False, ""): "s3:ListBucket",
+    ("PUT", False, ""): "s3:CreateBucket",
+    ("GET", True, ""): "s3:GetObject",
+    ("HEAD", True, ""): "s3:GetObject",
+    ("PUT", True, ""): "s3:PutObject",
+    ("POST", True, "uploads"): "s3:PutObject",
+    ("PUT", True, "partNumber uploadId"): "s3:PutObject",
+    ("POST", True, "uploadId"): "s3:PutObject",
+    ("DELETE", True, ""): "s3:DeleteObject",
+    ("DELETE", True, "uploadId"): "s3:AbortMultipartUpload",
+}
+# Names of the query that change nothing of what has to be allowed.
+PLAIN = {"x-id", "prefix", "max-keys", "continuation-token", "start-after", "delimiter"}
+# Headers with which S3 asks for further rights.
+FURTHER = re.compile(
+    r"x-amz-(copy-source|acl|grant-|tagging|object-lock-|bypass-|server-side-encryption-)", re.I
+)
+# S3 asks for these in the caller's name, of the key of the bucket: what reads, what writes, and
+# parts, of which the ones before are read.
+OF_KEY = {
+    ("GET", ""): ["kms:Decrypt"],
+    ("PUT", ""): ["kms:GenerateDataKey"],
+    ("POST", "uploads"): ["kms:GenerateDataKey"],
+    ("PUT", "partNumber uploadId"): ["kms:GenerateDataKey", "kms:Decrypt"],
+    ("POST", "uploadId"): ["kms:Decrypt"],
+}
+# Of calls that know no resource.
+ANY = "*"
+DATA_API = {
+    "ExecuteStatement",
+    "BatchExecuteStatement",
+    "DescribeStatement",
+    "GetStatementResult",
+    "ListStatements",
+    "CancelStatement",
+}
+
+
+class Unknown(Exception):
+    """A request of which it is not known what it needs."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """An action that has to be allowed on a resource; what conditions may ask of the request."""
+
+    action: str
+    resource: str
+    context: tuple = ()
+
+
+@dataclass
+class Request:
+    """A request, as it came."""
+
+    method: str
+    target: str
+    headers: dict
+    body: bytes = b""
+
+    @property
+    def line(self):
+        """What it is, for people."""
+        more = self.headers.get("x-amz-target", "")
+        return f"{self.method} {self.target} {more}".rstrip()
+
+    @property
+    def scope(self):
+        """The service and the region that it is signed for."""
+        found = re.search(
+            r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request",
+            self.headers.get("authorization", ""),
+        )
+        if not found:
+            raise Unknown("it is not signed")
+        return found[2], found[1]
+
+
+@dataclass
+class Names:
+    """What requests name, and policies mean by an ARN."""
+
+    account: str
+    # ARNs of keys by bucket, and of workgroups and clusters by name.
+    keys: dict = field(default_factory=dict)
+    warehouses: dict = field(default_factory=dict)
+
+
+def of_s3(request, names, region, status):
+    """What a request to S3 needs."""
+    path, _, query = request.target.partition("?")
+    bucket, _, key = urllib.parse.unquote(path).lstrip("/").partition("/")
+    asked = {name for name, _ in urllib.parse.parse_qsl(query, keep_blank_values=True)}
+    form = " ".join(sorted(asked - PLAIN))
+    action = S3.get((request.method, bool(key), form))
+    further = [name for name in request.headers if FURTHER.match(name)]
+    if not action or not bucket or further:
+        raise Unknown(f"S3 {further or ''}")
+    where = f"arn:aws:s3:::{bucket}"
+    encryption = request.headers.get("x-amz-server-side-encryption")
+    context = (("s3:x-amz-server-side-encryption", encryption),) if encryption else ()
+    found = [Need(action, f"{where}/{key}" if key else where, context)]
+    # Without this right S3 says of what is not there that it is forbidden.
+    if request.method in ("GET", "HEAD") and key and status == 404:
+        found.append(Need("s3:ListBucket", where))
+    via = (("kms:ViaService", f"s3.{region}.amazonaws.com"),)
+    for each in OF_KEY.get((request.method, form), []) if key else []:
+        if bucket not in names.keys:
+            raise Unknown(f"the bucket {bucket} is none of this deployment")
+        found.append(Need(each, names.keys[bucket], via))
+    return found
+
+
+def target(request, prefix, service):
+    """The operation that a header names; one that the service has."""
+    begin, _, operation = request.headers.get("x-amz-target", "").partition(".")
+    model = botocore.session.get_session().get_service_model(service)
+    if begin != prefix or operation not in model.operation_names:
+        raise Unknown(f"{service} has no such operation")
+    return operation
+
+
+def of_data_api(request, names, _region, _status):
+    """What a request to the Data API needs. It logs in to the database in the caller's name."""
+    operation = target(request, "RedshiftData", "redshift-data")
+    if operation not in DATA_API:
+        raise Unknown("the resource of this operation is not known")
+    action = f"redshift-data:{operation}"
+    if operation not in ("ExecuteStatement", "BatchExecuteStatement"):
+        return [Need(action, ANY)]
+    body = json.loads(request.body)
+    name = body.get("WorkgroupName") or body.get("ClusterIdentifier")
+    if name not in names.warehouses:
+        raise Unknown(f"the warehouse {name} is none of this deployment")
+    if body.get("SecretArn"):
+        raise Unknown("a secret is named, which is read in the caller's name")
+    warehouse, log_in = names.warehouses[name]
+    if "WorkgroupName" in body:
+        return [Need(action, warehouse), Need("redshift-serverless:GetCredentials", log_in)]
+    if body.get("DbUser"):
+        raise Unknown("a user of the database is named")
+    place = log_in.rpartition(":")[0] + f":{name}/{body['Database']}"
+    return [
+        Need(action, warehouse),
+        Need("redshift:GetClusterCredentialsWithIAM", place.replace(":cluster:", ":dbname:")),
+    ]
+
+
+def of_glue(request, names, region, _status):
+    """What a request to the registry of Glue needs. By an id alone no schema can be named."""
+    operation = target(request, "AWSGlue", "glue")
+    schema = json.loads(request.body).get("SchemaId")
+    if operation != "GetSchemaVersion":
+        raise Unknown("the resource of this operation is not known")
+    if not schema:
+        return [Need("glue:GetSchemaVersion", ANY)]
+    begin = f"arn:aws:glue:{region}:{names.account}"
+    place = f"{schema['RegistryName']}/{schema['SchemaName']}"
+    return [
+        Need("glue:GetSchemaVersion", f"{begin}:registry/{schema['RegistryName']}"),
+        Need("glue:GetSchemaVersion", f"{begin}:schema/{place}"),
+    ]
+
+
+def of_sns(request, _names, _region, _status):
+    """What a request to SNS needs."""
+    form = dict(urllib.parse.parse_qsl(request.body.decode()))
+    if form.get("Action") != "Publish" or "TopicArn" not in form:
+        raise Unknown(f"SNS {form.get('Action')}")
+    return [Need("sns:Publish", form["TopicArn"])]
+
+
+SERVICES = {
+    "s3": of_s3,
+    "redshift-data": of_data_api,
+    "glue": of_glue,
+    "sns": of_sns,
+}
+
+
+def needs(request, names, status=200):
+    """What has to be allowed for a request that was answered with this status."""
+    service, region = request.scope
+    if service not in SERVICES:
+        raise Unknown(f"the service {service} is not known")
+    return SERVICES[service](request, names, region, status)
+
+
+class Recorder:
+    """What the processes of each role asked for."""
+
+    def __init__(self, names):
+        self.names = names
+        self.lock = threading.Lock()
+        # (role, need) to the first request that needed it, and how many did.
+        self.seen = {}
+        self.unknown = []
+        self.requests = 0
+
+    def add(self, role, request, status):
+        """Keeps a request of a role."""
+        with self.lock:
+            self.requests += 1
+            try:
+                for need in needs(request, self.names, status):
+                    line, count = self.seen.get((role, need), (request.line, 0))
+                    self.seen[role, need] = (line, count + 1)
+            except (Unknown, ValueError, KeyError) as why:
+                self.unknown.append(f"{role}: {request.line}: {why}")
+
+    def count(self, role, action, part=""):
+        """How often a role needed an action on resources that have this part."""
+        with self.lock:
+            return sum(
+                count
+                for (who, need), (_, count) in self.seen.items()
+                if who == role and need.action == action and part in need.resource
+            )
+
+
+class Proxy:
+    """Between the processes of a role and one server. Bytes are passed on as they are, with the
+    Host that was signed. `fails` says of a request whether it is answered with 503 instead."""
+
+    def __init__(self, recorder, role, upstream, fails=lambda request: False):
+        place = urllib.parse.urlsplit(upstream).netloc
+        outer = self
+        self.fails = fails
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            # What the client has not taken is not held back for more.
+            disable_nagle_algorithm = True
+
+            def answer(self):
+                body = read_body(self.rfile, self.headers)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                request = Request(self.command, self.path, headers, body)
+                if outer.fails(request):
+                    recorder.add(role, request, 503)
+                    give(self, 503, [], b"")
+                    return
+                server = http.client.HTTPConnection(place, timeout=120)
+                try:
+                    status, given, text = passed_on(server, request, self.headers)
+                finally:
+                    server.close()
+                recorder.add(role, request, status)
+                give(self, status, given, text)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = answer
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                """A client that is killed leaves its connection in the middle."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def read_body(stream, headers):
+    """The body of a request: of a given length, or in chunks."""
+    if headers.get("Transfer-Encoding", "").lower() != "chunked":
+        return stream.read(int(headers.get("Content-Length") or 0))
+    whole = b""
+    while size := int(stream.readline().partition(b";")[0], 16):
+        whole += stream.read(size)
+        stream.readline()
+    while stream.readline().strip():
+        pass
+    return whole
+
+
+# They speak of one connection, and each side has its own.
+OF_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect"}
+
+
+def passed_on(server, request, headers):
+    """Sends a request on; gives status, headers and body of the answer."""
+    server.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
+    for name, value in headers.items():
+        if name.lower() not in OF_CONNECTION:
+            server.putheader(name, value)
+    if request.body or request.method in ("PUT", "POST"):
+        server.putheader("Content-Length", str(len(request.body)))
+    server.endheaders(request.body)
+    answer = server.getresponse()
+    text = answer.read()
+    # The answer to HEAD has the length of what it has not.
+    kept = OF_CONNECTION - ({"content-length"} if request.method == "HEAD" else set())
+    given = [(name, value) for name, value in answer.getheaders() if name.lower() not in kept]
+    return answer.status, given, text
+
+
+def give(handler, status, headers, text):
+    """Answers."""
+    handler.send_response_only(status)
+    for name, value in headers:
+        handler.send_header(name, value)
+    names = {name.lower() for name, _ in headers}
+    if "content-length" not in names and status not in (204, 304):
+        handler.send_header("Content-Length", str(len(text)))
+    handler.end_headers()
+    handler.wfile.write(text)
