@@ -94,7 +94,7 @@ def denied(roles, buckets, seen):
 
 def unused(roles, seen, reasons):
     """What is allowed and was never asked for, where no reason is written; and reasons without
-    need. A reason is for an action of a role, or of all roles as `*`."""
+    need. A reason is for actions of a role, or of all roles as `*`; they may be patterns."""
     asked = {(role, need.action) for role, need in seen}
     found, needed = [], set()
     for role, policies in roles.items():
@@ -105,12 +105,11 @@ def unused(roles, seen, reasons):
             if statement["Effect"] == "Allow"
             for action in listed(statement["Action"])
         }
-        for action in sorted(granted):
-            if (role, action) in asked:
-                continue
-            keys = {f"{role} {action}", f"* {action}"} & reasons.keys()
-            needed |= keys
+        for action in sorted(granted - {action for who, action in asked if who == role}):
+            keys = [key for key in reasons if matches(key, f"{role} {action}")]
+            needed.update(keys)
             if not keys:
                 found.append(f"{role} may {action}, and never does")
-    found += [f"a reason is written that is needed no more: {key}" for key in reasons.keys() - needed]
+    old = reasons.keys() - needed
+    found += [f"a reason is written that is needed no more: {key}" for key in old]
     return sorted(found)

@@ -28,8 +28,10 @@ OF_THEATRE = {
     "LogAccess",
     "StoreAccess",
     "LakeAccess",
+    "LakeReadAccess",
     "WarehouseAccess",
     "SchemaAccess",
+    "NotifyAccess",
     "TopicsAccess",
 }
 

@@ -25,6 +25,7 @@ from moto.ec2.models.launch_templates import LaunchTemplate  # noqa: E402
 from moto.ec2.models.route_tables import RouteTable  # noqa: E402
 from moto.ec2.models.subnets import SubnetRouteTableAssociation  # noqa: E402
 from moto.ecs.models import TaskDefinition  # noqa: E402
+from moto.iam.models import Role, iam_backends  # noqa: E402
 from moto.kafka.models import FakeKafkaCluster as KafkaCluster  # noqa: E402
 from moto.kafka.responses import KafkaResponse  # noqa: E402
 from moto.rds.models import DBInstance, DBParameterGroup  # noqa: E402
@@ -185,6 +186,34 @@ def keep_roles_of_tasks():
     TaskDefinition.create_from_cloudformation_json = classmethod(create)
 
 
+def give_roles_their_policies():
+    """Policies of a role: moto's templates attach none, and keep those in the role as Python."""
+    given, put = Role.create_from_cloudformation_json.__func__, Role.put_policy
+    delete = Role.delete_from_cloudformation_json.__func__
+
+    def text(self, name, document):
+        put(self, name, document if isinstance(document, str) else json.dumps(document))
+
+    def create(cls, name, wanted, account_id, region_name, **more):
+        made = given(cls, name, wanted, account_id, region_name, **more)
+        for arn in wanted["Properties"].get("ManagedPolicyArns", []):
+            # It has none of those that AWS gives everyone.
+            if ":iam::aws:" not in arn:
+                iam_backends[account_id]["aws"].attach_role_policy(arn, made.name)
+        return made
+
+    def remove(cls, name, wanted, account_id, region_name):
+        for role in iam_backends[account_id]["aws"].roles.values():
+            if role.name == name:
+                for policy in list(role.managed_policies.values()):
+                    policy.detach_from(role)
+        delete(cls, name, wanted, account_id, region_name)
+
+    Role.put_policy = text
+    Role.create_from_cloudformation_json = classmethod(create)
+    Role.delete_from_cloudformation_json = classmethod(remove)
+
+
 def start(port):
     """Starts it; gives the server and its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -199,6 +228,7 @@ def start(port):
     drop_no_values()
     give_brokers()
     keep_roles_of_tasks()
+    give_roles_their_policies()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
     return server, endpoint

@@ -83,23 +83,26 @@ class Request:
 
     @property
     def scope(self):
-        """The service and the region that it is signed for."""
+        """The region and the service that it is signed for; nothing if it is not signed."""
         found = re.search(
             r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request",
             self.headers.get("authorization", ""),
         )
-        if not found:
-            raise Unknown("it is not signed")
-        return found[2], found[1]
+        return (found[1], found[2]) if found else (None, None)
+
+    @property
+    def service(self):
+        return self.scope[1]
 
 
 @dataclass
 class Names:
-    """What requests name, and policies mean by an ARN."""
+    """What requests name to the servers here, and policies mean by an ARN."""
 
     account: str
-    # ARNs of keys by bucket, and of workgroups and clusters by name.
-    keys: dict = field(default_factory=dict)
+    # The name of a bucket in the deployment, and the ARN of its key; by its name here.
+    buckets: dict = field(default_factory=dict)
+    # ARNs of a warehouse and of what one logs in to; by place and database here, with a slash.
     warehouses: dict = field(default_factory=dict)
 
 
@@ -111,9 +114,12 @@ def of_s3(request, names, region, status):
     form = " ".join(sorted(asked - PLAIN))
     action = S3.get((request.method, bool(key), form))
     further = [name for name in request.headers if FURTHER.match(name)]
-    if not action or not bucket or further:
+    if not action or further:
         raise Unknown(f"S3 {further or ''}")
-    where = f"arn:aws:s3:::{bucket}"
+    if bucket not in names.buckets:
+        raise Unknown(f"the bucket {bucket} is none of this deployment")
+    name, of_bucket = names.buckets[bucket]
+    where = f"arn:aws:s3:::{name}"
     encryption = request.headers.get("x-amz-server-side-encryption")
     context = (("s3:x-amz-server-side-encryption", encryption),) if encryption else ()
     found = [Need(action, f"{where}/{key}" if key else where, context)]
@@ -122,9 +128,7 @@ def of_s3(request, names, region, status):
         found.append(Need("s3:ListBucket", where))
     via = (("kms:ViaService", f"s3.{region}.amazonaws.com"),)
     for each in OF_KEY.get((request.method, form), []) if key else []:
-        if bucket not in names.keys:
-            raise Unknown(f"the bucket {bucket} is none of this deployment")
-        found.append(Need(each, names.keys[bucket], via))
+        found.append(Need(each, of_bucket, via))
     return found
 
 
@@ -146,21 +150,17 @@ def of_data_api(request, names, _region, _status):
     if operation not in ("ExecuteStatement", "BatchExecuteStatement"):
         return [Need(action, ANY)]
     body = json.loads(request.body)
-    name = body.get("WorkgroupName") or body.get("ClusterIdentifier")
+    name = f"{body.get('WorkgroupName') or body.get('ClusterIdentifier')}/{body['Database']}"
     if name not in names.warehouses:
         raise Unknown(f"the warehouse {name} is none of this deployment")
     if body.get("SecretArn"):
         raise Unknown("a secret is named, which is read in the caller's name")
+    if body.get("DbUser"):
+        raise Unknown("a user of the database is named")
     warehouse, log_in = names.warehouses[name]
     if "WorkgroupName" in body:
         return [Need(action, warehouse), Need("redshift-serverless:GetCredentials", log_in)]
-    if body.get("DbUser"):
-        raise Unknown("a user of the database is named")
-    place = log_in.rpartition(":")[0] + f":{name}/{body['Database']}"
-    return [
-        Need(action, warehouse),
-        Need("redshift:GetClusterCredentialsWithIAM", place.replace(":cluster:", ":dbname:")),
-    ]
+    return [Need(action, warehouse), Need("redshift:GetClusterCredentialsWithIAM", log_in)]
 
 
 def of_glue(request, names, region, _status):
@@ -197,7 +197,7 @@ SERVICES = {
 
 def needs(request, names, status=200):
     """What has to be allowed for a request that was answered with this status."""
-    service, region = request.scope
+    region, service = request.scope
     if service not in SERVICES:
         raise Unknown(f"the service {service} is not known")
     return SERVICES[service](request, names, region, status)
@@ -236,13 +236,12 @@ class Recorder:
 
 
 class Proxy:
-    """Between the processes of a role and one server. Bytes are passed on as they are, with the
-    Host that was signed. `fails` says of a request whether it is answered with 503 instead."""
+    """Between the processes of a role and the servers of the services that they call, by the name
+    that a request is signed for. Bytes are passed on as they are, with the Host that was signed.
+    `fails` says of a request whether it is answered with 503 instead."""
 
-    def __init__(self, recorder, role, upstream, fails=lambda request: False):
-        place = urllib.parse.urlsplit(upstream).netloc
-        outer = self
-        self.fails = fails
+    def __init__(self, recorder, role, servers, fails=lambda request: False):
+        places = {name: urllib.parse.urlsplit(url).netloc for name, url in servers.items()}
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -253,15 +252,14 @@ class Proxy:
                 body = read_body(self.rfile, self.headers)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 request = Request(self.command, self.path, headers, body)
-                if outer.fails(request):
-                    recorder.add(role, request, 503)
-                    give(self, 503, [], b"")
-                    return
-                server = http.client.HTTPConnection(place, timeout=120)
-                try:
-                    status, given, text = passed_on(server, request, self.headers)
-                finally:
-                    server.close()
+                status, given, text = 503, [], b""
+                place = places.get(request.service)
+                if place and not fails(request):
+                    server = http.client.HTTPConnection(place, timeout=120)
+                    try:
+                        status, given, text = passed_on(server, request, self.headers)
+                    finally:
+                        server.close()
                 recorder.add(role, request, status)
                 give(self, status, given, text)
 

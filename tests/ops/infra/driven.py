@@ -1,0 +1,245 @@
+"""The tasks of a deployment at work, as a first start and its users run them, on servers of this
+machine, with a proxy before all that AWS guards by IAM: the object store, the Data API, Glue and
+SNS. What they ask for is held against the policies of their roles, as they are deployed."""
+
+import json
+import os
+import types
+import urllib.request
+
+import deploying
+import process
+import rights
+from harness import eventually, must
+from traffic import Names, Proxy, Recorder
+
+# A topic of robots with a schema that is in Glue, not in the program.
+TOPIC = "surgical.theatre.lights.v1"
+SCHEMA = {
+    "type": "record",
+    "name": "Lights",
+    "fields": [
+        {"name": "robot_id", "type": "string"},
+        {"name": "event_time", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "brightness", "type": "double"},
+    ],
+}
+# What an image of one's own would bring along; fewer partitions and less patience than usual change
+# nothing of what is asked for.
+CONFIGURATION = """
+save_interval = "1s"
+lake_roll_age = "3s"
+export_age = "2s"
+
+[glue]
+region = "eu-central-1"
+registry = "{registry}"
+endpoint = "{proxy}"
+
+[[input]]
+topic = "{input}"
+kind = "telemetry"
+dataset = "lights"
+schemas = "glue"
+
+[[notify]]
+name = "clinic"
+kind = "sns"
+topic = "{topic}"
+url = "{proxy}"
+"""
+# The topic of SNS that the deployment may publish on.
+ALERTS = "arn:aws:sns:eu-central-1:123456789012:clinic"
+
+
+class FirstUpload:
+    """An object store that takes no part of the first upload that it sees, so that the upload has
+    to be given up."""
+
+    def __init__(self):
+        self.upload = None
+
+    def __call__(self, request):
+        is_part = request.method == "PUT" and "partNumber=" in request.target
+        if request.service != "s3" or not is_part:
+            return False
+        upload = request.target.partition("uploadId=")[2].partition("&")[0]
+        self.upload = self.upload or upload
+        return upload == self.upload
+
+
+class Deployment:
+    """The tasks of a deployment; their processes reach AWS through the proxy of their role."""
+
+    def __init__(self, aws, endpoint, name, servers, theatre, folder):
+        self.aws, self.name, self.theatre, self.folder = aws, name, theatre, folder
+        # Regions are those of the tasks: keys are used by the S3 of a region.
+        self.servers = {
+            key: value for key, value in servers.variables.items() if not key.endswith("REGION")
+        }
+        self.upstream = {
+            "s3": self.servers["THEATRE__LAKE__ENDPOINT"],
+            "redshift-data": self.servers["THEATRE__WAREHOUSE__ENDPOINT"],
+            "glue": endpoint,
+            "sns": endpoint,
+        }
+        self.recorder = Recorder(self.names())
+        self.proxies, self.tasks = {}, {}
+
+    def close(self):
+        for each in self.proxies.values():
+            each.close()
+
+    def definition(self, family):
+        """The definition of a task."""
+        name = f"{self.name}-{family}"
+        return self.aws("ecs").describe_task_definition(taskDefinition=name)["taskDefinition"]
+
+    def names(self):
+        """What names of here are in the deployment, and what policies call them."""
+        containers = self.definition("pipeline")["containerDefinitions"]
+        given = next(each["environment"] for each in containers if each["name"] == "theatre")
+        there = {each["name"]: each["value"] for each in given}
+        bucket, lake = (
+            each["THEATRE__LAKE__URL"].removeprefix("s3://").partition("/")[0]
+            for each in (there, self.servers)
+        )
+        asked = self.aws("s3").get_bucket_encryption(Bucket=bucket)
+        rule = asked["ServerSideEncryptionConfiguration"]["Rules"][0]
+        key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+        place, warehouse = (
+            each["THEATRE__WAREHOUSE__URL"].removeprefix("redshift://")
+            for each in (there, self.servers)
+        )
+        account = self.aws("sts").get_caller_identity()["Account"]
+        if there["THEATRE__WAREHOUSE__KIND"] == "serverless":
+            arn = deploying.exported(self.aws, self.name)["WarehouseArn"]
+            arns = (arn, arn)
+        else:
+            begin = f"arn:aws:redshift:{there['THEATRE__WAREHOUSE__REGION']}:{account}"
+            arns = (f"{begin}:cluster:{place.partition('/')[0]}", f"{begin}:dbname:{place}")
+        return Names(account, {lake: (bucket, key)}, {warehouse: arns})
+
+    def role(self, family):
+        """The role of a task, without the name of the deployment."""
+        arn = self.definition(family)["taskRoleArn"]
+        return arn.rpartition("/")[2].removeprefix(f"{self.name}-")
+
+    def proxy(self, role):
+        """The proxy of a role. To the pipeline's the object store is not always kind."""
+        if role not in self.proxies:
+            more = {"fails": FirstUpload()} if role == "pipeline" else {}
+            self.proxies[role] = Proxy(self.recorder, role, self.upstream, **more)
+        return self.proxies[role].address
+
+    def task(self, family, container="theatre"):
+        """A task with its files, and the variables that lead its processes to servers of here."""
+        if family in self.tasks:
+            return self.tasks[family]
+        folder = self.folder / f"{self.name}-{family}"
+        folder.mkdir()
+        task = process.Task(self.aws, f"{self.name}-{family}", folder, self.theatre, container)
+        task.write_files("the store of here has no TLS")
+        address = self.proxy(self.role(family))
+        file = folder / "theatre.toml"
+        file.write_text(
+            CONFIGURATION.format(registry=self.name, proxy=address, input=TOPIC, topic=ALERTS)
+        )
+        variables = {
+            **self.servers,
+            **{key: value for key, value in os.environ.items() if key.startswith("AWS_")},
+            "THEATRE_CONFIG": str(file),
+            "THEATRE__PARTITIONS": "4",
+            "THEATRE__LAKE__ENDPOINT": address,
+            "THEATRE__WAREHOUSE__ENDPOINT": address,
+        }
+        self.tasks[family] = (task, types.SimpleNamespace(variables=variables))
+        return self.tasks[family]
+
+    def does(self, family, *words, **more):
+        """A command in a task, as infra/job runs it."""
+        task, given = self.task(family)
+        return task.does(given, *words, **more)
+
+    def policies(self):
+        """The policies of the roles that were at work."""
+        return {role: rights.of_role(self.aws, f"{self.name}-{role}") for role in self.proxies}
+
+    def buckets(self):
+        """The policies of the buckets that were used."""
+        found = self.recorder.names.buckets.values()
+        return {name: rights.of_bucket(self.aws, name) for name, _ in found}
+
+
+def prepare(made):
+    """What someone else has made: a schema, and a topic that alerts are sent to."""
+    made.aws("sns").create_topic(Name=ALERTS.rpartition(":")[2])
+    made.aws("glue").create_schema(
+        RegistryId={"RegistryName": made.name},
+        SchemaName=TOPIC,
+        DataFormat="AVRO",
+        Compatibility="NONE",
+        SchemaDefinition=json.dumps(SCHEMA),
+    )
+
+
+def everything(made):
+    """All that users do with a deployment."""
+    first_start(made)
+    service(made)
+    by_hand(made)
+    interface(made)
+    repartition(made)
+
+
+def first_start(made):
+    """What `infra/job setup` runs."""
+    made.does("job", "migrate")
+    made.does("topics", "topics", "create")
+    made.does("job", "migrate", "--warehouse")
+
+
+def service(made):
+    """The service reads what is sent from the shell, gives up an upload, and loads files."""
+    task, given = made.task("pipeline")
+    with task.started(given) as (running, health):
+        eventually("it is alive", lambda: health().returncode == 0)
+        more = {"THEATRE__LOG__CREATE_TOPICS": "true"}
+        made.does("shell", "simulate", "--robots", "8", "--ticks", "600", **more)
+        for action in ("s3:AbortMultipartUpload", "redshift-data:ListStatements"):
+            seen = lambda: made.recorder.count("pipeline", action)  # noqa: B023, E731
+            eventually(f"{action} is called", seen, patience=300)
+        code = task.stop(running)
+        must(code == 0, f"it ended with {code}")
+
+
+def by_hand(made):
+    """What people run once, each with infra/job or in the shell."""
+    made.does("job", "run", "--until-drained")
+    made.does("job", "doctor")
+    made.does("job", "report", "busiest_robots")
+    made.does("job", "notify", "test", "clinic")
+    made.does("reconcile", "reconcile", "--allow-pending")
+    made.does("shell", "doctor", "--write")
+    made.does("shell", "report", "busiest_robots")
+
+
+def interface(made):
+    """The HTTP interface answers, and appends what is sent to it."""
+    words = ["token", "create", "--role", "admin", "--name", "try", "--output", "json"]
+    secret = json.loads(made.does("job", *words).stdout)[0]["secret"]
+    task, given = made.task("api", "api")
+    bearer = {"Authorization": f"Bearer {secret}"}
+    with task.started(given) as (_, health):
+        eventually("the interface is alive", lambda: health().returncode == 0)
+        for path in ("robots", "alerts", "pipeline", "datasets", "rules"):
+            address = f"http://127.0.0.1{process.PORTS[':8080']}/api/v1/{path}"
+            asked = urllib.request.Request(address, headers=bearer)
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                must(json.load(answer), f"{path}: nothing")
+
+
+def repartition(made):
+    """What comes last, since there are more partitions then."""
+    made.does("topics", "state", "rebuild", "--from", "lake")
+    made.does("topics", "state", "repartition", "--partitions", "6")
