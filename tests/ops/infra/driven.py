@@ -4,6 +4,7 @@ SNS. What they ask for is held against the policies of their roles, as they are 
 
 import json
 import os
+import re
 import types
 import urllib.request
 
@@ -84,7 +85,7 @@ class Deployment:
             "sns": endpoint,
         }
         self.recorder = Recorder(self.names())
-        self.proxies, self.tasks = {}, {}
+        self.proxies, self.tasks, self.topics = {}, {}, set()
 
     def close(self):
         for each in self.proxies.values():
@@ -97,7 +98,7 @@ class Deployment:
 
     def names(self):
         """What names of here are in the deployment, and what policies call them."""
-        containers = self.definition("pipeline")["containerDefinitions"]
+        containers = self.definition("job")["containerDefinitions"]
         given = next(each["environment"] for each in containers if each["name"] == "theatre")
         there = {each["name"]: each["value"] for each in given}
         bucket, lake = (
@@ -161,10 +162,6 @@ class Deployment:
         task, given = self.task(family)
         return task.does(given, *words, **more)
 
-    def policies(self):
-        """The policies of the roles that were at work."""
-        return {role: rights.of_role(self.aws, f"{self.name}-{role}") for role in self.proxies}
-
     def buckets(self):
         """The policies of the buckets that were used."""
         found = self.recorder.names.buckets.values()
@@ -195,7 +192,8 @@ def everything(made):
 def first_start(made):
     """What `infra/job setup` runs."""
     made.does("job", "migrate")
-    made.does("topics", "topics", "create")
+    said = made.does("topics", "topics", "create").stdout
+    made.topics = set(re.findall(r"\bsurgical\.[a-z0-9.]*[a-z0-9]\b", said))
     made.does("job", "migrate", "--warehouse")
 
 

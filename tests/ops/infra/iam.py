@@ -4,6 +4,7 @@ import copy
 import json
 import pathlib
 
+import derived
 import driven
 import process
 import rights
@@ -12,6 +13,14 @@ from harness import must
 
 # Actions that are allowed and were never asked for, each with the reason.
 UNUSED = json.loads((pathlib.Path(__file__).parent / "unused.json").read_text())
+
+# Roles without a policy that can be looked at here, by how their names begin.
+NOT_LOOKED_AT = {
+    "store-monitoring": "has a policy of AWS alone",
+    "network-FlowLogRole": "the network writes its log with it, by no call of anything here",
+    "stacks": "CloudFormation makes all resources with it, by a policy of AWS",
+    "deploy": "rules.py compares it with the calls of the programs in infra/",
+}
 
 
 def requests(group):
@@ -53,31 +62,78 @@ def requests(group):
         must(found == ["job may s3:GetObject, and never does"], f"{found}")
 
 
-def roles_at_work(group, aws, endpoint, there):
-    """The roles of theatre-prod, while their tasks are at work."""
+def roles_at_work(group, aws, endpoint, sources, there):
+    """The roles of a deployment, while its tasks are at work; of another, a cluster of Redshift."""
     theatre = process.program(there / "programs")
     with process.Servers(theatre, there) as servers:
         made = driven.Deployment(aws, endpoint, "theatre-prod", servers, theatre, there)
+        other = driven.Deployment(aws, endpoint, "theatre-eks", servers, theatre, there)
         try:
             with group.test("the_tasks_of_all_roles_do_their_work_with_their_requests_recorded"):
                 driven.prepare(made)
                 driven.everything(made)
+            with group.test("a_job_makes_the_tables_of_a_cluster_of_redshift"):
+                driven.prepare(other)
+                other.does("job", "migrate", "--warehouse")
         finally:
             made.close()
-    recorder, roles, buckets = made.recorder, made.policies(), made.buckets()
+            other.close()
     with group.test("every_request_to_aws_is_known_as_actions_and_resources"):
-        must(not recorder.unknown, "\n".join(recorder.unknown))
-        must(recorder.requests > 100, f"only {recorder.requests} requests were recorded")
-        must(set(roles) == {"pipeline", "topics", "api", "shell"}, f"{set(roles)} were at work")
-    with group.test("roles_may_do_all_that_their_tasks_asked_for"):
-        found = rights.denied(roles, buckets, recorder.seen)
+        unknown = made.recorder.unknown + other.recorder.unknown
+        must(not unknown, "\n".join(unknown))
+        must(made.recorder.requests > 100, f"only {made.recorder.requests} were recorded")
+        must(set(made.proxies) == {"pipeline", "topics", "api", "shell"}, f"{set(made.proxies)}")
+    kinds = derived.topics(sources)
+    with group.test("topics_that_there_are_are_those_of_the_sources"):
+        known = {*set().union(*kinds.values()), driven.TOPIC, f"{driven.TOPIC}.dlq"}
+        must(made.topics == known, f"{made.topics ^ known}")
+    roles_are_right(group, aws, made, kinds)
+    roles_of_kubernetes(group, aws, other, kinds)
+
+
+def needs(aws, made, kinds):
+    """All that the roles of a deployment need: recorded, and derived."""
+    written = derived.of_list(derived.Places(aws, made.name, kinds))
+    by_aws = {**derived.of_ecs(aws, made.name), **derived.of_scheduler(aws, made.name)}
+    return {**written, **by_aws, **made.recorder.seen}
+
+
+def roles_are_right(group, aws, made, kinds):
+    """Roles of a deployment allow what is needed, and nothing else."""
+    seen, buckets = needs(aws, made, kinds), made.buckets()
+    roles = {role: rights.of_role(aws, f"{made.name}-{role}") for role, _ in seen}
+    with group.test("every_role_of_the_deployment_is_looked_at"):
+        begin = f"{made.name}-"
+        pages = aws("iam").get_paginator("list_roles").paginate()
+        there = [each["RoleName"] for page in pages for each in page["Roles"]]
+        mine = {name.removeprefix(begin) for name in there if name.startswith(begin)}
+        left = {name for name in mine - roles.keys() if not name.startswith(tuple(NOT_LOOKED_AT))}
+        must(not left, f"{left}")
+    with group.test("roles_may_do_all_that_their_tasks_ask_for"):
+        found = rights.denied(roles, buckets, seen)
         must(not found, "\n".join(found))
     with group.test("roles_may_do_nothing_else_without_a_written_reason"):
-        found = rights.unused(roles, recorder.seen, UNUSED)
+        found = rights.unused(roles, seen, UNUSED)
         must(not found, "\n".join(found))
         must(all(len(reason) > 20 for reason in UNUSED.values()), "a reason is missing")
     with group.test("a_right_that_is_missing_of_another_resource_or_too_much_is_found"):
-        planted(roles, buckets, recorder.seen)
+        planted(roles, buckets, seen)
+
+
+def roles_of_kubernetes(group, aws, made, kinds):
+    """The role of pods, by either way, may do what the pipeline does; the scraper collects."""
+    seen = {
+        (role, need): how
+        for (role, need), how in needs(aws, made, kinds).items()
+        if role == "pipeline" and not need.action.startswith(("aps:", "logs:"))
+    }
+    for way in ("pipeline", "irsa"):
+        with group.test(f"pods_may_do_what_the_pipeline_does_by_the_role_{way}"):
+            actions = {need.action for _, need in seen}
+            must("redshift:GetClusterCredentialsWithIAM" in actions, "no cluster was asked")
+            roles = {"pipeline": rights.of_role(aws, f"{made.name}-{way}")}
+            found = rights.denied(roles, made.buckets(), seen)
+            must(not found, "\n".join(found))
 
 
 def planted(roles, buckets, seen):
@@ -92,6 +148,10 @@ def planted(roles, buckets, seen):
     files["Resource"] = files["Resource"].replace("/lake/*", "/raw/*")
     found = rights.denied(other, buckets, seen)
     must(found and all("topics may not s3:GetObject" in each for each in found), f"{found}")
+    alone = copy.deepcopy(roles)
+    del alone["topics"]["theatre-prod-log-read"]["Statement"][2]
+    found = rights.denied(alone, buckets, seen)
+    must(len(found) == 2 and all("Group on " in each for each in found), f"{found}")
     more = copy.deepcopy(roles)
     more["api"][name] = roles["pipeline"][name]
     found = rights.unused(more, seen, UNUSED)

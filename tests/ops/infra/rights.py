@@ -42,6 +42,8 @@ def holds(conditions, context):
                 held = value not in texts
             elif operator == "Bool":
                 held = value is not None and value.lower() in [each.lower() for each in texts]
+            elif operator == "ArnEquals":
+                held = value is not None and any(matches(each, value) for each in texts)
             elif operator == "Null":
                 held = (value is None) == (texts == ["true"])
             else:

@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 
 import botocore.session
 from botocore import xform_name
+from derived import topics
 from templates import (
     INFRA,
     ROOT,
@@ -25,6 +26,7 @@ CALLS = json.loads((ROOT / "tests/ops/infra/calls.json").read_text())
 
 # Policies that Theatre itself has; the others are those of services and of who deploys.
 OF_THEATRE = {
+    "LogReadAccess",
     "LogAccess",
     "StoreAccess",
     "LakeAccess",
@@ -154,15 +156,11 @@ def topics_that_may_be_written(all_templates, sources):
         write = next(each for each in document["Statement"] if each["Sid"] == "Write")
         return [substitution(each).rpartition("/")[2] for each in write["Resource"]]
 
-    def named(folder):
-        return set(re.findall(r'"(surgical\.[a-z.]+\.v\d+)"', sources(folder)))
-
-    outputs, inputs = named("actors/src/outputs"), named("runtime/config/src")
-    by_people = {each for each in inputs if each.endswith((".acks.v1", ".control.v1"))}
-    data = inputs - by_people
+    kinds = topics(sources)
+    outputs, data, by_people = kinds["outputs"], kinds["inputs"], kinds["actions"]
     found = [] if outputs and data and by_people else ["there are no topics in the sources"]
     for policy, mine, others in [
-        ("LogAccess", outputs, inputs),
+        ("LogAccess", outputs, data | by_people),
         ("ProducerAccess", data, outputs | by_people),
         ("ActionsAccess", by_people, outputs | data),
     ]:

@@ -175,12 +175,13 @@ def protect_stacks():
 
 
 def keep_roles_of_tasks():
-    """The role of a task: moto's templates pass over it."""
+    """The roles of a task: moto's templates pass over them."""
     given = TaskDefinition.create_from_cloudformation_json.__func__
 
     def create(cls, name, wanted, account_id, region_name, **more):
         made = given(cls, name, wanted, account_id, region_name, **more)
         made.task_role_arn = wanted["Properties"].get("TaskRoleArn")
+        made.execution_role_arn = wanted["Properties"].get("ExecutionRoleArn")
         return made
 
     TaskDefinition.create_from_cloudformation_json = classmethod(create)
