@@ -20,8 +20,9 @@ def exported(aws, deployment):
     }
 
 
-def deploy_and_destroy(group, aws, endpoint, settings, there):
-    """A whole deployment, from nothing to nothing: `there` is a folder for it."""
+def deploy_and_destroy(group, aws, endpoint, deployer, settings, there):
+    """A whole deployment, from nothing to nothing: `there` is a folder for it, `deployer` where
+    infra/deploy finds AWS. An administrator destroys it."""
     environment = {**os.environ, "AWS_ENDPOINT_URL": endpoint}
     path = there / "try.json"
     path.write_text(json.dumps(settings))
@@ -30,7 +31,8 @@ def deploy_and_destroy(group, aws, endpoint, settings, there):
     environment["THEATRE_AUTHORITIES"] = str(authorities)
 
     def infra(name, *words, check=True):
-        options = {"check": check, "env": environment, "timeout": 1200}
+        at = {"AWS_ENDPOINT_URL": deployer} if name == "deploy" else {}
+        options = {"check": check, "env": {**environment, **at}, "timeout": 1200}
         return run(INFRA / name, path, *words, stdin=subprocess.DEVNULL, **options)
 
     with group.test("deploy_plans_without_making_anything"):

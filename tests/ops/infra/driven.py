@@ -214,11 +214,11 @@ def service(made):
 def by_hand(made):
     """What people run once, each with infra/job or in the shell."""
     made.does("job", "run", "--until-drained")
-    made.does("job", "doctor")
+    made.does("job", "doctor", "--deadline", "120s")
     made.does("job", "report", "busiest_robots")
     made.does("job", "notify", "test", "clinic")
     made.does("reconcile", "reconcile", "--allow-pending")
-    made.does("shell", "doctor", "--write")
+    made.does("shell", "doctor", "--write", "--deadline", "120s")
     made.does("shell", "report", "busiest_robots")
 
 

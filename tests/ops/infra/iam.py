@@ -4,6 +4,8 @@ import copy
 import json
 import pathlib
 
+import asked
+import deploying
 import derived
 import driven
 import process
@@ -19,7 +21,7 @@ NOT_LOOKED_AT = {
     "store-monitoring": "has a policy of AWS alone",
     "network-FlowLogRole": "the network writes its log with it, by no call of anything here",
     "stacks": "CloudFormation makes all resources with it, by a policy of AWS",
-    "deploy": "rules.py compares it with the calls of the programs in infra/",
+    "deploy": "infra/deploy is recorded by a test of its own",
 }
 
 
@@ -38,6 +40,14 @@ def requests(group):
         must(actions("DELETE", "/lake/a?uploadId=1") == ["s3:AbortMultipartUpload"], "an end")
         part = actions("PUT", "/lake/a?partNumber=1&uploadId=1")
         must(part == ["s3:PutObject", "kms:GenerateDataKey", "kms:Decrypt"], f"{part}")
+    with group.test("a_request_of_who_deploys_is_known_by_its_path"):
+        path = "/v1/clusters/arn%3Aaws%3Akafka%3Ar%3A1%3Acluster%2Fa%2Fb/bootstrap-brokers"
+        operation, named = asked.by_path(traffic.Request("GET", path, {}), "kafka")
+        must(operation == "GetBootstrapBrokers", operation)
+        must(named["clusterArn"] == "arn:aws:kafka:r:1:cluster/a/b", f"{named}")
+        path = "/workspaces/ws-1/rulegroupsnamespaces/pipeline"
+        operation, named = asked.by_path(traffic.Request("PUT", path, {}), "amp")
+        must(operation == "PutRuleGroupsNamespace" and named["name"] == "pipeline", f"{named}")
     with group.test("a_request_that_is_not_known_is_found"):
         recorder = traffic.Recorder(names)
         recorder.add("job", traffic.Request("GET", "/lake/a?acl", signed), 200)
@@ -113,7 +123,7 @@ def roles_are_right(group, aws, made, kinds):
         found = rights.denied(roles, buckets, seen)
         must(not found, "\n".join(found))
     with group.test("roles_may_do_nothing_else_without_a_written_reason"):
-        found = rights.unused(roles, seen, UNUSED)
+        found = rights.unused(roles, seen, reasons(roles))
         must(not found, "\n".join(found))
         must(all(len(reason) > 20 for reason in UNUSED.values()), "a reason is missing")
     with group.test("a_right_that_is_missing_of_another_resource_or_too_much_is_found"):
@@ -136,6 +146,43 @@ def roles_of_kubernetes(group, aws, made, kinds):
             must(not found, "\n".join(found))
 
 
+def deployer(group, aws, endpoint, template, settings, there):
+    """infra/deploy with the role of who deploys: a deployment from nothing to nothing."""
+    name = settings["Deployment"]
+    aws("cloudformation").create_stack(
+        StackName=f"{name}-deployment",
+        TemplateBody=template,
+        Parameters=[
+            {"ParameterKey": "Deployment", "ParameterValue": name},
+            {"ParameterKey": "TrustedPrincipalArn", "ParameterValue": "arn:aws:iam::1:role/ci"},
+        ],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    account = aws("sts").get_caller_identity()["Account"]
+    hands = f"arn:aws:iam::{account}:role/{name}-stacks"
+    recorder = traffic.Recorder(traffic.Names(account), asked.SERVICES)
+    proxy = traffic.Proxy(recorder, "deploy", dict.fromkeys(asked.SERVICES, endpoint))
+    try:
+        settings = {**settings, "StacksRoleArn": hands}
+        deploying.deploy_and_destroy(group, aws, endpoint, proxy.address, settings, there)
+    finally:
+        proxy.close()
+    roles = {"deploy": rights.of_role(aws, f"{name}-deploy")}
+    with group.test("who_deploys_may_do_all_that_infra_deploy_asks_for"):
+        must(not recorder.unknown, "\n".join(recorder.unknown))
+        must(recorder.requests > 100, f"only {recorder.requests} requests were recorded")
+        found = rights.denied(roles, {}, recorder.seen)
+        must(not found, "\n".join(found))
+    with group.test("who_deploys_may_do_nothing_else_without_a_written_reason"):
+        found = rights.unused(roles, recorder.seen, reasons(roles))
+        must(not found, "\n".join(found))
+
+
+def reasons(roles):
+    """The written reasons of these roles."""
+    return {key: why for key, why in UNUSED.items() if key.partition(" ")[0] in roles}
+
+
 def planted(roles, buckets, seen):
     """Faults in the policies as they are deployed, each of which must be found."""
     name = "theatre-prod-notify"
@@ -154,5 +201,5 @@ def planted(roles, buckets, seen):
     must(len(found) == 2 and all("Group on " in each for each in found), f"{found}")
     more = copy.deepcopy(roles)
     more["api"][name] = roles["pipeline"][name]
-    found = rights.unused(more, seen, UNUSED)
+    found = rights.unused(more, seen, reasons(more))
     must(found == ["api may sns:Publish, and never does"], f"{found}")

@@ -195,19 +195,19 @@ SERVICES = {
 }
 
 
-def needs(request, names, status=200):
+def needs(request, names, status=200, services=SERVICES):
     """What has to be allowed for a request that was answered with this status."""
     region, service = request.scope
-    if service not in SERVICES:
+    if service not in services:
         raise Unknown(f"the service {service} is not known")
-    return SERVICES[service](request, names, region, status)
+    return services[service](request, names, region, status)
 
 
 class Recorder:
-    """What the processes of each role asked for."""
+    """What the processes of each role asked for; `services` says what requests to each need."""
 
-    def __init__(self, names):
-        self.names = names
+    def __init__(self, names, services=SERVICES):
+        self.names, self.services = names, services
         self.lock = threading.Lock()
         # (role, need) to the first request that needed it, and how many did.
         self.seen = {}
@@ -219,7 +219,7 @@ class Recorder:
         with self.lock:
             self.requests += 1
             try:
-                for need in needs(request, self.names, status):
+                for need in needs(request, self.names, status, self.services):
                     line, count = self.seen.get((role, need), (request.line, 0))
                     self.seen[role, need] = (line, count + 1)
             except (Unknown, ValueError, KeyError) as why:
