@@ -83,7 +83,7 @@ export function openConditions(rows, me, withRobot = true) {
     { name: "rule", cell: (row) => conditionLink(row.condition_id, row.rule_id) },
     { name: "since", cell: (row) => time(row.raised_at) },
     { name: "how it stands", cell: stands },
-    may(me, "operator") ? { name: "", cell: (row) => buttons(row, me) || "" } : null,
+    may(me, "operator") ? { name: "actions", cell: (row) => buttons(row, me) || "" } : null,
   ];
   return table("Open conditions", columns.filter(Boolean), rows, (row) => (row.is_stale ? "is-old" : null));
 }
@@ -115,7 +115,7 @@ function silences(rows, me) {
     { name: "high priority", cell: (row) => (row.hides_high ? "silenced too" : "not silenced") },
     { name: "by", cell: (row) => row.actor },
     { name: "why", cell: (row) => row.comment || "–" },
-    may(me, "operator") ? { name: "", cell: undo } : null,
+    may(me, "operator") ? { name: "actions", cell: undo } : null,
   ];
   return table("Silences", columns.filter(Boolean), rows);
 }

@@ -45,16 +45,19 @@ async function show(moved) {
   try {
     const content = await place.view.show(place.id, place.query);
     if (address === location.hash && (moved || !isBusy())) {
-      const open = [...main.querySelectorAll("details")].map((details) => details.open);
-      main.replaceChildren(...content.filter(Boolean));
-      if (!moved) main.querySelectorAll("details").forEach((details, index) => { details.open = open[index] || false; });
+      const put = () => main.replaceChildren(...content.filter(Boolean));
+      if (moved) put();
+      else keepingPlace(put);
       document.title = `${place.id || place.view.title} – Theatre`;
     }
     shown = Date.now();
     state("live");
   } catch (problem) {
     if (problem.status === 401) askForToken(problem.message);
-    else if (problem.status) main.replaceChildren(el("h1", {}, "That did not work"), el("p", { role: "alert" }, problem.message));
+    else if (problem.status) {
+      main.replaceChildren(el("h1", {}, "That did not work"), el("p", { role: "alert" }, problem.message));
+      document.title = "That did not work – Theatre";
+    }
     else state("lost");
   }
   for (const item of document.querySelectorAll("nav a")) {
@@ -63,6 +66,32 @@ async function show(moved) {
   }
   asking = false;
   if (again) { again = false; show(address !== location.hash); }
+}
+
+/// Draws the same view anew: what was open, scrolled to the side or had the focus is so again.
+function keepingPlace(put) {
+  const open = [...main.querySelectorAll("details")].map((details) => details.open);
+  const scrolled = [...main.querySelectorAll(".scroll")].map((region) => [region.getAttribute("aria-label"), region.scrollLeft]);
+  const at = document.activeElement;
+  const had = main.contains(at) && at !== main ? at : null;
+  const like = (name) => had && [...main.querySelectorAll(had.tagName)].filter((element) => nameOf(element) === name);
+  const name = had && nameOf(had);
+  const index = had ? like(name).indexOf(had) : 0;
+  put();
+  main.querySelectorAll("details").forEach((details, number) => { details.open = open[number] || false; });
+  for (const region of main.querySelectorAll(".scroll")) {
+    const before = scrolled.find(([label]) => label === region.getAttribute("aria-label"));
+    if (before) region.scrollLeft = before[1];
+  }
+  if (!had) return;
+  const now = like(name);
+  const next = now[Math.min(index, now.length - 1)] || main;
+  next.focus({ preventScroll: true });
+}
+
+/// What an element is called, whichever time it was drawn.
+function nameOf(element) {
+  return element.id || element.getAttribute("aria-label") || element.getAttribute("href") || element.textContent;
 }
 
 function isBusy() {

@@ -58,7 +58,9 @@ export function plot(series, limits, marks, cases, zoom) {
   }
   for (const at of timeTicks(from, until)) {
     svg.append(draw("line", { class: "axis", x1: x(at), x2: x(at), y1: HEIGHT - EDGE.bottom, y2: HEIGHT - EDGE.bottom + 5 }));
-    svg.append(draw("text", { x: x(at), y: HEIGHT - 8, "text-anchor": "middle" }, new Date(at).toLocaleTimeString()));
+    // At the right edge the text ends where the drawing does.
+    const anchor = x(at) > WIDTH - 48 ? "end" : "middle";
+    svg.append(draw("text", { x: anchor === "end" ? Math.min(x(at) + 14, WIDTH) : x(at), y: HEIGHT - 8, "text-anchor": anchor }, new Date(at).toLocaleTimeString()));
   }
   for (const stretch of stretches(points, step)) {
     const middle = (point) => x(point.at + step / 2);
