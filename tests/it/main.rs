@@ -18,6 +18,7 @@ mod health;
 mod hostile;
 mod kafka;
 mod notify;
+mod page;
 mod postgres;
 mod real_input;
 mod rebuild;

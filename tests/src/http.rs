@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,6 +78,46 @@ fn read(answer: &[u8]) -> Result<Answer> {
         headers: head.to_ascii_lowercase(),
         body: body.to_owned(),
     })
+}
+
+/// Sends JSON as HTTP/1.1, to a server that speaks nothing older and hangs up when it likes: what it
+/// says is read to the length that it gives.
+///
+/// # Errors
+/// When nothing answers in this time.
+pub fn request_of_length(
+    patience: Duration,
+    address: &str,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+        content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    let mut reader = BufReader::new(stream);
+    let mut answer = Vec::new();
+    let mut length = 0;
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut line = String::new();
+        ensure!(reader.read_line(&mut line)? > 0, "no whole head");
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse()?;
+        }
+        answer.extend_from_slice(line.as_bytes());
+    }
+    let mut said = vec![0; length];
+    reader.read_exact(&mut said)?;
+    answer.extend_from_slice(&said);
+    read(&answer)
 }
 
 /// Sends raw bytes and returns the answer.

@@ -19,6 +19,7 @@ use theatre_system::clock::SystemClock;
 
 pub mod acting;
 pub mod broker;
+pub mod browser;
 pub mod conclusions;
 pub mod deployment;
 pub mod fault_proxy;
