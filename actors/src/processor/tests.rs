@@ -9,6 +9,7 @@ mod phases;
 mod recordings;
 mod registered;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use apache_avro::types::Value;
@@ -23,9 +24,10 @@ use super::procedure_table::without_slash;
 use super::*;
 use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
 use crate::outputs::{OutputEvent, OutputKind};
-use crate::rules::{Micros, RuleKind, RuleOrder, RuleSpec};
-use crate::time::MICROS_PER_SECOND as S;
-use crate::window::{AggregateSet, WindowSpec};
+use crate::procedure::IndicatorSpec;
+use crate::rules::{Micros, RuleKind, RuleOrder, RuleSet, RuleSpec};
+use crate::time::{MICROS_PER_SECOND as S, TimePolicy};
+use crate::window::{AggregateSet, WindowPlan, WindowSpec};
 
 const NOW: i64 = 10_000_000 * S;
 

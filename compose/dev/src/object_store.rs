@@ -1,12 +1,15 @@
 //! An object store that speaks S3, over a directory: `s3s-fs` behind a listener. `theatre dev` and
 //! the tests start it.
 //!
-//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Four things
+//! It is for trying and testing: one pair of keys, no versions, no life cycle, no TLS. Five things
 //! are added to what `s3s-fs` does. A request that was begun is carried to its end when its client
 //! goes away, as S3 does: half a completion would lose parts. Completions come one after another,
 //! since in the middle of one the upload is gone and the object not yet there, which S3 never
-//! shows. And an upload that is gone is answered as S3 answers it (`NoSuchUpload`), not as a denied
-//! access. Like other object stores it answers GET of `/health`, without keys.
+//! shows. A completion that is interrupted, by a kill too, leaves its upload to the next one
+//! ([`completion`]). And an upload that is gone is answered as S3 answers it (`NoSuchUpload`), not as
+//! a denied access. Like other object stores it answers GET of `/health`, without keys.
+
+mod completion;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -76,6 +79,7 @@ impl ObjectStore {
             ))
         };
         std::fs::create_dir_all(root).map_err(|error| refused(&error))?;
+        completion::undo(root).map_err(|error| refused(&error))?;
         let files =
             s3s_fs::FileSystem::new(root).map_err(|error| refused(&format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(files);
@@ -88,7 +92,9 @@ impl ObjectStore {
             .block_on(TcpListener::bind(listen))
             .map_err(|error| refused(&error))?;
         let address = listener.local_addr().map_err(|error| refused(&error))?;
-        let accepting = io.handle().spawn(accept(listener, builder.build()));
+        let accepting = io
+            .handle()
+            .spawn(accept(listener, builder.build(), root.into()));
         Ok(Self {
             root: root.to_owned(),
             address,
@@ -133,12 +139,13 @@ impl Drop for ObjectStore {
     }
 }
 
-async fn accept(listener: TcpListener, service: S3Service) {
+async fn accept(listener: TcpListener, service: S3Service, root: Arc<Path>) {
     let completing = Arc::new(Mutex::new(()));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, service.clone(), completing.clone()));
+                let (service, completing) = (service.clone(), completing.clone());
+                tokio::spawn(serve(stream, service, completing, root.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "object store: a connection could not be accepted");
@@ -149,9 +156,9 @@ async fn accept(listener: TcpListener, service: S3Service) {
     }
 }
 
-async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>) {
+async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>, root: Arc<Path>) {
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let (service, completing) = (service.clone(), completing.clone());
+        let (service, completing, root) = (service.clone(), completing.clone(), root.clone());
         async move {
             if request.method() == Method::GET && request.uri().path() == HEALTH {
                 return Ok(s3s::HttpResponse::new(s3s::Body::empty()));
@@ -162,12 +169,21 @@ async fn serve(stream: TcpStream, service: S3Service, completing: Arc<Mutex<()>>
                     .query()
                     .is_some_and(|query| query.contains("uploadId="));
             let answered = tokio::spawn(async move {
-                let _alone = if completes {
-                    Some(completing.lock().await)
+                if !completes {
+                    return service.call(request.map(s3s::Body::from)).await;
+                }
+                let _alone = completing.lock().await;
+                let answered = service.call(request.map(s3s::Body::from)).await;
+                let is_done = matches!(&answered, Ok(response) if response.status().is_success());
+                let settled = if is_done {
+                    completion::settle(&root)
                 } else {
-                    None
+                    completion::undo(&root)
                 };
-                service.call(request.map(s3s::Body::from)).await
+                if let Err(error) = settled {
+                    tracing::error!(%error, "object store: what a completion kept stays behind");
+                }
+                answered
             })
             .await;
             Ok::<_, Infallible>(match answered {
@@ -232,7 +248,9 @@ impl S3Access for Uploads {
         &self,
         request: &mut S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<()> {
-        self.known(&request.input.upload_id)
+        self.known(&request.input.upload_id)?;
+        completion::begin(&self.root, &request.input.upload_id)
+            .map_err(|error| s3_error!(InternalError, "{error}"))
     }
 
     async fn abort_multipart_upload(

@@ -169,8 +169,8 @@ impl Lake for DirectoryLake {
 
     fn list(&self, prefix: &str) -> Result<Vec<LakeEntry>> {
         let mut entries = Vec::new();
-        // A folder that nobody has made yet is a lake without files: one that is only looked at is
-        // not made, and where there is to be no lake it is never made.
+        // A folder that is not there is a lake without files: a reader does not make it, and where
+        // the lake is turned off no process does.
         match std::fs::metadata(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(entries),
             _ => walk(&self.root, &self.root, &mut entries).map_err(fault)?,
@@ -234,7 +234,7 @@ mod tests {
     use super::{DirectoryLake, Lake};
 
     #[test]
-    fn a_lake_that_is_only_looked_at_has_no_files_until_somebody_makes_its_folder() {
+    fn a_lake_that_is_only_looked_at_has_no_files_until_its_folder_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("lake");
         let looked_at = DirectoryLake::open_read_only(&root);

@@ -134,18 +134,20 @@ impl<'a> FleetWriter<'a> {
 pub(super) fn last_note(log: &dyn EventLog) -> Result<String, Failure> {
     log.ensure_topics(&[PROGRESS_TOPIC.to_owned()], 1)?;
     let range = log.range(PROGRESS_TOPIC, 0)?;
-    if range.start >= range.end {
+    let Some(last) = range.end.checked_sub(1) else {
         return Ok(String::new());
+    };
+    let mut note = None;
+    if range.start <= last {
+        note = next_value(&mut *log.reader(PROGRESS_TOPIC, 0, last)?)?;
     }
-    let last = range.end - 1;
-    let mut reader = log.reader(PROGRESS_TOPIC, 0, last)?;
-    match next_value(&mut *reader)? {
-        Some(note) => Ok(String::from_utf8_lossy(&note).into_owned()),
-        // Without its note a fleet would begin anew under the names and numbers that were sent.
-        None => Err(Failure::Failed(format!(
-            "topic {PROGRESS_TOPIC} has no note at offset {last}, its last one: delete the topic to begin a new fleet"
-        ))),
-    }
+    // Without its note a fleet would begin anew under the names and numbers that were sent.
+    let note = note.ok_or_else(|| {
+        Failure::Failed(format!(
+            "topic {PROGRESS_TOPIC} has no note at offset {last}, its last one: repeat the command. If it stays so, the topic's retention deleted the note; a new fleet begins once the topic is deleted"
+        ))
+    })?;
+    Ok(String::from_utf8_lossy(&note).into_owned())
 }
 
 /// The value of a reader's next record, or none at the end of the log. A poll that gives nothing
