@@ -11,6 +11,7 @@ mod contracts;
 mod crash;
 mod dead_letters;
 mod doctor;
+mod document;
 mod done;
 mod facilities;
 mod fetchers;

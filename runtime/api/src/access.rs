@@ -144,13 +144,15 @@ pub(crate) async fn check(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let route = match routes::find(request.method(), request.match_pattern().as_deref()) {
-        Some(route) => route,
-        None if routes::is_path(request.match_pattern().as_deref()) => {
-            let detail = format!("{} cannot be done with this", request.method());
-            return Err(Problem::bad(detail).into());
-        }
-        None => return Err(Problem::missing("path", request.path()).into()),
+    let pattern = request.match_pattern();
+    let Some(route) = routes::find(request.method(), pattern.as_deref()) else {
+        let allowed = routes::methods(pattern.as_deref());
+        let problem = if allowed.is_empty() {
+            Problem::missing("path", request.path())
+        } else {
+            Problem::not_allowed(request.method(), &allowed)
+        };
+        return Err(problem.into());
     };
     if let Some(needed) = route.role {
         let state = request

@@ -9,6 +9,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theatre_actors::ports::{AccessStore, AuditEntry, EventLog, Result};
@@ -103,7 +104,7 @@ pub struct Action {
 }
 
 /// A silence that is asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SilenceWish {
     /// Of this robot only.

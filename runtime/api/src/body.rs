@@ -1,12 +1,52 @@
 //! Bodies of requests: read whole, unpacked, and never longer than allowed.
 
+use std::fmt;
 use std::io::Read;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{BytesMut, Payload};
 use futures_util::StreamExt;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::problem::{Answer, Problem};
+
+/// What is read of a JSON object only: an array with the values of a structure's fields, which is
+/// taken for one otherwise, is no form that the document of the interface knows.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(entries))
+            }
+        }
+
+        deserializer
+            .deserialize_map(Entries(PhantomData))
+            .map(Object)
+    }
+}
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +119,33 @@ pub(crate) fn unpack(body: Vec<u8>, encoding: Encoding, max: usize) -> Answer<Ve
 mod tests {
     use std::io::Write;
 
-    use super::{Encoding, unpack};
+    use super::{Encoding, Object, unpack};
+
+    #[test]
+    fn a_structure_is_read_of_an_object_and_of_nothing_else() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Said {
+            comment: Option<String>,
+        }
+        let read = |text: &str| serde_json::from_str::<Object<Said>>(text);
+        assert_eq!(
+            read(r#"{"comment": "mine"}"#).unwrap().comment.as_deref(),
+            Some("mine")
+        );
+        assert!(read("{}").unwrap().comment.is_none());
+        for wrong in [
+            r#"["mine"]"#,
+            "[]",
+            "null",
+            "7",
+            r#"{"comment": 7}"#,
+            r#"{"comments": "mine"}"#,
+            r#"{"comment": "mine", "comment": "yours"}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_unpacks_to_more_than_is_allowed_is_refused() {

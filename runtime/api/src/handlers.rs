@@ -25,7 +25,7 @@ pub(crate) type Shared = web::Data<State>;
 pub(crate) type Known = web::ReqData<Caller>;
 
 /// Most items of a page.
-const LIMIT_MAX: usize = 500;
+pub(crate) const LIMIT_MAX: usize = 500;
 const LIMIT: usize = 100;
 /// Of so many of the deployment's newest those are looked for that a limited caller may see.
 const LOOKED_AT: usize = 20_000;

@@ -5,11 +5,11 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::problem::CODES;
-use crate::routes::{self, Gives, RouteSpec};
+use crate::routes::{self, Gives, Kind, RouteSpec, Takes};
 
 /// The document as it is served at `/api/openapi.json`.
 pub fn document() -> Value {
-    let settings = SchemaSettings::openapi3().with(|settings| {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
     });
@@ -24,7 +24,10 @@ pub fn document() -> Value {
         let path = paths
             .entry(route.path.to_owned())
             .or_insert_with(|| json!({}));
-        path[method.as_str()] = operation(&route, schema);
+        let body = route
+            .takes
+            .map(|takes| body(takes, takes.schema.map(|of| of(&mut generator).to_value())));
+        path[method.as_str()] = operation(&route, schema, body);
     }
     let mut schemas = generator.take_definitions(true);
     schemas.insert("Problem".to_owned(), problem_schema());
@@ -62,7 +65,19 @@ fn problem_schema() -> Value {
     })
 }
 
-fn operation(route: &RouteSpec, schema: Option<Value>) -> Value {
+fn kind(kind: Kind) -> Value {
+    match kind {
+        Kind::Text => json!({"type": "string"}),
+        Kind::Flag => json!({"type": "boolean"}),
+        Kind::Moment => json!({"type": "string", "format": "date-time"}),
+        Kind::Within(least, most) => {
+            json!({"type": "integer", "minimum": least, "maximum": most})
+        }
+        Kind::OneOf(names) => json!({"type": "string", "enum": names}),
+    }
+}
+
+fn operation(route: &RouteSpec, schema: Option<Value>, body: Option<Value>) -> Value {
     let parameters: Vec<Value> = route
         .parameters
         .iter()
@@ -70,9 +85,9 @@ fn operation(route: &RouteSpec, schema: Option<Value>) -> Value {
             json!({
                 "name": parameter.name,
                 "in": parameter.place,
-                "required": parameter.place == "path",
+                "required": parameter.is_required,
                 "description": parameter.doc,
-                "schema": {"type": parameter.kind},
+                "schema": kind(parameter.kind),
             })
         })
         .collect();
@@ -94,25 +109,24 @@ fn operation(route: &RouteSpec, schema: Option<Value>) -> Value {
         operation["security"] = json!([{"token": []}]);
         operation["description"] = json!(format!("For callers with the role {}.", role.as_str()));
     }
-    if let Some(takes) = route.takes {
-        operation["requestBody"] = body(route, takes);
+    if let Some(body) = body {
+        operation["requestBody"] = body;
     }
     operation
 }
 
-fn body(route: &RouteSpec, takes: &str) -> Value {
-    let any = json!({"schema": {}});
-    let content = if route.path.ends_with("/records") {
-        json!({
-            "application/json": any,
-            "application/x-ndjson": {"schema": {"type": "string"}},
-            "text/csv": {"schema": {"type": "string"}},
-            "application/vnd.apache.avro": {"schema": {"type": "string"}},
-        })
-    } else {
-        json!({"application/json": any})
+fn body(takes: Takes, schema: Option<Value>) -> Value {
+    let content = match schema {
+        Some(schema) => json!({"application/json": {"schema": schema}}),
+        // Text and bytes have no schema.
+        None => json!({
+            "application/json": {"schema": {}},
+            "application/x-ndjson": {},
+            "text/csv": {},
+            "application/vnd.apache.avro": {},
+        }),
     };
-    json!({"required": true, "description": takes, "content": content})
+    json!({"required": true, "description": takes.doc, "content": content})
 }
 
 fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
@@ -132,8 +146,11 @@ fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
     responses.insert(route.status.to_string(), good);
     let mut statuses: Vec<(u16, &str)> = Vec::new();
     for (_, status, title) in CODES {
+        // What has an operation is asked by its method.
+        let is_of_none = *status == 405;
         let of_bodies = matches!(status, 409 | 413 | 415);
-        if (route.takes.is_some() || !of_bodies)
+        if !is_of_none
+            && (route.takes.is_some() || !of_bodies)
             && !statuses.iter().any(|(known, _)| known == status)
         {
             statuses.push((*status, title));

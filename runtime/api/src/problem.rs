@@ -1,8 +1,8 @@
 //! Answers that say what is wrong, as RFC 9457 describes them. Codes are stable: programs may
 //! compare them.
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use theatre_actors::ports::Error;
@@ -18,6 +18,11 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
     ("unauthenticated", 401, "A token is needed"),
     ("forbidden", 403, "The token does not allow this"),
     ("not_found", 404, "There is no such thing"),
+    (
+        "method_not_allowed",
+        405,
+        "The path is not asked by this method",
+    ),
     (
         "conflict",
         409,
@@ -56,6 +61,9 @@ pub(crate) struct Problem {
     /// Seconds after which it may go through.
     #[serde(skip)]
     pub(crate) retry_after: Option<u32>,
+    /// Methods by which the path is asked, where it was another one.
+    #[serde(skip)]
+    pub(crate) allow: Option<String>,
 }
 
 pub(crate) type Answer<T> = Result<T, Problem>;
@@ -76,6 +84,7 @@ impl Problem {
             detail: detail.into(),
             records: None,
             retry_after: None,
+            allow: None,
         }
     }
 
@@ -85,6 +94,15 @@ impl Problem {
 
     pub(crate) fn missing(what: &str, id: &str) -> Self {
         Self::new("not_found", format!("there is no {what} '{id}'"))
+    }
+
+    /// A path that is there, asked by a method that is not one of its own.
+    pub(crate) fn not_allowed(method: &Method, allowed: &[&str]) -> Self {
+        let allowed = allowed.join(", ");
+        let detail = format!("{method} cannot be done with this; {allowed} can");
+        let mut problem = Self::new("method_not_allowed", detail);
+        problem.allow = Some(allowed);
+        problem
     }
 
     pub(crate) fn after(mut self, seconds: u32) -> Self {
@@ -116,6 +134,9 @@ impl ResponseError for Problem {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"theatre\""),
             ));
+        }
+        if let Some(allowed) = &self.allow {
+            response.insert_header((header::ALLOW, allowed.as_str()));
         }
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));

@@ -4,9 +4,10 @@
 mod actions;
 mod limited;
 mod rules;
+mod taken;
 
 use actix_web::http::Method;
-use actix_web::{Route, web};
+use actix_web::{Route, guard, web};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 use theatre_actors::ports::Role;
@@ -18,17 +19,11 @@ use crate::model::{
 use crate::{events, handlers, ingest, openapi, page};
 
 pub(crate) use limited::is_for_limited;
-
-/// A parameter in the path or in the query.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Parameter {
-    pub(crate) name: &'static str,
-    /// `path` or `query`.
-    pub(crate) place: &'static str,
-    /// Type as JSON Schema calls it.
-    pub(crate) kind: &'static str,
-    pub(crate) doc: &'static str,
-}
+use taken::{
+    AFTER, COMMENT, CONDITION, LIMIT, PRIORITY, RECORDS, ROBOT, ROBOT_ID, SIGNAL, TOKEN, path,
+    query, takes,
+};
+pub(crate) use taken::{Kind, Parameter, Takes};
 
 /// What an answer holds.
 #[derive(Clone, Copy)]
@@ -52,50 +47,22 @@ pub(crate) struct RouteSpec {
     pub(crate) summary: &'static str,
     pub(crate) parameters: Vec<Parameter>,
     /// What a body holds.
-    pub(crate) takes: Option<&'static str>,
+    pub(crate) takes: Option<Takes>,
     pub(crate) status: u16,
     pub(crate) gives: Gives,
     pub(crate) handler: fn() -> Route,
 }
 
-const fn query(name: &'static str, kind: &'static str, doc: &'static str) -> Parameter {
-    Parameter {
-        name,
-        place: "query",
-        kind,
-        doc,
+impl RouteSpec {
+    fn answers_head(&self) -> bool {
+        self.method == Method::GET && !matches!(self.gives, Gives::Events)
     }
 }
 
-const fn path(name: &'static str, doc: &'static str) -> Parameter {
-    Parameter {
-        name,
-        place: "path",
-        kind: "string",
-        doc,
-    }
+/// A route that is asked, with its body or for its head only.
+fn asked() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
-
-const AFTER: Parameter = query(
-    "after",
-    "string",
-    "Where the page before ended: its `next`.",
-);
-const LIMIT: Parameter = query(
-    "limit",
-    "integer",
-    "Most items, 1 to 500; 100 unless it is given.",
-);
-const ROBOT: Parameter = query("robot", "string", "Only of this robot.");
-const ROBOT_ID: Parameter = path("robot", "Id of the robot.");
-const CONDITION: Parameter = path("condition", "Id of the condition.");
-const PRIORITY: Parameter = query(
-    "priority",
-    "string",
-    "Only conditions of `high`, `medium` or `low` priority.",
-);
-
-const COMMENT: &str = "{\"comment\": ...}: what may be said, or {}.";
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> schemars::Schema {
     generator.subschema_for::<T>()
@@ -143,7 +110,7 @@ fn open() -> Vec<RouteSpec> {
             "The process answers.",
             vec![],
             Gives::Other,
-            || web::get().to(handlers::live),
+            || asked().to(handlers::live),
         ),
         get(
             "/readyz",
@@ -151,10 +118,10 @@ fn open() -> Vec<RouteSpec> {
             "The store answers.",
             vec![],
             Gives::Other,
-            || web::get().to(handlers::ready),
+            || asked().to(handlers::ready),
         ),
         get("/", None, "The page.", vec![], Gives::Other, || {
-            web::get().to(page::index)
+            asked().to(page::index)
         }),
         get(
             "/assets/{name}",
@@ -162,7 +129,7 @@ fn open() -> Vec<RouteSpec> {
             "Parts of the page.",
             vec![path("name", "Name of the file.")],
             Gives::Other,
-            || web::get().to(page::asset),
+            || asked().to(page::asset),
         ),
         get(
             "/api/openapi.json",
@@ -170,7 +137,7 @@ fn open() -> Vec<RouteSpec> {
             "This document.",
             vec![],
             Gives::Json(schema::<Value>),
-            || web::get().to(openapi::serve),
+            || asked().to(openapi::serve),
         ),
     ]
 }
@@ -184,7 +151,7 @@ fn robots() -> Vec<RouteSpec> {
             "Who the caller is.",
             vec![],
             Gives::Json(schema::<Value>),
-            || web::get().to(handlers::me),
+            || asked().to(handlers::me),
         ),
         get(
             "/api/v1/robots",
@@ -192,7 +159,7 @@ fn robots() -> Vec<RouteSpec> {
             "Robots by id.",
             vec![AFTER, LIMIT, PRIORITY],
             Gives::Json(schema::<Page<Robot>>),
-            || web::get().to(handlers::fleet::robots),
+            || asked().to(handlers::fleet::robots),
         ),
         get(
             "/api/v1/robots/{robot}",
@@ -200,7 +167,7 @@ fn robots() -> Vec<RouteSpec> {
             "One robot.",
             vec![ROBOT_ID],
             Gives::Json(schema::<Robot>),
-            || web::get().to(handlers::fleet::robot),
+            || asked().to(handlers::fleet::robot),
         ),
         get(
             "/api/v1/robots/{robot}/signals",
@@ -208,30 +175,30 @@ fn robots() -> Vec<RouteSpec> {
             "A signal over time, from the windows that the store keeps: in the finest resolution that needs no more points than asked for.",
             vec![
                 ROBOT_ID,
-                query(
-                    "signal",
-                    "string",
-                    "Name of the signal, such as `joints[2].current`.",
-                ),
+                SIGNAL,
                 query(
                     "dataset",
-                    "string",
+                    Kind::Text,
                     "Its dataset; needed where several have the signal.",
                 ),
                 query(
                     "from",
-                    "string",
+                    Kind::Moment,
                     "First moment (RFC 3339); 15 minutes before the robot's clock unless it is given.",
                 ),
-                query("until", "string", "The moment after the last (RFC 3339)."),
+                query(
+                    "until",
+                    Kind::Moment,
+                    "The moment after the last (RFC 3339).",
+                ),
                 query(
                     "points",
-                    "integer",
+                    Kind::Within(1, handlers::windows::POINTS_MAX),
                     "Most points, 1 to 5000; 500 unless it is given.",
                 ),
             ],
             Gives::Json(schema::<Series>),
-            || web::get().to(handlers::windows::series),
+            || asked().to(handlers::windows::series),
         ),
     ]
 }
@@ -245,12 +212,12 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
             "Procedures that are remembered, the latest first.",
             vec![
                 ROBOT,
-                query("status", "string", "Only those with this status."),
+                query("status", Kind::Text, "Only those with this status."),
                 AFTER,
                 LIMIT,
             ],
             Gives::Json(schema::<Page<Procedure>>),
-            || web::get().to(handlers::fleet::procedures),
+            || asked().to(handlers::fleet::procedures),
         ),
         get(
             "/api/v1/procedures/{procedure}",
@@ -258,7 +225,7 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
             "One procedure, with a leg on each robot that it was on.",
             vec![path("procedure", "Id of the procedure.")],
             Gives::Json(schema::<Page<Procedure>>),
-            || web::get().to(handlers::fleet::procedure),
+            || asked().to(handlers::fleet::procedure),
         ),
         get(
             "/api/v1/alerts",
@@ -266,7 +233,7 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
             "Conditions that are open, the gravest first.",
             vec![ROBOT, PRIORITY, LIMIT],
             Gives::Json(schema::<Page<Condition>>),
-            || web::get().to(handlers::alerts::open),
+            || asked().to(handlers::alerts::open),
         ),
         get(
             "/api/v1/alerts/transitions",
@@ -274,7 +241,7 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
             "Transitions of conditions, the newest first.",
             vec![ROBOT, LIMIT],
             Gives::Json(schema::<Page<AlertTransition>>),
-            || web::get().to(handlers::alerts::transitions),
+            || asked().to(handlers::alerts::transitions),
         ),
         get(
             "/api/v1/alerts/{condition}",
@@ -282,7 +249,7 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
             "One condition: how it stands, and all that became of it.",
             vec![CONDITION],
             Gives::Json(schema::<ConditionHistory>),
-            || web::get().to(handlers::alerts::history),
+            || asked().to(handlers::alerts::history),
         ),
         get(
             "/api/v1/silences",
@@ -290,7 +257,7 @@ fn procedures_and_alerts() -> Vec<RouteSpec> {
             "Silences that hold, the one that ends first at the beginning.",
             vec![],
             Gives::Json(schema::<Page<Silence>>),
-            || web::get().to(handlers::actions::silences),
+            || asked().to(handlers::actions::silences),
         ),
     ]
 }
@@ -304,7 +271,7 @@ fn deployment() -> Vec<RouteSpec> {
             "Datasets with their columns.",
             vec![],
             Gives::Json(schema::<Page<DatasetInfo>>),
-            || web::get().to(handlers::deployment::datasets),
+            || asked().to(handlers::deployment::datasets),
         ),
         get(
             "/api/v1/pipeline",
@@ -312,7 +279,7 @@ fn deployment() -> Vec<RouteSpec> {
             "Where partitions and files stand.",
             vec![],
             Gives::Json(schema::<Value>),
-            || web::get().to(handlers::deployment::pipeline),
+            || asked().to(handlers::deployment::pipeline),
         ),
         get(
             "/api/v1/events",
@@ -323,7 +290,7 @@ fn deployment() -> Vec<RouteSpec> {
                 PRIORITY,
                 query(
                     "last_event_id",
-                    "string",
+                    Kind::Text,
                     "The same as the header, for those who cannot set one.",
                 ),
             ],
@@ -336,7 +303,7 @@ fn deployment() -> Vec<RouteSpec> {
             "Records that could not be applied, the newest first.",
             vec![LIMIT],
             Gives::Json(schema::<Page<Value>>),
-            || web::get().to(handlers::deployment::dead_letters),
+            || asked().to(handlers::deployment::dead_letters),
         ),
         get(
             "/api/v1/tokens",
@@ -344,7 +311,7 @@ fn deployment() -> Vec<RouteSpec> {
             "Tokens, without their secrets.",
             vec![],
             Gives::Json(schema::<Page<Token>>),
-            || web::get().to(handlers::admin::tokens),
+            || asked().to(handlers::admin::tokens),
         ),
         get(
             "/api/v1/audit",
@@ -352,7 +319,7 @@ fn deployment() -> Vec<RouteSpec> {
             "The audit trail, the newest entry first.",
             vec![LIMIT],
             Gives::Json(schema::<Page<Audit>>),
-            || web::get().to(handlers::admin::audit),
+            || asked().to(handlers::admin::audit),
         ),
     ]
 }
@@ -368,13 +335,11 @@ fn changes() -> Vec<RouteSpec> {
                 path("dataset", "Name of the dataset."),
                 query(
                     "on_error",
-                    "string",
+                    Kind::OneOf(&["reject", "skip"]),
                     "`reject` (all or nothing, unless it is given) or `skip` (leave out what does not fit).",
                 ),
             ],
-            takes: Some(
-                "A JSON array or object (application/json), an object a line (application/x-ndjson), a table with a header (text/csv), or one framed Avro record (application/vnd.apache.avro); plain, gzip or zstd.",
-            ),
+            takes: Some(RECORDS),
             status: 202,
             gives: Gives::Json(schema::<Accepted>),
             handler: || web::post().to(ingest::records),
@@ -385,9 +350,7 @@ fn changes() -> Vec<RouteSpec> {
             role: Some(Role::Admin),
             summary: "Makes a token; its secret is in this answer only.",
             parameters: vec![],
-            takes: Some(
-                "{\"name\": ..., \"role\": ..., \"robots\": [...], \"facilities\": [...], \"expires_at\": ...}: the last three may be left out.",
-            ),
+            takes: Some(TOKEN),
             status: 201,
             gives: Gives::Json(schema::<Token>),
             handler: || web::post().to(handlers::admin::create_token),
@@ -412,19 +375,26 @@ fn table() -> &'static [RouteSpec] {
     &TABLE
 }
 
-/// The route of a request; `HEAD` is asked as `GET` is.
+/// The route of a request; `HEAD` is asked as `GET` is, but not of what never ends.
 pub(crate) fn find(method: &Method, pattern: Option<&str>) -> Option<&'static RouteSpec> {
-    let method = if method == Method::HEAD {
-        &Method::GET
-    } else {
-        method
+    let is_asked = |route: &&RouteSpec| {
+        route.method == *method || (*method == Method::HEAD && route.answers_head())
     };
     table()
         .iter()
-        .find(|route| route.method == *method && Some(route.path) == pattern)
+        .find(|route| Some(route.path) == pattern && is_asked(route))
 }
 
-/// Whether there is something under this path.
-pub(crate) fn is_path(pattern: Option<&str>) -> bool {
-    table().iter().any(|route| Some(route.path) == pattern)
+/// The methods by which a path is asked; none where there is nothing under it.
+pub(crate) fn methods(pattern: Option<&str>) -> Vec<&'static str> {
+    let mut methods = Vec::new();
+    for route in table() {
+        if Some(route.path) == pattern {
+            methods.push(route.method.as_str());
+            if route.answers_head() {
+                methods.push("HEAD");
+            }
+        }
+    }
+    methods
 }

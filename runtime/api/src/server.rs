@@ -7,6 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::error::JsonPayloadError;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpServer, web};
 use theatre_config::ConfigError;
@@ -230,8 +231,18 @@ fn app(
     let bad_query = |error: actix_web::error::QueryPayloadError, _: &_| {
         Problem::bad(format!("the query: {error}")).into()
     };
-    let bad_json = |error: actix_web::error::JsonPayloadError, _: &_| {
-        Problem::bad(format!("the body: {error}")).into()
+    let bad_json = |error: JsonPayloadError, _: &_| {
+        match error {
+            JsonPayloadError::ContentType => Problem::new(
+                "unsupported",
+                "the body: its Content-Type is not application/json",
+            ),
+            JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
+                Problem::new("too_large", format!("the body: {error}"))
+            }
+            error => Problem::bad(format!("the body: {error}")),
+        }
+        .into()
     };
     let bad_path = |error: actix_web::error::PathError, _: &_| {
         Problem::bad(format!("the path: {error}")).into()
@@ -248,7 +259,7 @@ fn app(
         .wrap(from_fn(access::check))
         .wrap(headers);
     for route in routes::all() {
-        app = app.route(route.path, (route.handler)().method(route.method.clone()));
+        app = app.route(route.path, (route.handler)());
     }
     app
 }

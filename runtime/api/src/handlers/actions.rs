@@ -5,6 +5,7 @@
 
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use theatre_actors::ports::Role;
 use theatre_actors::processor::ProcessorView;
@@ -14,20 +15,21 @@ use super::admin::address;
 use super::{Known as Caller, Shared, fleet_of};
 use crate::access;
 use crate::actions::{Action, Deed, Known, Refusal, SilenceWish, new_id, text};
+use crate::body::Object;
 use crate::keyed::{Key, once};
 use crate::model::{Acted, Page, Silence};
 use crate::problem::{Answer, Problem};
 use crate::server::State;
 
 /// What may be said with an action.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Said {
-    comment: Option<String>,
+    pub(super) comment: Option<String>,
 }
 
 /// The same, and to whom a condition is given.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Assignment {
     comment: Option<String>,
@@ -157,7 +159,7 @@ macro_rules! to_condition {
         $(#[$attribute])*
         pub(crate) async fn $handler(
             condition: Path<String>,
-            said: Json<Said>,
+            said: Json<Object<Said>>,
             http: HttpRequest,
             caller: Caller,
             state: Shared,
@@ -179,7 +181,7 @@ to_condition!(close, Close);
 
 pub(crate) async fn assign(
     condition: Path<String>,
-    assignment: Json<Assignment>,
+    assignment: Json<Object<Assignment>>,
     http: HttpRequest,
     caller: Caller,
     state: Shared,
@@ -210,12 +212,12 @@ fn exact(known: &Known<'_>, id: &str) -> Result<(), Refusal> {
 }
 
 pub(crate) async fn silence(
-    wish: Json<SilenceWish>,
+    wish: Json<Object<SilenceWish>>,
     http: HttpRequest,
     caller: Caller,
     state: Shared,
 ) -> Answer<HttpResponse> {
-    let wish = wish.into_inner();
+    let wish = wish.into_inner().0;
     if wish.hides_high && caller.role < Role::Engineer {
         return Err(Problem::new(
             "forbidden",

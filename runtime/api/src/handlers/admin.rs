@@ -2,11 +2,13 @@
 
 use actix_web::web::{Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use theatre_actors::ports::{AuditEntry, Role};
 use theatre_actors::time::LogTime;
 
 use super::{Known, ListQuery, Shared, ask};
+use crate::body::Object;
 use crate::limits;
 use crate::model::{Audit, Page, Token};
 use crate::problem::{Answer, Problem};
@@ -17,16 +19,21 @@ const ROBOTS_MAX: usize = 1000;
 /// Longest name of a token, and longest id of a robot in it, bytes.
 const NAME_MAX: usize = 200;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenWish {
     name: String,
+    #[schemars(schema_with = "role")]
     role: Role,
     #[serde(default)]
     robots: Vec<String>,
     #[serde(default)]
     facilities: Vec<String>,
     expires_at: Option<String>,
+}
+
+fn role(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "enum": ["viewer", "operator", "engineer", "admin"]})
 }
 
 impl TokenWish {
@@ -82,13 +89,13 @@ pub(crate) async fn tokens(state: Shared) -> Answer<Json<Page<Token>>> {
 }
 
 pub(crate) async fn create_token(
-    wish: Json<TokenWish>,
+    wish: Json<Object<TokenWish>>,
     request: HttpRequest,
     caller: Known,
     state: Shared,
 ) -> Answer<HttpResponse> {
     let now = state.parts.clock.now();
-    let wish = wish.into_inner().checked(now)?;
+    let wish = wish.into_inner().0.checked(now)?;
     let (who, from) = (caller.id.clone(), address(&request));
     let (token, secret) = ask(&state, move |parts| {
         Ok(tokens::issue(&*parts.access, wish, now, &who, from)?)

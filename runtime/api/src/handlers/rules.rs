@@ -2,14 +2,17 @@
 
 use actix_web::web::{Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use theatre_actors::control::{ChangeFate, ChangeKind, RuleBase, RuleChange, StandingRules};
 use theatre_actors::rules::RuleSpec;
 
+use super::actions::Said;
 use super::admin::address;
 use super::{Known, Shared, ask};
 use crate::actions::text;
+use crate::body::Object;
 use crate::keyed::{Key, once};
 use crate::model::Page;
 use crate::problem::{Answer, Problem};
@@ -23,24 +26,17 @@ pub(crate) struct OfShadow {
     shadow: bool,
 }
 
-/// What may be said with a change.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Said {
-    comment: Option<String>,
-}
-
 /// Why a change is rejected.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Because {
     reason: String,
 }
 
 /// A rule that is put.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wish {
+pub(crate) struct RuleWish {
     rule: Value,
     #[serde(default)]
     comment: Option<String>,
@@ -176,12 +172,12 @@ async fn change(
 pub(crate) async fn put(
     rule: Path<String>,
     of: Query<OfShadow>,
-    wish: Json<Wish>,
+    wish: Json<Object<RuleWish>>,
     http: HttpRequest,
     caller: Known,
     state: Shared,
 ) -> Answer<HttpResponse> {
-    let wish = wish.into_inner();
+    let wish = wish.into_inner().0;
     let put = RuleChange {
         kind: ChangeKind::Put,
         rule_id: rule.into_inner(),
@@ -217,7 +213,7 @@ macro_rules! to_rule {
         pub(crate) async fn $handler(
             rule: Path<String>,
             of: Query<OfShadow>,
-            said: Json<Said>,
+            said: Json<Object<Said>>,
             http: HttpRequest,
             caller: Known,
             state: Shared,
@@ -259,7 +255,7 @@ async fn answer(
 
 pub(crate) async fn approve(
     id: Path<String>,
-    said: Json<Said>,
+    said: Json<Object<Said>>,
     http: HttpRequest,
     caller: Known,
     state: Shared,
@@ -278,7 +274,7 @@ pub(crate) async fn approve(
 
 pub(crate) async fn reject(
     id: Path<String>,
-    because: Json<Because>,
+    because: Json<Object<Because>>,
     http: HttpRequest,
     caller: Known,
     state: Shared,

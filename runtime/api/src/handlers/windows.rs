@@ -16,7 +16,8 @@ use crate::model::{Point, Series, Time};
 use crate::problem::{Answer, Problem};
 
 const POINTS: usize = 500;
-const POINTS_MAX: usize = 5000;
+/// Most points of an answer.
+pub(crate) const POINTS_MAX: usize = 5000;
 /// How far back a question without a beginning looks, microseconds.
 const SPAN_US: i64 = 15 * 60 * 1_000_000;
 

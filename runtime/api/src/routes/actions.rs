@@ -4,8 +4,10 @@ use actix_web::http::Method;
 use actix_web::web;
 use theatre_actors::ports::Role;
 
-use super::{COMMENT, CONDITION, Gives, RouteSpec, path, schema};
+use super::{COMMENT, CONDITION, Gives, RouteSpec, path, schema, takes};
+use crate::actions::SilenceWish;
 use crate::handlers;
+use crate::handlers::actions::Assignment;
 use crate::model::Acted;
 
 /// The routes.
@@ -40,7 +42,9 @@ pub(super) fn all() -> Vec<RouteSpec> {
             "/api/v1/alerts/{condition}/assign",
             "Gives a condition to a person, or to no one.",
             vec![CONDITION],
-            "{\"assignee\": ..., \"comment\": ...}: without an assignee no one has it.",
+            takes::<Assignment>(
+                "{\"assignee\": ..., \"comment\": ...}: without an assignee no one has it.",
+            ),
             || web::post().to(handlers::actions::assign),
         ),
         act(
@@ -54,7 +58,9 @@ pub(super) fn all() -> Vec<RouteSpec> {
             "/api/v1/silences",
             "Silences conditions for a while. Without a robot or a condition it is for all robots, which a token that is limited may not, unless it is for all of its own facility. `hides_high` needs the role engineer.",
             vec![],
-            "{\"robot\": ..., \"rule\": ..., \"condition\": ..., \"facility\": ..., \"model\": ..., \"until\": ..., \"for\": \"2h\", \"reason\": ..., \"hides_high\": false}: one of `until` and `for`, and the reason, are needed, and one of the first five.",
+            takes::<SilenceWish>(
+                "{\"robot\": ..., \"rule\": ..., \"condition\": ..., \"facility\": ..., \"model\": ..., \"until\": ..., \"for\": \"2h\", \"reason\": ..., \"hides_high\": false}: one of `until` and `for`, and the reason, are needed, and one of the first five.",
+            ),
             || web::post().to(handlers::actions::silence),
         ),
         RouteSpec {

@@ -5,9 +5,17 @@ use actix_web::web;
 use serde_json::Value;
 use theatre_actors::ports::Role;
 
-use super::{COMMENT, Gives, Parameter, RouteSpec, get, path, query, schema};
+use super::{
+    COMMENT, Gives, Kind, Parameter, RouteSpec, Takes, asked, get, path, query, schema, takes,
+};
 use crate::handlers;
+use crate::handlers::rules::{Because, RuleWish};
 use crate::model::Page;
+
+const RULE_WISH: Takes = takes::<RuleWish>(
+    "{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file.",
+);
+const BECAUSE: Takes = takes::<Because>("{\"reason\": ...}: why, without personal data.");
 
 pub(super) fn all() -> Vec<RouteSpec> {
     let mut routes = standing();
@@ -24,7 +32,7 @@ fn standing() -> Vec<RouteSpec> {
             "The rules that hold, those in the shadow and those that are disabled too (`is_enabled`), and which changes of each wait (`waiting`); with those that do not fit the configuration any more, and why (`refused`).",
             vec![],
             Gives::Json(schema::<Page<Value>>),
-            || web::get().to(handlers::rules::rules),
+            || asked().to(handlers::rules::rules),
         ),
         get(
             "/api/v1/rules/changes",
@@ -32,7 +40,7 @@ fn standing() -> Vec<RouteSpec> {
             "Changes of rules, the latest first, and what became of each (`fate`): it counts, is waiting, was rejected or withdrawn, or is refused since the configuration is another one.",
             vec![],
             Gives::Json(schema::<Page<Value>>),
-            || web::get().to(handlers::rules::changes),
+            || asked().to(handlers::rules::changes),
         ),
     ]
 }
@@ -41,7 +49,7 @@ fn changes() -> Vec<RouteSpec> {
     const RULE: Parameter = path("rule", "Id of the rule.");
     const SHADOW: Parameter = query(
         "shadow",
-        "boolean",
+        Kind::Flag,
         "The rule of this id that runs in the shadow.",
     );
     let change = |method, path, summary, parameters, takes, handler| RouteSpec {
@@ -61,7 +69,7 @@ fn changes() -> Vec<RouteSpec> {
             "/api/v1/rules/{rule}",
             "Adds a rule, or another version of it. It counts from where each partition reads the change; with `rules_approval` once another person approves it. With `Idempotency-Key` the same request again changes nothing and gets the same answer, for 24 hours; so it is for all changes of rules.",
             vec![RULE, SHADOW],
-            Some("{\"rule\": {...}, \"comment\": ...}: the rule with the keys of a rule file."),
+            Some(RULE_WISH),
             || web::put().to(handlers::rules::put),
         ),
         change(
@@ -101,7 +109,7 @@ fn changes() -> Vec<RouteSpec> {
             "/api/v1/rules/changes/{change}/reject",
             "Ends the wait of a change: another person rejects it, or who made it withdraws it. It never counts then.",
             vec![path("change", "Id of the change.")],
-            Some("{\"reason\": ...}: why, without personal data."),
+            Some(BECAUSE),
             || web::post().to(handlers::rules::reject),
         ),
     ]

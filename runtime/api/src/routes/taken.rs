@@ -1,0 +1,105 @@
+//! What routes take: parameters and bodies, as the document of the interface shows them.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::schema;
+use crate::handlers;
+use crate::handlers::actions::Said;
+use crate::handlers::admin::TokenWish;
+
+/// A parameter in the path or in the query.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    /// `path` or `query`.
+    pub(crate) place: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) is_required: bool,
+    pub(crate) doc: &'static str,
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Text,
+    Flag,
+    /// A moment (RFC 3339).
+    Moment,
+    /// A whole number within these, both included.
+    Within(usize, usize),
+    OneOf(&'static [&'static str]),
+}
+
+/// What a body holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Takes {
+    pub(crate) doc: &'static str,
+    /// The schema of an object; `None`: records.
+    pub(crate) schema: Option<fn(&mut SchemaGenerator) -> Schema>,
+}
+
+pub(super) const fn query(name: &'static str, kind: Kind, doc: &'static str) -> Parameter {
+    Parameter {
+        name,
+        place: "query",
+        kind,
+        is_required: false,
+        doc,
+    }
+}
+
+pub(super) const fn path(name: &'static str, doc: &'static str) -> Parameter {
+    Parameter {
+        name,
+        place: "path",
+        kind: Kind::Text,
+        is_required: true,
+        doc,
+    }
+}
+
+pub(super) const AFTER: Parameter = query(
+    "after",
+    Kind::Text,
+    "Where the page before ended: its `next`.",
+);
+pub(super) const LIMIT: Parameter = query(
+    "limit",
+    Kind::Within(1, handlers::LIMIT_MAX),
+    "Most items, 1 to 500; 100 unless it is given.",
+);
+pub(super) const ROBOT: Parameter = query("robot", Kind::Text, "Only of this robot.");
+pub(super) const ROBOT_ID: Parameter = path("robot", "Id of the robot.");
+pub(super) const CONDITION: Parameter = path("condition", "Id of the condition.");
+pub(super) const PRIORITY: Parameter = query(
+    "priority",
+    Kind::OneOf(&["high", "medium", "low"]),
+    "Only conditions of `high`, `medium` or `low` priority.",
+);
+
+pub(super) const SIGNAL: Parameter = Parameter {
+    is_required: true,
+    ..query(
+        "signal",
+        Kind::Text,
+        "Name of the signal, such as `joints[2].current`.",
+    )
+};
+
+pub(super) const COMMENT: Takes = takes::<Said>("{\"comment\": ...}: what may be said, or {}.");
+
+pub(super) const RECORDS: Takes = Takes {
+    doc: "A JSON array or object (application/json), an object a line (application/x-ndjson), a table with a header (text/csv), or one framed Avro record (application/vnd.apache.avro); plain, gzip or zstd.",
+    schema: None,
+};
+pub(super) const TOKEN: Takes = takes::<TokenWish>(
+    "{\"name\": ..., \"role\": ..., \"robots\": [...], \"facilities\": [...], \"expires_at\": ...}: the last three may be left out.",
+);
+
+/// An object of this form.
+pub(super) const fn takes<T: JsonSchema>(doc: &'static str) -> Takes {
+    Takes {
+        doc,
+        schema: Some(schema::<T>),
+    }
+}
