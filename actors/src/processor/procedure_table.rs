@@ -96,11 +96,11 @@ fn overlaps(spans: &[(&str, Option<(i64, i64)>)], at: usize) -> Vec<String> {
     let Some((from, to)) = spans[at].1 else {
         return Vec::new();
     };
-    let is_at_once = |(other, (_, span)): &(usize, &(&str, Option<(i64, i64)>))| {
-        *other != at && span.is_some_and(|(start, end)| start < to && from < end)
-    };
-    let others = spans.iter().enumerate().filter(is_at_once);
-    others.map(|(_, (id, _))| (*id).to_owned()).collect()
+    let others = spans.iter().enumerate().filter(|(other, _)| *other != at);
+    others
+        .filter(|(_, (_, span))| span.is_some_and(|(start, end)| start < to && from < end))
+        .map(|(_, (id, _))| (*id).to_owned())
+        .collect()
 }
 
 fn never() -> i64 {

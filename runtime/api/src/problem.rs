@@ -63,7 +63,7 @@ pub(crate) struct Problem {
     pub(crate) retry_after: Option<u32>,
     /// Methods by which the path is asked, where it was another one.
     #[serde(skip)]
-    pub(crate) allow: Option<String>,
+    pub(crate) allow: Option<Box<str>>,
 }
 
 pub(crate) type Answer<T> = Result<T, Problem>;
@@ -101,7 +101,7 @@ impl Problem {
         let allowed = allowed.join(", ");
         let detail = format!("{method} cannot be done with this; {allowed} can");
         let mut problem = Self::new("method_not_allowed", detail);
-        problem.allow = Some(allowed);
+        problem.allow = Some(allowed.into());
         problem
     }
 
@@ -136,7 +136,7 @@ impl ResponseError for Problem {
             ));
         }
         if let Some(allowed) = &self.allow {
-            response.insert_header((header::ALLOW, allowed.as_str()));
+            response.insert_header((header::ALLOW, &**allowed));
         }
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));

@@ -1,48 +1,41 @@
 //! Completions of uploads that either happen or do not, as in S3.
 //!
 //! `s3s-fs` forgets an upload and deletes its parts before the object is there. So the files of an
-//! upload get second names before it is completed. These are removed once the object is there, and
-//! take the place of the first ones where the completion failed, or its process was killed.
+//! upload get second names in a folder before it is completed. It is removed once the object is
+//! there; where the completion failed, or its process was killed, the files come back from it.
 
-use std::io::{ErrorKind, Result};
+use std::io::Result;
 use std::path::Path;
 
-/// What the second names begin with.
-const KEPT: &str = ".completing-";
+/// The folder of the second names. A prefix would make some names too long for a file system.
+const KEPT: &str = ".completing";
 
 /// Keeps the files of an upload, all of which have its id in their names.
 pub(super) fn begin(root: &Path, upload_id: &str) -> Result<()> {
-    for name in names(root)? {
-        if name.contains(upload_id) && !name.starts_with(KEPT) {
-            std::fs::hard_link(root.join(&name), root.join(format!("{KEPT}{name}")))?;
-        }
+    let kept = root.join(KEPT);
+    std::fs::create_dir_all(&kept)?;
+    for name in names(root)?.iter().filter(|name| name.contains(upload_id)) {
+        std::fs::hard_link(root.join(name), kept.join(name))?;
     }
     Ok(())
 }
 
 /// Forgets what is kept: the object is there.
 pub(super) fn settle(root: &Path) -> Result<()> {
-    for name in names(root)?.iter().filter(|name| name.starts_with(KEPT)) {
-        std::fs::remove_file(root.join(name))?;
-    }
-    Ok(())
+    std::fs::remove_dir_all(root.join(KEPT))
 }
 
-/// Gives the upload back.
+/// Gives the upload back whose completion was not settled, if there is one.
 pub(super) fn undo(root: &Path) -> Result<()> {
-    for kept in names(root)? {
-        let Some(name) = kept.strip_prefix(KEPT) else {
-            continue;
-        };
-        let kept = root.join(&kept);
-        std::fs::rename(&kept, root.join(name))?;
-        // Two names of one file stay as they are, says rename(2).
-        match std::fs::remove_file(&kept) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    let kept = root.join(KEPT);
+    if !kept.exists() {
+        return Ok(());
     }
-    Ok(())
+    for name in names(&kept)? {
+        // Where both names are there they are of one file, and stay as they are, says rename(2).
+        std::fs::rename(kept.join(&name), root.join(&name))?;
+    }
+    std::fs::remove_dir_all(kept)
 }
 
 /// The names in a directory.
@@ -91,5 +84,6 @@ mod tests {
         std::fs::remove_file(root.join(".upload-a1.json")).unwrap();
         settle(root).unwrap();
         assert_eq!(names(root).unwrap(), [""; 0]);
+        undo(root).unwrap();
     }
 }
