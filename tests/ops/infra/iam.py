@@ -122,12 +122,28 @@ def roles_are_right(group, aws, made, kinds):
     with group.test("roles_may_do_all_that_their_tasks_ask_for"):
         found = rights.denied(roles, buckets, seen)
         must(not found, "\n".join(found))
+    with group.test("the_policy_of_the_log_is_enough_for_the_log_by_itself"):
+        name = f"{made.name}-log"
+        of_log = {key: how for key, how in seen.items() if is_of_log_of(key, "pipeline")}
+        alone = {name: roles["pipeline"][name]}
+        must(of_log and not rights.denied({"pipeline": alone}, buckets, of_log), "it is not")
+        for number in range(len(alone[name]["Statement"])):
+            less = copy.deepcopy(alone)
+            del less[name]["Statement"][number]
+            must(rights.denied({"pipeline": less}, buckets, of_log), f"{number} is not missed")
     with group.test("roles_may_do_nothing_else_without_a_written_reason"):
         found = rights.unused(roles, seen, reasons(roles))
         must(not found, "\n".join(found))
         must(all(len(reason) > 20 for reason in UNUSED.values()), "a reason is missing")
     with group.test("a_right_that_is_missing_of_another_resource_or_too_much_is_found"):
         planted(roles, buckets, seen)
+
+
+def is_of_log_of(key, role):
+    """Whether this is a need of that role on the log: roles of stacks that are brought up to date
+    after their policies have the same policy before and after."""
+    who, need = key
+    return who == role and need.action.startswith("kafka-cluster:")
 
 
 def roles_of_kubernetes(group, aws, made, kinds):
