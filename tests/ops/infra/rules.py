@@ -27,6 +27,7 @@ CALLS = json.loads((ROOT / "tests/ops/infra/calls.json").read_text())
 # Policies that Theatre itself has; the others are those of services and of who deploys.
 OF_THEATRE = {
     "LogReadAccess",
+    "InputsReadAccess",
     "LogAccess",
     "StoreAccess",
     "LakeAccess",
@@ -149,25 +150,27 @@ def rights_that_are_used(all_templates):
 def topics_that_may_be_written(all_templates, sources):
     """Theatre may write every topic of its outputs and none of its inputs; producers the other way
     round, but for what people say of alerts and rules: that comes from the HTTP interface and the
-    shell."""
+    shell. The interface reads both of these, and nothing else."""
 
-    def patterns(policy):
+    def patterns(policy, sid):
         document = all_templates["access"]["Resources"][policy]["Properties"]["PolicyDocument"]
-        write = next(each for each in document["Statement"] if each["Sid"] == "Write")
-        return [substitution(each).rpartition("/")[2] for each in write["Resource"]]
+        part = next(each for each in document["Statement"] if each["Sid"] == sid)
+        return [substitution(each).rpartition("/")[2] for each in part["Resource"]]
 
     kinds = topics(sources)
     outputs, data, by_people = kinds["outputs"], kinds["inputs"], kinds["actions"]
+    results = outputs | kinds["dead letters"]
     found = [] if outputs and data and by_people else ["there are no topics in the sources"]
-    for policy, mine, others in [
-        ("LogAccess", outputs, data | by_people),
-        ("ProducerAccess", data, outputs | by_people),
-        ("ActionsAccess", by_people, outputs | data),
+    for policy, sid, mine, others in [
+        ("LogAccess", "Write", results, data | by_people),
+        ("ProducerAccess", "Write", data, results | by_people),
+        ("ActionsAccess", "Write", by_people, results | data),
+        ("InputsReadAccess", "Read", data | by_people, results),
     ]:
-        allowed = patterns(policy)
+        allowed = patterns(policy, sid)
         may = {each for each in mine | others for form in allowed if fnmatch(each, form)}
-        found += [f"{policy}: {each} may not be written" for each in mine - may]
-        found += [f"{policy}: {each} may be written" for each in others & may]
+        found += [f"{policy}, {sid}: {each} is left out" for each in mine - may]
+        found += [f"{policy}, {sid}: {each} is let in" for each in others & may]
     return found
 
 
