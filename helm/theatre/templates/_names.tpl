@@ -45,6 +45,19 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end -}}
 
 {{/*
+The account of the API, whose rights are others: it appends what is sent to it, and reads no lake.
+Without one of its own it has that of the pipeline.
+*/}}
+{{- define "theatre.apiServiceAccountName" -}}
+{{- $account := .Values.api.serviceAccount -}}
+{{- if $account.create -}}
+{{ default (printf "%s-api" (include "theatre.fullname" .)) $account.name }}
+{{- else -}}
+{{ default (include "theatre.serviceAccountName" .) $account.name }}
+{{- end -}}
+{{- end -}}
+
+{{/*
 The account of the jobs of a release. They run before the release's own objects are there, and
 objects of hooks are made anew each time, which would take the tokens of running pods away.
 */}}

@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import json
+import re
 import tomllib
 
 import jsonschema
@@ -79,6 +80,7 @@ def chart_faults(cloudformation, deployment, settings):
     schema = json.loads((chart / "values.schema.json").read_text())
     checker = jsonschema.validators.validator_for(schema)(schema)
     found = [error.message for error in checker.iter_errors(values)]
+    found += account_faults(values, load((ROOT / "infra/templates/eks.yaml").read_text()))
     there = flat(values["config"])
     for key in wanted.keys() - {"admin", "pseudonym_key_file", "store.ca_file"}:
         if there.get(key) != wanted[key]:
@@ -87,6 +89,31 @@ def chart_faults(cloudformation, deployment, settings):
     for table in ["log", "store", "lake", "warehouse"]:
         missing = example["config"][table].keys() - values["config"][table].keys()
         found += [f"the chart's example also says {table}.{key}" for key in missing]
+    return found
+
+
+def account_faults(values, eks):
+    """Service accounts of the chart without a role, by Pod Identity and by IRSA, and roles of the
+    interface's account that are not those of the interface."""
+    name, of_api = values["serviceAccount"]["name"], values["api"]["serviceAccount"]["name"]
+    wanted = {name: "Pipeline", f"{name}-jobs": "Pipeline", of_api: "Api"}
+    properties = [each["Properties"] for each in eks["Resources"].values()]
+    given = {
+        each["ServiceAccount"]: each["RoleArn"]["Fn::ImportValue"]["Fn::Sub"]
+        for each in properties
+        if "ServiceAccount" in each
+    }
+    found = [f"{each} has no role, or is none" for each in wanted.keys() ^ given.keys()]
+    found += [
+        f"{account} has {given[account]}"
+        for account, role in wanted.items()
+        if account in given and given[account] != f"${{Deployment}}-{role}RoleArn"
+    ]
+    trusted = {"IrsaRole": {name, f"{name}-jobs"}, "IrsaApiRole": {of_api}}
+    for role, accounts in trusted.items():
+        policy = eks["Resources"][role]["Properties"]["AssumeRolePolicyDocument"]["Fn::Sub"][0]
+        named = set(re.findall(r"system:serviceaccount:theatre:([a-z-]+)", policy))
+        found += [] if named == accounts else [f"{role} is for {named}, not {accounts}"]
     return found
 
 

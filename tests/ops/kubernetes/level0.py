@@ -102,6 +102,26 @@ def the_api_renders_objects_of_kubernetes():
 
 
 @test
+def the_api_has_a_service_account_of_its_own_unless_it_is_to_have_the_pipelines():
+    def account(*words):
+        values = [f"--set=api.{word}" for word in ("enabled=true", *words)]
+        rendered = objects(template(EXAMPLES["laptop"], *values))
+        made = {one["metadata"]["name"]: one for one in rendered if one["kind"] == "ServiceAccount"}
+        pod = find(rendered, "Deployment", "-api")["spec"]["template"]["spec"]
+        name = pod["serviceAccountName"]
+        notes = made.get(name, {"metadata": {}})["metadata"].get("annotations")
+        return name, name in made, notes
+
+    must(account() == ("theatre-api", True, None), f"{account()}")
+    found = account("serviceAccount.annotations.a=b", "serviceAccount.name=mine")
+    must(found == ("mine", True, {"a": "b"}), f"{found}")
+    found = account("serviceAccount.create=false", "serviceAccount.name=mine")
+    must(found == ("mine", False, None), f"{found}")
+    found = account("serviceAccount.create=false")
+    must(found == ("theatre", True, None), f"{found}")
+
+
+@test
 def a_misspelt_key_of_kubernetes_is_found():
     chart = copy_of_the_chart("misspelt")
     replace_in(
