@@ -1,8 +1,10 @@
 """What IAM has to allow for what programs ask of AWS, and whether the roles do: the tests."""
 
 import copy
+import http.client
 import json
 import pathlib
+import urllib.parse
 
 import asked
 import deploying
@@ -53,6 +55,17 @@ def requests(group):
         recorder.add("job", traffic.Request("GET", "/lake/a?acl", signed), 200)
         recorder.add("job", traffic.Request("GET", "/lake/a", {}), 200)
         must(len(recorder.unknown) == 2 and not recorder.seen, f"{recorder.unknown}")
+        recorder = traffic.Recorder(names, {"s3": lambda *_: [][0]})
+        recorder.add("job", traffic.Request("GET", "/lake/a", signed), 200)
+        must("IndexError" in recorder.unknown[0], f"{recorder.unknown}")
+    with group.test("a_request_is_recorded_whatever_becomes_of_it"):
+        nowhere = "http://127.0.0.1:9"
+        gone = through_proxy(names, nowhere, signed)
+        must(len(gone.seen) == 2 and not gone.unknown, f"{gone.seen} {gone.unknown}")
+        broken = through_proxy(names, nowhere, signed, fails=lambda _: [][0])
+        must(len(broken.seen) == 2 and "IndexError" in broken.unknown[0], f"{broken.unknown}")
+        other = through_proxy(names, nowhere, signed, method="BREW")
+        must("BREW" in other.unknown[0] and not other.seen, f"{other.unknown}")
     with group.test("a_right_counts_for_its_resource_and_what_is_not_allowed_is_denied"):
         where = "arn:aws:s3:::lake"
         statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{where}/lake/*"}
@@ -70,6 +83,21 @@ def requests(group):
         must(len(found) == 1 and "s3:PutObject" in found[0], f"{found}")
         found = rights.unused({"job": policies}, {}, {})
         must(found == ["job may s3:GetObject, and never does"], f"{found}")
+
+
+def through_proxy(names, server, headers, method="GET", **more):
+    """What is recorded of a request for a file that goes through a proxy to a server."""
+    recorder = traffic.Recorder(names)
+    proxy = traffic.Proxy(recorder, "job", {"s3": server}, **more)
+    try:
+        place = urllib.parse.urlsplit(proxy.address).netloc
+        connection = http.client.HTTPConnection(place, timeout=60)
+        connection.request(method, "/lake/a", headers=headers)
+        must(connection.getresponse().status >= 500, "it was answered")
+        connection.close()
+    finally:
+        proxy.close()
+    return recorder
 
 
 def roles_at_work(group, aws, endpoint, sources, there):

@@ -6,6 +6,7 @@ import http.client
 import http.server
 import json
 import re
+import sys
 import threading
 import urllib.parse
 from dataclasses import dataclass, field
@@ -215,15 +216,22 @@ class Recorder:
         self.requests = 0
 
     def add(self, role, request, status):
-        """Keeps a request of a role."""
+        """Keeps a request of a role. Whatever prevents that is kept instead."""
         with self.lock:
             self.requests += 1
             try:
                 for need in needs(request, self.names, status, self.services):
                     line, count = self.seen.get((role, need), (request.line, 0))
                     self.seen[role, need] = (line, count + 1)
-            except (Unknown, ValueError, KeyError) as why:
-                self.unknown.append(f"{role}: {request.line}: {why}")
+            except Exception as why:  # noqa: BLE001: whatever it is, the request is not known
+                self.unknown.append(f"{role}: {request.line}: {why!r}")
+
+    def failed(self, role, what, why):
+        """Keeps what went wrong with a request. Connections that end are no fault: processes are
+        killed in the middle of their work."""
+        if not isinstance(why, ConnectionError):
+            with self.lock:
+                self.unknown.append(f"{role}: {what}: {why!r}")
 
     def count(self, role, action, part=""):
         """How often a role needed an action on resources that have this part."""
@@ -249,19 +257,24 @@ class Proxy:
             disable_nagle_algorithm = True
 
             def answer(self):
-                body = read_body(self.rfile, self.headers)
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                body = read_body(self.rfile, self.headers)
                 request = Request(self.command, self.path, headers, body)
                 status, given, text = 503, [], b""
                 place = places.get(request.service)
-                if place and not fails(request):
-                    server = http.client.HTTPConnection(place, timeout=120)
-                    try:
-                        status, given, text = passed_on(server, request, self.headers)
-                    finally:
-                        server.close()
-                recorder.add(role, request, status)
+                try:
+                    if place and not fails(request):
+                        status, given, text = passed_on(place, request, self.headers)
+                except Exception as why:  # noqa: BLE001: whatever it is, it is told
+                    recorder.failed(role, request.line, why)
+                finally:
+                    recorder.add(role, request, status)
                 give(self, status, given, text)
+
+            def send_error(self, code, message=None, explain=None):
+                """A request that is none, or one with another method."""
+                recorder.failed(role, self.raw_requestline, Unknown(f"{code} {message}"))
+                super().send_error(code, message, explain)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = answer
 
@@ -271,8 +284,8 @@ class Proxy:
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
 
-            def handle_error(self, *_):
-                """A client that is killed leaves its connection in the middle."""
+            def handle_error(self, _request, client):
+                recorder.failed(role, f"a connection from {client}", sys.exception())
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -284,14 +297,28 @@ class Proxy:
 
 
 def read_body(stream, headers):
-    """The body of a request: of a given length, or in chunks."""
+    """The body of a request: of a given length, or in chunks. A client that is killed leaves it
+    unfinished."""
+
+    def exactly(size):
+        read = stream.read(size)
+        if len(read) < size:
+            raise ConnectionError("the client has gone")
+        return read
+
+    def line():
+        read = stream.readline()
+        if not read.endswith(b"\n"):
+            raise ConnectionError("the client has gone")
+        return read
+
     if headers.get("Transfer-Encoding", "").lower() != "chunked":
-        return stream.read(int(headers.get("Content-Length") or 0))
+        return exactly(int(headers.get("Content-Length") or 0))
     whole = b""
-    while size := int(stream.readline().partition(b";")[0], 16):
-        whole += stream.read(size)
-        stream.readline()
-    while stream.readline().strip():
+    while size := int(line().partition(b";")[0], 16):
+        whole += exactly(size)
+        line()
+    while line().strip():
         pass
     return whole
 
@@ -300,8 +327,17 @@ def read_body(stream, headers):
 OF_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length", "expect"}
 
 
-def passed_on(server, request, headers):
+def passed_on(place, request, headers):
     """Sends a request on; gives status, headers and body of the answer."""
+    server = http.client.HTTPConnection(place, timeout=120)
+    try:
+        return exchanged(server, request, headers)
+    finally:
+        server.close()
+
+
+def exchanged(server, request, headers):
+    """The same on a connection."""
     server.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
     for name, value in headers.items():
         if name.lower() not in OF_CONNECTION:
