@@ -5,8 +5,7 @@ import json
 import re
 import urllib.parse
 
-import botocore.session
-from traffic import ANY, Need, Unknown, target
+from traffic import ANY, Need, Unknown, model, target
 
 # Calls that know no resource.
 WITHOUT = {
@@ -56,9 +55,9 @@ def of_images(request, names, region, _status):
 def by_path(request, service):
     """The operation of a service that goes by methods and paths, and what its path names."""
     path = request.target.partition("?")[0]
-    model = botocore.session.get_session().get_service_model(service)
-    for operation in model.operation_names:
-        http = model.operation_model(operation).http
+    of_service = model(service)
+    for operation in of_service.operation_names:
+        http = of_service.operation_model(operation).http
         form = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", http["requestUri"].partition("?")[0])
         found = re.fullmatch(form, path)
         if found and http["method"] == request.method:

@@ -1,5 +1,6 @@
 """What processes do that is no recorded request, and what IAM has to allow for it: a list, written
-by what the programs do (`derived.json`), and what ECS does, by the definitions of tasks."""
+by what the programs do (`derived.json`), and what ECS does, by the definitions of tasks. The shell
+that produces is a shell, in deployments with `ShellProduces`."""
 
 import json
 import pathlib
@@ -58,7 +59,7 @@ class Places:
         name = name.format(deployment=self.deployment)
         if kind == "topics":
             return [f"{self.begin}:topic/{self.log}/{each}" for each in self.kinds[name]]
-        if kind in ("group", "transactional-id"):
+        if kind in ("topic", "group", "transactional-id"):
             return [f"{self.begin}:{kind}/{self.log}/{name}"]
         if kind == "dbuser":
             return [f"{self.users}/{name}"]

@@ -84,7 +84,7 @@ class Deployment:
             "glue": endpoint,
             "sns": endpoint,
         }
-        self.recorder = Recorder(self.names())
+        self.recorder = Recorder(names(aws, name, self.servers))
         self.proxies, self.tasks, self.topics = {}, {}, set()
 
     def close(self):
@@ -93,33 +93,7 @@ class Deployment:
 
     def definition(self, family):
         """The definition of a task."""
-        name = f"{self.name}-{family}"
-        return self.aws("ecs").describe_task_definition(taskDefinition=name)["taskDefinition"]
-
-    def names(self):
-        """What names of here are in the deployment, and what policies call them."""
-        containers = self.definition("job")["containerDefinitions"]
-        given = next(each["environment"] for each in containers if each["name"] == "theatre")
-        there = {each["name"]: each["value"] for each in given}
-        bucket, lake = (
-            each["THEATRE__LAKE__URL"].removeprefix("s3://").partition("/")[0]
-            for each in (there, self.servers)
-        )
-        asked = self.aws("s3").get_bucket_encryption(Bucket=bucket)
-        rule = asked["ServerSideEncryptionConfiguration"]["Rules"][0]
-        key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
-        place, warehouse = (
-            each["THEATRE__WAREHOUSE__URL"].removeprefix("redshift://")
-            for each in (there, self.servers)
-        )
-        account = self.aws("sts").get_caller_identity()["Account"]
-        if there["THEATRE__WAREHOUSE__KIND"] == "serverless":
-            arn = deploying.exported(self.aws, self.name)["WarehouseArn"]
-            arns = (arn, arn)
-        else:
-            begin = f"arn:aws:redshift:{there['THEATRE__WAREHOUSE__REGION']}:{account}"
-            arns = (f"{begin}:cluster:{place.partition('/')[0]}", f"{begin}:dbname:{place}")
-        return Names(account, {lake: (bucket, key)}, {warehouse: arns})
+        return definition(self.aws, self.name, family)
 
     def role(self, family):
         """The role of a task, without the name of the deployment."""
@@ -162,10 +136,43 @@ class Deployment:
         task, given = self.task(family)
         return task.does(given, *words, **more)
 
-    def buckets(self):
-        """The policies of the buckets that were used."""
-        found = self.recorder.names.buckets.values()
-        return {name: rights.of_bucket(self.aws, name) for name, _ in found}
+
+def definition(aws, deployment, family):
+    """The definition of a task."""
+    name = f"{deployment}-{family}"
+    return aws("ecs").describe_task_definition(taskDefinition=name)["taskDefinition"]
+
+
+def names(aws, deployment, servers):
+    """What names of servers here are in a deployment, and what its policies call them."""
+    containers = definition(aws, deployment, "job")["containerDefinitions"]
+    given = next(each["environment"] for each in containers if each["name"] == "theatre")
+    there = {each["name"]: each["value"] for each in given}
+    bucket, lake = (
+        each["THEATRE__LAKE__URL"].removeprefix("s3://").partition("/")[0]
+        for each in (there, servers)
+    )
+    asked = aws("s3").get_bucket_encryption(Bucket=bucket)
+    rule = asked["ServerSideEncryptionConfiguration"]["Rules"][0]
+    key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+    account = aws("sts").get_caller_identity()["Account"]
+    return Names(account, {lake: (bucket, key)}, warehouses(aws, deployment, there, servers))
+
+
+def warehouses(aws, deployment, there, servers):
+    """The warehouse of here as the one of a deployment, if it has one by its variables."""
+    account = aws("sts").get_caller_identity()["Account"]
+    if there.get("THEATRE__WAREHOUSE__ENABLED") == "false":
+        return {}
+    place, warehouse = (
+        each["THEATRE__WAREHOUSE__URL"].removeprefix("redshift://") for each in (there, servers)
+    )
+    if there["THEATRE__WAREHOUSE__KIND"] == "serverless":
+        arn = deploying.exported(aws, deployment)["WarehouseArn"]
+        return {warehouse: (arn, arn)}
+    begin = f"arn:aws:redshift:{there['THEATRE__WAREHOUSE__REGION']}:{account}"
+    cluster = f"{begin}:cluster:{place.partition('/')[0]}"
+    return {warehouse: (cluster, f"{begin}:dbname:{place}")}
 
 
 def prepare(made):
@@ -184,8 +191,8 @@ def everything(made):
     """All that users do with a deployment."""
     first_start(made)
     service(made)
-    by_hand(made)
     interface(made)
+    by_hand(made)
     repartition(made)
 
 
@@ -223,18 +230,31 @@ def by_hand(made):
 
 
 def interface(made):
-    """The HTTP interface answers, and appends what is sent to it."""
+    """The HTTP interface answers, and appends what is sent to it: a record, a silence, and a
+    change of a rule."""
     words = ["token", "create", "--role", "admin", "--name", "try", "--output", "json"]
     secret = json.loads(made.does("job", *words).stdout)[0]["secret"]
     task, given = made.task("api", "api")
-    bearer = {"Authorization": f"Bearer {secret}"}
+    headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+
+    def asked(path, sent=None):
+        address = f"http://127.0.0.1{process.PORTS[':8080']}/api/v1/{path}"
+        body = json.dumps(sent).encode() if sent else None
+        once = {**headers, "Idempotency-Key": path}
+        request = urllib.request.Request(address, body, once)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            must(answer.status == (202 if sent else 200), f"{path}: {answer.status}")
+            return json.load(answer)
+
     with task.started(given) as (_, health):
         eventually("the interface is alive", lambda: health().returncode == 0)
-        for path in ("robots", "alerts", "pipeline", "datasets", "rules"):
-            address = f"http://127.0.0.1{process.PORTS[':8080']}/api/v1/{path}"
-            asked = urllib.request.Request(address, headers=bearer)
-            with urllib.request.urlopen(asked, timeout=60) as answer:
-                must(json.load(answer), f"{path}: nothing")
+        for path in ("robots", "alerts", "pipeline", "datasets"):
+            must(asked(path), f"{path}: nothing")
+        event = {"event_id": "e-1", "event_type": "started", "event_time": 1_767_225_600_000_000}
+        asked("datasets/robot_events/records", [{"robot_id": "robot-0001", **event}])
+        asked("silences", {"robot": "robot-0001", "for": "1h", "reason": "it is being cleaned"})
+        rule = asked("rules")["items"][0]["id"]
+        asked(f"rules/{rule}/disable", {"comment": "it is tried out"})
 
 
 def repartition(made):

@@ -24,7 +24,24 @@ NOT_LOOKED_AT = {
     "network-FlowLogRole": "the network writes its log with it, by no call of anything here",
     "stacks": "CloudFormation makes all resources with it, by a policy of AWS",
     "deploy": "infra/deploy is recorded by a test of its own",
+    "eks": "has policies of AWS alone",
+    "nodes": "has policies of AWS alone",
 }
+
+# Deployments, each with its roles that do the work of another one: they need what that one needs.
+DEPLOYMENTS = {
+    "theatre-prod": {},
+    "theatre-dev": {"shell": "shell that produces"},
+    "theatre-eks": {"irsa": "pipeline", "irsa-api": "api"},
+}
+# How the Data API logs in, by the kind of warehouse of each.
+LOG_INS = {
+    "theatre-prod": {"redshift-serverless:GetCredentials"},
+    "theatre-dev": set(),
+    "theatre-eks": {"redshift:GetClusterCredentialsWithIAM"},
+}
+# What the collector beside a task of ECS does, and none beside a pod.
+OF_COLLECTOR = ("aps:", "logs:")
 
 
 def requests(group):
@@ -101,7 +118,8 @@ def through_proxy(names, server, headers, method="GET", **more):
 
 
 def roles_at_work(group, aws, endpoint, sources, there):
-    """The roles of a deployment, while its tasks are at work; of another, a cluster of Redshift."""
+    """The roles of every deployment, by what the tasks of one ask for while they are at work; of
+    another, what a cluster of Redshift is asked."""
     theatre = process.program(there / "programs")
     with process.Servers(theatre, there) as servers:
         made = driven.Deployment(aws, endpoint, "theatre-prod", servers, theatre, there)
@@ -125,69 +143,78 @@ def roles_at_work(group, aws, endpoint, sources, there):
     with group.test("topics_that_there_are_are_those_of_the_sources"):
         known = {*set().union(*kinds.values()), driven.TOPIC, f"{driven.TOPIC}.dlq"}
         must(made.topics == known, f"{made.topics ^ known}")
-    roles_are_right(group, aws, made, kinds)
-    roles_of_kubernetes(group, aws, other, kinds)
+    look_at_deployments(group, aws, made, other, kinds)
 
 
-def needs(aws, made, kinds):
+def look_at_deployments(group, aws, made, other, kinds):
+    """The roles of every deployment, held against what was recorded in one."""
+    for name, doubles in DEPLOYMENTS.items():
+        here = driven.names(aws, name, made.servers)
+        recorded = {**made.recorder.under(here), **other.recorder.under(here)}
+        with group.test(f"what_was_recorded_is_asked_of_the_warehouse_and_the_lake_of_{name}"):
+            actions = {need.action for _, need in recorded}
+            log_ins = actions & set().union(*LOG_INS.values())
+            must(log_ins == LOG_INS[name], f"{log_ins}")
+            asked = {need.resource.partition("/")[0] for _, need in recorded}
+            places = {f"arn:aws:s3:::{bucket}" for bucket, _ in here.buckets.values()}
+            must(places == {each for each in asked if ":s3:" in each}, f"{asked}")
+        seen = needs(aws, name, kinds, recorded, doubles)
+        roles_are_right(group, aws, name, seen, here)
+
+
+def needs(aws, name, kinds, recorded, doubles):
     """All that the roles of a deployment need: recorded, and derived."""
-    written = derived.of_list(derived.Places(aws, made.name, kinds))
-    by_aws = {**derived.of_ecs(aws, made.name), **derived.of_scheduler(aws, made.name)}
-    return {**written, **by_aws, **made.recorder.seen}
+    written = derived.of_list(derived.Places(aws, name, kinds))
+    by_aws = {**derived.of_ecs(aws, name), **derived.of_scheduler(aws, name)}
+    found = {**written, **by_aws, **recorded}
+    for double, role in doubles.items():
+        found |= {
+            (double, need): how
+            for (who, need), how in found.items()
+            if who == role and not need.action.startswith(OF_COLLECTOR)
+        }
+    # Roles that only others have the work of are none of the deployment.
+    return {key: how for key, how in found.items() if " " not in key[0]}
 
 
-def roles_are_right(group, aws, made, kinds):
+def roles_are_right(group, aws, name, seen, here):
     """Roles of a deployment allow what is needed, and nothing else."""
-    seen, buckets = needs(aws, made, kinds), made.buckets()
-    roles = {role: rights.of_role(aws, f"{made.name}-{role}") for role, _ in seen}
-    with group.test("every_role_of_the_deployment_is_looked_at"):
-        begin = f"{made.name}-"
+    roles = {role: rights.of_role(aws, f"{name}-{role}") for role, _ in seen}
+    buckets = {bucket: rights.of_bucket(aws, bucket) for bucket, _ in here.buckets.values()}
+    with group.test(f"every_role_of_{name}_is_looked_at"):
+        begin = f"{name}-"
         pages = aws("iam").get_paginator("list_roles").paginate()
         there = [each["RoleName"] for page in pages for each in page["Roles"]]
-        mine = {name.removeprefix(begin) for name in there if name.startswith(begin)}
-        left = {name for name in mine - roles.keys() if not name.startswith(tuple(NOT_LOOKED_AT))}
+        mine = {each.removeprefix(begin) for each in there if each.startswith(begin)}
+        left = {each for each in mine - roles.keys() if not each.startswith(tuple(NOT_LOOKED_AT))}
         must(not left, f"{left}")
-    with group.test("roles_may_do_all_that_their_tasks_ask_for"):
+    with group.test(f"roles_of_{name}_may_do_all_that_their_processes_ask_for"):
         found = rights.denied(roles, buckets, seen)
         must(not found, "\n".join(found))
-    with group.test("the_policy_of_the_log_is_enough_for_the_log_by_itself"):
-        name = f"{made.name}-log"
-        of_log = {key: how for key, how in seen.items() if is_of_log_of(key, "pipeline")}
-        alone = {name: roles["pipeline"][name]}
-        must(of_log and not rights.denied({"pipeline": alone}, buckets, of_log), "it is not")
-        for number in range(len(alone[name]["Statement"])):
-            less = copy.deepcopy(alone)
-            del less[name]["Statement"][number]
-            must(rights.denied({"pipeline": less}, buckets, of_log), f"{number} is not missed")
-    with group.test("roles_may_do_nothing_else_without_a_written_reason"):
+    with group.test(f"roles_of_{name}_may_do_nothing_else_without_a_written_reason"):
         found = rights.unused(roles, seen, reasons(roles))
         must(not found, "\n".join(found))
         must(all(len(reason) > 20 for reason in UNUSED.values()), "a reason is missing")
-    with group.test("a_right_that_is_missing_of_another_resource_or_too_much_is_found"):
-        planted(roles, buckets, seen)
+    with group.test(f"the_policy_of_the_log_of_{name}_is_enough_by_itself"):
+        log_is_enough(roles["pipeline"][f"{name}-log"], seen)
+    with group.test(f"a_right_of_{name}_that_is_missing_of_another_resource_or_too_much_is_found"):
+        planted(name, roles, buckets, seen)
 
 
-def is_of_log_of(key, role):
-    """Whether this is a need of that role on the log: roles of stacks that are brought up to date
-    after their policies have the same policy before and after."""
-    who, need = key
-    return who == role and need.action.startswith("kafka-cluster:")
-
-
-def roles_of_kubernetes(group, aws, made, kinds):
-    """The role of pods, by either way, may do what the pipeline does; the scraper collects."""
-    seen = {
-        (role, need): how
-        for (role, need), how in needs(aws, made, kinds).items()
-        if role == "pipeline" and not need.action.startswith(("aps:", "logs:"))
+def log_is_enough(policy, seen):
+    """Roles of stacks that come after the one with the policies are cut off from the log when a
+    right moves from one policy to another: so this one has all, and misses each statement."""
+    of_log = {
+        ("pipeline", need): how
+        for (role, need), how in seen.items()
+        if role == "pipeline" and need.action.startswith("kafka-cluster:")
     }
-    for way in ("pipeline", "irsa"):
-        with group.test(f"pods_may_do_what_the_pipeline_does_by_the_role_{way}"):
-            actions = {need.action for _, need in seen}
-            must("redshift:GetClusterCredentialsWithIAM" in actions, "no cluster was asked")
-            roles = {"pipeline": rights.of_role(aws, f"{made.name}-{way}")}
-            found = rights.denied(roles, made.buckets(), seen)
-            must(not found, "\n".join(found))
+    found = rights.denied({"pipeline": {"log": policy}}, {}, of_log)
+    must(of_log and not found, "\n".join(found))
+    for number in range(len(policy["Statement"])):
+        less = copy.deepcopy(policy)
+        del less["Statement"][number]
+        must(rights.denied({"pipeline": {"log": less}}, {}, of_log), f"{number} is not missed")
 
 
 def deployer(group, aws, endpoint, template, settings, there):
@@ -227,23 +254,32 @@ def reasons(roles):
     return {key: why for key, why in UNUSED.items() if key.partition(" ")[0] in roles}
 
 
-def planted(roles, buckets, seen):
+def planted(name, roles, buckets, seen):
     """Faults in the policies as they are deployed, each of which must be found."""
-    name = "theatre-prod-notify"
-    without = {**roles, "pipeline": {**roles["pipeline"]}}
-    del without["pipeline"][name]
-    found = rights.denied(without, buckets, seen)
-    must(len(found) == 1 and "pipeline may not sns:Publish" in found[0], f"{found}")
+    for role, policy, actions in [
+        ("pipeline", "notify", {"sns:Publish"}),
+        ("irsa", "lake", {"s3:PutObject", "s3:GetObject", "kms:GenerateDataKey"}),
+        ("irsa-api", "actions", {"kafka-cluster:WriteData"}),
+        ("shell", "producer", {"kafka-cluster:WriteData"}),
+        ("shell", "simulator", {"kafka-cluster:CreateTopic", "kafka-cluster:WriteData"}),
+    ]:
+        if f"{name}-{policy}" in roles.get(role, {}):
+            without = {**roles, role: {**roles[role]}}
+            del without[role][f"{name}-{policy}"]
+            found = rights.denied(without, buckets, seen)
+            missed = {each.split()[3] for each in found if each.startswith(f"{role} may not ")}
+            must(actions <= missed, f"{role} without {policy}: {found}")
+            must(all(each.startswith(f"{role} may not ") for each in found), f"{found}")
     other = copy.deepcopy(roles)
-    files = other["topics"]["theatre-prod-lake-read"]["Statement"][1]
+    files = other["topics"][f"{name}-lake-read"]["Statement"][1]
     files["Resource"] = files["Resource"].replace("/lake/*", "/raw/*")
     found = rights.denied(other, buckets, seen)
     must(found and all("topics may not s3:GetObject" in each for each in found), f"{found}")
     alone = copy.deepcopy(roles)
-    del alone["topics"]["theatre-prod-log-read"]["Statement"][2]
+    del alone["topics"][f"{name}-log-read"]["Statement"][2]
     found = rights.denied(alone, buckets, seen)
     must(len(found) == 2 and all("Group on " in each for each in found), f"{found}")
     more = copy.deepcopy(roles)
-    more["api"][name] = roles["pipeline"][name]
+    more["api"][f"{name}-notify"] = roles["pipeline"][f"{name}-notify"]
     found = rights.unused(more, seen, reasons(more))
     must(found == ["api may sns:Publish, and never does"], f"{found}")

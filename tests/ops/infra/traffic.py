@@ -2,6 +2,7 @@
 each request into the actions of IAM that it needs and the resources that it needs them on. A
 request of which that is not known is kept as such: nothing is passed over."""
 
+import functools
 import http.client
 import http.server
 import json
@@ -9,7 +10,7 @@ import re
 import sys
 import threading
 import urllib.parse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import botocore.session
 
@@ -133,11 +134,16 @@ def of_s3(request, names, region, status):
     return found
 
 
+@functools.cache
+def model(service):
+    """What botocore knows of a service; read once."""
+    return botocore.session.get_session().get_service_model(service)
+
+
 def target(request, prefix, service):
     """The operation that a header names; one that the service has."""
     begin, _, operation = request.headers.get("x-amz-target", "").partition(".")
-    model = botocore.session.get_session().get_service_model(service)
-    if begin != prefix or operation not in model.operation_names:
+    if begin != prefix or operation not in model(service).operation_names:
         raise Unknown(f"{service} has no such operation")
     return operation
 
@@ -204,6 +210,18 @@ def needs(request, names, status=200, services=SERVICES):
     return services[service](request, names, region, status)
 
 
+def elsewhere(request, names):
+    """A request as the same process sends it in another deployment: nothing where there is no
+    warehouse, and a cluster of Redshift by its name instead of a workgroup's."""
+    if request.service != "redshift-data":
+        return request
+    arns = [arn for arn, _ in names.warehouses.values()]
+    serverless = any(":redshift-serverless:" in arn for arn in arns)
+    kind = b'"WorkgroupName"' if serverless else b'"ClusterIdentifier"'
+    body = re.sub(rb'"(WorkgroupName|ClusterIdentifier)"', kind, request.body)
+    return replace(request, body=body) if arns else None
+
+
 class Recorder:
     """What the processes of each role asked for; `services` says what requests to each need."""
 
@@ -212,6 +230,8 @@ class Recorder:
         self.lock = threading.Lock()
         # (role, need) to the first request that needed it, and how many did.
         self.seen = {}
+        # That first request, and the status of its answer.
+        self.first = {}
         self.unknown = []
         self.requests = 0
 
@@ -223,6 +243,7 @@ class Recorder:
                 for need in needs(request, self.names, status, self.services):
                     line, count = self.seen.get((role, need), (request.line, 0))
                     self.seen[role, need] = (line, count + 1)
+                    self.first.setdefault((role, need), (request, status))
             except Exception as why:  # noqa: BLE001: whatever it is, the request is not known
                 self.unknown.append(f"{role}: {request.line}: {why!r}")
 
@@ -232,6 +253,15 @@ class Recorder:
         if not isinstance(why, ConnectionError):
             with self.lock:
                 self.unknown.append(f"{role}: {what}: {why!r}")
+
+    def under(self, names):
+        """What the same requests need in another deployment, which has these names."""
+        found = {}
+        for (role, _), (request, status) in self.first.items():
+            there = elsewhere(request, names)
+            for need in needs(there, names, status, self.services) if there else []:
+                found[role, need] = (request.line, 1)
+        return found
 
     def count(self, role, action, part=""):
         """How often a role needed an action on resources that have this part."""
