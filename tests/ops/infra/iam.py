@@ -15,8 +15,12 @@ import rights
 import traffic
 from harness import must
 
-# Actions that are allowed and were never asked for, each with the reason.
-UNUSED = json.loads((pathlib.Path(__file__).parent / "unused.json").read_text())
+HERE = pathlib.Path(__file__).parent
+# What is allowed and was never asked for, by role, action and resource, each with the reason.
+UNUSED = json.loads((HERE / "unused.json").read_text())
+# Patterns of resources that may stand in policies, each with the reason.
+PATTERNS = json.loads((HERE / "patterns.json").read_text())
+REASONS = rights.Reasons(UNUSED, PATTERNS)
 
 # Roles without a policy that can be looked at here, by how their names begin.
 NOT_LOOKED_AT = {
@@ -98,8 +102,21 @@ def requests(group):
         seen = {("job", need): ("GET", 1), ("job", write): ("PUT", 1)}
         found = rights.denied({"job": policies}, {}, seen)
         must(len(found) == 1 and "s3:PutObject" in found[0], f"{found}")
-        found = rights.unused({"job": policies}, {}, {})
-        must(found == ["job may s3:GetObject, and never does"], f"{found}")
+        never = rights.Reasons({}, [])
+        found = rights.unused({"job": policies}, {}, never)
+        must(found == ["never needed: job s3:GetObject on arn:aws:s3:::lake/lake/*"], f"{found}")
+        wide = {"lake": {"Statement": [{**statement, "Resource": [f"{where}/lake/*", "x"]}]}}
+        found = rights.unused({"job": wide}, {("job", need): ("GET", 1)}, never)
+        must(found == ["never needed: job s3:GetObject on x"], f"{found}")
+    with group.test("a_pattern_that_reaches_further_than_it_may_is_found_and_an_old_reason"):
+        may = {"roles": ["job"], "actions": ["s3:GetObject"], "on": f"{where}/lake/*"}
+        written = rights.Reasons({"job s3:* on x": "why"}, [may])
+        must(not rights.too_broad({"job": policies}, written), "it may")
+        must(written.old() == ["job s3:* on x"], f"{written.old()}")
+        far = {"lake": {"Statement": [{**statement, "Resource": "arn:aws:s3:::*"}]}}
+        found = rights.too_broad({"job": far}, written)
+        must(found == ["as far as this: job s3:GetObject on arn:aws:s3:::*"], f"{found}")
+        must(rights.too_broad({"api": policies}, written), "another role may it, too")
 
 
 def through_proxy(names, server, headers, method="GET", **more):
@@ -181,6 +198,7 @@ def roles_are_right(group, aws, name, seen, here):
     """Roles of a deployment allow what is needed, and nothing else."""
     roles = {role: rights.of_role(aws, f"{name}-{role}") for role, _ in seen}
     buckets = {bucket: rights.of_bucket(aws, bucket) for bucket, _ in here.buckets.values()}
+    plain = rights.plain_names(name, deploying.exported(aws, name))
     with group.test(f"every_role_of_{name}_is_looked_at"):
         begin = f"{name}-"
         pages = aws("iam").get_paginator("list_roles").paginate()
@@ -192,13 +210,16 @@ def roles_are_right(group, aws, name, seen, here):
         found = rights.denied(roles, buckets, seen)
         must(not found, "\n".join(found))
     with group.test(f"roles_of_{name}_may_do_nothing_else_without_a_written_reason"):
-        found = rights.unused(roles, seen, reasons(roles))
+        found = rights.unused(roles, seen, REASONS, plain)
         must(not found, "\n".join(found))
-        must(all(len(reason) > 20 for reason in UNUSED.values()), "a reason is missing")
+    with group.test(f"roles_of_{name}_reach_no_further_than_is_written"):
+        found = rights.too_broad(roles, REASONS, plain)
+        must(not found, "\n".join(found))
     with group.test(f"the_policy_of_the_log_of_{name}_is_enough_by_itself"):
         log_is_enough(roles["pipeline"][f"{name}-log"], seen)
     with group.test(f"a_right_of_{name}_that_is_missing_of_another_resource_or_too_much_is_found"):
-        planted(name, roles, buckets, seen)
+        missing(name, roles, buckets, seen)
+        too_much(name, roles, seen, plain)
 
 
 def log_is_enough(policy, seen):
@@ -245,17 +266,14 @@ def deployer(group, aws, endpoint, template, settings, there):
         found = rights.denied(roles, {}, recorder.seen)
         must(not found, "\n".join(found))
     with group.test("who_deploys_may_do_nothing_else_without_a_written_reason"):
-        found = rights.unused(roles, recorder.seen, reasons(roles))
+        plain = rights.plain_names(name, {})
+        found = rights.unused(roles, recorder.seen, REASONS, plain)
+        found += rights.too_broad(roles, REASONS, plain)
         must(not found, "\n".join(found))
 
 
-def reasons(roles):
-    """The written reasons of these roles."""
-    return {key: why for key, why in UNUSED.items() if key.partition(" ")[0] in roles}
-
-
-def planted(name, roles, buckets, seen):
-    """Faults in the policies as they are deployed, each of which must be found."""
+def missing(name, roles, buckets, seen):
+    """Rights that are taken from the policies as they are deployed, each of which must be missed."""
     for role, policy, actions in [
         ("pipeline", "notify", {"sns:Publish"}),
         ("irsa", "lake", {"s3:PutObject", "s3:GetObject", "kms:GenerateDataKey"}),
@@ -279,7 +297,38 @@ def planted(name, roles, buckets, seen):
     del alone["topics"][f"{name}-log-read"]["Statement"][2]
     found = rights.denied(alone, buckets, seen)
     must(len(found) == 2 and all("Group on " in each for each in found), f"{found}")
+
+
+def too_much(name, roles, seen, plain):
+    """Rights that are put into the policies as they are deployed, each of which must be found."""
+    before = rights.Reasons(UNUSED, PATTERNS)
+    for role, policy, statement, wider in [
+        ("pipeline", "lake", 1, "arn:aws:s3:::*"),
+        ("pipeline", "notify", 0, "*"),
+        ("api", "inputs-read", 1, "arn:aws:kafka:*:*:topic/*"),
+    ]:
+        more = copy.deepcopy(roles)
+        more[role][f"{name}-{policy}"]["Statement"][statement]["Resource"] = wider
+        found = rights.too_broad(more, before, plain)
+        must(found and all(each.endswith(f" on {wider}") for each in found), f"{found}")
+    for role, policy, statement, resource in [
+        ("pipeline", "lake", 1, "arn:aws:s3:::other/*"),
+        ("pipeline", "notify", 0, "arn:aws:sns:eu-central-1:123456789012:other"),
+    ]:
+        more = copy.deepcopy(roles)
+        there = more[role][f"{name}-{policy}"]["Statement"][statement]
+        there["Resource"] = [*rights.listed(there["Resource"]), resource]
+        found = rights.unused(more, seen, before, plain)
+        must(found and all(each.endswith(f" on {plain(resource)}") for each in found), f"{found}")
     more = copy.deepcopy(roles)
     more["api"][f"{name}-notify"] = roles["pipeline"][f"{name}-notify"]
-    found = rights.unused(more, seen, reasons(more))
-    must(found == ["api may sns:Publish, and never does"], f"{found}")
+    found = rights.unused(more, seen, before, plain)
+    must(len(found) == 1 and "api sns:Publish on " in found[0], f"{found}")
+
+
+def reasons_are_needed(group):
+    """After all roles were looked at."""
+    with group.test("every_reason_is_written_out_and_needed"):
+        texts = [*UNUSED.values(), *(each["why"] for each in PATTERNS)]
+        must(all(len(text) > 20 for text in texts), "a reason is missing")
+        must(not REASONS.old(), "needed no more:\n" + "\n".join(REASONS.old()))

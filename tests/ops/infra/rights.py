@@ -94,24 +94,85 @@ def denied(roles, buckets, seen):
     return sorted(found)
 
 
-def unused(roles, seen, reasons):
-    """What is allowed and was never asked for, where no reason is written; and reasons without
-    need. A reason is for actions of a role, or of all roles as `*`; they may be patterns."""
-    asked = {(role, need.action) for role, need in seen}
-    found, needed = [], set()
-    for role, policies in roles.items():
-        granted = {
-            action
-            for policy in policies.values()
-            for statement in listed(policy["Statement"])
-            if statement["Effect"] == "Allow"
-            for action in listed(statement["Action"])
+def granted(policies):
+    """What policies of a role allow: actions and patterns of resources, with their conditions."""
+    for policy in policies.values():
+        for statement in listed(policy["Statement"]):
+            if statement["Effect"] == "Allow":
+                for action in listed(statement["Action"]):
+                    for pattern in listed(statement["Resource"]):
+                        yield {**statement, "Action": action, "Resource": pattern}
+
+
+class Reasons:
+    """Why a role may what it never does, and which patterns of resources may stand in policies.
+    Places are named as `plain` says them, without what is another one in each deployment."""
+
+    def __init__(self, unused, patterns):
+        self.unused = unused
+        self.patterns = {
+            (role, action, each["on"])
+            for each in patterns
+            for role in each["roles"]
+            for action in each["actions"]
         }
-        for action in sorted(granted - {action for who, action in asked if who == role}):
-            keys = [key for key in reasons if matches(key, f"{role} {action}")]
-            needed.update(keys)
-            if not keys:
-                found.append(f"{role} may {action}, and never does")
-    old = reasons.keys() - needed
-    found += [f"a reason is written that is needed no more: {key}" for key in old]
+        self.needed = set()
+
+    def of_unused(self, text):
+        """Whether there is a reason for this: a key may be a pattern, so that one is enough for
+        several actions or places."""
+        keys = {key for key in self.unused if matches(key, text)}
+        self.needed |= keys
+        return keys
+
+    def of_pattern(self, key):
+        """Whether this pattern is one of those that may stand there."""
+        self.needed |= {key} & self.patterns
+        return key in self.patterns
+
+    def old(self):
+        """What is written and was never needed."""
+        return sorted(map(str, (self.unused.keys() | self.patterns) - self.needed))
+
+
+def unused(roles, seen, reasons, plain=str):
+    """Actions that are allowed on a resource and were never asked for there, where no reason is
+    written: each pair of an action and a pattern of resources has to have its need."""
+    found = set()
+    for role, policies in roles.items():
+        mine = [need for who, need in seen if who == role]
+        for one in granted(policies):
+            if not any(applies(one, need, dict(need.context)) for need in mine):
+                text = f"{role} {one['Action']} on {plain(one['Resource'])}"
+                if not reasons.of_unused(text):
+                    found.add(f"never needed: {text}")
     return sorted(found)
+
+
+def too_broad(roles, reasons, plain=str):
+    """Patterns that stand in policies and are none of those that may: a need that one of them
+    matches does not show that it has to reach as far as it does."""
+    return sorted(
+        {
+            f"as far as this: {role} {one['Action']} on {plain(one['Resource'])}"
+            for role, policies in roles.items()
+            for one in granted(policies)
+            if re.search(r"[*?]", one["Action"] + one["Resource"])
+            and not reasons.of_pattern((role, one["Action"], plain(one["Resource"])))
+        }
+    )
+
+
+def plain_names(deployment, exports):
+    """Says a resource without the names and ids that are others in each deployment."""
+    own = {value: name for name, value in sorted(exports.items()) if len(value) > 12}
+    longest = sorted(own, key=lambda value: (-len(value), value))
+
+    def plain(text):
+        for value in longest:
+            if value != deployment:
+                text = text.replace(value, f"{{{own[value]}}}")
+        text = re.sub(r"\b\d{12}\b", "{account}", text)
+        return text.replace(deployment, "{deployment}").replace("eu-central-1", "{region}")
+
+    return plain
