@@ -12,13 +12,14 @@ from traffic import Need
 WRITTEN = json.loads((pathlib.Path(__file__).parent / "derived.json").read_text())
 
 
-def topics(sources):
-    """Topics of the sources by what they are for; `sources` gives the text below a folder."""
+def topics(sources, own=frozenset()):
+    """Topics of the sources by what they are for, with inputs of one's own; `sources` gives the text
+    below a folder."""
 
     def named(folder):
         return set(re.findall(r'"(surgical\.[a-z.]+\.v\d+)"', sources(folder)))
 
-    outputs, read = named("actors/src/outputs"), named("runtime/config/src")
+    outputs, read = named("actors/src/outputs"), named("runtime/config/src") | own
     actions = {each for each in read if each.endswith((".acks.v1", ".control.v1"))}
     return {
         "inputs": read - actions - outputs,
