@@ -227,6 +227,7 @@ def by_hand(made):
     made.does("reconcile", "reconcile", "--allow-pending")
     made.does("shell", "doctor", "--write", "--deadline", "120s")
     made.does("shell", "report", "busiest_robots")
+    made.does("shell", "notify", "test", "clinic")
 
 
 def interface(made):

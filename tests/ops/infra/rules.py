@@ -71,6 +71,19 @@ def names_that_are_imported(all_templates, orders):
     return sorted(set(found))
 
 
+def exports_that_stay(all_templates):
+    """No export that another stack imports stands behind a condition: where the condition does not
+    hold any more, the export is in use, and CloudFormation refuses to take it away."""
+    wanted = set().union(*(imports(template) for template in all_templates.values()))
+    return [
+        f"{name}: {each} is imported, and made under the condition {output['Condition']}"
+        for name, template in all_templates.items()
+        for output in template.get("Outputs", {}).values()
+        if "Condition" in output
+        for each in exports({"Outputs": {"one": output}}) & wanted
+    ]
+
+
 def exports_that_are_read(all_templates):
     """Every export is imported, or read by the programs beside the templates."""
     wanted = set().union(*(imports(template) for template in all_templates.values()))

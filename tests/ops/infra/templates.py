@@ -110,7 +110,9 @@ def statements(template):
             documents.append(properties["PolicyDocument"])
         for document in documents:
             for statement in document["Statement"]:
-                yield name, statement
+                for each in statement.get("Fn::If", [None, statement])[1:]:
+                    if "Effect" in each:
+                        yield name, each
 
 
 def actions(statement):
