@@ -51,6 +51,8 @@ url = "{proxy}"
 """
 # The topic of SNS that the deployment may publish on.
 ALERTS = "arn:aws:sns:eu-central-1:123456789012:clinic"
+# A key of its own that the topic has.
+KEY_OF_ALERTS = "arn:aws:kms:eu-central-1:210987654321:key/11111111-2222-3333-4444-555555555555"
 
 
 class FirstUpload:
@@ -156,7 +158,8 @@ def names(aws, deployment, servers):
     rule = asked["ServerSideEncryptionConfiguration"]["Rules"][0]
     key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
     account = aws("sts").get_caller_identity()["Account"]
-    return Names(account, {lake: (bucket, key)}, warehouses(aws, deployment, there, servers))
+    there_is = warehouses(aws, deployment, there, servers)
+    return Names(account, {lake: (bucket, key)}, there_is, {ALERTS: KEY_OF_ALERTS})
 
 
 def warehouses(aws, deployment, there, servers):

@@ -275,7 +275,7 @@ def deployer(group, aws, endpoint, template, settings, there):
 def missing(name, roles, buckets, seen):
     """Rights that are taken from the policies as they are deployed, each of which must be missed."""
     for role, policy, actions in [
-        ("pipeline", "notify", {"sns:Publish"}),
+        ("pipeline", "notify", {"sns:Publish", "kms:GenerateDataKey", "kms:Decrypt"}),
         ("irsa", "lake", {"s3:PutObject", "s3:GetObject", "kms:GenerateDataKey"}),
         ("irsa-api", "actions", {"kafka-cluster:WriteData"}),
         ("shell", "producer", {"kafka-cluster:WriteData"}),

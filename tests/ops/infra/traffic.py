@@ -106,6 +106,8 @@ class Names:
     buckets: dict = field(default_factory=dict)
     # ARNs of a warehouse and of what one logs in to; by place and database here, with a slash.
     warehouses: dict = field(default_factory=dict)
+    # The ARN of the key of a topic of SNS that has its own.
+    keys: dict = field(default_factory=dict)
 
 
 def of_s3(request, names, region, status):
@@ -186,12 +188,18 @@ def of_glue(request, names, region, _status):
     ]
 
 
-def of_sns(request, _names, _region, _status):
-    """What a request to SNS needs."""
+def of_sns(request, names, region, _status):
+    """What a request to SNS needs. It asks for the key of the topic in the caller's name."""
     form = dict(urllib.parse.parse_qsl(request.body.decode()))
     if form.get("Action") != "Publish" or "TopicArn" not in form:
         raise Unknown(f"SNS {form.get('Action')}")
-    return [Need("sns:Publish", form["TopicArn"])]
+    topic = form["TopicArn"]
+    via = (("kms:ViaService", f"sns.{region}.amazonaws.com"),)
+    of_key = ["kms:GenerateDataKey", "kms:Decrypt"] if topic in names.keys else []
+    return [
+        Need("sns:Publish", topic),
+        *(Need(each, names.keys[topic], via) for each in of_key),
+    ]
 
 
 SERVICES = {
