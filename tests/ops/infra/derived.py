@@ -13,8 +13,8 @@ WRITTEN = json.loads((pathlib.Path(__file__).parent / "derived.json").read_text(
 
 
 def topics(sources, own=frozenset()):
-    """Topics of the sources by what they are for, with inputs of one's own; `sources` gives the text
-    below a folder."""
+    """Topics of the sources by what they are for, with inputs of one's own; `sources` gives the
+    text below a folder."""
 
     def named(folder):
         return set(re.findall(r'"(surgical\.[a-z.]+\.v\d+)"', sources(folder)))
