@@ -397,7 +397,7 @@ fn a_lost_connection_says_since_when_and_comes_back_by_itself() -> Result<()> {
     let config = case.config();
     let served = Served::start(&case.data(), &address, &["--config", &config, "run"])?;
     browser.until("return document.getElementById('link').dataset.state === 'live' && !('old' in document.body.dataset)")?;
-    // Events are heard again, too: nothing is asked for because time has passed.
+    // Events arrive again, too: nothing is asked for because time has passed.
     browser.complaints()?;
     browser.script("Date.now = () => 0")?;
     send(&served, &operator, "r2", 2, 65.0)?;

@@ -51,11 +51,10 @@ mod tests {
 
     #[test]
     fn an_upload_whose_completion_is_interrupted_anywhere_is_there_again() {
-        let files = [
-            ".upload-a1.json",
-            ".upload_id-a1.part-1",
-            ".upload_id-a1.part-2",
-        ];
+        let mut long = ".upload-a1.metadata.json".to_owned();
+        // No file system here takes a longer name.
+        long.insert_str(0, &"k".repeat(255 - long.len()));
+        let files = [".upload-a1.json", ".upload_id-a1.part-1", &long];
         for deleted in 0..=files.len() {
             let folder = tempfile::tempdir().unwrap();
             let root = folder.path();
