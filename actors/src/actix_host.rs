@@ -138,8 +138,11 @@ impl GuardedProcessor {
     }
 
     /// Hands on the wall clock's time.
-    pub fn tick(&mut self, now: LogTime) -> Reply {
-        self.guarded(|processor, outputs| processor.tick(now, outputs))
+    pub fn tick(&mut self, tick: Tick) -> Reply {
+        self.guarded(|processor, outputs| match tick {
+            Tick::Time(now) => processor.tell_time(now, outputs),
+            Tick::Silence(now) => processor.tick(now, outputs),
+        })
     }
 
     /// Its state; `None` after a panic, which may have left it half changed.
@@ -196,6 +199,15 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
+/// What the wall clock says to processors of a partition that has seen its log's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// The time: what people have said of conditions falls due by it.
+    Time(LogTime),
+    /// The same, when the end has been seen for as long as makes a robot silent: silence is judged.
+    Silence(LogTime),
+}
+
 /// Where processors live. Slots are the partition's names for them; replies come in slot order.
 pub trait ProcessorHost: Send {
     /// Puts a processor into a slot, replacing what is there.
@@ -205,7 +217,7 @@ pub trait ProcessorHost: Send {
     /// Applies segments, one message per slot.
     fn deliver(&mut self, work: Vec<(usize, Vec<Segment>)>) -> Vec<(usize, Reply)>;
     /// Hands on the wall clock's time.
-    fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)>;
+    fn tick(&mut self, slots: &[usize], tick: Tick) -> Vec<(usize, Reply)>;
     /// Snapshots; broken processors and empty slots have none.
     fn save(&mut self, slots: &[usize]) -> Vec<(usize, Snapshot)>;
     /// Asks a processor and waits for the answer; `None` for an empty slot, or when the processor
@@ -256,11 +268,11 @@ impl ProcessorHost for InlineHost {
         )
     }
 
-    fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
+    fn tick(&mut self, slots: &[usize], tick: Tick) -> Vec<(usize, Reply)> {
         by_slot(
             slots
                 .iter()
-                .map(|slot| self.reply_of(*slot, |guarded| guarded.tick(now))),
+                .map(|slot| self.reply_of(*slot, |guarded| guarded.tick(tick))),
         )
     }
 
@@ -301,7 +313,7 @@ impl Actor for ProcessorActor {
 #[rtype(result = "()")]
 enum Command {
     Deliver(Vec<Segment>, ReplySender<Reply>),
-    Tick(LogTime, ReplySender<Reply>),
+    Tick(Tick, ReplySender<Reply>),
     Save(ReplySender<Snapshot>),
     Ask(Question, SyncSender<Answer>, QuestionPermit),
     Stop,
@@ -359,7 +371,7 @@ impl Handler<Command> for ProcessorActor {
                 self.step_durations.record(started.elapsed().as_secs_f64());
                 answer.send(reply);
             }
-            Command::Tick(now, answer) => answer.send(self.guarded.tick(now)),
+            Command::Tick(tick, answer) => answer.send(self.guarded.tick(tick)),
             Command::Save(answer) => {
                 if let Some(snapshot) = self.guarded.snapshot() {
                     answer.send(snapshot);
@@ -525,9 +537,9 @@ impl ProcessorHost for ActixHost {
         Self::complete(&slots, self.gather(commands))
     }
 
-    fn tick(&mut self, slots: &[usize], now: LogTime) -> Vec<(usize, Reply)> {
+    fn tick(&mut self, slots: &[usize], tick: Tick) -> Vec<(usize, Reply)> {
         let commands = slots.iter().map(|slot| {
-            let command: MakeCommand<Reply> = Box::new(move |answer| Command::Tick(now, answer));
+            let command: MakeCommand<Reply> = Box::new(move |answer| Command::Tick(tick, answer));
             (*slot, command)
         });
         Self::complete(slots, self.gather(commands))

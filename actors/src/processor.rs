@@ -179,25 +179,57 @@ impl Processor {
         }
     }
 
-    /// The wall clock says `now`, on a partition that has seen its log's end.
+    /// The wall clock says `now`, on a partition that has seen its log's end: what people have said
+    /// of conditions falls due. Silence is not judged.
+    pub fn tell_time(&mut self, now: LogTime, outputs: &mut Outputs) {
+        if self.state.registry.is_some() {
+            return; // What is registered has no conditions.
+        }
+        self.at_time(now, outputs, |processor, outputs| {
+            processor.adopt_rules(outputs);
+            processor.fall_due(outputs);
+        });
+        self.tally_conditions(outputs);
+    }
+
+    /// Does something at a time of the wall clock. Where it puts nothing out, the next row is judged as
+    /// if the time had not been told: it may have been appended before, and a replay tells no time.
+    fn at_time(
+        &mut self,
+        now: LogTime,
+        outputs: &mut Outputs,
+        act: impl FnOnce(&mut Self, &mut Outputs),
+    ) {
+        let (before, known) = (self.now, outputs.events.len());
+        self.note_now(now.0);
+        act(self, outputs);
+        if outputs.events.len() == known {
+            self.now = before;
+        }
+    }
+
+    /// As [`Self::tell_time`], on a partition that has seen its log's end for as long as makes a robot
+    /// silent: silence is judged, too.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
         if self.state.registry.is_some() {
             return; // What is registered cannot fall silent.
         }
-        self.note_now(now.0);
-        self.adopt_rules(outputs);
-        self.fall_due(outputs);
-        self.with_rules(outputs, |robot, context| robot.tick(context, now));
-        // Not only when silence is raised: a procedure may end, by its event, while its robot is
-        // silent.
-        let open = self.state.robot.open_panes() > 0
-            || self.state.robot.has_waiting_rows()
-            || self.has_open_sessions()
-            || self.state.procedures.next_due() != i64::MAX;
         let is_silent = self.state.robot.is_silent(&self.config.time, now);
-        if open && is_silent {
-            self.close_all(outputs);
-        }
+        self.at_time(now, outputs, |processor, outputs| {
+            processor.adopt_rules(outputs);
+            processor.fall_due(outputs);
+            processor.with_rules(outputs, |robot, context| robot.tick(context, now));
+            // Not only when silence is raised: a procedure may end, by its event, while its robot is
+            // silent.
+            let state = &processor.state;
+            let open = state.robot.open_panes() > 0
+                || state.robot.has_waiting_rows()
+                || processor.has_open_sessions()
+                || state.procedures.next_due() != i64::MAX;
+            if open && is_silent {
+                processor.close_all(outputs);
+            }
+        });
         outputs.tally.is_silent = Some(is_silent);
         self.tally_conditions(outputs);
     }

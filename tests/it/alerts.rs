@@ -272,6 +272,36 @@ fn what_people_say_counts_after_a_stop_a_restart_and_a_replay() -> Result<()> {
     replayed(&case, &hot, &life)
 }
 
+#[test]
+fn a_silence_ends_by_the_clock_long_before_its_robot_is_silent() -> Result<()> {
+    // Which it is after an hour.
+    let case = Case::new()?;
+    let data = case.data();
+    let served = case.serve()?;
+    let anna = token(&data, &["--role", "operator"])?;
+    send(&served, &anna, "r1", 0, 80.0)?;
+    let hot = id_of(&all_open(&served, &anna, &["r1"])?, "r1", "hot")?;
+    let said = [
+        "alerts",
+        "silence",
+        "--robot",
+        "r1",
+        "--for",
+        "5s",
+        "--reason",
+        "calibration",
+    ];
+    case.json(&data, &[&said[..], &["--by", "Ben"]].concat())?;
+    let path = format!("/api/v1/alerts/{hot}");
+    let ended = until(&served, &anna, &path, |seen| {
+        moves(seen).iter().any(|(what, _)| what == "unsilenced")
+    })?;
+    let life = wanted(&[("raised", "-"), ("silenced", "Ben"), ("unsilenced", "-")]);
+    ensure!(moves(&ended) == life, "{ended:#}");
+    ensure!(ended["condition"]["silenced_until"].is_null(), "{ended:#}");
+    Ok(())
+}
+
 /// History is the same after a restart, and after a replay of the log into a fresh store.
 fn replayed(case: &Case, hot: &str, life: &[(String, String)]) -> Result<()> {
     let (data, config) = (case.data(), case.config());

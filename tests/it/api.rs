@@ -146,6 +146,17 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/rules/{rule}/disable", "engineer"),
     ("POST", "/api/v1/rules/changes/{change}/approve", "engineer"),
     ("POST", "/api/v1/rules/changes/{change}/reject", "engineer"),
+    ("GET", "/api/v1/reports", "viewer"),
+    ("GET", "/api/v1/reports/{report}", "viewer"),
+    ("GET", "/api/v1/reports/{report}/csv", "viewer"),
+    ("GET", "/api/v1/reports/{report}/picture", "viewer"),
+    ("GET", "/api/v1/outcomes", "viewer"),
+    ("GET", "/api/v1/maintenance", "viewer"),
+    ("GET", "/api/v1/instruments", "viewer"),
+    ("GET", "/api/v1/components", "viewer"),
+    ("GET", "/api/v1/facilities", "viewer"),
+    ("GET", "/api/v1/surgeons", "viewer"),
+    ("GET", "/api/v1/models", "viewer"),
     ("GET", "/api/v1/datasets", "viewer"),
     ("GET", "/api/v1/pipeline", "viewer"),
     ("GET", "/api/v1/events", "viewer"),
@@ -167,7 +178,18 @@ const ROLES: [&str; 4] = ["viewer", "operator", "engineer", "admin"];
 fn is_of_all(method: &str, path: &str) -> bool {
     let below = |folder: &str| path.starts_with(&format!("/api/v1/{folder}"));
     let is_change = method != "GET";
-    below("tokens") || below("audit") || below("pipeline") || (below("rules") && is_change)
+    let mut of_all = [
+        "tokens",
+        "audit",
+        "pipeline",
+        "reports",
+        "facilities",
+        "surgeons",
+        "models",
+    ]
+    .iter();
+    let is_shown = of_all.any(|folder| below(folder));
+    is_shown || (below("rules") && is_change)
 }
 
 #[test]

@@ -181,7 +181,53 @@ fn the_shipped_rules_do_on_the_past_what_they_did_live_and_as_the_truth_has_it()
         "the picture has other bars"
     );
     tell(&format!("a back-test: {}", past["speed"]));
+    warmed_up(folder.path(), &data, &back_test, conditions)?;
     refusals(folder.path(), &data, &rules)
+}
+
+/// A back-test that begins in the middle, warmed up by all that was before, and one of the same rules
+/// in the shadow.
+fn warmed_up(folder: &Path, data: &Path, back_test: &[&str], whole: &[Value]) -> Result<()> {
+    const MIDDLE_US: i64 = 1_739_145_600_000_000; // 2025-02-10
+    const ROBOTS: [&str; 3] = ["robot-0001", "robot-0002", "robot-0003"];
+    let of_them = |of: &&Value| ROBOTS.iter().any(|robot| of["robot_id"] == *robot);
+    let robots = ["--robots", &ROBOTS.join(",")];
+    let told = |conditions: &mut dyn Iterator<Item = &Value>, from: i64| {
+        let counts = conditions.filter(|of| of["cleared_at"].as_i64().is_none_or(|at| at > from));
+        let mut told: Vec<Value> = counts
+            .map(|of| {
+                let raised = of["raised_at"].as_i64().map(|at| at.max(from));
+                json!([of["condition_id"], raised, of["cleared_at"], of["rule_id"]])
+            })
+            .collect();
+        told.sort_by_key(ToString::to_string);
+        told
+    };
+    let asked = |arguments: &[&str], from: i64| -> Result<Vec<Value>> {
+        let answer = answer(data, &[arguments, &robots].concat())?;
+        let conditions = answer["conditions"].as_array().context("no conditions")?;
+        Ok(told(&mut conditions.iter(), from))
+    };
+    let wanted = told(&mut whole.iter().filter(of_them), MIDDLE_US);
+    ensure!(wanted.len() > 3, "{} conditions only", wanted.len());
+    let late = [back_test, &["--from", "2025-02-10", "--warm-up", "400d"]].concat();
+    let found = asked(&late, i64::MIN)?;
+    ensure!(
+        found == wanted,
+        "warmed up: {found:#?} instead of {wanted:#?}"
+    );
+    let (rules, before) = back_test.split_last().context("no arguments")?;
+    let shadow = std::fs::read_to_string(rules)?.replace("[[rule]]\n", "[[rule]]\nshadow = true\n");
+    let path = folder.join("shadow.toml");
+    std::fs::write(&path, shadow)?;
+    let path = path.to_string_lossy().into_owned();
+    let found = asked(&[before, &[&*path]].concat(), i64::MIN)?;
+    let wanted = told(&mut whole.iter().filter(of_them), i64::MIN);
+    ensure!(
+        found == wanted,
+        "in the shadow: {found:#?} instead of {wanted:#?}"
+    );
+    Ok(())
 }
 
 /// What cannot be answered is refused, with what to do.

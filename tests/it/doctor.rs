@@ -47,6 +47,14 @@ impl Said {
             said.contains(SECRET) || said.contains(ObjectStore::credentials().secret_access_key())
         });
         ensure!(!secret, "a secret is printed: {text}");
+        let beside = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            beside.is_empty(),
+            "it is said beside the findings: {beside}"
+        );
+        let mut seen = findings.iter().filter_map(|one| one["seen"].as_str());
+        let is_dump = seen.any(|seen| seen.contains(" {"));
+        ensure!(!is_dump, "a finding is for who wrote the program: {text}");
         let code = output.status.code();
         let good = all["good"].as_bool();
         ensure!(good == Some(code == Some(0)), "{code:?}: {text}");

@@ -90,6 +90,7 @@ fn a_fuzzer_finds_no_answer_outside_of_the_document() -> Result<()> {
         ("robot", "r1"),
         ("condition", condition),
         ("dataset", "probe"),
+        ("report", "busiest_robots"),
         ("rule", "hot"),
         ("token", viewer),
         ("name", "app.js"),

@@ -42,6 +42,34 @@ fn a_process_is_alive_at_once_ready_soon_and_neither_once_it_has_ended() -> Resu
         last.0 == Some(0)
     });
     ensure!(ready, "it is not ready: {last:?}");
+    let log = |arguments: &[&str]| -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(binary()?);
+        let output = command
+            .args(["log", "--admin", admin])
+            .args(arguments)
+            .output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        ))
+    };
+    let (_, before) = log(&[])?;
+    let changed = log(&["warn,theatre_pipeline=debug"])?;
+    ensure!(
+        changed == (Some(0), "theatre_pipeline=debug,warn\n".to_owned()),
+        "{changed:?}"
+    );
+    ensure!(log(&[])? == changed);
+    let refused = log(&["theatre_pipeline=loud"])?;
+    ensure!(
+        refused.0 == Some(2) && refused.1.contains("such as info"),
+        "{refused:?}"
+    );
+    ensure!(
+        log(&["--reset"])?.0 == Some(0) && log(&[])?.1 != changed.1,
+        "{before}"
+    );
     process.kill()?;
     process.wait()?;
     for flags in [&[][..], &["--ready"]] {

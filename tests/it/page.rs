@@ -9,6 +9,7 @@ use theatre_tests::repository;
 
 use super::alerts::{Case, open, post, send, until};
 use super::api::{Served, token};
+use super::star;
 
 /// Text that does harm where it is taken for markup.
 const HARM: &str = "<img src=x onerror=\"document.title='harmed'\"><b>bold</b>";
@@ -28,7 +29,7 @@ kind = { threshold = { signal = "v", raise_above = 70.0, clear_below = 65.0 } }
 "#;
 /// Each view: its name, its address, the title of the window, and what stands there once it has its
 /// data.
-const VIEWS: [(&str, &str, &str, &[&str]); 8] = [
+const VIEWS: [(&str, &str, &str, &[&str]); 10] = [
     (
         "fleet",
         "fleet",
@@ -71,6 +72,22 @@ const VIEWS: [(&str, &str, &str, &[&str]); 8] = [
         &["On r1", "docking", "minutes"],
     ),
     (
+        "reports",
+        "reports",
+        "Reports",
+        &["Ten busiest robots", "Cases by weekday"],
+    ),
+    (
+        "report",
+        "reports/monthly_volume",
+        "monthly_volume",
+        &[
+            "Volume of the last 12 months",
+            "Download as CSV",
+            "mean duration",
+        ],
+    ),
+    (
         "pipeline",
         "pipeline",
         "Pipeline",
@@ -95,6 +112,9 @@ impl Shown {
     fn start() -> Result<Self> {
         let case = Case::new()?;
         std::fs::write(case.folder.path().join("rules.toml"), RULES)?;
+        // For the reports; what is sent by this test is loaded only later.
+        std::fs::create_dir_all(case.data())?;
+        drop(star::loaded(&case.data(), &star::small())?);
         let served = case.serve()?;
         let operator = token(&case.data(), &["--role", "operator"])?;
         Ok(Self {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::CheckpointStore;
@@ -11,6 +11,8 @@ use theatre_config::INPUT_TOPICS;
 use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::store::EmbeddedStore;
 use theatre_tests::{outputs, reconciled, run};
+
+use super::api::{Served, token};
 
 const ROBOTS: &str = r#"
 {"robot_id": "robot-0000", "event_time": "2026-01-01T00:00:00Z", "event_id": "a", "serial_number": "EXA-1", "facility_id": "FAC-001", "firmware_version": "1.0.0", "status": "operational"}
@@ -113,6 +115,98 @@ fn what_is_sent_comes_out_of_the_warehouse() -> Result<()> {
         record["status"] == "operational" && record["firmware_version"] == "1.1.0",
         "{record:#}"
     );
+    Ok(())
+}
+
+#[test]
+fn the_interface_says_what_holds_now() -> Result<()> {
+    let (folder, data) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let data = data.path();
+    send_all(folder.path(), data)?;
+    send(
+        folder.path(),
+        data,
+        "surgeon_registry",
+        &surgeons("expert", 5),
+    )?;
+    let renamed = FACILITIES
+        .replace("South", "South East")
+        .replace("2026-01-01", "2026-01-02")
+        .replace("\"a\"", "\"b\"");
+    send(folder.path(), data, "facility_registry", &renamed)?;
+    run(data, &["run", "--until-drained"])?;
+    let viewer = token(data, &["--role", "viewer"])?;
+    let served = Served::start(data, "127.0.0.1:0", &["run"])?;
+    let page = |path: &str| -> Result<Value> {
+        let answer = served.get(&format!("/api/v1/{path}"), Some(&viewer))?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+        Ok(answer.json())
+    };
+    let all = |path: &str, limit: usize| -> Result<Vec<Value>> {
+        let (mut items, mut after) = (Vec::new(), String::new());
+        loop {
+            let mark = if path.contains('?') { "&" } else { "?" };
+            let mut page = page(&format!("{path}{mark}limit={limit}{after}"))?;
+            let found = page["items"].as_array_mut().context("no items")?;
+            ensure!(found.len() <= limit, "{found:#?}");
+            items.append(found);
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return Ok(items),
+            }
+        }
+    };
+    let sites = all("facilities", 1)?;
+    let names: Vec<&Value> = sites.iter().map(|site| &site["facility_name"]).collect();
+    ensure!(names == ["North", "South East"], "{sites:#?}");
+    let models = all("models", 10)?;
+    ensure!(
+        models.len() == 1
+            && models[0]["categories"] == json!(["thoracic", "general"])
+            && models[0]["valid_from"] == "2026-01-01T00:00:00.000000Z",
+        "{models:#?}"
+    );
+    let people = all("surgeons", 7)?;
+    let mut ids: Vec<&str> = people
+        .iter()
+        .filter_map(|of| of["surgeon_id"].as_str())
+        .collect();
+    ids.dedup();
+    ensure!(ids.len() == 20 && ids.is_sorted(), "{ids:?}");
+    for person in &people {
+        let is_shown =
+            person.to_string().contains("Example") || person.to_string().contains("SURG-");
+        ensure!(
+            !is_shown && person["certification_level"] == "expert",
+            "{person:#}"
+        );
+    }
+    let works = all("maintenance", 1)?;
+    let shown: Vec<Value> = works
+        .iter()
+        .map(|of| {
+            json!([
+                of["maintenance_id"],
+                of["cost"],
+                of["parts"][0]["component"]
+            ])
+        })
+        .collect();
+    let wanted = [
+        json!(["W-2", 0.1, null]),
+        json!(["W-1", 9_999_999_999.99, "joints[2]"]),
+    ];
+    ensure!(shown == wanted, "{works:#?}");
+    let early = all("maintenance?until=2026-01-05T00:00:00Z", 5)?;
+    ensure!(
+        early.len() == 1 && early[0]["maintenance_id"] == "W-1",
+        "{early:#?}"
+    );
+    let other = token(data, &["--role", "viewer", "--robots", "robot-0001"])?;
+    let refused = served.get("/api/v1/facilities", Some(&other))?;
+    ensure!(refused.status == 403, "{refused:?}");
+    let none = served.get("/api/v1/maintenance", Some(&other))?.json();
+    ensure!(none["items"] == json!([]), "{none:#}");
     Ok(())
 }
 

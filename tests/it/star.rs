@@ -15,13 +15,15 @@ use theatre_star::report::REPORTS;
 use theatre_tests::star::{BEGIN, Fleet};
 use theatre_tests::{repository, row, run, servers};
 
+use super::api::{Served, token};
+
 const DAY: i64 = 86_400_000_000;
 
-fn small() -> Fleet {
+pub(super) fn small() -> Fleet {
     Fleet::made(13, 400, 6, 7)
 }
 
-fn loaded(folder: &Path, fleet: &Fleet) -> Result<EmbeddedWarehouse> {
+pub(super) fn loaded(folder: &Path, fleet: &Fleet) -> Result<EmbeddedWarehouse> {
     let warehouse = EmbeddedWarehouse::open(&folder.join("warehouse.sqlite"))?;
     fleet.load(&DirectoryLake::open(&folder.join("lake"))?, &warehouse)?;
     Ok(warehouse)
@@ -253,6 +255,39 @@ fn a_correction_that_comes_late_moves_the_facts_that_it_concerns() -> Result<()>
     let after = loaded(&folder.path().join("after"), &fleet)?;
     // What is known first holds for the time before it, too: reference data may come after facts.
     ensure!(after.query(site)?.rows == [["FAC-003"]]);
+    Ok(())
+}
+
+#[test]
+fn the_interface_gives_every_report_as_the_command_does() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    drop(loaded(folder.path(), &small())?);
+    let viewer = token(folder.path(), &["--role", "viewer"])?;
+    let served = Served::start(folder.path(), "127.0.0.1:0", &["run"])?;
+    let printed = |name: &str, format: &str| -> Result<String> {
+        let ended = run(folder.path(), &["report", name, "--output", format])?;
+        Ok(String::from_utf8(ended.stdout)?)
+    };
+    for report in REPORTS {
+        let asked = |what: &str| {
+            let path = format!("/api/v1/reports/{}{what}", report.name);
+            served.get(&path, Some(&viewer))
+        };
+        let rows = asked("")?;
+        let wanted: Value = serde_json::from_str(&printed(report.name, "json")?)?;
+        ensure!(
+            rows.status == 200 && rows.json()["rows"] == wanted,
+            "{rows:?}"
+        );
+        let table = asked("/csv")?;
+        ensure!(table.body == printed(report.name, "csv")?, "{table:?}");
+        let picture = asked("/picture")?;
+        if report.picture().is_some() {
+            ensure!(picture.body == printed(report.name, "svg")?, "{picture:?}");
+        } else {
+            ensure!(picture.status == 404, "{picture:?}");
+        }
+    }
     Ok(())
 }
 

@@ -12,6 +12,15 @@ pub trait ColumnSink {
     /// A column of texts.
     fn text(&mut self, name: &'static str, values: &mut dyn Iterator<Item = Option<Cow<'_, str>>>);
 
+    /// A column of what has no type of its own: names as they are, lists and records as JSON.
+    fn nested(
+        &mut self,
+        name: &'static str,
+        values: &mut dyn Iterator<Item = Option<Cow<'_, str>>>,
+    ) {
+        self.text(name, values);
+    }
+
     /// A column of 32-bit integers.
     fn int32(&mut self, name: &'static str, values: &mut dyn Iterator<Item = i32>);
 
@@ -74,7 +83,7 @@ impl<'a, R> Columns<'a, R> {
             Ok(Value::Null) | Err(_) => None,
             Ok(nested) => Some(Cow::Owned(nested.to_string())),
         };
-        self.sink.text(name, &mut self.rows.iter().map(text));
+        self.sink.nested(name, &mut self.rows.iter().map(text));
         self
     }
 

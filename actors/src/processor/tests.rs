@@ -22,7 +22,9 @@ use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
 
 use super::procedure_table::without_slash;
 use super::*;
-use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
+use crate::actix_host::{
+    Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment, Tick,
+};
 use crate::outputs::{OutputEvent, OutputKind};
 use crate::procedure::IndicatorSpec;
 use crate::rules::{Micros, RuleKind, RuleOrder, RuleSet, RuleSpec};
@@ -382,7 +384,7 @@ fn a_processor_whose_thread_is_gone_answers_instead_of_hanging() {
         [(0, Reply::Panicked { .. })]
     ));
     assert!(matches!(
-        &host.tick(&[0], LogTime(NOW))[..],
+        &host.tick(&[0], Tick::Silence(LogTime(NOW)))[..],
         [(0, Reply::Panicked { .. })]
     ));
     assert_eq!(host.save(&[0]), []);

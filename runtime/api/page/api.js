@@ -29,13 +29,22 @@ async function checked(response) {
   throw new Problem(response.status, body);
 }
 
-/// Asks for something below /api/v1.
-export async function get(path, query) {
+async function answer(path, query) {
   const url = new URL(`/api/v1/${path}`, location.origin);
   for (const [name, value] of Object.entries(query || {})) {
     if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, value);
   }
-  return (await checked(await fetch(url, { headers: headers() }))).json();
+  return checked(await fetch(url, { headers: headers() }));
+}
+
+/// Asks for something below /api/v1.
+export async function get(path, query) {
+  return (await answer(path, query)).json();
+}
+
+/// The same as text: a table or a drawing.
+export async function text(path) {
+  return (await answer(path)).text();
 }
 
 /// Asks for a change below /api/v1.

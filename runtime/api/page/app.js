@@ -3,6 +3,7 @@
 import { alerts, condition } from "./alerts.js";
 import { caller, listen, setToken } from "./api.js";
 import { el } from "./dom.js";
+import { report, reports } from "./reports.js";
 import * as views from "./views.js";
 
 const main = document.getElementById("main");
@@ -19,6 +20,8 @@ const ROUTES = [
   [/^alerts\/(.+)$/, condition, "alerts"],
   [/^procedures$/, views.procedures, "procedures"],
   [/^procedures\/(.+)$/, views.procedure, "procedures"],
+  [/^reports$/, reports, "reports"],
+  [/^reports\/(.+)$/, report, "reports"],
   [/^pipeline$/, views.pipeline, "pipeline"],
   [/^rules$/, views.rules, "rules"],
 ];
@@ -143,7 +146,7 @@ document.getElementById("theme").addEventListener("click", () => {
   theme(dark ? "light" : "dark");
 });
 
-const GO = { f: "fleet", a: "alerts", p: "procedures", l: "pipeline", r: "rules" };
+const GO = { f: "fleet", a: "alerts", p: "procedures", t: "reports", l: "pipeline", r: "rules" };
 let going = false;
 document.addEventListener("keydown", (event) => {
   const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(document.activeElement.tagName);

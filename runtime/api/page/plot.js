@@ -1,4 +1,4 @@
-// A signal over time: mean as a line, least to greatest as a band, limits, alerts and cases.
+// A signal over time: mean as a line, least to greatest as a band, limits, alerts, procedures and services.
 
 import { draw, el, number, table, time } from "./dom.js";
 
@@ -23,9 +23,9 @@ function timeTicks(from, to) {
   return found;
 }
 
-/// Draws `series`; `limits` are numbers, `marks` are `{at, text}`, `cases` are `{from, until, text}`.
+/// Draws `series`; `limits` are numbers, `marks` are `{at, text}`, `shades` are `{kind, from, until, text}`.
 /// `zoom(from, until)` is called with milliseconds when a stretch is chosen.
-export function plot(series, limits, marks, cases, zoom) {
+export function plot(series, limits, marks, shades, zoom) {
   // The drawing is as wide as the page, so that its text keeps its shape.
   const WIDTH = Math.max(320, document.getElementById("main").clientWidth - 60);
   const points = series.points.map((point) => ({ ...point, at: new Date(point.start).getTime() }));
@@ -46,10 +46,10 @@ export function plot(series, limits, marks, cases, zoom) {
   const unit = series.unit && series.unit !== "1" ? ` in ${series.unit}` : "";
   const title = `${series.signal}${unit} of ${series.robot_id}, a point for each ${series.resolution_s} s`;
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": title });
-  for (const stretch of cases) {
+  for (const stretch of shades) {
     const [start, end] = [Math.max(stretch.from, from), Math.min(stretch.until, until)];
     if (end <= start) continue;
-    svg.append(draw("rect", { class: "case", x: x(start), y: EDGE.top, width: x(end) - x(start), height: HEIGHT - EDGE.top - EDGE.bottom },
+    svg.append(draw("rect", { class: stretch.kind, x: x(start), y: EDGE.top, width: x(end) - x(start), height: HEIGHT - EDGE.top - EDGE.bottom },
       draw("title", {}, stretch.text)));
   }
   for (const value of ticks(low, high, 5)) {
@@ -80,7 +80,7 @@ export function plot(series, limits, marks, cases, zoom) {
   }
   brush(svg, WIDTH, (at) => from + ((at - EDGE.left) / (WIDTH - EDGE.left - EDGE.right)) * (until - from), zoom);
   return el("figure", { class: "plot" }, svg,
-    el("figcaption", { class: "lead" }, `${title}. Line: mean; band: least to greatest; dashed: limits; upright lines: alerts; shaded: procedures. Drag over a stretch to look closer.`),
+    el("figcaption", { class: "lead" }, `${title}. Line: mean; band: least to greatest; dashed: limits; upright lines: alerts; shaded: procedures; in a dashed frame: services. Drag over a stretch to look closer.`),
     el("details", {}, el("summary", {}, "As a table"), asTable(series)));
 }
 

@@ -5,6 +5,7 @@ import { openConditions, transitions } from "./alerts.js";
 import { caller, get } from "./api.js";
 import { ago, badge, el, lead, number, procedureLink, robotLink, table, time } from "./dom.js";
 import { plot } from "./plot.js";
+import { components, instruments, serviceStretches, services } from "./maintenance.js";
 
 function filterBox(label, value, change) {
   const box = el("input", { type: "search", id: "filter", value, placeholder: label, "aria-label": label, "aria-keyshortcuts": "/" });
@@ -68,9 +69,10 @@ function card(robot) {
 export const robot = {
   title: "Robot",
   async show(id, query) {
-    const [found, moved, cases, rules, datasets, me] = await Promise.all([
+    const [found, moved, cases, work, parts, tools, rules, datasets, me] = await Promise.all([
       get(`robots/${encodeURIComponent(id)}`), get("alerts/transitions", { robot: id, limit: 200 }),
-      get("procedures", { robot: id, limit: 50 }), get("rules"), get("datasets"), caller(),
+      get("procedures", { robot: id, limit: 50 }), get("maintenance", { robot: id, limit: 50 }),
+      get("components", { robot: id, limit: 500 }), get("instruments", { robot: id, limit: 50 }), get("rules"), get("datasets"), caller(),
     ]);
     const judging = rules.items.filter((rule) => rule.is_enabled);
     const limited = judging.map((rule) => rule.kind.threshold).filter(Boolean).map((rule) => rule.signal);
@@ -96,11 +98,17 @@ export const robot = {
       found.conditions.length > 0 ? openConditions(found.conditions, me, false) : null,
       el("h2", {}, "Signal"),
       el("div", { class: "tools" }, choice, ranges(found, query, go)),
-      await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, judging, go),
+      await signalPlot(id, found, signal, dataset, query, moved.items, cases.items, work.items, judging, go),
       el("h2", {}, "What moved"),
       transitions(moved.items.slice(0, 20)),
       el("h2", {}, "Procedures"),
       procedureTable(cases.items),
+      el("h2", {}, "Services"),
+      services(work.items),
+      el("h2", {}, "Components"),
+      components(parts.items),
+      el("h2", {}, "Instruments"),
+      instruments(tools.items),
     ];
   },
 };
@@ -116,7 +124,7 @@ function ranges(found, query, go) {
   return el("span", { role: "group", "aria-label": "Stretch of time" }, buttons);
 }
 
-async function signalPlot(id, found, signal, dataset, query, moved, cases, rules, go) {
+async function signalPlot(id, found, signal, dataset, query, moved, cases, work, rules, go) {
   if (!signal || !found.clock) return el("p", { class: "empty" }, "There is no telemetry of this robot yet.");
   const end = query.get("until") || new Date(new Date(found.clock).getTime() + 1).toISOString();
   const span = Number(query.get("span") || 900);
@@ -126,8 +134,8 @@ async function signalPlot(id, found, signal, dataset, query, moved, cases, rules
     .flatMap((rule) => [rule.kind.threshold.raise_above, rule.kind.threshold.raise_below]).filter((limit) => limit !== null && limit !== undefined);
   const marks = moved.filter((row) => row.signal === signal).map((row) => ({ at: new Date(row.event_time).getTime(), text: row.message }));
   const stretches = cases.filter((item) => item.outcome && item.outcome.started_at)
-    .map((item) => ({ from: new Date(item.outcome.started_at).getTime(), until: new Date(item.outcome.ended_at).getTime(), text: item.procedure_id }));
-  return plot(series, limits, marks, stretches, (from, until) => go({ from: new Date(from).toISOString(), until: new Date(until).toISOString() }));
+    .map((item) => ({ kind: "case", from: new Date(item.outcome.started_at).getTime(), until: new Date(item.outcome.ended_at).getTime(), text: item.procedure_id }));
+  return plot(series, limits, marks, stretches.concat(serviceStretches(work)), (from, until) => go({ from: new Date(from).toISOString(), until: new Date(until).toISOString() }));
 }
 
 function procedureTable(rows) {

@@ -4,23 +4,43 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
-use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
+use serde_json::{Value, json};
+use theatre_actors::ports::{AccessStore, CheckpointStore, Error, EventLog, QueryResult, Role};
 use theatre_actors::time::Clock;
 use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::log::EmbeddedLog;
 use theatre_embedded::store::EmbeddedStore;
 use theatre_schemas::registry::Registry;
+use theatre_star::report::Report;
 use theatre_system::clock::SystemClock;
 use theatre_system::http;
 
-use crate::{NewToken, Parts, Server, Settings, issue, start};
+use crate::{NewToken, Parts, ReportSource, Server, Settings, issue, start};
+
+/// A warehouse that answers one report, and counts how often it is asked.
+#[derive(Default)]
+struct OneReport(AtomicUsize);
+
+impl ReportSource for OneReport {
+    fn answer(&self, report: &Report) -> Result<QueryResult, Error> {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        if report.name != "busiest_robots" {
+            return Err(Error::Refused("no such table: fact_procedures".to_owned()));
+        }
+        Ok(QueryResult {
+            columns: vec!["robot_id".to_owned(), "cases".to_owned()],
+            rows: vec![vec![json!("r,1"), json!(7)]],
+        })
+    }
+}
 
 pub(crate) struct Deployed {
     pub(crate) server: Server,
     pub(crate) access: Arc<EmbeddedAccess>,
     pub(crate) clock: Arc<dyn Clock>,
+    reports: Arc<OneReport>,
     _folder: tempfile::TempDir,
 }
 
@@ -40,10 +60,12 @@ impl Deployed {
         let log = EmbeddedLog::open(&file("log"), clock.clone()).unwrap();
         log.ensure_topics(&topics, 1).unwrap();
         let access = Arc::new(EmbeddedAccess::open(&file("access")).unwrap());
+        let reports = Arc::new(OneReport::default());
         let parts = Parts {
             log: Arc::new(log),
             store: Arc::new(store),
             access: access.clone(),
+            reports: Some(reports.clone()),
             registry: Arc::new(Registry::builtin()),
             topics: BTreeMap::new(),
             rules: Arc::default(),
@@ -57,6 +79,7 @@ impl Deployed {
             anonymous: None,
             body_bytes: 1 << 20,
             ingests: 1,
+            records_per_second: 0,
             listeners: 1,
             tls: None,
             oidc: None,
@@ -68,6 +91,7 @@ impl Deployed {
             server,
             access,
             clock,
+            reports,
             _folder: folder,
         }
     }
@@ -85,6 +109,11 @@ impl Deployed {
         secret
     }
 
+    /// How often the warehouse was asked for a report.
+    pub(crate) fn reports_asked(&self) -> usize {
+        self.reports.0.load(Ordering::Acquire)
+    }
+
     /// Everybody in the audit trail, the latest first.
     pub(crate) fn trail(&self) -> Vec<String> {
         let entries = self.access.audit_trail(100).unwrap();
@@ -98,6 +127,17 @@ impl Deployed {
         token: Option<&str>,
         ca: Option<&Path>,
     ) -> Result<(u16, Value), String> {
+        let (status, body) = self.text(path, token, ca)?;
+        Ok((status, serde_json::from_str(&body).unwrap_or_default()))
+    }
+
+    /// The same, whatever it is.
+    pub(crate) fn text(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        ca: Option<&Path>,
+    ) -> Result<(u16, String), String> {
         let url = format!("{}{path}", self.server.url());
         let agent = http::agent(&url, ca).map_err(|error| error.to_string())?;
         let mut request = agent.get(&url);
@@ -106,7 +146,6 @@ impl Deployed {
         }
         let mut answer = request.call().map_err(|error| error.to_string())?;
         let body = answer.body_mut().read_to_string().unwrap_or_default();
-        let body = serde_json::from_str(&body).unwrap_or_default();
         Ok((answer.status().as_u16(), body))
     }
 }

@@ -5,6 +5,8 @@ pub(crate) mod admin;
 pub(crate) mod alerts;
 pub(crate) mod deployment;
 pub(crate) mod fleet;
+pub(crate) mod outputs;
+pub(crate) mod reports;
 pub(crate) mod rules;
 pub(crate) mod windows;
 
@@ -43,14 +45,19 @@ pub(crate) struct ListQuery {
 
 impl ListQuery {
     pub(crate) fn limit(&self) -> Answer<usize> {
-        let limit = self.limit.unwrap_or(LIMIT);
-        if (1..=LIMIT_MAX).contains(&limit) {
-            return Ok(limit);
-        }
-        Err(Problem::bad(format!(
-            "limit {limit} is not within 1 to {LIMIT_MAX}"
-        )))
+        limited(self.limit)
     }
+}
+
+/// How many items are wanted.
+pub(crate) fn limited(limit: Option<usize>) -> Answer<usize> {
+    let limit = limit.unwrap_or(LIMIT);
+    if (1..=LIMIT_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::bad(format!(
+        "limit {limit} is not within 1 to {LIMIT_MAX}"
+    )))
 }
 
 /// How many of a list's newest items are read, so that a limited caller has its own although others

@@ -147,6 +147,9 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
     if on_error == OnError::Reject && parsed.rejected_total > 0 {
         return Err(rejected(&parsed));
     }
+    if let Some(quota) = &state.quota {
+        quota.take(&caller.id, parsed.records.len(), parts.clock.now())?;
+    }
     let (rejected, rejected_total) = (parsed.rejected, parsed.rejected_total);
     let mut by_partition = ByPartition::new();
     for record in parsed.records {

@@ -22,7 +22,10 @@ mod oidc;
 mod openapi;
 mod page;
 mod problem;
+mod quota;
+mod reports;
 mod routes;
+mod rows;
 pub mod rule_changes;
 mod server;
 mod snapshot;
@@ -41,6 +44,7 @@ use theatre_schemas::registry::Registry;
 pub use limits::split as robots_and_facilities;
 pub use oidc::Oidc;
 pub use openapi::document as openapi;
+pub use reports::ReportSource;
 pub use server::{Server, start};
 pub use tls::TlsFiles;
 pub use tokens::{NewToken, issue};
@@ -54,6 +58,8 @@ pub struct Parts {
     pub store: Arc<dyn CheckpointStore>,
     /// Who may ask.
     pub access: Arc<dyn AccessStore>,
+    /// Where the warehouse's reports are asked; `None`: there is no warehouse.
+    pub reports: Option<Arc<dyn ReportSource>>,
     /// Schemas and datasets.
     pub registry: Arc<Registry>,
     /// The input topic of each dataset that records can be sent to.
@@ -81,6 +87,8 @@ pub struct Settings {
     pub body_bytes: usize,
     /// Bodies that are read and appended at a time.
     pub ingests: usize,
+    /// Records a second that each caller may send to this process; 0: as many as it likes.
+    pub records_per_second: u64,
     /// Listeners of events at a time.
     pub listeners: usize,
     /// Certificate and key; `None`: HTTP without TLS.

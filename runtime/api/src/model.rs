@@ -1,6 +1,8 @@
 //! What answers look like. Times are texts of RFC 3339 in UTC; a unit stands in the name of a field,
 //! or in a field of its own where signals have different ones.
 
+mod reports;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use theatre_actors::ports::{AuditEntry, StoredToken};
@@ -11,6 +13,8 @@ use theatre_schemas::records::{Alert, Outcome, Priority, Transition};
 
 use crate::actions::{Action, Placed};
 use crate::limits;
+
+pub(crate) use reports::{ReportColumn, ReportInfo, ReportRows};
 
 /// A moment, kept in microseconds UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::problem::CODES;
 use crate::routes::{self, Gives, Kind, RouteSpec, Takes};
+use crate::rows;
 
 /// The document as it is served at `/api/openapi.json`.
 pub fn document() -> Value {
@@ -18,6 +19,7 @@ pub fn document() -> Value {
     for route in routes::all() {
         let schema = match route.gives {
             Gives::Json(schema) => Some(schema(&mut generator).to_value()),
+            Gives::Rows(kind) => Some(page_of(rows::schema(kind))),
             _ => None,
         };
         let method = route.method.as_str().to_ascii_lowercase();
@@ -44,6 +46,20 @@ pub fn document() -> Value {
         "components": {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+/// A page whose items have this schema.
+fn page_of(item: Value) -> Value {
+    json!({
+        "type": "object",
+        "description": "A page of a list.",
+        "required": ["items", "as_of"],
+        "properties": {
+            "items": {"type": "array", "items": item, "description": "The things themselves."},
+            "next": {"type": ["string", "null"], "description": "Give this as `after` to get the next page; absent: this is the last one."},
+            "as_of": {"type": "string", "format": "date-time", "description": "When the store was read."},
         },
     })
 }
@@ -131,7 +147,10 @@ fn body(takes: Takes, schema: Option<Value>) -> Value {
 
 fn responses(route: &RouteSpec, schema: Option<Value>) -> Value {
     let content = match (route.gives, schema) {
-        (Gives::Json(_), Some(schema)) => json!({"application/json": {"schema": schema}}),
+        (Gives::Json(_) | Gives::Rows(_), Some(schema)) => {
+            json!({"application/json": {"schema": schema}})
+        }
+        (Gives::File(kind), _) => json!({kind: {"schema": {"type": "string"}}}),
         (Gives::Events, _) => json!({"text/event-stream": {"schema": {"type": "string"}}}),
         _ => json!({}),
     };

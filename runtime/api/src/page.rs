@@ -42,6 +42,16 @@ const ASSETS: &[(&str, &str, &str)] = &[
         include_str!("../page/plot.js"),
     ),
     (
+        "reports.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../page/reports.js"),
+    ),
+    (
+        "maintenance.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../page/maintenance.js"),
+    ),
+    (
         "views.js",
         "text/javascript; charset=utf-8",
         include_str!("../page/views.js"),

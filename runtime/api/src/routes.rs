@@ -3,6 +3,8 @@
 
 mod actions;
 mod limited;
+mod outputs;
+mod reports;
 mod rules;
 mod taken;
 
@@ -10,6 +12,7 @@ use actix_web::http::Method;
 use actix_web::{Route, guard, web};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
+use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::Role;
 
 use crate::model::{
@@ -32,6 +35,10 @@ pub(crate) enum Gives {
     Json(fn(&mut SchemaGenerator) -> schemars::Schema),
     /// Server-sent events.
     Events,
+    /// A page of outputs of a kind.
+    Rows(OutputKind),
+    /// Text of this media type.
+    File(&'static str),
     /// Something for a browser or a probe.
     Other,
     /// Nothing.
@@ -98,6 +105,8 @@ pub(crate) fn all() -> Vec<RouteSpec> {
     routes.extend(deployment());
     routes.extend(changes());
     routes.extend(rules::all());
+    routes.extend(reports::all());
+    routes.extend(outputs::all());
     routes
 }
 

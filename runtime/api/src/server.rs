@@ -17,6 +17,8 @@ use crate::events::Feed;
 use crate::ingest::Encoders;
 use crate::oidc::Issuer;
 use crate::problem::Problem;
+use crate::quota::Quota;
+use crate::reports::Answers;
 use crate::snapshot::Snapshot;
 use crate::tls::Certificates;
 use crate::{Parts, Settings, routes};
@@ -49,11 +51,13 @@ pub(crate) struct State {
     pub(crate) parts: Parts,
     pub(crate) settings: Settings,
     pub(crate) snapshot: Snapshot,
+    pub(crate) reports: Answers,
     pub(crate) remembered: Remembered,
     pub(crate) issuer: Option<Issuer>,
     pub(crate) encoders: Encoders,
     pub(crate) feed: Feed,
     pub(crate) ingests: Permits,
+    pub(crate) quota: Option<Quota>,
     pub(crate) listeners: Permits,
     stopping: AtomicBool,
 }
@@ -126,11 +130,13 @@ pub fn start(
     let state = Arc::new(State {
         encoders: Encoders::new(parts.registry.clone()),
         ingests: Permits::new(settings.ingests),
+        quota: (settings.records_per_second > 0).then(|| Quota::new(settings.records_per_second)),
         listeners: Permits::new(settings.listeners),
         issuer: issuer.map(|oidc| Issuer::new(oidc, parts.clock.clone())),
         parts,
         settings,
         snapshot: Snapshot::default(),
+        reports: Answers::default(),
         remembered: Remembered::default(),
         feed: Feed::default(),
         stopping: AtomicBool::new(false),

@@ -1,6 +1,8 @@
 //! The AWS identity of this process: how both AWS adapters use the credentials that their sections
 //! name.
 
+mod causes;
+
 use std::path::Path;
 
 use aws_config::ConfigLoader;
@@ -8,6 +10,8 @@ use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_credential_types::Credentials;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use theatre_actors::ports::{Error, Result};
+
+pub use causes::{causes, chain};
 
 /// Credentials as handed over, else of the file that `section` names, else from where the SDK looks
 /// for them.

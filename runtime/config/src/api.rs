@@ -35,6 +35,10 @@ pub struct ApiConfig {
     /// Bodies of records that are read and appended at a time; further ones are asked to come
     /// again. Together with `body_bytes` it bounds memory.
     pub ingests: usize,
+    /// Records a second that each token may send to each process of the interface, on average: what
+    /// it did not send within the last ten seconds it may send at once. What is more is asked to
+    /// come again. 0: as many as it likes.
+    pub records_per_second: u64,
     /// Listeners of events at a time.
     pub listeners: usize,
     /// Certificate of the interface in PEM, followed by those between it and the root. With it the
@@ -52,6 +56,7 @@ impl Default for ApiConfig {
             anonymous: None,
             body_bytes: 16 << 20,
             ingests: 4,
+            records_per_second: 0,
             listeners: 2000,
             tls_cert: None,
             tls_key: None,

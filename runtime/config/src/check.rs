@@ -17,6 +17,8 @@ const PARTITIONS_MAX: u32 = 100_000;
 const RECORD_BYTES_MIN: usize = 64;
 /// Longest name of a topic in Kafka.
 const TOPIC_BYTES_MAX: usize = 249;
+/// Longest record for MSK Serverless: its messages have 8 MiB at most, headers included.
+const SERVERLESS_BYTES_MAX: usize = 7 << 20;
 /// Bytes of the key of pseudonyms.
 const KEY_BYTES: u64 = 32;
 /// Most parts of an upload that are on their way at once: each is in memory.
@@ -283,6 +285,12 @@ impl Config {
                 });
             }
         }
+        faults.unless(!log.serverless || self.record_bytes <= SERVERLESS_BYTES_MAX, || {
+            format!(
+                "record_bytes: {} with log.serverless, which takes messages of 8 MiB with all that comes with a record",
+                self.record_bytes
+            )
+        });
         if log.url.is_none() {
             return;
         }
@@ -520,6 +528,10 @@ mod tests {
             (kafka("security = \"msk_iam\""), "log.region"),
             (kafka("ca_file = \"/nowhere\""), "log.ca_file"),
             (kafka("fetch_memory = 0"), "log.fetch_memory"),
+            (
+                format!("record_bytes = 8000000\nlake.enabled = false\n{}", kafka("serverless = true")),
+                "record_bytes: 8000000 with log.serverless",
+            ),
             ("[store]\nurl = \"mysql://b/d\"".to_owned(), "[store] url"),
             (
                 "[store]\nurl = \"postgres://b/d\"\npool = 0".to_owned(),

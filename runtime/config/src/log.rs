@@ -91,6 +91,10 @@ pub struct LogConfig {
     /// Create topics that are missing, and give topics more partitions in a repartition. False:
     /// others do that, and what is missing is refused.
     pub create_topics: bool,
+    /// The cluster is Amazon MSK Serverless, which takes messages of up to 8 MiB instead of 16 and
+    /// decides on its own how many copies have to be in sync: topics are created and checked
+    /// accordingly.
+    pub serverless: bool,
     /// Further properties of librdkafka, by its names, for all clients. The lean fetcher follows
     /// those of addresses, time-outs, pauses, sizes of fetches and files of certificates, passes
     /// over those that say nothing of fetching, and refuses the others by name: they need
@@ -120,6 +124,7 @@ impl Default for LogConfig {
             transaction_timeout: Micros(10_000_000),
             check_crcs: true,
             create_topics: true,
+            serverless: false,
             properties: BTreeMap::new(),
         }
     }

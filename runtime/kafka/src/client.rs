@@ -17,8 +17,13 @@ use theatre_system::blocking::IoRuntime;
 pub(super) const WHAT: &str = "event log";
 /// How long one request to the brokers may take.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest record, with room for its headers: the schema of robots' records allows 10 MiB.
-pub(super) const MAX_MESSAGE_BYTES: &str = "16777216";
+/// Longest record, with room for its headers: the schema of robots' records allows 10 MiB. MSK
+/// Serverless allows 8 MiB (its developer guide, "Configuration properties for MSK Serverless
+/// clusters").
+pub(super) const fn max_message_bytes(is_serverless: bool) -> &'static str {
+    if is_serverless { "8388608" } else { "16777216" }
+}
+
 /// Properties that a configuration may not set: with other values of them the guarantees of Theatre
 /// would not hold.
 const RESERVED_PROPERTIES: [&str; 14] = [
@@ -51,6 +56,7 @@ pub(super) struct Base {
     pub(super) settings: ClientConfig,
     pub(super) identity: Identity,
     pub(super) diagnostics: Diagnostics,
+    pub(super) is_serverless: bool,
 }
 
 impl Base {
@@ -102,6 +108,7 @@ pub(super) fn base(url: &str, config: &LogConfig, io: &IoRuntime) -> Result<Base
         settings: client,
         identity: Identity::of(config, io)?,
         diagnostics: Diagnostics::new(config),
+        is_serverless: config.serverless,
     })
 }
 

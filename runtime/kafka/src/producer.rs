@@ -11,7 +11,7 @@ use rdkafka::producer::{
 use theatre_actors::ports::NewRecord;
 use theatre_actors::position::Partition;
 
-use super::client::{Base, MAX_MESSAGE_BYTES, is_refusal};
+use super::client::{Base, is_refusal, max_message_bytes};
 use super::context::Context;
 
 /// How long a wait for deliveries sleeps when there was none. The rdkafka crate's own flush sleeps in
@@ -80,7 +80,7 @@ pub(super) fn open(base: &Base, more: &[(&str, &str)]) -> Result<Producer, Kafka
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        .set("message.max.bytes", MAX_MESSAGE_BYTES);
+        .set("message.max.bytes", max_message_bytes(base.is_serverless));
     if !config.config_map().contains_key("compression.type") {
         config.set("compression.type", "zstd");
     }

@@ -25,6 +25,8 @@ pub struct ExpectedTopic {
     pub partitions: u32,
     /// True if processing goes by the append times of its records.
     pub is_input: bool,
+    /// True if it is on MSK Serverless.
+    pub is_serverless: bool,
 }
 
 /// Something of a topic that is not as it should be.
@@ -85,11 +87,13 @@ impl TopicAudit {
             is_input: inputs.contains(&topic),
             topic,
             partitions,
+            is_serverless: config.serverless,
         });
         own.chain([ExpectedTopic {
             topic: lane::positions_topic(config),
             partitions: 1,
             is_input: false,
+            is_serverless: config.serverless,
         }])
         .collect()
     }
@@ -198,7 +202,7 @@ fn differing_settings(
     found: impl Fn(&str) -> Option<String>,
 ) -> Vec<(&'static str, String, Option<String>)> {
     let mut differ = Vec::new();
-    for (name, value) in settings(&wanted.topic, 1) {
+    for (name, value) in settings(&wanted.topic, 1, wanted.is_serverless) {
         let there = found(name);
         let fits = match (name, there.as_deref()) {
             // It follows the number of brokers, which is the operator's choice.
@@ -236,14 +240,19 @@ mod tests {
             topic: topic.to_owned(),
             partitions: 1,
             is_input,
+            is_serverless: false,
         };
+        names_of(&wanted, there)
+    }
+
+    fn names_of(wanted: &ExpectedTopic, there: &[(&str, &str)]) -> Vec<&'static str> {
         let found = |name: &str| {
             there
                 .iter()
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        differing_settings(&wanted, found)
+        differing_settings(wanted, found)
             .into_iter()
             .map(|(name, ..)| name)
             .collect()
@@ -300,5 +309,32 @@ mod tests {
             )
             .contains(&"cleanup.policy")
         );
+    }
+
+    #[test]
+    fn serverless_is_asked_for_what_it_gives() {
+        let mut wanted = ExpectedTopic {
+            topic: "surgical.robot.registry.v1".to_owned(),
+            partitions: 1,
+            is_input: true,
+            is_serverless: true,
+        };
+        let made = settings(&wanted.topic, 3, true);
+        let made: Vec<_> = made.iter().map(|(name, value)| (*name, &**value)).collect();
+        // What can be set there, and up to which value, by its developer guide.
+        let settable = [
+            "cleanup.policy",
+            "compression.type",
+            "max.message.bytes",
+            "message.timestamp.difference.max.ms",
+            "message.timestamp.type",
+            "retention.bytes",
+            "retention.ms",
+        ];
+        assert!(made.iter().all(|(name, _)| settable.contains(name)));
+        assert!(made.contains(&("max.message.bytes", "8388608")));
+        assert!(names_of(&wanted, &made).is_empty());
+        wanted.is_serverless = false;
+        assert_eq!(names_of(&wanted, &made), ["max.message.bytes"]);
     }
 }

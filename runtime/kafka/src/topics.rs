@@ -14,7 +14,7 @@ use theatre_actors::position::Partition;
 
 use super::admin::{self, Admin};
 use super::client::{
-    Base, MAX_MESSAGE_BYTES, PlainConsumer, REQUEST_TIMEOUT, by_code, is_no_answer,
+    Base, PlainConsumer, REQUEST_TIMEOUT, by_code, is_no_answer, max_message_bytes,
 };
 use theatre_system::blocking::IoRuntime;
 
@@ -141,7 +141,7 @@ impl Topics {
             .len();
         let replicas = brokers.clamp(1, 3) as i32;
         let mut new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(replicas));
-        let settings = settings(topic, replicas);
+        let settings = settings(topic, replicas, self.base.is_serverless);
         for (name, value) in &settings {
             new = new.set(name, value);
         }
@@ -246,8 +246,13 @@ pub(super) fn options() -> AdminOptions {
         .request_timeout(Some(REQUEST_TIMEOUT))
 }
 
-/// Settings of a topic, by the kind its name says.
-pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)> {
+/// Settings of a topic, by the kind its name says. MSK Serverless lets no one say how many copies
+/// have to be in sync.
+pub(super) fn settings(
+    topic: &str,
+    replicas: i32,
+    is_serverless: bool,
+) -> Vec<(&'static str, String)> {
     let (cleanup, days) = if topic.ends_with(".dlq") {
         ("delete", 30)
     } else if topic.contains(".outcomes.") {
@@ -265,14 +270,18 @@ pub(super) fn settings(topic: &str, replicas: i32) -> Vec<(&'static str, String)
     } else {
         ("delete", 30)
     };
-    vec![
+    let mut all = vec![
         ("cleanup.policy", cleanup.to_owned()),
         ("retention.ms", (days * DAY_MS).to_string()),
         ("message.timestamp.type", "LogAppendTime".to_owned()),
-        ("max.message.bytes", MAX_MESSAGE_BYTES.to_owned()),
         (
-            "min.insync.replicas",
-            if replicas >= 3 { "2" } else { "1" }.to_owned(),
+            "max.message.bytes",
+            max_message_bytes(is_serverless).to_owned(),
         ),
-    ]
+    ];
+    if !is_serverless {
+        let least = if replicas >= 3 { "2" } else { "1" };
+        all.push(("min.insync.replicas", least.to_owned()));
+    }
+    all
 }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use theatre_actors::actix_host::{ProcessorHost, Reply};
+use theatre_actors::actix_host::{ProcessorHost, Reply, Tick};
 use theatre_actors::control::ControlBook;
 use theatre_actors::outputs::DeadRow;
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, PartitionCommit, ProcessorSave, Result};
@@ -451,23 +451,29 @@ impl PartitionActor {
         }
     }
 
-    /// Wall-clock ticks: only on a partition that has seen its log's end for as long as makes a
-    /// robot silent, so that an outage of the log, in which no record could be read, makes no
-    /// robot silent.
+    /// Wall-clock ticks: only on a partition that sees its log's end, so that what was said of a
+    /// condition is read before a step falls due that it would have prevented. Silence is judged once
+    /// it has seen the end for as long as makes a robot silent, so that an outage of the log, in which
+    /// no record could be read, makes no robot silent.
     fn tick(&mut self) {
         let now = self.ports.clock.now();
-        let silence = self.params.processor.time.silence_after_us;
-        let at_end_long_enough = self
-            .caught_up_since
-            .is_some_and(|since| now.0 - since.0 >= silence);
-        if !at_end_long_enough || now.0 - self.last_tick.0 < TICK_EVERY_US {
+        let Some(since) = self.caught_up_since else {
+            return;
+        };
+        if now.0 - self.last_tick.0 < TICK_EVERY_US {
             return;
         }
+        let silence = self.params.processor.time.silence_after_us;
+        let tick = if now.0 - since.0 >= silence {
+            Tick::Silence(now)
+        } else {
+            Tick::Time(now)
+        };
         self.last_tick = now;
         let slots: Vec<usize> = (0..self.routes.len())
             .filter(|slot| self.unsaved.slot(*slot).is_healthy())
             .collect();
-        let replies = self.host.tick(&slots, now);
+        let replies = self.host.tick(&slots, tick);
         self.observed.ticked(&replies);
         for (slot, reply) in replies {
             // A tick without outputs changed nothing that a restart would not find out again, so it

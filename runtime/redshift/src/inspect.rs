@@ -13,6 +13,8 @@ use theatre_system::blocking::IoRuntime;
 pub struct Inspection {
     /// The database user that statements run as.
     pub user: String,
+    /// What it says of its version.
+    pub version: String,
     /// When a statement was submitted, by this machine's clock.
     pub asked: LogTime,
     /// When its rows were there, by this machine's clock.
@@ -36,14 +38,16 @@ pub fn inspect(
 ) -> Result<Inspection> {
     let session = Session::open(url, config, None, io)?;
     let asked = clock.now();
-    let found = session.rows("SELECT current_user", &[])?;
+    let found = session.rows("SELECT current_user, version()", &[])?;
     let answered = clock.now();
-    let user = found.rows.first().and_then(|row| row.first());
+    let said = |column: usize| {
+        let value = found.rows.first().and_then(|row| row.get(column));
+        let text = value.and_then(serde_json::Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
     Ok(Inspection {
-        user: user
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
+        user: said(0),
+        version: said(1),
         asked,
         answered,
         migrated: migrations::check(&session, &config.schema),

@@ -7,13 +7,13 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_sdk_redshiftdata::Client;
 use aws_sdk_redshiftdata::config::timeout::TimeoutConfig;
-use aws_sdk_redshiftdata::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_redshiftdata::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_redshiftdata::types::{Field, SqlParameter, StatusString};
 use theatre_actors::ports::{Error, QueryResult, Result};
 use theatre_actors::rules::Micros;
 
 use super::poller::{Ended, Poller};
-use theatre_aws::identified;
+use theatre_aws::{chain, identified};
 use theatre_config::warehouse::{WarehouseConfig, WarehouseKind};
 use theatre_system::blocking::IoRuntime;
 
@@ -296,7 +296,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let SdkError::ServiceError(service) = error else {
-        return unavailable(DisplayErrorContext(error).to_string());
+        return unavailable(chain(error));
     };
     let (code, message) = (
         service.err().code().unwrap_or_default(),

@@ -5,8 +5,9 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use theatre_actors::ports::{Error, LakeEntry, Result};
+use theatre_aws::chain;
 
-use super::fault::{Fault, chain};
+use super::fault::Fault;
 use super::handle::{Handle, Part};
 
 /// Folder of the markers; no listing shows it.

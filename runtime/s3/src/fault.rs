@@ -6,6 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use theatre_actors::ports::Error;
+use theatre_aws::{causes, chain};
 
 /// Codes of what no waiting mends: requests that S3 will never accept, and rights, keys, names and
 /// regions that a person has to put right. Nothing is lost meanwhile, and it is tried again at long
@@ -103,24 +104,4 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.words)
     }
-}
-
-/// An error and its causes, each once.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for cause in causes(error) {
-        let cause = cause.to_string();
-        if words.last().is_none_or(|last| !last.contains(&cause)) {
-            words.push(cause);
-        }
-    }
-    words.join(": ")
-}
-
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
-        (*error).source()
-    })
 }

@@ -1,7 +1,14 @@
 //! Reports: questions that are asked again and again, a file of SQL each, with what its columns
 //! mean and which picture shows it.
 
+mod answer;
+mod chart;
+
+use theatre_actors::ports::Error;
+
 use super::dialect::Dialect;
+
+pub use answer::{csv, objects};
 
 /// A report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,4 +105,9 @@ impl Report {
             _ => None,
         }
     }
+}
+
+/// Whether a warehouse refused a report because it has no tables or views yet.
+pub fn is_unmade(error: &Error) -> bool {
+    matches!(error, Error::Refused(why) if why.contains("no such table") || why.contains("does not exist"))
 }

@@ -32,9 +32,21 @@ pub enum AskError {
 /// # Errors
 /// Says what of the address cannot be used, or that no process answers.
 pub fn ask(listens: &str, path: &str) -> Result<Answer, AskError> {
+    exchange(listens, "GET", path, "")
+}
+
+/// Puts a text there.
+///
+/// # Errors
+/// As [`ask`].
+pub fn tell(listens: &str, path: &str, text: &str) -> Result<Answer, AskError> {
+    exchange(listens, "PUT", path, text)
+}
+
+fn exchange(listens: &str, method: &str, path: &str, sent: &str) -> Result<Answer, AskError> {
     let address = reachable(listens)?;
     let silent = |why: &dyn std::fmt::Display| AskError::Silent(format!("{listens}{path}: {why}"));
-    let text = get(address, path).map_err(|error| silent(&error))?;
+    let text = send(address, method, path, sent).map_err(|error| silent(&error))?;
     let (status, body) = parse(&text).ok_or_else(|| silent(&"the answer is not HTTP"))?;
     Ok(Answer {
         status,
@@ -70,12 +82,16 @@ fn reachable(listens: &str) -> Result<SocketAddr, AskError> {
     Ok(address)
 }
 
-fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+fn send(address: SocketAddr, method: &str, path: &str, sent: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // With HTTP/1.0 the server closes the connection after its answer, which then has an end.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let length = sent.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{sent}"
+    )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

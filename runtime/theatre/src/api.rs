@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use theatre_actors::ports::{AccessStore, CheckpointStore, EventLog, Role};
-use theatre_api::{Oidc, Parts, Server, Settings, TlsFiles};
+use theatre_api::{Oidc, Parts, ReportSource, Server, Settings, TlsFiles};
 use theatre_config::api::{ApiConfig, LISTEN};
 use theatre_config::oidc::OidcConfig;
 use theatre_config::{Config, ConfigError, INPUT_TOPICS};
@@ -21,6 +21,8 @@ pub struct ApiPorts {
     pub store: Arc<dyn CheckpointStore>,
     /// Who may ask.
     pub access: Arc<dyn AccessStore>,
+    /// Where the warehouse's reports are asked; `None`: there is none.
+    pub reports: Option<Arc<dyn ReportSource>>,
 }
 
 /// Starts the interface as configured; `anonymous` is what callers without a token may do where the
@@ -42,6 +44,7 @@ pub fn start(
         log: ports.log,
         store: ports.store,
         access: ports.access,
+        reports: ports.reports,
         topics: topics(config, &registry),
         registry,
         rules: Arc::new(config.rule_specs()?),
@@ -55,6 +58,7 @@ pub fn start(
         anonymous: config.api.anonymous.or(anonymous.filter(|_| local)),
         body_bytes: config.api.body_bytes,
         ingests: config.api.ingests,
+        records_per_second: config.api.records_per_second,
         listeners: config.api.listeners,
         tls: tls(&config.api),
         oidc: oidc(&config.oidc),

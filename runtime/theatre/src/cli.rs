@@ -24,6 +24,7 @@ mod fleet_writer;
 mod healthcheck;
 mod lake;
 mod left_out;
+mod log;
 #[cfg(feature = "servers")]
 mod migrate;
 mod moment;
@@ -177,6 +178,11 @@ commands! {
         after_help = "Examples: theatre healthcheck --config theatre.toml\n          theatre healthcheck --ready --admin 127.0.0.1:9464"
     )]
     Healthcheck = healthcheck::Healthcheck;
+    /// Shows or changes the levels of the log of a process that runs; they last until it ends.
+    #[command(
+        after_help = "Examples: theatre log\n          theatre log warn,theatre_kafka=debug --admin 127.0.0.1:9464\n          theatre log --reset"
+    )]
+    Log = log::Log;
     /// Shows processes that run, each second: partitions, rates, lag, saves, lake, alerts, memory.
     /// q or Ctrl-C ends it.
     #[command(

@@ -13,5 +13,6 @@ pub mod api;
 pub mod cli;
 pub mod doctor;
 pub mod gate;
+mod reports;
 pub mod top;
 mod traces;

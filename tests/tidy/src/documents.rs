@@ -127,17 +127,33 @@ impl Document {
         for (number, line) in lines {
             let words = shell_words(&line);
             for command in words.split(|word| word == "&&" || word == "|") {
-                let name = |at: usize| command.get(at).map(String::as_str);
-                let arguments = match (name(0), name(1)) {
-                    (Some("theatre"), _) => &command[1..],
-                    (Some("cargo"), Some("theatre")) => &command[2..],
-                    (Some("cargo"), Some("demo")) => &command[1..],
-                    _ => continue,
-                };
-                commands.push((number, arguments.to_vec()));
+                commands.extend(of_program(command).map(|arguments| (number, arguments.to_vec())));
             }
         }
         commands
+    }
+}
+
+/// The arguments of the program where a command runs it, in a container too.
+fn of_program(command: &[String]) -> Option<&[String]> {
+    let (first, rest) = command.split_first()?;
+    let begins = |rest: &[String], name: &str| rest.first().is_some_and(|word| word == name);
+    match first.as_str() {
+        "theatre" => Some(rest),
+        "cargo" if begins(rest, "theatre") => rest.get(1..),
+        "cargo" if begins(rest, "demo") => Some(rest),
+        "kubectl" => {
+            let place = rest.iter().position(|word| word == "--")?;
+            of_program(&rest[place + 1..])
+        }
+        // docker compose exec SERVICE COMMAND
+        "docker" => {
+            let place = rest.iter().position(|word| word == "exec")?;
+            let mut words = rest[place + 1..].iter();
+            let service = words.position(|word| !word.starts_with('-'))?;
+            of_program(&rest[place + 2 + service..])
+        }
+        _ => None,
     }
 }
 
@@ -433,7 +449,9 @@ mod tests {
     #[test]
     fn commands_are_read_from_blocks_and_prose() {
         let text = "`theatre run`\n```sh\nx && theatre --data d sql \"a b\"   # c\n\
-                    cargo theatre robots \\\n list\ncargo demo\ncargo build\n```\n";
+                    cargo theatre robots \\\n list\ncargo demo\ncargo build\n\
+                    kubectl -n x exec pod-0 -c main -- theatre top\nkubectl get pods\n\
+                    docker compose exec -T theatre theatre doctor --strict\ndocker ps\n```\n";
         let commands = Document::parse("a.md", text).commands();
         let words: Vec<String> = commands
             .iter()
@@ -441,7 +459,14 @@ mod tests {
             .collect();
         assert_eq!(
             words,
-            ["1 run", "3 --data_d_sql_a b", "5 robots_list", "6 demo"]
+            [
+                "1 run",
+                "3 --data_d_sql_a b",
+                "5 robots_list",
+                "6 demo",
+                "8 top",
+                "10 doctor_--strict"
+            ]
         );
     }
 

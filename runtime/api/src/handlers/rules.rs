@@ -116,7 +116,7 @@ impl From<Fault> for Problem {
 
 /// Checks a change against the rules that hold, and appends it: `wanted` says which one that is.
 async fn change(
-    wanted: impl FnOnce(&StandingRules) -> Answer<RuleChange> + Send + 'static,
+    wanted: impl FnOnce(&mut StandingRules) -> Answer<RuleChange> + Send + 'static,
     asked: &str,
     http: &HttpRequest,
     caller: Known,
@@ -139,7 +139,7 @@ async fn change(
                 change_id: rule_changes::new_id(),
                 at: parts.clock.now().0,
                 actor: caller.actor().to_owned(),
-                ..wanted(&standing)?
+                ..wanted(&mut standing)?
             };
             standing.check(&change).map_err(Problem::bad)?;
             Ok(change)
@@ -191,6 +191,23 @@ pub(crate) async fn put(
     change(move |_| Ok(put), &asked, &http, caller, state).await
 }
 
+/// A change of a rule that has to be there.
+fn of_rule(change: RuleChange) -> impl FnOnce(&mut StandingRules) -> Answer<RuleChange> {
+    move |standing: &mut StandingRules| {
+        let is_it = |rule: &RuleSpec| rule.id == change.rule_id && rule.shadow == change.shadow;
+        let is_there = standing.known().any(|(rule, _)| is_it(rule))
+            || standing
+                .refused()
+                .iter()
+                .any(|refused| is_it(&refused.spec));
+        match standing.check(&change) {
+            // It says which rules have a name that is like it.
+            Err(why) if !is_there => Err(Problem::new("not_found", why)),
+            _ => Ok(change),
+        }
+    }
+}
+
 pub(crate) async fn remove(
     rule: Path<String>,
     of: Query<OfShadow>,
@@ -204,7 +221,7 @@ pub(crate) async fn remove(
         shadow: of.shadow,
         ..RuleChange::default()
     };
-    change(move |_| Ok(removed), "", &http, caller, state).await
+    change(of_rule(removed), "", &http, caller, state).await
 }
 
 /// Has a rule judge again, or rest.
@@ -226,7 +243,7 @@ macro_rules! to_rule {
                 ..RuleChange::default()
             };
             let asked = format!("{:?}", turned.comment);
-            change(move |_| Ok(turned), &asked, &http, caller, state).await
+            change(of_rule(turned), &asked, &http, caller, state).await
         }
     };
 }
@@ -244,7 +261,7 @@ async fn answer(
     state: Shared,
 ) -> Answer<HttpResponse> {
     let asked = format!("{comment:?}");
-    let wanted = move |standing: &StandingRules| {
+    let wanted = move |standing: &mut StandingRules| {
         let mut waiting = standing.waiting().iter();
         let found = waiting.find(|change| change.change_id == id);
         let found = found.ok_or_else(|| Problem::missing("change that waits", &id))?;

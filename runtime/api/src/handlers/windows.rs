@@ -117,7 +117,7 @@ fn dataset<'a>(parts: &'a Parts, query: &SeriesQuery) -> Answer<&'a Dataset> {
     }
 }
 
-fn moment(name: &str, text: Option<&str>, default: i64) -> Answer<i64> {
+pub(super) fn moment(name: &str, text: Option<&str>, default: i64) -> Answer<i64> {
     let Some(text) = text else {
         return Ok(default);
     };

@@ -14,6 +14,10 @@ const ROUTES: &[(Method, &str)] = &[
     (Method::GET, "/api/v1/robots/{robot}/signals"),
     (Method::GET, "/api/v1/procedures"),
     (Method::GET, "/api/v1/procedures/{procedure}"),
+    (Method::GET, "/api/v1/outcomes"),
+    (Method::GET, "/api/v1/maintenance"),
+    (Method::GET, "/api/v1/instruments"),
+    (Method::GET, "/api/v1/components"),
     (Method::GET, "/api/v1/alerts"),
     (Method::GET, "/api/v1/alerts/transitions"),
     (Method::GET, "/api/v1/alerts/{condition}"),
@@ -81,7 +85,15 @@ mod tests {
         refused.sort_unstable();
         assert_eq!(
             refused,
-            ["/api/v1/audit", "/api/v1/pipeline", "/api/v1/tokens"]
+            [
+                "/api/v1/audit",
+                "/api/v1/facilities",
+                "/api/v1/models",
+                "/api/v1/pipeline",
+                "/api/v1/reports",
+                "/api/v1/surgeons",
+                "/api/v1/tokens"
+            ]
         );
     }
 }

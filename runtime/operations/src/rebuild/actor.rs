@@ -224,7 +224,7 @@ impl Actor {
     fn pass_time(&mut self, until: i64, silence_us: i64, sent: &mut Sent) {
         let mut is_open = true;
         while let Some(at) = self.commits.pop_if(|at| *at < until) {
-            if !is_open || at.saturating_sub(self.last_append) < silence_us {
+            if !is_open {
                 continue;
             }
             let Some(processor) = &self.processor else {
@@ -232,7 +232,12 @@ impl Actor {
             };
             let mut ticked = processor.clone();
             let mut outputs = Outputs::default();
-            ticked.tick(LogTime(at), &mut outputs);
+            // Silence is judged only by a process that has seen the end of the log for so long.
+            if at.saturating_sub(self.last_append) < silence_us {
+                ticked.tell_time(LogTime(at), &mut outputs);
+            } else {
+                ticked.tick(LogTime(at), &mut outputs);
+            }
             if outputs.events.is_empty() {
                 continue;
             }

@@ -12,6 +12,7 @@ use super::{Common, Failure};
 use crate::adapters::{self, Access};
 use crate::admin::{self, IfTaken};
 use crate::api::{self, ApiPorts};
+use crate::reports::Reports;
 
 /// The HTTP interface and the page, without a pipeline.
 #[derive(Debug, Args)]
@@ -44,6 +45,8 @@ impl Api {
             log: adapters.log()?,
             store: adapters.store()?,
             access: adapters.access()?,
+            // An embedded warehouse is that of a process which loads it.
+            reports: Reports::of(config, &place.dir).filter(|_| config.warehouse.url.is_some()),
         };
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -9,6 +9,7 @@ use serde_json::json;
 use theatre_actors::rules::Micros;
 use theatre_embedded::data_dir::DataDir;
 use theatre_operations::checkup::{Finding, Verdict};
+use theatre_telemetry::logs;
 
 use super::output::{escaped, value, write};
 use super::{Common, Failure, Output, service};
@@ -35,6 +36,7 @@ impl Doctor {
                 "--deadline: a check needs some time".to_owned(),
             ));
         }
+        quiet();
         let findings = self.findings(common)?;
         match common.output {
             Output::Json => value(&json!({
@@ -64,6 +66,15 @@ impl Doctor {
         let dir = DataDir::new(&common.data);
         let deployment = Deployment::new(config, dir, admin, self.write, deadline)?;
         Ok(doctor::run(deployment, deadline))
+    }
+}
+
+/// Lets clients of servers say nothing beside the findings, which have all of it: one of Kafka repeats
+/// twenty times a second that its brokers are away. With `THEATRE_LOG` they are heard.
+fn quiet() {
+    if std::env::var_os(logs::LEVELS).is_none_or(|levels| levels.is_empty()) {
+        // Without logging there is nothing to be quiet.
+        drop(logs::set_levels("off"));
     }
 }
 

@@ -1,19 +1,17 @@
 //! `theatre report`: the warehouse's reports, as a table, as CSV, as JSON, or as a picture.
 
-mod chart;
-
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde_json::{Value, json};
 use theatre_actors::ports::{Error, QueryResult};
-use theatre_star::dialect::Dialect;
-use theatre_star::report::{REPORTS, Report};
+use theatre_star::report::{REPORTS, Report, csv, is_unmade, objects};
 
 use super::output::{rows, write};
 use super::service::Place;
 use super::{Common, Failure, Format};
+use crate::reports;
 
 /// The argument that asks for the list.
 const LIST: &str = "list";
@@ -43,14 +41,8 @@ impl ReportArgs {
             return list(common);
         };
         let place = Place::of(common)?;
-        let warehouse = &place.config.warehouse;
-        let schema = format!("\"{}\"", warehouse.schema.replace('"', "\"\""));
-        let dialect = match &warehouse.url {
-            None => Dialect::Sqlite,
-            Some(_) => Dialect::Redshift(&schema),
-        };
-        let query = report.query(&dialect);
-        let found = place.look()?.warehouse()?.query(&query).map_err(unmade)?;
+        let warehouse = place.look()?.warehouse()?;
+        let found = reports::answer(&place.config, &*warehouse, report).map_err(unmade)?;
         let text = match common.format {
             Format::Svg => picture(report, &found)?,
             Format::Csv => csv(&found),
@@ -76,14 +68,12 @@ impl ReportArgs {
 
 /// What a warehouse without the star says, with what to do.
 fn unmade(error: Error) -> Failure {
-    match error {
-        Error::Refused(why) if why.contains("no such table") || why.contains("does not exist") => {
-            Failure::Failed(format!(
-                "{why}; the views are made when the loader starts (theatre run), on Redshift by theatre migrate --warehouse"
-            ))
-        }
-        other => other.into(),
+    if is_unmade(&error) {
+        return Failure::Failed(format!(
+            "{error}; the views are made when the loader starts (theatre run), on Redshift by theatre migrate --warehouse"
+        ));
     }
+    error.into()
 }
 
 fn list(common: &Common) -> Result<(), Failure> {
@@ -106,83 +96,11 @@ fn list(common: &Common) -> Result<(), Failure> {
     )
 }
 
-fn objects(found: &QueryResult) -> Vec<Value> {
-    let object = |row: &Vec<Value>| {
-        let pairs = found.columns.iter().cloned().zip(row.iter().cloned());
-        Value::Object(pairs.collect())
-    };
-    found.rows.iter().map(object).collect()
-}
-
-/// Rows as RFC 4180 has them, with a heading; what is not there is empty.
-fn csv(found: &QueryResult) -> String {
-    let cell = |value: &Value| match value {
-        Value::Null => String::new(),
-        Value::String(text) => quoted(text),
-        other => other.to_string(),
-    };
-    let headings: Vec<String> = found.columns.iter().map(|name| quoted(name)).collect();
-    let mut lines = vec![headings.join(",")];
-    for row in &found.rows {
-        let cells: Vec<String> = row.iter().map(cell).collect();
-        lines.push(cells.join(","));
-    }
-    lines.join("\r\n") + "\r\n"
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
-}
-
 fn picture(report: &Report, found: &QueryResult) -> Result<String, Failure> {
-    let Some(picture) = report.picture() else {
-        return Err(Failure::Usage(format!(
+    report.draw(found)?.ok_or_else(|| {
+        Failure::Usage(format!(
             "report '{}' has no picture: its rows say it all (--output table, csv or json)",
             report.name
-        )));
-    };
-    let at = |name: &str| found.columns.iter().position(|column| column == name);
-    let (Some(label), Some(value)) = (at(picture.label), at(picture.value)) else {
-        return Err(Failure::Failed(format!(
-            "report '{}' did not return what its picture draws",
-            report.name
-        )));
-    };
-    let points: Vec<(String, f64)> = found
-        .rows
-        .iter()
-        .map(|row| {
-            let text = match &row[label] {
-                Value::Null => "unknown".to_owned(),
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            (text, row[value].as_f64().unwrap_or(0.0))
-        })
-        .collect();
-    let means = report.columns();
-    let means = means.iter().find(|(name, _)| *name == picture.value);
-    let means = means.map_or(picture.value, |(_, means)| *means);
-    Ok(chart::draw(report.title(), means, picture.is_line, &points))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn csv_quotes_what_would_break_a_line() {
-        let found = QueryResult {
-            columns: vec!["a".to_owned(), "b".to_owned()],
-            rows: vec![
-                vec![json!("x, \"y\""), Value::Null],
-                vec![json!(1.5), json!(true)],
-            ],
-        };
-        assert_eq!(csv(&found), "a,b\r\n\"x, \"\"y\"\"\",\r\n1.5,true\r\n");
-    }
+        ))
+    })
 }

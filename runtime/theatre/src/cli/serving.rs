@@ -9,6 +9,7 @@ use super::service::Service;
 use super::{Common, Failure};
 use crate::adapters::{Access, Adapters};
 use crate::api::{self, ApiPorts};
+use crate::reports::Reports;
 
 /// Serves the HTTP interface and the page, unless the configuration has none; `anonymous` is what
 /// callers of this machine may do without a token where the configuration does not say it.
@@ -26,6 +27,7 @@ pub(super) fn serve(
         log: service.ports.log.clone(),
         store: service.ports.store.clone(),
         access: Adapters::new(config, &dir, Access::Write)?.access()?,
+        reports: Reports::of(config, &dir),
     };
     if config.store.url.is_none() {
         // This process has the lock of the directory: those that began them have ended.

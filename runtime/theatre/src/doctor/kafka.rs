@@ -150,8 +150,11 @@ fn judge_copies(all: &[Seen]) -> Vec<Judgement> {
     let stopped = of(&|_, found, least| found.leaderless.is_empty() && found.in_sync < least);
     let behind = of(&|_, found, least| found.in_sync >= least && found.in_sync < found.replicas);
     let single = of(&|seen, found, _| !seen.wanted.is_input && found.replicas == 1);
-    let trusting =
-        of(&|seen, found, least| !seen.wanted.is_input && found.replicas > 1 && least == 1);
+    // MSK Serverless does not say how many have to be in sync, and lets no one change it.
+    let trusting = of(&|seen, found, least| {
+        let may_be_set = !seen.wanted.is_input && !seen.wanted.is_serverless;
+        may_be_set && found.replicas > 1 && least == 1
+    });
     let mut judged = Vec::new();
     if !leaderless.is_empty() {
         judged.push(Judgement::failed(

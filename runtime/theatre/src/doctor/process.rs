@@ -4,10 +4,38 @@ use theatre_operations::checkup::Judgement;
 
 use super::Deployment;
 use crate::admin_client::{Answer, AskError, ask};
+use crate::top::exposition::Exposition;
 
 pub(super) fn check(deployment: &Deployment, note: &mut dyn FnMut(Judgement)) {
     let answer = ask(&deployment.admin, "/readyz");
-    judge(&deployment.admin, answer).into_iter().for_each(note);
+    let is_theatre = answer
+        .as_ref()
+        .is_ok_and(|one| one.body.contains("\"ready\""));
+    judge(&deployment.admin, answer)
+        .into_iter()
+        .for_each(&mut *note);
+    if is_theatre {
+        let metrics = ask(&deployment.admin, "/metrics");
+        judge_version(&deployment.admin, metrics)
+            .into_iter()
+            .for_each(note);
+    }
+}
+
+/// Whether it is of the version of this program.
+fn judge_version(admin: &str, metrics: Result<Answer, AskError>) -> Option<Judgement> {
+    let own = env!("CARGO_PKG_VERSION");
+    let metrics = Exposition::parse(&metrics.ok()?.body);
+    let version = metrics.label("theatre_build_info", "version")?;
+    if version == own {
+        return Some(Judgement::ok(format!(
+            "the process at {admin} is version {version}, as this program"
+        )));
+    }
+    Some(Judgement::warning(
+        format!("the process at {admin} is version {version}, this program is {own}"),
+        "upgrade the one that is older: what this one says holds for its own version",
+    ))
 }
 
 fn judge(admin: &str, answer: Result<Answer, AskError>) -> Vec<Judgement> {
@@ -92,5 +120,18 @@ mod tests {
             let found: Vec<_> = judged.iter().map(|one| one.verdict).collect();
             assert_eq!(found, verdicts, "{judged:?}");
         }
+    }
+
+    #[test]
+    fn another_version_is_told_from_ones_own() {
+        let of = |version: &str| {
+            let body = format!("theatre_build_info{{version=\"{version}\"}} 1\n");
+            judge_version("127.0.0.1:9464", Ok(Answer { status: 200, body }))
+        };
+        let verdict = |version: &str| of(version).map(|one| one.verdict);
+        assert_eq!(verdict(env!("CARGO_PKG_VERSION")), Some(Good));
+        assert_eq!(verdict("0.0.9"), Some(Warning));
+        let silent = judge_version("", Err(AskError::Silent("refused".to_owned())));
+        assert!(silent.is_none());
     }
 }

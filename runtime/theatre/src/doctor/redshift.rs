@@ -27,7 +27,8 @@ pub(super) fn check(deployment: &Deployment, note: &mut dyn FnMut(Judgement)) {
 fn judge(seen: &Inspection, schema: &str) -> Vec<Judgement> {
     let took = (seen.answered.0 - seen.asked.0).max(0) as f64 / 1e6;
     let statement = Judgement::ok(format!(
-        "a statement runs as user {} and takes {took:.1} s",
+        "{}: a statement runs as user {} and takes {took:.1} s",
+        version(&seen.version),
         seen.user
     ));
     let migrated = match &seen.migrated {
@@ -47,6 +48,12 @@ fn judge(seen: &Inspection, schema: &str) -> Vec<Judgement> {
         ),
     };
     vec![statement, migrated, tables]
+}
+
+/// The end of what Redshift says of its version, such as `Redshift 1.0.12103`; what else there is says
+/// only from which PostgreSQL it comes.
+fn version(said: &str) -> &str {
+    said.rsplit(", ").next().unwrap_or(said)
 }
 
 fn judge_role(role: &str) -> Judgement {
@@ -82,6 +89,7 @@ mod tests {
         ] {
             let seen = Inspection {
                 user: "theatre".to_owned(),
+                version: "PostgreSQL 8.0.2 on i686, compiled by GCC, Redshift 1.0.12103".to_owned(),
                 asked: LogTime(0),
                 answered: LogTime(700_000),
                 migrated,
@@ -90,6 +98,10 @@ mod tests {
             let judged = judge(&seen, "public");
             let found: Vec<_> = judged.iter().map(|one| one.verdict).collect();
             assert_eq!(found, verdicts, "{judged:?}");
+            assert!(
+                judged[0].seen.starts_with("Redshift 1.0.12103: "),
+                "{judged:?}"
+            );
         }
     }
 

@@ -1,11 +1,12 @@
 //! `theatre rules test`: a rule file on the past.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 use theatre_actors::rules::{Micros, RuleSet};
-use theatre_backtest::history::ConditionSpan;
+use theatre_backtest::history::{ConditionSpan, RobotHistory};
 use theatre_backtest::scoring::{self, RobotRecord, Score, ScoredRule};
 use theatre_backtest::unknown::Unknown;
 use theatre_backtest::{Past, picture};
@@ -22,6 +23,12 @@ pub(in crate::cli) struct BackTest {
     file: PathBuf,
     #[command(flatten)]
     period: Period,
+    /// Reads so much before --from first, so that rules that learn, count or wait stand at --from as
+    /// they would have stood then. What ended before --from does not count, what was open counts from
+    /// there.
+    #[arg(long, requires = "from", default_value = "0s", value_name = "SPAN")]
+    #[arg(value_parser = Micros::parse)]
+    warm_up: Micros,
     /// How long before a fault or an unplanned service a condition may be raised to announce it.
     #[arg(long, default_value = "14d", value_parser = horizon)]
     horizon: Micros,
@@ -58,16 +65,26 @@ impl BackTest {
         let mut place = Place::of(common)?;
         self.period.check(&place)?;
         let registry = crate::adapters::registry(&place.config)?;
-        let rules = file::compiled(&self.file, &mut place.config, registry.datasets())?;
+        if self.warm_up.0 < 0 {
+            return Err(Failure::Usage("--warm-up: it is no span".to_owned()));
+        }
+        let rules = file::out_of_the_shadow(&self.file, &mut place.config, registry.datasets())?;
         // Nothing is decoded: the lake's columns hold pseudonyms already.
-        let params = crate::adapters::params(&place.config, [0; 32])?;
-        let (past, speed) = self.period.look_back(&place, &params)?;
-        let records = records(&past, self.period.from.unwrap_or(i64::MIN));
-        let score = scoring::score(&records, &scored(&rules), past.period, self.horizon.0);
+        let mut params = crate::adapters::params(&place.config, [0; 32])?;
+        let scored = scored(&rules);
+        Arc::make_mut(&mut params.processor).rules = rules;
+        let from = self.period.from.unwrap_or(i64::MIN);
+        let (past, speed) = self
+            .period
+            .earlier_by(self.warm_up)
+            .look_back(&place, &params)?;
+        let records = records(&past, from);
+        let period = (past.period.0.max(from), past.period.1);
+        let score = scoring::score(&records, &scored, period, self.horizon.0);
         let of_robot = |robot: &RobotRecord| robot.conditions.clone();
         let answer = Answer {
-            from: past.period.0,
-            to: past.period.1,
+            from: period.0,
+            to: period.1,
             horizon_s: self.horizon.0 as f64 / 1e6,
             robots: records.len(),
             speed,
@@ -77,7 +94,7 @@ impl BackTest {
         };
         if let Some(path) = &self.picture {
             let title = format!("{} on the past", self.file.display());
-            let drawn = picture::draw(&title, &records, past.period);
+            let drawn = picture::draw(&title, &records, period);
             std::fs::write(path, drawn).map_err(|error| {
                 Failure::Failed(format!("--picture {}: {error}", path.display()))
             })?;
@@ -89,13 +106,25 @@ impl BackTest {
     }
 }
 
+/// What is known of each robot from a moment on: what ended before it does not count, and what was open
+/// or observed then counts from there.
 fn records(past: &Past, from: i64) -> Vec<RobotRecord> {
-    let record = |(name, robot): (&String, &theatre_backtest::history::RobotHistory)| RobotRecord {
-        robot_id: name.clone(),
-        observed: robot.telemetry,
-        conditions: robot.conditions().to_vec(),
-        unplanned: [robot.faults().to_vec(), robot.services(false, from)].concat(),
-        planned: robot.services(true, from),
+    let record = |(name, robot): (&String, &RobotHistory)| {
+        let (open, faults) = (robot.conditions().iter(), robot.faults().iter());
+        let open = open.filter(|of| of.cleared_at.is_none_or(|ended| ended > from));
+        let conditions = open.map(|of| ConditionSpan {
+            raised_at: of.raised_at.max(from),
+            ..of.clone()
+        });
+        let faults = faults.filter(|fault| fault.at >= from).cloned().collect();
+        let observed = robot.telemetry.filter(|(_, last)| *last >= from);
+        RobotRecord {
+            robot_id: name.clone(),
+            observed: observed.map(|(first, last)| (first.max(from), last)),
+            conditions: conditions.collect(),
+            unplanned: [faults, robot.services(false, from)].concat(),
+            planned: robot.services(true, from),
+        }
     };
     past.robots.iter().map(record).collect()
 }

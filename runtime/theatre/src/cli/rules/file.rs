@@ -1,5 +1,6 @@
 //! A rule file in place of the configured one: read, compiled, and what is wrong with it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use theatre_actors::rules::{RuleError, RuleSet, RuleSpec};
@@ -17,8 +18,35 @@ pub(super) fn compiled(
     config: &mut Config,
     datasets: &Datasets,
 ) -> Result<RuleSet, Failure> {
-    let specs = checked(file, config, datasets)?;
-    RuleSet::compile(&specs, datasets)
+    compile(file, &checked(file, config, datasets)?, datasets)
+}
+
+/// The same, of which those in the shadow are tried as if they were not.
+///
+/// # Errors
+/// As [`compiled`]; when a rule is there twice, once in the shadow.
+pub(super) fn out_of_the_shadow(
+    file: &Path,
+    config: &mut Config,
+    datasets: &Datasets,
+) -> Result<RuleSet, Failure> {
+    let mut specs = checked(file, config, datasets)?;
+    let mut ids = BTreeSet::new();
+    for spec in &mut specs {
+        spec.shadow = false;
+        if !ids.insert(spec.id.clone()) {
+            return Err(Failure::Usage(format!(
+                "{}: rule '{}' is in it twice, once in the shadow: try them from two files",
+                file.display(),
+                spec.id
+            )));
+        }
+    }
+    compile(file, &specs, datasets)
+}
+
+fn compile(file: &Path, specs: &[RuleSpec], datasets: &Datasets) -> Result<RuleSet, Failure> {
+    RuleSet::compile(specs, datasets)
         .map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 

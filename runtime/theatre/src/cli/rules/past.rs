@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use theatre_actors::ports::CheckpointStore;
 use theatre_actors::position::Partition;
+use theatre_actors::rules::Micros;
 use theatre_backtest::{Archive, Past, Question};
 use theatre_pipeline::PipelineParams;
 
@@ -16,7 +17,7 @@ use crate::cli::output::{progress, progress_done};
 use crate::cli::service::Place;
 
 /// A period of the lake, and robots.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Period {
     /// Event time at which the period begins: a date, or a time such as 2026-01-31T08:00:00Z
     /// [default: where the lake begins].
@@ -56,6 +57,14 @@ impl Period {
             ));
         }
         Ok(())
+    }
+
+    /// The same period with so much before it.
+    pub(super) fn earlier_by(&self, span: Micros) -> Self {
+        Self {
+            from: self.from.map(|from| from.saturating_sub(span.0)),
+            ..self.clone()
+        }
     }
 
     /// Runs the actors over the lake's files.

@@ -13,6 +13,7 @@ fn expected(topic: &str) -> ExpectedTopic {
         topic: topic.to_owned(),
         partitions: 4,
         is_input: topic == INPUT,
+        is_serverless: false,
     }
 }
 
@@ -167,6 +168,22 @@ fn each_fault_of_a_topic_is_judged() {
             });
         assert!(as_wanted, "{wanted:?}: {judged:?}");
     }
+}
+
+#[test]
+fn serverless_is_not_asked_how_many_copies_are_in_sync() {
+    let mut one = seen(RESULT, Some(whole()), &[("max.message.bytes", "8388608")]);
+    if let Some(there) = &mut one.settings {
+        there.remove("min.insync.replicas");
+    }
+    let verdicts = |one: &Seen| {
+        let judged = judge_topics(std::slice::from_ref(one), true);
+        let bad = judged.iter().filter(|one| one.verdict != Good);
+        bad.count()
+    };
+    assert_eq!(verdicts(&one), 2, "a cluster of one's own: both settings");
+    one.wanted.is_serverless = true;
+    assert_eq!(verdicts(&one), 0);
 }
 
 #[test]

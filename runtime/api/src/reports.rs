@@ -1,0 +1,65 @@
+//! Reports of the warehouse, each asked at most once in half a minute however many want it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use theatre_actors::ports::{QueryResult, Result};
+use theatre_actors::time::{Clock, LogTime};
+use theatre_star::report::Report;
+
+/// How old an answer may be, microseconds. A warehouse takes seconds for one, and costs while it is
+/// asked; what is in it comes by loads that are further apart than this.
+const AGE_MAX_US: i64 = 30_000_000;
+
+/// A warehouse that answers reports.
+pub trait ReportSource: Send + Sync {
+    /// Asks for a report. Blocks.
+    ///
+    /// # Errors
+    /// When the warehouse does not answer, or lacks what the report reads
+    /// ([`theatre_star::report::is_unmade`]).
+    fn answer(&self, report: &Report) -> Result<QueryResult>;
+}
+
+/// A report's rows at one moment.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// When the warehouse was asked.
+    pub(crate) as_of: LogTime,
+    /// What it answered.
+    pub(crate) found: QueryResult,
+}
+
+type Kept = Arc<Mutex<Option<Arc<Answered>>>>;
+
+/// Keeps the last answer of each report.
+#[derive(Default)]
+pub(crate) struct Answers(Mutex<BTreeMap<&'static str, Kept>>);
+
+impl Answers {
+    /// The rows of a report, at most half a minute old. Blocks; of several callers one asks, the
+    /// others wait for it.
+    pub(crate) fn of(
+        &self,
+        report: &Report,
+        source: &dyn ReportSource,
+        clock: &dyn Clock,
+    ) -> Result<Arc<Answered>> {
+        let kept = locked(&self.0).entry(report.name).or_default().clone();
+        let mut kept = locked(&kept);
+        let as_of = clock.now();
+        // A clock that was set back makes no answer last for ever.
+        let is_fresh = |one: &&Arc<Answered>| (0..AGE_MAX_US).contains(&(as_of.0 - one.as_of.0));
+        if let Some(answered) = kept.as_ref().filter(is_fresh) {
+            return Ok(answered.clone());
+        }
+        let found = source.answer(report)?;
+        let answered = Arc::new(Answered { as_of, found });
+        *kept = Some(answered.clone());
+        Ok(answered)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
