@@ -26,7 +26,7 @@ use theatre_schemas::batch::Batch;
 use crate::outputs::Outputs;
 use crate::position::{Positions, TopicIndex};
 use crate::processor::{LiveView, Processor};
-use crate::time::LogTime;
+use crate::time::Tick;
 
 mod join;
 
@@ -139,10 +139,7 @@ impl GuardedProcessor {
 
     /// Hands on the wall clock's time.
     pub fn tick(&mut self, tick: Tick) -> Reply {
-        self.guarded(|processor, outputs| match tick {
-            Tick::Time(now) => processor.tell_time(now, outputs),
-            Tick::Silence(now) => processor.tick(now, outputs),
-        })
+        self.guarded(|processor, outputs| processor.hear(tick, outputs))
     }
 
     /// Its state; `None` after a panic, which may have left it half changed.
@@ -197,15 +194,6 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned())
-}
-
-/// What the wall clock says to processors of a partition that has seen its log's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tick {
-    /// The time: what people have said of conditions falls due by it.
-    Time(LogTime),
-    /// The same, when the end has been seen for as long as makes a robot silent: silence is judged.
-    Silence(LogTime),
 }
 
 /// Where processors live. Slots are the partition's names for them; replies come in slot order.

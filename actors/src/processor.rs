@@ -36,7 +36,7 @@ use crate::procedure::Conclusion;
 use crate::robot::{Columns, Judgement, RobotActor, RuleContext};
 use crate::rules::CohortAverages;
 use crate::state::{self, StateError};
-use crate::time::LogTime;
+use crate::time::{LogTime, Tick};
 use crate::window::WindowRow;
 
 pub use crate::alerts::{FACILITY_SILENCES_MAX, SILENCES_MAX, SilenceScope};
@@ -176,6 +176,14 @@ impl Processor {
     fn tally_conditions(&self, outputs: &mut Outputs) {
         if outputs.tally.transitions.iter().any(|count| *count > 0) {
             outputs.tally.open_conditions = Some(self.open_conditions());
+        }
+    }
+
+    /// The wall clock says what time it is.
+    pub fn hear(&mut self, tick: Tick, outputs: &mut Outputs) {
+        match tick {
+            Tick::Time(now) => self.tell_time(now, outputs),
+            Tick::Silence(now) => self.tick(now, outputs),
         }
     }
 

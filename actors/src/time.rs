@@ -30,6 +30,15 @@ impl LogTime {
     }
 }
 
+/// What the wall clock says to processors of a partition that sees the end of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// The time: what people have said of conditions falls due by it.
+    Time(LogTime),
+    /// The same, when the end has been seen for as long as makes a robot silent: silence is judged.
+    Silence(LogTime),
+}
+
 /// Wall-clock time as a port: the system's clock in production, a number in a simulation.
 pub trait Clock: Send + Sync {
     /// The current time.

@@ -189,9 +189,9 @@ fn the_shipped_rules_do_on_the_past_what_they_did_live_and_as_the_truth_has_it()
 /// in the shadow.
 fn warmed_up(folder: &Path, data: &Path, back_test: &[&str], whole: &[Value]) -> Result<()> {
     const MIDDLE_US: i64 = 1_739_145_600_000_000; // 2025-02-10
-    const ROBOTS: [&str; 3] = ["robot-0001", "robot-0002", "robot-0003"];
-    let of_them = |of: &&Value| ROBOTS.iter().any(|robot| of["robot_id"] == *robot);
-    let robots = ["--robots", &ROBOTS.join(",")];
+    let robots: Vec<String> = (0..8).map(|robot| format!("robot-{robot:04}")).collect();
+    let of_them = |of: &&Value| robots.iter().any(|robot| of["robot_id"] == robot.as_str());
+    let only = ["--robots", &robots.join(",")];
     let told = |conditions: &mut dyn Iterator<Item = &Value>, from: i64| {
         let counts = conditions.filter(|of| of["cleared_at"].as_i64().is_none_or(|at| at > from));
         let mut told: Vec<Value> = counts
@@ -204,7 +204,7 @@ fn warmed_up(folder: &Path, data: &Path, back_test: &[&str], whole: &[Value]) ->
         told
     };
     let asked = |arguments: &[&str], from: i64| -> Result<Vec<Value>> {
-        let answer = answer(data, &[arguments, &robots].concat())?;
+        let answer = answer(data, &[arguments, &only].concat())?;
         let conditions = answer["conditions"].as_array().context("no conditions")?;
         Ok(told(&mut conditions.iter(), from))
     };

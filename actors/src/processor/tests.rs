@@ -22,9 +22,7 @@ use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
 
 use super::procedure_table::without_slash;
 use super::*;
-use crate::actix_host::{
-    Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment, Tick,
-};
+use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
 use crate::outputs::{OutputEvent, OutputKind};
 use crate::procedure::IndicatorSpec;
 use crate::rules::{Micros, RuleKind, RuleOrder, RuleSet, RuleSpec};
@@ -384,7 +382,7 @@ fn a_processor_whose_thread_is_gone_answers_instead_of_hanging() {
         [(0, Reply::Panicked { .. })]
     ));
     assert!(matches!(
-        &host.tick(&[0], Tick::Silence(LogTime(NOW)))[..],
+        &host.tick(&[0], crate::time::Tick::Silence(LogTime(NOW)))[..],
         [(0, Reply::Panicked { .. })]
     ));
     assert_eq!(host.save(&[0]), []);

@@ -17,8 +17,6 @@ const PARTITIONS_MAX: u32 = 100_000;
 const RECORD_BYTES_MIN: usize = 64;
 /// Longest name of a topic in Kafka.
 const TOPIC_BYTES_MAX: usize = 249;
-/// Longest record for MSK Serverless: its messages have 8 MiB at most, headers included.
-const SERVERLESS_BYTES_MAX: usize = 7 << 20;
 /// Bytes of the key of pseudonyms.
 const KEY_BYTES: u64 = 32;
 /// Most parts of an upload that are on their way at once: each is in memory.
@@ -271,12 +269,9 @@ impl Config {
     fn check_log(&self, faults: &mut Faults) {
         let log = &self.log;
         let form = "kafka://host:port,host:port; for the embedded log leave it out";
-        faults.url("log.url", log.url.as_deref(), &["kafka://"], form);
-        if let Some(brokers) = log
-            .url
-            .as_deref()
-            .and_then(|url| url.strip_prefix("kafka://"))
-        {
+        let url = log.url.as_deref();
+        faults.url("log.url", url, &["kafka://"], form);
+        if let Some(brokers) = url.and_then(|url| url.strip_prefix("kafka://")) {
             for broker in brokers.split(',') {
                 let port = broker.rsplit_once(':').map(|(_, port)| port);
                 let good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
@@ -285,12 +280,7 @@ impl Config {
                 });
             }
         }
-        faults.unless(!log.serverless || self.record_bytes <= SERVERLESS_BYTES_MAX, || {
-            format!(
-                "record_bytes: {} with log.serverless, which takes messages of 8 MiB with all that comes with a record",
-                self.record_bytes
-            )
-        });
+        log.check_serverless(self.record_bytes, faults);
         if log.url.is_none() {
             return;
         }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use theatre_actors::rules::Micros;
 
+use super::check::Faults;
 use super::path::ConfigPath;
 use super::redact;
 use super::reference::Span;
@@ -127,6 +128,20 @@ impl Default for LogConfig {
             serverless: false,
             properties: BTreeMap::new(),
         }
+    }
+}
+
+/// Longest record for MSK Serverless: its messages have 8 MiB at most, headers included.
+const SERVERLESS_BYTES_MAX: usize = 7 << 20;
+
+impl LogConfig {
+    /// Adds what MSK Serverless does not take.
+    pub(super) fn check_serverless(&self, record_bytes: usize, faults: &mut Faults) {
+        faults.unless(!self.serverless || record_bytes <= SERVERLESS_BYTES_MAX, || {
+            format!(
+                "record_bytes: {record_bytes} with log.serverless, which takes messages of 8 MiB with all that comes with a record"
+            )
+        });
     }
 }
 

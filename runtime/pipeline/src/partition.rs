@@ -12,13 +12,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use theatre_actors::actix_host::{ProcessorHost, Reply, Tick};
+use theatre_actors::actix_host::{ProcessorHost, Reply};
 use theatre_actors::control::ControlBook;
 use theatre_actors::outputs::DeadRow;
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, PartitionCommit, ProcessorSave, Result};
 use theatre_actors::position::{Partition, Positions};
 use theatre_actors::processor::{IntakeProcessor, Processor};
-use theatre_actors::time::LogTime;
+use theatre_actors::time::{LogTime, Tick};
 
 use super::commit_feed::CommitFeed;
 use super::intake::{self, Chunk, Entry, Intake};

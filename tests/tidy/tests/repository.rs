@@ -360,6 +360,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "theatre-config",
             "theatre-system",
             "theatre-queries",
+            "theatre-star",
         ],
     ),
     ("theatre-aws", &["theatre-actors"]),
