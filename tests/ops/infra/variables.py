@@ -124,3 +124,23 @@ def collector_faults(text):
     named = {name for each in pipelines for kind in each.values() for name in kind}
     made = {name for kind in ["receivers", "processors", "exporters"] for name in parts[kind]}
     return named ^ made
+
+
+def tasks_told_apart(text):
+    """Pipelines of the collector to Prometheus in which all tasks would be one instance: each is
+    scraped at the same address, so that the label `instance` has to come from the task, which a
+    processor before knows."""
+    parts = load(text)
+    found = []
+    for name, pipeline in parts["service"]["pipelines"].items():
+        if "prometheusremotewrite" not in pipeline["exporters"]:
+            continue
+        knows = named = False
+        for each in pipeline["processors"]:
+            made = parts["processors"][each]
+            knows |= "ecs" in made.get("detectors", [])
+            wanted = {"from_attribute": "aws.ecs.task.arn", "action": "upsert"}
+            wanted["key"] = "service.instance.id"
+            named |= knows and wanted in made.get("attributes", [])
+        found += [] if named else [f"{name}: all tasks have the same instance"]
+    return found
