@@ -262,6 +262,43 @@ def metrics_that_exist(texts):
     ]
 
 
+# What MSK measures without being paid for it: docs.aws.amazon.com/msk/latest/developerguide,
+# "metrics-details", as far as it is used here.
+FREE_OF_KAFKA = {
+    "ActiveControllerCount",
+    "BytesInPerSec",
+    "CpuUser",
+    "KafkaDataLogsDiskUsed",
+    "OfflinePartitionsCount",
+}
+
+
+def searches_that_name_dimensions(all_templates):
+    """Every search of a dashboard names the dimensions that it means: without them it finds the
+    same metric per broker and per topic, and a sum has each byte twice. Metrics of brokers are those
+    that cost nothing, as long as the cluster measures no others."""
+    found = []
+    level = all_templates["log-provisioned"]["Resources"]["Cluster"]["Properties"]
+    if level["EnhancedMonitoring"] != "DEFAULT":
+        found.append("log-provisioned: metrics beyond DEFAULT cost money, and no one looks at them")
+    for name, template in all_templates.items():
+        for resource in template["Resources"].values():
+            texts = list(words(resource))
+            if resource["Type"] == "AWS::CloudWatch::Dashboard":
+                body = substitution(resource["Properties"]["DashboardBody"])
+                json.loads(body)
+            searches = [one for text in texts for one in re.findall(r"SEARCH\('[^']*'", text)]
+            found += [f"{name}: {one}" for one in searches if not re.match(r"SEARCH\('\{", one)]
+            if any("AWS/Kafka" in text for text in texts):
+                named = re.findall(r'MetricName=\\?"(\w+)|SELECT \w+\((\w+)\)', "\n".join(texts))
+                metrics = {one for pair in named for one in pair if one}
+                metrics |= {resource["Properties"].get("MetricName")} - {None}
+                paid = metrics - FREE_OF_KAFKA
+                found += [f"{name}: {one} is not measured at DEFAULT" for one in sorted(paid)]
+                found += [] if metrics else [f"{name}: no metric of Kafka was recognised"]
+    return found
+
+
 def logs_that_have_an_end(all_templates):
     """Every log group that a task writes to is made by a template, with an end."""
     found = []
