@@ -262,6 +262,27 @@ def metrics_that_exist(texts):
     ]
 
 
+def brokers_that_fit(all_templates):
+    """Types of brokers that a template takes are such as it can make: Express brokers have no
+    storage that is given to them, and take no number of copies."""
+    found = []
+    for name, template in all_templates.items():
+        form = template.get("Parameters", {}).get("BrokerType")
+        if form is None:
+            continue
+        texts = " ".join(words(template["Resources"])) + json.dumps(template["Resources"])
+        of_standard = [
+            each
+            for each in ("EBSStorageInfo", "kafka:broker-storage", "default.replication.factor")
+            if each in texts
+        ]
+        if of_standard and re.fullmatch(form["AllowedPattern"], "express.m7g.large"):
+            found.append(f"{name}: takes Express brokers, which have no {of_standard}")
+        if not re.fullmatch(form["AllowedPattern"], form["Default"]):
+            found.append(f"{name}: does not take its own default")
+    return found
+
+
 # What MSK measures without being paid for it: docs.aws.amazon.com/msk/latest/developerguide,
 # "metrics-details", as far as it is used here.
 FREE_OF_KAFKA = {
@@ -275,8 +296,8 @@ FREE_OF_KAFKA = {
 
 def searches_that_name_dimensions(all_templates):
     """Every search of a dashboard names the dimensions that it means: without them it finds the
-    same metric per broker and per topic, and a sum has each byte twice. Metrics of brokers are those
-    that cost nothing, as long as the cluster measures no others."""
+    same metric per broker and per topic, and a sum has each byte twice. Metrics of brokers are
+    those that cost nothing, as long as the cluster measures no others."""
     found = []
     level = all_templates["log-provisioned"]["Resources"]["Cluster"]["Properties"]
     if level["EnhancedMonitoring"] != "DEFAULT":

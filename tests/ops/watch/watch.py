@@ -115,7 +115,8 @@ def two_processes_with_one_address_break_no_rule(folder):
     shutil.copytree(RULES, planted)
     file = planted / "recording.yaml"
     text = file.read_text()
-    file.write_text(text + "      - record: planted\n        expr: theatre_partition_owned * on (instance) theatre_partition_owned\n")
+    expression = "theatre_partition_owned * on (instance) theatre_partition_owned"
+    file.write_text(text + f"      - record: planted\n        expr: {expression}\n")
     assert any(rule == "planted" for rule, _ in broken(planted, "planted-twice", "tasks.yaml"))
 
 
