@@ -320,14 +320,54 @@ def searches_that_name_dimensions(all_templates):
     return found
 
 
+# What the add-on of CloudWatch writes to, below /aws/containerinsights/ and the cluster's name.
+OF_INSIGHTS = ["application", "dataplane", "host", "performance"]
+
+
+def groups_of_services(template):
+    """Log groups that services of AWS make by themselves, without an end, where no one has made them
+    before: each with the name of the resource whose logs they are."""
+    resources = template["Resources"]
+
+    def name(value):
+        if isinstance(value, dict) and value.get("Ref") in resources:
+            properties = resources[value["Ref"]]["Properties"]
+            return name(properties.get("Name") or properties.get("ClusterName"))
+        return "${Deployment}" if value == {"Ref": "Deployment"} else substitution(value)
+
+    for logical, resource in resources.items():
+        kind, given = resource["Type"], resource["Properties"]
+        if kind == "AWS::RDS::DBInstance":
+            begin, logs = f"rds/instance/{name(given['DBInstanceIdentifier'])}", (
+                given.get("EnableCloudwatchLogsExports", [])
+            )
+        elif kind == "AWS::RedshiftServerless::Namespace":
+            begin, logs = f"redshift/{name(given['NamespaceName'])}", given.get("LogExports", [])
+        elif kind == "AWS::EKS::Cluster":
+            begin, logs = f"eks/{name(given['Name'])}", ["cluster"] if "Logging" in given else []
+        elif kind == "AWS::EKS::Addon":
+            insights = given["AddonName"] == "amazon-cloudwatch-observability"
+            begin = f"containerinsights/{name(given['ClusterName'])}"
+            logs = OF_INSIGHTS if insights else []
+        elif kind == "AWS::ECS::Cluster":
+            on = {"Name": "containerInsights", "Value": "disabled"} not in given["ClusterSettings"]
+            begin = f"ecs/containerinsights/{name(given['ClusterName'])}"
+            logs = ["performance"] if on else []
+        else:
+            continue
+        for log in logs:
+            yield logical, f"/aws/{begin}/{log}"
+
+
 def logs_that_have_an_end(all_templates):
-    """Every log group that a task writes to is made by a template, with an end."""
+    """Every log group that a task or a service of AWS writes to is made by a template, with an end,
+    and before what writes to it."""
     found = []
-    made = set()
+    made = {}
     for name, template in all_templates.items():
         for logical, resource in template["Resources"].items():
             if resource["Type"] == "AWS::Logs::LogGroup":
-                made.add(substitution(resource["Properties"]["LogGroupName"]))
+                made[substitution(resource["Properties"]["LogGroupName"])] = name, logical
                 if "RetentionInDays" not in resource["Properties"]:
                     found.append(f"{name}: {logical} keeps its logs for ever")
     for name, template in all_templates.items():
@@ -335,6 +375,13 @@ def logs_that_have_an_end(all_templates):
             group = substitution(each.get("awslogs-group", each.get("LogGroupName", "")))
             if isinstance(group, str) and group.startswith("/") and group not in made:
                 found.append(f"{name}: no template makes the log group {group}")
+        for writer, group in groups_of_services(template):
+            place, logical = made.get(group, (None, None))
+            if place is None:
+                found.append(f"{name}: {writer} makes the log group {group}, without an end")
+            after = template["Resources"][writer].get("DependsOn", [])
+            if place == name and logical not in ([after] if isinstance(after, str) else after):
+                found.append(f"{name}: {writer} may come before its log group {group}")
     return found
 
 
