@@ -71,6 +71,15 @@ def names_that_are_imported(all_templates, orders):
     return sorted(set(found))
 
 
+def stacks_to_delete(text, with_ecs, with_eks):
+    """The page that compares both names the stacks that only ECS has, in the order in which they can
+    go: what imports comes before what exports."""
+    named = re.search(r"From ECS, delete the stacks(.*?), in this order", text, re.S)
+    wanted = [each for each in reversed(with_ecs) if each not in with_eks]
+    there = re.findall(r"`([a-z-]+)`", named[1]) if named else []
+    return [] if there == wanted else [f"docs/ecs-or-eks.md names {there}, not {wanted}"]
+
+
 def exports_that_stay(all_templates):
     """No export that another stack imports stands behind a condition: where the condition does not
     hold any more, the export is in use, and CloudFormation refuses to take it away."""
