@@ -15,6 +15,7 @@ from templates import (
     actions,
     exports,
     imports,
+    load,
     referenced,
     statements,
     substitution,
@@ -290,6 +291,83 @@ def brokers_that_fit(all_templates):
         if not re.fullmatch(form["AllowedPattern"], form["Default"]):
             found.append(f"{name}: does not take its own default")
     return found
+
+
+# Properties that MSK lets a configuration of Standard brokers have (its developer guide, "Custom
+# Amazon MSK configurations"), as far as they are used here, with the values that it takes.
+OF_BROKERS = {
+    "auto.create.topics.enable": r"true|false",
+    "default.replication.factor": r"\$\{Replicas\}",
+    "log.retention.hours": r"\d+",
+    "message.max.bytes": r"\d+",
+    "min.insync.replicas": r"\$\{InSyncReplicas\}",
+    "num.io.threads": r"\d+",
+    "num.network.threads": r"\d+",
+    "offsets.retention.minutes": r"\d+",
+    "replica.fetch.max.bytes": r"\d+",
+    "replica.fetch.response.max.bytes": r"\d+",
+    "unclean.leader.election.enable": r"true|false",
+}
+
+
+def brokers_as_configured(all_templates, client):
+    """The configuration of MSK names properties that MSK lets one set, once each, with values of
+    their kind; no topic makes itself, no leader lacks records, and brokers take, copy and keep the
+    longest record that Theatre writes: `client` is the source that says how long it is."""
+    configuration = all_templates["log-provisioned"]["Resources"]["Configuration"]["Properties"]
+    lines = substitution(configuration["ServerProperties"]).splitlines()
+    pairs = [line.partition("=")[::2] for line in lines]
+    given = dict(pairs)
+    found = [f"{name} is no property of MSK" for name in given.keys() - OF_BROKERS.keys()]
+    found += ["a property stands there twice"] if len(given) != len(pairs) else []
+    found += [
+        f"{name}={value} is no value of it"
+        for name, value in pairs
+        if not re.fullmatch(OF_BROKERS.get(name, ".*"), value)
+    ]
+    for name in ["auto.create.topics.enable", "unclean.leader.election.enable"]:
+        found += [] if given.get(name) == "false" else [f"{name} is not false"]
+    longest = int(re.search(r'MAX_MESSAGE_BYTES: &str = "(\d+)"', client)[1])
+    for name in ["message.max.bytes", "replica.fetch.max.bytes"]:
+        if int(given.get(name, 0)) < longest:
+            found.append(f"{name} is less than a record may have, {longest}")
+    return found
+
+
+def scraper_that_finds_pods(all_templates, chart, account):
+    """The configuration of the managed scraper is YAML of the form that Prometheus takes, and finds
+    the pods of the chart: by the name of their port, in the namespace that the identities are for.
+    `chart` is the text of the chart's templates, `account` a service account with its namespace."""
+    resources = all_templates["eks"]["Resources"]
+    blob = resources["Scraper"]["Properties"]["ScrapeConfiguration"]["ConfigurationBlob"]
+    read = load(substitution(blob["Fn::Base64"]))
+    found = [f"{each} is no part" for each in read.keys() - {"global", "scrape_configs"}]
+    known = {"scrape_interval", "scrape_timeout", "external_labels"}
+    found += [f"global has no {each}" for each in read.get("global", {}).keys() - known]
+    if not read.get("scrape_configs"):
+        return [*found, "it scrapes nothing"]
+    for job in read["scrape_configs"]:
+        known = {"job_name", "kubernetes_sd_configs", "relabel_configs"}
+        found += [f"a job has no {each}" for each in job.keys() - known]
+        namespaces = {
+            name for each in job["kubernetes_sd_configs"] for name in each["namespaces"]["names"]
+        }
+        found += [] if namespaces == {account["Namespace"]} else [f"looks at {namespaces}"]
+        for each in job["relabel_configs"]:
+            known = {"source_labels", "regex", "action", "target_label"}
+            found += [f"a change of labels has no {one}" for one in each.keys() - known]
+            if each.get("action") == "keep":
+                found += (
+                    []
+                    if each["source_labels"] == ["__meta_kubernetes_pod_container_port_name"]
+                    and f"name: {each['regex']}\n" in chart
+                    else [f"keeps {each}, which no pod of the chart has"]
+                )
+        made = {each.get("target_label") for each in job["relabel_configs"]}
+        found += [f"no series has a {each}" for each in {"namespace", "pod"} - made]
+    # The rules sum by job, and look for this one.
+    names = [job["job_name"] for job in read["scrape_configs"]]
+    return found + ([] if names == ["theatre"] else [f"jobs are {names}"])
 
 
 # What MSK measures without being paid for it: docs.aws.amazon.com/msk/latest/developerguide,
