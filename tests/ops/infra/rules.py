@@ -501,6 +501,60 @@ def buckets_that_agree(all_templates, writer):
     return found
 
 
+def tasks_that_know_their_log(all_templates):
+    """Every container that reads the log is told where that is MSK Serverless, which takes other
+    settings of topics."""
+    found = []
+    for name, template in all_templates.items():
+        wanted = {"Name": "THEATRE__LOG__SERVERLESS", "Value": "true"}
+        if template.get("Conditions", {}).get("HasServerlessLog") != {
+            "Fn::Equals": [{"Ref": "LogKind"}, "serverless"]
+        }:
+            wanted = None
+        for each in walk(template):
+            given = each.get("Environment")
+            if not isinstance(given, list):
+                continue
+            if any(one.get("Name") == "THEATRE__LOG__URL" for one in given):
+                told = [one["Fn::If"][:2] for one in given if "Fn::If" in one]
+                if ["HasServerlessLog", wanted] not in told:
+                    found.append(f"{name}: {each['Name']} does not know a serverless log")
+    return found
+
+
+def parameters_that_agree(all_templates):
+    """A parameter that several templates have is the same in all: a setting is given to all."""
+    forms = {}
+    for name, template in all_templates.items():
+        for parameter, form in template.get("Parameters", {}).items():
+            form = {key: value for key, value in form.items() if key != "Description"}
+            forms.setdefault(parameter, {}).setdefault(json.dumps(form, sort_keys=True), name)
+    return [
+        f"{parameter} differs between {' and '.join(each.values())}"
+        for parameter, each in forms.items()
+        if len(each) > 1
+    ]
+
+
+def counted_topics(model, kinds, topics_source):
+    """What the model of cost counts as topics is what there is, and as compacted what Theatre makes
+    so: `kinds` are topics by what they are for, `topics_source` the source that makes them."""
+    every = set().union(*kinds.values())
+    found = [] if model.TOPICS == len(every) else [f"there are {len(every)} topics"]
+    body = topics_source[topics_source.index("let (cleanup, days)") :]
+    parts = body[: body.index("vec![")].split("} else")
+    names = [
+        name
+        for part in parts
+        if '("compact' in part
+        for name in re.findall(r'"(\.[a-z0-9.]+)"', part)
+    ]
+    compacted = {each for each in every if any(name in each for name in names)}
+    found += [] if model.COMPACTED == len(compacted) else [f"{len(compacted)} are compacted"]
+    found += [f"{each}: differs" for each in every if model.compacted(each) != (each in compacted)]
+    return found
+
+
 def settings_that_fit(all_templates, settings):
     """A file of parameters names only what templates have, within their constraints, and gives
     what has no default."""

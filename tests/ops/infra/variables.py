@@ -51,14 +51,17 @@ def flat(tables):
     return found
 
 
-def differences(cloudformation, ecs, deployment, settings):
+FAMILIES = ("pipeline", "job", "reconcile", "shell")
+
+
+def differences(cloudformation, ecs, deployment, settings, families=FAMILIES):
     """What theatre.toml and the variables of the pipeline's and the jobs' tasks say otherwise."""
     out = exported(cloudformation, deployment)
     brokers = "b-1.log.test:9098"
     tables = tomllib.loads(SETTINGS.toml(SETTINGS.configuration(settings, out, brokers)))
     wanted = flat(tables)
     found = []
-    for family in ["pipeline", "job", "reconcile", "shell"]:
+    for family in families:
         there = of_task(ecs, f"{deployment}-{family}")
         for key in wanted.keys() | there.keys():
             if wanted.get(key) != there.get(key):
