@@ -116,6 +116,10 @@ Refuses values that cannot work, and says what to do. values.schema.json says wh
 {{- fail (printf "%s.resources: limits.memory must be requests.memory" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $run := $values.jobs.run.resources -}}
+{{- if ne (dig "requests" "memory" "" $run | toString) (dig "limits" "memory" "" $run | toString) -}}
+{{- fail "jobs.run.resources: limits.memory must be requests.memory" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Secrets in what becomes a ConfigMap. */}}

@@ -99,7 +99,9 @@ def account_faults(values, eks):
     """Service accounts of the chart without a role, by Pod Identity and by IRSA, and roles of the
     interface's account that are not those of the interface."""
     name, of_api = values["serviceAccount"]["name"], values["api"]["serviceAccount"]["name"]
+    # The last one is for commands that run once, and no value of the chart.
     wanted = {name: "Pipeline", f"{name}-jobs": "Pipeline", of_api: "Api"}
+    wanted[f"{name}-topics"] = "Topics"
     properties = [each["Properties"] for each in eks["Resources"].values()]
     given = {
         each["ServiceAccount"]: each["RoleArn"]["Fn::ImportValue"]["Fn::Sub"]
