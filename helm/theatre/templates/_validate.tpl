@@ -201,6 +201,9 @@ Refuses values that cannot work, and says what to do. values.schema.json says wh
 {{- if not .prometheusAddress -}}
 {{- fail "keda.prometheusAddress: it is needed with keda.enabled" -}}
 {{- end -}}
+{{- if and .awsRegion (not .authenticationRef) -}}
+{{- fail "keda.authenticationRef: it is needed with keda.awsRegion, to sign queries" -}}
+{{- end -}}
 {{- $most := include "theatre.kedaMaxReplicas" $ | int -}}
 {{- $partitions := include "theatre.partitions" $ | int -}}
 {{- if gt $most $partitions -}}

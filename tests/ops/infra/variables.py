@@ -106,7 +106,7 @@ def account_faults(values, eks):
     given = {
         each["ServiceAccount"]: each["RoleArn"]["Fn::ImportValue"]["Fn::Sub"]
         for each in properties
-        if "ServiceAccount" in each
+        if each.get("Namespace") == "theatre" and "ServiceAccount" in each
     }
     found = [f"{each} has no role, or is none" for each in wanted.keys() ^ given.keys()]
     found += [
@@ -148,4 +148,33 @@ def tasks_told_apart(text):
             wanted["key"] = "service.instance.id"
             named |= knows and wanted in made.get("attributes", [])
         found += [] if named else [f"{name}: all tasks have the same instance"]
+    return found
+
+
+def scaling_faults(values, settings, eks, page):
+    """Whether the values for the chart scale the pipeline between MinTasks and MaxTasks, by what the
+    cluster has and the page of infra says to install: KEDA, whose pods may query Prometheus."""
+    keda = values.get("keda", {"enabled": False})
+    most = settings["MaxTasks"] > settings["MinTasks"]
+    if keda["enabled"] != most:
+        return [f"MaxTasks is {settings['MaxTasks']}, and KEDA is {keda['enabled']}"]
+    if not most:
+        return []
+    wanted = settings["MinTasks"], settings["MaxTasks"]
+    found = []
+    if (keda["minReplicas"], keda["maxReplicas"]) != wanted:
+        found.append(f"KEDA scales otherwise than {wanted}")
+    roles = [
+        each["Properties"]["RoleArn"]["Fn::GetAtt"][0]
+        for each in eks["Resources"].values()
+        if each["Type"] == "AWS::EKS::PodIdentityAssociation"
+        and each["Properties"]["ServiceAccount"] == "keda-operator"
+        and f"--namespace {each['Properties']['Namespace']}" in page
+    ]
+    may = [json.dumps(eks["Resources"][role]["Properties"]["Policies"]) for role in roles]
+    if not any("aps:QueryMetrics" in each for each in may):
+        found.append("KEDA may not query Prometheus")
+    made = page.partition("kind: TriggerAuthentication")[2].partition("EOF")[0]
+    for part in [f"name: {keda['authenticationRef']}", "provider: aws"]:
+        found += [] if part in made else [f"no one makes the authentication with {part}"]
     return found

@@ -192,6 +192,10 @@ REFUSED = [
         ["keda.enabled=true", "keda.prometheusAddress=http://p:9090", "keda.minReplicas=5"],
         "keda.minReplicas: 5 is more than keda.maxReplicas, 4",
     ),
+    (
+        ["keda.enabled=true", "keda.prometheusAddress=http://p:9090", "keda.awsRegion=eu-central-1"],
+        "keda.authenticationRef: it is needed with keda.awsRegion",
+    ),
     (["image.digest=sha256:abc"], "digest"),
     (["jobs.topics=apply"], "topics"),
     (["jobs.run.resources.limits.memory=2Gi"], "jobs.run.resources: limits.memory must be"),
@@ -581,6 +585,22 @@ def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
         'sum(theatre_consumer_lag_records{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"})'
     )
     must(query == expected, query)
+
+
+@test
+def queries_of_a_managed_prometheus_are_signed_by_the_role_of_keda():
+    given = {
+        "enabled": "true",
+        "prometheusAddress": "https://aps-workspaces.test/workspaces/ws-1",
+        "awsRegion": "eu-central-1",
+        "authenticationRef": "theatre-prometheus",
+    }
+    words = [f"--set=keda.{name}={value}" for name, value in given.items()]
+    rendered = objects(template(EXAMPLES["eks-production"], *words))
+    trigger = find(rendered, "ScaledObject")["spec"]["triggers"][0]
+    must(trigger["metadata"]["awsRegion"] == "eu-central-1", f"{trigger}")
+    must(trigger["metadata"]["identityOwner"] == "operator", f"{trigger}")
+    must(trigger["authenticationRef"] == {"name": "theatre-prometheus"}, f"{trigger}")
 
 
 @test
