@@ -544,12 +544,17 @@ def counted_topics(model, kinds, topics_source):
     body = topics_source[topics_source.index("let (cleanup, days)") :]
     parts = body[: body.index("vec![")].split("} else")
     names = [
-        name
+        pair
         for part in parts
         if '("compact' in part
-        for name in re.findall(r'"(\.[a-z0-9.]+)"', part)
+        for pair in re.findall(r'topic\.(contains|ends_with)\("([a-z0-9.]+)"\)', part)
     ]
-    compacted = {each for each in every if any(name in each for name in names)}
+    compacted = {
+        each
+        for each in every - kinds["dead letters"]
+        for how, name in names
+        if (name in each if how == "contains" else each.endswith(name))
+    }
     found += [] if model.COMPACTED == len(compacted) else [f"{len(compacted)} are compacted"]
     found += [f"{each}: differs" for each in every if model.compacted(each) != (each in compacted)]
     return found
