@@ -1,6 +1,6 @@
 {{/*
 A pod that runs one command to its end. Arguments: root, component, account, configMap, resources,
-command (a list).
+command (a list), env (further variables, optional).
 */}}
 {{- define "theatre.commandPod" -}}
 {{- $root := .root -}}
@@ -23,6 +23,9 @@ spec:
         {{- toYaml .command | nindent 8 }}
       env:
         {{- include "theatre.env" $root | nindent 8 }}
+        {{- with .env }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       resources:
         {{- toYaml .resources | nindent 8 }}
   volumes:

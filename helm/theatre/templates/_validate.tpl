@@ -116,6 +116,10 @@ Refuses values that cannot work, and says what to do. values.schema.json says wh
 {{- fail (printf "%s.resources: limits.memory must be requests.memory" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $run := $values.jobs.run.resources -}}
+{{- if ne (dig "requests" "memory" "" $run | toString) (dig "limits" "memory" "" $run | toString) -}}
+{{- fail "jobs.run.resources: limits.memory must be requests.memory" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Secrets in what becomes a ConfigMap. */}}
@@ -196,6 +200,9 @@ Refuses values that cannot work, and says what to do. values.schema.json says wh
 {{- if .enabled -}}
 {{- if not .prometheusAddress -}}
 {{- fail "keda.prometheusAddress: it is needed with keda.enabled" -}}
+{{- end -}}
+{{- if and .awsRegion (not .authenticationRef) -}}
+{{- fail "keda.authenticationRef: it is needed with keda.awsRegion, to sign queries" -}}
 {{- end -}}
 {{- $most := include "theatre.kedaMaxReplicas" $ | int -}}
 {{- $partitions := include "theatre.partitions" $ | int -}}

@@ -4,15 +4,15 @@ true if it is there."""
 # Kinds that are only remembered (`standins.REMEMBERED`) are in none of these.
 FIND = {
     "AWS::ApplicationAutoScaling::ScalableTarget": lambda aws, name: (
-        "kafka:" in name
-        or aws("application-autoscaling").describe_scalable_targets(
-            ServiceNamespace="ecs", ResourceIds=[name.split("|")[0]]
+        aws("application-autoscaling").describe_scalable_targets(
+            ServiceNamespace=name.split("|")[2], ResourceIds=[name.split("|")[0]]
         )["ScalableTargets"]
     ),
-    "AWS::ApplicationAutoScaling::ScalingPolicy": lambda aws, name: (
-        "arn:aws:kafka" in name
-        or aws("application-autoscaling").describe_scaling_policies(
-            ServiceNamespace="ecs", PolicyNames=[name.rpartition("/")[2]]
+    # Moto passes the names over that are asked for.
+    "AWS::ApplicationAutoScaling::ScalingPolicy": lambda aws, name: any(
+        each["PolicyName"] == name.split("|")[2]
+        for each in aws("application-autoscaling").describe_scaling_policies(
+            ServiceNamespace=name.split("|")[0], ResourceId=name.split("|")[1]
         )["ScalingPolicies"]
     ),
     "AWS::APS::Workspace": lambda aws, arn: (
@@ -43,7 +43,8 @@ FIND = {
         aws("ec2").describe_nat_gateways(NatGatewayIds=[name])["NatGateways"]
     ),
     "AWS::EC2::Route": lambda aws, name: any(
-        route.get("GatewayId", "").startswith("igw") or route.get("NatGatewayId")
+        route["DestinationCidrBlock"] == name.split("~")[1]
+        and (route.get("GatewayId", "").startswith("igw") or route.get("NatGatewayId"))
         for table in aws("ec2").describe_route_tables(RouteTableIds=[name.split("~")[0]])[
             "RouteTables"
         ]
@@ -56,7 +57,7 @@ FIND = {
         aws("ec2").describe_security_groups(GroupIds=[name])["SecurityGroups"]
     ),
     "AWS::EC2::SecurityGroupIngress": lambda aws, name: (
-        aws("ec2").describe_security_group_rules()["SecurityGroupRules"]
+        aws("ec2").describe_security_group_rules(SecurityGroupRuleIds=[name])["SecurityGroupRules"]
     ),
     "AWS::EC2::Subnet": lambda aws, name: (
         aws("ec2").describe_subnets(SubnetIds=[name])["Subnets"]
@@ -72,7 +73,9 @@ FIND = {
         aws("ec2").describe_vpc_endpoints(VpcEndpointIds=[name])["VpcEndpoints"]
     ),
     "AWS::EC2::VPCGatewayAttachment": lambda aws, name: any(
-        each["Attachments"] for each in aws("ec2").describe_internet_gateways()["InternetGateways"]
+        attached["VpcId"] == name
+        for each in aws("ec2").describe_internet_gateways()["InternetGateways"]
+        for attached in each["Attachments"]
     ),
     "AWS::ECR::Repository": lambda aws, name: (
         aws("ecr").describe_repositories(repositoryNames=[name])["repositories"]
@@ -130,11 +133,11 @@ FIND = {
     "AWS::Logs::MetricFilter": lambda aws, name: (
         aws("logs").describe_metric_filters(filterNamePrefix=name)["metricFilters"]
     ),
-    "AWS::MSK::Cluster": lambda aws, arn: (
-        aws("kafka").describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
+    "AWS::MSK::Cluster": lambda aws, arn: any(
+        each["ClusterArn"] == arn for each in aws("kafka").list_clusters_v2()["ClusterInfoList"]
     ),
-    "AWS::MSK::ServerlessCluster": lambda aws, arn: (
-        aws("kafka").describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
+    "AWS::MSK::ServerlessCluster": lambda aws, arn: any(
+        each["ClusterArn"] == arn for each in aws("kafka").list_clusters_v2()["ClusterInfoList"]
     ),
     "AWS::RDS::DBInstance": lambda aws, name: (
         aws("rds").describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
@@ -178,9 +181,10 @@ FIND = {
     "AWS::SNS::Topic": lambda aws, arn: (
         aws("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
     ),
-    "AWS::SNS::TopicPolicy": lambda aws, name: any(
-        "Senders" in aws("sns").get_topic_attributes(**each)["Attributes"]["Policy"]
-        for each in aws("sns").list_topics()["Topics"]
+    # Every topic has a policy from the beginning.
+    "AWS::SNS::TopicPolicy": lambda aws, name: all(
+        "__default" not in aws("sns").get_topic_attributes(TopicArn=arn)["Attributes"]["Policy"]
+        for arn in name.split("|")
     ),
     "AWS::SSM::Parameter": lambda aws, name: (
         aws("ssm").get_parameter(Name=name)["Parameter"]

@@ -15,6 +15,7 @@ from templates import (
     actions,
     exports,
     imports,
+    load,
     referenced,
     statements,
     substitution,
@@ -69,6 +70,15 @@ def names_that_are_imported(all_templates, orders):
             found += [f"{name}: imports {each}, which is not there yet" for each in wanted - there]
             there |= given[name]
     return sorted(set(found))
+
+
+def stacks_to_delete(text, with_ecs, with_eks):
+    """The page that compares both names the stacks that only ECS has, in the order in which they can
+    go: what imports comes before what exports."""
+    named = re.search(r"From ECS, delete the stacks(.*?), in this order", text, re.S)
+    wanted = [each for each in reversed(with_ecs) if each not in with_eks]
+    there = re.findall(r"`([a-z-]+)`", named[1]) if named else []
+    return [] if there == wanted else [f"docs/ecs-or-eks.md names {there}, not {wanted}"]
 
 
 def exports_that_stay(all_templates):
@@ -262,14 +272,189 @@ def metrics_that_exist(texts):
     ]
 
 
-def logs_that_have_an_end(all_templates):
-    """Every log group that a task writes to is made by a template, with an end."""
+def brokers_that_fit(all_templates):
+    """Types of brokers that a template takes are such as it can make: Express brokers have no
+    storage that is given to them, and take no number of copies."""
     found = []
-    made = set()
+    for name, template in all_templates.items():
+        form = template.get("Parameters", {}).get("BrokerType")
+        if form is None:
+            continue
+        texts = " ".join(words(template["Resources"])) + json.dumps(template["Resources"])
+        of_standard = [
+            each
+            for each in ("EBSStorageInfo", "kafka:broker-storage", "default.replication.factor")
+            if each in texts
+        ]
+        if of_standard and re.fullmatch(form["AllowedPattern"], "express.m7g.large"):
+            found.append(f"{name}: takes Express brokers, which have no {of_standard}")
+        if not re.fullmatch(form["AllowedPattern"], form["Default"]):
+            found.append(f"{name}: does not take its own default")
+    return found
+
+
+# Properties that MSK lets a configuration of Standard brokers have (its developer guide, "Custom
+# Amazon MSK configurations"), as far as they are used here, with the values that it takes.
+OF_BROKERS = {
+    "auto.create.topics.enable": r"true|false",
+    "default.replication.factor": r"\$\{Replicas\}",
+    "log.retention.hours": r"\d+",
+    "message.max.bytes": r"\d+",
+    "min.insync.replicas": r"\$\{InSyncReplicas\}",
+    "num.io.threads": r"\d+",
+    "num.network.threads": r"\d+",
+    "offsets.retention.minutes": r"\d+",
+    "replica.fetch.max.bytes": r"\d+",
+    "replica.fetch.response.max.bytes": r"\d+",
+    "unclean.leader.election.enable": r"true|false",
+}
+
+
+def brokers_as_configured(all_templates, client):
+    """The configuration of MSK names properties that MSK lets one set, once each, with values of
+    their kind; no topic makes itself, no leader lacks records, and brokers take, copy and keep the
+    longest record that Theatre writes: `client` is the source that says how long it is."""
+    configuration = all_templates["log-provisioned"]["Resources"]["Configuration"]["Properties"]
+    lines = substitution(configuration["ServerProperties"]).splitlines()
+    pairs = [line.partition("=")[::2] for line in lines]
+    given = dict(pairs)
+    found = [f"{name} is no property of MSK" for name in given.keys() - OF_BROKERS.keys()]
+    found += ["a property stands there twice"] if len(given) != len(pairs) else []
+    found += [
+        f"{name}={value} is no value of it"
+        for name, value in pairs
+        if not re.fullmatch(OF_BROKERS.get(name, ".*"), value)
+    ]
+    for name in ["auto.create.topics.enable", "unclean.leader.election.enable"]:
+        found += [] if given.get(name) == "false" else [f"{name} is not false"]
+    longest = int(re.search(r'MAX_MESSAGE_BYTES: &str = "(\d+)"', client)[1])
+    for name in ["message.max.bytes", "replica.fetch.max.bytes"]:
+        if int(given.get(name, 0)) < longest:
+            found.append(f"{name} is less than a record may have, {longest}")
+    return found
+
+
+def scraper_that_finds_pods(all_templates, chart, account):
+    """The configuration of the managed scraper is YAML of the form that Prometheus takes, and finds
+    the pods of the chart: by the name of their port, in the namespace that the identities are for.
+    `chart` is the text of the chart's templates, `account` a service account with its namespace."""
+    resources = all_templates["eks"]["Resources"]
+    blob = resources["Scraper"]["Properties"]["ScrapeConfiguration"]["ConfigurationBlob"]
+    read = load(substitution(blob["Fn::Base64"]))
+    found = [f"{each} is no part" for each in read.keys() - {"global", "scrape_configs"}]
+    known = {"scrape_interval", "scrape_timeout", "external_labels"}
+    found += [f"global has no {each}" for each in read.get("global", {}).keys() - known]
+    if not read.get("scrape_configs"):
+        return [*found, "it scrapes nothing"]
+    for job in read["scrape_configs"]:
+        known = {"job_name", "kubernetes_sd_configs", "relabel_configs"}
+        found += [f"a job has no {each}" for each in job.keys() - known]
+        namespaces = {
+            name for each in job["kubernetes_sd_configs"] for name in each["namespaces"]["names"]
+        }
+        found += [] if namespaces == {account["Namespace"]} else [f"looks at {namespaces}"]
+        for each in job["relabel_configs"]:
+            known = {"source_labels", "regex", "action", "target_label"}
+            found += [f"a change of labels has no {one}" for one in each.keys() - known]
+            if each.get("action") == "keep":
+                found += (
+                    []
+                    if each["source_labels"] == ["__meta_kubernetes_pod_container_port_name"]
+                    and f"name: {each['regex']}\n" in chart
+                    else [f"keeps {each}, which no pod of the chart has"]
+                )
+        made = {each.get("target_label") for each in job["relabel_configs"]}
+        found += [f"no series has a {each}" for each in {"namespace", "pod"} - made]
+    # The rules sum by job, and look for this one.
+    names = [job["job_name"] for job in read["scrape_configs"]]
+    return found + ([] if names == ["theatre"] else [f"jobs are {names}"])
+
+
+# What MSK measures without being paid for it: docs.aws.amazon.com/msk/latest/developerguide,
+# "metrics-details", as far as it is used here.
+FREE_OF_KAFKA = {
+    "ActiveControllerCount",
+    "BytesInPerSec",
+    "CpuUser",
+    "KafkaDataLogsDiskUsed",
+    "OfflinePartitionsCount",
+}
+
+
+def searches_that_name_dimensions(all_templates):
+    """Every search of a dashboard names the dimensions that it means: without them it finds the
+    same metric per broker and per topic, and a sum has each byte twice. Metrics of brokers are
+    those that cost nothing, as long as the cluster measures no others."""
+    found = []
+    level = all_templates["log-provisioned"]["Resources"]["Cluster"]["Properties"]
+    if level["EnhancedMonitoring"] != "DEFAULT":
+        found.append("log-provisioned: metrics beyond DEFAULT cost money, and no one looks at them")
+    for name, template in all_templates.items():
+        for resource in template["Resources"].values():
+            texts = list(words(resource))
+            if resource["Type"] == "AWS::CloudWatch::Dashboard":
+                body = substitution(resource["Properties"]["DashboardBody"])
+                json.loads(body)
+            searches = [one for text in texts for one in re.findall(r"SEARCH\('[^']*'", text)]
+            found += [f"{name}: {one}" for one in searches if not re.match(r"SEARCH\('\{", one)]
+            if any("AWS/Kafka" in text for text in texts):
+                named = re.findall(r'MetricName=\\?"(\w+)|SELECT \w+\((\w+)\)', "\n".join(texts))
+                metrics = {one for pair in named for one in pair if one}
+                metrics |= {resource["Properties"].get("MetricName")} - {None}
+                paid = metrics - FREE_OF_KAFKA
+                found += [f"{name}: {one} is not measured at DEFAULT" for one in sorted(paid)]
+                found += [] if metrics else [f"{name}: no metric of Kafka was recognised"]
+    return found
+
+
+# What the add-on of CloudWatch writes to, below /aws/containerinsights/ and the cluster's name.
+OF_INSIGHTS = ["application", "dataplane", "host", "performance"]
+
+
+def groups_of_services(template):
+    """Log groups that services of AWS make by themselves, without an end, where no one has made them
+    before: each with the name of the resource whose logs they are."""
+    resources = template["Resources"]
+
+    def name(value):
+        if isinstance(value, dict) and value.get("Ref") in resources:
+            properties = resources[value["Ref"]]["Properties"]
+            return name(properties.get("Name") or properties.get("ClusterName"))
+        return "${Deployment}" if value == {"Ref": "Deployment"} else substitution(value)
+
+    for logical, resource in resources.items():
+        kind, given = resource["Type"], resource["Properties"]
+        if kind == "AWS::RDS::DBInstance":
+            begin, logs = f"rds/instance/{name(given['DBInstanceIdentifier'])}", (
+                given.get("EnableCloudwatchLogsExports", [])
+            )
+        elif kind == "AWS::RedshiftServerless::Namespace":
+            begin, logs = f"redshift/{name(given['NamespaceName'])}", given.get("LogExports", [])
+        elif kind == "AWS::EKS::Cluster":
+            begin, logs = f"eks/{name(given['Name'])}", ["cluster"] if "Logging" in given else []
+        elif kind == "AWS::EKS::Addon":
+            insights = given["AddonName"] == "amazon-cloudwatch-observability"
+            begin = f"containerinsights/{name(given['ClusterName'])}"
+            logs = OF_INSIGHTS if insights else []
+        elif kind == "AWS::ECS::Cluster":
+            on = {"Name": "containerInsights", "Value": "disabled"} not in given["ClusterSettings"]
+            begin = f"ecs/containerinsights/{name(given['ClusterName'])}"
+            logs = ["performance"] if on else []
+        else:
+            continue
+        for log in logs:
+            yield logical, f"/aws/{begin}/{log}"
+
+
+def logs_that_have_an_end(all_templates):
+    """Every log group that a task or a service of AWS writes to is made by a template, with an end,
+    and before what writes to it."""
+    found = []
+    made = {}
     for name, template in all_templates.items():
         for logical, resource in template["Resources"].items():
             if resource["Type"] == "AWS::Logs::LogGroup":
-                made.add(substitution(resource["Properties"]["LogGroupName"]))
+                made[substitution(resource["Properties"]["LogGroupName"])] = name, logical
                 if "RetentionInDays" not in resource["Properties"]:
                     found.append(f"{name}: {logical} keeps its logs for ever")
     for name, template in all_templates.items():
@@ -277,6 +462,13 @@ def logs_that_have_an_end(all_templates):
             group = substitution(each.get("awslogs-group", each.get("LogGroupName", "")))
             if isinstance(group, str) and group.startswith("/") and group not in made:
                 found.append(f"{name}: no template makes the log group {group}")
+        for writer, group in groups_of_services(template):
+            place, logical = made.get(group, (None, None))
+            if place is None:
+                found.append(f"{name}: {writer} makes the log group {group}, without an end")
+            after = template["Resources"][writer].get("DependsOn", [])
+            if place == name and logical not in ([after] if isinstance(after, str) else after):
+                found.append(f"{name}: {writer} may come before its log group {group}")
     return found
 
 
@@ -306,6 +498,65 @@ def buckets_that_agree(all_templates, writer):
     days = all_templates["buckets"]["Parameters"]["UploadDays"]
     if days["MinValue"] <= 7 or days["Default"] <= 7:
         found.append("uploads may be ended before the longest outage that Kafka outlasts is over")
+    return found
+
+
+def tasks_that_know_their_log(all_templates):
+    """Every container that reads the log is told where that is MSK Serverless, which takes other
+    settings of topics."""
+    found = []
+    for name, template in all_templates.items():
+        wanted = {"Name": "THEATRE__LOG__SERVERLESS", "Value": "true"}
+        if template.get("Conditions", {}).get("HasServerlessLog") != {
+            "Fn::Equals": [{"Ref": "LogKind"}, "serverless"]
+        }:
+            wanted = None
+        for each in walk(template):
+            given = each.get("Environment")
+            if not isinstance(given, list):
+                continue
+            if any(one.get("Name") == "THEATRE__LOG__URL" for one in given):
+                told = [one["Fn::If"][:2] for one in given if "Fn::If" in one]
+                if ["HasServerlessLog", wanted] not in told:
+                    found.append(f"{name}: {each['Name']} does not know a serverless log")
+    return found
+
+
+def parameters_that_agree(all_templates):
+    """A parameter that several templates have is the same in all: a setting is given to all."""
+    forms = {}
+    for name, template in all_templates.items():
+        for parameter, form in template.get("Parameters", {}).items():
+            form = {key: value for key, value in form.items() if key != "Description"}
+            forms.setdefault(parameter, {}).setdefault(json.dumps(form, sort_keys=True), name)
+    return [
+        f"{parameter} differs between {' and '.join(each.values())}"
+        for parameter, each in forms.items()
+        if len(each) > 1
+    ]
+
+
+def counted_topics(model, kinds, topics_source):
+    """What the model of cost counts as topics is what there is, and as compacted what Theatre makes
+    so: `kinds` are topics by what they are for, `topics_source` the source that makes them."""
+    every = set().union(*kinds.values())
+    found = [] if model.TOPICS == len(every) else [f"there are {len(every)} topics"]
+    body = topics_source[topics_source.index("let (cleanup, days)") :]
+    parts = body[: body.index("vec![")].split("} else")
+    names = [
+        pair
+        for part in parts
+        if '("compact' in part
+        for pair in re.findall(r'topic\.(contains|ends_with)\("([a-z0-9.]+)"\)', part)
+    ]
+    compacted = {
+        each
+        for each in every - kinds["dead letters"]
+        for how, name in names
+        if (name in each if how == "contains" else each.endswith(name))
+    }
+    found += [] if model.COMPACTED == len(compacted) else [f"{len(compacted)} are compacted"]
+    found += [f"{each}: differs" for each in every if model.compacted(each) != (each in compacted)]
     return found
 
 

@@ -13,10 +13,10 @@ ACCOUNT = "123456789012"
 
 # Kinds that moto has nothing for at all, each with what was tried instead.
 REMEMBERED = {
-    "AWS::MSK::Configuration": "cfn-lint; its properties are compared with a list of the tests",
+    "AWS::MSK::Configuration": "cfn-lint; rules.brokers_as_configured",
     "AWS::RedshiftServerless::Namespace": "cfn-lint",
     "AWS::RedshiftServerless::Workgroup": "cfn-lint",
-    "AWS::APS::Scraper": "cfn-lint; its configuration is read as YAML",
+    "AWS::APS::Scraper": "cfn-lint; rules.scraper_that_finds_pods",
     "AWS::EKS::Addon": "cfn-lint",
     "AWS::EKS::PodIdentityAssociation": "cfn-lint",
     "AWS::EKS::AccessEntry": "cfn-lint",
@@ -104,13 +104,13 @@ def metric_filter(aws, wanted):
 def scalable_target(aws, wanted):
     words = ["ServiceNamespace", "ResourceId", "ScalableDimension"]
     place = {word: wanted[word] for word in words}
-    if wanted["ServiceNamespace"] == "ecs":
-        aws("application-autoscaling").register_scalable_target(
-            **place,
-            MinCapacity=int(wanted["MinCapacity"]),
-            MaxCapacity=int(wanted["MaxCapacity"]),
-            RoleARN=wanted["RoleARN"],
-        )
+    role = {"RoleARN": wanted["RoleARN"]} if "RoleARN" in wanted else {}
+    aws("application-autoscaling").register_scalable_target(
+        **place,
+        **role,
+        MinCapacity=int(wanted["MinCapacity"]),
+        MaxCapacity=int(wanted["MaxCapacity"]),
+    )
     parts = ["ResourceId", "ScalableDimension", "ServiceNamespace"]
     return "|".join(wanted[part] for part in parts), {}
 
@@ -123,16 +123,42 @@ def scaling_policy(aws, wanted):
     for word in ["ScaleInCooldown", "ScaleOutCooldown"]:
         if word in policy:
             policy[word] = int(policy[word])
-    if namespace == "ecs":
-        aws("application-autoscaling").put_scaling_policy(
-            PolicyName=wanted["PolicyName"],
-            ServiceNamespace=namespace,
-            ResourceId=resource,
-            ScalableDimension=dimension,
-            PolicyType=wanted["PolicyType"],
-            TargetTrackingScalingPolicyConfiguration=policy,
-        )
-    return f"{resource}/{wanted['PolicyName']}", {}
+    if "DisableScaleIn" in policy:
+        policy["DisableScaleIn"] = str(policy["DisableScaleIn"]).lower() == "true"
+    aws("application-autoscaling").put_scaling_policy(
+        PolicyName=wanted["PolicyName"],
+        ServiceNamespace=namespace,
+        ResourceId=resource,
+        ScalableDimension=dimension,
+        PolicyType=wanted["PolicyType"],
+        TargetTrackingScalingPolicyConfiguration=policy,
+    )
+    return f"{namespace}|{resource}|{wanted['PolicyName']}", {}
+
+
+def remove_ingress(aws, name, wanted):
+    aws("ec2").revoke_security_group_ingress(
+        GroupId=wanted["GroupId"], SecurityGroupRuleIds=[name]
+    )
+
+
+# Moto has it, without a name by which a rule could be asked for.
+@kind("AWS::EC2::SecurityGroupIngress", remove_ingress)
+def security_group_ingress(aws, wanted):
+    rule = {
+        "IpProtocol": wanted["IpProtocol"],
+        "FromPort": int(wanted["FromPort"]),
+        "ToPort": int(wanted["ToPort"]),
+    }
+    note = {"Description": wanted["Description"]}
+    if "SourceSecurityGroupId" in wanted:
+        rule["UserIdGroupPairs"] = [{"GroupId": wanted["SourceSecurityGroupId"], **note}]
+    else:
+        rule["IpRanges"] = [{"CidrIp": wanted["CidrIp"], **note}]
+    made = aws("ec2").authorize_security_group_ingress(
+        GroupId=wanted["GroupId"], IpPermissions=[rule]
+    )
+    return made["SecurityGroupRules"][0]["SecurityGroupRuleId"], {}
 
 
 def remove_msk(aws, arn, _):
@@ -290,7 +316,7 @@ def topic_policy(aws, wanted):
             AttributeName="Policy",
             AttributeValue=json.dumps(wanted["PolicyDocument"]),
         )
-    return f"policy-{uuid.uuid4().hex[:8]}", {}
+    return "|".join(wanted["Topics"]), {}
 
 
 def remove_cluster(aws, name, _):

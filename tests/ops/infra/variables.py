@@ -51,14 +51,17 @@ def flat(tables):
     return found
 
 
-def differences(cloudformation, ecs, deployment, settings):
+FAMILIES = ("pipeline", "job", "reconcile", "shell")
+
+
+def differences(cloudformation, ecs, deployment, settings, families=FAMILIES):
     """What theatre.toml and the variables of the pipeline's and the jobs' tasks say otherwise."""
     out = exported(cloudformation, deployment)
     brokers = "b-1.log.test:9098"
     tables = tomllib.loads(SETTINGS.toml(SETTINGS.configuration(settings, out, brokers)))
     wanted = flat(tables)
     found = []
-    for family in ["pipeline", "job", "reconcile", "shell"]:
+    for family in families:
         there = of_task(ecs, f"{deployment}-{family}")
         for key in wanted.keys() | there.keys():
             if wanted.get(key) != there.get(key):
@@ -96,12 +99,14 @@ def account_faults(values, eks):
     """Service accounts of the chart without a role, by Pod Identity and by IRSA, and roles of the
     interface's account that are not those of the interface."""
     name, of_api = values["serviceAccount"]["name"], values["api"]["serviceAccount"]["name"]
+    # The last one is for commands that run once, and no value of the chart.
     wanted = {name: "Pipeline", f"{name}-jobs": "Pipeline", of_api: "Api"}
+    wanted[f"{name}-topics"] = "Topics"
     properties = [each["Properties"] for each in eks["Resources"].values()]
     given = {
         each["ServiceAccount"]: each["RoleArn"]["Fn::ImportValue"]["Fn::Sub"]
         for each in properties
-        if "ServiceAccount" in each
+        if each.get("Namespace") == "theatre" and "ServiceAccount" in each
     }
     found = [f"{each} has no role, or is none" for each in wanted.keys() ^ given.keys()]
     found += [
@@ -124,3 +129,52 @@ def collector_faults(text):
     named = {name for each in pipelines for kind in each.values() for name in kind}
     made = {name for kind in ["receivers", "processors", "exporters"] for name in parts[kind]}
     return named ^ made
+
+
+def tasks_told_apart(text):
+    """Pipelines of the collector to Prometheus in which all tasks would be one instance: each is
+    scraped at the same address, so that the label `instance` has to come from the task, which a
+    processor before knows."""
+    parts = load(text)
+    found = []
+    for name, pipeline in parts["service"]["pipelines"].items():
+        if "prometheusremotewrite" not in pipeline["exporters"]:
+            continue
+        knows = named = False
+        for each in pipeline["processors"]:
+            made = parts["processors"][each]
+            knows |= "ecs" in made.get("detectors", [])
+            wanted = {"from_attribute": "aws.ecs.task.arn", "action": "upsert"}
+            wanted["key"] = "service.instance.id"
+            named |= knows and wanted in made.get("attributes", [])
+        found += [] if named else [f"{name}: all tasks have the same instance"]
+    return found
+
+
+def scaling_faults(values, settings, eks, page):
+    """Whether the values for the chart scale the pipeline between MinTasks and MaxTasks, by what the
+    cluster has and the page of infra says to install: KEDA, whose pods may query Prometheus."""
+    keda = values.get("keda", {"enabled": False})
+    most = settings["MaxTasks"] > settings["MinTasks"]
+    if keda["enabled"] != most:
+        return [f"MaxTasks is {settings['MaxTasks']}, and KEDA is {keda['enabled']}"]
+    if not most:
+        return []
+    wanted = settings["MinTasks"], settings["MaxTasks"]
+    found = []
+    if (keda["minReplicas"], keda["maxReplicas"]) != wanted:
+        found.append(f"KEDA scales otherwise than {wanted}")
+    roles = [
+        each["Properties"]["RoleArn"]["Fn::GetAtt"][0]
+        for each in eks["Resources"].values()
+        if each["Type"] == "AWS::EKS::PodIdentityAssociation"
+        and each["Properties"]["ServiceAccount"] == "keda-operator"
+        and f"--namespace {each['Properties']['Namespace']}" in page
+    ]
+    may = [json.dumps(eks["Resources"][role]["Properties"]["Policies"]) for role in roles]
+    if not any("aps:QueryMetrics" in each for each in may):
+        found.append("KEDA may not query Prometheus")
+    made = page.partition("kind: TriggerAuthentication")[2].partition("EOF")[0]
+    for part in [f"name: {keda['authenticationRef']}", "provider: aws"]:
+        found += [] if part in made else [f"no one makes the authentication with {part}"]
+    return found

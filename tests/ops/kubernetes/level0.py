@@ -192,8 +192,14 @@ REFUSED = [
         ["keda.enabled=true", "keda.prometheusAddress=http://p:9090", "keda.minReplicas=5"],
         "keda.minReplicas: 5 is more than keda.maxReplicas, 4",
     ),
+    (
+        ["keda.enabled=true", "keda.prometheusAddress=http://p:9090", "keda.awsRegion=eu-central-1"],
+        "keda.authenticationRef: it is needed with keda.awsRegion",
+    ),
     (["image.digest=sha256:abc"], "digest"),
     (["jobs.topics=apply"], "topics"),
+    (["jobs.run.resources.limits.memory=2Gi"], "jobs.run.resources: limits.memory must be"),
+    (["jobs.run.command=reconcile"], "command"),
 ]
 
 
@@ -397,6 +403,87 @@ def jobs_are_left_out_where_there_is_nothing_for_them_to_do():
     must(jobs == {"laptop": expected, "staging": expected, "embedded": []}, f"{jobs}")
 
 
+# Commands that run once, as the chart's README has them.
+RUN_ONCE = [
+    ["reconcile", "--allow-pending"],
+    ["report", "busiest_robots"],
+    ["state", "rebuild", "--from", "log"],
+    ["run", "--until-drained"],
+    ["state", "repartition", "--partitions", "96"],
+]
+
+
+def run_once(command, *arguments, values=EXAMPLES["eks-production"]):
+    """The job that the README makes of a command, as it renders it."""
+    given = f"jobs.run.command={json.dumps(command)}"
+    return template(values, "--show-only", "templates/run.yaml", "--set-json", given, *arguments)
+
+
+@test
+def a_command_that_runs_once_has_what_the_release_has():
+    release = objects(template(EXAMPLES["eks-production"]))
+    made = {(one["kind"], one["metadata"]["name"]) for one in release}
+    pipeline = find(release, "StatefulSet")["spec"]["template"]["spec"]
+    for command in RUN_ONCE:
+        text = run_once(command)
+        for version in VERSIONS:
+            kubeconform(text.replace("generateName", "name"), version)
+        job = objects(text)[0]
+        must(job["kind"] == "Job" and "name" not in job["metadata"], f"{job['metadata']}")
+        must(job["metadata"]["generateName"] == "theatre-run-", f"{job['metadata']}")
+        must(not job["metadata"].get("annotations"), "it is a hook of the release")
+        must(job["spec"]["backoffLimit"] == 0, "it is tried again")
+        pod = job["spec"]["template"]["spec"]
+        must(pod["containers"][0]["args"][1:] == command, f"{pod['containers'][0]['args']}")
+        needs = {
+            ("ServiceAccount", pod["serviceAccountName"]),
+            ("ConfigMap", pod["volumes"][0]["configMap"]["name"]),
+        }
+        must(needs <= made, f"{needs} are not of the release")
+        must(pod["serviceAccountName"] == pipeline["serviceAccountName"], "another account")
+    must("templates/run.yaml" not in template(EVERYTHING), "a release has the job, too")
+
+
+@test
+def a_command_that_runs_once_may_have_another_account_and_more_variables():
+    env = "jobs.run.env[0].name=THEATRE__LOG__CREATE_TOPICS"
+    text = run_once(
+        ["state", "repartition", "--partitions", "96"],
+        "--set", "jobs.run.serviceAccountName=theatre-topics",
+        "--set", env, "--set-string", "jobs.run.env[0].value=true",
+    )  # fmt: skip
+    for version in VERSIONS:
+        kubeconform(text.replace("generateName", "name"), version)
+    pod = objects(text)[0]["spec"]["template"]["spec"]
+    must(pod["serviceAccountName"] == "theatre-topics", pod["serviceAccountName"])
+    wanted = {"name": "THEATRE__LOG__CREATE_TOPICS", "value": "true"}
+    must(wanted in pod["containers"][0]["env"], f"{pod['containers'][0]['env']}")
+
+
+@test
+def the_readme_names_commands_that_run_once_as_they_are_tried_here():
+    readme = (CHART / "README.md").read_text().partition("## Commands that run once")[2]
+    readme = readme.partition("\n### ")[0]
+    lines = [line for line in readme.splitlines() if line.startswith("run ")]
+    named = [line.partition("#")[0].split()[1:] for line in lines]
+    must(all(command in RUN_ONCE for command in named), f"{named}")
+    must(all(command in named for command in RUN_ONCE), f"{named}")
+    # The function itself, with what it calls in place of Helm and kubectl.
+    script = "run() (" + readme.partition("run() (")[2].partition("\n)")[0] + "\n)\n"
+    stand_ins = work() / "stand-ins"
+    stand_ins.mkdir(exist_ok=True)
+    for name in ("helm", "kubectl"):
+        file = stand_ins / name
+        file.write_text(f'#!/bin/sh\nprintf "%s|" {name} "$@" >&2\necho job.batch/made\n')
+        file.chmod(0o755)
+    path = f"{stand_ins}:{os.environ['PATH']}"
+    done = call("bash", "-c", f"{script}run state repartition --partitions 96 2>&1",
+                env={"PATH": path})  # fmt: skip
+    given = 'jobs.run.command=["state","repartition","--partitions","96"]'
+    must(f"|--set-json|{given}|" in done.stdout, done.stdout)
+    must("kubectl|create|" in done.stdout and "|job.batch/made|" in done.stdout, done.stdout)
+
+
 @test
 def every_container_is_restricted_and_its_memory_is_promised():
     for name, values in ALL_VALUES.items():
@@ -498,6 +585,22 @@ def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
         'sum(theatre_consumer_lag_records{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"})'
     )
     must(query == expected, query)
+
+
+@test
+def queries_of_a_managed_prometheus_are_signed_by_the_role_of_keda():
+    given = {
+        "enabled": "true",
+        "prometheusAddress": "https://aps-workspaces.test/workspaces/ws-1",
+        "awsRegion": "eu-central-1",
+        "authenticationRef": "theatre-prometheus",
+    }
+    words = [f"--set=keda.{name}={value}" for name, value in given.items()]
+    rendered = objects(template(EXAMPLES["eks-production"], *words))
+    trigger = find(rendered, "ScaledObject")["spec"]["triggers"][0]
+    must(trigger["metadata"]["awsRegion"] == "eu-central-1", f"{trigger}")
+    must(trigger["metadata"]["identityOwner"] == "operator", f"{trigger}")
+    must(trigger["authenticationRef"] == {"name": "theatre-prometheus"}, f"{trigger}")
 
 
 @test

@@ -76,6 +76,50 @@ def rules_fire_stay_quiet_and_recover():
     run("promtool", "test", "rules", *files)
 
 
+def with_second_tasks(text):
+    """A file of tests whose series are all there twice, with one more label: those of two processes
+    with one address."""
+    series = re.compile(r"^      - series: '(\w+)(?:\{(.*)\})?'\n(        values: .*\n)", re.M)
+    assert series.search(text), text[:500]
+
+    def twice(match):
+        name, labels, values = match.groups()
+        labels = f"{labels}," if labels else ""
+        return "".join(
+            f"      - series: '{name}{{{labels}second_task=\"{second}\"}}'\n{values}"
+            for second in ("no", "yes")
+        )
+
+    return series.sub(twice, text)
+
+
+def two_processes_with_one_address_break_no_rule(folder):
+    """A rule that cannot be evaluated says so and stays empty: nothing then fires."""
+
+    def broken(rules, name, files="*.yaml"):
+        there = folder / name
+        shutil.copytree(rules, there / "rules")
+        found = []
+        for file in sorted(RULE_TESTS.glob(files)):
+            text = with_second_tasks(file.read_text())
+            text = text.replace("../../../helm/theatre/files/rules", "rules")
+            (there / file.name).write_text(text)
+            said = run("promtool", "test", "rules", there / file.name, check=False).stdout
+            # What is expected of alerts is for one process: only errors count.
+            found += re.findall(r"rule: (\S+), time: \S+ err: (.*)", said)
+        return found
+
+    found = broken(RULES, "twice")
+    assert not found, found
+    planted = folder / "planted"
+    shutil.copytree(RULES, planted)
+    file = planted / "recording.yaml"
+    text = file.read_text()
+    expression = "theatre_partition_owned * on (instance) theatre_partition_owned"
+    file.write_text(text + f"      - record: planted\n        expr: {expression}\n")
+    assert any(rule == "planted" for rule, _ in broken(planted, "planted-twice", "tasks.yaml"))
+
+
 def a_rule_that_is_wrong_is_found(folder):
     """A rule that cannot be read, and one that does not do what its test says."""
     broken = folder / "broken"
@@ -566,6 +610,7 @@ def nothing_was_lost_by_it(site):
 CHECKS = [
     rules_can_be_read,
     rules_fire_stay_quiet_and_recover,
+    two_processes_with_one_address_break_no_rule,
     a_rule_that_is_wrong_is_found,
     the_configuration_of_prometheus_can_be_read,
     the_example_for_alertmanager_can_be_read_and_routes,
