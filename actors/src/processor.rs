@@ -181,23 +181,23 @@ impl Processor {
 
     /// The wall clock says what time it is.
     pub fn hear(&mut self, tick: Tick, outputs: &mut Outputs) {
-        match tick {
-            Tick::Time(now) => self.tell_time(now, outputs),
-            Tick::Silence(now) => self.tick(now, outputs),
-        }
-    }
-
-    /// The wall clock says `now`, on a partition that has seen its log's end: what people have said
-    /// of conditions falls due. Silence is not judged.
-    pub fn tell_time(&mut self, now: LogTime, outputs: &mut Outputs) {
         if self.state.registry.is_some() {
-            return; // What is registered has no conditions.
+            return; // What is registered has no conditions, and cannot fall silent.
         }
-        self.at_time(now, outputs, |processor, outputs| {
+        self.at_time(tick.read_to, outputs, |processor, outputs| {
             processor.adopt_rules(outputs);
             processor.fall_due(outputs);
         });
+        if let Some(now) = tick.silence {
+            self.judge_silence(now, outputs);
+        }
         self.tally_conditions(outputs);
+    }
+
+    /// Hears a time, and that silence is to be judged by it.
+    pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
+        let (read_to, silence) = (now, Some(now));
+        self.hear(Tick { read_to, silence }, outputs);
     }
 
     /// Does something at a time of the wall clock. Where it puts nothing out, the next row is judged as
@@ -216,16 +216,15 @@ impl Processor {
         }
     }
 
-    /// As [`Self::tell_time`], on a partition that has seen its log's end for as long as makes a robot
-    /// silent: silence is judged, too.
-    pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
-        if self.state.registry.is_some() {
-            return; // What is registered cannot fall silent.
-        }
+    /// When something that was said of a condition falls due next, microseconds UTC; `i64::MAX` when
+    /// nothing does.
+    pub fn next_due(&self) -> i64 {
+        self.state.alerts.next_due(&self.config.rules)
+    }
+
+    fn judge_silence(&mut self, now: LogTime, outputs: &mut Outputs) {
         let is_silent = self.state.robot.is_silent(&self.config.time, now);
         self.at_time(now, outputs, |processor, outputs| {
-            processor.adopt_rules(outputs);
-            processor.fall_due(outputs);
             processor.with_rules(outputs, |robot, context| robot.tick(context, now));
             // Not only when silence is raised: a procedure may end, by its event, while its robot is
             // silent.
@@ -239,7 +238,6 @@ impl Processor {
             }
         });
         outputs.tally.is_silent = Some(is_silent);
-        self.tally_conditions(outputs);
     }
 
     /// Has the robot do something by the rules, and emits the alerts.

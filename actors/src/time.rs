@@ -30,13 +30,15 @@ impl LogTime {
     }
 }
 
-/// What the wall clock says to processors of a partition that sees the end of its log.
+/// What the wall clock says to processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tick {
-    /// The time: what people have said of conditions falls due by it.
-    Time(LogTime),
-    /// The same, when the end has been seen for as long as makes a robot silent: silence is judged.
-    Silence(LogTime),
+pub struct Tick {
+    /// Everything that was appended before this time has been read: what people have said of
+    /// conditions falls due by it.
+    pub read_to: LogTime,
+    /// The time of now, where the end of the log has been seen for as long as makes a robot silent:
+    /// silence is judged by it.
+    pub silence: Option<LogTime>,
 }
 
 /// Wall-clock time as a port: the system's clock in production, a number in a simulation.

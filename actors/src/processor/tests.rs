@@ -382,7 +382,13 @@ fn a_processor_whose_thread_is_gone_answers_instead_of_hanging() {
         [(0, Reply::Panicked { .. })]
     ));
     assert!(matches!(
-        &host.tick(&[0], crate::time::Tick::Silence(LogTime(NOW)))[..],
+        &host.tick(
+            &[0],
+            crate::time::Tick {
+                read_to: LogTime(NOW),
+                silence: None
+            }
+        )[..],
         [(0, Reply::Panicked { .. })]
     ));
     assert_eq!(host.save(&[0]), []);

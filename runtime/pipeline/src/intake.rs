@@ -76,6 +76,9 @@ pub struct Chunk {
     pub last_record: (TopicIndex, u64),
     /// True when nothing was left to read.
     pub caught_up: bool,
+    /// True when that was found while this chunk was read, of all topics: then it has everything that
+    /// was appended before.
+    pub is_current: bool,
     /// Records not yet read, by the logs' ends.
     pub lag_records: u64,
 }
@@ -187,6 +190,7 @@ impl Intake {
     /// The next chunk; empty when there is nothing to read. After an error the intake is to be
     /// opened anew.
     pub fn poll(&mut self) -> Result<Chunk> {
+        let before = self.fetches;
         for topic in 0..self.sources.len() {
             if self.sources[topic].pending.is_empty() {
                 self.fetch(topic)?;
@@ -205,7 +209,10 @@ impl Intake {
                 self.fetch(topic)?;
             }
         }
-        Ok(self.merge())
+        let mut chunk = self.merge();
+        let is_fresh = |source: &Source| source.fetched > before;
+        chunk.is_current = chunk.caught_up && self.sources.iter().all(is_fresh);
+        Ok(chunk)
     }
 
     fn fetch(&mut self, topic: TopicIndex) -> Result<()> {

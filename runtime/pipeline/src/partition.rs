@@ -43,6 +43,8 @@ use unsaved::{SlotState, UnsavedOutputs};
 /// Slot of the intake processor, which holds the records that name no robot.
 pub(super) const INTAKE_SLOT: usize = usize::MAX;
 
+/// So long a record may be on its way from the broker to what knows the log's end, microseconds.
+const ON_THE_WAY_US: i64 = 1_000_000;
 /// Wall-clock ticks come at most this often, microseconds.
 const TICK_EVERY_US: i64 = 1_000_000;
 /// An idle partition looks at the time this often: saves come due.
@@ -80,6 +82,8 @@ pub struct PartitionActor {
     to_lake: Option<(Arc<Chunk>, LogTime)>,
     holds_saves: bool,
     caught_up_since: Option<LogTime>,
+    /// Everything that was appended before has been read.
+    read_to: Option<LogTime>,
     last_tick: LogTime,
     /// So often has the wall clock alone changed a processor.
     ticks: u64,
@@ -169,6 +173,7 @@ impl PartitionActor {
             to_lake,
             holds_saves: false,
             caught_up_since: None,
+            read_to: None,
             last_tick: LogTime(0),
             ticks: 0,
             hurries: false,
@@ -281,6 +286,7 @@ impl PartitionActor {
             self.log_notifies = intake.on_news(&wake);
             self.intake = Some(intake);
         }
+        let asked = self.ports.clock.now();
         let polled = self
             .intake
             .as_mut()
@@ -300,6 +306,9 @@ impl PartitionActor {
             self.caught_up_since = None;
         })?;
         self.note_read(&chunk);
+        if chunk.is_current {
+            self.read_to = Some(LogTime(asked.0.saturating_sub(ON_THE_WAY_US)));
+        }
         if chunk.is_empty() {
             return Ok(false);
         }
@@ -451,23 +460,26 @@ impl PartitionActor {
         }
     }
 
-    /// Wall-clock ticks: only on a partition that sees its log's end, so that what was said of a
-    /// condition is read before a step falls due that it would have prevented. Silence is judged once
-    /// it has seen the end for as long as makes a robot silent, so that an outage of the log, in which
-    /// no record could be read, makes no robot silent.
+    /// Wall-clock ticks. What was said of conditions falls due by the time up to which everything has
+    /// been read, so that what would have prevented a step is known before, and a replay of the log
+    /// does the same. Silence is judged once the partition has seen the log's end for as long as makes
+    /// a robot silent, so that an outage of the log, in which no record could be read, makes no robot
+    /// silent.
     fn tick(&mut self) {
         let now = self.ports.clock.now();
-        let Some(since) = self.caught_up_since else {
-            return;
-        };
         if now.0 - self.last_tick.0 < TICK_EVERY_US {
             return;
         }
         let silence = self.params.processor.time.silence_after_us;
-        let tick = if now.0 - since.0 >= silence {
-            Tick::Silence(now)
-        } else {
-            Tick::Time(now)
+        let at_end_long_enough = self
+            .caught_up_since
+            .is_some_and(|since| now.0 - since.0 >= silence);
+        let Some(read_to) = self.read_to else {
+            return;
+        };
+        let tick = Tick {
+            read_to,
+            silence: at_end_long_enough.then_some(now),
         };
         self.last_tick = now;
         let slots: Vec<usize> = (0..self.routes.len())

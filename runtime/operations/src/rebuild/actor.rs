@@ -9,7 +9,7 @@ use theatre_actors::outputs::{DeadRow, OutputEvent, OutputKind, Outputs};
 use theatre_actors::ports::{Error, Result, StoredProcessor};
 use theatre_actors::position::{Partition, Positions, TopicIndex};
 use theatre_actors::processor::{Processor, ProcessorConfig};
-use theatre_actors::time::LogTime;
+use theatre_actors::time::{LogTime, Tick};
 use theatre_schemas::batch::Batch;
 
 use super::report::OutputList;
@@ -233,11 +233,9 @@ impl Actor {
             let mut ticked = processor.clone();
             let mut outputs = Outputs::default();
             // Silence is judged only by a process that has seen the end of the log for so long.
-            if at.saturating_sub(self.last_append) < silence_us {
-                ticked.tell_time(LogTime(at), &mut outputs);
-            } else {
-                ticked.tick(LogTime(at), &mut outputs);
-            }
+            let is_judged = at.saturating_sub(self.last_append) >= silence_us;
+            let (read_to, silence) = (LogTime(at), is_judged.then_some(LogTime(at)));
+            ticked.hear(Tick { read_to, silence }, &mut outputs);
             if outputs.events.is_empty() {
                 continue;
             }
