@@ -1,4 +1,4 @@
-//! The flat columns of a record: fields of records by their paths, elements of arrays by their index.
+//! The flat columns of a record: fields of records by their paths, elements of arrays by index.
 
 use super::{ColumnSpec, ColumnType, DECIMAL_PRECISION_MAX, SchemaError, field_error};
 use crate::avro_type::{AvroField, AvroType, Logical};

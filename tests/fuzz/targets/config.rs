@@ -1,6 +1,6 @@
 //! Any text as `theatre.toml` (the first byte even) or as a rule file. It is refused with an error
-//! that names the file, or the faults of what it says are told; a rule that is taken is, as JSON, the
-//! same rule.
+//! that names the file, or the faults of what it says are named; a rule that is taken is, as JSON,
+//! the same rule.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! A mapping and a file, parted by a line of dashes: rows come out as the property test of the crate
-//! asks for. Without such a line all is a file of which a mapping, a schema and rules are made:
-//! those that say all that is needed are taken by the program that wrote them.
+//! A mapping and a file, parted by a line of dashes: rows come out as the property test of the
+//! crate asks for. Without such a line all is a file of which a mapping, a schema and rules are
+//! made: those that say all that is needed are taken by the program that wrote them.
 
 #![no_main]
 

@@ -1,6 +1,6 @@
-//! Any bytes as an input record. The first byte picks a shipped schema, by which the rest is a datum;
-//! or none, and the rest is a whole message with its frame. A record adds one value to every column
-//! or none to any, and a datum that is accepted is one that the library of Avro accepts, too.
+//! Any bytes as an input record. The first byte picks a shipped schema, by which the rest is a
+//! datum; or none, and the rest is a whole message with its frame. A record adds one value to every
+//! column or none to any, and a datum that is accepted is one that Avro's library accepts, too.
 
 #![no_main]
 

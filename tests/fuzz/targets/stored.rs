@@ -1,6 +1,6 @@
 //! Any bytes as what a store keeps: the first byte picks the type, the second is its version. Bytes
-//! are refused, or are a value that is written as bytes which give the same value; what is shown of a
-//! robot is shown of any state that can be read.
+//! are refused, or are a value that is written as bytes which give the same value; what is shown of
+//! a robot is shown of any state that can be read.
 
 #![no_main]
 
