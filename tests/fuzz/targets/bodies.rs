@@ -15,34 +15,44 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// What the parser of bodies needs of its crate, without its HTTP server.
 mod model {
+    /// A record that does not fit.
     #[derive(Debug)]
     pub struct RejectedRecord {
+        /// Its number in the body, from 0.
         pub index: u64,
+        /// What is wrong with it.
         pub faults: Vec<theatre_schemas::encode::Fault>,
     }
 }
 
+/// Problems without their answers.
 mod problem {
+    /// Something, or what is wrong.
     pub type Answer<T> = Result<T, Problem>;
 
+    /// Something wrong with a request.
     #[derive(Debug)]
-    pub struct Problem(#[allow(dead_code)] pub String);
+    pub struct Problem(#[allow(dead_code)] String);
 
     impl Problem {
+        /// A problem of a code.
         pub fn new(_code: &'static str, detail: impl Into<String>) -> Self {
             Self(detail.into())
         }
 
+        /// A request that cannot be understood.
         pub fn bad(detail: impl Into<String>) -> Self {
             Self(detail.into())
         }
 
+        /// Something that is not there.
         pub fn missing(what: &str, id: &str) -> Self {
             Self(format!("there is no {what} '{id}'"))
         }
     }
 }
 
+/// The parser, and what must hold of it.
 #[path = "."]
 mod ingest {
     #[allow(dead_code)]
@@ -70,6 +80,7 @@ mod ingest {
         parsed.rejected.push(RejectedRecord { index, faults });
     }
 
+    /// What must hold of a body in a form, for a dataset, each picked by a number.
     pub fn check(form: u8, dataset: u8, body: &[u8]) {
         let form = [Form::Json, Form::Lines, Form::Csv, Form::Avro][usize::from(form) % 4];
         let dataset = INPUT_SCHEMAS[usize::from(dataset) % INPUT_SCHEMAS.len()].0;
