@@ -145,7 +145,8 @@ impl Writer<'_> {
 
     fn unknown_keys(&mut self, fields: &[AvroField], object: &Map<String, Value>) {
         let is_known = |key: &String| fields.iter().any(|field| field.name == *key);
-        for (key, value) in object.iter().filter(|(key, _)| !is_known(key)) {
+        let room = FAULTS_MAX.saturating_sub(self.faults.len());
+        for (key, value) in object.iter().filter(|(key, _)| !is_known(key)).take(room) {
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
             self.within(key, |writer| {
                 writer.fault(

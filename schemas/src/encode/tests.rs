@@ -158,6 +158,21 @@ fn a_schema_of_few_words_asks_for_no_memory() {
 }
 
 #[test]
+fn a_record_of_fields_that_are_not_there_is_looked_at_until_eight_are_named() {
+    let fields: Vec<String> = (0..2_000)
+        .map(|field| format!(r#"{{"name":"field_{field}","type":["null","int"],"default":null}}"#))
+        .collect();
+    let fields = fields.join(",");
+    let schema = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+    let encoder = JsonEncoder::new(&schema).unwrap();
+    let record: serde_json::Map<String, Value> = (0..400_000)
+        .map(|key| (format!("no_{key}"), json!(1)))
+        .collect();
+    let faults = encoder.encode(&Value::Object(record), &mut Vec::new());
+    assert_eq!(faults.unwrap_err().len(), super::FAULTS_MAX);
+}
+
+#[test]
 fn a_path_of_any_length_is_refused_and_takes_no_stack() {
     for step in [".a", "[0]"] {
         let mut record = base();
