@@ -77,10 +77,15 @@ impl Body<'_> {
     /// # Errors
     /// When the bytes are no value of the shape.
     pub fn decode<Shape: DeserializeOwned>(&self) -> Result<Shape, StateError> {
-        postcard::from_bytes(self.bytes).map_err(|error| StateError::Damaged {
+        let damaged = |why: String| StateError::Damaged {
             name: self.name,
-            why: error.to_string(),
-        })
+            why,
+        };
+        match postcard::take_from_bytes(self.bytes) {
+            Ok((value, [])) => Ok(value),
+            Ok((_, rest)) => Err(damaged(format!("{} bytes are left after it", rest.len()))),
+            Err(error) => Err(damaged(error.to_string())),
+        }
     }
 
     /// The refusal of a version that the type has no reader for.

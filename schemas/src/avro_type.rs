@@ -13,6 +13,13 @@ use crate::dataset::SchemaError;
 /// Types nested deeper than this are refused, which also refuses recursive types.
 pub(crate) const DEPTH_MAX: usize = 12;
 
+/// Most types of a schema, each as often as it is named: types that name each other twice would
+/// make any number of them of a few lines.
+const TYPES_MAX: usize = 1 << 16;
+
+/// Longest fixed type, bytes: a value of it is in memory as a whole.
+const FIXED_MAX: usize = 1 << 24;
+
 /// The logical types that change a column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Logical {
@@ -69,6 +76,7 @@ pub(crate) fn parse(json: &str) -> Result<(Arc<Vec<AvroField>>, Value), SchemaEr
         serde_json::from_str(json).map_err(|error| SchemaError::Invalid(error.to_string()))?;
     let mut named_types = NamedTypes {
         known: HashMap::new(),
+        walked: 0,
     };
     match named_types.walk(&root, "", 0)? {
         AvroType::Record(fields) => Ok((fields, root)),
@@ -82,6 +90,8 @@ pub(crate) fn parse(json: &str) -> Result<(Arc<Vec<AvroField>>, Value), SchemaEr
 struct NamedTypes<'a> {
     /// By full name: the definition, and the namespace that applies inside it.
     known: HashMap<String, (&'a Value, String)>,
+    /// Types so far, each as often as it is named.
+    walked: usize,
 }
 
 impl<'a> NamedTypes<'a> {
@@ -94,6 +104,12 @@ impl<'a> NamedTypes<'a> {
         if depth > DEPTH_MAX {
             return Err(SchemaError::Invalid(format!(
                 "types are nested (or recursive) deeper than {DEPTH_MAX} levels"
+            )));
+        }
+        self.walked += 1;
+        if self.walked > TYPES_MAX {
+            return Err(SchemaError::Invalid(format!(
+                "there are more than {TYPES_MAX} types in it, each counted as often as it is named"
             )));
         }
         match schema {
@@ -174,7 +190,7 @@ impl<'a> NamedTypes<'a> {
                 namespace,
                 depth + 1,
             )?)),
-            "fixed" => AvroType::Fixed(schema["size"].as_u64().unwrap_or(0) as usize, logical),
+            "fixed" => AvroType::Fixed(fixed_size(schema)?, logical),
             "int" => AvroType::Int(logical),
             "long" => AvroType::Long(logical),
             "bytes" => AvroType::Bytes(logical),
@@ -229,6 +245,16 @@ impl<'a> NamedTypes<'a> {
         self.known.insert(full, (schema, inner_namespace.clone()));
         inner_namespace
     }
+}
+
+fn fixed_size(schema: &Value) -> Result<usize, SchemaError> {
+    let size = schema["size"].as_u64().unwrap_or(0);
+    let taken = usize::try_from(size).ok().filter(|size| *size <= FIXED_MAX);
+    taken.ok_or_else(|| {
+        SchemaError::Invalid(format!(
+            "a fixed of {size} bytes is longer than a record: {FIXED_MAX} at most are taken"
+        ))
+    })
 }
 
 fn full_name(name: &str, namespace: &str) -> String {

@@ -68,13 +68,9 @@ impl JsonEncoder {
             Ok(Cow::Borrowed(Value::Object(object))) => writer.record(&self.fields, object),
             Ok(Cow::Owned(Value::Object(object))) => writer.record(&self.fields, &object),
             Ok(other) => writer.fault("an object", &other, None),
-            Err(key) => {
+            Err((key, expected)) => {
                 writer.pointer = format!("/{}", escaped(&key));
-                writer.fault(
-                    "a path of names, such as joints[2].current",
-                    &Value::Null,
-                    None,
-                );
+                writer.fault(expected, &Value::Null, None);
             }
         }
         if writer.faults.is_empty() {
@@ -149,7 +145,8 @@ impl Writer<'_> {
 
     fn unknown_keys(&mut self, fields: &[AvroField], object: &Map<String, Value>) {
         let is_known = |key: &String| fields.iter().any(|field| field.name == *key);
-        for (key, value) in object.iter().filter(|(key, _)| !is_known(key)) {
+        let room = FAULTS_MAX.saturating_sub(self.faults.len());
+        for (key, value) in object.iter().filter(|(key, _)| !is_known(key)).take(room) {
             let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
             self.within(key, |writer| {
                 writer.fault(
@@ -234,9 +231,19 @@ fn null_branch(avro_type: &AvroType) -> Option<usize> {
     }
 }
 
+/// Longest array that a path makes.
+const INDEX_MAX: usize = crate::dataset::ARRAY_LENGTH_MAX;
+
+/// Most names and indices of a path: no schema is nested deeper. Values that are nested without a
+/// bound would take the whole stack of the thread that drops them.
+const STEPS_MAX: usize = 32;
+
+/// Most elements that the paths of a record make: a few bytes, `a[9][1023]`, make a thousand.
+const ELEMENTS_MAX: usize = 1 << 16;
+
 /// A record with paths as keys, nested; one without any as it is. The error is a key that is no
-/// path.
-pub fn nested(record: &Value) -> Result<Cow<'_, Value>, String> {
+/// path, and what is expected instead.
+fn nested(record: &Value) -> Result<Cow<'_, Value>, (String, &'static str)> {
     let Value::Object(object) = record else {
         return Ok(Cow::Borrowed(record));
     };
@@ -244,17 +251,23 @@ pub fn nested(record: &Value) -> Result<Cow<'_, Value>, String> {
         return Ok(Cow::Borrowed(record));
     }
     let mut root = Value::Object(Map::new());
+    let mut elements_left = ELEMENTS_MAX;
     for (key, value) in object {
-        let place = place(&mut root, key).ok_or_else(|| key.clone())?;
-        *place = value.clone();
+        let no_path = "a path of names, such as joints[2].current";
+        let place = place(&mut root, key, &mut elements_left);
+        *place.ok_or_else(|| match elements_left {
+            0 => (key.clone(), "fewer elements: the paths make too many"),
+            _ => (key.clone(), no_path),
+        })? = value.clone();
     }
     Ok(Cow::Owned(root))
 }
 
-/// Longest array that a path makes.
-const INDEX_MAX: usize = crate::dataset::ARRAY_LENGTH_MAX;
-
-fn place<'a>(root: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+/// The value at a path, which is made; at most so many elements, then none are left.
+fn place<'a>(root: &'a mut Value, path: &str, elements_left: &mut usize) -> Option<&'a mut Value> {
+    if path.bytes().filter(|byte| b".[".contains(byte)).count() >= STEPS_MAX {
+        return None;
+    }
     let mut at = root;
     for step in path.split('.') {
         let (name, indices) = match step.find('[') {
@@ -273,7 +286,13 @@ fn place<'a>(root: &'a mut Value, path: &str) -> Option<&'a mut Value> {
                 *at = Value::Array(Vec::new());
             }
             let elements = at.as_array_mut()?;
-            if elements.len() <= index {
+            let made = (index + 1).saturating_sub(elements.len());
+            if made > *elements_left {
+                *elements_left = 0;
+                return None;
+            }
+            *elements_left -= made;
+            if made > 0 {
                 elements.resize(index + 1, Value::Null);
             }
             at = &mut elements[index];

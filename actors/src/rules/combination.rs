@@ -1,5 +1,7 @@
 //! A rule on the conditions of other rules, joined by and, or and not.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::micros::Micros;
@@ -54,18 +56,18 @@ impl Expression {
     /// The ids of the rules, in the order in which they are named first.
     pub(crate) fn rules(&self) -> Vec<&str> {
         let mut rules = Vec::new();
-        self.collect(&mut rules);
+        self.collect(&mut BTreeSet::new(), &mut rules);
         rules
     }
 
-    fn collect<'a>(&'a self, rules: &mut Vec<&'a str>) {
+    /// Adds the rules that are not `known` yet: a set, for there may be any number of them.
+    fn collect<'a>(&'a self, known: &mut BTreeSet<&'a str>, rules: &mut Vec<&'a str>) {
         match self {
-            Self::Rule(id) if !rules.contains(&id.as_str()) => rules.push(id),
-            Self::Rule(_) => {}
+            Self::Rule(id) => rules.extend(known.insert(id).then_some(id.as_str())),
             Self::Joined(Joined::And(of) | Joined::Or(of)) => {
-                of.iter().for_each(|of| of.collect(rules));
+                of.iter().for_each(|of| of.collect(known, rules));
             }
-            Self::Joined(Joined::Not(of)) => of.collect(rules),
+            Self::Joined(Joined::Not(of)) => of.collect(known, rules),
         }
     }
 
@@ -122,6 +124,13 @@ mod tests {
         ] {
             assert_eq!(of.holds(&|id| open.contains(id)), expected, "{open}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_names_any_number_of_others_is_looked_at_once() {
+        let ids = (0..200_000).map(|number| Expression::Rule(number.to_string()));
+        let all: Vec<Expression> = ids.clone().chain(ids).collect();
+        assert_eq!(Expression::Joined(Joined::Or(all)).rules().len(), 200_000);
     }
 
     #[test]

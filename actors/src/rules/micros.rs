@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Longest span, microseconds: a hundred years. Added to any time that a record may have, it is a
+/// time still; and a float has all of its digits.
+const LONGEST_US: f64 = 36_525.0 * 86_400e6;
+
 /// A span of time, written as `"500ms"`, `"30s"`, `"5m"`, `"1h"` or `"2d"`; kept in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Micros(pub i64);
@@ -10,7 +14,7 @@ impl Micros {
     /// Reads a span.
     ///
     /// # Errors
-    /// When it is not a number with a unit.
+    /// When it is not a number with a unit, or longer than a hundred years.
     pub fn parse(text: &str) -> Result<Self, String> {
         let digits = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -32,7 +36,13 @@ impl Micros {
         let number: f64 = number
             .parse()
             .map_err(|_| format!("'{text}' is not a duration: '{number}' is no number"))?;
-        Ok(Self((number * factor) as i64))
+        let micros = number * factor;
+        if micros > LONGEST_US {
+            return Err(format!(
+                "'{text}' is longer than a hundred years: write a shorter duration"
+            ));
+        }
+        Ok(Self(micros as i64))
     }
 }
 
@@ -62,5 +72,21 @@ impl Serialize for Micros {
 impl<'de> Deserialize<'de> for Micros {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Micros;
+
+    #[test]
+    fn a_span_of_more_than_a_hundred_years_is_refused_before_times_overflow() {
+        let century = Micros::parse("36525d").unwrap();
+        assert_eq!(century, Micros(3_155_760_000_000_000));
+        assert_eq!(Micros::parse(&century.to_string()), Ok(century));
+        for long in ["36526d", "9999999999999999999999d", "9223372036854775807us"] {
+            let why = Micros::parse(long).unwrap_err();
+            assert!(why.contains(long) && why.contains("hundred years"), "{why}");
+        }
     }
 }

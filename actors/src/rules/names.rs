@@ -41,12 +41,16 @@ pub(super) fn unknown_signal(spec: &RuleSpec, signal: &str, datasets: &Datasets)
 /// Suggests the names with the smallest edit distance, the nearest first; lists all names when none
 /// is near.
 pub fn did_you_mean(wanted: &str, known: &[&str]) -> String {
+    // A name with more than a third of its characters changed is no typing error. One that is much
+    // longer or shorter is not compared: a text of any length would take minutes.
+    let most = |name: &str| name.chars().count().div_ceil(3);
+    let length = wanted.chars().count();
     let mut near: Vec<(usize, &str)> = known
         .iter()
+        .filter(|name| name.chars().count().abs_diff(length) <= most(name))
         .map(|name| (strsim::levenshtein(wanted, name), *name))
         .collect();
-    // A name with more than a third of its characters changed is no typing error.
-    near.retain(|(edits, name)| *edits <= name.chars().count().div_ceil(3));
+    near.retain(|(edits, name)| *edits <= most(name));
     near.sort_unstable();
     near.dedup();
     if near.is_empty() {
@@ -63,18 +67,30 @@ pub fn did_you_mean(wanted: &str, known: &[&str]) -> String {
 }
 
 /// Whether a name is that of a pattern, in which `*` stands for an index or another part of a name:
-/// any signs but `.`, `[` and `]`.
+/// any signs but `.`, `[` and `]`. Takes a time that grows with both lengths, whatever the stars.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else {
+    if !pattern.contains('*') {
         return pattern == name;
-    };
-    let Some(tail) = name.strip_prefix(head) else {
-        return false;
-    };
-    let longest = tail.find(['.', '[', ']']).unwrap_or(tail.len());
-    let ends = tail.char_indices().map(|(at, sign)| at + sign.len_utf8());
-    ends.take_while(|end| *end <= longest)
-        .any(|end| matches(rest, &tail[end..]))
+    }
+    // By length: whether the pattern so far stands for so much of the name.
+    let mut reached = vec![false; name.chars().count() + 1];
+    reached[0] = true;
+    for wanted in pattern.chars() {
+        let mut before = std::mem::take(&mut reached[0]);
+        let mut is_any = false;
+        for (known, reached) in name.chars().zip(&mut reached[1..]) {
+            let here = match wanted {
+                '*' => !['.', '[', ']'].contains(&known) && (before || is_any),
+                sign => before && sign == known,
+            };
+            before = std::mem::replace(reached, here);
+            is_any = here;
+        }
+        if !reached.contains(&true) {
+            return false;
+        }
+    }
+    reached.last().is_some_and(|whole| *whole)
 }
 
 #[cfg(test)]
@@ -97,6 +113,19 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn many_stars_and_long_names_take_no_time() {
+        let name = "a".repeat(60);
+        let stars = "*".repeat(30);
+        assert!(matches(&stars, &name));
+        assert!(!matches(&format!("{stars}x"), &name));
+        assert!(!matches(&"*".repeat(61), &name));
+        assert!(!matches(&"*".repeat(1 << 24), &name));
+        assert!(matches("*é*", "aéb") && !matches("*é*", "aé"));
+        let hint = did_you_mean(&"grip_force".repeat(1 << 18), &[name.as_str(); 100]);
+        assert!(hint.starts_with("there are"));
     }
 
     #[test]

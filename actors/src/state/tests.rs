@@ -42,6 +42,12 @@ fn check<T: Stored + PartialEq + Debug>(sample: &T) -> &'static str {
                 T::NAME
             );
         }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert!(
+            matches!(decode::<T>(&longer), Err(StateError::Damaged { .. })),
+            "{} version {version}, a byte too many",
+            T::NAME
+        );
     }
     for found in [0, T::VERSION + 1, u8::MAX] {
         let known = T::VERSION;

@@ -32,6 +32,31 @@ const NAMED_MAX: usize = 100;
 /// Longest key of a request, bytes.
 const KEY_MAX: usize = 200;
 
+impl Form {
+    /// As the headers say.
+    fn of(headers: &HeaderMap) -> Answer<Self> {
+        let value = headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let kind = value.split(';').next().unwrap_or_default().trim();
+        match kind.to_ascii_lowercase().as_str() {
+            "application/json" => Ok(Self::Json),
+            "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+                Ok(Self::Lines)
+            }
+            "text/csv" => Ok(Self::Csv),
+            "application/vnd.apache.avro" | "application/avro" => Ok(Self::Avro),
+            other => Err(Problem::new(
+                "unsupported",
+                format!(
+                    "Content-Type '{other}': application/json, application/x-ndjson, text/csv and application/vnd.apache.avro are known"
+                ),
+            )),
+        }
+    }
+}
+
 /// What becomes of a body of which a record does not fit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

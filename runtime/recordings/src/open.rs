@@ -9,7 +9,7 @@ use crate::mapping::Mapping;
 use crate::ndjson::Ndjson;
 use crate::parquet::Parquet;
 use crate::records::{Place, ReadError, Records};
-use crate::source::{Input, Kind, Text};
+use crate::source::{Input, Kind, Text, signs};
 
 /// The forms of files that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,10 +103,7 @@ fn fault(input: &Input, why: String) -> ReadError {
 
 /// Whether a text begins as an object of JSON does, or an array of objects.
 fn is_json(head: &[u8]) -> bool {
-    // Marks of byte order, and the other half of signs in UTF-16, are passed.
-    let mut signs = head.iter().filter(|byte| {
-        !byte.is_ascii_whitespace() && !matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xff | 0xfe)
-    });
+    let mut signs = signs(head);
     match (signs.next(), signs.next()) {
         (Some(b'{'), next) => matches!(next, None | Some(b'"' | b'}')),
         (Some(b'['), next) => matches!(next, None | Some(b'{')),

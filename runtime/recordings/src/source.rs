@@ -20,6 +20,8 @@ use crate::records::{Place, ReadError};
 
 /// Bytes by which the kind of a file is seen.
 const HEAD_BYTES: usize = 64;
+/// Those by which a kind of file, or of text, is known.
+const MAGIC_BYTES: usize = 8;
 
 /// How a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +108,9 @@ impl Input {
         self.packing
     }
 
-    /// Its first bytes, at most 64, unpacked. They come again when it is read.
+    /// Its first bytes, at most 64, unpacked: as many as have come, and a magic number and two
+    /// [`signs`] at least where there are so many. What is decided by them goes by those alone, so
+    /// that it is the same however the bytes come. They come again when it is read.
     pub fn head(&self) -> &[u8] {
         self.bytes.head()
     }
@@ -133,6 +137,15 @@ fn fault(name: &str, why: &str) -> ReadError {
     }
 }
 
+/// The bytes of a text's beginning that are signs: no blanks, no marks of byte order, and not the
+/// other half of signs in UTF-16.
+pub(crate) fn signs(head: &[u8]) -> impl Iterator<Item = u8> {
+    let is_sign = |byte: &u8| {
+        !byte.is_ascii_whitespace() && !matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xff | 0xfe)
+    };
+    head.iter().copied().filter(is_sign)
+}
+
 /// A reader whose first bytes were read ahead.
 struct Ahead {
     head: Vec<u8>,
@@ -148,7 +161,9 @@ impl Ahead {
         let mut filled = 0;
         let mut failed = None;
         // The shortest line that may be all there is for now has fewer bytes than a magic number.
-        while filled < 8 {
+        while filled < HEAD_BYTES
+            && (filled < MAGIC_BYTES || signs(&head[..filled]).nth(1).is_none())
+        {
             match reader.read(&mut head[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,

@@ -119,6 +119,21 @@ fn json_lines() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
+/// Found by the fuzzer: more than eight bytes were looked at where they had come.
+#[test]
+fn what_a_file_is_does_not_depend_on_how_its_bytes_come() {
+    let plans = plans(&corpus());
+    for bytes in [
+        &b"\x000\x002\x006\x00-\x000\x001\x00-\x003\x00\x00t\x00i\x00m\x00e\x00,\x00v\x00\n\x001\x00"[..],
+        b"{          x\ntime,v\n2026-01-31T08:00:00Z,1\n",
+        b"            {\"time\":1,\"v\":2}\n",
+        b"SQLite format 3\x00 and what follows\n",
+        b"#ROSBAG V2.0\ntime,v\n",
+    ] {
+        check(&plans, "in.csv", bytes);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 

@@ -407,6 +407,7 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
                 return Err(cursor.malformed("a block has more items than the record has bytes"));
             }
             for _ in 0..count {
+                let left = cursor.left();
                 match skip {
                     Skip::Array(items) => skip_value(items, cursor)?,
                     Skip::Map(values) => {
@@ -414,6 +415,9 @@ fn skip_value(skip: &Skip, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
                         skip_value(values, cursor)?;
                     }
                     _ => unreachable!("only arrays and maps have blocks"),
+                }
+                if cursor.left() == left {
+                    break; // Nor has any other item of this type: every block would be walked for nothing.
                 }
             }
         },

@@ -183,6 +183,9 @@ fn date(value: &Value) -> Option<i32> {
     Some(days)
 }
 
+/// Most zeros that are added to the digits of a decimal: only 0 has room for more.
+const ZEROS_MAX: usize = 64;
+
 /// The digits of a decimal as a whole number: 12.3 with two digits after the point is 1230.
 fn decimal(value: &Value, scale: u32) -> Option<i128> {
     let text = match value {
@@ -196,7 +199,8 @@ fn decimal(value: &Value, scale: u32) -> Option<i128> {
     };
     let (before, after) = digits.split_once('.').unwrap_or((digits, ""));
     let after = after.trim_end_matches('0');
-    let missing = (scale as usize).checked_sub(after.len())?;
+    let missing = (scale as usize).checked_sub(after.len());
+    let missing = missing.filter(|missing| *missing <= ZEROS_MAX)?;
     let all = format!("{before}{after}{}", "0".repeat(missing));
     let plain = !before.is_empty() && all.bytes().all(|digit| digit.is_ascii_digit());
     let unscaled: i128 = plain.then(|| all.parse().ok()).flatten()?;
@@ -217,7 +221,8 @@ fn shortest(unscaled: i128) -> Vec<u8> {
 
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) || !text.is_ascii() {
+    // What reads numbers takes a sign, too.
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     (0..digits.len())

@@ -124,6 +124,76 @@ fn paths_are_nested_fields() {
 }
 
 #[test]
+fn bytes_are_hexadecimal_digits_and_nothing_else() {
+    let schema = r#"{"type":"record","name":"R","fields":[{"name":"b","type":"bytes"}]}"#;
+    let encoder = JsonEncoder::new(schema).unwrap();
+    let taken = |text: &str| {
+        let mut out = Vec::new();
+        let encoded = encoder.encode(&json!({"b": text}), &mut out);
+        encoded.is_ok().then_some(out)
+    };
+    assert_eq!(taken("0fA0"), Some(vec![4, 0x0f, 0xa0]));
+    for wrong in ["+f", "0f+1", "-1", "0", "0g", " 1", "\u{e9}\u{e9}"] {
+        assert_eq!(taken(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn a_schema_of_few_words_asks_for_no_memory() {
+    let with = |of: &str| {
+        format!(r#"{{"type":"record","name":"R","fields":[{{"name":"d","type":{of}}}]}}"#)
+    };
+    let fixed = with(r#"{"type":"fixed","name":"F","size":1000000000000}"#);
+    let refused = JsonEncoder::new(&fixed).unwrap_err();
+    assert!(refused.to_string().contains("1000000000000"), "{refused}");
+    let decimal = with(
+        r#"{"type":"bytes","logicalType":"decimal","precision":4000000000,"scale":4000000000}"#,
+    );
+    let encoder = JsonEncoder::new(&decimal).unwrap();
+    assert!(
+        encoder
+            .encode(&json!({"d": "1.5"}), &mut Vec::new())
+            .is_err()
+    );
+}
+
+#[test]
+fn a_record_of_fields_that_are_not_there_is_looked_at_until_eight_are_named() {
+    let fields: Vec<String> = (0..2_000)
+        .map(|field| format!(r#"{{"name":"field_{field}","type":["null","int"],"default":null}}"#))
+        .collect();
+    let fields = fields.join(",");
+    let schema = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+    let encoder = JsonEncoder::new(&schema).unwrap();
+    let record: serde_json::Map<String, Value> = (0..400_000)
+        .map(|key| (format!("no_{key}"), json!(1)))
+        .collect();
+    let faults = encoder.encode(&Value::Object(record), &mut Vec::new());
+    assert_eq!(faults.unwrap_err().len(), super::FAULTS_MAX);
+}
+
+#[test]
+fn a_path_of_any_length_is_refused_and_takes_no_stack() {
+    for step in [".a", "[0]"] {
+        let mut record = base();
+        record[format!("a{}", step.repeat(500_000))] = json!(1);
+        let faults = encoded(&record).unwrap_err();
+        assert!(faults[0].expected.starts_with("a path of names"), "{step}");
+    }
+}
+
+#[test]
+fn paths_make_no_more_elements_than_a_record_can_have() {
+    let mut record = base();
+    for row in 0..200 {
+        record[format!("js[{row}][1023]")] = json!(1);
+    }
+    let faults = encoded(&record).unwrap_err();
+    assert_eq!(faults[0].pointer, "/js[63][1023]");
+    assert!(faults[0].expected.contains("too many"), "{faults:?}");
+}
+
+#[test]
 fn a_fault_names_place_expectation_and_unit() {
     let faults = encoded(&with("force", json!("much"))).unwrap_err();
     assert_eq!(faults.len(), 1);

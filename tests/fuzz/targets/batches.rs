@@ -4,19 +4,20 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use lean::visit::{Aborted, visit_batches};
+use libfuzzer_sys::fuzz_target;
 
 /// The parser, without the client that it is a part of.
 #[allow(dead_code)]
+#[path = "."]
 mod lean {
-    #[path = "../../../../runtime/kafka/src/lean/batches.rs"]
+    #[path = "../../../runtime/kafka/src/lean/batches.rs"]
     pub mod batches;
-    #[path = "../../../../runtime/kafka/src/lean/codecs.rs"]
+    #[path = "../../../runtime/kafka/src/lean/codecs.rs"]
     pub mod codecs;
-    #[path = "../../../../runtime/kafka/src/lean/records.rs"]
+    #[path = "../../../runtime/kafka/src/lean/records.rs"]
     pub mod records;
-    #[path = "../../../../runtime/kafka/src/lean/visit.rs"]
+    #[path = "../../../runtime/kafka/src/lean/visit.rs"]
     pub mod visit;
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix_web::http::header::{self, HeaderMap};
 use serde_json::{Map, Value};
 use theatre_actors::ports::NewRecord;
 use theatre_schemas::dataset::{ColumnType, Dataset};
@@ -23,31 +22,6 @@ pub(super) enum Form {
     Lines,
     Csv,
     Avro,
-}
-
-impl Form {
-    /// As the headers say.
-    pub(super) fn of(headers: &HeaderMap) -> Answer<Self> {
-        let value = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let kind = value.split(';').next().unwrap_or_default().trim();
-        match kind.to_ascii_lowercase().as_str() {
-            "application/json" => Ok(Self::Json),
-            "application/x-ndjson" | "application/jsonl" | "application/x-jsonlines" => {
-                Ok(Self::Lines)
-            }
-            "text/csv" => Ok(Self::Csv),
-            "application/vnd.apache.avro" | "application/avro" => Ok(Self::Avro),
-            other => Err(Problem::new(
-                "unsupported",
-                format!(
-                    "Content-Type '{other}': application/json, application/x-ndjson, text/csv and application/vnd.apache.avro are known"
-                ),
-            )),
-        }
-    }
 }
 
 /// What a body holds.

@@ -10,6 +10,10 @@ const ACTIVE_MAX: usize = 12;
 /// Fewest numbers from which a limit is taken.
 const NUMBERS_MIN: u64 = 20;
 
+/// Longest time in a rule, milliseconds: ten years. A wrong date can put centuries between two rows,
+/// and no rule takes that long.
+const LONGEST_MS: i64 = 3650 * 86_400_000;
+
 /// The file's text.
 pub(super) fn of(looked: &Looked) -> String {
     let dataset = looked.dataset.as_str();
@@ -43,7 +47,7 @@ pub(super) fn of(looked: &Looked) -> String {
             "\n# GUESS: so long without a value is unusual.\n[[rule]]\nid = \"{dataset}_{0}_missing\"\npriority = \"low\"\ndataset = \"{dataset}\"\n\
              description = \"{0} has had no value for long\"\nkind = {{ missing_data = {{ signal = \"{0}\", after = \"{1}ms\" }} }}\n",
             first.field,
-            looked.pace_us.map_or(60_000, |pace| (pace / 1000 * 100).max(3000)),
+            looked.pace_us.map_or(60_000, |pace| (pace / 1000 * 100).clamp(3000, LONGEST_MS)),
         ));
     }
     text
@@ -89,7 +93,7 @@ fn limit(column: &Column, dataset: &str, looked: &Looked) -> Option<String> {
     let gap = looked.pace_us.map_or(String::new(), |pace| {
         format!(
             "# max_gap = \"{}ms\"      # a gap in the data after which a hold begins anew\n",
-            (pace / 100).max(1000)
+            (pace / 100).clamp(1000, LONGEST_MS)
         )
     });
     Some(format!(

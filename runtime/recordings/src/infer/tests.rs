@@ -67,6 +67,18 @@ fn rules_compile(path: &Path, dataset: Dataset) {
     RuleSet::compile(&config.rule_specs().unwrap(), &datasets).unwrap();
 }
 
+#[test]
+fn rules_are_taken_of_a_file_whose_dates_are_centuries_apart() {
+    let text = "time,v\n2026-01-31T08:00:00Z,1\n2575-01-31T08:00:00Z,2\n";
+    let (good, refused, inferred) = round("apart.csv", text);
+    assert_eq!((good, refused), (2, 0));
+    assert!(
+        inferred.rules.1.contains("after = \"315360000000ms\""),
+        "{}",
+        inferred.rules.1
+    );
+}
+
 fn table(rows: usize) -> String {
     let mut text = String::from("Time;Force [N];robot\\stop;\"odd; \"\"name\"\"\"\n");
     for row in 0..rows {

@@ -1,5 +1,7 @@
 //! What a file is, by its first bytes.
 
+use super::MAGIC_BYTES;
+
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -58,7 +60,9 @@ impl Kind {
         if head.starts_with(b"\x89MCAP0\r\n") {
             return Self::Mcap;
         }
-        let foreign = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic));
+        // No more of it may have come.
+        let begins = |magic: &[u8]| head.starts_with(&magic[..magic.len().min(MAGIC_BYTES)]);
+        let foreign = FOREIGN.iter().find(|(magic, _)| begins(magic));
         foreign.map_or(Self::Text, |(_, what)| Self::Foreign(what))
     }
 }

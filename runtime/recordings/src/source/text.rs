@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-use super::Input;
+use super::{Input, MAGIC_BYTES};
 use crate::records::{Place, ReadError};
 
 const CHUNK_BYTES: usize = 32 << 10;
@@ -144,8 +144,10 @@ pub fn by_name(label: &str) -> Result<&'static Encoding, String> {
     })
 }
 
-/// UTF-16 without a mark is seen by its zeros: every other byte of plain letters is one.
+/// UTF-16 without a mark is seen by its zeros: every other byte of plain letters is one. Only the
+/// bytes count that have come for certain.
 fn by_look(head: &[u8]) -> &'static Encoding {
+    let head = &head[..head.len().min(MAGIC_BYTES)];
     let zeros = |from: usize| {
         head.iter()
             .skip(from)
