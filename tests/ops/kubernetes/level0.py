@@ -242,7 +242,7 @@ def a_released_chart_runs_its_own_image_unless_another_one_is_named():
         ("repository=", f"digest={other}"): f"ghcr.io/owner/name/theatre@{other}",
         # A copy in another registry may have another digest.
         ("repository=mine/theatre",): "mine/theatre:0.1.0",
-        ("repository=mine/theatre", f"digest={other}", "tag=1"): f"mine/theatre@{other}",
+        ("repository=mine/theatre", f"digest={other}", "tag=v1"): f"mine/theatre@{other}",
     }
     for settings, wanted in expected.items():
         must(image(*settings) == wanted, f"{settings}: {image(*settings)}")
