@@ -44,6 +44,13 @@ class Group:
             took = time.monotonic() - began
             print(f"test {self.name}::{name} ... ok ({took:.1f} s)", flush=True)
 
+    def left_out(self, what, why):
+        """Says loudly what was not looked at. Where it was asked for, that is a failure."""
+        print(f"== LEFT OUT: {what}: {why}", file=sys.stderr, flush=True)
+        if asked_for():
+            self.failed += 1
+            print(f"test {self.name}::{what.replace(' ', '_')} ... FAILED", flush=True)
+
     def close(self):
         """Prints the line that is counted; the exit code of the group."""
         took = time.monotonic() - self.began
@@ -54,6 +61,11 @@ class Group:
             flush=True,
         )
         return 1 if self.failed else 0
+
+
+def asked_for():
+    """Whether somebody has asked for what is run, and not only for what is quick."""
+    return os.environ.get("THEATRE_OPS") == "1"
 
 
 class Failed(Exception):

@@ -26,12 +26,20 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end }}
 {{- end -}}
 
+{{/*
+The image: as the values name it, or that of the release, whose repository and digest are an
+annotation of the chart.
+*/}}
 {{- define "theatre.image" -}}
 {{- $image := .Values.image -}}
+{{- $released := index .Chart.Annotations "theatre/image" -}}
+{{- $repository := default (first (splitList "@" $released)) $image.repository -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+{{ $repository }}@{{ $image.digest }}
+{{- else if or $image.tag $image.repository -}}
+{{ $repository }}:{{ default .Chart.AppVersion $image.tag }}
 {{- else -}}
-{{ $image.repository }}:{{ default .Chart.AppVersion $image.tag }}
+{{ $released }}
 {{- end -}}
 {{- end -}}
 

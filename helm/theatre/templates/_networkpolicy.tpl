@@ -4,6 +4,7 @@ be reached), hook (a weight, for one that is there before the release).
 */}}
 {{- define "theatre.networkPolicy" -}}
 {{- $root := .root -}}
+{{- $component := .component -}}
 {{- $policy := $root.Values.networkPolicy -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -24,14 +25,22 @@ spec:
   policyTypes: {{ ternary "[Ingress, Egress]" "[Ingress]" $policy.egress.enabled }}
   {{- if .ports }}
   ingress:
+    {{- range .ports }}
+    {{- $from := ternary $root.Values.api.ingressFrom $policy.ingressFrom (eq . "http") }}
     - ports:
-        {{- range .ports }}
         - {port: {{ . }}, protocol: TCP}
-        {{- end }}
-      {{- with $policy.ingressFrom }}
+      {{- with $from }}
       from:
         {{- toYaml . | nindent 8 }}
+        {{- if and $root.Values.tests.enabled (eq $component "pipeline") }}
+        # The pod of `helm test`.
+        - podSelector:
+            matchLabels:
+              {{- include "theatre.selectorLabels" $root | nindent 14 }}
+              app.kubernetes.io/component: test
+        {{- end }}
       {{- end }}
+    {{- end }}
   {{- else }}
   ingress: []
   {{- end }}

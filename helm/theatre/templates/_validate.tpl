@@ -89,6 +89,15 @@ Refuses values that cannot work, and says what to do. values.schema.json says wh
 {{- include "theatre.validate.secrets" . -}}
 {{- include "theatre.validate.embedded" . -}}
 {{- include "theatre.validate.keda" . -}}
+{{- include "theatre.validate.image" . -}}
+{{- end -}}
+
+{{- define "theatre.validate.image" -}}
+{{- if not (or .Values.image.repository (index .Chart.Annotations "theatre/image")) -}}
+{{- fail (print
+      "image.repository: this chart is not of a release, so it knows no image; name the one that "
+      "you have built and pushed (docker build --tag REGISTRY/theatre .)") -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "theatre.validate.times" -}}

@@ -22,6 +22,8 @@ EXAMPLES = {
 renew = False
 
 _tests = []
+# The tests that run, once they do.
+group = Group("ops::kubernetes")
 _ends = []
 
 
@@ -64,7 +66,6 @@ def run(highest: int, only: str) -> int:
         for one in _tests
         if one.__module__ in levels and only in f"{one.__module__}::{one.__name__}"
     ]
-    group = Group("ops::kubernetes")
     print(f"\nrunning {len(chosen)} tests of the chart", flush=True)
     try:
         for one in chosen:

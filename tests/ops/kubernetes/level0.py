@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tomllib
 
@@ -17,8 +18,9 @@ EVERYTHING = HERE / "values-everything.yaml"
 # One process that keeps everything in its data directory.
 EMBEDDED = HERE / "values-embedded.yaml"
 ALL_VALUES = {**EXAMPLES, "everything": EVERYTHING, "embedded": EMBEDDED}
-# Versions of Kubernetes: the oldest that the chart allows, and the newest that has schemas here.
-VERSIONS = ("1.30", "1.37")
+# Versions of Kubernetes: from the oldest that the chart allows to the newest that has schemas.
+VERSIONS = tuple(f"1.{minor}" for minor in range(30, 38))
+WITH_API = ("--set", "api.enabled=true")
 # For which the chart is rendered where it does not matter.
 VERSION = "1.34.4"
 
@@ -84,17 +86,23 @@ def the_chart_is_linted_strictly_with_each_file_of_values():
 
 
 @test
-def each_file_of_values_renders_objects_of_the_oldest_and_the_newest_kubernetes():
+def each_file_of_values_renders_objects_of_every_kubernetes():
+    must(sorted(os.listdir(paths()["schemas"])) == list(VERSIONS), "others have schemas")
+    for path in sorted((CHART / "templates").rglob("*.*")):
+        must(".Capabilities" not in path.read_text(), f"{path.name} goes by the version: render all")
+    # All at once: most of the time goes into reading schemas.
+    texts = [template(values) for values in ALL_VALUES.values()]
+    texts.append(template(EXAMPLES["eks-production"], *WITH_API))
     for version in VERSIONS:
-        for values in ALL_VALUES.values():
-            kubeconform(template(values, version=f"{version}.0"), version)
+        said = kubeconform("\n---\n".join(texts), version).stdout
+        must(re.search(r"Summary: \d{2,} resources", said), f"hardly any was looked at: {said}")
+    for version in (VERSIONS[0], VERSIONS[-1]):
+        template(EXAMPLES["laptop"], version=f"{version}.0")
 
 
 @test
-def the_api_renders_objects_of_kubernetes():
-    text = template(EXAMPLES["eks-production"], "--set", "api.enabled=true")
-    for version in VERSIONS:
-        kubeconform(text, version)
+def the_api_has_the_time_that_its_stop_may_take():
+    text = template(EXAMPLES["eks-production"], *WITH_API)
     deployment = find(objects(text), "Deployment", "-api")
     pod = deployment["spec"]["template"]["spec"]
     must(pod["terminationGracePeriodSeconds"] == 30, "5 + 20 + 5 seconds for the API")
@@ -128,7 +136,7 @@ def a_misspelt_key_of_kubernetes_is_found():
         chart / "templates/pipeline-statefulset.yaml", "podManagementPolicy:", "podManagmentPolicy:"
     )
     text = template(EXAMPLES["laptop"], chart=chart)
-    for version in VERSIONS:
+    for version in (VERSIONS[0], VERSIONS[-1]):
         done = kubeconform(text, version, check=False)
         must(done.returncode != 0, f"Kubernetes {version} has podManagmentPolicy")
         must("podManagmentPolicy" in done.stdout, done.stdout)
@@ -197,6 +205,7 @@ REFUSED = [
         "keda.authenticationRef: it is needed with keda.awsRegion",
     ),
     (["image.digest=sha256:abc"], "digest"),
+    (["image.repository="], "image.repository: this chart is not of a release"),
     (["jobs.topics=apply"], "topics"),
     (["jobs.run.resources.limits.memory=2Gi"], "jobs.run.resources: limits.memory must be"),
     (["jobs.run.command=reconcile"], "command"),
@@ -216,6 +225,68 @@ def a_release_without_any_values_is_refused_with_what_is_missing():
         "log, store, lake, warehouse would be in the data directory of each pod",
         *plain_template(),
     )
+
+
+@test
+def a_released_chart_runs_its_own_image_unless_another_one_is_named():
+    digest = "sha256:" + "0123456789abcdef" * 4
+    released = f"ghcr.io/owner/name/theatre@{digest}"
+    chart = copy_of_the_chart("released")
+    replace_in(chart / "Chart.yaml", 'theatre/image: ""', f"theatre/image: {released}")
+
+    def image(*settings):
+        sets = [word for setting in settings for word in ("--set", f"image.{setting}")]
+        text = template(EXAMPLES["laptop"], *sets, chart=chart)
+        return find(objects(text), "StatefulSet")["spec"]["template"]["spec"]["containers"][0][
+            "image"
+        ]
+
+    other = digest.replace("0", "f")
+    expected = {
+        ("repository=",): released,
+        ("repository=", "tag=1.2.3"): "ghcr.io/owner/name/theatre:1.2.3",
+        ("repository=", f"digest={other}"): f"ghcr.io/owner/name/theatre@{other}",
+        # A copy in another registry may have another digest.
+        ("repository=mine/theatre",): "mine/theatre:0.1.0",
+        ("repository=mine/theatre", f"digest={other}", "tag=v1"): f"mine/theatre@{other}",
+    }
+    for settings, wanted in expected.items():
+        must(image(*settings) == wanted, f"{settings}: {image(*settings)}")
+
+
+def peers(policy: dict, port: str) -> list:
+    """Who may reach a port; nothing where anybody may."""
+    found = [
+        rule
+        for rule in policy["spec"]["ingress"]
+        if any(one["port"] == port for one in rule["ports"])
+    ]
+    must(len(found) == 1, f"{len(found)} rules are about {port}")
+    return found[0].get("from", [])
+
+
+@test
+def what_is_asked_for_is_let_through_by_the_policies_and_nobody_else():
+    rendered = objects(template(EXAMPLES["eks-production"], "--set", "api.enabled=true"))
+    monitoring = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+    }
+    labels = find(rendered, "Pod", "-healthy")["metadata"]["labels"]
+    pipeline = peers(find(rendered, "NetworkPolicy", "-pipeline"), "admin")
+    test_pod = [one for one in pipeline if one != monitoring]
+    must(len(pipeline) == 2 and len(test_pod) == 1, f"{pipeline}")
+    wanted = test_pod[0]["podSelector"]["matchLabels"]
+    must(set(wanted) > {"app.kubernetes.io/component"}, f"pods of any release may: {wanted}")
+    must(wanted.items() <= labels.items(), f"helm test has {labels}, let through: {wanted}")
+    api = find(rendered, "NetworkPolicy", "-api")
+    must(peers(api, "admin") == [monitoring], f"{peers(api, 'admin')}")
+    must(peers(api, "http") == [{"ipBlock": {"cidr": "10.0.0.0/16"}}], f"{peers(api, 'http')}")
+    # Without peers, anybody may; without a pod of `helm test`, it is not named.
+    bare = objects(template(EXAMPLES["staging"]))
+    must(peers(find(bare, "NetworkPolicy", "-pipeline"), "admin") == [], "it names peers")
+    untested = objects(template(EXAMPLES["eks-production"], "--set", "tests.enabled=false"))
+    found = peers(find(untested, "NetworkPolicy", "-pipeline"), "admin")
+    must(found == [monitoring], f"{found}")
 
 
 @test
@@ -282,7 +353,7 @@ def program():
 def the_program_takes_the_configuration_of_each_file_of_values():
     theatre = program()
     if theatre is None:
-        checks.log("LEFT OUT: the program is not built (cargo build), so it cannot be asked")
+        checks.group.left_out("the program", "it is not built (cargo build), so it cannot be asked")
         return
     certificate, key = work() / "ca.pem", work() / "key.pem"
     call(

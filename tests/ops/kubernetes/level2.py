@@ -12,6 +12,8 @@ import secrets
 import signal
 import threading
 import time
+import urllib.error
+import urllib.request
 
 from checks import CHART, EXAMPLES, HERE, Failed, eventually, log, must, once, test, work
 from node import THEATRE, Node
@@ -41,6 +43,7 @@ def values() -> list:
         "pipeline.podDisruptionBudget.enabled=true", "pipeline.minReadySeconds=2",
         "pipeline.resources.requests.cpu=50m", "networkPolicy.enabled=true",
         "reconcile.enabled=true", "reconcile.resources.requests.cpu=50m",
+        "api.enabled=true", "api.replicas=1", "api.resources.requests.cpu=50m",
     ]  # fmt: skip
     sets = [word for setting in settings for word in ("--set", setting)]
     return ["--namespace=theatre", "--values", EXAMPLES["laptop"], *sets]
@@ -224,6 +227,58 @@ def an_alert_reaches_a_consumer_that_reads_what_is_committed():
     must("robot-" in done.stdout, f"no alert: {done.stdout!r} {done.stderr[-1500:]}")
     alerts = kubectl("exec", PODS[0], "--", "theatre", "alerts", "list").stdout
     must("robot-" in alerts, f"the store knows no alert: {alerts}")
+
+
+def ask_api(path: str, token: str | None = None):
+    """What the Service of the HTTP interface answers: status and text."""
+    service = node().plane.get("--namespace=theatre", "service", "theatre-api")["spec"]
+    port = next(one["port"] for one in service["ports"] if one["name"] == "http")
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    url = f"http://{service['clusterIP']}:{port}{path}"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as it:
+            return it.status, it.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@test
+def the_api_answers_whoever_has_a_token_behind_its_service():
+    with_reasons(
+        "theatre",
+        lambda: kubectl(
+            "rollout", "status", "deployment/theatre-api", "--timeout=150s", timeout=180
+        ),
+    )
+    status, said = ask_api("/api/v1/robots")
+    must(status == 401, f"without a token: {status} {said}")
+    made = kubectl(
+        "exec", PODS[0], "--", "theatre", "--output", "json", "token", "create",
+        "--role", "viewer", "--name", "tests",
+    )  # fmt: skip
+    status, said = ask_api("/api/v1/robots", json.loads(made.stdout)[0]["secret"])
+    must(status == 200 and "robot-" in said, f"with a token: {status} {said[:500]}")
+
+
+@test
+def the_doctor_finds_nothing_wrong_from_within_a_pod():
+    done = kubectl(
+        "exec", PODS[0], "--", "theatre", "--data", "/var/lib/theatre", "--output", "json", "doctor",
+        check=False, timeout=120,
+    )  # fmt: skip
+    must(done.returncode == 0, f"it ends with {done.returncode}: {done.stdout}{done.stderr}")
+    found = json.loads(done.stdout)["findings"]
+    good = {one["check"] for one in found if one["verdict"] == "ok"}
+    missing = {"kafka", "postgresql", "process"} - good
+    must(not missing, f"it finds nothing good of {missing}: {done.stdout}")
+
+
+@test
+def top_shows_the_partitions_from_within_a_pod():
+    shown = kubectl("exec", PODS[0], "--", "theatre", "top", "--once").stdout
+    must(re.search(r"^theatre \S+ at \S+: ready$", shown, re.MULTILINE), shown)
+    rows = {int(row) for row in re.findall(r"^ +(\d+)  \w+ ", shown, re.MULTILINE)}
+    must(rows == owned(metrics(PODS[0])), f"it owns {owned(metrics(PODS[0]))}: {shown}")
 
 
 def epochs() -> dict:

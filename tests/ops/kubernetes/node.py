@@ -1,6 +1,6 @@
 """The one node of the tests: container runtime, kubelet and what else makes a cluster of it.
 
-Only as root, on Linux with cgroups v1. The kubelet listens on an address of a bridge of its own, so
+Only as root, on Linux; tried with cgroups v1. The kubelet listens on an address of a bridge of its own, so
 nothing outside of this machine reaches it. What these programs leave in the machine's network is
 removed at the end.
 """
@@ -266,7 +266,9 @@ class Node:
         for mount in sorted(mounts, reverse=True):
             if mount.startswith(str(self.folder)):
                 call("umount", "--lazy", mount, check=False)
-        for group in sorted(pathlib.Path("/sys/fs/cgroup").glob("*/kubepods"), reverse=True):
+        # One for each controller with cgroups v1, one for all with v2.
+        groups = pathlib.Path("/sys/fs/cgroup")
+        for group in [*sorted(groups.glob("*/kubepods"), reverse=True), groups / "kubepods"]:
             for folder, _, _ in os.walk(group, topdown=False):
                 try:
                     os.rmdir(folder)
