@@ -34,6 +34,11 @@ impl Micros {
             .map_err(|_| format!("'{text}' is not a duration: '{number}' is no number"))?;
         Ok(Self((number * factor) as i64))
     }
+
+    /// True of no time at all.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.0 == 0
+    }
 }
 
 impl std::fmt::Display for Micros {

@@ -145,6 +145,7 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
         raise_below: Some(75.0),
         clear_above: None,
         hold: Micros(0),
+        clear_after: Micros(0),
         escalate: vec![],
         count: None,
     };
