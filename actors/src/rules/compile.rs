@@ -155,7 +155,7 @@ impl RuleSpec {
 
     fn deviation(&self, spec: &DeviationSpec) -> Result<Compiled, String> {
         let limit = spec.limits().compile(self.priority, self.max_gap, 0)?;
-        let measure = Measure::Deviation(spec.measure()?);
+        let measure = spec.measure()?;
         Ok(Compiled {
             by: spec.by.clone(),
             ..Compiled::measured(&spec.signal, limit, measure, Unit::Named("1"))
