@@ -220,9 +220,10 @@ impl Alerts {
         }
     }
 
-    /// Goes on under other rules: ends what only a rule kept open that is not there any more, or keeps
-    /// it open for another reason.
-    pub(crate) fn adopt(&mut self, context: AlertContext<'_>) -> Vec<Alert> {
+    /// Goes on under other rules, at the robot's clock: ends what only a rule kept open that is not
+    /// there any more, or keeps it open for another reason, and gives what stays open the priority of
+    /// its rule where that is higher now.
+    pub(crate) fn adopt(&mut self, context: AlertContext<'_>, clock: i64) -> Vec<Alert> {
         const CHANGED: &str = "the rule was changed";
         let mut emitted = Vec::new();
         self.open.retain_mut(|open| {
@@ -237,6 +238,12 @@ impl Alerts {
                 _ => {}
             }
             if open.is_active() || is_latched || open.alert().is_flapping && !flaps_no_more {
+                let risen = open.rises((clock, context.now), CHANGED, &policy);
+                if let Some(risen) = risen {
+                    emitted.push(risen);
+                    let last = emitted.len() - 1;
+                    (self.silences).refresh_last(open, context, &mut emitted[last..]);
+                }
                 return true;
             }
             emitted.push(open.ends_because(CHANGED, &policy));

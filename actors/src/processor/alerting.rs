@@ -77,7 +77,9 @@ impl Processor {
 
     /// What was kept open by a rule that is another one now.
     pub(super) fn adopt_alert_policies(&mut self, outputs: &mut Outputs) {
-        self.with_alerts(outputs, Alerts::adopt);
+        let clock = self.state.robot.shown_clock();
+        let clock = clock.map_or(i64::MIN, |clock| clock.0);
+        self.with_alerts(outputs, |alerts, context| alerts.adopt(context, clock));
     }
 
     fn with_alerts(
