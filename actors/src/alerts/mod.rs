@@ -114,6 +114,12 @@ impl Alerts {
         open.filter(|open| in_shadow(&open.alert().rule_id).is_none())
     }
 
+    /// The rules of conditions that are open although their cause is over: latched, or flapping.
+    pub(crate) fn kept_open(&self) -> impl Iterator<Item = &str> {
+        let kept = self.open.iter().filter(|open| !open.is_active());
+        kept.map(|open| open.alert().rule_id.as_str())
+    }
+
     /// The silences that hold.
     pub(crate) fn silences(&self) -> impl Iterator<Item = &Silence> {
         self.silences.iter()

@@ -1,5 +1,7 @@
 //! The life of conditions: what people do about them, what falls due, and what flaps.
 
+mod following;
+
 use apache_avro::types::Value;
 
 use super::*;
@@ -163,7 +165,9 @@ fn what_is_open_on_a_silent_robot_is_old_and_its_silence_is_not() {
     };
     let of = |marked: &[(&str, bool)]| -> Vec<(String, bool)> {
         let marked = marked.iter();
-        marked.map(|(rule, old)| ((*rule).to_owned(), *old)).collect()
+        marked
+            .map(|(rule, old)| ((*rule).to_owned(), *old))
+            .collect()
     };
     robot.rows(&[(1, 90.0)]);
     robot.rows_at(&[(1_000_000, 90.0)], &[2]);
@@ -175,7 +179,9 @@ fn what_is_open_on_a_silent_robot_is_old_and_its_silence_is_not() {
     ];
     assert_eq!(old(&robot), of(&heard));
     let tick = |robot: &mut Robot, at: i64| {
-        robot.processor.tick(LogTime(NOW + at * S), &mut robot.outputs);
+        robot
+            .processor
+            .tick(LogTime(NOW + at * S), &mut robot.outputs);
     };
     tick(&mut robot, 10);
     assert_eq!(old(&robot), of(&heard), "it is not silent yet");
@@ -504,6 +510,14 @@ proptest! {
                 ..flapping()
             },
             rule("plain", Priority::Low, hot(1)),
+            following::also(),
+            following::follower("alone", serde_json::json!({"combination": {
+                "of": {"and": [{"or": ["hot", "plain"]}, {"not": "also"}]}, "hold": "2s"}})),
+            following::follower("quiet", serde_json::json!({"combination": {
+                "of": {"and": ["plain", {"not": "hot"}]}, "hold": "1s"}})),
+            following::follower("then_hot", serde_json::json!({"sequence": {
+                "first": {"condition": "plain"}, "then": {"condition": "hot"},
+                "within": "30s", "clear_after": "4s"}})),
         ];
         let run = |cuts: &[usize]| {
             let mut robot = Robot::new(&rules);

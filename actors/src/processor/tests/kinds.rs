@@ -482,6 +482,39 @@ fn a_sequence_follows_events_and_conditions() {
 }
 
 #[test]
+fn a_sequence_follows_a_latched_condition_that_is_raised_again_and_none_that_flaps() {
+    let life = |json: serde_json::Value| {
+        let mut more =
+            json!({"kind": {"threshold": {"signal": "motor_temperature", "raise_above": 85.0}}});
+        let fields = more.as_object_mut().unwrap();
+        fields.extend(json.as_object().unwrap().clone());
+        read("hot", more)
+    };
+    let latch = life(json!({"latch": true}));
+    let flapping = life(json!({"flapping": {"turns": 3, "within": "60s"}}));
+    let follows: Vec<RuleSpec> = only("fault_then_hot");
+    for (hot, expected) in [
+        (latch, vec![raised("fault_then_hot", 6)]),
+        (flapping, vec![]),
+    ] {
+        let mut fed = Fed::new(&[vec![hot], follows.clone()].concat());
+        let turns = [90.0, 70.0, 90.0, 70.0].into_iter().enumerate();
+        let turns: Vec<Sample> = turns
+            .map(|(at, value)| (at as i64, at as i64 + 1, value, None))
+            .collect();
+        fed.rows(&turns);
+        fed.event("fault", Some("E1"), 4);
+        fed.restart();
+        fed.rows(&[(6, 5, 90.0, None)]);
+        let emitted = fed.emitted().into_iter();
+        let of_sequence: Vec<_> = emitted
+            .filter(|(rule, ..)| rule == "fault_then_hot")
+            .collect();
+        assert_eq!(of_sequence, expected);
+    }
+}
+
+#[test]
 fn a_combination_follows_what_is_open_and_holds_by_event_time() {
     let rules: Vec<RuleSpec> = only("hot").into_iter().chain([
         read("both", json!({"kind": {"combination": {"of": {"and": ["hot", {"not": "cold"}]}, "hold": "3s"}}})),
