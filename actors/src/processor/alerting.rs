@@ -131,6 +131,7 @@ impl Processor {
 
     fn tell(&mut self, emitted: &Alert, outputs: &mut Outputs) {
         if let Some(rule_id) = in_shadow(&emitted.rule_id) {
+            outputs.tally.shadow_transitions[emitted.transition as usize] += 1;
             let output = shadow_alert::output(&self.robot_id, emitted, rule_id);
             outputs.events.push(output);
             return;
