@@ -485,6 +485,8 @@ pub struct Tally {
     pub by_topic: Vec<TopicTally>,
     /// Transitions of conditions, in the order of [`Transition::ALL`].
     pub transitions: [u64; Transition::ALL.len()],
+    /// Those of rules in the shadow, which nobody is told, in the same order.
+    pub shadow_transitions: [u64; Transition::ALL.len()],
     /// Open conditions by priority (high, medium, low); `None` where none has changed.
     pub open_conditions: Option<[u32; 3]>,
     /// Whether the robot is silent, as a tick of the wall clock found; `None` without a tick.
@@ -503,8 +505,12 @@ pub struct TopicTally {
 impl Tally {
     /// How many conditions became what.
     pub fn transitions_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = Transition::ALL.map(Transition::as_str);
-        names.into_iter().zip(self.transitions)
+        named(self.transitions)
+    }
+
+    /// How many conditions of rules in the shadow would have become what.
+    pub fn shadow_transitions_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        named(self.shadow_transitions)
     }
 
     /// Adds to the counts of a topic.
@@ -518,6 +524,12 @@ impl Tally {
         self.by_topic[topic].duplicates += counted.duplicates;
         self.by_topic[topic].missing += counted.missing;
     }
+}
+
+/// Counts of transitions by their names.
+fn named(counts: [u64; Transition::ALL.len()]) -> impl Iterator<Item = (&'static str, u64)> {
+    let names = Transition::ALL.map(Transition::as_str);
+    names.into_iter().zip(counts)
 }
 
 #[cfg(test)]

@@ -93,8 +93,10 @@ impl Alerts {
     }
 
     fn quiet_at(&self, alert: &Alert, rules: &RuleSet) -> Option<i64> {
-        let flapping = AlertPolicy::of(rules, &alert.rule_id).flapping;
-        let flapping = flapping.filter(|_| alert.is_flapping)?;
+        if !alert.is_flapping {
+            return None;
+        }
+        let flapping = AlertPolicy::of(rules, &alert.rule_id).flapping?;
         let last = self.turns.last(alert).unwrap_or(alert.event_time);
         Some(last.saturating_add(flapping.within.0))
     }

@@ -114,6 +114,12 @@ impl Alerts {
         open.filter(|open| in_shadow(&open.alert().rule_id).is_none())
     }
 
+    /// The rules of conditions that are open although their cause is over: latched, or flapping.
+    pub(crate) fn kept_open(&self) -> impl Iterator<Item = &str> {
+        let kept = self.open.iter().filter(|open| !open.is_active());
+        kept.map(|open| open.alert().rule_id.as_str())
+    }
+
     /// The silences that hold.
     pub(crate) fn silences(&self) -> impl Iterator<Item = &Silence> {
         self.silences.iter()
@@ -220,9 +226,10 @@ impl Alerts {
         }
     }
 
-    /// Goes on under other rules: ends what only a rule kept open that is not there any more, or keeps
-    /// it open for another reason.
-    pub(crate) fn adopt(&mut self, context: AlertContext<'_>) -> Vec<Alert> {
+    /// Goes on under other rules, at the robot's clock: ends what only a rule kept open that is not
+    /// there any more, or keeps it open for another reason, and gives what stays open the priority of
+    /// its rule where that is higher now.
+    pub(crate) fn adopt(&mut self, context: AlertContext<'_>, clock: i64) -> Vec<Alert> {
         const CHANGED: &str = "the rule was changed";
         let mut emitted = Vec::new();
         self.open.retain_mut(|open| {
@@ -237,6 +244,12 @@ impl Alerts {
                 _ => {}
             }
             if open.is_active() || is_latched || open.alert().is_flapping && !flaps_no_more {
+                let risen = open.rises((clock, context.now), CHANGED, &policy);
+                if let Some(risen) = risen {
+                    emitted.push(risen);
+                    let last = emitted.len() - 1;
+                    (self.silences).refresh_last(open, context, &mut emitted[last..]);
+                }
                 return true;
             }
             emitted.push(open.ends_because(CHANGED, &policy));

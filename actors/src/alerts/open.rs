@@ -114,6 +114,30 @@ impl OpenAlert {
         Some(self.moves_by_value(Transition::Updated, moved))
     }
 
+    /// The rule has another version, of a higher priority: what is open has that from here on, from
+    /// an event time on but not from before it moved last. It is to be acknowledged anew.
+    pub(super) fn rises(
+        &mut self,
+        (at, now): (i64, i64),
+        reason: &str,
+        policy: &AlertPolicy<'_>,
+    ) -> Option<Alert> {
+        let (priority, version) = policy.raises_with?;
+        if priority >= self.alert.priority {
+            return None;
+        }
+        self.alert.priority = priority;
+        self.alert.rule_version = version;
+        self.is_released = false;
+        self.unacknowledge(now);
+        let mover = Mover {
+            reason: Some(reason),
+            ..Mover::default()
+        };
+        let at = at.max(self.alert.event_time);
+        Some(self.moves(Transition::Updated, at, mover, policy))
+    }
+
     pub(super) fn latches(&mut self, moved: &Alert, policy: &AlertPolicy<'_>) -> Alert {
         self.alert.is_latched = true;
         let mut emitted = self.moves_by_value(Transition::Latched, moved);

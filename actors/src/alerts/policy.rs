@@ -37,6 +37,8 @@ pub(crate) struct AlertPolicy<'a> {
     pub(crate) unacknowledged: &'a [Unacknowledged],
     /// What the condition means.
     pub(crate) description: &'a str,
+    /// What its conditions are raised with at least, and the rule's version.
+    pub(crate) raises_with: Option<(Priority, i32)>,
 }
 
 impl<'a> AlertPolicy<'a> {
@@ -50,6 +52,7 @@ impl<'a> AlertPolicy<'a> {
             flapping: spec.flapping,
             unacknowledged: &spec.unacknowledged,
             description: &spec.description,
+            raises_with: Some((spec.priority, spec.version)),
         })
     }
 }

@@ -19,6 +19,7 @@ fn rule(id: &str, above: f64) -> RuleSpec {
             raise_below: None,
             clear_above: None,
             hold: Micros(0),
+            clear_after: Micros(0),
             escalate: Vec::new(),
             count: None,
         },

@@ -2,7 +2,7 @@
 //! of the robot's alerts, and what that says is emitted.
 
 use theatre_schemas::batch::Batch;
-use theatre_schemas::records::{Alert, Priority};
+use theatre_schemas::records::{Alert, Priority, Transition};
 
 use super::Processor;
 use crate::alerts::{Action, AlertContext, Alerts};
@@ -11,12 +11,11 @@ use crate::robot::is_raising;
 use crate::rules::{INSTRUMENT_LIVES, in_shadow, rule_and_signal};
 
 impl Processor {
-    /// The rules have moved a condition.
+    /// The rules have moved a condition. What follows it follows what is emitted of that.
     pub(super) fn emit_alert(&mut self, moved: Alert, outputs: &mut Outputs) {
-        let moved_too = moved.clone();
-        self.with_alerts(outputs, |alerts, context| alerts.pass(moved, context));
-        // Rules follow what other rules say, whatever is emitted of it.
-        self.follow_alert(&moved_too, outputs);
+        let is_raised = is_raising(&moved);
+        let emitted = self.with_alerts(|alerts, context| alerts.pass(moved, context));
+        self.tell_followers(&emitted, is_raised, outputs);
     }
 
     /// A person does something about conditions.
@@ -31,24 +30,23 @@ impl Processor {
     ) -> Result<(), String> {
         let action = Action::read(batch, row)?;
         let mut refused = None;
-        self.with_alerts(outputs, |alerts, context| {
-            match alerts.act(&action, false, context) {
-                Ok(emitted) => emitted,
-                Err(why) => {
-                    refused = Some(why);
-                    Vec::new()
-                }
-            }
+        let emitted = self.with_alerts(|alerts, context| {
+            let acted = alerts.act(&action, false, context);
+            acted.unwrap_or_else(|why| {
+                refused = Some(why);
+                Vec::new()
+            })
         });
+        self.tell_all(&emitted, outputs);
         refused.map_or(Ok(()), Err)
     }
 
     /// A person does something about the conditions of all robots that it fits.
     pub(super) fn act_widely(&mut self, action: &Action, outputs: &mut Outputs) {
         // It need not mean anything on each robot.
-        self.with_alerts(outputs, |alerts, context| {
-            alerts.act(action, true, context).unwrap_or_default()
-        });
+        let emitted = self
+            .with_alerts(|alerts, context| alerts.act(action, true, context).unwrap_or_default());
+        self.tell_all(&emitted, outputs);
     }
 
     /// The log's clock has come to a record.
@@ -59,7 +57,8 @@ impl Processor {
     /// Does what is due by the log's clock.
     pub(super) fn fall_due(&mut self, outputs: &mut Outputs) {
         if self.state.alerts.next_due(&self.config.rules) <= self.now {
-            self.with_alerts(outputs, Alerts::fall_due);
+            let emitted = self.with_alerts(Alerts::fall_due);
+            self.tell_all(&emitted, outputs);
         }
     }
 
@@ -69,22 +68,49 @@ impl Processor {
         if self.state.alerts.next_quiet(rules) <= watermark && watermark != i64::MIN {
             // At the end of a recording no later moment than that of its clock is known.
             let latest = self.state.robot.clock().0;
-            self.with_alerts(outputs, |alerts, context| {
-                alerts.settle(context.rules, watermark, latest)
-            });
+            let emitted =
+                self.with_alerts(|alerts, context| alerts.settle(context.rules, watermark, latest));
+            self.tell_followers(&emitted, false, outputs);
         }
     }
 
     /// What was kept open by a rule that is another one now.
     pub(super) fn adopt_alert_policies(&mut self, outputs: &mut Outputs) {
-        self.with_alerts(outputs, Alerts::adopt);
+        let clock = self.state.robot.shown_clock();
+        let clock = clock.map_or(i64::MIN, |clock| clock.0);
+        let emitted = self.with_alerts(|alerts, context| alerts.adopt(context, clock));
+        self.tell_all(&emitted, outputs);
     }
 
+    /// Emits what rows have caused, each before what follows it. `is_raised`: a rule has raised
+    /// the condition, be it once more.
+    fn tell_followers(&mut self, emitted: &[Alert], is_raised: bool, outputs: &mut Outputs) {
+        for alert in emitted {
+            self.tell(alert, outputs);
+            self.follow_alert(alert, is_raised, outputs);
+        }
+    }
+
+    /// Emits what no row has caused, but a person, a change of rules or the log's clock. What that
+    /// has ended is ended for what follows it at the robot's clock: its own times are of another one.
+    fn tell_all(&mut self, emitted: &[Alert], outputs: &mut Outputs) {
+        for alert in emitted {
+            self.tell(alert, outputs);
+        }
+        let ends = |alert: &Alert| {
+            alert.transition == Transition::Cleared
+                && !self.config.rules.followers(&alert.rule_id).is_empty()
+        };
+        if emitted.iter().any(ends) {
+            self.recount(outputs);
+        }
+    }
+
+    /// Has the life of the robot's alerts go on; returns what is to be emitted of it.
     fn with_alerts(
         &mut self,
-        outputs: &mut Outputs,
         act: impl FnOnce(&mut Alerts, AlertContext<'_>) -> Vec<Alert>,
-    ) {
+    ) -> Vec<Alert> {
         let config = self.config.clone();
         let site = self.state.record.view();
         let last_seen = self.state.robot.last_seen().map_or(i64::MIN, |seen| seen.0);
@@ -100,13 +126,12 @@ impl Processor {
             model: site.robot_model.as_deref(),
             now,
         };
-        for emitted in act(&mut self.state.alerts, context) {
-            self.tell(&emitted, outputs);
-        }
+        act(&mut self.state.alerts, context)
     }
 
     fn tell(&mut self, emitted: &Alert, outputs: &mut Outputs) {
         if let Some(rule_id) = in_shadow(&emitted.rule_id) {
+            outputs.tally.shadow_transitions[emitted.transition as usize] += 1;
             let output = shadow_alert::output(&self.robot_id, emitted, rule_id);
             outputs.events.push(output);
             return;

@@ -1,12 +1,14 @@
 //! What rules of a processor know beside rows, and the rules that follow what it puts out.
 
+use std::collections::BTreeMap;
+
 use theatre_schemas::records::{Alert, Transition};
 
 use super::procedure_table::ProcedureTable;
 use super::row_batch::RowBatch;
 use super::{Batch, Outputs, Processor, RobotActor, RuleContext};
 use crate::registry::RobotRecord;
-use crate::rules::{Happened, Surroundings, Usage};
+use crate::rules::{Happened, INSTRUMENT_LIVES, Surroundings, Usage};
 
 /// A robot's record and its cases, as rules see them.
 pub(super) struct Around<'a> {
@@ -38,14 +40,16 @@ pub(super) struct Emission {
 }
 
 impl Processor {
-    /// Lets rules follow an alert that was put out.
-    pub(super) fn follow_alert(&mut self, alert: &Alert, outputs: &mut Outputs) {
+    /// Lets rules follow an alert that was put out, so a condition that flaps or is latched is open
+    /// for them, too. `is_raised`: a rule has raised the condition, be it once more.
+    pub(super) fn follow_alert(&mut self, alert: &Alert, is_raised: bool, outputs: &mut Outputs) {
         if self.config.rules.followers(&alert.rule_id).is_empty() {
             return;
         }
         let happened = match alert.transition {
             Transition::Raised => Happened::Raised(&alert.rule_id),
             Transition::Cleared => Happened::Cleared(&alert.rule_id),
+            Transition::Updated if is_raised => Happened::RaisedAgain(&alert.rule_id),
             _ => return,
         };
         self.with_rules(outputs, |robot, context| {
@@ -59,10 +63,15 @@ impl Processor {
         let rules = self.config.rules.rules().iter().enumerate();
         let combinations = rules.filter(|(_, rule)| rule.follows_conditions());
         let mut slots: Vec<usize> = combinations.map(|(slot, _)| slot).collect();
-        let open = self.state.entities.instruments.open_conditions().count();
-        let open = u32::try_from(open).unwrap_or(u32::MAX);
+        let mut elsewhere: BTreeMap<String, u32> = BTreeMap::new();
+        let instruments = self.state.entities.instruments.open_conditions();
+        let of_instruments = instruments.map(|_| INSTRUMENT_LIVES);
+        for rule in of_instruments.chain(self.state.alerts.kept_open()) {
+            let count = elsewhere.entry(rule.to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
         self.with_rules(outputs, |robot, context| {
-            slots.retain(|slot| robot.recount(context, *slot, open));
+            slots.retain(|slot| robot.recount(context, *slot, &elsewhere));
             Vec::new()
         });
         for slot in slots {
@@ -137,12 +146,17 @@ impl Processor {
                 from
             } else {
                 let deadline = self.next_deadline();
-                let is_due = |at: &i64| deadline.is_some_and(|deadline| deadline < *at);
-                let Some(due) = progress[from..to].iter().position(is_due) else {
+                // What has stopped flapping may begin or end something that is due.
+                let quiet = self.state.alerts.next_quiet(&self.config.rules);
+                let is_due = |at: &usize| {
+                    deadline.is_some_and(|deadline| deadline < progress[*at])
+                        || self.watermark_at(clocks[*at]) >= quiet
+                };
+                let Some(due) = (from..to).find(is_due) else {
                     emission.checked = to;
                     return;
                 };
-                from + due
+                due
             };
             if emission.aggregated <= at {
                 let stretch = emission.aggregated..=at;

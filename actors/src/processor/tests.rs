@@ -50,6 +50,7 @@ fn hot(hold: i64) -> RuleKind {
         raise_below: None,
         clear_above: None,
         hold: Micros(hold * S),
+        clear_after: Micros(0),
         escalate: vec![],
         count: None,
     }

@@ -43,7 +43,7 @@ pub struct ConditionView {
     pub is_latched: bool,
     /// It comes and goes.
     pub is_flapping: bool,
-    /// The robot is silent: no person knows whether it is still so.
+    /// The robot is silent: no person knows whether it is still so. Never of that it is silent.
     pub is_stale: bool,
 }
 
@@ -223,7 +223,7 @@ fn conditions(state: &ProcessorState) -> Vec<ConditionView> {
     conditions
         .sort_by(|left, right| (place(left), &left.rule_id).cmp(&(place(right), &right.rule_id)));
     for condition in &mut conditions {
-        condition.is_stale = is_silent && condition.dataset.is_some();
+        condition.is_stale = is_silent && !state.robot.is_found_silent_by(&condition.rule_id);
     }
     conditions
 }

@@ -221,6 +221,12 @@ impl RobotActor {
         self.raised_at(ROBOT_SILENT).is_some()
     }
 
+    /// Whether an open condition of this rule says that nothing comes from the robot: that is so
+    /// just then, while all others are as they were when the robot was last heard.
+    pub(crate) fn is_found_silent_by(&self, rule_id: &str) -> bool {
+        rule_id != CLOCK_SKEW && self.raised_at(rule_id).is_some()
+    }
+
     /// When a condition of the robot as a whole was raised; `None` when it is not.
     fn raised_at(&self, id: &str) -> Option<i64> {
         let condition = self.conditions.get(ROBOT_WIDE)?.get(id)?;

@@ -1,7 +1,10 @@
 //! Conditions that follow others, events and counters: sequences, combinations and usage.
 //!
 //! They follow the alerts in the order in which these are put out, not the conditions themselves,
-//! which are ahead of them by up to a stretch of rows. So they depend on rows in order alone.
+//! which are ahead of them by up to a stretch of rows. So they depend on rows in order alone, and
+//! are as quiet as what people see: a condition that flaps or is latched is open.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use theatre_schemas::records::Alert;
@@ -9,8 +12,8 @@ use theatre_schemas::records::Alert;
 use super::{ROBOT_WIDE, RobotActor, RuleContext};
 use crate::outputs::fingerprint;
 use crate::rules::{
-    AlertContext, CombinationSpec, Condition, ConditionChange, Happened, INSTRUMENT_LIVES, Manner,
-    Rule, RuleKind, Step, Steps, Usage, next_judgement, rule_and_signal,
+    AlertContext, CombinationSpec, Condition, ConditionChange, Happened, Manner, Rule, RuleKind,
+    Step, Steps, Usage, next_judgement, rule_and_signal,
 };
 
 /// A condition that follows others, and what it remembers of them.
@@ -143,7 +146,8 @@ impl Following {
         let (id, is_raised) = match happened {
             Happened::Raised(id) => (id, true),
             Happened::Cleared(id) => (id, false),
-            Happened::Event(..) => return,
+            // It was open, and is.
+            Happened::RaisedAgain(_) | Happened::Event(..) => return,
         };
         let at = rules.iter().position(|rule| *rule == id);
         if let Some(count) = at.and_then(|at| open.get_mut(at)) {
@@ -258,7 +262,9 @@ impl RobotActor {
     ) -> Vec<Alert> {
         let slots = match happened {
             Happened::Event(..) => context.rules.event_rules(),
-            Happened::Raised(id) | Happened::Cleared(id) => context.rules.followers(id),
+            Happened::Raised(id) | Happened::RaisedAgain(id) | Happened::Cleared(id) => {
+                context.rules.followers(id)
+            }
         };
         let mut alerts = Vec::new();
         for slot in slots {
@@ -367,23 +373,24 @@ impl RobotActor {
         alerts
     }
 
-    /// A combination may say something else than before: what is open is counted again. Conditions of
-    /// instruments are counted by the processor, which keeps them. True where it is to be judged: it
-    /// says something else, or other conditions are open than it knew of.
+    /// A combination may say something else than before: what is open is counted again. `elsewhere`
+    /// has what the processor keeps, by rule: conditions of instruments, and those that their rules
+    /// have cleared and that are open all the same, as latched or flapping. True where it is to be
+    /// judged: it says something else, or other conditions are open than it knew of.
     pub(crate) fn recount(
         &mut self,
         context: RuleContext<'_>,
         slot: usize,
-        of_instruments: u32,
+        elsewhere: &BTreeMap<String, u32>,
     ) -> bool {
         let rule = &context.rules.rules()[slot];
         let RuleKind::Combination(spec) = &rule.spec.kind else {
             return false;
         };
         let rules = spec.of.rules();
-        let counted = rules.iter().map(|id| match *id {
-            INSTRUMENT_LIVES => of_instruments,
-            id => self.open_of(id),
+        let counted = rules.iter().map(|id| {
+            let elsewhere = elsewhere.get(*id).copied().unwrap_or_default();
+            self.open_of(id).saturating_add(elsewhere)
         });
         let counted: Vec<u32> = counted.collect();
         let now = Judged::by(rule, spec);

@@ -31,11 +31,12 @@ const OVER_MAX: Micros = Micros(366 * 86_400_000_000);
 /// Standard deviations in a median absolute deviation, of a normal distribution.
 const DEVIATIONS_IN_MAD: f64 = 1.4826;
 
-/// How a robot's values over a span become one.
+/// How values over a span become one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Average {
-    /// The median of the means of a sixteenth of the span each.
+    /// The median: of a cohort of the means of a sixteenth of the span each, of a deviation of the
+    /// medians of an eighth of it each.
     #[default]
     Median,
     /// The mean of all values.
@@ -290,7 +291,8 @@ pub fn middle_and_spread(values: &[f64]) -> Option<(f64, f64)> {
     Some((middle, median(away)? * DEVIATIONS_IN_MAD))
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The value in the middle; `None` of no values.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let upper = values.len() / 2;
     let high = *values.get(upper)?;

@@ -155,7 +155,7 @@ impl RuleSpec {
 
     fn deviation(&self, spec: &DeviationSpec) -> Result<Compiled, String> {
         let limit = spec.limits().compile(self.priority, self.max_gap, 0)?;
-        let measure = Measure::Deviation(spec.measure()?);
+        let measure = spec.measure()?;
         Ok(Compiled {
             by: spec.by.clone(),
             ..Compiled::measured(&spec.signal, limit, measure, Unit::Named("1"))
@@ -182,6 +182,7 @@ impl RuleSpec {
             raise_below,
             clear_above,
             hold,
+            clear_after,
             escalate,
             count,
         } = &self.kind
@@ -194,6 +195,7 @@ impl RuleSpec {
             raise_below: *raise_below,
             clear_above: *clear_above,
             hold: *hold,
+            clear_after: *clear_after,
             escalate,
         };
         let limit = limits.compile(self.priority, self.max_gap, 0)?;

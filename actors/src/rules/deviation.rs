@@ -1,5 +1,5 @@
 //! How far a signal is from what is normal for its robot: in standard deviations from the mean of
-//! what was learnt, for each operating state apart.
+//! what was learnt, or from its median (`median.rs`), for each operating state apart.
 //!
 //! What is learnt slides on in eighths of a span: normal is what the complete eighths say, so a
 //! value is never compared with itself. While the condition is open nothing is learnt, or a fault
@@ -9,12 +9,14 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::cohort::Average;
 use super::limits::{limited_kind, span_us};
-use super::measure::{Input, Reading};
+use super::measure::{Input, Measure, Reading};
+use super::median::Median;
 use super::micros::Micros;
 
 /// Parts of the span.
-const PARTS: i64 = 8;
+pub(super) const PARTS: i64 = 8;
 /// Most operating states that are told apart; rows in others are not judged.
 const STATES_MAX: usize = 8;
 /// The longest span.
@@ -31,6 +33,10 @@ limited_kind! {
         /// So many values at least, or nothing is judged.
         #[serde(default = "thousand")]
         pub least: u64,
+        /// What the values are compared with: their mean, or their median, which outliers do not
+        /// move.
+        #[serde(default = "mean", skip_serializing_if = "is_mean")]
+        pub average: Average,
         /// A text column, such as an operating state: each of its values has a normal of its own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub by: Option<String>,
@@ -48,8 +54,16 @@ fn thousand() -> u64 {
     1_000
 }
 
+fn mean() -> Average {
+    Average::Mean
+}
+
+fn is_mean(average: &Average) -> bool {
+    *average == Average::Mean
+}
+
 impl DeviationSpec {
-    pub(super) fn measure(&self) -> Result<Deviation, String> {
+    pub(super) fn measure(&self) -> Result<Measure, String> {
         let learn_us = span_us("learn", self.learn, LEARN_MAX)?;
         if self.least < 2 {
             return Err("least must be 2 at least: one value has no deviation".to_owned());
@@ -57,10 +71,14 @@ impl DeviationSpec {
         if !(self.least_deviation >= 0.0 && self.least_deviation.is_finite()) {
             return Err("least_deviation must be 0 or above".to_owned());
         }
-        Ok(Deviation {
-            part_us: (learn_us / PARTS).max(1),
-            least: self.least,
-            floor: self.least_deviation,
+        let (least, floor) = (self.least, self.least_deviation);
+        Ok(match self.average {
+            Average::Mean => Measure::Deviation(Deviation {
+                part_us: (learn_us / PARTS).max(1),
+                least,
+                floor,
+            }),
+            Average::Median => Measure::Median(Median::new(learn_us, least, floor)),
         })
     }
 }
@@ -75,11 +93,11 @@ pub(crate) struct Deviation {
 
 /// What was learnt, by operating state; the state is empty where none is named.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Learnt(Vec<(Box<str>, Normal)>);
+pub(crate) struct Learnt<Normal>(Vec<(Box<str>, Normal)>);
 
 /// What is normal in a state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Normal {
+pub(crate) struct Normal {
     /// Oldest first; the last one is not complete.
     parts: VecDeque<Part>,
     /// Mean and standard deviation of the complete ones, when there are enough values.
@@ -88,17 +106,21 @@ struct Normal {
 
 /// The values of one part of the span.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Part {
-    index: i64,
-    count: u64,
-    mean: f64,
+pub(super) struct Part {
+    pub(super) index: i64,
+    pub(super) count: u64,
+    pub(super) mean: f64,
     /// Sum of squared deviations from the mean.
     squares: f64,
 }
 
 impl Deviation {
     /// Learns a value, if it may, and returns how far it is from normal, when that is known.
-    pub(super) fn observe(&self, learnt: &mut Learnt, input: &Input<'_>) -> Option<Reading> {
+    pub(super) fn observe(
+        &self,
+        learnt: &mut Learnt<Normal>,
+        input: &Input<'_>,
+    ) -> Option<Reading> {
         let normal = learnt.of(input.state.unwrap_or_default())?;
         if input.learns {
             normal.learn(self, input.time, input.value);
@@ -109,8 +131,9 @@ impl Deviation {
     }
 }
 
-impl Learnt {
-    fn of(&mut self, state: &str) -> Option<&mut Normal> {
+impl<Normal: Default> Learnt<Normal> {
+    /// What is normal in a state; `None` where there are too many of them.
+    pub(super) fn of(&mut self, state: &str) -> Option<&mut Normal> {
         let known = self.0.iter().position(|(known, _)| **known == *state);
         let at = match known {
             Some(at) => at,
@@ -140,19 +163,24 @@ impl Normal {
                 if !self.parts.is_empty() {
                     self.of_complete = (all.count >= of.least).then(|| all.deviation());
                 }
-                let mut part = Part {
-                    index,
-                    ..Part::default()
-                };
-                part.add(value);
-                self.parts.push_back(part);
+                self.parts.push_back(Part::begun(index, value));
             }
         }
     }
 }
 
 impl Part {
-    fn add(&mut self, value: f64) {
+    /// One with its first value.
+    pub(super) fn begun(index: i64, value: f64) -> Self {
+        let mut part = Self {
+            index,
+            ..Self::default()
+        };
+        part.add(value);
+        part
+    }
+
+    pub(super) fn add(&mut self, value: f64) {
         self.count = self.count.saturating_add(1);
         let delta = value - self.mean;
         self.mean += delta / self.count as f64;
@@ -179,6 +207,11 @@ impl Part {
         let freedom = self.count.saturating_sub(1).max(1) as f64;
         (self.mean, (self.squares / freedom).max(0.0).sqrt())
     }
+
+    /// The variance; `None` of a single value.
+    pub(super) fn variance(&self) -> Option<f64> {
+        (self.count > 1).then(|| self.squares.max(0.0) / (self.count - 1) as f64)
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +228,7 @@ mod tests {
 
     fn score(
         of: &Deviation,
-        learnt: &mut Learnt,
+        learnt: &mut Learnt<Normal>,
         (time, value): (i64, f64),
         state: Option<&str>,
         learns: bool,

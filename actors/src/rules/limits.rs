@@ -17,6 +17,7 @@ pub(super) struct Limits<'a> {
     pub(super) raise_below: Option<f64>,
     pub(super) clear_above: Option<f64>,
     pub(super) hold: Micros,
+    pub(super) clear_after: Micros,
     pub(super) escalate: &'a [Escalation],
 }
 
@@ -45,6 +46,10 @@ macro_rules! limited_kind {
             /// The limit must be exceeded without a break for this long, in event time.
             #[serde(default)]
             pub hold: $crate::rules::Micros,
+            /// It must be back within the clearing limit without a break for this long before it
+            /// clears, in event time.
+            #[serde(default, skip_serializing_if = "crate::rules::Micros::is_nothing")]
+            pub clear_after: $crate::rules::Micros,
             /// Higher limits with other priorities.
             #[serde(default)]
             pub escalate: Vec<$crate::rules::Escalation>,
@@ -58,6 +63,7 @@ macro_rules! limited_kind {
                     raise_below: self.raise_below,
                     clear_above: self.clear_above,
                     hold: self.hold,
+                    clear_after: self.clear_after,
                     escalate: &self.escalate,
                 }
             }
@@ -79,13 +85,14 @@ impl Limits<'_> {
         least_gap_us: i64,
     ) -> Result<Limit, String> {
         let (sign, raise, clear) = self.direction()?;
+        let longest_us = self.hold.0.max(self.clear_after.0);
         Ok(Limit {
             sign,
             raise: sign * raise,
             clear: sign * clear,
             hold_us: self.hold.0,
-            clear_after_us: 0,
-            max_gap_us: max_gap_us(max_gap, self.hold.0.max(least_gap_us))?,
+            clear_after_us: self.clear_after.0,
+            max_gap_us: max_gap_us(max_gap, longest_us.max(least_gap_us))?,
             escalate: self.steps(priority, sign, raise)?,
         })
     }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::bins::Bins;
 use super::cohort::{Averages, Cohort, KeptAverages};
 use super::count::{Count, Latest};
-use super::deviation::{Deviation, Learnt};
+use super::deviation::{Deviation, Learnt, Normal};
+use super::median::{Median, Medians};
 use super::rate::Rate;
 use super::trend::Trend;
 use crate::outputs::fingerprint;
@@ -27,6 +28,8 @@ pub(crate) enum Measure {
     Deviation(Deviation),
     /// The distance from what is normal for the model.
     Cohort(Cohort),
+    /// The distance from the median of what is normal.
+    Median(Median),
 }
 
 /// A row as a measure sees it.
@@ -68,8 +71,9 @@ impl Reading {
 enum Memory {
     Latest(Latest),
     Bins(Bins),
-    Learnt(Learnt),
+    Learnt(Learnt<Normal>),
     Averages(Averages),
+    Medians(Learnt<Medians>),
 }
 
 /// The memory of a measure, and a mark of the measure that made it: one of another is of no use.
@@ -105,6 +109,7 @@ impl Measure {
             Self::Rate(_) | Self::Trend(_) => Memory::Bins(Bins::default()),
             Self::Deviation(_) => Memory::Learnt(Learnt::default()),
             Self::Cohort(_) => Memory::Averages(Averages::default()),
+            Self::Median(_) => Memory::Medians(Learnt::default()),
         };
         MeasureState { mark, memory }
     }
@@ -123,6 +128,7 @@ impl Measure {
                 deviation.observe(learnt, input)
             }
             (Self::Cohort(cohort), Memory::Averages(averages)) => cohort.observe(averages, input),
+            (Self::Median(median), Memory::Medians(learnt)) => median.observe(learnt, input),
             _ => None,
         }
     }
@@ -137,7 +143,7 @@ impl MeasureState {
     /// The robot's clock begins anew; false when nothing of it is kept. What is normal is so in every
     /// recording, while values of two recordings make no slope.
     pub(crate) fn begin_clock_anew(&mut self) -> bool {
-        matches!(self.memory, Memory::Learnt(_)) || self.forget()
+        matches!(self.memory, Memory::Learnt(_) | Memory::Medians(_)) || self.forget()
     }
 
     /// The part that was measured is another one; false when nothing of it is kept.

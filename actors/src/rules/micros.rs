@@ -44,6 +44,11 @@ impl Micros {
         }
         Ok(Self(micros as i64))
     }
+
+    /// True of no time at all.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.0 == 0
+    }
 }
 
 impl std::fmt::Display for Micros {

@@ -19,6 +19,7 @@ mod count;
 mod deviation;
 mod limits;
 mod measure;
+mod median;
 mod micros;
 mod names;
 mod of_dataset;

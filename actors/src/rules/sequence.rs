@@ -69,6 +69,8 @@ pub(crate) enum Happened<'a> {
     Event(&'a str, Option<&'a str>),
     /// A condition of this rule was raised.
     Raised(&'a str),
+    /// One that was still open, as latched, was raised once more.
+    RaisedAgain(&'a str),
     /// One was cleared.
     Cleared(&'a str),
 }
@@ -113,7 +115,9 @@ impl Happening {
                 self.event.as_deref() == Some(event)
                     && (self.code.is_none() || self.code.as_deref() == code)
             }
-            Happened::Raised(rule) => self.condition.as_deref() == Some(rule),
+            Happened::Raised(rule) | Happened::RaisedAgain(rule) => {
+                self.condition.as_deref() == Some(rule)
+            }
             Happened::Cleared(_) => false,
         }
     }

@@ -49,6 +49,10 @@ pub enum RuleKind {
         /// The limit must be exceeded without a break for this long, in event time.
         #[serde(default)]
         hold: Micros,
+        /// It must be back within the clearing limit without a break for this long before it clears,
+        /// in event time.
+        #[serde(default, skip_serializing_if = "Micros::is_nothing")]
+        clear_after: Micros,
         /// Higher limits with other priorities.
         #[serde(default)]
         escalate: Vec<Escalation>,

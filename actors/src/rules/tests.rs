@@ -13,6 +13,7 @@ fn threshold(hold: &str) -> RuleSpec {
         raise_below: None,
         clear_above: None,
         hold: Micros::parse(hold).unwrap(),
+        clear_after: Micros(0),
         escalate: vec![Escalation {
             at: 95.0,
             priority: Priority::High,
@@ -106,6 +107,7 @@ fn a_threshold_from_below_is_the_mirror_of_one_from_above() {
         raise_below: Some(10.0),
         clear_above: Some(15.0),
         hold,
+        clear_after: Micros(0),
         escalate: vec![Escalation {
             at: 5.0,
             priority: Priority::High,
@@ -152,6 +154,92 @@ fn a_flag_clears_only_after_it_was_down_for_long_enough() {
         moves(spec, &values),
         [(1, Transition::Raised), (8, Transition::Cleared)]
     );
+}
+
+#[test]
+fn a_threshold_clears_only_after_it_was_within_its_limit_for_long_enough() {
+    use Transition::{Cleared, Raised, Updated};
+    let second = 1_000_000;
+    let read = |limits: serde_json::Value| -> RuleSpec {
+        let mut kind = serde_json::json!({"signal": "motor_temperature", "clear_after": "3s"});
+        let fields = kind.as_object_mut().unwrap();
+        fields.extend(limits.as_object().unwrap().clone());
+        let kind = serde_json::json!({ "threshold": kind });
+        let rule =
+            serde_json::json!({"id": "hot", "priority": "low", "max_gap": "9s", "kind": kind});
+        serde_json::from_value(rule).unwrap()
+    };
+    let above = serde_json::json!({"raise_above": 85.0, "clear_below": 80.0,
+        "escalate": [{"at": 95.0, "priority": "high"}]});
+    let below = serde_json::json!({"raise_below": -85.0, "clear_above": -80.0,
+        "escalate": [{"at": -95.0, "priority": "high"}]});
+    type Case<'a> = (&'a [(i64, f64)], &'a [(i64, Transition)]);
+    let table: [Case<'_>; 6] = [
+        (&[(0, 90.0), (1, 70.0), (3, 70.0)], &[(0, Raised)]),
+        (
+            &[(0, 90.0), (1, 70.0), (4, 70.0)],
+            &[(0, Raised), (4, Cleared)],
+        ),
+        // A value between the limits, or one that is worse, interrupts it.
+        (
+            &[
+                (0, 90.0),
+                (1, 70.0),
+                (3, 82.0),
+                (4, 70.0),
+                (6, 70.0),
+                (7, 70.0),
+            ],
+            &[(0, Raised), (7, Cleared)],
+        ),
+        (
+            &[(0, 90.0), (1, 70.0), (3, 99.0), (4, 70.0), (7, 70.0)],
+            &[(0, Raised), (3, Updated), (7, Cleared)],
+        ),
+        // Nothing is known of a long gap.
+        (
+            &[(0, 90.0), (1, 70.0), (11, 70.0), (13, 70.0), (14, 70.0)],
+            &[(0, Raised), (14, Cleared)],
+        ),
+        (
+            &[(0, 90.0), (1, 70.0), (10, 70.0), (11, 90.0)],
+            &[(0, Raised), (10, Cleared), (11, Raised)],
+        ),
+    ];
+    for (values, expected) in table {
+        for (sign, limits) in [(1.0, &above), (-1.0, &below)] {
+            let values: Vec<_> = (values.iter())
+                .map(|(at, value)| (at * second, Some(sign * value)))
+                .collect();
+            let moves: Vec<_> = (moves(read(limits.clone()), &values).into_iter())
+                .map(|(at, transition)| (at / second, transition))
+                .collect();
+            assert_eq!(moves, expected, "{values:?}");
+        }
+    }
+}
+
+#[test]
+fn a_row_that_comes_late_interrupts_the_clearing_only_where_it_lies_within() {
+    let mut spec = threshold("0s");
+    if let RuleKind::Threshold { clear_after, .. } = &mut spec.kind {
+        *clear_after = Micros(10);
+    }
+    let set = RuleSet::compile(&[spec], Registry::builtin().datasets()).unwrap();
+    for (late, expected) in [(4, Transition::Cleared), (7, Transition::Raised)] {
+        let mut condition = Condition::default();
+        let mut last = None;
+        for (value, time, manner) in [
+            (90.0, 1, Manner::Next),
+            (70.0, 5, Manner::Next),
+            (82.0, late, Manner::Late),
+            (70.0, 15, Manner::Next),
+        ] {
+            let change = condition.evaluate(&set.rules()[0], Some(value), time, manner);
+            last = change.map(|change| change.transition).or(last);
+        }
+        assert_eq!(last, Some(expected), "late: {late}");
+    }
 }
 
 #[test]

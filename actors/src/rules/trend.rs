@@ -43,6 +43,9 @@ pub struct TrendSpec {
     /// So long must too little time be left without a break, in event time.
     #[serde(default)]
     pub hold: Micros,
+    /// So long must enough time be left again without a break before it clears, in event time.
+    #[serde(default, skip_serializing_if = "Micros::is_nothing")]
+    pub clear_after: Micros,
 }
 
 impl TrendSpec {
@@ -74,13 +77,14 @@ impl TrendSpec {
             ));
         }
         let least_gap = measure.grid.width_us().saturating_mul(2);
+        let longest = self.hold.0.max(self.clear_after.0);
         Ok(Limit {
             sign: -1.0,
             raise: -(within_us as f64 / 1e6),
             clear: -(clear_us as f64 / 1e6),
             hold_us: self.hold.0,
-            clear_after_us: 0,
-            max_gap_us: max_gap_us(max_gap, MAX_GAP_US.max(self.hold.0).max(least_gap))?,
+            clear_after_us: self.clear_after.0,
+            max_gap_us: max_gap_us(max_gap, MAX_GAP_US.max(longest).max(least_gap))?,
             escalate: Vec::new(),
         })
     }
@@ -194,6 +198,7 @@ mod tests {
             clear_beyond: None,
             over: Micros(32 * S),
             hold: Micros(0),
+            clear_after: Micros(0),
         };
         spec.measure().unwrap()
     }

@@ -147,6 +147,7 @@ mod tests {
             raise_below: None,
             clear_above: None,
             hold: Micros(0),
+            clear_after: Micros(0),
             escalate: Vec::new(),
         };
         RuleSpec::new(id, Priority::Low, RuleKind::Cohort(cohort))

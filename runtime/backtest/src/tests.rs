@@ -206,6 +206,7 @@ fn rule(id: &str, signal: &str) -> RuleSpec {
         raise_below: None,
         clear_above: None,
         hold: Micros(0),
+        clear_after: Micros(0),
         escalate: Vec::new(),
         count: None,
     };

@@ -382,6 +382,9 @@ impl Progress {
         if tally.transitions.iter().any(|count| *count > 0) {
             names::alert_transitions(tally);
         }
+        if tally.shadow_transitions.iter().any(|count| *count > 0) {
+            names::shadow_transitions(tally);
+        }
         for (topic, counted) in topics.iter().zip(&tally.by_topic) {
             names::records_seen(topic, counted.duplicates, counted.missing);
         }

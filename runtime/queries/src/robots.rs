@@ -14,6 +14,9 @@ pub struct RobotSummary {
     pub robot_id: String,
     /// Its event time, microseconds UTC; `None` before its first dated record.
     pub clock: Option<i64>,
+    /// When its last record was appended of which the store knows, microseconds UTC: what is said of
+    /// it is as of then.
+    pub heard_at: Option<i64>,
     /// Records applied, of all topics.
     pub applied: u64,
     /// Sequence numbers that are missing so far.
@@ -30,6 +33,7 @@ impl From<&ProcessorView> for RobotSummary {
         Self {
             robot_id: view.robot_id.clone(),
             clock: view.clock,
+            heard_at: view.heard_at,
             applied: view.counters.iter().map(|counters| counters.applied).sum(),
             missing: view.missing,
             procedures: view.procedures.len(),
@@ -43,6 +47,8 @@ impl From<&ProcessorView> for RobotSummary {
 pub struct OpenCondition {
     /// The robot.
     pub robot_id: String,
+    /// When the robot's last record was appended of which the store knows, microseconds UTC.
+    pub heard_at: Option<i64>,
     /// How it stands.
     #[serde(flatten)]
     pub condition: ConditionView,
@@ -111,6 +117,7 @@ pub fn open_conditions(store: &dyn CheckpointStore) -> Result<Vec<OpenCondition>
     for view in robots(store)? {
         open.extend(view.conditions.into_iter().map(|condition| OpenCondition {
             robot_id: view.robot_id.clone(),
+            heard_at: view.heard_at,
             condition,
         }));
     }

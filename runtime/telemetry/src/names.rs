@@ -136,6 +136,10 @@ define_metrics! {
         "Transitions of conditions, by what they became: raised, updated, cleared, acknowledged, \
          silenced and so on"
     );
+    SHADOW_TRANSITIONS: Counter(
+        "theatre_shadow_transitions_total", "transitions", ["to"],
+        "Transitions of conditions of rules in the shadow, which nobody is told, by what they became"
+    );
     ALERTS_ACTIVE: Gauge(
         "theatre_alerts_active", "conditions", ["partition", "priority"],
         "Conditions that are open, by partition and priority"
@@ -280,6 +284,7 @@ pub fn begin(lake: bool, warehouse: bool) {
         RECORDS_OUT.increment([lane.as_str().into()], 0);
     }
     alert_transitions(&Tally::default());
+    shadow_transitions(&Tally::default());
     ACTOR_RESTARTS.increment(["processor".into()], 0);
     CHECKPOINT_FAILURES.increment([], 0);
     traces_exported(0);
@@ -521,6 +526,13 @@ pub fn event_time_lag(partition: u32, seconds: f64) {
 pub fn alert_transitions(tally: &Tally) {
     for (to, count) in tally.transitions_by_name() {
         ALERT_TRANSITIONS.increment([to.into()], count);
+    }
+}
+
+/// Conditions of rules in the shadow moved.
+pub fn shadow_transitions(tally: &Tally) {
+    for (to, count) in tally.shadow_transitions_by_name() {
+        SHADOW_TRANSITIONS.increment([to.into()], count);
     }
 }
 

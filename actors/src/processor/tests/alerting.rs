@@ -1,5 +1,7 @@
 //! The life of conditions: what people do about them, what falls due, and what flaps.
 
+mod following;
+
 use apache_avro::types::Value;
 
 use super::*;
@@ -135,6 +137,68 @@ fn a_condition_is_acknowledged_assigned_silenced_and_ends() {
     robot.act("acknowledge", &condition);
     assert_eq!(robot.outputs.dead.len(), 1, "it has ended");
     assert!(robot.outputs.dead[0].detail.contains("has ended"));
+}
+
+#[test]
+fn what_is_open_on_a_silent_robot_is_old_and_its_silence_is_not() {
+    let read = |json: serde_json::Value| serde_json::from_value::<RuleSpec>(json).unwrap();
+    let rules = [
+        hot_rule(),
+        read(serde_json::json!({"id": "also", "priority": "low",
+            "kind": {"combination": {"of": {"or": ["hot", "cases"]}}}})),
+        read(serde_json::json!({"id": "cases", "priority": "low",
+            "kind": {"usage": {"counter": "cases", "raise_above": -1.0}}})),
+        read(serde_json::json!({"id": "long", "priority": "high",
+            "kind": {"missing_data": {"after": "90s"}}})),
+    ];
+    let mut robot = Robot::new(&rules);
+    let old = |robot: &Robot| -> Vec<(String, bool)> {
+        let shown = robot.processor.view();
+        let stored = ProcessorView::from_state("r", &robot.processor.snapshot()).unwrap();
+        let old = |view: ProcessorView| -> Vec<(String, bool)> {
+            let conditions = view.conditions.into_iter();
+            conditions.map(|it| (it.rule_id, it.is_stale)).collect()
+        };
+        let (shown, stored) = (old(shown), old(stored));
+        assert_eq!(shown, stored);
+        shown
+    };
+    let of = |marked: &[(&str, bool)]| -> Vec<(String, bool)> {
+        let marked = marked.iter();
+        marked
+            .map(|(rule, old)| ((*rule).to_owned(), *old))
+            .collect()
+    };
+    robot.rows(&[(1, 90.0)]);
+    robot.rows_at(&[(1_000_000, 90.0)], &[2]);
+    let heard = [
+        ("also", false),
+        ("cases", false),
+        ("clock_skew", false),
+        ("hot", false),
+    ];
+    assert_eq!(old(&robot), of(&heard));
+    let tick = |robot: &mut Robot, at: i64| {
+        robot
+            .processor
+            .tick(LogTime(NOW + at * S), &mut robot.outputs);
+    };
+    tick(&mut robot, 10);
+    assert_eq!(old(&robot), of(&heard), "it is not silent yet");
+    tick(&mut robot, 63);
+    let silent = [
+        ("also", true),
+        ("cases", true),
+        ("clock_skew", true),
+        ("robot_silent", false),
+        ("hot", true),
+    ];
+    assert_eq!(old(&robot), of(&silent));
+    tick(&mut robot, 93);
+    let longer = [&silent[..3], &[("long", false)], &silent[3..]].concat();
+    assert_eq!(old(&robot), of(&longer), "both say that nothing comes");
+    robot.rows(&[(120, 90.0)]);
+    assert_eq!(old(&robot), of(&heard), "it is heard again");
 }
 
 #[test]
@@ -446,6 +510,14 @@ proptest! {
                 ..flapping()
             },
             rule("plain", Priority::Low, hot(1)),
+            following::also(),
+            following::follower("alone", serde_json::json!({"combination": {
+                "of": {"and": [{"or": ["hot", "plain"]}, {"not": "also"}]}, "hold": "2s"}})),
+            following::follower("quiet", serde_json::json!({"combination": {
+                "of": {"and": ["plain", {"not": "hot"}]}, "hold": "1s"}})),
+            following::follower("then_hot", serde_json::json!({"sequence": {
+                "first": {"condition": "plain"}, "then": {"condition": "hot"},
+                "within": "30s", "clear_after": "4s"}})),
         ];
         let run = |cuts: &[usize]| {
             let mut robot = Robot::new(&rules);

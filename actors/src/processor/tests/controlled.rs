@@ -145,6 +145,7 @@ fn a_changed_rule_judges_from_its_record_on_also_after_a_restart() {
         raise_below: Some(75.0),
         clear_above: None,
         hold: Micros(0),
+        clear_after: Micros(0),
         escalate: vec![],
         count: None,
     };
@@ -288,6 +289,9 @@ fn a_rule_in_the_shadow_sends_nothing_and_is_counted() {
         ("hot", Priority::High)
     );
     assert_ne!(emitted[0].condition_id, of_rule[0].condition_id);
+    let tally = &fleet.outputs.tally;
+    assert_eq!(tally.transitions[..3], [1, 0, 1]);
+    assert_eq!(tally.shadow_transitions[..3], [1, 0, 1], "counted apart");
     fleet.rows(&[(3, 90.0)]);
     assert_eq!(fleet.robot.open_conditions(), [0, 1, 0]);
     assert_eq!(fleet.robot.view().conditions.len(), 1);

@@ -84,6 +84,25 @@ pub(super) fn rules() -> Vec<RuleSpec> {
     rules
 }
 
+/// Rules that no golden file has met, which remember something of their own.
+fn later_rules() -> Vec<RuleSpec> {
+    let signal = "motor_temperature";
+    vec![
+        read(
+            "cooled",
+            json!({"kind": {"threshold": {"signal": signal, "raise_above": 82.0, "clear_after": "3s"}}}),
+        ),
+        read(
+            "slowly",
+            json!({"kind": {"rate": {"signal": signal, "over": "8s", "raise_above": 0.3, "clear_after": "2s"}}}),
+        ),
+        read(
+            "unlike",
+            json!({"kind": {"deviation": {"signal": signal, "learn": "16s", "least": 3, "average": "median", "raise_above": 1.2}}}),
+        ),
+    ]
+}
+
 /// The alerts as (rule, transition, seconds).
 fn emitted(outputs: &Outputs) -> Vec<(String, Transition, i64)> {
     let alert = |alert: Alert| {
@@ -297,9 +316,29 @@ fn what_is_not_normal_for_the_robot_raises() {
 }
 
 #[test]
+fn what_is_far_from_the_median_raises_and_what_is_back_for_long_enough_clears() {
+    let value = |at: i64| 70.0 + (at % 2) as f64;
+    let mut values: Vec<f64> = (0..20).map(value).collect();
+    values.extend([75.0, 75.0, 70.0]);
+    let rules = later_rules();
+    let expected = [raised("unlike", 20), cleared("unlike", 22)];
+    assert_eq!(tell(&rules[2..], &values), expected);
+    let values = [70.0, 90.0, 70.0, 70.0, 83.0, 70.0, 70.0, 70.0, 70.0, 70.0];
+    let expected = [raised("cooled", 1), cleared("cooled", 8)];
+    assert_eq!(tell(&rules[..1], &values), expected);
+}
+
+#[test]
 fn what_is_normal_is_learnt_anew_after_a_service_of_the_component() {
+    for rules in [only("odd"), later_rules().split_off(2)] {
+        learnt_anew_after_a_service(&rules);
+    }
+}
+
+fn learnt_anew_after_a_service(rules: &[RuleSpec]) {
+    let rule = rules[0].id.as_str();
     let run = |is_served: bool| {
-        let mut fed = Fed::new(&only("odd"));
+        let mut fed = Fed::new(rules);
         let samples: Vec<Sample> = (0..20)
             .map(|at| (at, at + 1, 70.0 + (at % 2) as f64, None))
             .collect();
@@ -311,7 +350,7 @@ fn what_is_normal_is_learnt_anew_after_a_service_of_the_component() {
         fed.rows(&[(21, 21, 75.0, None), (22, 22, 75.0, None)]);
         fed.emitted()
     };
-    assert_eq!(run(false), [raised("odd", 21)]);
+    assert_eq!(run(false), [raised(rule, 21)]);
     assert_eq!(run(true), []);
 }
 
@@ -440,6 +479,39 @@ fn a_sequence_follows_events_and_conditions() {
     assert_eq!(run(None), expected);
     assert_eq!(run(Some("stopped")), expected);
     assert_eq!(run(Some("started")), []);
+}
+
+#[test]
+fn a_sequence_follows_a_latched_condition_that_is_raised_again_and_none_that_flaps() {
+    let life = |json: serde_json::Value| {
+        let mut more =
+            json!({"kind": {"threshold": {"signal": "motor_temperature", "raise_above": 85.0}}});
+        let fields = more.as_object_mut().unwrap();
+        fields.extend(json.as_object().unwrap().clone());
+        read("hot", more)
+    };
+    let latch = life(json!({"latch": true}));
+    let flapping = life(json!({"flapping": {"turns": 3, "within": "60s"}}));
+    let follows: Vec<RuleSpec> = only("fault_then_hot");
+    for (hot, expected) in [
+        (latch, vec![raised("fault_then_hot", 6)]),
+        (flapping, vec![]),
+    ] {
+        let mut fed = Fed::new(&[vec![hot], follows.clone()].concat());
+        let turns = [90.0, 70.0, 90.0, 70.0].into_iter().enumerate();
+        let turns: Vec<Sample> = turns
+            .map(|(at, value)| (at as i64, at as i64 + 1, value, None))
+            .collect();
+        fed.rows(&turns);
+        fed.event("fault", Some("E1"), 4);
+        fed.restart();
+        fed.rows(&[(6, 5, 90.0, None)]);
+        let emitted = fed.emitted().into_iter();
+        let of_sequence: Vec<_> = emitted
+            .filter(|(rule, ..)| rule == "fault_then_hot")
+            .collect();
+        assert_eq!(of_sequence, expected);
+    }
 }
 
 #[test]
@@ -677,7 +749,7 @@ proptest! {
             .map(|(at, value)| (at as i64, at as i64 + 1, value, None))
             .collect();
         let run = |cuts: &[usize]| {
-            let mut fed = Fed::new(&rules());
+            let mut fed = Fed::new(&[rules(), later_rules()].concat());
             fed.event("fault", None, 0);
             let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut % samples.len()).chain([0, samples.len()]).collect();
             bounds.sort_unstable();

@@ -457,6 +457,7 @@ fn rows_that_wait_go_on_under_other_rules() {
         raise_below: None,
         clear_above: None,
         hold: Micros(0),
+        clear_after: Micros(0),
         escalate: vec![],
         count: None,
     };

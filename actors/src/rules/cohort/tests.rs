@@ -29,6 +29,7 @@ fn spec(normal: Vec<CohortNormal>) -> CohortSpec {
         raise_below: None,
         clear_above: None,
         hold: Micros(0),
+        clear_after: Micros(0),
         escalate: Vec::new(),
     }
 }

@@ -137,6 +137,65 @@ fn rules_that_cannot_work_say_why_and_what_may_have_been_meant() {
 }
 
 #[test]
+fn every_kind_with_limits_may_clear_after_a_while_and_says_nothing_of_it_otherwise() {
+    let signal = "motor_temperature";
+    let normal = json!([{"model": "m", "middle": 1.0, "spread": 1.0}]);
+    let limited = [
+        ("threshold", json!({"signal": signal})),
+        (
+            "threshold",
+            json!({"signal": signal, "count": {"n": 2, "of": 3}}),
+        ),
+        ("rate", json!({"signal": signal, "over": "1s"})),
+        (
+            "aggregate",
+            json!({"signal": signal, "window": "w", "aggregate": "mean"}),
+        ),
+        ("deviation", json!({"signal": signal})),
+        (
+            "cohort",
+            json!({"signal": signal, "over": "1s", "normal": normal}),
+        ),
+        ("usage", json!({"counter": "cases"})),
+    ];
+    let trend = json!({"signal": signal, "limit": 90.0, "within": "1m", "over": "1s"});
+    let with_limit = limited.map(|(kind, mut fields)| {
+        fields["raise_above"] = json!(5.0);
+        (kind, fields)
+    });
+    for (kind, fields) in with_limit.into_iter().chain([("trend", trend)]) {
+        for (written, after_us) in [(Some("2h"), 7_200_000_000), (None, 0)] {
+            let mut fields = fields.clone();
+            if let Some(written) = written {
+                fields["clear_after"] = json!(written);
+            }
+            let spec = read("it", of(kind, fields));
+            let json = serde_json::to_string(&spec).unwrap();
+            assert_eq!(json.contains("clear_after"), written.is_some(), "{json}");
+            assert_eq!(serde_json::from_str::<RuleSpec>(&json).unwrap(), spec);
+            let set = compile(std::slice::from_ref(&spec)).unwrap();
+            let Predicate::Limit(limit) = &set.rules()[0].predicate else {
+                panic!("{kind} has no limit")
+            };
+            assert_eq!(limit.clear_after_us, after_us, "{kind}");
+            assert!(limit.max_gap_us >= after_us, "{kind}: it could never clear");
+        }
+    }
+}
+
+#[test]
+fn a_count_of_what_is_made_of_many_values_already_is_refused() {
+    let count = json!({"n": 2, "of": 3});
+    let rate = json!({"signal": "s", "over": "1s", "raise_above": 1.0, "count": count});
+    let rule = json!({"id": "a", "priority": "low", "kind": {"rate": rate}});
+    let error = serde_json::from_value::<RuleSpec>(rule).unwrap_err();
+    assert!(
+        error.to_string().contains("unknown field `count`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn rules_that_follow_each_other_in_a_circle_are_refused_with_it() {
     let follows = |id: &str, of: &str| read(id, json!({"kind": {"combination": {"of": of}}}));
     let hot = read(

@@ -169,6 +169,7 @@ fn rules(count: usize, registry: &Registry) -> Vec<RuleSpec> {
         raise_below: None,
         clear_above: None,
         hold: Micros(0),
+        clear_after: Micros(0),
         escalate: Vec::new(),
         count: None,
     };

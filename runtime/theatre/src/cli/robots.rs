@@ -32,6 +32,7 @@ impl Robots {
                     vec![
                         json!(robot.robot_id),
                         json!(robot.clock.map(time)),
+                        json!(robot.heard_at.map(time)),
                         json!(robot.applied),
                         json!(robot.missing),
                         json!(robot.procedures),
@@ -44,6 +45,7 @@ impl Robots {
                     &[
                         "robot_id",
                         "clock",
+                        "heard_at",
                         "applied",
                         "missing",
                         "procedures",

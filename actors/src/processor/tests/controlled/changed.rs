@@ -153,6 +153,92 @@ fn a_combination_of_another_rule_file_is_judged_when_the_robot_goes_on() {
     assert_eq!(emitted.len(), 3);
 }
 
+/// The rule on heat as its next version.
+fn next_version(version: i32, priority: Priority, latch: bool) -> RuleSpec {
+    RuleSpec {
+        version,
+        latch,
+        ..rule("hot", priority, hot(0))
+    }
+}
+
+/// What was told of conditions, in full.
+fn told(fleet: &mut Fleet) -> Vec<(Transition, i64, Priority, i32)> {
+    let told = alerts(&fleet.outputs).into_iter();
+    fleet.outputs.events.clear();
+    told.map(|it| {
+        let seconds = (it.event_time - NOW) / S;
+        (it.transition, seconds, it.priority, it.rule_version)
+    })
+    .collect()
+}
+
+#[test]
+fn what_is_open_takes_over_a_higher_priority_at_the_change_and_no_lower_one() {
+    use Priority::{High, Low, Medium};
+    use Transition::{Cleared, Raised, Updated};
+    for restarts in [false, true] {
+        let mut fleet = Fleet::new();
+        let say = |fleet: &mut Fleet, offset: u64, rule: &RuleSpec| {
+            fleet.say(RULES, &change(offset, "put", "hot", Some(rule), false));
+            if restarts {
+                fleet.restart();
+            }
+        };
+        fleet.rows(&[(1, 90.0), (2, 90.0)]);
+        let acknowledge = alerting::action(0, "acknowledge", &[]);
+        (fleet.robot).apply(ACTIONS, &acknowledge, &[0], &mut fleet.outputs);
+        told(&mut fleet);
+        say(&mut fleet, 0, &next_version(2, High, false));
+        let updated = alerts(&fleet.outputs).pop().unwrap();
+        assert_eq!(updated.reason.as_deref(), Some("the rule was changed"));
+        assert_eq!(
+            updated.acknowledged_by, None,
+            "it was for the other priority"
+        );
+        assert_eq!((updated.revision, updated.value), (2, None));
+        // After what a person did at 50 s; the robot's clock stands at 2 s.
+        assert_eq!(told(&mut fleet), [(Updated, 50, High, 2)]);
+        fleet.rows(&[(3, 90.0)]);
+        say(&mut fleet, 1, &next_version(3, High, false));
+        say(&mut fleet, 2, &next_version(4, Low, false));
+        fleet.rows(&[(60, 90.0)]);
+        assert_eq!(
+            told(&mut fleet),
+            [],
+            "it keeps its priority while it is open"
+        );
+        assert_eq!(fleet.robot.view().conditions[0].priority, High);
+        fleet.rows(&[(61, 70.0), (62, 90.0)]);
+        let expected = [(Cleared, 61, High, 4), (Raised, 62, Low, 4)];
+        assert_eq!(told(&mut fleet), expected);
+        say(&mut fleet, 3, &next_version(5, Medium, false));
+        assert_eq!(told(&mut fleet), [(Updated, 62, Medium, 5)]);
+    }
+}
+
+#[test]
+fn what_is_latched_takes_over_a_higher_priority_of_a_newer_rule_file_with_the_next_message() {
+    use Priority::{High, Low};
+    use Transition::Updated;
+    let mut fleet = Fleet::new();
+    let under = |rule: RuleSpec| with_rules(&[rule]);
+    fleet.robot = Processor::new("r", under(next_version(1, Low, true)));
+    fleet.rows(&[(1, 90.0), (2, 70.0)]);
+    told(&mut fleet);
+    let saved = fleet.robot.snapshot();
+    for by_row in [false, true] {
+        let rules = under(next_version(2, High, true));
+        fleet.robot = Processor::restore("r", &saved, rules).unwrap();
+        match by_row {
+            true => fleet.rows(&[(3, 70.0)]),
+            false => (fleet.robot).tick(LogTime(NOW + 1_001 * S), &mut fleet.outputs),
+        }
+        assert_eq!(told(&mut fleet), [(Updated, 2, High, 2)], "{by_row}");
+        assert!(fleet.robot.view().conditions[0].is_latched);
+    }
+}
+
 /// An answer to a change of rules.
 fn answer(offset: u64, kind: &str, of: &str, actor: &str) -> Arc<Batch> {
     let field = if kind == "approve" {

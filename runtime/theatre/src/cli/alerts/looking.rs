@@ -67,9 +67,11 @@ fn condition_json(robot: &str, condition: &ConditionView) -> Value {
 pub(super) fn list(common: &Common) -> Result<(), Failure> {
     let open = queries::open_conditions(&*store(common)?)?;
     if common.output == Output::Json {
-        let shown = open
-            .iter()
-            .map(|open| condition_json(&open.robot_id, &open.condition));
+        let shown = open.iter().map(|open| {
+            let mut shown = condition_json(&open.robot_id, &open.condition);
+            shown["heard_at"] = optional_time(open.heard_at);
+            shown
+        });
         return value(&shown.collect());
     }
     let line = |open: &OpenCondition| {
@@ -80,6 +82,7 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
             json!(condition.rule_id),
             json!(condition.priority),
             time(condition.raised_at),
+            optional_time(open.heard_at),
             json!(stands(condition)),
         ]
     };
@@ -91,6 +94,7 @@ pub(super) fn list(common: &Common) -> Result<(), Failure> {
             "rule_id",
             "priority",
             "raised_at",
+            "heard_at",
             "how it stands",
         ],
         &open.iter().map(line).collect::<Vec<_>>(),
