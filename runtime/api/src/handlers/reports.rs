@@ -105,6 +105,13 @@ fn of_warehouse(error: Error) -> Problem {
         )
         .after(10);
     }
+    if matches!(error, Error::Refused(_)) {
+        tracing::warn!(%error, "the warehouse refuses a report");
+        return Problem::new(
+            "unavailable",
+            "the warehouse refuses the question: its rights are to be put right; the log says what it said",
+        );
+    }
     error.into()
 }
 
