@@ -91,7 +91,8 @@ pub struct NotifyConfig {
     /// What is sent of a condition's life: `raised`, `updated`, `cleared`, `acknowledged`,
     /// `unacknowledged`, `silenced`, `unsilenced`, `assigned`, `escalated`, `latched`, `flapping`,
     /// `settled`. Default: `raised`, `updated`, `escalated`, `acknowledged`, `unacknowledged`,
-    /// `flapping` and `cleared`.
+    /// `flapping` and `cleared`. With `raised`, `unsilenced` is sent without being named, too, of a
+    /// condition that was raised under the silence or changed its priority under it.
     #[serde(default = "transitions")]
     #[schemars(with = "Vec<String>")]
     pub transitions: Vec<Transition>,

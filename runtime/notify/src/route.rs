@@ -43,27 +43,71 @@ impl Route {
         output: &StoredOutput,
         store: &dyn CheckpointStore,
     ) -> Result<bool> {
-        if !self.transitions.contains(&alert.transition) || !self.concerns(alert, store)? {
+        if !self.may_be_sent(alert) || !self.concerns(alert, store)? {
             return Ok(false);
         }
-        let earlier = || -> Result<Vec<Alert>> {
-            let whole = life(alert, output, store)?.into_iter();
-            let before =
-                whole.filter(|(stored, _)| stored.output.revision < output.output.revision);
-            Ok(before.map(|(_, alert)| alert).collect())
+        let depends_on_life = match alert.transition {
+            Transition::Silenced | Transition::Raised => false,
+            Transition::Unsilenced | Transition::Cleared => true,
+            _ => !self.would(alert) && !is_quiet(alert),
         };
-        match alert.transition {
-            Transition::Silenced | Transition::Unsilenced => Ok(self.fits(alert)),
-            Transition::Cleared => {
-                let before = earlier()?;
-                // Of a life that the store does not have, the end alone is better than nothing.
-                let begun = before.is_empty() && self.would(alert);
-                Ok(begun || before.iter().any(|alert| self.would(alert)))
+        let mut before = Vec::new();
+        if depends_on_life {
+            let whole = life(alert, output, store)?.into_iter();
+            let earlier =
+                whole.filter(|(stored, _)| stored.output.revision < output.output.revision);
+            before.extend(earlier.map(|(_, alert)| alert));
+        }
+        let told = match alert.transition {
+            Transition::Unsilenced => self.told(&before, store)?,
+            _ => None,
+        };
+        Ok(self.is_sent(alert, &before, told))
+    }
+
+    /// Whether the recipient wants such transitions. Who is told that conditions begin is to be told
+    /// of one that began under a silence, too, once that is over.
+    fn may_be_sent(&self, alert: &Alert) -> bool {
+        let wants = |transition| self.transitions.contains(&transition);
+        wants(alert.transition)
+            || alert.transition == Transition::Unsilenced && wants(Transition::Raised)
+    }
+
+    /// The priority that the recipient was told last in the life of a condition; `None` if it knows
+    /// nothing of it.
+    fn told(&self, life: &[Alert], store: &dyn CheckpointStore) -> Result<Option<Priority>> {
+        let mut told = None;
+        for (at, alert) in life.iter().enumerate() {
+            let before = life.get(..at).unwrap_or_default();
+            if self.may_be_sent(alert)
+                && self.is_sent(alert, before, told)
+                && self.concerns(alert, store)?
+            {
+                told = Some(alert.priority);
             }
-            _ if self.would(alert) => Ok(true),
-            Transition::Raised => Ok(false),
-            _ if is_quiet(alert) => Ok(false),
-            _ => Ok(earlier()?.iter().any(|alert| self.would(alert))),
+        }
+        Ok(told)
+    }
+
+    /// Whether a transition is sent that the recipient wants, after those `before` it in the life of
+    /// its condition; `told` is the priority that it knows of.
+    fn is_sent(&self, alert: &Alert, before: &[Alert], told: Option<Priority>) -> bool {
+        match alert.transition {
+            Transition::Silenced => self.fits(alert),
+            Transition::Unsilenced if self.transitions.contains(&alert.transition) => {
+                self.fits(alert)
+            }
+            Transition::Unsilenced => match told {
+                None => self.would(alert),
+                Some(priority) => priority != alert.priority && !is_quiet(alert),
+            },
+            // Of a life that the store does not have, the end alone is better than nothing.
+            Transition::Cleared if before.is_empty() => self.would(alert),
+            Transition::Cleared => before.iter().any(|alert| self.would(alert)),
+            _ if self.would(alert) => true,
+            Transition::Raised => false,
+            _ if is_quiet(alert) => false,
+            _ => before.iter().any(|alert| self.would(alert)),
         }
     }
 
@@ -94,8 +138,8 @@ impl Route {
 }
 
 /// Whether a condition is kept quiet for now: it is silenced, or it comes and goes, of which only
-/// the beginning is sent, and that it has become more urgent, was passed on, or that no one sees to
-/// it any more. A silence that does not reach a condition of high priority is not noted in it.
+/// the beginning is sent, and that it has become more urgent, was passed on, that no one sees to it
+/// any more, or that a silence is over. A silence that does not reach a condition of high priority is not noted in it.
 fn is_quiet(alert: &Alert) -> bool {
     let is_silenced = alert
         .silenced_until
@@ -106,6 +150,7 @@ fn is_quiet(alert: &Alert) -> bool {
             | Transition::Updated
             | Transition::Escalated
             | Transition::Unacknowledged
+            | Transition::Unsilenced
     );
     is_silenced || alert.is_flapping && !is_news
 }

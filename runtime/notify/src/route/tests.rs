@@ -100,7 +100,7 @@ fn what_is_sent_follows_the_life_of_a_condition() {
         plain(Assigned, High),
         plain(Cleared, High),
     ];
-    let table: [(&str, &[Move], &[Transition]); 16] = [
+    let table: [(&str, &[Move], &[Transition]); 23] = [
         ("", &whole, &[Raised, Updated, Acknowledged, Cleared]),
         ("transitions = [\"assigned\"]", &whole, &[Assigned]),
         ("transitions = [\"cleared\"]", &whole, &[Cleared]),
@@ -185,6 +185,67 @@ fn what_is_sent_follows_the_life_of_a_condition() {
                 plain(Unsilenced, Low),
             ],
             &[Silenced, Unsilenced],
+        ),
+        // What began under a silence is told once that is over, and only once.
+        (
+            "",
+            &[
+                silenced(Raised, 1000),
+                plain(Unsilenced, Low),
+                silenced(Silenced, 1000),
+                plain(Unsilenced, Low),
+                plain(Cleared, Low),
+            ],
+            &[Unsilenced, Cleared],
+        ),
+        (
+            "",
+            &[
+                plain(Raised, Low),
+                silenced(Silenced, 1000),
+                plain(Unsilenced, Low),
+                plain(Cleared, Low),
+            ],
+            &[Raised, Cleared],
+        ),
+        (
+            "",
+            &[
+                plain(Raised, High),
+                silenced(Silenced, 1000),
+                silenced(Updated, 1000),
+                plain(Unsilenced, Low),
+            ],
+            &[Raised, Unsilenced],
+        ),
+        (
+            "",
+            &[
+                silenced(Raised, 1000),
+                (Flapping, Low, Some(1000), 0, true),
+                flapping(Unsilenced),
+            ],
+            &[Unsilenced],
+        ),
+        (
+            "priorities = [\"high\"]",
+            &[silenced(Raised, 1000), plain(Unsilenced, Low)],
+            &[],
+        ),
+        // That is for those who want to know what begins.
+        (
+            "transitions = [\"acknowledged\", \"cleared\"]",
+            &[
+                silenced(Raised, 1000),
+                plain(Unsilenced, Low),
+                plain(Cleared, Low),
+            ],
+            &[Cleared],
+        ),
+        (
+            "transitions = [\"raised\"]",
+            &[silenced(Raised, 1000), plain(Unsilenced, Low)],
+            &[Unsilenced],
         ),
         // Of what comes and goes the beginning is sent, that it becomes more urgent, and the end.
         (
