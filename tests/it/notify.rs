@@ -21,6 +21,8 @@ use theatre_schemas::records::{Alert, Transition};
 use theatre_tests::receiver::{Receiver, Request};
 use theatre_tests::{run, spawn, theatre};
 
+mod again;
+
 const KEY: [u8; 32] = [9; 32];
 /// A rule whose conditions come and go all the time.
 const RULES: &str = "

@@ -1,6 +1,6 @@
 //! `theatre notify`: recipients of what happens to conditions, and what could not be delivered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -15,6 +15,9 @@ use super::output::{if_json, rows, time, value, write};
 use super::service::{Place, store};
 use super::{Common, Failure, Output};
 use theatre_queries::{self as queries, UndeliveredNotification};
+
+/// After so many answers one after the other that say "not now" a recipient is asked no more.
+const NOES_MAX: u32 = 3;
 
 /// Looks at what could not be delivered, and sends it again.
 #[derive(Debug, Subcommand)]
@@ -161,6 +164,8 @@ fn resend(
         dry_run,
         aside: aside.iter().map(place_of).collect(),
         away: BTreeSet::new(),
+        put_off: BTreeSet::new(),
+        noes: BTreeMap::new(),
     };
     let (mut lines, mut tried, mut left) = (Vec::new(), 0, 0);
     for stored in &aside {
@@ -169,10 +174,7 @@ fn resend(
         }
         let outcome = match recipient_of(&recipients, stored) {
             None => Outcome::NotTried("it is not in the configuration".to_owned()),
-            // What lies behind is of the same conditions, and is not to overtake.
-            Some(_) if again.away.contains(&stored.consumer) => {
-                Outcome::NotTried("not tried".to_owned())
-            }
+            Some(_) if again.is_held_up(stored) => Outcome::NotTried("not tried".to_owned()),
             Some(sink) => again.send(sink, stored)?,
         };
         tried += usize::from(matches!(outcome, Outcome::Sent | Outcome::Failed(_)));
@@ -220,6 +222,11 @@ fn place_of(stored: &StoredUndelivered) -> Aside {
     (stored.consumer.clone(), output.partition, output.sequence)
 }
 
+/// The recipient and the condition.
+fn condition_of(stored: &StoredUndelivered) -> (String, String) {
+    (stored.consumer.clone(), stored.output.output.id.clone())
+}
+
 fn line(stored: &StoredUndelivered, outcome: Outcome) -> Vec<Value> {
     let why = match outcome {
         Outcome::Sent => None,
@@ -242,11 +249,20 @@ struct Again<'a> {
     dry_run: bool,
     /// What is set aside: it is sent in this order, by this command or the next one.
     aside: BTreeSet<Aside>,
-    /// Recipients that do not answer.
+    /// Recipients that do not answer, or take nothing.
     away: BTreeSet<String>,
+    /// Conditions, by recipient, of which one was answered with a no that may pass.
+    put_off: BTreeSet<(String, String)>,
+    /// How many such answers a recipient has given one after the other.
+    noes: BTreeMap<String, u32>,
 }
 
 impl Again<'_> {
+    /// Whether one is not tried because of what came before it: it is not to overtake that.
+    fn is_held_up(&self, stored: &StoredUndelivered) -> bool {
+        self.away.contains(&stored.consumer) || self.put_off.contains(&condition_of(stored))
+    }
+
     /// Sends one again and takes it off the list, or says why it is still there.
     fn send(&mut self, sink: &Recipient, stored: &StoredUndelivered) -> Result<Outcome, Failure> {
         let consumer = &stored.consumer;
@@ -262,9 +278,19 @@ impl Again<'_> {
             Ok(Receipt::Taken) => {
                 let (_, partition, number) = place_of(stored);
                 self.store.settle_undelivered(partition, consumer, number)?;
+                self.noes.remove(consumer);
                 Outcome::Sent
             }
             Ok(Receipt::Refused(why)) => Outcome::Failed(why),
+            Ok(Receipt::NotNow(why)) => {
+                self.put_off.insert(condition_of(stored));
+                let noes = self.noes.entry(consumer.clone()).or_default();
+                *noes += 1;
+                if *noes >= NOES_MAX {
+                    self.away.insert(consumer.clone());
+                }
+                Outcome::Failed(why)
+            }
             Err(error) => {
                 self.away.insert(consumer.clone());
                 Outcome::Failed(error.to_string())
@@ -358,7 +384,7 @@ fn test(common: &Common, name: &str) -> Result<(), Failure> {
             );
         }
         Ok(Receipt::Refused(why)) => why,
-        Err(Error::Unavailable { why, .. }) => {
+        Ok(Receipt::NotNow(why)) | Err(Error::Unavailable { why, .. }) => {
             return Err(Failure::Unreachable(format!("{name}: {why}")));
         }
         Err(error) => return Err(error.into()),
