@@ -62,6 +62,7 @@ impl Route {
             Transition::Unsilenced => self.told(&before, store)?,
             _ => None,
         };
+        let told = told.map(|told| told.priority);
         Ok(self.is_sent(alert, &before, told))
     }
 
@@ -73,17 +74,21 @@ impl Route {
             || alert.transition == Transition::Unsilenced && wants(Transition::Raised)
     }
 
-    /// The priority that the recipient was told last in the life of a condition; `None` if it knows
+    /// The transition in the life of a condition that the recipient was sent last; `None` if it knows
     /// nothing of it.
-    fn told(&self, life: &[Alert], store: &dyn CheckpointStore) -> Result<Option<Priority>> {
-        let mut told = None;
+    fn told<'a>(
+        &self,
+        life: &'a [Alert],
+        store: &dyn CheckpointStore,
+    ) -> Result<Option<&'a Alert>> {
+        let mut told: Option<&Alert> = None;
         for (at, alert) in life.iter().enumerate() {
             let before = life.get(..at).unwrap_or_default();
             if self.may_be_sent(alert)
-                && self.is_sent(alert, before, told)
+                && self.is_sent(alert, before, told.map(|told| told.priority))
                 && self.concerns(alert, store)?
             {
-                told = Some(alert.priority);
+                told = Some(alert);
             }
         }
         Ok(told)
@@ -221,6 +226,36 @@ impl Since {
 }
 
 impl Route {
+    /// How a condition stands for the recipient: the transition that it was sent last. `None` where
+    /// the condition is over or silenced by now, where the recipient was sent nothing of it, and where
+    /// not all of its life has been `handed` over.
+    pub(super) fn stands(
+        &self,
+        condition_id: &str,
+        now: i64,
+        handed: &dyn Fn(&StoredOutput) -> bool,
+        store: &dyn CheckpointStore,
+    ) -> Result<Option<Alert>> {
+        let mut found = store.find_outputs(&OutputFilter {
+            kind: Some(OutputKind::Alert),
+            id: Some(condition_id.to_owned()),
+            ..OutputFilter::default()
+        })?;
+        found.sort_by_key(|stored| stored.output.revision);
+        if !found.iter().all(handed) {
+            return Ok(None);
+        }
+        let life: Vec<Alert> = found.iter().map(read).collect::<Result<_>>()?;
+        let is_open = |newest: &Alert| {
+            newest.transition != Transition::Cleared
+                && newest.silenced_until.is_none_or(|until| until <= now)
+        };
+        if !life.last().is_some_and(is_open) {
+            return Ok(None);
+        }
+        Ok(self.told(&life, store)?.cloned())
+    }
+
     /// What has followed a transition, which is this output of the store.
     pub(super) fn since(
         &self,

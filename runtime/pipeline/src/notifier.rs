@@ -31,6 +31,7 @@ use super::supervisor::SharedContext;
 
 mod delivery;
 mod held;
+mod repeated;
 
 pub use delivery::Delivery;
 

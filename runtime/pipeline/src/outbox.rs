@@ -154,6 +154,26 @@ pub trait OutputSink: Send + Sync {
     /// Any, where it does not answer: it is handed over again, after a pause, and nothing else
     /// before.
     fn take(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<Receipt>;
+
+    /// How often what still holds is told again; `None`: never.
+    fn repeats_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Tells again what still holds in a partition, as far as it follows from outputs that the
+    /// receiver was handed already: `is_known` says of each whether it is one. It is called between
+    /// two outputs of the partition, so that nothing older comes after it.
+    ///
+    /// # Errors
+    /// As [`Self::take`]; it is called again after a while.
+    fn repeat(
+        &self,
+        _partition: Partition,
+        _is_known: &dyn Fn(&StoredOutput) -> bool,
+        _store: &dyn CheckpointStore,
+    ) -> Result<Receipt> {
+        Ok(Receipt::Taken)
+    }
 }
 
 /// The consumers that a pipeline has. One that it does not have any more keeps its positions, and

@@ -48,3 +48,45 @@ fn a_message_that_is_answered_with_5xx_holds_up_nothing_but_its_condition() -> R
     );
     Ok(())
 }
+
+#[test]
+fn an_alertmanager_that_is_started_anew_gets_what_is_open() -> Result<()> {
+    let first = Receiver::answering(200)?;
+    let address = first.address().to_string();
+    let section = format!(
+        "[[notify]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = \"http://{address}\"\nrepeat_every = \"1s\"\n"
+    );
+    let case = Case::new(&section)?;
+    case.run(&["run", "--until-drained"])?;
+    let mut newest = BTreeMap::new();
+    let mut alerts = case.alerts()?;
+    alerts.sort_by_key(|alert| alert.revision);
+    for alert in alerts {
+        newest.insert(alert.condition_id.clone(), alert);
+    }
+    newest.retain(|_, alert| alert.transition != Transition::Cleared);
+    ensure!(!newest.is_empty(), "nothing is open, which shows nothing");
+    let open: BTreeSet<&str> = newest.keys().map(String::as_str).collect();
+
+    let mut program = spawn(case.data.path(), &case.arguments(&["run"])?)?;
+    drop(first.end());
+    let anew = Receiver::start(&address, Duration::ZERO, |_| 200)?;
+    let came = wait_until(Duration::from_secs(60), || anew.requests().len() > 12);
+    program.kill()?;
+    program.wait()?;
+    ensure!(came, "it was not sent what is open");
+    let mut got = BTreeSet::new();
+    for request in anew.end() {
+        let posted: Vec<Value> = serde_json::from_str(&request.body)?;
+        for alert in posted {
+            let ends = alert["endsAt"].as_str().context("no end")?;
+            let starts = alert["startsAt"].as_str().context("no beginning")?;
+            ensure!(ends[..4] > starts[..4], "it fires: {alert}");
+            let condition = alert["labels"]["condition_id"].as_str();
+            got.insert(condition.context("no condition")?.to_owned());
+        }
+    }
+    let got: BTreeSet<&str> = got.iter().map(String::as_str).collect();
+    ensure!(got == open, "{got:?} came, {open:?} are open");
+    Ok(())
+}

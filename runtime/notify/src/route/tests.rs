@@ -378,6 +378,44 @@ fn a_condition_is_not_told_again_under_a_silence_that_goes_on() {
 }
 
 #[test]
+fn a_condition_stands_as_the_recipient_was_told_last() {
+    let silenced = |transition| (transition, Low, Some(1000), 0, false);
+    let whole = [
+        plain(Raised, Low),
+        plain(Updated, High),
+        plain(Assigned, High),
+        plain(Cleared, High),
+    ];
+    // Filters, the life, the time, how much of it was handed over, and how it stands.
+    type Row<'a> = (&'a str, &'a [Move], i64, u64, Option<Transition>);
+    let table: [Row<'_>; 9] = [
+        ("", &whole[..1], 500, 9, Some(Raised)),
+        ("", &whole[..3], 500, 9, Some(Updated)),
+        ("", &whole, 500, 9, None),
+        ("", &whole[..3], 500, 2, None),
+        ("rules = [\"cold\"]", &whole[..3], 500, 9, None),
+        ("priorities = [\"high\"]", &whole[..1], 500, 9, None),
+        ("", &[silenced(Raised)], 999, 9, None),
+        ("", &[plain(Raised, Low), silenced(Silenced)], 999, 9, None),
+        (
+            "",
+            &[silenced(Raised), plain(Unsilenced, Low)],
+            999,
+            9,
+            Some(Unsilenced),
+        ),
+    ];
+    for (filters, moves, now, handed, wanted) in table {
+        let store = MemoryStore::default();
+        sent(&route(filters), &store, moves);
+        let handed = |output: &StoredOutput| output.sequence <= handed;
+        let stands = route(filters).stands("c", now, &handed, &store).unwrap();
+        let stands = stands.map(|alert| alert.transition);
+        assert_eq!(stands, wanted, "{filters} {moves:?} at {now}");
+    }
+}
+
+#[test]
 fn a_facility_is_that_in_which_the_robot_stood() {
     let version = |valid_from: i64, revision: i32, facility: &str, is_withdrawn: bool| {
         let version = RobotVersion {

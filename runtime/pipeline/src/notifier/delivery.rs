@@ -9,6 +9,7 @@ use theatre_actors::time::LogTime;
 use theatre_telemetry::names;
 
 use super::held::Held;
+use super::repeated::Repeated;
 use crate::outbox::{Consumer, OutboxConsumer, OutputSink, Receipt, Stream};
 use crate::{Ports, Step};
 
@@ -30,6 +31,8 @@ pub struct Delivery {
     /// All up to here is delivered, of no concern, set aside, or held.
     read: u64,
     held: Held,
+    /// When what still holds is told again.
+    repeated: Repeated,
     /// The position in the store.
     noted: u64,
     /// When the store last noted that.
@@ -46,6 +49,7 @@ impl Delivery {
     ) -> Self {
         let consumer = sink.consumer();
         names::notifications_begin(consumer.label());
+        let repeated = Repeated::new(sink.repeats_every());
         Self {
             partition,
             epoch,
@@ -54,6 +58,7 @@ impl Delivery {
             consumer,
             read: 0,
             held: Held::default(),
+            repeated,
             noted: 0,
             noted_at: LogTime(0),
         }
@@ -170,6 +175,37 @@ impl Delivery {
         Ok(is_less)
     }
 
+    /// Tells again what still holds, if it is time.
+    fn repeat(&mut self, now: LogTime) -> Result<()> {
+        if !self.repeated.is_due(now) {
+            return Ok(());
+        }
+        let (held, read, partition) = (&self.held, self.read, self.partition);
+        // What another partition has of a robot was there before the robot came here.
+        let is_known = |output: &StoredOutput| {
+            output.partition != partition || output.sequence <= read && !held.is_behind(output)
+        };
+        let told = self
+            .sink
+            .repeat(self.partition, &is_known, &*self.ports.store);
+        let failed = match told {
+            Ok(Receipt::Taken) => None,
+            Ok(Receipt::Refused(why) | Receipt::NotNow(why)) => Some(Error::Unavailable {
+                what: "the receiver",
+                why: format!("what is open was not taken again: {why}"),
+            }),
+            Err(error) => Some(passing(error)),
+        };
+        self.repeated.note(now, failed.is_some());
+        match failed {
+            None => Ok(()),
+            Some(error) => {
+                names::notification_failed(self.consumer.label());
+                Err(error)
+            }
+        }
+    }
+
     /// Whether something waits that was answered with a no.
     pub(super) fn holds_back(&self) -> bool {
         !self.held.is_empty()
@@ -177,7 +213,7 @@ impl Delivery {
 
     /// Whether something fails, though there may be nothing to do about it at the moment.
     pub(super) fn is_troubled(&self) -> bool {
-        self.holds_back()
+        self.holds_back() || self.repeated.has_failed()
     }
 
     /// Sets those aside that will never be delivered and have none before them any more. Returns
@@ -289,6 +325,11 @@ impl OutboxConsumer for Delivery {
                 why,
             }),
             _ if is_less || self.read > before => Ok(Step::Worked),
+            // One that is to end, or is in a hurry, has no time for what was told before.
+            _ if !everything && self.read >= status.last_output => {
+                self.repeat(now)?;
+                Ok(Step::Idle)
+            }
             _ => Ok(Step::Idle),
         }
     }

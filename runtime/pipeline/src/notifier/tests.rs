@@ -17,6 +17,7 @@ use crate::outbox::{self, Consumer, Receipt, Stream};
 use crate::{PipelineParams, Ports};
 
 mod held_up;
+mod repeats;
 
 const SECOND: i64 = 1_000_000;
 
