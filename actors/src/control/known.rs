@@ -202,10 +202,11 @@ impl KnownRules {
         let refused = next.refuse_followers().into_iter();
         let refused = refused.filter_map(|at| next.rules.get(at));
         let is_new = |rule: &&Known| rule.is(change) || self.judges(rule);
-        if let Some(refusal) = refused
-            .filter(is_new)
-            .find_map(|rule| rule.refusal.as_ref())
-        {
+        let refused: Vec<&Known> = refused.filter(is_new).collect();
+        if matches!(change.kind, ChangeKind::Disable | ChangeKind::Remove) && !refused.is_empty() {
+            return Err(followed(change, &refused));
+        }
+        if let Some(refusal) = refused.iter().find_map(|rule| rule.refusal.as_ref()) {
             return Err(refusal.why.clone());
         }
         if let (Some(mut alone), Some(windows)) = (alone, windows) {
@@ -279,6 +280,28 @@ impl KnownRules {
             crate::rules::did_you_mean(&change.rule_id, &ids)
         )
     }
+}
+
+/// Why a rule cannot go: these cannot judge without it.
+fn followed(change: &RuleChange, followers: &[&Known]) -> String {
+    let name = |rule: &&Known| match rule.spec.shadow {
+        true => format!("'{}' in the shadow", rule.spec.id),
+        false => format!("'{}'", rule.spec.id),
+    };
+    let names: Vec<String> = followers.iter().map(name).collect();
+    let (follow, those) = match names.len() {
+        1 => ("follows", "it"),
+        _ => ("follow", "them"),
+    };
+    let verb = match change.kind {
+        ChangeKind::Disable => "disable",
+        _ => "remove",
+    };
+    format!(
+        "{} {follow} the rule '{}' and cannot judge without it: {verb} {those} first",
+        names.join(", "),
+        change.rule_id
+    )
 }
 
 impl Known {

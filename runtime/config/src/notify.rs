@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use theatre_actors::rules::Micros;
+use theatre_actors::rules::{CLOCK_SKEW, INSTRUMENT_LIVES, Micros, ROBOT_SILENT, did_you_mean};
 use theatre_schemas::records::{Priority, Transition};
 
 use super::Config;
@@ -153,14 +153,52 @@ impl Config {
         if self.notify.is_empty() {
             return;
         }
-        // A rule file that cannot be used is named where the rules are made of it.
-        let rules = self.rule_specs().unwrap_or_default();
-        let rules: Vec<String> = rules.into_iter().map(|rule| rule.id).collect();
+        let rules = self.rule_ids();
         for (at, recipient) in self.notify.iter().enumerate() {
             let earlier = self.notify.get(..at).unwrap_or_default();
             recipient.check(earlier, &rules, faults);
         }
     }
+}
+
+impl Config {
+    /// What may be meant as it is written, but means nothing yet: rules of recipients that neither the
+    /// rule file nor the program has. They may be added while Theatre runs.
+    pub fn doubts(&self) -> Vec<String> {
+        let known = self.rule_ids();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let file = self.rule_source().display();
+        let of = |recipient: &NotifyConfig| -> Vec<String> {
+            let rules = recipient.rules.iter();
+            let unknown = rules.filter(|rule| !known.contains(&rule.as_str()));
+            let doubt = |rule: &String| {
+                format!(
+                    "{}: {file} {} no rule \"{rule}\"; {} Nothing of it is sent unless it is added while Theatre runs",
+                    recipient.key("rules"),
+                    if self.rules.is_some() { "has" } else { "have" },
+                    sentence(did_you_mean(rule, &known))
+                )
+            };
+            unknown.map(doubt).collect()
+        };
+        self.notify.iter().flat_map(of).collect()
+    }
+
+    /// The ids of the rules of the rule file, and of those that are built in. A rule file that cannot be
+    /// used is named where the rules are made of it.
+    fn rule_ids(&self) -> Vec<String> {
+        let written = self.rule_specs().unwrap_or_default().into_iter();
+        let built_in = [ROBOT_SILENT, CLOCK_SKEW, INSTRUMENT_LIVES].map(str::to_owned);
+        written.map(|rule| rule.id).chain(built_in).collect()
+    }
+}
+
+/// With its stop.
+fn sentence(mut words: String) -> String {
+    if !words.ends_with('?') {
+        words.push('.');
+    }
+    words
 }
 
 impl NotifyConfig {

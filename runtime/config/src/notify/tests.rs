@@ -113,3 +113,26 @@ fn the_path_of_a_url_is_not_shown() {
         "{shown}"
     );
 }
+
+#[test]
+fn rules_that_no_file_has_are_named_with_those_that_there_are() {
+    let doubts = |rules: &str| {
+        let config: Config = toml::from_str(&format!("{WEBHOOK}rules = {rules}")).unwrap();
+        assert_eq!(
+            config.faults().list().to_vec(),
+            Vec::<String>::new(),
+            "{rules}"
+        );
+        config.doubts()
+    };
+    assert_eq!(doubts("[]"), Vec::<String>::new());
+    let known = "[\"joint2_temperature_high\", \"robot_silent\", \"clock_skew\"]";
+    assert_eq!(doubts(known), Vec::<String>::new());
+    let found = doubts("[\"joint2_temperature_high\", \"completely_unknown\"]");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("[[notify]] \"pager\", rules: the shipped rules have no rule \"completely_unknown\"; there are ")
+            && found[0].contains("joint2_temperature_high"),
+        "{found:?}"
+    );
+}
