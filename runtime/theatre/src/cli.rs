@@ -51,6 +51,7 @@ mod token;
 mod top;
 #[cfg(feature = "servers")]
 mod topics;
+mod trail;
 mod warehouse;
 mod windows;
 mod world_writer;
