@@ -58,16 +58,16 @@ impl Route {
                 whole.filter(|(stored, _)| stored.output.revision < output.output.revision);
             before.extend(earlier.map(|(_, alert)| alert));
         }
-        let told = match alert.transition {
-            Transition::Unsilenced => self.told(&before, store)?,
+        let last = match alert.transition {
+            Transition::Unsilenced => self.last_sent(&before, store)?,
             _ => None,
         };
-        let told = told.map(|told| told.priority);
-        Ok(self.is_sent(alert, &before, told))
+        let known = last.map(|last| last.priority);
+        Ok(self.is_sent(alert, &before, known))
     }
 
-    /// Whether the recipient wants such transitions. Who is told that conditions begin is to be told
-    /// of one that began under a silence, too, once that is over.
+    /// Whether the recipient wants such transitions. Who wants to know that conditions begin is sent
+    /// one that began under a silence, too, once that is over.
     fn may_be_sent(&self, alert: &Alert) -> bool {
         let wants = |transition| self.transitions.contains(&transition);
         wants(alert.transition)
@@ -76,33 +76,33 @@ impl Route {
 
     /// The transition in the life of a condition that the recipient was sent last; `None` if it knows
     /// nothing of it.
-    fn told<'a>(
+    fn last_sent<'a>(
         &self,
         life: &'a [Alert],
         store: &dyn CheckpointStore,
     ) -> Result<Option<&'a Alert>> {
-        let mut told: Option<&Alert> = None;
+        let mut last: Option<&Alert> = None;
         for (at, alert) in life.iter().enumerate() {
             let before = life.get(..at).unwrap_or_default();
             if self.may_be_sent(alert)
-                && self.is_sent(alert, before, told.map(|told| told.priority))
+                && self.is_sent(alert, before, last.map(|last| last.priority))
                 && self.concerns(alert, store)?
             {
-                told = Some(alert);
+                last = Some(alert);
             }
         }
-        Ok(told)
+        Ok(last)
     }
 
     /// Whether a transition is sent that the recipient wants, after those `before` it in the life of
-    /// its condition; `told` is the priority that it knows of.
-    fn is_sent(&self, alert: &Alert, before: &[Alert], told: Option<Priority>) -> bool {
+    /// its condition; `known` is the priority that it was sent last.
+    fn is_sent(&self, alert: &Alert, before: &[Alert], known: Option<Priority>) -> bool {
         match alert.transition {
             Transition::Silenced => self.fits(alert),
             Transition::Unsilenced if self.transitions.contains(&alert.transition) => {
                 self.fits(alert)
             }
-            Transition::Unsilenced => match told {
+            Transition::Unsilenced => match known {
                 None => self.would(alert),
                 Some(priority) => priority != alert.priority && !is_quiet(alert),
             },
@@ -144,7 +144,8 @@ impl Route {
 
 /// Whether a condition is kept quiet for now: it is silenced, or it comes and goes, of which only
 /// the beginning is sent, and that it has become more urgent, was passed on, that no one sees to it
-/// any more, or that a silence is over. A silence that does not reach a condition of high priority is not noted in it.
+/// any more, or that a silence is over. A silence that does not reach a condition of high priority is
+/// not noted in it.
 fn is_quiet(alert: &Alert) -> bool {
     let is_silenced = alert
         .silenced_until
@@ -253,7 +254,7 @@ impl Route {
         if !life.last().is_some_and(is_open) {
             return Ok(None);
         }
-        Ok(self.told(&life, store)?.cloned())
+        Ok(self.last_sent(&life, store)?.cloned())
     }
 
     /// What has followed a transition, which is this output of the store.

@@ -155,12 +155,12 @@ pub trait OutputSink: Send + Sync {
     /// before.
     fn take(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<Receipt>;
 
-    /// How often what still holds is told again; `None`: never.
+    /// How often what still holds is sent again; `None`: never.
     fn repeats_every(&self) -> Option<Duration> {
         None
     }
 
-    /// Tells again what still holds in a partition, as far as it follows from outputs that the
+    /// Says again what still holds in a partition, as far as it follows from outputs that the
     /// receiver was handed already: `is_known` says of each whether it is one. It is called between
     /// two outputs of the partition, so that nothing older comes after it.
     ///

@@ -186,7 +186,7 @@ fn what_is_sent_follows_the_life_of_a_condition() {
             ],
             &[Silenced, Unsilenced],
         ),
-        // What began under a silence is told once that is over, and only once.
+        // What began under a silence is sent once that is over, and only once.
         (
             "",
             &[
@@ -378,7 +378,7 @@ fn a_condition_is_not_told_again_under_a_silence_that_goes_on() {
 }
 
 #[test]
-fn a_condition_stands_as_the_recipient_was_told_last() {
+fn a_condition_stands_as_it_was_sent_last() {
     let silenced = |transition| (transition, Low, Some(1000), 0, false);
     let whole = [
         plain(Raised, Low),

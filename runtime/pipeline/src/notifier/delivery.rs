@@ -31,7 +31,7 @@ pub struct Delivery {
     /// All up to here is delivered, of no concern, set aside, or held.
     read: u64,
     held: Held,
-    /// When what still holds is told again.
+    /// When what still holds is sent again.
     repeated: Repeated,
     /// The position in the store.
     noted: u64,
@@ -175,7 +175,7 @@ impl Delivery {
         Ok(is_less)
     }
 
-    /// Tells again what still holds, if it is time.
+    /// Says again what still holds, if it is time.
     fn repeat(&mut self, now: LogTime) -> Result<()> {
         if !self.repeated.is_due(now) {
             return Ok(());
@@ -185,10 +185,10 @@ impl Delivery {
         let is_known = |output: &StoredOutput| {
             output.partition != partition || output.sequence <= read && !held.is_behind(output)
         };
-        let told = self
+        let taken = self
             .sink
             .repeat(self.partition, &is_known, &*self.ports.store);
-        let failed = match told {
+        let failed = match taken {
             Ok(Receipt::Taken) => None,
             Ok(Receipt::Refused(why) | Receipt::NotNow(why)) => Some(Error::Unavailable {
                 what: "the receiver",
@@ -325,7 +325,7 @@ impl OutboxConsumer for Delivery {
                 why,
             }),
             _ if is_less || self.read > before => Ok(Step::Worked),
-            // One that is to end, or is in a hurry, has no time for what was told before.
+            // One that is to end, or is in a hurry, has no time for what was sent before.
             _ if !everything && self.read >= status.last_output => {
                 self.repeat(now)?;
                 Ok(Step::Idle)

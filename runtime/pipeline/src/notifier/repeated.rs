@@ -1,10 +1,10 @@
-//! When a receiver is told again what still holds.
+//! When a receiver is sent again what still holds.
 
 use std::time::Duration;
 
 use theatre_actors::time::LogTime;
 
-/// After a failure it is told so much later at most, microseconds.
+/// After a failure it is sent so much later at most, microseconds.
 const AFTER_FAILURE_US: i64 = 30_000_000;
 
 /// The time of it.

@@ -1,10 +1,10 @@
-//! Receivers that are told again what still holds.
+//! Receivers that are sent again what still holds.
 
 use super::*;
 
 const EVERY_S: i64 = 300;
 
-/// Remembers, for each time that it was told again what holds, which outputs it was said to know.
+/// Remembers, for each time that it was sent again what holds, which outputs it was said to know.
 struct Forgetful {
     receiver: Arc<Receiver>,
     told_again: Mutex<Vec<Vec<u64>>>,
