@@ -154,7 +154,7 @@ impl World {
             robot_id: "r".to_owned(),
             id: id.to_owned(),
             subject: subject.to_owned(),
-            revision: 0,
+            revision: self.number as u32,
             event_time: 0,
             payload: Vec::new(),
         };
