@@ -202,17 +202,31 @@ impl KnownRules {
         let refused = next.refuse_followers().into_iter();
         let refused = refused.filter_map(|at| next.rules.get(at));
         let is_new = |rule: &&Known| rule.is(change) || self.judges(rule);
-        let refused: Vec<&Known> = refused.filter(is_new).collect();
-        if matches!(change.kind, ChangeKind::Disable | ChangeKind::Remove) && !refused.is_empty() {
-            return Err(followed(change, &refused));
-        }
-        if let Some(refusal) = refused.iter().find_map(|rule| rule.refusal.as_ref()) {
+        if let Some(refusal) = refused
+            .filter(is_new)
+            .find_map(|rule| rule.refusal.as_ref())
+        {
             return Err(refusal.why.clone());
         }
         if let (Some(mut alone), Some(windows)) = (alone, windows) {
             alone.bind(windows).map_err(|error| error.to_string())?;
         }
         Ok(next)
+    }
+
+    /// Why a rule cannot go, where that is because of the rules that follow it: these are named.
+    pub(super) fn followed(&self, change: &RuleChange) -> Option<String> {
+        if !matches!(change.kind, ChangeKind::Disable | ChangeKind::Remove) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.apply(change).ok()?;
+        let refused = next.refuse_followers().into_iter();
+        let followers: Vec<&Known> = refused
+            .filter_map(|at| next.rules.get(at))
+            .filter(|rule| self.judges(rule))
+            .collect();
+        (!followers.is_empty()).then(|| followed(change, &followers))
     }
 
     /// All of them that are not refused, and whether each judges.

@@ -128,8 +128,10 @@ fn a_rule_that_others_follow_does_not_go_before_them_and_they_are_named() {
     let known = KnownRules::of(&base);
     let why = |kind, id| {
         let change = change(kind, id, None);
-        let changed = known.changed(&change, registry.datasets(), None);
-        changed.err()
+        let is_refused = known.changed(&change, registry.datasets(), None).is_err();
+        let why = known.followed(&change);
+        assert_eq!(why.is_some(), is_refused);
+        why
     };
     assert_eq!(
         why(Disable, "of_cold").as_deref(),
