@@ -13,13 +13,16 @@ use hmac::{Hmac, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use theatre_actors::outputs::OutputKind;
-use theatre_actors::ports::{CheckpointStore, OutputFilter};
+use theatre_actors::ports::{AccessStore, AuditEntry, CheckpointStore, OutputFilter};
 use theatre_dev::process::wait_until;
+use theatre_embedded::access::EmbeddedAccess;
 use theatre_embedded::data_dir::DataDir;
 use theatre_embedded::store::EmbeddedStore;
 use theatre_schemas::records::{Alert, Transition};
 use theatre_tests::receiver::{Receiver, Request};
 use theatre_tests::{run, spawn, theatre};
+
+mod again;
 
 const KEY: [u8; 32] = [9; 32];
 /// A rule whose conditions come and go all the time.
@@ -85,6 +88,12 @@ impl Case {
         let said = String::from_utf8(output.stderr)?;
         ensure!(output.status.code() == Some(code), "{arguments:?}: {said}");
         Ok(said)
+    }
+
+    /// The audit trail, newest first.
+    fn trail(&self) -> Result<Vec<AuditEntry>> {
+        let access = EmbeddedAccess::open(&DataDir::new(self.data.path()).access())?;
+        Ok(access.audit_trail(99)?)
     }
 
     /// The transitions that the store has, of those that are sent by default.
@@ -180,10 +189,10 @@ fn each_transition_comes_once_signed_and_in_order_and_a_recipient_that_is_away_h
     );
     case.run(&["reconcile"])?;
 
-    let said = case.refused(&["notify", "resend"], 1)?;
+    let said = case.refused(&["notify", "resend", "--by", "Dana"], 1)?;
     ensure!(said.contains("still not delivered"), "{said}");
     let back = Receiver::start(&away.to_string(), Duration::ZERO, |_| 200)?;
-    let sent = case.json(&["notify", "resend", "--recipient", "away"])?;
+    let sent = case.json(&["notify", "resend", "--recipient", "away", "--by", "Dana"])?;
     ensure!(
         sent.as_array()
             .is_some_and(|sent| sent.len() == alerts.len())
@@ -260,7 +269,15 @@ fn what_a_recipient_refuses_is_set_aside_and_what_lies_behind_goes_on() -> Resul
     );
     let count = case.json(&["notify", "discard", "picky", "--dry-run"])?;
     ensure!(count["discarded"] == list.len(), "{count}");
-    case.run(&["notify", "discard", "picky"])?;
+    case.run(&["notify", "discard", "picky", "--by", "Dana"])?;
+    let trail = case.trail()?;
+    let discarded = (trail.iter()).find(|entry| entry.action == "notifications.discarded");
+    let said = discarded.and_then(|entry| entry.after.clone());
+    let count = format!("\"discarded\":{}", list.len());
+    ensure!(
+        said.is_some_and(|said| said.contains("Dana") && said.contains(&count)),
+        "{trail:?}"
+    );
     ensure!(case.json(&["notify", "list"])? == Value::Array(Vec::new()));
     Ok(())
 }
@@ -308,7 +325,8 @@ fn what_does_not_hold_any_more_is_not_sent_again_unless_by_force_and_says_so_the
     );
     ensure!(back.requests().is_empty(), "a look sends nothing");
     // What is left out does not count, and is no failure.
-    case.run(&["notify", "resend", "--limit", &open.len().to_string()])?;
+    let limit = open.len().to_string();
+    case.run(&["notify", "resend", "--limit", &limit, "--by", "Dana"])?;
     let came = |requests: &[Request]| -> Result<BTreeSet<String>> {
         let alerts = requests.iter().map(verified);
         alerts.map(|alert| Ok(alert?.alert_id)).collect()
@@ -318,7 +336,17 @@ fn what_does_not_hold_any_more_is_not_sent_again_unless_by_force_and_says_so_the
     ensure!(over["discarded"] == overtaken.len(), "{over}");
 
     let before = back.requests().len();
-    case.json(&["notify", "resend", "--force"])?;
+    case.json(&["notify", "resend", "--force", "--by", "Dana"])?;
+    let trail = case.trail()?;
+    let actions = trail.iter().map(|entry| entry.action.as_str());
+    let actions: Vec<&str> = actions
+        .filter(|action| action.starts_with("notifications."))
+        .collect();
+    let both = ["notifications.resent", "notifications.resend"];
+    ensure!(
+        actions == [both, both].concat(),
+        "a look is not noted: {actions:?}"
+    );
     let forced = back.requests().split_off(before);
     ensure!(came(&forced)? == ids(&overtaken));
     for request in &forced {

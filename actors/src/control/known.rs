@@ -214,6 +214,21 @@ impl KnownRules {
         Ok(next)
     }
 
+    /// Why a rule cannot go, where that is because of the rules that follow it: these are named.
+    pub(super) fn followed(&self, change: &RuleChange) -> Option<String> {
+        if !matches!(change.kind, ChangeKind::Disable | ChangeKind::Remove) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.apply(change).ok()?;
+        let refused = next.refuse_followers().into_iter();
+        let followers: Vec<&Known> = refused
+            .filter_map(|at| next.rules.get(at))
+            .filter(|rule| self.judges(rule))
+            .collect();
+        (!followers.is_empty()).then(|| followed(change, &followers))
+    }
+
     /// All of them that are not refused, and whether each judges.
     pub(super) fn all(&self) -> impl Iterator<Item = (&RuleSpec, bool)> {
         let fit = self.rules.iter().filter(|rule| rule.refusal.is_none());
@@ -279,6 +294,28 @@ impl KnownRules {
             crate::rules::did_you_mean(&change.rule_id, &ids)
         )
     }
+}
+
+/// Why a rule cannot go: these cannot judge without it.
+fn followed(change: &RuleChange, followers: &[&Known]) -> String {
+    let name = |rule: &&Known| match rule.spec.shadow {
+        true => format!("'{}' in the shadow", rule.spec.id),
+        false => format!("'{}'", rule.spec.id),
+    };
+    let names: Vec<String> = followers.iter().map(name).collect();
+    let (follow, those) = match names.len() {
+        1 => ("follows", "it"),
+        _ => ("follow", "them"),
+    };
+    let verb = match change.kind {
+        ChangeKind::Disable => "disable",
+        _ => "remove",
+    };
+    format!(
+        "{} {follow} the rule '{}' and cannot judge without it: {verb} {those} first",
+        names.join(", "),
+        change.rule_id
+    )
 }
 
 impl Known {

@@ -242,7 +242,7 @@ impl StandingRules {
             Ok(changed) => self.known = changed,
             Err(why) => {
                 self.approvals = before;
-                return Err(why);
+                return Err(self.known.followed(&counts).unwrap_or(why));
             }
         }
         Ok(())

@@ -111,6 +111,43 @@ fn changes_make_rules_of_those_of_the_configuration() {
 }
 
 #[test]
+fn a_rule_that_others_follow_does_not_go_before_them_and_they_are_named() {
+    use ChangeKind::{Disable, Remove};
+    let follows = |id: &str, of: &str| RuleSpec {
+        kind: RuleKind::Combination(CombinationSpec {
+            of: Expression::Rule(of.to_owned()),
+            hold: Micros(0),
+        }),
+        ..rule(id, 1.0)
+    };
+    let base = [
+        rule("cold", 10.0),
+        follows("of_cold", "cold"),
+        follows("of_it", "of_cold"),
+    ];
+    let registry = Registry::builtin();
+    let known = KnownRules::of(&base);
+    let why = |kind, id| {
+        let change = change(kind, id, None);
+        let is_refused = known.changed(&change, registry.datasets(), None).is_err();
+        let why = known.followed(&change);
+        assert_eq!(why.is_some(), is_refused);
+        why
+    };
+    assert_eq!(
+        why(Disable, "of_cold").as_deref(),
+        Some("'of_it' follows the rule 'of_cold' and cannot judge without it: disable it first")
+    );
+    assert_eq!(
+        why(Remove, "cold").as_deref(),
+        Some(
+            "'of_cold', 'of_it' follow the rule 'cold' and cannot judge without it: remove them first"
+        )
+    );
+    assert_eq!(why(Disable, "of_it"), None);
+}
+
+#[test]
 fn names_tell_partitions_robots_and_others_apart() {
     assert_eq!(partition_of(&name(7)), Some(7));
     assert_eq!(partition_of("@partition/x"), None);

@@ -194,6 +194,9 @@ impl RuleSet {
             rule: spec.id.clone(),
             why,
         };
+        if spec.id.trim().is_empty() {
+            return Err(fault("its id is empty: give it one".to_owned()));
+        }
         if spec.id.chars().any(char::is_control) {
             return Err(fault("its id has signs that cannot be seen".to_owned()));
         }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use theatre_actors::rules::Micros;
+use theatre_actors::rules::{CLOCK_SKEW, INSTRUMENT_LIVES, Micros, ROBOT_SILENT, did_you_mean};
 use theatre_schemas::records::{Priority, Transition};
 
 use super::Config;
@@ -18,6 +18,10 @@ const NAME_BYTES_MAX: usize = 40;
 /// How long an attempt may take: a shorter one fails on busy hosts, a longer one holds up
 /// its own queue.
 const TIMEOUT_US: RangeInclusive<i64> = 100_000..=30_000_000;
+/// How often what is open may be sent again.
+const REPEAT_US: RangeInclusive<i64> = 1_000_000..=86_400_000_000;
+/// How often it is, by default.
+const REPEAT_DEFAULT: Micros = Micros(300_000_000);
 /// A rule of the filter that is so near to one that is known was meant to be it.
 const NEAR: f64 = 0.9;
 
@@ -91,7 +95,8 @@ pub struct NotifyConfig {
     /// What is sent of a condition's life: `raised`, `updated`, `cleared`, `acknowledged`,
     /// `unacknowledged`, `silenced`, `unsilenced`, `assigned`, `escalated`, `latched`, `flapping`,
     /// `settled`. Default: `raised`, `updated`, `escalated`, `acknowledged`, `unacknowledged`,
-    /// `flapping` and `cleared`.
+    /// `flapping` and `cleared`. With `raised`, `unsilenced` is sent without being named, too, of a
+    /// condition that was raised under the silence or changed its priority under it.
     #[serde(default = "transitions")]
     #[schemars(with = "Vec<String>")]
     pub transitions: Vec<Transition>,
@@ -109,6 +114,10 @@ pub struct NotifyConfig {
     #[serde(default = "give_up_after")]
     #[schemars(with = "Span")]
     pub give_up_after: Micros,
+    /// How often an Alertmanager is sent again what is open and what it was sent of before, so that
+    /// one that was started anew has it: `"1s"` to `"1d"`; `"0s"` = never. Default: `"5m"`.
+    #[schemars(with = "Option<Span>")]
+    pub repeat_every: Option<Micros>,
 }
 
 fn transitions() -> Vec<Transition> {
@@ -144,14 +153,52 @@ impl Config {
         if self.notify.is_empty() {
             return;
         }
-        // A rule file that cannot be used is named where the rules are made of it.
-        let rules = self.rule_specs().unwrap_or_default();
-        let rules: Vec<String> = rules.into_iter().map(|rule| rule.id).collect();
+        let rules = self.rule_ids();
         for (at, recipient) in self.notify.iter().enumerate() {
             let earlier = self.notify.get(..at).unwrap_or_default();
             recipient.check(earlier, &rules, faults);
         }
     }
+}
+
+impl Config {
+    /// What may be meant as it is written, but means nothing yet: rules of recipients that neither the
+    /// rule file nor the program has. They may be added while Theatre runs.
+    pub fn doubts(&self) -> Vec<String> {
+        let known = self.rule_ids();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let file = self.rule_source().display();
+        let of = |recipient: &NotifyConfig| -> Vec<String> {
+            let rules = recipient.rules.iter();
+            let unknown = rules.filter(|rule| !known.contains(&rule.as_str()));
+            let doubt = |rule: &String| {
+                format!(
+                    "{}: {file} {} no rule \"{rule}\"; {} Nothing of it is sent unless it is added while Theatre runs",
+                    recipient.key("rules"),
+                    if self.rules.is_some() { "has" } else { "have" },
+                    sentence(did_you_mean(rule, &known))
+                )
+            };
+            unknown.map(doubt).collect()
+        };
+        self.notify.iter().flat_map(of).collect()
+    }
+
+    /// The ids of the rules of the rule file, and of those that are built in. A rule file that cannot be
+    /// used is named where the rules are made of it.
+    fn rule_ids(&self) -> Vec<String> {
+        let written = self.rule_specs().unwrap_or_default().into_iter();
+        let built_in = [ROBOT_SILENT, CLOCK_SKEW, INSTRUMENT_LIVES].map(str::to_owned);
+        written.map(|rule| rule.id).chain(built_in).collect()
+    }
+}
+
+/// With its stop.
+fn sentence(mut words: String) -> String {
+    if !words.ends_with('?') {
+        words.push('.');
+    }
+    words
 }
 
 impl NotifyConfig {
@@ -169,6 +216,12 @@ impl NotifyConfig {
             }
             _ => None,
         }
+    }
+
+    /// How often what is open is sent again; `None`: never.
+    pub fn repeat(&self) -> Option<Micros> {
+        let every = self.repeat_every.unwrap_or(REPEAT_DEFAULT);
+        (self.kind == NotifyKind::Alertmanager && every.0 > 0).then_some(every)
     }
 
     /// What begins a message about a key of this section.
@@ -200,11 +253,27 @@ impl NotifyConfig {
                 self.key("timeout")
             )
         });
+        self.check_repeat(faults);
         faults.unless(self.give_up_after >= timeout, || {
             format!(
                 "{}: {} is less than one attempt may take ({timeout})",
                 self.key("give_up_after"),
                 self.give_up_after
+            )
+        });
+    }
+
+    fn check_repeat(&self, faults: &mut Faults) {
+        let Some(every) = self.repeat_every else {
+            return;
+        };
+        if self.kind != NotifyKind::Alertmanager {
+            self.stray("repeat_every", "alertmanager", faults);
+        }
+        faults.unless(every.0 == 0 || REPEAT_US.contains(&every.0), || {
+            format!(
+                "{}: {every} is not within 1s to 1d; 0s is never",
+                self.key("repeat_every")
             )
         });
     }
@@ -313,100 +382,4 @@ impl NotifyConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::Config;
-
-    const WEBHOOK: &str = "[[notify]]\nname = \"pager\"\nkind = \"webhook\"\nurl = \"https://h/p\"\nsecret_variable = \"S\"\n";
-
-    fn faults(text: &str) -> Vec<String> {
-        let config: Config = toml::from_str(text).unwrap();
-        config.faults().list().to_vec()
-    }
-
-    #[test]
-    fn what_is_right_is_taken_and_has_the_documented_defaults() {
-        let sns = "[[notify]]\nname = \"a\"\nkind = \"sns\"\ntopic = \"arn:aws:sns:eu-central-1:123456789012:alerts\"\n";
-        let am =
-            "[[notify]]\nname = \"b\"\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:9093\"\n";
-        let text = format!("{WEBHOOK}{sns}{am}");
-        assert_eq!(faults(&text), Vec::<String>::new());
-        let config: Config = toml::from_str(&text).unwrap();
-        let pager = &config.notify[0];
-        assert_eq!(
-            (pager.timeout.to_string(), pager.give_up_after.to_string()),
-            ("5s".to_owned(), "1h".to_owned())
-        );
-        assert_eq!(pager.transitions.len(), 7);
-        assert_eq!(config.notify[1].region(), Some("eu-central-1"));
-    }
-
-    #[test]
-    fn what_means_nothing_is_named_by_recipient_and_key() {
-        let with = |more: &str| format!("{WEBHOOK}{more}");
-        let of_kind =
-            |kind: &str, more: &str| format!("[[notify]]\nname = \"n\"\nkind = \"{kind}\"\n{more}");
-        let table = [
-            (WEBHOOK.replace("pager", "a b"), "\"a b\" is no name"),
-            (format!("{WEBHOOK}{WEBHOOK}"), "two recipients \"pager\""),
-            (WEBHOOK.replace("https", "ftp"), "\"pager\", url: expected"),
-            (of_kind("webhook", ""), "\"n\", url: it is missing"),
-            (with("secret_file = \"/dev/null\""), "either secret_file or"),
-            (
-                WEBHOOK.replace("secret_variable = \"S\"", "secret_file = \"/nowhere\""),
-                "\"pager\", secret_file: /nowhere",
-            ),
-            (with("topic = \"arn:aws:sns:r:1:t\""), "only kind = \"sns\""),
-            (with("timeout = \"1m\""), "\"pager\", timeout: 1m"),
-            (with("give_up_after = \"1s\""), "\"pager\", give_up_after"),
-            (with("transitions = []"), "nothing would ever be sent"),
-            (
-                with("rules = [\"joint2_temperature_hihg\"]"),
-                "did you mean \"joint2_temperature_high",
-            ),
-            (with("robots = [\" \"]"), "\"pager\", robots: one of them"),
-            (of_kind("sns", ""), "\"n\", topic: it is missing"),
-            (of_kind("sns", "topic = \"alerts\""), "\"alerts\" is no ARN"),
-            (
-                of_kind(
-                    "alertmanager",
-                    "url = \"http://h\"\nsecret_variable = \"S\"",
-                ),
-                "only kind = \"webhook\"",
-            ),
-        ];
-        for (text, named) in table {
-            let found = faults(&text);
-            assert!(
-                found.iter().any(|fault| fault.contains(named)),
-                "{text}: {found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn unknown_words_are_refused_with_those_that_there_are() {
-        for (text, wanted) in [
-            (format!("{WEBHOOK}priorities = [\"hgih\"]"), "`high`"),
-            (format!("{WEBHOOK}transitions = [\"rised\"]"), "`raised`"),
-            (WEBHOOK.replace("webhook", "webhok"), "`webhook`"),
-            (format!("{WEBHOOK}priority = [\"high\"]"), "`priorities`"),
-        ] {
-            let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
-            assert!(error.contains(wanted) && error.contains("line"), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_path_of_a_url_is_not_shown() {
-        let config: Config = toml::from_str(&WEBHOOK.replace("h/p", "h:8/hush?a=hush")).unwrap();
-        let shown = format!(
-            "{:?} {}",
-            config.notify[0],
-            serde_json::to_string(&config).unwrap()
-        );
-        assert!(
-            shown.contains("https://h:8/***") && !shown.contains("hush"),
-            "{shown}"
-        );
-    }
-}
+mod tests;

@@ -7,7 +7,8 @@
 //!
 //! Alertmanager takes an alert for resolved at its `endsAt`, or, without one, when it was not sent
 //! again for a while. A robot's condition is not over because Theatre is being restarted, so open
-//! ones get an end that is far away, and only `cleared` ends them.
+//! ones get an end that is far away, and only `cleared` ends them. What is open is sent again every
+//! few minutes nevertheless: an Alertmanager that is started anew may have lost it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use super::message::{Notification, Standing, time};
 
 /// The end of an alert that is open: a year after it was sent.
 const FAR_US: i64 = 365 * 86_400_000_000;
+/// Conditions that are sent again in one request.
+const AT_ONCE: usize = 64;
 /// The end of a test.
 const TEST_US: i64 = 300_000_000;
 
@@ -56,16 +59,35 @@ impl Alertmanager {
     }
 
     pub(super) fn send(&self, notification: &Notification<'_>) -> Result<Receipt> {
-        let body =
-            serde_json::to_string(&posted(notification, self.clock.now().0)).map_err(|error| {
-                Error::Refused(format!(
-                    "alert {} cannot be written as JSON: {error}",
-                    notification.alert.alert_id
-                ))
-            })?;
+        self.post(&posted(notification, self.clock.now().0))
+    }
+
+    /// Says of conditions that they are open, as it was said before.
+    pub(super) fn repeat(&self, open: &[Notification<'_>]) -> Result<Receipt> {
+        for some in open.chunks(AT_ONCE) {
+            let receipt = self.post(&repeated(some, self.clock.now().0))?;
+            if receipt != Receipt::Taken {
+                return Ok(receipt);
+            }
+        }
+        Ok(Receipt::Taken)
+    }
+
+    fn post(&self, alerts: &[Posted]) -> Result<Receipt> {
+        let body = serde_json::to_string(alerts).map_err(|error| {
+            Error::Refused(format!("alerts cannot be written as JSON: {error}"))
+        })?;
         let headers = [("content-type", "application/json")];
         self.client.post(&headers, &body)?.receipt()
     }
+}
+
+/// The alerts of conditions that are open. Those of other priorities have ended before.
+fn repeated(open: &[Notification<'_>], now: i64) -> Vec<Posted> {
+    let alerts = open.iter();
+    alerts
+        .filter_map(|notification| posted(notification, now).into_iter().next())
+        .collect()
 }
 
 /// The alert of a condition, and those of the priorities that it has not, or not any more. What is
@@ -226,6 +248,23 @@ mod tests {
             .collect();
         let wanted = [("medium", "2024"), ("high", "2023"), ("low", "2023")];
         assert_eq!(priorities, wanted);
+    }
+
+    #[test]
+    fn what_is_open_is_sent_again_as_one_alert_each_that_fires() {
+        let (raised, updated) = (
+            alert(Transition::Raised, 0, Priority::High),
+            alert(Transition::Updated, 1, Priority::Medium),
+        );
+        let open = [notification(&raised), notification(&updated)];
+        let again = repeated(&open, NOW);
+        let shown: Vec<_> = again
+            .iter()
+            .map(|alert| (alert.labels["priority"].as_str(), &alert.ends_at[..4]))
+            .collect();
+        assert_eq!(shown, [("high", "2024"), ("medium", "2024")]);
+        let first = posted(&open[0], NOW);
+        assert_eq!(again[0].labels, first[0].labels, "it is the same alert");
     }
 
     #[test]

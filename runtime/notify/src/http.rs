@@ -107,7 +107,8 @@ impl Client {
 
 impl Answer {
     /// What an answer says of the message. A status of success: it is there. One that says that the
-    /// message itself is at fault: it will never be taken. All others may pass.
+    /// message itself is at fault: it will never be taken. One that says that the server has failed
+    /// with it: not now. All others may pass, and are of the recipient, whatever the message.
     ///
     /// # Errors
     /// Those that may pass.
@@ -116,6 +117,7 @@ impl Answer {
             200..=299 => Ok(Receipt::Taken),
             408 | 429 => Err(unavailable(self.words())),
             400..=499 => Ok(Receipt::Refused(self.words())),
+            500..=599 => Ok(Receipt::NotNow(self.words())),
             300..=399 => Err(unavailable(format!(
                 "{}; a redirect is not followed: name the address it leads to, if that is right",
                 self.words()
@@ -152,7 +154,11 @@ mod tests {
             let why = format!("it answered {status}: no good");
             assert_eq!(receipt(status), Ok(Receipt::Refused(why)));
         }
-        for status in [408, 429, 500, 503, 599, 301, 307, 100] {
+        for status in [500, 502, 503, 599] {
+            let why = format!("it answered {status}: no good");
+            assert_eq!(receipt(status), Ok(Receipt::NotNow(why)));
+        }
+        for status in [408, 429, 301, 307, 100] {
             assert!(
                 matches!(receipt(status), Err(Error::Unavailable { .. })),
                 "{status}"

@@ -19,8 +19,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use theatre_actors::control::is_robot;
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::ports::{CheckpointStore, Error, Result, StoredOutput};
+use theatre_actors::position::Partition;
+use theatre_actors::processor::ProcessorView;
 use theatre_actors::time::Clock;
 use theatre_config::notify::{NotifyConfig, NotifyKind};
 use theatre_pipeline::outbox::{Consumer, OutputSink, RECIPIENT_PREFIX, Receipt, Stream};
@@ -38,6 +41,7 @@ pub struct Recipient {
     name: String,
     route: Route,
     patience: Duration,
+    repeats_every: Option<Duration>,
     wire: Wire,
     clock: Arc<dyn Clock>,
 }
@@ -106,6 +110,9 @@ impl Recipient {
             name: section.name.clone(),
             route: Route::of(section),
             patience: Duration::from_micros(section.give_up_after.0.unsigned_abs()),
+            repeats_every: section
+                .repeat()
+                .map(|every| Duration::from_micros(every.0.unsigned_abs())),
             wire,
             clock,
         }
@@ -252,4 +259,57 @@ impl OutputSink for Recipient {
         };
         self.deliver(&alert, store, None)
     }
+
+    fn repeats_every(&self) -> Option<Duration> {
+        self.repeats_every
+    }
+
+    fn repeat(
+        &self,
+        partition: Partition,
+        is_known: &dyn Fn(&StoredOutput) -> bool,
+        store: &dyn CheckpointStore,
+    ) -> Result<Receipt> {
+        let Wire::Alertmanager(alertmanager) = &self.wire else {
+            return Ok(Receipt::Taken);
+        };
+        let now = self.clock.now().0;
+        let mut standing = Vec::new();
+        for condition in open_conditions(partition, store)? {
+            if let Some(alert) = self.route.stands(&condition, now, is_known, store)? {
+                let facility_id = facility(&alert.robot_id, alert.event_time, store)?;
+                standing.push((alert, facility_id));
+            }
+        }
+        let notifications: Vec<Notification<'_>> = standing
+            .iter()
+            .map(|(alert, facility_id)| Notification {
+                alert,
+                facility_id: facility_id.clone(),
+                now: None,
+                is_test: false,
+            })
+            .collect();
+        alertmanager.repeat(&notifications)
+    }
+}
+
+/// The conditions that are open in a partition, by the saved states of its robots.
+fn open_conditions(partition: Partition, store: &dyn CheckpointStore) -> Result<Vec<String>> {
+    let mut open = Vec::new();
+    for stored in store.processors(partition)? {
+        if stored.processor.is_empty() || !is_robot(&stored.processor) {
+            continue;
+        }
+        let view =
+            ProcessorView::from_state(&stored.processor, &stored.state).map_err(|error| {
+                Error::Refused(format!(
+                    "the state of robot '{}' cannot be read: {error}",
+                    stored.processor
+                ))
+            })?;
+        let ids = view.conditions.into_iter();
+        open.extend(ids.filter_map(|condition| condition.condition_id));
+    }
+    Ok(open)
 }

@@ -43,27 +43,76 @@ impl Route {
         output: &StoredOutput,
         store: &dyn CheckpointStore,
     ) -> Result<bool> {
-        if !self.transitions.contains(&alert.transition) || !self.concerns(alert, store)? {
+        if !self.may_be_sent(alert) || !self.concerns(alert, store)? {
             return Ok(false);
         }
-        let earlier = || -> Result<Vec<Alert>> {
-            let whole = life(alert, output, store)?.into_iter();
-            let before =
-                whole.filter(|(stored, _)| stored.output.revision < output.output.revision);
-            Ok(before.map(|(_, alert)| alert).collect())
+        let depends_on_life = match alert.transition {
+            Transition::Silenced | Transition::Raised => false,
+            Transition::Unsilenced | Transition::Cleared => true,
+            _ => !self.would(alert) && !is_quiet(alert),
         };
-        match alert.transition {
-            Transition::Silenced | Transition::Unsilenced => Ok(self.fits(alert)),
-            Transition::Cleared => {
-                let before = earlier()?;
-                // Of a life that the store does not have, the end alone is better than nothing.
-                let begun = before.is_empty() && self.would(alert);
-                Ok(begun || before.iter().any(|alert| self.would(alert)))
+        let mut before = Vec::new();
+        if depends_on_life {
+            let whole = life(alert, output, store)?.into_iter();
+            let earlier =
+                whole.filter(|(stored, _)| stored.output.revision < output.output.revision);
+            before.extend(earlier.map(|(_, alert)| alert));
+        }
+        let last = match alert.transition {
+            Transition::Unsilenced => self.last_sent(&before, store)?,
+            _ => None,
+        };
+        let known = last.map(|last| last.priority);
+        Ok(self.is_sent(alert, &before, known))
+    }
+
+    /// Whether the recipient wants such transitions. Who wants to know that conditions begin is sent
+    /// one that began under a silence, too, once that is over.
+    fn may_be_sent(&self, alert: &Alert) -> bool {
+        let wants = |transition| self.transitions.contains(&transition);
+        wants(alert.transition)
+            || alert.transition == Transition::Unsilenced && wants(Transition::Raised)
+    }
+
+    /// The transition in the life of a condition that the recipient was sent last; `None` if it knows
+    /// nothing of it.
+    fn last_sent<'a>(
+        &self,
+        life: &'a [Alert],
+        store: &dyn CheckpointStore,
+    ) -> Result<Option<&'a Alert>> {
+        let mut last: Option<&Alert> = None;
+        for (at, alert) in life.iter().enumerate() {
+            let before = life.get(..at).unwrap_or_default();
+            if self.may_be_sent(alert)
+                && self.is_sent(alert, before, last.map(|last| last.priority))
+                && self.concerns(alert, store)?
+            {
+                last = Some(alert);
             }
-            _ if self.would(alert) => Ok(true),
-            Transition::Raised => Ok(false),
-            _ if is_quiet(alert) => Ok(false),
-            _ => Ok(earlier()?.iter().any(|alert| self.would(alert))),
+        }
+        Ok(last)
+    }
+
+    /// Whether a transition is sent that the recipient wants, after those `before` it in the life of
+    /// its condition; `known` is the priority that it was sent last.
+    fn is_sent(&self, alert: &Alert, before: &[Alert], known: Option<Priority>) -> bool {
+        match alert.transition {
+            Transition::Silenced => self.fits(alert),
+            Transition::Unsilenced if self.transitions.contains(&alert.transition) => {
+                self.fits(alert)
+            }
+            Transition::Unsilenced => match known {
+                None => self.would(alert),
+                Some(priority) => priority != alert.priority && !is_quiet(alert),
+            },
+            // Of a life that the store does not have, the end alone is better than nothing.
+            Transition::Cleared if before.is_empty() => self.would(alert),
+            Transition::Cleared => before.iter().any(|alert| self.would(alert)),
+            _ if self.would(alert) => true,
+            Transition::Raised => false,
+            _ if is_quiet(alert) => false,
+            _ => before.iter().any(|alert| self.would(alert)),
         }
     }
 
@@ -94,8 +143,9 @@ impl Route {
 }
 
 /// Whether a condition is kept quiet for now: it is silenced, or it comes and goes, of which only
-/// the beginning is sent, and that it has become more urgent, was passed on, or that no one sees to
-/// it any more. A silence that does not reach a condition of high priority is not noted in it.
+/// the beginning is sent, and that it has become more urgent, was passed on, that no one sees to it
+/// any more, or that a silence is over. A silence that does not reach a condition of high priority is
+/// not noted in it.
 fn is_quiet(alert: &Alert) -> bool {
     let is_silenced = alert
         .silenced_until
@@ -106,6 +156,7 @@ fn is_quiet(alert: &Alert) -> bool {
             | Transition::Updated
             | Transition::Escalated
             | Transition::Unacknowledged
+            | Transition::Unsilenced
     );
     is_silenced || alert.is_flapping && !is_news
 }
@@ -176,6 +227,36 @@ impl Since {
 }
 
 impl Route {
+    /// How a condition stands for the recipient: the transition that it was sent last. `None` where
+    /// the condition is over or silenced by now, where the recipient was sent nothing of it, and where
+    /// not all of its life has been `handed` over.
+    pub(super) fn stands(
+        &self,
+        condition_id: &str,
+        now: i64,
+        handed: &dyn Fn(&StoredOutput) -> bool,
+        store: &dyn CheckpointStore,
+    ) -> Result<Option<Alert>> {
+        let mut found = store.find_outputs(&OutputFilter {
+            kind: Some(OutputKind::Alert),
+            id: Some(condition_id.to_owned()),
+            ..OutputFilter::default()
+        })?;
+        found.sort_by_key(|stored| stored.output.revision);
+        if !found.iter().all(handed) {
+            return Ok(None);
+        }
+        let life: Vec<Alert> = found.iter().map(read).collect::<Result<_>>()?;
+        let is_open = |newest: &Alert| {
+            newest.transition != Transition::Cleared
+                && newest.silenced_until.is_none_or(|until| until <= now)
+        };
+        if !life.last().is_some_and(is_open) {
+            return Ok(None);
+        }
+        Ok(self.last_sent(&life, store)?.cloned())
+    }
+
     /// What has followed a transition, which is this output of the store.
     pub(super) fn since(
         &self,

@@ -253,7 +253,8 @@ mod tests {
         assert_eq!(receipt(&answer(200, "")), Ok(Receipt::Taken));
         assert!(receipt(&answer(403, "ExpiredToken")).is_err());
         assert!(receipt(&answer(400, "<Code>Throttling</Code>")).is_err());
-        assert!(receipt(&answer(500, "")).is_err());
+        let not_now = Receipt::NotNow("it answered 500".to_owned());
+        assert_eq!(receipt(&answer(500, "")), Ok(not_now));
         assert!(matches!(
             receipt(&answer(400, "<Code>InvalidParameter</Code>")),
             Ok(Receipt::Refused(_))

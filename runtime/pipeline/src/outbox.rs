@@ -123,13 +123,17 @@ pub enum Receipt {
     Taken,
     /// It will never be taken, however often it comes; why, in words.
     Refused(String),
+    /// It is not taken now, and may be later; others may be taken meanwhile. What the receiver
+    /// answered, in words.
+    NotNow(String),
 }
 
 /// A receiver of outputs beside log and lake, such as a webhook.
 ///
-/// It gets the outputs of each partition in order and at least once: the one that it had when an
-/// owner ended before the position was noted comes again, with the same id and revision. It is
-/// called by one thread for each partition, at the same time.
+/// It gets the outputs of each partition at least once, those with the same id, such as the
+/// transitions of a condition, in order. What it had when an owner ended before the position was noted
+/// comes again, with the same id and revision. It is called by one thread for each partition, at the
+/// same time.
 pub trait OutputSink: Send + Sync {
     /// The consumer: its stream is that of a kind of outputs, and its name differs from all others.
     fn consumer(&self) -> Consumer;
@@ -147,8 +151,29 @@ pub trait OutputSink: Send + Sync {
     /// Hands one output over. It returns once the output is safe with the receiver, or refused.
     ///
     /// # Errors
-    /// Any: it is handed over again, after a pause.
+    /// Any, where it does not answer: it is handed over again, after a pause, and nothing else
+    /// before.
     fn take(&self, output: &StoredOutput, store: &dyn CheckpointStore) -> Result<Receipt>;
+
+    /// How often what still holds is sent again; `None`: never.
+    fn repeats_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Says again what still holds in a partition, as far as it follows from outputs that the
+    /// receiver was handed already: `is_known` says of each whether it is one. It is called between
+    /// two outputs of the partition, so that nothing older comes after it.
+    ///
+    /// # Errors
+    /// As [`Self::take`]; it is called again after a while.
+    fn repeat(
+        &self,
+        _partition: Partition,
+        _is_known: &dyn Fn(&StoredOutput) -> bool,
+        _store: &dyn CheckpointStore,
+    ) -> Result<Receipt> {
+        Ok(Receipt::Taken)
+    }
 }
 
 /// The consumers that a pipeline has. One that it does not have any more keeps its positions, and

@@ -52,6 +52,7 @@ mod token;
 mod top;
 #[cfg(feature = "servers")]
 mod topics;
+mod trail;
 mod warehouse;
 mod windows;
 mod world_writer;

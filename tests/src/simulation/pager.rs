@@ -1,6 +1,7 @@
-//! A receiver of alerts: it fails now and then, also after it has taken one.
+//! A receiver of alerts: it fails now and then, also after it has taken one, and says now and then
+//! that it cannot take one for now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,20 +36,33 @@ impl Pager {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every alert of the store came, at least once, and for the first time in order.
+    /// Every alert of the store came, at least once, and those of each condition came for the first
+    /// time in order.
     ///
     /// # Errors
     /// Says what is missing or came too early.
     pub(super) fn check(&self, store: &dyn CheckpointStore) -> Result<()> {
         let stored = store.outputs_of_kind_after(0, OutputKind::Alert, 0, usize::MAX >> 1)?;
-        let wanted: Vec<u64> = stored.iter().map(|output| output.sequence).collect();
         let mut seen = BTreeSet::new();
         let mut first_times = self.lock().came.clone();
         first_times.retain(|sequence| seen.insert(*sequence));
+        let wanted: BTreeSet<u64> = stored.iter().map(|output| output.sequence).collect();
         ensure!(
-            first_times == wanted,
+            seen == wanted,
             "the receiver got alerts {first_times:?} of {wanted:?}"
         );
+        let conditions: BTreeMap<u64, &str> = stored
+            .iter()
+            .map(|output| (output.sequence, output.output.id.as_str()))
+            .collect();
+        let mut last = BTreeMap::new();
+        for sequence in &first_times {
+            let before = last.insert(conditions.get(sequence), sequence);
+            ensure!(
+                before.is_none_or(|before| before < sequence),
+                "the receiver got alert {sequence} after {before:?} of its condition"
+            );
+        }
         Ok(())
     }
 }
@@ -80,11 +94,14 @@ impl OutputSink for Pager {
         _: &dyn CheckpointStore,
     ) -> theatre_actors::ports::Result<Receipt> {
         let mut state = self.lock();
-        let fate = state.random.random_range(0..8);
-        if fate > 0 {
+        let fate = state.random.random_range(0..9);
+        if fate == 0 {
+            return Ok(Receipt::NotNow("it cannot take it now".to_owned()));
+        }
+        if fate > 1 {
             state.came.push(output.sequence);
         }
-        if fate < 2 {
+        if fate < 3 {
             return Err(Error::Unavailable {
                 what: "pager",
                 why: "it does not answer".to_owned(),

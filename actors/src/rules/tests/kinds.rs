@@ -127,6 +127,10 @@ fn rules_that_cannot_work_say_why_and_what_may_have_been_meant() {
             "max_gap goes with hold",
         ),
         (
+            with(threshold(signal), "id", json!(" ")),
+            "its id is empty: give it one",
+        ),
+        (
             with(threshold(signal), "id", json!("a\u{1f}b")),
             "signs that cannot be seen",
         ),

@@ -100,7 +100,7 @@ fn what_is_sent_follows_the_life_of_a_condition() {
         plain(Assigned, High),
         plain(Cleared, High),
     ];
-    let table: [(&str, &[Move], &[Transition]); 16] = [
+    let table: [(&str, &[Move], &[Transition]); 23] = [
         ("", &whole, &[Raised, Updated, Acknowledged, Cleared]),
         ("transitions = [\"assigned\"]", &whole, &[Assigned]),
         ("transitions = [\"cleared\"]", &whole, &[Cleared]),
@@ -185,6 +185,67 @@ fn what_is_sent_follows_the_life_of_a_condition() {
                 plain(Unsilenced, Low),
             ],
             &[Silenced, Unsilenced],
+        ),
+        // What began under a silence is sent once that is over, and only once.
+        (
+            "",
+            &[
+                silenced(Raised, 1000),
+                plain(Unsilenced, Low),
+                silenced(Silenced, 1000),
+                plain(Unsilenced, Low),
+                plain(Cleared, Low),
+            ],
+            &[Unsilenced, Cleared],
+        ),
+        (
+            "",
+            &[
+                plain(Raised, Low),
+                silenced(Silenced, 1000),
+                plain(Unsilenced, Low),
+                plain(Cleared, Low),
+            ],
+            &[Raised, Cleared],
+        ),
+        (
+            "",
+            &[
+                plain(Raised, High),
+                silenced(Silenced, 1000),
+                silenced(Updated, 1000),
+                plain(Unsilenced, Low),
+            ],
+            &[Raised, Unsilenced],
+        ),
+        (
+            "",
+            &[
+                silenced(Raised, 1000),
+                (Flapping, Low, Some(1000), 0, true),
+                flapping(Unsilenced),
+            ],
+            &[Unsilenced],
+        ),
+        (
+            "priorities = [\"high\"]",
+            &[silenced(Raised, 1000), plain(Unsilenced, Low)],
+            &[],
+        ),
+        // That is for those who want to know what begins.
+        (
+            "transitions = [\"acknowledged\", \"cleared\"]",
+            &[
+                silenced(Raised, 1000),
+                plain(Unsilenced, Low),
+                plain(Cleared, Low),
+            ],
+            &[Cleared],
+        ),
+        (
+            "transitions = [\"raised\"]",
+            &[silenced(Raised, 1000), plain(Unsilenced, Low)],
+            &[Unsilenced],
         ),
         // Of what comes and goes the beginning is sent, that it becomes more urgent, and the end.
         (
@@ -313,6 +374,44 @@ fn a_condition_is_not_told_again_under_a_silence_that_goes_on() {
         let since = route("").since(&alert, &outputs[which], &store).unwrap();
         let found = since.silenced_until(&alert, now);
         assert_eq!(found, wanted, "{moves:?} {which} at {now}");
+    }
+}
+
+#[test]
+fn a_condition_stands_as_it_was_sent_last() {
+    let silenced = |transition| (transition, Low, Some(1000), 0, false);
+    let whole = [
+        plain(Raised, Low),
+        plain(Updated, High),
+        plain(Assigned, High),
+        plain(Cleared, High),
+    ];
+    // Filters, the life, the time, how much of it was handed over, and how it stands.
+    type Row<'a> = (&'a str, &'a [Move], i64, u64, Option<Transition>);
+    let table: [Row<'_>; 9] = [
+        ("", &whole[..1], 500, 9, Some(Raised)),
+        ("", &whole[..3], 500, 9, Some(Updated)),
+        ("", &whole, 500, 9, None),
+        ("", &whole[..3], 500, 2, None),
+        ("rules = [\"cold\"]", &whole[..3], 500, 9, None),
+        ("priorities = [\"high\"]", &whole[..1], 500, 9, None),
+        ("", &[silenced(Raised)], 999, 9, None),
+        ("", &[plain(Raised, Low), silenced(Silenced)], 999, 9, None),
+        (
+            "",
+            &[silenced(Raised), plain(Unsilenced, Low)],
+            999,
+            9,
+            Some(Unsilenced),
+        ),
+    ];
+    for (filters, moves, now, handed, wanted) in table {
+        let store = MemoryStore::default();
+        sent(&route(filters), &store, moves);
+        let handed = |output: &StoredOutput| output.sequence <= handed;
+        let stands = route(filters).stands("c", now, &handed, &store).unwrap();
+        let stands = stands.map(|alert| alert.transition);
+        assert_eq!(stands, wanted, "{filters} {moves:?} at {now}");
     }
 }
 

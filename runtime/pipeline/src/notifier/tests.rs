@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use theatre_actors::outputs::{OutputEvent, OutputKind};
-use theatre_actors::ports::{CheckpointStore, PartitionCommit, ProcessorSave};
+use theatre_actors::ports::{CheckpointStore, PartitionCommit, ProcessorSave, StoredOutput};
 use theatre_actors::position::Positions;
 use theatre_actors::time::Clock;
 use theatre_config::Config;
@@ -13,8 +13,11 @@ use theatre_testkit::memory::log::MemoryLog;
 use theatre_testkit::memory::store::MemoryStore;
 
 use super::*;
-use crate::PipelineParams;
-use crate::outbox;
+use crate::outbox::{self, Consumer, Receipt, Stream};
+use crate::{PipelineParams, Ports};
+
+mod held_up;
+mod repeats;
 
 const SECOND: i64 = 1_000_000;
 
@@ -25,6 +28,10 @@ struct Receiver {
     is_away: AtomicBool,
     /// Numbers that it refuses for good.
     refused: BTreeSet<u64>,
+    /// Numbers that it answers with a no that may pass.
+    put_off: Mutex<BTreeSet<u64>>,
+    /// How often it was asked.
+    attempts: AtomicUsize,
 }
 
 impl Receiver {
@@ -34,11 +41,18 @@ impl Receiver {
             taken: Mutex::default(),
             is_away: AtomicBool::new(false),
             refused: refused.iter().copied().collect(),
+            put_off: Mutex::default(),
+            attempts: AtomicUsize::new(0),
         })
     }
 
     fn taken(&self) -> Vec<u64> {
         self.taken.lock().unwrap().clone()
+    }
+
+    /// From now on these are answered with a no that may pass.
+    fn puts_off(&self, numbers: impl IntoIterator<Item = u64>) {
+        *self.put_off.lock().unwrap() = numbers.into_iter().collect();
     }
 }
 
@@ -60,11 +74,15 @@ impl OutputSink for Receiver {
     }
 
     fn take(&self, output: &StoredOutput, _: &dyn CheckpointStore) -> Result<Receipt> {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
             return Err(Error::Refused("it is away".to_owned()));
         }
         if self.refused.contains(&output.sequence) {
             return Ok(Receipt::Refused("answered 400".to_owned()));
+        }
+        if self.put_off.lock().unwrap().contains(&output.sequence) {
+            return Ok(Receipt::NotNow("answered 500".to_owned()));
         }
         self.taken.lock().unwrap().push(output.sequence);
         Ok(Receipt::Taken)
@@ -124,13 +142,19 @@ impl World {
     }
 
     fn commit(&mut self, epoch: Epoch, kind: OutputKind, subject: &str) {
+        let id = format!("a{}", self.number + 1);
+        self.commit_of(epoch, kind, subject, &id);
+    }
+
+    /// The same with this id: of alerts, that of the condition.
+    fn commit_of(&mut self, epoch: Epoch, kind: OutputKind, subject: &str, id: &str) {
         self.number += 1;
         let output = OutputEvent {
             kind,
             robot_id: "r".to_owned(),
-            id: format!("a{}", self.number),
+            id: id.to_owned(),
             subject: subject.to_owned(),
-            revision: 0,
+            revision: self.number as u32,
             event_time: 0,
             payload: Vec::new(),
         };

@@ -40,8 +40,12 @@ impl ConfigCommand {
 
 /// Tries every value as the start does, and names all faults at once.
 fn check(common: &Common) -> Result<(), Failure> {
+    let mut doubts = Vec::new();
     let (faults, params) = match super::service::config(common) {
-        Ok(config) => gate::faults(&config),
+        Ok(config) => {
+            doubts = config.doubts();
+            gate::faults(&config)
+        }
         // What cannot be read has no values.
         Err(Failure::Usage(why)) => {
             let mut faults = Faults::default();
@@ -50,9 +54,14 @@ fn check(common: &Common) -> Result<(), Failure> {
         }
         Err(other) => return Err(other),
     };
+    for doubt in &doubts {
+        eprintln!("warning: {doubt}");
+    }
     if common.output == Output::Json {
         let known = params.as_ref().map(described);
-        value(&json!({ "good": faults.is_empty(), "faults": faults.list(), "pipeline": known }))?;
+        value(
+            &json!({ "good": faults.is_empty(), "faults": faults.list(), "warnings": doubts, "pipeline": known }),
+        )?;
     } else if let Some(params) = &params {
         write(&summary(params))?;
     }

@@ -3,7 +3,6 @@
 mod purge;
 mod replay;
 mod show;
-mod trail;
 mod which;
 
 use clap::Subcommand;

@@ -1,11 +1,13 @@
 //! `theatre notify`: recipients of what happens to conditions, and what could not be delivered.
 
+mod resend;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use theatre_actors::ports::{CheckpointStore, Error, StoredOutput, StoredUndelivered};
+use theatre_actors::ports::{AccessStore, CheckpointStore, Error};
 use theatre_actors::time::Clock;
 use theatre_notify::{LeftOut, Recipient, consumer_name};
 use theatre_pipeline::outbox::Receipt;
@@ -13,7 +15,9 @@ use theatre_system::clock::SystemClock;
 
 use super::output::{if_json, rows, time, value, write};
 use super::service::{Place, store};
+use super::trail::{Trail, Who};
 use super::{Common, Failure, Output};
+use resend::{Aside, left_out, place_of, resend};
 use theatre_queries::{self as queries, UndeliveredNotification};
 
 /// Looks at what could not be delivered, and sends it again.
@@ -49,6 +53,8 @@ pub(super) enum Notify {
         /// Only say what would be sent.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        who: Who,
     },
     /// Takes what could not be delivered to a recipient off the list. The transitions themselves
     /// stay: `theatre alerts history` has them.
@@ -64,6 +70,8 @@ pub(super) enum Notify {
         /// Only say how many there are.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        who: Who,
     },
     /// Sends a recipient of the configuration a message that says that it is a test.
     #[command(after_help = "Example: theatre notify test pager --config theatre.toml")]
@@ -82,12 +90,14 @@ impl Notify {
                 limit,
                 force,
                 dry_run,
-            } => resend(common, recipient.as_deref(), limit, (force, dry_run)),
+                who,
+            } => resend(common, recipient.as_deref(), limit, (force, dry_run), &who),
             Self::Discard {
                 recipient,
                 outdated,
                 dry_run,
-            } => discard(common, &recipient, outdated, dry_run),
+                who,
+            } => discard(common, &recipient, (outdated, dry_run), &who),
             Self::Test { recipient } => test(common, &recipient),
         }
     }
@@ -129,164 +139,48 @@ fn recipients(place: &Place) -> Vec<Arc<Recipient>> {
     theatre_notify::recipients(&place.config.notify, &clock)
 }
 
-/// The store of a command that changes the list. It is opened for reading first, which fails where
-/// there is none: opening it for writing would create one. The lock of the data directory is not
-/// taken, so that a running process can go on.
-fn writable(place: &Place) -> Result<Arc<dyn CheckpointStore>, Failure> {
-    place.look()?.store()?;
-    Ok(place.write()?.store()?)
+/// The list that a command reads or changes, and the trail in which that is noted.
+struct List<'a> {
+    store: Arc<dyn CheckpointStore>,
+    /// Only where it is changed.
+    access: Option<Arc<dyn AccessStore>>,
+    who: &'a Who,
 }
 
-fn resend(
-    common: &Common,
-    recipient: Option<&str>,
-    limit: usize,
-    (by_force, dry_run): (bool, bool),
-) -> Result<(), Failure> {
-    let place = Place::of(common)?;
-    let recipients = recipients(&place);
-    if let Some(name) = recipient {
-        named(&recipients, name)?;
-    }
-    let store = match dry_run {
-        true => place.look()?.store()?,
-        false => writable(&place)?,
-    };
-    let consumer = recipient.map(consumer_name);
-    let aside = store.undelivered(consumer.as_deref(), 0)?;
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let mut again = Again {
-        store: &*store,
-        by_force,
-        dry_run,
-        aside: aside.iter().map(place_of).collect(),
-        away: BTreeSet::new(),
-    };
-    let (mut lines, mut tried, mut left) = (Vec::new(), 0, 0);
-    for stored in &aside {
-        if tried >= limit {
-            break;
+impl<'a> List<'a> {
+    /// The store is opened for reading first, which fails where there is none: opening it for
+    /// writing would create one. The lock of the data directory is not taken, so that a running
+    /// process can go on.
+    fn open(place: &Place, dry_run: bool, who: &'a Who) -> Result<Self, Failure> {
+        let store = place.look()?.store()?;
+        if dry_run {
+            let access = None;
+            return Ok(Self { store, access, who });
         }
-        let outcome = match recipient_of(&recipients, stored) {
-            None => Outcome::NotTried("it is not in the configuration".to_owned()),
-            // What lies behind is of the same conditions, and is not to overtake.
-            Some(_) if again.away.contains(&stored.consumer) => {
-                Outcome::NotTried("not tried".to_owned())
-            }
-            Some(sink) => again.send(sink, stored)?,
-        };
-        tried += usize::from(matches!(outcome, Outcome::Sent | Outcome::Failed(_)));
-        left += usize::from(matches!(outcome, Outcome::NotTried(_) | Outcome::Failed(_)));
-        lines.push(line(stored, outcome));
-    }
-    let done = if dry_run { "would_send" } else { "delivered" };
-    rows(
-        common.output,
-        &["recipient", "partition", "number", done, "reason"],
-        &lines,
-    )?;
-    match left {
-        _ if dry_run => Ok(()),
-        0 => Ok(()),
-        left => Err(Failure::Failed(format!(
-            "{left} notifications are still not delivered; `theatre notify list` names them"
-        ))),
-    }
-}
-
-fn recipient_of<'a>(
-    recipients: &'a [Arc<Recipient>],
-    stored: &StoredUndelivered,
-) -> Option<&'a Recipient> {
-    let is_of = |recipient: &&Arc<Recipient>| consumer_name(recipient.name()) == stored.consumer;
-    recipients.iter().find(is_of).map(Arc::as_ref)
-}
-
-/// What became of one that was to be sent again; if it is still on the list, why.
-enum Outcome {
-    Sent,
-    /// It was not to be sent, as it stands.
-    LeftOut(String),
-    /// It was to be sent, and could not be tried.
-    NotTried(String),
-    Failed(String),
-}
-
-/// What was set aside, and where: recipient, partition and number.
-type Aside = (String, u32, u64);
-
-fn place_of(stored: &StoredUndelivered) -> Aside {
-    let output = &stored.output;
-    (stored.consumer.clone(), output.partition, output.sequence)
-}
-
-fn line(stored: &StoredUndelivered, outcome: Outcome) -> Vec<Value> {
-    let why = match outcome {
-        Outcome::Sent => None,
-        Outcome::LeftOut(why) | Outcome::NotTried(why) | Outcome::Failed(why) => Some(why),
-    };
-    vec![
-        json!(stored.consumer.trim_start_matches(&consumer_name(""))),
-        json!(stored.output.partition),
-        json!(stored.output.sequence),
-        json!(why.is_none()),
-        json!(why),
-    ]
-}
-
-/// What is sent again.
-struct Again<'a> {
-    store: &'a dyn CheckpointStore,
-    by_force: bool,
-    /// Only says what would be sent.
-    dry_run: bool,
-    /// What is set aside: it is sent in this order, by this command or the next one.
-    aside: BTreeSet<Aside>,
-    /// Recipients that do not answer.
-    away: BTreeSet<String>,
-}
-
-impl Again<'_> {
-    /// Sends one again and takes it off the list, or says why it is still there.
-    fn send(&mut self, sink: &Recipient, stored: &StoredUndelivered) -> Result<Outcome, Failure> {
-        let consumer = &stored.consumer;
-        if !self.by_force
-            && let Some(why) = left_out(self.store, &self.aside, sink, stored)?
-        {
-            return Ok(Outcome::LeftOut(why.words().to_owned()));
-        }
-        if self.dry_run {
-            return Ok(Outcome::Sent);
-        }
-        Ok(match sink.resend(&stored.output, self.store) {
-            Ok(Receipt::Taken) => {
-                let (_, partition, number) = place_of(stored);
-                self.store.settle_undelivered(partition, consumer, number)?;
-                Outcome::Sent
-            }
-            Ok(Receipt::Refused(why)) => Outcome::Failed(why),
-            Err(error) => {
-                self.away.insert(consumer.clone());
-                Outcome::Failed(error.to_string())
-            }
+        let adapters = place.write()?;
+        Ok(Self {
+            store: adapters.store()?,
+            access: Some(adapters.access()?),
+            who,
         })
     }
+
+    /// Notes what is about to be done, or was.
+    fn note(&self, action: &str, recipient: Option<&str>, what: &Value) -> Result<(), Failure> {
+        let target = recipient.unwrap_or("all recipients");
+        match &self.access {
+            Some(access) => Trail::of(&**access, self.who)?.note(action, target, what),
+            None => Ok(()),
+        }
+    }
 }
 
-/// Why one is not sent again unless by force.
-fn left_out(
-    store: &dyn CheckpointStore,
-    aside: &BTreeSet<Aside>,
-    sink: &Recipient,
-    stored: &StoredUndelivered,
-) -> Result<Option<LeftOut>, Failure> {
-    let comes_behind = |output: &StoredOutput| {
-        aside.contains(&(stored.consumer.clone(), output.partition, output.sequence))
-    };
-    Ok(sink.left_out(&stored.output, store, &comes_behind)?)
-}
-
-fn discard(common: &Common, recipient: &str, outdated: bool, dry_run: bool) -> Result<(), Failure> {
+fn discard(
+    common: &Common,
+    recipient: &str,
+    (outdated, dry_run): (bool, bool),
+    who: &Who,
+) -> Result<(), Failure> {
     let place = Place::of(common)?;
     let recipients = recipients(&place);
     // What does not hold any more depends on what the recipient is sent.
@@ -294,28 +188,31 @@ fn discard(common: &Common, recipient: &str, outdated: bool, dry_run: bool) -> R
         true => Some(named(&recipients, recipient)?),
         false => None,
     };
-    let store = if dry_run {
-        place.look()?.store()?
-    } else {
-        writable(&place)?
-    };
-    let consumer = consumer_name(recipient);
+    let list = List::open(&place, dry_run, who)?;
+    let (store, consumer) = (&*list.store, consumer_name(recipient));
     let mut listed = store.undelivered(Some(&consumer), 0)?;
     if let Some(sink) = only {
         let aside: BTreeSet<Aside> = listed.iter().map(place_of).collect();
         let mut over = Vec::new();
         for stored in listed {
-            let why = left_out(&*store, &aside, sink, &stored)?;
+            let why = left_out(store, &aside, sink, &stored)?;
             over.extend(matches!(why, Some(LeftOut::Outdated(_))).then_some(stored));
         }
         listed = over;
     }
+    let what = json!({"outdated": outdated, "listed": listed.len()});
+    list.note("notifications.discard", Some(recipient), &what)?;
     let mut discarded = 0;
-    for stored in listed {
+    let done = listed.iter().try_for_each(|stored| {
         let (partition, number) = (stored.output.partition, stored.output.sequence);
         let is_gone = dry_run || store.settle_undelivered(partition, &consumer, number)?;
         discarded += u64::from(is_gone);
-    }
+        Ok::<(), Error>(())
+    });
+    let failed = done.as_ref().err().map(ToString::to_string);
+    let what = json!({"discarded": discarded, "failed": failed});
+    list.note("notifications.discarded", Some(recipient), &what)?;
+    done?;
     let verb = if dry_run { "would be" } else { "are" };
     match common.output {
         Output::Json => value(&json!({ "recipient": recipient, "discarded": discarded })),
@@ -358,7 +255,7 @@ fn test(common: &Common, name: &str) -> Result<(), Failure> {
             );
         }
         Ok(Receipt::Refused(why)) => why,
-        Err(Error::Unavailable { why, .. }) => {
+        Ok(Receipt::NotNow(why)) | Err(Error::Unavailable { why, .. }) => {
             return Err(Failure::Unreachable(format!("{name}: {why}")));
         }
         Err(error) => return Err(error.into()),

@@ -7,10 +7,10 @@ use theatre_operations::dead_letters::purge::{Purging, Report};
 use theatre_system::clock::SystemClock;
 
 use super::missing;
-use super::trail::{Trail, Who};
 use super::which::{Stop, Which, alone, left};
 use crate::cli::output::{if_json, progress, progress_done};
 use crate::cli::service::Place;
+use crate::cli::trail::{Trail, Who};
 use crate::cli::{Common, Failure};
 
 // Without a doc comment: the command's description is that of its row in the list of commands.

@@ -13,11 +13,11 @@ use theatre_pipeline::PipelineParams;
 use theatre_system::clock::SystemClock;
 
 use super::missing;
-use super::trail::{Trail, Who};
 use super::which::{Stop, Which, alone, left};
 use crate::cli::output::{if_json, progress, progress_done, rows, value};
 use crate::cli::process::pseudonym_key;
 use crate::cli::service::Place;
+use crate::cli::trail::{Trail, Who};
 use crate::cli::{Common, Failure, Output};
 
 /// How long another producer's open transaction is waited for: of one that has died the brokers end

@@ -8,10 +8,10 @@ use theatre_queries as queries;
 use theatre_schemas::pseudonym::Pseudonyms;
 
 use super::missing;
-use super::trail::{Trail, Who};
 use crate::cli::output::{time, value};
 use crate::cli::process::pseudonym_key;
 use crate::cli::service::{Place, store};
+use crate::cli::trail::{Trail, Who};
 use crate::cli::{Common, Failure};
 
 // Without a doc comment: the command's description is that of its row in the list of commands.

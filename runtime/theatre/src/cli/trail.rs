@@ -1,4 +1,4 @@
-//! The audit trail of what is done about dead letters.
+//! The audit trail of what is done about dead letters and undelivered notifications.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use theatre_actors::time::Clock;
 use theatre_api::actions::text;
 use theatre_system::clock::SystemClock;
 
-use crate::cli::Failure;
-use crate::cli::alerts::refused;
-use crate::cli::door::actor;
-use crate::cli::token::WHO;
+use super::Failure;
+use super::alerts::refused;
+use super::door::actor;
+use super::token::WHO;
 
 /// Who does something, and why.
 #[derive(Debug, Args)]
