@@ -63,6 +63,14 @@ def get(url, method="GET", body=None):
         return error.code, error.read().decode()
 
 
+def post(url, value):
+    """The status of the answer to a value that is sent as JSON."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(value).encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status
+
+
 # --- What needs no running Theatre -------------------------------------------------------------
 
 
@@ -132,6 +140,92 @@ def the_example_for_alertmanager_can_be_read_and_routes(folder):
     file.write_text(text.replace("receiver: pages", "receiver: pagers", 1))
     done = run("amtool", "check-config", file, check=False)
     assert done.returncode != 0, "a receiver that is not there was passed over"
+
+
+# What fires, what else does, with the labels in which it differs, and whether it is held back.
+HELD_BACK = [
+    ("TheatreAbsent", "TheatrePartitionsUnowned", {}, True),
+    ("TheatreAbsent", "TheatreTargetDown", {"instance": "b"}, True),
+    ("TheatreAbsent", "TheatreWatchdog", {}, False),
+    ("TheatreAbsent", "TheatreLakeCommitStale", {"job": "other"}, False),
+    ("TheatreTargetDown", "TheatreConsumerStalled", {}, True),
+    ("TheatreTargetDown", "TheatreConsumerStalled", {"instance": "b"}, False),
+    ("TheatreKafkaAuthFailing", "TheatreConsumerStalled", {"instance": "b"}, True),
+    ("TheatreKafkaAuthFailing", "TheatreFreshnessBurnFast", {}, True),
+    ("TheatreKafkaAuthFailing", "TheatreNotReady", {"instance": "b"}, False),
+    ("TheatreConsumerStalled", "TheatreNotReady", {}, True),
+    ("TheatreConsumerStalled", "TheatreNotReady", {"instance": "b"}, False),
+    ("TheatreCheckpointStale", "TheatreNotReady", {}, True),
+    ("TheatreCheckpointStale", "TheatreNotReady", {"instance": "b"}, False),
+    ("TheatreCheckpointStale", "TheatrePublishSlow", {"instance": ""}, True),
+    ("TheatreConsumerStalled", "TheatreFreshnessBurnSlow", {"instance": ""}, True),
+    ("TheatreConsumerStalled", "TheatreFreshnessBurnFast", {"instance": ""}, False),
+    ("TheatreFreshnessBurnFast", "TheatreFreshnessBurnSlow", {}, True),
+    ("TheatreFreshnessBurnFast", "TheatreFreshnessBurnSlow", {"namespace": "other"}, False),
+    ("TheatreWarehouseLoadFailing", "TheatreWarehouseLag", {"instance": "b"}, True),
+    ("TheatreLakeUploadsFailing", "TheatreLakeCommitStale", {"instance": "b"}, True),
+    ("TheatreLakeUploadsFailing", "TheatreWarehouseLag", {"instance": "b"}, False),
+]
+
+
+def what_follows_from_another_alert_is_held_back_and_nothing_else(folder):
+    """Each case in a cluster of its own, so that all of them fire at a time."""
+    rules = ALERTMANAGER.read_text().split("inhibit_rules:")[1]
+    sources = set(re.findall(r"Theatre\w+", "".join(re.findall("source_matchers: .*", rules))))
+    assert sources == {source for source, *_, held in HELD_BACK if held}, sources
+    address = f"127.0.0.1:{free_port()}"
+    file = folder / "inhibiting.yaml"
+    file.write_text(alertmanager_config(folder, "http://127.0.0.1:1/"))
+    alerts = []
+    for number, (source, target, differs, _) in enumerate(HELD_BACK):
+        labels = {"cluster": f"c{number}", "namespace": "one", "job": "theatre", "instance": "a"}
+        alerts += [
+            {"labels": {**labels, "alertname": source}},
+            {"labels": {**labels, **differs, "alertname": target}},
+        ]
+    with open(folder / "inhibiting.log", "wb") as log:
+        process = subprocess.Popen(
+            [
+                "alertmanager",
+                f"--config.file={file}",
+                f"--storage.path={folder}/inhibiting",
+                f"--web.listen-address={address}",
+                "--cluster.listen-address=",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        eventually("Alertmanager", lambda: get(f"http://{address}/-/ready")[0] == 200)
+        assert post(f"http://{address}/api/v2/alerts", alerts) == 200
+
+        def wrong():
+            held = held_back(address)
+            return [
+                case
+                for number, case in enumerate(HELD_BACK)
+                if held.get((f"c{number}", case[1])) is not case[3]
+            ]
+
+        until = time.monotonic() + 20
+        while wrong() and time.monotonic() < until:
+            time.sleep(0.2)
+        assert not wrong(), wrong()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def held_back(alertmanager):
+    """Alerts that an Alertmanager has, by cluster and name, and whether another holds them back."""
+    status, answer = get(f"http://{alertmanager}/api/v2/alerts")
+    assert status == 200, answer
+    return {
+        (one["labels"].get("cluster"), one["labels"]["alertname"]): bool(
+            one["status"]["inhibitedBy"]
+        )
+        for one in json.loads(answer)
+    }
 
 
 def rules_are_shortened_and_nothing_else(folder):
@@ -455,8 +549,9 @@ def the_watchdog_comes_and_nothing_else_pages(site):
             assert "runbooks" not in one["labels"], one
 
 
-def fault(site, alert, begin, end):
-    """Forces a fault until its alert reaches the webhook, ends it, and waits until it clears."""
+def fault(site, alert, begin, end, meanwhile=lambda: None):
+    """Forces a fault until its alert reaches the webhook, ends it, and waits until it clears. What
+    is to be seen of it meanwhile is looked at before it ends."""
     since = len(site.webhook.seen)
     assert not site.webhook.got(alert, "firing", since)
     begun = time.monotonic()
@@ -467,6 +562,7 @@ def fault(site, alert, begin, end):
         )
         reached = time.monotonic() - begun
         description = one["annotations"]["description"]
+        meanwhile()
     finally:
         end()
     ended = time.monotonic()
@@ -501,11 +597,28 @@ def a_producer_of_poison_is_reported_and_clears(site):
 
 def a_stopped_kafka_is_reported_and_clears(site):
     broker = site.pid("kafka")
+    since = len(site.webhook.seen)
+
+    def what_follows_is_held_back():
+        """The process is not ready either, for the same reason: that reaches nobody."""
+
+        def not_ready():
+            firing = site.firing("TheatreNotReady")
+            return any(one["state"] == "firing" for one in firing) and (
+                held_back(site.alertmanager).get((None, "TheatreNotReady")) is not None
+            )
+
+        eventually("TheatreNotReady reaches Alertmanager", not_ready, 90)
+        assert held_back(site.alertmanager)[None, "TheatreNotReady"], "it is not held back"
+        assert not held_back(site.alertmanager)[None, "TheatreConsumerStalled"]
+        assert not site.webhook.got("TheatreNotReady", "firing", since)
+
     fault(
         site,
         "TheatreConsumerStalled",
         lambda: os.kill(broker, signal.SIGSTOP),
         lambda: os.kill(broker, signal.SIGCONT),
+        what_follows_is_held_back,
     )
 
 
@@ -569,6 +682,7 @@ CHECKS = [
     a_rule_that_is_wrong_is_found,
     the_configuration_of_prometheus_can_be_read,
     the_example_for_alertmanager_can_be_read_and_routes,
+    what_follows_from_another_alert_is_held_back_and_nothing_else,
     rules_are_shortened_and_nothing_else,
 ]
 LIVE = [
