@@ -253,7 +253,8 @@ fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
         .filter(|path| path.starts_with(RUNBOOKS) && **path != index)
         .map(|path| Document::parse(path, &read(path)))
         .collect();
-    none(alerts::check_runbooks(&names, &runbooks, &read(&index)));
+    none(alerts::check_runbooks(&names, &runbooks));
+    none(alerts::check_index(&rules, &read(&index)));
 }
 
 /// Names of alerts that matchers such as `alertname="A"` or `alertname=~"A|B.+"` name.
