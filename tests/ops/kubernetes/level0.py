@@ -493,11 +493,21 @@ def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
     must("replicas" not in find(rendered, "StatefulSet")["spec"], "an upgrade would reset it")
     scaled = find(rendered, "ScaledObject")["spec"]
     must(scaled["maxReplicaCount"] == 24, "more replicas than partitions")
-    query = scaled["triggers"][0]["metadata"]["query"]
-    expected = (
-        'sum(theatre_consumer_lag_records{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"})'
-    )
-    must(query == expected, query)
+    asked = {
+        one["name"]: (one["metadata"]["query"], one["metadata"]["threshold"])
+        for one in scaled["triggers"]
+    }
+    own = '{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"}'
+    expected = {
+        "lag": (f"sum(theatre_consumer_lag_records{own})", "100000"),
+        "recommended": (f"ceil(sum(theatre_recommended_replicas{own}))", "1"),
+    }
+    must(asked == expected, f"{asked}")
+    named = {one.get("authenticationRef", {}).get("name") for one in scaled["triggers"]}
+    must(named == {"prometheus"}, f"{named}")
+    others = ["--set", "keda.query=mine", "--set", "keda.replicasQuery=yours"]
+    triggers = find(objects(template(EVERYTHING, *others)), "ScaledObject")["spec"]["triggers"]
+    must([one["metadata"]["query"] for one in triggers] == ["mine", "yours"], f"{triggers}")
 
 
 @test
