@@ -194,6 +194,7 @@ REFUSED = [
     ),
     (["image.digest=sha256:abc"], "digest"),
     (["jobs.topics=apply"], "topics"),
+    (["monitoring.prometheusRule.runbookUrl=docs/runbooks"], "runbookUrl"),
 ]
 
 
@@ -473,7 +474,9 @@ def rules_and_boards_are_those_of_the_files_and_none_without_files():
 
 @test
 def the_rules_and_boards_of_the_chart_are_installed_whole():
-    rendered = objects(template(EXAMPLES["eks-production"]))
+    # Links begin with what the files have.
+    label = ["--set", "monitoring.prometheusRule.runbookUrl="]
+    rendered = objects(template(EXAMPLES["eks-production"], *label))
     for path in sorted((CHART / "files/rules").glob("*.yaml")):
         content = yaml.safe_load(path.read_text())
         if "groups" not in content:
@@ -508,6 +511,32 @@ def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
     others = ["--set", "keda.query=mine", "--set", "keda.replicasQuery=yours"]
     triggers = find(objects(template(EVERYTHING, *others)), "ScaledObject")["spec"]["triggers"]
     must([one["metadata"]["query"] for one in triggers] == ["mine", "yours"], f"{triggers}")
+
+
+@test
+def links_to_runbooks_begin_with_their_address_or_with_the_label_of_prometheus():
+    def links(*settings):
+        rendered = objects(template(EVERYTHING, *settings))
+        return {
+            rule["alert"]: rule["annotations"]["runbook_url"]
+            for one in rendered
+            if one["kind"] == "PrometheusRule"
+            for group in one["spec"]["groups"]
+            for rule in group["rules"]
+            if "alert" in rule
+        }
+
+    name = "monitoring.prometheusRule.runbookUrl"
+    for settings, beginning in [
+        ((), "{{ $externalLabels.runbooks }}"),
+        (("--set", f"{name}=https://docs.example.com/run/"), "https://docs.example.com/run"),
+    ]:
+        found = links(*settings)
+        must(len(found) > 20, f"{len(found)} alerts")
+        wrong = {
+            alert: link for alert, link in found.items() if link != f"{beginning}/{alert}.md"
+        }
+        must(not wrong, f"{wrong}")
 
 
 @test
