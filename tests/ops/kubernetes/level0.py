@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tomllib
+import urllib.parse
 
 import yaml
 
@@ -537,6 +538,61 @@ def links_to_runbooks_begin_with_their_address_or_with_the_label_of_prometheus()
             alert: link for alert, link in found.items() if link != f"{beginning}/{alert}.md"
         }
         must(not wrong, f"{wrong}")
+
+
+@test
+def what_reconcile_finds_reaches_the_rules_that_stand_on_it():
+    """Rules that look for what is never pushed would be quiet for ever."""
+    for name, values in ALL_VALUES.items():
+        text = template(values)
+        if "alert: TheatreReconcileGap" not in text:
+            continue
+        rendered = objects(text)
+        job = find(rendered, "CronJob", "-reconcile")["spec"]["jobTemplate"]["spec"]["template"]
+        (pushed,) = [
+            urllib.parse.urlsplit(argument.partition("=")[2])
+            for argument in job["spec"]["containers"][0]["args"]
+            if argument.startswith("--metrics-push=")
+        ]
+        policies = [
+            one["spec"]["egress"]
+            for one in rendered
+            if one["kind"] == "NetworkPolicy" and "egress" in one["spec"]
+        ]
+        for egress in policies:
+            ports = {port["port"] for rule in egress for port in rule.get("ports", ())}
+            must(pushed.port in ports, f"{name}: no policy lets it to port {pushed.port}")
+
+
+@test
+def the_notes_say_which_alerts_cannot_come_and_which_links_lead_nowhere():
+    # Helm shows notes only where there is a cluster: in an object they are rendered without.
+    chart = copy_of_the_chart("notes")
+    templates = chart / "templates"
+    text = (templates / "NOTES.txt").read_text()
+    (templates / "_notes.tpl").write_text(f'{{{{ define "notes" }}}}{text}{{{{ end }}}}')
+    (templates / "notes.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+        'data: {notes: {{ include "notes" . | toJson }}}\n'
+    )
+
+    def notes(*settings):
+        words = [word for setting in settings for word in ("--set", setting)]
+        rendered = objects(template(EXAMPLES["staging"], *words, chart=chart))
+        return find(rendered, "ConfigMap", "notes")["data"]["notes"]
+
+    lost, silent, links = "nothing proves", "tells nobody what it finds", "they lead nowhere"
+    for settings, expected in [
+        ((), set()),
+        (("reconcile.pushgateway=",), {silent}),
+        (("reconcile.enabled=false",), {lost}),
+        (("monitoring.prometheusRule.runbookUrl=",), {links}),
+        (("reconcile.enabled=false", "monitoring.prometheusRule.enabled=false"), set()),
+    ]:
+        text = notes(*settings)
+        must("is installed as theatre" in text, text)
+        said = {one for one in (lost, silent, links) if one in text}
+        must(said == expected, f"{settings}: {said}")
 
 
 @test
