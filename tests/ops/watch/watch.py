@@ -399,6 +399,8 @@ class Site:
         config = config.replace("/etc/prometheus/rules", str(rules))
         config = config.replace("alertmanager:9093", self.alertmanager)
         config = config.replace("localhost:9090", self.prometheus)
+        assert "[pushgateway:9091]" in config, config
+        config = config.replace("pushgateway:9091", self.pushgateway)
         config = config.replace("scrape_interval: 15s", "scrape_interval: 1s")
         config = config.replace("evaluation_interval: 15s", "evaluation_interval: 1s")
         # There are no names here: an address in the place of the service's name.
@@ -410,8 +412,6 @@ class Site:
         config += f"      - targets: ['{self.embedded}']\n"
         config += "  - job_name: textfile\n    static_configs:\n"
         config += f"      - targets: [127.0.0.1:{self.webhook.port}]\n"
-        config += "  - job_name: pushgateway\n    honor_labels: true\n    static_configs:\n"
-        config += f"      - targets: ['{self.pushgateway}']\n"
         self.start(
             "pushgateway", ["prometheus-pushgateway", f"--web.listen-address={self.pushgateway}"]
         )
