@@ -40,7 +40,6 @@ ONLY_AFTER_A_FAULT = {
     "theatre_consumer_stalls_total": "a reader that brings nothing though there are records",
     "theatre_lake_files_lost_total": "an upload that a rule of the bucket has ended",
     "theatre_metric_series_dropped_total": "a metric with more than 4,096 series",
-    "theatre_records_wrong_partition_total": "a producer with another partitioner",
 }
 
 # Panels that show nothing until something has gone wrong, or until hours have passed: none.
@@ -317,6 +316,10 @@ class Site:
     def config(self):
         return self.data / "dev/theatre.toml"
 
+    @property
+    def brokers(self):
+        return re.search(r"kafka://([^\"]+)", self.config.read_text())[1]
+
     def start(self, name, command, log=None, **options):
         output = open(log or self.folder / f"{name}.log", "ab")
         process = subprocess.Popen(
@@ -481,6 +484,34 @@ def metrics_follow_the_conventions(site):
     assert done.returncode != 0, "a counter without an ending and help was passed over"
 
 
+def a_producer_with_another_partitioner(site):
+    """A record of a robot comes once more, in another partition than the robot's home."""
+    topic = "surgical.robot.telemetry.v1"
+    count = len(site.query('theatre_partition_owned{job="theatre"}'))
+
+    def first_of(partition, what):
+        command = ["kcat", "-C", "-q", "-e", "-b", site.brokers, "-t", topic, "-c", "1"]
+        command += ["-p", str(partition), "-o", "beginning", "-f", what]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+
+    home = next(partition for partition in range(count) if first_of(partition, "%k"))
+    record = site.folder / "record"
+    record.write_bytes(first_of(home, "%s"))
+    run(
+        "kcat", "-P", "-b", site.brokers, "-t", topic, "-p", (home + 1) % count,
+        "-k", first_of(home, "%k").decode(), record,
+    )  # fmt: skip
+    # It is turned away, and called so.
+    eventually(
+        "the record is turned away",
+        lambda: re.search(
+            r'theatre_records_wrong_partition_total\{topic="' + re.escape(topic) + r'"\} [1-9]',
+            site.scrape(),
+        ),
+        60,
+    )
+
+
 def every_metric_of_the_catalogue_is_scraped(site):
     table = (ROOT / "docs/metrics.md").read_text()
     catalogue = set(re.findall(r"^\| `(theatre_\w+)` \|", table, re.M))
@@ -489,6 +520,7 @@ def every_metric_of_the_catalogue_is_scraped(site):
         "--config", site.config, "reconcile", "--allow-pending",
         "--metrics-file", site.metrics_file, check=False,
     )
+    a_producer_with_another_partitioner(site)
 
     def missing():
         text = site.scrape() + site.metrics_file.read_text()
@@ -575,15 +607,13 @@ def fault(site, alert, begin, end, meanwhile=lambda: None):
 
 
 def a_producer_of_poison_is_reported_and_clears(site):
-    config = site.config.read_text()
-    brokers = re.search(r"kafka://([^\"]+)", config)[1]
     done = threading.Event()
 
     def produce():
         garbage = "".join(f"robot-{number}:no record at all\n" for number in range(50))
         while not done.is_set():
             run(
-                "kcat", "-P", "-b", brokers, "-t", "surgical.robot.telemetry.v1", "-K", ":",
+                "kcat", "-P", "-b", site.brokers, "-t", "surgical.robot.telemetry.v1", "-K", ":",
                 "-X", "partitioner=murmur2_random", input=garbage,
             )
             done.wait(0.5)
