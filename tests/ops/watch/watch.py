@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -30,7 +31,11 @@ BOARDS = ROOT / "helm/theatre/files/boards"
 ALERTMANAGER = ROOT / "helm/theatre/files/alertmanager/alertmanager.yaml"
 PROMETHEUS = ROOT / "compose/prometheus/prometheus.yaml"
 RULE_TESTS = ROOT / "tests/ops/rules"
+RUNBOOKS = ROOT / "docs/runbooks"
 THEATRE = os.environ.get("THEATRE_BIN", "")
+
+# With which the requests of the recipient are signed.
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 # Rules of production wait for minutes; divided by this, for seconds.
 DIVISOR = 20
@@ -346,8 +351,7 @@ class Site:
             f'url = "http://127.0.0.1:{self.webhook.port}/engineers"\n'
         )
         self.theatre("--config", self.config, "topics", "create")
-        secret = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-        environment = dict(os.environ, THEATRE_LOG_FORMAT="json", SECRET=secret)
+        environment = dict(os.environ, THEATRE_LOG_FORMAT="json", SECRET=SECRET)
         common = ["--data", self.data, "--config", self.config, "--admin", self.admin]
         self.start("theatre", [THEATRE, *common, "run"], log=self.log, env=environment)
         eventually("readiness", lambda: get(f"http://{self.admin}/readyz")[0] == 200)
@@ -662,6 +666,34 @@ def a_warehouse_that_refuses_is_reported_and_clears(site):
     )
 
 
+def first_checks_of_the_runbooks_can_be_typed_as_they_stand(site):
+    """Where the process runs there is the program, the variable with its configuration, and no
+    more: each command has to be known there and to find what it asks."""
+    commands = {}
+    for page in sorted(RUNBOOKS.glob("Theatre*.md")):
+        checks = page.read_text().split("## First checks\n")[1].split("\n## ")[0]
+        for block in re.findall(r"```sh\n(.*?)```", checks, re.S):
+            for line in block.splitlines():
+                if line.startswith("theatre "):
+                    commands.setdefault(tuple(shlex.split(line, comments=True)), page.stem)
+    assert len(commands) > 15, commands
+    robot = site.theatre("--config", site.config, "robots", "list", "--output", "json").stdout
+    # What a page names for example, as it is called here.
+    here = {"robot-0001": json.loads(robot)[0]["robot_id"], "pager": "engineers"}
+    environment = dict(
+        PATH="", HOME=str(site.folder), THEATRE_CONFIG=str(site.config), THEATRE__ADMIN=site.admin,
+        SECRET=SECRET,
+    )  # fmt: skip
+    done = {}
+    for command, page in commands.items():
+        words = [here.get(word, word) for word in command[1:]]
+        ended = run(THEATRE, *words, check=False, cwd=site.folder, env=environment)
+        # Done; or the number of a dead letter for example is none; or it found something.
+        if ended.returncode not in (0, 1, 4):
+            done[" ".join(command)] = f"{page}: {ended.returncode}: {ended.stdout[-300:]}"
+    assert not done, done
+
+
 def logs_are_json_and_their_levels_change_while_it_runs(site):
     url = f"http://{site.admin}/log"
 
@@ -722,6 +754,7 @@ LIVE = [
     every_metric_of_the_catalogue_is_scraped,
     every_query_of_the_boards_answers,
     recorded_series_are_there,
+    first_checks_of_the_runbooks_can_be_typed_as_they_stand,
     logs_are_json_and_their_levels_change_while_it_runs,
     a_producer_of_poison_is_reported_and_clears,
     a_warehouse_that_refuses_is_reported_and_clears,

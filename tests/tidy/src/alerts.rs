@@ -217,8 +217,39 @@ pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document]) -> Findings
         if !checks.is_some_and(|checks| checks.contains("```sh\n")) {
             found("names no command to look with first".to_owned());
         }
+        for line in checks.map(needs_more).unwrap_or_default() {
+            found(format!(
+                "`{line}` needs more than the program and THEATRE_CONFIG; say in a line before, \
+                 which ends in a colon, where it is typed"
+            ));
+        }
     }
     findings
+}
+
+/// Commands of a section that cannot be typed where the process runs, an image with nothing else in
+/// it: those of other programs, pipes, and those that name the configuration, which a variable
+/// names. A block below a line that ends in a colon is typed elsewhere.
+fn needs_more(section: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut before, mut open) = ("", None);
+    for line in section.lines() {
+        match (open, line.strip_prefix("```")) {
+            (Some(_), Some(_)) => (before, open) = ("", None),
+            (None, Some(language)) => open = Some(language == "sh" && !before.ends_with(':')),
+            (Some(true), None) => {
+                let command = line.split(" # ").next().unwrap_or_default();
+                let plain = command.starts_with("theatre ") && !command.contains('|');
+                if !plain || command.contains("--config ") {
+                    found.push(line);
+                }
+            }
+            (Some(false), None) => {}
+            (None, None) if line.is_empty() => {}
+            (None, None) => before = line,
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -324,6 +355,8 @@ groups:
             check_runbooks(&names, &[Document::parse(path, text)])
         };
         assert_eq!(check("d/TheatreA.md", good), [""; 0]);
+        let elsewhere = good.replace("```sh\ntheatre", "On a broker:\n\n```sh\ncurl");
+        assert_eq!(check("d/TheatreA.md", &elsewhere), [""; 0]);
         let other = good.replace("TheatreA", "TheatreB");
         assert_eq!(
             check("d/TheatreB.md", &other),
@@ -335,6 +368,9 @@ groups:
         for (there, planted, finding) in [
             ("## Impact\n", "", "has the sections"),
             ("```sh", "```text", "names no command"),
+            ("theatre x", "curl x", "needs more than"),
+            ("theatre x", "theatre x | wc", "needs more than"),
+            ("theatre x", "theatre --config a x", "needs more than"),
             ("# TheatreA\n", "# A\n", "does not begin with its name"),
         ] {
             let findings = check("d/TheatreA.md", &good.replacen(there, planted, 1));
