@@ -42,7 +42,6 @@ DIVISOR = 20
 
 # Metrics that a healthy deployment does not show, and what shows them.
 ONLY_AFTER_A_FAULT = {
-    "theatre_consumer_stalls_total": "a reader that brings nothing though there are records",
     "theatre_lake_files_lost_total": "an upload that a rule of the bucket has ended",
     "theatre_metric_series_dropped_total": "a metric with more than 4,096 series",
 }
