@@ -61,7 +61,7 @@ pub fn start(mut params: PipelineParams, ports: Ports) -> Result<Pipeline> {
         params.follow(&known);
     }
     prepare(&params, &ports)?;
-    names::begin(params.lake, params.warehouse);
+    names::begin(&params.topics, params.lake, params.warehouse);
     let context = context(params, ports.clone())?;
     let saved = Arc::new(AtomicBool::new(false));
     let checkpointer = start_checkpointer(&context, saved.clone())?;

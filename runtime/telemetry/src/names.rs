@@ -273,9 +273,14 @@ pub fn describe() {
     metrics_process::Collector::default().describe();
 }
 
-/// A pipeline begins, with or without a lake and a warehouse. Counters whose labels are known begin
-/// at 0: the first count of a series that was not there before is no growth to Prometheus.
-pub fn begin(lake: bool, warehouse: bool) {
+/// A pipeline begins, on these input topics, with or without a lake and a warehouse. Counters whose
+/// labels are known begin at 0: the first count of a series that was not there before is no growth
+/// to Prometheus.
+pub fn begin(topics: &[String], lake: bool, warehouse: bool) {
+    for topic in topics {
+        RECORDS_WRONG_PARTITION.increment([topic.to_owned().into()], 0);
+        CONSUMER_STALLS.increment([topic.to_owned().into()], 0);
+    }
     for reason in DeadReason::ALL {
         DEAD_LETTERS.increment([reason.as_str().into()], 0);
     }

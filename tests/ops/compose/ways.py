@@ -36,8 +36,10 @@ class Way:
 
     @property
     def watchers(self):
-        """Services of the profile `observability` that can run here. Grafana has no stand-in."""
-        return ["prometheus", "alertmanager"] + (["grafana"] if self.official else [])
+        """Services of the profile `observability` that can run here, but for Theatre's own. Grafana
+        has no stand-in."""
+        stand_ins = ["prometheus", "alertmanager", "pushgateway"]
+        return stand_ins + (["grafana"] if self.official else [])
 
 
 def choose(environment, is_root, find=shutil.which):

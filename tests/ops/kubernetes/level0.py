@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import tomllib
+import urllib.parse
 
 import yaml
 
@@ -209,6 +210,7 @@ REFUSED = [
     (["jobs.topics=apply"], "topics"),
     (["jobs.run.resources.limits.memory=2Gi"], "jobs.run.resources: limits.memory must be"),
     (["jobs.run.command=reconcile"], "command"),
+    (["monitoring.prometheusRule.runbookUrl=docs/runbooks"], "runbookUrl"),
 ]
 
 
@@ -631,7 +633,9 @@ def rules_and_boards_are_those_of_the_files_and_none_without_files():
 
 @test
 def the_rules_and_boards_of_the_chart_are_installed_whole():
-    rendered = objects(template(EXAMPLES["eks-production"]))
+    # Links begin with what the files have.
+    label = ["--set", "monitoring.prometheusRule.runbookUrl="]
+    rendered = objects(template(EXAMPLES["eks-production"], *label))
     for path in sorted((CHART / "files/rules").glob("*.yaml")):
         content = yaml.safe_load(path.read_text())
         if "groups" not in content:
@@ -651,11 +655,102 @@ def a_scaled_pipeline_leaves_the_number_of_replicas_to_keda():
     must("replicas" not in find(rendered, "StatefulSet")["spec"], "an upgrade would reset it")
     scaled = find(rendered, "ScaledObject")["spec"]
     must(scaled["maxReplicaCount"] == 24, "more replicas than partitions")
-    query = scaled["triggers"][0]["metadata"]["query"]
-    expected = (
-        'sum(theatre_consumer_lag_records{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"})'
+    asked = {
+        one["name"]: (one["metadata"]["query"], one["metadata"]["threshold"])
+        for one in scaled["triggers"]
+    }
+    own = '{namespace="theatre", pod=~"theatre-pipeline-[0-9]+"}'
+    expected = {
+        "lag": (f"sum(theatre_consumer_lag_records{own})", "100000"),
+        "recommended": (f"ceil(sum(theatre_recommended_replicas{own}))", "1"),
+    }
+    must(asked == expected, f"{asked}")
+    named = {one.get("authenticationRef", {}).get("name") for one in scaled["triggers"]}
+    must(named == {"prometheus"}, f"{named}")
+    others = ["--set", "keda.query=mine", "--set", "keda.replicasQuery=yours"]
+    triggers = find(objects(template(EVERYTHING, *others)), "ScaledObject")["spec"]["triggers"]
+    must([one["metadata"]["query"] for one in triggers] == ["mine", "yours"], f"{triggers}")
+
+
+@test
+def links_to_runbooks_begin_with_their_address_or_with_the_label_of_prometheus():
+    def links(*settings):
+        rendered = objects(template(EVERYTHING, *settings))
+        return {
+            rule["alert"]: rule["annotations"]["runbook_url"]
+            for one in rendered
+            if one["kind"] == "PrometheusRule"
+            for group in one["spec"]["groups"]
+            for rule in group["rules"]
+            if "alert" in rule
+        }
+
+    name = "monitoring.prometheusRule.runbookUrl"
+    for settings, beginning in [
+        ((), "{{ $externalLabels.runbooks }}"),
+        (("--set", f"{name}=https://docs.example.com/run/"), "https://docs.example.com/run"),
+    ]:
+        found = links(*settings)
+        must(len(found) > 20, f"{len(found)} alerts")
+        wrong = {
+            alert: link for alert, link in found.items() if link != f"{beginning}/{alert}.md"
+        }
+        must(not wrong, f"{wrong}")
+
+
+@test
+def what_reconcile_finds_reaches_the_rules_that_stand_on_it():
+    """Rules that look for what is never pushed would be quiet for ever."""
+    for name, values in ALL_VALUES.items():
+        text = template(values)
+        if "alert: TheatreReconcileGap" not in text:
+            continue
+        rendered = objects(text)
+        job = find(rendered, "CronJob", "-reconcile")["spec"]["jobTemplate"]["spec"]["template"]
+        (pushed,) = [
+            urllib.parse.urlsplit(argument.partition("=")[2])
+            for argument in job["spec"]["containers"][0]["args"]
+            if argument.startswith("--metrics-push=")
+        ]
+        policies = [
+            one["spec"]["egress"]
+            for one in rendered
+            if one["kind"] == "NetworkPolicy" and "egress" in one["spec"]
+        ]
+        for egress in policies:
+            ports = {port["port"] for rule in egress for port in rule.get("ports", ())}
+            must(pushed.port in ports, f"{name}: no policy lets it to port {pushed.port}")
+
+
+@test
+def the_notes_say_which_alerts_cannot_come_and_which_links_lead_nowhere():
+    # Helm shows notes only where there is a cluster: in an object they are rendered without.
+    chart = copy_of_the_chart("notes")
+    templates = chart / "templates"
+    text = (templates / "NOTES.txt").read_text()
+    (templates / "_notes.tpl").write_text(f'{{{{ define "notes" }}}}{text}{{{{ end }}}}')
+    (templates / "notes.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+        'data: {notes: {{ include "notes" . | toJson }}}\n'
     )
-    must(query == expected, query)
+
+    def notes(*settings):
+        words = [word for setting in settings for word in ("--set", setting)]
+        rendered = objects(template(EXAMPLES["staging"], *words, chart=chart))
+        return find(rendered, "ConfigMap", "notes")["data"]["notes"]
+
+    lost, silent, links = "nothing proves", "tells nobody what it finds", "they lead nowhere"
+    for settings, expected in [
+        ((), set()),
+        (("reconcile.pushgateway=",), {silent}),
+        (("reconcile.enabled=false",), {lost}),
+        (("monitoring.prometheusRule.runbookUrl=",), {links}),
+        (("reconcile.enabled=false", "monitoring.prometheusRule.enabled=false"), set()),
+    ]:
+        text = notes(*settings)
+        must("is installed as theatre" in text, text)
+        said = {one for one in (lost, silent, links) if one in text}
+        must(said == expected, f"{settings}: {said}")
 
 
 @test
@@ -668,10 +763,12 @@ def queries_of_a_managed_prometheus_are_signed_by_the_role_of_keda():
     }
     words = [f"--set=keda.{name}={value}" for name, value in given.items()]
     rendered = objects(template(EXAMPLES["eks-production"], *words))
-    trigger = find(rendered, "ScaledObject")["spec"]["triggers"][0]
-    must(trigger["metadata"]["awsRegion"] == "eu-central-1", f"{trigger}")
-    must(trigger["metadata"]["identityOwner"] == "operator", f"{trigger}")
-    must(trigger["authenticationRef"] == {"name": "theatre-prometheus"}, f"{trigger}")
+    triggers = find(rendered, "ScaledObject")["spec"]["triggers"]
+    must([one["name"] for one in triggers] == ["lag", "recommended"], f"{triggers}")
+    for trigger in triggers:
+        must(trigger["metadata"]["awsRegion"] == "eu-central-1", f"{trigger}")
+        must(trigger["metadata"]["identityOwner"] == "operator", f"{trigger}")
+        must(trigger["authenticationRef"] == {"name": "theatre-prometheus"}, f"{trigger}")
 
 
 @test

@@ -26,6 +26,9 @@ class Ways(unittest.TestCase):
         words = way.words_of_build("theatre", "Dockerfile", "folder")
         self.assertEqual(words[words.index("--target") + 1], "theatre-prebuilt")
         self.assertNotIn("grafana", way.watchers)
+        # As recipes of stand-ins.
+        for name in way.watchers:
+            self.assertTrue((OPS / "images" / name).is_dir(), name)
 
     def test_beside_official_images_theatre_is_compiled_within_its_build(self):
         way = choose({"THEATRE_OPS_IMAGES": "official"}, is_root=True)

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -30,17 +31,19 @@ BOARDS = ROOT / "helm/theatre/files/boards"
 ALERTMANAGER = ROOT / "helm/theatre/files/alertmanager/alertmanager.yaml"
 PROMETHEUS = ROOT / "compose/prometheus/prometheus.yaml"
 RULE_TESTS = ROOT / "tests/ops/rules"
+RUNBOOKS = ROOT / "docs/runbooks"
 THEATRE = os.environ.get("THEATRE_BIN", "")
+
+# With which the requests of the recipient are signed.
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 # Rules of production wait for minutes; divided by this, for seconds.
 DIVISOR = 20
 
 # Metrics that a healthy deployment does not show, and what shows them.
 ONLY_AFTER_A_FAULT = {
-    "theatre_consumer_stalls_total": "a reader that brings nothing though there are records",
     "theatre_lake_files_lost_total": "an upload that a rule of the bucket has ended",
     "theatre_metric_series_dropped_total": "a metric with more than 4,096 series",
-    "theatre_records_wrong_partition_total": "a producer with another partitioner",
 }
 
 # Panels that show nothing until something has gone wrong, or until hours have passed: none.
@@ -61,6 +64,14 @@ def get(url, method="GET", body=None):
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def post(url, value):
+    """The status of the answer to a value that is sent as JSON."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(value).encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status
 
 
 # --- What needs no running Theatre -------------------------------------------------------------
@@ -178,6 +189,92 @@ def the_example_for_alertmanager_can_be_read_and_routes(folder):
     assert done.returncode != 0, "a receiver that is not there was passed over"
 
 
+# What fires, what else does, with the labels in which it differs, and whether it is held back.
+HELD_BACK = [
+    ("TheatreAbsent", "TheatrePartitionsUnowned", {}, True),
+    ("TheatreAbsent", "TheatreTargetDown", {"instance": "b"}, True),
+    ("TheatreAbsent", "TheatreWatchdog", {}, False),
+    ("TheatreAbsent", "TheatreLakeCommitStale", {"job": "other"}, False),
+    ("TheatreTargetDown", "TheatreConsumerStalled", {}, True),
+    ("TheatreTargetDown", "TheatreConsumerStalled", {"instance": "b"}, False),
+    ("TheatreKafkaAuthFailing", "TheatreConsumerStalled", {"instance": "b"}, True),
+    ("TheatreKafkaAuthFailing", "TheatreFreshnessBurnFast", {}, True),
+    ("TheatreKafkaAuthFailing", "TheatreNotReady", {"instance": "b"}, False),
+    ("TheatreConsumerStalled", "TheatreNotReady", {}, True),
+    ("TheatreConsumerStalled", "TheatreNotReady", {"instance": "b"}, False),
+    ("TheatreCheckpointStale", "TheatreNotReady", {}, True),
+    ("TheatreCheckpointStale", "TheatreNotReady", {"instance": "b"}, False),
+    ("TheatreCheckpointStale", "TheatrePublishSlow", {"instance": ""}, True),
+    ("TheatreConsumerStalled", "TheatreFreshnessBurnSlow", {"instance": ""}, True),
+    ("TheatreConsumerStalled", "TheatreFreshnessBurnFast", {"instance": ""}, False),
+    ("TheatreFreshnessBurnFast", "TheatreFreshnessBurnSlow", {}, True),
+    ("TheatreFreshnessBurnFast", "TheatreFreshnessBurnSlow", {"namespace": "other"}, False),
+    ("TheatreWarehouseLoadFailing", "TheatreWarehouseLag", {"instance": "b"}, True),
+    ("TheatreLakeUploadsFailing", "TheatreLakeCommitStale", {"instance": "b"}, True),
+    ("TheatreLakeUploadsFailing", "TheatreWarehouseLag", {"instance": "b"}, False),
+]
+
+
+def what_follows_from_another_alert_is_held_back_and_nothing_else(folder):
+    """Each case in a cluster of its own, so that all of them fire at a time."""
+    rules = ALERTMANAGER.read_text().split("inhibit_rules:")[1]
+    sources = set(re.findall(r"Theatre\w+", "".join(re.findall("source_matchers: .*", rules))))
+    assert sources == {source for source, *_, held in HELD_BACK if held}, sources
+    address = f"127.0.0.1:{free_port()}"
+    file = folder / "inhibiting.yaml"
+    file.write_text(alertmanager_config(folder, "http://127.0.0.1:1/"))
+    alerts = []
+    for number, (source, target, differs, _) in enumerate(HELD_BACK):
+        labels = {"cluster": f"c{number}", "namespace": "one", "job": "theatre", "instance": "a"}
+        alerts += [
+            {"labels": {**labels, "alertname": source}},
+            {"labels": {**labels, **differs, "alertname": target}},
+        ]
+    with open(folder / "inhibiting.log", "wb") as log:
+        process = subprocess.Popen(
+            [
+                "alertmanager",
+                f"--config.file={file}",
+                f"--storage.path={folder}/inhibiting",
+                f"--web.listen-address={address}",
+                "--cluster.listen-address=",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        eventually("Alertmanager", lambda: get(f"http://{address}/-/ready")[0] == 200)
+        assert post(f"http://{address}/api/v2/alerts", alerts) == 200
+
+        def wrong():
+            held = held_back(address)
+            return [
+                case
+                for number, case in enumerate(HELD_BACK)
+                if held.get((f"c{number}", case[1])) is not case[3]
+            ]
+
+        until = time.monotonic() + 20
+        while wrong() and time.monotonic() < until:
+            time.sleep(0.2)
+        assert not wrong(), wrong()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def held_back(alertmanager):
+    """Alerts that an Alertmanager has, by cluster and name, and whether another holds them back."""
+    status, answer = get(f"http://{alertmanager}/api/v2/alerts")
+    assert status == 200, answer
+    return {
+        (one["labels"].get("cluster"), one["labels"]["alertname"]): bool(
+            one["status"]["inhibitedBy"]
+        )
+        for one in json.loads(answer)
+    }
+
+
 def rules_are_shortened_and_nothing_else(folder):
     shortened = folder / "short"
     shortened.mkdir()
@@ -267,6 +364,10 @@ class Site:
     def config(self):
         return self.data / "dev/theatre.toml"
 
+    @property
+    def brokers(self):
+        return re.search(r"kafka://([^\"]+)", self.config.read_text())[1]
+
     def start(self, name, command, log=None, **options):
         output = open(log or self.folder / f"{name}.log", "ab")
         process = subprocess.Popen(
@@ -293,8 +394,7 @@ class Site:
             f'url = "http://127.0.0.1:{self.webhook.port}/engineers"\n'
         )
         self.theatre("--config", self.config, "topics", "create")
-        secret = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-        environment = dict(os.environ, THEATRE_LOG_FORMAT="json", SECRET=secret)
+        environment = dict(os.environ, THEATRE_LOG_FORMAT="json", SECRET=SECRET)
         common = ["--data", self.data, "--config", self.config, "--admin", self.admin]
         self.start("theatre", [THEATRE, *common, "run"], log=self.log, env=environment)
         eventually("readiness", lambda: get(f"http://{self.admin}/readyz")[0] == 200)
@@ -349,6 +449,8 @@ class Site:
         config = config.replace("/etc/prometheus/rules", str(rules))
         config = config.replace("alertmanager:9093", self.alertmanager)
         config = config.replace("localhost:9090", self.prometheus)
+        assert "[pushgateway:9091]" in config, config
+        config = config.replace("pushgateway:9091", self.pushgateway)
         config = config.replace("scrape_interval: 15s", "scrape_interval: 1s")
         config = config.replace("evaluation_interval: 15s", "evaluation_interval: 1s")
         # There are no names here: an address in the place of the service's name.
@@ -360,8 +462,6 @@ class Site:
         config += f"      - targets: ['{self.embedded}']\n"
         config += "  - job_name: textfile\n    static_configs:\n"
         config += f"      - targets: [127.0.0.1:{self.webhook.port}]\n"
-        config += "  - job_name: pushgateway\n    honor_labels: true\n    static_configs:\n"
-        config += f"      - targets: ['{self.pushgateway}']\n"
         self.start(
             "pushgateway", ["prometheus-pushgateway", f"--web.listen-address={self.pushgateway}"]
         )
@@ -431,6 +531,34 @@ def metrics_follow_the_conventions(site):
     assert done.returncode != 0, "a counter without an ending and help was passed over"
 
 
+def a_producer_with_another_partitioner(site):
+    """A record of a robot comes once more, in another partition than the robot's home."""
+    topic = "surgical.robot.telemetry.v1"
+    count = len(site.query('theatre_partition_owned{job="theatre"}'))
+
+    def first_of(partition, what):
+        command = ["kcat", "-C", "-q", "-e", "-b", site.brokers, "-t", topic, "-c", "1"]
+        command += ["-p", str(partition), "-o", "beginning", "-f", what]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+
+    home = next(partition for partition in range(count) if first_of(partition, "%k"))
+    record = site.folder / "record"
+    record.write_bytes(first_of(home, "%s"))
+    run(
+        "kcat", "-P", "-b", site.brokers, "-t", topic, "-p", (home + 1) % count,
+        "-k", first_of(home, "%k").decode(), record,
+    )  # fmt: skip
+    # It is turned away, and called so.
+    eventually(
+        "the record is turned away",
+        lambda: re.search(
+            r'theatre_records_wrong_partition_total\{topic="' + re.escape(topic) + r'"\} [1-9]',
+            site.scrape(),
+        ),
+        60,
+    )
+
+
 def every_metric_of_the_catalogue_is_scraped(site):
     table = (ROOT / "docs/metrics.md").read_text()
     catalogue = set(re.findall(r"^\| `(theatre_\w+)` \|", table, re.M))
@@ -439,6 +567,7 @@ def every_metric_of_the_catalogue_is_scraped(site):
         "--config", site.config, "reconcile", "--allow-pending",
         "--metrics-file", site.metrics_file, check=False,
     )
+    a_producer_with_another_partitioner(site)
 
     def missing():
         text = site.scrape() + site.metrics_file.read_text()
@@ -499,8 +628,9 @@ def the_watchdog_comes_and_nothing_else_pages(site):
             assert "runbooks" not in one["labels"], one
 
 
-def fault(site, alert, begin, end):
-    """Forces a fault until its alert reaches the webhook, ends it, and waits until it clears."""
+def fault(site, alert, begin, end, meanwhile=lambda: None):
+    """Forces a fault until its alert reaches the webhook, ends it, and waits until it clears. What
+    is to be seen of it meanwhile is looked at before it ends."""
     since = len(site.webhook.seen)
     assert not site.webhook.got(alert, "firing", since)
     begun = time.monotonic()
@@ -511,6 +641,7 @@ def fault(site, alert, begin, end):
         )
         reached = time.monotonic() - begun
         description = one["annotations"]["description"]
+        meanwhile()
     finally:
         end()
     ended = time.monotonic()
@@ -523,15 +654,13 @@ def fault(site, alert, begin, end):
 
 
 def a_producer_of_poison_is_reported_and_clears(site):
-    config = site.config.read_text()
-    brokers = re.search(r"kafka://([^\"]+)", config)[1]
     done = threading.Event()
 
     def produce():
         garbage = "".join(f"robot-{number}:no record at all\n" for number in range(50))
         while not done.is_set():
             run(
-                "kcat", "-P", "-b", brokers, "-t", "surgical.robot.telemetry.v1", "-K", ":",
+                "kcat", "-P", "-b", site.brokers, "-t", "surgical.robot.telemetry.v1", "-K", ":",
                 "-X", "partitioner=murmur2_random", input=garbage,
             )
             done.wait(0.5)
@@ -545,11 +674,28 @@ def a_producer_of_poison_is_reported_and_clears(site):
 
 def a_stopped_kafka_is_reported_and_clears(site):
     broker = site.pid("kafka")
+    since = len(site.webhook.seen)
+
+    def what_follows_is_held_back():
+        """The process is not ready either, for the same reason: that reaches nobody."""
+
+        def not_ready():
+            firing = site.firing("TheatreNotReady")
+            return any(one["state"] == "firing" for one in firing) and (
+                held_back(site.alertmanager).get((None, "TheatreNotReady")) is not None
+            )
+
+        eventually("TheatreNotReady reaches Alertmanager", not_ready, 90)
+        assert held_back(site.alertmanager)[None, "TheatreNotReady"], "it is not held back"
+        assert not held_back(site.alertmanager)[None, "TheatreConsumerStalled"]
+        assert not site.webhook.got("TheatreNotReady", "firing", since)
+
     fault(
         site,
         "TheatreConsumerStalled",
         lambda: os.kill(broker, signal.SIGSTOP),
         lambda: os.kill(broker, signal.SIGCONT),
+        what_follows_is_held_back,
     )
 
 
@@ -561,6 +707,34 @@ def a_warehouse_that_refuses_is_reported_and_clears(site):
         lambda: site.postgres("dev", f"ALTER TABLE {table} RENAME TO {table}_away"),
         lambda: site.postgres("dev", f"ALTER TABLE {table}_away RENAME TO {table}"),
     )
+
+
+def first_checks_of_the_runbooks_can_be_typed_as_they_stand(site):
+    """Where the process runs there is the program, the variable with its configuration, and no
+    more: each command has to be known there and to find what it asks."""
+    commands = {}
+    for page in sorted(RUNBOOKS.glob("Theatre*.md")):
+        checks = page.read_text().split("## First checks\n")[1].split("\n## ")[0]
+        for block in re.findall(r"```sh\n(.*?)```", checks, re.S):
+            for line in block.splitlines():
+                if line.startswith("theatre "):
+                    commands.setdefault(tuple(shlex.split(line, comments=True)), page.stem)
+    assert len(commands) > 15, commands
+    robot = site.theatre("--config", site.config, "robots", "list", "--output", "json").stdout
+    # What a page names for example, as it is called here.
+    here = {"robot-0001": json.loads(robot)[0]["robot_id"], "pager": "engineers"}
+    environment = dict(
+        PATH="", HOME=str(site.folder), THEATRE_CONFIG=str(site.config), THEATRE__ADMIN=site.admin,
+        SECRET=SECRET,
+    )  # fmt: skip
+    done = {}
+    for command, page in commands.items():
+        words = [here.get(word, word) for word in command[1:]]
+        ended = run(THEATRE, *words, check=False, cwd=site.folder, env=environment)
+        # Done; or the number of a dead letter for example is none; or it found something.
+        if ended.returncode not in (0, 1, 4):
+            done[" ".join(command)] = f"{page}: {ended.returncode}: {ended.stdout[-300:]}"
+    assert not done, done
 
 
 def logs_are_json_and_their_levels_change_while_it_runs(site):
@@ -614,6 +788,7 @@ CHECKS = [
     a_rule_that_is_wrong_is_found,
     the_configuration_of_prometheus_can_be_read,
     the_example_for_alertmanager_can_be_read_and_routes,
+    what_follows_from_another_alert_is_held_back_and_nothing_else,
     rules_are_shortened_and_nothing_else,
 ]
 LIVE = [
@@ -623,6 +798,7 @@ LIVE = [
     every_metric_of_the_catalogue_is_scraped,
     every_query_of_the_boards_answers,
     recorded_series_are_there,
+    first_checks_of_the_runbooks_can_be_typed_as_they_stand,
     logs_are_json_and_their_levels_change_while_it_runs,
     a_producer_of_poison_is_reported_and_clears,
     a_warehouse_that_refuses_is_reported_and_clears,

@@ -162,9 +162,28 @@ pub fn check_tests(
     findings
 }
 
+/// Finds alerts whose line in the index of runbooks is missing, or says another severity or summary
+/// than their rule.
+#[must_use]
+pub fn check_index(files: &[(String, RuleFile)], index: &str) -> Findings {
+    let mut findings = Findings::new();
+    let lines: BTreeSet<&str> = index.lines().collect();
+    for (_, name, rule) in alerts(files) {
+        let severity = rule.labels.get("severity").map_or("", String::as_str);
+        let summary = rule.annotations.get("summary").map_or("", String::as_str);
+        let line = format!("| [{name}]({name}.md) | {severity} | {summary} |");
+        if !lines.contains(line.as_str()) {
+            findings.push(format!(
+                "{name}: the index of runbooks wants the line {line}"
+            ));
+        }
+    }
+    findings
+}
+
 /// Finds alerts without a runbook, runbooks without an alert, and runbooks that leave something out.
 #[must_use]
-pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document], index: &str) -> Findings {
+pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document]) -> Findings {
     let mut findings = Findings::new();
     let name_of = |document: &Document| {
         let file = document.path.rsplit('/').next().unwrap_or_default();
@@ -173,12 +192,6 @@ pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document], index: &str
     let written: BTreeSet<String> = runbooks.iter().map(name_of).collect();
     for name in names.iter().filter(|name| !written.contains(**name)) {
         findings.push(format!("{name}: has no runbook"));
-    }
-    for name in names
-        .iter()
-        .filter(|name| !index.contains(&format!("({name}.md)")))
-    {
-        findings.push(format!("{name}: is not in the index of runbooks"));
     }
     for runbook in runbooks {
         let name = name_of(runbook);
@@ -204,8 +217,39 @@ pub fn check_runbooks(names: &BTreeSet<&str>, runbooks: &[Document], index: &str
         if !checks.is_some_and(|checks| checks.contains("```sh\n")) {
             found("names no command to look with first".to_owned());
         }
+        for line in checks.map(needs_more).unwrap_or_default() {
+            found(format!(
+                "`{line}` needs more than the program and THEATRE_CONFIG; say in a line before, \
+                 which ends in a colon, where it is typed"
+            ));
+        }
     }
     findings
+}
+
+/// Commands of a section that cannot be typed where the process runs, an image with nothing else in
+/// it: those of other programs, pipes, and those that name the configuration, which a variable
+/// names. A block below a line that ends in a colon is typed elsewhere.
+fn needs_more(section: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut before, mut open) = ("", None);
+    for line in section.lines() {
+        match (open, line.strip_prefix("```")) {
+            (Some(_), Some(_)) => (before, open) = ("", None),
+            (None, Some(language)) => open = Some(language == "sh" && !before.ends_with(':')),
+            (Some(true), None) => {
+                let command = line.split(" # ").next().unwrap_or_default();
+                let plain = command.starts_with("theatre ") && !command.contains('|');
+                if !plain || command.contains("--config ") {
+                    found.push(line);
+                }
+            }
+            (Some(false), None) => {}
+            (None, None) if line.is_empty() => {}
+            (None, None) => before = line,
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -216,9 +260,7 @@ mod tests {
         vec![("r.yaml".to_owned(), serde_yaml_ng::from_str(yaml).unwrap())]
     }
 
-    #[test]
-    fn an_alert_that_says_too_little_is_found() {
-        let good = r#"
+    const GOOD: &str = r#"
 groups:
   - name: g
     rules:
@@ -230,18 +272,36 @@ groups:
           description: "It is {{ $value }}."
           runbook_url: "{{ $externalLabels.runbooks }}/TheatreA.md"
 "#;
-        assert_eq!(check_texts(&rules(good)), [""; 0]);
+
+    #[test]
+    fn an_alert_that_says_too_little_is_found() {
+        assert_eq!(check_texts(&rules(GOOD)), [""; 0]);
         for (there, planted, finding) in [
             ("page", "warning", "severity 'warning'"),
             ("It is bad", "\"{{ $value }} bad\"", "the same for all"),
             ("$value }}", "$labels.x }}", "with the value"),
             ("TheatreA.md", "TheatreB.md", "wants the runbook_url"),
         ] {
-            let findings = check_texts(&rules(&good.replace(there, planted)));
+            let findings = check_texts(&rules(&GOOD.replace(there, planted)));
             assert!(
                 findings.len() == 1 && findings[0].contains(finding),
                 "{findings:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_index_of_runbooks_that_says_something_else_is_found() {
+        let index = "# Runbooks\n\n| [TheatreA](TheatreA.md) | page | It is bad |\n";
+        assert_eq!(check_index(&rules(GOOD), index), [""; 0]);
+        for (there, planted) in [
+            ("TheatreA.md", "TheatreB.md"),
+            ("page", "ticket"),
+            ("It is bad", ">-"),
+            ("| [", "| not [ "),
+        ] {
+            let findings = check_index(&rules(GOOD), &index.replace(there, planted));
+            assert!(findings.len() == 1, "{planted}: {findings:?}");
         }
     }
 
@@ -290,19 +350,16 @@ groups:
     fn a_runbook_that_is_missing_alone_or_short_is_found() {
         let good = "# TheatreA\n\n## Meaning\n\n## Impact\n\n## First checks\n\n```sh\ntheatre x\n```\n\
                     \n## Fix\n\n## Escalation\n";
-        let check = |path: &str, text: &str, index: &str| {
+        let check = |path: &str, text: &str| {
             let names = BTreeSet::from(["TheatreA"]);
-            check_runbooks(&names, &[Document::parse(path, text)], index)
+            check_runbooks(&names, &[Document::parse(path, text)])
         };
-        let index = "[TheatreA](TheatreA.md)";
-        assert_eq!(check("d/TheatreA.md", good, index), [""; 0]);
-        assert_eq!(
-            check("d/TheatreA.md", good, ""),
-            ["TheatreA: is not in the index of runbooks"]
-        );
+        assert_eq!(check("d/TheatreA.md", good), [""; 0]);
+        let elsewhere = good.replace("```sh\ntheatre", "On a broker:\n\n```sh\ncurl");
+        assert_eq!(check("d/TheatreA.md", &elsewhere), [""; 0]);
         let other = good.replace("TheatreA", "TheatreB");
         assert_eq!(
-            check("d/TheatreB.md", &other, index),
+            check("d/TheatreB.md", &other),
             [
                 "TheatreA: has no runbook",
                 "d/TheatreB.md: is the runbook of no alert"
@@ -311,9 +368,12 @@ groups:
         for (there, planted, finding) in [
             ("## Impact\n", "", "has the sections"),
             ("```sh", "```text", "names no command"),
+            ("theatre x", "curl x", "needs more than"),
+            ("theatre x", "theatre x | wc", "needs more than"),
+            ("theatre x", "theatre --config a x", "needs more than"),
             ("# TheatreA\n", "# A\n", "does not begin with its name"),
         ] {
-            let findings = check("d/TheatreA.md", &good.replacen(there, planted, 1), index);
+            let findings = check("d/TheatreA.md", &good.replacen(there, planted, 1));
             assert!(
                 findings.len() == 1 && findings[0].contains(finding),
                 "{findings:?}"

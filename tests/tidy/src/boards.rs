@@ -167,10 +167,13 @@ impl Board {
             "links": [{
                 "type": "dashboards",
                 "title": "Theatre",
+                "icon": "external link",
+                "tooltip": "The other boards of Theatre",
                 "tags": ["theatre"],
                 "asDropdown": true,
                 "includeVars": true,
                 "keepTime": true,
+                "targetBlank": false,
             }],
             "templating": { "list": variables() },
             "panels": panels,

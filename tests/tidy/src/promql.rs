@@ -78,6 +78,33 @@ pub fn read(query: &str) -> Query {
     found
 }
 
+/// Bounds of histograms and quantiles of summaries that are written as one version of Prometheus
+/// keeps them: whole numbers, which Prometheus 2 keeps as they are exposed, such as `30`, and
+/// Prometheus 3 with a fraction, `30.0`. The pattern `30(\\.0)?` finds both.
+#[must_use]
+pub fn bounds_of_one_version(query: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for label in ["le", "quantile"] {
+        for (at, _) in query.match_indices(label) {
+            let (before, after) = (&query[..at], &query[at + label.len()..]);
+            let after = after.trim_start();
+            if before.ends_with(is_part) || !after.starts_with(['=', '!']) {
+                continue;
+            }
+            let after = after.trim_start_matches(['=', '!', '~']).trim_start();
+            let Some(mark) = after.chars().next() else {
+                continue;
+            };
+            let value = after.split(mark).nth(1).unwrap_or_default();
+            let is_whole = |text: &str| text.parse::<f64>().is_ok_and(|bound| bound.fract() == 0.0);
+            if value.split('|').any(is_whole) {
+                found.push(format!("{label} {value}"));
+            }
+        }
+    }
+    found
+}
+
 fn is_metric(word: &str, reader: &mut Reader) -> bool {
     let known = OPERATORS.contains(&word.to_lowercase().as_str()) || AGGREGATIONS.contains(&word);
     !known && !reader.next_is('(')
@@ -157,7 +184,7 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{bounds_of_one_version, read};
 
     #[test]
     fn metrics_are_told_from_functions_labels_texts_and_words() {
@@ -183,5 +210,24 @@ mod tests {
         let query = read(r#"a{b="\"}", c=~`\`} + d"#);
         assert_eq!(query.selectors.len(), 2, "{query:?}");
         assert_eq!(query.selectors[0].1.len(), 2, "{query:?}");
+    }
+
+    #[test]
+    fn a_bound_that_one_version_of_prometheus_alone_keeps_is_found() {
+        for query in [
+            r#"rate(a_bucket{stage="x", le="30"}[5m])"#,
+            r#"a_bucket{le!="1.0"}"#,
+            r#"a_bucket{le =~ "0.5|30"}"#,
+            "a{quantile='1'}",
+        ] {
+            assert_eq!(bounds_of_one_version(query).len(), 1, "{query}");
+        }
+        for query in [
+            r#"a_bucket{le=~"30(\\.0)?"} / on (le) b{le="+Inf"}"#,
+            r#"sum by (le) (rate(a_bucket{le="0.5", stale="1"}[5m]))"#,
+            r#"histogram_quantile(0.5, a{quantile="0.99"})"#,
+        ] {
+            assert_eq!(bounds_of_one_version(query), [""; 0], "{query}");
+        }
     }
 }
