@@ -4,10 +4,20 @@ function that gives what it found, as in `rules.py`."""
 import json
 
 from rights import matches
-from templates import ROOT, walk
+from templates import ROOT, imports, walk, words
 
 # What the load balancer asks the tasks themselves, and lets no one else ask.
 PROBES = {"/livez", "/readyz"}
+
+# Kinds that notify topics, each with the service that sends for it.
+SENDERS = {
+    "AWS::CloudWatch::Alarm": "cloudwatch.amazonaws.com",
+    "AWS::Events::Rule": "events.amazonaws.com",
+    "AWS::Budgets::Budget": "budgets.amazonaws.com",
+}
+OF_ALERTMANAGER = "aps.amazonaws.com"
+# Those that send no condition keys along, neither to a topic nor to its key.
+WITHOUT_CONDITION = {"events.amazonaws.com"}
 
 
 def resources(all_templates, kind):
@@ -51,4 +61,58 @@ def paths_that_are_served(all_templates):
     for _, name, group in resources(all_templates, "AWS::ElasticLoadBalancingV2::TargetGroup"):
         if group["HealthCheckPath"] not in PROBES:
             found.append(f"{name}: {group['HealthCheckPath']} is no probe")
+    return found
+
+
+def senders(all_templates):
+    """The services that notify each topic, by the topic's name."""
+    found = {name: set() for _, name, _ in resources(all_templates, "AWS::SNS::Topic")}
+    for kind, service in SENDERS.items():
+        for _, _, properties in resources(all_templates, kind):
+            for name in imports(properties):
+                if name.removesuffix("Arn") in found:
+                    found[name.removesuffix("Arn")].add(service)
+    for _, _, workspace in resources(all_templates, "AWS::APS::Workspace"):
+        for text in words(workspace.get("AlertManagerDefinition", {})):
+            for name, services in found.items():
+                if f"${{{name}}}" in text:
+                    services.add(OF_ALERTMANAGER)
+    return found
+
+
+def let_in(document, action):
+    """The services that a policy lets do something: true where it asks for a condition."""
+    allowed = {}
+    for statement in document["Statement"]:
+        principal = statement["Principal"]
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement["Effect"] == "Allow" and action in statement["Action"]:
+            for service in [named] if isinstance(named, str) else named:
+                allowed[service] = "Condition" in statement
+    return allowed
+
+
+def senders_that_are_let_in(all_templates):
+    """The policy of each topic lets in the services that notify it and no others, and the key of
+    the topics lets in all of them; with a condition on the account, but for those that send none
+    along: what they send is dropped, and nothing says so."""
+    found = []
+    wanted = senders(all_templates)
+    policies = {
+        topic["Ref"]: (policy["PolicyDocument"], "sns:Publish")
+        for _, _, policy in resources(all_templates, "AWS::SNS::TopicPolicy")
+        for topic in policy["Topics"]
+    }
+    wanted["SecretsKey"] = set().union(*wanted.values())
+    for _, name, key in resources(all_templates, "AWS::KMS::Key"):
+        policies[name] = key["KeyPolicy"], "kms:GenerateDataKey"
+    for name, services in wanted.items():
+        allowed = let_in(*policies[name])
+        found += [f"{name}: {each} is not let in" for each in services - allowed.keys()]
+        found += [f"{name}: {each} sends nothing" for each in allowed.keys() - services]
+        found += [
+            f"{name}: {each} with or without a condition, the other way round"
+            for each, asked in allowed.items()
+            if asked == (each in WITHOUT_CONDITION)
+        ]
     return found
