@@ -109,7 +109,6 @@ def scalable_target(aws, wanted):
             **place,
             MinCapacity=int(wanted["MinCapacity"]),
             MaxCapacity=int(wanted["MaxCapacity"]),
-            RoleARN=wanted["RoleARN"],
         )
     parts = ["ResourceId", "ScalableDimension", "ServiceNamespace"]
     return "|".join(wanted[part] for part in parts), {}
