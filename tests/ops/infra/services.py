@@ -2,9 +2,12 @@
 function that gives what it found, as in `rules.py`."""
 
 import json
+import re
 
 from rights import matches
 from templates import ROOT, imports, walk, words
+
+TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 
 # What the load balancer asks the tasks themselves, and lets no one else ask.
 PROBES = {"/livez", "/readyz"}
@@ -42,8 +45,8 @@ def capacity_that_is_associated(all_templates):
 
 
 def paths_that_are_served(all_templates):
-    """The load balancer forwards every route of the interface but the probes, no pattern without a
-    route, and asks for its health by a probe. `docs/openapi.json` is made of the table of routes."""
+    """The load balancer forwards every route of the interface but the probes, has no pattern without
+    a route, and asks for health by a probe. `docs/openapi.json` is made of the table of routes."""
     routes = set(json.loads((ROOT / "docs/openapi.json").read_text())["paths"])
     if not routes > PROBES | {"/"}:
         return ["the document of the interface has no page, or no probes"]
@@ -53,7 +56,7 @@ def paths_that_are_served(all_templates):
         for condition in rule["Conditions"]
         for pattern in condition["PathPatternConfig"]["Values"]
     }
-    reached = {pattern: {route for route in routes if matches(pattern, route)} for pattern in patterns}
+    reached = {form: {route for route in routes if matches(form, route)} for form in patterns}
     served = set().union(*reached.values())
     found = [f"the load balancer forwards no {route}" for route in routes - PROBES - served]
     found += [f"the load balancer lets everyone ask for {route}" for route in served & PROBES]
@@ -116,3 +119,18 @@ def senders_that_are_let_in(all_templates):
             if asked == (each in WITHOUT_CONDITION)
         ]
     return found
+
+
+def counts_that_are_left_to_scaling(all_templates):
+    """A service that is scaled gives no number of tasks: each change of the stack would set it, and
+    take away in the busiest hour what scaling has added."""
+    scaled = {
+        (file, name)
+        for file, _, target in resources(all_templates, TARGET)
+        for name in re.findall(r"\$\{(\w+)\.Name\}", json.dumps(target["ResourceId"]))
+    }
+    return [
+        f"{file}: {name} is scaled and has a number of tasks of its own"
+        for file, name, service in resources(all_templates, "AWS::ECS::Service")
+        if (file, name) in scaled and "DesiredCount" in service
+    ]
