@@ -5,9 +5,18 @@ import json
 import re
 
 from rights import matches
-from templates import ROOT, imports, walk, words
+from templates import ROOT, imports, referenced, walk, words
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+
+# Metrics that cannot go beyond a setting, with its name: a threshold of their own may lie above it.
+BOUNDED = {
+    "ComputeCapacity": "MaxCapacity",
+    "DatabaseConnections": "MaxConnections",
+    "FreeStorageSpace": "StorageGib",
+}
+# Hours from one nightly run to the next.
+NIGHTLY = 24
 
 # What the load balancer asks the tasks themselves, and lets no one else ask.
 PROBES = {"/livez", "/readyz"}
@@ -45,8 +54,8 @@ def capacity_that_is_associated(all_templates):
 
 
 def paths_that_are_served(all_templates):
-    """The load balancer forwards every route of the interface but the probes, has no pattern without
-    a route, and asks for health by a probe. `docs/openapi.json` is made of the table of routes."""
+    """The load balancer forwards every route of the interface but the probes, has no pattern that
+    no route fits, and asks for health by a probe. `docs/openapi.json` is made of the routes."""
     routes = set(json.loads((ROOT / "docs/openapi.json").read_text())["paths"])
     if not routes > PROBES | {"/"}:
         return ["the document of the interface has no page, or no probes"]
@@ -133,4 +142,49 @@ def counts_that_are_left_to_scaling(all_templates):
         f"{file}: {name} is scaled and has a number of tasks of its own"
         for file, name, service in resources(all_templates, "AWS::ECS::Service")
         if (file, name) in scaled and "DesiredCount" in service
+    ]
+
+
+def alarms_that_can_come(all_templates):
+    """An alarm of something that a setting bounds stands at a share of the setting, which has one
+    default everywhere; and one for a run that is missing looks back further than to the run before,
+    and no further than CloudWatch does."""
+    found = []
+    # What runs print as they end.
+    nightly = {
+        each["MetricName"]
+        for _, _, metrics in resources(all_templates, "AWS::Logs::MetricFilter")
+        for each in metrics["MetricTransformations"]
+    }
+    known = set()
+    for file, name, alarm in resources(all_templates, "AWS::CloudWatch::Alarm"):
+        metrics = {each["MetricName"] for each in walk(alarm) if "MetricName" in each}
+        known |= metrics
+        for metric in metrics:
+            bound = BOUNDED.get(metric)
+            if bound and bound not in referenced({"alarm": alarm}):
+                found.append(f"{file}: {name} does not know {bound}, which bounds {metric}")
+        if alarm.get("MetricName") in nightly and alarm["Statistic"] == "SampleCount":
+            hours = alarm["Period"] * alarm["EvaluationPeriods"] / 3600
+            if hours <= NIGHTLY or alarm["DatapointsToAlarm"] != alarm["EvaluationPeriods"]:
+                found.append(f"{file}: {name} comes where a run ends later than the one before")
+            if hours > 7 * 24 or alarm["Period"] % 60:
+                found.append(f"{file}: {name} looks back further than CloudWatch does")
+    found += [f"no alarm is of {metric}" for metric in BOUNDED.keys() - known]
+    return found
+
+
+def parameters_that_agree(all_templates):
+    """A parameter that several templates have is the same in each: what is left out of a file of
+    settings is otherwise one thing here and another there."""
+    seen = {}
+    for file, template in all_templates.items():
+        for name, form in template.get("Parameters", {}).items():
+            facts = {key: form.get(key) for key in ("Type", "Default", "MinValue", "MaxValue")}
+            seen.setdefault(name, []).append((file, facts))
+    return [
+        f"{name}: {file} says {facts}, {given[0][0]} {given[0][1]}"
+        for name, given in seen.items()
+        for file, facts in given
+        if facts != given[0][1]
     ]
