@@ -5,7 +5,7 @@ import json
 import re
 
 from rights import matches
-from templates import ROOT, imports, referenced, walk, words
+from templates import INFRA, ROOT, imports, referenced, walk, words
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 
@@ -188,3 +188,75 @@ def parameters_that_agree(all_templates):
         for file, facts in given
         if facts != given[0][1]
     ]
+
+
+def group_of(value):
+    """The security group that a property names."""
+    return value["Fn::GetAtt"][0] if isinstance(value, dict) and "Fn::GetAtt" in value else None
+
+
+def ports_that_are_asked(all_templates):
+    """What may leave a security group for another may come in there, and the other way round; the
+    load balancer reaches the ports that its targets have, and no others."""
+    leave, enter = set(), set()
+    for _, name, group in resources(all_templates, "AWS::EC2::SecurityGroup"):
+        for each in group.get("SecurityGroupEgress", []):
+            if "DestinationSecurityGroupId" in each:
+                to = group_of(each["DestinationSecurityGroupId"])
+                leave.add((name, to, each["FromPort"], each["ToPort"]))
+    for _, _, each in resources(all_templates, "AWS::EC2::SecurityGroupIngress"):
+        pair = group_of(each.get("SourceSecurityGroupId")), group_of(each["GroupId"])
+        # Within a group, and between networks, addresses say where to.
+        if all(pair) and pair[0] != pair[1]:
+            enter.add((*pair, each["FromPort"], each["ToPort"]))
+    found = [f"{each} may leave, and not come in" for each in leave - enter]
+    found += [f"{each} may come in, and not leave" for each in enter - leave]
+    wanted = set()
+    for _, _, group in resources(all_templates, "AWS::ElasticLoadBalancingV2::TargetGroup"):
+        health = group.get("HealthCheckPort", "traffic-port")
+        wanted |= {group["Port"], group["Port"] if health == "traffic-port" else int(health)}
+    there = {first for name, _, first, last in leave if name == "LoadBalancerGroup"}
+    if there != wanted:
+        found.append(f"the load balancer may ask {there}, and its targets have {wanted}")
+    return found
+
+
+# Hops that are not encrypted unless a setting says so: the README has the reason.
+WITHOUT_TLS = {"ApiTargets": "ApiTargetProtocol"}
+
+
+def hops_without_tls(all_templates):
+    """Every server takes TLS only, but for what the README names with its reason."""
+    readme = (INFRA / "README.md").read_text()
+    found = [
+        f"{name} goes without TLS, and the README does not say {setting}"
+        for name, setting in WITHOUT_TLS.items()
+        if f"`{setting}`" not in readme
+    ]
+    for _, name, group in resources(all_templates, "AWS::ElasticLoadBalancingV2::TargetGroup"):
+        spoken = [group["Protocol"], group["HealthCheckProtocol"]]
+        if spoken not in (["HTTPS"] * 2, [{"Ref": WITHOUT_TLS.get(name)}] * 2):
+            found.append(f"{name}: tasks are reached without TLS")
+    for _, name, listener in resources(all_templates, "AWS::ElasticLoadBalancingV2::Listener"):
+        if listener["Protocol"] != "HTTPS" or "-TLS13-" not in listener["SslPolicy"]:
+            found.append(f"{name}: the load balancer is reached without TLS")
+    for _, name, cluster in resources(all_templates, "AWS::MSK::Cluster"):
+        transit = cluster["EncryptionInfo"]["EncryptionInTransit"]
+        if transit != {"ClientBroker": "TLS", "InCluster": True}:
+            found.append(f"{name}: brokers are reached without TLS")
+    forced = {
+        "AWS::RDS::DBParameterGroup": "rds.force_ssl",
+        "AWS::Redshift::ClusterParameterGroup": "require_ssl",
+        "AWS::RedshiftServerless::Workgroup": "require_ssl",
+    }
+    for kind, key in forced.items():
+        for file, name, properties in resources(all_templates, kind):
+            given = properties.get("Parameters", properties.get("ConfigParameters"))
+            if isinstance(given, list):
+                given = {
+                    each.get("ParameterName", each.get("ParameterKey")): each["ParameterValue"]
+                    for each in given
+                }
+            if given.get(key) not in ("1", "true"):
+                found.append(f"{file}: {name} lets in what comes without TLS")
+    return found
