@@ -1,5 +1,6 @@
 """The rules of `services.py`, each tried on the templates and on ones with a fault in them."""
 
+import hands
 import services
 from harness import must
 from rules import changed
@@ -66,3 +67,18 @@ def service_rules(group, rule, every):
         services.hops_without_tls,
         changed(every, "api", "Resources", "ApiTargets", "Properties", "Protocol", to="HTTP"),
     )
+    statement = ["StacksRole", "Properties", "Policies", 0, "PolicyDocument", "Statement", 0]
+    listing = every["deployment"]["Resources"]
+    for step in [*statement, "Action"]:
+        listing = listing[step]
+    less = [each for each in listing if each != "iam:ListEntitiesForPolicy"]
+    rule(
+        "cloudformation_may_call_whatever_the_handlers_of_its_resources_call",
+        hands.hands_that_may,
+        changed(every, "deployment", "Resources", *statement, "Action", to=less),
+    )
+    with group.test("a_role_that_cannot_be_handed_over_is_found"):
+        target = ["ecs", "Resources", "PipelineTarget", "Properties", "RoleARN"]
+        linked = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/one/Two"
+        found = hands.hands_that_may(changed(every, *target, to={"Fn::Sub": linked}))
+        must(len(found) == 1 and "aws-service-role" in found[0], f"{found}")
