@@ -10,7 +10,7 @@ import re
 import cfnlint
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from rights import listed, matches
-from templates import substitution, words
+from templates import actions, statements, substitution, words
 
 SCHEMAS = pathlib.Path(cfnlint.__file__).parent / "data/schemas"
 OF_AWS = json.loads(aws_managed_policies_data)
@@ -22,6 +22,7 @@ ACCOUNT = "arn:aws:iam::123456789012"
 LINKED = f"{ACCOUNT}:role/aws-service-role/kafka.amazonaws.com/AWSServiceRoleForKafka"
 PLACES = [
     (r"AWS::MSK::Cluster iam:(Attach|Put)RolePolicy", LINKED),
+    (r".* iam:CreateServiceLinkedRole", LINKED),
     (r".* iam:\w*OpenIDConnectProvider\w*", f"{ACCOUNT}:oidc-provider/oidc.test/id/1"),
     (r".* iam:\w+RolePolic\w+", f"{ACCOUNT}:role/{NAME}-one"),
     (r".* iam:\w+Policy(Versions?)?", f"{ACCOUNT}:policy/{NAME}-one"),
@@ -32,7 +33,9 @@ EXCEPTIONS = {
     r"AWS::IAM::ManagedPolicy iam:(At|De)tach(Group|User)Policy": (
         "no policy here is given to a group or a user, which only people would do"
     ),
-    r"AWS::IAM::Role iam:(Put|Delete)RolePermissionsBoundary": "no role here has a boundary",
+    r"AWS::IAM::Role iam:DeleteRolePermissionsBoundary": (
+        "no role may lose its boundary, which bounds what CloudFormation can give away"
+    ),
     r"AWS::EKS::Cluster iam:\w*InstanceProfile": (
         "only a cluster in automatic mode has a profile of instances made for it"
     ),
@@ -88,11 +91,64 @@ def place_of(kind, action):
     return fits[0] if fits else "arn:aws:any:any:123456789012:any"
 
 
+# What gives a role rights.
+GIVES = ["AttachRolePolicy", "CreateRole", "PutRolePermissionsBoundary", "PutRolePolicy"]
+WITHIN = {"StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}}
+BOUNDED = ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]
+# What may do more than the others, and is not changed by CloudFormation.
+OWN = [
+    f"{ACCOUNT}:policy/{NAME}-boundary",
+    f"{ACCOUNT}:role/{NAME}-deploy",
+    f"{ACCOUNT}:role/{NAME}-stacks",
+]
+
+
+def rights_that_are_bounded(all_templates):
+    """CloudFormation gives roles their rights within the boundary only, and changes neither the
+    boundary nor the roles beside it; every other role has the boundary, which takes away nothing
+    that its policies say."""
+    made = all_templates["deployment"]["Resources"]
+    given = policies(made["StacksRole"]["Properties"])
+    found = [
+        f"iam:{action} is allowed without the boundary"
+        for action in GIVES
+        for each in given
+        if may([each], f"iam:{action}", f"{ACCOUNT}:role/{NAME}-one")
+        and each.get("Condition") != WITHIN
+    ]
+    known = {action for each in given for action in listed(each.get("Action", []))}
+    found += [
+        f"{action} is allowed on {place}"
+        for action in sorted(known | {f"iam:{each}" for each in GIVES})
+        for place in OWN
+        if action.startswith("iam:") and may(given, action, place)
+    ]
+    bounds = made["Boundary"]["Properties"]["PolicyDocument"]["Statement"]
+    for name, template in all_templates.items():
+        if name == "deployment":
+            continue
+        rights = [each for _, each in statements(template)]
+        for logical, resource in template["Resources"].items():
+            if resource["Type"] == "AWS::IAM::Role":
+                role = resource["Properties"]
+                of_aws = [each for each in role.get("ManagedPolicyArns", []) if "Fn::Sub" in each]
+                rights += policies({"ManagedPolicyArns": of_aws})
+                if role.get("PermissionsBoundary") != {"Fn::If": BOUNDED}:
+                    found.append(f"{name}: {logical} has no boundary")
+        found += [
+            f"{name}: the boundary takes away {action}"
+            for each in rights
+            for action in actions(each)
+            if not may(bounds, action, place_of("AWS::IAM::Role", action))
+        ]
+    return found
+
+
 def hands_that_may(all_templates):
     """The role may call whatever a handler of a kind of the templates calls, each exception is
     needed, and no template names a role that is none of the deployment's."""
     role = all_templates["deployment"]["Resources"]["StacksRole"]["Properties"]
-    statements = policies(role)
+    given = policies(role)
     others = {name: each for name, each in all_templates.items() if name != "deployment"}
     kinds = {each["Type"] for one in others.values() for each in one["Resources"].values()}
     found, needed = [], set()
@@ -100,7 +156,7 @@ def hands_that_may(all_templates):
         for action in sorted(handlers(kind)):
             key = f"{kind} {action}"
             excepted = {each for each in EXCEPTIONS if re.fullmatch(each, key)}
-            if may(statements, action, place_of(kind, action)):
+            if may(given, action, place_of(kind, action)):
                 continue
             needed |= excepted
             if not excepted:

@@ -260,7 +260,8 @@ def deployer(group, aws, endpoint, template, settings, there):
     recorder = traffic.Recorder(traffic.Names(account), asked.SERVICES)
     proxy = traffic.Proxy(recorder, "deploy", dict.fromkeys(asked.SERVICES, endpoint))
     try:
-        settings = {**settings, "StacksRoleArn": hands}
+        bounds = f"arn:aws:iam::{account}:policy/{name}-boundary"
+        settings = {**settings, "StacksRoleArn": hands, "PermissionsBoundaryArn": bounds}
         deploying.deploy_and_destroy(group, aws, endpoint, proxy.address, settings, there)
     finally:
         proxy.close()

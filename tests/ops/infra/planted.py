@@ -77,6 +77,20 @@ def service_rules(group, rule, every):
         hands.hands_that_may,
         changed(every, "deployment", "Resources", *statement, "Action", to=less),
     )
+    stacks = [*statement[:-1]]
+    rule(
+        "cloudformation_gives_no_role_more_than_the_boundary_has",
+        hands.rights_that_are_bounded,
+        changed(every, "deployment", "Resources", *stacks, 1, "Condition", to=None),
+    )
+    with group.test("a_role_without_the_boundary_is_found_and_one_that_can_change_it"):
+        role = ["access", "Resources", "ApiRole", "Properties", "PermissionsBoundary"]
+        found = hands.rights_that_are_bounded(changed(every, *role, to=None))
+        must(found == ["access: ApiRole has no boundary"], f"{found}")
+        found = hands.rights_that_are_bounded(
+            changed(every, "deployment", "Resources", *stacks, 2, to=None)
+        )
+        must(any(each.endswith("-stacks") for each in found), f"{found}")
     with group.test("a_role_that_cannot_be_handed_over_is_found"):
         target = ["ecs", "Resources", "PipelineTarget", "Properties", "RoleARN"]
         linked = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/one/Two"
