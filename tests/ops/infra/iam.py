@@ -26,7 +26,7 @@ REASONS = rights.Reasons(UNUSED, PATTERNS)
 NOT_LOOKED_AT = {
     "store-monitoring": "has a policy of AWS alone",
     "network-FlowLogRole": "the network writes its log with it, by no call of anything here",
-    "stacks": "CloudFormation makes all resources with it, by a policy of AWS",
+    "stacks": "CloudFormation makes all resources with it: hands.py looks at it",
     "deploy": "infra/deploy is recorded by a test of its own",
     "eks": "has policies of AWS alone",
     "nodes": "has policies of AWS alone",

@@ -96,3 +96,15 @@ def service_rules(group, rule, every):
         linked = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/aws-service-role/one/Two"
         found = hands.hands_that_may(changed(every, *target, to={"Fn::Sub": linked}))
         must(len(found) == 1 and "aws-service-role" in found[0], f"{found}")
+    policy = every["deployment"]["Resources"]["DeployRole"]["Properties"]["Policies"][0]
+    sids = [each["Sid"] for each in policy["PolicyDocument"]["Statement"]]
+    deploys = ["deployment", "Resources", "DeployRole", "Properties"]
+    session = [*deploys, "Policies", 0, "PolicyDocument", "Statement", sids.index("Session")]
+    rule(
+        "sessions_open_and_last",
+        services.sessions_that_open,
+        changed(every, *session, to=None),
+    )
+    with group.test("a_session_that_is_too_short_is_found"):
+        short = changed(every, *deploys, "MaxSessionDuration", to=None)
+        must(len(services.sessions_that_open(short)) == 1, "the fault was not found")

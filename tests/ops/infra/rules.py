@@ -43,7 +43,15 @@ ASKED_FOR = {"Brokers", "ApiCertificateArn", "AdministratorArn", "TrustedPrincip
 
 # Actions that are not called as the commands of the AWS command line are.
 PREFIXES = {"amp": "aps"}
-OTHER_NAMES = {"ecr:GetLoginPassword": "ecr:GetAuthorizationToken"}
+OTHER_NAMES = {
+    "ecr:GetLoginPassword": "ecr:GetAuthorizationToken",
+    "eks:UpdateKubeconfig": "eks:DescribeCluster",
+}
+# What the README has an administrator do, each with the reason.
+OF_ADMINISTRATORS = {
+    "cloudformation:Deploy": "the stack with the role of who deploys is made before there is one",
+    "rds:RestoreDbInstanceToPointInTime": "it makes a copy of all data",
+}
 
 # Calls of the sources that no role may make, each with the reason.
 NOT_ALLOWED = {"create_bucket": "theatre lake create: on AWS the bucket is made by buckets.yaml"}
@@ -187,29 +195,39 @@ def topics_that_may_be_written(all_templates, sources):
     return found
 
 
-def calls_of_programs():
-    """Actions that infra/deploy, infra/job and infra/shell call."""
+def calls_of(text):
+    """Actions that commands of the AWS command line in a text call."""
     found = set()
-    for name in ["deploy", "job", "shell", "stacks"]:
-        for service, command in re.findall(r"\baws ([a-z]+) ([a-z-]+)", (INFRA / name).read_text()):
-            # Everyone may ask who he is; a waiter repeats a call that the programs make, too; and
-            # one message says that aws is missing.
-            if service not in ("sts", "is") and command != "wait":
-                call = "".join(word.capitalize() for word in command.split("-"))
-                action = f"{PREFIXES.get(service, service)}:{call}"
-                found.add(OTHER_NAMES.get(action, action))
+    for service, command in re.findall(r"\baws ([a-z-]+) ([a-z-]+)", text):
+        # Everyone may ask who he is and set up his machine; a waiter repeats a call that the
+        # programs make, too; and one message says that aws is missing.
+        if service not in ("sts", "is", "configure") and command != "wait":
+            call = "".join(word.capitalize() for word in command.split("-"))
+            action = f"{PREFIXES.get(service, service)}:{call}"
+            found.add(OTHER_NAMES.get(action, action))
     return found
 
 
+def calls_of_people():
+    """Actions that infra/deploy, infra/job, infra/shell and the commands of the README call."""
+    programs = [(INFRA / name).read_text() for name in ["deploy", "job", "shell", "stacks"]]
+    return set().union(*map(calls_of, programs)), calls_of((INFRA / "README.md").read_text())
+
+
 def deployer_may(all_templates):
-    """The role of who deploys may call what the programs call."""
+    """The role of who deploys may call what the programs call, and the commands of the README that
+    want no administrator."""
     allowed = {
         action
         for name, statement in statements(all_templates["deployment"])
         if name == "DeployRole"
         for action in actions(statement)
     }
-    return [f"the deployer may not: {each}" for each in sorted(calls_of_programs() - allowed)]
+    by_programs, by_hand = calls_of_people()
+    wanted = by_programs | (by_hand - OF_ADMINISTRATORS.keys())
+    found = [f"the deployer may not: {each}" for each in sorted(wanted - allowed)]
+    found += [f"no one does: {each}" for each in OF_ADMINISTRATORS.keys() - by_hand]
+    return found
 
 
 def calls_that_are_listed(sources):

@@ -5,7 +5,17 @@ import json
 import re
 
 from rights import matches
-from templates import INFRA, ROOT, imports, referenced, walk, words
+from templates import (
+    INFRA,
+    ROOT,
+    actions,
+    imports,
+    referenced,
+    statements,
+    substitution,
+    walk,
+    words,
+)
 
 TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 
@@ -259,4 +269,34 @@ def hops_without_tls(all_templates):
                 }
             if given.get(key) not in ("1", "true"):
                 found.append(f"{file}: {name} lets in what comes without TLS")
+    return found
+
+
+def sessions_that_open(all_templates):
+    """Who opens a session in a task may use the key that encrypts it, and so may the task; and who
+    deploys has as long as a first deployment takes."""
+    found = []
+    keys = {
+        f"{each['TargetKeyId']['Ref']}Arn": substitution(each["AliasName"])
+        for _, _, each in resources(all_templates, "AWS::KMS::Alias")
+    }
+    _, _, cluster = next(resources(all_templates, "AWS::ECS::Cluster"))
+    (key,) = imports(cluster["Configuration"]["ExecuteCommandConfiguration"]["KmsKeyId"])
+    deployer = all_templates["deployment"]
+    condition = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": {"Fn::Sub": keys[key]}}}
+    if not any(
+        "kms:GenerateDataKey" in actions(each) and each.get("Condition") == condition
+        for name, each in statements(deployer)
+        if name == "DeployRole"
+    ):
+        found.append(f"who deploys may not use {keys[key]} for a session")
+    if not any(
+        "kms:Decrypt" in actions(each) and key in imports(each["Resource"])
+        for name, each in statements(all_templates["shell"])
+        if name == "ShellRole"
+    ):
+        found.append(f"the shell may not use {keys[key]} for its session")
+    lasts = deployer["Resources"]["DeployRole"]["Properties"].get("MaxSessionDuration", 3600)
+    if lasts < 4 * 3600:
+        found.append(f"a session of who deploys ends after {lasts} s")
     return found
