@@ -42,7 +42,7 @@ OF_THEATRE = {
 ASKED_FOR = {"Brokers", "ApiCertificateArn", "AdministratorArn", "TrustedPrincipalArn"}
 
 # Actions that are not called as the commands of the AWS command line are.
-PREFIXES = {"amp": "aps"}
+PREFIXES = {"amp": "aps", "elbv2": "elasticloadbalancing"}
 OTHER_NAMES = {
     "ecr:GetLoginPassword": "ecr:GetAuthorizationToken",
     "eks:UpdateKubeconfig": "eks:DescribeCluster",
@@ -198,7 +198,7 @@ def topics_that_may_be_written(all_templates, sources):
 def calls_of(text):
     """Actions that commands of the AWS command line in a text call."""
     found = set()
-    for service, command in re.findall(r"\baws ([a-z-]+) ([a-z-]+)", text):
+    for service, command in re.findall(r"\baws ([a-z0-9-]+) ([a-z0-9-]+)", text):
         # Everyone may ask who he is and set up his machine; a waiter repeats a call that the
         # programs make, too; and one message says that aws is missing.
         if service not in ("sts", "is", "configure") and command != "wait":
