@@ -1,5 +1,6 @@
 """The rules of `services.py`, each tried on the templates and on ones with a fault in them."""
 
+import alone
 import hands
 import services
 from harness import must
@@ -108,3 +109,19 @@ def service_rules(group, rule, every):
     with group.test("a_session_that_is_too_short_is_found"):
         short = changed(every, *deploys, "MaxSessionDuration", to=None)
         must(len(services.sessions_that_open(short)) == 1, "the fault was not found")
+    rule(
+        "what_stacks_keep_is_removed_where_data_is_to_go_and_leaves_a_snapshot",
+        services.kept_and_never_removed,
+        changed(every, "access", "Resources", "LogAccess", "DeletionPolicy", to="Retain"),
+    )
+    container = ["jobs", "Resources", "DatabaseUser", "Properties", "ContainerDefinitions", 0]
+    rule(
+        "infra_job_shows_what_each_task_that_it_runs_has_printed",
+        alone.shows_logs,
+        changed(
+            every,
+            *container,
+            *("LogConfiguration", "Options", "awslogs-stream-prefix"),
+            to="database-user",
+        ),
+    )

@@ -300,3 +300,37 @@ def sessions_that_open(all_templates):
     if lasts < 4 * 3600:
         found.append(f"a session of who deploys ends after {lasts} s")
     return found
+
+
+# How infra/destroy removes what stacks keep, by kind.
+REMOVED_BY = {
+    "AWS::APS::Workspace": "amp delete-workspace",
+    "AWS::ECR::Repository": "ecr delete-repository",
+    "AWS::Glue::Registry": "glue delete-registry",
+    "AWS::KMS::Key": "kms schedule-key-deletion",
+    "AWS::MSK::Cluster": "kafka delete-cluster",
+    "AWS::MSK::ServerlessCluster": "kafka delete-cluster",
+    "AWS::RedshiftServerless::Namespace": "redshift-serverless delete-namespace",
+    "AWS::S3::Bucket": "s3api delete-bucket",
+    "AWS::SecretsManager::Secret": "secretsmanager delete-secret",
+}
+
+
+def kept_and_never_removed(all_templates):
+    """What a stack keeps when it goes is removed by infra/destroy where data is to go, too; and what
+    holds the store or the warehouse leaves a last snapshot."""
+    text = (INFRA / "destroy").read_text()
+    found, kept = [], set()
+    for file, template in all_templates.items():
+        for name, resource in template["Resources"].items():
+            if resource.get("DeletionPolicy", "Delete").startswith("Retain"):
+                kept.add(resource["Type"])
+                command = REMOVED_BY.get(resource["Type"], "nothing")
+                if f"aws {command} " not in text:
+                    found.append(f"{file}: {name} is kept, and removed by {command}")
+            elif resource["Type"] in ("AWS::RDS::DBInstance", "AWS::Redshift::Cluster"):
+                if resource.get("DeletionPolicy") != "Snapshot":
+                    found.append(f"{file}: {name} leaves no snapshot")
+    if "--final-snapshot-name" not in text:
+        found.append("the namespace of the warehouse leaves no snapshot")
+    return found + [f"no stack keeps a {each}" for each in REMOVED_BY.keys() - kept]
