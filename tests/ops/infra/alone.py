@@ -142,6 +142,28 @@ def waits(group):
             must(done.returncode != 0 and "ExpiredToken" in done.stdout, done.stdout)
 
 
+def says_how_to_push(group):
+    """How an image comes into the repository: for the processors of the tasks, where that is said
+    without a builder that emulates others."""
+    look = ("cloudformation describe-stacks --output text", "")
+    uri = "1.dkr.ecr.eu-central-1.amazonaws.com/theatre-x"
+    given = [
+        look,
+        ("cloudformation describe-stacks --stack-name", "CREATE_COMPLETE"),
+        ("list-exports", exports(f"RepositoryUri={uri}")),
+        ("ecr describe-images", [(1, "ImageNotFoundException", 254)]),
+    ]
+    with group.test("deploy_says_how_to_push_an_image_for_the_processors_of_the_tasks"):
+        for architecture, platform in [("ARM64", "linux/arm64"), ("X86_64", "linux/amd64")]:
+            with Answers(*given, Architecture=architecture) as answers:
+                done = answers.infra("deploy", "--stack", "access", "--yes")
+            must(done.returncode == 1 and f"--tag {uri}:1" in done.stdout, done.stdout)
+            must(f"docker build --platform {platform} " in done.stdout, done.stdout)
+            login = "get-login-password --region eu-central-1 | docker login"
+            host = f"--password-stdin {uri.partition('/')[0]}\n"
+            must(login in done.stdout and host in done.stdout, done.stdout)
+
+
 def data_goes(group):
     """infra/destroy where all data is to go."""
     look = "cloudformation describe-stacks --output text"

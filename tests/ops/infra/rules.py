@@ -50,6 +50,7 @@ OTHER_NAMES = {
 # What the README has an administrator do, each with the reason.
 OF_ADMINISTRATORS = {
     "cloudformation:Deploy": "the stack with the role of who deploys is made before there is one",
+    "kms:CancelKeyDeletion": "all data was to go",
     "rds:RestoreDbInstanceToPointInTime": "it makes a copy of all data",
 }
 
