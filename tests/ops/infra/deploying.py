@@ -61,7 +61,7 @@ def deploy_and_destroy(group, aws, endpoint, deployer, settings, there):
         must("to be done" in said, said)
     with group.test("deploy_stops_where_there_is_no_image_yet"):
         done = infra("deploy", "--yes", "--stack", "access", check=False)
-        must(done.returncode == 1 and "docker buildx build" in done.stdout, done.stdout)
+        must(done.returncode == 1 and "docker push" in done.stdout, done.stdout)
     with group.test("a_stack_with_data_is_protected"):
         try:
             aws("cloudformation").delete_stack(StackName="theatre-try-store")
@@ -91,8 +91,54 @@ def deploy_and_destroy(group, aws, endpoint, deployer, settings, there):
         aws("s3").delete_bucket_policy(**lake)
         aws("s3").put_object(**lake, Key="a", Body=b"1")
         aws("s3").put_object(**lake, Key="a", Body=b"2")
+        ours, other = names_that_are_left(aws, "theatre-try"), other_log(aws)
+        must({"log", "registry", "repository", "secret", "workspace"} <= ours.keys(), f"{ours}")
         infra("destroy", "--data", "--yes-lose-all-data-of", "theatre-try")
         left = exported(aws, "theatre-try")
         must(not left, f"{left}")
-        buckets = [each["Name"] for each in aws("s3").list_buckets()["Buckets"]]
-        must(not [each for each in buckets if each.startswith("theatre-try")], f"{buckets}")
+        left = names_that_are_left(aws, "theatre-try")
+        must(not left, f"{left}")
+        must(ours["key"] and not keys_that_stay(aws, ours["key"]), "a key stays")
+        there = aws("kafka").list_clusters_v2(ClusterNameFilter=other)["ClusterInfoList"]
+        must(there, f"{other}, of another deployment, is gone, too")
+    with group.test("destroy_of_data_can_be_repeated"):
+        infra("destroy", "--data", "--yes-lose-all-data-of", "theatre-try")
+
+
+def other_log(aws):
+    """A cluster of someone else, whose name begins as that of the deployment's does."""
+    name = "theatre-try-log-archive"
+    aws("kafka").create_cluster_v2(ClusterName=name, Serverless={"VpcConfigs": []})
+    return name
+
+
+def names_that_are_left(aws, deployment):
+    """What stacks keep and cannot be made a second time under its name, by kind; keys by id."""
+    clusters = aws("kafka").list_clusters_v2()["ClusterInfoList"]
+    secrets = aws("secretsmanager").list_secrets()["SecretList"]
+    found = {
+        "bucket": [each["Name"] for each in aws("s3").list_buckets()["Buckets"]],
+        "log": {each["ClusterName"] for each in clusters} & {f"{deployment}-log"},
+        "registry": [each["RegistryName"] for each in aws("glue").list_registries()["Registries"]],
+        "repository": [
+            each["repositoryName"] for each in aws("ecr").describe_repositories()["repositories"]
+        ],
+        "secret": [each["Name"] for each in secrets],
+        "workspace": [each["alias"] for each in aws("amp").list_workspaces()["workspaces"]],
+        "key": [
+            each["TargetKeyId"]
+            for each in aws("kms").list_aliases()["Aliases"]
+            if each["AliasName"].startswith(f"alias/{deployment}-")
+        ],
+    }
+    named = {
+        kind: [name for name in names if kind == "key" or name.startswith(deployment)]
+        for kind, names in found.items()
+    }
+    return {kind: names for kind, names in named.items() if names}
+
+
+def keys_that_stay(aws, keys):
+    """Keys for which no end is set."""
+    states = {key: aws("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] for key in keys}
+    return [key for key, state in states.items() if state != "PendingDeletion"]

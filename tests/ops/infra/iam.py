@@ -26,7 +26,7 @@ REASONS = rights.Reasons(UNUSED, PATTERNS)
 NOT_LOOKED_AT = {
     "store-monitoring": "has a policy of AWS alone",
     "network-FlowLogRole": "the network writes its log with it, by no call of anything here",
-    "stacks": "CloudFormation makes all resources with it, by a policy of AWS",
+    "stacks": "CloudFormation makes all resources with it: hands.py looks at it",
     "deploy": "infra/deploy is recorded by a test of its own",
     "eks": "has policies of AWS alone",
     "nodes": "has policies of AWS alone",
@@ -260,7 +260,8 @@ def deployer(group, aws, endpoint, template, settings, there):
     recorder = traffic.Recorder(traffic.Names(account), asked.SERVICES)
     proxy = traffic.Proxy(recorder, "deploy", dict.fromkeys(asked.SERVICES, endpoint))
     try:
-        settings = {**settings, "StacksRoleArn": hands}
+        bounds = f"arn:aws:iam::{account}:policy/{name}-boundary"
+        settings = {**settings, "StacksRoleArn": hands, "PermissionsBoundaryArn": bounds}
         deploying.deploy_and_destroy(group, aws, endpoint, proxy.address, settings, there)
     finally:
         proxy.close()

@@ -38,6 +38,8 @@ def holds(conditions, context):
             value, texts = context.get(key), [str(each) for each in listed(wanted)]
             if operator == "StringEquals":
                 held = value in texts
+            elif operator == "ForAnyValue:StringEquals":
+                held = any(each in texts for each in listed(value or []))
             elif operator == "StringLike":
                 held = value is not None and any(matches(each, value) for each in texts)
             elif operator == "StringNotEquals":

@@ -28,6 +28,7 @@ from moto.ecs.models import TaskDefinition  # noqa: E402
 from moto.iam.models import Role, iam_backends  # noqa: E402
 from moto.kafka.models import FakeKafkaCluster as KafkaCluster  # noqa: E402
 from moto.kafka.responses import KafkaResponse  # noqa: E402
+from moto.kms.models import Key  # noqa: E402
 from moto.rds.models import DBInstance, DBParameterGroup  # noqa: E402
 from moto.redshift.models import Cluster as RedshiftCluster  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
@@ -215,6 +216,19 @@ def give_roles_their_policies():
     Role.delete_from_cloudformation_json = classmethod(remove)
 
 
+def give_keys_their_policies():
+    """The policy of a key: moto's templates keep it as Python, and fail when the key is asked for."""
+    given = Key.create_from_cloudformation_json.__func__
+
+    def create(cls, name, wanted, account_id, region_name, **more):
+        made = given(cls, name, wanted, account_id, region_name, **more)
+        if not isinstance(made.policy, str):
+            made.policy = json.dumps(made.policy)
+        return made
+
+    Key.create_from_cloudformation_json = classmethod(create)
+
+
 def start(port):
     """Starts it; gives the server and its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -230,6 +244,7 @@ def start(port):
     give_brokers()
     keep_roles_of_tasks()
     give_roles_their_policies()
+    give_keys_their_policies()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
     return server, endpoint

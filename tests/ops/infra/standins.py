@@ -104,10 +104,8 @@ def metric_filter(aws, wanted):
 def scalable_target(aws, wanted):
     words = ["ServiceNamespace", "ResourceId", "ScalableDimension"]
     place = {word: wanted[word] for word in words}
-    role = {"RoleARN": wanted["RoleARN"]} if "RoleARN" in wanted else {}
     aws("application-autoscaling").register_scalable_target(
         **place,
-        **role,
         MinCapacity=int(wanted["MinCapacity"]),
         MaxCapacity=int(wanted["MaxCapacity"]),
     )
@@ -196,7 +194,15 @@ def msk_serverless(aws, wanted):
     return made["ClusterArn"], {}
 
 
-@kind("AWS::MSK::Configuration")
+def remove_configuration(aws, arn, _):
+    """AWS deletes none that a cluster has; here, both have the name of the deployment's log."""
+    name = arn.split("/")[1]
+    listed = aws("kafka").list_clusters_v2()["ClusterInfoList"]
+    if any(each["ClusterName"] == name for each in listed):
+        raise RuntimeError(f"a cluster has the configuration {name}")
+
+
+@kind("AWS::MSK::Configuration", remove_configuration)
 def msk_configuration(_, wanted):
     arn = f"arn:aws:kafka:eu-central-1:{ACCOUNT}:configuration/{wanted['Name']}/{uuid.uuid4()}-1"
     return arn, {"Arn": arn, "LatestRevision.Revision": 1}
