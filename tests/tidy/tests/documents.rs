@@ -72,6 +72,7 @@ fn known() -> Known {
         "infra/shell",
         "infra/stacks",
         "justfile",
+        "tests/fuzz/run",
         "tests/ops/compose/run",
         "tests/ops/engine",
         "tests/ops/in-debian",
