@@ -484,9 +484,9 @@ pub struct Tally {
     /// trailing zeros may be missing.
     pub by_topic: Vec<TopicTally>,
     /// Transitions of conditions, in the order of [`Transition::ALL`].
-    pub transitions: [u64; Transition::ALL.len()],
-    /// Those of rules in the shadow, which nobody is told, in the same order.
-    pub shadow_transitions: [u64; Transition::ALL.len()],
+    pub transitions: [u32; Transition::ALL.len()],
+    /// Those of rules in the shadow, which are sent to no one, in the same order.
+    pub shadow_transitions: [u32; Transition::ALL.len()],
     /// Open conditions by priority (high, medium, low); `None` where none has changed.
     pub open_conditions: Option<[u32; 3]>,
     /// Whether the robot is silent, as a tick of the wall clock found; `None` without a tick.
@@ -527,9 +527,9 @@ impl Tally {
 }
 
 /// Counts of transitions by their names.
-fn named(counts: [u64; Transition::ALL.len()]) -> impl Iterator<Item = (&'static str, u64)> {
+fn named(counts: [u32; Transition::ALL.len()]) -> impl Iterator<Item = (&'static str, u64)> {
     let names = Transition::ALL.map(Transition::as_str);
-    names.into_iter().zip(counts)
+    names.into_iter().zip(counts.map(u64::from))
 }
 
 #[cfg(test)]

@@ -194,14 +194,14 @@ impl Processor {
         self.tally_conditions(outputs);
     }
 
-    /// Hears a time, and that silence is to be judged by it.
+    /// Takes a time, and judges silence by it.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
         let (read_to, silence) = (now, Some(now));
         self.hear(Tick { read_to, silence }, outputs);
     }
 
     /// Does something at a time of the wall clock. Where it puts nothing out, the next row is judged as
-    /// if the time had not been told: it may have been appended before, and a replay tells no time.
+    /// if the time had not been known: it may have been appended before, and a replay knows no time.
     fn at_time(
         &mut self,
         now: LogTime,

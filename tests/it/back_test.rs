@@ -192,23 +192,23 @@ fn warmed_up(folder: &Path, data: &Path, back_test: &[&str], whole: &[Value]) ->
     let robots: Vec<String> = (0..8).map(|robot| format!("robot-{robot:04}")).collect();
     let of_them = |of: &&Value| robots.iter().any(|robot| of["robot_id"] == robot.as_str());
     let only = ["--robots", &robots.join(",")];
-    let told = |conditions: &mut dyn Iterator<Item = &Value>, from: i64| {
+    let counted = |conditions: &mut dyn Iterator<Item = &Value>, from: i64| {
         let counts = conditions.filter(|of| of["cleared_at"].as_i64().is_none_or(|at| at > from));
-        let mut told: Vec<Value> = counts
+        let mut counted: Vec<Value> = counts
             .map(|of| {
                 let raised = of["raised_at"].as_i64().map(|at| at.max(from));
                 json!([of["condition_id"], raised, of["cleared_at"], of["rule_id"]])
             })
             .collect();
-        told.sort_by_key(ToString::to_string);
-        told
+        counted.sort_by_key(ToString::to_string);
+        counted
     };
     let asked = |arguments: &[&str], from: i64| -> Result<Vec<Value>> {
         let answer = answer(data, &[arguments, &only].concat())?;
         let conditions = answer["conditions"].as_array().context("no conditions")?;
-        Ok(told(&mut conditions.iter(), from))
+        Ok(counted(&mut conditions.iter(), from))
     };
-    let wanted = told(&mut whole.iter().filter(of_them), MIDDLE_US);
+    let wanted = counted(&mut whole.iter().filter(of_them), MIDDLE_US);
     ensure!(wanted.len() > 3, "{} conditions only", wanted.len());
     let late = [back_test, &["--from", "2025-02-10", "--warm-up", "400d"]].concat();
     let found = asked(&late, i64::MIN)?;
@@ -222,7 +222,7 @@ fn warmed_up(folder: &Path, data: &Path, back_test: &[&str], whole: &[Value]) ->
     std::fs::write(&path, shadow)?;
     let path = path.to_string_lossy().into_owned();
     let found = asked(&[before, &[&*path]].concat(), i64::MIN)?;
-    let wanted = told(&mut whole.iter().filter(of_them), i64::MIN);
+    let wanted = counted(&mut whole.iter().filter(of_them), i64::MIN);
     ensure!(
         found == wanted,
         "in the shadow: {found:#?} instead of {wanted:#?}"

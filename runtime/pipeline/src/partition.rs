@@ -148,9 +148,8 @@ impl PartitionActor {
             to: start.clone(),
             ..Chunk::default()
         };
-        let now = ports.clock.now();
-        let to_lake =
-            Some((Arc::new(here), now)).filter(|(here, now)| !shared.lake.offer(here, *now));
+        let to_lake = Some((Arc::new(here), ports.clock.now()))
+            .filter(|(here, now)| !shared.lake.offer(here, *now));
         Ok(Self {
             partition,
             epoch,

@@ -3,10 +3,17 @@
 //! What a metric is called, what kind it is and what labels it has stands in its definition only;
 //! see [`theatre_actors::metrics`] for the conventions.
 
+mod notifications;
+
 use theatre_actors::define_metrics;
 use theatre_actors::metrics::Metric;
 use theatre_actors::outputs::{DeadReason, Tally};
 use theatre_actors::ports::Lane;
+
+pub use notifications::{
+    notification_delivered, notification_failed, notification_undelivered, notifications_begin,
+    notifications_wait,
+};
 
 define_metrics! {
     /// What the runtime emits.
@@ -138,7 +145,7 @@ define_metrics! {
     );
     SHADOW_TRANSITIONS: Counter(
         "theatre_shadow_transitions_total", "transitions", ["to"],
-        "Transitions of conditions of rules in the shadow, which nobody is told, by what they became"
+        "Transitions of conditions of rules in the shadow, which are sent to no one, by what they became"
     );
     ALERTS_ACTIVE: Gauge(
         "theatre_alerts_active", "conditions", ["partition", "priority"],
@@ -307,39 +314,6 @@ pub fn begin(topics: &[String], lake: bool, warehouse: bool) {
             WAREHOUSE_LOAD_FAILURES.increment([class.into()], 0);
         }
     }
-}
-
-/// A recipient is notified from now on: its counters begin at 0, likewise.
-pub fn notifications_begin(recipient: &str) {
-    for counter in [
-        NOTIFICATIONS_DELIVERED,
-        NOTIFICATIONS_FAILED,
-        NOTIFICATIONS_UNDELIVERED,
-    ] {
-        counter.increment([recipient.to_owned().into()], 0);
-    }
-}
-
-/// A recipient has taken a transition.
-pub fn notification_delivered(recipient: &str) {
-    NOTIFICATIONS_DELIVERED.increment([recipient.to_owned().into()], 1);
-}
-
-/// A delivery failed and is tried again.
-pub fn notification_failed(recipient: &str) {
-    NOTIFICATIONS_FAILED.increment([recipient.to_owned().into()], 1);
-}
-
-/// A transition was set aside.
-pub fn notification_undelivered(recipient: &str) {
-    NOTIFICATIONS_UNDELIVERED.increment([recipient.to_owned().into()], 1);
-}
-
-/// The oldest transition that a recipient was offered in vain was saved then, Unix time in seconds;
-/// 0: there is none.
-pub fn notifications_wait(partition: u32, recipient: &str, since: f64) {
-    let labels = [partition.to_string().into(), recipient.to_owned().into()];
-    NOTIFICATIONS_WAIT.set(labels, since);
 }
 
 /// A process joins the members of a log on Kafka; its counters begin at 0, likewise.

@@ -77,8 +77,8 @@ pub(super) fn check(params: &PipelineParams, ports: &Ports) -> Result<()> {
 
 type Processors = BTreeMap<String, (Processor, Outputs)>;
 
-/// Whether a recomputed processor is as the stored one, once it is told the time up to which that one
-/// was told it. No record says so: what falls due after the last one is tried, one step after the
+/// Whether a recomputed processor is as the stored one, once it knows the time up to which that one
+/// knew it. No record says so: what falls due after the last one is tried, one step after the
 /// other.
 fn catches_up(known: &mut (Processor, Outputs), stored: &[u8], now: LogTime) -> bool {
     let (processor, outputs) = known;

@@ -22,9 +22,10 @@ fn emitted_of(robot: &mut Robot) -> Vec<(String, Transition, i64)> {
         .collect()
 }
 
-fn of(told: &[(&str, Transition, i64)]) -> Vec<(String, Transition, i64)> {
-    let told = told.iter();
-    told.map(|(rule, how, at)| ((*rule).to_owned(), *how, *at))
+fn of(given: &[(&str, Transition, i64)]) -> Vec<(String, Transition, i64)> {
+    let given = given.iter();
+    given
+        .map(|(rule, how, at)| ((*rule).to_owned(), *how, *at))
         .collect()
 }
 
