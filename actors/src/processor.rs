@@ -224,6 +224,7 @@ impl Processor {
 
     fn judge_silence(&mut self, now: LogTime, outputs: &mut Outputs) {
         let is_silent = self.state.robot.is_silent(&self.config.time, now);
+        let before = self.now;
         self.at_time(now, outputs, |processor, outputs| {
             processor.with_rules(outputs, |robot, context| robot.tick(context, now));
             // Not only when silence is raised: a procedure may end, by its event, while its robot is
@@ -237,6 +238,8 @@ impl Processor {
                 processor.close_all(outputs);
             }
         });
+        // What was read, and not that it is later by now, decides what falls due next.
+        self.now = before;
         outputs.tally.is_silent = Some(is_silent);
     }
 

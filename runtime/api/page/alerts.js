@@ -8,7 +8,7 @@ const may = (me, role) => ROLES.indexOf(me.role) >= ROLES.indexOf(role);
 const conditionLink = (id, text) => (id ? el("a", { href: `#/alerts/${encodeURIComponent(id)}` }, text) : text);
 
 /// Says what became of something that was done.
-function notice(text, kind) {
+export function notice(text, kind) {
   const place = document.getElementById("notice");
   place.textContent = text;
   place.dataset.kind = kind;

@@ -62,6 +62,8 @@ async function show(moved) {
       document.title = "That did not work – Theatre";
     }
     else state("lost");
+    // Not asked anew at once: what is refused costs, too.
+    shown = Date.now();
   }
   for (const item of document.querySelectorAll("nav a")) {
     if (item.getAttribute("href") === `#/${place.section}`) item.setAttribute("aria-current", "page");

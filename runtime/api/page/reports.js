@@ -1,5 +1,6 @@
 // Reports of the warehouse: the list of them, and one as a picture and as a table.
 
+import { notice } from "./alerts.js";
 import { get, text } from "./api.js";
 import { el, lead, number, table, time } from "./dom.js";
 
@@ -34,7 +35,7 @@ export const report = {
     return [
       el("h1", {}, found.title),
       lead(`${found.description} As of `, time(found.as_of), "."),
-      el("div", { class: "tools" }, el("button", { type: "button", onclick: () => download(id) }, "Download as CSV"), el("a", { href: "#/reports" }, "All reports")),
+      el("div", { class: "tools" }, el("button", { type: "button", onclick: () => download(id).catch((problem) => notice(problem.message, "wrong")) }, "Download as CSV"), el("a", { href: "#/reports" }, "All reports")),
       found.has_picture && found.rows.length > 0 ? await picture(id, found.title) : null,
       table(found.title, columns, found.rows),
       el("h2", {}, "What columns mean"),
@@ -52,5 +53,6 @@ async function download(id) {
   const rows = await text(`reports/${encodeURIComponent(id)}/csv`);
   const address = URL.createObjectURL(new Blob([rows], { type: "text/csv" }));
   el("a", { href: address, download: `${id}.csv` }).click();
-  URL.revokeObjectURL(address);
+  // Some browsers begin to read it only after this.
+  setTimeout(() => URL.revokeObjectURL(address), 60000);
 }

@@ -173,7 +173,9 @@ fn append(state: &State, request: Request) -> Answer<Vec<u8>> {
         return Err(rejected(&parsed));
     }
     if let Some(quota) = &state.quota {
-        quota.take(&caller.id, parsed.records.len(), parts.clock.now())?;
+        // What does not fit costs as much to read.
+        let sent = parsed.records.len() as u64 + parsed.rejected_total;
+        quota.take(&caller.id, sent, parts.clock.now())?;
     }
     let (rejected, rejected_total) = (parsed.rejected, parsed.rejected_total);
     let mut by_partition = ByPartition::new();

@@ -35,7 +35,7 @@ impl Quota {
 
     /// Counts the records of a caller's request. A request is taken whole while anything is left, so
     /// that one of any length goes through; the next one waits until that is made up for.
-    pub(crate) fn take(&self, caller: &str, records: usize, now: LogTime) -> Answer<()> {
+    pub(crate) fn take(&self, caller: &str, records: u64, now: LogTime) -> Answer<()> {
         let most = self.per_second * SAVED_S;
         let saved = |left: &Left| {
             // A clock that was set back saves nothing.

@@ -1,9 +1,10 @@
-//! Reports of the warehouse, each asked at most once in half a minute however many want it.
+//! Reports of the warehouse, each asked at most once in half a minute however many want it, also where
+//! the warehouse refuses.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use theatre_actors::ports::{QueryResult, Result};
+use theatre_actors::ports::{Error, QueryResult, Result};
 use theatre_actors::time::{Clock, LogTime};
 use theatre_star::report::Report;
 
@@ -30,15 +31,16 @@ pub(crate) struct Answered {
     pub(crate) found: QueryResult,
 }
 
-type Kept = Arc<Mutex<Option<Arc<Answered>>>>;
+/// The last answer and when it came.
+type Kept = Arc<Mutex<Option<(LogTime, Result<Arc<Answered>>)>>>;
 
 /// Keeps the last answer of each report.
 #[derive(Default)]
 pub(crate) struct Answers(Mutex<BTreeMap<&'static str, Kept>>);
 
 impl Answers {
-    /// The rows of a report, at most half a minute old. Blocks; of several callers one asks, the
-    /// others wait for it.
+    /// The rows of a report, which came at most half a minute ago. Blocks; while one caller asks, the
+    /// others are asked to come again: a warehouse may take minutes, and threads are few.
     pub(crate) fn of(
         &self,
         report: &Report,
@@ -46,17 +48,23 @@ impl Answers {
         clock: &dyn Clock,
     ) -> Result<Arc<Answered>> {
         let kept = locked(&self.0).entry(report.name).or_default().clone();
-        let mut kept = locked(&kept);
+        let Ok(mut kept) = kept.try_lock() else {
+            return Err(Error::Unavailable {
+                what: "warehouse",
+                why: format!("report '{}' is being asked for", report.name),
+            });
+        };
         let as_of = clock.now();
         // A clock that was set back makes no answer last for ever.
-        let is_fresh = |one: &&Arc<Answered>| (0..AGE_MAX_US).contains(&(as_of.0 - one.as_of.0));
-        if let Some(answered) = kept.as_ref().filter(is_fresh) {
-            return Ok(answered.clone());
+        if let Some((came, answer)) = &*kept
+            && (0..AGE_MAX_US).contains(&(as_of.0 - came.0))
+        {
+            return answer.clone();
         }
-        let found = source.answer(report)?;
-        let answered = Arc::new(Answered { as_of, found });
-        *kept = Some(answered.clone());
-        Ok(answered)
+        let found = source.answer(report);
+        let answer = found.map(|found| Arc::new(Answered { as_of, found }));
+        *kept = Some((clock.now(), answer.clone()));
+        answer
     }
 }
 

@@ -62,12 +62,22 @@ impl Alertmanager {
         self.post(&posted(notification, self.clock.now().0))
     }
 
-    /// Says of conditions that they are open, as it was said before.
+    /// Says of conditions that they are open, as it was said before. One that it refuses keeps no other
+    /// from being said.
     pub(super) fn repeat(&self, open: &[Notification<'_>]) -> Result<Receipt> {
         for some in open.chunks(AT_ONCE) {
             let receipt = self.post(&repeated(some, self.clock.now().0))?;
-            if receipt != Receipt::Taken {
-                return Ok(receipt);
+            let Receipt::Refused(_) = receipt else {
+                if receipt != Receipt::Taken {
+                    return Ok(receipt);
+                }
+                continue;
+            };
+            for one in some.chunks(1) {
+                let receipt = self.post(&repeated(one, self.clock.now().0))?;
+                if !matches!(receipt, Receipt::Taken | Receipt::Refused(_)) {
+                    return Ok(receipt);
+                }
             }
         }
         Ok(Receipt::Taken)

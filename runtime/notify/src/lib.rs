@@ -275,8 +275,9 @@ impl OutputSink for Recipient {
         };
         let now = self.clock.now().0;
         let mut standing = Vec::new();
-        for condition in open_conditions(partition, store)? {
-            if let Some(alert) = self.route.stands(&condition, now, is_known, store)? {
+        for (robot, condition) in open_conditions(partition, store)? {
+            let of = (&*robot, &*condition);
+            if let Some(alert) = self.route.stands(of, now, is_known, store)? {
                 let facility_id = facility(&alert.robot_id, alert.event_time, store)?;
                 standing.push((alert, facility_id));
             }
@@ -294,8 +295,11 @@ impl OutputSink for Recipient {
     }
 }
 
-/// The conditions that are open in a partition, by the saved states of its robots.
-fn open_conditions(partition: Partition, store: &dyn CheckpointStore) -> Result<Vec<String>> {
+/// The conditions that are open in a partition, each with its robot, by the saved states of its robots.
+fn open_conditions(
+    partition: Partition,
+    store: &dyn CheckpointStore,
+) -> Result<Vec<(String, String)>> {
     let mut open = Vec::new();
     for stored in store.processors(partition)? {
         if stored.processor.is_empty() || !is_robot(&stored.processor) {
@@ -309,7 +313,8 @@ fn open_conditions(partition: Partition, store: &dyn CheckpointStore) -> Result<
                 ))
             })?;
         let ids = view.conditions.into_iter();
-        open.extend(ids.filter_map(|condition| condition.condition_id));
+        let ids = ids.filter_map(|condition| condition.condition_id);
+        open.extend(ids.map(|id| (stored.processor.clone(), id)));
     }
     Ok(open)
 }

@@ -232,13 +232,14 @@ impl Route {
     /// not all of its life has been `handed` over.
     pub(super) fn stands(
         &self,
-        condition_id: &str,
+        (robot_id, condition_id): (&str, &str),
         now: i64,
         handed: &dyn Fn(&StoredOutput) -> bool,
         store: &dyn CheckpointStore,
     ) -> Result<Option<Alert>> {
         let mut found = store.find_outputs(&OutputFilter {
             kind: Some(OutputKind::Alert),
+            robot_id: Some(robot_id.to_owned()),
             id: Some(condition_id.to_owned()),
             ..OutputFilter::default()
         })?;

@@ -211,7 +211,9 @@ impl Intake {
         }
         let mut chunk = self.merge();
         let is_fresh = |source: &Source| source.fetched > before;
-        chunk.is_current = chunk.caught_up && self.sources.iter().all(is_fresh);
+        // By the log's end, which lies behind records of a transaction that is open.
+        chunk.is_current =
+            chunk.caught_up && chunk.lag_records == 0 && self.sources.iter().all(is_fresh);
         Ok(chunk)
     }
 

@@ -21,7 +21,6 @@ use crate::rows;
 #[serde(deny_unknown_fields)]
 pub(crate) struct OutputQuery {
     robot: Option<String>,
-    procedure: Option<String>,
     from: Option<String>,
     until: Option<String>,
     after: Option<String>,
@@ -37,16 +36,19 @@ pub(crate) struct VersionQuery {
 }
 
 impl OutputQuery {
-    fn filter(&self, kind: OutputKind) -> Answer<OutputFilter> {
-        Ok(OutputFilter {
+    fn filter(&self, kind: OutputKind) -> OutputFilter {
+        OutputFilter {
             kind: Some(kind),
             robot_id: self.robot.clone(),
-            subject: self.procedure.clone(),
-            from: Some(moment("from", self.from.as_deref(), i64::MIN)?),
-            until: Some(moment("until", self.until.as_deref(), i64::MAX)?),
             limit: LOOKED_AT,
             ..OutputFilter::default()
-        })
+        }
+    }
+
+    /// Of what holds now: what was at another time before may be in the stretch now, or not any more.
+    fn stretch(&self) -> Answer<std::ops::Range<i64>> {
+        let from = moment("from", self.from.as_deref(), i64::MIN)?;
+        Ok(from..moment("until", self.until.as_deref(), i64::MAX)?)
     }
 }
 
@@ -57,7 +59,8 @@ async fn latest(
     caller: Known,
     state: Shared,
 ) -> Answer<Json<Page<Value>>> {
-    let (filter, limit) = (query.filter(kind)?, limited(query.limit)?);
+    let (filter, stretch) = (query.filter(kind), query.stretch()?);
+    let limit = limited(query.limit)?;
     let after = query.after.as_deref().map(place).transpose()?;
     let as_of = state.parts.clock.now();
     let caller: Caller = caller.into_inner();
@@ -65,9 +68,10 @@ async fn latest(
         let stored = parts.store.find_outputs(&filter)?;
         let outputs = stored.into_iter().map(|stored| stored.output);
         let mut found = last_revisions(outputs.filter(|output| caller.may(&output.robot_id)));
+        found.retain(|output| stretch.contains(&output.event_time));
         found.sort_by(|left, right| order(left).cmp(&order(right)));
         let rest = found.iter().skip_while(|output| {
-            let passed = |(time, id): &(i64, String)| order(output) <= (-time, id);
+            let passed = |(time, id): &(i64, String)| order(output) <= (time.saturating_neg(), id);
             after.as_ref().is_some_and(passed)
         });
         let mut rest = rest.peekable();

@@ -7,7 +7,6 @@ use super::taken::{AFTER, Kind, LIMIT, Parameter, ROBOT, query};
 use super::{Gives, RouteSpec, asked, get};
 use crate::handlers::outputs;
 
-const PROCEDURE: Parameter = query("procedure", Kind::Text, "Only of this procedure.");
 const FROM: Parameter = query("from", Kind::Moment, "Not before this moment (RFC 3339).");
 const UNTIL: Parameter = query("until", Kind::Moment, "Before this moment (RFC 3339).");
 
@@ -28,7 +27,7 @@ pub(super) fn all() -> Vec<RouteSpec> {
         rows(
             "/api/v1/outcomes",
             "Outcomes of procedures as they are known now, the latest first.",
-            vec![ROBOT, PROCEDURE, FROM, UNTIL, AFTER, LIMIT],
+            of_robots(),
             OutputKind::Outcome,
             || asked().to(outputs::outcomes),
         ),

@@ -17,9 +17,13 @@ use theatre_actors::time::LogTime;
 
 /// Most outputs that are kept. No more are read meanwhile; they wait in the store.
 const HELD_MAX: usize = 1024;
-/// Once so many were delivered past the first one, it is tried once more and then given up: this is
-/// what may come again after a crash, too.
+/// Once so many were delivered past the first one, none is any more until that one is taken or given
+/// up: this is what may come again after a crash, too.
 pub(super) const AHEAD_MAX: u64 = 256;
+/// Then it is given up once it was answered with a no so often, over so long: a receiver that refuses
+/// for a while what comes, and not this one, is to get it.
+pub(super) const NOES_MIN: u32 = 10;
+pub(super) const NOES_US: i64 = 60_000_000;
 /// How long none is tried after one was answered with a no, microseconds; it doubles each time.
 const PAUSE_FIRST_US: i64 = 100_000;
 const PAUSE_MAX_US: i64 = 5_000_000;
@@ -42,6 +46,9 @@ struct Waiting {
     taken_before: u64,
     /// The number of the last no that it was answered with; 0 if it was not tried yet.
     last_no: u64,
+    /// How often it was answered with a no, and when that was first.
+    own_noes: u32,
+    first_no: Option<LogTime>,
     /// Why it will not be delivered.
     refused: Option<String>,
 }
@@ -112,6 +119,8 @@ impl Held {
             stored,
             taken_before: self.taken,
             last_no: tried_at.map_or(0, |_| self.noes),
+            own_noes: u32::from(tried_at.is_some()),
+            first_no: tried_at,
             refused,
         });
     }
@@ -148,12 +157,16 @@ impl Held {
     /// One that is kept was answered with a no again.
     pub(super) fn put_off(&mut self, sequence: u64, why: &str, now: LogTime) {
         self.noes += 1;
-        let (noes, is_last_turn) = (self.noes, self.is_far_behind());
+        let (noes, is_far_behind) = (self.noes, self.is_far_behind());
         self.rest(now);
-        if let Some(waiting) = self.find(sequence) {
-            waiting.last_no = noes;
-        }
-        if is_last_turn {
+        let Some(waiting) = self.find(sequence) else {
+            return;
+        };
+        waiting.last_no = noes;
+        waiting.own_noes += 1;
+        let first_no = *waiting.first_no.get_or_insert(now);
+        let is_long = now.0.saturating_sub(first_no.0) >= NOES_US;
+        if is_far_behind && is_long && waiting.own_noes >= NOES_MIN {
             let why = format!("{why}; meanwhile {AHEAD_MAX} of other conditions were delivered");
             self.refuse(sequence, &why);
         }
@@ -270,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_were_delivered_past_has_one_turn_more_and_is_given_up() {
+    fn what_many_were_delivered_past_is_given_up_after_many_noes_and_a_minute() {
         let mut held = Held::default();
         held.keep(output(1, "a"), Some(LogTime(0)), None);
         for sequence in 2..=AHEAD_MAX {
@@ -280,7 +293,11 @@ mod tests {
         held.put_off(1, "no", LogTime(0));
         held.take(AHEAD_MAX + 1);
         assert!(!held.lets_pass() && held.refused_first().is_none());
-        held.put_off(1, "it answered 500", LogTime(0));
+        for _ in 0..NOES_MIN {
+            held.put_off(1, "it answered 500", LogTime(NOES_US - 1));
+        }
+        assert_eq!(held.refused_first(), None, "a minute is not over");
+        held.put_off(1, "it answered 500", LogTime(NOES_US));
         let (_, why) = held.refused_first().unwrap();
         assert!(why.starts_with("it answered 500; meanwhile 256"), "{why}");
     }

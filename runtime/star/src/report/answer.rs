@@ -5,6 +5,9 @@ use theatre_actors::ports::{Error, QueryResult, Result};
 
 use super::{Report, chart};
 
+/// What a formula of a spreadsheet begins with.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
 /// Rows as objects by the names of columns.
 pub fn objects(found: &QueryResult) -> Vec<Value> {
     let object = |row: &Vec<Value>| {
@@ -14,10 +17,13 @@ pub fn objects(found: &QueryResult) -> Vec<Value> {
     found.rows.iter().map(object).collect()
 }
 
-/// Rows as RFC 4180 has them, with a heading; what is not there is empty.
+/// Rows as RFC 4180 has them, with a heading; what is not there is empty. A text that a spreadsheet would
+/// take for a formula is preceded by an apostrophe, as OWASP advises (CSV injection): names come from
+/// records.
 pub fn csv(found: &QueryResult) -> String {
     let cell = |value: &Value| match value {
         Value::Null => String::new(),
+        Value::String(text) if text.starts_with(FORMULA) => quoted(&format!("'{text}")),
         Value::String(text) => quoted(text),
         other => other.to_string(),
     };
@@ -83,14 +89,14 @@ mod tests {
             columns: vec!["a".to_owned(), "b".to_owned()],
             rows: vec![
                 vec![json!("x, \"y\""), Value::Null],
-                vec![json!(1.5), json!(true)],
+                vec![json!(-1.5), json!("=1+1")],
             ],
         }
     }
 
     #[test]
     fn csv_quotes_what_would_break_a_line() {
-        assert_eq!(csv(&found()), "a,b\r\n\"x, \"\"y\"\"\",\r\n1.5,true\r\n");
+        assert_eq!(csv(&found()), "a,b\r\n\"x, \"\"y\"\"\",\r\n-1.5,'=1+1\r\n");
     }
 
     #[test]

@@ -138,8 +138,15 @@ fn one_that_is_never_taken_is_given_up_before_too_much_would_come_again() {
     world.alerts(epoch, 2 * AHEAD_MAX);
     while delivery.deliver(true) == Ok(Step::Worked) {}
     assert_eq!(receiver.taken().len() as u64, AHEAD_MAX);
-    world.pass(6);
-    while delivery.deliver(true) == Ok(Step::Worked) {}
+    for _ in 0..5 {
+        world.pass(6);
+        while delivery.deliver(true) == Ok(Step::Worked) {}
+    }
+    assert_eq!(set_aside(&world), [], "30 s are not long enough");
+    for _ in 0..7 {
+        world.pass(6);
+        while delivery.deliver(true) == Ok(Step::Worked) {}
+    }
     assert_eq!(receiver.taken().len() as u64, 2 * AHEAD_MAX);
     let set_aside = set_aside(&world);
     assert!(

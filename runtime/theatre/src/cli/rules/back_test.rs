@@ -78,6 +78,11 @@ impl BackTest {
             .period
             .earlier_by(self.warm_up)
             .look_back(&place, &params)?;
+        if past.period.1 < from {
+            return Err(Failure::Failed(
+                "there is no telemetry at --from or later: what there is, is of the warm-up".to_owned(),
+            ));
+        }
         let records = records(&past, from);
         let period = (past.period.0.max(from), past.period.1);
         let score = scoring::score(&records, &scored, period, self.horizon.0);
@@ -86,7 +91,7 @@ impl BackTest {
             from: period.0,
             to: period.1,
             horizon_s: self.horizon.0 as f64 / 1e6,
-            robots: records.len(),
+            robots: records.iter().filter(|of| of.observed.is_some()).count(),
             speed,
             score,
             conditions: records.iter().flat_map(of_robot).collect(),
