@@ -409,7 +409,9 @@ fn a_condition_stands_as_it_was_sent_last() {
         let store = MemoryStore::default();
         sent(&route(filters), &store, moves);
         let handed = |output: &StoredOutput| output.sequence <= handed;
-        let stands = route(filters).stands(("r", "c"), now, &handed, &store).unwrap();
+        let stands = route(filters)
+            .stands(("r", "c"), now, &handed, &store)
+            .unwrap();
         let stands = stands.map(|alert| alert.transition);
         assert_eq!(stands, wanted, "{filters} {moves:?} at {now}");
     }

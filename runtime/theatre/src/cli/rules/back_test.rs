@@ -80,7 +80,8 @@ impl BackTest {
             .look_back(&place, &params)?;
         if past.period.1 < from {
             return Err(Failure::Failed(
-                "there is no telemetry at --from or later: what there is, is of the warm-up".to_owned(),
+                "there is no telemetry at --from or later: what there is, is of the warm-up"
+                    .to_owned(),
             ));
         }
         let records = records(&past, from);
