@@ -139,7 +139,7 @@ impl GuardedProcessor {
 
     /// Hands on the wall clock's time.
     pub fn tick(&mut self, tick: Tick) -> Reply {
-        self.guarded(|processor, outputs| processor.hear(tick, outputs))
+        self.guarded(|processor, outputs| processor.advance_time(tick, outputs))
     }
 
     /// Its state; `None` after a panic, which may have left it half changed.

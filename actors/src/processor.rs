@@ -180,7 +180,7 @@ impl Processor {
     }
 
     /// The wall clock says what time it is.
-    pub fn hear(&mut self, tick: Tick, outputs: &mut Outputs) {
+    pub fn advance_time(&mut self, tick: Tick, outputs: &mut Outputs) {
         if self.state.registry.is_some() {
             return; // What is registered has no conditions, and cannot fall silent.
         }
@@ -197,7 +197,7 @@ impl Processor {
     /// Takes a time, and judges silence by it.
     pub fn tick(&mut self, now: LogTime, outputs: &mut Outputs) {
         let (read_to, silence) = (now, Some(now));
-        self.hear(Tick { read_to, silence }, outputs);
+        self.advance_time(Tick { read_to, silence }, outputs);
     }
 
     /// Does something at a time of the wall clock. Where it puts nothing out, the next row is judged as
@@ -225,19 +225,17 @@ impl Processor {
     fn judge_silence(&mut self, now: LogTime, outputs: &mut Outputs) {
         let is_silent = self.state.robot.is_silent(&self.config.time, now);
         let before = self.now;
-        self.at_time(now, outputs, |processor, outputs| {
-            processor.with_rules(outputs, |robot, context| robot.tick(context, now));
-            // Not only when silence is raised: a procedure may end, by its event, while its robot is
-            // silent.
-            let state = &processor.state;
-            let open = state.robot.open_panes() > 0
-                || state.robot.has_waiting_rows()
-                || processor.has_open_sessions()
-                || state.procedures.next_due() != i64::MAX;
-            if open && is_silent {
-                processor.close_all(outputs);
-            }
-        });
+        self.note_now(now.0);
+        self.with_rules(outputs, |robot, context| robot.tick(context, now));
+        // Not only when silence is raised: a procedure may end, by its event, while its robot is
+        // silent.
+        let open = self.state.robot.open_panes() > 0
+            || self.state.robot.has_waiting_rows()
+            || self.has_open_sessions()
+            || self.state.procedures.next_due() != i64::MAX;
+        if open && is_silent {
+            self.close_all(outputs);
+        }
         // What was read, and not that it is later by now, decides what falls due next.
         self.now = before;
         outputs.tally.is_silent = Some(is_silent);

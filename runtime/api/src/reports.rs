@@ -2,7 +2,7 @@
 //! the warehouse refuses.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use theatre_actors::ports::{Error, QueryResult, Result};
 use theatre_actors::time::{Clock, LogTime};
@@ -48,11 +48,16 @@ impl Answers {
         clock: &dyn Clock,
     ) -> Result<Arc<Answered>> {
         let kept = locked(&self.0).entry(report.name).or_default().clone();
-        let Ok(mut kept) = kept.try_lock() else {
-            return Err(Error::Unavailable {
-                what: "warehouse",
-                why: format!("report '{}' is being asked for", report.name),
-            });
+        let mut kept = match kept.try_lock() {
+            Ok(kept) => kept,
+            // Who asked before has panicked: what is kept is whole, and older.
+            Err(TryLockError::Poisoned(kept)) => kept.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Unavailable {
+                    what: "warehouse",
+                    why: format!("report '{}' is being asked for", report.name),
+                });
+            }
         };
         let as_of = clock.now();
         // A clock that was set back makes no answer last for ever.

@@ -88,7 +88,7 @@ fn catches_up(known: &mut (Processor, Outputs), stored: &[u8], now: LogTime) -> 
             return false;
         }
         let silence = None;
-        processor.hear(Tick { read_to, silence }, outputs);
+        processor.advance_time(Tick { read_to, silence }, outputs);
     }
     true
 }

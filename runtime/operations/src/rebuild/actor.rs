@@ -235,7 +235,7 @@ impl Actor {
             // Silence is judged only by a process that has seen the end of the log for so long.
             let is_judged = at.saturating_sub(self.last_append) >= silence_us;
             let (read_to, silence) = (LogTime(at), is_judged.then_some(LogTime(at)));
-            ticked.hear(Tick { read_to, silence }, &mut outputs);
+            ticked.advance_time(Tick { read_to, silence }, &mut outputs);
             if outputs.events.is_empty() {
                 continue;
             }
