@@ -117,6 +117,15 @@ def of_scheduler(aws, deployment):
     return {(role, need): ("derived: the schedule runs its task", 1) for need in needs}
 
 
+def of_keda(aws, deployment):
+    """What scales the pods by the lag: a question to managed Prometheus, where there are pods."""
+    pages = aws("iam").get_paginator("list_roles").paginate()
+    if f"{deployment}-keda" not in {each["RoleName"] for page in pages for each in page["Roles"]}:
+        return {}
+    need = Need("aps:QueryMetrics", deploying.exported(aws, deployment)["PrometheusArn"])
+    return {("keda", need): ("derived: KEDA asks for the lag", 1)}
+
+
 def of_image(image):
     """What is needed to pull an image; of a public one, nothing."""
     own = re.match(r"(\d+)\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com/([^:]+):", image)

@@ -187,7 +187,11 @@ def look_at_deployments(group, aws, made, other, kinds):
 def needs(aws, name, kinds, recorded, doubles):
     """All that the roles of a deployment need: recorded, and derived."""
     written = derived.of_list(derived.Places(aws, name, kinds))
-    by_aws = {**derived.of_ecs(aws, name), **derived.of_scheduler(aws, name)}
+    by_aws = {
+        **derived.of_ecs(aws, name),
+        **derived.of_scheduler(aws, name),
+        **derived.of_keda(aws, name),
+    }
     found = {**written, **by_aws, **recorded}
     for double, role in doubles.items():
         found |= {

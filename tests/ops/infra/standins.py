@@ -134,10 +134,12 @@ def scaling_policy(aws, wanted):
     return f"{namespace}|{resource}|{wanted['PolicyName']}", {}
 
 
-def remove_ingress(aws, name, wanted):
-    aws("ec2").revoke_security_group_ingress(
-        GroupId=wanted["GroupId"], SecurityGroupRuleIds=[name]
-    )
+def remove_ingress(aws, name, _):
+    rules = aws("ec2").describe_security_group_rules(SecurityGroupRuleIds=[name])
+    for rule in rules["SecurityGroupRules"]:
+        aws("ec2").revoke_security_group_ingress(
+            GroupId=rule["GroupId"], SecurityGroupRuleIds=[name]
+        )
 
 
 # Moto has it, without a name by which a rule could be asked for.
