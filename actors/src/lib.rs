@@ -4,17 +4,17 @@
 //! Reading order: [`time`], [`position`], [`outputs`] (what a processor emits), [`sequence`]
 //! (duplicates and gaps), [`window`] (panes, windows, late fragments), [`rules`] (conditions),
 //! [`robot`], [`procedure`], [`instrument`] and [`component`] (the actors), `alerts` (the life of conditions), [`registry`] (what people
-//! and their systems say), [`processor`] (a robot and its procedures in one
-//! mailbox), [`actix_host`] (the only file that names actix), [`ports`] (traits of log, store, lake
-//! and warehouse).
+//! and their systems say), [`processor`] (a robot and its procedures),
+//! [`host`] (where processors live), [`questions`] (how they are asked from other threads; the only
+//! file that names actix), [`ports`] (traits of log, store, lake and warehouse).
 //!
-//! Invariant: nothing outside [`actix_host`] names actix, reads a clock, draws a random number or
-//! does I/O.
+//! Invariant: nothing outside [`questions`] names actix, nothing outside [`host`] reads a clock, and
+//! nothing draws a random number or does I/O.
 
-pub mod actix_host;
 mod alerts;
 pub mod component;
 pub mod control;
+pub mod host;
 pub mod instrument;
 pub mod metrics;
 mod name_map;
@@ -24,6 +24,7 @@ pub mod ports;
 pub mod position;
 pub mod procedure;
 pub mod processor;
+pub mod questions;
 pub mod registry;
 pub mod robot;
 pub mod rules;

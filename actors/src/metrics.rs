@@ -154,7 +154,7 @@ define_metrics! {
     pub const CATALOGUE;
     MAILBOX_DEPTH: Gauge(
         "theatre_mailbox_depth_messages", "messages", ["actor_type", "lane"],
-        "Messages in mailboxes, by actor type and lane"
+        "Messages handed to actors and not applied yet, by actor type and lane"
     );
     STEP_DURATION: Histogram(
         "theatre_step_duration_seconds", "seconds", ["actor_type"],
@@ -168,7 +168,7 @@ pub fn step_durations() -> metrics::Histogram {
     STEP_DURATION.handle(["processor".into()])
 }
 
-/// The messages that wait in the mailboxes of processors have become more or, when negative, fewer.
+/// The messages that wait to be applied by processors have become more or, when negative, fewer.
 pub fn mailbox_depth_changed(messages: f64) {
     MAILBOX_DEPTH.add(["processor".into(), "data".into()], messages);
 }

@@ -1,4 +1,4 @@
-//! A processor: a robot and the procedures on it, one mailbox, one state, one position.
+//! A processor: a robot and the procedures on it, one message at a time, one state, one position.
 //!
 //! The robot actor and the procedure actors are plain state machines in here; what one emits for the
 //! other is handed over in row order before the next row. Applying rows is a function of the rows

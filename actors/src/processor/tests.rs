@@ -22,9 +22,10 @@ use theatre_schemas::registry::{INPUT_SCHEMAS, Registry};
 
 use super::procedure_table::without_slash;
 use super::*;
-use crate::actix_host::{Answer, ArbiterPool, InlineHost, ProcessorHost, Question, Reply, Segment};
+use crate::host::{ProcessorHost, Reply, Segment};
 use crate::outputs::{OutputEvent, OutputKind};
 use crate::procedure::IndicatorSpec;
+use crate::questions::{Answer, AskError, Question, QuestionDesk};
 use crate::rules::{Micros, RuleKind, RuleOrder, RuleSet, RuleSpec};
 use crate::time::{MICROS_PER_SECOND as S, TimePolicy};
 use crate::window::{AggregateSet, WindowPlan, WindowSpec};
@@ -298,12 +299,12 @@ proptest! {
     }
 
     #[test]
-    fn actors_on_threads_and_inline_conclude_the_same(samples in samples()) {
-        let stage = ArbiterPool::start(1).unwrap();
+    fn a_host_that_is_asked_and_measured_concludes_the_same(samples in samples()) {
+        let desk = QuestionDesk::start().unwrap();
         let batch = telemetry(&samples);
         let rows: Vec<u32> = (0..samples.len() as u32).collect();
         let mut results = Vec::new();
-        for host in [&mut InlineHost::default() as &mut dyn ProcessorHost, &mut stage.host(0)] {
+        for mut host in [ProcessorHost::default(), ProcessorHost::asked_at(desk.address())] {
             for slot in 0..3 {
                 host.insert(slot, Processor::new("r", config(None)));
             }
@@ -368,11 +369,14 @@ fn a_record_from_the_future_moves_no_clock_and_raises_clock_skew() {
 }
 
 #[test]
-fn a_processor_whose_thread_is_gone_answers_instead_of_hanging() {
-    let stage = ArbiterPool::start(2).unwrap();
-    let mut host = stage.host(0);
+fn a_desk_that_is_gone_takes_no_question_and_holds_up_no_row() {
+    let desk = QuestionDesk::start().unwrap();
+    let mut host = ProcessorHost::asked_at(desk.address());
     host.insert(0, Processor::new("r", config(None)));
-    drop(stage);
+    drop(desk);
+    let (sender, _receiver) = std::sync::mpsc::sync_channel(1);
+    let asked = host.address(0).unwrap().ask(Question::View, sender);
+    assert_eq!(asked, Err(AskError::Gone));
     let segments = vec![Segment {
         topic: 0,
         batch: telemetry(&[(1, 1, 70.0, None)]),
@@ -380,19 +384,9 @@ fn a_processor_whose_thread_is_gone_answers_instead_of_hanging() {
     }];
     assert!(matches!(
         &host.deliver(vec![(0, segments)])[..],
-        [(0, Reply::Panicked { .. })]
+        [(0, Reply::Applied { .. })]
     ));
-    assert!(matches!(
-        &host.tick(
-            &[0],
-            crate::time::Tick {
-                read_to: LogTime(NOW),
-                silence: None
-            }
-        )[..],
-        [(0, Reply::Panicked { .. })]
-    ));
-    assert_eq!(host.save(&[0]), []);
+    assert_eq!(host.save(&[0]).len(), 1);
 }
 
 #[test]
@@ -402,16 +396,16 @@ fn hosts_answer_alike_for_empty_slots_and_keep_no_snapshot_of_a_broken_processor
         signal: "motor_temperature".into(),
         above: 94.0,
     };
-    let stage = ArbiterPool::start(1).unwrap();
+    let desk = QuestionDesk::start().unwrap();
     let segments = vec![Segment {
         topic: 0,
         batch: telemetry(&[(1, 1, 95.0, None)]),
         rows: vec![0],
     }];
     let mut answers = Vec::new();
-    for host in [
-        &mut InlineHost::default() as &mut dyn ProcessorHost,
-        &mut stage.host(0),
+    for mut host in [
+        ProcessorHost::default(),
+        ProcessorHost::asked_at(desk.address()),
     ] {
         host.insert(4, Processor::new("bad", config(Some(hook.clone()))));
         host.insert(1, Processor::new("r", config(None)));
@@ -445,8 +439,7 @@ fn a_panic_breaks_one_processor_only_until_it_is_replaced() {
         signal: "motor_temperature".into(),
         above: 94.0,
     };
-    let stage = ArbiterPool::start(1).unwrap();
-    let mut host = stage.host(0);
+    let mut host = ProcessorHost::default();
     host.insert(0, Processor::new("bad", config(Some(hook.clone()))));
     host.insert(1, Processor::new("r", config(Some(hook))));
     let segments = vec![Segment {
@@ -515,22 +508,22 @@ fn outcomes_of_other_robots_and_procedures_have_other_ids_whatever_their_names()
 }
 
 #[test]
-fn both_hosts_answer_a_question_alike_and_questions_never_crowd_out_a_delivery() {
+fn hosts_answer_a_question_alike_and_questions_never_crowd_out_a_delivery() {
     let hook = PanicHook {
         robot_id: "bad".into(),
         signal: "motor_temperature".into(),
         above: 94.0,
     };
-    let arbiters = ArbiterPool::start(1).unwrap();
+    let desk = QuestionDesk::start().unwrap();
     let segments = vec![Segment {
         topic: 0,
         batch: telemetry(&[(1, 1, 95.0, Some(0)), (11, 2, 90.0, None)]),
         rows: vec![0, 1],
     }];
     let mut answers = Vec::new();
-    for host in [
-        &mut InlineHost::default() as &mut dyn ProcessorHost,
-        &mut arbiters.host(0),
+    for mut host in [
+        ProcessorHost::default(),
+        ProcessorHost::asked_at(desk.address()),
     ] {
         host.insert(0, Processor::new("r", config(Some(hook.clone()))));
         host.insert(1, Processor::new("bad", config(Some(hook.clone()))));
@@ -554,7 +547,7 @@ fn both_hosts_answer_a_question_alike_and_questions_never_crowd_out_a_delivery()
         .collect();
     assert_eq!(shown, [(Some("10s"), Some(1)), (Some("10s"), Some(1))]);
     // Threads ask as fast as they can while the partition delivers and saves.
-    let mut host = arbiters.host(0);
+    let mut host = ProcessorHost::asked_at(desk.address());
     host.insert(0, Processor::new("r", config(None)));
     let address = host.address(0).unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);

@@ -253,6 +253,11 @@ fn encoding<W: Write + Send>(
         if *plain {
             properties = properties.set_column_compression(column(), Compression::UNCOMPRESSED);
         }
+        // Least and most of noise let no reader leave a row group out, and take a fifth of the time.
+        if *field.data_type() == DataType::Float64 {
+            properties =
+                properties.set_column_statistics_enabled(column(), EnabledStatistics::None);
+        }
     }
     ArrowWriter::try_new(sink, schema.clone(), Some(properties.build()))
         .and_then(ArrowWriter::into_serialized_writer)
@@ -352,6 +357,14 @@ mod tests {
             packed,
             [[true; 3], [false, true, true], [false, true, true]]
         );
+        // Readers leave out row groups by times and names, never by a signal's least and most.
+        let has_statistics = |column: usize| {
+            let groups = reader.metadata().row_groups();
+            groups
+                .iter()
+                .all(|group| group.column(column).statistics().is_some())
+        };
+        assert_eq!([0, 1, 2].map(has_statistics), [false, false, true]);
         let read: Vec<f64> = read("t.parquet", bytes)
             .unwrap()
             .flat_map(|rows| {

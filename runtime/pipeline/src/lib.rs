@@ -186,8 +186,8 @@ pub struct PipelineParams {
     pub pseudonyms: Arc<Pseudonyms>,
     /// Bounds.
     pub limits: Limits,
-    /// Threads on which processor actors run.
-    pub arbiters: usize,
+    /// Processors of the machine, which all partitions share.
+    pub cores: usize,
     /// Where the ways of records are handed to that have ended.
     pub traces: Traces,
 }

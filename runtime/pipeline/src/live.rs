@@ -1,8 +1,8 @@
 //! Questions to running processors, from any thread: what the HTTP side asks.
 //!
 //! A partition lists the addresses of its processors here while it is owned; a question looks one
-//! up and goes straight into that processor's mailbox. So neither the partition's thread nor a port
-//! has a part in the answer: it comes also while the partition waits for a store, is full, or
+//! up and goes to the desk, which has that processor answer. So neither the partition's thread nor a
+//! port has a part in the answer: it comes also while the partition waits for a store, is full, or
 //! drains. The pipeline waits for a question no longer than an answer takes to make; the asker
 //! waits until its deadline.
 //!
@@ -14,11 +14,11 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use theatre_actors::actix_host::{Answer, AskError, ProcessorAddress, Question};
 use theatre_actors::partitioner::partition_of;
 use theatre_actors::ports::Epoch;
 use theatre_actors::position::Partition;
 use theatre_actors::processor::LiveView;
+use theatre_actors::questions::{Answer, AskError, ProcessorAddress, Question};
 
 /// A processor's view and where it is from.
 #[derive(Debug, Clone)]
@@ -136,7 +136,7 @@ impl LiveQueries {
         }
     }
 
-    /// A processor ended with the question in its mailbox. One that is still listed, or listed
+    /// A processor ended while the question waited. One that is still listed, or listed
     /// again, was replaced; otherwise its partition was left.
     fn ended(&self, robot: &str) -> LiveAnswer {
         let directory = self.read();

@@ -86,7 +86,7 @@ impl PipelineParams {
             registry,
             pseudonyms: Arc::new(Pseudonyms::new(key)),
             limits: Limits::of(config),
-            arbiters: std::thread::available_parallelism().map_or(2, usize::from),
+            cores: std::thread::available_parallelism().map_or(2, usize::from),
             traces: Traces::default(),
         })
     }

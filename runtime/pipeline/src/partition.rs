@@ -12,8 +12,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use theatre_actors::actix_host::{ProcessorHost, Reply};
 use theatre_actors::control::ControlBook;
+use theatre_actors::host::{ProcessorHost, Reply};
 use theatre_actors::outputs::DeadRow;
 use theatre_actors::ports::{CommitOutcome, Epoch, Error, PartitionCommit, ProcessorSave, Result};
 use theatre_actors::position::{Partition, Positions};
@@ -61,7 +61,7 @@ pub struct PartitionActor {
     /// Its entry for questions from outside, once it is listed; before the host, so that it ends
     /// first.
     listed: Option<ListedPartition>,
-    host: Box<dyn ProcessorHost>,
+    host: ProcessorHost,
     intake: Option<Intake>,
     /// True while the log notifies the partition when there is something to read.
     log_notifies: bool,
@@ -113,7 +113,7 @@ impl PartitionActor {
         epoch: Epoch,
         params: Arc<PipelineParams>,
         ports: Ports,
-        mut host: Box<dyn ProcessorHost>,
+        mut host: ProcessorHost,
         shared: Shared,
     ) -> Result<Self> {
         shared.saves.discard(partition);
@@ -132,7 +132,7 @@ impl PartitionActor {
             partition,
             &params,
             &ports,
-            &mut *host,
+            &mut host,
             Routes::new(partition, dead),
             &shared.progress,
         )?;

@@ -424,7 +424,7 @@ impl Progress {
         names::event_time_lag(partition, now.0.saturating_sub(event_time) as f64 / 1e6);
     }
 
-    /// Notes on how many threads processors run.
+    /// Notes how many cores the partitions share.
     pub(super) fn run_on(&self, threads: usize) {
         self.threads.store(threads, Ordering::Relaxed);
     }

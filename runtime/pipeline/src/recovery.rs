@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use theatre_actors::actix_host::{GuardedProcessor, Reply, Segment};
 use theatre_actors::control::{self, ControlBook};
+use theatre_actors::host::{GuardedProcessor, Reply, Segment};
 use theatre_actors::outputs::Outputs;
 use theatre_actors::ports::{Error, EventLog, Result};
 use theatre_actors::position::{Partition, Positions, TopicIndex};

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use theatre_actors::actix_host::panic_message;
+use theatre_actors::host::panic_message;
 use theatre_actors::ports::{Epoch, Error, Result};
 use theatre_actors::position::Partition;
 

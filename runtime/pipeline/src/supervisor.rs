@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use theatre_actors::actix_host::ProcessorHost;
+use theatre_actors::host::ProcessorHost;
 use theatre_actors::ports::{Error, Result};
 use theatre_actors::position::{Partition, Positions};
 
@@ -30,8 +30,8 @@ use super::{PipelineParams, Ports, Progress, outbox, wiring};
 /// A partition that was lost is taken again after this long, unless the membership takes it away.
 const RETAKE_AFTER: Duration = Duration::from_secs(1);
 
-/// Where a partition's processors are to live.
-pub type Hosts = Arc<dyn Fn(Partition) -> Box<dyn ProcessorHost> + Send + Sync>;
+/// Makes the host of a partition's processors.
+pub type Hosts = Arc<dyn Fn() -> ProcessorHost + Send + Sync>;
 
 /// What every partition shares with the others.
 #[derive(Clone)]
@@ -233,7 +233,7 @@ impl PartitionSupervisor {
             epoch,
             self.context.params.clone(),
             self.context.ports.clone(),
-            (self.context.hosts)(self.partition),
+            (self.context.hosts)(),
             shared,
         )?;
         actor.list(&self.context.live);

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use theatre_actors::actix_host::ArbiterPool;
+use theatre_actors::host::ProcessorHost;
 use theatre_actors::ports::{Error, Lane, Membership, Result, TableSpec};
 use theatre_actors::position::{Partition, Positions};
+use theatre_actors::questions::QuestionDesk;
 
 use super::assignment::Assignment;
 use super::checkpointer::Checkpointer;
@@ -87,17 +88,18 @@ pub fn start(mut params: PipelineParams, ports: Ports) -> Result<Pipeline> {
     })
 }
 
-/// What all partitions will share, processors on threads of their own.
+/// What all partitions will share, and a desk at which processors are asked.
 pub(super) fn context(params: PipelineParams, ports: Ports) -> Result<SharedContext> {
-    let arbiters = ArbiterPool::start(params.arbiters).map_err(thread_error)?;
-    let threads = params.arbiters;
-    let hosts: Hosts = Arc::new(move |partition| Box::new(arbiters.host(partition as usize)));
+    let desk = QuestionDesk::start().map_err(thread_error)?;
+    let cores = params.cores;
+    let hosts: Hosts = Arc::new(move || ProcessorHost::asked_at(desk.address()));
     let context = context_on(Arc::new(params), ports, hosts)?;
-    context.progress.run_on(threads);
+    context.progress.run_on(cores);
     Ok(context)
 }
 
-/// What all partitions of a process share; `hosts` says where their processors live.
+/// What all partitions of a process share; `hosts` makes the host of a
+/// partition's processors.
 ///
 /// # Errors
 /// When a dataset has a column that no table can have.

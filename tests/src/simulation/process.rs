@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use theatre_actors::actix_host::InlineHost;
+use theatre_actors::host::ProcessorHost;
 use theatre_actors::ports::{Epoch, Error, FileStage};
 use theatre_pipeline::checkpointer::Checkpointer;
 use theatre_pipeline::lifecycle::{self, Command, Ending, Event, Life, Phase, Role, Transition};
@@ -47,7 +47,7 @@ impl Process {
     pub(super) fn new(world: &World, rate: f64, random: &mut ChaCha8Rng) -> Result<Self> {
         let gate = Gate::new(random.random(), rate);
         let ports = gate.around(world);
-        let hosts = Arc::new(|_| Box::new(InlineHost::default()) as _);
+        let hosts = Arc::new(ProcessorHost::default);
         let context = wiring::context_on(world.params.clone(), ports, hosts)?;
         let transition: Transition = match world.bug {
             Some(Bug::DrainForgetsLake) => drain_forgets_lake,

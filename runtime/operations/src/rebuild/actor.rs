@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use theatre_actors::actix_host::{GuardedProcessor, Reply, Segment};
 use theatre_actors::control::ControlBook;
+use theatre_actors::host::{GuardedProcessor, Reply, Segment};
 use theatre_actors::outputs::{DeadRow, OutputEvent, OutputKind, Outputs};
 use theatre_actors::ports::{Error, Result, StoredProcessor};
 use theatre_actors::position::{Partition, Positions, TopicIndex};

@@ -1,8 +1,9 @@
 use std::sync::Mutex;
 use std::sync::mpsc::SyncSender;
 
-use theatre_actors::actix_host::{ArbiterPool, ProcessorHost, QUESTIONS_MAX};
+use theatre_actors::host::ProcessorHost;
 use theatre_actors::processor::{Processor, ProcessorConfig};
+use theatre_actors::questions::{QUESTIONS_MAX, QuestionDesk};
 use theatre_actors::rules::RuleSet;
 use theatre_actors::time::TimePolicy;
 use theatre_actors::window::{AggregateSet, WindowPlan};
@@ -50,8 +51,8 @@ fn robot_of(partition: Partition) -> String {
 
 #[test]
 fn a_partition_whose_thread_does_nothing_is_asked_and_answers() {
-    let arbiters = ArbiterPool::start(1).unwrap();
-    let mut host = arbiters.host(0);
+    let desk = QuestionDesk::start().unwrap();
+    let mut host = ProcessorHost::asked_at(desk.address());
     host.insert(0, processor("r"));
     let queries = LiveQueries::new(4);
     let listed = queries.list(3, 7);
@@ -144,21 +145,14 @@ fn an_owner_that_ends_late_does_not_remove_its_successor() {
 
 #[test]
 fn a_processor_that_was_replaced_is_recovering_and_one_whose_host_is_gone_has_moved() {
-    let arbiters = ArbiterPool::start(1).unwrap();
-    let mut host = arbiters.host(0);
+    let desk = QuestionDesk::start().unwrap();
+    let mut host = ProcessorHost::asked_at(desk.address());
     host.insert(0, processor("r"));
     let queries = LiveQueries::new(4);
     let listed = queries.list(0, 1);
     listed.insert("r", host.address(0).unwrap());
     host.remove(0);
-    let until_gone = || loop {
-        match queries.ask("r", LONG) {
-            // The stop is still in the mailbox.
-            LiveAnswer::View(_) => std::thread::yield_now(),
-            answer => break answer,
-        }
-    };
-    assert!(matches!(until_gone(), LiveAnswer::Recovering));
+    assert!(matches!(queries.ask("r", LONG), LiveAnswer::Recovering));
     host.insert(0, processor("r"));
     listed.insert("r", host.address(0).unwrap());
     assert!(matches!(queries.ask("r", LONG), LiveAnswer::View(_)));

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use theatre_actors::actix_host::Reply;
+use theatre_actors::host::Reply;
 use theatre_actors::outputs::{OutputEvent, OutputTopics, Outputs};
 use theatre_actors::time::{LogTime, MICROS_PER_SECOND};
 use theatre_schemas::batch::Batch;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use theatre_actors::actix_host::ProcessorHost;
 use theatre_actors::control::{self, ControlBook};
+use theatre_actors::host::ProcessorHost;
 use theatre_actors::ports::{CheckpointStore, Result};
 use theatre_actors::position::Partition;
 use theatre_actors::processor::{IntakeProcessor, Processor};
@@ -34,7 +34,7 @@ pub(super) fn restore(
     partition: Partition,
     params: &PipelineParams,
     ports: &Ports,
-    host: &mut dyn ProcessorHost,
+    host: &mut ProcessorHost,
     routes: Routes,
     progress: &Progress,
 ) -> Result<Restored> {

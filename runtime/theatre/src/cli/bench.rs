@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use clap::Subcommand;
 use serde_json::json;
-use theatre_actors::actix_host::{InlineHost, ProcessorHost, Reply, Segment};
+use theatre_actors::host::{ProcessorHost, Reply, Segment};
 use theatre_actors::outputs::OutputKind;
 use theatre_actors::processor::{Processor, ProcessorConfig};
 use theatre_actors::rules::{Micros, RuleKind, RuleSet, RuleSpec};
@@ -224,7 +224,7 @@ fn measure(
         writer.dataset_index,
         Arc::new(Pseudonyms::new([0; 32])),
     );
-    let mut host = InlineHost::default();
+    let mut host = ProcessorHost::default();
     let mut slots: HashMap<String, usize, foldhash::fast::RandomState> = HashMap::default();
     let (mut windows, mut alerts, mut offset) = (0_u64, 0_u64, 0_u64);
     let (begun, cpu) = (Instant::now(), process::cpu_seconds()?);

@@ -223,8 +223,7 @@ pub(super) fn only(params: &mut PipelineParams, topic: &str, run: &str) {
 /// Threads by stage.
 fn shares(threads: &BTreeMap<String, f64>, total: f64, records: u64) -> Vec<Value> {
     let stage = |thread: &str| match thread {
-        "partition" => "read, decode, route, save",
-        "actix-rt" | "theatre-stage" => "processors (windows, rules, procedures)",
+        "partition" => "read, decode, route, processors, save",
         "checkpointer" => "commit to the store",
         "lake" => "lake writer",
         "outward" => "export, complete",
@@ -236,14 +235,9 @@ fn shares(threads: &BTreeMap<String, f64>, total: f64, records: u64) -> Vec<Valu
     };
     let mut by_stage: BTreeMap<&str, f64> = BTreeMap::new();
     for (thread, seconds) in threads {
-        let name = if thread.starts_with("actix-rt") {
-            "actix-rt"
-        } else {
-            thread
-        };
         // The main thread filled the log before.
-        if name != "theatre" {
-            *by_stage.entry(stage(name)).or_default() += seconds;
+        if thread != "theatre" {
+            *by_stage.entry(stage(thread)).or_default() += seconds;
         }
     }
     let mut lines: Vec<(&str, f64)> = by_stage.into_iter().collect();
