@@ -4,6 +4,7 @@
 
 mod environment;
 mod fleet_bench;
+mod inputs;
 mod latency_bench;
 mod measure;
 mod process;

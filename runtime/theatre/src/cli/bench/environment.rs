@@ -55,6 +55,8 @@ impl Drop for Scratch {
 /// Where a benchmark runs.
 pub(super) struct BenchEnvironment {
     topics: &'static [&'static str],
+    /// Further topics that the run makes on the broker.
+    pub(super) made: Vec<String>,
     scratch: Scratch,
     /// Of this run alone: lower-case letters, digits and underscores.
     pub(super) name: String,
@@ -115,6 +117,7 @@ impl BenchEnvironment {
         }
         Ok(Self {
             topics: kinds.topics,
+            made: Vec::new(),
             scratch,
             name,
             config,
@@ -241,6 +244,7 @@ impl BenchEnvironment {
                 .iter()
                 .chain(&["relay"])
                 .map(|kind| format!("{}.{kind}", self.name))
+                .chain(self.made.iter().cloned())
                 .collect();
             let names: Vec<&str> = topics.iter().map(String::as_str).collect();
             let admin: Result<AdminClient<DefaultClientContext>, _> = ClientConfig::new()

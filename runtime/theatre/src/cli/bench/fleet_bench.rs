@@ -7,20 +7,18 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use theatre_actors::outputs::{self, Topic};
 use theatre_actors::ports::PollLimit;
 use theatre_actors::window::AggregateSet;
 
 use super::aggregate_set;
 use super::environment::{BenchEnvironment, Kinds};
+use super::inputs::Inputs;
 use super::measure::{Mark, rounded};
 use super::process::{commit, cpu_by_thread, machine, peak_mib};
 use super::recount::Recount;
 use super::{Common, Failure, rows, topic};
 use crate::cli::Output;
 use crate::cli::service::Service;
-use theatre_pipeline::PipelineParams;
-use theatre_pipeline::input_schemas::InputSchemas;
 
 /// The whole pipeline on a topic that was filled before.
 #[derive(Debug, Args)]
@@ -43,6 +41,9 @@ pub(in crate::cli) struct FleetBench {
     /// theirs; the store has them in any case.
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     window_topic: Switch,
+    /// Which input topics are read.
+    #[arg(long, value_enum, default_value_t = Inputs::All)]
+    inputs: Inputs,
     /// A collector of traces, `http://HOST:PORT`: what they cost is the difference to a run without.
     #[arg(long, value_name = "URL")]
     traces: Option<String>,
@@ -109,8 +110,9 @@ impl FleetBench {
             environment.config.partitions,
         )?;
         let begun = Mark::now(0, &environment.servers)?;
+        environment.made = self.inputs.empty(&environment.name);
         let service = Service::start_as(&common, &environment.config, |params| {
-            only(params, &self.topic, &environment.name)
+            self.inputs.set(params, &self.topic, &environment.name)
         })?;
         let measured = self.measure(&service, &environment, begun, extent)?;
         let store = service.ports.store.clone();
@@ -136,7 +138,7 @@ impl FleetBench {
             .zip(measured.late)
             .map(|(early, late)| late.since(&early));
         let report = json!({
-            "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(), "window_topic": self.window_topic == Switch::On, "traces": self.traces,
+            "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(), "lake": environment.describe_lake(), "window_topic": self.window_topic == Switch::On, "inputs": self.inputs.as_str(), "traces": self.traces,
             "records": recount.records, "robots": recount.robots(), "partitions": environment.config.partitions, "aggregates": self.aggregates,
             "whole": measured.ended.since(&measured.begun), "read_to_the_end": measured.read.map(|read| read.since(&measured.begun)), "steady": steady,
             "bare_drain": drain_ended.since(&drain_begun), "bare_drain_steady": drain_late.since(&drain_early),
@@ -200,23 +202,6 @@ impl FleetBench {
             stages: cpu_by_thread()?,
             peak_mib: peak_mib()?,
         })
-    }
-}
-
-/// Reads this topic alone, and publishes to topics of this run.
-pub(super) fn only(params: &mut PipelineParams, topic: &str, run: &str) {
-    params.topics = std::sync::Arc::new(vec![topic.to_owned()]);
-    let clock = std::sync::Arc::new(theatre_system::clock::SystemClock);
-    params.inputs = std::sync::Arc::new(vec![std::sync::Arc::new(InputSchemas::shared(
-        topic,
-        params.registry.clone(),
-        clock,
-    ))]);
-    for spec in outputs::ALL {
-        if matches!(spec.topic, Topic::Named(_)) {
-            let topic = format!("{run}.{}s", spec.name);
-            params.output_topics.set(spec.kind, topic);
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use theatre_actors::time::Clock;
 use theatre_schemas::records::{Alert, Transition};
 
 use super::environment::{BenchEnvironment, Kinds};
-use super::fleet_bench::only;
+use super::inputs::Inputs;
 use super::measure::rounded;
 use super::process::{commit, machine};
 use super::{Common, Failure};
@@ -60,6 +60,9 @@ pub(in crate::cli) struct LatencyBench {
     /// Robots.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     robots: u64,
+    /// Which input topics are read.
+    #[arg(long, value_enum, default_value_t = Inputs::All)]
+    inputs: Inputs,
     /// How long is measured.
     #[arg(long = "for", value_parser = Micros::parse, default_value = "60s")]
     measured_for: Micros,
@@ -78,9 +81,10 @@ impl LatencyBench {
         environment.config.partitions = PARTITIONS;
         environment.config.lake.enabled = false;
         let input = format!("{}.input", environment.name);
+        environment.made = self.inputs.empty(&environment.name);
         let service =
             Service::start_as(&environment.common(common), &environment.config, |params| {
-                only(params, &input, &environment.name)
+                self.inputs.set(params, &input, &environment.name)
             })?;
         let alerts = service.params.output_topics.get(OutputKind::Alert);
         let consumer = self.consumer(alerts.unwrap_or_default())?;
@@ -135,7 +139,7 @@ impl LatencyBench {
         let mean = latencies.iter().sum::<i64>() as f64 / 1000.0 / latencies.len().max(1) as f64;
         json!({
             "machine": machine(), "commit": commit(), "log": environment.describe_log(), "store": environment.describe_store(),
-            "records_per_s": (sent.records as f64 / sent.took.as_secs_f64()) as u64, "robots": self.robots, "partitions": PARTITIONS,
+            "inputs": self.inputs.as_str(), "records_per_s": (sent.records as f64 / sent.took.as_secs_f64()) as u64, "robots": self.robots, "partitions": PARTITIONS,
             "alerts": latencies.len(), "missing": sent.crossings.saturating_sub(latencies.len()),
             "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0), "mean_ms": rounded(mean),
             "store_ms": rounded(commits.1), "relay_ms": rounded(publishes.1), "fetch_and_rest_ms": rounded(mean - commits.1 - publishes.1),
